@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: MIT
+"""Every constant and every unit conversion of eqcalc.
+
+Internal units are those of ASE: eV, Å, amu, elementary charge, K, and the
+derived ASE time unit Å·sqrt(amu/eV) ≈ 10.18 fs, which never leaves the
+dynamics. A unit is written as text, for example ``"kcal/mol/Å"``,
+``"e^2*Å^2/eV"`` or ``"bohr^3"``, and is parsed into a factor to internal units
+and a physical dimension, so that a force given in an energy unit is refused
+instead of silently rescaled.
+
+Constants of the spectra are CODATA values from :mod:`scipy.constants`; the
+energy and length units are those of :mod:`ase.units`. The two differ by less
+than 1e-8, far below any other error.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import ase.units as _ase
+from scipy import constants as _codata
+
+__all__ = [
+    "BOLTZMANN",
+    "Dimension",
+    "FEMTOSECOND",
+    "HBAR",
+    "INTENSITY_PER_SQUARED_CHARGE_PER_MASS",
+    "POLARIZABILITY_VOLUME",
+    "SPEED_OF_LIGHT_CM_PER_FS",
+    "Unit",
+    "UnitError",
+    "angular_frequency_to_wavenumber",
+    "conversion_factor",
+    "convert",
+    "parse_unit",
+    "wavenumber_to_angular_frequency",
+]
+
+
+class UnitError(ValueError):
+    """A unit is unknown, or does not measure the quantity it was given for."""
+
+
+# --- physical constants in internal units -------------------------------------
+
+#: Boltzmann constant [eV/K].
+BOLTZMANN: float = float(_ase.kB)
+#: One femtosecond in the ASE time unit.
+FEMTOSECOND: float = float(_ase.fs)
+#: Reduced Planck constant [eV · ASE time unit].
+HBAR: float = float(_ase._hbar * _ase.J * _ase.second)
+#: Speed of light [cm/fs].
+SPEED_OF_LIGHT_CM_PER_FS: float = _codata.c * 1e2 * 1e-15
+#: 4πε₀ · 1 Å³ in e²Å²/eV: multiplies a polarizability volume [Å³].
+POLARIZABILITY_VOLUME: float = float(1.0 / (_ase.Hartree * _ase.Bohr))
+#: hc/k_B [cm · K], the second radiation constant.
+SECOND_RADIATION_CONSTANT: float = _codata.h * _codata.c / _codata.k * 100.0
+#: 2c/k_B in amu, Å, fs, K, per cm⁻¹: the prefactor K of every spectrum
+#: S(ν) = (K/T) ∫⟨Ẋ(0)·Ẋ(t)⟩cos(2πcνt) dt over all t.
+SPECTRAL_PREFACTOR: float = (
+    2.0 * SPEED_OF_LIGHT_CM_PER_FS / (_codata.k / _codata.atomic_mass * 1e20 * 1e-30)
+)
+#: Integrated absorption N_A/(12 ε₀c²) of |∂μ/∂Q|² = 1 e²/amu [km/mol].
+INTENSITY_PER_SQUARED_CHARGE_PER_MASS: float = (
+    _codata.N_A
+    / (12.0 * _codata.epsilon_0 * _codata.c**2)
+    * _codata.e**2
+    / _codata.atomic_mass
+    * 1e-3
+)
+
+
+# --- unit expressions -----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """Exponents of energy, length, time, charge, mass and temperature.
+
+    Mass is kept apart from energy·time²/length² because users state amu, and
+    nothing in eqcalc mixes the two.
+    """
+
+    energy: int = 0
+    length: int = 0
+    time: int = 0
+    charge: int = 0
+    mass: int = 0
+    temperature: int = 0
+
+    def _exponents(self) -> tuple[int, ...]:
+        return (self.energy, self.length, self.time, self.charge, self.mass, self.temperature)
+
+    def __mul__(self, other: Dimension) -> Dimension:
+        pairs = zip(self._exponents(), other._exponents(), strict=True)
+        return Dimension(*(a + b for a, b in pairs))
+
+    def __pow__(self, exponent: int) -> Dimension:
+        return Dimension(*(a * exponent for a in self._exponents()))
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit as a factor to internal units and a dimension."""
+
+    factor: float
+    dimension: Dimension
+
+    def __mul__(self, other: Unit) -> Unit:
+        return Unit(self.factor * other.factor, self.dimension * other.dimension)
+
+    def __pow__(self, exponent: int) -> Unit:
+        return Unit(self.factor**exponent, self.dimension**exponent)
+
+
+_ENERGY = Dimension(energy=1)
+_LENGTH = Dimension(length=1)
+_TIME = Dimension(time=1)
+_CHARGE = Dimension(charge=1)
+_MASS = Dimension(mass=1)
+_TEMPERATURE = Dimension(temperature=1)
+_NUMBER = Dimension()
+_DIPOLE = _CHARGE * _LENGTH
+_POTENTIAL = _ENERGY * _CHARGE**-1
+
+#: Spellings of each unit, its factor to internal units, and its dimension.
+_TABLE: tuple[tuple[tuple[str, ...], float, Dimension], ...] = (
+    (("eV", "ev", "electronvolt"), 1.0, _ENERGY),
+    (("meV",), 1e-3, _ENERGY),
+    (("Ha", "Hartree", "hartree", "Eh"), _ase.Hartree, _ENERGY),
+    (("Ry", "Rydberg"), _ase.Rydberg, _ENERGY),
+    (("kcal",), _ase.kcal, _ENERGY),
+    (("kJ",), _ase.kJ, _ENERGY),
+    (("J",), _ase.J, _ENERGY),
+    (("Å", "Å", "Ang", "ang", "Angstrom", "angstrom", "A"), 1.0, _LENGTH),
+    (("Bohr", "bohr", "a0", "a₀"), _ase.Bohr, _LENGTH),
+    (("nm",), _ase.nm, _LENGTH),
+    (("fs", "femtosecond"), _ase.fs, _TIME),
+    (("ps", "picosecond"), 1e3 * _ase.fs, _TIME),
+    (("e",), 1.0, _CHARGE),
+    (("D", "Debye", "debye"), _ase.Debye, _DIPOLE),
+    (("mD",), 1e-3 * _ase.Debye, _DIPOLE),
+    (("V",), 1.0, _POTENTIAL),
+    (("amu", "u", "Da"), 1.0, _MASS),
+    (("K",), 1.0, _TEMPERATURE),
+    (("mol",), _ase.mol, _NUMBER),
+    (("1",), 1.0, _NUMBER),
+)
+_NAMED: dict[str, Unit] = {
+    name: Unit(float(factor), dimension) for names, factor, dimension in _TABLE for name in names
+}
+_SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
+
+
+def parse_unit(text: str) -> Unit:
+    """Parse a unit such as ``"kcal/mol/Å"``, ``"e*Å"`` or ``"e^2*Å^2/eV"``.
+
+    Factors are joined by ``*``, ``·`` or a space and divided by ``/``, which
+    acts on the one factor that follows. Exponents are integers, after ``^`` or
+    ``**`` or as superscripts.
+
+    Raises
+    ------
+    UnitError
+        The text is empty, cannot be parsed, or names an unknown unit.
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise UnitError(f"expected a unit such as 'eV/Å', got {text!r}")
+    source = re.sub(
+        r"([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)",
+        lambda match: "^" + match.group(1).translate(_SUPERSCRIPTS) + " ",
+        text.strip(),
+    )
+    source = source.replace("·", "*").replace("**", "^")
+    source = re.sub(r"\s*([*/^])\s*", r"\1", source.strip())
+    source = re.sub(r"\s+", "*", source)
+    result = Unit(1.0, _NUMBER)
+    for operator, token in re.findall(r"(^|[*/])([^*/]*)", source):
+        match = re.fullmatch(r"([^\^]+)(?:\^(-?\d+))?", token)
+        if match is None:
+            raise UnitError(f"cannot read the unit {text!r} near {token!r}")
+        name, exponent = match.group(1), int(match.group(2) or 1)
+        if name not in _NAMED:
+            known = ", ".join(names[0] for names, _, _ in _TABLE if names[0] != "1")
+            raise UnitError(f"unknown unit {name!r} in {text!r}; known units: {known}")
+        result = result * _NAMED[name] ** (-exponent if operator == "/" else exponent)
+    return result
+
+
+_VOLUME = _LENGTH**3
+_POLARIZABILITY = _DIPOLE**2 * _ENERGY**-1
+
+
+def conversion_factor(source: str, target: str) -> float:
+    """Return the factor that takes a value in `source` to a value in `target`.
+
+    A polarizability may be given as a volume (``"Å^3"``, ``"bohr^3"``), as
+    chemists write it; it is then multiplied by 4πε₀.
+
+    Raises
+    ------
+    UnitError
+        One of the units is unknown, or the two measure different things.
+    """
+    a, b = parse_unit(source), parse_unit(target)
+    factor = a.factor / b.factor
+    if a.dimension == b.dimension:
+        return factor
+    if (a.dimension, b.dimension) == (_VOLUME, _POLARIZABILITY):
+        return factor * POLARIZABILITY_VOLUME
+    if (a.dimension, b.dimension) == (_POLARIZABILITY, _VOLUME):
+        return factor / POLARIZABILITY_VOLUME
+    raise UnitError(f"cannot convert {source!r} to {target!r}: they measure different quantities")
+
+
+def convert(value: Any, source: str, target: str) -> Any:
+    """Return `value` (a number, array or tensor), given in `source`, expressed in `target`."""
+    return value * conversion_factor(source, target)
+
+
+# --- spectroscopy ---------------------------------------------------------------
+
+
+def angular_frequency_to_wavenumber(omega: float) -> float:
+    """Convert an angular frequency [1/ASE time] to a wavenumber [cm⁻¹]: ν̃ = ω/2πc."""
+    return omega * FEMTOSECOND / (2.0 * math.pi * SPEED_OF_LIGHT_CM_PER_FS)
+
+
+def wavenumber_to_angular_frequency(wavenumber: float) -> float:
+    """Convert a wavenumber [cm⁻¹] to an angular frequency [1/ASE time]."""
+    return wavenumber * 2.0 * math.pi * SPEED_OF_LIGHT_CM_PER_FS / FEMTOSECOND
