@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: MIT
+"""A batch of molecules or cells as tensors.
+
+One type carries a ragged batch of different molecules and a stack of replicas
+or beads of one molecule. Atoms of all structures lie one after the other;
+``owner`` says to which structure an atom belongs. A stack also knows that all
+its structures have the same number of atoms, which lets sums over atoms be
+reshapes instead of scatters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.data import atomic_masses
+from torch import Tensor
+
+__all__ = ["Structures"]
+
+
+@dataclass(frozen=True)
+class Structures:
+    """A batch of isolated molecules or periodic cells.
+
+    Parameters
+    ----------
+    numbers
+        Atomic numbers, ``[n_atoms]`` int64.
+    positions
+        Positions, ``[n_atoms, 3]`` Å.
+    owner
+        Index of the structure of each atom, ``[n_atoms]`` int64, ascending.
+    n_structures
+        Number of structures; a structure may not be empty.
+    charge
+        Total charges, ``[n_structures]`` e.
+    cell
+        Cell vectors as rows, ``[n_structures, 3, 3]`` Å; None if nothing is periodic.
+    pbc
+        Periodic directions, ``[n_structures, 3]`` bool; None if nothing is periodic.
+    uniform
+        Number of atoms of every structure if all are equal, else None.
+    """
+
+    numbers: Tensor
+    positions: Tensor
+    owner: Tensor
+    n_structures: int
+    charge: Tensor
+    cell: Tensor | None = None
+    pbc: Tensor | None = None
+    uniform: int | None = None
+
+    @classmethod
+    def pack(
+        cls,
+        numbers: Tensor,
+        positions: Tensor,
+        counts: Tensor | Sequence[int],
+        charge: Tensor | None = None,
+        cell: Tensor | None = None,
+        pbc: Tensor | None = None,
+    ) -> Structures:
+        """Make a batch from atoms that lie one after the other.
+
+        Parameters
+        ----------
+        numbers, positions
+            ``[n_atoms]`` and ``[n_atoms, 3]`` Å.
+        counts
+            Number of atoms of each structure, ``[n_structures]``.
+        charge
+            Total charges, ``[n_structures]`` e; zero if not given.
+        cell, pbc
+            ``[n_structures, 3, 3]`` Å and ``[n_structures, 3]``; both or neither.
+
+        Raises
+        ------
+        ValueError
+            The counts do not add up to the number of atoms, a structure is
+            empty, or only one of `cell` and `pbc` is given.
+        """
+        counts = torch.as_tensor(counts, dtype=torch.int64)
+        n_atoms, n_structures = len(numbers), len(counts)
+        if positions.shape != (n_atoms, 3):
+            raise ValueError(f"positions: expected shape ({n_atoms}, 3), got {positions.shape}")
+        if int(counts.sum()) != n_atoms:
+            raise ValueError(f"counts add up to {int(counts.sum())}, but there are {n_atoms} atoms")
+        if n_structures == 0 or int(counts.min()) < 1:
+            raise ValueError("every structure needs at least one atom")
+        if (cell is None) != (pbc is None):
+            raise ValueError("give both cell and pbc, or neither")
+        if pbc is not None and not bool(pbc.any()):
+            cell = pbc = None
+        device, dtype = positions.device, positions.dtype
+        owner = torch.repeat_interleave(torch.arange(n_structures), counts).to(device)
+        if charge is None:
+            charge = torch.zeros(n_structures, dtype=dtype, device=device)
+        first = int(counts[0])
+        return cls(
+            numbers=numbers.to(device=device, dtype=torch.int64),
+            positions=positions,
+            owner=owner,
+            n_structures=n_structures,
+            charge=charge.to(device=device, dtype=dtype),
+            cell=None if cell is None else cell.to(device=device, dtype=dtype),
+            pbc=None if pbc is None else pbc.to(device=device, dtype=torch.bool),
+            uniform=first if bool((counts == first).all()) else None,
+        )
+
+    @classmethod
+    def stack(cls, numbers: Tensor, positions: Tensor, charge: float | Tensor = 0.0) -> Structures:
+        """Stack replicas or beads of one isolated molecule.
+
+        Parameters
+        ----------
+        numbers
+            Atomic numbers of the molecule, ``[n]``.
+        positions
+            ``[n_structures, n, 3]`` Å.
+        charge
+            Total charge of each [e].
+        """
+        if positions.ndim != 3 or positions.shape[1:] != (len(numbers), 3):
+            raise ValueError(
+                f"positions: expected shape (n_structures, {len(numbers)}, 3), "
+                f"got {tuple(positions.shape)}"
+            )
+        n_structures, n = positions.shape[:2]
+        device, dtype = positions.device, positions.dtype
+        return cls(
+            numbers=numbers.to(device=device, dtype=torch.int64).repeat(n_structures),
+            positions=positions.reshape(-1, 3),
+            owner=torch.arange(n_structures, device=device).repeat_interleave(n),
+            n_structures=n_structures,
+            charge=torch.as_tensor(charge, dtype=dtype, device=device).expand(n_structures),
+            uniform=n,
+        )
+
+    @classmethod
+    def from_atoms(
+        cls,
+        atoms: Atoms | Sequence[Atoms],
+        *,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+    ) -> Structures:
+        """Make a batch from ASE atoms; the total charge is ``atoms.info["charge"]`` or 0."""
+        frames = [atoms] if isinstance(atoms, Atoms) else list(atoms)
+        if not frames:
+            raise ValueError("expected at least one structure")
+        periodic = any(frame.pbc.any() for frame in frames)
+
+        def tensor(values: object, kind: torch.dtype = dtype) -> Tensor:
+            return torch.as_tensor(np.asarray(values), dtype=kind, device=device)
+
+        return cls.pack(
+            numbers=tensor(np.concatenate([f.numbers for f in frames]), torch.int64),
+            positions=tensor(np.concatenate([f.positions for f in frames])),
+            counts=[len(f) for f in frames],
+            charge=tensor([float(f.info.get("charge", 0.0)) for f in frames]),
+            cell=tensor([f.cell.array for f in frames]) if periodic else None,
+            pbc=tensor([f.pbc for f in frames], torch.bool) if periodic else None,
+        )
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms of all structures together."""
+        return self.numbers.shape[0]
+
+    @property
+    def periodic(self) -> bool:
+        """Whether any structure is periodic."""
+        return self.pbc is not None
+
+    @property
+    def counts(self) -> Tensor:
+        """Number of atoms of each structure, ``[n_structures]``."""
+        if self.uniform is not None:
+            return torch.full((self.n_structures,), self.uniform, device=self.owner.device)
+        return torch.bincount(self.owner, minlength=self.n_structures)
+
+    @property
+    def masses(self) -> Tensor:
+        """Standard atomic masses, ``[n_atoms]`` amu."""
+        table = torch.as_tensor(
+            atomic_masses, dtype=self.positions.dtype, device=self.positions.device
+        )
+        return table[self.numbers]
+
+    def sum_over_atoms(self, values: Tensor) -> Tensor:
+        """Sum ``[n_atoms, ...]`` over the atoms of each structure, ``[n_structures, ...]``."""
+        if self.uniform is not None:
+            return values.reshape(self.n_structures, self.uniform, *values.shape[1:]).sum(1)
+        total = values.new_zeros((self.n_structures, *values.shape[1:]))
+        return total.index_add(0, self.owner, values)
+
+    def mean_over_atoms(self, values: Tensor) -> Tensor:
+        """Average ``[n_atoms, ...]`` over the atoms of each structure."""
+        counts = self.counts.to(values.dtype).reshape(-1, *[1] * (values.ndim - 1))
+        return self.sum_over_atoms(values) / counts
+
+    def spread_to_atoms(self, values: Tensor) -> Tensor:
+        """Give each atom the value of its structure: ``[n_structures, ...]`` → ``[n_atoms, ...]``."""
+        if self.uniform is not None:
+            return values.repeat_interleave(self.uniform, dim=0, output_size=self.n_atoms)
+        return values[self.owner]
+
+    def center_of_mass(self) -> Tensor:
+        """Centres of mass with standard atomic masses, ``[n_structures, 3]`` Å."""
+        masses = self.masses.unsqueeze(-1)
+        return self.sum_over_atoms(masses * self.positions) / self.sum_over_atoms(masses)
+
+    def with_positions(self, positions: Tensor, cell: Tensor | None = None) -> Structures:
+        """Return the same structures at other positions (and, if given, in other cells)."""
+        return replace(self, positions=positions, cell=self.cell if cell is None else cell)
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> Structures:
+        """Move to `device` and convert the real-valued tensors to `dtype`."""
+
+        def real(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device=device, dtype=dtype)
+
+        positions, charge = self.positions, self.charge
+        return replace(
+            self,
+            numbers=self.numbers.to(device=device),
+            positions=positions.to(device=device, dtype=dtype),
+            owner=self.owner.to(device=device),
+            charge=charge.to(device=device, dtype=dtype),
+            cell=real(self.cell),
+            pbc=None if self.pbc is None else self.pbc.to(device=device),
+        )
