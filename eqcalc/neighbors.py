@@ -55,6 +55,30 @@ class Pairs:
         total = values.new_zeros((n_atoms, *values.shape[1:]))
         return total.index_add(0, self.receiver, values)
 
+    def sum_of_outer_products(self, left: Tensor, right: Tensor, n_atoms: int) -> Tensor:
+        """Sum ``left ⊗ right`` over the pairs of each receiver.
+
+        With equal degrees this is one batched matrix product, which never
+        stores the outer products.
+
+        Parameters
+        ----------
+        left, right
+            ``[n_pairs, m]`` and ``[n_pairs, n]``.
+        n_atoms
+            Number of receivers.
+
+        Returns
+        -------
+        Tensor
+            ``[n_atoms, m, n]``.
+        """
+        if self.degree is not None:
+            left = left.reshape(n_atoms, self.degree, -1)
+            right = right.reshape(n_atoms, self.degree, -1)
+            return torch.bmm(left.transpose(1, 2), right)
+        return self.sum_over_senders(left.unsqueeze(2) * right.unsqueeze(1), n_atoms)
+
 
 def all_pairs(structures: Structures) -> Pairs:
     """Return all pairs of different atoms of the same structure.

@@ -205,7 +205,7 @@ class Structures:
         return self.sum_over_atoms(values) / counts
 
     def spread_to_atoms(self, values: Tensor) -> Tensor:
-        """Give each atom the value of its structure: ``[n_structures, ...]`` → ``[n_atoms, ...]``."""
+        """Give each atom the value of its structure, ``[n_atoms, ...]``."""
         if self.uniform is not None:
             return values.repeat_interleave(self.uniform, dim=0, output_size=self.n_atoms)
         return values[self.owner]

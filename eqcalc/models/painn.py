@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: MIT
+"""The PaiNN representation: scalar and vector features passed between atoms.
+
+After Schütt, Unke and Gastegger, "Equivariant message passing for the
+prediction of tensorial properties and molecular spectra", ICML 2021
+(arXiv:2102.03150). With u_ij the unit vector of a pair, d_ij its length, W the
+radial filters and ∘ the product of features,
+
+    message   Δs_i = Σ_j φ_s(s_j) ∘ W_s(d_ij)
+              Δv_i = Σ_j φ_u(s_j) ∘ W_u(d_ij) u_ij + φ_v(s_j) ∘ W_v(d_ij) ∘ v_j
+    update    Δs_i = a_ss + a_sv ∘ ⟨U v_i, V v_i⟩
+              Δv_i = a_vv ∘ U v_i,   a = a(s_i, |V v_i|)
+
+No product but these appears, so the features are equivariant under rotations
+and reflections alike: U and V mix features and have no bias.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from eqcalc.models.radial import CosineCutoff, radial_basis
+from eqcalc.neighbors import Pairs
+from eqcalc.structures import Structures
+
+__all__ = ["PaiNN", "PaiNNConfig"]
+
+
+@dataclass(frozen=True)
+class PaiNNConfig:
+    """Configuration of :class:`PaiNN`; the defaults are those of the paper.
+
+    Parameters
+    ----------
+    features
+        Number of scalar features and of vector features per atom.
+    layers
+        Number of message–update layers.
+    cutoff
+        Distance at which interactions vanish [Å].
+    radial_basis
+        ``"sinc"`` (paper) or ``"gaussian"``.
+    radial_functions
+        Size of the radial basis.
+    embeddings
+        Rows of the embedding table; atomic numbers must be smaller.
+    norm_epsilon
+        Added to |V v|² under the root, which keeps every derivative finite at v = 0.
+    """
+
+    name: ClassVar[str] = "painn"
+
+    features: int = 128
+    layers: int = 3
+    cutoff: float = 5.0
+    radial_basis: str = "sinc"
+    radial_functions: int = 20
+    embeddings: int = 100
+    norm_epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        for key in ("features", "layers", "radial_functions", "embeddings"):
+            value = getattr(self, key)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{key}: expected a positive integer, got {value!r}")
+        for key in ("cutoff", "norm_epsilon"):
+            if not getattr(self, key) > 0.0:
+                raise ValueError(f"{key}: expected a positive number, got {getattr(self, key)!r}")
+
+    def build(self) -> PaiNN:
+        """Return a representation with freshly drawn parameters."""
+        return PaiNN(self)
+
+
+def vector_norm(vectors: Tensor, epsilon: float) -> Tensor:
+    """Length of vectors ``[..., 3, n]`` along their components, smooth at zero."""
+    return torch.sqrt(vectors.square().sum(-2) + epsilon)
+
+
+class Message(nn.Module):
+    """Message block: what an atom receives from its neighbours."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.context = nn.Sequential(
+            nn.Linear(features, features), nn.SiLU(), nn.Linear(features, 3 * features)
+        )
+
+    def forward(
+        self,
+        scalars: Tensor,
+        vectors: Tensor | None,
+        filters: Tensor,
+        directions: Tensor,
+        pairs: Pairs,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the updated scalars ``[n_atoms, F]`` and vectors ``[n_atoms, 3, F]``.
+
+        `vectors` is None while all are still zero, in the first layer.
+        """
+        n_atoms = scalars.shape[0]
+        weighted = filters * self.context(scalars)[pairs.sender]
+        to_scalars, along, carried = weighted.chunk(3, dim=-1)
+        scalars = scalars + pairs.sum_over_senders(to_scalars, n_atoms)
+        received = pairs.sum_of_outer_products(directions, along, n_atoms)
+        if vectors is not None:
+            passed = carried.unsqueeze(1) * vectors[pairs.sender]
+            received = received + vectors + pairs.sum_over_senders(passed, n_atoms)
+        return scalars, received
+
+
+class Update(nn.Module):
+    """Update block: scalars and vectors of one atom act on each other."""
+
+    def __init__(self, features: int, epsilon: float) -> None:
+        super().__init__()
+        self.epsilon = epsilon
+        self.mix = nn.Linear(features, 2 * features, bias=False)
+        self.context = nn.Sequential(
+            nn.Linear(2 * features, features), nn.SiLU(), nn.Linear(features, 3 * features)
+        )
+
+    def forward(self, scalars: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the updated scalars ``[n_atoms, F]`` and vectors ``[n_atoms, 3, F]``."""
+        left, right = self.mix(vectors).chunk(2, dim=-1)
+        context = self.context(torch.cat([scalars, vector_norm(left, self.epsilon)], dim=-1))
+        a_ss, a_vv, a_sv = context.chunk(3, dim=-1)
+        scalars = scalars + a_ss + a_sv * (left * right).sum(-2)
+        return scalars, vectors + a_vv.unsqueeze(1) * right
+
+
+class PaiNN(nn.Module):
+    """PaiNN representation of every atom's surroundings."""
+
+    def __init__(self, config: PaiNNConfig) -> None:
+        super().__init__()
+        self.config = config
+        features = config.features
+        self.embedding = nn.Embedding(config.embeddings, features)
+        self.basis = radial_basis(config.radial_basis, config.radial_functions, config.cutoff)
+        self.cutoff = CosineCutoff(config.cutoff)
+        # one linear map for the filters of all layers, as in the published layout
+        self.filters = nn.Linear(config.radial_functions, 3 * features * config.layers)
+        self.messages = nn.ModuleList(Message(features) for _ in range(config.layers))
+        self.updates = nn.ModuleList(
+            Update(features, config.norm_epsilon) for _ in range(config.layers)
+        )
+
+    def forward(self, structures: Structures, pairs: Pairs) -> tuple[Tensor, Tensor]:
+        """Represent atoms.
+
+        Parameters
+        ----------
+        structures
+            Structures whose positions may have a higher precision than the network.
+        pairs
+            Pairs that contain all those within the cutoff.
+
+        Returns
+        -------
+        scalars, vectors
+            Features ``[n_atoms, F]`` and ``[n_atoms, 3, F]``.
+        """
+        # differences are taken in the precision of the positions, then rounded
+        dtype = self.filters.weight.dtype
+        separations = pairs.vectors(structures).to(dtype)
+        distances = torch.sqrt(separations.square().sum(-1, keepdim=True))
+        directions = separations / distances
+        envelope = self.cutoff(distances)
+        radial = self.basis(distances) * envelope
+
+        scalars = self.embedding(structures.numbers)
+        vectors: Tensor | None = None
+        width = 3 * self.config.features
+        for layer, (message, update) in enumerate(zip(self.messages, self.updates, strict=True)):
+            rows = slice(layer * width, (layer + 1) * width)
+            filters = radial @ self.filters.weight[rows].T + envelope * self.filters.bias[rows]
+            scalars, vectors = message(scalars, vectors, filters, directions, pairs)
+            scalars, vectors = update(scalars, vectors)
+        assert vectors is not None
+        return scalars, vectors

@@ -1,0 +1,343 @@
+# SPDX-License-Identifier: MIT
+"""A potential: representation, read-outs and reference values as one model.
+
+It maps structures to energy, dipole and polarizability, and differentiates the
+energy for forces and stress. All that is added or multiplied after the network
+is in :class:`References`, so that a file can tell what the network itself
+predicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from eqcalc import quantities as q
+from eqcalc.models.heads import DipoleHead, EnergyHead, PolarizabilityHead
+from eqcalc.models.registry import (
+    RepresentationConfig,
+    representation_config,
+    representation_settings,
+)
+from eqcalc.neighbors import Pairs
+from eqcalc.structures import Structures
+
+__all__ = ["HEADS", "Potential", "PotentialConfig", "References"]
+
+#: Read-outs by the quantity they predict.
+HEADS: dict[str, Callable[[int], nn.Module]] = {
+    "energy": EnergyHead,
+    "dipole": DipoleHead,
+    "polarizability": PolarizabilityHead,
+}
+
+
+@dataclass(frozen=True)
+class PotentialConfig:
+    """Configuration of a :class:`Potential`.
+
+    Parameters
+    ----------
+    representation
+        Typed configuration of the representation.
+    heads
+        Quantities with a read-out of their own.
+    """
+
+    representation: RepresentationConfig
+    heads: tuple[str, ...] = ("energy", "dipole", "polarizability")
+
+    def __post_init__(self) -> None:
+        if not self.heads:
+            raise ValueError("heads: expected at least one quantity")
+        for name in self.heads:
+            if name not in HEADS:
+                raise ValueError(f"heads: expected some of {', '.join(HEADS)}, got {name!r}")
+        object.__setattr__(self, "heads", q.ordered(self.heads))
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> PotentialConfig:
+        """Make a configuration from a mapping with ``representation`` and ``heads``.
+
+        Raises
+        ------
+        ValueError
+            A key is missing or unknown, or a value impossible; the message names it.
+        """
+        unknown = set(settings) - {"representation", "heads"}
+        if unknown:
+            raise ValueError(
+                f"model.{sorted(unknown)[0]}: unknown key; known: representation, heads"
+            )
+        representation = settings.get("representation", {"name": "painn"})
+        if not isinstance(representation, Mapping):
+            raise ValueError(f"model.representation: expected a mapping, got {representation!r}")
+        heads = settings.get("heads", cls.heads)
+        if isinstance(heads, str) or not all(isinstance(name, str) for name in heads):
+            raise ValueError(f"model.heads: expected a list of quantities, got {heads!r}")
+        return cls(representation_config(dict(representation)), tuple(heads))
+
+    def settings(self) -> dict[str, Any]:
+        """Return the mapping from which :meth:`from_settings` makes this again."""
+        return {
+            "representation": representation_settings(self.representation),
+            "heads": list(self.heads),
+        }
+
+
+@dataclass(frozen=True)
+class References:
+    """What is added to and multiplied with the output of the network.
+
+    ``E = Σ_i E_ref[Z_i] + s_E · network`` and likewise for the isotropic part
+    of the polarizability; the dipole has a scale only.
+
+    Parameters
+    ----------
+    elements
+        Atomic numbers the model knows.
+    energy
+        Energy of each element [eV].
+    polarizability
+        Isotropic polarizability of each element [e²Å²/eV].
+    scales
+        Scale of each head in internal units; 1 where not given.
+    """
+
+    elements: tuple[int, ...]
+    energy: dict[int, float] = field(default_factory=dict)
+    polarizability: dict[int, float] = field(default_factory=dict)
+    scales: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "elements", tuple(sorted(int(z) for z in self.elements)))
+        for name in ("energy", "polarizability"):
+            table = {int(z): float(value) for z, value in getattr(self, name).items()}
+            object.__setattr__(self, name, table)
+            strangers = sorted(set(table) - set(self.elements))
+            if strangers:
+                raise ValueError(f"references.{name}: elements {strangers} are not in the model")
+        for name, scale in self.scales.items():
+            if name not in HEADS or not scale > 0.0:
+                raise ValueError(f"references.scales: cannot scale {name!r} by {scale!r}")
+
+
+class Potential(nn.Module):
+    """Energy, dipole and polarizability of molecules and cells.
+
+    Parameters
+    ----------
+    config
+        Configuration of the representation and heads.
+    references
+        Known elements, reference values and scales.
+    """
+
+    energy_reference: Tensor
+    polarizability_reference: Tensor
+
+    def __init__(self, config: PotentialConfig, references: References) -> None:
+        super().__init__()
+        if not references.elements:
+            raise ValueError("references.elements: a potential must know at least one element")
+        largest = references.elements[-1]
+        if references.elements[0] < 1 or largest >= config.representation.embeddings:
+            raise ValueError(
+                f"elements {references.elements} do not fit an embedding table of "
+                f"{config.representation.embeddings} rows"
+            )
+        self.config = config
+        self.references = references
+        #: Free-form record: level of theory, training, hash; written to checkpoints.
+        self.metadata: dict[str, Any] = {}
+        self.representation = config.representation.build()
+        self.heads = nn.ModuleDict(
+            {name: HEADS[name](config.representation.features) for name in config.heads}
+        )
+        for name in ("energy", "polarizability"):
+            self.register_buffer(f"{name}_reference", self._table(name), persistent=False)
+
+    def _table(self, name: str) -> Tensor:
+        table = torch.zeros(self.config.representation.embeddings, dtype=torch.float64)
+        for number, value in getattr(self.references, name).items():
+            table[number] = value
+        return table
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Potential:
+        # total energies of heavy elements do not survive float32: keep the tables exact
+        super()._apply(fn, recurse)
+        for name in ("energy", "polarizability"):
+            moved = getattr(self, f"{name}_reference")
+            setattr(self, f"{name}_reference", self._table(name).to(moved.device))
+        return self
+
+    @property
+    def cutoff(self) -> float:
+        """Distance beyond which atoms do not see each other [Å]."""
+        return self.config.representation.cutoff
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the network."""
+        return next(self.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the network."""
+        return next(self.parameters()).device
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """Names of all quantities the model gives, derivatives of the energy included."""
+        derived = ("forces", "stress") if "energy" in self.config.heads else ()
+        return q.ordered((*self.config.heads, *derived))
+
+    def forward(
+        self,
+        structures: Structures,
+        pairs: Pairs,
+        names: Collection[str] | None = None,
+        dipole_origin: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the outputs of the heads, differentiable in positions and cell.
+
+        Parameters
+        ----------
+        structures
+            Structures to evaluate.
+        pairs
+            Pairs that contain all those within the cutoff.
+        names
+            Heads to evaluate; all if not given.
+        dipole_origin
+            Origin of the dipole, ``[n_structures, 3]`` Å; it matters for charged
+            molecules only. Default: centre of mass.
+        """
+        features = self.representation(structures, pairs)
+        wanted = self.config.heads if names is None else names
+        return {name: self._read_out(name, features, structures, dipole_origin) for name in wanted}
+
+    def _read_out(
+        self,
+        name: str,
+        features: tuple[Tensor, Tensor],
+        structures: Structures,
+        dipole_origin: Tensor | None = None,
+    ) -> Tensor:
+        scalars, vectors = features
+        head = self.heads[name]
+        scale = self.references.scales.get(name, 1.0)
+        if name == "energy":
+            reference = structures.sum_over_atoms(self.energy_reference[structures.numbers])
+            return scale * head(scalars, structures) + reference.to(structures.positions.dtype)
+        if structures.periodic:
+            raise ValueError(
+                f"the {name} of a periodic structure is not defined by this model: its read-out "
+                "weights with absolute positions; ask for energy, forces and stress only"
+            )
+        if name == "dipole":
+            # the total charge is not scaled, so the missing charge is put in before scaling
+            scaled = Structures(**{**vars(structures), "charge": structures.charge / scale})
+            return scale * head(scalars, vectors, scaled, dipole_origin)
+        value = scale * head(scalars, vectors, structures)
+        reference = structures.sum_over_atoms(self.polarizability_reference[structures.numbers])
+        identity = torch.eye(3, dtype=value.dtype, device=value.device)
+        return value + reference.to(value.dtype)[:, None, None] * identity
+
+    def evaluate(
+        self,
+        structures: Structures,
+        pairs: Pairs,
+        names: Collection[str],
+        *,
+        create_graph: bool = False,
+    ) -> dict[str, Tensor]:
+        """Return quantities by name, with forces and stress among them.
+
+        Parameters
+        ----------
+        structures
+            Structures to evaluate; give float64 positions for float64 results.
+        pairs
+            Pairs that contain all those within the cutoff.
+        names
+            Any of ``energy``, ``forces``, ``stress``, ``dipole``, ``polarizability``.
+        create_graph
+            Keep everything differentiable in the parameters, for training.
+
+        Returns
+        -------
+        dict
+            Energy ``[n_structures]`` eV, forces ``[n_atoms, 3]`` eV/Å, stress
+            ``[n_structures, 3, 3]`` eV/Å³, dipole ``[n_structures, 3]`` e·Å,
+            polarizability ``[n_structures, 3, 3]`` e²Å²/eV.
+
+        Raises
+        ------
+        ValueError
+            The model has no such quantity, or a structure has none (the stress
+            of an isolated molecule).
+        """
+        missing = sorted(set(names) - set(self.quantities))
+        if missing:
+            raise ValueError(
+                f"this model does not give {missing[0]!r}; it gives {', '.join(self.quantities)}"
+            )
+        if "stress" in names and not structures.periodic:
+            raise ValueError("stress: an isolated molecule has none")
+        inputs: dict[str, Tensor] = {}
+        if "forces" in names or "stress" in names:
+            positions = structures.positions.detach().requires_grad_(True)
+            inputs["forces"] = positions
+            structures = structures.with_positions(positions)
+        if "stress" in names:
+            strain = structures.positions.new_zeros(structures.n_structures, 3, 3)
+            inputs["stress"] = strain.requires_grad_(True)
+            structures = _strained(structures, strain)
+
+        with torch.set_grad_enabled(bool(inputs) or create_graph):
+            features = self.representation(structures, pairs)
+            results: dict[str, Tensor] = {}
+            if inputs or "energy" in names:
+                results["energy"] = self._read_out("energy", features, structures)
+        if not create_graph:
+            # read-outs of response properties need no gradient: spare the graph
+            features = (features[0].detach(), features[1].detach())
+        frozen = (
+            structures if create_graph else structures.with_positions(structures.positions.detach())
+        )
+        with torch.set_grad_enabled(create_graph):
+            for name in ("dipole", "polarizability"):
+                if name in names:
+                    results[name] = self._read_out(name, features, frozen)
+        if inputs:
+            gradients = torch.autograd.grad(
+                results["energy"].sum(),
+                tuple(inputs.values()),
+                create_graph=create_graph,
+                materialize_grads=True,
+            )
+            for name, gradient in zip(inputs, gradients, strict=True):
+                if name == "forces":
+                    results[name] = -gradient
+                else:
+                    assert structures.cell is not None
+                    volume = torch.linalg.det(structures.cell.detach()).abs()
+                    results[name] = gradient / volume[:, None, None]
+        return {
+            name: results[name] if create_graph else results[name].detach()
+            for name in q.ordered(names)
+        }
+
+
+def _strained(structures: Structures, strain: Tensor) -> Structures:
+    """Apply the symmetric part of a strain to positions and cells."""
+    assert structures.cell is not None
+    symmetric = 0.5 * (strain + strain.transpose(-1, -2))
+    positions = structures.positions
+    moved = positions + torch.einsum("ac,acd->ad", positions, symmetric[structures.owner])
+    return structures.with_positions(moved, structures.cell + structures.cell @ symmetric)

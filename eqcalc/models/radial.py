@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""Radial bases and cutoff functions.
+
+A radial basis expands the distance d of a pair in functions of one variable;
+a cutoff function takes every interaction smoothly to zero at the cutoff.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["RADIAL_BASES", "CosineCutoff", "GaussianBasis", "SincBasis", "radial_basis"]
+
+
+class SincBasis(nn.Module):
+    """Spherical Bessel functions of order zero, ``sin(nπd/r_c)/d`` for n = 1 … size.
+
+    The basis of the PaiNN paper (Schütt, Unke, Gastegger, ICML 2021), without
+    a normalisation constant.
+
+    Parameters
+    ----------
+    size
+        Number of functions.
+    cutoff
+        Cutoff r_c [Å].
+    """
+
+    wavenumbers: Tensor
+
+    def __init__(self, size: int, cutoff: float) -> None:
+        super().__init__()
+        n = torch.arange(1, size + 1, dtype=torch.float64)
+        self.register_buffer("wavenumbers", n * (math.pi / cutoff), persistent=False)
+
+    def forward(self, distances: Tensor) -> Tensor:
+        """Expand distances ``[n_pairs, 1]`` Å into ``[n_pairs, size]``."""
+        return torch.sin(distances * self.wavenumbers.to(distances)) / distances
+
+
+class GaussianBasis(nn.Module):
+    """Gaussians centred at equal spacing on [0, r_c], as wide as the spacing.
+
+    Parameters
+    ----------
+    size
+        Number of functions, at least two.
+    cutoff
+        Cutoff r_c [Å].
+    """
+
+    centers: Tensor
+
+    def __init__(self, size: int, cutoff: float) -> None:
+        super().__init__()
+        if size < 2:
+            raise ValueError(f"a Gaussian basis needs at least 2 functions, got {size}")
+        centers = torch.linspace(0.0, cutoff, size, dtype=torch.float64)
+        self.register_buffer("centers", centers, persistent=False)
+        self.exponent = -0.5 / (cutoff / (size - 1)) ** 2
+
+    def forward(self, distances: Tensor) -> Tensor:
+        """Expand distances ``[n_pairs, 1]`` Å into ``[n_pairs, size]``."""
+        return torch.exp(self.exponent * (distances - self.centers.to(distances)).square())
+
+
+class CosineCutoff(nn.Module):
+    """``f(d) = [cos(πd/r_c) + 1]/2`` inside the cutoff r_c and zero beyond.
+
+    (Behler, J. Chem. Phys. 134, 074106 (2011).)
+    """
+
+    def __init__(self, cutoff: float) -> None:
+        super().__init__()
+        self.cutoff = cutoff
+
+    def forward(self, distances: Tensor) -> Tensor:
+        """Return f for distances [Å] of any shape."""
+        inside = 0.5 * (torch.cos(distances * (math.pi / self.cutoff)) + 1.0)
+        return torch.where(distances < self.cutoff, inside, torch.zeros_like(inside))
+
+
+#: Radial bases by the name used in configurations.
+RADIAL_BASES: dict[str, Callable[[int, float], nn.Module]] = {
+    "sinc": SincBasis,
+    "gaussian": GaussianBasis,
+}
+
+
+def radial_basis(name: str, size: int, cutoff: float) -> nn.Module:
+    """Return the radial basis called `name`.
+
+    Raises
+    ------
+    ValueError
+        No such basis, or an impossible size or cutoff.
+    """
+    if name not in RADIAL_BASES:
+        raise ValueError(f"radial_basis: expected one of {sorted(RADIAL_BASES)}, got {name!r}")
+    if size < 1 or not cutoff > 0.0:
+        raise ValueError(f"radial basis of {size} functions and cutoff {cutoff} Å is impossible")
+    return RADIAL_BASES[name](size, cutoff)
