@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: MIT
+"""Derivatives of a potential's properties with respect to the positions.
+
+All are exact, by automatic differentiation through the network:
+
+====================  ==========================  ==================
+∂²E/∂r∂r              Hessian                     eV/Å²
+∂μ/∂r                 atomic polar tensors        e
+∂α/∂r                 polarizability derivative   e²Å/eV
+∂²μ/∂r∂r, ∂²α/∂r∂r    electrical anharmonicity    e/Å, e²/eV
+====================  ==========================  ==================
+
+They are meant for one isolated molecule, and for a model in float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from eqcalc.models.potential import Potential
+from eqcalc.neighbors import all_pairs
+from eqcalc.structures import Structures
+
+__all__ = ["hessian", "property_derivative", "property_second_derivative", "time_derivatives"]
+
+
+def _property_of_positions(
+    potential: Potential, molecule: Structures, name: str
+) -> Callable[[Tensor], Tensor]:
+    if molecule.n_structures != 1 or molecule.periodic:
+        raise ValueError("derivatives are taken of one isolated molecule at a time")
+    if name not in potential.config.heads:
+        raise ValueError(
+            f"this model has no {name!r} read-out; it has {', '.join(potential.config.heads)}"
+        )
+    pairs = all_pairs(molecule)
+
+    def evaluate(positions: Tensor) -> Tensor:
+        return potential(molecule.with_positions(positions), pairs, (name,))[name][0]
+
+    return evaluate
+
+
+def hessian(potential: Potential, molecule: Structures) -> Tensor:
+    """Second derivatives of the energy, ``[n_atoms, 3, n_atoms, 3]`` eV/Å²."""
+    return property_second_derivative(potential, molecule, "energy")
+
+
+def property_derivative(potential: Potential, molecule: Structures, name: str) -> Tensor:
+    """First derivatives of a property with respect to the positions.
+
+    Parameters
+    ----------
+    potential
+        The model.
+    molecule
+        One isolated molecule.
+    name
+        ``"energy"``, ``"dipole"`` or ``"polarizability"``.
+
+    Returns
+    -------
+    Tensor
+        ``[n_atoms, 3, *shape]`` with the shape of the property, in its unit per Å:
+        ``∂μ_c/∂r_ia`` is ``[i, a, c]`` and ``∂α_bc/∂r_ia`` is ``[i, a, b, c]``.
+    """
+    evaluate = _property_of_positions(potential, molecule, name)
+    jacobian = torch.func.jacrev(evaluate)(molecule.positions.detach())
+    return torch.movedim(jacobian, (-2, -1), (0, 1)).detach()
+
+
+def property_second_derivative(potential: Potential, molecule: Structures, name: str) -> Tensor:
+    """Second derivatives of a property, ``[n_atoms, 3, n_atoms, 3, *shape]`` per Å²."""
+    evaluate = _property_of_positions(potential, molecule, name)
+    second = torch.func.jacfwd(torch.func.jacrev(evaluate))(molecule.positions.detach())
+    return torch.movedim(second, (-4, -3, -2, -1), (0, 1, 2, 3)).detach()
+
+
+def time_derivatives(
+    potential: Potential, structures: Structures, velocities: Tensor, names: tuple[str, ...]
+) -> dict[str, Tensor]:
+    """Time derivatives of properties along velocities, ``Ẋ = (∂X/∂r)·v``.
+
+    One forward-mode pass gives them exactly, without finite differences.
+
+    Parameters
+    ----------
+    potential
+        The model.
+    structures
+        Isolated molecules.
+    velocities
+        ``[n_atoms, 3]`` Å per unit of time.
+    names
+        Heads to differentiate.
+
+    Returns
+    -------
+    dict
+        ``[n_structures, *shape]`` in the unit of the property per the same unit of time.
+    """
+    pairs = all_pairs(structures)
+
+    def evaluate(positions: Tensor) -> dict[str, Tensor]:
+        return potential(structures.with_positions(positions), pairs, names)
+
+    _, rates = torch.func.jvp(evaluate, (structures.positions.detach(),), (velocities,))
+    return {name: rate.detach() for name, rate in rates.items()}
