@@ -74,8 +74,8 @@ class Pairs:
             ``[n_atoms, m, n]``.
         """
         if self.degree is not None:
-            left = left.reshape(n_atoms, self.degree, -1)
-            right = right.reshape(n_atoms, self.degree, -1)
+            left = left.reshape(n_atoms, self.degree, left.shape[1])
+            right = right.reshape(n_atoms, self.degree, right.shape[1])
             return torch.bmm(left.transpose(1, 2), right)
         return self.sum_over_senders(left.unsqueeze(2) * right.unsqueeze(1), n_atoms)
 

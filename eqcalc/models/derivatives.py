@@ -107,5 +107,5 @@ def time_derivatives(
     def evaluate(positions: Tensor) -> dict[str, Tensor]:
         return potential(structures.with_positions(positions), pairs, names)
 
-    _, rates = torch.func.jvp(evaluate, (structures.positions.detach(),), (velocities,))
+    rates = torch.func.jvp(evaluate, (structures.positions.detach(),), (velocities,))[1]
     return {name: rate.detach() for name, rate in rates.items()}

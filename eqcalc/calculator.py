@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: MIT
+"""The model as an ASE calculator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.calculators.calculator import (
+    CalculationFailed,
+    Calculator,
+    InputError,
+    PropertyNotImplementedError,
+    all_changes,
+    compare_atoms,
+)
+from ase.calculators.polarizability import StaticPolarizabilityCalculator
+from ase.stress import full_3x3_to_voigt_6_stress
+
+from eqcalc.models.checkpoint import load_model
+from eqcalc.models.potential import Potential
+from eqcalc.neighbors import NeighborList
+from eqcalc.structures import Structures
+
+__all__ = ["EqCalculator", "StaticPolarizability", "total_charge"]
+
+#: Atoms closer than this are taken for a mistake [Å]; no bond is half as short.
+SHORTEST_DISTANCE = 0.3
+
+
+def total_charge(atoms: Atoms) -> float:
+    """Return the total charge of atoms [e].
+
+    It is ``atoms.info["charge"]`` if given, else the sum of the initial charges.
+
+    Raises
+    ------
+    InputError
+        The charge is not a number, or both are given and disagree.
+    """
+    initial = float(atoms.get_initial_charges().sum())
+    if "charge" not in atoms.info:
+        return initial
+    try:
+        charge = float(atoms.info["charge"])
+    except (TypeError, ValueError):
+        raise InputError(
+            f"atoms.info['charge']: expected a number, got {atoms.info['charge']!r}"
+        ) from None
+    if atoms.has("initial_charges") and abs(charge - initial) > 1e-6:
+        raise InputError(
+            f"atoms.info['charge'] is {charge:g}, but the initial charges add up to {initial:g}"
+        )
+    return charge
+
+
+class EqCalculator(Calculator):
+    """Energy, forces, dipole and polarizability of a trained model for ASE.
+
+    Every calculation gives all quantities of the model, so that the dipole and
+    polarizability come with the forces. Results are in ASE units: energy [eV],
+    forces [eV/Å], dipole [e·Å] about the centre of mass, polarizability
+    [e²Å²/eV] as a 3×3 array, and the stress [eV/Å³] of periodic structures,
+    which have no dipole and polarizability.
+
+    Parameters
+    ----------
+    model
+        A model file or a :class:`~eqcalc.models.Potential`.
+    device
+        ``"cpu"``, ``"cuda"``, …; by default a GPU if there is one.
+    dtype
+        Precision of the network, ``"float32"`` or ``"float64"``; by default as
+        stored. Finite differences of small displacements want float64.
+    skin
+        Extra distance of the neighbour list of periodic structures [Å].
+
+    Examples
+    --------
+    >>> atoms.calc = EqCalculator("ethanol.eqc")  # doctest: +SKIP
+    >>> atoms.get_forces(), atoms.get_dipole_moment()  # doctest: +SKIP
+    >>> atoms.calc.get_polarizability(atoms)  # doctest: +SKIP
+    """
+
+    implemented_properties = [  # noqa: RUF012 (the declaration that ASE prescribes)
+        "energy",
+        "free_energy",
+        "forces",
+        "stress",
+        "dipole",
+        "polarizability",
+    ]
+
+    def __init__(
+        self,
+        model: str | Path | Potential,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | str | None = None,
+        skin: float = 0.5,
+    ) -> None:
+        super().__init__()
+        precision = _precision(dtype)
+        if isinstance(model, Potential):
+            potential = model
+            if device is not None or precision is not None:
+                # .to would change the caller's model in place
+                import copy
+
+                potential = copy.deepcopy(model).to(device=device, dtype=precision)
+        else:
+            if device is None:
+                device = "cuda" if torch.cuda.is_available() else "cpu"
+            potential = load_model(model, device=device, dtype=precision)
+        #: The model in use.
+        self.potential = potential
+        self._neighbors = NeighborList(potential.cutoff, skin)
+        self._charge: float | None = None
+        names = [name for name in potential.quantities if name in self.implemented_properties]
+        if "energy" in names:
+            names.append("free_energy")
+        self.implemented_properties = names
+
+    @property
+    def charges(self) -> tuple[float, ...]:
+        """Total charges [e] of the structures the model was trained on."""
+        return tuple(self.potential.metadata.get("charges", (0.0,)))
+
+    def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
+        """List what has changed since the last calculation, the charge included."""
+        changes = list(compare_atoms(self.atoms, atoms, tol=tol))
+        if self.atoms is not None and total_charge(atoms) != self._charge:
+            changes.append("charge")
+        return changes
+
+    def get_polarizability(self, atoms: Atoms | None = None) -> np.ndarray:
+        """Return the polarizability, ``[3, 3]`` e²Å²/eV."""
+        return self.get_property("polarizability", atoms)
+
+    def get_property(
+        self, name: str, atoms: Atoms | None = None, allow_calculation: bool = True
+    ) -> Any:
+        """Return one property; see the class for units."""
+        reference = self.atoms if atoms is None else atoms
+        if reference is not None:
+            periodic = bool(reference.pbc.any())
+            if name == "stress" and not periodic:
+                raise PropertyNotImplementedError("an isolated molecule has no stress")
+            if name in ("dipole", "polarizability") and periodic:
+                raise PropertyNotImplementedError(
+                    f"this model defines no {name} of a periodic structure; for a molecule in a "
+                    "box set atoms.pbc = False"
+                )
+        return super().get_property(name, atoms, allow_calculation)
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ("energy",),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Evaluate the model; called by ASE.
+
+        Raises
+        ------
+        InputError
+            An element or charge the model does not know, positions that are
+            not finite, a cell without volume, or atoms on top of each other.
+        CalculationFailed
+            The model returned something that is not finite.
+        """
+        super().calculate(atoms, list(properties), list(system_changes))
+        atoms = self.atoms
+        assert atoms is not None
+        charge = self._checked_charge(atoms)
+        structures = self._checked_structures(atoms, charge)
+        names = set(self.potential.quantities)
+        names -= {"dipole", "polarizability"} if structures.periodic else {"stress"}
+        pairs = self._neighbors.pairs(structures)
+        _refuse_overlaps(pairs.vectors(structures), pairs.receiver, pairs.sender)
+        values = self.potential.evaluate(structures, pairs, names)
+        results: dict[str, Any] = {}
+        for name, value in values.items():
+            array = value.cpu().numpy().astype(np.float64)
+            results[name] = array if name == "forces" else array[0]
+            if not np.isfinite(array).all():
+                raise CalculationFailed(
+                    f"the model returned a {name} that is not finite; the structure is probably "
+                    "far from anything the model was trained on"
+                )
+        if "energy" in results:
+            results["energy"] = results["free_energy"] = float(results["energy"])
+        if "stress" in results:
+            results["stress"] = full_3x3_to_voigt_6_stress(results["stress"])
+        if "dipole" in results and charge != 0.0:
+            # shift law: the model takes standard masses, the atoms may be isotopes
+            standard = structures.center_of_mass()[0].cpu().numpy()
+            results["dipole"] += charge * (standard - atoms.get_center_of_mass())
+        self._charge = charge
+        self.results = results
+
+    def _checked_charge(self, atoms: Atoms) -> float:
+        charge = total_charge(atoms)
+        if not any(abs(charge - known) < 1e-6 for known in self.charges):
+            known = ", ".join(f"{value:g}" for value in self.charges)
+            raise InputError(
+                f"the structure has a total charge of {charge:g} e, but the model was trained on "
+                f"charges of {known} e only"
+            )
+        return charge
+
+    def _checked_structures(self, atoms: Atoms, charge: float) -> Structures:
+        if len(atoms) == 0:
+            raise InputError("there are no atoms")
+        known = self.potential.references.elements
+        strangers = sorted(set(atoms.numbers.tolist()) - set(known))
+        if strangers:
+            from ase.data import chemical_symbols
+
+            names = ", ".join(chemical_symbols[number] for number in strangers)
+            trained = ", ".join(chemical_symbols[number] for number in known)
+            raise InputError(f"the model does not know {names}; it was trained on {trained}")
+        broken = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
+        if len(broken):
+            raise InputError(f"the position of atom {broken[0]} is {atoms.positions[broken[0]]}")
+        if atoms.pbc.any() and not abs(atoms.cell.volume) > 1e-6:
+            raise InputError(
+                f"a structure with pbc={atoms.pbc.tolist()} needs a cell with a volume"
+            )
+        structures = Structures.from_atoms(atoms, device=self.potential.device)
+        return Structures(
+            **{**vars(structures), "charge": torch.full_like(structures.charge, charge)}
+        )
+
+
+class StaticPolarizability(StaticPolarizabilityCalculator):
+    """The model's polarizability in the form that ASE's Raman classes call.
+
+    Parameters
+    ----------
+    calculator
+        The calculator that gives the polarizability.
+
+    Examples
+    --------
+    >>> from ase.vibrations.raman import StaticRamanCalculator
+    >>> StaticRamanCalculator(  # doctest: +SKIP
+    ...     atoms, StaticPolarizability, exkwargs={"calculator": atoms.calc}, name="raman"
+    ... ).run()
+    """
+
+    def __init__(self, calculator: EqCalculator) -> None:
+        self.calculator = calculator
+
+    def __call__(self, atoms: Atoms, *args: Any, **kwargs: Any) -> np.ndarray:
+        """Return the polarizability, ``[3, 3]`` e²Å²/eV."""
+        return self.calculator.get_polarizability(atoms)
+
+
+def _precision(dtype: torch.dtype | str | None) -> torch.dtype | None:
+    if dtype is None or isinstance(dtype, torch.dtype):
+        return dtype
+    names = {"float32": torch.float32, "float64": torch.float64}
+    if dtype not in names:
+        raise InputError(f"dtype: expected 'float32' or 'float64', got {dtype!r}")
+    return names[dtype]
+
+
+def _refuse_overlaps(vectors: torch.Tensor, receiver: torch.Tensor, sender: torch.Tensor) -> None:
+    if not len(vectors):
+        return
+    squared = vectors.square().sum(-1)
+    closest = int(squared.argmin())
+    distance = float(squared[closest]) ** 0.5
+    if distance < SHORTEST_DISTANCE:
+        first, second = sorted((int(receiver[closest]), int(sender[closest])))
+        raise InputError(
+            f"atoms {first} and {second} are {distance:.3f} Å apart; "
+            f"below {SHORTEST_DISTANCE} Å they are taken to overlap by mistake"
+        )

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: MIT
+"""Checks that any potential must pass, for eqcalc's own models and for users'.
+
+Each returns the largest error it found, relative to the size of the quantity,
+or raises an ``AssertionError`` that says what is violated and by how much.
+Call them with a model in float64.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from eqcalc.models.derivatives import hessian, property_derivative
+from eqcalc.models.potential import Potential
+from eqcalc.neighbors import pairs_within
+from eqcalc.quantities import QUANTITIES
+from eqcalc.structures import Structures
+
+__all__ = [
+    "assert_consistent_derivatives",
+    "assert_consistent_forces",
+    "assert_equivariant",
+    "assert_extensive_batching",
+    "assert_permutation_invariant",
+    "assert_shift_law",
+    "assert_translation_invariant",
+    "random_rotation",
+]
+
+
+def random_rotation(generator: torch.Generator, *, improper: bool = False) -> Tensor:
+    """Draw a rotation uniformly, ``[3, 3]`` float64; with `improper`, one times an inversion."""
+    gaussian = torch.randn(3, 3, generator=generator, dtype=torch.float64)
+    orthogonal, triangular = torch.linalg.qr(gaussian)
+    orthogonal = orthogonal * torch.sign(torch.diagonal(triangular))
+    orthogonal = orthogonal * torch.sign(torch.linalg.det(orthogonal))
+    return -orthogonal if improper else orthogonal
+
+
+def _evaluate(potential: Potential, structures: Structures) -> dict[str, Tensor]:
+    names = set(potential.quantities)
+    names -= {"dipole", "polarizability"} if structures.periodic else {"stress"}
+    pairs = pairs_within(structures, potential.cutoff)
+    return potential.evaluate(structures, pairs, names)
+
+
+def _compare(found: Tensor, expected: Tensor, tolerance: float, what: str) -> float:
+    size = max(float(expected.abs().max()), 1e-12)
+    error = float((found - expected).abs().max()) / size
+    if not error <= tolerance:
+        raise AssertionError(f"{what}: relative error {error:.2e} exceeds {tolerance:.0e}")
+    return error
+
+
+def _rotate(name: str, value: Tensor, rotation: Tensor) -> Tensor:
+    if QUANTITIES[name].rank == 0:
+        return value
+    rotated = value @ rotation.T
+    return rotation @ rotated if QUANTITIES[name].rank == 2 else rotated
+
+
+def assert_equivariant(
+    potential: Potential,
+    structures: Structures,
+    generator: torch.Generator,
+    *,
+    tolerance: float = 1e-10,
+) -> float:
+    """Check that all quantities rotate, and are reflected, with the structure."""
+    reference, worst = _evaluate(potential, structures), 0.0
+    for improper in (False, True):
+        rotation = random_rotation(generator, improper=improper)
+        cell = None if structures.cell is None else structures.cell @ rotation.T
+        turned = structures.with_positions(structures.positions @ rotation.T, cell)
+        for name, value in _evaluate(potential, turned).items():
+            what = f"{name} under {'improper ' if improper else ''}rotation"
+            expected = _rotate(name, reference[name], rotation)
+            worst = max(worst, _compare(value, expected, tolerance, what))
+    return worst
+
+
+def assert_translation_invariant(
+    potential: Potential,
+    structures: Structures,
+    generator: torch.Generator,
+    *,
+    tolerance: float = 1e-10,
+) -> float:
+    """Check that moving each structure as a whole changes nothing."""
+    shift = 10.0 * torch.randn(structures.n_structures, 3, generator=generator, dtype=torch.float64)
+    moved = structures.with_positions(structures.positions + structures.spread_to_atoms(shift))
+    reference, worst = _evaluate(potential, structures), 0.0
+    for name, value in _evaluate(potential, moved).items():
+        worst = max(worst, _compare(value, reference[name], tolerance, f"{name} under translation"))
+    return worst
+
+
+def assert_permutation_invariant(
+    potential: Potential,
+    structures: Structures,
+    generator: torch.Generator,
+    *,
+    tolerance: float = 1e-10,
+) -> float:
+    """Check that renumbering the atoms of every structure renumbers the forces and no more."""
+    keys = torch.rand(structures.n_atoms, generator=generator, dtype=torch.float64)
+    order = torch.argsort(structures.owner.to(torch.float64) + keys)
+    shuffled = replace(
+        structures, numbers=structures.numbers[order], positions=structures.positions[order]
+    )
+    reference, worst = _evaluate(potential, structures), 0.0
+    for name, value in _evaluate(potential, shuffled).items():
+        expected = reference[name][order] if QUANTITIES[name].per_atom else reference[name]
+        worst = max(worst, _compare(value, expected, tolerance, f"{name} under permutation"))
+    return worst
+
+
+def assert_shift_law(
+    potential: Potential,
+    structures: Structures,
+    generator: torch.Generator,
+    *,
+    tolerance: float = 1e-10,
+) -> float:
+    """Check ``μ(r_0 + d) = μ(r_0) − Q d`` for an origin moved by d."""
+    pairs = pairs_within(structures, potential.cutoff)
+    displacement = torch.randn(structures.n_structures, 3, generator=generator, dtype=torch.float64)
+    origin = structures.center_of_mass()
+    with torch.no_grad():
+        at, moved = (
+            potential(structures, pairs, ("dipole",), dipole_origin=point)["dipole"]
+            for point in (origin, origin + displacement)
+        )
+    expected = at - structures.charge.unsqueeze(-1) * displacement
+    return _compare(moved, expected, tolerance, "dipole about another origin")
+
+
+def assert_extensive_batching(
+    potential: Potential, structures: Structures, *, tolerance: float = 1e-10
+) -> float:
+    """Check that each structure of a batch gives what it gives alone."""
+    together, worst, offset = _evaluate(potential, structures), 0.0, 0
+    for index, count in enumerate(structures.counts.tolist()):
+        atoms = slice(offset, offset + count)
+        one = slice(index, index + 1)
+        alone = Structures.pack(
+            structures.numbers[atoms],
+            structures.positions[atoms],
+            [count],
+            structures.charge[one],
+            None if structures.cell is None else structures.cell[one],
+            None if structures.pbc is None else structures.pbc[one],
+        )
+        for name, value in _evaluate(potential, alone).items():
+            if name in together:
+                expected = together[name][atoms if QUANTITIES[name].per_atom else one]
+                what = f"{name} of structure {index} alone"
+                worst = max(worst, _compare(value, expected, tolerance, what))
+        offset += count
+    return worst
+
+
+def assert_consistent_forces(
+    potential: Potential, structures: Structures, *, step: float = 2e-5, tolerance: float = 1e-6
+) -> float:
+    """Check forces (and stress) against central differences of the energy with `step` [Å]."""
+    reference = _evaluate(potential, structures)
+    size = float(reference["forces"].abs().max())
+    worst = 0.0
+    for atom in range(structures.n_atoms):
+        for axis in range(3):
+            energies = []
+            for sign in (1.0, -1.0):
+                positions = structures.positions.clone()
+                positions[atom, axis] += sign * step
+                moved = structures.with_positions(positions)
+                pairs = pairs_within(moved, potential.cutoff)
+                energy = potential.evaluate(moved, pairs, ("energy",))["energy"]
+                energies.append(energy[structures.owner[atom]])
+            numerical = -(energies[0] - energies[1]) / (2.0 * step)
+            error = abs(float(numerical - reference["forces"][atom, axis])) / size
+            if not error <= tolerance:
+                raise AssertionError(
+                    f"force on atom {atom}, axis {axis}: relative error {error:.2e} against a "
+                    f"finite difference exceeds {tolerance:.0e}"
+                )
+            worst = max(worst, error)
+    return worst
+
+
+def assert_consistent_derivatives(
+    potential: Potential, molecule: Structures, *, step: float = 2e-5, tolerance: float = 1e-6
+) -> float:
+    """Check Hessian, ∂μ/∂r and ∂α/∂r of one molecule against central differences."""
+    exact = {
+        name: property_derivative(potential, molecule, name)
+        for name in potential.config.heads
+        if name != "energy"
+    }
+    exact["forces"] = -hessian(potential, molecule)
+    worst = 0.0
+    for atom in range(molecule.n_atoms):
+        for axis in range(3):
+            displacement = torch.zeros_like(molecule.positions)
+            displacement[atom, axis] = step
+            plus, minus = (
+                _evaluate(potential, molecule.with_positions(molecule.positions + signed))
+                for signed in (displacement, -displacement)
+            )
+            for name, derivative in exact.items():
+                numerical = (plus[name] - minus[name]) / (2.0 * step)
+                if name != "forces":
+                    numerical = numerical[0]
+                size = float(derivative.abs().max())
+                error = float((numerical - derivative[atom, axis]).abs().max()) / size
+                if not error <= tolerance:
+                    raise AssertionError(
+                        f"derivative of the {name} along atom {atom}, axis {axis}: relative error "
+                        f"{error:.2e} exceeds {tolerance:.0e}"
+                    )
+                worst = max(worst, error)
+    return worst

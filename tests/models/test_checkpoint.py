@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: MIT
+"""Model files: faithful, and refused for the right reason when they are not."""
+
+import json
+import pickle
+import struct
+
+import pytest
+import safetensors.torch
+import torch
+
+from eqcalc.models.checkpoint import (
+    CheckpointError,
+    load_model,
+    model_hash,
+    read_header,
+    save_model,
+)
+from eqcalc.neighbors import all_pairs
+from eqcalc.structures import Structures
+from tests.conftest import make_potential
+
+NAMES = ("energy", "forces", "dipole", "polarizability")
+
+
+@pytest.fixture
+def saved(tmp_path, potential):
+    potential.metadata = {"level_of_theory": "none", "training": {"epochs": 3}}
+    path = tmp_path / "model.eqc"
+    save_model(potential, path)
+    return path
+
+
+def rewrite_header(path, change):
+    """Edit the JSON in the header of a model file by hand, leaving the tensors alone."""
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    outer = json.loads(data[8 : 8 + length])
+    header = json.loads(outer["__metadata__"]["eqcalc"])
+    change(header)
+    outer["__metadata__"]["eqcalc"] = json.dumps(header)
+    text = json.dumps(outer).encode()
+    text += b" " * (-len(text) % 8)
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
+
+
+def test_round_trip_is_exact(saved, potential, ethanol):
+    loaded = load_model(saved)
+    structure = Structures.from_atoms(ethanol)
+    pairs = all_pairs(structure)
+    expected = potential.evaluate(structure, pairs, NAMES)
+    for name, value in loaded.evaluate(structure, pairs, NAMES).items():
+        assert torch.equal(value, expected[name])
+    assert loaded.references == potential.references
+    assert loaded.metadata["training"] == {"epochs": 3}
+    assert loaded.metadata["hash"] == model_hash(potential)
+
+
+def test_saving_a_loaded_model_keeps_the_hash(saved, tmp_path):
+    save_model(load_model(saved), tmp_path / "again.eqc")
+    assert read_header(tmp_path / "again.eqc")["hash"] == read_header(saved)["hash"]
+
+
+def test_precision_is_an_argument(saved):
+    assert load_model(saved).dtype == torch.float64
+    assert load_model(saved, dtype=torch.float32).dtype == torch.float32
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.001, 0.3, 0.99])
+def test_truncated_file_is_refused(saved, fraction):
+    data = saved.read_bytes()
+    saved.write_bytes(data[: int(fraction * len(data))])
+    with pytest.raises(CheckpointError, match="not a complete model file"):
+        load_model(saved)
+
+
+def test_changed_parameter_is_noticed(saved):
+    data = bytearray(saved.read_bytes())
+    data[-5] ^= 1
+    saved.write_bytes(data)
+    with pytest.raises(CheckpointError, match="does not match its hash"):
+        load_model(saved)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda h: h["references"]["energy"].update({"1": -13.7}),
+        lambda h: h["metadata"].update(level_of_theory="CCSD(T)"),
+        lambda h: h["model"]["representation"].update(cutoff=6.0),
+    ],
+)
+def test_changed_header_is_noticed(saved, change):
+    rewrite_header(saved, change)
+    with pytest.raises(CheckpointError, match="does not match its hash"):
+        load_model(saved)
+
+
+def test_newer_version_is_refused(saved):
+    rewrite_header(saved, lambda h: h.update(version=99))
+    with pytest.raises(CheckpointError, match="newer eqcalc"):
+        load_model(saved)
+
+
+def test_missing_header_key_is_named(saved):
+    rewrite_header(saved, lambda h: h.pop("units"))
+    with pytest.raises(CheckpointError, match="'units'"):
+        load_model(saved)
+
+
+def test_foreign_safetensors_file_is_refused(tmp_path):
+    path = tmp_path / "other.safetensors"
+    safetensors.torch.save_file({"weight": torch.zeros(3)}, path)
+    with pytest.raises(CheckpointError, match="not a model written by eqcalc"):
+        load_model(path)
+
+
+def test_pickle_is_refused_and_not_executed(tmp_path):
+    marker = tmp_path / "executed"
+
+    class Bomb:
+        def __reduce__(self):
+            return (marker.touch, ())
+
+    for name, data in (
+        ("plain.eqc", pickle.dumps(Bomb())),
+        ("torch.eqc", None),
+    ):
+        path = tmp_path / name
+        if data is None:
+            torch.save({"bomb": Bomb()}, path)
+        else:
+            path.write_bytes(data)
+        with pytest.raises(CheckpointError):
+            load_model(path)
+    assert not marker.exists()
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"nowhere\.eqc"):
+        load_model(tmp_path / "nowhere.eqc")
+
+
+def test_failed_write_keeps_the_old_file(saved, potential):
+    before = saved.read_bytes()
+    potential.metadata = {"not json": object()}
+    with pytest.raises(CheckpointError, match="metadata"):
+        save_model(potential, saved)
+    assert saved.read_bytes() == before
+    assert [p.name for p in saved.parent.iterdir()] == ["model.eqc"]
+
+
+def test_unwritable_directory_is_a_clear_error(tmp_path, potential):
+    with pytest.raises(CheckpointError, match="cannot write"):
+        save_model(potential, tmp_path / "missing" / "model.eqc")
+
+
+def test_hash_depends_on_parameters_and_references():
+    one, two = make_potential(), make_potential()
+    assert model_hash(one) == model_hash(two)
+    with torch.no_grad():
+        next(two.parameters()).add_(1e-12)
+    assert model_hash(one) != model_hash(two)

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: MIT
+"""Pairs against brute force, and neighbour lists that must never be stale."""
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk, molecule
+
+from eqcalc.neighbors import NeighborList, all_pairs, pairs_within
+from eqcalc.structures import Structures
+
+
+def brute_force(atoms, cutoff):
+    """Return all (i, j, image) within the cutoff, from images −4 … 4, as a set."""
+    found = set()
+    spans = [range(-4, 5) if periodic else range(1) for periodic in atoms.pbc]
+    for a in spans[0]:
+        for b in spans[1]:
+            for c in spans[2]:
+                shift = np.array([a, b, c]) @ atoms.cell.array
+                vectors = atoms.positions[None] + shift - atoms.positions[:, None]
+                distances = np.linalg.norm(vectors, axis=-1)
+                for i, j in zip(*np.nonzero((distances < cutoff) & (distances > 0)), strict=True):
+                    found.add((int(i), int(j), a, b, c))
+    return found
+
+
+def as_set(pairs, structures, cutoff):
+    near = torch.linalg.vector_norm(pairs.vectors(structures), dim=-1) < cutoff
+    rows = torch.cat(
+        [pairs.receiver[near, None], pairs.sender[near, None], pairs.image[near].long()], dim=1
+    )
+    result = [tuple(row) for row in rows.tolist()]
+    assert len(result) == len(set(result))
+    return set(result)
+
+
+def test_all_pairs_of_a_ragged_batch():
+    frames = [molecule(name) for name in ("H2O", "CH3CH2OH", "CO")] + [molecule("H2O")[[0]]]
+    batch = Structures.from_atoms(frames)
+    pairs = all_pairs(batch)
+    expected = [
+        (i, j)
+        for i in range(batch.n_atoms)
+        for j in range(batch.n_atoms)
+        if i != j and batch.owner[i] == batch.owner[j]
+    ]
+    assert list(zip(pairs.receiver.tolist(), pairs.sender.tolist(), strict=True)) == expected
+    assert pairs.degree is None
+    assert all_pairs(Structures.from_atoms([frames[0]] * 3)).degree == 2
+
+
+def test_isolated_pairs_within_a_cutoff():
+    batch = Structures.from_atoms([molecule("CH3CH2OH"), molecule("H2O")])
+    pairs = pairs_within(batch, 2.0)
+    distances = torch.linalg.vector_norm(pairs.vectors(batch), dim=-1)
+    every = torch.linalg.vector_norm(all_pairs(batch).vectors(batch), dim=-1)
+    assert bool((distances < 2.0).all())
+    assert len(distances) == int((every < 2.0).sum())
+
+
+@pytest.mark.parametrize("pbc", [True, [True, True, False], [False, False, True]])
+def test_periodic_pairs_equal_brute_force(pbc):
+    atoms = bulk("NaCl", "rocksalt", a=4.0)
+    atoms.rattle(0.2, seed=3)
+    atoms.positions[0] += 2.5 * atoms.cell[1] - 1.2 * atoms.cell[2]  # far outside the cell
+    atoms.pbc = pbc
+    structures = Structures.from_atoms(atoms)
+    assert as_set(pairs_within(structures, 5.0), structures, 5.0) == brute_force(atoms, 5.0)
+
+
+def test_both_sums_over_senders_agree(generator):
+    batch = Structures.stack(torch.ones(4, dtype=torch.int64), torch.zeros(3, 4, 3))
+    pairs = all_pairs(batch)
+    scattered = type(pairs)(pairs.receiver, pairs.sender)
+    left = torch.randn(36, 3, generator=generator, dtype=torch.float64)
+    right = torch.randn(36, 5, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(
+        pairs.sum_of_outer_products(left, right, 12),
+        scattered.sum_of_outer_products(left, right, 12),
+    )
+
+
+def test_skin_list_is_never_stale_along_a_random_walk():
+    cutoff, random = 4.0, np.random.default_rng(5)
+    frames = [bulk("NaCl", "rocksalt", a=5.0, cubic=True), bulk("C", cubic=True)]
+    neighbors = NeighborList(cutoff, skin=0.6)
+    for step in range(60):
+        for frame in frames:
+            frame.positions += random.normal(scale=0.03, size=frame.positions.shape)
+        if step == 30:  # one edge of one cell shrinks
+            frames[0].set_cell(frames[0].cell.array * [[0.9], [1.0], [1.0]], scale_atoms=True)
+        batch = Structures.from_atoms(frames)
+        pairs, fresh = neighbors.pairs(batch), pairs_within(batch, cutoff)
+        assert as_set(pairs, batch, cutoff) == as_set(fresh, batch, cutoff)
+    assert 2 < neighbors.builds < 50
+
+
+def test_list_is_rebuilt_for_other_atoms():
+    neighbors = NeighborList(4.0)
+    for frames in ([molecule("H2O")], [molecule("CH4")], [bulk("C")], [bulk("C"), bulk("C")]):
+        batch = Structures.from_atoms(frames)
+        pairs = neighbors.pairs(batch)
+        assert int(pairs.receiver.max()) == batch.n_atoms - 1
+
+
+def test_all_pairs_of_a_cell_are_refused():
+    with pytest.raises(ValueError, match="isolated"):
+        all_pairs(Structures.from_atoms(bulk("C")))
+
+
+@pytest.mark.parametrize("arguments", [(0.0,), (-1.0,), (4.0, -0.1)])
+def test_impossible_ranges_are_refused(arguments):
+    with pytest.raises(ValueError, match=r"cutoff|skin"):
+        NeighborList(*arguments)

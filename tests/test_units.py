@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: MIT
+"""Constants against literal values, and unit expressions."""
+
+import ase.units
+import pytest
+
+from eqcalc import units
+
+# literal values: CODATA through the working of the formulas by hand
+SPECTRAL_PREFACTOR = 72.1134900  # 2c/k_B in amu, Å, fs, K per cm⁻¹
+KM_PER_MOL_PER_E2_PER_AMU = 974.880110
+SECOND_RADIATION_CONSTANT = 1.43877688  # cm K
+DEBYE_PER_E_ANGSTROM = 4.80320471
+KM_PER_MOL_PER_DEBYE2_PER_ANGSTROM2_PER_AMU = 42.2560615
+
+
+def test_constants_have_their_literal_values():
+    assert pytest.approx(SPECTRAL_PREFACTOR, rel=1e-8) == units.SPECTRAL_PREFACTOR
+    assert pytest.approx(KM_PER_MOL_PER_E2_PER_AMU, rel=1e-8) == (
+        units.INTENSITY_PER_SQUARED_CHARGE_PER_MASS
+    )
+    assert pytest.approx(SECOND_RADIATION_CONSTANT, rel=1e-8) == units.SECOND_RADIATION_CONSTANT
+    assert pytest.approx(1.0 / units.BOLTZMANN * 8.617333e-5, rel=1e-6) == 1.0
+
+
+def test_infrared_intensity_of_ase_is_ours_with_more_digits():
+    debye = units.conversion_factor("D", "e*Å")
+    ours = units.INTENSITY_PER_SQUARED_CHARGE_PER_MASS * debye**2
+    assert ours == pytest.approx(KM_PER_MOL_PER_DEBYE2_PER_ANGSTROM2_PER_AMU, rel=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "factor"),
+    [
+        ("kcal/mol", "eV", 0.0433641039),
+        ("kcal/mol/Å", "eV/Å", 0.0433641039),
+        ("Ha/bohr", "eV/Å", 51.42206709),
+        ("e*Å", "D", DEBYE_PER_E_ANGSTROM),
+        ("e a0", "D", 2.54174647),
+        ("e²Å²/eV", "bohr^3", 97.17362355),
+        ("Å³", "bohr³", 6.74833450),
+        ("bohr^3", "Å^3", 0.148184711),
+        ("e^2*Å^2*eV^-1", "Å^3", 14.39964535),
+        ("ps", "fs", 1000.0),
+        ("kJ/mol", "kcal/mol", 1.0 / 4.184),
+        ("meV/Ang", "eV/A", 1e-3),
+    ],
+)
+def test_conversion(source, target, factor):
+    assert units.conversion_factor(source, target) == pytest.approx(factor, rel=2e-8)
+    assert units.conversion_factor(target, source) == pytest.approx(1.0 / factor, rel=2e-8)
+
+
+@pytest.mark.parametrize("text", ["", " ", "eV/", "furlong", "eV^Å", "eV//Å", None, "2 eV"])
+def test_nonsense_is_refused(text):
+    with pytest.raises(units.UnitError):
+        units.parse_unit(text)
+
+
+@pytest.mark.parametrize(("source", "target"), [("eV", "eV/Å"), ("D", "bohr^3"), ("fs", "K")])
+def test_different_dimensions_are_refused(source, target):
+    with pytest.raises(units.UnitError, match="different quantities"):
+        units.conversion_factor(source, target)
+
+
+def test_wavenumber_of_a_known_frequency():
+    # 1 cm⁻¹ is a period of 33.35641 ps
+    omega = units.wavenumber_to_angular_frequency(1.0)
+    period = 2.0 * 3.141592653589793 / omega / ase.units.fs
+    assert period == pytest.approx(33356.40952, rel=1e-9)
+    assert units.angular_frequency_to_wavenumber(omega) == pytest.approx(1.0, rel=1e-14)
+
+
+def test_hbar_is_that_of_ase():
+    invcm = units.HBAR * units.wavenumber_to_angular_frequency(1.0)
+    assert invcm == pytest.approx(ase.units.invcm, rel=1e-7)
