@@ -131,10 +131,13 @@ class EqCalculator(Calculator):
         return tuple(self.potential.metadata.get("charges", (0.0,)))
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """List what has changed since the last calculation, the charge included."""
+        """List what has changed since the last calculation, charge and isotopes included."""
         changes = list(compare_atoms(self.atoms, atoms, tol=tol))
-        if self.atoms is not None and total_charge(atoms) != self._charge:
-            changes.append("charge")
+        if self.atoms is not None and not changes:
+            if total_charge(atoms) != self._charge:
+                changes.append("charge")
+            elif self._charge and not np.array_equal(self.atoms.get_masses(), atoms.get_masses()):
+                changes.append("masses")  # they move the origin of a charged dipole
         return changes
 
     def get_polarizability(self, atoms: Atoms | None = None) -> np.ndarray:

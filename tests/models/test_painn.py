@@ -65,13 +65,25 @@ def test_features_transform_as_e3nn_irreps(potential, ethanol):
     torch.testing.assert_close(new_vectors, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_polarizability_is_an_l0_and_an_l2(potential, ethanol):
+def test_polarizability_transforms_as_l0_and_l2_of_e3nn(potential, ethanol):
     structure = Structures.from_atoms(ethanol)
-    tensor = potential.evaluate(structure, all_pairs(structure), ("polarizability",))
-    alpha = tensor["polarizability"][0]
-    assert torch.equal(alpha, alpha.T)
-    decomposition = o3.ReducedTensorProducts("ij=ji", i="1o")
-    assert decomposition.irreps_out == o3.Irreps("1x0e+1x2e")
+    pairs = all_pairs(structure)
+    symmetric = o3.ReducedTensorProducts("ij=ji", i="1o")
+    assert symmetric.irreps_out == o3.Irreps("1x0e+1x2e")
+    basis = symmetric.change_of_basis.double()
+    rotation = o3.rand_matrix(dtype=torch.float64)
+    turned = structure.with_positions(structure.positions @ rotation.T)
+    before, after = (
+        torch.einsum(
+            "nij,ij->n",
+            basis,
+            potential.evaluate(s, pairs, ("polarizability",))["polarizability"][0],
+        )
+        for s in (structure, turned)
+    )
+    matrix = symmetric.irreps_out.D_from_matrix(rotation.float()).double()
+    assert float(before[1:].abs().max()) > 1e-3
+    torch.testing.assert_close(after, matrix @ before, rtol=1e-5, atol=1e-6)
 
 
 def test_mixing_layers_have_no_bias(potential):
