@@ -1,0 +1,414 @@
+# SPDX-License-Identifier: MIT
+"""Read the native HDF5 store: labelled structures, gathered into batches at array speed."""
+
+from __future__ import annotations
+
+import json
+import operator
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import ase
+import h5py
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from eqcalc import units
+from eqcalc.datasets.record import Record
+from eqcalc.datasets.writer import FORMAT, FORMAT_VERSION, DatasetWriter
+from eqcalc.quantities import QUANTITIES, ordered, quantity
+from eqcalc.structures import Structures
+
+__all__ = ["Dataset", "DatasetError"]
+
+_BLOCK = 4096  # records decoded at a time when iterating
+
+
+class DatasetError(ValueError):
+    """A file is not a dataset of eqcalc, or is damaged."""
+
+
+class Dataset:
+    """Labelled structures of one file, or a selection of them.
+
+    Made by :meth:`open`, :meth:`create` or :meth:`append`. Arrays of an
+    uncompressed file are memory-mapped, those of a compressed one are read when
+    first used. A dataset can be sent to other processes; each opens the file.
+
+    Attributes
+    ----------
+    path
+        The file.
+    quantities
+        Names of the labels that at least one structure of the file has.
+    provenance
+        How the data came about.
+    sources
+        The distinct texts of :attr:`~eqcalc.datasets.record.Record.source`.
+    """
+
+    def __init__(self, path: str | Path, indices: np.ndarray | None = None) -> None:
+        self.path = Path(path)
+        self._indices = indices
+        self._cache: dict[str, np.ndarray] = {}
+        if not self.path.is_file():
+            raise FileNotFoundError(f"{self.path}: no such file")
+        try:
+            file = h5py.File(self.path, "r")
+        except OSError as error:
+            raise DatasetError(
+                f"{self.path}: not a readable HDF5 file ({error}); "
+                "use `eqcalc convert` for other formats"
+            ) from None
+        with file:
+            self._read_header(file)
+        self._offsets = np.concatenate([[0], np.cumsum(self._array("atom_counts"), dtype=np.int64)])
+        if self._offsets[-1] != len(self._array("numbers")):
+            raise DatasetError(
+                f"{self.path}: atom_counts sum to {self._offsets[-1]} but numbers holds "
+                f"{len(self._array('numbers'))} atoms; the file is damaged"
+            )
+
+    # --- opening and writing -----------------------------------------------------
+
+    @classmethod
+    def open(cls, path: str | Path) -> Dataset:
+        """Open the dataset at `path`.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file.
+        DatasetError
+            It is another kind of file, of a newer version, or damaged.
+        """
+        return cls(path)
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        records: Iterable[Record],
+        *,
+        level_of_theory: str | Mapping[str, str],
+        provenance: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Dataset:
+        """Write `records` to a new file and open it.
+
+        `options` are those of :class:`~eqcalc.datasets.writer.DatasetWriter`,
+        which also takes records piece by piece.
+        """
+        with DatasetWriter(
+            path, level_of_theory=level_of_theory, provenance=provenance, **options
+        ) as writer:
+            writer.append(records)
+        return cls(path)
+
+    @classmethod
+    def append(
+        cls,
+        path: str | Path,
+        records: Iterable[Record],
+        *,
+        level_of_theory: str | Mapping[str, str] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> Dataset:
+        """Add `records` to the dataset at `path` and open it.
+
+        The file is rewritten beside the old one and then replaced, so that a
+        killed process leaves the old one. Precision and compression are kept;
+        stored splits are kept and do not contain the new structures.
+
+        Parameters
+        ----------
+        level_of_theory
+            That of quantities new to the file. For a quantity the file already
+            holds it must agree with the stored one; omitted, it is assumed to.
+        provenance
+            Added to the provenance of the file under ``"appended"``.
+        """
+        old = cls(path)
+        levels = dict(old.levels_of_theory)
+        if isinstance(level_of_theory, str):
+            level_of_theory = dict.fromkeys(QUANTITIES, level_of_theory)
+        for name, level in (level_of_theory or {}).items():
+            if levels.setdefault(name, level) != level:
+                raise ValueError(
+                    f"{path}: {name} is stored at {levels[name]!r}, cannot add labels at {level!r}"
+                )
+        merged = dict(old.provenance)
+        if provenance:
+            merged["appended"] = [*merged.get("appended", []), dict(provenance)]
+        with DatasetWriter(
+            path,
+            level_of_theory=levels,
+            provenance=merged,
+            overwrite=True,
+            single_precision=old._single_precision,
+            compressed=old._compressed,
+        ) as writer:
+            writer.append(old.records())
+            writer.append(records)
+            for name, parts in old.splits.items():
+                writer.add_split(name, parts)
+        return cls(path)
+
+    # --- what is there -----------------------------------------------------------
+
+    def __len__(self) -> int:
+        return self._n_stored if self._indices is None else len(self._indices)
+
+    def __repr__(self) -> str:
+        return f"Dataset({str(self.path)!r}: {len(self)} structures, {', '.join(self.quantities)})"
+
+    @property
+    def level_of_theory(self) -> str:
+        """The level of theory shared by all labels.
+
+        Raises
+        ------
+        ValueError
+            The labels have different ones; see :attr:`levels_of_theory`.
+        """
+        levels = set(self.levels_of_theory.values())
+        if len(levels) != 1:
+            raise ValueError(f"{self.path} has no single level of theory: {self.levels_of_theory}")
+        return levels.pop()
+
+    @property
+    def indices(self) -> np.ndarray:
+        """Positions in the file of the structures of this selection, ``[n_structures]``."""
+        return np.arange(self._n_stored) if self._indices is None else self._indices
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Number of atoms of each structure, ``[n_structures]``."""
+        counts = np.asarray(self._array("atom_counts"), dtype=np.int64)
+        return counts if self._indices is None else counts[self._indices]
+
+    @property
+    def elements(self) -> tuple[int, ...]:
+        """Atomic numbers that occur, ascending."""
+        atoms, _ = self._atom_rows(self.indices)
+        return tuple(int(z) for z in np.unique(self._array("numbers")[atoms]))
+
+    def present(self, name: str) -> np.ndarray:
+        """Return which structures have the label `name`, ``[n_structures]`` bool."""
+        if quantity(name).name not in self.quantities:
+            return np.zeros(len(self), dtype=bool)
+        return np.asarray(self._array(f"labels/{name}/present"))[self.indices]
+
+    def source(self) -> np.ndarray:
+        """Return the source of each structure, ``[n_structures]`` of text."""
+        return np.array(self.sources or ("",))[self._array("source")[self.indices]]
+
+    # --- access ------------------------------------------------------------------
+
+    def subset(self, indices: ArrayLike) -> Dataset:
+        """Return the selection `indices` (or a bool mask) of this dataset, without copying."""
+        chosen = self._resolve(indices)
+        return _like(self, chosen)
+
+    def structures(self, indices: ArrayLike, *, dtype: torch.dtype = torch.float64) -> Structures:
+        """Return the structures `indices` as one batch, positions in `dtype`."""
+        rows = self._resolve(indices)
+        atoms, counts = self._atom_rows(rows)
+        cell = pbc = None
+        if "cell" in self._units:
+            pbc_rows = self._array("pbc")[rows]
+            if pbc_rows.any():
+                cell = torch.as_tensor(self._gather("cell", rows)).to(dtype)
+                pbc = torch.as_tensor(pbc_rows)
+        return Structures.pack(
+            torch.as_tensor(self._array("numbers")[atoms].astype(np.int64)),
+            torch.as_tensor(self._gather("positions", atoms)).to(dtype),
+            torch.as_tensor(counts),
+            charge=torch.as_tensor(self._gather("charge", rows)).to(dtype),
+            cell=cell,
+            pbc=pbc,
+        )
+
+    def labels(
+        self, indices: ArrayLike, *, dtype: torch.dtype = torch.float64
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return the labels of the structures `indices` and which of them are known.
+
+        Returns
+        -------
+        values
+            By quantity, in internal units: ``[n_structures, ...]``, for forces
+            ``[n_atoms, 3]`` in the order of :meth:`structures`. An unknown label
+            is NaN, so that using it without its mask is noticed.
+        present
+            By quantity, ``[n_structures]`` bool.
+        """
+        rows = self._resolve(indices)
+        atoms, _ = self._atom_rows(rows)
+        values, present = {}, {}
+        for name in self.quantities:
+            selected = atoms if quantity(name).per_atom else rows
+            values[name] = torch.as_tensor(self._gather(f"labels/{name}/values", selected)).to(
+                dtype
+            )
+            present[name] = torch.as_tensor(self._array(f"labels/{name}/present")[rows])
+        return values, present
+
+    def __getitem__(self, index: int) -> Record:
+        index = operator.index(index)
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"structure {index} of a dataset of {len(self)}")
+        return next(self.records([index % len(self)]))
+
+    def __iter__(self) -> Iterator[Record]:
+        return self.records()
+
+    def records(self, indices: ArrayLike | None = None) -> Iterator[Record]:
+        """Yield the structures `indices`, or all, as records."""
+        rows = self._resolve(np.arange(len(self)) if indices is None else indices)
+        for start in range(0, len(rows), _BLOCK):
+            yield from self._records(rows[start : start + _BLOCK])
+
+    def atoms(self, index: int) -> ase.Atoms:
+        """Return structure `index` as ASE atoms with its labels."""
+        return self[index].atoms()
+
+    # --- internals ---------------------------------------------------------------
+
+    def _records(self, rows: np.ndarray) -> Iterator[Record]:
+        atoms, counts = self._atom_rows(rows)
+        stops = np.cumsum(counts)
+        numbers = self._array("numbers")[atoms].astype(np.int64)
+        positions = self._gather("positions", atoms)
+        charge = self._gather("charge", rows)
+        sources = self._array("source")[rows]
+        cell = self._gather("cell", rows) if "cell" in self._units else None
+        pbc = self._array("pbc")[rows] if cell is not None else None
+        values = {
+            name: self._gather(f"labels/{name}/values", atoms if quantity(name).per_atom else rows)
+            for name in self.quantities
+        }
+        present = {name: self._array(f"labels/{name}/present")[rows] for name in self.quantities}
+        for i, (stop, count) in enumerate(zip(stops, counts, strict=True)):
+            own = slice(stop - count, stop)
+            periodic = pbc is not None and cell is not None and pbc[i].any()
+            yield Record(
+                numbers[own],
+                positions[own],
+                {
+                    name: value[own] if quantity(name).per_atom else value[i]
+                    for name, value in values.items()
+                    if present[name][i]
+                },
+                float(charge[i]),
+                cell[i] if periodic and cell is not None else None,
+                pbc[i] if periodic and pbc is not None else None,
+                self.sources[sources[i]] if self.sources else "",
+            )
+
+    def _resolve(self, indices: ArrayLike) -> np.ndarray:
+        """Return the rows in the file of `indices` of this selection."""
+        chosen = np.atleast_1d(np.asarray(indices))
+        if chosen.dtype == bool:
+            if chosen.shape != (len(self),):
+                raise IndexError(f"a mask of shape {chosen.shape} for {len(self)} structures")
+            chosen = np.flatnonzero(chosen)
+        if chosen.size == 0:
+            return np.empty(0, dtype=np.int64)
+        if not np.issubdtype(chosen.dtype, np.integer) or chosen.ndim != 1:
+            raise IndexError("indices are integers [n] or a bool mask [n_structures]")
+        if chosen.min() < -len(self) or chosen.max() >= len(self):
+            wrong = chosen[(chosen < -len(self)) | (chosen >= len(self))][0]
+            raise IndexError(f"structure {wrong} of a dataset of {len(self)}")
+        chosen = np.where(chosen < 0, chosen + len(self), chosen).astype(np.int64)
+        return chosen if self._indices is None else self._indices[chosen]
+
+    def _atom_rows(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the atom rows of structures `rows`, concatenated, and their counts."""
+        first = self._offsets[rows]
+        counts = self._offsets[rows + 1] - first
+        before = np.cumsum(counts) - counts
+        return np.repeat(first - before, counts) + np.arange(int(counts.sum())), counts
+
+    def _gather(self, name: str, rows: np.ndarray) -> np.ndarray:
+        values = self._array(name)[rows].astype(np.float64, copy=False)
+        factor = self._units[name]
+        return values if factor == 1.0 else values * factor
+
+    def _array(self, name: str) -> np.ndarray:
+        if name not in self._cache:
+            with h5py.File(self.path, "r") as file:
+                array = file[name]
+                offset = array.id.get_offset()
+                if array.size == 0 or offset is None:
+                    self._cache[name] = array[...]
+                else:
+                    self._cache[name] = np.memmap(
+                        self.path, array.dtype, "r", offset=offset, shape=array.shape
+                    ).view(np.ndarray)
+        return self._cache[name]
+
+    def _read_header(self, file: h5py.File) -> None:
+        where = self.path
+        if file.attrs.get("format") != FORMAT:
+            raise DatasetError(f"{where}: an HDF5 file, but not a dataset of eqcalc")
+        version = int(file.attrs["format_version"])
+        if version > FORMAT_VERSION:
+            raise DatasetError(
+                f"{where}: format version {version} is newer than {FORMAT_VERSION}, the newest "
+                "this eqcalc reads; update eqcalc"
+            )
+        missing = [
+            name
+            for name in ("atom_counts", "numbers", "positions", "charge", "source", "provenance")
+            if name not in file
+        ]
+        if missing:
+            raise DatasetError(f"{where}: {', '.join(missing)} missing; the file is damaged")
+        self.provenance: dict[str, Any] = json.loads(file["provenance"][()])
+        self.sources: tuple[str, ...] = tuple(json.loads(file["source"].attrs["names"]))
+        self._n_stored = len(file["atom_counts"])
+        self._units: dict[str, float] = {}
+        names = {"positions": "Å", "charge": "e"} | ({"cell": "Å"} if "cell" in file else {})
+        for name, unit in names.items():
+            self._units[name] = units.conversion_factor(_attribute(file, name, "unit"), unit)
+        self.levels_of_theory: dict[str, str] = {}
+        self.quantities: tuple[str, ...] = ordered(file.get("labels", ()))
+        single = {"positions"} if file["positions"].dtype == np.float32 else set()
+        n_atoms = len(file["numbers"])
+        for name in self.quantities:
+            q, key = quantity(name), f"labels/{name}/values"
+            shape = (n_atoms if q.per_atom else self._n_stored, *q.shape)
+            if file[key].shape != shape:
+                raise DatasetError(f"{where}: {key} has shape {file[key].shape}, not {shape}")
+            self._units[key] = q.factor_from(_attribute(file, key, "unit"))
+            self.levels_of_theory[name] = _attribute(file, key, "level_of_theory")
+            if file[key].dtype == np.float32:
+                single.add(name)
+        self._single_precision = frozenset(single)
+        self._compressed = file["positions"].compression is not None
+        self.splits: dict[str, dict[str, np.ndarray]] = {
+            split: {part: rows[...] for part, rows in group.items()}
+            for split, group in file.get("splits", {}).items()
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_cache": {}}
+
+
+def _attribute(file: h5py.File, name: str, attribute: str) -> str:
+    try:
+        return str(file[name].attrs[attribute])
+    except KeyError:
+        raise DatasetError(f"{file.filename}: {name} has no attribute {attribute!r}") from None
+
+
+def _like(dataset: Dataset, indices: np.ndarray) -> Dataset:
+    """Return the rows `indices` of the file of `dataset`, sharing its arrays."""
+    selection = object.__new__(Dataset)
+    selection.__dict__.update(dataset.__dict__)
+    selection._indices = indices
+    return selection

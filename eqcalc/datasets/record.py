@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""One labelled structure: what readers yield, writers store and indexing returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import ase
+import numpy as np
+from ase.calculators.singlepoint import SinglePointCalculator
+
+from eqcalc.quantities import quantity
+
+__all__ = ["Record"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """A structure and its labels, in internal units.
+
+    Parameters
+    ----------
+    numbers
+        Atomic numbers, ``[n_atoms]``.
+    positions
+        Positions [Å], ``[n_atoms, 3]``.
+    labels
+        Values by quantity name, each of the shape its
+        :class:`~eqcalc.quantities.Quantity` states. A quantity that is absent
+        is not known for this structure.
+    charge
+        Total charge [e].
+    cell
+        Cell vectors as rows [Å], ``[3, 3]``; None for an isolated structure.
+    pbc
+        Periodicity along each cell vector, ``[3]``; None for an isolated structure.
+    source
+        Where the geometry comes from, for example ``"Langevin 500 K"``.
+    """
+
+    numbers: np.ndarray
+    positions: np.ndarray
+    labels: Mapping[str, np.ndarray] = field(default_factory=dict)
+    charge: float = 0.0
+    cell: np.ndarray | None = None
+    pbc: np.ndarray | None = None
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        numbers = np.asarray(self.numbers)
+        if numbers.ndim != 1 or not np.issubdtype(numbers.dtype, np.integer):
+            raise ValueError(
+                f"numbers: expected integers [n_atoms], got {numbers.dtype} of shape "
+                f"{numbers.shape}"
+            )
+        n_atoms = len(numbers)
+        positions = np.asarray(self.positions, dtype=np.float64)
+        if positions.shape != (n_atoms, 3):
+            raise ValueError(f"positions: expected shape ({n_atoms}, 3), got {positions.shape}")
+        labels = {}
+        for name, value in self.labels.items():
+            q = quantity(name)
+            shape = (n_atoms, *q.shape) if q.per_atom else q.shape
+            array = np.asarray(value, dtype=np.float64)
+            if array.shape != shape:
+                raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
+            labels[name] = array
+        if (self.cell is None) != (self.pbc is None):
+            raise ValueError("cell and pbc are given together or not at all")
+        object.__setattr__(self, "numbers", numbers)
+        object.__setattr__(self, "positions", positions)
+        object.__setattr__(self, "labels", labels)
+        if self.cell is not None:
+            cell = np.asarray(self.cell, dtype=np.float64)
+            if cell.shape != (3, 3):
+                raise ValueError(f"cell: expected shape (3, 3), got {cell.shape}")
+            object.__setattr__(self, "cell", cell)
+            object.__setattr__(self, "pbc", np.broadcast_to(np.asarray(self.pbc, bool), (3,)))
+
+    @classmethod
+    def from_atoms(
+        cls, atoms: ase.Atoms, labels: Mapping[str, np.ndarray] | None = None, source: str = ""
+    ) -> Record:
+        """Return the record of `atoms` with the `labels` given, in internal units.
+
+        The charge is ``atoms.info["charge"]``, or zero. Results of a calculator
+        attached to `atoms` are not read: their level of theory is unknown here.
+        """
+        periodic = bool(atoms.pbc.any())
+        return cls(
+            numbers=np.array(atoms.numbers, dtype=np.int64),
+            positions=np.array(atoms.positions),
+            labels=labels or {},
+            charge=float(atoms.info.get("charge", 0.0)),
+            cell=np.array(atoms.cell.array) if periodic else None,
+            pbc=np.array(atoms.pbc) if periodic else None,
+            source=source,
+        )
+
+    def atoms(self) -> ase.Atoms:
+        """Return the structure as ASE atoms.
+
+        Energy, forces, stress and dipole are the results of a
+        :class:`~ase.calculators.singlepoint.SinglePointCalculator`; the charge,
+        the source and the polarizability, which ASE does not know, are in
+        ``atoms.info``.
+        """
+        atoms = ase.Atoms(self.numbers, self.positions, cell=self.cell, pbc=self.pbc)
+        if self.charge:
+            atoms.info["charge"] = self.charge
+        if self.source:
+            atoms.info["source"] = self.source
+        results = {name: np.array(value) for name, value in self.labels.items()}
+        if "polarizability" in results:
+            atoms.info["polarizability"] = results.pop("polarizability")
+        if "energy" in results:
+            results["energy"] = float(results["energy"])
+        if "stress" in results:
+            tensor = results["stress"]
+            results["stress"] = tensor[[0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+        if results:
+            atoms.calc = SinglePointCalculator(atoms, **results)
+        return atoms

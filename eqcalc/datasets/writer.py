@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: MIT
+"""Write the native HDF5 store: records are streamed in, the file appears whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import h5py
+import numpy as np
+
+from eqcalc.datasets.record import Record
+from eqcalc.quantities import ordered, quantity
+
+__all__ = ["FORMAT", "FORMAT_VERSION", "DatasetWriter"]
+
+#: Value of the root attribute ``format``.
+FORMAT = "eqcalc dataset"
+#: Version of the layout; a reader refuses any version above its own.
+FORMAT_VERSION = 1
+
+_BLOCK = 4096  # records held before they are written, and rows copied at a time
+
+
+class DatasetWriter:
+    """Stream records into a new dataset file; use as a context manager.
+
+    Records go to a temporary file beside the target. Leaving the ``with`` block
+    packs it and renames it over the target; leaving it by an exception deletes
+    it and leaves the target as it was.
+
+    Parameters
+    ----------
+    path
+        Target file; must not exist, unless `overwrite`.
+    level_of_theory
+        Level of theory of each quantity, or one text for all.
+    provenance
+        How the data came about; anything JSON can hold.
+    overwrite
+        Replace an existing file when all has been written.
+    single_precision
+        Arrays kept in float32: ``"positions"`` and quantity names. Everything
+        else is float64. A total energy needs float64: float32 resolves 4,000 eV
+        to 0.2 meV only.
+    compressed
+        Shuffle and gzip each array. Such a file is read into memory as a whole,
+        whereas the arrays of an uncompressed one are memory-mapped.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        level_of_theory: str | Mapping[str, str],
+        provenance: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
+        single_precision: Collection[str] = (),
+        compressed: bool = False,
+    ) -> None:
+        self.path = Path(path)
+        if "energy" in single_precision:
+            raise ValueError("energy: a total energy does not fit into single precision")
+        ordered(name for name in single_precision if name != "positions")
+        if not level_of_theory:
+            raise ValueError(f"{self.path}: state the level of theory of the labels")
+        if self.path.exists() and not overwrite:
+            raise FileExistsError(f"{self.path} exists; append to it or choose another name")
+        self._levels = level_of_theory
+        self._provenance = dict(provenance or {})
+        self._single = frozenset(single_precision)
+        self._compressed = compressed
+        self._buffer: list[Record] = []
+        self._sources: dict[str, int] = {}
+        self._splits: dict[str, dict[str, np.ndarray]] = {}
+        self._n_structures = 0
+        self._n_atoms = 0
+        self._scratch = self.path.with_name(f".{self.path.name}.{os.getpid()}.scratch")
+        self._file = h5py.File(self._scratch, "w")
+        try:
+            for name, dtype, tail in (
+                ("atom_counts", "i4", ()),
+                ("numbers", "u1", ()),
+                ("positions", self._dtype("positions"), (3,)),
+                ("charge", "f8", ()),
+                ("source", "i4", ()),
+            ):
+                self._array(name, dtype, tail, 0)
+        except BaseException:
+            self.discard()
+            raise
+
+    def __enter__(self) -> DatasetWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+    def __len__(self) -> int:
+        return self._n_structures + len(self._buffer)
+
+    def append(self, records: Record | Iterable[Record]) -> None:
+        """Add one record or several."""
+        for record in [records] if isinstance(records, Record) else records:
+            for name in record.labels:
+                self.level_of_theory(name)
+            if record.numbers.size and not 0 < record.numbers.min() <= record.numbers.max() < 256:
+                raise ValueError(f"structure {len(self)}: atomic numbers must be 1 to 255")
+            self._buffer.append(record)
+            if len(self._buffer) == _BLOCK:
+                self._flush()
+
+    def level_of_theory(self, name: str) -> str:
+        """Return the level of theory of the quantity `name`."""
+        if isinstance(self._levels, str):
+            return self._levels
+        try:
+            return self._levels[name]
+        except KeyError:
+            known = ", ".join(self._levels)
+            raise KeyError(
+                f"{self.path}: no level of theory is stated for {name!r}; stated for: {known}"
+            ) from None
+
+    def add_split(self, name: str, parts: Mapping[str, np.ndarray]) -> None:
+        """Store the named index lists `parts` (training, validation ...) as split `name`."""
+        self._splits[name] = {part: np.asarray(rows, np.int64) for part, rows in parts.items()}
+
+    def close(self) -> None:
+        """Write what is buffered, pack the file and put it in place."""
+        try:
+            self._flush()
+            packed = self._scratch.with_suffix(".packed")
+            try:
+                with h5py.File(packed, "w") as target:
+                    self._pack(target)
+                self._file.close()
+                with packed.open("rb") as handle:
+                    os.fsync(handle.fileno())
+                packed.replace(self.path)
+            finally:
+                packed.unlink(missing_ok=True)
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Drop everything that was appended; the target stays as it was."""
+        self._buffer.clear()
+        if self._file:
+            self._file.close()
+        self._scratch.unlink(missing_ok=True)
+
+    # --- internals ---------------------------------------------------------------
+
+    def _dtype(self, name: str) -> str:
+        return "f4" if name in self._single else "f8"
+
+    def _array(self, name: str, dtype: str, tail: tuple[int, ...], rows: int) -> h5py.Dataset:
+        """Return the growing array `name`, created with `rows` empty rows if new."""
+        if name not in self._file:
+            width = int(np.prod(tail, dtype=int)) * np.dtype(dtype).itemsize
+            self._file.create_dataset(
+                name,
+                shape=(rows, *tail),
+                maxshape=(None, *tail),
+                dtype=dtype,
+                chunks=(max(1, 2**18 // width), *tail),
+                fillvalue=np.nan if dtype in {"f4", "f8"} and name.startswith("labels/") else None,
+            )
+        return self._file[name]
+
+    def _extend(self, name: str, values: np.ndarray) -> None:
+        array = self._file[name]
+        start = len(array)
+        array.resize(start + len(values), axis=0)
+        array[start:] = values
+
+    def _flush(self) -> None:
+        records, self._buffer = self._buffer, []
+        if not records:
+            return
+        counts = np.array([len(r.numbers) for r in records])
+        self._extend("atom_counts", counts)
+        self._extend("numbers", np.concatenate([r.numbers for r in records]))
+        self._extend("positions", np.concatenate([r.positions for r in records]))
+        self._extend("charge", np.array([r.charge for r in records]))
+        codes = [self._sources.setdefault(r.source, len(self._sources)) for r in records]
+        self._extend("source", np.array(codes))
+        if "cell" in self._file or any(r.cell is not None for r in records):
+            self._array("cell", "f8", (3, 3), self._n_structures)
+            self._array("pbc", "?", (3,), self._n_structures)
+            open_cell, open_pbc = np.zeros((3, 3)), np.zeros(3, dtype=bool)
+            self._extend(
+                "cell", np.stack([open_cell if r.cell is None else r.cell for r in records])
+            )
+            self._extend("pbc", np.stack([open_pbc if r.pbc is None else r.pbc for r in records]))
+        known = set(self._file.get("labels", ()))
+        for name in ordered(known.union(*(r.labels for r in records))):
+            q = quantity(name)
+            rows = self._n_atoms if q.per_atom else self._n_structures
+            self._array(f"labels/{name}/values", self._dtype(name), q.shape, rows)
+            self._array(f"labels/{name}/present", "?", (), self._n_structures)
+            values = []
+            for record, count in zip(records, counts, strict=True):
+                value = record.labels.get(name)
+                if value is None:
+                    value = np.full((count, *q.shape) if q.per_atom else q.shape, np.nan)
+                values.append(value)
+            stack = np.concatenate(values) if q.per_atom else np.stack(values)
+            self._extend(f"labels/{name}/values", stack)
+            self._extend(
+                f"labels/{name}/present", np.array([name in r.labels for r in records], dtype=bool)
+            )
+        self._n_structures += len(records)
+        self._n_atoms += int(counts.sum())
+
+    def _pack(self, target: h5py.File) -> None:
+        """Copy the growing arrays into contiguous or compressed ones, with attributes."""
+        target.attrs["format"] = FORMAT
+        target.attrs["format_version"] = FORMAT_VERSION
+        target["provenance"] = json.dumps(self._provenance)
+        for name in _arrays(self._file):
+            source = self._file[name]
+            array = target.create_dataset(
+                name,
+                shape=source.shape,
+                dtype=source.dtype,
+                **(
+                    {"compression": "gzip", "compression_opts": 6, "shuffle": True}
+                    if self._compressed and source.size
+                    else {}
+                ),
+            )
+            step = max(1, 2**24 // max(1, source.dtype.itemsize * int(np.prod(source.shape[1:]))))
+            for start in range(0, len(source), step):
+                array[start : start + step] = source[start : start + step]
+            if name.endswith("/values"):
+                q = quantity(name.split("/")[1])
+                array.attrs["unit"] = q.unit
+                array.attrs["level_of_theory"] = self.level_of_theory(q.name)
+        target["positions"].attrs["unit"] = "Å"
+        target["charge"].attrs["unit"] = "e"
+        if "cell" in target:
+            target["cell"].attrs["unit"] = "Å"
+        for split, parts in self._splits.items():
+            for part, rows in parts.items():
+                target[f"splits/{split}/{part}"] = rows
+        target["source"].attrs["names"] = json.dumps(list(self._sources))
+
+
+def _arrays(group: h5py.Group) -> Iterator[str]:
+    names: list[str] = []
+    group.visititems(lambda name, item: names.append(name) if hasattr(item, "dtype") else None)
+    yield from names
