@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MIT
+"""The double-harmonic spectrum of a model: relax, differentiate, analyse.
+
+All derivatives are exact (no finite displacements), so the result is the limit
+that molecular dynamics of the same model must reach at low temperature.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.optimize import BFGS
+
+from eqcalc.calculator import EqCalculator
+from eqcalc.models.derivatives import hessian, property_derivative
+from eqcalc.models.potential import Potential
+from eqcalc.spectra.harmonic import HarmonicSpectrum, harmonic_analysis
+from eqcalc.structures import Structures
+
+__all__ = ["RelaxationError", "harmonic_spectrum", "relax"]
+
+#: Largest Newton step of one atom [Å]; beyond it the quadratic model is not trusted.
+_TRUSTED_STEP = 0.1
+
+
+class RelaxationError(RuntimeError):
+    """A structure could not be relaxed to a stationary point."""
+
+
+def _double(potential: Potential) -> Potential:
+    """Return the potential with a float64 network, a copy unless it has one already."""
+    if potential.dtype == torch.float64:
+        return potential
+    import copy
+
+    return copy.deepcopy(potential).double()
+
+
+def relax(potential: Potential, atoms: Atoms, *, fmax: float = 1e-6, steps: int = 2000) -> Atoms:
+    """Relax a molecule on the model's energy surface.
+
+    A quasi-Newton search approaches the minimum; Newton steps with the exact
+    Hessian then converge it far below what spectra need.
+
+    Parameters
+    ----------
+    potential
+        The model; evaluated in float64.
+    atoms
+        The molecule; not changed.
+    fmax
+        Largest force component to be left on any atom [eV/Å].
+    steps
+        Largest number of quasi-Newton steps.
+
+    Returns
+    -------
+    Atoms
+        The relaxed molecule, with the calculator used.
+
+    Raises
+    ------
+    RelaxationError
+        The forces did not become smaller than `fmax`.
+    """
+    potential = _double(potential)
+    relaxed = atoms.copy()
+    relaxed.calc = EqCalculator(potential)
+    BFGS(relaxed, logfile=None).run(fmax=max(fmax, 1e-3), steps=steps)
+    for _ in range(20):
+        forces = relaxed.get_forces()
+        if np.abs(forces).max() <= fmax:
+            return relaxed
+        structure = Structures.from_atoms(relaxed, device=potential.device)
+        matrix = hessian(potential, structure).reshape(forces.size, forces.size).cpu().numpy()
+        # the pseudo-inverse leaves translations and rotations alone
+        values, vectors = np.linalg.eigh(matrix)
+        stiff = np.abs(values) > 1e-2
+        step = vectors[:, stiff] @ ((vectors[:, stiff].T @ forces.ravel()) / np.abs(values[stiff]))
+        step *= min(1.0, _TRUSTED_STEP / max(np.abs(step).max(), 1e-300))
+        relaxed.positions += step.reshape(-1, 3)
+    residual = float(np.abs(relaxed.get_forces()).max())
+    if residual > fmax:
+        raise RelaxationError(
+            f"the largest force is still {residual:.2e} eV/Å after relaxation (wanted {fmax:.0e}); "
+            "start from a better geometry or raise fmax"
+        )
+    return relaxed
+
+
+def harmonic_spectrum(
+    potential: Potential, atoms: Atoms, *, masses: np.ndarray | None = None
+) -> HarmonicSpectrum:
+    """Return the double-harmonic infrared and Raman spectrum at a stationary point.
+
+    Parameters
+    ----------
+    potential
+        The model; evaluated in float64.
+    atoms
+        A relaxed molecule (see :func:`relax`).
+    masses
+        ``[n_atoms]`` amu; those of `atoms` by default, so isotopes are set there.
+
+    Raises
+    ------
+    RelaxationError
+        The forces on `atoms` are not small: there is no harmonic spectrum.
+    """
+    potential = _double(potential)
+    checked = atoms.copy()
+    checked.calc = EqCalculator(potential)
+    residual = float(np.abs(checked.get_forces()).max())
+    if residual > 1e-2:
+        raise RelaxationError(
+            f"the largest force is {residual:.3g} eV/Å: relax the molecule before a harmonic analysis"
+        )
+    structure = Structures.from_atoms(atoms, device=potential.device)
+    size = 3 * len(atoms)
+
+    def derivative(name: str) -> np.ndarray | None:
+        if name not in potential.config.heads:
+            return None
+        return property_derivative(potential, structure, name).cpu().numpy()
+
+    return harmonic_analysis(
+        atoms.positions,
+        atoms.get_masses() if masses is None else np.asarray(masses, dtype=float),
+        hessian(potential, structure).reshape(size, size).cpu().numpy(),
+        dipole_derivative=derivative("dipole"),
+        polarizability_derivative=derivative("polarizability"),
+    )

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""The eager evaluator: a batch is what its members are."""
+
+import pytest
+import torch
+
+from eqcalc.neighbors import all_pairs
+from eqcalc.runtime import EagerEvaluator
+from eqcalc.runtime.memory import keep_freed_memory
+from eqcalc.structures import Structures
+
+NAMES = ("energy", "forces", "dipole", "polarizability")
+
+
+@pytest.fixture
+def positions(ethanol, generator):
+    noise = 0.05 * torch.randn(7, 9, 3, generator=generator, dtype=torch.float64)
+    return torch.tensor(ethanol.positions) + noise
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 2, 3, 7, 16])
+def test_chunks_do_not_matter(potential, ethanol, positions, chunk):
+    numbers = torch.tensor(ethanol.numbers)
+    values = EagerEvaluator(potential, numbers, chunk=chunk)(positions, NAMES)
+    assert values["forces"].shape == (7, 9, 3)
+    for index in range(7):
+        alone = Structures.stack(numbers, positions[index : index + 1])
+        expected = potential.evaluate(alone, all_pairs(alone), NAMES)
+        for name, value in expected.items():
+            torch.testing.assert_close(
+                values[name][index].reshape(value.shape[0 if name == "forces" else 1 :]),
+                value if name == "forces" else value[0],
+                rtol=1e-11,
+                atol=1e-11,
+            )
+
+
+def test_order_of_replicas_is_kept(potential, ethanol, positions):
+    evaluator = EagerEvaluator(potential, torch.tensor(ethanol.numbers), chunk=2)
+    order = torch.tensor([3, 0, 6, 1, 5, 2, 4])
+    values, shuffled = evaluator(positions, NAMES), evaluator(positions[order], NAMES)
+    for name in NAMES:
+        torch.testing.assert_close(shuffled[name], values[name][order], rtol=1e-12, atol=1e-12)
+
+
+def test_memory_layout_of_positions_does_not_matter(potential, ethanol, positions):
+    evaluator = EagerEvaluator(potential, torch.tensor(ethanol.numbers))
+    expected = evaluator(positions, NAMES)
+    strided = positions.permute(2, 0, 1).contiguous().permute(1, 2, 0)
+    assert not strided.is_contiguous()
+    for name, value in evaluator(strided, NAMES).items():
+        assert torch.equal(value, expected[name])
+
+
+def test_results_survive_the_next_call(potential, ethanol, positions):
+    evaluator = EagerEvaluator(potential, torch.tensor(ethanol.numbers))
+    first = evaluator(positions, NAMES)
+    kept = {name: value.clone() for name, value in first.items()}
+    evaluator(positions + 0.1, NAMES)
+    for name, value in kept.items():
+        assert torch.equal(first[name], value)
+
+
+def test_only_what_is_asked_for_is_returned_in_float64(potential, ethanol, positions):
+    evaluator = EagerEvaluator(potential.float(), torch.tensor(ethanol.numbers))
+    values = evaluator(positions, ("dipole", "forces"))
+    assert set(values) == {"dipole", "forces"}
+    assert all(value.dtype == torch.float64 for value in values.values())
+
+
+def test_rates_are_central_differences(potential, ethanol, positions, generator):
+    evaluator = EagerEvaluator(potential, torch.tensor(ethanol.numbers), chunk=3)
+    velocities = torch.randn(7, 9, 3, generator=generator, dtype=torch.float64)
+    rates = evaluator.rates(positions, velocities, ("dipole", "polarizability"))
+    step = 1e-5
+    for name, rate in rates.items():
+        plus, minus = (
+            evaluator(positions + sign * step * velocities, (name,))[name] for sign in (1.0, -1.0)
+        )
+        torch.testing.assert_close(rate, (plus - minus) / (2.0 * step), rtol=1e-5, atol=1e-6)
+
+
+def test_unknown_elements_are_refused(potential):
+    with pytest.raises(ValueError, match=r"\[17\]"):
+        EagerEvaluator(potential, torch.tensor([17, 1]))
+
+
+def test_provenance_names_model_and_versions(potential, ethanol):
+    potential.metadata["level_of_theory"] = "PBE0/def2-TZVP"
+    provenance = EagerEvaluator(potential, torch.tensor(ethanol.numbers)).provenance
+    assert provenance["level_of_theory"] == "PBE0/def2-TZVP"
+    assert provenance["network_precision"] == "float64"
+    assert len(provenance["model"]) == 64
+
+
+def test_keeping_memory_reports_whether_it_could():
+    assert keep_freed_memory() in (True, False)
