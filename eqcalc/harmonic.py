@@ -114,7 +114,8 @@ def harmonic_spectrum(
     residual = float(np.abs(checked.get_forces()).max())
     if residual > 1e-2:
         raise RelaxationError(
-            f"the largest force is {residual:.3g} eV/Å: relax the molecule before a harmonic analysis"
+            f"the largest force is {residual:.3g} eV/Å: relax the molecule before its harmonic "
+            "analysis"
         )
     structure = Structures.from_atoms(atoms, device=potential.device)
     size = 3 * len(atoms)

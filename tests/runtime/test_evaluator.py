@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The eager evaluator: a batch is what its members are."""
 
+import platform
+
 import pytest
 import torch
 
@@ -93,5 +95,6 @@ def test_provenance_names_model_and_versions(potential, ethanol):
     assert len(provenance["model"]) == 64
 
 
-def test_keeping_memory_reports_whether_it_could():
-    assert keep_freed_memory() in (True, False)
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt belongs to glibc")
+def test_the_c_library_agrees_to_keep_memory():
+    assert keep_freed_memory()
