@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: MIT
+"""What happens after each epoch: log, best model, checkpoint, early stopping, progress."""
+
+from __future__ import annotations
+
+import csv
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import lightning
+from tqdm import tqdm
+
+from eqcalc.models.potential import Potential
+from eqcalc.quantities import quantity
+from eqcalc.training.config import StoppingConfig
+from eqcalc.training.module import TrainingModule
+from eqcalc.units import conversion_factor
+
+__all__ = ["Keeper", "log_columns"]
+
+
+def log_columns(figures: dict[str, float]) -> dict[str, float]:
+    """Return the figures of an epoch under readable names, in the units of reports.
+
+    The energy errors are per atom.
+    """
+    columns = {}
+    for name, value in figures.items():
+        part, _, rest = name.partition("_")
+        label = rest.removesuffix("_mae")
+        if label == rest:
+            columns[name.replace("_", " ")] = value
+            continue
+        q = quantity(label)
+        unit, text = q.report[0]
+        text = f"{text}/atom" if label == "energy" else text
+        columns[f"{part} {label} MAE [{text}]"] = value * conversion_factor(q.unit, unit)
+    return columns
+
+
+class Keeper(lightning.Callback):
+    """Keeps the folder of a run up to date.
+
+    Parameters
+    ----------
+    log_path
+        CSV file, one row per epoch.
+    checkpoint_path
+        File for resuming.
+    stopping
+        When to stop.
+    progress
+        Show a progress bar on a terminal.
+    """
+
+    def __init__(
+        self, log_path: Path, checkpoint_path: Path, stopping: StoppingConfig, progress: bool
+    ) -> None:
+        self.log_path = log_path
+        self.checkpoint_path = checkpoint_path
+        self.stopping = stopping
+        self.progress = progress
+        #: Called with the averaged model and its record when it is the best so far.
+        self.save_best: Callable[[Potential, dict[str, Any]], None] = lambda *_: None
+        #: Finished epochs.
+        self.epochs = 0
+        #: Which rule ended the training: "epochs", "patience" or "hours".
+        self.stopped_by = "epochs"
+        self.best_loss = math.inf
+        self.best_epoch = 0
+        self._earlier_seconds = 0.0
+        self._began = time.perf_counter()
+        self._bar: Any = None
+
+    @property
+    def hours(self) -> float:
+        """Wall time of training so far, earlier calls included."""
+        return (self._earlier_seconds + time.perf_counter() - self._began) / 3600.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run must know."""
+        return {
+            "epochs": self.epochs,
+            "best_loss": self.best_loss,
+            "best_epoch": self.best_epoch,
+            "seconds": self.hours * 3600.0,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the state of an earlier call."""
+        self.epochs = state_dict["epochs"]
+        self.best_loss = state_dict["best_loss"]
+        self.best_epoch = state_dict["best_epoch"]
+        self._earlier_seconds = state_dict["seconds"]
+
+    def on_train_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Drop log rows after the checkpoint and show the bar."""
+        self._began = time.perf_counter()
+        if not trainer.is_global_zero:
+            return
+        self._trim_log()
+        if self._patience_is_over():
+            trainer.should_stop = True
+        steps = int(trainer.num_training_batches)
+        self._bar = tqdm(
+            total=steps * self.stopping.epochs,
+            initial=self.epochs * steps,
+            unit=" steps",
+            desc="training",
+            disable=None if self.progress else True,
+            mininterval=0.5,
+        )
+
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
+        """Advance the bar."""
+        if self._bar is not None:
+            self._bar.update()
+
+    def on_train_epoch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Log, save and decide whether to go on."""
+        assert isinstance(pl_module, TrainingModule)
+        self.epochs = trainer.current_epoch + 1
+        figures = log_columns(pl_module.figures)
+        loss = figures["validation loss"]
+        if not math.isfinite(figures["training loss"]) or not math.isfinite(loss):
+            raise FloatingPointError(
+                f"epoch {self.epochs}: the loss is not finite; lower optimizer.learning_rate or "
+                "set optimizer.max_gradient_norm, and look for wrong labels"
+            )
+        if loss < self.best_loss:
+            self.best_loss, self.best_epoch = loss, self.epochs
+            if trainer.is_global_zero:
+                average = pl_module.average.module
+                assert isinstance(average, Potential)
+                record = {"best_epoch": self.epochs, "epochs": self.epochs, "hours": self.hours}
+                self.save_best(average, {**record, "validation": figures})
+        if trainer.is_global_zero:
+            row = {
+                "epoch": self.epochs,
+                "step": trainer.global_step,
+                "hours": round(self.hours, 5),
+                "learning rate": pl_module.learning_rate,
+                **figures,
+            }
+            self._append_log(row)
+            if self._bar is not None:
+                errors = [
+                    f"{name.split()[1]} {value:.3g} {name.split('[')[1][:-1]}"
+                    for name, value in figures.items()
+                    if name.startswith("validation") and "MAE" in name
+                ]
+                self._bar.set_postfix_str(f"epoch {self.epochs}: {', '.join(errors)}")
+        self._save(trainer)
+        self._decide(trainer)
+
+    def on_train_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        """Close the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def on_exception(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        exception: BaseException,
+    ) -> None:
+        """Close the bar."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _save(self, trainer: lightning.Trainer) -> None:
+        temporary = self.checkpoint_path.with_suffix(".tmp")
+        trainer.save_checkpoint(temporary)
+        if trainer.is_global_zero:
+            temporary.replace(self.checkpoint_path)
+
+    def _patience_is_over(self) -> bool:
+        patience = self.stopping.patience
+        return patience is not None and self.epochs - self.best_epoch >= patience
+
+    def _decide(self, trainer: lightning.Trainer) -> None:
+        if self._patience_is_over():
+            self.stopped_by = "patience"
+            trainer.should_stop = True
+        elif self.epochs < self.stopping.epochs and self.stopping.hours is not None:
+            elapsed = (time.perf_counter() - self._began) / 3600.0
+            # the clocks of several processes differ: the first one decides
+            if trainer.strategy.broadcast(elapsed >= self.stopping.hours):
+                self.stopped_by = "hours"
+                trainer.should_stop = True
+
+    def _append_log(self, row: dict[str, Any]) -> None:
+        new = not self.log_path.exists()
+        with self.log_path.open("a", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, list(row))
+            if new:
+                writer.writeheader()
+            writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+
+    def _trim_log(self) -> None:
+        """Remove rows after the epoch of the checkpoint: those epochs are trained again."""
+        if not self.log_path.exists():
+            return
+        lines = self.log_path.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines[1:] if int(line.split(",")[0]) <= self.epochs]
+        if kept:
+            self.log_path.write_text("".join([lines[0], *kept]), encoding="utf-8")
+        else:
+            self.log_path.unlink()

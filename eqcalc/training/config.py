@@ -1,0 +1,508 @@
+# SPDX-License-Identifier: MIT
+"""Settings of a training run, read from YAML and checked key by key."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+
+from eqcalc.models.potential import HEADS, PotentialConfig
+from eqcalc.quantities import ordered
+
+__all__ = [
+    "ConfigError",
+    "CosineSchedule",
+    "DataConfig",
+    "EMAConfig",
+    "LossTerm",
+    "ModelConfig",
+    "OptimizerConfig",
+    "PlateauSchedule",
+    "StoppingConfig",
+    "TrainerConfig",
+    "TrainingConfig",
+]
+
+#: Quantities a loss can be made of.
+TRAINABLE = ("energy", "forces", "dipole", "polarizability")
+
+
+class ConfigError(ValueError):
+    """A setting is unknown, missing or impossible; the message names it."""
+
+
+def _require(condition: bool, key: str, expected: str, value: object) -> None:
+    if not condition:
+        raise ConfigError(f"{key}: expected {expected}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which structures are learned, and which judge the result.
+
+    Parameters
+    ----------
+    path
+        A dataset of eqcalc.
+    training, validation, test
+        Numbers of structures. Without `test` all that remain are held out.
+        The validation and test structures do not depend on `training`, and a
+        larger training set contains a smaller one.
+    seed
+        Seed of the random split.
+    split
+        Name of a split stored in the dataset (parts ``training``,
+        ``validation`` and perhaps ``test``), instead of a random one.
+    """
+
+    path: Path
+    training: int | None = None
+    validation: int | None = None
+    test: int | None = None
+    seed: int = 0
+    split: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.split is None:
+            for key in ("training", "validation"):
+                value = getattr(self, key)
+                expected = "a positive number of structures (or data.split)"
+                _require(value is not None and value > 0, f"data.{key}", expected, value)
+        else:
+            for key in ("training", "validation", "test"):
+                value = getattr(self, key)
+                _require(value is None, f"data.{key}", "nothing beside data.split", value)
+        _require(self.test is None or self.test >= 0, "data.test", "a number ≥ 0", self.test)
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What is trained: a new network, or one that exists.
+
+    Parameters
+    ----------
+    representation
+        Name and settings of the representation of a new model.
+    start_from
+        Model file whose parameters are the start (fine-tuning). Read-outs it
+        lacks are added. Where its level of theory is not that of the data, its
+        reference values are fitted anew.
+    reset_heads
+        Read-outs of `start_from` to begin anew.
+    """
+
+    representation: Mapping[str, Any] | None = None
+    start_from: Path | None = None
+    reset_heads: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.start_from is not None:
+            expected = "nothing beside model.start_from, which has its own"
+            _require(self.representation is None, "model.representation", expected, {})
+        else:
+            _require(not self.reset_heads, "model.reset_heads", "model.start_from with it", [])
+            self.potential_config(("energy",))
+        for name in self.reset_heads:
+            _require(name in HEADS, "model.reset_heads", f"some of {', '.join(HEADS)}", name)
+
+    def potential_config(self, heads: tuple[str, ...]) -> PotentialConfig:
+        """Return the configuration of a new model with the read-outs `heads`."""
+        representation = dict(self.representation or {"name": "painn"})
+        try:
+            return PotentialConfig.from_settings(
+                {"representation": representation, "heads": list(heads)}
+            )
+        except ValueError as error:
+            text = str(error)
+            raise ConfigError(text if text.startswith("model.") else f"model.{text}") from None
+
+
+@dataclass(frozen=True)
+class LossTerm:
+    """One quantity of the loss, ``weight · mean|Δ|² / scale²``.
+
+    Parameters
+    ----------
+    weight
+        Weight of the quantity.
+    scale
+        Unit of its errors, in internal units (for the energy: per atom).
+        Default: the root mean square of what has to be learned in the training
+        set, so that every term begins near its weight.
+    """
+
+    weight: float
+    scale: float | None = None
+
+
+#: Weights of the loss where none are given. Forces hold most of the information
+#: about the potential surface, and are what dynamics needs.
+DEFAULT_WEIGHTS = {"energy": 0.05, "forces": 0.95, "dipole": 0.1, "polarizability": 0.1}
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW.
+
+    Parameters
+    ----------
+    batch_size
+        Structures per step, of all devices together.
+    learning_rate, weight_decay
+        Of AdamW.
+    max_gradient_norm
+        Longer gradients are shortened to this; None leaves them.
+    """
+
+    batch_size: int = 10
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    max_gradient_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.batch_size > 0, "optimizer.batch_size", "a number > 0", self.batch_size)
+        rate, decay, norm = self.learning_rate, self.weight_decay, self.max_gradient_norm
+        _require(rate > 0.0, "optimizer.learning_rate", "a number > 0", rate)
+        _require(decay >= 0.0, "optimizer.weight_decay", "a number ≥ 0", decay)
+        _require(norm is None or norm > 0.0, "optimizer.max_gradient_norm", "a number > 0", norm)
+
+
+@dataclass(frozen=True)
+class PlateauSchedule:
+    """Lower the learning rate when the smoothed validation loss stops falling.
+
+    Parameters
+    ----------
+    factor
+        Multiplies the learning rate.
+    patience
+        Epochs without a new minimum.
+    smoothing
+        Weight of the past in the exponentially smoothed validation loss.
+    minimum
+        Lowest learning rate.
+    """
+
+    name: ClassVar[str] = "plateau"
+
+    factor: float = 0.5
+    patience: int = 50
+    smoothing: float = 0.9
+    minimum: float = 1e-6
+
+    def __post_init__(self) -> None:
+        _require(0.0 < self.factor < 1.0, "schedule.factor", "a number in (0, 1)", self.factor)
+        _require(self.patience >= 0, "schedule.patience", "a number ≥ 0", self.patience)
+        smooth = self.smoothing
+        _require(0.0 <= smooth < 1.0, "schedule.smoothing", "a number in [0, 1)", smooth)
+        _require(self.minimum >= 0.0, "schedule.minimum", "a number ≥ 0", self.minimum)
+
+
+@dataclass(frozen=True)
+class CosineSchedule:
+    """Half a cosine from the learning rate to `minimum` over all epochs.
+
+    Parameters
+    ----------
+    minimum
+        Last learning rate.
+    warm_up
+        Epochs (or a fraction of one) of linear rise before.
+    """
+
+    name: ClassVar[str] = "cosine"
+
+    minimum: float = 1e-6
+    warm_up: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(self.minimum >= 0.0, "schedule.minimum", "a number ≥ 0", self.minimum)
+        _require(self.warm_up >= 0.0, "schedule.warm_up", "a number ≥ 0", self.warm_up)
+
+
+@dataclass(frozen=True)
+class StoppingConfig:
+    """When training ends.
+
+    Parameters
+    ----------
+    epochs
+        Most epochs.
+    patience
+        Epochs without a lower validation loss; None for no early stopping.
+    hours
+        Most wall time of one call; None for no limit. Calling again goes on.
+    """
+
+    epochs: int = 1000
+    patience: int | None = 150
+    hours: float | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.epochs > 0, "stopping.epochs", "a number > 0", self.epochs)
+        patience, hours = self.patience, self.hours
+        _require(patience is None or patience > 0, "stopping.patience", "a number > 0", patience)
+        _require(hours is None or hours > 0.0, "stopping.hours", "a number > 0", hours)
+
+
+@dataclass(frozen=True)
+class EMAConfig:
+    """Exponential moving average of the parameters, which is validated and saved.
+
+    Parameters
+    ----------
+    decay
+        Weight of the past after each step; 0 keeps the last parameters.
+    """
+
+    decay: float = 0.995
+
+    def __post_init__(self) -> None:
+        _require(0.0 <= self.decay < 1.0, "ema.decay", "a number in [0, 1)", self.decay)
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """Where training runs: the options of the same names of ``lightning.Trainer``.
+
+    ``accelerator: auto`` takes a CUDA GPU if there is one, else the CPU.
+    """
+
+    accelerator: str = "auto"
+    devices: int | str = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+    precision: str = "32-true"
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """All settings of a training run.
+
+    Parameters
+    ----------
+    output
+        Folder of the run. Training again into the same folder resumes.
+    data, model, optimizer, schedule, stopping, ema, trainer
+        Sections.
+    loss
+        What is learned, and with which weight.
+    seed
+        Seed of the initial parameters and of the order of the structures.
+    """
+
+    output: Path
+    data: DataConfig
+    loss: Mapping[str, LossTerm]
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: PlateauSchedule | CosineSchedule = field(default_factory=PlateauSchedule)
+    stopping: StoppingConfig = field(default_factory=StoppingConfig)
+    ema: EMAConfig = field(default_factory=EMAConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        known = ", ".join(TRAINABLE)
+        _require(len(self.loss) > 0, "loss", f"at least one of {known}", dict(self.loss))
+        for name, term in self.loss.items():
+            _require(name in TRAINABLE, "loss", f"quantities among {known}", name)
+            _require(term.weight > 0.0, f"loss.{name}.weight", "a number > 0", term.weight)
+            scale = term.scale
+            _require(scale is None or scale > 0.0, f"loss.{name}.scale", "a number > 0", scale)
+        object.__setattr__(self, "loss", {name: self.loss[name] for name in ordered(self.loss)})
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """Names of the quantities of the loss."""
+        return tuple(self.loss)
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Read-outs the loss needs."""
+        return ordered("energy" if name == "forces" else name for name in self.loss)
+
+    @classmethod
+    def read(cls, path: str | Path, **overrides: Any) -> TrainingConfig:
+        """Read a YAML file; paths in it are relative to its folder.
+
+        Parameters
+        ----------
+        path
+            The file.
+        overrides
+            Values that replace those of the file, by dotted key, for example
+            ``**{"stopping.epochs": 10}``.
+
+        Raises
+        ------
+        ConfigError
+            The file is not YAML, or a setting is wrong; the message names the
+            file, the key, the value and what was expected.
+        """
+        path = Path(path)
+        try:
+            settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigError(f"{path}: no such file") from None
+        except yaml.YAMLError as error:
+            raise ConfigError(f"{path}: not valid YAML: {error}") from None
+        try:
+            if not isinstance(settings, dict):
+                raise ConfigError(f"expected a mapping of settings, got {settings!r}")
+            for key, value in overrides.items():
+                _set(settings, key, value)
+            return cls.from_settings(settings, folder=path.parent)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+
+    @classmethod
+    def from_settings(
+        cls, settings: Mapping[str, Any], *, folder: str | Path = "."
+    ) -> TrainingConfig:
+        """Make a configuration from nested mappings; relative paths begin at `folder`.
+
+        Raises
+        ------
+        ConfigError
+            A setting is unknown, missing or impossible.
+        """
+        return _build(cls, _with_full_loss(settings), "", Path(folder))
+
+    def settings(self) -> dict[str, Any]:
+        """Return the nested mappings from which :meth:`from_settings` makes this again."""
+        return _plain(self)
+
+
+def _set(settings: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        settings = settings.setdefault(section, {})
+        _require(isinstance(settings, dict), key, "a section", settings)
+    settings[last] = value
+
+
+def _with_full_loss(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Expand ``[energy, forces]`` and ``{energy: 0.05}`` to the full form of the loss."""
+    settings = dict(settings)
+    loss = settings.get("loss")
+    if isinstance(loss, list | tuple):
+        loss = dict.fromkeys(loss)
+    if isinstance(loss, Mapping):
+        full = {}
+        for name, term in loss.items():
+            if name not in TRAINABLE:
+                _unknown(f"loss.{name}", name, TRAINABLE)
+            values = dict(term) if isinstance(term, Mapping) else {"weight": term}
+            if values.get("weight") is None:
+                values["weight"] = DEFAULT_WEIGHTS[name]
+            full[name] = values
+        settings["loss"] = full
+    return settings
+
+
+# --- from nested mappings to dataclasses and back ---------------------------------
+
+
+def _unknown(key: str, name: object, known: typing.Iterable[str]) -> typing.NoReturn:
+    names = list(known)
+    close = difflib.get_close_matches(str(name), names, 1)
+    hint = f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(names)}"
+    raise ConfigError(f"{key}: unknown key{hint}")
+
+
+def _build(kind: type[Any], settings: Any, where: str, folder: Path) -> Any:
+    """Make the dataclass `kind` from the mapping `settings` found under the key `where`."""
+    _require(isinstance(settings, Mapping), where or "settings", "a mapping", settings)
+    hints = typing.get_type_hints(kind)
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    values = {}
+    for name, value in settings.items():
+        key = f"{where}.{name}" if where else str(name)
+        if name not in fields:
+            _unknown(key, name, fields)
+        values[name] = _convert(hints[name], value, key, folder)
+    for name, f in fields.items():
+        if (
+            name not in values
+            and f.default is dataclasses.MISSING
+            and f.default_factory is dataclasses.MISSING
+        ):
+            raise ConfigError(f"{where}.{name}".lstrip(".") + ": missing")
+    return kind(**values)
+
+
+def _convert(kind: Any, value: Any, key: str, folder: Path) -> Any:
+    """Return `value` as an instance of the annotation `kind`."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in {types.UnionType, typing.Union}:
+        return _convert_union(arguments, value, key, folder)
+    if dataclasses.is_dataclass(kind):
+        return _build(typing.cast("type[Any]", kind), value, key, folder)
+    if kind is Path:
+        _require(isinstance(value, str | Path) and str(value) != "", key, "a path", value)
+        return (folder / Path(value).expanduser()).resolve()
+    if origin is tuple:
+        _require(isinstance(value, list | tuple), key, "a list", value)
+        return tuple(_convert(arguments[0], item, key, folder) for item in value)
+    if origin is not None and issubclass(origin, Mapping):
+        _require(isinstance(value, Mapping), key, "a mapping", value)
+        if arguments[1] is Any:
+            return dict(value)
+        return {k: _convert(arguments[1], v, f"{key}.{k}", folder) for k, v in value.items()}
+    if kind is float:
+        # YAML 1.1 reads 1e-3, without a point, as text
+        if isinstance(value, str):
+            try:
+                value = float(value)
+            except ValueError:
+                raise ConfigError(f"{key}: expected a number, got {value!r}") from None
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        _require(number and value == value, key, "a number", value)
+        return float(value)
+    if kind is int:
+        _require(isinstance(value, int) and not isinstance(value, bool), key, "an integer", value)
+    if kind is str:
+        _require(isinstance(value, str), key, "text", value)
+    return value
+
+
+def _convert_union(kinds: tuple[Any, ...], value: Any, key: str, folder: Path) -> Any:
+    if value is None and type(None) in kinds:
+        return None
+    kinds = tuple(k for k in kinds if k is not type(None))
+    named = {k.name: k for k in kinds if hasattr(k, "name")}
+    if named:
+        _require(isinstance(value, Mapping), key, "a mapping", value)
+        settings = dict(value)
+        name = settings.pop("name", next(iter(named)))
+        _require(name in named, f"{key}.name", f"one of {', '.join(named)}", name)
+        return _build(named[name], settings, key, folder)
+    if len(kinds) == 1:
+        return _convert(kinds[0], value, key, folder)
+    if isinstance(value, kinds) and not isinstance(value, bool):
+        return value
+    names = " or ".join({int: "an integer", str: "text"}.get(k, str(k)) for k in kinds)
+    raise ConfigError(f"{key}: expected {names}, got {value!r}")
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` as nested mappings, lists, numbers and text."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        name = {"name": value.name} if hasattr(value, "name") else {}
+        return name | {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: MIT
+"""From a dataset to batches: splits, batch order and loaders without per-structure work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Dataset as TorchDataset
+
+from eqcalc.datasets import Dataset
+from eqcalc.neighbors import Pairs, all_pairs, pairs_within
+from eqcalc.structures import Structures
+from eqcalc.training.config import ConfigError, DataConfig
+
+__all__ = ["Batch", "BatchOrder", "Batches", "Split", "loader", "split_dataset"]
+
+#: Atoms per batch where only predictions are made.
+EVALUATION_ATOMS = 600
+#: Larger molecules get the pairs within the cutoff rather than all.
+ALL_PAIRS_ATOMS = 32
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices of the structures of each part of a dataset, ascending within each."""
+
+    training: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+    def sizes(self) -> dict[str, int]:
+        """Return the number of structures of each part."""
+        return {name: len(rows) for name, rows in vars(self).items()}
+
+
+def split_dataset(dataset: Dataset, config: DataConfig) -> Split:
+    """Divide a dataset as `config` says.
+
+    Raises
+    ------
+    ConfigError
+        The dataset is too small, or has no such stored split.
+    """
+    if config.split is not None:
+        if config.split not in dataset.splits:
+            known = ", ".join(dataset.splits) or "none"
+            raise ConfigError(
+                f"data.split: {config.path} has no split {config.split!r}; stored splits: {known}"
+            )
+        parts = dict(dataset.splits[config.split])
+        for name in ("training", "validation"):
+            if len(parts.get(name, ())) == 0:
+                raise ConfigError(f"data.split: {config.split!r} of {config.path} has no {name}")
+        nothing = np.empty(0, dtype=np.int64)
+        return Split(parts["training"], parts["validation"], parts.get("test", nothing))
+    assert config.training is not None
+    assert config.validation is not None
+    wanted = config.training + config.validation + (config.test or 0)
+    if wanted > len(dataset):
+        raise ConfigError(
+            f"data.training: {config.training} training, {config.validation} validation and "
+            f"{config.test or 0} test structures are {wanted}, but {config.path} has {len(dataset)}"
+        )
+    order = np.random.default_rng(config.seed).permutation(len(dataset))
+    validation, rest = order[: config.validation], order[config.validation :]
+    training, rest = rest[: config.training], rest[config.training :]
+    test = rest if config.test is None else rest[len(rest) - config.test :]
+    return Split(*(np.sort(part) for part in (training, validation, test)))
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Structures, their pairs and labels.
+
+    Parameters
+    ----------
+    structures, pairs
+        As a potential takes them.
+    labels
+        By quantity, ``[n_structures, ...]``, for forces ``[n_atoms, 3]``; NaN if unknown.
+    present
+        By quantity, which structures have the label, ``[n_structures]`` bool.
+    """
+
+    structures: Structures
+    pairs: Pairs
+    labels: dict[str, Tensor]
+    present: dict[str, Tensor]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """Move to `device`."""
+        pairs = self.pairs
+        image = None if pairs.image is None else pairs.image.to(device)
+        return Batch(
+            self.structures.to(device),
+            replace(
+                pairs,
+                receiver=pairs.receiver.to(device),
+                sender=pairs.sender.to(device),
+                image=image,
+            ),
+            {name: values.to(device) for name, values in self.labels.items()},
+            {name: known.to(device) for name, known in self.present.items()},
+        )
+
+
+class Batches(TorchDataset[Batch]):
+    """Makes a batch from an array of indices.
+
+    The gathering is done by whole arrays. All pairs of equal molecules are
+    small molecules are static and made once per batch size; other structures get
+    the pairs within the cutoff.
+
+    Parameters
+    ----------
+    dataset
+        Labelled structures.
+    names
+        Labels to read.
+    cutoff
+        Cutoff of the model [Å].
+    """
+
+    def __init__(self, dataset: Dataset, names: Sequence[str], cutoff: float) -> None:
+        self.dataset = dataset
+        self.names = tuple(names)
+        self.cutoff = cutoff
+        self._static: dict[tuple[int, int], Pairs] = {}
+
+    def __getitem__(self, indices: np.ndarray) -> Batch:
+        structures = self.dataset.structures(indices)
+        labels, present = self.dataset.labels(indices)
+        return Batch(
+            structures,
+            self._pairs(structures),
+            {name: labels[name] for name in self.names},
+            {name: present[name] for name in self.names},
+        )
+
+    def _pairs(self, structures: Structures) -> Pairs:
+        if structures.periodic or (structures.uniform or ALL_PAIRS_ATOMS) >= ALL_PAIRS_ATOMS:
+            return pairs_within(structures, self.cutoff)
+        assert structures.uniform is not None
+        key = (structures.n_structures, structures.uniform)
+        if key not in self._static:
+            self._static[key] = all_pairs(structures)
+        return self._static[key]
+
+
+class BatchOrder(Sampler[np.ndarray]):
+    """The order of the structures: a new permutation each epoch, known from seed and epoch.
+
+    A resumed training therefore continues with the batches it would have had.
+    Of several processes each takes its share of every batch. The structures
+    that do not fill the last batch of an epoch are left out of it.
+
+    Parameters
+    ----------
+    indices
+        Structures of the training set.
+    batch_size
+        Structures per step, of all processes together.
+    seed
+        Seed of the order.
+    rank, processes
+        Which process this is, of how many.
+    """
+
+    def __init__(
+        self, indices: np.ndarray, batch_size: int, seed: int, rank: int = 0, processes: int = 1
+    ) -> None:
+        if batch_size % processes:
+            raise ConfigError(
+                f"optimizer.batch_size: expected a multiple of the {processes} processes, "
+                f"got {batch_size}"
+            )
+        self.indices = np.asarray(indices)
+        self.batch_size = min(batch_size, len(self.indices) // processes * processes)
+        if self.batch_size == 0:
+            raise ConfigError(
+                f"data.training: {len(self.indices)} structures for {processes} processes"
+            )
+        self.seed = seed
+        self.rank = rank
+        self.processes = processes
+        #: Present epoch; Lightning sets it through :meth:`set_epoch`.
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the permutation of `epoch`."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.indices) // self.batch_size
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(self.indices)
+        for step in range(len(self)):
+            batch = order[step * self.batch_size : (step + 1) * self.batch_size]
+            yield np.sort(batch[self.rank :: self.processes])
+
+
+def evaluation_batches(dataset: Dataset, indices: np.ndarray) -> list[np.ndarray]:
+    """Divide `indices` into batches of about :data:`EVALUATION_ATOMS` atoms."""
+    if len(indices) == 0:
+        return []
+    before = np.cumsum(dataset.counts[indices]) - dataset.counts[indices]
+    number = before // EVALUATION_ATOMS
+    return np.split(indices, np.flatnonzero(np.diff(number)) + 1)
+
+
+def loader(batches: Batches, order: Sampler[np.ndarray] | list[np.ndarray]) -> DataLoader[Batch]:
+    """Return a loader that makes one batch for each index array of `order`."""
+    # an own generator, since a loader without one draws from the global stream
+    return DataLoader(batches, sampler=order, batch_size=None, generator=torch.Generator())

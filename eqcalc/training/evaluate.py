@@ -1,0 +1,280 @@
+# SPDX-License-Identifier: MIT
+"""Errors of a model on labelled structures, as a table in the units of the field."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from tqdm import tqdm
+
+from eqcalc.datasets import Dataset
+from eqcalc.models.checkpoint import load_model
+from eqcalc.models.potential import Potential
+from eqcalc.quantities import ordered, quantity
+from eqcalc.training.data import Batches, evaluation_batches
+from eqcalc.units import conversion_factor
+
+__all__ = ["ErrorRow", "EvaluationTable", "evaluate"]
+
+
+@dataclass(frozen=True)
+class ErrorRow:
+    """Errors of one quantity in one unit.
+
+    Parameters
+    ----------
+    quantity
+        What is compared: ``"energy"``, ``"energy per atom"``, ``"forces"``,
+        ``"dipole"``, ``"dipole magnitude"``, ``"polarizability"`` or
+        ``"isotropic polarizability"``. Forces, dipoles and polarizabilities are
+        compared by components, all nine of the latter.
+    unit
+        Unit of the errors.
+    mae, rmse, largest
+        Mean absolute, root-mean-square and largest absolute error.
+    spread
+        Standard deviation of the labels: the error of predicting their mean.
+    n
+        Number of values compared.
+    """
+
+    quantity: str
+    unit: str
+    mae: float
+    rmse: float
+    largest: float
+    spread: float
+    n: int
+
+
+@dataclass(frozen=True)
+class EvaluationTable:
+    """Errors of a model, with the values they come from.
+
+    Parameters
+    ----------
+    rows
+        One row per quantity and unit.
+    model, dataset
+        Where they came from, as text.
+    n_structures
+        Number of structures evaluated.
+    notes
+        What a reader must know, for example that the levels of theory differ.
+    predicted, labels
+        By quantity, in internal units, only where the label is known:
+        ``[n_known, ...]``, for forces ``[n_atoms, 3]``.
+    """
+
+    rows: tuple[ErrorRow, ...]
+    model: str
+    dataset: str
+    n_structures: int
+    notes: tuple[str, ...] = ()
+    predicted: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    labels: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+
+    def row(self, name: str, unit: str) -> ErrorRow:
+        """Return the row of the quantity `name` in `unit`."""
+        for row in self.rows:
+            if (row.quantity, row.unit) == (name, unit):
+                return row
+        known = ", ".join(f"{row.quantity} [{row.unit}]" for row in self.rows)
+        raise KeyError(f"no row {name} [{unit}]; rows: {known}")
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.model} on {self.n_structures} structures of {self.dataset}",
+            f"{'quantity':<26}{'unit':<13}{'MAE':>11}{'RMSE':>11}{'largest':>11}{'spread':>11}"
+            f"{'values':>10}",
+        ]
+        for r in self.rows:
+            numbers = "".join(f"{x:>11.4g}" for x in (r.mae, r.rmse, r.largest, r.spread))
+            lines.append(f"{r.quantity:<26}{r.unit:<13}{numbers}{r.n:>10}")
+        return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
+
+    def settings(self) -> dict[str, Any]:
+        """Return the table as JSON-able mappings."""
+        return {
+            "model": self.model,
+            "dataset": self.dataset,
+            "n_structures": self.n_structures,
+            "notes": list(self.notes),
+            "rows": [vars(row) for row in self.rows],
+        }
+
+    def csv(self) -> str:
+        """Return the rows as CSV."""
+        stream = io.StringIO()
+        names = [f.name for f in fields(ErrorRow)]
+        writer = csv.DictWriter(stream, names, lineterminator="\n")
+        writer.writeheader()
+        for row in self.rows:
+            writer.writerow({k: f"{v:.8g}" if isinstance(v, float) else v for k, v in vars(row).items()})
+        return stream.getvalue()
+
+    def write(self, folder: str | Path, name: str = "evaluation") -> list[Path]:
+        """Write ``<name>.csv``, ``<name>.json`` and a parity plot per quantity.
+
+        Returns
+        -------
+        list of Path
+            The files.
+        """
+        from eqcalc.training.plot import parity_plot
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / f"{name}.csv", folder / f"{name}.json"]
+        paths[0].write_text(self.csv(), encoding="utf-8")
+        text = json.dumps(self.settings(), indent=1, ensure_ascii=False)
+        paths[1].write_text(text + "\n", encoding="utf-8")
+        for quantity_name in self.predicted:
+            paths.append(folder / f"{name}-{quantity_name}.png")
+            parity_plot(self, quantity_name).savefig(paths[-1], dpi=150)
+        return paths
+
+
+def evaluate(
+    model: Potential | str | Path,
+    dataset: Dataset | str | Path,
+    indices: ArrayLike | None = None,
+    *,
+    names: Collection[str] | None = None,
+    progress: bool = False,
+) -> EvaluationTable:
+    """Compare a model with labels.
+
+    Parameters
+    ----------
+    model
+        A potential or its file.
+    dataset
+        Labelled structures or their file.
+    indices
+        Structures to evaluate; all if not given.
+    names
+        Quantities to compare; all that the model gives and the dataset has if
+        not given.
+    progress
+        Show a progress bar on a terminal.
+
+    Raises
+    ------
+    ValueError
+        There is nothing to compare, or the model does not know an element.
+    """
+    model_text = model.name if isinstance(model, Path) else str(model)
+    if isinstance(model, Potential):
+        model_text = f"model {str(model.metadata.get('hash', ''))[:12]}".strip()
+    else:
+        model = load_model(model)
+    if not isinstance(dataset, Dataset):
+        dataset = Dataset.open(dataset)
+    rows = np.arange(len(dataset)) if indices is None else np.atleast_1d(np.asarray(indices))
+    common = [name for name in dataset.quantities if name in model.quantities]
+    wanted = ordered(common if names is None else names)
+    for name in wanted:
+        if name not in common:
+            who = "the model" if name in dataset.quantities else str(dataset.path)
+            raise ValueError(f"{name}: {who} does not have it; both have {', '.join(common)}")
+    if len(rows) == 0 or not wanted:
+        raise ValueError(f"nothing to compare: {len(rows)} structures, quantities {wanted}")
+    strangers = sorted(set(dataset.subset(rows).elements) - set(model.references.elements))
+    if strangers:
+        raise ValueError(
+            f"{dataset.path}: the model does not know the elements {strangers}; "
+            f"it knows {list(model.references.elements)}"
+        )
+
+    predicted: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
+    labels: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
+    counts: list[np.ndarray] = []
+    batches = Batches(dataset, wanted, model.cutoff)
+    parts = evaluation_batches(dataset, rows)
+    for part in tqdm(parts, desc="evaluating", unit=" batches", disable=None if progress else True):
+        batch = batches[part].to(model.device)
+        outputs = model.evaluate(batch.structures, batch.pairs, wanted)
+        for name in wanted:
+            known = batch.present[name]
+            if name == "energy":
+                counts.append(batch.structures.counts[known].cpu().numpy())
+            if quantity(name).per_atom:
+                known = batch.structures.spread_to_atoms(known)
+            predicted[name].append(outputs[name][known].cpu().double().numpy())
+            labels[name].append(batch.labels[name][known].cpu().double().numpy())
+    ours = {name: np.concatenate(values) for name, values in predicted.items()}
+    theirs = {name: np.concatenate(values) for name, values in labels.items()}
+    nothing = [name for name in wanted if len(theirs[name]) == 0]
+    for name in nothing:
+        if names is not None:
+            raise ValueError(f"{name}: none of the {len(rows)} structures has this label")
+        del ours[name], theirs[name]
+    return EvaluationTable(
+        rows=_rows(ours, theirs, np.concatenate(counts) if counts else np.empty(0)),
+        model=model_text,
+        dataset=dataset.path.name,
+        n_structures=len(rows),
+        notes=_notes(model, dataset, ours),
+        predicted=ours,
+        labels=theirs,
+    )
+
+
+def _rows(
+    predicted: dict[str, np.ndarray], labels: dict[str, np.ndarray], counts: np.ndarray
+) -> tuple[ErrorRow, ...]:
+    rows: list[ErrorRow] = []
+
+    def add(text: str, name: str, ours: np.ndarray, theirs: np.ndarray, per: str = "") -> None:
+        q = quantity(name)
+        for unit, label in q.report:
+            factor = conversion_factor(q.unit, unit)
+            error = np.abs(ours - theirs) * factor
+            rows.append(
+                ErrorRow(
+                    quantity=text,
+                    unit=label + per,
+                    mae=float(error.mean()),
+                    rmse=float(np.sqrt(np.square(error).mean())),
+                    largest=float(error.max()),
+                    spread=float(theirs.std() * factor),
+                    n=error.size,
+                )
+            )
+
+    for name, ours in predicted.items():
+        theirs = labels[name]
+        add(name, name, ours, theirs)
+        if name == "energy":
+            add("energy per atom", name, ours / counts, theirs / counts, per="/atom")
+        elif name == "dipole":
+            length = np.linalg.norm
+            add("dipole magnitude", name, length(ours, axis=-1), length(theirs, axis=-1))
+        elif name == "polarizability":
+            a, b = (np.trace(x, axis1=-2, axis2=-1) / 3.0 for x in (ours, theirs))
+            add("isotropic polarizability", name, a, b)
+    return tuple(rows)
+
+
+def _notes(model: Potential, dataset: Dataset, names: Collection[str]) -> tuple[str, ...]:
+    notes = []
+    levels = model.metadata.get("level_of_theory", {})
+    for name in names:
+        own, other = levels.get(name), dataset.levels_of_theory[name]
+        if own is not None and own != other:
+            notes.append(f"{name}: the model was trained at {own}, the labels are {other}.")
+    trained = model.metadata.get("training", {}).get("dataset", {})
+    if trained.get("file") == dataset.path.name and trained.get("training", 0) + len(
+        dataset
+    ) > trained.get("structures", 0) + len(dataset.indices):
+        notes.append("some of these structures may be among those the model was trained on.")
+    return tuple(notes)
