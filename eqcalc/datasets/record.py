@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import ase
 import numpy as np
@@ -111,7 +112,7 @@ class Record:
             atoms.info["charge"] = self.charge
         if self.source:
             atoms.info["source"] = self.source
-        results = {name: np.array(value) for name, value in self.labels.items()}
+        results: dict[str, Any] = {name: np.array(value) for name, value in self.labels.items()}
         if "polarizability" in results:
             atoms.info["polarizability"] = results.pop("polarizability")
         if "energy" in results:

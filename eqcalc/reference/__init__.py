@@ -3,14 +3,14 @@
 
 from eqcalc.reference.gfn2 import GFN2
 from eqcalc.reference.label import label
-from eqcalc.reference.method import Method, MethodCalculator, NotConverged
+from eqcalc.reference.method import ConvergenceError, Method, MethodCalculator
 from eqcalc.reference.sampling import SamplingPlan, sample
 
 __all__ = [
     "GFN2",
+    "ConvergenceError",
     "Method",
     "MethodCalculator",
-    "NotConverged",
     "SamplingPlan",
     "label",
     "sample",

@@ -13,7 +13,7 @@ from ase.optimize import BFGS
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from eqcalc.reference.method import Method, MethodCalculator, NotConverged
+from eqcalc.reference.method import ConvergenceError, Method, MethodCalculator
 
 __all__ = ["conformers", "relax", "rotatable_bonds", "rotate"]
 
@@ -57,13 +57,13 @@ def relax(atoms: ase.Atoms, method: Method, fmax: float = 1e-3, steps: int = 500
 
     Raises
     ------
-    NotConverged
+    ConvergenceError
         It takes more than `steps` steps.
     """
     relaxed = atoms.copy()
     relaxed.calc = MethodCalculator(method)
     if not BFGS(relaxed, logfile=None).run(fmax=fmax, steps=steps):
-        raise NotConverged(f"the geometry is not relaxed after {steps} steps")
+        raise ConvergenceError(f"the geometry is not relaxed after {steps} steps")
     relaxed.calc = None
     return relaxed
 
@@ -106,13 +106,13 @@ def conformers(
         try:
             trial = relax(trial, method)
             energy = float(method.label(trial, ("energy",))["energy"])
-        except NotConverged:  # two groups were turned into each other
+        except ConvergenceError:  # two groups were turned into each other
             continue
         shape = _shape(trial)
         if not any(abs(energy - e) < 1e-3 and np.abs(shape - s).max() < 0.05 for e, s, _ in found):
             found.append((energy, shape, trial))
     if not found:
-        raise NotConverged("no trial geometry could be relaxed")
+        raise ConvergenceError("no trial geometry could be relaxed")
     found.sort(key=lambda item: item[0])
     return [conformer for energy, _, conformer in found if energy - found[0][0] <= energy_window]
 

@@ -16,7 +16,7 @@ import numpy as np
 from ase.units import Bohr, Hartree
 
 from eqcalc.quantities import ordered
-from eqcalc.reference.method import NotConverged
+from eqcalc.reference.method import ConvergenceError
 
 __all__ = ["GFN2"]
 
@@ -97,7 +97,7 @@ class GFN2:
         labels = {name: labels[name] for name in ordered(wanted)}
         for name, value in labels.items():
             if not np.isfinite(value).all():
-                raise NotConverged(f"GFN2-xTB gave a {name} that is not finite")
+                raise ConvergenceError(f"GFN2-xTB gave a {name} that is not finite")
         return labels
 
     def _polarizability(self, atoms: ase.Atoms, positions: np.ndarray) -> np.ndarray:
@@ -148,7 +148,7 @@ class GFN2:
             return calculator.singlepoint()
         except (tblite.TBLiteRuntimeError, tblite.TBLiteValueError) as error:
             cache.pop(key, None)
-            raise NotConverged(f"GFN2-xTB: {str(error).strip()}") from error
+            raise ConvergenceError(f"GFN2-xTB: {str(error).strip()}") from error
 
     def __getstate__(self) -> dict[str, Any]:
         return {k: v for k, v in self.__dict__.items() if k != "_calculators"}

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from eqcalc.datasets.dataset import Dataset
 from eqcalc.datasets.record import Record
 from eqcalc.quantities import quantity
-from eqcalc.reference.method import Method, NotConverged
+from eqcalc.reference.method import ConvergenceError, Method
 
 __all__ = ["LabelReport", "label"]
 
@@ -205,7 +205,7 @@ _worker_method: Method | None = None
 def _label_one(method: Method, index: int, record: Record) -> dict[str, Any]:
     try:
         labels = method.label(replace(record, labels={}).atoms())
-    except NotConverged as error:
+    except ConvergenceError as error:
         return {"index": index, "error": str(error)}
     return {"index": index, "labels": {name: value.tolist() for name, value in labels.items()}}
 

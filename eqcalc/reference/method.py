@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import ase
 import numpy as np
 from ase.calculators.calculator import Calculator, all_changes
 
-__all__ = ["Method", "MethodCalculator", "NotConverged"]
+__all__ = ["ConvergenceError", "Method", "MethodCalculator"]
 
 
-class NotConverged(RuntimeError):
+class ConvergenceError(RuntimeError):
     """The self-consistent field, or the response to a field, did not converge."""
 
 
@@ -59,7 +59,7 @@ class Method(Protocol):
 
         Raises
         ------
-        NotConverged
+        ConvergenceError
             There is no trustworthy result at this geometry.
         """
         ...
@@ -68,7 +68,7 @@ class Method(Protocol):
 class MethodCalculator(Calculator):
     """A :class:`Method` as an ASE calculator of energy and forces."""
 
-    implemented_properties: ClassVar[list[str]] = ["energy", "forces"]
+    implemented_properties = ["energy", "forces"]  # noqa: RUF012 - as ASE declares it
 
     def __init__(self, method: Method) -> None:
         super().__init__()

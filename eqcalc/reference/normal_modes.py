@@ -168,11 +168,10 @@ def _internal_basis(atoms: ase.Atoms) -> np.ndarray:
         rigid[axis] = unit
         rigid[3 + axis] = np.cross(unit, centred)
     rigid *= np.sqrt(mass)[:, None]
-    rigid = rigid.reshape(6, 3 * n)
-    rigid[:3] /= np.linalg.norm(rigid[:3], axis=1, keepdims=True)
+    rows = rigid.reshape(6, 3 * n)
+    rows[:3] /= np.linalg.norm(rows[:3], axis=1, keepdims=True)
     # the rotation about the axis of a linear molecule vanishes
-    scale = np.linalg.norm(rigid[3:], axis=1).max() or 1.0
-    rigid[3:] /= scale
-    _, singular, directions = np.linalg.svd(rigid)
+    rows[3:] /= np.linalg.norm(rows[3:], axis=1).max() or 1.0
+    _, singular, directions = np.linalg.svd(rows)
     rank = int((singular > 1e-6).sum())
     return directions[rank:].T

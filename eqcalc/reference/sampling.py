@@ -23,7 +23,7 @@ from scipy.spatial import cKDTree
 
 from eqcalc.datasets.record import Record
 from eqcalc.reference.conformers import conformers, rotatable_bonds, rotate
-from eqcalc.reference.method import Method, MethodCalculator, NotConverged
+from eqcalc.reference.method import ConvergenceError, Method, MethodCalculator
 from eqcalc.reference.normal_modes import normal_modes, ring_polymers, wigner_displacements
 
 __all__ = ["SamplingPlan", "distinct", "langevin", "sample"]
@@ -119,7 +119,7 @@ def langevin(
 
     Raises
     ------
-    NotConverged
+    ConvergenceError
         A step of the dynamics could not be computed.
     """
     moving = atoms.copy()
@@ -194,7 +194,7 @@ def sample(
             for atoms in _DRAW[kind](starts, method, temperature, missing, rng, plan):
                 try:
                     energy = float(method.label(atoms, ("energy",))["energy"])
-                except NotConverged:
+                except ConvergenceError:
                     continue
                 if energy <= ceiling:
                     kept.append(Record.from_atoms(atoms, source=source))
@@ -288,12 +288,12 @@ def _about_turned(
 ) -> Iterator[ase.Atoms]:
     bonds = rotatable_bonds(starts[0])
     for share in _split(n, -(-n // plan.draws_per_hessian)):
-        turned = starts[rng.integers(len(starts))]
+        turned = starts[int(rng.integers(len(starts)))]
         for bond in bonds:
             turned = rotate(turned, bond, rng.uniform(0.0, 360.0))
         try:
             modes = normal_modes(turned, method)
-        except NotConverged:
+        except ConvergenceError:
             continue
         for shift in wigner_displacements(modes, temperature, share, rng, plan.stiff_wavenumber):
             yield _centred(turned, shift)
