@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: MIT
+"""Batched classical and ring-polymer molecular dynamics of one molecule."""
+
+from eqcalc.dynamics.initial import Given, HarmonicModes, MaxwellBoltzmann
+from eqcalc.dynamics.limits import Limits, UnstableDynamicsError
+from eqcalc.dynamics.methods import METHODS, NVE, PILEL, RPMD, TRPMD, Langevin
+from eqcalc.dynamics.observables import OBSERVABLES, default_observables
+from eqcalc.dynamics.restart import CheckpointError, SettingsError, load_state
+from eqcalc.dynamics.setup import Equilibration
+from eqcalc.dynamics.simulation import simulate
+
+__all__ = [
+    "METHODS",
+    "NVE",
+    "OBSERVABLES",
+    "PILEL",
+    "RPMD",
+    "TRPMD",
+    "CheckpointError",
+    "Equilibration",
+    "Given",
+    "HarmonicModes",
+    "Langevin",
+    "Limits",
+    "MaxwellBoltzmann",
+    "SettingsError",
+    "UnstableDynamicsError",
+    "default_observables",
+    "load_state",
+    "simulate",
+]

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: MIT
+"""One time step of classical or ring-polymer dynamics."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from eqcalc.dynamics.ring import (
+    Propagator,
+    from_modes,
+    ring_frequencies,
+    ring_transform,
+    to_modes,
+)
+from eqcalc.dynamics.state import State, evaluate
+from eqcalc.dynamics.thermostats import Thermostat, kinetic_energy
+
+if TYPE_CHECKING:
+    from eqcalc.runtime.evaluator import Evaluator
+
+__all__ = ["Integrator"]
+
+
+@dataclass(frozen=True)
+class Integrator:
+    """The symmetric splitting B C O C B of ring-polymer dynamics.
+
+    ::
+
+        B   p_j ← p_j + (Δt/2) F(r_j)                    kick of every bead
+        C   (x̃_k, p̃_k) ← half a step of the free ring    see ring.Propagator
+        O   p̃_k ← thermostat over the whole step         see thermostats
+        C, B as before, F at the new positions
+
+    With one bead C is free flight over Δt/2, and the scheme is BAOAB (Leimkuhler and
+    Matthews, Appl. Math. Res. Express 2013, 34). Without a thermostat the two C join to
+    one, and it is velocity Verlet for one bead and ring-polymer dynamics for more.
+    Configurations are sampled with an error of order Δt² that vanishes for a harmonic
+    potential with one bead and, with the Cayley propagator, is independent of the number
+    of beads (Korol et al., J. Chem. Phys. 152, 104102 (2020)).
+
+    ======  ===========================  =========================================
+    symbol  variable                     unit
+    ======  ===========================  =========================================
+    r_j     ``state.positions``          Å, ``[n_replicas, n_beads, n_atoms, 3]``
+    p_j     ``state.momenta``            amu·Å/ASE time, same shape
+    F       ``state.forces``             eV/Å, same shape
+    Δt      ``timestep``                 ASE time
+    C       ``transform``                1, ``[n_beads, n_beads]``
+    ω_k     ``frequencies``              1/ASE time, ``[n_beads]``
+    m       ``masses``                   amu, ``[n_atoms, 1]``
+    ======  ===========================  =========================================
+    """
+
+    timestep: float
+    temperature: float
+    masses: Tensor
+    transform: Tensor
+    frequencies: Tensor
+    half: Propagator
+    whole: Propagator
+    thermostat: Thermostat | None
+
+    @classmethod
+    def build(
+        cls,
+        *,
+        timestep: float,
+        temperature: float,
+        n_beads: int,
+        masses: Tensor,
+        thermostat: Thermostat | None = None,
+        propagator: str = "cayley",
+    ) -> Integrator:
+        """Build an integrator.
+
+        Parameters
+        ----------
+        timestep
+            Δt [ASE time].
+        temperature
+            Physical temperature [K], which fixes the springs.
+        n_beads
+            P.
+        masses
+            ``[n_atoms]`` [amu].
+        thermostat
+            Applied in the middle of the step; none for microcanonical dynamics.
+        propagator
+            ``"cayley"`` or ``"exact"``, see :class:`~eqcalc.dynamics.ring.Propagator`.
+        """
+        device = masses.device
+        frequencies = ring_frequencies(n_beads, temperature)
+        return cls(
+            timestep=timestep,
+            temperature=temperature,
+            masses=masses.double().view(-1, 1),
+            transform=ring_transform(n_beads).to(device),
+            frequencies=frequencies.to(device),
+            half=Propagator.build(frequencies, timestep, propagator, 0.5).to(device),
+            whole=Propagator.build(frequencies, timestep, propagator).to(device),
+            thermostat=thermostat,
+        )
+
+    @property
+    def n_beads(self) -> int:
+        """Number of beads."""
+        return len(self.transform)
+
+    def step(
+        self,
+        state: State,
+        evaluator: Evaluator,
+        noise: Tensor | None = None,
+        quantities: Collection[str] = (),
+    ) -> State:
+        """Return the state one step later. The evaluator is called once.
+
+        Parameters
+        ----------
+        state
+            Its forces must be those at its positions.
+        evaluator
+            The potential.
+        noise
+            ``[n_replicas, noise_sets, n_beads, n_atoms, 3]`` standard normals for the
+            thermostat.
+        quantities
+            What to evaluate at the new positions besides energy and forces.
+        """
+        momenta = torch.add(state.momenta, state.forces, alpha=0.5 * self.timestep)
+        x, p = to_modes(self.transform, state.positions), to_modes(self.transform, momenta)
+        heat, auxiliary = state.heat, state.auxiliary
+        if self.thermostat is None:
+            x, p = self.whole(x, p, self.masses)
+        else:
+            if noise is None:
+                raise ValueError("a thermostatted step needs noise")
+            x, p = self.half(x, p, self.masses)
+            p, auxiliary, taken = self.thermostat(p, auxiliary, noise)
+            heat = heat + taken
+            x, p = self.half(x, p, self.masses)
+        positions, momenta = from_modes(self.transform, x), from_modes(self.transform, p)
+        energies, forces, properties = evaluate(evaluator, positions, quantities)
+        return replace(
+            state,
+            positions=positions,
+            momenta=torch.add(momenta, forces, alpha=0.5 * self.timestep),
+            forces=forces,
+            potential_energies=energies,
+            heat=heat,
+            auxiliary=auxiliary,
+            step=state.step + 1,
+            properties=properties,
+        )
+
+    def spring_energy(self, positions: Tensor) -> Tensor:
+        """Return Σ_j ½ m ω_P² (r_j − r_{j+1})², ``[n_replicas]`` [eV]."""
+        if self.n_beads == 1:
+            return positions.new_zeros(len(positions))
+        modes = to_modes(self.transform, positions)
+        stiffness = self.masses * self.frequencies.square().view(-1, 1, 1)
+        return 0.5 * (stiffness * modes.square()).sum(dim=(1, 2, 3))
+
+    def conserved_energy(self, state: State) -> Tensor:
+        """Return (H_P + heat)/P, which an exact step would not change.
+
+        ``[n_replicas]`` [eV]. The division by the number of beads puts it on the scale of
+        one molecule; for one bead it is the total energy plus the heat of the bath.
+        """
+        energy = (
+            kinetic_energy(state.momenta, self.masses)
+            + self.spring_energy(state.positions)
+            + state.potential_energies.sum(dim=1)
+            + state.heat
+        )
+        if self.thermostat is not None:
+            energy = energy + self.thermostat.energy(state.auxiliary)
+        return energy / self.n_beads

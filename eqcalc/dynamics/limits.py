@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: MIT
+"""Signs that a simulation has gone wrong, looked for while it runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from ase.data import chemical_symbols, covalent_radii
+from torch import Tensor
+
+from eqcalc.dynamics.observables import OBSERVABLES, System
+from eqcalc.dynamics.state import State
+
+__all__ = ["Limits", "UnstableDynamicsError", "Watch"]
+
+
+class UnstableDynamicsError(RuntimeError):
+    """The dynamics left the region in which it means anything.
+
+    Parameters
+    ----------
+    message
+        What happened.
+    replica
+        In which replica.
+    step
+        At which step.
+    positions
+        Beads of that replica, ``[n_beads, n_atoms, 3]`` [Å].
+    """
+
+    def __init__(self, message: str, replica: int, step: int, positions: Tensor) -> None:
+        super().__init__(message)
+        self.replica = replica
+        self.step = step
+        self.positions = positions
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds beyond which a simulation is stopped.
+
+    Parameters
+    ----------
+    bond_stretch
+        Longest distance of two bonded atoms, in units of their distance at the start.
+    distance
+        Farthest an atom may be from the centre of mass beyond the farthest at the start
+        [Å]; this catches fragments that were never bonded.
+    temperature
+        Highest kinetic temperature [K]. None: five times the larger of the target
+        and the starting temperature, plus 2000 K.
+    energy_drift
+        Largest change of the conserved energy since the start of a phase [eV/atom].
+    """
+
+    bond_stretch: float = 2.0
+    distance: float = 10.0
+    temperature: float | None = None
+    energy_drift: float = 0.1
+
+
+class Watch:
+    """Compares states with a reference state.
+
+    Parameters
+    ----------
+    limits
+        The bounds.
+    system
+        Needed for temperature and conserved energy.
+    numbers
+        Atomic numbers ``[n_atoms]``.
+    structures
+        Starting structure of each replica ``[n_replicas, n_atoms, 3]`` [Å]. Atoms closer
+        than 1.3 times the sum of their covalent radii are bonded.
+    temperature
+        Target temperature [K].
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        system: System,
+        numbers: Tensor,
+        structures: Tensor,
+        temperature: float,
+    ) -> None:
+        self.limits = limits
+        self.system = system
+        self.numbers = [int(z) for z in numbers]
+        self.target = temperature
+        n = len(self.numbers)
+        radii = torch.tensor(covalent_radii[self.numbers], dtype=torch.float64)
+        first, second = torch.triu_indices(n, n, offset=1)
+        lengths = (structures[:, first] - structures[:, second]).norm(dim=-1)
+        bonded = (lengths < 1.3 * (radii[first] + radii[second]).to(lengths)).any(dim=0)
+        self.first, self.second = first[bonded.cpu()], second[bonded.cpu()]
+        self.lengths = lengths[:, bonded]
+        self.weights = system.integrator.masses / system.integrator.masses.sum()
+        self.radius = self._radii(structures).amax(dim=1)
+        self.energy = torch.empty(0)
+        self.hottest = torch.empty(0)
+
+    def start(self, state: State) -> None:
+        """Take `state` as the reference for temperature and conserved energy."""
+        self.energy = self.system.integrator.conserved_energy(state)
+        initial = OBSERVABLES["temperature"].estimate(state, self.system)
+        limit = self.limits.temperature
+        self.hottest = (
+            5.0 * initial.clamp(min=self.target) + 2000.0
+            if limit is None
+            else torch.full_like(initial, limit)
+        )
+
+    def reference(self) -> dict[str, Tensor]:
+        """Return the reference, to be stored with a checkpoint."""
+        return {"watch.energy": self.energy, "watch.hottest": self.hottest}
+
+    def restore(self, reference: dict[str, Tensor]) -> None:
+        """Continue with a stored reference."""
+        self.energy = reference["watch.energy"].to(self.radius)
+        self.hottest = reference["watch.hottest"].to(self.radius)
+
+    def check_finite(self, state: State) -> None:
+        """Raise UnstableDynamicsError when a force or an energy is not a finite number."""
+        if math.isfinite(float(state.forces.sum() + state.potential_energies.sum())):
+            return
+        finite = state.forces.isfinite().flatten(1).all(dim=1)
+        finite &= state.potential_energies.isfinite().all(dim=1)
+        self._raise_if(~finite, state, lambda r: "the forces or the energy are not finite")
+
+    def check(self, state: State) -> None:
+        """Raise UnstableDynamicsError when a bound is exceeded.
+
+        The molecule has dissociated, is too hot, or does not conserve its energy.
+        """
+        self.check_finite(state)
+        centroid = state.positions.mean(dim=1)
+        first, second = self.first, self.second
+        stretch = (centroid[:, first] - centroid[:, second]).norm(dim=-1) / self.lengths
+        if stretch.numel():
+            worst, pair = stretch.max(dim=1)
+            self._raise_if(
+                worst > self.limits.bond_stretch,
+                state,
+                lambda r: (
+                    f"the bond {self._label(first[pair[r]])}-{self._label(second[pair[r]])} is "
+                    f"{float(worst[r]):.2f} times as long as at the start: the molecule "
+                    "has dissociated"
+                ),
+            )
+        radius, atom = self._radii(centroid).max(dim=1)
+        self._raise_if(
+            radius > self.radius + self.limits.distance,
+            state,
+            lambda r: (
+                f"the atom {self._label(atom[r])} is {float(radius[r]):.1f} Å from the centre "
+                "of mass: it has left the molecule"
+            ),
+        )
+        temperature = OBSERVABLES["temperature"].estimate(state, self.system)
+        self._raise_if(
+            temperature > self.hottest,
+            state,
+            lambda r: (
+                f"the temperature is {float(temperature[r]):.0f} K "
+                f"(target {self.target:g} K, bound {float(self.hottest[r]):.0f} K)"
+            ),
+        )
+        drift = (self.system.integrator.conserved_energy(state) - self.energy) / state.n_atoms
+        self._raise_if(
+            drift.abs() > self.limits.energy_drift,
+            state,
+            lambda r: (
+                f"the conserved energy has changed by {float(drift[r]):.3f} eV per atom "
+                f"(bound {self.limits.energy_drift:g}): the time step is too long or the "
+                "forces are not the gradient of the energy"
+            ),
+        )
+
+    def _radii(self, positions: Tensor) -> Tensor:
+        """Distances from the centre of mass, ``[n_replicas, n_atoms]``."""
+        centre = (self.weights * positions).sum(dim=1, keepdim=True)
+        return (positions - centre).norm(dim=-1)
+
+    def _label(self, atom: Tensor) -> str:
+        index = int(atom)
+        return f"{chemical_symbols[self.numbers[index]]}{index}"
+
+    @staticmethod
+    def _raise_if(bad: Tensor, state: State, message: Callable[[int], str]) -> None:
+        if bool(bad.any()):
+            replica = int(bad.nonzero()[0])
+            raise UnstableDynamicsError(
+                message(replica), replica, state.step, state.positions[replica]
+            )

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: MIT
+"""What can be recorded while a simulation runs, each with its unit and estimator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from eqcalc import quantities
+from eqcalc.dynamics.integrators import Integrator
+from eqcalc.dynamics.state import State
+from eqcalc.dynamics.thermostats import kinetic_energy
+from eqcalc.units import BOLTZMANN, FEMTOSECOND
+
+__all__ = ["OBSERVABLES", "Observable", "System", "default_observables"]
+
+
+@dataclass(frozen=True)
+class System:
+    """What the estimators need to know besides the state.
+
+    Parameters
+    ----------
+    integrator
+        The integrator, which holds masses, springs and temperature.
+    degrees_of_freedom
+        Of all beads, see :func:`~eqcalc.dynamics.initial.degrees_of_freedom`.
+    """
+
+    integrator: Integrator
+    degrees_of_freedom: int
+
+    @property
+    def centroid_degrees_of_freedom(self) -> int:
+        """Degrees of freedom of the centroid."""
+        internal = 3 * len(self.integrator.masses) * (self.integrator.n_beads - 1)
+        return self.degrees_of_freedom - internal
+
+
+@dataclass(frozen=True)
+class Observable:
+    """A quantity recorded at regular steps.
+
+    Parameters
+    ----------
+    name
+        Key in the trajectory.
+    unit
+        Unit of the recorded values.
+    shape
+        Shape of one value, given the numbers of beads and atoms.
+    estimate
+        Returns ``[n_replicas, *shape]`` from a state.
+    evaluated
+        The quantity the evaluator must return for it, if any.
+    """
+
+    name: str
+    unit: str
+    shape: Callable[[int, int], tuple[int, ...]]
+    estimate: Callable[[State, System], Tensor]
+    evaluated: str | None = None
+
+
+def _scalar(n_beads: int, n_atoms: int) -> tuple[int, ...]:
+    return ()
+
+
+def _atoms(n_beads: int, n_atoms: int) -> tuple[int, ...]:
+    return (n_atoms, 3)
+
+
+def _positions(state: State, system: System) -> Tensor:
+    return state.positions.mean(dim=1)
+
+
+def _velocities(state: State, system: System) -> Tensor:
+    return state.momenta.mean(dim=1) / system.integrator.masses * FEMTOSECOND
+
+
+def _bead_positions(state: State, system: System) -> Tensor:
+    return state.positions
+
+
+def _potential_energy(state: State, system: System) -> Tensor:
+    return state.potential_energies.mean(dim=1)
+
+
+def _kinetic_energy(state: State, system: System) -> Tensor:
+    """½ Σ m v² of the centroid, which for one bead is the kinetic energy."""
+    return kinetic_energy(state.momenta.mean(dim=1, keepdim=True), system.integrator.masses)
+
+
+def _kinetic_energy_primitive(state: State, system: System) -> Tensor:
+    """3NP k_BT/2 − (1/P) Σ_j ½ m ω_P² (r_j − r_{j+1})² (Barker, JCP 70, 2914 (1979))."""
+    size = 3 * state.n_atoms * state.n_beads
+    springs = system.integrator.spring_energy(state.positions)
+    return 0.5 * size * BOLTZMANN * system.integrator.temperature - springs / state.n_beads
+
+
+def _kinetic_energy_virial(state: State, system: System) -> Tensor:
+    """3N k_BT/2 − (1/2P) Σ_j (r_j − r_c)·F_j (Herman et al., JCP 76, 5150 (1982))."""
+    centroid = state.positions.mean(dim=1, keepdim=True)
+    virial = ((state.positions - centroid) * state.forces).sum(dim=(1, 2, 3))
+    thermal = 1.5 * state.n_atoms * BOLTZMANN * system.integrator.temperature
+    return thermal - 0.5 * virial / state.n_beads
+
+
+def _temperature(state: State, system: System) -> Tensor:
+    """2K/(f P k_B) of all beads, which are at P·T."""
+    energy = kinetic_energy(state.momenta, system.integrator.masses)
+    return 2.0 * energy / (system.degrees_of_freedom * state.n_beads * BOLTZMANN)
+
+
+def _centroid_temperature(state: State, system: System) -> Tensor:
+    """2K/(f k_B) of the centroid."""
+    return 2.0 * _kinetic_energy(state, system) / (system.centroid_degrees_of_freedom * BOLTZMANN)
+
+
+def _conserved_energy(state: State, system: System) -> Tensor:
+    return system.integrator.conserved_energy(state)
+
+
+def _radius_of_gyration(state: State, system: System) -> Tensor:
+    """Root-mean-square distance of the beads of each atom from their centroid."""
+    centroid = state.positions.mean(dim=1, keepdim=True)
+    return (state.positions - centroid).square().sum(dim=-1).mean(dim=1).sqrt()
+
+
+def _bead_average(name: str) -> Callable[[State, System], Tensor]:
+    def estimate(state: State, system: System) -> Tensor:
+        return state.properties[name].mean(dim=1)
+
+    return estimate
+
+
+def _evaluated(quantity: quantities.Quantity) -> Observable:
+    """Return the observable of a quantity: its mean over the beads, never of the centroid."""
+
+    def shape(n_beads: int, n_atoms: int) -> tuple[int, ...]:
+        return quantity.shape
+
+    return Observable(
+        quantity.name, quantity.unit, shape, _bead_average(quantity.name), quantity.name
+    )
+
+
+#: Every observable by name.
+OBSERVABLES: dict[str, Observable] = {
+    o.name: o
+    for o in (
+        _evaluated(quantities.DIPOLE),
+        _evaluated(quantities.POLARIZABILITY),
+        Observable("positions", "Å", _atoms, _positions),
+        Observable("velocities", "Å/fs", _atoms, _velocities),
+        Observable("bead_positions", "Å", lambda p, n: (p, n, 3), _bead_positions),
+        Observable("potential_energy", "eV", _scalar, _potential_energy),
+        Observable("kinetic_energy", "eV", _scalar, _kinetic_energy),
+        Observable("kinetic_energy_primitive", "eV", _scalar, _kinetic_energy_primitive),
+        Observable("kinetic_energy_virial", "eV", _scalar, _kinetic_energy_virial),
+        Observable("temperature", "K", _scalar, _temperature),
+        Observable("centroid_temperature", "K", _scalar, _centroid_temperature),
+        Observable("conserved_energy", "eV", _scalar, _conserved_energy),
+        Observable("radius_of_gyration", "Å", lambda p, n: (n,), _radius_of_gyration),
+    )
+}
+
+
+def default_observables(timestep: float) -> dict[str, int]:
+    """Return strides for a spectrum: dipole and polarizability every 1 fs, the rest 10 fs.
+
+    Parameters
+    ----------
+    timestep
+        [fs].
+    """
+    fine, coarse = max(1, round(1.0 / timestep)), max(1, round(10.0 / timestep))
+    return {
+        "dipole": fine,
+        "polarizability": fine,
+        "positions": coarse,
+        "velocities": coarse,
+        "potential_energy": coarse,
+        "temperature": coarse,
+        "conserved_energy": coarse,
+    }
+
+
+def check_observables(observables: Mapping[str, int]) -> None:
+    """Raise ValueError for an unknown observable or a stride that is not a positive integer."""
+    for name, stride in observables.items():
+        if name not in OBSERVABLES:
+            raise ValueError(
+                f"unknown observable {name!r}; expected some of {', '.join(OBSERVABLES)}"
+            )
+        if isinstance(stride, bool) or not isinstance(stride, int) or stride < 1:
+            raise ValueError(
+                f"the stride of the observable {name!r} must be a positive whole number of steps, "
+                f"got {stride!r}"
+            )

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""Puts observables into the trajectory and writes checkpoints while a run goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from eqcalc.dynamics.limits import Watch
+from eqcalc.dynamics.observables import OBSERVABLES, System
+from eqcalc.dynamics.restart import Checkpoint, CheckpointError
+from eqcalc.dynamics.state import State
+from eqcalc.trajectory import TrajectoryWriter
+
+__all__ = ["Recorder"]
+
+#: Memory of frames that are not in the file yet [bytes].
+_BUFFER = 4_000_000
+
+
+class Recorder:
+    """Recording half of a run.
+
+    Parameters
+    ----------
+    writer
+        Of the trajectory.
+    strides
+        Steps between frames of each observable.
+    checkpoint
+        Where checkpoints go.
+    interval
+        Seconds of wall time between them.
+    settings
+        Settings of the run, kept in the checkpoint.
+    """
+
+    def __init__(
+        self,
+        writer: TrajectoryWriter,
+        strides: Mapping[str, int],
+        checkpoint: Path,
+        interval: float,
+        settings: dict[str, Any],
+    ) -> None:
+        self.writer = writer
+        self.strides = dict(strides)
+        self.path = checkpoint
+        self.interval = interval
+        self.settings = settings
+        self.last = time.monotonic()
+
+    def due(self, step: int) -> list[str]:
+        """Return the observables recorded at `step`; none while equilibrating."""
+        if step < 0:
+            return []
+        return [name for name, stride in self.strides.items() if step % stride == 0]
+
+    def evaluated(self, step: int) -> list[str]:
+        """Return the quantities that the frames of `step` need from the evaluator."""
+        needed = (OBSERVABLES[name].evaluated for name in self.due(step))
+        return [name for name in needed if name is not None]
+
+    def record(self, state: State, system: System) -> None:
+        """Record the observables that are due."""
+        for name in self.due(state.step):
+            values = OBSERVABLES[name].estimate(state, system)
+            self.writer.append(name, values.detach().cpu().numpy())
+        if self.writer.buffered_bytes > _BUFFER:
+            self.writer.flush()
+
+    def checkpoint_if_due(self, state: State, watch: Watch) -> None:
+        """Write a checkpoint if the last one is old."""
+        if time.monotonic() - self.last >= self.interval:
+            self.checkpoint(state, watch)
+
+    def checkpoint(self, state: State, watch: Watch) -> None:
+        """Write the frames, then the checkpoint that counts them.
+
+        Raises
+        ------
+        TrajectoryError, CheckpointError
+            The disk is full or read-only. The earlier part stays readable.
+        """
+        self.writer.flush(sync=True)
+        stored = Checkpoint(state, dict(self.writer.frames), watch.reference(), self.settings)
+        try:
+            stored.write(self.path)
+        except OSError as error:
+            raise CheckpointError(
+                f"cannot write the checkpoint {self.path}: {error}; the trajectory "
+                f"{self.writer.path} up to step {state.step} is readable"
+            ) from error
+        self.last = time.monotonic()

@@ -1,0 +1,345 @@
+# SPDX-License-Identifier: MIT
+"""The validated description of a run: molecule, method, ensemble, and what is recorded."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.data import atomic_numbers
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+import eqcalc
+from eqcalc.dynamics.initial import (
+    InitialConditions,
+    degrees_of_freedom,
+    maxwell_boltzmann,
+    remove_rotation,
+    remove_translation,
+    rigid_motions,
+)
+from eqcalc.dynamics.methods import PILEL, Langevin, Method, method_from
+from eqcalc.dynamics.noise import replica_generator
+from eqcalc.dynamics.observables import OBSERVABLES, System, check_observables
+from eqcalc.dynamics.restart import describe
+from eqcalc.dynamics.state import State
+from eqcalc.trajectory import Header, Layout
+
+if TYPE_CHECKING:
+    from eqcalc.runtime.evaluator import Evaluator
+
+__all__ = ["Equilibration", "Setup", "atomic_masses", "common_numbers"]
+
+
+@dataclass(frozen=True)
+class Equilibration:
+    """A thermostatted run before the production run; nothing of it is recorded.
+
+    Production starts from its last positions with fresh Maxwell–Boltzmann momenta.
+
+    Parameters
+    ----------
+    duration
+        [fs].
+    method
+        A thermostatted method. None: Langevin for one bead, PILE-L for more.
+    """
+
+    duration: float
+    method: str | Method | None = None
+
+    def resolve(self, beads: int) -> Method:
+        """Return the method for this number of beads.
+
+        Raises
+        ------
+        ValueError
+            The method has no thermostat that would equilibrate.
+        """
+        if self.method is None:
+            return Langevin() if beads == 1 else PILEL()
+        method = method_from(self.method)
+        if not method.thermostats_centroid:
+            raise ValueError(
+                f"{method.name} does not equilibrate: it has no thermostat on the centroid"
+            )
+        return method
+
+    def steps(self, timestep: float) -> int:
+        """Return the number of steps of `timestep` fs."""
+        steps = round(self.duration / timestep)
+        if steps < 1:
+            raise ValueError(
+                f"an equilibration of {self.duration} fs is shorter than a step of {timestep} fs"
+            )
+        return steps
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What :func:`~eqcalc.dynamics.simulation.simulate` was asked for, checked.
+
+    Parameters
+    ----------
+    numbers, masses
+        ``[n_atoms]``, masses in amu.
+    structures
+        ``[n_structures, n_atoms, 3]`` [Å].
+    provenance
+        Of the evaluator.
+    others
+        As in :func:`~eqcalc.dynamics.simulation.simulate`.
+    """
+
+    numbers: Tensor
+    masses: Tensor
+    structures: Tensor
+    provenance: dict[str, Any]
+    method: Method
+    temperature: float
+    timestep: float
+    seed: int
+    replicas: int
+    beads: int
+    initial: InitialConditions
+    equilibration: Equilibration | None
+    translation: str
+    rotation: str
+    observables: dict[str, int]
+    propagator: str
+
+    def __post_init__(self) -> None:
+        for name in ("temperature", "timestep"):
+            if not getattr(self, name) > 0.0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        for name in ("replicas", "beads"):
+            require_count(name, getattr(self, name))
+        for name in ("translation", "rotation"):
+            if getattr(self, name) not in ("none", "thermal"):
+                raise ValueError(f"{name} must be 'none' or 'thermal', got {getattr(self, name)!r}")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise ValueError(f"seed must be a whole number, not negative, got {self.seed!r}")
+        if self.rotation == "none" and self.method.thermostats_centroid:
+            raise ValueError(
+                f"{self.method.name} thermostats the centroid and sets the molecule into "
+                "rotation; rotation='none' needs NVE, RPMD or T-RPMD"
+            )
+        check_observables(self.observables)
+        self.initial.check(len(self.structures), self.replicas, self.beads, len(self.numbers))
+        self.system(self.method)
+        if self.warm_up is not None:
+            self.system(self.warm_up)
+
+    @property
+    def warm_up(self) -> Method | None:
+        """Method of the equilibration."""
+        return None if self.equilibration is None else self.equilibration.resolve(self.beads)
+
+    @property
+    def warm_up_steps(self) -> int:
+        """Number of steps of the equilibration."""
+        return 0 if self.equilibration is None else self.equilibration.steps(self.timestep)
+
+    @property
+    def starts(self) -> Tensor:
+        """Starting structure of each replica, ``[n_replicas, n_atoms, 3]`` [Å]."""
+        return self.structures[torch.arange(self.replicas) % len(self.structures)]
+
+    def system(self, method: Method, device: torch.device | str = "cpu") -> System:
+        """Return integrator and degrees of freedom for one phase of the run."""
+        integrator = method.integrator(
+            timestep=self.timestep,
+            temperature=self.temperature,
+            n_beads=self.beads,
+            masses=self.masses.to(device),
+            translation=self.translation,
+            propagator=self.propagator,
+        )
+        rotation = "thermal" if method.thermostats_centroid else self.rotation
+        freedom = degrees_of_freedom(
+            self.structures[0], self.masses, self.beads, self.translation, rotation
+        )
+        if freedom < 1:
+            raise ValueError(
+                "nothing can move: the molecule has no degrees of freedom with "
+                f"translation={self.translation!r} and rotation={rotation!r}"
+            )
+        return System(integrator, freedom)
+
+    def settings(self) -> dict[str, Any]:
+        """Return all that determines the trajectory but its length, JSON-able."""
+        method, warm_up = self.method, self.warm_up
+        settings = {
+            "method": {"name": method.name, **asdict(method)},
+            "temperature": self.temperature,
+            "timestep": self.timestep,
+            "seed": self.seed,
+            "replicas": self.replicas,
+            "beads": self.beads,
+            "translation": self.translation,
+            "rotation": self.rotation,
+            "propagator": self.propagator,
+            "observables": self.observables,
+            "numbers": self.numbers.tolist(),
+            "masses": self.masses.tolist(),
+            "structures": self.structures,
+            "initial": self.initial.settings(),
+            "equilibration": None
+            if warm_up is None
+            else {
+                "method": {"name": warm_up.name, **asdict(warm_up)},
+                "steps": self.warm_up_steps,
+            },
+            "evaluator": {k: v for k, v in self.provenance.items() if k != "versions"},
+        }
+        return describe(settings)
+
+    def header(self, steps: int) -> Header:
+        """Return the header of the trajectory."""
+        software = {
+            "eqcalc": eqcalc.__version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        }
+        return Header(
+            method=self.method.name,
+            temperature=self.temperature,
+            timestep=self.timestep,
+            steps=steps,
+            n_replicas=self.replicas,
+            n_beads=self.beads,
+            numbers=self.numbers.numpy(),
+            masses=self.masses.numpy(),
+            settings=self.settings(),
+            provenance={**self.provenance, "software": software},
+        )
+
+    def layouts(self) -> dict[str, Layout]:
+        """Return how each observable is stored."""
+        layouts = {}
+        for name, stride in self.observables.items():
+            observable = OBSERVABLES[name]
+            shape = observable.shape(self.beads, len(self.numbers))
+            layouts[name] = Layout(shape, observable.unit, stride)
+        return layouts
+
+    # --- states ----------------------------------------------------------------------
+
+    def first_state(self) -> State:
+        """Draw the initial conditions of every replica."""
+        drawn = []
+        for replica in range(self.replicas):
+            structure = replica % len(self.structures)
+            generator = replica_generator(self.seed, replica, "initial conditions")
+            drawn.append(
+                self.initial.sample(
+                    replica,
+                    structure,
+                    self.structures[structure],
+                    self.masses,
+                    self.beads,
+                    self.temperature,
+                    generator,
+                )
+            )
+        positions = torch.stack([x for x, _ in drawn])
+        momenta = torch.stack([p for _, p in drawn])
+        state = replace(State.at_rest(positions, step=-self.warm_up_steps), momenta=momenta)
+        return self._without_rigid_motion(state)
+
+    def production_state(self, equilibrated: State) -> State:
+        """Return equilibrated positions with fresh Maxwell–Boltzmann momenta at step 0."""
+        momenta = []
+        for replica in range(self.replicas):
+            generator = replica_generator(self.seed, replica, "production momenta")
+            momenta.append(maxwell_boltzmann(self.masses, self.beads, self.temperature, generator))
+        state = State.at_rest(equilibrated.positions)
+        fresh = torch.stack(momenta).to(state.positions.device)
+        return self._without_rigid_motion(replace(state, momenta=fresh))
+
+    def _without_rigid_motion(self, state: State) -> State:
+        masses = self.masses.to(state.momenta.device)
+        momenta = state.momenta
+        if self.translation == "none":
+            momenta = remove_translation(momenta, masses)
+        if self.rotation == "none" and state.step == 0:
+            linear = rigid_motions(self.structures[0], self.masses).shape[1] == 5
+            momenta = remove_rotation(state.positions, momenta, masses, linear=linear)
+        return replace(state, momenta=momenta)
+
+
+# --- arguments -------------------------------------------------------------------------
+
+
+def require_count(name: str, value: int) -> None:
+    """Raise ValueError unless `value` is a positive whole number."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be a positive whole number, got {value!r}")
+
+
+def common_numbers(structures: Sequence[Atoms], evaluator: Evaluator) -> Tensor:
+    """Return the atomic numbers that all structures and the evaluator share.
+
+    Raises
+    ------
+    ValueError
+        They differ, or a structure is periodic or has positions that are not finite.
+    """
+    if not structures:
+        raise ValueError("at least one starting structure is needed")
+    first = structures[0]
+    numbers = torch.from_numpy(first.get_atomic_numbers()).long()
+    for index, atoms in enumerate(structures):
+        if atoms.pbc.any():
+            raise ValueError(f"structure {index} is periodic; dynamics is of isolated molecules")
+        if not np.isfinite(atoms.get_positions()).all():
+            raise ValueError(f"structure {index} has positions that are not finite")
+        if atoms.get_atomic_numbers().tolist() != numbers.tolist():
+            raise ValueError(
+                f"structure {index} is {atoms.symbols}, but structure 0 is {first.symbols}; "
+                "conformers need the same atoms in the same order"
+            )
+    if evaluator.numbers.tolist() != numbers.tolist():
+        raise ValueError(
+            f"the evaluator is for the atomic numbers {evaluator.numbers.tolist()}, the structure "
+            f"has {numbers.tolist()}"
+        )
+    return numbers
+
+
+def atomic_masses(atoms: Atoms, masses: ArrayLike | Mapping[str, float] | None) -> Tensor:
+    """Return masses ``[n_atoms]`` [amu].
+
+    Parameters
+    ----------
+    atoms
+        Its masses are the default.
+    masses
+        One for each atom, or by element: ``{"H": 2.014}``.
+
+    Raises
+    ------
+    ValueError
+        An element is not in the molecule, or a mass is missing or not positive.
+    """
+    values = atoms.get_masses().astype(float)
+    if isinstance(masses, Mapping):
+        symbols = atoms.get_chemical_symbols()
+        for element, mass in masses.items():
+            if element not in atomic_numbers or element not in symbols:
+                raise ValueError(f"masses: there is no element {element!r} in {atoms.symbols}")
+            values[[symbol == element for symbol in symbols]] = mass
+    elif masses is not None:
+        values = np.asarray(masses, dtype=float)
+    if values.shape != (len(atoms),) or not (np.isfinite(values) & (values > 0.0)).all():
+        raise ValueError(
+            f"masses must be {len(atoms)} positive numbers [amu], one for each atom, got {values}"
+        )
+    return torch.from_numpy(values)

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: MIT
+"""Potentials with known answers, callable like a model by the dynamics."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import ase.units
+import torch
+from ase import Atoms
+from torch import Tensor
+
+from eqcalc.units import POLARIZABILITY_VOLUME
+
+
+class Analytic:
+    """Base: energy and forces from a differentiable energy function."""
+
+    numbers: Tensor
+
+    def __init__(self) -> None:
+        self.provenance: dict[str, Any] = {"model": type(self).__name__}
+        self.calls: list[tuple[tuple[int, ...], frozenset[str]]] = []
+
+    def energy(self, positions: Tensor) -> Tensor:
+        """[n] eV from [n, n_atoms, 3] Å."""
+        raise NotImplementedError
+
+    def forces(self, positions: Tensor) -> Tensor:
+        with torch.enable_grad():
+            x = positions.detach().requires_grad_()
+            return -torch.autograd.grad(self.energy(x).sum(), x)[0]
+
+    def dipole(self, positions: Tensor) -> Tensor:
+        return positions.sum(dim=1)
+
+    def polarizability(self, positions: Tensor) -> Tensor:
+        return positions.sum(dim=1)[:, :, None] * torch.eye(3, dtype=positions.dtype)
+
+    def __call__(self, positions: Tensor, quantities: Collection[str]) -> dict[str, Tensor]:
+        self.calls.append((tuple(positions.shape), frozenset(quantities)))
+        return {name: getattr(self, name)(positions) for name in quantities}
+
+    def hessian(self, positions: Tensor) -> Tensor:
+        """[3 n_atoms, 3 n_atoms] eV/Å² at positions [n_atoms, 3]."""
+        flat = torch.func.hessian(lambda x: self.energy(x[None])[0])(positions)
+        return flat.reshape(positions.numel(), positions.numel())
+
+
+class HarmonicWell(Analytic):
+    """Independent atoms, each in its own isotropic well V = ½ k r² about the origin."""
+
+    def __init__(self, stiffness: list[float], numbers: list[int] | None = None) -> None:
+        super().__init__()
+        self.stiffness = torch.tensor(stiffness, dtype=torch.float64).view(-1, 1)
+        self.numbers = torch.tensor(numbers or [1] * len(stiffness))
+
+    def energy(self, positions: Tensor) -> Tensor:
+        return 0.5 * (self.stiffness * positions.square()).sum(dim=(1, 2))
+
+    def forces(self, positions: Tensor) -> Tensor:
+        return -self.stiffness * positions
+
+    @property
+    def atoms(self) -> Atoms:
+        return Atoms(self.numbers.numpy(), positions=[(0.0, 0.0, 0.0)] * len(self.numbers))
+
+
+class MorseDiatomic(Analytic):
+    """V = D (1 − exp(−a (r − r0)))², by default hydrogen chloride."""
+
+    def __init__(self, depth: float = 4.618, width: float = 1.8681, length: float = 1.2746) -> None:
+        super().__init__()
+        self.depth, self.width, self.length = depth, width, length
+        self.numbers = torch.tensor([1, 17])
+
+    def energy(self, positions: Tensor) -> Tensor:
+        r = (positions[:, 0] - positions[:, 1]).norm(dim=-1)
+        return self.depth * (1.0 - torch.exp(-self.width * (r - self.length))).square()
+
+    @property
+    def atoms(self) -> Atoms:
+        return Atoms("HCl", positions=[(0.0, 0.0, 0.0), (0.0, 0.0, self.length)])
+
+
+class ToyWater(Analytic):
+    """A flexible water molecule with point charges and bond polarizabilities.
+
+    V = ½ k_b Σ (r − 1 Å)² + ½ k_a (θ − 112°)², charges −0.84/+0.42 e, and
+    α = 0.30·1 + Σ_OH [(0.55 + 1.10 d) 1 + (0.35 + 1.40 d)(u u − 1/3)] Å³, d = r − 1 Å.
+    """
+
+    bond = 1059.162 * ase.units.kcal / ase.units.mol
+    bend = 75.90 * ase.units.kcal / ase.units.mol
+    angle = torch.deg2rad(torch.tensor(112.0, dtype=torch.float64))
+    charges = torch.tensor([-0.84, 0.42, 0.42], dtype=torch.float64).view(-1, 1)
+    masses = (15.999, 1.008, 1.008)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers = torch.tensor([8, 1, 1])
+
+    @staticmethod
+    def _internal(positions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        arms = positions[:, 1:] - positions[:, :1]
+        lengths = arms.norm(dim=-1)
+        units = arms / lengths[..., None]
+        cosine = (units[:, 0] * units[:, 1]).sum(dim=-1)
+        sine = torch.linalg.cross(units[:, 0], units[:, 1]).norm(dim=-1)
+        return lengths, units, torch.atan2(sine, cosine)
+
+    def energy(self, positions: Tensor) -> Tensor:
+        lengths, _, angle = self._internal(positions)
+        stretch = 0.5 * self.bond * (lengths - 1.0).square().sum(dim=-1)
+        return stretch + 0.5 * self.bend * (angle - self.angle).square()
+
+    def dipole(self, positions: Tensor) -> Tensor:
+        return (self.charges * positions).sum(dim=1)
+
+    def polarizability(self, positions: Tensor) -> Tensor:
+        lengths, units, _ = self._internal(positions)
+        unit = torch.eye(3, dtype=positions.dtype)
+        d = (lengths - 1.0)[..., None, None]
+        traceless = units[..., :, None] * units[..., None, :] - unit / 3.0
+        bonds = (0.55 + 1.10 * d) * unit + (0.35 + 1.40 * d) * traceless
+        return POLARIZABILITY_VOLUME * (0.30 * unit + bonds.sum(dim=1))
+
+    @property
+    def atoms(self) -> Atoms:
+        half = 0.5 * float(self.angle)
+        x, y = torch.sin(torch.tensor(half)).item(), torch.cos(torch.tensor(half)).item()
+        atoms = Atoms("OHH", positions=[(0.0, 0.0, 0.0), (x, y, 0.0), (-x, y, 0.0)])
+        atoms.set_masses(self.masses)
+        return atoms
