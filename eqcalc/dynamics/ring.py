@@ -43,9 +43,9 @@ def ring_transform(n_beads: int) -> Tensor:
         elif 2 * k == n_beads:
             row = math.sqrt(1.0 / n_beads) * (1.0 - 2.0 * (j % 2))
         elif 2 * k < n_beads:
-            row = math.sqrt(2.0 / n_beads) * torch.cos(2.0 * math.pi * k * j / n_beads)
+            row = math.sqrt(2.0 / n_beads) * torch.cos(2.0 * math.pi * (k * j % n_beads) / n_beads)
         else:
-            row = math.sqrt(2.0 / n_beads) * torch.sin(2.0 * math.pi * k * j / n_beads)
+            row = math.sqrt(2.0 / n_beads) * torch.sin(2.0 * math.pi * (k * j % n_beads) / n_beads)
         rows.append(row)
     return torch.stack(rows)
 

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: MIT
+"""Initial momenta and normal-mode distributions."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from tests.analytic import MorseDiatomic, ToyWater
+from scipy import stats
+
+from eqcalc.dynamics.initial import (
+    Given,
+    HarmonicModes,
+    degrees_of_freedom,
+    maxwell_boltzmann,
+    normal_modes,
+    remove_rotation,
+    remove_translation,
+)
+from eqcalc.dynamics.ring import ring_frequencies
+from eqcalc.units import BOLTZMANN, HBAR, angular_frequency_to_wavenumber
+
+# Harmonic wavenumbers of the toy water [cm^-1].
+TOY_WATER = (1386.642, 3589.662, 3669.291)
+WATER_MASSES = torch.tensor(ToyWater.masses, dtype=torch.float64)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20261121)
+
+
+@pytest.fixture(scope="module")
+def water():
+    toy = ToyWater()
+    positions = torch.from_numpy(toy.atoms.get_positions())
+    return toy, positions, toy.hessian(positions)
+
+
+def kinetic(p, m):
+    return 0.5 * (p.square() / m.view(-1, 1)).sum(dim=(-2, -1))
+
+
+@pytest.mark.parametrize("n_beads", [1, 16])
+def test_maxwell_boltzmann_distribution(rng, n_beads):
+    """Every component is normal with variance m P k T: beads at P·T, the centroid at T."""
+    p = torch.stack([maxwell_boltzmann(WATER_MASSES, n_beads, 300.0, rng) for _ in range(1500)])
+    scale = torch.sqrt(WATER_MASSES * BOLTZMANN * 300.0).view(-1, 1)
+    beads = (p / (scale * math.sqrt(n_beads))).flatten().numpy()
+    centroid = (p.mean(dim=1) / scale * math.sqrt(n_beads) / math.sqrt(n_beads)).flatten().numpy()
+    assert stats.kstest(beads, "norm").pvalue > 1e-3
+    assert stats.kstest(centroid, "norm").pvalue > 1e-3
+    for atom in range(3):  # no mass is hotter than another
+        one = (p[:, :, atom] / (scale[atom] * math.sqrt(n_beads))).flatten().numpy()
+        assert stats.kstest(one, "norm").pvalue > 1e-3
+
+
+def test_rigid_drift_is_removed_mass_weighted():
+    """Subtracting the mean momentum of the atoms instead heats the light ones."""
+    masses = torch.tensor([15.999, 1.008], dtype=torch.float64)
+    drift = masses.view(-1, 1) * torch.tensor([1.0, 1.0, 0.0], dtype=torch.float64)
+    still = remove_translation(drift[None], masses)
+    torch.testing.assert_close(still, torch.zeros_like(still), rtol=0, atol=1e-14)
+
+
+def test_removal_leaves_the_canonical_kinetic_energy(rng, water):
+    """½ f k T with f = 3N, 3N − 3, 3N − 6 and the full chi-square distribution."""
+    _, positions, _ = water
+    n, temperature = 4000, 300.0
+    p = torch.stack([maxwell_boltzmann(WATER_MASSES, 1, temperature, rng) for _ in range(n)])
+    x = positions.expand(n, 1, 3, 3)
+    still = remove_translation(p, WATER_MASSES)
+    straight = remove_rotation(x, still, WATER_MASSES)
+    for momenta, f in ((p, 9), (still, 6), (straight, 3)):
+        energy = kinetic(momenta[:, 0], WATER_MASSES).numpy()
+        assert stats.kstest(2 * energy / (BOLTZMANN * temperature), stats.chi2(f).cdf).pvalue > 1e-3
+    assert still.sum(dim=2).abs().max() < 1e-12
+    angular = torch.linalg.cross(x, straight).sum(dim=2)
+    assert angular.abs().max() < 1e-12
+    assert straight.sum(dim=2).abs().max() < 1e-12
+
+
+def test_removal_acts_on_the_centroid_only(rng, water):
+    """The ring modes of the centre of mass are quantum fluctuations and stay."""
+    _, positions, _ = water
+    p = maxwell_boltzmann(WATER_MASSES, 8, 300.0, rng)
+    x = positions + 0.05 * torch.from_numpy(rng.standard_normal((8, 3, 3)))
+    moved = remove_rotation(x, remove_translation(p, WATER_MASSES), WATER_MASSES)
+    torch.testing.assert_close(moved - moved.mean(dim=0), p - p.mean(dim=0))
+    assert moved.mean(dim=0).sum(dim=0).abs().max() < 1e-12
+    centre = x.mean(dim=0) - (WATER_MASSES @ x.mean(dim=0)) / WATER_MASSES.sum()
+    assert torch.linalg.cross(centre, moved.mean(dim=0)).sum(dim=0).abs().max() < 1e-12
+
+
+def test_degrees_of_freedom(water):
+    _, positions, _ = water
+    expected = {("none", "none"): 3, ("none", "thermal"): 6, ("thermal", "thermal"): 9}
+    for (translation, rotation), f in expected.items():
+        assert degrees_of_freedom(positions, WATER_MASSES, 1, translation, rotation) == f
+        assert (
+            degrees_of_freedom(positions, WATER_MASSES, 16, translation, rotation) == f + 9 * 15
+        )
+    hcl = torch.from_numpy(MorseDiatomic().atoms.get_positions())
+    masses = torch.tensor([1.008, 35.45], dtype=torch.float64)
+    assert degrees_of_freedom(hcl, masses, 1, "none", "none") == 1
+    assert degrees_of_freedom(hcl[:1], masses[:1], 1, "thermal", "none") == 3
+
+
+def test_linear_molecule_keeps_its_bending_momentum(rng):
+    masses = torch.tensor([16.0, 12.0, 16.0], dtype=torch.float64)
+    bent = torch.tensor([[0, 0.02, -1.16], [0, -0.053, 0], [0, 0.02, 1.16]], dtype=torch.float64)
+    bend = torch.tensor([[0.375, 0, 0], [-1.0, 0, 0], [0.375, 0, 0]], dtype=torch.float64)
+    momenta = masses.view(-1, 1) * bend
+    momenta = remove_translation(momenta[None], masses)
+    kept = remove_rotation(bent[None], momenta, masses, linear=True)
+    torch.testing.assert_close(kept, momenta, rtol=0, atol=1e-12)
+    spin = remove_rotation(bent[None], momenta, masses)
+    assert spin.abs().max() < 1e-6  # as a bent molecule this is rotation about the long axis
+
+
+def test_normal_modes_of_toy_water(water):
+    _, positions, hessian = water
+    frequencies, vectors = normal_modes(hessian, positions, WATER_MASSES)
+    wavenumbers = angular_frequency_to_wavenumber(frequencies)
+    assert wavenumbers[:6].tolist() == [0.0] * 6
+    assert wavenumbers[6:].tolist() == pytest.approx(TOY_WATER, abs=2e-3)
+    unit = torch.eye(9, dtype=torch.float64)
+    torch.testing.assert_close(vectors.T @ vectors, unit, rtol=0, atol=1e-12)
+
+
+def test_normal_modes_refuse_a_saddle_point(water):
+    _, positions, hessian = water
+    with pytest.raises(ValueError, match="not a minimum.*relax"):
+        normal_modes(-hessian, positions, WATER_MASSES)
+    with pytest.raises(ValueError, match="9x9"):
+        normal_modes(hessian[:6], positions, WATER_MASSES)
+
+
+def mode_amplitudes(sampler, water, n, n_beads, temperature, rng):
+    """Mass-weighted Q and P of every mode and bead, [n, n_beads, 9]."""
+    _, positions, hessian = water
+    frequencies, vectors = normal_modes(hessian, positions, WATER_MASSES)
+    root = WATER_MASSES.sqrt().view(-1, 1)
+    q, p = [], []
+    for _ in range(n):
+        x, k = sampler.sample(0, 0, positions, WATER_MASSES, n_beads, temperature, rng)
+        q.append(((x - positions) * root).flatten(1) @ vectors)
+        p.append((k / root).flatten(1) @ vectors)
+    return frequencies, torch.stack(q), torch.stack(p)
+
+
+def finite_p_variance(omega, n_beads, temperature):
+    """<Q²>_P of the ring polymer in a harmonic well, mass-weighted (closed form)."""
+    beta_hbar = HBAR / (BOLTZMANN * temperature)
+    kappa = 2.0 * math.asinh(beta_hbar * omega / (2.0 * n_beads))
+    return (
+        HBAR * beta_hbar / n_beads / math.tanh(0.5 * n_beads * kappa) / (2.0 * math.sinh(kappa))
+    )
+
+
+@pytest.mark.parametrize("n_beads", [1, 4, 32])
+def test_thermal_modes_have_the_exact_finite_p_variance(rng, water, n_beads):
+    n, temperature = 1500, 300.0
+    frequencies, q, p = mode_amplitudes(
+        HarmonicModes(water[2]), water, n, n_beads, temperature, rng
+    )
+    for mode in (6, 7, 8):
+        exact = finite_p_variance(float(frequencies[mode]), n_beads, temperature)
+        values = q[..., mode].square().mean(dim=1)
+        error = float(values.std()) / math.sqrt(n)
+        assert float(values.mean()) == pytest.approx(exact, abs=4.0 * error)
+    thermal = n_beads * BOLTZMANN * temperature
+    assert float(p.square().mean()) == pytest.approx(thermal, rel=4 * math.sqrt(2 / p.numel()))
+    assert q.mean(dim=1)[:, :6].abs().max() < 1e-12  # centroid not shifted or turned
+
+
+def test_fixed_action_gives_every_mode_exactly_kt(rng, water):
+    sampler = HarmonicModes(water[2], "fixed-action")
+    for n_beads in (1, 8):
+        frequencies, q, p = mode_amplitudes(sampler, water, 20, n_beads, 5.0, rng)
+        q, p = q.mean(dim=1), p.mean(dim=1)  # of the centroid
+        energy = 0.5 * p.square() + 0.5 * (frequencies * q).square()
+        expected = torch.full((20, 3), BOLTZMANN * 5.0, dtype=torch.float64)
+        torch.testing.assert_close(energy[:, 6:], expected, rtol=1e-10, atol=0)
+        assert (p[:, 6:].sign() != p[:1, 6:].sign()).any()  # phases differ
+
+
+def test_wigner_variances(rng, water):
+    n, temperature = 3000, 300.0
+    frequencies, q, p = mode_amplitudes(
+        HarmonicModes(water[2], "wigner"), water, n, 1, temperature, rng
+    )
+    for mode in (6, 7, 8):
+        w = float(frequencies[mode])
+        coth = 1.0 / math.tanh(HBAR * w / (2 * BOLTZMANN * temperature))
+        tolerance = 4 * math.sqrt(2 / n)
+        assert float(q[..., mode].var()) == pytest.approx(0.5 * HBAR / w * coth, rel=tolerance)
+        assert float(p[..., mode].var()) == pytest.approx(0.5 * HBAR * w * coth, rel=tolerance)
+
+
+def test_what_does_not_fit_is_refused(water):
+    with pytest.raises(ValueError, match="thermal, fixed-action, wigner"):
+        HarmonicModes(water[2], "quantum")
+    with pytest.raises(ValueError, match="Wigner sampling starts classical nuclei"):
+        HarmonicModes(water[2], "wigner").check(1, 1, 4, 3)
+    with pytest.raises(ValueError, match="Hessians of shape"):
+        HarmonicModes(water[2]).check(2, 1, 1, 3)
+    with pytest.raises(ValueError, match="initial positions"):
+        Given(torch.zeros(2, 1, 3, 3)).check(1, 4, 1, 3)
+
+
+def test_ring_modes_of_free_directions_are_those_of_a_free_particle(rng, water):
+    """Internal ring modes of translation have variance P k T / ω_k²."""
+    _, q, _ = mode_amplitudes(HarmonicModes(water[2]), water, 1500, 8, 300.0, rng)
+    omega = ring_frequencies(8, 300.0)[1:]
+    exact = float((8 * BOLTZMANN * 300.0 / omega.square()).sum()) / 8
+    values = q[..., 0].square().mean(dim=1)
+    error = float(values.std()) / math.sqrt(len(values))
+    assert float(values.mean()) == pytest.approx(exact, abs=4 * error)
