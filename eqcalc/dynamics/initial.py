@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Initial conditions: positions and momenta of one replica, drawn from a distribution."""
+"""Initial conditions: positions and momenta drawn from a distribution."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -227,7 +228,7 @@ def normal_modes(hessian: Tensor, positions: Tensor, masses: Tensor) -> tuple[Te
 
 
 class InitialConditions(Protocol):
-    """A distribution of positions and momenta of one replica."""
+    """A distribution of positions and momenta."""
 
     def check(self, n_structures: int, n_replicas: int, n_beads: int, n_atoms: int) -> None:
         """Raise ValueError when the distribution does not fit the run."""
@@ -235,23 +236,37 @@ class InitialConditions(Protocol):
 
     def sample(
         self,
-        replica: int,
-        structure: int,
-        positions: Tensor,
+        structures: Tensor,
         masses: Tensor,
         n_beads: int,
         temperature: float,
-        generator: np.random.Generator,
+        generators: Sequence[np.random.Generator],
     ) -> tuple[Tensor, Tensor]:
-        """Return positions and momenta, ``[n_beads, n_atoms, 3]``.
+        """Draw every replica with a generator of its own.
 
-        `structure` numbers the starting structures, `positions` ``[n_atoms, 3]`` is the
-        one of this replica.
+        Parameters
+        ----------
+        structures
+            ``[n_structures, n_atoms, 3]`` [Å]; replica r starts from structure r modulo
+            their number.
+        masses
+            ``[n_atoms]`` [amu].
+        n_beads
+            P.
+        temperature
+            Physical temperature [K].
+        generators
+            One for each replica.
+
+        Returns
+        -------
+        positions, momenta
+            ``[n_replicas, n_beads, n_atoms, 3]`` [Å, amu·Å/ASE time].
         """
         ...
 
     def settings(self) -> dict[str, Any]:
-        """Return what describes the distribution, for the trajectory's record."""
+        """Return what describes the distribution, for the record of the run."""
         ...
 
 
@@ -266,17 +281,16 @@ class MaxwellBoltzmann:
 
     def sample(
         self,
-        replica: int,
-        structure: int,
-        positions: Tensor,
+        structures: Tensor,
         masses: Tensor,
         n_beads: int,
         temperature: float,
-        generator: np.random.Generator,
+        generators: Sequence[np.random.Generator],
     ) -> tuple[Tensor, Tensor]:
-        """Draw one replica, see :class:`InitialConditions`."""
-        momenta = maxwell_boltzmann(masses, n_beads, temperature, generator)
-        return positions.expand(n_beads, -1, -1).clone(), momenta
+        """Draw every replica, see :class:`InitialConditions`."""
+        momenta = [maxwell_boltzmann(masses, n_beads, temperature, g) for g in generators]
+        starts = structures[torch.arange(len(generators)) % len(structures)]
+        return starts[:, None].expand(-1, n_beads, -1, -1).clone(), torch.stack(momenta)
 
     def settings(self) -> dict[str, Any]:
         """Return the name."""
@@ -343,42 +357,58 @@ class HarmonicModes:
 
     def sample(
         self,
-        replica: int,
-        structure: int,
-        positions: Tensor,
+        structures: Tensor,
         masses: Tensor,
+        n_beads: int,
+        temperature: float,
+        generators: Sequence[np.random.Generator],
+    ) -> tuple[Tensor, Tensor]:
+        """Draw every replica, see :class:`InitialConditions`."""
+        n = 3 * len(masses)
+        modes = [
+            normal_modes(hessian, positions, masses)
+            for hessian, positions in zip(self.hessians.reshape(-1, n, n), structures, strict=True)
+        ]
+        root = masses.double().sqrt().view(-1, 1)
+        transform = ring_transform(n_beads)
+        positions, momenta = [], []
+        for replica, generator in enumerate(generators):
+            structure = replica % len(structures)
+            frequencies, vectors = modes[structure]
+            q, p = self._amplitudes(frequencies, n_beads, temperature, generator)
+            beads = from_modes(transform, torch.stack([q @ vectors.T, p @ vectors.T])[..., None])
+            displacement, momentum = beads.view(2, n_beads, len(masses), 3)
+            positions.append(structures[structure] + displacement / root)
+            momenta.append(momentum * root)
+        return torch.stack(positions), torch.stack(momenta)
+
+    def _amplitudes(
+        self,
+        frequencies: Tensor,
         n_beads: int,
         temperature: float,
         generator: np.random.Generator,
     ) -> tuple[Tensor, Tensor]:
-        """Draw one replica, see :class:`InitialConditions`."""
-        n = 3 * len(masses)
-        hessian = self.hessians.reshape(-1, n, n)[structure]
-        omega, vectors = normal_modes(hessian, positions, masses)
-        vibration = omega > 0.0
+        """Draw mass-weighted coordinates and momenta of ring modes, ``[n_beads, 3 n_atoms]``."""
+        vibration = frequencies > 0.0
+        w = frequencies[vibration]
         ring = ring_frequencies(n_beads, temperature)
-        total = (ring.square()[:, None] + omega.square()).sqrt()  # Ω_ks, [n_beads, n]
+        total = (ring.square()[:, None] + frequencies.square()).sqrt()  # Ω_sk
         thermal = n_beads * BOLTZMANN * temperature
         spread = torch.where(total > 0.0, math.sqrt(thermal) / total, torch.zeros_like(total))
         speed = torch.full_like(total, math.sqrt(thermal))
         if self.distribution == "wigner":
-            w = omega[vibration]
             coth = 1.0 / torch.tanh(HBAR * w / (2.0 * BOLTZMANN * temperature))
             spread[0, vibration] = (0.5 * HBAR / w * coth).sqrt()
             speed[0, vibration] = (0.5 * HBAR * w * coth).sqrt()
-        normal = torch.from_numpy(generator.standard_normal((2, n_beads, n)))
+        normal = torch.from_numpy(generator.standard_normal((2, *total.shape)))
         q, p = spread * normal[0], speed * normal[1]
         if self.distribution == "fixed-action":
-            phase = 2.0 * math.pi * torch.from_numpy(generator.random(n))[vibration]
+            phase = 2.0 * math.pi * torch.from_numpy(generator.random(len(frequencies)))[vibration]
             amplitude = math.sqrt(2.0 * thermal)
-            q[0, vibration] = amplitude / omega[vibration] * torch.cos(phase)
+            q[0, vibration] = amplitude / w * torch.cos(phase)
             p[0, vibration] = -amplitude * torch.sin(phase)
-        transform = ring_transform(n_beads)
-        root = masses.double().sqrt().view(-1, 1)
-        shape = (1, n_beads, len(masses), 3)
-        displacements = from_modes(transform, (q @ vectors.T).view(shape))[0] / root
-        momenta = from_modes(transform, (p @ vectors.T).view(shape))[0] * root
-        return positions + displacements, momenta
+        return q, p
 
     def settings(self) -> dict[str, Any]:
         """Return the name, the distribution and the Hessians."""
@@ -418,20 +448,19 @@ class Given:
 
     def sample(
         self,
-        replica: int,
-        structure: int,
-        positions: Tensor,
+        structures: Tensor,
         masses: Tensor,
         n_beads: int,
         temperature: float,
-        generator: np.random.Generator,
+        generators: Sequence[np.random.Generator],
     ) -> tuple[Tensor, Tensor]:
-        """Return what was given for this replica, see :class:`InitialConditions`."""
+        """Return what was given, see :class:`InitialConditions`."""
         if self.momenta is None:
-            momenta = maxwell_boltzmann(masses, n_beads, temperature, generator)
+            drawn = [maxwell_boltzmann(masses, n_beads, temperature, g) for g in generators]
+            momenta = torch.stack(drawn)
         else:
-            momenta = self.momenta[replica].cpu().double()
-        return self.positions[replica].cpu().double(), momenta
+            momenta = self.momenta.detach().cpu().double()
+        return self.positions.detach().cpu().double(), momenta
 
     def settings(self) -> dict[str, Any]:
         """Return the name and the arrays."""

@@ -230,36 +230,33 @@ class Setup:
             layouts[name] = Layout(shape, observable.unit, stride)
         return layouts
 
+    def generators(self, purpose: str, block: int = 0) -> list[np.random.Generator]:
+        """Return one generator for each replica, see :mod:`eqcalc.dynamics.noise`."""
+        return [
+            replica_generator(self.seed, replica, purpose, block)
+            for replica in range(self.replicas)
+        ]
+
     # --- states ----------------------------------------------------------------------
 
     def first_state(self) -> State:
         """Draw the initial conditions of every replica."""
-        drawn = []
-        for replica in range(self.replicas):
-            structure = replica % len(self.structures)
-            generator = replica_generator(self.seed, replica, "initial conditions")
-            drawn.append(
-                self.initial.sample(
-                    replica,
-                    structure,
-                    self.structures[structure],
-                    self.masses,
-                    self.beads,
-                    self.temperature,
-                    generator,
-                )
-            )
-        positions = torch.stack([x for x, _ in drawn])
-        momenta = torch.stack([p for _, p in drawn])
+        positions, momenta = self.initial.sample(
+            self.structures,
+            self.masses,
+            self.beads,
+            self.temperature,
+            self.generators("initial conditions"),
+        )
         state = replace(State.at_rest(positions, step=-self.warm_up_steps), momenta=momenta)
         return self._without_rigid_motion(state)
 
     def production_state(self, equilibrated: State) -> State:
         """Return equilibrated positions with fresh Maxwell–Boltzmann momenta at step 0."""
-        momenta = []
-        for replica in range(self.replicas):
-            generator = replica_generator(self.seed, replica, "production momenta")
-            momenta.append(maxwell_boltzmann(self.masses, self.beads, self.temperature, generator))
+        momenta = [
+            maxwell_boltzmann(self.masses, self.beads, self.temperature, generator)
+            for generator in self.generators("production momenta")
+        ]
         state = State.at_rest(equilibrated.positions)
         fresh = torch.stack(momenta).to(state.positions.device)
         return self._without_rigid_motion(replace(state, momenta=fresh))

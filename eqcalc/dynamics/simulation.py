@@ -19,7 +19,7 @@ from tqdm import tqdm
 from eqcalc.dynamics.initial import InitialConditions, MaxwellBoltzmann
 from eqcalc.dynamics.limits import Limits, UnstableDynamicsError, Watch
 from eqcalc.dynamics.methods import Method, method_from
-from eqcalc.dynamics.noise import GaussianNoise, replica_generator
+from eqcalc.dynamics.noise import GaussianNoise
 from eqcalc.dynamics.observables import System, default_observables
 from eqcalc.dynamics.recorder import Recorder
 from eqcalc.dynamics.restart import (
@@ -313,10 +313,7 @@ class _Run:
         thermostat = system.integrator.thermostat
         if thermostat is None:
             return state
-        generators = [
-            replica_generator(self.setup.seed, replica, "thermostat variables", state.step)
-            for replica in range(state.n_replicas)
-        ]
+        generators = self.setup.generators("thermostat variables", state.step)
         return replace(state, auxiliary=thermostat.initial(state.momenta, generators))
 
     def _failed(self, error: UnstableDynamicsError, output: Path) -> UnstableDynamicsError:

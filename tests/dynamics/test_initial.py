@@ -6,7 +6,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from tests.analytic import MorseDiatomic, ToyWater
 from scipy import stats
 
 from eqcalc.dynamics.initial import (
@@ -20,6 +19,7 @@ from eqcalc.dynamics.initial import (
 )
 from eqcalc.dynamics.ring import ring_frequencies
 from eqcalc.units import BOLTZMANN, HBAR, angular_frequency_to_wavenumber
+from tests.analytic import MorseDiatomic, ToyWater
 
 # Harmonic wavenumbers of the toy water [cm^-1].
 TOY_WATER = (1386.642, 3589.662, 3669.291)
@@ -98,9 +98,7 @@ def test_degrees_of_freedom(water):
     expected = {("none", "none"): 3, ("none", "thermal"): 6, ("thermal", "thermal"): 9}
     for (translation, rotation), f in expected.items():
         assert degrees_of_freedom(positions, WATER_MASSES, 1, translation, rotation) == f
-        assert (
-            degrees_of_freedom(positions, WATER_MASSES, 16, translation, rotation) == f + 9 * 15
-        )
+        assert degrees_of_freedom(positions, WATER_MASSES, 16, translation, rotation) == f + 9 * 15
     hcl = torch.from_numpy(MorseDiatomic().atoms.get_positions())
     masses = torch.tensor([1.008, 35.45], dtype=torch.float64)
     assert degrees_of_freedom(hcl, masses, 1, "none", "none") == 1
@@ -131,7 +129,7 @@ def test_normal_modes_of_toy_water(water):
 
 def test_normal_modes_refuse_a_saddle_point(water):
     _, positions, hessian = water
-    with pytest.raises(ValueError, match="not a minimum.*relax"):
+    with pytest.raises(ValueError, match="not a minimum"):
         normal_modes(-hessian, positions, WATER_MASSES)
     with pytest.raises(ValueError, match="9x9"):
         normal_modes(hessian[:6], positions, WATER_MASSES)
@@ -142,21 +140,19 @@ def mode_amplitudes(sampler, water, n, n_beads, temperature, rng):
     _, positions, hessian = water
     frequencies, vectors = normal_modes(hessian, positions, WATER_MASSES)
     root = WATER_MASSES.sqrt().view(-1, 1)
-    q, p = [], []
-    for _ in range(n):
-        x, k = sampler.sample(0, 0, positions, WATER_MASSES, n_beads, temperature, rng)
-        q.append(((x - positions) * root).flatten(1) @ vectors)
-        p.append((k / root).flatten(1) @ vectors)
-    return frequencies, torch.stack(q), torch.stack(p)
+    x, k = sampler.sample(positions[None], WATER_MASSES, n_beads, temperature, [rng] * n)
+    return (
+        frequencies,
+        ((x - positions) * root).flatten(2) @ vectors,
+        (k / root).flatten(2) @ vectors,
+    )
 
 
 def finite_p_variance(omega, n_beads, temperature):
     """<Q²>_P of the ring polymer in a harmonic well, mass-weighted (closed form)."""
     beta_hbar = HBAR / (BOLTZMANN * temperature)
     kappa = 2.0 * math.asinh(beta_hbar * omega / (2.0 * n_beads))
-    return (
-        HBAR * beta_hbar / n_beads / math.tanh(0.5 * n_beads * kappa) / (2.0 * math.sinh(kappa))
-    )
+    return HBAR * beta_hbar / n_beads / math.tanh(0.5 * n_beads * kappa) / (2.0 * math.sinh(kappa))
 
 
 @pytest.mark.parametrize("n_beads", [1, 4, 32])
