@@ -118,7 +118,9 @@ class EvaluationTable:
         writer = csv.DictWriter(stream, names, lineterminator="\n")
         writer.writeheader()
         for row in self.rows:
-            writer.writerow({k: f"{v:.8g}" if isinstance(v, float) else v for k, v in vars(row).items()})
+            writer.writerow(
+                {k: f"{v:.8g}" if isinstance(v, float) else v for k, v in vars(row).items()}
+            )
         return stream.getvalue()
 
     def write(self, folder: str | Path, name: str = "evaluation") -> list[Path]:

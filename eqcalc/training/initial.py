@@ -161,4 +161,3 @@ def _predict(potential: Potential, name: str, dataset: Dataset, rows: np.ndarray
         batch = batches[indices]
         parts.append(potential.evaluate(batch.structures, batch.pairs, [name])[name])
     return torch.cat(parts)
-

@@ -88,9 +88,7 @@ class TrainingModule(lightning.LightningModule):
         self.names = tuple(loss.weights)
         # the energy is always evaluated with the forces, so that every parameter
         # has a gradient, which DistributedDataParallel wants
-        self._evaluated = ordered(
-            {*self.names, "energy"} if "forces" in self.names else self.names
-        )
+        self._evaluated = ordered({*self.names, "energy"} if "forces" in self.names else self.names)
         self._training_errors = ErrorSums(self.names)
         self._training_loss: list[Tensor] = []
         self._validation_errors = ErrorSums(self.names)

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""Splits, batch order and batches."""
+
+import numpy as np
+import pytest
+import torch
+
+from eqcalc.datasets import Dataset, DatasetWriter
+from eqcalc.neighbors import all_pairs
+from eqcalc.training import ConfigError
+from eqcalc.training.config import DataConfig
+from eqcalc.training.data import (
+    EVALUATION_ATOMS,
+    Batches,
+    BatchOrder,
+    evaluation_batches,
+    loader,
+    split_dataset,
+)
+from tests.training.conftest import LEVEL, records
+
+
+def test_parts_are_disjoint_and_complete(dataset):
+    split = split_dataset(dataset, DataConfig(dataset.path, training=25, validation=5))
+    assert split.sizes() == {"training": 25, "validation": 5, "test": 10}
+    joined = np.concatenate([split.training, split.validation, split.test])
+    assert sorted(joined) == list(range(40))
+    again = split_dataset(dataset, DataConfig(dataset.path, training=25, validation=5))
+    np.testing.assert_array_equal(split.training, again.training)
+    other = split_dataset(dataset, DataConfig(dataset.path, training=25, validation=5, seed=1))
+    assert not np.array_equal(split.training, other.training)
+
+
+def test_learning_curve_keeps_its_judges(dataset):
+    small, large = (
+        split_dataset(dataset, DataConfig(dataset.path, training=n, validation=5, test=8))
+        for n in (10, 20)
+    )
+    np.testing.assert_array_equal(small.validation, large.validation)
+    np.testing.assert_array_equal(small.test, large.test)
+    assert set(small.training) < set(large.training)
+
+
+def test_stored_split_and_errors(tmp_path):
+    path = tmp_path / "split.h5"
+    with DatasetWriter(path, level_of_theory=LEVEL) as writer:
+        writer.append(records(6))
+        writer.add_split("first", {"training": [3, 1], "validation": [0]})
+        writer.add_split("broken", {"training": [3, 1]})
+    dataset = Dataset.open(path)
+    split = split_dataset(dataset, DataConfig(path, split="first"))
+    assert split.sizes() == {"training": 2, "validation": 1, "test": 0}
+    with pytest.raises(ConfigError, match=r"data\.split.*'none'; stored splits: .*first"):
+        split_dataset(dataset, DataConfig(path, split="none"))
+    with pytest.raises(ConfigError, match="has no validation"):
+        split_dataset(dataset, DataConfig(path, split="broken"))
+    with pytest.raises(ConfigError, match=r"data\.training: .* are 7, but .* has 6"):
+        split_dataset(dataset, DataConfig(path, training=5, validation=2))
+
+
+def test_order_is_a_new_permutation_each_epoch():
+    order = BatchOrder(np.arange(10, 33), 5, seed=2)
+    assert len(order) == 4
+    epochs = []
+    for epoch in (0, 1, 0):
+        order.set_epoch(epoch)
+        batches = list(order)
+        assert [len(b) for b in batches] == [5] * 4
+        seen = np.concatenate(batches)
+        assert len(set(seen)) == 20
+        assert set(seen) <= set(range(10, 33))
+        epochs.append(batches)
+    assert not all(map(np.array_equal, epochs[0], epochs[1]))
+    assert all(map(np.array_equal, epochs[0], epochs[2]))
+
+
+def test_processes_share_every_batch():
+    whole = list(BatchOrder(np.arange(24), 6, seed=5))
+    shares = [list(BatchOrder(np.arange(24), 6, 5, rank, 3)) for rank in range(3)]
+    for step, batch in enumerate(whole):
+        joined = np.concatenate([share[step] for share in shares])
+        assert sorted(joined) == sorted(batch)
+    with pytest.raises(ConfigError, match=r"optimizer\.batch_size: .*multiple of the 3 processes"):
+        BatchOrder(np.arange(24), 5, 0, 0, 3)
+
+
+def test_few_structures_make_one_batch():
+    order = BatchOrder(np.arange(3), 10, seed=0)
+    assert [sorted(b) for b in order] == [[0, 1, 2]]
+
+
+def test_batches_hold_what_was_asked(dataset):
+    batches = Batches(dataset, ("forces", "dipole"), 5.0)
+    batch = batches[np.array([4, 1, 2])]
+    assert set(batch.labels) == {"forces", "dipole"}
+    expected = [dataset[i] for i in (4, 1, 2)]
+    torch.testing.assert_close(
+        batch.labels["forces"],
+        torch.as_tensor(np.concatenate([r.labels["forces"] for r in expected])),
+    )
+    assert batch.structures.counts.tolist() == [3, 5, 3]
+    # a batch of equal molecules has static pairs, made once
+    water = batches[np.array([0, 2, 4])]
+    assert water.pairs.degree == 2
+    assert batches[np.array([6, 8, 10])].pairs is water.pairs
+    assert torch.equal(water.pairs.sender, all_pairs(water.structures).sender)
+
+
+def test_loader_leaves_the_global_random_stream_alone(dataset):
+    state = torch.get_rng_state()
+    order = BatchOrder(np.arange(40), 8, seed=0)
+    loaded = list(loader(Batches(dataset, ("energy",), 5.0), order))
+    assert len(loaded) == 5
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_evaluation_batches_cover_everything_in_order(tmp_path):
+    dataset = Dataset.create(tmp_path / "many.h5", records(400), level_of_theory=LEVEL)
+    rows = np.arange(5, 400)
+    parts = evaluation_batches(dataset, rows)
+    np.testing.assert_array_equal(np.concatenate(parts), rows)
+    sizes = [int(dataset.counts[part].sum()) for part in parts]
+    assert len(parts) == 3
+    assert max(sizes) <= EVALUATION_ATOMS + 5
+    assert evaluation_batches(dataset, np.empty(0, int)) == []
