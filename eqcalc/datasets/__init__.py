@@ -1,8 +1,58 @@
 # SPDX-License-Identifier: MIT
-"""Labelled structures."""
+"""Labelled structures: the native HDF5 store, readers of other formats, checks, splits.
 
+The native store, format version 1
+----------------------------------
+Arrays of all structures lie one after the other. ``n`` is the number of
+structures, ``N`` the number of atoms of all of them together; the atoms of
+structure ``i`` start at ``sum(atom_counts[:i])``. Any HDF5 reader can use it::
+
+    /                              attributes format = "eqcalc dataset", format_version = 1
+    /atom_counts                   [n]       int32
+    /numbers                       [N]       uint8, atomic numbers
+    /positions                     [N, 3]    attribute unit
+    /charge                        [n]       attribute unit
+    /source                        [n]       int32, index into the attribute names (a JSON list)
+    /cell, /pbc                    [n, 3, 3], [n, 3]; only if some structure is periodic
+    /labels/<quantity>/values      [n, ...], forces [N, 3]; attributes unit, level_of_theory;
+                                   NaN where the label is unknown
+    /labels/<quantity>/present     [n]       bool, whether the label is known
+    /splits/<name>/<part>          [...]     int64, indices of structures
+    /provenance                    a JSON text: method, version, settings, sampling
+
+Quantities are those of :data:`eqcalc.quantities.QUANTITIES`; eqcalc writes its
+internal units and reads any unit of the right dimension. Real arrays are
+float32 or float64. An uncompressed file is contiguous and memory-mapped; a
+compressed one (shuffle and gzip) is read into memory. Files are written beside
+their target and renamed, so that a reader never meets half a file.
+"""
+
+from eqcalc.datasets.consistency import Agreement, check_forces, compare_labels
+from eqcalc.datasets.convert import ConversionError, ConversionReport, convert
 from eqcalc.datasets.dataset import Dataset, DatasetError
 from eqcalc.datasets.record import Record
+from eqcalc.datasets.splits import check_split, random_split, store_split
+from eqcalc.datasets.statistics import Statistics, statistics
+from eqcalc.datasets.validation import Problem, ValidationReport, validate
 from eqcalc.datasets.writer import DatasetWriter
 
-__all__ = ["Dataset", "DatasetError", "DatasetWriter", "Record"]
+__all__ = [
+    "Agreement",
+    "ConversionError",
+    "ConversionReport",
+    "Dataset",
+    "DatasetError",
+    "DatasetWriter",
+    "Problem",
+    "Record",
+    "Statistics",
+    "ValidationReport",
+    "check_forces",
+    "check_split",
+    "compare_labels",
+    "convert",
+    "random_split",
+    "statistics",
+    "store_split",
+    "validate",
+]

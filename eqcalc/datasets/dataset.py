@@ -143,19 +143,33 @@ class Dataset:
         merged = dict(old.provenance)
         if provenance:
             merged["appended"] = [*merged.get("appended", []), dict(provenance)]
-        with DatasetWriter(
-            path,
-            level_of_theory=levels,
-            provenance=merged,
-            overwrite=True,
-            single_precision=old._single_precision,
-            compressed=old._compressed,
-        ) as writer:
+        with old.writer(path, overwrite=True, level_of_theory=levels, provenance=merged) as writer:
             writer.append(old.records())
             writer.append(records)
             for name, parts in old.splits.items():
                 writer.add_split(name, parts)
         return cls(path)
+
+    def writer(self, path: str | Path, **options: Any) -> DatasetWriter:
+        """Return a writer of a dataset like this one; it starts empty.
+
+        Levels of theory, provenance, precision and compression are those of
+        this dataset; `options` of
+        :class:`~eqcalc.datasets.writer.DatasetWriter` replace them.
+        """
+        same: dict[str, Any] = {
+            "level_of_theory": self.levels_of_theory or "none",
+            "provenance": self.provenance,
+            "single_precision": self._single_precision,
+            "compressed": self._compressed,
+        }
+        return DatasetWriter(path, **{**same, **options})
+
+    def save(self, path: str | Path, **options: Any) -> Dataset:
+        """Write this selection to a new file and open it; `options` as of :meth:`writer`."""
+        with self.writer(path, **options) as writer:
+            writer.append(self.records())
+        return Dataset(path)
 
     # --- what is there -----------------------------------------------------------
 

@@ -20,6 +20,7 @@ import numpy as np
 from ase.data import atomic_numbers
 
 from eqcalc.datasets.frames import Frame, FrameError
+from eqcalc.quantities import QUANTITIES
 
 __all__ = ["ExtxyzReader"]
 
@@ -41,16 +42,18 @@ class ExtxyzReader:
         The file; ``.xz``, ``.gz`` and ``.bz2`` are decompressed.
     """
 
-    #: Nothing: the format fixes no meaning beyond those of equal name.
-    keys: Mapping[str, str] = {}
-    #: Nothing: files of all kinds of units are in use.
-    units: Mapping[str, str] = {}
     level_of_theory = ""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not self.path.is_file():
             raise FileNotFoundError(f"{self.path}: no such file")
+        first = next((frame for frame in self if isinstance(frame, Frame)), None)
+        named = () if first is None else first.values
+        #: Only keys that have the very name of a quantity have a meaning by themselves.
+        self.keys: Mapping[str, str] = {name: name for name in QUANTITIES if name in named}
+        #: None: files in all kinds of units are in use.
+        self.units: Mapping[str, str] = {}
 
     def __iter__(self) -> Iterator[Frame | FrameError]:
         opener = _OPENERS.get(self.path.suffix, open)
@@ -100,55 +103,59 @@ def _frames(file: IO[str]) -> Iterator[Frame | FrameError]:
 
 
 def _frame(comment: str, lines: list[str]) -> Frame:
-    values: dict[str, Any] = {}
+    texts: dict[str, str] = {}
     for match in _PAIR.finditer(comment):
         text = next(match[g] for g in ("double", "single", "brace", "bare") if match[g] is not None)
-        if match["key"] in values:
+        if match["key"] in texts:
             raise FrameError(f"{match['key']} is given twice")
-        values[match["key"]] = text
-    columns = _columns(values.pop("Properties", "species:S:1:pos:R:3"))
-    lattice = values.pop("Lattice", None)
-    periodic = values.pop("pbc", None)
-    values = {key: _parse(text) for key, text in values.items()}
+        texts[match["key"]] = text
+    properties = texts.pop("Properties", "species:S:1:pos:R:3")
+    cell, pbc = _periodicity(texts.pop("Lattice", None), texts.pop("pbc", None))
+    columns = _read_columns(_columns(properties), [line.split() for line in lines])
+    species = next((columns.pop(n) for n in ("species", "Z", "numbers") if n in columns), None)
+    positions = columns.pop("pos", None)
+    if species is None or positions is None:
+        raise FrameError("Properties names no species or no pos")
+    if positions.shape != (len(lines), 3) or positions.dtype != np.float64:
+        raise FrameError("Properties: expected three real numbers as pos")
+    for name in columns:
+        if name in texts:
+            raise FrameError(f"{name} is both a column and a key of the comment line")
+    numbers = np.array([_atomic_number(str(symbol)) for symbol in species])
+    values = {key: _parse(text) for key, text in texts.items()}
+    return Frame(numbers, positions, {**values, **columns}, cell, pbc)
 
-    cells = [line.split() for line in lines]
+
+def _periodicity(
+    lattice: str | None, periodic: str | None
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    if lattice is None:
+        if periodic is not None and _truths(periodic).any():
+            raise FrameError("pbc is set but there is no Lattice")
+        return None, None
+    flat = np.array(lattice.split(), dtype=np.float64)
+    if flat.shape != (9,):
+        raise FrameError(f"Lattice: expected 9 numbers, got {flat.size}")
+    pbc = np.ones(3, dtype=bool) if periodic is None else _truths(periodic)
+    return flat.reshape(3, 3), pbc
+
+
+def _read_columns(
+    columns: list[tuple[str, str, int]], cells: list[list[str]]
+) -> dict[str, np.ndarray]:
+    """Return the columns of the atoms by name, ``[n_atoms]`` or ``[n_atoms, count]``."""
     width = sum(count for _, _, count in columns)
     for i, row in enumerate(cells):
         if len(row) != width:
             raise FrameError(f"atom {i}: expected {width} columns, got {len(row)}")
-    numbers = positions = None
+    types = {"R": np.float64, "I": np.int64, "S": np.str_, "L": np.str_}
+    values = {}
     start = 0
     for name, kind, count in columns:
-        block = [row[start : start + count] for row in cells]
+        block = np.array([row[start : start + count] for row in cells]).astype(types[kind])
+        values[name] = block[:, 0] if count == 1 else block
         start += count
-        if name in {"species", "Z", "numbers"} and numbers is None:
-            numbers = np.array([_atomic_number(row[0]) for row in block])
-        elif name == "pos":
-            positions = np.array(block, dtype=np.float64)
-        elif kind == "S":
-            continue
-        elif kind == "L":
-            continue
-        else:
-            if name in values:
-                raise FrameError(f"{name} is both a column and a key of the comment line")
-            values[name] = np.array(block, dtype=np.float64 if kind == "R" else np.int64)
-            if count == 1:
-                values[name] = values[name][:, 0]
-    if numbers is None or positions is None:
-        raise FrameError("Properties names no species or no pos")
-    if positions.shape[1] != 3:
-        raise FrameError(f"pos has {positions.shape[1]} columns, expected 3")
-    cell = pbc = None
-    if lattice is not None:
-        flat = np.array(lattice.split(), dtype=np.float64)
-        if flat.shape != (9,):
-            raise FrameError(f"Lattice: expected 9 numbers, got {flat.size}")
-        cell = flat.reshape(3, 3)
-        pbc = np.ones(3, dtype=bool) if periodic is None else _truths(periodic)
-    elif periodic is not None and _truths(periodic).any():
-        raise FrameError("pbc is set but there is no Lattice")
-    return Frame(numbers, positions, values, cell, pbc)
+    return values
 
 
 def _columns(text: str) -> list[tuple[str, str, int]]:
