@@ -171,14 +171,15 @@ class PaiNN(nn.Module):
         distances = torch.sqrt(separations.square().sum(-1, keepdim=True))
         directions = separations / distances
         envelope = self.cutoff(distances)
-        radial = self.basis(distances) * envelope
+        # the bias of the filters is the weight of one more radial function, the envelope itself
+        radial = torch.cat([self.basis(distances) * envelope, envelope], dim=-1)
+        weights = torch.cat([self.filters.weight, self.filters.bias.unsqueeze(-1)], dim=-1)
 
         scalars = self.embedding(structures.numbers)
         vectors: Tensor | None = None
         width = 3 * self.config.features
         for layer, (message, update) in enumerate(zip(self.messages, self.updates, strict=True)):
-            rows = slice(layer * width, (layer + 1) * width)
-            filters = radial @ self.filters.weight[rows].T + envelope * self.filters.bias[rows]
+            filters = radial @ weights[layer * width : (layer + 1) * width].T
             scalars, vectors = message(scalars, vectors, filters, directions, pairs)
             scalars, vectors = update(scalars, vectors)
         assert vectors is not None

@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: MIT
+"""The command line: every command is one call of the library."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import eqcalc
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+__all__ = ["main"]
+
+#: Exit status of a command that was refused or failed with a known error.
+FAILURE = 2
+
+
+# --- commands -------------------------------------------------------------------
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from eqcalc.demo import demo
+
+    result = demo(options.output, seed=options.seed, progress=not options.quiet)
+    print(result.summary)
+    print(f"everything is in {result.folder}")
+
+
+def _label(options: argparse.Namespace) -> None:
+    from eqcalc.reference.command import label_molecule
+
+    report = label_molecule(
+        _read_structures(options.molecule),
+        options.target,
+        method=options.method,
+        n_geometries=options.structures,
+        quantities=options.quantities,
+        processes=options.processes,
+        seed=options.seed,
+        progress=not options.quiet,
+    )
+    print(report)
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from eqcalc.datasets.convert import convert
+
+    report = convert(
+        options.source,
+        options.target,
+        units=_assignments(options.unit),
+        keys=_assignments(options.key),
+        ignore=tuple(options.ignore),
+        level_of_theory=options.level_of_theory,
+        skip_bad=options.skip_bad,
+    )
+    print(report)
+
+
+def _train(options: argparse.Namespace) -> None:
+    from eqcalc.training import train
+
+    _own_the_process(options)
+    result = train(options.config, progress=not options.quiet)
+    if not result.finished:
+        print("the time limit came first; the same command goes on")
+    print(f"the model is {result.path}")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from eqcalc.training import evaluate
+
+    _own_the_process(options)
+    table = evaluate(options.model, options.dataset, split=options.split)
+    print(table)
+    if options.output is not None:
+        table.write(options.output)
+        print(f"table and parity plots are in {options.output}")
+
+
+def _harmonic(options: argparse.Namespace) -> None:
+    import torch
+
+    from eqcalc.harmonic import harmonic_spectrum, relax
+    from eqcalc.models.checkpoint import load_model
+
+    potential = load_model(options.model, dtype=torch.float64)
+    atoms = _read_one(options.molecule)
+    if not options.as_given:
+        atoms = relax(potential, atoms)
+    harmonic = harmonic_spectrum(potential, atoms)
+    print(harmonic.table())
+    if options.output is not None:
+        harmonic.write(options.output)
+
+
+def _simulate(options: argparse.Namespace) -> None:
+    from eqcalc.dynamics import Equilibration, simulate
+    from eqcalc.models.checkpoint import load_model
+    from eqcalc.runtime import EagerEvaluator
+
+    _own_the_process(options)
+    structures = _read_structures(options.molecule)
+    potential = load_model(options.model, device=options.device)
+    evaluator = EagerEvaluator(potential, structures[0].numbers)
+    trajectory = simulate(
+        structures,
+        evaluator,
+        output=options.output,
+        method=options.method,
+        temperature=options.temperature,
+        timestep=options.timestep,
+        steps=round(1000.0 * options.time / options.timestep),
+        seed=options.seed,
+        replicas=options.replicas,
+        beads=options.beads,
+        masses=_masses(options.mass),
+        equilibration=Equilibration(options.equilibration) if options.equilibration else None,
+        rotation="thermal" if options.rotation else "none",
+        progress=not options.quiet,
+        device=options.device,
+    )
+    print(trajectory)
+
+
+def _spectra(options: argparse.Namespace) -> None:
+    from eqcalc.report import write_spectra
+    from eqcalc.trajectory import Trajectory
+
+    trajectory = Trajectory.open(options.trajectory)
+    print(write_spectra(trajectory, options.output, lag=options.lag, laser=options.laser))
+
+
+def _info(options: argparse.Namespace) -> None:
+    from eqcalc.report import describe_file
+
+    print(describe_file(options.file))
+
+
+# --- reading arguments ------------------------------------------------------------
+
+
+def _read_structures(paths: Sequence[Path]) -> list[Atoms]:
+    import ase.io
+
+    structures: list[Atoms] = []
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such file")
+        structures.extend(ase.io.read(path, index=":"))
+    return structures
+
+
+def _read_one(path: Path) -> Atoms:
+    structures = _read_structures([path])
+    if len(structures) != 1:
+        raise ValueError(f"{path}: expected one structure, found {len(structures)}")
+    return structures[0]
+
+
+def _assignments(texts: Sequence[str]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in texts:
+        name, separator, value = text.partition("=")
+        if not (name and separator and value):
+            raise ValueError(f"expected NAME=VALUE, got {text!r}")
+        pairs[name] = value
+    return pairs
+
+
+def _masses(texts: Sequence[str]) -> dict[str, float] | None:
+    try:
+        return {name: float(value) for name, value in _assignments(texts).items()} or None
+    except ValueError:
+        raise ValueError(f"--mass: expected for example H=2.014, got {' '.join(texts)}") from None
+
+
+def _own_the_process(options: argparse.Namespace) -> None:
+    """Settings of the whole process, which the library leaves alone but a command may make."""
+    import torch
+
+    from eqcalc.runtime.memory import keep_freed_memory
+
+    keep_freed_memory()
+    torch.set_num_threads(options.threads)
+
+
+# --- the parser -------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="eqcalc",
+        description="Vibrational spectra from machine-learned (ring-polymer) molecular dynamics.",
+    )
+    parser.add_argument("--version", action="version", version=f"eqcalc {eqcalc.__version__}")
+    parser.add_argument(
+        "--traceback", action="store_true", help="show where an error comes from in the code"
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, run: Callable[[argparse.Namespace], None], text: str) -> Any:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(run=run)
+        command.add_argument("--quiet", action="store_true", help="no progress bars")
+        return command
+
+    def add_threads(command: Any) -> None:
+        command.add_argument(
+            "--threads", type=_positive, default=1, help="CPU threads of the network (default 1)"
+        )
+
+    command = add(
+        "demo", _demo, "From the shipped ethanol model to its IR and Raman spectrum, in minutes."
+    )
+    command.add_argument("--output", type=Path, default=Path("eqcalc-demo"), help="folder")
+    command.add_argument("--seed", type=int, default=0)
+
+    command = add(
+        "label", _label, "Sample geometries of a molecule and label them by quantum chemistry."
+    )
+    command.add_argument("molecule", type=Path, nargs="+", help="structure files (any ASE reads)")
+    command.add_argument("target", type=Path, help="dataset to write (.h5)")
+    command.add_argument("--method", choices=("gfn2", "pbe0"), default="gfn2")
+    command.add_argument("--structures", type=_positive, default=1000, help="number of geometries")
+    command.add_argument(
+        "--quantities",
+        nargs="+",
+        default=("energy", "forces", "dipole"),
+        help="labels (default: energy forces dipole)",
+    )
+    command.add_argument("--processes", type=_positive, default=1)
+    command.add_argument("--seed", type=int, default=0)
+
+    command = add("convert", _convert, "Convert labelled structures into a dataset of eqcalc.")
+    command.add_argument("source", type=Path, help="extxyz, ASE database, or npz (MD17 layout)")
+    command.add_argument("target", type=Path, help="dataset to write (.h5)")
+    command.add_argument("--level-of-theory", required=True, help="for example PBE0/def2-TZVP")
+    command.add_argument(
+        "--unit", action="append", default=[], metavar="QUANTITY=UNIT", help="energy=kcal/mol"
+    )
+    command.add_argument(
+        "--key", action="append", default=[], metavar="KEY=QUANTITY", help="E=energy"
+    )
+    command.add_argument("--ignore", nargs="*", default=[], metavar="KEY", help="keys to leave out")
+    command.add_argument(
+        "--skip-bad", action="store_true", help="leave out bad structures instead of refusing"
+    )
+
+    command = add("train", _train, "Train a potential, or go on with a run that was stopped.")
+    command.add_argument("config", type=Path, help="settings (YAML)")
+    add_threads(command)
+
+    command = add("evaluate", _evaluate, "Errors of a model on labelled structures.")
+    command.add_argument("model", type=Path)
+    command.add_argument("dataset", type=Path)
+    command.add_argument("--split", help="part of the dataset, by name")
+    command.add_argument("--output", type=Path, help="folder for the table and parity plots")
+    add_threads(command)
+
+    command = add("harmonic", _harmonic, "Double-harmonic IR and Raman spectrum of a molecule.")
+    command.add_argument("model", type=Path)
+    command.add_argument("molecule", type=Path)
+    command.add_argument("--as-given", action="store_true", help="do not relax the structure first")
+    command.add_argument("--output", type=Path, help="table to write (.csv)")
+
+    command = add("simulate", _simulate, "Molecular dynamics of many replicas, for spectra.")
+    command.add_argument("model", type=Path)
+    command.add_argument("molecule", type=Path, nargs="+", help="structure files; conformers too")
+    command.add_argument("--output", type=Path, required=True, help="trajectory (.h5)")
+    command.add_argument("--method", default="NVE", help="NVE, Langevin, RPMD, T-RPMD or PILE-L")
+    command.add_argument("--temperature", type=float, default=300.0, help="K (default 300)")
+    command.add_argument("--timestep", type=float, default=0.5, help="fs (default 0.5)")
+    command.add_argument("--time", type=float, default=5.0, help="ps of each replica (default 5)")
+    command.add_argument(
+        "--equilibration", type=float, default=500.0, help="fs before that (default 500)"
+    )
+    command.add_argument("--replicas", type=_positive, default=16)
+    command.add_argument("--beads", type=_positive, default=1)
+    command.add_argument(
+        "--mass", action="append", default=[], metavar="ELEMENT=AMU", help="isotopes: H=2.014"
+    )
+    command.add_argument(
+        "--rotation", action="store_true", help="keep thermal rotation and its envelope"
+    )
+    command.add_argument("--device", default="cpu")
+    command.add_argument("--seed", type=int, default=0)
+    add_threads(command)
+
+    command = add("spectra", _spectra, "IR and Raman spectra, with errors, from a trajectory.")
+    command.add_argument("trajectory", type=Path)
+    command.add_argument("--output", type=Path, default=Path("spectra"), help="folder")
+    command.add_argument("--lag", type=float, help="longest correlation time [fs]")
+    command.add_argument("--laser", type=float, default=532.0, help="wavelength [nm]")
+
+    command = add("info", _info, "Say what a model, dataset or trajectory file holds.")
+    command.add_argument("file", type=Path)
+    return parser
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a positive number, got {text}")
+    return value
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except KeyboardInterrupt:
+        print("eqcalc: stopped; the same command goes on", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if options.traceback:
+            raise
+        print(f"eqcalc {options.command}: error: {error}", file=sys.stderr)
+        return FAILURE
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
