@@ -24,13 +24,16 @@ import ase.units as _ase
 from scipy import constants as _codata
 
 __all__ = [
+    "AVOGADRO",
     "BOLTZMANN",
-    "Dimension",
     "FEMTOSECOND",
     "HBAR",
     "INTENSITY_PER_SQUARED_CHARGE_PER_MASS",
+    "INTENSITY_PER_SQUARED_DEBYE_PER_MASS",
     "POLARIZABILITY_VOLUME",
+    "RAMAN_CROSS_SECTION",
     "SPEED_OF_LIGHT_CM_PER_FS",
+    "Dimension",
     "Unit",
     "UnitError",
     "angular_frequency_to_wavenumber",
@@ -72,7 +75,24 @@ INTENSITY_PER_SQUARED_CHARGE_PER_MASS: float = (
     / _codata.atomic_mass
     * 1e-3
 )
-
+#: Avogadro constant [1/mol].
+AVOGADRO: float = _codata.N_A
+#: (2π)⁴/45 · h/(8π²c) for wavenumbers in cm⁻¹ and an activity of 1 Å⁴/amu: the
+#: prefactor of (ν̃₀ − ν̃)⁴/[ν̃(1 − e^−x)] in a Raman cross-section [cm²/sr].
+RAMAN_CROSS_SECTION: float = (
+    (2.0 * math.pi) ** 4
+    / 45.0
+    * _codata.h
+    / (8.0 * math.pi**2 * _codata.c)
+    * 1e2**3
+    * 1e-40
+    / _codata.atomic_mass
+    * 1e4
+)
+#: 1 (D/Å)²/amu as an integrated absorption [km/mol].
+INTENSITY_PER_SQUARED_DEBYE_PER_MASS: float = (
+    INTENSITY_PER_SQUARED_CHARGE_PER_MASS * float(_ase.Debye) ** 2
+)
 
 # --- unit expressions -----------------------------------------------------------
 

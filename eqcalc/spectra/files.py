@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: MIT
+"""Spectra as files: HDF5, CSV and JCAMP-DX."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from eqcalc.spectra.jcamp import read_jcamp, write_jcamp
+from eqcalc.spectra.spectrum import Spectrum
+
+__all__ = ["SpectrumFileError", "read_spectrum", "write_spectrum"]
+
+_FORMAT = "eqcalc spectrum"
+_VERSION = 1
+_ARRAYS = ("wavenumber", "values", "standard_error", "samples")
+
+
+class SpectrumFileError(ValueError):
+    """A file is not a spectrum, or not one that can be read."""
+
+
+def atomically(path: Path, write: Callable[[Path], None]) -> Path:
+    """Let `write` fill a temporary file beside `path`, then put it in its place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        # mkstemp makes private files; give it the permissions of a new file
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def metadata(spectrum: Spectrum) -> dict[str, Any]:
+    """Return everything but the arrays, JSON-able."""
+    return {
+        "format": _FORMAT,
+        "version": _VERSION,
+        "label": spectrum.label,
+        "unit": spectrum.unit,
+        "n_independent": spectrum.n_independent,
+        "provenance": spectrum.provenance,
+        "warnings": list(spectrum.warnings),
+        "history": list(spectrum.history),
+    }
+
+
+def from_metadata(record: Any, arrays: dict[str, np.ndarray | None], path: Path) -> Spectrum:
+    """Return the spectrum of a record of :func:`metadata` and its arrays."""
+    if not isinstance(record, dict) or record.get("format") != _FORMAT:
+        raise SpectrumFileError(f"{path}: not a spectrum written by eqcalc")
+    if record.get("version") != _VERSION:
+        raise SpectrumFileError(
+            f"{path}: version {record.get('version')} of the format, but only version {_VERSION} "
+            "is known; update eqcalc"
+        )
+    missing = [key for key in ("label", "unit", "n_independent") if key not in record]
+    wavenumber, values = arrays.get("wavenumber"), arrays.get("values")
+    if missing or wavenumber is None or values is None:
+        raise SpectrumFileError(f"{path}: incomplete, without {', '.join(missing) or 'values'}")
+    try:
+        return Spectrum(
+            wavenumber=wavenumber,
+            values=values,
+            unit=record["unit"],
+            label=record["label"],
+            standard_error=arrays.get("standard_error"),
+            samples=arrays.get("samples"),
+            n_independent=int(record["n_independent"]),
+            provenance=record.get("provenance", {}),
+            warnings=tuple(record.get("warnings", ())),
+            history=tuple(record.get("history", ())),
+        )
+    except ValueError as error:
+        raise SpectrumFileError(f"{path}: {error}") from None
+
+
+# --- HDF5 -----------------------------------------------------------------------------
+
+
+def _write_hdf5(spectrum: Spectrum, path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.attrs["eqcalc"] = json.dumps(metadata(spectrum), ensure_ascii=False)
+        for name in _ARRAYS:
+            array = getattr(spectrum, name)
+            if array is not None:
+                data = file.create_dataset(name, data=array, compression="gzip", shuffle=True)
+                data.attrs["unit"] = "cm^-1" if name == "wavenumber" else spectrum.unit
+
+
+def _read_hdf5(path: Path) -> Spectrum:
+    try:
+        with h5py.File(path, "r") as file:
+            record = json.loads(file.attrs.get("eqcalc", "null"))
+            arrays = {name: file[name][()] for name in _ARRAYS if name in file}
+    except OSError as error:
+        raise SpectrumFileError(f"{path}: not a readable HDF5 file ({error})") from None
+    return from_metadata(record, arrays, path)
+
+
+# --- CSV --------------------------------------------------------------------------------
+
+
+def _write_csv(spectrum: Spectrum, path: Path) -> None:
+    text = io.StringIO()
+    record = json.dumps(metadata(spectrum), ensure_ascii=False)
+    text.write(f"# {spectrum.label} [{spectrum.unit}] against wavenumber [cm^-1]\n")
+    for warning in spectrum.warnings:
+        text.write(f"# warning: {warning}\n")
+    text.write(f"# eqcalc: {record}\n")
+    writer = csv.writer(text, lineterminator="\n")
+    columns = [spectrum.wavenumber, spectrum.values]
+    names = ["wavenumber", "values"]
+    if spectrum.standard_error is not None:
+        columns.append(spectrum.standard_error)
+        names.append("standard_error")
+    writer.writerow(names)
+    # repr is the shortest text that gives the same number back
+    writer.writerows([repr(float(v)) for v in row] for row in zip(*columns, strict=True))
+    path.write_text(text.getvalue(), encoding="utf-8")
+
+
+def _read_csv(path: Path) -> Spectrum:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    prefix = "# eqcalc: "
+    found = [line[len(prefix) :] for line in lines if line.startswith(prefix)]
+    if len(found) != 1:
+        raise SpectrumFileError(
+            f"{path}: not a spectrum written by eqcalc (no line that starts with {prefix!r})"
+        )
+    try:
+        record = json.loads(found[0])
+    except json.JSONDecodeError as error:
+        raise SpectrumFileError(f"{path}: damaged header ({error})") from None
+    rows = list(csv.reader(line for line in lines if not line.startswith("#")))
+    if len(rows) < 3:
+        raise SpectrumFileError(f"{path}: no values")
+    names, body = rows[0], rows[1:]
+    arrays: dict[str, np.ndarray | None] = {}
+    try:
+        table = np.array([[float(v) for v in row] for row in body])
+        arrays.update({name: table[:, i] for i, name in enumerate(names)})
+    except (ValueError, IndexError) as error:
+        raise SpectrumFileError(f"{path}: damaged table ({error})") from None
+    return from_metadata(record, arrays, path)
+
+
+# --- by the ending of the name ------------------------------------------------------------
+
+
+def _write_jcamp(spectrum: Spectrum, path: Path) -> None:
+    text = write_jcamp(spectrum, json.dumps(metadata(spectrum)))
+    path.write_text(text, encoding="utf-8")
+
+
+def _read_jcamp(path: Path) -> Spectrum:
+    spectrum, record, error = read_jcamp(path.read_text(encoding="utf-8", errors="replace"), path)
+    if record is None:
+        return spectrum
+    arrays = {
+        "wavenumber": spectrum.wavenumber,
+        "values": spectrum.values,
+        "standard_error": error,
+    }
+    return from_metadata(json.loads(record), arrays, path)
+
+
+_WRITERS: dict[str, Callable[[Spectrum, Path], None]] = {
+    ".h5": _write_hdf5,
+    ".hdf5": _write_hdf5,
+    ".csv": _write_csv,
+    ".jdx": _write_jcamp,
+    ".dx": _write_jcamp,
+}
+_READERS: dict[str, Callable[[Path], Spectrum]] = {
+    ".h5": _read_hdf5,
+    ".hdf5": _read_hdf5,
+    ".csv": _read_csv,
+    ".jdx": _read_jcamp,
+    ".dx": _read_jcamp,
+}
+
+
+def write_spectrum(spectrum: Spectrum, path: str | Path) -> Path:
+    """Write a spectrum in the format named by the ending of the path, atomically."""
+    path = Path(path)
+    writer = _WRITERS.get(path.suffix.lower())
+    if writer is None:
+        raise SpectrumFileError(
+            f"{path}: unknown ending {path.suffix!r}; known: {', '.join(_WRITERS)}"
+        )
+    return atomically(path, lambda temporary: writer(spectrum, temporary))
+
+
+def read_spectrum(path: str | Path) -> Spectrum:
+    """Read a spectrum in the format named by the ending of the path."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise SpectrumFileError(
+            f"{path}: unknown ending {path.suffix!r}; known: {', '.join(_READERS)}"
+        )
+    return reader(path)

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: MIT
+"""Infrared absorption in absolute units from a dipole moment.
+
+With μ the dipole moment of one molecule and F its classical or Kubo-transformed
+correlation function, linear response gives the absorption per molecule of an
+isotropic gas (refractive index 1)
+
+    σ(ν̃) = 1/(6 ε₀ c k_B T) ∫ ⟨μ̇(0)·μ̇(t)⟩ cos(2πcν̃t) dt,
+
+so that the integral over a band is the N_A/(12 ε₀c²) Σ|∂μ/∂Q|² of the
+double-harmonic approximation at any temperature. This contains the harmonic
+quantum factor: multiplying by x/(1 − e^−x) would count it twice. For RPMD and
+CMD the same formula holds with the Kubo transform approximated (Habershon,
+Fanourgakis and Manolopoulos, J. Chem. Phys. 129, 074501 (2008)).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from eqcalc.spectra.estimation import Estimation, beads_warning
+from eqcalc.spectra.quantum import relative_quantum_factor
+from eqcalc.spectra.signals import TrajectoryLike, read_series
+from eqcalc.spectra.spectrum import Spectrum
+from eqcalc.spectra.statistics import Estimate
+from eqcalc.units import AVOGADRO, INTENSITY_PER_SQUARED_CHARGE_PER_MASS
+
+__all__ = ["INFRARED_QUANTITIES", "convert_infrared", "infrared", "sum_rule", "sum_rule_ratio"]
+
+#: Decadic absorption coefficient [L mol⁻¹ cm⁻¹] of 1 km/mol per cm⁻¹.
+_MOLAR = 100.0 / np.log(10.0)
+#: Cross-section [cm²] of 1 km/mol per cm⁻¹.
+_CROSS_SECTION = 1e5 / AVOGADRO
+
+#: What an infrared spectrum can be: unit, label, factor from km/mol per cm⁻¹.
+INFRARED_QUANTITIES: dict[str, tuple[str, str, float]] = {
+    "intensity": ("km/mol per cm⁻¹", "IR intensity", 1.0),
+    "molar absorption coefficient": ("L/(mol cm)", "molar absorption coefficient", _MOLAR),
+    "cross-section": ("cm²", "absorption cross-section", _CROSS_SECTION),
+}
+
+
+def _quantity(name: str) -> tuple[str, str, float]:
+    try:
+        return INFRARED_QUANTITIES[name]
+    except KeyError:
+        known = ", ".join(repr(k) for k in INFRARED_QUANTITIES)
+        raise ValueError(f"unknown infrared quantity {name!r}; known: {known}") from None
+
+
+def infrared(
+    data: TrajectoryLike | Any = None,
+    *,
+    derivative: Any = None,
+    interval: float | None = None,
+    temperature: float | None = None,
+    unit: str | None = None,
+    method: str | None = None,
+    timestep: float | None = None,
+    quantity: str = "intensity",
+    quantum_factor: str = "harmonic",
+    n_molecules: int = 1,
+    **estimation: Any,
+) -> Spectrum:
+    """Return the infrared absorption spectrum of a dipole moment.
+
+    Parameters
+    ----------
+    data
+        A trajectory with the observable ``"dipole"`` (or ``"dipole_rate"``), or
+        the dipole moment: ``[n_replicas, n_frames, 3]``, one replica
+        ``[n_frames, 3]``, or a list of replicas of different length. For ring
+        polymers, the mean over the beads of the dipole moment of each bead.
+    derivative
+        The time derivative of the dipole moment in the same forms, instead of
+        `data`. False: take finite differences of a trajectory's dipole moment
+        even if its derivative was recorded.
+    interval
+        Time between frames, fs. Arrays only.
+    temperature
+        K. For a trajectory, its own by default.
+    unit
+        Unit of the arrays, such as ``"e*Å"`` or ``"D"``; with `derivative`,
+        ``"e*Å/fs"`` or ``"D/fs"``.
+    method
+        Name of the dynamics (``"NVE"``, ``"T-RPMD"``, …). Arrays only.
+    timestep
+        Step of the integrator, fs, for the corrections that need it. Arrays only.
+    quantity
+        ``"intensity"`` [km/mol per cm⁻¹], ``"molar absorption coefficient"``
+        [L mol⁻¹ cm⁻¹, decadic] or ``"cross-section"`` [cm² per molecule].
+    quantum_factor
+        ``"harmonic"`` (contained already), ``"standard"``, ``"schofield"`` or
+        ``"none"``; see :mod:`eqcalc.spectra.quantum`.
+    n_molecules
+        Molecules the dipole moment belongs to; the result is per molecule.
+    estimation
+        Window, resolution, errors: see :class:`eqcalc.spectra.Estimation`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The input is incomplete, has a wrong shape, or asks for a second
+        quantum correction.
+    """
+    unit_text, label, factor = _quantity(quantity)
+    if n_molecules < 1:
+        raise ValueError(f"n_molecules must be at least 1, got {n_molecules}")
+    series = read_series(
+        data,
+        derivative,
+        name="dipole",
+        shapes=[(3,)],
+        interval=interval,
+        temperature=temperature,
+        unit=unit,
+        method=method,
+        timestep=timestep,
+    )
+    relative_quantum_factor(np.zeros(1), series.temperature, quantum_factor, series.method)
+    signals = series.signals("e*Å", 3)
+    density = Estimation(**estimation).density(series, signals, [slice(0, 3)])
+    scale = INTENSITY_PER_SQUARED_CHARGE_PER_MASS / n_molecules
+    values = density.values[0] * scale
+    spectrum = Spectrum(
+        wavenumber=density.wavenumber,
+        values=values,
+        unit=INFRARED_QUANTITIES["intensity"][0],
+        label=INFRARED_QUANTITIES["intensity"][1],
+        samples=None if density.samples is None else density.samples[:, 0] * scale,
+        n_independent=density.n_independent,
+        provenance={
+            "spectrum": "infrared",
+            "quantum_factor": quantum_factor,
+            "n_molecules": n_molecules,
+            **density.provenance,
+        },
+        warnings=density.warnings + beads_warning(series, density.wavenumber, values),
+    )
+    if quantum_factor != "harmonic":
+        relative = relative_quantum_factor(
+            spectrum.wavenumber, series.temperature, quantum_factor, series.method
+        )
+        spectrum = spectrum.weighted(relative, f"quantum factor {quantum_factor} / harmonic")
+    return spectrum if factor == 1.0 else spectrum.scaled(factor, unit=unit_text, label=label)
+
+
+def convert_infrared(spectrum: Spectrum, quantity: str) -> Spectrum:
+    """Return an infrared spectrum as another of :data:`INFRARED_QUANTITIES`."""
+    unit, label, factor = _quantity(quantity)
+    for known, _, own in INFRARED_QUANTITIES.values():
+        if spectrum.unit == known:
+            return spectrum.scaled(factor / own, unit=unit, label=label)
+    raise ValueError(f"not an infrared spectrum in absolute units: {spectrum.unit!r}")
+
+
+# --- sum rule ------------------------------------------------------------------------
+
+
+def sum_rule(dipole_derivative: np.ndarray, masses: np.ndarray) -> Estimate:
+    """Return the exact integrated absorption N_A/(12ε₀c²) ⟨Σ|∂μ/∂r|²/m⟩, km/mol.
+
+    It holds for classical and for quantum nuclei at any temperature, rotation
+    included (translation only if the molecule is charged). For ring polymers
+    the samples are those of all beads.
+
+    Parameters
+    ----------
+    dipole_derivative
+        ``[n_samples, n_atoms, 3, 3]``, ∂μ/∂r of independent geometries, in e.
+        The order of the last two axes does not matter.
+    masses
+        ``[n_atoms]``, amu.
+    """
+    derivative = np.asarray(dipole_derivative, dtype=float)
+    masses = np.asarray(masses, dtype=float)
+    if derivative.ndim != 4 or derivative.shape[1:] != (len(masses), 3, 3):
+        raise ValueError(
+            f"dipole_derivative: expected shape [n_samples, {len(masses)}, 3, 3], "
+            f"got {derivative.shape}"
+        )
+    totals = INTENSITY_PER_SQUARED_CHARGE_PER_MASS * np.einsum(
+        "sabc,a->s", derivative**2, 1.0 / masses
+    )
+    n = len(totals)
+    error = float(totals.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+    return Estimate(float(totals.mean()), error)
+
+
+def sum_rule_ratio(spectrum: Spectrum, expected: Estimate) -> Estimate:
+    """Return the integral of an infrared spectrum over the exact one, with its error.
+
+    A ratio away from 1 by more than a few of its errors means a wrong
+    temperature, a series that is not in equilibrium or not sampled finely
+    enough, or a wrong unit.
+    """
+    found = convert_infrared(spectrum, "intensity").integrate()
+    ratio = found.value / expected.value
+    relative = [found.error / found.value, expected.error / expected.value]
+    return Estimate(ratio, abs(ratio) * float(np.sqrt(np.nansum(np.square(relative)))))

@@ -1,0 +1,311 @@
+# SPDX-License-Identifier: MIT
+"""Figures of spectra.
+
+Everything is drawn on :class:`matplotlib.figure.Figure` objects; the global
+state of pyplot is never touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eqcalc.spectra.harmonic import HarmonicSpectrum
+from eqcalc.spectra.raman import RamanSpectrum
+from eqcalc.spectra.spectrum import Spectrum
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["COLOURS", "draw", "draw_sticks", "save", "spectra_figure", "spectrum_figure"]
+
+#: Okabe and Ito's palette, told apart by colour-blind readers: blue,
+#: vermilion, green, purple, orange, sky blue.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_STICKS = "#4D4D4D"
+_STYLE: Any = {
+    "font.size": 9.0,
+    "axes.labelsize": 9.0,
+    "legend.fontsize": 8.0,
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.0,
+    "axes.linewidth": 0.8,
+    "xtick.direction": "in",
+    "ytick.direction": "in",
+    "xtick.top": True,
+    "ytick.right": True,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+}
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save(figure: Figure, path: str | Path, dpi: float = 200.0) -> Path:
+    """Write a figure as PNG, PDF or SVG, by the ending of the path."""
+    import matplotlib as mpl
+
+    from eqcalc.spectra.files import atomically
+
+    path = Path(path)
+    with mpl.rc_context(_STYLE):
+        return atomically(path, lambda temporary: figure.savefig(temporary, dpi=dpi))
+
+
+def draw(
+    axes: Axes,
+    spectrum: Spectrum,
+    *,
+    label: str | None = None,
+    colour: str = COLOURS[0],
+    level: float = 0.95,
+    scale: float = 1.0,
+    **line: Any,
+) -> None:
+    """Draw a spectrum with its confidence band.
+
+    Parameters
+    ----------
+    axes
+        Where.
+    spectrum
+        What.
+    label
+        Name in the legend.
+    colour
+        Of the line and, lighter, of the band.
+    level
+        Probability of the band.
+    scale
+        Factor on the values.
+    line
+        Options of :meth:`matplotlib.axes.Axes.plot`.
+    """
+    if spectrum.standard_error is not None:
+        low, high = spectrum.confidence_band(level)
+        axes.fill_between(
+            spectrum.wavenumber, scale * low, scale * high, color=colour, alpha=0.25, linewidth=0.0
+        )
+    options = {"linewidth": 1.1, **line}
+    axes.plot(spectrum.wavenumber, scale * spectrum.values, color=colour, label=label, **options)
+
+
+def draw_sticks(axes: Axes, wavenumber: np.ndarray, strength: np.ndarray, unit: str) -> Axes:
+    """Draw integrated intensities as sticks against an axis of their own on the right.
+
+    Returns
+    -------
+    The axes of the sticks.
+    """
+    twin = axes.twinx()
+    twin.vlines(wavenumber, 0.0, strength, color=_STICKS, linewidth=1.4, zorder=1)
+    twin.plot(wavenumber, strength, ".", color=_STICKS, markersize=3.5, zorder=1)
+    twin.set_ylabel(f"harmonic / {unit}", color=_STICKS)
+    twin.tick_params(axis="y", right=True, colors=_STICKS)
+    axes.tick_params(axis="y", right=False)
+    axes.set_zorder(twin.get_zorder() + 1)
+    axes.patch.set_visible(False)
+    return twin
+
+
+def _axis_label(unit: str) -> str:
+    """Return a unit as printed on an axis: 'km/mol per cm⁻¹' becomes 'km mol⁻¹ cm'."""
+    known = {
+        "km/mol per cm⁻¹": "km mol⁻¹ / cm⁻¹",
+        "Å⁴/amu per cm⁻¹": "Å⁴ amu⁻¹ / cm⁻¹",
+        "L/(mol cm)": "L mol⁻¹ cm⁻¹",
+        "cm²/sr per cm⁻¹": "cm² sr⁻¹ / cm⁻¹",
+        "1/cm⁻¹": "states / cm⁻¹",
+    }
+    return known.get(unit, unit)
+
+
+def _upper_limit(spectra: Sequence[Spectrum], lower: float, upper: float) -> float:
+    heights = [
+        float(np.nanmax(part.values))
+        for part in (s.between(lower, upper) for s in spectra)
+        if len(part)
+    ]
+    return max(heights, default=1.0)
+
+
+def _range(
+    spectra: Sequence[Spectrum],
+    harmonic: HarmonicSpectrum | None,
+    limits: tuple[float, float] | None,
+) -> tuple[float, float]:
+    """Return the range shown: what is asked for, or everything that is not empty."""
+    if limits is not None:
+        lower, upper = sorted(limits)
+        return lower, upper
+    highest = 0.0
+    for s in spectra:
+        above = np.flatnonzero(s.values > 3e-3 * np.nanmax(s.values))
+        highest = max(highest, float(s.wavenumber[above[-1]]) if len(above) else 0.0)
+    if harmonic is not None:
+        highest = max(highest, float(harmonic.wavenumber.max()))
+    return 0.0, 100.0 * np.ceil((highest + 100.0) / 100.0)
+
+
+def _panel(
+    axes: Axes,
+    spectra: Sequence[Spectrum],
+    names: Sequence[str],
+    sticks: tuple[np.ndarray, np.ndarray, str] | None,
+    limits: tuple[float, float],
+    level: float,
+) -> None:
+    height = _upper_limit(spectra, *limits)
+    ring_modes: list[float] = []
+    for spectrum, name, colour in zip(spectra, names, COLOURS * len(spectra), strict=False):
+        draw(axes, spectrum, label=name, colour=colour, level=level)
+        ring_modes += spectrum.provenance.get("ring_modes_cm-1", [])
+    shown = sorted({nu for nu in ring_modes if limits[0] <= nu <= limits[1]})
+    for i, nu in enumerate(shown):
+        axes.plot(
+            nu,
+            1.0,
+            marker="v",
+            markersize=4.0,
+            color=COLOURS[3],
+            linestyle="none",
+            clip_on=False,
+            transform=axes.get_xaxis_transform(),
+            label="free ring-polymer modes" if i == 0 else None,
+        )
+    axes.axhline(0.0, color="0.6", linewidth=0.5, zorder=0)
+    axes.set_ylim(-0.04 * height, 1.12 * height)
+    axes.set_ylabel(f"{spectra[0].label}\n{_axis_label(spectra[0].unit)}")
+    if sticks is not None:
+        wavenumber, strength, unit = sticks
+        inside = (wavenumber >= limits[0]) & (wavenumber <= limits[1])
+        twin = draw_sticks(axes, wavenumber[inside], strength[inside], unit)
+        top = float(strength[inside].max(initial=0.0)) or 1.0
+        twin.set_ylim(-0.04 * top, 1.12 * top)
+        axes.plot([], [], color=_STICKS, linewidth=1.4, label="double harmonic")
+    axes.legend(frameon=False, loc="best")
+
+
+def spectrum_figure(
+    spectra: Sequence[Spectrum],
+    *,
+    names: Sequence[str] | None = None,
+    limits: tuple[float, float] | None = None,
+    reversed_axis: bool = False,
+    level: float = 0.95,
+) -> Figure:
+    """Return a figure of spectra of one unit on common axes.
+
+    Parameters
+    ----------
+    spectra
+        What to draw.
+    names
+        Names in the legend; methods and temperatures by default.
+    limits
+        Range of wavenumbers, cm⁻¹.
+    reversed_axis
+        Wavenumbers fall from left to right, as in infrared spectroscopy.
+    level
+        Probability of the confidence bands.
+    """
+    if not spectra:
+        raise ValueError("no spectrum to draw")
+    if len({s.unit for s in spectra}) > 1:
+        raise ValueError(
+            f"spectra of different units: {', '.join(sorted({s.unit for s in spectra}))}"
+        )
+    import matplotlib as mpl
+
+    shown = _range(spectra, None, limits)
+    with mpl.rc_context(_STYLE):
+        figure = _figure(6.7, 3.0)
+        axes = figure.subplots()
+        _panel(axes, spectra, names or [_name(s) for s in spectra], None, shown, level)
+        _abscissa(axes, shown, reversed_axis)
+    return figure
+
+
+def spectra_figure(
+    infrared: Sequence[Spectrum],
+    raman: Sequence[RamanSpectrum] = (),
+    harmonic: HarmonicSpectrum | None = None,
+    *,
+    names: Sequence[str] | None = None,
+    limits: tuple[float, float] | None = None,
+    reversed_axis: bool = False,
+    level: float = 0.95,
+    title: str | None = None,
+) -> Figure:
+    """Return the figure of a molecule: infrared above, Raman below, harmonic sticks in both.
+
+    Parameters
+    ----------
+    infrared
+        Infrared spectra of different methods.
+    raman
+        Raman spectra of the same methods, drawn as activity 45A + 7G.
+    harmonic
+        Double-harmonic spectrum of the same potential, drawn as sticks.
+    names
+        Names of the methods in the legend.
+    limits
+        Range of wavenumbers, cm⁻¹.
+    reversed_axis
+        Wavenumbers fall from left to right.
+    level
+        Probability of the confidence bands.
+    title
+        Above the figure.
+    """
+    import matplotlib as mpl
+
+    activities = [r.activity() for r in raman]
+    panels: list[tuple[Sequence[Spectrum], tuple[np.ndarray, np.ndarray, str] | None]] = []
+    if infrared:
+        sticks = None
+        if harmonic is not None and harmonic.dipole_derivative is not None:
+            sticks = (harmonic.wavenumber, harmonic.infrared_intensity, "km mol⁻¹")
+        panels.append((infrared, sticks))
+    if activities:
+        sticks = None
+        if harmonic is not None and harmonic.polarizability_derivative is not None:
+            sticks = (harmonic.wavenumber, harmonic.raman_activity, "Å⁴ amu⁻¹")
+        panels.append((activities, sticks))
+    if not panels:
+        raise ValueError("neither an infrared nor a Raman spectrum to draw")
+    shown = _range([*infrared, *activities], harmonic, limits)
+    with mpl.rc_context(_STYLE):
+        figure = _figure(6.7, 0.5 + 2.5 * len(panels))
+        rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, (spectra, sticks) in zip(rows, panels, strict=True):
+            _panel(axes, spectra, names or [_name(s) for s in spectra], sticks, shown, level)
+        _abscissa(rows[-1], shown, reversed_axis)
+        if title:
+            figure.suptitle(title)
+    return figure
+
+
+def _abscissa(axes: Axes, limits: tuple[float, float], reversed_axis: bool) -> None:
+    axes.set_xlim(limits[::-1] if reversed_axis else limits)
+    axes.set_xlabel("wavenumber / cm⁻¹")
+    axes.minorticks_on()
+
+
+def _name(spectrum: Spectrum) -> str:
+    record = spectrum.provenance
+    if "temperature_K" not in record:
+        return str(record.get("spectrum", spectrum.label))
+    beads = f", {record['n_beads']} beads" if record.get("n_beads", 1) > 1 else ""
+    return f"{record['method']}, {record['temperature_K']:g} K{beads}"

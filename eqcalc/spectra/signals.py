@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: MIT
+"""What a spectrum is computed from: arrays or a trajectory, as signals in known units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from eqcalc.spectra.correlation import Signal, differentiate
+from eqcalc.units import UnitError, conversion_factor
+
+__all__ = ["Series", "TrajectoryLike", "read_series"]
+
+
+class TrajectoryLike(Protocol):
+    """The part of :class:`eqcalc.trajectory.Trajectory` that spectra are made from."""
+
+    @property
+    def method(self) -> str: ...  # noqa: D102
+    @property
+    def temperature(self) -> float: ...  # noqa: D102
+    @property
+    def timestep(self) -> float: ...  # noqa: D102
+    @property
+    def n_beads(self) -> int: ...  # noqa: D102
+    @property
+    def provenance(self) -> dict[str, Any]: ...  # noqa: D102
+    def observables(self) -> tuple[str, ...]: ...  # noqa: D102
+    def observable(self, name: str, /) -> Any: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Series:
+    """An observable along independent replicas, with what is needed to interpret it.
+
+    Parameters
+    ----------
+    replicas
+        One array ``[n_frames, ...]`` per replica; lengths may differ.
+    interval
+        Time between frames, fs.
+    temperature
+        K.
+    unit
+        Unit of the values.
+    rate
+        The values are a time derivative (unit per fs) already.
+    method
+        Name of the dynamics, or None if not stated.
+    timestep
+        Step of the integrator, fs, or None if not stated.
+    n_beads
+        Number of beads.
+    thermostat_time
+        Time constant of the friction on the physical modes, fs.
+    provenance
+        Where the data came from.
+    """
+
+    replicas: tuple[Any, ...]
+    interval: float
+    temperature: float
+    unit: str
+    rate: bool = False
+    method: str | None = None
+    timestep: float | None = None
+    n_beads: int = 1
+    thermostat_time: float | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Frames of each replica."""
+        return tuple(len(replica) for replica in self.replicas)
+
+    def signals(
+        self,
+        unit: str,
+        n_components: int,
+        components: Callable[[np.ndarray], np.ndarray] | None = None,
+    ) -> list[Signal]:
+        """Return the time derivative of each replica, in `unit` per fs.
+
+        Parameters
+        ----------
+        unit
+            Unit of the observable (not of its derivative).
+        n_components
+            Number of components after `components`.
+        components
+            Takes frames ``[n, ...]`` to components ``[n, n_components]``;
+            must be linear. Frames are flattened by default.
+        """
+        try:
+            factor = (
+                conversion_factor(self.unit, f"{unit}/fs")
+                if self.rate
+                else conversion_factor(self.unit, unit)
+            )
+        except UnitError as error:
+            kind = "time derivative" if self.rate else "series"
+            raise UnitError(f"unit of the {kind}: {error}") from None
+
+        def signal(index: int, values: Any) -> Signal:
+            def read(start: int, stop: int) -> np.ndarray:
+                frames = np.asarray(values[start:stop], dtype=float)
+                if not np.isfinite(frames).all():
+                    bad = start + int(np.argwhere(~np.isfinite(frames))[0, 0])
+                    raise ValueError(f"replica {index}, frame {bad}: the value is not finite")
+                flat = frames.reshape(len(frames), -1) if components is None else components(frames)
+                return flat * factor
+
+            whole = Signal(len(values), n_components, read)
+            return whole if self.rate else differentiate(whole, self.interval)
+
+        return [signal(index, values) for index, values in enumerate(self.replicas)]
+
+
+def _shape_text(shape: tuple[int | None, ...]) -> str:
+    return ", ".join("n_atoms" if n is None else str(n) for n in shape)
+
+
+def _matches(found: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:
+    return len(found) == len(shape) and all(
+        want in (None, have) for have, want in zip(found, shape, strict=True)
+    )
+
+
+def _replicas(
+    data: Any, shapes: Sequence[tuple[int | None, ...]], name: str
+) -> tuple[np.ndarray, ...]:
+    """Split data into replicas, each ``[n_frames, *shape]`` with one of `shapes`."""
+    expected = " or ".join(f"[n_replicas, n_frames, {_shape_text(s)}]" for s in shapes)
+    # arrays on disk (h5py, memmap) are left there and read in pieces
+    arrays = (
+        [data]
+        if hasattr(data, "shape")
+        else [a if hasattr(a, "shape") else np.asarray(a, dtype=float) for a in data]
+    )
+    replicas: list[Any] = []
+    for array in arrays:
+        if any(_matches(tuple(array.shape[1:]), s) for s in shapes):
+            replicas.append(array)
+        elif any(_matches(tuple(array.shape[2:]), s) for s in shapes) and array is data:
+            replicas.extend(array[r] for r in range(array.shape[0]))
+        else:
+            raise ValueError(
+                f"{name}: expected an array {expected}, one replica of it, or a list of replicas "
+                f"of different length; got shape {tuple(array.shape)}"
+            )
+    if not replicas:
+        raise ValueError(f"{name}: no replica given; expected {expected}")
+    return tuple(replicas)
+
+
+def _thermostat_time(provenance: dict[str, Any]) -> float | None:
+    """Find the time constant [fs] of the thermostat in the record of a simulation."""
+    for key in ("method", "dynamics", "thermostat", "simulation"):
+        record = provenance.get(key)
+        if isinstance(record, dict):
+            found = record.get("time_constant") or _thermostat_time(record)
+            if found:
+                return float(found)
+    return None
+
+
+def read_series(
+    data: Any,
+    derivative: Any,
+    *,
+    name: str,
+    shapes: Sequence[tuple[int | None, ...]],
+    interval: float | None,
+    temperature: float | None,
+    unit: str | None,
+    method: str | None,
+    timestep: float | None,
+) -> Series:
+    """Return the series of observable `name` from arrays or from a trajectory.
+
+    Of a trajectory, the recorded time derivative ``"<name>_rate"`` is preferred
+    to the observable itself.
+
+    Parameters
+    ----------
+    data
+        A trajectory, an array ``[n_replicas, n_frames, ...]``, one replica of
+        it, a list of replicas of different length, or None.
+    derivative
+        The time derivative in the same forms, instead of `data`; for a
+        trajectory, False uses the observable even if its derivative is there.
+    name
+        Name of the observable.
+    shapes
+        Shapes of one frame that are understood.
+    interval, temperature, unit, method, timestep
+        fs, K, unit of `data` or of `derivative`, name of the dynamics and its
+        step [fs]. With a trajectory they are known and must not be given.
+
+    Raises
+    ------
+    TypeError
+        Something needed is missing, or stated twice.
+    ValueError
+        The shape is wrong, or a number is not positive.
+    """
+    stated = {"interval": interval, "unit": unit, "method": method, "timestep": timestep}
+    if hasattr(data, "observable"):
+        for key, value in stated.items():
+            if value is not None:
+                raise TypeError(f"{key}: a trajectory knows it; do not state it again")
+        known = tuple(data.observables())
+        rate_name = f"{name}_rate"
+        rate = rate_name in known and derivative is not False
+        if not rate and name not in known:
+            raise ValueError(
+                f"the trajectory has no {name!r}; it has: {', '.join(known) or 'nothing'}"
+            )
+        series = data.observable(rate_name if rate else name)
+        provenance = dict(data.provenance)
+        return Series(
+            replicas=_replicas(series.values, shapes, name),
+            interval=float(series.interval),
+            temperature=float(data.temperature if temperature is None else temperature),
+            unit=series.unit,
+            rate=rate,
+            method=data.method,
+            timestep=float(data.timestep),
+            n_beads=int(data.n_beads),
+            thermostat_time=_thermostat_time(provenance),
+            provenance=provenance,
+        )
+    if (data is None) == (derivative is None or derivative is False):
+        raise TypeError(f"give either the {name} or its time derivative, and not both")
+    for key, value in (("interval", interval), ("temperature", temperature), ("unit", unit)):
+        if value is None:
+            raise TypeError(f"{key}: must be stated for plain arrays (fs, K, or a unit's name)")
+    assert interval is not None and temperature is not None and unit is not None
+    for key, number in (("interval", interval), ("temperature", temperature)):
+        if not (np.isfinite(number) and number > 0.0):
+            raise ValueError(f"{key}: expected a positive number, got {number}")
+    if timestep is not None and not 0.0 < timestep <= interval * (1.0 + 1e-9):
+        raise ValueError(
+            f"timestep: the step of the integrator must lie between 0 and the interval between "
+            f"frames ({interval} fs), got {timestep}"
+        )
+    rate = data is None
+    return Series(
+        replicas=_replicas(derivative if rate else data, shapes, name),
+        interval=float(interval),
+        temperature=float(temperature),
+        unit=unit,
+        rate=rate,
+        method=method,
+        timestep=None if timestep is None else float(timestep),
+    )

@@ -1,0 +1,401 @@
+# SPDX-License-Identifier: MIT
+"""The result of every analysis: a spectrum with its unit, its errors and how it was made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from eqcalc.spectra import statistics
+from eqcalc.spectra.statistics import Estimate
+
+__all__ = ["Band", "Spectrum"]
+
+
+class Band(NamedTuple):
+    """A band of a spectrum; the errors are standard errors, nan if not known."""
+
+    lower: float  #: lower limit, cm⁻¹
+    upper: float  #: upper limit, cm⁻¹
+    position: Estimate  #: wavenumber of the maximum, cm⁻¹
+    centroid: Estimate  #: mean wavenumber, cm⁻¹
+    width: Estimate  #: full width at half maximum, cm⁻¹
+    area: Estimate  #: integral, unit of the spectrum times cm⁻¹
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """A quantity on a wavenumber axis.
+
+    Parameters
+    ----------
+    wavenumber
+        ``[n_wavenumbers]``, cm⁻¹, ascending.
+    values
+        ``[n_wavenumbers]``.
+    unit
+        Unit of the values, as printed.
+    label
+        What the values are, as on the axis of a figure.
+    standard_error
+        ``[n_wavenumbers]``, or None. Taken from `samples` if these are given.
+    samples
+        ``[n_samples, n_wavenumbers]``, bootstrap samples of the values: what
+        gives errors to bands, ratios and everything else derived from them.
+    n_independent
+        Number of replicas or blocks behind the errors.
+    provenance
+        How it was made (JSON-able).
+    warnings
+        What a reader has to know.
+    history
+        Operations applied since.
+    """
+
+    wavenumber: np.ndarray
+    values: np.ndarray
+    unit: str
+    label: str
+    standard_error: np.ndarray | None = None
+    samples: np.ndarray | None = None
+    n_independent: int = 1
+    provenance: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    history: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        n = len(self.wavenumber)
+        if n < 2 or np.any(np.diff(self.wavenumber) <= 0.0):
+            raise ValueError("a spectrum needs at least two wavenumbers in ascending order")
+        if self.values.shape != (n,):
+            raise ValueError(f"values: expected shape ({n},), got {self.values.shape}")
+        if self.samples is not None:
+            if self.samples.ndim != 2 or self.samples.shape[1] != n:
+                raise ValueError(
+                    f"samples: expected shape (n_samples, {n}), got {self.samples.shape}"
+                )
+            if self.standard_error is None:
+                error = statistics.standard_error(self.samples)
+                object.__setattr__(self, "standard_error", error)
+        if self.standard_error is not None and self.standard_error.shape != (n,):
+            raise ValueError(
+                f"standard_error: expected shape ({n},), got {self.standard_error.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.wavenumber)
+
+    # --- errors -------------------------------------------------------------------
+
+    def confidence_band(self, level: float = 0.68) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lower and the upper limit that contain the truth with probability `level`.
+
+        Raises
+        ------
+        ValueError
+            The spectrum has no errors.
+        """
+        if self.standard_error is None:
+            raise ValueError(f"{self.label}: this spectrum has no errors")
+        half = statistics.confidence_factor(level, self.n_independent) * self.standard_error
+        return self.values - half, self.values + half
+
+    def estimate(self, function: Callable[[np.ndarray], float]) -> Estimate:
+        """Return a number computed from the values, with its standard error.
+
+        Parameters
+        ----------
+        function
+            Takes values ``[n_wavenumbers]`` to a number.
+        """
+        value = float(function(self.values))
+        if self.samples is None:
+            return Estimate(value, float("nan"))
+        sampled = np.array([function(sample) for sample in self.samples])
+        return Estimate(value, float(np.std(sampled, ddof=1)))
+
+    # --- bands ----------------------------------------------------------------------
+
+    def integrate(self, lower: float | None = None, upper: float | None = None) -> Estimate:
+        """Return the integral over [lower, upper] cm⁻¹ and its standard error.
+
+        The trapezoid rule, with linear interpolation at the limits.
+        """
+        weights = self._weights(lower, upper)
+        error = float("nan")
+        if self.samples is not None:
+            error = float(np.std(self.samples @ weights, ddof=1))
+        return Estimate(float(self.values @ weights), error)
+
+    def _weights(self, lower: float | None, upper: float | None) -> np.ndarray:
+        """Return w with w·values the trapezoid integral over [lower, upper]."""
+        x = self.wavenumber
+        a = float(x[0]) if lower is None else lower
+        b = float(x[-1]) if upper is None else upper
+        if not (x[0] - 1e-9 <= a < b <= x[-1] + 1e-9):
+            raise ValueError(
+                f"cannot integrate from {a:g} to {b:g} cm⁻¹: the spectrum covers "
+                f"{x[0]:g} to {x[-1]:g} cm⁻¹"
+            )
+        # in each interval of the grid, the part [s, t] inside the limits
+        s, t = np.clip(a, x[:-1], x[1:]), np.clip(b, x[:-1], x[1:])
+        step = np.diff(x)
+        right = 0.5 * (t - s) * ((s - x[:-1]) + (t - x[:-1])) / step
+        weights = np.zeros(len(x))
+        weights[1:] += right
+        weights[:-1] += (t - s) - right
+        return weights
+
+    def band(self, lower: float, upper: float) -> Band:
+        """Return position, centroid, width and area of the band between two wavenumbers."""
+        inside = (self.wavenumber >= lower) & (self.wavenumber <= upper)
+        if inside.sum() < 3:
+            raise ValueError(f"no band: fewer than three points in {lower:g} … {upper:g} cm⁻¹")
+        x, weights = self.wavenumber[inside], self._weights(lower, upper)
+        return Band(
+            lower,
+            upper,
+            self.estimate(lambda y: _maximum(x, y[inside])),
+            self.estimate(lambda y: float(weights @ (self.wavenumber * y) / (weights @ y))),
+            self.estimate(lambda y: _full_width(x, y[inside])),
+            self.integrate(lower, upper),
+        )
+
+    def bands(
+        self, threshold: float = 0.02, lower: float | None = None, upper: float | None = None
+    ) -> list[Band]:
+        """Return the resolved bands, ascending, separated at the minima between them.
+
+        Parameters
+        ----------
+        threshold
+            A maximum is a band if it rises above the valleys beside it by this
+            fraction of the highest value and by two of its standard errors.
+        lower, upper
+            Range to search, cm⁻¹.
+        """
+        from scipy.signal import find_peaks
+
+        lower = float(self.wavenumber[0]) if lower is None else lower
+        upper = float(self.wavenumber[-1]) if upper is None else upper
+        inside = np.flatnonzero((self.wavenumber >= lower) & (self.wavenumber <= upper))
+        y, x = self.values[inside], self.wavenumber[inside]
+        if len(y) < 3 or not np.any(y > 0.0):
+            return []
+        prominence = np.full(len(y), threshold * y.max())
+        if self.standard_error is not None:
+            prominence = np.maximum(prominence, 2.0 * self.standard_error[inside])
+        peaks, found = find_peaks(y, prominence=0.0)
+        peaks = peaks[found["prominences"] >= prominence[peaks]]
+        valleys = [int(p + np.argmin(y[p : q + 1])) for p, q in pairwise(peaks)]
+        limits = [0, *valleys, len(y) - 1]
+        result = []
+        for i, peak in enumerate(peaks):
+            first, last = _foot(y, int(peak), limits[i], limits[i + 1])
+            if last - first >= 2:
+                result.append(self.band(float(x[first]), float(x[last])))
+        return result
+
+    # --- operations -----------------------------------------------------------------
+
+    def scaled(
+        self, factor: float, *, unit: str | None = None, label: str | None = None
+    ) -> Spectrum:
+        """Return the spectrum multiplied by a number that has no error of its own."""
+        return replace(
+            self,
+            values=self.values * factor,
+            standard_error=_times(self.standard_error, abs(factor)),
+            samples=_times(self.samples, factor),
+            unit=self.unit if unit is None else unit,
+            label=self.label if label is None else label,
+            history=(*self.history, f"multiplied by {factor:.9g}"),
+        )
+
+    def weighted(self, factor: np.ndarray, operation: str, **changes: Any) -> Spectrum:
+        """Return the spectrum multiplied by a known function of the wavenumber.
+
+        Parameters
+        ----------
+        factor
+            ``[n_wavenumbers]``.
+        operation
+            What to write in the history.
+        changes
+            New unit, label or provenance.
+        """
+        return replace(
+            self,
+            values=self.values * factor,
+            standard_error=_times(self.standard_error, np.abs(factor)),
+            samples=_times(self.samples, factor),
+            history=(*self.history, operation),
+            **changes,
+        )
+
+    def between(self, lower: float | None = None, upper: float | None = None) -> Spectrum:
+        """Return the part of the spectrum between two wavenumbers [cm⁻¹]."""
+        keep = np.ones(len(self), dtype=bool)
+        if lower is not None:
+            keep &= self.wavenumber >= lower
+        if upper is not None:
+            keep &= self.wavenumber <= upper
+        return self._take(keep)
+
+    def _take(self, keep: np.ndarray) -> Spectrum:
+        return replace(
+            self,
+            wavenumber=self.wavenumber[keep],
+            values=self.values[keep],
+            standard_error=None if self.standard_error is None else self.standard_error[keep],
+            samples=None if self.samples is None else self.samples[:, keep],
+        )
+
+    def combined(
+        self, other: Spectrum, function: Callable[[np.ndarray, np.ndarray], np.ndarray], **to: Any
+    ) -> Spectrum:
+        """Return a function of two spectra on the same axis.
+
+        With samples of both, the errors follow from the pairs of samples, which
+        are drawn from the same replicas if both come from one trajectory.
+        Without them the result has no errors.
+        """
+        if len(self) != len(other) or not np.allclose(
+            self.wavenumber, other.wavenumber, rtol=0.0, atol=1e-6
+        ):
+            raise ValueError(
+                f"cannot combine {self.label!r} and {other.label!r}: their wavenumbers differ; "
+                "use the same window and interval, or interpolate one of them"
+            )
+        samples = None
+        if self.samples is not None and other.samples is not None:
+            if len(self.samples) != len(other.samples):
+                raise ValueError(
+                    f"cannot combine spectra of {len(self.samples)} and {len(other.samples)} "
+                    "bootstrap samples; use the same n_samples"
+                )
+            samples = function(self.samples, other.samples)
+        changes: dict[str, Any] = {
+            "warnings": tuple(dict.fromkeys((*self.warnings, *other.warnings))),
+            "n_independent": min(self.n_independent, other.n_independent),
+            **to,
+        }
+        values = function(self.values, other.values)
+        return replace(self, values=values, samples=samples, standard_error=None, **changes)
+
+    def __mul__(self, factor: float) -> Spectrum:
+        return self.scaled(float(factor))
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float) -> Spectrum:
+        return self.scaled(1.0 / float(divisor))
+
+    def _sum(self, other: Spectrum, sign: float, word: str) -> Spectrum:
+        if self.unit != other.unit:
+            raise ValueError(f"cannot combine {self.unit!r} with {other.unit!r}: units differ")
+        history = (*self.history, f"{word} {other.label}")
+        return self.combined(other, lambda a, b: a + sign * b, history=history)
+
+    def __add__(self, other: Spectrum) -> Spectrum:
+        return self._sum(other, 1.0, "plus")
+
+    def __sub__(self, other: Spectrum) -> Spectrum:
+        return self._sum(other, -1.0, "minus")
+
+    def interpolated(self, wavenumber: np.ndarray) -> Spectrum:
+        """Return the spectrum on another axis inside its own, by linear interpolation."""
+        wavenumber = np.asarray(wavenumber, dtype=float)
+        if wavenumber[0] < self.wavenumber[0] - 1e-9 or wavenumber[-1] > self.wavenumber[-1] + 1e-9:
+            raise ValueError(
+                f"cannot interpolate to {wavenumber[0]:g} … {wavenumber[-1]:g} cm⁻¹: the spectrum "
+                f"covers {self.wavenumber[0]:g} to {self.wavenumber[-1]:g} cm⁻¹"
+            )
+
+        def onto(y: np.ndarray) -> np.ndarray:
+            return np.interp(wavenumber, self.wavenumber, y)
+
+        error = None
+        if self.samples is None and self.standard_error is not None:
+            error = onto(self.standard_error)
+        return replace(
+            self,
+            wavenumber=wavenumber,
+            values=onto(self.values),
+            standard_error=error,
+            samples=None if self.samples is None else np.array([onto(s) for s in self.samples]),
+            history=(*self.history, "interpolated"),
+        )
+
+    # --- files and figures ----------------------------------------------------------
+
+    def write(self, path: str | Path) -> Path:
+        """Write the spectrum as HDF5 (``.h5``), CSV (``.csv``) or JCAMP-DX (``.jdx``).
+
+        All three keep values, errors and provenance; HDF5 alone keeps the
+        bootstrap samples.
+        """
+        from eqcalc.spectra.files import write_spectrum
+
+        return write_spectrum(self, path)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Spectrum:
+        """Read a spectrum written by :meth:`write`, or a JCAMP-DX file of an instrument."""
+        from eqcalc.spectra.files import read_spectrum
+
+        return read_spectrum(path)
+
+    def plot(self, path: str | Path | None = None, **options: Any) -> Any:
+        """Return a matplotlib figure of the spectrum, and save it if a path is given.
+
+        The options are those of :func:`eqcalc.spectra.plot.spectrum_figure`.
+        """
+        from eqcalc.spectra.plot import save, spectrum_figure
+
+        figure = spectrum_figure([self], **options)
+        if path is not None:
+            save(figure, path)
+        return figure
+
+
+def _times(values: np.ndarray | None, factor: float | np.ndarray) -> np.ndarray | None:
+    return None if values is None else values * factor
+
+
+def _maximum(x: np.ndarray, y: np.ndarray) -> float:
+    """Return the position of the maximum, refined by a parabola through three points."""
+    i = int(np.argmax(y))
+    if i in (0, len(y) - 1):
+        return float(x[i])
+    c = np.polyfit(x[i - 1 : i + 2] - x[i], y[i - 1 : i + 2], 2)
+    return float(x[i] - 0.5 * c[1] / c[0]) if c[0] < 0.0 else float(x[i])
+
+
+def _full_width(x: np.ndarray, y: np.ndarray) -> float:
+    """Return the full width at half maximum, nan if the band does not fall to half."""
+    i = int(np.argmax(y))
+    half = 0.5 * y[i]
+    left, right = np.flatnonzero(y[:i] < half), np.flatnonzero(y[i:] < half)
+    if not len(left) or not len(right):
+        return float("nan")
+    a, b = int(left[-1]), i + int(right[0])
+    low = x[a] + (half - y[a]) * (x[a + 1] - x[a]) / (y[a + 1] - y[a])
+    high = x[b] + (half - y[b]) * (x[b - 1] - x[b]) / (y[b - 1] - y[b])
+    return float(high - low)
+
+
+def _foot(y: np.ndarray, peak: int, first: int, last: int) -> tuple[int, int]:
+    """Return where a band ends: at a valley, or where it has fallen to a hundredth."""
+    low = 0.01 * y[peak]
+    below = np.flatnonzero(y[first : peak + 1] < low)
+    above = np.flatnonzero(y[peak : last + 1] < low)
+    return (
+        first + int(below[-1]) if len(below) else first,
+        peak + int(above[0]) if len(above) else last,
+    )
