@@ -5,10 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ from eqcalc.datasets.dataset import Dataset
 from eqcalc.datasets.record import Record
 from eqcalc.quantities import quantity
 from eqcalc.reference.method import ConvergenceError, Method
+from eqcalc.reference.workers import map_unordered
 
 __all__ = ["LabelReport", "label"]
 
@@ -97,8 +95,6 @@ def label(
     target = Path(target)
     if target.exists():
         raise FileExistsError(f"{target} exists; choose another name")
-    if processes < 1:
-        raise ValueError(f"processes: expected at least 1, got {processes}")
     header = {
         "journal_version": 1,
         "method": method.name,
@@ -118,7 +114,8 @@ def label(
         if handle.tell() == 0:
             _note(handle, header)
         failures = sum("error" in entry for entry in done.values())
-        for entry in _label_all(geometries, todo, method, processes):
+        tasks = [(index, geometries[index]) for index in todo]
+        for entry in map_unordered(_label_one, method, tasks, processes):
             _note(handle, entry)
             done[entry["index"]] = entry
             failures += "error" in entry
@@ -197,58 +194,13 @@ def _read_journal(path: Path, header: Mapping[str, Any]) -> dict[int, dict[str, 
     return {entry["index"]: entry for entry in entries}
 
 
-# --- workers --------------------------------------------------------------------------
-
-_worker_method: Method | None = None
+# --- one geometry ---------------------------------------------------------------------
 
 
-def _label_one(method: Method, index: int, record: Record) -> dict[str, Any]:
+def _label_one(method: Method, task: tuple[int, Record]) -> dict[str, Any]:
+    index, record = task
     try:
         labels = method.label(replace(record, labels={}).atoms())
     except ConvergenceError as error:
         return {"index": index, "error": str(error)}
     return {"index": index, "labels": {name: value.tolist() for name, value in labels.items()}}
-
-
-def _start_worker(method: Method) -> None:
-    global _worker_method  # noqa: PLW0603 - the one object a worker process keeps
-    _worker_method = method
-
-
-def _work(task: tuple[int, Record]) -> dict[str, Any]:
-    assert _worker_method is not None
-    return _label_one(_worker_method, *task)
-
-
-def _label_all(
-    geometries: Sequence[Record], todo: Sequence[int], method: Method, processes: int
-) -> Iterator[dict[str, Any]]:
-    tasks = ((index, geometries[index]) for index in todo)
-    if processes == 1:
-        for task in tasks:
-            yield _label_one(method, *task)
-        return
-    # spawn: forking a process that runs threads (OpenMP, torch) can hang
-    with (
-        _one_thread_each(),
-        multiprocessing.get_context("spawn").Pool(
-            min(processes, max(1, len(todo))), _start_worker, (method,)
-        ) as pool,
-    ):
-        yield from pool.imap_unordered(_work, tasks)
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Let processes started in this block use one thread; they read it when they start."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

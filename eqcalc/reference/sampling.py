@@ -10,6 +10,7 @@ beads of ring polymers whose centroids are snapshots of the dynamics.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -20,11 +21,13 @@ import numpy as np
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from scipy.spatial import cKDTree
+from tqdm import tqdm
 
 from eqcalc.datasets.record import Record
 from eqcalc.reference.conformers import conformers, rotatable_bonds, rotate
 from eqcalc.reference.method import ConvergenceError, Method, MethodCalculator
 from eqcalc.reference.normal_modes import normal_modes, ring_polymers, wigner_displacements
+from eqcalc.reference.workers import map_unordered
 
 __all__ = ["SamplingPlan", "distinct", "langevin", "sample"]
 
@@ -145,7 +148,9 @@ def sample(
     n: int,
     rng: np.random.Generator,
     plan: SamplingPlan | None = None,
-    progress: Callable[[int, str], None] | None = None,
+    *,
+    processes: int = 1,
+    progress: bool = False,
 ) -> list[Record]:
     """Sample `n` distinct geometries of a molecule.
 
@@ -163,8 +168,10 @@ def sample(
         Random numbers; the result depends on nothing else.
     plan
         Where the geometries come from; :meth:`SamplingPlan.default` if not given.
+    processes
+        Number of processes, each of one thread; it does not change the result.
     progress
-        Called with the number of geometries just drawn and their source.
+        Show a progress bar.
 
     Returns
     -------
@@ -179,37 +186,41 @@ def sample(
         starts = [atoms.copy() for atoms in molecule]
         if any(not np.array_equal(atoms.numbers, starts[0].numbers) for atoms in starts):
             raise ValueError("the conformers must be one molecule with its atoms in one order")
+    if not starts or any(atoms.pbc.any() for atoms in starts):
+        raise ValueError("expected an isolated molecule")
     floor = min(float(method.label(atoms, ("energy",))["energy"]) for atoms in starts)
     ceiling = floor + plan.maximum_energy * max(1, 3 * len(starts[0]) - 6)
+    state = _State(tuple(starts), method, plan, ceiling)
 
-    quotas = _quotas(plan, n, bool(rotatable_bonds(starts[0])))
+    missing = _quotas(plan, n, bool(rotatable_bonds(starts[0])))
     drawn: list[Record] = []
-    for (kind, temperature), quota in quotas.items():
-        source = f"{_NAMES[kind]} {temperature:g} K"
-        kept: list[Record] = []
-        for _ in range(10):  # duplicates and high energies are replaced
-            missing = quota - len(kept)
-            if missing == 0:
-                break
-            for atoms in _DRAW[kind](starts, method, temperature, missing, rng, plan):
-                try:
-                    energy = float(method.label(atoms, ("energy",))["energy"])
-                except ConvergenceError:
-                    continue
-                if energy <= ceiling:
-                    kept.append(Record.from_atoms(atoms, source=source))
-            fresh = distinct([*drawn, *kept], plan.minimum_distance)[len(drawn) :]
-            if progress is not None:
-                progress(len(fresh) - (quota - missing), source)
-            kept = fresh
-        if len(kept) < quota:
-            raise RuntimeError(
-                f"{source}: only {len(kept)} of {quota} geometries are distinct and at most "
-                f"{ceiling - floor:.2f} eV above the lowest conformer; "
-                "raise maximum_energy or lower minimum_distance"
-            )
-        drawn += kept
-    return [drawn[i] for i in rng.permutation(len(drawn))]
+    with tqdm(total=n, disable=not progress, desc="sampling") as bar:
+        for _ in range(10):  # what was too high or a duplicate is drawn anew
+            tasks = [
+                _Task(number, kind, temperature, share, child)
+                for number, ((kind, temperature, share), child) in enumerate(_tasks(missing, rng))
+            ]
+            found: dict[int, list[Record]] = {}
+            for number, records in map_unordered(_draw, state, tasks, processes):
+                found[number] = records
+                bar.update(len(records))
+            fresh = [record for number in sorted(found) for record in found[number]]
+            drawn = distinct([*drawn, *fresh], plan.minimum_distance)
+            bar.update(len(drawn) - bar.n)
+            kept = Counter(record.source for record in drawn)
+            quotas = _quotas(plan, n, bool(rotatable_bonds(starts[0])))
+            missing = {
+                key: quota - kept[_source(*key)]
+                for key, quota in quotas.items()
+                if quota > kept[_source(*key)]
+            }
+            if not missing:
+                return [drawn[i] for i in rng.permutation(len(drawn))]
+    short = ", ".join(f"{number} of {_source(*key)}" for key, number in missing.items())
+    raise RuntimeError(
+        f"too few geometries are distinct and at most {ceiling - floor:.2f} eV above the lowest "
+        f"conformer; missing: {short}. Raise maximum_energy or lower minimum_distance"
+    )
 
 
 def distinct(records: Sequence[Record], minimum_distance: float) -> list[Record]:
@@ -231,14 +242,61 @@ def distinct(records: Sequence[Record], minimum_distance: float) -> list[Record]
     return [record for k, record in enumerate(records) if k not in dropped]
 
 
-# --- the four sources -----------------------------------------------------------------
+# --- tasks ----------------------------------------------------------------------------
 
-_NAMES = {
-    "classical": "Langevin dynamics",
-    "wigner": "Wigner displacement",
-    "torsional_wigner": "Wigner displacement after torsion",
-    "ring_polymer": "ring-polymer bead",
-}
+
+@dataclass(frozen=True)
+class _State:
+    """What every task needs."""
+
+    starts: tuple[ase.Atoms, ...]
+    method: Method
+    plan: SamplingPlan
+    ceiling: float
+
+
+@dataclass(frozen=True)
+class _Task:
+    number: int
+    kind: str
+    temperature: float
+    n: int
+    rng: np.random.Generator
+
+
+def _tasks(
+    missing: dict[tuple[str, float], int], rng: np.random.Generator
+) -> Iterator[tuple[tuple[str, float, int], np.random.Generator]]:
+    """Yield shares of at most 500 geometries, each with its own random numbers."""
+    shares = [
+        (kind, temperature, share)
+        for (kind, temperature), number in missing.items()
+        for share in _split(number, -(-number // 500))
+    ]
+    yield from zip(shares, rng.spawn(len(shares)), strict=True)
+
+
+def _draw(state: _State, task: _Task) -> tuple[int, list[Record]]:
+    """Return the geometries of a task that are not too high in energy."""
+    kept = []
+    geometries = _SOURCES[task.kind][1](
+        state.starts, state.method, task.temperature, task.n, task.rng, state.plan
+    )
+    for atoms in geometries:
+        try:
+            energy = float(state.method.label(atoms, ("energy",))["energy"])
+        except ConvergenceError:
+            continue
+        if energy <= state.ceiling:
+            kept.append(Record.from_atoms(atoms, source=_source(task.kind, task.temperature)))
+    return task.number, kept
+
+
+def _source(kind: str, temperature: float) -> str:
+    return f"{_SOURCES[kind][0]} {temperature:g} K"
+
+
+# --- the four sources -----------------------------------------------------------------
 
 
 def _snapshots(
@@ -317,18 +375,18 @@ def _beads(
             yield _centred(centroid, polymers[bead])
 
 
-_DRAW: dict[str, Callable[..., Iterator[ase.Atoms]]] = {
-    "classical": _snapshots,
-    "wigner": _about_conformers,
-    "torsional_wigner": _about_turned,
-    "ring_polymer": _beads,
+_SOURCES: dict[str, tuple[str, Callable[..., Iterator[ase.Atoms]]]] = {
+    "classical": ("Langevin dynamics", _snapshots),
+    "wigner": ("Wigner displacement", _about_conformers),
+    "torsional_wigner": ("Wigner displacement after torsion", _about_turned),
+    "ring_polymer": ("ring-polymer bead", _beads),
 }
 
 
 def _quotas(plan: SamplingPlan, n: int, rotatable: bool) -> dict[tuple[str, float], int]:
     """Return the number of geometries of each source and temperature; they sum to `n`."""
     shares: dict[tuple[str, float], float] = {}
-    for kind in _DRAW:
+    for kind in _SOURCES:
         target = "wigner" if kind == "torsional_wigner" and not rotatable else kind
         for temperature, share in getattr(plan, kind).items():
             if share < 0.0 or temperature < 0.0:
