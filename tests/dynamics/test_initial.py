@@ -48,7 +48,7 @@ def test_maxwell_boltzmann_distribution(rng, n_beads):
     p = torch.stack([maxwell_boltzmann(WATER_MASSES, n_beads, 300.0, rng) for _ in range(1500)])
     scale = torch.sqrt(WATER_MASSES * BOLTZMANN * 300.0).view(-1, 1)
     beads = (p / (scale * math.sqrt(n_beads))).flatten().numpy()
-    centroid = (p.mean(dim=1) / scale * math.sqrt(n_beads) / math.sqrt(n_beads)).flatten().numpy()
+    centroid = (p.mean(dim=1) / scale).flatten().numpy()
     assert stats.kstest(beads, "norm").pvalue > 1e-3
     assert stats.kstest(centroid, "norm").pvalue > 1e-3
     for atom in range(3):  # no mass is hotter than another

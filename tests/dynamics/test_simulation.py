@@ -1,0 +1,508 @@
+# SPDX-License-Identifier: MIT
+"""simulate(): what is run, what is recorded, and what is refused."""
+
+import ase.io
+import numpy as np
+import pytest
+import torch
+
+from eqcalc.dynamics import (
+    OBSERVABLES,
+    TRPMD,
+    CheckpointError,
+    Equilibration,
+    Given,
+    HarmonicModes,
+    Langevin,
+    Limits,
+    MaxwellBoltzmann,
+    SettingsError,
+    UnstableDynamicsError,
+    default_observables,
+    load_state,
+    simulate,
+)
+from eqcalc.trajectory import Trajectory
+from eqcalc.units import BOLTZMANN, FEMTOSECOND
+from tests.analytic import HarmonicWell, MorseDiatomic, ToyWater
+
+WATER = ToyWater()
+HESSIAN = WATER.hessian(torch.from_numpy(WATER.atoms.get_positions()))[None]
+
+
+def run(path, evaluator=None, atoms=None, **changes):
+    evaluator = ToyWater() if evaluator is None else evaluator
+    arguments = {
+        "output": path,
+        "method": "NVE",
+        "temperature": 300.0,
+        "timestep": 0.5,
+        "steps": 40,
+        "seed": 11,
+        "progress": False,
+        **changes,
+    }
+    return simulate(evaluator.atoms if atoms is None else atoms, evaluator, **arguments)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "run.h5"
+
+
+@pytest.mark.parametrize(
+    ("method", "beads", "quantum"),
+    [("NVE", 1, False), ("Langevin", 1, False), ("RPMD", 4, True), ("T-RPMD", 4, True)],
+)
+def test_all_replicas_and_beads_in_one_call_per_step(path, method, beads, quantum):
+    evaluator = ToyWater()
+    trajectory = run(path, evaluator, method=method, beads=beads, replicas=3, steps=7)
+    assert trajectory.method == method
+    assert len(evaluator.calls) == 8
+    assert {shape for shape, _ in evaluator.calls} == {(3 * beads, 3, 3)}
+
+
+def test_properties_are_requested_only_when_recorded(path):
+    evaluator = ToyWater()
+    strides = {"dipole": 3, "polarizability": 4, "potential_energy": 1}
+    run(path, evaluator, steps=12, observables=strides)
+    for step, (_, asked) in enumerate(evaluator.calls):
+        assert ("dipole" in asked) == (step % 3 == 0)
+        assert ("polarizability" in asked) == (step % 4 == 0)
+
+
+def test_time_axes(path):
+    strides = {"dipole": 1, "positions": 3, "velocities": 7, "temperature": 40}
+    trajectory = run(path, observables=strides, replicas=2)
+    for name, stride in strides.items():
+        series = trajectory.observable(name)
+        assert series.values.shape[:2] == (2, 40 // stride + 1)
+        assert (series.interval, series.start) == (0.5 * stride, 0.0)
+    assert default_observables(0.25)["dipole"] == 4
+    assert default_observables(0.5)["positions"] == 20
+
+
+def test_observables_of_a_ring_polymer(path):
+    """Every estimator, recomputed from the bead positions."""
+    strides = dict.fromkeys(OBSERVABLES, 1)
+    trajectory = run(
+        path,
+        method="T-RPMD",
+        beads=8,
+        replicas=2,
+        steps=5,
+        initial=HarmonicModes(HESSIAN),
+        observables=strides,
+    )
+    found = {name: trajectory.observable(name).values for name in trajectory.observables()}
+    beads = torch.from_numpy(found["bead_positions"])  # [R, T, P, N, 3]
+    flat = beads.flatten(0, 2)
+    mu, alpha = WATER.dipole(flat), WATER.polarizability(flat)
+    energies, forces = WATER.energy(flat), WATER.forces(flat).unflatten(0, beads.shape[:3])
+    bead_mean = [v.unflatten(0, beads.shape[:3]).mean(dim=2) for v in (mu, alpha, energies)]
+    centroid = beads.mean(dim=2)
+    np.testing.assert_allclose(found["dipole"], bead_mean[0], atol=1e-12)
+    np.testing.assert_allclose(found["polarizability"], bead_mean[1], atol=1e-12)
+    np.testing.assert_allclose(found["potential_energy"], bead_mean[2], atol=1e-12)
+    np.testing.assert_allclose(found["positions"], centroid, atol=1e-12)
+    of_centroid = WATER.polarizability(centroid.flatten(0, 1)).unflatten(0, beads.shape[:2])
+    assert np.abs(found["polarizability"] - of_centroid.numpy()).max() > 1e-4
+
+    kt, n, p = BOLTZMANN * 300.0, 3, 8
+    masses = torch.tensor(WATER.masses, dtype=torch.float64).view(-1, 1)
+    away = beads - centroid[:, :, None]
+    virial = 1.5 * n * kt - 0.5 * (away * forces).sum(dim=(3, 4)).mean(dim=2)
+    np.testing.assert_allclose(found["kinetic_energy_virial"], virial, atol=1e-10)
+    hbar = 6.582119569e-16 * 1e15 * FEMTOSECOND  # eV s
+    omega = p * kt / hbar
+    gaps = (beads - beads.roll(-1, dims=2)).square()
+    springs = 0.5 * omega**2 * (masses * gaps).sum(dim=(2, 3, 4))
+    np.testing.assert_allclose(
+        found["kinetic_energy_primitive"], 1.5 * n * p * kt - springs / p, atol=1e-6
+    )
+    gyration = away.square().sum(dim=-1).mean(dim=2).sqrt()
+    np.testing.assert_allclose(found["radius_of_gyration"], gyration, atol=1e-12)
+    v = torch.from_numpy(found["velocities"]) / FEMTOSECOND
+    kinetic = 0.5 * (masses * v.square()).sum(dim=(2, 3))
+    np.testing.assert_allclose(found["kinetic_energy"], kinetic, rtol=1e-10)
+    np.testing.assert_allclose(
+        found["centroid_temperature"], 2 * kinetic / (6 * BOLTZMANN), rtol=1e-10
+    )
+
+
+def test_velocities_are_the_derivative_of_the_positions(path):
+    trajectory = run(path, timestep=0.1, observables={"positions": 1, "velocities": 1})
+    x, v = (trajectory.observable(n) for n in ("positions", "velocities"))
+    slope = (x.values[:, 2:] - x.values[:, :-2]) / (2 * x.interval)
+    np.testing.assert_allclose(v.values[:, 1:-1], slope, atol=1e-12)  # a property of Verlet
+    assert v.unit == "Å/fs"
+
+
+@pytest.mark.parametrize(("method", "beads"), [("NVE", 1), ("Langevin", 1), ("T-RPMD", 4)])
+def test_a_replica_does_not_depend_on_what_runs_beside_it(tmp_path, method, beads):
+    options = {
+        "method": method,
+        "beads": beads,
+        "observables": {"dipole": 1},
+        "initial": HarmonicModes(HESSIAN),
+        "equilibration": Equilibration(5.0),
+    }
+    few = run(tmp_path / "few.h5", replicas=1, **options).observable("dipole").values
+    many = run(tmp_path / "many.h5", replicas=5, **options).observable("dipole").values
+    np.testing.assert_allclose(many[:1], few, atol=1e-10)
+    assert np.abs(many[1:] - many[:1]).min(axis=(1, 2)).max() > 0  # replicas differ
+
+
+def test_seed_decides_everything(tmp_path):
+    options = {"method": "Langevin", "equilibration": Equilibration(10.0)}
+    a, b, c = (
+        run(tmp_path / f"{i}.h5", seed=seed, **options).observable("dipole").values
+        for i, seed in enumerate((1, 1, 2))
+    )
+    np.testing.assert_array_equal(a, b)
+    assert np.abs(a - c).max() > 1e-3
+
+
+def test_conformers_are_dealt_out_in_turn(path):
+    shifted = WATER.atoms
+    shifted.positions += [0.0, 0.0, 5.0]
+    trajectory = run(
+        path,
+        atoms=[WATER.atoms, shifted],
+        replicas=4,
+        steps=1,
+        observables={"positions": 1},
+    )
+    first = trajectory.observable("positions").values[:, 0, :, 2]
+    np.testing.assert_allclose(first.mean(axis=1), [0.0, 5.0, 0.0, 5.0], atol=1e-12)
+
+
+def test_deuteration_is_one_argument(path):
+    trajectory = run(path, masses={"H": 2.014})
+    assert trajectory.masses.tolist() == [15.999, 2.014, 2.014]
+
+
+def test_total_momentum_stays_zero_under_a_thermostat(path):
+    trajectory = run(path, method="Langevin", observables={"velocities": 1}, replicas=2)
+    v = trajectory.observable("velocities").values
+    total = (v * np.array(WATER.masses)[:, None]).sum(axis=2)
+    assert np.abs(total).max() < 1e-12
+
+
+def test_production_after_equilibration_starts_with_fresh_momenta_without_rotation(path):
+    trajectory = run(
+        path,
+        rotation="none",
+        equilibration=Equilibration(20.0),
+        replicas=3,
+        observables={"positions": 1, "velocities": 1},
+    )
+    x, v = (trajectory.observable(n).values for n in ("positions", "velocities"))
+    masses = np.array(WATER.masses)[:, None]
+    x = x - (masses * x).sum(axis=2, keepdims=True) / masses.sum()
+    assert np.abs(np.cross(x, masses * v).sum(axis=2)).max() < 1e-12
+    equilibrium = WATER.atoms.get_positions()
+    assert np.abs(x[:, 0] - (x[:, 0].mean(axis=0))).max() > 1e-3
+    assert x.shape[2:] == equilibrium.shape
+
+
+def test_two_calls_from_a_saved_state(tmp_path):
+    """Stopping and starting from the state is the same as going on."""
+    whole = run(tmp_path / "whole.h5", steps=60, observables={"positions": 1})
+    run(tmp_path / "first.h5", steps=20)
+    state = load_state(tmp_path / "first.h5")
+    assert state.step == 20
+    rest = run(
+        tmp_path / "rest.h5",
+        initial=Given(state.positions, state.momenta),
+        observables={"positions": 1},
+    )
+    np.testing.assert_allclose(
+        rest.observable("positions").values,
+        whole.observable("positions").values[:, 20:],
+        atol=1e-11,
+    )
+
+
+def test_the_file_says_how_it_was_made(path):
+    trajectory = run(
+        path,
+        method=TRPMD(damping=0.7),
+        beads=4,
+        initial=HarmonicModes(HESSIAN),
+        equilibration=Equilibration(5.0),
+    )
+    settings = trajectory.settings
+    assert settings["method"] == {"name": "T-RPMD", "damping": 0.7}
+    assert settings["seed"] == 11
+    assert settings["equilibration"]["method"]["name"] == "PILE-L"
+    assert settings["initial"]["distribution"] == "thermal"
+    assert trajectory.provenance["model"] == "ToyWater"
+    assert "torch" in trajectory.provenance["software"]
+    assert trajectory.temperature == 300.0
+
+
+def test_progress_bar_is_optional(path, capsys):
+    run(path, progress=True)
+    assert "NVE 300 K" in capsys.readouterr().err
+
+
+# --- going wrong ----------------------------------------------------------------------
+
+
+class Exploding(ToyWater):
+    """Turns bad at a call of choice."""
+
+    def __init__(self, after, how):
+        super().__init__()
+        self.after, self.how = after, how
+
+    def __call__(self, positions, quantities):
+        results = super().__call__(positions, quantities)
+        if len(self.calls) > self.after:
+            results = {**results, **self.how(positions, results)}
+        return results
+
+
+def test_non_finite_forces_stop_at_once(path):
+    def nan(positions, results):
+        forces = results["forces"].clone()
+        forces[1, 0, 0] = float("nan")
+        return {"forces": forces}
+
+    with pytest.raises(UnstableDynamicsError, match=r"step 13 \(6.5 fs\), replica 1.*not finite"):
+        run(path, Exploding(13, nan), replicas=2, observables={"dipole": 1})
+    assert Trajectory.open(path).n_frames("dipole") == 13  # steps 0 to 12
+    failed = ase.io.read(f"{path}.failed.extxyz", index=":")
+    assert len(failed) == 1
+    assert np.isfinite(failed[0].positions).all()
+
+
+def test_dissociation_is_noticed(path):
+    def push(positions, results):
+        forces = torch.zeros_like(results["forces"])
+        forces[:, 1, 0], forces[:, 0, 0] = 30.0, -30.0
+        return {"forces": forces}
+
+    with pytest.raises(UnstableDynamicsError, match=r"bond O0-H1 is \d\.\d+ times.*dissociated"):
+        run(path, Exploding(3, push), steps=400, limits=Limits(energy_drift=1e9, temperature=1e9))
+
+
+def test_energy_that_is_not_conserved_is_noticed(path):
+    def inconsistent(positions, results):
+        stretch = (positions[:, 0] - positions[:, 1]).norm(dim=-1) - 1.0
+        return {"energy": results["energy"] + 100.0 * stretch}  # not in the forces
+
+    with pytest.raises(UnstableDynamicsError, match="conserved energy has changed"):
+        run(path, Exploding(0, inconsistent), steps=400)
+
+
+def test_runaway_temperature_is_noticed(path):
+    with pytest.raises(UnstableDynamicsError, match=r"temperature is \d+ K .target 300 K"):
+        run(path, limits=Limits(temperature=20.0))
+
+
+def test_bond_list_of_a_diatomic(path):
+    trajectory = run(path, MorseDiatomic(), observables={"positions": 1})
+    lengths = np.diff(trajectory.observable("positions").values, axis=2)
+    assert 1.1 < np.linalg.norm(lengths, axis=-1).max() < 1.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"method": "NVT"}, "expected one of NVE, Langevin"),
+        ({"method": "T-RPMD"}, "at least 2 beads"),
+        ({"beads": 4}, "classical dynamics of one bead"),
+        ({"temperature": 0.0}, "temperature must be positive"),
+        ({"timestep": -0.5}, "timestep must be positive"),
+        ({"steps": 0}, "steps must be a positive"),
+        ({"replicas": 1.5}, "replicas must be a positive"),
+        ({"seed": -1}, "seed must be"),
+        ({"rotation": "off"}, "rotation must be 'none' or 'thermal'"),
+        ({"method": "Langevin", "rotation": "none"}, "thermostats the centroid"),
+        ({"observables": {"dipoles": 1}}, "unknown observable 'dipoles'"),
+        ({"observables": {"dipole": 0}}, "stride of the observable 'dipole'"),
+        ({"propagator": "euler"}, "'cayley' or 'exact'"),
+        ({"masses": {"D": 2.0}}, "no element 'D'"),
+        ({"masses": [1.0, 2.0]}, "3 positive numbers"),
+        ({"equilibration": Equilibration(10.0, "NVE")}, "NVE does not equilibrate"),
+        ({"equilibration": Equilibration(0.1)}, "shorter than a step"),
+        ({"initial": HarmonicModes(HESSIAN[:, :6])}, "Hessians of shape"),
+        ({"method": Langevin(100.0), "beads": 2}, "classical"),
+    ],
+)
+def test_arguments_that_make_no_sense(path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        run(path, **changes)
+    assert not path.exists()
+
+
+def test_method_parameters_are_checked():
+    with pytest.raises(ValueError, match="Langevin: time_constant must be positive"):
+        Langevin(time_constant=0.0)
+
+
+def test_structures_and_evaluator_must_agree(path):
+    with pytest.raises(ValueError, match=r"evaluator is for the atomic numbers \[8, 1, 1\]"):
+        run(path, atoms=MorseDiatomic().atoms)
+    periodic = WATER.atoms
+    periodic.pbc = True
+    with pytest.raises(ValueError, match="structure 0 is periodic"):
+        run(path, atoms=periodic)
+    broken = WATER.atoms
+    broken.positions[0, 0] = np.nan
+    with pytest.raises(ValueError, match="structure 1 has positions that are not finite"):
+        run(path, atoms=[WATER.atoms, broken])
+    with pytest.raises(ValueError, match="structure 1 is H2O"):
+        run(path, atoms=[WATER.atoms, WATER.atoms[[1, 2, 0]]])
+
+
+def test_missing_head_is_explained(path):
+    class NoDipole(ToyWater):
+        def __call__(self, positions, quantities):
+            results = super().__call__(positions, quantities)
+            results.pop("dipole", None)
+            return results
+
+    with pytest.raises(KeyError, match=r"did not return dipole.*may lack the head"):
+        run(path, NoDipole())
+
+
+def test_an_atom_in_a_well(path):
+    """Nothing assumes a molecule: one atom, with its translation."""
+    well = HarmonicWell([1.0])
+    trajectory = run(
+        path, well, translation="thermal", observables={"positions": 1, "temperature": 1}
+    )
+    assert np.abs(trajectory.observable("positions").values).max() > 1e-3
+    with pytest.raises(ValueError, match="nothing can move"):
+        run(path.with_name("still.h5"), well)
+
+
+# --- continuing -------------------------------------------------------------------------
+
+
+def read_all(path):
+    trajectory = Trajectory.open(path)
+    return {name: trajectory.observable(name).values for name in trajectory.observables()}
+
+
+class InterruptedRunError(Exception):
+    """Stands for whatever ends a process."""
+
+
+OPTIONS = {
+    "NVE": {"method": "NVE", "equilibration": Equilibration(10.0)},
+    "T-RPMD": {
+        "method": "T-RPMD",
+        "beads": 4,
+        "replicas": 2,
+        "initial": HarmonicModes(HESSIAN),
+        "equilibration": Equilibration(10.0),
+        "rotation": "none",
+    },
+    "Langevin": {"method": "Langevin", "replicas": 3, "initial": MaxwellBoltzmann()},
+}
+
+
+@pytest.mark.parametrize("name", sorted(OPTIONS))
+@pytest.mark.parametrize("after", [1, 7, 20, 21, 22, 40])
+def test_an_interrupted_run_goes_on_bitwise(tmp_path, name, after):
+    """Interrupted in the equilibration, at its end, and in production."""
+    options = {**OPTIONS[name], "observables": {"dipole": 1, "positions": 3, "temperature": 7}}
+    run(tmp_path / "whole.h5", **options)
+    other = tmp_path / "other.h5"
+
+    def stop(positions, results):
+        raise InterruptedRunError
+
+    bad = Exploding(after, stop)
+    bad.provenance = {"model": "ToyWater"}
+    with pytest.raises(InterruptedRunError):
+        run(other, bad, checkpoint_interval=0.0, **options)
+    run(other, **options)
+    for key, values in read_all(tmp_path / "whole.h5").items():
+        np.testing.assert_array_equal(read_all(other)[key], values)
+
+
+def test_a_finished_run_is_returned_without_work(path):
+    run(path)
+    evaluator = ToyWater()
+    before = path.read_bytes()
+    run(path, evaluator)
+    assert evaluator.calls == []
+    assert path.read_bytes() == before
+
+
+def test_a_longer_run_extends_a_finished_one(tmp_path):
+    options = {"method": "Langevin", "replicas": 2}
+    run(tmp_path / "whole.h5", steps=70, **options)
+    run(tmp_path / "grown.h5", steps=33, **options)
+    run(tmp_path / "grown.h5", steps=70, **options)
+    for key, values in read_all(tmp_path / "whole.h5").items():
+        np.testing.assert_array_equal(read_all(tmp_path / "grown.h5")[key], values)
+    with pytest.raises(SettingsError, match="70 steps, more than the 33"):
+        run(tmp_path / "grown.h5", steps=33, **options)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"temperature": 310.0}, r"temperature \(was 300.0, now 310.0\)"),
+        ({"seed": 12}, r"seed \(was 11, now 12\)"),
+        ({"method": Langevin(50.0)}, r"method.time_constant \(was 100.0, now 50.0\)"),
+        ({"masses": {"H": 2.0}}, "masses"),
+        ({"observables": {"dipole": 1}}, "observables.dipole"),
+        ({"equilibration": Equilibration(5.0)}, "equilibration"),
+        ({"initial": HarmonicModes(HESSIAN)}, "initial.name"),
+    ],
+)
+def test_other_settings_are_refused_by_name(path, changes, named):
+    run(path, method="Langevin")
+    before = path.read_bytes()
+    with pytest.raises(SettingsError, match=named):
+        run(path, **{"method": "Langevin", **changes})
+    assert path.read_bytes() == before
+
+
+def test_another_model_or_geometry_is_refused(path):
+    run(path)
+    model = ToyWater()
+    model.provenance = {"model": "another"}
+    with pytest.raises(SettingsError, match=r"evaluator.model \(was 'ToyWater', now 'another'\)"):
+        run(path, model)
+    moved = WATER.atoms
+    moved.positions[0, 0] += 1e-8
+    with pytest.raises(SettingsError, match="structures"):
+        run(path, atoms=moved)
+
+
+def test_missing_halves_are_explained(path):
+    run(path)
+    checkpoint = path.with_name("run.h5.checkpoint")
+    content = checkpoint.read_bytes()
+    checkpoint.unlink()
+    with pytest.raises(CheckpointError, match=r"its checkpoint .* is missing"):
+        run(path)
+    checkpoint.write_bytes(content[:100])
+    with pytest.raises(CheckpointError, match="not a checkpoint"):
+        run(path)
+    checkpoint.write_bytes(content)
+    path.rename(path.with_name("elsewhere.h5"))
+    with pytest.raises(CheckpointError, match="remove the checkpoint to start again"):
+        run(path)
+
+
+def test_two_writers_are_refused(path):
+    def nested(positions, results):
+        run(path)
+        return {}
+
+    with pytest.raises(CheckpointError, match="another process is writing"):
+        run(path, Exploding(5, nested))
+
+
+def test_output_folder_must_exist(tmp_path):
+    with pytest.raises(CheckpointError, match="cannot write in the folder"):
+        run(tmp_path / "missing" / "run.h5")

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: MIT
+"""Thermostats: the canonical ensemble, classical and quantum, against closed forms."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from eqcalc.dynamics import Equilibration, simulate
+from eqcalc.dynamics.methods import PILEL, RPMD, TRPMD, Langevin
+from eqcalc.dynamics.noise import GaussianNoise, replica_generator
+from eqcalc.units import BOLTZMANN, HBAR, wavenumber_to_angular_frequency
+from tests.analytic import HarmonicWell, MorseDiatomic, ToyWater
+
+TEMPERATURE = 300.0
+WAVENUMBER = 1000.0
+OMEGA = wavenumber_to_angular_frequency(WAVENUMBER)
+# <x²> of 1 amu at 1000 cm^-1 and 300 K [Å²]: exact, and for 16 beads.
+EXACT, SIXTEEN = 0.01713855, 0.01695428
+# Relative error of <x²> at P beads for 3000 cm^-1 and 300 K.
+ERROR_3000 = {8: -0.256, 16: -0.0879, 32: -0.0244, 64: -0.0063}
+
+
+def finite_p_square(omega, n_beads):
+    """<x²>_P of unit mass: (βħ²/P) coth(Pκ/2)/(2 sinh κ), κ = 2 asinh(βħω/2P)."""
+    beta = 1.0 / (BOLTZMANN * TEMPERATURE)
+    kappa = 2.0 * math.asinh(beta * HBAR * omega / (2.0 * n_beads))
+    return beta * HBAR**2 / n_beads / math.tanh(0.5 * n_beads * kappa) / (2.0 * math.sinh(kappa))
+
+
+def test_closed_form_against_published_numbers():
+    assert finite_p_square(OMEGA, 16) == pytest.approx(SIXTEEN, rel=1e-6)
+    exact = HBAR / (2 * OMEGA) / math.tanh(0.5 * HBAR * OMEGA / (BOLTZMANN * TEMPERATURE))
+    assert exact == pytest.approx(EXACT, rel=1e-6)
+    omega = 3.0 * OMEGA
+    exact = HBAR / (2 * omega) / math.tanh(0.5 * HBAR * omega / (BOLTZMANN * TEMPERATURE))
+    for n_beads, error in ERROR_3000.items():
+        assert finite_p_square(omega, n_beads) / exact - 1.0 == pytest.approx(error, abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("method", "beads"),
+    [
+        (Langevin(15.0), 1),
+        (PILEL(15.0), 2),
+        (PILEL(15.0), 4),
+        (PILEL(15.0), 16),
+        (PILEL(15.0), 64),
+        (PILEL(15.0, damping=0.5), 16),
+    ],
+)
+def test_harmonic_ring_polymer(tmp_path, method, beads):
+    """<x²>_P, and the energy from the potential and from two kinetic estimators."""
+    replicas, steps = 1000 // (2 + beads) + 20, 1200
+    trajectory = simulate(
+        HarmonicWell([OMEGA**2]).atoms,
+        HarmonicWell([OMEGA**2]),
+        output=tmp_path / "run.h5",
+        method=method,
+        temperature=TEMPERATURE,
+        timestep=0.25,
+        steps=steps,
+        seed=3,
+        replicas=replicas,
+        beads=beads,
+        masses=[1.0],
+        translation="thermal",
+        equilibration=Equilibration(150.0, method),
+        observables={
+            "potential_energy": 20,
+            "kinetic_energy_primitive": 20,
+            "kinetic_energy_virial": 20,
+            "temperature": 20,
+            "centroid_temperature": 20,
+            "conserved_energy": 400,
+        },
+        progress=False,
+    )
+
+    def mean(name):
+        """Mean and standard error over replicas."""
+        values = trajectory.observable(name).values.mean(axis=1)
+        return values.mean(), values.std() / math.sqrt(replicas)
+
+    potential = 1.5 * OMEGA**2 * finite_p_square(OMEGA, beads)
+    for name in ("potential_energy", "kinetic_energy_primitive", "kinetic_energy_virial"):
+        value, error = mean(name)
+        # in a harmonic well kinetic and potential energy are equal at every P
+        assert value == pytest.approx(potential, abs=4 * error + 2e-3 * potential), name
+        if name != "kinetic_energy_primitive" and beads > 1:
+            assert error < 0.02 * potential
+    for name in ("temperature", "centroid_temperature"):
+        value, error = mean(name)
+        assert value == pytest.approx(TEMPERATURE, abs=4 * error)
+        assert error < 0.02 * TEMPERATURE
+    conserved = trajectory.observable("conserved_energy").values
+    assert np.abs(np.diff(conserved, axis=1)).max() < 0.1
+
+
+METHODS = [(Langevin(20.0), 1), (PILEL(20.0), 4)]
+
+
+@pytest.mark.parametrize(("method", "beads"), METHODS, ids=[m.name for m, _ in METHODS])
+@pytest.mark.parametrize("molecule", [MorseDiatomic, ToyWater])
+def test_kinetic_energy_is_chi_square(tmp_path, method, beads, molecule):
+    """The whole canonical distribution with the right number of degrees of freedom."""
+    evaluator, replicas = molecule(), 200
+    trajectory = simulate(
+        evaluator.atoms,
+        evaluator,
+        output=tmp_path / "run.h5",
+        method=method,
+        temperature=TEMPERATURE,
+        timestep=0.5,
+        steps=800,
+        seed=4,
+        replicas=replicas,
+        beads=beads,
+        equilibration=Equilibration(200.0, method),
+        observables={"temperature": 200, "centroid_temperature": 200},
+        progress=False,
+    )
+    n = len(evaluator.numbers)
+    for name, freedom in (
+        ("temperature", 3 * n * beads - 3),
+        ("centroid_temperature", 3 * n - 3),
+    ):
+        # 100 fs apart, with a thermostat of 20 fs: independent; the first frame is drawn
+        values = trajectory.observable(name).values[:, 1:].flatten()
+        chi_square = values / TEMPERATURE * freedom
+        assert stats.kstest(chi_square, stats.chi2(freedom).cdf).pvalue > 1e-3, name
+        assert values.var() == pytest.approx(2 * TEMPERATURE**2 / freedom, rel=0.15)
+
+
+def test_conserved_energy_counts_the_heat(tmp_path):
+    """Total energy plus heat fluctuates with Δt², however hard the thermostat works."""
+    spread = {}
+    for timestep in (0.25, 0.5):
+        water = ToyWater()
+        trajectory = simulate(
+            water.atoms,
+            water,
+            output=tmp_path / f"{timestep}.h5",
+            method=PILEL(10.0),
+            temperature=TEMPERATURE,
+            timestep=timestep,
+            steps=round(200 / timestep),
+            seed=5,
+            replicas=16,
+            beads=4,
+            equilibration=Equilibration(100.0),
+            observables={"conserved_energy": 1, "potential_energy": 1},
+            progress=False,
+        )
+        conserved = trajectory.observable("conserved_energy").values
+        spread[timestep] = conserved.std(axis=1).mean()
+        potential = trajectory.observable("potential_energy").values.std(axis=1).mean()
+        assert spread[timestep] < 0.15 * potential
+    assert spread[0.5] / spread[0.25] > 2.5
+
+
+def test_t_rpmd_leaves_the_centroid_alone_and_pile_does_not():
+    masses = torch.tensor([16.0, 1.0], dtype=torch.float64)
+    momenta = torch.randn(5, 8, 2, 3, dtype=torch.float64)
+    noise = torch.randn(5, 1, 8, 2, 3, dtype=torch.float64)
+    for method, touched in ((TRPMD(), False), (PILEL(), True)):
+        thermostat = method.integrator(
+            timestep=0.5, temperature=300.0, n_beads=8, masses=masses
+        ).thermostat
+        moved, _, heat = thermostat(momenta, momenta.new_zeros(5, 0), noise)
+        assert (moved[:, 0] == momenta[:, 0]).all().item() is not touched
+        assert (moved[:, 1:] != momenta[:, 1:]).all()
+        total = moved[:, 0].sum(dim=1) - momenta[:, 0].sum(dim=1)
+        assert total.abs().max() < 1e-12
+        before = 0.5 * (momenta.square() / masses.view(-1, 1)).sum(dim=(1, 2, 3))
+        after = 0.5 * (moved.square() / masses.view(-1, 1)).sum(dim=(1, 2, 3))
+        torch.testing.assert_close(heat, before - after)
+
+
+def test_friction_of_the_ring_modes():
+    """c_k = exp(−2λω_kΔt): measured by a step without noise."""
+    masses = torch.ones(1, dtype=torch.float64)
+    for method, damping in ((TRPMD(), 0.5), (TRPMD(0.7), 0.7), (PILEL(), 1.0)):
+        run = method.integrator(timestep=0.5, temperature=300.0, n_beads=8, masses=masses)
+        p = torch.ones(1, 8, 1, 3, dtype=torch.float64)
+        moved, _, _ = run.thermostat(p, p.new_zeros(1, 0), torch.zeros(1, 1, 8, 1, 3))
+        expected = torch.exp(-2.0 * damping * run.frequencies * run.timestep)
+        torch.testing.assert_close(moved[0, 1:, 0, 0], expected[1:])
+    run = RPMD().integrator(timestep=0.5, temperature=300.0, n_beads=8, masses=masses)
+    assert run.thermostat is None
+
+
+def test_noise_is_a_function_of_seed_replica_and_step():
+    a = GaussianNoise(1, [0, 1, 2], (1, 2, 3, 3))
+    b = GaussianNoise(1, [2], (1, 2, 3, 3))
+    for step in (-17, -1, 0, 5, 15, 16, 3, 1000):  # in any order
+        torch.testing.assert_close(a(step)[2:], b(step), rtol=0, atol=0)
+    assert (a(0) != a(1)).all()
+    assert (a(0) != GaussianNoise(2, [0, 1, 2], (1, 2, 3, 3))(0)).all()
+    assert (a(0)[0] != a(0)[1]).all()
+
+
+def test_noise_is_standard_normal_and_uncorrelated():
+    noise = GaussianNoise(9, range(20), (1, 2, 5, 3))
+    x = torch.stack([noise(step) for step in range(-200, 200)]).flatten(1).numpy()
+    assert stats.kstest(x.flatten(), "norm").pvalue > 1e-3
+    lag = (x[:-1] * x[1:]).mean() * math.sqrt(x[1:].size)
+    assert abs(lag) < 4.0
+    start = replica_generator(9, 0, "initial conditions").standard_normal(30)
+    assert not np.isin(start, x).any()

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: MIT
+"""The trajectory file: self-describing, readable while it grows, never overwritten."""
+
+import errno
+import os
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+from eqcalc import units
+from eqcalc.trajectory import (
+    Header,
+    Layout,
+    Trajectory,
+    TrajectoryError,
+    TrajectoryWriter,
+    write_atomically,
+)
+
+LAYOUTS = {
+    "dipole": Layout((3,), "e*Å", 2),
+    "potential_energy": Layout((), "eV", 5),
+    "polarizability": Layout((3, 3), "e^2*Å^2/eV", 4),
+}
+
+
+def header(**changes):
+    values = {
+        "method": "T-RPMD",
+        "temperature": 300.0,
+        "timestep": 0.25,
+        "steps": 20,
+        "n_replicas": 3,
+        "n_beads": 16,
+        "numbers": np.array([8, 1, 1]),
+        "masses": np.array([15.999, 1.008, 2.014]),
+        "settings": {"seed": 7, "method": {"name": "T-RPMD", "damping": 0.5}},
+        "provenance": {"model": "water", "hash": "abc"},
+    }
+    return Header(**{**values, **changes})
+
+
+def frame(name, step):
+    shape = (3, *LAYOUTS[name].shape)
+    return np.random.default_rng([step, len(name)]).standard_normal(shape)
+
+
+def write(writer, first, last):
+    for step in range(first, last):
+        for name, layout in LAYOUTS.items():
+            if step % layout.stride == 0:
+                writer.append(name, frame(name, step))
+
+
+def expected(name, last):
+    steps = range(0, last, LAYOUTS[name].stride)
+    return np.stack([frame(name, step) for step in steps], axis=1)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "run.h5"
+
+
+def test_round_trip_with_own_strides_and_units(path):
+    writer = TrajectoryWriter.create(path, header(), LAYOUTS)
+    write(writer, 0, 21)
+    writer.flush()
+    writer.close()
+    trajectory = Trajectory.open(path)
+    assert set(trajectory.observables()) == set(LAYOUTS)
+    for name, layout in LAYOUTS.items():
+        series = trajectory.observable(name)
+        np.testing.assert_array_equal(series.values, expected(name, 21))
+        assert series.values.dtype == np.float64
+        assert (series.interval, series.start) == (layout.stride * 0.25, 0.0)
+        assert series.times[-1] == pytest.approx((series.values.shape[1] - 1) * series.interval)
+        units.parse_unit(series.unit)
+    assert trajectory.complete
+    assert (trajectory.method, trajectory.temperature, trajectory.timestep) == ("T-RPMD", 300, 0.25)
+    assert (trajectory.n_replicas, trajectory.n_beads, trajectory.n_atoms) == (3, 16, 3)
+    assert trajectory.numbers.tolist() == [8, 1, 1]
+    assert trajectory.masses.tolist() == [15.999, 1.008, 2.014]
+    assert trajectory.settings["method"] == {"name": "T-RPMD", "damping": 0.5}
+    assert trajectory.provenance == {"model": "water", "hash": "abc"}
+    assert "T-RPMD" in repr(trajectory)
+
+
+def test_some_replicas_only(path):
+    writer = TrajectoryWriter.create(path, header(), LAYOUTS)
+    write(writer, 0, 21)
+    writer.flush()
+    values = Trajectory.open(path).observable("dipole", slice(1, 3)).values
+    np.testing.assert_array_equal(values, expected("dipole", 21)[1:3])
+    writer.close()
+
+
+def test_every_array_carries_its_unit(path):
+    TrajectoryWriter.create(path, header(), LAYOUTS).close()
+    with h5py.File(path) as file:
+        for dataset in file["observables"].values():
+            assert units.parse_unit(dataset.attrs["unit"])
+            assert dataset.attrs["interval"] == 0.25 * dataset.attrs["stride"]
+        assert file["masses"].attrs["unit"] == "amu"
+
+
+def test_another_process_reads_while_it_is_written(path):
+    """Without locks, and without ever seeing a frame that is not there."""
+    writer = TrajectoryWriter.create(path, header(), LAYOUTS)
+    reader = Trajectory.open(path)
+    assert reader.observable("dipole").values.shape == (3, 0, 3)
+    write(writer, 0, 11)
+    assert reader.n_frames("dipole") == 0  # still in memory
+    writer.flush()
+    program = (
+        "import sys; from eqcalc.trajectory import Trajectory; "
+        "print(Trajectory.open(sys.argv[1]).observable('dipole').values.sum().hex())"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True
+    )
+    assert float.fromhex(found.stdout.strip()) == expected("dipole", 11).sum()
+    assert not reader.complete
+    write(writer, 11, 21)
+    writer.flush()
+    np.testing.assert_array_equal(reader.observable("dipole").values, expected("dipole", 21))
+    writer.close()
+
+
+def test_continuing_forgets_later_frames(path):
+    writer = TrajectoryWriter.create(path, header(), LAYOUTS)
+    write(writer, 0, 21)
+    writer.flush()
+    counts = {name: len(range(0, 9, layout.stride)) for name, layout in LAYOUTS.items()}
+    writer.close()
+    again = TrajectoryWriter(path, counts)
+    assert Trajectory.open(path).n_frames("dipole") == counts["dipole"]
+    write(again, 9, 21)
+    again.flush()
+    again.close()
+    for name in LAYOUTS:
+        values = Trajectory.open(path).observable(name).values
+        np.testing.assert_array_equal(values, expected(name, 21))
+
+
+def test_extending_keeps_the_frames(path):
+    writer = TrajectoryWriter.create(path, header(), LAYOUTS)
+    write(writer, 0, 21)
+    writer.flush()
+    writer.close()
+    longer = TrajectoryWriter.extend(path, header(steps=40), LAYOUTS, writer.frames)
+    write(longer, 21, 41)
+    longer.flush()
+    longer.close()
+    trajectory = Trajectory.open(path)
+    assert trajectory.complete
+    for name in LAYOUTS:
+        np.testing.assert_array_equal(trajectory.observable(name).values, expected(name, 41))
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_unwritten_frames_take_no_space(path):
+    TrajectoryWriter.create(path, header(steps=1_000_000), LAYOUTS).close()
+    status = path.stat()
+    assert status.st_size > 40_000_000
+    assert status.st_blocks * 512 < 100_000
+
+
+def test_large_provenance_fits(path):
+    record = {"log": ["a long training record"] * 20_000}
+    TrajectoryWriter.create(path, header(provenance=record), LAYOUTS).close()
+    assert Trajectory.open(path).provenance == record
+
+
+def test_existing_file_is_never_overwritten(path):
+    path.write_bytes(b"precious")
+    with pytest.raises(FileExistsError, match="never overwritten"):
+        TrajectoryWriter.create(path, header(), LAYOUTS)
+    assert path.read_bytes() == b"precious"
+
+
+def test_wrong_shape_is_refused(path):
+    writer = TrajectoryWriter.create(path, header(), LAYOUTS)
+    with pytest.raises(ValueError, match=r"'dipole' has the shape \(3, 3\), got \(3, 1\)"):
+        writer.append("dipole", np.zeros((3, 1)))
+    writer.close()
+
+
+def test_full_disk_leaves_the_earlier_part_readable(path, monkeypatch):
+    writer = TrajectoryWriter.create(path, header(), LAYOUTS)
+    write(writer, 0, 11)
+    writer.flush()
+    write(writer, 11, 21)
+    honest, budget = os.pwrite, [40]
+
+    def full(descriptor, data, place):
+        if budget[0] <= 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        part = bytes(data)[: budget[0]]
+        budget[0] -= len(part)
+        return honest(descriptor, part, place)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with pytest.raises(TrajectoryError, match=r"No space left.*6 dipole.*are readable"):
+        writer.flush()
+    writer.close()
+    values = Trajectory.open(path).observable("dipole").values
+    np.testing.assert_array_equal(values, expected("dipole", 11))
+
+
+def test_too_small_a_disk_is_refused_at_once(path):
+    with pytest.raises(TrajectoryError, match="GB are free"):
+        TrajectoryWriter.create(path, header(steps=10**13), LAYOUTS)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_folder_that_cannot_be_written(tmp_path):
+    with pytest.raises(TrajectoryError, match="cannot create the trajectory"):
+        TrajectoryWriter.create(tmp_path / "missing" / "run.h5", header(), LAYOUTS)
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(TrajectoryError, match="cannot create the trajectory"):
+        TrajectoryWriter.create(blocked / "run.h5", header(), LAYOUTS)
+
+
+def test_foreign_files_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no trajectory"):
+        Trajectory.open(tmp_path / "none.h5")
+    text = tmp_path / "text.h5"
+    text.write_text("not HDF5")
+    with pytest.raises(TrajectoryError, match="as HDF5"):
+        Trajectory.open(text)
+    other = tmp_path / "other.h5"
+    with h5py.File(other, "w") as file:
+        file["x"] = 1.0
+    with pytest.raises(TrajectoryError, match="not an eqcalc trajectory"):
+        Trajectory.open(other)
+    newer = tmp_path / "newer.h5"
+    TrajectoryWriter.create(newer, header(), LAYOUTS).close()
+    with h5py.File(newer, "r+") as file:
+        file.attrs["version"] = 99
+    with pytest.raises(TrajectoryError, match="update eqcalc"):
+        Trajectory.open(newer)
+
+
+def test_unknown_observable(path):
+    TrajectoryWriter.create(path, header(), LAYOUTS).close()
+    with pytest.raises(KeyError, match="it contains dipole"):
+        Trajectory.open(path).observable("forces")
+
+
+def test_atomic_write_leaves_old_content_when_it_fails(tmp_path, monkeypatch):
+    target = tmp_path / "checkpoint"
+    write_atomically(target, b"old")
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            write_atomically(target, b"new")
+    assert target.read_bytes() == b"old"
+    write_atomically(target, b"new")
+    assert target.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [target]
