@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -106,9 +107,11 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if self.start_from is not None:
             expected = "nothing beside model.start_from, which has its own"
-            _require(self.representation is None, "model.representation", expected, {})
+            representation = self.representation
+            _require(representation is None, "model.representation", expected, representation)
         else:
-            _require(not self.reset_heads, "model.reset_heads", "model.start_from with it", [])
+            heads = list(self.reset_heads)
+            _require(not heads, "model.reset_heads", "model.start_from with it", heads)
             self.potential_config(("energy",))
         for name in self.reset_heads:
             _require(name in HEADS, "model.reset_heads", f"some of {', '.join(HEADS)}", name)
@@ -466,7 +469,7 @@ def _convert(kind: Any, value: Any, key: str, folder: Path) -> Any:
             except ValueError:
                 raise ConfigError(f"{key}: expected a number, got {value!r}") from None
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        _require(number and value == value, key, "a number", value)
+        _require(number and not math.isnan(value), key, "a number", value)
         return float(value)
     if kind is int:
         _require(isinstance(value, int) and not isinstance(value, bool), key, "an integer", value)
@@ -479,7 +482,7 @@ def _convert_union(kinds: tuple[Any, ...], value: Any, key: str, folder: Path) -
     if value is None and type(None) in kinds:
         return None
     kinds = tuple(k for k in kinds if k is not type(None))
-    named = {k.name: k for k in kinds if hasattr(k, "name")}
+    named = {k.name: k for k in kinds if dataclasses.is_dataclass(k)}
     if named:
         _require(isinstance(value, Mapping), key, "a mapping", value)
         settings = dict(value)

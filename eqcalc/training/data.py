@@ -73,9 +73,11 @@ def split_dataset(dataset: Dataset, config: DataConfig) -> Split:
     return Split(*(np.sort(part) for part in (training, validation, test)))
 
 
-@dataclass(frozen=True)
 class Batch:
     """Structures, their pairs and labels.
+
+    Not a dataclass, since Lightning would convert its tensors one by one to the
+    precision of the network, positions and energies too.
 
     Parameters
     ----------
@@ -87,10 +89,17 @@ class Batch:
         By quantity, which structures have the label, ``[n_structures]`` bool.
     """
 
-    structures: Structures
-    pairs: Pairs
-    labels: dict[str, Tensor]
-    present: dict[str, Tensor]
+    def __init__(
+        self,
+        structures: Structures,
+        pairs: Pairs,
+        labels: dict[str, Tensor],
+        present: dict[str, Tensor],
+    ) -> None:
+        self.structures = structures
+        self.pairs = pairs
+        self.labels = labels
+        self.present = present
 
     def to(self, device: torch.device | str) -> Batch:
         """Move to `device`."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -73,14 +73,30 @@ class Loss:
         labels: Mapping[str, Tensor],
         present: Mapping[str, Tensor],
         structures: Structures,
+        share: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """Return the loss of one batch; a quantity nobody knows adds nothing."""
-        total = structures.positions.new_zeros(())
-        for name in self.weights:
-            error, known = errors(name, predicted[name], labels[name], present[name], structures)
-            mean = error.square().sum() / known.sum().clamp(min=1.0)
-            total = total + self.weights[name] / self.scales[name] ** 2 * mean
-        return total
+        """Return the loss of one batch; a quantity nobody knows adds nothing.
+
+        Parameters
+        ----------
+        predicted, labels, present, structures
+            See :func:`errors`; by quantity.
+        share
+            Where a batch is divided among processes: the mean over processes of
+            the numbers of known components ``[n_quantities]``. The mean of the
+            losses of the processes is then that of the whole batch.
+        """
+        found = [
+            errors(name, predicted[name], labels[name], present[name], structures)
+            for name in self.weights
+        ]
+        sums = torch.stack([error.square().sum() for error, _ in found])
+        counts = torch.stack([known.sum() for _, known in found])
+        if share is not None:
+            counts = share(counts)
+        factors = [self.weights[name] / self.scales[name] ** 2 for name in self.weights]
+        means = sums / torch.where(counts > 0.0, counts, 1.0)
+        return (sums.new_tensor(factors) * means).sum()
 
     def of_mean_squares(self, mean_squares: Mapping[str, float]) -> float:
         """Return the loss from mean squared errors (energy: per atom) of many batches."""

@@ -39,11 +39,11 @@ class ErrorSums:
         structures: Structures,
     ) -> None:
         """Add the errors of one batch."""
-        for row, name in zip(self.sums, self.names, strict=True):
+        for row, name in enumerate(self.names):
             error, known = errors(
                 name, predicted[name].detach(), labels[name], present[name], structures
             )
-            row += torch.stack([error.abs().sum(), error.square().sum(), known.sum()])
+            self.sums[row] += torch.stack([error.abs().sum(), error.square().sum(), known.sum()])
 
     def mean_squares(self) -> dict[str, float]:
         """Return mean squared errors in internal units; energy per atom; 0 if nothing is known."""

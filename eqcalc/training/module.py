@@ -78,8 +78,8 @@ class TrainingModule(lightning.LightningModule):
         super().__init__()
         self.potential = potential
         #: The averaged model; this is what is validated and saved.
-        self.average = AveragedModel(potential, multi_avg_fn=averaging(config.ema.decay))
-        self.average.requires_grad_(False)
+        average = AveragedModel(potential, multi_avg_fn=averaging(config.ema.decay))
+        self.average = average.requires_grad_(False)
         self.loss = loss
         self.config = config
         self.steps_per_epoch = steps_per_epoch
@@ -112,12 +112,17 @@ class TrainingModule(lightning.LightningModule):
         outputs = self.potential.evaluate(
             batch.structures, batch.pairs, self._evaluated, create_graph=True
         )
-        loss = self.loss(outputs, batch.labels, batch.present, batch.structures)
+        share = self._mean_over_processes if self.trainer.world_size > 1 else None
+        loss = self.loss(outputs, batch.labels, batch.present, batch.structures, share)
         if "energy" in outputs:
             loss = loss + 0.0 * outputs["energy"].sum()
         self._training_errors.add(outputs, batch.labels, batch.present, batch.structures)
         self._training_loss.append(loss.detach())
         return loss
+
+    def _mean_over_processes(self, values: Tensor) -> Tensor:
+        total = self.trainer.strategy.reduce(values.clone(), reduce_op="sum")
+        return total / self.trainer.world_size
 
     def optimizer_step(self, *arguments: Any, **keywords: Any) -> None:
         """Step, then update the parameter average."""

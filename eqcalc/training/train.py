@@ -90,11 +90,13 @@ def train(
     _check_labels(config, dataset, split)
 
     run = _Run(config, dataset, split)
-    if run.finished():
-        _log.info("%s: this run is finished", config.output)
+    # new networks draw from the global random stream: leave it as it was
+    with torch.random.fork_rng(devices=[]):
+        if run.finished():
+            _log.info("%s: this run is finished", config.output)
+        else:
+            _fit(run, progress)
         return run.result()
-    _fit(run, progress)
-    return run.result()
 
 
 def _check_labels(config: TrainingConfig, dataset: Dataset, split: Split) -> None:
@@ -188,7 +190,7 @@ class _Run:
     def _compare(self, old: dict[str, Any]) -> None:
         """Refuse to resume a run made with other settings or data."""
         advice = "choose another output, or remove the folder to begin anew"
-        before, now = _flat(old["settings"]), _flat(self.identity["settings"])
+        before, now = _flat(old["settings"]), _flat(_identity(self.config))
         for key in sorted({*before, *now}):
             if before.get(key) != now.get(key):
                 raise ConfigError(

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: MIT
+"""Whole trainings: learning, resuming, refusing and recording."""
+
+import csv
+import json
+import logging
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from eqcalc.datasets import Dataset, DatasetWriter
+from eqcalc.models.checkpoint import load_model
+from eqcalc.training import ConfigError, evaluate, train
+from eqcalc.training.config import DataConfig
+from eqcalc.training.data import split_dataset
+from eqcalc.training.module import TrainingModule
+from tests.training.conftest import LEVEL, records
+
+ALL = ["energy", "forces", "dipole", "polarizability"]
+
+
+def log_of(result):
+    with (result.folder / "log.csv").open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def without_time(rows):
+    return [{k: v for k, v in row.items() if k != "hours"} for row in rows]
+
+
+def same_parameters(a, b):
+    state = b.state_dict()
+    return all(torch.equal(value, state[name]) for name, value in a.state_dict().items())
+
+
+def test_overfits_a_handful_of_structures(tmp_path, settings):
+    path = tmp_path / "few.h5"
+    with DatasetWriter(path, level_of_theory=LEVEL) as writer:
+        writer.append(records(6))
+        writer.add_split("all", {"training": range(6), "validation": range(6)})
+    settings |= {
+        "data": {"path": str(path), "split": "all"},
+        "loss": dict.fromkeys(ALL, 1.0),
+        "optimizer": {"batch_size": 2, "learning_rate": 0.01, "weight_decay": 0.0},
+        "schedule": {"name": "cosine"},
+        "stopping": {"epochs": 80, "patience": None},
+    }
+    settings["model"]["representation"]["features"] = 16
+    result = train(settings, progress=False)
+    table = evaluate(result.model, path)
+    # each label is learned to a tenth of its own spread
+    for name, unit in (
+        ("energy", "meV"),
+        ("forces", "meV/Å"),
+        ("dipole", "mD"),
+        ("polarizability", "bohr³"),
+    ):
+        row = table.row(name, unit)
+        assert row.rmse < 0.1 * row.spread, row
+
+
+def test_the_same_seed_gives_the_same_model(tmp_path, settings):
+    state = torch.get_rng_state()
+    numpy_state = np.random.get_state()[1].copy()  # noqa: NPY002
+    first = train(settings, progress=False)
+    second = train(settings | {"output": str(tmp_path / "second")}, progress=False)
+    other = train(settings | {"output": str(tmp_path / "other"), "seed": 1}, progress=False)
+    assert same_parameters(first.model, second.model)
+    assert not same_parameters(first.model, other.model)
+    assert torch.equal(state, torch.get_rng_state())
+    np.testing.assert_array_equal(numpy_state, np.random.get_state()[1])  # noqa: NPY002
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [{"name": "plateau", "patience": 0, "smoothing": 0.5}, {"name": "cosine", "warm_up": 1.5}],
+    ids=lambda s: s["name"],
+)
+def test_a_killed_run_resumes_as_if_nothing_had_happened(tmp_path, settings, schedule, monkeypatch):
+    settings["schedule"] = schedule
+    settings["optimizer"]["learning_rate"] = rate = 0.1  # so that the plateau schedule acts
+    settings["stopping"] = {"epochs": 5}
+    settings["ema"] = {"decay": 0.5}
+    whole = train(settings, progress=False)
+
+    steps = 0
+    original = TrainingModule.training_step
+
+    def dying_step(self, batch, number):
+        nonlocal steps
+        steps += 1
+        if steps == 8:  # in the middle of the third epoch
+            raise RuntimeError("killed")
+        return original(self, batch, number)
+
+    settings["output"] = str(tmp_path / "killed")
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingModule, "training_step", dying_step)
+        with pytest.raises(RuntimeError, match="killed"):
+            train(settings, progress=False)
+    assert len((tmp_path / "killed" / "log.csv").read_text().splitlines()) == 3
+    resumed = train(settings, progress=False)
+
+    assert without_time(log_of(resumed)) == without_time(log_of(whole))
+    assert same_parameters(resumed.model, whole.model)
+    last = [
+        torch.load(r.folder / "checkpoints" / "last.ckpt", weights_only=True)
+        for r in (resumed, whole)
+    ]
+    for name, value in last[0]["state_dict"].items():
+        assert torch.equal(value, last[1]["state_dict"][name]), name
+    assert last[0]["global_step"] == last[1]["global_step"] == 15
+    if schedule["name"] == "plateau":
+        assert float(log_of(whole)[-1]["learning rate"]) < rate
+
+
+def test_a_time_limit_can_be_gone_past(settings):
+    settings["stopping"] = {"epochs": 3, "hours": 1e-9}
+    for epochs in (1, 2, 3):
+        result = train(settings, progress=False)
+        assert [row["epoch"] for row in log_of(result)] == [str(k + 1) for k in range(epochs)]
+        assert result.finished == (epochs == 3)
+    written = result.path.stat().st_mtime_ns
+    again = train(settings, progress=False)
+    assert again.finished
+    assert result.path.stat().st_mtime_ns == written
+    # more epochs go on from where it ended
+    settings["stopping"] = {"epochs": 4}
+    assert len(log_of(train(settings, progress=False))) == 4
+
+
+def test_early_stopping(settings):
+    settings["stopping"] = {"epochs": 50, "patience": 2}
+    settings["optimizer"]["learning_rate"] = 1e-12
+    settings["schedule"] = {"minimum": 0.0}
+    settings["ema"] = {"decay": 0.0}
+    result = train(settings, progress=False)
+    rows = log_of(result)
+    losses = [float(row["validation loss"]) for row in rows]
+    assert result.record["stopped_by"] == "patience"
+    assert len(rows) - 1 - int(np.argmin(losses)) <= 2
+    assert len(rows) < 50
+
+
+def test_other_settings_or_data_are_refused_in_the_same_folder(tmp_path, settings):
+    train(settings, progress=False)
+    changed = settings | {"optimizer": {**settings["optimizer"], "learning_rate": 0.001}}
+    with pytest.raises(ConfigError, match=r"optimizer\.learning_rate: 0\.003 there, 0\.001 here"):
+        train(changed, progress=False)
+    path = settings["data"]["path"]
+    Dataset.append(path, records(1, seed=9))
+    with pytest.raises(ConfigError, match=r"another content of the file of data\.path"):
+        train(settings, progress=False)
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    (foreign / "model.eqc").write_text("precious")
+    with pytest.raises(ConfigError, match=r"model\.eqc exists"):
+        train(settings | {"output": str(foreign)}, progress=False)
+    assert (foreign / "model.eqc").read_text() == "precious"
+
+
+def test_labels_that_are_not_there(tmp_path, settings, caplog):
+    missing = {"dipole": np.arange(40) % 2 == 0, "polarizability": np.ones(40, dtype=bool)}
+    path = tmp_path / "part.h5"
+    Dataset.create(path, records(40, missing=missing), level_of_theory=LEVEL)
+    settings["data"]["path"] = str(path)
+    with pytest.raises(ConfigError, match=r"loss\.polarizability: .* no such label; it has energy"):
+        train(settings | {"loss": ["polarizability"]}, progress=False)
+    rare = tmp_path / "rare.h5"
+    missing["dipole"] = np.ones(40, dtype=bool)
+    missing["dipole"][0] = False
+    Dataset.create(rare, records(40, missing=missing), level_of_theory=LEVEL)
+    data = settings["data"] | {"path": str(rare)}
+    with pytest.raises(ConfigError, match=r"loss\.dipole: none of the \d+ (training|validation)"):
+        train(settings | {"loss": ["dipole"], "data": data}, progress=False)
+    caplog.set_level(logging.INFO, logger="eqcalc.training")
+    result = train(settings | {"loss": ["forces", "dipole"]}, progress=False)
+    assert re.search(r"dipole: \d+ of 24 training structures have it", caplog.text)
+    assert re.search(r"energy: in .*part\.h5, but not trained", caplog.text)
+    assert result.model.quantities == ("energy", "forces", "stress", "dipole")
+
+
+def test_record_travels_with_the_model(settings, dataset):
+    result = train(settings, progress=False)
+    model = load_model(result.path)
+    record = model.metadata["training"]
+    assert model.metadata["level_of_theory"] == {"energy": LEVEL, "forces": LEVEL}
+    assert record["dataset"]["training"] == 24
+    assert record["dataset"]["test"] == 8
+    assert record["dataset"]["file"] == "data.h5"
+    assert record["epochs"] == 4
+    assert 1 <= record["best_epoch"] <= 4
+    best = min(float(row["validation loss"]) for row in log_of(result))
+    assert record["validation"]["validation loss"] == pytest.approx(best, rel=1e-5)
+    # no place on the disk of whoever trained
+    assert str(dataset.path.parent) not in json.dumps(model.metadata)
+    # the model in the file is the one that was validated
+    table = evaluate(model, dataset, names=["forces"])
+    assert table.row("forces", "meV/Å").n == 40 // 2 * (3 + 5) * 3
+    files = {path.name for path in result.folder.iterdir()}
+    assert {"config.yaml", "log.csv", "model.eqc", "test.csv", "test.json"} <= files
+    assert {"test-energy.png", "test-forces.png"} <= files
+
+
+def test_fine_tuning_refits_the_reference(tmp_path, settings, dataset, caplog):
+    """Another level of theory that differs by an energy per atom is matched before any step."""
+    caplog.set_level(logging.INFO, logger="eqcalc.training")
+    settings["loss"] = ["energy", "forces", "dipole"]
+    start = train(settings, progress=False)
+    shift = -7.5
+    path = tmp_path / "other.h5"
+    Dataset.create(path, records(40, shift=shift), level_of_theory="another level")
+    tuned = {
+        "output": str(tmp_path / "tuned"),
+        "data": {"path": str(path), "training": 24, "validation": 8},
+        "model": {"start_from": str(start.path), "reset_heads": ["dipole"]},
+        "loss": ALL,
+        "optimizer": {"learning_rate": 1e-12, "weight_decay": 0.0},
+        "stopping": {"epochs": 1},
+        "ema": {"decay": 0.0},
+    }
+    result = train(tuned, progress=False)
+    assert (
+        "energy: reference values fitted anew, from pair potential to another level" in caplog.text
+    )
+    assert "dipole: new read-out" in caplog.text
+    assert "polarizability: new read-out" in caplog.text
+    references = result.model.references
+    # the errors of the energy are those of the start model on its own level, without their mean
+    before = evaluate(start.model, dataset)
+    after = evaluate(result.model, path)
+    assert after.row("forces", "meV/Å").rmse == pytest.approx(
+        before.row("forces", "meV/Å").rmse, rel=1e-6
+    )
+    assert after.row("energy", "meV").rmse < 1.1 * before.row("energy", "meV").rmse
+    training = split_dataset(dataset, DataConfig(path, training=24, validation=8)).training
+    labels = Dataset.open(path).labels(training)[0]["energy"].numpy()
+    left = labels - evaluate(start.model, dataset, training).predicted["energy"]
+    change = {z: e - start.model.references.energy[z] for z, e in references.energy.items()}
+    counts = Dataset.open(path).counts[training]
+    for n, formula in ((3, [8, 1, 1]), (5, [6, 1, 1, 1, 1])):
+        mean = left[counts == n].mean()
+        assert sum(change[z] for z in formula) == pytest.approx(mean, rel=1e-6)
+    assert references.scales["energy"] == start.model.references.scales["energy"]
+    assert "polarizability" in result.model.quantities
+    origin = result.model.metadata["training"]["started_from"]
+    assert origin["level_of_theory"]["energy"] == LEVEL
+    assert origin["hash"] == start.model.metadata["hash"]
+    assert origin["training"]["dataset"]["file"] == "data.h5"
+
+
+def test_fine_tuning_at_the_same_level_keeps_the_reference(tmp_path, settings):
+    start = train(settings, progress=False)
+    tuned = settings | {
+        "output": str(tmp_path / "tuned"),
+        "model": {"start_from": str(start.path)},
+        "stopping": {"epochs": 1},
+    }
+    result = train(tuned, progress=False)
+    assert result.model.references == start.model.references
+
+
+def test_two_processes_learn_what_one_does(tmp_path, settings):
+    """DistributedDataParallel over two processes gives the same steps, up to rounding."""
+    settings["loss"] = ["forces", "dipole"]
+    settings["stopping"] = {"epochs": 2}
+    settings["trainer"] = {"accelerator": "cpu", "precision": "64-true"}
+    one = train(settings, progress=False)
+    script = tmp_path / "two.py"
+    settings |= {"output": str(tmp_path / "two")}
+    settings["trainer"] |= {"devices": 2, "strategy": "ddp"}
+    script.write_text(
+        f"from eqcalc.training import train\nif __name__ == '__main__':\n"
+        f"    train({settings!r}, progress=False)\n"
+    )
+    subprocess.run([sys.executable, script], check=True, timeout=120, capture_output=True)
+    two = load_model(tmp_path / "two" / "model.eqc")
+    for name, value in two.state_dict().items():
+        torch.testing.assert_close(value, one.model.state_dict()[name], rtol=1e-6, atol=1e-9)
+
+
+def test_importing_does_not_import_lightning_or_change_anything():
+    code = (
+        "import sys, torch; threads, state = torch.get_num_threads(), torch.get_rng_state();"
+        "import eqcalc.training;"
+        "assert 'lightning' not in sys.modules and 'matplotlib' not in sys.modules;"
+        "assert threads == torch.get_num_threads() and torch.equal(state, torch.get_rng_state());"
+        "assert torch.get_default_dtype() == torch.float32"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
