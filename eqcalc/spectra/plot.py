@@ -126,7 +126,7 @@ def _axis_label(unit: str) -> str:
         "Å⁴/amu per cm⁻¹": "Å⁴ amu⁻¹ / cm⁻¹",
         "L/(mol cm)": "L mol⁻¹ cm⁻¹",
         "cm²/sr per cm⁻¹": "cm² sr⁻¹ / cm⁻¹",
-        "1/cm⁻¹": "states / cm⁻¹",
+        "states per cm⁻¹": "states / cm⁻¹",
     }
     return known.get(unit, unit)
 
@@ -300,7 +300,9 @@ def spectra_figure(
 def _abscissa(axes: Axes, limits: tuple[float, float], reversed_axis: bool) -> None:
     axes.set_xlim(limits[::-1] if reversed_axis else limits)
     axes.set_xlabel("wavenumber / cm⁻¹")
-    axes.minorticks_on()
+    from matplotlib.ticker import AutoMinorLocator
+
+    axes.xaxis.set_minor_locator(AutoMinorLocator())
 
 
 def _name(spectrum: Spectrum) -> str:

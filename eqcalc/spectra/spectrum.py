@@ -174,8 +174,9 @@ class Spectrum:
         Parameters
         ----------
         threshold
-            A maximum is a band if it rises above the valleys beside it by this
-            fraction of the highest value and by two of its standard errors.
+            A maximum is a band if it is at least this fraction of the highest
+            value, and rises by as much and by two of its standard errors above
+            the valleys beside it.
         lower, upper
             Range to search, cm⁻¹.
         """
@@ -190,7 +191,7 @@ class Spectrum:
         prominence = np.full(len(y), threshold * y.max())
         if self.standard_error is not None:
             prominence = np.maximum(prominence, 2.0 * self.standard_error[inside])
-        peaks, found = find_peaks(y, prominence=0.0)
+        peaks, found = find_peaks(y, height=threshold * y.max(), prominence=0.0)
         peaks = peaks[found["prominences"] >= prominence[peaks]]
         valleys = [int(p + np.argmin(y[p : q + 1])) for p, q in pairwise(peaks)]
         limits = [0, *valleys, len(y) - 1]
@@ -391,11 +392,14 @@ def _full_width(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _foot(y: np.ndarray, peak: int, first: int, last: int) -> tuple[int, int]:
-    """Return where a band ends: at a valley, or where it has fallen to a hundredth."""
+    """Return where a band ends: at a valley, or well beyond where it falls to a hundredth.
+
+    Beyond, because the window's kernel has wings, and negative lobes, that
+    belong to the area.
+    """
     low = 0.01 * y[peak]
     below = np.flatnonzero(y[first : peak + 1] < low)
     above = np.flatnonzero(y[peak : last + 1] < low)
-    return (
-        first + int(below[-1]) if len(below) else first,
-        peak + int(above[0]) if len(above) else last,
-    )
+    left = 3 * (peak - first - int(below[-1])) if len(below) else peak - first
+    right = 3 * int(above[0]) if len(above) else last - peak
+    return max(first, peak - left), min(last, peak + right)

@@ -83,7 +83,7 @@ def vibrational_density_of_states(
     return Spectrum(
         wavenumber=density.wavenumber,
         values=density.values[0],
-        unit="1/cm⁻¹",
+        unit="states per cm⁻¹",
         label="vibrational density of states",
         samples=None if density.samples is None else density.samples[:, 0],
         n_independent=density.n_independent,

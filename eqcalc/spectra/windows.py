@@ -47,7 +47,8 @@ class Window:
 
 
 def _blackman(s: np.ndarray) -> np.ndarray:
-    return 0.42 + 0.5 * np.cos(np.pi * s) + 0.08 * np.cos(2.0 * np.pi * s)
+    # 0.42 + 0.5 cos(πs) + 0.08 cos(2πs), written to be exactly 1 at zero
+    return 1.0 - 0.5 * (1.0 - np.cos(np.pi * s)) - 0.08 * (1.0 - np.cos(2.0 * np.pi * s))
 
 
 def _parzen(s: np.ndarray) -> np.ndarray:

@@ -1,0 +1,160 @@
+# SPDX-License-Identifier: MIT
+import numpy as np
+import pytest
+
+from eqcalc.spectra import correlation
+from eqcalc.spectra.correlation import (
+    Signal,
+    autocorrelation,
+    cross_lag_sums,
+    differentiate,
+    lag_sums,
+    spectral_density,
+    transfer_function,
+)
+from eqcalc.spectra.windows import WINDOWS, lag_for_resolution, lag_window
+from tests.spectra.oscillators import C, angular
+
+
+def direct(x, n_lags):
+    return np.array([(x[: len(x) - k] * x[k:]).sum(-1).mean() for k in range(n_lags)])
+
+
+def test_autocorrelation_is_the_direct_sum():
+    x = np.random.default_rng(1).normal(size=(257, 3))
+    assert np.allclose(autocorrelation(x[None]), direct(x, 257), rtol=0.0, atol=1e-12)
+
+
+def test_replicas_of_different_length_weigh_by_the_number_of_their_pairs():
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(size=(50, 2)), rng.normal(size=(90, 2))
+    sums = lag_sums(Signal.from_array(a), 20) + lag_sums(Signal.from_array(b), 20)
+    expected = [
+        ((a[: 50 - k] * a[k:]).sum() + (b[: 90 - k] * b[k:]).sum()) / (140 - 2 * k)
+        for k in range(20)
+    ]
+    assert np.allclose(sums.correlation()[0], expected, rtol=0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_blocks", [1, 3, 7])
+def test_pieces_and_blocks_add_up(monkeypatch, n_blocks):
+    # pieces much shorter than the series, and one lag window longer than a block
+    monkeypatch.setattr(correlation, "_PIECE_SIZE", 64)
+    x = np.random.default_rng(3).normal(size=(1000, 3))
+    sums = lag_sums(Signal.from_array(x), 180, (slice(0, 1), slice(1, 3)), n_blocks)
+    assert sums.n_parts == n_blocks
+    expected = [direct(x[:, :1], 180), direct(x[:, 1:], 180)]
+    assert np.allclose(sums.correlation(), expected, rtol=0.0, atol=1e-12)
+
+
+def test_cross_correlation_is_the_direct_sum_of_both_orders(monkeypatch):
+    monkeypatch.setattr(correlation, "_PIECE_SIZE", 64)
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(2, 400, 3))
+    sums = cross_lag_sums(
+        Signal.from_array(x), Signal.from_array(y), 30, [(slice(0, 3), slice(0, 3))], 2
+    )
+    expected = [
+        0.5 * ((x[: 400 - k] * y[k:]).sum() + (y[: 400 - k] * x[k:]).sum()) / (400 - k)
+        for k in range(30)
+    ]
+    assert np.allclose(sums.correlation()[0], expected, rtol=0.0, atol=1e-12)
+
+
+def test_no_circular_bias():
+    # C(k) = a^k; a circular correlation would mix in C(N − k)
+    rng, a, n = np.random.default_rng(5), 0.9975, 400
+    noise = rng.normal(size=(20000, n)) * np.sqrt(1.0 - a * a)
+    x = np.empty_like(noise)
+    x[:, 0] = rng.normal(size=20000)
+    for t in range(1, n):
+        x[:, t] = a * x[:, t - 1] + noise[:, t]
+    found = autocorrelation(x[:, :, None], 101)
+    assert found[100] == pytest.approx(a**100, abs=0.01)  # circular: 0.70, exact: 0.779
+
+
+def test_time_reversal_and_order_of_replicas_do_not_matter():
+    x = np.random.default_rng(6).normal(size=(3, 200, 3))
+    c = autocorrelation(x, 50)
+    assert np.allclose(autocorrelation(x[:, ::-1], 50), c, rtol=0.0, atol=1e-12)
+    assert np.allclose(autocorrelation(x[::-1], 50), c, rtol=0.0, atol=1e-12)
+
+
+def test_trapezoid_integral_is_the_value_at_lag_zero():
+    prefactor = 72.1134900  # 2c/k_B in amu, Å, fs, K
+    rng = np.random.default_rng(7)
+    for name in WINDOWS:
+        c = autocorrelation(rng.normal(size=(1, 3000, 3)), 333)
+        nu, s = spectral_density(c, 0.7, 250.0, name, padding=3)
+        assert np.trapezoid(s, nu) == pytest.approx(prefactor * c[0] / (2 * C * 250.0), rel=1e-8)
+        assert nu[-1] == pytest.approx(16678.2 / 0.7, rel=1e-5)
+
+
+def test_white_noise_is_flat():
+    x = np.random.default_rng(8).normal(size=(64, 4096, 1))
+    _, s = spectral_density(autocorrelation(x, 64), 1.0, 1.0)
+    scatter = s[1:-1].std() / s.mean()
+    # rel. variance = ∫w²/(n_c T): 0.75·64/(64·4096)
+    assert scatter == pytest.approx(np.sqrt(0.75 * 64 / (64 * 4096)), rel=0.5)
+    assert s.mean() == pytest.approx(72.1134900, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("interval", "wavenumber", "expected"),
+    [
+        (0.25, 3700.0, 0.9899),
+        (0.5, 1600.0, 0.9925),
+        (0.5, 3000.0, 0.9737),
+        (0.5, 3700.0, 0.9602),
+        (1.0, 3700.0, 0.8482),
+        (2.0, 3700.0, 0.4987),
+    ],
+)
+def test_transfer_of_the_central_difference(interval, wavenumber, expected):
+    assert transfer_function(wavenumber, interval) == pytest.approx(expected, abs=6e-5)
+    omega, t = angular(wavenumber), interval * np.arange(20000)
+    signal = differentiate(Signal.from_array(np.cos(omega * t)), interval)
+    velocity = signal.read(0, signal.n_frames)
+    assert np.mean(velocity**2) / (0.5 * omega**2) == pytest.approx(expected, abs=3e-4)
+
+
+def test_thinned_verlet_velocities_are_recovered():
+    # a Verlet velocity is a central difference over one step
+    step, every, omega = 0.5, 4, angular(3000.0)
+    t = step * np.arange(80000)
+    verlet = (np.cos(omega * (t + step)) - np.cos(omega * (t - step))) / (2.0 * step)
+    thinned = differentiate(Signal.from_array(np.cos(omega * t[::every])), step * every)
+    ratio = np.mean(thinned.read(0, thinned.n_frames) ** 2) / np.mean(verlet**2)
+    assert transfer_function(3000.0, step * every, step) == pytest.approx(ratio, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "lobe", "energy"),
+    [
+        ("rectangular", 0.603, -0.217, 2.0),
+        ("hann", 1.000, -0.027, 0.750),
+        ("hamming", 0.908, -0.007, 0.795),
+        ("blackman", 1.149, -0.001, 0.609),
+        ("bartlett", 0.886, 0.0, 0.667),
+        ("parzen", 1.276, 0.0, 0.539),
+        ("gaussian", 1.130, -0.001, 0.591),
+    ],
+)
+def test_windows(name, width, lobe, energy):
+    w = lag_window(name, 4000)
+    assert w[0] == 1.0
+    assert 2.0 * np.mean(w**2) == pytest.approx(energy, abs=2e-3)
+    f = np.linspace(0.0, 8.0, 3201)
+    kernel = np.cos(2.0 * np.pi * np.outer(f, np.arange(4000) / 4000)) @ w
+    kernel = 2.0 * kernel - 1.0  # even in time, lag zero once
+    kernel /= kernel[0]
+    half = np.interp(-0.5, -kernel[:800], f[:800]) if name != "rectangular" else 0.3017
+    assert WINDOWS[name].width == pytest.approx(width, abs=1e-3)
+    assert 2.0 * half == pytest.approx(width, abs=2e-3)
+    assert kernel.min() == pytest.approx(lobe, abs=1.1e-3)
+    assert lag_for_resolution("hann", 16.287) == pytest.approx(2048.0, rel=1e-4)
+
+
+def test_too_many_lags_are_refused():
+    with pytest.raises(ValueError, match="a replica has 10"):
+        autocorrelation(np.ones((1, 10, 3)), 11)
