@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import json
 import lzma
 import re
 from collections.abc import Iterator, Mapping
@@ -175,6 +176,11 @@ def _columns(text: str) -> list[tuple[str, str, int]]:
 
 def _parse(text: str) -> Any:
     """Return numbers if `text` is nothing but numbers, truth values if it is those, else text."""
+    if text.startswith(("_JSON ", "[[")):  # how ASE, and libAtoms, write a matrix
+        try:
+            return np.array(json.loads(text.removeprefix("_JSON ")), dtype=np.float64)
+        except (ValueError, TypeError):
+            return text
     parts = text.replace(",", " ").strip("[]() ").split()
     if parts and all(part in {"T", "F", "True", "False"} for part in parts):
         return np.array([part[0] == "T" for part in parts])
