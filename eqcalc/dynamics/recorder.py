@@ -85,12 +85,16 @@ class Recorder:
             The disk is full or read-only. The earlier part stays readable.
         """
         self.writer.flush(sync=True)
-        stored = Checkpoint(state, dict(self.writer.frames), watch.reference(), self.settings)
+        frames, reference = dict(self.writer.frames), watch.reference()
+        self.save(Checkpoint(state, frames, reference, self.settings))
+
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Replace the stored checkpoint."""
         try:
-            stored.write(self.path)
+            checkpoint.write(self.path)
         except OSError as error:
             raise CheckpointError(
                 f"cannot write the checkpoint {self.path}: {error}; the trajectory "
-                f"{self.writer.path} up to step {state.step} is readable"
+                f"{self.writer.path} up to step {checkpoint.state.step} is readable"
             ) from error
         self.last = time.monotonic()

@@ -192,7 +192,10 @@ class _Run:
         writer = self._writer(output, steps, {} if stored is None else stored.frames)
         path = checkpoint_path(output)
         recorder = Recorder(writer, setup.observables, path, checkpoint_interval, settings)
-        state = setup.first_state() if stored is None else stored.state
+        if stored is None:  # a checkpoint exists before there is any frame
+            stored = Checkpoint(setup.first_state(), {}, {}, settings)
+            recorder.save(stored)
+        state = stored.state
         bar = tqdm(
             total=setup.warm_up_steps + steps,
             initial=setup.warm_up_steps + state.step,
@@ -203,7 +206,7 @@ class _Run:
         try:
             self._phases(
                 _on(state, self.device),
-                None if stored is None else stored.reference,
+                stored.reference or None,
                 steps,
                 recorder,
                 bar,

@@ -53,7 +53,7 @@ def test_closed_form_against_published_numbers():
 )
 def test_harmonic_ring_polymer(tmp_path, method, beads):
     """<x²>_P, and the energy from the potential and from two kinetic estimators."""
-    replicas, steps = 1000 // (2 + beads) + 20, 1200
+    replicas, steps = 1500 // (2 + beads) + 30, 1200
     trajectory = simulate(
         HarmonicWell([OMEGA**2]).atoms,
         HarmonicWell([OMEGA**2]),
@@ -90,11 +90,11 @@ def test_harmonic_ring_polymer(tmp_path, method, beads):
         # in a harmonic well kinetic and potential energy are equal at every P
         assert value == pytest.approx(potential, abs=4 * error + 2e-3 * potential), name
         if name != "kinetic_energy_primitive" and beads > 1:
-            assert error < 0.02 * potential
+            assert error < 0.04 * potential
     for name in ("temperature", "centroid_temperature"):
         value, error = mean(name)
         assert value == pytest.approx(TEMPERATURE, abs=4 * error)
-        assert error < 0.02 * TEMPERATURE
+        assert error < 0.04 * TEMPERATURE
     conserved = trajectory.observable("conserved_energy").values
     assert np.abs(np.diff(conserved, axis=1)).max() < 0.1
 

@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: MIT
+"""SIGKILL at random moments, also inside writes, loses no frame and changes no bit."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "workflows" / "benchmarks" / "kill_test.py"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
+def test_killed_runs_end_bitwise_the_same():
+    found = subprocess.run(
+        [sys.executable, SCRIPT, "--kills", "8", "--steps", "150"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stderr
+    assert "bitwise the same" in found.stdout
