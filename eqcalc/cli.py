@@ -181,7 +181,7 @@ def _masses(texts: Sequence[str]) -> dict[str, float] | None:
 
 
 def _own_the_process(options: argparse.Namespace) -> None:
-    """Settings of the whole process, which the library leaves alone but a command may make."""
+    """Make settings of the whole process, which the library leaves alone but a command may."""
     import torch
 
     from eqcalc.runtime.memory import keep_freed_memory

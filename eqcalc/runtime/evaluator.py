@@ -119,6 +119,20 @@ class EagerEvaluator:
             parts.append(values)
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
+    def polar_tensors(self, positions: Tensor) -> Tensor:
+        """Return exact ∂μ_c/∂r_ia of the dipole, ``[n_structures, n_atoms, 3 (a), 3 (c)]`` e."""
+        parts = []
+        for block in positions.split(self.chunk or max(len(positions), 1)):
+            stack, pairs = self._stack(block.to(device=self.device, dtype=torch.float64))
+            coordinates = stack.positions.detach().requires_grad_(True)
+            dipole = self.potential(stack.with_positions(coordinates), pairs, ("dipole",))["dipole"]
+            columns = [
+                torch.autograd.grad(dipole[:, c].sum(), coordinates, retain_graph=c < 2)[0]
+                for c in range(3)
+            ]
+            parts.append(torch.stack(columns, dim=-1).reshape(*block.shape, 3))
+        return torch.cat(parts)
+
     def rates(
         self, positions: Tensor, velocities: Tensor, quantities: Collection[str]
     ) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ import platform
 import pytest
 import torch
 
+from eqcalc.models.derivatives import property_derivative
 from eqcalc.neighbors import all_pairs
 from eqcalc.runtime import EagerEvaluator
 from eqcalc.runtime.memory import keep_freed_memory
@@ -80,6 +81,16 @@ def test_rates_are_central_differences(potential, ethanol, positions, generator)
             evaluator(positions + sign * step * velocities, (name,))[name] for sign in (1.0, -1.0)
         )
         torch.testing.assert_close(rate, (plus - minus) / (2.0 * step), rtol=1e-5, atol=1e-6)
+
+
+def test_polar_tensors_are_the_derivative_of_the_dipole(potential, ethanol, positions):
+    numbers = torch.tensor(ethanol.numbers)
+    tensors = EagerEvaluator(potential, numbers, chunk=3).polar_tensors(positions)
+    assert tensors.shape == (7, 9, 3, 3)
+    for index in (0, 6):
+        alone = Structures.stack(numbers, positions[index : index + 1])
+        expected = property_derivative(potential, alone, "dipole")
+        torch.testing.assert_close(tensors[index], expected, rtol=1e-10, atol=1e-12)
 
 
 def test_unknown_elements_are_refused(potential):

@@ -1,0 +1,351 @@
+# SPDX-License-Identifier: MIT
+"""The demonstration: from the shipped ethanol model to its IR and Raman spectrum."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.build import molecule
+from tqdm import tqdm
+
+import eqcalc
+from eqcalc.dynamics import Equilibration, HarmonicModes, simulate
+from eqcalc.harmonic import harmonic_spectrum, relax
+from eqcalc.models.checkpoint import load_model
+from eqcalc.models.derivatives import hessian
+from eqcalc.models.potential import Potential
+from eqcalc.report import (
+    MolecularSpectra,
+    check_sum_rule,
+    describe_spectra,
+    molecular_spectra,
+    write_figure,
+    write_molecular_spectra,
+)
+from eqcalc.runtime import EagerEvaluator
+from eqcalc.runtime.memory import keep_freed_memory
+from eqcalc.shipped import shipped_model
+from eqcalc.spectra.harmonic import HarmonicSpectrum
+from eqcalc.structures import Structures
+from eqcalc.trajectory import Trajectory, write_atomically
+
+__all__ = ["DemoError", "DemoPlan", "DemoResult", "RunPlan", "demo"]
+
+
+class DemoError(RuntimeError):
+    """The demonstration cannot go on; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """One of the simulations of the demonstration.
+
+    Parameters
+    ----------
+    name
+        Stem of its files.
+    method
+        Kind of dynamics.
+    replicas, beads
+        Numbers of independent copies and of beads.
+    steps
+        Length of the production run.
+    equilibration
+        Time before it [fs].
+    """
+
+    name: str
+    method: str
+    replicas: int
+    beads: int
+    steps: int
+    equilibration: float
+
+
+@dataclass(frozen=True)
+class DemoPlan:
+    """What the demonstration runs.
+
+    Parameters
+    ----------
+    temperature
+        [K].
+    timestep
+        [fs]; the Cayley propagator allows it for the ring polymers too.
+    runs
+        The simulations, each in a process of one thread.
+    """
+
+    temperature: float = 300.0
+    timestep: float = 0.5
+    runs: tuple[RunPlan, ...] = field(
+        default=(
+            RunPlan("classical", "NVE", replicas=24, beads=1, steps=5000, equilibration=200.0),
+            RunPlan("t-rpmd", "T-RPMD", replicas=6, beads=16, steps=1500, equilibration=50.0),
+        )
+    )
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demonstration leaves in its folder."""
+
+    folder: Path
+    spectra: tuple[MolecularSpectra, ...]
+    harmonic: HarmonicSpectrum
+    summary: str
+
+
+def demo(
+    output: str | Path = "eqcalc-demo",
+    *,
+    seed: int = 0,
+    plan: DemoPlan | None = None,
+    progress: bool = True,
+) -> DemoResult:
+    """Run classical MD and T-RPMD of ethanol and write their IR and Raman spectra.
+
+    The folder receives the trajectories, the spectra (HDF5 and CSV), the
+    harmonic analysis, a figure and a summary. Called again after it was
+    killed, it goes on where the last checkpoints are; called again after it
+    has finished, it only writes the results anew.
+
+    Parameters
+    ----------
+    output
+        Folder; made if it does not exist.
+    seed
+        Seed of all random numbers. The same seed gives the same trajectories.
+    plan
+        What to run; by default what two CPU cores do in a few minutes.
+    progress
+        Show progress bars.
+
+    Raises
+    ------
+    DemoError
+        The folder belongs to a demonstration with other settings, or one of
+        the simulations failed.
+    """
+    started = time.monotonic()
+    plan = plan or DemoPlan()
+    folder = Path(output)
+    model = shipped_model("ethanol")
+    _claim(folder, {"seed": seed, "plan": asdict(plan), "model": model.name})
+
+    potential = load_model(model, dtype=torch.float64)
+    conformers = ethanol_conformers(potential)
+    harmonics = {  # the mirror image has the spectrum of the other gauche conformer
+        name: harmonic_spectrum(potential, conformers[name]) for name in ("trans", "gauche")
+    }
+    for name, harmonic in harmonics.items():
+        write_atomically(folder / f"harmonic-{name}.txt", (harmonic.table() + "\n").encode())
+
+    hessians = torch.stack(
+        [
+            hessian(potential, Structures.from_atoms(atoms)).reshape(27, 27)
+            for atoms in conformers.values()
+        ]
+    )
+    starts = [Atoms(atoms.numbers, atoms.positions) for atoms in conformers.values()]
+    _simulate_all(folder, plan, seed, starts, hessians.numpy(), progress)
+
+    spectra, checks = [], []
+    evaluator = EagerEvaluator(potential, torch.tensor(conformers["trans"].numbers))
+    for run in plan.runs:
+        trajectory = Trajectory.open(folder / f"{run.name}.h5")
+        result = molecular_spectra(trajectory, frequency_correction=True)
+        write_molecular_spectra(result, folder, run.name)
+        spectra.append(result)
+        checks.append(check_sum_rule(result.infrared, trajectory, evaluator))
+    write_figure(folder / "ethanol.png", spectra, harmonics["trans"], title="Ethanol, 300 K")
+
+    summary = "\n\n".join(
+        [
+            f"eqcalc {eqcalc.__version__}: IR and Raman spectrum of ethanol",
+            f"model {model.name}, {potential.metadata.get('level_of_theory', 'level not stated')}, "
+            f"hash {potential.metadata['hash'][:12]}; seed {seed}",
+            *(describe_spectra(s, check) for s, check in zip(spectra, checks, strict=True)),
+            *(
+                f"double-harmonic spectrum, {name} conformer\n{harmonic.table()}"
+                for name, harmonic in harmonics.items()
+            ),
+            f"this call took {time.monotonic() - started:.0f} s",
+        ]
+    )
+    write_atomically(folder / "summary.txt", (summary + "\n").encode())
+    return DemoResult(folder, tuple(spectra), harmonics["trans"], summary)
+
+
+def ethanol_conformers(potential: Potential) -> dict[str, Atoms]:
+    """Return the trans and the two mirror-image gauche conformers, relaxed."""
+    start = molecule("CH3CH2OH")
+    carbon, oxygen, hydrogen = _hydroxyl(start)
+    relaxed = {}
+    for name, angle in (("trans", 180.0), ("gauche", 60.0), ("gauche-mirror", -60.0)):
+        turned = start.copy()
+        methyl = next(i for i in (0, 1) if i != carbon)
+        turned.set_dihedral(methyl, carbon, oxygen, hydrogen, angle, indices=[hydrogen])
+        relaxed[name] = relax(potential, turned)
+    return relaxed
+
+
+def _hydroxyl(ethanol: Atoms) -> tuple[int, int, int]:
+    """Return the carbon, oxygen and hydrogen of the C–O–H group."""
+    distances = ethanol.get_all_distances()
+    (oxygen,) = np.flatnonzero(ethanol.numbers == 8)
+    hydrogens = np.flatnonzero(ethanol.numbers == 1)
+    carbons = np.flatnonzero(ethanol.numbers == 6)
+    hydrogen = hydrogens[distances[oxygen, hydrogens].argmin()]
+    carbon = carbons[distances[oxygen, carbons].argmin()]
+    return int(carbon), int(oxygen), int(hydrogen)
+
+
+# --- simulations in processes of their own ------------------------------------------
+
+
+def _claim(folder: Path, settings: dict[str, Any]) -> None:
+    """Make the folder ours, or see that it is ours already."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DemoError(f"{folder}: cannot make this folder: {error}") from error
+    record = folder / "demo.json"
+    text = json.dumps(settings, indent=1, sort_keys=True)
+    if record.exists():
+        if json.loads(record.read_text()) != json.loads(text):
+            raise DemoError(
+                f"{folder} holds a demonstration with other settings (see {record}); choose "
+                "another --output or remove the folder"
+            )
+        return
+    if any(folder.iterdir()):
+        raise DemoError(
+            f"{folder} is not empty and holds no demonstration; choose another --output"
+        )
+    write_atomically(record, text.encode())
+
+
+def _simulate_all(
+    folder: Path,
+    plan: DemoPlan,
+    seed: int,
+    starts: list[Atoms],
+    hessians: np.ndarray,
+    progress: bool,
+) -> None:
+    """Run the simulations side by side and follow the growth of their trajectories."""
+    context = get_context("spawn")
+    with ProcessPoolExecutor(
+        len(plan.runs), mp_context=context, initializer=_start_worker, initargs=(os.getpid(),)
+    ) as workers:
+        futures = {
+            run: workers.submit(_simulate_one, folder, plan, run, seed, starts, hessians)
+            for run in plan.runs
+        }
+        with _bars(plan, progress) as bars:
+            while not all(future.done() for future in futures.values()):
+                for run, bar in zip(plan.runs, bars, strict=True):
+                    _follow(bar, folder / f"{run.name}.h5", run.steps)
+                _raise_first_error(futures)
+                time.sleep(0.5)
+            for run, bar in zip(plan.runs, bars, strict=True):
+                _follow(bar, folder / f"{run.name}.h5", run.steps)
+        _raise_first_error(futures)
+
+
+def _raise_first_error(futures: dict[RunPlan, Future[None]]) -> None:
+    for run, future in futures.items():
+        if future.done() and future.exception() is not None:
+            raise DemoError(f"{run.name}: {future.exception()}") from future.exception()
+
+
+@contextmanager
+def _bars(plan: DemoPlan, progress: bool) -> Iterator[list[tqdm]]:
+    bars = [
+        tqdm(
+            total=run.steps,
+            desc=f"{run.method:>6}, {run.replicas} replicas"
+            + (f" × {run.beads} beads" if run.beads > 1 else ""),
+            unit="step",
+            position=index,
+            disable=not progress,
+        )
+        for index, run in enumerate(plan.runs)
+    ]
+    try:
+        yield bars
+    finally:
+        for bar in bars:
+            bar.close()
+
+
+def _follow(bar: tqdm, path: Path, steps: int) -> None:
+    if not path.exists():
+        return  # still equilibrating
+    trajectory = Trajectory.open(path)
+    series = trajectory.observable("potential_energy")
+    frames = series.values.shape[1]
+    done = round((frames - 1) * series.interval / trajectory.timestep)
+    bar.update(min(max(done, 0), steps) - bar.n)
+
+
+def _start_worker(parent: int) -> None:
+    """Prepare a worker: one thread, fast memory, and no life after the parent's."""
+    torch.set_num_threads(1)
+    keep_freed_memory()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _simulate_one(
+    folder: Path,
+    plan: DemoPlan,
+    run: RunPlan,
+    seed: int,
+    starts: list[Atoms],
+    hessians: np.ndarray,
+) -> None:
+    potential = load_model(shipped_model("ethanol"), dtype=torch.float32)
+    fine = max(1, round(1.0 / plan.timestep))
+    simulate(
+        starts,
+        EagerEvaluator(potential, torch.tensor(starts[0].numbers)),
+        output=folder / f"{run.name}.h5",
+        method=run.method,
+        temperature=plan.temperature,
+        timestep=plan.timestep,
+        steps=run.steps,
+        seed=seed,
+        replicas=run.replicas,
+        beads=run.beads,
+        initial=HarmonicModes(torch.from_numpy(hessians)),
+        equilibration=Equilibration(run.equilibration),
+        observables={
+            "dipole": fine,
+            "polarizability": fine,
+            "potential_energy": 10 * fine,
+            "temperature": 10 * fine,
+            "conserved_energy": 10 * fine,
+            "bead_positions": 100 * fine,
+        },
+        progress=False,
+    )
