@@ -42,6 +42,14 @@ class Analytic:
         self.calls.append((tuple(positions.shape), frozenset(quantities)))
         return {name: getattr(self, name)(positions) for name in quantities}
 
+    def rates(
+        self, positions: Tensor, velocities: Tensor, quantities: Collection[str]
+    ) -> dict[str, Tensor]:
+        return {
+            name: torch.func.jvp(getattr(self, name), (positions,), (velocities,))[1]
+            for name in quantities
+        }
+
     def hessian(self, positions: Tensor) -> Tensor:
         """[3 n_atoms, 3 n_atoms] eV/Å² at positions [n_atoms, 3]."""
         flat = torch.func.hessian(lambda x: self.energy(x[None])[0])(positions)

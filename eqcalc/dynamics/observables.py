@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -13,6 +14,9 @@ from eqcalc.dynamics.integrators import Integrator
 from eqcalc.dynamics.state import State
 from eqcalc.dynamics.thermostats import kinetic_energy
 from eqcalc.units import BOLTZMANN, FEMTOSECOND
+
+if TYPE_CHECKING:
+    from eqcalc.runtime.evaluator import Evaluator
 
 __all__ = ["OBSERVABLES", "Observable", "System", "default_observables"]
 
@@ -55,6 +59,8 @@ class Observable:
         Returns ``[n_replicas, *shape]`` from a state.
     evaluated
         The quantity the evaluator must return for it, if any.
+    rate
+        The quantity whose time derivative the evaluator must return for it, if any.
     """
 
     name: str
@@ -62,6 +68,7 @@ class Observable:
     shape: Callable[[int, int], tuple[int, ...]]
     estimate: Callable[[State, System], Tensor]
     evaluated: str | None = None
+    rate: str | None = None
 
 
 def _scalar(n_beads: int, n_atoms: int) -> tuple[int, ...]:
@@ -147,12 +154,59 @@ def _evaluated(quantity: quantities.Quantity) -> Observable:
     )
 
 
+def _rate(quantity: quantities.Quantity) -> Observable:
+    """Return the time derivative of the observable of a quantity, (1/P) Σ_j ∂A/∂r_j · v_j."""
+    name = f"{quantity.name}_rate"
+
+    def shape(n_beads: int, n_atoms: int) -> tuple[int, ...]:
+        return quantity.shape
+
+    def estimate(state: State, system: System) -> Tensor:
+        return state.properties[name].mean(dim=1)
+
+    return Observable(name, f"{quantity.unit}/fs", shape, estimate, rate=quantity.name)
+
+
+def with_rates(state: State, system: System, evaluator: Evaluator, names: Collection[str]) -> State:
+    """Return the state with exact time derivatives of quantities among its properties.
+
+    Parameters
+    ----------
+    state, system
+        Positions and velocities of all beads.
+    evaluator
+        Must have a method ``rates(positions, velocities, quantities)``.
+    names
+        Quantities to be differentiated.
+
+    Raises
+    ------
+    TypeError
+        The evaluator cannot differentiate.
+    """
+    if not names:
+        return state
+    rates = getattr(evaluator, "rates", None)
+    if rates is None:
+        raise TypeError(
+            f"{type(evaluator).__name__} offers no exact time derivatives; record "
+            f"{', '.join(names)} instead of their rates"
+        )
+    velocities = state.momenta / system.integrator.masses * FEMTOSECOND
+    found = rates(state.positions.flatten(0, 1), velocities.flatten(0, 1), tuple(names))
+    shape = state.positions.shape[:2]
+    extra = {f"{name}_rate": value.unflatten(0, shape) for name, value in found.items()}
+    return replace(state, properties={**state.properties, **extra})
+
+
 #: Every observable by name.
 OBSERVABLES: dict[str, Observable] = {
     o.name: o
     for o in (
         _evaluated(quantities.DIPOLE),
         _evaluated(quantities.POLARIZABILITY),
+        _rate(quantities.DIPOLE),
+        _rate(quantities.POLARIZABILITY),
         Observable("positions", "Å", _atoms, _positions),
         Observable("velocities", "Å/fs", _atoms, _velocities),
         Observable("bead_positions", "Å", lambda p, n: (p, n, 3), _bead_positions),

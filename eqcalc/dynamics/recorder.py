@@ -6,13 +6,16 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eqcalc.dynamics.limits import Watch
-from eqcalc.dynamics.observables import OBSERVABLES, System
+from eqcalc.dynamics.observables import OBSERVABLES, System, with_rates
 from eqcalc.dynamics.restart import Checkpoint, CheckpointError
 from eqcalc.dynamics.state import State
 from eqcalc.trajectory import TrajectoryWriter
+
+if TYPE_CHECKING:
+    from eqcalc.runtime.evaluator import Evaluator
 
 __all__ = ["Recorder"]
 
@@ -27,6 +30,8 @@ class Recorder:
     ----------
     writer
         Of the trajectory.
+    evaluator
+        Asked for exact time derivatives, if they are recorded.
     strides
         Steps between frames of each observable.
     checkpoint
@@ -40,12 +45,14 @@ class Recorder:
     def __init__(
         self,
         writer: TrajectoryWriter,
+        evaluator: Evaluator,
         strides: Mapping[str, int],
         checkpoint: Path,
         interval: float,
         settings: dict[str, Any],
     ) -> None:
         self.writer = writer
+        self.evaluator = evaluator
         self.strides = dict(strides)
         self.path = checkpoint
         self.interval = interval
@@ -65,7 +72,10 @@ class Recorder:
 
     def record(self, state: State, system: System) -> None:
         """Record the observables that are due."""
-        for name in self.due(state.step):
+        due = self.due(state.step)
+        rates = [rate for name in due if (rate := OBSERVABLES[name].rate) is not None]
+        state = with_rates(state, system, self.evaluator, rates)
+        for name in due:
             values = OBSERVABLES[name].estimate(state, system)
             self.writer.append(name, values.detach().cpu().numpy())
         if self.writer.buffered_bytes > _BUFFER:

@@ -34,7 +34,10 @@ from eqcalc.trajectory import Header, Layout
 if TYPE_CHECKING:
     from eqcalc.runtime.evaluator import Evaluator
 
-__all__ = ["Equilibration", "Setup", "atomic_masses", "common_numbers"]
+__all__ = ["Equilibration", "Setup", "atomic_masses", "common_numbers", "require_count"]
+
+#: What may change in the record of an evaluator while a run is interrupted.
+_NOT_PHYSICS = ("device", "eqcalc", "torch", "versions")
 
 
 @dataclass(frozen=True)
@@ -196,7 +199,7 @@ class Setup:
                 "method": {"name": warm_up.name, **asdict(warm_up)},
                 "steps": self.warm_up_steps,
             },
-            "evaluator": {k: v for k, v in self.provenance.items() if k != "versions"},
+            "evaluator": {k: v for k, v in self.provenance.items() if k not in _NOT_PHYSICS},
         }
         return describe(settings)
 

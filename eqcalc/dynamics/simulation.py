@@ -71,7 +71,6 @@ def simulate(
     limits: Limits | None = None,
     checkpoint_interval: float = 10.0,
     progress: bool = True,
-    device: torch.device | str = "cpu",
 ) -> Trajectory:
     """Run molecular dynamics of many replicas of one molecule.
 
@@ -86,7 +85,8 @@ def simulate(
         One starting structure, or several conformers of the same molecule with the same
         order of atoms; replica r starts from structure r modulo their number.
     evaluator
-        The potential, and the dipole and polarizability if they are recorded.
+        The potential, and the dipole and polarizability if they are recorded. The
+        dynamics is propagated on its device.
     output
         The trajectory, an HDF5 file. The checkpoint is beside it.
     method
@@ -130,8 +130,6 @@ def simulate(
         Seconds of wall time between checkpoints, the most that a kill can cost.
     progress
         Show a progress bar.
-    device
-        Where the dynamics is propagated; the device of the evaluator's results.
 
     Returns
     -------
@@ -170,7 +168,7 @@ def simulate(
         propagator=propagator,
     )
     require_count("steps", steps)
-    run = _Run(setup, evaluator, Limits() if limits is None else limits, torch.device(device))
+    run = _Run(setup, evaluator, Limits() if limits is None else limits)
     with exclusive(output):
         run.execute(output, steps, checkpoint_interval, progress)
     return Trajectory.open(output)
@@ -183,7 +181,11 @@ class _Run:
     setup: Setup
     evaluator: Evaluator
     limits: Limits
-    device: torch.device
+
+    @property
+    def device(self) -> torch.device:
+        """Where positions and momenta live: with the evaluator."""
+        return self.evaluator.numbers.device
 
     def execute(self, output: Path, steps: int, checkpoint_interval: float, progress: bool) -> None:
         """Start or continue the run until `steps`."""
@@ -191,7 +193,9 @@ class _Run:
         stored = _stored(output, settings)
         writer = self._writer(output, steps, {} if stored is None else stored.frames)
         path = checkpoint_path(output)
-        recorder = Recorder(writer, setup.observables, path, checkpoint_interval, settings)
+        recorder = Recorder(
+            writer, self.evaluator, setup.observables, path, checkpoint_interval, settings
+        )
         if stored is None:  # a checkpoint exists before there is any frame
             stored = Checkpoint(setup.first_state(), {}, {}, settings)
             recorder.save(stored)

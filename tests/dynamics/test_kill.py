@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """SIGKILL at random moments, also inside writes, loses no frame and changes no bit."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ def test_killed_runs_end_bitwise_the_same():
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[2])},
     )
     assert found.returncode == 0, found.stderr
     assert "bitwise the same" in found.stdout

@@ -84,7 +84,7 @@ def test_time_axes(path):
 
 def test_observables_of_a_ring_polymer(path):
     """Every estimator, recomputed from the bead positions."""
-    strides = dict.fromkeys(OBSERVABLES, 1)
+    strides = {name: 1 for name in OBSERVABLES if not name.endswith("_rate")}
     trajectory = run(
         path,
         method="T-RPMD",
@@ -136,6 +136,38 @@ def test_velocities_are_the_derivative_of_the_positions(path):
     slope = (x.values[:, 2:] - x.values[:, :-2]) / (2 * x.interval)
     np.testing.assert_allclose(v.values[:, 1:-1], slope, atol=1e-12)  # a property of Verlet
     assert v.unit == "Å/fs"
+
+
+@pytest.mark.parametrize(("method", "beads"), [("NVE", 1), ("RPMD", 4)])
+def test_exact_rates_are_the_slopes(path, method, beads):
+    """Central differences converge to them with the square of the time step."""
+    names = ("dipole", "polarizability")
+    errors = []
+    for timestep in (0.1, 0.2):
+        trajectory = run(
+            path.with_name(f"{timestep}.h5"),
+            method=method,
+            beads=beads,
+            timestep=timestep,
+            initial=HarmonicModes(HESSIAN),
+            observables={f"{n}{end}": 1 for n in names for end in ("", "_rate")},
+        )
+        for name in names:
+            values, rate = trajectory.observable(name), trajectory.observable(f"{name}_rate")
+            slope = (values.values[:, 2:] - values.values[:, :-2]) / (2 * timestep)
+            errors.append(np.abs(slope - rate.values[:, 1:-1]).max())
+            assert errors[-1] < 0.02 * np.abs(rate.values).max()
+            assert rate.unit == f"{values.unit}/fs"
+    if method == "RPMD":
+        return  # the ring modes are too fast for these steps to be in the limit
+    assert errors[3] / errors[1] == pytest.approx(4.0, rel=0.2)
+
+
+def test_rates_need_an_evaluator_that_differentiates(path):
+    evaluator = ToyWater()
+    evaluator.rates = None
+    with pytest.raises(TypeError, match="ToyWater offers no exact time derivatives"):
+        run(path, evaluator, observables={"dipole_rate": 1})
 
 
 @pytest.mark.parametrize(("method", "beads"), [("NVE", 1), ("Langevin", 1), ("T-RPMD", 4)])
