@@ -123,7 +123,6 @@ def _simulate(options: argparse.Namespace) -> None:
         equilibration=Equilibration(options.equilibration) if options.equilibration else None,
         rotation="thermal" if options.rotation else "none",
         progress=not options.quiet,
-        device=options.device,
     )
     print(trajectory)
 

@@ -21,6 +21,8 @@ __all__ = ["Recorder"]
 
 #: Memory of frames that are not in the file yet [bytes].
 _BUFFER = 4_000_000
+#: Seconds after which frames are put into the file for readers of a running simulation.
+_VISIBLE_AFTER = 1.0
 
 
 class Recorder:
@@ -57,7 +59,7 @@ class Recorder:
         self.path = checkpoint
         self.interval = interval
         self.settings = settings
-        self.last = time.monotonic()
+        self.last = self.flushed = time.monotonic()
 
     def due(self, step: int) -> list[str]:
         """Return the observables recorded at `step`; none while equilibrating."""
@@ -79,12 +81,15 @@ class Recorder:
             values = OBSERVABLES[name].estimate(state, system)
             self.writer.append(name, values.detach().cpu().numpy())
         if self.writer.buffered_bytes > _BUFFER:
-            self.writer.flush()
+            self._flush()
 
     def checkpoint_if_due(self, state: State, watch: Watch) -> None:
-        """Write a checkpoint if the last one is old."""
-        if time.monotonic() - self.last >= self.interval:
+        """Write a checkpoint if the last one is old, or else frames that readers wait for."""
+        now = time.monotonic()
+        if now - self.last >= self.interval:
             self.checkpoint(state, watch)
+        elif now - self.flushed >= _VISIBLE_AFTER:
+            self._flush()
 
     def checkpoint(self, state: State, watch: Watch) -> None:
         """Write the frames, then the checkpoint that counts them.
@@ -94,9 +99,13 @@ class Recorder:
         TrajectoryError, CheckpointError
             The disk is full or read-only. The earlier part stays readable.
         """
-        self.writer.flush(sync=True)
+        self._flush(sync=True)
         frames, reference = dict(self.writer.frames), watch.reference()
         self.save(Checkpoint(state, frames, reference, self.settings))
+
+    def _flush(self, *, sync: bool = False) -> None:
+        self.writer.flush(sync=sync)
+        self.flushed = time.monotonic()
 
     def save(self, checkpoint: Checkpoint) -> None:
         """Replace the stored checkpoint."""
