@@ -113,11 +113,9 @@ def test_identity_sum_rule():
         s = infrared(derivative=rate, interval=0.5, temperature=77.0, unit="D/fs", window=window)
         expected = 42.2560615 * 72.1134900 * np.mean(np.sum(rate**2, -1)) / (2.0 * C * 77.0)
         assert s.integrate().value == pytest.approx(expected, rel=1e-7)
-        # 1e-12 against the same constants
-        c0 = np.mean(np.sum(rate**2, -1))
+        # the window's length does not enter at all
         again = infrared(derivative=rate, interval=0.5, temperature=77.0, unit="D/fs", lag=20.0)
         assert s.integrate().value == pytest.approx(again.integrate().value, rel=1e-12)
-        assert c0 > 0.0
 
 
 def test_quantities_are_multiples():
@@ -188,8 +186,6 @@ def test_quantum_factors_relative_to_harmonic(factor):
     harmonic = infrared(x, quantum_factor="harmonic", **KW)
     assert np.array_equal(harmonic.values, infrared(x, **KW).values)
     other = infrared(x, quantum_factor=factor, **KW)
-    y = 1.43877688 * 1000.0 / 300.0
-    q = {"standard": 2 / (1 + np.exp(-y)), "schofield": np.exp(y / 2), "none": 1.0}[factor]
     i = np.argmin(np.abs(harmonic.wavenumber - 1000.0))
     y = 1.43877688 * harmonic.wavenumber[i] / 300.0
     q = {"standard": 2 / (1 + np.exp(-y)), "schofield": np.exp(y / 2), "none": 1.0}[factor]

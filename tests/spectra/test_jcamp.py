@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+import numpy as np
+import pytest
+
+from eqcalc.spectra import Spectrum
+from eqcalc.spectra.jcamp import JcampError, decode_ordinates
+
+# the ordinates of McDonald and Wilks' example in each of the forms
+ORDINATES = [99, 100, 98, 93, 93, 93, 120, 0, -13, 7]
+FORMS = {
+    "AFFN": "10 99 100 98 93 93 93 120 0 -13 7",
+    "AFFN, commas and exponents": "10, 9.9E1, 1.00e2, 98, 93, 93, 93, 120, 0, -13, 7",
+    "PAC": "10+99+100+98+93+93+93+120+0-13+7",
+    "SQZ": "10I9A00I8I3I3I3A20@a3G",
+    "SQZ and DUP": "10I9A00I8I3UA20@a3G",
+}
+
+
+@pytest.mark.parametrize("name", list(FORMS))
+def test_forms_without_differences(name):
+    first, y = decode_ordinates([FORMS[name]])
+    assert first.tolist() == [10.0]
+    assert y.tolist() == ORDINATES
+
+
+def test_differences():
+    # 99, +1, −2, −5, 0, 0, +27, −120, −13, +20
+    _, y = decode_ordinates(["10I9Jkn%%K7j20j3K0"])
+    assert y.tolist() == ORDINATES
+    _, y = decode_ordinates(["10I9Jkn%TK7j20j3K0"])
+    assert y.tolist() == ORDINATES
+    # a run of equal differences, and the check of the first ordinate of a line
+    _, y = decode_ordinates(["1A0KU", "4A6KT", "6B0"])
+    assert y.tolist() == [10, 12, 14, 16, 18, 20]
+    with pytest.raises(JcampError, match="line 2 of the table does not continue"):
+        decode_ordinates(["1A0KU", "4A5KT"])
+    with pytest.raises(JcampError, match="unexpected character"):
+        decode_ordinates(["1 2 3 & 4"])
+
+
+HEAD = """##TITLE= ETHANOL
+##JCAMP-DX= 4.24 $$ made by hand
+##DATA TYPE= INFRARED SPECTRUM
+##CAS REGISTRY NO= 64-17-5
+##XUNITS= {xunits}
+##YUNITS= ABSORBANCE
+##XFACTOR= 1.0
+##YFACTOR= 0.01
+##FIRSTX= {first}
+##LASTX= {last}
+##NPOINTS= {n}
+##XYDATA= (X++(Y..Y))
+{table}
+##END=
+"""
+
+
+def write(tmp_path, **parts):
+    path = tmp_path / "s.jdx"
+    path.write_text(HEAD.format(**parts))
+    return path
+
+
+def test_instrument_file(tmp_path):
+    path = write(
+        tmp_path, xunits="1/CM", first=1009, last=1000, n=10, table="1009I9Jkn%T\n1004I3K7j20j3K0"
+    )
+    s = Spectrum.read(path)
+    assert s.wavenumber.tolist() == list(range(1000, 1010))
+    assert np.allclose(s.values, np.array(ORDINATES[::-1]) / 100)
+    assert s.unit == "ABSORBANCE"
+    assert s.label == "ETHANOL"
+    assert s.provenance["CASREGISTRYNO"] == "64-17-5"
+
+
+def test_wavelengths_become_wavenumbers(tmp_path):
+    path = write(tmp_path, xunits="MICROMETERS", first=2, last=5, n=4, table="2 10 20 30 40")
+    s = Spectrum.read(path)
+    assert np.allclose(s.wavenumber, [2000.0, 2500.0, 1e4 / 3.0, 5000.0])
+    assert np.allclose(s.values, [0.4, 0.3, 0.2, 0.1])
+
+
+def test_damaged_files_are_refused(tmp_path):
+    parts = {"xunits": "1/CM", "first": 1, "last": 4, "n": 4, "table": "1 10 20 30 40"}
+    assert len(Spectrum.read(write(tmp_path, **parts))) == 4
+    with pytest.raises(JcampError, match="NPOINTS= says 5"):
+        Spectrum.read(write(tmp_path, **{**parts, "n": 5}))
+    with pytest.raises(JcampError, match="starts at 1, but ##FIRSTX= says 7"):
+        Spectrum.read(write(tmp_path, **{**parts, "first": 7, "last": 10}))
+    with pytest.raises(JcampError, match="unknown ##XUNITS= .SECONDS."):
+        Spectrum.read(write(tmp_path, **{**parts, "xunits": "SECONDS"}))
+    path = tmp_path / "t.jdx"
+    path.write_text("no labels here")
+    with pytest.raises(JcampError, match="not a JCAMP-DX file"):
+        Spectrum.read(path)

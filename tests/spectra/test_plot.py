@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+import numpy as np
+import pytest
+
+from eqcalc.spectra import harmonic_analysis, infrared, raman, save, spectra_figure, spectrum_figure
+from eqcalc.units import POLARIZABILITY_VOLUME
+from tests.spectra import toy_water as water
+from tests.spectra.oscillators import oscillator, vector
+
+
+@pytest.fixture(scope="module")
+def spectra():
+    rng = np.random.default_rng(1)
+    scale = rng.exponential(size=(8, 1))
+    x = np.sqrt(scale) * oscillator(1400.0, n_frames=4000, n_replicas=8)
+    kw = {"interval": 0.5, "temperature": 300.0, "resolution": 30.0, "method": "NVE"}
+    ir = infrared(vector(x), unit="e*Å", **kw)
+    ra = raman(x[..., None, None] * np.diag([1.0, 1.0, 3.0]), unit="Å^3", **kw)
+    harmonic = harmonic_analysis(
+        water.EQUILIBRIUM,
+        water.MASSES,
+        water.hessian(),
+        water.derivatives(water.dipole),
+        water.derivatives(water.polarizability) * POLARIZABILITY_VOLUME,
+    )
+    return ir, ra, harmonic
+
+
+def test_combined_figure(spectra, tmp_path):
+    ir, ra, harmonic = spectra
+    figure = spectra_figure([ir, ir], [ra], harmonic, reversed_axis=True, limits=(0.0, 4000.0))
+    upper, lower = figure.axes[:2]
+    assert "km mol⁻¹" in upper.get_ylabel()
+    assert "Å⁴ amu⁻¹" in lower.get_ylabel()
+    assert lower.get_xlabel() == "wavenumber / cm⁻¹"
+    assert lower.get_xlim() == (4000.0, 0.0)
+    assert len(upper.collections) == 2  # two confidence bands
+    drawn = upper.lines[0].get_ydata()
+    assert np.array_equal(drawn, ir.values)
+    # sticks at the harmonic wavenumbers, on an axis of their own
+    sticks = figure.axes[2].lines[0]
+    assert np.allclose(sticks.get_xdata(), harmonic.wavenumber)
+    assert np.allclose(sticks.get_ydata(), harmonic.infrared_intensity)
+    for ending in ("png", "pdf", "svg"):
+        path = save(figure, tmp_path / f"figure.{ending}")
+        assert path.stat().st_size > 5000
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_pyplot_is_left_alone(spectra):
+    import sys
+
+    import matplotlib as mpl
+
+    before = dict(mpl.rcParams)
+    loaded = "matplotlib.pyplot" in sys.modules
+    spectrum_figure([spectra[0]])
+    assert dict(mpl.rcParams) == before
+    if not loaded:
+        assert "matplotlib.pyplot" not in sys.modules
+
+
+def test_ring_polymer_modes_are_marked(spectra):
+    from dataclasses import replace
+
+    ir = spectra[0]
+    marked = replace(ir, provenance={**ir.provenance, "ring_modes_cm-1": [1308.0, 2603.0]})
+    axes = spectrum_figure([marked], limits=(0.0, 2000.0)).axes[0]
+    labels = [t.get_text() for t in axes.get_legend().get_texts()]
+    assert "free ring-polymer modes" in labels
+    assert [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "v"] == [1308.0]
+
+
+def test_different_units_are_refused(spectra):
+    ir, ra, _ = spectra
+    with pytest.raises(ValueError, match="different units"):
+        spectrum_figure([ir, ra.activity()])
+    with pytest.raises(ValueError, match="no spectrum"):
+        spectrum_figure([])

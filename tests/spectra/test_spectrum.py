@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: MIT
+import json
+
+import h5py
+import numpy as np
+import pytest
+
+from eqcalc.spectra import Spectrum, infrared
+from eqcalc.spectra.files import SpectrumFileError
+from tests.spectra.oscillators import oscillator, vector
+
+
+@pytest.fixture
+def spectrum():
+    x = vector(oscillator(1000.0, n_frames=3000, n_replicas=6))
+    x = x * np.array([0.6, 0.8, 1.0, 1.2, 1.1, 0.9])[:, None, None]
+    return infrared(x, interval=1.0, temperature=300.0, unit="e*Å", method="NVE", n_samples=50)
+
+
+def lorentzians(n_samples=0):
+    nu = np.arange(0.0, 3000.0, 0.5)
+    lines = np.array(
+        [
+            a * (w / 2 / np.pi) / ((nu - c) ** 2 + w**2 / 4)
+            for c, w, a in ((700.0, 10.0, 50.0), (1500.0, 20.0, 200.0), (1600.0, 20.0, 100.0))
+        ]
+    )
+    samples = None
+    if n_samples:
+        weights = 1.0 + 0.1 * np.random.default_rng(1).normal(size=(n_samples, 3))
+        samples = weights @ lines
+    return Spectrum(
+        nu, lines.sum(0), "km/mol per cm⁻¹", "IR intensity", samples=samples, n_independent=20
+    )
+
+
+def test_integral_with_limits_between_grid_points():
+    s = Spectrum(np.array([0.0, 1.0, 3.0]), np.array([0.0, 2.0, 6.0]), "1", "2ν")
+    assert s.integrate().value == pytest.approx(9.0)
+    assert s.integrate(0.5, 2.25).value == pytest.approx(2.25**2 - 0.25)
+    assert s.integrate(1.2, 1.3).value == pytest.approx(1.3**2 - 1.2**2)
+    parts = [s.integrate(a, a + 0.3).value for a in np.arange(0.0, 2.9, 0.3)]
+    assert sum(parts) == pytest.approx(9.0)
+    with pytest.raises(ValueError, match="covers 0 to 3"):
+        s.integrate(1.0, 4.0)
+
+
+def test_bands_of_lorentzians():
+    bands = lorentzians(400).bands()
+    assert [round(b.position.value) for b in bands] == [700, 1500, 1600]
+    assert bands[0].width.value == pytest.approx(10.0, abs=0.2)
+    assert bands[0].area.value == pytest.approx(50.0, rel=0.05)
+    assert bands[0].area.error == pytest.approx(0.1 * bands[0].area.value, rel=0.15)
+    assert bands[1].area.value + bands[2].area.value == pytest.approx(300.0, rel=0.05)
+    assert bands[0].position.error < 0.05
+
+
+def test_arithmetic_keeps_errors():
+    s = lorentzians(300)
+    double = 2.0 * s
+    assert np.allclose(double.standard_error, 2.0 * s.standard_error)
+    assert np.allclose((s + s).standard_error, double.standard_error)
+    assert np.allclose((s - s).standard_error, 0.0, atol=1e-12)
+    assert (s / 4.0).integrate(600, 800).error == pytest.approx(s.integrate(600, 800).error / 4)
+    assert "multiplied by 2" in double.history
+    with pytest.raises(ValueError, match="units differ"):
+        s + s.scaled(1.0, unit="cm²")
+    with pytest.raises(ValueError, match="wavenumbers differ"):
+        s + s.between(100.0, 900.0)
+
+
+def test_confidence_band_needs_errors():
+    with pytest.raises(ValueError, match="no errors"):
+        lorentzians().confidence_band()
+    low, high = lorentzians(100).confidence_band(0.9)
+    assert np.all(low <= high)
+
+
+@pytest.mark.parametrize("ending", [".h5", ".csv", ".jdx"])
+def test_files_lose_nothing(spectrum, tmp_path, ending):
+    path = spectrum.write(tmp_path / f"infrared{ending}")
+    back = Spectrum.read(path)
+    assert np.array_equal(back.wavenumber, spectrum.wavenumber)
+    assert np.array_equal(back.values, spectrum.values)
+    assert np.array_equal(back.standard_error, spectrum.standard_error)
+    for name in ("unit", "label", "n_independent", "warnings", "history"):
+        assert getattr(back, name) == getattr(spectrum, name)
+    assert back.provenance == json.loads(json.dumps(spectrum.provenance))
+    if ending == ".h5":
+        assert np.array_equal(back.samples, spectrum.samples)
+        with h5py.File(path) as file:
+            assert file["values"].attrs["unit"] == "km/mol per cm⁻¹"
+            assert file["wavenumber"].attrs["unit"] == "cm^-1"
+    low, high = back.confidence_band(0.95)
+    assert np.array_equal(low, spectrum.confidence_band(0.95)[0])
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_failed_write_leaves_the_old_file(spectrum, tmp_path, monkeypatch):
+    path = spectrum.write(tmp_path / "s.csv")
+    before = path.read_bytes()
+    from eqcalc.spectra import files
+
+    monkeypatch.setitem(files._WRITERS, ".csv", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        (2.0 * spectrum).write(path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["s.csv"]
+
+
+def test_foreign_and_damaged_files_are_refused(spectrum, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        Spectrum.read(tmp_path / "absent.h5")
+    with pytest.raises(SpectrumFileError, match=r"known: \.h5"):
+        spectrum.write(tmp_path / "s.xlsx")
+    (tmp_path / "a.h5").write_bytes(b"nothing")
+    with pytest.raises(SpectrumFileError, match="not a readable HDF5"):
+        Spectrum.read(tmp_path / "a.h5")
+    (tmp_path / "a.csv").write_text("1,2\n3,4\n")
+    with pytest.raises(SpectrumFileError, match="not a spectrum written by eqcalc"):
+        Spectrum.read(tmp_path / "a.csv")
+    path = spectrum.write(tmp_path / "s.csv")
+    path.write_text(path.read_text().replace('"version": 1', '"version": 99'))
+    with pytest.raises(SpectrumFileError, match="version 99"):
+        Spectrum.read(path)
+
+
+def test_shapes_are_checked():
+    nu = np.arange(5.0)
+    with pytest.raises(ValueError, match="ascending"):
+        Spectrum(nu[::-1], nu, "1", "x")
+    with pytest.raises(ValueError, match=r"values: expected shape \(5,\)"):
+        Spectrum(nu, nu[:4], "1", "x")
+    with pytest.raises(ValueError, match="samples"):
+        Spectrum(nu, nu, "1", "x", samples=np.ones((3, 4)))
+
+
+def test_interpolation_and_range():
+    s = lorentzians(20)
+    part = s.between(600.0, 800.0)
+    assert part.integrate().value == pytest.approx(s.integrate(600.0, 800.0).value, rel=1e-9)
+    finer = part.interpolated(np.arange(600.0, 800.0, 0.1))
+    assert finer.integrate(650, 750).value == pytest.approx(
+        part.integrate(650, 750).value, rel=1e-9
+    )
+    assert len(finer.samples) == 20
+    with pytest.raises(ValueError, match="covers"):
+        part.interpolated(np.arange(0.0, 10.0))
