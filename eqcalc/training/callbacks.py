@@ -7,7 +7,6 @@ import csv
 import math
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import lightning
@@ -16,6 +15,7 @@ from tqdm import tqdm
 from eqcalc.models.potential import Potential
 from eqcalc.quantities import quantity
 from eqcalc.training.config import StoppingConfig
+from eqcalc.training.folder import RunFolder
 from eqcalc.training.module import TrainingModule
 from eqcalc.units import conversion_factor
 
@@ -46,25 +46,27 @@ class Keeper(lightning.Callback):
 
     Parameters
     ----------
-    log_path
-        CSV file, one row per epoch.
-    checkpoint_path
-        File for resuming.
+    folder
+        Folder of the run.
     stopping
         When to stop.
+    save_best
+        Called with the averaged model and its figures when it is the best so far.
     progress
         Show a progress bar on a terminal.
     """
 
     def __init__(
-        self, log_path: Path, checkpoint_path: Path, stopping: StoppingConfig, progress: bool
+        self,
+        folder: RunFolder,
+        stopping: StoppingConfig,
+        save_best: Callable[[Potential, dict[str, Any]], None],
+        progress: bool,
     ) -> None:
-        self.log_path = log_path
-        self.checkpoint_path = checkpoint_path
+        self.folder = folder
         self.stopping = stopping
+        self.save_best = save_best
         self.progress = progress
-        #: Called with the averaged model and its record when it is the best so far.
-        self.save_best: Callable[[Potential, dict[str, Any]], None] = lambda *_: None
         #: Finished epochs.
         self.epochs = 0
         #: Which rule ended the training: "epochs", "patience" or "hours".
@@ -137,10 +139,8 @@ class Keeper(lightning.Callback):
         if loss < self.best_loss:
             self.best_loss, self.best_epoch = loss, self.epochs
             if trainer.is_global_zero:
-                average = pl_module.average.module
-                assert isinstance(average, Potential)
                 record = {"best_epoch": self.epochs, "epochs": self.epochs, "hours": self.hours}
-                self.save_best(average, {**record, "validation": figures})
+                self.save_best(pl_module.averaged, {**record, "validation": figures})
         if trainer.is_global_zero:
             row = {
                 "epoch": self.epochs,
@@ -178,10 +178,10 @@ class Keeper(lightning.Callback):
             self._bar.close()
 
     def _save(self, trainer: lightning.Trainer) -> None:
-        temporary = self.checkpoint_path.with_suffix(".tmp")
+        temporary = self.folder.checkpoint.with_suffix(".tmp")
         trainer.save_checkpoint(temporary)
         if trainer.is_global_zero:
-            temporary.replace(self.checkpoint_path)
+            temporary.replace(self.folder.checkpoint)
 
     def _patience_is_over(self) -> bool:
         patience = self.stopping.patience
@@ -199,8 +199,8 @@ class Keeper(lightning.Callback):
                 trainer.should_stop = True
 
     def _append_log(self, row: dict[str, Any]) -> None:
-        new = not self.log_path.exists()
-        with self.log_path.open("a", newline="", encoding="utf-8") as stream:
+        new = not self.folder.log.exists()
+        with self.folder.log.open("a", newline="", encoding="utf-8") as stream:
             writer = csv.DictWriter(stream, list(row))
             if new:
                 writer.writeheader()
@@ -208,11 +208,11 @@ class Keeper(lightning.Callback):
 
     def _trim_log(self) -> None:
         """Remove rows after the epoch of the checkpoint: those epochs are trained again."""
-        if not self.log_path.exists():
+        if not self.folder.log.exists():
             return
-        lines = self.log_path.read_text(encoding="utf-8").splitlines(keepends=True)
+        lines = self.folder.log.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [line for line in lines[1:] if int(line.split(",")[0]) <= self.epochs]
         if kept:
-            self.log_path.write_text("".join([lines[0], *kept]), encoding="utf-8")
+            self.folder.log.write_text("".join([lines[0], *kept]), encoding="utf-8")
         else:
-            self.log_path.unlink()
+            self.folder.log.unlink()

@@ -3,11 +3,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import math
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +12,9 @@ import yaml
 
 from eqcalc.models.potential import HEADS, PotentialConfig
 from eqcalc.quantities import ordered
+from eqcalc.training.settings import ConfigError, build, plain, require, unknown_key
 
 __all__ = [
-    "ConfigError",
     "CosineSchedule",
     "DataConfig",
     "EMAConfig",
@@ -34,15 +29,6 @@ __all__ = [
 
 #: Quantities a loss can be made of.
 TRAINABLE = ("energy", "forces", "dipole", "polarizability")
-
-
-class ConfigError(ValueError):
-    """A setting is unknown, missing or impossible; the message names it."""
-
-
-def _require(condition: bool, key: str, expected: str, value: object) -> None:
-    if not condition:
-        raise ConfigError(f"{key}: expected {expected}, got {value!r}")
 
 
 @dataclass(frozen=True)
@@ -76,12 +62,12 @@ class DataConfig:
             for key in ("training", "validation"):
                 value = getattr(self, key)
                 expected = "a positive number of structures (or data.split)"
-                _require(value is not None and value > 0, f"data.{key}", expected, value)
+                require(value is not None and value > 0, f"data.{key}", expected, value)
         else:
             for key in ("training", "validation", "test"):
                 value = getattr(self, key)
-                _require(value is None, f"data.{key}", "nothing beside data.split", value)
-        _require(self.test is None or self.test >= 0, "data.test", "a number ≥ 0", self.test)
+                require(value is None, f"data.{key}", "nothing beside data.split", value)
+        require(self.test is None or self.test >= 0, "data.test", "a number ≥ 0", self.test)
 
 
 @dataclass(frozen=True)
@@ -108,13 +94,13 @@ class ModelConfig:
         if self.start_from is not None:
             expected = "nothing beside model.start_from, which has its own"
             representation = self.representation
-            _require(representation is None, "model.representation", expected, representation)
+            require(representation is None, "model.representation", expected, representation)
         else:
             heads = list(self.reset_heads)
-            _require(not heads, "model.reset_heads", "model.start_from with it", heads)
+            require(not heads, "model.reset_heads", "model.start_from with it", heads)
             self.potential_config(("energy",))
         for name in self.reset_heads:
-            _require(name in HEADS, "model.reset_heads", f"some of {', '.join(HEADS)}", name)
+            require(name in HEADS, "model.reset_heads", f"some of {', '.join(HEADS)}", name)
 
     def potential_config(self, heads: tuple[str, ...]) -> PotentialConfig:
         """Return the configuration of a new model with the read-outs `heads`."""
@@ -171,11 +157,11 @@ class OptimizerConfig:
     max_gradient_norm: float | None = None
 
     def __post_init__(self) -> None:
-        _require(self.batch_size > 0, "optimizer.batch_size", "a number > 0", self.batch_size)
+        require(self.batch_size > 0, "optimizer.batch_size", "a number > 0", self.batch_size)
         rate, decay, norm = self.learning_rate, self.weight_decay, self.max_gradient_norm
-        _require(rate > 0.0, "optimizer.learning_rate", "a number > 0", rate)
-        _require(decay >= 0.0, "optimizer.weight_decay", "a number ≥ 0", decay)
-        _require(norm is None or norm > 0.0, "optimizer.max_gradient_norm", "a number > 0", norm)
+        require(rate > 0.0, "optimizer.learning_rate", "a number > 0", rate)
+        require(decay >= 0.0, "optimizer.weight_decay", "a number ≥ 0", decay)
+        require(norm is None or norm > 0.0, "optimizer.max_gradient_norm", "a number > 0", norm)
 
 
 @dataclass(frozen=True)
@@ -202,11 +188,11 @@ class PlateauSchedule:
     minimum: float = 1e-6
 
     def __post_init__(self) -> None:
-        _require(0.0 < self.factor < 1.0, "schedule.factor", "a number in (0, 1)", self.factor)
-        _require(self.patience >= 0, "schedule.patience", "a number ≥ 0", self.patience)
+        require(0.0 < self.factor < 1.0, "schedule.factor", "a number in (0, 1)", self.factor)
+        require(self.patience >= 0, "schedule.patience", "a number ≥ 0", self.patience)
         smooth = self.smoothing
-        _require(0.0 <= smooth < 1.0, "schedule.smoothing", "a number in [0, 1)", smooth)
-        _require(self.minimum >= 0.0, "schedule.minimum", "a number ≥ 0", self.minimum)
+        require(0.0 <= smooth < 1.0, "schedule.smoothing", "a number in [0, 1)", smooth)
+        require(self.minimum >= 0.0, "schedule.minimum", "a number ≥ 0", self.minimum)
 
 
 @dataclass(frozen=True)
@@ -227,8 +213,8 @@ class CosineSchedule:
     warm_up: float = 0.0
 
     def __post_init__(self) -> None:
-        _require(self.minimum >= 0.0, "schedule.minimum", "a number ≥ 0", self.minimum)
-        _require(self.warm_up >= 0.0, "schedule.warm_up", "a number ≥ 0", self.warm_up)
+        require(self.minimum >= 0.0, "schedule.minimum", "a number ≥ 0", self.minimum)
+        require(self.warm_up >= 0.0, "schedule.warm_up", "a number ≥ 0", self.warm_up)
 
 
 @dataclass(frozen=True)
@@ -250,10 +236,10 @@ class StoppingConfig:
     hours: float | None = None
 
     def __post_init__(self) -> None:
-        _require(self.epochs > 0, "stopping.epochs", "a number > 0", self.epochs)
+        require(self.epochs > 0, "stopping.epochs", "a number > 0", self.epochs)
         patience, hours = self.patience, self.hours
-        _require(patience is None or patience > 0, "stopping.patience", "a number > 0", patience)
-        _require(hours is None or hours > 0.0, "stopping.hours", "a number > 0", hours)
+        require(patience is None or patience > 0, "stopping.patience", "a number > 0", patience)
+        require(hours is None or hours > 0.0, "stopping.hours", "a number > 0", hours)
 
 
 @dataclass(frozen=True)
@@ -269,7 +255,7 @@ class EMAConfig:
     decay: float = 0.995
 
     def __post_init__(self) -> None:
-        _require(0.0 <= self.decay < 1.0, "ema.decay", "a number in [0, 1)", self.decay)
+        require(0.0 <= self.decay < 1.0, "ema.decay", "a number in [0, 1)", self.decay)
 
 
 @dataclass(frozen=True)
@@ -315,12 +301,12 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         known = ", ".join(TRAINABLE)
-        _require(len(self.loss) > 0, "loss", f"at least one of {known}", dict(self.loss))
+        require(len(self.loss) > 0, "loss", f"at least one of {known}", dict(self.loss))
         for name, term in self.loss.items():
-            _require(name in TRAINABLE, "loss", f"quantities among {known}", name)
-            _require(term.weight > 0.0, f"loss.{name}.weight", "a number > 0", term.weight)
+            require(name in TRAINABLE, "loss", f"quantities among {known}", name)
+            require(term.weight > 0.0, f"loss.{name}.weight", "a number > 0", term.weight)
             scale = term.scale
-            _require(scale is None or scale > 0.0, f"loss.{name}.scale", "a number > 0", scale)
+            require(scale is None or scale > 0.0, f"loss.{name}.scale", "a number > 0", scale)
         object.__setattr__(self, "loss", {name: self.loss[name] for name in ordered(self.loss)})
 
     @property
@@ -378,18 +364,18 @@ class TrainingConfig:
         ConfigError
             A setting is unknown, missing or impossible.
         """
-        return _build(cls, _with_full_loss(settings), "", Path(folder))
+        return build(cls, _with_full_loss(settings), "", Path(folder))
 
     def settings(self) -> dict[str, Any]:
         """Return the nested mappings from which :meth:`from_settings` makes this again."""
-        return _plain(self)
+        return plain(self)
 
 
 def _set(settings: dict[str, Any], key: str, value: Any) -> None:
     *sections, last = key.split(".")
     for section in sections:
         settings = settings.setdefault(section, {})
-        _require(isinstance(settings, dict), key, "a section", settings)
+        require(isinstance(settings, dict), key, "a section", settings)
     settings[last] = value
 
 
@@ -403,107 +389,10 @@ def _with_full_loss(settings: Mapping[str, Any]) -> dict[str, Any]:
         full = {}
         for name, term in loss.items():
             if name not in TRAINABLE:
-                _unknown(f"loss.{name}", name, TRAINABLE)
+                unknown_key(f"loss.{name}", name, TRAINABLE)
             values = dict(term) if isinstance(term, Mapping) else {"weight": term}
             if values.get("weight") is None:
                 values["weight"] = DEFAULT_WEIGHTS[name]
             full[name] = values
         settings["loss"] = full
     return settings
-
-
-# --- from nested mappings to dataclasses and back ---------------------------------
-
-
-def _unknown(key: str, name: object, known: typing.Iterable[str]) -> typing.NoReturn:
-    names = list(known)
-    close = difflib.get_close_matches(str(name), names, 1)
-    hint = f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(names)}"
-    raise ConfigError(f"{key}: unknown key{hint}")
-
-
-def _build(kind: type[Any], settings: Any, where: str, folder: Path) -> Any:
-    """Make the dataclass `kind` from the mapping `settings` found under the key `where`."""
-    _require(isinstance(settings, Mapping), where or "settings", "a mapping", settings)
-    hints = typing.get_type_hints(kind)
-    fields = {f.name: f for f in dataclasses.fields(kind)}
-    values = {}
-    for name, value in settings.items():
-        key = f"{where}.{name}" if where else str(name)
-        if name not in fields:
-            _unknown(key, name, fields)
-        values[name] = _convert(hints[name], value, key, folder)
-    for name, f in fields.items():
-        if (
-            name not in values
-            and f.default is dataclasses.MISSING
-            and f.default_factory is dataclasses.MISSING
-        ):
-            raise ConfigError(f"{where}.{name}".lstrip(".") + ": missing")
-    return kind(**values)
-
-
-def _convert(kind: Any, value: Any, key: str, folder: Path) -> Any:
-    """Return `value` as an instance of the annotation `kind`."""
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in {types.UnionType, typing.Union}:
-        return _convert_union(arguments, value, key, folder)
-    if dataclasses.is_dataclass(kind):
-        return _build(typing.cast("type[Any]", kind), value, key, folder)
-    if kind is Path:
-        _require(isinstance(value, str | Path) and str(value) != "", key, "a path", value)
-        return (folder / Path(value).expanduser()).resolve()
-    if origin is tuple:
-        _require(isinstance(value, list | tuple), key, "a list", value)
-        return tuple(_convert(arguments[0], item, key, folder) for item in value)
-    if origin is not None and issubclass(origin, Mapping):
-        _require(isinstance(value, Mapping), key, "a mapping", value)
-        if arguments[1] is Any:
-            return dict(value)
-        return {k: _convert(arguments[1], v, f"{key}.{k}", folder) for k, v in value.items()}
-    if kind is float:
-        # YAML 1.1 reads 1e-3, without a point, as text
-        if isinstance(value, str):
-            try:
-                value = float(value)
-            except ValueError:
-                raise ConfigError(f"{key}: expected a number, got {value!r}") from None
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        _require(number and not math.isnan(value), key, "a number", value)
-        return float(value)
-    if kind is int:
-        _require(isinstance(value, int) and not isinstance(value, bool), key, "an integer", value)
-    if kind is str:
-        _require(isinstance(value, str), key, "text", value)
-    return value
-
-
-def _convert_union(kinds: tuple[Any, ...], value: Any, key: str, folder: Path) -> Any:
-    if value is None and type(None) in kinds:
-        return None
-    kinds = tuple(k for k in kinds if k is not type(None))
-    named = {k.name: k for k in kinds if dataclasses.is_dataclass(k)}
-    if named:
-        _require(isinstance(value, Mapping), key, "a mapping", value)
-        settings = dict(value)
-        name = settings.pop("name", next(iter(named)))
-        _require(name in named, f"{key}.name", f"one of {', '.join(named)}", name)
-        return _build(named[name], settings, key, folder)
-    if len(kinds) == 1:
-        return _convert(kinds[0], value, key, folder)
-    if isinstance(value, kinds) and not isinstance(value, bool):
-        return value
-    names = " or ".join({int: "an integer", str: "text"}.get(k, str(k)) for k in kinds)
-    raise ConfigError(f"{key}: expected {names}, got {value!r}")
-
-
-def _plain(value: Any) -> Any:
-    """Return `value` as nested mappings, lists, numbers and text."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        name = {"name": value.name} if hasattr(value, "name") else {}
-        return name | {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value

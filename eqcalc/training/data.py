@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,14 +17,24 @@ from torch.utils.data import Dataset as TorchDataset
 from eqcalc.datasets import Dataset
 from eqcalc.neighbors import Pairs, all_pairs, pairs_within
 from eqcalc.structures import Structures
-from eqcalc.training.config import ConfigError, DataConfig
+from eqcalc.training.config import DataConfig
+from eqcalc.training.settings import ConfigError
 
-__all__ = ["Batch", "BatchOrder", "Batches", "Split", "loader", "split_dataset"]
+__all__ = ["Batch", "BatchOrder", "Batches", "Split", "file_hash", "loader", "split_dataset"]
 
 #: Atoms per batch where only predictions are made.
 EVALUATION_ATOMS = 600
 #: Larger molecules get the pairs within the cutoff rather than all.
 ALL_PAIRS_ATOMS = 32
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as stream:
+        digest = hashlib.sha256()
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
@@ -19,7 +20,8 @@ from eqcalc.datasets import Dataset
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.potential import Potential
 from eqcalc.quantities import ordered, quantity
-from eqcalc.training.data import Batches, evaluation_batches
+from eqcalc.training.config import DataConfig
+from eqcalc.training.data import Batches, evaluation_batches, file_hash, split_dataset
 from eqcalc.units import conversion_factor
 
 __all__ = ["ErrorRow", "EvaluationTable", "evaluate"]
@@ -150,6 +152,7 @@ def evaluate(
     dataset: Dataset | str | Path,
     indices: ArrayLike | None = None,
     *,
+    split: str | None = None,
     names: Collection[str] | None = None,
     progress: bool = False,
 ) -> EvaluationTable:
@@ -162,7 +165,11 @@ def evaluate(
     dataset
         Labelled structures or their file.
     indices
-        Structures to evaluate; all if not given.
+        Structures to evaluate; all if neither this nor `split` is given.
+    split
+        Part of the dataset to evaluate: ``"training"``, ``"validation"`` or
+        ``"test"`` as the training of the model divided its dataset, or
+        ``"name/part"`` of a split stored in the dataset.
     names
         Quantities to compare; all that the model gives and the dataset has if
         not given.
@@ -172,40 +179,93 @@ def evaluate(
     Raises
     ------
     ValueError
-        There is nothing to compare, or the model does not know an element.
+        There is nothing to compare, the model does not know an element, or
+        there is no such part.
     """
-    model_text = model.name if isinstance(model, Path) else str(model)
-    if isinstance(model, Potential):
-        model_text = f"model {str(model.metadata.get('hash', ''))[:12]}".strip()
-    else:
-        model = load_model(model)
-    if not isinstance(dataset, Dataset):
-        dataset = Dataset.open(dataset)
+    text = Path(model).name if isinstance(model, str | Path) else "the model"
+    model = model if isinstance(model, Potential) else load_model(model)
+    dataset = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
+    if split is not None:
+        if indices is not None:
+            raise ValueError("give indices or split, not both")
+        indices = _part(model, dataset, split)
     rows = np.arange(len(dataset)) if indices is None else np.atleast_1d(np.asarray(indices))
-    common = [name for name in dataset.quantities if name in model.quantities]
+    wanted = _comparable(model, dataset.subset(rows), names)
+    predicted, labels, counts = _predictions(model, dataset, rows, wanted, progress)
+    return EvaluationTable(
+        rows=_rows(predicted, labels, counts),
+        model=text,
+        dataset=dataset.path.name + (f" ({split})" if split else ""),
+        n_structures=len(rows),
+        notes=_notes(model, dataset, predicted),
+        predicted=predicted,
+        labels=labels,
+    )
+
+
+def _part(model: Potential, dataset: Dataset, split: str) -> np.ndarray:
+    """Return the structures of a part, by the record of the model or the stored splits."""
+    name, _, part = split.rpartition("/")
+    if name:
+        parts = dataset.splits.get(name, {})
+        if part not in parts:
+            known = [f"{n}/{p}" for n, parts in dataset.splits.items() for p in parts]
+            raise ValueError(f"split {split!r}: {dataset.path} stores {', '.join(known) or 'none'}")
+        return parts[part]
+    if part not in {"training", "validation", "test"}:
+        raise ValueError(f"split: expected training, validation, test or name/part, got {split!r}")
+    record = model.metadata.get("training", {})
+    if record.get("dataset", {}).get("sha256") != file_hash(dataset.path):
+        trained = record.get("dataset", {}).get("file", "an unknown dataset")
+        raise ValueError(
+            f"split {split!r}: the model was not trained on {dataset.path}, but on {trained}, or "
+            "the file has changed since"
+        )
+    settings = record["config"]["data"]
+    return getattr(split_dataset(dataset, DataConfig(**settings)), part)
+
+
+def _comparable(
+    model: Potential, dataset: Dataset, names: Collection[str] | None
+) -> tuple[str, ...]:
+    """Return the quantities to compare, or tell why there are none."""
+    common = [
+        name
+        for name in dataset.quantities
+        if name in model.quantities and (names is not None or dataset.present(name).any())
+    ]
     wanted = ordered(common if names is None else names)
     for name in wanted:
         if name not in common:
             who = "the model" if name in dataset.quantities else str(dataset.path)
             raise ValueError(f"{name}: {who} does not have it; both have {', '.join(common)}")
-    if len(rows) == 0 or not wanted:
-        raise ValueError(f"nothing to compare: {len(rows)} structures, quantities {wanted}")
-    strangers = sorted(set(dataset.subset(rows).elements) - set(model.references.elements))
+        if not dataset.present(name).any():
+            raise ValueError(f"{name}: none of the {len(dataset)} structures has this label")
+    if len(dataset) == 0 or not wanted:
+        raise ValueError(f"nothing to compare: {len(dataset)} structures, quantities {wanted}")
+    strangers = sorted(set(dataset.elements) - set(model.references.elements))
     if strangers:
         raise ValueError(
             f"{dataset.path}: the model does not know the elements {strangers}; "
             f"it knows {list(model.references.elements)}"
         )
+    return wanted
 
-    predicted: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
-    labels: dict[str, list[np.ndarray]] = {name: [] for name in wanted}
-    counts: list[np.ndarray] = []
-    batches = Batches(dataset, wanted, model.cutoff)
+
+def _predictions(
+    model: Potential, dataset: Dataset, rows: np.ndarray, names: tuple[str, ...], progress: bool
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]:
+    """Return predictions, labels, and the numbers of atoms of those with an energy."""
+    predicted: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    labels: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    counts: list[np.ndarray] = [np.empty(0)]
+    batches = Batches(dataset, names, model.cutoff)
     parts = evaluation_batches(dataset, rows)
     for part in tqdm(parts, desc="evaluating", unit=" batches", disable=None if progress else True):
         batch = batches[part].to(model.device)
-        outputs = model.evaluate(batch.structures, batch.pairs, wanted)
-        for name in wanted:
+        with torch.enable_grad():
+            outputs = model.evaluate(batch.structures, batch.pairs, names)
+        for name in names:
             known = batch.present[name]
             if name == "energy":
                 counts.append(batch.structures.counts[known].cpu().numpy())
@@ -213,21 +273,10 @@ def evaluate(
                 known = batch.structures.spread_to_atoms(known)
             predicted[name].append(outputs[name][known].cpu().double().numpy())
             labels[name].append(batch.labels[name][known].cpu().double().numpy())
-    ours = {name: np.concatenate(values) for name, values in predicted.items()}
-    theirs = {name: np.concatenate(values) for name, values in labels.items()}
-    nothing = [name for name in wanted if len(theirs[name]) == 0]
-    for name in nothing:
-        if names is not None:
-            raise ValueError(f"{name}: none of the {len(rows)} structures has this label")
-        del ours[name], theirs[name]
-    return EvaluationTable(
-        rows=_rows(ours, theirs, np.concatenate(counts) if counts else np.empty(0)),
-        model=model_text,
-        dataset=dataset.path.name,
-        n_structures=len(rows),
-        notes=_notes(model, dataset, ours),
-        predicted=ours,
-        labels=theirs,
+    return (
+        {name: np.concatenate(values) for name, values in predicted.items()},
+        {name: np.concatenate(values) for name, values in labels.items()},
+        np.concatenate(counts),
     )
 
 
@@ -268,15 +317,11 @@ def _rows(
 
 
 def _notes(model: Potential, dataset: Dataset, names: Collection[str]) -> tuple[str, ...]:
-    notes = []
+    """Tell where labels and model are not of the same level of theory."""
     levels = model.metadata.get("level_of_theory", {})
-    for name in names:
-        own, other = levels.get(name), dataset.levels_of_theory[name]
-        if own is not None and own != other:
-            notes.append(f"{name}: the model was trained at {own}, the labels are {other}.")
-    trained = model.metadata.get("training", {}).get("dataset", {})
-    if trained.get("file") == dataset.path.name and trained.get("training", 0) + len(
-        dataset
-    ) > trained.get("structures", 0) + len(dataset.indices):
-        notes.append("some of these structures may be among those the model was trained on.")
-    return tuple(notes)
+    return tuple(
+        f"{name}: the model was trained at {levels[name]}, the labels are "
+        f"{dataset.levels_of_theory[name]}."
+        for name in names
+        if name in levels and levels[name] != dataset.levels_of_theory[name]
+    )

@@ -1,24 +1,32 @@
 # SPDX-License-Identifier: MIT
-"""The model at the start of a training: new, or made from one that exists."""
+"""The model at the start of a training: new, or made from one that exists.
+
+A total energy is thousands of eV, of which the network learns the last one.
+The rest is taken up by one energy per element, fitted by linear least squares
+to the training set; likewise the isotropic part of the polarizability.
+"""
 
 from __future__ import annotations
 
 import logging
+import math
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from eqcalc.datasets import Dataset
+from eqcalc.datasets import Dataset, statistics
+from eqcalc.datasets.statistics import fit_element_energies, fit_element_polarizabilities
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.potential import Potential, PotentialConfig, References
 from eqcalc.training.config import TrainingConfig
 from eqcalc.training.data import Batches, evaluation_batches
-from eqcalc.training.references import fit_element_values, label_scales
 
-__all__ = ["initial_potential", "training_scales"]
+__all__ = ["initial_potential", "label_scales"]
 
 _log = logging.getLogger(__name__)
+
+#: A root mean square in internal units below which there is nothing to learn.
+_NO_SPREAD = 1e-9
 
 
 def initial_potential(config: TrainingConfig, dataset: Dataset, training: np.ndarray) -> Potential:
@@ -43,19 +51,25 @@ def initial_potential(config: TrainingConfig, dataset: Dataset, training: np.nda
     return _fine_tuned(config, dataset, training)
 
 
-def training_scales(
-    potential: Potential, dataset: Dataset, training: np.ndarray
-) -> dict[str, float]:
-    """Return the root mean square of what the network has to learn of each label."""
-    labels, present = dataset.labels(training)
-    references = potential.references
-    return label_scales(
-        dataset.structures(training),
-        labels,
-        present,
-        references.energy,
-        references.polarizability,
-    )
+def label_scales(dataset: Dataset) -> dict[str, float]:
+    """Return the root mean square of what a network has to learn of each label.
+
+    Energy: per atom, after the best energies of the elements. Forces and dipole:
+    of the components. Polarizability: of the nine components, after the best
+    isotropic values of the elements. A label without any spread gets 1.
+    """
+    s = statistics(dataset)
+    found = {"energy": s.energy_per_atom_rms, "forces": s.forces_rms}
+    if s.dipole_rms is not None:
+        found["dipole"] = s.dipole_rms / math.sqrt(3.0)
+    if s.polarizability_rms is not None and s.anisotropy_rms is not None:
+        # a multiple a of the unit matrix has three components a among nine
+        found["polarizability"] = math.hypot(
+            s.anisotropy_rms, s.polarizability_rms / math.sqrt(3.0)
+        )
+    return {
+        name: rms if rms > _NO_SPREAD else 1.0 for name, rms in found.items() if rms is not None
+    }
 
 
 def _build(config: PotentialConfig, references: References, seed: int) -> Potential:
@@ -66,19 +80,16 @@ def _build(config: PotentialConfig, references: References, seed: int) -> Potent
 
 
 def _fit(
-    name: str,
-    dataset: Dataset,
-    rows: np.ndarray,
-    elements: tuple[int, ...],
-    predicted: Tensor | None = None,
+    name: str, dataset: Dataset, rows: np.ndarray, predicted: np.ndarray | float = 0.0
 ) -> dict[int, float]:
-    """Fit values of the elements to a label, or to what `predicted` leaves of it."""
-    labels, present = dataset.labels(rows)
-    known = present[name]
-    label = labels[name] if predicted is None else labels[name] - predicted
-    if name == "polarizability":
-        label = torch.einsum("sii->s", label) / 3.0
-    return fit_element_values(dataset.structures(rows[known.numpy()]), label[known], elements)
+    """Fit values of the elements to what `predicted` leaves of a label."""
+    known = dataset.present(name)[rows]
+    left = (dataset.labels(rows)[0][name].numpy() - predicted)[known]
+    structures = dataset.structures(rows[known])
+    stops = np.cumsum(structures.counts.numpy())[:-1]
+    numbers = np.split(structures.numbers.numpy(), stops)
+    fit = fit_element_energies if name == "energy" else fit_element_polarizabilities
+    return fit(numbers, left)
 
 
 def _fresh_references(
@@ -89,11 +100,8 @@ def _fresh_references(
     for name, table in tables.items():
         # a model trained on forces alone has no reference energy to fit
         if name in heads and dataset.present(name)[rows].any():
-            table.update(_fit(name, dataset, rows, elements))
-    labels, present = dataset.labels(rows)
-    rms = label_scales(
-        dataset.structures(rows), labels, present, tables["energy"], tables["polarizability"]
-    )
+            table.update(_fit(name, dataset, rows))
+    rms = label_scales(dataset.subset(rows))
     # energies vary by about the force over one ångström of motion
     rms["energy"] = rms.get("forces", rms.get("energy", 1.0))
     scales = {name: rms[name] for name in heads}
@@ -138,8 +146,7 @@ def _fine_tuned(config: TrainingConfig, dataset: Dataset, rows: np.ndarray) -> P
                 dataset.levels_of_theory[name],
             )
             predicted = _predict(start, name, dataset, rows)
-            change = _fit(name, dataset, rows, elements, predicted)
-            for z, value in change.items():
+            for z, value in _fit(name, dataset, rows, predicted).items():
                 table[z] = table.get(z, 0.0) + value
     scales = {**fresh.scales, **{name: start.references.scales.get(name, 1.0) for name in kept}}
     references = References(elements, tables["energy"], tables["polarizability"], scales)
@@ -153,11 +160,11 @@ def _fine_tuned(config: TrainingConfig, dataset: Dataset, rows: np.ndarray) -> P
     return potential
 
 
-def _predict(potential: Potential, name: str, dataset: Dataset, rows: np.ndarray) -> Tensor:
-    """Return what the network of `potential` and its references give, ``[n_structures, ...]``."""
+def _predict(potential: Potential, name: str, dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+    """Return the values of one head, ``[n_structures, ...]``."""
     batches = Batches(dataset, (), potential.cutoff)
     parts = []
     for indices in evaluation_batches(dataset, rows):
         batch = batches[indices]
-        parts.append(potential.evaluate(batch.structures, batch.pairs, [name])[name])
-    return torch.cat(parts)
+        parts.append(potential.evaluate(batch.structures, batch.pairs, [name])[name].numpy())
+    return np.concatenate(parts)

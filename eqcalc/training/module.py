@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import typing
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -77,7 +78,6 @@ class TrainingModule(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.potential = potential
-        #: The averaged model; this is what is validated and saved.
         average = AveragedModel(potential, multi_avg_fn=averaging(config.ema.decay))
         self.average = average.requires_grad_(False)
         self.loss = loss
@@ -97,6 +97,11 @@ class TrainingModule(lightning.LightningModule):
         #: Plateau schedule, if that is the schedule; made with the optimizer.
         self.plateau: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] = {}
+
+    @property
+    def averaged(self) -> Potential:
+        """The model with averaged parameters, which is validated and saved."""
+        return typing.cast("Potential", self.average.module)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, _: int) -> Batch:
         """Move a batch."""
@@ -137,7 +142,7 @@ class TrainingModule(lightning.LightningModule):
         """Add the errors of the averaged model."""
         # Lightning switches gradients off here, but forces are one
         with torch.enable_grad():
-            outputs = self.average.module.evaluate(batch.structures, batch.pairs, self.names)
+            outputs = self.averaged.evaluate(batch.structures, batch.pairs, self.names)
         self._validation_errors.add(outputs, batch.labels, batch.present, batch.structures)
 
     def on_validation_epoch_end(self) -> None:

@@ -4,28 +4,29 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import logging
-import platform
-import time
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-import yaml
 
 from eqcalc.datasets import Dataset
 from eqcalc.models.checkpoint import load_model, save_model
 from eqcalc.models.potential import Potential
-from eqcalc.training.config import ConfigError, TrainingConfig
+from eqcalc.training.config import TrainingConfig
 from eqcalc.training.data import BatchOrder, Split, split_dataset
-from eqcalc.training.initial import initial_potential, training_scales
+from eqcalc.training.evaluate import evaluate
+from eqcalc.training.folder import RunFolder
+from eqcalc.training.initial import initial_potential, label_scales
 from eqcalc.training.loss import Loss
+from eqcalc.training.record import training_record
+from eqcalc.training.settings import ConfigError
+
+if TYPE_CHECKING:
+    from eqcalc.training.callbacks import Keeper
 
 __all__ = ["TrainingResult", "train"]
 
@@ -89,14 +90,17 @@ def train(
     split = split_dataset(dataset, config.data)
     _check_labels(config, dataset, split)
 
-    run = _Run(config, dataset, split)
+    folder = RunFolder(config)
     # new networks draw from the global random stream: leave it as it was
     with torch.random.fork_rng(devices=[]):
-        if run.finished():
+        if folder.finished():
             _log.info("%s: this run is finished", config.output)
         else:
-            _fit(run, progress)
-        return run.result()
+            _fit(config, dataset, split, folder, progress)
+        model = load_model(folder.model)
+    return TrainingResult(
+        model, folder.model, folder.path, model.metadata["training"], folder.finished()
+    )
 
 
 def _check_labels(config: TrainingConfig, dataset: Dataset, split: Split) -> None:
@@ -121,134 +125,17 @@ def _check_labels(config: TrainingConfig, dataset: Dataset, split: Split) -> Non
             _log.info("%s: in %s, but not trained", name, path)
 
 
-# --- the folder of a run ------------------------------------------------------------
-
-
-class _Run:
-    """Files of a run and what must agree for resuming it."""
-
-    def __init__(self, config: TrainingConfig, dataset: Dataset, split: Split) -> None:
-        self.config = config
-        self.dataset = dataset
-        self.split = split
-        self.folder = config.output
-        self.model_path = self.folder / "model.eqc"
-        self.log_path = self.folder / "log.csv"
-        self.checkpoint_path = self.folder / "checkpoints" / "last.ckpt"
-        self._state_path = self.folder / "run.json"
-        start = config.model.start_from
-        self.identity = {
-            "settings": _identity(config),
-            "dataset": _file_hash(config.data.path),
-            "start_from": None if start is None else _file_hash(start),
-        }
-
-    def begin(self) -> None:
-        """Make the folder, or check that it holds the same run."""
-        if self._state_path.exists():
-            self._compare(self._state()["identity"])
-        elif self.model_path.exists():
-            raise ConfigError(
-                f"output: {self.model_path} exists, but was not left by this run; choose another "
-                "folder"
-            )
-        (self.folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-        text = yaml.safe_dump(self.config.settings(), sort_keys=False, allow_unicode=True)
-        (self.folder / "config.yaml").write_text(text, encoding="utf-8")
-        self._write_state({})
-
-    def finished(self) -> bool:
-        """Whether the run has ended under the present rules of stopping."""
-        if not self._state_path.exists():
-            return False
-        state = self._state()
-        self._compare(state["identity"])
-        return state.get("finished") == self._stopping()
-
-    def finish(self, finished: bool) -> None:
-        """Note that training has ended."""
-        self._write_state({"finished": self._stopping()} if finished else {})
-
-    def result(self) -> TrainingResult:
-        """Return what is in the folder."""
-        model = load_model(self.model_path)
-        record = model.metadata["training"]
-        return TrainingResult(model, self.model_path, self.folder, record, self.finished())
-
-    def _stopping(self) -> dict[str, Any]:
-        settings = self.config.settings()["stopping"]
-        return {key: settings[key] for key in ("epochs", "patience")}
-
-    def _state(self) -> dict[str, Any]:
-        return json.loads(self._state_path.read_text(encoding="utf-8"))
-
-    def _write_state(self, more: dict[str, Any]) -> None:
-        temporary = self._state_path.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"identity": self.identity, **more}, indent=1))
-        temporary.replace(self._state_path)
-
-    def _compare(self, old: dict[str, Any]) -> None:
-        """Refuse to resume a run made with other settings or data."""
-        advice = "choose another output, or remove the folder to begin anew"
-        before, now = _flat(old["settings"]), _flat(_identity(self.config))
-        for key in sorted({*before, *now}):
-            if before.get(key) != now.get(key):
-                raise ConfigError(
-                    f"output: {self.folder} holds a run with other settings "
-                    f"({key}: {before.get(key)!r} there, {now.get(key)!r} here); {advice}"
-                )
-        for key in ("dataset", "start_from"):
-            if old[key] != self.identity[key]:
-                raise ConfigError(
-                    f"output: {self.folder} holds a run with another content of the file of "
-                    f"{'data.path' if key == 'dataset' else 'model.start_from'}; {advice}"
-                )
-
-
-def _identity(config: TrainingConfig) -> dict[str, Any]:
-    """Return the settings that decide the numbers; files count by content, not by place."""
-    settings = config.settings()
-    for section in ("stopping", "trainer", "output"):
-        if section != "stopping" or settings["schedule"]["name"] != "cosine":
-            del settings[section]
-    if "stopping" in settings:  # a cosine schedule depends on its length
-        settings["stopping"] = {"epochs": settings["stopping"]["epochs"]}
-    del settings["data"]["path"], settings["model"]["start_from"]
-    return settings
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def _file_hash(path: Path) -> str:
-    with path.open("rb") as stream:
-        digest = hashlib.sha256()
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-# --- fitting ------------------------------------------------------------------------
-
-
-def _fit(run: _Run, progress: bool) -> None:
+def _fit(
+    config: TrainingConfig, dataset: Dataset, split: Split, folder: RunFolder, progress: bool
+) -> None:
     """Train until a rule of stopping applies."""
     import lightning
 
     from eqcalc.training.callbacks import Keeper
     from eqcalc.training.module import TrainingData, TrainingModule
 
-    config, dataset, split = run.config, run.dataset, run.split
-    began = time.perf_counter()
     potential = initial_potential(config, dataset, split.training)
-    scales = training_scales(potential, dataset, split.training)
+    scales = label_scales(dataset.subset(split.training))
     loss = Loss(
         {name: term.weight for name, term in config.loss.items()},
         {name: term.scale or scales[name] for name, term in config.loss.items()},
@@ -259,19 +146,25 @@ def _fit(run: _Run, progress: bool) -> None:
     data = TrainingData(
         dataset, split, config.quantities, potential.cutoff, batch_size, config.seed
     )
-    keeper = Keeper(run.log_path, run.checkpoint_path, config.stopping, progress)
-    settings = config.trainer
-    accelerator = settings.accelerator
+    levels = {name: dataset.levels_of_theory[name] for name in config.quantities}
+    record = training_record(config, dataset, split, loss, potential)
+
+    def save_best(averaged: Potential, figures: dict[str, Any]) -> None:
+        averaged.metadata = {"level_of_theory": levels, "training": {**record, **figures}}
+        save_model(averaged, folder.model)
+
+    keeper = Keeper(folder, config.stopping, save_best, progress)
+    accelerator = config.trainer.accelerator
     if accelerator == "auto":
         # not Lightning's choice: positions are float64, which Apple's GPU lacks
         accelerator = "gpu" if torch.cuda.is_available() else "cpu"
     with _quiet_lightning():
         trainer = lightning.Trainer(
             accelerator=accelerator,
-            devices=settings.devices,
-            num_nodes=settings.num_nodes,
-            strategy=settings.strategy,
-            precision=settings.precision,  # type: ignore[arg-type]
+            devices=config.trainer.devices,
+            num_nodes=config.trainer.num_nodes,
+            strategy=config.trainer.strategy,
+            precision=config.trainer.precision,  # type: ignore[arg-type]
             max_epochs=config.stopping.epochs,
             gradient_clip_val=config.optimizer.max_gradient_norm,
             callbacks=[keeper],
@@ -282,95 +175,33 @@ def _fit(run: _Run, progress: bool) -> None:
             num_sanity_val_steps=0,
             inference_mode=False,  # forces need a gradient in validation too
             use_distributed_sampler=False,
-            default_root_dir=run.folder,
+            default_root_dir=folder.path,
         )
         if trainer.is_global_zero:
-            run.begin()
-        record = _record(run, loss, potential)
-
-        def save(average: Potential, figures: dict[str, Any]) -> None:
-            average.metadata = {
-                "level_of_theory": {
-                    name: dataset.levels_of_theory[name] for name in config.quantities
-                },
-                "training": {**record, **figures},
-            }
-            save_model(average, run.model_path)
-
-        keeper.save_best = save
-        resume = run.checkpoint_path if run.checkpoint_path.exists() else None
+            folder.begin()
+        resume = folder.checkpoint if folder.checkpoint.exists() else None
         if resume is not None:
-            _log.info("resuming %s", run.folder)
+            _log.info("resuming %s", folder.path)
         trainer.fit(module, data, ckpt_path=resume, weights_only=True)
-    if trainer.is_global_zero and not trainer.interrupted:
-        _conclude(run, keeper, time.perf_counter() - began)
+    if trainer.is_global_zero:
+        _conclude(config, dataset, split, folder, keeper)
 
 
-def _conclude(run: _Run, keeper: Any, seconds: float) -> None:
+def _conclude(
+    config: TrainingConfig, dataset: Dataset, split: Split, folder: RunFolder, keeper: Keeper
+) -> None:
     """Complete the record of the best model and judge it by the held-out structures."""
-    from eqcalc.training.evaluate import evaluate
-
-    model = load_model(run.model_path)
-    record = model.metadata["training"]
-    record |= {"epochs": keeper.epochs, "hours": keeper.hours}
+    model = load_model(folder.model)
     finished = keeper.stopped_by != "hours"
-    record["stopped_by"] = keeper.stopped_by
-    if finished and len(run.split.test):
-        names = run.config.quantities
-        table = evaluate(model, run.dataset, run.split.test, names=names)
+    record = model.metadata["training"]
+    record |= {"epochs": keeper.epochs, "hours": keeper.hours, "stopped_by": keeper.stopped_by}
+    if finished and len(split.test):
+        table = evaluate(model, dataset, split="test", names=config.quantities)
+        table.write(folder.path, "test")
         record["test"] = table.settings()["rows"]
-        table.write(run.folder, "test")
-        _log.info("%d held-out structures:\n%s", len(run.split.test), table)
-    save_model(model, run.model_path)
-    run.finish(finished)
-
-
-def _record(run: _Run, loss: Loss, potential: Potential) -> dict[str, Any]:
-    """Return how the model is made, for its file; without paths of this machine."""
-    config, dataset = run.config, run.dataset
-    settings = config.settings()
-    del settings["output"]
-    settings["data"]["path"] = config.data.path.name
-    record: dict[str, Any] = {
-        "config": settings,
-        "dataset": {
-            "file": config.data.path.name,
-            "sha256": run.identity["dataset"],
-            "structures": len(dataset),
-            "elements": list(dataset.elements),
-            **run.split.sizes(),
-        },
-        "loss_scales": dict(loss.scales),
-        "parameters": sum(p.numel() for p in potential.parameters()),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: metadata.version(name) for name in ("torch", "lightning", "numpy")},
-            "eqcalc": _own_version(),
-        },
-        "hardware": _hardware(config),
-    }
-    if config.model.start_from is not None:
-        start = load_model(config.model.start_from)
-        settings["model"]["start_from"] = config.model.start_from.name
-        record["started_from"] = {
-            "file": config.model.start_from.name,
-            "hash": start.metadata.get("hash"),
-            "level_of_theory": start.metadata.get("level_of_theory"),
-            "training": start.metadata.get("training"),
-        }
-    return record
-
-
-def _own_version() -> str:
-    from eqcalc import __version__
-
-    return __version__
-
-
-def _hardware(config: TrainingConfig) -> str:
-    if config.trainer.accelerator in {"auto", "gpu", "cuda"} and torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+        _log.info("%d held-out structures:\n%s", len(split.test), table)
+    save_model(model, folder.model)
+    folder.finish(finished)
 
 
 @contextlib.contextmanager

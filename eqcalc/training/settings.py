@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""From nested mappings, as YAML gives them, to typed dataclasses and back.
+
+Every error names the key with its sections, the value and what was expected.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+__all__ = ["ConfigError", "build", "plain", "require", "unknown_key"]
+
+
+class ConfigError(ValueError):
+    """A setting is unknown, missing or impossible; the message names it."""
+
+
+def require(condition: bool, key: str, expected: str, value: object) -> None:
+    """Raise ConfigError, naming `key`, what was `expected` and the `value`, if not `condition`."""
+    if not condition:
+        raise ConfigError(f"{key}: expected {expected}, got {value!r}")
+
+
+def unknown_key(key: str, name: object, known: typing.Iterable[str]) -> typing.NoReturn:
+    """Raise ConfigError for a key that does not exist, with the nearest of the `known` ones."""
+    names = list(known)
+    close = difflib.get_close_matches(str(name), names, 1)
+    hint = f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(names)}"
+    raise ConfigError(f"{key}: unknown key{hint}")
+
+
+def build(kind: type[Any], settings: Any, where: str, folder: Path) -> Any:
+    """Make the dataclass `kind` from the mapping `settings` found under the key `where`."""
+    require(isinstance(settings, Mapping), where or "settings", "a mapping", settings)
+    hints = typing.get_type_hints(kind)
+    fields = {f.name: f for f in dataclasses.fields(kind)}
+    values = {}
+    for name, value in settings.items():
+        key = f"{where}.{name}" if where else str(name)
+        if name not in fields:
+            unknown_key(key, name, fields)
+        values[name] = _convert(hints[name], value, key, folder)
+    for name, f in fields.items():
+        if (
+            name not in values
+            and f.default is dataclasses.MISSING
+            and f.default_factory is dataclasses.MISSING
+        ):
+            raise ConfigError(f"{where}.{name}".lstrip(".") + ": missing")
+    return kind(**values)
+
+
+def _convert(kind: Any, value: Any, key: str, folder: Path) -> Any:
+    """Return `value` as an instance of the annotation `kind`."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in {types.UnionType, typing.Union}:
+        return _convert_union(arguments, value, key, folder)
+    if dataclasses.is_dataclass(kind):
+        return build(typing.cast("type[Any]", kind), value, key, folder)
+    if kind is Path:
+        require(isinstance(value, str | Path) and str(value) != "", key, "a path", value)
+        return (folder / Path(value).expanduser()).resolve()
+    if origin is tuple:
+        require(isinstance(value, list | tuple), key, "a list", value)
+        return tuple(_convert(arguments[0], item, key, folder) for item in value)
+    if origin is not None:
+        require(isinstance(value, Mapping), key, "a mapping", value)
+        return {k: _convert(arguments[1], v, f"{key}.{k}", folder) for k, v in value.items()}
+    return value if kind is Any else _scalar(kind, value, key)
+
+
+def _scalar(kind: type, value: Any, key: str) -> Any:
+    if kind is float:
+        # YAML 1.1 reads 1e-3, without a point, as text
+        with contextlib.suppress(ValueError):
+            value = float(value) if isinstance(value, str) else value
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        require(number and not math.isnan(value), key, "a number", value)
+        return float(value)
+    if kind is int:
+        require(isinstance(value, int) and not isinstance(value, bool), key, "an integer", value)
+    else:
+        require(isinstance(value, kind), key, "text", value)
+    return value
+
+
+def _convert_union(kinds: tuple[Any, ...], value: Any, key: str, folder: Path) -> Any:
+    if value is None and type(None) in kinds:
+        return None
+    kinds = tuple(k for k in kinds if k is not type(None))
+    named: dict[str, Any] = {k.name: k for k in kinds if dataclasses.is_dataclass(k)}  # type: ignore[union-attr]
+    if named:
+        require(isinstance(value, Mapping), key, "a mapping", value)
+        settings = dict(value)
+        name = settings.pop("name", next(iter(named)))
+        require(name in named, f"{key}.name", f"one of {', '.join(named)}", name)
+        return build(named[name], settings, key, folder)
+    if len(kinds) == 1:
+        return _convert(kinds[0], value, key, folder)
+    if isinstance(value, kinds) and not isinstance(value, bool):
+        return value
+    names = " or ".join({int: "an integer", str: "text"}.get(k, str(k)) for k in kinds)
+    raise ConfigError(f"{key}: expected {names}, got {value!r}")
+
+
+def plain(value: Any) -> Any:
+    """Return `value` as nested mappings, lists, numbers and text."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        name = {"name": value.name} if hasattr(value, "name") else {}
+        return name | {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
