@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Parameter average and learning rate in closed form."""
 
+import itertools
 import math
 
 import pytest
@@ -63,7 +64,7 @@ def test_cosine_schedule():
     assert factors[10] == 1.0
     assert factors[60] == pytest.approx(0.5 * (1.0 + last))
     assert factors[-1] == pytest.approx(last)
-    assert all(a >= b for a, b in zip(factors[10:], factors[11:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(factors[10:]))
     assert cosine_factor(35, steps, warm_up, 0.0) == pytest.approx(
         0.5 * (1 + math.cos(math.pi / 4))
     )
