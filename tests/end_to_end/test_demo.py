@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+"""The demonstration, made small: complete, repeatable, resumable, and careful."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from eqcalc.demo import DemoError, DemoPlan, RunPlan, demo
+from eqcalc.spectra import Spectrum
+from eqcalc.trajectory import Trajectory
+
+SMALL = DemoPlan(
+    runs=(
+        RunPlan("classical", "NVE", replicas=4, beads=1, steps=300, equilibration=10.0),
+        RunPlan("t-rpmd", "T-RPMD", replicas=2, beads=4, steps=200, equilibration=5.0),
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo") / "out"
+    return demo(folder, plan=SMALL, progress=False)
+
+
+def test_everything_promised_is_written(finished):
+    names = {path.name for path in finished.folder.iterdir()}
+    assert {"ethanol.png", "summary.txt", "demo.json"} <= names
+    for run in SMALL.runs:
+        trajectory = Trajectory.open(finished.folder / f"{run.name}.h5")
+        assert trajectory.complete
+        assert trajectory.observable("dipole").values.shape[:2] == (
+            run.replicas,
+            run.steps // 2 + 1,
+        )
+        for kind in ("infrared", "raman", "depolarization-ratio", "raman-cross-section"):
+            for suffix in (".h5", ".csv"):
+                spectrum = Spectrum.read(finished.folder / f"{run.name}-{kind}{suffix}")
+                assert spectrum.unit
+    assert finished.folder.joinpath("ethanol.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_summary_says_what_was_run_and_checks_it(finished):
+    text = (finished.folder / "summary.txt").read_text()
+    for words in ("NVE", "T-RPMD, 4 beads", "sum rule", "km/mol", "Å⁴/amu", "double-harmonic"):
+        assert words in text
+
+
+def test_calling_again_changes_no_trajectory(finished):
+    before = {p.name: p.read_bytes() for p in finished.folder.glob("*.h5") if "-" not in p.name}
+    again = demo(finished.folder, plan=SMALL, progress=False)
+    for name, data in before.items():
+        assert (finished.folder / name).read_bytes() == data
+    np.testing.assert_array_equal(
+        again.spectra[0].infrared.values, finished.spectra[0].infrared.values
+    )
+
+
+def test_other_settings_do_not_overwrite(finished):
+    with pytest.raises(DemoError, match="other settings"):
+        demo(finished.folder, seed=1, plan=SMALL, progress=False)
+
+
+def test_a_folder_with_other_things_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("important")
+    with pytest.raises(DemoError, match="not empty"):
+        demo(tmp_path, plan=SMALL, progress=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+SCRIPT = """
+import sys
+from tests.end_to_end.test_demo import SMALL
+from eqcalc.demo import demo
+if __name__ == "__main__":
+    demo(sys.argv[1], plan=SMALL, progress=False)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="kills by signal")
+def test_a_killed_demonstration_goes_on_to_the_same_result(finished, tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    folder = tmp_path / "out"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    process = subprocess.Popen([sys.executable, str(script), str(folder)], env=environment)
+    deadline = time.monotonic() + 120.0
+    while not (folder / "classical.h5").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    time.sleep(1.5)  # the workers notice that they are orphans
+    result = demo(folder, plan=SMALL, progress=False)
+    assert json.loads((folder / "demo.json").read_text())["seed"] == 0
+    for mine, expected in zip(result.spectra, finished.spectra, strict=True):
+        np.testing.assert_array_equal(mine.infrared.values, expected.infrared.values)
+        np.testing.assert_array_equal(mine.raman.isotropic.values, expected.raman.isotropic.values)

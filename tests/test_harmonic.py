@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MIT
+"""Relaxation and the double-harmonic spectrum of a model."""
+
+import numpy as np
+import pytest
+import torch
+from ase import units
+from ase.vibrations import Infrared
+
+from eqcalc.calculator import EqCalculator
+from eqcalc.demo import ethanol_conformers
+from eqcalc.harmonic import RelaxationError, harmonic_spectrum, relax
+from eqcalc.models.checkpoint import load_model
+from eqcalc.shipped import shipped_model
+
+
+@pytest.fixture(scope="module")
+def potential():
+    return load_model(shipped_model("ethanol"), dtype=torch.float64)
+
+
+@pytest.fixture(scope="module")
+def conformers(potential):
+    return ethanol_conformers(potential)
+
+
+@pytest.fixture(scope="module")
+def harmonic(potential, conformers):
+    return harmonic_spectrum(potential, conformers["trans"])
+
+
+def test_relaxation_reaches_a_minimum(potential, conformers):
+    for atoms in conformers.values():
+        assert np.abs(atoms.get_forces()).max() <= 1e-6
+        modes = harmonic_spectrum(potential, atoms).wavenumber
+        assert len(modes) == 21
+        assert modes.min() > 100.0
+
+
+def test_mirror_images_have_the_same_spectrum(potential, conformers):
+    one, other = (
+        harmonic_spectrum(potential, conformers[name]) for name in ("gauche", "gauche-mirror")
+    )
+    np.testing.assert_allclose(one.wavenumber, other.wavenumber, atol=1e-3)
+    np.testing.assert_allclose(one.infrared_intensity, other.infrared_intensity, rtol=1e-4)
+    np.testing.assert_allclose(one.raman_activity, other.raman_activity, rtol=1e-4)
+
+
+def test_infrared_of_ase_agrees(potential, conformers, harmonic, tmp_path):
+    """ASE's finite differences, within 1 cm⁻¹ and 1 %."""
+    atoms = conformers["trans"].copy()
+    atoms.calc = EqCalculator(potential)
+    infrared = Infrared(atoms, name=str(tmp_path / "ir"), delta=1e-3, nfree=2)
+    infrared.run()
+    wavenumbers = infrared.get_frequencies().real[6:]
+    # ASE gives (D/Å)²/amu
+    intensities = infrared.intensities[6:] * 42.2560615
+    np.testing.assert_allclose(wavenumbers, harmonic.wavenumber, atol=1.0)
+    strongest = harmonic.infrared_intensity.max()
+    np.testing.assert_allclose(
+        intensities, harmonic.infrared_intensity, rtol=0.01, atol=1e-3 * strongest
+    )
+
+
+def test_deuteration_lowers_the_stretches(potential, conformers, harmonic):
+    masses = conformers["trans"].get_masses()
+    masses[masses < 1.5] = 2.014
+    heavy = harmonic_spectrum(potential, conformers["trans"], masses=masses)
+    ratio = heavy.wavenumber[-1] / harmonic.wavenumber[-1]
+    reduced = np.sqrt(1.008 * (2.014 + 15.999) / (2.014 * (1.008 + 15.999)))
+    assert ratio == pytest.approx(reduced, abs=0.01)
+
+
+def test_harmonic_analysis_of_a_strained_structure_is_refused(potential, conformers):
+    strained = conformers["trans"].copy()
+    strained.positions[0] += 0.2
+    with pytest.raises(RelaxationError, match="relax"):
+        harmonic_spectrum(potential, strained)
+
+
+def test_the_model_is_not_changed(conformers):
+    single = load_model(shipped_model("ethanol"))
+    assert single.dtype == torch.float32
+    relax(single, conformers["trans"])
+    assert single.dtype == torch.float32
+
+
+def test_zero_point_energy_is_that_of_ethanol(harmonic):
+    # harmonic zero-point energies of ethanol lie near 0.080 Hartree at any level of theory
+    energy = 0.5 * harmonic.wavenumber.sum() * units.invcm / units.Hartree
+    assert 0.075 < energy < 0.085
