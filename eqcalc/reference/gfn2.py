@@ -8,6 +8,7 @@ density-functional theory: good for testing, not for Raman intensities.
 
 from __future__ import annotations
 
+import atexit
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +20,13 @@ from eqcalc.quantities import ordered
 from eqcalc.reference.method import ConvergenceError
 
 __all__ = ["GFN2"]
+
+# Building a calculator costs as much as a single point, so one is kept for each
+# kind of molecule. None of its earlier results is reused: a label does not depend
+# on what was labelled before it.
+_calculators: dict[Any, Any] = {}
+# tblite cannot free them once the interpreter is being taken down
+atexit.register(_calculators.clear)
 
 
 @dataclass(frozen=True)
@@ -117,12 +125,15 @@ class GFN2:
     ) -> Any:
         tblite = _tblite()
         charge = float(atoms.info.get("charge", 0.0))
-        key = (atoms.numbers.tobytes(), charge, field)
-        # Building a calculator costs as much as a single point; one is kept per
-        # composition and field, and none of its earlier results is reused, so
-        # that a label does not depend on what was labelled before it.
-        cache: dict[Any, Any] = self.__dict__.setdefault("_calculators", {})
-        calculator = cache.get(key)
+        key = (
+            self.accuracy,
+            self.electronic_temperature,
+            self.unpaired_electrons,
+            atoms.numbers.tobytes(),
+            charge,
+            None if field is None else (*field, self.field),
+        )
+        calculator = _calculators.get(key)
         try:
             if calculator is None:
                 calculator = tblite.Calculator(
@@ -140,18 +151,15 @@ class GFN2:
                     vector = np.zeros(3)
                     vector[axis] = sign * self.field * Bohr / Hartree
                     _add_field(calculator, vector)
-                if len(cache) > 64:
-                    cache.clear()
-                cache[key] = calculator
+                if len(_calculators) > 64:
+                    _calculators.clear()
+                _calculators[key] = calculator
             else:
                 calculator.update(positions / Bohr)
             return calculator.singlepoint()
         except (tblite.TBLiteRuntimeError, tblite.TBLiteValueError) as error:
-            cache.pop(key, None)
+            _calculators.pop(key, None)
             raise ConvergenceError(f"GFN2-xTB: {str(error).strip()}") from error
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {k: v for k, v in self.__dict__.items() if k != "_calculators"}
 
 
 def _tblite() -> Any:

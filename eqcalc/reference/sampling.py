@@ -19,7 +19,6 @@ import ase
 import ase.units
 import numpy as np
 from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 from scipy.spatial import cKDTree
 from tqdm import tqdm
 
@@ -59,9 +58,9 @@ class SamplingPlan:
     timestep, friction, interval, equilibration
         Of the Langevin dynamics: fs, 1/fs, fs between snapshots, fs before the first.
     maximum_energy
-        Geometries higher than this above the lowest conformer are dropped [eV
-        per vibrational mode]; a mode holds ħω/4 on average at low temperature,
-        up to 0.12 eV.
+        Geometries higher than this above the lowest conformer are dropped [eV].
+        If not given, 1 eV plus 0.15 eV per vibrational mode: zero-point motion
+        alone puts ħω/4, up to 0.12 eV, of potential energy into a mode.
     minimum_distance
         Two geometries closer than this in all their interatomic distances are
         one [Å].
@@ -78,7 +77,7 @@ class SamplingPlan:
     friction: float = 0.01
     interval: float = 10.0
     equilibration: float = 500.0
-    maximum_energy: float = 0.2
+    maximum_energy: float | None = None
     minimum_distance: float = 0.01
 
     @classmethod
@@ -127,7 +126,8 @@ def langevin(
     """
     moving = atoms.copy()
     moving.calc = MethodCalculator(method)
-    MaxwellBoltzmannDistribution(moving, temperature_K=temperature, rng=rng)
+    scale = np.sqrt(moving.get_masses() * ase.units.kB * temperature)
+    moving.set_momenta(scale[:, None] * rng.standard_normal((len(moving), 3)))
     dynamics = Langevin(
         moving,
         timestep * ase.units.fs,
@@ -189,13 +189,18 @@ def sample(
     if not starts or any(atoms.pbc.any() for atoms in starts):
         raise ValueError("expected an isolated molecule")
     floor = min(float(method.label(atoms, ("energy",))["energy"]) for atoms in starts)
-    ceiling = floor + plan.maximum_energy * max(1, 3 * len(starts[0]) - 6)
+    ceiling = floor + (
+        1.0 + 0.15 * max(1, 3 * len(starts[0]) - 6)
+        if plan.maximum_energy is None
+        else plan.maximum_energy
+    )
     state = _State(tuple(starts), method, plan, ceiling)
 
-    missing = _quotas(plan, n, bool(rotatable_bonds(starts[0])))
+    quotas = _quotas(plan, n, bool(rotatable_bonds(starts[0])))
+    missing = quotas
     drawn: list[Record] = []
     with tqdm(total=n, disable=not progress, desc="sampling") as bar:
-        for _ in range(10):  # what was too high or a duplicate is drawn anew
+        for _ in range(20):  # what was too high or a duplicate is drawn anew
             tasks = [
                 _Task(number, kind, temperature, share, child)
                 for number, ((kind, temperature, share), child) in enumerate(_tasks(missing, rng))
@@ -208,7 +213,6 @@ def sample(
             drawn = distinct([*drawn, *fresh], plan.minimum_distance)
             bar.update(len(drawn) - bar.n)
             kept = Counter(record.source for record in drawn)
-            quotas = _quotas(plan, n, bool(rotatable_bonds(starts[0])))
             missing = {
                 key: quota - kept[_source(*key)]
                 for key, quota in quotas.items()
