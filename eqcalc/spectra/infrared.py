@@ -22,7 +22,7 @@ import numpy as np
 
 from eqcalc.spectra.estimation import Estimation, beads_warning
 from eqcalc.spectra.quantum import relative_quantum_factor
-from eqcalc.spectra.signals import TrajectoryLike, read_series
+from eqcalc.spectra.signals import TrajectoryLike, in_frame, read_series
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.spectra.statistics import Estimate
 from eqcalc.units import AVOGADRO, INTENSITY_PER_SQUARED_CHARGE_PER_MASS
@@ -62,6 +62,8 @@ def infrared(
     quantity: str = "intensity",
     quantum_factor: str = "harmonic",
     n_molecules: int = 1,
+    frame: str = "laboratory",
+    reference: np.ndarray | None = None,
     **estimation: Any,
 ) -> Spectrum:
     """Return the infrared absorption spectrum of a dipole moment.
@@ -96,6 +98,13 @@ def infrared(
         ``"none"``; see :mod:`eqcalc.spectra.quantum`.
     n_molecules
         Molecules the dipole moment belongs to; the result is per molecule.
+    frame
+        ``"laboratory"`` keeps the rotational envelope; ``"eckart"`` and
+        ``"corotating"`` take the rotation of the molecule out (trajectories
+        with positions only): see :mod:`eqcalc.spectra.rotation`.
+    reference
+        ``[n_atoms, 3]``, Å, geometry of the Eckart frame; the first of the
+        trajectory by default.
     estimation
         Window, resolution, errors: see :class:`eqcalc.spectra.Estimation`.
 
@@ -110,7 +119,7 @@ def infrared(
         raise ValueError(f"n_molecules must be at least 1, got {n_molecules}")
     series = read_series(
         data,
-        derivative,
+        derivative if frame == "laboratory" else False,
         name="dipole",
         shapes=[(3,)],
         interval=interval,
@@ -119,6 +128,7 @@ def infrared(
         method=method,
         timestep=timestep,
     )
+    series = in_frame(series, data, frame, reference)
     relative_quantum_factor(np.zeros(1), series.temperature, quantum_factor, series.method)
     signals = series.signals("e*Å", 3)
     density = Estimation(**estimation).density(series, signals, [slice(0, 3)])
@@ -135,6 +145,7 @@ def infrared(
             "spectrum": "infrared",
             "quantum_factor": quantum_factor,
             "n_molecules": n_molecules,
+            "frame": frame,
             **density.provenance,
         },
         warnings=density.warnings + beads_warning(series, density.wavenumber, values),

@@ -26,7 +26,7 @@ import numpy as np
 
 from eqcalc.spectra.estimation import Estimation, beads_warning
 from eqcalc.spectra.quantum import relative_quantum_factor
-from eqcalc.spectra.signals import TrajectoryLike, read_series
+from eqcalc.spectra.signals import TrajectoryLike, in_frame, read_series
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.units import RAMAN_CROSS_SECTION, SECOND_RADIATION_CONSTANT
 
@@ -271,6 +271,8 @@ def raman(
     timestep: float | None = None,
     quantum_factor: str = "harmonic",
     n_molecules: int = 1,
+    frame: str = "laboratory",
+    reference: np.ndarray | None = None,
     **estimation: Any,
 ) -> RamanSpectrum:
     """Return the Raman spectrum of a polarizability.
@@ -287,7 +289,7 @@ def raman(
     derivative
         The time derivative in the same forms, instead of `data`. False: take
         finite differences of a trajectory even if its derivative was recorded.
-    interval, temperature, method, timestep, quantum_factor, n_molecules
+    interval, temperature, method, timestep, quantum_factor, n_molecules, frame, reference
         See :func:`eqcalc.spectra.infrared`.
     unit
         Unit of the arrays: a polarizability volume such as ``"Å^3"`` or
@@ -299,7 +301,7 @@ def raman(
         raise ValueError(f"n_molecules must be at least 1, got {n_molecules}")
     series = read_series(
         data,
-        derivative,
+        derivative if frame == "laboratory" else False,
         name="polarizability",
         shapes=[(3, 3), (6,)],
         interval=interval,
@@ -308,6 +310,7 @@ def raman(
         method=method,
         timestep=timestep,
     )
+    series = in_frame(series, data, frame, reference)
     relative_quantum_factor(np.zeros(1), series.temperature, quantum_factor, series.method)
     signals = series.signals("Å^3", 6, _invariants)
     density = Estimation(**estimation).density(series, signals, [slice(0, 1), slice(1, 6)])
@@ -327,6 +330,7 @@ def raman(
                 "spectrum": "Raman",
                 "quantum_factor": quantum_factor,
                 "n_molecules": n_molecules,
+                "frame": frame,
                 **density.provenance,
             },
             warnings=warnings,

@@ -120,7 +120,7 @@ def test_sticks_of_an_unstated_derivative_are_refused():
 
 
 def test_bad_input_is_refused():
-    r, m, f, z, a = arguments()
+    r, m, f, z, _ = arguments()
     with pytest.raises(ValueError, match="hessian: wrong shape"):
         harmonic_analysis(r, m, f[:2])
     skew = f.copy()

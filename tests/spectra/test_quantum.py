@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 
+from eqcalc.spectra import infrared
 from eqcalc.spectra.quantum import (
     beads_needed,
     is_kubo,
@@ -12,7 +13,6 @@ from eqcalc.spectra.quantum import (
     ring_modes,
     thermostat_width,
 )
-from eqcalc.spectra import infrared
 from tests.spectra.oscillators import BOLTZMANN, C, angular, oscillator, vector
 
 

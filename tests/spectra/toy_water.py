@@ -63,7 +63,7 @@ def hessian() -> np.ndarray:
 
 
 def propagate(r, v, timestep: float, n_steps: int, every: int = 1):
-    """Return positions and velocities (Å, Å/fs) of velocity Verlet, [n_replicas, n_frames, 3, 3]."""
+    """Return positions [Å] and velocities [Å/fs] of velocity Verlet, [replica, frame, 3, 3]."""
     acceleration = EV**-1 / MASSES[:, None]
     positions, velocities = [], []
     f = forces(r)
