@@ -249,25 +249,33 @@ def cross_lag_sums(
     pairs
         Components of `first` and of `second` of each group, equally many.
     """
-    _check_lags(n_lags, signal_length := first.n_frames)
-    if second.n_frames != signal_length:
-        raise ValueError(f"series of different length: {signal_length} and {second.n_frames}")
+    n_frames = first.n_frames
+    _check_lags(n_lags, n_frames)
+    if second.n_frames != n_frames:
+        raise ValueError(f"series of different length: {n_frames} and {second.n_frames}")
     widest = first.n_components + second.n_components
     piece = max(4 * n_lags, _PIECE_SIZE // widest)
     sums = np.zeros((n_blocks, len(pairs), n_lags))
     counts = np.zeros((n_blocks, n_lags))
-    for block, start, stop in _blocks(signal_length, n_blocks, piece):
-        end = min(stop + n_lags - 1, signal_length)
+    for block, start, stop in _blocks(n_frames, n_blocks, piece):
+        end = min(stop + n_lags - 1, n_frames)
         length = stop - start
         n_fft = next_fast_len(max(end - start, length + n_lags - 1), real=True)
-        later = [np.ascontiguousarray(s.read(start, end).T) for s in (first, second)]
-        x, y = (rfft(values, n_fft) for values in later)
-        x0, y0 = (rfft(values[:, :length], n_fft).conj() for values in later)
+        x, x0 = _transforms(first, start, end, length, n_fft)
+        y, y0 = (x, x0) if second is first else _transforms(second, start, end, length, n_fft)
         for g, (a, b) in enumerate(pairs):
             power = 0.5 * ((x0[a] * y[b]).sum(0) + (y0[b] * x[a]).sum(0))
             sums[block, g] += irfft(power, n_fft)[:n_lags]
-        counts[block] += np.clip(signal_length - start - np.arange(n_lags), 0, length)
+        counts[block] += np.clip(n_frames - start - np.arange(n_lags), 0, length)
     return LagSums(sums, counts)
+
+
+def _transforms(
+    signal: Signal, start: int, end: int, length: int, n_fft: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the transform of the frames [start, end), and conjugated that of the first ones."""
+    values = np.ascontiguousarray(signal.read(start, end).T)
+    return rfft(values, n_fft), rfft(values[:, :length], n_fft).conj()
 
 
 def autocorrelation(values: np.ndarray, n_lags: int | None = None) -> np.ndarray:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from eqcalc.spectra.statistics import bootstrap
 from eqcalc.spectra.windows import lag_for_resolution, window
 from eqcalc.units import SPEED_OF_LIGHT_CM_PER_FS
 
-__all__ = ["Density", "Estimation"]
+__all__ = ["Density", "Estimation", "LagSummer", "beads_warning", "grouped"]
 
 #: Resolution [cm⁻¹] aimed at when none is asked for.
 _DEFAULT_RESOLUTION = 10.0
@@ -32,6 +32,15 @@ _USABLE = 0.8
 #: Blocks of a single long run that are resampled.
 _MAX_BLOCKS = 40
 _MIN_BLOCKS = 5
+
+
+#: Takes a signal, a number of lags and a number of blocks to lag sums.
+LagSummer = Callable[[Signal, int, int], LagSums]
+
+
+def grouped(*groups: slice) -> LagSummer:
+    """Return lag sums of groups of components, each summed into one correlation function."""
+    return lambda signal, n_lags, n_blocks: lag_sums(signal, n_lags, groups, n_blocks)
 
 
 @dataclass(frozen=True)
@@ -106,10 +115,8 @@ class Estimation:
                 names = ", ".join(repr(k) for k in known if k)
                 raise ValueError(f"{key}: expected one of {names}, got {value!r}")
 
-    def density(
-        self, series: Series, signals: Sequence[Signal], groups: Sequence[slice]
-    ) -> Density:
-        """Return the spectral density of each group of components.
+    def density(self, series: Series, signals: Sequence[Signal], summed: LagSummer) -> Density:
+        """Return the spectral density of each group of the lag sums.
 
         Parameters
         ----------
@@ -117,12 +124,12 @@ class Estimation:
             What the signals were made from.
         signals
             Time derivative of each replica, per fs.
-        groups
-            Components that are summed into one density.
+        summed
+            Returns the lag sums of a signal; see :func:`grouped`.
         """
         shortest = min(signal.n_frames for signal in signals)
         n_lags = self._number_of_lags(series.interval, shortest)
-        sums, unit, warnings = self._sums(signals, groups, n_lags)
+        sums, unit, warnings = self._sums(signals, summed, n_lags)
         generator = np.random.default_rng(self.generator)
         n_samples = 0 if unit == "none" else self.n_samples
         correlation, correlation_samples = bootstrap(sums, n_samples, generator)
@@ -188,7 +195,7 @@ class Estimation:
         return n_lags
 
     def _sums(
-        self, signals: Sequence[Signal], groups: Sequence[slice], n_lags: int
+        self, signals: Sequence[Signal], summed: LagSummer, n_lags: int
     ) -> tuple[LagSums, str, list[str]]:
         """Return the lag sums of every part to resample, what a part is, and warnings."""
         warnings = []
@@ -211,7 +218,7 @@ class Estimation:
             unit = "none"
         total: LagSums | None = None
         for signal, blocks in zip(signals, n_blocks, strict=True):
-            part = lag_sums(signal, n_lags, groups, blocks)
+            part = summed(signal, n_lags, blocks)
             total = part if total is None else total + part
             if unit == "none":
                 total = total.merged()

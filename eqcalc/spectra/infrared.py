@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from eqcalc.spectra.estimation import Estimation, beads_warning
+from eqcalc.spectra.estimation import Estimation, beads_warning, grouped
 from eqcalc.spectra.quantum import relative_quantum_factor
 from eqcalc.spectra.signals import TrajectoryLike, in_frame, read_series
 from eqcalc.spectra.spectrum import Spectrum
@@ -131,7 +131,7 @@ def infrared(
     series = in_frame(series, data, frame, reference)
     relative_quantum_factor(np.zeros(1), series.temperature, quantum_factor, series.method)
     signals = series.signals("e*Å", 3)
-    density = Estimation(**estimation).density(series, signals, [slice(0, 3)])
+    density = Estimation(**estimation).density(series, signals, grouped(slice(0, 3)))
     scale = INTENSITY_PER_SQUARED_CHARGE_PER_MASS / n_molecules
     values = density.values[0] * scale
     spectrum = Spectrum(

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from eqcalc.spectra.estimation import Estimation, beads_warning
+from eqcalc.spectra.estimation import Estimation, beads_warning, grouped
 from eqcalc.spectra.quantum import relative_quantum_factor
 from eqcalc.spectra.signals import TrajectoryLike, in_frame, read_series
 from eqcalc.spectra.spectrum import Spectrum
@@ -313,7 +313,7 @@ def raman(
     series = in_frame(series, data, frame, reference)
     relative_quantum_factor(np.zeros(1), series.temperature, quantum_factor, series.method)
     signals = series.signals("Å^3", 6, _invariants)
-    density = Estimation(**estimation).density(series, signals, [slice(0, 1), slice(1, 6)])
+    density = Estimation(**estimation).density(series, signals, grouped(slice(0, 1), slice(1, 6)))
     warnings = density.warnings + beads_warning(
         series, density.wavenumber, 45.0 * density.values[0] + 7.0 * density.values[1]
     )

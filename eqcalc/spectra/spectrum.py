@@ -126,14 +126,14 @@ class Spectrum:
 
         The trapezoid rule, with linear interpolation at the limits.
         """
-        weights = self._weights(lower, upper)
+        weights = self.weights(lower, upper)
         error = float("nan")
         if self.samples is not None:
             error = float(np.std(self.samples @ weights, ddof=1))
         return Estimate(float(self.values @ weights), error)
 
-    def _weights(self, lower: float | None, upper: float | None) -> np.ndarray:
-        """Return w with w·values the trapezoid integral over [lower, upper]."""
+    def weights(self, lower: float | None, upper: float | None) -> np.ndarray:
+        """Return w with w·values the trapezoid integral over [lower, upper] cm⁻¹."""
         x = self.wavenumber
         a = float(x[0]) if lower is None else lower
         b = float(x[-1]) if upper is None else upper
@@ -156,7 +156,7 @@ class Spectrum:
         inside = (self.wavenumber >= lower) & (self.wavenumber <= upper)
         if inside.sum() < 3:
             raise ValueError(f"no band: fewer than three points in {lower:g} … {upper:g} cm⁻¹")
-        x, weights = self.wavenumber[inside], self._weights(lower, upper)
+        x, weights = self.wavenumber[inside], self.weights(lower, upper)
         return Band(
             lower,
             upper,

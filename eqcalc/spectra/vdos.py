@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from eqcalc.spectra.estimation import Estimation
+from eqcalc.spectra.estimation import Estimation, grouped
 from eqcalc.spectra.signals import TrajectoryLike, read_series
 from eqcalc.spectra.spectrum import Spectrum
 
@@ -79,7 +79,7 @@ def vibrational_density_of_states(
 
     n_components = 3 * len(selected)
     signals = series.signals("Å", n_components, weighted)
-    density = Estimation(**estimation).density(series, signals, [slice(0, n_components)])
+    density = Estimation(**estimation).density(series, signals, grouped(slice(0, n_components)))
     return Spectrum(
         wavenumber=density.wavenumber,
         values=density.values[0],
