@@ -40,7 +40,7 @@ def generate(
     Parameters
     ----------
     molecule
-        One geometry, whose conformers are searched for, or relaxed conformers.
+        One geometry, whose conformers are searched for, or several conformers.
     target
         The dataset to write; must not exist.
     n

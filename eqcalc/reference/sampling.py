@@ -23,7 +23,7 @@ from scipy.spatial import cKDTree
 from tqdm import tqdm
 
 from eqcalc.datasets.record import Record
-from eqcalc.reference.conformers import conformers, rotatable_bonds, rotate
+from eqcalc.reference.conformers import conformers, relax, rotatable_bonds, rotate
 from eqcalc.reference.method import ConvergenceError, Method, MethodCalculator
 from eqcalc.reference.normal_modes import normal_modes, ring_polymers, wigner_displacements
 from eqcalc.reference.workers import map_unordered
@@ -157,8 +157,9 @@ def sample(
     Parameters
     ----------
     molecule
-        One geometry, whose conformers are then searched for, or the relaxed
-        conformers to start from, which must be one molecule in one order of atoms.
+        One geometry, whose conformers are then searched for, or the conformers
+        to start from, which must be one molecule in one order of atoms; they are
+        relaxed.
     method
         Drives the dynamics and provides the modes: a fast one. The labels come
         later and may be of another method.
@@ -180,14 +181,15 @@ def sample(
         any prefix is a fair sample.
     """
     plan = plan or SamplingPlan.default()
+    given = [molecule] if isinstance(molecule, ase.Atoms) else list(molecule)
+    if not given or any(atoms.pbc.any() for atoms in given):
+        raise ValueError("expected an isolated molecule")
     if isinstance(molecule, ase.Atoms):
         starts = conformers(molecule, method, rng=rng)
     else:
-        starts = [atoms.copy() for atoms in molecule]
-        if any(not np.array_equal(atoms.numbers, starts[0].numbers) for atoms in starts):
+        if any(not np.array_equal(atoms.numbers, given[0].numbers) for atoms in given):
             raise ValueError("the conformers must be one molecule with its atoms in one order")
-    if not starts or any(atoms.pbc.any() for atoms in starts):
-        raise ValueError("expected an isolated molecule")
+        starts = [relax(atoms, method) for atoms in given]
     floor = min(float(method.label(atoms, ("energy",))["energy"]) for atoms in starts)
     ceiling = floor + (
         1.0 + 0.15 * max(1, 3 * len(starts[0]) - 6)
