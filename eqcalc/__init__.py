@@ -1,4 +1,63 @@
 # SPDX-License-Identifier: MIT
-"""eqcalc: vibrational spectra from machine-learned (ring-polymer) molecular dynamics."""
+"""eqcalc: vibrational spectra from machine-learned (ring-polymer) molecular dynamics.
+
+The names below are the public face; each is imported when it is first used, so
+that ``import eqcalc`` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+#: Public names and the modules they come from.
+_PUBLIC = {
+    "Dataset": "eqcalc.datasets",
+    "EqCalculator": "eqcalc.calculator",
+    "Spectrum": "eqcalc.spectra",
+    "Trajectory": "eqcalc.trajectory",
+    "harmonic_spectrum": "eqcalc.harmonic",
+    "infrared": "eqcalc.spectra",
+    "load_model": "eqcalc.models.checkpoint",
+    "raman": "eqcalc.spectra",
+    "relax": "eqcalc.harmonic",
+    "shipped_model": "eqcalc.shipped",
+    "simulate": "eqcalc.dynamics",
+    "vibrational_density_of_states": "eqcalc.spectra",
+}
+
+__all__ = [
+    "Dataset",
+    "EqCalculator",
+    "Spectrum",
+    "Trajectory",
+    "__version__",
+    "harmonic_spectrum",
+    "infrared",
+    "load_model",
+    "raman",
+    "relax",
+    "shipped_model",
+    "simulate",
+    "vibrational_density_of_states",
+]
+
+if TYPE_CHECKING:
+    from eqcalc.calculator import EqCalculator
+    from eqcalc.datasets import Dataset
+    from eqcalc.dynamics import simulate
+    from eqcalc.harmonic import harmonic_spectrum, relax
+    from eqcalc.models.checkpoint import load_model
+    from eqcalc.shipped import shipped_model
+    from eqcalc.spectra import Spectrum, infrared, raman, vibrational_density_of_states
+    from eqcalc.trajectory import Trajectory
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'eqcalc' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

@@ -32,32 +32,35 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _label(options: argparse.Namespace) -> None:
-    from eqcalc.reference.command import label_molecule
+    from eqcalc.reference import GFN2, PySCF, generate
 
-    report = label_molecule(
+    kinds: dict[str, type[GFN2] | type[PySCF]] = {"gfn2": GFN2, "pbe0": PySCF}
+    kind = kinds[options.method]
+    method = kind(quantities=tuple(options.quantities)) if options.quantities else kind()
+    report = generate(
         _read_structures(options.molecule),
         options.target,
-        method=options.method,
-        n_geometries=options.structures,
-        quantities=options.quantities,
-        processes=options.processes,
+        options.structures,
+        method=method,
         seed=options.seed,
+        processes=options.processes,
         progress=not options.quiet,
     )
     print(report)
 
 
 def _convert(options: argparse.Namespace) -> None:
-    from eqcalc.datasets.convert import convert
+    from eqcalc.datasets import convert
 
     report = convert(
         options.source,
         options.target,
+        level_of_theory=options.level_of_theory,
         units=_assignments(options.unit),
         keys=_assignments(options.key),
-        ignore=tuple(options.ignore),
-        level_of_theory=options.level_of_theory,
+        ignore=options.ignore,
         skip_bad=options.skip_bad,
+        progress=not options.quiet,
     )
     print(report)
 
@@ -76,7 +79,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     from eqcalc.training import evaluate
 
     _own_the_process(options)
-    table = evaluate(options.model, options.dataset, split=options.split)
+    table = evaluate(
+        options.model, options.dataset, split=options.split, progress=not options.quiet
+    )
     print(table)
     if options.output is not None:
         table.write(options.output)
@@ -84,10 +89,13 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _harmonic(options: argparse.Namespace) -> None:
+    import json
+
     import torch
 
     from eqcalc.harmonic import harmonic_spectrum, relax
     from eqcalc.models.checkpoint import load_model
+    from eqcalc.trajectory import write_atomically
 
     potential = load_model(options.model, dtype=torch.float64)
     atoms = _read_one(options.molecule)
@@ -96,7 +104,9 @@ def _harmonic(options: argparse.Namespace) -> None:
     harmonic = harmonic_spectrum(potential, atoms)
     print(harmonic.table())
     if options.output is not None:
-        harmonic.write(options.output)
+        record = {"molecule": str(options.molecule), "model": potential.metadata["hash"]}
+        text = json.dumps({**record, **harmonic.to_dict()}, indent=1, ensure_ascii=False)
+        write_atomically(options.output, (text + "\n").encode())
 
 
 def _simulate(options: argparse.Namespace) -> None:
@@ -209,17 +219,24 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--quiet", action="store_true", help="no progress bars")
         return command
 
-    def add_threads(command: Any) -> None:
-        command.add_argument(
-            "--threads", type=_positive, default=1, help="CPU threads of the network (default 1)"
-        )
-
     command = add(
         "demo", _demo, "From the shipped ethanol model to its IR and Raman spectrum, in minutes."
     )
     command.add_argument("--output", type=Path, default=Path("eqcalc-demo"), help="folder")
     command.add_argument("--seed", type=int, default=0)
+    _add_data_commands(add)
+    _add_model_commands(add)
+    _add_spectrum_commands(add)
+    return parser
 
+
+def _add_threads(command: Any) -> None:
+    command.add_argument(
+        "--threads", type=_positive, default=1, help="CPU threads of the network (default 1)"
+    )
+
+
+def _add_data_commands(add: Callable[..., Any]) -> None:
     command = add(
         "label", _label, "Sample geometries of a molecule and label them by quantum chemistry."
     )
@@ -230,8 +247,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--quantities",
         nargs="+",
-        default=("energy", "forces", "dipole"),
-        help="labels (default: energy forces dipole)",
+        metavar="QUANTITY",
+        help="labels (default: energy forces dipole, with pbe0 also polarizability)",
     )
     command.add_argument("--processes", type=_positive, default=1)
     command.add_argument("--seed", type=int, default=0)
@@ -239,35 +256,45 @@ def _parser() -> argparse.ArgumentParser:
     command = add("convert", _convert, "Convert labelled structures into a dataset of eqcalc.")
     command.add_argument("source", type=Path, help="extxyz, ASE database, or npz (MD17 layout)")
     command.add_argument("target", type=Path, help="dataset to write (.h5)")
-    command.add_argument("--level-of-theory", required=True, help="for example PBE0/def2-TZVP")
+    command.add_argument(
+        "--level-of-theory", help="for example PBE0/def2-TZVP, unless the file says so"
+    )
     command.add_argument(
         "--unit", action="append", default=[], metavar="QUANTITY=UNIT", help="energy=kcal/mol"
     )
     command.add_argument(
-        "--key", action="append", default=[], metavar="KEY=QUANTITY", help="E=energy"
+        "--key", action="append", default=[], metavar="QUANTITY=KEY", help="energy=E"
     )
     command.add_argument("--ignore", nargs="*", default=[], metavar="KEY", help="keys to leave out")
     command.add_argument(
         "--skip-bad", action="store_true", help="leave out bad structures instead of refusing"
     )
 
+
+def _add_model_commands(add: Callable[..., Any]) -> None:
     command = add("train", _train, "Train a potential, or go on with a run that was stopped.")
     command.add_argument("config", type=Path, help="settings (YAML)")
-    add_threads(command)
+    _add_threads(command)
 
     command = add("evaluate", _evaluate, "Errors of a model on labelled structures.")
     command.add_argument("model", type=Path)
     command.add_argument("dataset", type=Path)
-    command.add_argument("--split", help="part of the dataset, by name")
+    command.add_argument(
+        "--split",
+        help="training, validation or test, as the training divided this dataset; "
+        "or NAME/PART of a split stored in it",
+    )
     command.add_argument("--output", type=Path, help="folder for the table and parity plots")
-    add_threads(command)
+    _add_threads(command)
 
     command = add("harmonic", _harmonic, "Double-harmonic IR and Raman spectrum of a molecule.")
     command.add_argument("model", type=Path)
     command.add_argument("molecule", type=Path)
     command.add_argument("--as-given", action="store_true", help="do not relax the structure first")
-    command.add_argument("--output", type=Path, help="table to write (.csv)")
+    command.add_argument("--output", type=Path, help="modes and intensities to write (.json)")
 
+
+def _add_spectrum_commands(add: Callable[..., Any]) -> None:
     command = add("simulate", _simulate, "Molecular dynamics of many replicas, for spectra.")
     command.add_argument("model", type=Path)
     command.add_argument("molecule", type=Path, nargs="+", help="structure files; conformers too")
@@ -289,7 +316,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--device", default="cpu")
     command.add_argument("--seed", type=int, default=0)
-    add_threads(command)
+    _add_threads(command)
 
     command = add("spectra", _spectra, "IR and Raman spectra, with errors, from a trajectory.")
     command.add_argument("trajectory", type=Path)
@@ -299,7 +326,6 @@ def _parser() -> argparse.ArgumentParser:
 
     command = add("info", _info, "Say what a model, dataset or trajectory file holds.")
     command.add_argument("file", type=Path)
-    return parser
 
 
 def _positive(text: str) -> int:

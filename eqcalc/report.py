@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -76,7 +77,7 @@ class SumRuleCheck:
     ratio: Estimate
 
 
-def molecular_spectra(trajectory: Trajectory, **estimation: object) -> MolecularSpectra:
+def molecular_spectra(trajectory: Trajectory, **estimation: Any) -> MolecularSpectra:
     """Return the infrared and Raman spectrum of a trajectory.
 
     Parameters

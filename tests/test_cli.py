@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: MIT
+"""The commands, end to end on small inputs, and how they fail."""
+
+import json
+
+import ase.io
+import numpy as np
+import pytest
+import yaml
+from ase.build import molecule
+
+from eqcalc.cli import FAILURE, main
+from eqcalc.datasets import Dataset
+from eqcalc.shipped import shipped_model
+from eqcalc.spectra import Spectrum
+from eqcalc.trajectory import Trajectory
+
+
+def run(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def water(tmp_path):
+    path = tmp_path / "water.xyz"
+    ase.io.write(path, molecule("H2O"))
+    return path
+
+
+@pytest.fixture
+def ethanol_file(tmp_path):
+    path = tmp_path / "ethanol.xyz"
+    ase.io.write(path, molecule("CH3CH2OH"))
+    return path
+
+
+def test_version_and_help(capsys):
+    for arguments in (["--version"], ["--help"], ["simulate", "--help"]):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 0
+    assert "eqcalc" in capsys.readouterr().out
+
+
+def test_label_train_evaluate_and_info(tmp_path, water, capsys, monkeypatch):
+    """The chain of the README: each command reads what the last one wrote."""
+    pytest.importorskip("tblite")
+    monkeypatch.setattr("torch.set_num_threads", lambda n: None)  # the test owns no process
+    labels = tmp_path / "labels.h5"
+    assert run("label", water, labels, "--structures", 60, "--quiet") == 0
+    assert len(Dataset.open(labels)) == 60
+
+    settings = {
+        "output": str(tmp_path / "run"),
+        "data": {"path": str(labels), "training": 40, "validation": 10},
+        "model": {"representation": {"name": "painn", "features": 8, "layers": 1}},
+        "loss": {"energy": 0.1, "forces": 1.0, "dipole": 0.1},
+        "stopping": {"epochs": 2},
+    }
+    config = tmp_path / "train.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    assert run("train", config, "--quiet") == 0
+    model = tmp_path / "run" / "model.eqc"
+    capsys.readouterr()
+
+    assert run("evaluate", model, labels, "--split", "test", "--output", tmp_path / "errors") == 0
+    table = capsys.readouterr().out
+    assert "meV/Å" in table
+    assert "mD" in table
+    assert (tmp_path / "errors" / "evaluation.csv").is_file()
+
+    assert run("info", model) == 0
+    header = json.loads(capsys.readouterr().out)
+    assert header["metadata"]["level_of_theory"]["energy"] == "GFN2-xTB"
+    assert run("info", labels) == 0
+    assert "60 structures" in capsys.readouterr().out
+
+
+def test_convert(tmp_path, capsys):
+    frames = []
+    for shift in (0.0, 0.03, 0.05):
+        atoms = molecule("H2O")
+        atoms.positions[1, 1] += shift
+        atoms.info["E"] = -14.0 + shift
+        frames.append(atoms)
+    source = tmp_path / "frames.extxyz"
+    ase.io.write(source, frames, format="extxyz")
+    arguments = ["convert", source, tmp_path / "out.h5", "--level-of-theory", "test", "--quiet"]
+    assert run(*arguments, "--key", "energy=E") == FAILURE
+    assert "unit" in capsys.readouterr().err
+    units = ["--unit", "energy=kcal/mol", "--unit", "positions=Å"]
+    assert run(*arguments, "--key", "energy=E", *units) == 0
+    energies = Dataset.open(tmp_path / "out.h5").labels(np.arange(3))[0]["energy"]
+    np.testing.assert_allclose(energies, np.array([-14.0, -13.97, -13.95]) * 0.0433641, rtol=1e-5)
+
+
+def test_simulate_and_spectra(tmp_path, ethanol_file, capsys, monkeypatch):
+    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+    model, output = shipped_model("ethanol"), tmp_path / "run.h5"
+    arguments = ["simulate", model, ethanol_file, "--output", output, "--quiet"]
+    arguments += ["--replicas", 2, "--time", 0.1, "--equilibration", 5, "--mass", "H=2.014"]
+    assert run(*arguments) == 0
+    trajectory = Trajectory.open(output)
+    assert trajectory.n_replicas == 2
+    assert trajectory.masses[-1] == pytest.approx(2.014)
+    assert run("spectra", output, "--output", tmp_path / "spectra") == 0
+    assert "km/mol" in capsys.readouterr().out
+    spectrum = Spectrum.read(tmp_path / "spectra" / "spectrum-infrared.csv")
+    assert spectrum.integrate().value > 0.0
+    assert (tmp_path / "spectra" / "spectra.png").is_file()
+
+
+def test_harmonic(tmp_path, ethanol_file, capsys):
+    output = tmp_path / "modes.json"
+    assert run("harmonic", shipped_model("ethanol"), ethanol_file, "--output", output) == 0
+    assert "km/mol" in capsys.readouterr().out
+    assert len(json.loads(output.read_text())["wavenumber_cm-1"]) == 21
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["info", "nothing.eqc"], "nothing.eqc: no such"),
+        (["train", "nothing.yaml"], "nothing.yaml"),
+        (["evaluate", "nothing.eqc", "nothing.h5"], "nothing.eqc"),
+        (["harmonic", shipped_model("ethanol"), "nothing.xyz"], "nothing.xyz: no such file"),
+        (["spectra", "nothing.h5"], "nothing.h5"),
+        (["convert", "nothing.xyz", "out.h5"], "nothing.xyz"),
+    ],
+)
+def test_missing_files_are_named_without_a_traceback(
+    arguments, message, capsys, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+    assert run(*arguments) == FAILURE
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_elements_the_model_does_not_know_are_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+    path = tmp_path / "ammonia.xyz"
+    ase.io.write(path, molecule("NH3"))
+    assert run("simulate", shipped_model("ethanol"), path, "--output", tmp_path / "x.h5") == FAILURE
+    assert "does not know" in capsys.readouterr().err
+
+
+def test_traceback_is_shown_on_request(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        run("--traceback", "info", "nothing.h5")
+
+
+def test_wrong_assignments_are_explained(tmp_path, ethanol_file, capsys, monkeypatch):
+    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+    output = tmp_path / "x.h5"
+    arguments = ["simulate", shipped_model("ethanol"), ethanol_file, "--output", output]
+    assert run(*arguments, "--mass", "deuterium") == FAILURE
+    assert "H=2.014" in capsys.readouterr().err
