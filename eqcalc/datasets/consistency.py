@@ -17,7 +17,7 @@ from eqcalc.datasets.validation import pair_distances
 from eqcalc.quantities import quantity
 from eqcalc.units import conversion_factor
 
-__all__ = ["Agreement", "check_forces", "compare_labels"]
+__all__ = ["Agreement", "check_forces", "compare_labels", "regression"]
 
 #: Factors by which a force is off if its unit, or that of the energy, is another one.
 _FORCE_MISTAKES = {
@@ -145,7 +145,7 @@ def check_forces(
             work.append(-float(np.sum(mean * shift)))
             change.append(float(b["energy"] - a["energy"]))
     # the smallest mistake of a unit is a factor of 1.9; |ln 1.9| = 0.6
-    return _regress("forces", np.array(work), np.array(change), 0.3, 0.95)
+    return regression("forces", np.array(work), np.array(change), 0.3, 0.95)
 
 
 def compare_labels(
@@ -187,10 +187,10 @@ def compare_labels(
             n += 1
     if not n:
         raise ValueError(f"{dataset.path} and {other.path} share no geometry with a {name}")
-    return _regress(name, np.concatenate(x), np.concatenate(y), tolerance, 0.8, n)
+    return regression(name, np.concatenate(x), np.concatenate(y), tolerance, 0.8, n)
 
 
-def _regress(
+def regression(
     name: str,
     x: np.ndarray,
     y: np.ndarray,
@@ -198,6 +198,15 @@ def _regress(
     least_correlation: float,
     n: int | None = None,
 ) -> Agreement:
+    """Return the regression of `y` on `x`, both flat, of the quantity `name`.
+
+    Parameters
+    ----------
+    tolerance, least_correlation
+        See :class:`Agreement`.
+    n
+        Number of structures they come from; their own if not given.
+    """
     scale = float(x @ x)
     if not len(x) or scale == 0.0:
         return Agreement(name, np.nan, 0.0, 0, tolerance, least_correlation)

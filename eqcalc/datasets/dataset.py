@@ -64,7 +64,12 @@ class Dataset:
                 "use `eqcalc convert` for other formats"
             ) from None
         with file:
-            self._read_header(file)
+            try:
+                self._read_header(file)
+            except (DatasetError, units.UnitError):
+                raise
+            except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+                raise DatasetError(f"{self.path}: the file is damaged ({error})") from error
         self._offsets = np.concatenate([[0], np.cumsum(self._array("atom_counts"), dtype=np.int64)])
         if self._offsets[-1] != len(self._array("numbers")):
             raise DatasetError(
@@ -354,15 +359,18 @@ class Dataset:
 
     def _array(self, name: str) -> np.ndarray:
         if name not in self._cache:
-            with h5py.File(self.path, "r") as file:
-                array = file[name]
-                offset = array.id.get_offset()
-                if array.size == 0 or offset is None:
-                    self._cache[name] = array[...]
-                else:
-                    self._cache[name] = np.memmap(
-                        self.path, array.dtype, "r", offset=offset, shape=array.shape
-                    ).view(np.ndarray)
+            try:
+                with h5py.File(self.path, "r") as file:
+                    array = file[name]
+                    offset = array.id.get_offset()
+                    if array.size == 0 or offset is None:
+                        self._cache[name] = array[...]
+                    else:
+                        self._cache[name] = np.memmap(
+                            self.path, array.dtype, "r", offset=offset, shape=array.shape
+                        ).view(np.ndarray)
+            except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+                raise DatasetError(f"{self.path}: cannot read {name} ({error})") from error
         return self._cache[name]
 
     def _read_header(self, file: h5py.File) -> None:

@@ -159,10 +159,7 @@ class Interpretation:
             if meaning == "source":
                 source = str(value)
                 continue
-            try:
-                array = np.asarray(value, dtype=np.float64)
-            except (TypeError, ValueError):
-                raise FrameError(f"{key}: expected numbers, got {_shorten(value)}") from None
+            array = _real(value, key)
             if meaning == "charge":
                 charge = float(_shaped(array, (), key))
                 continue
@@ -179,10 +176,10 @@ class Interpretation:
         try:
             return Record(
                 np.asarray(frame.numbers),
-                np.asarray(frame.positions, dtype=np.float64) * factors["positions"],
+                _real(frame.positions, "positions") * factors["positions"],
                 labels,
                 charge,
-                np.asarray(frame.cell) * factors["positions"] if periodic else None,
+                _real(frame.cell, "cell") * factors["positions"] if periodic else None,
                 frame.pbc if periodic else None,
                 source,
             )
@@ -192,6 +189,16 @@ class Interpretation:
 
 def _internal_unit(meaning: str) -> str:
     return DERIVED[meaning][1] if meaning in DERIVED else quantity(meaning).unit
+
+
+def _real(value: Any, key: str) -> np.ndarray:
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of unequal length
+        array = np.empty(0, dtype=object)
+    if array.dtype.kind not in "fiu":
+        raise FrameError(f"{key}: expected real numbers, got {_shorten(value)}")
+    return array.astype(np.float64)
 
 
 def _shaped(array: np.ndarray, shape: tuple[int, ...], key: str) -> np.ndarray:

@@ -6,6 +6,7 @@ from eqcalc.reference.generate import generate
 from eqcalc.reference.gfn2 import GFN2
 from eqcalc.reference.label import LabelReport, label
 from eqcalc.reference.method import ConvergenceError, Method, MethodCalculator
+from eqcalc.reference.plausibility import compare_with_method
 from eqcalc.reference.pyscf_dft import PySCF
 from eqcalc.reference.sampling import SamplingPlan, distinct, langevin, sample
 
@@ -17,6 +18,7 @@ __all__ = [
     "MethodCalculator",
     "PySCF",
     "SamplingPlan",
+    "compare_with_method",
     "conformers",
     "distinct",
     "generate",

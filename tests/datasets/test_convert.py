@@ -147,7 +147,7 @@ def test_unknown_keys_are_refused(tmp_path):
         (lambda t: t.replace("H 0.0 0.8", "Hx 0.0 0.8"), "unknown element 'Hx'"),
         (lambda t: t.replace("forces:R:3", "forces:R"), "triples"),
         (lambda t: t.replace("0.8", "abc", 1), "could not convert string to float"),
-        (lambda t: t.replace("energy=-1.5", "energy=high"), "energy: expected numbers"),
+        (lambda t: t.replace("energy=-1.5", "energy=high"), "energy: expected real numbers"),
         (lambda t: t.replace("energy=-1.5", 'energy="1 2"'), r"expected shape \(\), got \(2,\)"),
         (lambda t: t.replace("-0.8 -0.55", "0.79 -0.5"), "atoms 1 and 2 are 0.010 Å apart"),
         (lambda t: t.replace('"F F F"', '"T T T"'), "no Lattice"),
