@@ -18,6 +18,7 @@ def test_killed_runs_end_bitwise_the_same():
         capture_output=True,
         text=True,
         check=False,
+        timeout=300,
         env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[2])},
     )
     assert found.returncode == 0, found.stderr

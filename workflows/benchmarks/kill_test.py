@@ -114,29 +114,44 @@ def die_while_writing(call: int, fraction: float) -> None:
     os.pwrite, os.fsync, Path.replace = pwrite, fsync, replace  # type: ignore[assignment]
 
 
-def attempt(path: Path, name: str, steps: int, rng: random.Random) -> bool:
-    """Run in a process that is killed; return whether it was killed before the end."""
-    while_writing = rng.random() < 0.5
-    call, fraction, delay = int(rng.expovariate(1 / 40)) + 1, rng.random(), rng.uniform(0.0, 0.3)
+def start(path: Path, name: str, steps: int, prepare: Callable[[], None] = lambda: None) -> int:
+    """Run in a process of its own; return its number.
+
+    This process must stay without threads to be forked safely, so it computes nothing.
+    """
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            if while_writing:
-                die_while_writing(call, fraction)
+            torch.set_num_threads(1)
+            prepare()
             run(path, name, steps)
             code = 0
         except BaseException:
             traceback.print_exc()
         finally:
             os._exit(code)
-    if not while_writing:
-        time.sleep(delay)
-        os.kill(child, signal.SIGKILL)
+    return child
+
+
+def killed(child: int) -> bool:
+    """Wait for a process; return whether it was killed."""
     status = os.waitpid(child, 0)[1]
     if os.WIFEXITED(status) and os.WEXITSTATUS(status) != 0:
-        raise SystemExit(f"{name}: the simulation failed by itself")
+        raise SystemExit("a simulation failed by itself")
     return os.WIFSIGNALED(status)
+
+
+def attempt(path: Path, name: str, steps: int, rng: random.Random) -> bool:
+    """Run in a process that is killed; return whether it was killed before the end."""
+    while_writing = rng.random() < 0.5
+    call, fraction, delay = int(rng.expovariate(1 / 40)) + 1, rng.random(), rng.uniform(0.0, 0.3)
+    if while_writing:
+        return killed(start(path, name, steps, lambda: die_while_writing(call, fraction)))
+    child = start(path, name, steps)
+    time.sleep(delay)
+    os.kill(child, signal.SIGKILL)
+    return killed(child)
 
 
 def compare(path: Path, reference: dict[str, np.ndarray], *, whole: bool) -> None:
@@ -157,12 +172,11 @@ def compare(path: Path, reference: dict[str, np.ndarray], *, whole: bool) -> Non
 def kill_test(kills: int, steps: int, seed: int) -> str:
     """Kill at least `kills` processes; return a summary."""
     rng, done, runs = random.Random(seed), 0, 0
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         reference = {}
         for name in RUNS:
             path = Path(folder) / f"{name}.h5"
-            run(path, name, steps)
+            killed(start(path, name, steps))
             trajectory = Trajectory.open(path)
             reference[name] = {
                 key: trajectory.observable(key).values for key in trajectory.observables()
@@ -188,9 +202,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=400)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    start = time.monotonic()
+    began = time.monotonic()
     summary = kill_test(arguments.kills, arguments.steps, arguments.seed)
-    sys.stdout.write(f"{summary} ({time.monotonic() - start:.0f} s)\n")
+    sys.stdout.write(f"{summary} ({time.monotonic() - began:.0f} s)\n")
 
 
 if __name__ == "__main__":
