@@ -71,6 +71,13 @@ class ConversionReport:
         return "\n".join(lines)
 
 
+_OPTIONS: dict[str, tuple[str, ...]] = {
+    "extxyz": ("properties",),
+    "ase": (),
+    "npz": ("numbers", "positions"),
+}
+
+
 def open_reader(
     source: str | Path,
     *,
@@ -84,7 +91,8 @@ def open_reader(
     format
         ``"extxyz"``, ``"ase"`` or ``"npz"``; guessed from the name if not given.
     options
-        Of the reader, for example the keys of an npz archive.
+        ``numbers`` and ``positions``, keys of an npz archive; ``properties``, the
+        columns of an XYZ file that does not name them.
     """
     name = Path(source).name.removesuffix(".xz").removesuffix(".gz").removesuffix(".bz2")
     suffix = name.rsplit(".", 1)[-1]
@@ -94,13 +102,11 @@ def open_reader(
     if kind not in readers:
         asked = f"unknown format {format!r}" if format else f"cannot tell the format of {source}"
         raise ValueError(f"{asked}; state one of {', '.join(readers)}")
-    try:
-        reader: Reader = readers[kind](source, **options)
-    except TypeError:
-        raise ValueError(
-            f"the keys of atomic numbers and positions can be stated for npz archives only, "
-            f"not for {kind}"
-        ) from None
+    for option in options:
+        if option not in _OPTIONS[kind]:
+            owners = [owner for owner, known in _OPTIONS.items() if option in known]
+            raise ValueError(f"{option} can be stated for {', '.join(owners)} only, not for {kind}")
+    reader: Reader = readers[kind](source, **options)
     return reader
 
 
@@ -113,6 +119,7 @@ def convert(
     keys: Mapping[str, str] | None = None,
     ignore: Collection[str] = (),
     format: str | None = None,
+    properties: str | None = None,
     skip_bad: bool = False,
     overwrite: bool = False,
     provenance: Mapping[str, Any] | None = None,
@@ -145,6 +152,10 @@ def convert(
         has no meaning is an error, so that no label is lost unnoticed.
     format
         See :func:`open_reader`.
+    properties
+        Columns of an XYZ file that does not name them, for example
+        ``"species:S:1:pos:R:3:gradient:R:3"``; the key of a second line that is
+        a single number is then ``"comment"``.
     skip_bad
         Leave structures with errors out instead of giving up.
     overwrite
@@ -170,7 +181,11 @@ def convert(
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists; choose another name or overwrite it")
     keys = dict(keys or {})
-    layout = {name: keys.pop(name) for name in ("numbers", "positions") if name in keys}
+    layout: dict[str, str] = {
+        name: keys.pop(name) for name in ("numbers", "positions") if name in keys
+    }
+    if properties is not None:
+        layout["properties"] = properties
     reader = open_reader(source, format=format, **layout)
     interpretation = _interpretation(reader, keys, dict(units or {}), ignore, source)
     level = level_of_theory or reader.level_of_theory

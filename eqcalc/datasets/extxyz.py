@@ -41,12 +41,21 @@ class ExtxyzReader:
     ----------
     path
         The file; ``.xz``, ``.gz`` and ``.bz2`` are decompressed.
+    properties
+        Columns of a file that does not name them itself, for example
+        ``"species:S:1:pos:R:3:gradient:R:3"``. A second line that is a single
+        number has the key ``comment``.
     """
 
     level_of_theory = ""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, properties: str = "species:S:1:pos:R:3") -> None:
         self.path = Path(path)
+        try:
+            _columns(properties)
+        except FrameError as error:
+            raise ValueError(str(error)) from None
+        self._properties = properties
         if not self.path.is_file():
             raise FileNotFoundError(f"{self.path}: no such file")
         first = next((frame for frame in self if isinstance(frame, Frame)), None)
@@ -60,12 +69,12 @@ class ExtxyzReader:
         opener = _OPENERS.get(self.path.suffix, open)
         with opener(self.path, "rt", encoding="utf-8", errors="replace") as file:
             try:
-                yield from _frames(file)
+                yield from _frames(file, self._properties)
             except (EOFError, OSError, lzma.LZMAError) as error:
                 yield FrameError(f"the file ends or is damaged here: {error}")
 
 
-def _frames(file: IO[str]) -> Iterator[Frame | FrameError]:
+def _frames(file: IO[str], properties: str) -> Iterator[Frame | FrameError]:
     line_number = 0
     while True:
         line = file.readline()
@@ -98,19 +107,21 @@ def _frames(file: IO[str]) -> Iterator[Frame | FrameError]:
             yield FrameError(f"line {first}: {n_atoms} atoms announced, the file ends before")
             return
         try:
-            yield _frame(comment, lines)
+            yield _frame(comment, lines, properties)
         except (FrameError, ValueError, KeyError) as error:
             yield FrameError(f"line {first}: {error}")
 
 
-def _frame(comment: str, lines: list[str]) -> Frame:
+def _frame(comment: str, lines: list[str], properties: str) -> Frame:
     texts: dict[str, str] = {}
     for match in _PAIR.finditer(comment):
         text = next(match[g] for g in ("double", "single", "brace", "bare") if match[g] is not None)
         if match["key"] in texts:
             raise FrameError(f"{match['key']} is given twice")
         texts[match["key"]] = text
-    properties = texts.pop("Properties", "species:S:1:pos:R:3")
+    properties = texts.pop("Properties", properties)
+    if not texts and isinstance(_parse(comment), float):
+        texts["comment"] = comment
     cell, pbc = _periodicity(texts.pop("Lattice", None), texts.pop("pbc", None))
     columns = _read_columns(_columns(properties), [line.split() for line in lines])
     species = next((columns.pop(n) for n in ("species", "Z", "numbers") if n in columns), None)
@@ -190,7 +201,7 @@ def _parse(text: str) -> Any:
         return text
     if not len(array):
         return text
-    return array[0] if len(array) == 1 else array
+    return float(array[0]) if len(array) == 1 else array
 
 
 def _truths(text: str) -> np.ndarray:

@@ -194,6 +194,22 @@ def test_periodic_structure(tmp_path):
     assert record.pbc.tolist() == [True, True, False]
 
 
+def test_plain_xyz_with_a_number_and_gradients(tmp_path):
+    """The layout of the QM-22 collection: energy alone on the second line, then gradients."""
+    path = tmp_path / "a.xyz"
+    path.write_text("2\n -1.5\nH 0 0 0 0.0 0.0 0.5\nH 0 0 0.8 0.0 0.0 -0.5\n")
+    units = {"positions": "Å", "energy": "hartree", "gradients": "hartree/bohr"}
+    keys = {"energy": "comment", "gradients": "gradient"}
+    with pytest.raises(ConversionError, match="expected 4 columns, got 7"):
+        run(path, tmp_path, units=units, keys=keys)
+    run(path, tmp_path, units=units, keys=keys, properties="species:S:1:pos:R:3:gradient:R:3")
+    record = Dataset.open(tmp_path / "out.h5")[0]
+    assert record.labels["energy"] == pytest.approx(-1.5 * 27.211386, rel=1e-6)
+    assert record.labels["forces"][0, 2] == pytest.approx(-0.5 * 51.422067, rel=1e-6)
+    with pytest.raises(ValueError, match="triples"):
+        run(path, tmp_path, units=units, keys=keys, properties="pos:R", overwrite=True)
+
+
 # --- NumPy archives ---------------------------------------------------------------
 
 
@@ -386,7 +402,7 @@ def test_formats(tmp_path):
         open_reader(tmp_path / "a.cif", format="cif")
     with pytest.raises(FileNotFoundError):
         open_reader(tmp_path / "a.xyz")
-    with pytest.raises(ValueError, match="npz archives only"):
+    with pytest.raises(ValueError, match="numbers can be stated for npz only"):
         open_reader(MD17, numbers="z")
 
 
