@@ -103,11 +103,12 @@ class Keeper(lightning.Callback):
     ) -> None:
         """Drop log rows after the checkpoint and show the bar."""
         self._began = time.perf_counter()
+        if self._patience_is_over():
+            self.stopped_by = "patience"
+            trainer.should_stop = True
         if not trainer.is_global_zero:
             return
         self._trim_log()
-        if self._patience_is_over():
-            trainer.should_stop = True
         steps = int(trainer.num_training_batches)
         self._bar = tqdm(
             total=steps * self.stopping.epochs,

@@ -133,8 +133,9 @@ class LossTerm:
 
 
 #: Weights of the loss where none are given. Forces hold most of the information
-#: about the potential surface, and are what dynamics needs.
-DEFAULT_WEIGHTS = {"energy": 0.05, "forces": 0.95, "dipole": 0.1, "polarizability": 0.1}
+#: about the potential surface, and are what dynamics needs; the few components of
+#: dipole and polarizability are overfitted when they weigh as much.
+DEFAULT_WEIGHTS = {"energy": 0.05, "forces": 0.95, "dipole": 0.02, "polarizability": 0.05}
 
 
 @dataclass(frozen=True)
@@ -148,13 +149,15 @@ class OptimizerConfig:
     learning_rate, weight_decay
         Of AdamW.
     max_gradient_norm
-        Longer gradients are shortened to this; None leaves them.
+        Longer gradients are shortened to this; None leaves them. With the
+        default scales of the loss gradients settle below 0.2, so that the
+        default acts on the rare structure that would upset the training.
     """
 
     batch_size: int = 10
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
-    max_gradient_norm: float | None = None
+    max_gradient_norm: float | None = 1.0
 
     def __post_init__(self) -> None:
         require(self.batch_size > 0, "optimizer.batch_size", "a number > 0", self.batch_size)
