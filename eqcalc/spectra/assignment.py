@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from eqcalc.spectra.correlation import LagSums, Signal, cross_lag_sums
+from eqcalc.spectra.correlation import Signal
 from eqcalc.spectra.estimation import Estimation
 from eqcalc.spectra.harmonic import HarmonicSpectrum
 from eqcalc.spectra.rotation import eckart_rotations
@@ -164,12 +164,9 @@ def decompose(
     columns = [slice(i * n_components, (i + 1) * n_components) for i in range(n)]
     pairs = [(i, j) for i in range(n) for j in range(i, n)]
 
-    def sums(signal: Signal, n_lags: int, n_blocks: int) -> LagSums:
-        return cross_lag_sums(
-            signal, signal, n_lags, [(columns[i], columns[j]) for i, j in pairs], n_blocks
-        )
-
-    density = Estimation(**estimation).density(series, signals, sums)
+    density = Estimation(**estimation).density(
+        series, signals, [(columns[i], columns[j]) for i, j in pairs]
+    )
 
     def symmetric(values: np.ndarray) -> np.ndarray:
         full = np.empty((*values.shape[:-2], n, n, values.shape[-1]))

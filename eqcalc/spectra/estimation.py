@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,17 +12,23 @@ import numpy as np
 from eqcalc.spectra.correlation import (
     LagSums,
     Signal,
+    cross_lag_sums,
     lag_sums,
     spectral_density,
     transfer_function,
 )
+from eqcalc.spectra.periodogram import periodogram_density, periodogram_sums, periodogram_width
 from eqcalc.spectra.quantum import bead_warning, is_kubo, method_warnings, ring_modes
 from eqcalc.spectra.signals import Series
 from eqcalc.spectra.statistics import bootstrap
-from eqcalc.spectra.windows import lag_for_resolution, window
+from eqcalc.spectra.windows import window
 from eqcalc.units import SPEED_OF_LIGHT_CM_PER_FS
 
-__all__ = ["Density", "Estimation", "LagSummer", "beads_warning", "grouped"]
+__all__ = ["Density", "Estimation", "Pairs", "Products", "beads_warning", "grouped"]
+
+#: Components of the two factors of each density: the same ones for an ordinary
+#: spectrum, different ones for a cross spectrum.
+Pairs = Sequence[tuple[slice, slice]]
 
 #: Resolution [cm⁻¹] aimed at when none is asked for.
 _DEFAULT_RESOLUTION = 10.0
@@ -34,13 +40,34 @@ _MAX_BLOCKS = 40
 _MIN_BLOCKS = 5
 
 
-#: Takes a signal, a number of lags and a number of blocks to lag sums.
-LagSummer = Callable[[Signal, int, int], LagSums]
+def grouped(*groups: slice) -> Pairs:
+    """Return the pairs of ordinary spectra of groups of components."""
+    return [(group, group) for group in groups]
 
 
-def grouped(*groups: slice) -> LagSummer:
-    """Return lag sums of groups of components, each summed into one correlation function."""
-    return lambda signal, n_lags, n_blocks: lag_sums(signal, n_lags, groups, n_blocks)
+@dataclass(frozen=True)
+class Products:
+    """Averaged products of a series with itself, before the transform to a spectrum.
+
+    Parameters
+    ----------
+    sums
+        Lag sums, or sums of periodograms, of every part to resample.
+    n_lags
+        Frames of the lag window or of a segment.
+    resampled
+        What a part is: ``"replicas"``, ``"blocks"`` or ``"none"``.
+    frames
+        Frames of each replica.
+    warnings
+        About the errors.
+    """
+
+    sums: LagSums
+    n_lags: int
+    resampled: str
+    frames: tuple[int, ...]
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,14 +88,19 @@ class Estimation:
 
     Parameters
     ----------
+    estimator
+        ``"correlation"``: transform of the windowed correlation function;
+        ``"welch"``: tapered half-overlapping segments; ``"multitaper"``: seven
+        orthogonal tapers per segment.
     window
-        Lag window: ``"hann"``, ``"hamming"``, ``"blackman"``, ``"bartlett"``,
-        ``"parzen"``, ``"gaussian"`` or ``"rectangular"``.
+        Lag window of the correlation function: ``"hann"``, ``"hamming"``,
+        ``"blackman"``, ``"bartlett"``, ``"parzen"``, ``"gaussian"`` or
+        ``"rectangular"``.
     resolution
         Width at half maximum given to a sharp line, cm⁻¹. By default 10 cm⁻¹,
-        or what a lag of a third of the shortest replica allows.
+        or what a third of the shortest replica allows.
     lag
-        Largest lag, fs, instead of `resolution`.
+        Largest lag, or length of a segment, fs, instead of `resolution`.
     padding
         Points of the grid per resolved point.
     errors
@@ -89,6 +121,7 @@ class Estimation:
         ν̃ = sin(πcν̃'Δt)/(πcΔt), keeping the area of bands.
     """
 
+    estimator: str = "correlation"
     window: str = "hann"
     resolution: float | None = None
     lag: float | None = None
@@ -103,20 +136,24 @@ class Estimation:
         window(self.window)
         if self.resolution is not None and self.lag is not None:
             raise TypeError("give either the resolution or the lag of the window, not both")
-        for key, value, known in (
+        if self.resolution is not None and not self.resolution > 0.0:
+            raise ValueError(
+                f"resolution: expected a positive wavenumber in cm⁻¹, got {self.resolution}"
+            )
+        if self.padding < 1:
+            raise ValueError(f"padding: expected at least 1, got {self.padding}")
+        choices: tuple[tuple[str, str | None, tuple[str | None, ...]], ...] = (
+            ("estimator", self.estimator, ("correlation", "welch", "multitaper")),
             ("errors", self.errors, (None, "replicas", "blocks", "none")),
-            (
-                "finite_difference",
-                self.finite_difference,
-                ("exact", "velocity-verlet", "none"),
-            ),
-        ):
+            ("finite_difference", self.finite_difference, ("exact", "velocity-verlet", "none")),
+        )
+        for key, value, known in choices:
             if value not in known:
                 names = ", ".join(repr(k) for k in known if k)
                 raise ValueError(f"{key}: expected one of {names}, got {value!r}")
 
-    def density(self, series: Series, signals: Sequence[Signal], summed: LagSummer) -> Density:
-        """Return the spectral density of each group of the lag sums.
+    def density(self, series: Series, signals: Sequence[Signal], pairs: Pairs) -> Density:
+        """Return the spectral density of each pair of groups of components.
 
         Parameters
         ----------
@@ -124,69 +161,93 @@ class Estimation:
             What the signals were made from.
         signals
             Time derivative of each replica, per fs.
-        summed
-            Returns the lag sums of a signal; see :func:`grouped`.
+        pairs
+            See :func:`grouped`.
         """
-        shortest = min(signal.n_frames for signal in signals)
-        n_lags = self._number_of_lags(series.interval, shortest)
-        sums, unit, warnings = self._sums(signals, summed, n_lags)
+        return self.transform(series, self._products(series, signals, pairs))
+
+    def transform(self, series: Series, products: Products) -> Density:
+        """Return the spectral densities of products, their errors and their record."""
         generator = np.random.default_rng(self.generator)
-        n_samples = 0 if unit == "none" else self.n_samples
-        correlation, correlation_samples = bootstrap(sums, n_samples, generator)
+        n_samples = 0 if products.resampled == "none" else self.n_samples
+        mean, mean_samples = bootstrap(products.sums, n_samples, generator)
 
-        def transform(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            return self._corrected(
-                *spectral_density(
+        def density(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            if self.estimator == "correlation":
+                found = spectral_density(
                     values, series.interval, series.temperature, self.window, self.padding
-                ),
-                series,
-            )
+                )
+            else:
+                found = periodogram_density(values, series.interval, series.temperature)
+            return self._corrected(*found, series)
 
-        wavenumber, values = transform(correlation)
-        samples = None if correlation_samples is None else transform(correlation_samples)[1]
-        warnings += method_warnings(
-            series.method, series.temperature, series.n_beads, series.thermostat_time
+        wavenumber, values = density(mean)
+        samples = None if mean_samples is None else density(mean_samples)[1]
+        warnings = (
+            *products.warnings,
+            *method_warnings(
+                series.method, series.temperature, series.n_beads, series.thermostat_time
+            ),
         )
-        lengths = series.lengths
-        resolution = window(self.window).full_width(n_lags * series.interval)
-        provenance: dict[str, Any] = {
+        n_parts = products.sums.n_parts
+        n_samples = 0 if samples is None else len(samples)
+        provenance = self._provenance(series, products, n_samples)
+        return Density(wavenumber, values, samples, n_parts, provenance, warnings)
+
+    def _provenance(self, series: Series, products: Products, n_samples: int) -> dict[str, Any]:
+        lag = products.n_lags * series.interval
+        record: dict[str, Any] = {
             "method": series.method or "not stated",
             "temperature_K": series.temperature,
             "timestep_fs": series.timestep,
             "interval_fs": series.interval,
             "n_beads": series.n_beads,
-            "n_replicas": len(lengths),
-            "frames_per_replica": sorted(set(lengths)),
-            "total_time_ps": sum(lengths) * series.interval * 1e-3,
-            "window": self.window,
-            "lag_fs": n_lags * series.interval,
-            "resolution_cm-1": resolution,
+            "n_replicas": len(products.frames),
+            "frames_per_replica": sorted(set(products.frames)),
+            "total_time_ps": sum(products.frames) * series.interval * 1e-3,
+            "estimator": self.estimator,
+            "window": self.window if self.estimator == "correlation" else None,
+            "lag_fs": lag,
+            "resolution_cm-1": self._width(lag),
             "derivative": "given" if series.rate else "central difference",
             "finite_difference_correction": None if series.rate else self.finite_difference,
             "frequency_correction": self.frequency_correction,
-            "resampled": unit,
-            "n_independent": sums.n_parts,
-            "n_samples": 0 if samples is None else len(samples),
+            "resampled": products.resampled,
+            "n_independent": products.sums.n_parts,
+            "n_samples": n_samples,
         }
         if is_kubo(series.method) and series.n_beads > 1:
             modes = ring_modes(series.n_beads, series.temperature)
-            provenance["ring_modes_cm-1"] = [round(float(nu), 2) for nu in modes]
+            record["ring_modes_cm-1"] = [round(float(nu), 2) for nu in modes]
         if series.provenance:
-            provenance["source"] = series.provenance
-        return Density(wavenumber, values, samples, sums.n_parts, provenance, tuple(warnings))
+            record["source"] = series.provenance
+        return record
 
-    def _number_of_lags(self, interval: float, n_frames: int) -> int:
+    def _width(self, lag: float) -> float:
+        """Return the width [cm⁻¹] given to a sharp line by a window or segment of `lag` fs."""
+        if self.estimator == "correlation":
+            return window(self.window).full_width(lag)
+        return periodogram_width(self.estimator, lag)
+
+    def number_of_lags(self, interval: float, n_frames: int) -> int:
+        """Return the length in frames of the lag window or of a segment.
+
+        Parameters
+        ----------
+        interval
+            fs.
+        n_frames
+            Usable frames of the shortest replica.
+        """
         if self.lag is not None:
             lag = self.lag
         elif self.resolution is not None:
-            lag = lag_for_resolution(self.window, self.resolution)
+            lag = self._width(1.0) / self.resolution
         else:
-            lag = min(
-                lag_for_resolution(self.window, _DEFAULT_RESOLUTION), n_frames * interval / 3.0
-            )
+            lag = min(self._width(1.0) / _DEFAULT_RESOLUTION, n_frames * interval / 3.0)
         n_lags = round(lag / interval)
         if not 2 <= n_lags <= n_frames:
-            best = window(self.window).full_width(max(n_frames, 1) * interval)
+            best = self._width(max(n_frames, 1) * interval)
             raise ValueError(
                 f"a lag window of {lag:.0f} fs ({n_lags} frames) does not fit the shortest replica "
                 f"of {n_frames} usable frames ({n_frames * interval:.0f} fs); ask for a lag up to "
@@ -194,36 +255,50 @@ class Estimation:
             )
         return n_lags
 
-    def _sums(
-        self, signals: Sequence[Signal], summed: LagSummer, n_lags: int
-    ) -> tuple[LagSums, str, list[str]]:
-        """Return the lag sums of every part to resample, what a part is, and warnings."""
-        warnings = []
-        unit = self.errors or ("replicas" if len(signals) > 1 else "blocks")
-        n_blocks = [1] * len(signals)
-        if unit == "blocks":
-            n_blocks = [int(np.clip(s.n_frames // (2 * n_lags), 1, _MAX_BLOCKS)) for s in signals]
-            if sum(n_blocks) < _MIN_BLOCKS:
-                unit, n_blocks = "none", [1] * len(signals)
-                warnings.append(
-                    "no error band: the data are shorter than five blocks of twice the lag window"
-                )
-            else:
-                warnings.append(
-                    "errors are from blocks of one trajectory: for an isolated molecule without "
-                    "thermostat they miss the scatter between trajectories, which is about 100 % "
-                    "per trajectory"
-                )
-        elif len(signals) == 1:
-            unit = "none"
+    def _products(self, series: Series, signals: Sequence[Signal], pairs: Pairs) -> Products:
+        n_lags = self.number_of_lags(series.interval, min(s.n_frames for s in signals))
+        resampled, n_blocks, warnings = self._parts(signals, n_lags)
         total: LagSums | None = None
         for signal, blocks in zip(signals, n_blocks, strict=True):
-            part = summed(signal, n_lags, blocks)
+            part = self._summed(signal, n_lags, pairs, blocks)
             total = part if total is None else total + part
-            if unit == "none":
+            if resampled == "none":
                 total = total.merged()
         assert total is not None
-        return total, unit, warnings
+        return Products(total, n_lags, resampled, series.lengths, warnings)
+
+    def _summed(self, signal: Signal, n_lags: int, pairs: Pairs, n_blocks: int) -> LagSums:
+        if self.estimator != "correlation":
+            return periodogram_sums(signal, self.estimator, n_lags, self.padding, pairs, n_blocks)
+        if all(a == b for a, b in pairs):
+            return lag_sums(signal, n_lags, [a for a, _ in pairs], n_blocks)
+        return cross_lag_sums(signal, signal, n_lags, pairs, n_blocks)
+
+    def _parts(
+        self, signals: Sequence[Signal], n_lags: int
+    ) -> tuple[str, list[int], tuple[str, ...]]:
+        """Return what is resampled, the number of parts of each replica, and warnings."""
+        single = [1] * len(signals)
+        if self.errors == "none":
+            return "none", single, ()
+        if self.errors == "replicas" or (self.errors is None and len(signals) > 1):
+            return ("replicas" if len(signals) > 1 else "none"), single, ()
+        n_blocks = [int(np.clip(s.n_frames // (2 * n_lags), 1, _MAX_BLOCKS)) for s in signals]
+        if sum(n_blocks) < _MIN_BLOCKS:
+            return (
+                "none",
+                single,
+                ("no error band: the data are shorter than five blocks of twice the lag window",),
+            )
+        return (
+            "blocks",
+            n_blocks,
+            (
+                "errors are from blocks of a trajectory: for an isolated molecule without "
+                "thermostat they miss the scatter between trajectories, which is about 100 % "
+                "per trajectory",
+            ),
+        )
 
     def _corrected(
         self, wavenumber: np.ndarray, density: np.ndarray, series: Series

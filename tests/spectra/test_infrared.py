@@ -239,6 +239,47 @@ def test_bad_input_is_refused():
         infrared(x, **KW)
 
 
+@pytest.mark.parametrize("estimator", ["welch", "multitaper"])
+def test_tapered_segments_give_the_same_areas(estimator):
+    x = vector(oscillator(1000.0, n_frames=20000))
+    s = infrared(x, estimator=estimator, resolution=40.0, **KW)
+    assert s.integrate(400, 1600).value == pytest.approx(UNIT_INTENSITY, rel=5e-3)
+    assert s.values.min() >= 0.0
+    band = s.band(900, 1100)
+    assert band.position.value == pytest.approx(1000.0, abs=6.0)
+    if estimator == "welch":
+        assert band.width.value == pytest.approx(40.0, rel=0.02)
+    assert s.provenance["resolution_cm-1"] == pytest.approx(40.0, rel=0.01)
+    assert s.provenance["window"] is None
+
+
+def test_multitaper_leaks_less_than_a_lag_window():
+    # a strong line beside a stretch of spectrum that should be empty
+    x = vector(oscillator(1000.3, n_frames=20000))
+    options = {**KW, "resolution": 40.0}
+    far = [
+        np.abs(infrared(x, estimator=e, **options).between(1500, 3000).values).max()
+        for e in ("multitaper", "correlation")
+    ]
+    assert far[0] < far[1]
+
+
+@pytest.mark.parametrize("estimator", ["welch", "multitaper"])
+def test_tapered_noise_is_flat_and_has_the_right_level(estimator):
+    rate = np.random.default_rng(6).normal(size=(16, 20000, 3))
+    s = infrared(
+        derivative=rate,
+        interval=0.5,
+        temperature=100.0,
+        unit="D/fs",
+        estimator=estimator,
+        lag=200.0,
+    )
+    assert np.mean(s.values) == pytest.approx(3047.23207 / 100.0 * 1.5, rel=0.01)
+    inside = np.abs(s.values - 45.708) < 2.0 * s.standard_error
+    assert 0.85 < inside[5:-5].mean() < 0.99
+
+
 @pytest.mark.parametrize("errors", ["replicas", "blocks", "none"])
 def test_options_do_not_change_the_area(errors):
     x = vector(oscillator(1000.0, n_frames=20000))
