@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -283,18 +284,23 @@ def _tasks(
 
 
 def _draw(state: _State, task: _Task) -> tuple[int, list[Record]]:
-    """Return the geometries of a task that are not too high in energy."""
-    kept = []
+    """Return the geometries of a task that are not too high in energy.
+
+    A failure in the dynamics or the modes ends the task; what is missing is
+    drawn anew.
+    """
+    kept: list[Record] = []
     geometries = _SOURCES[task.kind][1](
         state.starts, state.method, task.temperature, task.n, task.rng, state.plan
     )
-    for atoms in geometries:
-        try:
-            energy = float(state.method.label(atoms, ("energy",))["energy"])
-        except ConvergenceError:
-            continue
-        if energy <= state.ceiling:
-            kept.append(Record.from_atoms(atoms, source=_source(task.kind, task.temperature)))
+    with suppress(ConvergenceError):
+        for atoms in geometries:
+            try:
+                energy = float(state.method.label(atoms, ("energy",))["energy"])
+            except ConvergenceError:
+                continue
+            if energy <= state.ceiling:
+                kept.append(Record.from_atoms(atoms, source=_source(task.kind, task.temperature)))
     return task.number, kept
 
 
@@ -355,10 +361,7 @@ def _about_turned(
         turned = starts[int(rng.integers(len(starts)))]
         for bond in bonds:
             turned = rotate(turned, bond, rng.uniform(0.0, 360.0))
-        try:
-            modes = normal_modes(turned, method)
-        except ConvergenceError:
-            continue
+        modes = normal_modes(turned, method)
         for shift in wigner_displacements(modes, temperature, share, rng, plan.stiff_wavenumber):
             yield _centred(turned, shift)
 

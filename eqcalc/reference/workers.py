@@ -6,6 +6,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -35,6 +37,11 @@ def map_unordered(
     processes
         With one, everything runs in this process, in order. With more, a script
         must be guarded by ``if __name__ == "__main__":``.
+
+    Raises
+    ------
+    RuntimeError
+        A process died.
     """
     if processes < 1:
         raise ValueError(f"processes: expected at least 1, got {processes}")
@@ -42,13 +49,27 @@ def map_unordered(
         for task in tasks:
             yield function(state, task)
         return
-    # spawn: forking a process that runs threads (OpenMP, torch) can hang
-    context = multiprocessing.get_context("spawn")
-    with (
-        _one_thread_each(),
-        context.Pool(min(processes, len(tasks)), _start, (function, state)) as pool,
-    ):
-        yield from pool.imap_unordered(_run, tasks)
+    # spawn: forking a process that runs threads (OpenMP, torch) can hang. An
+    # executor: a Pool waits for ever for a task whose process was killed.
+    executor = ProcessPoolExecutor(
+        min(processes, len(tasks)),
+        multiprocessing.get_context("spawn"),
+        initializer=_start,
+        initargs=(function, state),
+    )
+    try:
+        with _one_thread_each():
+            futures = [executor.submit(_run, task) for task in tasks]
+        for future in as_completed(futures):
+            yield future.result()
+    except BrokenProcessPool:
+        raise RuntimeError(
+            "a worker process died without an error of its own: it ran out of memory, was "
+            "killed, or could not start because the script that calls this is not guarded by "
+            "`if __name__ == '__main__':`"
+        ) from None
+    finally:
+        executor.shutdown(cancel_futures=True)
 
 
 def _start(function: Callable[..., Any], state: Any) -> None:

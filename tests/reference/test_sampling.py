@@ -9,6 +9,7 @@ from ase.build import molecule
 from eqcalc.datasets import Record
 from eqcalc.reference import (
     GFN2,
+    ConvergenceError,
     SamplingPlan,
     conformers,
     distinct,
@@ -147,6 +148,23 @@ def test_seed_decides_and_processes_do_not():
     same, parallel, other = (np.stack([r.positions for r in run]) for run in runs)
     np.testing.assert_array_equal(same, parallel)
     assert not np.array_equal(same, other)
+
+
+def test_failures_of_the_method_are_drawn_anew():
+    class Moody(GFN2):
+        """Fails at one geometry in two hundred."""
+
+        def label(self, atoms, quantities=None):
+            if atoms.positions[0, 0] * 1e6 % 200 < 1:
+                raise ConvergenceError("not today")
+            return super().label(atoms, quantities)
+
+    method = Moody(accuracy=1.0)
+    start = conformers(molecule("H2O"), SAMPLER)
+    records = sample(start, method, 40, np.random.default_rng(1), QUICK)
+    assert len(records) == 40
+    with pytest.raises(ConvergenceError):
+        list(langevin(start[0], method, 300.0, 300, np.random.default_rng(0), equilibration=0.0))
 
 
 def test_distinct_keeps_the_first():
