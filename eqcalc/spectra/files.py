@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -18,9 +18,20 @@ import numpy as np
 from eqcalc.spectra.jcamp import read_jcamp, write_jcamp
 from eqcalc.spectra.spectrum import Spectrum
 
-__all__ = ["SpectrumFileError", "read_spectrum", "write_spectrum"]
+if TYPE_CHECKING:
+    from eqcalc.spectra.raman import RamanSpectrum
+
+__all__ = [
+    "SpectrumFileError",
+    "atomically",
+    "read_raman",
+    "read_spectrum",
+    "write_raman",
+    "write_spectrum",
+]
 
 _FORMAT = "eqcalc spectrum"
+_RAMAN_FORMAT = "eqcalc Raman spectrum"
 _VERSION = 1
 _ARRAYS = ("wavenumber", "values", "standard_error", "samples")
 
@@ -94,24 +105,67 @@ def from_metadata(record: Any, arrays: dict[str, np.ndarray | None], path: Path)
 # --- HDF5 -----------------------------------------------------------------------------
 
 
+def _fill(group: h5py.Group, spectrum: Spectrum) -> None:
+    """Write the arrays and the record of a spectrum into a group."""
+    group.attrs["eqcalc"] = json.dumps(metadata(spectrum), ensure_ascii=False)
+    for name in _ARRAYS:
+        array = getattr(spectrum, name)
+        if array is not None:
+            data = group.create_dataset(name, data=array, compression="gzip", shuffle=True)
+            data.attrs["unit"] = "cm^-1" if name == "wavenumber" else spectrum.unit
+
+
+def _extract(group: h5py.Group, path: Path) -> Spectrum:
+    record = json.loads(group.attrs.get("eqcalc", "null"))
+    return from_metadata(record, {n: group[n][()] for n in _ARRAYS if n in group}, path)
+
+
 def _write_hdf5(spectrum: Spectrum, path: Path) -> None:
     with h5py.File(path, "w") as file:
-        file.attrs["eqcalc"] = json.dumps(metadata(spectrum), ensure_ascii=False)
-        for name in _ARRAYS:
-            array = getattr(spectrum, name)
-            if array is not None:
-                data = file.create_dataset(name, data=array, compression="gzip", shuffle=True)
-                data.attrs["unit"] = "cm^-1" if name == "wavenumber" else spectrum.unit
+        file.attrs["format"] = _FORMAT
+        _fill(file, spectrum)
 
 
 def _read_hdf5(path: Path) -> Spectrum:
     try:
         with h5py.File(path, "r") as file:
-            record = json.loads(file.attrs.get("eqcalc", "null"))
-            arrays = {name: file[name][()] for name in _ARRAYS if name in file}
+            return _extract(file, path)
     except OSError as error:
         raise SpectrumFileError(f"{path}: not a readable HDF5 file ({error})") from None
-    return from_metadata(record, arrays, path)
+
+
+def write_raman(spectrum: RamanSpectrum, path: str | Path) -> Path:
+    """Write the isotropic and the anisotropic part of a Raman spectrum as HDF5, atomically."""
+    path = Path(path)
+    if path.suffix.lower() not in (".h5", ".hdf5"):
+        raise SpectrumFileError(
+            f"{path}: a Raman spectrum in two parts is written as .h5; for other formats write "
+            "one of its intensities"
+        )
+
+    def write(temporary: Path) -> None:
+        with h5py.File(temporary, "w") as file:
+            file.attrs["format"] = _RAMAN_FORMAT
+            file.attrs["temperature"] = spectrum.temperature
+            for name in ("isotropic", "anisotropic"):
+                _fill(file.create_group(name), getattr(spectrum, name))
+
+    return atomically(path, write)
+
+
+def read_raman(path: str | Path) -> tuple[Spectrum, Spectrum, float]:
+    """Read the isotropic part, the anisotropic part and the temperature [K]."""
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        with h5py.File(path, "r") as file:
+            if file.attrs.get("format") != _RAMAN_FORMAT:
+                raise SpectrumFileError(f"{path}: not a Raman spectrum written by eqcalc")
+            parts = [_extract(file[name], path) for name in ("isotropic", "anisotropic")]
+            return parts[0], parts[1], float(file.attrs["temperature"])
+    except (OSError, KeyError) as error:
+        raise SpectrumFileError(f"{path}: not a readable Raman spectrum ({error})") from None
 
 
 # --- CSV --------------------------------------------------------------------------------

@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from eqcalc.spectra.estimation import Estimation, beads_warning, grouped
+from eqcalc.spectra.estimation import Density, Estimation, beads_warning, grouped
 from eqcalc.spectra.quantum import relative_quantum_factor
-from eqcalc.spectra.signals import TrajectoryLike, in_frame, read_series
+from eqcalc.spectra.signals import Series, TrajectoryLike, in_frame, read_series
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.spectra.statistics import Estimate
 from eqcalc.units import AVOGADRO, INTENSITY_PER_SQUARED_CHARGE_PER_MASS
@@ -114,7 +114,7 @@ def infrared(
         The input is incomplete, has a wrong shape, or asks for a second
         quantum correction.
     """
-    unit_text, label, factor = _quantity(quantity)
+    _quantity(quantity)
     if n_molecules < 1:
         raise ValueError(f"n_molecules must be at least 1, got {n_molecules}")
     series = read_series(
@@ -132,6 +132,19 @@ def infrared(
     relative_quantum_factor(np.zeros(1), series.temperature, quantum_factor, series.method)
     signals = series.signals("e*Å", 3)
     density = Estimation(**estimation).density(series, signals, grouped(slice(0, 3)))
+    return infrared_result(density, series, quantity, quantum_factor, n_molecules, frame)
+
+
+def infrared_result(
+    density: Density,
+    series: Series,
+    quantity: str = "intensity",
+    quantum_factor: str = "harmonic",
+    n_molecules: int = 1,
+    frame: str = "laboratory",
+) -> Spectrum:
+    """Return the infrared spectrum of the spectral density of a dipole moment in e Å."""
+    unit, label, factor = _quantity(quantity)
     scale = INTENSITY_PER_SQUARED_CHARGE_PER_MASS / n_molecules
     values = density.values[0] * scale
     spectrum = Spectrum(
@@ -155,7 +168,7 @@ def infrared(
             spectrum.wavenumber, series.temperature, quantum_factor, series.method
         )
         spectrum = spectrum.weighted(relative, f"quantum factor {quantum_factor} / harmonic")
-    return spectrum if factor == 1.0 else spectrum.scaled(factor, unit=unit_text, label=label)
+    return spectrum if factor == 1.0 else spectrum.scaled(factor, unit=unit, label=label)
 
 
 def convert_infrared(spectrum: Spectrum, quantity: str) -> Spectrum:

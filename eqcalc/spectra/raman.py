@@ -20,13 +20,14 @@ Kubo-transformed correlation functions alike.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eqcalc.spectra.estimation import Estimation, beads_warning, grouped
+from eqcalc.spectra.estimation import Density, Estimation, beads_warning, grouped
 from eqcalc.spectra.quantum import relative_quantum_factor
-from eqcalc.spectra.signals import TrajectoryLike, in_frame, read_series
+from eqcalc.spectra.signals import Series, TrajectoryLike, in_frame, read_series
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.units import RAMAN_CROSS_SECTION, SECOND_RADIATION_CONSTANT
 
@@ -42,9 +43,18 @@ GEOMETRIES: dict[str, tuple[float, float]] = {
     "natural": (0.5, 13.0 / 90.0),
 }
 
+#: The isotropic and the anisotropic part among the components of :func:`invariants`.
+RAMAN_GROUPS = grouped(slice(0, 1), slice(1, 6))
 
-def _invariants(frames: np.ndarray) -> np.ndarray:
-    """Return a and the five components b of β with Σb² = (3/2)Tr β², ``[n, 6]``."""
+
+def invariants(frames: np.ndarray) -> np.ndarray:
+    """Return a and the five components b of β with Σb² = (3/2)Tr β², ``[n, 6]``.
+
+    Parameters
+    ----------
+    frames
+        Polarizabilities ``[n, 3, 3]``, or ``[n, 6]`` as xx, yy, zz, yz, xz, xy.
+    """
     if frames.shape[-1] == 6 and frames.ndim == 2:
         xx, yy, zz, yz, xz, xy = frames.T
     else:
@@ -133,6 +143,19 @@ class RamanSpectrum:
     def warnings(self) -> tuple[str, ...]:
         """What a reader has to know."""
         return self.isotropic.warnings
+
+    def write(self, path: str | Path) -> Path:
+        """Write both parts with their samples as HDF5 (``.h5``)."""
+        from eqcalc.spectra.files import write_raman
+
+        return write_raman(self, path)
+
+    @classmethod
+    def read(cls, path: str | Path) -> RamanSpectrum:
+        """Read what :meth:`write` wrote."""
+        from eqcalc.spectra.files import read_raman
+
+        return cls(*read_raman(path))
 
     def polarized(self, geometry: str) -> Spectrum:
         """Return the intensity A·i + G·j of a geometry, Å⁴/amu per cm⁻¹.
@@ -312,8 +335,19 @@ def raman(
     )
     series = in_frame(series, data, frame, reference)
     relative_quantum_factor(np.zeros(1), series.temperature, quantum_factor, series.method)
-    signals = series.signals("Å^3", 6, _invariants)
-    density = Estimation(**estimation).density(series, signals, grouped(slice(0, 1), slice(1, 6)))
+    signals = series.signals("Å^3", 6, invariants)
+    density = Estimation(**estimation).density(series, signals, RAMAN_GROUPS)
+    return raman_result(density, series, quantum_factor, n_molecules, frame)
+
+
+def raman_result(
+    density: Density,
+    series: Series,
+    quantum_factor: str = "harmonic",
+    n_molecules: int = 1,
+    frame: str = "laboratory",
+) -> RamanSpectrum:
+    """Return the Raman spectrum of the spectral densities of :func:`invariants` in Å³."""
     warnings = density.warnings + beads_warning(
         series, density.wavenumber, 45.0 * density.values[0] + 7.0 * density.values[1]
     )

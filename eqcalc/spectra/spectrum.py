@@ -28,7 +28,7 @@ class Band(NamedTuple):
     area: Estimate  #: integral, unit of the spectrum times cm⁻¹
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Spectrum:
     """A quantity on a wavenumber axis.
 
@@ -89,6 +89,21 @@ class Spectrum:
 
     def __len__(self) -> int:
         return len(self.wavenumber)
+
+    def __repr__(self) -> str:
+        """Return what the spectrum is, without its numbers."""
+        record = self.provenance
+        facts = [
+            f"{self.label} [{self.unit}]",
+            f"{self.wavenumber[0]:.0f} … {self.wavenumber[-1]:.0f} cm⁻¹, {len(self)} points",
+        ]
+        if "method" in record:
+            facts.append(f"{record['method']}, {record['temperature_K']:g} K")
+        if "resolution_cm-1" in record:
+            facts.append(f"resolution {record['resolution_cm-1']:.3g} cm⁻¹")
+        if self.standard_error is not None:
+            facts.append(f"errors from {self.n_independent} {record.get('resampled', 'parts')}")
+        return f"Spectrum({'; '.join(facts)})"
 
     # --- errors -------------------------------------------------------------------
 

@@ -170,3 +170,20 @@ def test_noise_is_masked_in_the_depolarization_ratio():
     assert shown[np.argmin(np.abs(rho.wavenumber - 2331.0))]
     assert not shown[(rho.wavenumber < 1500.0) & (rho.wavenumber > 100.0)].any()
     assert np.all(np.isfinite(rho.standard_error[shown]))
+
+
+def test_file_keeps_both_parts(diatomic, tmp_path):
+    from eqcalc.spectra import RamanSpectrum, Spectrum
+    from eqcalc.spectra.files import SpectrumFileError
+
+    path = diatomic.write(tmp_path / "raman.h5")
+    back = RamanSpectrum.read(path)
+    assert back.temperature == 300.0
+    assert np.array_equal(back.anisotropic.samples, diatomic.anisotropic.samples)
+    assert np.array_equal(back.activity().values, diatomic.activity().values)
+    with pytest.raises(SpectrumFileError, match=r"written as \.h5"):
+        diatomic.write(tmp_path / "raman.csv")
+    other = diatomic.activity().write(tmp_path / "activity.h5")
+    with pytest.raises(SpectrumFileError, match="not a Raman spectrum"):
+        RamanSpectrum.read(other)
+    assert "Raman activity" in repr(Spectrum.read(other))

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from eqcalc.spectra import infrared, raman
+from eqcalc.spectra.streaming import infrared_accumulator, raman_accumulator
+
+KW = {"interval": 0.5, "temperature": 300.0, "lag": 60.0}
+
+
+def chunks(n, rng):
+    """Return the limits of random pieces of n frames, some of a single frame."""
+    edges = np.unique(np.concatenate([[0, 1, 2, n], rng.integers(0, n, 25)]))
+    return list(pairwise(edges))
+
+
+@pytest.mark.parametrize("rate", [False, True])
+def test_a_running_infrared_spectrum_is_that_of_the_whole_series(rate):
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(5, 3000, 3)).cumsum(1)
+    unit = "D/fs" if rate else "D"
+    stream = infrared_accumulator(5, unit=unit, rate=rate, **KW)
+    for a, b in chunks(3000, rng):
+        stream.append(x[:, a:b])
+    assert stream.n_frames == 3000
+    whole = infrared(derivative=x, unit=unit, **KW) if rate else infrared(x, unit=unit, **KW)
+    found = stream.result()
+    scale = whole.values.max()
+    assert np.allclose(found.values, whole.values, rtol=0.0, atol=1e-12 * scale)
+    assert np.allclose(found.samples, whole.samples, rtol=0.0, atol=1e-12 * scale)
+    assert found.provenance == whole.provenance
+
+
+def test_a_running_raman_spectrum_is_that_of_the_whole_series():
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(3, 1000, 3, 3))
+    x = x + x.swapaxes(-1, -2)
+    stream = raman_accumulator(3, unit="Å^3", **KW)
+    for a, b in chunks(1000, rng):
+        stream.append(x[:, a:b])
+    whole, found = raman(x, unit="Å^3", **KW), stream.result()
+    for name in ("isotropic", "anisotropic"):
+        a, b = getattr(found, name), getattr(whole, name)
+        assert np.allclose(a.values, b.values, rtol=0.0, atol=1e-12 * b.values.max())
+
+
+def test_it_goes_on_after_a_restart(tmp_path):
+    x = np.random.default_rng(3).normal(size=(2, 800, 3))
+    first = infrared_accumulator(2, unit="D", **KW)
+    first.append(x[:, :333])
+    np.savez(tmp_path / "state.npz", **first.state())
+    second = infrared_accumulator(2, unit="D", **KW)
+    second.restore(dict(np.load(tmp_path / "state.npz")))
+    for stream in (first, second):
+        stream.append(x[:, 333:])
+    assert np.array_equal(first.result().values, second.result().values)
+    other = infrared_accumulator(3, unit="D", **KW)
+    with pytest.raises(ValueError, match="this accumulator has"):
+        other.restore(first.state())
+
+
+def test_memory_does_not_grow():
+    stream = infrared_accumulator(2, unit="D", **KW)
+    sizes = []
+    for seed in range(6):
+        stream.append(np.random.default_rng(seed).normal(size=(2, 5000, 3)))
+        sizes.append(sum(a.nbytes for a in stream.state().values()))
+    assert len(set(sizes)) == 1
+
+
+def test_bad_input_is_refused():
+    with pytest.raises(TypeError, match="state the resolution"):
+        infrared_accumulator(2, interval=0.5, temperature=300.0, unit="D")
+    with pytest.raises(ValueError, match="correlation function"):
+        infrared_accumulator(2, unit="D", estimator="welch", **KW)
+    stream = infrared_accumulator(2, unit="D", **KW)
+    with pytest.raises(ValueError, match="expected 2 replicas, got 3"):
+        stream.append(np.zeros((3, 5, 3)))
+    stream.append(np.ones((2, 50, 3)))
+    with pytest.raises(ValueError, match="does not fit"):
+        stream.result()
+    bad = np.ones((2, 5, 3))
+    bad[1, 2, 0] = np.inf
+    with pytest.raises(ValueError, match="replica 1, frame 52"):
+        stream.append(bad)
