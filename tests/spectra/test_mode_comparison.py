@@ -25,7 +25,7 @@ def test_close_modes_are_grouped(harmonic):
 
 
 def test_a_broadened_harmonic_spectrum_agrees_with_its_modes(harmonic):
-    spectrum = harmonic.infrared(fwhm=5.0, shape="gauss")
+    spectrum = harmonic.infrared(fwhm=5.0, shape="gaussian")
     rows = compare_with_modes(spectrum, harmonic, harmonic.infrared_intensity, separation=30.0)
     for row in rows:
         assert row.ratio == pytest.approx(1.0, abs=2e-3)
@@ -34,7 +34,7 @@ def test_a_broadened_harmonic_spectrum_agrees_with_its_modes(harmonic):
 
 
 def test_a_shifted_and_scaled_band_is_seen(harmonic):
-    spectrum = harmonic.infrared(fwhm=5.0, shape="gauss")
+    spectrum = harmonic.infrared(fwhm=5.0, shape="gaussian")
     moved = type(spectrum)(
         spectrum.wavenumber + 7.0, 1.1 * spectrum.values, spectrum.unit, spectrum.label
     )
@@ -46,7 +46,7 @@ def test_a_shifted_and_scaled_band_is_seen(harmonic):
 
 
 def test_a_saddle_point_is_refused(harmonic):
-    spectrum = harmonic.infrared(fwhm=5.0, shape="gauss")
+    spectrum = harmonic.infrared(fwhm=5.0, shape="gaussian")
     harmonic.wavenumber[0] = -100.0
     with pytest.raises(ValueError, match="imaginary"):
         compare_with_modes(spectrum, harmonic, harmonic.infrared_intensity, separation=30.0)
