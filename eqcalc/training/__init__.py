@@ -1,5 +1,31 @@
 # SPDX-License-Identifier: MIT
-"""Training and evaluation of potentials."""
+"""Training and evaluation of potentials.
+
+The settings of a training, here with their defaults where they have one::
+
+    output: runs/first              # folder of the run; the same again resumes it
+    seed: 0
+    data:
+      path: molecules.h5            # relative to the folder of this file
+      training: 950                 # numbers of structures; or split: <name> stored in the data
+      validation: 50
+      test: null                    # all the others
+      seed: 0
+    model:
+      representation: {name: painn, features: 128, layers: 3, cutoff: 5.0}
+      # or start_from: model.eqc, and perhaps reset_heads: [dipole]
+    loss:                           # any of these, as a list or with weights
+      energy: 0.05                  # or {weight: 0.05, scale: 0.01}
+      forces: 0.95
+      dipole: 0.02
+      polarizability: 0.05
+    optimizer: {batch_size: 10, learning_rate: 0.001, weight_decay: 0.01, max_gradient_norm: 1.0}
+    schedule: {name: plateau, factor: 0.5, patience: 50, smoothing: 0.9, minimum: 1.0e-6}
+    # or {name: cosine, warm_up: 0.0, minimum: 1.0e-6}
+    stopping: {epochs: 1000, patience: 150, hours: null}
+    ema: {decay: 0.995}
+    trainer: {accelerator: auto, devices: 1, num_nodes: 1, strategy: auto, precision: 32-true}
+"""
 
 from eqcalc.training.config import TrainingConfig
 from eqcalc.training.evaluate import EvaluationTable, evaluate

@@ -2,10 +2,12 @@
 """Every wrong setting is named; right ones survive a round trip."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import yaml
 
+import eqcalc.training
 from eqcalc.training import ConfigError, TrainingConfig
 from eqcalc.training.config import CosineSchedule, PlateauSchedule
 
@@ -115,3 +117,25 @@ def test_file_paths_overrides_and_errors(tmp_path):
         TrainingConfig.read(path)
     with pytest.raises(ConfigError, match="no such file"):
         TrainingConfig.read(tmp_path / "none.yaml")
+
+
+def test_documented_settings_are_the_defaults():
+    text = eqcalc.training.__doc__.split("::", 1)[1]
+    shown = TrainingConfig.from_settings(yaml.safe_load(text))
+    bare = {
+        "output": "runs/first",
+        "data": {"path": "molecules.h5", "training": 950, "validation": 50},
+        "loss": ["energy", "forces", "dipole", "polarizability"],
+    }
+    expected = TrainingConfig.from_settings(bare)
+    assert shown.loss == expected.loss
+    for section in ("data", "optimizer", "schedule", "stopping", "ema", "trainer", "seed"):
+        assert getattr(shown, section) == getattr(expected, section)
+    assert shown.model.potential_config(("energy",)) == expected.model.potential_config(("energy",))
+
+
+@pytest.mark.parametrize("name", ["pretrain-gfn2", "finetune-pbe0", "pbe0-only"])
+def test_settings_of_the_ethanol_workflow_are_valid(name):
+    folder = Path(__file__).parents[2] / "workflows" / "ethanol"
+    config = TrainingConfig.read(folder / f"{name}.yaml")
+    assert config.data.path.parent == folder.parents[1] / "data" / "ethanol"
