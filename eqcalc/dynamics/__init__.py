@@ -3,16 +3,31 @@
 
 from eqcalc.dynamics.initial import Given, HarmonicModes, MaxwellBoltzmann
 from eqcalc.dynamics.limits import Limits, UnstableDynamicsError
-from eqcalc.dynamics.methods import METHODS, NVE, PILEL, RPMD, TRPMD, Langevin
+from eqcalc.dynamics.methods import (
+    GLE,
+    METHODS,
+    NVE,
+    PIGLE,
+    PILEG,
+    PILEL,
+    RPMD,
+    TRPMD,
+    Langevin,
+    NoseHoover,
+    VelocityRescaling,
+)
 from eqcalc.dynamics.observables import OBSERVABLES, default_observables
 from eqcalc.dynamics.restart import CheckpointError, SettingsError, load_state
 from eqcalc.dynamics.setup import Equilibration
 from eqcalc.dynamics.simulation import simulate
 
 __all__ = [
+    "GLE",
     "METHODS",
     "NVE",
     "OBSERVABLES",
+    "PIGLE",
+    "PILEG",
     "PILEL",
     "RPMD",
     "TRPMD",
@@ -23,8 +38,10 @@ __all__ = [
     "Langevin",
     "Limits",
     "MaxwellBoltzmann",
+    "NoseHoover",
     "SettingsError",
     "UnstableDynamicsError",
+    "VelocityRescaling",
     "default_observables",
     "load_state",
     "simulate",

@@ -51,8 +51,9 @@ class Limits:
         Farthest an atom may be from the centre of mass beyond the farthest at the start
         [Å]; this catches fragments that were never bonded.
     temperature
-        Highest kinetic temperature [K]. None: five times the larger of the target
-        and the starting temperature, plus 2000 K.
+        Highest kinetic temperature [K]. None: what thermal fluctuations about the larger of
+        the target and the starting temperature exceed with a probability of 1e-13, plus
+        2000 K.
     energy_drift
         Largest change of the conserved energy since the start of a phase [eV/atom].
     """
@@ -109,12 +110,13 @@ class Watch:
         """Take `state` as the reference for temperature and conserved energy."""
         self.energy = self.system.integrator.conserved_energy(state)
         initial = OBSERVABLES["temperature"].estimate(state, self.system)
-        limit = self.limits.temperature
-        self.hottest = (
-            5.0 * initial.clamp(min=self.target) + 2000.0
-            if limit is None
-            else torch.full_like(initial, limit)
-        )
+        if self.limits.temperature is not None:
+            self.hottest = torch.full_like(initial, self.limits.temperature)
+            return
+        # P(χ²_f > f + 2√(fx) + 2x) < exp(−x) (Laurent and Massart, Ann. Statist. 28, 1302 (2000))
+        f, x = self.system.degrees_of_freedom, 30.0
+        fluctuation = 1.0 + 2.0 * math.sqrt(x / f) + 2.0 * x / f
+        self.hottest = fluctuation * initial.clamp(min=self.target) + 2000.0
 
     def reference(self) -> dict[str, Tensor]:
         """Return the reference, to be stored with a checkpoint."""

@@ -3,18 +3,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from eqcalc.dynamics.gle import GLEThermostat
 from eqcalc.dynamics.integrators import Integrator
+from eqcalc.dynamics.nose_hoover import NoseHooverThermostat
+from eqcalc.dynamics.rescaling import RescalingThermostat
 from eqcalc.dynamics.ring import ring_frequencies
-from eqcalc.dynamics.thermostats import LangevinThermostat, Thermostat
+from eqcalc.dynamics.thermostats import Ensemble, LangevinThermostat, Thermostat
 from eqcalc.units import FEMTOSECOND
 
-__all__ = ["METHODS", "NVE", "PILEL", "RPMD", "TRPMD", "Langevin", "Method", "method_from"]
+__all__ = [
+    "GLE",
+    "METHODS",
+    "NVE",
+    "PIGLE",
+    "PILEG",
+    "PILEL",
+    "RPMD",
+    "TRPMD",
+    "Langevin",
+    "Method",
+    "NoseHoover",
+    "VelocityRescaling",
+    "method_from",
+]
 
 
 @dataclass(frozen=True)
@@ -27,30 +45,11 @@ class Method:
     ring_polymer: ClassVar[bool]
     #: Whether the thermostat acts on the motion of the centroid.
     thermostats_centroid: ClassVar[bool]
+    #: Whether the thermostat sets a molecule at rest into rotation.
+    excites_rotation: ClassVar[bool]
 
-    def thermostat(
-        self,
-        frequencies: Tensor,
-        timestep: float,
-        masses: Tensor,
-        temperature: float,
-        translation: str,
-    ) -> Thermostat | None:
-        """Return the thermostat of one step.
-
-        Parameters
-        ----------
-        frequencies
-            ω_k of the free ring [1/ASE time], ``[n_beads]``.
-        timestep
-            [ASE time].
-        masses
-            ``[n_atoms, 1]`` [amu].
-        temperature
-            [K].
-        translation
-            ``"none"`` or ``"thermal"``: whether it acts on the total momentum.
-        """
+    def thermostat(self, ensemble: Ensemble) -> Thermostat | None:
+        """Return the thermostat of one step, None for constant energy."""
         return None
 
     def integrator(
@@ -61,6 +60,7 @@ class Method:
         n_beads: int,
         masses: Tensor,
         translation: str = "none",
+        freedom: int | None = None,
         propagator: str = "cayley",
     ) -> Integrator:
         """Return the integrator of this kind of dynamics.
@@ -77,6 +77,9 @@ class Method:
             ``[n_atoms]`` [amu].
         translation
             ``"none"``: the thermostat leaves the total momentum alone.
+        freedom
+            Degrees of freedom of the centroid. None: all but the translation, if that is
+            ``"none"``.
         propagator
             ``"cayley"`` or ``"exact"``.
 
@@ -88,20 +91,26 @@ class Method:
         if self.ring_polymer and n_beads < 2:
             raise ValueError(
                 f"{self.name} is ring-polymer dynamics and needs at least 2 beads, got "
-                f"{n_beads}; the classical methods are NVE and Langevin"
+                f"{n_beads}; the classical methods are {_names(ring_polymer=False)}"
             )
         if not self.ring_polymer and n_beads != 1:
             raise ValueError(
                 f"{self.name} is classical dynamics of one bead, got {n_beads} beads; the "
-                "ring-polymer methods are RPMD, T-RPMD and PILE-L"
+                f"ring-polymer methods are {_names(ring_polymer=True)}"
             )
-        step = timestep * FEMTOSECOND
-        frequencies = ring_frequencies(n_beads, temperature)
-        thermostat = self.thermostat(
-            frequencies, step, masses.double().view(-1, 1).cpu(), temperature, translation
+        if freedom is None:
+            freedom = 3 * len(masses) - (3 if translation == "none" else 0)
+        ensemble = Ensemble(
+            frequencies=ring_frequencies(n_beads, temperature),
+            timestep=timestep * FEMTOSECOND,
+            masses=masses.double().view(-1, 1).cpu(),
+            temperature=temperature,
+            translation=translation,
+            freedom=freedom,
         )
+        thermostat = self.thermostat(ensemble)
         return Integrator.build(
-            timestep=step,
+            timestep=ensemble.timestep,
             temperature=temperature,
             n_beads=n_beads,
             masses=masses,
@@ -117,6 +126,7 @@ class NVE(Method):
     name: ClassVar[str] = "NVE"
     ring_polymer: ClassVar[bool] = False
     thermostats_centroid: ClassVar[bool] = False
+    excites_rotation: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
@@ -134,21 +144,109 @@ class Langevin(Method):
     name: ClassVar[str] = "Langevin"
     ring_polymer: ClassVar[bool] = False
     thermostats_centroid: ClassVar[bool] = True
+    excites_rotation: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _positive(self)
 
-    def thermostat(
-        self,
-        frequencies: Tensor,
-        timestep: float,
-        masses: Tensor,
-        temperature: float,
-        translation: str,
-    ) -> Thermostat:
+    def thermostat(self, ensemble: Ensemble) -> Thermostat:
         """Return a Langevin thermostat with γ = 1/time_constant."""
-        friction = torch.full_like(frequencies, 1.0 / (self.time_constant * FEMTOSECOND))
-        return LangevinThermostat.build(friction, timestep, masses, temperature, translation)
+        friction = torch.full_like(ensemble.frequencies, 1.0 / (self.time_constant * FEMTOSECOND))
+        return LangevinThermostat.build(ensemble, friction)
+
+
+@dataclass(frozen=True)
+class VelocityRescaling(Method):
+    """Classical dynamics with stochastic velocity rescaling.
+
+    Bussi, Donadio and Parrinello, J. Chem. Phys. 126, 014101 (2007). It scales all
+    momenta alike and so disturbs the dynamics little, and does not excite rotation.
+
+    Parameters
+    ----------
+    time_constant
+        Relaxation time of the kinetic energy [fs].
+    """
+
+    time_constant: float = 100.0
+
+    name: ClassVar[str] = "SVR"
+    ring_polymer: ClassVar[bool] = False
+    thermostats_centroid: ClassVar[bool] = True
+    excites_rotation: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        _positive(self)
+
+    def thermostat(self, ensemble: Ensemble) -> Thermostat:
+        """Return the rescaling of all momenta."""
+        return RescalingThermostat.build(
+            ensemble, self.time_constant * FEMTOSECOND, torch.zeros_like(ensemble.frequencies)
+        )
+
+
+@dataclass(frozen=True)
+class NoseHoover(Method):
+    """Classical dynamics with one chain of Nosé–Hoover thermostats.
+
+    Martyna, Klein and Tuckerman, J. Chem. Phys. 97, 2635 (1992). Deterministic. It
+    conserves the direction of the angular momentum, which spoils the canonical
+    distribution of a rotating molecule: use it with ``rotation="none"``. The chain
+    needs anharmonic coupling between the vibrations to be ergodic.
+
+    Parameters
+    ----------
+    time_constant
+        τ of the thermostat masses Q_1 = f k_B T τ², Q_j = k_B T τ² [fs].
+    chain_length
+        Number of thermostats.
+    """
+
+    time_constant: float = 20.0
+    chain_length: int = 4
+
+    name: ClassVar[str] = "NHC"
+    ring_polymer: ClassVar[bool] = False
+    thermostats_centroid: ClassVar[bool] = True
+    excites_rotation: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        _positive(self)
+
+    def thermostat(self, ensemble: Ensemble) -> Thermostat:
+        """Return the chain."""
+        return NoseHooverThermostat.build(
+            ensemble, self.time_constant * FEMTOSECOND, self.chain_length
+        )
+
+
+@dataclass(frozen=True)
+class GLE(Method):
+    """Classical dynamics with a generalised Langevin equation.
+
+    Ceriotti, Bussi and Parrinello, J. Chem. Theory Comput. 6, 1170 (2010). With matrices
+    fitted for it this is also the quantum thermostat.
+
+    Parameters
+    ----------
+    drift
+        A, ``[n + 1, n + 1]`` for n extra momenta [1/fs].
+    covariance
+        C, same shape [K]; None: the physical temperature, C = T.
+    """
+
+    drift: Sequence[Sequence[float]]
+    covariance: Sequence[Sequence[float]] | None = None
+
+    name: ClassVar[str] = "GLE"
+    ring_polymer: ClassVar[bool] = False
+    thermostats_centroid: ClassVar[bool] = True
+    excites_rotation: ClassVar[bool] = True
+
+    def thermostat(self, ensemble: Ensemble) -> Thermostat:
+        """Return the propagator of the extended momenta."""
+        covariance = None if self.covariance is None else [self.covariance]
+        return GLEThermostat.build(ensemble, [self.drift], covariance)
 
 
 @dataclass(frozen=True)
@@ -161,6 +259,7 @@ class RPMD(Method):
     name: ClassVar[str] = "RPMD"
     ring_polymer: ClassVar[bool] = True
     thermostats_centroid: ClassVar[bool] = False
+    excites_rotation: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
@@ -180,21 +279,15 @@ class TRPMD(Method):
     name: ClassVar[str] = "T-RPMD"
     ring_polymer: ClassVar[bool] = True
     thermostats_centroid: ClassVar[bool] = False
+    excites_rotation: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _positive(self)
 
-    def thermostat(
-        self,
-        frequencies: Tensor,
-        timestep: float,
-        masses: Tensor,
-        temperature: float,
-        translation: str,
-    ) -> Thermostat:
+    def thermostat(self, ensemble: Ensemble) -> Thermostat:
         """Return a Langevin thermostat with γ_k = 2λω_k, hence γ_0 = 0."""
-        friction = 2.0 * self.damping * frequencies
-        return LangevinThermostat.build(friction, timestep, masses, temperature, translation)
+        friction = 2.0 * self.damping * ensemble.frequencies
+        return LangevinThermostat.build(ensemble, friction)
 
 
 @dataclass(frozen=True)
@@ -217,26 +310,89 @@ class PILEL(Method):
     name: ClassVar[str] = "PILE-L"
     ring_polymer: ClassVar[bool] = True
     thermostats_centroid: ClassVar[bool] = True
+    excites_rotation: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _positive(self)
 
-    def thermostat(
-        self,
-        frequencies: Tensor,
-        timestep: float,
-        masses: Tensor,
-        temperature: float,
-        translation: str,
-    ) -> Thermostat:
+    def thermostat(self, ensemble: Ensemble) -> Thermostat:
         """Return a Langevin thermostat with γ_0 = 1/τ and γ_k = 2λω_k."""
-        friction = 2.0 * self.damping * frequencies
+        friction = 2.0 * self.damping * ensemble.frequencies
         friction[0] = 1.0 / (self.time_constant * FEMTOSECOND)
-        return LangevinThermostat.build(friction, timestep, masses, temperature, translation)
+        return LangevinThermostat.build(ensemble, friction)
 
 
-#: Every method by name.
-METHODS: dict[str, type[Method]] = {m.name: m for m in (NVE, Langevin, RPMD, TRPMD, PILEL)}
+@dataclass(frozen=True)
+class PILEG(Method):
+    """Path-integral Langevin with stochastic velocity rescaling of the centroid.
+
+    Ceriotti, Parrinello, Markland and Manolopoulos, J. Chem. Phys. 133, 124104 (2010).
+
+    Parameters
+    ----------
+    time_constant
+        Relaxation time of the kinetic energy of the centroid [fs].
+    damping
+        λ of γ_k = 2λω_k on the internal modes.
+    """
+
+    time_constant: float = 100.0
+    damping: float = 1.0
+
+    name: ClassVar[str] = "PILE-G"
+    ring_polymer: ClassVar[bool] = True
+    thermostats_centroid: ClassVar[bool] = True
+    excites_rotation: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        _positive(self)
+
+    def thermostat(self, ensemble: Ensemble) -> Thermostat:
+        """Return rescaling of the centroid with Langevin on the rest."""
+        return RescalingThermostat.build(
+            ensemble,
+            self.time_constant * FEMTOSECOND,
+            2.0 * self.damping * ensemble.frequencies,
+        )
+
+
+@dataclass(frozen=True)
+class PIGLE(Method):
+    """Ring polymer with a generalised Langevin equation on every normal mode.
+
+    With matrices fitted for the number of beads, PIGLET: Ceriotti and Manolopoulos,
+    Phys. Rev. Lett. 109, 100604 (2012).
+
+    Parameters
+    ----------
+    drift
+        A_k, ``[n_beads, n + 1, n + 1]`` [1/fs], in the order of
+        :func:`~eqcalc.dynamics.ring.ring_transform`.
+    covariance
+        C_k, same shape [K], on the scale of the beads, which are at P·T. None: C = P·T.
+    """
+
+    drift: Sequence[Sequence[Sequence[float]]]
+    covariance: Sequence[Sequence[Sequence[float]]] | None = None
+
+    name: ClassVar[str] = "PI+GLE"
+    ring_polymer: ClassVar[bool] = True
+    thermostats_centroid: ClassVar[bool] = True
+    excites_rotation: ClassVar[bool] = True
+
+    def thermostat(self, ensemble: Ensemble) -> Thermostat:
+        """Return the propagator of the extended momenta of every mode."""
+        return GLEThermostat.build(ensemble, self.drift, self.covariance)
+
+
+#: Every method by name. GLE and PI+GLE have no default matrices.
+METHODS: dict[str, type[Method]] = {
+    m.name: m
+    for m in (
+        *(NVE, Langevin, VelocityRescaling, NoseHoover, GLE),
+        *(RPMD, TRPMD, PILEL, PILEG, PIGLE),
+    )
+}
 
 
 def method_from(method: str | Method) -> Method:
@@ -251,11 +407,21 @@ def method_from(method: str | Method) -> Method:
         return method
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; expected one of {', '.join(METHODS)}")
-    return METHODS[method]()
+    try:
+        return METHODS[method]()
+    except TypeError:
+        raise ValueError(
+            f"{method} has parameters without defaults; pass "
+            f"eqcalc.dynamics.methods.{METHODS[method].__name__}(...) instead of the name"
+        ) from None
+
+
+def _names(*, ring_polymer: bool) -> str:
+    return ", ".join(m.name for m in METHODS.values() if m.ring_polymer is ring_polymer)
 
 
 def _positive(method: Method) -> None:
     for item in fields(method):
         value = getattr(method, item.name)
-        if not value > 0.0:
+        if not value > 0:
             raise ValueError(f"{method.name}: {item.name} must be positive, got {value}")

@@ -128,10 +128,10 @@ class Setup:
                 raise ValueError(f"{name} must be 'none' or 'thermal', got {getattr(self, name)!r}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise ValueError(f"seed must be a whole number, not negative, got {self.seed!r}")
-        if self.rotation == "none" and self.method.thermostats_centroid:
+        if self.rotation == "none" and self.method.excites_rotation:
             raise ValueError(
-                f"{self.method.name} thermostats the centroid and sets the molecule into "
-                "rotation; rotation='none' needs NVE, RPMD or T-RPMD"
+                f"{self.method.name} thermostats every atom and sets the molecule into "
+                "rotation, which contradicts rotation='none'"
             )
         check_observables(self.observables)
         self.initial.check(len(self.structures), self.replicas, self.beads, len(self.numbers))
@@ -156,23 +156,25 @@ class Setup:
 
     def system(self, method: Method, device: torch.device | str = "cpu") -> System:
         """Return integrator and degrees of freedom for one phase of the run."""
+        rotation = "thermal" if method.excites_rotation else self.rotation
+        freedom = degrees_of_freedom(
+            self.structures[0], self.masses, self.beads, self.translation, rotation
+        )
+        centroid_freedom = freedom - 3 * len(self.masses) * (self.beads - 1)
+        if centroid_freedom < 1:
+            raise ValueError(
+                "nothing can move: the molecule has no degrees of freedom with "
+                f"translation={self.translation!r} and rotation={rotation!r}"
+            )
         integrator = method.integrator(
             timestep=self.timestep,
             temperature=self.temperature,
             n_beads=self.beads,
             masses=self.masses.to(device),
             translation=self.translation,
+            freedom=centroid_freedom,
             propagator=self.propagator,
         )
-        rotation = "thermal" if method.thermostats_centroid else self.rotation
-        freedom = degrees_of_freedom(
-            self.structures[0], self.masses, self.beads, self.translation, rotation
-        )
-        if freedom < 1:
-            raise ValueError(
-                "nothing can move: the molecule has no degrees of freedom with "
-                f"translation={self.translation!r} and rotation={rotation!r}"
-            )
         return System(integrator, freedom)
 
     def settings(self) -> dict[str, Any]:

@@ -18,7 +18,46 @@ from torch import Tensor
 
 from eqcalc.units import BOLTZMANN
 
-__all__ = ["LangevinThermostat", "Thermostat", "kinetic_energy", "total_momentum_part"]
+__all__ = [
+    "Ensemble",
+    "LangevinThermostat",
+    "Thermostat",
+    "kinetic_energy",
+    "total_momentum_part",
+]
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """What a thermostat is built from.
+
+    Parameters
+    ----------
+    frequencies
+        ω_k of the free ring [1/ASE time], ``[n_beads]``.
+    timestep
+        Δt [ASE time].
+    masses
+        ``[n_atoms, 1]`` [amu].
+    temperature
+        Physical temperature T [K].
+    translation
+        ``"none"`` keeps the total momentum as it is, ``"thermal"`` thermostats it too.
+    freedom
+        Degrees of freedom of the centroid.
+    """
+
+    frequencies: Tensor
+    timestep: float
+    masses: Tensor
+    temperature: float
+    translation: str
+    freedom: int
+
+    @property
+    def bead_energy(self) -> float:
+        """P k_B T [eV]: the beads are at P times the temperature."""
+        return len(self.frequencies) * BOLTZMANN * self.temperature
 
 
 def kinetic_energy(momenta: Tensor, masses: Tensor) -> Tensor:
@@ -94,32 +133,15 @@ class LangevinThermostat:
     noise_sets: int = 1
 
     @classmethod
-    def build(
-        cls,
-        friction: Tensor,
-        timestep: float,
-        masses: Tensor,
-        temperature: float,
-        translation: str = "none",
-    ) -> LangevinThermostat:
-        """Build the thermostat of one step.
-
-        Parameters
-        ----------
-        friction
-            γ_k [1/ASE time], ``[n_beads]``.
-        timestep
-            Δt [ASE time].
-        masses
-            ``[n_atoms, 1]`` [amu].
-        temperature
-            Physical temperature T [K].
-        translation
-            ``"none"`` keeps the total momentum as it is, ``"thermal"`` thermostats it too.
-        """
-        decay = torch.exp(-friction.double() * timestep).view(-1, 1, 1)
-        energy = len(friction) * BOLTZMANN * temperature
-        return cls(decay, masses, energy, bool(friction[0] != 0.0), translation)
+    def build(cls, ensemble: Ensemble, friction: Tensor) -> LangevinThermostat:
+        """Build the thermostat of one step from γ_k [1/ASE time], ``[n_beads]``."""
+        return cls(
+            decay=torch.exp(-friction.double() * ensemble.timestep).view(-1, 1, 1),
+            masses=ensemble.masses,
+            bead_energy=ensemble.bead_energy,
+            thermostats_centroid=bool(friction[0] != 0.0),
+            translation=ensemble.translation,
+        )
 
     def initial(self, momenta: Tensor, generators: Sequence[np.random.Generator]) -> Tensor:
         """Return no extra variables, ``[n_replicas, 0]``."""

@@ -243,8 +243,9 @@ def test_heavier_isotopes_vibrate_slower():
     assert periods[1] / periods[0] == pytest.approx(math.sqrt(reduced[1] / reduced[0]), rel=0.01)
 
 
-def test_methods_and_numbers_of_beads():
-    for method in METHODS.values():
-        beads = 1 if method.ring_polymer else 4
-        with pytest.raises(ValueError, match=method.name):
-            integrator(method(), beads)
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_methods_and_numbers_of_beads(name):
+    method = METHODS[name]
+    matrices = {"drift": [[1.0]]} if "GLE" in name else {}
+    with pytest.raises(ValueError, match=name.replace("+", r"\+")):
+        integrator(method(**matrices), 1 if method.ring_polymer else 4)

@@ -9,8 +9,20 @@ import torch
 from scipy import stats
 
 from eqcalc.dynamics import Equilibration, simulate
-from eqcalc.dynamics.methods import PILEL, RPMD, TRPMD, Langevin
+from eqcalc.dynamics.initial import maxwell_boltzmann, remove_rotation, remove_translation
+from eqcalc.dynamics.methods import (
+    GLE,
+    PIGLE,
+    PILEG,
+    PILEL,
+    RPMD,
+    TRPMD,
+    Langevin,
+    NoseHoover,
+    VelocityRescaling,
+)
 from eqcalc.dynamics.noise import GaussianNoise, replica_generator
+from eqcalc.dynamics.state import State
 from eqcalc.units import BOLTZMANN, HBAR, wavenumber_to_angular_frequency
 from tests.analytic import HarmonicWell, MorseDiatomic, ToyWater
 
@@ -21,6 +33,9 @@ OMEGA = wavenumber_to_angular_frequency(WAVENUMBER)
 EXACT, SIXTEEN = 0.01713855, 0.01695428
 # Relative error of <x²> at P beads for 3000 cm^-1 and 300 K.
 ERROR_3000 = {8: -0.256, 16: -0.0879, 32: -0.0244, 64: -0.0063}
+
+# A drift matrix with one extra momentum, hence memory [1/fs].
+COLOURED = [[0.02, 0.08], [-0.08, 0.05]]
 
 
 def finite_p_square(omega, n_beads):
@@ -49,11 +64,14 @@ def test_closed_form_against_published_numbers():
         (PILEL(15.0), 16),
         (PILEL(15.0), 64),
         (PILEL(15.0, damping=0.5), 16),
+        (PILEG(30.0), 4),
+        (GLE(COLOURED), 1),
+        (PIGLE([COLOURED] * 4), 4),
     ],
 )
 def test_harmonic_ring_polymer(tmp_path, method, beads):
     """<x²>_P, and the energy from the potential and from two kinetic estimators."""
-    replicas, steps = 1500 // (2 + beads) + 30, 1200
+    replicas, steps = 1000 // (2 + beads) + 30, 1000
     trajectory = simulate(
         HarmonicWell([OMEGA**2]).atoms,
         HarmonicWell([OMEGA**2]),
@@ -99,14 +117,27 @@ def test_harmonic_ring_polymer(tmp_path, method, beads):
     assert np.abs(np.diff(conserved, axis=1)).max() < 0.1
 
 
-METHODS = [(Langevin(20.0), 1), (PILEL(20.0), 4)]
+METHODS = [
+    (Langevin(20.0), 1, "thermal"),
+    (PILEL(20.0), 4, "thermal"),
+    (VelocityRescaling(20.0), 1, "thermal"),
+    (VelocityRescaling(20.0), 1, "none"),
+    (PILEG(20.0), 4, "thermal"),
+    (GLE(COLOURED), 1, "thermal"),
+    (PIGLE([COLOURED] * 4), 4, "thermal"),
+    (NoseHoover(20.0), 1, "none"),
+]
 
 
-@pytest.mark.parametrize(("method", "beads"), METHODS, ids=[m.name for m, _ in METHODS])
+@pytest.mark.parametrize(
+    ("method", "beads", "rotation"), METHODS, ids=[f"{m.name}-{r}" for m, _, r in METHODS]
+)
 @pytest.mark.parametrize("molecule", [MorseDiatomic, ToyWater])
-def test_kinetic_energy_is_chi_square(tmp_path, method, beads, molecule):
+def test_kinetic_energy_is_chi_square(tmp_path, method, beads, rotation, molecule):
     """The whole canonical distribution with the right number of degrees of freedom."""
-    evaluator, replicas = molecule(), 200
+    evaluator, replicas = molecule(), 150
+    n = len(evaluator.numbers)
+    resting = 3 if rotation == "thermal" else 3 * n - (1 if n == 2 else 3)
     trajectory = simulate(
         evaluator.atoms,
         evaluator,
@@ -114,24 +145,25 @@ def test_kinetic_energy_is_chi_square(tmp_path, method, beads, molecule):
         method=method,
         temperature=TEMPERATURE,
         timestep=0.5,
-        steps=800,
+        steps=480,
         seed=4,
         replicas=replicas,
         beads=beads,
-        equilibration=Equilibration(200.0, method),
-        observables={"temperature": 200, "centroid_temperature": 200},
+        rotation=rotation,
+        equilibration=Equilibration(200.0),
+        observables={"temperature": 160, "centroid_temperature": 160},
         progress=False,
     )
-    n = len(evaluator.numbers)
     for name, freedom in (
-        ("temperature", 3 * n * beads - 3),
-        ("centroid_temperature", 3 * n - 3),
+        ("temperature", 3 * n * beads - resting),
+        ("centroid_temperature", 3 * n - resting),
     ):
-        # 100 fs apart, with a thermostat of 20 fs: independent; the first frame is drawn
+        # 80 fs apart, with a thermostat of 20 fs: independent; the first frame is drawn
         values = trajectory.observable(name).values[:, 1:].flatten()
         chi_square = values / TEMPERATURE * freedom
         assert stats.kstest(chi_square, stats.chi2(freedom).cdf).pvalue > 1e-3, name
-        assert values.var() == pytest.approx(2 * TEMPERATURE**2 / freedom, rel=0.15)
+        scatter = math.sqrt((2.0 + 12.0 / freedom) / len(values))
+        assert values.var() == pytest.approx(2 * TEMPERATURE**2 / freedom, rel=4 * scatter)
 
 
 def test_conserved_energy_counts_the_heat(tmp_path):
@@ -159,6 +191,103 @@ def test_conserved_energy_counts_the_heat(tmp_path):
         potential = trajectory.observable("potential_energy").values.std(axis=1).mean()
         assert spread[timestep] < 0.15 * potential
     assert spread[0.5] / spread[0.25] > 2.5
+
+
+def test_gle_with_one_element_is_langevin():
+    masses = torch.tensor([16.0, 1.0], dtype=torch.float64)
+    common = {"timestep": 0.5, "temperature": 300.0, "n_beads": 1, "masses": masses}
+    p = torch.randn(4, 1, 2, 3, dtype=torch.float64)
+    noise = torch.randn(4, 1, 1, 2, 3, dtype=torch.float64)
+    empty = p.new_zeros(4, 0, 1, 2, 3)
+    coloured = GLE([[0.01]]).integrator(**common).thermostat(p, empty, noise)
+    white = Langevin(100.0).integrator(**common).thermostat(p, p.new_zeros(4, 0), noise)
+    torch.testing.assert_close(coloured[0], white[0])
+    torch.testing.assert_close(coloured[2], white[2])
+
+
+def test_gle_has_the_memory_of_its_matrices():
+    """<p(0) p(t)> of a free particle is k_B T m exp(−A t)_pp, and C is stationary."""
+    masses = torch.ones(1, dtype=torch.float64)
+    n, steps = 20000, 20
+    for covariance in (None, [[500.0, 60.0], [60.0, 200.0]]):
+        drift = [[0.05, 0.04], [-0.04, 0.05]]
+        run = GLE(drift, covariance).integrator(
+            timestep=1.0, temperature=300.0, n_beads=1, masses=masses, translation="thermal"
+        )
+        c = torch.tensor(covariance or [[300.0, 0.0], [0.0, 300.0]]) * BOLTZMANN
+        rng = np.random.default_rng(1)
+        start = torch.from_numpy(rng.multivariate_normal([0, 0], c.numpy(), n * 3))
+        p = start[:, 0].reshape(n, 1, 1, 3)
+        s = start[:, 1].reshape(n, 1, 1, 1, 3)
+        first = p
+        for _ in range(steps):
+            noise = torch.from_numpy(rng.standard_normal((n, 2, 1, 1, 3)))
+            p, s, _ = run.thermostat(p, s, noise)
+        moved = torch.stack([p.flatten(), s.flatten()])
+        tolerance = 4 * math.sqrt(2 / (3 * n)) * float(c.max())
+        torch.testing.assert_close(torch.cov(moved), c.double(), rtol=0, atol=tolerance)
+        decay = torch.linalg.matrix_exp(-torch.tensor(drift, dtype=torch.float64) * steps)
+        expected = float((decay @ c.double())[0, 0])
+        found = float((first * p).mean())
+        assert found == pytest.approx(expected, abs=tolerance)
+
+
+def test_matrices_that_make_no_sense():
+    masses = torch.ones(2, dtype=torch.float64)
+    common = {"timestep": 0.5, "temperature": 300.0, "masses": masses}
+    with pytest.raises(ValueError, match="negative real part"):
+        GLE([[-0.1]]).integrator(n_beads=1, **common)
+    with pytest.raises(ValueError, match="same shape"):
+        GLE([[0.1]], [[300.0, 0.0], [0.0, 300.0]]).integrator(n_beads=1, **common)
+    with pytest.raises(ValueError, match="no real noise"):
+        GLE([[0.1]], [[-300.0]]).integrator(n_beads=1, **common)
+    with pytest.raises(ValueError, match=r"\[4, n \+ 1, n \+ 1\]"):
+        PIGLE([[[0.1]]] * 3).integrator(n_beads=4, **common)
+
+
+def test_rescaling_keeps_directions_and_the_momentum_of_each_replica_apart():
+    masses = torch.tensor([16.0, 1.0, 1.0], dtype=torch.float64)
+    run = VelocityRescaling(10.0).integrator(
+        timestep=0.5, temperature=300.0, n_beads=1, masses=masses
+    )
+    p = torch.randn(6, 1, 3, 3, dtype=torch.float64)
+    noise = torch.randn(6, 1, 1, 3, 3, dtype=torch.float64)
+    moved, _, _ = run.thermostat(p, p.new_zeros(6, 0), noise)
+    torch.testing.assert_close(moved.sum(dim=2), p.sum(dim=2))
+    weights = masses.view(-1, 1)
+
+    def inner(x):
+        return x - weights * x.sum(dim=2, keepdim=True) / masses.sum()
+
+    ratio = inner(moved) / inner(p)
+    torch.testing.assert_close(ratio, ratio[:, :, :1, :1].expand_as(ratio))
+    assert len(ratio[:, 0, 0, 0].unique()) == 6
+
+
+def test_nose_hoover_conserves_its_energy_and_reverses():
+    water = ToyWater()
+    masses = torch.tensor(water.masses, dtype=torch.float64)
+    run = NoseHoover(20.0).integrator(
+        timestep=0.25, temperature=300.0, n_beads=1, masses=masses, freedom=3
+    )
+    rng = np.random.default_rng(2)
+    x = torch.from_numpy(water.atoms.get_positions())[None, None]
+    p = maxwell_boltzmann(masses, 1, 300.0, rng)[None]
+    p = remove_rotation(x, remove_translation(p, masses), masses)
+    first = State.at_rest(x).with_evaluation(water)
+    chain = run.thermostat.initial(p, [rng])
+    first = State(**{**vars(first), "momenta": p, "auxiliary": chain})
+    state, energies, noise = first, [], torch.empty(1, 0, 1, 3, 3, dtype=torch.float64)
+    for _ in range(400):
+        state = run.step(state, water, noise)
+        energies.append(float(run.conserved_energy(state)))
+    assert np.std(energies) < 1e-3
+    assert torch.linalg.cross(state.positions, state.momenta).sum(dim=2).abs().max() < 1e-10
+    chain = state.auxiliary * torch.tensor([1.0, -1.0]).view(1, 2, 1)
+    state = State(**{**vars(state), "momenta": -state.momenta, "auxiliary": chain})
+    for _ in range(400):
+        state = run.step(state, water, noise)
+    torch.testing.assert_close(state.positions, first.positions, rtol=0, atol=1e-9)
 
 
 def test_t_rpmd_leaves_the_centroid_alone_and_pile_does_not():
