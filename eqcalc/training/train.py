@@ -196,7 +196,7 @@ def _conclude(
     record = model.metadata["training"]
     record |= {"epochs": keeper.epochs, "hours": keeper.hours, "stopped_by": keeper.stopped_by}
     if finished and len(split.test):
-        table = evaluate(model, dataset, split="test", names=config.quantities)
+        table = evaluate(folder.model, dataset, split="test", names=config.quantities)
         table.write(folder.path, "test")
         record["test"] = table.settings()["rows"]
         _log.info("%d held-out structures:\n%s", len(split.test), table)
