@@ -127,17 +127,26 @@ def _axis_label(unit: str) -> str:
         "L/(mol cm)": "L mol⁻¹ cm⁻¹",
         "cm²/sr per cm⁻¹": "cm² sr⁻¹ / cm⁻¹",
         "states per cm⁻¹": "states / cm⁻¹",
+        "1/cm⁻¹": "1 / cm⁻¹",
+        "1": "",
     }
     return known.get(unit, unit)
 
 
-def _upper_limit(spectra: Sequence[Spectrum], lower: float, upper: float) -> float:
-    heights = [
-        float(np.nanmax(part.values))
-        for part in (s.between(lower, upper) for s in spectra)
-        if len(part)
-    ]
-    return max(heights, default=1.0)
+def _upper_limit(spectra: Sequence[Spectrum], lower: float, upper: float, level: float) -> float:
+    """Return the height of the panel: all curves, and bands up to half as high again."""
+    curve = band = 0.0
+    for part in (s.between(lower, upper) for s in spectra if _overlaps(s, lower, upper)):
+        curve = max(curve, float(np.nanmax(part.values, initial=0.0)))
+        if part.standard_error is not None:
+            band = max(band, float(np.nanmax(part.confidence_band(level)[1], initial=0.0)))
+    return max(curve, min(band, 1.5 * curve)) or 1.0
+
+
+def _overlaps(spectrum: Spectrum, lower: float, upper: float) -> bool:
+    """Return whether at least two points of a spectrum lie in a range."""
+    inside = (spectrum.wavenumber >= lower) & (spectrum.wavenumber <= upper)
+    return int(inside.sum()) > 1
 
 
 def _range(
@@ -166,7 +175,7 @@ def _panel(
     limits: tuple[float, float],
     level: float,
 ) -> None:
-    height = _upper_limit(spectra, *limits)
+    height = _upper_limit(spectra, *limits, level)
     ring_modes: list[float] = []
     for spectrum, name, colour in zip(spectra, names, COLOURS * len(spectra), strict=False):
         draw(axes, spectrum, label=name, colour=colour, level=level)
@@ -186,7 +195,8 @@ def _panel(
         )
     axes.axhline(0.0, color="0.6", linewidth=0.5, zorder=0)
     axes.set_ylim(-0.04 * height, 1.12 * height)
-    axes.set_ylabel(f"{spectra[0].label}\n{_axis_label(spectra[0].unit)}")
+    unit = _axis_label(spectra[0].unit)
+    axes.set_ylabel(spectra[0].label + (f"\n{unit}" if unit else ""))
     if sticks is not None:
         wavenumber, strength, unit = sticks
         inside = (wavenumber >= limits[0]) & (wavenumber <= limits[1])
@@ -194,7 +204,6 @@ def _panel(
         top = float(strength[inside].max(initial=0.0)) or 1.0
         twin.set_ylim(-0.04 * top, 1.12 * top)
         axes.plot([], [], color=_STICKS, linewidth=1.4, label="double harmonic")
-    axes.legend(frameon=False, loc="best")
 
 
 def spectrum_figure(
@@ -233,6 +242,7 @@ def spectrum_figure(
         figure = _figure(6.7, 3.0)
         axes = figure.subplots()
         _panel(axes, spectra, names or [_name(s) for s in spectra], None, shown, level)
+        axes.legend(frameon=False, loc="best")
         _abscissa(axes, shown, reversed_axis)
     return figure
 
@@ -291,9 +301,21 @@ def spectra_figure(
         rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
         for axes, (spectra, sticks) in zip(rows, panels, strict=True):
             _panel(axes, spectra, names or [_name(s) for s in spectra], sticks, shown, level)
+        # above the panels, where it hides neither curves nor sticks
+        handles: dict[str, Any] = {}
+        for axes in rows:
+            for handle, text in zip(*axes.get_legend_handles_labels(), strict=True):
+                handles.setdefault(text, handle)
+        figure.legend(
+            handles.values(),
+            handles.keys(),
+            loc="outside upper center",
+            ncols=len(handles) if len(handles) < 5 else 3,
+            frameon=False,
+        )
         _abscissa(rows[-1], shown, reversed_axis)
         if title:
-            figure.suptitle(title)
+            rows[0].set_title(title, fontsize=10.0)
     return figure
 
 

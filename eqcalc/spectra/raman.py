@@ -190,7 +190,10 @@ class RamanSpectrum:
             6G/(45A + 7G) of unpolarized light instead of 3G/(45A + 4G).
         threshold
             The denominator must exceed this many of its standard errors, and a
-            thousandth of its maximum.
+            thousandth of its maximum; and the ratio must not exceed its
+            greatest possible value by as many. (It can in the negative side
+            lobes of a lag window next to a strong polarized band; a Parzen
+            window or the multitaper estimate has none.)
         """
         lower = self._mixed(45.0, 7.0 if natural_light else 4.0, "")
         factor = 6.0 if natural_light else 3.0
@@ -205,13 +208,16 @@ class RamanSpectrum:
         result = self.anisotropic.combined(
             lower, ratio, unit="1", label="depolarization ratio", warnings=self.warnings
         )
-        if result.samples is None:
-            return result
-        with np.errstate(invalid="ignore"):
-            error = np.where(
-                clear, np.nanstd(np.where(clear, result.samples, 0.0), axis=0, ddof=1), np.nan
-            )
-        return replace(result, standard_error=error)
+        largest = 6.0 / 7.0 if natural_light else 0.75
+        error = np.zeros(len(clear))
+        if result.samples is not None:
+            error = np.std(np.where(clear, result.samples, 0.0), axis=0, ddof=1)
+        clear = clear & ~(result.values > largest + threshold * error + 1e-3)
+        return replace(
+            result,
+            values=np.where(clear, result.values, np.nan),
+            standard_error=None if result.samples is None else np.where(clear, error, np.nan),
+        )
 
     def cross_section(
         self,
