@@ -345,8 +345,6 @@ def _open_hdf5(path: Path) -> h5py.File:
 class TrajectoryWriter:
     """Writes frames into a trajectory file laid out by :meth:`create`.
 
-    Frames are kept in memory until :meth:`flush`.
-
     Parameters
     ----------
     path
@@ -369,7 +367,6 @@ class TrajectoryWriter:
                 self._counters[name] = file["frames"][name].id.get_offset()
         self.frames = dict.fromkeys(self.layouts, 0)
         self.frames.update(frames or {})
-        self._buffers: dict[str, list[np.ndarray]] = {name: [] for name in self.layouts}
         try:
             self._descriptor = os.open(path, os.O_RDWR)
             for name, count in self.frames.items():
@@ -405,54 +402,66 @@ class TrajectoryWriter:
         with _open_hdf5(path) as file:
             for name, count in frames.items():
                 writer._copy_frames(name, file["observables"][name], count)
-        writer.flush(sync=True)
+        writer.sync()
         writer.close()
         longer.replace(path)
         _sync_directory(path.parent)
         return cls(path, frames)
 
-    def append(self, name: str, values: np.ndarray) -> None:
-        """Add the next frame of an observable, ``[n_replicas, ...]``."""
-        expected = (self.header.n_replicas, *self.layouts[name].shape)
-        if values.shape != expected:
-            raise ValueError(
-                f"a frame of {name!r} has the shape {expected}, got {values.shape}; does the "
-                "evaluator return the right shape?"
-            )
-        self._buffers[name].append(values)
+    def write(self, name: str, frames: np.ndarray) -> None:
+        """Put the next frames of an observable into the file.
 
-    @property
-    def buffered_bytes(self) -> int:
-        """Memory held by frames that are not in the file yet."""
-        return sum(b[0].nbytes * len(b) for b in self._buffers.values() if b)
-
-    def flush(self, *, sync: bool = False) -> None:
-        """Put the buffered frames into the file, and with `sync` onto the disk.
+        Parameters
+        ----------
+        name
+            The observable.
+        frames
+            ``[n_replicas, n, ...]``: any number of frames.
 
         Raises
         ------
+        ValueError
+            The shape is wrong, or there are more frames than the run has.
         TrajectoryError
             They could not be written, for instance because the disk is full. What was
             written before stays readable.
         """
+        layout, first = self.layouts[name], self.frames[name]
+        expected = (self.header.n_replicas, frames.shape[1], *layout.shape)
+        if frames.shape != expected:
+            raise ValueError(
+                f"frames of {name!r} have the shape {expected}, got {frames.shape}; does the "
+                "evaluator return the right shape?"
+            )
+        count = first + frames.shape[1]
+        if count > self.header.frames(layout):
+            raise ValueError(f"{count} frames of {name!r}, but {self.path} has room for fewer")
         try:
-            for name, buffer in self._buffers.items():
-                if buffer:
-                    self._buffers[name] = []
-                    self._write_frames(name, buffer)
-            if sync:
-                os.fsync(self._descriptor)
+            for replica, values in enumerate(frames):
+                self._write_values(name, replica, first, values)
+            self._count(name, count)
         except OSError as error:
-            raise TrajectoryError(
-                f"cannot write to the trajectory {self.path}: {error}; the frames up to now "
-                f"({', '.join(f'{n} {name}' for name, n in self.frames.items())}) are readable"
-            ) from error
+            raise self._failure(error) from error
 
-    def _write_frames(self, name: str, buffer: list[np.ndarray]) -> None:
-        first = self.frames[name]
-        for replica, values in enumerate(np.stack(buffer, axis=1)):
-            self._write_values(name, replica, first, values)
-        self._count(name, first + len(buffer))
+    def sync(self) -> None:
+        """Return when everything written is on the disk.
+
+        Raises
+        ------
+        TrajectoryError
+            The disk reports an error.
+        """
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: OSError) -> TrajectoryError:
+        counts = ", ".join(f"{count} {name}" for name, count in self.frames.items())
+        return TrajectoryError(
+            f"cannot write to the trajectory {self.path}: {error}; the frames up to now ({counts}) "
+            "are readable"
+        )
 
     def _copy_frames(self, name: str, source: h5py.Dataset, count: int) -> None:
         for replica in range(self.header.n_replicas):
@@ -476,7 +485,7 @@ class TrajectoryWriter:
             view, place = view[written:], place + written
 
     def close(self) -> None:
-        """Close the file. Frames that were not flushed are dropped."""
+        """Close the file."""
         os.close(self._descriptor)
 
 

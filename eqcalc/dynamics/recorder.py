@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
 from eqcalc.dynamics.limits import Watch
 from eqcalc.dynamics.observables import OBSERVABLES, System, with_rates
 from eqcalc.dynamics.restart import Checkpoint, CheckpointError
@@ -59,6 +62,8 @@ class Recorder:
         self.path = checkpoint
         self.interval = interval
         self.settings = settings
+        self.frames: dict[str, list[Tensor]] = {name: [] for name in self.strides}
+        self.waiting = 0
         self.last = self.flushed = time.monotonic()
 
     def due(self, step: int) -> list[str]:
@@ -78,10 +83,11 @@ class Recorder:
         rates = [rate for name in due if (rate := OBSERVABLES[name].rate) is not None]
         state = with_rates(state, system, self.evaluator, rates)
         for name in due:
-            values = OBSERVABLES[name].estimate(state, system)
-            self.writer.append(name, values.detach().cpu().numpy())
-        if self.writer.buffered_bytes > _BUFFER:
-            self._flush()
+            values = OBSERVABLES[name].estimate(state, system).detach()
+            self.frames[name].append(values)  # stays on its device until it is written
+            self.waiting += values.numel() * values.element_size()
+        if self.waiting > _BUFFER:
+            self.flush()
 
     def checkpoint_if_due(self, state: State, watch: Watch) -> None:
         """Write a checkpoint if the last one is old, or else frames that readers wait for."""
@@ -89,7 +95,7 @@ class Recorder:
         if now - self.last >= self.interval:
             self.checkpoint(state, watch)
         elif now - self.flushed >= _VISIBLE_AFTER:
-            self._flush()
+            self.flush()
 
     def checkpoint(self, state: State, watch: Watch) -> None:
         """Write the frames, then the checkpoint that counts them.
@@ -99,12 +105,19 @@ class Recorder:
         TrajectoryError, CheckpointError
             The disk is full or read-only. The earlier part stays readable.
         """
-        self._flush(sync=True)
+        self.flush(sync=True)
         frames, reference = dict(self.writer.frames), watch.reference()
         self.save(Checkpoint(state, frames, reference, self.settings))
 
-    def _flush(self, *, sync: bool = False) -> None:
-        self.writer.flush(sync=sync)
+    def flush(self, *, sync: bool = False) -> None:
+        """Put the recorded frames into the file, and with `sync` onto the disk."""
+        for name, frames in self.frames.items():
+            if frames:
+                self.writer.write(name, torch.stack(frames, dim=1).cpu().numpy())
+                self.frames[name] = []
+        self.waiting = 0
+        if sync:
+            self.writer.sync()
         self.flushed = time.monotonic()
 
     def save(self, checkpoint: Checkpoint) -> None:

@@ -216,7 +216,7 @@ class _Run:
                 bar,
             )
         except UnstableDynamicsError as error:
-            writer.flush(sync=True)
+            recorder.flush(sync=True)
             raise self._failed(error, output) from error
         finally:
             bar.close()
