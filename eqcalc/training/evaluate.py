@@ -43,7 +43,8 @@ class ErrorRow:
     mae, rmse, largest
         Mean absolute, root-mean-square and largest absolute error.
     spread
-        Standard deviation of the labels: the error of predicting their mean.
+        Standard deviation of the labels, each component about its own mean: the
+        RMSE of a model that predicts the mean.
     n
         Number of values compared.
     """
@@ -297,7 +298,7 @@ def _rows(
                     mae=float(error.mean()),
                     rmse=float(np.sqrt(np.square(error).mean())),
                     largest=float(error.max()),
-                    spread=float(theirs.std() * factor),
+                    spread=float(np.sqrt(np.square(theirs - theirs.mean(axis=0)).mean()) * factor),
                     n=error.size,
                 )
             )
