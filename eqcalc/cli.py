@@ -32,20 +32,25 @@ def _demo(options: argparse.Namespace) -> None:
 
 
 def _label(options: argparse.Namespace) -> None:
-    from eqcalc.reference import GFN2, PySCF, generate
+    from eqcalc.reference.command import label_molecule, label_structures
 
-    kinds: dict[str, type[GFN2] | type[PySCF]] = {"gfn2": GFN2, "pbe0": PySCF}
-    kind = kinds[options.method]
-    method = kind(quantities=tuple(options.quantities)) if options.quantities else kind()
-    report = generate(
-        _read_structures(options.molecule),
-        options.target,
-        options.structures,
-        method=method,
-        seed=options.seed,
-        processes=options.processes,
-        progress=not options.quiet,
-    )
+    choices: dict[str, Any] = {
+        "method": options.method,
+        "quantities": options.quantities,
+        "processes": options.processes,
+        "progress": not options.quiet,
+    }
+    structures = _read_structures(options.molecule)
+    if options.as_given:
+        report = label_structures(structures, options.target, **choices)
+    else:
+        report = label_molecule(
+            structures,
+            options.target,
+            n_geometries=options.structures,
+            seed=options.seed,
+            **choices,
+        )
     print(report)
 
 
@@ -59,7 +64,10 @@ def _convert(options: argparse.Namespace) -> None:
         units=_assignments(options.unit),
         keys=_assignments(options.key),
         ignore=options.ignore,
+        format=options.format,
+        properties=options.properties,
         skip_bad=options.skip_bad,
+        overwrite=options.overwrite,
         progress=not options.quiet,
     )
     print(report)
@@ -245,6 +253,9 @@ def _add_data_commands(add: Callable[..., Any]) -> None:
     command.add_argument("--method", choices=("gfn2", "pbe0"), default="gfn2")
     command.add_argument("--structures", type=_positive, default=1000, help="number of geometries")
     command.add_argument(
+        "--as-given", action="store_true", help="label the structures of the files, sample none"
+    )
+    command.add_argument(
         "--quantities",
         nargs="+",
         metavar="QUANTITY",
@@ -266,9 +277,14 @@ def _add_data_commands(add: Callable[..., Any]) -> None:
         "--key", action="append", default=[], metavar="QUANTITY=KEY", help="energy=E"
     )
     command.add_argument("--ignore", nargs="*", default=[], metavar="KEY", help="keys to leave out")
+    command.add_argument("--format", help="extxyz, ase-db or npz, if the ending does not say it")
+    command.add_argument(
+        "--properties", help="columns of a plain XYZ file, species:S:1:pos:R:3:gradient:R:3"
+    )
     command.add_argument(
         "--skip-bad", action="store_true", help="leave out bad structures instead of refusing"
     )
+    command.add_argument("--overwrite", action="store_true", help="replace the target")
 
 
 def _add_model_commands(add: Callable[..., Any]) -> None:
