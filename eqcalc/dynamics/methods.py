@@ -189,10 +189,9 @@ class VelocityRescaling(Method):
 class NoseHoover(Method):
     """Classical dynamics with one chain of Nosé–Hoover thermostats.
 
-    Martyna, Klein and Tuckerman, J. Chem. Phys. 97, 2635 (1992). Deterministic. It
-    conserves the direction of the angular momentum, which spoils the canonical
-    distribution of a rotating molecule: use it with ``rotation="none"``. The chain
-    needs anharmonic coupling between the vibrations to be ergodic.
+    Martyna, Klein and Tuckerman, J. Chem. Phys. 97, 2635 (1992). Deterministic: the
+    trajectory of one molecule is ergodic only as far as anharmonic coupling makes it so,
+    and never in the direction of its angular momentum. Use many replicas.
 
     Parameters
     ----------

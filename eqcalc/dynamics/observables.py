@@ -243,7 +243,7 @@ def default_observables(timestep: float) -> dict[str, int]:
 
 
 def check_observables(observables: Mapping[str, int]) -> None:
-    """Raise ValueError for an unknown observable or a stride that is not a positive integer."""
+    """Raise ValueError for an unknown observable or a stride that is not a positive int."""
     for name, stride in observables.items():
         if name not in OBSERVABLES:
             raise ValueError(

@@ -6,6 +6,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,7 +35,7 @@ from eqcalc.trajectory import Header, Layout
 if TYPE_CHECKING:
     from eqcalc.runtime.evaluator import Evaluator
 
-__all__ = ["Equilibration", "Setup", "atomic_masses", "common_numbers", "require_count"]
+__all__ = ["Equilibration", "Setup", "as_count", "atomic_masses", "common_numbers"]
 
 #: What may change in the record of an evaluator while a run is interrupted.
 _NOT_PHYSICS = ("device", "eqcalc", "torch", "versions")
@@ -121,13 +122,9 @@ class Setup:
         for name in ("temperature", "timestep"):
             if not getattr(self, name) > 0.0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("replicas", "beads"):
-            require_count(name, getattr(self, name))
         for name in ("translation", "rotation"):
             if getattr(self, name) not in ("none", "thermal"):
                 raise ValueError(f"{name} must be 'none' or 'thermal', got {getattr(self, name)!r}")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise ValueError(f"seed must be a whole number, not negative, got {self.seed!r}")
         if self.rotation == "none" and self.method.excites_rotation:
             raise ValueError(
                 f"{self.method.name} thermostats every atom and sets the molecule into "
@@ -280,10 +277,11 @@ class Setup:
 # --- arguments -------------------------------------------------------------------------
 
 
-def require_count(name: str, value: int) -> None:
-    """Raise ValueError unless `value` is a positive whole number."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{name} must be a positive whole number, got {value!r}")
+def as_count(name: str, value: int, least: int = 1) -> int:
+    """Return `value` as an int; raise ValueError unless it is a whole number >= `least`."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    return int(value)
 
 
 def common_numbers(structures: Sequence[Atoms], evaluator: Evaluator) -> Tensor:

@@ -33,9 +33,9 @@ from eqcalc.dynamics.restart import (
 from eqcalc.dynamics.setup import (
     Equilibration,
     Setup,
+    as_count,
     atomic_masses,
     common_numbers,
-    require_count,
 )
 from eqcalc.dynamics.state import State
 from eqcalc.trajectory import Trajectory, TrajectoryWriter
@@ -90,8 +90,9 @@ def simulate(
     output
         The trajectory, an HDF5 file. The checkpoint is beside it.
     method
-        ``"NVE"``, ``"Langevin"``, ``"RPMD"``, ``"T-RPMD"``, ``"PILE-L"``, or one of the
-        classes of :mod:`eqcalc.dynamics.methods` with parameters of your own.
+        Classical: ``"NVE"``, ``"Langevin"``, ``"SVR"``, ``"NHC"``. Ring polymers:
+        ``"RPMD"``, ``"T-RPMD"``, ``"PILE-L"``, ``"PILE-G"``. Or one of the classes of
+        :mod:`eqcalc.dynamics.methods` with parameters of your own.
     temperature
         [K].
     timestep
@@ -99,8 +100,7 @@ def simulate(
     steps
         Length of the production run.
     seed
-        Of all random numbers. Replica r of one run draws the same numbers as replica r
-        of any other run with the same seed.
+        Of all random numbers. Replica r draws the same numbers whatever runs beside it.
     replicas
         Number of independent copies.
     beads
@@ -157,9 +157,9 @@ def simulate(
         method=method_from(method),
         temperature=float(temperature),
         timestep=float(timestep),
-        seed=seed,
-        replicas=replicas,
-        beads=beads,
+        seed=as_count("seed", seed, least=0),
+        replicas=as_count("replicas", replicas),
+        beads=as_count("beads", beads),
         initial=MaxwellBoltzmann() if initial is None else initial,
         equilibration=equilibration,
         translation=translation,
@@ -167,7 +167,7 @@ def simulate(
         observables=dict(default_observables(timestep) if observables is None else observables),
         propagator=propagator,
     )
-    require_count("steps", steps)
+    steps = as_count("steps", steps)
     run = _Run(setup, evaluator, Limits() if limits is None else limits)
     with exclusive(output):
         run.execute(output, steps, checkpoint_interval, progress)

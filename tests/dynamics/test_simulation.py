@@ -274,6 +274,12 @@ def test_the_file_says_how_it_was_made(path):
     assert trajectory.temperature == 300.0
 
 
+def test_numpy_integers_are_integers(tmp_path):
+    plain = run(tmp_path / "a.h5", replicas=2, seed=5).observable("dipole").values
+    numpy = run(tmp_path / "b.h5", replicas=np.int64(2), seed=np.uint32(5), steps=np.int32(40))
+    np.testing.assert_array_equal(numpy.observable("dipole").values, plain)
+
+
 def test_progress_bar_is_optional(path, capsys):
     run(path, progress=True)
     assert "NVE 300 K" in capsys.readouterr().err
@@ -348,9 +354,9 @@ def test_bond_list_of_a_diatomic(path):
         ({"beads": 4}, "classical dynamics of one bead"),
         ({"temperature": 0.0}, "temperature must be positive"),
         ({"timestep": -0.5}, "timestep must be positive"),
-        ({"steps": 0}, "steps must be a positive"),
-        ({"replicas": 1.5}, "replicas must be a positive"),
-        ({"seed": -1}, "seed must be"),
+        ({"steps": 0}, "steps must be a whole number of at least 1"),
+        ({"replicas": 1.5}, "replicas must be a whole number of at least 1"),
+        ({"seed": -1}, "seed must be a whole number of at least 0"),
         ({"rotation": "off"}, "rotation must be 'none' or 'thermal'"),
         ({"method": "Langevin", "rotation": "none"}, "contradicts rotation='none'"),
         ({"method": "GLE"}, r"methods.GLE\(...\) instead of the name"),

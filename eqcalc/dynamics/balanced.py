@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""Initial conditions for intensity tests: every mode at k_BT, replicas that cancel cross terms."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from scipy.linalg import hadamard
+from torch import Tensor
+
+from eqcalc.dynamics.initial import normal_modes
+from eqcalc.units import BOLTZMANN
+
+__all__ = ["BalancedModes"]
+
+_GOLDEN = 0.5 * (math.sqrt(5.0) - 1.0)
+
+
+@dataclass(frozen=True)
+class BalancedModes:
+    """Every normal mode starts with exactly k_BT, with signs orthogonal over the replicas.
+
+    In replica r, mode s starts at ``Q = ε_rs √(2k_BT)/ω cos φ_s`` with momentum
+    ``−ε_rs √(2k_BT) sin φ_s``. The signs ε are rows of a Hadamard matrix,
+    Σ_r ε_rs ε_rs' = 0, so that products of different modes cancel in a sum over
+    the replicas, and a weak band is not buried under cross terms with a strong
+    one. With random phases they only fall as 1/√(replicas × time). The phases φ
+    follow the golden ratio.
+
+    Parameters
+    ----------
+    hessian
+        ``[3 n_atoms, 3 n_atoms]`` [eV/Å²] at the one starting structure, a minimum.
+    """
+
+    hessian: Tensor
+
+    name: ClassVar[str] = "balanced modes"
+
+    @staticmethod
+    def replicas(n_atoms: int) -> int:
+        """Return the smallest number of replicas that balances all modes of a molecule."""
+        return int(2 ** math.ceil(math.log2(3 * n_atoms)))
+
+    def check(self, n_structures: int, n_replicas: int, n_beads: int, n_atoms: int) -> None:
+        """Require one structure, one bead and replicas that fit the signs."""
+        if self.hessian.numel() != (3 * n_atoms) ** 2:
+            raise ValueError(
+                f"a molecule of {n_atoms} atoms needs a Hessian of shape "
+                f"{(3 * n_atoms, 3 * n_atoms)}, got {tuple(self.hessian.shape)}"
+            )
+        if n_structures != 1 or n_beads != 1:
+            raise ValueError(
+                "balanced modes start classical replicas of one structure, got "
+                f"{n_structures} structures and {n_beads} beads"
+            )
+        order = self.replicas(n_atoms)
+        if n_replicas % order != 0:
+            raise ValueError(
+                f"the modes of {n_atoms} atoms balance over multiples of {order} replicas, "
+                f"got {n_replicas}"
+            )
+
+    def sample(
+        self,
+        replica: int,
+        structure: int,
+        positions: Tensor,
+        masses: Tensor,
+        n_beads: int,
+        temperature: float,
+        generator: np.random.Generator,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the start of one replica; nothing is random."""
+        n = 3 * len(masses)
+        omega, vectors = normal_modes(self.hessian.reshape(n, n), positions, masses)
+        vibration = omega > 0.0
+        order = self.replicas(len(masses))
+        signs = torch.from_numpy(hadamard(order)[replica % order, :n].astype(float))
+        phases = 2.0 * math.pi * torch.frac(_GOLDEN * torch.arange(1, n + 1).double())
+        amplitude = signs * math.sqrt(2.0 * BOLTZMANN * temperature)
+        q, p = torch.zeros(2, n, dtype=torch.float64)
+        q[vibration] = (amplitude * torch.cos(phases))[vibration] / omega[vibration]
+        p[vibration] = -(amplitude * torch.sin(phases))[vibration]
+        root = masses.double().sqrt().view(-1, 1)
+        displacements = (vectors @ q).view(-1, 3) / root
+        momenta = (vectors @ p).view(-1, 3) * root
+        return (positions + displacements).unsqueeze(0), momenta.unsqueeze(0)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the name and the Hessian."""
+        return {"name": self.name, "hessian": self.hessian.detach().cpu().double()}
