@@ -277,7 +277,7 @@ def _add_data_commands(add: Callable[..., Any]) -> None:
         "--key", action="append", default=[], metavar="QUANTITY=KEY", help="energy=E"
     )
     command.add_argument("--ignore", nargs="*", default=[], metavar="KEY", help="keys to leave out")
-    command.add_argument("--format", help="extxyz, ase-db or npz, if the ending does not say it")
+    command.add_argument("--format", help="extxyz, ase or npz, if the ending does not say it")
     command.add_argument(
         "--properties", help="columns of a plain XYZ file, species:S:1:pos:R:3:gradient:R:3"
     )
