@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -67,29 +68,27 @@ class BalancedModes:
 
     def sample(
         self,
-        replica: int,
-        structure: int,
-        positions: Tensor,
+        structures: Tensor,
         masses: Tensor,
         n_beads: int,
         temperature: float,
-        generator: np.random.Generator,
+        generators: Sequence[np.random.Generator],
     ) -> tuple[Tensor, Tensor]:
-        """Return the start of one replica; nothing is random."""
+        """Return the start of every replica; nothing is random."""
         n = 3 * len(masses)
-        omega, vectors = normal_modes(self.hessian.reshape(n, n), positions, masses)
+        omega, vectors = normal_modes(self.hessian.reshape(n, n), structures[0], masses)
         vibration = omega > 0.0
-        order = self.replicas(len(masses))
-        signs = torch.from_numpy(hadamard(order)[replica % order, :n].astype(float))
+        replicas = np.arange(len(generators)) % self.replicas(len(masses))
+        signs = torch.from_numpy(hadamard(self.replicas(len(masses)))[replicas, :n].astype(float))
         phases = 2.0 * math.pi * torch.frac(_GOLDEN * torch.arange(1, n + 1).double())
-        amplitude = signs * math.sqrt(2.0 * BOLTZMANN * temperature)
-        q, p = torch.zeros(2, n, dtype=torch.float64)
-        q[vibration] = (amplitude * torch.cos(phases))[vibration] / omega[vibration]
-        p[vibration] = -(amplitude * torch.sin(phases))[vibration]
+        amplitudes = signs * math.sqrt(2.0 * BOLTZMANN * temperature)
+        q, p = torch.zeros(2, *signs.shape, dtype=torch.float64)
+        q[:, vibration] = (amplitudes * torch.cos(phases))[:, vibration] / omega[vibration]
+        p[:, vibration] = -(amplitudes * torch.sin(phases))[:, vibration]
         root = masses.double().sqrt().view(-1, 1)
-        displacements = (vectors @ q).view(-1, 3) / root
-        momenta = (vectors @ p).view(-1, 3) * root
-        return (positions + displacements).unsqueeze(0), momenta.unsqueeze(0)
+        displacements = (q @ vectors.T).view(len(generators), 1, -1, 3) / root
+        momenta = (p @ vectors.T).view(len(generators), 1, -1, 3) * root
+        return structures[0] + displacements, momenta
 
     def settings(self) -> dict[str, Any]:
         """Return the name and the Hessian."""

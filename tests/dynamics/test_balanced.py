@@ -33,11 +33,9 @@ def water():
 def sampled(water):
     positions, masses, hessian = water
     start = BalancedModes(hessian)
-    draws = [
-        start.sample(r, 0, positions, masses, 1, TEMPERATURE, np.random.default_rng(0))
-        for r in range(start.replicas(3))
-    ]
-    return [(x[0] - positions, p[0]) for x, p in draws]
+    generators = [np.random.default_rng(0)] * start.replicas(3)
+    starts, momenta = start.sample(positions[None], masses, 1, TEMPERATURE, generators)
+    return list(zip(starts[:, 0] - positions, momenta[:, 0], strict=True))
 
 
 def test_every_mode_has_exactly_its_thermal_energy(water):

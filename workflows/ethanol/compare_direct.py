@@ -96,9 +96,8 @@ def compare(folder: Path) -> None:
     figure = spectrum_figure(spectra, names=names, limits=(0, 4000))
     save(figure, folder / "direct-comparison.png")
     direct, learned = spectra
-    print(
-        f"{'cm⁻¹':>12} {'GFN2-xTB':>16} {'model':>16} {'difference':>11}   (km/mol; standard errors)"
-    )
+    print("integrated intensities in km/mol with standard errors")
+    print(f"{'cm⁻¹':>12} {'GFN2-xTB':>16} {'model':>16} {'difference':>11}")
     rows = []
     for lower, upper in REGIONS:
         a, b = direct.integrate(lower, upper), learned.integrate(lower, upper)
