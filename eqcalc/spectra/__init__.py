@@ -1,26 +1,76 @@
 # SPDX-License-Identifier: MIT
-"""Spectra in absolute units, with errors, from time series, trajectories or normal modes."""
+"""Spectra in absolute units, with errors, from time series, trajectories or normal modes.
 
+:func:`infrared`, :func:`raman` and :func:`vibrational_density_of_states` take a
+trajectory, or plain arrays of any code with their units. Further tools are in
+the modules of this package: rotation, assignment, experiment, dielectric,
+deconvolution, streaming, committee, readers.
+"""
+
+from eqcalc.spectra.assignment import (
+    Decomposition,
+    assign_bands,
+    assignment_table,
+    decompose_dipole_by_atoms,
+    decompose_dipole_by_modes,
+    mode_spectra,
+)
+from eqcalc.spectra.committee import CommitteeSpectrum, combine_committee
+from eqcalc.spectra.deconvolution import deconvolve, gle_kernel, langevin_kernel
+from eqcalc.spectra.dielectric import Dielectric, dielectric
 from eqcalc.spectra.estimation import Estimation
+from eqcalc.spectra.experiment import (
+    Comparison,
+    absorbance,
+    broadened,
+    compare,
+    comparison_figure,
+    read_table,
+)
 from eqcalc.spectra.harmonic import HarmonicSpectrum, harmonic_analysis
 from eqcalc.spectra.infrared import convert_infrared, infrared, sum_rule, sum_rule_ratio
 from eqcalc.spectra.plot import save, spectra_figure, spectrum_figure
-from eqcalc.spectra.raman import RamanSpectrum, raman, reduced
+from eqcalc.spectra.power import power_spectrum
+from eqcalc.spectra.raman import RamanSpectrum, raman, raman_oriented, reduced
 from eqcalc.spectra.spectrum import Band, Spectrum
 from eqcalc.spectra.statistics import Estimate, replicas_needed
+from eqcalc.spectra.streaming import infrared_accumulator, raman_accumulator
 from eqcalc.spectra.vdos import vibrational_density_of_states
 
 __all__ = [
     "Band",
+    "CommitteeSpectrum",
+    "Comparison",
+    "Decomposition",
+    "Dielectric",
     "Estimate",
     "Estimation",
     "HarmonicSpectrum",
     "RamanSpectrum",
     "Spectrum",
+    "absorbance",
+    "assign_bands",
+    "assignment_table",
+    "broadened",
+    "combine_committee",
+    "compare",
+    "comparison_figure",
     "convert_infrared",
+    "decompose_dipole_by_atoms",
+    "decompose_dipole_by_modes",
+    "deconvolve",
+    "dielectric",
+    "gle_kernel",
     "harmonic_analysis",
     "infrared",
+    "infrared_accumulator",
+    "langevin_kernel",
+    "mode_spectra",
+    "power_spectrum",
     "raman",
+    "raman_accumulator",
+    "raman_oriented",
+    "read_table",
     "reduced",
     "replicas_needed",
     "save",

@@ -187,3 +187,27 @@ def test_file_keeps_both_parts(diatomic, tmp_path):
     with pytest.raises(SpectrumFileError, match="not a Raman spectrum"):
         RamanSpectrum.read(other)
     assert "Raman activity" in repr(Spectrum.read(other))
+
+
+def test_oriented_geometries():
+    from eqcalc.spectra import raman_oriented
+
+    derivative = np.array([[1.0, 0.3, 0.0], [0.3, 2.0, 0.0], [0.0, 0.0, 0.5]])
+    x = tensor(derivative)
+    axes = np.eye(3)
+    for i, j in ((0, 0), (0, 1), (2, 1), (1, 1)):
+        s = raman_oriented(x, incoming=2.0 * axes[i], outgoing=axes[j], lag=4000.0, **KW)
+        expected = derivative[i, j] ** 2 / 7.0015
+        assert s.integrate(*LIMITS).value == pytest.approx(expected, rel=2e-4, abs=1e-12)
+    # averaged over all orientations, parallel polarizations give VV and crossed ones VH
+    from scipy.spatial.transform import Rotation
+
+    spectrum = raman(x, lag=4000.0, **KW)
+    q = Rotation.random(400, random_state=1).as_matrix()
+    parallel = np.mean(np.einsum("ni,ij,nj->n", q[:, 0], derivative, q[:, 0]) ** 2)
+    crossed = np.mean(np.einsum("ni,ij,nj->n", q[:, 0], derivative, q[:, 1]) ** 2)
+    for geometry, average in (("VV", parallel), ("VH", crossed)):
+        area = spectrum.polarized(geometry).integrate(*LIMITS).value
+        assert area == pytest.approx(average / 7.0015, rel=0.12)
+    with pytest.raises(ValueError, match="not zero"):
+        raman_oriented(x, incoming=np.zeros(3), outgoing=axes[0], **KW)

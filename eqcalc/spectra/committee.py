@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: MIT
+"""Uncertainty of a spectrum from the disagreement of a committee of models.
+
+It is kept apart from the sampling error, which more trajectories reduce; the
+disagreement of the models only falls with better models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from eqcalc.spectra.spectrum import Spectrum
+
+__all__ = ["CommitteeEstimate", "CommitteeSpectrum", "combine_committee"]
+
+
+class CommitteeEstimate(NamedTuple):
+    """A value with its sampling error and the disagreement of the models."""
+
+    value: float
+    sampling: float
+    model: float
+
+
+@dataclass(frozen=True)
+class CommitteeSpectrum:
+    """The mean spectrum of a committee with two kinds of error.
+
+    Parameters
+    ----------
+    mean
+        Mean over the members; its errors are those of the sampling.
+    members
+        Spectrum of each member.
+    model_error
+        ``[n_wavenumbers]``, standard deviation between members that sampling
+        does not explain.
+    common_trajectory
+        All members were evaluated on the same trajectory.
+    """
+
+    mean: Spectrum
+    members: tuple[Spectrum, ...]
+    model_error: np.ndarray
+    common_trajectory: bool
+
+    def total(self) -> Spectrum:
+        """Return the mean with both errors added in quadrature."""
+        sampling = self.mean.standard_error
+        error = np.hypot(0.0 if sampling is None else sampling, self.model_error)
+        return replace(self.mean, samples=None, standard_error=error)
+
+    def integrate(
+        self, lower: float | None = None, upper: float | None = None
+    ) -> CommitteeEstimate:
+        """Return the integral over [lower, upper] cm⁻¹ with both errors."""
+        mean = self.mean.integrate(lower, upper)
+        found = [member.integrate(lower, upper) for member in self.members]
+        values = np.array([e.value for e in found])
+        errors = np.array([e.error for e in found])
+        noise = 0.0 if self.common_trajectory else float(np.nanmean(errors**2))
+        model = np.sqrt(max(float(values.var(ddof=1)) - noise, 0.0))
+        return CommitteeEstimate(mean.value, mean.error, float(model))
+
+
+def combine_committee(spectra: Sequence[Spectrum], *, common_trajectory: bool) -> CommitteeSpectrum:
+    """Return the mean spectrum of a committee, its sampling error and its model error.
+
+    Parameters
+    ----------
+    spectra
+        One per member, with the same estimate (window, interval, samples).
+    common_trajectory
+        The members' dipole moments or polarizabilities along one trajectory,
+        computed with the same bootstrap seed: sampling moves all members
+        together, and their spread is that of the models. False: each member
+        ran trajectories of its own, and the scatter that sampling alone would
+        give is subtracted from the spread.
+    """
+    if len(spectra) < 2:
+        raise ValueError(f"a committee needs at least two members, got {len(spectra)}")
+    if not common_trajectory and any(s.standard_error is None for s in spectra):
+        raise ValueError(
+            "members with trajectories of their own need sampling errors, or their scatter is "
+            "taken for a disagreement of the models"
+        )
+    first = spectra[0]
+    total = first
+    for other in spectra[1:]:
+        total = total + other
+    mean = replace(
+        total.scaled(1.0 / len(spectra)),
+        history=(*first.history, f"mean of a committee of {len(spectra)}"),
+    )
+    values = np.array([s.values for s in spectra])
+    variance = values.var(axis=0, ddof=1)
+    if not common_trajectory:
+        errors = np.array([s.standard_error for s in spectra], dtype=float)
+        variance = np.maximum(variance - np.mean(errors**2, axis=0), 0.0)
+        # independent runs: the sampling errors of the members average
+        if mean.samples is not None:
+            independent = np.sqrt(np.sum(errors**2, axis=0)) / len(spectra)
+            scale = np.divide(
+                independent,
+                mean.samples.std(axis=0, ddof=1),
+                out=np.ones_like(independent),
+                where=mean.samples.std(axis=0) > 0.0,
+            )
+            stretched = mean.values + (mean.samples - mean.values) * scale
+            mean = replace(mean, samples=stretched, standard_error=None)
+    return CommitteeSpectrum(mean, tuple(spectra), np.sqrt(variance), common_trajectory)
