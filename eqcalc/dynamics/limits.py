@@ -13,6 +13,7 @@ from torch import Tensor
 
 from eqcalc.dynamics.observables import OBSERVABLES, System
 from eqcalc.dynamics.state import State
+from eqcalc.units import FEMTOSECOND
 
 __all__ = ["Limits", "UnstableDynamicsError", "Watch"]
 
@@ -55,7 +56,9 @@ class Limits:
         the target and the starting temperature exceed with a probability of 1e-13, plus
         2000 K.
     energy_drift
-        Largest change of the conserved energy since the start of a phase [eV/atom].
+        Largest change of the conserved energy [eV/atom]: since the start of dynamics at
+        constant energy, and within a picosecond of thermostatted dynamics, whose
+        accumulated heat also accumulates the errors of the steps.
     """
 
     bond_stretch: float = 2.0
@@ -103,11 +106,16 @@ class Watch:
         self.lengths = lengths[:, bonded]
         self.weights = system.integrator.masses / system.integrator.masses.sum()
         self.radius = self._radii(structures).amax(dim=1)
+        self.window = math.inf
+        if system.integrator.thermostat is not None:
+            self.window = round(1000.0 * FEMTOSECOND / system.integrator.timestep)
+        self.since = 0
         self.energy = torch.empty(0)
         self.hottest = torch.empty(0)
 
     def start(self, state: State) -> None:
         """Take `state` as the reference for temperature and conserved energy."""
+        self.since = state.step
         self.energy = self.system.integrator.conserved_energy(state)
         initial = OBSERVABLES["temperature"].estimate(state, self.system)
         if self.limits.temperature is not None:
@@ -120,10 +128,15 @@ class Watch:
 
     def reference(self) -> dict[str, Tensor]:
         """Return the reference, to be stored with a checkpoint."""
-        return {"watch.energy": self.energy, "watch.hottest": self.hottest}
+        return {
+            "watch.since": torch.tensor(self.since),
+            "watch.energy": self.energy,
+            "watch.hottest": self.hottest,
+        }
 
     def restore(self, reference: dict[str, Tensor]) -> None:
         """Continue with a stored reference."""
+        self.since = int(reference["watch.since"])
         self.energy = reference["watch.energy"].to(self.radius)
         self.hottest = reference["watch.hottest"].to(self.radius)
 
@@ -173,7 +186,8 @@ class Watch:
                 f"(target {self.target:g} K, bound {float(self.hottest[r]):.0f} K)"
             ),
         )
-        drift = (self.system.integrator.conserved_energy(state) - self.energy) / state.n_atoms
+        energy = self.system.integrator.conserved_energy(state)
+        drift = (energy - self.energy) / state.n_atoms
         self._raise_if(
             drift.abs() > self.limits.energy_drift,
             state,
@@ -183,6 +197,8 @@ class Watch:
                 "forces are not the gradient of the energy"
             ),
         )
+        if state.step - self.since >= self.window:
+            self.since, self.energy = state.step, energy
 
     def _radii(self, positions: Tensor) -> Tensor:
         """Distances from the centre of mass, ``[n_replicas, n_atoms]``."""

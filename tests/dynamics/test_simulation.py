@@ -335,6 +335,20 @@ def test_energy_that_is_not_conserved_is_noticed(path):
         run(path, Exploding(0, inconsistent), steps=400)
 
 
+def test_slow_errors_of_a_thermostatted_run_do_not_add_up(path):
+    """The bound is per picosecond there, and since the start at constant energy."""
+
+    class Leaking(ToyWater):
+        def energy(self, positions):
+            return super().energy(positions) + 1.2e-4 * len(self.calls)  # 0.08 eV/atom/ps
+
+    limits = Limits(energy_drift=0.1)
+    options = {"steps": 3000, "limits": limits, "observables": {"temperature": 100}}
+    run(path, Leaking(), method="Langevin", **options)
+    with pytest.raises(UnstableDynamicsError, match=r"conserved energy has changed by 0\.1"):
+        run(path.with_name("nve.h5"), Leaking(), method="NVE", **options)
+
+
 def test_runaway_temperature_is_noticed(path):
     with pytest.raises(UnstableDynamicsError, match=r"temperature is \d+ K .target 300 K"):
         run(path, limits=Limits(temperature=20.0))
