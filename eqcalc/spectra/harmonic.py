@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from eqcalc.units import (
     conversion_factor,
 )
 
-__all__ = ["HarmonicSpectrum", "harmonic_analysis", "rigid_motions"]
+__all__ = ["HarmonicSpectrum", "harmonic_analysis", "isotope_shifts", "rigid_motions"]
 
 
 def rigid_motions(positions: np.ndarray, masses: np.ndarray) -> np.ndarray:
@@ -209,6 +210,27 @@ class HarmonicSpectrum:
             },
         )
 
+    def plot(
+        self, path: str | Path | None = None, *, fwhm: float = 10.0, reversed_axis: bool = False
+    ) -> Any:
+        """Return a figure of the broadened spectra with sticks, and save it if a path is given.
+
+        Parameters
+        ----------
+        path
+            PNG, PDF or SVG.
+        fwhm
+            Full width at half maximum of each line, cm⁻¹.
+        reversed_axis
+            Wavenumbers fall from left to right.
+        """
+        from eqcalc.spectra.plot import harmonic_figure, save
+
+        figure = harmonic_figure(self, fwhm=fwhm, reversed_axis=reversed_axis)
+        if path is not None:
+            save(figure, path)
+        return figure
+
     def table(self) -> str:
         """Return the modes as text: wavenumber, reduced mass, intensities, depolarization."""
         heads = ["mode", "ν̃/cm⁻¹", "μ/amu"]
@@ -341,6 +363,41 @@ def harmonic_analysis(
         polarizability_derivative=polarizability,
         residual=_signed_wavenumber(residual),
     )
+
+
+def isotope_shifts(
+    harmonic: HarmonicSpectrum, hessian: np.ndarray, masses: np.ndarray
+) -> tuple[np.ndarray, HarmonicSpectrum]:
+    """Return how far each mode moves when the masses change.
+
+    Parameters
+    ----------
+    harmonic
+        Modes with the original masses.
+    hessian
+        The Hessian it was made from, eV/Å².
+    masses
+        ``[n_atoms]``, the new masses, amu.
+
+    Returns
+    -------
+    shifts
+        ``[n_modes]``, cm⁻¹: wavenumber of the new mode that resembles each
+        original one most, less the original wavenumber.
+    modes
+        All new modes, without intensities.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    masses = np.asarray(masses, dtype=float)
+    changed = harmonic_analysis(harmonic.positions, masses, hessian)
+    a = harmonic.modes * np.sqrt(harmonic.masses)[:, None]
+    b = changed.modes * np.sqrt(masses)[:, None]
+    overlap = np.einsum("kia,lia->kl", a, b) ** 2
+    rows, columns = linear_sum_assignment(-overlap)
+    shifts = np.empty(len(harmonic))
+    shifts[rows] = changed.wavenumber[columns] - harmonic.wavenumber[rows]
+    return shifts, changed
 
 
 def _signed_wavenumber(eigenvalues: np.ndarray) -> np.ndarray:

@@ -21,12 +21,25 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "draw", "draw_sticks", "save", "spectra_figure", "spectrum_figure"]
+__all__ = [
+    "COLOURS",
+    "draw",
+    "draw_sticks",
+    "harmonic_figure",
+    "save",
+    "spectra_figure",
+    "spectrum_figure",
+]
 
 #: Okabe and Ito's palette, told apart by colour-blind readers: blue,
 #: vermilion, green, purple, orange, sky blue.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _STICKS = "#4D4D4D"
+
+#: Wavenumbers, strengths and unit of sticks.
+_Sticks = tuple[np.ndarray, np.ndarray, str]
+#: Spectra of a panel and its sticks.
+_Panel = tuple[Sequence[Spectrum], _Sticks | None]
 _STYLE: Any = {
     "font.size": 9.0,
     "axes.labelsize": 9.0,
@@ -171,7 +184,7 @@ def _panel(
     axes: Axes,
     spectra: Sequence[Spectrum],
     names: Sequence[str],
-    sticks: tuple[np.ndarray, np.ndarray, str] | None,
+    sticks: _Sticks | None,
     limits: tuple[float, float],
     level: float,
 ) -> None:
@@ -279,28 +292,72 @@ def spectra_figure(
     title
         Above the figure.
     """
-    import matplotlib as mpl
-
     activities = [r.activity() for r in raman]
-    panels: list[tuple[Sequence[Spectrum], tuple[np.ndarray, np.ndarray, str] | None]] = []
+    panels: list[_Panel] = []
     if infrared:
-        sticks = None
-        if harmonic is not None and harmonic.dipole_derivative is not None:
-            sticks = (harmonic.wavenumber, harmonic.infrared_intensity, "km mol⁻¹")
-        panels.append((infrared, sticks))
+        panels.append((infrared, _infrared_sticks(harmonic)))
     if activities:
-        sticks = None
-        if harmonic is not None and harmonic.polarizability_derivative is not None:
-            sticks = (harmonic.wavenumber, harmonic.raman_activity, "Å⁴ amu⁻¹")
-        panels.append((activities, sticks))
+        panels.append((activities, _raman_sticks(harmonic)))
     if not panels:
         raise ValueError("neither an infrared nor a Raman spectrum to draw")
     shown = _range([*infrared, *activities], harmonic, limits)
+    return _stacked(panels, names, shown, reversed_axis, level, title)
+
+
+def harmonic_figure(
+    harmonic: HarmonicSpectrum, *, fwhm: float = 10.0, reversed_axis: bool = False
+) -> Figure:
+    """Return the broadened double-harmonic spectra with sticks, infrared above Raman.
+
+    Parameters
+    ----------
+    harmonic
+        Modes with at least one kind of intensity.
+    fwhm
+        Full width at half maximum of each line, cm⁻¹.
+    reversed_axis
+        Wavenumbers fall from left to right.
+    """
+    panels: list[_Panel] = []
+    if harmonic.dipole_derivative is not None:
+        panels.append(([harmonic.infrared(fwhm)], _infrared_sticks(harmonic)))
+    if harmonic.polarizability_derivative is not None:
+        panels.append(([harmonic.raman(fwhm)], _raman_sticks(harmonic)))
+    if not panels:
+        raise ValueError("the harmonic analysis has no intensities to draw")
+    shown = _range([], harmonic, None)
+    name = f"broadened, {fwhm:g} cm⁻¹"
+    return _stacked(panels, [name], shown, reversed_axis, 0.95, None)
+
+
+def _infrared_sticks(harmonic: HarmonicSpectrum | None) -> _Sticks | None:
+    if harmonic is None or harmonic.dipole_derivative is None:
+        return None
+    return harmonic.wavenumber, harmonic.infrared_intensity, "km mol⁻¹"
+
+
+def _raman_sticks(harmonic: HarmonicSpectrum | None) -> _Sticks | None:
+    if harmonic is None or harmonic.polarizability_derivative is None:
+        return None
+    return harmonic.wavenumber, harmonic.raman_activity, "Å⁴ amu⁻¹"
+
+
+def _stacked(
+    panels: Sequence[_Panel],
+    names: Sequence[str] | None,
+    limits: tuple[float, float],
+    reversed_axis: bool,
+    level: float,
+    title: str | None,
+) -> Figure:
+    """Return panels above each other on one abscissa, with a common legend."""
+    import matplotlib as mpl
+
     with mpl.rc_context(_STYLE):
         figure = _figure(6.7, 0.5 + 2.5 * len(panels))
         rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
         for axes, (spectra, sticks) in zip(rows, panels, strict=True):
-            _panel(axes, spectra, names or [_name(s) for s in spectra], sticks, shown, level)
+            _panel(axes, spectra, names or [_name(s) for s in spectra], sticks, limits, level)
         # above the panels, where it hides neither curves nor sticks
         handles: dict[str, Any] = {}
         for axes in rows:
@@ -313,7 +370,7 @@ def spectra_figure(
             ncols=len(handles) if len(handles) < 5 else 3,
             frameon=False,
         )
-        _abscissa(rows[-1], shown, reversed_axis)
+        _abscissa(rows[-1], limits, reversed_axis)
         if title:
             rows[0].set_title(title, fontsize=10.0)
     return figure

@@ -35,21 +35,13 @@ QUANTUM_FACTORS: tuple[str, ...] = ("harmonic", "standard", "schofield", "none")
 
 #: Methods whose correlation functions approximate the Kubo transform.
 _KUBO = ("RPMD", "TRPMD", "CMD", "PACMD", "QCMD", "FQCMD", "TECMD", "TEPIGS")
-#: Methods whose physical (centroid) modes feel a thermostat while measuring.
-_THERMOSTATTED = (
-    "LANGEVIN",
-    "NVT",
-    "BAOAB",
-    "SVR",
-    "NOSEHOOVER",
-    "BUSSI",
-    "GLE",
-    "PILE",
-    "PILEL",
-    "PILEG",
-    "PIMD",
-    "PIGLET",
-)
+#: Thermostats that act as friction on every physical (centroid) mode.
+_FRICTION = ("LANGEVIN", "NVT", "BAOAB", "PILE", "PILEL", "PIMD")
+#: Thermostats with a memory, whose line shape follows from their matrices.
+_MEMORY = ("GLE", "PIGLE", "PIGLET", "PIGLEQTB", "QT")
+#: Thermostats of the kinetic energy as a whole, or deterministic ones.
+_GLOBAL = ("SVR", "CSVR", "BUSSI", "PILEG", "NHC", "NOSEHOOVER")
+_THERMOSTATTED = (*_FRICTION, *_MEMORY, *_GLOBAL)
 
 
 def _normalised(method: str) -> str:
@@ -173,24 +165,35 @@ def method_warnings(
         Time constant of the friction on the physical modes, fs.
     """
     result = []
-    if is_thermostatted(method):
+    name = _normalised(method or "")
+    if name in _FRICTION:
         width = (
             f"adds {thermostat_width(thermostat_time):.1f} cm⁻¹ to the width of every band"
             if thermostat_time
             else "adds γ/2πc to the width of every band (5.3 cm⁻¹ at a time constant of 1 ps)"
         )
         result.append(
-            f"the dynamics was thermostatted ({method}): a Langevin friction {width}; "
-            "measure without a thermostat on the physical modes"
+            f"the dynamics was thermostatted ({method}): its friction {width}; measure without a "
+            "thermostat on the physical modes, or deconvolve"
+        )
+    elif name in _MEMORY:
+        result.append(
+            f"the dynamics was thermostatted ({method}), which broadens and shifts bands by its "
+            "memory kernel; deconvolve with gle_kernel"
+        )
+    elif name in _GLOBAL:
+        result.append(
+            f"the dynamics was thermostatted ({method}): exchange of energy with the bath couples "
+            "the modes of a small molecule and broadens bands unless it is slow (1 ps or more)"
         )
     if is_kubo(method) and n_beads > 1:
         first = ", ".join(f"{nu:.0f}" for nu in ring_modes(n_beads, temperature)[:3])
-        if _normalised(method or "") == "RPMD":
+        if name == "RPMD":
             result.append(
                 f"internal modes of the ring polymer ({first} cm⁻¹, …) can split or shift bands "
                 "near them"
             )
-        elif _normalised(method or "") == "TRPMD":
+        elif name == "TRPMD":
             result.append(
                 "T-RPMD broadens bands at high wavenumber by tens of cm⁻¹, more at lower "
                 f"temperature; internal modes of the ring polymer start at {first} cm⁻¹"

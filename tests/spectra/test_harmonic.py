@@ -149,3 +149,31 @@ def test_same_as_ase_vibrations(tmp_path):
     vibrations.run()
     found = harmonic_analysis(*arguments()).wavenumber
     assert np.allclose(vibrations.get_frequencies().real[-3:], found, atol=0.01)
+
+
+def test_isotope_shifts():
+    from eqcalc.spectra.harmonic import isotope_shifts
+
+    r, m, f, *_ = arguments()
+    h = harmonic_analysis(r, m, f)
+    heavy = m * [1.0, 2.0, 2.0]
+    shifts, changed = isotope_shifts(h, f, heavy)
+    assert np.all(shifts < -300.0)
+    # Teller–Redlich product rule, with the moments of inertia of both isotopologues
+    product = np.prod(changed.wavenumber / h.wavenumber)
+
+    def moments(masses):
+        c = r - masses @ r / masses.sum()
+        return np.linalg.eigvalsh(
+            np.einsum("i,ia,ib->ab", masses, c, c) * -1.0
+            + np.eye(3) * np.einsum("i,ia,ia->", masses, c, c)
+        )
+
+    rule = np.sqrt(
+        np.prod((m / heavy) ** 3)
+        * (heavy.sum() / m.sum()) ** 3
+        * np.prod(moments(heavy) / moments(m))
+    )
+    assert product == pytest.approx(rule, rel=1e-6)
+    same, _ = isotope_shifts(h, f, m)
+    assert np.allclose(same, 0.0, atol=1e-9)

@@ -77,3 +77,12 @@ def test_different_units_are_refused(spectra):
         spectrum_figure([ir, ra.activity()])
     with pytest.raises(ValueError, match="no spectrum"):
         spectrum_figure([])
+
+
+def test_harmonic_figure(spectra, tmp_path):
+    harmonic = spectra[2]
+    figure = harmonic.plot(tmp_path / "harmonic.png", fwhm=20.0)
+    assert (tmp_path / "harmonic.png").stat().st_size > 5000
+    curve = figure.axes[0].lines[0]
+    assert np.array_equal(curve.get_ydata(), harmonic.infrared(20.0).values)
+    assert len(figure.axes) == 4

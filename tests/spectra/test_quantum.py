@@ -51,6 +51,19 @@ def test_methods():
     assert not any(map(is_thermostatted, ("NVE", "RPMD", "T-RPMD", None)))
 
 
+def test_every_method_of_the_dynamics_is_known():
+    from eqcalc.dynamics.methods import METHODS
+
+    methods = METHODS.values() if isinstance(METHODS, dict) else METHODS
+    for method in methods:
+        assert is_thermostatted(method.name) == method.thermostats_centroid, method.name
+        assert is_kubo(method.name) == (method.ring_polymer and not method.thermostats_centroid), (
+            method.name
+        )
+        warned = bool(method_warnings(method.name, 300.0))
+        assert warned == method.thermostats_centroid, method.name
+
+
 def test_ring_modes_at_300_kelvin():
     for beads, first in (
         (16, [1302, 2553, 3707]),
