@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from eqcalc.spectra import infrared
+from eqcalc.spectra import infrared, power_spectrum
 from eqcalc.spectra.quantum import (
     beads_needed,
     is_kubo,
@@ -181,3 +181,22 @@ def test_closed_forms_of_the_ring_polymer():
     assert 2.0 * np.tanh(y / 2.0) / y == pytest.approx(0.410185, rel=1e-5)
     assert 2.0 * total[1:3] == pytest.approx([3282.95, 5484.45], abs=0.02)
     assert C == 2.99792458e-5
+
+
+def test_overtones_of_a_ring_polymer_are_contaminated():
+    # x² of a harmonic well: lines at 2Ω_k with areas as multiplicity/Ω_k⁴
+    n_beads, nu = 16, 1000.0
+    x = ring_polymer(400, n_beads, nu, 0.5 * np.arange(3000), np.random.default_rng(4))
+    square = np.mean(x**2, axis=-1)
+    spectrum = power_spectrum(square, interval=0.5, unit="Å²", lag=500.0)
+    first = np.sqrt(nu**2 + ring_modes(n_beads, 300.0)[0] ** 2)
+    assert 2.0 * first == pytest.approx(3282.95, abs=0.02)
+    overtone = spectrum.band(1800.0, 2200.0)
+    spurious = spectrum.band(3082.0, 3482.0)
+    assert overtone.position.value == pytest.approx(2000.0, abs=5.0)
+    assert spurious.position.value == pytest.approx(3282.95, abs=5.0)
+    ratio = spurious.area.value / overtone.area.value
+    assert ratio == pytest.approx(2.0 * (nu / first) ** 4, rel=0.3)
+    # (k_BT/mω²)²: each of the two factors of x² has the classical amplitude
+    classical = (BOLTZMANN * 300.0 / angular(nu) ** 2) ** 2
+    assert overtone.area.value == pytest.approx(classical, rel=0.3)

@@ -157,3 +157,44 @@ def test_warm_rotating_water_obeys_the_sum_rule(harmonic):
     for limits, exact in (((0, 900), 494.77), ((900, 2200), 250.5), ((2800, 4300), 407.3)):
         area = spectrum.integrate(*limits)
         assert area.value == pytest.approx(exact, abs=4.0 * area.error)
+
+
+def test_a_trajectory_is_read_with_its_rates(cold):
+    from types import SimpleNamespace
+
+    positions, velocities = cold
+
+    class Trajectory:
+        method, temperature, timestep, n_beads = "NVE", 1.0, 0.25, 1
+        masses = water.MASSES
+
+        def __init__(self):
+            self.provenance = {"model": "toy water"}
+            self.data = {
+                "dipole": (water.dipole(positions), "e*Å"),
+                "dipole_rate": (water.dipole(velocities), "e*Å/fs"),
+                "velocities": (velocities, "Å/fs"),
+            }
+
+        def observables(self):
+            return tuple(self.data)
+
+        def observable(self, name):
+            values, unit = self.data[name]
+            return SimpleNamespace(values=values, interval=1.0, start=0.0, unit=unit)
+
+    trajectory = Trajectory()
+    exact = infrared(trajectory, lag=4000.0)
+    assert exact.provenance["derivative"] == "given"
+    same = infrared(derivative=water.dipole(velocities), unit="e*Å/fs", **OPTIONS)
+    assert np.array_equal(exact.values, same.values)
+    differences = infrared(trajectory, derivative=False, lag=4000.0)
+    assert differences.provenance["derivative"] == "central difference"
+    density = vibrational_density_of_states(trajectory, lag=4000.0)
+    assert density.integrate().value == pytest.approx(3.0, rel=5e-3)
+    assert density.provenance["source"] == {"model": "toy water"}
+    with pytest.raises(ValueError, match="no 'polarizability'"):
+        raman(trajectory)
+    del trajectory.data["velocities"]
+    with pytest.raises(ValueError, match="no 'velocities'"):
+        vibrational_density_of_states(trajectory)
