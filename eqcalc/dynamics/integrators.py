@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -147,8 +147,7 @@ class Integrator:
             x, p = self.half(x, p, self.masses)
         positions, momenta = from_modes(self.transform, x), from_modes(self.transform, p)
         energies, forces, properties = evaluate(evaluator, positions, quantities)
-        return replace(
-            state,
+        return State(
             positions=positions,
             momenta=torch.add(momenta, forces, alpha=0.5 * self.timestep),
             forces=forces,

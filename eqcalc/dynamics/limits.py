@@ -142,7 +142,7 @@ class Watch:
 
     def check_finite(self, state: State) -> None:
         """Raise UnstableDynamicsError when a force or an energy is not a finite number."""
-        if math.isfinite(float(state.forces.sum() + state.potential_energies.sum())):
+        if math.isfinite(state.forces.sum().item() + state.potential_energies.sum().item()):
             return
         finite = state.forces.isfinite().flatten(1).all(dim=1)
         finite &= state.potential_energies.isfinite().all(dim=1)

@@ -14,7 +14,7 @@ The springs are diagonal in the normal modes x̃ = C x, with frequencies
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -66,14 +66,14 @@ def ring_frequencies(n_beads: int, temperature: float) -> Tensor:
 
 def to_modes(transform: Tensor, beads: Tensor) -> Tensor:
     """Transform ``[n_replicas, n_beads, n_atoms, 3]`` from beads to normal modes, C x."""
-    if len(transform) == 1:
+    if transform.shape[0] == 1:
         return beads
     return torch.matmul(transform, beads.flatten(2)).view_as(beads)
 
 
 def from_modes(transform: Tensor, modes: Tensor) -> Tensor:
     """Transform ``[n_replicas, n_beads, n_atoms, 3]`` from normal modes to beads, Cᵀ x̃."""
-    if len(transform) == 1:
+    if transform.shape[0] == 1:
         return modes
     return torch.matmul(transform.T, modes.flatten(2)).view_as(modes)
 
@@ -101,12 +101,14 @@ class Propagator:
     cos θ   ``cosine``      1, ``[n_beads, 1, 1]``
     sin θ/ω ``advance``     ASE time, ``[n_beads, 1, 1]``
     ω sin θ ``restoring``   1/ASE time, ``[n_beads, 1, 1]``
+    Δt      ``flight``      ASE time, of this stretch
     ======  ==============  ==========================
     """
 
     cosine: Tensor
     advance: Tensor
     restoring: Tensor
+    flight: float
 
     @classmethod
     def build(
@@ -142,6 +144,7 @@ class Propagator:
             torch.cos(angle).view(shape),
             advance.view(shape),
             (frequencies * torch.sin(angle)).view(shape),
+            fraction * timestep,
         )
 
     def __call__(self, positions: Tensor, momenta: Tensor, masses: Tensor) -> tuple[Tensor, Tensor]:
@@ -154,8 +157,8 @@ class Propagator:
         masses
             ``[n_atoms, 1]`` [amu].
         """
-        if len(self.cosine) == 1:
-            return positions + self.advance * (momenta / masses), momenta
+        if self.cosine.shape[0] == 1:
+            return torch.addcdiv(positions, momenta, masses, value=self.flight), momenta
         return (
             self.cosine * positions + self.advance * (momenta / masses),
             self.cosine * momenta - self.restoring * (masses * positions),
@@ -163,6 +166,9 @@ class Propagator:
 
     def to(self, device: torch.device) -> Propagator:
         """Return the propagator on `device`."""
-        return Propagator(
-            self.cosine.to(device), self.advance.to(device), self.restoring.to(device)
+        return replace(
+            self,
+            cosine=self.cosine.to(device),
+            advance=self.advance.to(device),
+            restoring=self.restoring.to(device),
         )

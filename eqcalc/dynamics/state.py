@@ -126,5 +126,5 @@ def evaluate(
             f"{', '.join(sorted(results))}); the model may lack the head for it"
         )
     shape = positions.shape[:2]
-    unflattened = {name: results[name].unflatten(0, shape) for name in wanted}
+    unflattened = {name: results[name].view(*shape, *results[name].shape[1:]) for name in wanted}
     return unflattened.pop("energy"), unflattened.pop("forces"), unflattened

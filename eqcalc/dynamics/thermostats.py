@@ -119,15 +119,15 @@ class LangevinThermostat:
     symbol  variable            unit
     ======  ==================  ========================================
     c_k     ``decay``           1, ``[n_beads, 1, 1]``
+    √...    ``width``           amu·Å/ASE time, ``[n_beads, n_atoms, 1]``
     m       ``masses``          amu, ``[n_atoms, 1]``
-    P k_BT  ``bead_energy``     eV
     ξ       ``noise[:, 0]``     1, ``[n_replicas, n_beads, n_atoms, 3]``
     ======  ==================  ========================================
     """
 
     decay: Tensor
+    width: Tensor
     masses: Tensor
-    bead_energy: float
     thermostats_centroid: bool
     translation: str = "none"
     noise_sets: int = 1
@@ -135,10 +135,11 @@ class LangevinThermostat:
     @classmethod
     def build(cls, ensemble: Ensemble, friction: Tensor) -> LangevinThermostat:
         """Build the thermostat of one step from γ_k [1/ASE time], ``[n_beads]``."""
+        decay = torch.exp(-friction.double() * ensemble.timestep).view(-1, 1, 1)
         return cls(
-            decay=torch.exp(-friction.double() * ensemble.timestep).view(-1, 1, 1),
+            decay=decay,
+            width=torch.sqrt((1.0 - decay.square()) * ensemble.bead_energy * ensemble.masses),
             masses=ensemble.masses,
-            bead_energy=ensemble.bead_energy,
             thermostats_centroid=bool(friction[0] != 0.0),
             translation=ensemble.translation,
         )
@@ -151,12 +152,11 @@ class LangevinThermostat:
         self, momenta: Tensor, auxiliary: Tensor, noise: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Apply one step to ``[n_replicas, n_beads, n_atoms, 3]`` normal-mode momenta."""
-        width = torch.sqrt((1.0 - self.decay.square()) * (self.bead_energy * self.masses))
-        moved = self.decay * momenta + width * noise[:, 0]
+        moved = torch.addcmul(self.decay * momenta, self.width, noise[:, 0])
         if self.translation == "none" and self.thermostats_centroid:
-            drift = total_momentum_part(momenta[:, 0] - moved[:, 0], self.masses)
-            moved = torch.cat([(moved[:, 0] + drift)[:, None], moved[:, 1:]], dim=1)
-        heat = kinetic_energy(momenta, self.masses) - kinetic_energy(moved, self.masses)
+            moved[:, 0] += total_momentum_part(momenta[:, 0] - moved[:, 0], self.masses)
+        # K_before − K_after = Σ (p − p')(p + p')/2m
+        heat = 0.5 * ((momenta - moved) * (momenta + moved) / self.masses).sum(dim=(1, 2, 3))
         return moved, auxiliary, heat
 
     def energy(self, auxiliary: Tensor) -> float:
@@ -165,4 +165,9 @@ class LangevinThermostat:
 
     def to(self, device: torch.device) -> LangevinThermostat:
         """Return the thermostat on `device`."""
-        return replace(self, decay=self.decay.to(device), masses=self.masses.to(device))
+        return replace(
+            self,
+            decay=self.decay.to(device),
+            width=self.width.to(device),
+            masses=self.masses.to(device),
+        )
