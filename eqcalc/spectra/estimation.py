@@ -284,6 +284,8 @@ class Estimation:
         if self.errors == "replicas" or (self.errors is None and len(signals) > 1):
             return ("replicas" if len(signals) > 1 else "none"), single, ()
         n_blocks = [int(np.clip(s.n_frames // (2 * n_lags), 1, _MAX_BLOCKS)) for s in signals]
+        if len(signals) > 1 and max(n_blocks) == 1:
+            return "replicas", single, ()
         if sum(n_blocks) < _MIN_BLOCKS:
             return (
                 "none",

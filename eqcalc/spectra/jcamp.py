@@ -47,8 +47,18 @@ def write_jcamp(spectrum: Spectrum, record: str) -> str:
         What to write.
     record
         ASCII JSON that is kept in the private label ``$EQCALC``.
+
+    Raises
+    ------
+    JcampError
+        A value is not finite.
     """
     x, y = spectrum.wavenumber, spectrum.values
+    if not np.isfinite(y).all():
+        raise JcampError(
+            f"{spectrum.label}: JCAMP-DX has no undefined values; write .h5 or .csv, or cut the "
+            "range with between()"
+        )
     kind = "RAMAN SPECTRUM" if spectrum.label.startswith("Raman") else "INFRARED SPECTRUM"
     lines = [
         f"##TITLE= {_plain(spectrum.label)}",
@@ -64,8 +74,8 @@ def write_jcamp(spectrum: Spectrum, record: str) -> str:
         f"##FIRSTX= {float(x[0])!r}",
         f"##LASTX= {float(x[-1])!r}",
         f"##FIRSTY= {float(y[0])!r}",
-        f"##MAXY= {float(np.nanmax(y))!r}",
-        f"##MINY= {float(np.nanmin(y))!r}",
+        f"##MAXY= {float(y.max())!r}",
+        f"##MINY= {float(y.min())!r}",
         f"##NPOINTS= {len(x)}",
         "##$EQCALC=",
         # no character that means something to JCAMP-DX or is lost at the end of a line

@@ -93,3 +93,21 @@ def test_damaged_files_are_refused(tmp_path):
     path.write_text("no labels here")
     with pytest.raises(JcampError, match="not a JCAMP-DX file"):
         Spectrum.read(path)
+
+
+def test_undefined_values_are_not_written(tmp_path):
+    s = Spectrum(np.arange(4.0), np.array([1.0, np.nan, 2.0, 3.0]), "1", "depolarization ratio")
+    with pytest.raises(JcampError, match=r"no undefined values; write \.h5"):
+        s.write(tmp_path / "s.jdx")
+    assert not list(tmp_path.iterdir())
+    back = Spectrum.read(s.write(tmp_path / "s.csv"))
+    assert np.array_equal(back.values, s.values, equal_nan=True)
+
+
+def test_files_of_long_records_keep_short_lines(tmp_path):
+    record = {"note": "a # b $$ c = d  e", "list": list(range(200))}
+    s = Spectrum(np.arange(4.0), np.ones(4), "km/mol per cm⁻¹", "IR intensity", provenance=record)
+    path = s.write(tmp_path / "s.jdx")
+    assert max(map(len, path.read_text().splitlines())) <= 80
+    assert path.read_text().isascii()
+    assert Spectrum.read(path).provenance == record
