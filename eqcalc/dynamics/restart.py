@@ -118,10 +118,13 @@ def load_state(output: str | Path) -> State:
 
 
 def describe(value: Any) -> Any:
-    """Return `value` as JSON can hold it; arrays become a digest of their bytes."""
+    """Return `value` as JSON can hold it; arrays become a digest of their first 5 decimals.
+
+    A Hessian or a relaxed structure that is computed again may differ in the last digits.
+    """
     if isinstance(value, Tensor):
-        array = value.detach().cpu().contiguous()
-        digest = hashlib.sha256(array.numpy().tobytes()).hexdigest()[:16]
+        array = value.detach().cpu().double().round(decimals=5) + 0.0  # no −0
+        digest = hashlib.sha256(array.contiguous().numpy().tobytes()).hexdigest()[:16]
         return f"{list(array.shape)} sha256 {digest}"
     if isinstance(value, Mapping):
         return {str(key): describe(item) for key, item in value.items()}

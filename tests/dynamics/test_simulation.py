@@ -526,7 +526,9 @@ def test_another_model_or_geometry_is_refused(path):
     with pytest.raises(SettingsError, match=r"evaluator.model \(was 'ToyWater', now 'another'\)"):
         run(path, model)
     moved = WATER.atoms
-    moved.positions[0, 0] += 1e-8
+    moved.positions[0, 0] += 1e-10  # the same structure, relaxed again
+    run(path, atoms=moved)
+    moved.positions[0, 0] += 1e-3
     with pytest.raises(SettingsError, match="structures"):
         run(path, atoms=moved)
 

@@ -5,6 +5,19 @@
 
 Ethanol with the shipped model, one replica, default output (dipole and polarizability
 every fs). The model alone is timed inside the same run, so that both see the same load.
+
+Measured on one core of an AMD EPYC shared with other work (load above 4), eager model,
+CPU ms per step: all the rest, including start and end of the run, is
+
+=====  ====  =====  =====
+beads  all   model  rest
+=====  ====  =====  =====
+1      4.01  3.85   0.15
+16     20.6  20.0   0.54
+64     77.6  76.7   0.94
+=====  ====  =====  =====
+
+Without start and end it is 0.06 ms for one bead and 0.28 ms for 64 with a thermostat.
 """
 
 from __future__ import annotations

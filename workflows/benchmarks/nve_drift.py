@@ -6,6 +6,17 @@
 For network precisions and time steps: slope of the total energy (mean and standard
 error over replicas), and its root-mean-square fluctuation, which is the Δt² error of
 velocity Verlet and no drift.
+
+Measured with 4 replicas of 3 ps: no drift within the error, the same in both precisions.
+
+=======  =======  ===================  ======================
+network  step/fs  drift/(meV/atom/ns)  fluctuation/(meV/atom)
+=======  =======  ===================  ======================
+float32  0.50     +5.0 ± 6.3           0.095
+float32  0.25     −0.8 ± 1.6           0.021
+float64  0.50     +6.7 ± 5.2           0.094
+float64  0.25     −1.0 ± 1.7           0.021
+=======  =======  ===================  ======================
 """
 
 from __future__ import annotations
