@@ -188,16 +188,15 @@ def load_model(
         )
     try:
         config = PotentialConfig.from_settings(header["model"])
-        references = header["references"]
-        potential = Potential(
-            config,
-            References(
-                elements=tuple(references["elements"]),
-                energy={int(z): v for z, v in references["energy"].items()},
-                polarizability={int(z): v for z, v in references["polarizability"].items()},
-                scales=references["scales"],
-            ),
+        stored_references = header["references"]
+        references = References(
+            elements=tuple(stored_references["elements"]),
+            energy={int(z): v for z, v in stored_references["energy"].items()},
+            polarizability={int(z): v for z, v in stored_references["polarizability"].items()},
+            scales=stored_references["scales"],
         )
+        with torch.random.fork_rng(devices=[]):  # the initial parameters are thrown away
+            potential = Potential(config, references)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path}: the configuration cannot be used: {error}") from None
     for name, unit in header["units"].items():

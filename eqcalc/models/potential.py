@@ -315,12 +315,13 @@ class Potential(nn.Module):
                 if name in names:
                     results[name] = self._read_out(name, features, frozen)
         if inputs:
-            gradients = torch.autograd.grad(
-                results["energy"].sum(),
-                tuple(inputs.values()),
-                create_graph=create_graph,
-                materialize_grads=True,
-            )
+            with torch.enable_grad():  # also where the caller has switched it off
+                gradients = torch.autograd.grad(
+                    results["energy"].sum(),
+                    tuple(inputs.values()),
+                    create_graph=create_graph,
+                    materialize_grads=True,
+                )
             for name, gradient in zip(inputs, gradients, strict=True):
                 if name == "forces":
                     results[name] = -gradient

@@ -61,6 +61,12 @@ def test_saving_a_loaded_model_keeps_the_hash(saved, tmp_path):
     assert read_header(tmp_path / "again.eqc")["hash"] == read_header(saved)["hash"]
 
 
+def test_loading_draws_no_random_numbers(saved):
+    before = torch.get_rng_state()
+    load_model(saved)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_precision_is_an_argument(saved):
     assert load_model(saved).dtype == torch.float64
     assert load_model(saved, dtype=torch.float32).dtype == torch.float32

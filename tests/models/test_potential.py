@@ -90,6 +90,14 @@ def test_forces_are_the_gradient(potential, ethanol):
     testing.assert_consistent_forces(potential, Structures.from_atoms(ethanol))
 
 
+def test_forces_do_not_depend_on_the_callers_grad_mode(potential, ethanol):
+    structure = Structures.from_atoms(ethanol)
+    pairs = all_pairs(structure)
+    expected = potential.evaluate(structure, pairs, ("forces",))["forces"]
+    with torch.no_grad():
+        assert torch.equal(potential.evaluate(structure, pairs, ("forces",))["forces"], expected)
+
+
 def test_stress_is_the_strain_derivative(potential):
     crystal = bulk("C", cubic=True)
     crystal.rattle(0.1, seed=1)
