@@ -47,10 +47,14 @@ def test_mirror_images_have_the_same_spectrum(potential, conformers):
 
 
 def test_infrared_of_ase_agrees(potential, conformers, harmonic, tmp_path):
-    """ASE's finite differences, within 1 cm⁻¹ and 1 %."""
+    """ASE's finite differences, within 1 cm⁻¹ and 1 %.
+
+    The displacement is small since lengths of vector features have cusps, rounded over
+    about 1e-4: with 1e-3 Å one mode of this molecule is off by 1 cm⁻¹.
+    """
     atoms = conformers["trans"].copy()
     atoms.calc = EqCalculator(potential)
-    infrared = Infrared(atoms, name=str(tmp_path / "ir"), delta=1e-3, nfree=2)
+    infrared = Infrared(atoms, name=str(tmp_path / "ir"), delta=1e-4, nfree=2)
     infrared.run()
     wavenumbers = infrared.get_frequencies().real[6:]
     # ASE gives (D/Å)²/amu
