@@ -139,7 +139,7 @@ def _simulate(options: argparse.Namespace) -> None:
         beads=options.beads,
         masses=_masses(options.mass),
         equilibration=Equilibration(options.equilibration) if options.equilibration else None,
-        rotation="thermal" if options.rotation else "none",
+        rotation=options.rotation,
         progress=not options.quiet,
     )
     print(trajectory)
@@ -315,7 +315,11 @@ def _add_spectrum_commands(add: Callable[..., Any]) -> None:
     command.add_argument("model", type=Path)
     command.add_argument("molecule", type=Path, nargs="+", help="structure files; conformers too")
     command.add_argument("--output", type=Path, required=True, help="trajectory (.h5)")
-    command.add_argument("--method", default="NVE", help="NVE, Langevin, RPMD, T-RPMD or PILE-L")
+    command.add_argument(
+        "--method",
+        default="NVE",
+        help="NVE, Langevin, SVR, NHC, RPMD, T-RPMD, PILE-L or PILE-G (default NVE)",
+    )
     command.add_argument("--temperature", type=float, default=300.0, help="K (default 300)")
     command.add_argument("--timestep", type=float, default=0.5, help="fs (default 0.5)")
     command.add_argument("--time", type=float, default=5.0, help="ps of each replica (default 5)")
@@ -328,7 +332,10 @@ def _add_spectrum_commands(add: Callable[..., Any]) -> None:
         "--mass", action="append", default=[], metavar="ELEMENT=AMU", help="isotopes: H=2.014"
     )
     command.add_argument(
-        "--rotation", action="store_true", help="keep thermal rotation and its envelope"
+        "--rotation",
+        choices=("thermal", "none"),
+        default="thermal",
+        help="none: start without angular momentum, for bands without rotational envelope",
     )
     command.add_argument("--device", default="cpu")
     command.add_argument("--seed", type=int, default=0)
