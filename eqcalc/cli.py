@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -154,9 +155,13 @@ def _spectra(options: argparse.Namespace) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
-    from eqcalc.report import describe_file
+    from eqcalc.describe import describe_file
+    from eqcalc.models.checkpoint import read_header
 
-    print(describe_file(options.file))
+    if options.json:
+        print(json.dumps(read_header(options.file), indent=1, ensure_ascii=False))
+    else:
+        print(describe_file(options.file))
 
 
 # --- reading arguments ------------------------------------------------------------
@@ -347,8 +352,9 @@ def _add_spectrum_commands(add: Callable[..., Any]) -> None:
     command.add_argument("--lag", type=float, help="longest correlation time [fs]")
     command.add_argument("--laser", type=float, default=532.0, help="wavelength [nm]")
 
-    command = add("info", _info, "Say what a model, dataset or trajectory file holds.")
+    command = add("info", _info, "Say what a model, dataset, trajectory or spectrum file holds.")
     command.add_argument("file", type=Path)
+    command.add_argument("--json", action="store_true", help="all of the header of a model file")
 
 
 def _positive(text: str) -> int:

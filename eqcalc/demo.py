@@ -22,6 +22,7 @@ from ase.build import molecule
 from tqdm import tqdm
 
 import eqcalc
+from eqcalc.describe import level_of_theory
 from eqcalc.dynamics import Equilibration, HarmonicModes, simulate
 from eqcalc.harmonic import harmonic_spectrum, relax
 from eqcalc.models.checkpoint import load_model
@@ -176,7 +177,7 @@ def demo(
     summary = "\n\n".join(
         [
             f"eqcalc {eqcalc.__version__}: IR and Raman spectrum of ethanol",
-            f"model {model.name}, {_level_of_theory(potential)}, "
+            f"model {model.name}, {level_of_theory(potential.metadata)}, "
             f"hash {potential.metadata['hash'][:12]}, seed {seed}",
             *(describe_spectra(s, check) for s, check in zip(spectra, checks, strict=True)),
             *(
@@ -188,14 +189,6 @@ def demo(
     )
     write_atomically(folder / "summary.txt", (summary + "\n").encode())
     return DemoResult(folder, tuple(spectra), harmonics["trans"], summary)
-
-
-def _level_of_theory(potential: Potential) -> str:
-    """Return the level of theory of a model, quantity by quantity where it differs."""
-    levels = potential.metadata.get("level_of_theory") or {}
-    if len(set(levels.values())) == 1:
-        return str(next(iter(levels.values())))
-    return ", ".join(f"{name}: {level}" for name, level in levels.items()) or "level not stated"
 
 
 def ethanol_conformers(potential: Potential) -> dict[str, Atoms]:

@@ -32,7 +32,6 @@ __all__ = [
     "MolecularSpectra",
     "SumRuleCheck",
     "check_sum_rule",
-    "describe_file",
     "describe_spectra",
     "molecular_spectra",
     "write_figure",
@@ -240,37 +239,3 @@ def _pair(estimate: Estimate, digits: int) -> str:
     if np.isnan(estimate.error):
         return f"{estimate.value:.{digits}f}"
     return f"{estimate.value:.{digits}f} ({estimate.error:.{digits}f})"
-
-
-def describe_file(path: str | Path) -> str:
-    """Say what a model, dataset, trajectory or spectrum file holds.
-
-    Raises
-    ------
-    ValueError
-        The file is none of these.
-    """
-    import json
-
-    import h5py
-
-    from eqcalc.datasets import Dataset
-    from eqcalc.models.checkpoint import read_header
-
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    if path.suffix == ".eqc":
-        return json.dumps(read_header(path), indent=1, ensure_ascii=False)
-    if not h5py.is_hdf5(path):
-        raise ValueError(f"{path}: neither a model (.eqc) nor an HDF5 file of eqcalc")
-    with h5py.File(path, "r") as file:
-        kind = str(file.attrs.get("format", "not stated"))
-    readers = {
-        "eqcalc trajectory": Trajectory.open,
-        "eqcalc dataset": Dataset.open,
-        "eqcalc spectrum": Spectrum.read,
-    }
-    if kind not in readers:
-        raise ValueError(f"{path}: an HDF5 file, but its format is {kind!r}, not one of eqcalc")
-    return repr(readers[kind](path))

@@ -70,6 +70,8 @@ def test_label_train_evaluate_and_info(tmp_path, water, capsys, monkeypatch):
     assert (tmp_path / "errors" / "evaluation.csv").is_file()
 
     assert run("info", model) == 0
+    assert "level of theory: GFN2-xTB" in capsys.readouterr().out
+    assert run("info", model, "--json") == 0
     header = json.loads(capsys.readouterr().out)
     assert header["metadata"]["level_of_theory"]["energy"] == "GFN2-xTB"
     assert run("info", labels) == 0

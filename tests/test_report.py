@@ -9,7 +9,6 @@ from ase.build import molecule
 from eqcalc.dynamics import simulate
 from eqcalc.report import (
     check_sum_rule,
-    describe_file,
     describe_spectra,
     molecular_spectra,
     write_figure,
@@ -98,13 +97,3 @@ def test_a_trajectory_without_properties_says_what_to_record(evaluator, tmp_path
     )
     with pytest.raises(ValueError, match="record them"):
         molecular_spectra(energies)
-
-
-def test_files_are_described_by_what_they_are(trajectory, tmp_path):
-    spectrum = molecular_spectra(trajectory).infrared.write(tmp_path / "spectrum.h5")
-    assert "NVE" in describe_file(trajectory.path)
-    assert "km/mol" in describe_file(spectrum)
-    other = tmp_path / "notes.txt"
-    other.write_text("nothing")
-    with pytest.raises(ValueError, match=r"notes\.txt: neither"):
-        describe_file(other)

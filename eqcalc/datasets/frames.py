@@ -121,7 +121,8 @@ class Interpretation:
         unused = set(self.units) - set(factors)
         if unused:
             raise UnitError(
-                f"units are stated for {', '.join(sorted(unused))}, but no key has that meaning"
+                f"units are stated for {', '.join(sorted(unused))}, but no key of the file has "
+                f"that meaning; name it, for example {min(unused)}=KEY (eqcalc convert --key)"
             )
         object.__setattr__(self, "_factors", factors)
 

@@ -119,7 +119,7 @@ def test_units_are_always_stated(tmp_path):
         run(MD17, tmp_path, units={"energy": "eV", "forces": "eV/Å"})
     with pytest.raises(UnitError, match="forces: cannot convert 'kcal/mol'"):
         run(MD17, tmp_path, units={**KCAL, "forces": "kcal/mol"})
-    with pytest.raises(UnitError, match="no key has that meaning"):
+    with pytest.raises(UnitError, match="no key of the file has that meaning"):
         run(MD17, tmp_path, units={**KCAL, "dipole": "debye"})
     with pytest.raises(ValueError, match="level of theory"):
         run(MD17, tmp_path, units=KCAL, level_of_theory=None)

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: MIT
+"""What a file of eqcalc holds, in a few lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+from ase.data import chemical_symbols
+
+from eqcalc.datasets import Dataset
+from eqcalc.models.checkpoint import read_header
+from eqcalc.spectra import Spectrum
+from eqcalc.trajectory import Trajectory
+
+__all__ = ["describe_file", "describe_model", "level_of_theory"]
+
+#: The rows of the evaluation that are told, with the figures a chemist reads.
+_ERRORS = {("energy", "meV"), ("forces", "meV/Å"), ("dipole", "mD"), ("polarizability", "bohr³")}
+
+
+def describe_file(path: str | Path) -> str:
+    """Say what a model, dataset, trajectory or spectrum file holds.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        The file is none of these.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    if path.suffix == ".eqc":
+        return describe_model(read_header(path))
+    if not h5py.is_hdf5(path):
+        raise ValueError(f"{path}: neither a model (.eqc) nor an HDF5 file of eqcalc")
+    with h5py.File(path, "r") as file:
+        kind = str(file.attrs.get("format", "not stated"))
+    readers = {
+        "eqcalc trajectory": Trajectory.open,
+        "eqcalc dataset": Dataset.open,
+        "eqcalc spectrum": Spectrum.read,
+    }
+    if kind not in readers:
+        raise ValueError(f"{path}: an HDF5 file, but its format is {kind!r}, not one of eqcalc")
+    return repr(readers[kind](path))
+
+
+def describe_model(header: Mapping[str, Any]) -> str:
+    """Say what a model is, gives and was trained on, from the header of its file."""
+    model, metadata = header["model"], header["metadata"]
+    settings = dict(model["representation"])
+    name = settings.pop("name")
+    training = metadata.get("training", {})
+    symbols = " ".join(chemical_symbols[z] for z in header["references"]["elements"])
+    lines = [
+        f"model {header['hash'][:12]}: {name}, "
+        + ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in settings.items()),
+        f"gives {', '.join(model['heads'])} of molecules of {symbols}",
+        f"level of theory: {level_of_theory(metadata)}",
+    ]
+    if training:
+        lines.append("trained on " + _data(training))
+        start = training.get("started_from")
+        while start:
+            lines.append(
+                f"  started from {start['hash'][:12]}, {level_of_theory(start)}, trained on "
+                + _data(start["training"])
+            )
+            start = start["training"].get("started_from")
+        errors = [
+            f"{row['quantity']} {row['mae']:.3g} {row['unit']}"
+            for row in training.get("test", ())
+            if (row["quantity"], row["unit"]) in _ERRORS
+        ]
+        if errors:
+            n = training["dataset"].get("test", "its")
+            lines.append(f"mean absolute errors on {n} held-out structures: {', '.join(errors)}")
+    return "\n".join(lines)
+
+
+def level_of_theory(metadata: Mapping[str, Any]) -> str:
+    """Return the level of theory of a model, quantity by quantity where it differs."""
+    levels = metadata.get("level_of_theory") or {}
+    if len(set(levels.values())) == 1:
+        return str(next(iter(levels.values())))
+    return ", ".join(f"{name} {level}" for name, level in levels.items()) or "not stated"
+
+
+def _data(training: Mapping[str, Any]) -> str:
+    data = training.get("dataset", {})
+    return (
+        f"{data.get('training', '?')} structures of {data.get('file', '?')} "
+        f"(sha256 {str(data.get('sha256', '?'))[:12]})"
+    )

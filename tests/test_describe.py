@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+"""Files are described by what they are, and models by what they were trained on."""
+
+import pytest
+import torch
+from ase.build import molecule
+
+from eqcalc.describe import describe_file, level_of_theory
+from eqcalc.dynamics import simulate
+from eqcalc.report import molecular_spectra
+from eqcalc.runtime import EagerEvaluator
+from eqcalc.shipped import shipped_model
+from tests.conftest import make_potential
+
+
+def test_the_shipped_model_tells_its_history_and_errors():
+    text = describe_file(shipped_model("ethanol"))
+    assert "PBE0/def2-TZVP" in text
+    assert "GFN2-xTB, trained on 10000 structures" in text
+    assert "61 held-out" in text
+    assert text.count("meV/Å") == 1
+
+
+def test_trajectories_and_spectra(tmp_path):
+    trajectory = simulate(
+        molecule("H2O"),
+        EagerEvaluator(make_potential(features=8), torch.tensor(molecule("H2O").numbers)),
+        output=tmp_path / "run.h5",
+        method="NVE",
+        temperature=20.0,
+        timestep=0.05,
+        steps=60,
+        seed=5,
+        progress=False,
+    )
+    spectrum = molecular_spectra(trajectory).infrared.write(tmp_path / "spectrum.h5")
+    assert "NVE" in describe_file(trajectory.path)
+    assert "km/mol" in describe_file(spectrum)
+
+
+def test_other_files_are_refused(tmp_path):
+    other = tmp_path / "notes.txt"
+    other.write_text("nothing")
+    with pytest.raises(ValueError, match=r"notes\.txt: neither"):
+        describe_file(other)
+    with pytest.raises(FileNotFoundError, match=r"gone\.eqc: no such"):
+        describe_file(tmp_path / "gone.eqc")
+
+
+def test_a_level_of_theory_is_named_quantity_by_quantity_where_it_differs():
+    levels = {"energy": "CCSD(T)", "dipole": "MP2"}
+    assert level_of_theory({"level_of_theory": levels}) == "energy CCSD(T), dipole MP2"
+    assert level_of_theory({}) == "not stated"
