@@ -30,6 +30,7 @@ def test_trajectories_and_spectra(tmp_path):
         temperature=20.0,
         timestep=0.05,
         steps=60,
+        observables={"dipole": 1},
         seed=5,
         progress=False,
     )
