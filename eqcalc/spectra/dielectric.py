@@ -26,6 +26,8 @@ from eqcalc.units import AVOGADRO, INTENSITY_PER_SQUARED_CHARGE_PER_MASS
 
 __all__ = ["Dielectric", "dielectric", "kramers_kronig", "unwrap_dipole"]
 
+#: Elements of the Kramers–Kronig matrix held at once; 2**22 float64 are 32 MiB.
+_MATRIX_SIZE = 2**22
 #: Absorption [cm⁻¹] of one molecule per Å³ with 1 e²/amu per cm⁻¹.
 _ABSORPTION = INTENSITY_PER_SQUARED_CHARGE_PER_MASS * 1e5 / AVOGADRO * 1e24
 
@@ -56,7 +58,8 @@ def kramers_kronig(wavenumber: np.ndarray, imaginary: np.ndarray) -> np.ndarray:
     """Return ε'(ν̃) − ε(∞) = (2/π) P∫ ν̃'ε''(ν̃')/(ν̃'² − ν̃²) dν̃'.
 
     The integrand is taken as linear between the points of the grid, and the
-    principal value is then exact; the response beyond the grid is missing.
+    principal value is then exact; the response beyond the grid is missing. (At
+    the ends of the grid it diverges unless ε'' is zero there.)
 
     Parameters
     ----------
@@ -66,20 +69,62 @@ def kramers_kronig(wavenumber: np.ndarray, imaginary: np.ndarray) -> np.ndarray:
         ``[..., n_wavenumbers]``, ε''.
     """
     x = np.asarray(wavenumber, dtype=float)
+    y = np.asarray(imaginary, dtype=float)
     # ν'/(ν'² − ν²) = ½[1/(ν' − ν) + 1/(ν' + ν)]; integrals of hat functions against 1/(ν' − s)
-    matrix = 0.5 * (_hat_integrals(x, x) + _hat_integrals(x, -x))
-    return (2.0 / np.pi) * imaginary @ matrix.T
+    steps = np.diff(x)
+    if np.allclose(steps, steps[0], rtol=1e-9, atol=0.0):
+        return _even_grid_integrals(y, float(x[0] / steps[0])) / np.pi
+    result = np.empty_like(y)
+    block = max(1, _MATRIX_SIZE // len(x))
+    for start in range(0, len(x), block):
+        s = x[start : start + block]
+        matrix = _hat_integrals(x, s) + _hat_integrals(x, -s)
+        result[..., start : start + block] = y @ matrix.T / np.pi
+    return result
+
+
+def _even_grid_integrals(y: np.ndarray, first: float) -> np.ndarray:
+    """Return Σ_j P∫ φ_j(x')[1/(x' − x_i) + 1/(x' + x_i)] dx' y_j on an even grid.
+
+    The integrals depend on j − i and on j + i alone, which makes both sums
+    convolutions. `first` is the first abscissa in steps of the grid.
+    """
+    from scipy.signal import fftconvolve
+
+    n = y.shape[-1]
+    left, right = y[..., :-1], y[..., 1:]
+
+    def summed(left: np.ndarray, right: np.ndarray, falling: Any, rising: Any) -> np.ndarray:
+        lead = (None,) * (y.ndim - 1)
+        whole = fftconvolve(left, falling[lead], axes=-1)
+        whole += fftconvolve(right, rising[lead], axes=-1)
+        return np.asarray(whole[..., n - 2 : 2 * n - 2])
+
+    falling, rising = _interval_integrals(np.arange(-(n - 1), n - 1))
+    minus = summed(left, right, falling[::-1], rising[::-1])
+    falling, rising = _interval_integrals(2.0 * first + np.arange(2 * n - 2))
+    return minus + summed(left[..., ::-1], right[..., ::-1], falling, rising)
+
+
+def _interval_integrals(first: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return ∫(1 − t)/(t + a) dt and ∫t/(t + a) dt over 0 ≤ t ≤ 1 for successive a.
+
+    The infinite logarithms of the two intervals beside a = 0 cancel and are left out.
+    """
+    ends = np.append(first, first[-1] + 1)
+    span = np.diff(np.log(np.where(ends == 0.0, 1.0, np.abs(ends))))
+    return (first + 1.0) * span - 1.0, 1.0 - first * span
 
 
 def _hat_integrals(x: np.ndarray, s: np.ndarray) -> np.ndarray:
     """Return P∫ φ_j(x')/(x' − s_i) dx' for the hat functions of a grid, ``[n_s, n_x]``."""
     distance = x[None, :] - s[:, None]
-    # x log|x| and its limit at zero
-    log = np.log(np.where(distance == 0.0, 1.0, np.abs(distance)))
     step = np.diff(x)
+    scale = float(step.mean())
+    log = np.log(np.where(distance == 0.0, 1.0, np.abs(distance) / scale))
     # on [a, b]: ∫dx/(x−s) = L(b) − L(a), ∫(x−s)dx/(x−s) = b − a
     span = log[:, 1:] - log[:, :-1]
-    # the infinite logarithms of the two intervals beside s cancel: hats are continuous there
+    # the infinite logarithms of the two intervals beside s cancel and are left out
     rising = (step - distance[:, :-1] * span) / step
     falling = (distance[:, 1:] * span - step) / step
     result = np.zeros((len(s), len(x)))
@@ -169,6 +214,7 @@ def dielectric(
     unit: str | None = None,
     method: str | None = None,
     timestep: float | None = None,
+    n_beads: int | None = None,
     quantum_factor: str = "harmonic",
     **estimation: Any,
 ) -> Dielectric:
@@ -176,9 +222,11 @@ def dielectric(
 
     Parameters
     ----------
-    data, derivative, interval, temperature, unit, method, timestep, quantum_factor, estimation
+    data, derivative, interval, temperature, unit, method, timestep, n_beads
         See :func:`eqcalc.spectra.infrared`; the dipole moment is that of the
         whole cell.
+    quantum_factor, estimation
+        See :func:`eqcalc.spectra.infrared`.
     volume
         Of the cell, Å³.
     high_frequency
@@ -196,6 +244,7 @@ def dielectric(
         unit=unit,
         method=method,
         timestep=timestep,
+        n_beads=n_beads,
     )
     relative_quantum_factor(np.zeros(1), series.temperature, quantum_factor, series.method)
     density = Estimation(**estimation).density(

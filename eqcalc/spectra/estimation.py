@@ -35,6 +35,8 @@ _DEFAULT_RESOLUTION = 10.0
 #: Fraction of the Nyquist wavenumber up to which finite differences can be
 #: corrected; above it the transfer function is below 0.055 and only noise is left.
 _USABLE = 0.8
+#: Above all fundamentals of common molecules [cm⁻¹]; only H2 is higher.
+_HIGHEST_VIBRATION = 4200.0
 #: Blocks of a single long run that are resampled.
 _MAX_BLOCKS = 40
 _MIN_BLOCKS = 5
@@ -185,6 +187,7 @@ class Estimation:
         samples = None if mean_samples is None else density(mean_samples)[1]
         warnings = (
             *products.warnings,
+            *_aliasing_warning(series.interval),
             *method_warnings(
                 series.method, series.temperature, series.n_beads, series.thermostat_time
             ),
@@ -327,6 +330,17 @@ class Estimation:
         if series.timestep is None:
             raise TypeError(f"timestep: {option} needs the step of the integrator in fs")
         return series.timestep
+
+
+def _aliasing_warning(interval: float) -> tuple[str, ...]:
+    """Return a warning if the frames are too far apart for the vibrations of hydrogen."""
+    nyquist = 1.0 / (2.0 * interval * SPEED_OF_LIGHT_CM_PER_FS)
+    if nyquist > _HIGHEST_VIBRATION:
+        return ()
+    return (
+        f"frames every {interval:g} fs: a vibration above {nyquist:.0f} cm⁻¹ is seen folded back "
+        "to a wrong, lower wavenumber; record at least every 3 fs unless there is none",
+    )
 
 
 def beads_warning(series: Series, wavenumber: np.ndarray, values: np.ndarray) -> tuple[str, ...]:

@@ -59,6 +59,7 @@ def infrared(
     unit: str | None = None,
     method: str | None = None,
     timestep: float | None = None,
+    n_beads: int | None = None,
     quantity: str = "intensity",
     quantum_factor: str = "harmonic",
     n_molecules: int = 1,
@@ -90,6 +91,9 @@ def infrared(
         Name of the dynamics (``"NVE"``, ``"T-RPMD"``, …). Arrays only.
     timestep
         Step of the integrator, fs, for the corrections that need it. Arrays only.
+    n_beads
+        Beads behind the mean of ring-polymer dynamics, for what has to be
+        warned of. Arrays only.
     quantity
         ``"intensity"`` [km/mol per cm⁻¹], ``"molar absorption coefficient"``
         [L mol⁻¹ cm⁻¹, decadic] or ``"cross-section"`` [cm² per molecule].
@@ -127,6 +131,7 @@ def infrared(
         unit=unit,
         method=method,
         timestep=timestep,
+        n_beads=n_beads,
     )
     series = in_frame(series, data, frame, reference)
     relative_quantum_factor(np.zeros(1), series.temperature, quantum_factor, series.method)

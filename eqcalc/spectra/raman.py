@@ -29,6 +29,7 @@ from eqcalc.spectra.estimation import Density, Estimation, beads_warning, groupe
 from eqcalc.spectra.quantum import relative_quantum_factor
 from eqcalc.spectra.signals import Series, TrajectoryLike, in_frame, read_series
 from eqcalc.spectra.spectrum import Spectrum
+from eqcalc.spectra.statistics import Estimate
 from eqcalc.units import RAMAN_CROSS_SECTION, SECOND_RADIATION_CONSTANT
 
 __all__ = ["GEOMETRIES", "RamanSpectrum", "raman", "raman_oriented", "raman_weight"]
@@ -219,6 +220,33 @@ class RamanSpectrum:
             standard_error=None if result.samples is None else np.where(clear, error, np.nan),
         )
 
+    def band_depolarization(
+        self, lower: float, upper: float, *, natural_light: bool = False
+    ) -> Estimate:
+        """Return the depolarization ratio of a band: of the areas between two wavenumbers.
+
+        Unlike the ratio at its maximum it does not depend on the resolution.
+
+        Parameters
+        ----------
+        lower, upper
+            Limits of the band, cm⁻¹.
+        natural_light
+            6G/(45A + 7G) instead of 3G/(45A + 4G).
+        """
+        upper_part, lower_part = (6.0, 7.0) if natural_light else (3.0, 4.0)
+        weights = self.isotropic.weights(lower, upper)
+
+        def ratio(a: np.ndarray, g: np.ndarray) -> np.ndarray:
+            isotropic, anisotropic = a @ weights, g @ weights
+            return upper_part * anisotropic / (45.0 * isotropic + lower_part * anisotropic)
+
+        value = float(ratio(self.isotropic.values, self.anisotropic.values))
+        if self.isotropic.samples is None or self.anisotropic.samples is None:
+            return Estimate(value, float("nan"))
+        sampled = ratio(self.isotropic.samples, self.anisotropic.samples)
+        return Estimate(value, float(np.std(sampled, ddof=1)))
+
     def cross_section(
         self,
         laser_wavelength: float,
@@ -298,6 +326,7 @@ def raman(
     unit: str | None = None,
     method: str | None = None,
     timestep: float | None = None,
+    n_beads: int | None = None,
     quantum_factor: str = "harmonic",
     n_molecules: int = 1,
     frame: str = "laboratory",
@@ -318,7 +347,9 @@ def raman(
     derivative
         The time derivative in the same forms, instead of `data`. False: take
         finite differences of a trajectory even if its derivative was recorded.
-    interval, temperature, method, timestep, quantum_factor, n_molecules, frame, reference
+    interval, temperature, method, timestep, n_beads
+        See :func:`eqcalc.spectra.infrared`.
+    quantum_factor, n_molecules, frame, reference
         See :func:`eqcalc.spectra.infrared`.
     unit
         Unit of the arrays: a polarizability volume such as ``"Å^3"`` or
@@ -338,6 +369,7 @@ def raman(
         unit=unit,
         method=method,
         timestep=timestep,
+        n_beads=n_beads,
     )
     series = in_frame(series, data, frame, reference)
     relative_quantum_factor(np.zeros(1), series.temperature, quantum_factor, series.method)
@@ -396,6 +428,7 @@ def raman_oriented(
     unit: str | None = None,
     method: str | None = None,
     timestep: float | None = None,
+    n_beads: int | None = None,
     quantum_factor: str = "harmonic",
     **estimation: Any,
 ) -> Spectrum:
@@ -407,7 +440,9 @@ def raman_oriented(
 
     Parameters
     ----------
-    data, derivative, interval, temperature, unit, method, timestep, quantum_factor, estimation
+    data, derivative, interval, temperature, unit, method, timestep, n_beads
+        See :func:`raman`.
+    quantum_factor, estimation
         See :func:`raman`.
     incoming, outgoing
         ``[3]``, directions of the polarizations; normalised here.
@@ -426,6 +461,7 @@ def raman_oriented(
         unit=unit,
         method=method,
         timestep=timestep,
+        n_beads=n_beads,
     )
     relative_quantum_factor(np.zeros(1), series.temperature, quantum_factor, series.method)
     signals = series.signals("Å^3", 1, lambda a: np.einsum("nij,ij->n", a, selector)[:, None])

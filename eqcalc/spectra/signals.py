@@ -21,6 +21,12 @@ from eqcalc.units import UnitError, conversion_factor
 
 __all__ = ["Series", "TrajectoryLike", "in_frame", "molecular_rotations", "read_series"]
 
+_MEANING = {
+    "interval": "the time between frames [fs]",
+    "temperature": "the temperature [K]",
+    "unit": "the unit of the values",
+}
+
 
 class TrajectoryLike(Protocol):
     """The part of :class:`eqcalc.trajectory.Trajectory` that spectra are made from."""
@@ -182,6 +188,7 @@ def read_series(
     unit: str | None,
     method: str | None,
     timestep: float | None,
+    n_beads: int | None = None,
 ) -> Series:
     """Return the series of observable `name` from arrays or from a trajectory.
 
@@ -200,9 +207,9 @@ def read_series(
         Name of the observable.
     shapes
         Shapes of one frame that are understood.
-    interval, temperature, unit, method, timestep
-        fs, K, unit of `data` or of `derivative`, name of the dynamics and its
-        step [fs]. With a trajectory they are known and must not be given.
+    interval, temperature, unit, method, timestep, n_beads
+        fs, K, unit of `data` or of `derivative`, name of the dynamics, its
+        step [fs] and its number of beads. With a trajectory they are known and must not be given.
 
     Raises
     ------
@@ -211,7 +218,13 @@ def read_series(
     ValueError
         The shape is wrong, or a number is not positive.
     """
-    stated = {"interval": interval, "unit": unit, "method": method, "timestep": timestep}
+    stated = {
+        "interval": interval,
+        "unit": unit,
+        "method": method,
+        "timestep": timestep,
+        "n_beads": n_beads,
+    }
     if hasattr(data, "observable"):
         for key, value in stated.items():
             if value is not None:
@@ -241,7 +254,7 @@ def read_series(
         raise TypeError(f"give either the {name} or its time derivative, and not both")
     for key, value in (("interval", interval), ("temperature", temperature), ("unit", unit)):
         if value is None:
-            raise TypeError(f"{key}: must be stated for plain arrays (fs, K, or a unit's name)")
+            raise TypeError(f"{key}: {_MEANING[key]} must be stated for plain arrays")
     assert interval is not None and temperature is not None and unit is not None
     for key, number in (("interval", interval), ("temperature", temperature)):
         if not (np.isfinite(number) and number > 0.0):
@@ -251,6 +264,8 @@ def read_series(
             f"timestep: the step of the integrator must lie between 0 and the interval between "
             f"frames ({interval} fs), got {timestep}"
         )
+    if n_beads is not None and n_beads < 1:
+        raise ValueError(f"n_beads: expected at least 1, got {n_beads}")
     rate = data is None
     return Series(
         replicas=_replicas(derivative if rate else data, shapes, name),
@@ -260,6 +275,7 @@ def read_series(
         rate=rate,
         method=method,
         timestep=None if timestep is None else float(timestep),
+        n_beads=1 if n_beads is None else int(n_beads),
     )
 
 

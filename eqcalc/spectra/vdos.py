@@ -23,6 +23,7 @@ def vibrational_density_of_states(
     unit: str | None = None,
     method: str | None = None,
     timestep: float | None = None,
+    n_beads: int | None = None,
     atoms: np.ndarray | None = None,
     **estimation: Any,
 ) -> Spectrum:
@@ -39,7 +40,7 @@ def vibrational_density_of_states(
         of replicas of different length. For ring polymers, of the centroid.
     masses
         ``[n_atoms]``, amu; a trajectory knows them.
-    interval, temperature, method, timestep
+    interval, temperature, method, timestep, n_beads
         See :func:`eqcalc.spectra.infrared`.
     unit
         Unit of the velocities, such as ``"Å/fs"``.
@@ -70,6 +71,7 @@ def vibrational_density_of_states(
         unit=unit,
         method=method,
         timestep=timestep,
+        n_beads=n_beads,
     )
     selected = np.arange(len(masses)) if atoms is None else np.asarray(atoms)
     root = np.sqrt(masses[selected])[:, None]

@@ -1,4 +1,7 @@
 # SPDX-License-Identifier: MIT
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,6 +10,7 @@ from eqcalc.spectra.dielectric import dielectric, kramers_kronig, unwrap_dipole
 from tests.spectra.oscillators import BOLTZMANN, angular, oscillator, vector
 from tests.spectra.test_infrared import langevin
 
+WATER = Path(__file__).parents[2] / "data/experiment/water-refractive-index.txt"
 #: 1/(3ε₀k_B) of ⟨M²⟩/(VT) = 1 e² Å⁻¹ K⁻¹
 FLUCTUATION = (1.602176634e-19**2 * 1e10) / (3 * 8.8541878128e-12 * 1.380649e-23)
 
@@ -17,6 +21,32 @@ def test_kramers_kronig_of_a_damped_oscillator():
     found = kramers_kronig(nu, response.imag)
     shown = nu < 3000.0
     assert np.allclose(found[shown], response.real[shown], atol=5e-3 * np.abs(response).max())
+
+
+@pytest.mark.parametrize("first", [0.0, 35.0])
+def test_kramers_kronig_is_the_same_on_even_and_uneven_grids(monkeypatch, first):
+    nu = first + 7.0 * np.arange(60)
+    y = np.random.default_rng(4).normal(size=(3, 60))
+    even = kramers_kronig(nu, y)
+    monkeypatch.setattr(
+        sys.modules["eqcalc.spectra.dielectric"], "_MATRIX_SIZE", 500
+    )  # in several blocks
+    # in several blocks, and one point moved by nothing that matters
+    nu[20] += 1e-7
+    assert np.allclose(kramers_kronig(nu, y), even, atol=1e-6)
+
+
+def test_kramers_kronig_of_measured_water():
+    # n + ik is causal like ε: n(ν̃) of liquid water follows from its measured k(ν̃)
+    nu, n, k = np.loadtxt(WATER).T
+    nu, first = np.unique(nu, return_index=True)
+    n, k = n[first], k[first]
+    found = kramers_kronig(nu, k)
+    shown = (nu > 400.0) & (nu < 1e4)
+    anchor = np.argmin(np.abs(nu - 1e4))
+    deviation = (found - found[anchor]) - (n - n[anchor])
+    assert np.ptp(n[shown]) > 0.35
+    assert np.abs(deviation[shown]).max() < 0.035
 
 
 def test_absorption_prefactor():

@@ -129,6 +129,27 @@ def test_a_trajectory_carries_everything():
         infrared(RingPolymerTrajectory(), quantum_factor="standard")
 
 
+def test_arrays_can_say_how_many_beads_they_are_from():
+    x = vector(oscillator(3700.0, n_frames=8000))
+    kw = {"interval": 0.5, "temperature": 300.0, "unit": "e*Å", "resolution": 20.0}
+    spectrum = infrared(x, method="RPMD", n_beads=8, **kw)
+    assert any("8 beads are too few" in w and "at least 18" in w for w in spectrum.warnings)
+    assert any("internal modes of the ring polymer" in w for w in spectrum.warnings)
+    assert spectrum.provenance["n_beads"] == 8
+    with pytest.raises(ValueError, match="n_beads"):
+        infrared(x, n_beads=0, **kw)
+
+
+def test_frames_too_far_apart_are_warned_of():
+    # 3700 cm⁻¹ sampled every 6 fs (Nyquist wavenumber 2780 cm⁻¹) is seen at 5559 − 3700 cm⁻¹
+    x = vector(oscillator(3700.0, interval=6.0, n_frames=4000))
+    spectrum = infrared(x, interval=6.0, temperature=300.0, unit="e*Å", lag=2000.0)
+    assert spectrum.band(1500.0, 2200.0).position.value == pytest.approx(1859.4, abs=1.0)
+    assert any("frames every 6 fs" in w and "2780 cm⁻¹" in w for w in spectrum.warnings)
+    fine = infrared(vector(oscillator(3700.0)), interval=0.5, temperature=300.0, unit="e*Å")
+    assert fine.warnings == ()
+
+
 def ring_polymer(n_replicas, n_beads, wavenumber, times, rng):
     """Return x of the beads of a harmonic ring polymer at 300 K, [replica, time, bead], exactly."""
     omega_k = 2.0 * n_beads * 300.0 / 1.43877688 * np.sin(np.arange(n_beads) * np.pi / n_beads)

@@ -172,6 +172,21 @@ def test_noise_is_masked_in_the_depolarization_ratio():
     assert np.all(np.isfinite(rho.standard_error[shown]))
 
 
+def test_depolarization_of_a_band_does_not_depend_on_the_resolution():
+    # two bands that overlap at low resolution: ρ of 3/4 and of 12/141
+    x = tensor(np.diag([1.0, -1.0, 0.0]), 2300.0) + tensor(np.diag([1.0, 1.0, 3.0]), 2350.0)[::-1]
+    a, g = (5 / 3) ** 2, 3.0 + 4.0
+    expected = 3.0 * g / (45.0 * a + 4.0 * g)
+    for lag in (800.0, 4000.0):
+        rho = raman(x, lag=lag, **KW).band_depolarization(1900.0, 2800.0)
+        assert rho.value == pytest.approx(expected, rel=2e-3)
+        assert rho.error < 0.01
+    natural = raman(x, lag=800.0, **KW).band_depolarization(1900.0, 2800.0, natural_light=True)
+    assert natural.value == pytest.approx(6.0 * g / (45.0 * a + 7.0 * g), rel=2e-3)
+    single = raman(x[0], errors="none", lag=800.0, **KW).band_depolarization(1900.0, 2800.0)
+    assert np.isnan(single.error)
+
+
 def test_file_keeps_both_parts(diatomic, tmp_path):
     from eqcalc.spectra import RamanSpectrum, Spectrum
     from eqcalc.spectra.files import SpectrumFileError
