@@ -29,9 +29,10 @@ from eqcalc.spectra.experiment import (
 )
 from eqcalc.spectra.harmonic import HarmonicSpectrum, harmonic_analysis
 from eqcalc.spectra.infrared import convert_infrared, infrared, sum_rule, sum_rule_ratio
+from eqcalc.spectra.oriented import porto, raman_oriented
 from eqcalc.spectra.plot import save, spectra_figure, spectrum_figure
-from eqcalc.spectra.power import power_spectrum
-from eqcalc.spectra.raman import RamanSpectrum, raman, raman_oriented, reduced
+from eqcalc.spectra.power import cross_spectrum, power_spectrum
+from eqcalc.spectra.raman import RamanSpectrum, raman, reduced
 from eqcalc.spectra.spectrum import Band, Spectrum
 from eqcalc.spectra.statistics import Estimate, replicas_needed
 from eqcalc.spectra.streaming import infrared_accumulator, raman_accumulator
@@ -56,6 +57,7 @@ __all__ = [
     "compare",
     "comparison_figure",
     "convert_infrared",
+    "cross_spectrum",
     "decompose_dipole_by_atoms",
     "decompose_dipole_by_modes",
     "deconvolve",
@@ -66,6 +68,7 @@ __all__ = [
     "infrared_accumulator",
     "langevin_kernel",
     "mode_spectra",
+    "porto",
     "power_spectrum",
     "raman",
     "raman_accumulator",

@@ -230,11 +230,11 @@ def read_jcamp(text: str, path: Path) -> tuple[Spectrum, str | None, np.ndarray 
         raise JcampError(f"{path}: not a JCAMP-DX file (no ##JCAMP-DX= label)")
     x_factor = _number(records, "XFACTOR", path, 1.0)
     y_factor = _number(records, "YFACTOR", path, 1.0)
-    if "XYDATA" in records:
+    if "XYDATA" in records and not _is_pairs(records["XYDATA"]):
         x, y = _evenly_spaced(records, path)
         y = y * y_factor
-    elif "XYPOINTS" in records or "PEAKTABLE" in records:
-        table = records.get("XYPOINTS", records.get("PEAKTABLE", ""))
+    elif found := [key for key in ("XYDATA", "XYPOINTS", "PEAKTABLE") if key in records]:
+        table = records[found[0]]
         pairs = _PLAIN_NUMBER.findall(table.split("\n", 1)[-1])
         if not pairs or len(pairs) % 2:
             raise JcampError(f"{path}: the table does not consist of pairs of numbers")
@@ -283,6 +283,11 @@ def read_jcamp(text: str, path: Path) -> tuple[Spectrum, str | None, np.ndarray 
         raise JcampError(f"{path}: {problem}") from None
     joined = None if record is None else "".join(record.split())
     return spectrum, joined, error
+
+
+def _is_pairs(table: str) -> bool:
+    """Return whether a table says that it consists of pairs of abscissa and ordinate."""
+    return re.sub(r"\s", "", table.strip().split("\n", 1)[0]).upper() == "(XY..XY)"
 
 
 def _evenly_spaced(records: dict[str, str], path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -32,7 +32,7 @@ from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.spectra.statistics import Estimate
 from eqcalc.units import RAMAN_CROSS_SECTION, SECOND_RADIATION_CONSTANT
 
-__all__ = ["GEOMETRIES", "RamanSpectrum", "raman", "raman_oriented", "raman_weight"]
+__all__ = ["GEOMETRIES", "RamanSpectrum", "raman", "raman_weight", "reduced"]
 
 #: Intensity as isotropic and anisotropic part: coefficients of A and G.
 GEOMETRIES: dict[str, tuple[float, float]] = {
@@ -415,76 +415,3 @@ def raman_result(
         return spectrum.weighted(relative, f"quantum factor {quantum_factor} / harmonic")
 
     return RamanSpectrum(part(0, "isotropic"), part(1, "anisotropic"), series.temperature)
-
-
-def raman_oriented(
-    data: TrajectoryLike | Any = None,
-    *,
-    incoming: np.ndarray,
-    outgoing: np.ndarray,
-    derivative: Any = None,
-    interval: float | None = None,
-    temperature: float | None = None,
-    unit: str | None = None,
-    method: str | None = None,
-    timestep: float | None = None,
-    n_beads: int | None = None,
-    quantum_factor: str = "harmonic",
-    **estimation: Any,
-) -> Spectrum:
-    """Return the Raman intensity of an oriented sample in one polarization geometry.
-
-    With e_in and e_out the polarizations, s = e_out·α·e_in and the intensity is
-    (K/T)∫⟨ṡ(0)ṡ(t)⟩…dt, Å⁴/amu per cm⁻¹. In Porto's notation z(xy)z has the
-    incoming polarization x and the outgoing y.
-
-    Parameters
-    ----------
-    data, derivative, interval, temperature, unit, method, timestep, n_beads
-        See :func:`raman`.
-    quantum_factor, estimation
-        See :func:`raman`.
-    incoming, outgoing
-        ``[3]``, directions of the polarizations; normalised here.
-    """
-    first, second = (np.asarray(v, dtype=float) for v in (outgoing, incoming))
-    if first.shape != (3,) or second.shape != (3,) or not (first.any() and second.any()):
-        raise ValueError("incoming, outgoing: expected directions with three components, not zero")
-    selector = np.outer(first, second) / (np.linalg.norm(first) * np.linalg.norm(second))
-    series = read_series(
-        data,
-        derivative,
-        name="polarizability",
-        shapes=[(3, 3)],
-        interval=interval,
-        temperature=temperature,
-        unit=unit,
-        method=method,
-        timestep=timestep,
-        n_beads=n_beads,
-    )
-    relative_quantum_factor(np.zeros(1), series.temperature, quantum_factor, series.method)
-    signals = series.signals("Å^3", 1, lambda a: np.einsum("nij,ij->n", a, selector)[:, None])
-    density = Estimation(**estimation).density(series, signals, grouped(slice(0, 1)))
-    spectrum = Spectrum(
-        wavenumber=density.wavenumber,
-        values=density.values[0],
-        unit="Å⁴/amu per cm⁻¹",
-        label="Raman intensity, oriented",
-        samples=None if density.samples is None else density.samples[:, 0],
-        n_independent=density.n_independent,
-        provenance={
-            "spectrum": "Raman",
-            "quantum_factor": quantum_factor,
-            "incoming": second.tolist(),
-            "outgoing": first.tolist(),
-            **density.provenance,
-        },
-        warnings=density.warnings,
-    )
-    if quantum_factor == "harmonic":
-        return spectrum
-    relative = relative_quantum_factor(
-        spectrum.wavenumber, series.temperature, quantum_factor, series.method
-    )
-    return spectrum.weighted(relative, f"quantum factor {quantum_factor} / harmonic")

@@ -24,6 +24,7 @@ __all__ = [
     "read_gpumd",
     "read_ipi_extras",
     "read_schnetpack",
+    "read_vasp_outcar",
 ]
 
 
@@ -218,6 +219,42 @@ def read_cp2k_moments(path: str | Path) -> np.ndarray:
             raise SeriesError(f"{path}: cannot read {match.group(0)!r}") from None
     if len(frames) < 2:
         raise SeriesError(f"{path}: no lines of the form 'X= … Y= … Z= …'")
+    return np.array(frames)
+
+
+_VASP_DIPOLE = re.compile(r"dipolmoment\s+(-?\d\S*)\s+(-?\d\S*)\s+(-?\d\S*)\s+electrons")
+
+
+def read_vasp_outcar(path: str | Path) -> np.ndarray:
+    """Read the dipole moment of every ionic step from an OUTCAR of VASP.
+
+    VASP prints it with ``LDIPOL`` or ``IDIPOL``, in each electronic step; the
+    converged one, the last before the forces, is taken.
+
+    Returns
+    -------
+    ``[n_frames, 3]``, e·Å.
+    """
+    path = Path(path)
+    frames: list[list[float]] = []
+    current: list[float] | None = None
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            if "dipolmoment" in line:
+                match = _VASP_DIPOLE.search(line)
+                if match is None:
+                    raise SeriesError(f"{path}, line {number}: cannot read {line.strip()!r}")
+                current = [float(word) for word in match.groups()]
+            elif "TOTAL-FORCE" in line:
+                if current is None:
+                    raise SeriesError(
+                        f"{path}, line {number}: ionic step {len(frames) + 1} has no dipole "
+                        "moment; run with LDIPOL = .TRUE. or IDIPOL"
+                    )
+                frames.append(current)
+                current = None
+    if len(frames) < 2:
+        raise SeriesError(f"{path}: {len(frames)} ionic steps with a dipole moment; expected more")
     return np.array(frames)
 
 

@@ -139,12 +139,16 @@ class Spectrum:
     def integrate(self, lower: float | None = None, upper: float | None = None) -> Estimate:
         """Return the integral over [lower, upper] cm⁻¹ and its standard error.
 
-        The trapezoid rule, with linear interpolation at the limits.
+        The trapezoid rule, with linear interpolation at the limits. Without
+        bootstrap samples the correlation of neighbouring values is not known;
+        the error is then the largest it can be, ∫ of the standard error.
         """
         weights = self.weights(lower, upper)
         error = float("nan")
         if self.samples is not None:
             error = float(np.std(self.samples @ weights, ddof=1))
+        elif self.standard_error is not None:
+            error = float(self.standard_error @ weights)
         return Estimate(float(self.values @ weights), error)
 
     def weights(self, lower: float | None, upper: float | None) -> np.ndarray:
@@ -316,7 +320,13 @@ class Spectrum:
         if self.unit != other.unit:
             raise ValueError(f"cannot combine {self.unit!r} with {other.unit!r}: units differ")
         history = (*self.history, f"{word} {other.label}")
-        return self.combined(other, lambda a, b: a + sign * b, history=history)
+        result = self.combined(other, lambda a, b: a + sign * b, history=history)
+        if result.samples is not None or self.standard_error is None:
+            return result
+        if other.standard_error is None:
+            return result
+        # not known how the two vary together: the largest error the sum can have
+        return replace(result, standard_error=self.standard_error + other.standard_error)
 
     def __add__(self, other: Spectrum) -> Spectrum:
         return self._sum(other, 1.0, "plus")
@@ -353,8 +363,10 @@ class Spectrum:
     def write(self, path: str | Path) -> Path:
         """Write the spectrum as HDF5 (``.h5``), CSV (``.csv``) or JCAMP-DX (``.jdx``).
 
-        All three keep values, errors and provenance; HDF5 alone keeps the
-        bootstrap samples.
+        All three give back the same values, errors, record and history. The
+        bootstrap samples, with which bands and sums have errors of their own
+        instead of upper limits, are kept by HDF5 alone: they are hundreds of
+        spectra.
         """
         from eqcalc.spectra.files import write_spectrum
 

@@ -82,6 +82,9 @@ class SpectrumAccumulator(Generic[Result]):
         # the last frames as given (for differences), and the last derivatives
         self._last: np.ndarray | None = None
         self._recent: np.ndarray | None = None
+        # derivatives not correlated yet: in portions as long as the lag window a
+        # frame costs the same however few come at a time
+        self._waiting: list[np.ndarray] = []
 
     @property
     def n_frames(self) -> int:
@@ -112,10 +115,14 @@ class SpectrumAccumulator(Generic[Result]):
             joined = frames if self._last is None else np.concatenate([self._last, frames], 1)
             self._last = joined[:, -2:]
             frames = (joined[:, 2:] - joined[:, :-2]) / (2.0 * self._series.interval)
-        self._correlate(frames)
+        self._waiting.append(frames)
+        if sum(part.shape[1] for part in self._waiting) >= self._n_lags:
+            self._correlate()
 
-    def _correlate(self, frames: np.ndarray) -> None:
+    def _correlate(self) -> None:
         """Add the pairs whose later frame is new: each sum only ever sees complete pairs."""
+        frames = np.concatenate(self._waiting, 1) if self._waiting else np.empty((0, 0))
+        self._waiting = []
         if frames.shape[1] == 0:
             return
         known = self._recent
@@ -139,6 +146,7 @@ class SpectrumAccumulator(Generic[Result]):
         ValueError
             There are fewer frames than lags.
         """
+        self._correlate()
         usable = self._frames - (0 if self._series.rate else 2)
         self._estimation.number_of_lags(self._series.interval, max(usable, 0))
         counts = np.tile(usable - np.arange(self._n_lags, dtype=float), (len(self._sums), 1))
@@ -152,6 +160,7 @@ class SpectrumAccumulator(Generic[Result]):
 
     def state(self) -> dict[str, np.ndarray]:
         """Return what is needed to go on after a restart, for example in ``numpy.savez``."""
+        self._correlate()
         empty = np.empty(0)
         return {
             "sums": self._sums.copy(),
@@ -171,6 +180,7 @@ class SpectrumAccumulator(Generic[Result]):
         self._frames = int(state["frames"])
         self._last = np.array(state["last"]) if state["last"].size else None
         self._recent = np.array(state["recent"]) if state["recent"].size else None
+        self._waiting = []
 
 
 def _series(

@@ -80,6 +80,18 @@ def test_wavelengths_become_wavenumbers(tmp_path):
     assert np.allclose(s.values, [0.4, 0.3, 0.2, 0.1])
 
 
+def test_pairs_of_numbers(tmp_path):
+    path = tmp_path / "s.jdx"
+    for label in ("XYDATA", "XYPOINTS", "PEAK TABLE"):
+        path.write_text(
+            "##TITLE=x\n##JCAMP-DX=4.24\n##XUNITS=1/CM\n##NPOINTS=3\n"
+            f"##{label}=(XY..XY)\n 300.5, 1.5\n 100.25, 2.5; 200.0, -1e-2\n##END=\n"
+        )
+        s = Spectrum.read(path)
+        assert s.wavenumber.tolist() == [100.25, 200.0, 300.5]
+        assert s.values.tolist() == [2.5, -0.01, 1.5]
+
+
 def test_damaged_files_are_refused(tmp_path):
     parts = {"xunits": "1/CM", "first": 1, "last": 4, "n": 4, "table": "1 10 20 30 40"}
     assert len(Spectrum.read(write(tmp_path, **parts))) == 4

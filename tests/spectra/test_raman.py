@@ -205,8 +205,14 @@ def test_file_keeps_both_parts(diatomic, tmp_path):
 
 
 def test_oriented_geometries():
-    from eqcalc.spectra import raman_oriented
+    from eqcalc.spectra import porto, raman_oriented
 
+    incoming, outgoing = porto("z(xy)-z")
+    assert incoming.tolist() == [1.0, 0.0, 0.0]
+    assert outgoing.tolist() == [0.0, 1.0, 0.0]
+    for wrong in ("z(zx)z", "z(xz)z", "zxyz", "a(xy)z"):
+        with pytest.raises(ValueError, match=r"geometry|polarized"):
+            porto(wrong)
     derivative = np.array([[1.0, 0.3, 0.0], [0.3, 2.0, 0.0], [0.0, 0.0, 0.5]])
     x = tensor(derivative)
     axes = np.eye(3)

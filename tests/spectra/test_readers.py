@@ -14,6 +14,7 @@ from eqcalc.spectra.readers import (
     read_gpumd,
     read_ipi_extras,
     read_schnetpack,
+    read_vasp_outcar,
 )
 
 RNG = np.random.default_rng(1)
@@ -106,6 +107,21 @@ def test_cp2k(tmp_path):
     path.write_text("nothing\n")
     with pytest.raises(SeriesError, match="X= "):
         read_cp2k_moments(path)
+
+
+def test_vasp(tmp_path):
+    path = tmp_path / "OUTCAR"
+
+    def step(v):
+        # two electronic steps, of which the second is converged
+        lines = [f" dipolmoment {row(w)} electrons Angstroem\n" for w in (v + 0.3, v)]
+        return "".join(lines) + " POSITION          TOTAL-FORCE (eV/Angst)\n"
+
+    path.write_text(" vasp.6.4.2\n" + "".join(map(step, DIPOLE)))
+    assert np.allclose(read_vasp_outcar(path), DIPOLE, atol=1e-9)
+    path.write_text(step(DIPOLE[0]) + " POSITION   TOTAL-FORCE (eV/Angst)\n")
+    with pytest.raises(SeriesError, match=r"ionic step 2 has no dipole moment.*LDIPOL"):
+        read_vasp_outcar(path)
 
 
 def test_extxyz(tmp_path):

@@ -69,6 +69,22 @@ def test_arithmetic_keeps_errors():
         s + s.between(100.0, 900.0)
 
 
+def test_errors_without_samples_are_the_largest_possible(tmp_path):
+    s = lorentzians(300)
+    bare = Spectrum.read(s.write(tmp_path / "s.csv"))
+    assert bare.samples is None
+    known, limit = s.integrate(600, 800), bare.integrate(600, 800)
+    # one band scales as a whole: its points are fully correlated and the limit is reached
+    assert limit.value == known.value
+    assert limit.error == pytest.approx(known.error, rel=0.02)
+    whole = s.integrate()
+    assert whole.error < bare.integrate().error < 3.0 * whole.error
+    assert np.allclose((bare + bare).standard_error, (s + s).standard_error)
+    assert np.all((bare - bare).standard_error >= (s - s).standard_error)
+    errorless = bare.between()
+    assert (errorless + lorentzians()).standard_error is None
+
+
 def test_confidence_band_needs_errors():
     with pytest.raises(ValueError, match="no errors"):
         lorentzians().confidence_band()

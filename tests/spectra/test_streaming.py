@@ -70,6 +70,44 @@ def test_memory_does_not_grow():
     assert len(set(sizes)) == 1
 
 
+def test_single_frames_cost_no_more_than_long_pieces():
+    # a transform per lag window, not per frame
+    from eqcalc.spectra import streaming
+
+    calls = 0
+    plain = streaming.lag_sums
+
+    def counted(*arguments):
+        nonlocal calls
+        calls += 1
+        return plain(*arguments)
+
+    x = np.random.default_rng(5).normal(size=(1, 2000, 3))
+    stream = infrared_accumulator(1, unit="D/fs", rate=True, **KW)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streaming, "lag_sums", counted)
+        for t in range(2000):
+            stream.append(x[:, t : t + 1])
+    assert calls <= 2 * 2000 / 120 + 1  # 120 frames of lag
+    whole = infrared(derivative=x, unit="D/fs", **KW)
+    scale = whole.values.max()
+    assert np.allclose(stream.result().values, whole.values, rtol=0.0, atol=1e-12 * scale)
+
+
+def test_unbiased_at_every_lag():
+    # the estimate of a pure tone divided by n − k, not by n: cos ωt at any lag
+    omega, n = 0.3, 4000
+    x = np.zeros((1, n, 3))
+    x[0, :, 0] = np.sqrt(2.0) * np.cos(omega * np.arange(n))
+    stream = infrared_accumulator(1, unit="e*Å/fs", rate=True, **{**KW, "lag": 1500.0})
+    for start in range(0, n, 77):
+        stream.append(x[:, start : start + 77])
+    stream.result()
+    found = stream._sums[0, 0] / (n - np.arange(3000))
+    for lag in (750, 1500, 2250):
+        assert found[lag] == pytest.approx(np.cos(omega * lag), abs=5e-3)
+
+
 def test_bad_input_is_refused():
     with pytest.raises(TypeError, match="state the resolution"):
         infrared_accumulator(2, interval=0.5, temperature=300.0, unit="D")
