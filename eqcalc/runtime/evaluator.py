@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
@@ -69,6 +69,9 @@ class EagerEvaluator:
         The molecule contains an element that the model does not know.
     """
 
+    #: Name of the execution, part of the provenance: it decides the last digits.
+    execution: ClassVar[str] = "eager"
+
     def __init__(
         self,
         potential: Potential,
@@ -96,6 +99,7 @@ class EagerEvaluator:
             "model": model_hash(potential),
             "level_of_theory": potential.metadata.get("level_of_theory"),
             "network_precision": str(potential.dtype).removeprefix("torch."),
+            "execution": self.execution,
             "device": str(self.device),
             "eqcalc": eqcalc.__version__,
             "torch": torch.__version__,

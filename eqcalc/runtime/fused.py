@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: MIT
+"""PaiNN, its read-outs and the gradient of its energy as one compiled function.
+
+On a processor the model as written spends most of its time moving arrays of
+pairs between caches and memory. The kernels in ``native/`` keep a few molecules
+in the cache from the first layer to the forces, with the reverse pass written
+out. They give the same function to rounding, which is checked against the
+eager execution when a network is built.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from eqcalc import quantities as q
+from eqcalc.models.heads import (
+    DipoleHead,
+    EnergyHead,
+    GatedEquivariantBlock,
+    PolarizabilityHead,
+)
+from eqcalc.models.painn import PaiNN
+from eqcalc.models.potential import Potential
+from eqcalc.models.radial import GaussianBasis, SincBasis
+from eqcalc.neighbors import Pairs
+from eqcalc.runtime.compiler import ExecutionUnavailableError, kernel_library
+from eqcalc.structures import Structures
+
+__all__ = ["Closest", "Composition", "FusedPotential", "HalfPairs"]
+
+_BASES: dict[type[nn.Module], int] = {SincBasis: 0, GaussianBasis: 1}
+_HEADS: dict[str, type[nn.Module]] = {
+    "energy": EnergyHead,
+    "dipole": DipoleHead,
+    "polarizability": PolarizabilityHead,
+}
+
+
+class _Settings(ctypes.Structure):
+    _fields_ = [
+        *(
+            (name, ctypes.c_int64)
+            for name in (
+                "features", "layers", "embeddings", "radial_functions", "basis",
+                "has_energy", "has_dipole", "has_polarizability",
+            )
+        ),
+        *((name, ctypes.c_double) for name in ("cutoff", "epsilon", "head_epsilon")),
+    ]  # fmt: skip
+
+
+class _Input(ctypes.Structure):
+    _fields_ = [
+        ("n_structures", ctypes.c_int64),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("first_atom", "rows", "positions", "masses", "charges")
+        ),
+        ("n_pairs", ctypes.c_int64),
+        *((name, ctypes.c_void_p) for name in ("receivers", "senders", "shifts")),
+    ]
+
+
+class _Output(ctypes.Structure):
+    _fields_ = [
+        ("shortest", ctypes.c_double),
+        ("shortest_pair", ctypes.c_int64 * 2),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("energy", "gradient", "virial", "dipole", "polarizability")
+        ),
+    ]
+
+
+class Closest(NamedTuple):
+    """The closest pair of atoms of a batch; the distance is infinite without pairs."""
+
+    distance: float  # Å
+    receiver: int
+    sender: int
+
+
+@dataclass(frozen=True)
+class Composition:
+    """What stays the same while the atoms of a batch move.
+
+    Parameters
+    ----------
+    numbers
+        Atomic numbers, ``[n_atoms]``.
+    first_atom
+        Where each structure begins, and the end, ``[n_structures + 1]``.
+    owner
+        Index of the structure of each atom, ``[n_atoms]``.
+    masses
+        ``[n_atoms]`` amu.
+    scaled_charge
+        Total charges over the scale of the dipole, ``[n_structures]`` e.
+    energy_reference, polarizability_reference
+        Sums of the reference values of the elements, ``[n_structures]``.
+    """
+
+    numbers: Tensor
+    first_atom: Tensor
+    owner: Tensor
+    masses: Tensor
+    scaled_charge: Tensor
+    energy_reference: Tensor
+    polarizability_reference: Tensor
+
+    @property
+    def n_structures(self) -> int:
+        """Number of structures."""
+        return len(self.scaled_charge)
+
+
+@dataclass(frozen=True)
+class HalfPairs:
+    """Every pair of a periodic batch once; see :class:`~eqcalc.neighbors.Pairs`."""
+
+    receiver: Tensor
+    sender: Tensor
+    image: Tensor
+
+    @classmethod
+    def of(cls, pairs: Pairs) -> HalfPairs:
+        """Keep one of the two directions of every pair."""
+        assert pairs.image is not None
+        x, y, z = pairs.image.unbind(-1)
+        onward = (x > 0) | ((x == 0) & ((y > 0) | ((y == 0) & (z > 0))))
+        keep = (pairs.sender > pairs.receiver) | ((pairs.sender == pairs.receiver) & onward)
+        return cls(pairs.receiver[keep], pairs.sender[keep], pairs.image[keep].double())
+
+
+class FusedPotential:
+    """A potential evaluated by compiled kernels, without gradients for training.
+
+    Calls from several threads are independent of each other. The result of a
+    structure does not depend on the others of its batch, to the last bit.
+
+    Parameters
+    ----------
+    potential
+        The model, on a CPU, in float32 or float64. Later changes of its
+        parameters are not seen.
+
+    Raises
+    ------
+    ExecutionUnavailableError
+        The model has parts for which there are no kernels, is not on a CPU, or
+        the kernels cannot be compiled.
+    """
+
+    def __init__(self, potential: Potential) -> None:
+        settings, parameters = _network(potential)
+        self._library = _declared(kernel_library(potential.dtype))
+        pointers = (ctypes.c_void_p * len(parameters))(*(p.data_ptr() for p in parameters))
+        network = self._library.eqcalc_network(ctypes.byref(settings), pointers)
+        if not network:
+            raise MemoryError("there is no memory for the compiled network")
+        self._network = ctypes.c_void_p(network)
+        weakref.finalize(self, self._library.eqcalc_free, self._network)
+        self.heads = potential.config.heads
+        self._scales = {name: potential.references.scales.get(name, 1.0) for name in self.heads}
+        self._energy_reference = potential.energy_reference.clone()
+        self._polarizability_reference = potential.polarizability_reference.clone()
+
+    def composition(self, structures: Structures) -> Composition:
+        """Return what :meth:`evaluate` needs to know of structures besides positions."""
+
+        def reference(table: Tensor) -> Tensor:
+            return structures.sum_over_atoms(table[structures.numbers])
+
+        zero = torch.zeros(1, dtype=torch.int64)
+        return Composition(
+            numbers=structures.numbers.contiguous(),
+            first_atom=torch.cat([zero, torch.cumsum(structures.counts, 0)]),
+            owner=structures.owner,
+            masses=structures.masses.double().contiguous(),
+            scaled_charge=structures.charge.double() / self._scales.get("dipole", 1.0),
+            energy_reference=reference(self._energy_reference),
+            polarizability_reference=reference(self._polarizability_reference),
+        )
+
+    def evaluate(
+        self,
+        composition: Composition,
+        positions: Tensor,
+        names: Collection[str],
+        *,
+        cell: Tensor | None = None,
+        pairs: HalfPairs | None = None,
+    ) -> tuple[dict[str, Tensor], Closest]:
+        """Return quantities by name, and the closest pair.
+
+        Parameters
+        ----------
+        composition
+            What the atoms are.
+        positions
+            ``[n_atoms, 3]`` Å, of any type and memory layout.
+        names
+            Any of ``energy``, ``forces``, ``stress``, ``dipole``, ``polarizability``.
+        cell, pairs
+            Cells ``[n_structures, 3, 3]`` Å and pairs of periodic structures.
+
+        Returns
+        -------
+        dict
+            New float64 tensors with the shapes of :meth:`~eqcalc.models.Potential.evaluate`.
+        Closest
+            The closest pair within the cutoff.
+        """
+        positions = positions.to(torch.float64).contiguous()
+        n_structures, n_atoms = composition.n_structures, len(positions)
+        given = _Input(
+            n_structures=n_structures,
+            first_atom=composition.first_atom.data_ptr(),
+            rows=composition.numbers.data_ptr(),
+            positions=positions.data_ptr(),
+            masses=composition.masses.data_ptr(),
+            charges=composition.scaled_charge.data_ptr(),
+            n_pairs=-1,
+        )
+        if pairs is not None:
+            assert cell is not None
+            cells = cell.double()[composition.owner[pairs.receiver]]
+            shifts = torch.einsum("pa,pac->pc", pairs.image, cells).contiguous()
+            given.n_pairs = len(pairs.receiver)
+            given.receivers = pairs.receiver.data_ptr()
+            given.senders = pairs.sender.data_ptr()
+            given.shifts = shifts.data_ptr()
+
+        shapes = {
+            "energy": (n_structures,),
+            "gradient": (n_atoms, 3),
+            "virial": (n_structures, 3, 3),
+            "dipole": (n_structures, 3),
+            "polarizability": (n_structures, 3, 3),
+        }
+        wanted = {"gradient" if name == "forces" else name for name in names}
+        if "stress" in wanted:
+            wanted |= {"gradient", "virial"}
+        found = _Output()
+        raw: dict[str, Tensor] = {}
+        for name in wanted & set(shapes):
+            raw[name] = torch.empty(shapes[name], dtype=torch.float64)
+            setattr(found, name, raw[name].data_ptr())
+        status = self._library.eqcalc_evaluate(
+            self._network, ctypes.byref(given), ctypes.byref(found)
+        )
+        if status != 0:
+            raise MemoryError(f"there is no memory to evaluate {n_atoms} atoms at once")
+        values = {name: self._finished(name, raw, composition, cell) for name in q.ordered(names)}
+        return values, Closest(found.shortest, *found.shortest_pair)
+
+    def _finished(
+        self, name: str, raw: dict[str, Tensor], composition: Composition, cell: Tensor | None
+    ) -> Tensor:
+        """Put scales and references to what the network gives."""
+        if name == "forces":
+            return raw["gradient"].mul_(-self._scales["energy"])
+        if name == "stress":
+            assert cell is not None
+            volume = torch.linalg.det(cell.double()).abs()
+            virial = 0.5 * self._scales["energy"] * (raw["virial"] + raw["virial"].mT)
+            return virial / volume[:, None, None]
+        value = raw[name].mul_(self._scales[name])
+        if name == "energy":
+            value += composition.energy_reference
+        elif name == "polarizability":
+            diagonal = torch.diagonal(value, dim1=-2, dim2=-1)
+            diagonal += composition.polarizability_reference[:, None]
+        return value
+
+
+def _network(potential: Potential) -> tuple[_Settings, list[Tensor]]:
+    """Return settings and parameters in the order in which the kernels take them.
+
+    Raises
+    ------
+    ExecutionUnavailableError
+        There are no kernels for a part of the model.
+    """
+    representation = potential.representation
+    if potential.device.type != "cpu":
+        raise ExecutionUnavailableError("the compiled kernels run on CPUs only")
+    if type(representation) is not PaiNN:
+        raise ExecutionUnavailableError(
+            f"there are no compiled kernels for {type(representation).__name__}"
+        )
+    for name, head in potential.heads.items():
+        if type(head) is not _HEADS.get(name):
+            raise ExecutionUnavailableError(f"there are no compiled kernels for the {name} head")
+    config = representation.config
+    blocks = [block for block in potential.modules() if isinstance(block, GatedEquivariantBlock)]
+    settings = _Settings(
+        features=config.features,
+        layers=config.layers,
+        embeddings=config.embeddings,
+        radial_functions=config.radial_functions,
+        basis=_BASES[type(representation.basis)],
+        cutoff=config.cutoff,
+        epsilon=config.norm_epsilon,
+        head_epsilon=blocks[0].epsilon if blocks else 0.0,
+        **{f"has_{name}": name in potential.heads for name in _HEADS},
+    )
+    modules: list[nn.Module] = [representation.embedding, representation.filters]
+    for message, update in zip(representation.messages, representation.updates, strict=True):
+        modules += [message, update.mix, update.context]
+    for name in _HEADS:
+        if name == "energy" and name in potential.heads:
+            modules.append(potential.heads[name])
+        elif name in potential.heads:
+            for block in potential.heads[name].blocks:
+                modules += [block.mix, block.gate]
+    parameters = [parameter.detach() for module in modules for parameter in module.parameters()]
+    return settings, [parameter.contiguous() for parameter in parameters]
+
+
+def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
+    library.eqcalc_network.restype = ctypes.c_void_p
+    library.eqcalc_network.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
+    library.eqcalc_evaluate.restype = ctypes.c_int
+    library.eqcalc_evaluate.argtypes = [ctypes.c_void_p] * 3
+    library.eqcalc_free.restype = None
+    library.eqcalc_free.argtypes = [ctypes.c_void_p]
+    return library

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+"""Replicas × beads of one molecule through the compiled kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from eqcalc.models.potential import Potential
+from eqcalc.runtime.evaluator import EagerEvaluator
+from eqcalc.runtime.fused import Composition, FusedPotential
+from eqcalc.runtime.verification import verify_evaluator
+from eqcalc.structures import Structures
+
+__all__ = ["FusedEvaluator"]
+
+
+class FusedEvaluator(EagerEvaluator):
+    """Execution on CPUs by compiled kernels; derivatives of properties stay eager.
+
+    The result of a configuration does not depend on the others in the call nor
+    on the number of threads, to the last bit. Large calls are shared between as
+    many threads as ``torch.get_num_threads()`` says.
+
+    Parameters
+    ----------
+    potential
+        The model, on a CPU.
+    numbers
+        Atomic numbers of the molecule, ``[n_atoms]``.
+    charge
+        Its total charge [e].
+
+    Raises
+    ------
+    ValueError
+        The molecule contains an element that the model does not know.
+    ExecutionUnavailableError
+        There are no kernels for this model, they cannot be compiled, or they
+        disagree with the eager execution.
+    """
+
+    execution: ClassVar[str] = "fused"
+
+    def __init__(self, potential: Potential, numbers: Tensor, *, charge: float = 0.0) -> None:
+        super().__init__(potential, numbers, charge=charge)
+        self._fused = FusedPotential(potential)
+        self._compositions: dict[int, Composition] = {}
+        self._threads: ThreadPoolExecutor | None = None
+        verify_evaluator(self, EagerEvaluator(potential, numbers, charge=charge))
+
+    def __call__(self, positions: Tensor, quantities: Collection[str]) -> dict[str, Tensor]:
+        """Evaluate ``[n_structures, n_atoms, 3]`` Å; see :class:`Evaluator`."""
+        if positions.ndim != 3 or positions.shape[1:] != (len(self.numbers), 3):
+            raise ValueError(
+                f"positions: expected shape (n_structures, {len(self.numbers)}, 3), "
+                f"got {tuple(positions.shape)}"
+            )
+        n_threads = min(torch.get_num_threads(), len(positions))
+        if n_threads <= 1:
+            return self._evaluate(positions, quantities)
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(n_threads, thread_name_prefix="eqcalc-fused")
+        shares = positions.tensor_split(n_threads)
+        parts = list(self._threads.map(lambda share: self._evaluate(share, quantities), shares))
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _evaluate(self, positions: Tensor, quantities: Collection[str]) -> dict[str, Tensor]:
+        n = len(positions)
+        composition = self._compositions.get(n)
+        if composition is None:
+            stack = Structures.stack(self.numbers, positions.double(), self.charge)
+            composition = self._compositions[n] = self._fused.composition(stack)
+        flat = positions.detach().reshape(-1, 3)
+        values, _ = self._fused.evaluate(composition, flat, quantities)
+        if "forces" in values:
+            values["forces"] = values["forces"].reshape(positions.shape)
+        return values

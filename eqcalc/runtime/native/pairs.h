@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT
+// Pairs of atoms within the cutoff, and their radial functions.
+#pragma once
+
+#include <cmath>
+#include <vector>
+
+#include "linear.h"
+
+// What goes into an evaluation. Pairs are given, each once, or found among the atoms of each
+// structure; arrays are row-major.
+struct Input {
+    std::int64_t n_structures;
+    const std::int64_t* first_atom;  // [n_structures + 1]
+    const std::int64_t* rows;        // of the embedding table, [n_atoms]
+    const double* positions;         // [n_atoms, 3] Å
+    const double* masses;            // [n_atoms]
+    const double* charges;           // total charges over the scale of the dipole, [n_structures]
+    std::int64_t n_pairs;            // negative: find them
+    const std::int64_t* receivers;   // [n_pairs]
+    const std::int64_t* senders;     // [n_pairs]
+    const double* shifts;            // of the sender's periodic image, [n_pairs, 3] Å
+};
+
+struct Pair {
+    int receiver, sender;
+    double distance;
+    double direction[3];  // from the receiver to the sender
+};
+
+inline void keep_if_near(std::vector<Pair>& pairs, const Input& in, std::int64_t i, std::int64_t j,
+                         const double* shift, double cutoff) {
+    double vector[3], squared = 0.0;
+    for (int c = 0; c < 3; ++c) {
+        vector[c] = in.positions[3 * j + c] - in.positions[3 * i + c];
+        if (shift != nullptr) vector[c] += shift[c];
+        squared += vector[c] * vector[c];
+    }
+    if (squared >= cutoff * cutoff) return;  // a NaN goes on and is seen in the results
+    const double distance = std::sqrt(squared);
+    pairs.push_back({int(i), int(j), distance,
+                     {vector[0] / distance, vector[1] / distance, vector[2] / distance}});
+}
+
+inline void find_pairs(std::vector<Pair>& pairs, const Input& in, double cutoff) {
+    pairs.clear();
+    for (std::int64_t p = 0; p < in.n_pairs; ++p)
+        keep_if_near(pairs, in, in.receivers[p], in.senders[p], in.shifts + 3 * p, cutoff);
+    if (in.n_pairs >= 0) return;
+    for (std::int64_t s = 0; s < in.n_structures; ++s)
+        for (std::int64_t i = in.first_atom[s]; i < in.first_atom[s + 1]; ++i)
+            for (std::int64_t j = i + 1; j < in.first_atom[s + 1]; ++j)
+                keep_if_near(pairs, in, i, j, nullptr, cutoff);
+}
+
+enum class Basis : std::int64_t { sinc = 0, gaussian = 1 };
+
+// The radial functions of a distance times the cutoff function, and the cutoff function itself,
+// which carries the bias of the filters; see eqcalc/models/radial.py for the formulas.
+struct Radial {
+    Basis basis;
+    int size;
+    double cutoff;
+
+    int width() const { return size + 1; }
+
+    // value and derivative are [size + 1] each.
+    void operator()(double d, Real* value, Real* derivative) const {
+        const double k = M_PI / cutoff, cosine = std::cos(k * d), sine = std::sin(k * d);
+        const double f = 0.5 * (cosine + 1.0), df = -0.5 * k * sine;
+        double cn = 1.0, sn = 0.0;  // of n k d, by rotation
+        for (int n = 0; n < size; ++n) {
+            double b, db;
+            if (basis == Basis::sinc) {
+                const double next = cn * cosine - sn * sine;
+                sn = sn * cosine + cn * sine;
+                cn = next;
+                b = sn / d;
+                db = ((n + 1) * k * cn - b) / d;
+            } else {
+                const double spacing = cutoff / (size - 1), x = (d - n * spacing) / spacing;
+                b = std::exp(-0.5 * x * x);
+                db = -x / spacing * b;
+            }
+            value[n] = b * f;
+            derivative[n] = db * f + b * df;
+        }
+        value[size] = f;
+        derivative[size] = df;
+    }
+};

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+// Vectors of the compiler's own extension, and the functions of them that the network needs.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#ifndef REAL
+#define REAL float
+#endif
+
+using Real = REAL;
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+constexpr int kTileRows = 12;  // 24 accumulators, 2 operands and a broadcast in 32 registers
+#elif defined(__AVX__)
+constexpr int kVectorBytes = 32;
+constexpr int kTileRows = 6;  // the same in 16 registers
+#else
+constexpr int kVectorBytes = 16;
+constexpr int kTileRows = 6;
+#endif
+constexpr int kLanes = kVectorBytes / sizeof(Real);
+
+using Integer = std::conditional_t<sizeof(Real) == 4, std::int32_t, std::int64_t>;
+typedef Real Vector __attribute__((vector_size(kVectorBytes), may_alias));
+typedef Integer Integers __attribute__((vector_size(kVectorBytes), may_alias));
+
+inline Vector load(const Real* p) { return *reinterpret_cast<const Vector*>(p); }
+inline void store(Real* p, Vector v) { *reinterpret_cast<Vector*>(p) = v; }
+inline void add(Real* p, Vector v) { store(p, load(p) + v); }
+inline Vector broadcast(Real x) { return Vector{} + x; }
+
+inline double sum(Vector v) {
+    // pairwise: the compiler turns the halves into shuffles
+    Real lane[kLanes];
+    std::memcpy(lane, &v, sizeof v);
+    for (int width = kLanes / 2; width > 0; width /= 2)
+        for (int k = 0; k < width; ++k) lane[k] += lane[k + width];
+    return lane[0];
+}
+
+// e^x to the last digits of Real for |x| < 87; beyond, the value at the bound. NaN stays NaN.
+inline Vector exponential(Vector x) {
+    constexpr bool single = sizeof(Real) == 4;
+    constexpr Real bound = 87.0;
+    constexpr Real log2_e = 1.442695040888963407;
+    // ln 2 in two parts, the first of few digits, so that n·ln 2 is exact
+    constexpr Real ln2_high = single ? 0.693359375 : 0.693147180369123816490;
+    constexpr Real ln2_low = single ? -2.12194440e-4 : 1.90821492927058770002e-10;
+    // adding this rounds to an integer and leaves it in the low bits
+    constexpr Real rounder = single ? 12582912.0 : 6755399441055744.0;
+    constexpr int mantissa = single ? 23 : 52;
+    constexpr int degree = single ? 7 : 13;
+
+    x = x < -bound ? broadcast(-bound) : x;
+    x = x > bound ? broadcast(bound) : x;
+    const Vector shifted = x * log2_e + rounder;
+    const Vector n = shifted - rounder;
+    const Vector r = (x - n * ln2_high) - n * ln2_low;
+    Vector series = broadcast(1.0);
+    for (int k = degree; k > 0; --k) series = series * (r * Real(1.0 / k)) + Real(1.0);
+    const Integers power = reinterpret_cast<const Integers&>(shifted) << mantissa;
+    const Integers scaled = reinterpret_cast<const Integers&>(series) + power;
+    return reinterpret_cast<const Vector&>(scaled);
+}
+
+inline Vector sigmoid(Vector x) { return Real(1.0) / (Real(1.0) + exponential(-x)); }
+
+inline Vector square_root(Vector x) {
+    for (int k = 0; k < kLanes; ++k) x[k] = __builtin_sqrt(x[k]);
+    return x;
+}

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""Choose how a model is executed."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+from torch import Tensor
+
+from eqcalc.models.potential import Potential
+from eqcalc.runtime.compiler import ExecutionUnavailableError
+from eqcalc.runtime.evaluator import EagerEvaluator
+from eqcalc.runtime.fused_evaluator import FusedEvaluator
+
+__all__ = ["EXECUTIONS", "ExecutionWarning", "evaluator_for"]
+
+#: Executions by name, the fastest first.
+EXECUTIONS: dict[str, Callable[..., EagerEvaluator]] = {
+    kind.execution: kind for kind in (FusedEvaluator, EagerEvaluator)
+}
+
+
+class ExecutionWarning(UserWarning):
+    """A faster execution could not be used."""
+
+
+def evaluator_for(
+    potential: Potential,
+    numbers: Tensor,
+    *,
+    charge: float = 0.0,
+    execution: str | None = None,
+) -> EagerEvaluator:
+    """Return the fastest evaluator of a molecule that works here.
+
+    Parameters
+    ----------
+    potential
+        The model, on the device and in the precision to be used.
+    numbers
+        Atomic numbers of the molecule, ``[n_atoms]``.
+    charge
+        Its total charge [e].
+    execution
+        One of :data:`EXECUTIONS`, to have that one or an error. By default the
+        fastest that can be built; a warning tells when it is not the one that
+        is usual for the device.
+
+    Raises
+    ------
+    ValueError
+        The molecule contains an element that the model does not know, or there
+        is no such execution.
+    ExecutionUnavailableError
+        The execution asked for cannot be used here.
+    """
+    if execution is not None:
+        if execution not in EXECUTIONS:
+            raise ValueError(
+                f"execution: expected one of {', '.join(EXECUTIONS)}, got {execution!r}"
+            )
+        return EXECUTIONS[execution](potential, numbers, charge=charge)
+    if potential.device.type == "cpu":
+        try:
+            return FusedEvaluator(potential, numbers, charge=charge)
+        except ExecutionUnavailableError as reason:
+            warnings.warn(
+                f"running the model operation by operation, several times slower: {reason}",
+                ExecutionWarning,
+                stacklevel=2,
+            )
+    return EagerEvaluator(potential, numbers, charge=charge)
