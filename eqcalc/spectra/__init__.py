@@ -8,14 +8,14 @@ deconvolution, streaming, committee, readers.
 """
 
 from eqcalc.spectra.assignment import (
-    Decomposition,
-    assign_bands,
-    assignment_table,
     decompose_dipole_by_atoms,
+    decompose_dipole_by_groups,
     decompose_dipole_by_modes,
     mode_spectra,
 )
+from eqcalc.spectra.bands import AssignedBand, assign_bands, assignment_table
 from eqcalc.spectra.committee import CommitteeSpectrum, combine_committee
+from eqcalc.spectra.decomposition import Decomposition, decompose
 from eqcalc.spectra.deconvolution import deconvolve, gle_kernel, langevin_kernel
 from eqcalc.spectra.dielectric import Dielectric, dielectric
 from eqcalc.spectra.estimation import Estimation
@@ -39,6 +39,7 @@ from eqcalc.spectra.streaming import infrared_accumulator, raman_accumulator
 from eqcalc.spectra.vdos import vibrational_density_of_states
 
 __all__ = [
+    "AssignedBand",
     "Band",
     "CommitteeSpectrum",
     "Comparison",
@@ -58,7 +59,9 @@ __all__ = [
     "comparison_figure",
     "convert_infrared",
     "cross_spectrum",
+    "decompose",
     "decompose_dipole_by_atoms",
+    "decompose_dipole_by_groups",
     "decompose_dipole_by_modes",
     "deconvolve",
     "dielectric",

@@ -1,200 +1,246 @@
 # SPDX-License-Identifier: MIT
-"""What each band is: exact decomposition of a spectrum into modes, atoms or fragments.
+"""What carries the intensity: spectra as sums over normal modes or groups of atoms.
 
-A time derivative that is a sum of parts, Ẋ = Σ_g Ẋ_g, has the spectrum
-S = Σ_gh S_gh with the cross spectra S_gh of every pair. Nothing is neglected:
-the parts of a normal-mode analysis include the remainder that the modes do not
-describe (anharmonicity, rotation).
+In the Eckart frame of an equilibrium geometry, with U the rotation into it, the
+dipole moment is
+
+    μ = Uᵀ[μ̄ + Σ_g Δμ_g] + remainder,
+
+where Δμ_g is linear in the displacements: (∂μ/∂Q_k)Q_k of a normal mode, or
+Σ_i Δr_i·(∂μ/∂r_i) over a group of atoms. μ̄, the mean dipole moment, turns with
+the molecule and gives the pure rotation; the remainder is electrical
+anharmonicity and whatever else. All parts together are μ, exactly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from eqcalc.spectra.correlation import Signal
-from eqcalc.spectra.estimation import Estimation
+from eqcalc.spectra.decomposition import Decomposition, decompose
 from eqcalc.spectra.harmonic import HarmonicSpectrum
 from eqcalc.spectra.rotation import eckart_rotations
-from eqcalc.spectra.signals import Series
-from eqcalc.spectra.spectrum import Band, Spectrum
-from eqcalc.spectra.statistics import Estimate
-from eqcalc.units import INTENSITY_PER_SQUARED_CHARGE_PER_MASS, conversion_factor
+from eqcalc.units import INTENSITY_PER_SQUARED_CHARGE_PER_MASS
 
 __all__ = [
-    "AssignedBand",
-    "Decomposition",
-    "assign_bands",
-    "assignment_table",
-    "decompose",
+    "REMAINDER",
+    "ROTATION",
     "decompose_dipole_by_atoms",
+    "decompose_dipole_by_groups",
     "decompose_dipole_by_modes",
     "mode_momenta",
+    "mode_names",
     "mode_spectra",
 ]
 
-
-@dataclass(frozen=True)
-class Decomposition:
-    """A spectrum and the parts it is made of.
-
-    Parameters
-    ----------
-    names
-        Name of each part.
-    wavenumber
-        ``[n_wavenumbers]``, cm⁻¹.
-    matrix
-        ``[n_parts, n_parts, n_wavenumbers]``, symmetric; its sum over both
-        parts is the total.
-    samples
-        ``[n_samples, n_parts, n_parts, n_wavenumbers]``, bootstrap, or None.
-    total
-        The whole spectrum.
-    """
-
-    names: tuple[str, ...]
-    wavenumber: np.ndarray
-    matrix: np.ndarray
-    samples: np.ndarray | None
-    total: Spectrum
-
-    def _spectrum(self, i: int, j: int, factor: float, label: str) -> Spectrum:
-        return Spectrum(
-            wavenumber=self.wavenumber,
-            values=factor * self.matrix[i, j],
-            unit=self.total.unit,
-            label=f"{self.total.label}, {label}",
-            samples=None if self.samples is None else factor * self.samples[:, i, j],
-            n_independent=self.total.n_independent,
-            provenance=self.total.provenance,
-            warnings=self.total.warnings,
-        )
-
-    def part(self, name: str) -> Spectrum:
-        """Return the spectrum that a part would have by itself."""
-        i = self._index(name)
-        return self._spectrum(i, i, 1.0, name)
-
-    def cross(self, first: str, second: str) -> Spectrum:
-        """Return the interference of two parts, S_gh + S_hg; it may be negative."""
-        i, j = self._index(first), self._index(second)
-        if i == j:
-            raise ValueError(f"{first!r} does not interfere with itself; use part()")
-        return self._spectrum(i, j, 2.0, f"{first} × {second}")
-
-    def share(self, name: str) -> Spectrum:
-        """Return the part's share of the total, Σ_h S_gh: shares sum to the total."""
-        i = self._index(name)
-        return Spectrum(
-            wavenumber=self.wavenumber,
-            values=self.matrix[i].sum(0),
-            unit=self.total.unit,
-            label=f"{self.total.label}, share of {name}",
-            samples=None if self.samples is None else self.samples[:, i].sum(1),
-            n_independent=self.total.n_independent,
-            provenance=self.total.provenance,
-            warnings=self.total.warnings,
-        )
-
-    def _index(self, name: str) -> int:
-        try:
-            return self.names.index(name)
-        except ValueError:
-            raise ValueError(f"no part {name!r}; there are: {', '.join(self.names)}") from None
+#: Names of the parts that are neither modes nor groups.
+ROTATION, REMAINDER = "rotation", "remainder"
 
 
-def decompose(
-    parts: dict[str, np.ndarray],
-    *,
-    interval: float,
-    temperature: float,
-    unit: str,
-    quantity_unit: str,
-    scale: float = 1.0,
-    result_unit: str,
-    label: str,
-    method: str | None = None,
-    timestep: float | None = None,
-    **estimation: Any,
-) -> Decomposition:
-    """Return the cross spectra of the parts of a time derivative.
+def mode_names(harmonic: HarmonicSpectrum) -> tuple[str, ...]:
+    """Return a name for each mode: its number and harmonic wavenumber."""
+    return tuple(f"mode {k + 1} ({nu:.0f})" for k, nu in enumerate(harmonic.wavenumber))
 
-    Parameters
-    ----------
-    parts
-        Time derivatives ``[n_replicas, n_frames, ...]`` of equal shape.
-    interval, temperature
-        fs, K.
-    unit
-        Unit of the parts, such as ``"e*Å/fs"``.
-    quantity_unit
-        Unit of the observable, such as ``"e*Å"``, that `scale` refers to.
-    scale, result_unit, label
-        Of the result, relative to (quantity_unit)²/(amu Å²) per cm⁻¹.
-    method, timestep
-        Of the dynamics, if known.
-    estimation
-        See :class:`eqcalc.spectra.Estimation`.
-    """
-    names = tuple(parts)
-    arrays = [np.asarray(parts[name], dtype=float) for name in names]
-    shapes = {a.shape for a in arrays}
-    if len(shapes) != 1 or arrays[0].ndim < 2:
+
+def _references(
+    harmonic: HarmonicSpectrum | Sequence[HarmonicSpectrum], n_replicas: int
+) -> list[HarmonicSpectrum]:
+    """Return the reference of each replica."""
+    if isinstance(harmonic, HarmonicSpectrum):
+        return [harmonic] * n_replicas
+    if len(harmonic) != n_replicas or len({len(h) for h in harmonic}) != 1:
         raise ValueError(
-            f"parts: expected arrays [n_replicas, n_frames, ...] of one shape, got {shapes}"
+            f"harmonic: expected one analysis, or one for each of {n_replicas} replicas with the "
+            f"same number of modes, got {len(harmonic)}"
         )
-    factor = conversion_factor(unit, f"{quantity_unit}/fs")
-    n = len(names)
-    stacked = np.stack([a.reshape(*a.shape[:2], -1) for a in arrays], axis=2) * factor
-    n_components = stacked.shape[-1]
-    series = Series(
-        replicas=tuple(stacked),
-        interval=interval,
-        temperature=temperature,
-        unit=f"{quantity_unit}/fs",
-        rate=True,
-        method=method,
-        timestep=timestep,
+    return list(harmonic)
+
+
+def _displacements(
+    positions: np.ndarray, harmonic: HarmonicSpectrum
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return displacements in the Eckart frame of one replica, and the rotations into it."""
+    rotations = eckart_rotations(positions, harmonic.positions, harmonic.masses)
+
+    def centred(r: np.ndarray) -> np.ndarray:
+        return (
+            r - np.einsum("...ia,i->...a", r, harmonic.masses / harmonic.masses.sum())[..., None, :]
+        )
+
+    seen = np.einsum("tab,tib->tia", rotations, centred(positions), optimize=True)
+    return seen - centred(harmonic.positions), rotations
+
+
+def _completed(dipole: np.ndarray, linear: np.ndarray, rotations: np.ndarray) -> np.ndarray:
+    """Return linear parts, rotation and remainder of one replica in the laboratory frame.
+
+    Parameters
+    ----------
+    dipole
+        ``[n_frames, 3]``.
+    linear
+        ``[n_parts, n_frames, 3]``, in the Eckart frame.
+    rotations
+        ``[n_frames, 3, 3]`` into the Eckart frame.
+
+    Returns
+    -------
+    ``[n_parts + 2, n_frames, 3]``, whose sum is the dipole moment.
+    """
+    inside = np.einsum("tab,tb->ta", rotations, dipole) - linear.sum(0)
+    permanent = np.broadcast_to(inside.mean(0), dipole.shape)
+    parts = np.einsum("tba,gtb->gta", rotations, np.concatenate([linear, permanent[None]]))
+    return np.concatenate([parts, (dipole - parts.sum(0))[None]])
+
+
+def decompose_dipole_by_modes(
+    dipole: np.ndarray,
+    positions: np.ndarray,
+    harmonic: HarmonicSpectrum | Sequence[HarmonicSpectrum],
+    **options: Any,
+) -> Decomposition:
+    """Return the infrared spectrum as contributions of normal modes, rotation and a remainder.
+
+    Parameters
+    ----------
+    dipole
+        ``[n_replicas, n_frames, 3]``, e Å.
+    positions
+        ``[n_replicas, n_frames, n_atoms, 3]``, Å, at the same times.
+    harmonic
+        Normal modes with dipole derivatives at the minimum that the replicas
+        vibrate about; or one such analysis for each replica, of minima that
+        differ by the numbering of their atoms or by reflection.
+    options
+        ``interval`` and ``temperature``, and those of :func:`decompose`.
+    """
+    references = _references(harmonic, len(positions))
+    parts = []
+    for mu, r, reference in zip(dipole, positions, references, strict=True):
+        if reference.dipole_derivative is None:
+            raise ValueError("the harmonic analysis has no dipole derivative")
+        displacement, rotations = _displacements(r, reference)
+        weighted = reference.modes * reference.masses[:, None]
+        coordinates = np.einsum("kia,tia->kt", weighted, displacement, optimize=True)
+        linear = coordinates[..., None] * reference.dipole_derivative[:, None]
+        parts.append(_completed(mu, linear, rotations))
+    names = (*mode_names(references[0]), ROTATION, REMAINDER)
+    return _infrared(options, dict(zip(names, np.stack(parts, 1), strict=True)))
+
+
+def decompose_dipole_by_groups(
+    dipole: np.ndarray,
+    positions: np.ndarray,
+    harmonic: HarmonicSpectrum | Sequence[HarmonicSpectrum],
+    polar_tensors: np.ndarray,
+    groups: Mapping[str, Sequence[int]],
+    **options: Any,
+) -> Decomposition:
+    """Return the infrared spectrum as contributions of groups of atoms and a remainder.
+
+    The polar tensors are those of the minimum; how they change along the
+    trajectory is in the remainder. See :func:`decompose_dipole_by_atoms` for
+    the decomposition with the tensors of every frame.
+
+    Parameters
+    ----------
+    dipole, positions, harmonic, options
+        See :func:`decompose_dipole_by_modes`.
+    polar_tensors
+        ``[n_atoms, 3, 3]``, ∂μ_b/∂r_ia at [i, a, b], e, in the orientation of the
+        reference; or ``[n_replicas, n_atoms, 3, 3]`` for a reference each.
+    groups
+        Indices of the atoms of each group; an atom belongs to one at most.
+        The rest is the group ``"others"``.
+    """
+    everything = _complete_groups(groups, positions.shape[-2])
+    references = _references(harmonic, len(positions))
+    tensors = np.broadcast_to(polar_tensors, (len(positions), *polar_tensors.shape[-3:]))
+    parts = []
+    for mu, r, reference, tensor in zip(dipole, positions, references, tensors, strict=True):
+        displacement, rotations = _displacements(r, reference)
+        by_atom = np.einsum("tia,iab->itb", displacement, tensor, optimize=True)
+        linear = np.stack([by_atom[atoms].sum(0) for atoms in everything.values()])
+        parts.append(_completed(mu, linear, rotations))
+    names = (*everything, ROTATION, REMAINDER)
+    return _infrared(options, dict(zip(names, np.stack(parts, 1), strict=True)))
+
+
+def decompose_dipole_by_atoms(
+    polar_tensors: np.ndarray,
+    velocities: np.ndarray,
+    groups: Mapping[str, Sequence[int]],
+    **options: Any,
+) -> Decomposition:
+    """Return the infrared spectrum as contributions of groups of atoms, without a remainder.
+
+    The part of a group is Σ v_i·(∂μ/∂r_i) over its atoms, with the polar tensors
+    of every frame.
+
+    Parameters
+    ----------
+    polar_tensors
+        ``[n_replicas, n_frames, n_atoms, 3, 3]``, ∂μ_b/∂r_ia at [i, a, b], e.
+    velocities
+        ``[n_replicas, n_frames, n_atoms, 3]``, Å/fs.
+    groups
+        Indices of the atoms of each group; an atom belongs to one at most.
+        The rest is the group ``"others"``.
+    options
+        ``interval`` and ``temperature``, and those of :func:`decompose`.
+    """
+    everything = _complete_groups(groups, velocities.shape[-2])
+    rates = np.einsum("rtia,rtiab->rtib", velocities, polar_tensors, optimize=True)
+    parts = {name: rates[:, :, atoms].sum(2) for name, atoms in everything.items()}
+    return _infrared(options, derivative=parts)
+
+
+def _complete_groups(groups: Mapping[str, Sequence[int]], n_atoms: int) -> dict[str, list[int]]:
+    """Return the groups with all other atoms as one more.
+
+    Raises
+    ------
+    ValueError
+        An atom is in two groups or does not exist, or a name is taken.
+    """
+    chosen = [int(i) for group in groups.values() for i in group]
+    if len(set(chosen)) != len(chosen):
+        raise ValueError("groups: an atom belongs to more than one group")
+    if chosen and not 0 <= min(chosen) <= max(chosen) < n_atoms:
+        raise ValueError(f"groups: atoms are numbered from 0 to {n_atoms - 1}")
+    if taken := {"others", ROTATION, REMAINDER} & set(groups):
+        raise ValueError(f"groups: the name {taken.pop()!r} has a meaning of its own")
+    rest = [i for i in range(n_atoms) if i not in chosen]
+    return {name: list(atoms) for name, atoms in groups.items()} | (
+        {"others": rest} if rest else {}
     )
-    signals = [Signal.from_array(replica) for replica in stacked]
-    columns = [slice(i * n_components, (i + 1) * n_components) for i in range(n)]
-    pairs = [(i, j) for i in range(n) for j in range(i, n)]
 
-    density = Estimation(**estimation).density(
-        series, signals, [(columns[i], columns[j]) for i, j in pairs]
+
+def _infrared(
+    options: Mapping[str, Any],
+    parts: Mapping[str, np.ndarray] | None = None,
+    derivative: Mapping[str, np.ndarray] | None = None,
+) -> Decomposition:
+    return decompose(
+        parts,
+        derivative=derivative,
+        unit="e*Å" if derivative is None else "e*Å/fs",
+        quantity_unit="e*Å",
+        scale=INTENSITY_PER_SQUARED_CHARGE_PER_MASS,
+        result_unit="km/mol per cm⁻¹",
+        label="IR intensity",
+        **options,
     )
 
-    def symmetric(values: np.ndarray) -> np.ndarray:
-        full = np.empty((*values.shape[:-2], n, n, values.shape[-1]))
-        for k, (i, j) in enumerate(pairs):
-            full[..., i, j, :] = full[..., j, i, :] = scale * values[..., k, :]
-        return full
 
-    matrix = symmetric(density.values)
-    samples = None if density.samples is None else symmetric(density.samples)
-    total = Spectrum(
-        wavenumber=density.wavenumber,
-        values=matrix.sum((0, 1)),
-        unit=result_unit,
-        label=label,
-        samples=None if samples is None else samples.sum((1, 2)),
-        n_independent=density.n_independent,
-        provenance={"spectrum": "decomposition", **density.provenance},
-        warnings=density.warnings,
-    )
-    return Decomposition(names, density.wavenumber, matrix, samples, total)
-
-
-# --- normal modes -----------------------------------------------------------------------
+# --- density of states --------------------------------------------------------------------
 
 
 def mode_momenta(
     positions: np.ndarray, velocities: np.ndarray, harmonic: HarmonicSpectrum
-) -> tuple[np.ndarray, np.ndarray]:
+) -> np.ndarray:
     """Return the momenta P_k = Σ mᵢ (∂rᵢ/∂Q_k)·vᵢ of the normal modes in the Eckart frame.
 
     Parameters
@@ -206,208 +252,34 @@ def mode_momenta(
 
     Returns
     -------
-    momenta
-        ``[n_replicas, n_frames, n_modes]``, Å amu^½/fs.
-    rotations
-        ``[n_replicas, n_frames, 3, 3]`` into the Eckart frame.
+    ``[n_replicas, n_frames, n_modes]``, Å amu^½/fs.
     """
     rotations = eckart_rotations(positions, harmonic.positions, harmonic.masses)
     weighted = harmonic.modes * harmonic.masses[:, None]
     seen = np.einsum("rtab,rtib->rtia", rotations, velocities, optimize=True)
-    return np.einsum("kia,rtia->rtk", weighted, seen, optimize=True), rotations
+    return np.einsum("kia,rtia->rtk", weighted, seen, optimize=True)
 
 
 def mode_spectra(
-    positions: np.ndarray,
-    velocities: np.ndarray,
-    harmonic: HarmonicSpectrum,
-    *,
-    interval: float,
-    temperature: float,
-    **options: Any,
+    positions: np.ndarray, velocities: np.ndarray, harmonic: HarmonicSpectrum, **options: Any
 ) -> Decomposition:
     """Return the density of states projected on the normal modes, with mode–mode cross terms.
 
-    Each mode integrates to one state in the harmonic limit. The arguments are
-    those of :func:`mode_momenta` and :func:`decompose`.
+    Each mode integrates to one state in the harmonic limit.
+
+    Parameters
+    ----------
+    positions, velocities, harmonic
+        See :func:`mode_momenta`.
+    options
+        ``interval`` and ``temperature``, and those of :func:`decompose`.
     """
-    momenta, _ = mode_momenta(positions, velocities, harmonic)
-    names = mode_names(harmonic)
+    momenta = mode_momenta(positions, velocities, harmonic)
     return decompose(
-        {name: momenta[..., k, None] for k, name in enumerate(names)},
-        interval=interval,
-        temperature=temperature,
+        derivative={name: momenta[..., k, None] for k, name in enumerate(mode_names(harmonic))},
         unit="Å/fs",
         quantity_unit="Å",
         result_unit="states per cm⁻¹",
         label="density of states",
         **options,
     )
-
-
-def mode_names(harmonic: HarmonicSpectrum) -> tuple[str, ...]:
-    """Return a name for each mode: its number and harmonic wavenumber."""
-    return tuple(f"mode {k + 1} ({nu:.0f})" for k, nu in enumerate(harmonic.wavenumber))
-
-
-def decompose_dipole_by_modes(
-    dipole_rate: np.ndarray,
-    positions: np.ndarray,
-    velocities: np.ndarray,
-    harmonic: HarmonicSpectrum,
-    *,
-    interval: float,
-    temperature: float,
-    **options: Any,
-) -> Decomposition:
-    """Return the infrared spectrum as contributions of the normal modes and a remainder.
-
-    The part of mode k is (∂μ/∂Q_k) P_k, turned back from the Eckart frame; the
-    part ``"remainder"`` is whatever of μ̇ the modes do not carry: rotation,
-    electrical and mechanical anharmonicity. All together are the whole
-    spectrum, exactly.
-
-    Parameters
-    ----------
-    dipole_rate
-        ``[n_replicas, n_frames, 3]``, e Å/fs, such as the observable
-        ``"dipole_rate"``.
-    positions, velocities
-        ``[n_replicas, n_frames, n_atoms, 3]``, Å and Å/fs, at the same times.
-    harmonic
-        Normal modes with dipole derivatives.
-    interval, temperature, options
-        See :func:`decompose`.
-    """
-    if harmonic.dipole_derivative is None:
-        raise ValueError("the harmonic analysis has no dipole derivative")
-    momenta, rotations = mode_momenta(positions, velocities, harmonic)
-    back = rotations.swapaxes(-1, -2)
-    parts = {
-        name: momenta[..., k, None] * np.einsum("rtab,b->rta", back, harmonic.dipole_derivative[k])
-        for k, name in enumerate(mode_names(harmonic))
-    }
-    parts["remainder"] = np.asarray(dipole_rate, dtype=float) - sum(parts.values())
-    return _infrared(parts, interval, temperature, options)
-
-
-def decompose_dipole_by_atoms(
-    polar_tensors: np.ndarray,
-    velocities: np.ndarray,
-    groups: dict[str, Sequence[int]],
-    *,
-    interval: float,
-    temperature: float,
-    **options: Any,
-) -> Decomposition:
-    """Return the infrared spectrum as contributions of groups of atoms.
-
-    The part of a group is Σ v_i·(∂μ/∂r_i) over its atoms. Atoms in no group
-    are the part ``"others"``.
-
-    Parameters
-    ----------
-    polar_tensors
-        ``[n_replicas, n_frames, n_atoms, 3, 3]``, ∂μ_b/∂r_ia at [i, a, b], e.
-    velocities
-        ``[n_replicas, n_frames, n_atoms, 3]``, Å/fs.
-    groups
-        Indices of the atoms of each group; an atom belongs to one at most.
-    interval, temperature, options
-        See :func:`decompose`.
-    """
-    n_atoms = velocities.shape[-2]
-    chosen = [int(i) for group in groups.values() for i in group]
-    if len(set(chosen)) != len(chosen):
-        raise ValueError("groups: an atom belongs to more than one group")
-    if chosen and not 0 <= min(chosen) <= max(chosen) < n_atoms:
-        raise ValueError(f"groups: atoms are numbered from 0 to {n_atoms - 1}")
-    rest = [i for i in range(n_atoms) if i not in chosen]
-    everything = dict(groups) | ({"others": rest} if rest else {})
-    rates = np.einsum("rtia,rtiab->rtib", velocities, polar_tensors, optimize=True)
-    parts = {name: rates[:, :, list(atoms)].sum(2) for name, atoms in everything.items()}
-    return _infrared(parts, interval, temperature, options)
-
-
-def _infrared(
-    parts: dict[str, np.ndarray], interval: float, temperature: float, options: dict[str, Any]
-) -> Decomposition:
-    return decompose(
-        parts,
-        interval=interval,
-        temperature=temperature,
-        unit="e*Å/fs",
-        quantity_unit="e*Å",
-        scale=INTENSITY_PER_SQUARED_CHARGE_PER_MASS,
-        result_unit="km/mol per cm⁻¹",
-        label="IR intensity",
-        **options,
-    )
-
-
-# --- tables -------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class AssignedBand:
-    """A band and where its intensity comes from.
-
-    Parameters
-    ----------
-    band
-        Position, width and area.
-    shares
-        Parts and their share of the area, largest first; the shares of all
-        parts sum to one.
-    """
-
-    band: Band
-    shares: tuple[tuple[str, Estimate], ...]
-
-
-def assign_bands(
-    decomposition: Decomposition, bands: Sequence[Band] | None = None, n_leading: int = 3
-) -> list[AssignedBand]:
-    """Return the leading parts of each band.
-
-    Parameters
-    ----------
-    decomposition
-        Into modes, atoms or fragments.
-    bands
-        Bands to assign; those of the total by default.
-    n_leading
-        Parts named per band.
-    """
-    total = decomposition.total
-    result = []
-    for band in total.bands() if bands is None else bands:
-        weights = total.weights(band.lower, band.upper)
-        area = total.values @ weights
-        shares = decomposition.matrix.sum(1) @ weights / area
-        errors = np.full(len(shares), np.nan)
-        if decomposition.samples is not None and total.samples is not None:
-            sampled = decomposition.samples.sum(2) @ weights
-            errors = np.std(sampled / (total.samples @ weights)[:, None], axis=0, ddof=1)
-        leading = np.argsort(-np.abs(shares))[:n_leading]
-        result.append(
-            AssignedBand(
-                band,
-                tuple(
-                    (decomposition.names[i], Estimate(float(shares[i]), float(errors[i])))
-                    for i in leading
-                ),
-            )
-        )
-    return result
-
-
-def assignment_table(assigned: Sequence[AssignedBand], unit: str) -> str:
-    """Return assigned bands as text: position, width, area and its error, leading parts."""
-    lines = [f"{'ν̃/cm⁻¹':>10} {'FWHM/cm⁻¹':>10} {f'area/({unit})':>22}  from"]
-    for item in assigned:
-        band = item.band
-        area = f"{band.area.value:.2f} ± {band.area.error:.2f}"
-        shares = ", ".join(f"{name} {100 * share.value:.0f} %" for name, share in item.shares)
-        lines.append(f"{band.position.value:10.1f} {band.width.value:10.1f} {area:>22}  {shares}")
-    return "\n".join(lines)

@@ -166,7 +166,7 @@ class Estimation:
         pairs
             See :func:`grouped`.
         """
-        return self.transform(series, self._products(series, signals, pairs))
+        return self.transform(series, self.products(series, signals, pairs))
 
     def transform(self, series: Series, products: Products) -> Density:
         """Return the spectral densities of products, their errors and their record."""
@@ -258,7 +258,8 @@ class Estimation:
             )
         return n_lags
 
-    def _products(self, series: Series, signals: Sequence[Signal], pairs: Pairs) -> Products:
+    def products(self, series: Series, signals: Sequence[Signal], pairs: Pairs) -> Products:
+        """Return the averaged products that :meth:`transform` makes a spectrum of."""
         n_lags = self.number_of_lags(series.interval, min(s.n_frames for s in signals))
         resampled, n_blocks, warnings = self._parts(signals, n_lags)
         total: LagSums | None = None

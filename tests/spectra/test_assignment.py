@@ -2,15 +2,19 @@
 import numpy as np
 import pytest
 
-from eqcalc.spectra import harmonic_analysis, infrared, vibrational_density_of_states
-from eqcalc.spectra.assignment import (
+from eqcalc.spectra import (
     assign_bands,
     assignment_table,
     decompose_dipole_by_atoms,
+    decompose_dipole_by_groups,
     decompose_dipole_by_modes,
-    mode_momenta,
+    harmonic_analysis,
+    infrared,
     mode_spectra,
+    vibrational_density_of_states,
 )
+from eqcalc.spectra.assignment import mode_momenta
+from eqcalc.spectra.harmonic import isotope_shifts
 from tests.spectra import toy_water as water
 from tests.spectra.oscillators import BOLTZMANN, angular
 
@@ -37,43 +41,104 @@ def run(harmonic):
     return water.propagate(r, v, 0.5, 12000, every=2)
 
 
-def test_modes_and_remainder_are_the_whole_spectrum(run, harmonic):
-    positions, velocities = run
-    rate = water.dipole(velocities)
-    parts = decompose_dipole_by_modes(rate, positions, velocities, harmonic, **KW)
-    whole = infrared(derivative=rate, unit="e*Å/fs", **KW)
-    scale = whole.values.max()
-    assert np.allclose(parts.total.values, whole.values, rtol=0.0, atol=1e-12 * scale)
-    assert np.allclose(parts.total.samples, whole.samples, rtol=0.0, atol=1e-12 * scale)
-    assert np.allclose(
-        sum(parts.share(name).values for name in parts.names),
-        whole.values,
-        rtol=0.0,
-        atol=1e-12 * scale,
-    )
+def assert_same(found, expected):
+    scale = expected.values.max()
+    assert np.allclose(found.values, expected.values, rtol=0.0, atol=1e-12 * scale)
+    assert np.allclose(found.samples, expected.samples, rtol=0.0, atol=1e-11 * scale)
+
+
+def assert_parts_are_the_whole(parts, whole):
+    """Check shares, and parts with all their cross terms, against the whole to 1e-12."""
+    tolerance = {"rtol": 0.0, "atol": 1e-12 * whole.values.max()}
+    assert_same(parts.total, whole)
+    shares = sum(parts.share(name).values for name in parts.names)
+    assert np.allclose(shares, whole.values, **tolerance)
     pairs = [parts.cross(a, b).values for i, a in enumerate(parts.names) for b in parts.names[:i]]
     diagonal = [parts.part(name).values for name in parts.names]
-    assert np.allclose(sum(pairs) + sum(diagonal), whole.values, rtol=0.0, atol=1e-12 * scale)
+    assert np.allclose(sum(pairs) + sum(diagonal), whole.values, **tolerance)
+
+
+def test_modes_rotation_and_remainder_are_the_whole_spectrum(run, harmonic):
+    dipole = water.dipole(run[0])
+    for options in ({}, {"timestep": 0.5, "finite_difference": "velocity-verlet"}):
+        parts = decompose_dipole_by_modes(dipole, run[0], harmonic, **KW, **options)
+        assert parts.names[3:] == ("rotation", "remainder")
+        # finite differences are corrected in parts and cross terms alike
+        assert_parts_are_the_whole(parts, infrared(dipole, unit="e*Å", **KW, **options))
+
+
+def test_a_generator_draws_the_same_samples_for_every_part(run, harmonic):
+    parts = decompose_dipole_by_modes(
+        water.dipole(run[0]), run[0], harmonic, generator=np.random.default_rng(3), **KW
+    )
+    shares = sum(parts.share(name).samples for name in parts.names)
+    scale = parts.total.samples.max()
+    assert np.allclose(shares, parts.total.samples, rtol=0.0, atol=1e-11 * scale)
 
 
 def test_each_band_is_its_mode(run, harmonic):
-    positions, velocities = run
-    parts = decompose_dipole_by_modes(
-        water.dipole(velocities), positions, velocities, harmonic, **KW
-    )
+    parts = decompose_dipole_by_modes(water.dipole(run[0]), run[0], harmonic, **KW)
     bands = parts.total.bands(threshold=0.05, lower=1000.0)
     assert len(bands) == 3
-    assigned = assign_bands(parts, bands)
+    heavy = isotope_shifts(harmonic, water.hessian(), np.array([15.999, 2.014, 2.014]))[0]
+    assigned = assign_bands(parts, bands, harmonic=harmonic, isotope_shifts=heavy)
     for k, item in enumerate(assigned):
         name, share = item.shares[0]
         assert name == parts.names[k]
         assert share.value == pytest.approx(1.0, abs=0.05)
         assert share.error < 0.05
-    text = assignment_table(assigned, "km/mol")
+        assert item.partner.mode == k
+        assert abs(item.anharmonic_shift) < 30.0
+        # the hydrogens move, and deuterium is slower by nearly √2
+        assert {atom for atom, _ in item.partner.atoms} == {1, 2}
+        assert item.partner.isotope_shift / item.partner.wavenumber == pytest.approx(
+            -0.27, abs=0.02
+        )
+    text = assignment_table(assigned, "km/mol", symbols=["O", "H", "H"])
     assert len(text.splitlines()) == 4
-    assert "mode 1 (1387)" in text.splitlines()[1]
-    rotation = parts.share("remainder").integrate(0.0, 500.0).value
+    assert "mode 1 (1387) 100 %" in text.splitlines()[1]
+    assert "H1 4" in text
+    assert "1387" in text.splitlines()[1].split()
+    record = assigned[0].to_dict()
+    assert record["harmonic"]["mode"] == 1
+    assert record["area_km/mol"][0] == bands[0].area.value
+    rotation = parts.share("rotation").integrate(0.0, 500.0).value
     assert rotation == pytest.approx(parts.total.integrate(0.0, 500.0).value, rel=0.02)
+
+
+def test_replicas_may_have_references_with_other_numbering(run, harmonic):
+    # the two hydrogens change their names in every second replica
+    exchanged = harmonic_analysis(
+        water.EQUILIBRIUM[[0, 2, 1]],
+        water.MASSES,
+        water.hessian()[[0, 2, 1]][:, :, [0, 2, 1]],
+        water.derivatives(water.dipole)[[0, 2, 1]],
+    )
+    positions = run[0].copy()
+    positions[::2] = positions[::2][:, :, [0, 2, 1]]
+    references = [exchanged if r % 2 == 0 else harmonic for r in range(len(positions))]
+    dipole = water.dipole(positions)
+    parts = decompose_dipole_by_modes(dipole, positions, references, **KW)
+    plain = decompose_dipole_by_modes(dipole, run[0], harmonic, **KW)
+    for name in plain.names:
+        a, b = parts.share(name).values, plain.share(name).values
+        assert np.allclose(a, b, rtol=0.0, atol=1e-9 * plain.total.values.max())
+    with pytest.raises(ValueError, match="one for each of 12 replicas"):
+        decompose_dipole_by_modes(dipole, positions, references[:5], **KW)
+
+
+def test_groups_with_tensors_of_the_minimum(run, harmonic):
+    dipole = water.dipole(run[0])
+    tensors = water.derivatives(water.dipole)
+    groups = {"first hydrogen": [1]}
+    parts = decompose_dipole_by_groups(dipole, run[0], harmonic, tensors, groups, **KW)
+    assert parts.names == ("first hydrogen", "others", "rotation", "remainder")
+    assert_parts_are_the_whole(parts, infrared(dipole, unit="e*Å", **KW))
+    # charges are fixed: the linear expansion is exact
+    remainder = parts.share("remainder").values
+    assert np.abs(remainder).max() < 1e-10 * parts.total.values.max()
+    with pytest.raises(ValueError, match="meaning of its own"):
+        decompose_dipole_by_groups(dipole, run[0], harmonic, tensors, {"rotation": [1]}, **KW)
 
 
 def test_mode_spectra_are_one_state_each(run, harmonic):
@@ -81,7 +146,7 @@ def test_mode_spectra_are_one_state_each(run, harmonic):
     parts = mode_spectra(
         positions, velocities, harmonic, timestep=0.5, frequency_correction=True, **KW
     )
-    momenta, _ = mode_momenta(positions, velocities, harmonic)
+    momenta = mode_momenta(positions, velocities, harmonic)
     for k, name in enumerate(parts.names):
         kinetic = np.mean(momenta[..., k] ** 2) / (BOLTZMANN * 20.0)
         assert parts.part(name).integrate().value == pytest.approx(kinetic, rel=1e-3)
