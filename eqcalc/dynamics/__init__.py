@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Batched classical and ring-polymer molecular dynamics of one molecule."""
 
+from eqcalc.dynamics.balanced import BalancedModes
 from eqcalc.dynamics.initial import Given, HarmonicModes, MaxwellBoltzmann
 from eqcalc.dynamics.limits import Limits, UnstableDynamicsError
 from eqcalc.dynamics.methods import (
     GLE,
     METHODS,
     NVE,
+    PACMD,
     PIGLE,
     PILEG,
     PILEL,
@@ -26,11 +28,13 @@ __all__ = [
     "METHODS",
     "NVE",
     "OBSERVABLES",
+    "PACMD",
     "PIGLE",
     "PILEG",
     "PILEL",
     "RPMD",
     "TRPMD",
+    "BalancedModes",
     "CheckpointError",
     "Equilibration",
     "Given",

@@ -44,6 +44,11 @@ class Integrator:
     potential with one bead and, with the Cayley propagator, is independent of the number
     of beads (Korol et al., J. Chem. Phys. 152, 104102 (2020)).
 
+    With a pace s_k the time of ring mode k runs s_k times faster: B adds s_k F̃_k and C
+    rotates by s_k times the angle, which leaves the energy and the canonical distribution
+    as they are. It is the same as giving the mode the mass m/s_k² with momenta p̃_k/s_k,
+    as centroid molecular dynamics does. s_0 = 1.
+
     ======  ===========================  =========================================
     symbol  variable                     unit
     ======  ===========================  =========================================
@@ -53,6 +58,7 @@ class Integrator:
     Δt      ``timestep``                 ASE time
     C       ``transform``                1, ``[n_beads, n_beads]``
     ω_k     ``frequencies``              1/ASE time, ``[n_beads]``
+    s_k     ``pace``                     1, ``[n_beads, 1, 1]``; None: all 1
     m       ``masses``                   amu, ``[n_atoms, 1]``
     ======  ===========================  =========================================
     """
@@ -65,6 +71,7 @@ class Integrator:
     half: Propagator
     whole: Propagator
     thermostat: Thermostat | None
+    pace: Tensor | None
 
     @classmethod
     def build(
@@ -76,6 +83,7 @@ class Integrator:
         masses: Tensor,
         thermostat: Thermostat | None = None,
         propagator: str = "cayley",
+        pace: Tensor | None = None,
     ) -> Integrator:
         """Build an integrator.
 
@@ -93,6 +101,8 @@ class Integrator:
             Applied in the middle of the step; none for microcanonical dynamics.
         propagator
             ``"cayley"`` or ``"exact"``, see :class:`~eqcalc.dynamics.ring.Propagator`.
+        pace
+            s_k, ``[n_beads]``; None for the dynamics of beads with the physical mass.
         """
         device = masses.device
         frequencies = ring_frequencies(n_beads, temperature)
@@ -102,9 +112,10 @@ class Integrator:
             masses=masses.double().view(-1, 1),
             transform=ring_transform(n_beads).to(device),
             frequencies=frequencies.to(device),
-            half=Propagator.build(frequencies, timestep, propagator, 0.5).to(device),
-            whole=Propagator.build(frequencies, timestep, propagator).to(device),
+            half=Propagator.build(frequencies, timestep, propagator, 0.5, pace).to(device),
+            whole=Propagator.build(frequencies, timestep, propagator, 1.0, pace).to(device),
             thermostat=thermostat,
+            pace=None if pace is None else pace.to(device).view(-1, 1, 1),
         )
 
     @property
@@ -133,7 +144,7 @@ class Integrator:
         quantities
             What to evaluate at the new positions besides energy and forces.
         """
-        momenta = torch.add(state.momenta, state.forces, alpha=0.5 * self.timestep)
+        momenta = self._kick(state.momenta, state.forces)
         x, p = to_modes(self.transform, state.positions), to_modes(self.transform, momenta)
         heat, auxiliary = state.heat, state.auxiliary
         if self.thermostat is None:
@@ -149,7 +160,7 @@ class Integrator:
         energies, forces, properties = evaluate(evaluator, positions, quantities)
         return State(
             positions=positions,
-            momenta=torch.add(momenta, forces, alpha=0.5 * self.timestep),
+            momenta=self._kick(momenta, forces),
             forces=forces,
             potential_energies=energies,
             heat=heat,
@@ -157,6 +168,20 @@ class Integrator:
             step=state.step + 1,
             properties=properties,
         )
+
+    def _kick(self, momenta: Tensor, forces: Tensor) -> Tensor:
+        """Return the momenta after half a time step of the forces."""
+        return torch.add(momenta, self._paced(forces), alpha=0.5 * self.timestep)
+
+    def _paced(self, beads: Tensor) -> Tensor:
+        """Multiply each normal mode of ``[n_replicas, n_beads, n_atoms, 3]`` by its pace."""
+        if self.pace is None:
+            return beads
+        return from_modes(self.transform, self.pace * to_modes(self.transform, beads))
+
+    def velocities(self, momenta: Tensor) -> Tensor:
+        """Return how fast the beads move, same shape as the momenta [Å/ASE time]."""
+        return self._paced(momenta) / self.masses
 
     def spring_energy(self, positions: Tensor) -> Tensor:
         """Return Σ_j ½ m ω_P² (r_j − r_{j+1})², ``[n_replicas]`` [eV]."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from eqcalc.dynamics.observables import OBSERVABLES, System
 from eqcalc.dynamics.state import State
+from eqcalc.models.committee import FORCE_DISAGREEMENT
 from eqcalc.units import FEMTOSECOND
 
 __all__ = ["Limits", "UnstableDynamicsError", "Watch"]
@@ -59,12 +60,16 @@ class Limits:
         Largest change of the conserved energy [eV/atom]: since the start of dynamics at
         constant energy, and within a picosecond of thermostatted dynamics, whose
         accumulated heat also accumulates the errors of the steps.
+    force_disagreement
+        Largest standard deviation of the force on an atom between the members of a
+        committee [eV/Å], see :class:`~eqcalc.models.committee.Committee`.
     """
 
     bond_stretch: float = 2.0
     distance: float = 10.0
     temperature: float | None = None
     energy_drift: float = 0.1
+    force_disagreement: float = 1.0
 
 
 class Watch:
@@ -140,8 +145,29 @@ class Watch:
         self.energy = reference["watch.energy"].to(self.radius)
         self.hottest = reference["watch.hottest"].to(self.radius)
 
-    def check_finite(self, state: State) -> None:
-        """Raise UnstableDynamicsError when a force or an energy is not a finite number."""
+    def check_step(self, state: State) -> None:
+        """Raise UnstableDynamicsError for what is looked at in every step.
+
+        A force or an energy is not a finite number, or a committee disagrees.
+        """
+        self._check_finite(state)
+        if FORCE_DISAGREEMENT in state.properties:
+            self._check_committee(state)
+
+    def _check_committee(self, state: State) -> None:
+        of_atoms = state.properties[FORCE_DISAGREEMENT].amax(dim=1)  # of all beads
+        worst, atom = of_atoms.max(dim=1)
+        self._raise_if(
+            worst > self.limits.force_disagreement,
+            state,
+            lambda r: (
+                f"the members of the committee differ by {float(worst[r]):.2f} eV/Å in the force "
+                f"on {self._label(atom[r])} (bound {self.limits.force_disagreement:g}): they were "
+                "not trained on such structures; label this one and train again"
+            ),
+        )
+
+    def _check_finite(self, state: State) -> None:
         if math.isfinite(state.forces.sum().item() + state.potential_energies.sum().item()):
             return
         finite = state.forces.isfinite().flatten(1).all(dim=1)
@@ -153,7 +179,7 @@ class Watch:
 
         The molecule has dissociated, is too hot, or does not conserve its energy.
         """
-        self.check_finite(state)
+        self.check_step(state)
         centroid = state.positions.mean(dim=1)
         first, second = self.first, self.second
         stretch = (centroid[:, first] - centroid[:, second]).norm(dim=-1) / self.lengths

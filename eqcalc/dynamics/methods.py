@@ -16,12 +16,13 @@ from eqcalc.dynamics.nose_hoover import NoseHooverThermostat
 from eqcalc.dynamics.rescaling import RescalingThermostat
 from eqcalc.dynamics.ring import ring_frequencies
 from eqcalc.dynamics.thermostats import Ensemble, LangevinThermostat, Thermostat
-from eqcalc.units import FEMTOSECOND
+from eqcalc.units import FEMTOSECOND, wavenumber_to_angular_frequency
 
 __all__ = [
     "GLE",
     "METHODS",
     "NVE",
+    "PACMD",
     "PIGLE",
     "PILEG",
     "PILEL",
@@ -50,6 +51,10 @@ class Method:
 
     def thermostat(self, ensemble: Ensemble) -> Thermostat | None:
         """Return the thermostat of one step, None for constant energy."""
+        return None
+
+    def pace(self, ensemble: Ensemble) -> Tensor | None:
+        """Return by how much the time of each ring mode is faster, None for not at all."""
         return None
 
     def integrator(
@@ -116,6 +121,7 @@ class Method:
             masses=masses,
             thermostat=None if thermostat is None else thermostat.to(masses.device),
             propagator=propagator,
+            pace=self.pace(ensemble),
         )
 
 
@@ -290,6 +296,63 @@ class TRPMD(Method):
 
 
 @dataclass(frozen=True)
+class PACMD(Method):
+    """Partially adiabatic centroid molecular dynamics.
+
+    The free-ring frequency of every internal mode is raised to Ω, above those of the
+    molecule, so that the modes, thermostatted, average the force on the centroid, which
+    is free (Cao and Voth, J. Chem. Phys. 100, 5106 (1994); Hone, Rossky and Voth, J. Chem.
+    Phys. 124, 154103 (2006)). The slowest mode then runs Ω/ω_1 times faster, which needs
+    a short time step. The curvature problem makes stretching bands too red and too broad.
+
+    Parameters
+    ----------
+    frequency
+        Ω [cm⁻¹].
+    damping
+        λ of the friction γ = 2λΩ of the internal modes.
+    """
+
+    frequency: float = 16000.0
+    damping: float = 1.0
+
+    name: ClassVar[str] = "PA-CMD"
+    ring_polymer: ClassVar[bool] = True
+    thermostats_centroid: ClassVar[bool] = False
+    excites_rotation: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        _positive(self)
+
+    def thermostat(self, ensemble: Ensemble) -> Thermostat:
+        """Return a Langevin thermostat with γ_k = 2λΩ but γ_0 = 0."""
+        common = 2.0 * self.damping * wavenumber_to_angular_frequency(self.frequency)
+        friction = torch.full_like(ensemble.frequencies, common)
+        friction[0] = 0.0
+        return LangevinThermostat.build(ensemble, friction)
+
+    def pace(self, ensemble: Ensemble) -> Tensor:
+        """Return Ω/ω_k, and 1 for the centroid.
+
+        Raises
+        ------
+        ValueError
+            The slowest internal mode would take steps of more than 1 fs of its own time.
+        """
+        pace = torch.ones_like(ensemble.frequencies)
+        common = wavenumber_to_angular_frequency(self.frequency)
+        pace[1:] = common / ensemble.frequencies[1:]
+        longest = FEMTOSECOND / float(pace.max())
+        if ensemble.timestep > longest:
+            raise ValueError(
+                f"{self.name} with its internal modes at {self.frequency:g} cm⁻¹ needs a timestep "
+                f"of at most {longest / FEMTOSECOND:.3f} fs, got "
+                f"{ensemble.timestep / FEMTOSECOND:g}; shorten it or lower the frequency"
+            )
+        return pace
+
+
+@dataclass(frozen=True)
 class PILEL(Method):
     """Path-integral Langevin with a local centroid thermostat, to sample the ensemble.
 
@@ -389,7 +452,7 @@ METHODS: dict[str, type[Method]] = {
     m.name: m
     for m in (
         *(NVE, Langevin, VelocityRescaling, NoseHoover, GLE),
-        *(RPMD, TRPMD, PILEL, PILEG, PIGLE),
+        *(RPMD, TRPMD, PACMD, PILEL, PILEG, PIGLE),
     )
 }
 

@@ -13,6 +13,7 @@ from eqcalc import quantities
 from eqcalc.dynamics.integrators import Integrator
 from eqcalc.dynamics.state import State
 from eqcalc.dynamics.thermostats import kinetic_energy
+from eqcalc.models.committee import FORCE_DISAGREEMENT
 from eqcalc.units import BOLTZMANN, FEMTOSECOND
 
 if TYPE_CHECKING:
@@ -136,6 +137,11 @@ def _radius_of_gyration(state: State, system: System) -> Tensor:
     return (state.positions - centroid).square().sum(dim=-1).mean(dim=1).sqrt()
 
 
+def _force_disagreement(state: State, system: System) -> Tensor:
+    """Largest of all beads and atoms."""
+    return state.properties[FORCE_DISAGREEMENT].amax(dim=(1, 2))
+
+
 def _bead_average(name: str) -> Callable[[State, System], Tensor]:
     def estimate(state: State, system: System) -> Tensor:
         return state.properties[name].mean(dim=1)
@@ -192,7 +198,7 @@ def with_rates(state: State, system: System, evaluator: Evaluator, names: Collec
             f"{type(evaluator).__name__} offers no exact time derivatives; record "
             f"{', '.join(names)} instead of their rates"
         )
-    velocities = state.momenta / system.integrator.masses * FEMTOSECOND
+    velocities = system.integrator.velocities(state.momenta) * FEMTOSECOND
     found = rates(state.positions.flatten(0, 1), velocities.flatten(0, 1), tuple(names))
     shape = state.positions.shape[:2]
     extra = {f"{name}_rate": value.unflatten(0, shape) for name, value in found.items()}
@@ -218,6 +224,10 @@ OBSERVABLES: dict[str, Observable] = {
         Observable("centroid_temperature", "K", _scalar, _centroid_temperature),
         Observable("conserved_energy", "eV", _scalar, _conserved_energy),
         Observable("radius_of_gyration", "Å", lambda p, n: (n,), _radius_of_gyration),
+        Observable(
+            *(FORCE_DISAGREEMENT, "eV/Å", _scalar, _force_disagreement),
+            evaluated=FORCE_DISAGREEMENT,
+        ),
     )
 }
 

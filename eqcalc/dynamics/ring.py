@@ -112,7 +112,12 @@ class Propagator:
 
     @classmethod
     def build(
-        cls, frequencies: Tensor, timestep: float, kind: str, fraction: float = 1.0
+        cls,
+        frequencies: Tensor,
+        timestep: float,
+        kind: str,
+        fraction: float = 1.0,
+        pace: Tensor | None = None,
     ) -> Propagator:
         """Build the propagator of `fraction` of a step.
 
@@ -126,8 +131,12 @@ class Propagator:
             ``"cayley"`` or ``"exact"``.
         fraction
             Part of the rotation angle of the whole step: 1 or 1/2.
+        pace
+            s_k by which the time of each mode is faster than Δt, ``[n_beads]``; None: 1.
         """
         phase = frequencies.double() * timestep
+        if pace is not None:
+            phase = phase * pace
         if kind == "cayley":
             angle = 2.0 * torch.atan(0.5 * phase)
         elif kind == "exact":

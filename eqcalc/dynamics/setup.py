@@ -198,7 +198,7 @@ class Setup:
                 "method": {"name": warm_up.name, **asdict(warm_up)},
                 "steps": self.warm_up_steps,
             },
-            "evaluator": {k: v for k, v in self.provenance.items() if k not in _NOT_PHYSICS},
+            "evaluator": _physics(self.provenance),
         }
         return describe(settings)
 
@@ -272,6 +272,15 @@ class Setup:
             linear = rigid_motions(self.structures[0], self.masses).shape[1] == 5
             momenta = remove_rotation(state.positions, momenta, masses, linear=linear)
         return replace(state, momenta=momenta)
+
+
+def _physics(provenance: Any) -> Any:
+    """Return the record of an evaluator, or of all members of one, without what may change."""
+    if isinstance(provenance, Mapping):
+        return {k: _physics(v) for k, v in provenance.items() if k not in _NOT_PHYSICS}
+    if isinstance(provenance, list):
+        return [_physics(member) for member in provenance]
+    return provenance
 
 
 # --- arguments -------------------------------------------------------------------------

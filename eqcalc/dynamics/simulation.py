@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,7 +91,7 @@ def simulate(
         The trajectory, an HDF5 file. The checkpoint is beside it.
     method
         Classical: ``"NVE"``, ``"Langevin"``, ``"SVR"``, ``"NHC"``. Ring polymers:
-        ``"RPMD"``, ``"T-RPMD"``, ``"PILE-L"``, ``"PILE-G"``. Or one of the classes of
+        ``"RPMD"``, ``"T-RPMD"``, ``"PA-CMD"``, ``"PILE-L"``, ``"PILE-G"``. Or one of the classes of
         :mod:`eqcalc.dynamics.methods` with parameters of your own.
     temperature
         [K].
@@ -270,9 +270,10 @@ class _Run:
             state = setup.production_state(state)
         system, watch = self._system(setup.method)
         if reference is None:
-            state = state.with_evaluation(self.evaluator, recorder.evaluated(0))
+            wanted = self._quantities(recorder.evaluated(0))
+            state = state.with_evaluation(self.evaluator, wanted)
             state = self._with_thermostat(state, system)
-            watch.check_finite(state)
+            watch.check_step(state)
             watch.start(state)
             recorder.record(state, system)
             recorder.checkpoint(state, watch)
@@ -303,18 +304,22 @@ class _Run:
                 state,
                 self.evaluator,
                 None if noise is None else noise(state.step),
-                recorder.evaluated(state.step + 1) if recording else (),
+                self._quantities(recorder.evaluated(state.step + 1) if recording else ()),
             )
             if state.step % _CHECK_EVERY == 0 or state.step == until:
                 watch.check(state)
             elif always:
-                watch.check_finite(state)
+                watch.check_step(state)
             bar.update()
             if recording:
                 recorder.record(state, system)
             if state.step != 0:  # saved as the first state of production
                 recorder.checkpoint_if_due(state, watch)
         return state
+
+    def _quantities(self, recorded: Collection[str]) -> set[str]:
+        """Return what a step asks of the evaluator besides energy and forces."""
+        return {*recorded, *getattr(self.evaluator, "diagnostics", ())}
 
     def _system(self, method: Method) -> tuple[System, Watch]:
         system = self.setup.system(method, self.device)

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""Several models evaluated as one: their mean, and how much they disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+__all__ = ["FORCE_DISAGREEMENT", "Committee", "Member"]
+
+#: Name of the standard deviation of the forces of the members.
+FORCE_DISAGREEMENT = "force_disagreement"
+
+
+class Member(Protocol):
+    """A model ready to be called on many configurations of one molecule."""
+
+    numbers: Tensor
+    provenance: dict[str, Any]
+
+    def __call__(self, positions: Tensor, quantities: Collection[str]) -> dict[str, Tensor]:
+        """Evaluate ``[n_structures, n_atoms, 3]`` Å."""
+        ...
+
+    def rates(
+        self, positions: Tensor, velocities: Tensor, quantities: Collection[str]
+    ) -> dict[str, Tensor]:
+        """Return time derivatives along velocities."""
+        ...
+
+
+class Committee:
+    """The mean of several members, which were trained on different data or from different seeds.
+
+    It is called like a member. The mean of the forces is the gradient of the mean of the
+    energies, so dynamics conserves the energy of the committee. Where the members were not
+    trained they disagree, and the quantity ``"force_disagreement"`` says so: for atom i
+
+        σ_i = √( Σ_m |F_mi − F̄_i|² / (M − 1) ),
+
+    the standard deviation of the force over the M members (Schran, Brezina and Marsalek,
+    J. Chem. Phys. 153, 104105 (2020)).
+
+    Parameters
+    ----------
+    members
+        At least two evaluators of the same molecule.
+
+    Raises
+    ------
+    ValueError
+        There are fewer than two members, or they are for different molecules.
+    """
+
+    #: What it gives besides the quantities of its members.
+    diagnostics = (FORCE_DISAGREEMENT,)
+
+    def __init__(self, members: Sequence[Member]) -> None:
+        if len(members) < 2:
+            raise ValueError(f"a committee needs at least two members, got {len(members)}")
+        self.members = tuple(members)
+        self.numbers = self.members[0].numbers
+        for index, member in enumerate(self.members):
+            if member.numbers.tolist() != self.numbers.tolist():
+                raise ValueError(
+                    f"member {index} of the committee is for the atomic numbers "
+                    f"{member.numbers.tolist()}, member 0 for {self.numbers.tolist()}"
+                )
+            if member.provenance == self.members[0].provenance and index > 0:
+                raise ValueError(
+                    f"members 0 and {index} of the committee are the same model; members that "
+                    "agree by construction say nothing"
+                )
+        self.provenance: dict[str, Any] = {
+            "committee": [dict(member.provenance) for member in self.members]
+        }
+
+    def __call__(self, positions: Tensor, quantities: Collection[str]) -> dict[str, Tensor]:
+        """Evaluate configurations.
+
+        Parameters
+        ----------
+        positions
+            ``[n_structures, n_atoms, 3]`` Å.
+        quantities
+            Those of the members, and ``"force_disagreement"``.
+
+        Returns
+        -------
+        dict
+            Means over the members; ``"force_disagreement"`` is ``[n_structures, n_atoms]``
+            eV/Å.
+        """
+        wanted = set(quantities) - {FORCE_DISAGREEMENT}
+        disagreement = FORCE_DISAGREEMENT in quantities
+        asked = wanted | {"forces"} if disagreement else wanted
+        found = [member(positions, asked) for member in self.members]
+        means = _means(found)
+        results = {name: means[name] for name in wanted if name in means}
+        if disagreement:
+            forces = torch.stack([values["forces"] for values in found])
+            squares = (forces - means["forces"]).square().sum(dim=(0, -1))
+            results[FORCE_DISAGREEMENT] = (squares / (len(found) - 1)).sqrt()
+        return results
+
+    def rates(
+        self, positions: Tensor, velocities: Tensor, quantities: Collection[str]
+    ) -> dict[str, Tensor]:
+        """Return the mean of the members' exact time derivatives.
+
+        Parameters
+        ----------
+        positions, velocities
+            ``[n_structures, n_atoms, 3]`` in Å and Å per unit of time.
+        quantities
+            ``"dipole"`` and/or ``"polarizability"``.
+        """
+        return _means([member.rates(positions, velocities, quantities) for member in self.members])
+
+
+def _means(found: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([values[name] for values in found]).mean(dim=0) for name in found[0]}
