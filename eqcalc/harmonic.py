@@ -18,7 +18,7 @@ from eqcalc.models.potential import Potential
 from eqcalc.spectra.harmonic import HarmonicSpectrum, harmonic_analysis
 from eqcalc.structures import Structures
 
-__all__ = ["RelaxationError", "harmonic_spectrum", "relax"]
+__all__ = ["RelaxationError", "double_precision", "harmonic_spectrum", "relax"]
 
 #: Largest Newton step of one atom [Å]; beyond it the quadratic model is not trusted.
 _TRUSTED_STEP = 0.1
@@ -28,7 +28,7 @@ class RelaxationError(RuntimeError):
     """A structure could not be relaxed to a stationary point."""
 
 
-def _double(potential: Potential) -> Potential:
+def double_precision(potential: Potential) -> Potential:
     """Return the potential with a float64 network, a copy unless it has one already."""
     if potential.dtype == torch.float64:
         return potential
@@ -64,7 +64,7 @@ def relax(potential: Potential, atoms: Atoms, *, fmax: float = 1e-6, steps: int 
     RelaxationError
         The forces did not become smaller than `fmax`.
     """
-    potential = _double(potential)
+    potential = double_precision(potential)
     relaxed = atoms.copy()
     relaxed.calc = EqCalculator(potential)
     BFGS(relaxed, logfile=None).run(fmax=max(fmax, 1e-3), steps=steps)
@@ -108,7 +108,7 @@ def harmonic_spectrum(
     RelaxationError
         The forces on `atoms` are not small: there is no harmonic spectrum.
     """
-    potential = _double(potential)
+    potential = double_precision(potential)
     checked = atoms.copy()
     checked.calc = EqCalculator(potential)
     residual = float(np.abs(checked.get_forces()).max())

@@ -26,6 +26,7 @@ __all__ = [
     "draw",
     "draw_sticks",
     "harmonic_figure",
+    "infrared_figure",
     "save",
     "spectra_figure",
     "spectrum_figure",
@@ -258,6 +259,24 @@ def spectrum_figure(
         axes.legend(frameon=False, loc="best")
         _abscissa(axes, shown, reversed_axis)
     return figure
+
+
+def infrared_figure(
+    spectra: Sequence[Spectrum],
+    harmonic: HarmonicSpectrum,
+    *,
+    names: Sequence[str] | None = None,
+    limits: tuple[float, float] | None = None,
+    reversed_axis: bool = False,
+    level: float = 0.95,
+) -> Figure:
+    """Return infrared spectra over the double-harmonic intensities as sticks.
+
+    The parameters are those of :func:`spectra_figure`.
+    """
+    shown = _range(spectra, harmonic, limits)
+    panels: list[_Panel] = [(spectra, _infrared_sticks(harmonic))]
+    return _stacked(panels, names, shown, reversed_axis, level, None)
 
 
 def spectra_figure(
