@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import eqcalc
+from eqcalc.ipi.command import add_ipi_commands
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -154,6 +155,10 @@ def _spectra(options: argparse.Namespace) -> None:
     print(write_spectra(trajectory, options.output, lag=options.lag, laser=options.laser))
 
 
+def _ipi(options: argparse.Namespace) -> None:
+    options.ipi(options)
+
+
 def _info(options: argparse.Namespace) -> None:
     from eqcalc.describe import describe_file
     from eqcalc.models.checkpoint import read_header
@@ -240,6 +245,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_data_commands(add)
     _add_model_commands(add)
     _add_spectrum_commands(add)
+    command = add("ipi", _ipi, "Path integrals by i-PI: write its inputs, run it, serve it.")
+    add_ipi_commands(command)
     return parser
 
 

@@ -224,6 +224,42 @@ class Trajectory:
             }
         return cls(path, header, layouts)
 
+    @classmethod
+    def from_ipi(
+        cls,
+        directory: str | Path,
+        output: str | Path | None = None,
+        *,
+        method: str | None = None,
+        extras_units: Mapping[str, str] | None = None,
+    ) -> Trajectory:
+        """Read the outputs of an i-PI simulation, also of one that is running or was killed.
+
+        Of several records of a step, which a restart leaves, the last counts. Several systems
+        of one simulation become replicas.
+
+        Parameters
+        ----------
+        directory
+            Where i-PI has written, with a checkpoint or RESTART.
+        output
+            Trajectory file to write, ``trajectory.h5`` in the directory by default; one that
+            was read from i-PI before is replaced.
+        method
+            Name of the dynamics, if it is to be another than the thermostat says.
+        extras_units
+            Units of ``dipole`` and ``polarizability`` among the extras of another potential
+            than that of eqcalc.
+
+        Raises
+        ------
+        ValueError
+            Records are missing, a unit is unknown, or there is no checkpoint.
+        """
+        from eqcalc.ipi.read import read_run
+
+        return read_run(directory, output, method=method, extras_units=extras_units)
+
     @property
     def method(self) -> str:
         """Kind of dynamics: ``"NVE"``, ``"Langevin"``, ``"RPMD"``, ``"T-RPMD"``, ..."""

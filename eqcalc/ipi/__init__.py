@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""eqcalc inside i-PI: potential, socket client, launcher, inputs and reader.
+
+Importing this needs no i-PI; running it does (``pip install 'eqcalc[ipi]'``).
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+#: Public names and the modules they come from.
+_PUBLIC = {
+    "Address": "eqcalc.ipi.client",
+    "ExitStatus": "eqcalc.ipi.status",
+    "InProcess": "eqcalc.ipi.inputs",
+    "InputError": "eqcalc.ipi.description",
+    "OutputError": "eqcalc.ipi.outputs",
+    "ProtocolError": "eqcalc.ipi.protocol",
+    "RunError": "eqcalc.ipi.run",
+    "ServerGoneError": "eqcalc.ipi.protocol",
+    "Service": "eqcalc.ipi.client",
+    "Strides": "eqcalc.ipi.inputs",
+    "TCPSocket": "eqcalc.ipi.inputs",
+    "UnixSocket": "eqcalc.ipi.inputs",
+    "read_run": "eqcalc.ipi.read",
+    "run": "eqcalc.ipi.run",
+    "serve": "eqcalc.ipi.client",
+    "write_input": "eqcalc.ipi.inputs",
+}
+
+__all__ = [
+    "Address",
+    "ExitStatus",
+    "InProcess",
+    "InputError",
+    "OutputError",
+    "ProtocolError",
+    "RunError",
+    "ServerGoneError",
+    "Service",
+    "Strides",
+    "TCPSocket",
+    "UnixSocket",
+    "read_run",
+    "run",
+    "serve",
+    "write_input",
+]
+
+if TYPE_CHECKING:
+    from eqcalc.ipi.client import Address, Service, serve
+    from eqcalc.ipi.description import InputError
+    from eqcalc.ipi.inputs import InProcess, Strides, TCPSocket, UnixSocket, write_input
+    from eqcalc.ipi.outputs import OutputError
+    from eqcalc.ipi.protocol import ProtocolError, ServerGoneError
+    from eqcalc.ipi.read import read_run
+    from eqcalc.ipi.run import RunError, run
+    from eqcalc.ipi.status import ExitStatus
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC:
+        return getattr(import_module(_PUBLIC[name]), name)
+    raise AttributeError(f"module 'eqcalc.ipi' has no attribute {name!r}")

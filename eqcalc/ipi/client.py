@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: MIT
+"""A client of i-PI's socket interface: base and batched protocol, unix and TCP."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from eqcalc.ipi.evaluation import BeadEvaluator, Result, parse_quantities
+from eqcalc.ipi.protocol import (
+    Channel,
+    ProtocolError,
+    ServerGoneError,
+    batch_size,
+    encode_results,
+    header,
+    parse_init,
+)
+
+__all__ = ["Address", "Client", "Service", "serve"]
+
+#: Where i-PI puts its unix sockets.
+UNIX_PREFIX = "/tmp/ipi_"
+_ALL = "energy+forces+dipole+polarizability"
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where i-PI listens: a unix socket, or a host and a port.
+
+    Parameters
+    ----------
+    unix
+        Name of the unix socket, as in ``<address>`` of the input.
+    host, port
+        Of a TCP socket.
+    prefix
+        What i-PI puts before the name of a unix socket, ``sockets_prefix`` of the input.
+
+    Raises
+    ------
+    ValueError
+        It is neither of the two, or both.
+    """
+
+    unix: str | None = None
+    host: str | None = None
+    port: int | None = None
+    prefix: str = UNIX_PREFIX
+
+    def __post_init__(self) -> None:
+        if (self.unix is None) == (self.host is None and self.port is None):
+            raise ValueError("give either the name of a unix socket, or a host and a port")
+        if self.unix is None and (self.host is None or self.port is None):
+            raise ValueError("a TCP socket needs both a host and a port")
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}" if self.unix is None else f"{self.prefix}{self.unix}"
+
+    def connect(self, timeout: float) -> socket.socket:
+        """Return a connected socket.
+
+        Raises
+        ------
+        OSError
+            Nobody listens there.
+        """
+        if self.unix is not None:
+            connection = socket.socket(socket.AF_UNIX)
+            try:
+                connection.settimeout(timeout)
+                connection.connect(str(self))
+            except OSError:
+                connection.close()
+                raise
+            return connection
+        connection = socket.create_connection((self.host or "", self.port or 0), timeout=timeout)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # a host that vanishes closes nothing; probes find out after two minutes
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
+            if hasattr(socket, name):
+                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        return connection
+
+    def connect_within(self, patience: float) -> socket.socket:
+        """Return a connected socket, trying again for `patience` s.
+
+        Raises
+        ------
+        ServerGoneError
+            Nobody has listened there for so long.
+        """
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                return self.connect(max(1.0, deadline - time.monotonic()))
+            except OSError as error:
+                if time.monotonic() >= deadline:
+                    raise ServerGoneError(
+                        f"no i-PI listens at {self} ({error}); tried for {patience:g} s"
+                    ) from None
+            time.sleep(0.1)
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a client has done.
+
+    Parameters
+    ----------
+    calls
+        Calls of the model.
+    structures
+        Structures evaluated in them.
+    connections
+        How often it connected.
+    """
+
+    calls: int
+    structures: int
+    connections: int
+
+
+class Client:
+    """Answers i-PI over one connection.
+
+    Parameters
+    ----------
+    channel
+        The connection.
+    molecule
+        Returns the evaluator of the molecule that the parameters in INIT name.
+    """
+
+    def __init__(
+        self, channel: Channel, molecule: Callable[[dict[str, str]], BeadEvaluator]
+    ) -> None:
+        self.channel = channel
+        self._molecule = molecule
+        self._evaluate: BeadEvaluator | None = None
+        self._batch: int | None = None
+        self._results: list[Result] = []
+
+    def run(self) -> None:
+        """Answer until i-PI says EXIT.
+
+        Raises
+        ------
+        ServerGoneError
+            i-PI went away without saying so.
+        ProtocolError
+            What arrives is not what i-PI would send.
+        """
+        answers = {
+            b"STATUS": self._status,
+            b"INIT": self._initialise,
+            b"POSDATA": self._compute,
+            b"GETFORCE": self._answer,
+        }
+        while (name := self.channel.next_header()) != b"EXIT":
+            answers[name]()
+
+    def _status(self) -> None:
+        ready = "HAVEDATA" if self._results else "READY"
+        self.channel.send(header("NEEDINIT" if self._evaluate is None else ready))
+
+    def _initialise(self) -> None:
+        _, text = self.channel.read_init()
+        parameters = parse_init(text)
+        self._batch = batch_size(parameters)
+        self._evaluate = self._molecule(parameters)
+
+    def _compute(self) -> None:
+        if self._evaluate is None:
+            raise ProtocolError("i-PI sends positions before INIT")
+        positions = self.channel.read_positions(self._evaluate.n_atoms, self._batch)
+        self.channel.read_ahead()
+        distinct = _without_padding(positions)
+        results = self._evaluate(distinct)
+        self._results = results + results[-1:] * (len(positions) - len(distinct))
+
+    def _answer(self) -> None:
+        if not self._results:
+            raise ProtocolError("i-PI asks for forces of positions that it has not sent")
+        self.channel.send(encode_results(self._results))
+        self._results = []
+
+
+def _without_padding(positions: np.ndarray) -> np.ndarray:
+    """Return the structures without the copies of the last one that fill a short batch."""
+    same = (positions == positions[-1]).all(axis=(1, 2))
+    others = np.flatnonzero(~same)
+    return positions[: (int(others[-1]) if len(others) else -1) + 2]
+
+
+def serve(
+    model: str | Path,
+    address: Address,
+    *,
+    symbols: str | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    charge: float | None = None,
+    patience: float = 60.0,
+    idle: float = 600.0,
+    stall: float = 60.0,
+    reconnect: bool = False,
+) -> Service:
+    """Provide energies, forces, virials and extras to i-PI until it says EXIT.
+
+    Elements, quantities and charge come from the ``<parameters>`` of the force field, which
+    i-PI passes on when a client connects; ``eqcalc ipi input`` writes them.
+
+    Parameters
+    ----------
+    model
+        Model file.
+    address
+        Where i-PI listens.
+    symbols
+        Elements in the order of the atoms, if the input of i-PI does not say them.
+    device, dtype
+        Of the network; see :meth:`BeadEvaluator.load`.
+    charge
+        Total charge [e], if the input of i-PI does not say it.
+    patience
+        How long to try to connect [s].
+    idle
+        Longest time without a message of i-PI [s].
+    stall
+        Longest pause within a message [s].
+    reconnect
+        When i-PI goes away without EXIT, wait for its successor instead of ending with an
+        error.
+
+    Raises
+    ------
+    ServerGoneError
+        Nobody listens at the address, or i-PI went away.
+    ProtocolError
+        Something else than i-PI is there, or it simulates another molecule.
+    """
+    loaded: dict[tuple[str, str, float], BeadEvaluator] = {}
+
+    def molecule(parameters: dict[str, str]) -> BeadEvaluator:
+        elements = symbols or parameters.get("symbols")
+        if elements is None:
+            raise ProtocolError(
+                "i-PI does not say what the atoms are: put {symbols: C2OH6} into <parameters> of "
+                "its force field, or give the structure to the client"
+            )
+        quantities = parameters.get("quantities", _ALL)
+        total = float(parameters.get("charge", 0.0)) if charge is None else charge
+        key = (elements, quantities, total)
+        if key not in loaded:
+            loaded[key] = BeadEvaluator.load(
+                str(model),
+                elements,
+                quantities=parse_quantities(quantities),
+                device=device,
+                dtype=dtype,
+                charge=total,
+            )
+        return loaded[key]
+
+    connections = 0
+    while True:
+        channel = Channel(address.connect_within(patience), idle=idle, stall=stall)
+        connections += 1
+        try:
+            Client(channel, molecule).run()
+            break
+        except ServerGoneError:
+            if not reconnect:
+                raise
+        finally:
+            channel.close()
+    return Service(
+        sum(evaluator.calls for evaluator in loaded.values()),
+        sum(evaluator.structures for evaluator in loaded.values()),
+        connections,
+    )

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""eqcalc as a potential of i-PI: ``<pes> custom </pes>``, ``<pes_path>`` this file.
+
+i-PI loads this file by its path under the name ``eqcalc_driver``; the script
+``i-pi-py_driver -m custom -P .../eqcalc_driver.py -o model=...,symbols=...`` does the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from ipi.pes.dummy import Dummy_driver
+
+from eqcalc.ipi.evaluation import BeadEvaluator, Result, parse_quantities
+
+__DRIVER_NAME__ = "eqcalc"
+__DRIVER_CLASS__ = "EqcalcDriver"
+
+#: What i-PI adds to the parameters of the user.
+_INJECTED = {"verbose", "verbosity"}
+
+
+class EqcalcDriver(Dummy_driver):
+    """All beads of all systems in one call of the model.
+
+    Parameters
+    ----------
+    model
+        Model file.
+    symbols
+        Elements in the order of the atoms, such as ``C2OH6``.
+    quantities
+        What to evaluate, joined by ``+``. Without ``forces`` the component must have
+        ``weight='0'``.
+    device
+        ``cpu``, ``cuda``, ``cuda:1``, …; by default a GPU if there is one.
+    dtype
+        ``float32`` or ``float64``; by default as stored in the model.
+    charge
+        Total charge [e].
+    execution
+        How the model is executed; see :func:`eqcalc.runtime.evaluator_for`.
+
+    Raises
+    ------
+    ValueError
+        A parameter is unknown or makes no sense.
+    FileNotFoundError
+        There is no such model.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        symbols: str,
+        quantities: str = "energy+forces+dipole+polarizability",
+        device: str | None = None,
+        dtype: str | None = None,
+        charge: float = 0.0,
+        execution: str | None = None,
+        **others: Any,
+    ) -> None:
+        strangers = sorted(set(others) - _INJECTED)
+        if strangers:
+            raise ValueError(
+                f"unknown parameters of the eqcalc potential: {', '.join(strangers)}; expected "
+                "model, symbols, quantities, device, dtype, charge, execution"
+            )
+        self.evaluate = BeadEvaluator.load(
+            str(model),
+            str(symbols),
+            quantities=parse_quantities(quantities),
+            device=device,
+            dtype=dtype,
+            charge=float(charge),
+            execution=execution,
+        )
+        super().__init__(verbose=bool(others.get("verbosity", others.get("verbose", False))))
+
+    def compute(
+        self, cell: np.ndarray | list[np.ndarray], pos: np.ndarray | list[np.ndarray]
+    ) -> Result | list[Result]:
+        """Evaluate one structure, or a list of them, in atomic units.
+
+        Parameters
+        ----------
+        cell
+            Of no meaning for an isolated molecule.
+        pos
+            ``[n_atoms, 3]`` [bohr], or a list of such arrays.
+        """
+        if not isinstance(cell, list):
+            return self.evaluate(np.asarray(pos)[None])[0]
+        counts = sorted({len(p) for p in pos})
+        if len(counts) != 1:
+            raise ValueError(
+                f"one batch holds structures of {', '.join(map(str, counts))} atoms; all systems "
+                "of a force field must be the same molecule"
+            )
+        return self.evaluate(np.stack(list(pos)))

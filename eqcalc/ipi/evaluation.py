@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: MIT
+"""A model as i-PI sees it: atomic units in, atomic units out, all beads in one call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from ase import Atoms
+from torch import Tensor
+
+from eqcalc import quantities as known
+from eqcalc.ipi import atomic_units
+from eqcalc.models.checkpoint import load_model
+from eqcalc.runtime import Evaluator, evaluator_for
+
+__all__ = ["BeadEvaluator", "Result", "atomic_numbers", "parse_quantities"]
+
+#: What i-PI can use, in the order in which it is laid out.
+_QUANTITIES = (known.ENERGY, known.FORCES, known.DIPOLE, known.POLARIZABILITY)
+_FROM_INTERNAL = {
+    "energy": 1.0 / atomic_units.ENERGY,
+    "forces": 1.0 / atomic_units.FORCE,
+    "dipole": 1.0 / atomic_units.DIPOLE,
+    "polarizability": 1.0 / atomic_units.POLARIZABILITY,
+}
+
+
+class Result(NamedTuple):
+    """One structure, in atomic units.
+
+    Parameters
+    ----------
+    energy
+        [hartree].
+    forces
+        ``[n_atoms, 3]`` [hartree/bohr].
+    virial
+        −∂V/∂strain = Σ_i r_i ⊗ F_i, ``[3, 3]`` [hartree].
+    extras
+        JSON with ``dipole``, 3 numbers [e·bohr], and ``polarizability``, the 9 numbers
+        of the tensor row by row [e²bohr²/hartree]; empty if neither is evaluated.
+    """
+
+    energy: float
+    forces: np.ndarray
+    virial: np.ndarray
+    extras: str
+
+
+class BeadEvaluator:
+    """Evaluates any number of beads of one molecule in one call of the model.
+
+    Positions go to the device once and everything comes back in one transfer.
+
+    Parameters
+    ----------
+    evaluator
+        The model, for one molecule.
+    quantities
+        Names of what to evaluate. Without ``"forces"`` energy and forces are reported as
+        zero, for a component of i-PI whose weight is zero.
+
+    Raises
+    ------
+    ValueError
+        A quantity is not one that i-PI can use.
+    """
+
+    def __init__(self, evaluator: Evaluator, quantities: Collection[str]) -> None:
+        names = [quantity.name for quantity in _QUANTITIES]
+        strangers = sorted(set(quantities) - set(names))
+        if strangers or not quantities:
+            raise ValueError(
+                f"quantities: expected some of {', '.join(names)}, got "
+                f"{', '.join(strangers) or 'none'}"
+            )
+        self.evaluator = evaluator
+        self.quantities = tuple(q for q in _QUANTITIES if q.name in set(quantities))
+        self.n_atoms = len(evaluator.numbers)
+        #: Calls and structures so far.
+        self.calls = self.structures = 0
+
+    @classmethod
+    def load(
+        cls,
+        model: str,
+        symbols: str,
+        *,
+        quantities: Collection[str],
+        device: str | None = None,
+        dtype: str | None = None,
+        charge: float = 0.0,
+        execution: str | None = None,
+    ) -> BeadEvaluator:
+        """Read a model file and prepare it for a molecule.
+
+        Parameters
+        ----------
+        model
+            Model file.
+        symbols
+            Elements in the order of the atoms, such as ``"C2OH6"``.
+        quantities
+            Names of what to evaluate.
+        device
+            ``"cpu"``, ``"cuda"``, …; by default a GPU if there is one.
+        dtype
+            ``"float32"`` or ``"float64"``; by default as stored.
+        charge
+            Total charge [e].
+        execution
+            How the model is executed; see :func:`eqcalc.runtime.evaluator_for`.
+        """
+        precisions = {None: None, "float32": torch.float32, "float64": torch.float64}
+        if dtype not in precisions:
+            raise ValueError(f"dtype: expected float32 or float64, got {dtype!r}")
+        if device is None:
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        potential = load_model(model, device=device, dtype=precisions[dtype])
+        missing = sorted(set(quantities) - set(potential.quantities))
+        if missing:
+            raise ValueError(
+                f"{model} has no {', '.join(missing)}; it has {', '.join(potential.quantities)}"
+            )
+        numbers = torch.from_numpy(atomic_numbers(symbols))
+        evaluator = evaluator_for(potential, numbers, charge=charge, execution=execution)
+        return cls(evaluator, quantities)
+
+    def __call__(self, positions: np.ndarray) -> list[Result]:
+        """Evaluate structures.
+
+        Parameters
+        ----------
+        positions
+            ``[n_structures, n_atoms, 3]`` [bohr], not wrapped into a cell.
+
+        Raises
+        ------
+        ValueError
+            The number of atoms is not that of the molecule, or a position is not finite.
+        FloatingPointError
+            The model returned something that is not finite.
+        """
+        if positions.ndim != 3 or positions.shape[1:] != (self.n_atoms, 3):
+            raise ValueError(
+                f"i-PI sends {positions.shape[1]} atoms, but the molecule has {self.n_atoms}"
+            )
+        if not np.isfinite(positions).all():
+            bead = int(np.argwhere(~np.isfinite(positions))[0, 0])
+            raise ValueError(
+                f"i-PI sends positions of structure {bead} that are not finite; the dynamics has "
+                "exploded: is the time step too long?"
+            )
+        self.calls += 1
+        self.structures += len(positions)
+        names = tuple(quantity.name for quantity in self.quantities)
+        values = self.evaluator(torch.from_numpy(positions * atomic_units.LENGTH), names)
+        table = _on_the_host([values[name] for name in names])
+        columns = self._columns(table)
+        for name, column in columns.items():
+            if not np.isfinite(column).all():
+                bead = int(np.argwhere(~np.isfinite(column))[0, 0])
+                raise FloatingPointError(
+                    f"the model returned a {name} that is not finite for structure {bead} of "
+                    f"{len(positions)}; it is probably far from anything the model was trained on"
+                )
+        return self._results(positions, columns)
+
+    def _columns(self, table: np.ndarray) -> dict[str, np.ndarray]:
+        """Return each quantity in atomic units, ``[n_structures, size]``."""
+        columns, first = {}, 0
+        for quantity in self.quantities:
+            size = int(np.prod(quantity.shape)) * (self.n_atoms if quantity.per_atom else 1)
+            columns[quantity.name] = table[:, first : first + size] * _FROM_INTERNAL[quantity.name]
+            first += size
+        return columns
+
+    def _results(self, positions: np.ndarray, columns: dict[str, np.ndarray]) -> list[Result]:
+        count = len(positions)
+        energies = columns["energy"][:, 0] if "energy" in columns else np.zeros(count)
+        forces = (
+            columns["forces"].reshape(positions.shape)
+            if "forces" in columns
+            else np.zeros(positions.shape)
+        )
+        # about the centroid of the atoms, so that a molecule far from the origin loses no digits
+        centered = positions - positions.mean(axis=1, keepdims=True)
+        virials = np.einsum("bia,bic->bac", centered, forces)
+        extra = {n: columns[n].tolist() for n in ("dipole", "polarizability") if n in columns}
+        texts = [
+            json.dumps({name: rows[i] for name, rows in extra.items()}) if extra else ""
+            for i in range(count)
+        ]
+        return [Result(float(energies[i]), forces[i], virials[i], texts[i]) for i in range(count)]
+
+
+def _on_the_host(values: Sequence[Tensor]) -> np.ndarray:
+    """Return all values side by side, ``[n_structures, n]``, after a single transfer."""
+    columns = [value.flatten(1) if value.ndim > 1 else value[:, None] for value in values]
+    return torch.cat(columns, dim=1).cpu().numpy()
+
+
+def atomic_numbers(symbols: str) -> np.ndarray:
+    """Return the atomic numbers of ``"C2OH6"``, in order.
+
+    Raises
+    ------
+    ValueError
+        This is not a formula.
+    """
+    try:
+        numbers = Atoms(symbols).numbers
+    except (KeyError, ValueError, TypeError):
+        numbers = np.zeros(0, dtype=int)
+    if not len(numbers):
+        raise ValueError(
+            f"symbols: expected the elements in the order of the atoms, such as C2OH6, "
+            f"got {symbols!r}"
+        )
+    return np.asarray(numbers, dtype=np.int64)
+
+
+def parse_quantities(text: str) -> tuple[str, ...]:
+    """Return the names in ``"energy+forces+dipole"``."""
+    return tuple(name.strip() for name in text.split("+") if name.strip())

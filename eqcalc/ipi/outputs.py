@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: MIT
+"""Outputs of i-PI as arrays with one record per step, also after kills and restarts.
+
+i-PI appends when it goes on. After a kill the records between the checkpoint and the kill
+are there twice, and the last one may have been cut off in the middle of a line. Of several
+records of a step the last counts; one that is cut off is none.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from eqcalc.ipi import atomic_units
+from eqcalc.units import FEMTOSECOND
+
+__all__ = ["OutputError", "Records", "read_extras", "read_frames", "read_properties"]
+
+
+class OutputError(ValueError):
+    """An output of i-PI is not what it should be."""
+
+
+@dataclass(frozen=True)
+class Records:
+    """One quantity at increasing steps.
+
+    Parameters
+    ----------
+    steps
+        ``[n]``.
+    values
+        ``[n, ...]``, in internal units.
+    """
+
+    steps: np.ndarray
+    values: np.ndarray
+
+
+_ENERGY = {"": atomic_units.ENERGY, "electronvolt": 1.0, "millielectronvolt": 1e-3}
+_LENGTH = {"ase": 1.0}
+_DIPOLE = {"": atomic_units.DIPOLE, "ase": 1.0}
+#: Units in which i-PI may print each property, as factors to internal units.
+_UNITS: dict[str, Mapping[str, float]] = {
+    "mu_mean": _DIPOLE,
+    "alpha_mean": {"": atomic_units.POLARIZABILITY},
+    "potential": _ENERGY,
+    "kinetic_cv": _ENERGY,
+    "temperature": {"": atomic_units.TEMPERATURE, "kelvin": 1.0},
+    "positions": _LENGTH,
+    "x_centroid": _LENGTH,
+    "velocities": {"ase": FEMTOSECOND},
+    "v_centroid": {"ase": FEMTOSECOND},
+}
+
+_COLUMN = re.compile(
+    r"^#\s*(?:column\s+(\d+)|cols\.\s*(\d+)\s*-\s*(\d+))\s+-->\s+(\S[^:]*?)\s*(?::|$)"
+)
+_NAME = re.compile(r"^\s*(\w+)\s*(?:\([^)]*\))?\s*(?:\{\s*([^}]*?)\s*\})?")
+
+
+def factor(what: str, source: Path) -> float:
+    """Return the factor to internal units of something that i-PI calls ``name(...){unit}``.
+
+    Raises
+    ------
+    OutputError
+        The unit is one that is not understood.
+    """
+    name, unit = split_unit(what)
+    table = _UNITS[name]
+    if unit not in table:
+        known = ", ".join(u or "atomic units" for u in table)
+        raise OutputError(f"{source}: {name} is in {unit or 'atomic units'!r}; expected {known}")
+    return table[unit]
+
+
+def split_unit(what: str) -> tuple[str, str]:
+    """Return the name and the unit in ``name(...){unit}``; none means atomic units."""
+    match = _NAME.match(what)
+    if match is None:
+        return what, ""
+    unit = (match.group(2) or "").lower()
+    return match.group(1), "" if unit in ("atomic_unit", "automatic") else unit
+
+
+def _lines(path: Path) -> Iterator[str]:
+    """Return the complete lines of a file."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: i-PI has not written this output") from None
+    yield from text[: text.rfind("\n") + 1].splitlines()
+
+
+def _ordered(found: dict[int, np.ndarray], path: Path, shape: tuple[int, ...]) -> Records:
+    """Return records in the order of steps, checked to be evenly spaced.
+
+    Raises
+    ------
+    OutputError
+        Records are missing.
+    """
+    steps = np.array(sorted(found), dtype=int)
+    gaps = np.diff(steps)
+    if len(gaps) and (gaps != gaps[0]).any():
+        usual = int(np.bincount(gaps).argmax())
+        i = int(np.flatnonzero(gaps != usual)[0])
+        raise OutputError(
+            f"{path}: step {steps[i + 1]} follows {steps[i]}, where the next would be "
+            f"{steps[i] + usual}: records are missing"
+        )
+    values = [found[step] for step in steps.tolist()]
+    return Records(steps, np.array(values, dtype=float).reshape(len(steps), *shape))
+
+
+def read_properties(path: Path) -> dict[str, Records]:
+    """Read a ``<properties>`` output that contains the step.
+
+    Returns
+    -------
+    dict
+        Those of its properties that eqcalc knows, in internal units, by the name of i-PI.
+
+    Raises
+    ------
+    OutputError
+        The header, a unit or the steps are not right.
+    """
+    columns: dict[str, slice] = {}
+    width = 0
+    for line in _lines(path):
+        match = _COLUMN.match(line)
+        if match is None:
+            if not line.startswith("#"):
+                break
+            continue
+        first = int(match.group(1) or match.group(2)) - 1
+        last = int(match.group(1) or match.group(3))
+        columns[match.group(4)] = slice(first, last)
+        width = max(width, last)
+    names = {split_unit(what)[0]: what for what in columns}
+    if "step" not in names:
+        if not columns:
+            return {}
+        raise OutputError(f"{path}: has no column 'step'; add step to its <properties>")
+    step_column = columns[names["step"]].start
+    rows: dict[int, np.ndarray] = {}
+    for line in _lines(path):
+        if line.startswith("#"):
+            continue
+        # a record that a kill has cut off may be in front of the first one after it
+        words = line.split()[-width:]
+        if len(words) < width:
+            continue
+        try:
+            row = np.array([float(word) for word in words])
+        except ValueError:
+            continue
+        rows[round(row[step_column])] = row
+    result = {}
+    for name, what in names.items():
+        if name in _UNITS:
+            scale, column = factor(what, path), columns[what]
+            shape = {1: (), 9: (3, 3)}.get(
+                column.stop - column.start, (column.stop - column.start,)
+            )
+            values = {step: row[column] * scale for step, row in rows.items()}
+            result[name] = _ordered(values, path, shape)
+    return result
+
+
+_FRAME = re.compile(r'ipi_comment="Step:\s*(\d+)\s+Bead:\s*(\d+)\s+(\w+\{\w*\})')
+
+
+def read_frames(path: Path, n_atoms: int) -> Records:
+    """Read a ``<trajectory format='ase'>`` output, ``[n_frames, n_atoms, 3]``.
+
+    Raises
+    ------
+    OutputError
+        The unit or the steps are not right.
+    """
+    found: dict[int, np.ndarray] = {}
+    rows: list[list[float]] | None = None
+    step, scale = 0, 1.0
+    for line in _lines(path):
+        match = _FRAME.search(line)
+        if match is not None:
+            step, scale, rows = int(match.group(1)), factor(match.group(3), path), []
+            continue
+        if rows is None:
+            continue
+        row = _vector(line)
+        if row is None:
+            rows = None  # the next frame begins, or this one was cut off
+            continue
+        rows.append(row)
+        if len(rows) == n_atoms:
+            found[step] = np.array(rows) * scale
+            rows = None
+    return _ordered(found, path, (n_atoms, 3))
+
+
+def _vector(line: str) -> list[float] | None:
+    """Return the last three numbers of an atom, None if this is not a line of an atom."""
+    words = line.split()
+    if len(words) not in (4, 7) or not words[0].isalpha():
+        return None
+    try:
+        return [float(word) for word in words[-3:]]
+    except ValueError:
+        return None
+
+
+_EXTRAS = re.compile(r"#EXTRAS\w*\(([^)]*)\)#\s*Step:\s*(\d+)")
+
+
+def read_extras(path: Path, sizes: Mapping[str, int]) -> dict[str, Records]:
+    """Read an ``extras`` or ``extras_component_raw`` output, averaged over the beads in it.
+
+    Parameters
+    ----------
+    path
+        The file: one bead of ``extras``, all beads of ``extras_component_raw``.
+    sizes
+        How many numbers each extra has, by name.
+
+    Returns
+    -------
+    dict
+        Those extras, as i-PI has received them.
+
+    Raises
+    ------
+    OutputError
+        Records are missing.
+    """
+    records: list[tuple[int, list[str], list[list[float]]]] = []
+    for line in _lines(path):
+        match = _EXTRAS.search(line)
+        if match is not None:
+            names = [name.strip() for name in match.group(1).split(",")]
+            records.append((int(match.group(2)), names, []))
+        elif records and line.strip():
+            try:
+                records[-1][2].append([float(word) for word in line.split()])
+            except ValueError:
+                continue  # text, or a number that was cut off
+    found: dict[str, dict[int, np.ndarray]] = {}
+    n_rows = max((len(rows) for _, _, rows in records), default=0)
+    for step, names, rows in records:
+        if any(name not in sizes for name in names):
+            return {}
+        width = sum(sizes[name] for name in names)
+        if len(rows) != n_rows or {len(row) for row in rows} != {width}:
+            continue  # cut off
+        mean, first = np.mean(rows, axis=0), 0
+        for name in names:
+            found.setdefault(name, {})[step] = mean[first : first + sizes[name]]
+            first += sizes[name]
+    shapes = {3: (3,), 9: (3, 3)}
+    return {name: _ordered(values, path, shapes[sizes[name]]) for name, values in found.items()}

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: MIT
+"""The messages between i-PI and a force provider, and a socket that never waits for ever.
+
+A message starts with a header of 12 characters, padded with blanks; numbers follow in the
+byte order of the machine: 4-byte integers and 8-byte reals, in atomic units. The base
+protocol sends one structure at a time::
+
+    STATUS                                       → NEEDINIT | READY | HAVEDATA
+    INIT     bead, length, text
+    POSDATA  h, h⁻¹, n_atoms, positions
+    GETFORCE                                     → FORCEREADY energy, n_atoms, forces, virial,
+                                                   length, extras
+    EXIT
+
+Since i-PI 3.3 the text of INIT may contain ``batch_size:B``, and then::
+
+    POSDATA  n_atoms, B·(h, h⁻¹), B·positions
+    GETFORCE                                     → FORCEREADY B·energy, n_atoms, B·forces,
+                                                   B·virial, B·(length, extras)
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from eqcalc.ipi.evaluation import Result
+
+__all__ = ["HEADERS", "Channel", "ProtocolError", "ServerGoneError", "encode_results", "header"]
+
+HEADER_LENGTH = 12
+HEADERS = (b"STATUS", b"INIT", b"POSDATA", b"GETFORCE", b"EXIT")
+#: Longest text of INIT that is believed; anything longer is not i-PI.
+_LONGEST_TEXT = 2**24
+_REAL = 8
+_CELL = 9 * _REAL
+
+
+class ProtocolError(RuntimeError):
+    """What arrives is not what i-PI would send."""
+
+
+class ServerGoneError(ConnectionError):
+    """i-PI has closed the connection, or says nothing any more."""
+
+
+def header(name: str) -> bytes:
+    """Return the header of a message."""
+    return name.encode().ljust(HEADER_LENGTH)
+
+
+class Channel:
+    """One connection to i-PI, read through a buffer and with time limits.
+
+    Parameters
+    ----------
+    connection
+        A connected socket.
+    idle
+        Longest time without any message [s].
+    stall
+        Longest pause within a message [s].
+    """
+
+    def __init__(self, connection: socket.socket, *, idle: float, stall: float) -> None:
+        self.connection = connection
+        self.idle = idle
+        self.stall = stall
+        self._buffer = bytearray()
+
+    def next_header(self) -> bytes:
+        """Return the name of the next message.
+
+        Raises
+        ------
+        ServerGoneError
+            The connection was closed, or nothing came for too long.
+        ProtocolError
+            This is no message of i-PI.
+        """
+        if not self._buffer:
+            self._receive(self.idle, "nothing")
+        name = self.read(HEADER_LENGTH, "a header").rstrip()
+        if name not in HEADERS:
+            known = ", ".join(h.decode() for h in HEADERS)
+            raise ProtocolError(
+                f"expected one of {known} from i-PI, got {bytes(name)!r}; is this the address of "
+                "an i-PI server?"
+            )
+        return name
+
+    def read(self, size: int, what: str) -> bytes:
+        """Return the next `size` bytes.
+
+        Raises
+        ------
+        ProtocolError
+            The message ends in the middle.
+        """
+        while len(self._buffer) < size:
+            got = len(self._buffer)
+            self._receive(self.stall, f"{got} of the {size} bytes of {what}")
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return data
+
+    def read_integer(self, what: str) -> int:
+        """Return the next integer."""
+        return int(struct.unpack("=i", self.read(4, what))[0])
+
+    def read_init(self) -> tuple[int, str]:
+        """Return the bead and the text of INIT.
+
+        Raises
+        ------
+        ProtocolError
+            The length makes no sense.
+        """
+        bead = self.read_integer("INIT")
+        length = self.read_integer("INIT")
+        if not 0 <= length <= _LONGEST_TEXT:
+            raise ProtocolError(f"the text of INIT cannot have {length} bytes")
+        return bead, self.read(length, "INIT").decode(errors="replace")
+
+    def read_positions(self, n_atoms: int, batch: int | None) -> np.ndarray:
+        """Return the positions of POSDATA, ``[n_structures, n_atoms, 3]`` [bohr].
+
+        Parameters
+        ----------
+        n_atoms
+            Of the molecule.
+        batch
+            Structures per message of the batched protocol; None for the base protocol.
+
+        Raises
+        ------
+        ProtocolError
+            The number of atoms is another.
+        """
+        if batch is None:
+            self.read(2 * _CELL, "POSDATA")
+            self._check_atoms(n_atoms)
+            count = 1
+        else:
+            self._check_atoms(n_atoms)
+            self.read(2 * _CELL * batch, "POSDATA")
+            count = batch
+        data = self.read(3 * _REAL * n_atoms * count, "POSDATA")
+        return np.frombuffer(data).reshape(count, n_atoms, 3)
+
+    def _check_atoms(self, n_atoms: int) -> None:
+        sent = self.read_integer("POSDATA")
+        if sent != n_atoms:
+            raise ProtocolError(
+                f"i-PI sends {sent} atoms, but the molecule has {n_atoms}; were the structure of "
+                "i-PI and that of this client the same?"
+            )
+
+    def read_ahead(self) -> None:
+        """Take in what has already arrived.
+
+        i-PI sends GETFORCE together with the positions. A client that dies while it
+        computes and has left that unread would reset the connection, which i-PI 3.3
+        survives less well than its end.
+        """
+        self.connection.setblocking(False)
+        try:
+            while data := self.connection.recv(1 << 16):
+                self._buffer += data
+        except (BlockingIOError, ConnectionResetError):
+            pass  # a connection that is gone is noticed when the answer is sent
+
+    def send(self, data: bytes) -> None:
+        """Send a whole message.
+
+        Raises
+        ------
+        ServerGoneError
+            i-PI does not take it.
+        """
+        self.connection.settimeout(self.stall)
+        try:
+            self.connection.sendall(data)
+        except TimeoutError:
+            raise ServerGoneError(
+                f"i-PI has not taken an answer for {self.stall:g} s; is it stopped?"
+            ) from None
+        except OSError as error:
+            raise ServerGoneError(f"i-PI has closed the connection: {error}") from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.connection.close()
+
+    def _receive(self, limit: float, got: str) -> None:
+        """Wait for more bytes, at most `limit` s."""
+        self.connection.settimeout(limit)
+        started = time.monotonic()
+        try:
+            data = self.connection.recv(1 << 16)
+        except TimeoutError:
+            waited = time.monotonic() - started
+            if self._buffer:
+                raise ProtocolError(f"{got} arrived, then nothing for {waited:.0f} s") from None
+            raise ServerGoneError(f"nothing from i-PI for {waited:.0f} s") from None
+        except OSError as error:
+            raise ServerGoneError(f"the connection to i-PI broke: {error}") from error
+        if not data:
+            if self._buffer:
+                raise ProtocolError(f"the connection ended after {got}")
+            raise ServerGoneError("i-PI closed the connection without EXIT; was it killed?")
+        self._buffer += data
+
+
+def parse_init(text: str) -> dict[str, str]:
+    """Return the parameters in the text of INIT, ``"key : value , key : value"``."""
+    pairs = (item.partition(":") for item in text.split(","))
+    return {key.strip(): value.strip() for key, colon, value in pairs if colon and value.strip()}
+
+
+def batch_size(parameters: dict[str, str]) -> int | None:
+    """Return the batch size that INIT announces, None for the base protocol.
+
+    Raises
+    ------
+    ProtocolError
+        It is not a positive number.
+    """
+    text = parameters.get("batch_size")
+    if text is None:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise ProtocolError(f"i-PI announces batch_size:{text}; expected a positive number")
+    return int(text)
+
+
+def encode_results(results: Sequence[Result]) -> bytes:
+    """Return FORCEREADY with the results, of one structure or of a batch alike."""
+    n_atoms = len(results[0].forces)
+    extras = [result.extras.encode() for result in results]
+    return b"".join(
+        [
+            header("FORCEREADY"),
+            np.array([result.energy for result in results], dtype=np.float64).tobytes(),
+            struct.pack("=i", n_atoms),
+            np.stack([result.forces for result in results]).astype(np.float64).tobytes(),
+            np.stack([result.virial for result in results]).astype(np.float64).tobytes(),
+            *(part for text in extras for part in (struct.pack("=i", len(text)), text)),
+        ]
+    )

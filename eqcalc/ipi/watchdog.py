@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: MIT
+"""Ends an i-PI that would otherwise wait for ever."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ipi.engine.forcefields import FFSocket, ForceField
+from ipi.utils.softexit import softexit
+
+from eqcalc.ipi.status import ExitStatus
+
+__all__ = ["Failure", "Watchdog", "clean_up", "close_outputs_first", "report_thread_errors"]
+
+#: Seconds between looks.
+_PERIOD = 0.2
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run was ended.
+
+    Parameters
+    ----------
+    message
+        In words.
+    status
+        The exit status that says so.
+    """
+
+    message: str
+    status: ExitStatus = ExitStatus.FAILED
+
+
+class Watchdog(threading.Thread):
+    """Looks at a running simulation and ends it when it cannot go on.
+
+    It ends the simulation at once when a potential has raised an error or a polling thread
+    has died, and when no step was finished for too long, be it that no client is connected
+    or that one does not answer. Ending means: i-PI writes RESTART; should that hang too, the
+    process ends without it after a period of grace.
+
+    Parameters
+    ----------
+    simulation
+        A bound i-PI simulation.
+    timeout
+        Longest time without a finished step [s].
+    grace
+        Longest time to write RESTART and to end [s].
+    leave
+        Ends the process, whatever its threads do.
+    """
+
+    def __init__(
+        self,
+        simulation: Any,
+        *,
+        timeout: float,
+        grace: float,
+        leave: Callable[[Failure | None], None],
+    ) -> None:
+        super().__init__(name="eqcalc watchdog", daemon=True)
+        self.failure: Failure | None = None
+        self._simulation = simulation
+        self._timeout = timeout
+        self._grace = grace
+        self._leave = leave
+        self._wake = threading.Event()
+        self._over = False
+        self._ending: float | None = None
+        self._last = time.monotonic()
+        for forcefield in simulation.fflist.values():
+            if hasattr(forcefield, "driver"):
+                forcefield.driver = self._guarded(forcefield.name, forcefield.driver)
+
+    def step_finished(self) -> None:
+        """Take note that the simulation goes on."""
+        self._last = time.monotonic()
+
+    def report(self, message: str) -> None:
+        """Take note of a reason to end."""
+        if self.failure is None:
+            self.failure = Failure(message)
+        self._wake.set()
+
+    def ending(self) -> None:
+        """Take note that the simulation is being ended."""
+        if self._ending is None:
+            self._ending = time.monotonic()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._over = True
+        self._wake.set()
+
+    def run(self) -> None:
+        """Look until the simulation is over or has to be ended."""
+        while not self._over:
+            self._wake.wait(_PERIOD)
+            self._wake.clear()
+            if self._ending is not None:
+                if time.monotonic() - self._ending > self._grace:
+                    self._leave(self.failure)
+                continue
+            self.failure = self.failure or self._examine()
+            if self.failure is not None:
+                self.ending()
+                arguments = ("bad", self.failure.message)
+                threading.Thread(target=clean_up, args=arguments, daemon=True).start()
+
+    def _examine(self) -> Failure | None:
+        for forcefield in self._simulation.fflist.values():
+            thread = forcefield._thread
+            if thread is not None and not thread.is_alive() and not softexit.triggered:
+                return Failure(f"the thread that polls the force field {forcefield.name!r} died")
+        if time.monotonic() - self._last < self._timeout:
+            return None
+        for forcefield in self._simulation.fflist.values():
+            if isinstance(forcefield, FFSocket) and not forcefield.socket.clients:
+                return Failure(
+                    f"no client is connected to the force field {forcefield.name!r} and no step "
+                    f"was finished for {self._timeout:g} s; start one with: "
+                    f"eqcalc ipi client MODEL {client_options(forcefield.socket)}",
+                    ExitStatus.NO_CLIENT,
+                )
+        return Failure(f"no step was finished for {self._timeout:g} s")
+
+    def _guarded(self, name: str, driver: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the potential of a force field, whose errors are noticed at once.
+
+        Of several systems that wait for one batch only one sees the error.
+        """
+
+        def call(*arguments: Any) -> Any:
+            try:
+                return driver(*arguments)
+            except Exception as error:
+                self.report(f"the potential of the force field {name!r} failed: {error}")
+                raise
+
+        return call
+
+
+def client_options(interface: Any) -> str:
+    """Return what tells a client where an interface of i-PI listens."""
+    if interface.mode == "inet":
+        return f"--host {interface.address} --port {interface.port}"
+    return f"--unix {interface.address}"
+
+
+def close_outputs_first() -> None:
+    """Let i-PI close its outputs and write RESTART before the force fields, whose end may hang."""
+
+    def is_forcefield(entry: tuple[Any, ...]) -> bool:
+        return isinstance(getattr(entry[0], "__self__", None), ForceField)
+
+    softexit.flist.sort(key=is_forcefield)
+
+
+def clean_up(status: str, message: str) -> list[Exception]:
+    """Let i-PI close its outputs and write RESTART; return what went wrong.
+
+    Parameters
+    ----------
+    status
+        ``"success"``, ``"restartable"`` or ``"bad"``.
+    message
+        For the log.
+    """
+    errors: list[Exception] = []
+    while True:
+        try:
+            softexit.cleanup(status=status, message=message)
+        except Exception as error:  # one output that fails must not keep the others from closing
+            errors.append(error)
+            continue
+        return errors
+
+
+def report_thread_errors(watchdog: Watchdog) -> None:
+    """End the run when a thread of i-PI, such as a polling thread, ends with an error."""
+
+    def hook(arguments: threading.ExceptHookArgs) -> None:
+        if arguments.exc_type is SystemExit:
+            return
+        traceback.print_exception(
+            arguments.exc_type, arguments.exc_value, arguments.exc_traceback, file=sys.stderr
+        )
+        name = arguments.thread.name if arguments.thread is not None else "a thread"
+        watchdog.report(f"{name}: {arguments.exc_type.__name__}: {arguments.exc_value}")
+
+    threading.excepthook = hook
