@@ -46,24 +46,19 @@ def test_mirror_images_have_the_same_spectrum(potential, conformers):
     np.testing.assert_allclose(one.raman_activity, other.raman_activity, rtol=1e-4)
 
 
-def test_infrared_of_ase_agrees(potential, conformers, harmonic, tmp_path):
-    """ASE's finite differences, within 1 cm⁻¹ and 1 %.
-
-    The displacement is small since lengths of vector features have cusps, rounded over
-    about 1e-4: with 1e-3 Å one mode of this molecule is off by 1 cm⁻¹.
-    """
-    atoms = conformers["trans"].copy()
+@pytest.mark.parametrize("conformer", ["trans", "gauche"])
+def test_infrared_of_ase_agrees(potential, conformers, tmp_path, conformer):
+    """Every band of ASE's finite differences, within 0.1 cm⁻¹ and 1 %, the weak ones too."""
+    atoms = conformers[conformer].copy()
+    harmonic = harmonic_spectrum(potential, atoms)
     atoms.calc = EqCalculator(potential)
-    infrared = Infrared(atoms, name=str(tmp_path / "ir"), delta=1e-4, nfree=2)
+    infrared = Infrared(atoms, name=str(tmp_path / "ir"), delta=1e-3, nfree=2)
     infrared.run()
     wavenumbers = infrared.get_frequencies().real[6:]
     # ASE gives (D/Å)²/amu
     intensities = infrared.intensities[6:] * 42.2560615
-    np.testing.assert_allclose(wavenumbers, harmonic.wavenumber, atol=1.0)
-    strongest = harmonic.infrared_intensity.max()
-    np.testing.assert_allclose(
-        intensities, harmonic.infrared_intensity, rtol=0.01, atol=1e-3 * strongest
-    )
+    np.testing.assert_allclose(wavenumbers, harmonic.wavenumber, atol=0.1)
+    np.testing.assert_allclose(intensities, harmonic.infrared_intensity, rtol=0.01)
 
 
 def test_deuteration_lowers_the_stretches(potential, conformers, harmonic):
