@@ -34,6 +34,12 @@ __all__ = ["ConformerAssignment", "assign", "isotope_masses", "write_assignment"
 
 #: Wavenumbers of two minima that are the same conformer agree within this [cm⁻¹].
 _SAME_CONFORMER = 2.0
+_LEGEND = (
+    "Wavenumbers in cm⁻¹. Harmonic: wavenumber of the mode that carries most of the band; shift: "
+    "the band less that;\nisotope: change of that mode with the other masses; moving atoms: share "
+    "of the kinetic energy of the mode;\ncarried by: share of the area, in which parts of "
+    "opposite sign interfere."
+)
 
 
 @dataclass(frozen=True)
@@ -299,7 +305,7 @@ def write_assignment(
             conformer.modes, conformer.bands, conformer.harmonic, reversed_axis=reversed_axis
         )
         save(figure, folder / f"assignment-{number}.png")
-    text = "\n\n".join(texts)
+    text = "\n\n".join([_LEGEND, *texts])
     record = {
         "trajectory": str(trajectory.path),
         "model": potential.metadata.get("hash"),

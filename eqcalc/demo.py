@@ -28,14 +28,8 @@ from eqcalc.harmonic import harmonic_spectrum, relax
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.derivatives import hessian
 from eqcalc.models.potential import Potential
-from eqcalc.report import (
-    MolecularSpectra,
-    check_sum_rule,
-    describe_spectra,
-    molecular_spectra,
-    write_figure,
-    write_molecular_spectra,
-)
+from eqcalc.molecular_spectra import MolecularSpectra, check_sum_rule, molecular_spectra
+from eqcalc.report import describe_spectra, write_figure, write_molecular_spectra
 from eqcalc.runtime import EagerEvaluator
 from eqcalc.runtime.memory import keep_freed_memory
 from eqcalc.shipped import shipped_model

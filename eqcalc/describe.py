@@ -12,7 +12,7 @@ from ase.data import chemical_symbols
 
 from eqcalc.datasets import Dataset
 from eqcalc.models.checkpoint import read_header
-from eqcalc.spectra import Spectrum
+from eqcalc.spectra import RamanSpectrum, Spectrum
 from eqcalc.trajectory import Trajectory
 
 __all__ = ["describe_file", "describe_model", "level_of_theory"]
@@ -44,6 +44,7 @@ def describe_file(path: str | Path) -> str:
         "eqcalc trajectory": Trajectory.open,
         "eqcalc dataset": Dataset.open,
         "eqcalc spectrum": Spectrum.read,
+        "eqcalc Raman spectrum": RamanSpectrum.read,
     }
     if kind not in readers:
         raise ValueError(f"{path}: an HDF5 file, but its format is {kind!r}, not one of eqcalc")

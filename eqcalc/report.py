@@ -4,130 +4,42 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from eqcalc.quantities import DIPOLE, POLARIZABILITY
+from eqcalc.molecular_spectra import (
+    MolecularSpectra,
+    SumRuleCheck,
+    check_sum_rule,
+    model_of,
+    molecular_spectra,
+    spectra_of_series,
+)
 from eqcalc.runtime import EagerEvaluator
 from eqcalc.spectra import (
     Band,
     Estimate,
     HarmonicSpectrum,
-    RamanSpectrum,
     Spectrum,
-    infrared,
-    raman,
+    replicas_needed,
     save,
     spectra_figure,
-    sum_rule,
-    sum_rule_ratio,
 )
 from eqcalc.trajectory import Trajectory
 
 __all__ = [
-    "MolecularSpectra",
-    "SumRuleCheck",
-    "check_sum_rule",
     "describe_spectra",
-    "molecular_spectra",
     "write_figure",
     "write_molecular_spectra",
+    "write_series_spectra",
     "write_spectra",
 ]
 
-#: Geometries at which the sum rule is evaluated, at most.
-_SUM_RULE_SAMPLES = 400
-
-
-@dataclass(frozen=True)
-class MolecularSpectra:
-    """The spectra of one trajectory.
-
-    Parameters
-    ----------
-    name
-        The dynamics, as in the legend of a figure.
-    infrared, raman
-        The spectra; None if the trajectory has no dipole or polarizability.
-    """
-
-    name: str
-    infrared: Spectrum | None
-    raman: RamanSpectrum | None
-
-
-@dataclass(frozen=True)
-class SumRuleCheck:
-    """Integrated infrared intensity against its exact value.
-
-    Parameters
-    ----------
-    exact
-        N_A/(12ε₀c²) ⟨Σ|∂μ/∂r|²/m⟩ over the geometries of the run [km/mol].
-    ratio
-        Integral of the spectrum over that.
-    """
-
-    exact: Estimate
-    ratio: Estimate
-
-
-def molecular_spectra(trajectory: Trajectory, **estimation: Any) -> MolecularSpectra:
-    """Return the infrared and Raman spectrum of a trajectory.
-
-    Parameters
-    ----------
-    trajectory
-        A trajectory with the dipole or the polarizability of a molecule.
-    estimation
-        Window, resolution, errors: see :class:`eqcalc.spectra.Estimation`.
-
-    Raises
-    ------
-    ValueError
-        The trajectory has neither.
-    """
-    recorded = trajectory.observables()
-    if not {DIPOLE.name, POLARIZABILITY.name} & set(recorded):
-        raise ValueError(
-            f"the trajectory has neither dipole nor polarizability, but {', '.join(recorded)}; "
-            "record them with simulate(observables={'dipole': 2, 'polarizability': 2, …})"
-        )
-    beads = f", {trajectory.n_beads} beads" if trajectory.n_beads > 1 else ""
-    return MolecularSpectra(
-        f"{trajectory.method}{beads}",
-        infrared(trajectory, **estimation) if DIPOLE.name in recorded else None,
-        raman(trajectory, **estimation) if POLARIZABILITY.name in recorded else None,
-    )
-
-
-def check_sum_rule(
-    spectrum: Spectrum | None, trajectory: Trajectory, evaluator: EagerEvaluator
-) -> SumRuleCheck | None:
-    """Compare the integral of an infrared spectrum with the exact sum rule.
-
-    Parameters
-    ----------
-    spectrum
-        Infrared spectrum of the trajectory, rotation included.
-    trajectory
-        A trajectory with the positions of all beads.
-    evaluator
-        The model, for the polar tensors.
-    """
-    if spectrum is None or "bead_positions" not in trajectory.observables():
-        return None
-    beads = trajectory.observable("bead_positions").values
-    geometries = beads.reshape(-1, *beads.shape[-2:])
-    # evenly spread over replicas, times and beads
-    chosen = np.linspace(0, len(geometries) - 1, min(_SUM_RULE_SAMPLES, len(geometries)))
-    tensors = evaluator.polar_tensors(torch.from_numpy(geometries[chosen.astype(int)]))
-    exact = sum_rule(tensors.cpu().numpy(), trajectory.masses)
-    return SumRuleCheck(exact, sum_rule_ratio(spectrum, exact))
+#: Relative error of band areas that a longer run is recommended for.
+_WANTED_ERROR = 0.05
 
 
 # --- files ------------------------------------------------------------------------
@@ -136,10 +48,11 @@ def check_sum_rule(
 def write_molecular_spectra(
     spectra: MolecularSpectra, folder: Path, stem: str, *, laser: float = 532.0
 ) -> list[Path]:
-    """Write every spectrum as HDF5 and CSV and return the files.
+    """Write every spectrum as HDF5, CSV and JCAMP-DX and return the files.
 
-    Infrared intensity density, Raman activity and depolarization ratio, and
-    the Raman cross-section for a laser of the wavelength `laser` [nm].
+    Infrared intensity density, Raman activity and depolarization ratio (not as
+    JCAMP-DX, which has no place for undefined values), and the Raman
+    cross-section for a laser of the wavelength `laser` [nm].
     """
     found: dict[str, Spectrum] = {}
     if spectra.infrared is not None:
@@ -151,7 +64,8 @@ def write_molecular_spectra(
     return [
         spectrum.write(folder / f"{stem}-{kind}{suffix}")
         for kind, spectrum in found.items()
-        for suffix in (".h5", ".csv")
+        for suffix in (".h5", ".csv", ".jdx")
+        if suffix != ".jdx" or np.isfinite(spectrum.values).all()
     ]
 
 
@@ -161,6 +75,8 @@ def write_figure(
     harmonic: HarmonicSpectrum | None = None,
     *,
     title: str | None = None,
+    limits: tuple[float, float] | None = None,
+    reversed_axis: bool = False,
 ) -> Path:
     """Draw infrared and Raman spectra above each other, with harmonic sticks, and save it."""
     figure = spectra_figure(
@@ -168,14 +84,22 @@ def write_figure(
         [s.raman for s in spectra if s.raman is not None],
         harmonic,
         names=[s.name for s in spectra],
-        limits=(0.0, 4000.0),
+        limits=limits,
         title=title,
+        reversed_axis=reversed_axis,
     )
     return save(figure, path)
 
 
 def write_spectra(
-    trajectory: Trajectory, folder: str | Path, *, lag: float | None = None, laser: float = 532.0
+    trajectory: Trajectory,
+    folder: str | Path,
+    *,
+    model: str | Path | None = None,
+    laser: float = 532.0,
+    limits: tuple[float, float] | None = None,
+    reversed_axis: bool = False,
+    **options: Any,
 ) -> str:
     """Write the spectra of a trajectory, a figure and a summary; return the summary.
 
@@ -185,18 +109,61 @@ def write_spectra(
         The trajectory; it may still be growing.
     folder
         Where to write; made if it does not exist.
-    lag
-        Longest correlation time [fs]; chosen from the length of the runs by default.
+    model
+        The model it was made with, for the sum rule; not needed for that of eqcalc.
     laser
         Wavelength of the Raman laser [nm].
+    limits
+        Wavenumbers shown in the figure [cm⁻¹].
+    reversed_axis
+        Wavenumbers fall from left to right in the figure.
+    options
+        See :func:`molecular_spectra`.
     """
+    spectra = molecular_spectra(trajectory, frequency_correction=True, **options)
+    check = None
+    if options.get("frame", "laboratory") == "laboratory":
+        potential = model_of(trajectory, model)
+        if potential is not None:
+            evaluator = EagerEvaluator(potential, torch.tensor(trajectory.numbers))
+            check = check_sum_rule(spectra.infrared, trajectory, evaluator)
+    return _write(spectra, folder, check, laser, limits, reversed_axis)
+
+
+def write_series_spectra(
+    folder: str | Path,
+    *,
+    laser: float = 532.0,
+    limits: tuple[float, float] | None = None,
+    reversed_axis: bool = False,
+    **series: Any,
+) -> str:
+    """Write the spectra of series of another code, a figure and a summary; return the summary.
+
+    Parameters
+    ----------
+    folder, laser, limits, reversed_axis
+        See :func:`write_spectra`.
+    series
+        See :func:`spectra_of_series`.
+    """
+    return _write(spectra_of_series(**series), folder, None, laser, limits, reversed_axis)
+
+
+def _write(
+    spectra: MolecularSpectra,
+    folder: str | Path,
+    check: SumRuleCheck | None,
+    laser: float,
+    limits: tuple[float, float] | None,
+    reversed_axis: bool,
+) -> str:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    spectra = molecular_spectra(trajectory, lag=lag, frequency_correction=True)
     write_molecular_spectra(spectra, folder, "spectrum", laser=laser)
-    write_figure(folder / "spectra.png", [spectra])
-    text = describe_spectra(spectra)
-    (folder / "summary.txt").write_text(text + "\n")
+    write_figure(folder / "spectra.png", [spectra], limits=limits, reversed_axis=reversed_axis)
+    text = describe_spectra(spectra, check)
+    (folder / "summary.txt").write_text(text + "\n", encoding="utf-8")
     return text
 
 
@@ -206,32 +173,75 @@ def write_spectra(
 def describe_spectra(spectra: MolecularSpectra, check: SumRuleCheck | None = None) -> str:
     """Return what was run, the bands with their errors, the sum rule and the warnings."""
     sources = [s for s in (spectra.infrared, spectra.raman) if s is not None]
-    provenance = sources[0].provenance
+    record = spectra.provenance
+    step = record["timestep_fs"]
     lines = [
-        f"{spectra.name}, {provenance['temperature_K']:g} K: "
-        f"{provenance['n_replicas']} replicas, time step {provenance['timestep_fs']:g} fs, "
-        f"resolution {provenance['resolution_cm-1']:.0f} cm⁻¹"
+        f"{spectra.name}, {record['temperature_K']:g} K: {record['n_replicas']} replicas, "
+        f"{record['total_time_ps']:.3g} ps in all, "
+        + ("" if step is None else f"time step {step:g} fs, ")
+        + f"resolution {record['resolution_cm-1']:.0f} cm⁻¹"
     ]
     if spectra.infrared is not None:
+        bands = spectra.infrared.bands(lower=100.0)
         lines += ["infrared bands: position, area (standard errors in brackets)"]
-        lines += _band_lines(spectra.infrared.bands(lower=100.0), "km/mol")
+        lines += [_band_line(band, "km/mol") for band in bands]
+        lines += _longer_run(bands, spectra.infrared)
     if spectra.raman is not None:
-        lines += ["Raman bands: position, area (standard errors in brackets)"]
-        lines += _band_lines(spectra.raman.activity().bands(lower=100.0), "Å⁴/amu")
+        lines += ["Raman bands: position, area, depolarization ratio (standard errors in brackets)"]
+        lines += [
+            f"{_band_line(band, 'Å⁴/amu')}   "
+            f"{_pair(spectra.raman.band_depolarization(band.lower, band.upper), 3)}"
+            for band in spectra.raman.activity().bands(lower=100.0)
+        ]
     if check is not None:
         lines += [
             f"sum rule: integrated infrared intensity / exact value {_pair(check.exact, 1)} km/mol "
             f"= {_pair(check.ratio, 3)}"
         ]
+    elif spectra.infrared is not None and record.get("frame") == "laboratory":
+        lines += ["sum rule: not checked, for want of the model or of positions"]
     warnings = dict.fromkeys(w for source in sources for w in source.warnings)
-    return "\n".join([*lines, *(f"note: {warning}" for warning in warnings)])
+    notes = [*_temperature_note(spectra), *warnings]
+    return "\n".join([*lines, *(f"note: {note}" for note in notes)])
 
 
-def _band_lines(bands: Sequence[Band], unit: str) -> list[str]:
-    return [
+def _band_line(band: Band, unit: str) -> str:
+    return (
         f"  {band.lower:6.0f} – {band.upper:6.0f} cm⁻¹   {_pair(band.position, 0):>12} cm⁻¹   "
         f"{_pair(band.area, 1):>16} {unit}"
+    )
+
+
+def _longer_run(bands: Sequence[Band], spectrum: Spectrum) -> list[str]:
+    """Return how much longer to run for areas to 5 %, of bands of a tenth of the strongest."""
+    strongest = max((band.area.value for band in bands), default=0.0)
+    known = [
+        band.area
         for band in bands
+        if band.area.value > 0.1 * strongest and np.isfinite(band.area.error)
+    ]
+    if not known or spectrum.n_independent < 2:
+        return []
+    worst = max(known, key=lambda area: area.error / area.value)
+    needed = replicas_needed(worst, _WANTED_ERROR, spectrum.n_independent)
+    part = spectrum.provenance["resampled"]
+    text = f"  largest error of these areas {100.0 * worst.error / worst.value:.0f} %"
+    if needed > spectrum.n_independent:
+        text += f"; for {100.0 * _WANTED_ERROR:.0f} % run about {needed} {part}"
+        text += f" instead of {spectrum.n_independent}"
+    return [text]
+
+
+def _temperature_note(spectra: MolecularSpectra) -> list[str]:
+    """Return a note if the kinetic temperature is not the one that intensities are made with."""
+    found, target = spectra.kinetic_temperature, spectra.provenance["temperature_K"]
+    if found is None or not np.isfinite(found.error):
+        return []
+    if abs(found.value - target) < max(3.0 * found.error, 0.01 * target):
+        return []
+    return [
+        f"the mean kinetic temperature is {_pair(found, 1)} K, not {target:g} K: every intensity "
+        "is off by their ratio; equilibrate longer"
     ]
 
 

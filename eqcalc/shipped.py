@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["shipped_model"]
+__all__ = ["shipped_model", "shipped_models"]
 
 _PACKAGE = Path(__file__).parent
 
@@ -18,13 +18,18 @@ def shipped_model(name: str = "ethanol") -> Path:
     FileNotFoundError
         There is no such model; the message lists those that exist.
     """
+    known = {path.stem: path for path in shipped_models()}
+    if name not in known:
+        raise FileNotFoundError(
+            f"no model called {name!r} comes with eqcalc; there are: {', '.join(known) or 'none'}"
+        )
+    return known[name]
+
+
+def shipped_models() -> list[Path]:
+    """Return the paths of all models that come with eqcalc."""
     # in a wheel the models lie inside the package, in a checkout beside it
-    folders = [_PACKAGE / "data" / "models", _PACKAGE.parent / "data" / "models"]
-    for folder in folders:
-        path = folder / f"{name}.eqc"
-        if path.is_file():
-            return path
-    known = sorted({path.stem for folder in folders for path in folder.glob("*.eqc")})
-    raise FileNotFoundError(
-        f"no model called {name!r} comes with eqcalc; there are: {', '.join(known) or 'none'}"
-    )
+    for folder in (_PACKAGE / "data" / "models", _PACKAGE.parent / "data" / "models"):
+        if found := sorted(folder.glob("*.eqc")):
+            return found
+    return []

@@ -27,6 +27,7 @@ __all__ = [
     "AVOGADRO",
     "BOLTZMANN",
     "FEMTOSECOND",
+    "GAS_CONSTANT",
     "HBAR",
     "INTENSITY_PER_SQUARED_CHARGE_PER_MASS",
     "INTENSITY_PER_SQUARED_DEBYE_PER_MASS",
@@ -77,6 +78,8 @@ INTENSITY_PER_SQUARED_CHARGE_PER_MASS: float = (
 )
 #: Avogadro constant [1/mol].
 AVOGADRO: float = _codata.N_A
+#: Molar gas constant [J/(mol K)].
+GAS_CONSTANT: float = _codata.R
 #: (2π)⁴/45 · h/(8π²c) for wavenumbers in cm⁻¹ and an activity of 1 Å⁴/amu: the
 #: prefactor of (ν̃₀ − ν̃)⁴/[ν̃(1 − e^−x)] in a Raman cross-section [cm²/sr].
 RAMAN_CROSS_SECTION: float = (
@@ -154,6 +157,7 @@ _TABLE: tuple[tuple[tuple[str, ...], float, Dimension], ...] = (
     (("Ha", "Hartree", "hartree", "Eh"), _ase.Hartree, _ENERGY),
     (("Ry", "Rydberg"), _ase.Rydberg, _ENERGY),
     (("kcal",), _ase.kcal, _ENERGY),
+    (("cal",), 1e-3 * _ase.kcal, _ENERGY),
     (("kJ",), _ase.kJ, _ENERGY),
     (("J",), _ase.J, _ENERGY),
     (("Å", "Å", "Ang", "ang", "Angstrom", "angstrom", "A"), 1.0, _LENGTH),

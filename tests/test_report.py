@@ -7,12 +7,8 @@ import torch
 from ase.build import molecule
 
 from eqcalc.dynamics import simulate
-from eqcalc.report import (
-    check_sum_rule,
-    describe_spectra,
-    molecular_spectra,
-    write_figure,
-)
+from eqcalc.molecular_spectra import check_sum_rule, molecular_spectra
+from eqcalc.report import describe_spectra, write_figure
 from eqcalc.runtime import EagerEvaluator
 from eqcalc.units import INTENSITY_PER_SQUARED_CHARGE_PER_MASS
 from tests.conftest import make_potential

@@ -15,18 +15,19 @@ from eqcalc.spectra.assignment import (
 )
 from eqcalc.spectra.bands import AssignedBand, assign_bands, assignment_table
 from eqcalc.spectra.committee import CommitteeSpectrum, combine_committee
+from eqcalc.spectra.comparison import Comparison, ScoreInterval, compare, comparison_figure
 from eqcalc.spectra.decomposition import Decomposition, decompose
 from eqcalc.spectra.deconvolution import deconvolve, gle_kernel, langevin_kernel
 from eqcalc.spectra.dielectric import Dielectric, dielectric
 from eqcalc.spectra.estimation import Estimation
 from eqcalc.spectra.experiment import (
-    Comparison,
     absorbance,
     broadened,
-    compare,
-    comparison_figure,
+    gas_absorption,
+    read_measured,
     read_table,
 )
+from eqcalc.spectra.foreign import read_foreign
 from eqcalc.spectra.harmonic import HarmonicSpectrum, harmonic_analysis
 from eqcalc.spectra.infrared import convert_infrared, infrared, sum_rule, sum_rule_ratio
 from eqcalc.spectra.oriented import porto, raman_oriented
@@ -49,6 +50,7 @@ __all__ = [
     "Estimation",
     "HarmonicSpectrum",
     "RamanSpectrum",
+    "ScoreInterval",
     "Spectrum",
     "absorbance",
     "assign_bands",
@@ -65,6 +67,7 @@ __all__ = [
     "decompose_dipole_by_modes",
     "deconvolve",
     "dielectric",
+    "gas_absorption",
     "gle_kernel",
     "harmonic_analysis",
     "infrared",
@@ -76,6 +79,8 @@ __all__ = [
     "raman",
     "raman_accumulator",
     "raman_oriented",
+    "read_foreign",
+    "read_measured",
     "read_table",
     "reduced",
     "replicas_needed",

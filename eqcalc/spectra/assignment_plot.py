@@ -10,7 +10,7 @@ from eqcalc.spectra.assignment import REMAINDER, ROTATION
 from eqcalc.spectra.bands import AssignedBand
 from eqcalc.spectra.decomposition import Decomposition
 from eqcalc.spectra.harmonic import HarmonicSpectrum
-from eqcalc.spectra.plot import COLOURS, infrared_figure
+from eqcalc.spectra.plot import infrared_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,26 +55,30 @@ def assignment_figure(
         limits=limits,
         reversed_axis=reversed_axis,
     )
+    from matplotlib.patheffects import withStroke
+
     axes = figure.axes[0]
     lower, upper = sorted(axes.get_xlim())
     for item in bands:
         position = item.band.position.value
-        named = [
-            name.split()[1]
+        named = sorted(
+            int(name.split()[1])
             for name, share in item.shares
             if share.value >= _NAMED_SHARE and name.startswith("mode ")
-        ]
+        )
         if not named or not lower <= position <= upper:
             continue
         height = modes.total.between(item.band.lower, item.band.upper).values.max()
         axes.annotate(
-            ", ".join(named),
+            ", ".join(map(str, named)),
             (position, height),
             xytext=(0.0, 3.0),
             textcoords="offset points",
             ha="center",
             va="bottom",
-            fontsize=7.0,
-            color=COLOURS[0],
+            fontsize=7.5,
+            color="black",
+            path_effects=[withStroke(linewidth=2.0, foreground="white")],
+            zorder=10,
         )
     return figure

@@ -1,34 +1,44 @@
 # SPDX-License-Identifier: MIT
-"""Measured spectra, and how well a computed one agrees with them."""
+"""Measured spectra: reading them, and what an instrument does to a spectrum."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import re
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import rankdata
 
 from eqcalc.spectra.spectrum import Spectrum
-from eqcalc.spectra.statistics import Estimate
+from eqcalc.units import GAS_CONSTANT
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-__all__ = [
-    "SCORES",
-    "Comparison",
-    "absorbance",
-    "broadened",
-    "compare",
-    "comparison_figure",
-    "read_table",
-]
+__all__ = ["absorbance", "broadened", "gas_absorption", "read_measured", "read_table"]
 
 
-# --- reading and preparing --------------------------------------------------------------
+def read_measured(path: str | Path, *, unit: str = "arbitrary units") -> Spectrum:
+    """Read a measured spectrum: JCAMP-DX, a file of eqcalc, or two columns of text.
+
+    Transmittance becomes absorbance, and the absorption per fraction and path
+    length of a gas (as in quantitative collections) the molar absorption
+    coefficient.
+
+    Parameters
+    ----------
+    path
+        ``.jdx``, ``.dx``, ``.h5``, ``.csv`` of eqcalc, or any other ending for text.
+    unit
+        Of the second column of a text file.
+    """
+    path = Path(path)
+    if path.suffix.lower() in (".jdx", ".dx", ".jcm", ".h5", ".hdf5", ".csv"):
+        spectrum = Spectrum.read(path)
+    else:
+        spectrum = read_table(path, unit=unit, label=path.stem)
+    if re.search("TRANSMITTANCE|ABSORBANCE|^%?T$", spectrum.unit.upper()):
+        return absorbance(spectrum)
+    if "MICROMOL/MOL" in spectrum.unit.upper():
+        return gas_absorption(spectrum)
+    return spectrum
 
 
 def read_table(path: str | Path, *, unit: str, label: str) -> Spectrum:
@@ -96,6 +106,42 @@ def absorbance(spectrum: Spectrum) -> Spectrum:
     )
 
 
+def gas_absorption(spectrum: Spectrum) -> Spectrum:
+    """Return the molar absorption coefficient of a gas from absorbance per fraction and length.
+
+    Parameters
+    ----------
+    spectrum
+        Decadic absorbance per (µmol/mol) and m, as in the quantitative infrared
+        database of NIST, with pressure and temperature in its record.
+
+    Raises
+    ------
+    ValueError
+        It has another unit, or its record does not state pressure and temperature.
+    """
+    if "MICROMOL/MOL" not in spectrum.unit.upper() or "BASE 10" not in spectrum.unit.upper():
+        raise ValueError(f"not decadic absorbance per (µmol/mol) m: {spectrum.unit!r}")
+    pressure = _quantity(spectrum, "PRESSURE", {"KPA": 1e3, "PA": 1.0, "ATM": 101325.0})
+    temperature = _quantity(spectrum, "TEMPERATURE", {"K": 1.0, "C": 1.0})
+    if str(spectrum.provenance["TEMPERATURE"]).strip().upper().endswith("C"):
+        temperature += 273.15
+    # mol per litre of a fraction of 1e-6, over 100 cm
+    concentration = 1e-6 * pressure / (GAS_CONSTANT * temperature) * 1e-3
+    return spectrum.scaled(
+        1.0 / (100.0 * concentration), unit="L/(mol cm)", label="molar absorption coefficient"
+    )
+
+
+def _quantity(spectrum: Spectrum, key: str, units: dict[str, float]) -> float:
+    """Return a number with its unit from the record of a JCAMP-DX file."""
+    text = str(spectrum.provenance.get(key, ""))
+    match = re.fullmatch(r"\s*([\d.]+)\s*([A-Za-z]+)\s*", text)
+    if match is None or match.group(2).upper() not in units:
+        raise ValueError(f"{key}: expected a number and one of {', '.join(units)}, got {text!r}")
+    return float(match.group(1)) * units[match.group(2).upper()]
+
+
 def broadened(spectrum: Spectrum, fwhm: float, shape: str = "gaussian") -> Spectrum:
     """Return a spectrum as seen by an instrument of a finite resolution.
 
@@ -140,188 +186,4 @@ def broadened(spectrum: Spectrum, fwhm: float, shape: str = "gaussian") -> Spect
         else np.array([convolve(y) for y in spectrum.samples]),
         standard_error=None,
         history=(*spectrum.history, f"broadened, {shape}, {fwhm:g} cm⁻¹"),
-    )
-
-
-# --- scores -----------------------------------------------------------------------------
-
-
-def match_score(f: np.ndarray, g: np.ndarray) -> float:
-    """Return the Cauchy–Schwarz match score (f·g)²/(f·f g·g), 1 for the same shape."""
-    return float((f @ g) ** 2 / ((f @ f) * (g @ g)))
-
-
-def pearson_score(f: np.ndarray, g: np.ndarray) -> float:
-    """Return the correlation coefficient of the values."""
-    return float(np.corrcoef(f, g)[0, 1])
-
-
-def spearman_score(f: np.ndarray, g: np.ndarray) -> float:
-    """Return the correlation coefficient of the ranks of the values."""
-    return pearson_score(rankdata(f), rankdata(g))
-
-
-def euclidean_score(f: np.ndarray, g: np.ndarray) -> float:
-    """Return 1/(1 + |f − g|²/|g|²) of the spectra scaled to equal norm."""
-    a, b = f / np.linalg.norm(f), g / np.linalg.norm(g)
-    return float(1.0 / (1.0 + ((a - b) @ (a - b))))
-
-
-#: Similarity of two arrays of values on one grid; 1 for the same shape.
-SCORES = {
-    "match": match_score,
-    "pearson": pearson_score,
-    "spearman": spearman_score,
-    "euclidean": euclidean_score,
-}
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A computed spectrum beside a measured one.
-
-    Parameters
-    ----------
-    calculated, measured
-        On one grid and scaled to unit area.
-    wavenumber_scale
-        Factor on the computed wavenumbers.
-    scores
-        Each of :data:`SCORES`, with the standard error from the sampling of
-        the computed spectrum.
-    displacement
-        Earth mover's distance, cm⁻¹: how far intensity has to be moved on
-        average to turn one spectrum into the other.
-    """
-
-    calculated: Spectrum
-    measured: Spectrum
-    wavenumber_scale: float
-    scores: dict[str, Estimate]
-    displacement: Estimate
-
-    def table(self) -> str:
-        """Return the scores as text."""
-        lines = [f"wavenumber scale       {self.wavenumber_scale:.4f}"]
-        for name, score in self.scores.items():
-            lines.append(f"{name:<22} {score.value:.4f} ± {score.error:.4f}")
-        shift = self.displacement
-        lines.append(f"displacement/cm⁻¹      {shift.value:.1f} ± {shift.error:.1f}")
-        return "\n".join(lines)
-
-
-def compare(
-    calculated: Spectrum,
-    measured: Spectrum,
-    *,
-    lower: float,
-    upper: float,
-    scale_range: tuple[float, float] | None = None,
-    fwhm: float | None = None,
-) -> Comparison:
-    """Compare the shape of a computed spectrum with a measured one.
-
-    Parameters
-    ----------
-    calculated
-        Computed spectrum.
-    measured
-        Measured spectrum; its grid need not be even. Both must be proportional
-        to absorption (or to Raman intensity), not transmittance.
-    lower, upper
-        Range compared, cm⁻¹.
-    scale_range
-        Allow one factor on all computed wavenumbers within these limits and
-        choose the best match score; by default the computed wavenumbers stand.
-    fwhm
-        Resolution of the instrument, cm⁻¹, if the computed spectrum is sharper.
-    """
-    if "TRANSMITTANCE" in measured.unit.upper():
-        raise ValueError("measured: convert the transmittance with absorbance() first")
-    step = min(1.0, float(np.median(np.diff(calculated.wavenumber))))
-    grid = np.arange(lower, upper + 0.5 * step, step)
-    target = measured.interpolated(grid)
-    if fwhm is not None:
-        calculated = broadened(calculated, fwhm)
-
-    def scaled(values: np.ndarray, scale: float) -> np.ndarray:
-        return np.interp(grid, scale * calculated.wavenumber, values)
-
-    scale = 1.0
-    if scale_range is not None:
-        scale = _best_scale(
-            lambda s: match_score(scaled(calculated.values, s), target.values), scale_range
-        )
-    if scale * calculated.wavenumber[-1] < upper or scale * calculated.wavenumber[0] > lower:
-        raise ValueError(
-            f"the computed spectrum covers {calculated.wavenumber[0]:g} to "
-            f"{calculated.wavenumber[-1]:g} cm⁻¹, not {lower:g} to {upper:g} cm⁻¹"
-        )
-    moved = replace(
-        calculated,
-        wavenumber=scale * calculated.wavenumber,
-        history=(*calculated.history, f"wavenumbers scaled by {scale:.5f}"),
-    ).interpolated(grid)
-    scores = {
-        name: moved.estimate(lambda y, score=score: score(y, target.values))  # type: ignore[misc]
-        for name, score in SCORES.items()
-    }
-    displacement = moved.estimate(lambda y: _displacement(grid, y, target.values))
-    return Comparison(
-        moved.scaled(1.0 / moved.integrate().value, unit="1/cm⁻¹", label="normalised intensity"),
-        target.scaled(1.0 / target.integrate().value, unit="1/cm⁻¹", label="normalised intensity"),
-        scale,
-        scores,
-        displacement,
-    )
-
-
-def _best_scale(score: object, limits: tuple[float, float]) -> float:
-    """Return the scale factor of the highest score: the best of a scan, refined."""
-    from scipy.optimize import minimize_scalar
-
-    assert callable(score)
-    scan = np.linspace(*limits, 201)
-    best = float(scan[np.argmax([score(s) for s in scan])])
-    width = scan[1] - scan[0]
-    bounds = (max(limits[0], best - width), min(limits[1], best + width))
-    found = minimize_scalar(lambda s: -score(s), bounds=bounds, method="bounded")
-    return float(found.x) if score(found.x) >= score(best) else best
-
-
-def _displacement(x: np.ndarray, f: np.ndarray, g: np.ndarray) -> float:
-    """Return ∫|F − G| dν̃ of the cumulative distributions of two non-negative spectra."""
-    a, b = np.maximum(f, 0.0), np.maximum(g, 0.0)
-    difference = np.cumsum(a) / a.sum() - np.cumsum(b) / b.sum()
-    return float(np.sum(np.abs(difference)) * (x[1] - x[0]))
-
-
-def comparison_figure(
-    comparisons: Sequence[Comparison],
-    names: Sequence[str],
-    *,
-    measured_name: str = "experiment",
-    reversed_axis: bool = False,
-) -> Figure:
-    """Return computed spectra over the measured one, all of unit area.
-
-    Parameters
-    ----------
-    comparisons
-        Of one measured spectrum.
-    names
-        Of the computed spectra.
-    measured_name
-        Of the measured one.
-    reversed_axis
-        Wavenumbers fall from left to right.
-    """
-    from eqcalc.spectra.plot import spectrum_figure
-
-    measured = comparisons[0].measured
-    return spectrum_figure(
-        [*(c.calculated for c in comparisons), measured],
-        names=[*names, measured_name],
-        limits=(float(measured.wavenumber[0]), float(measured.wavenumber[-1])),
-        reversed_axis=reversed_axis,
     )

@@ -248,6 +248,7 @@ _READERS: dict[str, Callable[[Path], Spectrum]] = {
     ".csv": _read_csv,
     ".jdx": _read_jcamp,
     ".dx": _read_jcamp,
+    ".jcm": _read_jcamp,
 }
 
 

@@ -35,7 +35,7 @@ __all__ = [
 #: Okabe and Ito's palette, told apart by colour-blind readers: blue,
 #: vermilion, green, purple, orange, sky blue.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-_STICKS = "#4D4D4D"
+_STICKS = "#6E6E6E"
 
 #: Wavenumbers, strengths and unit of sticks.
 _Sticks = tuple[np.ndarray, np.ndarray, str]
@@ -123,8 +123,8 @@ def draw_sticks(axes: Axes, wavenumber: np.ndarray, strength: np.ndarray, unit: 
     The axes of the sticks.
     """
     twin = axes.twinx()
-    twin.vlines(wavenumber, 0.0, strength, color=_STICKS, linewidth=1.4, zorder=1)
-    twin.plot(wavenumber, strength, ".", color=_STICKS, markersize=3.5, zorder=1)
+    twin.vlines(wavenumber, 0.0, strength, color=_STICKS, linewidth=0.9, zorder=1)
+    twin.plot(wavenumber, strength, ".", color=_STICKS, markersize=2.5, zorder=1)
     twin.set_ylabel(f"harmonic / {unit}", color=_STICKS)
     twin.tick_params(axis="y", right=True, colors=_STICKS)
     axes.tick_params(axis="y", right=False)
@@ -168,13 +168,19 @@ def _range(
     harmonic: HarmonicSpectrum | None,
     limits: tuple[float, float] | None,
 ) -> tuple[float, float]:
-    """Return the range shown: what is asked for, or everything that is not empty."""
+    """Return the range shown: what is asked for, or everything with a hundredth of the maximum."""
     if limits is not None:
         lower, upper = sorted(limits)
         return lower, upper
     highest = 0.0
+    strongest = {
+        unit: max(float(np.nanmax(s.values)) for s in spectra if s.unit == unit)
+        for unit in {s.unit for s in spectra}
+    }
     for s in spectra:
-        above = np.flatnonzero(s.values > 3e-3 * np.nanmax(s.values))
+        floor = 0.01 * strongest[s.unit]
+        noise = 0.0 if s.standard_error is None else 2.0 * s.standard_error
+        above = np.flatnonzero(s.values > np.maximum(floor, noise))
         highest = max(highest, float(s.wavenumber[above[-1]]) if len(above) else 0.0)
     if harmonic is not None:
         highest = max(highest, float(harmonic.wavenumber.max()))
@@ -217,7 +223,7 @@ def _panel(
         twin = draw_sticks(axes, wavenumber[inside], strength[inside], unit)
         top = float(strength[inside].max(initial=0.0)) or 1.0
         twin.set_ylim(-0.04 * top, 1.12 * top)
-        axes.plot([], [], color=_STICKS, linewidth=1.4, label="double harmonic")
+        axes.plot([], [], color=_STICKS, linewidth=0.9, label="double harmonic")
 
 
 def spectrum_figure(

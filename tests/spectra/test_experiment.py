@@ -1,15 +1,20 @@
 # SPDX-License-Identifier: MIT
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from eqcalc.spectra import Spectrum
+from eqcalc.spectra.comparison import compare, comparison_figure
 from eqcalc.spectra.experiment import (
     absorbance,
     broadened,
-    compare,
-    comparison_figure,
+    gas_absorption,
+    read_measured,
     read_table,
 )
+
+DATA = Path(__file__).parents[2] / "data/experiment"
 
 
 def lines(positions, widths, areas, scale=1.0, seed=None, step=1.0):
@@ -42,9 +47,10 @@ def test_a_spectrum_matches_itself():
     c = compare(s, 3.7 * lines(*BANDS), lower=600.0, upper=3400.0)
     for score in c.scores.values():
         assert score.value == pytest.approx(1.0, abs=1e-9)
-        assert 0.0 <= score.error < 0.05
+        assert 0.9 < score.lower < score.upper < 1.0
     assert c.displacement.value < 1e-6
-    assert c.wavenumber_scale == 1.0
+    assert c.wavenumber_scale == (1.0, 1.0, 1.0)
+    assert not c.fitted
     assert c.calculated.integrate().value == pytest.approx(1.0, rel=1e-6)
 
 
@@ -54,12 +60,24 @@ def test_the_scale_factor_is_found():
     after = compare(
         lines(*BANDS, seed=2), measured, lower=600.0, upper=3400.0, scale_range=(0.9, 1.05)
     )
-    assert after.wavenumber_scale == pytest.approx(0.962, abs=2e-4)
+    scale = after.wavenumber_scale
+    assert scale.value == pytest.approx(0.962, abs=2e-4)
+    assert scale.lower <= 0.962 + 1e-4
+    assert scale.upper >= 0.962 - 1e-4
+    assert scale.upper - scale.lower < 2e-3
     assert before.scores["match"].value < 0.7 < 0.98 < after.scores["match"].value
     # every line moves by 3.8 %: on average 0.038·⟨ν⟩ of the intensity-weighted mean
     mean = np.average(BANDS[0], weights=BANDS[2])
     assert before.displacement.value == pytest.approx(0.038 * mean, rel=0.1)
-    assert "wavenumber scale       0.962" in after.table()
+    assert "0.9620  [0.96" in after.table()
+    assert "(fitted)" in after.table()
+    record = after.to_dict()
+    assert record["wavenumber_scale"][0] == scale.value
+    assert record["range_cm-1"] == [600.0, 3400.0]
+    bare = compare(lines(*BANDS), measured, lower=600.0, upper=3400.0)
+    assert np.isnan(bare.scores["match"].lower)
+    assert bare.to_dict()["scores"]["match"][1:] == [None, None]
+    assert "[" not in bare.table()
 
 
 def test_scores_order_disagreement():
@@ -102,6 +120,66 @@ def test_absorbance():
         absorbance(Spectrum(nu, a, "km/mol", "x"))
     with pytest.raises(ValueError, match="absorbance"):
         compare(lines(*BANDS), Spectrum(nu, a, "TRANSMITTANCE", "x"), lower=600.0, upper=700.0)
+
+
+def test_the_kernel_of_an_instrument_is_symmetric():
+    s = lines([2000.0], [20.0], [50.0], step=0.7)
+    for shape in ("gaussian", "triangular"):
+        band = broadened(s, 25.0, shape).band(1800.0, 2200.0)
+        assert band.position.value == pytest.approx(2000.0, abs=0.02)
+        assert band.centroid.value == pytest.approx(2000.0, abs=0.02)
+
+
+def test_quantitative_gas_spectra_become_absolute(tmp_path):
+    # σ = ln 10 · A/2.479e15 cm² for log₁₀ absorbance A per ppm·m at 296 K and 1 atm
+    path = tmp_path / "gas.jdx"
+    path.write_text(
+        "##TITLE=gas\n##JCAMP-DX=4.24\n##PRESSURE=101.325 kPa\n##TEMPERATURE=22.85 C\n"
+        "##XUNITS=cm-1\n##YUNITS=(micromol/mol)-1m-1 (base 10)\n##NPOINTS=3\n"
+        "##XYPOINTS=(XY..XY)\n1000 1e-4 1001 2e-4 1002 1e-4\n##END=\n"
+    )
+    s = read_measured(path)
+    assert s.unit == "L/(mol cm)"
+    sigma = 3.82353250e-21 * s.values[1]
+    assert sigma == pytest.approx(np.log(10.0) * 2e-4 / 2.479e15, rel=1e-3)
+    raw = Spectrum.read(path)
+    del raw.provenance["PRESSURE"]
+    with pytest.raises(ValueError, match="PRESSURE"):
+        gas_absorption(raw)
+    with pytest.raises(ValueError, match="not decadic"):
+        gas_absorption(s)
+
+
+def test_measured_files_of_every_kind(tmp_path):
+    nu = np.linspace(500.0, 4000.0, 50)
+    table = tmp_path / "t.txt"
+    np.savetxt(table, np.stack([nu, nu], 1))
+    assert read_measured(table).unit == "arbitrary units"
+    assert read_measured(table, unit="%T").unit == "1"
+    path = Spectrum(nu, nu, "km/mol per cm⁻¹", "IR intensity").write(tmp_path / "s.csv")
+    assert read_measured(path).unit == "km/mol per cm⁻¹"
+
+
+def test_measured_raman_spectrum_of_acetonitrile():
+    # positions of the strong bands of the liquid, cm⁻¹
+    s = read_measured(DATA / "acetonitrile-raman.txt", unit="counts")
+    for position in (379.0, 919.0, 1374.0, 2253.0, 2943.0):
+        near = s.between(position - 40.0, position + 40.0)
+        assert near.band(position - 39.0, position + 39.0).position.value == pytest.approx(
+            position, abs=5.0
+        )
+
+
+def test_two_measurements_of_water_agree():
+    # n·α of Bertie and Lan against n·4πν̃k of Segelstein
+    a = read_measured(DATA / "water-infrared.txt", unit="10³ cm⁻¹")
+    nu, n, k = np.loadtxt(DATA / "water-refractive-index.txt").T
+    nu, first = np.unique(nu, return_index=True)
+    b = Spectrum(nu, 4e-3 * np.pi * nu * (n * k)[first], "10³ cm⁻¹", "n·α")
+    c = compare(a, b, lower=100.0, upper=3900.0, scale_range=(0.98, 1.02))
+    assert c.scores["match"].value > 0.99
+    assert c.wavenumber_scale.value == pytest.approx(1.0, abs=0.005)
+    assert c.displacement.value < 30.0
 
 
 def test_read_table(tmp_path):

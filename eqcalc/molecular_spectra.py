@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: MIT
+"""The spectra of a molecule: infrared, Raman, and the sum rule that they have to obey."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from eqcalc.models.checkpoint import load_model, model_hash
+from eqcalc.models.potential import Potential
+from eqcalc.quantities import DIPOLE, POLARIZABILITY
+from eqcalc.runtime import EagerEvaluator
+from eqcalc.shipped import shipped_models
+from eqcalc.spectra import (
+    Estimate,
+    RamanSpectrum,
+    Spectrum,
+    infrared,
+    raman,
+    sum_rule,
+    sum_rule_ratio,
+)
+from eqcalc.trajectory import Trajectory
+
+__all__ = [
+    "MolecularSpectra",
+    "SumRuleCheck",
+    "check_sum_rule",
+    "model_of",
+    "molecular_spectra",
+    "spectra_of_series",
+]
+
+#: Geometries at which the sum rule is evaluated, at most.
+_SUM_RULE_SAMPLES = 400
+
+
+@dataclass(frozen=True)
+class MolecularSpectra:
+    """The spectra of one trajectory.
+
+    Parameters
+    ----------
+    name
+        The dynamics, as in the legend of a figure.
+    infrared, raman
+        The spectra; None if the trajectory has no dipole or polarizability.
+    kinetic_temperature
+        Mean temperature of the replicas [K], if it was recorded.
+    """
+
+    name: str
+    infrared: Spectrum | None
+    raman: RamanSpectrum | None
+    kinetic_temperature: Estimate | None = None
+
+    def __post_init__(self) -> None:
+        if self.infrared is None and self.raman is None:
+            raise ValueError("neither an infrared nor a Raman spectrum")
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """How the spectra were made."""
+        source = self.infrared or self.raman
+        assert source is not None
+        return source.provenance
+
+
+@dataclass(frozen=True)
+class SumRuleCheck:
+    """Integrated infrared intensity against its exact value.
+
+    Parameters
+    ----------
+    exact
+        N_A/(12ε₀c²) ⟨Σ|∂μ/∂r|²/m⟩ over the geometries of the run [km/mol].
+    ratio
+        Integral of the spectrum over that.
+    """
+
+    exact: Estimate
+    ratio: Estimate
+
+
+def molecular_spectra(trajectory: Trajectory, **options: Any) -> MolecularSpectra:
+    """Return the infrared and Raman spectrum of a trajectory.
+
+    Parameters
+    ----------
+    trajectory
+        A trajectory with the dipole or the polarizability of a molecule.
+    options
+        Quantum factor, frame, window, resolution, errors: what
+        :func:`eqcalc.spectra.infrared` and :func:`eqcalc.spectra.raman` share.
+
+    Raises
+    ------
+    ValueError
+        The trajectory has neither.
+    """
+    recorded = trajectory.observables()
+    if not {DIPOLE.name, POLARIZABILITY.name} & set(recorded):
+        raise ValueError(
+            f"the trajectory has neither dipole nor polarizability, but {', '.join(recorded)}; "
+            "record them with simulate(observables={'dipole': 2, 'polarizability': 2, …})"
+        )
+    return MolecularSpectra(
+        _dynamics_name(trajectory.method, trajectory.n_beads),
+        infrared(trajectory, **options) if DIPOLE.name in recorded else None,
+        raman(trajectory, **options) if POLARIZABILITY.name in recorded else None,
+        _kinetic_temperature(trajectory),
+    )
+
+
+def spectra_of_series(
+    dipole: Any = None,
+    polarizability: Any = None,
+    *,
+    dipole_unit: str | None = None,
+    polarizability_unit: str | None = None,
+    method: str | None = None,
+    n_beads: int = 1,
+    **options: Any,
+) -> MolecularSpectra:
+    """Return the spectra of series of another code.
+
+    Parameters
+    ----------
+    dipole, polarizability
+        Arrays or lists of replicas, such as
+        :func:`eqcalc.spectra.foreign.read_foreign` returns.
+    dipole_unit, polarizability_unit
+        Their units, such as ``"D"`` and ``"bohr^3"``.
+    method, n_beads
+        Name of the dynamics, if known, and number of beads.
+    options
+        ``interval``, ``temperature`` and further options of
+        :func:`eqcalc.spectra.infrared` and :func:`eqcalc.spectra.raman`.
+    """
+    common = {"method": method, "n_beads": n_beads, **options}
+    return MolecularSpectra(
+        _dynamics_name(method or "series", n_beads),
+        None if dipole is None else infrared(dipole, unit=dipole_unit, **common),
+        None
+        if polarizability is None
+        else raman(polarizability, unit=polarizability_unit, **common),
+    )
+
+
+def _dynamics_name(method: str, n_beads: int) -> str:
+    return method + (f", {n_beads} beads" if n_beads > 1 else "")
+
+
+def _kinetic_temperature(trajectory: Trajectory) -> Estimate | None:
+    """Return the mean temperature of the replicas and its standard error [K]."""
+    if "temperature" not in trajectory.observables():
+        return None
+    means = trajectory.observable("temperature").values.mean(axis=1)
+    error = np.std(means, ddof=1) / np.sqrt(len(means)) if len(means) > 1 else np.nan
+    return Estimate(float(means.mean()), float(error))
+
+
+def model_of(trajectory: Trajectory, path: str | Path | None = None) -> Potential | None:
+    """Return the model that a trajectory was made with, in float64.
+
+    Parameters
+    ----------
+    trajectory
+        The trajectory, which knows the hash of its model.
+    path
+        The model; by default that of eqcalc, if it is the one.
+
+    Raises
+    ------
+    ValueError
+        The model at `path` is another one.
+    """
+    for candidate in shipped_models() if path is None else [Path(path)]:
+        potential = load_model(candidate, dtype=torch.float64)
+        if trajectory.provenance.get("model") in (
+            potential.metadata.get("hash"),
+            model_hash(potential),
+        ):
+            return potential
+    if path is not None:
+        raise ValueError(f"{path}: not the model that {trajectory.path} was made with")
+    return None
+
+
+def check_sum_rule(
+    spectrum: Spectrum | None, trajectory: Trajectory, evaluator: EagerEvaluator
+) -> SumRuleCheck | None:
+    """Compare the integral of an infrared spectrum with the exact sum rule.
+
+    Parameters
+    ----------
+    spectrum
+        Infrared spectrum of the trajectory, rotation included.
+    trajectory
+        A trajectory with the positions of all beads.
+    evaluator
+        The model, for the polar tensors.
+    """
+    recorded = trajectory.observables()
+    name = "positions" if trajectory.n_beads == 1 and "positions" in recorded else "bead_positions"
+    if spectrum is None or name not in recorded:
+        return None
+    beads = trajectory.observable(name).values
+    geometries = beads.reshape(-1, *beads.shape[-2:])
+    # evenly spread over replicas, times and beads
+    chosen = np.linspace(0, len(geometries) - 1, min(_SUM_RULE_SAMPLES, len(geometries)))
+    tensors = evaluator.polar_tensors(torch.from_numpy(geometries[chosen.astype(int)]))
+    exact = sum_rule(tensors.cpu().numpy(), trajectory.masses)
+    return SumRuleCheck(exact, sum_rule_ratio(spectrum, exact))
