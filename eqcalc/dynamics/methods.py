@@ -46,7 +46,8 @@ class Method:
     ring_polymer: ClassVar[bool]
     #: Whether the thermostat acts on the motion of the centroid.
     thermostats_centroid: ClassVar[bool]
-    #: Whether the thermostat sets a molecule at rest into rotation.
+    #: Whether the thermostat sets a molecule at rest into rotation; one on the internal modes
+    #: of a ring polymer does, because they exchange angular momentum with the centroid.
     excites_rotation: ClassVar[bool]
 
     def thermostat(self, ensemble: Ensemble) -> Thermostat | None:
@@ -284,7 +285,7 @@ class TRPMD(Method):
     name: ClassVar[str] = "T-RPMD"
     ring_polymer: ClassVar[bool] = True
     thermostats_centroid: ClassVar[bool] = False
-    excites_rotation: ClassVar[bool] = False
+    excites_rotation: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _positive(self)
@@ -319,7 +320,7 @@ class PACMD(Method):
     name: ClassVar[str] = "PA-CMD"
     ring_polymer: ClassVar[bool] = True
     thermostats_centroid: ClassVar[bool] = False
-    excites_rotation: ClassVar[bool] = False
+    excites_rotation: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _positive(self)

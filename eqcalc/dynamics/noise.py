@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Random numbers as a function of the seed, the replica and the step."""
+"""Random numbers as a function of the seed, the replica and the step.
+
+Counter-based generators (Salmon et al., SC11) need no state but where they are asked, so
+that a replica draws the same numbers whatever runs beside it, on whatever device, and a
+run that is continued goes on with the right ones.
+"""
 
 from __future__ import annotations
 
@@ -10,32 +15,54 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["GaussianNoise", "replica_generator"]
+__all__ = ["GaussianNoise", "philox", "replica_generator"]
 
-#: Number of steps whose noise is drawn at once. Part of the definition of the stream.
-_BLOCK = 16
 _WORD = 2**64 - 1
+_HALF_WORD = 2**32 - 1
 
-#: Purposes of the random numbers of a run; each has its own streams.
-_STREAMS = {
-    "thermostat": 0,
-    "initial conditions": 1,
-    "production momenta": 2,
-    "thermostat variables": 3,
-}
+#: Multipliers and Weyl increments of Philox 4x32 (Salmon et al., table 2 and section 4).
+_MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+_INCREMENTS = (0x9E3779B9, 0xBB67AE85)
+_ROUNDS = 10
+
+#: Numbers drawn at once; a larger block costs memory, a smaller one overhead per step.
+_BLOCK = 2**15
+
+#: Purposes of the random numbers drawn on the host; each has its own streams.
+_STREAMS = {"initial conditions": 1, "production momenta": 2, "thermostat variables": 3}
 
 
 def replica_generator(seed: int, replica: int, purpose: str, block: int = 0) -> np.random.Generator:
     """Return a generator that depends on nothing but the arguments.
 
-    Philox (Salmon et al., SC11) is counter based: the seed is its key and
-    (block, replica, purpose) the upper words of its counter, so that streams never
-    overlap, a replica draws the same numbers whatever runs beside it, and the position
-    in the stream needs no state beyond the step number.
+    The seed is the key of Philox 4x64, and (block, replica, purpose) are the upper words
+    of its counter, so that streams never overlap.
     """
     key = np.random.SeedSequence(seed).generate_state(2, np.uint64)
     counter = np.array([0, block & _WORD, replica, _STREAMS[purpose]], dtype=np.uint64)
     return np.random.Generator(np.random.Philox(counter=counter, key=key))
+
+
+def philox(counter: Sequence[Tensor], key: tuple[int, int]) -> tuple[Tensor, ...]:
+    """Return the four random words of Philox 4x32 with 10 rounds.
+
+    Parameters
+    ----------
+    counter
+        Four int64 tensors, which are broadcast, with values below 2³².
+    key
+        Two integers below 2³².
+    """
+    a, b, c, d = counter
+    first, second = key
+    for _ in range(_ROUNDS):
+        # the 64-bit products may wrap to negative numbers, their bits are right
+        p, q = a * _MULTIPLIERS[0], c * _MULTIPLIERS[1]
+        a, b = ((q >> 32) & _HALF_WORD) ^ b ^ first, q & _HALF_WORD
+        c, d = ((p >> 32) & _HALF_WORD) ^ d ^ second, p & _HALF_WORD
+        first = (first + _INCREMENTS[0]) & _HALF_WORD
+        second = (second + _INCREMENTS[1]) & _HALF_WORD
+    return a, b, c, d
 
 
 class GaussianNoise:
@@ -50,12 +77,13 @@ class GaussianNoise:
     shape
         Shape of the noise of one replica in one step.
     device
-        Where the numbers are needed. They are drawn on the host, 16 steps at a time.
+        Where the numbers are needed and drawn.
 
     Notes
     -----
     ``noise(step)`` is a pure function of its arguments and of the step; what is kept
-    between calls is only the block of the last one.
+    between calls is only the numbers of some steps around the last one. On another device
+    the numbers are the same up to the rounding of logarithm and cosine.
     """
 
     def __init__(
@@ -65,23 +93,41 @@ class GaussianNoise:
         shape: tuple[int, ...],
         device: torch.device | str = "cpu",
     ) -> None:
-        self.seed = seed
-        self.replicas = tuple(replicas)
+        first, second = np.random.SeedSequence(seed).generate_state(2, np.uint32)
+        self.key = int(first), int(second)
         self.shape = shape
-        self.device = torch.device(device)
+        count = math.prod(shape)
+        self.replicas = torch.tensor(list(replicas), dtype=torch.int64, device=device)
+        self._index = torch.arange(math.ceil(count / 4), device=device)
+        self._count = count
+        self._steps = max(1, min(64, _BLOCK // max(1, count * len(self.replicas))))
         self._block: int | None = None
         self._numbers = torch.empty(0)
 
+    def draw(self, steps: Tensor) -> Tensor:
+        """Return the noise of `steps`, int64 on the device: ``[n_steps, n_replicas, *shape]``.
+
+        Nothing waits for the device, so that this can be part of a CUDA graph.
+        """
+        step = steps.view(-1, 1, 1)
+        words = philox(
+            (self._index, step & _HALF_WORD, self.replicas[:, None], (step >> 32) & _HALF_WORD),
+            self.key,
+        )
+        uniform = [(word.double() + 0.5) * 2.0**-32 for word in words]
+        # Box and Muller, Ann. Math. Statist. 29, 610 (1958)
+        normal = []
+        for u, v in (uniform[:2], uniform[2:]):
+            radius, angle = torch.sqrt(-2.0 * torch.log(u)), 2.0 * math.pi * v
+            normal += [radius * torch.cos(angle), radius * torch.sin(angle)]
+        numbers = torch.stack(normal, dim=-1).flatten(2)[..., : self._count]
+        return numbers.reshape(len(steps), len(self.replicas), *self.shape)
+
     def __call__(self, step: int) -> Tensor:
         """Return the noise of `step`, ``[n_replicas, *shape]``."""
-        block, index = divmod(step, _BLOCK)
+        block, index = divmod(step, self._steps)
         if block != self._block:
-            size = _BLOCK * math.prod(self.shape)
-            drawn = np.empty((len(self.replicas), size))
-            for row, replica in zip(drawn, self.replicas, strict=True):
-                generator = replica_generator(self.seed, replica, "thermostat", block)
-                generator.standard_normal(out=row)
-            numbers = torch.from_numpy(drawn).view(len(self.replicas), _BLOCK, *self.shape)
-            self._numbers = numbers.transpose(0, 1).contiguous().to(self.device)
-            self._block = block
+            first = block * self._steps
+            steps = torch.arange(first, first + self._steps, device=self.replicas.device)
+            self._numbers, self._block = self.draw(steps), block
         return self._numbers[index]

@@ -127,8 +127,8 @@ class Setup:
                 raise ValueError(f"{name} must be 'none' or 'thermal', got {getattr(self, name)!r}")
         if self.rotation == "none" and self.method.excites_rotation:
             raise ValueError(
-                f"{self.method.name} thermostats every atom and sets the molecule into "
-                "rotation, which contradicts rotation='none'"
+                f"{self.method.name} sets the molecule into rotation, which contradicts "
+                "rotation='none'; take the rotation out of the spectrum instead (frame='eckart')"
             )
         check_observables(self.observables)
         self.initial.check(len(self.structures), self.replicas, self.beads, len(self.numbers))

@@ -117,7 +117,8 @@ def simulate(
         ``"thermal"``: it is a degree of freedom like others.
     rotation
         ``"thermal"``, or ``"none"``: production starts without angular momentum (of the
-        centroid), for a spectrum without rotational structure.
+        centroid), for a spectrum without rotational structure. Only for methods that do
+        not set it into rotation again, such as NVE and, nearly, RPMD.
     observables
         Strides in steps of what is recorded, by name; see
         :data:`~eqcalc.dynamics.observables.OBSERVABLES` and

@@ -84,5 +84,5 @@ def test_a_committee_goes_on_on_another_device(path):
     for member in moved.provenance["committee"]:
         member["device"] = "cuda"
     run(path, moved, steps=40)
-    with pytest.raises(ValueError, match="Morse 1.9"):
+    with pytest.raises(ValueError, match=r"Morse 1\.9"):
         run(path, committee(1.86, 1.9), steps=60)

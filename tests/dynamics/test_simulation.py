@@ -22,6 +22,7 @@ from eqcalc.dynamics import (
     load_state,
     simulate,
 )
+from eqcalc.dynamics.initial import remove_rotation
 from eqcalc.trajectory import Trajectory
 from eqcalc.units import BOLTZMANN, FEMTOSECOND
 from tests.analytic import HarmonicWell, MorseDiatomic, ToyWater
@@ -84,7 +85,8 @@ def test_time_axes(path):
 
 def test_observables_of_a_ring_polymer(path):
     """Every estimator, recomputed from the bead positions."""
-    strides = {name: 1 for name in OBSERVABLES if not name.endswith("_rate")}
+    others = ("dipole_rate", "polarizability_rate", "force_disagreement")
+    strides = {name: 1 for name in OBSERVABLES if name not in others}
     trajectory = run(
         path,
         method="T-RPMD",
@@ -238,6 +240,36 @@ def test_production_after_equilibration_starts_with_fresh_momenta_without_rotati
     assert x.shape[2:] == equilibrium.shape
 
 
+@pytest.mark.parametrize(
+    ("method", "beads", "bound"), [("NVE", 1, 1e-12), ("RPMD", 4, 0.15), ("T-RPMD", 4, None)]
+)
+def test_rotation_that_was_taken_out_stays_out(path, method, beads, bound):
+    """Mean rotational energy after 300 fs; T-RPMD has it thermal whatever one starts with."""
+    trajectory = run(
+        path,
+        method=method,
+        beads=beads,
+        replicas=60,
+        steps=600,
+        rotation="thermal" if bound is None else "none",
+        initial=HarmonicModes(HESSIAN),
+        observables={"positions": 600, "velocities": 600},
+    )
+    x, v = (
+        torch.from_numpy(trajectory.observable(n).values[:, -1])
+        for n in ("positions", "velocities")
+    )
+    masses = torch.from_numpy(trajectory.masses)
+    p = masses[:, None] * v / FEMTOSECOND
+    straight = remove_rotation(x[:, None], p[:, None], masses)[:, 0]
+    energy = (0.5 * (p - straight).square() / masses[:, None]).sum(dim=(1, 2))
+    thermal = 1.5 * BOLTZMANN * 300.0
+    if bound is None:
+        assert float(energy.mean()) == pytest.approx(thermal, rel=0.45)
+    else:
+        assert float(energy.mean()) < bound * thermal
+
+
 def test_two_calls_from_a_saved_state(tmp_path):
     """Stopping and starting from the state is the same as going on."""
     whole = run(tmp_path / "whole.h5", steps=60, observables={"positions": 1})
@@ -373,6 +405,7 @@ def test_bond_list_of_a_diatomic(path):
         ({"seed": -1}, "seed must be a whole number of at least 0"),
         ({"rotation": "off"}, "rotation must be 'none' or 'thermal'"),
         ({"method": "Langevin", "rotation": "none"}, "contradicts rotation='none'"),
+        ({"method": "T-RPMD", "beads": 4, "rotation": "none"}, "contradicts rotation='none'"),
         ({"method": "GLE"}, r"methods.GLE\(...\) instead of the name"),
         ({"observables": {"dipoles": 1}}, "unknown observable 'dipoles'"),
         ({"observables": {"dipole": 0}}, "stride of the observable 'dipole'"),
@@ -453,6 +486,12 @@ OPTIONS = {
         "replicas": 2,
         "initial": HarmonicModes(HESSIAN),
         "equilibration": Equilibration(10.0),
+    },
+    "RPMD": {
+        "method": "RPMD",
+        "beads": 4,
+        "replicas": 2,
+        "initial": HarmonicModes(HESSIAN),
         "rotation": "none",
     },
     "Langevin": {"method": "Langevin", "replicas": 3, "initial": MaxwellBoltzmann()},
