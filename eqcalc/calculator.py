@@ -16,14 +16,13 @@ from ase.calculators.calculator import (
     InputError,
     PropertyNotImplementedError,
     all_changes,
-    compare_atoms,
 )
 from ase.calculators.polarizability import StaticPolarizabilityCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.potential import Potential
-from eqcalc.neighbors import NeighborList
+from eqcalc.runtime import Closest, execution_for
 from eqcalc.structures import Structures
 
 __all__ = ["EqCalculator", "StaticPolarizability", "total_charge"]
@@ -118,8 +117,9 @@ class EqCalculator(Calculator):
             potential = load_model(model, device=device, dtype=precision)
         #: The model in use.
         self.potential = potential
-        self._neighbors = NeighborList(potential.cutoff, skin)
+        self._execution = execution_for(potential, skin=skin)
         self._charge: float | None = None
+        self._structures: Structures | None = None
         names = [name for name in potential.quantities if name in self.implemented_properties]
         if "energy" in names:
             names.append("free_energy")
@@ -131,13 +131,26 @@ class EqCalculator(Calculator):
         return tuple(self.potential.metadata.get("charges", (0.0,)))
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
-        """List what has changed since the last calculation, charge and isotopes included."""
-        changes = list(compare_atoms(self.atoms, atoms, tol=tol))
-        if self.atoms is not None and not changes:
-            if total_charge(atoms) != self._charge:
-                changes.append("charge")
-            elif self._charge and not np.array_equal(self.atoms.get_masses(), atoms.get_masses()):
-                changes.append("masses")  # they move the origin of a charged dipole
+        """List what has changed since the last calculation, charge and isotopes included.
+
+        Any difference counts, also one smaller than `tol`.
+        """
+        last = self.atoms
+        if last is None or len(last) != len(atoms):
+            return list(all_changes)
+        changes = [
+            name
+            for name, same in (
+                ("positions", (last.positions == atoms.positions).all()),
+                ("numbers", (last.numbers == atoms.numbers).all()),
+                ("cell", (last.cell.array == atoms.cell.array).all()),
+                ("pbc", (last.pbc == atoms.pbc).all()),
+                ("initial_charges", total_charge(atoms) == self._charge),
+            )
+            if not same
+        ]
+        if self._charge and not np.array_equal(last.get_masses(), atoms.get_masses()):
+            changes.append("masses")  # they move the origin of a charged dipole
         return changes
 
     def get_polarizability(self, atoms: Atoms | None = None) -> np.ndarray:
@@ -179,16 +192,18 @@ class EqCalculator(Calculator):
         super().calculate(atoms, list(properties), list(system_changes))
         atoms = self.atoms
         assert atoms is not None
-        charge = self._checked_charge(atoms)
-        structures = self._checked_structures(atoms, charge)
-        names = set(self.potential.quantities)
-        names -= {"dipole", "polarizability"} if structures.periodic else {"stress"}
-        pairs = self._neighbors.pairs(structures)
-        _refuse_overlaps(pairs.vectors(structures), pairs.receiver, pairs.sender)
-        values = self.potential.evaluate(structures, pairs, names)
+        charge = self._charge
+        if self._structures is None or charge is None or set(system_changes) - {"positions"}:
+            self._structures = None  # nothing is kept should one of the checks fail
+            charge = self._checked_charge(atoms)
+            self._structures = self._checked_structures(atoms, charge)
+        structures = self._structures.with_positions(self._checked_positions(atoms))
+        names = self.potential.defined_for(structures)
+        values, closest = self._execution.evaluate(structures, names)
+        _refuse_overlap(closest)
         results: dict[str, Any] = {}
         for name, value in values.items():
-            array = value.cpu().numpy().astype(np.float64)
+            array = value.cpu().numpy().astype(np.float64, copy=False)
             results[name] = array if name == "forces" else array[0]
             if not np.isfinite(array).all():
                 raise CalculationFailed(
@@ -227,9 +242,6 @@ class EqCalculator(Calculator):
             names = ", ".join(chemical_symbols[number] for number in strangers)
             trained = ", ".join(chemical_symbols[number] for number in known)
             raise InputError(f"the model does not know {names}; it was trained on {trained}")
-        broken = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
-        if len(broken):
-            raise InputError(f"the position of atom {broken[0]} is {atoms.positions[broken[0]]}")
         if atoms.pbc.any() and not abs(atoms.cell.volume) > 1e-6:
             raise InputError(
                 f"a structure with pbc={atoms.pbc.tolist()} needs a cell with a volume"
@@ -238,6 +250,13 @@ class EqCalculator(Calculator):
         return Structures(
             **{**vars(structures), "charge": torch.full_like(structures.charge, charge)}
         )
+
+    def _checked_positions(self, atoms: Atoms) -> torch.Tensor:
+        finite = np.isfinite(atoms.positions)
+        if not finite.all():
+            broken = np.flatnonzero(~finite.all(axis=1))[0]
+            raise InputError(f"the position of atom {broken} is {atoms.positions[broken]}")
+        return torch.tensor(atoms.positions, dtype=torch.float64, device=self.potential.device)
 
 
 class StaticPolarizability(StaticPolarizabilityCalculator):
@@ -273,15 +292,10 @@ def _precision(dtype: torch.dtype | str | None) -> torch.dtype | None:
     return names[dtype]
 
 
-def _refuse_overlaps(vectors: torch.Tensor, receiver: torch.Tensor, sender: torch.Tensor) -> None:
-    if not len(vectors):
-        return
-    squared = vectors.square().sum(-1)
-    closest = int(squared.argmin())
-    distance = float(squared[closest]) ** 0.5
-    if distance < SHORTEST_DISTANCE:
-        first, second = sorted((int(receiver[closest]), int(sender[closest])))
+def _refuse_overlap(closest: Closest) -> None:
+    if closest.distance < SHORTEST_DISTANCE:
+        first, second = sorted((closest.receiver, closest.sender))
         raise InputError(
-            f"atoms {first} and {second} are {distance:.3f} Å apart; "
+            f"atoms {first} and {second} are {closest.distance:.3f} Å apart; "
             f"below {SHORTEST_DISTANCE} Å they are taken to overlap by mistake"
         )

@@ -3,15 +3,22 @@
 
 from eqcalc.runtime.compiler import ExecutionUnavailableError
 from eqcalc.runtime.evaluator import EagerEvaluator, Evaluator
+from eqcalc.runtime.execution import EagerExecution, Execution, FusedExecution
+from eqcalc.runtime.fused import Closest
 from eqcalc.runtime.fused_evaluator import FusedEvaluator
-from eqcalc.runtime.selection import EXECUTIONS, ExecutionWarning, evaluator_for
+from eqcalc.runtime.selection import EXECUTIONS, ExecutionWarning, evaluator_for, execution_for
 
 __all__ = [
     "EXECUTIONS",
+    "Closest",
     "EagerEvaluator",
+    "EagerExecution",
     "Evaluator",
+    "Execution",
     "ExecutionUnavailableError",
     "ExecutionWarning",
     "FusedEvaluator",
+    "FusedExecution",
     "evaluator_for",
+    "execution_for",
 ]

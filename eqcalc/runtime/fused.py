@@ -19,13 +19,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from eqcalc import quantities as q
-from eqcalc.models.heads import (
-    DipoleHead,
-    EnergyHead,
-    GatedEquivariantBlock,
-    PolarizabilityHead,
-)
+from eqcalc.models.heads import ORIGINS, DipoleHead, EnergyHead, PolarizabilityHead
 from eqcalc.models.painn import PaiNN
 from eqcalc.models.potential import Potential
 from eqcalc.models.radial import GaussianBasis, SincBasis
@@ -36,11 +30,8 @@ from eqcalc.structures import Structures
 __all__ = ["Closest", "Composition", "FusedPotential", "HalfPairs"]
 
 _BASES: dict[type[nn.Module], int] = {SincBasis: 0, GaussianBasis: 1}
-_HEADS: dict[str, type[nn.Module]] = {
-    "energy": EnergyHead,
-    "dipole": DipoleHead,
-    "polarizability": PolarizabilityHead,
-}
+#: In the order in which the kernels take their parameters.
+_HEADS = ("energy", "dipole", "polarizability")
 
 
 class _Settings(ctypes.Structure):
@@ -52,7 +43,13 @@ class _Settings(ctypes.Structure):
                 "has_energy", "has_dipole", "has_polarizability",
             )
         ),
-        *((name, ctypes.c_double) for name in ("cutoff", "epsilon", "head_epsilon")),
+        *(
+            (name, ctypes.c_double)
+            for name in (
+                "cutoff", "epsilon", "dipole_epsilon", "polarizability_epsilon",
+                "energy_scale", "dipole_scale", "polarizability_scale",
+            )
+        ),
     ]  # fmt: skip
 
 
@@ -61,11 +58,14 @@ class _Input(ctypes.Structure):
         ("n_structures", ctypes.c_int64),
         *(
             (name, ctypes.c_void_p)
-            for name in ("first_atom", "rows", "positions", "masses", "charges")
+            for name in (
+                "first_atom", "rows", "positions", "masses", "charges",
+                "energy_reference", "polarizability_reference",
+            )
         ),
         ("n_pairs", ctypes.c_int64),
         *((name, ctypes.c_void_p) for name in ("receivers", "senders", "shifts")),
-    ]
+    ]  # fmt: skip
 
 
 class _Output(ctypes.Structure):
@@ -74,7 +74,7 @@ class _Output(ctypes.Structure):
         ("shortest_pair", ctypes.c_int64 * 2),
         *(
             (name, ctypes.c_void_p)
-            for name in ("energy", "gradient", "virial", "dipole", "polarizability")
+            for name in ("energy", "forces", "virial", "dipole", "polarizability")
         ),
     ]
 
@@ -101,8 +101,8 @@ class Composition:
         Index of the structure of each atom, ``[n_atoms]``.
     masses
         ``[n_atoms]`` amu.
-    scaled_charge
-        Total charges over the scale of the dipole, ``[n_structures]`` e.
+    charge
+        Total charges, ``[n_structures]`` e.
     energy_reference, polarizability_reference
         Sums of the reference values of the elements, ``[n_structures]``.
     """
@@ -111,14 +111,14 @@ class Composition:
     first_atom: Tensor
     owner: Tensor
     masses: Tensor
-    scaled_charge: Tensor
+    charge: Tensor
     energy_reference: Tensor
     polarizability_reference: Tensor
 
     @property
     def n_structures(self) -> int:
         """Number of structures."""
-        return len(self.scaled_charge)
+        return len(self.charge)
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,7 @@ class FusedPotential:
     Parameters
     ----------
     potential
-        The model, on a CPU, in float32 or float64. Later changes of its
-        parameters are not seen.
+        The model, on a CPU, in float32 or float64.
 
     Raises
     ------
@@ -161,22 +160,24 @@ class FusedPotential:
     def __init__(self, potential: Potential) -> None:
         settings, parameters = _network(potential)
         self._library = _declared(kernel_library(potential.dtype))
+        self._parameters = parameters
+        self._versions = [parameter._version for parameter in parameters]
         pointers = (ctypes.c_void_p * len(parameters))(*(p.data_ptr() for p in parameters))
         network = self._library.eqcalc_network(ctypes.byref(settings), pointers)
         if not network:
             raise MemoryError("there is no memory for the compiled network")
         self._network = ctypes.c_void_p(network)
         weakref.finalize(self, self._library.eqcalc_free, self._network)
-        self.heads = potential.config.heads
-        self._scales = {name: potential.references.scales.get(name, 1.0) for name in self.heads}
-        self._energy_reference = potential.energy_reference.clone()
-        self._polarizability_reference = potential.polarizability_reference.clone()
+        self._tables = {
+            name: getattr(potential, f"{name}_reference").clone()
+            for name in ("energy", "polarizability")
+        }
 
     def composition(self, structures: Structures) -> Composition:
         """Return what :meth:`evaluate` needs to know of structures besides positions."""
 
-        def reference(table: Tensor) -> Tensor:
-            return structures.sum_over_atoms(table[structures.numbers])
+        def reference(name: str) -> Tensor:
+            return structures.sum_over_atoms(self._tables[name][structures.numbers])
 
         zero = torch.zeros(1, dtype=torch.int64)
         return Composition(
@@ -184,9 +185,9 @@ class FusedPotential:
             first_atom=torch.cat([zero, torch.cumsum(structures.counts, 0)]),
             owner=structures.owner,
             masses=structures.masses.double().contiguous(),
-            scaled_charge=structures.charge.double() / self._scales.get("dipole", 1.0),
-            energy_reference=reference(self._energy_reference),
-            polarizability_reference=reference(self._polarizability_reference),
+            charge=structures.charge.double().contiguous(),
+            energy_reference=reference("energy"),
+            polarizability_reference=reference("polarizability"),
         )
 
     def evaluate(
@@ -217,7 +218,17 @@ class FusedPotential:
             New float64 tensors with the shapes of :meth:`~eqcalc.models.Potential.evaluate`.
         Closest
             The closest pair within the cutoff.
+
+        Raises
+        ------
+        RuntimeError
+            The parameters of the model have been changed since.
         """
+        if self._versions != [parameter._version for parameter in self._parameters]:
+            raise RuntimeError(
+                "the parameters of the model were changed after its compiled form was made; make "
+                "a new evaluator or calculator"
+            )
         positions = positions.to(torch.float64).contiguous()
         n_structures, n_atoms = composition.n_structures, len(positions)
         given = _Input(
@@ -226,7 +237,9 @@ class FusedPotential:
             rows=composition.numbers.data_ptr(),
             positions=positions.data_ptr(),
             masses=composition.masses.data_ptr(),
-            charges=composition.scaled_charge.data_ptr(),
+            charges=composition.charge.data_ptr(),
+            energy_reference=composition.energy_reference.data_ptr(),
+            polarizability_reference=composition.polarizability_reference.data_ptr(),
             n_pairs=-1,
         )
         if pairs is not None:
@@ -240,45 +253,29 @@ class FusedPotential:
 
         shapes = {
             "energy": (n_structures,),
-            "gradient": (n_atoms, 3),
+            "forces": (n_atoms, 3),
             "virial": (n_structures, 3, 3),
             "dipole": (n_structures, 3),
             "polarizability": (n_structures, 3, 3),
         }
-        wanted = {"gradient" if name == "forces" else name for name in names}
-        if "stress" in wanted:
-            wanted |= {"gradient", "virial"}
         found = _Output()
-        raw: dict[str, Tensor] = {}
-        for name in wanted & set(shapes):
-            raw[name] = torch.empty(shapes[name], dtype=torch.float64)
-            setattr(found, name, raw[name].data_ptr())
+        values: dict[str, Tensor] = {}
+        for name in {*names, "forces", "virial"} if "stress" in names else names:
+            if name != "stress":
+                values[name] = torch.empty(shapes[name], dtype=torch.float64)
+                setattr(found, name, values[name].data_ptr())
         status = self._library.eqcalc_evaluate(
             self._network, ctypes.byref(given), ctypes.byref(found)
         )
         if status != 0:
             raise MemoryError(f"there is no memory to evaluate {n_atoms} atoms at once")
-        values = {name: self._finished(name, raw, composition, cell) for name in q.ordered(names)}
-        return values, Closest(found.shortest, *found.shortest_pair)
-
-    def _finished(
-        self, name: str, raw: dict[str, Tensor], composition: Composition, cell: Tensor | None
-    ) -> Tensor:
-        """Put scales and references to what the network gives."""
-        if name == "forces":
-            return raw["gradient"].mul_(-self._scales["energy"])
-        if name == "stress":
+        if "stress" in names:
             assert cell is not None
+            virial = values["virial"]
             volume = torch.linalg.det(cell.double()).abs()
-            virial = 0.5 * self._scales["energy"] * (raw["virial"] + raw["virial"].mT)
-            return virial / volume[:, None, None]
-        value = raw[name].mul_(self._scales[name])
-        if name == "energy":
-            value += composition.energy_reference
-        elif name == "polarizability":
-            diagonal = torch.diagonal(value, dim1=-2, dim2=-1)
-            diagonal += composition.polarizability_reference[:, None]
-        return value
+            values["stress"] = 0.5 * (virial + virial.mT) / volume[:, None, None]
+        closest = Closest(found.shortest, *found.shortest_pair)
+        return {name: values[name] for name in names}, closest
 
 
 def _network(potential: Potential) -> tuple[_Settings, list[Tensor]]:
@@ -292,15 +289,20 @@ def _network(potential: Potential) -> tuple[_Settings, list[Tensor]]:
     representation = potential.representation
     if potential.device.type != "cpu":
         raise ExecutionUnavailableError("the compiled kernels run on CPUs only")
-    if type(representation) is not PaiNN:
+    if type(potential) is not Potential or type(representation) is not PaiNN:
         raise ExecutionUnavailableError(
             f"there are no compiled kernels for {type(representation).__name__}"
         )
     for name, head in potential.heads.items():
-        if type(head) is not _HEADS.get(name):
-            raise ExecutionUnavailableError(f"there are no compiled kernels for the {name} head")
+        if not _has_kernels(head):
+            raise ExecutionUnavailableError(
+                f"there are no compiled kernels for this read-out of the {name}"
+            )
     config = representation.config
-    blocks = [block for block in potential.modules() if isinstance(block, GatedEquivariantBlock)]
+    if type(representation.basis) not in _BASES:
+        raise ExecutionUnavailableError(
+            f"there are no compiled kernels for the radial basis {config.radial_basis!r}"
+        )
     settings = _Settings(
         features=config.features,
         layers=config.layers,
@@ -309,8 +311,13 @@ def _network(potential: Potential) -> tuple[_Settings, list[Tensor]]:
         basis=_BASES[type(representation.basis)],
         cutoff=config.cutoff,
         epsilon=config.norm_epsilon,
-        head_epsilon=blocks[0].epsilon if blocks else 0.0,
         **{f"has_{name}": name in potential.heads for name in _HEADS},
+        **{f"{name}_scale": potential.references.scales.get(name, 1.0) for name in _HEADS},
+        **{
+            f"{name}_epsilon": potential.heads[name].blocks[0].epsilon
+            for name in ("dipole", "polarizability")
+            if name in potential.heads
+        },
     )
     modules: list[nn.Module] = [representation.embedding, representation.filters]
     for message, update in zip(representation.messages, representation.updates, strict=True):
@@ -321,8 +328,16 @@ def _network(potential: Potential) -> tuple[_Settings, list[Tensor]]:
         elif name in potential.heads:
             for block in potential.heads[name].blocks:
                 modules += [block.mix, block.gate]
-    parameters = [parameter.detach() for module in modules for parameter in module.parameters()]
-    return settings, [parameter.contiguous() for parameter in parameters]
+    parameters = [parameter for module in modules for parameter in module.parameters()]
+    return settings, [parameter.detach().contiguous() for parameter in parameters]
+
+
+def _has_kernels(head: nn.Module) -> bool:
+    if type(head) is EnergyHead:
+        return [type(module) for module in head.atomwise] == [nn.Linear, nn.SiLU, nn.Linear]
+    if type(head) is PolarizabilityHead and head.origin is not ORIGINS["centroid"]:
+        return False
+    return type(head) in (DipoleHead, PolarizabilityHead) and head.gated
 
 
 def _declared(library: ctypes.CDLL) -> ctypes.CDLL:

@@ -11,9 +11,10 @@ from torch import Tensor
 from eqcalc.models.potential import Potential
 from eqcalc.runtime.compiler import ExecutionUnavailableError
 from eqcalc.runtime.evaluator import EagerEvaluator
+from eqcalc.runtime.execution import EagerExecution, Execution, FusedExecution
 from eqcalc.runtime.fused_evaluator import FusedEvaluator
 
-__all__ = ["EXECUTIONS", "ExecutionWarning", "evaluator_for"]
+__all__ = ["EXECUTIONS", "ExecutionWarning", "evaluator_for", "execution_for"]
 
 #: Executions by name, the fastest first.
 EXECUTIONS: dict[str, Callable[..., EagerEvaluator]] = {
@@ -65,9 +66,31 @@ def evaluator_for(
         try:
             return FusedEvaluator(potential, numbers, charge=charge)
         except ExecutionUnavailableError as reason:
-            warnings.warn(
-                f"running the model operation by operation, several times slower: {reason}",
-                ExecutionWarning,
-                stacklevel=2,
-            )
+            _warn(reason)
     return EagerEvaluator(potential, numbers, charge=charge)
+
+
+def execution_for(potential: Potential, *, skin: float = 0.5) -> Execution:
+    """Return the fastest execution for structures of any kind that works here.
+
+    Parameters
+    ----------
+    potential
+        The model, on the device and in the precision to be used.
+    skin
+        Extra distance of the neighbour list of periodic structures [Å].
+    """
+    if potential.device.type == "cpu":
+        try:
+            return FusedExecution(potential, skin)
+        except ExecutionUnavailableError as reason:
+            _warn(reason)
+    return EagerExecution(potential, skin)
+
+
+def _warn(reason: ExecutionUnavailableError) -> None:
+    warnings.warn(
+        f"running the model operation by operation, several times slower: {reason}",
+        ExecutionWarning,
+        stacklevel=3,
+    )

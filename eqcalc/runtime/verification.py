@@ -3,17 +3,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import torch
 from torch import Tensor
 
+from eqcalc.models.potential import Potential
 from eqcalc.runtime.compiler import ExecutionUnavailableError
-from eqcalc.runtime.evaluator import EagerEvaluator
+from eqcalc.structures import Structures
 
-__all__ = ["TOLERANCES", "deviations", "trial_positions", "verify_evaluator"]
+if TYPE_CHECKING:
+    from eqcalc.runtime.evaluator import EagerEvaluator
+    from eqcalc.runtime.execution import Execution
+
+__all__ = ["TOLERANCES", "deviations", "trial_positions", "verify_evaluator", "verify_execution"]
 
 #: Largest allowed deviation of a quantity, relative to its largest value. Two
 #: orderings of the same sums differ by 10⁻⁶ and 10⁻¹⁴ with ordinary models.
 TOLERANCES: dict[torch.dtype, float] = {torch.float32: 1e-4, torch.float64: 1e-6}
+
+_SPACING = 1.4  # Å
 
 
 def trial_positions(n_atoms: int, n_structures: int = 3) -> Tensor:
@@ -27,13 +36,10 @@ def trial_positions(n_atoms: int, n_structures: int = 3) -> Tensor:
     Tensor
         ``[n_structures, n_atoms, 3]`` Å.
     """
-    edge = 1
-    while edge**3 < n_atoms:
-        edge += 1
-    points = torch.cartesian_prod(*[torch.arange(edge, dtype=torch.float64)] * 3)
+    points = torch.cartesian_prod(*[torch.arange(_edge(n_atoms), dtype=torch.float64)] * 3)
     generator = torch.Generator().manual_seed(0)
     noise = torch.rand(n_structures, n_atoms, 3, generator=generator, dtype=torch.float64)
-    return 1.4 * points.reshape(-1, 3)[:n_atoms] + 0.4 * noise
+    return _SPACING * points.reshape(-1, 3)[:n_atoms] + 0.4 * noise
 
 
 def deviations(found: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, float]:
@@ -46,7 +52,7 @@ def deviations(found: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[st
 
 
 def verify_evaluator(evaluator: EagerEvaluator, reference: EagerEvaluator) -> dict[str, float]:
-    """Compare an execution with the eager one on trial positions.
+    """Compare an evaluator with the eager one on trial positions.
 
     Returns
     -------
@@ -58,22 +64,80 @@ def verify_evaluator(evaluator: EagerEvaluator, reference: EagerEvaluator) -> di
     ExecutionUnavailableError
         A deviation is larger than :data:`TOLERANCES` allow.
     """
-    potential = reference.potential
-    names = [name for name in potential.quantities if name != "stress"]
-    positions = trial_positions(len(reference.numbers))
-    found, expected = evaluator(positions, names), reference(positions, names)
-    if "energy" in names:
+    potential, numbers = reference.potential, reference.numbers
+    positions = trial_positions(len(numbers)).to(reference.device)
+    names = potential.defined_for(Structures.stack(numbers, positions))
+    return _compared(
+        evaluator.execution,
+        potential,
+        numbers.expand(len(positions), -1),
+        evaluator(positions, names),
+        reference(positions, names),
+    )
+
+
+def verify_execution(
+    execution: Execution, reference: Execution, potential: Potential
+) -> dict[str, float]:
+    """Compare an execution with the eager one on a molecule and on a crystal.
+
+    Returns
+    -------
+    dict
+        The larger relative deviation by quantity.
+
+    Raises
+    ------
+    ExecutionUnavailableError
+        A deviation is larger than :data:`TOLERANCES` allow.
+    """
+    elements = potential.references.elements
+    numbers = torch.tensor([elements[k % len(elements)] for k in range(7)])
+    molecule = Structures.stack(numbers, trial_positions(7, 1)).to(potential.device)
+    trials: list[Structures] = [molecule]
+    if "energy" in potential.config.heads:
+        edge = _SPACING * _edge(7) + 0.4
+        settings: dict[str, Any] = vars(molecule)
+        cell = torch.eye(3, dtype=torch.float64, device=potential.device)[None] * edge
+        pbc = torch.ones(1, 3, dtype=torch.bool, device=potential.device)
+        trials.append(Structures(**{**settings, "cell": cell, "pbc": pbc}))
+    worst: dict[str, float] = {}
+    for structures in trials:
+        names = potential.defined_for(structures)
+        found, expected = (e.evaluate(structures, names)[0] for e in (execution, reference))
+        result = _compared(execution.name, potential, structures.numbers[None], found, expected)
+        worst.update({name: max(value, worst.get(name, 0.0)) for name, value in result.items()})
+    return worst
+
+
+def _edge(n_atoms: int) -> int:
+    """Return the edge of the smallest cube of lattice points for so many atoms."""
+    edge = 1
+    while edge**3 < n_atoms:
+        edge += 1
+    return edge
+
+
+def _compared(
+    execution: str,
+    potential: Potential,
+    numbers: Tensor,
+    found: dict[str, Tensor],
+    expected: dict[str, Tensor],
+) -> dict[str, float]:
+    if "energy" in expected:
         # total energies are large numbers that no execution can get wrong
-        offset = potential.energy_reference[reference.numbers].sum()
-        for values in (found, expected):
-            values["energy"] = values["energy"] - offset
+        offset = potential.energy_reference[numbers].sum(-1)
+        found, expected = (
+            {**values, "energy": values["energy"] - offset} for values in (found, expected)
+        )
     result = deviations(found, expected)
     tolerance = TOLERANCES[potential.dtype]
     for name, deviation in result.items():
         if not deviation <= tolerance:
             raise ExecutionUnavailableError(
-                f"the {evaluator.execution} execution gives a {name} that deviates by "
-                f"{deviation:.1e} from the eager one, more than the {tolerance:.0e} that rounding "
-                "explains; please report this"
+                f"the {execution} execution gives a {name} that deviates by {deviation:.1e} from "
+                f"the eager one, more than the {tolerance:.0e} that rounding explains; please "
+                "report this"
             )
     return result

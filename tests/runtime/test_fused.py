@@ -200,6 +200,17 @@ def test_positions_that_are_not_finite_give_results_that_are_not(ethanol):
     assert not torch.isfinite(evaluator(positions, ("energy",))["energy"]).any()
 
 
+def test_parameters_changed_later_are_noticed(ethanol):
+    potential = make_potential()
+    evaluator = FusedEvaluator(potential, torch.tensor(ethanol.numbers))
+    positions = torch.tensor(ethanol.positions)[None]
+    evaluator(positions, NAMES)
+    with torch.no_grad():
+        potential.representation.updates[1].mix.weight.mul_(1.001)
+    with pytest.raises(RuntimeError, match="make a new evaluator"):
+        evaluator(positions, NAMES)
+
+
 def test_wrong_shapes_are_refused(ethanol):
     evaluator = FusedEvaluator(make_potential(), torch.tensor(ethanol.numbers))
     with pytest.raises(ValueError, match=r"expected shape \(n_structures, 9, 3\)"):

@@ -8,11 +8,11 @@
 struct Output {
     double shortest;              // distance of any pair within the cutoff, infinite if there is none
     std::int64_t shortest_pair[2];  // its receiver and sender
-    double* energy;          // of the network, [n_structures]
-    double* gradient;        // dE/dr, [n_atoms, 3]
-    double* virial;          // Σ r ⊗ dE/dr over pairs, [n_structures, 3, 3]
-    double* dipole;          // [n_structures, 3]
-    double* polarizability;  // [n_structures, 3, 3]
+    double* energy;               // [n_structures]
+    double* forces;               // [n_atoms, 3]
+    double* virial;               // Σ r ⊗ dE/dr over pairs, [n_structures, 3, 3]
+    double* dipole;               // [n_structures, 3]
+    double* polarizability;       // [n_structures, 3, 3]
 };
 
 class Evaluation {
@@ -43,9 +43,9 @@ public:
         for (std::size_t l = 0; l < net_.layers.size(); ++l) forward(l, filters);
         if (out.dipole != nullptr) dipole(out.dipole);
         if (out.polarizability != nullptr) polarizability(out.polarizability);
-        if (out.energy == nullptr && out.gradient == nullptr) return;
+        if (out.energy == nullptr && out.forces == nullptr) return;
         Real* slope = energy(out.energy);
-        if (out.gradient == nullptr) return;
+        if (out.forces == nullptr) return;
         backward(slope, filters, out);
     }
 
@@ -125,7 +125,8 @@ private:
                     sums += silu(load(z + i * hidden + k)) * load(net_.energy_weights.get() + k);
                 total += sum(sums) + net_.energy_bias;
             }
-            if (energies != nullptr) energies[s] = total;
+            if (energies != nullptr)
+                energies[s] = net_.energy_scale * total + in_.energy_reference[s];
         }
         Real* back = arena_.take(n * hidden);
         for (std::size_t i = 0; i < n; ++i)
@@ -219,7 +220,7 @@ private:
 
     // From distances and directions of pairs to positions of atoms.
     void gather(const std::vector<PairGradient>& of_pairs, const Output& out) const {
-        std::memset(out.gradient, 0, n * 3 * sizeof(double));
+        std::memset(out.forces, 0, n * 3 * sizeof(double));
         std::vector<std::int64_t> owner;
         if (out.virial != nullptr) {
             std::memset(out.virial, 0, in_.n_structures * 9 * sizeof(double));
@@ -233,9 +234,10 @@ private:
             for (int c = 0; c < 3; ++c) {
                 const double u = pair.direction[c];
                 const double of_vector =
-                    (g.direction[c] - along * u) / pair.distance + g.distance * u;
-                out.gradient[3 * pair.sender + c] += of_vector;
-                out.gradient[3 * pair.receiver + c] -= of_vector;
+                    net_.energy_scale *
+                    ((g.direction[c] - along * u) / pair.distance + g.distance * u);
+                out.forces[3 * pair.sender + c] -= of_vector;
+                out.forces[3 * pair.receiver + c] += of_vector;
                 if (out.virial != nullptr)
                     for (int a = 0; a < 3; ++a)
                         out.virial[9 * owner[pair.receiver] + 3 * a + c] +=
@@ -249,7 +251,7 @@ private:
         const auto [charges, vectors] = read_out(net_.dipole);
         for (std::int64_t s = 0; s < in_.n_structures; ++s) {
             const std::int64_t begin = in_.first_atom[s], end = in_.first_atom[s + 1];
-            double missing = in_.charges[s], mass = 0.0, origin[3] = {0.0, 0.0, 0.0};
+            double missing = in_.charges[s] / net_.dipole_scale, mass = 0.0, origin[3] = {0.0, 0.0, 0.0};
             for (std::int64_t i = begin; i < end; ++i) {
                 missing -= charges[i * kLanes];
                 mass += in_.masses[i];
@@ -262,7 +264,7 @@ private:
                     total += vectors[(3 * i + c) * kLanes] +
                              (charges[i * kLanes] + missing) *
                                  (in_.positions[3 * i + c] - origin[c] / mass);
-                dipoles[3 * s + c] = total;
+                dipoles[3 * s + c] = net_.dipole_scale * total;
             }
         }
     }
@@ -288,6 +290,8 @@ private:
                         alpha[3 * b + a] += product;
                     }
                 }
+            for (int k = 0; k < 9; ++k) alpha[k] *= net_.polarizability_scale;
+            for (int a = 0; a < 3; ++a) alpha[4 * a] += in_.polarizability_reference[s];
         }
     }
 

@@ -40,6 +40,7 @@ struct Network {
     Buffer energy_weights;  // of the last, linear step, [hidden]
     double energy_bias = 0;
     std::vector<GatedBlock> dipole, polarizability;
+    double energy_scale = 1, dipole_scale = 1, polarizability_scale = 1;
 };
 
 inline Vector silu(Vector z) { return z * sigmoid(z); }

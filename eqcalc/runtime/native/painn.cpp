@@ -10,7 +10,8 @@ namespace {
 struct Settings {
     std::int64_t features, layers, embeddings, radial_functions, basis;
     std::int64_t has_energy, has_dipole, has_polarizability;
-    double cutoff, epsilon, head_epsilon;
+    double cutoff, epsilon, dipole_epsilon, polarizability_epsilon;
+    double energy_scale, dipole_scale, polarizability_scale;
 };
 
 // Parameters in the order of Potential's modules, one after the other.
@@ -106,8 +107,11 @@ Network network(const Settings& s, Parameters take) {
         std::copy(w2, w2 + hidden, net.energy_weights.get());
         net.energy_bias = *take();
     }
-    if (s.has_dipole) net.dipole = gated_blocks(take, F, s.head_epsilon);
-    if (s.has_polarizability) net.polarizability = gated_blocks(take, F, s.head_epsilon);
+    net.energy_scale = s.energy_scale;
+    net.dipole_scale = s.dipole_scale;
+    net.polarizability_scale = s.polarizability_scale;
+    if (s.has_dipole) net.dipole = gated_blocks(take, F, s.dipole_epsilon);
+    if (s.has_polarizability) net.polarizability = gated_blocks(take, F, s.polarizability_epsilon);
     return net;
 }
 
@@ -130,10 +134,12 @@ void evaluate_block(const Network& net, const Input& in, std::int64_t begin, std
     block.positions += 3 * atom;
     block.masses += atom;
     block.charges += begin;
+    block.energy_reference += begin;
+    block.polarizability_reference += begin;
     Output part{std::numeric_limits<double>::infinity(),
                 {0, 0},
                 offset(out.energy, begin),
-                offset(out.gradient, 3 * atom),
+                offset(out.forces, 3 * atom),
                 nullptr,
                 offset(out.dipole, 3 * begin),
                 offset(out.polarizability, 9 * begin)};

@@ -15,7 +15,9 @@ struct Input {
     const std::int64_t* rows;        // of the embedding table, [n_atoms]
     const double* positions;         // [n_atoms, 3] Å
     const double* masses;            // [n_atoms]
-    const double* charges;           // total charges over the scale of the dipole, [n_structures]
+    const double* charges;           // total charges, [n_structures] e
+    const double* energy_reference;  // what the elements add, [n_structures]
+    const double* polarizability_reference;
     std::int64_t n_pairs;            // negative: find them
     const std::int64_t* receivers;   // [n_pairs]
     const std::int64_t* senders;     // [n_pairs]
