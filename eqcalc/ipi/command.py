@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_ipi_commands"]
 
-_METHODS = "NVE, Langevin, SVR, RPMD, T-RPMD, PILE-L, PILE-G, CMD or PIGLET"
+_METHODS = "NVE, Langevin, SVR, RPMD, T-RPMD, PILE-L, PILE-G, PA-CMD or PIGLET"
 
 
 def add_ipi_commands(parser: argparse.ArgumentParser) -> None:

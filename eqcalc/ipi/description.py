@@ -315,7 +315,7 @@ def _method(
         )
     if kind == "pile_l" and n_beads > 1 and constant >= FREE_CENTROID:
         adiabatic = style is not None and style.get("style", "") in ("pa-cmd", "wmax-cmd")
-        return ("CMD" if adiabatic else "T-RPMD"), None
+        return ("PA-CMD" if adiabatic else "T-RPMD"), None
     return names[kind], None if "GLE" in names[kind] else constant
 
 

@@ -61,11 +61,11 @@ class Engine:
         """Run to the end, or until something ends it."""
         simulation, watchdog = self._simulation, self._watchdog
         report_thread_errors(watchdog)
-        # a run that is killed before its first checkpoint has one nevertheless
-        simulation.chk.store()
-        simulation.chk.write(store=False)
         watchdog.start()
         try:
+            # a run that is killed before its first checkpoint has one nevertheless
+            simulation.chk.store()
+            simulation.chk.write(store=False)
             simulation.run()
         except SystemExit:
             pass  # how i-PI leaves a step that cannot be finished
@@ -99,8 +99,8 @@ class Engine:
         if failure is not None:
             return Outcome(
                 failure.status,
-                f"stopped after step {done} of {total}: {failure.message}. The same command goes on "
-                "from the last checkpoint",
+                f"stopped after step {done} of {total}: {failure.message}. The same command "
+                "goes on from the last checkpoint",
                 done,
                 total,
             )

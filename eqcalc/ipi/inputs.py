@@ -131,7 +131,7 @@ def write_input(
         Model file.
     method
         ``"NVE"``, ``"Langevin"``, ``"SVR"``, ``"RPMD"``, ``"T-RPMD"``, ``"PILE-L"``,
-        ``"PILE-G"``, ``"CMD"``, or an object of :mod:`eqcalc.ipi.methods`, such as
+        ``"PILE-G"``, ``"PA-CMD"``, or an object of :mod:`eqcalc.ipi.methods`, such as
         ``PIGLET(matrices)``.
     steps
         Length of the run.

@@ -13,9 +13,9 @@ import numpy as np
 from eqcalc.ipi.description import FREE_CENTROID, InputError
 
 __all__ = [
-    "CMD",
     "METHODS",
     "NVE",
+    "PACMD",
     "PIGLET",
     "PILEG",
     "PILEL",
@@ -148,7 +148,7 @@ class PILEG(IPIMethod):
 
 
 @dataclass(frozen=True)
-class CMD(IPIMethod):
+class PACMD(IPIMethod):
     """Partially adiabatic centroid molecular dynamics.
 
     Hone, Rossky and Voth, J. Chem. Phys. 124, 154103 (2006). The internal modes of the ring
@@ -159,7 +159,7 @@ class CMD(IPIMethod):
     frequency: float = 16000.0
     damping: float = 0.01
 
-    name: ClassVar[str] = "CMD"
+    name: ClassVar[str] = "PA-CMD"
     at_centroid: ClassVar[bool] = True
 
     def thermostat(self) -> list[str]:
@@ -260,5 +260,5 @@ def _free_centroid(damping: float) -> list[str]:
 
 #: Every method that needs no matrices, by name.
 METHODS: dict[str, type[IPIMethod]] = {
-    m.name: m for m in (NVE, Langevin, SVR, RPMD, TRPMD, PILEL, PILEG, CMD)
+    m.name: m for m in (NVE, Langevin, SVR, RPMD, TRPMD, PILEL, PILEG, PACMD)
 }

@@ -113,6 +113,8 @@ def run_in_this_process(
     description = Description.read(path)
     os.chdir(path.parent)
     with exclusive(path.parent / (description.prefix or "i-pi")):
+        record = Record(path.parent / f"{description.prefix}.run.json", description)
+        record.check()
         start, notes = _start(path, description)
         for note in notes:
             print(f"eqcalc ipi: {note}", flush=True)
@@ -126,8 +128,6 @@ def run_in_this_process(
         for interface in description.sockets():
             if interface.path is not None:
                 remove_stale(interface.path)
-        record = Record(path.parent / f"{description.prefix}.run.json", description)
-        record.check()
         state = description if start is None else start.description
         engine = Engine(
             state.with_total_steps(description.total_steps), timeout=timeout, grace=grace

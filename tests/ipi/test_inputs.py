@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: MIT
+"""Every kind of input, run by i-PI for real and read back."""
+
+import socket
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+
+pytest.importorskip("ipi")
+
+from eqcalc.ipi import ExitStatus, InputError, Strides, TCPSocket, write_input
+from eqcalc.ipi.description import Description
+from eqcalc.ipi.methods import METHODS, PIGLET
+from eqcalc.models.checkpoint import load_model
+from eqcalc.runtime import EagerEvaluator
+from eqcalc.trajectory import Trajectory
+from eqcalc.units import BOLTZMANN
+
+
+def matrices(path, beads, temperature=300.0):
+    """Write matrices of a canonical GLE: friction on every mode, one extra momentum."""
+    n = beads
+    drift = np.array([[[0.0, 0.02], [-0.02, 0.05]]] * n)
+    covariance = np.array([temperature * np.eye(2)] * n)
+
+    def element(tag, unit, values):
+        text = ", ".join(f"{v:.8e}" for v in values.ravel())
+        return f"<{tag} shape='({n}, 2, 2)' units='{unit}'> [ {text} ] </{tag}>"
+
+    lines = [element("A", "ps-1", drift), element("C", "kelvin", covariance)]
+    path.write_text("<thermostat mode='nm_gle'>\n" + "\n".join(lines) + "\n</thermostat>\n")
+    return path
+
+
+def finish(path, launch):
+    process = launch(path)
+    assert process.wait() == ExitStatus.COMPLETE, process.text()
+    trajectory = Trajectory.from_ipi(path.parent)
+    assert trajectory.complete
+    return trajectory
+
+
+@pytest.mark.parametrize(
+    "method", ["NVE", "Langevin", "SVR", "PILE-L", "PILE-G", "T-RPMD", "PA-CMD"]
+)
+def test_each_method_runs_and_is_recognised(method, prepare, launch, model, water):
+    beads = 4 if METHODS[method].ring_polymer else 1
+    timestep = 0.05 if method == "PA-CMD" else 0.25
+    path = prepare(method=method, beads=beads, timestep=timestep)
+    trajectory = finish(path, launch)
+    assert trajectory.method == method
+    assert (trajectory.n_beads, trajectory.n_replicas) == (beads, 1)
+    assert trajectory.timestep == pytest.approx(timestep, rel=1e-12)
+    assert trajectory.temperature == pytest.approx(300.0, rel=1e-12)
+    np.testing.assert_allclose(trajectory.masses, water.get_masses(), rtol=1e-7)
+    assert trajectory.n_frames("dipole") == 21
+    assert trajectory.observable("dipole").interval == pytest.approx(2 * timestep, rel=1e-12)
+
+    # what is on file against a calculation at the positions on file, offline
+    evaluator = EagerEvaluator(load_model(model), torch.from_numpy(trajectory.numbers))
+    positions = trajectory.observable("bead_positions").values[0]  # every 4 steps
+    if method == "PA-CMD":  # at the centroid
+        positions = positions.mean(axis=1, keepdims=True)
+    flat = torch.from_numpy(positions).flatten(0, 1)
+    values = evaluator(flat, ("energy", "dipole", "polarizability"))
+    names = {"dipole": "dipole", "polarizability": "polarizability"}
+    if method != "PA-CMD":
+        names["energy"] = "potential_energy"
+    for quantity, name in names.items():
+        value = values[quantity]
+        mean = value.reshape(*positions.shape[:2], *value.shape[1:]).mean(dim=1).numpy()
+        found = trajectory.observable(name).values[0][::2]
+        np.testing.assert_allclose(found, mean, atol=2e-7, err_msg=name)  # e·Å: 1e-6 D
+
+
+def test_piglet_with_matrices_from_a_file(prepare, launch, tmp_path):
+    path = prepare(method=PIGLET(matrices(tmp_path / "gle.xml", 4)))
+    trajectory = finish(path, launch)
+    assert trajectory.method == "PIGLET"
+    with pytest.raises(InputError, match="3 matrices"):
+        prepare("other", method=PIGLET(tmp_path / "gle.xml"), beads=3)
+    (tmp_path / "gle.xml").write_text("<A shape='(4, 2, 2)'> [ 1, 2 ] </A><C/>")
+    with pytest.raises(InputError, match="cannot read <A>"):
+        prepare("another", method=PIGLET(tmp_path / "gle.xml"))
+
+
+def test_rpmd_from_checkpoints_of_an_equilibrated_run_is_one_batch(prepare, launch):
+    """Positions, momenta and energies go on; each system is a replica; energy is conserved."""
+    strides = Strides(spectra=2, energies=10, centroid=10, beads=10, checkpoint=10, series=10)
+    equilibration = finish(prepare("pile", strides=strides), launch)
+    starts = [equilibration.path.parent / f"simulation.start_{i}" for i in (1, 2, 3)]
+    path = prepare("rpmd", method="RPMD", starts=starts, steps=200)
+    assert "<batch_size> 12 </batch_size>" in path.read_text()
+    trajectory = finish(path, launch)
+    assert (trajectory.method, trajectory.n_replicas) == ("RPMD", 3)
+    for name in ("dipole", "polarizability", "potential_energy", "temperature", "bead_positions"):
+        before = equilibration.observable(name)
+        frames = [round(step * 0.25 / before.interval) for step in (10, 20, 30)]
+        after = trajectory.observable(name).values[:, 0]
+        np.testing.assert_allclose(after, before.values[0, frames], rtol=1e-7, atol=1e-7)
+    rows = np.loadtxt(path.parent / "s000_simulation.energies")
+    assert np.ptp(rows[:, 2]) < 0.02 * BOLTZMANN * 300.0
+    with pytest.raises(InputError, match="has 4 beads, the run 8"):
+        prepare("wrong", method="RPMD", starts=starts, beads=8)
+
+
+def test_several_hosts_over_tcp(prepare, launch, eqcalc, model, tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    path = prepare(method="T-RPMD", connection=TCPSocket("127.0.0.1", port, clients=2))
+    assert "<batch_size> 2 </batch_size>" in path.read_text()
+    process = launch(path)
+    address = ("--host", "127.0.0.1", "--port", port, "--wait", 240)
+    logs = [tmp_path / f"client{i}.log" for i in range(2)]
+    clients = [eqcalc("ipi", "client", model, *address, log=log) for log in logs]
+    assert process.wait() == ExitStatus.COMPLETE
+    assert [client.wait() for client in clients] == [0, 0]
+    shared = prepare("in-process", method="T-RPMD")
+    expected = finish(shared, launch)
+    found = Trajectory.from_ipi(path.parent)
+    for name in ("dipole", "polarizability", "potential_energy"):
+        one, other = found.observable(name).values, expected.observable(name).values
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9, err_msg=name)
+
+
+def test_dipole_and_polarizability_are_evaluated_at_outputs_only(prepare, launch, tmp_path):
+    """Forces at every step, the response only at every fifth: counted in the potential."""
+    driver = tmp_path / "counting_driver.py"
+    driver.write_text(
+        "from eqcalc.ipi.eqcalc_driver import EqcalcDriver\n"
+        "__DRIVER_NAME__ = 'counting'\n__DRIVER_CLASS__ = 'Counting'\n"
+        "class Counting(EqcalcDriver):\n"
+        "    def compute(self, cell, pos):\n"
+        "        names = '+'.join(q.name for q in self.evaluate.quantities)\n"
+        f"        with open({str(tmp_path / 'calls')!r}, 'a') as file:\n"
+        "            file.write(f'{names} {len(pos)}\\n')\n"
+        "        return super().compute(cell, pos)\n"
+    )
+    path = prepare(strides=Strides(spectra=5, energies=40))
+    original = Description.read(path).root.findtext("ffdirect/pes_path").strip()
+    path.write_text(path.read_text().replace(original, str(driver)))
+    finish(path, launch)
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert calls.count("energy+forces 4") == 41
+    assert calls.count("dipole+polarizability 4") == 9
+    assert len(calls) == 50
+
+
+class TestRefusals:
+    """Inputs that make no sense are not written."""
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"method": "RPMD", "beads": 1}, "at least 2 beads"),
+            ({"method": "NVE", "beads": 4}, "classical nuclei"),
+            ({"method": "QCMD"}, "unknown method 'QCMD'; expected one of NVE"),
+            ({"connection": TCPSocket("localhost", 5, clients=3)}, "among 3 clients"),
+            ({"atoms": None}, "either the molecule or checkpoints"),
+            ({"strides": None, "method": "PA-CMD", "connection": TCPSocket("a", 1)}, "in process"),
+        ],
+    )
+    def test_what_does_not_fit(self, prepare, options, message):
+        with pytest.raises(InputError, match=message):
+            prepare(**options)
+
+    def test_nothing_is_overwritten(self, prepare, model, water):
+        path = prepare()
+        with pytest.raises(FileExistsError, match="never overwritten"):
+            write_input(path, model, method="PILE-L", steps=1, atoms=water, beads=2)
+
+    def test_heavy_atoms_and_order_survive(self, prepare, model, tmp_path):
+        atoms = Atoms("HOH", positions=[(0, 0, 0), (0, 0, 1), (0, 1, 1.2)])
+        atoms.set_masses([2.014, 15.999, 1.008])
+        path = prepare(atoms=atoms)
+        assert "symbols: HOH" in path.read_text()
+        assert "2.014" in path.with_name("input.start.extxyz").read_text()
+
+
+def test_the_command_writes_the_same_input(prepare, eqcalc, model, water, tmp_path):
+    import ase.io
+
+    ase.io.write(tmp_path / "water.xyz", water)
+    target = tmp_path / "command" / "input.xml"
+    options = ["--method", "T-RPMD", "--beads", 8, "--time", 0.1, "--seed", 5]
+    process = eqcalc(
+        "ipi", "input", model, tmp_path / "water.xyz", *options, "--output", target,
+        log=tmp_path / "log",
+    )  # fmt: skip
+    assert process.wait() == 0
+    direct = prepare("direct", method="T-RPMD", beads=8, steps=400, seed=5, strides=None)
+    assert target.read_text() == direct.read_text()

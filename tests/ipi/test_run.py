@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: MIT
+"""i-PI for real, and what happens when something goes wrong: no hang, no loss, no duplicates."""
+
+import resource
+import signal
+import socket
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("ipi")
+
+from eqcalc.cli import FAILURE
+from eqcalc.ipi import ExitStatus, RunError, UnixSocket, run
+from eqcalc.ipi.description import Description, InputError
+from eqcalc.ipi.run import remove_stale
+from eqcalc.trajectory import Trajectory
+from tests.ipi.conftest import lines, wait_for
+
+
+def observables(folder: Path) -> dict[str, np.ndarray]:
+    trajectory = Trajectory.from_ipi(folder)
+    assert trajectory.complete
+    return {name: trajectory.observable(name).values for name in trajectory.observables()}
+
+
+def step_of(path: Path) -> int:
+    return Description.read(path).step
+
+
+@pytest.fixture
+def reference(prepare, launch):
+    """What a run that nothing disturbs gives."""
+
+    def make(**options):
+        path = prepare("reference", **options)
+        assert launch(path).wait() == ExitStatus.COMPLETE
+        return observables(path.parent)
+
+    return make
+
+
+def assert_same(found, expected, tolerance):
+    assert set(found) == set(expected)
+    for name, values in expected.items():
+        # text with 8 decimals of a trajectory, 16 digits of a property
+        limit = 2e-8 if "positions" in name or "velocities" in name else tolerance
+        np.testing.assert_allclose(found[name], values, rtol=limit, atol=limit, err_msg=name)
+
+
+# --- restarts -----------------------------------------------------------------------
+
+
+def test_clean_stop_and_kill_continue_to_twelve_digits(prepare, launch, reference):
+    """SIGTERM, then SIGKILL, and the same command each time: as if nothing had happened."""
+    expected = reference(steps=600)
+    path = prepare(steps=600)
+    folder = path.parent
+    process = launch(path)
+    wait_for(lambda: lines(folder / "simulation.energies") > 10)  # on disk with a checkpoint
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.wait() == ExitStatus.STOPPED
+    stopped = step_of(folder / "RESTART")
+    assert 0 < stopped < 600
+    assert f"stopped after step {stopped}" in process.text()
+
+    process = launch(path)
+    wait_for(lambda: step_of(folder / "simulation.checkpoint") > stopped)
+    process.popen.kill()
+    process.wait()
+    killed = step_of(folder / "simulation.checkpoint")
+    # the outputs up to the checkpoint are on the disk, whatever was buffered
+    assert Trajectory.from_ipi(folder).n_frames("dipole") >= killed // 2 + 1
+
+    assert launch(path).wait() == ExitStatus.COMPLETE
+    assert f"going on from step {killed}" in process.text()
+    assert_same(observables(folder), expected, 1e-12)
+    assert launch(path).wait() == ExitStatus.COMPLETE
+    assert "all 600 steps are done" in process.text().splitlines()[-1]
+
+
+def test_a_longer_run_goes_on_and_another_input_is_refused(prepare, launch, reference):
+    expected = reference(steps=60)
+    path = prepare(steps=40)
+    assert launch(path).wait() == ExitStatus.COMPLETE
+    text = path.read_text()
+    path.write_text(text.replace("<total_steps> 40", "<total_steps> 60"))
+    process = launch(path)
+    assert process.wait() == ExitStatus.COMPLETE
+    assert_same(observables(path.parent), expected, 1e-12)
+    path.write_text(text.replace("> 300 </temperature>", "> 310 </temperature>"))
+    assert launch(path).wait() == FAILURE
+    assert "another input" in process.text()
+
+
+# --- failures -----------------------------------------------------------------------
+
+
+FAILING = """
+from eqcalc.ipi.eqcalc_driver import EqcalcDriver
+
+__DRIVER_NAME__ = "failing"
+__DRIVER_CLASS__ = "Failing"
+
+
+class Failing(EqcalcDriver):
+    count = 0
+
+    def compute(self, cell, pos):
+        self.count += 1
+        if self.count > 25:
+            raise FloatingPointError("the network has had enough")
+        return super().compute(cell, pos)
+"""
+
+
+@pytest.mark.parametrize("variant", ["serial", "threaded", "systems"])
+def test_a_potential_that_raises_ends_the_run_with_a_checkpoint(prepare, launch, tmp_path, variant):
+    """Stock i-PI hangs in the second and third case and writes no RESTART in the first."""
+    path = prepare(strides=None)
+    text = path.read_text()
+    driver = tmp_path / "failing_driver.py"
+    driver.write_text(FAILING)
+    original = Description(text, path).root.findtext("ffdirect/pes_path").strip()
+    broken = text.replace(original, str(driver), 1)
+    if variant == "threaded":
+        broken = broken.replace(
+            "<ffdirect name='eqcalc'", "<ffdirect name='eqcalc' threaded='True'"
+        )
+    if variant == "systems":
+        begin, end = broken.index("  <system>"), broken.index("</system>") + len("</system>")
+        system = broken[begin:end]
+        pair = [system.replace("<system>", f"<system prefix='{name}'>") for name in "ab"]
+        broken = broken[:begin] + "\n".join(pair) + broken[end:]
+        broken = broken.replace("threading='False'", "threading='True'")
+        broken = broken.replace("<batch_size> 4", "<batch_size> 8")
+    path.write_text(broken)
+    process = launch(path)
+    assert process.wait() == ExitStatus.FAILED
+    assert "the network has had enough" in process.text()
+    assert "stopped after step 24 of 40" in process.text()
+    assert step_of(path.parent / "RESTART") == 24
+
+
+def test_a_step_that_takes_too_long_ends_the_run(prepare, launch, tmp_path):
+    path = prepare()
+    driver = tmp_path / "hanging_driver.py"
+    hang = FAILING.replace('raise FloatingPointError("the network has had enough")', "sleep(1e6)")
+    driver.write_text("from time import sleep\n" + hang)
+    text = path.read_text()
+    original = Description(text, path).root.findtext("ffdirect/pes_path").strip()
+    path.write_text(text.replace(original, str(driver), 1))
+    process = launch(path, timeout=10.0)
+    assert process.wait() == ExitStatus.FAILED
+    assert "no step was finished for 10 s" in process.text()
+    assert step_of(path.parent / "RESTART") == 24
+
+
+def test_a_full_disk_ends_the_run_and_it_goes_on_with_space(prepare, launch, reference):
+    """A limit on the size of files is to i-PI what a full disk is: a write that fails."""
+    expected = reference(steps=400)
+    path = prepare(steps=400)
+    process = launch(path)
+    resource.prlimit(process.popen.pid, resource.RLIMIT_FSIZE, (30_000, 30_000))
+    assert process.wait() == ExitStatus.FAILED
+    assert "File too large" in process.text()
+    assert launch(path).wait() == ExitStatus.COMPLETE
+    assert_same(observables(path.parent), expected, 1e-12)
+
+
+def test_no_client(prepare, launch):
+    path = prepare(connection=UnixSocket())
+    started = time.monotonic()
+    process = launch(path, timeout=2.0)
+    assert process.wait() == ExitStatus.NO_CLIENT
+    assert "eqcalc ipi client MODEL --unix eqcalc-" in process.text()
+    assert step_of(path.parent / "RESTART") == 0
+    assert time.monotonic() - started < 240.0
+
+
+def test_a_client_that_is_killed_while_it_computes_costs_nothing(
+    prepare, launch, eqcalc, model, reference, tmp_path
+):
+    """Stock i-PI hangs here: a connection that is reset ends its polling thread."""
+    expected = reference(steps=400)
+    address = UnixSocket(clients=1)
+    path = prepare(steps=400, connection=address)
+    process = launch(path)
+    options = ("ipi", "client", model, "--unix", address.address, "--wait", 240)
+    victim = eqcalc(*options, log=tmp_path / "victim.log")
+    wait_for(lambda: lines(path.parent / "simulation.energies") > 10)
+    victim.popen.kill()
+    heir = eqcalc(*options, log=tmp_path / "heir.log")
+    assert process.wait() == ExitStatus.COMPLETE
+    assert heir.wait() == 0
+    assert "structures in" in heir.text()
+    assert_same(observables(path.parent), expected, 1e-10)
+
+
+def test_ipi_is_killed_and_started_again_with_its_stale_socket(
+    prepare, launch, eqcalc, model, reference, tmp_path
+):
+    """The client waits for the successor; the file of the dead socket is in nobody's way."""
+    expected = reference(steps=400)
+    address = UnixSocket(clients=2)
+    path = prepare(steps=400, connection=address)
+    process = launch(path)
+    options = ("ipi", "client", model, "--unix", address.address, "--wait", 240, "--reconnect")
+    clients = [eqcalc(*options, log=tmp_path / f"client{i}.log") for i in range(2)]
+    wait_for(lambda: lines(path.parent / "simulation.energies") > 10)
+    process.popen.kill()
+    process.wait()
+    assert Path(f"/tmp/ipi_{address.address}").exists()
+    assert launch(path).wait() == ExitStatus.COMPLETE
+    assert [client.wait() for client in clients] == [0, 0]
+    assert_same(observables(path.parent), expected, 1e-10)
+    assert not Path(f"/tmp/ipi_{address.address}").exists()
+
+
+def test_a_socket_on_which_somebody_listens_is_not_removed(tmp_path):
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        with pytest.raises(InputError, match="another i-PI listens"):
+            remove_stale(path)
+    remove_stale(path)
+    assert not path.exists()
+    remove_stale(path)
+
+
+def test_inputs_with_which_ipi_would_hang_or_mislead_are_refused(prepare, launch):
+    cases = {
+        "batch_size is 3, but 4 beads": ("<batch_size> 4", "<batch_size> 3"),
+        "evaluates no forces": ("weight='0'", "weight='1'"),
+        "set pbc='false'": ("pbc='false'", "pbc='true'"),
+        "correct symbols": ("symbols: OH2", "symbols: HOH"),
+        "no_such.eqc": ("model.eqc", "no_such.eqc"),
+    }
+    for index, (message, (old, new)) in enumerate(cases.items()):
+        path = prepare(f"case{index}")
+        path.write_text(path.read_text().replace(old, new))
+        process = launch(path)
+        assert process.wait() == FAILURE, message
+        assert message in process.text()
+        assert not (path.parent / "simulation.run.json").exists()
+
+
+def test_the_python_call_says_why(prepare, monkeypatch):
+    path = prepare()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert run(path) == path.parent
+    other = prepare("other")
+    other.write_text(other.read_text().replace("<batch_size> 4", "<batch_size> 3"))
+    with pytest.raises(RunError, match="batch_size is 3") as error:
+        run(other)
+    assert error.value.status == FAILURE
+    assert Path.cwd() != path.parent
