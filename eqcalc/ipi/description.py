@@ -221,11 +221,11 @@ class Description:
         assert beads is not None
         names = _words(beads.findtext("names") or "")
         masses = np.array([float(word) for word in _words(beads.findtext("m") or "")])
+        motion = element.find("motion")
+        kind = "nothing" if motion is None else motion.get("mode", "nothing").strip()
         dynamics = element.find("motion/dynamics")
-        if dynamics is None:
-            motion = element.find("motion")
-            mode = "nothing" if motion is None else motion.get("mode", "nothing")
-            raise InputError(f"{self.source}: expected <motion mode='dynamics'>, found {mode!r}")
+        if dynamics is None or kind != "dynamics":
+            raise InputError(f"{self.source}: expected <motion mode='dynamics'>, found {kind!r}")
         n_beads = int(beads.get("nbeads", "1"))
         method, time_constant = (
             _method(element, dynamics, n_beads) if stated is None else (stated, None)

@@ -85,7 +85,7 @@ def run(
 
 
 def run_in_this_process(
-    input_file: str | Path, *, timeout: float = 600.0, grace: float = 30.0
+    input_file: str | Path, *, timeout: float = 600.0, grace: float | None = None
 ) -> Outcome:
     """Run or continue an i-PI simulation in this process, which must be there for it alone.
 
@@ -100,7 +100,8 @@ def run_in_this_process(
     timeout
         Longest time without a finished step [s].
     grace
-        Longest time to write RESTART and to end, after a failure [s].
+        Longest time to write RESTART and to end, after a failure [s]; by default `timeout`,
+        but at most half a minute.
 
     Raises
     ------
@@ -130,7 +131,9 @@ def run_in_this_process(
                 remove_stale(interface.path)
         state = description if start is None else start.description
         engine = Engine(
-            state.with_total_steps(description.total_steps), timeout=timeout, grace=grace
+            state.with_total_steps(description.total_steps),
+            timeout=timeout,
+            grace=min(timeout, 30.0) if grace is None else grace,
         )
         try:
             record.check_models(engine.provenance)

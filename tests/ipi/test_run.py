@@ -13,8 +13,9 @@ import pytest
 pytest.importorskip("ipi")
 
 from eqcalc.cli import FAILURE
-from eqcalc.ipi import ExitStatus, RunError, UnixSocket, run
+from eqcalc.ipi import Address, ExitStatus, RunError, UnixSocket, run
 from eqcalc.ipi.description import Description, InputError
+from eqcalc.ipi.protocol import header
 from eqcalc.ipi.run import remove_stale
 from eqcalc.trajectory import Trajectory
 from tests.ipi.conftest import lines, wait_for
@@ -178,6 +179,21 @@ def test_no_client(prepare, launch):
     assert "eqcalc ipi client MODEL --unix eqcalc-" in process.text()
     assert step_of(path.parent / "RESTART") == 0
     assert time.monotonic() - started < 240.0
+
+
+def test_a_client_that_never_answers(prepare, launch):
+    """It holds i-PI's polling thread in a loop that nothing ends but the end of the process."""
+    connection = UnixSocket()
+    address = Address(unix=connection.address)
+    path = prepare(connection=connection)
+    process = launch(path, timeout=8.0)
+    with address.connect_within(240.0) as client:
+        client.recv(12)
+        client.sendall(header("READY"))
+        client.recv(100_000)  # positions; and nothing more
+        assert process.wait() == ExitStatus.FAILED
+    assert "no step was finished for 8 s" in process.text()
+    assert step_of(path.parent / "RESTART") == 0
 
 
 def test_a_client_that_is_killed_while_it_computes_costs_nothing(
