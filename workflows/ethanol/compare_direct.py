@@ -30,7 +30,7 @@ from eqcalc.models.checkpoint import load_model
 from eqcalc.reference import GFN2
 from eqcalc.reference.conformers import conformers
 from eqcalc.reference.evaluator import MethodEvaluator
-from eqcalc.runtime import EagerEvaluator
+from eqcalc.runtime import evaluator_for
 from eqcalc.runtime.memory import keep_freed_memory
 from eqcalc.spectra import infrared, save, spectrum_figure
 from eqcalc.trajectory import Trajectory
@@ -77,7 +77,7 @@ def run(driver: str, folder: Path) -> None:
     if driver == "gfn2":
         evaluator, name, seed = MethodEvaluator(GFN2(accuracy=0.1), numbers), "gfn2", 1
     else:
-        evaluator, name, seed = EagerEvaluator(load_model(driver), numbers), "model", 2
+        evaluator, name, seed = evaluator_for(load_model(driver), numbers), "model", 2
     simulate(structures, evaluator, output=folder / f"{name}.h5", seed=seed, **PROTOCOL)
 
 
