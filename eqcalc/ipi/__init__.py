@@ -21,6 +21,7 @@ _PUBLIC = {
     "Strides": "eqcalc.ipi.inputs",
     "TCPSocket": "eqcalc.ipi.inputs",
     "UnixSocket": "eqcalc.ipi.inputs",
+    "initial_conditions": "eqcalc.ipi.states",
     "read_run": "eqcalc.ipi.read",
     "run": "eqcalc.ipi.run",
     "serve": "eqcalc.ipi.client",
@@ -40,6 +41,7 @@ __all__ = [
     "Strides",
     "TCPSocket",
     "UnixSocket",
+    "initial_conditions",
     "read_run",
     "run",
     "serve",
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from eqcalc.ipi.protocol import ProtocolError, ServerGoneError
     from eqcalc.ipi.read import read_run
     from eqcalc.ipi.run import RunError, run
+    from eqcalc.ipi.states import initial_conditions
     from eqcalc.ipi.status import ExitStatus
 
 

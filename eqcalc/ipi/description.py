@@ -20,6 +20,7 @@ __all__ = [
     "OutputFile",
     "Socket",
     "find_checkpoints",
+    "numbers_in",
     "symbol",
 ]
 
@@ -220,7 +221,7 @@ class Description:
         beads = element.find("beads")
         assert beads is not None
         names = _words(beads.findtext("names") or "")
-        masses = np.array([float(word) for word in _words(beads.findtext("m") or "")])
+        masses = numbers_in(beads.findtext("m") or "")
         motion = element.find("motion")
         kind = "nothing" if motion is None else motion.get("mode", "nothing").strip()
         dynamics = element.find("motion/dynamics")
@@ -273,6 +274,11 @@ class Description:
 def symbol(name: str) -> str:
     """Return the element of an atom of i-PI, which writes isotopes as ``C13``."""
     return _ISOTOPE.sub("", name)
+
+
+def numbers_in(text: str) -> np.ndarray:
+    """Return the numbers of an array of i-PI, ``[ 1.0, 2.0 ]``."""
+    return np.array([float(word) for word in _words(text)])
 
 
 def _words(text: str) -> list[str]:

@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: MIT
 """i-PI and the in-process engine are the same dynamics and give the same spectra."""
 
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 pytest.importorskip("ipi")
 
-from eqcalc.dynamics import Given, simulate
+from eqcalc.dynamics import simulate
 from eqcalc.ipi import ExitStatus, Strides, atomic_units
 from eqcalc.ipi.description import Description
+from eqcalc.ipi.states import initial_conditions
 from eqcalc.spectra import infrared, raman
 from eqcalc.trajectory import Trajectory
-from eqcalc.units import BOLTZMANN, HBAR
+from eqcalc.units import BOLTZMANN
 from tests.analytic import ToyWater
 
 BEADS = 4
@@ -65,17 +64,6 @@ def starts(toy):
     return [folder / f"simulation.start_{i}" for i in range(1, 7)]
 
 
-def state(paths):
-    """Return positions and momenta of checkpoints in internal units."""
-    momentum = atomic_units.MASS * atomic_units.LENGTH / (HBAR / atomic_units.ENERGY)
-    arrays = []
-    for tag, scale in (("q", atomic_units.LENGTH), ("p", momentum)):
-        texts = [Description.read(path).root.findtext(f"system/beads/{tag}") for path in paths]
-        numbers = [[float(x) for x in re.sub(r"[\[\],]", " ", text).split()] for text in texts]
-        arrays.append(torch.tensor(numbers).double().reshape(len(paths), BEADS, 3, 3) * scale)
-    return Given(*arrays)
-
-
 def in_process(tmp_path, starts, method, steps, **options):
     return simulate(
         ToyWater().atoms,
@@ -88,7 +76,7 @@ def in_process(tmp_path, starts, method, steps, **options):
         seed=8,
         replicas=len(starts),
         beads=BEADS,
-        initial=state(starts),
+        initial=initial_conditions(starts),
         propagator="exact",
         progress=False,
         **options,
