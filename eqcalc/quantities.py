@@ -16,6 +16,7 @@ __all__ = [
     "DIPOLE",
     "ENERGY",
     "FORCES",
+    "MOLECULAR_SCALARS",
     "POLARIZABILITY",
     "QUANTITIES",
     "STRESS",
@@ -42,6 +43,9 @@ class Quantity:
         Sign under inversion, (−1)^rank for a true tensor.
     report
         Units of evaluation tables, with the name of each: ``(unit, label)``.
+    extensive
+        Whether the quantity grows with the number of atoms, so that the
+        contributions of atoms are summed; those of an intensive one are averaged.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Quantity:
     unit: str
     parity: int
     report: tuple[tuple[str, str], ...]
+    extensive: bool = True
 
     @property
     def rank(self) -> int:
@@ -78,9 +83,29 @@ STRESS = Quantity("stress", False, (3, 3), "eV/Å^3", +1, (("meV/Å^3", "meV/Å�
 DIPOLE = Quantity("dipole", False, (3,), "e*Å", -1, (("mD", "mD"),))
 POLARIZABILITY = Quantity("polarizability", False, (3, 3), "e^2*Å^2/eV", +1, (("bohr^3", "bohr³"),))
 
+_MEV = (("meV", "meV"),)
+
+#: Scalars of a molecule in equilibrium, as in QM9 (Ramakrishnan et al., Sci. Data
+#: 1, 140022 (2014)). Its U₀ contains the zero-point energy, so that it is not the
+#: potential energy whose gradient the forces are. Temperatures are 298.15 K.
+MOLECULAR_SCALARS: tuple[Quantity, ...] = (
+    Quantity("dipole_magnitude", False, (), "e*Å", +1, (("mD", "mD"),)),
+    Quantity("isotropic_polarizability", False, (), "e^2*Å^2/eV", +1, (("bohr^3", "bohr³"),)),
+    Quantity("homo_energy", False, (), "eV", +1, _MEV, extensive=False),
+    Quantity("lumo_energy", False, (), "eV", +1, _MEV, extensive=False),
+    Quantity("homo_lumo_gap", False, (), "eV", +1, _MEV, extensive=False),
+    Quantity("electronic_spatial_extent", False, (), "Å^2", +1, (("bohr^2", "bohr²"),)),
+    Quantity("zero_point_energy", False, (), "eV", +1, _MEV),
+    Quantity("internal_energy_0K", False, (), "eV", +1, _MEV),
+    Quantity("internal_energy", False, (), "eV", +1, _MEV),
+    Quantity("enthalpy", False, (), "eV", +1, _MEV),
+    Quantity("gibbs_energy", False, (), "eV", +1, _MEV),
+    Quantity("heat_capacity", False, (), "eV/K", +1, (("cal/mol/K", "cal/mol/K"),)),
+)
+
 #: All quantities by name.
 QUANTITIES: dict[str, Quantity] = {
-    q.name: q for q in (ENERGY, FORCES, STRESS, DIPOLE, POLARIZABILITY)
+    q.name: q for q in (ENERGY, FORCES, STRESS, DIPOLE, POLARIZABILITY, *MOLECULAR_SCALARS)
 }
 
 

@@ -41,10 +41,8 @@ def random_rotation(generator: torch.Generator, *, improper: bool = False) -> Te
 
 
 def _evaluate(potential: Potential, structures: Structures) -> dict[str, Tensor]:
-    names = set(potential.quantities)
-    names -= {"dipole", "polarizability"} if structures.periodic else {"stress"}
     pairs = pairs_within(structures, potential.cutoff)
-    return potential.evaluate(structures, pairs, names)
+    return potential.evaluate(structures, pairs, potential.defined_for(structures))
 
 
 def _compare(found: Tensor, expected: Tensor, tolerance: float, what: str) -> float:

@@ -28,3 +28,14 @@ def test_unknown_quantity_lists_the_known():
 
 def test_order_is_fixed():
     assert q.ordered(["dipole", "energy", "dipole"]) == ("energy", "dipole")
+
+
+def test_scalars_of_qm9_are_read_in_the_units_of_qm9():
+    assert q.quantity("heat_capacity").factor_from("cal/mol/K") == pytest.approx(
+        4.184 / 96485.33212, rel=1e-6
+    )
+    assert q.quantity("homo_lumo_gap").factor_from("hartree") == pytest.approx(27.2113862, rel=1e-6)
+    assert q.quantity("electronic_spatial_extent").factor_from("bohr^2") == pytest.approx(
+        0.52917721**2, rel=1e-6
+    )
+    assert not q.quantity("homo_energy").extensive

@@ -53,6 +53,10 @@ def _content_hash(header: dict[str, Any], tensors: dict[str, Tensor]) -> str:
 
 def _header(potential: Potential) -> dict[str, Any]:
     references = potential.references
+    scalars = {
+        name: {str(z): value for z, value in table.items()}
+        for name, table in references.scalars.items()
+    }
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -62,6 +66,7 @@ def _header(potential: Potential) -> dict[str, Any]:
             "energy": {str(z): value for z, value in references.energy.items()},
             "polarizability": {str(z): value for z, value in references.polarizability.items()},
             "scales": dict(references.scales),
+            **({"scalars": scalars} if scalars else {}),
         },
         "units": {name: QUANTITIES[name].unit for name in potential.quantities},
         "metadata": {key: v for key, v in potential.metadata.items() if key != "hash"},
@@ -194,6 +199,7 @@ def load_model(
             energy={int(z): v for z, v in stored_references["energy"].items()},
             polarizability={int(z): v for z, v in stored_references["polarizability"].items()},
             scales=stored_references["scales"],
+            scalars=stored_references.get("scalars", {}),
         )
         with torch.random.fork_rng(devices=[]):  # the initial parameters are thrown away
             potential = Potential(config, references)

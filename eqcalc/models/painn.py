@@ -62,6 +62,9 @@ class PaiNNConfig:
     embeddings: int = 100
     norm_epsilon: float = 1e-8
 
+    read_out_layers: ClassVar[int] = 2
+    read_out_activation: ClassVar[str] = "silu"
+
     def __post_init__(self) -> None:
         for key in ("features", "layers", "radial_functions", "embeddings"):
             value = getattr(self, key)
@@ -70,6 +73,11 @@ class PaiNNConfig:
         for key in ("cutoff", "norm_epsilon"):
             if not getattr(self, key) > 0.0:
                 raise ValueError(f"{key}: expected a positive number, got {getattr(self, key)!r}")
+
+    @property
+    def vectors(self) -> int:
+        """Number of vector features, as many as scalars."""
+        return self.features
 
     def build(self) -> PaiNN:
         """Return a representation with freshly drawn parameters."""

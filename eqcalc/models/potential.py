@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """A potential: representation, read-outs and reference values as one model.
 
-It maps structures to energy, dipole and polarizability, and differentiates the
-energy for forces and stress. All that is added or multiplied after the network
+It maps structures to energy, dipole, polarizability and other properties, and
+differentiates the energy for forces and stress. All that is added or multiplied after the network
 is in :class:`References`, so that a file can tell what the network itself
 predicts.
 """
@@ -10,14 +10,14 @@ predicts.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from eqcalc import quantities as q
-from eqcalc.models.heads import DipoleHead, EnergyHead, PolarizabilityHead
+from eqcalc.models.heads import HEADS, FeatureCounts, Head, build_head
 from eqcalc.models.registry import (
     RepresentationConfig,
     representation_config,
@@ -26,14 +26,7 @@ from eqcalc.models.registry import (
 from eqcalc.neighbors import Pairs
 from eqcalc.structures import Structures
 
-__all__ = ["HEADS", "Potential", "PotentialConfig", "References"]
-
-#: Read-outs by the quantity they predict.
-HEADS: dict[str, Callable[[int], nn.Module]] = {
-    "energy": EnergyHead,
-    "dipole": DipoleHead,
-    "polarizability": PolarizabilityHead,
-}
+__all__ = ["Potential", "PotentialConfig", "References"]
 
 
 @dataclass(frozen=True)
@@ -46,32 +39,52 @@ class PotentialConfig:
         Typed configuration of the representation.
     heads
         Quantities with a read-out of their own.
+    read_outs
+        Options of read-outs by quantity; see :func:`eqcalc.models.heads.build_head`.
     """
 
     representation: RepresentationConfig
     heads: tuple[str, ...] = ("energy", "dipole", "polarizability")
+    read_outs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.heads:
             raise ValueError("heads: expected at least one quantity")
-        for name in self.heads:
+        for name in (*self.heads, *self.read_outs):
             if name not in HEADS:
                 raise ValueError(f"heads: expected some of {', '.join(HEADS)}, got {name!r}")
+        strangers = sorted(set(self.read_outs) - set(self.heads))
+        if strangers:
+            raise ValueError(f"read_outs.{strangers[0]}: the model has no such head")
         object.__setattr__(self, "heads", q.ordered(self.heads))
+
+    def build_heads(self) -> dict[str, Head]:
+        """Return read-outs with freshly drawn parameters.
+
+        Raises
+        ------
+        ValueError
+            An option is unknown or impossible.
+        """
+        network = self.representation
+        counts = FeatureCounts(
+            network.features, network.vectors, network.read_out_layers, network.read_out_activation
+        )
+        return {name: build_head(name, counts, self.read_outs.get(name, {})) for name in self.heads}
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> PotentialConfig:
-        """Make a configuration from a mapping with ``representation`` and ``heads``.
+        """Make a configuration from a mapping of ``representation``, ``heads``, ``read_outs``.
 
         Raises
         ------
         ValueError
             A key is missing or unknown, or a value impossible; the message names it.
         """
-        unknown = set(settings) - {"representation", "heads"}
+        unknown = set(settings) - {"representation", "heads", "read_outs"}
         if unknown:
             raise ValueError(
-                f"model.{sorted(unknown)[0]}: unknown key; known: representation, heads"
+                f"model.{sorted(unknown)[0]}: unknown key; known: representation, heads, read_outs"
             )
         representation = settings.get("representation", {"name": "painn"})
         if not isinstance(representation, Mapping):
@@ -79,14 +92,28 @@ class PotentialConfig:
         heads = settings.get("heads", cls.heads)
         if isinstance(heads, str) or not all(isinstance(name, str) for name in heads):
             raise ValueError(f"model.heads: expected a list of quantities, got {heads!r}")
-        return cls(representation_config(dict(representation)), tuple(heads))
+        read_outs = settings.get("read_outs", {})
+        if not isinstance(read_outs, Mapping) or not all(
+            isinstance(options, Mapping) for options in read_outs.values()
+        ):
+            raise ValueError(
+                f"model.read_outs: expected options for each quantity, got {read_outs!r}"
+            )
+        return cls(
+            representation_config(dict(representation)),
+            tuple(heads),
+            {name: dict(options) for name, options in read_outs.items()},
+        )
 
     def settings(self) -> dict[str, Any]:
         """Return the mapping from which :meth:`from_settings` makes this again."""
-        return {
+        settings = {
             "representation": representation_settings(self.representation),
             "heads": list(self.heads),
         }
+        if self.read_outs:
+            settings["read_outs"] = {name: dict(o) for name, o in self.read_outs.items()}
+        return settings
 
 
 @dataclass(frozen=True)
@@ -94,7 +121,9 @@ class References:
     """What is added to and multiplied with the output of the network.
 
     ``E = Σ_i E_ref[Z_i] + s_E · network`` and likewise for the isotropic part
-    of the polarizability; the dipole has a scale only.
+    of the polarizability and for other scalars, whose reference values are
+    averaged instead of summed if the quantity is intensive. Read-outs that
+    weight with positions, such as that of the dipole, have a scale only.
 
     Parameters
     ----------
@@ -106,28 +135,41 @@ class References:
         Isotropic polarizability of each element [e²Å²/eV].
     scales
         Scale of each head in internal units; 1 where not given.
+    scalars
+        Values of each element for other scalar quantities, by quantity.
     """
 
     elements: tuple[int, ...]
     energy: dict[int, float] = field(default_factory=dict)
     polarizability: dict[int, float] = field(default_factory=dict)
     scales: dict[str, float] = field(default_factory=dict)
+    scalars: dict[str, dict[int, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "elements", tuple(sorted(int(z) for z in self.elements)))
         for name in ("energy", "polarizability"):
-            table = {int(z): float(value) for z, value in getattr(self, name).items()}
-            object.__setattr__(self, name, table)
-            strangers = sorted(set(table) - set(self.elements))
-            if strangers:
-                raise ValueError(f"references.{name}: elements {strangers} are not in the model")
+            object.__setattr__(self, name, self._checked(name, getattr(self, name)))
+        scalars = {name: self._checked(name, table) for name, table in self.scalars.items()}
+        object.__setattr__(self, "scalars", scalars)
         for name, scale in self.scales.items():
             if name not in HEADS or not scale > 0.0:
                 raise ValueError(f"references.scales: cannot scale {name!r} by {scale!r}")
 
+    def _checked(self, name: str, values: Mapping[int, float]) -> dict[int, float]:
+        table = {int(z): float(value) for z, value in values.items()}
+        strangers = sorted(set(table) - set(self.elements))
+        if strangers:
+            raise ValueError(f"references.{name}: elements {strangers} are not in the model")
+        return table
+
+    @property
+    def tables(self) -> dict[str, dict[int, float]]:
+        """Values of the elements by quantity."""
+        return {"energy": self.energy, "polarizability": self.polarizability, **self.scalars}
+
 
 class Potential(nn.Module):
-    """Energy, dipole and polarizability of molecules and cells.
+    """Energy, dipole, polarizability and other properties of molecules and cells.
 
     Parameters
     ----------
@@ -155,22 +197,20 @@ class Potential(nn.Module):
         #: Free-form record: level of theory, training, hash; written to checkpoints.
         self.metadata: dict[str, Any] = {}
         self.representation = config.representation.build()
-        self.heads = nn.ModuleDict(
-            {name: HEADS[name](config.representation.features) for name in config.heads}
-        )
-        for name in ("energy", "polarizability"):
+        self.heads = nn.ModuleDict(config.build_heads())
+        for name in references.tables:
             self.register_buffer(f"{name}_reference", self._table(name), persistent=False)
 
     def _table(self, name: str) -> Tensor:
         table = torch.zeros(self.config.representation.embeddings, dtype=torch.float64)
-        for number, value in getattr(self.references, name).items():
+        for number, value in self.references.tables[name].items():
             table[number] = value
         return table
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Potential:
         # total energies of heavy elements do not survive float32: keep the tables exact
         super()._apply(fn, recurse)
-        for name in ("energy", "polarizability"):
+        for name in self.references.tables:
             moved = getattr(self, f"{name}_reference")
             setattr(self, f"{name}_reference", self._table(name).to(moved.device))
         return self
@@ -195,6 +235,17 @@ class Potential(nn.Module):
         """Names of all quantities the model gives, derivatives of the energy included."""
         derived = ("forces", "stress") if "energy" in self.config.heads else ()
         return q.ordered((*self.config.heads, *derived))
+
+    def defined_for(self, structures: Structures) -> tuple[str, ...]:
+        """Return which of :attr:`quantities` these structures have.
+
+        Periodic structures have none whose read-out weights with positions;
+        isolated molecules have no stress.
+        """
+        missing = {"stress"}
+        if structures.periodic:
+            missing = {name for name, head in self.heads.items() if head.isolated}
+        return tuple(name for name in self.quantities if name not in missing)
 
     def forward(
         self,
@@ -229,24 +280,21 @@ class Potential(nn.Module):
         dipole_origin: Tensor | None = None,
     ) -> Tensor:
         scalars, vectors = features
-        head = self.heads[name]
+        head = cast("Head", self.heads[name])
         scale = self.references.scales.get(name, 1.0)
-        if name == "energy":
-            reference = structures.sum_over_atoms(self.energy_reference[structures.numbers])
-            return scale * head(scalars, structures) + reference.to(structures.positions.dtype)
-        if structures.periodic:
+        if head.isolated and structures.periodic:
             raise ValueError(
                 f"the {name} of a periodic structure is not defined by this model: its read-out "
                 "weights with absolute positions; ask for energy, forces and stress only"
             )
         if name == "dipole":
             # the total charge is not scaled, so the missing charge is put in before scaling
-            scaled = Structures(**{**vars(structures), "charge": structures.charge / scale})
-            return scale * head(scalars, vectors, scaled, dipole_origin)
-        value = scale * head(scalars, vectors, structures)
-        reference = structures.sum_over_atoms(self.polarizability_reference[structures.numbers])
-        identity = torch.eye(3, dtype=value.dtype, device=value.device)
-        return value + reference.to(value.dtype)[:, None, None] * identity
+            structures = replace(structures, charge=structures.charge / scale)
+        value = scale * head(scalars, vectors, structures, dipole_origin)
+        if head.additive and name in self.references.tables:
+            atomic = getattr(self, f"{name}_reference")[structures.numbers]
+            value = value + head.reference(atomic, structures).to(value.dtype)
+        return value
 
     def evaluate(
         self,
@@ -265,7 +313,7 @@ class Potential(nn.Module):
         pairs
             Pairs that contain all those within the cutoff.
         names
-            Any of ``energy``, ``forces``, ``stress``, ``dipole``, ``polarizability``.
+            Any of :attr:`quantities`.
         create_graph
             Keep everything differentiable in the parameters, for training.
 
@@ -274,7 +322,8 @@ class Potential(nn.Module):
         dict
             Energy ``[n_structures]`` eV, forces ``[n_atoms, 3]`` eV/Å, stress
             ``[n_structures, 3, 3]`` eV/Å³, dipole ``[n_structures, 3]`` e·Å,
-            polarizability ``[n_structures, 3, 3]`` e²Å²/eV.
+            polarizability ``[n_structures, 3, 3]`` e²Å²/eV, other scalars
+            ``[n_structures]`` in the units of :mod:`eqcalc.quantities`.
 
         Raises
         ------
@@ -311,8 +360,8 @@ class Potential(nn.Module):
             structures if create_graph else structures.with_positions(structures.positions.detach())
         )
         with torch.set_grad_enabled(create_graph):
-            for name in ("dipole", "polarizability"):
-                if name in names:
+            for name in names:
+                if name in self.config.heads and name != "energy":
                     results[name] = self._read_out(name, features, frozen)
         if inputs:
             with torch.enable_grad():  # also where the caller has switched it off

@@ -13,7 +13,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-__all__ = ["RADIAL_BASES", "CosineCutoff", "GaussianBasis", "SincBasis", "radial_basis"]
+__all__ = [
+    "RADIAL_BASES",
+    "CosineCutoff",
+    "CosineSquaredBasis",
+    "GaussianBasis",
+    "SincBasis",
+    "radial_basis",
+]
 
 
 class SincBasis(nn.Module):
@@ -68,6 +75,36 @@ class GaussianBasis(nn.Module):
         return torch.exp(self.exponent * (distances - self.centers.to(distances)).square())
 
 
+class CosineSquaredBasis(nn.Module):
+    """Overlapping bumps ``cos²(π(d − c)/2Δ)`` within Δ of centres c at a spacing Δ.
+
+    The basis of Miller et al. (arXiv:2008.08461): at most two functions differ
+    from zero at any distance, and they add up to one. The centres are 0, Δ, …,
+    r_c − Δ, so that all functions and their slopes vanish at the cutoff and no
+    envelope is needed.
+
+    Parameters
+    ----------
+    size
+        Number of functions; Δ is r_c/size.
+    cutoff
+        Cutoff r_c [Å].
+    """
+
+    centers: Tensor
+
+    def __init__(self, size: int, cutoff: float) -> None:
+        super().__init__()
+        self.spacing = cutoff / size
+        centers = self.spacing * torch.arange(size, dtype=torch.float64)
+        self.register_buffer("centers", centers, persistent=False)
+
+    def forward(self, distances: Tensor) -> Tensor:
+        """Expand distances ``[n_pairs, 1]`` Å into ``[n_pairs, size]``."""
+        offsets = ((distances - self.centers.to(distances)) / self.spacing).clamp(-1.0, 1.0)
+        return torch.cos(0.5 * math.pi * offsets).square()
+
+
 class CosineCutoff(nn.Module):
     """``f(d) = [cos(πd/r_c) + 1]/2`` inside the cutoff r_c and zero beyond.
 
@@ -88,6 +125,7 @@ class CosineCutoff(nn.Module):
 RADIAL_BASES: dict[str, Callable[[int, float], nn.Module]] = {
     "sinc": SincBasis,
     "gaussian": GaussianBasis,
+    "cosine_squared": CosineSquaredBasis,
 }
 
 

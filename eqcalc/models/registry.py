@@ -11,7 +11,12 @@ from typing import Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
+from eqcalc.models.cormorant import CormorantConfig
+from eqcalc.models.irreps_gcn import IrrepsGCNConfig
+from eqcalc.models.lnet import LNetConfig
 from eqcalc.models.painn import PaiNNConfig
+from eqcalc.models.painn_ablation import AblatedPaiNNConfig
+from eqcalc.models.schnet import SchNetConfig
 from eqcalc.neighbors import Pairs
 from eqcalc.structures import Structures
 
@@ -22,7 +27,7 @@ class Representation(Protocol):
     """A network that describes the surroundings of every atom."""
 
     def __call__(self, structures: Structures, pairs: Pairs) -> tuple[Tensor, Tensor]:
-        """Return scalars ``[n_atoms, F]`` and vectors ``[n_atoms, 3, F]``."""
+        """Return scalars ``[n_atoms, F]`` and vectors ``[n_atoms, 3, V]``."""
         ...
 
 
@@ -33,7 +38,22 @@ class RepresentationConfig(Protocol):
 
     @property
     def features(self) -> int:
-        """Number of scalar features and of vector features per atom."""
+        """Number of scalar features per atom."""
+        ...
+
+    @property
+    def vectors(self) -> int:
+        """Number of vector features per atom."""
+        ...
+
+    @property
+    def read_out_layers(self) -> int:
+        """Linear maps of the perceptrons that read out scalars."""
+        ...
+
+    @property
+    def read_out_activation(self) -> str:
+        """Activation between them."""
         ...
 
     @property
@@ -52,7 +72,17 @@ class RepresentationConfig(Protocol):
 
 
 #: Configurations of representations by name.
-REPRESENTATIONS: dict[str, type[Any]] = {config.name: config for config in (PaiNNConfig,)}
+REPRESENTATIONS: dict[str, type[Any]] = {
+    config.name: config
+    for config in (
+        PaiNNConfig,
+        AblatedPaiNNConfig,
+        SchNetConfig,
+        LNetConfig,
+        IrrepsGCNConfig,
+        CormorantConfig,
+    )
+}
 
 
 def representation_config(settings: dict[str, Any]) -> RepresentationConfig:

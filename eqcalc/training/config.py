@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 import yaml
 
-from eqcalc.models.potential import HEADS, PotentialConfig
+from eqcalc.models.heads import HEADS
+from eqcalc.models.potential import PotentialConfig
 from eqcalc.quantities import ordered
 from eqcalc.training.settings import ConfigError, build, plain, require, unknown_key
 
