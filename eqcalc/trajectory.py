@@ -186,16 +186,18 @@ class Trajectory:
 
     @classmethod
     def open(cls, path: str | Path) -> Trajectory:
-        """Open a trajectory.
+        """Open a trajectory, or the folder of an i-PI run; see :meth:`from_ipi`.
 
         Raises
         ------
         FileNotFoundError
-            There is no such file.
+            There is no such file or folder.
         TrajectoryError
             It is not a trajectory, or one of a newer version.
         """
         path = Path(path)
+        if path.is_dir():
+            return cls.from_ipi(path)
         with _open_hdf5(path) as file:
             if file.attrs.get("format") != FORMAT:
                 raise TrajectoryError(f"{path} is an HDF5 file, but not an eqcalc trajectory")
