@@ -34,16 +34,20 @@ def make_durable(simulation: Any, written: Callable[[int], None]) -> None:
     """
     checkpoints = [o for o in simulation.outputs if isinstance(o, CheckpointOutput)]
     others = [o for o in simulation.outputs if not isinstance(o, CheckpointOutput)]
-    write_in_parallel = simulation.write_outputs
 
     def write_outputs() -> None:
-        everything = simulation.outputs
-        try:
-            simulation.outputs = others
-            write_in_parallel()
-        finally:
-            simulation.outputs = everything
-        due = [checkpoint for checkpoint in checkpoints if checkpoint.active()]
+        # an output that cannot be written ends the step, which is then done again; i-PI would
+        # go on without it
+        writers = [output.write for output in others if output.active()]
+        if simulation.threading:  # systems fill a batch of the response together
+            pending = [simulation.executor.submit(write) for write in writers]
+            for future in pending:
+                future.result()
+        else:
+            for write in writers:
+                write()
+        # numbered ones first, so that the others know the next number
+        due = sorted((c for c in checkpoints if c.active()), key=lambda c: bool(c.overwrite))
         if due:
             for output in others:
                 _to_disk(output)

@@ -33,7 +33,8 @@ def initial_conditions(checkpoints: Sequence[str | Path]) -> Given:
     InputError
         A file is no checkpoint, or they are of different sizes.
     """
-    positions, momenta = [], []
+    positions: list[np.ndarray] = []
+    momenta: list[np.ndarray] = []
     for path in checkpoints:
         description = Description.read(path)
         for index, system in enumerate(description.systems(method="any")):

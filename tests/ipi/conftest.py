@@ -25,6 +25,7 @@ ENVIRONMENT = {
 }
 #: Longer than any step of these tests, on a loaded machine too.
 PATIENCE = 240.0
+STRIDES = Strides(spectra=2, energies=2, centroid=4, beads=4, checkpoint=10)
 
 
 @pytest.fixture(scope="session")
@@ -109,7 +110,7 @@ def prepare(tmp_path, model, water):
             "beads": 4,
             "steps": 40,
             "seed": 3,
-            "strides": Strides(spectra=2, energies=2, centroid=4, beads=4, checkpoint=10),
+            "strides": STRIDES,
             **options,
         }
         if not options.get("starts"):

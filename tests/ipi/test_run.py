@@ -5,6 +5,7 @@ import resource
 import signal
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,12 @@ import pytest
 pytest.importorskip("ipi")
 
 from eqcalc.cli import FAILURE
-from eqcalc.ipi import Address, ExitStatus, RunError, UnixSocket, run
+from eqcalc.ipi import Address, ExitStatus, RunError, Strides, UnixSocket, run
 from eqcalc.ipi.description import Description, InputError
 from eqcalc.ipi.protocol import header
 from eqcalc.ipi.run import remove_stale
 from eqcalc.trajectory import Trajectory
-from tests.ipi.conftest import lines, wait_for
+from tests.ipi.conftest import STRIDES, lines, wait_for
 
 
 def observables(folder: Path) -> dict[str, np.ndarray]:
@@ -56,8 +57,9 @@ def assert_same(found, expected, tolerance):
 
 def test_clean_stop_and_kill_continue_to_twelve_digits(prepare, launch, reference):
     """SIGTERM, then SIGKILL, and the same command each time: as if nothing had happened."""
-    expected = reference(steps=600)
-    path = prepare(steps=600)
+    options = {"steps": 600, "strides": replace(STRIDES, series=50)}
+    expected = reference(**options)
+    path = prepare(**options)
     folder = path.parent
     process = launch(path)
     wait_for(lambda: lines(folder / "simulation.energies") > 10)  # on disk with a checkpoint
@@ -78,6 +80,8 @@ def test_clean_stop_and_kill_continue_to_twelve_digits(prepare, launch, referenc
     assert launch(path).wait() == ExitStatus.COMPLETE
     assert f"going on from step {killed}" in process.text()
     assert_same(observables(folder), expected, 1e-12)
+    for index in range(13):
+        assert step_of(folder / f"simulation.start_{index}") == 50 * index
     assert launch(path).wait() == ExitStatus.COMPLETE
     assert "all 600 steps are done" in process.text().splitlines()[-1]
 
@@ -274,3 +278,13 @@ def test_the_python_call_says_why(prepare, monkeypatch):
         run(other)
     assert error.value.status == FAILURE
     assert Path.cwd() != path.parent
+
+
+def test_spectra_of_the_folder_of_a_run(prepare, launch, eqcalc, tmp_path):
+    path = prepare(steps=400, strides=Strides(spectra=4))
+    assert launch(path).wait() == ExitStatus.COMPLETE
+    output = tmp_path / "spectra"
+    process = eqcalc("spectra", path.parent, "--output", output, log=tmp_path / "log")
+    assert process.wait() == 0, process.text()
+    assert (output / "spectra.png").is_file()
+    assert "PILE-L, 4 beads" in process.text()
