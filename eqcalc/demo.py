@@ -23,14 +23,14 @@ from tqdm import tqdm
 
 import eqcalc
 from eqcalc.describe import level_of_theory
-from eqcalc.dynamics import Equilibration, HarmonicModes, simulate
+from eqcalc.dynamics import Equilibration, HarmonicModes, recorded_execution, simulate
 from eqcalc.harmonic import harmonic_spectrum, relax
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.derivatives import hessian
 from eqcalc.models.potential import Potential
 from eqcalc.molecular_spectra import MolecularSpectra, check_sum_rule, molecular_spectra
 from eqcalc.report import describe_spectra, write_figure, write_molecular_spectra
-from eqcalc.runtime import EagerEvaluator
+from eqcalc.runtime import EagerEvaluator, evaluator_for
 from eqcalc.runtime.memory import keep_freed_memory
 from eqcalc.shipped import shipped_model
 from eqcalc.spectra.harmonic import HarmonicSpectrum
@@ -321,10 +321,13 @@ def _simulate_one(
 ) -> None:
     potential = load_model(shipped_model("ethanol"), dtype=torch.float32)
     fine = max(1, round(1.0 / plan.timestep))
+    output = folder / f"{run.name}.h5"
     simulate(
         starts,
-        EagerEvaluator(potential, torch.tensor(starts[0].numbers)),
-        output=folder / f"{run.name}.h5",
+        evaluator_for(
+            potential, torch.tensor(starts[0].numbers), execution=recorded_execution(output)
+        ),
+        output=output,
         method=run.method,
         temperature=plan.temperature,
         timestep=plan.timestep,

@@ -19,7 +19,12 @@ from eqcalc.dynamics.methods import (
     VelocityRescaling,
 )
 from eqcalc.dynamics.observables import OBSERVABLES, default_observables
-from eqcalc.dynamics.restart import CheckpointError, SettingsError, load_state
+from eqcalc.dynamics.restart import (
+    CheckpointError,
+    SettingsError,
+    load_state,
+    recorded_execution,
+)
 from eqcalc.dynamics.setup import Equilibration
 from eqcalc.dynamics.simulation import simulate
 
@@ -48,5 +53,6 @@ __all__ = [
     "VelocityRescaling",
     "default_observables",
     "load_state",
+    "recorded_execution",
     "simulate",
 ]

@@ -18,7 +18,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from eqcalc.dynamics.state import State
-from eqcalc.trajectory import write_atomically
+from eqcalc.trajectory import Trajectory, write_atomically
 
 __all__ = [
     "Checkpoint",
@@ -28,6 +28,7 @@ __all__ = [
     "describe",
     "exclusive",
     "load_state",
+    "recorded_execution",
     "require_same_settings",
 ]
 
@@ -115,6 +116,18 @@ class Checkpoint:
 def load_state(output: str | Path) -> State:
     """Return the last saved state of the run that writes the trajectory `output`."""
     return Checkpoint.read(checkpoint_path(Path(output))).state
+
+
+def recorded_execution(output: str | Path) -> str | None:
+    """Return how the model was executed for the trajectory `output`.
+
+    A run that goes on must be executed the same way, since the execution
+    decides the last digits. None if there is no such trajectory yet.
+    """
+    if not Path(output).exists():
+        return None
+    execution: str | None = Trajectory.open(output).settings.get("evaluator", {}).get("execution")
+    return execution
 
 
 def describe(value: Any) -> Any:
