@@ -172,7 +172,7 @@ def test_kinetic_energy_is_canonical(tmp_path, method, beads, rotation, molecule
         method=method,
         temperature=TEMPERATURE,
         timestep=0.5,
-        steps=480,
+        steps=320,
         seed=4,
         replicas=replicas,
         beads=beads,
