@@ -156,6 +156,7 @@ def _input(options: argparse.Namespace) -> None:
     def stride(femtoseconds: float) -> int:
         return round(femtoseconds / options.timestep)
 
+    connection = _connection(options)
     path = write_input(
         options.output,
         options.model,
@@ -167,7 +168,7 @@ def _input(options: argparse.Namespace) -> None:
         timestep=options.timestep,
         beads=options.beads,
         seed=options.seed,
-        connection=_connection(options),
+        connection=connection,
         strides=Strides(series=stride(options.checkpoints), beads=stride(options.bead_positions)),
         device=options.device,
         dtype=options.dtype,
@@ -175,6 +176,13 @@ def _input(options: argparse.Namespace) -> None:
         prefix=options.prefix,
     )
     print(f"run it with: eqcalc ipi run {path}")
+    if options.unix is not None or options.host is not None:
+        where = (
+            f"--host {options.host} --port {options.port}"
+            if options.unix is None
+            else f"--unix {options.unix}"
+        )
+        print(f"and {options.clients} of: eqcalc ipi client {options.model} {where}")
 
 
 def _method(options: argparse.Namespace) -> str | IPIMethod:

@@ -359,11 +359,10 @@ class _Writer:
                 return lines
             case UnixSocket(address, clients):
                 where = [f"<address> {escape(address)} </address>"]
-                return self._socket("unix", where, everything, clients, f"--unix {address}")
+                return self._socket("unix", where, everything, clients)
             case TCPSocket(host, port, clients):
                 where = [f"<address> {escape(host)} </address>", f"<port> {port} </port>"]
-                options = f"--host {host} --port {port}"
-                return self._socket("inet", where, everything, clients, options)
+                return self._socket("inet", where, everything, clients)
 
     def _direct(self, name: str, quantities: str, beads: int) -> list[str]:
         driver = Path(__file__).with_name("eqcalc_driver.py")
@@ -376,9 +375,7 @@ class _Writer:
             "  </ffdirect>",
         ]
 
-    def _socket(
-        self, mode: str, where: list[str], quantities: str, clients: int, options: str
-    ) -> list[str]:
+    def _socket(self, mode: str, where: list[str], quantities: str, clients: int) -> list[str]:
         total = self.beads * self.n_systems
         if total % clients:
             raise InputError(f"{total} beads cannot be divided among {clients} clients")
@@ -388,8 +385,7 @@ class _Writer:
                 "process"
             )
         return [
-            f"  <!-- start {clients} of: eqcalc ipi client "
-            f"{escape(self.parameters['model'])} {options} -->",
+            f"  <!-- to be served by {clients} of: eqcalc ipi client MODEL, with this address -->",
             f"  <ffsocket name='eqcalc' mode='{mode}' pbc='false'>",
             f"    {' '.join(where)}",
             "    <!-- beads of one message; all clients together have all beads -->",

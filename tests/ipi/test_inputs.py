@@ -22,14 +22,14 @@ from eqcalc.units import BOLTZMANN
 def matrices(path, beads, temperature=300.0):
     """Write matrices of a canonical GLE: friction on every mode, one extra momentum."""
     n = beads
-    drift = np.array([[[0.0, 0.02], [-0.02, 0.05]]] * n)
+    drift = np.array([[[0.0, 2e-4], [-2e-4, 5e-4]]] * n)
     covariance = np.array([temperature * np.eye(2)] * n)
 
-    def element(tag, unit, values):
+    def element(tag, units, values):
         text = ", ".join(f"{v:.8e}" for v in values.ravel())
-        return f"<{tag} shape='({n}, 2, 2)' units='{unit}'> [ {text} ] </{tag}>"
+        return f"<{tag} shape='({n}, 2, 2)'{units}> [ {text} ] </{tag}>"
 
-    lines = [element("A", "ps-1", drift), element("C", "kelvin", covariance)]
+    lines = [element("A", "", drift), element("C", " units='kelvin'", covariance)]
     path.write_text("<thermostat mode='nm_gle'>\n" + "\n".join(lines) + "\n</thermostat>\n")
     return path
 
