@@ -59,6 +59,23 @@ def test_products_of_different_modes_cancel(water):
     assert float(off_diagonal.abs().max()) < 1e-12 * float(products.abs().max())
 
 
+def test_the_ensemble_is_stationary(water):
+    """⟨q²⟩ω² = ⟨p²⟩ and ⟨qp⟩ = 0 mode by mode, so that averages do not depend on time."""
+    positions, masses, hessian = water
+    omega, vectors = normal_modes(hessian, positions, masses)
+    root, vibration = masses.sqrt()[:, None], omega > 0
+    pairs = [
+        (vectors.T @ (d * root).ravel(), vectors.T @ (m / root).ravel()) for d, m in sampled(water)
+    ]
+    q, p = (torch.stack(parts)[:, vibration] for parts in zip(*pairs, strict=True))
+    q = q * omega[vibration]
+    thermal = torch.full((3,), BOLTZMANN * TEMPERATURE, dtype=torch.float64)
+    torch.testing.assert_close(q.square().mean(0), thermal, rtol=1e-10, atol=0.0)
+    torch.testing.assert_close(p.square().mean(0), thermal, rtol=1e-10, atol=0.0)
+    products = q.T @ p
+    assert float(products.abs().max()) < 1e-12 * float(q.square().sum())
+
+
 def test_there_is_no_rotation_or_translation(water):
     positions, masses, _ = water
     center = (masses[:, None] * positions).sum(0) / masses.sum()
@@ -70,13 +87,13 @@ def test_there_is_no_rotation_or_translation(water):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((1, 15, 1, 3), "multiples of 16"),
-        ((2, 16, 1, 3), "one structure"),
-        ((1, 16, 4, 3), "beads"),
+        ((1, 16, 1, 3), "multiples of 32"),
+        ((2, 32, 1, 3), "one structure"),
+        ((1, 32, 4, 3), "beads"),
     ],
 )
 def test_runs_that_do_not_fit_are_refused(water, arguments, message):
     with pytest.raises(ValueError, match=message):
         BalancedModes(water[2]).check(*arguments)
     with pytest.raises(ValueError, match="Hessian of shape"):
-        BalancedModes(water[2]).check(1, 16, 1, 4)
+        BalancedModes(water[2]).check(1, 32, 1, 4)
