@@ -18,6 +18,7 @@ from eqcalc.datasets.dataset import Dataset
 from eqcalc.datasets.extxyz import ExtxyzReader
 from eqcalc.datasets.frames import STRUCTURAL, FrameError, Interpretation, Reader
 from eqcalc.datasets.npz import NpzReader
+from eqcalc.datasets.qm9 import Qm9Reader
 from eqcalc.datasets.validation import Problem, ValidationReport, check_record, validate
 from eqcalc.datasets.writer import DatasetWriter
 
@@ -75,6 +76,7 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
     "extxyz": ("properties",),
     "ase": (),
     "npz": ("numbers", "positions"),
+    "qm9": ("exclude",),
 }
 
 
@@ -89,16 +91,22 @@ def open_reader(
     Parameters
     ----------
     format
-        ``"extxyz"``, ``"ase"`` or ``"npz"``; guessed from the name if not given.
+        ``"extxyz"``, ``"ase"``, ``"npz"`` or ``"qm9"``; guessed from the name if not given.
     options
         ``numbers`` and ``positions``, keys of an npz archive; ``properties``, the
-        columns of an XYZ file that does not name them.
+        columns of an XYZ file that does not name them; ``exclude``, a list of
+        molecules of QM9.
     """
     name = Path(source).name.removesuffix(".xz").removesuffix(".gz").removesuffix(".bz2")
     suffix = name.rsplit(".", 1)[-1]
     guesses = {"xyz": "extxyz", "extxyz": "extxyz", "db": "ase", "json": "ase", "npz": "npz"}
-    kind = format or guesses.get(suffix)
-    readers: dict[str, Any] = {"extxyz": ExtxyzReader, "ase": AseDatabaseReader, "npz": NpzReader}
+    kind = format or {**guesses, "tar": "qm9"}.get(suffix)
+    readers: dict[str, Any] = {
+        "extxyz": ExtxyzReader,
+        "ase": AseDatabaseReader,
+        "npz": NpzReader,
+        "qm9": Qm9Reader,
+    }
     if kind not in readers:
         asked = f"unknown format {format!r}" if format else f"cannot tell the format of {source}"
         raise ValueError(f"{asked}; state one of {', '.join(readers)}")
@@ -120,6 +128,7 @@ def convert(
     ignore: Collection[str] = (),
     format: str | None = None,
     properties: str | None = None,
+    exclude: str | Path | None = None,
     skip_bad: bool = False,
     overwrite: bool = False,
     provenance: Mapping[str, Any] | None = None,
@@ -133,7 +142,8 @@ def convert(
     Parameters
     ----------
     source
-        Extended XYZ, ASE database, or npz archive in the layout of MD17.
+        Extended XYZ, ASE database, npz archive in the layout of MD17, or the
+        archive of QM9.
     target
         The dataset; written only if all is well.
     level_of_theory
@@ -156,6 +166,9 @@ def convert(
         Columns of an XYZ file that does not name them, for example
         ``"species:S:1:pos:R:3:gradient:R:3"``; the key of a second line that is
         a single number is then ``"comment"``.
+    exclude
+        A file with the indices of molecules of QM9 to leave out, such as its
+        ``uncharacterized.txt``.
     skip_bad
         Leave structures with errors out instead of giving up.
     overwrite
@@ -186,6 +199,8 @@ def convert(
     }
     if properties is not None:
         layout["properties"] = properties
+    if exclude is not None:
+        layout["exclude"] = str(exclude)
     reader = open_reader(source, format=format, **layout)
     interpretation = _interpretation(reader, keys, dict(units or {}), ignore, source)
     level = level_of_theory or reader.level_of_theory

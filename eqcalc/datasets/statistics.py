@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +11,14 @@ import numpy as np
 
 from eqcalc.datasets.dataset import Dataset
 
-__all__ = ["Statistics", "fit_element_energies", "fit_element_polarizabilities", "statistics"]
+__all__ = [
+    "Statistics",
+    "element_sums",
+    "fit_element_energies",
+    "fit_element_polarizabilities",
+    "fit_element_values",
+    "statistics",
+]
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ def statistics(dataset: Dataset) -> Statistics:
         counts = np.array([len(z) for z in numbers])
         if name == "energy":
             references = fit_element_energies(numbers, labels)
-            left = labels - _sums(numbers, references)
+            left = labels - element_sums(numbers, references)
             values |= {
                 "element_energies": references,
                 "energy_rms": _rms(left),
@@ -81,7 +88,7 @@ def statistics(dataset: Dataset) -> Statistics:
             references = fit_element_polarizabilities(numbers, labels)
             values |= {
                 "element_polarizabilities": references,
-                "polarizability_rms": _rms(isotropic - _sums(numbers, references)),
+                "polarizability_rms": _rms(isotropic - element_sums(numbers, references)),
                 "anisotropy_rms": _rms(labels - isotropic[:, None, None] * np.eye(3)),
             }
     known = np.flatnonzero(dataset.present("forces"))
@@ -154,6 +161,40 @@ def fit_element_polarizabilities(
     return {int(z): float(value) for z, value in zip(elements, fit, strict=True)}
 
 
+def fit_element_values(
+    numbers: Sequence[np.ndarray], values: np.ndarray, *, mean: bool
+) -> dict[int, float]:
+    """Fit a scalar quantity by a sum over atoms, or by their mean.
+
+    Parameters
+    ----------
+    numbers
+        Atomic numbers of each structure.
+    values
+        ``[n_structures]``.
+    mean
+        Whether the values of the atoms are averaged, for intensive quantities.
+
+    Returns
+    -------
+    dict
+        Value of each element, by atomic number.
+    """
+    elements, composition = _composition(numbers)
+    if mean:
+        composition = composition / composition.sum(axis=1, keepdims=True)
+    fit = np.linalg.lstsq(composition, values, rcond=1e-10)[0]
+    return {int(z): float(value) for z, value in zip(elements, fit, strict=True)}
+
+
+def element_sums(
+    numbers: Sequence[np.ndarray], values: Mapping[int, float], *, mean: bool = False
+) -> np.ndarray:
+    """Return the sum, or mean, of the `values` of the elements of each structure."""
+    combine = np.mean if mean else np.sum
+    return np.array([combine([values.get(int(z), 0.0) for z in zs]) for zs in numbers])
+
+
 def _numbers(dataset: Dataset, indices: np.ndarray) -> list[np.ndarray]:
     structures = dataset.structures(indices)
     stops = np.cumsum(structures.counts.numpy())
@@ -167,10 +208,6 @@ def _composition(numbers: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]
     composition = np.zeros((len(numbers), len(elements)))
     np.add.at(composition, (row, column), 1.0)
     return elements, composition
-
-
-def _sums(numbers: Sequence[np.ndarray], references: dict[int, float]) -> np.ndarray:
-    return np.array([sum(references[int(z)] for z in zs) for zs in numbers])
 
 
 def _rms(values: np.ndarray) -> float:

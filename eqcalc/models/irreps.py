@@ -161,8 +161,9 @@ class RadialPerceptron(nn.Module):
         shapes = [(size, width)] + [(width, width)] * (layers - 1)
         self.weights = nn.ParameterList(nn.Parameter(torch.randn(shape)) for shape in shapes)
         self.activation = Normalized(function)
-        # the basis is normalised to a sum of squares that is one on average over distances
-        grid = torch.linspace(0.0, cutoff, 1002, dtype=torch.float64)[1:-1, None]
+        # the basis is normalised to a sum of squares that is one on average over the
+        # distances of atoms, of which the bond of H2 is the shortest
+        grid = torch.linspace(0.7, cutoff, 1001, dtype=torch.float64)[:-1, None]
         self.scale = float(self._expand(grid).square().sum(-1).mean()) ** -0.5
 
     def _expand(self, distances: Tensor) -> Tensor:

@@ -13,12 +13,13 @@ The settings of a training, here with their defaults where they have one::
       seed: 0
     model:
       representation: {name: painn, features: 128, layers: 3, cutoff: 5.0}
+      read_outs: {}                 # options, for example {dipole: {atomic_dipoles: false}}
       # or start_from: model.eqc, and perhaps reset_heads: [dipole]
     loss:                           # any of these, as a list or with weights
       energy: 0.05                  # or {weight: 0.05, scale: 0.01}
       forces: 0.95
       dipole: 0.02
-      polarizability: 0.05
+      polarizability: 0.05          # or scalars of molecules, for example homo_lumo_gap: 1.0
     optimizer: {batch_size: 10, learning_rate: 0.001, weight_decay: 0.01, max_gradient_norm: 1.0}
     schedule: {name: plateau, factor: 0.5, patience: 50, smoothing: 0.9, minimum: 1.0e-6}
     # or {name: cosine, warm_up: 0.0, minimum: 1.0e-6}

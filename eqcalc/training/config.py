@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 import yaml
 
 from eqcalc.models.heads import HEADS
 from eqcalc.models.potential import PotentialConfig
-from eqcalc.quantities import ordered
+from eqcalc.quantities import MOLECULAR_SCALARS, ordered
 from eqcalc.training.settings import ConfigError, build, plain, require, unknown_key
 
 __all__ = [
@@ -29,7 +30,10 @@ __all__ = [
 ]
 
 #: Quantities a loss can be made of.
-TRAINABLE = ("energy", "forces", "dipole", "polarizability")
+TRAINABLE = (
+    *("energy", "forces", "dipole", "polarizability"),
+    *(scalar.name for scalar in MOLECULAR_SCALARS),
+)
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,14 @@ class ModelConfig:
     ----------
     representation
         Name and settings of the representation of a new model.
+    read_outs
+        Options of the read-outs of a new model, by quantity; see
+        :func:`eqcalc.models.heads.build_head`.
+    element_values
+        Reference values of the elements in internal units, by quantity and atomic
+        number, for example energies of free atoms. The mean per atom of what they
+        leave is added to them. Where none are given they are fitted to the
+        training set by least squares.
     start_from
         Model file whose parameters are the start (fine-tuning). Read-outs it
         lacks are added. Where its level of theory is not that of the data, its
@@ -88,18 +100,28 @@ class ModelConfig:
     """
 
     representation: Mapping[str, Any] | None = None
+    read_outs: Mapping[str, Any] = field(default_factory=dict)
+    element_values: Mapping[str, Any] = field(default_factory=dict)
     start_from: Path | None = None
     reset_heads: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.start_from is not None:
             expected = "nothing beside model.start_from, which has its own"
-            representation = self.representation
-            require(representation is None, "model.representation", expected, representation)
+            for key in ("representation", "read_outs", "element_values"):
+                value = getattr(self, key)
+                require(not value, f"model.{key}", expected, value)
         else:
             heads = list(self.reset_heads)
             require(not heads, "model.reset_heads", "model.start_from with it", heads)
-            self.potential_config(("energy",))
+            self.potential_config(tuple(self.read_outs) or ("energy",))
+        for name, table in self.element_values.items():
+            key = f"model.element_values.{name}"
+            require(name in HEADS, key, f"a quantity among {', '.join(HEADS)}", name)
+            numbers = isinstance(table, Mapping) and all(
+                isinstance(z, int) and isinstance(value, int | float) for z, value in table.items()
+            )
+            require(numbers, key, "numbers by atomic number", table)
         for name in self.reset_heads:
             require(name in HEADS, "model.reset_heads", f"some of {', '.join(HEADS)}", name)
 
@@ -107,9 +129,16 @@ class ModelConfig:
         """Return the configuration of a new model with the read-outs `heads`."""
         representation = dict(self.representation or {"name": "painn"})
         try:
-            return PotentialConfig.from_settings(
-                {"representation": representation, "heads": list(heads)}
+            config = PotentialConfig.from_settings(
+                {
+                    "representation": representation,
+                    "heads": list(heads),
+                    "read_outs": self.read_outs,
+                }
             )
+            with torch.device("meta"):  # finds wrong options without drawing parameters
+                config.build_heads()
+            return config
         except ValueError as error:
             text = str(error)
             raise ConfigError(text if text.startswith("model.") else f"model.{text}") from None
@@ -133,9 +162,10 @@ class LossTerm:
     scale: float | None = None
 
 
-#: Weights of the loss where none are given. Forces hold most of the information
-#: about the potential surface, and are what dynamics needs; the few components of
-#: dipole and polarizability are overfitted when they weigh as much.
+#: Weights of the loss where none are given; one for other quantities. Forces hold
+#: most of the information about the potential surface, and are what dynamics needs;
+#: the few components of dipole and polarizability are overfitted when they weigh as
+#: much.
 DEFAULT_WEIGHTS = {"energy": 0.05, "forces": 0.95, "dipole": 0.02, "polarizability": 0.05}
 
 
@@ -312,6 +342,9 @@ class TrainingConfig:
             scale = term.scale
             require(scale is None or scale > 0.0, f"loss.{name}.scale", "a number > 0", scale)
         object.__setattr__(self, "loss", {name: self.loss[name] for name in ordered(self.loss)})
+        for name in (*self.model.read_outs, *self.model.element_values):
+            expected = f"read-outs that are trained, {', '.join(self.heads)}"
+            require(name in self.heads, "model.read_outs or element_values", expected, name)
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -396,7 +429,7 @@ def _with_full_loss(settings: Mapping[str, Any]) -> dict[str, Any]:
                 unknown_key(f"loss.{name}", name, TRAINABLE)
             values = dict(term) if isinstance(term, Mapping) else {"weight": term}
             if values.get("weight") is None:
-                values["weight"] = DEFAULT_WEIGHTS[name]
+                values["weight"] = DEFAULT_WEIGHTS.get(name, 1.0)
             full[name] = values
         settings["loss"] = full
     return settings

@@ -3,21 +3,30 @@
 
 A total energy is thousands of eV, of which the network learns the last one.
 The rest is taken up by one energy per element, fitted by linear least squares
-to the training set; likewise the isotropic part of the polarizability.
+to the training set or given; likewise the isotropic part of the polarizability
+and other scalars that atoms add up to.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from eqcalc.datasets import Dataset, statistics
-from eqcalc.datasets.statistics import fit_element_energies, fit_element_polarizabilities
+from eqcalc.datasets.statistics import (
+    element_sums,
+    fit_element_energies,
+    fit_element_polarizabilities,
+    fit_element_values,
+)
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.potential import Potential, PotentialConfig, References
+from eqcalc.quantities import MOLECULAR_SCALARS, quantity
 from eqcalc.training.config import TrainingConfig
 from eqcalc.training.data import Batches, evaluation_batches
 
@@ -46,8 +55,10 @@ def initial_potential(config: TrainingConfig, dataset: Dataset, training: np.nda
     """
     if config.model.start_from is None:
         elements = dataset.subset(training).elements
-        references = _fresh_references(config.heads, dataset, training, elements)
-        return _build(config.model.potential_config(config.heads), references, config.seed)
+        potential = config.model.potential_config(config.heads)
+        given = config.model.element_values
+        references = _fresh_references(potential, dataset, training, elements, given)
+        return _build(potential, references, config.seed)
     return _fine_tuned(config, dataset, training)
 
 
@@ -56,7 +67,8 @@ def label_scales(dataset: Dataset) -> dict[str, float]:
 
     Energy: per atom, after the best energies of the elements. Forces and dipole:
     of the components. Polarizability: of the nine components, after the best
-    isotropic values of the elements. A label without any spread gets 1.
+    isotropic values of the elements. Other scalars: after the best values of the
+    elements. A label without any spread gets 1.
     """
     s = statistics(dataset)
     found = {"energy": s.energy_per_atom_rms, "forces": s.forces_rms}
@@ -67,6 +79,14 @@ def label_scales(dataset: Dataset) -> dict[str, float]:
         found["polarizability"] = math.hypot(
             s.anisotropy_rms, s.polarizability_rms / math.sqrt(3.0)
         )
+    for scalar in MOLECULAR_SCALARS:
+        known = np.flatnonzero(dataset.present(scalar.name))
+        if len(known):
+            numbers, values = _numbers_and_labels(scalar.name, dataset, known)
+            mean = not scalar.extensive
+            best = fit_element_values(numbers, values, mean=mean)
+            left = values - element_sums(numbers, best, mean=mean)
+            found[scalar.name] = float(np.sqrt(np.mean(np.square(left))))
     return {
         name: rms if rms > _NO_SPREAD else 1.0 for name, rms in found.items() if rms is not None
     }
@@ -80,32 +100,75 @@ def _build(config: PotentialConfig, references: References, seed: int) -> Potent
 
 
 def _fit(
-    name: str, dataset: Dataset, rows: np.ndarray, predicted: np.ndarray | float = 0.0
+    name: str,
+    dataset: Dataset,
+    rows: np.ndarray,
+    predicted: np.ndarray | float = 0.0,
+    given: Mapping[int, float] | None = None,
 ) -> dict[int, float]:
-    """Fit values of the elements to what `predicted` leaves of a label."""
+    """Fit values of the elements to what `predicted` leaves of a label.
+
+    To values that are `given` only the mean per atom of what they leave is added,
+    the same for all elements (Miller et al., arXiv:2008.08461, equations 14–16).
+    """
     known = dataset.present(name)[rows]
-    left = (dataset.labels(rows)[0][name].numpy() - predicted)[known]
-    structures = dataset.structures(rows[known])
+    numbers, labels = _numbers_and_labels(name, dataset, rows[known])
+    left = labels - np.broadcast_to(predicted, (len(rows), *labels.shape[1:]))[known]
+    if given is not None:
+        if left.ndim > 1:
+            left = np.trace(left, axis1=1, axis2=2) / 3.0
+        mean = not quantity(name).extensive
+        left = left - element_sums(numbers, given, mean=mean)
+        per_atom = left.mean() if mean else left.sum() / sum(len(z) for z in numbers)
+        elements = np.unique(np.concatenate(numbers))
+        return {int(z): given.get(int(z), 0.0) + float(per_atom) for z in elements}
+    if name == "energy":
+        return fit_element_energies(numbers, left)
+    if name == "polarizability":
+        return fit_element_polarizabilities(numbers, left)
+    return fit_element_values(numbers, left, mean=not quantity(name).extensive)
+
+
+def _numbers_and_labels(
+    name: str, dataset: Dataset, rows: np.ndarray
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return the atomic numbers of structures and their labels."""
+    structures = dataset.structures(rows)
     stops = np.cumsum(structures.counts.numpy())[:-1]
-    numbers = np.split(structures.numbers.numpy(), stops)
-    fit = fit_element_energies if name == "energy" else fit_element_polarizabilities
-    return fit(numbers, left)
+    return np.split(structures.numbers.numpy(), stops), dataset.labels(rows)[0][name].numpy()
 
 
 def _fresh_references(
-    heads: tuple[str, ...], dataset: Dataset, rows: np.ndarray, elements: tuple[int, ...]
+    config: PotentialConfig,
+    dataset: Dataset,
+    rows: np.ndarray,
+    elements: tuple[int, ...],
+    given: Mapping[str, Mapping[int, float]],
 ) -> References:
-    """Fit reference values and scales for new read-outs."""
+    """Fit reference values, where none are given, and scales for new read-outs."""
     tables: dict[str, dict[int, float]] = {"energy": {}, "polarizability": {}}
-    for name, table in tables.items():
+    for name, head in config.build_heads().items():
+        if not head.additive:
+            continue
         # a model trained on forces alone has no reference energy to fit
-        if name in heads and dataset.present(name)[rows].any():
-            table.update(_fit(name, dataset, rows))
+        if dataset.present(name)[rows].any():
+            tables[name] = _fit(name, dataset, rows, given=given.get(name))
     rms = label_scales(dataset.subset(rows))
     # energies vary by about the force over one ångström of motion
     rms["energy"] = rms.get("forces", rms.get("energy", 1.0))
-    scales = {name: rms[name] for name in heads}
-    return References(elements, tables["energy"], tables["polarizability"], scales)
+    atoms = float(dataset.counts[rows].mean())
+    for scalar in MOLECULAR_SCALARS:
+        if scalar.extensive and scalar.name in rms:
+            rms[scalar.name] /= math.sqrt(atoms)  # the size of what one atom contributes
+    scales = {name: rms[name] for name in config.heads}
+    return _references(elements, tables, scales)
+
+
+def _references(
+    elements: tuple[int, ...], tables: dict[str, dict[int, float]], scales: dict[str, float]
+) -> References:
+    others = {name: t for name, t in tables.items() if name not in {"energy", "polarizability"}}
+    return References(elements, tables["energy"], tables["polarizability"], scales, others)
 
 
 def _fine_tuned(config: TrainingConfig, dataset: Dataset, rows: np.ndarray) -> Potential:
@@ -127,15 +190,24 @@ def _fine_tuned(config: TrainingConfig, dataset: Dataset, rows: np.ndarray) -> P
         if name not in kept:
             _log.info("%s: new read-out", name)
 
-    fresh = _fresh_references(
-        tuple(name for name in config.heads if name not in kept), dataset, rows, elements
+    potential_config = PotentialConfig(
+        start.config.representation,
+        config.heads,
+        {name: o for name, o in start.config.read_outs.items() if name in config.heads},
     )
-    tables = {"energy": dict(fresh.energy), "polarizability": dict(fresh.polarizability)}
+    new = tuple(name for name in config.heads if name not in kept)
+    fresh = References(elements)
+    if new:
+        fresh = _fresh_references(
+            replace(potential_config, heads=new, read_outs={}), dataset, rows, elements, {}
+        )
+    tables = {name: dict(table) for name, table in fresh.tables.items()}
     levels = start.metadata.get("level_of_theory", {})
-    for name, table in tables.items():
-        if name not in kept:
+    for name in kept:
+        if name not in start.references.tables:
             continue
-        table.update(getattr(start.references, name))
+        table = tables.setdefault(name, {})
+        table.update(start.references.tables[name])
         if name not in dataset.quantities:
             continue
         if strangers or levels.get(name) != dataset.levels_of_theory[name]:
@@ -149,11 +221,7 @@ def _fine_tuned(config: TrainingConfig, dataset: Dataset, rows: np.ndarray) -> P
             for z, value in _fit(name, dataset, rows, predicted).items():
                 table[z] = table.get(z, 0.0) + value
     scales = {**fresh.scales, **{name: start.references.scales.get(name, 1.0) for name in kept}}
-    references = References(elements, tables["energy"], tables["polarizability"], scales)
-
-    potential = _build(
-        PotentialConfig(start.config.representation, config.heads), references, config.seed
-    )
+    potential = _build(potential_config, _references(elements, tables, scales), config.seed)
     potential.representation.load_state_dict(start.representation.state_dict())
     for name in kept:
         potential.heads[name].load_state_dict(start.heads[name].state_dict())

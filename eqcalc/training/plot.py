@@ -31,7 +31,8 @@ def parity_plot(table: EvaluationTable, name: str) -> Figure:
 
     Energies of both are drawn relative to the mean of the labels.
     """
-    unit, title, label = _AXES[name]
+    unit, label = quantity(name).report[0]
+    unit, title, label = _AXES.get(name, (unit, name.replace("_", " "), label))
     factor = conversion_factor(quantity(name).unit, unit)
     theirs = table.labels[name].ravel() * factor
     ours = table.predicted[name].ravel() * factor
