@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""A batch of different replicas is each of them alone, with a real network."""
+
+import numpy as np
+import pytest
+import torch
+
+from eqcalc.dynamics import Given, Limits, simulate
+from eqcalc.dynamics.initial import maxwell_boltzmann
+from eqcalc.runtime import EagerEvaluator
+
+OBSERVABLES = {"bead_positions": 1, "dipole": 1, "conserved_energy": 1, "radius_of_gyration": 1}
+
+
+@pytest.mark.parametrize(("method", "beads"), [("NVE", 1), ("RPMD", 3)])
+def test_a_batch_of_different_replicas_is_each_alone(tmp_path, potential, ethanol, method, beads):
+    evaluator = EagerEvaluator(potential, torch.tensor(ethanol.numbers))
+    masses = torch.from_numpy(ethanol.get_masses())
+    rng = np.random.default_rng(4)
+    structures = [ethanol.copy() for _ in range(3)]
+    for atoms in structures:  # three different conformers
+        atoms.positions += rng.normal(scale=0.1, size=atoms.positions.shape)
+    starts = torch.from_numpy(np.stack([atoms.positions for atoms in structures]))
+    noise = torch.from_numpy(rng.normal(scale=0.03, size=(3, beads, 9, 3)))
+    positions = starts[:, None] + noise
+    momenta = torch.stack([maxwell_boltzmann(masses, beads, 300.0, rng) for _ in range(3)])
+
+    def run(name, chosen):
+        trajectory = simulate(
+            [structures[index] for index in chosen],
+            evaluator,
+            output=tmp_path / name,
+            method=method,
+            temperature=300.0,
+            timestep=0.25,
+            steps=20,
+            seed=1,
+            replicas=len(chosen),
+            beads=beads,
+            initial=Given(positions[chosen], momenta[chosen]),
+            observables=OBSERVABLES,
+            limits=Limits(temperature=1e6, energy_drift=1e6),  # the network is not trained
+            progress=False,
+        )
+        return {key: trajectory.observable(key).values for key in OBSERVABLES}
+
+    together = run("all.h5", [0, 1, 2])
+    for index in range(3):
+        alone = run(f"{index}.h5", [index])
+        for name in OBSERVABLES:
+            scale = np.abs(alone[name]).max()
+            np.testing.assert_allclose(together[name][index], alone[name][0], atol=1e-9 * scale)
+    moved = together["bead_positions"][:, -1] - together["bead_positions"][:, 0]
+    assert np.abs(moved[0] - moved[1]).max() > 1e-2
