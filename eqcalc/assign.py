@@ -14,7 +14,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 
 from eqcalc.harmonic import double_precision, harmonic_spectrum, relax
-from eqcalc.models.derivatives import hessian, property_derivative
+from eqcalc.models.derivatives import property_derivative
 from eqcalc.models.potential import Potential
 from eqcalc.spectra import (
     AssignedBand,
@@ -98,7 +98,6 @@ class _Minimum:
 
     atoms: Atoms
     harmonic: HarmonicSpectrum
-    hessian: np.ndarray
     polar_tensors: np.ndarray
 
 
@@ -189,7 +188,7 @@ def assign(
         shifts = None
         if isotopes:
             changed = isotope_masses(first.atoms, isotopes)
-            shifts, _ = isotope_shifts(first.harmonic, first.hessian, changed)
+            shifts, _ = isotope_shifts(first.harmonic, changed)
         data = (dipole[replicas], positions[replicas], [m.harmonic for m in members])
         modes = decompose_dipole_by_modes(*data, **common)
         bands = modes.total.bands(threshold, lower=100.0)
@@ -235,11 +234,9 @@ def _minimum(potential: Potential, trajectory: Trajectory, positions: np.ndarray
     relaxed = relax(potential, atoms, fmax=1e-4)
     relaxed.calc = None
     structure = Structures.from_atoms(relaxed, device=potential.device)
-    size = 3 * len(relaxed)
     return _Minimum(
         relaxed,
         harmonic_spectrum(potential, relaxed),
-        hessian(potential, structure).reshape(size, size).cpu().numpy(),
         property_derivative(potential, structure, "dipole").cpu().numpy(),
     )
 
@@ -262,24 +259,16 @@ def _conformers(minima: Sequence[_Minimum]) -> list[list[int]]:
 
 
 def write_assignment(
-    trajectory: Trajectory,
-    potential: Potential,
-    folder: str | Path,
-    *,
-    lag: float | None = None,
-    reversed_axis: bool = False,
-    **choices: Any,
+    found: Sequence[ConformerAssignment], folder: str | Path, *, reversed_axis: bool = False
 ) -> str:
-    """Assign the bands of a trajectory; write tables, a figure for each conformer; return the text.
+    """Write the tables of an assignment and a figure for each conformer; return the text.
 
     Parameters
     ----------
-    trajectory, potential, choices
-        See :func:`assign`.
+    found
+        From :func:`assign`.
     folder
         Receives ``assignment.txt``, ``assignment.json`` and ``assignment-1.png``, ….
-    lag
-        Longest correlation time [fs]; chosen from the length of the runs by default.
     reversed_axis
         Wavenumbers fall from left to right in the figures.
     """
@@ -288,32 +277,24 @@ def write_assignment(
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    found = assign(trajectory, potential, lag=lag, frequency_correction=True, **choices)
-    texts = []
+    n_replicas = sum(len(conformer.replicas) for conformer in found)
+    texts = [_LEGEND]
     for number, conformer in enumerate(found, 1):
+        whole = conformer.modes.total.integrate().value
         shares = [
-            f"{name} {100.0 * conformer.modes.share(name).integrate().value / total:.0f} %"
-            for total in [conformer.modes.total.integrate().value]
+            f"{name} {100.0 * conformer.modes.share(name).integrate().value / whole:.0f} %"
             for name in (ROTATION, REMAINDER)
         ]
         texts.append(
-            f"conformer {number} of {len(found)}: {len(conformer.replicas)} of "
-            f"{trajectory.n_replicas} replicas; of the whole intensity {', '.join(shares)}\n"
-            + conformer.table()
+            f"conformer {number} of {len(found)}: {len(conformer.replicas)} of {n_replicas} "
+            f"replicas; of the whole intensity {', '.join(shares)}\n{conformer.table()}"
         )
         figure = assignment_figure(
             conformer.modes, conformer.bands, conformer.harmonic, reversed_axis=reversed_axis
         )
         save(figure, folder / f"assignment-{number}.png")
-    text = "\n\n".join([_LEGEND, *texts])
-    record = {
-        "trajectory": str(trajectory.path),
-        "model": potential.metadata.get("hash"),
-        "conformers": [conformer.to_dict() for conformer in found],
-    }
+    text = "\n\n".join(texts)
+    record = json.dumps([conformer.to_dict() for conformer in found], indent=1, ensure_ascii=False)
     write_atomically(folder / "assignment.txt", (text + "\n").encode())
-    write_atomically(
-        folder / "assignment.json",
-        (json.dumps(record, indent=1, ensure_ascii=False) + "\n").encode(),
-    )
+    write_atomically(folder / "assignment.json", (record + "\n").encode())
     return text

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import eqcalc
 from eqcalc.ipi.command import add_ipi_commands
+from eqcalc.spectra_cli import add_spectrum_commands
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -98,36 +99,26 @@ def _evaluate(options: argparse.Namespace) -> None:
         print(f"table and parity plots are in {options.output}")
 
 
-def _harmonic(options: argparse.Namespace) -> None:
-    import json
-
-    import torch
-
-    from eqcalc.harmonic import harmonic_spectrum, relax
-    from eqcalc.models.checkpoint import load_model
-    from eqcalc.trajectory import write_atomically
-
-    potential = load_model(options.model, dtype=torch.float64)
-    atoms = _read_one(options.molecule)
-    if not options.as_given:
-        atoms = relax(potential, atoms)
-    harmonic = harmonic_spectrum(potential, atoms)
-    print(harmonic.table())
-    if options.output is not None:
-        record = {"molecule": str(options.molecule), "model": potential.metadata["hash"]}
-        text = json.dumps({**record, **harmonic.to_dict()}, indent=1, ensure_ascii=False)
-        write_atomically(options.output, (text + "\n").encode())
-
-
 def _simulate(options: argparse.Namespace) -> None:
-    from eqcalc.dynamics import Equilibration, simulate
+    from eqcalc.dynamics import (
+        Equilibration,
+        default_observables,
+        recorded_execution,
+        simulate,
+    )
     from eqcalc.models.checkpoint import load_model
-    from eqcalc.runtime import EagerEvaluator
+    from eqcalc.runtime import evaluator_for
 
     _own_the_process(options)
     structures = _read_structures(options.molecule)
     potential = load_model(options.model, device=options.device)
-    evaluator = EagerEvaluator(potential, structures[0].numbers)
+    evaluator = evaluator_for(
+        potential, structures[0].numbers, execution=recorded_execution(options.output)
+    )
+    observables = default_observables(options.timestep)
+    observables["bead_positions"] = 10 * observables["positions"]  # for the sum rule
+    if options.positions:
+        observables["positions"] = observables["dipole"]
     trajectory = simulate(
         structures,
         evaluator,
@@ -142,17 +133,10 @@ def _simulate(options: argparse.Namespace) -> None:
         masses=_masses(options.mass),
         equilibration=Equilibration(options.equilibration) if options.equilibration else None,
         rotation=options.rotation,
+        observables=observables,
         progress=not options.quiet,
     )
     print(trajectory)
-
-
-def _spectra(options: argparse.Namespace) -> None:
-    from eqcalc.report import write_spectra
-    from eqcalc.trajectory import Trajectory
-
-    trajectory = Trajectory.open(options.trajectory)
-    print(write_spectra(trajectory, options.output, lag=options.lag, laser=options.laser))
 
 
 def _ipi(options: argparse.Namespace) -> None:
@@ -181,13 +165,6 @@ def _read_structures(paths: Sequence[Path]) -> list[Atoms]:
             raise FileNotFoundError(f"{path}: no such file")
         structures.extend(ase.io.read(path, index=":"))
     return structures
-
-
-def _read_one(path: Path) -> Atoms:
-    structures = _read_structures([path])
-    if len(structures) != 1:
-        raise ValueError(f"{path}: expected one structure, found {len(structures)}")
-    return structures[0]
 
 
 def _assignments(texts: Sequence[str]) -> dict[str, str]:
@@ -244,7 +221,8 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=0)
     _add_data_commands(add)
     _add_model_commands(add)
-    _add_spectrum_commands(add)
+    _add_simulate(add)
+    add_spectrum_commands(add)
     command = add("ipi", _ipi, "Path integrals by i-PI: write its inputs, run it, serve it.")
     add_ipi_commands(command)
     return parser
@@ -315,14 +293,8 @@ def _add_model_commands(add: Callable[..., Any]) -> None:
     command.add_argument("--output", type=Path, help="folder for the table and parity plots")
     _add_threads(command)
 
-    command = add("harmonic", _harmonic, "Double-harmonic IR and Raman spectrum of a molecule.")
-    command.add_argument("model", type=Path)
-    command.add_argument("molecule", type=Path)
-    command.add_argument("--as-given", action="store_true", help="do not relax the structure first")
-    command.add_argument("--output", type=Path, help="modes and intensities to write (.json)")
 
-
-def _add_spectrum_commands(add: Callable[..., Any]) -> None:
+def _add_simulate(add: Callable[..., Any]) -> None:
     command = add("simulate", _simulate, "Molecular dynamics of many replicas, for spectra.")
     command.add_argument("model", type=Path)
     command.add_argument("molecule", type=Path, nargs="+", help="structure files; conformers too")
@@ -349,15 +321,14 @@ def _add_spectrum_commands(add: Callable[..., Any]) -> None:
         default="thermal",
         help="none: start without angular momentum, for bands without rotational envelope",
     )
+    command.add_argument(
+        "--positions",
+        action="store_true",
+        help="record positions as often as the dipole, for assign and for frames of the molecule",
+    )
     command.add_argument("--device", default="cpu")
     command.add_argument("--seed", type=int, default=0)
     _add_threads(command)
-
-    command = add("spectra", _spectra, "IR and Raman spectra, with errors, from a trajectory.")
-    command.add_argument("trajectory", type=Path)
-    command.add_argument("--output", type=Path, default=Path("spectra"), help="folder")
-    command.add_argument("--lag", type=float, help="longest correlation time [fs]")
-    command.add_argument("--laser", type=float, default=532.0, help="wavelength [nm]")
 
     command = add("info", _info, "Say what a model, dataset, trajectory or spectrum file holds.")
     command.add_argument("file", type=Path)

@@ -83,7 +83,6 @@ def write_figure(
         [s.infrared for s in spectra if s.infrared is not None],
         [s.raman for s in spectra if s.raman is not None],
         harmonic,
-        names=[s.name for s in spectra],
         limits=limits,
         title=title,
         reversed_axis=reversed_axis,

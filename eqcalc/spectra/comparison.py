@@ -3,20 +3,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy.stats import rankdata
 
-from eqcalc.spectra.experiment import broadened
+from eqcalc.spectra.experiment import broadened, read_measured
+from eqcalc.spectra.infrared import convert_infrared
 from eqcalc.spectra.spectrum import Spectrum
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["SCORES", "Comparison", "ScoreInterval", "compare", "comparison_figure"]
+__all__ = [
+    "SCORES",
+    "Comparison",
+    "ScoreInterval",
+    "compare",
+    "comparison_figure",
+    "write_comparison",
+]
 
 
 def match_score(f: np.ndarray, g: np.ndarray) -> float:
@@ -144,7 +154,10 @@ def compare(
     grid = np.arange(lower, upper + 0.5 * step, step)
     target = measured.interpolated(grid)
     if fwhm is not None:
-        calculated = broadened(calculated, fwhm)
+        # on an even grid; that of a spectrum with corrected wavenumbers is not
+        axis = calculated.wavenumber
+        even = calculated.interpolated(np.linspace(axis[0], axis[-1], len(axis)))
+        calculated = broadened(even, fwhm)
 
     def scaled(values: np.ndarray, scale: float) -> np.ndarray:
         return np.interp(grid, scale * calculated.wavenumber, values)
@@ -206,6 +219,89 @@ def _displacement(x: np.ndarray, f: np.ndarray, g: np.ndarray) -> float:
     return float(np.sum(np.abs(difference)) * (x[1] - x[0]))
 
 
+def write_comparison(
+    calculated: Sequence[str | Path],
+    measured: str | Path,
+    folder: str | Path,
+    *,
+    lower: float,
+    upper: float,
+    scale_range: tuple[float, float] | None = None,
+    fwhm: float | None = None,
+    names: Sequence[str] | None = None,
+    unit: str = "arbitrary units",
+    reversed_axis: bool = False,
+) -> str:
+    """Compare files of computed spectra with a measured one; write a figure and the scores.
+
+    Parameters
+    ----------
+    calculated
+        Files of eqcalc; HDF5 files have the samples that intervals come from.
+    measured
+        See :func:`eqcalc.spectra.read_measured`.
+    folder
+        Receives ``comparison.txt``, ``comparison.json`` and ``comparison.png``.
+    lower, upper, scale_range, fwhm
+        See :func:`compare`.
+    names
+        Of the computed spectra in the legend; their dynamics by default.
+    unit
+        Of a measured spectrum in a text file.
+    reversed_axis
+        Wavenumbers fall from left to right.
+
+    Returns
+    -------
+    What is in ``comparison.txt``.
+    """
+    from eqcalc.spectra.files import atomically
+    from eqcalc.spectra.plot import dynamics_name, save
+
+    target = read_measured(measured, unit=unit)
+    spectra = [Spectrum.read(path) for path in calculated]
+    names = list(names or map(dynamics_name, spectra))
+    if len(names) != len(spectra):
+        raise ValueError(f"names: expected {len(spectra)}, got {len(names)}")
+    options: dict[str, Any] = {"scale_range": scale_range, "fwhm": fwhm}
+    found = [compare(s, target, lower=lower, upper=upper, **options) for s in spectra]
+    texts = [f"{Path(measured).name}, {lower:g} to {upper:g} cm⁻¹"]
+    for name, comparison, spectrum in zip(names, found, spectra, strict=True):
+        texts.append(f"{name}\n{comparison.table()}{_absolute(spectrum, target, comparison)}")
+    text = "\n\n".join(texts)
+    record = {
+        "measured": {"file": str(measured), **target.provenance},
+        "calculated": [
+            {"file": str(path), "name": name, **comparison.to_dict()}
+            for path, name, comparison in zip(calculated, names, found, strict=True)
+        ],
+    }
+    folder = Path(folder)
+    figure = comparison_figure(found, names, reversed_axis=reversed_axis)
+    save(figure, folder / "comparison.png")
+    for name, content in (
+        ("comparison.txt", text),
+        ("comparison.json", json.dumps(record, indent=1, ensure_ascii=False)),
+    ):
+        atomically(folder / name, lambda p, c=content: p.write_text(c + "\n", encoding="utf-8"))  # type: ignore[misc]
+    return text
+
+
+def _absolute(spectrum: Spectrum, measured: Spectrum, comparison: Comparison) -> str:
+    """Return a line with both integrated absorptions, if both are in absolute units."""
+    try:
+        ours, theirs = (convert_infrared(s, "intensity") for s in (spectrum, measured))
+    except ValueError:
+        return ""
+    lower, upper = comparison.measured.wavenumber[[0, -1]]
+    scale = comparison.wavenumber_scale.value
+    a, b = ours.integrate(lower / scale, upper / scale), theirs.integrate(lower, upper)
+    return (
+        f"\nintegrated absorption: computed {a.value:.1f} ± {a.error:.1f} km/mol, "
+        f"measured {b.value:.1f} km/mol"
+    )
+
+
 def comparison_figure(
     comparisons: Sequence[Comparison],
     names: Sequence[str],
@@ -229,9 +325,13 @@ def comparison_figure(
     from eqcalc.spectra.plot import spectrum_figure
 
     measured = comparisons[0].measured
+    scaled = [
+        f"{name}, wavenumbers × {c.wavenumber_scale.value:.3f}" if c.fitted else name
+        for name, c in zip(names, comparisons, strict=True)
+    ]
     return spectrum_figure(
-        [*(c.calculated for c in comparisons), measured],
-        names=[*names, measured_name],
+        [measured, *(c.calculated for c in comparisons)],
+        names=[measured_name, *scaled],
         limits=(float(measured.wavenumber[0]), float(measured.wavenumber[-1])),
         reversed_axis=reversed_axis,
     )

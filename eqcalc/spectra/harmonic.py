@@ -119,6 +119,14 @@ class HarmonicSpectrum:
         out = np.full(len(self), np.nan)
         return np.divide(3.0 * self.anisotropic, lower, out=out, where=lower > 1e-12)
 
+    def hessian(self) -> np.ndarray:
+        """Return the force constants of the vibrations, ``[3 n_atoms, 3 n_atoms]``, eV/Å²."""
+        eigenvalues = (
+            np.sign(self.wavenumber) * (self.wavenumber / angular_frequency_to_wavenumber(1.0)) ** 2
+        )
+        weighted = (self.modes * self.masses[:, None]).reshape(len(self), -1)
+        return np.asarray((weighted.T * eigenvalues) @ weighted)
+
     def raman_cross_section(
         self, temperature: float, laser_wavelength: float, **options: bool
     ) -> np.ndarray:
@@ -366,7 +374,7 @@ def harmonic_analysis(
 
 
 def isotope_shifts(
-    harmonic: HarmonicSpectrum, hessian: np.ndarray, masses: np.ndarray
+    harmonic: HarmonicSpectrum, masses: np.ndarray
 ) -> tuple[np.ndarray, HarmonicSpectrum]:
     """Return how far each mode moves when the masses change.
 
@@ -374,8 +382,6 @@ def isotope_shifts(
     ----------
     harmonic
         Modes with the original masses.
-    hessian
-        The Hessian it was made from, eV/Å².
     masses
         ``[n_atoms]``, the new masses, amu.
 
@@ -390,7 +396,7 @@ def isotope_shifts(
     from scipy.optimize import linear_sum_assignment
 
     masses = np.asarray(masses, dtype=float)
-    changed = harmonic_analysis(harmonic.positions, masses, hessian)
+    changed = harmonic_analysis(harmonic.positions, masses, harmonic.hessian())
     a = harmonic.modes * np.sqrt(harmonic.masses)[:, None]
     b = changed.modes * np.sqrt(masses)[:, None]
     overlap = np.einsum("kia,lia->kl", a, b) ** 2

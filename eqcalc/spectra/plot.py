@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLOURS",
+    "MEASURED",
     "draw",
     "draw_sticks",
+    "dynamics_name",
     "harmonic_figure",
     "infrared_figure",
     "save",
@@ -35,6 +37,8 @@ __all__ = [
 #: Okabe and Ito's palette, told apart by colour-blind readers: blue,
 #: vermilion, green, purple, orange, sky blue.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+#: Measured spectra.
+MEASURED = "black"
 _STICKS = "#6E6E6E"
 
 #: Wavenumbers, strengths and unit of sticks.
@@ -133,6 +137,10 @@ def draw_sticks(axes: Axes, wavenumber: np.ndarray, strength: np.ndarray, unit: 
     return twin
 
 
+def _is_calculated(spectrum: Spectrum) -> bool:
+    return "spectrum" in spectrum.provenance or "file" not in spectrum.provenance
+
+
 def _axis_label(unit: str) -> str:
     """Return a unit as printed on an axis: 'km/mol per cm⁻¹' becomes 'km mol⁻¹ cm'."""
     known = {
@@ -141,7 +149,7 @@ def _axis_label(unit: str) -> str:
         "L/(mol cm)": "L mol⁻¹ cm⁻¹",
         "cm²/sr per cm⁻¹": "cm² sr⁻¹ / cm⁻¹",
         "states per cm⁻¹": "states / cm⁻¹",
-        "1/cm⁻¹": "1 / cm⁻¹",
+        "1/cm⁻¹": "cm",
         "1": "",
     }
     return known.get(unit, unit)
@@ -178,9 +186,7 @@ def _range(
         for unit in {s.unit for s in spectra}
     }
     for s in spectra:
-        floor = 0.01 * strongest[s.unit]
-        noise = 0.0 if s.standard_error is None else 2.0 * s.standard_error
-        above = np.flatnonzero(s.values > np.maximum(floor, noise))
+        above = np.flatnonzero(s.values > 0.01 * strongest[s.unit])
         highest = max(highest, float(s.wavenumber[above[-1]]) if len(above) else 0.0)
     if harmonic is not None:
         highest = max(highest, float(harmonic.wavenumber.max()))
@@ -195,11 +201,19 @@ def _panel(
     limits: tuple[float, float],
     level: float,
 ) -> None:
+    if len(names) != len(spectra):
+        raise ValueError(
+            f"names: expected one for each of {len(spectra)} spectra, got {len(names)}"
+        )
     height = _upper_limit(spectra, *limits, level)
     ring_modes: list[float] = []
-    for spectrum, name, colour in zip(spectra, names, COLOURS * len(spectra), strict=False):
+    palette = iter(COLOURS * len(spectra))
+    for spectrum, name in zip(spectra, names, strict=True):
+        colour = next(palette) if _is_calculated(spectrum) else MEASURED
         draw(axes, spectrum, label=name, colour=colour, level=level)
         ring_modes += spectrum.provenance.get("ring_modes_cm-1", [])
+    if any(s.standard_error is not None for s in spectra):
+        axes.plot([], [], color="0.8", linewidth=6.0, label=f"{100 * level:g} % confidence")
     shown = sorted({nu for nu in ring_modes if limits[0] <= nu <= limits[1]})
     for i, nu in enumerate(shown):
         axes.plot(
@@ -261,7 +275,7 @@ def spectrum_figure(
     with mpl.rc_context(_STYLE):
         figure = _figure(6.7, 3.0)
         axes = figure.subplots()
-        _panel(axes, spectra, names or [_name(s) for s in spectra], None, shown, level)
+        _panel(axes, spectra, names or [dynamics_name(s) for s in spectra], None, shown, level)
         axes.legend(frameon=False, loc="best")
         _abscissa(axes, shown, reversed_axis)
     return figure
@@ -382,7 +396,9 @@ def _stacked(
         figure = _figure(6.7, 0.5 + 2.5 * len(panels))
         rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
         for axes, (spectra, sticks) in zip(rows, panels, strict=True):
-            _panel(axes, spectra, names or [_name(s) for s in spectra], sticks, limits, level)
+            _panel(
+                axes, spectra, names or [dynamics_name(s) for s in spectra], sticks, limits, level
+            )
         # above the panels, where it hides neither curves nor sticks
         handles: dict[str, Any] = {}
         for axes in rows:
@@ -409,7 +425,8 @@ def _abscissa(axes: Axes, limits: tuple[float, float], reversed_axis: bool) -> N
     axes.xaxis.set_minor_locator(AutoMinorLocator())
 
 
-def _name(spectrum: Spectrum) -> str:
+def dynamics_name(spectrum: Spectrum) -> str:
+    """Return what a spectrum is called in a legend: its dynamics, temperature and beads."""
     record = spectrum.provenance
     if "temperature_K" not in record:
         return str(record.get("spectrum", spectrum.label))

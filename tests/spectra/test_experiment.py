@@ -197,5 +197,6 @@ def test_overlay():
     measured = lines(*BANDS)
     c = compare(lines(*BANDS, seed=4), measured, lower=600.0, upper=3400.0)
     axes = comparison_figure([c], ["MD"], reversed_axis=True).axes[0]
-    assert [t.get_text() for t in axes.get_legend().get_texts()] == ["MD", "experiment"]
+    texts = [t.get_text() for t in axes.get_legend().get_texts()]
+    assert texts == ["experiment", "MD", "95 % confidence"]
     assert axes.get_xlim() == (3400.0, 600.0)

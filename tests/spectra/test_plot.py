@@ -77,6 +77,26 @@ def test_different_units_are_refused(spectra):
         spectrum_figure([ir, ra.activity()])
     with pytest.raises(ValueError, match="no spectrum"):
         spectrum_figure([])
+    with pytest.raises(ValueError, match="one for each of 1 spectra, got 2"):
+        spectrum_figure([ir], names=["a", "b"])
+
+
+def test_measured_spectra_are_black_and_bands_are_explained(spectra):
+    from eqcalc.spectra import Spectrum
+
+    ir = spectra[0]
+    measured = Spectrum(ir.wavenumber, ir.values, ir.unit, ir.label, provenance={"file": "x.jdx"})
+    axes = spectrum_figure([measured, ir], names=["experiment", "MD"]).axes[0]
+    assert axes.lines[0].get_color() == "black"
+    assert axes.lines[1].get_color() == "#0072B2"
+    labels = [t.get_text() for t in axes.get_legend().get_texts()]
+    assert labels == ["experiment", "MD", "95 % confidence"]
+
+
+def test_the_range_shown_is_that_of_the_bands(spectra):
+    ir, ra, harmonic = spectra
+    assert spectrum_figure([ir]).axes[0].get_xlim() == (0.0, 1600.0)
+    assert spectra_figure([ir], [ra], harmonic).axes[0].get_xlim() == (0.0, 3800.0)
 
 
 def test_harmonic_figure(spectra, tmp_path):

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: MIT
+"""The commands about spectra, from files to files."""
+
+import json
+
+import ase.io
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import molecule
+
+from eqcalc.cli import main
+from eqcalc.models.checkpoint import save_model
+from eqcalc.spectra import Spectrum, infrared
+from tests.conftest import make_potential
+from tests.spectra.oscillators import oscillator, vector
+
+#: Random weights make a rough surface: heavy, cold atoms hardly leave their places.
+SLOW = ["--mass", "H=1e4", "--mass", "O=1e5", "--temperature", 1, "--equilibration", 0, "--quiet"]
+
+
+def run(*arguments) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def series():
+    scatter = np.sqrt(np.random.default_rng(1).exponential(size=(8, 1)))
+    return scatter * oscillator(1500.0, n_frames=4000, n_replicas=8)
+
+
+@pytest.fixture(scope="module")
+def spectrum(tmp_path_factory, series):
+    found = infrared(
+        vector(series), interval=0.5, temperature=300.0, unit="e*Å", method="NVE", resolution=30.0
+    )
+    return found.write(tmp_path_factory.mktemp("spectrum") / "infrared.h5")
+
+
+def test_series_of_another_code(tmp_path, series, capsys):
+    paths = []
+    for replica, x in enumerate(vector(series[:4])):
+        paths.append(tmp_path / f"dipole-{replica}.txt")
+        np.savetxt(paths[-1], np.column_stack([np.arange(len(x)), x * 4.80320471]))
+    known = ["--interval", 0.5, "--temperature", 300, "--dipole-key", "1,2,3", "--dipole-unit", "D"]
+    command = ["spectra", "--dipole", *paths, "--format", "columns", *known, "--resolution", 30]
+    assert run(*command, "--method", "Langevin", "--output", tmp_path / "out") == 0
+    text = capsys.readouterr().out
+    assert "4 replicas" in text
+    assert "note: the dynamics was thermostatted (Langevin)" in text
+    found = Spectrum.read(tmp_path / "out" / "spectrum-infrared.jdx")
+    direct = infrared(
+        vector(series[:4]), interval=0.5, temperature=300.0, unit="e*Å", resolution=30.0
+    )
+    assert found.integrate(1000, 2000).value == pytest.approx(
+        direct.integrate(1000, 2000).value, rel=1e-6
+    )
+    for missing, message in (
+        ("--interval", "--interval must be"),
+        ("--dipole-unit", "dipole-unit"),
+    ):
+        i = command.index(missing)
+        assert run(*command[:i], *command[i + 2 :]) == 2
+        assert message in capsys.readouterr().err
+    assert run("spectra") == 2
+    assert "state a trajectory" in capsys.readouterr().err
+    assert run("spectra", "run.h5", "--interval", 0.5) == 2
+    assert "--interval is for series" in capsys.readouterr().err
+
+
+def test_compare(tmp_path, spectrum, capsys):
+    nu = np.arange(900.0, 2200.0, 1.3)
+    # as wide as the computed band with its window
+    absorbance = 0.4 * np.exp(-0.5 * ((nu - 1455.0) / 12.7) ** 2)
+    measured = tmp_path / "measured.jdx"
+    pairs = "\n".join(f"{x:.2f} {y:.6f}" for x, y in zip(nu, 10.0**-absorbance, strict=True))
+    measured.write_text(
+        "##TITLE=gas\n##JCAMP-DX=4.24\n##XUNITS=1/CM\n##YUNITS=TRANSMITTANCE\n"
+        f"##NPOINTS={len(nu)}\n##XYPOINTS=(XY..XY)\n{pairs}\n##END=\n"
+    )
+    command = ["compare", spectrum, measured, "--limits", 1000, 2000, "--output", tmp_path / "c"]
+    assert run(*command) == 0
+    assert "(not fitted)" in capsys.readouterr().out
+    assert run(*command, "--scale", 0.9, 1.1, "--fwhm", 4, "--name", "MD", "--reversed") == 0
+    record = json.loads((tmp_path / "c" / "comparison.json").read_text())
+    (found,) = record["calculated"]
+    assert found["name"] == "MD"
+    value, lower, upper = found["wavenumber_scale"]
+    assert value == pytest.approx(1455.0 / 1500.0, abs=2e-4)
+    assert lower <= value <= upper
+    assert found["scores"]["match"][0] > 0.98
+    assert (tmp_path / "c" / "comparison.png").stat().st_size > 10_000
+    assert "MD" in capsys.readouterr().out
+    # both in absolute units: the integrated absorptions are compared as well
+    own = Spectrum.read(spectrum).scaled(43.4294482, unit="L/(mol cm)", label="ε")
+    reference = own.write(tmp_path / "reference.csv")
+    assert run("compare", spectrum, reference, "--limits", 1000, 2000, "--output", tmp_path) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    computed, known = (
+        line.split("computed ")[1].split(" ± ")[0],
+        line.split("measured ")[1].split()[0],
+    )
+    assert float(computed) == pytest.approx(float(known), rel=1e-3)
+
+
+@pytest.fixture(scope="module")
+def water_run(tmp_path_factory):
+    """A model of random weights, and a short run of 'water' with it."""
+    folder = tmp_path_factory.mktemp("water")
+    model, start, trajectory = (folder / name for name in ("w.eqc", "w.xyz", "run.h5"))
+    save_model(make_potential(features=8), model)
+    atoms = molecule("H2O")
+    ase.io.write(start, Atoms(atoms.numbers, atoms.positions))
+    return model, start, trajectory
+
+
+def test_simulate_with_positions_spectra_and_assign(tmp_path, water_run, capsys, monkeypatch):
+    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+    model, start, trajectory = water_run
+    arguments = ["--time", 0.12, "--replicas", 3, *SLOW, "--positions"]
+    assert run("simulate", model, start, "--output", trajectory, *arguments) == 0
+    assert run("spectra", trajectory, "--model", model, "--output", tmp_path / "s") == 0
+    assert "sum rule: integrated infrared intensity / exact value" in capsys.readouterr().out
+    assert run("spectra", trajectory, "--frame", "corotating", "--output", tmp_path / "f") == 0
+    assert "sum rule" not in capsys.readouterr().out
+    assert run("spectra", trajectory, "--output", tmp_path / "s") == 0
+    assert "sum rule: not checked" in capsys.readouterr().out
+    assert run("assign", trajectory, "--output", tmp_path / "a") == 2
+    assert "--model: state the model" in capsys.readouterr().err
+
+
+def test_trajectories_without_positions_say_what_to_do(tmp_path, water_run, capsys, monkeypatch):
+    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+    model, start, _ = water_run
+    trajectory = tmp_path / "run.h5"
+    arguments = ["--time", 0.05, "--replicas", 2, *SLOW]
+    assert run("simulate", model, start, "--output", trajectory, *arguments) == 0
+    assert run("assign", trajectory, "--model", model) == 2
+    assert "simulate with --positions" in capsys.readouterr().err
+    other = tmp_path / "other.eqc"
+    save_model(make_potential(features=4), other)
+    assert run("spectra", trajectory, "--model", other, "--output", tmp_path) == 2
+    assert "not the model that" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--mass", "X=2"], "'X' is neither an element of OH2 nor the index"),
+        (["--mass", "3=2"], "0 to 2"),
+        (["--mass", "H"], "for example H=2.014"),
+        (["--mass", "H=-1"], "positive mass"),
+    ],
+)
+def test_wrong_isotopes_are_explained(water_run, option, message, capsys):
+    model, start, _ = water_run
+    assert run("harmonic", model, start, *option) == 2
+    assert message in capsys.readouterr().err
