@@ -330,7 +330,9 @@ class Trajectory:
             for name, layout in self._layouts.items()
         )
 
-    def observable(self, name: str, replicas: slice | None = None) -> TimeSeries:
+    def observable(
+        self, name: str, replicas: slice | None = None, frames: slice | None = None
+    ) -> TimeSeries:
         """Read one observable.
 
         Parameters
@@ -339,6 +341,8 @@ class Trajectory:
             Its name.
         replicas
             Read these replicas only.
+        frames
+            Read these consecutive frames only, of those written by now.
 
         Raises
         ------
@@ -347,10 +351,12 @@ class Trajectory:
         """
         layout = self._layout(name)
         with _open_hdf5(self.path) as file:
-            frames = int(file["frames"][name][0])
+            written = int(file["frames"][name][0])
+            first, stop, _ = (frames or slice(None)).indices(written)
             dataset = file["observables"][name]
-            values = dataset[slice(None) if replicas is None else replicas, :frames]
-        return TimeSeries(values, layout.stride * self.timestep, 0.0, layout.unit)
+            values = dataset[slice(None) if replicas is None else replicas, first:stop]
+        interval = layout.stride * self.timestep
+        return TimeSeries(values, interval, first * interval, layout.unit)
 
     def _layout(self, name: str) -> Layout:
         if name not in self._layouts:

@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from eqcalc.spectra.estimation import Density, Estimation, beads_warning, grouped
+from eqcalc.spectra.frames import in_frame
 from eqcalc.spectra.quantum import relative_quantum_factor
-from eqcalc.spectra.signals import Series, TrajectoryLike, in_frame, read_series
+from eqcalc.spectra.signals import Series, TrajectoryLike, read_series
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.spectra.statistics import Estimate
 from eqcalc.units import AVOGADRO, INTENSITY_PER_SQUARED_CHARGE_PER_MASS

@@ -4,22 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
 from eqcalc.spectra.correlation import Signal, differentiate
-from eqcalc.spectra.rotation import (
-    FRAMES,
-    corotating_rotations,
-    eckart_rotations,
-    interpolate_rotations,
-    rotate,
-)
+from eqcalc.trajectory import Trajectory
 from eqcalc.units import UnitError, conversion_factor
 
-__all__ = ["Series", "TrajectoryLike", "in_frame", "molecular_rotations", "read_series"]
+__all__ = ["Series", "TrajectoryLike", "read_series"]
 
 _MEANING = {
     "interval": "the time between frames [fs]",
@@ -132,6 +126,25 @@ class Series:
         return [signal(index, values) for index, values in enumerate(self.replicas)]
 
 
+class _StoredReplica:
+    """One replica of an observable in a trajectory file, read in pieces when they are needed."""
+
+    def __init__(self, trajectory: Trajectory, name: str, replica: int) -> None:
+        self._trajectory, self._name = trajectory, name
+        self._replica = slice(replica, replica + 1)
+        first = trajectory.observable(name, self._replica, slice(0, 1)).values
+        # a file may still be growing: its length is that of now
+        self.shape = (trajectory.n_frames(name), *first.shape[2:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, frames: slice) -> np.ndarray:
+        first, stop, _ = frames.indices(len(self))
+        piece = slice(first, stop)
+        return self._trajectory.observable(self._name, self._replica, piece).values[0]
+
+
 def _shape_text(shape: tuple[int | None, ...]) -> str:
     return ", ".join("n_atoms" if n is None else str(n) for n in shape)
 
@@ -175,6 +188,41 @@ def _thermostat_time(settings: dict[str, Any]) -> float | None:
     if isinstance(method, dict) and method.get("time_constant"):
         return float(method["time_constant"])
     return None
+
+
+def _read_trajectory(
+    trajectory: Any,
+    derivative: Any,
+    name: str,
+    shapes: Sequence[tuple[int | None, ...]],
+    temperature: float | None,
+) -> Series:
+    """Return the series of an observable of a trajectory, or of its rate."""
+    known = tuple(trajectory.observables())
+    rate_name = f"{name}_rate"
+    rate = rate_name in known and derivative is not False
+    if not rate and name not in known:
+        raise ValueError(f"the trajectory has no {name!r}; it has: {', '.join(known) or 'nothing'}")
+    found = rate_name if rate else name
+    if isinstance(trajectory, Trajectory):
+        series = trajectory.observable(found, slice(0, 1), slice(0, 1))
+        values: Any = [_StoredReplica(trajectory, found, r) for r in range(trajectory.n_replicas)]
+    else:
+        series = trajectory.observable(found)
+        values = series.values
+    provenance = dict(trajectory.provenance)
+    return Series(
+        replicas=_replicas(values, shapes, name),
+        interval=float(series.interval),
+        temperature=float(trajectory.temperature if temperature is None else temperature),
+        unit=series.unit,
+        rate=rate,
+        method=trajectory.method,
+        timestep=float(trajectory.timestep),
+        n_beads=int(trajectory.n_beads),
+        thermostat_time=_thermostat_time(getattr(trajectory, "settings", provenance)),
+        provenance=provenance,
+    )
 
 
 def read_series(
@@ -229,27 +277,7 @@ def read_series(
         for key, value in stated.items():
             if value is not None:
                 raise TypeError(f"{key}: a trajectory knows it; do not state it again")
-        known = tuple(data.observables())
-        rate_name = f"{name}_rate"
-        rate = rate_name in known and derivative is not False
-        if not rate and name not in known:
-            raise ValueError(
-                f"the trajectory has no {name!r}; it has: {', '.join(known) or 'nothing'}"
-            )
-        series = data.observable(rate_name if rate else name)
-        provenance = dict(data.provenance)
-        return Series(
-            replicas=_replicas(series.values, shapes, name),
-            interval=float(series.interval),
-            temperature=float(data.temperature if temperature is None else temperature),
-            unit=series.unit,
-            rate=rate,
-            method=data.method,
-            timestep=float(data.timestep),
-            n_beads=int(data.n_beads),
-            thermostat_time=_thermostat_time(getattr(data, "settings", provenance)),
-            provenance=provenance,
-        )
+        return _read_trajectory(data, derivative, name, shapes, temperature)
     if (data is None) == (derivative is None or derivative is False):
         raise TypeError(f"give either the {name} or its time derivative, and not both")
     for key, value in (("interval", interval), ("temperature", temperature), ("unit", unit)):
@@ -277,67 +305,3 @@ def read_series(
         timestep=None if timestep is None else float(timestep),
         n_beads=1 if n_beads is None else int(n_beads),
     )
-
-
-def molecular_rotations(
-    trajectory: Any, frame: str, reference: np.ndarray | None = None
-) -> tuple[np.ndarray, float]:
-    """Return the rotations into a molecular frame along a trajectory, and their interval [fs].
-
-    Parameters
-    ----------
-    trajectory
-        A trajectory with the observable ``"positions"``.
-    frame
-        ``"eckart"`` or ``"corotating"``; see :mod:`eqcalc.spectra.rotation`.
-    reference
-        ``[n_atoms, 3]``, Å, of the Eckart frame; the first frame of the first
-        replica by default.
-    """
-    if "positions" not in trajectory.observables():
-        raise ValueError(
-            f"the {frame} frame needs the observable 'positions'; the trajectory has: "
-            f"{', '.join(trajectory.observables()) or 'nothing'}"
-        )
-    positions = trajectory.observable("positions")
-    if frame == "corotating":
-        return corotating_rotations(positions.values, trajectory.masses), positions.interval
-    if reference is None:
-        reference = positions.values[0, 0]
-    rotations = eckart_rotations(positions.values, reference, trajectory.masses)
-    return rotations, positions.interval
-
-
-def in_frame(
-    series: Series, trajectory: Any, frame: str, reference: np.ndarray | None = None
-) -> Series:
-    """Return a series of vectors or tensors of a trajectory as seen from a molecular frame.
-
-    Positions that were recorded less often than the series are bridged by
-    interpolating the rotation, which is slow.
-    """
-    if frame not in FRAMES:
-        raise ValueError(f"unknown frame {frame!r}; known: {', '.join(FRAMES)}")
-    if frame == "laboratory":
-        return series
-    if not hasattr(trajectory, "observable"):
-        raise TypeError(
-            f"frame: the {frame} frame needs a trajectory; turn arrays with "
-            "eqcalc.spectra.rotation.rotate first"
-        )
-    if series.rate:
-        raise TypeError(
-            f"frame: in the {frame} frame the derivative is that of the turned observable; state "
-            "derivative=False"
-        )
-    rotations, interval = molecular_rotations(trajectory, frame, reference)
-    covered = int((rotations.shape[1] - 1) * interval / series.interval + 1e-9) + 1
-    n_frames = min(*series.lengths, covered)
-    if not np.isclose(interval, series.interval):
-        times = series.interval * np.arange(n_frames)
-        rotations = interpolate_rotations(rotations, interval, times)
-    turned = tuple(
-        rotate(np.asarray(values[:n_frames], dtype=float), u[:n_frames])
-        for values, u in zip(series.replicas, rotations, strict=True)
-    )
-    return replace(series, replicas=turned)

@@ -20,11 +20,15 @@ from eqcalc.spectra.infrared import infrared_result
 from eqcalc.spectra.raman import RAMAN_GROUPS, RamanSpectrum, invariants, raman_result
 from eqcalc.spectra.signals import Series
 from eqcalc.spectra.spectrum import Spectrum
+from eqcalc.trajectory import Trajectory
 from eqcalc.units import conversion_factor
 
 __all__ = ["SpectrumAccumulator", "infrared_accumulator", "raman_accumulator"]
 
 Result = TypeVar("Result")
+
+#: Frames read at once from a trajectory, at least.
+_PIECE = 10_000
 
 
 class SpectrumAccumulator(Generic[Result]):
@@ -118,6 +122,43 @@ class SpectrumAccumulator(Generic[Result]):
         self._waiting.append(frames)
         if sum(part.shape[1] for part in self._waiting) >= self._n_lags:
             self._correlate()
+
+    def follow(self, trajectory: Trajectory, name: str) -> int:
+        """Add the frames of a trajectory, perhaps of a running simulation, that are not in yet.
+
+        Parameters
+        ----------
+        trajectory
+            Its file.
+        name
+            The observable, such as ``"dipole"``.
+
+        Returns
+        -------
+        How many frames were added.
+
+        Raises
+        ------
+        ValueError
+            Interval or unit are not those of the accumulator.
+        """
+        added = 0
+        while True:
+            piece = trajectory.observable(
+                name, frames=slice(self._frames, self._frames + max(self._n_lags, _PIECE))
+            )
+            if not np.isclose(piece.interval, self._series.interval) or piece.unit != (
+                self._series.unit
+            ):
+                raise ValueError(
+                    f"{trajectory.path}: {name!r} is recorded every {piece.interval:g} fs in "
+                    f"{piece.unit}, but the accumulator is for {self._series.interval:g} fs and "
+                    f"{self._series.unit}"
+                )
+            if piece.values.shape[1] == 0:
+                return added
+            self.append(piece.values)
+            added += piece.values.shape[1]
 
     def _correlate(self) -> None:
         """Add the pairs whose later frame is new: each sum only ever sees complete pairs."""

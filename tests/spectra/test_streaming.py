@@ -70,6 +70,30 @@ def test_memory_does_not_grow():
     assert len(set(sizes)) == 1
 
 
+def test_the_spectrum_of_a_growing_trajectory(tmp_path):
+    from eqcalc.trajectory import Header, Layout, Trajectory, TrajectoryWriter
+
+    x = np.random.default_rng(6).normal(size=(2, 2000, 3))
+    header = Header("NVE", 300.0, 0.5, 1999, 2, 1, np.array([1]), np.array([1.0]))
+    writer = TrajectoryWriter.create(
+        tmp_path / "run.h5", header, {"dipole": Layout((3,), "e*Å", 1)}
+    )
+    trajectory = Trajectory.open(tmp_path / "run.h5")
+    stream = infrared_accumulator(2, unit="e*Å", method="NVE", timestep=0.5, **KW)
+    for first, last in ((0, 300), (300, 301), (301, 2000)):
+        writer.write("dipole", x[:, first:last])
+        assert stream.follow(trajectory, "dipole") == last - first
+        assert stream.follow(trajectory, "dipole") == 0
+        whole = infrared(trajectory, lag=60.0)
+        assert whole.provenance["frames_per_replica"] == [last]
+        scale = whole.values.max()
+        assert np.allclose(stream.result().values, whole.values, rtol=0.0, atol=1e-12 * scale)
+    writer.close()
+    other = infrared_accumulator(2, unit="D", **KW)
+    with pytest.raises(ValueError, match=r"but the accumulator is for 0\.5 fs and D"):
+        other.follow(trajectory, "dipole")
+
+
 def test_single_frames_cost_no_more_than_long_pieces():
     # a transform per lag window, not per frame
     from eqcalc.spectra import streaming
