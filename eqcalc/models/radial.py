@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -35,14 +36,17 @@ class SincBasis(nn.Module):
         Number of functions.
     cutoff
         Cutoff r_c [Å].
+    rounding
+        Precision to which the wavenumbers are rounded.
     """
 
     wavenumbers: Tensor
 
-    def __init__(self, size: int, cutoff: float) -> None:
+    def __init__(self, size: int, cutoff: float, rounding: torch.dtype = torch.float64) -> None:
         super().__init__()
-        n = torch.arange(1, size + 1, dtype=torch.float64)
-        self.register_buffer("wavenumbers", n * (math.pi / cutoff), persistent=False)
+        n = torch.arange(1, size + 1, dtype=rounding)
+        wavenumbers = (n * math.pi / cutoff).to(torch.float64)
+        self.register_buffer("wavenumbers", wavenumbers, persistent=False)
 
     def forward(self, distances: Tensor) -> Tensor:
         """Expand distances ``[n_pairs, 1]`` Å into ``[n_pairs, size]``."""
@@ -58,17 +62,20 @@ class GaussianBasis(nn.Module):
         Number of functions, at least two.
     cutoff
         Cutoff r_c [Å].
+    rounding
+        Precision to which the centres are rounded.
     """
 
     centers: Tensor
 
-    def __init__(self, size: int, cutoff: float) -> None:
+    def __init__(self, size: int, cutoff: float, rounding: torch.dtype = torch.float64) -> None:
         super().__init__()
         if size < 2:
             raise ValueError(f"a Gaussian basis needs at least 2 functions, got {size}")
-        centers = torch.linspace(0.0, cutoff, size, dtype=torch.float64)
+        centers = torch.linspace(0.0, cutoff, size, dtype=rounding).to(torch.float64)
         self.register_buffer("centers", centers, persistent=False)
-        self.exponent = -0.5 / (cutoff / (size - 1)) ** 2
+        spacing = cutoff / (size - 1) if rounding == torch.float64 else float(centers[1])
+        self.exponent = -0.5 / spacing**2
 
     def forward(self, distances: Tensor) -> Tensor:
         """Expand distances ``[n_pairs, 1]`` Å into ``[n_pairs, size]``."""
@@ -121,10 +128,13 @@ class CosineCutoff(nn.Module):
         return torch.where(distances < self.cutoff, inside, torch.zeros_like(inside))
 
 
-#: Radial bases by the name used in configurations.
+#: Radial bases by the name used in configurations. Those with constants of single
+#: precision are for models of SchNetPack, which stores them so.
 RADIAL_BASES: dict[str, Callable[[int, float], nn.Module]] = {
     "sinc": SincBasis,
     "gaussian": GaussianBasis,
+    "sinc_single": partial(SincBasis, rounding=torch.float32),
+    "gaussian_single": partial(GaussianBasis, rounding=torch.float32),
     "cosine_squared": CosineSquaredBasis,
 }
 
