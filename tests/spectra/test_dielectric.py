@@ -110,6 +110,34 @@ def test_unwrapping_a_dipole_in_a_skewed_cell():
     assert np.allclose(found, expected, atol=1e-9)
 
 
+def test_wrapped_ions_have_the_spectrum_of_unwrapped_ones():
+    # three charges that add up to zero vibrate and drift through a box; each is wrapped by itself
+    from tests.spectra.toy_water import CHARGES
+
+    rng = np.random.default_rng(8)
+    cell = np.diag([9.0, 10.0, 11.0])
+    x = np.stack([vector(oscillator(nu, n_frames=6000)) for nu in (1000.0, 1700.0, 3000.0)], -2)
+    drift = rng.normal(size=(4, 1, 1, 3)) * 2e-3 * np.arange(6000)[:, None, None]
+    positions = 4.0 * rng.random((4, 1, 3, 3)) + x + drift
+    wrapped = positions % np.diag(cell)
+    assert (wrapped != positions).any()
+    kw = {"interval": 0.5, "temperature": 300.0, "unit": "e*Å", "lag": 400.0}
+
+    def spectrum(r):
+        return infrared(np.einsum("rtia,i->rta", r, CHARGES), **kw)
+
+    whole = spectrum(positions)
+    tolerance = {"rtol": 0.0, "atol": 1e-9 * whole.values.max()}
+    moved = infrared(
+        unwrap_dipole(np.einsum("rtia,i->rta", wrapped, CHARGES), cell, charge=0.42), **kw
+    )
+    assert np.allclose(moved.values, whole.values, **tolerance)
+    # as it is, the jumps are a pedestal under everything
+    assert spectrum(wrapped).values[5:].min() > 10.0 * np.abs(whole.values).min()
+    # a neutral molecule moved as a whole has the same dipole
+    assert np.allclose(spectrum(positions + np.diag(cell)).values, whole.values, **tolerance)
+
+
 def test_bad_input_is_refused():
     x = vector(oscillator(1000.0, n_frames=2000))
     kw = {"interval": 0.5, "temperature": 300.0, "unit": "e*Å"}

@@ -9,7 +9,7 @@ from eqcalc.spectra import (
     sum_rule_ratio,
 )
 from eqcalc.units import UnitError
-from tests.spectra.oscillators import C, angular, oscillator, vector
+from tests.spectra.oscillators import BOLTZMANN, C, angular, oscillator, vector
 
 #: Integrated absorption of a charge 1 e with mass 1 amu, km/mol.
 UNIT_INTENSITY = 974.880110
@@ -206,6 +206,20 @@ def test_sum_rule_of_fixed_charges():
     assert expected.error == 0.0
     with pytest.raises(ValueError, match="dipole_derivative"):
         sum_rule(derivative[0], masses)
+
+
+def test_an_ion_that_moves_as_a_whole_is_in_the_sum_rule():
+    # ⟨v²⟩ = kT/M exactly along each axis; the dipole of a charge moves with it
+    charge, mass = 2.0, 40.0
+    signs = np.array(np.meshgrid(*[[-1.0, 1.0]] * 3)).reshape(3, -1).T
+    velocity = signs * np.sqrt(BOLTZMANN * 300.0 / mass)
+    rate = np.repeat(charge * velocity[:, None], 300, axis=1)
+    spectrum = infrared(derivative=rate, interval=1.0, temperature=300.0, unit="e*Å/fs", lag=100.0)
+    exact = sum_rule(np.full((1, 1, 3, 3), charge) * np.eye(3), np.array([mass]))
+    assert exact.value == pytest.approx(3.0 * UNIT_INTENSITY * charge**2 / mass, rel=1e-6)
+    assert sum_rule_ratio(spectrum, exact).value == pytest.approx(1.0, abs=1e-6)
+    # all of it at zero wavenumber
+    assert spectrum.integrate(1000.0, 5000.0).value < 2e-3 * exact.value
 
 
 def test_sum_rule_ratio_finds_a_wrong_temperature():

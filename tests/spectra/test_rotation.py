@@ -15,7 +15,7 @@ from eqcalc.spectra.rotation import (
     rotate,
 )
 from tests.spectra import toy_water as water
-from tests.spectra.oscillators import BOLTZMANN
+from tests.spectra.oscillators import BOLTZMANN, angular
 
 CENTRED = water.EQUILIBRIUM - water.MASSES @ water.EQUILIBRIUM / water.MASSES.sum()
 
@@ -80,6 +80,22 @@ def test_corotating_frame_holds_a_rigid_rotor_still(geometry):
     u = corotating_rotations(r, masses)
     seen = np.einsum("rtab,rtib->rtia", u, r)
     assert np.allclose(seen, seen[:, :1], atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["CH4", "NH3", "C2H6", "CO2", "H2O"])
+def test_every_type_of_top_is_held_still(name):
+    # spherical, symmetric (oblate and prolate), linear, asymmetric
+    from ase.build import molecule
+
+    atoms = molecule(name)
+    masses = atoms.get_masses()
+    geometry = atoms.positions - masses @ atoms.positions / masses.sum()
+    r = spinning(geometry, 1.0, np.array([0.012, -0.02, 0.015]), 300)
+    seen = np.einsum("rtab,rtib->rtia", corotating_rotations(r, masses), r)
+    assert np.allclose(seen, seen[:, :1], atol=2e-3)
+    if name != "CO2":
+        u = eckart_rotations(r, geometry, masses)
+        assert np.allclose(np.einsum("rtab,rtib->rtia", u, r), geometry, atol=1e-10)
 
 
 def test_angular_momentum_vanishes_in_the_corotating_frame(warm):
@@ -196,17 +212,65 @@ def test_free_linear_rotor():
     assert autocorrelation(u[:200], 2)[0] == pytest.approx(1.0, abs=1e-12)
 
 
+def rotors(rotational_constant, n=400):
+    """Return moments of inertia and rates of n linear rotors at 300 K, evenly over the ensemble."""
+    inertia = 16.857629 / rotational_constant
+    # the speed of two Gaussian components
+    quantile = -2.0 * np.log((np.arange(n) + 0.5) / n)
+    return inertia, np.sqrt(BOLTZMANN * 300.0 / inertia * quantile)
+
+
+@pytest.mark.parametrize(
+    ("rotational_constant", "vibration", "separation"),
+    [(10.440, 2886.0, 131.97), (1.9225, 2143.0, 56.63), (20.56, 3961.0, 185.19)],
+)
+def test_separation_of_p_and_r_branches(rotational_constant, vibration, separation):
+    # HCl, CO, HF: a dipole moment along the axis that vibrates and turns
+    _, rate = rotors(rotational_constant, 1500)
+    rng = np.random.default_rng(7)
+    t = 1.0 * np.arange(3000)
+    angle = rate[:, None] * t + 2.0 * np.pi * rng.random((1500, 1))
+    q = np.cos(angular(vibration) * t + 2.0 * np.pi * rng.random((1500, 1)))
+    mu = 0.1 * q[..., None] * np.stack([np.cos(angle), np.sin(angle), 0.0 * angle], -1)
+    kw = {"interval": 1.0, "temperature": 300.0, "unit": "D", "lag": 1500.0, "errors": "none"}
+    spectrum = infrared(mu, **kw)
+    envelope = spectrum.between(vibration - 2.0 * separation, vibration + 2.0 * separation)
+    x, y = envelope.wavenumber - vibration, envelope.values
+    # each branch is y ∝ |x| exp(−x²/2s²), with its maximum at s
+    s = separation / 2.0
+    shape = np.abs(x) * np.exp(-0.5 * (x / s) ** 2)
+    wide = np.abs(x) > 0.3 * s
+    amplitude = (y @ shape) / (shape @ shape)
+    assert np.abs(y - amplitude * shape)[wide].max() < 0.12 * y.max()
+    fits = []
+    for branch in (x < 0.0, x > 0.0):
+        near = branch & (np.abs(np.abs(x) - s) < 0.5 * s)
+        fits.append(np.polyfit(x[near], y[near], 3))
+    peaks = []
+    for fit, side in zip(fits, (-1.0, 1.0), strict=True):
+        grid = side * np.linspace(0.6, 1.4, 400) * s
+        peaks.append(grid[np.argmax(np.polyval(fit, grid))])
+    assert peaks[1] - peaks[0] == pytest.approx(separation, rel=0.08)
+
+
+def test_pure_rotation_of_an_asymmetric_top():
+    # water: rates with exactly ⟨ω_i²⟩ = kT/I_i about each axis, dipole along the second
+    inertia = 16.857629 / np.array([27.8806, 14.5218, 9.2778])
+    signs = np.array(np.meshgrid(*[[-1.0, 1.0]] * 3)).reshape(3, -1).T
+    rate = np.cross(signs * np.sqrt(BOLTZMANN * 300.0 / inertia), [0.0, 1.8546, 0.0])
+    series = np.repeat(rate[:, None], 200, axis=1)
+    spectrum = infrared(derivative=series, interval=1.0, temperature=300.0, unit="D/fs", lag=50.0)
+    assert spectrum.integrate().value == pytest.approx(320.4, abs=0.1)
+
+
 @pytest.mark.parametrize(
     ("rotational_constant", "dipole", "maximum", "area"),
     [(10.440, 1.1085, 114.29, 64.31), (1.9225, 0.1098, 49.04, 0.1162)],
 )
 def test_pure_rotation_spectrum_of_linear_molecules(rotational_constant, dipole, maximum, area):
     # I = ħ/(4πcB); HCl and CO
-    inertia = 16.857629 / rotational_constant
+    _, omega = rotors(rotational_constant)
     rng = np.random.default_rng(6)
-    omega = np.sqrt(BOLTZMANN * 300.0 / inertia) * np.sqrt(
-        -2.0 * np.log((np.arange(400) + 0.5) / 400)
-    )
     t = 4.0 * np.arange(3000)
     phase = omega[:, None] * t + rng.random((400, 1)) * 2.0 * np.pi
     mu = dipole * np.stack([np.cos(phase), np.sin(phase), 0.0 * phase], -1)
