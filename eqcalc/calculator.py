@@ -119,7 +119,10 @@ class EqCalculator(Calculator):
         self.potential = potential
         self._execution = execution_for(potential, skin=skin)
         self._charge: float | None = None
+        # what is kept while nothing but positions changes
+        self._copy: Atoms | None = None
         self._structures: Structures | None = None
+        self._defined: tuple[str, ...] = ()
         names = [name for name in potential.quantities if name in self.implemented_properties]
         if "energy" in names:
             names.append("free_energy")
@@ -189,17 +192,10 @@ class EqCalculator(Calculator):
         CalculationFailed
             The model returned something that is not finite.
         """
-        super().calculate(atoms, list(properties), list(system_changes))
-        atoms = self.atoms
-        assert atoms is not None
-        charge = self._charge
-        if self._structures is None or charge is None or set(system_changes) - {"positions"}:
-            self._structures = None  # nothing is kept should one of the checks fail
-            charge = self._checked_charge(atoms)
-            self._structures = self._checked_structures(atoms, charge)
-        structures = self._structures.with_positions(self._checked_positions(atoms))
-        names = self.potential.defined_for(structures)
-        values, closest = self._execution.evaluate(structures, names)
+        atoms, structures, charge = self._adopt(
+            self.atoms if atoms is None else atoms, system_changes
+        )
+        values, closest = self._execution.evaluate(structures, self._defined)
         _refuse_overlap(closest)
         results: dict[str, Any] = {}
         for name, value in values.items():
@@ -218,8 +214,32 @@ class EqCalculator(Calculator):
             # shift law: the model takes standard masses, the atoms may be isotopes
             standard = structures.center_of_mass()[0].cpu().numpy()
             results["dipole"] += charge * (standard - atoms.get_center_of_mass())
-        self._charge = charge
         self.results = results
+
+    def _adopt(
+        self, atoms: Atoms | None, system_changes: Sequence[str]
+    ) -> tuple[Atoms, Structures, float]:
+        """Check atoms, keep a copy as all calculators do, and make tensors of them."""
+        if atoms is None:
+            raise InputError("there are no atoms to calculate")
+        copy, structures, charge = self._copy, self._structures, self._charge
+        if (
+            copy is None
+            or structures is None
+            or charge is None
+            or len(copy) != len(atoms)
+            or set(system_changes) - {"positions"}
+        ):
+            self._copy = self._structures = self._charge = None  # should a check fail
+            charge = self._checked_charge(atoms)
+            structures = self._checked_structures(atoms, charge)
+            copy = atoms.copy()
+            self._copy, self._structures, self._charge = copy, structures, charge
+            self._defined = self.potential.defined_for(structures)
+        positions = self._checked_positions(atoms)
+        copy.positions[:] = atoms.positions
+        self.atoms = copy
+        return copy, structures.with_positions(positions), charge
 
     def _checked_charge(self, atoms: Atoms) -> float:
         charge = total_charge(atoms)

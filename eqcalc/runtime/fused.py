@@ -11,6 +11,7 @@ eager execution when a network is built.
 from __future__ import annotations
 
 import ctypes
+import math
 import weakref
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from eqcalc.structures import Structures
 
 __all__ = ["Closest", "Composition", "FusedPotential", "HalfPairs"]
 
-_BASES: dict[type[nn.Module], int] = {SincBasis: 0, GaussianBasis: 1}
+_SINE, _HARMONICS, _GAUSSIAN = range(3)
 #: In the order in which the kernels take their parameters.
 _HEADS = ("energy", "dipole", "polarizability")
 
@@ -47,9 +48,10 @@ class _Settings(ctypes.Structure):
             (name, ctypes.c_double)
             for name in (
                 "cutoff", "epsilon", "dipole_epsilon", "polarizability_epsilon",
-                "energy_scale", "dipole_scale", "polarizability_scale",
+                "energy_scale", "dipole_scale", "polarizability_scale", "exponent",
             )
         ),
+        ("constants", ctypes.c_void_p),
     ]  # fmt: skip
 
 
@@ -158,11 +160,12 @@ class FusedPotential:
     """
 
     def __init__(self, potential: Potential) -> None:
-        settings, parameters = _network(potential)
+        constants, settings, parameters = _network(potential)
         self._library = _declared(kernel_library(potential.dtype))
         self._parameters = parameters
         self._versions = [parameter._version for parameter in parameters]
         pointers = (ctypes.c_void_p * len(parameters))(*(p.data_ptr() for p in parameters))
+        settings.constants = constants.data_ptr()
         network = self._library.eqcalc_network(ctypes.byref(settings), pointers)
         if not network:
             raise MemoryError("there is no memory for the compiled network")
@@ -278,8 +281,8 @@ class FusedPotential:
         return {name: values[name] for name in names}, closest
 
 
-def _network(potential: Potential) -> tuple[_Settings, list[Tensor]]:
-    """Return settings and parameters in the order in which the kernels take them.
+def _network(potential: Potential) -> tuple[Tensor, _Settings, list[Tensor]]:
+    """Return constants of the radial functions, settings, and parameters in the kernels' order.
 
     Raises
     ------
@@ -299,16 +302,14 @@ def _network(potential: Potential) -> tuple[_Settings, list[Tensor]]:
                 f"there are no compiled kernels for this read-out of the {name}"
             )
     config = representation.config
-    if type(representation.basis) not in _BASES:
-        raise ExecutionUnavailableError(
-            f"there are no compiled kernels for the radial basis {config.radial_basis!r}"
-        )
+    basis, constants, exponent = _radial_basis(representation.basis, config.cutoff)
     settings = _Settings(
         features=config.features,
         layers=config.layers,
         embeddings=config.embeddings,
         radial_functions=config.radial_functions,
-        basis=_BASES[type(representation.basis)],
+        basis=basis,
+        exponent=exponent,
         cutoff=config.cutoff,
         epsilon=config.norm_epsilon,
         **{f"has_{name}": name in potential.heads for name in _HEADS},
@@ -329,7 +330,22 @@ def _network(potential: Potential) -> tuple[_Settings, list[Tensor]]:
             for block in potential.heads[name].blocks:
                 modules += [block.mix, block.gate]
     parameters = [parameter for module in modules for parameter in module.parameters()]
-    return settings, [parameter.detach().contiguous() for parameter in parameters]
+    return constants, settings, [parameter.detach().contiguous() for parameter in parameters]
+
+
+def _radial_basis(basis: nn.Module, cutoff: float) -> tuple[int, Tensor, float]:
+    """Return kind, wavenumbers or centres in float64, and the exponent of Gaussians."""
+    if type(basis) is GaussianBasis:
+        return _GAUSSIAN, basis.centers.double(), basis.exponent
+    if type(basis) is not SincBasis:
+        raise ExecutionUnavailableError(
+            f"there are no compiled kernels for the radial basis {type(basis).__name__}"
+        )
+    harmonics = torch.arange(1, len(basis.wavenumbers) + 1).double() * (math.pi / cutoff)
+    rounding = torch.finfo(basis.wavenumbers.dtype).eps
+    if torch.allclose(basis.wavenumbers.double(), harmonics, rtol=rounding, atol=0.0):
+        return _HARMONICS, harmonics, 0.0
+    return _SINE, basis.wavenumbers.double(), 0.0
 
 
 def _has_kernels(head: nn.Module) -> bool:

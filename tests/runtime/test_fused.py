@@ -147,6 +147,14 @@ def test_charged_molecules(ethanol, generator):
     assert_same(FusedEvaluator(potential, numbers, charge=1.0)(positions, NAMES), expected, 1e-12)
 
 
+def test_constants_rounded_to_single_precision_are_kept(ethanol, generator):
+    numbers, positions = torch.tensor(ethanol.numbers), configurations(ethanol, 3, generator)
+    for basis in ("sinc", "gaussian"):
+        rounded = make_potential(radial_basis=basis).float().double()
+        expected = EagerEvaluator(rounded, numbers)(positions, NAMES)
+        assert_same(FusedEvaluator(rounded, numbers)(positions, NAMES), expected, 1e-11)
+
+
 def test_atoms_without_neighbours(generator):
     potential = make_potential()
     numbers, positions = torch.tensor([8]), torch.rand(3, 1, 3, generator=generator).double()

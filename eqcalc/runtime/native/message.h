@@ -34,7 +34,7 @@ public:
 private:
     const Real* row(int pair) const { return rows_ + std::size_t(2 * pair) * radial_.width(); }
 
-    Radial radial_;
+    const Radial& radial_;
     Real *rows_, *block_;
 };
 

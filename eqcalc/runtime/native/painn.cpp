@@ -12,6 +12,8 @@ struct Settings {
     std::int64_t has_energy, has_dipole, has_polarizability;
     double cutoff, epsilon, dipole_epsilon, polarizability_epsilon;
     double energy_scale, dipole_scale, polarizability_scale;
+    double exponent;
+    const double* constants;  // of the radial functions, [radial_functions]
 };
 
 // Parameters in the order of Potential's modules, one after the other.
@@ -38,9 +40,10 @@ Perceptron perceptron(Parameters& take, const Parts& in, int hidden, const Parts
 Layer layer(Parameters& take, int F, const Radial& radial, const Real* filter_weights,
             const Real* filter_bias) {
     Layer l;
+    const int R = radial.size();
     // the bias is the weight of the last radial function, which is the cutoff function
     l.filter = Linear({radial.width()}, {F, F, F}, [=](int n, int o) {
-        return n == radial.size ? filter_bias[o] : filter_weights[o * radial.size + n];
+        return n == R ? filter_bias[o] : filter_weights[o * R + n];
     });
     l.message = perceptron(take, {F}, F, {F, F, F});
     const Real* mix = take();
@@ -84,7 +87,8 @@ Network network(const Settings& s, Parameters take) {
     const int F = int(s.features);
     Network net;
     net.features = padded(F);
-    net.radial = {Basis(s.basis), int(s.radial_functions), s.cutoff};
+    net.radial = {Basis(s.basis), s.cutoff, s.exponent,
+                  {s.constants, s.constants + s.radial_functions}};
     net.epsilon = Real(s.epsilon);
     const Real* embedding = take();
     net.embedding = zeros(s.embeddings * net.features);

@@ -55,39 +55,48 @@ inline void find_pairs(std::vector<Pair>& pairs, const Input& in, double cutoff)
                 keep_if_near(pairs, in, i, j, nullptr, cutoff);
 }
 
-enum class Basis : std::int64_t { sinc = 0, gaussian = 1 };
+// sine: sin(k_n d)/d; harmonics: the same where all k_n are multiples of the first;
+// gaussian: exp(e (d − c_n)²). See eqcalc/models/radial.py.
+enum class Basis : std::int64_t { sine = 0, harmonics = 1, gaussian = 2 };
 
 // The radial functions of a distance times the cutoff function, and the cutoff function itself,
-// which carries the bias of the filters; see eqcalc/models/radial.py for the formulas.
+// which carries the bias of the filters.
 struct Radial {
     Basis basis;
-    int size;
-    double cutoff;
+    double cutoff, exponent;
+    std::vector<double> constants;  // k_n or c_n
 
-    int width() const { return size + 1; }
+    int size() const { return int(constants.size()); }
+    int width() const { return size() + 1; }
 
-    // value and derivative are [size + 1] each.
+    // value and derivative are [width()] each.
     void operator()(double d, Real* value, Real* derivative) const {
-        const double k = M_PI / cutoff, cosine = std::cos(k * d), sine = std::sin(k * d);
-        const double f = 0.5 * (cosine + 1.0), df = -0.5 * k * sine;
-        double cn = 1.0, sn = 0.0;  // of n k d, by rotation
-        for (int n = 0; n < size; ++n) {
+        const double k = M_PI / cutoff, f = 0.5 * (std::cos(k * d) + 1.0);
+        const double df = -0.5 * k * std::sin(k * d);
+        const double cosine = std::cos(constants[0] * d), sine = std::sin(constants[0] * d);
+        double cn = 1.0, sn = 0.0;
+        for (int n = 0; n < size(); ++n) {
+            const double constant = constants[n];
             double b, db;
-            if (basis == Basis::sinc) {
-                const double next = cn * cosine - sn * sine;
-                sn = sn * cosine + cn * sine;
-                cn = next;
-                b = sn / d;
-                db = ((n + 1) * k * cn - b) / d;
+            if (basis == Basis::gaussian) {
+                b = std::exp(exponent * (d - constant) * (d - constant));
+                db = 2.0 * exponent * (d - constant) * b;
             } else {
-                const double spacing = cutoff / (size - 1), x = (d - n * spacing) / spacing;
-                b = std::exp(-0.5 * x * x);
-                db = -x / spacing * b;
+                if (basis == Basis::harmonics) {
+                    const double next = cn * cosine - sn * sine;
+                    sn = sn * cosine + cn * sine;
+                    cn = next;
+                } else {
+                    cn = std::cos(constant * d);
+                    sn = std::sin(constant * d);
+                }
+                b = sn / d;
+                db = (constant * cn - b) / d;
             }
-            value[n] = b * f;
-            derivative[n] = db * f + b * df;
+            value[n] = Real(b * f);
+            derivative[n] = Real(db * f + b * df);
         }
-        value[size] = f;
-        derivative[size] = df;
+        value[size()] = Real(f);
+        derivative[size()] = Real(df);
     }
 };
