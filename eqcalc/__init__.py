@@ -49,7 +49,10 @@ if TYPE_CHECKING:
     from eqcalc.harmonic import harmonic_spectrum, relax
     from eqcalc.models.checkpoint import load_model
     from eqcalc.shipped import shipped_model
-    from eqcalc.spectra import Spectrum, infrared, raman, vibrational_density_of_states
+    from eqcalc.spectra.infrared import infrared
+    from eqcalc.spectra.raman import raman
+    from eqcalc.spectra.spectrum import Spectrum
+    from eqcalc.spectra.vdos import vibrational_density_of_states
     from eqcalc.trajectory import Trajectory
 
 

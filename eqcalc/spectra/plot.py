@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COLOURS",
     "MEASURED",
+    "committee_figure",
     "draw",
     "draw_sticks",
     "dynamics_name",
@@ -278,6 +279,58 @@ def spectrum_figure(
         _panel(axes, spectra, names or [dynamics_name(s) for s in spectra], None, shown, level)
         axes.legend(frameon=False, loc="best")
         _abscissa(axes, shown, reversed_axis)
+    return figure
+
+
+def committee_figure(
+    mean: Spectrum,
+    model_error: np.ndarray,
+    *,
+    limits: tuple[float, float] | None = None,
+    reversed_axis: bool = False,
+    level: float = 0.95,
+) -> Figure:
+    """Return the mean spectrum of a committee with its sampling error, and its model error below.
+
+    Parameters
+    ----------
+    mean
+        With the errors of sampling.
+    model_error
+        ``[n_wavenumbers]``, standard deviation between the members.
+    limits
+        Range of wavenumbers, cm⁻¹.
+    reversed_axis
+        Wavenumbers fall from left to right.
+    level
+        Probability of the confidence band.
+    """
+    import matplotlib as mpl
+
+    shown = _range([mean], None, limits)
+    with mpl.rc_context(_STYLE):
+        figure = _figure(6.7, 3.8)
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        _panel(upper, [mean], ["mean of the committee"], None, shown, level)
+        upper.legend(frameon=False, loc="best")
+        lower.plot(mean.wavenumber, model_error, color=COLOURS[1], linewidth=1.1, label="models")
+        if mean.standard_error is not None:
+            lower.plot(
+                mean.wavenumber,
+                mean.standard_error,
+                color=COLOURS[0],
+                linewidth=1.1,
+                label="sampling",
+            )
+        inside = (mean.wavenumber >= shown[0]) & (mean.wavenumber <= shown[1])
+        errors = [
+            model_error[inside],
+            *([] if mean.standard_error is None else [mean.standard_error[inside]]),
+        ]
+        lower.set_ylim(0.0, 1.12 * max(float(e.max()) for e in errors) or 1.0)
+        lower.set_ylabel("standard\nerror")
+        lower.legend(frameon=False, loc="best")
+        _abscissa(lower, shown, reversed_axis)
     return figure
 
 
