@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from eqcalc.models.derivatives import hessian
 from eqcalc.models.potential import Potential
 from eqcalc.molecular_spectra import MolecularSpectra, check_sum_rule, molecular_spectra
 from eqcalc.report import describe_spectra, write_figure, write_molecular_spectra
-from eqcalc.runtime import EagerEvaluator, evaluator_for
+from eqcalc.runtime import EagerEvaluator, FusedEvaluator, evaluator_for
 from eqcalc.runtime.memory import keep_freed_memory
 from eqcalc.shipped import shipped_model
 from eqcalc.spectra.harmonic import HarmonicSpectrum
@@ -70,6 +70,18 @@ class RunPlan:
     equilibration: float
 
 
+#: About two minutes each with the compiled kernels.
+LONG_RUNS = (
+    RunPlan("classical", "NVE", replicas=32, beads=1, steps=8000, equilibration=200.0),
+    RunPlan("t-rpmd", "T-RPMD", replicas=6, beads=20, steps=3000, equilibration=50.0),
+)
+#: Where these cannot be built, a step takes five times as long.
+SHORT_RUNS = (
+    RunPlan("classical", "NVE", replicas=24, beads=1, steps=5000, equilibration=200.0),
+    RunPlan("t-rpmd", "T-RPMD", replicas=6, beads=16, steps=1500, equilibration=50.0),
+)
+
+
 @dataclass(frozen=True)
 class DemoPlan:
     """What the demonstration runs.
@@ -86,12 +98,12 @@ class DemoPlan:
 
     temperature: float = 300.0
     timestep: float = 0.5
-    runs: tuple[RunPlan, ...] = field(
-        default=(
-            RunPlan("classical", "NVE", replicas=24, beads=1, steps=5000, equilibration=200.0),
-            RunPlan("t-rpmd", "T-RPMD", replicas=6, beads=16, steps=1500, equilibration=50.0),
-        )
-    )
+    runs: tuple[RunPlan, ...] = LONG_RUNS
+
+    @classmethod
+    def for_execution(cls, execution: str) -> DemoPlan:
+        """Return what two cores do in a few minutes with an execution of the model."""
+        return cls(runs=LONG_RUNS if execution == FusedEvaluator.execution else SHORT_RUNS)
 
 
 @dataclass(frozen=True)
@@ -125,7 +137,8 @@ def demo(
     seed
         Seed of all random numbers. The same seed gives the same trajectories.
     plan
-        What to run; by default what two CPU cores do in a few minutes.
+        What to run; by default what two CPU cores do in a few minutes, which is less
+        on a machine without a C++ compiler.
     progress
         Show progress bars.
 
@@ -136,9 +149,9 @@ def demo(
         the simulations failed.
     """
     started = time.monotonic()
-    plan = plan or DemoPlan()
     folder = Path(output)
     model = shipped_model("ethanol")
+    plan = plan or _recorded_plan(folder) or _plan_for_this_machine(model)
     _claim(folder, {"seed": seed, "plan": asdict(plan), "model": model.name})
 
     potential = load_model(model, dtype=torch.float64)
@@ -207,6 +220,29 @@ def _hydroxyl(ethanol: Atoms) -> tuple[int, int, int]:
     hydrogen = hydrogens[distances[oxygen, hydrogens].argmin()]
     carbon = carbons[distances[oxygen, carbons].argmin()]
     return int(carbon), int(oxygen), int(hydrogen)
+
+
+# --- what to run ------------------------------------------------------------------
+
+
+def _plan_for_this_machine(model: Path) -> DemoPlan:
+    """Return a plan that fits the speed of the model here; the workers need its kernels too."""
+    potential = load_model(model, dtype=torch.float32)
+    numbers = torch.tensor(molecule("CH3CH2OH").numbers)
+    return DemoPlan.for_execution(evaluator_for(potential, numbers).execution)
+
+
+def _recorded_plan(folder: Path) -> DemoPlan | None:
+    """Return the plan of the demonstration that was begun in a folder."""
+    record = folder / "demo.json"
+    if not record.exists():
+        return None
+    try:
+        settings = json.loads(record.read_text())["plan"]
+        runs = tuple(RunPlan(**run) for run in settings.pop("runs"))
+        return DemoPlan(**settings, runs=runs)
+    except (ValueError, KeyError, TypeError):
+        return None  # of another version; _claim says so
 
 
 # --- simulations in processes of their own ------------------------------------------

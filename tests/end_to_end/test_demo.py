@@ -101,3 +101,20 @@ def test_a_killed_demonstration_goes_on_to_the_same_result(finished, tmp_path):
     for mine, expected in zip(result.spectra, finished.spectra, strict=True):
         np.testing.assert_array_equal(mine.infrared.values, expected.infrared.values)
         np.testing.assert_array_equal(mine.raman.isotropic.values, expected.raman.isotropic.values)
+
+
+def test_the_plan_fits_the_execution():
+    assert DemoPlan.for_execution("fused") == DemoPlan()
+    costs = [
+        [run.replicas * run.beads * run.steps for run in DemoPlan.for_execution(name).runs]
+        for name in ("eager", "fused")
+    ]
+    assert all(short < long for short, long in zip(*costs, strict=True))
+
+
+def test_a_plan_once_begun_stays(finished):
+    record = finished.folder / "demo.json"
+    before = record.read_bytes()
+    again = demo(finished.folder, progress=False)
+    assert record.read_bytes() == before
+    assert again.summary.splitlines()[:-1] == finished.summary.splitlines()[:-1]
