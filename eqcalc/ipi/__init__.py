@@ -15,7 +15,7 @@ _PUBLIC = {
     "InputError": "eqcalc.ipi.description",
     "OutputError": "eqcalc.ipi.outputs",
     "ProtocolError": "eqcalc.ipi.protocol",
-    "RunError": "eqcalc.ipi.run",
+    "RunError": "eqcalc.ipi.launcher",
     "ServerGoneError": "eqcalc.ipi.protocol",
     "Service": "eqcalc.ipi.client",
     "Strides": "eqcalc.ipi.inputs",
@@ -23,7 +23,7 @@ _PUBLIC = {
     "UnixSocket": "eqcalc.ipi.inputs",
     "initial_conditions": "eqcalc.ipi.states",
     "read_run": "eqcalc.ipi.read",
-    "run": "eqcalc.ipi.run",
+    "run": "eqcalc.ipi.launcher",
     "serve": "eqcalc.ipi.client",
     "write_input": "eqcalc.ipi.inputs",
 }
@@ -52,10 +52,10 @@ if TYPE_CHECKING:
     from eqcalc.ipi.client import Address, Service, serve
     from eqcalc.ipi.description import InputError
     from eqcalc.ipi.inputs import InProcess, Strides, TCPSocket, UnixSocket, write_input
+    from eqcalc.ipi.launcher import RunError, run
     from eqcalc.ipi.outputs import OutputError
     from eqcalc.ipi.protocol import ProtocolError, ServerGoneError
     from eqcalc.ipi.read import read_run
-    from eqcalc.ipi.run import RunError, run
     from eqcalc.ipi.states import initial_conditions
     from eqcalc.ipi.status import ExitStatus
 

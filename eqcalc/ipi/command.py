@@ -123,7 +123,7 @@ def _own_the_process(threads: int) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from eqcalc.ipi.run import run_in_this_process
+    from eqcalc.ipi.launcher import run_in_this_process
     from eqcalc.ipi.status import leave_at_once
 
     _own_the_process(options.threads)

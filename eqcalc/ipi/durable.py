@@ -19,11 +19,11 @@ from ipi.engine.outputs import CheckpointOutput, get_identification_info_xml
 
 from eqcalc.trajectory import write_atomically
 
-__all__ = ["make_durable", "write_checkpoint"]
+__all__ = ["DurableOutputs", "write_checkpoint"]
 
 
-def make_durable(simulation: Any, written: Callable[[int], None]) -> None:
-    """Change how a simulation writes its outputs.
+class DurableOutputs:
+    """Takes over how a simulation writes its outputs.
 
     Parameters
     ----------
@@ -32,32 +32,68 @@ def make_durable(simulation: Any, written: Callable[[int], None]) -> None:
     written
         Called with the number of the step when all outputs of a step are written.
     """
-    checkpoints = [o for o in simulation.outputs if isinstance(o, CheckpointOutput)]
-    others = [o for o in simulation.outputs if not isinstance(o, CheckpointOutput)]
 
-    def write_outputs() -> None:
-        # an output that cannot be written ends the step, which is then done again; i-PI would
-        # go on without it
-        writers = [output.write for output in others if output.active()]
-        if simulation.threading:  # systems fill a batch of the response together
-            pending = [simulation.executor.submit(write) for write in writers]
+    def __init__(self, simulation: Any, written: Callable[[int], None]) -> None:
+        self._simulation = simulation
+        self._written = written
+        self._checkpoints = [o for o in simulation.outputs if isinstance(o, CheckpointOutput)]
+        self._others = [o for o in simulation.outputs if not isinstance(o, CheckpointOutput)]
+        self._complete = True
+        simulation.write_outputs = self.write
+        simulation.chk.write = self.write_restart
+
+    def write(self) -> None:
+        """Write the outputs of a step.
+
+        Raises
+        ------
+        OSError
+            One of them cannot be written. The step then counts as not done; i-PI would go on
+            without the output.
+        """
+        try:
+            self._write_others()
+            # numbered ones first, so that the others know the next number
+            due = sorted(
+                (c for c in self._checkpoints if c.active()), key=lambda c: bool(c.overwrite)
+            )
+            if due:
+                self._to_disk()
+        except OSError:
+            self._complete = False  # what was in memory may be lost
+            raise
+        for checkpoint in due:
+            write_checkpoint(checkpoint)
+        self._written(int(self._simulation.step) + 1)
+
+    def write_restart(self, store: bool = True) -> None:
+        """Write RESTART, unless outputs up to its step are missing.
+
+        Raises
+        ------
+        OSError
+            They are; the last checkpoint is where to go on.
+        """
+        if not self._complete:
+            raise OSError("outputs are incomplete, so RESTART is not written")
+        self._to_disk()
+        write_checkpoint(self._simulation.chk, store=store)
+
+    def _write_others(self) -> None:
+        writers = [output.write for output in self._others if output.active()]
+        if self._simulation.threading:  # systems fill a batch of the response together
+            pending = [self._simulation.executor.submit(write) for write in writers]
             for future in pending:
                 future.result()
         else:
             for write in writers:
                 write()
-        # numbered ones first, so that the others know the next number
-        due = sorted((c for c in checkpoints if c.active()), key=lambda c: bool(c.overwrite))
-        if due:
-            for output in others:
-                _to_disk(output)
-        for checkpoint in due:
-            write_checkpoint(checkpoint)
-        written(int(simulation.step) + 1)
 
-    simulation.write_outputs = write_outputs
-    # RESTART, which i-PI writes at the end
-    simulation.chk.write = lambda store=True: write_checkpoint(simulation.chk, store=store)
+    def _to_disk(self) -> None:
+        for output in self._others:
+            for stream in _streams(output.out):
+                stream.flush()
+                os.fsync(stream.fileno())
 
 
 def write_checkpoint(checkpoint: CheckpointOutput, *, store: bool = True) -> None:
@@ -79,12 +115,6 @@ def write_checkpoint(checkpoint: CheckpointOutput, *, store: bool = True) -> Non
         checkpoint.status.step.store(checkpoint.simul.step + 1)
     text = f"{get_identification_info_xml()}\n{checkpoint.status.write(name='simulation')}"
     write_atomically(Path(name).absolute(), text.encode())
-
-
-def _to_disk(output: Any) -> None:
-    for stream in _streams(output.out):
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def _streams(out: Any) -> Iterator[Any]:

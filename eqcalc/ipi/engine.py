@@ -15,15 +15,15 @@ from ipi.interfaces import sockets as ipi_sockets
 from ipi.utils.softexit import softexit
 
 from eqcalc.ipi.description import InputError, symbol
-from eqcalc.ipi.durable import make_durable
+from eqcalc.ipi.durable import DurableOutputs
 from eqcalc.ipi.properties import add_properties
 from eqcalc.ipi.status import ExitStatus, Outcome, leave_at_once
 from eqcalc.ipi.watchdog import (
     Failure,
     Watchdog,
     clean_up,
-    close_outputs_first,
     report_thread_errors,
+    write_restart_first,
 )
 
 __all__ = ["Engine"]
@@ -53,8 +53,8 @@ class Engine:
         self.provenance: dict[str, Any] = {}
         self._simulation = Simulation.load_from_xml(text, post_init_hook=self._prepare)
         self._done = int(self._simulation.step)
-        make_durable(self._simulation, self._finished)
-        close_outputs_first()
+        DurableOutputs(self._simulation, self._finished)
+        write_restart_first()
         self._watchdog = Watchdog(self._simulation, timeout=timeout, grace=grace, leave=self._leave)
 
     def run(self) -> Outcome:

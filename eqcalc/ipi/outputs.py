@@ -41,7 +41,8 @@ class Records:
     values: np.ndarray
 
 
-_ENERGY = {"": atomic_units.ENERGY, "electronvolt": 1.0, "millielectronvolt": 1e-3}
+#: The eV of i-PI is rounded; this undoes what it does.
+_ENERGY = {"": atomic_units.ENERGY, "electronvolt": 0.036749326 * atomic_units.ENERGY}
 _LENGTH = {"ase": 1.0}
 _DIPOLE = {"": atomic_units.DIPOLE, "ase": 1.0}
 #: Units in which i-PI may print each property, as factors to internal units.

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ipi.engine.forcefields import FFSocket, ForceField
+from ipi.engine.simulation import Simulation
 from ipi.utils.softexit import softexit
 
 from eqcalc.ipi.status import ExitStatus
 
-__all__ = ["Failure", "Watchdog", "clean_up", "close_outputs_first", "report_thread_errors"]
+__all__ = ["Failure", "Watchdog", "clean_up", "report_thread_errors", "write_restart_first"]
 
 #: Seconds between looks.
 _PERIOD = 0.2
@@ -155,13 +156,14 @@ def client_options(interface: Any) -> str:
     return f"--unix {interface.address}"
 
 
-def close_outputs_first() -> None:
-    """Let i-PI close its outputs and write RESTART before the force fields, whose end may hang."""
+def write_restart_first() -> None:
+    """Let i-PI write RESTART, then close its outputs, then the force fields, which may hang."""
 
-    def is_forcefield(entry: tuple[Any, ...]) -> bool:
-        return isinstance(getattr(entry[0], "__self__", None), ForceField)
+    def order(entry: tuple[Any, ...]) -> int:
+        owner = getattr(entry[0], "__self__", None)
+        return 0 if isinstance(owner, Simulation) else 2 if isinstance(owner, ForceField) else 1
 
-    softexit.flist.sort(key=is_forcefield)
+    softexit.flist.sort(key=order)
 
 
 def clean_up(status: str, message: str) -> list[Exception]:

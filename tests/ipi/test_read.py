@@ -75,7 +75,7 @@ def test_units_are_read_from_the_header(tmp_path):
     )
     path.write_text(text)
     found = read_properties(path)
-    assert found["potential"].values[0] == -1.5
+    assert found["potential"].values[0] == pytest.approx(-1.5, rel=2e-7)  # the eV of i-PI
     assert found["temperature"].values[0] == 310.0
     assert found["mu_mean"].values[0].tolist() == [1.0, 2.0, 3.0]
     path.write_text(text.replace("{electronvolt}", ""))

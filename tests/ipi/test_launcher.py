@@ -16,8 +16,8 @@ pytest.importorskip("ipi")
 from eqcalc.cli import FAILURE
 from eqcalc.ipi import Address, ExitStatus, RunError, Strides, UnixSocket, run
 from eqcalc.ipi.description import Description, InputError
+from eqcalc.ipi.launcher import remove_stale
 from eqcalc.ipi.protocol import header
-from eqcalc.ipi.run import remove_stale
 from eqcalc.trajectory import Trajectory
 from tests.ipi.conftest import STRIDES, lines, wait_for
 
