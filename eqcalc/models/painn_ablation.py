@@ -56,7 +56,7 @@ class AblatedPaiNNConfig:
     radial_basis: str = "sinc"
     radial_functions: int = 20
     embeddings: int = 100
-    norm_epsilon: float = 1e-8
+    norm_epsilon: float = 1e-3
 
     read_out_layers: ClassVar[int] = 2
     read_out_activation: ClassVar[str] = "silu"
