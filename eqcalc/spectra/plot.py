@@ -38,7 +38,7 @@ __all__ = [
 #: Okabe and Ito's palette, told apart by colour-blind readers: blue,
 #: vermilion, green, purple, orange, sky blue.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-#: Measured spectra.
+#: The (first) measured spectrum of a panel.
 MEASURED = "black"
 _STICKS = "#6E6E6E"
 
@@ -209,8 +209,9 @@ def _panel(
     height = _upper_limit(spectra, *limits, level)
     ring_modes: list[float] = []
     palette = iter(COLOURS * len(spectra))
+    reference = next((s for s in spectra if not _is_calculated(s)), None)
     for spectrum, name in zip(spectra, names, strict=True):
-        colour = next(palette) if _is_calculated(spectrum) else MEASURED
+        colour = MEASURED if spectrum is reference else next(palette)
         draw(axes, spectrum, label=name, colour=colour, level=level)
         ring_modes += spectrum.provenance.get("ring_modes_cm-1", [])
     if any(s.standard_error is not None for s in spectra):
