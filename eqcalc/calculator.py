@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -22,10 +22,12 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.potential import Potential
-from eqcalc.runtime import Closest, execution_for
+from eqcalc.runtime import Closest, Execution, Rendezvous, execution_for
 from eqcalc.structures import Structures
 
-__all__ = ["EqCalculator", "StaticPolarizability", "total_charge"]
+__all__ = ["EqCalculator", "StaticPolarizability", "run_together", "total_charge"]
+
+T = TypeVar("T")
 
 #: Atoms closer than this are taken for a mistake [Å]; no bond is half as short.
 SHORTEST_DISTANCE = 0.3
@@ -77,6 +79,8 @@ class EqCalculator(Calculator):
         stored. Finite differences of small displacements want float64.
     skin
         Extra distance of the neighbour list of periodic structures [Å].
+    execution
+        How the model is executed; by default the fastest way that works here.
 
     Examples
     --------
@@ -101,6 +105,7 @@ class EqCalculator(Calculator):
         device: torch.device | str | None = None,
         dtype: torch.dtype | str | None = None,
         skin: float = 0.5,
+        execution: Execution | None = None,
     ) -> None:
         super().__init__()
         precision = _precision(dtype)
@@ -115,9 +120,9 @@ class EqCalculator(Calculator):
             if device is None:
                 device = "cuda" if torch.cuda.is_available() else "cpu"
             potential = load_model(model, device=device, dtype=precision)
-        #: The model in use.
+        #: The model in use, and how it is executed.
         self.potential = potential
-        self._execution = execution_for(potential, skin=skin)
+        self.execution = execution or execution_for(potential, skin=skin)
         self._charge: float | None = None
         # what is kept while nothing but positions changes
         self._copy: Atoms | None = None
@@ -195,7 +200,7 @@ class EqCalculator(Calculator):
         atoms, structures, charge = self._adopt(
             self.atoms if atoms is None else atoms, system_changes
         )
-        values, closest = self._execution.evaluate(structures, self._defined)
+        values, closest = self.execution.evaluate(structures, self._defined)
         _refuse_overlap(closest)
         results: dict[str, Any] = {}
         for name, value in values.items():
@@ -277,6 +282,54 @@ class EqCalculator(Calculator):
             broken = np.flatnonzero(~finite.all(axis=1))[0]
             raise InputError(f"the position of atom {broken} is {atoms.positions[broken]}")
         return torch.tensor(atoms.positions, dtype=torch.float64, device=self.potential.device)
+
+
+def run_together(
+    model: str | Path | Potential,
+    structures: Sequence[Atoms],
+    script: Callable[[Atoms], T],
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | str | None = None,
+) -> list[T]:
+    """Run an ASE script on several molecules at once, with the model called once per step.
+
+    The script is any function of atoms, with an optimiser or dynamics of ASE
+    inside. Each runs in a thread of its own; when all that have not ended wait
+    for forces, these are evaluated as one batch.
+
+    Parameters
+    ----------
+    model, device, dtype
+        As for :class:`EqCalculator`.
+    structures
+        Isolated molecules, which may differ; each gets a calculator.
+    script
+        Called with each of them.
+
+    Returns
+    -------
+    list
+        What the scripts returned.
+
+    Raises
+    ------
+    Exception
+        The first that a script raised, after all have ended.
+
+    Examples
+    --------
+    >>> run_together(model, frames, lambda atoms: BFGS(atoms).run(0.01))  # doctest: +SKIP
+    """
+    alone = EqCalculator(model, device=device, dtype=dtype)
+    rendezvous = Rendezvous(alone.execution)
+    for atoms in structures:
+        atoms.calc = EqCalculator(alone.potential, execution=rendezvous)
+    try:
+        return rendezvous.run(script, structures)
+    finally:
+        for atoms in structures:
+            atoms.calc.execution = alone.execution
 
 
 class StaticPolarizability(StaticPolarizabilityCalculator):

@@ -153,6 +153,15 @@ def _info(options: argparse.Namespace) -> None:
         print(describe_file(options.file))
 
 
+def _doctor(options: argparse.Namespace) -> None:
+    from eqcalc.models.checkpoint import load_model
+    from eqcalc.runtime.doctor import diagnose
+    from eqcalc.shipped import shipped_model
+
+    _own_the_process(options)
+    print(diagnose(load_model(options.model or shipped_model(), device=options.device)))
+
+
 # --- reading arguments ------------------------------------------------------------
 
 
@@ -328,6 +337,11 @@ def _add_simulate(add: Callable[..., Any]) -> None:
     )
     command.add_argument("--device", default="cpu")
     command.add_argument("--seed", type=int, default=0)
+    _add_threads(command)
+
+    command = add("doctor", _doctor, "Check this machine, and time every way to execute a model.")
+    command.add_argument("model", type=Path, nargs="?", help="default: the shipped one")
+    command.add_argument("--device", default="cpu")
     _add_threads(command)
 
     command = add("info", _info, "Say what a model, dataset, trajectory or spectrum file holds.")

@@ -6,6 +6,7 @@ from eqcalc.runtime.evaluator import EagerEvaluator, Evaluator
 from eqcalc.runtime.execution import EagerExecution, Execution, FusedExecution
 from eqcalc.runtime.fused import Closest
 from eqcalc.runtime.fused_evaluator import FusedEvaluator
+from eqcalc.runtime.rendezvous import Rendezvous
 from eqcalc.runtime.selection import EXECUTIONS, ExecutionWarning, evaluator_for, execution_for
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "ExecutionWarning",
     "FusedEvaluator",
     "FusedExecution",
+    "Rendezvous",
     "evaluator_for",
     "execution_for",
 ]

@@ -105,8 +105,12 @@ class EagerEvaluator:
             "torch": torch.__version__,
         }
 
+    def stack(self, positions: Tensor) -> Structures:
+        """Return ``[n_structures, n_atoms, 3]`` Å as structures of the molecule."""
+        return Structures.stack(self.numbers, positions, self.charge)
+
     def _stack(self, positions: Tensor) -> tuple[Structures, Pairs]:
-        stack = Structures.stack(self.numbers, positions, self.charge)
+        stack = self.stack(positions)
         if stack.n_structures not in self._pairs:
             self._pairs[stack.n_structures] = all_pairs(stack)
         return stack, self._pairs[stack.n_structures]

@@ -14,7 +14,6 @@ from eqcalc.models.potential import Potential
 from eqcalc.runtime.evaluator import EagerEvaluator
 from eqcalc.runtime.fused import Composition, FusedPotential
 from eqcalc.runtime.verification import verify_evaluator
-from eqcalc.structures import Structures
 
 __all__ = ["FusedEvaluator"]
 
@@ -73,7 +72,7 @@ class FusedEvaluator(EagerEvaluator):
         n = len(positions)
         composition = self._compositions.get(n)
         if composition is None:
-            stack = Structures.stack(self.numbers, positions.double(), self.charge)
+            stack = self.stack(positions.double())
             composition = self._compositions[n] = self._fused.composition(stack)
         flat = positions.detach().reshape(-1, 3)
         values, _ = self._fused.evaluate(composition, flat, quantities)

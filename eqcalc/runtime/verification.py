@@ -66,7 +66,7 @@ def verify_evaluator(evaluator: EagerEvaluator, reference: EagerEvaluator) -> di
     """
     potential, numbers = reference.potential, reference.numbers
     positions = trial_positions(len(numbers)).to(reference.device)
-    names = potential.defined_for(Structures.stack(numbers, positions))
+    names = potential.defined_for(reference.stack(positions))
     return _compared(
         evaluator.execution,
         potential,

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""What this machine offers, how a model is executed on it, and how fast."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import eqcalc
+from eqcalc.models.potential import Potential
+from eqcalc.runtime.cache import cache_folder
+from eqcalc.runtime.compiler import ExecutionUnavailableError, compiler
+from eqcalc.runtime.evaluator import EagerEvaluator
+from eqcalc.runtime.selection import EXECUTIONS
+from eqcalc.runtime.verification import trial_positions, verify_evaluator
+
+__all__ = ["diagnose"]
+
+#: Atoms of the trial molecule, and how many of it are evaluated at once.
+_ATOMS = 9
+_BATCHES = (1, 16, 64)
+
+
+def diagnose(potential: Potential, *, seconds: float = 0.3) -> str:
+    """Describe the machine, and check and time every execution of a model.
+
+    The trial molecule has nine atoms of the elements that the model knows.
+
+    Parameters
+    ----------
+    potential
+        The model, on the device and in the precision to be looked at.
+    seconds
+        Time given to each measurement.
+    """
+    elements = potential.references.elements
+    numbers = torch.tensor([elements[k % len(elements)] for k in range(_ATOMS)])
+    lines = [*_machine(), "", *_executions(potential, numbers, seconds)]
+    return "\n".join(lines)
+
+
+def _machine() -> list[str]:
+    rows = {
+        "eqcalc": f"{eqcalc.__version__}, torch {torch.__version__}, "
+        f"Python {platform.python_version()} on {sys.platform}",
+        "processor": f"{_processor()}, {os.cpu_count()} cores, "
+        f"{torch.get_num_threads()} threads in use",
+        "GPU": _gpu(),
+        "compiler": compiler() or "none: install g++, or name one in $CXX",
+        "cache": _cache(),
+    }
+    return [f"{name:<10} {text}" for name, text in rows.items()]
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
+
+
+def _gpu() -> str:
+    if not torch.cuda.is_available():
+        return "none that torch can use"
+    properties = torch.cuda.get_device_properties(0)
+    memory = properties.total_memory / 2**30
+    return f"{properties.name}, {memory:.0f} GiB, CUDA {torch.version.cuda}"
+
+
+def _cache() -> str:
+    try:
+        return str(cache_folder())
+    except OSError as error:
+        return f"cannot be used: {error}"
+
+
+def _executions(potential: Potential, numbers: Tensor, seconds: float) -> list[str]:
+    precision = str(potential.dtype).removeprefix("torch.")
+    lines = [
+        f"A molecule of {_ATOMS} atoms on {potential.device} in {precision}; energy, forces and "
+        "all else the model gives",
+        f"{'execution':<10} {'start':>8} "
+        + " ".join(f"{f'{n} at once':>11}" for n in _BATCHES)
+        + "   deviation from eager",
+    ]
+    reference = EagerEvaluator(potential, numbers)
+    chosen = None
+    for name, kind in EXECUTIONS.items():
+        begin = time.perf_counter()
+        try:
+            evaluator = kind(potential, numbers)
+        except ExecutionUnavailableError as reason:
+            lines.append(f"{name:<10} cannot be used: {reason}")
+            continue
+        start = time.perf_counter() - begin
+        chosen = chosen or name
+        times = " ".join(f"{_milliseconds(evaluator, n, seconds):8.2f} ms" for n in _BATCHES)
+        worst = max(verify_evaluator(evaluator, reference).values())
+        lines.append(f"{name:<10} {start:6.1f} s {times}   {worst:.0e}")
+    return [*lines, f"By default the {chosen} execution is used."]
+
+
+def _milliseconds(evaluator: EagerEvaluator, n: int, seconds: float) -> float:
+    names = evaluator.potential.defined_for(evaluator.stack(trial_positions(_ATOMS, n)))
+    positions = trial_positions(_ATOMS, n).to(evaluator.device)
+    times: list[float] = []
+    begin = time.perf_counter()
+    while len(times) < 3 or time.perf_counter() - begin < seconds:
+        before = time.perf_counter()
+        values = evaluator(positions, names)
+        values[names[0]].cpu()  # waits for the device
+        times.append(time.perf_counter() - before)
+    return 1e3 * statistics.median(times)

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: MIT
+"""The diagnosis names what is used, what is not, and why."""
+
+import shutil
+
+import pytest
+
+from eqcalc.runtime import compiler
+from eqcalc.runtime.doctor import diagnose
+from tests.conftest import make_potential
+
+
+@pytest.mark.skipif(compiler.compiler() is None, reason="needs a C++ compiler")
+def test_all_executions_are_timed_and_the_choice_is_named():
+    text = diagnose(make_potential(), seconds=0.0)
+    rows = {line.split()[0]: line for line in text.splitlines() if line}
+    for name in ("eager", "fused"):
+        assert rows[name].count(" ms") == 3
+    assert float(rows["eager"].split()[-1]) == 0.0
+    assert 0.0 < float(rows["fused"].split()[-1]) < 1e-10
+    assert "By default the fused execution is used." in text
+
+
+def test_what_is_missing_is_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("EQCALC_CACHE", str(tmp_path))
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    compiler.kernel_library.cache_clear()
+    text = diagnose(make_potential(features=4), seconds=0.0)
+    compiler.kernel_library.cache_clear()
+    assert "fused      cannot be used: there is no C++ compiler" in text
+    assert "By default the eager execution is used." in text

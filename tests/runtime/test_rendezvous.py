@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: MIT
+"""Scripts that share evaluations behave as if they were alone."""
+
+import numpy as np
+import pytest
+from ase import units
+from ase.build import molecule
+from ase.calculators.calculator import InputError
+from ase.md.verlet import VelocityVerlet
+from ase.optimize import BFGS
+
+from eqcalc.calculator import EqCalculator, run_together
+from eqcalc.runtime import EagerExecution, Rendezvous
+from tests.conftest import make_potential
+
+
+def distorted(name, seed):
+    atoms = molecule(name)
+    atoms.rattle(0.05, seed=seed)
+    return atoms
+
+
+def dynamics(atoms):
+    """Go as many steps as there are atoms, so that scripts end at different times."""
+    VelocityVerlet(atoms, 0.5 * units.fs).run(len(atoms))
+    return atoms.get_potential_energy()
+
+
+def test_molecules_of_all_kinds_move_as_if_they_were_alone():
+    potential = make_potential()
+    names = ["H2O", "CH3CH2OH", "NH3", "C6H6", "CH4"]
+    together = [distorted(name, seed) for seed, name in enumerate(names)]
+    alone = [distorted(name, seed) for seed, name in enumerate(names)]
+    energies = run_together(potential, together, dynamics)
+    for atoms, other, energy in zip(together, alone, energies, strict=True):
+        other.calc = EqCalculator(potential)
+        assert dynamics(other) == energy
+        np.testing.assert_array_equal(atoms.positions, other.positions)
+        # the calculators go on working afterwards
+        np.testing.assert_array_equal(atoms.get_forces(), other.get_forces())
+
+
+def test_all_scripts_that_still_run_are_in_one_batch():
+    rendezvous = Rendezvous(EagerExecution(make_potential()))
+    frames = [distorted("H2O", seed) for seed in range(4)]
+    for frame in frames:
+        frame.calc = EqCalculator(make_potential(), execution=rendezvous)
+
+    def script(atoms):
+        for _ in range(1 + frames.index(atoms)):
+            atoms.rattle(0.001, seed=1)
+            atoms.get_forces()
+
+    rendezvous.run(script, frames)
+    assert rendezvous.batches == [4, 3, 2, 1]
+
+
+def test_a_script_that_fails_does_not_stop_the_others():
+    frames = [distorted("H2O", seed) for seed in range(3)]
+    frames[1].positions[2] = frames[1].positions[0] + 0.01
+    start = [frame.positions.copy() for frame in frames]
+    with pytest.raises(InputError, match="atoms 0 and 2"):
+        run_together(make_potential(), frames, lambda atoms: BFGS(atoms, logfile=None).run(steps=2))
+    for index in (0, 2):
+        assert np.abs(frames[index].positions - start[index]).max() > 1e-6
+
+
+def test_an_evaluation_that_fails_is_seen_by_all_and_ends():
+    class Broken:
+        name = "broken"
+
+        def evaluate(self, structures, quantities):
+            raise MemoryError("no memory")
+
+    rendezvous = Rendezvous(Broken())
+    frames = [distorted("H2O", seed) for seed in range(3)]
+    for frame in frames:
+        frame.calc = EqCalculator(make_potential(), execution=rendezvous)
+    with pytest.raises(MemoryError, match="no memory"):
+        rendezvous.run(lambda atoms: atoms.get_forces(), frames)
+
+
+def test_periodic_structures_and_foreign_calls_are_refused():
+    rendezvous = Rendezvous(EagerExecution(make_potential()))
+    atoms = distorted("H2O", 0)
+    atoms.calc = EqCalculator(make_potential(), execution=rendezvous)
+    with pytest.raises(RuntimeError, match="used elsewhere"):
+        atoms.get_forces()
+    atoms.center(vacuum=2.0)
+    atoms.pbc = True
+    with pytest.raises(ValueError, match="only isolated molecules"):
+        atoms.get_forces()
