@@ -179,7 +179,7 @@ def demo(
         write_molecular_spectra(result, folder, run.name)
         spectra.append(result)
         checks.append(check_sum_rule(result.infrared, trajectory, evaluator))
-    write_figure(folder / "ethanol.png", spectra, harmonics["trans"], title="Ethanol, 300 K")
+    write_figure(folder / "ethanol.png", spectra, harmonics["trans"], title="Ethanol, 300 K; sticks: trans conformer")
 
     summary = "\n\n".join(
         [
