@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: MIT
+"""Time the dynamics of eqcalc beside that of SchNetPack 2: ethanol, one thread, run by run in turn.
+
+    OMP_NUM_THREADS=1 python workflows/benchmarks/dynamics_comparison.py
+
+Both networks are PaiNN with 128 features, 3 layers, 20 radial functions and a cutoff of
+5 Å in float32; theirs has random parameters, with small forces at a low temperature so
+that the molecule stays together. Compared is the CPU time of a step. "bare": energy and
+forces, nothing written. "output": dipole and polarizability too, in eqcalc every fourth
+step with the default observables into a trajectory, in SchNetPack every step with the
+callbacks that its command attaches (HDF5 every step, checkpoint and TensorBoard every
+tenth). The time of a run of eqcalc includes its start and end.
+
+SchNetPack must be importable in the same environment, as for schnetpack_comparison.py.
+
+Measured with SchNetPack 2.2.0 and torch 2.13.0, 3 runs of each in turn on a machine shared
+with other work (load 7), CPU ms per step:
+
+=====  ======  ======  ==========  =====
+beads  kind    eqcalc  SchNetPack  ratio
+=====  ======  ======  ==========  =====
+1      bare    0.72    6.35        8.8
+1      output  0.79    8.21        10.4
+16     bare    5.96    47.9        7.8
+16     output  7.96    64.3        8.0
+64     bare    24.3    193         7.9
+64     output  23.8    251         10.6
+=====  ======  ======  ==========  =====
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import statistics
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from ase.build import molecule
+
+import eqcalc
+from eqcalc import load_model, shipped_model, simulate
+from eqcalc.runtime import evaluator_for
+from eqcalc.runtime.memory import keep_freed_memory
+
+TEMPERATURE = 300.0  # K
+COLD = 1.0  # K
+STEPS = {1: 400, 16: 60, 64: 24}
+
+
+def theirs(beads: int, folder: Path, *, output: bool) -> Callable[[int], object]:
+    """Return a call that takes a number of steps with SchNetPack."""
+    from schnetpack import md
+    from schnetpack.md.calculators import SchNetPackCalculator
+    from schnetpack.md.integrators import RingPolymer, VelocityVerlet
+    from schnetpack.md.neighborlist_md import NeighborListMD
+    from schnetpack.md.simulation_hooks import LangevinThermostat, PILELocalThermostat
+    from schnetpack.md.simulation_hooks import callback_hooks as callbacks
+    from schnetpack.transform import MatScipyNeighborList
+    from schnetpack_comparison import CUTOFF, schnetpack_model
+
+    network = schnetpack_model(response=output)
+    with torch.no_grad():
+        for parameter in network.output_modules[0].outnet[-1].parameters():
+            parameter.mul_(1e-3)
+    path = folder / f"network-{output}.pt"
+    torch.save(network, path)
+    properties = ["energy", "dipole_moment", "polarizability"] if output else ["energy"]
+    calculator = SchNetPackCalculator(
+        str(path),
+        "forces",
+        "kcal/mol",
+        "Angstrom",
+        NeighborListMD(CUTOFF, 2.0, MatScipyNeighborList),
+        energy_key="energy",
+        required_properties=[*properties, "forces"],
+    )
+    system = md.System()
+    system.load_molecules(molecule("CH3CH2OH"), beads, position_unit_input="Angstrom")
+    md.MaxwellBoltzmannInit(COLD * beads).initialize_system(system)
+    integrator = VelocityVerlet(0.25) if beads == 1 else RingPolymer(0.25, beads, COLD)
+    thermostat = LangevinThermostat if beads == 1 else PILELocalThermostat
+    hooks = [thermostat(COLD, 100.0)]
+    if output:
+        streams = [callbacks.MoleculeStream(True), callbacks.PropertyStream(properties)]
+        hooks += [
+            callbacks.Checkpoint(str(folder / f"{beads}.chk"), every_n_steps=10),
+            callbacks.FileLogger(str(folder / f"{beads}.hdf5"), 100, streams),
+            callbacks.TensorBoardLogger(
+                str(folder / f"log-{beads}"), ["energy", "temperature"], every_n_steps=10
+            ),
+        ]
+    simulator = md.Simulator(system, integrator, calculator, simulator_hooks=hooks, progress=False)
+    return simulator.to(torch.float32).simulate
+
+
+def ours(beads: int, folder: Path, *, output: bool) -> Callable[[int], object]:
+    """Return a call that runs a simulation of a number of steps with eqcalc."""
+    atoms = molecule("CH3CH2OH")
+    potential = load_model(shipped_model("ethanol"), dtype=torch.float32)
+    evaluator = evaluator_for(potential, torch.tensor(atoms.numbers))
+    runs = [0]
+
+    def run(steps: int) -> object:
+        runs[0] += 1
+        return simulate(
+            atoms,
+            evaluator,
+            output=folder / f"eqcalc-{beads}-{output}-{runs[0]}.h5",
+            method="Langevin" if beads == 1 else "PILE-L",
+            temperature=TEMPERATURE,
+            timestep=0.25,
+            steps=steps,
+            seed=1,
+            beads=beads,
+            observables=None if output else {"temperature": steps},
+            progress=False,
+        )
+
+    return run
+
+
+def milliseconds(call: Callable[[int], object], steps: int) -> float:
+    """Return the CPU time of a step."""
+    start = time.process_time()
+    call(steps)
+    return 1e3 * (time.process_time() - start) / steps
+
+
+def main() -> None:
+    """Print CPU milliseconds per step and ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--beads", type=int, nargs="+", default=[1, 16, 64])
+    parser.add_argument("--repeats", type=int, default=7)
+    options = parser.parse_args()
+    try:
+        import schnetpack
+    except ModuleNotFoundError:
+        raise SystemExit(
+            "SchNetPack is not importable here; install it beside eqcalc, see "
+            "workflows/benchmarks/schnetpack_comparison.py"
+        ) from None
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    print(
+        f"eqcalc {eqcalc.__version__}, SchNetPack {schnetpack.__version__}, torch "
+        f"{torch.__version__}, 1 thread, medians of {options.repeats} runs in turn"
+    )
+    print("beads  kind      eqcalc/ms  SchNetPack/ms  ratio (quartiles)")
+    with tempfile.TemporaryDirectory() as name:
+        for beads in options.beads:
+            for output in (False, True):
+                steps = STEPS.get(beads, max(20, 1000 // beads))
+                own = ours(beads, Path(name), output=output)
+                other = theirs(beads, Path(name), output=output)
+                own(max(4, steps // 10))
+                other(max(4, steps // 10))
+                times = [
+                    (milliseconds(own, steps), milliseconds(other, steps))
+                    for _ in range(options.repeats)
+                ]
+                low, middle, high = statistics.quantiles([b / a for a, b in times], n=4)
+                mine, their = (statistics.median(column) for column in zip(*times, strict=True))
+                print(
+                    f"{beads:5d}  {'output' if output else 'bare':7s} {mine:11.3f} {their:14.2f}"
+                    f"  {middle:5.2f} ({low:.2f} to {high:.2f})"
+                )
+                sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
