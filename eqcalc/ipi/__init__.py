@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 _PUBLIC = {
     "Address": "eqcalc.ipi.client",
     "ExitStatus": "eqcalc.ipi.status",
-    "InProcess": "eqcalc.ipi.inputs",
+    "InProcess": "eqcalc.ipi.choices",
     "InputError": "eqcalc.ipi.description",
     "OutputError": "eqcalc.ipi.outputs",
     "ProtocolError": "eqcalc.ipi.protocol",
     "RunError": "eqcalc.ipi.launcher",
     "ServerGoneError": "eqcalc.ipi.protocol",
     "Service": "eqcalc.ipi.client",
-    "Strides": "eqcalc.ipi.inputs",
-    "TCPSocket": "eqcalc.ipi.inputs",
-    "UnixSocket": "eqcalc.ipi.inputs",
+    "Strides": "eqcalc.ipi.choices",
+    "TCPSocket": "eqcalc.ipi.choices",
+    "UnixSocket": "eqcalc.ipi.choices",
     "initial_conditions": "eqcalc.ipi.states",
     "read_run": "eqcalc.ipi.read",
     "run": "eqcalc.ipi.launcher",
@@ -49,9 +49,10 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from eqcalc.ipi.choices import InProcess, Strides, TCPSocket, UnixSocket
     from eqcalc.ipi.client import Address, Service, serve
     from eqcalc.ipi.description import InputError
-    from eqcalc.ipi.inputs import InProcess, Strides, TCPSocket, UnixSocket, write_input
+    from eqcalc.ipi.inputs import write_input
     from eqcalc.ipi.launcher import RunError, run
     from eqcalc.ipi.outputs import OutputError
     from eqcalc.ipi.protocol import ProtocolError, ServerGoneError

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ase import Atoms
 
-    from eqcalc.ipi.inputs import Connection
+    from eqcalc.ipi.choices import Connection
     from eqcalc.ipi.methods import IPIMethod
 
 __all__ = ["add_ipi_commands"]
@@ -151,7 +151,8 @@ def _client(options: argparse.Namespace) -> None:
 
 
 def _input(options: argparse.Namespace) -> None:
-    from eqcalc.ipi.inputs import Strides, write_input
+    from eqcalc.ipi.choices import Strides
+    from eqcalc.ipi.inputs import write_input
 
     def stride(femtoseconds: float) -> int:
         return round(femtoseconds / options.timestep)
@@ -196,7 +197,7 @@ def _method(options: argparse.Namespace) -> str | IPIMethod:
 
 
 def _connection(options: argparse.Namespace) -> Connection:
-    from eqcalc.ipi.inputs import InProcess, TCPSocket, UnixSocket
+    from eqcalc.ipi.choices import InProcess, TCPSocket, UnixSocket
 
     if options.unix is not None:
         return UnixSocket(options.unix, options.clients)

@@ -14,12 +14,10 @@ from ase.data import atomic_numbers as numbers_by_symbol
 from eqcalc.ipi import atomic_units
 
 __all__ = [
-    "Checkpoint",
     "Description",
     "InputError",
     "OutputFile",
     "Socket",
-    "find_checkpoints",
     "numbers_in",
     "symbol",
 ]
@@ -323,49 +321,3 @@ def _method(
         adiabatic = style is not None and style.get("style", "") in ("pa-cmd", "wmax-cmd")
         return ("PA-CMD" if adiabatic else "T-RPMD"), None
     return names[kind], None if "GLE" in names[kind] else constant
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A file from which a run can go on."""
-
-    path: Path
-    description: Description
-
-    @property
-    def step(self) -> int:
-        """Steps done."""
-        return self.description.step
-
-
-def find_checkpoints(folder: Path, description: Description) -> tuple[list[Checkpoint], list[str]]:
-    """Return the checkpoints of a run, the latest first, and what is wrong with others.
-
-    Parameters
-    ----------
-    folder
-        Where the run writes.
-    description
-        Its input.
-    """
-    paths = [folder / "RESTART"]
-    for output in description.outputs():
-        if output.kind == "checkpoint":
-            stem = (
-                f"{description.prefix}.{output.filename}" if description.prefix else output.filename
-            )
-            paths += [folder / stem] if output.overwrite else sorted(folder.glob(f"{stem}_*"))
-    found, broken = [], []
-    for path in paths:
-        if not path.is_file():
-            continue
-        try:
-            candidate = Description.read(path)
-            if not candidate.is_checkpoint:
-                raise InputError(f"{path} holds no beads")
-        except (InputError, UnicodeDecodeError) as error:
-            broken.append(str(error))
-            continue
-        if candidate.prefix == description.prefix:
-            found.append(Checkpoint(path, candidate))
-    return sorted(found, key=lambda checkpoint: checkpoint.step, reverse=True), broken

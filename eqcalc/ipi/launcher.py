@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from eqcalc.dynamics.restart import exclusive
-from eqcalc.ipi.description import Checkpoint, Description, InputError, find_checkpoints
+from eqcalc.ipi.checkpoints import Checkpoint, find_checkpoints
+from eqcalc.ipi.description import Description, InputError
 from eqcalc.ipi.status import ExitStatus, Outcome
 from eqcalc.trajectory import write_atomically
 

@@ -13,13 +13,12 @@ import numpy as np
 
 from eqcalc import quantities, units
 from eqcalc.ipi import atomic_units
+from eqcalc.ipi.checkpoints import Checkpoint, find_checkpoints
 from eqcalc.ipi.description import (
-    Checkpoint,
     Description,
     InputError,
     OutputFile,
     System,
-    find_checkpoints,
 )
 from eqcalc.ipi.outputs import (
     OutputError,

@@ -159,6 +159,8 @@ class TestRefusals:
             ({"method": "NVE", "beads": 4}, "classical nuclei"),
             ({"method": "QCMD"}, "unknown method 'QCMD'; expected one of NVE"),
             ({"connection": TCPSocket("localhost", 5, clients=3)}, "among 3 clients"),
+            ({"timestep": 0.0}, "timestep must be positive"),
+            ({"steps": 0}, "steps must be positive"),
             ({"atoms": None}, "either the molecule or checkpoints"),
             ({"strides": None, "method": "PA-CMD", "connection": TCPSocket("a", 1)}, "in process"),
         ],
