@@ -10,6 +10,7 @@ reshapes instead of scatters.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -187,10 +188,7 @@ class Structures:
     @property
     def masses(self) -> Tensor:
         """Standard atomic masses, ``[n_atoms]`` amu."""
-        table = torch.as_tensor(
-            atomic_masses, dtype=self.positions.dtype, device=self.positions.device
-        )
-        return table[self.numbers]
+        return _mass_table(self.positions.dtype, self.positions.device)[self.numbers]
 
     def sum_over_atoms(self, values: Tensor) -> Tensor:
         """Sum ``[n_atoms, ...]`` over the atoms of each structure, ``[n_structures, ...]``."""
@@ -237,3 +235,9 @@ class Structures:
             cell=real(self.cell),
             pbc=None if self.pbc is None else self.pbc.to(device=device),
         )
+
+
+@functools.cache
+def _mass_table(dtype: torch.dtype, device: torch.device) -> Tensor:
+    # made once: copying it to a GPU would wait for the GPU
+    return torch.as_tensor(atomic_masses, dtype=dtype, device=device)

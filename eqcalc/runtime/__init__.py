@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """How a model is executed: one protocol, of which the eager one is the reference."""
 
+from eqcalc.runtime.captured import CapturedEvaluator
 from eqcalc.runtime.compiler import ExecutionUnavailableError
 from eqcalc.runtime.evaluator import EagerEvaluator, Evaluator
 from eqcalc.runtime.execution import EagerExecution, Execution, FusedExecution
@@ -11,6 +12,7 @@ from eqcalc.runtime.selection import EXECUTIONS, ExecutionWarning, evaluator_for
 
 __all__ = [
     "EXECUTIONS",
+    "CapturedEvaluator",
     "Closest",
     "EagerEvaluator",
     "EagerExecution",

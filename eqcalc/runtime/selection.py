@@ -9,6 +9,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from eqcalc.models.potential import Potential
+from eqcalc.runtime.captured import CapturedEvaluator
 from eqcalc.runtime.compiler import ExecutionUnavailableError
 from eqcalc.runtime.evaluator import EagerEvaluator
 from eqcalc.runtime.execution import EagerExecution, Execution, FusedExecution
@@ -18,7 +19,7 @@ __all__ = ["EXECUTIONS", "ExecutionWarning", "evaluator_for", "execution_for"]
 
 #: Executions by name, the fastest first.
 EXECUTIONS: dict[str, Callable[..., EagerEvaluator]] = {
-    kind.execution: kind for kind in (FusedEvaluator, EagerEvaluator)
+    kind.execution: kind for kind in (FusedEvaluator, CapturedEvaluator, EagerEvaluator)
 }
 
 
@@ -62,9 +63,10 @@ def evaluator_for(
                 f"execution: expected one of {', '.join(EXECUTIONS)}, got {execution!r}"
             )
         return EXECUTIONS[execution](potential, numbers, charge=charge)
-    if potential.device.type == "cpu":
+    usual = {"cpu": FusedEvaluator, "cuda": CapturedEvaluator}.get(potential.device.type)
+    if usual is not None:
         try:
-            return FusedEvaluator(potential, numbers, charge=charge)
+            return usual(potential, numbers, charge=charge)
         except ExecutionUnavailableError as reason:
             _warn(reason)
     return EagerEvaluator(potential, numbers, charge=charge)

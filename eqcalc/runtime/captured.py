@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MIT
+"""The model recorded once as a CUDA graph and played back.
+
+A small molecule keeps a GPU busy for a few microseconds per operation, less
+than it takes to launch one. A graph launches all operations of an evaluation
+at once.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from eqcalc.models.potential import Potential
+from eqcalc.runtime.compiler import ExecutionUnavailableError
+from eqcalc.runtime.evaluator import EagerEvaluator
+from eqcalc.runtime.verification import verify_evaluator
+
+__all__ = ["CapturedEvaluator", "Recording", "record_cuda_graph"]
+
+Values = dict[str, Tensor]
+
+
+class Recording(NamedTuple):
+    """Operations on tensors at fixed addresses."""
+
+    play: Callable[[], None]
+    inputs: Tensor
+    outputs: Values
+
+
+def record_cuda_graph(function: Callable[[Tensor], Values], inputs: Tensor) -> Recording:
+    """Record a function of one tensor as a CUDA graph.
+
+    Parameters
+    ----------
+    function
+        Called a few times to warm up, and once to be recorded; it may neither
+        wait for the device nor copy from the host.
+    inputs
+        Values to warm up with; the recording has a copy of its own.
+    """
+    static = inputs.clone()
+    stream = torch.cuda.Stream(device=inputs.device)
+    stream.wait_stream(torch.cuda.current_stream(inputs.device))
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            function(static)
+    torch.cuda.current_stream(inputs.device).wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        outputs = function(static)
+    return Recording(graph.replay, static, outputs)
+
+
+class CapturedEvaluator(EagerEvaluator):
+    """Execution on a GPU by playing back recorded evaluations.
+
+    There is one recording for every number of structures and set of quantities;
+    the least recently used are forgotten. Results are copies, which the next
+    call leaves alone.
+
+    Parameters
+    ----------
+    potential
+        The model, on a GPU.
+    numbers
+        Atomic numbers of the molecule, ``[n_atoms]``.
+    charge
+        Its total charge [e].
+    limit
+        Number of recordings to keep; each holds the memory of one evaluation.
+    record
+        What records a function.
+
+    Raises
+    ------
+    ValueError
+        The molecule contains an element that the model does not know.
+    ExecutionUnavailableError
+        The model is not on a GPU, cannot be recorded, or the recording
+        disagrees with the eager execution.
+    """
+
+    execution: ClassVar[str] = "captured"
+
+    def __init__(
+        self,
+        potential: Potential,
+        numbers: Tensor,
+        *,
+        charge: float = 0.0,
+        limit: int = 8,
+        record: Callable[[Callable[[Tensor], Values], Tensor], Recording] = record_cuda_graph,
+    ) -> None:
+        super().__init__(potential, numbers, charge=charge)
+        if record is record_cuda_graph and self.device.type != "cuda":
+            raise ExecutionUnavailableError("only a GPU can play back recorded evaluations")
+        if limit < 1:
+            raise ValueError(f"limit: expected a positive integer, got {limit}")
+        self._record = record
+        self._limit = limit
+        self._recordings: OrderedDict[tuple[int, tuple[str, ...]], Recording] = OrderedDict()
+        #: Number of recordings made so far; one that keeps growing is a waste of time.
+        self.recordings = 0
+        try:
+            verify_evaluator(self, EagerEvaluator(potential, numbers, charge=charge))
+        except RuntimeError as error:  # whatever CUDA refuses to record
+            if isinstance(error, ExecutionUnavailableError):
+                raise
+            raise ExecutionUnavailableError(f"the model cannot be recorded: {error}") from error
+
+    def __call__(self, positions: Tensor, quantities: Collection[str]) -> Values:
+        """Evaluate ``[n_structures, n_atoms, 3]`` Å; see :class:`Evaluator`."""
+        positions = positions.detach().to(device=self.device, dtype=torch.float64)
+        key = (len(positions), tuple(sorted(quantities)))
+        recording = self._recordings.get(key)
+        if recording is None:
+            recording = self._record(
+                lambda static: super(CapturedEvaluator, self).__call__(static, key[1]), positions
+            )
+            self.recordings += 1
+            self._recordings[key] = recording
+            if len(self._recordings) > self._limit:
+                self._recordings.popitem(last=False)
+        self._recordings.move_to_end(key)
+        recording.inputs.copy_(positions)
+        recording.play()
+        return {name: recording.outputs[name].clone() for name in quantities}
