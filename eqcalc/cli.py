@@ -69,6 +69,7 @@ def _convert(options: argparse.Namespace) -> None:
         ignore=options.ignore,
         format=options.format,
         properties=options.properties,
+        exclude=options.exclude,
         skip_bad=options.skip_bad,
         overwrite=options.overwrite,
         progress=not options.quiet,
@@ -97,6 +98,16 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.output is not None:
         table.write(options.output)
         print(f"table and parity plots are in {options.output}")
+
+
+def _sweep(options: argparse.Namespace) -> None:
+    from eqcalc.analysis.sweep import summary_text, sweep
+
+    _own_the_process(options)
+    command = f"eqcalc sweep {options.config}"
+    table = sweep(options.config, options.output, command=command, progress=not options.quiet)
+    print(summary_text(table))
+    print(f"every error is in {table}")
 
 
 def _simulate(options: argparse.Namespace) -> None:
@@ -264,7 +275,9 @@ def _add_data_commands(add: Callable[..., Any]) -> None:
     command.add_argument("--seed", type=int, default=0)
 
     command = add("convert", _convert, "Convert labelled structures into a dataset of eqcalc.")
-    command.add_argument("source", type=Path, help="extxyz, ASE database, or npz (MD17 layout)")
+    command.add_argument(
+        "source", type=Path, help="extxyz, ASE database, npz (MD17 layout), or QM9 archive"
+    )
     command.add_argument("target", type=Path, help="dataset to write (.h5)")
     command.add_argument(
         "--level-of-theory", help="for example PBE0/def2-TZVP, unless the file says so"
@@ -276,9 +289,12 @@ def _add_data_commands(add: Callable[..., Any]) -> None:
         "--key", action="append", default=[], metavar="QUANTITY=KEY", help="energy=E"
     )
     command.add_argument("--ignore", nargs="*", default=[], metavar="KEY", help="keys to leave out")
-    command.add_argument("--format", help="extxyz, ase or npz, if the ending does not say it")
+    command.add_argument("--format", help="extxyz, ase, npz or qm9, if the ending does not say it")
     command.add_argument(
         "--properties", help="columns of a plain XYZ file, species:S:1:pos:R:3:gradient:R:3"
+    )
+    command.add_argument(
+        "--exclude", type=Path, metavar="FILE", help="indices of molecules of QM9 to leave out"
     )
     command.add_argument(
         "--skip-bad", action="store_true", help="leave out bad structures instead of refusing"
@@ -300,6 +316,11 @@ def _add_model_commands(add: Callable[..., Any]) -> None:
         "or NAME/PART of a split stored in it",
     )
     command.add_argument("--output", type=Path, help="folder for the table and parity plots")
+    _add_threads(command)
+
+    command = add("sweep", _sweep, "Train over a grid of models, targets, sizes and seeds.")
+    command.add_argument("config", type=Path, help="settings and axes (YAML)")
+    command.add_argument("--output", type=Path, required=True, help="folder of all runs")
     _add_threads(command)
 
 

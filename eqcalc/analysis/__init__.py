@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Experiments on models: trainings over grids, latent spaces, spherical harmonics."""

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: MIT
+"""Trainings over a grid of choices, with one table of results.
+
+The settings are those of a training and, under ``axes``, what varies::
+
+    base:
+      data: {path: qm9.h5, validation: 500, test: 1000}
+      optimizer: {batch_size: 32, learning_rate: 5.0e-4}
+      stopping: {epochs: 30}
+    axes:
+      model:
+        PaiNN: {model.representation: {name: painn}}
+        SchNet: {model.representation: {name: schnet}}
+      target:
+        dipole: {loss: {dipole_magnitude: 1.0}}
+      size:
+        1k: {data.training: 1000}
+      seed:
+        0: {seed: 0, data.seed: 0}
+        1: {seed: 1, data.seed: 1}
+
+Every combination is one training in a folder of its own, so that a sweep that
+was stopped goes on, and ``results.csv`` tells of every error how it was made.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import math
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from eqcalc.training import ConfigError, TrainingConfig, train
+
+__all__ = ["Run", "Sweep", "summary", "summary_text", "sweep"]
+
+#: Columns of the table besides the axes.
+COLUMNS = (
+    *("quantity", "unit", "mae", "rmse", "n", "parameters", "epochs", "hours"),
+    *("hardware", "commit", "command"),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One combination of choices.
+
+    Parameters
+    ----------
+    labels
+        Choice by axis.
+    settings
+        Settings of the training, without the folder.
+    """
+
+    labels: Mapping[str, str]
+    settings: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return "/".join(label.replace(" ", "-") for label in self.labels.values())
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The settings of a sweep.
+
+    Parameters
+    ----------
+    base
+        Settings of every training.
+    axes
+        By axis and label, settings by dotted key.
+    folder
+        Where relative paths begin.
+    """
+
+    base: Mapping[str, Any]
+    axes: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    folder: Path
+
+    @classmethod
+    def read(cls, path: str | Path) -> Sweep:
+        """Read a YAML file.
+
+        Raises
+        ------
+        ConfigError
+            The file is not a sweep, or one of its trainings has a wrong setting.
+        """
+        path = Path(path)
+        try:
+            settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigError(f"{path}: cannot be read: {error}") from None
+        if not isinstance(settings, dict) or set(settings) != {"base", "axes"}:
+            raise ConfigError(f"{path}: expected the sections base and axes")
+        axes = {
+            str(axis): {str(label): dict(values or {}) for label, values in choices.items()}
+            for axis, choices in settings["axes"].items()
+        }
+        found = cls(settings["base"], axes, path.parent)
+        for run in found.runs():
+            try:
+                found.config(run, Path("none"))
+            except ConfigError as error:
+                raise ConfigError(f"{path}: {run.name}: {error}") from None
+        return found
+
+    def runs(self) -> Iterator[Run]:
+        """Yield all combinations, the last axis fastest."""
+        for choice in itertools.product(*self.axes.values()):
+            labels = dict(zip(self.axes, choice, strict=True))
+            settings: dict[str, Any] = json.loads(json.dumps(self.base))
+            for axis, label in labels.items():
+                for key, value in self.axes[axis][label].items():
+                    _set(settings, key, value)
+            yield Run(labels, settings)
+
+    def config(self, run: Run, output: Path) -> TrainingConfig:
+        """Return the settings of one training into its folder below `output`."""
+        settings = {**run.settings, "output": str((output / run.name).resolve())}
+        return TrainingConfig.from_settings(settings, folder=self.folder)
+
+
+def sweep(
+    settings: Sweep | str | Path, output: str | Path, *, command: str, progress: bool = True
+) -> Path:
+    """Train every combination that is not finished, and write the table.
+
+    Parameters
+    ----------
+    settings
+        The sweep or its YAML file.
+    output
+        Folder of the trainings and of ``results.csv``.
+    command
+        How this was called, for the table.
+    progress
+        Show progress bars.
+
+    Returns
+    -------
+    Path
+        The table. It is written after every training.
+    """
+    settings = settings if isinstance(settings, Sweep) else Sweep.read(settings)
+    output = Path(output)
+    output.mkdir(parents=True, exist_ok=True)
+    table = output / "results.csv"
+    rows: list[dict[str, Any]] = []
+    for run in settings.runs():
+        result = train(settings.config(run, output), progress=progress)
+        if not result.finished:
+            continue
+        record = result.record
+        how = {
+            **{key: record[key] for key in ("parameters", "epochs", "hardware")},
+            "hours": round(record["hours"], 4),
+            "commit": _commit(),
+            "command": command,
+        }
+        for row in record["test"]:
+            errors = {key: row[key] for key in ("quantity", "unit", "n")}
+            errors |= {key: f"{row[key]:.6g}" for key in ("mae", "rmse")}
+            rows.append({**run.labels, **errors, **how})
+        _write(table, [*settings.axes, *COLUMNS], rows)
+    return table
+
+
+def summary(table: str | Path, over: str = "seed") -> list[dict[str, Any]]:
+    """Average the errors of a table over one axis.
+
+    Returns
+    -------
+    list of dict
+        Axes other than `over`, ``quantity``, ``unit``, mean ``mae``, its standard
+        deviation ``spread`` over the axis (NaN for a single run), and ``runs``.
+    """
+    with Path(table).open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    groups: dict[tuple[tuple[str, str], ...], list[float]] = {}
+    for row in rows:
+        axes = [key for key in row if key not in COLUMNS and key != over]
+        key = tuple((name, row[name]) for name in (*axes, "quantity", "unit"))
+        groups.setdefault(key, []).append(float(row["mae"]))
+    return [
+        {
+            **dict(key),
+            "mae": float(np.mean(values)),
+            "spread": float(np.std(values, ddof=1)) if len(values) > 1 else math.nan,
+            "runs": len(values),
+        }
+        for key, values in groups.items()
+    ]
+
+
+def summary_text(table: str | Path, over: str = "seed") -> str:
+    """Return :func:`summary` as a table in Markdown."""
+    rows = summary(table, over)
+    if not rows:
+        return "no results yet"
+    axes = [key for key in rows[0] if key not in {"mae", "spread", "runs"}]
+    lines = [
+        "| " + " | ".join([*axes, "MAE", f"± over {over}", "runs"]) + " |",
+        "|" + "---|" * (len(axes) + 3),
+    ]
+    for row in rows:
+        numbers = [f"{row['mae']:.4g}", f"{row['spread']:.2g}", str(row["runs"])]
+        lines.append("| " + " | ".join([*(row[axis] for axis in axes), *numbers]) + " |")
+    return "\n".join(lines)
+
+
+def _set(settings: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        settings = settings.setdefault(section, {})
+    if isinstance(value, Mapping) and isinstance(settings.get(last), dict):
+        settings[last] = {**settings[last], **value}
+    else:
+        settings[last] = value
+
+
+def _commit() -> str:
+    """Return the commit of the source, with a plus if files have changed since."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".")
+        return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _write(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    temporary.replace(path)
