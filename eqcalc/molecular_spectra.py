@@ -103,15 +103,19 @@ def molecular_spectra(trajectory: Trajectory, **options: Any) -> MolecularSpectr
         The trajectory has neither.
     """
     recorded = trajectory.observables()
-    if not {DIPOLE.name, POLARIZABILITY.name} & set(recorded):
+    # the quantity or its exact time derivative
+    dipole, polarizability = (
+        bool({q.name, f"{q.name}_rate"} & set(recorded)) for q in (DIPOLE, POLARIZABILITY)
+    )
+    if not (dipole or polarizability):
         raise ValueError(
             f"the trajectory has neither dipole nor polarizability, but {', '.join(recorded)}; "
             "record them with simulate(observables={'dipole': 2, 'polarizability': 2, …})"
         )
     return MolecularSpectra(
         _dynamics_name(trajectory.method, trajectory.n_beads),
-        infrared(trajectory, **options) if DIPOLE.name in recorded else None,
-        raman(trajectory, **options) if POLARIZABILITY.name in recorded else None,
+        infrared(trajectory, **options) if dipole else None,
+        raman(trajectory, **options) if polarizability else None,
         _kinetic_temperature(trajectory),
     )
 

@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: MIT
 """Reports: what is said of a trajectory is what is in it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from ase.build import molecule
 
 from eqcalc.dynamics import simulate
-from eqcalc.molecular_spectra import check_sum_rule, molecular_spectra
+from eqcalc.dynamics.methods import Langevin
+from eqcalc.molecular_spectra import check_sum_rule, molecular_spectra, spectra_of_series
 from eqcalc.report import describe_spectra, write_figure
 from eqcalc.runtime import EagerEvaluator
+from eqcalc.spectra import Estimate
 from eqcalc.units import INTENSITY_PER_SQUARED_CHARGE_PER_MASS
 from tests.conftest import make_potential
+from tests.spectra.oscillators import oscillator, vector
 
 STEPS = 60
 
@@ -57,6 +62,57 @@ def test_sum_rule_is_that_of_the_polar_tensors(trajectory, evaluator):
     assert "sum rule" in text
 
 
+def test_exact_rates_give_the_spectra_of_differences(evaluator, tmp_path):
+    run = simulate(
+        molecule("H2O"),
+        evaluator,
+        output=tmp_path / "run.h5",
+        method="NVE",
+        temperature=1.0,
+        timestep=0.5,
+        steps=60,
+        seed=5,
+        replicas=3,
+        masses={"H": 1e4, "O": 1e5},
+        observables={
+            "dipole": 1,
+            "dipole_rate": 1,
+            "polarizability": 1,
+            "polarizability_rate": 1,
+        },
+        progress=False,
+    )
+    exact = molecular_spectra(run, lag=10.0)
+    assert exact.infrared.provenance["derivative"] == "given"
+    differences = molecular_spectra(run, lag=10.0, derivative=False)
+    for a, b in (
+        (exact.infrared, differences.infrared),
+        (exact.raman.activity(), differences.raman.activity()),
+    ):
+        assert a.integrate(0.0, 1000.0).value == pytest.approx(
+            b.integrate(0.0, 1000.0).value, rel=0.05
+        )
+
+
+def test_the_thermostat_of_a_run_is_told_with_its_width(evaluator, tmp_path):
+    damped = simulate(
+        molecule("H2O"),
+        evaluator,
+        output=tmp_path / "run.h5",
+        method=Langevin(time_constant=200.0),
+        temperature=1.0,
+        timestep=0.5,
+        steps=60,
+        seed=5,
+        replicas=3,
+        masses={"H": 1e4, "O": 1e5},
+        observables={"dipole": 1, "temperature": 2},
+        progress=False,
+    )
+    text = describe_spectra(molecular_spectra(damped))
+    assert "adds 26.5 cm⁻¹ to the width of every band" in text
+
+
 def test_without_positions_there_is_no_check(evaluator, tmp_path):
     bare = simulate(
         molecule("H2O"),
@@ -93,3 +149,31 @@ def test_a_trajectory_without_properties_says_what_to_record(evaluator, tmp_path
     )
     with pytest.raises(ValueError, match="record them"):
         molecular_spectra(energies)
+
+
+def series_spectra(temperature=None, scatter=1.0, n=16):
+    """Return spectra of oscillators whose energies scatter, and a temperature that was measured."""
+    energy = 1.0 + scatter * (np.random.default_rng(3).exponential(size=(n, 1)) - 1.0)
+    x = vector(np.sqrt(energy) * oscillator(1500.0, n_frames=4000, n_replicas=n))
+    found = spectra_of_series(
+        x, dipole_unit="e*Å", interval=0.5, temperature=300.0, method="NVE", resolution=40.0
+    )
+    return replace(found, kinetic_temperature=temperature)
+
+
+def test_how_many_replicas_are_needed():
+    spectra = series_spectra()
+    (band,) = spectra.infrared.bands(lower=100.0)
+    relative = band.area.error / band.area.value
+    needed = int(np.ceil(16 * (relative / 0.05) ** 2))
+    text = describe_spectra(spectra)
+    assert f"for 5 % run about {needed} replicas instead of 16" in text
+    assert "for 5 %" not in describe_spectra(series_spectra(scatter=0.0))
+
+
+def test_a_wrong_kinetic_temperature_is_told():
+    right = describe_spectra(series_spectra(Estimate(303.0, 4.0)))
+    assert "kinetic temperature" not in right
+    wrong = describe_spectra(series_spectra(Estimate(330.0, 4.0)))
+    assert "kinetic temperature is 330.0 (4.0) K, not 300 K" in wrong
+    assert "kinetic temperature" not in describe_spectra(series_spectra(Estimate(330.0, np.nan)))

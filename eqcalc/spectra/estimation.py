@@ -18,7 +18,7 @@ from eqcalc.spectra.correlation import (
     transfer_function,
 )
 from eqcalc.spectra.periodogram import periodogram_density, periodogram_sums, periodogram_width
-from eqcalc.spectra.quantum import bead_warning, is_kubo, method_warnings, ring_modes
+from eqcalc.spectra.quantum import bead_warning, has_ring_modes, method_warnings, ring_modes
 from eqcalc.spectra.signals import Series
 from eqcalc.spectra.statistics import bootstrap
 from eqcalc.spectra.windows import window
@@ -219,7 +219,7 @@ class Estimation:
             "n_independent": products.sums.n_parts,
             "n_samples": n_samples,
         }
-        if is_kubo(series.method) and series.n_beads > 1:
+        if has_ring_modes(series.method) and series.n_beads > 1:
             modes = ring_modes(series.n_beads, series.temperature)
             record["ring_modes_cm-1"] = [round(float(nu), 2) for nu in modes]
         if series.provenance:

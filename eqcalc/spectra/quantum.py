@@ -22,6 +22,7 @@ __all__ = [
     "QUANTUM_FACTORS",
     "bead_warning",
     "beads_needed",
+    "has_ring_modes",
     "is_kubo",
     "is_thermostatted",
     "method_warnings",
@@ -51,6 +52,14 @@ def _normalised(method: str) -> str:
 def is_kubo(method: str | None) -> bool:
     """Return whether `method` gives Kubo-transformed correlation functions."""
     return method is not None and _normalised(method) in _KUBO
+
+
+def has_ring_modes(method: str | None) -> bool:
+    """Return whether free ring-polymer modes move at their own wavenumbers in `method`.
+
+    Centroid dynamics moves them elsewhere, or averages over them.
+    """
+    return method is not None and _normalised(method) in ("RPMD", "TRPMD")
 
 
 def is_thermostatted(method: str | None) -> bool:
@@ -197,6 +206,11 @@ def method_warnings(
             result.append(
                 "T-RPMD broadens bands at high wavenumber by tens of cm⁻¹, more at lower "
                 f"temperature; internal modes of the ring polymer start at {first} cm⁻¹"
+            )
+        elif name in ("CMD", "PACMD"):
+            result.append(
+                f"{method} shifts bands of light atoms to lower wavenumbers and broadens them, the "
+                "more the lower the temperature (curvature problem)"
             )
         result.append(
             "overtones and combination bands are not quantitative in ring-polymer (or classical) "

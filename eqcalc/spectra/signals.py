@@ -102,14 +102,14 @@ class Series:
             must be linear. Frames are flattened by default.
         """
         try:
-            factor = (
-                conversion_factor(self.unit, f"{unit}/fs")
-                if self.rate
-                else conversion_factor(self.unit, unit)
-            )
+            # times fs, a derivative has the unit of its observable (which may be a volume)
+            factor = conversion_factor(f"{self.unit}*fs" if self.rate else self.unit, unit)
         except UnitError as error:
-            kind = "time derivative" if self.rate else "series"
-            raise UnitError(f"unit of the {kind}: {error}") from None
+            if self.rate:
+                raise UnitError(
+                    f"unit of the time derivative: expected one like '{unit}/fs', got {self.unit!r}"
+                ) from None
+            raise UnitError(f"unit of the series: {error}") from None
 
         def signal(index: int, values: Any) -> Signal:
             def read(start: int, stop: int) -> np.ndarray:

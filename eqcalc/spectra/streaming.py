@@ -266,7 +266,7 @@ def infrared_accumulator(
     return SpectrumAccumulator(
         n_replicas,
         series,
-        conversion_factor(unit, "e*Å/fs" if rate else "e*Å"),
+        conversion_factor(f"{unit}*fs" if rate else unit, "e*Å"),
         lambda frames: frames,
         grouped(slice(0, 3)),
         infrared_result,
@@ -294,7 +294,7 @@ def raman_accumulator(
     return SpectrumAccumulator(
         n_replicas,
         series,
-        conversion_factor(unit, "Å^3/fs" if rate else "Å^3"),
+        conversion_factor(f"{unit}*fs" if rate else unit, "Å^3"),
         invariants,
         RAMAN_GROUPS,
         raman_result,

@@ -146,6 +146,8 @@ def test_units_of_the_dipole():
     assert np.allclose(a.values, b.values, rtol=1e-7, atol=1e-9)
     with pytest.raises(UnitError, match="series"):
         infrared(x, **{**KW, "unit": "eV"})
+    with pytest.raises(UnitError, match=r"expected one like 'e\*Å/fs', got 'D'"):
+        infrared(derivative=x, **{**KW, "unit": "D"})
 
 
 def test_components_are_not_normalised_one_by_one():

@@ -5,11 +5,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eqcalc.spectra import convert_infrared, infrared
+from eqcalc.spectra import convert_infrared, infrared, raman
 from eqcalc.spectra.correlation import transfer_function
 from eqcalc.spectra.quantum import relative_quantum_factor
+from eqcalc.spectra.raman import raman_weight
 from eqcalc.spectra.windows import WINDOWS
-from tests.spectra.oscillators import oscillator, vector
+from eqcalc.units import conversion_factor
+from tests.spectra.oscillators import angular, oscillator, vector
 
 TEMPERATURE, TIMESTEP = 250.0, 0.5
 UNIT_INTENSITY = 974.880110
@@ -79,3 +81,65 @@ def test_the_area_is_what_the_options_say(
     half = 6.0 * resolution
     found = convert_infrared(spectrum, "intensity").integrate(centre - half, centre + half)
     assert abs(found.value / expected - 1.0) < tolerance
+
+
+@settings(max_examples=20, deadline=None, derandomize=True)
+@given(
+    wavenumber=st.floats(900.0, 3500.0),
+    window=st.sampled_from(["hann", "blackman", "parzen", "gaussian", "hamming"]),
+    estimator=st.sampled_from(["correlation", "correlation", "welch", "multitaper"]),
+    errors=st.sampled_from([None, "replicas", "blocks", "none"]),
+    form=st.sampled_from(["tensor", "components", "derivative"]),
+    unit=st.sampled_from(["Å^3", "bohr^3", "e^2*Å^2/eV"]),
+    n_molecules=st.sampled_from([1, 3]),
+    laser=st.sampled_from([488.0, 532.0, 1064.0]),
+    anti_stokes=st.booleans(),
+    photon_counting=st.booleans(),
+)
+def test_raman_areas_are_what_the_options_say(
+    wavenumber,
+    window,
+    estimator,
+    errors,
+    form,
+    unit,
+    n_molecules,
+    laser,
+    anti_stokes,
+    photon_counting,
+):
+    x = oscillator(wavenumber, 1.0, 1.0, TEMPERATURE, TIMESTEP, 12000, 4)
+    mode = np.array([[1.0, 0.2, 0.0], [0.2, 2.0, 0.0], [0.0, 0.0, 0.5]])
+    series = x[..., None, None] * mode * conversion_factor("Å^3", unit)
+    if form == "derivative":
+        # exact for a sampled sinusoid: central differences over their transfer function
+        u = angular(wavenumber) * TIMESTEP
+        series = (series[:, 2:] - series[:, :-2]) / (2.0 * TIMESTEP) * (u / np.sin(u))
+    elif form == "components":
+        series = series[..., [0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1]]
+    spectrum = raman(
+        **{"derivative" if form == "derivative" else "data": series},
+        interval=TIMESTEP,
+        temperature=TEMPERATURE,
+        unit=f"{unit}/fs" if form == "derivative" else unit,
+        window=window,
+        estimator=estimator,
+        errors=errors,
+        resolution=50.0,
+        n_samples=8,
+        n_molecules=n_molecules,
+    )
+    mean = np.trace(mode) / 3.0
+    beta = mode - mean * np.eye(3)
+    isotropic, anisotropic = mean**2 / n_molecules, 1.5 * np.sum(beta**2) / n_molecules
+    limits = (wavenumber - 300.0, wavenumber + 300.0)
+    expected = 45.0 * isotropic + 7.0 * anisotropic
+    assert abs(spectrum.activity().integrate(*limits).value / expected - 1.0) < 0.01
+    ratio = 3.0 * anisotropic / (45.0 * isotropic + 4.0 * anisotropic)
+    assert abs(spectrum.band_depolarization(*limits).value - ratio) < 1e-3
+    kw = {"anti_stokes": anti_stokes, "photon_counting": photon_counting}
+    if wavenumber + 300.0 < 1e7 / laser:
+        weight = raman_weight(wavenumber, TEMPERATURE, laser, **kw)
+        section = spectrum.cross_section(laser, **kw).integrate(*limits).value
+        # the factor varies over the wings of the kernel, most of all the Bose factor's
+        assert abs(section / (expected * weight) - 1.0) < 0.06

@@ -96,6 +96,16 @@ def test_warnings_name_what_is_wrong():
     assert method_warnings("NVE", 300.0) == []
     assert "1308, 2603, 3874" in method_warnings("RPMD", 300.0, 32)[0]
     assert "broadens" in method_warnings("T-RPMD", 300.0, 32)[0]
+    assert "curvature" in method_warnings("PA-CMD", 300.0, 32)[0]
+
+
+def test_ring_modes_are_marked_where_they_move():
+    x = vector(oscillator(1000.0, n_frames=8000))
+    for method, marked in (("RPMD", True), ("T-RPMD", True), ("PA-CMD", False), ("NVE", False)):
+        spectrum = infrared(
+            x, interval=0.5, temperature=300.0, unit="e*Å", method=method, n_beads=16, lag=500.0
+        )
+        assert ("ring_modes_cm-1" in spectrum.provenance) == marked
 
 
 class RingPolymerTrajectory:

@@ -154,6 +154,16 @@ def test_units_of_the_polarizability(diatomic):
     )
 
 
+def test_rates_in_the_unit_of_a_trajectory():
+    rate = np.random.default_rng(6).normal(size=(2, 500, 3, 3))
+    rate = rate + rate.swapaxes(-1, -2)
+    kw = {"interval": 0.5, "temperature": 300.0, "lag": 50.0}
+    volume = raman(derivative=rate, unit="Å^3/fs", **kw).activity()
+    # 4πε₀ Å³ in e²Å²/eV
+    si = raman(derivative=rate * 0.0694461551, unit="e^2*Å^2/eV/fs", **kw).activity()
+    assert np.allclose(si.values, volume.values, rtol=1e-7)
+
+
 def test_reduced_form_is_the_intensity_again(diatomic):
     for anti in (False, True):
         section = diatomic.cross_section(785.0, geometry="VV", anti_stokes=anti)

@@ -14,7 +14,9 @@ from tests.spectra.oscillators import oscillator, vector
 def spectrum():
     x = vector(oscillator(1000.0, n_frames=3000, n_replicas=6))
     x = x * np.array([0.6, 0.8, 1.0, 1.2, 1.1, 0.9])[:, None, None]
-    return infrared(x, interval=1.0, temperature=300.0, unit="e*Å", method="NVE", n_samples=50)
+    kw = {"interval": 1.0, "temperature": 300.0, "unit": "e*Å", "n_samples": 50}
+    # with a warning and a history
+    return infrared(x, method="Langevin", quantum_factor="standard", **kw) * 1.5
 
 
 def lorentzians(n_samples=0):
@@ -99,6 +101,8 @@ def test_files_lose_nothing(spectrum, tmp_path, ending):
     assert np.array_equal(back.wavenumber, spectrum.wavenumber)
     assert np.array_equal(back.values, spectrum.values)
     assert np.array_equal(back.standard_error, spectrum.standard_error)
+    assert len(spectrum.history) == 2
+    assert spectrum.warnings
     for name in ("unit", "label", "n_independent", "warnings", "history"):
         assert getattr(back, name) == getattr(spectrum, name)
     assert back.provenance == json.loads(json.dumps(spectrum.provenance))
