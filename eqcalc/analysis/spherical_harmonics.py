@@ -20,12 +20,16 @@ import torch
 from sympy.printing.pycode import PythonCodePrinter
 from torch import Tensor
 
+from eqcalc.models.irreps import clebsch_gordan, spherical_harmonics
+
 __all__ = [
     "OperationCounts",
     "direct_harmonics",
     "operation_counts",
     "polynomials",
+    "program",
     "recursive_harmonics",
+    "source_code",
 ]
 
 X, Y, Z = sympy.symbols("x y z", real=True)
@@ -126,3 +130,63 @@ def direct_harmonics(degree: int, vectors: Tensor) -> Tensor:
     x, y, z = vectors.unbind(-1)
     ones = torch.ones_like(x)
     return torch.stack([ones * value for value in _compiled(degree)(x, y, z)], dim=-1)
+
+
+def recursive_harmonics(degree: int, vectors: Tensor) -> Tensor:
+    """Evaluate one degree by the recursion of the models, ``[n, 3]`` to ``[n, 2l+1]``."""
+    return spherical_harmonics((degree,), vectors)[degree]
+
+
+@dataclass(frozen=True)
+class OperationCounts:
+    """Additions, multiplications and powers for all components of one degree.
+
+    Parameters
+    ----------
+    degree
+        The degree l.
+    substituted
+        The recursion written out, every component by itself, without sharing
+        what components or lower degrees have in common; as Lee et al. count.
+    recursive
+        The recursion with the lower degrees at hand, summed over degrees up to l:
+        what a program that keeps them does.
+    direct
+        Explicit polynomials with shared subexpressions.
+    """
+
+    degree: int
+    substituted: int
+    recursive: int
+    direct: int
+
+
+def operation_counts(degree: int) -> OperationCounts:
+    """Count the operations of one degree by three ways of evaluation."""
+    shared, components = program(degree)
+    direct = sum(int(sympy.count_ops(e)) for e in (*(value for _, value in shared), *components))
+    previous = [_WrittenOut(0, 0)]
+    recursive = 0
+    for l in range(1, degree + 1):
+        coupling = clebsch_gordan(l - 1, 1, l)
+        current = []
+        for m in range(2 * l + 1):
+            terms = (coupling[:, :, m].abs() > 1e-12).nonzero()[:, 0].tolist()
+            # each term: one factor, one coordinate; then their sum
+            own = 2 * len(terms) + len(terms) - 1
+            recursive += own
+            current.append(_WrittenOut(own, sum(previous[k].total for k in terms)))
+        previous = current
+    return OperationCounts(degree, sum(one.total for one in previous), recursive, direct)
+
+
+@dataclass(frozen=True)
+class _WrittenOut:
+    """Operations of one component, and of the lower ones written out in it."""
+
+    own: int
+    below: int
+
+    @property
+    def total(self) -> int:
+        return self.own + self.below

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+"""Sweeps: combinations, resumption, and a table that says how it was made."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import yaml
+
+from eqcalc.analysis.sweep import Sweep, summary, summary_text, sweep
+from eqcalc.datasets import Dataset
+from eqcalc.training import ConfigError
+from tests.training.conftest import LEVEL, records
+
+AXES = {
+    "model": {
+        "small": {"model.representation": {"features": 4}},
+        "large": {"model.representation": {"features": 8}},
+    },
+    "seed": {0: {"seed": 0, "data.seed": 0}, 1: {"seed": 1, "data.seed": 1}},
+}
+
+
+@pytest.fixture
+def file(tmp_path):
+    Dataset.create(tmp_path / "data.h5", records(24), level_of_theory=LEVEL)
+    representation = {"name": "painn", "layers": 1, "radial_functions": 4, "cutoff": 3.0}
+    base = {
+        "data": {"path": "data.h5", "training": 12, "validation": 4},
+        "model": {"representation": representation},
+        "loss": ["energy"],
+        "stopping": {"epochs": 1},
+    }
+    path = tmp_path / "sweep.yaml"
+    path.write_text(yaml.safe_dump({"base": base, "axes": AXES}))
+    return path
+
+
+def test_every_combination_is_trained_once(file, tmp_path):
+    table = sweep(file, tmp_path / "runs", command="here", progress=False)
+    with table.open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert {(row["model"], row["seed"]) for row in rows} == {
+        (model, seed) for model in ("small", "large") for seed in "01"
+    }
+    assert all(row["command"] == "here" and row["commit"] and row["hardware"] for row in rows)
+    parameters = {row["model"]: int(row["parameters"]) for row in rows}
+    assert parameters["small"] < parameters["large"]
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("model.eqc")}
+    again = sweep(file, tmp_path / "runs", command="here", progress=False)
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert again.read_text() == table.read_text()
+    averaged = summary(table)
+    assert len(averaged) == len(rows) // 2
+    assert all(row["runs"] == 2 and row["spread"] >= 0.0 for row in averaged)
+    assert "| small |" in summary_text(table)
+
+
+def test_a_wrong_setting_is_found_before_any_training(file, tmp_path):
+    settings = yaml.safe_load(file.read_text())
+    settings["axes"]["model"]["large"] = {"model.representation": {"feature": 8}}
+    file.write_text(yaml.safe_dump(settings))
+    with pytest.raises(ConfigError, match=r"large/0.*feature"):
+        sweep(file, tmp_path / "runs", command="here", progress=False)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_file_that_is_no_sweep_is_refused(tmp_path):
+    path = tmp_path / "train.yaml"
+    path.write_text("output: here\n")
+    with pytest.raises(ConfigError, match="base and axes"):
+        Sweep.read(path)
+
+
+@pytest.mark.parametrize("workflow", ["qm9", "md17", "irreps"])
+@pytest.mark.parametrize("size", ["reduced", "full"])
+def test_sweeps_of_the_workflows_are_valid(workflow, size):
+    path = Path(__file__).parents[2] / "workflows" / workflow / f"{size}.yaml"
+    assert len(list(Sweep.read(path).runs())) >= 15
