@@ -90,6 +90,16 @@ def test_trapezoid_integral_is_the_value_at_lag_zero():
         assert nu[-1] == pytest.approx(16678.2 / 0.7, rel=1e-5)
 
 
+def test_negative_lobes_are_kept():
+    # a modulus would turn noise and the lobes of the window into a pedestal
+    c = np.cos(0.5 * np.arange(400))
+    _, s = spectral_density(c, 1.0, 300.0, "rectangular", padding=8)
+    assert s.min() / s.max() == pytest.approx(-0.217, abs=0.01)
+    noise = autocorrelation(np.random.default_rng(9).normal(size=(1, 5000, 1)), 1000)
+    _, flat = spectral_density(noise - np.eye(1, 1000)[0] * noise[0], 1.0, 300.0)
+    assert abs(flat.mean()) < 0.02 * flat.std()
+
+
 def test_white_noise_is_flat():
     x = np.random.default_rng(8).normal(size=(64, 4096, 1))
     _, s = spectral_density(autocorrelation(x, 64), 1.0, 1.0)

@@ -102,6 +102,10 @@ def test_damaged_files_are_refused(tmp_path):
     with pytest.raises(JcampError, match="unknown ##XUNITS= 'SECONDS'"):
         Spectrum.read(write(tmp_path, **{**parts, "xunits": "SECONDS"}))
     path = tmp_path / "t.jdx"
+    mass = "##TITLE=x\n##JCAMP-DX=4.24\n##DATA TYPE=MASS SPECTRUM\n##XYPOINTS=(XY..XY)\n1 2 3 4\n"
+    path.write_text(mass + "##END=\n")
+    with pytest.raises(JcampError, match="not said to be an infrared"):
+        Spectrum.read(path)
     path.write_text("no labels here")
     with pytest.raises(JcampError, match="not a JCAMP-DX file"):
         Spectrum.read(path)
