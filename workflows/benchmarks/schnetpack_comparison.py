@@ -126,9 +126,7 @@ def compare(ours: Callable[[], object], theirs: Callable[[], object], repeats: i
     """Return medians of both, and of the ratio of neighbouring calls with its quartiles."""
     for call in (ours, theirs) * 3:
         call()
-    times = np.array(
-        [(cpu_milliseconds(ours), cpu_milliseconds(theirs)) for _ in range(repeats)]
-    )
+    times = np.array([(cpu_milliseconds(ours), cpu_milliseconds(theirs)) for _ in range(repeats)])
     low, middle, high = np.percentile(times[:, 1] / times[:, 0], (25, 50, 75))
     own, other = np.median(times, axis=0)
     return f"{own:8.3f} {other:8.3f}   {middle:5.2f} ({low:.2f} to {high:.2f})"
