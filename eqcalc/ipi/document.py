@@ -72,7 +72,9 @@ class InputDocument:
                 f"<!-- {self.method.name} of {self.parameters['symbols']} by eqcalc; run with: "
                 "eqcalc ipi run FILE -->",
                 "<!-- 16 digits, so that a run that goes on follows the one that never stopped -->",
-                f"<simulation verbosity='low' threading='{threading}' floatformat='%24.16e'>",
+                "<!-- the state is kept in memory for RESTART when spectra are written -->",
+                f"<simulation verbosity='low' threading='{threading}' floatformat='%24.16e' "
+                f"safe_stride='{self.strides.spectra or 1}'>",
                 *self._output(),
                 f"  <total_steps> {self.steps} </total_steps>",
                 f"  <prng> <seed> {self.seed} </seed> </prng>",

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+import math
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -149,59 +150,73 @@ class BeadEvaluator:
             raise ValueError(
                 f"i-PI sends {positions.shape[1]} atoms, but the molecule has {self.n_atoms}"
             )
-        if not np.isfinite(positions).all():
-            bead = int(np.argwhere(~np.isfinite(positions))[0, 0])
-            raise ValueError(
-                f"i-PI sends positions of structure {bead} that are not finite; the dynamics has "
-                "exploded: is the time step too long?"
-            )
         self.calls += 1
         self.structures += len(positions)
         names = tuple(quantity.name for quantity in self.quantities)
         values = self.evaluator(torch.from_numpy(positions * atomic_units.LENGTH), names)
-        table = _on_the_host([values[name] for name in names])
-        columns = self._columns(table)
-        for name, column in columns.items():
-            if not np.isfinite(column).all():
-                bead = int(np.argwhere(~np.isfinite(column))[0, 0])
-                raise FloatingPointError(
-                    f"the model returned a {name} that is not finite for structure {bead} of "
-                    f"{len(positions)}; it is probably far from anything the model was trained on"
-                )
+        columns = {
+            name: array * _FROM_INTERNAL[name] for name, array in _on_the_host(values).items()
+        }
+        # one sum instead of a look at every number: what is not finite stays so in a sum
+        if not math.isfinite(sum(float(array.sum()) for array in columns.values())):
+            _explain(positions, columns)
         return self._results(positions, columns)
 
-    def _columns(self, table: np.ndarray) -> dict[str, np.ndarray]:
-        """Return each quantity in atomic units, ``[n_structures, size]``."""
-        columns, first = {}, 0
-        for quantity in self.quantities:
-            size = int(np.prod(quantity.shape)) * (self.n_atoms if quantity.per_atom else 1)
-            columns[quantity.name] = table[:, first : first + size] * _FROM_INTERNAL[quantity.name]
-            first += size
-        return columns
-
     def _results(self, positions: np.ndarray, columns: dict[str, np.ndarray]) -> list[Result]:
-        count = len(positions)
-        energies = columns["energy"][:, 0] if "energy" in columns else np.zeros(count)
-        forces = (
-            columns["forces"].reshape(positions.shape)
-            if "forces" in columns
-            else np.zeros(positions.shape)
-        )
-        # about the centroid of the atoms, so that a molecule far from the origin loses no digits
-        centered = positions - positions.mean(axis=1, keepdims=True)
-        virials = np.einsum("bia,bic->bac", centered, forces)
-        extra = {n: columns[n].tolist() for n in ("dipole", "polarizability") if n in columns}
+        extra = {
+            name: columns[name].reshape(len(positions), -1).tolist()
+            for name in ("dipole", "polarizability")
+            if name in columns
+        }
         texts = [
             json.dumps({name: rows[i] for name, rows in extra.items()}) if extra else ""
-            for i in range(count)
+            for i in range(len(positions))
         ]
-        return [Result(float(energies[i]), forces[i], virials[i], texts[i]) for i in range(count)]
+        if "forces" not in columns:
+            nothing, no_virial = np.zeros((self.n_atoms, 3)), np.zeros((3, 3))
+            return [Result(0.0, nothing, no_virial, text) for text in texts]
+        energies = columns["energy"].tolist() if "energy" in columns else [0.0] * len(positions)
+        forces = columns["forces"]
+        # about the first atom, so that a molecule far from the origin loses no digits
+        arms = positions - positions[:, :1]
+        virials = np.matmul(arms.transpose(0, 2, 1), forces)
+        return [Result(*parts) for parts in zip(energies, forces, virials, texts, strict=True)]
 
 
-def _on_the_host(values: Sequence[Tensor]) -> np.ndarray:
-    """Return all values side by side, ``[n_structures, n]``, after a single transfer."""
-    columns = [value.flatten(1) if value.ndim > 1 else value[:, None] for value in values]
-    return torch.cat(columns, dim=1).cpu().numpy()
+def _on_the_host(values: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    """Return values as arrays, after a single transfer if they are on another device."""
+    if all(value.device.type == "cpu" for value in values.values()):
+        return {name: value.numpy() for name, value in values.items()}
+    flat = torch.cat([value.flatten() for value in values.values()]).cpu()
+    sizes = [value.numel() for value in values.values()]
+    return {
+        name: part.reshape(value.shape).numpy()
+        for (name, value), part in zip(values.items(), flat.split(sizes), strict=True)
+    }
+
+
+def _explain(positions: np.ndarray, columns: dict[str, np.ndarray]) -> None:
+    """Say which structure is not finite, its positions or what the model makes of them.
+
+    Raises
+    ------
+    ValueError, FloatingPointError
+        There is one.
+    """
+    broken = ~np.isfinite(positions).all(axis=(1, 2))
+    if broken.any():
+        raise ValueError(
+            f"i-PI sends positions of structure {int(broken.argmax())} that are not finite; the "
+            "dynamics has exploded: is the time step too long?"
+        )
+    for name, column in columns.items():
+        broken = ~np.isfinite(column.reshape(len(positions), -1)).all(axis=1)
+        if broken.any():
+            raise FloatingPointError(
+                f"the model returned a {name} that is not finite for structure "
+                f"{int(broken.argmax())} of {len(positions)}; it is probably far from anything "
+                "the model was trained on"
+            )
 
 
 def atomic_numbers(symbols: str) -> np.ndarray:

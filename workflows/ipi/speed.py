@@ -7,10 +7,13 @@ T-RPMD of ethanol with the shipped model in process, dipole and polarizability e
 For each number of beads, CPU milliseconds per step:
 
 all      the whole process
-model    in the network, timed inside the same run
+model    in the network
 added    in the rest of the potential of eqcalc: units, checks, JSON
-i-PI     of the same run with a potential that costs nothing
-share    (all − model − i-PI) / (model + i-PI), what eqcalc adds on top of the two
+i-PI     in i-PI, the remainder
+share    added / (model + i-PI)
+alone    all of i-PI with a potential that costs nothing; less than `i-PI`, because there
+         nothing empties the caches between its steps
+excess   (all − model − alone) / (model + alone), which counts that as added too
 engine   the same dynamics by eqcalc's own engine, network included
 
 Runs alternate, and the median of the repetitions is given.
@@ -114,20 +117,23 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
-    print("beads     all   model   added    i-PI   share  engine   (CPU ms per step)")
+    print("beads     all   model   added    i-PI   share   alone  excess  engine")
     for beads in arguments.beads:
         steps = min(2000, max(100, arguments.model_calls // beads))
         rows = []
         for _ in range(arguments.repetitions):
             run, own = ipi(beads, steps, free=False), ipi(beads, steps, free=True)["all"]
-            share = (run["all"] - run["model"] - own) / (run["model"] + own)
-            parts = [run["all"], run["model"], run["added"], own, 100.0 * share]
+            rest = run["all"] - run["model"] - run["added"]
+            share = 100.0 * run["added"] / (run["model"] + rest)
+            excess = 100.0 * (run["all"] - run["model"] - own) / (run["model"] + own)
+            parts = [run["all"], run["model"], run["added"], rest, share, own, excess]
             rows.append([*parts, engine(beads, steps)])
-        total, model, added, own, share, ours = (
-            statistics.median(column) for column in zip(*rows, strict=True)
-        )
-        row = f"{beads:5d} {total:7.2f} {model:7.2f} {added:7.3f} {own:7.2f} {share:6.1f}%"
-        print(f"{row} {ours:7.2f}", flush=True)
+        row = [statistics.median(column) for column in zip(*rows, strict=True)]
+        formats = ("7.2f", "7.2f", "7.3f", "7.2f", "6.1f", "7.2f", "6.1f", "7.2f")
+        cells = [f"{value:{form}}" for value, form in zip(row, formats, strict=True)]
+        cells[4] += "%"
+        cells[6] += "%"
+        print(f"{beads:5d} {' '.join(cells)}", flush=True)
 
 
 if __name__ == "__main__":
