@@ -133,12 +133,14 @@ class Structures:
             )
         n_structures, n = positions.shape[:2]
         device, dtype = positions.device, positions.dtype
+        if not isinstance(charge, Tensor):  # filled, not copied from the host: a GPU does not wait
+            charge = positions.new_full((), charge)
         return cls(
             numbers=numbers.to(device=device, dtype=torch.int64).repeat(n_structures),
             positions=positions.reshape(-1, 3),
             owner=torch.arange(n_structures, device=device).repeat_interleave(n),
             n_structures=n_structures,
-            charge=torch.as_tensor(charge, dtype=dtype, device=device).expand(n_structures),
+            charge=charge.to(device=device, dtype=dtype).expand(n_structures),
             uniform=n,
         )
 

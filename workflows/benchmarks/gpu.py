@@ -4,8 +4,9 @@
     bash workflows/benchmarks/gpu.sh
 
 Checks: the model on the GPU equals the model on the CPU in float64; dynamics on
-the GPU conserves energy and follows the CPU's trajectory; a training step
-lowers the loss. Times: model evaluations, dynamics steps and training steps for
+the GPU conserves energy and follows the CPU's trajectory; a step with its noise
+and model as one CUDA graph equals the step taken operation by operation; a
+training step lowers the loss. Times: model evaluations, dynamics steps and training steps for
 growing batches of ethanol, PaiNN 128 × 3. Runs on the CPU too, to test itself.
 """
 
@@ -21,12 +22,16 @@ from pathlib import Path
 
 import torch
 from ase.build import molecule
+from torch.utils.flop_counter import FlopCounterMode
 
 import eqcalc
-from eqcalc.dynamics import simulate
+from eqcalc.dynamics import PILEL, Langevin, simulate
+from eqcalc.dynamics.noise import GaussianNoise
+from eqcalc.dynamics.state import State
 from eqcalc.models import PaiNNConfig, Potential, PotentialConfig, References
 from eqcalc.neighbors import all_pairs
-from eqcalc.runtime import EagerEvaluator
+from eqcalc.runtime import EXECUTIONS, CapturedEvaluator, EagerEvaluator, evaluator_for
+from eqcalc.runtime.compiler import ExecutionUnavailableError
 from eqcalc.structures import Structures
 
 ETHANOL = molecule("CH3CH2OH")
@@ -73,19 +78,34 @@ def milliseconds(call: Callable[[], object], device: str, seconds: float = 1.0) 
 
 
 def check_model(device: str) -> dict[str, float]:
-    """Compare GPU and CPU, float64 with float64 and float32 with float64."""
+    """Compare every execution on the device with the eager one on the CPU in float64."""
     numbers = torch.from_numpy(ETHANOL.numbers)
     exact = EagerEvaluator(ethanol_potential("cpu", torch.float64), numbers)
-    expected = exact(distorted(7, "cpu"), ALL)
     result = {}
-    for dtype, tolerance in ((torch.float64, 1e-10), (torch.float32, 1e-3)):
-        evaluator = EagerEvaluator(ethanol_potential(device, dtype), numbers)
-        found = evaluator(distorted(7, device), ALL)
-        for name in ALL[1:]:
-            error = float((found[name].cpu() - expected[name]).abs().max())
-            result[f"{name}, {str(dtype)[6:]}"] = error
-            if error > tolerance:
-                raise SystemExit(f"{name} on {device} in {dtype} is off by {error:.1e}")
+    for dtype, tolerance in ((torch.float64, 1e-6), (torch.float32, 1e-3)):
+        for name, kind in EXECUTIONS.items():
+            try:
+                evaluator = kind(ethanol_potential(device, dtype), numbers)
+            except ExecutionUnavailableError:
+                continue
+            for n in (1, 2, 7, 128):
+                x = distorted(n, "cpu")
+                expected, found = exact(x, ALL), evaluator(x.to(device), ALL)
+                kept = {key: value.clone() for key, value in found.items()}
+                evaluator(x.to(device) + 0.01, ALL)
+                strided = x.permute(2, 0, 1).contiguous().permute(1, 2, 0).to(device)
+                again = evaluator(strided, ALL)
+                for key in ALL[1:]:
+                    if not torch.equal(found[key], kept[key]):
+                        raise SystemExit(f"{name}: the next call overwrites the {key}")
+                    error = float((found[key].cpu() - expected[key]).abs().max())
+                    error = max(error, float((again[key].cpu() - expected[key]).abs().max()))
+                    label = f"{name} {str(dtype)[6:]} {key}"
+                    result[label] = max(error, result.get(label, 0.0))
+                    if not error <= tolerance:
+                        raise SystemExit(f"{label} on {device} is off by {error:.1e}")
+            if isinstance(evaluator, CapturedEvaluator) and evaluator.recordings != 5:
+                raise SystemExit(f"{evaluator.recordings} recordings instead of 5")
     return result
 
 
@@ -97,7 +117,7 @@ def check_dynamics(device: str) -> dict[str, float]:
         with tempfile.TemporaryDirectory() as folder:
             trajectory = simulate(
                 ETHANOL,
-                EagerEvaluator(potential, torch.from_numpy(ETHANOL.numbers)),
+                evaluator_for(potential, torch.from_numpy(ETHANOL.numbers)),
                 output=Path(folder) / "run.h5",
                 method="T-RPMD",
                 temperature=300.0,
@@ -118,19 +138,145 @@ def check_dynamics(device: str) -> dict[str, float]:
     }
 
 
-def time_model(device: str, batches: list[int]) -> list[dict[str, float]]:
-    """Time evaluations of growing batches."""
+def check_capture(device: str, replicas: int, beads: int) -> dict[str, float]:
+    """Take steps as one CUDA graph: kicks, ring, noise, thermostat and model.
+
+    The dipole and polarizability are evaluated in every step. On a CPU, which has no
+    graphs, the same steps are only taken in place.
+    """
+    masses = torch.from_numpy(ETHANOL.get_masses()).to(device)
+    method = Langevin() if beads == 1 else PILEL()
+    integrator = method.integrator(timestep=0.25, temperature=300.0, n_beads=beads, masses=masses)
+    noise = GaussianNoise(5, range(replicas), (1, beads, 9, 3), device)
     evaluator = EagerEvaluator(
         ethanol_potential(device, torch.float32), torch.from_numpy(ETHANOL.numbers)
     )
+    start = torch.from_numpy(ETHANOL.positions).to(device).expand(replicas, beads, 9, 3).clone()
+    first = State.at_rest(start).with_evaluation(evaluator)
+
+    state = first
+    for step in range(40):
+        state = integrator.step(state, evaluator, noise(step), ALL[2:])
+    expected = state.positions
+
+    names = ("positions", "momenta", "forces", "potential_energies", "heat", "auxiliary")
+    kept = {name: getattr(first, name).clone() for name in names}
+    counter = torch.zeros(1, dtype=torch.int64, device=device)
+
+    def in_place() -> None:
+        moved = integrator.step(State(**kept), evaluator, noise.draw(counter)[0], ALL[2:])
+        for name, tensor in kept.items():
+            tensor.copy_(getattr(moved, name))
+        counter.add_(1)
+
+    step_once: Callable[[], object] = in_place
+    if device != "cpu":
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):  # lazy initialisation must not be captured
+            for _ in range(3):
+                in_place()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            in_place()
+        step_once = graph.replay
+        for name, tensor in kept.items():
+            tensor.copy_(getattr(first, name))
+        counter.zero_()
+    for _ in range(40):
+        step_once()
+    error = float((kept["positions"] - expected).abs().max())
+    if not error < 1e-3:
+        raise SystemExit(f"the captured step is off by {error:.1e} Å after 40 steps")
+
+    def plain() -> State:
+        return integrator.step(first, evaluator, noise(0), ALL[2:])
+
+    return {
+        "replicas": replicas,
+        "beads": beads,
+        "deviation Å": error,
+        "captured ms": milliseconds(step_once, device),
+        "operation by operation ms": milliseconds(plain, device),
+    }
+
+
+def time_model(device: str, batches: list[int]) -> list[dict[str, object]]:
+    """Time evaluations of growing batches with the chosen execution and the eager one."""
+    potential, numbers = ethanol_potential(device, torch.float32), torch.from_numpy(ETHANOL.numbers)
     rows = []
     for n in batches:
-        positions = distorted(n, device)
+        x = distorted(n, device)
+        row: dict[str, object] = {"structures": n}
+        for evaluator in (evaluator_for(potential, numbers), EagerEvaluator(potential, numbers)):
+            for title, names in (("E+F", ALL[:2]), ("E+F+mu+alpha", ALL)):
+                row[f"{evaluator.execution} {title} ms"] = milliseconds(
+                    lambda e=evaluator, q=names, x=x: e(x, q), device
+                )
+        rows.append(row)
+    return rows
+
+
+def fraction_of_peak(device: str, n: int, peak: float) -> dict[str, float]:
+    """Return the rate of multiplications and additions of matrices at a large batch."""
+    potential, numbers = ethanol_potential(device, torch.float32), torch.from_numpy(ETHANOL.numbers)
+    evaluator = EagerEvaluator(potential, numbers)
+    with FlopCounterMode(display=False) as counter:
+        evaluator(distorted(8, device), ALL[:2])
+    operations = counter.get_total_flops() / 8.0 * n
+    chosen = evaluator_for(potential, numbers)
+    x = distorted(n, device)
+    took = milliseconds(lambda: chosen(x, ALL[:2]), device)
+    rate = operations / took * 1e-9
+    return {"atoms": 9 * n, "ms": took, "TFLOP/s": rate, "fraction of peak": rate / peak}
+
+
+def time_recorded_steps(device: str, sizes: list[tuple[int, int]]) -> list[dict[str, float]]:
+    """Record a whole step as one CUDA graph, check it against eager steps, and time it."""
+    rows = []
+    for replicas, beads in sizes:
+        for dtype in (torch.float64, torch.float32):  # to check and to time
+            evaluator = EagerEvaluator(
+                ethanol_potential(device, dtype), torch.from_numpy(ETHANOL.numbers)
+            )
+            integrator = (RPMD() if beads > 1 else NVE()).integrator(
+                timestep=0.25,
+                temperature=300.0,
+                n_beads=beads,
+                masses=torch.tensor(ETHANOL.get_masses(), device=device),
+            )
+            positions = distorted(replicas * beads, device).reshape(replicas, beads, 9, 3)
+            start = State.at_rest(positions).with_evaluation(evaluator, ALL[2:])
+            static = State(**{**vars(start), "positions": positions.clone()})
+
+            def step(state: State, integrator=integrator, evaluator=evaluator) -> State:
+                return integrator.step(state, evaluator, None, ALL[2:])
+
+            stream = torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(3):
+                    step(static)
+            torch.cuda.current_stream().wait_stream(stream)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                after = step(static)
+                for name in ("positions", "momenta", "forces"):
+                    getattr(static, name).copy_(getattr(after, name))
+            if dtype == torch.float64:
+                reference = start
+                for _ in range(20):
+                    reference = step(reference)
+                    graph.replay()
+                error = float((static.positions - reference.positions).abs().max())
+                if not error <= 1e-9:
+                    raise SystemExit(f"20 recorded steps are off by {error:.1e} Å")
         rows.append(
             {
-                "structures": n,
-                "E+F ms": milliseconds(lambda p=positions: evaluator(p, ALL[:2]), device),
-                "E+F+mu+alpha ms": milliseconds(lambda p=positions: evaluator(p, ALL), device),
+                "atoms": 9 * replicas * beads,
+                "deviation/Å": error,
+                "ms per step, E+F+mu+alpha": milliseconds(graph.replay, device),
             }
         )
     return rows
@@ -139,7 +285,7 @@ def time_model(device: str, batches: list[int]) -> list[dict[str, float]]:
 def time_dynamics(device: str, sizes: list[tuple[int, int]]) -> list[dict[str, float]]:
     """Time steps of T-RPMD with the dipole and polarizability at every fourth."""
     rows = []
-    evaluator = EagerEvaluator(
+    evaluator = evaluator_for(
         ethanol_potential(device, torch.float32), torch.from_numpy(ETHANOL.numbers)
     )
     for replicas, beads in sizes:
@@ -209,6 +355,9 @@ def main() -> None:
     """Run everything and print it as JSON after a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--peak", type=float, default=67.0, help="float32 TFLOP/s of the device (default: H200)"
+    )
     parser.add_argument("--quick", action="store_true", help="small sizes only")
     options = parser.parse_args()
     device = options.device
@@ -219,14 +368,19 @@ def main() -> None:
     results = {
         "deviation from the CPU in float64": [check_model(device)],
         "dynamics against the CPU": [check_dynamics(device)],
+        "step as one graph": [check_capture(device, r, p) for r, p in sizes],
         "model": time_model(device, batches),
         "dynamics": time_dynamics(device, sizes),
+        "recorded steps": [] if device == "cpu" else time_recorded_steps(device, sizes),
+        "arithmetic": [fraction_of_peak(device, 16 if options.quick else 5556, options.peak)],
         "training": time_training(device, [8, 16] if options.quick else [10, 100, 1000]),
     }
     for title, rows in results.items():
         print(f"\n{title}")
         for row in rows:
-            print("  " + "   ".join(f"{key}: {value:.4g}" for key, value in row.items()))
+            print(
+                "  " + "   ".join(f"{key}: {value:.4g}" for key, value in row.items()), flush=True
+            )
     print("\n" + json.dumps(results))
 
 
