@@ -109,7 +109,8 @@ class Estimation:
         What is resampled: ``"replicas"``, ``"blocks"`` of all runs, or
         ``"none"``. By default replicas, and blocks with a single replica.
     n_samples
-        Number of bootstrap samples.
+        Number of bootstrap samples; with 100 of them an error is known to 7 %, better
+        than a few dozen replicas allow.
     generator
         Source of randomness of the bootstrap, or a seed.
     finite_difference
@@ -129,7 +130,7 @@ class Estimation:
     lag: float | None = None
     padding: int = 4
     errors: str | None = None
-    n_samples: int = 200
+    n_samples: int = 100
     generator: np.random.Generator | int = 0
     finite_difference: str = "exact"
     frequency_correction: bool = False
