@@ -41,8 +41,18 @@ def clebsch_gordan(l1: int, l2: int, l3: int) -> Tensor:
     """Return the coupling of two degrees to a third, ``[2l1+1, 2l2+1, 2l3+1]`` float64.
 
     The Wigner 3j symbols of real spherical harmonics; the sum of their squares is one.
+
+    Raises
+    ------
+    ImportError
+        e3nn is not installed.
     """
-    from e3nn import o3
+    try:
+        from e3nn import o3
+    except ImportError:
+        raise ImportError(
+            "this network needs e3nn: install it, or eqcalc with the extra 'equivariant'"
+        ) from None
 
     with torch.inference_mode(False), torch.no_grad():
         return o3.wigner_3j(l1, l2, l3, dtype=torch.float64).clone()

@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: MIT
+"""The latent space of every degree: figures, effective ranks, and what each degree is worth.
+
+    python workflows/irreps/latent.py runs/irreps/[0..4]/published/0/model.eqc runs/qm9.h5 \
+        --output workflows/irreps/results
+
+Draws, for the held-out molecules, the features of every degree summed over atoms: raw
+components, their lengths, and, for comparison, the components that a slice by the number of
+multiplicities takes for that degree (``Counter(irreps.ls)``, which forgets the 2l+1 components).
+Points are principal components, or PHATE with ``--phate`` (pip install phate), coloured by
+the number of rings plus branchings of the bond graph, a simple measure of complexity.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from eqcalc.analysis.latent import (
+    degree_slices,
+    effective_rank,
+    flattened,
+    gradient_norms,
+    invariants,
+    pooled_latent,
+    principal_components,
+    without_degree,
+)
+from eqcalc.datasets import Dataset
+from eqcalc.models.checkpoint import load_model
+from eqcalc.models.irreps_gcn import bonds
+from eqcalc.models.potential import Potential
+from eqcalc.neighbors import all_pairs
+from eqcalc.training import evaluate
+from eqcalc.training.config import DataConfig
+from eqcalc.training.data import split_dataset
+
+
+def complexity(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+    """Return rings plus branchings of the bonds between heavy atoms of each molecule.
+
+    Rings are bonds − atoms + 1; every atom with k > 2 heavy neighbours adds k − 2.
+    """
+    scores = []
+    for row in rows:
+        structure = dataset.structures([row])
+        heavy = structure.numbers > 1
+        pairs = bonds(structure, all_pairs(structure))
+        both = heavy[pairs.receiver] & heavy[pairs.sender]
+        neighbors = torch.bincount(pairs.receiver[both], minlength=structure.n_atoms)
+        rings = int(both.sum()) // 2 - int(heavy.sum()) + 1
+        scores.append(rings + int((neighbors - 2).clamp(min=0).sum()))
+    return np.array(scores)
+
+
+def embed(points: np.ndarray, phate: bool) -> np.ndarray:
+    """Return two coordinates of every point."""
+    if phate:
+        from phate import PHATE
+
+        return PHATE(knn=10, random_state=21516, verbose=0, n_jobs=1).fit_transform(points)
+    return principal_components(points)[0]
+
+
+def draw(
+    latent: dict[int, np.ndarray], multiplicity: int, score: np.ndarray, phate: bool
+) -> Figure:
+    """Draw raw components, lengths, and the mistaken slices, one column per degree."""
+    flat, degrees = flattened(latent), list(latent)
+    slices = degree_slices(dict.fromkeys(degrees, multiplicity))
+    lengths = invariants(latent)
+    mistaken = {
+        l: flat[:, k * multiplicity : (k + 1) * multiplicity] for k, l in enumerate(degrees)
+    }
+    rows = {
+        "components": {l: flat[:, slices[l]] for l in degrees},
+        "lengths": lengths,
+        "mistaken slices": mistaken,
+    }
+    figure = Figure(figsize=(2.0 * len(degrees), 6.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(len(rows), len(degrees), squeeze=False)
+    for axes_row, (title, points) in zip(grid, rows.items(), strict=True):
+        for axes, l in zip(axes_row, degrees, strict=True):
+            x, y = embed(points[l], phate).T
+            axes.scatter(x, y, c=score, s=2, cmap="viridis", linewidths=0)
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.set_title(f"$l={l}$, rank {effective_rank(points[l]):.1f}", fontsize=8)
+        axes_row[0].set_ylabel(title, fontsize=9)
+    return figure
+
+
+def usage(
+    potential: Potential, dataset: Dataset, rows: np.ndarray, latent: dict[int, np.ndarray]
+) -> list[dict[str, object]]:
+    """Return one row per degree: ranks, gradients, and the error without the degree."""
+    (name,) = potential.config.heads
+    whole = evaluate(potential, dataset, rows, names=(name,)).rows[0]
+    gradients = gradient_norms(potential, dataset, rows, name)
+    table: list[dict[str, object]] = []
+    for l, values in latent.items():
+        with without_degree(potential, l):
+            without = evaluate(potential, dataset, rows, names=(name,)).rows[0]
+        table.append(
+            {
+                "degree": l,
+                "effective rank of components": round(
+                    effective_rank(values.reshape(len(values), -1)), 2
+                ),
+                "effective rank of lengths": round(effective_rank(invariants(latent)[l]), 2),
+                "gradient × feature [eV]": f"{gradients[l]:.4g}",
+                f"MAE [{whole.unit}]": f"{whole.mae:.5g}",
+                f"MAE without it [{whole.unit}]": f"{without.mae:.5g}",
+            }
+        )
+    return table
+
+
+def main() -> None:
+    """Read the arguments, write figure and table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--structures", type=int, default=1000, help="at most this many")
+    parser.add_argument("--phate", action="store_true")
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    potential, dataset = load_model(options.model), Dataset.open(options.dataset)
+    data = potential.metadata["training"]["config"]["data"]
+    rows = split_dataset(dataset, DataConfig(**data)).test[: options.structures]
+    latent = pooled_latent(potential, dataset, rows)
+    config = potential.config.representation
+    name = "latent-" + "-".join(str(l) for l in latent)
+    figure = draw(latent, config.multiplicity, complexity(dataset, rows), options.phate)
+    figure.savefig(options.output / f"{name}{'-phate' if options.phate else ''}.png", dpi=150)
+    table = usage(potential, dataset, rows, latent)
+    with (options.output / f"{name}.csv").open("w", newline="", encoding="utf-8") as stream:
+        stream.write(f"# workflows/irreps/latent.py, model {potential.metadata['hash'][:12]}, ")
+        stream.write(f"{len(rows)} held-out molecules\n")
+        writer = csv.DictWriter(stream, list(table[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(table)
+    for row in table:
+        print(row)
+
+
+if __name__ == "__main__":
+    main()
