@@ -3,11 +3,13 @@
 
     bash workflows/benchmarks/gpu.sh
 
-Checks: the model on the GPU equals the model on the CPU in float64; dynamics on
-the GPU conserves energy and follows the CPU's trajectory; a step with its noise
-and model as one CUDA graph equals the step taken operation by operation; a
-training step lowers the loss. Times: model evaluations, dynamics steps and training steps for
-growing batches of ethanol, PaiNN 128 × 3. Runs on the CPU too, to test itself.
+Checks: every execution of the model on the GPU equals the eager model on the CPU in
+float64, whatever the size and layout of the batch, and leaves earlier results alone;
+dynamics on the GPU follows the CPU's trajectory; a step with its noise and model as
+one CUDA graph equals the step taken operation by operation; a training step lowers
+the loss. Times: evaluations, dynamics steps and training steps for growing batches of
+ethanol, PaiNN 128 × 3, and the fraction of the device's arithmetic that a large batch
+achieves. Runs on the CPU too, to test itself.
 """
 
 from __future__ import annotations
@@ -232,56 +234,6 @@ def fraction_of_peak(device: str, n: int, peak: float) -> dict[str, float]:
     return {"atoms": 9 * n, "ms": took, "TFLOP/s": rate, "fraction of peak": rate / peak}
 
 
-def time_recorded_steps(device: str, sizes: list[tuple[int, int]]) -> list[dict[str, float]]:
-    """Record a whole step as one CUDA graph, check it against eager steps, and time it."""
-    rows = []
-    for replicas, beads in sizes:
-        for dtype in (torch.float64, torch.float32):  # to check and to time
-            evaluator = EagerEvaluator(
-                ethanol_potential(device, dtype), torch.from_numpy(ETHANOL.numbers)
-            )
-            integrator = (RPMD() if beads > 1 else NVE()).integrator(
-                timestep=0.25,
-                temperature=300.0,
-                n_beads=beads,
-                masses=torch.tensor(ETHANOL.get_masses(), device=device),
-            )
-            positions = distorted(replicas * beads, device).reshape(replicas, beads, 9, 3)
-            start = State.at_rest(positions).with_evaluation(evaluator, ALL[2:])
-            static = State(**{**vars(start), "positions": positions.clone()})
-
-            def step(state: State, integrator=integrator, evaluator=evaluator) -> State:
-                return integrator.step(state, evaluator, None, ALL[2:])
-
-            stream = torch.cuda.Stream()
-            stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(stream):
-                for _ in range(3):
-                    step(static)
-            torch.cuda.current_stream().wait_stream(stream)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph):
-                after = step(static)
-                for name in ("positions", "momenta", "forces"):
-                    getattr(static, name).copy_(getattr(after, name))
-            if dtype == torch.float64:
-                reference = start
-                for _ in range(20):
-                    reference = step(reference)
-                    graph.replay()
-                error = float((static.positions - reference.positions).abs().max())
-                if not error <= 1e-9:
-                    raise SystemExit(f"20 recorded steps are off by {error:.1e} Å")
-        rows.append(
-            {
-                "atoms": 9 * replicas * beads,
-                "deviation/Å": error,
-                "ms per step, E+F+mu+alpha": milliseconds(graph.replay, device),
-            }
-        )
-    return rows
-
-
 def time_dynamics(device: str, sizes: list[tuple[int, int]]) -> list[dict[str, float]]:
     """Time steps of T-RPMD with the dipole and polarizability at every fourth."""
     rows = []
@@ -371,7 +323,6 @@ def main() -> None:
         "step as one graph": [check_capture(device, r, p) for r, p in sizes],
         "model": time_model(device, batches),
         "dynamics": time_dynamics(device, sizes),
-        "recorded steps": [] if device == "cpu" else time_recorded_steps(device, sizes),
         "arithmetic": [fraction_of_peak(device, 16 if options.quick else 5556, options.peak)],
         "training": time_training(device, [8, 16] if options.quick else [10, 100, 1000]),
     }
