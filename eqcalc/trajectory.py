@@ -19,7 +19,9 @@ HDF5 metadata again: a frame goes to its known place in the file by a positioned
 and the frame count, one aligned 8-byte word, is updated after it. Whenever the process
 dies the file is a valid HDF5 file whose frame counts tell the truth, and other
 processes may read it while it grows. Unwritten frames occupy no disk space on
-file systems with sparse files.
+file systems with sparse files. Compressed chunks have no place that is known beforehand,
+and would save little: gzip with shuffled bytes leaves 0.8 of dipole and polarizability
+(measured on ethanol) and all of the bead positions.
 """
 
 from __future__ import annotations

@@ -10,7 +10,20 @@ with standard errors from blocks; what both engines have is compared in units of
 error of the difference. ``bead_convergence.png`` shows the energies and the distribution
 of all O–H distances. Everything goes on when it was interrupted.
 
-With the defaults this is 450,000 evaluations of the model per row.
+With the defaults this is 450,000 evaluations of the model per row. Measured with the
+shipped model and ``--beads 1 4 16 32 --ipi-beads 16 --evaluations 64000``:
+
+=======  =====  ===============  ===============  ===============  ===============
+engine   beads  potential/eV     kinetic/eV       O–H mean/Å       O–H width/Å
+=======  =====  ===============  ===============  ===============  ===============
+eqcalc   1      0.286 ± 0.007    0.349            0.9624 ± 0.0003  0.0220 ± 0.0013
+eqcalc   4      0.696 ± 0.009    0.760 ± 0.003    0.9682 ± 0.0003  0.0455 ± 0.0012
+eqcalc   16     1.016 ± 0.013    1.087 ± 0.006    0.9751 ± 0.0008  0.0645 ± 0.0012
+eqcalc   32     1.114 ± 0.021    1.148 ± 0.011    0.9766 ± 0.0008  0.0684 ± 0.0013
+i-PI     16     1.034 ± 0.014    1.086 ± 0.007    0.9752 ± 0.0005  0.0639 ± 0.0010
+=======  =====  ===============  ===============  ===============  ===============
+
+At 16 beads the engines differ by −0.9, +0.2, −0.1 and +0.4 standard errors.
 """
 
 from __future__ import annotations
@@ -24,12 +37,12 @@ import ase.io
 import matplotlib as mpl
 import numpy as np
 import torch
+from eqcalc.ipi.run import run as run_ipi
 
 from eqcalc import Trajectory, load_model, shipped_model, simulate
 from eqcalc.dynamics import Equilibration
 from eqcalc.ipi.inputs import Strides, write_input
 from eqcalc.ipi.read import read_run
-from eqcalc.ipi.run import run as run_ipi
 from eqcalc.runtime import evaluator_for
 from eqcalc.runtime.memory import keep_freed_memory
 
@@ -176,12 +189,13 @@ def figure(path: Path, rows: dict[tuple[str, int], Result]) -> None:
                 color=colour,
                 label=f"{quantity}, {engine}",
             )
-    left.set(xscale="log", xlabel="beads", ylabel="energy / eV (± 2 standard errors)")
+    left.set_xscale("log", base=2)
+    left.set(xlabel="beads", ylabel="energy / eV (± 2 standard errors)")
     left.legend()
     centres = 0.5 * (EDGES[1:] + EDGES[:-1])
     for (engine, beads), result in rows.items():
         style = "-" if engine == "eqcalc" else "--"
-        right.plot(centres, result.histogram, style, label=f"{engine}, {beads} beads")
+        right.plot(centres, result.histogram, style, label=f"{engine}, P = {beads}")
     right.set(xlabel="O–H distance / Å", ylabel="density of pairs / Å⁻¹")
     right.legend()
     canvas.savefig(path, dpi=150)
