@@ -109,7 +109,12 @@ def run_in_this_process(
     InputError
         The input cannot be used, or the folder holds a run of another input.
     """
-    from eqcalc.ipi.engine import Engine
+    try:
+        from eqcalc.ipi.engine import Engine
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.partition(".")[0] == "ipi":
+            raise InputError("i-PI is not installed: pip install 'eqcalc[ipi]'") from None
+        raise
 
     path = Path(input_file).resolve()
     description = Description.read(path)

@@ -5,6 +5,7 @@ import re
 import resource
 import signal
 import socket
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 
 pytest.importorskip("ipi")
 
-from eqcalc.cli import FAILURE
+from eqcalc.cli import FAILURE, main
 from eqcalc.ipi import Address, ExitStatus, RunError, Strides, UnixSocket, run
 from eqcalc.ipi.description import Description, InputError
 from eqcalc.ipi.launcher import remove_stale
@@ -269,6 +270,16 @@ def test_inputs_with_which_ipi_would_hang_or_mislead_are_refused(prepare, launch
         assert process.wait() == FAILURE, message
         assert message in process.text()
         assert not (path.parent / "simulation.run.json").exists()
+
+
+def test_without_ipi_the_command_says_what_to_install(prepare, monkeypatch, capsys):
+    path = prepare()
+    monkeypatch.setitem(sys.modules, "ipi", None)
+    for name in [name for name in sys.modules if name.startswith(("ipi.", "eqcalc.ipi.engine"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+    assert main(["ipi", "run", str(path)]) == FAILURE
+    assert "pip install 'eqcalc[ipi]'" in capsys.readouterr().err
 
 
 def test_the_python_call_says_why(prepare, monkeypatch):

@@ -178,6 +178,16 @@ def test_extras_of_another_code_need_a_unit(tmp_path):
     assert again.observable("dipole").values[0, 0, 2] == pytest.approx(0.5 * 0.20819434)
 
 
+def test_extras_of_each_bead_in_its_own_file(tmp_path):
+    """Averaged over the beads, as far as all files go."""
+    (tmp_path / "RESTART").write_text(CHECKPOINT.replace("extras_component_raw(0)", "extras"))
+    for bead in range(4):
+        records = (f" #EXTRAS(dipole)# Step: {step}\n{step} {bead} 0.5\n" for step in (0, 2, 4))
+        (tmp_path / f"sim.mu_{bead}").write_text("".join(records)[: -5 if bead == 3 else None])
+    series = Trajectory.from_ipi(tmp_path, extras_units={"dipole": "e*Å"}).observable("dipole")
+    np.testing.assert_allclose(series.values[0], [[0.0, 1.5, 0.5], [2.0, 1.5, 0.5]])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
