@@ -37,12 +37,9 @@ import ase.io
 import matplotlib as mpl
 import numpy as np
 import torch
-from eqcalc.ipi.run import run as run_ipi
 
-from eqcalc import Trajectory, load_model, shipped_model, simulate
+from eqcalc import Trajectory, ipi, load_model, shipped_model, simulate
 from eqcalc.dynamics import Equilibration
-from eqcalc.ipi.inputs import Strides, write_input
-from eqcalc.ipi.read import read_run
 from eqcalc.runtime import evaluator_for
 from eqcalc.runtime.memory import keep_freed_memory
 
@@ -154,7 +151,7 @@ def with_ipi(folder: Path, model: Path, beads: int, steps: int) -> list[Trajecto
         where.mkdir(exist_ok=True)
         source = where / "input.xml"
         if not source.exists():
-            write_input(
+            ipi.write_input(
                 source,
                 model,
                 method="PILE-L",
@@ -164,12 +161,12 @@ def with_ipi(folder: Path, model: Path, beads: int, steps: int) -> list[Trajecto
                 timestep=TIMESTEP,
                 beads=beads,
                 seed=seed,
-                strides=Strides(spectra=0, energies=STRIDE, centroid=0, beads=STRIDE),
+                strides=ipi.Strides(spectra=0, energies=STRIDE, centroid=0, beads=STRIDE),
             )
         result = where / "trajectory.h5"
         if not result.exists():
-            run_ipi(source)
-            read_run(where, result)
+            ipi.run(source)
+            ipi.read_run(where, result)
         runs.append(Trajectory.open(result))
     return runs
 
