@@ -281,14 +281,21 @@ class DipoleMagnitudeHead(DipoleHead):
         return torch.linalg.vector_norm(super().forward(scalars, vectors, structures), dim=-1)
 
 
+def _centroid(structures: Structures) -> Tensor:
+    return structures.mean_over_atoms(structures.positions)
+
+
+def _center_of_charge(structures: Structures) -> Tensor:
+    charges = structures.numbers.to(structures.positions).unsqueeze(-1)
+    moments = structures.sum_over_atoms(charges * structures.positions)
+    return moments / structures.sum_over_atoms(charges)
+
+
 #: Points about which read-outs may weight with positions, by the name in options.
 ORIGINS: dict[str, Callable[[Structures], Tensor]] = {
-    "centroid": lambda structures: structures.mean_over_atoms(structures.positions),
+    "centroid": _centroid,
     "center_of_mass": Structures.center_of_mass,
-    "center_of_charge": lambda structures: (
-        structures.sum_over_atoms(structures.numbers.unsqueeze(-1) * structures.positions)
-        / structures.sum_over_atoms(structures.numbers.to(structures.positions)).unsqueeze(-1)
-    ),
+    "center_of_charge": _center_of_charge,
 }
 
 

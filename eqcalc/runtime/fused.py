@@ -15,12 +15,18 @@ import math
 import weakref
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from eqcalc.models.heads import ORIGINS, DipoleHead, EnergyHead, PolarizabilityHead
+from eqcalc.models.heads import (
+    ORIGINS,
+    AtomicScalarAndVector,
+    DipoleHead,
+    EnergyHead,
+    PolarizabilityHead,
+)
 from eqcalc.models.painn import PaiNN
 from eqcalc.models.potential import Potential
 from eqcalc.models.radial import GaussianBasis, SincBasis
@@ -161,6 +167,7 @@ class FusedPotential:
 
     def __init__(self, potential: Potential) -> None:
         constants, settings, parameters = _network(potential)
+        self._potential = potential
         self._library = _declared(kernel_library(potential.dtype))
         self._parameters = parameters
         self._versions = [parameter._version for parameter in parameters]
@@ -175,6 +182,9 @@ class FusedPotential:
             name: getattr(potential, f"{name}_reference").clone()
             for name in ("energy", "polarizability")
         }
+
+    def __reduce__(self) -> tuple[type[FusedPotential], tuple[Potential]]:
+        return FusedPotential, (self._potential,)  # copies and pickles are made anew
 
     def composition(self, structures: Structures) -> Composition:
         """Return what :meth:`evaluate` needs to know of structures besides positions."""
@@ -318,19 +328,20 @@ def _network(potential: Potential) -> tuple[Tensor, _Settings, list[Tensor]]:
         **{f"has_{name}": name in potential.heads for name in _HEADS},
         **{f"{name}_scale": potential.references.scales.get(name, 1.0) for name in _HEADS},
         **{
-            f"{name}_epsilon": potential.heads[name].blocks[0].epsilon
-            for name in ("dipole", "polarizability")
-            if name in potential.heads
+            f"{name}_epsilon": cast("Any", head).blocks[0].epsilon
+            for name, head in potential.heads.items()
+            if name != "energy"
         },
     )
     modules: list[nn.Module] = [representation.embedding, representation.filters]
-    for message, update in zip(representation.messages, representation.updates, strict=True):
+    messages, updates = cast("Any", representation.messages), cast("Any", representation.updates)
+    for message, update in zip(messages, updates, strict=True):
         modules += [message, update.mix, update.context]
     for name in _HEADS:
         if name == "energy" and name in potential.heads:
             modules.append(potential.heads[name])
         elif name in potential.heads:
-            for block in potential.heads[name].blocks:
+            for block in cast("Any", potential.heads[name]).blocks:
                 modules += [block.mix, block.gate]
     parameters = [parameter for module in modules for parameter in module.parameters()]
     return constants, settings, [parameter.detach().contiguous() for parameter in parameters]
@@ -356,7 +367,9 @@ def _has_kernels(head: nn.Module) -> bool:
         return [type(module) for module in head.atomwise] == [nn.Linear, nn.SiLU, nn.Linear]
     if type(head) is PolarizabilityHead and head.origin is not ORIGINS["centroid"]:
         return False
-    return type(head) in (DipoleHead, PolarizabilityHead) and head.gated
+    return isinstance(head, AtomicScalarAndVector) and (
+        type(head) in (DipoleHead, PolarizabilityHead) and head.gated
+    )
 
 
 def _declared(library: ctypes.CDLL) -> ctypes.CDLL:

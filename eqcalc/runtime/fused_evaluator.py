@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -50,6 +51,7 @@ class FusedEvaluator(EagerEvaluator):
         self._fused = FusedPotential(potential)
         self._compositions: dict[int, Composition] = {}
         self._threads: ThreadPoolExecutor | None = None
+        self._process = os.getpid()
         verify_evaluator(self, EagerEvaluator(potential, numbers, charge=charge))
 
     def __call__(self, positions: Tensor, quantities: Collection[str]) -> dict[str, Tensor]:
@@ -62,11 +64,15 @@ class FusedEvaluator(EagerEvaluator):
         n_threads = min(torch.get_num_threads(), len(positions))
         if n_threads <= 1:
             return self._evaluate(positions, quantities)
-        if self._threads is None:
+        if self._threads is None or self._process != os.getpid():  # a fork has no threads
             self._threads = ThreadPoolExecutor(n_threads, thread_name_prefix="eqcalc-fused")
+            self._process = os.getpid()
         shares = positions.tensor_split(n_threads)
         parts = list(self._threads.map(lambda share: self._evaluate(share, quantities), shares))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_threads": None}
 
     def _evaluate(self, positions: Tensor, quantities: Collection[str]) -> dict[str, Tensor]:
         n = len(positions)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The compiled kernels give the eager function, whatever the shape of the call."""
 
+import copy
+import pickle
 import shutil
 
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 import torch
 from ase.build import bulk, molecule
 
+from eqcalc.calculator import EqCalculator
 from eqcalc.neighbors import NeighborList
 from eqcalc.runtime import (
     EagerEvaluator,
@@ -217,6 +220,21 @@ def test_parameters_changed_later_are_noticed(ethanol):
         potential.representation.updates[1].mix.weight.mul_(1.001)
     with pytest.raises(RuntimeError, match="make a new evaluator"):
         evaluator(positions, NAMES)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_and_pickles_work(ethanol, generator, copied, monkeypatch):
+    evaluator = FusedEvaluator(make_potential(), torch.tensor(ethanol.numbers))
+    positions = configurations(ethanol, 3, generator)
+    expected = evaluator(positions, NAMES)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    evaluator(positions, NAMES)  # has threads now
+    for name, value in copied(evaluator)(positions, NAMES).items():
+        assert torch.equal(value, expected[name])
+    ethanol.calc = EqCalculator(make_potential())
+    forces = ethanol.get_forces()
+    ethanol.calc = copied(ethanol.calc)
+    np.testing.assert_array_equal(ethanol.get_forces(), forces)
 
 
 def test_wrong_shapes_are_refused(ethanol):
