@@ -348,8 +348,10 @@ def _aliasing_warning(interval: float) -> tuple[str, ...]:
 def beads_warning(series: Series, wavenumber: np.ndarray, values: np.ndarray) -> tuple[str, ...]:
     """Return a warning if there are too few beads for the highest band of a spectrum.
 
-    A band counts when its height is a hundredth of the highest.
+    A maximum counts as a band when it stands out by a hundredth of the highest.
     """
-    above = np.flatnonzero(values > 0.01 * np.max(values))
-    highest = float(wavenumber[above[-1]]) if len(above) else 0.0
+    from scipy.signal import find_peaks
+
+    peaks, _ = find_peaks(values, prominence=0.01 * np.max(values))
+    highest = float(wavenumber[peaks[-1]]) if len(peaks) else 0.0
     return tuple(bead_warning(series.method, series.n_beads, series.temperature, highest))

@@ -422,11 +422,15 @@ def _foot(y: np.ndarray, peak: int, first: int, last: int) -> tuple[int, int]:
     """Return where a band ends: at a valley, or well beyond where it falls to a hundredth.
 
     Beyond, because the window's kernel has wings, and negative lobes, that
-    belong to the area.
+    belong to the area; but not into the noise, twenty half-widths away.
     """
-    low = 0.01 * y[peak]
-    below = np.flatnonzero(y[first : peak + 1] < low)
-    above = np.flatnonzero(y[peak : last + 1] < low)
-    left = 3 * (peak - first - int(below[-1])) if len(below) else peak - first
-    right = 3 * int(above[0]) if len(above) else last - peak
-    return max(first, peak - left), min(last, peak + right)
+    sides = (y[first : peak + 1][::-1], y[peak : last + 1])
+    half_width = min(_fall(side, 0.5) for side in sides)
+    left, right = (min(3 * _fall(side, 0.01), 20 * half_width, len(side) - 1) for side in sides)
+    return peak - left, peak + right
+
+
+def _fall(side: np.ndarray, fraction: float) -> int:
+    """Return after how many points a flank falls below a fraction of its start, or its length."""
+    below = np.flatnonzero(side < fraction * side[0])
+    return int(below[0]) if len(below) else len(side)

@@ -57,6 +57,16 @@ def test_bands_of_lorentzians():
     assert bands[0].position.error < 0.05
 
 
+def test_bands_end_before_the_noise():
+    # a band on a pedestal of two hundredths of its height
+    nu = np.arange(0.0, 6000.0, 2.0)
+    y = np.exp(-0.5 * ((nu - 2000.0) / 20.0) ** 2) + 0.02
+    (band,) = Spectrum(nu, y, "1", "x").bands()
+    half_width = 20.0 * np.sqrt(2.0 * np.log(2.0))
+    assert band.upper - 2000.0 == pytest.approx(20.0 * half_width, abs=45.0)
+    assert 2000.0 - band.lower == pytest.approx(band.upper - 2000.0, abs=4.0)
+
+
 def test_arithmetic_keeps_errors():
     s = lorentzians(300)
     double = 2.0 * s
