@@ -74,6 +74,11 @@ class AblatedPaiNNConfig:
         """Number of vector features."""
         return self.features if self.vector_features else 0
 
+    @property
+    def message_parts(self) -> int:
+        """Number of terms of a message: to scalars, along the pair, and of vectors."""
+        return 1 + self.vector_features + self.vector_convolution
+
     def build(self) -> AblatedPaiNN:
         """Return a representation with freshly drawn parameters."""
         return AblatedPaiNN(self)
@@ -103,7 +108,7 @@ class Message(nn.Module):
         super().__init__()
         features = config.features
         self.vector_features = config.vector_features
-        self.parts = 1 + config.vector_features + config.vector_convolution
+        self.parts = config.message_parts
         self.context = nn.Sequential(
             nn.Linear(features, features), nn.SiLU(), nn.Linear(features, self.parts * features)
         )
@@ -165,8 +170,10 @@ class AblatedPaiNN(nn.Module):
         self.cutoff = CosineCutoff(config.cutoff)
         self.messages = nn.ModuleList(Message(config) for _ in range(config.layers))
         self.updates = nn.ModuleList(Update(config) for _ in range(config.layers))
-        widths = [message.parts * config.features for message in self.messages]
-        self.filters = nn.ModuleList(nn.Linear(config.radial_functions, width) for width in widths)
+        width = config.message_parts * config.features
+        self.filters = nn.ModuleList(
+            nn.Linear(config.radial_functions, width) for _ in range(config.layers)
+        )
 
     def forward(self, structures: Structures, pairs: Pairs) -> tuple[Tensor, Tensor]:
         """Represent atoms; see :class:`eqcalc.models.painn.PaiNN`."""

@@ -186,7 +186,7 @@ def _rounding(name: str, size: int, cutoff: float, stored: Tensor | None) -> str
         return name
     for candidate in (name, f"{name}_single"):
         basis = radial_basis(candidate, size, cutoff)
-        constants = basis.centers if name == "gaussian" else basis.wavenumbers
+        constants = basis.get_buffer("centers" if name == "gaussian" else "wavenumbers")
         if torch.equal(constants, stored.to(torch.float64)):
             return candidate
     raise SchNetPackError(
