@@ -34,14 +34,23 @@ def step_of(path: Path) -> int:
     return Description.read(path).step
 
 
+@pytest.fixture(scope="module")
+def finished():
+    """Undisturbed runs by their options."""
+    return {}
+
+
 @pytest.fixture
-def reference(prepare, launch):
+def reference(prepare, launch, finished):
     """What a run that nothing disturbs gives."""
 
     def make(**options):
-        path = prepare("reference", **options)
-        assert launch(path).wait() == ExitStatus.COMPLETE
-        return observables(path.parent)
+        key = str(options)
+        if key not in finished:
+            path = prepare("reference", **options)
+            assert launch(path).wait() == ExitStatus.COMPLETE
+            finished[key] = observables(path.parent)
+        return finished[key]
 
     return make
 
@@ -255,25 +264,32 @@ def test_a_socket_on_which_somebody_listens_is_not_removed(tmp_path):
     remove_stale(path)
 
 
-def test_inputs_with_which_ipi_would_hang_or_mislead_are_refused(prepare, launch):
-    cases = {
-        "batch_size is 3, but 4 beads": ("<batch_size> 4", "<batch_size> 3"),
-        "evaluates no forces": ("weight='0'", "weight='1'"),
-        "set pbc='false'": ("pbc='false'", "pbc='true'"),
-        "correct symbols": ("symbols: OH2", "symbols: HOH"),
-        "no_such.eqc": ("model.eqc", "no_such.eqc"),
-    }
-    for index, (message, (old, new)) in enumerate(cases.items()):
-        path = prepare(f"case{index}")
-        path.write_text(path.read_text().replace(old, new))
-        process = launch(path)
-        assert process.wait() == FAILURE, message
-        assert message in process.text()
-        assert not (path.parent / "simulation.run.json").exists()
+@pytest.mark.parametrize(
+    ("message", "old", "new"),
+    [
+        ("batch_size is 3, but 4 beads", "<batch_size> 4", "<batch_size> 3"),
+        ("evaluates no forces", "weight='0'", "weight='1'"),
+        ("set pbc='false'", "pbc='false'", "pbc='true'"),
+        ("correct symbols", "symbols: OH2", "symbols: HOH"),
+        ("no_such.eqc", "model.eqc", "no_such.eqc"),
+    ],
+)
+def test_inputs_with_which_ipi_would_hang_or_mislead_are_refused(
+    message, old, new, prepare, monkeypatch, capsys
+):
+    """Before i-PI is started, so that this process can play the command."""
+    path = prepare()
+    path.write_text(path.read_text().replace(old, new))
+    monkeypatch.chdir(path.parent)
+    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+    assert main(["ipi", "run", str(path)]) == FAILURE
+    assert message in capsys.readouterr().err
+    assert not (path.parent / "simulation.run.json").exists()
 
 
 def test_without_ipi_the_command_says_what_to_install(prepare, monkeypatch, capsys):
     path = prepare()
+    monkeypatch.chdir(path.parent)
     monkeypatch.setitem(sys.modules, "ipi", None)
     for name in [name for name in sys.modules if name.startswith(("ipi.", "eqcalc.ipi.engine"))]:
         monkeypatch.delitem(sys.modules, name)
