@@ -118,14 +118,19 @@ def _simulate(options: argparse.Namespace) -> None:
         simulate,
     )
     from eqcalc.models.checkpoint import load_model
+    from eqcalc.models.committee import Committee
     from eqcalc.runtime import evaluator_for
 
     _own_the_process(options)
     structures = _read_structures(options.molecule)
-    potential = load_model(options.model, device=options.device)
-    evaluator = evaluator_for(
-        potential, structures[0].numbers, execution=recorded_execution(options.output)
-    )
+    execution = recorded_execution(options.output)
+    members = [
+        evaluator_for(
+            load_model(model, device=options.device), structures[0].numbers, execution=execution
+        )
+        for model in (options.model, *options.committee)
+    ]
+    evaluator = Committee(members) if options.committee else members[0]
     observables = default_observables(options.timestep)
     observables["bead_positions"] = 10 * observables["positions"]  # for the sum rule
     if options.positions:
@@ -332,7 +337,15 @@ def _add_simulate(add: Callable[..., Any]) -> None:
     command.add_argument(
         "--method",
         default="NVE",
-        help="NVE, Langevin, SVR, NHC, RPMD, T-RPMD, PILE-L or PILE-G (default NVE)",
+        help="NVE, Langevin, SVR, NHC, RPMD, T-RPMD, PA-CMD, PILE-L or PILE-G (default NVE)",
+    )
+    command.add_argument(
+        "--committee",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="MODEL",
+        help="further models, averaged with the first; the run stops where their forces disagree",
     )
     command.add_argument("--temperature", type=float, default=300.0, help="K (default 300)")
     command.add_argument("--timestep", type=float, default=0.5, help="fs (default 0.5)")

@@ -6,11 +6,13 @@ import json
 import ase.io
 import numpy as np
 import pytest
+import torch
 import yaml
 from ase.build import molecule
 
 from eqcalc.cli import FAILURE, main
 from eqcalc.datasets import Dataset
+from eqcalc.models.checkpoint import load_model, save_model
 from eqcalc.shipped import shipped_model
 from eqcalc.spectra import Spectrum
 from eqcalc.trajectory import Trajectory
@@ -110,6 +112,20 @@ def test_simulate_and_spectra(tmp_path, ethanol_file, capsys, monkeypatch):
     spectrum = Spectrum.read(tmp_path / "spectra" / "spectrum-infrared.csv")
     assert spectrum.integrate().value > 0.0
     assert (tmp_path / "spectra" / "spectra.png").is_file()
+
+
+def test_simulate_stops_where_a_committee_disagrees(tmp_path, ethanol_file, capsys, monkeypatch):
+    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+    other, output = load_model(shipped_model("ethanol")), tmp_path / "run.h5"
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.mul_(1.3)
+    save_model(other, tmp_path / "other.eqc")
+    arguments = ["simulate", shipped_model("ethanol"), ethanol_file, "--output", output, "--quiet"]
+    arguments += ["--replicas", 1, "--time", 0.1]
+    assert run(*arguments, "--committee", tmp_path / "other.eqc") == FAILURE
+    assert "members of the committee differ by" in capsys.readouterr().err
+    assert len(Trajectory.open(output).provenance["committee"]) == 2
 
 
 def test_harmonic(tmp_path, ethanol_file, capsys):

@@ -74,8 +74,15 @@ class Committee:
                     f"members 0 and {index} of the committee are the same model; members that "
                     "agree by construction say nothing"
                 )
+        first, *others = (member.provenance for member in self.members)
+        common = {
+            name: value
+            for name, value in first.items()
+            if all(other.get(name) == value for other in others)
+        }
         self.provenance: dict[str, Any] = {
-            "committee": [dict(member.provenance) for member in self.members]
+            **common,
+            "committee": [dict(member.provenance) for member in self.members],
         }
 
     def __call__(self, positions: Tensor, quantities: Collection[str]) -> dict[str, Tensor]:

@@ -85,6 +85,16 @@ def test_rates_are_means():
     torch.testing.assert_close(found, expected)
 
 
+def test_the_record_names_all_members_and_what_they_share():
+    members = [well(1.0), well(1.5)]
+    for member in members:
+        member.provenance["level_of_theory"] = "GFN2-xTB"
+    record = Committee(members).provenance
+    assert record["level_of_theory"] == "GFN2-xTB"
+    assert "model" not in record
+    assert [member["model"] for member in record["committee"]] == ["well 1.0", "well 1.5"]
+
+
 def test_members_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="at least two members, got 1"):
         Committee([well(1.0)])
