@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from eqcalc.spectra import (
     Estimate,
     HarmonicSpectrum,
     Spectrum,
+    convert_infrared,
     replicas_needed,
     save,
     spectra_figure,
@@ -46,22 +47,45 @@ _WANTED_ERROR = 0.05
 
 
 def write_molecular_spectra(
-    spectra: MolecularSpectra, folder: Path, stem: str, *, laser: float = 532.0
+    spectra: MolecularSpectra,
+    folder: Path,
+    stem: str,
+    *,
+    laser: float = 532.0,
+    **scattering: Any,
 ) -> list[Path]:
     """Write every spectrum as HDF5, CSV and JCAMP-DX and return the files.
 
-    Infrared intensity density, Raman activity and depolarization ratio (not as
-    JCAMP-DX, which has no place for undefined values), and the Raman
-    cross-section for a laser of the wavelength `laser` [nm].
+    Infrared intensity density and molar absorption coefficient; Raman activity,
+    depolarization ratio (not as JCAMP-DX, which has no place for undefined
+    values), cross-section, and the isotropic and anisotropic parts, of which
+    every other Raman intensity can be made.
+
+    Parameters
+    ----------
+    spectra
+        What to write.
+    folder, stem
+        Where, and how the names of the files start.
+    laser
+        Wavelength of the Raman laser [nm].
+    scattering
+        Geometry, anti-Stokes, photon counting: see
+        :meth:`eqcalc.spectra.RamanSpectrum.cross_section`.
     """
     found: dict[str, Spectrum] = {}
+    files = []
     if spectra.infrared is not None:
         found["infrared"] = spectra.infrared
+        found["molar-absorption"] = convert_infrared(
+            spectra.infrared, "molar absorption coefficient"
+        )
     if spectra.raman is not None:
         found["raman"] = spectra.raman.activity()
         found["depolarization-ratio"] = spectra.raman.depolarization_ratio()
-        found["raman-cross-section"] = spectra.raman.cross_section(laser)
-    return [
+        found["raman-cross-section"] = spectra.raman.cross_section(laser, **scattering)
+        files.append(spectra.raman.write(folder / f"{stem}-raman-parts.h5"))
+    return files + [
         spectrum.write(folder / f"{stem}-{kind}{suffix}")
         for kind, spectrum in found.items()
         for suffix in (".h5", ".csv", ".jdx")
@@ -95,7 +119,7 @@ def write_spectra(
     folder: str | Path,
     *,
     model: str | Path | None = None,
-    laser: float = 532.0,
+    scattering: Mapping[str, Any] | None = None,
     limits: tuple[float, float] | None = None,
     reversed_axis: bool = False,
     **options: Any,
@@ -110,8 +134,8 @@ def write_spectra(
         Where to write; made if it does not exist.
     model
         The model it was made with, for the sum rule; not needed for that of eqcalc.
-    laser
-        Wavelength of the Raman laser [nm].
+    scattering
+        Laser and geometry of the Raman cross-section: see :func:`write_molecular_spectra`.
     limits
         Wavenumbers shown in the figure [cm⁻¹].
     reversed_axis
@@ -126,13 +150,13 @@ def write_spectra(
         if potential is not None:
             evaluator = EagerEvaluator(potential, torch.tensor(trajectory.numbers))
             check = check_sum_rule(spectra.infrared, trajectory, evaluator)
-    return _write(spectra, folder, check, laser, limits, reversed_axis)
+    return _write(spectra, folder, check, scattering or {}, limits, reversed_axis)
 
 
 def write_series_spectra(
     folder: str | Path,
     *,
-    laser: float = 532.0,
+    scattering: Mapping[str, Any] | None = None,
     limits: tuple[float, float] | None = None,
     reversed_axis: bool = False,
     **series: Any,
@@ -141,25 +165,26 @@ def write_series_spectra(
 
     Parameters
     ----------
-    folder, laser, limits, reversed_axis
+    folder, scattering, limits, reversed_axis
         See :func:`write_spectra`.
     series
         See :func:`spectra_of_series`.
     """
-    return _write(spectra_of_series(**series), folder, None, laser, limits, reversed_axis)
+    spectra = spectra_of_series(**series)
+    return _write(spectra, folder, None, scattering or {}, limits, reversed_axis)
 
 
 def _write(
     spectra: MolecularSpectra,
     folder: str | Path,
     check: SumRuleCheck | None,
-    laser: float,
+    scattering: Mapping[str, Any],
     limits: tuple[float, float] | None,
     reversed_axis: bool,
 ) -> str:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_molecular_spectra(spectra, folder, "spectrum", laser=laser)
+    write_molecular_spectra(spectra, folder, "spectrum", **scattering)
     write_figure(folder / "spectra.png", [spectra], limits=limits, reversed_axis=reversed_axis)
     text = describe_spectra(spectra, check)
     (folder / "summary.txt").write_text(text + "\n", encoding="utf-8")

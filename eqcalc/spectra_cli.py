@@ -47,7 +47,12 @@ def _spectra(options: argparse.Namespace) -> None:
         for name in ("lag", "resolution", "window", "estimator", "quantum_factor")
     }
     choices |= {
-        "laser": options.laser,
+        "scattering": {
+            "laser": options.laser,
+            "geometry": options.geometry,
+            "anti_stokes": options.anti_stokes,
+            "photon_counting": options.photon_counting,
+        },
         "limits": options.limits,
         "reversed_axis": options.reversed,
     }
@@ -240,6 +245,17 @@ def _add_spectra(add: Callable[..., Any]) -> None:
         help="laboratory (with rotational envelope, default), eckart or corotating (without)",
     )
     command.add_argument("--laser", type=float, default=532.0, help="of Raman [nm] (default 532)")
+    command.add_argument(
+        "--geometry",
+        default="unpolarized",
+        help="of the Raman cross-section: VV, VH, unpolarized (no analyser, default) or natural",
+    )
+    command.add_argument(
+        "--anti-stokes", action="store_true", help="the anti-Stokes Raman cross-section"
+    )
+    command.add_argument(
+        "--photon-counting", action="store_true", help="the detector counts photons, not power"
+    )
     _add_limits(command, required=False)
     _add_reversed(command)
     series = command.add_argument_group(

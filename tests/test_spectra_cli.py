@@ -11,7 +11,7 @@ from ase.build import molecule
 
 from eqcalc.cli import main
 from eqcalc.models.checkpoint import save_model
-from eqcalc.spectra import Spectrum, infrared
+from eqcalc.spectra import RamanSpectrum, Spectrum, infrared
 from tests.conftest import make_potential
 from tests.spectra.oscillators import oscillator, vector
 
@@ -66,6 +66,27 @@ def test_series_of_another_code(tmp_path, series, capsys):
     assert "state a trajectory" in capsys.readouterr().err
     assert run("spectra", "run.h5", "--interval", 0.5) == 2
     assert "--interval is for series" in capsys.readouterr().err
+
+
+def test_raman_of_another_code(tmp_path, capsys):
+    x = oscillator(1500.0, n_frames=4000, n_replicas=3)
+    tensors = x[..., None] * np.array([1.0, 1.0, 3.0, 0.0, 0.0, 0.0])
+    paths = []
+    for replica, x in enumerate(tensors):
+        paths.append(tmp_path / f"polarizability-{replica}.out")
+        np.savetxt(paths[-1], np.column_stack([np.arange(len(x)), x]))
+    command = ["spectra", "--polarizability", *paths, "--format", "gpumd", "--interval", 0.5]
+    command += ["--temperature", 300, "--polarizability-unit", "bohr^3", "--resolution", 30]
+    scattering = ["--laser", 785, "--geometry", "VV", "--anti-stokes", "--photon-counting"]
+    assert run(*command, *scattering, "--output", tmp_path) == 0
+    assert "0.085 (0.000)" in capsys.readouterr().out  # ρ = 12/141
+    parts = RamanSpectrum.read(tmp_path / "spectrum-raman-parts.h5")
+    expected = parts.cross_section(785.0, geometry="VV", anti_stokes=True, photon_counting=True)
+    found = Spectrum.read(tmp_path / "spectrum-raman-cross-section.h5")
+    assert np.array_equal(found.values, expected.values)
+    assert found.provenance["geometry"] == "VV"
+    assert run(*command, "--geometry", "HH", "--output", tmp_path) == 2
+    assert "known: VV" in capsys.readouterr().err
 
 
 def test_compare(tmp_path, spectrum, capsys):
