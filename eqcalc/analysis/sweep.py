@@ -166,7 +166,7 @@ def sweep(
         how = {
             **{key: record[key] for key in ("parameters", "epochs", "hardware")},
             "hours": round(record["hours"], 4),
-            "commit": _commit(),
+            "commit": _commit(result.folder / "commit.txt"),
             "command": command,
         }
         for row in record["test"]:
@@ -230,13 +230,20 @@ def _set(settings: dict[str, Any], key: str, value: Any) -> None:
         settings[last] = value
 
 
-def _commit() -> str:
-    """Return the commit of the source, with a plus if files have changed since."""
-    folder = Path(__file__).parent
+def _commit(path: Path) -> str:
+    """Return the commit with which a training ended, noted in a file of its folder."""
+    if not path.exists():
+        path.write_text(_present_commit() + "\n", encoding="utf-8")
+    return path.read_text(encoding="utf-8").strip()
+
+
+def _present_commit() -> str:
+    """Return the commit of the source, with a plus if files of the package have changed since."""
+    package = Path(__file__).parents[1]
 
     def git(*arguments: str) -> str:
         return subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+            ["git", "-C", str(package), *arguments], capture_output=True, text=True, check=True
         ).stdout.strip()
 
     try:
