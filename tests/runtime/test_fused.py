@@ -295,10 +295,12 @@ def test_models_without_kernels_and_wrong_kernels_fall_back(ethanol, monkeypatch
     numbers = torch.tensor(ethanol.numbers)
     with pytest.warns(ExecutionWarning, match=r"float16|bfloat16"):
         evaluator_for(make_potential().bfloat16(), numbers)
-    monkeypatch.setattr(
-        FusedPotential,
-        "_finished",
-        lambda self, name, raw, composition, cell: raw["gradient" if name == "forces" else name],
-    )
-    with pytest.warns(ExecutionWarning, match="deviates by"):
+    evaluate = FusedPotential.evaluate
+
+    def slightly_wrong(self, *arguments, **options):
+        values, closest = evaluate(self, *arguments, **options)
+        return {**values, "polarizability": values["polarizability"] * 1.001}, closest
+
+    monkeypatch.setattr(FusedPotential, "evaluate", slightly_wrong)
+    with pytest.warns(ExecutionWarning, match="polarizability that deviates by"):
         assert type(evaluator_for(make_potential(), numbers)) is EagerEvaluator

@@ -7,7 +7,8 @@ Both networks are PaiNN with 128 features, 3 layers, 20 radial functions and a
 cutoff of 5 Å in float32; parameters do not matter for the time. SchNetPack must
 be importable in the same environment (``pip install --no-deps --target FOLDER
 schnetpack hydra-core omegaconf …`` and FOLDER on PYTHONPATH). Its batches are
-converted beforehand; eqcalc's calls contain everything. What is compared is
+converted beforehand; eqcalc's calls contain everything. Training steps are forward,
+backward and optimiser, without reading data. What is compared is
 CPU time: medians of the ratios of neighbouring calls, with quartiles.
 """
 
@@ -27,7 +28,9 @@ from ase.build import molecule
 
 import eqcalc
 from eqcalc import EqCalculator, load_model, shipped_model
+from eqcalc.neighbors import all_pairs
 from eqcalc.runtime import EagerEvaluator, evaluator_for
+from eqcalc.structures import Structures
 
 ALL = ("energy", "forces", "dipole", "polarizability")
 CUTOFF = 5.0
@@ -63,17 +66,21 @@ def ethanols(n: int) -> np.ndarray:
     return reference + np.random.default_rng(0).normal(scale=0.03, size=(n, *reference.shape))
 
 
-def schnetpack_batch(n: int, *, response: bool) -> Callable[[], object]:
-    """Return a call that evaluates n ethanols, converted beforehand, with SchNetPack."""
+def schnetpack_inputs(n: int) -> dict[str, torch.Tensor]:
+    """Return n ethanols as SchNetPack takes them."""
     from schnetpack.interfaces import AtomsConverter
     from schnetpack.transform import MatScipyNeighborList
 
-    model = schnetpack_model(response=response)
     frames = []
     for positions in ethanols(n):
         frames.append(molecule("CH3CH2OH"))
         frames[-1].positions = positions
-    batch = AtomsConverter(MatScipyNeighborList(cutoff=CUTOFF), dtype=torch.float32)(frames)
+    return AtomsConverter(MatScipyNeighborList(cutoff=CUTOFF), dtype=torch.float32)(frames)
+
+
+def schnetpack_batch(n: int, *, response: bool) -> Callable[[], object]:
+    """Return a call that evaluates n ethanols, converted beforehand, with SchNetPack."""
+    batch, model = schnetpack_inputs(n), schnetpack_model(response=response)
 
     def call() -> object:
         return model({k: v.clone() if v.is_floating_point() else v for k, v in batch.items()})
@@ -88,6 +95,46 @@ def eqcalc_batch(n: int, names: tuple[str, ...], *, eager: bool = False) -> Call
     evaluator = (EagerEvaluator if eager else evaluator_for)(potential, numbers)
     positions = torch.tensor(ethanols(n))
     return lambda: evaluator(positions, names)
+
+
+def training_step(
+    parameters: list[torch.nn.Parameter], loss: Callable[[], torch.Tensor]
+) -> Callable[[], object]:
+    """Return a call that takes one step of AdamW."""
+    optimizer = torch.optim.AdamW(parameters, lr=1e-4)
+
+    def call() -> object:
+        optimizer.zero_grad()
+        loss().backward()
+        return optimizer.step()
+
+    return call
+
+
+def schnetpack_training(n: int, *, response: bool) -> Callable[[], object]:
+    """Return a training step of SchNetPack on n ethanols, converted beforehand."""
+    batch, model = schnetpack_inputs(n), schnetpack_model(response=response).train()
+    names = ["energy", "forces", *(["dipole_moment", "polarizability"] if response else [])]
+
+    def loss() -> torch.Tensor:
+        copied = {k: v.clone() if v.is_floating_point() else v for k, v in batch.items()}
+        values = model(copied)
+        return torch.stack([values[name].square().mean() for name in names]).sum()
+
+    return training_step(list(model.parameters()), loss)
+
+
+def eqcalc_training(n: int, names: tuple[str, ...]) -> Callable[[], object]:
+    """Return a training step of eqcalc on n ethanols."""
+    potential = load_model(shipped_model("ethanol"), dtype=torch.float32).train()
+    stack = Structures.stack(torch.tensor(molecule("CH3CH2OH").numbers), torch.tensor(ethanols(n)))
+    pairs = all_pairs(stack)
+
+    def loss() -> torch.Tensor:
+        values = potential.evaluate(stack, pairs, names, create_graph=True)
+        return torch.stack([values[name].square().mean() for name in names]).sum()
+
+    return training_step(list(potential.parameters()), loss)
 
 
 def moving(calculator: object) -> Callable[[], object]:
@@ -147,10 +194,10 @@ def main() -> None:
     )
     n, few = options.structures, max(10, options.repeats // 5)
     force, everything = ALL[:2], ALL
-    print(f"{'CPU ms':44s}   eqcalc    other   other/eqcalc (quartiles)")
+    print(f"{'CPU ms':52s}   eqcalc    other   other/eqcalc (quartiles)")
 
     def row(title: str, ours: Callable[[], object], other: Callable[[], object], k: int) -> None:
-        print(f"{title:44s} {compare(ours, other, k)}", flush=True)
+        print(f"{title:52s} {compare(ours, other, k)}", flush=True)
 
     batch = eqcalc_batch(n, force)
     row(f"{n} molecules, E+F: SchNetPack", batch, schnetpack_batch(n, response=False), few)
@@ -166,6 +213,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         theirs = moving(schnetpack_calculator(Path(folder)))
     row("ASE call: SpkCalculator (E+F)", ours, theirs, options.repeats)
+    for title, names in (("E+F", force), ("E+F+μ+α", everything)):
+        step, other = eqcalc_training(10, names), schnetpack_training(10, response=names is ALL)
+        row(f"training step, 10 molecules, {title}: SchNetPack", step, other, few)
 
 
 if __name__ == "__main__":
