@@ -27,11 +27,12 @@ from eqcalc.spectra.experiment import (
     read_measured,
     read_table,
 )
+from eqcalc.spectra.figures import spectra_figure, spectrum_figure
 from eqcalc.spectra.foreign import read_foreign
 from eqcalc.spectra.harmonic import HarmonicSpectrum, harmonic_analysis
 from eqcalc.spectra.infrared import convert_infrared, infrared, sum_rule, sum_rule_ratio
 from eqcalc.spectra.oriented import porto, raman_oriented
-from eqcalc.spectra.plot import save, spectra_figure, spectrum_figure
+from eqcalc.spectra.plot import save
 from eqcalc.spectra.power import cross_spectrum, power_spectrum
 from eqcalc.spectra.raman import RamanSpectrum, raman, reduced
 from eqcalc.spectra.spectrum import Band, Spectrum

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from eqcalc.spectra.assignment import REMAINDER, ROTATION
 from eqcalc.spectra.bands import AssignedBand
 from eqcalc.spectra.decomposition import Decomposition
+from eqcalc.spectra.figures import infrared_figure
 from eqcalc.spectra.harmonic import HarmonicSpectrum
-from eqcalc.spectra.plot import infrared_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

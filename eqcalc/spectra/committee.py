@@ -58,9 +58,10 @@ class CommitteeSpectrum:
     def plot(self, path: str | Path | None = None, **options: Any) -> Any:
         """Return a figure of the mean with both errors, and save it if a path is given.
 
-        The options are those of :func:`eqcalc.spectra.plot.committee_figure`.
+        The options are those of :func:`eqcalc.spectra.figures.committee_figure`.
         """
-        from eqcalc.spectra.plot import committee_figure, save
+        from eqcalc.spectra.figures import committee_figure
+        from eqcalc.spectra.plot import save
 
         figure = committee_figure(self.mean, self.model_error, **options)
         if path is not None:

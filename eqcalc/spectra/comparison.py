@@ -322,7 +322,7 @@ def comparison_figure(
     reversed_axis
         Wavenumbers fall from left to right.
     """
-    from eqcalc.spectra.plot import spectrum_figure
+    from eqcalc.spectra.figures import spectrum_figure
 
     measured = comparisons[0].measured
     scaled = [

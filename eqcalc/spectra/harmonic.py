@@ -232,7 +232,8 @@ class HarmonicSpectrum:
         reversed_axis
             Wavenumbers fall from left to right.
         """
-        from eqcalc.spectra.plot import harmonic_figure, save
+        from eqcalc.spectra.figures import harmonic_figure
+        from eqcalc.spectra.plot import save
 
         figure = harmonic_figure(self, fwhm=fwhm, reversed_axis=reversed_axis)
         if path is not None:

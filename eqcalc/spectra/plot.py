@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Figures of spectra.
+"""What figures of spectra are made of: curves with bands, sticks, panels, axes.
 
 Everything is drawn on :class:`matplotlib.figure.Figure` objects; the global
 state of pyplot is never touched.
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eqcalc.spectra.harmonic import HarmonicSpectrum
-from eqcalc.spectra.raman import RamanSpectrum
 from eqcalc.spectra.spectrum import Spectrum
 
 if TYPE_CHECKING:
@@ -24,15 +23,18 @@ if TYPE_CHECKING:
 __all__ = [
     "COLOURS",
     "MEASURED",
-    "committee_figure",
+    "STYLE",
+    "Panel",
+    "Sticks",
+    "abscissa",
     "draw",
     "draw_sticks",
     "dynamics_name",
-    "harmonic_figure",
-    "infrared_figure",
+    "new_figure",
+    "panel",
     "save",
-    "spectra_figure",
-    "spectrum_figure",
+    "shown_range",
+    "stacked",
 ]
 
 #: Okabe and Ito's palette, told apart by colour-blind readers: blue,
@@ -43,10 +45,10 @@ MEASURED = "black"
 _STICKS = "#6E6E6E"
 
 #: Wavenumbers, strengths and unit of sticks.
-_Sticks = tuple[np.ndarray, np.ndarray, str]
+Sticks = tuple[np.ndarray, np.ndarray, str]
 #: Spectra of a panel and its sticks.
-_Panel = tuple[Sequence[Spectrum], _Sticks | None]
-_STYLE: Any = {
+Panel = tuple[Sequence[Spectrum], Sticks | None]
+STYLE: Any = {
     "font.size": 9.0,
     "axes.labelsize": 9.0,
     "legend.fontsize": 8.0,
@@ -62,7 +64,8 @@ _STYLE: Any = {
 }
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of a size in inches, on a canvas of its own."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -78,7 +81,7 @@ def save(figure: Figure, path: str | Path, dpi: float = 200.0) -> Path:
     from eqcalc.spectra.files import atomically
 
     path = Path(path)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         return atomically(path, lambda temporary: figure.savefig(temporary, dpi=dpi))
 
 
@@ -172,7 +175,7 @@ def _overlaps(spectrum: Spectrum, lower: float, upper: float) -> bool:
     return int(inside.sum()) > 1
 
 
-def _range(
+def shown_range(
     spectra: Sequence[Spectrum],
     harmonic: HarmonicSpectrum | None,
     limits: tuple[float, float] | None,
@@ -194,14 +197,29 @@ def _range(
     return 0.0, 100.0 * np.ceil((highest + 100.0) / 100.0)
 
 
-def _panel(
+def panel(
     axes: Axes,
     spectra: Sequence[Spectrum],
     names: Sequence[str],
-    sticks: _Sticks | None,
+    sticks: Sticks | None,
     limits: tuple[float, float],
     level: float,
 ) -> None:
+    """Draw spectra of one unit with their confidence bands, and sticks on an axis of their own.
+
+    Parameters
+    ----------
+    axes
+        Where.
+    spectra, names
+        What, and what it is called in the legend.
+    sticks
+        Harmonic wavenumbers, intensities and their unit, or None.
+    limits
+        Range of wavenumbers [cm⁻¹].
+    level
+        Probability of the confidence bands.
+    """
     if len(names) != len(spectra):
         raise ValueError(
             f"names: expected one for each of {len(spectra)} spectra, got {len(names)}"
@@ -242,201 +260,8 @@ def _panel(
         axes.plot([], [], color=_STICKS, linewidth=0.9, label="double harmonic")
 
 
-def spectrum_figure(
-    spectra: Sequence[Spectrum],
-    *,
-    names: Sequence[str] | None = None,
-    limits: tuple[float, float] | None = None,
-    reversed_axis: bool = False,
-    level: float = 0.95,
-) -> Figure:
-    """Return a figure of spectra of one unit on common axes.
-
-    Parameters
-    ----------
-    spectra
-        What to draw.
-    names
-        Names in the legend; methods and temperatures by default.
-    limits
-        Range of wavenumbers, cm⁻¹.
-    reversed_axis
-        Wavenumbers fall from left to right, as in infrared spectroscopy.
-    level
-        Probability of the confidence bands.
-    """
-    if not spectra:
-        raise ValueError("no spectrum to draw")
-    if len({s.unit for s in spectra}) > 1:
-        raise ValueError(
-            f"spectra of different units: {', '.join(sorted({s.unit for s in spectra}))}"
-        )
-    import matplotlib as mpl
-
-    shown = _range(spectra, None, limits)
-    with mpl.rc_context(_STYLE):
-        figure = _figure(6.7, 3.0)
-        axes = figure.subplots()
-        _panel(axes, spectra, names or [dynamics_name(s) for s in spectra], None, shown, level)
-        axes.legend(frameon=False, loc="best")
-        _abscissa(axes, shown, reversed_axis)
-    return figure
-
-
-def committee_figure(
-    mean: Spectrum,
-    model_error: np.ndarray,
-    *,
-    limits: tuple[float, float] | None = None,
-    reversed_axis: bool = False,
-    level: float = 0.95,
-) -> Figure:
-    """Return the mean spectrum of a committee with its sampling error, and its model error below.
-
-    Parameters
-    ----------
-    mean
-        With the errors of sampling.
-    model_error
-        ``[n_wavenumbers]``, standard deviation between the members.
-    limits
-        Range of wavenumbers, cm⁻¹.
-    reversed_axis
-        Wavenumbers fall from left to right.
-    level
-        Probability of the confidence band.
-    """
-    import matplotlib as mpl
-
-    shown = _range([mean], None, limits)
-    with mpl.rc_context(_STYLE):
-        figure = _figure(6.7, 3.8)
-        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        _panel(upper, [mean], ["mean of the committee"], None, shown, level)
-        upper.legend(frameon=False, loc="best")
-        lower.plot(mean.wavenumber, model_error, color=COLOURS[1], linewidth=1.1, label="models")
-        if mean.standard_error is not None:
-            lower.plot(
-                mean.wavenumber,
-                mean.standard_error,
-                color=COLOURS[0],
-                linewidth=1.1,
-                label="sampling",
-            )
-        inside = (mean.wavenumber >= shown[0]) & (mean.wavenumber <= shown[1])
-        errors = [
-            model_error[inside],
-            *([] if mean.standard_error is None else [mean.standard_error[inside]]),
-        ]
-        lower.set_ylim(0.0, 1.12 * max(float(e.max()) for e in errors) or 1.0)
-        lower.set_ylabel("standard\nerror")
-        lower.legend(frameon=False, loc="best")
-        _abscissa(lower, shown, reversed_axis)
-    return figure
-
-
-def infrared_figure(
-    spectra: Sequence[Spectrum],
-    harmonic: HarmonicSpectrum,
-    *,
-    names: Sequence[str] | None = None,
-    limits: tuple[float, float] | None = None,
-    reversed_axis: bool = False,
-    level: float = 0.95,
-) -> Figure:
-    """Return infrared spectra over the double-harmonic intensities as sticks.
-
-    The parameters are those of :func:`spectra_figure`.
-    """
-    shown = _range(spectra, harmonic, limits)
-    panels: list[_Panel] = [(spectra, _infrared_sticks(harmonic))]
-    return _stacked(panels, names, shown, reversed_axis, level, None)
-
-
-def spectra_figure(
-    infrared: Sequence[Spectrum],
-    raman: Sequence[RamanSpectrum] = (),
-    harmonic: HarmonicSpectrum | None = None,
-    *,
-    names: Sequence[str] | None = None,
-    limits: tuple[float, float] | None = None,
-    reversed_axis: bool = False,
-    level: float = 0.95,
-    title: str | None = None,
-) -> Figure:
-    """Return the figure of a molecule: infrared above, Raman below, harmonic sticks in both.
-
-    Parameters
-    ----------
-    infrared
-        Infrared spectra of different methods.
-    raman
-        Raman spectra of the same methods, drawn as activity 45A + 7G.
-    harmonic
-        Double-harmonic spectrum of the same potential, drawn as sticks.
-    names
-        Names of the methods in the legend.
-    limits
-        Range of wavenumbers, cm⁻¹.
-    reversed_axis
-        Wavenumbers fall from left to right.
-    level
-        Probability of the confidence bands.
-    title
-        Above the figure.
-    """
-    activities = [r.activity() for r in raman]
-    panels: list[_Panel] = []
-    if infrared:
-        panels.append((infrared, _infrared_sticks(harmonic)))
-    if activities:
-        panels.append((activities, _raman_sticks(harmonic)))
-    if not panels:
-        raise ValueError("neither an infrared nor a Raman spectrum to draw")
-    shown = _range([*infrared, *activities], harmonic, limits)
-    return _stacked(panels, names, shown, reversed_axis, level, title)
-
-
-def harmonic_figure(
-    harmonic: HarmonicSpectrum, *, fwhm: float = 10.0, reversed_axis: bool = False
-) -> Figure:
-    """Return the broadened double-harmonic spectra with sticks, infrared above Raman.
-
-    Parameters
-    ----------
-    harmonic
-        Modes with at least one kind of intensity.
-    fwhm
-        Full width at half maximum of each line, cm⁻¹.
-    reversed_axis
-        Wavenumbers fall from left to right.
-    """
-    panels: list[_Panel] = []
-    if harmonic.dipole_derivative is not None:
-        panels.append(([harmonic.infrared(fwhm)], _infrared_sticks(harmonic)))
-    if harmonic.polarizability_derivative is not None:
-        panels.append(([harmonic.raman(fwhm)], _raman_sticks(harmonic)))
-    if not panels:
-        raise ValueError("the harmonic analysis has no intensities to draw")
-    shown = _range([], harmonic, None)
-    name = f"broadened, {fwhm:g} cm⁻¹"
-    return _stacked(panels, [name], shown, reversed_axis, 0.95, None)
-
-
-def _infrared_sticks(harmonic: HarmonicSpectrum | None) -> _Sticks | None:
-    if harmonic is None or harmonic.dipole_derivative is None:
-        return None
-    return harmonic.wavenumber, harmonic.infrared_intensity, "km mol⁻¹"
-
-
-def _raman_sticks(harmonic: HarmonicSpectrum | None) -> _Sticks | None:
-    if harmonic is None or harmonic.polarizability_derivative is None:
-        return None
-    return harmonic.wavenumber, harmonic.raman_activity, "Å⁴ amu⁻¹"
-
-
-def _stacked(
-    panels: Sequence[_Panel],
+def stacked(
+    panels: Sequence[Panel],
     names: Sequence[str] | None,
     limits: tuple[float, float],
     reversed_axis: bool,
@@ -446,11 +271,11 @@ def _stacked(
     """Return panels above each other on one abscissa, with a common legend."""
     import matplotlib as mpl
 
-    with mpl.rc_context(_STYLE):
-        figure = _figure(6.7, 0.5 + 2.5 * len(panels))
+    with mpl.rc_context(STYLE):
+        figure = new_figure(6.7, 0.5 + 2.5 * len(panels))
         rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
         for axes, (spectra, sticks) in zip(rows, panels, strict=True):
-            _panel(
+            panel(
                 axes, spectra, names or [dynamics_name(s) for s in spectra], sticks, limits, level
             )
         # above the panels, where it hides neither curves nor sticks
@@ -465,13 +290,14 @@ def _stacked(
             ncols=len(handles) if len(handles) < 5 else 3,
             frameon=False,
         )
-        _abscissa(rows[-1], limits, reversed_axis)
+        abscissa(rows[-1], limits, reversed_axis)
         if title:
             rows[0].set_title(title, fontsize=10.0)
     return figure
 
 
-def _abscissa(axes: Axes, limits: tuple[float, float], reversed_axis: bool) -> None:
+def abscissa(axes: Axes, limits: tuple[float, float], reversed_axis: bool) -> None:
+    """Set the range and the label of the wavenumber axis, which may fall from left to right."""
     axes.set_xlim(limits[::-1] if reversed_axis else limits)
     axes.set_xlabel("wavenumber / cm⁻¹")
     from matplotlib.ticker import AutoMinorLocator

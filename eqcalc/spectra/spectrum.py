@@ -5,13 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from eqcalc.spectra import statistics
+from eqcalc.spectra.peaks import full_width, maximum, resolved_bands
 from eqcalc.spectra.statistics import Estimate
 
 __all__ = ["Band", "Spectrum"]
@@ -179,9 +179,9 @@ class Spectrum:
         return Band(
             lower,
             upper,
-            self.estimate(lambda y: _maximum(x, y[inside])),
+            self.estimate(lambda y: maximum(x, y[inside])),
             self.estimate(lambda y: float(weights @ (self.wavenumber * y) / (weights @ y))),
-            self.estimate(lambda y: _full_width(x, y[inside])),
+            self.estimate(lambda y: full_width(x, y[inside])),
             self.integrate(lower, upper),
         )
 
@@ -199,27 +199,13 @@ class Spectrum:
         lower, upper
             Range to search, cm⁻¹.
         """
-        from scipy.signal import find_peaks
-
         lower = float(self.wavenumber[0]) if lower is None else lower
         upper = float(self.wavenumber[-1]) if upper is None else upper
         inside = np.flatnonzero((self.wavenumber >= lower) & (self.wavenumber <= upper))
-        y, x = self.values[inside], self.wavenumber[inside]
-        if len(y) < 3 or not np.any(y > 0.0):
-            return []
-        prominence = np.full(len(y), threshold * y.max())
-        if self.standard_error is not None:
-            prominence = np.maximum(prominence, 2.0 * self.standard_error[inside])
-        peaks, found = find_peaks(y, height=threshold * y.max(), prominence=0.0)
-        peaks = peaks[found["prominences"] >= prominence[peaks]]
-        valleys = [int(p + np.argmin(y[p : q + 1])) for p, q in pairwise(peaks)]
-        limits = [0, *valleys, len(y) - 1]
-        result = []
-        for i, peak in enumerate(peaks):
-            first, last = _foot(y, int(peak), limits[i], limits[i + 1])
-            if last - first >= 2:
-                result.append(self.band(float(x[first]), float(x[last])))
-        return result
+        x = self.wavenumber[inside]
+        error = None if self.standard_error is None else self.standard_error[inside]
+        limits = resolved_bands(self.values[inside], threshold, error)
+        return [self.band(float(x[first]), float(x[last])) for first, last in limits]
 
     # --- operations -----------------------------------------------------------------
 
@@ -382,9 +368,10 @@ class Spectrum:
     def plot(self, path: str | Path | None = None, **options: Any) -> Any:
         """Return a matplotlib figure of the spectrum, and save it if a path is given.
 
-        The options are those of :func:`eqcalc.spectra.plot.spectrum_figure`.
+        The options are those of :func:`eqcalc.spectra.figures.spectrum_figure`.
         """
-        from eqcalc.spectra.plot import save, spectrum_figure
+        from eqcalc.spectra.figures import spectrum_figure
+        from eqcalc.spectra.plot import save
 
         figure = spectrum_figure([self], **options)
         if path is not None:
@@ -394,43 +381,3 @@ class Spectrum:
 
 def _times(values: np.ndarray | None, factor: float | np.ndarray) -> np.ndarray | None:
     return None if values is None else values * factor
-
-
-def _maximum(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the position of the maximum, refined by a parabola through three points."""
-    i = int(np.argmax(y))
-    if i in (0, len(y) - 1):
-        return float(x[i])
-    c = np.polyfit(x[i - 1 : i + 2] - x[i], y[i - 1 : i + 2], 2)
-    return float(x[i] - 0.5 * c[1] / c[0]) if c[0] < 0.0 else float(x[i])
-
-
-def _full_width(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the full width at half maximum, nan if the band does not fall to half."""
-    i = int(np.argmax(y))
-    half = 0.5 * y[i]
-    left, right = np.flatnonzero(y[:i] < half), np.flatnonzero(y[i:] < half)
-    if not len(left) or not len(right):
-        return float("nan")
-    a, b = int(left[-1]), i + int(right[0])
-    low = x[a] + (half - y[a]) * (x[a + 1] - x[a]) / (y[a + 1] - y[a])
-    high = x[b] + (half - y[b]) * (x[b - 1] - x[b]) / (y[b - 1] - y[b])
-    return float(high - low)
-
-
-def _foot(y: np.ndarray, peak: int, first: int, last: int) -> tuple[int, int]:
-    """Return where a band ends: at a valley, or well beyond where it falls to a hundredth.
-
-    Beyond, because the window's kernel has wings, and negative lobes, that
-    belong to the area; but not into the noise, twenty half-widths away.
-    """
-    sides = (y[first : peak + 1][::-1], y[peak : last + 1])
-    half_width = min(_fall(side, 0.5) for side in sides)
-    left, right = (min(3 * _fall(side, 0.01), 20 * half_width, len(side) - 1) for side in sides)
-    return peak - left, peak + right
-
-
-def _fall(side: np.ndarray, fraction: float) -> int:
-    """Return after how many points a flank falls below a fraction of its start, or its length."""
-    below = np.flatnonzero(side < fraction * side[0])
-    return int(below[0]) if len(below) else len(side)

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""Where the maxima of a curve are, how wide they are, and where they end."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+__all__ = ["full_width", "maximum", "resolved_bands"]
+
+
+def resolved_bands(
+    y: np.ndarray, threshold: float, error: np.ndarray | None = None
+) -> list[tuple[int, int]]:
+    """Return the first and the last point of each resolved band, ascending.
+
+    Parameters
+    ----------
+    y
+        ``[n]``.
+    threshold
+        A maximum is a band if it is at least this fraction of the highest
+        value, and rises by as much above the valleys beside it.
+    error
+        ``[n]``, standard errors; a band also rises by two of its own.
+    """
+    from scipy.signal import find_peaks
+
+    if len(y) < 3 or not np.any(y > 0.0):
+        return []
+    prominence = np.full(len(y), threshold * y.max())
+    if error is not None:
+        prominence = np.maximum(prominence, 2.0 * error)
+    peaks, found = find_peaks(y, height=threshold * y.max(), prominence=0.0)
+    peaks = peaks[found["prominences"] >= prominence[peaks]]
+    valleys = [int(p + np.argmin(y[p : q + 1])) for p, q in pairwise(peaks)]
+    edges = [0, *valleys, len(y) - 1]
+    ends = [_foot(y, int(peak), edges[i], edges[i + 1]) for i, peak in enumerate(peaks)]
+    return [(first, last) for first, last in ends if last - first >= 2]
+
+
+def maximum(x: np.ndarray, y: np.ndarray) -> float:
+    """Return the position of the maximum, refined by a parabola through three points."""
+    i = int(np.argmax(y))
+    if i in (0, len(y) - 1):
+        return float(x[i])
+    c = np.polyfit(x[i - 1 : i + 2] - x[i], y[i - 1 : i + 2], 2)
+    return float(x[i] - 0.5 * c[1] / c[0]) if c[0] < 0.0 else float(x[i])
+
+
+def full_width(x: np.ndarray, y: np.ndarray) -> float:
+    """Return the full width at half maximum, nan if the band does not fall to half."""
+    i = int(np.argmax(y))
+    half = 0.5 * y[i]
+    left, right = np.flatnonzero(y[:i] < half), np.flatnonzero(y[i:] < half)
+    if not len(left) or not len(right):
+        return float("nan")
+    a, b = int(left[-1]), i + int(right[0])
+    low = x[a] + (half - y[a]) * (x[a + 1] - x[a]) / (y[a + 1] - y[a])
+    high = x[b] + (half - y[b]) * (x[b - 1] - x[b]) / (y[b - 1] - y[b])
+    return float(high - low)
+
+
+def _foot(y: np.ndarray, peak: int, first: int, last: int) -> tuple[int, int]:
+    """Return where a band ends: at a valley, or well beyond where it falls to a hundredth.
+
+    Beyond, because the window's kernel has wings, and negative lobes, that
+    belong to the area; but not into the noise, twenty half-widths away.
+    """
+    sides = (y[first : peak + 1][::-1], y[peak : last + 1])
+    half_width = min(_fall(side, 0.5) for side in sides)
+    left, right = (min(3 * _fall(side, 0.01), 20 * half_width, len(side) - 1) for side in sides)
+    return peak - left, peak + right
+
+
+def _fall(side: np.ndarray, fraction: float) -> int:
+    """Return after how many points a flank falls below a fraction of its start, or its length."""
+    below = np.flatnonzero(side < fraction * side[0])
+    return int(below[0]) if len(below) else len(side)
