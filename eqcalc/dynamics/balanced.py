@@ -13,7 +13,7 @@ import torch
 from scipy.linalg import hadamard
 from torch import Tensor
 
-from eqcalc.dynamics.initial import normal_modes
+from eqcalc.dynamics.modes import normal_modes
 from eqcalc.units import BOLTZMANN
 
 __all__ = ["BalancedModes"]

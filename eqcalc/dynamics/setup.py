@@ -17,15 +17,15 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 import eqcalc
-from eqcalc.dynamics.initial import (
-    InitialConditions,
+from eqcalc.dynamics.initial import InitialConditions
+from eqcalc.dynamics.methods import PILEL, Langevin, Method, method_from
+from eqcalc.dynamics.modes import rigid_motions
+from eqcalc.dynamics.momenta import (
     degrees_of_freedom,
     maxwell_boltzmann,
     remove_rotation,
     remove_translation,
-    rigid_motions,
 )
-from eqcalc.dynamics.methods import PILEL, Langevin, Method, method_from
 from eqcalc.dynamics.noise import replica_generator
 from eqcalc.dynamics.observables import OBSERVABLES, System, check_observables
 from eqcalc.dynamics.restart import describe

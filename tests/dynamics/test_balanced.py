@@ -8,7 +8,7 @@ from ase.build import molecule
 from ase.data import atomic_masses
 
 from eqcalc.dynamics.balanced import BalancedModes
-from eqcalc.dynamics.initial import normal_modes
+from eqcalc.dynamics.modes import normal_modes
 from eqcalc.units import BOLTZMANN
 
 TEMPERATURE = 10.0

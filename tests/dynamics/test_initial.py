@@ -8,12 +8,11 @@ import pytest
 import torch
 from scipy import stats
 
-from eqcalc.dynamics.initial import (
-    Given,
-    HarmonicModes,
+from eqcalc.dynamics.initial import Given, HarmonicModes
+from eqcalc.dynamics.modes import normal_modes
+from eqcalc.dynamics.momenta import (
     degrees_of_freedom,
     maxwell_boltzmann,
-    normal_modes,
     remove_rotation,
     remove_translation,
 )

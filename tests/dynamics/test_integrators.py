@@ -8,13 +8,9 @@ import pytest
 import torch
 from scipy.signal import find_peaks
 
-from eqcalc.dynamics.initial import (
-    HarmonicModes,
-    maxwell_boltzmann,
-    remove_rotation,
-    remove_translation,
-)
+from eqcalc.dynamics.initial import HarmonicModes
 from eqcalc.dynamics.methods import METHODS, NVE, RPMD, TRPMD
+from eqcalc.dynamics.momenta import maxwell_boltzmann, remove_rotation, remove_translation
 from eqcalc.dynamics.noise import GaussianNoise
 from eqcalc.dynamics.ring import from_modes, ring_frequencies, ring_transform
 from eqcalc.dynamics.state import State
