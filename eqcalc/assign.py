@@ -36,9 +36,9 @@ __all__ = ["ConformerAssignment", "assign", "isotope_masses", "write_assignment"
 _SAME_CONFORMER = 2.0
 _LEGEND = (
     "Wavenumbers in cm⁻¹. Harmonic: wavenumber of the mode that carries most of the band; shift: "
-    "the band less that;\nisotope: change of that mode with the other masses; moving atoms: share "
-    "of the kinetic energy of the mode;\ncarried by: share of the area, in which parts of "
-    "opposite sign interfere."
+    "the band less that;\nisotope: change of that mode with the other masses; moving atoms "
+    "(counted from 0): share of the kinetic energy of\nthe mode; carried by: share of the area, "
+    "in which parts of opposite sign interfere."
 )
 
 

@@ -265,7 +265,8 @@ def write_comparison(
         raise ValueError(f"names: expected {len(spectra)}, got {len(names)}")
     options: dict[str, Any] = {"scale_range": scale_range, "fwhm": fwhm}
     found = [compare(s, target, lower=lower, upper=upper, **options) for s in spectra]
-    texts = [f"{Path(measured).name}, {lower:g} to {upper:g} cm⁻¹"]
+    notes = [f"note: {warning}" for warning in target.warnings]
+    texts = ["\n".join([f"{Path(measured).name}, {lower:g} to {upper:g} cm⁻¹", *notes])]
     for name, comparison, spectrum in zip(names, found, spectra, strict=True):
         texts.append(f"{name}\n{comparison.table()}{_absolute(spectrum, target, comparison)}")
     text = "\n\n".join(texts)

@@ -115,6 +115,9 @@ def gas_absorption(spectrum: Spectrum) -> Spectrum:
         Decadic absorbance per (µmol/mol) and m, as in the quantitative infrared
         database of NIST, with pressure and temperature in its record.
 
+    Half of the files of that database state an atmosphere as 101.3 Pa; this is
+    taken as kPa, with a warning.
+
     Raises
     ------
     ValueError
@@ -123,14 +126,19 @@ def gas_absorption(spectrum: Spectrum) -> Spectrum:
     if "MICROMOL/MOL" not in spectrum.unit.upper() or "BASE 10" not in spectrum.unit.upper():
         raise ValueError(f"not decadic absorbance per (µmol/mol) m: {spectrum.unit!r}")
     pressure = _quantity(spectrum, "PRESSURE", {"KPA": 1e3, "PA": 1.0, "ATM": 101325.0})
+    warnings = spectrum.warnings
+    if 90.0 < pressure < 110.0:
+        pressure *= 1e3
+        warnings = (*warnings, f"the file says {pressure / 1e3:g} Pa, which is taken as kPa")
     temperature = _quantity(spectrum, "TEMPERATURE", {"K": 1.0, "C": 1.0})
     if str(spectrum.provenance["TEMPERATURE"]).strip().upper().endswith("C"):
         temperature += 273.15
     # mol per litre of a fraction of 1e-6, over 100 cm
     concentration = 1e-6 * pressure / (GAS_CONSTANT * temperature) * 1e-3
-    return spectrum.scaled(
+    absolute = spectrum.scaled(
         1.0 / (100.0 * concentration), unit="L/(mol cm)", label="molar absorption coefficient"
     )
+    return replace(absolute, warnings=warnings)
 
 
 def _quantity(spectrum: Spectrum, key: str, units: dict[str, float]) -> float:

@@ -142,6 +142,13 @@ def test_quantitative_gas_spectra_become_absolute(tmp_path):
     assert s.unit == "L/(mol cm)"
     sigma = 3.82353250e-21 * s.values[1]
     assert sigma == pytest.approx(np.log(10.0) * 2e-4 / 2.479e15, rel=1e-3)
+    assert s.warnings == ()
+    # a slip in many files of the database
+    slip = tmp_path / "slip.jdx"
+    slip.write_text(path.read_text().replace("kPa", "Pa"))
+    corrected = read_measured(slip)
+    assert np.allclose(corrected.values, s.values)
+    assert "taken as kPa" in corrected.warnings[0]
     raw = Spectrum.read(path)
     del raw.provenance["PRESSURE"]
     with pytest.raises(ValueError, match="PRESSURE"):
