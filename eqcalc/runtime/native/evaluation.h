@@ -3,10 +3,11 @@
 #pragma once
 
 #include "message.h"
+#include "readouts.h"
 
 // What comes out; pointers that are null are not wanted.
 struct Output {
-    double shortest;              // distance of any pair within the cutoff, infinite if there is none
+    double shortest;  // distance of any pair within the cutoff, infinite if there is none
     std::int64_t shortest_pair[2];  // its receiver and sender
     double* energy;               // [n_structures]
     double* forces;               // [n_atoms, 3]
@@ -41,8 +42,9 @@ public:
             std::memcpy(scalars_ + i * F, net_.embedding.get() + in_.rows[i] * F, F * sizeof(Real));
         states_.resize(net_.layers.size());
         for (std::size_t l = 0; l < net_.layers.size(); ++l) forward(l, filters);
-        if (out.dipole != nullptr) dipole(out.dipole);
-        if (out.polarizability != nullptr) polarizability(out.polarizability);
+        ReadOuts read_outs(net_, in_, arena_, scalars_, states_.back().vectors);
+        if (out.dipole != nullptr) read_outs.dipole(out.dipole);
+        if (out.polarizability != nullptr) read_outs.polarizability(out.polarizability);
         if (out.energy == nullptr && out.forces == nullptr) return;
         Real* slope = energy(out.energy);
         if (out.forces == nullptr) return;
@@ -92,7 +94,7 @@ private:
         s.mixed = arena_.take(n * 6 * F);
         layer.mix(3 * n, s.vectors, s.mixed);
         s.joined = arena_.take(n * 2 * F);
-        join(scalars_, F, s.mixed, F, net_.epsilon, s.joined);
+        join(n, scalars_, F, s.mixed, F, net_.epsilon, s.joined);
         s.update_hidden = arena_.take(n * F);
         layer.update.first(n, s.joined, s.update_hidden);
         silu(n * F, s.update_hidden, activated);
@@ -224,7 +226,8 @@ private:
         std::vector<std::int64_t> owner;
         if (out.virial != nullptr) {
             std::memset(out.virial, 0, in_.n_structures * 9 * sizeof(double));
-            for (std::int64_t s = 0; s < in_.n_structures; ++s) owner.resize(in_.first_atom[s + 1], s);
+            for (std::int64_t s = 0; s < in_.n_structures; ++s)
+                owner.resize(in_.first_atom[s + 1], s);
         }
         for (std::size_t p = 0; p < pairs_.size(); ++p) {
             const Pair& pair = pairs_[p];
@@ -242,103 +245,6 @@ private:
                     for (int a = 0; a < 3; ++a)
                         out.virial[9 * owner[pair.receiver] + 3 * a + c] +=
                             pair.distance * pair.direction[a] * of_vector;
-            }
-        }
-    }
-
-    // μ = Σ μ_i + q_i (r_i − r_0), r_0 the centre of mass, Σ q_i the total charge.
-    void dipole(double* dipoles) {
-        const auto [charges, vectors] = read_out(net_.dipole);
-        for (std::int64_t s = 0; s < in_.n_structures; ++s) {
-            const std::int64_t begin = in_.first_atom[s], end = in_.first_atom[s + 1];
-            double missing = in_.charges[s] / net_.dipole_scale, mass = 0.0, origin[3] = {0.0, 0.0, 0.0};
-            for (std::int64_t i = begin; i < end; ++i) {
-                missing -= charges[i * kLanes];
-                mass += in_.masses[i];
-                for (int c = 0; c < 3; ++c) origin[c] += in_.masses[i] * in_.positions[3 * i + c];
-            }
-            missing /= double(end - begin);
-            for (int c = 0; c < 3; ++c) {
-                double total = 0.0;
-                for (std::int64_t i = begin; i < end; ++i)
-                    total += vectors[(3 * i + c) * kLanes] +
-                             (charges[i * kLanes] + missing) *
-                                 (in_.positions[3 * i + c] - origin[c] / mass);
-                dipoles[3 * s + c] = net_.dipole_scale * total;
-            }
-        }
-    }
-
-    // α = Σ a_i 1 + ν_i ⊗ (r_i − r̄) + (r_i − r̄) ⊗ ν_i, r̄ the centroid.
-    void polarizability(double* polarizabilities) {
-        const auto [isotropic, vectors] = read_out(net_.polarizability);
-        for (std::int64_t s = 0; s < in_.n_structures; ++s) {
-            const std::int64_t begin = in_.first_atom[s], end = in_.first_atom[s + 1];
-            double centroid[3] = {0.0, 0.0, 0.0};
-            for (std::int64_t i = begin; i < end; ++i)
-                for (int c = 0; c < 3; ++c)
-                    centroid[c] += in_.positions[3 * i + c] / double(end - begin);
-            double* alpha = polarizabilities + 9 * s;
-            std::fill(alpha, alpha + 9, 0.0);
-            for (std::int64_t i = begin; i < end; ++i)
-                for (int a = 0; a < 3; ++a) {
-                    alpha[4 * a] += isotropic[i * kLanes];
-                    for (int b = 0; b < 3; ++b) {
-                        const double arm = in_.positions[3 * i + b] - centroid[b];
-                        const double product = vectors[(3 * i + a) * kLanes] * arm;
-                        alpha[3 * a + b] += product;
-                        alpha[3 * b + a] += product;
-                    }
-                }
-            for (int k = 0; k < 9; ++k) alpha[k] *= net_.polarizability_scale;
-            for (int a = 0; a < 3; ++a) alpha[4 * a] += in_.polarizability_reference[s];
-        }
-    }
-
-    // A scalar and a vector per atom, each the first of its padded features.
-    std::pair<const Real*, const Real*> read_out(const std::vector<GatedBlock>& blocks) {
-        const Real* scalars = scalars_;
-        const Real* vectors = states_.back().vectors;
-        for (const GatedBlock& block : blocks) {
-            Real* mixed = arena_.take(n * 6 * block.out);
-            block.mix(3 * n, vectors, mixed);
-            Real* joined = arena_.take(n * (block.in + block.out));
-            join(scalars, block.in, mixed, block.out, block.epsilon, joined);
-            Real* hidden = arena_.take(n * block.gate.hidden);
-            block.gate.first(n, joined, hidden);
-            silu(n * block.gate.hidden, hidden, hidden);
-            Real* gates = arena_.take(n * 2 * block.out);
-            block.gate.second(n, hidden, gates);
-            Real* new_scalars = arena_.take(n * block.out);
-            Real* new_vectors = arena_.take(n * 3 * block.out);
-            for (std::size_t i = 0; i < n; ++i)
-                for (int k = 0; k < block.out; k += kLanes) {
-                    const Vector value = load(gates + 2 * i * block.out + k);
-                    const Vector gate = load(gates + (2 * i + 1) * block.out + k);
-                    store(new_scalars + i * block.out + k, block.activate ? silu(value) : value);
-                    for (std::size_t c = 3 * i; c < 3 * i + 3; ++c)
-                        store(new_vectors + c * block.out + k,
-                              gate * load(mixed + (2 * c + 1) * block.out + k));
-                }
-            scalars = new_scalars;
-            vectors = new_vectors;
-        }
-        return {scalars, vectors};
-    }
-
-    // Scalars beside the lengths of the left half of mixed vectors.
-    void join(const Real* scalars, int in, const Real* mixed, int out, Real epsilon,
-              Real* joined) const {
-        for (std::size_t i = 0; i < n; ++i) {
-            Real* row = joined + i * (in + out);
-            std::memcpy(row, scalars + i * in, in * sizeof(Real));
-            for (int k = 0; k < out; k += kLanes) {
-                Vector squared = broadcast(epsilon);
-                for (std::size_t c = 3 * i; c < 3 * i + 3; ++c) {
-                    const Vector left = load(mixed + 2 * c * out + k);
-                    squared += left * left;
-                }
-                store(row + in + k, square_root(squared));
             }
         }
     }
