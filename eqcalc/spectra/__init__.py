@@ -24,6 +24,7 @@ from eqcalc.spectra.experiment import (
     absorbance,
     broadened,
     gas_absorption,
+    molar_absorption,
     read_measured,
     read_table,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "infrared_accumulator",
     "langevin_kernel",
     "mode_spectra",
+    "molar_absorption",
     "porto",
     "power_spectrum",
     "raman",

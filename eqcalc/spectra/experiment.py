@@ -12,7 +12,14 @@ import numpy as np
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.units import GAS_CONSTANT
 
-__all__ = ["absorbance", "broadened", "gas_absorption", "read_measured", "read_table"]
+__all__ = [
+    "absorbance",
+    "broadened",
+    "gas_absorption",
+    "molar_absorption",
+    "read_measured",
+    "read_table",
+]
 
 
 def read_measured(path: str | Path, *, unit: str = "arbitrary units") -> Spectrum:
@@ -84,7 +91,7 @@ def absorbance(spectrum: Spectrum) -> Spectrum:
         cut the range with :meth:`Spectrum.between`.
     """
     unit = spectrum.unit.upper()
-    if unit.startswith("ABSORBANCE"):
+    if unit.startswith("ABSORBANCE") or (unit == "1" and spectrum.label == "absorbance"):
         return replace(spectrum, unit="1", label="absorbance")
     if not ("TRANSMITTANCE" in unit or unit in ("T", "%T")):
         raise ValueError(f"neither transmittance nor absorbance: {spectrum.unit!r}")
@@ -103,6 +110,45 @@ def absorbance(spectrum: Spectrum) -> Spectrum:
         unit="1",
         label="absorbance",
         history=(*spectrum.history, "absorbance from transmittance"),
+    )
+
+
+def molar_absorption(
+    spectrum: Spectrum,
+    *,
+    path_length: float,
+    concentration: float | None = None,
+    pressure: float | None = None,
+    temperature: float | None = None,
+) -> Spectrum:
+    """Return the molar absorption coefficient of a sample of known amount.
+
+    Parameters
+    ----------
+    spectrum
+        Decadic absorbance or transmittance.
+    path_length
+        cm.
+    concentration
+        mol/L; or of an ideal gas its partial `pressure` [Pa] and `temperature` [K].
+
+    Raises
+    ------
+    TypeError
+        Neither a concentration nor pressure and temperature are given, or both.
+    """
+    if (concentration is None) == (pressure is None or temperature is None):
+        raise TypeError("give the concentration, or the pressure and the temperature of a gas")
+    if concentration is None:
+        assert pressure is not None and temperature is not None
+        concentration = pressure / (GAS_CONSTANT * temperature) * 1e-3
+    for name, number in (("path_length", path_length), ("concentration", concentration)):
+        if not number > 0.0:
+            raise ValueError(f"{name}: expected a positive number, got {number}")
+    return absorbance(spectrum).scaled(
+        1.0 / (path_length * concentration),
+        unit="L/(mol cm)",
+        label="molar absorption coefficient",
     )
 
 

@@ -157,6 +157,22 @@ def test_quantitative_gas_spectra_become_absolute(tmp_path):
         gas_absorption(s)
 
 
+def test_absorbance_of_a_known_amount():
+    from eqcalc.spectra import molar_absorption
+
+    nu = np.linspace(500.0, 4000.0, 50)
+    s = Spectrum(nu, 10.0 ** -np.full(50, 0.6), "TRANSMITTANCE", "x")
+    solution = molar_absorption(s, path_length=0.1, concentration=0.02)
+    assert np.allclose(solution.values, 0.6 / 0.002)
+    # 0.1 atm at 300 K are 0.1/(0.0820574·300) mol/L
+    gas = molar_absorption(absorbance(s), path_length=10.0, pressure=10132.5, temperature=300.0)
+    assert np.allclose(gas.values, 0.06 * 0.0820573661 * 300.0 / 0.1, rtol=1e-8)
+    with pytest.raises(TypeError, match="concentration, or the pressure"):
+        molar_absorption(s, path_length=10.0, pressure=1e4)
+    with pytest.raises(ValueError, match="path_length"):
+        molar_absorption(s, path_length=0.0, concentration=1.0)
+
+
 def test_measured_files_of_every_kind(tmp_path):
     nu = np.linspace(500.0, 4000.0, 50)
     table = tmp_path / "t.txt"
