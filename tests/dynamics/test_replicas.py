@@ -52,3 +52,22 @@ def test_a_batch_of_different_replicas_is_each_alone(tmp_path, potential, ethano
             np.testing.assert_allclose(together[name][index], alone[name][0], atol=1e-9 * scale)
     moved = together["bead_positions"][:, -1] - together["bead_positions"][:, 0]
     assert np.abs(moved[0] - moved[1]).max() > 1e-2
+
+
+def test_pairs_of_no_replica_grow_old(potential, ethanol):
+    """An atom that comes within the cutoff in one replica while another moves is seen."""
+    numbers = torch.tensor(ethanol.numbers)
+    evaluator = EagerEvaluator(potential, numbers)
+    cutoff = potential.config.representation.cutoff
+    start = torch.from_numpy(ethanol.positions).repeat(2, 1, 1)
+    far = start.clone()
+    far[0, -1] += torch.tensor([3.0 * cutoff, 0.0, 0.0])
+    evaluator(far, ("energy",))
+    for step in torch.linspace(0.0, 1.0, 5):
+        moving = far.lerp(start, float(step))
+        moving[1] += 0.3 * step
+        found = evaluator(moving, ("energy", "forces"))
+        fresh = EagerEvaluator(potential, numbers)(moving, ("energy", "forces"))
+        torch.testing.assert_close(found, fresh, rtol=0, atol=1e-10)
+    assert float(found["energy"][0] - evaluator(far, ("energy",))["energy"][0]) != 0.0
+    torch.testing.assert_close(found["energy"][0], found["energy"][1], rtol=0, atol=1e-8)
