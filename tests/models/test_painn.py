@@ -58,13 +58,16 @@ def test_features_transform_as_e3nn_irreps(potential, ethanol):
     structure = Structures.from_atoms(ethanol)
     pairs = all_pairs(structure)
     scalars, vectors = potential.representation(structure, pairs)
-    rotation = -o3.rand_matrix(dtype=torch.float64)
+    # far from the poles, where matrices give angles in single precision only
+    angles = torch.tensor([0.3, 1.1, -0.7], dtype=torch.float64).unbind()
+    rotation = -o3.angles_to_matrix(*angles)
     turned = structure.with_positions(structure.positions @ rotation.T)
     new_scalars, new_vectors = potential.representation(turned, pairs)
-    matrix = o3.Irrep("1o").D_from_matrix(rotation.float()).double()
+    inversion = torch.tensor(1.0, dtype=torch.float64)
+    matrix = o3.Irrep("1o").D_from_angles(*angles, inversion)
     expected = torch.einsum("ab,ibf->iaf", matrix, vectors)
     torch.testing.assert_close(new_scalars, scalars, rtol=1e-10, atol=1e-10)
-    torch.testing.assert_close(new_vectors, expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(new_vectors, expected, rtol=1e-5, atol=2e-6)
 
 
 def test_polarizability_transforms_as_l0_and_l2_of_e3nn(potential, ethanol):
