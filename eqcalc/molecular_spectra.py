@@ -183,12 +183,12 @@ def model_of(trajectory: Trajectory, path: str | Path | None = None) -> Potentia
     ValueError
         The model at `path` is another one.
     """
+    made_with = trajectory.provenance.get("model")
     for candidate in shipped_models() if path is None else [Path(path)]:
         potential = load_model(candidate, dtype=torch.float64)
-        if trajectory.provenance.get("model") in (
-            potential.metadata.get("hash"),
-            model_hash(potential),
-        ):
+        hashes = (potential.metadata.get("hash"), model_hash(potential))
+        # a trajectory of another engine may not know its model; then the caller does
+        if made_with in hashes or (made_with is None and path is not None):
             return potential
     if path is not None:
         raise ValueError(f"{path}: not the model that {trajectory.path} was made with")

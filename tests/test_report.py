@@ -10,10 +10,17 @@ from ase.build import molecule
 
 from eqcalc.dynamics import simulate
 from eqcalc.dynamics.methods import Langevin
-from eqcalc.molecular_spectra import check_sum_rule, molecular_spectra, spectra_of_series
+from eqcalc.models.checkpoint import model_hash, save_model
+from eqcalc.molecular_spectra import (
+    check_sum_rule,
+    model_of,
+    molecular_spectra,
+    spectra_of_series,
+)
 from eqcalc.report import describe_spectra, write_figure
 from eqcalc.runtime import EagerEvaluator
 from eqcalc.spectra import Estimate
+from eqcalc.trajectory import Trajectory
 from eqcalc.units import INTENSITY_PER_SQUARED_CHARGE_PER_MASS
 from tests.conftest import make_potential
 from tests.spectra.oscillators import oscillator, vector
@@ -159,6 +166,19 @@ def series_spectra(temperature=None, scatter=1.0, n=16):
         x, dipole_unit="e*Å", interval=0.5, temperature=300.0, method="NVE", resolution=40.0
     )
     return replace(found, kinetic_temperature=temperature)
+
+
+def test_the_model_of_a_trajectory(trajectory, tmp_path):
+    potential = make_potential(features=8)
+    save_model(potential, tmp_path / "same.eqc")
+    save_model(make_potential(features=4), tmp_path / "other.eqc")
+    assert model_of(trajectory) is None  # not one of eqcalc's
+    assert model_hash(model_of(trajectory, tmp_path / "same.eqc")) == model_hash(potential)
+    with pytest.raises(ValueError, match=r"other\.eqc: not the model"):
+        model_of(trajectory, tmp_path / "other.eqc")
+    foreign = Trajectory(trajectory.path, replace(trajectory.header, provenance={}), {})
+    assert model_of(foreign, tmp_path / "other.eqc") is not None
+    assert model_of(foreign) is None
 
 
 def test_how_many_replicas_are_needed():
