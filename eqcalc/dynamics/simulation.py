@@ -153,7 +153,7 @@ def simulate(
     and replica whatever the number of beads, positions and velocities of 9 atoms every
     10 fs another 43 kB, all of 64 beads 1.4 MB. In memory the dynamics holds some ten
     arrays of the size of the positions (24 bytes per replica, bead and atom), at most
-    4 MB of frames, and the thermostat's noise of 16 steps.
+    4 MB of frames, and the noise of one or some steps.
     """
     output = Path(output)
     starts = [structures] if isinstance(structures, Atoms) else list(structures)
