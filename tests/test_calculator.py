@@ -17,7 +17,6 @@ from eqcalc.calculator import EqCalculator, StaticPolarizability
 from eqcalc.models.checkpoint import save_model
 from eqcalc.models.derivatives import hessian, property_derivative
 from eqcalc.neighbors import all_pairs
-from eqcalc.runtime import FusedExecution
 from eqcalc.structures import Structures
 from tests.conftest import make_potential
 
@@ -46,9 +45,10 @@ def test_all_quantities_come_in_ase_units(calculator, potential, ethanol):
 
 def test_one_evaluation_serves_all_requests(calculator, ethanol, monkeypatch):
     calls = []
-    evaluate = FusedExecution.evaluate
+    execution = type(calculator.execution)
+    evaluate = execution.evaluate
     monkeypatch.setattr(
-        FusedExecution, "evaluate", lambda *arguments: calls.append(1) or evaluate(*arguments)
+        execution, "evaluate", lambda *arguments: calls.append(1) or evaluate(*arguments)
     )
     ethanol.calc = calculator
     ethanol.get_forces()
