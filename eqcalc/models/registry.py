@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Protocol
 from torch import Tensor, nn
 
 from eqcalc.models.cormorant import CormorantConfig
+from eqcalc.models.dimenet import DimeNetConfig
 from eqcalc.models.irreps_gcn import IrrepsGCNConfig
 from eqcalc.models.lnet import LNetConfig
 from eqcalc.models.painn import PaiNNConfig
@@ -81,6 +82,7 @@ REPRESENTATIONS: dict[str, type[Any]] = {
         LNetConfig,
         IrrepsGCNConfig,
         CormorantConfig,
+        DimeNetConfig,
     )
 }
 

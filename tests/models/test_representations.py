@@ -36,6 +36,12 @@ SMALL = {
         **IRREPS,
     },
     "cormorant": {"name": "cormorant", "channels": 4, "layers": 3},
+    "dimenet": {
+        "name": "dimenet++",
+        **{"features": 8, "hidden": 8, "layers": 2, "triplet_embedding": 4},
+        **{"basis_embedding": 3, "output_embedding": 8},
+        **{"spherical_functions": 3, "radial_functions": 3},
+    },
 }
 HEADS = (
     "energy",
@@ -55,7 +61,7 @@ def build(settings, heads=HEADS, read_outs=None):
         (1, 6, 7, 8),
         energy=table,
         polarizability=table,
-        scales={"dipole": 0.4, "homo_lumo_gap": 2.0},
+        scales={"energy": 0.1, "dipole": 0.4, "homo_lumo_gap": 2.0},
         scalars={name: table for name in ("homo_lumo_gap", "heat_capacity") if name in heads},
     )
     with torch.random.fork_rng():

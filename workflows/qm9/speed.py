@@ -25,6 +25,7 @@ import torch
 from eqcalc.datasets import Dataset
 from eqcalc.models import PaiNNConfig, Potential, PotentialConfig, References
 from eqcalc.models.cormorant import CormorantConfig
+from eqcalc.models.dimenet import DimeNetConfig
 from eqcalc.models.irreps_gcn import IrrepsGCNConfig
 from eqcalc.models.lnet import VARIANTS
 from eqcalc.models.schnet import SchNetConfig
@@ -37,6 +38,7 @@ NETWORKS: dict[str, Any] = {
     "Irreps [0,1,2]": IrrepsGCNConfig(),
     "Irreps [0..4]": IrrepsGCNConfig(degrees=(0, 1, 2, 3, 4), multiplicity=16),
     "Cormorant": CormorantConfig(),
+    "DimeNet++": DimeNetConfig(),
 }
 
 
