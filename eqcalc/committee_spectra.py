@@ -4,17 +4,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from eqcalc.models.checkpoint import load_model
 from eqcalc.quantities import DIPOLE, POLARIZABILITY
-from eqcalc.runtime import Evaluator
+from eqcalc.runtime import EagerEvaluator, Evaluator
 from eqcalc.spectra import CommitteeSpectrum, Spectrum, combine_committee, infrared, raman
 from eqcalc.trajectory import Trajectory
 
-__all__ = ["committee_of_trajectories", "committee_on_trajectory", "reevaluated"]
+__all__ = [
+    "committee_of_trajectories",
+    "committee_on_trajectory",
+    "reevaluated",
+    "write_committee",
+]
 
 #: Geometries evaluated in one call.
 _BATCH = 4096
@@ -127,6 +134,52 @@ def committee_of_trajectories(
     _, _, function = _kind(spectrum)
     found = [function(trajectory, **options) for trajectory in trajectories]
     return combine_committee(found, common_trajectory=False)
+
+
+def write_committee(
+    trajectory: Trajectory,
+    models: Sequence[str | Path],
+    folder: str | Path,
+    *,
+    limits: tuple[float, float] | None = None,
+    reversed_axis: bool = False,
+    **options: Any,
+) -> str:
+    """Write the infrared spectrum of a committee on a trajectory; return its bands as text.
+
+    Parameters
+    ----------
+    trajectory
+        See :func:`committee_on_trajectory`.
+    models
+        Files of at least two models.
+    folder
+        Receives ``committee.png``, the mean with the sampling error as
+        ``committee-mean.h5`` and each member as ``committee-1.h5``, ….
+    limits, reversed_axis
+        Of the figure.
+    options
+        See :func:`eqcalc.spectra.infrared`.
+    """
+    numbers = torch.tensor(trajectory.numbers)
+    members = [EagerEvaluator(load_model(path), numbers) for path in models]
+    found = committee_on_trajectory(trajectory, members, **options)
+    folder = Path(folder)
+    found.plot(folder / "committee.png", limits=limits, reversed_axis=reversed_axis)
+    found.mean.write(folder / "committee-mean.h5")
+    for number, member in enumerate(found.members, 1):
+        member.write(folder / f"committee-{number}.h5")
+    lines = [
+        f"infrared bands of a committee of {len(members)} on this trajectory: area, error of the "
+        "sampling, disagreement of the models [km/mol]"
+    ]
+    for band in found.mean.bands(lower=100.0):
+        area = found.integrate(band.lower, band.upper)
+        lines.append(
+            f"  {band.lower:6.0f} – {band.upper:6.0f} cm⁻¹   {area.value:8.1f}  "
+            f"± {area.sampling:.1f} (sampling)  ± {area.model:.1f} (models)"
+        )
+    return "\n".join(lines)
 
 
 def _kind(spectrum: str) -> tuple[str, str, Callable[..., Spectrum]]:

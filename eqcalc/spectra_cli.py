@@ -42,20 +42,23 @@ def _spectra(options: argparse.Namespace) -> None:
     from eqcalc.report import write_series_spectra, write_spectra
     from eqcalc.trajectory import Trajectory
 
-    choices = {
+    estimation = {
         name: getattr(options, name)
         for name in ("lag", "resolution", "window", "estimator", "quantum_factor")
     }
-    choices |= {
-        "scattering": {
-            "laser": options.laser,
-            "geometry": options.geometry,
-            "anti_stokes": options.anti_stokes,
-            "photon_counting": options.photon_counting,
-        },
-        "limits": options.limits,
-        "reversed_axis": options.reversed,
-    }
+    shown = {"limits": options.limits, "reversed_axis": options.reversed}
+    choices: dict[str, Any] = (
+        estimation
+        | shown
+        | {
+            "scattering": {
+                "laser": options.laser,
+                "geometry": options.geometry,
+                "anti_stokes": options.anti_stokes,
+                "photon_counting": options.photon_counting,
+            },
+        }
+    )
     if options.trajectory is not None:
         refused = [name for name in _SERIES_OPTIONS if getattr(options, name) is not None]
         if refused:
@@ -67,6 +70,12 @@ def _spectra(options: argparse.Namespace) -> None:
         text = write_spectra(
             trajectory, options.output, model=options.model, frame=options.frame, **choices
         )
+        if options.committee is not None:
+            from eqcalc.committee_spectra import write_committee
+
+            text += "\n" + write_committee(
+                trajectory, options.committee, options.output, **estimation, **shown
+            )
     else:
         text = write_series_spectra(options.output, **_series(options), **choices)
     print(text)
@@ -222,6 +231,14 @@ def _add_spectra(add: Callable[..., Any]) -> None:
     )
     command.add_argument("--output", type=Path, default=Path("spectra"), help="folder")
     command.add_argument("--model", type=Path, help="the model of the trajectory, for the sum rule")
+    command.add_argument(
+        "--committee",
+        type=Path,
+        nargs="+",
+        metavar="MODEL",
+        help="models whose disagreement about the dipole is shown beside the sampling error; "
+        "simulate with --positions",
+    )
     _add_resolution(command)
     command.add_argument(
         "--window",

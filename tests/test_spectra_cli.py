@@ -142,6 +142,15 @@ def test_simulate_with_positions_spectra_and_assign(tmp_path, water_run, capsys,
     assert run("simulate", model, start, "--output", trajectory, *arguments) == 0
     assert run("spectra", trajectory, "--model", model, "--output", tmp_path / "s") == 0
     assert "sum rule: integrated infrared intensity / exact value" in capsys.readouterr().out
+    member = tmp_path / "member.eqc"
+    save_model(make_potential(features=12), member)
+    command = ["spectra", trajectory, "--model", model, "--output", tmp_path / "c"]
+    assert run(*command, "--committee", model, member) == 0
+    assert "committee of 2 on this trajectory" in capsys.readouterr().out
+    assert (tmp_path / "c" / "committee.png").stat().st_size > 5000
+    assert Spectrum.read(tmp_path / "c" / "committee-mean.h5").history[-1] == (
+        "mean of a committee of 2"
+    )
     assert run("spectra", trajectory, "--frame", "corotating", "--output", tmp_path / "f") == 0
     assert "sum rule" not in capsys.readouterr().out
     assert run("spectra", trajectory, "--output", tmp_path / "s") == 0
