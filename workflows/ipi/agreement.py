@@ -21,7 +21,7 @@ from eqcalc.dynamics import simulate
 from eqcalc.ipi import initial_conditions
 from eqcalc.ipi.description import Description
 from eqcalc.models.checkpoint import load_model
-from eqcalc.report import molecular_spectra, write_figure
+from eqcalc.reports.files import molecular_spectra, write_figure
 from eqcalc.runtime import evaluator_for
 from eqcalc.runtime.memory import keep_freed_memory
 from eqcalc.shipped import shipped_model

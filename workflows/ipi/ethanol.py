@@ -17,7 +17,7 @@ from pathlib import Path
 import ase.io
 
 from eqcalc.ipi import Strides, run, write_input
-from eqcalc.report import write_spectra
+from eqcalc.reports.files import write_spectra
 from eqcalc.shipped import shipped_model
 from eqcalc.trajectory import Trajectory
 
