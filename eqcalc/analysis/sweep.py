@@ -39,6 +39,7 @@ import numpy as np
 import yaml
 
 from eqcalc.training import ConfigError, TrainingConfig, train
+from eqcalc.training.folder import RunFolder
 
 __all__ = ["Run", "Sweep", "summary", "summary_text", "sweep"]
 
@@ -158,15 +159,20 @@ def sweep(
     output.mkdir(parents=True, exist_ok=True)
     table = output / "results.csv"
     rows: list[dict[str, Any]] = []
+    commit = _commit()  # of the source that is loaded now, whatever comes later
     for run in settings.runs():
-        result = train(settings.config(run, output), progress=progress)
+        config = settings.config(run, output)
+        noted = config.output / "commits.txt"
+        if not RunFolder(config).finished():
+            _note(noted, commit)
+        result = train(config, progress=progress)
         if not result.finished:
             continue
         record = result.record
         how = {
             **{key: record[key] for key in ("parameters", "epochs", "hardware")},
             "hours": round(record["hours"], 4),
-            "commit": _commit(result.folder / "commit.txt"),
+            "commit": " ".join(noted.read_text(encoding="utf-8").split()),
             "command": command,
         }
         for row in record["test"]:
@@ -230,14 +236,15 @@ def _set(settings: dict[str, Any], key: str, value: Any) -> None:
         settings[last] = value
 
 
-def _commit(path: Path) -> str:
-    """Return the commit with which a training ended, noted in a file of its folder."""
-    if not path.exists():
-        path.write_text(_present_commit() + "\n", encoding="utf-8")
-    return path.read_text(encoding="utf-8").strip()
+def _note(path: Path, commit: str) -> None:
+    """Add a commit to those a training has run with, unless it is the last of them."""
+    known = path.read_text(encoding="utf-8").split() if path.exists() else []
+    if known[-1:] != [commit]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join([*known, commit]) + "\n", encoding="utf-8")
 
 
-def _present_commit() -> str:
+def _commit() -> str:
     """Return the commit of the source, with a plus if files of the package have changed since."""
     package = Path(__file__).parents[1]
 
