@@ -22,14 +22,14 @@ from ase.build import molecule
 from tqdm import tqdm
 
 import eqcalc
-from eqcalc.describe import level_of_theory
 from eqcalc.dynamics import Equilibration, HarmonicModes, recorded_execution, simulate
 from eqcalc.harmonic import harmonic_spectrum, relax
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.derivatives import hessian
 from eqcalc.models.potential import Potential
-from eqcalc.molecular_spectra import MolecularSpectra, check_sum_rule, molecular_spectra
-from eqcalc.report import describe_spectra, write_figure, write_molecular_spectra
+from eqcalc.reports.describe import level_of_theory
+from eqcalc.reports.files import describe_spectra, write_figure, write_molecular_spectra
+from eqcalc.reports.molecular import MolecularSpectra, check_sum_rule, molecular_spectra
 from eqcalc.runtime import EagerEvaluator, FusedEvaluator, evaluator_for
 from eqcalc.runtime.memory import keep_freed_memory
 from eqcalc.shipped import shipped_model
@@ -179,7 +179,12 @@ def demo(
         write_molecular_spectra(result, folder, run.name)
         spectra.append(result)
         checks.append(check_sum_rule(result.infrared, trajectory, evaluator))
-    write_figure(folder / "ethanol.png", spectra, harmonics["trans"], title="Ethanol, 300 K; sticks: trans conformer")
+    write_figure(
+        folder / "ethanol.png",
+        spectra,
+        harmonics["trans"],
+        title="Ethanol, 300 K; sticks: trans conformer",
+    )
 
     summary = "\n\n".join(
         [

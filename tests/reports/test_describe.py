@@ -5,9 +5,9 @@ import pytest
 import torch
 from ase.build import molecule
 
-from eqcalc.describe import describe_file, level_of_theory
 from eqcalc.dynamics import simulate
-from eqcalc.molecular_spectra import molecular_spectra
+from eqcalc.reports.describe import describe_file, level_of_theory
+from eqcalc.reports.molecular import molecular_spectra
 from eqcalc.runtime import EagerEvaluator
 from eqcalc.shipped import shipped_model
 from tests.conftest import make_potential

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""The command line: every command is one call of the library."""
+"""The parser and all commands but those of spectra and i-PI."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import eqcalc
+from eqcalc.cli.spectra import add_spectrum_commands
 from eqcalc.ipi.command import add_ipi_commands
-from eqcalc.spectra_cli import add_spectrum_commands
 
 if TYPE_CHECKING:
     from ase import Atoms
@@ -160,8 +162,8 @@ def _ipi(options: argparse.Namespace) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
-    from eqcalc.describe import describe_file
     from eqcalc.models.checkpoint import read_header
+    from eqcalc.reports.describe import describe_file
 
     if options.json:
         print(json.dumps(read_header(options.file), indent=1, ensure_ascii=False))
@@ -395,6 +397,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # whoever read the output has enough, as `head`; nothing more can be written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE.value
     except KeyboardInterrupt:
         print("eqcalc: stopped; the same command goes on", file=sys.stderr)
         return 130
@@ -404,7 +411,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"eqcalc {options.command}: error: {error}", file=sys.stderr)
         return FAILURE
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -8,8 +8,8 @@ from ase import Atoms
 from ase.build import molecule
 
 from eqcalc import load_model, shipped_model
-from eqcalc.assign import assign, isotope_masses, write_assignment
 from eqcalc.harmonic import relax
+from eqcalc.reports.assignment import assign, isotope_masses, write_assignment
 from eqcalc.spectra import infrared
 from eqcalc.trajectory import Header, Layout, Trajectory, TrajectoryWriter
 from tests.spectra.oscillators import BOLTZMANN, angular

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from eqcalc.molecular_spectra import (
+from eqcalc.reports.molecular import (
     MolecularSpectra,
     SumRuleCheck,
     check_sum_rule,

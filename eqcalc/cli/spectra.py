@@ -18,9 +18,9 @@ __all__ = ["add_spectrum_commands"]
 def _harmonic(options: argparse.Namespace) -> None:
     import torch
 
-    from eqcalc.assign import isotope_masses
     from eqcalc.harmonic import harmonic_spectrum, relax
     from eqcalc.models.checkpoint import load_model
+    from eqcalc.reports.assignment import isotope_masses
     from eqcalc.trajectory import write_atomically
 
     potential = load_model(options.model, dtype=torch.float64)
@@ -39,7 +39,7 @@ def _harmonic(options: argparse.Namespace) -> None:
 
 
 def _spectra(options: argparse.Namespace) -> None:
-    from eqcalc.report import write_series_spectra, write_spectra
+    from eqcalc.reports.files import write_series_spectra, write_spectra
     from eqcalc.trajectory import Trajectory
 
     estimation = {
@@ -71,7 +71,7 @@ def _spectra(options: argparse.Namespace) -> None:
             trajectory, options.output, model=options.model, frame=options.frame, **choices
         )
         if options.committee is not None:
-            from eqcalc.committee_spectra import write_committee
+            from eqcalc.reports.committee import write_committee
 
             text += "\n" + write_committee(
                 trajectory, options.committee, options.output, **estimation, **shown
@@ -151,8 +151,8 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _assign(options: argparse.Namespace) -> None:
-    from eqcalc.assign import assign, write_assignment
-    from eqcalc.molecular_spectra import model_of
+    from eqcalc.reports.assignment import assign, write_assignment
+    from eqcalc.reports.molecular import model_of
     from eqcalc.trajectory import Trajectory
 
     trajectory = Trajectory.open(options.trajectory)

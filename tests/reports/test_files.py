@@ -11,13 +11,13 @@ from ase.build import molecule
 from eqcalc.dynamics import simulate
 from eqcalc.dynamics.methods import Langevin
 from eqcalc.models.checkpoint import model_hash, save_model
-from eqcalc.molecular_spectra import (
+from eqcalc.reports.files import describe_spectra, write_figure
+from eqcalc.reports.molecular import (
     check_sum_rule,
     model_of,
     molecular_spectra,
     spectra_of_series,
 )
-from eqcalc.report import describe_spectra, write_figure
 from eqcalc.runtime import EagerEvaluator
 from eqcalc.spectra import Estimate
 from eqcalc.trajectory import Trajectory

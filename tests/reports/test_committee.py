@@ -6,12 +6,12 @@ import pytest
 import torch
 from ase.build import molecule
 
-from eqcalc.committee_spectra import (
+from eqcalc.dynamics import simulate
+from eqcalc.reports.committee import (
     committee_of_trajectories,
     committee_on_trajectory,
     reevaluated,
 )
-from eqcalc.dynamics import simulate
 from eqcalc.runtime import EagerEvaluator
 from eqcalc.spectra import infrared
 from tests.conftest import make_potential

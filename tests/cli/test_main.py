@@ -2,6 +2,10 @@
 """The commands, end to end on small inputs, and how they fail."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import ase.io
 import numpy as np
@@ -10,7 +14,7 @@ import torch
 import yaml
 from ase.build import molecule
 
-from eqcalc.cli import FAILURE, main
+from eqcalc.cli.main import FAILURE, main
 from eqcalc.datasets import Dataset
 from eqcalc.models.checkpoint import load_model, save_model
 from eqcalc.shipped import shipped_model
@@ -177,3 +181,15 @@ def test_wrong_assignments_are_explained(tmp_path, ethanol_file, capsys, monkeyp
     arguments = ["simulate", shipped_model("ethanol"), ethanol_file, "--output", output]
     assert run(*arguments, "--mass", "deuterium") == FAILURE
     assert "H=2.014" in capsys.readouterr().err
+
+
+def test_a_reader_that_has_enough_is_no_error():
+    """As in ``eqcalc info MODEL --json | head``."""
+    command = [sys.executable, "-m", "eqcalc", "info", str(shipped_model("ethanol")), "--json"]
+    # a pipe that is closed already
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as pipe:
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, check=False)
+    assert done.stderr == b""
+    assert done.returncode == 128 + signal.SIGPIPE
