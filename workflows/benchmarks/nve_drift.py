@@ -7,8 +7,8 @@ For network precisions and time steps: slope of the total energy (mean and stand
 error over replicas), and its root-mean-square fluctuation, which is the Δt² error of
 velocity Verlet and no drift.
 
-Measured with 8 replicas of 3 ps (the last row with 4): the same in both precisions, and
-nothing beyond two standard errors.
+Measured with 8 replicas of 3 ps: the same in both precisions, and nothing beyond two
+standard errors.
 
 =======  =======  ===================  ======================
 network  step/fs  drift/(meV/atom/ns)  fluctuation/(meV/atom)
@@ -16,7 +16,7 @@ network  step/fs  drift/(meV/atom/ns)  fluctuation/(meV/atom)
 float32  0.50     −4.5 ± 2.4           0.091
 float32  0.25     −0.2 ± 0.6           0.015
 float64  0.50     −4.5 ± 2.6           0.092
-float64  0.25     −1.0 ± 1.7           0.021
+float64  0.25     −0.3 ± 0.5           0.015
 =======  =======  ===================  ======================
 """
 
