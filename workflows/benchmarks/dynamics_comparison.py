@@ -14,17 +14,17 @@ tenth). The time of a run of eqcalc includes its start and end.
 SchNetPack must be importable in the same environment, as for schnetpack_comparison.py.
 
 Measured with SchNetPack 2.2.0 and torch 2.13.0, 3 runs of each in turn on a machine shared
-with other work (load 7), CPU ms per step:
+with other work (load 3), CPU ms per step; under a load of 7 the ratios were 7.8 to 10.6:
 
 =====  ======  ======  ==========  =====
 beads  kind    eqcalc  SchNetPack  ratio
 =====  ======  ======  ==========  =====
-1      bare    0.72    6.35        8.8
-1      output  0.79    8.21        10.4
-16     bare    5.96    47.9        7.8
-16     output  7.96    64.3        8.0
-64     bare    24.3    193         7.9
-64     output  23.8    251         10.6
+1      bare    0.69    5.2         7.5
+1      output  0.78    8.2         10.7
+16     bare    5.9     41          7.3
+16     output  6.1     53          8.7
+64     bare    21.4    165         7.5
+64     output  22.2    216         9.7
 =====  ======  ======  ==========  =====
 """
 

@@ -7,14 +7,14 @@ Ethanol with the shipped model, one replica, default output (dipole and polariza
 every fs), NVE for one bead and T-RPMD for more. The model alone is timed inside the same
 run, so that both see the same load; start and end of a run (25 ms) are subtracted.
 
-Measured on one core shared with other work (load 7), compiled kernels, CPU ms per step:
+Measured on one core shared with other work (load 3), compiled kernels, CPU ms per step:
 
 =====  =====  =====  ========
 beads  model  rest   rest/all
 =====  =====  =====  ========
-1      0.72   0.22   24 %
-16     6.91   0.76   9.9 %
-64     21.9   0.90   4.0 %
+1      0.45   0.12   20 %
+16     4.70   0.45   8.7 %
+64     18.1   0.80   4.2 %
 =====  =====  =====  ========
 
 With an evaluator that costs nothing the rest is 0.05, 0.21 and 0.35 ms: the network takes
