@@ -10,23 +10,8 @@ with standard errors from blocks; what both engines have is compared in units of
 error of the difference. ``bead_convergence.png`` shows the energies and the distribution
 of all O–H distances. Everything goes on when it was interrupted.
 
-With the defaults this is 450,000 evaluations of the model per row. Measured with the
-shipped model and ``--beads 1 4 16 32 --ipi-beads 16 --evaluations 64000``:
-
-=======  =====  ===============  ===============  ===============  ===============
-engine   beads  potential/eV     kinetic/eV       O–H mean/Å       O–H width/Å
-=======  =====  ===============  ===============  ===============  ===============
-eqcalc   1      0.286 ± 0.007    0.349            0.9624 ± 0.0003  0.0220 ± 0.0013
-eqcalc   4      0.696 ± 0.009    0.760 ± 0.003    0.9682 ± 0.0003  0.0455 ± 0.0012
-eqcalc   8      0.927 ± 0.008    0.972 ± 0.003    0.9724 ± 0.0003  0.0576 ± 0.0007
-eqcalc   16     1.016 ± 0.013    1.087 ± 0.006    0.9751 ± 0.0008  0.0645 ± 0.0012
-eqcalc   32     1.114 ± 0.021    1.148 ± 0.011    0.9766 ± 0.0008  0.0684 ± 0.0013
-i-PI     8      0.928 ± 0.011    0.977 ± 0.004    0.9721 ± 0.0003  0.0565 ± 0.0008
-i-PI     16     1.034 ± 0.014    1.086 ± 0.007    0.9752 ± 0.0005  0.0639 ± 0.0010
-=======  =====  ===============  ===============  ===============  ===============
-
-The rows of 8 beads have 120,000 evaluations. The engines differ by −0.1, −0.8, +0.6 and
-+1.0 standard errors at 8 beads and by −0.9, +0.2, −0.1 and +0.4 at 16.
+With the defaults this is 450,000 evaluations of the model per row. The README beside this file
+has a run with up to 64 beads.
 """
 
 from __future__ import annotations
