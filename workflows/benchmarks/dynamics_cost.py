@@ -49,6 +49,7 @@ class Timed:
     def __init__(self, evaluator: Evaluator) -> None:
         self.evaluator = evaluator
         self.numbers = evaluator.numbers
+        self.quantities = evaluator.quantities
         self.provenance: dict[str, Any] = evaluator.provenance
         self.seconds = 0.0
 
