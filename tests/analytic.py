@@ -18,6 +18,7 @@ class Analytic:
     """Base: energy and forces from a differentiable energy function."""
 
     numbers: Tensor
+    quantities = ("energy", "forces", "dipole", "polarizability")
 
     def __init__(self) -> None:
         self.provenance: dict[str, Any] = {"model": type(self).__name__}

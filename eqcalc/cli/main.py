@@ -133,10 +133,10 @@ def _simulate(options: argparse.Namespace) -> None:
         for model in (options.model, *options.committee)
     ]
     evaluator = Committee(members) if options.committee else members[0]
-    observables = default_observables(options.timestep)
+    observables = default_observables(options.timestep, evaluator.quantities)
     observables["bead_positions"] = 10 * observables["positions"]  # for the sum rule
     if options.positions:
-        observables["positions"] = observables["dipole"]
+        observables["positions"] = default_observables(options.timestep, ["dipole"])["dipole"]
     trajectory = simulate(
         structures,
         evaluator,

@@ -232,24 +232,45 @@ OBSERVABLES: dict[str, Observable] = {
 }
 
 
-def default_observables(timestep: float) -> dict[str, int]:
+def default_observables(timestep: float, given: Collection[str]) -> dict[str, int]:
     """Return strides for a spectrum: dipole and polarizability every 1 fs, the rest 10 fs.
 
     Parameters
     ----------
     timestep
         [fs].
+    given
+        Quantities that the evaluator gives; there is no spectrum of others.
+
+    Raises
+    ------
+    ValueError
+        The timestep is not positive.
     """
+    if not timestep > 0.0:
+        raise ValueError(f"timestep must be positive, got {timestep}")
     fine, coarse = max(1, round(1.0 / timestep)), max(1, round(10.0 / timestep))
+    signals = (quantities.DIPOLE.name, quantities.POLARIZABILITY.name)
     return {
-        "dipole": fine,
-        "polarizability": fine,
+        **{name: fine for name in signals if name in given},
         "positions": coarse,
         "velocities": coarse,
         "potential_energy": coarse,
         "temperature": coarse,
         "conserved_energy": coarse,
     }
+
+
+def check_given(observables: Collection[str], given: Collection[str]) -> None:
+    """Raise ValueError for an observable of a quantity that the evaluator does not give."""
+    signals = (quantities.DIPOLE.name, quantities.POLARIZABILITY.name)
+    for name in observables:
+        needed = OBSERVABLES[name].evaluated or OBSERVABLES[name].rate
+        if needed in signals and needed not in given:
+            raise ValueError(
+                f"observables: {name!r} cannot be recorded, for the model gives no {needed}; it "
+                f"gives {', '.join(given)}"
+            )
 
 
 def check_observables(observables: Mapping[str, int]) -> None:

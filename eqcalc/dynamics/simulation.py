@@ -20,7 +20,7 @@ from eqcalc.dynamics.initial import InitialConditions, MaxwellBoltzmann
 from eqcalc.dynamics.limits import Limits, UnstableDynamicsError, Watch
 from eqcalc.dynamics.methods import Method, method_from
 from eqcalc.dynamics.noise import GaussianNoise
-from eqcalc.dynamics.observables import System, default_observables
+from eqcalc.dynamics.observables import System, check_given, default_observables
 from eqcalc.dynamics.recorder import Recorder
 from eqcalc.dynamics.restart import (
     Checkpoint,
@@ -158,6 +158,8 @@ def simulate(
     output = Path(output)
     starts = [structures] if isinstance(structures, Atoms) else list(structures)
     numbers = common_numbers(starts, evaluator)
+    if observables is None:
+        observables = default_observables(timestep, evaluator.quantities)
     setup = Setup(
         numbers=numbers,
         masses=atomic_masses(starts[0], masses),
@@ -173,9 +175,10 @@ def simulate(
         equilibration=equilibration,
         translation=translation,
         rotation=rotation,
-        observables=dict(default_observables(timestep) if observables is None else observables),
+        observables=dict(observables),
         propagator=propagator,
     )
+    check_given(setup.observables, evaluator.quantities)
     steps = as_count("steps", steps)
     run = _Run(setup, evaluator, Limits() if limits is None else limits)
     with exclusive(output):

@@ -19,6 +19,7 @@ class Member(Protocol):
     """A model ready to be called on many configurations of one molecule."""
 
     numbers: Tensor
+    quantities: tuple[str, ...]
     provenance: dict[str, Any]
 
     def __call__(self, positions: Tensor, quantities: Collection[str]) -> dict[str, Tensor]:
@@ -74,6 +75,12 @@ class Committee:
                     f"members 0 and {index} of the committee are the same model; members that "
                     "agree by construction say nothing"
                 )
+        #: Names of what all members give.
+        self.quantities = tuple(
+            name
+            for name in self.members[0].quantities
+            if all(name in member.quantities for member in self.members)
+        )
         first, *others = (member.provenance for member in self.members)
         common = {
             name: value

@@ -236,6 +236,14 @@ class Potential(nn.Module):
         derived = ("forces", "stress") if "energy" in self.config.heads else ()
         return q.ordered((*self.config.heads, *derived))
 
+    def check_gives(self, names: Collection[str]) -> None:
+        """Raise ValueError if a name is not among :attr:`quantities`."""
+        missing = sorted(set(names) - set(self.quantities))
+        if missing:
+            raise ValueError(
+                f"this model does not give {missing[0]!r}; it gives {', '.join(self.quantities)}"
+            )
+
     def defined_for(self, structures: Structures) -> tuple[str, ...]:
         """Return which of :attr:`quantities` these structures have.
 
@@ -331,11 +339,7 @@ class Potential(nn.Module):
             The model has no such quantity, or a structure has none (the stress
             of an isolated molecule).
         """
-        missing = sorted(set(names) - set(self.quantities))
-        if missing:
-            raise ValueError(
-                f"this model does not give {missing[0]!r}; it gives {', '.join(self.quantities)}"
-            )
+        self.check_gives(names)
         if "stress" in names and not structures.periodic:
             raise ValueError("stress: an isolated molecule has none")
         inputs: dict[str, Tensor] = {}

@@ -24,6 +24,8 @@ class Evaluator(Protocol):
 
     #: Atomic numbers, ``[n_atoms]``.
     numbers: Tensor
+    #: Names of what it gives.
+    quantities: tuple[str, ...]
     #: What the numbers come from (JSON-able): model hash, level of theory, versions.
     provenance: dict[str, Any]
 
@@ -90,6 +92,7 @@ class EagerEvaluator:
         if chunk is not None and chunk < 1:
             raise ValueError(f"chunk: expected a positive integer, got {chunk}")
         self.potential = potential
+        self.quantities = potential.quantities
         self.device = potential.device
         self.numbers = numbers.to(self.device)
         self.charge = charge

@@ -135,6 +135,7 @@ class FusedPotential:
     def __init__(self, potential: Potential) -> None:
         constants, settings, parameters = kernel_parameters(potential)
         self._potential = potential
+        self._given = frozenset(potential.quantities)
         self._library = _declared(kernel_library(potential.dtype))
         self._parameters = parameters
         self._versions = [parameter._version for parameter in parameters]
@@ -204,9 +205,13 @@ class FusedPotential:
 
         Raises
         ------
+        ValueError
+            The model has no such quantity.
         RuntimeError
             The parameters of the model have been changed since.
         """
+        if not self._given.issuperset(names):  # the kernels would leave the memory as it was
+            self._potential.check_gives(names)
         if self._versions != [parameter._version for parameter in self._parameters]:
             raise RuntimeError(
                 "the parameters of the model were changed after its compiled form was made; make "

@@ -79,8 +79,25 @@ def test_time_axes(path):
         series = trajectory.observable(name)
         assert series.values.shape[:2] == (2, 40 // stride + 1)
         assert (series.interval, series.start) == (0.5 * stride, 0.0)
-    assert default_observables(0.25)["dipole"] == 4
-    assert default_observables(0.5)["positions"] == 20
+    assert default_observables(0.25, ["dipole"])["dipole"] == 4
+    assert default_observables(0.5, [])["positions"] == 20
+
+
+def test_only_what_the_evaluator_gives_is_recorded(path):
+    evaluator = ToyWater()
+    evaluator.quantities = ("energy", "forces", "dipole")
+    assert set(run(path, evaluator).observables()) >= {"dipole", "positions"}
+    assert "polarizability" not in Trajectory.open(path).observables()
+    for name in ("polarizability", "polarizability_rate"):
+        with pytest.raises(ValueError, match=f"'{name}' cannot be recorded.*no polarizability"):
+            run(path.with_name("other.h5"), evaluator, observables={name: 1})
+    assert not path.with_name("other.h5").exists()
+
+
+@pytest.mark.parametrize("timestep", [0.0, -0.5, float("nan")])
+def test_a_timestep_that_is_not_positive(path, timestep):
+    with pytest.raises(ValueError, match="timestep must be positive"):
+        run(path, timestep=timestep)
 
 
 def test_observables_of_a_ring_polymer(path):

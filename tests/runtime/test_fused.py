@@ -30,6 +30,18 @@ KINDS = (EagerEvaluator, FusedEvaluator)
 pytestmark = pytest.mark.skipif(compiler.compiler() is None, reason="needs a C++ compiler")
 
 
+def test_quantities_without_read_out_are_refused(ethanol):
+    """The kernels would leave in the result whatever the memory held."""
+    numbers = torch.tensor(ethanol.numbers)
+    positions = torch.tensor(ethanol.positions)[None]
+    model = make_potential(heads=("energy", "dipole"))
+    for kind in KINDS:
+        evaluator = kind(model, numbers)
+        assert "polarizability" not in evaluator.quantities
+        with pytest.raises(ValueError, match="does not give 'polarizability'; it gives energy"):
+            evaluator(positions, ("forces", "polarizability"))
+
+
 def configurations(atoms, n, generator):
     noise = 0.05 * torch.randn(n, len(atoms), 3, generator=generator, dtype=torch.float64)
     return torch.tensor(atoms.positions) + noise

@@ -45,7 +45,7 @@ class Springs:
     """Every two atoms are joined by a spring; every atom has a charge."""
 
     numbers = torch.from_numpy(ATOMS.numbers)
-    quantities = ("energy", "forces", "dipole", "polarizability")
+    quantities = ("energy", "forces", "dipole")
     provenance = {"model": "springs"}  # noqa: RUF012
 
     def __init__(self) -> None:
