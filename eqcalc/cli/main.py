@@ -190,7 +190,13 @@ def _read_structures(paths: Sequence[Path]) -> list[Atoms]:
     for path in paths:
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file")
-        structures.extend(ase.io.read(path, index=":"))
+        try:
+            structures.extend(ase.io.read(path, index=":"))
+        except Exception as error:  # whatever the reader of that format raises
+            raise ValueError(
+                f"{path}: expected a structure file, such as .xyz; ASE cannot read it "
+                f"({type(error).__name__}: {error})"
+            ) from error
     return structures
 
 
@@ -386,9 +392,12 @@ def _add_simulate(add: Callable[..., Any]) -> None:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a positive number, got {text}")
+        raise argparse.ArgumentTypeError(f"expected a positive whole number, got {text}")
     return value
 
 

@@ -114,6 +114,8 @@ def _series(options: argparse.Namespace) -> dict[str, Any]:
         "method": options.method,
         "n_beads": options.beads or 1,
     }
+    if options.format not in FORMATS:
+        raise ValueError(f"--format: expected one of {', '.join(FORMATS)}, got {options.format!r}")
     default_units = FORMATS[options.format].units
     for name, default in zip(("dipole", "polarizability"), default_units, strict=True):
         paths = getattr(options, name)

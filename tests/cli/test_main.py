@@ -193,3 +193,17 @@ def test_a_reader_that_has_enough_is_no_error():
         done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, check=False)
     assert done.stderr == b""
     assert done.returncode == 128 + signal.SIGPIPE
+
+
+def test_a_file_that_holds_no_structure(tmp_path, capsys):
+    path = tmp_path / "notes.txt"
+    path.write_text("nothing")
+    assert main(["label", str(path), str(tmp_path / "labels.h5"), "--quiet"]) == 2
+    assert f"{path}: expected a structure file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("beads", ["0", "many", "1.5"])
+def test_a_number_that_is_not_positive_and_whole(beads, capsys):
+    with pytest.raises(SystemExit):
+        main(["simulate", "m.eqc", "m.xyz", "--output", "r.h5", "--beads", beads])
+    assert f"--beads: expected a positive whole number, got {beads}" in capsys.readouterr().err

@@ -186,3 +186,9 @@ def test_wrong_isotopes_are_explained(water_run, option, message, capsys):
     model, start, _ = water_run
     assert run("harmonic", model, start, *option) == 2
     assert message in capsys.readouterr().err
+
+
+def test_an_unknown_format_of_a_series(capsys):
+    series = ["--dipole", "d.txt", "--format", "foo", "--interval", "1", "--temperature", "300"]
+    assert main(["spectra", *series]) == 2
+    assert "--format: expected one of" in capsys.readouterr().err
