@@ -10,14 +10,12 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import eqcalc
+from eqcalc.cli.arguments import read_structures
 from eqcalc.cli.spectra import add_spectrum_commands
 from eqcalc.ipi.command import add_ipi_commands
-
-if TYPE_CHECKING:
-    from ase import Atoms
 
 __all__ = ["main"]
 
@@ -45,7 +43,10 @@ def _label(options: argparse.Namespace) -> None:
         "processes": options.processes,
         "progress": not options.quiet,
     }
-    structures = _read_structures(options.molecule)
+    if not options.target.parent.is_dir():
+        # before minutes of sampling
+        raise FileNotFoundError(f"{options.target}: there is no folder {options.target.parent}")
+    structures = read_structures(options.molecule)
     if options.as_given:
         report = label_structures(structures, options.target, **choices)
     else:
@@ -124,7 +125,7 @@ def _simulate(options: argparse.Namespace) -> None:
     from eqcalc.runtime import evaluator_for
 
     _own_the_process(options)
-    structures = _read_structures(options.molecule)
+    structures = read_structures(options.molecule)
     execution = recorded_execution(options.output)
     members = [
         evaluator_for(
@@ -181,23 +182,6 @@ def _doctor(options: argparse.Namespace) -> None:
 
 
 # --- reading arguments ------------------------------------------------------------
-
-
-def _read_structures(paths: Sequence[Path]) -> list[Atoms]:
-    import ase.io
-
-    structures: list[Atoms] = []
-    for path in paths:
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such file")
-        try:
-            structures.extend(ase.io.read(path, index=":"))
-        except Exception as error:  # whatever the reader of that format raises
-            raise ValueError(
-                f"{path}: expected a structure file, such as .xyz; ASE cannot read it "
-                f"({type(error).__name__}: {error})"
-            ) from error
-    return structures
 
 
 def _assignments(texts: Sequence[str]) -> dict[str, str]:
@@ -412,7 +396,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE.value
     except KeyboardInterrupt:
-        print("eqcalc: stopped; the same command goes on", file=sys.stderr)
+        print(
+            "eqcalc: stopped; simulate, train, label and demo go on when called again",
+            file=sys.stderr,
+        )
         return 130
     except Exception as error:
         if options.traceback:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from eqcalc.cli.arguments import Range, read_structures
+
 __all__ = ["add_spectrum_commands"]
 
 
@@ -177,11 +179,7 @@ def _assign(options: argparse.Namespace) -> None:
 
 
 def _read_one(path: Path) -> Any:
-    import ase.io
-
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    structures = ase.io.read(path, index=":")
+    structures = read_structures([path])
     if len(structures) != 1:
         raise ValueError(f"{path}: expected one structure, found {len(structures)}")
     return structures[0]
@@ -313,6 +311,7 @@ def _add_compare(add: Callable[..., Any]) -> None:
         "--scale",
         type=float,
         nargs=2,
+        action=Range,
         metavar=("LOWEST", "HIGHEST"),
         help="fit one factor on all computed wavenumbers between these; it is reported",
     )
@@ -366,6 +365,7 @@ def _add_limits(command: Any, *, required: bool) -> None:
         "--limits",
         type=float,
         nargs=2,
+        action=Range,
         required=required,
         metavar=("FROM", "TO"),
         help="range of wavenumbers [cm⁻¹]",

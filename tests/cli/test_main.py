@@ -207,3 +207,8 @@ def test_a_number_that_is_not_positive_and_whole(beads, capsys):
     with pytest.raises(SystemExit):
         main(["simulate", "m.eqc", "m.xyz", "--output", "r.h5", "--beads", beads])
     assert f"--beads: expected a positive whole number, got {beads}" in capsys.readouterr().err
+
+
+def test_labels_for_a_missing_folder_are_refused_before_the_sampling(tmp_path, water, capsys):
+    assert run("label", water, tmp_path / "gone" / "labels.h5", "--structures", 10_000) == FAILURE
+    assert "there is no folder" in capsys.readouterr().err

@@ -9,8 +9,9 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
-from eqcalc.cli import main
+from eqcalc.cli.main import FAILURE, main
 from eqcalc.models.checkpoint import save_model
+from eqcalc.shipped import shipped_model
 from eqcalc.spectra import RamanSpectrum, Spectrum, infrared
 from tests.conftest import make_potential
 from tests.spectra.oscillators import oscillator, vector
@@ -192,3 +193,20 @@ def test_an_unknown_format_of_a_series(capsys):
     series = ["--dipole", "d.txt", "--format", "foo", "--interval", "1", "--temperature", "300"]
     assert main(["spectra", *series]) == 2
     assert "--format: expected one of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--limits", "--scale"])
+def test_ranges_are_ordered(option, capsys):
+    arguments = ["compare", "a.h5", "b.jdx", option, "3000", "500"]
+    if option == "--scale":
+        arguments += ["--limits", "500", "3000"]
+    with pytest.raises(SystemExit):
+        main(arguments)
+    assert f"{option}: expected the lower number first, got 3000 500" in capsys.readouterr().err
+
+
+def test_a_file_that_is_no_structure_is_named(tmp_path, capsys):
+    text = tmp_path / "notes.txt"
+    text.write_text("nothing")
+    assert main(["harmonic", str(shipped_model("ethanol")), str(text)]) == FAILURE
+    assert "notes.txt: expected a structure file" in capsys.readouterr().err

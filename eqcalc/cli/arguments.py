@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""What several commands read from their arguments."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ase import Atoms
+
+__all__ = ["Range", "read_structures"]
+
+
+def read_structures(paths: Sequence[Path]) -> list[Atoms]:
+    """Return the structures of files, in any format that ASE reads.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        A file does not exist, or is none of structures.
+    """
+    import ase.io
+
+    structures: list[Atoms] = []
+    for path in paths:
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such file")
+        try:
+            structures.extend(ase.io.read(path, index=":"))
+        except Exception as error:  # whatever the reader of that format raises
+            raise ValueError(
+                f"{path}: expected a structure file, such as .xyz; ASE cannot read it "
+                f"({type(error).__name__}: {error})"
+            ) from error
+    return structures
+
+
+class Range(argparse.Action):
+    """Two numbers, the lower one first."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Store the pair, or refuse it."""
+        lower, upper = values
+        if not lower < upper:
+            raise argparse.ArgumentError(
+                self, f"expected the lower number first, got {lower:g} {upper:g}"
+            )
+        setattr(namespace, self.dest, values)
