@@ -223,7 +223,10 @@ def describe_spectra(spectra: MolecularSpectra, check: SumRuleCheck | None = Non
             f"= {_pair(check.ratio, 3)}"
         ]
     elif spectra.infrared is not None and record.get("frame") == "laboratory":
-        lines += ["sum rule: not checked, for want of the model or of positions"]
+        lines += [
+            "sum rule: not checked; it takes the model (eqcalc spectra --model FILE) and the "
+            "positions of all beads in the trajectory"
+        ]
     warnings = dict.fromkeys(w for source in sources for w in source.warnings)
     notes = [*_temperature_note(spectra), *warnings]
     return "\n".join([*lines, *(f"note: {note}" for note in notes)])
@@ -265,7 +268,7 @@ def _temperature_note(spectra: MolecularSpectra) -> list[str]:
         return []
     return [
         f"the mean kinetic temperature is {_pair(found, 1)} K, not {target:g} K: every intensity "
-        "is off by their ratio; equilibrate longer"
+        "is off by their ratio; run more replicas, or equilibrate longer"
     ]
 
 
