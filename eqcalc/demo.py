@@ -77,8 +77,8 @@ LONG_RUNS = (
 )
 #: Where these cannot be built, a step takes five times as long.
 SHORT_RUNS = (
-    RunPlan("classical", "NVE", replicas=24, beads=1, steps=5000, equilibration=200.0),
-    RunPlan("t-rpmd", "T-RPMD", replicas=6, beads=16, steps=1500, equilibration=50.0),
+    RunPlan("classical", "NVE", replicas=24, beads=1, steps=4000, equilibration=200.0),
+    RunPlan("t-rpmd", "T-RPMD", replicas=6, beads=16, steps=1200, equilibration=50.0),
 )
 
 
