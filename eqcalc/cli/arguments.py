@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,43 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = ["Range", "read_structures"]
+__all__ = ["Range", "number_from_zero", "positive_count", "positive_number", "read_structures"]
+
+
+def positive_count(text: str) -> int:
+    """Read a whole number from one on."""
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected a positive whole number, got {text}")
+    return value
+
+
+def positive_number(text: str) -> float:
+    """Read a number above zero."""
+    value = _number(text)
+    if not value > 0.0:
+        raise argparse.ArgumentTypeError(f"expected a positive number, got {text}")
+    return value
+
+
+def number_from_zero(text: str) -> float:
+    """Read a number that is zero or more."""
+    value = _number(text)
+    if not value >= 0.0:
+        raise argparse.ArgumentTypeError(f"expected zero or a positive number, got {text}")
+    return value
+
+
+def _number(text: str) -> float:
+    """Return a finite number, or one that no comparison accepts."""
+    try:
+        value = float(text)
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) else math.nan
 
 
 def read_structures(paths: Sequence[Path]) -> list[Atoms]:

@@ -13,7 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import eqcalc
-from eqcalc.cli.arguments import read_structures
+from eqcalc.cli.arguments import (
+    number_from_zero,
+    positive_count,
+    positive_number,
+    read_structures,
+)
 from eqcalc.cli.spectra import add_spectrum_commands
 from eqcalc.ipi.command import add_ipi_commands
 
@@ -247,7 +252,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_threads(command: Any) -> None:
     command.add_argument(
-        "--threads", type=_positive, default=1, help="CPU threads of the network (default 1)"
+        "--threads", type=positive_count, default=1, help="CPU threads of the network (default 1)"
     )
 
 
@@ -258,7 +263,9 @@ def _add_data_commands(add: Callable[..., Any]) -> None:
     command.add_argument("molecule", type=Path, nargs="+", help="structure files (any ASE reads)")
     command.add_argument("target", type=Path, help="dataset to write (.h5)")
     command.add_argument("--method", choices=("gfn2", "pbe0"), default="gfn2")
-    command.add_argument("--structures", type=_positive, default=1000, help="number of geometries")
+    command.add_argument(
+        "--structures", type=positive_count, default=1000, help="number of geometries"
+    )
     command.add_argument(
         "--as-given", action="store_true", help="label the structures of the files, sample none"
     )
@@ -268,7 +275,7 @@ def _add_data_commands(add: Callable[..., Any]) -> None:
         metavar="QUANTITY",
         help="labels (default: energy forces dipole, with pbe0 also polarizability)",
     )
-    command.add_argument("--processes", type=_positive, default=1)
+    command.add_argument("--processes", type=positive_count, default=1)
     command.add_argument("--seed", type=int, default=0)
 
     command = add("convert", _convert, "Convert labelled structures into a dataset of eqcalc.")
@@ -340,13 +347,15 @@ def _add_simulate(add: Callable[..., Any]) -> None:
         help="further models, averaged with the first; the run stops where their forces disagree",
     )
     command.add_argument("--temperature", type=float, default=300.0, help="K (default 300)")
-    command.add_argument("--timestep", type=float, default=0.5, help="fs (default 0.5)")
-    command.add_argument("--time", type=float, default=5.0, help="ps of each replica (default 5)")
+    command.add_argument("--timestep", type=positive_number, default=0.5, help="fs (default 0.5)")
     command.add_argument(
-        "--equilibration", type=float, default=500.0, help="fs before that (default 500)"
+        "--time", type=positive_number, default=5.0, help="ps of each replica (default 5)"
     )
-    command.add_argument("--replicas", type=_positive, default=16)
-    command.add_argument("--beads", type=_positive, default=1)
+    command.add_argument(
+        "--equilibration", type=number_from_zero, default=500.0, help="fs before that (default 500)"
+    )
+    command.add_argument("--replicas", type=positive_count, default=16)
+    command.add_argument("--beads", type=positive_count, default=1)
     command.add_argument(
         "--mass", action="append", default=[], metavar="ELEMENT=AMU", help="isotopes: H=2.014"
     )
@@ -373,16 +382,6 @@ def _add_simulate(add: Callable[..., Any]) -> None:
     command = add("info", _info, "Say what a model, dataset, trajectory or spectrum file holds.")
     command.add_argument("file", type=Path)
     command.add_argument("--json", action="store_true", help="all of the header of a model file")
-
-
-def _positive(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"expected a positive whole number, got {text}")
-    return value
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

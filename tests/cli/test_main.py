@@ -212,3 +212,19 @@ def test_a_number_that_is_not_positive_and_whole(beads, capsys):
 def test_labels_for_a_missing_folder_are_refused_before_the_sampling(tmp_path, water, capsys):
     assert run("label", water, tmp_path / "gone" / "labels.h5", "--structures", 10_000) == FAILURE
     assert "there is no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--time", "-1", "--time: expected a positive number, got -1"),
+        ("--time", "inf", "--time: expected a positive number, got inf"),
+        ("--timestep", "0", "--timestep: expected a positive number, got 0"),
+        ("--equilibration", "-5", "--equilibration: expected zero or a positive number, got -5"),
+        ("--equilibration", "x", "--equilibration: expected zero or a positive number, got x"),
+    ],
+)
+def test_times_are_checked_under_the_name_that_was_typed(option, value, message, capsys):
+    with pytest.raises(SystemExit):
+        run("simulate", "model.eqc", "water.xyz", "--output", "run.h5", f"{option}={value}")
+    assert message in capsys.readouterr().err
