@@ -127,6 +127,27 @@ class Sweep:
                     _set(settings, key, value)
             yield Run(labels, settings)
 
+    def selected(self, only: Mapping[str, Sequence[str]]) -> list[Run]:
+        """Return the combinations whose labels are among those of `only`.
+
+        Raises
+        ------
+        ConfigError
+            `only` names an axis or a label that is not there.
+        """
+        for axis, labels in only.items():
+            if axis not in self.axes:
+                raise ConfigError(f"only: no axis {axis!r}; the axes are {', '.join(self.axes)}")
+            for label in labels:
+                if label not in self.axes[axis]:
+                    known = ", ".join(self.axes[axis])
+                    raise ConfigError(f"only: no {axis} {label!r}; there are {known}")
+        return [
+            run
+            for run in self.runs()
+            if all(run.labels[axis] in labels for axis, labels in only.items())
+        ]
+
     def config(self, run: Run, output: Path) -> TrainingConfig:
         """Return the settings of one training into its folder below `output`."""
         settings = {**run.settings, "output": str((output / run.name).resolve())}
@@ -134,7 +155,12 @@ class Sweep:
 
 
 def sweep(
-    settings: Sweep | str | Path, output: str | Path, *, command: str, progress: bool = True
+    settings: Sweep | str | Path,
+    output: str | Path,
+    *,
+    command: str,
+    only: Mapping[str, Sequence[str]] | None = None,
+    progress: bool = True,
 ) -> Path:
     """Train every combination that is not finished, and write the table.
 
@@ -146,6 +172,10 @@ def sweep(
         Folder of the trainings and of ``results.csv``.
     command
         How this was called, for the table.
+    only
+        By axis, the labels to train; axes that are not named are trained whole. Rows
+        of the other combinations stay in the table as they are, so that parts of a
+        sweep can run beside each other or on several machines.
     progress
         Show progress bars.
 
@@ -153,14 +183,21 @@ def sweep(
     -------
     Path
         The table. It is written after every training.
+
+    Raises
+    ------
+    ConfigError
+        `only` names an axis or a label that the sweep does not have.
     """
     settings = settings if isinstance(settings, Sweep) else Sweep.read(settings)
+    settings.selected(only or {})
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
     table = output / "results.csv"
-    rows: list[dict[str, Any]] = []
+    runs = list(settings.runs())
+    columns = [*settings.axes, *COLUMNS]
     commit = _commit()  # of the source that is loaded now, whatever comes later
-    for run in settings.runs():
+    for run in settings.selected(only or {}):
         config = settings.config(run, output)
         noted = config.output / "commits.txt"
         if not RunFolder(config).finished():
@@ -175,11 +212,12 @@ def sweep(
             "commit": " ".join(noted.read_text(encoding="utf-8").split()),
             "command": command,
         }
+        rows = []
         for row in record["test"]:
             errors = {key: row[key] for key in ("quantity", "unit", "n")}
             errors |= {key: f"{row[key]:.6g}" for key in ("mae", "rmse")}
             rows.append({**run.labels, **errors, **how})
-        _write(table, [*settings.axes, *COLUMNS], rows)
+        _update(table, columns, run, rows, runs)
     return table
 
 
@@ -260,10 +298,28 @@ def _commit() -> str:
         return "unknown"
 
 
+def _update(
+    path: Path,
+    columns: Sequence[str],
+    run: Run,
+    rows: Sequence[Mapping[str, Any]],
+    runs: Sequence[Run],
+) -> None:
+    """Put the rows of a run in their place of the table; those of other runs stay."""
+    kept: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    axes = list(run.labels)
+    if path.exists():
+        with path.open(newline="", encoding="utf-8") as stream:
+            for row in csv.DictReader(stream):
+                kept.setdefault(tuple(row.get(axis, "") for axis in axes), []).append(row)
+    kept[tuple(run.labels.values())] = list(rows)
+    _write(path, columns, [row for one in runs for row in kept.get(tuple(one.labels.values()), [])])
+
+
 def _write(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
     temporary = path.with_suffix(".tmp")
     with temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
     temporary.replace(path)

@@ -113,7 +113,10 @@ def _sweep(options: argparse.Namespace) -> None:
 
     _own_the_process(options)
     command = f"eqcalc sweep {options.config}"
-    table = sweep(options.config, options.output, command=command, progress=not options.quiet)
+    only = {axis: labels.split(";") for axis, labels in options.only}
+    table = sweep(
+        options.config, options.output, command=command, only=only, progress=not options.quiet
+    )
     print(summary_text(table))
     print(f"every error is in {table}")
 
@@ -325,6 +328,14 @@ def _add_model_commands(add: Callable[..., Any]) -> None:
     command = add("sweep", _sweep, "Train over a grid of models, targets, sizes and seeds.")
     command.add_argument("config", type=Path, help="settings and axes (YAML)")
     command.add_argument("--output", type=Path, required=True, help="folder of all runs")
+    command.add_argument(
+        "--only",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("AXIS", "LABELS"),
+        help="train a part: labels of an axis, separated by semicolons (may be repeated)",
+    )
     _add_threads(command)
 
 
