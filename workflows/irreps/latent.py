@@ -8,7 +8,8 @@ Draws, for the held-out molecules, the features of every degree summed over atom
 components, their lengths, and, for comparison, the components that a slice by the number of
 multiplicities takes for that degree (``Counter(irreps.ls)``, which forgets the 2l+1 components).
 Points are principal components, or PHATE with ``--phate`` (pip install phate), coloured by
-the number of rings plus branchings of the bond graph, a simple measure of complexity.
+complexity: rings plus branchings of the bond graph, or, as in the paper, the spacial score
+with ``--spacial-score`` (pip install rdkit).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from eqcalc.analysis.latent import (
@@ -59,6 +61,36 @@ def complexity(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
     return np.array(scores)
 
 
+def spacial_scores(dataset: Dataset, rows: np.ndarray) -> np.ndarray:
+    """Return the spacial score of each molecule, NaN where its bonds cannot be assigned.
+
+    Stereochemistry, hybridisation, rings and heavy neighbours of every heavy atom, after
+    Krzyzanowski et al., J. Med. Chem. 66, 12739 (2023), as RDKit counts them.
+    """
+    from rdkit import Chem, RDLogger
+    from rdkit.Chem import SpacialScore, rdDetermineBonds
+
+    RDLogger.DisableLog("rdApp.*")
+    scores = []
+    for row in rows:
+        structure = dataset.structures([row])
+        molecule, conformer = Chem.RWMol(), Chem.Conformer(structure.n_atoms)
+        atoms = zip(structure.numbers.tolist(), structure.positions.tolist(), strict=True)
+        for index, (number, position) in enumerate(atoms):
+            molecule.AddAtom(Chem.Atom(number))
+            conformer.SetAtomPosition(index, position)
+        molecule.AddConformer(conformer)
+        try:
+            rdDetermineBonds.DetermineBonds(molecule, charge=0)
+        except ValueError:  # zwitterions and the like
+            scores.append(np.nan)
+            continue
+        heavy = Chem.RemoveHs(molecule)
+        Chem.AssignStereochemistryFrom3D(heavy)
+        scores.append(SpacialScore.SPS(heavy, normalize=False))
+    return np.array(scores)
+
+
 def embed(points: np.ndarray, phate: bool) -> np.ndarray:
     """Return two coordinates of every point."""
     if phate:
@@ -69,7 +101,7 @@ def embed(points: np.ndarray, phate: bool) -> np.ndarray:
 
 
 def draw(
-    latent: dict[int, np.ndarray], multiplicity: int, score: np.ndarray, phate: bool
+    latent: dict[int, np.ndarray], multiplicity: int, score: np.ndarray, label: str, phate: bool
 ) -> Figure:
     """Draw raw components, lengths, and the mistaken slices, one column per degree."""
     flat, degrees = flattened(latent), list(latent)
@@ -86,14 +118,20 @@ def draw(
     figure = Figure(figsize=(2.0 * len(degrees), 6.0), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(rows), len(degrees), squeeze=False)
+    known = np.isfinite(score)
+    # a few very complex molecules must not take up the whole range of colours
+    shades = Normalize(*np.percentile(score[known], (2, 98)))
     for axes_row, (title, points) in zip(grid, rows.items(), strict=True):
         for axes, l in zip(axes_row, degrees, strict=True):
             x, y = embed(points[l], phate).T
-            axes.scatter(x, y, c=score, s=2, cmap="viridis", linewidths=0)
+            style = {"s": 2, "linewidths": 0, "rasterized": True}
+            axes.scatter(x[~known], y[~known], color="lightgrey", **style)
+            drawn = axes.scatter(x[known], y[known], c=score[known], norm=shades, **style)
             axes.set_xticks([])
             axes.set_yticks([])
             axes.set_title(f"$l={l}$, rank {effective_rank(points[l]):.1f}", fontsize=8)
         axes_row[0].set_ylabel(title, fontsize=9)
+    figure.colorbar(drawn, ax=grid, label=label, shrink=0.6)
     return figure
 
 
@@ -131,6 +169,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--structures", type=int, default=1000, help="at most this many")
     parser.add_argument("--phate", action="store_true")
+    parser.add_argument("--spacial-score", action="store_true", help="colour by it; needs rdkit")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     potential, dataset = load_model(options.model), Dataset.open(options.dataset)
@@ -139,8 +178,12 @@ def main() -> None:
     latent = pooled_latent(potential, dataset, rows)
     config = potential.config.representation
     name = "latent-" + "-".join(str(l) for l in latent)
-    figure = draw(latent, config.multiplicity, complexity(dataset, rows), options.phate)
-    figure.savefig(options.output / f"{name}{'-phate' if options.phate else ''}.png", dpi=150)
+    if options.spacial_score:
+        score, label = spacial_scores(dataset, rows), "spacial score"
+    else:
+        score, label = complexity(dataset, rows), "rings and branchings"
+    figure = draw(latent, config.multiplicity, score, label, options.phate)
+    figure.savefig(options.output / f"{name}{'-phate' if options.phate else ''}.png", dpi=110)
     table = usage(potential, dataset, rows, latent)
     with (options.output / f"{name}.csv").open("w", newline="", encoding="utf-8") as stream:
         stream.write(f"# workflows/irreps/latent.py, model {potential.metadata['hash'][:12]}, ")
