@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: MIT
+"""Reading a trajectory file, also while it grows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eqcalc.trajectory.layout import (
+    FORMAT,
+    VERSION,
+    Header,
+    Layout,
+    TimeSeries,
+    TrajectoryError,
+    open_hdf5,
+)
+
+__all__ = ["Trajectory"]
+
+
+class Trajectory:
+    """Lazy reader of a trajectory file, also of one that is still being written.
+
+    Opening reads the header only; :meth:`observable` reads one series.
+    """
+
+    def __init__(self, path: Path, header: Header, layouts: dict[str, Layout]) -> None:
+        self.path = path
+        self.header = header
+        self._layouts = layouts
+
+    @classmethod
+    def open(cls, path: str | Path) -> Trajectory:
+        """Open a trajectory, or the folder of an i-PI run; see :meth:`from_ipi`.
+
+        Raises
+        ------
+        FileNotFoundError
+            There is no such file or folder.
+        TrajectoryError
+            It is not a trajectory, or one of a newer version.
+        """
+        path = Path(path)
+        if path.is_dir():
+            return cls.from_ipi(path)
+        with open_hdf5(path) as file:
+            if file.attrs.get("format") != FORMAT:
+                raise TrajectoryError(f"{path} is an HDF5 file, but not an eqcalc trajectory")
+            if file.attrs["version"] > VERSION:
+                raise TrajectoryError(
+                    f"{path} has trajectory version {file.attrs['version']}, this eqcalc reads "
+                    f"up to {VERSION}; update eqcalc"
+                )
+            header = Header(
+                method=str(file.attrs["method"]),
+                temperature=float(file.attrs["temperature"]),
+                timestep=float(file.attrs["timestep"]),
+                steps=int(file.attrs["steps"]),
+                n_replicas=int(file.attrs["n_replicas"]),
+                n_beads=int(file.attrs["n_beads"]),
+                numbers=file["numbers"][()],
+                masses=file["masses"][()],
+                settings=json.loads(file.attrs["settings"]),
+                provenance=json.loads(file.attrs["provenance"]),
+            )
+            layouts = {
+                name: Layout(
+                    dataset.shape[2:], str(dataset.attrs["unit"]), int(dataset.attrs["stride"])
+                )
+                for name, dataset in file["observables"].items()
+            }
+        return cls(path, header, layouts)
+
+    @classmethod
+    def from_ipi(
+        cls,
+        directory: str | Path,
+        output: str | Path | None = None,
+        *,
+        method: str | None = None,
+        extras_units: Mapping[str, str] | None = None,
+    ) -> Trajectory:
+        """Read the outputs of an i-PI simulation, also of one that is running or was killed.
+
+        Of several records of a step, which a restart leaves, the last counts. Several systems
+        of one simulation become replicas.
+
+        Parameters
+        ----------
+        directory
+            Where i-PI has written, with a checkpoint or RESTART.
+        output
+            Trajectory file to write, ``trajectory.h5`` in the directory by default; one that
+            was read from i-PI before is replaced.
+        method
+            Name of the dynamics, if it is to be another than the thermostat says.
+        extras_units
+            Units of ``dipole`` and ``polarizability`` among the extras of another potential
+            than that of eqcalc.
+
+        Raises
+        ------
+        ValueError
+            Records are missing, a unit is unknown, or there is no checkpoint.
+        """
+        from eqcalc.ipi.read import read_run
+
+        return read_run(directory, output, method=method, extras_units=extras_units)
+
+    @property
+    def method(self) -> str:
+        """Kind of dynamics: ``"NVE"``, ``"Langevin"``, ``"RPMD"``, ``"T-RPMD"``, ..."""
+        return self.header.method
+
+    @property
+    def temperature(self) -> float:
+        """Target temperature [K]."""
+        return self.header.temperature
+
+    @property
+    def timestep(self) -> float:
+        """Time step of the dynamics [fs]."""
+        return self.header.timestep
+
+    @property
+    def n_replicas(self) -> int:
+        """Number of independent copies."""
+        return self.header.n_replicas
+
+    @property
+    def n_beads(self) -> int:
+        """Number of beads; 1 for classical nuclei."""
+        return self.header.n_beads
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return len(self.header.numbers)
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """Atomic numbers, ``[n_atoms]``."""
+        return self.header.numbers
+
+    @property
+    def masses(self) -> np.ndarray:
+        """Masses [amu], ``[n_atoms]``."""
+        return self.header.masses
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings of the run: seed, thermostat, initial conditions, ..."""
+        return self.header.settings
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Model, level of theory and versions of the software."""
+        return self.header.provenance
+
+    def observables(self) -> tuple[str, ...]:
+        """Return the names of the recorded observables."""
+        return tuple(self._layouts)
+
+    def n_frames(self, name: str) -> int:
+        """Return how many frames of an observable are written by now."""
+        self._layout(name)
+        with open_hdf5(self.path) as file:
+            return int(file["frames"][name][0])
+
+    @property
+    def complete(self) -> bool:
+        """Whether every frame of the run is written."""
+        return all(
+            self.n_frames(name) == self.header.frames(layout)
+            for name, layout in self._layouts.items()
+        )
+
+    def observable(
+        self, name: str, replicas: slice | None = None, frames: slice | None = None
+    ) -> TimeSeries:
+        """Read one observable.
+
+        Parameters
+        ----------
+        name
+            Its name.
+        replicas
+            Read these replicas only.
+        frames
+            Read these consecutive frames only, of those written by now.
+
+        Raises
+        ------
+        KeyError
+            It was not recorded.
+        """
+        layout = self._layout(name)
+        with open_hdf5(self.path) as file:
+            written = int(file["frames"][name][0])
+            first, stop, _ = (frames or slice(None)).indices(written)
+            dataset = file["observables"][name]
+            values = dataset[slice(None) if replicas is None else replicas, first:stop]
+        interval = layout.stride * self.timestep
+        return TimeSeries(values, interval, first * interval, layout.unit)
+
+    def _layout(self, name: str) -> Layout:
+        if name not in self._layouts:
+            raise KeyError(
+                f"{self.path} does not contain {name!r}; it contains {', '.join(self._layouts)}"
+            )
+        return self._layouts[name]
+
+    def __repr__(self) -> str:
+        h = self.header
+        beads = f", {h.n_beads} beads" if h.n_beads > 1 else ""
+        return (
+            f"<Trajectory {self.path.name}: {h.method}, {h.temperature:g} K, {h.n_replicas} "
+            f"replicas{beads}, {len(h.numbers)} atoms, {h.steps} steps of {h.timestep:g} fs>"
+        )

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: MIT
+"""Writing frames into a trajectory file whose places are all known beforehand."""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from eqcalc.trajectory.atomic import sync_directory
+from eqcalc.trajectory.layout import Header, Layout, TrajectoryError, lay_out, open_hdf5
+from eqcalc.trajectory.reader import Trajectory
+
+__all__ = ["TrajectoryWriter"]
+
+
+class TrajectoryWriter:
+    """Writes frames into a trajectory file laid out by :meth:`create`.
+
+    Parameters
+    ----------
+    path
+        An existing trajectory.
+    frames
+        How many frames of each observable are valid; writing goes on after them.
+        The others are forgotten.
+    """
+
+    def __init__(self, path: Path, frames: Mapping[str, int] | None = None) -> None:
+        self.path = path
+        trajectory = Trajectory.open(path)
+        self.header = trajectory.header
+        self.layouts = dict(trajectory._layouts)
+        self._offsets: dict[str, int] = {}
+        self._counters: dict[str, int] = {}
+        with open_hdf5(path) as file:
+            for name in self.layouts:
+                self._offsets[name] = file["observables"][name].id.get_offset()
+                self._counters[name] = file["frames"][name].id.get_offset()
+        self.frames = dict.fromkeys(self.layouts, 0)
+        self.frames.update(frames or {})
+        try:
+            self._descriptor = os.open(path, os.O_RDWR)
+            for name, count in self.frames.items():
+                self._write(struct.pack("<q", count), self._counters[name])
+        except OSError as error:
+            raise TrajectoryError(f"cannot write to the trajectory {path}: {error}") from error
+
+    @classmethod
+    def create(cls, path: Path, header: Header, layouts: Mapping[str, Layout]) -> TrajectoryWriter:
+        """Lay out a new file and return its writer.
+
+        Raises
+        ------
+        FileExistsError
+            The file exists.
+        TrajectoryError
+            It cannot be created: no permission, or not enough space on the disk.
+        """
+        if path.exists():
+            raise FileExistsError(f"{path} exists and is never overwritten")
+        lay_out(path, header, layouts)
+        return cls(path)
+
+    @classmethod
+    def extend(
+        cls, path: Path, header: Header, layouts: Mapping[str, Layout], frames: Mapping[str, int]
+    ) -> TrajectoryWriter:
+        """Replace a trajectory by a longer one that starts with its first `frames`."""
+        longer = path.with_name(f".{path.name}.longer")
+        longer.unlink(missing_ok=True)
+        lay_out(longer, header, layouts)
+        writer = cls(longer)
+        with open_hdf5(path) as file:
+            for name, count in frames.items():
+                writer._copy_frames(name, file["observables"][name], count)
+        writer.sync()
+        writer.close()
+        longer.replace(path)
+        sync_directory(path.parent)
+        return cls(path, frames)
+
+    def write(self, name: str, frames: np.ndarray) -> None:
+        """Put the next frames of an observable into the file.
+
+        Parameters
+        ----------
+        name
+            The observable.
+        frames
+            ``[n_replicas, n, ...]``: any number of frames.
+
+        Raises
+        ------
+        ValueError
+            The shape is wrong, or there are more frames than the run has.
+        TrajectoryError
+            They could not be written, for instance because the disk is full. What was
+            written before stays readable.
+        """
+        layout, first = self.layouts[name], self.frames[name]
+        expected = (self.header.n_replicas, frames.shape[1], *layout.shape)
+        if frames.shape != expected:
+            raise ValueError(
+                f"frames of {name!r} have the shape {expected}, got {frames.shape}; does the "
+                "evaluator return the right shape?"
+            )
+        count = first + frames.shape[1]
+        if count > self.header.frames(layout):
+            raise ValueError(f"{count} frames of {name!r}, but {self.path} has room for fewer")
+        try:
+            for replica, values in enumerate(frames):
+                self._write_values(name, replica, first, values)
+            self._count(name, count)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def sync(self) -> None:
+        """Return when everything written is on the disk.
+
+        Raises
+        ------
+        TrajectoryError
+            The disk reports an error.
+        """
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def _failure(self, error: OSError) -> TrajectoryError:
+        counts = ", ".join(f"{count} {name}" for name, count in self.frames.items())
+        return TrajectoryError(
+            f"cannot write to the trajectory {self.path}: {error}; the frames up to now ({counts}) "
+            "are readable"
+        )
+
+    def _copy_frames(self, name: str, source: h5py.Dataset, count: int) -> None:
+        for replica in range(self.header.n_replicas):
+            self._write_values(name, replica, 0, source[replica, :count])
+        self._count(name, count)
+
+    def _write_values(self, name: str, replica: int, first: int, values: np.ndarray) -> None:
+        layout = self.layouts[name]
+        index = replica * self.header.frames(layout) + first
+        item = 8 * math.prod(layout.shape)
+        self._write(values.astype("<f8").tobytes(), self._offsets[name] + index * item)
+
+    def _count(self, name: str, frames: int) -> None:
+        self._write(struct.pack("<q", frames), self._counters[name])
+        self.frames[name] = frames
+
+    def _write(self, data: bytes, place: int) -> None:
+        view = memoryview(data)
+        while view:
+            written = os.pwrite(self._descriptor, view, place)
+            view, place = view[written:], place + written
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
