@@ -6,7 +6,7 @@ import pytest
 import torch
 from ase.build import bulk, molecule
 
-from eqcalc.neighbors import NeighborList, all_pairs, pairs_within
+from eqcalc.neighbors import STATIC_ATOMS, NeighborList, all_pairs, nearest_pairs, pairs_within
 from eqcalc.structures import Structures
 
 
@@ -67,6 +67,62 @@ def test_periodic_pairs_equal_brute_force(pbc):
     atoms.pbc = pbc
     structures = Structures.from_atoms(atoms)
     assert as_set(pairs_within(structures, 5.0), structures, 5.0) == brute_force(atoms, 5.0)
+
+
+def chain(n_atoms, n_structures):
+    """Atoms along a helix, farther apart than most cutoffs from end to end."""
+    t = torch.arange(n_atoms, dtype=torch.float64)
+    helix = torch.stack([1.4 * torch.cos(t), 1.4 * torch.sin(t), 0.5 * t], dim=-1)
+    generator = torch.Generator().manual_seed(0)
+    noise = 0.1 * torch.randn(n_structures, n_atoms, 3, generator=generator, dtype=torch.float64)
+    return Structures.stack(torch.full((n_atoms,), 6), helix + noise)
+
+
+def isolated_set(pairs, structures, cutoff):
+    near = torch.linalg.vector_norm(pairs.vectors(structures), dim=-1) < cutoff
+    rows = list(zip(pairs.receiver[near].tolist(), pairs.sender[near].tolist(), strict=True))
+    assert len(rows) == len(set(rows))
+    return set(rows)
+
+
+@pytest.mark.parametrize("cutoff", [0.1, 2.0, 5.0, 100.0])
+def test_nearest_pairs_hold_every_pair_within_the_cutoff(cutoff):
+    structures = chain(60, 3)
+    pairs, every = nearest_pairs(structures, cutoff), all_pairs(structures)
+    assert isolated_set(pairs, structures, cutoff) == isolated_set(every, structures, cutoff)
+    assert pairs.degree is not None and len(pairs.receiver) == pairs.degree * 180
+    assert bool((pairs.receiver != pairs.sender).all())
+    if cutoff <= 5.0:
+        assert pairs.degree < 30
+
+
+def test_a_position_that_is_not_a_number_keeps_all_pairs():
+    structures = chain(60, 2)
+    structures.positions[7, 1] = torch.nan
+    assert nearest_pairs(structures, 4.0).degree == 59
+
+
+def test_a_large_isolated_molecule_is_searched_in_cells():
+    structures = chain(500, 1)
+    pairs, every = pairs_within(structures, 5.0), all_pairs(structures)
+    assert pairs.image is None
+    assert isolated_set(pairs, structures, 5.0) == isolated_set(every, structures, 5.0)
+    assert isolated_set(nearest_pairs(structures, 5.0), structures, 5.0) == isolated_set(
+        every, structures, 5.0
+    )
+
+
+def test_skin_list_of_a_large_molecule_is_never_stale():
+    structures, generator = chain(STATIC_ATOMS + 20, 2), torch.Generator().manual_seed(3)
+    neighbors = NeighborList(4.0, skin=0.6)
+    for _ in range(40):
+        moved = structures.positions + 0.03 * torch.randn(
+            structures.positions.shape, generator=generator, dtype=torch.float64
+        )
+        structures = structures.with_positions(moved)
+        found = isolated_set(neighbors.pairs(structures), structures, 4.0)
+        assert found == isolated_set(all_pairs(structures), structures, 4.0)
+    assert 1 < neighbors.builds < 20
 
 
 def test_both_sums_over_senders_agree(generator):

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from eqcalc.models.potential import Potential
-from eqcalc.neighbors import all_pairs
+from eqcalc.neighbors import isolated_pairs
 from eqcalc.structures import Structures
 
 __all__ = ["hessian", "property_derivative", "property_second_derivative", "time_derivatives"]
@@ -36,7 +36,7 @@ def _property_of_positions(
         raise ValueError(
             f"this model has no {name!r} read-out; it has {', '.join(potential.config.heads)}"
         )
-    pairs = all_pairs(molecule)
+    pairs = isolated_pairs(molecule, potential.cutoff)
 
     def evaluate(positions: Tensor) -> Tensor:
         return potential(molecule.with_positions(positions), pairs, (name,))[name][0]
@@ -102,7 +102,7 @@ def time_derivatives(
     dict
         ``[n_structures, *shape]`` in the unit of the property per the same unit of time.
     """
-    pairs = all_pairs(structures)
+    pairs = isolated_pairs(structures, potential.cutoff)
 
     def evaluate(positions: Tensor) -> dict[str, Tensor]:
         return potential(structures.with_positions(positions), pairs, names)

@@ -8,6 +8,7 @@ at once.
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 from typing import ClassVar, NamedTuple
@@ -87,6 +88,8 @@ class CapturedEvaluator(EagerEvaluator):
     """
 
     execution: ClassVar[str] = "captured"
+    #: A search for neighbours would wait for the device.
+    static_atoms: ClassVar[float] = math.inf
 
     def __init__(
         self,

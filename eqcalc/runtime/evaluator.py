@@ -11,9 +11,11 @@ from torch import Tensor
 
 import eqcalc
 from eqcalc.models.checkpoint import model_hash
+from eqcalc.models.compositions import warn_of_composition
 from eqcalc.models.derivatives import time_derivatives
 from eqcalc.models.potential import Potential
-from eqcalc.neighbors import Pairs, all_pairs
+from eqcalc.models.precision import precision_of
+from eqcalc.neighbors import STATIC_ATOMS, Pairs, all_pairs, nearest_pairs
 from eqcalc.structures import Structures
 
 __all__ = ["EagerEvaluator", "Evaluator"]
@@ -73,6 +75,8 @@ class EagerEvaluator:
 
     #: Name of the execution, part of the provenance: it decides the last digits.
     execution: ClassVar[str] = "eager"
+    #: Largest molecule whose pairs are all evaluated, whatever their distance.
+    static_atoms: ClassVar[float] = STATIC_ATOMS
 
     def __init__(
         self,
@@ -89,6 +93,7 @@ class EagerEvaluator:
                 f"the model does not know the elements {strangers}; it was trained on "
                 f"{list(potential.references.elements)}"
             )
+        warn_of_composition(potential.metadata, numbers.cpu().numpy())
         if chunk is not None and chunk < 1:
             raise ValueError(f"chunk: expected a positive integer, got {chunk}")
         self.potential = potential
@@ -101,7 +106,7 @@ class EagerEvaluator:
         self.provenance: dict[str, Any] = {
             "model": model_hash(potential),
             "level_of_theory": potential.metadata.get("level_of_theory"),
-            "network_precision": str(potential.dtype).removeprefix("torch."),
+            "network_precision": precision_of(potential),
             "execution": self.execution,
             "device": str(self.device),
             "eqcalc": eqcalc.__version__,
@@ -114,6 +119,8 @@ class EagerEvaluator:
 
     def _stack(self, positions: Tensor) -> tuple[Structures, Pairs]:
         stack = self.stack(positions)
+        if len(self.numbers) > self.static_atoms:
+            return stack, nearest_pairs(stack, self.potential.cutoff)
         if stack.n_structures not in self._pairs:
             self._pairs[stack.n_structures] = all_pairs(stack)
         return stack, self._pairs[stack.n_structures]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from eqcalc.models.derivatives import property_derivative
-from eqcalc.neighbors import all_pairs
+from eqcalc.neighbors import STATIC_ATOMS, all_pairs
 from eqcalc.runtime import EagerEvaluator
 from eqcalc.runtime.memory import keep_freed_memory
 from eqcalc.structures import Structures
@@ -36,6 +36,18 @@ def test_chunks_do_not_matter(potential, ethanol, positions, chunk):
                 rtol=1e-11,
                 atol=1e-11,
             )
+
+
+def test_pairs_left_out_of_a_long_molecule_change_nothing(potential, generator):
+    n = 3 * STATIC_ATOMS
+    line = torch.zeros(n, 3, dtype=torch.float64)
+    line[:, 0] = 1.1 * torch.arange(n)
+    positions = line + 0.2 * torch.randn(2, n, 3, generator=generator, dtype=torch.float64)
+    numbers = torch.tensor([1, 6, 8]).repeat(STATIC_ATOMS)
+    values = EagerEvaluator(potential, numbers)(positions, NAMES)
+    whole = Structures.stack(numbers, positions)
+    for name, value in potential.evaluate(whole, all_pairs(whole), NAMES).items():
+        torch.testing.assert_close(values[name].reshape(value.shape), value, rtol=1e-10, atol=1e-10)
 
 
 def test_order_of_replicas_is_kept(potential, ethanol, positions):
