@@ -21,6 +21,7 @@ from ase.calculators.polarizability import StaticPolarizabilityCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from eqcalc.models.checkpoint import load_model
+from eqcalc.models.compositions import warn_of_composition
 from eqcalc.models.potential import Potential
 from eqcalc.runtime import Closest, Execution, Rendezvous, execution_for
 from eqcalc.structures import Structures
@@ -271,6 +272,8 @@ class EqCalculator(Calculator):
             raise InputError(
                 f"a structure with pbc={atoms.pbc.tolist()} needs a cell with a volume"
             )
+        if not atoms.pbc.any():  # cells of one crystal have many compositions
+            warn_of_composition(self.potential.metadata, atoms.numbers)
         structures = Structures.from_atoms(atoms, device=self.potential.device)
         return Structures(
             **{**vars(structures), "charge": torch.full_like(structures.charge, charge)}

@@ -12,6 +12,7 @@ from ase.data import chemical_symbols
 
 from eqcalc.datasets import Dataset
 from eqcalc.models.checkpoint import read_header
+from eqcalc.models.compositions import Compositions
 from eqcalc.spectra import RamanSpectrum, Spectrum
 from eqcalc.trajectory import Trajectory
 
@@ -66,6 +67,8 @@ def describe_model(header: Mapping[str, Any]) -> str:
     ]
     if training:
         lines.append("trained on " + _data(training))
+        compositions = Compositions.of_model(metadata)
+        lines.append(f"compositions trained on: {compositions or 'not recorded'}")
         start = training.get("started_from")
         while start:
             lines.append(

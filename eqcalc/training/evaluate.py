@@ -19,9 +19,10 @@ from tqdm import tqdm
 from eqcalc.datasets import Dataset
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.potential import Potential
+from eqcalc.models.precision import check_precision, in_precision
 from eqcalc.quantities import ordered, quantity
-from eqcalc.training.config import DataConfig
-from eqcalc.training.data import Batches, evaluation_batches, file_hash, split_dataset
+from eqcalc.training.data import Batches, evaluation_batches, file_hash
+from eqcalc.training.notes import level_notes, split_of_training, training_notes
 from eqcalc.units import conversion_factor
 
 __all__ = ["ErrorRow", "EvaluationTable", "evaluate"]
@@ -155,6 +156,7 @@ def evaluate(
     *,
     split: str | None = None,
     names: Collection[str] | None = None,
+    precision: str | None = None,
     progress: bool = False,
 ) -> EvaluationTable:
     """Compare a model with labels.
@@ -174,6 +176,9 @@ def evaluate(
     names
         Quantities to compare; all that the model gives and the dataset has if
         not given.
+    precision
+        Of the network, one of :data:`~eqcalc.models.precision.PRECISIONS`; as stored if
+        not given.
     progress
         Show a progress bar on a terminal.
 
@@ -181,10 +186,14 @@ def evaluate(
     ------
     ValueError
         There is nothing to compare, the model does not know an element, or
-        there is no such part.
+        there is no such part or precision.
     """
     text = Path(model).name if isinstance(model, str | Path) else "the model"
+    check_precision(precision)
     model = model if isinstance(model, Potential) else load_model(model)
+    model = in_precision(model, precision)
+    if precision is not None:
+        text += f" in {precision}"
     dataset = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
     if split is not None:
         if indices is not None:
@@ -198,7 +207,10 @@ def evaluate(
         model=text,
         dataset=dataset.path.name + (f" ({split})" if split else ""),
         n_structures=len(rows),
-        notes=_notes(model, dataset, predicted),
+        notes=(
+            *level_notes(model, dataset, predicted),
+            *training_notes(model, dataset, rows, split),
+        ),
         predicted=predicted,
         labels=labels,
     )
@@ -222,8 +234,7 @@ def _part(model: Potential, dataset: Dataset, split: str) -> np.ndarray:
             f"split {split!r}: the model was not trained on {dataset.path}, but on {trained}, or "
             "the file has changed since"
         )
-    settings = record["config"]["data"]
-    return getattr(split_dataset(dataset, DataConfig(**settings)), part)
+    return getattr(split_of_training(model, dataset), part)
 
 
 def _comparable(
@@ -315,14 +326,3 @@ def _rows(
             a, b = (np.trace(x, axis1=-2, axis2=-1) / 3.0 for x in (ours, theirs))
             add("isotropic polarizability", name, a, b)
     return tuple(rows)
-
-
-def _notes(model: Potential, dataset: Dataset, names: Collection[str]) -> tuple[str, ...]:
-    """Tell where labels and model are not of the same level of theory."""
-    levels = model.metadata.get("level_of_theory", {})
-    return tuple(
-        f"{name}: the model was trained at {levels[name]}, the labels are "
-        f"{dataset.levels_of_theory[name]}."
-        for name in names
-        if name in levels and levels[name] != dataset.levels_of_theory[name]
-    )

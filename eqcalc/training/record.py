@@ -12,6 +12,7 @@ import torch
 from eqcalc import __version__
 from eqcalc.datasets import Dataset
 from eqcalc.models.checkpoint import read_header
+from eqcalc.models.compositions import Compositions
 from eqcalc.models.potential import Potential
 from eqcalc.training.config import TrainingConfig
 from eqcalc.training.data import Split, file_hash
@@ -32,6 +33,8 @@ def training_record(
     settings = config.settings()
     del settings["output"]
     settings["data"]["path"] = config.data.path.name
+    shown = dataset.structures(split.training)
+    compositions = Compositions.of(shown.numbers.numpy(), shown.counts.numpy())
     record: dict[str, Any] = {
         "config": settings,
         "dataset": {
@@ -39,6 +42,7 @@ def training_record(
             "sha256": file_hash(config.data.path),
             "structures": len(dataset),
             "elements": list(dataset.elements),
+            "compositions": compositions.settings(),
             **split.sizes(),
         },
         "loss_scales": dict(loss.scales),

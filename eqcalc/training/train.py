@@ -148,9 +148,14 @@ def _fit(
     )
     levels = {name: dataset.levels_of_theory[name] for name in config.quantities}
     record = training_record(config, dataset, split, loss, potential)
+    charges = dataset.structures(split.training).charge.unique().tolist()
 
     def save_best(averaged: Potential, figures: dict[str, Any]) -> None:
-        averaged.metadata = {"level_of_theory": levels, "training": {**record, **figures}}
+        averaged.metadata = {
+            "level_of_theory": levels,
+            "charges": charges,
+            "training": {**record, **figures},
+        }
         save_model(averaged, folder.model)
 
     keeper = Keeper(folder, config.stopping, save_best, progress)

@@ -18,6 +18,7 @@ def test_the_shipped_model_tells_its_history_and_errors():
     assert "PBE0/def2-TZVP" in text
     assert "GFN2-xTB, trained on 10000 structures" in text
     assert "61 held-out" in text
+    assert "compositions trained on: C2H6O" in text
     assert text.count("meV/Å") == 1
 
 

@@ -15,6 +15,8 @@ from eqcalc.models.checkpoint import save_model
 from eqcalc.neighbors import all_pairs
 from eqcalc.structures import Structures
 from eqcalc.training import evaluate, train
+from eqcalc.training.config import DataConfig
+from eqcalc.training.data import split_dataset
 from eqcalc.training.plot import parity_plot
 from tests.training.conftest import LEVEL, records
 from tests.training.test_module import tiny_potential
@@ -164,6 +166,26 @@ def test_part_of_the_own_training(settings, dataset, tmp_path):
         evaluate(result.path, other.path, split="hard/hot")
     with pytest.raises(ValueError, match=r"expected training, validation, test or name/part"):
         evaluate(result.path, dataset, split="tests")
+
+
+def test_structures_that_were_trained_on_are_counted(settings, dataset):
+    result = train(settings, progress=False)
+    (note,) = evaluate(result.path, dataset).notes
+    assert note.startswith("24 of these 40 structures were trained on")
+    assert evaluate(result.path, dataset, split="test").notes == ()
+    # a selection of the file is known by its places in the file
+    held_out = split_dataset(dataset, DataConfig(dataset.path, 24, 8)).test
+    assert evaluate(result.path, dataset.subset(held_out)).notes == ()
+
+
+def test_compositions_that_were_not_trained_on_are_named(settings, dataset, tmp_path):
+    result = train(settings, progress=False)
+    assert result.record["dataset"]["compositions"]["formulas"] == ["CH4", "H2O"]
+    assert result.model.metadata["charges"] == [0.0]
+    found = records(6, names=("H2O", "CH3OH"))
+    other = Dataset.create(tmp_path / "other.h5", found, level_of_theory=LEVEL)
+    (note,) = evaluate(result.path, other).notes
+    assert note == "CH4O: not among the training data of the model (CH4, H2O)."
 
 
 def test_refusals(model, dataset, tmp_path):

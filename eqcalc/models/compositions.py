@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: MIT
+"""The compositions a model was trained on, and a word where it meets another one.
+
+A network that knows the elements of a molecule gives numbers for it, also where
+it was never shown anything like it. The model file records what it was shown.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase.data import atomic_numbers, chemical_symbols
+from ase.symbols import Symbols
+
+__all__ = ["Compositions", "UnknownCompositionWarning", "formula", "warn_of_composition"]
+
+#: So many formulas are recorded one by one; of more only the ranges are.
+_LISTED = 50
+#: So many formulas are told in a message.
+_TOLD = 5
+#: Training data of the shipped model, made before compositions were recorded, by SHA-256.
+_RECORDED_LATER = {
+    "922a575d513129737671d2631d9eb373ffd1a5a1eea43f241035416d8368810d": ("C2H6O",),
+}
+
+
+class UnknownCompositionWarning(UserWarning):
+    """A model is used for a molecule whose composition was not among its training data."""
+
+
+def formula(numbers: Iterable[int]) -> str:
+    """Return the formula of a molecule in the order of Hill, such as ``"C2H6O"``."""
+    return str(Symbols(np.asarray(list(numbers), dtype=int)).get_chemical_formula(mode="hill"))
+
+
+@dataclass(frozen=True)
+class Compositions:
+    """The compositions that occur in a set of training data.
+
+    Parameters
+    ----------
+    count
+        Number of distinct compositions.
+    formulas
+        All of them in the order of Hill; empty if there are many.
+    atoms
+        Smallest and largest number of atoms of a structure.
+    elements
+        Smallest and largest number of atoms of each element, by atomic number.
+    """
+
+    count: int
+    formulas: tuple[str, ...]
+    atoms: tuple[int, int]
+    elements: Mapping[int, tuple[int, int]]
+
+    @classmethod
+    def of(cls, numbers: np.ndarray, counts: np.ndarray) -> Compositions:
+        """Return the compositions of structures.
+
+        Parameters
+        ----------
+        numbers
+            Atomic numbers of all structures, one after the other, ``[n_atoms]``.
+        counts
+            Number of atoms of each, ``[n_structures]``.
+        """
+        found, kind = np.unique(numbers, return_inverse=True)
+        owner = np.repeat(np.arange(len(counts)), counts)
+        table = np.zeros((len(counts), len(found)), dtype=np.int64)
+        np.add.at(table, (owner, kind.reshape(-1)), 1)
+        table = np.unique(table, axis=0)
+        sizes = table.sum(axis=1)
+        listed = [formula(np.repeat(found, row)) for row in table] if len(table) <= _LISTED else []
+        return cls(
+            len(table),
+            tuple(sorted(listed)),
+            (int(sizes.min()), int(sizes.max())),
+            {
+                int(z): (int(column.min()), int(column.max()))
+                for z, column in zip(found, table.T, strict=True)
+            },
+        )
+
+    @classmethod
+    def of_model(cls, metadata: Mapping[str, Any]) -> Compositions | None:
+        """Return what the metadata of a model say; None if they do not."""
+        data = (metadata.get("training") or {}).get("dataset") or {}
+        if "compositions" in data:
+            record = data["compositions"]
+            return cls(
+                int(record["count"]),
+                tuple(record["formulas"]),
+                _pair(record["atoms"]),
+                {atomic_numbers[name]: _pair(v) for name, v in record["elements"].items()},
+            )
+        if data.get("sha256") in _RECORDED_LATER:
+            molecules = [Symbols.fromsymbols(text) for text in _RECORDED_LATER[data["sha256"]]]
+            numbers = [molecule.numbers for molecule in molecules]
+            return cls.of(np.concatenate(numbers), np.array([len(z) for z in numbers]))
+        return None
+
+    def settings(self) -> dict[str, Any]:
+        """Return the compositions as JSON can hold them, for the metadata of a model."""
+        return {
+            "count": self.count,
+            "formulas": list(self.formulas),
+            "atoms": list(self.atoms),
+            "elements": {chemical_symbols[z]: list(span) for z, span in self.elements.items()},
+        }
+
+    def contain(self, numbers: np.ndarray) -> bool:
+        """Return whether a composition is one of these, or in their ranges if they are many."""
+        if self.formulas:
+            return formula(numbers) in self.formulas
+        counts = dict(zip(*np.unique(numbers, return_counts=True), strict=True))
+        spans = self.elements.items()
+        return (
+            self.atoms[0] <= len(numbers) <= self.atoms[1]
+            and set(counts) <= set(self.elements)
+            and all(low <= counts.get(z, 0) <= high for z, (low, high) in spans)
+        )
+
+    def __str__(self) -> str:
+        if self.formulas:
+            more = f" and {self.count - _TOLD} others" if self.count > _TOLD else ""
+            return ", ".join(self.formulas[:_TOLD]) + more
+        spans = ", ".join(
+            f"{chemical_symbols[z]} {low}–{high}" for z, (low, high) in self.elements.items()
+        )
+        return f"{self.count} compositions of {self.atoms[0]}–{self.atoms[1]} atoms, {spans}"
+
+
+def warn_of_composition(metadata: Mapping[str, Any], numbers: np.ndarray) -> None:
+    """Warn if a molecule's composition was not among the training data of a model.
+
+    Python shows the same warning once. There is none for a model that does not
+    know its training data.
+
+    Parameters
+    ----------
+    metadata
+        Metadata of the model.
+    numbers
+        Atomic numbers of the molecule, ``[n_atoms]``.
+    """
+    trained = Compositions.of_model(metadata)
+    if trained is not None and not trained.contain(numbers):
+        # attributed to this line whoever calls, so that two calculators warn once
+        warnings.warn(
+            f"{formula(numbers)} was not among the training data of the model ({trained}): it "
+            "knows the elements and gives numbers, but nothing says how wrong they are",
+            UnknownCompositionWarning,
+            stacklevel=1,
+        )
+
+
+def _pair(values: Iterable[int]) -> tuple[int, int]:
+    low, high = values
+    return int(low), int(high)
