@@ -24,7 +24,26 @@ __all__ = [
 ]
 
 
-class SincBasis(nn.Module):
+class _ExactConstants(nn.Module):
+    """A basis whose constants survive a stay in lower precision.
+
+    A model read in float32 and moved to float64 would keep wavenumbers or centres
+    that are wrong in the eighth digit. The buffer is in the precision of the network,
+    and made anew from the exact constants whenever that changes.
+    """
+
+    def _keep(self, name: str, constants: Tensor) -> None:
+        self._name, self._exact = name, constants
+        self.register_buffer(name, constants, persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> _ExactConstants:
+        super()._apply(fn, recurse)
+        moved = self.get_buffer(self._name)
+        setattr(self, self._name, self._exact.to(moved.device, moved.dtype))
+        return self
+
+
+class SincBasis(_ExactConstants):
     """Spherical Bessel functions of order zero, ``sin(nπd/r_c)/d`` for n = 1 … size.
 
     The basis of the PaiNN paper (Schütt, Unke, Gastegger, ICML 2021), without
@@ -46,14 +65,14 @@ class SincBasis(nn.Module):
         super().__init__()
         n = torch.arange(1, size + 1, dtype=rounding)
         wavenumbers = (n * math.pi / cutoff).to(torch.float64)
-        self.register_buffer("wavenumbers", wavenumbers, persistent=False)
+        self._keep("wavenumbers", wavenumbers)
 
     def forward(self, distances: Tensor) -> Tensor:
         """Expand distances ``[n_pairs, 1]`` Å into ``[n_pairs, size]``."""
         return torch.sin(distances * self.wavenumbers.to(distances)) / distances
 
 
-class GaussianBasis(nn.Module):
+class GaussianBasis(_ExactConstants):
     """Gaussians centred at equal spacing on [0, r_c], as wide as the spacing.
 
     Parameters
@@ -73,7 +92,7 @@ class GaussianBasis(nn.Module):
         if size < 2:
             raise ValueError(f"a Gaussian basis needs at least 2 functions, got {size}")
         centers = torch.linspace(0.0, cutoff, size, dtype=rounding).to(torch.float64)
-        self.register_buffer("centers", centers, persistent=False)
+        self._keep("centers", centers)
         spacing = cutoff / (size - 1) if rounding == torch.float64 else float(centers[1])
         self.exponent = -0.5 / spacing**2
 
@@ -82,7 +101,7 @@ class GaussianBasis(nn.Module):
         return torch.exp(self.exponent * (distances - self.centers.to(distances)).square())
 
 
-class CosineSquaredBasis(nn.Module):
+class CosineSquaredBasis(_ExactConstants):
     """Overlapping bumps ``cos²(π(d − c)/2Δ)`` within Δ of centres c at a spacing Δ.
 
     The basis of Miller et al. (arXiv:2008.08461): at most two functions differ
@@ -104,7 +123,7 @@ class CosineSquaredBasis(nn.Module):
         super().__init__()
         self.spacing = cutoff / size
         centers = self.spacing * torch.arange(size, dtype=torch.float64)
-        self.register_buffer("centers", centers, persistent=False)
+        self._keep("centers", centers)
 
     def forward(self, distances: Tensor) -> Tensor:
         """Expand distances ``[n_pairs, 1]`` Å into ``[n_pairs, size]``."""
