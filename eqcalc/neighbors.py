@@ -11,7 +11,7 @@ or a cell has changed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -37,6 +37,40 @@ _SEARCHED_ATOMS = 400
 
 
 @dataclass(frozen=True)
+class CompressedPairs:
+    """Pairs as compressed rows, by receiver and by sender.
+
+    Parameters
+    ----------
+    receiver, sender
+        Atom indices, ``[n_pairs]`` int64, sorted by receiver.
+    receiver_start
+        The pairs of receiver i are ``receiver_start[i]`` to ``receiver_start[i + 1]``,
+        ``[n_atoms + 1]`` int64.
+    by_sender
+        Indices of the pairs in the order of their senders, ``[n_pairs]`` int64.
+    sender_start
+        Where each sender begins in that order, ``[n_atoms + 1]`` int64.
+    """
+
+    receiver: Tensor
+    sender: Tensor
+    receiver_start: Tensor
+    by_sender: Tensor
+    sender_start: Tensor
+
+    @property
+    def n_atoms(self) -> int:
+        """Number of atoms."""
+        return self.receiver_start.shape[0] - 1
+
+    @property
+    def n_pairs(self) -> int:
+        """Number of pairs."""
+        return self.receiver.shape[0]
+
+
+@dataclass(frozen=True)
 class Pairs:
     """Directed pairs sender → receiver, sorted by receiver.
 
@@ -55,6 +89,23 @@ class Pairs:
     sender: Tensor
     image: Tensor | None = None
     degree: int | None = None
+    _compressed: dict[int, CompressedPairs] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def compressed(self, n_atoms: int) -> CompressedPairs:
+        """Return the pairs as compressed rows; they are made once and kept."""
+        if n_atoms not in self._compressed:
+            atoms = torch.arange(n_atoms + 1, device=self.receiver.device)
+            by_sender = torch.argsort(self.sender, stable=True)
+            self._compressed[n_atoms] = CompressedPairs(
+                receiver=self.receiver,
+                sender=self.sender,
+                receiver_start=torch.searchsorted(self.receiver, atoms),
+                by_sender=by_sender,
+                sender_start=torch.searchsorted(self.sender[by_sender], atoms),
+            )
+        return self._compressed[n_atoms]
 
     def vectors(self, structures: Structures) -> Tensor:
         """Vectors from receiver to sender, ``[n_pairs, 3]`` Å, differentiable."""

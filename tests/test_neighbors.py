@@ -169,3 +169,15 @@ def test_all_pairs_of_a_cell_are_refused():
 def test_impossible_ranges_are_refused(arguments):
     with pytest.raises(ValueError, match=r"cutoff|skin"):
         NeighborList(*arguments)
+
+
+def test_compressed_rows_hold_every_pair_once_by_receiver_and_by_sender():
+    sizes = (3, 1, 2, 5)
+    pairs = all_pairs(Structures.pack(torch.full((11,), 6), torch.rand(11, 3).double(), sizes))
+    rows = pairs.compressed(11)
+    assert rows is pairs.compressed(11)
+    for atom in range(11):
+        mine = range(*rows.receiver_start[atom : atom + 2].tolist())
+        assert list(mine) == torch.nonzero(pairs.receiver == atom).flatten().tolist()
+        sent = rows.by_sender[slice(*rows.sender_start[atom : atom + 2].tolist())]
+        assert sent.tolist() == torch.nonzero(pairs.sender == atom).flatten().tolist()

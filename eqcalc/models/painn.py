@@ -18,7 +18,7 @@ and reflections alike: U and V mix features and have no bias.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ from eqcalc.models.radial import CosineCutoff, radial_basis
 from eqcalc.neighbors import Pairs
 from eqcalc.structures import Structures
 
-__all__ = ["PaiNN", "PaiNNConfig"]
+__all__ = ["Aggregation", "PaiNN", "PaiNNConfig", "sum_messages"]
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,69 @@ def vector_norm(vectors: Tensor, epsilon: float) -> Tensor:
     return torch.sqrt(vectors.square().sum(-2) + epsilon)
 
 
+class Aggregation(Protocol):
+    """A function that sums the messages of all senders; :func:`sum_messages` is the reference."""
+
+    def __call__(
+        self,
+        context: Tensor,
+        vectors: Tensor | None,
+        radial: Tensor,
+        weights: Tensor,
+        directions: Tensor,
+        pairs: Pairs,
+    ) -> tuple[Tensor, Tensor]:
+        """Return Δs ``[n_atoms, F]`` and Δv ``[n_atoms, 3, F]``; see :func:`sum_messages`."""
+        ...
+
+
+def sum_messages(
+    context: Tensor,
+    vectors: Tensor | None,
+    radial: Tensor,
+    weights: Tensor,
+    directions: Tensor,
+    pairs: Pairs,
+) -> tuple[Tensor, Tensor]:
+    """Sum what every atom receives from its neighbours.
+
+    Parameters
+    ----------
+    context
+        φ_s, φ_u and φ_v side by side, ``[n_atoms, 3 F]``.
+    vectors
+        ``[n_atoms, 3, F]``; None while all are zero, in the first layer.
+    radial, weights
+        Radial functions ``[n_pairs, K]`` and ``[K, 3 F]``, whose product are the filters.
+    directions
+        Unit vectors from receiver to sender, ``[n_pairs, 3]``.
+    pairs
+        The pairs, sorted by receiver.
+
+    Returns
+    -------
+    tuple
+        Δs ``[n_atoms, F]`` and Δv ``[n_atoms, 3, F]``.
+    """
+    n_atoms = context.shape[0]
+    weighted = (radial @ weights) * context[pairs.sender]
+    to_scalars, along, carried = weighted.chunk(3, dim=-1)
+    received = pairs.sum_of_outer_products(directions, along, n_atoms)
+    if vectors is not None:
+        passed = carried.unsqueeze(1) * vectors[pairs.sender]
+        received = received + pairs.sum_over_senders(passed, n_atoms)
+    return pairs.sum_over_senders(to_scalars, n_atoms), received
+
+
 class Message(nn.Module):
     """Message block: what an atom receives from its neighbours."""
 
+    #: How messages are summed; an execution may put its own in an instance.
+    aggregation: Aggregation
+
     def __init__(self, features: int) -> None:
         super().__init__()
+        self.aggregation = sum_messages
         self.context = nn.Sequential(
             nn.Linear(features, features), nn.SiLU(), nn.Linear(features, 3 * features)
         )
@@ -105,23 +163,19 @@ class Message(nn.Module):
         self,
         scalars: Tensor,
         vectors: Tensor | None,
-        filters: Tensor,
+        radial: Tensor,
+        weights: Tensor,
         directions: Tensor,
         pairs: Pairs,
     ) -> tuple[Tensor, Tensor]:
         """Return the updated scalars ``[n_atoms, F]`` and vectors ``[n_atoms, 3, F]``.
 
-        `vectors` is None while all are still zero, in the first layer.
+        See :func:`sum_messages` for the arguments.
         """
-        n_atoms = scalars.shape[0]
-        weighted = filters * self.context(scalars)[pairs.sender]
-        to_scalars, along, carried = weighted.chunk(3, dim=-1)
-        scalars = scalars + pairs.sum_over_senders(to_scalars, n_atoms)
-        received = pairs.sum_of_outer_products(directions, along, n_atoms)
-        if vectors is not None:
-            passed = carried.unsqueeze(1) * vectors[pairs.sender]
-            received = received + vectors + pairs.sum_over_senders(passed, n_atoms)
-        return scalars, received
+        to_scalars, to_vectors = self.aggregation(
+            self.context(scalars), vectors, radial, weights, directions, pairs
+        )
+        return scalars + to_scalars, to_vectors if vectors is None else vectors + to_vectors
 
 
 class Update(nn.Module):
@@ -190,8 +244,8 @@ class PaiNN(nn.Module):
         vectors: Tensor | None = None
         width = 3 * self.config.features
         for layer, (message, update) in enumerate(zip(self.messages, self.updates, strict=True)):
-            filters = radial @ weights[layer * width : (layer + 1) * width].T
-            scalars, vectors = message(scalars, vectors, filters, directions, pairs)
+            of_layer = weights[layer * width : (layer + 1) * width].T
+            scalars, vectors = message(scalars, vectors, radial, of_layer, directions, pairs)
             scalars, vectors = update(scalars, vectors)
         assert vectors is not None
         return scalars, vectors

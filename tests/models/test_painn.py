@@ -110,7 +110,8 @@ def test_message_without_neighbours_changes_nothing():
     message = Message(4)
     none = torch.zeros(0, dtype=torch.int64)
     scalars, vectors = torch.randn(1, 4), torch.randn(1, 3, 4)
-    alone = message(scalars, vectors, torch.zeros(0, 12), torch.zeros(0, 3), Pairs(none, none))
+    pairs, weights = Pairs(none, none), torch.randn(5, 12)
+    alone = message(scalars, vectors, torch.zeros(0, 5), weights, torch.zeros(0, 3), pairs)
     assert torch.equal(alone[0], scalars)
     assert torch.equal(alone[1], vectors)
 
