@@ -11,6 +11,7 @@ import torch
 from ase.build import bulk, molecule
 
 from eqcalc.calculator import EqCalculator
+from eqcalc.models import PaiNNConfig, Potential, PotentialConfig, References
 from eqcalc.neighbors import NeighborList
 from eqcalc.runtime import (
     EagerEvaluator,
@@ -21,6 +22,7 @@ from eqcalc.runtime import (
     evaluator_for,
 )
 from eqcalc.runtime.fused import FusedPotential, HalfPairs
+from eqcalc.runtime.kernel_parameters import kernel_parameters
 from eqcalc.structures import Structures
 from tests.conftest import make_potential
 
@@ -164,8 +166,8 @@ def test_charged_molecules(ethanol, generator):
 
 def test_constants_rounded_to_single_precision_are_kept(ethanol, generator):
     numbers, positions = torch.tensor(ethanol.numbers), configurations(ethanol, 3, generator)
-    for basis in ("sinc", "gaussian"):
-        rounded = make_potential(radial_basis=basis).float().double()
+    for basis in ("sinc_single", "gaussian_single"):
+        rounded = make_potential(radial_basis=basis)
         expected = EagerEvaluator(rounded, numbers)(positions, NAMES)
         assert_same(FusedEvaluator(rounded, numbers)(positions, NAMES), expected, 1e-11)
 
@@ -316,3 +318,39 @@ def test_models_without_kernels_and_wrong_kernels_fall_back(ethanol, monkeypatch
     monkeypatch.setattr(FusedPotential, "evaluate", slightly_wrong)
     with pytest.warns(ExecutionWarning, match="polarizability that deviates by"):
         assert type(evaluator_for(make_potential(), numbers)) is EagerEvaluator
+
+
+@pytest.mark.parametrize(
+    ("head", "options"),
+    [
+        ("energy", {"layers": 1}),
+        ("energy", {"layers": 3}),
+        ("energy", {"function": "shifted_softplus"}),
+        ("dipole", {"atomic_dipoles": False}),
+        ("polarizability", {"origin": "center_of_mass"}),
+        ("polarizability", {"origin": "center_of_charge"}),
+        ("zero_point_energy", {}),
+    ],
+)
+def test_read_outs_that_the_kernels_do_not_serve_run_eagerly(ethanol, generator, head, options):
+    """Rather than as something else that has as many parameters."""
+    config = PotentialConfig(PaiNNConfig(features=8), (head,), {head: options})
+    references = make_potential().references
+    potential = Potential(config, References(references.elements)).double()
+    numbers, positions = torch.tensor(ethanol.numbers), configurations(ethanol, 2, generator)
+    with pytest.raises(ExecutionUnavailableError, match=f"read-out of the {head}"):
+        kernel_parameters(potential)
+    with pytest.warns(ExecutionWarning, match="operation by operation"):
+        chosen = evaluator_for(potential, numbers)
+    assert type(chosen) is EagerEvaluator
+    assert torch.isfinite(chosen(positions, (head,))[head]).all()
+
+
+def test_read_outs_that_are_spelled_out_but_usual_have_kernels(ethanol, generator):
+    usual = {"energy": {"layers": 2, "function": "silu"}, "polarizability": {"origin": "centroid"}}
+    config = PotentialConfig(PaiNNConfig(features=8), tuple(usual), usual)
+    references = make_potential().references
+    potential = Potential(config, References(references.elements)).double()
+    numbers, positions = torch.tensor(ethanol.numbers), configurations(ethanol, 2, generator)
+    expected = EagerEvaluator(potential, numbers)(positions, tuple(usual))
+    assert_same(FusedEvaluator(potential, numbers)(positions, tuple(usual)), expected, 1e-12)
