@@ -207,12 +207,13 @@ def test_first_layer_shortcut_is_exact(potential, ethanol):
     pairs = all_pairs(structure)
     message = potential.representation.messages[0]
     scalars = torch.randn(9, 16, dtype=torch.float64)
-    filters = torch.randn(72, 48, dtype=torch.float64)
+    radial = torch.randn(72, 5, dtype=torch.float64)
+    weights = torch.randn(5, 48, dtype=torch.float64)
     directions = torch.nn.functional.normalize(pairs.vectors(structure), dim=-1)
     zero = torch.zeros(9, 3, 16, dtype=torch.float64)
     for short, full in zip(
-        message(scalars, None, filters, directions, pairs),
-        message(scalars, zero, filters, directions, pairs),
+        message(scalars, None, radial, weights, directions, pairs),
+        message(scalars, zero, radial, weights, directions, pairs),
         strict=True,
     ):
         assert torch.equal(short, full)
