@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.compositions import warn_of_composition
 from eqcalc.models.potential import Potential
+from eqcalc.models.precision import in_precision
 from eqcalc.runtime import Closest, Execution, Rendezvous, execution_for
 from eqcalc.structures import Structures
 
@@ -75,9 +77,10 @@ class EqCalculator(Calculator):
         A model file or a :class:`~eqcalc.models.Potential`.
     device
         ``"cpu"``, ``"cuda"``, …; by default a GPU if there is one.
-    dtype
-        Precision of the network, ``"float32"`` or ``"float64"``; by default as
-        stored. Finite differences of small displacements want float64.
+    precision
+        Precision of the network, one of :data:`~eqcalc.models.precision.PRECISIONS`;
+        by default as stored. Finite differences of small displacements want
+        ``"float64"``.
     skin
         Extra distance of the neighbour list of periodic structures [Å].
     execution
@@ -104,23 +107,24 @@ class EqCalculator(Calculator):
         model: str | Path | Potential,
         *,
         device: torch.device | str | None = None,
-        dtype: torch.dtype | str | None = None,
+        precision: str | None = None,
         skin: float = 0.5,
         execution: Execution | None = None,
     ) -> None:
         super().__init__()
-        precision = _precision(dtype)
         if isinstance(model, Potential):
             potential = model
-            if device is not None or precision is not None:
+            if device is not None:
                 # .to would change the caller's model in place
-                import copy
-
-                potential = copy.deepcopy(model).to(device=device, dtype=precision)
+                potential = copy.deepcopy(model).to(device=device)
         else:
             if device is None:
                 device = "cuda" if torch.cuda.is_available() else "cpu"
-            potential = load_model(model, device=device, dtype=precision)
+            potential = load_model(model, device=device)
+        try:
+            potential = in_precision(potential, precision)
+        except ValueError as error:
+            raise InputError(str(error)) from None
         #: The model in use, and how it is executed.
         self.potential = potential
         self.execution = execution or execution_for(potential, skin=skin)
@@ -228,24 +232,24 @@ class EqCalculator(Calculator):
         """Check atoms, keep a copy as all calculators do, and make tensors of them."""
         if atoms is None:
             raise InputError("there are no atoms to calculate")
-        copy, structures, charge = self._copy, self._structures, self._charge
+        kept, structures, charge = self._copy, self._structures, self._charge
         if (
-            copy is None
+            kept is None
             or structures is None
             or charge is None
-            or len(copy) != len(atoms)
+            or len(kept) != len(atoms)
             or set(system_changes) - {"positions"}
         ):
             self._copy = self._structures = self._charge = None  # should a check fail
             charge = self._checked_charge(atoms)
             structures = self._checked_structures(atoms, charge)
-            copy = atoms.copy()
-            self._copy, self._structures, self._charge = copy, structures, charge
+            kept = atoms.copy()
+            self._copy, self._structures, self._charge = kept, structures, charge
             self._defined = self.potential.defined_for(structures)
         positions = self._checked_positions(atoms)
-        copy.positions[:] = atoms.positions
-        self.atoms = copy
-        return copy, structures.with_positions(positions), charge
+        kept.positions[:] = atoms.positions
+        self.atoms = kept
+        return kept, structures.with_positions(positions), charge
 
     def _checked_charge(self, atoms: Atoms) -> float:
         charge = total_charge(atoms)
@@ -293,7 +297,7 @@ def run_together(
     script: Callable[[Atoms], T],
     *,
     device: torch.device | str | None = None,
-    dtype: torch.dtype | str | None = None,
+    precision: str | None = None,
 ) -> list[T]:
     """Run an ASE script on several molecules at once, with the model called once per step.
 
@@ -303,7 +307,7 @@ def run_together(
 
     Parameters
     ----------
-    model, device, dtype
+    model, device, precision
         As for :class:`EqCalculator`.
     structures
         Isolated molecules, which may differ; each gets a calculator.
@@ -324,7 +328,7 @@ def run_together(
     --------
     >>> run_together(model, frames, lambda atoms: BFGS(atoms).run(0.01))  # doctest: +SKIP
     """
-    alone = EqCalculator(model, device=device, dtype=dtype)
+    alone = EqCalculator(model, device=device, precision=precision)
     rendezvous = Rendezvous(alone.execution)
     for atoms in structures:
         atoms.calc = EqCalculator(alone.potential, execution=rendezvous)
@@ -357,15 +361,6 @@ class StaticPolarizability(StaticPolarizabilityCalculator):
     def __call__(self, atoms: Atoms, *args: Any, **kwargs: Any) -> np.ndarray:
         """Return the polarizability, ``[3, 3]`` e²Å²/eV."""
         return self.calculator.get_polarizability(atoms)
-
-
-def _precision(dtype: torch.dtype | str | None) -> torch.dtype | None:
-    if dtype is None or isinstance(dtype, torch.dtype):
-        return dtype
-    names = {"float32": torch.float32, "float64": torch.float64}
-    if dtype not in names:
-        raise InputError(f"dtype: expected 'float32' or 'float64', got {dtype!r}")
-    return names[dtype]
 
 
 def _refuse_overlap(closest: Closest) -> None:

@@ -8,13 +8,13 @@ that molecular dynamics of the same model must reach at low temperature.
 from __future__ import annotations
 
 import numpy as np
-import torch
 from ase import Atoms
 from ase.optimize import BFGS
 
 from eqcalc.calculator import EqCalculator
 from eqcalc.models.derivatives import hessian, property_derivative
 from eqcalc.models.potential import Potential
+from eqcalc.models.precision import in_precision
 from eqcalc.spectra.harmonic import HarmonicSpectrum, harmonic_analysis
 from eqcalc.structures import Structures
 
@@ -30,11 +30,7 @@ class RelaxationError(RuntimeError):
 
 def double_precision(potential: Potential) -> Potential:
     """Return the potential with a float64 network, a copy unless it has one already."""
-    if potential.dtype == torch.float64:
-        return potential
-    import copy
-
-    return copy.deepcopy(potential).double()
+    return in_precision(potential, "float64")
 
 
 def relax(potential: Potential, atoms: Atoms, *, fmax: float = 1e-6, steps: int = 2000) -> Atoms:

@@ -164,17 +164,17 @@ def test_results_are_not_overwritten_by_the_next_call(calculator, ethanol):
 def test_file_and_precision(tmp_path, potential, ethanol):
     save_model(potential, tmp_path / "m.eqc")
     energies = {}
-    for dtype in (None, "float32", torch.float64):
-        ethanol.calc = EqCalculator(tmp_path / "m.eqc", device="cpu", dtype=dtype)
-        energies[dtype] = ethanol.get_potential_energy()
-    assert energies[None] == energies[torch.float64]
+    for precision in (None, "float32", "float64"):
+        ethanol.calc = EqCalculator(tmp_path / "m.eqc", device="cpu", precision=precision)
+        energies[precision] = ethanol.get_potential_energy()
+    assert energies[None] == energies["float64"]
     assert 0.0 < abs(energies["float32"] - energies[None]) < 1e-4
     with pytest.raises(InputError, match="float16"):
-        EqCalculator(tmp_path / "m.eqc", dtype="float16")
+        EqCalculator(tmp_path / "m.eqc", precision="float16")
 
 
 def test_a_model_given_is_not_changed(potential):
-    EqCalculator(potential, dtype="float32")
+    EqCalculator(potential, precision="float32")
     assert potential.dtype == torch.float64
 
 

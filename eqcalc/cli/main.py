@@ -15,6 +15,7 @@ from typing import Any
 import eqcalc
 from eqcalc.cli.arguments import (
     number_from_zero,
+    output_folder,
     positive_count,
     positive_number,
     read_structures,
@@ -26,6 +27,8 @@ __all__ = ["main"]
 
 #: Exit status of a command that was refused or failed with a known error.
 FAILURE = 2
+#: That of a command stopped by Ctrl-C, as shells have it.
+INTERRUPTED = 128 + signal.SIGINT.value
 
 
 # --- commands -------------------------------------------------------------------
@@ -100,7 +103,11 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     _own_the_process(options)
     table = evaluate(
-        options.model, options.dataset, split=options.split, progress=not options.quiet
+        options.model,
+        options.dataset,
+        split=options.split,
+        precision=options.precision,
+        progress=not options.quiet,
     )
     print(table)
     if options.output is not None:
@@ -130,14 +137,18 @@ def _simulate(options: argparse.Namespace) -> None:
     )
     from eqcalc.models.checkpoint import load_model
     from eqcalc.models.committee import Committee
+    from eqcalc.models.precision import check_precision, in_precision
     from eqcalc.runtime import evaluator_for
 
+    check_precision(options.precision)
     _own_the_process(options)
     structures = read_structures(options.molecule)
     execution = recorded_execution(options.output)
     members = [
         evaluator_for(
-            load_model(model, device=options.device), structures[0].numbers, execution=execution
+            in_precision(load_model(model, device=options.device), options.precision),
+            structures[0].numbers,
+            execution=execution,
         )
         for model in (options.model, *options.committee)
     ]
@@ -182,11 +193,13 @@ def _info(options: argparse.Namespace) -> None:
 
 def _doctor(options: argparse.Namespace) -> None:
     from eqcalc.models.checkpoint import load_model
+    from eqcalc.models.precision import in_precision
     from eqcalc.runtime.doctor import diagnose
     from eqcalc.shipped import shipped_model
 
     _own_the_process(options)
-    print(diagnose(load_model(options.model or shipped_model(), device=options.device)))
+    potential = load_model(options.model or shipped_model(), device=options.device)
+    print(diagnose(in_precision(potential, options.precision)))
 
 
 # --- reading arguments ------------------------------------------------------------
@@ -242,7 +255,7 @@ def _parser() -> argparse.ArgumentParser:
     command = add(
         "demo", _demo, "From the shipped ethanol model to its IR and Raman spectrum, in minutes."
     )
-    command.add_argument("--output", type=Path, default=Path("eqcalc-demo"), help="folder")
+    command.add_argument("--output", type=output_folder, default=Path("eqcalc-demo"), help="folder")
     command.add_argument("--seed", type=int, default=0)
     _add_data_commands(add)
     _add_model_commands(add)
@@ -251,6 +264,13 @@ def _parser() -> argparse.ArgumentParser:
     command = add("ipi", _ipi, "Path integrals by i-PI: write its inputs, run it, serve it.")
     add_ipi_commands(command)
     return parser
+
+
+def _add_precision(command: Any) -> None:
+    command.add_argument(
+        "--precision",
+        help="of the network: float64, float32, tf32 or bf16; see doctor (default: as stored)",
+    )
 
 
 def _add_threads(command: Any) -> None:
@@ -322,12 +342,15 @@ def _add_model_commands(add: Callable[..., Any]) -> None:
         help="training, validation or test, as the training divided this dataset; "
         "or NAME/PART of a split stored in it",
     )
-    command.add_argument("--output", type=Path, help="folder for the table and parity plots")
+    command.add_argument(
+        "--output", type=output_folder, help="folder for the table and parity plots"
+    )
+    _add_precision(command)
     _add_threads(command)
 
     command = add("sweep", _sweep, "Train over a grid of models, targets, sizes and seeds.")
     command.add_argument("config", type=Path, help="settings and axes (YAML)")
-    command.add_argument("--output", type=Path, required=True, help="folder of all runs")
+    command.add_argument("--output", type=output_folder, required=True, help="folder of all runs")
     command.add_argument(
         "--only",
         nargs=2,
@@ -347,7 +370,8 @@ def _add_simulate(add: Callable[..., Any]) -> None:
     command.add_argument(
         "--method",
         default="NVE",
-        help="NVE, Langevin, SVR, NHC, RPMD, T-RPMD, PA-CMD, PILE-L or PILE-G (default NVE)",
+        help="NVE, Langevin, SVR, NHC, RPMD, T-RPMD, PA-CMD, PILE-L or PILE-G (default NVE); "
+        "GLE and PI+GLE take matrices and are there in Python only",
     )
     command.add_argument(
         "--committee",
@@ -357,7 +381,9 @@ def _add_simulate(add: Callable[..., Any]) -> None:
         metavar="MODEL",
         help="further models, averaged with the first; the run stops where their forces disagree",
     )
-    command.add_argument("--temperature", type=float, default=300.0, help="K (default 300)")
+    command.add_argument(
+        "--temperature", type=positive_number, default=300.0, help="K (default 300)"
+    )
     command.add_argument("--timestep", type=positive_number, default=0.5, help="fs (default 0.5)")
     command.add_argument(
         "--time", type=positive_number, default=5.0, help="ps of each replica (default 5)"
@@ -382,12 +408,14 @@ def _add_simulate(add: Callable[..., Any]) -> None:
         help="record positions as often as the dipole, for assign and for frames of the molecule",
     )
     command.add_argument("--device", default="cpu")
+    _add_precision(command)
     command.add_argument("--seed", type=int, default=0)
     _add_threads(command)
 
     command = add("doctor", _doctor, "Check this machine, and time every way to execute a model.")
     command.add_argument("model", type=Path, nargs="?", help="default: the shipped one")
     command.add_argument("--device", default="cpu")
+    _add_precision(command)
     _add_threads(command)
 
     command = add("info", _info, "Say what a model, dataset, trajectory or spectrum file holds.")
@@ -397,7 +425,17 @@ def _add_simulate(add: Callable[..., Any]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
-    options = _parser().parse_args(arguments)
+    try:
+        return _run(_parser().parse_args(arguments))
+    except KeyboardInterrupt:
+        print(
+            "eqcalc: stopped; simulate, train, label and demo go on when called again",
+            file=sys.stderr,
+        )
+        return INTERRUPTED
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         options.run(options)
         sys.stdout.flush()
@@ -405,12 +443,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # whoever read the output has enough, as `head`; nothing more can be written
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE.value
-    except KeyboardInterrupt:
-        print(
-            "eqcalc: stopped; simulate, train, label and demo go on when called again",
-            file=sys.stderr,
-        )
-        return 130
     except Exception as error:
         if options.traceback:
             raise

@@ -205,7 +205,7 @@ def serve(
     *,
     symbols: str | None = None,
     device: str | None = None,
-    dtype: str | None = None,
+    precision: str | None = None,
     charge: float | None = None,
     patience: float = 60.0,
     idle: float = 600.0,
@@ -225,7 +225,7 @@ def serve(
         Where i-PI listens.
     symbols
         Elements in the order of the atoms, if the input of i-PI does not say them.
-    device, dtype
+    device, precision
         Of the network; see :meth:`BeadEvaluator.load`.
     charge
         Total charge [e], if the input of i-PI does not say it.
@@ -264,7 +264,7 @@ def serve(
                 elements,
                 quantities=parse_quantities(quantities),
                 device=device,
-                dtype=dtype,
+                precision=precision,
                 charge=total,
             )
         return loaded[key]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["add_ipi_commands"]
 
 _METHODS = "NVE, Langevin, SVR, RPMD, T-RPMD, PILE-L, PILE-G, PA-CMD or PIGLET"
+_PRECISIONS = "float64, float32, tf32 or bf16"
 
 
 def add_ipi_commands(parser: argparse.ArgumentParser) -> None:
@@ -68,7 +69,7 @@ def _add_input(command: argparse.ArgumentParser) -> None:
         "--bead-positions", type=float, default=0.0, help="fs between positions of all beads"
     )
     command.add_argument("--device", help="of the network")
-    command.add_argument("--dtype", choices=("float32", "float64"))
+    command.add_argument("--precision", help=f"{_PRECISIONS} (default: as stored)")
     command.add_argument("--charge", type=float, default=0.0, help="total charge [e]")
 
 
@@ -80,7 +81,7 @@ def _add_client(command: argparse.ArgumentParser) -> None:
         "--molecule", type=Path, help="structure, if the input of i-PI does not name the elements"
     )
     command.add_argument("--device", help="of the network")
-    command.add_argument("--dtype", choices=("float32", "float64"))
+    command.add_argument("--precision", help=f"{_PRECISIONS} (default: as stored)")
     command.add_argument(
         "--wait", type=_seconds, default=60.0, help="s to try to connect (default 60)"
     )
@@ -142,7 +143,7 @@ def _client(options: argparse.Namespace) -> None:
         Address(options.unix, options.host, options.port, options.prefix),
         symbols=symbols,
         device=options.device,
-        dtype=options.dtype,
+        precision=options.precision,
         patience=options.wait,
         idle=options.timeout,
         reconnect=options.reconnect,
@@ -172,7 +173,7 @@ def _input(options: argparse.Namespace) -> None:
         connection=connection,
         strides=Strides(series=stride(options.checkpoints), beads=stride(options.bead_positions)),
         device=options.device,
-        dtype=options.dtype,
+        precision=options.precision,
         charge=options.charge,
         prefix=options.prefix,
     )

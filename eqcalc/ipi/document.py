@@ -183,7 +183,7 @@ class InputDocument:
 
     def _parameters(self, quantities: str, *, model: bool = True) -> str:
         """Return the parameters of the model; a client has its own model and device."""
-        local = ("model", "device", "dtype")
+        local = ("model", "device", "precision")
         chosen = {k: v for k, v in self.parameters.items() if model or k not in local}
         pairs = [f"{key}: {escape(value)}" for key, value in chosen.items()]
         return f"{{{', '.join([*pairs, f'quantities: {quantities}'])}}}"

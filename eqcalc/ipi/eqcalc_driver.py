@@ -35,8 +35,8 @@ class EqcalcDriver(Dummy_driver):
         ``weight='0'``.
     device
         ``cpu``, ``cuda``, ``cuda:1``, …; by default a GPU if there is one.
-    dtype
-        ``float32`` or ``float64``; by default as stored in the model.
+    precision
+        ``float64``, ``float32``, ``tf32`` or ``bf16``; by default as stored in the model.
     charge
         Total charge [e].
     execution
@@ -56,7 +56,7 @@ class EqcalcDriver(Dummy_driver):
         symbols: str,
         quantities: str = "energy+forces+dipole+polarizability",
         device: str | None = None,
-        dtype: str | None = None,
+        precision: str | None = None,
         charge: float = 0.0,
         execution: str | None = None,
         **others: Any,
@@ -65,14 +65,14 @@ class EqcalcDriver(Dummy_driver):
         if strangers:
             raise ValueError(
                 f"unknown parameters of the eqcalc potential: {', '.join(strangers)}; expected "
-                "model, symbols, quantities, device, dtype, charge, execution"
+                "model, symbols, quantities, device, precision, charge, execution"
             )
         self.evaluate = BeadEvaluator.load(
             str(model),
             str(symbols),
             quantities=parse_quantities(quantities),
             device=device,
-            dtype=dtype,
+            precision=precision,
             charge=float(charge),
             execution=execution,
         )

@@ -16,6 +16,7 @@ from torch import Tensor
 from eqcalc import quantities as known
 from eqcalc.ipi import atomic_units
 from eqcalc.models.checkpoint import load_model
+from eqcalc.models.precision import check_precision, in_precision
 from eqcalc.runtime import Evaluator, evaluator_for
 
 __all__ = ["BeadEvaluator", "Result", "atomic_numbers", "parse_quantities"]
@@ -93,7 +94,7 @@ class BeadEvaluator:
         *,
         quantities: Collection[str],
         device: str | None = None,
-        dtype: str | None = None,
+        precision: str | None = None,
         charge: float = 0.0,
         execution: str | None = None,
     ) -> BeadEvaluator:
@@ -109,19 +110,17 @@ class BeadEvaluator:
             Names of what to evaluate.
         device
             ``"cpu"``, ``"cuda"``, …; by default a GPU if there is one.
-        dtype
-            ``"float32"`` or ``"float64"``; by default as stored.
+        precision
+            One of :data:`~eqcalc.models.precision.PRECISIONS`; by default as stored.
         charge
             Total charge [e].
         execution
             How the model is executed; see :func:`eqcalc.runtime.evaluator_for`.
         """
-        precisions = {None: None, "float32": torch.float32, "float64": torch.float64}
-        if dtype not in precisions:
-            raise ValueError(f"dtype: expected float32 or float64, got {dtype!r}")
+        check_precision(precision)
         if device is None:
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        potential = load_model(model, device=device, dtype=precisions[dtype])
+        potential = in_precision(load_model(model, device=device), precision)
         missing = sorted(set(quantities) - set(potential.quantities))
         if missing:
             raise ValueError(

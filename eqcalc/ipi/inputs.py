@@ -39,7 +39,7 @@ def write_input(
     connection: Connection | None = None,
     strides: Strides | None = None,
     device: str | None = None,
-    dtype: str | None = None,
+    precision: str | None = None,
     charge: float = 0.0,
     prefix: str = "simulation",
 ) -> Path:
@@ -72,7 +72,7 @@ def write_input(
         How the model is reached; in process by default.
     strides
         What is written, how often.
-    device, dtype, charge
+    device, precision, charge
         As of :class:`~eqcalc.ipi.eqcalc_driver.EqcalcDriver`.
     prefix
         Of the outputs.
@@ -117,7 +117,8 @@ def write_input(
     checkpoints = [Path(start).resolve() for start in starts]
     symbols = str(atoms.symbols) if atoms is not None else _symbols(checkpoints, beads)
     parameters = {"model": str(model), "symbols": symbols, "charge": f"{charge:g}"}
-    parameters |= {k: v for k, v in (("device", device), ("dtype", dtype)) if v is not None}
+    chosen = (("device", device), ("precision", precision))
+    parameters |= {k: v for k, v in chosen if v is not None}
     document = InputDocument(
         method=method,
         response=[name for name in ("dipole", "polarizability") if name in heads],

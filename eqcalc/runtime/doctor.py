@@ -15,6 +15,7 @@ from torch import Tensor
 
 import eqcalc
 from eqcalc.models.potential import Potential
+from eqcalc.models.precision import PRECISIONS, in_precision, precision_of
 from eqcalc.runtime.cache import cache_folder
 from eqcalc.runtime.compiler import ExecutionUnavailableError, compiler
 from eqcalc.runtime.evaluator import EagerEvaluator
@@ -42,7 +43,13 @@ def diagnose(potential: Potential, *, seconds: float = 0.3) -> str:
     """
     elements = potential.references.elements
     numbers = torch.tensor([elements[k % len(elements)] for k in range(_ATOMS)])
-    lines = [*_machine(), "", *_executions(potential, numbers, seconds)]
+    lines = [
+        *_machine(),
+        "",
+        *_executions(potential, numbers, seconds),
+        "",
+        *_precisions(potential, numbers),
+    ]
     return "\n".join(lines)
 
 
@@ -84,7 +91,7 @@ def _cache() -> str:
 
 
 def _executions(potential: Potential, numbers: Tensor, seconds: float) -> list[str]:
-    precision = str(potential.dtype).removeprefix("torch.")
+    precision = precision_of(potential)
     lines = [
         f"A molecule of {_ATOMS} atoms on {potential.device} in {precision}; energy, forces and "
         "all else the model gives",
@@ -107,6 +114,24 @@ def _executions(potential: Potential, numbers: Tensor, seconds: float) -> list[s
         worst = max(verify_evaluator(evaluator, reference).values())
         lines.append(f"{name:<10} {start:6.1f} s {times}   {worst:.0e}")
     return [*lines, f"By default the {chosen} execution is used."]
+
+
+def _precisions(potential: Potential, numbers: Tensor) -> list[str]:
+    if "forces" not in potential.quantities:
+        return ["The model gives no forces, whose error in each precision is looked at here."]
+    lines = [f"{'precision':<10} RMS error of its forces, relative; what it is good for"]
+    forces: dict[str, Tensor] = {}
+    for name, purpose in PRECISIONS.items():
+        try:
+            evaluator = EagerEvaluator(in_precision(potential, name), numbers)
+        except ValueError as reason:
+            lines.append(f"{name:<10} {reason}")
+            continue
+        forces[name] = evaluator(trial_positions(_ATOMS), ("forces",))["forces"]
+        exact = forces["float64"]
+        error = float((forces[name] - exact).norm() / exact.norm().clamp(min=1e-30))
+        lines.append(f"{name:<10} {error:.0e}  {purpose}")
+    return lines
 
 
 def _milliseconds(evaluator: EagerEvaluator, n: int, seconds: float) -> float:

@@ -12,7 +12,6 @@ from torch import Tensor
 import eqcalc
 from eqcalc.models.checkpoint import model_hash
 from eqcalc.models.compositions import warn_of_composition
-from eqcalc.models.compositions import warn_of_composition
 from eqcalc.models.derivatives import time_derivatives
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import precision_of
@@ -94,7 +93,6 @@ class EagerEvaluator:
                 f"the model does not know the elements {strangers}; it was trained on "
                 f"{list(potential.references.elements)}"
             )
-        warn_of_composition(potential.metadata, numbers.cpu().numpy())
         warn_of_composition(potential.metadata, numbers.cpu().numpy())
         if chunk is not None and chunk < 1:
             raise ValueError(f"chunk: expected a positive integer, got {chunk}")

@@ -19,6 +19,7 @@ from eqcalc.models.heads import (
 )
 from eqcalc.models.painn import PaiNN
 from eqcalc.models.potential import Potential
+from eqcalc.models.precision import precision_of
 from eqcalc.models.radial import GaussianBasis, SincBasis
 from eqcalc.runtime.compiler import ExecutionUnavailableError
 
@@ -65,6 +66,11 @@ def kernel_parameters(potential: Potential) -> tuple[Tensor, Settings, list[Tens
     if type(potential) is not Potential or type(representation) is not PaiNN:
         raise ExecutionUnavailableError(
             f"there are no compiled kernels for {type(representation).__name__}"
+        )
+    if precision_of(potential) not in ("float32", "float64"):
+        raise ExecutionUnavailableError(
+            f"there are no compiled kernels in {precision_of(potential)}, which a CPU does not "
+            "have; it is imitated, to measure errors, and is slower than float32"
         )
     for name, head in potential.heads.items():
         if not _has_kernels(head):

@@ -168,4 +168,4 @@ class TestDriver:
         with pytest.raises(ValueError, match="has no dipole, polarizability"):
             driver(model=str(path), symbols="OH2")
         with pytest.raises(ValueError, match="bfloat16"):
-            driver(model=str(path), symbols="OH2", quantities="energy", dtype="bfloat16")
+            driver(model=str(path), symbols="OH2", quantities="energy", precision="bfloat16")

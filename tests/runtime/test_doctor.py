@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from eqcalc.models.precision import PRECISIONS
 from eqcalc.runtime import compiler
 from eqcalc.runtime.doctor import diagnose
 from tests.conftest import make_potential
@@ -19,6 +20,8 @@ def test_all_executions_are_timed_and_the_choice_is_named():
     assert float(rows["eager"].split()[-1]) == 0.0
     assert 0.0 < float(rows["fused"].split()[-1]) < 1e-10
     assert "By default the fused execution is used." in text
+    for name, purpose in PRECISIONS.items():
+        assert rows[name].endswith(purpose)
 
 
 def test_what_is_missing_is_told(monkeypatch, tmp_path):

@@ -5,16 +5,16 @@ import pytest
 import torch
 
 from eqcalc.dynamics import SettingsError, recorded_execution, simulate
+from eqcalc.models.precision import in_precision
 from eqcalc.runtime import compiler, evaluator_for
 from tests.conftest import make_potential
 
 pytestmark = pytest.mark.skipif(compiler.compiler() is None, reason="needs a C++ compiler")
 
 
-def run(ethanol, output, execution, steps):
-    evaluator = evaluator_for(
-        make_potential().float(), torch.tensor(ethanol.numbers), execution=execution
-    )
+def run(ethanol, output, execution, steps, precision="float32"):
+    potential = in_precision(make_potential(), precision)
+    evaluator = evaluator_for(potential, torch.tensor(ethanol.numbers), execution=execution)
     return simulate(
         ethanol,
         evaluator,
@@ -38,6 +38,14 @@ def test_the_execution_is_recorded_and_another_is_refused(ethanol, tmp_path):
     assert recorded_execution(output) == "eager"
     with pytest.raises(SettingsError, match=r"evaluator\.execution \(was 'eager', now 'fused'\)"):
         run(ethanol, output, None, 8)
+
+
+def test_another_precision_is_refused(ethanol, tmp_path):
+    output = tmp_path / "run.h5"
+    run(ethanol, output, "eager", 2, "bf16")
+    difference = r"evaluator\.network_precision \(was 'bf16', now 'tf32'\)"
+    with pytest.raises(SettingsError, match=difference):
+        run(ethanol, output, "eager", 4, "tf32")
 
 
 def test_a_resumed_run_of_compiled_kernels_is_bitwise_the_uninterrupted_one(ethanol, tmp_path):

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: MIT
+"""Precision of a network by name: float64, float32, tf32 or bf16.
+
+In ``"float64"`` and ``"float32"`` the whole network is computed in that type. In
+``"tf32"`` and ``"bf16"`` it is float32, but for the matrix products of its linear
+layers, which take factors of 10 or 7 bits of mantissa, as the matrix units of GPUs
+do. The products are accumulated in float32, and everything else stays as it is:
+geometry, radial functions and filters, sums over neighbours, lengths of vectors, the
+last layer of every read-out, and what is summed over atoms. Factors are rounded in the
+products of the reverse pass too, so the forces are gradients of the energy up to the
+rounding of these.
+
+A rounded network is for evaluation. What each precision costs in accuracy is measured in
+``workflows/benchmarks``.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from eqcalc.models.painn import PaiNN
+from eqcalc.models.potential import Potential
+
+__all__ = ["PRECISIONS", "RoundedLinear", "check_precision", "in_precision", "precision_of"]
+
+#: What each precision is good for, the most precise first.
+PRECISIONS: dict[str, str] = {
+    "float64": "derivatives, tight relaxation, finite differences",
+    "float32": "everything else; dynamics and spectra",
+    "tf32": "dynamics with a thermostat on GPUs; no finite differences",
+    "bf16": "screening on GPUs; neither constant energy nor finite differences",
+}
+
+_TYPES = {"float64": torch.float64, "float32": torch.float32}
+
+
+def check_precision(name: str | None) -> None:
+    """Raise ValueError unless `name` is None or one of :data:`PRECISIONS`."""
+    if name is not None and name not in PRECISIONS:
+        raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {name!r}")
+
+
+def precision_of(potential: Potential) -> str:
+    """Return which of :data:`PRECISIONS` a model has."""
+    for module in potential.modules():
+        if isinstance(module, RoundedLinear):
+            return module.precision
+    return str(potential.dtype).removeprefix("torch.")
+
+
+def in_precision(potential: Potential, name: str | None) -> Potential:
+    """Return a model in a precision: itself if it has that, else a copy.
+
+    Parameters
+    ----------
+    potential
+        The model.
+    name
+        One of :data:`PRECISIONS`; None leaves the model as it is.
+
+    Raises
+    ------
+    ValueError
+        There is no such precision, or not for this network: only layers of PaiNN
+        are known to bear rounded factors.
+    """
+    check_precision(name)
+    if name is None or name == precision_of(potential):
+        return potential
+    if name not in _TYPES and type(potential.representation) is not PaiNN:
+        raise ValueError(
+            f"precision: {name} is defined for PaiNN only, not for "
+            f"{type(potential.representation).__name__}; use float32 or float64"
+        )
+    result = copy.deepcopy(potential).to(_TYPES.get(name, torch.float32))
+    for parent, attribute, layer in list(_layers_to_round(result)):
+        setattr(parent, attribute, _plain(layer) if name in _TYPES else RoundedLinear(layer, name))
+    if name not in _TYPES:
+        result.requires_grad_(False)  # spares the gradients of the weights
+    return result
+
+
+def _layers_to_round(potential: Potential) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
+    """Yield linear layers between features, with the module and name they belong to."""
+    if type(potential.representation) is not PaiNN:
+        return
+    parts: list[nn.Module] = [potential.representation.messages, potential.representation.updates]
+    for part in (*parts, *potential.heads.values()):
+        for parent in part.modules():
+            for attribute, layer in parent.named_children():
+                # the last layer of a read-out has one output, or one and a gate
+                if isinstance(layer, nn.Linear) and layer.out_features > 2:
+                    yield parent, attribute, layer
+
+
+def _plain(layer: nn.Linear) -> nn.Linear:
+    plain = nn.Linear(layer.in_features, layer.out_features, bias=False, device="meta")
+    plain.weight, plain.bias = layer.weight, layer.bias
+    return plain.train(layer.training)
+
+
+class RoundedLinear(nn.Linear):
+    """A linear layer whose matrix product takes rounded factors.
+
+    Parameters
+    ----------
+    layer
+        The layer whose parameters it has.
+    precision
+        ``"tf32"`` or ``"bf16"``.
+    """
+
+    def __init__(self, layer: nn.Linear, precision: str) -> None:
+        super().__init__(layer.in_features, layer.out_features, bias=False, device="meta")
+        self.weight, self.bias = layer.weight, layer.bias
+        self.precision = precision
+        self.train(layer.training)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Map ``[..., n]`` to ``[..., m]``."""
+        flat = input.reshape(-1, self.in_features)
+        result = _product(flat, self.weight.T, self.precision)
+        result = result.reshape(*input.shape[:-1], self.out_features)
+        return result if self.bias is None else result + self.bias
+
+
+class _RoundedProduct(torch.autograd.Function):
+    """Matrix product of rounded factors; its derivatives are such products again."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(left: Tensor, right: Tensor, precision: str) -> Tensor:
+        if left.device.type == "cuda":
+            return _on_matrix_units(left, right, precision)
+        return _rounded(left, precision) @ _rounded(right, precision)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, str], output: Tensor) -> None:
+        left, right, ctx.precision = inputs
+        ctx.save_for_backward(left, right)
+        ctx.save_for_forward(left, right)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        (gradient,) = gradients
+        left, right = ctx.saved_tensors
+        to_left = to_right = None
+        if ctx.needs_input_grad[0]:
+            to_left = _product(gradient, right.mT, ctx.precision)
+        if ctx.needs_input_grad[1]:
+            to_right = _product(left.mT, gradient, ctx.precision)
+        return to_left, to_right, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor | None) -> Tensor:
+        of_left, of_right, _ = tangents
+        left, right = ctx.saved_tensors
+        result = torch.zeros_like(left[..., :1] * right[..., :1, :])
+        if of_left is not None:
+            result = result + _product(of_left, right, ctx.precision)
+        if of_right is not None:
+            result = result + _product(left, of_right, ctx.precision)
+        return result
+
+
+def _product(left: Tensor, right: Tensor, precision: str) -> Tensor:
+    return cast("Tensor", _RoundedProduct.apply(left, right, precision))
+
+
+def _rounded(values: Tensor, precision: str) -> Tensor:
+    """Round to nearest with the mantissa of a precision; there is no such type on CPUs."""
+    if precision == "bf16":
+        return values.to(torch.bfloat16).to(values.dtype)
+    # splitting after Dekker (Numer. Math. 18, 224 (1971)): keeps 24 − 13 significant bits
+    shifted = values.float() * 8193.0
+    return (shifted - (shifted - values.float())).to(values.dtype)
+
+
+def _on_matrix_units(left: Tensor, right: Tensor, precision: str) -> Tensor:
+    if precision == "bf16":
+        if torch.__version__ < (2, 8):
+            raise ValueError("precision: bf16 on a GPU needs torch 2.8 or newer")
+        factors = left.to(torch.bfloat16), right.to(torch.bfloat16)
+        return torch.mm(*factors, out_dtype=torch.float32).to(left.dtype)
+    with _tf32_allowed():
+        return left @ right
+
+
+@contextmanager
+def _tf32_allowed() -> Iterator[None]:
+    """Let products of float32 on GPUs round their factors; what was set before comes back."""
+    flags = torch.backends.cuda.matmul
+    flag, value = ("allow_tf32", True) if torch.__version__ < (2, 9) else ("fp32_precision", "tf32")
+    before = getattr(flags, flag)
+    setattr(flags, flag, value)
+    try:
+        yield
+    finally:
+        setattr(flags, flag, before)
