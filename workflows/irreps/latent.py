@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The latent space of every degree: figures, effective ranks, and what each degree is worth.
 
-    python workflows/irreps/latent.py runs/irreps/[0..4]/published/0/model.eqc runs/qm9.h5 \
+    python workflows/irreps/latent.py runs/irreps/[0..4]/published/0/model.eqc data/qm9/subset.h5 \
         --output workflows/irreps/results
 
 Draws, for the held-out molecules, the features of every degree summed over atoms: raw

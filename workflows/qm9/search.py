@@ -2,7 +2,7 @@
 """Random search of hyperparameters of L1Net on all twelve targets of QM9 at once.
 
     pip install 'eqcalc[workflows]'
-    python workflows/qm9/search.py runs/qm9.h5 --output runs/search --trials 40 --epochs 10
+    python workflows/qm9/search.py data/qm9/subset.h5 --output runs/search --trials 40 --epochs 10
 
 The search of Miller et al. (arXiv:2008.08461): the configuration of lowest mean normalised
 error after a few epochs wins. Ranges are those of their search script where it is known (widths,
