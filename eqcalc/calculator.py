@@ -21,45 +21,27 @@ from ase.calculators.calculator import (
 from ase.calculators.polarizability import StaticPolarizabilityCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from eqcalc.electrons import IgnoredInputWarning, total_charge, warn_of_ignored
 from eqcalc.models.checkpoint import load_model
-from eqcalc.models.compositions import warn_of_composition
+from eqcalc.models.compositions import check_charge, known_charges, warn_of_composition
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import in_precision
+from eqcalc.models.validation import checked_device
 from eqcalc.runtime import Closest, Execution, Rendezvous, execution_for
 from eqcalc.structures import Structures
 
-__all__ = ["EqCalculator", "StaticPolarizability", "run_together", "total_charge"]
+__all__ = [
+    "EqCalculator",
+    "IgnoredInputWarning",
+    "StaticPolarizability",
+    "run_together",
+    "total_charge",
+]
 
 T = TypeVar("T")
 
 #: Atoms closer than this are taken for a mistake [Å]; no bond is half as short.
 SHORTEST_DISTANCE = 0.3
-
-
-def total_charge(atoms: Atoms) -> float:
-    """Return the total charge of atoms [e].
-
-    It is ``atoms.info["charge"]`` if given, else the sum of the initial charges.
-
-    Raises
-    ------
-    InputError
-        The charge is not a number, or both are given and disagree.
-    """
-    initial = float(atoms.get_initial_charges().sum())
-    if "charge" not in atoms.info:
-        return initial
-    try:
-        charge = float(atoms.info["charge"])
-    except (TypeError, ValueError):
-        raise InputError(
-            f"atoms.info['charge']: expected a number, got {atoms.info['charge']!r}"
-        ) from None
-    if atoms.has("initial_charges") and abs(charge - initial) > 1e-6:
-        raise InputError(
-            f"atoms.info['charge'] is {charge:g}, but the initial charges add up to {initial:g}"
-        )
-    return charge
 
 
 class EqCalculator(Calculator):
@@ -112,6 +94,12 @@ class EqCalculator(Calculator):
         execution: Execution | None = None,
     ) -> None:
         super().__init__()
+        if not isinstance(model, str | Path | Potential):
+            raise InputError(f"model: expected a model file or a Potential, got {model!r}")
+        try:
+            device = None if device is None else checked_device(device)
+        except ValueError as error:
+            raise InputError(str(error)) from None
         if isinstance(model, Potential):
             potential = model
             if device is not None:
@@ -141,7 +129,7 @@ class EqCalculator(Calculator):
     @property
     def charges(self) -> tuple[float, ...]:
         """Total charges [e] of the structures the model was trained on."""
-        return tuple(self.potential.metadata.get("charges", (0.0,)))
+        return known_charges(self.potential.metadata)
 
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """List what has changed since the last calculation, charge and isotopes included.
@@ -253,12 +241,10 @@ class EqCalculator(Calculator):
 
     def _checked_charge(self, atoms: Atoms) -> float:
         charge = total_charge(atoms)
-        if not any(abs(charge - known) < 1e-6 for known in self.charges):
-            known = ", ".join(f"{value:g}" for value in self.charges)
-            raise InputError(
-                f"the structure has a total charge of {charge:g} e, but the model was trained on "
-                f"charges of {known} e only"
-            )
+        try:
+            check_charge(self.potential.metadata, charge)
+        except ValueError as error:
+            raise InputError(str(error)) from None
         return charge
 
     def _checked_structures(self, atoms: Atoms, charge: float) -> Structures:
@@ -276,6 +262,7 @@ class EqCalculator(Calculator):
             raise InputError(
                 f"a structure with pbc={atoms.pbc.tolist()} needs a cell with a volume"
             )
+        warn_of_ignored(atoms)
         if not atoms.pbc.any():  # cells of one crystal have many compositions
             warn_of_composition(self.potential.metadata, atoms.numbers)
         structures = Structures.from_atoms(atoms, device=self.potential.device)

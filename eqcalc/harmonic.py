@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.optimize import BFGS
 
 from eqcalc.calculator import EqCalculator
+from eqcalc.electrons import total_charge
 from eqcalc.models.derivatives import hessian, property_derivative
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import in_precision
@@ -62,6 +63,7 @@ def relax(potential: Potential, atoms: Atoms, *, fmax: float = 1e-6, steps: int 
     """
     potential = double_precision(potential)
     relaxed = atoms.copy()
+    relaxed.info["charge"] = total_charge(atoms)
     relaxed.calc = EqCalculator(potential)
     BFGS(relaxed, logfile=None).run(fmax=max(fmax, 1e-3), steps=steps)
     for _ in range(20):
@@ -106,6 +108,7 @@ def harmonic_spectrum(
     """
     potential = double_precision(potential)
     checked = atoms.copy()
+    checked.info["charge"] = total_charge(atoms)
     checked.calc = EqCalculator(potential)
     residual = float(np.abs(checked.get_forces()).max())
     if residual > 1e-2:
@@ -113,7 +116,7 @@ def harmonic_spectrum(
             f"the largest force is {residual:.3g} eV/Å: relax the molecule before its harmonic "
             "analysis"
         )
-    structure = Structures.from_atoms(atoms, device=potential.device)
+    structure = Structures.from_atoms(checked, device=potential.device)
     size = 3 * len(atoms)
 
     def derivative(name: str) -> np.ndarray | None:

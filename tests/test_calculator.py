@@ -131,6 +131,20 @@ def test_contradicting_charges_are_refused(calculator, ethanol):
         ethanol.get_potential_energy()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"model": 5}, "model: expected a model file or a Potential, got 5"),
+        ({"device": "gpu"}, "device: expected cpu, cuda or cuda:1, got 'gpu'"),
+        ({"device": 1.5}, "device: expected cpu"),
+        ({"device": "cuda:99"}, r"device: cuda:99 is asked for, but"),
+    ],
+)
+def test_impossible_arguments_are_named(potential, arguments, message):
+    with pytest.raises(InputError, match=message):
+        EqCalculator(**{"model": potential, **arguments})
+
+
 def test_no_atoms_is_refused(calculator):
     with pytest.raises(InputError, match="no atoms"):
         Atoms(calculator=calculator).get_potential_energy()

@@ -101,7 +101,7 @@ class Sweep:
         path = Path(path)
         try:
             settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError) as error:
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ConfigError(f"{path}: cannot be read: {error}") from None
         if not isinstance(settings, dict) or set(settings) != {"base", "axes"}:
             raise ConfigError(f"{path}: expected the sections base and axes")

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The command line: every command is one call of the library."""
 
-from eqcalc.cli.main import main
+try:
+    from eqcalc.cli.main import main
+except KeyboardInterrupt:  # Ctrl-C before there is a command that could be stopped
+    raise SystemExit(130) from None
 
 __all__ = ["main"]

@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = ["Range", "number_from_zero", "positive_count", "positive_number", "read_structures"]
+__all__ = [
+    "Range",
+    "comma_separated_integers",
+    "figure_file",
+    "number_from_zero",
+    "output_folder",
+    "positive_count",
+    "positive_number",
+    "read_structures",
+]
+
+#: Endings of figures.
+_FIGURES = (".png", ".pdf", ".svg")
 
 
 def positive_count(text: str) -> int:
@@ -49,6 +61,38 @@ def _number(text: str) -> float:
     except ValueError:
         return math.nan
     return value if math.isfinite(value) else math.nan
+
+
+def output_folder(text: str) -> Path:
+    """Read the path of a folder to write to, which need not exist."""
+    path = Path(text)
+    if path.exists() and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is a file, and the results need a folder")
+    return path
+
+
+def figure_file(text: str) -> Path:
+    """Read the path of a figure to write."""
+    path = Path(text)
+    if path.suffix.lower() not in _FIGURES:
+        raise argparse.ArgumentTypeError(
+            f"expected a name that ends in {', '.join(_FIGURES)}, got {text}"
+        )
+    return path
+
+
+def comma_separated_integers(text: str, option: str) -> list[int]:
+    """Return whole numbers such as ``1,2,3`` of an option.
+
+    Raises
+    ------
+    ValueError
+        They are something else.
+    """
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise ValueError(f"{option}: expected numbers such as 1,2,3, got {text}") from None
 
 
 def read_structures(paths: Sequence[Path]) -> list[Atoms]:

@@ -135,23 +135,26 @@ def _simulate(options: argparse.Namespace) -> None:
         recorded_execution,
         simulate,
     )
+    from eqcalc.electrons import total_charge, warn_of_ignored
     from eqcalc.models.checkpoint import load_model
     from eqcalc.models.committee import Committee
+    from eqcalc.models.compositions import check_charge
     from eqcalc.models.precision import check_precision, in_precision
     from eqcalc.runtime import evaluator_for
 
     check_precision(options.precision)
     _own_the_process(options)
     structures = read_structures(options.molecule)
+    charge = total_charge(structures[0])
+    warn_of_ignored(structures[0])
     execution = recorded_execution(options.output)
-    members = [
-        evaluator_for(
-            in_precision(load_model(model, device=options.device), options.precision),
-            structures[0].numbers,
-            execution=execution,
+    members = []
+    for path in (options.model, *options.committee):
+        model = in_precision(load_model(path, device=options.device), options.precision)
+        check_charge(model.metadata, charge)
+        members.append(
+            evaluator_for(model, structures[0].numbers, charge=charge, execution=execution)
         )
-        for model in (options.model, *options.committee)
-    ]
     evaluator = Committee(members) if options.committee else members[0]
     observables = default_observables(options.timestep, evaluator.quantities)
     observables["bead_positions"] = 10 * observables["positions"]  # for the sum rule

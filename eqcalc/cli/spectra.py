@@ -9,7 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from eqcalc.cli.arguments import Range, read_structures
+from eqcalc.cli.arguments import (
+    Range,
+    comma_separated_integers,
+    figure_file,
+    output_folder,
+    positive_number,
+    read_structures,
+)
 
 __all__ = ["add_spectrum_commands"]
 
@@ -128,7 +135,7 @@ def _series(options: argparse.Namespace) -> dict[str, Any]:
             raise ValueError(f"--{name}-unit must be stated: files of this format do not say it")
         key = getattr(options, f"{name}_key")
         if options.format == "columns" and key is not None:
-            key = [int(number) for number in key.split(",")]
+            key = comma_separated_integers(key, f"--{name}-key")
         result[name] = read_foreign(paths, options.format, key)
         result[f"{name}_unit"] = unit
     return result
@@ -203,6 +210,29 @@ def _groups(texts: Sequence[str]) -> dict[str, list[int]] | None:
         ) from None
 
 
+#: What the second column of a measured spectrum may be; transmittance is converted.
+_MEASURED_UNITS = (
+    "arbitrary units",
+    "counts",
+    "absorbance",
+    "transmittance",
+    "T",
+    "%T",
+    "km/mol per cm⁻¹",
+    "L/(mol cm)",
+    "cm²",
+)
+
+
+def _measured_unit(text: str) -> str:
+    known = {unit.lower(): unit for unit in _MEASURED_UNITS}
+    if text.lower() not in known:
+        raise argparse.ArgumentTypeError(
+            f"expected one of {', '.join(_MEASURED_UNITS)}, got {text!r}"
+        )
+    return known[text.lower()]
+
+
 # --- the parser -------------------------------------------------------------------
 
 
@@ -214,9 +244,9 @@ def add_spectrum_commands(add: Callable[..., Any]) -> None:
     command.add_argument("--as-given", action="store_true", help="do not relax the structure first")
     _add_mass(command)
     command.add_argument("--output", type=Path, help="modes and intensities to write (.json)")
-    command.add_argument("--figure", type=Path, help="broadened spectra (.png, .pdf, .svg)")
+    command.add_argument("--figure", type=figure_file, help="broadened spectra (.png, .pdf, .svg)")
     command.add_argument(
-        "--fwhm", type=float, default=10.0, help="width of each line in the figure [cm⁻¹]"
+        "--fwhm", type=positive_number, default=10.0, help="width of each line in the figure [cm⁻¹]"
     )
     _add_reversed(command)
     _add_spectra(add)
@@ -229,7 +259,7 @@ def _add_spectra(add: Callable[..., Any]) -> None:
     command.add_argument(
         "trajectory", type=Path, nargs="?", help="of eqcalc; or see 'series of other codes'"
     )
-    command.add_argument("--output", type=Path, default=Path("spectra"), help="folder")
+    command.add_argument("--output", type=output_folder, default=Path("spectra"), help="folder")
     command.add_argument("--model", type=Path, help="the model of the trajectory, for the sum rule")
     command.add_argument(
         "--committee",
@@ -261,7 +291,9 @@ def _add_spectra(add: Callable[..., Any]) -> None:
         default="laboratory",
         help="laboratory (with rotational envelope, default), eckart or corotating (without)",
     )
-    command.add_argument("--laser", type=float, default=532.0, help="of Raman [nm] (default 532)")
+    command.add_argument(
+        "--laser", type=positive_number, default=532.0, help="of Raman [nm] (default 532)"
+    )
     command.add_argument(
         "--geometry",
         default="unpolarized",
@@ -283,8 +315,8 @@ def _add_spectra(add: Callable[..., Any]) -> None:
     series.add_argument(
         "--format", help="columns, cp2k, extxyz, gpumd, i-pi (files of beads), schnetpack or vasp"
     )
-    series.add_argument("--interval", type=float, help="time between frames [fs]")
-    series.add_argument("--temperature", type=float, help="K")
+    series.add_argument("--interval", type=positive_number, help="time between frames [fs]")
+    series.add_argument("--temperature", type=positive_number, help="K")
     series.add_argument("--dipole-unit", help="such as D or e*Å, unless the format implies it")
     series.add_argument("--polarizability-unit", help="such as bohr^3, Å^3 or e^2*Å^2/eV")
     series.add_argument("--dipole-key", help="columns from 0 such as 1,2,3, or name in the file")
@@ -305,7 +337,7 @@ def _add_compare(add: Callable[..., Any]) -> None:
         type=Path,
         help="JCAMP-DX (.jdx), or text with wavenumber and value; transmittance is converted",
     )
-    command.add_argument("--output", type=Path, default=Path("comparison"), help="folder")
+    command.add_argument("--output", type=output_folder, default=Path("comparison"), help="folder")
     _add_limits(command, required=True)
     command.add_argument(
         "--scale",
@@ -316,11 +348,14 @@ def _add_compare(add: Callable[..., Any]) -> None:
         help="fit one factor on all computed wavenumbers between these; it is reported",
     )
     command.add_argument(
-        "--fwhm", type=float, help="resolution of the instrument [cm⁻¹], to broaden with"
+        "--fwhm", type=positive_number, help="resolution of the instrument [cm⁻¹], to broaden with"
     )
     command.add_argument("--name", action="append", help="in the legend, once for each spectrum")
     command.add_argument(
-        "--unit", default="arbitrary units", help="of a text file's second column, such as %%T"
+        "--unit",
+        type=_measured_unit,
+        default="arbitrary units",
+        help=f"of a text file's second column: {', '.join(_MEASURED_UNITS)}".replace("%", "%%"),
     )
     _add_reversed(command)
 
@@ -332,7 +367,7 @@ def _add_assign(add: Callable[..., Any]) -> None:
         "What each IR band comes from: position, area, harmonic partner, modes and atoms.",
     )
     command.add_argument("trajectory", type=Path, help="simulated with --positions")
-    command.add_argument("--output", type=Path, default=Path("assignment"), help="folder")
+    command.add_argument("--output", type=output_folder, default=Path("assignment"), help="folder")
     command.add_argument("--model", type=Path, help="the model of the trajectory")
     _add_resolution(command)
     command.add_argument(
@@ -355,9 +390,11 @@ def _add_mass(
 def _add_resolution(command: Any) -> None:
     group = command.add_mutually_exclusive_group()
     group.add_argument(
-        "--resolution", type=float, help="width given to a sharp line [cm⁻¹] (default 10 or more)"
+        "--resolution",
+        type=positive_number,
+        help="width given to a sharp line [cm⁻¹] (default 10 or more)",
     )
-    group.add_argument("--lag", type=float, help="longest correlation time [fs], instead")
+    group.add_argument("--lag", type=positive_number, help="longest correlation time [fs], instead")
 
 
 def _add_limits(command: Any, *, required: bool) -> None:

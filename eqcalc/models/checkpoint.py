@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from eqcalc.models.potential import Potential, PotentialConfig, References
+from eqcalc.models.validation import checked_device
 from eqcalc.quantities import QUANTITIES
 
 __all__ = ["CheckpointError", "load_model", "model_hash", "read_header", "save_model"]
@@ -178,8 +179,10 @@ def load_model(
     CheckpointError
         The file is missing, truncated, foreign, too new, or its content does
         not match its hash or its own configuration.
+    ValueError
+        There is no such device here.
     """
-    path = Path(path)
+    path, device = Path(path), checked_device(device)
     header = read_header(path)
     try:
         tensors = safetensors.torch.load_file(path)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The compositions a model was trained on, and a word where it meets another one.
+"""The compositions and charges a model was trained on, and a word where it meets others.
 
 A network that knows the elements of a molecule gives numbers for it, also where
 it was never shown anything like it. The model file records what it was shown.
@@ -16,7 +16,14 @@ import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 from ase.symbols import Symbols
 
-__all__ = ["Compositions", "UnknownCompositionWarning", "formula", "warn_of_composition"]
+__all__ = [
+    "Compositions",
+    "UnknownCompositionWarning",
+    "check_charge",
+    "formula",
+    "known_charges",
+    "warn_of_composition",
+]
 
 #: So many formulas are recorded one by one; of more only the ranges are.
 _LISTED = 50
@@ -156,6 +163,21 @@ def warn_of_composition(metadata: Mapping[str, Any], numbers: np.ndarray) -> Non
             "knows the elements and gives numbers, but nothing says how wrong they are",
             UnknownCompositionWarning,
             stacklevel=1,
+        )
+
+
+def known_charges(metadata: Mapping[str, Any]) -> tuple[float, ...]:
+    """Return the total charges [e] of the structures a model was trained on."""
+    return tuple(metadata.get("charges", (0.0,)))
+
+
+def check_charge(metadata: Mapping[str, Any], charge: float) -> None:
+    """Raise ValueError if no structure that a model was trained on had this total charge [e]."""
+    known = known_charges(metadata)
+    if not any(abs(charge - value) < 1e-6 for value in known):
+        raise ValueError(
+            f"the structure has a total charge of {charge:g} e, but the model was trained on "
+            f"charges of {', '.join(f'{value:g}' for value in known)} e only"
         )
 
 

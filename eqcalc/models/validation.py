@@ -7,7 +7,36 @@ import typing
 from collections.abc import Collection
 from typing import Any
 
-__all__ = ["require_one_of", "require_positive"]
+import torch
+
+__all__ = ["checked_device", "require_one_of", "require_positive"]
+
+
+def checked_device(device: torch.device | str) -> torch.device:
+    """Return a device that exists here.
+
+    Raises
+    ------
+    ValueError
+        There is no device of that name, or it is a GPU that torch does not see.
+    """
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise ValueError(f"device: expected cpu, cuda or cuda:1, got {device!r}") from None
+    if found.type != "cuda":
+        return found
+    if not torch.cuda.is_available():
+        built = "" if torch.version.cuda else ", which is built for CPUs only"
+        raise ValueError(
+            f"device: {device} is asked for, but torch {torch.__version__}{built} sees no GPU; "
+            "use cpu"
+        )
+    if (found.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"device: {device} is asked for, but there are {torch.cuda.device_count()}"
+        )
+    return found
 
 
 def require_positive(config: Any, *names: str) -> None:

@@ -33,14 +33,22 @@ def describe_file(path: str | Path) -> str:
         The file is none of these.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path}: a folder; state a file in it, such as model.eqc or run.h5")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     if path.suffix == ".eqc":
         return describe_model(read_header(path))
     if not h5py.is_hdf5(path):
         raise ValueError(f"{path}: neither a model (.eqc) nor an HDF5 file of eqcalc")
-    with h5py.File(path, "r") as file:
-        kind = str(file.attrs.get("format", "not stated"))
+    try:
+        with h5py.File(path, "r") as file:
+            kind = str(file.attrs.get("format", "not stated"))
+    except OSError as error:
+        raise ValueError(
+            f"{path}: an HDF5 file, but it cannot be read, as when only a part of it was copied "
+            f"({error})"
+        ) from None
     readers = {
         "eqcalc trajectory": Trajectory.open,
         "eqcalc dataset": Dataset.open,

@@ -182,6 +182,14 @@ def _write(
     limits: tuple[float, float] | None,
     reversed_axis: bool,
 ) -> str:
+    for spectrum in (spectra.infrared, spectra.raman and spectra.raman.isotropic):
+        if limits is not None and spectrum is not None:
+            first, last = spectrum.wavenumber[0], spectrum.wavenumber[-1]
+            if limits[0] >= last or limits[1] <= first:
+                raise ValueError(
+                    f"limits: the spectrum covers {first:.0f} to {last:.0f} cm⁻¹, and nothing of "
+                    f"it lies in {limits[0]:g} to {limits[1]:g} cm⁻¹"
+                )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_molecular_spectra(spectra, folder, "spectrum", **scattering)

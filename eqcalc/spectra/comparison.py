@@ -264,7 +264,18 @@ def write_comparison(
     if len(names) != len(spectra):
         raise ValueError(f"names: expected {len(spectra)}, got {len(names)}")
     options: dict[str, Any] = {"scale_range": scale_range, "fwhm": fwhm}
-    found = [compare(s, target, lower=lower, upper=upper, **options) for s in spectra]
+    first, last = target.wavenumber[0], target.wavenumber[-1]
+    if lower < first or upper > last:
+        raise ValueError(
+            f"{measured}: covers {first:g} to {last:g} cm⁻¹, and the limits {lower:g} to {upper:g} "
+            "cm⁻¹ go beyond"
+        )
+    found = []
+    for path, spectrum in zip(calculated, spectra, strict=True):
+        try:
+            found.append(compare(spectrum, target, lower=lower, upper=upper, **options))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
     notes = [f"note: {warning}" for warning in target.warnings]
     texts = ["\n".join([f"{Path(measured).name}, {lower:g} to {upper:g} cm⁻¹", *notes])]
     for name, comparison, spectrum in zip(names, found, spectra, strict=True):

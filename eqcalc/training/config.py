@@ -379,9 +379,15 @@ class TrainingConfig:
             settings = yaml.safe_load(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such file") from None
+        except IsADirectoryError:
+            raise ConfigError(f"{path}: a folder; state the YAML file with the settings") from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"{path}: not text; expected settings in YAML") from None
         except yaml.YAMLError as error:
             raise ConfigError(f"{path}: not valid YAML: {error}") from None
         try:
+            if settings is None:
+                raise ConfigError("no settings; examples are workflows/*/*.yaml")
             if not isinstance(settings, dict):
                 raise ConfigError(f"expected a mapping of settings, got {settings!r}")
             for key, value in overrides.items():

@@ -12,14 +12,18 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from ase import Atoms
 from ase.build import molecule
 
+from eqcalc.calculator import EqCalculator
 from eqcalc.cli.main import FAILURE, main
 from eqcalc.datasets import Dataset
+from eqcalc.dynamics.methods import METHODS
 from eqcalc.models.checkpoint import load_model, save_model
 from eqcalc.shipped import shipped_model
 from eqcalc.spectra import Spectrum
 from eqcalc.trajectory import Trajectory
+from tests.conftest import make_potential
 
 
 def run(*arguments):
@@ -228,3 +232,92 @@ def test_times_are_checked_under_the_name_that_was_typed(option, value, message,
     with pytest.raises(SystemExit):
         run("simulate", "model.eqc", "water.xyz", "--output", "run.h5", f"{option}={value}")
     assert message in capsys.readouterr().err
+
+
+def test_results_that_need_a_folder_are_not_put_into_a_file(tmp_path, capsys):
+    file = tmp_path / "taken"
+    file.write_text("mine")
+    for arguments in (
+        ["demo"],
+        ["evaluate", "model.eqc", "labels.h5"],
+        ["spectra", "run.h5"],
+        ["compare", "a.h5", "b.jdx", "--limits", 500, 4000],
+        ["assign", "run.h5"],
+    ):
+        with pytest.raises(SystemExit):
+            run(*arguments, "--output", file)
+        assert f"--output: {file} is a file, and the results need a folder" in (
+            capsys.readouterr().err
+        )
+    assert file.read_text() == "mine"
+
+
+def test_a_device_that_is_not_there(tmp_path, ethanol_file, capsys, monkeypatch):
+    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    arguments = ["simulate", shipped_model("ethanol"), ethanol_file, "--output", tmp_path / "r.h5"]
+    assert run(*arguments, "--device", "cuda") == FAILURE
+    assert "device: cuda is asked for, but torch" in capsys.readouterr().err
+    assert run("doctor", "--device", "gpu") == FAILURE
+    assert "device: expected cpu, cuda or cuda:1, got 'gpu'" in capsys.readouterr().err
+
+
+def test_the_charge_of_the_structure_counts_in_dynamics(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+    atoms = molecule("H2O")
+    atoms.info["charge"] = 1
+    start, model = tmp_path / "cation.xyz", tmp_path / "model.eqc"
+    ase.io.write(start, atoms, format="extxyz")
+    potential = make_potential(features=8)
+    save_model(potential, model)
+    arguments = ["--time", 0.001, "--replicas", 1, "--equilibration", 0, "--quiet"]
+    arguments += ["--mass", "H=1e4", "--mass", "O=1e5", "--temperature", 1]
+    output = tmp_path / "run.h5"
+    assert run("simulate", model, start, "--output", output, *arguments) == FAILURE
+    assert "a total charge of 1 e, but the model was trained on charges of 0 e only" in (
+        capsys.readouterr().err
+    )
+    potential.metadata["charges"] = [1.0]
+    save_model(potential, model)
+    assert run("simulate", model, start, "--output", output, *arguments) == 0
+    trajectory = Trajectory.open(output)
+    first = trajectory.observable("positions").values[0, 0]
+    there = Atoms(atoms.numbers, first, masses=trajectory.masses, info={"charge": 1})
+    there.calc = EqCalculator(potential)
+    # the dynamics reports dipoles about the centre of the standard masses
+    there.set_masses("defaults")
+    expected = there.get_dipole_moment()
+    found = trajectory.observable("dipole").values[0, 0]
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+
+
+def test_help_of_simulate_names_every_method(capsys):
+    with pytest.raises(SystemExit):
+        run("simulate", "--help")
+    words = capsys.readouterr().out.replace(",", " ").replace(";", " ").split()
+    assert set(METHODS) <= set(words)
+
+
+@pytest.mark.parametrize("where", ["argparse", "eqcalc.cli.arguments"])
+def test_ctrl_c_while_the_command_starts(where):
+    """As soon as Python runs eqcalc at all, the exit status is that of an interrupt."""
+    program = (
+        "import sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *rest):\n"
+        f"        if name == {where!r}: raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "from eqcalc.cli import main\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert done.returncode == 128 + signal.SIGINT
+    assert b"Traceback" not in done.stderr
+
+
+def test_ctrl_c_while_arguments_are_read(capsys, monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["eqcalc.cli.main"], "_parser", interrupted)
+    assert main(["info"]) == 128 + signal.SIGINT
+    assert "eqcalc: stopped" in capsys.readouterr().err

@@ -210,3 +210,44 @@ def test_a_file_that_is_no_structure_is_named(tmp_path, capsys):
     text.write_text("nothing")
     assert main(["harmonic", str(shipped_model("ethanol")), str(text)]) == FAILURE
     assert "notes.txt: expected a structure file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compare", "a.h5", "b.txt", "--limits", 1, 2, "--unit", "%t r"], "--unit: expected one"),
+        (["harmonic", "m.eqc", "m.xyz", "--figure", "a.foo"], "ends in .png, .pdf, .svg, got a"),
+        (["harmonic", "m.eqc", "m.xyz", "--fwhm", "0"], "--fwhm: expected a positive number"),
+        (["spectra", "run.h5", "--resolution", "-4"], "--resolution: expected a positive number"),
+    ],
+)
+def test_options_are_checked_before_the_work(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        run(*arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_a_key_that_is_no_column(tmp_path, capsys):
+    np.savetxt(tmp_path / "d.txt", np.zeros((10, 4)))
+    known = ["--interval", 1, "--temperature", 300, "--dipole-unit", "D", "--format", "columns"]
+    command = ["spectra", "--dipole", tmp_path / "d.txt", *known]
+    assert run(*command, "--dipole-key", "a,b") == FAILURE
+    assert "--dipole-key: expected numbers such as 1,2,3, got a,b" in capsys.readouterr().err
+
+
+def test_limits_beyond_the_data_name_the_file(tmp_path, spectrum, series, capsys):
+    measured = tmp_path / "measured.txt"
+    measured.write_text("\n".join(f"{x} {1 / (1 + (x - 1500) ** 2)}" for x in range(1000, 2000, 5)))
+    command = ["compare", spectrum, measured, "--output", tmp_path]
+    assert run(*command, "--limits", 500, 1900) == FAILURE
+    assert f"{measured}: covers 1000 to 1995 cm⁻¹" in capsys.readouterr().err
+    wide = tmp_path / "wide.txt"
+    wide.write_text("\n".join(f"{x} {x}" for x in range(0, 200_000, 500)))
+    assert run("compare", spectrum, wide, "--limits", 500, 190_000) == FAILURE
+    assert f"{spectrum}: the computed spectrum covers" in capsys.readouterr().err
+    np.savetxt(tmp_path / "d.txt", vector(series[:1])[0])
+    known = ["--interval", 0.5, "--temperature", 300, "--dipole-unit", "D", "--format", "columns"]
+    command = ["spectra", "--dipole", tmp_path / "d.txt", *known, "--output", tmp_path / "s"]
+    assert run(*command, "--dipole-key", "0,1,2", "--limits", 1e5, 2e5) == FAILURE
+    assert "limits: the spectrum covers 0 to" in capsys.readouterr().err
+    assert not (tmp_path / "s").exists()

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Files are described by what they are, and models by what they were trained on."""
 
+import h5py
+import numpy as np
 import pytest
 import torch
 from ase.build import molecule
@@ -45,6 +47,13 @@ def test_other_files_are_refused(tmp_path):
     other.write_text("nothing")
     with pytest.raises(ValueError, match=r"notes\.txt: neither"):
         describe_file(other)
+    with pytest.raises(ValueError, match="a folder; state a file in it"):
+        describe_file(tmp_path)
+    with h5py.File(tmp_path / "cut.h5", "w") as file:
+        file["values"] = np.arange(10_000)
+    (tmp_path / "cut.h5").write_bytes((tmp_path / "cut.h5").read_bytes()[:9000])
+    with pytest.raises(ValueError, match=r"cut\.h5: an HDF5 file, but it cannot be read"):
+        describe_file(tmp_path / "cut.h5")
     with pytest.raises(FileNotFoundError, match=r"gone\.eqc: no such"):
         describe_file(tmp_path / "gone.eqc")
 

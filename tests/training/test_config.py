@@ -112,6 +112,14 @@ def test_file_paths_overrides_and_errors(tmp_path):
     path.write_text("output: [")
     with pytest.raises(ConfigError, match=r"train\.yaml: not valid YAML"):
         TrainingConfig.read(path)
+    path.write_text("")
+    with pytest.raises(ConfigError, match=r"train\.yaml: no settings; examples are"):
+        TrainingConfig.read(path)
+    path.write_bytes(bytes(range(200, 256)))
+    with pytest.raises(ConfigError, match=r"train\.yaml: not text; expected settings in YAML"):
+        TrainingConfig.read(path)
+    with pytest.raises(ConfigError, match="a folder; state the YAML file"):
+        TrainingConfig.read(tmp_path)
     path.write_text("just text")
     with pytest.raises(ConfigError, match="expected a mapping"):
         TrainingConfig.read(path)
