@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import t as student
 
 from eqcalc.reports.molecular import (
     MolecularSpectra,
@@ -41,6 +42,10 @@ __all__ = [
 
 #: Relative error of band areas that a longer run is recommended for.
 _WANTED_ERROR = 0.05
+#: Probability of a normal variable below 3 σ.
+_CERTAIN = 0.99865
+#: Resolution from which on neighbouring vibrations merge [cm⁻¹].
+_COARSE = 30.0
 
 
 # --- files ------------------------------------------------------------------------
@@ -236,7 +241,7 @@ def describe_spectra(spectra: MolecularSpectra, check: SumRuleCheck | None = Non
             "positions of all beads in the trajectory"
         ]
     warnings = dict.fromkeys(w for source in sources for w in source.warnings)
-    notes = [*_temperature_note(spectra), *warnings]
+    notes = [*_temperature_note(spectra), *_resolution_note(record), *warnings]
     return "\n".join([*lines, *(f"note: {note}" for note in notes)])
 
 
@@ -267,12 +272,26 @@ def _longer_run(bands: Sequence[Band], spectrum: Spectrum) -> list[str]:
     return [text]
 
 
+def _resolution_note(record: Mapping[str, Any]) -> list[str]:
+    """Return a note if vibrations, or a vibration and the rotation, may be one maximum."""
+    resolution = record["resolution_cm-1"]
+    if resolution <= _COARSE:
+        return []
+    return [
+        f"at a resolution of {resolution:.0f} cm⁻¹ what lies closer is one band here, with the sum "
+        "of the areas: neighbouring vibrations, or rotation and a low vibration; a longer run "
+        "(simulate --time) takes --resolution 10"
+    ]
+
+
 def _temperature_note(spectra: MolecularSpectra) -> list[str]:
     """Return a note if the kinetic temperature is not the one that intensities are made with."""
     found, target = spectra.kinetic_temperature, spectra.provenance["temperature_K"]
     if found is None or not np.isfinite(found.error):
         return []
-    if abs(found.value - target) < max(3.0 * found.error, 0.01 * target):
+    # the error is itself estimated, from few replicas badly: Student's t for 3 σ
+    limit = student.ppf(_CERTAIN, max(spectra.provenance["n_replicas"] - 1, 1)) * found.error
+    if abs(found.value - target) < max(limit, 0.01 * target):
         return []
     return [
         f"the mean kinetic temperature is {_pair(found, 1)} K, not {target:g} K: every intensity "

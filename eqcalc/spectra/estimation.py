@@ -17,6 +17,7 @@ from eqcalc.spectra.correlation import (
     spectral_density,
     transfer_function,
 )
+from eqcalc.spectra.peaks import resolved_bands
 from eqcalc.spectra.periodogram import periodogram_density, periodogram_sums, periodogram_width
 from eqcalc.spectra.quantum import bead_warning, has_ring_modes, method_warnings, ring_modes
 from eqcalc.spectra.signals import Series
@@ -37,6 +38,10 @@ _DEFAULT_RESOLUTION = 10.0
 _USABLE = 0.8
 #: Above all fundamentals of common molecules [cm⁻¹]; only H2 is higher.
 _HIGHEST_VIBRATION = 4200.0
+#: No molecule vibrates faster than H₂ [cm⁻¹]; above are overtones.
+_HIGHEST_FUNDAMENTAL = 4500.0
+#: A maximum is a band if it has these parts of the highest value, with and without error.
+_BAND, _BAND_WITHOUT_ERROR = 0.02, 0.05
 #: Blocks of a single long run that are resampled.
 _MAX_BLOCKS = 40
 _MIN_BLOCKS = 5
@@ -345,13 +350,29 @@ def _aliasing_warning(interval: float) -> tuple[str, ...]:
     )
 
 
-def beads_warning(series: Series, wavenumber: np.ndarray, values: np.ndarray) -> tuple[str, ...]:
+def beads_warning(
+    series: Series, wavenumber: np.ndarray, values: np.ndarray, samples: np.ndarray | None = None
+) -> tuple[str, ...]:
     """Return a warning if there are too few beads for the highest band of a spectrum.
 
-    A maximum counts as a band when it stands out by a hundredth of the highest.
-    """
-    from scipy.signal import find_peaks
+    What lies above all vibrations is an overtone or noise, and does not count.
 
-    peaks, _ = find_peaks(values, prominence=0.01 * np.max(values))
-    highest = float(wavenumber[peaks[-1]]) if len(peaks) else 0.0
+    Parameters
+    ----------
+    series
+        What the spectrum is of.
+    wavenumber, values
+        The spectrum.
+    samples
+        Its bootstrap samples, ``[n_samples, n_wavenumbers]``: a band rises by two
+        standard errors above the valleys beside it.
+    """
+    inside = wavenumber <= _HIGHEST_FUNDAMENTAL
+    error = None if samples is None else np.std(samples, axis=0, ddof=1)[inside]
+    threshold = _BAND if samples is not None else _BAND_WITHOUT_ERROR
+    bands = resolved_bands(values[inside], threshold, error)
+    if not bands:
+        return ()
+    first, last = bands[-1]
+    highest = float(wavenumber[first + int(np.argmax(values[first : last + 1]))])
     return tuple(bead_warning(series.method, series.n_beads, series.temperature, highest))

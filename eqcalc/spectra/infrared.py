@@ -153,12 +153,13 @@ def infrared_result(
     unit, label, factor = _quantity(quantity)
     scale = INTENSITY_PER_SQUARED_CHARGE_PER_MASS / n_molecules
     values = density.values[0] * scale
+    samples = None if density.samples is None else density.samples[:, 0] * scale
     spectrum = Spectrum(
         wavenumber=density.wavenumber,
         values=values,
         unit=INFRARED_QUANTITIES["intensity"][0],
         label=INFRARED_QUANTITIES["intensity"][1],
-        samples=None if density.samples is None else density.samples[:, 0] * scale,
+        samples=samples,
         n_independent=density.n_independent,
         provenance={
             "spectrum": "infrared",
@@ -167,7 +168,7 @@ def infrared_result(
             "frame": frame,
             **density.provenance,
         },
-        warnings=density.warnings + beads_warning(series, density.wavenumber, values),
+        warnings=density.warnings + beads_warning(series, density.wavenumber, values, samples),
     )
     if quantum_factor != "harmonic":
         relative = relative_quantum_factor(

@@ -387,9 +387,12 @@ def raman_result(
     frame: str = "laboratory",
 ) -> RamanSpectrum:
     """Return the Raman spectrum of the spectral densities of :func:`invariants` in Å³."""
-    warnings = density.warnings + beads_warning(
-        series, density.wavenumber, 45.0 * density.values[0] + 7.0 * density.values[1]
+    weights = np.array([45.0, 7.0])
+    activity = weights @ density.values[:2]
+    samples = (
+        None if density.samples is None else np.tensordot(weights, density.samples[:, :2], (0, 1))
     )
+    warnings = density.warnings + beads_warning(series, density.wavenumber, activity, samples)
 
     def part(index: int, name: str) -> Spectrum:
         spectrum = Spectrum(

@@ -197,3 +197,19 @@ def test_a_wrong_kinetic_temperature_is_told():
     wrong = describe_spectra(series_spectra(Estimate(330.0, 4.0)))
     assert "kinetic temperature is 330.0 (4.0) K, not 300 K" in wrong
     assert "kinetic temperature" not in describe_spectra(series_spectra(Estimate(330.0, np.nan)))
+    # four replicas do not know their error well: 7.5 of it is no more than 2 σ
+    few = describe_spectra(series_spectra(Estimate(330.0, 4.0), n=4))
+    assert "kinetic temperature" not in few
+    assert "kinetic temperature" in describe_spectra(series_spectra(Estimate(350.0, 4.0), n=4))
+
+
+def test_a_coarse_resolution_is_told():
+    assert "what lies closer is one band" in describe_spectra(series_spectra())  # 40 cm⁻¹
+    fine = spectra_of_series(
+        vector(oscillator(1500.0, n_frames=8000, n_replicas=2)),
+        dipole_unit="e*Å",
+        interval=0.5,
+        temperature=300.0,
+        resolution=20.0,
+    )
+    assert "what lies closer" not in describe_spectra(fine)

@@ -231,3 +231,48 @@ def test_overtones_of_a_ring_polymer_are_contaminated():
     # (k_BT/mω²)²: each of the two factors of x² has the classical amplitude
     classical = (BOLTZMANN * 300.0 / angular(nu) ** 2) ** 2
     assert overtone.area.value == pytest.approx(classical, rel=0.3)
+
+
+def beads_note(*parts, n_replicas=1, **options):
+    """Return what is said of 16 beads at 300 K, of oscillators with amplitudes."""
+    x = sum(
+        amplitude * oscillator(nu, n_frames=8000, n_replicas=n_replicas) * nu
+        for nu, amplitude in parts
+    )
+    found = infrared(
+        vector(x),
+        interval=0.5,
+        temperature=300.0,
+        unit="e*Å",
+        method="T-RPMD",
+        n_beads=16,
+        **options,
+    )
+    return [text for text in found.warnings if "too few" in text]
+
+
+def test_too_few_beads_are_told_by_bands_and_not_by_overtones():
+    assert not beads_note((1500.0, 1.0))
+    (note,) = beads_note((1500.0, 1.0), (3700.0, 0.5))
+    assert "16 beads are too few for the band at 3700 cm⁻¹ at 300 K" in note
+    # above every vibration there are overtones and noise, however strong
+    assert not beads_note((1500.0, 1.0), (6766.0, 0.5))
+    # without an error a maximum of 0.05² · (3700/1500)² = 0.015 is no band
+    assert not beads_note((1500.0, 1.0), (3700.0, 0.05))
+
+
+def test_a_maximum_within_its_error_is_no_band():
+    """Replicas that share nothing but the strong band."""
+    rng = np.random.default_rng(4)
+    strong = 1500.0 * oscillator(1500.0, n_frames=8000, n_replicas=8)
+    weak = 3700.0 * oscillator(3700.0, n_frames=8000, n_replicas=8)
+    options = {"interval": 0.5, "temperature": 300.0, "unit": "e*Å", "method": "T-RPMD"}
+
+    def note(share):
+        x = vector(strong + 0.3 * share[:, None] * weak)
+        found = infrared(x, n_beads=16, resolution=40.0, **options)
+        assert found.samples is not None
+        return any("too few" in text for text in found.warnings)
+
+    assert note(np.ones(8))
+    assert not note(np.eye(8)[rng.integers(8)])
