@@ -112,9 +112,9 @@ class CapturedEvaluator(EagerEvaluator):
         self.recordings = 0
         try:
             verify_evaluator(self, EagerEvaluator(potential, numbers, charge=charge))
-        except RuntimeError as error:  # whatever CUDA refuses to record
-            if isinstance(error, ExecutionUnavailableError):
-                raise
+        except ExecutionUnavailableError:
+            raise
+        except Exception as error:  # whatever CUDA refuses to record, and kernels to do
             raise ExecutionUnavailableError(f"the model cannot be recorded: {error}") from error
 
     def __call__(self, positions: Tensor, quantities: Collection[str]) -> Values:

@@ -97,6 +97,7 @@ class EagerEvaluator:
         if chunk is not None and chunk < 1:
             raise ValueError(f"chunk: expected a positive integer, got {chunk}")
         self.potential = potential
+        self._executed = self.executed(potential)
         self.quantities = potential.quantities
         self.device = potential.device
         self.numbers = numbers.to(self.device)
@@ -112,6 +113,10 @@ class EagerEvaluator:
             "eqcalc": eqcalc.__version__,
             "torch": torch.__version__,
         }
+
+    def executed(self, potential: Potential) -> Potential:
+        """Return the form of the model that is called; derivatives of properties take the model."""
+        return potential
 
     def stack(self, positions: Tensor) -> Structures:
         """Return ``[n_structures, n_atoms, 3]`` Å as structures of the molecule."""
@@ -131,7 +136,7 @@ class EagerEvaluator:
         parts = []
         for block in positions.split(self.chunk or max(len(positions), 1)):
             stack, pairs = self._stack(block)
-            values = self.potential.evaluate(stack, pairs, quantities)
+            values = self._executed.evaluate(stack, pairs, quantities)
             if "forces" in values:
                 values["forces"] = values["forces"].reshape(block.shape)
             parts.append(values)
