@@ -7,7 +7,7 @@
 Draws, for the held-out molecules, the features of every degree summed over atoms: raw
 components, their lengths, and, for comparison, the components that a slice by the number of
 multiplicities takes for that degree (``Counter(irreps.ls)``, which forgets the 2l+1 components).
-Points are principal components, or PHATE with ``--phate`` (pip install phate), coloured by
+Points are principal components, and with ``--phate`` PHATE too (pip install phate), coloured by
 complexity: rings plus branchings of the bond graph, or, as in the paper, the spacial score
 with ``--spacial-score`` (pip install rdkit).
 """
@@ -106,15 +106,22 @@ def draw(
     """Draw raw components, lengths, and the mistaken slices, one column per degree."""
     flat, degrees = flattened(latent), list(latent)
     slices = degree_slices(dict.fromkeys(degrees, multiplicity))
+    raw = {l: flat[:, slices[l]] for l in degrees}
     lengths = invariants(latent)
     mistaken = {
         l: flat[:, k * multiplicity : (k + 1) * multiplicity] for k, l in enumerate(degrees)
     }
+    owner = np.concatenate([np.full(values.shape[1], l) for l, values in raw.items()])
     rows = {
-        "components": {l: flat[:, slices[l]] for l in degrees},
+        "components": raw,
         "lengths": lengths,
         "mistaken slices": mistaken,
     }
+    titles = {key: {l: f"$l={l}$" for l in degrees} for key in rows}
+    for k, l in enumerate(degrees):
+        real = owner[k * multiplicity : (k + 1) * multiplicity]
+        names = ", ".join(str(degree) for degree in np.unique(real))
+        titles["mistaken slices"][l] = f"called ${l}$, is $l={names}$"
     figure = Figure(figsize=(2.0 * len(degrees), 6.0), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(rows), len(degrees), squeeze=False)
@@ -129,14 +136,35 @@ def draw(
             drawn = axes.scatter(x[known], y[known], c=score[known], norm=shades, **style)
             axes.set_xticks([])
             axes.set_yticks([])
-            axes.set_title(f"$l={l}$, rank {effective_rank(points[l]):.1f}", fontsize=8)
+            rank = effective_rank(points[l])
+            axes.set_title(f"{titles[title][l]}, rank {rank:.1f}", fontsize=7)
         axes_row[0].set_ylabel(title, fontsize=9)
     figure.colorbar(drawn, ax=grid, label=label, shrink=0.6)
     return figure
 
 
+def explained(points: np.ndarray, score: np.ndarray) -> float:
+    """Return the share of the variance of a score that a linear function of points predicts.
+
+    Predictions are those of five parts, each by the least squares of the other four; a share
+    below zero is worse than the mean.
+    """
+    known = np.isfinite(score)
+    design, score = np.column_stack([np.ones(known.sum()), points[known]]), score[known]
+    part = np.arange(len(score)) % 5
+    residual = np.zeros_like(score)
+    for k in range(5):
+        weights = np.linalg.lstsq(design[part != k], score[part != k], rcond=1e-10)[0]
+        residual[part == k] = score[part == k] - design[part == k] @ weights
+    return float(1.0 - (residual**2).mean() / score.var())
+
+
 def usage(
-    potential: Potential, dataset: Dataset, rows: np.ndarray, latent: dict[int, np.ndarray]
+    potential: Potential,
+    dataset: Dataset,
+    rows: np.ndarray,
+    latent: dict[int, np.ndarray],
+    score: np.ndarray,
 ) -> list[dict[str, object]]:
     """Return one row per degree: ranks, gradients, and the error without the degree."""
     (name,) = potential.config.heads
@@ -153,6 +181,10 @@ def usage(
                     effective_rank(values.reshape(len(values), -1)), 2
                 ),
                 "effective rank of lengths": round(effective_rank(invariants(latent)[l]), 2),
+                "complexity from components": round(
+                    explained(values.reshape(len(values), -1), score), 3
+                ),
+                "complexity from lengths": round(explained(invariants(latent)[l], score), 3),
                 "gradient × feature [eV]": f"{gradients[l]:.4g}",
                 f"MAE [{whole.unit}]": f"{whole.mae:.5g}",
                 f"MAE without it [{whole.unit}]": f"{without.mae:.5g}",
@@ -168,7 +200,7 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--structures", type=int, default=1000, help="at most this many")
-    parser.add_argument("--phate", action="store_true")
+    parser.add_argument("--phate", action="store_true", help="a second figure, by PHATE")
     parser.add_argument("--spacial-score", action="store_true", help="colour by it; needs rdkit")
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
@@ -182,9 +214,10 @@ def main() -> None:
         score, label = spacial_scores(dataset, rows), "spacial score"
     else:
         score, label = complexity(dataset, rows), "rings and branchings"
-    figure = draw(latent, config.multiplicity, score, label, options.phate)
-    figure.savefig(options.output / f"{name}{'-phate' if options.phate else ''}.png", dpi=110)
-    table = usage(potential, dataset, rows, latent)
+    for phate in {False, options.phate}:
+        figure = draw(latent, config.multiplicity, score, label, phate)
+        figure.savefig(options.output / f"{name}{'-phate' if phate else ''}.png", dpi=100)
+    table = usage(potential, dataset, rows, latent, score)
     with (options.output / f"{name}.csv").open("w", newline="", encoding="utf-8") as stream:
         stream.write(f"# workflows/irreps/latent.py, model {potential.metadata['hash'][:12]}, ")
         stream.write(f"{len(rows)} held-out molecules\n")
