@@ -2,6 +2,7 @@
 """How a model is executed: one protocol, of which the eager one is the reference."""
 
 from eqcalc.runtime.captured import CapturedEvaluator
+from eqcalc.runtime.compiled import CompiledEvaluator
 from eqcalc.runtime.compiler import ExecutionUnavailableError
 from eqcalc.runtime.evaluator import EagerEvaluator, Evaluator
 from eqcalc.runtime.execution import EagerExecution, Execution, FusedExecution
@@ -14,6 +15,7 @@ __all__ = [
     "EXECUTIONS",
     "CapturedEvaluator",
     "Closest",
+    "CompiledEvaluator",
     "EagerEvaluator",
     "EagerExecution",
     "Evaluator",

@@ -17,7 +17,14 @@ import torch
 
 from eqcalc.runtime.cache import cache_folder
 
-__all__ = ["ExecutionUnavailableError", "compiler", "kernel_library", "library_path"]
+__all__ = [
+    "ExecutionUnavailableError",
+    "ExecutionWarning",
+    "compiler",
+    "kernel_library",
+    "library_path",
+    "processor",
+]
 
 _SOURCES = Path(__file__).parent / "native"
 _FLAGS = (
@@ -38,6 +45,10 @@ class ExecutionUnavailableError(RuntimeError):
     """An execution cannot be used here; the message says why."""
 
 
+class ExecutionWarning(UserWarning):
+    """A faster execution could not be used."""
+
+
 def compiler() -> str | None:
     """Return the C++ compiler: ``$CXX``, else the first of c++, g++ and clang++."""
     for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
@@ -46,7 +57,7 @@ def compiler() -> str | None:
     return None
 
 
-def _processor() -> str:
+def processor() -> str:
     """Describe what the compiled code depends on; a home folder may serve many machines."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -62,7 +73,7 @@ def library_path(dtype: torch.dtype) -> Path:
     for source in sorted(_SOURCES.iterdir()):
         if source.suffix in (".h", ".cpp"):
             digest.update(source.name.encode() + b"\0" + source.read_bytes())
-    digest.update("\0".join((*_FLAGS, _REALS[dtype], platform.machine(), _processor())).encode())
+    digest.update("\0".join((*_FLAGS, _REALS[dtype], platform.machine(), processor())).encode())
     return cache_folder() / f"kernels-{_REALS[dtype]}-{digest.hexdigest()[:24]}.so"
 
 

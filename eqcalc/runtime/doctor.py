@@ -17,6 +17,7 @@ import eqcalc
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import PRECISIONS, in_precision, precision_of
 from eqcalc.runtime.cache import cache_folder
+from eqcalc.runtime.compiled import CompiledEvaluator
 from eqcalc.runtime.compiler import ExecutionUnavailableError, compiler
 from eqcalc.runtime.evaluator import EagerEvaluator
 from eqcalc.runtime.selection import EXECUTIONS
@@ -29,7 +30,7 @@ _ATOMS = 9
 _BATCHES = (1, 16, 64)
 
 
-def diagnose(potential: Potential, *, seconds: float = 0.3) -> str:
+def diagnose(potential: Potential, *, seconds: float = 0.3, compile: bool = False) -> str:
     """Describe the machine, and check and time every execution of a model.
 
     The trial molecule has nine atoms of the elements that the model knows.
@@ -40,13 +41,15 @@ def diagnose(potential: Potential, *, seconds: float = 0.3) -> str:
         The model, on the device and in the precision to be looked at.
     seconds
         Time given to each measurement.
+    compile
+        Whether to compile the model, which takes minutes, if that was not done before.
     """
     elements = potential.references.elements
     numbers = torch.tensor([elements[k % len(elements)] for k in range(_ATOMS)])
     lines = [
         *_machine(),
         "",
-        *_executions(potential, numbers, seconds),
+        *_executions(potential, numbers, seconds, compile),
         "",
         *_precisions(potential, numbers),
     ]
@@ -90,7 +93,7 @@ def _cache() -> str:
         return f"cannot be used: {error}"
 
 
-def _executions(potential: Potential, numbers: Tensor, seconds: float) -> list[str]:
+def _executions(potential: Potential, numbers: Tensor, seconds: float, compile: bool) -> list[str]:
     precision = precision_of(potential)
     lines = [
         f"A molecule of {_ATOMS} atoms on {potential.device} in {precision}; energy, forces and "
@@ -102,6 +105,10 @@ def _executions(potential: Potential, numbers: Tensor, seconds: float) -> list[s
     reference = EagerEvaluator(potential, numbers)
     chosen = None
     for name, kind in EXECUTIONS.items():
+        slow = kind is CompiledEvaluator and not CompiledEvaluator.in_cache(potential, numbers)
+        if slow and not compile:
+            lines.append(f"{name:<10} not tried: it takes minutes to compile; --compile does it")
+            continue
         begin = time.perf_counter()
         try:
             evaluator = kind(potential, numbers)
@@ -109,11 +116,23 @@ def _executions(potential: Potential, numbers: Tensor, seconds: float) -> list[s
             lines.append(f"{name:<10} cannot be used: {reason}")
             continue
         start = time.perf_counter() - begin
-        chosen = chosen or name
+        if kind is not CompiledEvaluator:
+            chosen = chosen or name
         times = " ".join(f"{_milliseconds(evaluator, n, seconds):8.2f} ms" for n in _BATCHES)
         worst = max(verify_evaluator(evaluator, reference).values())
         lines.append(f"{name:<10} {start:6.1f} s {times}   {worst:.0e}")
-    return [*lines, f"By default the {chosen} execution is used."]
+        if isinstance(evaluator, CompiledEvaluator):
+            lines.append(
+                f"{'':<10} compiled now: {evaluator.compilations} programs in "
+                f"{evaluator.compilation_time:.0f} s; the others were in the cache"
+            )
+    lines.append(f"By default the {chosen} execution is used.")
+    if chosen == EagerEvaluator.execution:
+        lines.append(
+            "For a molecule for which the model was compiled (eqcalc simulate --execution "
+            "compiled), it is the compiled one."
+        )
+    return lines
 
 
 def _precisions(potential: Potential, numbers: Tensor) -> list[str]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -59,8 +60,22 @@ def deviations(found: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[st
     return result
 
 
-def verify_evaluator(evaluator: EagerEvaluator, reference: EagerEvaluator) -> dict[str, float]:
+def verify_evaluator(
+    evaluator: EagerEvaluator,
+    reference: EagerEvaluator,
+    n_structures: int = 3,
+    names: Collection[str] | None = None,
+) -> dict[str, float]:
     """Compare an evaluator with the eager one on trial positions.
+
+    Parameters
+    ----------
+    evaluator, reference
+        What is compared, and the eager one.
+    n_structures
+        Number of trial structures.
+    names
+        Quantities to compare; by default all that the model gives.
 
     Returns
     -------
@@ -73,8 +88,9 @@ def verify_evaluator(evaluator: EagerEvaluator, reference: EagerEvaluator) -> di
         A deviation is larger than :data:`TOLERANCES` allow.
     """
     potential, numbers = reference.potential, reference.numbers
-    positions = trial_positions(len(numbers)).to(reference.device)
-    names = potential.defined_for(reference.stack(positions))
+    positions = trial_positions(len(numbers), n_structures).to(reference.device)
+    if names is None:
+        names = potential.defined_for(reference.stack(positions))
     return _compared(
         evaluator.execution,
         potential,

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: MIT
+"""Any network through programs that are compiled ahead of time and kept on disk."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Collection, Iterator
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from eqcalc.models.potential import Potential
+from eqcalc.runtime import artefacts, programs
+from eqcalc.runtime.compiler import ExecutionUnavailableError
+from eqcalc.runtime.evaluator import EagerEvaluator
+from eqcalc.runtime.programs import Program, Specification
+from eqcalc.runtime.verification import trial_positions, verify_evaluator
+from eqcalc.structures import Structures
+
+__all__ = ["CompiledEvaluator"]
+
+_log = logging.getLogger(__name__)
+
+#: Structures in one pass on a CPU, few enough to stay in the caches.
+_PASS = 8
+#: Most structures in one pass elsewhere.
+_LARGEST = 4096
+
+
+class CompiledEvaluator(EagerEvaluator):
+    """Execution by programs compiled for one molecule; derivatives of properties stay eager.
+
+    A program serves one number of structures. To need few, a CPU evaluates eight at a time
+    and what is left over one by one, or padded to eight if it is more than half of that; other
+    devices pad to a power of two. There are programs for energy and forces, and for all that
+    the model gives: at most four for a molecule on a CPU. Each is compiled when it is first
+    needed, compared with the eager execution, and kept in the cache folder, from where the
+    next start loads it, and compares it again.
+
+    Parameters
+    ----------
+    potential
+        The model, in float32 or float64.
+    numbers
+        Atomic numbers of the molecule, ``[n_atoms]``.
+    charge
+        Its total charge [e].
+
+    Raises
+    ------
+    ValueError
+        The molecule contains an element that the model does not know.
+    ExecutionUnavailableError
+        The model cannot be compiled here, or a program disagrees with the eager
+        execution. Later calls raise it too, if they need another program.
+    """
+
+    execution: ClassVar[str] = "compiled"
+    #: All pairs are constants of a program.
+    static_atoms: ClassVar[float] = math.inf
+
+    def __init__(self, potential: Potential, numbers: Tensor, *, charge: float = 0.0) -> None:
+        super().__init__(potential, numbers, charge=charge)
+        #: Programs compiled so far rather than found in the cache, and the time it took [s].
+        self.compilations, self.compilation_time = 0, 0.0
+        self._eager = EagerEvaluator(potential, numbers, charge=charge)
+        self._sets = _quantities(potential, self.numbers)
+        self._programs: dict[Specification, Program] = {}
+        self._parameters = list(potential.parameters())
+        self._versions = [parameter._version for parameter in self._parameters]
+        self._program(_usual(self.device), self._sets[-1])
+
+    @classmethod
+    def in_cache(cls, potential: Potential, numbers: Tensor, *, charge: float = 0.0) -> bool:
+        """Return whether this was compiled before, so that it starts without a compiler."""
+        numbers = torch.as_tensor(numbers, dtype=torch.int64)
+        names = _quantities(potential, numbers)[-1]
+        specification = _specification(numbers, charge, _usual(potential.device), names)
+        try:
+            return artefacts.find(programs.program_key(potential, specification)) is not None
+        except OSError:
+            return False
+
+    def __call__(self, positions: Tensor, quantities: Collection[str]) -> dict[str, Tensor]:
+        """Evaluate ``[n_structures, n_atoms, 3]`` Å; see :class:`Evaluator`.
+
+        Raises
+        ------
+        RuntimeError
+            The parameters of the model have been changed since.
+        """
+        if self._versions != [parameter._version for parameter in self._parameters]:
+            raise RuntimeError(
+                "the parameters of the model were changed after it was compiled; make a new "
+                "evaluator"
+            )
+        names = next((names for names in self._sets if set(names) >= set(quantities)), None)
+        if names is None or not len(positions) or positions.shape[1:] != (len(self.numbers), 3):
+            return super().__call__(positions, quantities)  # has a message for each of these
+        positions = positions.detach().to(device=self.device, dtype=torch.float64)
+        parts = []
+        for block, size in _blocks(positions):
+            padding = block[-1:].expand(size - len(block), -1, -1)
+            # contiguous, which programs do not check
+            values = self._program(size, names)(torch.cat([block, padding]))
+            # copied, as a program may use its memory again
+            parts.append({k: v[: len(block)].clone() for k, v in zip(names, values, strict=True)})
+        return {name: torch.cat([part[name] for part in parts]) for name in quantities}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_programs": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._versions = [parameter._version for parameter in self._parameters]
+
+    def _program(self, n_structures: int, names: tuple[str, ...]) -> Program:
+        wanted = _specification(self.numbers, self.charge, n_structures, names)
+        if wanted not in self._programs:
+            try:
+                self._obtain(wanted)
+            except OSError as error:
+                raise ExecutionUnavailableError(
+                    f"compiled programs cannot be kept in the cache: {error}"
+                ) from error
+        return self._programs[wanted]
+
+    def _obtain(self, wanted: Specification) -> None:
+        """Load a program from the cache or compile it, and check it."""
+        key = programs.program_key(self.potential, wanted)
+        path = artefacts.find(key)
+        if path is not None:
+            try:
+                return self._check(wanted, programs.load_program(path, self.device))
+            except ExecutionUnavailableError:
+                path.unlink(missing_ok=True)  # whatever it is, it is of no use here
+        begin = time.perf_counter()
+        path = artefacts.store(
+            key, lambda target: programs.compile_program(self.potential, wanted, target)
+        )
+        took = time.perf_counter() - begin
+        self.compilations += 1
+        self.compilation_time += took
+        _log.info(
+            "compiled %s for %d structures in %.0f s", wanted.quantities, wanted.n_structures, took
+        )
+        try:
+            self._check(wanted, programs.load_program(path, self.device))
+        except ExecutionUnavailableError:
+            path.unlink(missing_ok=True)
+            raise
+
+    def _check(self, wanted: Specification, program: Program) -> None:
+        self._programs[wanted] = program
+        try:
+            verify_evaluator(self, self._eager, wanted.n_structures, wanted.quantities)
+        except ExecutionUnavailableError:
+            del self._programs[wanted]
+            raise
+
+
+def _quantities(potential: Potential, numbers: Tensor) -> list[tuple[str, ...]]:
+    """Return the sets of quantities for which there are programs, the smaller one first."""
+    trial = Structures.stack(numbers, trial_positions(len(numbers), 1))
+    everything = potential.defined_for(trial)
+    small = tuple(name for name in everything if name in ("energy", "forces"))
+    return list(dict.fromkeys([small, everything])) if small else [everything]
+
+
+def _specification(
+    numbers: Tensor, charge: float, n_structures: int, names: tuple[str, ...]
+) -> Specification:
+    return Specification(tuple(numbers.tolist()), float(charge), n_structures, names)
+
+
+def _usual(device: torch.device) -> int:
+    """Return the number of structures of the program that is made at the start."""
+    return _PASS if device.type == "cpu" else 1
+
+
+def _blocks(positions: Tensor) -> Iterator[tuple[Tensor, int]]:
+    """Divide structures into blocks, each with the number of structures of its program."""
+    if positions.device.type != "cpu":
+        for block in positions.split(_LARGEST):
+            yield block, 1 << (len(block) - 1).bit_length()
+        return
+    for block in positions.split(_PASS):
+        if len(block) > _PASS // 2:
+            yield block, _PASS
+        else:
+            for single in block.split(1):
+                yield single, 1

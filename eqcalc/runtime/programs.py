@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: MIT
+"""Evaluations traced through the gradient of the energy and compiled ahead of time.
+
+Tracing runs the model once on tensors without values and notes every operation,
+those of the reverse pass among them. What is noted is one flat graph for one
+molecule and one number of structures, in which all pairs are constants. PyTorch's
+AOTInductor turns it into C++, or Triton on a GPU, and that into a package that is
+loaded without Python.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import hashlib
+import json
+import platform
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import eqcalc
+from eqcalc.models.checkpoint import model_hash
+from eqcalc.models.potential import Potential
+from eqcalc.models.precision import precision_of
+from eqcalc.neighbors import all_pairs
+from eqcalc.runtime.compiler import ExecutionUnavailableError, compiler, processor
+from eqcalc.runtime.verification import trial_positions
+from eqcalc.structures import Structures
+
+__all__ = ["Program", "Specification", "compile_program", "load_program", "program_key"]
+
+_PACKAGE = Path(eqcalc.__file__).parent
+#: What decides which operations are noted.
+_SOURCES = ("models", "structures.py", "neighbors.py", "runtime/programs.py")
+
+#: Positions ``[n_structures, n_atoms, 3]`` Å to the quantities of the specification, in order.
+Program = Callable[[Tensor], Sequence[Tensor]]
+
+
+@dataclass(frozen=True)
+class Specification:
+    """What a program is made for.
+
+    Parameters
+    ----------
+    numbers
+        Atomic numbers of the molecule.
+    charge
+        Its total charge [e].
+    n_structures
+        Number of structures.
+    quantities
+        Names of what it gives, forces as ``[n_structures, n_atoms, 3]``.
+    """
+
+    numbers: tuple[int, ...]
+    charge: float
+    n_structures: int
+    quantities: tuple[str, ...]
+
+
+def program_key(potential: Potential, specification: Specification) -> str:
+    """Return a name for everything that decides the content of a program."""
+    device = potential.device
+    description = {
+        "specification": asdict(specification),
+        "model": model_hash(potential),
+        "precision": precision_of(potential),
+        "device": device.type,
+        "gpu": _gpu(device) if device.type == "cuda" else None,
+        "threads": torch.get_num_threads(),
+        "versions": [eqcalc.__version__, torch.__version__, _sources()],
+        "compiler": compiler(),
+        "machine": [platform.machine(), platform.system(), processor()],
+    }
+    text = json.dumps(description, sort_keys=True)
+    return f"program-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+
+
+def compile_program(potential: Potential, specification: Specification, target: Path) -> None:
+    """Trace and compile; this takes from half a minute to minutes.
+
+    Parameters
+    ----------
+    potential
+        The model, on the device and in the precision to be used.
+    specification
+        What to compile it for.
+    target
+        Package to write.
+
+    Raises
+    ------
+    ExecutionUnavailableError
+        The model cannot be traced, because its operations depend on the positions,
+        or compiled.
+    """
+    if precision_of(potential) not in ("float32", "float64"):
+        raise ExecutionUnavailableError(
+            f"a model in {precision_of(potential)} cannot be compiled, only float32 and float64"
+        )
+    exported = trace(potential, specification)
+    if compiler() is None:
+        raise ExecutionUnavailableError(
+            "there is no C++ compiler on this machine; install one (e.g. g++), or name it in $CXX"
+        )
+    # the number of threads is compiled in, therefore part of the key
+    settings = {"cpp.threads": torch.get_num_threads()}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # deprecations inside PyTorch
+            torch._inductor.aoti_compile_and_package(
+                exported, package_path=str(target), inductor_configs=settings
+            )
+    except Exception as error:  # of many kinds, as each stage of the compiler has its own
+        raise ExecutionUnavailableError(f"PyTorch cannot compile it: {_first(error)}") from error
+
+
+def trace(potential: Potential, specification: Specification) -> torch.export.ExportedProgram:
+    """Return the operations of an evaluation, its reverse pass among them.
+
+    Raises
+    ------
+    ExecutionUnavailableError
+        The operations depend on the positions.
+    """
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    names, n = specification.quantities, specification.n_structures
+    numbers = torch.tensor(specification.numbers, device=potential.device)
+    # not those with which a program is checked
+    positions = trial_positions(len(numbers), n + 1)[1:].to(potential.device)
+    network = copy.deepcopy(potential).requires_grad_(False)
+    stack = Structures.stack(numbers, positions, specification.charge)
+    pairs = all_pairs(stack)
+
+    def evaluate(positions: Tensor) -> tuple[Tensor, ...]:
+        values = network.evaluate(stack.with_positions(positions.reshape(-1, 3)), pairs, names)
+        if "forces" in values:
+            values["forces"] = values["forces"].reshape(positions.shape)
+        return tuple(values[name] for name in names)
+
+    try:
+        with warnings.catch_warnings(), torch.inference_mode(False), torch.enable_grad():
+            warnings.simplefilter("ignore")
+            evaluate(positions)  # fills tables that are made once; tracing would leave no values
+            # without values nothing can depend on them unnoticed
+            graph = make_fx(evaluate, tracing_mode="fake", _allow_non_fake_inputs=True)(positions)
+            return torch.export.export(graph, (positions,))
+    except Exception as error:
+        raise ExecutionUnavailableError(
+            f"{type(potential.representation).__name__} cannot be traced, as with neighbours that "
+            f"are found anew for each structure: {_first(error)}"
+        ) from error
+
+
+def load_program(path: Path, device: torch.device) -> Program:
+    """Return the program of a package.
+
+    Raises
+    ------
+    ExecutionUnavailableError
+        It cannot be loaded.
+    """
+    options: dict[str, Any] = {}
+    if device.type == "cuda" and device.index is not None:
+        options["device_index"] = device.index
+    try:
+        package = torch._inductor.aoti_load_package(str(path), **options)
+    except Exception as error:
+        raise ExecutionUnavailableError(f"{path} cannot be loaded: {_first(error)}") from error
+
+    def program(positions: Tensor) -> Sequence[Tensor]:
+        with torch.no_grad():
+            values: Sequence[Tensor] = package(positions)
+        return values
+
+    return program
+
+
+def _gpu(device: torch.device) -> list[Any]:
+    properties = torch.cuda.get_device_properties(device)
+    return [properties.name, properties.major, properties.minor, torch.version.cuda]
+
+
+@functools.cache
+def _sources() -> str:
+    digest = hashlib.sha256()
+    for name in _SOURCES:
+        place = _PACKAGE / name
+        for source in sorted(place.glob("*.py")) if place.is_dir() else [place]:
+            digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    return digest.hexdigest()
+
+
+def _first(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
