@@ -16,6 +16,9 @@ from __future__ import annotations
 
 import argparse
 import csv
+import platform
+import shlex
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -219,8 +222,12 @@ def main() -> None:
         figure.savefig(options.output / f"{name}{'-phate' if phate else ''}.png", dpi=100)
     table = usage(potential, dataset, rows, latent, score)
     with (options.output / f"{name}.csv").open("w", newline="", encoding="utf-8") as stream:
-        stream.write(f"# workflows/irreps/latent.py, model {potential.metadata['hash'][:12]}, ")
-        stream.write(f"{len(rows)} held-out molecules\n")
+        training = potential.metadata["training"]["config"]
+        stream.write(
+            f"# python {shlex.join(sys.argv)}; seed {training['seed']}, "
+            f"model {potential.metadata['hash'][:12]}, {len(rows)} held-out molecules, "
+            f"torch {torch.__version__}, {platform.machine()} CPU\n"
+        )
         writer = csv.DictWriter(stream, list(table[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(table)
