@@ -110,11 +110,15 @@ class Pairs:
     def vectors(self, structures: Structures) -> Tensor:
         """Vectors from receiver to sender, ``[n_pairs, 3]`` Å, differentiable."""
         positions = structures.positions
-        vectors = positions[self.sender] - positions[self.receiver]
+        vectors = self.of_senders(positions) - _rows(positions, self.receiver)
         if self.image is not None and structures.cell is not None:
             cell = structures.cell[structures.owner[self.receiver]]
             vectors = vectors + torch.einsum("pa,pac->pc", self.image.to(cell.dtype), cell)
         return vectors
+
+    def of_senders(self, values: Tensor) -> Tensor:
+        """Return what belongs to the sender of each pair, ``[n_pairs, ...]``."""
+        return _rows(values, self.sender)
 
     def sum_over_senders(self, values: Tensor, n_atoms: int) -> Tensor:
         """Sum ``[n_pairs, ...]`` over the pairs of each receiver, ``[n_atoms, ...]``."""
@@ -146,6 +150,13 @@ class Pairs:
             right = right.reshape(n_atoms, self.degree, right.shape[1])
             return torch.bmm(left.transpose(1, 2), right)
         return self.sum_over_senders(left.unsqueeze(2) * right.unsqueeze(1), n_atoms)
+
+
+def _rows(values: Tensor, indices: Tensor) -> Tensor:
+    """Return ``values[indices]`` with the faster gradient, summed in a fixed order."""
+    if values.device.type == "cpu":
+        return values.index_select(0, indices)
+    return values[indices]
 
 
 def all_pairs(structures: Structures) -> Pairs:

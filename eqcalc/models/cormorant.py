@@ -163,7 +163,7 @@ class Layer(nn.Module):
         pairs: Pairs,
     ) -> tuple[Features, dict[int, Tensor]]:
         """Return the new features of atoms, and of pairs ``[n_pairs, channels]`` by degree."""
-        sent = {l: value[pairs.sender] for l, value in features.items()}
+        sent = {l: pairs.of_senders(value) for l, value in features.items()}
         products = [(features[l][pairs.receiver] * sent[l]).sum(1) for l in self.inputs]
         known = [self.radial(distances), *products]
         updated = {}

@@ -333,7 +333,7 @@ class PointConvolution(nn.Module):
             l_in, l_f, l_out = path
             coupling: Tensor = getattr(self, f"coupling_{_key(path)}").to(some.dtype)
             turned = torch.einsum("pf,afo->poa", harmonics[l_f], coupling)
-            coupled = torch.bmm(turned, features[l_in][pairs.sender])
+            coupled = torch.bmm(turned, pairs.of_senders(features[l_in]))
             collected = neighborhoods.sum_of_outer_products(coupled.flatten(1), radial)
             collected = collected.reshape(n_atoms, 2 * l_out + 1, -1)
             if on_site is not None and l_f == 0:

@@ -136,12 +136,14 @@ def sum_messages(
     tuple
         Δs ``[n_atoms, F]`` and Δv ``[n_atoms, 3, F]``.
     """
-    n_atoms = context.shape[0]
-    weighted = (radial @ weights) * context[pairs.sender]
-    to_scalars, along, carried = weighted.chunk(3, dim=-1)
+    n_atoms, width = context.shape[0], context.shape[1] // 3
+    if vectors is None:  # nothing is carried on
+        context, weights = context[:, : 2 * width], weights[:, : 2 * width]
+    weighted = (radial @ weights) * pairs.of_senders(context)
+    to_scalars, along, *carried = weighted.split(width, dim=-1)
     received = pairs.sum_of_outer_products(directions, along, n_atoms)
     if vectors is not None:
-        passed = carried.unsqueeze(1) * vectors[pairs.sender]
+        passed = carried[0].unsqueeze(1) * pairs.of_senders(vectors)
         received = received + pairs.sum_over_senders(passed, n_atoms)
     return pairs.sum_over_senders(to_scalars, n_atoms), received
 

@@ -118,13 +118,13 @@ class Message(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """Return the updated scalars ``[n_atoms, F]`` and vectors ``[n_atoms, 3, F]``."""
         n_atoms = scalars.shape[0]
-        weighted = (filters * self.context(scalars)[pairs.sender]).chunk(self.parts, dim=-1)
+        weighted = (filters * pairs.of_senders(self.context(scalars))).chunk(self.parts, dim=-1)
         scalars = scalars + pairs.sum_over_senders(weighted[0], n_atoms)
         if not self.vector_features:
             return scalars, vectors
         received = pairs.sum_of_outer_products(directions, weighted[1], n_atoms)
         if self.parts == 3:
-            passed = weighted[2].unsqueeze(1) * vectors[pairs.sender]
+            passed = weighted[2].unsqueeze(1) * pairs.of_senders(vectors)
             received = received + pairs.sum_over_senders(passed, n_atoms)
         return scalars, vectors + received
 

@@ -85,7 +85,7 @@ class Interaction(nn.Module):
 
     def forward(self, scalars: Tensor, radial: Tensor, envelope: Tensor, pairs: Pairs) -> Tensor:
         """Return the change of the scalars, ``[n_atoms, F]``."""
-        messages = self.context(scalars)[pairs.sender] * (self.filter(radial) * envelope)
+        messages = pairs.of_senders(self.context(scalars)) * (self.filter(radial) * envelope)
         return self.update(pairs.sum_over_senders(messages, scalars.shape[0]))
 
 

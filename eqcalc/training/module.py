@@ -195,11 +195,14 @@ class TrainingModule(lightning.LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Make AdamW, and the plateau schedule if there is one."""
         settings, schedule = self.config.optimizer, self.config.schedule
+        # Lightning does not clip gradients for a fused optimizer in mixed precision
+        mixed = self.config.trainer.precision.endswith("mixed")
         optimizer = torch.optim.AdamW(
             self.potential.parameters(),
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
-            foreach=True,
+            foreach=mixed,
+            fused=not mixed,
         )
         if isinstance(schedule, PlateauSchedule):
             self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(

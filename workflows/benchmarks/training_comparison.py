@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: MIT
+"""Time training of PaiNN beside SchNetPack 2, reading and batching of the data included.
+
+    OMP_NUM_THREADS=1 python workflows/benchmarks/training_comparison.py
+
+Both train PaiNN (128 features, 3 layers, 20 radial functions, 5 Å, float32) on the same
+labelled ethanols of `data/ethanol`, with the pipeline that each has: eqcalc from its HDF5 file,
+SchNetPack from an ASE database with its loader and its neighbour list by matscipy, both in
+the process that trains. A step is reading, neighbours, batch, forward, loss, backward and
+AdamW. Steps are made in turn; what is compared is CPU time: medians of the ratios of
+neighbouring steps, with quartiles. See schnetpack_comparison.py for installing SchNetPack;
+without it eqcalc is timed alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import eqcalc
+from eqcalc import Dataset
+from eqcalc.models import PaiNNConfig, Potential, PotentialConfig, References
+from eqcalc.runtime.memory import keep_freed_memory
+from eqcalc.training.data import Batches, BatchOrder, loader
+from eqcalc.training.loss import Loss
+
+CUTOFF = 5.0
+DATA = Path(__file__).parents[2] / "data" / "ethanol" / "pbe0-def2tzvp.h5"
+ALL = ("energy", "forces", "dipole", "polarizability")
+
+Step = Callable[[], object]
+
+
+def endless(make: Callable[[int], Iterator[object]]) -> Iterator[object]:
+    """Return the batches of one epoch after the other."""
+    return itertools.chain.from_iterable(make(epoch) for epoch in itertools.count())
+
+
+def step_of(
+    batches: Iterator[object],
+    loss: Callable[[object], torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+) -> Step:
+    """Return a call that reads a batch and takes one step."""
+
+    def step() -> object:
+        batch = next(batches)
+        optimizer.zero_grad()
+        loss(batch).backward()
+        return optimizer.step()
+
+    return step
+
+
+def of_eqcalc(dataset: Dataset, names: tuple[str, ...], size: int) -> Step:
+    """Return a training step of eqcalc."""
+    torch.manual_seed(0)
+    heads = tuple(name for name in names if name != "forces")
+    offset = float(np.mean(dataset.labels(range(len(dataset)))[0]["energy"].numpy())) / 9.0
+    references = References((1, 6, 8), energy=dict.fromkeys((1, 6, 8), offset))
+    potential = Potential(PotentialConfig(PaiNNConfig(), heads), references)
+    total = Loss(dict.fromkeys(names, 1.0), dict.fromkeys(names, 1.0))
+    batches, order = Batches(dataset, names, CUTOFF), BatchOrder(np.arange(len(dataset)), size, 0)
+
+    def epoch(number: int) -> Iterator[object]:
+        order.set_epoch(number)
+        return iter(loader(batches, order))
+
+    def loss(batch: object) -> torch.Tensor:
+        found = potential.evaluate(batch.structures, batch.pairs, names, create_graph=True)
+        return total(found, batch.labels, batch.present, batch.structures)
+
+    # as eqcalc.training makes it
+    optimizer = torch.optim.AdamW(potential.parameters(), lr=1e-4, fused=True)
+    return step_of(endless(epoch), loss, optimizer)
+
+
+def of_schnetpack(dataset: Dataset, names: tuple[str, ...], size: int, folder: Path) -> Step:
+    """Return a training step of SchNetPack on the same data."""
+    from schnetpack import atomistic, nn, representation
+    from schnetpack.data import ASEAtomsData, AtomsLoader
+    from schnetpack.model import NeuralNetworkPotential
+    from schnetpack.transform import CastTo32, MatScipyNeighborList
+
+    theirs = {name: "dipole_moment" if name == "dipole" else name for name in names}
+    path = folder / f"{len(names)}.db"
+    units = {"energy": "eV", "forces": "eV/Ang", "dipole_moment": "e*Ang", "polarizability": ""}
+    data = ASEAtomsData.create(
+        str(path), distance_unit="Ang", property_unit_dict={k: units[k] for k in theirs.values()}
+    )
+    offset = np.mean([float(record.labels["energy"]) for record in dataset])
+    rows = []
+    for record in dataset:
+        labels = {theirs[name]: np.array(record.labels[name]) for name in names}
+        labels["energy"] = np.array([float(record.labels["energy"]) - offset])
+        for name in ("dipole_moment", "polarizability"):
+            if name in labels:
+                labels[name] = labels[name][None]
+        rows.append(labels)
+    data.add_systems(rows, [dataset.atoms(index) for index in range(len(dataset))])
+    data = ASEAtomsData(str(path), transforms=[MatScipyNeighborList(cutoff=CUTOFF), CastTo32()])
+
+    torch.manual_seed(0)
+    painn = representation.PaiNN(
+        n_atom_basis=128,
+        n_interactions=3,
+        radial_basis=nn.GaussianRBF(n_rbf=20, cutoff=CUTOFF),
+        cutoff_fn=nn.CosineCutoff(CUTOFF),
+    )
+    outputs: list[torch.nn.Module] = [atomistic.Atomwise(n_in=128, output_key="energy")]
+    if "dipole" in names:
+        outputs.append(atomistic.DipoleMoment(n_in=128, use_vector_representation=True))
+    if "polarizability" in names:
+        outputs.append(atomistic.Polarizability(n_in=128))
+    outputs.append(atomistic.Forces(energy_key="energy", force_key="forces"))
+    model = NeuralNetworkPotential(
+        representation=painn,
+        input_modules=[atomistic.PairwiseDistances()],
+        output_modules=outputs,
+    ).train()
+    batches = AtomsLoader(data, batch_size=size, shuffle=True, drop_last=True)
+
+    def loss(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        labels = {name: batch[name] for name in theirs.values()}
+        found = model(batch)
+        return torch.stack(
+            [
+                torch.nn.functional.mse_loss(found[name], label.reshape(found[name].shape))
+                for name, label in labels.items()
+            ]
+        ).sum()
+
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    return step_of(endless(lambda _: iter(batches)), loss, optimizer)
+
+
+def cpu_milliseconds(call: Step) -> float:
+    """Return the CPU time of one call."""
+    start = time.process_time_ns()
+    call()
+    return (time.process_time_ns() - start) * 1e-6
+
+
+def main() -> None:
+    """Print CPU time and samples per second, and ratios."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--batch-size", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=3)
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    keep_freed_memory()
+    dataset, size = Dataset.open(options.data), options.batch_size
+    steps = options.epochs * (len(dataset) // size)
+    print(
+        f"eqcalc {eqcalc.__version__}, torch {torch.__version__}, "
+        f"{torch.get_num_threads()} thread, "
+        f"{steps} steps of {size} structures of {options.data.name}"
+    )
+    for names in (ALL[:2], ALL):
+        with tempfile.TemporaryDirectory() as folder:
+            calls = {"eqcalc": of_eqcalc(dataset, names, size)}
+            try:
+                calls["SchNetPack"] = of_schnetpack(dataset, names, size, Path(folder))
+            except ImportError as error:
+                print(f"SchNetPack cannot be imported ({error})")
+            for _, call in itertools.product(range(3), calls.values()):
+                call()
+            times = np.array(
+                [[cpu_milliseconds(call) for call in calls.values()] for _ in range(steps)]
+            )
+        for (name, _), column in zip(calls.items(), times.T, strict=True):
+            low, middle, high = np.percentile(times[:, -1] / column, (25, 50, 75))
+            print(
+                f"{'+'.join(names):40} {name:11} {np.median(column):7.1f} ms "
+                f"{1e3 * size / np.median(column):6.0f} samples/s"
+                + ("" if name != "eqcalc" else f"   {middle:.2f} ({low:.2f} to {high:.2f})"),
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()
