@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from eqcalc.cli.arguments import (
     positive_count,
     positive_number,
     read_structures,
+    trajectory_file,
 )
 from eqcalc.cli.spectra import add_spectrum_commands
 from eqcalc.ipi.command import add_ipi_commands
@@ -147,7 +149,7 @@ def _simulate(options: argparse.Namespace) -> None:
     structures = read_structures(options.molecule)
     charge = total_charge(structures[0])
     warn_of_ignored(structures[0])
-    execution = recorded_execution(options.output)
+    execution = options.execution or recorded_execution(options.output)
     members = []
     for path in (options.model, *options.committee):
         model = in_precision(load_model(path, device=options.device), options.precision)
@@ -202,7 +204,7 @@ def _doctor(options: argparse.Namespace) -> None:
 
     _own_the_process(options)
     potential = load_model(options.model or shipped_model(), device=options.device)
-    print(diagnose(in_precision(potential, options.precision)))
+    print(diagnose(in_precision(potential, options.precision), compile=options.compile))
 
 
 # --- reading arguments ------------------------------------------------------------
@@ -369,7 +371,7 @@ def _add_simulate(add: Callable[..., Any]) -> None:
     command = add("simulate", _simulate, "Molecular dynamics of many replicas, for spectra.")
     command.add_argument("model", type=Path)
     command.add_argument("molecule", type=Path, nargs="+", help="structure files; conformers too")
-    command.add_argument("--output", type=Path, required=True, help="trajectory (.h5)")
+    command.add_argument("--output", type=trajectory_file, required=True, help="trajectory (.h5)")
     command.add_argument(
         "--method",
         default="NVE",
@@ -411,6 +413,12 @@ def _add_simulate(add: Callable[..., Any]) -> None:
         help="record positions as often as the dipole, for assign and for frames of the molecule",
     )
     command.add_argument("--device", default="cpu")
+    command.add_argument(
+        "--execution",
+        metavar="NAME",
+        help="of the network: fused, captured, compiled, eager or another that doctor lists; "
+        "compiled takes minutes once and suits most networks (default: the fastest at hand)",
+    )
     _add_precision(command)
     command.add_argument("--seed", type=int, default=0)
     _add_threads(command)
@@ -418,6 +426,9 @@ def _add_simulate(add: Callable[..., Any]) -> None:
     command = add("doctor", _doctor, "Check this machine, and time every way to execute a model.")
     command.add_argument("model", type=Path, nargs="?", help="default: the shipped one")
     command.add_argument("--device", default="cpu")
+    command.add_argument(
+        "--compile", action="store_true", help="compile the network ahead of time, in minutes, too"
+    )
     _add_precision(command)
     _add_threads(command)
 
@@ -428,6 +439,8 @@ def _add_simulate(add: Callable[..., Any]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
+    format_before = warnings.formatwarning
+    warnings.formatwarning = _warning_line
     try:
         return _run(_parser().parse_args(arguments))
     except KeyboardInterrupt:
@@ -436,6 +449,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return INTERRUPTED
+    finally:
+        warnings.formatwarning = format_before
+
+
+def _warning_line(
+    message: Warning | str, category: type[Warning], filename: str, *place: Any
+) -> str:
+    """Return a warning as a user of commands reads it, without a line of code."""
+    if category.__module__.startswith("eqcalc"):
+        return f"eqcalc: warning: {message}\n"
+    return f"{filename}: {category.__name__}: {message}\n"
 
 
 def _run(options: argparse.Namespace) -> int:

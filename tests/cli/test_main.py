@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import warnings
 
 import ase.io
 import numpy as np
@@ -16,6 +17,7 @@ from ase import Atoms
 from ase.build import molecule
 
 from eqcalc.calculator import EqCalculator
+from eqcalc.cli.arguments import GeometryWarning, read_structures
 from eqcalc.cli.main import FAILURE, main
 from eqcalc.datasets import Dataset
 from eqcalc.dynamics.methods import METHODS
@@ -120,6 +122,17 @@ def test_simulate_and_spectra(tmp_path, ethanol_file, capsys, monkeypatch):
     spectrum = Spectrum.read(tmp_path / "spectra" / "spectrum-infrared.csv")
     assert spectrum.integrate().value > 0.0
     assert (tmp_path / "spectra" / "spectra.png").is_file()
+
+
+def test_an_execution_is_chosen_by_name(tmp_path, ethanol_file, capsys, monkeypatch):
+    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+    output = tmp_path / "run.h5"
+    arguments = ["simulate", shipped_model("ethanol"), ethanol_file, "--output", output, "--quiet"]
+    arguments += ["--replicas", 1, "--time", 0.002, "--equilibration", 0]
+    assert run(*arguments, "--execution", "fastest") == FAILURE
+    assert "expected one of fused" in capsys.readouterr().err
+    assert run(*arguments, "--execution", "eager") == 0
+    assert Trajectory.open(output).settings["evaluator"]["execution"] == "eager"
 
 
 def test_simulate_stops_where_a_committee_disagrees(tmp_path, ethanol_file, capsys, monkeypatch):
@@ -321,3 +334,38 @@ def test_ctrl_c_while_arguments_are_read(capsys, monkeypatch):
     monkeypatch.setattr(sys.modules["eqcalc.cli.main"], "_parser", interrupted)
     assert main(["info"]) == 128 + signal.SIGINT
     assert "eqcalc: stopped" in capsys.readouterr().err
+
+
+def test_warnings_are_lines_for_people(tmp_path, water, capsys):
+    """And once the command is over, those of the caller look as before."""
+    before = warnings.formatwarning
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda m, c, f, n, *rest: sys.stderr.write(
+            warnings.formatwarning(m, c, f, n)
+        )
+        assert run("harmonic", shipped_model("ethanol"), water) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines
+    assert all(line.startswith("eqcalc: warning: H2O was not among") for line in lines)
+    assert warnings.formatwarning is before
+
+
+def test_coordinates_in_another_unit_are_suspected(tmp_path, capsys):
+    atoms = molecule("CH3CH2OH")
+    for name, scale in (("right.xyz", 1.0), ("bohr.xyz", 1.8897)):
+        atoms.positions[:] = scale * molecule("CH3CH2OH").positions
+        ase.io.write(tmp_path / name, atoms)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_structures([tmp_path / "right.xyz"])
+    with pytest.warns(GeometryWarning, match=r"bohr\.xyz: the nearest neighbour of atom \d \("):
+        read_structures([tmp_path / "bohr.xyz"])
+
+
+def test_a_trajectory_is_called_what_it_is(capsys):
+    with pytest.raises(SystemExit):
+        run("simulate", "m.eqc", "m.xyz", "--output", "run.xyz")
+    assert "--output: expected a name that ends in .h5 or .hdf5, got run.xyz" in (
+        capsys.readouterr().err
+    )
