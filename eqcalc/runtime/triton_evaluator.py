@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from eqcalc.models.painn import PaiNN
+from eqcalc.models.painn import Message, PaiNN
 from eqcalc.models.potential import Potential
 from eqcalc.runtime.captured import CapturedEvaluator
 from eqcalc.runtime.compiler import ExecutionUnavailableError
@@ -53,8 +53,9 @@ def with_triton_kernels(potential: Potential, *, frozen: bool = False) -> Potent
             nn.Parameter(parameter.detach(), requires_grad=False) if frozen else parameter
         )
     twin = copy.deepcopy(potential, shared)
-    for message in twin.representation.messages:
-        message.aggregation = sum_messages
+    for module in twin.modules():
+        if isinstance(module, Message):
+            module.aggregation = sum_messages
     return twin
 
 

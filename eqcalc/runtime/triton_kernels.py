@@ -15,9 +15,9 @@ Filters are computed where they are used, so no array of pairs and features ever
 lies in memory. What is summed over the pairs of an atom is the work of one program per
 atom and block of features, which keeps the weights ω in registers, one feature to a
 thread. What is summed over features or over all pairs is a matrix product of tiles,
-in the full precision of its factors. Every sum is taken by one program in a fixed order: there are no
-atomic operations, and the same input gives the same bits. Without `SCALAR` the
-first term is left out of L, without `CARRIED` the third.
+in the full precision of its factors. Every sum is taken by one program in a fixed
+order: there are no atomic operations, and the same input gives the same bits. Without
+`SCALAR` the first term is left out of L, without `CARRIED` the third.
 
 Whether the kernels are compiled for a GPU or interpreted on a CPU is decided when
 this module is imported: the latter if the variable TRITON_INTERPRET is 1.
@@ -50,10 +50,10 @@ def _weights(
     for k in tl.static_range(RADIAL):
         place = weights + k * 3 * FEATURES + feature
         if SCALAR:
-            of_s = of_s + (tl.load(place, mask=within, other=0.0),)
-        of_u = of_u + (tl.load(place + FEATURES, mask=within, other=0.0),)
+            of_s = of_s + (tl.load(place, mask=within, other=0.0),)  # noqa: RUF005
+        of_u = of_u + (tl.load(place + FEATURES, mask=within, other=0.0),)  # noqa: RUF005
         if CARRIED:
-            of_v = of_v + (tl.load(place + 2 * FEATURES, mask=within, other=0.0),)
+            of_v = of_v + (tl.load(place + 2 * FEATURES, mask=within, other=0.0),)  # noqa: RUF005
     return of_s, of_u, of_v
 
 
@@ -270,7 +270,7 @@ def to_weights(
         valid = pair < end
         place = radial + pair[None, :] * RADIAL + wave[:, None]
         rho = tl.load(place, mask=known[:, None] & valid[None, :], other=0.0)
-        of_s, of_u, of_v, b, h_x, h_y, h_z = _coefficients(
+        of_s, of_u, of_v, _, _, _, _ = _coefficients(
             scalars, scalars_stride, carried, received_scalars, received_vectors, directions,
             sender, receiver, pair, valid, feature, within, FEATURES, SCALAR, CARRIED,
         )  # fmt: skip
