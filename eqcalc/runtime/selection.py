@@ -10,21 +10,26 @@ from torch import Tensor
 
 from eqcalc.models.potential import Potential
 from eqcalc.runtime.captured import CapturedEvaluator
-from eqcalc.runtime.compiler import ExecutionUnavailableError
+from eqcalc.runtime.compiler import ExecutionUnavailableError, ExecutionWarning
 from eqcalc.runtime.evaluator import EagerEvaluator
 from eqcalc.runtime.execution import EagerExecution, Execution, FusedExecution
 from eqcalc.runtime.fused_evaluator import FusedEvaluator
+from eqcalc.runtime.recorded import faster_recording
+from eqcalc.runtime.triton_evaluator import CapturedTritonEvaluator, TritonEvaluator
 
 __all__ = ["EXECUTIONS", "ExecutionWarning", "evaluator_for", "execution_for"]
 
 #: Executions by name, the fastest first.
 EXECUTIONS: dict[str, Callable[..., EagerEvaluator]] = {
-    kind.execution: kind for kind in (FusedEvaluator, CapturedEvaluator, EagerEvaluator)
+    kind.execution: kind
+    for kind in (
+        FusedEvaluator,
+        CapturedTritonEvaluator,
+        CapturedEvaluator,
+        TritonEvaluator,
+        EagerEvaluator,
+    )
 }
-
-
-class ExecutionWarning(UserWarning):
-    """A faster execution could not be used."""
 
 
 def evaluator_for(
@@ -63,7 +68,9 @@ def evaluator_for(
                 f"execution: expected one of {', '.join(EXECUTIONS)}, got {execution!r}"
             )
         return EXECUTIONS[execution](potential, numbers, charge=charge)
-    usual = {"cpu": FusedEvaluator, "cuda": CapturedEvaluator}.get(potential.device.type)
+    choices: dict[str, Callable[..., EagerEvaluator]]
+    choices = {"cpu": FusedEvaluator, "cuda": faster_recording}
+    usual = choices.get(potential.device.type)
     if usual is not None:
         try:
             return usual(potential, numbers, charge=charge)
