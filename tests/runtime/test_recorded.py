@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""The choice between two recordings; what records is a stand-in for a GPU."""
+
+import warnings
+
+import pytest
+import torch
+
+from eqcalc.runtime import CapturedEvaluator, ExecutionWarning, recorded
+from tests.conftest import make_potential
+from tests.runtime.test_captured import record_on_the_host
+
+WATER = torch.tensor([8, 1, 1])
+
+
+class Fused(CapturedEvaluator):
+    execution = "captured-triton"
+
+
+@pytest.fixture
+def nothing_measured(monkeypatch):
+    monkeypatch.setattr(recorded, "_faster", {})
+
+
+def choose(**options):
+    return recorded.faster_recording(make_potential(**options), WATER, record=record_on_the_host)
+
+
+@pytest.mark.parametrize("faster", ["captured", "captured-triton"])
+def test_the_faster_is_taken_and_measured_once(monkeypatch, nothing_measured, faster):
+    measured = []
+
+    def seconds(evaluator):
+        measured.append(evaluator.execution)
+        return 0.1 if evaluator.execution == faster else 0.2
+
+    monkeypatch.setattr(recorded, "CapturedTritonEvaluator", Fused)
+    monkeypatch.setattr(recorded, "_seconds", seconds)
+    assert [choose().execution for _ in range(3)] == [faster] * 3
+    assert sorted(measured) == ["captured", "captured-triton"]
+    assert choose(features=4).execution == faster  # another network is measured by itself
+    assert len(measured) == 4
+
+
+def test_the_measurement_is_a_time(nothing_measured):
+    evaluator = CapturedEvaluator(make_potential(features=4), WATER, record=record_on_the_host)
+    before = evaluator.recordings
+    assert 0.0 < recorded._seconds(evaluator) < 60.0
+    assert evaluator.recordings == before + 1
+
+
+def test_without_kernels_there_is_one_warning_and_the_model_as_it_is(monkeypatch, nothing_measured):
+    def refuse(*arguments, **options):
+        raise recorded.ExecutionUnavailableError("there is no Triton")
+
+    monkeypatch.setattr(recorded, "CapturedTritonEvaluator", refuse)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert choose().execution == "captured"
+    (warning,) = (w for w in caught if w.category is ExecutionWarning)
+    assert "without fused kernels: there is no Triton" in str(warning.message)
