@@ -19,6 +19,7 @@ from ase.calculators.calculator import (
     all_changes,
 )
 from ase.calculators.polarizability import StaticPolarizabilityCalculator
+from ase.outputs import Properties, all_outputs
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from eqcalc.electrons import IgnoredInputWarning, total_charge, warn_of_ignored
@@ -173,6 +174,10 @@ class EqCalculator(Calculator):
                     "box set atoms.pbc = False"
                 )
         return super().get_property(name, atoms, allow_calculation)
+
+    def export_properties(self) -> Properties:
+        """Return the results that ASE knows by name, which the polarizability is not."""
+        return Properties({name: v for name, v in self.results.items() if name in all_outputs})
 
     def calculate(
         self,

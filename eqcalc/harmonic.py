@@ -19,10 +19,18 @@ from eqcalc.models.precision import in_precision
 from eqcalc.spectra.harmonic import HarmonicSpectrum, harmonic_analysis
 from eqcalc.structures import Structures
 
-__all__ = ["RelaxationError", "double_precision", "harmonic_spectrum", "relax"]
+__all__ = [
+    "RelaxationError",
+    "double_precision",
+    "harmonic_notes",
+    "harmonic_spectrum",
+    "relax",
+]
 
 #: Largest Newton step of one atom [Å]; beyond it the quadratic model is not trusted.
 _TRUSTED_STEP = 0.1
+#: Vibrations of a molecule are above this wavenumber, motions of its pieces below [cm⁻¹].
+_SOFTEST = 5.0
 
 
 class RelaxationError(RuntimeError):
@@ -131,3 +139,21 @@ def harmonic_spectrum(
         dipole_derivative=derivative("dipole"),
         polarizability_derivative=derivative("polarizability"),
     )
+
+
+def harmonic_notes(harmonic: HarmonicSpectrum) -> list[str]:
+    """Return what is wrong with the structure, as far as its wavenumbers tell."""
+    imaginary = int(np.sum(harmonic.wavenumber < -_SOFTEST))
+    soft = int(np.sum(np.abs(harmonic.wavenumber) <= _SOFTEST))
+    notes = []
+    if imaginary:
+        notes.append(
+            f"{imaginary} imaginary wavenumber{'s' * (imaginary > 1)}: the structure is a saddle "
+            "point, not a minimum; start from a less symmetric geometry"
+        )
+    if soft:
+        notes.append(
+            f"{soft} wavenumber{'s' * (soft > 1)} of at most {_SOFTEST:g} cm⁻¹: the structure is "
+            "in pieces that do not feel each other; are its coordinates in ångström?"
+        )
+    return notes

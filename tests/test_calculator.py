@@ -145,6 +145,14 @@ def test_impossible_arguments_are_named(potential, arguments, message):
         EqCalculator(**{"model": potential, **arguments})
 
 
+def test_results_are_exported_to_ase_by_the_names_it_knows(calculator, ethanol):
+    found = calculator.calculate_properties(ethanol, ["energy", "forces", "dipole"])
+    ethanol.calc = calculator
+    assert found["energy"] == ethanol.get_potential_energy()
+    np.testing.assert_array_equal(found["forces"], ethanol.get_forces())
+    np.testing.assert_array_equal(found["dipole"], ethanol.get_dipole_moment())
+
+
 def test_no_atoms_is_refused(calculator):
     with pytest.raises(InputError, match="no atoms"):
         Atoms(calculator=calculator).get_potential_energy()

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Relaxation and the double-harmonic spectrum of a model."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from ase.vibrations import Infrared
 
 from eqcalc.calculator import EqCalculator
 from eqcalc.demo import ethanol_conformers
-from eqcalc.harmonic import RelaxationError, harmonic_spectrum, relax
+from eqcalc.harmonic import RelaxationError, harmonic_notes, harmonic_spectrum, relax
 from eqcalc.models.checkpoint import load_model
 from eqcalc.shipped import shipped_model
 
@@ -88,3 +90,12 @@ def test_zero_point_energy_is_that_of_ethanol(harmonic):
     # harmonic zero-point energies of ethanol lie near 0.080 Hartree at any level of theory
     energy = 0.5 * harmonic.wavenumber.sum() * units.invcm / units.Hartree
     assert 0.075 < energy < 0.085
+
+
+def test_a_molecule_in_pieces_and_a_saddle_point_are_told(harmonic):
+    assert harmonic_notes(harmonic) == []
+    values = harmonic.wavenumber.copy()
+    values[:3] = (-120.0, 0.01, 3.0)
+    saddle, pieces = harmonic_notes(replace(harmonic, wavenumber=values))
+    assert saddle.startswith("1 imaginary wavenumber: the structure is a saddle point")
+    assert pieces.startswith("2 wavenumbers of at most 5 cm⁻¹: the structure is in pieces")

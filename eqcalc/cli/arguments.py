@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 __all__ = [
+    "GeometryWarning",
     "Range",
     "comma_separated_integers",
     "figure_file",
@@ -21,10 +23,21 @@ __all__ = [
     "positive_count",
     "positive_number",
     "read_structures",
+    "trajectory_file",
 ]
 
 #: Endings of figures.
 _FIGURES = (".png", ".pdf", ".svg")
+#: Endings of trajectories, which are HDF5.
+_TRAJECTORIES = (".h5", ".hdf5")
+#: A neighbour is a bonded one up to this multiple of the sum of covalent radii.
+_BONDED = 1.5
+#: Geometries of larger structures are not checked.
+_CHECKED_ATOMS = 500
+
+
+class GeometryWarning(UserWarning):
+    """A structure looks as if its coordinates were in another unit."""
 
 
 def positive_count(text: str) -> int:
@@ -81,6 +94,16 @@ def figure_file(text: str) -> Path:
     return path
 
 
+def trajectory_file(text: str) -> Path:
+    """Read the path of a trajectory to write."""
+    path = Path(text)
+    if path.suffix.lower() not in _TRAJECTORIES:
+        raise argparse.ArgumentTypeError(
+            f"expected a name that ends in {' or '.join(_TRAJECTORIES)}, got {text}"
+        )
+    return path
+
+
 def comma_separated_integers(text: str, option: str) -> list[int]:
     """Return whole numbers such as ``1,2,3`` of an option.
 
@@ -110,13 +133,38 @@ def read_structures(paths: Sequence[Path]) -> list[Atoms]:
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file")
         try:
-            structures.extend(ase.io.read(path, index=":"))
+            found = ase.io.read(path, index=":")
         except Exception as error:  # whatever the reader of that format raises
             raise ValueError(
                 f"{path}: expected a structure file, such as .xyz; ASE cannot read it "
                 f"({type(error).__name__}: {error})"
             ) from error
+        structures.extend(found)
+        _check_distances(path, found[0])
     return structures
+
+
+def _check_distances(path: Path, atoms: Atoms) -> None:
+    """Warn of an atom of a molecule that nothing is bonded to."""
+    import numpy as np
+    from ase.data import covalent_radii
+
+    if not 1 < len(atoms) <= _CHECKED_ATOMS or atoms.pbc.any():
+        return
+    distances = atoms.get_all_distances()
+    np.fill_diagonal(distances, np.inf)
+    radii = covalent_radii[atoms.numbers]
+    ratios = distances / (radii[:, None] + radii)
+    atom = int(np.argmax(ratios.min(axis=1)))
+    neighbour = int(np.argmin(ratios[atom]))
+    if ratios[atom, neighbour] > _BONDED:
+        warnings.warn(
+            f"{path}: the nearest neighbour of atom {atom} ({atoms.symbols[atom]}) is "
+            f"{atoms.symbols[neighbour]} at {distances[atom, neighbour]:.2f} Å, too far for a "
+            "bond; coordinates are taken in ångström",
+            GeometryWarning,
+            stacklevel=2,
+        )
 
 
 class Range(argparse.Action):

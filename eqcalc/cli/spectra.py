@@ -27,7 +27,7 @@ __all__ = ["add_spectrum_commands"]
 def _harmonic(options: argparse.Namespace) -> None:
     import torch
 
-    from eqcalc.harmonic import harmonic_spectrum, relax
+    from eqcalc.harmonic import harmonic_notes, harmonic_spectrum, relax
     from eqcalc.models.checkpoint import load_model
     from eqcalc.reports.assignment import isotope_masses
     from eqcalc.trajectory import write_atomically
@@ -38,7 +38,7 @@ def _harmonic(options: argparse.Namespace) -> None:
     if not options.as_given:
         atoms = relax(potential, atoms)
     harmonic = harmonic_spectrum(potential, atoms)
-    print(harmonic.table())
+    print("\n".join([harmonic.table(), *(f"note: {note}" for note in harmonic_notes(harmonic))]))
     if options.output is not None:
         record = {"molecule": str(options.molecule), "model": potential.metadata["hash"]}
         text = json.dumps({**record, **harmonic.to_dict()}, indent=1, ensure_ascii=False)

@@ -307,7 +307,10 @@ def common_numbers(structures: Sequence[Atoms], evaluator: Evaluator) -> Tensor:
     numbers = torch.from_numpy(first.get_atomic_numbers()).long()
     for index, atoms in enumerate(structures):
         if atoms.pbc.any():
-            raise ValueError(f"structure {index} is periodic; dynamics is of isolated molecules")
+            raise ValueError(
+                f"structure {index} is periodic, and dynamics is of isolated molecules; for a "
+                "molecule in a box set atoms.pbc = False, or write the file without its cell"
+            )
         if not np.isfinite(atoms.get_positions()).all():
             raise ValueError(f"structure {index} has positions that are not finite")
         if atoms.get_atomic_numbers().tolist() != numbers.tolist():

@@ -31,7 +31,10 @@ def _property_of_positions(
     potential: Potential, molecule: Structures, name: str
 ) -> Callable[[Tensor], Tensor]:
     if molecule.n_structures != 1 or molecule.periodic:
-        raise ValueError("derivatives are taken of one isolated molecule at a time")
+        raise ValueError(
+            "derivatives are taken of one isolated molecule at a time; for a molecule in a box set "
+            "atoms.pbc = False, or write the file without its cell"
+        )
     if name not in potential.config.heads:
         raise ValueError(
             f"this model has no {name!r} read-out; it has {', '.join(potential.config.heads)}"
