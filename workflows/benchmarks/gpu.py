@@ -31,8 +31,15 @@ from eqcalc.dynamics import PILEL, Langevin, simulate
 from eqcalc.dynamics.noise import GaussianNoise
 from eqcalc.dynamics.state import State
 from eqcalc.models import PaiNNConfig, Potential, PotentialConfig, References
+from eqcalc.models.lnet import LNetConfig
 from eqcalc.neighbors import all_pairs
-from eqcalc.runtime import EXECUTIONS, CapturedEvaluator, EagerEvaluator, evaluator_for
+from eqcalc.runtime import (
+    EXECUTIONS,
+    CapturedEvaluator,
+    CompiledEvaluator,
+    EagerEvaluator,
+    evaluator_for,
+)
 from eqcalc.runtime.compiler import ExecutionUnavailableError
 from eqcalc.structures import Structures
 
@@ -86,6 +93,8 @@ def check_model(device: str) -> dict[str, float]:
     result = {}
     for dtype, tolerance in ((torch.float64, 1e-6), (torch.float32, 1e-3)):
         for name, kind in EXECUTIONS.items():
+            if kind is CompiledEvaluator:  # takes minutes; see check_compiled
+                continue
             try:
                 evaluator = kind(ethanol_potential(device, dtype), numbers)
             except ExecutionUnavailableError:
@@ -109,6 +118,57 @@ def check_model(device: str) -> dict[str, float]:
             if isinstance(evaluator, CapturedEvaluator) and evaluator.recordings != 5:
                 raise SystemExit(f"{evaluator.recordings} recordings instead of 5")
     return result
+
+
+def check_compiled(device: str, n: int, seconds: float) -> list[dict[str, object]]:
+    """Compile PaiNN and L1Net for one batch; check and time energy, forces, μ and α.
+
+    A network whose program is refused or disagrees is reported as not available. No other
+    network is begun after so many seconds.
+    """
+    numbers, rows = torch.from_numpy(ETHANOL.numbers), []
+    start = time.perf_counter()
+    for name in ("PaiNN", "L1Net"):
+        if time.perf_counter() - start > seconds:
+            break
+        if name == "PaiNN":
+            potential = ethanol_potential(device, torch.float32)
+        else:
+            torch.manual_seed(0)
+            config = PotentialConfig(LNetConfig())
+            potential = Potential(config, References((1, 6, 8))).to(device)
+        eager = EagerEvaluator(potential, numbers)
+        x = distorted(n, device)
+        begin = time.perf_counter()
+        try:
+            compiled = CompiledEvaluator(potential, numbers)
+            found = compiled(x, ALL)
+        except ExecutionUnavailableError as reason:
+            print(f"compiled {name}: not available: {reason}", flush=True)
+            continue
+        took = time.perf_counter() - begin
+        expected = eager(x, ALL)
+        kept = {key: value.clone() for key, value in found.items()}
+        compiled(x + 0.01, ALL)
+        error = 0.0
+        for key in ALL[1:]:
+            if not torch.equal(found[key], kept[key]):
+                raise SystemExit(f"compiled {name}: the next call overwrites the {key}")
+            scale = float(expected[key].abs().max())
+            error = max(error, float((found[key] - expected[key]).abs().max()) / scale)
+        if not error <= 1e-3:
+            raise SystemExit(f"compiled {name} on {device} is off by {error:.1e}")
+        rows.append(
+            {
+                "structures": n,
+                f"{name} relative deviation": error,
+                "programs compiled": compiled.compilations,
+                "start s": took,
+                "compiled ms": milliseconds(lambda c=compiled, x=x: c(x, ALL), device),
+                "eager ms": milliseconds(lambda e=eager, x=x: e(x, ALL), device),
+            }
+        )
+    return rows
 
 
 def check_dynamics(device: str) -> dict[str, float]:
@@ -325,6 +385,8 @@ def main() -> None:
         "dynamics": time_dynamics(device, sizes),
         "arithmetic": [fraction_of_peak(device, 16 if options.quick else 5556, options.peak)],
         "training": time_training(device, [8, 16] if options.quick else [10, 100, 1000]),
+        # last, as it takes minutes; not begun a second time if the first was slow
+        "compiled": [] if options.quick else check_compiled(device, 256, 90.0),
     }
     for title, rows in results.items():
         print(f"\n{title}")

@@ -56,6 +56,8 @@ def main() -> None:
     print("                     RMS deviation from eager float64          MAE of forces,")
     print("                     forces/(meV/Å)   μ/(e Å)   α/(e²Å²/eV)  labels/(meV/Å)")
     for name, kind in EXECUTIONS.items():
+        if name == "compiled":  # takes minutes for each; see compiled.py
+            continue
         for precision in PRECISIONS:
             try:
                 found = evaluated(kind, precision)
