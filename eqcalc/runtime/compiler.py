@@ -49,10 +49,6 @@ class ExecutionWarning(UserWarning):
     """A faster execution could not be used."""
 
 
-class ExecutionWarning(UserWarning):
-    """A faster execution could not be used."""
-
-
 def compiler() -> str | None:
     """Return the C++ compiler: ``$CXX``, else the first of c++, g++ and clang++."""
     for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from eqcalc.models.potential import Potential
 from eqcalc.runtime.captured import CapturedEvaluator
-from eqcalc.runtime.compiler import ExecutionUnavailableError, ExecutionWarning
+from eqcalc.runtime.compiled import CompiledEvaluator
+from eqcalc.runtime.compiler import ExecutionUnavailableError, ExecutionWarning, compiler
 from eqcalc.runtime.evaluator import EagerEvaluator
 from eqcalc.runtime.execution import EagerExecution, Execution, FusedExecution
 from eqcalc.runtime.fused_evaluator import FusedEvaluator
@@ -27,9 +28,15 @@ EXECUTIONS: dict[str, Callable[..., EagerEvaluator]] = {
         CapturedTritonEvaluator,
         CapturedEvaluator,
         TritonEvaluator,
+        CompiledEvaluator,
         EagerEvaluator,
     )
 }
+
+
+_HINT = (
+    "; execution='compiled', or eqcalc simulate --execution compiled, compiles it once, in minutes"
+)
 
 
 def evaluator_for(
@@ -40,6 +47,10 @@ def evaluator_for(
     execution: str | None = None,
 ) -> EagerEvaluator:
     """Return the fastest evaluator of a molecule that works here.
+
+    On a CPU these are the C++ kernels, on a GPU recorded evaluations. A network without kernels
+    runs eagerly on a CPU, unless it was compiled for this molecule before: that takes minutes
+    and is therefore never done unasked.
 
     Parameters
     ----------
@@ -52,7 +63,8 @@ def evaluator_for(
     execution
         One of :data:`EXECUTIONS`, to have that one or an error. By default the
         fastest that can be built; a warning tells when it is not the one that
-        is usual for the device.
+        is usual for the device. ``"compiled"`` works for most networks and is found in
+        the cache by the next start.
 
     Raises
     ------
@@ -75,7 +87,15 @@ def evaluator_for(
         try:
             return usual(potential, numbers, charge=charge)
         except ExecutionUnavailableError as reason:
-            _warn(reason)
+            unavailable = reason
+        if CompiledEvaluator.in_cache(potential, numbers, charge=charge):
+            try:
+                return CompiledEvaluator(potential, numbers, charge=charge)
+            except ExecutionUnavailableError as reason:
+                unavailable = reason
+        elif compiler() is not None:
+            unavailable = ExecutionUnavailableError(f"{unavailable}{_HINT}")
+        _warn(unavailable)
     return EagerEvaluator(potential, numbers, charge=charge)
 
 
