@@ -140,7 +140,7 @@ def read_structures(paths: Sequence[Path]) -> list[Atoms]:
                 f"({type(error).__name__}: {error})"
             ) from error
         structures.extend(found)
-        _check_distances(path, found[0])
+        _check_distances(path, structures[-len(found)])
     return structures
 
 

@@ -454,7 +454,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _warning_line(
-    message: Warning | str, category: type[Warning], filename: str, *place: Any
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
 ) -> str:
     """Return a warning as a user of commands reads it, without a line of code."""
     if category.__module__.startswith("eqcalc"):
