@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Equilibration", "Setup", "as_count", "atomic_masses", "common_numbers"]
 
 #: What may change in the record of an evaluator while a run is interrupted.
-_NOT_PHYSICS = ("device", "eqcalc", "torch", "versions")
+_NOT_PHYSICS = ("device", "eqcalc", "model_file", "torch", "versions")
 
 
 @dataclass(frozen=True)

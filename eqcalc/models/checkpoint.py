@@ -220,4 +220,5 @@ def load_model(
             f"{path}: the parameters do not fit the configuration: {error}"
         ) from None
     potential.metadata = {**header["metadata"], "hash": header["hash"]}
+    potential.file = path.resolve()
     return potential.to(device=device, dtype=dtype or stored).eval()

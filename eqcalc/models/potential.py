@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -196,6 +197,8 @@ class Potential(nn.Module):
         self.references = references
         #: Free-form record: level of theory, training, hash; written to checkpoints.
         self.metadata: dict[str, Any] = {}
+        #: The file it was read from, if it was; not written to checkpoints.
+        self.file: Path | None = None
         self.representation = config.representation.build()
         self.heads = nn.ModuleDict(config.build_heads())
         for name in references.tables:

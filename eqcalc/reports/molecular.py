@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from eqcalc.models.checkpoint import load_model, model_hash
+from eqcalc.models.checkpoint import CheckpointError, load_model, model_hash
 from eqcalc.models.potential import Potential
 from eqcalc.quantities import DIPOLE, POLARIZABILITY
 from eqcalc.runtime import EagerEvaluator
@@ -174,9 +174,10 @@ def model_of(trajectory: Trajectory, path: str | Path | None = None) -> Potentia
     Parameters
     ----------
     trajectory
-        The trajectory, which knows the hash of its model.
+        The trajectory, which knows the hash and the file of its model.
     path
-        The model; by default that of eqcalc, if it is the one.
+        The model; by default the file that the trajectory names, if it is still
+        there, or one that comes with eqcalc.
 
     Raises
     ------
@@ -184,8 +185,17 @@ def model_of(trajectory: Trajectory, path: str | Path | None = None) -> Potentia
         The model at `path` is another one.
     """
     made_with = trajectory.provenance.get("model")
-    for candidate in shipped_models() if path is None else [Path(path)]:
-        potential = load_model(candidate, dtype=torch.float64)
+    candidates = shipped_models() if path is None else [Path(path)]
+    recorded = trajectory.provenance.get("model_file")
+    if path is None and recorded is not None and Path(recorded).is_file():
+        candidates.insert(0, Path(recorded))
+    for candidate in candidates:
+        try:
+            potential = load_model(candidate, dtype=torch.float64)
+        except CheckpointError:
+            if path is not None:
+                raise
+            continue
         hashes = (potential.metadata.get("hash"), model_hash(potential))
         # a trajectory of another engine may not know its model; then the caller does
         if made_with in hashes or (made_with is None and path is not None):

@@ -106,6 +106,7 @@ class EagerEvaluator:
         self._pairs: dict[int, Pairs] = {}
         self.provenance: dict[str, Any] = {
             "model": model_hash(potential),
+            **({} if potential.file is None else {"model_file": str(potential.file)}),
             "level_of_theory": potential.metadata.get("level_of_theory"),
             "network_precision": precision_of(potential),
             "execution": self.execution,

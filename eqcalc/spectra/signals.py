@@ -210,7 +210,8 @@ def _read_trajectory(
     else:
         series = trajectory.observable(found)
         values = series.values
-    provenance = dict(trajectory.provenance)
+    # spectra are published, and folders of one machine say nothing there
+    provenance = {k: v for k, v in trajectory.provenance.items() if k != "model_file"}
     return Series(
         replicas=_replicas(values, shapes, name),
         interval=float(series.interval),

@@ -154,10 +154,20 @@ def test_simulate_with_positions_spectra_and_assign(tmp_path, water_run, capsys,
     )
     assert run("spectra", trajectory, "--frame", "corotating", "--output", tmp_path / "f") == 0
     assert "sum rule" not in capsys.readouterr().out
+    # the trajectory knows where its model is, as long as it is there
+    assert run("spectra", trajectory, "--output", tmp_path / "s") == 0
+    assert "sum rule: integrated infrared intensity" in capsys.readouterr().out
+    assert str(tmp_path.parent) not in (tmp_path / "s" / "spectrum-infrared.csv").read_text()
+    model.rename(model.with_suffix(".moved"))
     assert run("spectra", trajectory, "--output", tmp_path / "s") == 0
     assert "sum rule: not checked" in capsys.readouterr().out
     assert run("assign", trajectory, "--output", tmp_path / "a") == 2
     assert "--model: state the model" in capsys.readouterr().err
+    # and another one in its place is not taken for it
+    save_model(make_potential(features=4), model)
+    assert run("assign", trajectory, "--output", tmp_path / "a") == 2
+    assert "--model: state the model" in capsys.readouterr().err
+    model.with_suffix(".moved").rename(model)
 
 
 def test_trajectories_without_positions_say_what_to_do(tmp_path, water_run, capsys, monkeypatch):
