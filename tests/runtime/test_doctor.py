@@ -30,5 +30,5 @@ def test_what_is_missing_is_told(monkeypatch, tmp_path):
     compiler.kernel_library.cache_clear()
     text = diagnose(make_potential(features=4), seconds=0.0)
     compiler.kernel_library.cache_clear()
-    assert "fused      cannot be used: there is no C++ compiler" in text
+    assert "fused           cannot be used: there is no C++ compiler" in text
     assert "By default the eager execution is used." in text
