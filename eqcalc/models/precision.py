@@ -32,9 +32,9 @@ __all__ = ["PRECISIONS", "RoundedLinear", "check_precision", "in_precision", "pr
 #: What each precision is good for, the most precise first.
 PRECISIONS: dict[str, str] = {
     "float64": "derivatives, tight relaxation, finite differences",
-    "float32": "everything else; dynamics and spectra",
-    "tf32": "dynamics with a thermostat on GPUs; no finite differences",
-    "bf16": "screening on GPUs; neither constant energy nor finite differences",
+    "float32": "dynamics and spectra",
+    "tf32": "dynamics and spectra on GPUs; no tight relaxation, no finite differences",
+    "bf16": "dynamics with a thermostat on GPUs; energy is not conserved as well",
 }
 
 _TYPES = {"float64": torch.float64, "float32": torch.float32}
