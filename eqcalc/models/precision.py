@@ -185,7 +185,7 @@ def _rounded(values: Tensor, precision: str) -> Tensor:
 
 def _on_matrix_units(left: Tensor, right: Tensor, precision: str) -> Tensor:
     if precision == "bf16":
-        if torch.__version__ < (2, 8):
+        if torch.__version__ < "2.8":
             raise ValueError("precision: bf16 on a GPU needs torch 2.8 or newer")
         factors = left.to(torch.bfloat16), right.to(torch.bfloat16)
         return torch.mm(*factors, out_dtype=torch.float32).to(left.dtype)
@@ -197,7 +197,7 @@ def _on_matrix_units(left: Tensor, right: Tensor, precision: str) -> Tensor:
 def _tf32_allowed() -> Iterator[None]:
     """Let products of float32 on GPUs round their factors; what was set before comes back."""
     flags = torch.backends.cuda.matmul
-    flag, value = ("allow_tf32", True) if torch.__version__ < (2, 9) else ("fp32_precision", "tf32")
+    flag, value = ("allow_tf32", True) if torch.__version__ < "2.9" else ("fp32_precision", "tf32")
     before = getattr(flags, flag)
     setattr(flags, flag, value)
     try:
