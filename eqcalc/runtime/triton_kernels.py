@@ -189,7 +189,7 @@ def _coefficients(
     return of_s, of_u, of_v, b, h_x, h_y, h_z
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_pairs"])
 def to_pairs(
     scalars, scalars_stride, carried, received_scalars, received_vectors,
     radial, weights, directions, sender, receiver, n_pairs, to_radial, to_directions,
@@ -246,7 +246,7 @@ def to_pairs(
         tl.store(to_directions + 3 * pair + 2, sum_z, mask=valid)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_pairs", "share"])
 def to_weights(
     scalars, scalars_stride, carried, received_scalars, received_vectors,
     radial, directions, sender, receiver, n_pairs, share, partial,

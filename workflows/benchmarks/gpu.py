@@ -7,8 +7,9 @@ Checks: every execution of the model on the GPU equals the eager model on the CP
 float64, whatever the size and layout of the batch, and leaves earlier results alone;
 dynamics on the GPU follows the CPU's trajectory; a step with its noise and model as
 one CUDA graph equals the step taken operation by operation; a training step lowers
-the loss. Times: evaluations, dynamics steps and training steps for growing batches of
-ethanol, PaiNN 128 × 3, and the fraction of the device's arithmetic that a large batch
+the loss; Triton kernels and their derivatives equal the equations. Times: evaluations,
+dynamics steps and training steps for growing batches of ethanol, PaiNN 128 × 3, each
+with and without Triton kernels, and the fraction of the device's arithmetic that a large batch
 achieves. Runs on the CPU too, to test itself.
 """
 
@@ -22,6 +23,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import message_kernels
 import torch
 from ase.build import molecule
 from torch.utils.flop_counter import FlopCounterMode
@@ -363,12 +365,50 @@ def time_training(device: str, batches: list[int]) -> list[dict[str, float]]:
     return rows
 
 
+def time_kernels(
+    device: str, batches: list[int], bandwidth: float
+) -> dict[str, list[dict[str, object]]]:
+    """Check and time the Triton kernels for messages, or say why there are none."""
+    single = ethanol_potential(device, torch.float32)
+    reason = message_kernels.why_not(single)
+    if reason is not None:
+        print(f"Triton kernels: not available: {reason}", flush=True)
+        return {}
+
+    def clock(call: Callable[[], object]) -> float:
+        return milliseconds(call, device, 0.3)
+
+    numbers = torch.from_numpy(ETHANOL.numbers)
+    exact = ethanol_potential("cpu", torch.float64)
+    checks: list[dict[str, object]] = [message_kernels.check_messages(device)]
+    for dtype in (torch.float64, torch.float32):
+        potential = ethanol_potential(device, dtype)
+        checks.append(message_kernels.check_training(potential, exact, distorted(5, "cpu")))
+    return {
+        "Triton kernels, relative deviations": checks,
+        "Triton kernels, one sum of messages": [
+            message_kernels.time_messages(device, n, bandwidth, clock) for n in batches
+        ],
+        "Triton kernels, recorded": [
+            message_kernels.time_recordings(single, distorted(n, device), numbers, clock)
+            for n in batches
+        ],
+        "Triton kernels, gradient of a loss of forces": [
+            message_kernels.time_training_steps(single, distorted(n, device), numbers, clock)
+            for n in batches[:-1]
+        ],
+    }
+
+
 def main() -> None:
     """Run everything and print it as JSON after a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument(
         "--peak", type=float, default=67.0, help="float32 TFLOP/s of the device (default: H200)"
+    )
+    parser.add_argument(
+        "--bandwidth", type=float, default=4.8, help="of its memory, TB/s (default: H200)"
     )
     parser.add_argument("--quick", action="store_true", help="small sizes only")
     options = parser.parse_args()
@@ -385,6 +425,7 @@ def main() -> None:
         "dynamics": time_dynamics(device, sizes),
         "arithmetic": [fraction_of_peak(device, 16 if options.quick else 5556, options.peak)],
         "training": time_training(device, [8, 16] if options.quick else [10, 100, 1000]),
+        **time_kernels(device, [1, 32, 256, 5556], options.bandwidth),
         # last, as it takes minutes; not begun a second time if the first was slow
         "compiled": [] if options.quick else check_compiled(device, 256, 90.0),
     }
