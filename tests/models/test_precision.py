@@ -6,9 +6,12 @@ import copy
 import numpy as np
 import pytest
 import torch
+from ase.build import molecule
 from ase.calculators.calculator import InputError
+from ase.io import write
 
 from eqcalc import EqCalculator
+from eqcalc.cli import main
 from eqcalc.models import Potential, PotentialConfig, References
 from eqcalc.models.derivatives import hessian
 from eqcalc.models.precision import (
@@ -182,6 +185,14 @@ def test_unknown_precisions_and_networks_are_refused(potential):
     with pytest.raises(ValueError, match="bf16 is defined for PaiNN only, not for SchNet"):
         in_precision(schnet, "bf16")
     assert precision_of(in_precision(schnet, "float64")) == "float64"
+
+
+def test_commands_refuse_unknown_precisions_before_any_work(tmp_path, capsys):
+    water = tmp_path / "water.xyz"
+    write(water, molecule("H2O"))
+    command = ["simulate", "m.eqc", str(water), "--output", str(tmp_path / "run.h5")]
+    assert main([*command, "--precision", "half"]) == 2
+    assert "expected one of float64, float32, tf32, bf16, got 'half'" in capsys.readouterr().err
 
 
 def test_precision_is_part_of_the_provenance(ethanol):
