@@ -10,10 +10,16 @@ from eqcalc.runtime.fused import Closest
 from eqcalc.runtime.fused_evaluator import FusedEvaluator
 from eqcalc.runtime.rendezvous import Rendezvous
 from eqcalc.runtime.selection import EXECUTIONS, ExecutionWarning, evaluator_for, execution_for
+from eqcalc.runtime.triton_evaluator import (
+    CapturedTritonEvaluator,
+    TritonEvaluator,
+    with_triton_kernels,
+)
 
 __all__ = [
     "EXECUTIONS",
     "CapturedEvaluator",
+    "CapturedTritonEvaluator",
     "Closest",
     "CompiledEvaluator",
     "EagerEvaluator",
@@ -25,6 +31,8 @@ __all__ = [
     "FusedEvaluator",
     "FusedExecution",
     "Rendezvous",
+    "TritonEvaluator",
     "evaluator_for",
     "execution_for",
+    "with_triton_kernels",
 ]
