@@ -5,8 +5,9 @@
 
 The forces, dipoles and polarizabilities of every execution in every precision are
 compared with eager ones in float64, and with the labels, on the structures that the
-shipped model was not trained on. The drift of the energy in dynamics is measured by
-nve_drift.py.
+shipped model was not trained on, and the harmonic wavenumbers of ethanol with those in
+float64, from the exact Hessian at the same geometry. The drift of the energy in dynamics is
+measured by nve_drift.py.
 """
 
 from __future__ import annotations
@@ -14,12 +15,20 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
 import torch
+from ase import Atoms
+from ase.build import molecule
 from torch import Tensor
 
 from eqcalc import Dataset, load_model, shipped_model
+from eqcalc.harmonic import relax
+from eqcalc.models import Potential
+from eqcalc.models.derivatives import hessian
 from eqcalc.models.precision import PRECISIONS, in_precision
 from eqcalc.runtime import EXECUTIONS, EagerEvaluator, ExecutionUnavailableError
+from eqcalc.spectra.harmonic import harmonic_analysis
+from eqcalc.structures import Structures
 from eqcalc.training.config import DataConfig
 from eqcalc.training.data import split_dataset
 
@@ -32,8 +41,18 @@ def root_mean_square(values: Tensor) -> float:
     return float(values.square().mean().sqrt())
 
 
+def harmonic_wavenumbers(potential: Potential, atoms: Atoms) -> np.ndarray:
+    """Return the wavenumbers of the vibrations [cm⁻¹], ascending."""
+    structure = Structures.from_atoms(atoms, device=potential.device)
+    size = 3 * len(atoms)
+    matrix = hessian(potential, structure).reshape(size, size).double().cpu().numpy()
+    # rounding leaves it a little asymmetric
+    modes = harmonic_analysis(atoms.positions, atoms.get_masses(), 0.5 * (matrix + matrix.T))
+    return np.sort(modes.wavenumber)[6 - size :]
+
+
 def main() -> None:
-    """Print root-mean-square deviations, and mean absolute errors of the forces."""
+    """Print deviations of quantities and wavenumbers, and errors of the forces."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -70,6 +89,13 @@ def main() -> None:
                 f"{name:9} {precision:9}  {1e3 * rms[0]:14.1e} {rms[1]:9.1e} {rms[2]:13.1e} "
                 f"{error:15.4f}"
             )
+
+    print("\nshift of harmonic wavenumbers/cm⁻¹, RMS and largest")
+    atoms = relax(potential, molecule("CH3CH2OH"))
+    reference = harmonic_wavenumbers(in_precision(potential, "float64"), atoms)
+    for precision in PRECISIONS:
+        shift = harmonic_wavenumbers(in_precision(potential, precision), atoms) - reference
+        print(f"{precision:9} {np.sqrt(np.square(shift).mean()):8.1e} {np.abs(shift).max():8.1e}")
 
 
 if __name__ == "__main__":
