@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.fx import GraphModule
 
 import eqcalc
 from eqcalc.models.checkpoint import model_hash
@@ -152,12 +153,43 @@ def trace(potential: Potential, specification: Specification) -> torch.export.Ex
             evaluate(positions)  # fills tables that are made once; tracing would leave no values
             # without values nothing can depend on them unnoticed
             graph = make_fx(evaluate, tracing_mode="fake", _allow_non_fake_inputs=True)(positions)
+            _sum_instead_of_scattering(graph)
             return torch.export.export(graph, (positions,))
     except Exception as error:
         raise ExecutionUnavailableError(
             f"{type(potential.representation).__name__} cannot be traced, as with neighbours that "
             f"are found anew for each structure: {_first(error)}"
         ) from error
+
+
+def _sum_instead_of_scattering(graph: GraphModule) -> None:
+    """Replace scatters to constant places, each of them met equally often, by sums.
+
+    The reverse of taking a value for every pair adds the values of the pairs to atoms, one
+    after the other. As the pairs are known, they can be brought into the order of the atoms,
+    and what is then a sum along a dimension is vectorized.
+    """
+    aten = torch.ops.aten
+    for node in graph.graph.find_nodes(op="call_function", target=aten.index_add.default):
+        target, dimension, index, values = node.args
+        if target.target is not aten.new_zeros.default or dimension or index.op != "get_attr":
+            continue
+        place, size = getattr(graph, index.target), target.args[1]
+        counts = torch.bincount(place, minlength=size[0])
+        if not bool((counts == counts[0]).all()):
+            continue
+        order = torch.argsort(place, stable=True)
+        name = f"order_of_{node.name}"
+        graph.register_buffer(name, order)
+        with graph.graph.inserting_before(node):
+            given = (values, 0, graph.graph.get_attr(name))
+            ordered = graph.graph.call_function(aten.index_select.default, given)
+            shape = [size[0], int(counts[0]), *size[1:]]
+            split = graph.graph.call_function(aten.reshape.default, (ordered, shape))
+            total = graph.graph.call_function(aten.sum.dim_IntList, (split, [1]))
+        node.replace_all_uses_with(total)
+    graph.graph.eliminate_dead_code()
+    graph.recompile()
 
 
 def load_program(path: Path, device: torch.device) -> Program:
