@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Time of one prediction of 50 molecules of QM9 for every network.
 
-    OMP_NUM_THREADS=1 python workflows/qm9/speed.py data/qm9/subset.h5 --output workflows/qm9/results
+    export OMP_NUM_THREADS=1
+    python workflows/qm9/speed.py data/qm9/subset.h5 --output workflows/qm9/results
 
 All networks have the size of their papers and random parameters, and run as written,
 operation by operation, without gradients. CPU times are medians of interleaved calls; on a
