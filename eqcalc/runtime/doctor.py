@@ -8,12 +8,14 @@ import platform
 import statistics
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 import eqcalc
+from eqcalc.models.compositions import UnknownCompositionWarning
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import PRECISIONS, in_precision, precision_of
 from eqcalc.runtime.cache import cache_folder
@@ -48,12 +50,16 @@ def diagnose(potential: Potential, *, seconds: float = 0.3, compile: bool = Fals
     """
     elements = potential.references.elements
     numbers = torch.tensor([elements[k % len(elements)] for k in range(_ATOMS)])
+    with warnings.catch_warnings():  # the trial molecule is none that anybody asks about
+        warnings.simplefilter("ignore", UnknownCompositionWarning)
+        executions = _executions(potential, numbers, seconds, compile)
+        precisions = _precisions(potential, numbers)
     lines = [
         *_machine(),
         "",
-        *_executions(potential, numbers, seconds, compile),
+        *executions,
         "",
-        *_precisions(potential, numbers),
+        *precisions,
     ]
     return "\n".join(lines)
 

@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+from eqcalc.models.checkpoint import load_model
+from eqcalc.models.compositions import UnknownCompositionWarning
 from eqcalc.models.precision import PRECISIONS
 from eqcalc.runtime import compiler
 from eqcalc.runtime.doctor import diagnose
@@ -32,3 +34,9 @@ def test_what_is_missing_is_told(monkeypatch, tmp_path):
     compiler.kernel_library.cache_clear()
     assert "fused           cannot be used: there is no C++ compiler" in text
     assert "By default the eager execution is used." in text
+
+
+def test_no_warning_about_the_trial_molecule(recwarn):
+    potential = load_model(shipped_model("ethanol"))
+    diagnose(potential, seconds=0.0)
+    assert not [w for w in recwarn if issubclass(w.category, UnknownCompositionWarning)]
