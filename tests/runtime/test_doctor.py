@@ -10,6 +10,7 @@ from eqcalc.models.compositions import UnknownCompositionWarning
 from eqcalc.models.precision import PRECISIONS
 from eqcalc.runtime import compiler
 from eqcalc.runtime.doctor import diagnose
+from eqcalc.shipped import shipped_model
 from tests.conftest import make_potential
 
 
