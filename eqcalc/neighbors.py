@@ -99,8 +99,8 @@ class Pairs:
             atoms = torch.arange(n_atoms + 1, device=self.receiver.device)
             by_sender = torch.argsort(self.sender, stable=True)
             self._compressed[n_atoms] = CompressedPairs(
-                receiver=self.receiver,
-                sender=self.sender,
+                receiver=self.receiver.contiguous(),
+                sender=self.sender.contiguous(),
                 receiver_start=torch.searchsorted(self.receiver, atoms),
                 by_sender=by_sender,
                 sender_start=torch.searchsorted(self.sender[by_sender], atoms),
