@@ -142,7 +142,7 @@ def _simulate(options: argparse.Namespace) -> None:
     from eqcalc.models.committee import Committee
     from eqcalc.models.compositions import check_charge
     from eqcalc.models.precision import check_precision, in_precision
-    from eqcalc.runtime import evaluator_for
+    from eqcalc.runtime import CompiledEvaluator, evaluator_for
 
     check_precision(options.precision)
     _own_the_process(options)
@@ -150,6 +150,8 @@ def _simulate(options: argparse.Namespace) -> None:
     charge = total_charge(structures[0])
     warn_of_ignored(structures[0])
     execution = options.execution or recorded_execution(options.output)
+    if execution == CompiledEvaluator.execution:
+        print("compiling takes minutes where the cache has no program yet", file=sys.stderr)
     members = []
     for path in (options.model, *options.committee):
         model = in_precision(load_model(path, device=options.device), options.precision)
@@ -179,6 +181,11 @@ def _simulate(options: argparse.Namespace) -> None:
         observables=observables,
         progress=not options.quiet,
     )
+    compiled = [member for member in members if isinstance(member, CompiledEvaluator)]
+    if compiled:
+        made = sum(member.compilations for member in compiled)
+        took = sum(member.compilation_time for member in compiled)
+        print(f"programs compiled in this run: {made}, in {took:.0f} s", file=sys.stderr)
     print(trajectory)
 
 

@@ -22,6 +22,7 @@ from eqcalc.cli.main import FAILURE, main
 from eqcalc.datasets import Dataset
 from eqcalc.dynamics.methods import METHODS
 from eqcalc.models.checkpoint import load_model, save_model
+from eqcalc.runtime import EagerEvaluator, programs
 from eqcalc.shipped import shipped_model
 from eqcalc.spectra import Spectrum
 from eqcalc.trajectory import Trajectory
@@ -133,6 +134,28 @@ def test_an_execution_is_chosen_by_name(tmp_path, ethanol_file, capsys, monkeypa
     assert "expected one of fused" in capsys.readouterr().err
     assert run(*arguments, "--execution", "eager") == 0
     assert Trajectory.open(output).settings["evaluator"]["execution"] == "eager"
+
+
+def test_compilations_are_reported(tmp_path, ethanol_file, capsys, monkeypatch):
+    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+    monkeypatch.setenv("EQCALC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(
+        programs, "compile_program", lambda p, s, target: torch.save((p, s), target)
+    )
+
+    def load_program(path, device):  # what was to be compiled, as it is
+        potential, wanted = torch.load(path, weights_only=False)
+        eager = EagerEvaluator(potential, torch.tensor(wanted.numbers))
+        return lambda positions: [
+            eager(positions, wanted.quantities)[name] for name in wanted.quantities
+        ]
+
+    monkeypatch.setattr(programs, "load_program", load_program)
+    arguments = ["simulate", shipped_model("ethanol"), ethanol_file, "--execution", "compiled"]
+    arguments += ["--quiet", "--replicas", 5, "--time", 0.002, "--equilibration", 0]
+    for made in (2, 0):  # energy and forces, and all that is recorded
+        assert run(*arguments, "--output", tmp_path / f"{made}.h5") == 0
+        assert f"programs compiled in this run: {made}," in capsys.readouterr().err
 
 
 def test_simulate_stops_where_a_committee_disagrees(tmp_path, ethanol_file, capsys, monkeypatch):
