@@ -46,7 +46,8 @@ def settings(trial: optuna.Trial, options: argparse.Namespace) -> dict[str, Any]
     }
     if options.small:  # for trying the command out
         for key in ("embedding", "radial_width", "output_features", "scalars", "hidden_vectors"):
-            representation[key] = max(representation[key] // 8, key != "hidden_vectors")
+            smallest = 0 if key == "hidden_vectors" else 1
+            representation[key] = max(representation[key] // 8, smallest)
     return {
         "output": str((options.output / f"trial-{trial.number:03d}").resolve()),
         "seed": trial.number,
