@@ -21,6 +21,7 @@ from eqcalc.dynamics.limits import Limits, UnstableDynamicsError, Watch
 from eqcalc.dynamics.methods import Method, method_from
 from eqcalc.dynamics.noise import GaussianNoise
 from eqcalc.dynamics.observables import System, check_given, default_observables
+from eqcalc.dynamics.recorded_step import stepper
 from eqcalc.dynamics.recorder import Recorder
 from eqcalc.dynamics.restart import (
     Checkpoint,
@@ -303,13 +304,10 @@ class _Run:
             noise = GaussianNoise(self.setup.seed, range(state.n_replicas), shape, self.device)
         recording = until > 0  # equilibration ends at step 0
         always = self.device.type == "cpu"  # elsewhere looking at a number stalls the device
+        step = stepper(integrator, self.evaluator, noise)
         while state.step < until:
-            state = integrator.step(
-                state,
-                self.evaluator,
-                None if noise is None else noise(state.step),
-                self._quantities(recorder.evaluated(state.step + 1) if recording else ()),
-            )
+            wanted = recorder.evaluated(state.step + 1) if recording else ()
+            state = step(state, self._quantities(wanted))
             if state.step % _CHECK_EVERY == 0 or state.step == until:
                 watch.check(state)
             elif always:

@@ -105,7 +105,8 @@ class CapturedEvaluator(EagerEvaluator):
             raise ExecutionUnavailableError("only a GPU can play back recorded evaluations")
         if limit < 1:
             raise ValueError(f"limit: expected a positive integer, got {limit}")
-        self._record = record
+        #: What records a function, of a whole time step too.
+        self.record = record
         self._limit = limit
         self._recordings: OrderedDict[tuple[int, tuple[str, ...]], Recording] = OrderedDict()
         #: Number of recordings made so far; one that keeps growing is a waste of time.
@@ -117,15 +118,17 @@ class CapturedEvaluator(EagerEvaluator):
         except Exception as error:  # whatever CUDA refuses to record, and kernels to do
             raise ExecutionUnavailableError(f"the model cannot be recorded: {error}") from error
 
+    def unrecorded(self, positions: Tensor, quantities: Collection[str]) -> Values:
+        """Evaluate operation by operation, within a recording of more than this."""
+        return super().__call__(positions, quantities)
+
     def __call__(self, positions: Tensor, quantities: Collection[str]) -> Values:
         """Evaluate ``[n_structures, n_atoms, 3]`` Å; see :class:`Evaluator`."""
         positions = positions.detach().to(device=self.device, dtype=torch.float64)
         key = (len(positions), tuple(sorted(quantities)))
         recording = self._recordings.get(key)
         if recording is None:
-            recording = self._record(
-                lambda static: super(CapturedEvaluator, self).__call__(static, key[1]), positions
-            )
+            recording = self.record(lambda static: self.unrecorded(static, key[1]), positions)
             self.recordings += 1
             self._recordings[key] = recording
             if len(self._recordings) > self._limit:
