@@ -20,6 +20,7 @@ import json
 import platform
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import eqcalc
 from eqcalc.dynamics import PILEL, Langevin, simulate
 from eqcalc.dynamics.noise import GaussianNoise
+from eqcalc.dynamics.recorded_step import stepper
 from eqcalc.dynamics.state import State
 from eqcalc.models import PaiNNConfig, Potential, PotentialConfig, References
 from eqcalc.models.lnet import LNetConfig
@@ -42,7 +44,7 @@ from eqcalc.runtime import (
     EagerEvaluator,
     evaluator_for,
 )
-from eqcalc.runtime.compiler import ExecutionUnavailableError
+from eqcalc.runtime.compiler import ExecutionUnavailableError, ExecutionWarning
 from eqcalc.structures import Structures
 
 ETHANOL = molecule("CH3CH2OH")
@@ -202,67 +204,41 @@ def check_dynamics(device: str) -> dict[str, float]:
     }
 
 
-def check_capture(device: str, replicas: int, beads: int) -> dict[str, float]:
-    """Take steps as one CUDA graph: kicks, ring, noise, thermostat and model.
+def check_steps(device: str, replicas: int, beads: int) -> dict[str, float]:
+    """Compare and time whole steps played back: kicks, ring, noise, thermostat and model.
 
-    The dipole and polarizability are evaluated in every step. On a CPU, which has no
-    graphs, the same steps are only taken in place.
+    On a CPU, which plays nothing back, both are steps taken operation by operation.
     """
     masses = torch.from_numpy(ETHANOL.get_masses()).to(device)
     method = Langevin() if beads == 1 else PILEL()
     integrator = method.integrator(timestep=0.25, temperature=300.0, n_beads=beads, masses=masses)
     noise = GaussianNoise(5, range(replicas), (1, beads, 9, 3), device)
-    evaluator = EagerEvaluator(
-        ethanol_potential(device, torch.float32), torch.from_numpy(ETHANOL.numbers)
-    )
+    potential, numbers = ethanol_potential(device, torch.float32), torch.from_numpy(ETHANOL.numbers)
+    eager, chosen = EagerEvaluator(potential, numbers), evaluator_for(potential, numbers)
     start = torch.from_numpy(ETHANOL.positions).to(device).expand(replicas, beads, 9, 3).clone()
-    first = State.at_rest(start).with_evaluation(evaluator)
+    first = State.at_rest(start).with_evaluation(eager)
 
-    state = first
-    for step in range(40):
-        state = integrator.step(state, evaluator, noise(step), ALL[2:])
-    expected = state.positions
-
-    names = ("positions", "momenta", "forces", "potential_energies", "heat", "auxiliary")
-    kept = {name: getattr(first, name).clone() for name in names}
-    counter = torch.zeros(1, dtype=torch.int64, device=device)
-
-    def in_place() -> None:
-        moved = integrator.step(State(**kept), evaluator, noise.draw(counter)[0], ALL[2:])
-        for name, tensor in kept.items():
-            tensor.copy_(getattr(moved, name))
-        counter.add_(1)
-
-    step_once: Callable[[], object] = in_place
-    if device != "cpu":
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):  # lazy initialisation must not be captured
-            for _ in range(3):
-                in_place()
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            in_place()
-        step_once = graph.replay
-        for name, tensor in kept.items():
-            tensor.copy_(getattr(first, name))
-        counter.zero_()
-    for _ in range(40):
-        step_once()
-    error = float((kept["positions"] - expected).abs().max())
+    expected = played = first
+    step = stepper(integrator, chosen, noise)
+    with warnings.catch_warnings():  # of steps that cannot be recorded
+        warnings.simplefilter("error", ExecutionWarning)
+        for number in range(40):
+            expected = integrator.step(expected, eager, noise(number), ALL[2:])
+            played = step(played, ALL[2:])
+        step(first, ())
+    error = float((played.positions - expected.positions).abs().max())
     if not error < 1e-3:
-        raise SystemExit(f"the captured step is off by {error:.1e} Å after 40 steps")
-
-    def plain() -> State:
-        return integrator.step(first, evaluator, noise(0), ALL[2:])
-
+        raise SystemExit(f"steps played back are off by {error:.1e} Å after 40 steps")
     return {
         "replicas": replicas,
         "beads": beads,
+        "atoms": 9 * replicas * beads,
         "deviation Å": error,
-        "captured ms": milliseconds(step_once, device),
-        "operation by operation ms": milliseconds(plain, device),
+        "E+F ms": milliseconds(lambda: step(first, ()), device),
+        "E+F+mu+alpha ms": milliseconds(lambda: step(first, ALL[2:]), device),
+        "E+F+mu+alpha, operation by operation ms": milliseconds(
+            lambda: integrator.step(first, eager, noise(0), ALL[2:]), device
+        ),
     }
 
 
@@ -416,11 +392,11 @@ def main() -> None:
     name = platform.processor() if device == "cpu" else torch.cuda.get_device_name()
     print(f"eqcalc {eqcalc.__version__}, torch {torch.__version__}, {device}: {name}")
     batches = [1, 4, 16] if options.quick else [1, 4, 16, 64, 256, 1024, 4096]
-    sizes = [(1, 1), (2, 8)] if options.quick else [(1, 1), (1, 32), (8, 32), (64, 32)]
+    sizes = [(1, 1), (2, 8)] if options.quick else [(1, 1), (1, 32), (8, 43), (64, 32)]
     results = {
         "deviation from the CPU in float64": [check_model(device)],
         "dynamics against the CPU": [check_dynamics(device)],
-        "step as one graph": [check_capture(device, r, p) for r, p in sizes],
+        "steps played back": [check_steps(device, r, p) for r, p in sizes],
         "model": time_model(device, batches),
         "dynamics": time_dynamics(device, sizes),
         "arithmetic": [fraction_of_peak(device, 16 if options.quick else 5556, options.peak)],
