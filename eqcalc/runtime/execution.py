@@ -18,7 +18,7 @@ from eqcalc.runtime.fused import Closest, Composition, FusedPotential, HalfPairs
 from eqcalc.runtime.verification import verify_execution
 from eqcalc.structures import Structures
 
-__all__ = ["EagerExecution", "Execution", "FusedExecution"]
+__all__ = ["EagerExecution", "Execution", "FusedExecution", "closest"]
 
 
 class Execution(Protocol):
@@ -57,7 +57,7 @@ class EagerExecution:
         """Evaluate; see :class:`Execution`."""
         pairs = self._neighbors.pairs(structures)
         values = self._potential.evaluate(structures, pairs, quantities)
-        return values, _closest(structures, pairs)
+        return values, closest(structures, pairs)
 
 
 class FusedExecution:
@@ -121,7 +121,8 @@ class FusedExecution:
         return self._last_pairs[1]
 
 
-def _closest(structures: Structures, pairs: Pairs) -> Closest:
+def closest(structures: Structures, pairs: Pairs) -> Closest:
+    """Return the closest of some pairs of atoms."""
     if not len(pairs.receiver):
         return Closest(float("inf"), 0, 0)
     squared = pairs.vectors(structures).square().sum(-1)

@@ -16,6 +16,7 @@ from eqcalc.runtime.evaluator import EagerEvaluator
 from eqcalc.runtime.execution import EagerExecution, Execution, FusedExecution
 from eqcalc.runtime.fused_evaluator import FusedEvaluator
 from eqcalc.runtime.recorded import faster_recording
+from eqcalc.runtime.recorded_execution import RecordedExecution
 from eqcalc.runtime.triton_evaluator import CapturedTritonEvaluator, TritonEvaluator
 
 __all__ = ["EXECUTIONS", "ExecutionWarning", "evaluator_for", "execution_for"]
@@ -114,6 +115,8 @@ def execution_for(potential: Potential, *, skin: float = 0.5) -> Execution:
             return FusedExecution(potential, skin)
         except ExecutionUnavailableError as reason:
             _warn(reason)
+    if potential.device.type == "cuda":
+        return RecordedExecution(potential, skin)
     return EagerExecution(potential, skin)
 
 

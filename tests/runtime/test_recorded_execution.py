@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: MIT
+"""Recordings of whatever comes: what can be tested without a GPU."""
+
+import numpy as np
+import pytest
+import torch
+from ase.build import bulk, molecule
+
+from eqcalc import EqCalculator
+from eqcalc.runtime import EagerExecution, ExecutionUnavailableError
+from eqcalc.runtime.captured import CapturedEvaluator
+from eqcalc.runtime.compiler import ExecutionWarning
+from eqcalc.runtime.recorded_execution import RecordedExecution
+from eqcalc.structures import Structures
+from tests.conftest import make_potential
+from tests.runtime.test_captured import NAMES, record_on_the_host
+
+
+class Made:
+    """Makes evaluators that play back on the host, and counts them."""
+
+    def __init__(self):
+        self.molecules = []
+
+    def __call__(self, potential, numbers, *, charge):
+        self.molecules.append((tuple(numbers.tolist()), charge))
+        return CapturedEvaluator(potential, numbers, charge=charge, record=record_on_the_host)
+
+
+def moved(atoms, seed):
+    atoms = atoms.copy()
+    atoms.rattle(0.05, seed=seed)
+    return atoms
+
+
+@pytest.mark.parametrize(
+    ("frames", "recordings"),
+    [
+        (["H2O"], 1),
+        (["CH3CH2OH"] * 3, 1),
+        (["H2O", "CH4"], 0),  # of different sizes
+        (["CO", "H2"], 0),  # of one size
+    ],
+)
+def test_values_are_those_of_the_eager_execution(frames, recordings):
+    potential, made = make_potential(), Made()
+    structures = Structures.from_atoms([moved(molecule(f), k) for k, f in enumerate(frames)])
+    found, closest = RecordedExecution(potential, recording=made).evaluate(structures, NAMES)
+    expected, nearest = EagerExecution(potential).evaluate(structures, NAMES)
+    assert len(made.molecules) == recordings
+    assert closest == nearest
+    for name in NAMES:
+        assert torch.equal(found[name], expected[name])
+
+
+def test_molecules_and_charges_have_recordings_of_their_own():
+    potential, made = make_potential(), Made()
+    execution, eager = RecordedExecution(potential, recording=made), EagerExecution(potential)
+    for name, charge in (("H2O", 0), ("CH4", 0), ("H2O", 0), ("H2O", 1), ("CH4", 0)):
+        atoms = moved(molecule(name), len(made.molecules))
+        atoms.info["charge"] = charge
+        structures = Structures.from_atoms(atoms)
+        structures.charge.fill_(float(charge))
+        found = execution.evaluate(structures, NAMES)[0]
+        for key, value in eager.evaluate(structures, NAMES)[0].items():
+            assert torch.equal(found[key], value)
+    assert len(made.molecules) == 3
+
+
+def test_crystals_and_long_chains_are_evaluated_as_written():
+    potential, made = make_potential(), Made()
+    execution = RecordedExecution(potential, recording=made)
+    crystal = Structures.from_atoms(bulk("C"))
+    stress = execution.evaluate(crystal, ("energy", "stress"))[0]["stress"]
+    assert torch.equal(
+        stress, EagerExecution(potential).evaluate(crystal, ("stress",))[0]["stress"]
+    )
+    line = torch.zeros(1, 70, 3, dtype=torch.float64)
+    line[0, :, 0] = 1.2 * torch.arange(70)
+    chain = Structures.stack(torch.full((70,), 6), line)
+    assert bool(execution.evaluate(chain, ("energy",))[0]["energy"].isfinite().all())
+    assert not made.molecules
+
+
+def test_what_cannot_be_recorded_is_told_once():
+    def refuse(potential, numbers, *, charge):
+        raise ExecutionUnavailableError("no graphs here")
+
+    execution = RecordedExecution(make_potential(), recording=refuse)
+    structures = Structures.from_atoms(molecule("H2O"))
+    with pytest.warns(ExecutionWarning, match="no graphs here") as told:
+        for _ in range(2):
+            execution.evaluate(structures, NAMES)
+    assert len(told) == 1
+
+
+def test_a_calculator_plays_back(ethanol):
+    potential, made = make_potential(), Made()
+    atoms = ethanol.copy()
+    atoms.calc = EqCalculator(potential, execution=RecordedExecution(potential, recording=made))
+    other = ethanol.copy()
+    other.calc = EqCalculator(potential, execution=EagerExecution(potential))
+    for seed in range(3):
+        for one in (atoms, other):
+            one.rattle(0.02, seed=seed)
+        np.testing.assert_array_equal(atoms.get_forces(), other.get_forces())
+        np.testing.assert_array_equal(atoms.get_dipole_moment(), other.get_dipole_moment())
+    assert len(made.molecules) == 1
