@@ -29,7 +29,6 @@ import csv
 import itertools
 import json
 import math
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +37,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from eqcalc.analysis.provenance import source_commit
 from eqcalc.training import ConfigError, TrainingConfig, train
 from eqcalc.training.folder import RunFolder
 
@@ -196,7 +196,7 @@ def sweep(
     table = output / "results.csv"
     runs = list(settings.runs())
     columns = [*settings.axes, *COLUMNS]
-    commit = _commit()  # of the source that is loaded now, whatever comes later
+    commit = source_commit()  # of the source that is loaded now, whatever comes later
     for run in settings.selected(only or {}):
         config = settings.config(run, output)
         noted = config.output / "commits.txt"
@@ -280,22 +280,6 @@ def _note(path: Path, commit: str) -> None:
     if known[-1:] != [commit]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join([*known, commit]) + "\n", encoding="utf-8")
-
-
-def _commit() -> str:
-    """Return the commit of the source, with a plus if files of the package have changed since."""
-    package = Path(__file__).parents[1]
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(package), *arguments], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".")
-        return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
 
 
 def _update(

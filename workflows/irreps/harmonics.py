@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from eqcalc.analysis.provenance import how_made
 from eqcalc.analysis.spherical_harmonics import (
     direct_harmonics,
     operation_counts,
@@ -100,10 +100,7 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     rows = measure(options.largest)
     with (options.output / "harmonics.csv").open("w", newline="", encoding="utf-8") as stream:
-        stream.write(
-            f"# workflows/irreps/harmonics.py, {VECTORS} vectors, torch {torch.__version__}, "
-            f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s)\n"
-        )
+        stream.write(f"# {how_made()}; {VECTORS} vectors\n")
         writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)

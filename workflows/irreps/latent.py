@@ -16,9 +16,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import platform
-import shlex
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +34,7 @@ from eqcalc.analysis.latent import (
     principal_components,
     without_degree,
 )
+from eqcalc.analysis.provenance import how_made
 from eqcalc.datasets import Dataset
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.irreps_gcn import bonds
@@ -224,9 +222,8 @@ def main() -> None:
     with (options.output / f"{name}.csv").open("w", newline="", encoding="utf-8") as stream:
         training = potential.metadata["training"]["config"]
         stream.write(
-            f"# python {shlex.join(sys.argv)}; seed {training['seed']}, "
-            f"model {potential.metadata['hash'][:12]}, {len(rows)} held-out molecules, "
-            f"torch {torch.__version__}, {platform.machine()} CPU\n"
+            f"# {how_made(seed=training['seed'])}; model {potential.metadata['hash'][:12]}, "
+            f"{len(rows)} held-out molecules\n"
         )
         writer = csv.DictWriter(stream, list(table[0]), lineterminator="\n")
         writer.writeheader()

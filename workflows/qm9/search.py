@@ -15,14 +15,12 @@ from __future__ import annotations
 
 import argparse
 import csv
-import platform
-import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
 import optuna
 
+from eqcalc.analysis.provenance import how_made
 from eqcalc.quantities import MOLECULAR_SCALARS
 from eqcalc.training import train
 
@@ -84,10 +82,10 @@ def settings(trial: optuna.Trial, options: argparse.Namespace) -> dict[str, Any]
 def write_table(path: Path, trials: list[optuna.trial.FrozenTrial]) -> None:
     """Write the configurations and their errors, the best first."""
     with path.open("w", newline="", encoding="utf-8") as stream:
-        stream.write(f"# python {shlex.join(sys.argv)}; {platform.machine()} CPU\n")
+        stream.write(f"# {how_made()}; the seed of a trial is its number\n")
         writer = csv.writer(stream, lineterminator="\n")
         parameters = sorted({key for trial in trials for key in trial.params})
-        writer.writerow(["seed", "mean normalised error", *parameters])
+        writer.writerow(["trial", "mean normalised error", *parameters])
         for trial in trials:
             values = [
                 f"{trial.params[key]:.6g}"

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import platform
 import statistics
 import time
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from eqcalc.analysis.provenance import how_made
 from eqcalc.datasets import Dataset
 from eqcalc.models import PaiNNConfig, Potential, PotentialConfig, References
 from eqcalc.models.cormorant import CormorantConfig
@@ -76,14 +76,11 @@ def main() -> None:
     for _ in range(options.repeats + 2):
         for name, values in times.items():
             values.append(seconds(name))
-    if device.type == "cuda":
-        hardware = torch.cuda.get_device_name()
-    else:
-        hardware = f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s), CPU time"
+    clock = "CPU" if device.type == "cpu" else "wall"
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / f"speed-{device.type}.csv"
     with path.open("w", newline="", encoding="utf-8") as stream:
-        stream.write(f"# workflows/qm9/speed.py, {hardware}, torch {torch.__version__}, float32\n")
+        stream.write(f"# {how_made(device)}; float32, {clock} time\n")
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(["network", "parameters", "pairs", "ms per 50 molecules", "fastest"])
         for name, (potential, batch) in cases.items():
