@@ -28,7 +28,13 @@ from eqcalc.models.compositions import check_charge, known_charges, warn_of_comp
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import in_precision
 from eqcalc.models.validation import checked_device
-from eqcalc.runtime import Closest, Execution, Rendezvous, execution_for
+from eqcalc.runtime import (
+    Closest,
+    Execution,
+    ExecutionUnavailableError,
+    Rendezvous,
+    execution_for,
+)
 from eqcalc.structures import Structures
 
 __all__ = [
@@ -67,7 +73,9 @@ class EqCalculator(Calculator):
     skin
         Extra distance of the neighbour list of periodic structures [Å].
     execution
-        How the model is executed; by default the fastest way that works here.
+        How the model is executed: a name among :data:`~eqcalc.runtime.EXECUTIONS`, or an
+        execution; by default the fastest way that works here. Most networks without kernels
+        can be ``"compiled"``, which takes minutes once for a molecule.
 
     Examples
     --------
@@ -92,7 +100,7 @@ class EqCalculator(Calculator):
         device: torch.device | str | None = None,
         precision: str | None = None,
         skin: float = 0.5,
-        execution: Execution | None = None,
+        execution: Execution | str | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(model, str | Path | Potential):
@@ -116,7 +124,12 @@ class EqCalculator(Calculator):
             raise InputError(str(error)) from None
         #: The model in use, and how it is executed.
         self.potential = potential
-        self.execution = execution or execution_for(potential, skin=skin)
+        if execution is None or isinstance(execution, str):
+            try:
+                execution = execution_for(potential, skin=skin, execution=execution)
+            except (ValueError, ExecutionUnavailableError) as error:
+                raise InputError(str(error)) from None
+        self.execution = execution
         self._charge: float | None = None
         # what is kept while nothing but positions changes
         self._copy: Atoms | None = None

@@ -8,6 +8,7 @@ from eqcalc.runtime.evaluator import EagerEvaluator, Evaluator
 from eqcalc.runtime.execution import EagerExecution, Execution, FusedExecution
 from eqcalc.runtime.fused import Closest
 from eqcalc.runtime.fused_evaluator import FusedEvaluator
+from eqcalc.runtime.molecule_execution import MoleculeExecution
 from eqcalc.runtime.rendezvous import Rendezvous
 from eqcalc.runtime.selection import EXECUTIONS, ExecutionWarning, evaluator_for, execution_for
 from eqcalc.runtime.triton_evaluator import (
@@ -30,6 +31,7 @@ __all__ = [
     "ExecutionWarning",
     "FusedEvaluator",
     "FusedExecution",
+    "MoleculeExecution",
     "Rendezvous",
     "TritonEvaluator",
     "evaluator_for",

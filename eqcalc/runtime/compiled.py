@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+import warnings
 from collections.abc import Collection, Iterator
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from eqcalc.models.potential import Potential
 from eqcalc.runtime import artefacts, programs
-from eqcalc.runtime.compiler import ExecutionUnavailableError
+from eqcalc.runtime.compiler import ExecutionUnavailableError, ExecutionWarning
 from eqcalc.runtime.evaluator import EagerEvaluator
 from eqcalc.runtime.programs import Program, Specification
 from eqcalc.runtime.verification import trial_positions, verify_evaluator
@@ -48,6 +49,8 @@ class CompiledEvaluator(EagerEvaluator):
         Atomic numbers of the molecule, ``[n_atoms]``.
     charge
         Its total charge [e].
+    only_cached
+        Compile nothing: what needs a program that is not in the cache is executed eagerly.
 
     Raises
     ------
@@ -62,25 +65,36 @@ class CompiledEvaluator(EagerEvaluator):
     #: All pairs are constants of a program.
     static_atoms: ClassVar[float] = math.inf
 
-    def __init__(self, potential: Potential, numbers: Tensor, *, charge: float = 0.0) -> None:
+    def __init__(
+        self,
+        potential: Potential,
+        numbers: Tensor,
+        *,
+        charge: float = 0.0,
+        only_cached: bool = False,
+    ) -> None:
         super().__init__(potential, numbers, charge=charge)
+        self.only_cached = only_cached
         #: Programs compiled so far rather than found in the cache, and the time it took [s].
         self.compilations, self.compilation_time = 0, 0.0
         self._eager = EagerEvaluator(potential, numbers, charge=charge)
         self._sets = _quantities(potential, self.numbers)
-        self._programs: dict[Specification, Program] = {}
+        self._programs: dict[Specification, Program | None] = {}
         self._parameters = list(potential.parameters())
         self._versions = [parameter._version for parameter in self._parameters]
         self._program(_usual(self.device), self._sets[-1])
 
     @classmethod
     def in_cache(cls, potential: Potential, numbers: Tensor, *, charge: float = 0.0) -> bool:
-        """Return whether this was compiled before, so that it starts without a compiler."""
+        """Return whether a program of the molecule was compiled before and can be loaded."""
         numbers = torch.as_tensor(numbers, dtype=torch.int64)
-        names = _quantities(potential, numbers)[-1]
-        specification = _specification(numbers, charge, _usual(potential.device), names)
+        wanted = [
+            _specification(numbers, charge, n, names)
+            for n in sorted({1, _usual(potential.device)})
+            for names in _quantities(potential, numbers)
+        ]
         try:
-            return artefacts.find(programs.program_key(potential, specification)) is not None
+            return any(artefacts.find(programs.program_key(potential, key)) for key in wanted)
         except OSError:
             return False
 
@@ -103,9 +117,13 @@ class CompiledEvaluator(EagerEvaluator):
         positions = positions.detach().to(device=self.device, dtype=torch.float64)
         parts = []
         for block, size in _blocks(positions):
+            program = self._program(size, names)
+            if program is None:
+                parts.append(self._eager(block, names))
+                continue
             padding = block[-1:].expand(size - len(block), -1, -1)
             # contiguous, which programs do not check
-            values = self._program(size, names)(torch.cat([block, padding]))
+            values = program(torch.cat([block, padding]))
             # copied, as a program may use its memory again
             parts.append({k: v[: len(block)].clone() for k, v in zip(names, values, strict=True)})
         return {name: torch.cat([part[name] for part in parts]) for name in quantities}
@@ -117,30 +135,55 @@ class CompiledEvaluator(EagerEvaluator):
         vars(self).update(state)
         self._versions = [parameter._version for parameter in self._parameters]
 
-    def _program(self, n_structures: int, names: tuple[str, ...]) -> Program:
+    def _program(self, n_structures: int, names: tuple[str, ...]) -> Program | None:
+        """Return a program, or None where nothing is compiled and there is none."""
         wanted = _specification(self.numbers, self.charge, n_structures, names)
         if wanted not in self._programs:
             try:
-                self._obtain(wanted)
-            except OSError as error:
-                raise ExecutionUnavailableError(
-                    f"compiled programs cannot be kept in the cache: {error}"
-                ) from error
+                found = self._load(wanted)
+            except ExecutionUnavailableError as reason:
+                if self.only_cached and self._programs:  # not at the start
+                    warnings.warn(
+                        f"evaluating {n_structures} structures operation by operation: {reason}",
+                        ExecutionWarning,
+                        stacklevel=4,
+                    )
+                elif self.only_cached:
+                    raise
+                found = False
+            if not found and self.only_cached:
+                self._programs[wanted] = None
+            elif not found:
+                self._compile(wanted)
         return self._programs[wanted]
 
-    def _obtain(self, wanted: Specification) -> None:
-        """Load a program from the cache or compile it, and check it."""
-        key = programs.program_key(self.potential, wanted)
-        path = artefacts.find(key)
-        if path is not None:
-            try:
-                return self._check(wanted, programs.load_program(path, self.device))
-            except ExecutionUnavailableError:
-                path.unlink(missing_ok=True)  # whatever it is, it is of no use here
+    def _load(self, wanted: Specification) -> bool:
+        """Take a program from the cache, check it, and return whether there is one."""
+        try:
+            path = artefacts.find(programs.program_key(self.potential, wanted))
+        except OSError as error:
+            raise ExecutionUnavailableError(f"the cache cannot be read: {error}") from error
+        if path is None:
+            return False
+        try:
+            self._check(wanted, programs.load_program(path, self.device))
+        except ExecutionUnavailableError:
+            path.unlink(missing_ok=True)  # whatever it is, it is of no use here
+            raise
+        return True
+
+    def _compile(self, wanted: Specification) -> None:
+        """Compile a program, keep and check it."""
         begin = time.perf_counter()
-        path = artefacts.store(
-            key, lambda target: programs.compile_program(self.potential, wanted, target)
-        )
+        try:
+            path = artefacts.store(
+                programs.program_key(self.potential, wanted),
+                lambda target: programs.compile_program(self.potential, wanted, target),
+            )
+        except OSError as error:
+            raise ExecutionUnavailableError(
+                f"compiled programs cannot be kept in the cache: {error}"
+            ) from error
         took = time.perf_counter() - begin
         self.compilations += 1
         self.compilation_time += took

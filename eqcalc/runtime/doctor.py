@@ -120,8 +120,12 @@ def _executions(potential: Potential, numbers: Tensor, seconds: float, compile: 
             )
             continue
         begin = time.perf_counter()
+        evaluator: EagerEvaluator
         try:
-            evaluator = kind(potential, numbers)
+            if kind is CompiledEvaluator:
+                evaluator = CompiledEvaluator(potential, numbers, only_cached=not compile)
+            else:
+                evaluator = kind(potential, numbers)
         except ExecutionUnavailableError as reason:
             lines.append(f"{name:<{_WIDTH}} cannot be used: {reason}")
             continue

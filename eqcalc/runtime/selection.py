@@ -15,8 +15,8 @@ from eqcalc.runtime.compiler import ExecutionUnavailableError, ExecutionWarning,
 from eqcalc.runtime.evaluator import EagerEvaluator
 from eqcalc.runtime.execution import EagerExecution, Execution, FusedExecution
 from eqcalc.runtime.fused_evaluator import FusedEvaluator
+from eqcalc.runtime.molecule_execution import MoleculeExecution
 from eqcalc.runtime.recorded import faster_recording
-from eqcalc.runtime.recorded_execution import RecordedExecution
 from eqcalc.runtime.triton_evaluator import CapturedTritonEvaluator, TritonEvaluator
 
 __all__ = ["EXECUTIONS", "ExecutionWarning", "evaluator_for", "execution_for"]
@@ -34,9 +34,9 @@ EXECUTIONS: dict[str, Callable[..., EagerEvaluator]] = {
     )
 }
 
-
 _HINT = (
-    "; execution='compiled', or eqcalc simulate --execution compiled, compiles it once, in minutes"
+    "; execution='compiled', or eqcalc simulate --execution compiled, compiles it for a molecule "
+    "once, in minutes, and is then found again"
 )
 
 
@@ -76,31 +76,27 @@ def evaluator_for(
         The execution asked for cannot be used here.
     """
     if execution is not None:
-        if execution not in EXECUTIONS:
-            raise ValueError(
-                f"execution: expected one of {', '.join(EXECUTIONS)}, got {execution!r}"
-            )
+        _check(execution)
         return EXECUTIONS[execution](potential, numbers, charge=charge)
-    choices: dict[str, Callable[..., EagerEvaluator]]
-    choices = {"cpu": FusedEvaluator, "cuda": faster_recording}
-    usual = choices.get(potential.device.type)
-    if usual is not None:
+    usual: dict[str, Callable[..., EagerEvaluator]]
+    usual = {"cpu": FusedEvaluator, "cuda": faster_recording}
+    kind = potential.device.type
+    if kind in usual:
         try:
-            return usual(potential, numbers, charge=charge)
+            return usual[kind](potential, numbers, charge=charge)
         except ExecutionUnavailableError as reason:
-            unavailable = reason
-        if CompiledEvaluator.in_cache(potential, numbers, charge=charge):
-            try:
-                return CompiledEvaluator(potential, numbers, charge=charge)
-            except ExecutionUnavailableError as reason:
-                unavailable = reason
-        elif compiler() is not None:
-            unavailable = ExecutionUnavailableError(f"{unavailable}{_HINT}")
-        _warn(unavailable)
+            if CompiledEvaluator.in_cache(potential, numbers, charge=charge):
+                compiled = _compiled_before(potential, numbers, charge=charge)
+                if compiled is not None:
+                    return compiled
+            else:
+                _warn(f"{reason}{_HINT if compiler() else ''}")
     return EagerEvaluator(potential, numbers, charge=charge)
 
 
-def execution_for(potential: Potential, *, skin: float = 0.5) -> Execution:
+def execution_for(
+    potential: Potential, *, skin: float = 0.5, execution: str | None = None
+) -> Execution:
     """Return the fastest execution for structures of any kind that works here.
 
     Parameters
@@ -109,18 +105,59 @@ def execution_for(potential: Potential, *, skin: float = 0.5) -> Execution:
         The model, on the device and in the precision to be used.
     skin
         Extra distance of the neighbour list of periodic structures [Å].
+    execution
+        One of :data:`EXECUTIONS`, to have that one or an error, which comes with the first
+        molecule. Crystals and large molecules are evaluated operation by operation by all
+        but ``"fused"``. By default it is chosen as by :func:`evaluator_for`.
+
+    Raises
+    ------
+    ValueError
+        There is no such execution.
+    ExecutionUnavailableError
+        The execution asked for cannot be used here.
     """
+    if execution is not None:
+        return _named_execution(potential, skin, execution)
     if potential.device.type == "cpu":
         try:
             return FusedExecution(potential, skin)
         except ExecutionUnavailableError as reason:
-            _warn(reason)
+            _warn(f"{reason}{_HINT if compiler() else ''}")
+            return MoleculeExecution(potential, _compiled_before, skin)
     if potential.device.type == "cuda":
-        return RecordedExecution(potential, skin)
+        return MoleculeExecution(potential, evaluator_for, skin)
     return EagerExecution(potential, skin)
 
 
-def _warn(reason: ExecutionUnavailableError) -> None:
+def _named_execution(potential: Potential, skin: float, execution: str) -> Execution:
+    _check(execution)
+    if execution == EagerExecution.name:
+        return EagerExecution(potential, skin)
+    if execution == FusedExecution.name:
+        return FusedExecution(potential, skin)
+    return MoleculeExecution(potential, EXECUTIONS[execution], skin)
+
+
+def _check(execution: str) -> None:
+    if execution not in EXECUTIONS:
+        raise ValueError(f"execution: expected one of {', '.join(EXECUTIONS)}, got {execution!r}")
+
+
+def _compiled_before(
+    potential: Potential, numbers: Tensor, *, charge: float
+) -> EagerEvaluator | None:
+    """Return an evaluator with the programs of the cache, or None if there are none."""
+    if not CompiledEvaluator.in_cache(potential, numbers, charge=charge):
+        return None
+    try:
+        return CompiledEvaluator(potential, numbers, charge=charge, only_cached=True)
+    except ExecutionUnavailableError as reason:
+        _warn(str(reason))
+        return None
+
+
+def _warn(reason: str) -> None:
     warnings.warn(
         f"running the model operation by operation, several times slower: {reason}",
         ExecutionWarning,

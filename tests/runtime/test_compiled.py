@@ -5,9 +5,12 @@ import copy
 import threading
 import warnings
 
+import numpy as np
 import pytest
 import torch
+from ase.calculators.calculator import InputError
 
+from eqcalc import EqCalculator
 from eqcalc.models import Potential, PotentialConfig, References
 from eqcalc.models.irreps_gcn import IrrepsGCNConfig
 from eqcalc.models.lnet import LNetConfig
@@ -228,6 +231,61 @@ def test_compiled_is_the_default_only_where_it_was_compiled(numbers, cache, quic
     with pytest.warns(ExecutionWarning, match="does not load") as warned:
         assert type(evaluator_for(schnet(), numbers)) is EagerEvaluator
     assert len(warned) == 1
+
+
+def test_nothing_is_compiled_unasked(numbers, positions, quick):
+    CompiledEvaluator(small_potential(), numbers)  # for 8 structures, all that the model gives
+    chosen = CompiledEvaluator(small_potential(), numbers, only_cached=True)
+    eager = EagerEvaluator(small_potential(), numbers)
+    for n, quantities in ((1, NAMES), (8, ("forces",)), (9, NAMES), (8, NAMES), (1, NAMES)):
+        found, expected = chosen(positions[:n], quantities), eager(positions[:n], quantities)
+        for name in quantities:
+            torch.testing.assert_close(found[name], expected[name], rtol=1e-11, atol=1e-11)
+    assert chosen.compilations == 0
+    CompiledEvaluator(small_potential(), numbers)(positions[:1], NAMES)
+    assert chosen.compilations == 0
+
+
+def test_a_program_that_stops_loading_is_told_once(numbers, positions, quick, monkeypatch):
+    CompiledEvaluator(small_potential(), numbers)(positions[:1], NAMES)
+    chosen = CompiledEvaluator(small_potential(), numbers, only_cached=True)
+
+    def refuse(*arguments):
+        raise ExecutionUnavailableError("it does not load")
+
+    monkeypatch.setattr(programs, "load_program", refuse)
+    expected = EagerEvaluator(small_potential(), numbers)(positions[:1], NAMES)
+    with pytest.warns(ExecutionWarning, match="1 structures operation by operation") as warned:
+        for _ in range(2):
+            found = chosen(positions[:1], NAMES)
+    assert len(warned) == 1
+    assert torch.equal(found["forces"], expected["forces"])
+
+
+def test_ase_takes_programs_that_were_compiled_before_and_by_name(ethanol, numbers, quick):
+    atoms = ethanol[[0, 1, 2, 3]]
+    potential = schnet()
+    expected = EqCalculator(potential, execution="eager").get_property("forces", atoms)
+
+    def programs_used(calculator):
+        (evaluator,) = calculator.execution._evaluators.values()
+        return 0 if evaluator is None else sum(map(bool, evaluator._programs.values()))
+
+    with pytest.warns(ExecutionWarning, match=r"SchNet.*operation|operation.*SchNet"):
+        plain = EqCalculator(potential)
+    np.testing.assert_array_equal(plain.get_property("forces", atoms), expected)
+    assert programs_used(plain) == 0
+    asked = EqCalculator(potential, execution="compiled")
+    np.testing.assert_allclose(asked.get_property("forces", atoms), expected, atol=1e-6)
+    assert programs_used(asked) == 2  # that of the start, and that for one structure
+    with pytest.warns(ExecutionWarning):
+        later = EqCalculator(potential)
+    np.testing.assert_allclose(later.get_property("forces", atoms), expected, atol=1e-6)
+    assert programs_used(later) == 2
+    with pytest.raises(InputError, match="execution: expected one of fused"):
+        EqCalculator(potential, execution="fastest")
+    with pytest.raises(InputError, match="kernels for SchNet"):
+        EqCalculator(potential, execution="fused")
 
 
 def test_without_a_compiler_or_a_cache_it_is_unavailable(numbers, monkeypatch, tmp_path):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Recordings of whatever comes: what can be tested without a GPU."""
+"""Evaluators of whatever molecule comes, such as recordings played back on the host."""
 
 import numpy as np
 import pytest
@@ -7,10 +7,9 @@ import torch
 from ase.build import bulk, molecule
 
 from eqcalc import EqCalculator
-from eqcalc.runtime import EagerExecution, ExecutionUnavailableError
+from eqcalc.runtime import EagerExecution
 from eqcalc.runtime.captured import CapturedEvaluator
-from eqcalc.runtime.compiler import ExecutionWarning
-from eqcalc.runtime.recorded_execution import RecordedExecution
+from eqcalc.runtime.molecule_execution import MoleculeExecution
 from eqcalc.structures import Structures
 from tests.conftest import make_potential
 from tests.runtime.test_captured import NAMES, record_on_the_host
@@ -45,7 +44,7 @@ def moved(atoms, seed):
 def test_values_are_those_of_the_eager_execution(frames, recordings):
     potential, made = make_potential(), Made()
     structures = Structures.from_atoms([moved(molecule(f), k) for k, f in enumerate(frames)])
-    found, closest = RecordedExecution(potential, recording=made).evaluate(structures, NAMES)
+    found, closest = MoleculeExecution(potential, made).evaluate(structures, NAMES)
     expected, nearest = EagerExecution(potential).evaluate(structures, NAMES)
     assert len(made.molecules) == recordings
     assert closest == nearest
@@ -55,7 +54,7 @@ def test_values_are_those_of_the_eager_execution(frames, recordings):
 
 def test_molecules_and_charges_have_recordings_of_their_own():
     potential, made = make_potential(), Made()
-    execution, eager = RecordedExecution(potential, recording=made), EagerExecution(potential)
+    execution, eager = MoleculeExecution(potential, made), EagerExecution(potential)
     for name, charge in (("H2O", 0), ("CH4", 0), ("H2O", 0), ("H2O", 1), ("CH4", 0)):
         atoms = moved(molecule(name), len(made.molecules))
         atoms.info["charge"] = charge
@@ -69,7 +68,7 @@ def test_molecules_and_charges_have_recordings_of_their_own():
 
 def test_crystals_and_long_chains_are_evaluated_as_written():
     potential, made = make_potential(), Made()
-    execution = RecordedExecution(potential, recording=made)
+    execution = MoleculeExecution(potential, made)
     crystal = Structures.from_atoms(bulk("C"))
     stress = execution.evaluate(crystal, ("energy", "stress"))[0]["stress"]
     assert torch.equal(
@@ -82,22 +81,27 @@ def test_crystals_and_long_chains_are_evaluated_as_written():
     assert not made.molecules
 
 
-def test_what_cannot_be_recorded_is_told_once():
-    def refuse(potential, numbers, *, charge):
-        raise ExecutionUnavailableError("no graphs here")
+def test_molecules_without_an_evaluator_are_evaluated_as_written():
+    potential, asked = make_potential(), []
 
-    execution = RecordedExecution(make_potential(), recording=refuse)
-    structures = Structures.from_atoms(molecule("H2O"))
-    with pytest.warns(ExecutionWarning, match="no graphs here") as told:
-        for _ in range(2):
-            execution.evaluate(structures, NAMES)
-    assert len(told) == 1
+    def none(potential, numbers, *, charge):
+        asked.append(numbers.tolist())
+
+    execution, structures = (
+        MoleculeExecution(potential, none),
+        Structures.from_atoms(molecule("H2")),
+    )
+    for _ in range(2):
+        found = execution.evaluate(structures, NAMES)[0]
+    for name, value in EagerExecution(potential).evaluate(structures, NAMES)[0].items():
+        assert torch.equal(found[name], value)
+    assert asked == [[1, 1]]
 
 
 def test_a_calculator_plays_back(ethanol):
     potential, made = make_potential(), Made()
     atoms = ethanol.copy()
-    atoms.calc = EqCalculator(potential, execution=RecordedExecution(potential, recording=made))
+    atoms.calc = EqCalculator(potential, execution=MoleculeExecution(potential, made))
     other = ethanol.copy()
     other.calc = EqCalculator(potential, execution=EagerExecution(potential))
     for seed in range(3):
