@@ -26,6 +26,7 @@ The settings of a training, here with their defaults where they have one::
     stopping: {epochs: 1000, patience: 150, hours: null}
     ema: {decay: 0.995}
     trainer: {accelerator: auto, devices: 1, num_nodes: 1, strategy: auto, precision: 32-true}
+    # and kernels: triton, to train a PaiNN on a GPU with fused kernels
 """
 
 from eqcalc.training.config import TrainingConfig

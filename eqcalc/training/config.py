@@ -294,9 +294,11 @@ class EMAConfig:
 
 @dataclass(frozen=True)
 class TrainerConfig:
-    """Where training runs: the options of the same names of ``lightning.Trainer``.
+    """Where training runs: the options of the same names of ``lightning.Trainer``, and kernels.
 
-    ``accelerator: auto`` takes a CUDA GPU if there is one, else the CPU.
+    ``accelerator: auto`` takes a CUDA GPU if there is one, else the CPU. ``kernels: triton``
+    sums the messages of a PaiNN on a GPU by fused kernels
+    (:func:`eqcalc.runtime.with_triton_kernels`), in float32 or float64.
     """
 
     accelerator: str = "auto"
@@ -304,6 +306,14 @@ class TrainerConfig:
     num_nodes: int = 1
     strategy: str = "auto"
     precision: str = "32-true"
+    kernels: str = "torch"
+
+    def __post_init__(self) -> None:
+        known = ("torch", "triton")
+        require(self.kernels in known, "trainer.kernels", "torch or triton", self.kernels)
+        if self.kernels == "triton":
+            whole = self.precision in ("32", "64", "32-true", "64-true")
+            require(whole, "trainer.precision", "32-true with kernels: triton", self.precision)
 
 
 @dataclass(frozen=True)

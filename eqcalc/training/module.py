@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from eqcalc.datasets import Dataset
 from eqcalc.models.potential import Potential
 from eqcalc.quantities import ordered
+from eqcalc.runtime import ExecutionUnavailableError, with_triton_kernels
 from eqcalc.training.config import CosineSchedule, PlateauSchedule, TrainingConfig
 from eqcalc.training.data import (
     Batch,
@@ -28,6 +29,7 @@ from eqcalc.training.data import (
 )
 from eqcalc.training.loss import Loss
 from eqcalc.training.metrics import ErrorSums
+from eqcalc.training.settings import ConfigError
 
 __all__ = ["TrainingData", "TrainingModule", "averaging", "cosine_factor"]
 
@@ -78,6 +80,8 @@ class TrainingModule(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.potential = potential
+        # in a tuple, as it is no module of its own: it shares all parameters
+        self._executed = (potential,)
         average = AveragedModel(potential, multi_avg_fn=averaging(config.ema.decay))
         self.average = average.requires_grad_(False)
         self.loss = loss
@@ -114,7 +118,7 @@ class TrainingModule(lightning.LightningModule):
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         """Return the loss of a batch."""
-        outputs = self.potential.evaluate(
+        outputs = self._executed[0].evaluate(
             batch.structures, batch.pairs, self._evaluated, create_graph=True
         )
         share = self._mean_over_processes if self.trainer.world_size > 1 else None
@@ -229,9 +233,20 @@ class TrainingModule(lightning.LightningModule):
         self._plateau_state = checkpoint.get("plateau", {})
 
     def on_fit_start(self) -> None:
-        """Give the plateau schedule its memory back."""
+        """Give the plateau schedule its memory back, and take the kernels asked for.
+
+        Raises
+        ------
+        ConfigError
+            There are no such kernels for this network or device.
+        """
         if self.plateau is not None:
             self.plateau.__dict__.update(self._plateau_state)
+        if self.config.trainer.kernels == "triton":  # the model is on its device now
+            try:
+                self._executed = (with_triton_kernels(self.potential),)
+            except ExecutionUnavailableError as reason:
+                raise ConfigError(f"trainer.kernels: {reason}") from None
 
 
 class TrainingData(lightning.LightningDataModule):

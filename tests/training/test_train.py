@@ -4,6 +4,7 @@
 import csv
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -306,3 +307,10 @@ def test_importing_does_not_import_lightning_or_change_anything():
         "assert torch.get_default_dtype() == torch.float32"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="a CPU may interpret them")
+def test_kernels_that_cannot_be_used_are_named(settings):
+    settings["trainer"] = {"kernels": "triton", "accelerator": "cpu"}
+    with pytest.raises(ConfigError, match=r"trainer\.kernels: .*Triton"):
+        train(settings, progress=False)
