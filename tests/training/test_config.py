@@ -82,7 +82,11 @@ def test_loss_in_its_three_forms():
         ("ema.decay", 1, ["ema.decay", "[0, 1)"]),
         ("trainer.devices", 1.5, ["trainer.devices", "an integer or text", "1.5"]),
         ("trainer.kernels", "cuda", ["trainer.kernels", "torch or triton", "cuda"]),
-        ("trainer", {"kernels": "triton", "precision": "16-mixed"}, ["trainer.precision", "32-true"]),
+        (
+            "trainer",
+            {"kernels": "triton", "precision": "16-mixed"},
+            ["trainer.precision", "32-true"],
+        ),
     ],
 )
 def test_a_wrong_setting_is_named(key, value, words):
