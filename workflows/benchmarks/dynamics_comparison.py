@@ -11,6 +11,11 @@ step with the default observables into a trajectory, in SchNetPack every step wi
 callbacks that its command attaches (HDF5 every step, checkpoint and TensorBoard every
 tenth). The time of a run of eqcalc includes its start and end.
 
+    python workflows/benchmarks/dynamics_comparison.py --device cuda --replicas 8 --beads 1 43
+
+compares elapsed time on a GPU; it has not run on one yet. There the steps of eqcalc are
+timed as the difference of a long and a short run, without the recording at their start.
+
 SchNetPack must be importable in the same environment, as for schnetpack_comparison.py.
 
 Measured with SchNetPack 2.2.0 and torch 2.13.0, 3 runs of each in turn on a machine shared
@@ -53,7 +58,9 @@ COLD = 1.0  # K
 STEPS = {1: 400, 16: 60, 64: 24}
 
 
-def theirs(beads: int, folder: Path, *, output: bool) -> Callable[[int], object]:
+def theirs(
+    beads: int, folder: Path, *, output: bool, replicas: int = 1, device: str = "cpu"
+) -> Callable[[int], object]:
     """Return a call that takes a number of steps with SchNetPack."""
     from schnetpack import md
     from schnetpack.md.calculators import SchNetPackCalculator
@@ -81,7 +88,8 @@ def theirs(beads: int, folder: Path, *, output: bool) -> Callable[[int], object]
         required_properties=[*properties, "forces"],
     )
     system = md.System()
-    system.load_molecules(molecule("CH3CH2OH"), beads, position_unit_input="Angstrom")
+    molecules = [molecule("CH3CH2OH") for _ in range(replicas)]
+    system.load_molecules(molecules, beads, position_unit_input="Angstrom")
     md.MaxwellBoltzmannInit(COLD * beads).initialize_system(system)
     integrator = VelocityVerlet(0.25) if beads == 1 else RingPolymer(0.25, beads, COLD)
     thermostat = LangevinThermostat if beads == 1 else PILELocalThermostat
@@ -96,13 +104,15 @@ def theirs(beads: int, folder: Path, *, output: bool) -> Callable[[int], object]
             ),
         ]
     simulator = md.Simulator(system, integrator, calculator, simulator_hooks=hooks, progress=False)
-    return simulator.to(torch.float32).simulate
+    return simulator.to(torch.device(device)).to(torch.float32).simulate
 
 
-def ours(beads: int, folder: Path, *, output: bool) -> Callable[[int], object]:
+def ours(
+    beads: int, folder: Path, *, output: bool, replicas: int = 1, device: str = "cpu"
+) -> Callable[[int], object]:
     """Return a call that runs a simulation of a number of steps with eqcalc."""
     atoms = molecule("CH3CH2OH")
-    potential = load_model(shipped_model("ethanol"), dtype=torch.float32)
+    potential = load_model(shipped_model("ethanol"), dtype=torch.float32, device=device)
     evaluator = evaluator_for(potential, torch.tensor(atoms.numbers))
     runs = [0]
 
@@ -118,6 +128,7 @@ def ours(beads: int, folder: Path, *, output: bool) -> Callable[[int], object]:
             steps=steps,
             seed=1,
             beads=beads,
+            replicas=replicas,
             observables=None if output else {"temperature": steps},
             progress=False,
         )
@@ -125,18 +136,30 @@ def ours(beads: int, folder: Path, *, output: bool) -> Callable[[int], object]:
     return run
 
 
-def milliseconds(call: Callable[[int], object], steps: int) -> float:
-    """Return the CPU time of a step."""
-    start = time.process_time()
+def milliseconds(call: Callable[[int], object], steps: int, device: str) -> float:
+    """Return the time of a step: CPU time on a CPU, else elapsed time."""
+    clock = time.process_time if device == "cpu" else time.perf_counter
+    start = clock()
     call(steps)
-    return 1e3 * (time.process_time() - start) / steps
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return 1e3 * (clock() - start) / steps
+
+
+def without_start(call: Callable[[int], object], steps: int, device: str) -> float:
+    """Return the time of a step in milliseconds, without that of beginning and ending a run."""
+    few = max(4, steps // 4)
+    short, long = (n * milliseconds(call, n, device) for n in (few, few + steps))
+    return (long - short) / steps
 
 
 def main() -> None:
-    """Print CPU milliseconds per step and ratios."""
+    """Print milliseconds per step and ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--beads", type=int, nargs="+", default=[1, 16, 64])
+    parser.add_argument("--replicas", type=int, default=1, help="molecules of one call")
     parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
     options = parser.parse_args()
     try:
         import schnetpack
@@ -147,23 +170,30 @@ def main() -> None:
         ) from None
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
-    torch.set_num_threads(1)
-    keep_freed_memory()
+    device, own_time = options.device, milliseconds
+    if device == "cpu":
+        torch.set_num_threads(1)
+        keep_freed_memory()
+    else:
+        own_time = without_start
     print(
         f"eqcalc {eqcalc.__version__}, SchNetPack {schnetpack.__version__}, torch "
-        f"{torch.__version__}, 1 thread, medians of {options.repeats} runs in turn"
+        f"{torch.__version__}, {device}, {options.replicas} replicas, medians of "
+        f"{options.repeats} runs in turn"
     )
     print("beads  kind      eqcalc/ms  SchNetPack/ms  ratio (quartiles)")
     with tempfile.TemporaryDirectory() as name:
         for beads in options.beads:
             for output in (False, True):
-                steps = STEPS.get(beads, max(20, 1000 // beads))
-                own = ours(beads, Path(name), output=output)
-                other = theirs(beads, Path(name), output=output)
+                steps = STEPS.get(beads, max(20, 1000 // beads)) if device == "cpu" else 200
+                own, other = (
+                    code(beads, Path(name), output=output, replicas=options.replicas, device=device)
+                    for code in (ours, theirs)
+                )
                 own(max(4, steps // 10))
                 other(max(4, steps // 10))
                 times = [
-                    (milliseconds(own, steps), milliseconds(other, steps))
+                    (own_time(own, steps, device), milliseconds(other, steps, device))
                     for _ in range(options.repeats)
                 ]
                 low, middle, high = statistics.quantiles([b / a for a, b in times], n=4)
