@@ -18,6 +18,7 @@ import eqcalc
 from eqcalc.models.compositions import UnknownCompositionWarning
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import PRECISIONS, in_precision, precision_of
+from eqcalc.neighbors import STATIC_ATOMS
 from eqcalc.runtime.cache import cache_folder
 from eqcalc.runtime.compiled import CompiledEvaluator
 from eqcalc.runtime.compiler import ExecutionUnavailableError, compiler
@@ -143,6 +144,10 @@ def _executions(potential: Potential, numbers: Tensor, seconds: float, compile: 
     if potential.device.type == "cuda":  # the faster of two recordings, whichever that is
         chosen = evaluator_for(potential, numbers).execution
     lines.append(f"By default the {chosen} execution is used.")
+    lines.append(
+        f"Executed eagerly, molecules of up to {STATIC_ATOMS} atoms have all of their pairs, "
+        "larger ones the nearest; compiled kernels leave out pairs beyond the cutoff; recordings have all."
+    )
     if chosen == EagerEvaluator.execution:
         lines.append(
             "For a molecule for which the model was compiled (eqcalc simulate --execution "

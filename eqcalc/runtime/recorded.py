@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which model to record on a GPU: as it is written, or with Triton kernels in it."""
+"""How to execute a model on a GPU: recorded, with Triton kernels or without, or not recorded."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from torch import Tensor
 
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import precision_of
+from eqcalc.neighbors import STATIC_ATOMS
 from eqcalc.runtime.captured import CapturedEvaluator, Recording, record_cuda_graph
 from eqcalc.runtime.compiler import ExecutionUnavailableError, ExecutionWarning
+from eqcalc.runtime.evaluator import EagerEvaluator
 from eqcalc.runtime.triton_evaluator import CapturedTritonEvaluator
 from eqcalc.runtime.verification import trial_positions
 
@@ -26,7 +28,9 @@ _REPEATS = 5
 
 #: What was faster, by device, precision, network and number of atoms. It is measured once, so
 #: that the members of a committee, and evaluators made again, are executed alike.
-_faster: dict[tuple[Any, ...], type[CapturedEvaluator]] = {}
+_faster: dict[tuple[Any, ...], str] = {}
+#: Spacing of atoms in the trial, relative to that of verification: the density of a molecule.
+_SPREAD = 1.5
 
 
 def faster_recording(
@@ -35,11 +39,14 @@ def faster_recording(
     *,
     charge: float = 0.0,
     record: Callable[..., Recording] = record_cuda_graph,
-) -> CapturedEvaluator:
-    """Return the faster of the evaluators that play back a recording.
+) -> EagerEvaluator:
+    """Return the fastest of the evaluators for a GPU.
 
-    The first time they are asked for a kind of model, energy and forces of some 600
-    atoms are timed with both. Where Triton kernels cannot be used, a warning says why.
+    The first time one is asked for a kind of model, energy and forces of some 600
+    atoms are timed with a recording of the model as it is written and with one that has Triton
+    kernels in it. A recording evaluates all pairs of atoms; for a larger molecule the eager
+    evaluator, which leaves out most of those beyond the cutoff, is timed too. Where Triton
+    kernels cannot be used, a warning says why.
 
     Parameters
     ----------
@@ -59,28 +66,40 @@ def faster_recording(
         potential.config.representation,
         len(numbers),
     )
+
+    makers: dict[str, Callable[[], EagerEvaluator]] = {
+        "captured": lambda: CapturedEvaluator(potential, numbers, charge=charge, record=record),
+        "captured-triton": lambda: CapturedTritonEvaluator(
+            potential, numbers, charge=charge, record=record
+        ),
+        "eager": lambda: EagerEvaluator(potential, numbers, charge=charge),
+    }
     if key in _faster:
-        return _faster[key](potential, numbers, charge=charge, record=record)
-    plain = CapturedEvaluator(potential, numbers, charge=charge, record=record)
+        return makers[_faster[key]]()
+    candidates = {"captured": makers["captured"]()}
+    if len(numbers) > STATIC_ATOMS:
+        candidates["eager"] = makers["eager"]()
     try:
-        fused = CapturedTritonEvaluator(potential, numbers, charge=charge, record=record)
+        candidates["captured-triton"] = makers["captured-triton"]()
     except ExecutionUnavailableError as reason:
         warnings.warn(
             f"recording the model as it is written, without fused kernels: {reason}",
             ExecutionWarning,
             stacklevel=3,
         )
-        return plain
-    faster = min((fused, plain), key=_seconds)
-    _faster[key] = type(faster)
-    return faster
+    if len(candidates) == 1:
+        return candidates["captured"]
+    faster = min(candidates, key=lambda name: _seconds(candidates[name]))
+    if "captured-triton" in candidates:  # else the next is to be told why not, too
+        _faster[key] = faster
+    return candidates[faster]
 
 
-def _seconds(evaluator: CapturedEvaluator) -> float:
+def _seconds(evaluator: EagerEvaluator) -> float:
     """Return the median time of an evaluation of a batch."""
     names = tuple({"energy", "forces"} & set(evaluator.quantities)) or evaluator.quantities[:1]
     n_atoms = len(evaluator.numbers)
-    positions = trial_positions(n_atoms, max(1, _ATOMS // n_atoms)).to(evaluator.device)
+    positions = _SPREAD * trial_positions(n_atoms, max(1, _ATOMS // n_atoms)).to(evaluator.device)
     times = []
     for _ in range(1 + _REPEATS):
         begin = time.perf_counter()

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""The choice between two recordings; what records is a stand-in for a GPU."""
+"""The choice between recordings; what records is a stand-in for a GPU."""
 
 import warnings
 
 import pytest
 import torch
 
+from eqcalc.neighbors import STATIC_ATOMS
 from eqcalc.runtime import CapturedEvaluator, ExecutionWarning, recorded
 from tests.conftest import make_potential
 from tests.runtime.test_captured import record_on_the_host
@@ -40,6 +41,17 @@ def test_the_faster_is_taken_and_measured_once(monkeypatch, nothing_measured, fa
     assert sorted(measured) == ["captured", "captured-triton"]
     assert choose(features=4).execution == faster  # another network is measured by itself
     assert len(measured) == 4
+
+
+@pytest.mark.parametrize("faster", ["captured", "captured-triton", "eager"])
+def test_a_large_molecule_may_leave_out_pairs(monkeypatch, nothing_measured, faster):
+    monkeypatch.setattr(recorded, "CapturedTritonEvaluator", Fused)
+    times = {"captured": 0.2, "captured-triton": 0.2, "eager": 0.2, faster: 0.1}
+    monkeypatch.setattr(recorded, "_seconds", lambda evaluator: times[evaluator.execution])
+    potential, numbers = make_potential(features=4), torch.ones(STATIC_ATOMS + 1, dtype=int)
+    for _ in range(2):
+        evaluator = recorded.faster_recording(potential, numbers, record=record_on_the_host)
+        assert evaluator.execution == faster
 
 
 def test_the_measurement_is_a_time(nothing_measured):
