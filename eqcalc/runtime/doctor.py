@@ -146,7 +146,7 @@ def _executions(potential: Potential, numbers: Tensor, seconds: float, compile: 
     lines.append(f"By default the {chosen} execution is used.")
     lines.append(
         f"Executed eagerly, molecules of up to {STATIC_ATOMS} atoms have all of their pairs, "
-        "larger ones the nearest; compiled kernels leave out pairs beyond the cutoff; recordings have all."
+        "larger ones the nearest; kernels leave out pairs beyond the cutoff; recordings have all."
     )
     if chosen == EagerEvaluator.execution:
         lines.append(
