@@ -5,9 +5,10 @@ from eqcalc.runtime.captured import CapturedEvaluator
 from eqcalc.runtime.compiled import CompiledEvaluator
 from eqcalc.runtime.compiler import ExecutionUnavailableError
 from eqcalc.runtime.evaluator import EagerEvaluator, Evaluator
-from eqcalc.runtime.execution import EagerExecution, Execution, FusedExecution
+from eqcalc.runtime.execution import EagerExecution, Execution
 from eqcalc.runtime.fused import Closest
 from eqcalc.runtime.fused_evaluator import FusedEvaluator
+from eqcalc.runtime.fused_execution import FusedExecution
 from eqcalc.runtime.molecule_execution import MoleculeExecution
 from eqcalc.runtime.rendezvous import Rendezvous
 from eqcalc.runtime.selection import EXECUTIONS, ExecutionWarning, evaluator_for, execution_for

@@ -13,8 +13,9 @@ from eqcalc.runtime.captured import CapturedEvaluator
 from eqcalc.runtime.compiled import CompiledEvaluator
 from eqcalc.runtime.compiler import ExecutionUnavailableError, ExecutionWarning, compiler
 from eqcalc.runtime.evaluator import EagerEvaluator
-from eqcalc.runtime.execution import EagerExecution, Execution, FusedExecution
+from eqcalc.runtime.execution import EagerExecution, Execution
 from eqcalc.runtime.fused_evaluator import FusedEvaluator
+from eqcalc.runtime.fused_execution import FusedExecution
 from eqcalc.runtime.molecule_execution import MoleculeExecution
 from eqcalc.runtime.recorded import faster_recording
 from eqcalc.runtime.triton_evaluator import CapturedTritonEvaluator, TritonEvaluator

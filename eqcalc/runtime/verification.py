@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,11 +12,9 @@ from torch import Tensor
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import precision_of
 from eqcalc.runtime.compiler import ExecutionUnavailableError
+from eqcalc.runtime.evaluator import EagerEvaluator
+from eqcalc.runtime.execution import Execution
 from eqcalc.structures import Structures
-
-if TYPE_CHECKING:
-    from eqcalc.runtime.evaluator import EagerEvaluator
-    from eqcalc.runtime.execution import Execution
 
 __all__ = ["TOLERANCES", "deviations", "trial_positions", "verify_evaluator", "verify_execution"]
 

@@ -145,7 +145,9 @@ class EvaluationTable:
         paths[1].write_text(text + "\n", encoding="utf-8")
         for quantity_name in self.predicted:
             paths.append(folder / f"{name}-{quantity_name}.png")
-            parity_plot(self, quantity_name).savefig(paths[-1], dpi=150)
+            parity_plot(
+                quantity_name, self.labels[quantity_name], self.predicted[quantity_name]
+            ).savefig(paths[-1], dpi=150)
         return paths
 
 

@@ -9,7 +9,6 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
 from eqcalc.quantities import quantity
-from eqcalc.training.evaluate import EvaluationTable
 from eqcalc.units import conversion_factor
 
 __all__ = ["parity_plot"]
@@ -26,16 +25,23 @@ _AXES = {
 _DOTS = 5000
 
 
-def parity_plot(table: EvaluationTable, name: str) -> Figure:
+def parity_plot(name: str, labels: np.ndarray, predicted: np.ndarray) -> Figure:
     """Draw predicted over labelled values of one quantity, and the errors below.
 
     Energies of both are drawn relative to the mean of the labels.
+
+    Parameters
+    ----------
+    name
+        The quantity.
+    labels, predicted
+        Arrays of one shape, in internal units.
     """
     unit, label = quantity(name).report[0]
     unit, title, label = _AXES.get(name, (unit, name.replace("_", " "), label))
     factor = conversion_factor(quantity(name).unit, unit)
-    theirs = table.labels[name].ravel() * factor
-    ours = table.predicted[name].ravel() * factor
+    theirs = labels.ravel() * factor
+    ours = predicted.ravel() * factor
     if name == "energy":
         theirs, ours = theirs - theirs.mean(), ours - theirs.mean()
     small_unit, small_label = quantity(name).report[0]

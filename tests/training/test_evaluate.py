@@ -139,7 +139,7 @@ def test_files(model, dataset, tmp_path):
 def test_parity_plot_shows_the_numbers(model, dataset):
     table = evaluate(model, dataset)
     for name, unit in (("forces", "meV/Å"), ("polarizability", "bohr³"), ("energy", "meV")):
-        figure = parity_plot(table, name)
+        figure = parity_plot(name, table.labels[name], table.predicted[name])
         upper, lower = figure.axes
         row = table.row(name, unit)
         assert f"MAE {row.mae:.3g}, RMSE {row.rmse:.3g} {unit}" in upper.get_title()
