@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -82,6 +83,10 @@ class RecordedStep:
         if recording is None:
             numbers = None if self._noise is None else self._noise(state.step)
             return self._integrator.step(state, self._evaluator, numbers, names)
+        return self._played(recording, state)
+
+    def _played(self, recording: Recording, state: State) -> State:
+        self._evaluator.check_memory()
         # what the last step gave need not be put together again
         known = self._last is not None and self._last[0] is state
         recording.inputs.copy_(self._last[1] if known and self._last else _packed(state))
@@ -106,7 +111,11 @@ class RecordedStep:
                 return {"state": _packed(after, packed[-1:] + 1.0), **after.properties}
 
             try:
-                self._recordings[names] = self._evaluator.record(step, _packed(state))
+                # of another state than the first: a recording must read what it is given
+                other = replace(state, positions=1.01 * state.positions, step=state.step + 1)
+                recording = self._evaluator.record(step, _packed(other))
+                self._check(recording, state, names)
+                self._recordings[names] = recording
             except Exception as error:  # whatever CUDA refuses to record
                 from eqcalc.runtime.compiler import ExecutionWarning
 
@@ -118,6 +127,28 @@ class RecordedStep:
                 self._recordings = None
                 return None
         return self._recordings[names]
+
+    def _check(self, recording: Recording, state: State, names: tuple[str, ...]) -> None:
+        """Raise RuntimeError if a step played back is not that of the integrator."""
+        from eqcalc.models.precision import precision_of
+        from eqcalc.runtime.verification import TOLERANCES, deviations
+
+        numbers = None if self._noise is None else self._noise(state.step)
+        model = cast("Evaluator", self._evaluator.unrecorded)
+        found, expected = (
+            {
+                **{name: v for name in _VARIABLES if (v := getattr(after, name)).numel()},
+                **after.properties,
+            }
+            for after in (
+                self._played(recording, state),
+                self._integrator.step(state, model, numbers, names),
+            )
+        )
+        tolerance = TOLERANCES[precision_of(self._evaluator.potential)]
+        for name, deviation in deviations(found, expected).items():
+            if not deviation <= tolerance:
+                raise RuntimeError(f"a step played back deviates by {deviation:.1e} in its {name}")
 
 
 def _packed(state: State, step: Tensor | None = None) -> Tensor:

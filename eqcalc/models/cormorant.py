@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from eqcalc.models.irreps import (
     Features,
     Linear,
-    clebsch_gordan,
+    clebsch_gordan_like,
     coupled_degrees,
     spherical_harmonics,
 )
@@ -236,4 +236,4 @@ def _paths(
 
 def _coupling(l1: int, l2: int, l: int, like: Tensor) -> Tensor:
     """Return the coupling that gives components a mean square of one from such components."""
-    return clebsch_gordan(l1, l2, l).to(like) * math.sqrt(2 * l + 1)
+    return clebsch_gordan_like(l1, l2, l, like) * math.sqrt(2 * l + 1)

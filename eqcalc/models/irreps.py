@@ -28,6 +28,7 @@ __all__ = [
     "PointConvolution",
     "RadialPerceptron",
     "clebsch_gordan",
+    "clebsch_gordan_like",
     "coupled_degrees",
     "spherical_harmonics",
 ]
@@ -56,6 +57,18 @@ def clebsch_gordan(l1: int, l2: int, l3: int) -> Tensor:
 
     with torch.inference_mode(False), torch.no_grad():
         return o3.wigner_3j(l1, l2, l3, dtype=torch.float64).clone()
+
+
+def clebsch_gordan_like(l1: int, l2: int, l3: int, like: Tensor) -> Tensor:
+    """Return :func:`clebsch_gordan` in the precision and on the device of a tensor."""
+    return _converted(l1, l2, l3, like.dtype, like.device)
+
+
+@cache
+def _converted(l1: int, l2: int, l3: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    # made once: copying it to a GPU would wait for the GPU
+    with torch.inference_mode(False):
+        return clebsch_gordan(l1, l2, l3).to(device, dtype)
 
 
 def coupled_degrees(l1: int, l2: int, *, parity: bool) -> list[int]:
@@ -90,7 +103,7 @@ def spherical_harmonics(degrees: Sequence[int], directions: Tensor) -> dict[int,
     values = directions.new_full((directions.shape[0], 1), (4.0 * math.pi) ** -0.5)
     found = {0: values}
     for l in range(1, max(degrees) + 1):
-        coupling = clebsch_gordan(l - 1, 1, l).to(directions) * ((2 * l + 1) / math.sqrt(l))
+        coupling = clebsch_gordan_like(l - 1, 1, l, directions) * ((2 * l + 1) / math.sqrt(l))
         step = (directions @ coupling.transpose(0, 1).flatten(1)).unflatten(1, (2 * l - 1, -1))
         values = torch.bmm(values.unsqueeze(1), step).squeeze(1)
         found[l] = values

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor
 from eqcalc.models.potential import Potential
 from eqcalc.runtime.compiler import ExecutionUnavailableError
 from eqcalc.runtime.evaluator import EagerEvaluator
-from eqcalc.runtime.verification import verify_evaluator
+from eqcalc.runtime.verification import trial_positions, verify_evaluator
 
 __all__ = ["CapturedEvaluator", "Recording", "record_cuda_graph"]
 
@@ -46,16 +47,38 @@ def record_cuda_graph(function: Callable[[Tensor], Values], inputs: Tensor) -> R
         Values to warm up with; the recording has a copy of its own.
     """
     static = inputs.clone()
-    stream = torch.cuda.Stream(device=inputs.device)
-    stream.wait_stream(torch.cuda.current_stream(inputs.device))
-    with torch.cuda.stream(stream):
-        for _ in range(3):
-            function(static)
-    torch.cuda.current_stream(inputs.device).wait_stream(stream)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        outputs = function(static)
+    with torch.cuda.device(inputs.device):
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(2):
+                function(static)
+            with _waiting_refused():
+                function(static)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        # entered twice, as a recording that fails does not leave the stream by itself
+        with (
+            torch.cuda.stream(stream),
+            torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),
+        ):
+            outputs = function(static)
     return Recording(graph.replay, static, outputs)
+
+
+@contextmanager
+def _waiting_refused() -> Iterator[None]:
+    """Make waiting for a GPU an error, also in other threads; what was set before comes back.
+
+    A recording that is broken off leaves the allocator of torch before 2.12 unusable, so what
+    would break it is found before.
+    """
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
 
 
 class CapturedEvaluator(EagerEvaluator):
@@ -111,19 +134,39 @@ class CapturedEvaluator(EagerEvaluator):
         self._recordings: OrderedDict[tuple[int, tuple[str, ...]], Recording] = OrderedDict()
         #: Number of recordings made so far; one that keeps growing is a waste of time.
         self.recordings = 0
+        # a recording reads the memory of these
+        self._read = [t.detach() for t in (*potential.parameters(), *potential.buffers())]
         try:
+            # recorded at other positions than those of the comparison: a recording must read them
+            names = potential.defined_for(self.stack(trial_positions(len(self.numbers))))
+            self(1.1 * trial_positions(len(self.numbers)), names)
             verify_evaluator(self, EagerEvaluator(potential, numbers, charge=charge))
         except ExecutionUnavailableError:
             raise
         except Exception as error:  # whatever CUDA refuses to record, and kernels to do
             raise ExecutionUnavailableError(f"the model cannot be recorded: {error}") from error
 
+    def check_memory(self) -> None:
+        """Raise RuntimeError if the model lies elsewhere than when it was recorded."""
+        now = next(self.potential.parameters(), None)
+        if now is not None and now.data_ptr() != self._read[0].data_ptr():
+            raise RuntimeError(
+                "the model was moved or converted after it was recorded; make a new evaluator"
+            )
+
     def unrecorded(self, positions: Tensor, quantities: Collection[str]) -> Values:
         """Evaluate operation by operation, within a recording of more than this."""
         return super().__call__(positions, quantities)
 
     def __call__(self, positions: Tensor, quantities: Collection[str]) -> Values:
-        """Evaluate ``[n_structures, n_atoms, 3]`` Å; see :class:`Evaluator`."""
+        """Evaluate ``[n_structures, n_atoms, 3]`` Å; see :class:`Evaluator`.
+
+        Raises
+        ------
+        RuntimeError
+            The model has been moved or converted since.
+        """
+        self.check_memory()
         positions = positions.detach().to(device=self.device, dtype=torch.float64)
         key = (len(positions), tuple(sorted(quantities)))
         recording = self._recordings.get(key)

@@ -16,6 +16,9 @@ from eqcalc.runtime.captured import CapturedEvaluator, Recording
 from eqcalc.runtime.compiler import ExecutionWarning
 from tests.conftest import make_potential
 
+# steps that are taken operation by operation would pass every test of this file
+pytestmark = pytest.mark.filterwarnings("error::eqcalc.runtime.ExecutionWarning")
+
 OBSERVABLES = {"dipole": 4, "polarizability": 4, "positions": 3, "conserved_energy": 1}
 
 
@@ -143,3 +146,13 @@ def test_steps_that_cannot_be_recorded_are_taken_all_the_same(ethanol):
     expected = recorded(recorded(start, ()), ())
     assert torch.equal(second.positions, expected.positions)
     assert second.step == expected.step == 2
+
+
+def test_a_recorded_step_that_does_not_read_its_input_is_refused(ethanol):
+    stepped, start = stepper_of(ethanol)
+    record = stepped._evaluator.record
+    stepped._evaluator.record = lambda *given: record(*given)._replace(play=lambda: None)
+    with pytest.warns(ExecutionWarning, match="a step played back deviates by"):
+        found = stepped(start, ())
+    expected = stepper_of(ethanol)[0](start, ())
+    assert torch.equal(found.positions, expected.positions)

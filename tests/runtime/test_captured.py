@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Recorded evaluations: what can be tested without a GPU."""
 
-from dataclasses import replace
-
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+from eqcalc.models import Potential, PotentialConfig, References
+from eqcalc.models.registry import representation_config
 from eqcalc.neighbors import Pairs
 from eqcalc.runtime import EagerEvaluator, ExecutionUnavailableError
 from eqcalc.runtime.captured import CapturedEvaluator, Recording
@@ -86,17 +88,54 @@ def test_what_cannot_be_recorded_is_told(ethanol):
         CapturedEvaluator(make_potential(), torch.tensor(ethanol.numbers), record=refuse)
 
 
-def test_an_evaluation_needs_no_number_on_the_host(ethanol):
-    """Tensors on the meta device have no values, so that looking at one is an error."""
-    potential = make_potential().to("meta")
-    stack = Structures.stack(
-        torch.tensor(ethanol.numbers, device="meta"),
-        torch.empty(4, 9, 3, dtype=torch.float64, device="meta"),
-        1.0,
+def test_a_recording_that_does_not_read_its_input_is_refused(ethanol):
+    def empty(function, inputs):
+        return record_on_the_host(function, inputs)._replace(play=lambda: None)
+
+    with pytest.raises(ExecutionUnavailableError, match="the captured execution gives a"):
+        CapturedEvaluator(make_potential(), torch.tensor(ethanol.numbers), record=empty)
+
+
+def test_a_model_that_was_moved_is_not_played_back(ethanol, positions):
+    potential = make_potential()
+    evaluator = CapturedEvaluator(
+        potential, torch.tensor(ethanol.numbers), record=record_on_the_host
     )
+    with torch.no_grad():  # changed where it is: the recording reads it
+        potential.heads["dipole"].blocks[0].mix.weight.mul_(1.1)
+    numbers = torch.tensor(ethanol.numbers)
+    expected = EagerEvaluator(potential, numbers)(positions[:2], ("dipole",))["dipole"]
+    assert torch.equal(evaluator(positions[:2], ("dipole",))["dipole"], expected)
+    potential.float()
+    with pytest.raises(RuntimeError, match="moved or converted"):
+        evaluator(positions[:2], NAMES)
+
+
+class NoHost(TorchDispatchMode):
+    """Refuses operations that a GPU would have to wait for: copies from and to the host."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor) and t.ndim]
+        made = [t for t in tree_leaves(result) if isinstance(t, torch.Tensor)]
+        assert {t.device.type for t in (*given, *made)} <= {"meta"}, function
+        return result
+
+
+@pytest.mark.parametrize("name", ["painn", "schnet", "lnet", "cormorant"])
+def test_an_evaluation_needs_nothing_of_the_host(ethanol, name):
+    """Tensors on the meta device have no values, so that looking at one is an error."""
+    if name in ("lnet", "cormorant"):
+        pytest.importorskip("e3nn")
+    config = PotentialConfig(representation_config({"name": name}))
+    potential = Potential(config, References((1, 6, 8))).to("meta")
+    numbers = torch.tensor(ethanol.numbers, device="meta")
+    positions = torch.empty(4, 9, 3, dtype=torch.float64, device="meta")
     indices = torch.empty(4 * 72, dtype=torch.int64, device="meta")
     pairs = Pairs(indices, indices, degree=8)
-    values = potential.evaluate(replace(stack), pairs, NAMES)
+    potential.evaluate(Structures.stack(numbers, positions, 1.0), pairs, NAMES)  # makes tables
+    with NoHost():
+        values = potential.evaluate(Structures.stack(numbers, positions, 1.0), pairs, NAMES)
     assert {name: tuple(value.shape) for name, value in values.items()} == {
         "energy": (4,),
         "forces": (36, 3),
