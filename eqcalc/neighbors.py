@@ -11,17 +11,14 @@ or a cell has changed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import torch
-from torch import Tensor
 
+from eqcalc.pairs import Pairs
 from eqcalc.structures import Structures
 
 __all__ = [
     "STATIC_ATOMS",
     "NeighborList",
-    "Pairs",
     "all_pairs",
     "isolated_pairs",
     "nearest_pairs",
@@ -34,129 +31,6 @@ STATIC_ATOMS = 24
 
 #: Beyond this many atoms a molecule is searched in cells instead of through all its pairs.
 _SEARCHED_ATOMS = 400
-
-
-@dataclass(frozen=True)
-class CompressedPairs:
-    """Pairs as compressed rows, by receiver and by sender.
-
-    Parameters
-    ----------
-    receiver, sender
-        Atom indices, ``[n_pairs]`` int64, sorted by receiver.
-    receiver_start
-        The pairs of receiver i are ``receiver_start[i]`` to ``receiver_start[i + 1]``,
-        ``[n_atoms + 1]`` int64.
-    by_sender
-        Indices of the pairs in the order of their senders, ``[n_pairs]`` int64.
-    sender_start
-        Where each sender begins in that order, ``[n_atoms + 1]`` int64.
-    """
-
-    receiver: Tensor
-    sender: Tensor
-    receiver_start: Tensor
-    by_sender: Tensor
-    sender_start: Tensor
-
-    @property
-    def n_atoms(self) -> int:
-        """Number of atoms."""
-        return self.receiver_start.shape[0] - 1
-
-    @property
-    def n_pairs(self) -> int:
-        """Number of pairs."""
-        return self.receiver.shape[0]
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Directed pairs sender → receiver, sorted by receiver.
-
-    Parameters
-    ----------
-    receiver, sender
-        Atom indices, ``[n_pairs]`` int64.
-    image
-        Lattice translations of the sender in units of the cell vectors,
-        ``[n_pairs, 3]``; None if nothing is periodic.
-    degree
-        Number of pairs of every receiver if all are equal, else None.
-    """
-
-    receiver: Tensor
-    sender: Tensor
-    image: Tensor | None = None
-    degree: int | None = None
-    _compressed: dict[int, CompressedPairs] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
-
-    def compressed(self, n_atoms: int) -> CompressedPairs:
-        """Return the pairs as compressed rows; they are made once and kept."""
-        if n_atoms not in self._compressed:
-            atoms = torch.arange(n_atoms + 1, device=self.receiver.device)
-            by_sender = torch.argsort(self.sender, stable=True)
-            self._compressed[n_atoms] = CompressedPairs(
-                receiver=self.receiver.contiguous(),
-                sender=self.sender.contiguous(),
-                receiver_start=torch.searchsorted(self.receiver, atoms),
-                by_sender=by_sender,
-                sender_start=torch.searchsorted(self.sender[by_sender], atoms),
-            )
-        return self._compressed[n_atoms]
-
-    def vectors(self, structures: Structures) -> Tensor:
-        """Vectors from receiver to sender, ``[n_pairs, 3]`` Å, differentiable."""
-        positions = structures.positions
-        vectors = self.of_senders(positions) - _rows(positions, self.receiver)
-        if self.image is not None and structures.cell is not None:
-            cell = structures.cell[structures.owner[self.receiver]]
-            vectors = vectors + torch.einsum("pa,pac->pc", self.image.to(cell.dtype), cell)
-        return vectors
-
-    def of_senders(self, values: Tensor) -> Tensor:
-        """Return what belongs to the sender of each pair, ``[n_pairs, ...]``."""
-        return _rows(values, self.sender)
-
-    def sum_over_senders(self, values: Tensor, n_atoms: int) -> Tensor:
-        """Sum ``[n_pairs, ...]`` over the pairs of each receiver, ``[n_atoms, ...]``."""
-        if self.degree is not None:
-            return values.reshape(n_atoms, self.degree, *values.shape[1:]).sum(1)
-        total = values.new_zeros((n_atoms, *values.shape[1:]))
-        return total.index_add(0, self.receiver, values)
-
-    def sum_of_outer_products(self, left: Tensor, right: Tensor, n_atoms: int) -> Tensor:
-        """Sum ``left ⊗ right`` over the pairs of each receiver.
-
-        With equal degrees this is one batched matrix product, which never
-        stores the outer products.
-
-        Parameters
-        ----------
-        left, right
-            ``[n_pairs, m]`` and ``[n_pairs, n]``.
-        n_atoms
-            Number of receivers.
-
-        Returns
-        -------
-        Tensor
-            ``[n_atoms, m, n]``.
-        """
-        if self.degree is not None:
-            left = left.reshape(n_atoms, self.degree, left.shape[1])
-            right = right.reshape(n_atoms, self.degree, right.shape[1])
-            return torch.bmm(left.transpose(1, 2), right)
-        return self.sum_over_senders(left.unsqueeze(2) * right.unsqueeze(1), n_atoms)
-
-
-def _rows(values: Tensor, indices: Tensor) -> Tensor:
-    """Return ``values[indices]`` with the faster gradient, summed in a fixed order."""
-    if values.device.type == "cpu":
-        return values.index_select(0, indices)
-    return values[indices]
 
 
 def all_pairs(structures: Structures) -> Pairs:
@@ -183,7 +57,11 @@ def all_pairs(structures: Structures) -> Pairs:
     origin = first[structures.owner[receiver]]
     sender = origin + rank + (origin + rank >= receiver)
     uniform = structures.uniform
-    return Pairs(receiver, sender, degree=None if uniform is None else uniform - 1)
+    if uniform is None or uniform == 1:
+        return Pairs(receiver, sender, degree=None if uniform is None else 0)
+    place = receiver - origin
+    reverse = sender * (uniform - 1) + place - (receiver > sender).long()
+    return Pairs(receiver, sender, degree=uniform - 1, reverse=reverse)
 
 
 def pairs_within(structures: Structures, cutoff: float) -> Pairs:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from ase.build import bulk, molecule
 
+from eqcalc import pairs as pairs_module
 from eqcalc.neighbors import STATIC_ATOMS, NeighborList, all_pairs, nearest_pairs, pairs_within
 from eqcalc.structures import Structures
 
@@ -181,3 +182,45 @@ def test_compressed_rows_hold_every_pair_once_by_receiver_and_by_sender():
         assert list(mine) == torch.nonzero(pairs.receiver == atom).flatten().tolist()
         sent = rows.by_sender[slice(*rows.sender_start[atom : atom + 2].tolist())]
         assert sent.tolist() == torch.nonzero(pairs.sender == atom).flatten().tolist()
+
+
+def test_the_reverse_of_a_pair_exchanges_receiver_and_sender():
+    pairs = all_pairs(Structures.stack(torch.tensor([8, 1, 1, 6]), torch.rand(3, 4, 3)))
+    assert torch.equal(pairs.receiver[pairs.reverse], pairs.sender)
+    assert torch.equal(pairs.sender[pairs.reverse], pairs.receiver)
+    order = torch.argsort(pairs.sender, stable=True)
+    assert torch.equal(pairs.reverse, order)
+    alone = all_pairs(Structures.stack(torch.tensor([8]), torch.rand(2, 1, 3)))
+    assert len(alone.receiver) == 0 and alone.degree == 0
+
+
+@pytest.mark.parametrize("cutoff", [None, 1.6])
+def test_derivatives_by_sums_are_those_by_scatters(generator, monkeypatch, cutoff):
+    """What GPUs do, on a CPU: values, and derivatives of first and second order in both modes."""
+    stack = Structures.stack(
+        torch.tensor([8, 1, 1, 6, 1]),
+        1.2 * torch.rand(3, 5, 3, generator=generator, dtype=torch.float64),
+    )
+    pairs = all_pairs(stack) if cutoff is None else nearest_pairs(stack, cutoff)
+    weights = torch.rand(len(pairs.receiver), 3, generator=generator, dtype=torch.float64)
+
+    def energy(positions):
+        vectors = pairs.vectors(stack.with_positions(positions))
+        return (weights * torch.sin(vectors) + vectors.square()).sum()
+
+    def derivatives():
+        x = stack.positions
+        first = torch.func.grad(energy)
+        _, along = torch.func.jvp(first, (x,), (x.cos(),))
+        wanted = x.clone().requires_grad_()
+        (force,) = torch.autograd.grad(energy(wanted), wanted, create_graph=True)
+        (second,) = torch.autograd.grad(force.square().sum(), wanted)
+        return [
+            energy(x), first(x), along, second,
+            torch.func.jacfwd(first)(x), torch.func.jacrev(first)(x),
+        ]  # fmt: skip
+
+    scattered = derivatives()
+    monkeypatch.setattr(pairs_module, "_scatters_pay", lambda values: False)
+    for found, expected in zip(derivatives(), scattered, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)

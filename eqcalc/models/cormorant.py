@@ -38,7 +38,7 @@ from eqcalc.models.irreps import (
 )
 from eqcalc.models.radial import CosineCutoff
 from eqcalc.models.validation import require_positive
-from eqcalc.neighbors import Pairs
+from eqcalc.pairs import Pairs
 from eqcalc.structures import Structures
 
 __all__ = ["Cormorant", "CormorantConfig"]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from eqcalc.models.validation import require_positive
-from eqcalc.neighbors import Pairs
+from eqcalc.pairs import Pairs
 from eqcalc.structures import Structures
 
 __all__ = ["DimeNet", "DimeNetConfig", "triplets"]

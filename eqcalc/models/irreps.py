@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from eqcalc.models.activations import Normalized
 from eqcalc.models.radial import CosineCutoff, CosineSquaredBasis, radial_basis
-from eqcalc.neighbors import Pairs
+from eqcalc.pairs import Pairs
 
 __all__ = [
     "Features",

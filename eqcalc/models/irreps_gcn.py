@@ -35,7 +35,7 @@ from eqcalc.models.irreps import (
 )
 from eqcalc.models.painn import vector_norm
 from eqcalc.models.validation import require_one_of, require_positive
-from eqcalc.neighbors import Pairs
+from eqcalc.pairs import Pairs
 from eqcalc.structures import Structures
 
 __all__ = ["IrrepsGCN", "IrrepsGCNConfig", "bonds"]

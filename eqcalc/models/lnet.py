@@ -42,7 +42,7 @@ from eqcalc.models.irreps import (
     spherical_harmonics,
 )
 from eqcalc.models.validation import require_positive
-from eqcalc.neighbors import Pairs
+from eqcalc.pairs import Pairs
 from eqcalc.structures import Structures
 
 __all__ = ["VARIANTS", "LNet", "LNetConfig"]

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from eqcalc.models.radial import CosineCutoff, radial_basis
-from eqcalc.neighbors import Pairs
+from eqcalc.pairs import Pairs
 from eqcalc.structures import Structures
 
 __all__ = ["Aggregation", "PaiNN", "PaiNNConfig", "sum_messages"]

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from eqcalc.models.painn import PaiNNConfig, vector_norm
 from eqcalc.models.radial import CosineCutoff, radial_basis
 from eqcalc.models.validation import require_positive
-from eqcalc.neighbors import Pairs
+from eqcalc.pairs import Pairs
 from eqcalc.structures import Structures
 
 __all__ = ["AblatedPaiNN", "AblatedPaiNNConfig", "matched_features"]

@@ -24,7 +24,7 @@ from eqcalc.models.registry import (
     representation_config,
     representation_settings,
 )
-from eqcalc.neighbors import Pairs
+from eqcalc.pairs import Pairs
 from eqcalc.structures import Structures
 
 __all__ = ["Potential", "PotentialConfig", "References"]

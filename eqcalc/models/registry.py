@@ -18,7 +18,7 @@ from eqcalc.models.lnet import LNetConfig
 from eqcalc.models.painn import PaiNNConfig
 from eqcalc.models.painn_ablation import AblatedPaiNNConfig
 from eqcalc.models.schnet import SchNetConfig
-from eqcalc.neighbors import Pairs
+from eqcalc.pairs import Pairs
 from eqcalc.structures import Structures
 
 __all__ = ["REPRESENTATIONS", "RepresentationConfig", "representation_config"]

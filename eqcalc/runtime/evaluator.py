@@ -15,7 +15,8 @@ from eqcalc.models.compositions import warn_of_composition
 from eqcalc.models.derivatives import time_derivatives
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import precision_of
-from eqcalc.neighbors import STATIC_ATOMS, Pairs, all_pairs, nearest_pairs
+from eqcalc.neighbors import STATIC_ATOMS, all_pairs, nearest_pairs
+from eqcalc.pairs import Pairs
 from eqcalc.structures import Structures
 
 __all__ = ["EagerEvaluator", "Evaluator"]

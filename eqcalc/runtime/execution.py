@@ -13,7 +13,8 @@ from typing import ClassVar, Protocol
 from torch import Tensor
 
 from eqcalc.models.potential import Potential
-from eqcalc.neighbors import NeighborList, Pairs
+from eqcalc.neighbors import NeighborList
+from eqcalc.pairs import Pairs
 from eqcalc.runtime.fused import Closest
 from eqcalc.structures import Structures
 

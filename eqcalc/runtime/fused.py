@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from eqcalc.models.potential import Potential
-from eqcalc.neighbors import Pairs
+from eqcalc.pairs import Pairs
 from eqcalc.runtime.compiler import kernel_library
 from eqcalc.runtime.kernel_parameters import kernel_parameters
 from eqcalc.structures import Structures

@@ -9,7 +9,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from eqcalc.models.potential import Potential
-from eqcalc.neighbors import NeighborList, Pairs
+from eqcalc.neighbors import NeighborList
+from eqcalc.pairs import Pairs
 from eqcalc.runtime.execution import EagerExecution
 from eqcalc.runtime.fused import Closest, Composition, FusedPotential, HalfPairs
 from eqcalc.runtime.verification import verify_execution

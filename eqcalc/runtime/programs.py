@@ -38,7 +38,7 @@ __all__ = ["Program", "Specification", "compile_program", "load_program", "progr
 
 _PACKAGE = Path(eqcalc.__file__).parent
 #: What decides which operations are noted.
-_SOURCES = ("models", "structures.py", "neighbors.py", "runtime/programs.py")
+_SOURCES = ("models", "structures.py", "pairs.py", "neighbors.py", "runtime/programs.py")
 
 #: Positions ``[n_structures, n_atoms, 3]`` Å to the quantities of the specification, in order.
 Program = Callable[[Tensor], Sequence[Tensor]]
@@ -148,7 +148,13 @@ def trace(potential: Potential, specification: Specification) -> torch.export.Ex
         return tuple(values[name] for name in names)
 
     try:
-        with warnings.catch_warnings(), torch.inference_mode(False), torch.enable_grad():
+        with (
+            warnings.catch_warnings(),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            # tracing follows one thread, and the gradient on a GPU would run in another
+            torch.autograd.set_multithreading_enabled(False),
+        ):
             warnings.simplefilter("ignore")
             evaluate(positions)  # fills tables that are made once; tracing would leave no values
             # without values nothing can depend on them unnoticed

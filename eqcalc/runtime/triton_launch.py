@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from eqcalc.neighbors import CompressedPairs
+from eqcalc.pairs import CompressedPairs
 
 __all__ = ["Functional", "to_pairs", "to_receivers", "to_senders", "to_weights"]
 

@@ -32,7 +32,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from eqcalc.neighbors import Pairs
+from eqcalc.pairs import Pairs
 from eqcalc.runtime import triton_launch
 from eqcalc.runtime.triton_launch import Functional
 

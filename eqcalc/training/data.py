@@ -15,7 +15,8 @@ from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
 from eqcalc.datasets import Dataset
-from eqcalc.neighbors import Pairs, all_pairs, pairs_within
+from eqcalc.neighbors import all_pairs, pairs_within
+from eqcalc.pairs import Pairs
 from eqcalc.structures import Structures
 from eqcalc.training.config import DataConfig
 from eqcalc.training.settings import ConfigError

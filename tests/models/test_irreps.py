@@ -20,7 +20,8 @@ from eqcalc.models.irreps import (
     spherical_harmonics,
 )
 from eqcalc.models.radial import CosineSquaredBasis
-from eqcalc.neighbors import Pairs, all_pairs
+from eqcalc.neighbors import all_pairs
+from eqcalc.pairs import Pairs
 from eqcalc.structures import Structures
 
 

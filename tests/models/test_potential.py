@@ -5,9 +5,12 @@ import pytest
 import torch
 from ase.build import bulk, molecule
 
+from eqcalc import pairs as pairs_module
 from eqcalc import testing
 from eqcalc.models import PaiNNConfig, Potential, PotentialConfig, References
-from eqcalc.neighbors import Pairs, all_pairs, pairs_within
+from eqcalc.models.derivatives import property_derivative
+from eqcalc.neighbors import all_pairs, pairs_within
+from eqcalc.pairs import Pairs
 from eqcalc.structures import Structures
 from tests.conftest import make_potential
 
@@ -200,6 +203,22 @@ def test_gradients_reach_every_parameter(potential, ethanol):
     ]
     # the last bias of the energy read-out is a constant, which no force sees
     assert idle == ["heads.energy.atomwise.2.bias"]
+
+
+def test_gradients_by_sums_instead_of_scatters(potential, ethanol, monkeypatch):
+    """What a GPU does where every atom has equally many pairs."""
+    structure = Structures.from_atoms([ethanol, ethanol])
+    names, found = ("energy", "forces", "dipole", "polarizability"), []
+    for scatters in (True, False):
+        monkeypatch.setattr(pairs_module, "_scatters_pay", lambda values, pay=scatters: pay)
+        potential.zero_grad()
+        values = potential.evaluate(structure, all_pairs(structure), names, create_graph=True)
+        sum(value.square().sum() for value in values.values()).backward()
+        parameters = {f"gradient of {n}": p.grad.clone() for n, p in potential.named_parameters()}
+        tensors = property_derivative(potential, Structures.from_atoms(ethanol), "dipole")
+        found.append({**values, **parameters, "polar tensors": tensors})
+    for name, value in found[0].items():
+        torch.testing.assert_close(found[1][name], value, rtol=1e-10, atol=1e-10, msg=name)
 
 
 def test_first_layer_shortcut_is_exact(potential, ethanol):

@@ -8,7 +8,7 @@ from torch.utils._pytree import tree_leaves
 
 from eqcalc.models import Potential, PotentialConfig, References
 from eqcalc.models.registry import representation_config
-from eqcalc.neighbors import Pairs
+from eqcalc.pairs import Pairs
 from eqcalc.runtime import EagerEvaluator, ExecutionUnavailableError
 from eqcalc.runtime.captured import CapturedEvaluator, Recording
 from eqcalc.structures import Structures

@@ -15,7 +15,7 @@ import torch
 from eqcalc.models import PotentialConfig, References
 from eqcalc.models.potential import Potential
 from eqcalc.models.registry import representation_config
-from eqcalc.neighbors import Pairs
+from eqcalc.pairs import Pairs
 from eqcalc.runtime import ExecutionUnavailableError, triton_launch, triton_message
 from eqcalc.runtime.triton_evaluator import CapturedTritonEvaluator, TritonEvaluator
 from eqcalc.structures import Structures

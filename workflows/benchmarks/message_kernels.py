@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from eqcalc.models import Potential, painn
-from eqcalc.neighbors import Pairs, all_pairs
+from eqcalc.neighbors import all_pairs
+from eqcalc.pairs import Pairs
 from eqcalc.runtime import CapturedEvaluator
 from eqcalc.runtime.compiler import ExecutionUnavailableError
 from eqcalc.runtime.triton_evaluator import CapturedTritonEvaluator, with_triton_kernels

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from eqcalc.models import painn
-from eqcalc.neighbors import Pairs
+from eqcalc.pairs import Pairs
 from eqcalc.runtime.triton_message import sum_messages
 
 # atom 2 receives nothing, atom 0 sends nothing, and no pair has its reverse beside it
