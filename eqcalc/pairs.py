@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import torch
@@ -74,6 +74,20 @@ class Pairs:
     _compressed: dict[int, CompressedPairs] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+
+    def to(self, device: torch.device | str) -> Pairs:
+        """Move to `device`."""
+
+        def moved(tensor: Tensor | None) -> Tensor | None:
+            return None if tensor is None else tensor.to(device)
+
+        return replace(
+            self,
+            receiver=self.receiver.to(device),
+            sender=self.sender.to(device),
+            image=moved(self.image),
+            reverse=moved(self.reverse),
+        )
 
     def compressed(self, n_atoms: int) -> CompressedPairs:
         """Return the pairs as compressed rows; they are made once and kept."""

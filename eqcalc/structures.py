@@ -185,7 +185,9 @@ class Structures:
         """Number of atoms of each structure, ``[n_structures]``."""
         if self.uniform is not None:
             return torch.full((self.n_structures,), self.uniform, device=self.owner.device)
-        return torch.bincount(self.owner, minlength=self.n_structures)
+        # unlike torch.bincount this does not wait for a GPU
+        none = torch.zeros(self.n_structures, dtype=torch.int64, device=self.owner.device)
+        return none.index_add(0, self.owner, torch.ones_like(self.owner))
 
     @property
     def masses(self) -> Tensor:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -94,9 +95,9 @@ class Loss:
         counts = torch.stack([known.sum() for _, known in found])
         if share is not None:
             counts = share(counts)
-        factors = [self.weights[name] / self.scales[name] ** 2 for name in self.weights]
+        factors = tuple(self.weights[name] / self.scales[name] ** 2 for name in self.weights)
         means = sums / torch.where(counts > 0.0, counts, 1.0)
-        return (sums.new_tensor(factors) * means).sum()
+        return (_on_device(factors, sums.dtype, sums.device) * means).sum()
 
     def of_mean_squares(self, mean_squares: Mapping[str, float]) -> float:
         """Return the loss from mean squared errors (energy: per atom) of many batches."""
@@ -104,3 +105,9 @@ class Loss:
             self.weights[name] / self.scales[name] ** 2 * mean_squares[name]
             for name in self.weights
         )
+
+
+@functools.cache
+def _on_device(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    # made once: copying it to a GPU would wait for the GPU
+    return torch.tensor(values, dtype=dtype, device=device)

@@ -5,21 +5,23 @@ from __future__ import annotations
 
 import math
 import typing
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import lightning
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 
 from eqcalc.datasets import Dataset
 from eqcalc.models.potential import Potential
 from eqcalc.quantities import ordered
 from eqcalc.runtime import ExecutionUnavailableError, with_triton_kernels
+from eqcalc.training.average import ParameterAverage
 from eqcalc.training.config import CosineSchedule, PlateauSchedule, TrainingConfig
 from eqcalc.training.data import (
+    EVALUATION_ATOMS,
+    EVALUATION_ATOMS_OF_A_GPU,
     Batch,
     Batches,
     BatchOrder,
@@ -31,23 +33,7 @@ from eqcalc.training.loss import Loss
 from eqcalc.training.metrics import ErrorSums
 from eqcalc.training.settings import ConfigError
 
-__all__ = ["TrainingData", "TrainingModule", "averaging", "cosine_factor"]
-
-
-def averaging(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Any], None]:
-    """Return the update ``average ← d·average + (1 − d)·parameters`` of all parameters.
-
-    After n updates d is the smaller of `decay` and (1 + n)/(10 + n): the average
-    forgets the initial parameters even if the run is short.
-    """
-
-    @torch.no_grad()
-    def update(average: Sequence[Tensor], parameters: Sequence[Tensor], updates: Any) -> None:
-        n = int(updates)
-        d = min(decay, (1.0 + n) / (10.0 + n))
-        torch._foreach_lerp_(list(average), list(parameters), 1.0 - d)
-
-    return update
+__all__ = ["TrainingData", "TrainingModule", "cosine_factor"]
 
 
 def cosine_factor(step: int, steps: int, warm_up: int, last: float) -> float:
@@ -82,8 +68,7 @@ class TrainingModule(lightning.LightningModule):
         self.potential = potential
         # in a tuple, as it is no module of its own: it shares all parameters
         self._executed = (potential,)
-        average = AveragedModel(potential, multi_avg_fn=averaging(config.ema.decay))
-        self.average = average.requires_grad_(False)
+        self.average = ParameterAverage(potential, config.ema.decay)
         self.loss = loss
         self.config = config
         self.steps_per_epoch = steps_per_epoch
@@ -136,7 +121,7 @@ class TrainingModule(lightning.LightningModule):
     def optimizer_step(self, *arguments: Any, **keywords: Any) -> None:
         """Step, then update the parameter average."""
         super().optimizer_step(*arguments, **keywords)
-        self.average.update_parameters(self.potential)
+        self.average.update(self.potential)
 
     def on_validation_epoch_start(self) -> None:
         """Begin new sums."""
@@ -297,4 +282,7 @@ class TrainingData(lightning.LightningDataModule):
         """Return the loader of the validation part, divided among processes."""
         assert self.trainer is not None
         rows = self.split.validation[self.trainer.global_rank :: self.trainer.world_size]
-        return loader(self.batches, evaluation_batches(self.dataset, rows))
+        atoms = EVALUATION_ATOMS
+        if self.trainer.strategy.root_device.type != "cpu":
+            atoms = EVALUATION_ATOMS_OF_A_GPU
+        return loader(self.batches, evaluation_batches(self.dataset, rows, atoms))

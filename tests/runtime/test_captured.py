@@ -3,8 +3,6 @@
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from eqcalc.models import Potential, PotentialConfig, References
 from eqcalc.models.registry import representation_config
@@ -13,6 +11,7 @@ from eqcalc.runtime import EagerEvaluator, ExecutionUnavailableError
 from eqcalc.runtime.captured import CapturedEvaluator, Recording
 from eqcalc.structures import Structures
 from tests.conftest import make_potential
+from tests.no_host import NoHost
 
 NAMES = ("energy", "forces", "dipole", "polarizability")
 
@@ -109,17 +108,6 @@ def test_a_model_that_was_moved_is_not_played_back(ethanol, positions):
     potential.float()
     with pytest.raises(RuntimeError, match="moved or converted"):
         evaluator(positions[:2], NAMES)
-
-
-class NoHost(TorchDispatchMode):
-    """Refuses operations that a GPU would have to wait for: copies from and to the host."""
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        result = function(*args, **(kwargs or {}))
-        given = [t for t in tree_leaves((args, kwargs)) if isinstance(t, torch.Tensor) and t.ndim]
-        made = [t for t in tree_leaves(result) if isinstance(t, torch.Tensor)]
-        assert {t.device.type for t in (*given, *made)} <= {"meta"}, function
-        return result
 
 
 @pytest.mark.parametrize("name", ["painn", "schnet", "lnet", "cormorant"])

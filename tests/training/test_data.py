@@ -8,6 +8,7 @@ import torch
 from eqcalc.datasets import Dataset, DatasetWriter
 from eqcalc.neighbors import all_pairs
 from eqcalc.training import ConfigError
+from eqcalc.training.average import ParameterAverage
 from eqcalc.training.config import DataConfig
 from eqcalc.training.data import (
     EVALUATION_ATOMS,
@@ -17,7 +18,11 @@ from eqcalc.training.data import (
     loader,
     split_dataset,
 )
+from eqcalc.training.loss import Loss
+from eqcalc.training.metrics import ErrorSums
+from tests.no_host import NoHost
 from tests.training.conftest import LEVEL, records
+from tests.training.test_module import tiny_potential
 
 
 def test_parts_are_disjoint_and_complete(dataset):
@@ -123,3 +128,27 @@ def test_evaluation_batches_cover_everything_in_order(tmp_path):
     assert len(parts) == 3
     assert max(sizes) <= EVALUATION_ATOMS + 5
     assert evaluation_batches(dataset, np.empty(0, int)) == []
+
+
+@pytest.mark.parametrize("names", [("CH4",), ("H2O", "CH4")])
+def test_a_training_step_on_a_gpu_waits_for_nothing(tmp_path, names):
+    """Tensors on the meta device have no values, so that looking at one is an error."""
+    dataset = Dataset.create(tmp_path / "few.h5", records(4, names=names), level_of_theory=LEVEL)
+    quantities = ("energy", "forces", "dipole", "polarizability")
+    batch = Batches(dataset, quantities, 5.0)[np.arange(4)].to("meta")
+    potential = tiny_potential().to("meta")
+    loss = Loss(dict.fromkeys(quantities, 1.0), dict.fromkeys(quantities, 2.0))
+    average = ParameterAverage(potential, 0.9).to("meta")
+    sums = ErrorSums(quantities, "meta")
+    average._updates = 3
+
+    def step():
+        outputs = potential.evaluate(batch.structures, batch.pairs, quantities, create_graph=True)
+        given = (batch.labels, batch.present, batch.structures)
+        loss(outputs, *given).backward()
+        sums.add(outputs, *given)
+        average.update(potential)
+
+    step()  # makes tables
+    with NoHost():
+        step()
