@@ -35,6 +35,7 @@ from eqcalc.runtime import (
     Rendezvous,
     execution_for,
 )
+from eqcalc.runtime.transfer import on_the_host
 from eqcalc.structures import Structures
 
 __all__ = [
@@ -214,8 +215,8 @@ class EqCalculator(Calculator):
         values, closest = self.execution.evaluate(structures, self._defined)
         _refuse_overlap(closest)
         results: dict[str, Any] = {}
-        for name, value in values.items():
-            array = value.cpu().numpy().astype(np.float64, copy=False)
+        for name, value in on_the_host(values).items():
+            array = value.astype(np.float64, copy=False)
             results[name] = array if name == "forces" else array[0]
             if not np.isfinite(array).all():
                 raise CalculationFailed(

@@ -11,13 +11,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from ase import Atoms
-from torch import Tensor
 
 from eqcalc import quantities as known
 from eqcalc.ipi import atomic_units
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.precision import check_precision, in_precision
 from eqcalc.runtime import Evaluator, evaluator_for
+from eqcalc.runtime.transfer import on_the_host
 
 __all__ = ["BeadEvaluator", "Result", "atomic_numbers", "parse_quantities"]
 
@@ -154,7 +154,7 @@ class BeadEvaluator:
         names = tuple(quantity.name for quantity in self.quantities)
         values = self.evaluator(torch.from_numpy(positions * atomic_units.LENGTH), names)
         columns = {
-            name: array * _FROM_INTERNAL[name] for name, array in _on_the_host(values).items()
+            name: array * _FROM_INTERNAL[name] for name, array in on_the_host(values).items()
         }
         # one sum instead of a look at every number: what is not finite stays so in a sum
         if not math.isfinite(sum(float(array.sum()) for array in columns.values())):
@@ -180,18 +180,6 @@ class BeadEvaluator:
         arms = positions - positions[:, :1]
         virials = np.matmul(arms.transpose(0, 2, 1), forces)
         return [Result(*parts) for parts in zip(energies, forces, virials, texts, strict=True)]
-
-
-def _on_the_host(values: dict[str, Tensor]) -> dict[str, np.ndarray]:
-    """Return values as arrays, after a single transfer if they are on another device."""
-    if all(value.device.type == "cpu" for value in values.values()):
-        return {name: value.numpy() for name, value in values.items()}
-    flat = torch.cat([value.flatten() for value in values.values()]).cpu()
-    sizes = [value.numel() for value in values.values()]
-    return {
-        name: part.reshape(value.shape).numpy()
-        for (name, value), part in zip(values.items(), flat.split(sizes), strict=True)
-    }
 
 
 def _explain(positions: np.ndarray, columns: dict[str, np.ndarray]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import ClassVar, Protocol
 
+import torch
 from torch import Tensor
 
 from eqcalc.models.potential import Potential
@@ -64,8 +65,8 @@ def closest(structures: Structures, pairs: Pairs) -> Closest:
     """Return the closest of some pairs of atoms."""
     if not len(pairs.receiver):
         return Closest(float("inf"), 0, 0)
-    squared = pairs.vectors(structures).square().sum(-1)
-    index = int(squared.argmin())
-    return Closest(
-        float(squared[index]) ** 0.5, int(pairs.receiver[index]), int(pairs.sender[index])
-    )
+    squared, index = pairs.vectors(structures).square().sum(-1).min(0, keepdim=True)
+    ends = [pairs.receiver.gather(0, index), pairs.sender.gather(0, index)]
+    # one transfer, if that is from a GPU
+    found, receiver, sender = torch.cat([squared, *(end.to(squared) for end in ends)]).tolist()
+    return Closest(found**0.5, int(receiver), int(sender))

@@ -35,6 +35,9 @@ EXECUTIONS: dict[str, Callable[..., EagerEvaluator]] = {
     )
 }
 
+#: Calls for a molecule from ASE before it is recorded; that takes as long as some tens of calls.
+_PATIENCE = 5
+
 _HINT = (
     "; execution='compiled', or eqcalc simulate --execution compiled, compiles it for a molecule "
     "once, in minutes, and is then found again"
@@ -127,7 +130,7 @@ def execution_for(
             _warn(f"{reason}{_HINT if compiler() else ''}")
             return MoleculeExecution(potential, _compiled_before, skin)
     if potential.device.type == "cuda":
-        return MoleculeExecution(potential, evaluator_for, skin)
+        return MoleculeExecution(potential, evaluator_for, skin, patience=_PATIENCE)
     return EagerExecution(potential, skin)
 
 

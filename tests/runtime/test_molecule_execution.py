@@ -9,7 +9,7 @@ from ase.build import bulk, molecule
 from eqcalc import EqCalculator
 from eqcalc.runtime import EagerExecution
 from eqcalc.runtime.captured import CapturedEvaluator
-from eqcalc.runtime.molecule_execution import MoleculeExecution
+from eqcalc.runtime.molecule_execution import MoleculeExecution, _round
 from eqcalc.structures import Structures
 from tests.conftest import make_potential
 from tests.runtime.test_captured import NAMES, record_on_the_host
@@ -49,7 +49,7 @@ def test_values_are_those_of_the_eager_execution(frames, recordings):
     assert len(made.molecules) == recordings
     assert closest == nearest
     for name in NAMES:
-        assert torch.equal(found[name], expected[name])
+        torch.testing.assert_close(found[name], expected[name], rtol=1e-12, atol=1e-12)
 
 
 def test_molecules_and_charges_have_recordings_of_their_own():
@@ -96,6 +96,33 @@ def test_molecules_without_an_evaluator_are_evaluated_as_written():
     for name, value in EagerExecution(potential).evaluate(structures, NAMES)[0].items():
         assert torch.equal(found[name], value)
     assert asked == [[1, 1]]
+
+
+def test_a_molecule_is_recorded_once_it_was_met_often_enough():
+    potential, made = make_potential(), Made()
+    execution, eager = MoleculeExecution(potential, made, patience=2), EagerExecution(potential)
+    for k, name in enumerate(["H2O", "H2O", "CH4", "CH4", "H2O", "H2O", "CH4"]):
+        structures = Structures.from_atoms(moved(molecule(name), k))
+        found = execution.evaluate(structures, NAMES)[0]
+        for key, value in eager.evaluate(structures, NAMES)[0].items():
+            assert torch.equal(found[key], value)
+        assert len(made.molecules) == (k > 3) + (k > 5)
+
+
+def test_changing_numbers_of_copies_need_few_recordings():
+    potential, made = make_potential(), Made()
+    execution, eager = MoleculeExecution(potential, made), EagerExecution(potential)
+    for n in (7, 6, 5, 3, 2, 1, 8):
+        structures = Structures.from_atoms([moved(molecule("H2O"), k) for k in range(n)])
+        found, nearest = execution.evaluate(structures, NAMES)
+        expected, closest = eager.evaluate(structures, NAMES)
+        assert nearest == closest
+        for key, value in expected.items():
+            assert found[key].shape == value.shape
+            torch.testing.assert_close(found[key], value, rtol=1e-12, atol=1e-12)
+    ((evaluator,),) = [execution._evaluators.values()]
+    assert evaluator.recordings <= 5  # of 1, 2, 4 and 8, and that of the check
+    assert [_round(n) for n in (1, 2, 3, 64, 65, 128, 129)] == [1, 2, 4, 64, 128, 128, 192]
 
 
 def test_a_calculator_plays_back(ethanol):
