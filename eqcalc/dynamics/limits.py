@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from ase.data import chemical_symbols, covalent_radii
@@ -107,7 +108,8 @@ class Watch:
         first, second = torch.triu_indices(n, n, offset=1)
         lengths = (structures[:, first] - structures[:, second]).norm(dim=-1)
         bonded = (lengths < 1.3 * (radii[first] + radii[second]).to(lengths)).any(dim=0)
-        self.first, self.second = first[bonded.cpu()], second[bonded.cpu()]
+        bonded = bonded.cpu()
+        self.first, self.second = (end[bonded].to(lengths.device) for end in (first, second))
         self.lengths = lengths[:, bonded]
         self.weights = system.integrator.masses / system.integrator.masses.sum()
         self.radius = self._radii(structures).amax(dim=1)
@@ -157,22 +159,24 @@ class Watch:
     def _check_committee(self, state: State) -> None:
         of_atoms = state.properties[FORCE_DISAGREEMENT].amax(dim=1)  # of all beads
         worst, atom = of_atoms.max(dim=1)
-        self._raise_if(
+        disagreement = _Condition(
             worst > self.limits.force_disagreement,
-            state,
             lambda r: (
                 f"the members of the committee differ by {float(worst[r]):.2f} eV/Å in the force "
                 f"on {self._label(atom[r])} (bound {self.limits.force_disagreement:g}): they were "
                 "not trained on such structures; label this one and train again"
             ),
         )
+        _raise_first([disagreement], state)
 
     def _check_finite(self, state: State) -> None:
-        if math.isfinite(state.forces.sum().item() + state.potential_energies.sum().item()):
+        # what is not finite stays so in a sum, and one number is one wait for a GPU
+        if math.isfinite((state.forces.sum() + state.potential_energies.sum()).item()):
             return
         finite = state.forces.isfinite().flatten(1).all(dim=1)
         finite &= state.potential_energies.isfinite().all(dim=1)
-        self._raise_if(~finite, state, lambda r: "the forces or the energy are not finite")
+        broken = _Condition(~finite, lambda r: "the forces or the energy are not finite")
+        _raise_first([broken], state)
 
     def check(self, state: State) -> None:
         """Raise UnstableDynamicsError when a bound is exceeded.
@@ -181,50 +185,64 @@ class Watch:
         """
         self.check_step(state)
         centroid = state.positions.mean(dim=1)
+        energy = self.system.integrator.conserved_energy(state)
+        conditions = [
+            *self._dissociated(centroid),
+            self._evaporated(centroid),
+            self._too_hot(state),
+            self._drifted(energy, state.n_atoms),
+        ]
+        _raise_first(conditions, state)
+        if state.step - self.since >= self.window:
+            self.since, self.energy = state.step, energy
+
+    def _dissociated(self, centroid: Tensor) -> list[_Condition]:
         first, second = self.first, self.second
+        if not len(first):
+            return []
         stretch = (centroid[:, first] - centroid[:, second]).norm(dim=-1) / self.lengths
-        if stretch.numel():
-            worst, pair = stretch.max(dim=1)
-            self._raise_if(
+        worst, pair = stretch.max(dim=1)
+        return [
+            _Condition(
                 worst > self.limits.bond_stretch,
-                state,
                 lambda r: (
                     f"the bond {self._label(first[pair[r]])}-{self._label(second[pair[r]])} is "
                     f"{float(worst[r]):.2f} times as long as at the start: the molecule "
                     "has dissociated"
                 ),
             )
+        ]
+
+    def _evaporated(self, centroid: Tensor) -> _Condition:
         radius, atom = self._radii(centroid).max(dim=1)
-        self._raise_if(
+        return _Condition(
             radius > self.radius + self.limits.distance,
-            state,
             lambda r: (
                 f"the atom {self._label(atom[r])} is {float(radius[r]):.1f} Å from the centre "
                 "of mass: it has left the molecule"
             ),
         )
+
+    def _too_hot(self, state: State) -> _Condition:
         temperature = OBSERVABLES["temperature"].estimate(state, self.system)
-        self._raise_if(
+        return _Condition(
             temperature > self.hottest,
-            state,
             lambda r: (
                 f"the temperature is {float(temperature[r]):.0f} K "
                 f"(target {self.target:g} K, bound {float(self.hottest[r]):.0f} K)"
             ),
         )
-        energy = self.system.integrator.conserved_energy(state)
-        drift = (energy - self.energy) / state.n_atoms
-        self._raise_if(
+
+    def _drifted(self, energy: Tensor, n_atoms: int) -> _Condition:
+        drift = (energy - self.energy) / n_atoms
+        return _Condition(
             drift.abs() > self.limits.energy_drift,
-            state,
             lambda r: (
                 f"the conserved energy has changed by {float(drift[r]):.3f} eV per atom "
                 f"(bound {self.limits.energy_drift:g}): the time step is too long or the "
                 "forces are not the gradient of the energy"
             ),
         )
-        if state.step - self.since >= self.window:
-            self.since, self.energy = state.step, energy
 
     def _radii(self, positions: Tensor) -> Tensor:
         """Distances from the centre of mass, ``[n_replicas, n_atoms]``."""
@@ -235,10 +253,21 @@ class Watch:
         index = int(atom)
         return f"{chemical_symbols[self.numbers[index]]}{index}"
 
-    @staticmethod
-    def _raise_if(bad: Tensor, state: State, message: Callable[[int], str]) -> None:
-        if bool(bad.any()):
-            replica = int(bad.nonzero()[0])
+
+class _Condition(NamedTuple):
+    """What must not be: which replicas are so, ``[n_replicas]``, and what to say of one."""
+
+    replicas: Tensor
+    message: Callable[[int], str]
+
+
+def _raise_first(conditions: list[_Condition], state: State) -> None:
+    """Raise UnstableDynamicsError for the first condition that holds, after one look at all."""
+    if not bool(torch.stack([condition.replicas.any() for condition in conditions]).any()):
+        return
+    for condition in conditions:
+        if bool(condition.replicas.any()):
+            replica = int(condition.replicas.nonzero()[0])
             raise UnstableDynamicsError(
-                message(replica), replica, state.step, state.positions[replica]
+                condition.message(replica), replica, state.step, state.positions[replica]
             )
