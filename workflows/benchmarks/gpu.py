@@ -10,7 +10,7 @@ one CUDA graph equals the step taken operation by operation; a training step low
 the loss; Triton kernels and their derivatives equal the equations. Times: evaluations,
 dynamics steps and training steps for growing batches of ethanol, PaiNN 128 × 3, each
 with and without Triton kernels, and the fraction of the device's arithmetic that a large batch
-achieves. Runs on the CPU too, to test itself.
+achieves. A section that fails is told, and the others go on. Runs on the CPU too, to test itself.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import sys
 import tempfile
 import time
+import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import message_kernels
 import torch
@@ -42,6 +45,7 @@ from eqcalc.runtime import (
     CapturedEvaluator,
     CompiledEvaluator,
     EagerEvaluator,
+    FusedEvaluator,
     evaluator_for,
 )
 from eqcalc.runtime.compiler import ExecutionUnavailableError, ExecutionWarning
@@ -49,6 +53,7 @@ from eqcalc.structures import Structures
 
 ETHANOL = molecule("CH3CH2OH")
 ALL = ("energy", "forces", "dipole", "polarizability")
+Sections = dict[str, list[dict[str, Any]]]
 
 
 def ethanol_potential(device: str, dtype: torch.dtype) -> Potential:
@@ -101,13 +106,17 @@ def check_model(device: str) -> dict[str, float]:
                 continue
             try:
                 evaluator = kind(ethanol_potential(device, dtype), numbers)
-            except ExecutionUnavailableError:
+            except ExecutionUnavailableError as reason:
+                if device != "cpu" and kind is not FusedEvaluator:
+                    raise
+                print(f"  {name}: not available: {reason}", flush=True)
                 continue
             for n in (1, 2, 7, 128):
                 x = distorted(n, "cpu")
                 expected, found = exact(x, ALL), evaluator(x.to(device), ALL)
                 kept = {key: value.clone() for key, value in found.items()}
-                evaluator(x.to(device) + 0.01, ALL)
+                turned = x.flip(0).to(device)
+                other = evaluator(turned, ALL)
                 strided = x.permute(2, 0, 1).contiguous().permute(1, 2, 0).to(device)
                 again = evaluator(strided, ALL)
                 for key in ALL[1:]:
@@ -115,6 +124,8 @@ def check_model(device: str) -> dict[str, float]:
                         raise SystemExit(f"{name}: the next call overwrites the {key}")
                     error = float((found[key].cpu() - expected[key]).abs().max())
                     error = max(error, float((again[key].cpu() - expected[key]).abs().max()))
+                    back = other[key].cpu().flip(0)
+                    error = max(error, float((back - expected[key]).abs().max()))
                     label = f"{name} {str(dtype)[6:]} {key}"
                     result[label] = max(error, result.get(label, 0.0))
                     if not error <= tolerance:
@@ -198,10 +209,13 @@ def check_dynamics(device: str) -> dict[str, float]:
             series[place] = {
                 name: trajectory.observable(name).values for name in trajectory.observables()
             }
-    return {
+    result = {
         f"{name} after 40 steps": float(abs(series["cpu"][name] - series[device][name]).max())
         for name in series["cpu"]
     }
+    if not max(result.values()) < 1e-6:
+        raise SystemExit(f"dynamics on {device} is not that on the CPU: {result}")
+    return result
 
 
 def check_steps(device: str, replicas: int, beads: int) -> dict[str, float]:
@@ -273,14 +287,18 @@ def fraction_of_peak(device: str, n: int, peak: float) -> dict[str, float]:
 
 
 def time_dynamics(device: str, sizes: list[tuple[int, int]]) -> list[dict[str, float]]:
-    """Time steps of T-RPMD with the dipole and polarizability at every fourth."""
+    """Time steps of T-RPMD with the dipole and polarizability at every fourth.
+
+    The difference of a long and a short run is free of the recordings at their start.
+    """
     rows = []
     evaluator = evaluator_for(
         ethanol_potential(device, torch.float32), torch.from_numpy(ETHANOL.numbers)
     )
     for replicas, beads in sizes:
         times = []
-        for steps in (40, 240):  # the difference is free of start-up
+        many = 40 if device == "cpu" else 2000 if replicas * beads < 500 else 400
+        for steps in (40, 40 + many):
             with tempfile.TemporaryDirectory() as folder:
                 start = time.perf_counter()
                 simulate(
@@ -302,7 +320,7 @@ def time_dynamics(device: str, sizes: list[tuple[int, int]]) -> list[dict[str, f
             {
                 "replicas": replicas,
                 "beads": beads,
-                "ms per step": 1e3 * (times[1] - times[0]) / 200.0,
+                "ms per step": 1e3 * (times[1] - times[0]) / many,
             }
         )
     return rows
@@ -377,7 +395,7 @@ def time_kernels(
 
 
 def main() -> None:
-    """Run everything and print it as JSON after a table."""
+    """Run everything, print tables, and write each as JSON as soon as it is there."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument(
@@ -387,31 +405,49 @@ def main() -> None:
         "--bandwidth", type=float, default=4.8, help="of its memory, TB/s (default: H200)"
     )
     parser.add_argument("--quick", action="store_true", help="small sizes only")
+    parser.add_argument("--only", nargs="+", metavar="SECTION", help="as named in the output")
+    parser.add_argument("--output", type=Path, default=Path("runs/gpu"), help="folder for tables")
     options = parser.parse_args()
     device = options.device
     name = platform.processor() if device == "cpu" else torch.cuda.get_device_name()
     print(f"eqcalc {eqcalc.__version__}, torch {torch.__version__}, {device}: {name}")
     batches = [1, 4, 16] if options.quick else [1, 4, 16, 64, 256, 1024, 4096]
     sizes = [(1, 1), (2, 8)] if options.quick else [(1, 1), (1, 32), (8, 43), (64, 32)]
-    results = {
-        "deviation from the CPU in float64": [check_model(device)],
-        "dynamics against the CPU": [check_dynamics(device)],
-        "steps played back": [check_steps(device, r, p) for r, p in sizes],
-        "model": time_model(device, batches),
-        "dynamics": time_dynamics(device, sizes),
-        "arithmetic": [fraction_of_peak(device, 16 if options.quick else 5556, options.peak)],
-        "training": time_training(device, [8, 16] if options.quick else [10, 100, 1000]),
-        **time_kernels(device, [1, 32, 256, 5556], options.bandwidth),
-        # last, as it takes minutes; not begun a second time if the first was slow
-        "compiled": [] if options.quick else check_compiled(device, 256, 90.0),
+    quick = options.quick
+    sections: dict[str, Callable[[], Sections]] = {
+        "executions": lambda: {"deviation from the CPU in float64": [check_model(device)]},
+        "trajectories": lambda: {"dynamics against the CPU": [check_dynamics(device)]},
+        "steps": lambda: {"steps played back": [check_steps(device, r, p) for r, p in sizes]},
+        "model": lambda: {"model": time_model(device, batches)},
+        "dynamics": lambda: {"dynamics": time_dynamics(device, sizes)},
+        "arithmetic": lambda: {
+            "arithmetic": [fraction_of_peak(device, 16 if quick else 5556, options.peak)]
+        },
+        "training": lambda: {
+            "training": time_training(device, [8, 16] if quick else [10, 100, 1000])
+        },
+        "kernels": lambda: time_kernels(device, [1, 32, 256, 5556], options.bandwidth),
+        # takes minutes; no other network is begun if the first was slow
+        "compiled": lambda: {"compiled": check_compiled(device, 256, 90.0)},
     }
-    for title, rows in results.items():
-        print(f"\n{title}")
-        for row in rows:
-            print(
-                "  " + "   ".join(f"{key}: {value:.4g}" for key, value in row.items()), flush=True
-            )
-    print("\n" + json.dumps(results))
+    failed = False
+    for name in options.only or [name for name in sections if name != "compiled" or not quick]:
+        begin = time.perf_counter()
+        try:
+            results = sections[name]()
+        except (Exception, SystemExit) as error:  # the other sections are of use all the same
+            traceback.print_exc(limit=-3, file=sys.stdout)
+            results, failed = {name: [{"FAILED": str(error)[:500]}]}, True
+        for title, rows in results.items():
+            print(f"\n{title}")
+            for row in rows:
+                cells = (f"{k}: {v if isinstance(v, str) else f'{v:.4g}'}" for k, v in row.items())
+                print("  " + "   ".join(cells))
+        print(f"  ({name}: {time.perf_counter() - begin:.0f} s)", flush=True)
+        options.output.mkdir(parents=True, exist_ok=True)
+        (options.output / f"gpu-{name}.json").write_text(json.dumps(results, indent=1))
+    if failed:
+        raise SystemExit("some sections failed; see above")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Check and time everything that runs on a GPU, in one call of a few minutes: executions, dynamics
-# and training (gpu.py), cost against size with boxes of water (scaling.py), and every network of
-# the papers (qm9/speed.py); where SchNetPack can be imported, its dynamics beside those of eqcalc
-# (dynamics_comparison.py). With arguments, which are those of gpu.py, only the first.
+# and training (gpu.py), cost against size with boxes of water (scaling.py), every network of
+# the papers (qm9/speed.py), compiled programs (gpu.py again, as it takes minutes); where SchNetPack
+# can be imported, its dynamics beside those of eqcalc (dynamics_comparison.py). What fails is told
+# at the end, and the rest goes on. With arguments, which are those of gpu.py, only the first.
 # Needs python3 with torch, ase, e3nn, numpy, scipy, h5py, safetensors, sympy, tqdm and vesin; what
 # is missing can lie as wheels in the folder .whl, which is then installed beside.
 set -euo pipefail
@@ -13,12 +14,27 @@ if compgen -G ".whl/*.whl" > /dev/null; then
     export PYTHONPATH="$site${PYTHONPATH:+:$PYTHONPATH}"
 fi
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
-python3 workflows/benchmarks/gpu.py "$@"
-if [ $# -eq 0 ]; then
-    python3 workflows/benchmarks/scaling.py --seconds 0.3
-    python3 workflows/qm9/speed.py data/qm9/subset.h5 --device cuda --output runs/gpu
-    if python3 -c "import schnetpack.md" 2> /dev/null; then
-        python3 workflows/benchmarks/dynamics_comparison.py --device cuda --replicas 8 \
-            --beads 1 43 --repeats 3
-    fi
+if [ $# -gt 0 ]; then
+    exec python3 workflows/benchmarks/gpu.py "$@"
+fi
+
+output=${OUT:-runs/gpu}
+failed=()
+run() {
+    echo "== $*"
+    "$@" || failed+=("$*")
+}
+gpu=(python3 workflows/benchmarks/gpu.py --output "$output")
+run timeout 180 "${gpu[@]}" --only \
+    executions trajectories steps model dynamics arithmetic training kernels
+run timeout 70 python3 workflows/benchmarks/scaling.py --seconds 0.3
+run timeout 50 python3 workflows/qm9/speed.py data/qm9/subset.h5 --device cuda --output "$output"
+if python3 -c "import schnetpack.md" 2> /dev/null; then
+    run timeout 70 python3 workflows/benchmarks/dynamics_comparison.py --device cuda \
+        --replicas 8 --beads 1 43 --repeats 3
+fi
+run timeout 100 "${gpu[@]}" --only compiled
+if [ ${#failed[@]} -gt 0 ]; then
+    printf 'FAILED: %s\n' "${failed[@]}"
+    exit 1
 fi
