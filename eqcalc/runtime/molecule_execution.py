@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import ClassVar, Protocol
 
 import torch
@@ -15,7 +15,7 @@ from eqcalc.neighbors import all_pairs
 from eqcalc.pairs import Pairs
 from eqcalc.runtime.captured import CapturedEvaluator
 from eqcalc.runtime.evaluator import EagerEvaluator
-from eqcalc.runtime.execution import EagerExecution, closest
+from eqcalc.runtime.execution import EagerExecution, Execution, closest
 from eqcalc.runtime.fused import Closest
 from eqcalc.structures import Structures
 
@@ -49,7 +49,7 @@ class MoleculeExecution:
     """Execution by evaluators of isolated molecules, such as recordings or compiled programs.
 
     Copies of one molecule of up to 64 atoms are evaluated by its evaluator, which is made when
-    the molecule has been met often enough. Anything else is evaluated operation by operation.
+    the molecule has been met often enough. Anything else is evaluated by another execution.
     Where evaluators record, copies are added up to a round number, so that recordings are few.
 
     Parameters
@@ -63,17 +63,27 @@ class MoleculeExecution:
     patience
         Number of calls for a molecule that are evaluated operation by operation before its
         evaluator is made, which takes much longer than a call.
+    otherwise
+        Makes the execution of anything else, when that is first met.
     """
 
     name: ClassVar[str] = "molecules"
 
     def __init__(
-        self, potential: Potential, make: EvaluatorMaker, skin: float = 0.5, *, patience: int = 0
+        self,
+        potential: Potential,
+        make: EvaluatorMaker,
+        skin: float = 0.5,
+        *,
+        patience: int = 0,
+        otherwise: Callable[[Potential, float], Execution] = EagerExecution,
     ) -> None:
         self._potential = potential
         self._make = make
         self._patience = patience
         self._eager = EagerExecution(potential, skin)
+        self._skin, self._otherwise = skin, otherwise
+        self._other: Execution | None = None
         self._last: tuple[Structures, _Molecule, Pairs] | None = None
         self._calls: Counter[_Molecule] = Counter()
         self._evaluators: OrderedDict[tuple[tuple[int, ...], float], EagerEvaluator | None]
@@ -84,8 +94,12 @@ class MoleculeExecution:
     ) -> tuple[dict[str, Tensor], Closest]:
         """Evaluate; see :class:`Execution`."""
         known = None if "stress" in quantities else self._molecule(structures)
-        evaluator = None if known is None else self._evaluator(known[0])
-        if known is None or evaluator is None:
+        if known is None:
+            if self._other is None:
+                self._other = self._otherwise(self._potential, self._skin)
+            return self._other.evaluate(structures, quantities)
+        evaluator = self._evaluator(known[0])
+        if evaluator is None:
             return self._eager.evaluate(structures, quantities)
         self._potential.check_gives(quantities)
         n = structures.n_structures

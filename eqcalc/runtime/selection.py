@@ -19,6 +19,7 @@ from eqcalc.runtime.fused_execution import FusedExecution
 from eqcalc.runtime.molecule_execution import MoleculeExecution
 from eqcalc.runtime.recorded import faster_recording
 from eqcalc.runtime.triton_evaluator import CapturedTritonEvaluator, TritonEvaluator
+from eqcalc.runtime.triton_execution import TritonExecution, faster_execution
 
 __all__ = ["EXECUTIONS", "ExecutionWarning", "evaluator_for", "execution_for"]
 
@@ -112,7 +113,7 @@ def execution_for(
     execution
         One of :data:`EXECUTIONS`, to have that one or an error, which comes with the first
         molecule. Crystals and large molecules are evaluated operation by operation by all
-        but ``"fused"``. By default it is chosen as by :func:`evaluator_for`.
+        but ``"fused"`` and ``"triton"``. By default it is chosen as by :func:`evaluator_for`.
 
     Raises
     ------
@@ -130,7 +131,9 @@ def execution_for(
             _warn(f"{reason}{_HINT if compiler() else ''}")
             return MoleculeExecution(potential, _compiled_before, skin)
     if potential.device.type == "cuda":
-        return MoleculeExecution(potential, evaluator_for, skin, patience=_PATIENCE)
+        return MoleculeExecution(
+            potential, evaluator_for, skin, patience=_PATIENCE, otherwise=faster_execution
+        )
     return EagerExecution(potential, skin)
 
 
@@ -140,6 +143,8 @@ def _named_execution(potential: Potential, skin: float, execution: str) -> Execu
         return EagerExecution(potential, skin)
     if execution == FusedExecution.name:
         return FusedExecution(potential, skin)
+    if execution == TritonExecution.name:
+        return TritonExecution(potential, skin)
     return MoleculeExecution(potential, EXECUTIONS[execution], skin)
 
 

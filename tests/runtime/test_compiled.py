@@ -2,6 +2,7 @@
 """Programs compiled ahead of time: choice, cache and checks with a stand-in for the compiler."""
 
 import copy
+import pickle
 import threading
 import warnings
 
@@ -288,6 +289,8 @@ def test_ase_takes_programs_that_were_compiled_before_and_by_name(ethanol, numbe
         later = EqCalculator(potential)
     np.testing.assert_allclose(later.get_property("forces", atoms), expected, atol=1e-6)
     assert programs_used(later) == 2
+    twin = pickle.loads(pickle.dumps(later))
+    np.testing.assert_allclose(twin.get_property("forces", atoms), expected, atol=1e-6)
     with pytest.raises(InputError, match="execution: expected one of fused"):
         EqCalculator(potential, execution="fastest")
     with pytest.raises(InputError, match="kernels for SchNet"):

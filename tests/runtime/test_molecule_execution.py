@@ -66,9 +66,17 @@ def test_molecules_and_charges_have_recordings_of_their_own():
     assert len(made.molecules) == 3
 
 
-def test_crystals_and_long_chains_are_evaluated_as_written():
-    potential, made = make_potential(), Made()
-    execution = MoleculeExecution(potential, made)
+def test_crystals_and_long_chains_are_evaluated_otherwise():
+    potential, made, others = make_potential(), Made(), []
+
+    def otherwise(*given):
+        others.append(EagerExecution(*given))
+        return others[-1]
+
+    execution = MoleculeExecution(potential, made, otherwise=otherwise)
+    execution.evaluate(Structures.from_atoms(molecule("H2O")), NAMES)
+    assert not others
+    made.molecules.clear()
     crystal = Structures.from_atoms(bulk("C"))
     stress = execution.evaluate(crystal, ("energy", "stress"))[0]["stress"]
     assert torch.equal(
@@ -79,6 +87,7 @@ def test_crystals_and_long_chains_are_evaluated_as_written():
     chain = Structures.stack(torch.full((70,), 6), line)
     assert bool(execution.evaluate(chain, ("energy",))[0]["energy"].isfinite().all())
     assert not made.molecules
+    assert len(others) == 1
 
 
 def test_molecules_without_an_evaluator_are_evaluated_as_written():

@@ -6,7 +6,7 @@ import torch
 from ase import Atoms
 
 from eqcalc.neighbors import all_pairs, pairs_within
-from eqcalc.runtime import EagerEvaluator
+from eqcalc.runtime import EagerEvaluator, EagerExecution, execution_for
 from eqcalc.runtime.triton_evaluator import (
     CapturedTritonEvaluator,
     TritonEvaluator,
@@ -58,6 +58,18 @@ def test_energy_forces_and_stress_of_a_crystal():
     names = ("energy", "forces", "stress")
     found = with_triton_kernels(potential).evaluate(structure, pairs, names)
     assert max(deviations(found, potential.evaluate(structure, pairs, names)).values()) < 1e-11
+
+
+def test_the_execution_of_anything():
+    crystal = Atoms("COH", positions=trial_positions(3, 1)[0], cell=[3.0, 2.8, 3.2], pbc=True)
+    potential = make_potential(features=4, layers=1, radial_functions=2, cutoff=2.5)
+    execution = execution_for(potential, execution="triton")
+    names = ("energy", "forces", "stress")
+    structure = Structures.from_atoms(crystal)
+    found, closest = execution.evaluate(structure, names)
+    expected, nearest = EagerExecution(potential).evaluate(structure, names)
+    assert max(deviations(found, expected).values()) < 1e-11
+    assert closest == nearest
 
 
 def test_parameters_are_shared():
