@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,7 +37,7 @@ from eqcalc.runtime import (
     execution_for,
 )
 from eqcalc.runtime.transfer import on_the_host
-from eqcalc.structures import Structures
+from eqcalc.structures import GeometryWarning, Structures
 
 __all__ = [
     "EqCalculator",
@@ -214,6 +215,14 @@ class EqCalculator(Calculator):
         )
         values, closest = self.execution.evaluate(structures, self._defined)
         _refuse_overlap(closest)
+        if len(atoms) > 1 and closest.distance > self.potential.cutoff:
+            # attributed to this line whoever calls, so that dynamics warns once
+            warnings.warn(
+                f"no two atoms are closer than the cutoff of the model, {self.potential.cutoff:g} "
+                "Å: each is evaluated as if it were alone; positions are taken in ångström",
+                GeometryWarning,
+                stacklevel=1,
+            )
         results: dict[str, Any] = {}
         for name, value in on_the_host(values).items():
             array = value.astype(np.float64, copy=False)
@@ -316,7 +325,7 @@ def run_together(
     model, device, precision
         As for :class:`EqCalculator`.
     structures
-        Isolated molecules, which may differ; each gets a calculator.
+        Isolated molecules, which may differ; each gets a calculator. No object twice.
     script
         Called with each of them.
 
@@ -327,6 +336,8 @@ def run_together(
 
     Raises
     ------
+    InputError
+        The same object is given twice.
     Exception
         The first that a script raised, after all have ended.
 
@@ -334,15 +345,23 @@ def run_together(
     --------
     >>> run_together(model, frames, lambda atoms: BFGS(atoms).run(0.01))  # doctest: +SKIP
     """
+    first: dict[int, int] = {}
+    for index, atoms in enumerate(structures):
+        if first.setdefault(id(atoms), index) != index:
+            raise InputError(
+                f"structures {first[id(atoms)]} and {index} are the same object, which two scripts "
+                "cannot move at once; give copies, atoms.copy()"
+            )
     alone = EqCalculator(model, device=device, precision=precision)
     rendezvous = Rendezvous(alone.execution)
-    for atoms in structures:
-        atoms.calc = EqCalculator(alone.potential, execution=rendezvous)
+    calculators = [EqCalculator(alone.potential, execution=rendezvous) for _ in structures]
+    for atoms, calculator in zip(structures, calculators, strict=True):
+        atoms.calc = calculator
     try:
         return rendezvous.run(script, structures)
     finally:
-        for atoms in structures:
-            atoms.calc.execution = alone.execution
+        for calculator in calculators:
+            calculator.execution = alone.execution
 
 
 class StaticPolarizability(StaticPolarizabilityCalculator):

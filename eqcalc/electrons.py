@@ -12,6 +12,15 @@ from ase.calculators.calculator import InputError
 __all__ = ["IgnoredInputWarning", "total_charge", "warn_of_ignored"]
 
 
+_NO_SPIN = "the model knows no spin, it gives the state it was trained on"
+#: What other programs call the charge and the spin.
+_IGNORED = {
+    "total_charge": "the total charge is atoms.info['charge']",
+    "spin": _NO_SPIN,
+    "multiplicity": _NO_SPIN,
+}
+
+
 class IgnoredInputWarning(UserWarning):
     """The atoms carry something that the model does not depend on."""
 
@@ -43,19 +52,22 @@ def total_charge(atoms: Atoms) -> float:
 
 
 def warn_of_ignored(atoms: Atoms) -> None:
-    """Warn of magnetic moments and of partial charges, which no model here takes.
+    """Warn of spins, partial charges and charges under other names, which no model here takes.
 
     Python shows the same warning once.
     """
     ignored = []
     if np.any(np.abs(atoms.get_initial_magnetic_moments()) > 1e-6):
-        ignored.append(
-            "initial magnetic moments are ignored: the model knows no spin, it gives the state it "
-            "was trained on"
-        )
+        ignored.append(f"initial magnetic moments are ignored: {_NO_SPIN}")
     charges = atoms.get_initial_charges()
     if np.any(np.abs(charges) > 1e-6) and abs(charges.sum()) < 1e-6:
         ignored.append("initial charges of the atoms are ignored: only their sum, zero, counts")
+    usual = {"total_charge": (total_charge(atoms),), "spin": (0, 1), "multiplicity": (1,)}
+    ignored += [
+        f"atoms.info[{name!r}] is ignored: {reason}"
+        for name, reason in _IGNORED.items()
+        if name in atoms.info and atoms.info[name] not in usual[name]
+    ]
     for text in ignored:
         # attributed to this line whoever calls, so that two calculators warn once
         warnings.warn(text, IgnoredInputWarning, stacklevel=1)

@@ -172,8 +172,8 @@ class NeighborList:
     def __init__(self, cutoff: float, skin: float = 0.5) -> None:
         if not cutoff > 0.0:
             raise ValueError(f"cutoff must be positive, got {cutoff}")
-        if skin < 0.0:
-            raise ValueError(f"skin must not be negative, got {skin}")
+        if not (isinstance(skin, int | float) and 0.0 <= skin < float("inf")):
+            raise ValueError(f"skin: expected a distance in Å that is not negative, got {skin!r}")
         self.cutoff = cutoff
         self.skin = skin
         #: Number of searches made so far.

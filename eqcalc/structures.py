@@ -20,7 +20,11 @@ from ase import Atoms
 from ase.data import atomic_masses
 from torch import Tensor
 
-__all__ = ["Structures"]
+__all__ = ["GeometryWarning", "Structures"]
+
+
+class GeometryWarning(UserWarning):
+    """A structure looks as if its coordinates were in another unit."""
 
 
 @dataclass(frozen=True)

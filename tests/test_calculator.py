@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The ASE calculator: values, cache, refusals, and ASE's own tools on top of it."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -17,7 +19,7 @@ from eqcalc.calculator import EqCalculator, StaticPolarizability
 from eqcalc.models.checkpoint import save_model
 from eqcalc.models.derivatives import hessian, property_derivative
 from eqcalc.neighbors import all_pairs
-from eqcalc.structures import Structures
+from eqcalc.structures import GeometryWarning, Structures
 from tests.conftest import make_potential
 
 
@@ -137,6 +139,8 @@ def test_contradicting_charges_are_refused(calculator, ethanol):
         ({"model": 5}, "model: expected a model file or a Potential, got 5"),
         ({"device": "gpu"}, "device: expected cpu, cuda or cuda:1, got 'gpu'"),
         ({"device": 1.5}, "device: expected cpu"),
+        ({"skin": float("nan")}, "skin: expected a distance in Å that is not negative, got nan"),
+        ({"skin": "a"}, "skin: expected a distance in Å that is not negative, got 'a'"),
         ({"device": "cuda:99"}, r"device: cuda:99 is asked for, but"),
     ],
 )
@@ -151,6 +155,15 @@ def test_results_are_exported_to_ase_by_the_names_it_knows(calculator, ethanol):
     assert found["energy"] == ethanol.get_potential_energy()
     np.testing.assert_array_equal(found["forces"], ethanol.get_forces())
     np.testing.assert_array_equal(found["dipole"], ethanol.get_dipole_moment())
+
+
+def test_atoms_that_nothing_is_near_are_pointed_out(calculator, ethanol):
+    ethanol.positions *= 1000.0  # nanometres?
+    with pytest.warns(GeometryWarning, match="as if it were alone; positions are taken in ång"):
+        calculator.get_potential_energy(ethanol)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", GeometryWarning)
+        calculator.get_potential_energy(ethanol[:1])  # a free atom is one
 
 
 def test_no_atoms_is_refused(calculator):

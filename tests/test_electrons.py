@@ -31,9 +31,24 @@ def test_partial_charges_are_said_to_be_ignored(potential, ethanol):
         EqCalculator(potential).get_potential_energy(ethanol)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("total_charge", 1, r"the total charge is atoms\.info\['charge'\]"),
+        ("spin", 2, "no spin"),
+        ("multiplicity", 3, "no spin"),
+    ],
+)
+def test_other_names_are_said_to_be_ignored(potential, ethanol, name, value, text):
+    ethanol.info[name] = value
+    with pytest.warns(IgnoredInputWarning, match=text):
+        EqCalculator(potential).get_potential_energy(ethanol)
+
+
 def test_moments_and_charges_of_zero_are_no_reason_to_warn(potential, ethanol):
     ethanol.set_initial_magnetic_moments(np.zeros(9))
     ethanol.set_initial_charges(np.zeros(9))
+    ethanol.info |= {"total_charge": 0, "spin": 0, "multiplicity": 1}
     with warnings.catch_warnings():
         warnings.simplefilter("error", IgnoredInputWarning)
         EqCalculator(potential).get_potential_energy(ethanol)

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 __all__ = [
-    "GeometryWarning",
     "Range",
     "comma_separated_integers",
     "figure_file",
@@ -34,10 +33,6 @@ _TRAJECTORIES = (".h5", ".hdf5")
 _BONDED = 1.5
 #: Geometries of larger structures are not checked.
 _CHECKED_ATOMS = 500
-
-
-class GeometryWarning(UserWarning):
-    """A structure looks as if its coordinates were in another unit."""
 
 
 def positive_count(text: str) -> int:
@@ -148,6 +143,8 @@ def _check_distances(path: Path, atoms: Atoms) -> None:
     """Warn of an atom of a molecule that nothing is bonded to."""
     import numpy as np
     from ase.data import covalent_radii
+
+    from eqcalc.structures import GeometryWarning
 
     if not 1 < len(atoms) <= _CHECKED_ATOMS or atoms.pbc.any():
         return

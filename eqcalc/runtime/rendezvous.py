@@ -9,6 +9,7 @@ that ends, or fails, leaves, and the others no longer wait for it.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -19,11 +20,14 @@ from torch import Tensor
 
 from eqcalc.runtime.execution import Execution
 from eqcalc.runtime.fused import Closest
+from eqcalc.runtime.transfer import on_the_host
 from eqcalc.structures import Structures
 
 __all__ = ["Rendezvous"]
 
 T = TypeVar("T")
+
+_NOTHING = Closest(math.inf, 0, 0)
 
 
 @dataclass
@@ -34,7 +38,8 @@ class _Request:
     structures: Structures
     quantities: tuple[str, ...]
     values: dict[str, Tensor] | None = None
-    error: Exception | None = None
+    closest: Closest = _NOTHING
+    error: BaseException | None = None
 
     @property
     def done(self) -> bool:
@@ -59,6 +64,7 @@ class Rendezvous:
         self._condition = threading.Condition()
         self._seat = threading.local()
         self._running = 0
+        self._interrupted = False
         self._waiting: list[_Request] = []
         self._last: tuple[list[Structures], Structures] | None = None
         #: Numbers of structures of the batches evaluated so far.
@@ -71,6 +77,9 @@ class Rendezvous:
         ------
         Exception
             The first that a script raised, after all have ended.
+        KeyboardInterrupt
+            The caller was interrupted; it is raised in every script at its next evaluation,
+            and here after all have ended.
         """
         results: list[Any] = [None] * len(arguments)
         errors: list[BaseException] = []
@@ -86,15 +95,22 @@ class Rendezvous:
                     self._running -= 1
                     self._meet()
 
-        self._running = len(arguments)
+        self._running, self._interrupted = len(arguments), False
         threads = [
             threading.Thread(target=attend, args=(seat,), name=f"eqcalc-script-{seat}")
             for seat in range(len(arguments))
         ]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        try:
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(0.2)  # an interrupt is seen only between waits
+        except KeyboardInterrupt:
+            self._interrupt()
+            for thread in threads:
+                thread.join()
+            raise
         if errors:
             raise errors[0]
         return results
@@ -117,13 +133,27 @@ class Rendezvous:
             raise RuntimeError("a calculator made for scripts that run together was used elsewhere")
         request = _Request(self._seat.number, structures, tuple(quantities))
         with self._condition:
+            if self._interrupted:
+                raise KeyboardInterrupt
             self._waiting.append(request)
             self._meet()
             self._condition.wait_for(lambda: request.done)
         if request.error is not None:
             raise request.error
         assert request.values is not None
-        return request.values, _closest(structures.positions)
+        return request.values, request.closest
+
+    def __deepcopy__(self, memo: object) -> Rendezvous:
+        """Return this one: a copy of a calculator meets the same scripts."""
+        return self
+
+    def _interrupt(self) -> None:
+        with self._condition:
+            self._interrupted = True
+            for request in self._waiting:
+                request.error = KeyboardInterrupt()
+            self._waiting = []
+            self._condition.notify_all()
 
     def _meet(self) -> None:
         """Evaluate if nobody is missing; the lock is held, since all others wait anyway."""
@@ -141,6 +171,9 @@ class Rendezvous:
         try:
             batch = self._joined([request.structures for request in requests])
             values, _ = self._execution.evaluate(batch, quantities)
+            # to the host for all at once
+            values = {name: torch.from_numpy(v) for name, v in on_the_host(values).items()}
+            positions = batch.positions.cpu()
         except Exception as error:
             for request in requests:
                 request.error = error
@@ -148,6 +181,7 @@ class Rendezvous:
         atom = 0
         for index, request in enumerate(requests):
             end = atom + request.structures.n_atoms
+            request.closest = _closest(positions[atom:end])
             request.values = {
                 name: (value[atom:end] if name == "forces" else value[index : index + 1]).clone()
                 for name, value in values.items()
@@ -178,7 +212,7 @@ def _closest(positions: Tensor) -> Closest:
     """Return the closest pair of one molecule."""
     n = len(positions)
     if n < 2:
-        return Closest(float("inf"), 0, 0)
+        return _NOTHING
     distances = torch.pdist(positions)
     index = int(distances.argmin())
     first, second = (int(atoms[index]) for atoms in torch.triu_indices(n, n, offset=1))

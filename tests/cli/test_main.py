@@ -17,7 +17,7 @@ from ase import Atoms
 from ase.build import molecule
 
 from eqcalc.calculator import EqCalculator
-from eqcalc.cli.arguments import GeometryWarning, read_structures
+from eqcalc.cli.arguments import read_structures
 from eqcalc.cli.main import FAILURE, main
 from eqcalc.datasets import Dataset
 from eqcalc.dynamics.methods import METHODS
@@ -25,6 +25,7 @@ from eqcalc.models.checkpoint import load_model, save_model
 from eqcalc.runtime import EagerEvaluator, programs
 from eqcalc.shipped import shipped_model
 from eqcalc.spectra import Spectrum
+from eqcalc.structures import GeometryWarning
 from eqcalc.trajectory import Trajectory
 from tests.conftest import make_potential
 

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Scripts that share evaluations behave as if they were alone."""
 
+import copy
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from ase import units
@@ -91,3 +95,55 @@ def test_periodic_structures_and_foreign_calls_are_refused():
     atoms.pbc = True
     with pytest.raises(ValueError, match="only isolated molecules"):
         atoms.get_forces()
+
+
+def test_an_object_given_twice_is_refused():
+    atoms = distorted("H2O", 0)
+    with pytest.raises(InputError, match=r"structures 0 and 2 are the same object.*copy"):
+        run_together(make_potential(), [atoms, distorted("H2O", 1), atoms], dynamics)
+
+
+def test_scripts_may_take_the_calculator_away_and_copy_atoms():
+    def script(atoms):
+        twin = copy.deepcopy(atoms)
+        twin.rattle(0.01, seed=0)
+        energy = twin.get_potential_energy()
+        atoms.calc = None
+        return energy
+
+    frames = [distorted("H2O", seed) for seed in range(3)]
+    found = run_together(make_potential(), frames, script)
+    for seed, energy in enumerate(found):
+        alone = distorted("H2O", seed)
+        alone.rattle(0.01, seed=0)
+        alone.calc = EqCalculator(make_potential())
+        assert alone.get_potential_energy() == pytest.approx(energy, abs=1e-9)
+
+
+def test_an_interrupt_ends_every_script_at_its_next_evaluation():
+    """The main thread of a process is the one that is interrupted."""
+    program = """
+import os, signal, threading
+from tests.runtime.test_rendezvous import *
+counts = [0, 0]
+def script(atoms):
+    seat = 0 if atoms is frames[0] else 1
+    for _ in range(10**6):
+        atoms.rattle(0.001, seed=1)
+        atoms.positions[:] = start
+        atoms.positions[0, 0] += 1e-4 * (counts[seat] % 7)
+        atoms.get_forces()
+        counts[seat] += 1
+        if counts[0] == 20 and seat == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+frames = [distorted("H2O", 0), distorted("H2O", 0)]
+start = frames[0].positions.copy()
+try:
+    run_together(make_potential(), frames, script)
+except KeyboardInterrupt:
+    print("interrupted", threading.active_count(), max(counts) < 10**5)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout.split() == ["interrupted", "1", "True"], done.stderr
