@@ -78,6 +78,7 @@ def test_round_trip_with_own_strides_and_units(path):
         assert series.times[-1] == pytest.approx((series.values.shape[1] - 1) * series.interval)
         units.parse_unit(series.unit)
     assert trajectory.complete
+    assert trajectory.steps_written == trajectory.header.steps
     assert (trajectory.method, trajectory.temperature, trajectory.timestep) == ("T-RPMD", 300, 0.25)
     assert (trajectory.n_replicas, trajectory.n_beads, trajectory.n_atoms) == (3, 16, 3)
     assert trajectory.numbers.tolist() == [8, 1, 1]
@@ -119,6 +120,12 @@ def test_another_process_reads_while_it_is_written(path):
     )
     assert float.fromhex(found.stdout.strip()) == expected("dipole", 11).sum()
     assert not reader.complete
+    stride = max(layout.stride for layout in LAYOUTS.values())
+    done, steps = reader.steps_written, reader.header.steps
+    assert 0 < done < steps
+    assert all(reader.n_frames(k) * v.stride - 1 >= done for k, v in LAYOUTS.items())
+    assert min(reader.n_frames(k) * v.stride for k, v in LAYOUTS.items()) <= done + stride
+    assert f"unfinished, {done} of {steps} steps" in repr(reader)
     write(writer, 11, 21)
     np.testing.assert_array_equal(reader.observable("dipole").values, expected("dipole", 21))
     writer.close()

@@ -180,6 +180,17 @@ class Trajectory:
             for name, layout in self._layouts.items()
         )
 
+    @property
+    def steps_written(self) -> int:
+        """Number of steps of which everything that is recorded is written by now."""
+        if self.complete:
+            return self.header.steps
+        written = [
+            max(self.n_frames(name) * layout.stride - 1, 0)
+            for name, layout in self._layouts.items()
+        ]
+        return min(written, default=0)
+
     def observable(
         self, name: str, replicas: slice | None = None, frames: slice | None = None
     ) -> TimeSeries:
@@ -218,7 +229,9 @@ class Trajectory:
     def __repr__(self) -> str:
         h = self.header
         beads = f", {h.n_beads} beads" if h.n_beads > 1 else ""
+        written = self.steps_written
+        steps = f"{h.steps}" if written == h.steps else f"unfinished, {written} of {h.steps}"
         return (
             f"<Trajectory {self.path.name}: {h.method}, {h.temperature:g} K, {h.n_replicas} "
-            f"replicas{beads}, {len(h.numbers)} atoms, {h.steps} steps of {h.timestep:g} fs>"
+            f"replicas{beads}, {len(h.numbers)} atoms, {steps} steps of {h.timestep:g} fs>"
         )
