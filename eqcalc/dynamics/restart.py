@@ -28,6 +28,7 @@ __all__ = [
     "describe",
     "exclusive",
     "load_state",
+    "make_folder",
     "recorded_execution",
     "require_same_settings",
 ]
@@ -171,6 +172,20 @@ def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those that it lies in.
+
+    Raises
+    ------
+    CheckpointError
+        That is not possible, or there is a file of that name.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"cannot make the folder {folder}: {error.strerror}") from error
+
+
 @contextmanager
 def exclusive(output: Path) -> Iterator[None]:
     """Keep a second process from writing the same trajectory.
@@ -182,7 +197,9 @@ def exclusive(output: Path) -> Iterator[None]:
         try:
             handle = lock.open("w")
         except OSError as error:
-            raise CheckpointError(f"cannot write in the folder of {output}: {error}") from error
+            raise CheckpointError(
+                f"cannot write in the folder of {output}: {error.strerror or error}"
+            ) from error
         with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -29,6 +29,7 @@ from eqcalc.dynamics.restart import (
     SettingsError,
     checkpoint_path,
     exclusive,
+    make_folder,
     require_same_settings,
 )
 from eqcalc.dynamics.setup import (
@@ -157,6 +158,11 @@ def simulate(
     4 MB of frames, and the noise of one or some steps.
     """
     output = Path(output)
+    if not hasattr(evaluator, "numbers"):
+        raise TypeError(
+            "evaluator: expected an evaluator, such as eqcalc.runtime.evaluator_for("
+            f"eqcalc.load_model(path), atoms.numbers), got {type(evaluator).__name__}"
+        )
     starts = [structures] if isinstance(structures, Atoms) else list(structures)
     numbers = common_numbers(starts, evaluator)
     if observables is None:
@@ -182,6 +188,7 @@ def simulate(
     check_given(setup.observables, evaluator.quantities)
     steps = as_count("steps", steps)
     run = _Run(setup, evaluator, Limits() if limits is None else limits)
+    make_folder(output.parent)
     with exclusive(output):
         run.execute(output, steps, checkpoint_interval, progress)
     return Trajectory.open(output)

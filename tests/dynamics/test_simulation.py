@@ -614,6 +614,17 @@ def test_two_writers_are_refused(path):
         run(path, Exploding(5, nested))
 
 
-def test_output_folder_must_exist(tmp_path):
-    with pytest.raises(CheckpointError, match="cannot write in the folder"):
-        run(tmp_path / "missing" / "run.h5")
+def test_the_output_folder_is_made(tmp_path):
+    trajectory = run(tmp_path / "new" / "folder" / "run.h5", steps=2)
+    assert trajectory.path.parent == tmp_path / "new" / "folder"
+    (tmp_path / "file").touch()
+    with pytest.raises(CheckpointError, match=r"cannot make the folder .*file/folder: Not a dir"):
+        run(tmp_path / "file" / "folder" / "run.h5", steps=2)
+
+
+def test_a_model_is_no_evaluator(tmp_path, potential):
+    with pytest.raises(TypeError, match=r"evaluator_for\(.*got Potential"):
+        simulate(
+            ToyWater().atoms, potential, output=tmp_path / "run.h5", method="NVE",
+            temperature=300.0, timestep=0.5, steps=1, seed=1,
+        )  # fmt: skip
