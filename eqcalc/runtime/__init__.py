@@ -2,6 +2,7 @@
 """How a model is executed: one protocol, of which the eager one is the reference."""
 
 from eqcalc.runtime.captured import CapturedEvaluator
+from eqcalc.runtime.captured_compiled import CapturedCompiledEvaluator
 from eqcalc.runtime.compiled import CompiledEvaluator
 from eqcalc.runtime.compiler import ExecutionUnavailableError
 from eqcalc.runtime.evaluator import EagerEvaluator, Evaluator
@@ -20,6 +21,7 @@ from eqcalc.runtime.triton_evaluator import (
 
 __all__ = [
     "EXECUTIONS",
+    "CapturedCompiledEvaluator",
     "CapturedEvaluator",
     "CapturedTritonEvaluator",
     "Closest",

@@ -22,7 +22,7 @@ from eqcalc.runtime.compiler import ExecutionUnavailableError
 from eqcalc.runtime.evaluator import EagerEvaluator
 from eqcalc.runtime.verification import trial_positions, verify_evaluator
 
-__all__ = ["CapturedEvaluator", "Recording", "record_cuda_graph"]
+__all__ = ["CapturedEvaluator", "Recording", "Values", "record_cuda_graph"]
 
 Values = dict[str, Tensor]
 
@@ -113,6 +113,8 @@ class CapturedEvaluator(EagerEvaluator):
     execution: ClassVar[str] = "captured"
     #: A search for neighbours would wait for the device.
     static_atoms: ClassVar[float] = math.inf
+    #: Number of structures of the evaluation that is compared with the eager one.
+    checked: ClassVar[int] = 3
 
     def __init__(
         self,
@@ -124,8 +126,7 @@ class CapturedEvaluator(EagerEvaluator):
         record: Callable[[Callable[[Tensor], Values], Tensor], Recording] = record_cuda_graph,
     ) -> None:
         super().__init__(potential, numbers, charge=charge)
-        if record is record_cuda_graph and self.device.type != "cuda":
-            raise ExecutionUnavailableError("only a GPU can play back recorded evaluations")
+        self._check_recorder(potential, record)
         if limit < 1:
             raise ValueError(f"limit: expected a positive integer, got {limit}")
         #: What records a function, of a whole time step too.
@@ -138,13 +139,19 @@ class CapturedEvaluator(EagerEvaluator):
         self._read = [t.detach() for t in (*potential.parameters(), *potential.buffers())]
         try:
             # recorded at other positions than those of the comparison: a recording must read them
-            names = potential.defined_for(self.stack(trial_positions(len(self.numbers))))
-            self(1.1 * trial_positions(len(self.numbers)), names)
-            verify_evaluator(self, EagerEvaluator(potential, numbers, charge=charge))
+            trial = trial_positions(len(self.numbers), self.checked)
+            self(1.1 * trial, potential.defined_for(self.stack(trial)))
+            eager = EagerEvaluator(potential, numbers, charge=charge)
+            verify_evaluator(self, eager, self.checked)
         except ExecutionUnavailableError:
             raise
         except Exception as error:  # whatever CUDA refuses to record, and kernels to do
             raise ExecutionUnavailableError(f"the model cannot be recorded: {error}") from error
+
+    @staticmethod
+    def _check_recorder(potential: Potential, record: Callable[..., Recording]) -> None:
+        if record is record_cuda_graph and potential.device.type != "cuda":
+            raise ExecutionUnavailableError("only a GPU can play back recorded evaluations")
 
     def check_memory(self) -> None:
         """Raise RuntimeError if the model lies elsewhere than when it was recorded."""

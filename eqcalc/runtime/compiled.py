@@ -62,6 +62,7 @@ class CompiledEvaluator(EagerEvaluator):
     """
 
     execution: ClassVar[str] = "compiled"
+    compiles: ClassVar[bool] = True
     #: All pairs are constants of a program.
     static_atoms: ClassVar[float] = math.inf
 

@@ -20,6 +20,7 @@ from eqcalc.models.potential import Potential
 from eqcalc.models.precision import PRECISIONS, in_precision, precision_of
 from eqcalc.neighbors import STATIC_ATOMS
 from eqcalc.runtime.cache import cache_folder
+from eqcalc.runtime.captured_compiled import CapturedCompiledEvaluator
 from eqcalc.runtime.compiled import CompiledEvaluator
 from eqcalc.runtime.compiler import ExecutionUnavailableError, compiler
 from eqcalc.runtime.evaluator import EagerEvaluator
@@ -114,8 +115,9 @@ def _executions(potential: Potential, numbers: Tensor, seconds: float, compile: 
     reference = EagerEvaluator(potential, numbers)
     chosen = None
     for name, kind in EXECUTIONS.items():
-        slow = kind is CompiledEvaluator and not CompiledEvaluator.in_cache(potential, numbers)
-        if slow and not compile:
+        possible = kind is not CapturedCompiledEvaluator or potential.device.type == "cuda"
+        slow = kind.compiles and not CompiledEvaluator.in_cache(potential, numbers)
+        if slow and possible and not compile:
             lines.append(
                 f"{name:<{_WIDTH}} not tried: it takes minutes to compile; --compile does it"
             )
@@ -123,19 +125,21 @@ def _executions(potential: Potential, numbers: Tensor, seconds: float, compile: 
         begin = time.perf_counter()
         evaluator: EagerEvaluator
         try:
-            if kind is CompiledEvaluator:
-                evaluator = CompiledEvaluator(potential, numbers, only_cached=not compile)
+            if issubclass(kind, CompiledEvaluator | CapturedCompiledEvaluator):
+                evaluator = kind(potential, numbers, only_cached=not compile)
             else:
                 evaluator = kind(potential, numbers)
         except ExecutionUnavailableError as reason:
             lines.append(f"{name:<{_WIDTH}} cannot be used: {reason}")
             continue
         start = time.perf_counter() - begin
-        if kind is not CompiledEvaluator:
+        if not kind.compiles:
             chosen = chosen or name
         times = " ".join(f"{_milliseconds(evaluator, n, seconds):8.2f} ms" for n in _BATCHES)
         worst = max(verify_evaluator(evaluator, reference).values())
         lines.append(f"{name:<{_WIDTH}} {start:6.1f} s {times}   {worst:.0e}")
+        if isinstance(evaluator, CapturedCompiledEvaluator):
+            evaluator = evaluator.compiled
         if isinstance(evaluator, CompiledEvaluator):
             lines.append(
                 f"{'':<{_WIDTH}} compiled now: {evaluator.compilations} programs in "

@@ -76,6 +76,8 @@ class EagerEvaluator:
 
     #: Name of the execution, part of the provenance: it decides the last digits.
     execution: ClassVar[str] = "eager"
+    #: Whether it may take minutes to compile the model, and looks for that in the cache.
+    compiles: ClassVar[bool] = False
     #: Largest molecule whose pairs are all evaluated, whatever their distance.
     static_atoms: ClassVar[float] = STATIC_ATOMS
 

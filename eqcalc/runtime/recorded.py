@@ -15,6 +15,8 @@ from eqcalc.models.potential import Potential
 from eqcalc.models.precision import precision_of
 from eqcalc.neighbors import STATIC_ATOMS
 from eqcalc.runtime.captured import CapturedEvaluator, Recording, record_cuda_graph
+from eqcalc.runtime.captured_compiled import CapturedCompiledEvaluator
+from eqcalc.runtime.compiled import CompiledEvaluator
 from eqcalc.runtime.compiler import ExecutionUnavailableError, ExecutionWarning
 from eqcalc.runtime.evaluator import EagerEvaluator
 from eqcalc.runtime.triton_evaluator import CapturedTritonEvaluator
@@ -25,6 +27,10 @@ __all__ = ["faster_recording"]
 #: Atoms of the trial; much fewer leave a GPU idle with any kernels.
 _ATOMS = 576
 _REPEATS = 5
+_WITHOUT = {
+    "captured-triton": "without fused kernels",
+    "captured-compiled": "without compiled programs",
+}
 
 #: What was faster, by device, precision, network and number of atoms. It is measured once, so
 #: that the members of a committee, and evaluators made again, are executed alike.
@@ -43,10 +49,10 @@ def faster_recording(
     """Return the fastest of the evaluators for a GPU.
 
     The first time one is asked for a kind of model, energy and forces of some 600
-    atoms are timed with a recording of the model as it is written and with one that has Triton
-    kernels in it. A recording evaluates all pairs of atoms; for a larger molecule the eager
-    evaluator, which leaves out most of those beyond the cutoff, is timed too. Where Triton
-    kernels cannot be used, a warning says why.
+    atoms are timed with a recording of the model as it is written, with one that has Triton
+    kernels in it, and with one of compiled programs, if there are some in the cache. A recording
+    evaluates all pairs of atoms; for a larger molecule the eager evaluator, which leaves out most
+    of those beyond the cutoff, is timed too. What cannot be used is told by a warning.
 
     Parameters
     ----------
@@ -65,12 +71,16 @@ def faster_recording(
         precision_of(potential),
         potential.config.representation,
         len(numbers),
+        in_cache := CompiledEvaluator.in_cache(potential, numbers, charge=charge),
     )
 
     makers: dict[str, Callable[[], EagerEvaluator]] = {
         "captured": lambda: CapturedEvaluator(potential, numbers, charge=charge, record=record),
         "captured-triton": lambda: CapturedTritonEvaluator(
             potential, numbers, charge=charge, record=record
+        ),
+        "captured-compiled": lambda: CapturedCompiledEvaluator(
+            potential, numbers, charge=charge, record=record, only_cached=True
         ),
         "eager": lambda: EagerEvaluator(potential, numbers, charge=charge),
     }
@@ -79,14 +89,15 @@ def faster_recording(
     candidates = {"captured": makers["captured"]()}
     if len(numbers) > STATIC_ATOMS:
         candidates["eager"] = makers["eager"]()
-    try:
-        candidates["captured-triton"] = makers["captured-triton"]()
-    except ExecutionUnavailableError as reason:
-        warnings.warn(
-            f"recording the model as it is written, without fused kernels: {reason}",
-            ExecutionWarning,
-            stacklevel=3,
-        )
+    for name in ("captured-triton", *(["captured-compiled"] if in_cache else [])):
+        try:
+            candidates[name] = makers[name]()
+        except ExecutionUnavailableError as reason:
+            warnings.warn(
+                f"recording the model as it is written, {_WITHOUT[name]}: {reason}",
+                ExecutionWarning,
+                stacklevel=3,
+            )
     if len(candidates) == 1:
         return candidates["captured"]
     faster = min(candidates, key=lambda name: _seconds(candidates[name]))

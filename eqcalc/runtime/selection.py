@@ -10,6 +10,7 @@ from torch import Tensor
 
 from eqcalc.models.potential import Potential
 from eqcalc.runtime.captured import CapturedEvaluator
+from eqcalc.runtime.captured_compiled import CapturedCompiledEvaluator
 from eqcalc.runtime.compiled import CompiledEvaluator
 from eqcalc.runtime.compiler import ExecutionUnavailableError, ExecutionWarning, compiler
 from eqcalc.runtime.evaluator import EagerEvaluator
@@ -24,10 +25,11 @@ from eqcalc.runtime.triton_execution import TritonExecution, faster_execution
 __all__ = ["EXECUTIONS", "ExecutionWarning", "evaluator_for", "execution_for"]
 
 #: Executions by name, the fastest first.
-EXECUTIONS: dict[str, Callable[..., EagerEvaluator]] = {
+EXECUTIONS: dict[str, type[EagerEvaluator]] = {
     kind.execution: kind
     for kind in (
         FusedEvaluator,
+        CapturedCompiledEvaluator,
         CapturedTritonEvaluator,
         CapturedEvaluator,
         TritonEvaluator,

@@ -18,6 +18,7 @@ from eqcalc.models.irreps_gcn import IrrepsGCNConfig
 from eqcalc.models.lnet import LNetConfig
 from eqcalc.models.schnet import SchNetConfig
 from eqcalc.runtime import (
+    CapturedCompiledEvaluator,
     CompiledEvaluator,
     EagerEvaluator,
     ExecutionUnavailableError,
@@ -28,6 +29,7 @@ from eqcalc.runtime import (
     programs,
 )
 from tests.conftest import make_potential
+from tests.runtime.test_captured import record_on_the_host
 
 NAMES = ("energy", "forces", "dipole", "polarizability")
 
@@ -238,6 +240,25 @@ def test_compiled_is_the_default_only_where_it_was_compiled(numbers, cache, quic
     with pytest.warns(ExecutionWarning, match="does not load") as warned:
         assert type(evaluator_for(schnet(), numbers)) is EagerEvaluator
     assert len(warned) == 1
+
+
+def test_programs_can_be_played_back(numbers, positions, quick):
+    potential = small_potential()
+    evaluator = CapturedCompiledEvaluator(potential, numbers, record=record_on_the_host)
+    assert evaluator.provenance["execution"] == "captured-compiled"
+    assert evaluator.compiled.compilations > 0
+    eager = EagerEvaluator(potential, numbers)
+    for n, quantities in ((3, NAMES), (8, NAMES), (5, ("forces",)), (3, NAMES)):
+        found, expected = evaluator(positions[:n], quantities), eager(positions[:n], quantities)
+        for name in quantities:
+            torch.testing.assert_close(found[name], expected[name], rtol=1e-11, atol=1e-11)
+    again = CapturedCompiledEvaluator(
+        potential, numbers, record=record_on_the_host, only_cached=True
+    )
+    again(positions[:8], NAMES)
+    assert again.compiled.compilations == 0
+    with pytest.raises(ExecutionUnavailableError, match="only a GPU"):
+        CapturedCompiledEvaluator(potential, numbers)
 
 
 def test_nothing_is_compiled_unasked(numbers, positions, quick):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from eqcalc.neighbors import STATIC_ATOMS
-from eqcalc.runtime import CapturedEvaluator, ExecutionWarning, recorded
+from eqcalc.runtime import CapturedEvaluator, CompiledEvaluator, ExecutionWarning, recorded
 from tests.conftest import make_potential
 from tests.runtime.test_captured import record_on_the_host
 
@@ -52,6 +52,25 @@ def test_a_large_molecule_may_leave_out_pairs(monkeypatch, nothing_measured, fas
     for _ in range(2):
         evaluator = recorded.faster_recording(potential, numbers, record=record_on_the_host)
         assert evaluator.execution == faster
+
+
+@pytest.mark.parametrize("faster", ["captured-triton", "captured-compiled"])
+def test_programs_that_exist_are_tried(monkeypatch, nothing_measured, faster):
+    class Compiled(CapturedEvaluator):
+        execution = "captured-compiled"
+
+        def __init__(self, *given, only_cached, **options):
+            assert only_cached  # nothing is compiled unasked
+            super().__init__(*given, **options)
+
+    monkeypatch.setattr(recorded, "CapturedTritonEvaluator", Fused)
+    monkeypatch.setattr(recorded, "CapturedCompiledEvaluator", Compiled)
+    times = {"captured": 0.2, "captured-triton": 0.2, "captured-compiled": 0.2, faster: 0.1}
+    monkeypatch.setattr(recorded, "_seconds", lambda evaluator: times[evaluator.execution])
+    monkeypatch.setattr(CompiledEvaluator, "in_cache", lambda *given, **options: True)
+    assert [choose().execution for _ in range(2)] == [faster] * 2
+    monkeypatch.setattr(CompiledEvaluator, "in_cache", lambda *given, **options: False)
+    assert choose().execution == "captured-triton" or faster == "captured-compiled"
 
 
 def test_the_measurement_is_a_time(nothing_measured):

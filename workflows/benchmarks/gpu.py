@@ -42,6 +42,7 @@ from eqcalc.models.lnet import LNetConfig
 from eqcalc.neighbors import all_pairs
 from eqcalc.runtime import (
     EXECUTIONS,
+    CapturedCompiledEvaluator,
     CapturedEvaluator,
     CompiledEvaluator,
     EagerEvaluator,
@@ -102,7 +103,7 @@ def check_model(device: str) -> dict[str, float]:
     result = {}
     for dtype, tolerance in ((torch.float64, 1e-6), (torch.float32, 1e-3)):
         for name, kind in EXECUTIONS.items():
-            if kind is CompiledEvaluator:  # takes minutes; see check_compiled
+            if kind.compiles:  # takes minutes; see check_compiled
                 continue
             try:
                 evaluator = kind(ethanol_potential(device, dtype), numbers)
@@ -162,27 +163,38 @@ def check_compiled(device: str, n: int, seconds: float) -> list[dict[str, object
             print(f"compiled {name}: not available: {reason}", flush=True)
             continue
         took = time.perf_counter() - begin
-        expected = eager(x, ALL)
-        kept = {key: value.clone() for key, value in found.items()}
-        compiled(x + 0.01, ALL)
-        error = 0.0
-        for key in ALL[1:]:
-            if not torch.equal(found[key], kept[key]):
-                raise SystemExit(f"compiled {name}: the next call overwrites the {key}")
-            scale = float(expected[key].abs().max())
-            error = max(error, float((found[key] - expected[key]).abs().max()) / scale)
-        if not error <= 1e-3:
-            raise SystemExit(f"compiled {name} on {device} is off by {error:.1e}")
+        expected, row = eager(x, ALL), {}
+        executions = {"compiled": compiled}
+        if device != "cpu":
+            executions["captured-compiled"] = CapturedCompiledEvaluator(potential, numbers)
+        for execution, evaluator in executions.items():
+            found = evaluator(x, ALL)
+            kept = {key: value.clone() for key, value in found.items()}
+            evaluator(x.flip(0), ALL)
+            error = 0.0
+            for key in ALL[1:]:
+                if not torch.equal(found[key], kept[key]):
+                    raise SystemExit(f"{execution} {name}: the next call overwrites the {key}")
+                scale = float(expected[key].abs().max())
+                error = max(error, float((found[key] - expected[key]).abs().max()) / scale)
+            if not error <= 1e-3:
+                raise SystemExit(f"{execution} {name} on {device} is off by {error:.1e}")
+            row[f"{execution} {name} relative deviation"] = error
+            row[f"{execution}, one structure, E+F ms"] = milliseconds(
+                lambda e=evaluator, x=x[:1]: e(x, ALL[:2]), device
+            )
+            row[f"{execution}, {n} structures, E+F+mu+alpha ms"] = milliseconds(
+                lambda e=evaluator, x=x: e(x, ALL), device
+            )
         rows.append(
             {
-                "structures": n,
-                f"{name} relative deviation": error,
+                **row,
                 "programs compiled": compiled.compilations,
                 "start s": took,
-                "compiled ms": milliseconds(lambda c=compiled, x=x: c(x, ALL), device),
                 "eager ms": milliseconds(lambda e=eager, x=x: e(x, ALL), device),
             }
         )
+        print(f"  {rows[-1]}", flush=True)  # the time may run out with the next network
     return rows
 
 

@@ -25,15 +25,15 @@ run() {
     "$@" || failed+=("$*")
 }
 gpu=(python3 workflows/benchmarks/gpu.py --output "$output")
-run timeout 180 "${gpu[@]}" --only \
+run timeout 160 "${gpu[@]}" --only \
     executions trajectories steps model dynamics arithmetic training kernels
-run timeout 70 python3 workflows/benchmarks/scaling.py --seconds 0.3
-run timeout 50 python3 workflows/qm9/speed.py data/qm9/subset.h5 --device cuda --output "$output"
+run timeout 60 python3 workflows/benchmarks/scaling.py --seconds 0.3
+run timeout 40 python3 workflows/qm9/speed.py data/qm9/subset.h5 --device cuda --output "$output"
 if python3 -c "import schnetpack.md" 2> /dev/null; then
     run timeout 70 python3 workflows/benchmarks/dynamics_comparison.py --device cuda \
         --replicas 8 --beads 1 43 --repeats 3
 fi
-run timeout 100 "${gpu[@]}" --only compiled
+run timeout 150 "${gpu[@]}" --only compiled
 if [ ${#failed[@]} -gt 0 ]; then
     printf 'FAILED: %s\n' "${failed[@]}"
     exit 1
