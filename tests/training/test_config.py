@@ -81,7 +81,7 @@ def test_loss_in_its_three_forms():
         ("stopping.hours", 0, ["stopping.hours", "> 0"]),
         ("ema.decay", 1, ["ema.decay", "[0, 1)"]),
         ("trainer.devices", 1.5, ["trainer.devices", "an integer or text", "1.5"]),
-        ("trainer.kernels", "cuda", ["trainer.kernels", "torch or triton", "cuda"]),
+        ("trainer.kernels", "cuda", ["trainer.kernels", "torch, triton", "cuda"]),
         (
             "trainer",
             {"kernels": "triton", "precision": "16-mixed"},
