@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +11,6 @@ import yaml
 from eqcalc.training.settings import ConfigError
 
 __all__ = ["read_yaml"]
-
-
-class _Loader(yaml.SafeLoader):
-    """Refuses keys that are stated twice, of which YAML would take the last."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
-        first: dict[Hashable, int] = {}
-        for key_node, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-            key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
-            if not isinstance(key, Hashable) or key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            if key in first:
-                raise ConfigError(
-                    f"line {line}: {key} is stated twice, first in line {first[key]}; "
-                    "put all of it in one place"
-                )
-            first[key] = line
-        return super().construct_mapping(node, deep)
 
 
 def read_yaml(path: Path) -> Any:
@@ -42,7 +23,11 @@ def read_yaml(path: Path) -> Any:
         the line.
     """
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        text = path.read_text(encoding="utf-8")
+        root = yaml.compose(text, yaml.SafeLoader)
+        if root is not None:
+            _refuse_duplicates(root)
+        return yaml.safe_load(text)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     except FileNotFoundError:
@@ -55,6 +40,31 @@ def read_yaml(path: Path) -> Any:
         raise ConfigError(f"{path}: not text; expected settings in YAML") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: not valid YAML: {_in_one_line(error)}") from None
+
+
+def _refuse_duplicates(root: yaml.Node) -> None:
+    """Raise ConfigError for a key that is stated twice, of which YAML would take the last."""
+    left, seen = [root], set()
+    while left:
+        node = left.pop()
+        if id(node) in seen:  # aliases lead to one node
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            left.extend(node.value)
+        elif isinstance(node, yaml.MappingNode):
+            first: dict[tuple[str, str], int] = {}
+            for key, value in node.value:
+                left.append(value)
+                if not isinstance(key, yaml.ScalarNode) or key.tag.endswith(":merge"):
+                    continue
+                name, line = (key.tag, key.value), key.start_mark.line + 1
+                if name in first:
+                    raise ConfigError(
+                        f"line {line}: {key.value} is stated twice, first in line {first[name]}; "
+                        "put all of it in one place"
+                    )
+                first[name] = line
 
 
 def _in_one_line(error: Exception) -> str:
