@@ -110,7 +110,9 @@ def save_model(potential: Potential, path: str | Path) -> None:
         header["hash"] = _content_hash(header, tensors)
         text = json.dumps(header, ensure_ascii=False)
     except TypeError as error:
-        raise CheckpointError(f"{path}: the header is not JSON: {error}") from None
+        raise CheckpointError(
+            f"{path}: the metadata or the settings of the network are not JSON: {error}"
+        ) from None
     try:
         with tempfile.NamedTemporaryFile(
             dir=path.parent, prefix=f".{path.name}.", delete=False
@@ -122,7 +124,7 @@ def save_model(potential: Potential, path: str | Path) -> None:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot write the model: {error}") from error
+        raise CheckpointError(f"{path}: cannot write the model: {error.strerror}") from error
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
