@@ -230,7 +230,9 @@ def _class_named(name: Any) -> type[Any]:
         ) from error
     if not inspect.isclass(found):
         raise ValueError(f"representation.name: {module} has no class {class_name!r}")
-    register_representation(found)
-    if name not in _REGISTERED:
+    if _place(found) != name:
         raise ValueError(f"representation.name: expected {_place(found)!r}, got {name!r}")
-    return _REGISTERED[name]
+    try:
+        return register_representation(found)
+    except ValueError as error:
+        raise ValueError(f"representation.name: {error}") from None
