@@ -286,7 +286,8 @@ def _finite(
     if not found:
         return rows, ()
     bad = np.unique(np.concatenate(list(found.values())))
-    listed = list_structures({name: rows[indices] for name, indices in found.items()})
+    places = dataset.indices[rows]  # in the file
+    listed = list_structures({name: places[indices] for name, indices in found.items()})
     if len(bad) == len(rows):
         raise ValueError(f"nothing to compare: {dataset.path} has no finite {listed}")
     return np.delete(rows, bad), (f"left out, since they are not finite: {listed}.",)

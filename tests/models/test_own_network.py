@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Representations of other packages: let in by the caller, named by files, used like eqcalc's own."""
+"""Representations of other packages: let in by the caller, named by files, used like others."""
 
 import csv
 import importlib
