@@ -3,7 +3,8 @@
 
 Each returns the largest error it found, relative to the size of the quantity,
 or raises an ``AssertionError`` that says what is violated and by how much.
-Call them with a model in float64.
+Call them with a model in float64, ``potential.double()``: where rounding alone
+would exceed the tolerance they raise a ``ValueError``.
 """
 
 from __future__ import annotations
@@ -31,6 +32,10 @@ __all__ = [
 ]
 
 
+#: Results are off by some multiple of the rounding error of one operation.
+_ROUNDINGS = 100.0
+
+
 def random_rotation(generator: torch.Generator, *, improper: bool = False) -> Tensor:
     """Draw a rotation uniformly, ``[3, 3]`` float64; with `improper`, one times an inversion."""
     gaussian = torch.randn(3, 3, generator=generator, dtype=torch.float64)
@@ -38,6 +43,15 @@ def random_rotation(generator: torch.Generator, *, improper: bool = False) -> Te
     orthogonal = orthogonal * torch.sign(torch.diagonal(triangular))
     orthogonal = orthogonal * torch.sign(torch.linalg.det(orthogonal))
     return -orthogonal if improper else orthogonal
+
+
+def _require_precision(potential: Potential, tolerance: float) -> None:
+    """Raise ValueError where rounding of the network would hide what is looked for."""
+    if tolerance < _ROUNDINGS * torch.finfo(potential.dtype).eps:
+        raise ValueError(
+            f"the model is in {str(potential.dtype).removeprefix('torch.')}, whose rounding errors "
+            f"are larger than the tolerance {tolerance:.0e}; check potential.double() instead"
+        )
 
 
 def _evaluate(potential: Potential, structures: Structures) -> dict[str, Tensor]:
@@ -68,6 +82,7 @@ def assert_equivariant(
     tolerance: float = 1e-10,
 ) -> float:
     """Check that all quantities rotate, and are reflected, with the structure."""
+    _require_precision(potential, tolerance)
     reference, worst = _evaluate(potential, structures), 0.0
     for improper in (False, True):
         rotation = random_rotation(generator, improper=improper)
@@ -88,6 +103,7 @@ def assert_translation_invariant(
     tolerance: float = 1e-10,
 ) -> float:
     """Check that moving each structure as a whole changes nothing."""
+    _require_precision(potential, tolerance)
     shift = 10.0 * torch.randn(structures.n_structures, 3, generator=generator, dtype=torch.float64)
     moved = structures.with_positions(structures.positions + structures.spread_to_atoms(shift))
     reference, worst = _evaluate(potential, structures), 0.0
@@ -104,6 +120,7 @@ def assert_permutation_invariant(
     tolerance: float = 1e-10,
 ) -> float:
     """Check that renumbering the atoms of every structure renumbers the forces and no more."""
+    _require_precision(potential, tolerance)
     keys = torch.rand(structures.n_atoms, generator=generator, dtype=torch.float64)
     order = torch.argsort(structures.owner.to(torch.float64) + keys)
     shuffled = replace(
@@ -124,6 +141,7 @@ def assert_shift_law(
     tolerance: float = 1e-10,
 ) -> float:
     """Check ``μ(r_0 + d) = μ(r_0) − Q d`` for an origin moved by d."""
+    _require_precision(potential, tolerance)
     pairs = pairs_within(structures, potential.cutoff)
     displacement = torch.randn(structures.n_structures, 3, generator=generator, dtype=torch.float64)
     origin = structures.center_of_mass()
@@ -140,6 +158,7 @@ def assert_extensive_batching(
     potential: Potential, structures: Structures, *, tolerance: float = 1e-10
 ) -> float:
     """Check that each structure of a batch gives what it gives alone."""
+    _require_precision(potential, tolerance)
     together, worst, offset = _evaluate(potential, structures), 0.0, 0
     for index, count in enumerate(structures.counts.tolist()):
         atoms = slice(offset, offset + count)
@@ -165,6 +184,7 @@ def assert_consistent_forces(
     potential: Potential, structures: Structures, *, step: float = 2e-5, tolerance: float = 1e-6
 ) -> float:
     """Check forces (and stress) against central differences of the energy with `step` [Å]."""
+    _require_precision(potential, tolerance)
     reference = _evaluate(potential, structures)
     size = float(reference["forces"].abs().max())
     worst = 0.0
@@ -193,6 +213,7 @@ def assert_consistent_derivatives(
     potential: Potential, molecule: Structures, *, step: float = 2e-5, tolerance: float = 1e-6
 ) -> float:
     """Check Hessian, ∂μ/∂r and ∂α/∂r of one molecule against central differences."""
+    _require_precision(potential, tolerance)
     exact = {
         name: property_derivative(potential, molecule, name)
         for name in potential.config.heads

@@ -25,9 +25,9 @@ was stopped goes on, and ``results.csv`` tells of every error how it was made.
 
 from __future__ import annotations
 
+import copy
 import csv
 import itertools
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,11 +35,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from eqcalc.analysis.provenance import source_commit
+from eqcalc.folders import make_folder
 from eqcalc.training import ConfigError, TrainingConfig, train
+from eqcalc.training.checks import open_dataset, require_start
+from eqcalc.training.data import split_dataset
+from eqcalc.training.documents import read_yaml
 from eqcalc.training.folder import RunFolder
+from eqcalc.training.settings import require
 
 __all__ = ["Run", "Sweep", "summary", "summary_text", "sweep"]
 
@@ -99,32 +103,32 @@ class Sweep:
             The file is not a sweep, or one of its trainings has a wrong setting.
         """
         path = Path(path)
+        settings = read_yaml(path)
         try:
-            settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f"{path}: cannot be read: {error}") from None
-        if not isinstance(settings, dict) or set(settings) != {"base", "axes"}:
-            raise ConfigError(f"{path}: expected the sections base and axes")
-        axes = {
-            str(axis): {str(label): dict(values or {}) for label, values in choices.items()}
-            for axis, choices in settings["axes"].items()
-        }
-        found = cls(settings["base"], axes, path.parent)
-        for run in found.runs():
-            try:
-                found.config(run, Path("none"))
-            except ConfigError as error:
-                raise ConfigError(f"{path}: {run.name}: {error}") from None
+            if not isinstance(settings, dict) or set(settings) != {"base", "axes"}:
+                raise ConfigError("expected the sections base and axes")
+            base, axes = settings["base"], _axes(settings["axes"])
+            require(isinstance(base, Mapping), "base", "a mapping of settings", base)
+            if "output" in base:
+                raise ConfigError("base.output: the folder is that of eqcalc sweep --output")
+            found = cls(base, axes, path.parent)
+            for run in found.runs():
+                try:
+                    found.config(run, Path("none"))
+                except ConfigError as error:
+                    raise ConfigError(f"{run.name}: {error}") from None
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
         return found
 
     def runs(self) -> Iterator[Run]:
         """Yield all combinations, the last axis fastest."""
         for choice in itertools.product(*self.axes.values()):
             labels = dict(zip(self.axes, choice, strict=True))
-            settings: dict[str, Any] = json.loads(json.dumps(self.base))
+            settings: dict[str, Any] = copy.deepcopy(dict(self.base))
             for axis, label in labels.items():
                 for key, value in self.axes[axis][label].items():
-                    _set(settings, key, value)
+                    _set(settings, key, copy.deepcopy(value))  # other axes may change it
             yield Run(labels, settings)
 
     def selected(self, only: Mapping[str, Sequence[str]]) -> list[Run]:
@@ -187,12 +191,13 @@ def sweep(
     Raises
     ------
     ConfigError
-        `only` names an axis or a label that the sweep does not have.
+        `only` names an axis or a label that the sweep does not have, or a training is
+        refused.
     """
     settings = settings if isinstance(settings, Sweep) else Sweep.read(settings)
     settings.selected(only or {})
     output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     table = output / "results.csv"
     runs = list(settings.runs())
     columns = [*settings.axes, *COLUMNS]
@@ -200,9 +205,13 @@ def sweep(
     for run in settings.selected(only or {}):
         config = settings.config(run, output)
         noted = config.output / "commits.txt"
-        if not RunFolder(config).finished():
-            _note(noted, commit)
-        result = train(config, progress=progress)
+        try:
+            _require_data(config)
+            if not RunFolder(config).finished():
+                _note(noted, commit)
+            result = train(config, progress=progress)
+        except ConfigError as error:
+            raise ConfigError(f"{run.name}: {error}") from error
         if not result.finished:
             continue
         record = result.record
@@ -264,14 +273,45 @@ def summary_text(table: str | Path, over: str = "seed") -> str:
     return "\n".join(lines)
 
 
+def _axes(axes: Any) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the axes of a file, each checked, under names that are text."""
+    require(isinstance(axes, Mapping) and len(axes) > 0, "axes", "a mapping of axes", axes)
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for axis, choices in axes.items():
+        key, expected = f"axes.{axis}", "labels with the settings of each"
+        require(isinstance(choices, Mapping) and len(choices) > 0, key, expected, choices)
+        found[str(axis)] = {}
+        for label, values in choices.items():
+            where = f"{key}.{label}"
+            whole = values is None or (
+                isinstance(values, Mapping) and all(isinstance(name, str) for name in values)
+            )
+            require(whole, where, "settings such as {data.training: 100}", values)
+            a_name = "/" not in str(label) and str(label) not in {"", ".", ".."}
+            require(a_name, where, "a label that can name a folder", label)
+            found[str(axis)][str(label)] = dict(values or {})
+        require(len(found[str(axis)]) == len(choices), key, "labels that differ", list(choices))
+    return found
+
+
 def _set(settings: dict[str, Any], key: str, value: Any) -> None:
     *sections, last = key.split(".")
     for section in sections:
-        settings = settings.setdefault(section, {})
+        if settings.get(section) is None:
+            settings[section] = {}
+        settings = settings[section]
+        require(isinstance(settings, dict), key, f"{section} to be a section", settings)
     if isinstance(value, Mapping) and isinstance(settings.get(last), dict):
         settings[last] = {**settings[last], **value}
     else:
         settings[last] = value
+
+
+def _require_data(config: TrainingConfig) -> None:
+    """Refuse a training whose files are missing, or that has nothing to judge its model by."""
+    require_start(config)
+    if not len(split_dataset(open_dataset(config), config.data).test):
+        raise ConfigError("data: there are no test structures, by which a sweep judges its models")
 
 
 def _note(path: Path, commit: str) -> None:

@@ -53,9 +53,6 @@ def _label(options: argparse.Namespace) -> None:
         "processes": options.processes,
         "progress": not options.quiet,
     }
-    if not options.target.parent.is_dir():
-        # before minutes of sampling
-        raise FileNotFoundError(f"{options.target}: there is no folder {options.target.parent}")
     structures = read_structures(options.molecule)
     if options.as_given:
         report = label_structures(structures, options.target, **choices)
@@ -101,9 +98,12 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
+    from eqcalc.folders import make_folder
     from eqcalc.training import evaluate
 
     _own_the_process(options)
+    if options.output is not None:
+        make_folder(options.output)
     table = evaluate(
         options.model,
         options.dataset,

@@ -21,6 +21,7 @@ from eqcalc.datasets.npz import NpzReader
 from eqcalc.datasets.qm9 import Qm9Reader
 from eqcalc.datasets.validation import Problem, ValidationReport, check_record, validate
 from eqcalc.datasets.writer import DatasetWriter
+from eqcalc.folders import make_folder
 
 __all__ = ["ConversionError", "ConversionReport", "convert", "open_reader"]
 
@@ -145,7 +146,7 @@ def convert(
         Extended XYZ, ASE database, npz archive in the layout of MD17, or the
         archive of QM9.
     target
-        The dataset; written only if all is well.
+        The dataset; written only if all is well. Its folder is made if it is missing.
     level_of_theory
         How the labels were computed, unless the file says so.
     units
@@ -189,6 +190,8 @@ def convert(
         the forces do not belong to the energies.
     ValueError
         The file, a key, a unit or the level of theory is missing or wrong.
+    OSError
+        Nothing can be written into the folder of `target`.
     """
     source, target = Path(source), Path(target)
     if target.exists() and not overwrite:
@@ -213,6 +216,7 @@ def convert(
         "units": dict(interpretation.units),
         **(provenance or {}),
     }
+    make_folder(target.parent)
     draft = target.with_name(f".{target.name}.{os.getpid()}.draft")
     try:
         with DatasetWriter(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -102,6 +103,12 @@ class Interpretation:
             if meaning not in {*QUANTITIES, *DERIVED, *STRUCTURAL}:
                 known = ", ".join([*QUANTITIES, *DERIVED, *STRUCTURAL])
                 raise ValueError(f"keys: unknown meaning {meaning!r}; known: {known}")
+        meanings = [*QUANTITIES, *DERIVED, *STRUCTURAL, "positions"]
+        for meaning in self.units:
+            if meaning not in meanings:
+                close = difflib.get_close_matches(meaning, meanings, 1)
+                hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(meanings)}"
+                raise UnitError(f"units: unknown quantity {meaning!r}; {hint}")
         targets = [DERIVED.get(m, (m, ""))[0] for m in self.keys]
         for name in {t for t in targets if targets.count(t) > 1}:
             both = [m for m in self.keys if DERIVED.get(m, (m, ""))[0] == name]

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -13,8 +13,16 @@ from scipy.spatial import cKDTree
 from eqcalc.datasets.dataset import Dataset
 from eqcalc.datasets.record import Record
 from eqcalc.datasets.statistics import fit_element_energies
+from eqcalc.quantities import quantity
 
-__all__ = ["Problem", "ValidationReport", "check_record", "validate"]
+__all__ = [
+    "Problem",
+    "ValidationReport",
+    "check_record",
+    "list_structures",
+    "not_finite",
+    "validate",
+]
 
 #: Nuclei are never this close [Å]; the shortest bond, H2, has 0.74 Å.
 CLOSEST_APPROACH = 0.4
@@ -24,6 +32,9 @@ SAME_DISTANCE = 1e-5
 #: with a force this many times the root mean square. Thermal and even strongly
 #: distorted data stay below 10.
 OUTLIER = 30.0
+
+_BLOCK = 4096  # structures looked at together
+_LISTED = 5  # structures named in a message
 
 
 @dataclass(frozen=True)
@@ -116,6 +127,52 @@ def check_record(record: Record) -> list[str]:
                 "polarizability is not positive definite; a static one is. Is its sign right?"
             )
     return found
+
+
+def not_finite(dataset: Dataset, names: Collection[str]) -> dict[str, np.ndarray]:
+    """Find structures with a number that is not finite, though it is there.
+
+    A label that is not known is no such number: a dataset marks it as absent.
+
+    Parameters
+    ----------
+    dataset
+        Labelled structures.
+    names
+        Labels to look at, besides positions, cells and charges.
+
+    Returns
+    -------
+    dict
+        Indices in `dataset`, ascending, by what is not finite; only where there are some.
+    """
+    found: dict[str, list[np.ndarray]] = {}
+    for start in range(0, len(dataset), _BLOCK):
+        rows = np.arange(start, min(start + _BLOCK, len(dataset)))
+        structures = dataset.structures(rows)
+        labels, present = dataset.labels(rows)
+        values = {"positions": structures.positions, "charge": structures.charge}
+        if structures.cell is not None:
+            values["cell"] = structures.cell
+        for name, value in (values | {name: labels[name] for name in names}).items():
+            wrong = ~value.isfinite().reshape(len(value), -1).all(dim=1)
+            if name == "positions" or (name in names and quantity(name).per_atom):
+                wrong = structures.sum_over_atoms(wrong.double()) > 0.0
+            if name in names:
+                wrong = wrong & present[name]
+            if wrong.any():
+                found.setdefault(name, []).append(rows[wrong.numpy()])
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def list_structures(found: Mapping[str, np.ndarray]) -> str:
+    """Return what :func:`not_finite` found as text."""
+    texts = []
+    for name, indices in found.items():
+        listed = ", ".join(str(index) for index in indices[:_LISTED])
+        more = f" and {len(indices) - _LISTED} more" if len(indices) > _LISTED else ""
+        texts.append(f"{name} of structure{'s' * (len(indices) > 1)} {listed}{more}")
+    return "; ".join(texts)
 
 
 def validate(dataset: Dataset) -> ValidationReport:

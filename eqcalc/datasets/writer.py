@@ -14,6 +14,7 @@ import h5py
 import numpy as np
 
 from eqcalc.datasets.record import Record
+from eqcalc.folders import require_writable
 from eqcalc.quantities import ordered, quantity
 
 __all__ = ["FORMAT", "FORMAT_VERSION", "DatasetWriter"]
@@ -80,6 +81,7 @@ class DatasetWriter:
         self._n_structures = 0
         self._n_atoms = 0
         self._scratch = self.path.with_name(f".{self.path.name}.{os.getpid()}.scratch")
+        require_writable(self.path.parent)  # HDF5 would name the scratch file
         self._file = h5py.File(self._scratch, "w")
         try:
             for name, dtype, tail in (

@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
+from eqcalc import folders
 from eqcalc.dynamics.state import State
 from eqcalc.trajectory import Trajectory, write_atomically
 
@@ -28,7 +27,6 @@ __all__ = [
     "describe",
     "exclusive",
     "load_state",
-    "make_folder",
     "recorded_execution",
     "require_same_settings",
 ]
@@ -172,43 +170,22 @@ def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder, and those that it lies in.
-
-    Raises
-    ------
-    CheckpointError
-        That is not possible, or there is a file of that name.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise CheckpointError(f"cannot make the folder {folder}: {error.strerror}") from error
-
-
 @contextmanager
 def exclusive(output: Path) -> Iterator[None]:
     """Keep a second process from writing the same trajectory.
 
-    The lock is released by the operating system when the process ends, however it ends.
+    Raises
+    ------
+    CheckpointError
+        Another process writes it, or nothing can be written beside it.
     """
-    lock = output.with_name(f".{output.name}.lock")
-    while True:
+    with ExitStack() as held:
         try:
-            handle = lock.open("w")
+            held.enter_context(folders.exclusive(output.with_name(f".{output.name}.lock")))
+        except BlockingIOError:
+            raise CheckpointError(f"another process is writing {output}") from None
         except OSError as error:
             raise CheckpointError(
                 f"cannot write in the folder of {output}: {error.strerror or error}"
             ) from error
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise CheckpointError(f"another process is writing {output}") from None
-            if not lock.exists() or lock.stat().st_ino != os.fstat(handle.fileno()).st_ino:
-                continue  # its last owner removed it between our open and our lock
-            try:
-                yield
-            finally:
-                lock.unlink(missing_ok=True)
-            return
+        yield

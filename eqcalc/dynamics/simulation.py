@@ -29,7 +29,6 @@ from eqcalc.dynamics.restart import (
     SettingsError,
     checkpoint_path,
     exclusive,
-    make_folder,
     require_same_settings,
 )
 from eqcalc.dynamics.setup import (
@@ -40,6 +39,7 @@ from eqcalc.dynamics.setup import (
     common_numbers,
 )
 from eqcalc.dynamics.state import State
+from eqcalc.folders import make_folder
 from eqcalc.trajectory import Trajectory, TrajectoryWriter
 
 if TYPE_CHECKING:
@@ -188,7 +188,10 @@ def simulate(
     check_given(setup.observables, evaluator.quantities)
     steps = as_count("steps", steps)
     run = _Run(setup, evaluator, Limits() if limits is None else limits)
-    make_folder(output.parent)
+    try:
+        make_folder(output.parent)
+    except OSError as error:
+        raise CheckpointError(str(error)) from None
     with exclusive(output):
         run.execute(output, steps, checkpoint_interval, progress)
     return Trajectory.open(output)

@@ -1,7 +1,18 @@
 # SPDX-License-Identifier: MIT
 """The networks: representations, read-outs, potentials, their derivatives and files."""
 
+from eqcalc.models.checkpoint import load_model, save_model
 from eqcalc.models.painn import PaiNN, PaiNNConfig
 from eqcalc.models.potential import Potential, PotentialConfig, References
+from eqcalc.models.registry import register_representation
 
-__all__ = ["PaiNN", "PaiNNConfig", "Potential", "PotentialConfig", "References"]
+__all__ = [
+    "PaiNN",
+    "PaiNNConfig",
+    "Potential",
+    "PotentialConfig",
+    "References",
+    "load_model",
+    "register_representation",
+    "save_model",
+]

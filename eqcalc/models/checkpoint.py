@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Model files: parameters in safetensors, everything else as JSON in its header.
 
-A file holds tensors and text, so reading it can run no code. It states what it
+A file holds tensors and text, so reading it can run no code but that of eqcalc and of
+representations that the caller has let in (:mod:`eqcalc.models.registry`). It states what it
 is (format and version), how to build the network (configuration), what the
 numbers mean (elements, units, reference values, level of theory), how it was
 made (training record), and a hash of all of this with which damage or a change
@@ -23,6 +24,7 @@ import torch
 from torch import Tensor
 
 from eqcalc.models.potential import Potential, PotentialConfig, References
+from eqcalc.models.registry import require_registered
 from eqcalc.models.validation import checked_device
 from eqcalc.quantities import QUANTITIES
 
@@ -93,16 +95,24 @@ def save_model(potential: Potential, path: str | Path) -> None:
     Raises
     ------
     CheckpointError
-        The metadata cannot be written as JSON, or the directory cannot be written.
+        The metadata cannot be written as JSON, the directory cannot be written, or the
+        representation is neither one of eqcalc nor registered
+        (:func:`~eqcalc.models.registry.register_representation`).
     """
     path = Path(path)
+    try:
+        require_registered(potential.config.representation)
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from None
     header = _header(potential)
     tensors = {name: t.detach().cpu().contiguous() for name, t in potential.state_dict().items()}
     try:
         header["hash"] = _content_hash(header, tensors)
         text = json.dumps(header, ensure_ascii=False)
     except TypeError as error:
-        raise CheckpointError(f"{path}: the metadata is not JSON: {error}") from None
+        raise CheckpointError(
+            f"{path}: the metadata or the settings of the network are not JSON: {error}"
+        ) from None
     try:
         with tempfile.NamedTemporaryFile(
             dir=path.parent, prefix=f".{path.name}.", delete=False
@@ -114,7 +124,7 @@ def save_model(potential: Potential, path: str | Path) -> None:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot write the model: {error}") from error
+        raise CheckpointError(f"{path}: cannot write the model: {error.strerror}") from error
 
 
 def read_header(path: str | Path) -> dict[str, Any]:

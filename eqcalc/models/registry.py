@@ -1,13 +1,23 @@
 # SPDX-License-Identifier: MIT
 """The names under which representations are known to configurations and files.
 
-Adding a representation is one module with a typed configuration, and one line here.
+Those of eqcalc have a short name; adding one is one module with a typed configuration,
+and one line here. Representations of other packages are named by the place of their
+configuration, ``"package.module:ClassName"``, in settings and in the header of model
+files alike. Nothing is imported because a file says so: the caller has registered the
+class (:func:`register_representation`), or has listed its module in the environment
+variable ``EQCALC_PLUGINS`` (several are separated by commas), which processes that are
+started inherit. Listing a module is leave to run it, as importing it would be; a model
+file from elsewhere can only choose among what was let in.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar, Protocol
+import importlib
+import inspect
+import os
+from typing import Any, Protocol, TypeVar
 
 from torch import Tensor, nn
 
@@ -21,7 +31,20 @@ from eqcalc.models.schnet import SchNetConfig
 from eqcalc.pairs import Pairs
 from eqcalc.structures import Structures
 
-__all__ = ["REPRESENTATIONS", "RepresentationConfig", "representation_config"]
+__all__ = [
+    "PLUGINS",
+    "REPRESENTATIONS",
+    "RepresentationConfig",
+    "register_representation",
+    "representation_config",
+    "representation_settings",
+    "require_registered",
+]
+
+#: Environment variable with the modules that may be imported for their representations.
+PLUGINS = "EQCALC_PLUGINS"
+
+_Class = TypeVar("_Class", bound=type)
 
 
 class Representation(Protocol):
@@ -34,8 +57,6 @@ class Representation(Protocol):
 
 class RepresentationConfig(Protocol):
     """What the potential needs to know of a representation."""
-
-    name: ClassVar[str]
 
     @property
     def features(self) -> int:
@@ -87,6 +108,56 @@ REPRESENTATIONS: dict[str, type[Any]] = {
 }
 
 
+#: Configurations of other packages, by their place.
+_REGISTERED: dict[str, type[Any]] = {}
+
+#: What a configuration must have besides `build`.
+_NEEDED = (
+    *("features", "vectors", "read_out_layers", "read_out_activation"),
+    *("cutoff", "embeddings"),
+)
+
+
+def register_representation(config: _Class) -> _Class:
+    """Let a representation of your own be named in settings and model files; a decorator.
+
+    Its name is ``"package.module:ClassName"``. Files with it can be read wherever the class
+    is registered or its module is listed in ``EQCALC_PLUGINS``.
+
+    Parameters
+    ----------
+    config
+        A frozen dataclass with what :class:`RepresentationConfig` tells. Its fields, which
+        are written to model files, are numbers, texts, truth values, or tuples of them.
+
+    Returns
+    -------
+    type
+        `config` itself.
+
+    Raises
+    ------
+    ValueError
+        It lacks something, or no other process could import it.
+    """
+    place = _place(config)
+    if not dataclasses.is_dataclass(config):
+        raise ValueError(f"{place}: expected a dataclass with the settings of a representation")
+    fields = {field.name for field in dataclasses.fields(config)}
+    for name in ("build", *_NEEDED):
+        if name not in fields and not hasattr(config, name):
+            raise ValueError(f"{place}: a representation needs {name!r}; see RepresentationConfig")
+    if "name" in fields:
+        raise ValueError(f"{place}: 'name' is the place of the class and cannot be a setting")
+    if config.__module__ == "__main__" or "<locals>" in config.__qualname__:
+        raise ValueError(
+            f"{place}: a model file could not name this class; define it in a module that can be "
+            "imported, and outside of functions"
+        )
+    _REGISTERED[place] = config
+    return config
+
+
 def representation_config(settings: dict[str, Any]) -> RepresentationConfig:
     """Make a typed configuration from a mapping with a ``name`` and settings.
 
@@ -97,22 +168,71 @@ def representation_config(settings: dict[str, Any]) -> RepresentationConfig:
     """
     settings = dict(settings)
     name = settings.pop("name", None)
-    if name not in REPRESENTATIONS:
-        known = ", ".join(REPRESENTATIONS)
-        raise ValueError(f"representation.name: expected one of {known}, got {name!r}")
-    kind = REPRESENTATIONS[name]
+    kind = _class_named(name)
     known_keys = [field.name for field in dataclasses.fields(kind)]
     for key in settings:
         if key not in known_keys:
             raise ValueError(
                 f"representation.{key}: {name} has no such setting; known: {', '.join(known_keys)}"
             )
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
     try:
-        return kind(**settings)
+        return kind(**values)
     except (TypeError, ValueError) as error:
         raise ValueError(f"representation ({name}): {error}") from None
 
 
 def representation_settings(config: RepresentationConfig) -> dict[str, Any]:
     """Return the mapping from which :func:`representation_config` makes `config` again."""
-    return {"name": config.name, **dataclasses.asdict(config)}  # type: ignore[call-overload]
+    kind = type(config)
+    names = {known: name for name, known in REPRESENTATIONS.items()}
+    return {"name": names.get(kind, _place(kind)), **dataclasses.asdict(config)}  # type: ignore[call-overload]
+
+
+def require_registered(config: RepresentationConfig) -> None:
+    """Raise ValueError unless a file that names the class of `config` could be read again."""
+    kind = type(config)
+    if kind not in REPRESENTATIONS.values() and _REGISTERED.get(_place(kind)) is not kind:
+        raise ValueError(
+            f"the representation {_place(kind)} is not registered, so that no file with it could "
+            "be read; register its class with eqcalc.models.register_representation"
+        )
+
+
+def _place(config: type) -> str:
+    return f"{config.__module__}:{config.__qualname__}"
+
+
+def _class_named(name: Any) -> type[Any]:
+    """Return a class of eqcalc, a registered one, or one of a module that may be imported."""
+    if isinstance(name, str) and name in REPRESENTATIONS:
+        return REPRESENTATIONS[name]
+    module, separator, class_name = name.partition(":") if isinstance(name, str) else ("", "", "")
+    if not separator:
+        known = ", ".join(REPRESENTATIONS)
+        raise ValueError(
+            f"representation.name: expected one of {known}, or package.module:ClassName, "
+            f"got {name!r}"
+        )
+    if name in _REGISTERED:
+        return _REGISTERED[name]
+    if module not in os.environ.get(PLUGINS, "").replace(" ", "").split(","):
+        raise ValueError(
+            f"representation.name: {name} is not of eqcalc and not registered; to let its module "
+            f"be imported, which runs its code, set {PLUGINS}={module}"
+        )
+    try:
+        found = getattr(importlib.import_module(module), class_name, None)
+    except Exception as error:  # whatever the module raises
+        raise ValueError(
+            f"representation.name: {module} cannot be imported ({type(error).__name__}: {error}); "
+            "install it, or put its folder into PYTHONPATH"
+        ) from error
+    if not inspect.isclass(found):
+        raise ValueError(f"representation.name: {module} has no class {class_name!r}")
+    if _place(found) != name:
+        raise ValueError(f"representation.name: expected {_place(found)!r}, got {name!r}")
+    try:
+        return register_representation(found)
+    except ValueError as error:
+        raise ValueError(f"representation.name: {error}") from None

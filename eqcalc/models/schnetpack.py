@@ -11,6 +11,13 @@ read, write the parameters and the resolved model section of ``config.yaml``::
 
 and here, with the elements and units of the training data::
 
+    import json
+    from pathlib import Path
+
+    import torch
+    from eqcalc.models import save_model
+    from eqcalc.models.schnetpack import import_schnetpack
+
     potential = import_schnetpack(
         torch.load("state.pt", weights_only=True),
         json.loads(Path("model.json").read_text()),
@@ -30,7 +37,9 @@ The results are the same to rounding, with three differences that are meant:
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -93,12 +102,18 @@ def import_schnetpack(
     Raises
     ------
     SchNetPackError
-        The model has a part that PaiNN of eqcalc lacks, a parameter has no
-        place, or a unit is missing.
+        The model has a part that PaiNN of eqcalc lacks, a parameter or a setting
+        is missing or has no place, or a unit is missing or unknown.
     """
+    _check_arguments(state, config, elements, units)
     state = {name.removeprefix("model."): value.detach() for name, value in state.items()}
     left = dict(state)
     representation = _representation(config.get("representation", {}), state)
+    if max(elements) >= representation.embeddings:
+        raise SchNetPackError(
+            f"elements: {max(elements)} does not fit the embedding, which has "
+            f"{representation.embeddings} rows"
+        )
     heads: dict[str, int] = {}
     read_outs: dict[str, dict[str, Any]] = {}
     for index, module in enumerate(config.get("output_modules", ())):
@@ -118,9 +133,10 @@ def import_schnetpack(
     names = {}
     for name in heads:
         if name not in units:
-            raise SchNetPackError(f"units: state the unit of the {name}, for example {name}='eV'")
+            example = f"{name}={quantity(name).unit!r}"
+            raise SchNetPackError(f"units: state the unit of the {name}, for example {example}")
         names[name] = quantity(name).factor_from(units[name])
-    tables = _tables(config.get("postprocessors", ()), state, elements)
+    tables = _tables(config.get("postprocessors") or (), state, elements)
     energy = {z: names["energy"] * value for z, value in tables.items()} if tables else {}
     with torch.random.fork_rng(devices=[]):
         potential = Potential(
@@ -140,6 +156,46 @@ def import_schnetpack(
         raise SchNetPackError(f"parameters without a place in eqcalc: {', '.join(strangers)}")
     potential.metadata = {"training": {"imported_from": "SchNetPack"}}
     return potential.eval()
+
+
+def _check_arguments(state: Any, config: Any, elements: Any, units: Any) -> None:
+    """Refuse what is not of the kind that :func:`import_schnetpack` takes."""
+    tensors = isinstance(state, Mapping) and all(isinstance(v, Tensor) for v in state.values())
+    if not tensors:
+        raise SchNetPackError(
+            "state: expected the tensors that torch.load('state.pt', weights_only=True) gives, "
+            f"got {_short(state)}"
+        )
+    if not isinstance(config, Mapping):
+        raise SchNetPackError(
+            f"config: expected the mapping that json.loads gives of model.json, got {config!r:.60}"
+        )
+    if not isinstance(config.get("representation"), Mapping):
+        hint = "; give the section model alone" if "model" in config else ""
+        raise SchNetPackError(f"config: it has no representation{hint}")
+    try:
+        numbers = [operator.index(z) for z in elements]
+    except TypeError:
+        numbers = []
+    if not numbers or min(numbers) < 1:
+        raise SchNetPackError(
+            f"elements: expected atomic numbers such as (1, 6, 8), got {elements!r}"
+        )
+    for name in units:
+        if name not in _HEADS.values():
+            known = ", ".join(_HEADS.values())
+            raise SchNetPackError(f"units: expected some of {known}, got {name!r}")
+
+
+def _short(value: Any) -> str:
+    return repr(value) if isinstance(value, str | Path) else f"a {type(value).__name__}"
+
+
+def _setting(settings: Mapping[str, Any], key: str, where: str) -> Any:
+    """Return a setting, or tell that it is missing."""
+    if settings.get(key) is None:
+        raise SchNetPackError(f"{where}.{key}: missing in the settings")
+    return settings[key]
 
 
 def _kind(settings: Mapping[str, Any]) -> str:
@@ -165,17 +221,19 @@ def _representation(settings: Mapping[str, Any], state: Mapping[str, Tensor]) ->
         if settings.get(key):
             raise SchNetPackError(f"representation.{key}: eqcalc has only the plain embedding")
     name, buffer = _BASES[_kind(basis)]
-    size, radius = int(basis["n_rbf"]), float(cutoff["cutoff"])
-    if float(basis["cutoff"]) != radius or float(basis.get("start", 0.0)) != 0.0:
+    size = int(_setting(basis, "n_rbf", "representation.radial_basis"))
+    radius = float(_setting(cutoff, "cutoff", "representation.cutoff_fn"))
+    spanned = float(_setting(basis, "cutoff", "representation.radial_basis"))
+    if spanned != radius or float(basis.get("start", 0.0)) != 0.0:
         raise SchNetPackError("representation.radial_basis: it must span 0 to the cutoff")
     stored = state.get(f"representation.radial_basis.{buffer}")
     return PaiNNConfig(
-        features=int(settings["n_atom_basis"]),
-        layers=int(settings["n_interactions"]),
+        features=int(_setting(settings, "n_atom_basis", "representation")),
+        layers=int(_setting(settings, "n_interactions", "representation")),
         cutoff=radius,
         radial_basis=_rounding(name, size, radius, stored),
         radial_functions=size,
-        embeddings=len(state["representation.embedding.weight"]),
+        embeddings=len(_parameter(state, "representation.embedding.weight")),
         norm_epsilon=float(settings.get("epsilon", 1e-8)),
     )
 
@@ -237,6 +295,13 @@ def _tables(
     elements: Sequence[int],
 ) -> dict[int, float]:
     """Return the energy of each element in the unit of the model."""
+    for name in state:
+        # without its settings, an offset would be lost
+        if name.startswith("postprocessors.") and not int(name.split(".")[1]) < len(postprocessors):
+            raise SchNetPackError(
+                f"postprocessors: the state has {name}, but the settings have "
+                f"{len(postprocessors)} postprocessors"
+            )
     table: dict[int, float] = {}
     for index, settings in enumerate(postprocessors):
         kind = _kind(settings)
@@ -244,13 +309,19 @@ def _tables(
             continue
         if kind != "AddOffsets" or not settings.get("is_extensive", True):
             raise SchNetPackError(f"postprocessors.{index}: eqcalc has nothing like {kind!r}")
-        mean = float(state[f"postprocessors.{index}.mean"].reshape(-1)[0])
-        atomic = state[f"postprocessors.{index}.atomref"].reshape(-1)
+        mean = float(_parameter(state, f"postprocessors.{index}.mean").reshape(-1)[0])
+        atomic = _parameter(state, f"postprocessors.{index}.atomref").reshape(-1)
         for z in elements:
             table[z] = table.get(z, 0.0)
             table[z] += mean if settings.get("add_mean", False) else 0.0
             table[z] += float(atomic[z]) if settings.get("add_atomrefs", False) else 0.0
     return table
+
+
+def _parameter(state: Mapping[str, Tensor], name: str) -> Tensor:
+    if name not in state:
+        raise SchNetPackError(f"the state has no {name}")
+    return state[name]
 
 
 def _renamed(

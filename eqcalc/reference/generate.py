@@ -11,6 +11,7 @@ import ase
 import numpy as np
 
 from eqcalc.datasets.dataset import Dataset
+from eqcalc.folders import require_writable
 from eqcalc.reference.gfn2 import GFN2
 from eqcalc.reference.label import LabelReport, label
 from eqcalc.reference.method import Method
@@ -62,6 +63,7 @@ def generate(
     target = Path(target)
     if target.exists():
         raise FileExistsError(f"{target} exists; choose another name")
+    require_writable(target.parent)  # before minutes of sampling
     method = method or GFN2()
     sampler = sampler or GFN2(accuracy=1.0)
     plan = plan or SamplingPlan.default()

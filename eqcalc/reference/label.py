@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from eqcalc.datasets.dataset import Dataset
 from eqcalc.datasets.record import Record
+from eqcalc.folders import require_writable
 from eqcalc.quantities import quantity
 from eqcalc.reference.method import ConvergenceError, Method
 from eqcalc.reference.workers import map_unordered
@@ -91,10 +92,13 @@ def label(
     ValueError
         The journal beside the target belongs to other geometries or another
         method, or not a single geometry converged.
+    OSError
+        Nothing can be written into the folder of the target.
     """
     target = Path(target)
     if target.exists():
         raise FileExistsError(f"{target} exists; choose another name")
+    require_writable(target.parent)
     header = {
         "journal_version": 1,
         "method": method.name,

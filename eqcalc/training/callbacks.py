@@ -6,13 +6,12 @@ from __future__ import annotations
 import csv
 import math
 import time
-from collections.abc import Callable
 from typing import Any
 
 import lightning
 from tqdm import tqdm
 
-from eqcalc.models.potential import Potential
+from eqcalc.models.checkpoint import save_model
 from eqcalc.quantities import quantity
 from eqcalc.training.config import StoppingConfig
 from eqcalc.training.folder import RunFolder
@@ -50,8 +49,6 @@ class Keeper(lightning.Callback):
         Folder of the run.
     stopping
         When to stop.
-    save_best
-        Called with the averaged model and its figures when it is the best so far.
     progress
         Show a progress bar on a terminal.
     """
@@ -60,12 +57,10 @@ class Keeper(lightning.Callback):
         self,
         folder: RunFolder,
         stopping: StoppingConfig,
-        save_best: Callable[[Potential, dict[str, Any]], None],
         progress: bool,
     ) -> None:
         self.folder = folder
         self.stopping = stopping
-        self.save_best = save_best
         self.progress = progress
         #: Finished epochs.
         self.epochs = 0
@@ -135,13 +130,18 @@ class Keeper(lightning.Callback):
         if not math.isfinite(figures["training loss"]) or not math.isfinite(loss):
             raise FloatingPointError(
                 f"epoch {self.epochs}: the loss is not finite; lower optimizer.learning_rate or "
-                "set optimizer.max_gradient_norm, and look for wrong labels"
+                "set optimizer.max_gradient_norm, and look for labels that are far off"
             )
         if loss < self.best_loss:
             self.best_loss, self.best_epoch = loss, self.epochs
             if trainer.is_global_zero:
-                record = {"best_epoch": self.epochs, "epochs": self.epochs, "hours": self.hours}
-                self.save_best(pl_module.averaged, {**record, "validation": figures})
+                pl_module.averaged.metadata["training"] |= {
+                    "best_epoch": self.epochs,
+                    "epochs": self.epochs,
+                    "hours": self.hours,
+                    "validation": figures,
+                }
+                save_model(pl_module.averaged, self.folder.model)
         if trainer.is_global_zero:
             row = {
                 "epoch": self.epochs,
@@ -202,7 +202,7 @@ class Keeper(lightning.Callback):
     def _append_log(self, row: dict[str, Any]) -> None:
         new = not self.folder.log.exists()
         with self.folder.log.open("a", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, list(row))
+            writer = csv.DictWriter(stream, list(row), lineterminator="\n")
             if new:
                 writer.writeheader()
             writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
@@ -214,6 +214,7 @@ class Keeper(lightning.Callback):
         lines = self.folder.log.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [line for line in lines[1:] if int(line.split(",")[0]) <= self.epochs]
         if kept:
-            self.folder.log.write_text("".join([lines[0], *kept]), encoding="utf-8")
+            text = "".join([lines[0], *kept])
+            self.folder.log.write_text(text, encoding="utf-8", newline="\n")
         else:
             self.folder.log.unlink()

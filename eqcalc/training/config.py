@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-import yaml
 
 from eqcalc.models.heads import HEADS
 from eqcalc.models.potential import PotentialConfig
 from eqcalc.quantities import MOLECULAR_SCALARS, ordered
+from eqcalc.training.documents import read_yaml
 from eqcalc.training.settings import ConfigError, build, plain, require, unknown_key
+from eqcalc.training.trainer import TrainerConfig
 
 __all__ = [
     "CosineSchedule",
@@ -73,6 +74,7 @@ class DataConfig:
                 value = getattr(self, key)
                 require(value is None, f"data.{key}", "nothing beside data.split", value)
         require(self.test is None or self.test >= 0, "data.test", "a number ≥ 0", self.test)
+        require(self.seed >= 0, "data.seed", "a number ≥ 0", self.seed)
 
 
 @dataclass(frozen=True)
@@ -293,30 +295,6 @@ class EMAConfig:
 
 
 @dataclass(frozen=True)
-class TrainerConfig:
-    """Where training runs: the options of the same names of ``lightning.Trainer``, and kernels.
-
-    ``accelerator: auto`` takes a CUDA GPU if there is one, else the CPU. ``kernels: triton``
-    sums the messages of a PaiNN on a GPU by fused kernels
-    (:func:`eqcalc.runtime.with_triton_kernels`), in float32 or float64.
-    """
-
-    accelerator: str = "auto"
-    devices: int | str = 1
-    num_nodes: int = 1
-    strategy: str = "auto"
-    precision: str = "32-true"
-    kernels: str = "torch"
-
-    def __post_init__(self) -> None:
-        known = ("torch", "triton")
-        require(self.kernels in known, "trainer.kernels", "torch or triton", self.kernels)
-        if self.kernels == "triton":
-            whole = self.precision in ("32", "64", "32-true", "64-true")
-            require(whole, "trainer.precision", "32-true with kernels: triton", self.precision)
-
-
-@dataclass(frozen=True)
 class TrainingConfig:
     """All settings of a training run.
 
@@ -344,6 +322,7 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        require(0 <= self.seed < 2**63, "seed", "a number ≥ 0, below 2⁶³", self.seed)
         known = ", ".join(TRAINABLE)
         require(len(self.loss) > 0, "loss", f"at least one of {known}", dict(self.loss))
         for name, term in self.loss.items():
@@ -381,20 +360,11 @@ class TrainingConfig:
         Raises
         ------
         ConfigError
-            The file is not YAML, or a setting is wrong; the message names the
-            file, the key, the value and what was expected.
+            The file is not YAML, states a key twice, or a setting is wrong; the message
+            names the file, the key or line, the value and what was expected.
         """
         path = Path(path)
-        try:
-            settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise ConfigError(f"{path}: no such file") from None
-        except IsADirectoryError:
-            raise ConfigError(f"{path}: a folder; state the YAML file with the settings") from None
-        except UnicodeDecodeError:
-            raise ConfigError(f"{path}: not text; expected settings in YAML") from None
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{path}: not valid YAML: {error}") from None
+        settings = read_yaml(path)
         try:
             if settings is None:
                 raise ConfigError("no settings; examples are workflows/*/*.yaml")
@@ -437,7 +407,12 @@ def _with_full_loss(settings: Mapping[str, Any]) -> dict[str, Any]:
     settings = dict(settings)
     loss = settings.get("loss")
     if isinstance(loss, list | tuple):
-        loss = dict.fromkeys(loss)
+        names = [name for name in loss if isinstance(name, str)]
+        require(len(names) == len(loss), "loss", "names of quantities", loss)
+        loss = dict.fromkeys(names)
+    if loss is not None and not isinstance(loss, Mapping):
+        expected = "a list such as [energy, forces] or weights such as {energy: 0.05, forces: 0.95}"
+        raise ConfigError(f"loss: expected {expected}, got {loss!r}")
     if isinstance(loss, Mapping):
         full = {}
         for name, term in loss.items():

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from eqcalc.datasets import Dataset
+from eqcalc.datasets.validation import list_structures, not_finite
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import check_precision, in_precision
@@ -163,6 +164,9 @@ def evaluate(
 ) -> EvaluationTable:
     """Compare a model with labels.
 
+    Structures with a number that is not finite are left out, and a note of the table
+    names them.
+
     Parameters
     ----------
     model
@@ -203,6 +207,7 @@ def evaluate(
         indices = _part(model, dataset, split)
     rows = np.arange(len(dataset)) if indices is None else np.atleast_1d(np.asarray(indices))
     wanted = _comparable(model, dataset.subset(rows), names)
+    rows, wrong = _finite(dataset, rows, wanted)
     predicted, labels, counts = _predictions(model, dataset, rows, wanted, progress)
     return EvaluationTable(
         rows=_rows(predicted, labels, counts),
@@ -210,6 +215,8 @@ def evaluate(
         dataset=dataset.path.name + (f" ({split})" if split else ""),
         n_structures=len(rows),
         notes=(
+            *wrong,
+            *_diverged(predicted),
             *level_notes(model, dataset, predicted),
             *training_notes(model, dataset, rows, split),
         ),
@@ -255,8 +262,13 @@ def _comparable(
             raise ValueError(f"{name}: {who} does not have it; both have {', '.join(common)}")
         if not dataset.present(name).any():
             raise ValueError(f"{name}: none of the {len(dataset)} structures has this label")
-    if len(dataset) == 0 or not wanted:
-        raise ValueError(f"nothing to compare: {len(dataset)} structures, quantities {wanted}")
+    if len(dataset) == 0:
+        raise ValueError(f"nothing to compare: 0 structures of {dataset.path}")
+    if not wanted:
+        raise ValueError(
+            f"nothing to compare: the model gives {', '.join(model.quantities)}; {dataset.path} "
+            f"has {', '.join(dataset.quantities) or 'no labels'}"
+        )
     strangers = sorted(set(dataset.elements) - set(model.references.elements))
     if strangers:
         raise ValueError(
@@ -264,6 +276,30 @@ def _comparable(
             f"it knows {list(model.references.elements)}"
         )
     return wanted
+
+
+def _finite(
+    dataset: Dataset, rows: np.ndarray, names: tuple[str, ...]
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the structures whose numbers are all finite, and a note on the others, if any."""
+    found = not_finite(dataset.subset(rows), names)
+    if not found:
+        return rows, ()
+    bad = np.unique(np.concatenate(list(found.values())))
+    places = dataset.indices[rows]  # in the file
+    listed = list_structures({name: places[indices] for name, indices in found.items()})
+    if len(bad) == len(rows):
+        raise ValueError(f"nothing to compare: {dataset.path} has no finite {listed}")
+    return np.delete(rows, bad), (f"left out, since they are not finite: {listed}.",)
+
+
+def _diverged(predicted: dict[str, np.ndarray]) -> tuple[str, ...]:
+    """Tell where a model does not give numbers."""
+    return tuple(
+        f"{name}: {wrong} of {values.size} values of the model are not finite."
+        for name, values in predicted.items()
+        if (wrong := int((~np.isfinite(values)).sum()))
+    )
 
 
 def _predictions(

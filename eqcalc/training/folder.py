@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
+from eqcalc import folders
 from eqcalc.training.config import TrainingConfig
 from eqcalc.training.data import file_hash
 from eqcalc.training.settings import ConfigError
@@ -42,14 +46,87 @@ class RunFolder:
             "start_from": None if start is None else file_hash(start),
         }
 
-    def begin(self) -> None:
-        """Make the folder, or check that it holds the same run."""
-        if self._state_path.exists():
-            self._compare(self._state()["identity"])
-        elif self.model.exists():
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Make the folder, and keep a second process from training in it.
+
+        Raises
+        ------
+        ConfigError
+            Another process trains in it, or it cannot be written.
+        """
+        with ExitStack() as held:
+            try:
+                folders.make_folder(self.path)
+                held.enter_context(folders.exclusive(self.path / ".lock"))
+            except BlockingIOError:
+                raise ConfigError(
+                    f"output: another process is training in {self.path}; wait until it has "
+                    "ended, or choose another folder"
+                ) from None
+            except OSError as error:
+                raise ConfigError(f"output: {error}") from error
+            yield
+
+    def resume_from(self) -> Path | None:
+        """Return the checkpoint to go on from, or None if the run has none yet.
+
+        Raises
+        ------
+        ConfigError
+            The folder holds another run, or one that cannot go on: its checkpoint is
+            missing, damaged, or beyond the last epoch wanted.
+        """
+        if not self._state_path.exists():
+            if self.model.exists():
+                raise ConfigError(
+                    f"output: {self.model} exists, but was not left by this run; choose another "
+                    "folder"
+                )
+            return None
+        state = self._state()
+        self._compare(state["identity"])
+        if self.checkpoint.exists():
+            self._check(self.checkpoint)
+            return self.checkpoint
+        # a run may have been killed before its first checkpoint, in or after its first epoch
+        if "finished" in state or self._logged_epochs() > 1:
             raise ConfigError(
-                f"output: {self.model} exists, but was not left by this run; choose another folder"
+                f"output: {self.checkpoint} is missing, without which the run cannot go on; put "
+                f"it back, {self._advice()}"
             )
+        return None
+
+    def _check(self, checkpoint: Path) -> None:
+        """Refuse a checkpoint that cannot be read, or that is beyond the last epoch wanted."""
+        try:
+            content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+            epochs = content["callbacks"]["Keeper"]["epochs"]
+        except Exception:  # damaged files fail in many ways
+            raise ConfigError(
+                f"output: the checkpoint {checkpoint} is damaged and cannot be read; put a copy "
+                f"of it back, {self._advice()}"
+            ) from None
+        if epochs > self.config.stopping.epochs:
+            raise ConfigError(
+                f"stopping.epochs: {self.path} has been trained for {epochs} epochs already, more "
+                f"than {self.config.stopping.epochs}; state {epochs} or more, or choose another "
+                "output"
+            )
+
+    def _advice(self) -> str:
+        return (
+            f"choose another output (with model.start_from: {self.model} it starts from the best "
+            "model so far), or remove the folder to begin anew"
+        )
+
+    def _logged_epochs(self) -> int:
+        if not self.log.exists():
+            return 0
+        return len(self.log.read_text(encoding="utf-8").splitlines()) - 1
+
+    def begin(self) -> None:
+        """Write down which run this is."""
         (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(self.config.settings(), sort_keys=False, allow_unicode=True)
         (self.path / "config.yaml").write_text(text, encoding="utf-8")
@@ -64,15 +141,22 @@ class RunFolder:
         return state.get("finished") == self._stopping()
 
     def finish(self, finished: bool) -> None:
-        """Note that training has ended."""
-        self._write_state({"finished": self._stopping()} if finished else {})
+        """Note that training has ended, by a rule of stopping or by the time limit."""
+        self._write_state({"finished": self._stopping() if finished else None})
 
     def _stopping(self) -> dict[str, Any]:
         settings = self.config.settings()["stopping"]
         return {key: settings[key] for key in ("epochs", "patience")}
 
     def _state(self) -> dict[str, Any]:
-        return json.loads(self._state_path.read_text(encoding="utf-8"))
+        try:
+            state = json.loads(self._state_path.read_text(encoding="utf-8"))
+            return {**state, "identity": dict(state["identity"])}
+        except (OSError, ValueError, KeyError, TypeError):
+            raise ConfigError(
+                f"output: {self._state_path} is damaged, so that nobody can tell which run this "
+                f"is; put a copy of it back, {self._advice()}"
+            ) from None
 
     def _write_state(self, more: dict[str, Any]) -> None:
         temporary = self._state_path.with_suffix(".tmp")

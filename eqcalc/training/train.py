@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,13 @@ import torch
 from eqcalc.datasets import Dataset
 from eqcalc.models.checkpoint import load_model, save_model
 from eqcalc.models.potential import Potential
+from eqcalc.training.checks import (
+    check_labels,
+    check_numbers,
+    open_dataset,
+    require_start,
+    warn_without_pairs,
+)
 from eqcalc.training.config import TrainingConfig
 from eqcalc.training.data import BatchOrder, Split, split_dataset
 from eqcalc.training.evaluate import evaluate
@@ -24,9 +30,11 @@ from eqcalc.training.initial import initial_potential, label_scales
 from eqcalc.training.loss import Loss
 from eqcalc.training.record import training_record
 from eqcalc.training.settings import ConfigError
+from eqcalc.training.trainer import make_trainer, quiet_lightning
 
 if TYPE_CHECKING:
     from eqcalc.training.callbacks import Keeper
+    from eqcalc.training.module import TrainingModule
 
 __all__ = ["TrainingResult", "train"]
 
@@ -79,17 +87,26 @@ def train(
     Raises
     ------
     ConfigError
-        A setting is wrong, the dataset has no such labels, or the folder holds
-        a run with other settings.
+        A setting is wrong, the dataset has no such labels or some that are not finite,
+        the folder holds a run with other settings or one that cannot go on, or another
+        process trains in it.
     """
     if isinstance(config, str | Path):
-        config = TrainingConfig.read(config)
-    elif not isinstance(config, TrainingConfig):
+        path, config = config, TrainingConfig.read(config)
+        try:
+            return _train(config, progress)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+    if not isinstance(config, TrainingConfig):
         config = TrainingConfig.from_settings(config)
-    dataset = Dataset.open(config.data.path)
-    split = split_dataset(dataset, config.data)
-    _check_labels(config, dataset, split)
+    return _train(config, progress)
 
+
+def _train(config: TrainingConfig, progress: bool) -> TrainingResult:
+    dataset = open_dataset(config)
+    split = split_dataset(dataset, config.data)
+    check_labels(config, dataset, split)
+    require_start(config)
     folder = RunFolder(config)
     # new networks draw from the global random stream: leave it as it was
     with torch.random.fork_rng(devices=[]):
@@ -103,36 +120,43 @@ def train(
     )
 
 
-def _check_labels(config: TrainingConfig, dataset: Dataset, split: Split) -> None:
-    """Refuse labels that are not there; tell which are missing in part or not used."""
-    path = config.data.path
-    for name in config.quantities:
-        if name not in dataset.quantities:
-            known = ", ".join(dataset.quantities) or "none"
-            raise ConfigError(f"loss.{name}: {path} has no such label; it has {known}")
-        present = dataset.present(name)
-        for part in ("training", "validation"):
-            rows = getattr(split, part)
-            n = int(present[rows].sum())
-            if n == 0:
-                raise ConfigError(
-                    f"loss.{name}: none of the {len(rows)} {part} structures of {path} has it"
-                )
-            if n < len(rows):
-                _log.info("%s: %d of %d %s structures have it", name, n, len(rows), part)
-    for name in dataset.quantities:
-        if name not in config.quantities:
-            _log.info("%s: in %s, but not trained", name, path)
-
-
 def _fit(
     config: TrainingConfig, dataset: Dataset, split: Split, folder: RunFolder, progress: bool
 ) -> None:
     """Train until a rule of stopping applies."""
-    import lightning
-
     from eqcalc.training.callbacks import Keeper
-    from eqcalc.training.module import TrainingData, TrainingModule
+    from eqcalc.training.module import TrainingData
+
+    keeper = Keeper(folder, config.stopping, progress)
+    with quiet_lightning(), contextlib.ExitStack() as held:
+        trainer = make_trainer(
+            config.trainer,
+            folder.path,
+            max_epochs=config.stopping.epochs,
+            gradient_clip_val=config.optimizer.max_gradient_norm,
+            callbacks=[keeper],
+        )
+        if trainer.is_global_zero:  # of several processes, which train together
+            held.enter_context(folder.exclusive())
+        resume = folder.resume_from()
+        check_numbers(config, dataset, split)
+        module = _module(config, dataset, split)
+        cutoff = module.potential.cutoff
+        warn_without_pairs(dataset, split, cutoff)
+        batch_size, seed = config.optimizer.batch_size, config.seed
+        data = TrainingData(dataset, split, config.quantities, cutoff, batch_size, seed)
+        if trainer.is_global_zero:
+            folder.begin()
+        if resume is not None:
+            _log.info("resuming %s", folder.path)
+        trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+        if trainer.is_global_zero:
+            _conclude(config, dataset, split, folder, keeper)
+
+
+def _module(config: TrainingConfig, dataset: Dataset, split: Split) -> TrainingModule:
+    """Return the model at its start, with its loss and what its file will tell."""
+    from eqcalc.training.module import TrainingModule
 
     potential = initial_potential(config, dataset, split.training)
     scales = label_scales(dataset.subset(split.training))
@@ -140,56 +164,14 @@ def _fit(
         {name: term.weight for name, term in config.loss.items()},
         {name: term.scale or scales[name] for name, term in config.loss.items()},
     )
-    batch_size = config.optimizer.batch_size
-    steps = len(BatchOrder(split.training, batch_size, config.seed))
+    steps = len(BatchOrder(split.training, config.optimizer.batch_size, config.seed))
     module = TrainingModule(potential, loss, config, steps)
-    data = TrainingData(
-        dataset, split, config.quantities, potential.cutoff, batch_size, config.seed
-    )
-    levels = {name: dataset.levels_of_theory[name] for name in config.quantities}
-    record = training_record(config, dataset, split, loss, potential)
-    charges = dataset.structures(split.training).charge.unique().tolist()
-
-    def save_best(averaged: Potential, figures: dict[str, Any]) -> None:
-        averaged.metadata = {
-            "level_of_theory": levels,
-            "charges": charges,
-            "training": {**record, **figures},
-        }
-        save_model(averaged, folder.model)
-
-    keeper = Keeper(folder, config.stopping, save_best, progress)
-    accelerator = config.trainer.accelerator
-    if accelerator == "auto":
-        # not Lightning's choice: positions are float64, which Apple's GPU lacks
-        accelerator = "gpu" if torch.cuda.is_available() else "cpu"
-    with _quiet_lightning():
-        trainer = lightning.Trainer(
-            accelerator=accelerator,
-            devices=config.trainer.devices,
-            num_nodes=config.trainer.num_nodes,
-            strategy=config.trainer.strategy,
-            precision=config.trainer.precision,  # type: ignore[arg-type]
-            max_epochs=config.stopping.epochs,
-            gradient_clip_val=config.optimizer.max_gradient_norm,
-            callbacks=[keeper],
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            inference_mode=False,  # forces need a gradient in validation too
-            use_distributed_sampler=False,
-            default_root_dir=folder.path,
-        )
-        if trainer.is_global_zero:
-            folder.begin()
-        resume = folder.checkpoint if folder.checkpoint.exists() else None
-        if resume is not None:
-            _log.info("resuming %s", folder.path)
-        trainer.fit(module, data, ckpt_path=resume, weights_only=True)
-    if trainer.is_global_zero:
-        _conclude(config, dataset, split, folder, keeper)
+    module.averaged.metadata = {
+        "level_of_theory": {name: dataset.levels_of_theory[name] for name in config.quantities},
+        "charges": dataset.structures(split.training).charge.unique().tolist(),
+        "training": training_record(config, dataset, split, loss, potential),
+    }
+    return module
 
 
 def _conclude(
@@ -207,21 +189,3 @@ def _conclude(
         _log.info("%d held-out structures:\n%s", len(split.test), table)
     save_model(model, folder.model)
     folder.finish(finished)
-
-
-@contextlib.contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Hide Lightning's announcements and its advice on loaders we do not use."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*overridden `transfer_batch_to_device`.*")
-        warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
-        for logger in loggers:
-            logger.setLevel(logging.WARNING)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)

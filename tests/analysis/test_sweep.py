@@ -108,6 +108,66 @@ def test_a_file_that_is_no_sweep_is_refused(tmp_path):
         Sweep.read(path)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"axes": ["a"]}, r"sweep\.yaml: axes: expected a mapping of axes, got \['a'\]"),
+        ({"axes": {"a": {}}}, r"axes\.a: expected labels with the settings of each"),
+        ({"axes": {"a": {"x": 1}}}, r"axes\.a\.x: expected settings such as .*, got 1"),
+        (
+            {"axes": {"a": {"../x": {"seed": 1}}}},
+            r"axes\.a\.\.\./x: expected a label that can name",
+        ),
+        ({"axes": {"a": {1: None, "1": None}}}, r"axes\.a: expected labels that differ"),
+        (
+            {"axes": {"a": {"x": {"seed.b": 1}}}, "base": {"seed": 1}},
+            r"seed\.b: expected seed to be",
+        ),
+        ({"base": 3}, r"base: expected a mapping of settings, got 3"),
+        (
+            {"base": {"output": "there"}},
+            r"base\.output: the folder is that of eqcalc sweep --output",
+        ),
+    ],
+)
+def test_parts_of_the_wrong_form_are_named(file, changes, message):
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | changes))
+    with pytest.raises(ConfigError, match=message):
+        Sweep.read(file)
+
+
+def test_keys_that_are_stated_twice_are_refused(file):
+    file.write_text(file.read_text() + "axes: {}\n")
+    with pytest.raises(ConfigError, match=r"sweep\.yaml: line \d+: axes is stated twice"):
+        Sweep.read(file)
+
+
+def test_settings_of_one_run_stay_its_own(file):
+    """The second axis changes what the first one gives, for its own runs only."""
+    settings = yaml.safe_load(file.read_text())
+    settings["axes"] = {
+        "model": {"m": {"model.representation": settings["base"]["model"]["representation"]}},
+        "cutoff": {"short": {"model.representation.cutoff": 2.0}, "usual": None},
+    }
+    del settings["base"]["model"]
+    file.write_text(yaml.safe_dump(settings, sort_keys=False))
+    cutoffs = [run.settings["model"]["representation"]["cutoff"] for run in Sweep.read(file).runs()]
+    assert cutoffs == [2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [({"test": 0}, "there are no test structures"), ({"path": "gone.h5"}, r"data\.path: .*gone")],
+)
+def test_data_that_cannot_be_used_name_the_run(file, tmp_path, data, message):
+    settings = yaml.safe_load(file.read_text())
+    settings["base"]["data"] |= data
+    file.write_text(yaml.safe_dump(settings))
+    with pytest.raises(ConfigError, match=rf"^large/0: .*{message}"):
+        sweep(file, tmp_path / "runs", command="here", progress=False)
+    assert not list((tmp_path / "runs").iterdir())
+
+
 @pytest.mark.parametrize(("name", "trainings"), WORKFLOWS.items())
 def test_sweeps_of_the_workflows_are_valid(name, trainings):
     path = Path(__file__).parents[2] / "workflows" / f"{name}.yaml"

@@ -393,3 +393,12 @@ def test_a_trajectory_is_called_what_it_is(capsys):
     assert "--output: expected a name that ends in .h5 or .hdf5, got run.xyz" in (
         capsys.readouterr().err
     )
+
+
+def test_a_folder_of_results_is_tried_out_before_the_work(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+    monkeypatch.setattr("eqcalc.training.evaluate", None)
+    (tmp_path / "file").write_text("mine")
+    output = tmp_path / "file" / "errors"
+    assert run("evaluate", "model.eqc", "data.h5", "--output", output) == FAILURE
+    assert f"{output}: the folder cannot be made: Not a directory" in capsys.readouterr().err

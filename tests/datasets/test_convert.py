@@ -423,3 +423,32 @@ def test_target_is_not_overwritten_by_accident(tmp_path):
 def test_frames_are_streamed():
     frames = iter(open_reader(MD17))
     assert isinstance(next(frames), Frame) and not isinstance(next(frames), FrameError)
+
+
+# --- the target and the units stated --------------------------------------------------
+
+
+def test_a_missing_folder_is_made(tmp_path):
+    convert(
+        MD17,
+        tmp_path / "new" / "deep" / "out.h5",
+        units=KCAL,
+        level_of_theory="PBE+TS",
+        progress=False,
+    )
+    assert len(Dataset.open(tmp_path / "new" / "deep" / "out.h5")) == 60
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that nobody can write to")
+def test_a_folder_that_cannot_be_written_is_named_without_scratch_files():
+    with pytest.raises(OSError, match="nothing can be written") as error:
+        convert(MD17, "/proc/out.h5", units=KCAL, level_of_theory="PBE+TS", progress=False)
+    assert "draft" not in str(error.value) and "scratch" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("enrgy", "did you mean 'energy'"), ("zzz", "known: energy")]
+)
+def test_a_unit_of_an_unknown_quantity_is_named(tmp_path, name, hint):
+    with pytest.raises(UnitError, match=f"units: unknown quantity '{name}'; {hint}"):
+        run(MD17, tmp_path, units={**KCAL, name: "eV"})

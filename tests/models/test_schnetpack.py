@@ -115,6 +115,10 @@ def changed(settings, path, value):
         (("output_modules", 2, "correct_charges"), False, "correct_charges"),
         (("output_modules", 1, "_target_"), "schnetpack.atomistic.Response", "Response"),
         (("postprocessors", 1, "_target_"), "x.ScaleProperty", "ScaleProperty"),
+        (("representation", "radial_basis", "n_rbf"), None, r"radial_basis\.n_rbf: missing"),
+        (("representation", "n_interactions"), None, r"representation\.n_interactions: missing"),
+        (("postprocessors",), [], r"the state has postprocessors\.1\.\w+, but the settings have 0"),
+        (("representation",), None, "config: it has no representation"),
     ],
 )
 def test_what_cannot_be_imported_is_named(record, path, value, message):
@@ -133,3 +137,29 @@ def test_missing_units_and_parameters_are_named(record):
     del incomplete["representation.mixing.1.mu_channel_mix.weight"]
     with pytest.raises(SchNetPackError, match="mu_channel_mix"):
         imported({**record, "state": incomplete})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"elements": ("H", "C", "O")}, r"elements: expected atomic numbers such as \(1, 6, 8\)"),
+        ({"elements": ()}, "elements: expected atomic numbers"),
+        ({"elements": (1, 6, 300)}, "elements: 300 does not fit the embedding"),
+        ({"units": {**UNITS, "enrgy": "eV"}}, "units: expected some of energy, .* got 'enrgy'"),
+        ({"state": "state.pt"}, r"state: expected the tensors that torch\.load.*'state\.pt'"),
+        ({"config": "model.json"}, r"config: expected the mapping .*'model\.json'"),
+        ({"config": {"model": {}}}, "config: it has no representation; give the section model"),
+        ({"units": {"energy": "eV"}}, r"unit of the dipole, for example dipole='e\*Å'"),
+    ],
+)
+def test_wrong_arguments_are_named(record, changes, message):
+    arguments = {"state": record["state"], "config": record["settings"]}
+    arguments |= {"elements": (1, 6, 8), "units": UNITS, **changes}
+    with pytest.raises(SchNetPackError, match=message):
+        import_schnetpack(**arguments)
+
+
+def test_an_offset_that_the_state_lacks_is_named(record):
+    state = {name: v for name, v in record["state"].items() if "postprocessors" not in name}
+    with pytest.raises(SchNetPackError, match=r"the state has no postprocessors\.1\.mean"):
+        imported({**record, "state": state})

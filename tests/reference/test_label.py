@@ -154,3 +154,12 @@ def test_generate_resumes_between_sampling_and_labelling(tmp_path, monkeypatch):
     )
     assert report.dataset.provenance["seed"] == 5
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5", "b.h5"]
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that nobody can write to")
+def test_a_folder_that_cannot_be_written_is_found_before_the_sampling(monkeypatch):
+    monkeypatch.setattr(sys.modules["eqcalc.reference.generate"], "sample", None)
+    with pytest.raises(OSError, match=r"^/proc: nothing can be written into this folder"):
+        generate(molecule("H2O"), "/proc/labels.h5", 10, plan=WIGNER, progress=False)
+    with pytest.raises(OSError, match=r"^/proc: nothing can be written into this folder"):
+        label(geometries(2), Fragile(), "/proc/labels.h5", progress=False)

@@ -10,6 +10,7 @@ import yaml
 import eqcalc.training
 from eqcalc.training import ConfigError, TrainingConfig
 from eqcalc.training.config import CosineSchedule, PlateauSchedule
+from eqcalc.training.documents import read_yaml
 
 GOOD = {
     "output": "run",
@@ -80,8 +81,17 @@ def test_loss_in_its_three_forms():
         ("schedule.smoothing", 1.0, ["schedule.smoothing", "[0, 1)", "1.0"]),
         ("stopping.hours", 0, ["stopping.hours", "> 0"]),
         ("ema.decay", 1, ["ema.decay", "[0, 1)"]),
+        ("seed", -1, ["seed", "≥ 0", "-1"]),
+        ("data.seed", -1, ["data.seed", "≥ 0", "-1"]),
+        ("loss", "energy", ["loss", "a list such as [energy, forces]", "'energy'"]),
+        ("loss", [{"energy": 1.0}], ["loss", "names of quantities"]),
+        ("trainer.accelerator", "tpu", ["trainer.accelerator", "auto, cpu, gpu", "'tpu'"]),
+        ("trainer.precision", "8-true", ["trainer.precision", "32-true, 64-true", "'8-true'"]),
+        ("trainer.devices", 0, ["trainer.devices", "> 0", "0"]),
+        ("trainer.devices", "many", ["trainer.devices", "> 0", "'many'"]),
+        ("trainer.num_nodes", 0, ["trainer.num_nodes", "> 0", "0"]),
         ("trainer.devices", 1.5, ["trainer.devices", "an integer or text", "1.5"]),
-        ("trainer.kernels", "cuda", ["trainer.kernels", "torch or triton", "cuda"]),
+        ("trainer.kernels", "cuda", ["trainer.kernels", "torch, triton", "cuda"]),
         (
             "trainer",
             {"kernels": "triton", "precision": "16-mixed"},
@@ -131,6 +141,33 @@ def test_file_paths_overrides_and_errors(tmp_path):
         TrainingConfig.read(path)
     with pytest.raises(ConfigError, match="no such file"):
         TrainingConfig.read(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "output: a\noptimizer: {batch_size: 3}\nseed: 1\noptimizer: {weight_decay: 0.0}\n",
+            r"train\.yaml: line 4: optimizer is stated twice, first in line 2",
+        ),
+        ("data: {path: a, path: b}\n", r"line 1: path is stated twice, first in line 1"),
+        ("a:\n- {x: 1}\n- b: 1\n  b: 2\n", r"line 4: b is stated twice, first in line 3"),
+        ("a: 1\n  b: 2\n", r"train\.yaml: not valid YAML: line 2: mapping values are not allowed"),
+    ],
+)
+def test_keys_that_are_stated_twice_are_refused_with_their_lines(tmp_path, text, message):
+    path = tmp_path / "train.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=message) as error:
+        TrainingConfig.read(path)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_merged_may_be_stated_again(tmp_path):
+    path = tmp_path / "a.yaml"
+    path.write_text("a: &a {x: 1, y: 2}\nb: &b {<<: *a, x: 3}\nc: {<<: [*a, *b], y: 4}\nd: *a\n")
+    assert read_yaml(path)["b"] == {"x": 3, "y": 2}
+    assert read_yaml(path)["c"]["y"] == 4
 
 
 def test_documented_settings_are_the_defaults():

@@ -2,11 +2,13 @@
 """Evaluation tables against numpy, by hand."""
 
 import csv
+import dataclasses
 import io
 import json
 
 import numpy as np
 import pytest
+import torch
 from ase import Atoms
 from ase.units import Bohr, Debye, Hartree, kcal, mol
 
@@ -186,6 +188,42 @@ def test_compositions_that_were_not_trained_on_are_named(settings, dataset, tmp_
     other = Dataset.create(tmp_path / "other.h5", found, level_of_theory=LEVEL)
     (note,) = evaluate(result.path, other).notes
     assert note == "CH4O: not among the training data of the model (CH4, H2O)."
+
+
+def test_numbers_that_are_none_are_left_out_and_named(model, dataset, tmp_path):
+    found = list(dataset)[:12]
+    for index, name in ((4, "energy"), (5, "forces")):
+        labels = {**found[index].labels, name: np.full_like(found[index].labels[name], np.nan)}
+        found[index] = dataclasses.replace(found[index], labels=labels)
+    spoiled = Dataset.create(tmp_path / "spoiled.h5", found, level_of_theory=LEVEL)
+    table = evaluate(model, spoiled)
+    assert table.notes[0] == (
+        "left out, since they are not finite: energy of structure 4; forces of structure 5."
+    )
+    good = [k for k in range(12) if k not in (4, 5)]
+    assert table.rows == evaluate(model, dataset, good).rows
+    assert table.n_structures == 10
+    # a label that is not compared is of no interest, and structures are named by their places
+    assert "forces" not in evaluate(model, spoiled.subset([4, 6]), names=["energy"]).notes[0]
+    assert "structure 4." in evaluate(model, spoiled.subset([6, 4]), names=["energy"]).notes[0]
+    with pytest.raises(ValueError, match=r"nothing to compare: .* no finite energy of str"):
+        evaluate(model, spoiled, [4])
+
+
+def test_a_model_that_gives_no_numbers_is_noted(model, dataset):
+    with torch.no_grad():
+        next(model.heads["dipole"].parameters()).fill_(np.nan)
+    notes = evaluate(model, dataset).notes
+    assert notes == ("dipole: 120 of 120 values of the model are not finite.",)
+
+
+def test_what_model_and_data_have_is_said_where_nothing_is_common(model, tmp_path):
+    other = tmp_path / "other.h5"
+    labels = {"homo_lumo_gap": np.array(1.0)}
+    found = [dataclasses.replace(record, labels=labels) for record in records(2)]
+    Dataset.create(other, found, level_of_theory=LEVEL)
+    with pytest.raises(ValueError, match=r"the model gives energy, .*other\.h5 has homo_lumo_gap"):
+        evaluate(model, other)
 
 
 def test_refusals(model, dataset, tmp_path):
