@@ -14,6 +14,7 @@ from eqcalc.datasets import Dataset
 from eqcalc.models.checkpoint import read_header
 from eqcalc.models.compositions import Compositions
 from eqcalc.spectra import RamanSpectrum, Spectrum
+from eqcalc.spectra.source import joined_levels, source_facts, title
 from eqcalc.trajectory import Trajectory
 
 __all__ = ["describe_file", "describe_model", "level_of_theory"]
@@ -97,10 +98,7 @@ def describe_model(header: Mapping[str, Any]) -> str:
 
 def level_of_theory(metadata: Mapping[str, Any]) -> str:
     """Return the level of theory of a model, quantity by quantity where it differs."""
-    levels = metadata.get("level_of_theory") or {}
-    if len(set(levels.values())) == 1:
-        return str(next(iter(levels.values())))
-    return ", ".join(f"{name} {level}" for name, level in levels.items()) or "not stated"
+    return joined_levels(metadata.get("level_of_theory") or {}) or "not stated"
 
 
 def _data(training: Mapping[str, Any]) -> str:

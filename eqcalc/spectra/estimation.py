@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+import eqcalc
 from eqcalc.spectra.correlation import (
     LagSums,
     Signal,
@@ -224,6 +225,7 @@ class Estimation:
             "resampled": products.resampled,
             "n_independent": products.sums.n_parts,
             "n_samples": n_samples,
+            "eqcalc_version": eqcalc.__version__,
         }
         if has_ring_modes(series.method) and series.n_beads > 1:
             modes = ring_modes(series.n_beads, series.temperature)
