@@ -17,6 +17,7 @@ from eqcalc.reports.molecular import (
     check_sum_rule,
     model_of,
     molecular_spectra,
+    rotates,
     spectra_of_series,
 )
 from eqcalc.runtime import EagerEvaluator
@@ -30,6 +31,7 @@ from eqcalc.spectra import (
     save,
     spectra_figure,
 )
+from eqcalc.spectra.quantum import merged_warnings
 from eqcalc.trajectory import Trajectory
 
 __all__ = [
@@ -216,7 +218,8 @@ def describe_spectra(spectra: MolecularSpectra, check: SumRuleCheck | None = Non
         f"{spectra.name}, {record['temperature_K']:g} K: {record['n_replicas']} replicas, "
         f"{record['total_time_ps']:.3g} ps in all, "
         + ("" if step is None else f"time step {step:g} fs, ")
-        + f"resolution {record['resolution_cm-1']:.0f} cm⁻¹"
+        + f"resolution {record['resolution_cm-1']:.0f} cm⁻¹, "
+        + f"quantum factor {record['quantum_factor']}"
     ]
     if spectra.infrared is not None:
         bands = spectra.infrared.bands(lower=100.0)
@@ -230,19 +233,32 @@ def describe_spectra(spectra: MolecularSpectra, check: SumRuleCheck | None = Non
             f"{_pair(spectra.raman.band_depolarization(band.lower, band.upper), 3)}"
             for band in spectra.raman.activity().bands(lower=100.0)
         ]
-    if check is not None:
-        lines += [
-            f"sum rule: integrated infrared intensity / exact value {_pair(check.exact, 1)} km/mol "
-            f"= {_pair(check.ratio, 3)}"
-        ]
-    elif spectra.infrared is not None and record.get("frame") == "laboratory":
-        lines += [
-            "sum rule: not checked; it takes the model (eqcalc spectra --model FILE) and the "
-            "positions of all beads in the trajectory"
-        ]
-    warnings = dict.fromkeys(w for source in sources for w in source.warnings)
+    if spectra.infrared is not None and record.get("frame") == "laboratory":
+        lines += [_sum_rule_line(check, record)]
+    warnings = merged_warnings(w for source in sources for w in source.warnings)
     notes = [*_temperature_note(spectra), *_resolution_note(record), *warnings]
     return "\n".join([*lines, *(f"note: {note}" for note in notes)])
+
+
+def _sum_rule_line(check: SumRuleCheck | None, record: Mapping[str, Any]) -> str:
+    """Return the sum rule, with what of the spectrum and of the exact value is compared."""
+    if check is not None:
+        factor = record["quantum_factor"]
+        changed = "" if factor == "harmonic" else f" with the harmonic quantum factor, not {factor}"
+        exact = "exact value" if check.rotating else "exact value without rotation"
+        return (
+            f"sum rule: integrated infrared intensity{changed} / {exact} {_pair(check.exact, 1)} "
+            f"km/mol = {_pair(check.ratio, 3)}"
+        )
+    if record["n_beads"] > 1 and not rotates(record.get("source", {})):
+        return (
+            "sum rule: not checked; the ring polymers started without rotation, which the exact "
+            "value contains"
+        )
+    return (
+        "sum rule: not checked; it takes the model (eqcalc spectra --model FILE) and the "
+        "positions of all beads in the trajectory"
+    )
 
 
 def _band_line(band: Band, unit: str) -> str:

@@ -123,6 +123,9 @@ def source_facts(provenance: Mapping[str, Any]) -> dict[str, str]:
         )
     if "method" in provenance:
         facts["dynamics"] = _dynamics(provenance)
+    for name in ("frame", "quantum_factor"):
+        if name in provenance:
+            facts[name.replace("_", " ")] = str(provenance[name])
     for name in ("seed", "rotation"):
         if name in settings:
             facts[name] = str(settings[name])
