@@ -11,6 +11,13 @@ import numpy as np
 import torch
 from scipy.stats import t as student
 
+from eqcalc.reports.committee import (
+    committee_on_trajectory,
+    describe_committee,
+    read_members,
+    write_committee,
+)
+from eqcalc.reports.folder import remove_outdated
 from eqcalc.reports.molecular import (
     MolecularSpectra,
     SumRuleCheck,
@@ -23,6 +30,7 @@ from eqcalc.reports.molecular import (
 from eqcalc.runtime import EagerEvaluator
 from eqcalc.spectra import (
     Band,
+    CommitteeSpectrum,
     Estimate,
     HarmonicSpectrum,
     Spectrum,
@@ -126,12 +134,16 @@ def write_spectra(
     folder: str | Path,
     *,
     model: str | Path | None = None,
+    committee: Sequence[str | Path] | None = None,
     scattering: Mapping[str, Any] | None = None,
     limits: tuple[float, float] | None = None,
     reversed_axis: bool = False,
     **options: Any,
 ) -> str:
     """Write the spectra of a trajectory, a figure and a summary; return the summary.
+
+    Files of an earlier call that this one does not write are removed from the folder,
+    which is told after the summary.
 
     Parameters
     ----------
@@ -141,6 +153,9 @@ def write_spectra(
         Where to write; made if it does not exist.
     model
         The model it was made with, for the sum rule; not needed for that of eqcalc.
+    committee
+        Models whose disagreement about the dipole is shown: see
+        :func:`eqcalc.reports.committee.committee_on_trajectory`.
     scattering
         Laser and geometry of the Raman cross-section: see :func:`write_molecular_spectra`.
     limits
@@ -150,14 +165,17 @@ def write_spectra(
     options
         See :func:`molecular_spectra`.
     """
-    spectra = molecular_spectra(trajectory, frequency_correction=True, **options)
+    options = {"frequency_correction": True, **options}
+    members = None if committee is None else read_members(trajectory, committee)
+    spectra = molecular_spectra(trajectory, **options)
     check = None
     if options.get("frame", "laboratory") == "laboratory":
         potential = model_of(trajectory, model)
         if potential is not None:
             evaluator = EagerEvaluator(potential, torch.tensor(trajectory.numbers))
             check = check_sum_rule(spectra.infrared, trajectory, evaluator)
-    return _write(spectra, folder, check, scattering or {}, limits, reversed_axis)
+    found = None if members is None else committee_on_trajectory(trajectory, members, **options)
+    return _write(spectra, folder, check, scattering or {}, limits, reversed_axis, found)
 
 
 def write_series_spectra(
@@ -188,6 +206,7 @@ def _write(
     scattering: Mapping[str, Any],
     limits: tuple[float, float] | None,
     reversed_axis: bool,
+    committee: CommitteeSpectrum | None = None,
 ) -> str:
     for spectrum in (spectra.infrared, spectra.raman and spectra.raman.isotropic):
         if limits is not None and spectrum is not None:
@@ -199,19 +218,30 @@ def _write(
                 )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_molecular_spectra(spectra, folder, "spectrum", **scattering)
-    write_figure(folder / "spectra.png", [spectra], limits=limits, reversed_axis=reversed_axis)
-    text = describe_spectra(spectra, check)
-    (folder / "summary.txt").write_text(text + "\n", encoding="utf-8")
-    return text
+    shown: dict[str, Any] = {"limits": limits, "reversed_axis": reversed_axis}
+    summary = folder / "summary.txt"
+    written = [
+        *write_molecular_spectra(spectra, folder, "spectrum", **scattering),
+        write_figure(folder / "spectra.png", [spectra], **shown),
+        *([] if committee is None else write_committee(committee, folder, **shown)),
+        summary,
+    ]
+    text = describe_spectra(spectra, check, committee)
+    summary.write_text(text + "\n", encoding="utf-8")
+    return "\n".join([text, *remove_outdated(folder, written)])
 
 
 # --- text -------------------------------------------------------------------------
 
 
-def describe_spectra(spectra: MolecularSpectra, check: SumRuleCheck | None = None) -> str:
+def describe_spectra(
+    spectra: MolecularSpectra,
+    check: SumRuleCheck | None = None,
+    committee: CommitteeSpectrum | None = None,
+) -> str:
     """Return what was run, the bands with their errors, the sum rule and the warnings."""
-    sources = [s for s in (spectra.infrared, spectra.raman) if s is not None]
+    mean = None if committee is None else committee.mean
+    sources = [s for s in (spectra.infrared, spectra.raman, mean) if s is not None]
     record = spectra.provenance
     step = record["timestep_fs"]
     lines = [
@@ -235,6 +265,8 @@ def describe_spectra(spectra: MolecularSpectra, check: SumRuleCheck | None = Non
         ]
     if spectra.infrared is not None and record.get("frame") == "laboratory":
         lines += [_sum_rule_line(check, record)]
+    if committee is not None:
+        lines += describe_committee(committee)
     warnings = merged_warnings(w for source in sources for w in source.warnings)
     notes = [*_temperature_note(spectra), *_resolution_note(record), *warnings]
     return "\n".join([*lines, *(f"note: {note}" for note in notes)])

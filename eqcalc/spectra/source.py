@@ -70,7 +70,9 @@ def _masses(numbers: np.ndarray, masses: np.ndarray) -> dict[str, Any]:
         {
             "element": symbol,
             "mass_amu": mass,
-            "atoms": np.flatnonzero((numbers == atomic_numbers[symbol]) & (masses == mass)).tolist(),
+            "atoms": np.flatnonzero(
+                (numbers == atomic_numbers[symbol]) & (masses == mass)
+            ).tolist(),
         }
         for symbol, values in found.items()
         for mass in values
