@@ -90,11 +90,17 @@ def _interval(trajectory: Trajectory, name: str) -> float:
     return trajectory.observable(name, slice(0, 1), slice(0, 1)).interval
 
 
+def _own_interval(trajectory: Trajectory, quantity: str) -> float | None:
+    """Return the time between frames of a quantity, or of its rate [fs]."""
+    for name in (quantity, f"{quantity}_rate"):
+        if name in trajectory.observables():
+            return _interval(trajectory, name)
+    return None
+
+
 def _advice(trajectory: Trajectory, quantity: str) -> str:
     """Return how to simulate for a committee."""
-    interval = trajectory.timestep
-    if quantity in trajectory.observables():
-        interval = _interval(trajectory, quantity)
+    interval = _own_interval(trajectory, quantity) or trajectory.timestep
     if "engine" in trajectory.settings:
         return f"eqcalc ipi input --bead-positions {interval:g}"
     if trajectory.n_beads == 1:
@@ -107,10 +113,8 @@ def _check_interval(trajectory: Trajectory, quantity: str) -> None:
     name = _geometries(trajectory)
     interval = _interval(trajectory, name)
     reach = highest_wavenumber(interval)
-    if reach > HIGHEST_VIBRATION or quantity not in trajectory.observables():
-        return
-    own = _interval(trajectory, quantity)
-    if interval > 1.001 * own:
+    own = _own_interval(trajectory, quantity)
+    if own is not None and interval > 1.001 * own and reach < HIGHEST_VIBRATION:
         raise ValueError(
             f"{trajectory.path}: positions of {_atoms(trajectory)} are recorded every "
             f"{interval:g} fs, the {quantity} every {own:g} fs; in the spectrum of a committee "

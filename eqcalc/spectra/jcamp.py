@@ -12,6 +12,7 @@ too few points for 2.
 
 from __future__ import annotations
 
+import json
 import re
 import textwrap
 from pathlib import Path
@@ -110,9 +111,9 @@ def write_jcamp(spectrum: Spectrum, record: str) -> str:
 
 
 def _escaped(record: str) -> str:
-    return re.sub(r'(?<=[:,]) (?=["\[{\d\-ntf])', "", record).translate(
-        {ord(c): f"\\u{ord(c):04x}" for c in " $#="}
-    )
+    # blanks are then left in texts only, where the escapes keep them
+    compact = json.dumps(json.loads(record), separators=(",", ":"))
+    return compact.translate({ord(c): f"\\u{ord(c):04x}" for c in " $#="})
 
 
 # --- reading ----------------------------------------------------------------------------

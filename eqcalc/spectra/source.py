@@ -115,38 +115,35 @@ def source_facts(provenance: Mapping[str, Any]) -> dict[str, str]:
     """Return what was measured, and how, as short texts by name; what is not known is left out."""
     source = _source(provenance)
     settings = source.get("settings", {})
-    facts: dict[str, str] = {}
-    if "formula" in source:
-        facts["molecule"] = str(source["formula"])
-    if source.get("isotopes"):
-        facts["isotopes"] = ", ".join(
-            f"{len(group['atoms'])} {group['element']} of {group['mass_amu']:g} amu"
-            for group in source["isotopes"]
-        )
-    if "method" in provenance:
-        facts["dynamics"] = _dynamics(provenance)
-    for name in ("frame", "quantum_factor"):
-        if name in provenance:
-            facts[name.replace("_", " ")] = str(provenance[name])
-    for name in ("seed", "rotation"):
-        if name in settings:
-            facts[name] = str(settings[name])
-    if "equilibration" in settings:
-        facts["equilibration"] = _equilibration(
-            settings["equilibration"], provenance.get("timestep_fs")
-        )
     models = [source, *source.get("committee", ())]
     hashes = [str(model["model"])[:12] for model in models if model.get("model")]
-    if hashes:
-        facts["model"] = ", ".join(hashes)
-    if source.get("level_of_theory"):
-        facts["level of theory"] = joined_levels(source["level_of_theory"])
-    software = dict(source.get("software", {}))
-    if software:
-        facts["run with"] = ", ".join(f"{name} {version}" for name, version in software.items())
-    if "eqcalc_version" in provenance:
-        facts["analysed with"] = f"eqcalc {provenance['eqcalc_version']}"
-    return facts
+    software = (source.get("software") or {}).items()
+    isotopes = [
+        f"{len(group['atoms'])} {group['element']} of {group['mass_amu']:g} amu"
+        for group in source.get("isotopes", ())
+    ]
+    facts = {
+        "molecule": source.get("formula"),
+        "isotopes": ", ".join(isotopes),
+        "dynamics": _dynamics(provenance),
+        "frame": provenance.get("frame"),
+        "quantum factor": provenance.get("quantum_factor"),
+        "seed": settings.get("seed"),
+        "rotation": settings.get("rotation"),
+        "equilibration": _equilibration(settings, provenance.get("timestep_fs")),
+        "model": ", ".join(hashes),
+        **{
+            f"{name} by": str(source[f"{name}_by"].get("model"))[:12]
+            for name in ("dipole", "polarizability")
+            if f"{name}_by" in source
+        },
+        "level of theory": joined_levels(source.get("level_of_theory") or {}),
+        "run with": ", ".join(f"{name} {version}" for name, version in software),
+        "analysed with": f"eqcalc {provenance.get('eqcalc_version', '')}",
+    }
+    if "eqcalc_version" not in provenance:
+        del facts["analysed with"]
+    return {name: str(fact) for name, fact in facts.items() if fact not in (None, "")}
 
 
 def _source(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -155,6 +152,8 @@ def _source(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _dynamics(record: Mapping[str, Any]) -> str:
+    if "method" not in record:
+        return ""
     beads, step = record.get("n_beads", 1), record.get("timestep_fs")
     parts = [
         str(record["method"]),
@@ -167,12 +166,15 @@ def _dynamics(record: Mapping[str, Any]) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _equilibration(settings: Mapping[str, Any] | None, timestep: float | None) -> str:
-    if settings is None:
+def _equilibration(settings: Mapping[str, Any], timestep: float | None) -> str:
+    if "equilibration" not in settings:
+        return ""
+    equilibration = settings["equilibration"]
+    if equilibration is None:
         return "none"
-    steps = settings["steps"]
+    steps = equilibration["steps"]
     time = f"{steps} steps" if timestep is None else f"{steps * timestep:g} fs"
-    return f"{settings['method']['name']}, {time}"
+    return f"{equilibration['method']['name']}, {time}"
 
 
 def joined_levels(levels: Mapping[str, str] | str) -> str:
