@@ -144,10 +144,14 @@ def demo(
 
     Raises
     ------
+    ValueError
+        The seed is negative.
     DemoError
         The folder belongs to a demonstration with other settings, or one of
         the simulations failed.
     """
+    if seed < 0:
+        raise ValueError(f"seed: expected zero or a positive whole number, got {seed}")
     started = time.monotonic()
     folder = Path(output)
     model = shipped_model("ethanol")
@@ -262,7 +266,14 @@ def _claim(folder: Path, settings: dict[str, Any]) -> None:
     record = folder / "demo.json"
     text = json.dumps(settings, indent=1, sort_keys=True)
     if record.exists():
-        if json.loads(record.read_text()) != json.loads(text):
+        try:
+            found = json.loads(record.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise DemoError(
+                f"{record} is damaged ({error}), so that what {folder} holds is not known; choose "
+                "another --output or remove the folder"
+            ) from None
+        if found != json.loads(text):
             raise DemoError(
                 f"{folder} holds a demonstration with other settings (see {record}); choose "
                 "another --output or remove the folder"

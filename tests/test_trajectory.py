@@ -243,6 +243,26 @@ def test_foreign_files_are_named(tmp_path):
         Trajectory.open(newer)
 
 
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: f.attrs.pop("timestep"), "the attribute 'timestep' is missing"),
+        (lambda f: f.pop("masses"), "/masses is missing"),
+        (
+            lambda f: f["observables/dipole"].attrs.pop("stride"),
+            "the attribute 'stride' of /observables/dipole is missing",
+        ),
+        (lambda f: f.attrs.modify("settings", '{"seed"'), "the attribute 'settings' is damaged"),
+    ],
+)
+def test_what_is_missing_in_a_file_is_named(path, damage, message):
+    TrajectoryWriter.create(path, header(), LAYOUTS).close()
+    with h5py.File(path, "r+") as file:
+        damage(file)
+    with pytest.raises(TrajectoryError, match=f"{path.name}: {message}"):
+        Trajectory.open(path)
+
+
 def test_unknown_observable(path):
     TrajectoryWriter.create(path, header(), LAYOUTS).close()
     with pytest.raises(KeyError, match="it contains dipole"):

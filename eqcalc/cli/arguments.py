@@ -18,6 +18,7 @@ __all__ = [
     "comma_separated_integers",
     "figure_file",
     "number_from_zero",
+    "output_file",
     "output_folder",
     "positive_count",
     "positive_number",
@@ -86,6 +87,16 @@ def figure_file(text: str) -> Path:
         raise argparse.ArgumentTypeError(
             f"expected a name that ends in {', '.join(_FIGURES)}, got {text}"
         )
+    return path
+
+
+def output_file(text: str) -> Path:
+    """Read the path of a file to write in a folder that exists."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is a folder, and the result needs a file")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{path}: there is no folder {path.parent}")
     return path
 
 

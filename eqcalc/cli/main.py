@@ -162,6 +162,8 @@ def _simulate(options: argparse.Namespace) -> None:
     evaluator = Committee(members) if options.committee else members[0]
     observables = default_observables(options.timestep, evaluator.quantities)
     observables["bead_positions"] = 10 * observables["positions"]  # for the sum rule
+    if options.bead_positions is not None:
+        observables["bead_positions"] = max(1, round(options.bead_positions / options.timestep))
     if options.positions:
         observables["positions"] = default_observables(options.timestep, ["dipole"])["dipole"]
     trajectory = simulate(
@@ -418,6 +420,12 @@ def _add_simulate(add: Callable[..., Any]) -> None:
         "--positions",
         action="store_true",
         help="record positions as often as the dipole, for assign and for frames of the molecule",
+    )
+    command.add_argument(
+        "--bead-positions",
+        type=positive_number,
+        metavar="FS",
+        help="time between positions of all beads (default 100), for committees: 1; large files",
     )
     command.add_argument("--device", default="cpu")
     command.add_argument(

@@ -13,6 +13,7 @@ from eqcalc.cli.arguments import (
     Range,
     comma_separated_integers,
     figure_file,
+    output_file,
     output_folder,
     positive_number,
     read_structures,
@@ -77,14 +78,13 @@ def _spectra(options: argparse.Namespace) -> None:
             )
         trajectory = Trajectory.open(options.trajectory)
         text = write_spectra(
-            trajectory, options.output, model=options.model, frame=options.frame, **choices
+            trajectory,
+            options.output,
+            model=options.model,
+            committee=options.committee,
+            frame=options.frame,
+            **choices,
         )
-        if options.committee is not None:
-            from eqcalc.reports.committee import write_committee
-
-            text += "\n" + write_committee(
-                trajectory, options.committee, options.output, **estimation, **shown
-            )
     else:
         text = write_series_spectra(options.output, **_series(options), **choices)
     print(text)
@@ -243,7 +243,9 @@ def add_spectrum_commands(add: Callable[..., Any]) -> None:
     command.add_argument("molecule", type=Path)
     command.add_argument("--as-given", action="store_true", help="do not relax the structure first")
     _add_mass(command)
-    command.add_argument("--output", type=Path, help="modes and intensities to write (.json)")
+    command.add_argument(
+        "--output", type=output_file, help="modes and intensities to write (.json)"
+    )
     command.add_argument("--figure", type=figure_file, help="broadened spectra (.png, .pdf, .svg)")
     command.add_argument(
         "--fwhm", type=positive_number, default=10.0, help="width of each line in the figure [cm⁻¹]"
@@ -267,7 +269,7 @@ def _add_spectra(add: Callable[..., Any]) -> None:
         nargs="+",
         metavar="MODEL",
         help="models whose disagreement about the dipole is shown beside the sampling error; "
-        "simulate with --positions",
+        "simulate with --positions, path integrals with --bead-positions 1",
     )
     _add_resolution(command)
     command.add_argument(

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,16 @@ from eqcalc.datasets import Dataset
 from eqcalc.models.checkpoint import read_header
 from eqcalc.models.compositions import Compositions
 from eqcalc.spectra import RamanSpectrum, Spectrum
+from eqcalc.spectra.source import joined_levels, source_facts
 from eqcalc.trajectory import Trajectory
 
 __all__ = ["describe_file", "describe_model", "level_of_theory"]
 
 #: The rows of the evaluation that are told, with the figures a chemist reads.
 _ERRORS = {("energy", "meV"), ("forces", "meV/Å"), ("dipole", "mD"), ("polarizability", "bohr³")}
+
+#: Endings of spectra that are text.
+_TEXT_SPECTRA = (".csv", ".jdx", ".dx", ".jcm")
 
 
 def describe_file(path: str | Path) -> str:
@@ -39,8 +43,13 @@ def describe_file(path: str | Path) -> str:
         raise FileNotFoundError(f"{path}: no such file")
     if path.suffix == ".eqc":
         return describe_model(read_header(path))
+    if path.suffix.lower() in _TEXT_SPECTRA:
+        return _describe_spectrum(Spectrum.read(path))
     if not h5py.is_hdf5(path):
-        raise ValueError(f"{path}: neither a model (.eqc) nor an HDF5 file of eqcalc")
+        raise ValueError(
+            f"{path}: neither a model (.eqc), nor an HDF5 file of eqcalc, nor a spectrum (.csv, "
+            ".jdx)"
+        )
     try:
         with h5py.File(path, "r") as file:
             kind = str(file.attrs.get("format", "not stated"))
@@ -49,15 +58,35 @@ def describe_file(path: str | Path) -> str:
             f"{path}: an HDF5 file, but it cannot be read, as when only a part of it was copied "
             f"({error})"
         ) from None
-    readers = {
-        "eqcalc trajectory": Trajectory.open,
-        "eqcalc dataset": Dataset.open,
-        "eqcalc spectrum": Spectrum.read,
-        "eqcalc Raman spectrum": RamanSpectrum.read,
+    describers: dict[str, Callable[[Path], str]] = {
+        "eqcalc trajectory": lambda path: repr(Trajectory.open(path)),
+        "eqcalc dataset": lambda path: repr(Dataset.open(path)),
+        "eqcalc spectrum": lambda path: _describe_spectrum(Spectrum.read(path)),
+        "eqcalc Raman spectrum": _describe_raman,
     }
-    if kind not in readers:
+    if kind not in describers:
         raise ValueError(f"{path}: an HDF5 file, but its format is {kind!r}, not one of eqcalc")
-    return repr(readers[kind](path))
+    return describers[kind](path)
+
+
+def _describe_raman(path: Path) -> str:
+    spectrum = RamanSpectrum.read(path)
+    return (
+        "the isotropic and the anisotropic part, of which every Raman intensity is made\n"
+        f"{spectrum.isotropic!r}\n{_describe_spectrum(spectrum.anisotropic)}"
+    )
+
+
+def _describe_spectrum(spectrum: Spectrum) -> str:
+    """Say what a spectrum is, of what, and what its reader has to know."""
+    lines = [
+        repr(spectrum),
+        *(f"{name}: {fact}" for name, fact in source_facts(spectrum.provenance).items()),
+    ]
+    if spectrum.history:
+        lines.append(f"history: {'; '.join(spectrum.history)}")
+    lines += [f"note: {warning}" for warning in spectrum.warnings]
+    return "\n".join(lines)
 
 
 def describe_model(header: Mapping[str, Any]) -> str:
@@ -97,10 +126,7 @@ def describe_model(header: Mapping[str, Any]) -> str:
 
 def level_of_theory(metadata: Mapping[str, Any]) -> str:
     """Return the level of theory of a model, quantity by quantity where it differs."""
-    levels = metadata.get("level_of_theory") or {}
-    if len(set(levels.values())) == 1:
-        return str(next(iter(levels.values())))
-    return ", ".join(f"{name} {level}" for name, level in levels.items()) or "not stated"
+    return joined_levels(metadata.get("level_of_theory") or {}) or "not stated"
 
 
 def _data(training: Mapping[str, Any]) -> str:

@@ -11,17 +11,26 @@ import numpy as np
 import torch
 from scipy.stats import t as student
 
+from eqcalc.reports.committee import (
+    committee_on_trajectory,
+    describe_committee,
+    read_members,
+    write_committee,
+)
+from eqcalc.reports.folder import remove_outdated
 from eqcalc.reports.molecular import (
     MolecularSpectra,
     SumRuleCheck,
     check_sum_rule,
     model_of,
     molecular_spectra,
+    rotates,
     spectra_of_series,
 )
 from eqcalc.runtime import EagerEvaluator
 from eqcalc.spectra import (
     Band,
+    CommitteeSpectrum,
     Estimate,
     HarmonicSpectrum,
     Spectrum,
@@ -30,6 +39,7 @@ from eqcalc.spectra import (
     save,
     spectra_figure,
 )
+from eqcalc.spectra.quantum import merged_warnings
 from eqcalc.trajectory import Trajectory
 
 __all__ = [
@@ -124,12 +134,16 @@ def write_spectra(
     folder: str | Path,
     *,
     model: str | Path | None = None,
+    committee: Sequence[str | Path] | None = None,
     scattering: Mapping[str, Any] | None = None,
     limits: tuple[float, float] | None = None,
     reversed_axis: bool = False,
     **options: Any,
 ) -> str:
     """Write the spectra of a trajectory, a figure and a summary; return the summary.
+
+    Files of an earlier call that this one does not write are removed from the folder,
+    which is told after the summary.
 
     Parameters
     ----------
@@ -139,6 +153,9 @@ def write_spectra(
         Where to write; made if it does not exist.
     model
         The model it was made with, for the sum rule; not needed for that of eqcalc.
+    committee
+        Models whose disagreement about the dipole is shown: see
+        :func:`eqcalc.reports.committee.committee_on_trajectory`.
     scattering
         Laser and geometry of the Raman cross-section: see :func:`write_molecular_spectra`.
     limits
@@ -148,14 +165,17 @@ def write_spectra(
     options
         See :func:`molecular_spectra`.
     """
-    spectra = molecular_spectra(trajectory, frequency_correction=True, **options)
+    options = {"frequency_correction": True, **options}
+    members = None if committee is None else read_members(trajectory, committee)
+    spectra = molecular_spectra(trajectory, **options)
     check = None
     if options.get("frame", "laboratory") == "laboratory":
         potential = model_of(trajectory, model)
         if potential is not None:
             evaluator = EagerEvaluator(potential, torch.tensor(trajectory.numbers))
             check = check_sum_rule(spectra.infrared, trajectory, evaluator)
-    return _write(spectra, folder, check, scattering or {}, limits, reversed_axis)
+    found = None if members is None else committee_on_trajectory(trajectory, members, **options)
+    return _write(spectra, folder, check, scattering or {}, limits, reversed_axis, found)
 
 
 def write_series_spectra(
@@ -186,6 +206,7 @@ def _write(
     scattering: Mapping[str, Any],
     limits: tuple[float, float] | None,
     reversed_axis: bool,
+    committee: CommitteeSpectrum | None = None,
 ) -> str:
     for spectrum in (spectra.infrared, spectra.raman and spectra.raman.isotropic):
         if limits is not None and spectrum is not None:
@@ -197,26 +218,38 @@ def _write(
                 )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_molecular_spectra(spectra, folder, "spectrum", **scattering)
-    write_figure(folder / "spectra.png", [spectra], limits=limits, reversed_axis=reversed_axis)
-    text = describe_spectra(spectra, check)
-    (folder / "summary.txt").write_text(text + "\n", encoding="utf-8")
-    return text
+    shown: dict[str, Any] = {"limits": limits, "reversed_axis": reversed_axis}
+    summary = folder / "summary.txt"
+    written = [
+        *write_molecular_spectra(spectra, folder, "spectrum", **scattering),
+        write_figure(folder / "spectra.png", [spectra], **shown),
+        *([] if committee is None else write_committee(committee, folder, **shown)),
+        summary,
+    ]
+    text = describe_spectra(spectra, check, committee)
+    summary.write_text(text + "\n", encoding="utf-8")
+    return "\n".join([text, *remove_outdated(folder, written)])
 
 
 # --- text -------------------------------------------------------------------------
 
 
-def describe_spectra(spectra: MolecularSpectra, check: SumRuleCheck | None = None) -> str:
+def describe_spectra(
+    spectra: MolecularSpectra,
+    check: SumRuleCheck | None = None,
+    committee: CommitteeSpectrum | None = None,
+) -> str:
     """Return what was run, the bands with their errors, the sum rule and the warnings."""
-    sources = [s for s in (spectra.infrared, spectra.raman) if s is not None]
+    mean = None if committee is None else committee.mean
+    sources = [s for s in (spectra.infrared, spectra.raman, mean) if s is not None]
     record = spectra.provenance
     step = record["timestep_fs"]
     lines = [
         f"{spectra.name}, {record['temperature_K']:g} K: {record['n_replicas']} replicas, "
         f"{record['total_time_ps']:.3g} ps in all, "
         + ("" if step is None else f"time step {step:g} fs, ")
-        + f"resolution {record['resolution_cm-1']:.0f} cm⁻¹"
+        + f"resolution {record['resolution_cm-1']:.0f} cm⁻¹, "
+        + f"quantum factor {record['quantum_factor']}"
     ]
     if spectra.infrared is not None:
         bands = spectra.infrared.bands(lower=100.0)
@@ -230,19 +263,34 @@ def describe_spectra(spectra: MolecularSpectra, check: SumRuleCheck | None = Non
             f"{_pair(spectra.raman.band_depolarization(band.lower, band.upper), 3)}"
             for band in spectra.raman.activity().bands(lower=100.0)
         ]
-    if check is not None:
-        lines += [
-            f"sum rule: integrated infrared intensity / exact value {_pair(check.exact, 1)} km/mol "
-            f"= {_pair(check.ratio, 3)}"
-        ]
-    elif spectra.infrared is not None and record.get("frame") == "laboratory":
-        lines += [
-            "sum rule: not checked; it takes the model (eqcalc spectra --model FILE) and the "
-            "positions of all beads in the trajectory"
-        ]
-    warnings = dict.fromkeys(w for source in sources for w in source.warnings)
+    if spectra.infrared is not None and record.get("frame") == "laboratory":
+        lines += [_sum_rule_line(check, record)]
+    if committee is not None:
+        lines += describe_committee(committee)
+    warnings = merged_warnings(w for source in sources for w in source.warnings)
     notes = [*_temperature_note(spectra), *_resolution_note(record), *warnings]
     return "\n".join([*lines, *(f"note: {note}" for note in notes)])
+
+
+def _sum_rule_line(check: SumRuleCheck | None, record: Mapping[str, Any]) -> str:
+    """Return the sum rule, with what of the spectrum and of the exact value is compared."""
+    if check is not None:
+        factor = record["quantum_factor"]
+        changed = "" if factor == "harmonic" else f" with the harmonic quantum factor, not {factor}"
+        exact = "exact value" if check.rotating else "exact value without rotation"
+        return (
+            f"sum rule: integrated infrared intensity{changed} / {exact} {_pair(check.exact, 1)} "
+            f"km/mol = {_pair(check.ratio, 3)}"
+        )
+    if record["n_beads"] > 1 and not rotates(record.get("source", {})):
+        return (
+            "sum rule: not checked; the ring polymers started without rotation, which the exact "
+            "value contains"
+        )
+    return (
+        "sum rule: not checked; it takes the model (eqcalc spectra --model FILE) and the "
+        "positions of all beads in the trajectory"
+    )
 
 
 def _band_line(band: Band, unit: str) -> str:

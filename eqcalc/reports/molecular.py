@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,9 @@ from eqcalc.spectra import (
     raman,
     sum_rule,
     sum_rule_ratio,
+    without_rotation,
 )
+from eqcalc.spectra.source import source_record
 from eqcalc.trajectory import Trajectory
 
 __all__ = [
@@ -32,6 +35,7 @@ __all__ = [
     "check_sum_rule",
     "model_of",
     "molecular_spectra",
+    "rotates",
     "spectra_of_series",
 ]
 
@@ -79,11 +83,14 @@ class SumRuleCheck:
     exact
         N_A/(12ε₀c²) ⟨Σ|∂μ/∂r|²/m⟩ over the geometries of the run [km/mol].
     ratio
-        Integral of the spectrum over that.
+        Integral of the spectrum, with the harmonic quantum factor, over that.
+    rotating
+        The molecule turns, and what that absorbs is in the exact value.
     """
 
     exact: Estimate
     ratio: Estimate
+    rotating: bool = True
 
 
 def molecular_spectra(trajectory: Trajectory, **options: Any) -> MolecularSpectra:
@@ -210,6 +217,9 @@ def check_sum_rule(
 ) -> SumRuleCheck | None:
     """Compare the integral of an infrared spectrum with the exact sum rule.
 
+    Classical nuclei that started without angular momentum are compared without
+    rotation. There is no such value for ring polymers, which begin to turn.
+
     Parameters
     ----------
     spectrum
@@ -221,12 +231,21 @@ def check_sum_rule(
     """
     recorded = trajectory.observables()
     name = "positions" if trajectory.n_beads == 1 and "positions" in recorded else "bead_positions"
-    if spectrum is None or name not in recorded:
+    rotating = rotates(source_record(trajectory))
+    if spectrum is None or name not in recorded or not (rotating or trajectory.n_beads == 1):
         return None
     beads = trajectory.observable(name).values
     geometries = beads.reshape(-1, *beads.shape[-2:])
     # evenly spread over replicas, times and beads
-    chosen = np.linspace(0, len(geometries) - 1, min(_SUM_RULE_SAMPLES, len(geometries)))
-    tensors = evaluator.polar_tensors(torch.from_numpy(geometries[chosen.astype(int)]))
-    exact = sum_rule(tensors.cpu().numpy(), trajectory.masses)
-    return SumRuleCheck(exact, sum_rule_ratio(spectrum, exact))
+    indices = np.linspace(0, len(geometries) - 1, min(_SUM_RULE_SAMPLES, len(geometries)))
+    chosen = geometries[indices.astype(int)]
+    tensors = evaluator.polar_tensors(torch.from_numpy(chosen)).cpu().numpy()
+    if not rotating:
+        tensors = without_rotation(tensors, chosen, trajectory.masses)
+    exact = sum_rule(tensors, trajectory.masses)
+    return SumRuleCheck(exact, sum_rule_ratio(spectrum, exact), rotating)
+
+
+def rotates(source: Mapping[str, Any]) -> bool:
+    """Return whether the molecule of a run turns, from the record of its source."""
+    return source.get("settings", {}).get("rotation") != "none"

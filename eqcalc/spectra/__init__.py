@@ -31,7 +31,13 @@ from eqcalc.spectra.experiment import (
 from eqcalc.spectra.figures import spectra_figure, spectrum_figure
 from eqcalc.spectra.foreign import read_foreign
 from eqcalc.spectra.harmonic import HarmonicSpectrum, harmonic_analysis
-from eqcalc.spectra.infrared import convert_infrared, infrared, sum_rule, sum_rule_ratio
+from eqcalc.spectra.infrared import (
+    convert_infrared,
+    infrared,
+    sum_rule,
+    sum_rule_ratio,
+    without_rotation,
+)
 from eqcalc.spectra.oriented import porto, raman_oriented
 from eqcalc.spectra.plot import save
 from eqcalc.spectra.power import cross_spectrum, power_spectrum
@@ -93,4 +99,5 @@ __all__ = [
     "sum_rule",
     "sum_rule_ratio",
     "vibrational_density_of_states",
+    "without_rotation",
 ]

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+import eqcalc
 from eqcalc.spectra.correlation import (
     LagSums,
     Signal,
@@ -25,7 +26,16 @@ from eqcalc.spectra.statistics import bootstrap
 from eqcalc.spectra.windows import window
 from eqcalc.units import SPEED_OF_LIGHT_CM_PER_FS
 
-__all__ = ["Density", "Estimation", "Pairs", "Products", "beads_warning", "grouped"]
+__all__ = [
+    "HIGHEST_VIBRATION",
+    "Density",
+    "Estimation",
+    "Pairs",
+    "Products",
+    "beads_warning",
+    "grouped",
+    "highest_wavenumber",
+]
 
 #: Components of the two factors of each density: the same ones for an ordinary
 #: spectrum, different ones for a cross spectrum.
@@ -37,7 +47,7 @@ _DEFAULT_RESOLUTION = 10.0
 #: corrected; above it the transfer function is below 0.055 and only noise is left.
 _USABLE = 0.8
 #: Above all fundamentals of common molecules [cm⁻¹]; only H2 is higher.
-_HIGHEST_VIBRATION = 4200.0
+HIGHEST_VIBRATION = 4200.0
 #: No molecule vibrates faster than H₂ [cm⁻¹]; above are overtones.
 _HIGHEST_FUNDAMENTAL = 4500.0
 #: A maximum is a band if it has these parts of the highest value, with and without error.
@@ -224,6 +234,7 @@ class Estimation:
             "resampled": products.resampled,
             "n_independent": products.sums.n_parts,
             "n_samples": n_samples,
+            "eqcalc_version": eqcalc.__version__,
         }
         if has_ring_modes(series.method) and series.n_beads > 1:
             modes = ring_modes(series.n_beads, series.temperature)
@@ -339,10 +350,15 @@ class Estimation:
         return series.timestep
 
 
+def highest_wavenumber(interval: float) -> float:
+    """Return the Nyquist wavenumber [cm⁻¹] of frames every `interval` fs."""
+    return 1.0 / (2.0 * interval * SPEED_OF_LIGHT_CM_PER_FS)
+
+
 def _aliasing_warning(interval: float) -> tuple[str, ...]:
     """Return a warning if the frames are too far apart for the vibrations of hydrogen."""
-    nyquist = 1.0 / (2.0 * interval * SPEED_OF_LIGHT_CM_PER_FS)
-    if nyquist > _HIGHEST_VIBRATION:
+    nyquist = highest_wavenumber(interval)
+    if nyquist > HIGHEST_VIBRATION:
         return ()
     return (
         f"frames every {interval:g} fs: a vibration above {nyquist:.0f} cm⁻¹ is seen folded back "

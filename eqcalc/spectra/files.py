@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from eqcalc.spectra.jcamp import read_jcamp, write_jcamp
+from eqcalc.spectra.source import source_facts, title
 from eqcalc.spectra.spectrum import Spectrum
 
 if TYPE_CHECKING:
@@ -33,6 +34,14 @@ __all__ = [
 _FORMAT = "eqcalc spectrum"
 _RAMAN_FORMAT = "eqcalc Raman spectrum"
 _VERSION = 1
+#: What other HDF5 files of eqcalc are, for those who take them for a spectrum.
+_OTHER_FILES = {
+    _RAMAN_FORMAT: "the isotropic and the anisotropic part, of which every Raman intensity is "
+    "made, and not one spectrum; state an intensity, such as spectrum-raman.h5 or "
+    "spectrum-raman-cross-section.h5 (in Python: RamanSpectrum.read)",
+    "eqcalc trajectory": "a trajectory, not a spectrum; make one with eqcalc spectra",
+    "eqcalc dataset": "a dataset, not a spectrum",
+}
 _ARRAYS = ("wavenumber", "values", "standard_error", "samples")
 
 
@@ -108,6 +117,10 @@ def from_metadata(record: Any, arrays: dict[str, np.ndarray | None], path: Path)
 def _fill(group: h5py.Group, spectrum: Spectrum) -> None:
     """Write the arrays and the record of a spectrum into a group."""
     group.attrs["eqcalc"] = json.dumps(metadata(spectrum), ensure_ascii=False)
+    # what other programs, which do not read that record, can show
+    group.attrs["title"] = title(spectrum)
+    for name, text in source_facts(spectrum.provenance).items():
+        group.attrs[name] = text
     for name in _ARRAYS:
         array = getattr(spectrum, name)
         if array is not None:
@@ -116,7 +129,10 @@ def _fill(group: h5py.Group, spectrum: Spectrum) -> None:
 
 
 def _extract(group: h5py.Group, path: Path) -> Spectrum:
-    record = json.loads(group.attrs.get("eqcalc", "null"))
+    try:
+        record = json.loads(group.attrs.get("eqcalc", "null"))
+    except json.JSONDecodeError as error:
+        raise SpectrumFileError(f"{path}: damaged attribute 'eqcalc' ({error})") from None
     return from_metadata(record, {n: group[n][()] for n in _ARRAYS if n in group}, path)
 
 
@@ -129,6 +145,9 @@ def _write_hdf5(spectrum: Spectrum, path: Path) -> None:
 def _read_hdf5(path: Path) -> Spectrum:
     try:
         with h5py.File(path, "r") as file:
+            other = _OTHER_FILES.get(file.attrs.get("format"))
+            if other is not None:
+                raise SpectrumFileError(f"{path}: {other}")
             return _extract(file, path)
     except OSError as error:
         raise SpectrumFileError(f"{path}: not a readable HDF5 file ({error})") from None
@@ -175,6 +194,8 @@ def _write_csv(spectrum: Spectrum, path: Path) -> None:
     text = io.StringIO()
     record = json.dumps(metadata(spectrum), ensure_ascii=False)
     text.write(f"# {spectrum.label} [{spectrum.unit}] against wavenumber [cm^-1]\n")
+    for name, fact in source_facts(spectrum.provenance).items():
+        text.write(f"# {name}: {fact}\n")
     for warning in spectrum.warnings:
         text.write(f"# warning: {warning}\n")
     text.write(f"# eqcalc: {record}\n")
@@ -191,7 +212,10 @@ def _write_csv(spectrum: Spectrum, path: Path) -> None:
 
 
 def _read_csv(path: Path) -> Spectrum:
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise SpectrumFileError(f"{path}: not a text file ({error})") from None
     prefix = "# eqcalc: "
     found = [line[len(prefix) :] for line in lines if line.startswith(prefix)]
     if len(found) != 1:
@@ -232,7 +256,10 @@ def _read_jcamp(path: Path) -> Spectrum:
         "values": spectrum.values,
         "standard_error": error,
     }
-    return from_metadata(json.loads(record), arrays, path)
+    try:
+        return from_metadata(json.loads(record), arrays, path)
+    except json.JSONDecodeError as problem:
+        raise SpectrumFileError(f"{path}: damaged label ##$EQCALC= ({problem})") from None
 
 
 _WRITERS: dict[str, Callable[[Spectrum, Path], None]] = {

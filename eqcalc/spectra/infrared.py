@@ -28,12 +28,21 @@ from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.spectra.statistics import Estimate
 from eqcalc.units import AVOGADRO, INTENSITY_PER_SQUARED_CHARGE_PER_MASS
 
-__all__ = ["INFRARED_QUANTITIES", "convert_infrared", "infrared", "sum_rule", "sum_rule_ratio"]
+__all__ = [
+    "INFRARED_QUANTITIES",
+    "convert_infrared",
+    "infrared",
+    "sum_rule",
+    "sum_rule_ratio",
+    "without_rotation",
+]
 
 #: Decadic absorption coefficient [L mol⁻¹ cm⁻¹] of 1 km/mol per cm⁻¹.
 _MOLAR = 100.0 / np.log(10.0)
 #: Cross-section [cm²] of 1 km/mol per cm⁻¹.
 _CROSS_SECTION = 1e5 / AVOGADRO
+#: A molecule whose smallest moment of inertia is below this fraction of the largest is linear.
+_LINEAR = 0.01
 
 #: What an infrared spectrum can be: unit, label, factor from km/mol per cm⁻¹.
 INFRARED_QUANTITIES: dict[str, tuple[str, str, float]] = {
@@ -220,14 +229,63 @@ def sum_rule(dipole_derivative: np.ndarray, masses: np.ndarray) -> Estimate:
     return Estimate(float(totals.mean()), error)
 
 
+def without_rotation(
+    dipole_derivative: np.ndarray, positions: np.ndarray, masses: np.ndarray
+) -> np.ndarray:
+    """Return ∂μ/∂r without what turning the molecule as a whole does to the dipole moment.
+
+    The :func:`sum_rule` of the result is that of classical nuclei without angular
+    momentum. A linear molecule does not turn about its axis.
+
+    Parameters
+    ----------
+    dipole_derivative
+        ``[n_samples, n_atoms, 3 (a), 3 (c)]``, ∂μ_c/∂r_a, in e.
+    positions
+        ``[n_samples, n_atoms, 3]``, Å, the geometries it belongs to.
+    masses
+        ``[n_atoms]``, amu.
+    """
+    masses = np.asarray(masses, dtype=float)
+    centre = np.einsum("sia,i->sa", positions, masses) / masses.sum()
+    centred = np.sqrt(masses)[:, None] * (positions - centre[:, None])
+    products = np.einsum("sia,sib->sab", centred, centred)
+    inertia = np.trace(products, axis1=1, axis2=2)[:, None, None] * np.eye(3) - products
+    moments, axes = np.linalg.eigh(inertia)
+    # mass-weighted displacements of turns about the principal axes, each of norm √moment
+    turns = np.cross(np.swapaxes(axes, 1, 2)[:, :, None], centred[:, None])
+    kept = moments > 1e-9 * moments.max(axis=1, keepdims=True)
+    # bending vibrations of a linear molecule turn it a bit about its axis
+    if moments.min(axis=1).mean() < _LINEAR * moments.max(axis=1).mean():
+        kept &= moments > moments.min(axis=1, keepdims=True)
+    weight = np.divide(1.0, moments, out=np.zeros_like(moments), where=kept)
+    root = np.sqrt(masses)[:, None, None]
+    weighted = np.asarray(dipole_derivative, dtype=float) / root
+    slopes = np.einsum("skia,siac,sk->skc", turns, weighted, weight)
+    return root * (weighted - np.einsum("skia,skc->siac", turns, slopes))
+
+
+def _with_harmonic_factor(spectrum: Spectrum) -> Spectrum:
+    """Return an infrared spectrum with the harmonic quantum factor, whatever it has."""
+    record = spectrum.provenance
+    name = record.get("quantum_factor", "harmonic")
+    if name == "harmonic":
+        return spectrum
+    relative = relative_quantum_factor(spectrum.wavenumber, record["temperature_K"], name)
+    return spectrum.weighted(1.0 / relative, f"quantum factor harmonic / {name}")
+
+
 def sum_rule_ratio(spectrum: Spectrum, expected: Estimate) -> Estimate:
     """Return the integral of an infrared spectrum over the exact one, with its error.
+
+    The rule holds with the harmonic quantum factor; any other that the spectrum has is
+    replaced by it. The error is nan if one of the two is not known.
 
     A ratio away from 1 by more than a few of its errors means a wrong
     temperature, a series that is not in equilibrium or not sampled finely
     enough, or a wrong unit.
     """
-    found = convert_infrared(spectrum, "intensity").integrate()
+    found = convert_infrared(_with_harmonic_factor(spectrum), "intensity").integrate()
     ratio = found.value / expected.value
-    relative = [found.error / found.value, expected.error / expected.value]
-    return Estimate(ratio, abs(ratio) * float(np.sqrt(np.nansum(np.square(relative)))))
+    relative = np.hypot(found.error / found.value, expected.error / expected.value)
+    return Estimate(ratio, abs(ratio) * float(relative))

@@ -12,12 +12,15 @@ too few points for 2.
 
 from __future__ import annotations
 
+import json
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from eqcalc.spectra.source import molecular_formula, source_facts, title
 from eqcalc.spectra.spectrum import Spectrum
 
 __all__ = ["JcampError", "decode_ordinates", "read_jcamp", "write_jcamp"]
@@ -42,6 +45,13 @@ def _plain(text: str) -> str:
     return replaced.encode("ascii", "replace").decode()
 
 
+def _labelled(label: str, text: str) -> list[str]:
+    """Return a labelled record in lines of a length that JCAMP-DX allows."""
+    # these begin a label and a comment there
+    plain = _plain(text).replace("##", "# #").replace("$$", "$ $")
+    return textwrap.wrap(f"##{label}= {plain}", _LINE, break_on_hyphens=False)
+
+
 def write_jcamp(spectrum: Spectrum, record: str) -> str:
     """Return a spectrum as the text of a JCAMP-DX file.
 
@@ -63,13 +73,15 @@ def write_jcamp(spectrum: Spectrum, record: str) -> str:
             f"{spectrum.label}: JCAMP-DX has no undefined values; write .h5 or .csv, or cut the "
             "range with between()"
         )
-    kind = "RAMAN SPECTRUM" if spectrum.label.startswith("Raman") else "INFRARED SPECTRUM"
+    molecule = molecular_formula(spectrum.provenance)
+    kind = "RAMAN SPECTRUM" if "Raman" in spectrum.label else "INFRARED SPECTRUM"
     lines = [
-        f"##TITLE= {_plain(spectrum.label)}",
+        *_labelled("TITLE", title(spectrum)),
         "##JCAMP-DX= 4.24",
         f"##DATA TYPE= {kind}",
         "##ORIGIN= eqcalc",
         "##OWNER= see $EQCALC",
+        *([] if molecule is None else _labelled("MOLFORM", molecule)),
         f"##RESOLUTION= {spectrum.provenance.get('resolution_cm-1', 'not stated')}",
         "##XUNITS= 1/CM",
         f"##YUNITS= {_plain(spectrum.unit).upper()}",
@@ -81,6 +93,11 @@ def write_jcamp(spectrum: Spectrum, record: str) -> str:
         f"##MAXY= {float(y.max())!r}",
         f"##MINY= {float(y.min())!r}",
         f"##NPOINTS= {len(x)}",
+        *(
+            line
+            for name, fact in source_facts(spectrum.provenance).items()
+            for line in _labelled(f"${name.upper()}", fact)
+        ),
         "##$EQCALC=",
         # no character that means something to JCAMP-DX or is lost at the end of a line
         *_wrapped(_escaped(record)),
@@ -94,9 +111,9 @@ def write_jcamp(spectrum: Spectrum, record: str) -> str:
 
 
 def _escaped(record: str) -> str:
-    return re.sub(r'(?<=[:,]) (?=["\[{\d\-ntf])', "", record).translate(
-        {ord(c): f"\\u{ord(c):04x}" for c in " $#="}
-    )
+    # blanks are then left in texts only, where the escapes keep them
+    compact = json.dumps(json.loads(record), separators=(",", ":"))
+    return compact.translate({ord(c): f"\\u{ord(c):04x}" for c in " $#="})
 
 
 # --- reading ----------------------------------------------------------------------------

@@ -13,6 +13,8 @@ eqcalc, and a factor named here acts relative to it.
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -25,6 +27,7 @@ __all__ = [
     "has_ring_modes",
     "is_kubo",
     "is_thermostatted",
+    "merged_warnings",
     "method_warnings",
     "quantum_factor",
     "relative_quantum_factor",
@@ -232,3 +235,19 @@ def bead_warning(
         f"{n_beads} beads are too few for the band at {highest_band:.0f} cm⁻¹ at "
         f"{temperature:g} K: at least {needed} are needed (P > hcν̃/k_BT)"
     ]
+
+
+#: What :func:`bead_warning` says, and the band that it says it of.
+_BEAD_WARNING = re.compile(r"\d+ beads are too few for the band at (\d+) cm⁻¹")
+
+
+def merged_warnings(warnings: Iterable[str]) -> list[str]:
+    """Return the warnings of several spectra of one run, each said once.
+
+    Infrared and Raman spectrum see the highest band at slightly different
+    wavenumbers; of these warnings that of the highest one is kept.
+    """
+    found = list(dict.fromkeys(warnings))
+    about_beads = {w: int(match[1]) for w in found if (match := _BEAD_WARNING.match(w))}
+    highest = max(about_beads, key=lambda w: about_beads[w], default=None)
+    return [w for w in found if w not in about_beads or w == highest]

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from eqcalc.spectra.correlation import Signal, differentiate
+from eqcalc.spectra.source import source_record
 from eqcalc.trajectory import Trajectory
 from eqcalc.units import UnitError, conversion_factor
 
@@ -210,8 +211,6 @@ def _read_trajectory(
     else:
         series = trajectory.observable(found)
         values = series.values
-    # spectra are published, and folders of one machine say nothing there
-    provenance = {k: v for k, v in trajectory.provenance.items() if k != "model_file"}
     return Series(
         replicas=_replicas(values, shapes, name),
         interval=float(series.interval),
@@ -221,8 +220,8 @@ def _read_trajectory(
         method=trajectory.method,
         timestep=float(trajectory.timestep),
         n_beads=int(trajectory.n_beads),
-        thermostat_time=_thermostat_time(getattr(trajectory, "settings", provenance)),
-        provenance=provenance,
+        thermostat_time=_thermostat_time(getattr(trajectory, "settings", trajectory.provenance)),
+        provenance=source_record(trajectory),
     )
 
 

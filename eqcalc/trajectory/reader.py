@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from eqcalc.trajectory.layout import (
@@ -51,28 +52,32 @@ class Trajectory:
         with open_hdf5(path) as file:
             if file.attrs.get("format") != FORMAT:
                 raise TrajectoryError(f"{path} is an HDF5 file, but not an eqcalc trajectory")
-            if file.attrs["version"] > VERSION:
+            version = int(_attribute(file, "version", path))
+            if version > VERSION:
                 raise TrajectoryError(
-                    f"{path} has trajectory version {file.attrs['version']}, this eqcalc reads "
-                    f"up to {VERSION}; update eqcalc"
+                    f"{path} has trajectory version {version}, this eqcalc reads up to {VERSION}; "
+                    "update eqcalc"
                 )
             header = Header(
-                method=str(file.attrs["method"]),
-                temperature=float(file.attrs["temperature"]),
-                timestep=float(file.attrs["timestep"]),
-                steps=int(file.attrs["steps"]),
-                n_replicas=int(file.attrs["n_replicas"]),
-                n_beads=int(file.attrs["n_beads"]),
-                numbers=file["numbers"][()],
-                masses=file["masses"][()],
-                settings=json.loads(file.attrs["settings"]),
-                provenance=json.loads(file.attrs["provenance"]),
+                method=str(_attribute(file, "method", path)),
+                temperature=float(_attribute(file, "temperature", path)),
+                timestep=float(_attribute(file, "timestep", path)),
+                steps=int(_attribute(file, "steps", path)),
+                n_replicas=int(_attribute(file, "n_replicas", path)),
+                n_beads=int(_attribute(file, "n_beads", path)),
+                numbers=_item(file, "numbers", path)[()],
+                masses=_item(file, "masses", path)[()],
+                settings=_record(file, "settings", path),
+                provenance=_record(file, "provenance", path),
             )
+            _item(file, "frames", path)
             layouts = {
                 name: Layout(
-                    dataset.shape[2:], str(dataset.attrs["unit"]), int(dataset.attrs["stride"])
+                    dataset.shape[2:],
+                    str(_attribute(dataset, "unit", path)),
+                    int(_attribute(dataset, "stride", path)),
                 )
-                for name, dataset in file["observables"].items()
+                for name, dataset in _item(file, "observables", path).items()
             }
         return cls(path, header, layouts)
 
@@ -235,3 +240,35 @@ class Trajectory:
             f"<Trajectory {self.path.name}: {h.method}, {h.temperature:g} K, {h.n_replicas} "
             f"replicas{beads}, {len(h.numbers)} atoms, {steps} steps of {h.timestep:g} fs>"
         )
+
+
+def _attribute(item: h5py.Group | h5py.Dataset, name: str, path: Path) -> Any:
+    """Return an attribute of the file or of a dataset in it."""
+    if name not in item.attrs:
+        where = "" if item.name == "/" else f" of {item.name}"
+        raise TrajectoryError(
+            f"{path}: the attribute {name!r}{where} is missing; the file is damaged or was not "
+            "written by eqcalc"
+        )
+    return item.attrs[name]
+
+
+def _item(file: h5py.File, name: str, path: Path) -> Any:
+    """Return a dataset or group of the file."""
+    if name not in file:
+        raise TrajectoryError(
+            f"{path}: /{name} is missing; the file is damaged or was not written by eqcalc"
+        )
+    return file[name]
+
+
+def _record(file: h5py.File, name: str, path: Path) -> dict[str, Any]:
+    """Return an attribute that is a JSON object."""
+    text = _attribute(file, name, path)
+    try:
+        record = json.loads(text)
+    except ValueError as error:
+        raise TrajectoryError(f"{path}: the attribute {name!r} is damaged ({error})") from None
+    if not isinstance(record, dict):
+        raise TrajectoryError(f"{path}: the attribute {name!r} is no JSON object: {text}")
+    return record

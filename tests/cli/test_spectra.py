@@ -205,6 +205,42 @@ def test_an_unknown_format_of_a_series(capsys):
     assert "--format: expected one of" in capsys.readouterr().err
 
 
+def test_a_folder_that_is_missing_is_told_before_the_work(water_run, tmp_path, capsys):
+    model, start, _ = water_run
+    target = tmp_path / "none" / "x.json"
+    with pytest.raises(SystemExit):
+        run("harmonic", model, start, "--output", target)
+    captured = capsys.readouterr()
+    assert f"--output: {target}: there is no folder {target.parent}" in captured.err
+    assert captured.out == ""
+
+
+def test_a_committee_on_path_integrals(tmp_path, water_run, capsys, monkeypatch):
+    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+    model, start, _ = water_run
+    member = tmp_path / "member.eqc"
+    save_model(make_potential(features=12), member)
+    choices = ["--method", "T-RPMD", "--beads", 2, "--time", 0.3, "--replicas", 2, *SLOW]
+    command = ["spectra", tmp_path / "coarse.h5", "--committee", model, member]
+    assert run("simulate", model, start, "--output", tmp_path / "coarse.h5", *choices) == 0
+    assert run(*command, "--output", tmp_path / "none") == FAILURE
+    error = capsys.readouterr().err
+    assert "positions of all beads are recorded every 100 fs, the dipole every 1 fs" in error
+    assert "eqcalc simulate --bead-positions 1" in error
+    assert not (tmp_path / "none").exists()
+    command[1] = tmp_path / "fine.h5"
+    choices += ["--bead-positions", 1]
+    assert run("simulate", model, start, "--output", tmp_path / "fine.h5", *choices) == 0
+    assert run(*command, "--output", tmp_path / "s", "--model", model) == 0
+    printed = capsys.readouterr().out
+    assert "committee of 2 on this trajectory" in printed
+    assert (tmp_path / "s" / "summary.txt").read_text() in printed
+    mean = Spectrum.read(tmp_path / "s" / "committee-mean.h5")
+    assert np.array_equal(
+        mean.wavenumber, Spectrum.read(tmp_path / "s" / "spectrum-infrared.h5").wavenumber
+    )
+
+
 @pytest.mark.parametrize("option", ["--limits", "--scale"])
 def test_ranges_are_ordered(option, capsys):
     arguments = ["compare", "a.h5", "b.jdx", option, "3000", "500"]

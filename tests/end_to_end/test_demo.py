@@ -74,6 +74,18 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_a_damaged_record_is_named(tmp_path):
+    (tmp_path / "demo.json").write_text('{"seed": ')
+    with pytest.raises(DemoError, match=r"demo\.json is damaged .* choose another --output"):
+        demo(tmp_path, plan=SMALL, progress=False)
+
+
+def test_a_bad_seed_is_refused_at_once(tmp_path):
+    with pytest.raises(ValueError, match="seed: expected zero or a positive whole number, got -1"):
+        demo(tmp_path / "out", seed=-1, plan=SMALL, progress=False)
+    assert not (tmp_path / "out").exists()
+
+
 SCRIPT = """
 import sys
 from tests.end_to_end.test_demo import SMALL

@@ -7,13 +7,16 @@ import torch
 from ase.build import molecule
 
 from eqcalc.dynamics import simulate
+from eqcalc.models.checkpoint import save_model
 from eqcalc.reports.committee import (
     committee_of_trajectories,
     committee_on_trajectory,
+    describe_committee,
+    read_members,
     reevaluated,
 )
 from eqcalc.runtime import EagerEvaluator
-from eqcalc.spectra import infrared
+from eqcalc.spectra import Spectrum, combine_committee, infrared
 from tests.conftest import make_potential
 
 OPTIONS = {"resolution": 1800.0, "n_samples": 50}
@@ -26,6 +29,7 @@ def members():
 
 
 def run(path, evaluator, seed=5, **options):
+    options = {"observables": {"dipole": 1, "bead_positions": 1}, **options}
     return simulate(
         molecule("H2O"),
         evaluator,
@@ -36,7 +40,6 @@ def run(path, evaluator, seed=5, **options):
         seed=seed,
         replicas=4,
         masses={"H": 1e4, "O": 1e5},
-        observables={"dipole": 1, "bead_positions": 1},
         progress=False,
         **options,
     )
@@ -66,6 +69,52 @@ def test_members_on_one_trajectory(trajectory, members):
         committee_on_trajectory(trajectory, members, "vcd")
     activity = committee_on_trajectory(trajectory, members, "raman", **OPTIONS)
     assert activity.mean.label == "Raman activity"
+
+
+def test_every_choice_is_that_of_the_spectrum(tmp_path, members):
+    turning = run(
+        tmp_path / "run.h5", members[0], method="NVE", observables={"dipole": 1, "positions": 1}
+    )
+    choices = {"frequency_correction": True, "frame": "corotating", "quantum_factor": "none"}
+    found = committee_on_trajectory(turning, members, **OPTIONS, **choices)
+    own = infrared(turning, **OPTIONS, **choices)
+    assert np.array_equal(found.mean.wavenumber, own.wavenumber)
+    assert np.allclose(found.members[0].values, own.values, rtol=1e-6, atol=0.0)
+    assert found.mean.provenance["frame"] == "corotating"
+    laboratory = infrared(turning, **OPTIONS, frequency_correction=True, quantum_factor="none")
+    assert not np.allclose(found.members[0].values, laboratory.values, rtol=1e-4, atol=0.0)
+
+
+def test_geometries_too_far_apart_are_refused(tmp_path, members):
+    options = {"method": "NVE", "observables": {"dipole": 2, "positions": 20, "bead_positions": 40}}
+    coarse = run(tmp_path / "coarse.h5", members[0], **options)
+    message = (
+        r"coarse\.h5: positions of the atoms are recorded every 10 fs, the dipole every 1 fs; .* "
+        r"above 1668 cm⁻¹ would be folded back .*: eqcalc simulate --positions"
+    )
+    with pytest.raises(ValueError, match=message):
+        committee_on_trajectory(coarse, members, **OPTIONS)
+    # of two kinds of positions the denser one is taken
+    options["observables"] = {"dipole": 2, "positions": 20, "bead_positions": 2}
+    fine = run(tmp_path / "fine.h5", members[0], **options)
+    found = committee_on_trajectory(fine, members, **OPTIONS)
+    assert found.mean.provenance["interval_fs"] == 1.0
+
+
+def test_a_committee_without_bands_says_so():
+    x = np.arange(0.0, 4000.0, 10.0)
+    flat = Spectrum(x, np.ones(len(x)), "km/mol per cm⁻¹", "IR intensity")
+    found = combine_committee([flat, 1.1 * flat], common_trajectory=True)
+    assert describe_committee(found)[-1] == "  none above 100 cm⁻¹"
+
+
+def test_members_are_checked_by_name(tmp_path, trajectory):
+    save_model(make_potential(features=8), tmp_path / "a.eqc")
+    with pytest.raises(ValueError, match="at least two models, got 1"):
+        read_members(trajectory, [tmp_path / "a.eqc"])
+    save_model(make_potential(features=8, heads=("energy",)), tmp_path / "b.eqc")
+    with pytest.raises(ValueError, match=r"b\.eqc: a model of energy, .*, without a dipole"):
+        read_members(trajectory, [tmp_path / "a.eqc", tmp_path / "b.eqc"])
 
 
 def test_members_with_trajectories_of_their_own(tmp_path, members):

@@ -12,6 +12,7 @@ from eqcalc.reports.describe import describe_file, level_of_theory
 from eqcalc.reports.molecular import molecular_spectra
 from eqcalc.runtime import EagerEvaluator
 from eqcalc.shipped import shipped_model
+from eqcalc.spectra import raman
 from tests.conftest import make_potential
 
 
@@ -40,6 +41,18 @@ def test_trajectories_and_spectra(tmp_path):
     spectrum = molecular_spectra(trajectory).infrared.write(tmp_path / "spectrum.h5")
     assert "NVE" in describe_file(trajectory.path)
     assert "km/mol" in describe_file(spectrum)
+    for ending in (".csv", ".jdx"):
+        text = describe_file(molecular_spectra(trajectory).infrared.write(tmp_path / f"s{ending}"))
+        assert text == describe_file(spectrum)
+        assert "molecule: H2O" in text
+        assert "seed: 5" in text
+    parts = raman(
+        np.random.default_rng(1).normal(size=(2, 300, 6)),
+        interval=1.0,
+        temperature=300.0,
+        unit="Å^3",
+    ).write(tmp_path / "parts.h5")
+    assert describe_file(parts).startswith("the isotropic and the anisotropic part")
 
 
 def test_other_files_are_refused(tmp_path):

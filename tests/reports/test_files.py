@@ -19,7 +19,7 @@ from eqcalc.reports.molecular import (
     spectra_of_series,
 )
 from eqcalc.runtime import EagerEvaluator
-from eqcalc.spectra import Estimate
+from eqcalc.spectra import Estimate, sum_rule, without_rotation
 from eqcalc.trajectory import Trajectory
 from eqcalc.units import INTENSITY_PER_SQUARED_CHARGE_PER_MASS
 from tests.conftest import make_potential
@@ -67,6 +67,68 @@ def test_sum_rule_is_that_of_the_polar_tensors(trajectory, evaluator):
     text = describe_spectra(spectra, check)
     assert "8 replicas" in text
     assert "sum rule" in text
+
+
+def test_the_quantum_factor_is_named_and_not_blamed_on_the_sum_rule(trajectory, evaluator):
+    texts = {}
+    for factor in ("harmonic", "standard", "none"):
+        spectra = molecular_spectra(trajectory, quantum_factor=factor)
+        check = check_sum_rule(spectra.infrared, trajectory, evaluator)
+        texts[factor] = describe_spectra(spectra, check)
+        assert texts[factor].splitlines()[0].endswith(f"quantum factor {factor}")
+    (line,) = [x for x in texts["harmonic"].splitlines() if x.startswith("sum rule")]
+    before, after = line.split("intensity")
+    for factor in ("standard", "none"):
+        named = f"{before}intensity with the harmonic quantum factor, not {factor}{after}"
+        assert named in texts[factor].splitlines()
+
+
+def test_the_sum_rule_of_a_run_without_rotation(evaluator, tmp_path):
+    common = {
+        "temperature": 1.0,
+        "timestep": 0.5,
+        "masses": {"H": 1e4, "O": 1e5},
+        "steps": STEPS,
+        "seed": 5,
+        "replicas": 2,
+        "observables": {"dipole": 1, "bead_positions": 5},
+        "progress": False,
+        "rotation": "none",
+    }
+    still = simulate(molecule("H2O"), evaluator, output=tmp_path / "nve.h5", method="NVE", **common)
+    spectra = molecular_spectra(still)
+    check = check_sum_rule(spectra.infrared, still, evaluator)
+    positions = still.observable("bead_positions").values.reshape(-1, 3, 3)
+    tensors = evaluator.polar_tensors(torch.from_numpy(positions)).numpy()
+    left = without_rotation(tensors, positions, still.masses)
+    assert check.exact.value == pytest.approx(sum_rule(left, still.masses).value, rel=1e-10)
+    assert check.exact.value < 0.99 * sum_rule(tensors, still.masses).value
+    assert "/ exact value without rotation" in describe_spectra(spectra, check)
+    ring = simulate(
+        molecule("H2O"), evaluator, output=tmp_path / "r.h5", method="RPMD", beads=2, **common
+    )
+    spectra = molecular_spectra(ring)
+    assert check_sum_rule(spectra.infrared, ring, evaluator) is None
+    assert "not checked; the ring polymers started without rotation" in describe_spectra(spectra)
+
+
+def test_the_need_for_beads_is_said_once():
+    # the highest band of the one is a little above that of the other
+    x, y = (oscillator(nu, n_frames=8000, n_replicas=3) for nu in (3700.0, 3703.0))
+    found = spectra_of_series(
+        vector(x),
+        y[..., None] * np.array([1.0, 1.0, 3.0, 0.0, 0.0, 0.0]),
+        dipole_unit="e*Å",
+        polarizability_unit="Å^3",
+        interval=0.5,
+        temperature=300.0,
+        method="RPMD",
+        n_beads=4,
+        resolution=20.0,
+    )
+    own = [[w for w in s.warnings if "too few" in w] for s in (found.infrared, found.raman)]
+    assert own[0] != own[1]
+    assert describe_spectra(found).count("beads are too few") == 1
 
 
 def test_exact_rates_give_the_spectra_of_differences(evaluator, tmp_path):

@@ -7,7 +7,9 @@ from eqcalc.spectra import (
     infrared,
     sum_rule,
     sum_rule_ratio,
+    without_rotation,
 )
+from eqcalc.spectra.statistics import Estimate
 from eqcalc.units import UnitError
 from tests.spectra.oscillators import BOLTZMANN, C, angular, oscillator, vector
 
@@ -232,6 +234,53 @@ def test_sum_rule_ratio_finds_a_wrong_temperature():
     assert sum_rule_ratio(spectrum, expected).value == pytest.approx(1.0, abs=2e-3)
     wrong = infrared(x, **{**KW, "temperature": 150.0})
     assert sum_rule_ratio(wrong, expected).value == pytest.approx(2.0, abs=4e-3)
+
+
+@pytest.mark.parametrize("factor", ["standard", "schofield", "none"])
+def test_the_sum_rule_is_that_of_the_harmonic_factor(factor):
+    x = vector(oscillator(1000.0))
+    expected = Estimate(UNIT_INTENSITY, 0.0)
+    spectrum = infrared(x, **KW, quantum_factor=factor)
+    assert spectrum.integrate().value != pytest.approx(UNIT_INTENSITY, rel=0.1)
+    found = sum_rule_ratio(spectrum, expected)
+    harmonic = sum_rule_ratio(infrared(x, **KW), expected)
+    assert found.value == pytest.approx(harmonic.value, rel=1e-9)
+    assert found.error == pytest.approx(harmonic.error, rel=1e-9)
+
+
+def test_the_error_of_the_sum_rule_is_unknown_if_that_of_the_spectrum_is():
+    spectrum = infrared(vector(oscillator(1000.0, n_replicas=1)), **KW, errors="none")
+    assert np.isnan(sum_rule_ratio(spectrum, Estimate(UNIT_INTENSITY, 0.01)).error)
+
+
+def test_rotation_is_taken_out_of_the_sum_rule():
+    rng = np.random.default_rng(4)
+    masses, charges = np.array([15.999, 1.008, 2.014]), np.array([-0.84, 0.42, 0.42])
+    positions = rng.normal(size=(6, 3, 3))
+    derivative = np.tile(charges[None, :, None, None] * np.eye(3), (6, 1, 1, 1))
+    total = sum_rule(derivative, masses).value
+    left = sum_rule(without_rotation(derivative, positions, masses), masses).value
+    # a dipole moment on a rigid top: Σ |axis × μ|² / moment
+    centred = positions - (masses @ positions / masses.sum())[:, None]
+    square = np.einsum("i,sia,sia->s", masses, centred, centred)
+    inertia = square[:, None, None] * np.eye(3)
+    inertia -= np.einsum("i,sia,sib->sab", masses, centred, centred)
+    moments, axes = np.linalg.eigh(inertia)
+    dipole = np.einsum("i,sia->sa", charges, positions)
+    turned = np.cross(np.swapaxes(axes, 1, 2), dipole[:, None])
+    rotation = (np.square(turned).sum(-1) / moments).sum(-1).mean()
+    unit = sum_rule(np.ones((1, 1, 3, 3)), np.array([9.0])).value
+    assert total - left == pytest.approx(unit * rotation, rel=1e-9)
+
+
+def test_bending_of_a_linear_molecule_is_no_rotation():
+    masses, charges = np.array([12.011, 15.999, 15.999]), np.array([0.8, -0.4, -0.4])
+    bent = np.array([[0.05, 0.0, 0.0], [0.0, 0.0, 1.16], [0.0, 0.0, -1.16]])
+    derivative = charges[None, :, None, None] * np.eye(3)
+    left = without_rotation(derivative, bent[None], masses)[0] / np.sqrt(masses)[:, None, None]
+    # bent in one plane, it vibrates across it too
+    along_x, along_y = np.square(left[..., :2]).sum(axis=(0, 1))
+    assert along_y == pytest.approx(along_x, rel=0.01)
 
 
 def test_bad_input_is_refused():

@@ -121,7 +121,7 @@ def test_undefined_values_are_not_written(tmp_path):
 
 
 def test_files_of_long_records_keep_short_lines(tmp_path):
-    record = {"note": "a # b $$ c = d  e", "list": list(range(200))}
+    record = {"note": "a # b $$ c = d  e: f, 1: the", "list": list(range(200))}
     s = Spectrum(np.arange(4.0), np.ones(4), "km/mol per cm⁻¹", "IR intensity", provenance=record)
     path = s.write(tmp_path / "s.jdx")
     assert max(map(len, path.read_text().splitlines())) <= 80

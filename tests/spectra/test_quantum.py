@@ -4,9 +4,11 @@ import pytest
 
 from eqcalc.spectra import infrared, power_spectrum
 from eqcalc.spectra.quantum import (
+    bead_warning,
     beads_needed,
     is_kubo,
     is_thermostatted,
+    merged_warnings,
     method_warnings,
     quantum_factor,
     relative_quantum_factor,
@@ -97,6 +99,13 @@ def test_warnings_name_what_is_wrong():
     assert "1308, 2603, 3874" in method_warnings("RPMD", 300.0, 32)[0]
     assert "broadens" in method_warnings("T-RPMD", 300.0, 32)[0]
     assert "curvature" in method_warnings("PA-CMD", 300.0, 32)[0]
+
+
+def test_the_need_for_beads_is_said_once_for_the_highest_band():
+    infrared_one, raman_one = (bead_warning("RPMD", 8, 300.0, nu) for nu in (3660.2, 3662.4))
+    found = merged_warnings([*infrared_one, "other", *raman_one, "other"])
+    assert found == ["other", *raman_one]
+    assert merged_warnings(infrared_one) == infrared_one
 
 
 def test_ring_modes_are_marked_where_they_move():

@@ -178,3 +178,31 @@ def test_interpolation_and_range():
     assert len(finer.samples) == 20
     with pytest.raises(ValueError, match="covers"):
         part.interpolated(np.arange(0.0, 10.0))
+
+
+def test_other_files_of_eqcalc_are_called_what_they_are(tmp_path):
+    kinds = {
+        "eqcalc Raman spectrum": r"parts\.h5: the isotropic and the anisotropic part.*"
+        r"such as spectrum-raman\.h5",
+        "eqcalc trajectory": "a trajectory, not a spectrum; make one with eqcalc spectra",
+    }
+    for kind, message in kinds.items():
+        with h5py.File(tmp_path / "parts.h5", "w") as file:
+            file.attrs["format"] = kind
+        with pytest.raises(SpectrumFileError, match=message):
+            Spectrum.read(tmp_path / "parts.h5")
+
+
+def test_a_damaged_record_is_named(spectrum, tmp_path):
+    path = spectrum.write(tmp_path / "s.h5")
+    with h5py.File(path, "r+") as file:
+        file.attrs["eqcalc"] = '{"format": '
+    with pytest.raises(SpectrumFileError, match=r"s\.h5: damaged attribute 'eqcalc'"):
+        Spectrum.read(path)
+    path = spectrum.write(tmp_path / "s.jdx")
+    path.write_text(path.read_text().replace('{"format"', '{"format'))
+    with pytest.raises(SpectrumFileError, match=r"s\.jdx: damaged label ##\$EQCALC="):
+        Spectrum.read(path)
+    (tmp_path / "s.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(SpectrumFileError, match=r"s\.csv: not a text file"):
+        Spectrum.read(tmp_path / "s.csv")

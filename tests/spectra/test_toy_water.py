@@ -11,6 +11,7 @@ from eqcalc.spectra import (
     sum_rule,
     sum_rule_ratio,
     vibrational_density_of_states,
+    without_rotation,
 )
 from eqcalc.units import POLARIZABILITY_VOLUME
 from tests.spectra import toy_water as water
@@ -157,6 +158,25 @@ def test_warm_rotating_water_obeys_the_sum_rule(harmonic):
     for limits, exact in (((0, 900), 494.77), ((900, 2200), 250.5), ((2800, 4300), 407.3)):
         area = spectrum.integrate(*limits)
         assert area.value == pytest.approx(exact, abs=4.0 * area.error)
+
+
+def test_warm_water_without_rotation_obeys_the_sum_rule_without_rotation(harmonic):
+    rng = np.random.default_rng(3)
+    spread = np.sqrt(BOLTZMANN * 300.0)
+    q = spread / angular(harmonic.wavenumber) * rng.normal(size=(96, 3))
+    r = water.EQUILIBRIUM + np.einsum("rk,kia->ria", q, harmonic.modes)
+    v = np.einsum("rk,kia->ria", spread * rng.normal(size=(96, 3)), harmonic.modes)
+    positions, _ = water.propagate(r, v, 0.5, 6000, every=2)
+    spectrum = infrared(
+        water.dipole(positions), interval=1.0, temperature=300.0, unit="e*Å", resolution=20.0
+    )
+    geometries = positions[:, ::500].reshape(-1, 3, 3)
+    tensors = np.tile(water.CHARGES[None, :, None, None] * np.eye(3), (len(geometries), 1, 1, 1))
+    exact = sum_rule(without_rotation(tensors, geometries, water.MASSES), water.MASSES)
+    assert exact.value == pytest.approx(1152.6 - 494.8, rel=0.01)
+    ratio = sum_rule_ratio(spectrum, exact)
+    assert ratio.value == pytest.approx(1.0, abs=4.0 * ratio.error)
+    assert ratio.error < 0.1
 
 
 def test_a_trajectory_is_read_with_its_rates(cold):
