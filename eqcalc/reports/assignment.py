@@ -134,8 +134,9 @@ class Assignment:
 
     @property
     def n_moving(self) -> int:
-        """Number of replicas that leave the minimum they start near."""
-        return sum(1 for s in self.stretches if s.start == 0 and s.stop < self.n_frames)
+        """Number of replicas that do not stay near the minimum they start near."""
+        staying = [s for s in self.stretches if s.n_frames == self.n_frames and s.minimum >= 0]
+        return self.n_replicas - len(staying)
 
     def fraction(self, conformer: ConformerAssignment | None = None) -> float:
         """Return the fraction of the time that is assigned, to one conformer or to any."""
@@ -148,9 +149,9 @@ class Assignment:
             return f"all {self.n_replicas} replicas stay near the minimum they start near"
         assigned = self.fraction()
         return (
-            f"{self.n_moving} of {self.n_replicas} replicas leave the minimum they start near. "
-            "Each is cut where it passes to\nanother minimum, and each stretch is assigned to the "
-            "modes of its own, if it is as long as the lag window\n"
+            f"{self.n_moving} of {self.n_replicas} replicas do not stay near the minimum they "
+            "start near. They are cut where they\npass to another one, and each stretch is "
+            "assigned to the modes of its own minimum if it is as long as the\nlag window "
             f"({self.shortest:.0f} fs): {100 * assigned:.0f} % of the time. The other "
             f"{100 * (1 - assigned):.0f} %, passages and short visits, is in no table"
         )

@@ -45,8 +45,8 @@ def visited_minima(
 ) -> tuple[list[Minimum], list[Stretch]]:
     """Return the minima that replicas visit, and the stretches that they stay near each.
 
-    Candidates are what the first frame of each replica relaxes to, what it relaxes to
-    wherever it is far from all others, and the mirror images of these. Minima that
+    Candidates are what the first frame of each replica relaxes to, and what it relaxes to
+    later where it is far from all others for a while. Mirror images and minima that
     differ in the names of their atoms only are different here.
 
     Parameters
@@ -90,23 +90,17 @@ class _Search:
         self._searches = 0
 
     def add(self, positions: np.ndarray) -> None:
-        """Relax a geometry, and keep the minimum and its mirror image if they are new."""
+        """Relax a geometry, and keep the minimum if it is new."""
         atoms = Atoms(self._trajectory.numbers, positions, masses=self._trajectory.masses)
         relaxed = relax(self._potential, atoms, fmax=1e-4)
         relaxed.calc = None
-        mirrored = relaxed.copy()
-        mirrored.positions *= [1.0, 1.0, -1.0]
-        for candidate in (relaxed, mirrored):
-            self._keep(candidate)
-
-    def _keep(self, candidate: Atoms) -> None:
         temperature = self._trajectory.temperature
-        if any(same_basin(m.harmonic, candidate.positions, temperature) for m in self.found):
+        if any(same_basin(m.harmonic, relaxed.positions, temperature) for m in self.found):
             return
-        structure = Structures.from_atoms(candidate, device=self._potential.device)
+        structure = Structures.from_atoms(relaxed, device=self._potential.device)
         tensors = property_derivative(self._potential, structure, "dipole").cpu().numpy()
-        harmonic = harmonic_spectrum(self._potential, candidate)
-        self.found.append(Minimum(candidate, harmonic, tensors))
+        harmonic = harmonic_spectrum(self._potential, relaxed)
+        self.found.append(Minimum(relaxed, harmonic, tensors))
         self._thermal.append(thermal_distance(harmonic, temperature))
 
     def nearest(self, frames: np.ndarray, block: int) -> np.ndarray:

@@ -34,8 +34,8 @@ _PARTNER = 0.5
 _FARTHEST, _FARTHEST_RELATIVE = 100.0, 0.15
 #: A remainder as negative as this share of a band is told.
 _NEGATIVE = -0.2
-#: Unresolved maxima that are told.
-_TOLD_MAXIMA = 8
+#: Unresolved maxima with smaller gaps between them are told as one [cm⁻¹].
+_GAP = 50.0
 
 
 @dataclass(frozen=True)
@@ -248,13 +248,24 @@ def unresolved_notes(
     found = spectrum.unresolved(threshold, lower)
     if not found:
         return []
-    told = sorted(found[:_TOLD_MAXIMA])
-    text = ", ".join(f"{position:.0f} ({rise:.1f} σ)" for position, rise in told)
-    more = len(found) - len(told)
+    groups = [[found[0]]]
+    for one in found[1:]:
+        if one[0] - groups[-1][-1][0] < _GAP:
+            groups[-1].append(one)
+        else:
+            groups.append([one])
     return [
-        f"maxima at {text}{f' and {more} lower ones' * (more > 0)} cm⁻¹ rise by less than "
-        f"{RESOLVED:g} of their standard errors (σ) and are not listed; run more replicas"
+        f"maxima at {', '.join(map(_maxima, groups))} cm⁻¹ rise by less than {RESOLVED:g} of their "
+        "standard errors (σ) and are no bands of their own here; run more replicas"
     ]
+
+
+def _maxima(group: Sequence[tuple[float, float]]) -> str:
+    """Return where neighbouring maxima are, and how far the clearest of them rises."""
+    first, last = group[0][0], group[-1][0]
+    where = f"{first:.0f}" if len(group) == 1 else f"{first:.0f}–{last:.0f}"
+    # rounded down, so that it stays below the limit
+    return f"{where} ({np.floor(10.0 * max(rise for _, rise in group)) / 10.0:.1f} σ)"
 
 
 def assignment_table(
@@ -291,7 +302,7 @@ def assignment_table(
         ]
         if partners:
             row += _partner_columns(item, isotopes, symbols)
-        row.append(", ".join(f"{name} {100 * share.value:.0f} %" for name, share in item.shares))
+        row.append(", ".join(_carried(item)))
         rows.append(row)
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     # numbers to the right, words to the left
@@ -303,6 +314,12 @@ def assignment_table(
         ).rstrip()
         for row in rows
     )
+
+
+def _carried(item: AssignedBand) -> list[str]:
+    """Return the leading part, and the others of at least a hundredth."""
+    percent = [(name, round(100 * share.value)) for name, share in item.shares]
+    return [f"{name} {p} %" for i, (name, p) in enumerate(percent) if p != 0 or i == 0]
 
 
 def _partner_columns(

@@ -48,12 +48,13 @@ def unresolved_maxima(
 ) -> list[tuple[int, float]]:
     """Return the maxima that are high enough for a band, but do not rise above their error.
 
-    The arguments are those of :func:`resolved_bands`.
+    A maximum that stands for a resolved band, as the highest in it, is none of them. The
+    arguments are those of :func:`resolved_bands`.
 
     Returns
     -------
-    Index of each maximum, and how far it rises above the valleys beside it, in standard
-    errors; highest rise first.
+    Index of each maximum, ascending, and how far it rises above the valleys beside it, in
+    standard errors.
     """
     from scipy.signal import find_peaks
 
@@ -62,9 +63,10 @@ def unresolved_maxima(
     least = threshold * y.max()
     peaks, found = find_peaks(y, height=least, prominence=least)
     rises = found["prominences"]
-    hidden = np.flatnonzero(rises < RESOLVED * error[peaks])
-    order = hidden[np.argsort(-rises[hidden], kind="stable")]
-    return [(int(peaks[i]), float(rises[i] / error[peaks[i]])) for i in order]
+    bands = resolved_bands(y, threshold, error)
+    tops = [first + int(np.argmax(y[first : last + 1])) for first, last in bands]
+    hidden = np.flatnonzero((rises < RESOLVED * error[peaks]) & ~np.isin(peaks, tops))
+    return [(int(peaks[i]), float(rises[i] / error[peaks[i]])) for i in hidden]
 
 
 def maximum(x: np.ndarray, y: np.ndarray) -> float:

@@ -218,8 +218,8 @@ class Spectrum:
 
         Returns
         -------
-        Wavenumber of each maximum [cm⁻¹], and how far it rises above the valleys beside
-        it, in standard errors; highest rise first. None if there are no errors.
+        Wavenumber of each maximum [cm⁻¹], ascending, and how far it rises above the
+        valleys beside it, in standard errors. Nothing if there are no errors.
         """
         part = self.between(lower, upper)
         if part.standard_error is None:
