@@ -15,8 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Range",
+    "add_mass",
     "comma_separated_integers",
     "figure_file",
+    "isotopes",
     "number_from_zero",
     "output_file",
     "output_folder",
@@ -122,6 +124,30 @@ def comma_separated_integers(text: str, option: str) -> list[int]:
         return [int(number) for number in text.split(",")]
     except ValueError:
         raise ValueError(f"{option}: expected numbers such as 1,2,3, got {text}") from None
+
+
+def add_mass(
+    command: Any, text: str = "isotope of an element, H=2.014, or of one atom (from 0), 3=2.014"
+) -> None:
+    """Add the option of isotopes, which :func:`isotopes` reads."""
+    command.add_argument("--mass", action="append", default=[], metavar="ATOM=AMU", help=text)
+
+
+def isotopes(texts: Sequence[str]) -> dict[str, float]:
+    """Return the masses of elements or atoms of the option ``--mass``.
+
+    Raises
+    ------
+    ValueError
+        They are something else.
+    """
+    try:
+        pairs = dict(text.split("=", 1) for text in texts)
+        return {name.strip(): float(value) for name, value in pairs.items()}
+    except ValueError:
+        raise ValueError(
+            f"--mass: expected for example H=2.014, or 3=2.014 for one atom, got {' '.join(texts)}"
+        ) from None
 
 
 def read_structures(paths: Sequence[Path]) -> list[Atoms]:

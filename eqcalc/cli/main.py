@@ -15,6 +15,8 @@ from typing import Any
 
 import eqcalc
 from eqcalc.cli.arguments import (
+    add_mass,
+    isotopes,
     number_from_zero,
     output_folder,
     positive_count,
@@ -177,7 +179,7 @@ def _simulate(options: argparse.Namespace) -> None:
         seed=options.seed,
         replicas=options.replicas,
         beads=options.beads,
-        masses=_masses(options.mass),
+        masses=isotopes(options.mass),
         equilibration=Equilibration(options.equilibration) if options.equilibration else None,
         rotation=options.rotation,
         observables=observables,
@@ -227,13 +229,6 @@ def _assignments(texts: Sequence[str]) -> dict[str, str]:
             raise ValueError(f"expected NAME=VALUE, got {text!r}")
         pairs[name] = value
     return pairs
-
-
-def _masses(texts: Sequence[str]) -> dict[str, float] | None:
-    try:
-        return {name: float(value) for name, value in _assignments(texts).items()} or None
-    except ValueError:
-        raise ValueError(f"--mass: expected for example H=2.014, got {' '.join(texts)}") from None
 
 
 def _own_the_process(options: argparse.Namespace) -> None:
@@ -407,9 +402,7 @@ def _add_simulate(add: Callable[..., Any]) -> None:
     )
     command.add_argument("--replicas", type=positive_count, default=16)
     command.add_argument("--beads", type=positive_count, default=1)
-    command.add_argument(
-        "--mass", action="append", default=[], metavar="ELEMENT=AMU", help="isotopes: H=2.014"
-    )
+    add_mass(command)
     command.add_argument(
         "--rotation",
         choices=("thermal", "none"),

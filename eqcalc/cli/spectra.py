@@ -11,8 +11,10 @@ from typing import Any
 
 from eqcalc.cli.arguments import (
     Range,
+    add_mass,
     comma_separated_integers,
     figure_file,
+    isotopes,
     output_file,
     output_folder,
     positive_number,
@@ -29,13 +31,13 @@ def _harmonic(options: argparse.Namespace) -> None:
     import torch
 
     from eqcalc.harmonic import harmonic_notes, harmonic_spectrum, relax
+    from eqcalc.isotopes import isotope_masses
     from eqcalc.models.checkpoint import load_model
-    from eqcalc.reports.assignment import isotope_masses
     from eqcalc.trajectory import write_atomically
 
     potential = load_model(options.model, dtype=torch.float64)
     atoms = _read_one(options.molecule)
-    atoms.set_masses(isotope_masses(atoms, _masses(options.mass)))
+    atoms.set_masses(isotope_masses(atoms, isotopes(options.mass)))
     if not options.as_given:
         atoms = relax(potential, atoms)
     harmonic = harmonic_spectrum(potential, atoms)
@@ -174,7 +176,7 @@ def _assign(options: argparse.Namespace) -> None:
         trajectory,
         potential,
         groups=_groups(options.group),
-        isotopes=_masses(options.mass),
+        isotopes=isotopes(options.mass),
         lag=options.lag,
         resolution=options.resolution,
         frequency_correction=True,
@@ -192,21 +194,13 @@ def _read_one(path: Path) -> Any:
     return structures[0]
 
 
-def _masses(texts: Sequence[str]) -> dict[str, float]:
-    try:
-        pairs = dict(text.split("=", 1) for text in texts)
-        return {name: float(value) for name, value in pairs.items()}
-    except ValueError:
-        raise ValueError(f"--mass: expected for example H=2.014, got {' '.join(texts)}") from None
-
-
 def _groups(texts: Sequence[str]) -> dict[str, list[int]] | None:
     try:
         pairs = dict(text.split("=", 1) for text in texts)
         return {name: [int(i) for i in value.split(",")] for name, value in pairs.items()} or None
     except ValueError:
         raise ValueError(
-            f"--group: expected a name and atoms, for example OH=2,8, got {' '.join(texts)}"
+            f"--group: expected a name and atoms, for example OH=2,3, got {' '.join(texts)}"
         ) from None
 
 
@@ -242,7 +236,7 @@ def add_spectrum_commands(add: Callable[..., Any]) -> None:
     command.add_argument("model", type=Path)
     command.add_argument("molecule", type=Path)
     command.add_argument("--as-given", action="store_true", help="do not relax the structure first")
-    _add_mass(command)
+    add_mass(command)
     command.add_argument(
         "--output", type=output_file, help="modes and intensities to write (.json)"
     )
@@ -377,16 +371,10 @@ def _add_assign(add: Callable[..., Any]) -> None:
         action="append",
         default=[],
         metavar="NAME=ATOMS",
-        help="assign to a group of atoms as well (from 0): OH=2,8",
+        help="assign to a group of atoms as well (from 0): OH=2,3",
     )
-    _add_mass(command, "how far harmonic partners move with an isotope: H=2.014, or 8=2.014")
+    add_mass(command, "how far harmonic partners move with an isotope: H=2.014, or 3=2.014")
     _add_reversed(command)
-
-
-def _add_mass(
-    command: Any, text: str = "isotope of an element, H=2.014, or of one atom (from 0), 8=2.014"
-) -> None:
-    command.add_argument("--mass", action="append", default=[], metavar="ATOM=AMU", help=text)
 
 
 def _add_resolution(command: Any) -> None:

@@ -112,7 +112,8 @@ class PACMD(Method):
             raise ValueError(
                 f"{self.name} with its internal modes at {self.frequency:g} cm⁻¹ needs a timestep "
                 f"of at most {longest / FEMTOSECOND:.3f} fs, got "
-                f"{ensemble.timestep / FEMTOSECOND:g}; shorten it or lower the frequency"
+                f"{ensemble.timestep / FEMTOSECOND:g}; shorten it (simulate --timestep), or, in "
+                "Python, lower the frequency: method=PACMD(frequency=…)"
             )
         return pace
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from ase import Atoms
-from ase.data import atomic_numbers
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -30,6 +29,7 @@ from eqcalc.dynamics.noise import replica_generator
 from eqcalc.dynamics.observables import OBSERVABLES, System, check_observables
 from eqcalc.dynamics.restart import describe
 from eqcalc.dynamics.state import State
+from eqcalc.isotopes import isotope_masses
 from eqcalc.trajectory import Header, Layout
 
 if TYPE_CHECKING:
@@ -334,21 +334,16 @@ def atomic_masses(atoms: Atoms, masses: ArrayLike | Mapping[str, float] | None) 
     atoms
         Its masses are the default.
     masses
-        One for each atom, or by element: ``{"H": 2.014}``.
+        One for each atom, or isotopes, see :func:`eqcalc.isotopes.isotope_masses`.
 
     Raises
     ------
     ValueError
-        An element is not in the molecule, or a mass is missing or not positive.
+        An element or atom is not in the molecule, or a mass is missing or not positive.
     """
-    values = atoms.get_masses().astype(float)
-    if isinstance(masses, Mapping):
-        symbols = atoms.get_chemical_symbols()
-        for element, mass in masses.items():
-            if element not in atomic_numbers or element not in symbols:
-                raise ValueError(f"masses: there is no element {element!r} in {atoms.symbols}")
-            values[[symbol == element for symbol in symbols]] = mass
-    elif masses is not None:
+    if masses is None or isinstance(masses, Mapping):
+        values = isotope_masses(atoms, masses or {})
+    else:
         values = np.asarray(masses, dtype=float)
     if values.shape != (len(atoms),) or not (np.isfinite(values) & (values > 0.0)).all():
         raise ValueError(

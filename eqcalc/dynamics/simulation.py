@@ -108,8 +108,9 @@ def simulate(
     beads
         Beads of each ring polymer; 1 for classical nuclei.
     masses
-        Masses [amu], one for each atom, or by element: ``{"H": 2.014}``. Others are those
-        of the first structure.
+        Masses [amu], one for each atom, or isotopes of an element or of one atom by its
+        index from zero: ``{"H": 2.014}``, ``{"3": 2.014}``. Others are those of the first
+        structure.
     initial
         Initial conditions; by default Maxwell–Boltzmann momenta at the structures.
     equilibration

@@ -11,49 +11,52 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers
 
-from eqcalc.harmonic import double_precision, harmonic_spectrum, relax
-from eqcalc.models.derivatives import property_derivative
+from eqcalc.harmonic import double_precision
+from eqcalc.isotopes import isotope_masses
 from eqcalc.models.potential import Potential
+from eqcalc.reports.minima import Minimum, conformers, visited_minima
 from eqcalc.spectra import (
     AssignedBand,
     Decomposition,
+    Estimation,
     HarmonicSpectrum,
     assign_bands,
+    assignment_notes,
     assignment_table,
     decompose_dipole_by_groups,
     decompose_dipole_by_modes,
+    unresolved_notes,
 )
 from eqcalc.spectra.assignment import REMAINDER, ROTATION
 from eqcalc.spectra.harmonic import isotope_shifts
-from eqcalc.structures import Structures
+from eqcalc.spectra.residence import Stretch
 from eqcalc.trajectory import Trajectory, write_atomically
 
-__all__ = ["ConformerAssignment", "assign", "isotope_masses", "write_assignment"]
+__all__ = ["Assignment", "ConformerAssignment", "assign", "write_assignment"]
 
-#: Wavenumbers of two minima that are the same conformer agree within this [cm⁻¹].
-_SAME_CONFORMER = 2.0
+#: Below this wavenumber rotation and noise are no bands [cm⁻¹].
+_LOWEST = 100.0
 _LEGEND = (
-    "Wavenumbers in cm⁻¹. Harmonic: wavenumber of the mode that carries most of the band; shift: "
-    "the band less that;\nisotope: change of that mode with the other masses; moving atoms "
-    "(counted from 0): share of the kinetic energy of\nthe mode; carried by: share of the area, "
-    "in which parts of opposite sign interfere."
+    "Wavenumbers in cm⁻¹. Harmonic: wavenumber of the mode that carries at least half of the band; "
+    "shift: the\nband less that; isotope: change of that mode with the other masses; moving atoms "
+    "(counted from 0): share of\nthe kinetic energy of the mode; carried by: share of the area, in "
+    "which parts of opposite sign interfere."
 )
 
 
 @dataclass(frozen=True)
 class ConformerAssignment:
-    """The bands of the replicas that vibrate about one conformer.
+    """The bands of replicas while they vibrate about one conformer.
 
     Parameters
     ----------
     reference
-        The minimum that the first of the replicas starts near.
+        The first of its minima that was found.
     harmonic
         Its normal modes.
-    replicas
-        Indices of the replicas.
+    stretches
+        When which replica is near a minimum of this conformer; what is assigned.
     modes
         The infrared spectrum as a sum over modes, rotation and remainder.
     bands
@@ -62,15 +65,28 @@ class ConformerAssignment:
         The same spectrum as a sum over groups of atoms, if groups were given.
     group_bands
         The same bands, assigned to groups.
+    notes
+        What a reader of the bands has to know.
     """
 
     reference: Atoms
     harmonic: HarmonicSpectrum
-    replicas: tuple[int, ...]
+    stretches: tuple[Stretch, ...]
     modes: Decomposition
     bands: tuple[AssignedBand, ...]
     groups: Decomposition | None
     group_bands: tuple[AssignedBand, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def replicas(self) -> tuple[int, ...]:
+        """Indices of the replicas."""
+        return tuple(sorted({stretch.replica for stretch in self.stretches}))
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames, of all replicas."""
+        return sum(stretch.n_frames for stretch in self.stretches)
 
     def table(self) -> str:
         """Return the bands as text."""
@@ -78,60 +94,79 @@ class ConformerAssignment:
         text = assignment_table(self.bands, "km/mol", symbols=symbols)
         if self.group_bands:
             text += "\n\n" + assignment_table(self.group_bands, "km/mol", symbols=symbols)
-        return text
+        return "\n".join([text, *(f"note: {note}" for note in self.notes)])
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the spectra, JSON-able."""
         return {
             "replicas": list(self.replicas),
+            "stretches": [stretch._asdict() for stretch in self.stretches],
             "symbols": self.reference.get_chemical_symbols(),
             "positions_angstrom": self.reference.positions.tolist(),
             "harmonic": self.harmonic.to_dict(),
             "bands": [band.to_dict() for band in self.bands],
             "bands_by_group": [band.to_dict() for band in self.group_bands],
+            "notes": list(self.notes),
         }
 
 
 @dataclass(frozen=True)
-class _Minimum:
-    """The minimum that a replica starts near, with what spectra need of it."""
-
-    atoms: Atoms
-    harmonic: HarmonicSpectrum
-    polar_tensors: np.ndarray
-
-
-def isotope_masses(atoms: Atoms, isotopes: Mapping[str, float]) -> np.ndarray:
-    """Return the masses ``[n_atoms]`` [amu] of a molecule with other isotopes.
+class Assignment:
+    """What the bands of a trajectory come from.
 
     Parameters
     ----------
-    atoms
-        The molecule.
-    isotopes
-        Mass [amu] of every atom of an element, ``{"H": 2.014}``, or of one atom by
-        its index from zero, ``{"8": 2.014}``.
-
-    Raises
-    ------
-    ValueError
-        There is no such element or atom, or a mass is not positive.
+    conformers
+        The conformers in it, that with most of the time first.
+    stretches
+        Near which minimum each replica is when, all of the time.
+    n_replicas, n_frames
+        Number of replicas, and frames of each.
+    shortest
+        The lag window [fs]; what stays less long near a minimum is not assigned.
     """
-    masses = atoms.get_masses()
-    for key, mass in isotopes.items():
-        if key.isdigit():
-            chosen = np.arange(len(atoms)) == int(key)
-        else:
-            chosen = atoms.numbers == atomic_numbers.get(key, -1)
-        if not chosen.any():
-            raise ValueError(
-                f"isotopes: {key!r} is neither an element of {atoms.symbols} nor the index of an "
-                f"atom (0 to {len(atoms) - 1})"
-            )
-        if not mass > 0.0:
-            raise ValueError(f"isotopes: expected a positive mass in amu for {key!r}, got {mass}")
-        masses[chosen] = mass
-    return masses
+
+    conformers: tuple[ConformerAssignment, ...]
+    stretches: tuple[Stretch, ...]
+    n_replicas: int
+    n_frames: int
+    shortest: float
+
+    @property
+    def n_moving(self) -> int:
+        """Number of replicas that do not stay near the minimum they start near."""
+        staying = [s for s in self.stretches if s.n_frames == self.n_frames and s.minimum >= 0]
+        return self.n_replicas - len(staying)
+
+    def fraction(self, conformer: ConformerAssignment | None = None) -> float:
+        """Return the fraction of the time that is assigned, to one conformer or to any."""
+        chosen = self.conformers if conformer is None else (conformer,)
+        return sum(c.n_frames for c in chosen) / (self.n_replicas * self.n_frames)
+
+    def residence(self) -> str:
+        """Return as text how many replicas change their minimum, and what became of them."""
+        if not self.n_moving:
+            return f"all {self.n_replicas} replicas stay near the minimum they start near"
+        assigned = self.fraction()
+        return (
+            f"{self.n_moving} of {self.n_replicas} replicas do not stay near the minimum they "
+            "start near. They are cut where they\npass to another one, and each stretch is "
+            "assigned to the modes of its own minimum if it is as long as the\nlag window "
+            f"({self.shortest:.0f} fs): {100 * assigned:.0f} % of the time. The other "
+            f"{100 * (1 - assigned):.0f} %, passages and short visits, is in no table"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the spectra, JSON-able."""
+        return {
+            "replicas": self.n_replicas,
+            "replicas_that_change_their_minimum": self.n_moving,
+            "lag_fs": self.shortest,
+            "fraction_of_time_assigned": self.fraction(),
+            "conformers": [
+                {"fraction_of_time": self.fraction(c), **c.to_dict()} for c in self.conformers
+            ],
+        }
 
 
 def assign(
@@ -142,12 +177,14 @@ def assign(
     isotopes: Mapping[str, float] | None = None,
     threshold: float = 0.02,
     **estimation: Any,
-) -> list[ConformerAssignment]:
+) -> Assignment:
     """Return what the bands of a trajectory come from, for each conformer in it.
 
-    Each replica is compared with the minimum that its first frame relaxes to.
-    Replicas whose minima have the same normal modes (the same conformer, perhaps
-    with atoms renamed or reflected) are analysed together.
+    Each replica is cut where it passes from one minimum to another, and each stretch is
+    compared with its own minimum. Stretches near minima with the same normal modes (the
+    same conformer, perhaps with atoms renamed or reflected) are analysed together, each
+    with the weight of its time. A stretch shorter than the lag window is left out: it
+    has no line spectrum of its own.
 
     Parameters
     ----------
@@ -159,7 +196,7 @@ def assign(
         Indices of the atoms of groups to assign the intensity to as well.
     isotopes
         Other masses, for how far each harmonic partner would move; see
-        :func:`isotope_masses`.
+        :func:`eqcalc.isotopes.isotope_masses`.
     threshold
         See :meth:`eqcalc.spectra.Spectrum.bands`.
     estimation
@@ -168,46 +205,83 @@ def assign(
     Raises
     ------
     ValueError
-        The trajectory has no positions, or fewer than dipoles.
+        The trajectory has no positions, or fewer than dipoles; or no replica stays near
+        a minimum for as long as the lag window.
     """
     dipole, positions = _series(trajectory)
     potential = double_precision(potential)
-    minima = [_minimum(potential, trajectory, frames[0]) for frames in positions]
+    interval = trajectory.observable("dipole", slice(0, 1), slice(0, 1)).interval
+    n_frames = dipole.shape[1]
+    # central differences lose a frame at either end
+    n_lags = Estimation(**estimation).number_of_lags(interval, n_frames - 2)
+    minima, visits = visited_minima(trajectory, potential, positions)
+    long = [v for v in visits if v.minimum >= 0 and v.n_frames - 2 >= n_lags]
+    if not long:
+        raise ValueError(
+            f"{trajectory.path}: no replica stays near one minimum for the {n_lags * interval:.0f} "
+            "fs of the lag window; ask for a shorter one (--lag, or a larger --resolution), or "
+            "simulate at a lower temperature"
+        )
     common = {
-        "interval": trajectory.observable("dipole", slice(0, 1)).interval,
+        "interval": interval,
         "temperature": trajectory.temperature,
         "method": trajectory.method,
         "timestep": trajectory.timestep,
         "n_beads": trajectory.n_beads,
-        **estimation,
+        **{name: value for name, value in estimation.items() if name != "resolution"},
+        "lag": n_lags * interval,
     }
-    result = []
-    for replicas in _conformers(minima):
-        members = [minima[r] for r in replicas]
-        first = members[0]
-        shifts = None
-        if isotopes:
-            changed = isotope_masses(first.atoms, isotopes)
-            shifts, _ = isotope_shifts(first.harmonic, changed)
-        data = (dipole[replicas], positions[replicas], [m.harmonic for m in members])
-        modes = decompose_dipole_by_modes(*data, **common)
-        bands = modes.total.bands(threshold, lower=100.0)
-        by_group = None
-        if groups:
-            tensors = np.stack([m.polar_tensors for m in members])
-            by_group = decompose_dipole_by_groups(*data, tensors, groups, **common)
-        result.append(
-            ConformerAssignment(
-                first.atoms,
-                first.harmonic,
-                tuple(replicas),
-                modes,
-                tuple(assign_bands(modes, bands, harmonic=first.harmonic, isotope_shifts=shifts)),
-                by_group,
-                () if by_group is None else tuple(assign_bands(by_group, bands, n_leading=4)),
+    times = [sum(v.n_frames for v in long if v.minimum == m) for m in range(len(minima))]
+    found = []
+    for members in conformers(minima, times):
+        chosen = [v for v in long if v.minimum in members]
+        pieces = (
+            [dipole[v.replica, v.start : v.stop] for v in chosen],
+            [positions[v.replica, v.start : v.stop] for v in chosen],
+        )
+        near = [minima[v.minimum] for v in chosen]
+        options = {**common, "sources": [v.replica for v in chosen]}
+        found.append(
+            _assigned(
+                minima[members[0]], chosen, pieces, near, groups, isotopes, threshold, options
             )
         )
-    return result
+    return Assignment(tuple(found), tuple(visits), len(dipole), n_frames, n_lags * interval)
+
+
+def _assigned(
+    first: Minimum,
+    chosen: Sequence[Stretch],
+    pieces: tuple[list[np.ndarray], list[np.ndarray]],
+    near: Sequence[Minimum],
+    groups: Mapping[str, Sequence[int]] | None,
+    isotopes: Mapping[str, float] | None,
+    threshold: float,
+    options: Mapping[str, Any],
+) -> ConformerAssignment:
+    """Return the bands of the stretches of one conformer, each with the minimum it is near."""
+    shifts = None
+    if isotopes:
+        shifts, _ = isotope_shifts(first.harmonic, isotope_masses(first.atoms, isotopes))
+    data = (*pieces, [minimum.harmonic for minimum in near])
+    modes = decompose_dipole_by_modes(*data, **options)
+    total = modes.total
+    bands = total.bands(threshold, lower=_LOWEST)
+    by_mode = assign_bands(modes, bands, harmonic=first.harmonic, isotope_shifts=shifts)
+    by_group = None
+    if groups:
+        tensors = np.stack([minimum.polar_tensors for minimum in near])
+        by_group = decompose_dipole_by_groups(*data, tensors, groups, **options)
+    return ConformerAssignment(
+        first.atoms,
+        first.harmonic,
+        tuple(chosen),
+        modes,
+        tuple(by_mode),
+        by_group,
+        () if by_group is None else tuple(assign_bands(by_group, bands, n_leading=4)),
+        (*assignment_notes(by_mode), *unresolved_notes(total, threshold, _LOWEST)),
+    )
 
 
 def _series(trajectory: Trajectory) -> tuple[np.ndarray, np.ndarray]:
@@ -229,38 +303,10 @@ def _series(trajectory: Trajectory) -> tuple[np.ndarray, np.ndarray]:
     return dipole.values[:, :n], positions.values[:, :n]
 
 
-def _minimum(potential: Potential, trajectory: Trajectory, positions: np.ndarray) -> _Minimum:
-    atoms = Atoms(trajectory.numbers, positions, masses=trajectory.masses)
-    relaxed = relax(potential, atoms, fmax=1e-4)
-    relaxed.calc = None
-    structure = Structures.from_atoms(relaxed, device=potential.device)
-    return _Minimum(
-        relaxed,
-        harmonic_spectrum(potential, relaxed),
-        property_derivative(potential, structure, "dipole").cpu().numpy(),
-    )
-
-
-def _conformers(minima: Sequence[_Minimum]) -> list[list[int]]:
-    """Return the replicas of each conformer, the most frequent first."""
-    found: list[list[int]] = []
-    for replica, minimum in enumerate(minima):
-        for members in found:
-            other = minima[members[0]].harmonic.wavenumber
-            if np.abs(minimum.harmonic.wavenumber - other).max() < _SAME_CONFORMER:
-                members.append(replica)
-                break
-        else:
-            found.append([replica])
-    return sorted(found, key=len, reverse=True)
-
-
 # --- files ------------------------------------------------------------------------
 
 
-def write_assignment(
-    found: Sequence[ConformerAssignment], folder: str | Path, *, reversed_axis: bool = False
-) -> str:
+def write_assignment(found: Assignment, folder: str | Path, *, reversed_axis: bool = False) -> str:
     """Write the tables of an assignment and a figure for each conformer; return the text.
 
     Parameters
@@ -277,24 +323,25 @@ def write_assignment(
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    n_replicas = sum(len(conformer.replicas) for conformer in found)
-    texts = [_LEGEND]
-    for number, conformer in enumerate(found, 1):
+    texts = [_LEGEND, found.residence()]
+    for number, conformer in enumerate(found.conformers, 1):
         whole = conformer.modes.total.integrate().value
         shares = [
             f"{name} {100.0 * conformer.modes.share(name).integrate().value / whole:.0f} %"
             for name in (ROTATION, REMAINDER)
         ]
         texts.append(
-            f"conformer {number} of {len(found)}: {len(conformer.replicas)} of {n_replicas} "
-            f"replicas; of the whole intensity {', '.join(shares)}\n{conformer.table()}"
+            f"conformer {number} of {len(found.conformers)}: "
+            f"{100.0 * found.fraction(conformer):.0f} % of the time, in "
+            f"{len(conformer.replicas)} of {found.n_replicas} replicas; of its whole intensity "
+            f"{', '.join(shares)}\n{conformer.table()}"
         )
         figure = assignment_figure(
             conformer.modes, conformer.bands, conformer.harmonic, reversed_axis=reversed_axis
         )
         save(figure, folder / f"assignment-{number}.png")
     text = "\n\n".join(texts)
-    record = json.dumps([conformer.to_dict() for conformer in found], indent=1, ensure_ascii=False)
+    record = json.dumps(found.to_dict(), indent=1, ensure_ascii=False)
     write_atomically(folder / "assignment.txt", (text + "\n").encode())
     write_atomically(folder / "assignment.json", (record + "\n").encode())
     return text

@@ -38,6 +38,7 @@ from eqcalc.spectra import (
     replicas_needed,
     save,
     spectra_figure,
+    unresolved_notes,
 )
 from eqcalc.spectra.quantum import merged_warnings
 from eqcalc.trajectory import Trajectory
@@ -52,6 +53,8 @@ __all__ = [
 
 #: Relative error of band areas that a longer run is recommended for.
 _WANTED_ERROR = 0.05
+#: Below this wavenumber rotation and noise are no bands [cm⁻¹].
+_LOWEST = 100.0
 #: Probability of a normal variable below 3 σ.
 _CERTAIN = 0.99865
 #: Resolution from which on neighbouring vibrations merge [cm⁻¹].
@@ -252,17 +255,20 @@ def describe_spectra(
         + f"quantum factor {record['quantum_factor']}"
     ]
     if spectra.infrared is not None:
-        bands = spectra.infrared.bands(lower=100.0)
+        bands = spectra.infrared.bands(lower=_LOWEST)
         lines += ["infrared bands: position, area (standard errors in brackets)"]
         lines += [_band_line(band, "km/mol") for band in bands]
         lines += _longer_run(bands, spectra.infrared)
+        lines += [f"  {note}" for note in unresolved_notes(spectra.infrared, lower=_LOWEST)]
     if spectra.raman is not None:
         lines += ["Raman bands: position, area, depolarization ratio (standard errors in brackets)"]
+        activity = spectra.raman.activity()
         lines += [
             f"{_band_line(band, 'Å⁴/amu')}   "
             f"{_pair(spectra.raman.band_depolarization(band.lower, band.upper), 3)}"
-            for band in spectra.raman.activity().bands(lower=100.0)
+            for band in activity.bands(lower=_LOWEST)
         ]
+        lines += [f"  {note}" for note in unresolved_notes(activity, lower=_LOWEST)]
     if spectra.infrared is not None and record.get("frame") == "laboratory":
         lines += [_sum_rule_line(check, record)]
     if committee is not None:

@@ -13,7 +13,13 @@ from eqcalc.spectra.assignment import (
     decompose_dipole_by_modes,
     mode_spectra,
 )
-from eqcalc.spectra.bands import AssignedBand, assign_bands, assignment_table
+from eqcalc.spectra.bands import (
+    AssignedBand,
+    assign_bands,
+    assignment_notes,
+    assignment_table,
+    unresolved_notes,
+)
 from eqcalc.spectra.committee import CommitteeSpectrum, combine_committee
 from eqcalc.spectra.comparison import Comparison, ScoreInterval, compare, comparison_figure
 from eqcalc.spectra.decomposition import Decomposition, decompose
@@ -62,6 +68,7 @@ __all__ = [
     "Spectrum",
     "absorbance",
     "assign_bands",
+    "assignment_notes",
     "assignment_table",
     "broadened",
     "combine_committee",
@@ -98,6 +105,7 @@ __all__ = [
     "spectrum_figure",
     "sum_rule",
     "sum_rule_ratio",
+    "unresolved_notes",
     "vibrational_density_of_states",
     "without_rotation",
 ]

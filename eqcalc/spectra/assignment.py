@@ -96,8 +96,8 @@ def _completed(dipole: np.ndarray, linear: np.ndarray, rotations: np.ndarray) ->
 
 
 def decompose_dipole_by_modes(
-    dipole: np.ndarray,
-    positions: np.ndarray,
+    dipole: Sequence[np.ndarray] | np.ndarray,
+    positions: Sequence[np.ndarray] | np.ndarray,
     harmonic: HarmonicSpectrum | Sequence[HarmonicSpectrum],
     **options: Any,
 ) -> Decomposition:
@@ -106,7 +106,8 @@ def decompose_dipole_by_modes(
     Parameters
     ----------
     dipole
-        ``[n_replicas, n_frames, 3]``, e Å.
+        ``[n_replicas, n_frames, 3]``, e Å; or a list of replicas, or pieces of
+        them, of different length.
     positions
         ``[n_replicas, n_frames, n_atoms, 3]``, Å, at the same times.
     harmonic
@@ -127,12 +128,12 @@ def decompose_dipole_by_modes(
         linear = coordinates[..., None] * reference.dipole_derivative[:, None]
         parts.append(_completed(mu, linear, rotations))
     names = (*mode_names(references[0]), ROTATION, REMAINDER)
-    return _infrared(options, dict(zip(names, np.stack(parts, 1), strict=True)))
+    return _infrared(options, dict(zip(names, zip(*parts, strict=True), strict=True)))
 
 
 def decompose_dipole_by_groups(
-    dipole: np.ndarray,
-    positions: np.ndarray,
+    dipole: Sequence[np.ndarray] | np.ndarray,
+    positions: Sequence[np.ndarray] | np.ndarray,
     harmonic: HarmonicSpectrum | Sequence[HarmonicSpectrum],
     polar_tensors: np.ndarray,
     groups: Mapping[str, Sequence[int]],
@@ -155,7 +156,7 @@ def decompose_dipole_by_groups(
         Indices of the atoms of each group; an atom belongs to one at most.
         The rest is the group ``"others"``.
     """
-    everything = _complete_groups(groups, positions.shape[-2])
+    everything = _complete_groups(groups, positions[0].shape[-2])
     references = _references(harmonic, len(positions))
     tensors = np.broadcast_to(polar_tensors, (len(positions), *polar_tensors.shape[-3:]))
     parts = []
@@ -165,7 +166,7 @@ def decompose_dipole_by_groups(
         linear = np.stack([by_atom[atoms].sum(0) for atoms in everything.values()])
         parts.append(_completed(mu, linear, rotations))
     names = (*everything, ROTATION, REMAINDER)
-    return _infrared(options, dict(zip(names, np.stack(parts, 1), strict=True)))
+    return _infrared(options, dict(zip(names, zip(*parts, strict=True), strict=True)))
 
 
 def decompose_dipole_by_atoms(
@@ -220,7 +221,7 @@ def _complete_groups(groups: Mapping[str, Sequence[int]], n_atoms: int) -> dict[
 
 def _infrared(
     options: Mapping[str, Any],
-    parts: Mapping[str, np.ndarray] | None = None,
+    parts: Mapping[str, Sequence[np.ndarray]] | None = None,
     derivative: Mapping[str, np.ndarray] | None = None,
 ) -> Decomposition:
     return decompose(

@@ -9,26 +9,38 @@ from typing import Any
 
 import numpy as np
 
+from eqcalc.spectra.assignment import REMAINDER
 from eqcalc.spectra.decomposition import Decomposition
 from eqcalc.spectra.harmonic import HarmonicSpectrum
-from eqcalc.spectra.spectrum import Band
+from eqcalc.spectra.peaks import RESOLVED
+from eqcalc.spectra.spectrum import Band, Spectrum
 from eqcalc.spectra.statistics import Estimate
 
 __all__ = [
     "AssignedBand",
     "HarmonicPartner",
     "assign_bands",
+    "assignment_notes",
     "assignment_table",
     "leading_atoms",
+    "unresolved_notes",
 ]
 
 #: Share of a mode's kinetic energy that an atom needs to be named.
 _LEADING_ATOM = 0.1
+#: Share of a band that a mode needs to be its partner.
+_PARTNER = 0.5
+#: No partner is farther from its band than this, absolutely [cm⁻¹] and relative to the band.
+_FARTHEST, _FARTHEST_RELATIVE = 100.0, 0.15
+#: A remainder as negative as this share of a band is told.
+_NEGATIVE = -0.2
+#: Unresolved maxima with smaller gaps between them are told as one [cm⁻¹].
+_GAP = 50.0
 
 
 @dataclass(frozen=True)
 class HarmonicPartner:
-    """The normal mode that contributes most to a band.
+    """The normal mode that a band comes from.
 
     Parameters
     ----------
@@ -64,12 +76,16 @@ class AssignedBand:
         Parts and their share of the area, largest first; the shares of all
         parts sum to one.
     partner
-        Harmonic partner, if the parts are normal modes and one leads.
+        Harmonic partner, if the parts are normal modes and one carries at least
+        half of the band and is near it.
+    doubts
+        Why there is no partner, and what else is wrong with the assignment.
     """
 
     band: Band
     shares: tuple[tuple[str, Estimate], ...]
     partner: HarmonicPartner | None = None
+    doubts: tuple[str, ...] = ()
 
     @property
     def anharmonic_shift(self) -> float:
@@ -93,6 +109,7 @@ class AssignedBand:
                 )
             },
             "shares": {name: _jsonable(share) for name, share in self.shares},
+            "doubts": list(self.doubts),
         }
         if self.partner is not None:
             result["harmonic"] = {
@@ -162,18 +179,93 @@ def assign_bands(
             (decomposition.names[i], Estimate(float(column[i]), float(errors[i][b])))
             for i in leading[:n_leading]
         )
-        partner = None
-        if harmonic is not None and leading[0] < len(harmonic):
-            mode = int(leading[0])
-            partner = HarmonicPartner(
-                mode,
-                float(harmonic.wavenumber[mode]),
-                float(harmonic.infrared_intensity[mode]),
-                leading_atoms(harmonic, mode),
-                None if isotope_shifts is None else float(isotope_shifts[mode]),
+        partner, doubts = None, []
+        if harmonic is not None:
+            doubt = _no_partner(band, *named[0], harmonic, int(leading[0]))
+            if doubt is None:
+                partner = _partner(harmonic, int(leading[0]), isotope_shifts)
+            else:
+                doubts.append(doubt)
+        remainder = column[-1] if decomposition.names[-1] == REMAINDER else 0.0
+        if remainder < _NEGATIVE:
+            doubts.append(
+                f"what is in no part takes away {-100 * remainder:.0f} %, so that the shares of "
+                "the others are too large"
             )
-        result.append(AssignedBand(band, named, partner))
+        result.append(AssignedBand(band, named, partner, tuple(doubts)))
     return result
+
+
+def _partner(
+    harmonic: HarmonicSpectrum, mode: int, isotope_shifts: np.ndarray | None
+) -> HarmonicPartner:
+    return HarmonicPartner(
+        mode,
+        float(harmonic.wavenumber[mode]),
+        float(harmonic.infrared_intensity[mode]),
+        leading_atoms(harmonic, mode),
+        None if isotope_shifts is None else float(isotope_shifts[mode]),
+    )
+
+
+def _no_partner(
+    band: Band, name: str, share: Estimate, harmonic: HarmonicSpectrum, part: int
+) -> str | None:
+    """Return why the leading part of a band is not its harmonic partner, or None if it is."""
+    if part >= len(harmonic):
+        return f"{name} carries more of it than any mode"
+    if share.value < _PARTNER:
+        return "no mode carries half of it"
+    position = band.position.value
+    apart = abs(position - float(harmonic.wavenumber[part]))
+    if apart > max(_FARTHEST, _FARTHEST_RELATIVE * position):
+        return (
+            f"{name} carries {100 * share.value:.0f} %, but is {apart:.0f} cm⁻¹ away: an overtone, "
+            "a combination, or a large amplitude of that mode"
+        )
+    return None
+
+
+def assignment_notes(assigned: Sequence[AssignedBand]) -> list[str]:
+    """Return why bands have no partner and what else is wrong, bands with the same together."""
+    doubts: dict[str, list[str]] = {}
+    for item in assigned:
+        for doubt in item.doubts:
+            doubts.setdefault(doubt, []).append(f"{item.band.position.value:.0f}")
+    return [f"{', '.join(where)} cm⁻¹: {doubt}" for doubt, where in doubts.items()]
+
+
+def unresolved_notes(
+    spectrum: Spectrum, threshold: float = 0.02, lower: float | None = None
+) -> list[str]:
+    """Return a note about the maxima that :meth:`Spectrum.bands` leaves out, if there are any.
+
+    Parameters
+    ----------
+    spectrum, threshold, lower
+        As for :meth:`Spectrum.bands`.
+    """
+    found = spectrum.unresolved(threshold, lower)
+    if not found:
+        return []
+    groups = [[found[0]]]
+    for one in found[1:]:
+        if one[0] - groups[-1][-1][0] < _GAP:
+            groups[-1].append(one)
+        else:
+            groups.append([one])
+    return [
+        f"maxima at {', '.join(map(_maxima, groups))} cm⁻¹ rise by less than {RESOLVED:g} of their "
+        "standard errors (σ) and are no bands of their own here; run more replicas"
+    ]
+
+
+def _maxima(group: Sequence[tuple[float, float]]) -> str:
+    """Return where neighbouring maxima are, and how far the clearest of them rises."""
+    first, last = group[0][0], group[-1][0]
+    where = f"{first:.0f}" if len(group) == 1 else f"{first:.0f}–{last:.0f}"
+    # rounded down, so that it stays below the limit
+    return f"{where} ({np.floor(10.0 * max(rise for _, rise in group)) / 10.0:.1f} σ)"
 
 
 def assignment_table(
@@ -205,11 +297,12 @@ def assignment_table(
         row = [
             f"{band.position.value:.0f}",
             f"{band.width.value:.0f}" if np.isfinite(band.width.value) else "–",
-            f"{band.area.value:.1f} ± {band.area.error:.1f}",
+            f"{band.area.value:.1f}"
+            + (f" ± {band.area.error:.1f}" if np.isfinite(band.area.error) else ""),
         ]
         if partners:
             row += _partner_columns(item, isotopes, symbols)
-        row.append(", ".join(f"{name} {100 * share.value:.0f} %" for name, share in item.shares))
+        row.append(", ".join(_carried(item)))
         rows.append(row)
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     # numbers to the right, words to the left
@@ -221,6 +314,12 @@ def assignment_table(
         ).rstrip()
         for row in rows
     )
+
+
+def _carried(item: AssignedBand) -> list[str]:
+    """Return the leading part, and the others of at least a hundredth."""
+    percent = [(name, round(100 * share.value)) for name, share in item.shares]
+    return [f"{name} {p} %" for i, (name, p) in enumerate(percent) if p != 0 or i == 0]
 
 
 def _partner_columns(

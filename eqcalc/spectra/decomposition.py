@@ -8,7 +8,7 @@ else there is of X as a part of its own, all parts together are the whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -110,9 +110,9 @@ class Decomposition:
 
 
 def decompose(
-    parts: Mapping[str, np.ndarray] | None = None,
+    parts: Mapping[str, Sequence[np.ndarray] | np.ndarray] | None = None,
     *,
-    derivative: Mapping[str, np.ndarray] | None = None,
+    derivative: Mapping[str, Sequence[np.ndarray] | np.ndarray] | None = None,
     interval: float,
     temperature: float,
     unit: str,
@@ -123,6 +123,7 @@ def decompose(
     method: str | None = None,
     timestep: float | None = None,
     n_beads: int = 1,
+    sources: Sequence[int] | None = None,
     **estimation: Any,
 ) -> Decomposition:
     """Return the spectra and cross spectra of the parts of an observable.
@@ -131,7 +132,7 @@ def decompose(
     ----------
     parts
         The observable as a sum: arrays ``[n_replicas, n_frames, ...]`` of equal
-        shape.
+        shape, or of each part a list of replicas, whose lengths may differ.
     derivative
         The time derivatives of the parts, instead of `parts`.
     interval, temperature
@@ -144,6 +145,9 @@ def decompose(
         Of the result, relative to (quantity_unit)²/(amu Å²) per cm⁻¹.
     method, timestep, n_beads
         Of the dynamics, if known.
+    sources
+        ``[n_replicas]``, for pieces of replicas: which replica each is from. Pieces
+        of the same replica are not independent and are resampled together.
     estimation
         See :class:`eqcalc.spectra.Estimation`.
     """
@@ -152,16 +156,19 @@ def decompose(
     given = parts if parts is not None else derivative
     assert given is not None
     names = tuple(given)
-    arrays = [np.asarray(given[name], dtype=float) for name in names]
-    shapes = {a.shape for a in arrays}
-    if len(shapes) != 1 or arrays[0].ndim < 2:
+    arrays = [[np.asarray(replica, dtype=float) for replica in given[name]] for name in names]
+    shapes = {tuple(replica.shape for replica in part) for part in arrays}
+    if len(shapes) != 1 or any(replica.ndim < 1 for replica in arrays[0]):
         raise ValueError(
             f"parts: expected arrays [n_replicas, n_frames, ...] of one shape, got {shapes}"
         )
-    stacked = np.stack([a.reshape(*a.shape[:2], -1) for a in arrays], axis=2)
-    n, n_components = stacked.shape[2:]
+    stacked = tuple(
+        np.stack([replica.reshape(len(replica), -1) for replica in replicas], axis=1)
+        for replicas in zip(*arrays, strict=True)
+    )
+    n, n_components = stacked[0].shape[1:]
     series = Series(
-        replicas=tuple(stacked),
+        replicas=stacked,
         interval=interval,
         temperature=temperature,
         unit=unit,
@@ -177,4 +184,24 @@ def decompose(
     columns = [slice(i * n_components, (i + 1) * n_components) for i in range(n)]
     pairs = [(columns[i], columns[j]) for i, j in zip(*np.triu_indices(n), strict=True)]
     products = chosen.products(series, series.signals(quantity_unit, n * n_components), pairs)
+    if sources is not None:
+        products = _joined(products, sources)
     return Decomposition(names, products, series, chosen, scale, result_unit, label)
+
+
+def _joined(products: Products, sources: Sequence[int]) -> Products:
+    """Return products whose parts are replicas, made of those of pieces of replicas."""
+    found, owners = np.unique(np.asarray(sources), return_inverse=True)
+    if len(found) == len(owners) or products.resampled != "replicas":
+        return products
+    sums = np.zeros((len(found), *products.sums.sums.shape[1:]))
+    counts = np.zeros((len(found), *products.sums.counts.shape[1:]))
+    np.add.at(sums, owners, products.sums.sums)
+    np.add.at(counts, owners, products.sums.counts)
+    frames = np.bincount(owners, weights=products.frames).astype(int)
+    return replace(
+        products,
+        sums=LagSums(sums, counts),
+        frames=tuple(frames.tolist()),
+        resampled="replicas" if len(found) > 1 else "none",
+    )

@@ -7,7 +7,10 @@ from itertools import pairwise
 
 import numpy as np
 
-__all__ = ["full_width", "maximum", "resolved_bands"]
+__all__ = ["RESOLVED", "full_width", "maximum", "resolved_bands", "unresolved_maxima"]
+
+#: A band rises by so many of its standard errors above the valleys beside it.
+RESOLVED = 2.0
 
 
 def resolved_bands(
@@ -31,13 +34,39 @@ def resolved_bands(
         return []
     prominence = np.full(len(y), threshold * y.max())
     if error is not None:
-        prominence = np.maximum(prominence, 2.0 * error)
+        prominence = np.maximum(prominence, RESOLVED * error)
     peaks, found = find_peaks(y, height=threshold * y.max(), prominence=0.0)
     peaks = peaks[found["prominences"] >= prominence[peaks]]
     valleys = [int(p + np.argmin(y[p : q + 1])) for p, q in pairwise(peaks)]
     edges = [0, *valleys, len(y) - 1]
     ends = [_foot(y, int(peak), edges[i], edges[i + 1]) for i, peak in enumerate(peaks)]
     return [(first, last) for first, last in ends if last - first >= 2]
+
+
+def unresolved_maxima(
+    y: np.ndarray, threshold: float, error: np.ndarray
+) -> list[tuple[int, float]]:
+    """Return the maxima that are high enough for a band, but do not rise above their error.
+
+    A maximum that stands for a resolved band, as the highest in it, is none of them. The
+    arguments are those of :func:`resolved_bands`.
+
+    Returns
+    -------
+    Index of each maximum, ascending, and how far it rises above the valleys beside it, in
+    standard errors.
+    """
+    from scipy.signal import find_peaks
+
+    if len(y) < 3 or not np.any(y > 0.0):
+        return []
+    least = threshold * y.max()
+    peaks, found = find_peaks(y, height=least, prominence=least)
+    rises = found["prominences"]
+    bands = resolved_bands(y, threshold, error)
+    tops = [first + int(np.argmax(y[first : last + 1])) for first, last in bands]
+    hidden = np.flatnonzero((rises < RESOLVED * error[peaks]) & ~np.isin(peaks, tops))
+    return [(int(peaks[i]), float(rises[i] / error[peaks[i]])) for i in hidden]
 
 
 def maximum(x: np.ndarray, y: np.ndarray) -> float:

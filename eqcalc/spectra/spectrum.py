@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eqcalc.spectra import statistics
-from eqcalc.spectra.peaks import full_width, maximum, resolved_bands
+from eqcalc.spectra.peaks import full_width, maximum, resolved_bands, unresolved_maxima
 from eqcalc.spectra.statistics import Estimate
 
 __all__ = ["Band", "Spectrum"]
@@ -199,13 +199,33 @@ class Spectrum:
         lower, upper
             Range to search, cm⁻¹.
         """
-        lower = float(self.wavenumber[0]) if lower is None else lower
-        upper = float(self.wavenumber[-1]) if upper is None else upper
-        inside = np.flatnonzero((self.wavenumber >= lower) & (self.wavenumber <= upper))
-        x = self.wavenumber[inside]
-        error = None if self.standard_error is None else self.standard_error[inside]
-        limits = resolved_bands(self.values[inside], threshold, error)
+        part = self.between(lower, upper)
+        x = part.wavenumber
+        limits = resolved_bands(part.values, threshold, part.standard_error)
         return [self.band(float(x[first]), float(x[last])) for first, last in limits]
+
+    def unresolved(
+        self, threshold: float = 0.02, lower: float | None = None, upper: float | None = None
+    ) -> list[tuple[float, float]]:
+        """Return the maxima that :meth:`bands` leaves out because of their errors alone.
+
+        Each belongs to a neighbouring band, or to none.
+
+        Parameters
+        ----------
+        threshold, lower, upper
+            As for :meth:`bands`.
+
+        Returns
+        -------
+        Wavenumber of each maximum [cm⁻¹], ascending, and how far it rises above the
+        valleys beside it, in standard errors. Nothing if there are no errors.
+        """
+        part = self.between(lower, upper)
+        if part.standard_error is None:
+            return []
+        found = unresolved_maxima(part.values, threshold, part.standard_error)
+        return [(float(part.wavenumber[i]), rise) for i, rise in found]
 
     # --- operations -----------------------------------------------------------------
 

@@ -114,11 +114,13 @@ def test_simulate_and_spectra(tmp_path, ethanol_file, capsys, monkeypatch):
     monkeypatch.setattr("torch.set_num_threads", lambda n: None)
     model, output = shipped_model("ethanol"), tmp_path / "run.h5"
     arguments = ["simulate", model, ethanol_file, "--output", output, "--quiet"]
-    arguments += ["--replicas", 2, "--time", 0.1, "--equilibration", 5, "--mass", "H=2.014"]
-    assert run(*arguments) == 0
+    arguments += ["--replicas", 2, "--time", 0.1, "--equilibration", 5]
+    # an element, and one atom
+    assert run(*arguments, "--mass", "H=2.014", "--mass", "3=3.016") == 0
     trajectory = Trajectory.open(output)
     assert trajectory.n_replicas == 2
     assert trajectory.masses[-1] == pytest.approx(2.014)
+    assert trajectory.masses[3] == pytest.approx(3.016)
     assert run("spectra", output, "--output", tmp_path / "spectra") == 0
     assert "km/mol" in capsys.readouterr().out
     spectrum = Spectrum.read(tmp_path / "spectra" / "spectrum-infrared.csv")
@@ -222,6 +224,22 @@ def test_wrong_assignments_are_explained(tmp_path, ethanol_file, capsys, monkeyp
     arguments = ["simulate", shipped_model("ethanol"), ethanol_file, "--output", output]
     assert run(*arguments, "--mass", "deuterium") == FAILURE
     assert "H=2.014" in capsys.readouterr().err
+    assert run(*arguments, "--mass", "9=2.014") == FAILURE
+    assert "'9' is neither an element of C2OH6 nor the index of an atom (0 to 8)" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_step_too_long_for_pacmd_is_answered_with_what_can_be_done(
+    tmp_path, ethanol_file, capsys, monkeypatch
+):
+    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+    arguments = ["simulate", shipped_model("ethanol"), ethanol_file, "--quiet"]
+    arguments += ["--output", tmp_path / "x.h5", "--method", "PA-CMD", "--beads", 4]
+    assert run(*arguments) == FAILURE
+    error = capsys.readouterr().err
+    assert "shorten it (simulate --timestep)" in error
+    assert "in Python" in error
 
 
 def test_a_reader_that_has_enough_is_no_error():

@@ -2,6 +2,8 @@
 """The commands about spectra, from files to files."""
 
 import json
+import re
+from pathlib import Path
 
 import ase.io
 import numpy as np
@@ -16,6 +18,7 @@ from eqcalc.spectra import RamanSpectrum, Spectrum, infrared
 from tests.conftest import make_potential
 from tests.spectra.oscillators import oscillator, vector
 
+ROOT = Path(__file__).parents[2]
 #: Random weights make a rough surface: heavy, cold atoms hardly leave their places.
 SLOW = ["--mass", "H=1e4", "--mass", "O=1e5", "--temperature", 1, "--equilibration", 0, "--quiet"]
 
@@ -197,6 +200,21 @@ def test_wrong_isotopes_are_explained(water_run, option, message, capsys):
     model, start, _ = water_run
     assert run("harmonic", model, start, *option) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_hydroxyl_group_of_the_examples_is_one(capsys):
+    """The atoms of ``--group OH=…`` and of ``--mass`` in texts, in the molecule they are about."""
+    with pytest.raises(SystemExit):
+        main(["assign", "--help"])
+    usage = capsys.readouterr().out
+    assert main(["assign", "run.h5", "--group", "OH"]) == 2
+    texts = [usage, (ROOT / "workflows" / "spectra" / "README.md").read_text(encoding="utf-8")]
+    atoms = ase.io.read(ROOT / "workflows" / "ethanol" / "ethanol.xyz")
+    for text in texts:
+        oxygen, hydrogen = map(int, re.search(r"OH=(\d+),(\d+)", text).groups())
+        assert [atoms.symbols[oxygen], atoms.symbols[hydrogen]] == ["O", "H"]
+        assert atoms.get_distance(oxygen, hydrogen) < 1.1
+    assert f"{hydrogen}=2.014" in usage
 
 
 def test_an_unknown_format_of_a_series(capsys):

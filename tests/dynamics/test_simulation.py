@@ -427,7 +427,7 @@ def test_bond_list_of_a_diatomic(path):
         ({"observables": {"dipoles": 1}}, "unknown observable 'dipoles'"),
         ({"observables": {"dipole": 0}}, "stride of the observable 'dipole'"),
         ({"propagator": "euler"}, "'cayley' or 'exact'"),
-        ({"masses": {"D": 2.0}}, "no element 'D'"),
+        ({"masses": {"D": 2.0}}, "'D' is neither an element of OH2 nor"),
         ({"masses": [1.0, 2.0]}, "3 positive numbers"),
         ({"equilibration": Equilibration(10.0, "NVE")}, "NVE does not equilibrate"),
         ({"equilibration": Equilibration(0.1)}, "shorter than a step"),

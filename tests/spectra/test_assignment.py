@@ -4,7 +4,9 @@ import pytest
 
 from eqcalc.spectra import (
     assign_bands,
+    assignment_notes,
     assignment_table,
+    decompose,
     decompose_dipole_by_atoms,
     decompose_dipole_by_groups,
     decompose_dipole_by_modes,
@@ -13,7 +15,7 @@ from eqcalc.spectra import (
     mode_spectra,
     vibrational_density_of_states,
 )
-from eqcalc.spectra.assignment import mode_momenta
+from eqcalc.spectra.assignment import mode_momenta, mode_names
 from eqcalc.spectra.harmonic import isotope_shifts
 from tests.spectra import toy_water as water
 from tests.spectra.oscillators import BOLTZMANN, angular
@@ -176,3 +178,72 @@ def test_atoms_are_the_whole_spectrum(run):
         decompose_dipole_by_atoms(tensors, velocities, {"a": [3]}, **KW)
     with pytest.raises(ValueError, match="there are: oxygen, others"):
         parts.part("hydrogen")
+
+
+def test_pieces_of_a_replica_are_not_independent(run, harmonic):
+    positions = run[0][:4]
+    dipole = water.dipole(positions)
+    halves = [slice(0, 2500), slice(2500, None)]
+    data = ([mu[h] for mu in dipole for h in halves], [r[h] for r in positions for h in halves])
+    sources = [r for r in range(4) for _ in halves]
+    joined = decompose_dipole_by_modes(*data, harmonic, **KW, sources=sources).total
+    apart = decompose_dipole_by_modes(*data, harmonic, **KW).total
+    # the same estimate, weighted by time, but fewer independent parts
+    scale = apart.values.max()
+    assert np.allclose(joined.values, apart.values, rtol=0.0, atol=1e-12 * scale)
+    assert (joined.n_independent, apart.n_independent) == (4, 8)
+    assert joined.provenance["n_replicas"] == 4
+    assert joined.provenance["total_time_ps"] == apart.provenance["total_time_ps"]
+    single = decompose_dipole_by_modes(*data, harmonic, **KW, sources=[0] * 8).total
+    assert single.standard_error is None
+
+
+@pytest.mark.parametrize(
+    ("strengths", "doubt"),
+    [
+        # (bend, symmetric stretch, antisymmetric stretch), at the wavenumber of the bend
+        ((0.0, 1.0, 0.0), "mode 2 (3590) carries 100 %, but is 2203 cm⁻¹ away"),
+        ((0.45, 0.35, 0.2), "no mode carries half of it"),
+        ((0.8, 0.2, 0.0), None),
+    ],
+)
+def test_a_partner_carries_half_of_its_band_and_is_near(harmonic, strengths, doubt):
+    """Parts without correlation, all at one wavenumber, with given shares of the area."""
+    phases = 2.0 * np.pi * np.arange(4)[:, None] / 4.0
+    angle = angular(harmonic.wavenumber[0]) * np.arange(3000) + phases
+    parts = {}
+    for k, name in enumerate((*mode_names(harmonic), "rotation", "remainder")):
+        parts[name] = np.zeros((4, 3000, 3))
+        if k < 3:
+            parts[name][..., k] = np.sqrt(strengths[k]) * np.cos(angle)
+    made = decompose(
+        parts,
+        interval=1.0,
+        temperature=20.0,
+        unit="e*Å",
+        quantity_unit="e*Å",
+        result_unit="km/mol per cm⁻¹",
+        label="IR intensity",
+    )
+    (item,) = assign_bands(made, [made.total.band(1200.0, 1600.0)], harmonic=harmonic)
+    if doubt is None:
+        assert item.partner.mode == 0
+        assert not item.doubts
+    else:
+        assert item.partner is None
+        assert item.doubts[0].startswith(doubt)
+        assert assignment_notes([item, item])[0].startswith(f"1387, 1387 cm⁻¹: {doubt}")
+        assert item.to_dict()["doubts"] == list(item.doubts)
+    # what is in no part may take away from the others
+    parts["remainder"] = -0.5 * sum(parts.values())
+    less = decompose(
+        parts,
+        interval=1.0,
+        temperature=20.0,
+        unit="e*Å",
+        quantity_unit="e*Å",
+        result_unit="km/mol per cm⁻¹",
+        label="IR intensity",
+    )
+    (item,) = assign_bands(less, [less.total.band(1200.0, 1600.0)], harmonic=harmonic)
+    assert item.doubts[-1].startswith("what is in no part takes away 100 %")

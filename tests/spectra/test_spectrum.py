@@ -5,7 +5,7 @@ import h5py
 import numpy as np
 import pytest
 
-from eqcalc.spectra import Spectrum, infrared
+from eqcalc.spectra import Spectrum, infrared, unresolved_notes
 from eqcalc.spectra.files import SpectrumFileError
 from tests.spectra.oscillators import oscillator, vector
 
@@ -55,6 +55,35 @@ def test_bands_of_lorentzians():
     assert bands[0].area.error == pytest.approx(0.1 * bands[0].area.value, rel=0.15)
     assert bands[1].area.value + bands[2].area.value == pytest.approx(300.0, rel=0.05)
     assert bands[0].position.error < 0.05
+
+
+def test_maxima_within_their_errors_are_told():
+    nu = np.arange(0.0, 4000.0, 2.0)
+    # height, and relative error; the last one is too low for a band in any case
+    heights = {1000.0: (1.0, 0.1), 2000.0: (0.3, 0.6), 3000.0: (0.2, 1.5), 3500.0: (0.005, 1.0)}
+    lines = {c: h * np.exp(-0.5 * ((nu - c) / 20.0) ** 2) for c, (h, _) in heights.items()}
+    error = sum(heights[c][1] * line for c, line in lines.items())
+    spectrum = Spectrum(nu, sum(lines.values()), "1", "x", standard_error=error)
+    assert [round(b.position.value) for b in spectrum.bands()] == [1000]
+    ((second, rise), (third, less)) = spectrum.unresolved()
+    assert (second, third) == (2000.0, 3000.0)
+    assert rise == pytest.approx(1.0 / 0.6, rel=1e-3)
+    assert less == pytest.approx(1.0 / 1.5, rel=1e-3)
+    assert spectrum.unresolved(upper=2500.0) == [(second, rise)]
+    (note,) = unresolved_notes(spectrum)
+    assert "maxima at 2000 (1.6 σ), 3000 (0.6 σ) cm⁻¹" in note
+    assert not unresolved_notes(Spectrum(nu, spectrum.values, "1", "x"))
+
+
+def test_the_top_of_a_band_is_resolved():
+    # two maxima without a clear valley; the lower one alone rises above its error
+    nu = np.arange(0.0, 2000.0, 2.0)
+    high, low = (np.exp(-0.5 * ((nu - c) / 20.0) ** 2) for c in (1000.0, 1100.0))
+    error = 0.6 * high + 0.1 * low
+    spectrum = Spectrum(nu, high + 0.8 * low, "1", "x", standard_error=error)
+    (band,) = spectrum.bands()
+    assert band.position.value == pytest.approx(1000.0, abs=1.0)
+    assert spectrum.unresolved() == []
 
 
 def test_bands_end_before_the_noise():
