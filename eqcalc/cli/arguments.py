@@ -22,6 +22,7 @@ __all__ = [
     "output_folder",
     "positive_count",
     "positive_number",
+    "read_structure",
     "read_structures",
     "trajectory_file",
 ]
@@ -116,6 +117,20 @@ def comma_separated_integers(text: str, option: str) -> list[int]:
         return [int(number) for number in text.split(",")]
     except ValueError:
         raise ValueError(f"{option}: expected numbers such as 1,2,3, got {text}") from None
+
+
+def read_structure(path: Path) -> Atoms:
+    """Return the only structure of a file.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        The file does not exist, or holds something else.
+    """
+    structures = read_structures([path])
+    if len(structures) != 1:
+        raise ValueError(f"{path}: expected one structure, found {len(structures)}")
+    return structures[0]
 
 
 def read_structures(paths: Sequence[Path]) -> list[Atoms]:

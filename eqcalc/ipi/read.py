@@ -199,7 +199,7 @@ def _extras_factor(
     """
     if extras_units is not None and name in extras_units:
         return units.conversion_factor(extras_units[name], _UNITS[name])
-    if description.names_units():
+    if description.is_of_molecules():
         return {"dipole": atomic_units.DIPOLE, "polarizability": atomic_units.POLARIZABILITY}[name]
     raise OutputError(
         f"the extra {name!r} comes from another code than eqcalc, and i-PI does not know its unit; "
