@@ -21,6 +21,7 @@ from eqcalc.dynamics.observables import System
 from eqcalc.dynamics.state import State
 from eqcalc.ipi import atomic_units
 from eqcalc.ipi.description import symbol
+from eqcalc.ipi.notes import failed_file
 
 __all__ = ["Stability"]
 
@@ -159,9 +160,7 @@ class _Group:
     def _explained(self, error: UnstableDynamicsError) -> UnstableDynamicsError:
         """Save the system that went wrong and say which it is."""
         name = str(self.systems[error.replica].prefix)
-        start = f"{name}_" if name else ""
-        start += f"{self.prefix}." if self.prefix else ""
-        where = Path(f"{start}failed.extxyz").absolute()
+        where = Path((f"{name}_" if name else "") + failed_file(self.prefix)).absolute()
         beads = [Atoms(self.numbers, positions=bead.numpy()) for bead in error.positions]
         ase.io.write(where, beads, format="extxyz")
         system = f"system {name}: " if name else ""

@@ -11,6 +11,8 @@ import h5py
 from ase.data import chemical_symbols
 
 from eqcalc.datasets import Dataset
+from eqcalc.ipi import InputError
+from eqcalc.ipi.read import describe_run
 from eqcalc.models.checkpoint import read_header
 from eqcalc.models.compositions import Compositions
 from eqcalc.spectra import RamanSpectrum, Spectrum
@@ -34,7 +36,7 @@ def describe_file(path: str | Path) -> str:
     """
     path = Path(path)
     if path.is_dir():
-        raise ValueError(f"{path}: a folder; state a file in it, such as model.eqc or run.h5")
+        return _describe_folder(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     if path.suffix == ".eqc":
@@ -57,7 +59,27 @@ def describe_file(path: str | Path) -> str:
     }
     if kind not in readers:
         raise ValueError(f"{path}: an HDF5 file, but its format is {kind!r}, not one of eqcalc")
-    return repr(readers[kind](path))
+    found = readers[kind](path)
+    notes = found.settings.get("notes", []) if isinstance(found, Trajectory) else []
+    return "\n".join([repr(found), *(f"note: {note}" for note in notes)])
+
+
+def _describe_folder(path: Path) -> str:
+    """Say what run of i-PI a folder holds.
+
+    Raises
+    ------
+    ValueError
+        It holds none.
+    """
+    try:
+        return describe_run(path)
+    except InputError as error:
+        if not (path / "RESTART").exists():
+            raise ValueError(
+                f"{path}: a folder; state a file in it, such as model.eqc or run.h5"
+            ) from None
+        raise ValueError(str(error)) from None
 
 
 def describe_model(header: Mapping[str, Any]) -> str:
