@@ -18,6 +18,7 @@ __all__ = ["RunWarning", "failed_file", "progress_notes", "temperature_notes"]
 _BLOCKS = 5
 #: Probability of a normal variable below 3 σ.
 _CERTAIN = 0.99865
+_ALL = "mean kinetic temperature"
 _CENTROID = "mean kinetic temperature of the centroid"
 #: Nothing acts on the centroid; in the first two on no mode.
 _FREE = ("NVE", "RPMD", "T-RPMD", "PA-CMD")
@@ -86,13 +87,14 @@ def temperature_notes(system: System, found: Mapping[str, tuple[int, np.ndarray]
     freedom = 3 * len(system.numbers) - 3
     if freedom < 1:
         return []
-    counts = {"mean kinetic temperature": freedom * system.n_beads, _CENTROID: freedom}
+    counts = {_ALL: freedom * system.n_beads, _CENTROID: freedom}
     if "temperature" in found:
-        series["mean kinetic temperature"] = found["temperature"][1]
-    if "velocities" in found and system.n_beads > 1:
+        series[_ALL] = found["temperature"][1]
+    if "velocities" in found:
         velocities = found["velocities"][1] / FEMTOSECOND
         twice = np.einsum("i,rfia,rfia->rf", system.masses, velocities, velocities)
-        series[_CENTROID] = twice / (freedom * BOLTZMANN)
+        # i-PI counts the fixed centre of mass as if it were thermal, so this is better
+        series[_ALL if system.n_beads == 1 else _CENTROID] = twice / (freedom * BOLTZMANN)
     notes = []
     for name, values in series.items():
         parts = _independent(values)

@@ -59,7 +59,7 @@ def test_each_system_is_looked_at(prepare, launch):
     numbers = momenta.text
     assert numbers is not None
     values = np.array([float(word) for word in numbers.strip(" []\n").split(",")])
-    values[1::9] += 300.0
+    values[4::9] += 3000.0  # a hydrogen
     hot.write_text(text.replace(numbers, f"[ {', '.join(map(str, values.tolist()))} ]"))
     path = prepare("pair", starts=[start, hot], strides=strides, steps=400)
     process = launch(path)
