@@ -24,6 +24,7 @@ __all__ = [
     "output_folder",
     "positive_count",
     "positive_number",
+    "read_structure",
     "read_structures",
     "trajectory_file",
 ]
@@ -148,6 +149,20 @@ def isotopes(texts: Sequence[str]) -> dict[str, float]:
         raise ValueError(
             f"--mass: expected for example H=2.014, or 3=2.014 for one atom, got {' '.join(texts)}"
         ) from None
+
+
+def read_structure(path: Path) -> Atoms:
+    """Return the only structure of a file.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        The file does not exist, or holds something else.
+    """
+    structures = read_structures([path])
+    if len(structures) != 1:
+        raise ValueError(f"{path}: expected one structure, found {len(structures)}")
+    return structures[0]
 
 
 def read_structures(paths: Sequence[Path]) -> list[Atoms]:

@@ -24,8 +24,8 @@ from eqcalc.cli.arguments import (
     read_structures,
     trajectory_file,
 )
+from eqcalc.cli.ipi import add_ipi_commands
 from eqcalc.cli.spectra import add_spectrum_commands
-from eqcalc.ipi.command import add_ipi_commands
 
 __all__ = ["main"]
 

@@ -18,7 +18,7 @@ from eqcalc.cli.arguments import (
     output_file,
     output_folder,
     positive_number,
-    read_structures,
+    read_structure,
 )
 
 __all__ = ["add_spectrum_commands"]
@@ -36,7 +36,7 @@ def _harmonic(options: argparse.Namespace) -> None:
     from eqcalc.trajectory import write_atomically
 
     potential = load_model(options.model, dtype=torch.float64)
-    atoms = _read_one(options.molecule)
+    atoms = read_structure(options.molecule)
     atoms.set_masses(isotope_masses(atoms, isotopes(options.mass)))
     if not options.as_given:
         atoms = relax(potential, atoms)
@@ -185,13 +185,6 @@ def _assign(options: argparse.Namespace) -> None:
 
 
 # --- reading arguments ------------------------------------------------------------
-
-
-def _read_one(path: Path) -> Any:
-    structures = read_structures([path])
-    if len(structures) != 1:
-        raise ValueError(f"{path}: expected one structure, found {len(structures)}")
-    return structures[0]
 
 
 def _groups(texts: Sequence[str]) -> dict[str, list[int]] | None:

@@ -16,6 +16,7 @@ _PUBLIC = {
     "OutputError": "eqcalc.ipi.outputs",
     "ProtocolError": "eqcalc.ipi.protocol",
     "RunError": "eqcalc.ipi.launcher",
+    "RunWarning": "eqcalc.ipi.notes",
     "ServerGoneError": "eqcalc.ipi.protocol",
     "Service": "eqcalc.ipi.client",
     "Strides": "eqcalc.ipi.choices",
@@ -36,6 +37,7 @@ __all__ = [
     "OutputError",
     "ProtocolError",
     "RunError",
+    "RunWarning",
     "ServerGoneError",
     "Service",
     "Strides",
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from eqcalc.ipi.description import InputError
     from eqcalc.ipi.inputs import write_input
     from eqcalc.ipi.launcher import RunError, run
+    from eqcalc.ipi.notes import RunWarning
     from eqcalc.ipi.outputs import OutputError
     from eqcalc.ipi.protocol import ProtocolError, ServerGoneError
     from eqcalc.ipi.read import read_run

@@ -11,6 +11,7 @@ __all__ = [
     "FORCE",
     "LENGTH",
     "MASS",
+    "MOMENTUM",
     "POLARIZABILITY",
     "TEMPERATURE",
     "TIME",
@@ -30,5 +31,7 @@ POLARIZABILITY: float = LENGTH**2 / ENERGY
 TIME: float = 1.0 / 41.341373
 #: Electron mass, ħ²/(hartree·bohr²) [amu].
 MASS: float = HBAR**2 / (ENERGY * LENGTH**2)
+#: ħ/bohr [amu·Å/ASE time].
+MOMENTUM: float = HBAR / LENGTH
 #: hartree/k_B [K], with the constant of i-PI.
 TEMPERATURE: float = 1.0 / 3.1668152e-06

@@ -6,7 +6,11 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 
+from eqcalc.ipi.checks import check_file_name, check_whole
 from eqcalc.ipi.description import InputError
+
+#: Ports are 16 bits.
+_LAST_PORT = 65535
 
 __all__ = ["Connection", "InProcess", "Strides", "TCPSocket", "UnixSocket"]
 
@@ -31,6 +35,10 @@ class UnixSocket:
     address: str = field(default_factory=lambda: f"eqcalc-{secrets.token_hex(4)}")
     clients: int = 1
 
+    def __post_init__(self) -> None:
+        check_file_name("the name of the unix socket", self.address)
+        check_whole(1, clients=self.clients)
+
 
 @dataclass(frozen=True)
 class TCPSocket:
@@ -49,6 +57,11 @@ class TCPSocket:
     host: str
     port: int
     clients: int = 1
+
+    def __post_init__(self) -> None:
+        check_whole(1, port=self.port, clients=self.clients)
+        if self.port > _LAST_PORT:
+            raise InputError(f"port must be at most {_LAST_PORT}, got {self.port}")
 
 
 Connection = InProcess | UnixSocket | TCPSocket

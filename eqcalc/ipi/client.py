@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eqcalc.ipi.checks import check_device, check_file_name
 from eqcalc.ipi.evaluation import BeadEvaluator, Result, parse_quantities
 from eqcalc.ipi.protocol import (
     Channel,
@@ -21,6 +22,7 @@ from eqcalc.ipi.protocol import (
     header,
     parse_init,
 )
+from eqcalc.models.precision import check_precision
 
 __all__ = ["Address", "Client", "Service", "serve"]
 
@@ -54,6 +56,8 @@ class Address:
     prefix: str = UNIX_PREFIX
 
     def __post_init__(self) -> None:
+        if self.unix is not None:
+            check_file_name("the name of the unix socket", self.unix)
         if (self.unix is None) == (self.host is None and self.port is None):
             raise ValueError("give either the name of a unix socket, or a host and a port")
         if self.unix is None and (self.host is None or self.port is None):
@@ -246,6 +250,8 @@ def serve(
     ProtocolError
         Something else than i-PI is there, or it simulates another molecule.
     """
+    check_precision(precision)
+    check_device(device)
     loaded: dict[tuple[str, str, float], BeadEvaluator] = {}
 
     def molecule(parameters: dict[str, str]) -> BeadEvaluator:

@@ -18,6 +18,7 @@ __all__ = [
     "InputError",
     "OutputFile",
     "Socket",
+    "System",
     "numbers_in",
     "symbol",
 ]
@@ -34,6 +35,7 @@ _TIME = {
     "second": 1e15,
 }
 _ISOTOPE = re.compile(r"\d+$")
+_CHARGE = re.compile(r"\bcharge\s*:\s*([-+.\deE]+)")
 
 
 class InputError(ValueError):
@@ -191,12 +193,21 @@ class Description:
             for element in self.root.findall("ffsocket")
         ]
 
-    def names_units(self) -> bool:
-        """Return whether the extras come from eqcalc, and so in known units."""
-        parameters = self.root.findall("ffdirect/parameters") + self.root.findall(
-            "ffsocket/parameters"
-        )
-        return any("symbols" in (element.text or "") for element in parameters)
+    def is_of_molecules(self) -> bool:
+        """Return whether the potential is eqcalc's, of isolated molecules and in known units."""
+        return any("symbols" in text for text in self._parameters())
+
+    def charges(self) -> set[float]:
+        """Return the total charges [e] that the parameters of eqcalc's potential state."""
+        found = [_CHARGE.search(text) for text in self._parameters() if "symbols" in text]
+        return {float(match.group(1)) for match in found if match is not None}
+
+    def _parameters(self) -> list[str]:
+        elements = [
+            *self.root.findall("ffdirect/parameters"),
+            *self.root.findall("ffsocket/parameters"),
+        ]
+        return [element.text or "" for element in elements]
 
     def systems(self, method: str | None = None) -> list[System]:
         """Return the systems of a checkpoint.

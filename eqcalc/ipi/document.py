@@ -35,9 +35,11 @@ class InputDocument:
     beads, temperature, timestep, steps, seed, prefix
         As of :func:`~eqcalc.ipi.inputs.write_input`.
     structure
-        Name of the file to start from, beside the input.
+        Name of the structure to start from, beside the input.
     starts
-        Checkpoints to start from instead.
+        Checkpoints to start from instead; a name without folder is beside the input.
+    thermal_momenta
+        Momenta are drawn by i-PI, and not those of the checkpoints.
     """
 
     method: IPIMethod
@@ -53,6 +55,7 @@ class InputDocument:
     prefix: str
     structure: str
     starts: tuple[Path, ...]
+    thermal_momenta: bool
 
     @property
     def n_systems(self) -> int:
@@ -191,15 +194,12 @@ class InputDocument:
     # --- the systems ------------------------------------------------------------------
 
     def _systems(self) -> list[str]:
-        if not self.starts:
-            begin = [
-                f"      <file mode='ase'> {escape(self.structure)} </file>",
-                f"      <velocities mode='thermal' units='kelvin'> {self.temperature:g} "
-                "</velocities>",
-            ]
-            return ["  <system>", *self._system(begin), "  </system>"]
-        if len(self.starts) == 1:
-            begin = [f"      <file mode='chk'> {escape(str(self.starts[0]))} </file>"]
+        if len(self.starts) < 2:
+            begin = (
+                f"      <file mode='chk'> {escape(str(self.starts[0]))} </file>"
+                if self.starts
+                else f"      <file mode='ase'> {escape(self.structure)} </file>"
+            )
             return ["  <system>", *self._system(begin), "  </system>"]
         width = max(3, len(str(self.n_systems - 1)))
         return [
@@ -211,19 +211,23 @@ class InputDocument:
                 for index, start in enumerate(self.starts)
             ),
             "    <template> <system prefix='sINDEX'>",
-            *self._system(["      <file mode='chk'> START </file>"]),
+            *self._system("      <file mode='chk'> START </file>"),
             "    </system> </template>",
             "  </system_template>",
         ]
 
-    def _system(self, begin: list[str]) -> list[str]:
+    def _system(self, begin: str) -> list[str]:
+        momenta = (
+            f"      <velocities mode='thermal' units='kelvin'> {self.temperature:g} </velocities>"
+        )
         forces = ["    <forces>", "      <force forcefield='eqcalc'/>"]
         if self.lazy:
             beads = " nbeads='1'" if self.method.at_centroid else ""
             forces.append(f"      <force forcefield='response' weight='0'{beads}/>")
         return [
             f"    <initialize nbeads='{self.beads}'>",
-            *begin,
+            begin,
+            *([momenta] if self.thermal_momenta else []),
             "    </initialize>",
             *forces,
             "    </forces>",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from ipi.engine.simulation import Simulation
 from ipi.interfaces import sockets as ipi_sockets
 from ipi.utils.softexit import softexit
 
-from eqcalc.ipi.description import InputError, symbol
+from eqcalc.dynamics import UnstableDynamicsError
+from eqcalc.ipi.description import Description, InputError, symbol
 from eqcalc.ipi.durable import DurableOutputs
 from eqcalc.ipi.properties import add_properties
+from eqcalc.ipi.stability import Stability
 from eqcalc.ipi.status import ExitStatus, Outcome, leave_at_once
 from eqcalc.ipi.watchdog import (
     Failure,
@@ -27,6 +30,12 @@ from eqcalc.ipi.watchdog import (
 )
 
 __all__ = ["Engine"]
+
+#: What to do after dynamics that left its limits.
+_UNSTABLE = (
+    "What was written is kept; start again in a new folder with a shorter time step or another "
+    "structure"
+)
 
 
 class Engine:
@@ -40,6 +49,8 @@ class Engine:
         Longest time without a finished step [s].
     grace
         Longest time to write RESTART and to end, after a failure [s].
+    reference
+        Of the limits of an earlier part of the same run, :attr:`reference`.
 
     Raises
     ------
@@ -47,15 +58,33 @@ class Engine:
         i-PI would hang or compute something else than what is meant.
     """
 
-    def __init__(self, text: str, *, timeout: float, grace: float) -> None:
+    def __init__(
+        self,
+        text: str,
+        *,
+        timeout: float,
+        grace: float,
+        reference: Mapping[str, Any] | None = None,
+    ) -> None:
         _treat_reset_as_disconnection()
         #: What each potential of eqcalc is, by the name of its force field.
         self.provenance: dict[str, Any] = {}
         self._simulation = Simulation.load_from_xml(text, post_init_hook=self._prepare)
         self._done = int(self._simulation.step)
+        description = Description(text, "the input")
+        self._stability = (
+            Stability(self._simulation, reference, description.prefix)
+            if description.is_of_molecules()
+            else None
+        )
         DurableOutputs(self._simulation, self._finished)
         write_restart_first()
         self._watchdog = Watchdog(self._simulation, timeout=timeout, grace=grace, leave=self._leave)
+
+    @property
+    def reference(self) -> dict[str, Any]:
+        """What the limits of the dynamics compare with; JSON can hold it."""
+        return {} if self._stability is None else self._stability.reference
 
     def run(self) -> Outcome:
         """Run to the end, or until something ends it."""
@@ -69,6 +98,8 @@ class Engine:
             simulation.run()
         except SystemExit:
             pass  # how i-PI leaves a step that cannot be finished
+        except UnstableDynamicsError as error:
+            watchdog.report(str(error), advice=_UNSTABLE)
         except Exception as error:
             watchdog.report(f"{type(error).__name__}: {error}")
         return self._end()
@@ -99,8 +130,7 @@ class Engine:
         if failure is not None:
             return Outcome(
                 failure.status,
-                f"stopped after step {done} of {total}: {failure.message}. The same command "
-                "goes on from the last checkpoint",
+                f"stopped after step {done} of {total}: {failure.message}. {failure.advice}",
                 done,
                 total,
             )
@@ -118,6 +148,8 @@ class Engine:
     def _finished(self, step: int) -> None:
         self._done = step
         self._watchdog.step_finished()
+        if self._stability is not None:
+            self._stability.check(step)
 
     def _prepare(self, simulation: Any) -> None:
         """Add properties and refuse what would hang, before anything is started."""

@@ -15,11 +15,12 @@ from ase import Atoms
 from eqcalc import quantities as known
 from eqcalc.ipi import atomic_units
 from eqcalc.models.checkpoint import load_model
+from eqcalc.models.compositions import check_charge
 from eqcalc.models.precision import check_precision, in_precision
-from eqcalc.runtime import Evaluator, evaluator_for
+from eqcalc.runtime import EagerEvaluator, Evaluator, evaluator_for
 from eqcalc.runtime.transfer import on_the_host
 
-__all__ = ["BeadEvaluator", "Result", "atomic_numbers", "parse_quantities"]
+__all__ = ["BeadEvaluator", "Result", "atomic_numbers", "load_evaluator", "parse_quantities"]
 
 #: What i-PI can use, in the order in which it is laid out.
 _QUANTITIES = (known.ENERGY, known.FORCES, known.DIPOLE, known.POLARIZABILITY)
@@ -116,18 +117,25 @@ class BeadEvaluator:
             Total charge [e].
         execution
             How the model is executed; see :func:`eqcalc.runtime.evaluator_for`.
+
+        Raises
+        ------
+        ValueError
+            A parameter makes no sense, or the model was not trained on such a molecule.
         """
-        check_precision(precision)
-        if device is None:
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        potential = in_precision(load_model(model, device=device), precision)
-        missing = sorted(set(quantities) - set(potential.quantities))
+        evaluator = load_evaluator(
+            model,
+            symbols,
+            device=device,
+            precision=precision,
+            charge=charge,
+            execution=execution,
+        )
+        missing = sorted(set(quantities) - set(evaluator.quantities))
         if missing:
             raise ValueError(
-                f"{model} has no {', '.join(missing)}; it has {', '.join(potential.quantities)}"
+                f"{model} has no {', '.join(missing)}; it has {', '.join(evaluator.quantities)}"
             )
-        numbers = torch.from_numpy(atomic_numbers(symbols))
-        evaluator = evaluator_for(potential, numbers, charge=charge, execution=execution)
         return cls(evaluator, quantities)
 
     def __call__(self, positions: np.ndarray) -> list[Result]:
@@ -204,6 +212,25 @@ def _explain(positions: np.ndarray, columns: dict[str, np.ndarray]) -> None:
                 f"{int(broken.argmax())} of {len(positions)}; it is probably far from anything "
                 "the model was trained on"
             )
+
+
+def load_evaluator(
+    model: str,
+    symbols: str,
+    *,
+    device: str | None = None,
+    precision: str | None = None,
+    charge: float = 0.0,
+    execution: str | None = None,
+) -> EagerEvaluator:
+    """Return the evaluator of a molecule; see :meth:`BeadEvaluator.load`."""
+    check_precision(precision)
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    potential = in_precision(load_model(model, device=device), precision)
+    check_charge(potential.metadata, charge)
+    numbers = torch.from_numpy(atomic_numbers(symbols))
+    return evaluator_for(potential, numbers, charge=charge, execution=execution)
 
 
 def atomic_numbers(symbols: str) -> np.ndarray:

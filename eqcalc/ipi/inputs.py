@@ -4,18 +4,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import ase.io
 import numpy as np
 from ase import Atoms
 
+from eqcalc.dynamics import Equilibration
+from eqcalc.ipi.checks import (
+    charge_of,
+    check_device,
+    check_elements,
+    check_file_name,
+    check_molecule,
+    check_positive,
+    check_whole,
+)
 from eqcalc.ipi.choices import Connection, InProcess, Strides
-from eqcalc.ipi.description import Description, InputError
+from eqcalc.ipi.description import Description, InputError, System
 from eqcalc.ipi.document import InputDocument
-from eqcalc.ipi.methods import METHODS, IPIMethod
+from eqcalc.ipi.equilibration import equilibrated_checkpoint
+from eqcalc.ipi.evaluation import load_evaluator
+from eqcalc.ipi.methods import METHODS, PACMD, IPIMethod
 from eqcalc.models.checkpoint import read_header
+from eqcalc.models.precision import check_precision
 from eqcalc.trajectory import write_atomically
 
 __all__ = ["write_input"]
@@ -40,10 +53,12 @@ def write_input(
     strides: Strides | None = None,
     device: str | None = None,
     precision: str | None = None,
-    charge: float = 0.0,
+    charge: float | None = None,
+    equilibration: Equilibration | None = None,
     prefix: str = "simulation",
+    progress: bool = False,
 ) -> Path:
-    """Write an input of i-PI, and beside it the structure that it starts from.
+    """Write an input of i-PI, and beside it the structure and state that it starts from.
 
     Parameters
     ----------
@@ -58,10 +73,10 @@ def write_input(
     steps
         Length of the run.
     atoms
-        The molecule, with its masses, to start from with thermal velocities.
+        The molecule, with its masses and charge, to start from.
     starts
-        Instead of `atoms`: checkpoints of an equilibrated run. Each starts one independent
-        system with its positions and momenta; all are evaluated in one call.
+        Instead of `atoms`: checkpoints of a run equilibrated at `temperature`. Each starts one
+        independent system with its positions and momenta; all are evaluated in one call.
     temperature, timestep
         [K], [fs].
     beads
@@ -72,10 +87,18 @@ def write_input(
         How the model is reached; in process by default.
     strides
         What is written, how often.
-    device, precision, charge
+    device, precision
         As of :class:`~eqcalc.ipi.eqcalc_driver.EqcalcDriver`.
+    charge
+        Total charge [e]; by default that of the molecule or of the checkpoints.
+    equilibration
+        Of the molecule, by the in-process engine, now: i-PI starts from its positions and
+        momenta of all beads. Without, i-PI starts with all beads at the molecule and thermal
+        velocities, and its frames mean nothing before it has come to equilibrium.
     prefix
         Of the outputs.
+    progress
+        Show a progress bar of the equilibration.
 
     Returns
     -------
@@ -91,34 +114,42 @@ def write_input(
     """
     path = Path(path)
     structure = path.with_name(f"{path.stem}.start.extxyz")
-    for target in (path, structure):
+    equilibrated = path.with_name(f"{path.stem}.start.chk")
+    for target in (path, structure, equilibrated):
         if target.exists():
             raise FileExistsError(f"{target} exists and is never overwritten")
-    method = METHODS[method]() if isinstance(method, str) and method in METHODS else method
-    if isinstance(method, str):
-        raise InputError(
-            f"unknown method {method!r}; expected one of {', '.join(METHODS)}, or PIGLET with "
-            "matrices"
-        )
-    numbers = {"temperature": temperature, "timestep": timestep, "steps": steps}
-    for name, value in numbers.items():
-        if not value > 0:
-            raise InputError(f"{name} must be positive, got {value}")
+    method = _method(method)
+    check_positive(temperature=temperature, timestep=timestep)
+    check_whole(1, steps=steps, beads=beads)
+    check_whole(0, seed=seed)
     method.check(beads)
+    check_file_name("prefix", prefix)
+    check_precision(precision)
+    check_device(device)
     model = Path(model).resolve()
     if "," in str(model):
         raise InputError(f"i-PI cannot pass on a path with a comma: {model}")
-    heads = read_header(model)["model"]["heads"]
+    header = read_header(model)
+    heads = header["model"]["heads"]
     strides = Strides() if strides is None else strides
     if strides.spectra is None:
         strides = replace(strides, spectra=max(1, round(1.0 / timestep)))
     if (atoms is None) == (not starts):
         raise InputError("give either the molecule or checkpoints to start from")
-    checkpoints = [Path(start).resolve() for start in starts]
-    symbols = str(atoms.symbols) if atoms is not None else _symbols(checkpoints, beads)
-    parameters = {"model": str(model), "symbols": symbols, "charge": f"{charge:g}"}
+    if starts and equilibration is not None:
+        raise InputError("checkpoints are equilibrated already: leave out the equilibration")
+    begin = _Starts.read(starts, beads=beads, temperature=temperature)
+    if atoms is not None:
+        check_molecule(atoms)
+    numbers = begin.numbers if atoms is None else atoms.numbers
+    check_elements(header, numbers, model)
+    total = charge_of(atoms, begin.charges, charge, header["metadata"])
+    symbols = str(Atoms(numbers).symbols)
+    parameters = {"model": str(model), "symbols": symbols, "charge": f"{total:g}"}
     chosen = (("device", device), ("precision", precision))
     parameters |= {k: v for k, v in chosen if v is not None}
+    files = begin.paths if equilibration is None else (Path(equilibrated.name),)
+    known_momenta = bool(files) and begin.fictitious_masses == method.fictitious_masses
     document = InputDocument(
         method=method,
         response=[name for name in ("dipole", "polarizability") if name in heads],
@@ -132,42 +163,126 @@ def write_input(
         seed=seed,
         prefix=prefix,
         structure=structure.name,
-        starts=tuple(checkpoints),
+        starts=files,
+        thermal_momenta=not known_momenta,
     )
     text = document.text()
     Description(text, path)
+    checkpoint = None
+    if atoms is not None and equilibration is not None:
+        checkpoint = equilibrated_checkpoint(
+            atoms,
+            load_evaluator(str(model), symbols, device=device, precision=precision, charge=total),
+            equilibration,
+            temperature=temperature,
+            timestep=timestep,
+            beads=beads,
+            seed=seed,
+            progress=progress,
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     if atoms is not None:
         _write_structure(structure, atoms)
+    if checkpoint is not None:
+        write_atomically(equilibrated, checkpoint.encode())
     write_atomically(path, text.encode())
     return path
 
 
-def _symbols(checkpoints: Sequence[Path], beads: int) -> str:
-    """Return the molecule of the checkpoints.
+def _method(method: str | IPIMethod) -> IPIMethod:
+    """Return a method given itself or its name.
 
     Raises
     ------
     InputError
-        They are of different molecules, or have other numbers of beads.
+        There is none of that name.
     """
-    found = set()
-    for checkpoint in checkpoints:
-        systems = Description.read(checkpoint).systems()
-        if len(systems) != 1:
+    if isinstance(method, IPIMethod):
+        return method
+    if method not in METHODS:
+        raise InputError(
+            f"unknown method {method!r}; expected one of {', '.join(METHODS)}, or PIGLET with "
+            "matrices"
+        )
+    return METHODS[method]()
+
+
+@dataclass(frozen=True)
+class _Starts:
+    """Checkpoints of one molecule from which systems start.
+
+    Parameters
+    ----------
+    paths
+        The files.
+    numbers
+        Atomic numbers, ``[n_atoms]``.
+    charges
+        Total charges [e] that they state.
+    fictitious_masses
+        Their momenta are of other masses than those of the atoms.
+    """
+
+    paths: tuple[Path, ...]
+    numbers: np.ndarray
+    charges: set[float]
+    fictitious_masses: bool
+
+    @classmethod
+    def read(cls, files: Sequence[str | Path], *, beads: int, temperature: float) -> _Starts:
+        """Read checkpoints.
+
+        Raises
+        ------
+        InputError
+            They are of different molecules or methods, or of another number of beads or
+            temperature than the run.
+        """
+        paths = tuple(Path(file).resolve() for file in files)
+        systems: list[System] = []
+        charges: set[float] = set()
+        for path in paths:
+            description = Description.read(path)
+            systems.append(_only_system(path, description, beads, temperature))
+            charges |= description.charges()
+        molecules = {str(Atoms(system.numbers).symbols) for system in systems}
+        if len(molecules) > 1:
             raise InputError(
-                f"{checkpoint} has {len(systems)} systems, of which i-PI would take the first; "
-                "equilibrate one system"
+                f"the checkpoints are of different molecules: {', '.join(sorted(molecules))}"
             )
-        if systems[0].n_beads != beads:
-            raise InputError(
-                f"{checkpoint} has {systems[0].n_beads} beads, the run {beads}; equilibrate with "
-                "the same number"
-            )
-        found.add(str(Atoms(systems[0].numbers).symbols))
-    if len(found) != 1:
-        raise InputError(f"the checkpoints are of different molecules: {', '.join(sorted(found))}")
-    return found.pop()
+        kinds = {system.method == PACMD.name for system in systems}
+        if len(kinds) > 1:
+            raise InputError(f"some checkpoints are of {PACMD.name}, others are not")
+        numbers = systems[0].numbers if systems else np.zeros(0, dtype=int)
+        return cls(paths, numbers, charges, True in kinds)
+
+
+def _only_system(path: Path, description: Description, beads: int, temperature: float) -> System:
+    """Return the system of a checkpoint.
+
+    Raises
+    ------
+    InputError
+        It has several, or another number of beads or temperature.
+    """
+    systems = description.systems()
+    if len(systems) != 1:
+        raise InputError(
+            f"{path} has {len(systems)} systems, of which i-PI would take the first; equilibrate "
+            "one system"
+        )
+    system = systems[0]
+    if system.n_beads != beads:
+        raise InputError(
+            f"{path} has {system.n_beads} beads, the run {beads}; equilibrate with the same number"
+        )
+    if abs(system.temperature - temperature) > 1e-4 * temperature:
+        raise InputError(
+            f"{path} is of {system.temperature:.6g} K, the run of {temperature:g} K, and its "
+            "positions and velocities would be those of the former; equilibrate at the temperature "
+            "of the run"
+        )
+    return system
 
 
 def _write_structure(path: Path, atoms: Atoms) -> None:

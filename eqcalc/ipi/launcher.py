@@ -140,10 +140,11 @@ def run_in_this_process(
             state.with_total_steps(description.total_steps),
             timeout=timeout,
             grace=min(timeout, 30.0) if grace is None else grace,
+            reference=record.reference(),
         )
         try:
             record.check_models(engine.provenance)
-            record.write(engine.provenance)
+            record.write(engine.provenance, engine.reference)
         except BaseException:
             engine.abandon()
             raise
@@ -259,10 +260,19 @@ class Record:
                     f"was started, and now has {now.get('model')}"
                 )
 
-    def write(self, provenance: dict[str, Any]) -> None:
+    def reference(self) -> dict[str, Any] | None:
+        """Return what the limits of the dynamics compare with, None at the beginning."""
+        stored = self._stored()
+        return None if stored is None else stored["reference"]
+
+    def write(self, provenance: dict[str, Any], reference: dict[str, Any]) -> None:
         """Write the record, unless there is one."""
         if self._stored() is None:
-            content = {"input": self.description.physics(), "provenance": provenance}
+            content = {
+                "input": self.description.physics(),
+                "provenance": provenance,
+                "reference": reference,
+            }
             write_atomically(self.path, json.dumps(content, indent=1).encode())
 
     def _stored(self) -> dict[str, Any] | None:
@@ -270,6 +280,10 @@ class Record:
             return None
         try:
             content = json.loads(self.path.read_text())
-            return {"input": content["input"], "provenance": content["provenance"]}
+            return {
+                "input": content["input"],
+                "provenance": content["provenance"],
+                "reference": content.get("reference"),
+            }
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{self.path} is damaged ({error}); remove it") from None

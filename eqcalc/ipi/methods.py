@@ -38,6 +38,8 @@ class IPIMethod:
     ensemble: ClassVar[str] = "nvt"
     #: Dipole and polarizability are those of the centroid, not the mean over the beads.
     at_centroid: ClassVar[bool] = False
+    #: Internal modes have other masses than the atoms, and so other momenta.
+    fictitious_masses: ClassVar[bool] = False
 
     def check(self, beads: int) -> None:
         """Raise InputError unless the number of beads fits the method."""
@@ -161,6 +163,7 @@ class PACMD(IPIMethod):
 
     name: ClassVar[str] = "PA-CMD"
     at_centroid: ClassVar[bool] = True
+    fictitious_masses: ClassVar[bool] = True
 
     def thermostat(self) -> list[str]:
         """Return the thermostat."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from eqcalc.ipi.description import (
     OutputFile,
     System,
 )
+from eqcalc.ipi.notes import RunWarning, progress_notes, temperature_notes
 from eqcalc.ipi.outputs import (
     OutputError,
     Records,
@@ -30,7 +32,7 @@ from eqcalc.ipi.outputs import (
 )
 from eqcalc.trajectory import Header, Layout, Trajectory, TrajectoryWriter
 
-__all__ = ["read_run"]
+__all__ = ["describe_run", "read_run"]
 
 #: What i-PI calls the observables.
 _PROPERTIES = {
@@ -78,9 +80,32 @@ def read_run(
             "format='ase', and the extras dipole and polarizability"
         )
     common = {name: _together([o[name] for o in found], name, folder) for name in names}
+    progress, heat = progress_notes(state, common), temperature_notes(systems[0], common)
+    for note in (*progress, *heat):
+        warnings.warn(f"{folder}: {note}", RunWarning, stacklevel=3)
     path = folder / "trajectory.h5" if output is None else Path(output)
-    header = _header(folder, description, systems, method)
+    header = _header(folder, description, systems, method, [*progress, *heat])
     return _write(path, header, common)
+
+
+def describe_run(directory: str | Path) -> str:
+    """Say what a folder of i-PI holds and how far its run is, without reading the outputs.
+
+    Raises
+    ------
+    InputError
+        It holds no run, or one that eqcalc does not know.
+    """
+    state = _state(Path(directory))
+    systems = _systems(state.description, None)
+    first, total = systems[0], state.description.total_steps
+    beads = f", {first.n_beads} beads" if first.n_beads > 1 else ""
+    count = f"{len(systems)} systems" if len(systems) > 1 else "1 system"
+    progress = f"all {total} steps" if state.step >= total else f"{state.step} of {total} steps"
+    return (
+        f"run of i-PI: {first.method}, {first.temperature:g} K, {count}{beads}, "
+        f"{len(first.numbers)} atoms, {progress} of {first.timestep:g} fs done at {state.path.name}"
+    )
 
 
 def _state(folder: Path) -> Checkpoint:
@@ -199,7 +224,7 @@ def _extras_factor(
     """
     if extras_units is not None and name in extras_units:
         return units.conversion_factor(extras_units[name], _UNITS[name])
-    if description.names_units():
+    if description.is_of_molecules():
         return {"dipole": atomic_units.DIPOLE, "polarizability": atomic_units.POLARIZABILITY}[name]
     raise OutputError(
         f"the extra {name!r} comes from another code than eqcalc, and i-PI does not know its unit; "
@@ -233,7 +258,11 @@ def _together(replicas: Sequence[Records], name: str, folder: Path) -> tuple[int
 
 
 def _header(
-    folder: Path, description: Description, systems: Sequence[System], method: str | None
+    folder: Path,
+    description: Description,
+    systems: Sequence[System],
+    method: str | None,
+    notes: Sequence[str],
 ) -> Header:
     first = systems[0]
     record = folder / f"{description.prefix}.run.json"
@@ -244,6 +273,8 @@ def _header(
             provenance = {**models[name], **provenance}
             break
     settings: dict[str, Any] = {"engine": _ENGINE, "method": {"name": first.method}}
+    if notes:
+        settings["notes"] = list(notes)
     if first.time_constant is not None:
         settings["method"]["time_constant"] = first.time_constant
     return Header(

@@ -12,12 +12,8 @@ import torch
 from eqcalc.dynamics import Given
 from eqcalc.ipi import atomic_units
 from eqcalc.ipi.description import Description, InputError, numbers_in
-from eqcalc.units import HBAR
 
 __all__ = ["initial_conditions"]
-
-#: ħ/bohr [amu·Å/ASE time].
-_MOMENTUM = HBAR / atomic_units.LENGTH
 
 
 def initial_conditions(checkpoints: Sequence[str | Path]) -> Given:
@@ -42,7 +38,7 @@ def initial_conditions(checkpoints: Sequence[str | Path]) -> Given:
             shape = (system.n_beads, len(system.numbers), 3)
             for values, tag, unit in (
                 (positions, "q", atomic_units.LENGTH),
-                (momenta, "p", _MOMENTUM),
+                (momenta, "p", atomic_units.MOMENTUM),
             ):
                 numbers = numbers_in(element.findtext(f"beads/{tag}") or "")
                 if numbers.size != np.prod(shape):

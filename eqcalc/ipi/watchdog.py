@@ -19,6 +19,8 @@ from eqcalc.ipi.status import ExitStatus
 
 __all__ = ["Failure", "Watchdog", "clean_up", "report_thread_errors", "write_restart_first"]
 
+#: What to do after most failures.
+GOES_ON = "The same command goes on from the last checkpoint"
 #: Seconds between looks.
 _PERIOD = 0.2
 
@@ -33,10 +35,13 @@ class Failure:
         In words.
     status
         The exit status that says so.
+    advice
+        What to do now.
     """
 
     message: str
     status: ExitStatus = ExitStatus.FAILED
+    advice: str = GOES_ON
 
 
 class Watchdog(threading.Thread):
@@ -85,10 +90,10 @@ class Watchdog(threading.Thread):
         """Take note that the simulation goes on."""
         self._last = time.monotonic()
 
-    def report(self, message: str) -> None:
-        """Take note of a reason to end."""
+    def report(self, message: str, *, advice: str = GOES_ON) -> None:
+        """Take note of a reason to end, and of what to do then."""
         if self.failure is None:
-            self.failure = Failure(message)
+            self.failure = Failure(message, advice=advice)
         self._wake.set()
 
     def ending(self) -> None:

@@ -11,6 +11,8 @@ import h5py
 from ase.data import chemical_symbols
 
 from eqcalc.datasets import Dataset
+from eqcalc.ipi import InputError
+from eqcalc.ipi.read import describe_run
 from eqcalc.models.checkpoint import read_header
 from eqcalc.models.compositions import Compositions
 from eqcalc.spectra import RamanSpectrum, Spectrum
@@ -38,7 +40,7 @@ def describe_file(path: str | Path) -> str:
     """
     path = Path(path)
     if path.is_dir():
-        raise ValueError(f"{path}: a folder; state a file in it, such as model.eqc or run.h5")
+        return _describe_folder(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     if path.suffix == ".eqc":
@@ -59,7 +61,7 @@ def describe_file(path: str | Path) -> str:
             f"({error})"
         ) from None
     describers: dict[str, Callable[[Path], str]] = {
-        "eqcalc trajectory": lambda path: repr(Trajectory.open(path)),
+        "eqcalc trajectory": _describe_trajectory,
         "eqcalc dataset": lambda path: repr(Dataset.open(path)),
         "eqcalc spectrum": lambda path: _describe_spectrum(Spectrum.read(path)),
         "eqcalc Raman spectrum": _describe_raman,
@@ -67,6 +69,12 @@ def describe_file(path: str | Path) -> str:
     if kind not in describers:
         raise ValueError(f"{path}: an HDF5 file, but its format is {kind!r}, not one of eqcalc")
     return describers[kind](path)
+
+
+def _describe_trajectory(path: Path) -> str:
+    trajectory = Trajectory.open(path)
+    notes = trajectory.settings.get("notes", [])
+    return "\n".join([repr(trajectory), *(f"note: {note}" for note in notes)])
 
 
 def _describe_raman(path: Path) -> str:
@@ -87,6 +95,24 @@ def _describe_spectrum(spectrum: Spectrum) -> str:
         lines.append(f"history: {'; '.join(spectrum.history)}")
     lines += [f"note: {warning}" for warning in spectrum.warnings]
     return "\n".join(lines)
+
+
+def _describe_folder(path: Path) -> str:
+    """Say what run of i-PI a folder holds.
+
+    Raises
+    ------
+    ValueError
+        It holds none.
+    """
+    try:
+        return describe_run(path)
+    except InputError as error:
+        if not (path / "RESTART").exists():
+            raise ValueError(
+                f"{path}: a folder; state a file in it, such as model.eqc or run.h5"
+            ) from None
+        raise ValueError(str(error)) from None
 
 
 def describe_model(header: Mapping[str, Any]) -> str:

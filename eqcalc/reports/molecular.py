@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,12 +119,20 @@ def molecular_spectra(trajectory: Trajectory, **options: Any) -> MolecularSpectr
             f"the trajectory has neither dipole nor polarizability, but {', '.join(recorded)}; "
             "record them with simulate(observables={'dipole': 2, 'polarizability': 2, …})"
         )
+    notes = tuple(trajectory.settings.get("notes", ()))
+    absorption = infrared(trajectory, **options) if dipole else None
+    scattering = raman(trajectory, **options) if polarizability else None
     return MolecularSpectra(
         _dynamics_name(trajectory.method, trajectory.n_beads),
-        infrared(trajectory, **options) if dipole else None,
-        raman(trajectory, **options) if polarizability else None,
+        absorption and _noted(absorption, notes),
+        scattering and replace(scattering, isotropic=_noted(scattering.isotropic, notes)),
         _kinetic_temperature(trajectory),
     )
+
+
+def _noted(spectrum: Spectrum, notes: tuple[str, ...]) -> Spectrum:
+    """Return a spectrum that warns of what is noted of its trajectory."""
+    return replace(spectrum, warnings=(*notes, *spectrum.warnings))
 
 
 def spectra_of_series(

@@ -30,15 +30,20 @@ STRIDES = Strides(spectra=2, energies=2, centroid=4, beads=4, checkpoint=10)
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory) -> Path:
-    """A small random model in float64."""
+    """A small random model in float64, whose weak forces do not tear a molecule apart."""
     path = tmp_path_factory.mktemp("model") / "model.eqc"
-    save_model(make_potential(features=8, layers=1), path)
+    potential = make_potential(features=8, layers=1)
+    potential.references.scales["energy"] = 0.02
+    save_model(potential, path)
     return path
 
 
 @pytest.fixture
 def water():
-    return molecule("H2O")
+    """Too heavy to fly apart within a test, for the model does not bind it."""
+    atoms = molecule("H2O")
+    atoms.set_masses(100.0 * atoms.get_masses())
+    return atoms
 
 
 @dataclass

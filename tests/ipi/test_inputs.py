@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.build import molecule
 
 pytest.importorskip("ipi")
 
+from eqcalc.dynamics import Equilibration
 from eqcalc.ipi import ExitStatus, InputError, Strides, TCPSocket, write_input
 from eqcalc.ipi.description import Description
 from eqcalc.ipi.methods import METHODS, PIGLET
@@ -160,7 +162,7 @@ class TestRefusals:
             ({"method": "QCMD"}, "unknown method 'QCMD'; expected one of NVE"),
             ({"connection": TCPSocket("localhost", 5, clients=3)}, "among 3 clients"),
             ({"timestep": 0.0}, "timestep must be positive"),
-            ({"steps": 0}, "steps must be positive"),
+            ({"steps": 0}, "steps must be a whole number of at least 1"),
             ({"atoms": None}, "either the molecule or checkpoints"),
             ({"strides": None, "method": "PA-CMD", "connection": TCPSocket("a", 1)}, "in process"),
         ],
@@ -182,16 +184,19 @@ class TestRefusals:
         assert "2.014" in path.with_name("input.start.extxyz").read_text()
 
 
-def test_the_command_writes_the_same_input(prepare, eqcalc, model, water, tmp_path):
+def test_the_command_writes_the_same_input(prepare, eqcalc, model, tmp_path):
     import ase.io
 
-    ase.io.write(tmp_path / "water.xyz", water)
+    ase.io.write(tmp_path / "water.xyz", molecule("H2O"))
     target = tmp_path / "command" / "input.xml"
-    options = ["--method", "T-RPMD", "--beads", 8, "--time", 0.1, "--seed", 5]
+    options = ["--method", "T-RPMD", "--beads", 8, "--time", 0.1, "--seed", 5, "--equilibration", 2]
     process = eqcalc(
         "ipi", "input", model, tmp_path / "water.xyz", *options, "--output", target,
         log=tmp_path / "log",
     )  # fmt: skip
     assert process.wait() == 0
-    direct = prepare("direct", method="T-RPMD", beads=8, steps=400, seed=5, strides=None)
-    assert target.read_text() == direct.read_text()
+    start = Equilibration(2.0)
+    options = {"method": "T-RPMD", "beads": 8, "steps": 400, "seed": 5, "equilibration": start}
+    direct = prepare("direct", atoms=molecule("H2O"), strides=None, **options)
+    for name in ("input.xml", "input.start.chk", "input.start.extxyz"):
+        assert target.with_name(name).read_text() == direct.with_name(name).read_text()

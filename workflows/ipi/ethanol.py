@@ -42,7 +42,8 @@ def equilibrate(folder: Path, options: argparse.Namespace) -> list[Path]:
             strides=Strides(spectra=0, energies=40, centroid=0, series=stride),
         )
     run(path)
-    # number i is of step i·stride; before number 2 the ring polymers are still spreading
+    # number i is of step i·stride; i-PI starts with all beads at the molecule, and before
+    # number 2 the ring polymers are still spreading
     return [path.parent / f"simulation.start_{i}" for i in range(2, options.systems + 2)]
 
 

@@ -7,9 +7,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from ase import Atoms
+from eqcalc.cli.arguments import (
+    number_from_zero,
+    positive_count,
+    positive_number,
+    read_structure,
+)
 
+if TYPE_CHECKING:
     from eqcalc.ipi.choices import Connection
     from eqcalc.ipi.methods import IPIMethod
 
@@ -17,6 +22,8 @@ __all__ = ["add_ipi_commands"]
 
 _METHODS = "NVE, Langevin, SVR, RPMD, T-RPMD, PILE-L, PILE-G, PA-CMD or PIGLET"
 _PRECISIONS = "float64, float32, tf32 or bf16"
+#: fs of equilibration, as in simulate.
+_EQUILIBRATION = 500.0
 
 
 def add_ipi_commands(parser: argparse.ArgumentParser) -> None:
@@ -33,11 +40,15 @@ def add_ipi_commands(parser: argparse.ArgumentParser) -> None:
         "run",
         _run,
         "Run or continue i-PI. Exit status: 0 complete, 75 stopped on request, 69 no client "
-        "answered, 70 failed; except after 0 the same command goes on from the last checkpoint.",
+        "answered, 70 failed; except after 0 the same command goes on from the last checkpoint. "
+        "A molecule that dissociates or heats up ends the run with 70 too.",
     )
     command.add_argument("input", type=Path, help="input of i-PI (.xml)")
     command.add_argument(
-        "--timeout", type=_seconds, default=600.0, help="s without a finished step (default 600)"
+        "--timeout",
+        type=positive_number,
+        default=600.0,
+        help="s without a finished step (default 600)",
     )
     _add_threads(command)
     _add_client(
@@ -54,23 +65,40 @@ def _add_input(command: argparse.ArgumentParser) -> None:
     command.add_argument("--output", type=Path, required=True, help="input to write (.xml)")
     command.add_argument("--method", required=True, help=_METHODS)
     command.add_argument("--matrices", type=Path, help="of PIGLET, as gle4md.org writes them")
-    command.add_argument("--beads", type=int, default=1)
-    command.add_argument("--temperature", type=float, default=300.0, help="K (default 300)")
-    command.add_argument("--timestep", type=float, default=0.25, help="fs (default 0.25)")
-    command.add_argument("--time", type=float, default=5.0, help="ps (default 5)")
+    command.add_argument("--beads", type=positive_count, default=1)
+    command.add_argument(
+        "--temperature", type=positive_number, default=300.0, help="K (default 300)"
+    )
+    command.add_argument("--timestep", type=positive_number, default=0.25, help="fs (default 0.25)")
+    command.add_argument("--time", type=positive_number, default=5.0, help="ps (default 5)")
+    command.add_argument(
+        "--equilibration",
+        type=number_from_zero,
+        metavar="FS",
+        help="fs of thermostatted dynamics by eqcalc's own engine before; i-PI begins at its "
+        f"positions and momenta; 0: none (default {_EQUILIBRATION:g}; not for --start)",
+    )
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--prefix", default="simulation", help="of the outputs of i-PI")
     _add_address(command, "i-PI listens on a unix socket; without it the model is in process")
-    command.add_argument("--clients", type=int, default=1, help="how many will connect")
     command.add_argument(
-        "--checkpoints", type=float, default=0.0, help="fs between numbered checkpoints"
+        "--clients", type=positive_count, help="how many will connect to the socket (default 1)"
     )
     command.add_argument(
-        "--bead-positions", type=float, default=0.0, help="fs between positions of all beads"
+        "--checkpoints", type=number_from_zero, default=0.0, help="fs between numbered checkpoints"
+    )
+    command.add_argument(
+        "--bead-positions",
+        type=number_from_zero,
+        default=0.0,
+        help="fs between positions of all beads",
     )
     command.add_argument("--device", help="of the network")
     command.add_argument("--precision", help=f"{_PRECISIONS} (default: as stored)")
-    command.add_argument("--charge", type=float, default=0.0, help="total charge [e]")
+    command.add_argument(
+        "--charge", type=float, help="total charge [e] (default: that of the structure)"
+    )
+    _add_threads(command)
 
 
 def _add_client(command: argparse.ArgumentParser) -> None:
@@ -83,10 +111,10 @@ def _add_client(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", help="of the network")
     command.add_argument("--precision", help=f"{_PRECISIONS} (default: as stored)")
     command.add_argument(
-        "--wait", type=_seconds, default=60.0, help="s to try to connect (default 60)"
+        "--wait", type=positive_number, default=60.0, help="s to try to connect (default 60)"
     )
     command.add_argument(
-        "--timeout", type=_seconds, default=600.0, help="s without a message (default 600)"
+        "--timeout", type=positive_number, default=600.0, help="s without a message (default 600)"
     )
     command.add_argument(
         "--reconnect", action="store_true", help="when i-PI goes away, wait for the next one"
@@ -97,18 +125,13 @@ def _add_client(command: argparse.ArgumentParser) -> None:
 def _add_address(command: argparse.ArgumentParser, text: str) -> None:
     command.add_argument("--unix", metavar="NAME", help=text)
     command.add_argument("--host", help="host of a TCP socket")
-    command.add_argument("--port", type=int, help="port of a TCP socket")
+    command.add_argument("--port", type=positive_count, help="port of a TCP socket")
 
 
 def _add_threads(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--threads", type=int, default=1, help="CPU threads of the network")
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not value > 0.0:
-        raise argparse.ArgumentTypeError(f"expected a positive number of seconds, got {text}")
-    return value
+    command.add_argument(
+        "--threads", type=positive_count, default=1, help="CPU threads of the network"
+    )
 
 
 # --- what they do -----------------------------------------------------------------
@@ -137,7 +160,7 @@ def _client(options: argparse.Namespace) -> None:
     from eqcalc.ipi.client import Address, serve
 
     _own_the_process(options.threads)
-    symbols = None if options.molecule is None else str(_read(options.molecule).symbols)
+    symbols = None if options.molecule is None else str(read_structure(options.molecule).symbols)
     service = serve(
         options.model,
         Address(options.unix, options.host, options.port, options.prefix),
@@ -152,19 +175,28 @@ def _client(options: argparse.Namespace) -> None:
 
 
 def _input(options: argparse.Namespace) -> None:
-    from eqcalc.ipi.choices import Strides
+    from eqcalc.dynamics import Equilibration
+    from eqcalc.electrons import warn_of_ignored
+    from eqcalc.ipi.choices import InProcess, Strides
     from eqcalc.ipi.inputs import write_input
 
     def stride(femtoseconds: float) -> int:
-        return round(femtoseconds / options.timestep)
+        return max(1, round(femtoseconds / options.timestep)) if femtoseconds else 0
 
+    duration = options.equilibration
+    if duration is None:
+        duration = 0.0 if options.start else _EQUILIBRATION
     connection = _connection(options)
+    _own_the_process(options.threads)
+    atoms = None if options.molecule is None else read_structure(options.molecule)
+    if atoms is not None:
+        warn_of_ignored(atoms)
     path = write_input(
         options.output,
         options.model,
         method=_method(options),
         steps=stride(1000.0 * options.time),
-        atoms=None if options.molecule is None else _read(options.molecule),
+        atoms=atoms,
         starts=options.start,
         temperature=options.temperature,
         timestep=options.timestep,
@@ -175,22 +207,28 @@ def _input(options: argparse.Namespace) -> None:
         device=options.device,
         precision=options.precision,
         charge=options.charge,
+        equilibration=Equilibration(duration) if duration else None,
         prefix=options.prefix,
+        progress=not options.quiet,
     )
+    if atoms is not None and not duration:
+        print("nothing is equilibrated: use the run to make checkpoints, not spectra")
     print(f"run it with: eqcalc ipi run {path}")
-    if options.unix is not None or options.host is not None:
+    if not isinstance(connection, InProcess):
         where = (
             f"--host {options.host} --port {options.port}"
             if options.unix is None
             else f"--unix {options.unix}"
         )
-        print(f"and {options.clients} of: eqcalc ipi client {options.model} {where}")
+        print(f"and {connection.clients} of: eqcalc ipi client {options.model} {where}")
 
 
 def _method(options: argparse.Namespace) -> str | IPIMethod:
     from eqcalc.ipi.methods import PIGLET
 
     if options.method != PIGLET.name:
+        if options.matrices is not None:
+            raise ValueError(f"--matrices is for {PIGLET.name}, not for {options.method}")
         return str(options.method)
     if options.matrices is None:
         raise ValueError("PIGLET needs --matrices FILE, from gle4md.org in the format of i-PI")
@@ -200,20 +238,15 @@ def _method(options: argparse.Namespace) -> str | IPIMethod:
 def _connection(options: argparse.Namespace) -> Connection:
     from eqcalc.ipi.choices import InProcess, TCPSocket, UnixSocket
 
+    clients = options.clients or 1
+    if options.unix is not None and (options.host is not None or options.port is not None):
+        raise ValueError("give either --unix, or --host and --port")
     if options.unix is not None:
-        return UnixSocket(options.unix, options.clients)
+        return UnixSocket(options.unix, clients)
     if (options.host is None) != (options.port is None):
         raise ValueError("a TCP socket needs both --host and --port")
     if options.host is not None:
-        return TCPSocket(options.host, options.port, options.clients)
+        return TCPSocket(options.host, options.port, clients)
+    if options.clients is not None:
+        raise ValueError("--clients is for a socket: give --unix, or --host and --port, too")
     return InProcess()
-
-
-def _read(path: Path) -> Atoms:
-    import ase.io
-
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    atoms = ase.io.read(path)
-    assert not isinstance(atoms, list)
-    return atoms

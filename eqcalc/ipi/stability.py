@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: MIT
+"""The limits of the in-process dynamics, applied to a simulation of i-PI."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+import torch
+from ase import Atoms
+from ase.data import atomic_numbers
+
+from eqcalc.dynamics import NVE, PILEL, RPMD, Langevin, Limits, UnstableDynamicsError
+from eqcalc.dynamics.limits import Watch
+from eqcalc.dynamics.method import Method
+from eqcalc.dynamics.observables import System
+from eqcalc.dynamics.state import State
+from eqcalc.ipi import atomic_units
+from eqcalc.ipi.description import symbol
+from eqcalc.ipi.notes import failed_file
+
+__all__ = ["Stability"]
+
+#: Steps between checks.
+_EVERY = 10
+#: Ensembles of i-PI in which the limits mean something.
+_CONSTANT_ENERGY, _THERMOSTATTED = "nve", "nvt"
+
+
+class Stability:
+    """Looks at all systems of a simulation and stops it when they leave the limits.
+
+    Parameters
+    ----------
+    simulation
+        A bound i-PI simulation of isolated molecules.
+    reference
+        What an earlier part of the same run was compared with, :attr:`reference`; None: what
+        the systems are now.
+    prefix
+        Of the file for a structure that went wrong.
+    """
+
+    def __init__(self, simulation: Any, reference: Mapping[str, Any] | None, prefix: str) -> None:
+        self._simulation = simulation
+        alike: dict[tuple[Any, ...], list[int]] = {}
+        for index, system in enumerate(simulation.syslist):
+            if _kind(system):
+                alike.setdefault(_kind(system), []).append(index)
+        self._groups = [
+            _Group({i: simulation.syslist[i] for i in members}, reference or {}, prefix)
+            for members in alike.values()
+        ]
+
+    @property
+    def reference(self) -> dict[str, Any]:
+        """What the systems are compared with, by the number of each; JSON can hold it."""
+        return {name: entry for group in self._groups for name, entry in group.reference().items()}
+
+    def check(self, step: int) -> None:
+        """Look at the systems after a step, if it is time to.
+
+        Raises
+        ------
+        UnstableDynamicsError
+            A molecule has dissociated, is too hot, or does not conserve its energy. The
+            beads of the system are in a file that the message names.
+        """
+        last = step >= int(self._simulation.tsteps)
+        for group in self._groups:
+            if step > 0 and not group.started:
+                group.start(step)
+            elif step > 0 and (last or step % _EVERY == 0):
+                group.check(step)
+
+
+class _Group:
+    """Systems of one molecule with the same beads, temperature and time step."""
+
+    def __init__(self, systems: Mapping[int, Any], stored: Mapping[str, Any], prefix: str) -> None:
+        self.names = [str(index) for index in systems]
+        self.systems = list(systems.values())
+        self.prefix = prefix
+        self.started = False
+        first = self.systems[0]
+        self.numbers = [atomic_numbers[symbol(str(name))] for name in first.beads.names]
+        masses = torch.from_numpy(np.array(first.beads.m, dtype=float) * atomic_units.MASS)
+        temperature = float(first.ensemble.temp) * atomic_units.TEMPERATURE
+        n_beads = int(first.beads.nbeads)
+        integrator = _method(first).integrator(
+            timestep=float(first.motion.dt) * atomic_units.TIME,
+            temperature=temperature,
+            n_beads=n_beads,
+            masses=masses,
+        )
+        freedom = 3 * len(masses) * n_beads - (3 if first.motion.fixcom else 0)
+        self._system = System(integrator, freedom)
+        state = self._state(0, conserved=False)
+        self._structures = state.positions.mean(dim=1)
+        for index, name in enumerate(self.names):
+            if name in stored:
+                self._structures[index] = torch.tensor(stored[name]["positions"])
+        self._watch = Watch(
+            Limits(), self._system, torch.tensor(self.numbers), self._structures, temperature
+        )
+        self._watch.start(state)
+        for index, name in enumerate(self.names):
+            if name in stored:
+                self._watch.hottest[index] = stored[name]["hottest"]
+
+    def reference(self) -> dict[str, Any]:
+        """Return structures [Å] and highest temperatures [K] by name."""
+        return {
+            name: {
+                "positions": self._structures[index].tolist(),
+                "hottest": float(self._watch.hottest[index]),
+            }
+            for index, name in enumerate(self.names)
+        }
+
+    def start(self, step: int) -> None:
+        """Take the present energy as that which is to be conserved."""
+        state, hottest = self._state(step), self._watch.hottest
+        self._watch.check_step(state)
+        self._watch.start(state)
+        self._watch.hottest = hottest  # a run that goes on is not measured by what it is now
+        self.started = True
+
+    def check(self, step: int) -> None:
+        """Raise UnstableDynamicsError when a limit is exceeded."""
+        try:
+            self._watch.check(self._state(step))
+        except UnstableDynamicsError as error:
+            raise self._explained(error) from None
+
+    def _state(self, step: int, *, conserved: bool = True) -> State:
+        """Return the systems as replicas; heat is what i-PI has besides the ring polymer."""
+        shape = (len(self.systems), int(self.systems[0].beads.nbeads), len(self.numbers), 3)
+
+        def stacked(values: list[Any], unit: float) -> torch.Tensor:
+            return torch.from_numpy(np.array(values, dtype=float).reshape(shape) * unit)
+
+        positions = stacked([s.beads.q for s in self.systems], atomic_units.LENGTH)
+        state = replace(
+            State.at_rest(positions, step),
+            momenta=stacked([s.beads.p for s in self.systems], atomic_units.MOMENTUM),
+            forces=torch.zeros_like(positions),
+            potential_energies=positions.new_zeros(shape[:2]),
+        )
+        if not conserved:
+            return state
+        total = torch.tensor([float(s.ensemble.econs) for s in self.systems]).double()
+        ring = shape[1] * self._system.integrator.conserved_energy(state)
+        return replace(state, heat=total * atomic_units.ENERGY - ring)
+
+    def _explained(self, error: UnstableDynamicsError) -> UnstableDynamicsError:
+        """Save the system that went wrong and say which it is."""
+        name = str(self.systems[error.replica].prefix)
+        where = Path((f"{name}_" if name else "") + failed_file(self.prefix)).absolute()
+        beads = [Atoms(self.numbers, positions=bead.numpy()) for bead in error.positions]
+        ase.io.write(where, beads, format="extxyz")
+        system = f"system {name}: " if name else ""
+        return UnstableDynamicsError(
+            f"{system}{error}. Its beads are in {where}",
+            error.replica,
+            error.step,
+            error.positions,
+        )
+
+
+def _kind(system: Any) -> tuple[Any, ...]:
+    """Return what systems of a group have in common; empty if the limits do not apply."""
+    motion = system.motion
+    ensemble = getattr(motion, "enstype", None)
+    temperature = float(system.ensemble.temp)
+    if ensemble not in (_CONSTANT_ENERGY, _THERMOSTATTED) or not temperature > 0.0:
+        return ()
+    names = tuple(str(name) for name in system.beads.names)
+    return names, int(system.beads.nbeads), temperature, float(motion.dt), ensemble
+
+
+def _method(system: Any) -> Method:
+    """Return the kind of dynamics whose limits apply."""
+    classical = int(system.beads.nbeads) == 1
+    if system.motion.enstype == _CONSTANT_ENERGY:
+        return NVE() if classical else RPMD()
+    return Langevin() if classical else PILEL()
