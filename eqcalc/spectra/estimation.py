@@ -144,10 +144,12 @@ class Estimation:
         window(self.window)
         if self.resolution is not None and self.lag is not None:
             raise TypeError("give either the resolution or the lag of the window, not both")
-        if self.resolution is not None and not self.resolution > 0.0:
-            raise ValueError(
-                f"resolution: expected a positive wavenumber in cm⁻¹, got {self.resolution}"
-            )
+        for key, number, what in (
+            ("resolution", self.resolution, "wavenumber in cm⁻¹"),
+            ("lag", self.lag, "time in fs"),
+        ):
+            if number is not None and not 0.0 < number < np.inf:
+                raise ValueError(f"{key}: expected a positive {what}, got {number}")
         if self.padding < 1:
             raise ValueError(f"padding: expected at least 1, got {self.padding}")
         choices: tuple[tuple[str, str | None, tuple[str | None, ...]], ...] = (
@@ -266,8 +268,15 @@ class Estimation:
 
     def products(self, series: Series, signals: Sequence[Signal], pairs: Pairs) -> Products:
         """Return the averaged products that :meth:`transform` makes a spectrum of."""
-        n_lags = self.number_of_lags(series.interval, min(s.n_frames for s in signals))
+        frames = [signal.n_frames for signal in signals]
+        try:
+            n_lags = self.number_of_lags(series.interval, min(frames))
+        except ValueError as error:
+            if len(set(frames)) == 1:
+                raise
+            raise ValueError(f"{series.name(int(np.argmin(frames)))}: {error}") from None
         resampled, n_blocks, warnings = self._parts(signals, n_lags)
+        warnings = (*warnings, *self._short_replicas(series, frames))
         total: LagSums | None = None
         for signal, blocks in zip(signals, n_blocks, strict=True):
             part = self._summed(signal, n_lags, pairs, blocks)
@@ -276,6 +285,25 @@ class Estimation:
                 total = total.merged()
         assert total is not None
         return Products(total, n_lags, resampled, series.lengths, warnings)
+
+    def _short_replicas(self, series: Series, frames: Sequence[int]) -> tuple[str, ...]:
+        """Return a warning if a few short replicas set the default resolution of all."""
+        if self.lag is not None or self.resolution is not None or len(frames) < 2:
+            return ()
+        usual = int(np.median(frames))
+        short = [i for i, n in enumerate(frames) if n < usual / 2]
+        now, without = (
+            self._width(self.number_of_lags(series.interval, n) * series.interval)
+            for n in (min(frames), usual)
+        )
+        if not short or now < 1.2 * without:
+            return ()
+        named = ", ".join(f"{series.name(i)} ({series.lengths[i]} frames)" for i in short[:5])
+        return (
+            f"the resolution of {now:.0f} cm⁻¹ is that of the short {named}"
+            f"{', …' if len(short) > 5 else ''}; half of the replicas have {usual} frames or more, "
+            f"which give {without:.0f} cm⁻¹: leave out what is short",
+        )
 
     def _summed(self, signal: Signal, n_lags: int, pairs: Pairs, n_blocks: int) -> LagSums:
         if self.estimator != "correlation":
