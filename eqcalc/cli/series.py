@@ -20,7 +20,7 @@ __all__ = ["add_series_options", "read_series_options", "refuse_series_options"]
 _SERIES_OPTIONS = (
     *("dipole", "polarizability", "format", "interval", "temperature", "timestep", "skip"),
     *("dipole_unit", "polarizability_unit", "dipole_key", "polarizability_key", "time_key"),
-    *("dipole_quantum", "method", "beads", "molecules"),
+    *("unwrap", "method", "beads", "molecules"),
 )
 #: Options that need the positions or the model of a trajectory.
 _TRAJECTORY_OPTIONS = ("model", "committee", "frame")
@@ -51,12 +51,12 @@ def add_series_options(command: Any) -> None:
         "the first column, or time or step, if it is there)",
     )
     series.add_argument(
-        "--dipole-quantum",
+        "--unwrap",
         type=float,
         nargs="+",
-        metavar="E*L",
-        help="undo jumps between branches of the polarization of a cell: e times its length, "
-        "three lengths or nine components of its vectors, in the unit of the dipole",
+        metavar="LENGTH",
+        help="take out jumps of the dipole by e times the cell: its length, three lengths or nine "
+        "components of its vectors [Å]",
     )
     series.add_argument(
         "--skip", type=number_from_zero, help="time to leave out at the start of each replica [fs]"
@@ -110,8 +110,8 @@ def read_series_options(options: argparse.Namespace) -> dict[str, Any]:
             raise ValueError(f"--{name} must be stated for series of another code")
     if options.format not in FORMATS:
         raise ValueError(f"--format: expected one of {', '.join(FORMATS)}, got {options.format!r}")
-    if options.dipole_quantum is not None and options.dipole is None:
-        raise ValueError("--dipole-quantum: there is no --dipole")
+    if options.unwrap is not None and options.dipole is None:
+        raise ValueError("--unwrap is for the dipole moment; state --dipole")
     result: dict[str, Any] = {
         "interval": options.interval,
         "temperature": options.temperature,
@@ -129,6 +129,8 @@ def read_series_options(options: argparse.Namespace) -> dict[str, Any]:
         if unit is None:
             raise ValueError(f"--{name}-unit must be stated: files of this format do not say it")
         result[name] = _read(options, name)
+        if name == "dipole" and options.unwrap is not None:
+            result[name] = _unwrapped(options, result[name], unit)
         result[f"{name}_unit"] = unit
     return result
 
@@ -161,8 +163,7 @@ def _beads(options: argparse.Namespace) -> int:
 
 
 def _read(options: argparse.Namespace, name: str) -> Any:
-    """Read the replicas of one quantity, without what is to be skipped, on one branch."""
-    from eqcalc.spectra.continuity import unwrapped
+    """Read the replicas of one quantity, without what is to be skipped."""
     from eqcalc.spectra.foreign import read_foreign
 
     key, time_key = getattr(options, f"{name}_key"), options.time_key
@@ -180,15 +181,30 @@ def _read(options: argparse.Namespace, name: str) -> Any:
             length = len(values) * options.interval
             raise ValueError(f"--skip: {options.skip:g} fs of {replica}, which has {length:g} fs")
         replicas[replica] = values[skipped:]
-    if name == "dipole" and options.dipole_quantum is not None:
-        if options.format == "i-pi" and len(options.dipole) > 1:
-            raise ValueError("--dipole-quantum: beads have to be unwrapped before their mean")
-        for replica, values in replicas.items():
-            try:
-                replicas[replica] = unwrapped(values, options.dipole_quantum)
-            except ValueError as error:
-                raise ValueError(f"--dipole-quantum, {replica}: {error}") from None
     return replicas
+
+
+def _unwrapped(options: argparse.Namespace, replicas: dict[str, Any], unit: str) -> dict[str, Any]:
+    """Return dipole moments of a periodic cell without jumps between branches."""
+    import numpy as np
+
+    from eqcalc.spectra.dielectric import unwrap_dipole
+    from eqcalc.units import conversion_factor
+
+    if options.format == "i-pi" and len(options.dipole) > 1:
+        raise ValueError("--unwrap: beads have to be unwrapped before their mean is taken")
+    lengths = np.array(options.unwrap)
+    if len(lengths) not in (1, 3, 9):
+        raise ValueError(f"--unwrap: expected 1, 3 or 9 numbers, got {len(lengths)}")
+    cell = lengths.reshape(3, 3) if len(lengths) == 9 else np.diag(np.broadcast_to(lengths, 3))
+    charge = conversion_factor("e*Å", unit)
+    result = {}
+    for name, dipole in replicas.items():
+        try:
+            result[name] = unwrap_dipole(dipole[None], cell, charge)[0]
+        except ValueError as error:
+            raise ValueError(f"--unwrap, {name}: {error}") from None
+    return result
 
 
 def _columns(text: str, option: str) -> list[int]:

@@ -235,7 +235,9 @@ def describe_spectra(spectra: MolecularSpectra, check: SumRuleCheck | None = Non
             f"sum rule: integrated infrared intensity / exact value {_pair(check.exact, 1)} km/mol "
             f"= {_pair(check.ratio, 3)}"
         ]
-    elif record.get("frame") == "laboratory" and "source" in record and spectra.infrared is not None:
+    elif (
+        record.get("frame") == "laboratory" and "source" in record and spectra.infrared is not None
+    ):
         lines += [
             "sum rule: not checked; it takes the model (eqcalc spectra --model FILE) and the "
             "positions of all beads in the trajectory"

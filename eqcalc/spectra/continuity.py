@@ -13,16 +13,14 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["describe_repeat", "equal_replicas", "jump", "repeated_frames", "unwrapped"]
+__all__ = ["describe_repeat", "equal_replicas", "jump", "repeated_frames"]
 
-#: Numbers of a series held at once.
-_PIECE = 2**20
+#: Frames that are looked at together.
+_FRAMES = 2**16
 #: A jump is so many median steps, and so much larger than the next smaller step. In any smooth or
 #: random motion the largest steps are close to each other: the largest of 10⁸ steps of a normal
 #: variable is 8 medians, that of an oscillation 1.4.
 _MEDIANS, _GAP = 10.0, 3.0
-#: Steps of a quantum of polarization that the branch can still be told for.
-_CLEAR = 0.4
 #: Frames in a row that equal as many earlier ones: a restart, not a coincidence.
 _BLOCK = 3
 
@@ -41,7 +39,15 @@ def jump(values: Any) -> tuple[int, float, float] | None:
     values
         ``[n_frames, ...]``, in memory or on disk.
     """
-    steps = _step_lengths(values)
+    for start in range(0, len(values) - 1, _FRAMES):
+        found = _jump(_step_lengths(values[start : start + _FRAMES + 1]))
+        if found is not None:
+            return start + found[0], *found[1:]
+    return None
+
+
+def _jump(steps: np.ndarray) -> tuple[int, float, float] | None:
+    """Return :func:`jump` of steps of this length."""
     moving = steps[steps > 0.0]
     if len(moving) < 4:
         return None
@@ -59,62 +65,11 @@ def jump(values: Any) -> tuple[int, float, float] | None:
 
 def _step_lengths(values: Any) -> np.ndarray:
     """Return |x(t + 1) − x(t)| over all components, ``[n_frames − 1]``."""
-    piece = max(_PIECE // max(_size(values), 1), 2)
-    lengths = [np.empty(0)]
-    for i in range(0, len(values) - 1, piece):
-        frames = np.asarray(values[i : i + piece + 1], dtype=float).reshape(-1, _size(values))
-        with np.errstate(invalid="ignore", over="ignore"):
-            lengths.append(np.linalg.norm(np.diff(frames, axis=0), axis=1))
-    steps = np.concatenate(lengths)
+    frames = np.asarray(values, dtype=float).reshape(len(values), -1)
+    with np.errstate(invalid="ignore", over="ignore"):
+        steps = np.linalg.norm(np.diff(frames, axis=0), axis=1)
     # values that are not finite are refused by name elsewhere
     return np.where(np.isfinite(steps), steps, 0.0)
-
-
-def _size(values: Any) -> int:
-    return int(np.prod(values.shape[1:], dtype=int))
-
-
-def unwrapped(dipole: np.ndarray, quantum: np.ndarray | Sequence[float]) -> np.ndarray:
-    """Return the dipole moment of a periodic cell on one branch.
-
-    The polarization of a crystal or liquid is defined modulo e times the vectors
-    of the cell; every step is taken to the nearest branch.
-
-    Parameters
-    ----------
-    dipole
-        ``[n_frames, 3]``.
-    quantum
-        In the unit of the dipole moment: one number (cubic cell), three
-        (orthorhombic), or nine, the vectors e·a, e·b, e·c.
-
-    Raises
-    ------
-    ValueError
-        The quantum is none, or a step is as close to another branch.
-    """
-    dipole = np.asarray(dipole, dtype=float)
-    given = np.asarray(quantum, dtype=float).ravel()
-    if given.size not in (1, 3, 9):
-        raise ValueError(f"dipole quantum: expected 1, 3 or 9 numbers, got {given.size}")
-    vectors = given.reshape(3, 3) if given.size == 9 else np.diag(np.broadcast_to(given, 3))
-    volume = abs(np.linalg.det(vectors))
-    if not volume > 1e-6 * np.prod(np.linalg.norm(vectors, axis=1)):
-        raise ValueError(
-            "dipole quantum: expected e times the lengths or vectors of a cell, got "
-            f"{' '.join(f'{number:g}' for number in given)}"
-        )
-    steps = np.diff(dipole, axis=0) @ np.linalg.inv(vectors)
-    branches = np.round(steps)
-    left = np.abs(steps - branches).max(axis=1, initial=0.0)
-    if np.any(left > _CLEAR):
-        frame = int(np.argmax(left > _CLEAR))
-        raise ValueError(
-            f"from frame {frame} to {frame + 1} the dipole moment moves by {left[frame]:.2f} of "
-            "the quantum, and its branch cannot be told: record more often, or check the quantum"
-        )
-    shifts = np.concatenate([np.zeros((1, 3)), np.cumsum(branches, axis=0)])
-    return np.asarray(dipole - shifts @ vectors)
 
 
 # --- repeated frames ----------------------------------------------------------------
@@ -135,7 +90,7 @@ def repeated_frames(values: np.ndarray) -> tuple[int, int, int] | None:
     if len(flat) < 2 * _BLOCK or np.ptp(flat, axis=0).max() == 0.0:
         return None
     same = np.flatnonzero((flat[1:] == flat[:-1]).all(axis=1))
-    if len(same) > _chance_repeats(flat, values):
+    if len(same) and np.isfinite(flat).all() and len(same) > _chance_repeats(flat, values):
         frame = int(same[0]) + 1
         return frame, frame, frame - 1
     return _repeated_block(flat)
@@ -153,12 +108,12 @@ def describe_repeat(first: int, last: int, original: int) -> str:
 
 def _chance_repeats(flat: np.ndarray, values: np.ndarray) -> float:
     """Return how many frames may equal the one before by rounding, at the turns of a motion."""
-    steps = _step_lengths(flat)
-    if not steps.any():
-        return float("inf")
-    typical = float(np.median(steps[steps > 0.0]))
-    expected = len(flat) * _resolution(flat, np.asarray(values).dtype) / typical
-    return 0.0 if expected < 0.01 else 3.0 + 10.0 * expected
+    steps = np.diff(flat[:, :9], axis=0)
+    # all components have to meet; those that move together count once
+    spread = np.sqrt(np.clip(np.linalg.eigvalsh(steps.T @ steps / len(steps)), 1e-300, None))
+    digit = _resolution(flat, np.asarray(values).dtype)
+    expected = len(flat) * float(np.prod(np.minimum(digit / spread, 1.0)))
+    return 0.0 if expected < 1e-4 else 3.0 + 10.0 * expected
 
 
 def _resolution(flat: np.ndarray, dtype: np.dtype) -> float:
@@ -231,10 +186,9 @@ def equal_replicas(replicas: Sequence[Any]) -> tuple[int, int] | None:
 
 def _equal(first: Any, second: Any) -> bool:
     length = min(len(first), len(second))
-    piece = max(_PIECE // max(_size(first), 1), 2)
     moving = False
-    for i in range(0, length, piece):
-        a, b = (np.asarray(v[i : min(i + piece, length)]) for v in (first, second))
+    for i in range(0, length, _FRAMES):
+        a, b = (np.asarray(v[i : min(i + _FRAMES, length)]) for v in (first, second))
         if not np.array_equal(a, b):
             return False
         moving = moving or bool(np.any(a != np.asarray(first[:1])))

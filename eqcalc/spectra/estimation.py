@@ -272,8 +272,6 @@ class Estimation:
         try:
             n_lags = self.number_of_lags(series.interval, min(frames))
         except ValueError as error:
-            if len(set(frames)) == 1:
-                raise
             raise ValueError(f"{series.name(int(np.argmin(frames)))}: {error}") from None
         resampled, n_blocks, warnings = self._parts(signals, n_lags)
         warnings = (*warnings, *self._short_replicas(series, frames))
@@ -298,11 +296,10 @@ class Estimation:
         )
         if not short or now < 1.2 * without:
             return ()
-        named = ", ".join(f"{series.name(i)} ({series.lengths[i]} frames)" for i in short[:5])
+        named = ", ".join(f"{series.name(i)} ({series.lengths[i]} frames)" for i in short)
         return (
-            f"the resolution of {now:.0f} cm⁻¹ is that of the short {named}"
-            f"{', …' if len(short) > 5 else ''}; half of the replicas have {usual} frames or more, "
-            f"which give {without:.0f} cm⁻¹: leave out what is short",
+            f"the resolution of {now:.0f} cm⁻¹ is that of short replicas: {named}; half of all "
+            f"have {usual} frames or more, which give {without:.0f} cm⁻¹: leave out short ones",
         )
 
     def _summed(self, signal: Signal, n_lags: int, pairs: Pairs, n_blocks: int) -> LagSums:

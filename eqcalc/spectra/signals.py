@@ -218,8 +218,8 @@ def _check(series: Series, name: str) -> Series:
         if found is not None:
             frame, step, usual = found
             branch = (
-                "another branch of the polarization of a cell (unwrap it: --dipole-quantum, or "
-                "eqcalc.spectra.continuity.unwrapped), atoms put back into the cell, or "
+                "another branch of the polarization of a cell (take it out with --unwrap, or "
+                "eqcalc.spectra.dielectric.unwrap_dipole), an atom put back into the cell, or "
                 if name == "dipole"
                 else ""
             )

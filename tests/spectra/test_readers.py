@@ -32,17 +32,18 @@ def test_columns(tmp_path):
         f"{10 * i} {row(v)}\n" for i, v in enumerate(DIPOLE)
     )
     (tmp_path / "a.txt").write_text(text)
-    (tmp_path / "b.txt").write_text(text.replace("# ", "! "))
+    other = "".join(f"{10 * i} {row(v)}\n" for i, v in enumerate(DIPOLE[::-1]))
+    (tmp_path / "b.txt").write_text("! TimeStep\n" + other)
     paths = [tmp_path / "a.txt", tmp_path / "b.txt"]
     a, b = read_columns(paths, [1, 2, 3], time_column=0)
     assert np.allclose(a, DIPOLE, atol=1e-9)
-    assert np.array_equal(a, b)
+    assert np.array_equal(a, b[::-1])
     spectrum = infrared([a, b], interval=1.0, temperature=300.0, unit="D", lag=10.0)
     assert spectrum.provenance["n_replicas"] == 2
     with pytest.raises(SeriesError, match="4 columns, but column 5 is asked for"):
         read_columns(paths[0], [3, 4, 5])
     (tmp_path / "a.txt").write_text(text.replace("\n100 ", "\n105 "))
-    with pytest.raises(SeriesError, match="time 105 follows 90"):
+    with pytest.raises(SeriesError, match=r"a\.txt, line 13: column 0: 105 follows 90"):
         read_columns(paths[0], [1, 2, 3], time_column=0)
     (tmp_path / "a.txt").write_text("1 2 three 4\n")
     with pytest.raises(SeriesError, match=r"a\.txt, line 1: expected numbers"):
