@@ -136,7 +136,10 @@ def read_series_options(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _beads(options: argparse.Namespace) -> int:
-    """Return the number of beads, which is that of the files of i-PI."""
+    """Return the number of beads, which is that of the files of i-PI.
+
+    What holds for ring polymers follows from beads and method, so neither may be missing.
+    """
     from eqcalc.spectra.quantum import check_method, has_ring_modes
 
     try:
@@ -156,10 +159,13 @@ def _beads(options: argparse.Namespace) -> int:
                     f"--{name}: {count} files, but {beads} beads; the mean is over the file of "
                     "every bead, each given once"
                 )
-        return int(beads)
-    if options.beads is None and has_ring_modes(options.method):
-        raise ValueError(f"--beads must be stated for {options.method}")
-    return options.beads or 1
+    else:
+        beads = options.beads or 1
+        if options.beads is None and has_ring_modes(options.method):
+            raise ValueError(f"--beads must be stated for {options.method}")
+    if beads > 1 and options.method is None:
+        raise ValueError(f"--method must be stated for {beads} beads: T-RPMD, PA-CMD, …")
+    return int(beads)
 
 
 def _read(options: argparse.Namespace, name: str) -> Any:

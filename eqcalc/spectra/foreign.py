@@ -149,7 +149,7 @@ def read_foreign(
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file")
         if path.resolve() in found:
-            raise SeriesError(f"{path}: given twice; the errors come from independent replicas")
+            raise SeriesError(f"{path}: given twice; each is one replica, or one bead")
         found[path.resolve()] = path
     if not found:
         raise SeriesError("no file given")

@@ -75,8 +75,8 @@ def check_method(method: str | None) -> None:
     if method is None or _normalised(method) in known:
         return
     close = difflib.get_close_matches(_normalised(method), known, n=1)
-    meant = f"; did you mean {known[close[0]]}?" if close else ""
-    raise ValueError(f"method: {method!r} is unknown{meant}; known: {', '.join(METHOD_NAMES)}")
+    meant = f" (did you mean {known[close[0]]}?)" if close else ""
+    raise ValueError(f"method: unknown name {method!r}{meant}; known: {', '.join(METHOD_NAMES)}")
 
 
 def is_kubo(method: str | None) -> bool:
