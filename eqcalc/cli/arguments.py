@@ -78,8 +78,9 @@ def _number(text: str) -> float:
 def output_folder(text: str) -> Path:
     """Read the path of a folder to write to, which need not exist."""
     path = Path(text)
-    if path.exists() and not path.is_dir():
-        raise argparse.ArgumentTypeError(f"{path} is a file, and the results need a folder")
+    for part in (path, *path.parents):
+        if part.exists() and not part.is_dir():
+            raise argparse.ArgumentTypeError(f"{part} is a file, and the results need a folder")
     return path
 
 

@@ -12,7 +12,6 @@ from typing import Any
 from eqcalc.cli.arguments import (
     Range,
     add_mass,
-    comma_separated_integers,
     figure_file,
     isotopes,
     output_file,
@@ -20,6 +19,7 @@ from eqcalc.cli.arguments import (
     positive_number,
     read_structure,
 )
+from eqcalc.cli.series import add_series_options, read_series_options, refuse_series_options
 
 __all__ = ["add_spectrum_commands"]
 
@@ -72,75 +72,19 @@ def _spectra(options: argparse.Namespace) -> None:
         }
     )
     if options.trajectory is not None:
-        refused = [name for name in _SERIES_OPTIONS if getattr(options, name) is not None]
-        if refused:
-            raise ValueError(
-                f"--{refused[0].replace('_', '-')} is for series of other codes; the trajectory "
-                f"{options.trajectory} knows it"
-            )
+        refuse_series_options(options)
         trajectory = Trajectory.open(options.trajectory)
         text = write_spectra(
             trajectory,
             options.output,
             model=options.model,
             committee=options.committee,
-            frame=options.frame,
+            frame=options.frame or "laboratory",
             **choices,
         )
     else:
-        text = write_series_spectra(options.output, **_series(options), **choices)
+        text = write_series_spectra(options.output, **read_series_options(options), **choices)
     print(text)
-
-
-#: Options that say what a trajectory of eqcalc knows.
-_SERIES_OPTIONS = (
-    "dipole",
-    "polarizability",
-    "format",
-    "interval",
-    "temperature",
-    "dipole_unit",
-    "polarizability_unit",
-    "dipole_key",
-    "polarizability_key",
-    "method",
-    "beads",
-)
-
-
-def _series(options: argparse.Namespace) -> dict[str, Any]:
-    """Read the series of another code that the options name."""
-    from eqcalc.spectra.foreign import FORMATS, read_foreign
-
-    if options.dipole is None and options.polarizability is None:
-        raise ValueError(
-            "state a trajectory of eqcalc, or --dipole or --polarizability of a series"
-        )
-    for name in ("format", "interval", "temperature"):
-        if getattr(options, name) is None:
-            raise ValueError(f"--{name} must be stated for series of another code")
-    result: dict[str, Any] = {
-        "interval": options.interval,
-        "temperature": options.temperature,
-        "method": options.method,
-        "n_beads": options.beads or 1,
-    }
-    if options.format not in FORMATS:
-        raise ValueError(f"--format: expected one of {', '.join(FORMATS)}, got {options.format!r}")
-    default_units = FORMATS[options.format].units
-    for name, default in zip(("dipole", "polarizability"), default_units, strict=True):
-        paths = getattr(options, name)
-        if paths is None:
-            continue
-        unit = getattr(options, f"{name}_unit") or default
-        if unit is None:
-            raise ValueError(f"--{name}-unit must be stated: files of this format do not say it")
-        key = getattr(options, f"{name}_key")
-        if options.format == "columns" and key is not None:
-            key = comma_separated_integers(key, f"--{name}-key")
-        result[name] = read_foreign(paths, options.format, key)
-        result[f"{name}_unit"] = unit
-    return result
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -277,7 +221,6 @@ def _add_spectra(add: Callable[..., Any]) -> None:
     )
     command.add_argument(
         "--frame",
-        default="laboratory",
         help="laboratory (with rotational envelope, default), eckart or corotating (without)",
     )
     command.add_argument(
@@ -296,24 +239,7 @@ def _add_spectra(add: Callable[..., Any]) -> None:
     )
     _add_limits(command, required=False)
     _add_reversed(command)
-    series = command.add_argument_group(
-        "series of other codes", "instead of a trajectory; several files are replicas"
-    )
-    series.add_argument("--dipole", type=Path, nargs="+", metavar="FILE")
-    series.add_argument("--polarizability", type=Path, nargs="+", metavar="FILE")
-    series.add_argument(
-        "--format", help="columns, cp2k, extxyz, gpumd, i-pi (files of beads), schnetpack or vasp"
-    )
-    series.add_argument("--interval", type=positive_number, help="time between frames [fs]")
-    series.add_argument("--temperature", type=positive_number, help="K")
-    series.add_argument("--dipole-unit", help="such as D or e*Å, unless the format implies it")
-    series.add_argument("--polarizability-unit", help="such as bohr^3, Å^3 or e^2*Å^2/eV")
-    series.add_argument("--dipole-key", help="columns from 0 such as 1,2,3, or name in the file")
-    series.add_argument(
-        "--polarizability-key", help="six (xx,yy,zz,yz,xz,xy) or nine columns, or name"
-    )
-    series.add_argument("--method", help="dynamics: NVE, Langevin, RPMD, …, for what to warn of")
-    series.add_argument("--beads", type=int, help="of the ring polymers")
+    add_series_options(command)
 
 
 def _add_compare(add: Callable[..., Any]) -> None:

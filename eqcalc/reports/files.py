@@ -269,7 +269,8 @@ def describe_spectra(
             for band in activity.bands(lower=_LOWEST)
         ]
         lines += [f"  {note}" for note in unresolved_notes(activity, lower=_LOWEST)]
-    if spectra.infrared is not None and record.get("frame") == "laboratory":
+    whole = record.get("frame") == "laboratory" and "source" in record  # a series has no geometries
+    if spectra.infrared is not None and whole:
         lines += [_sum_rule_line(check, record)]
     if committee is not None:
         lines += describe_committee(committee)

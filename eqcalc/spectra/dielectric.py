@@ -30,6 +30,8 @@ __all__ = ["Dielectric", "dielectric", "kramers_kronig", "unwrap_dipole"]
 _MATRIX_SIZE = 2**22
 #: Absorption [cm⁻¹] of one molecule per Å³ with 1 e²/amu per cm⁻¹.
 _ABSORPTION = INTENSITY_PER_SQUARED_CHARGE_PER_MASS * 1e5 / AVOGADRO * 1e24
+#: Part of a quantum that a step may have left when it is taken to the nearest branch.
+_CLEAR = 0.4
 
 
 def unwrap_dipole(dipole: np.ndarray, cell: np.ndarray, charge: float = 1.0) -> np.ndarray:
@@ -44,10 +46,25 @@ def unwrap_dipole(dipole: np.ndarray, cell: np.ndarray, charge: float = 1.0) -> 
     charge
         Smallest charge that crosses, e: the dipole moment is defined modulo
         this charge times a lattice vector.
+
+    Raises
+    ------
+    ValueError
+        The cell has no volume, or a step is nearly as close to another branch.
     """
     quantum = charge * np.asarray(cell, dtype=float)
-    step = np.diff(np.asarray(dipole, dtype=float), axis=1)
-    whole = np.round(step @ np.linalg.inv(quantum))
+    if not abs(np.linalg.det(quantum)) > 1e-6 * np.prod(np.linalg.norm(quantum, axis=1)):
+        raise ValueError("cell: expected three lattice vectors that span a volume, in Å")
+    step = np.diff(np.asarray(dipole, dtype=float), axis=1) @ np.linalg.inv(quantum)
+    whole = np.round(step)
+    left = np.abs(step - whole).max(axis=2, initial=0.0)
+    if np.any(left > _CLEAR):
+        replica, frame = np.unravel_index(int(np.argmax(left > _CLEAR)), left.shape)
+        raise ValueError(
+            f"from frame {frame} to {frame + 1} the dipole moment moves by "
+            f"{left[replica, frame]:.2f} of its quantum, and the branch cannot be told; record "
+            "more often, or check the cell and the charge"
+        )
     jumps = np.cumsum(whole, axis=1) @ quantum
     result = np.array(dipole, dtype=float)
     result[:, 1:] -= jumps

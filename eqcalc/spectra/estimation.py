@@ -154,10 +154,12 @@ class Estimation:
         window(self.window)
         if self.resolution is not None and self.lag is not None:
             raise TypeError("give either the resolution or the lag of the window, not both")
-        if self.resolution is not None and not self.resolution > 0.0:
-            raise ValueError(
-                f"resolution: expected a positive wavenumber in cm⁻¹, got {self.resolution}"
-            )
+        for key, number, what in (
+            ("resolution", self.resolution, "wavenumber in cm⁻¹"),
+            ("lag", self.lag, "time in fs"),
+        ):
+            if number is not None and not 0.0 < number < np.inf:
+                raise ValueError(f"{key}: expected a positive {what}, got {number}")
         if self.padding < 1:
             raise ValueError(f"padding: expected at least 1, got {self.padding}")
         choices: tuple[tuple[str, str | None, tuple[str | None, ...]], ...] = (
@@ -277,8 +279,13 @@ class Estimation:
 
     def products(self, series: Series, signals: Sequence[Signal], pairs: Pairs) -> Products:
         """Return the averaged products that :meth:`transform` makes a spectrum of."""
-        n_lags = self.number_of_lags(series.interval, min(s.n_frames for s in signals))
+        frames = [signal.n_frames for signal in signals]
+        try:
+            n_lags = self.number_of_lags(series.interval, min(frames))
+        except ValueError as error:
+            raise ValueError(f"{series.name(int(np.argmin(frames)))}: {error}") from None
         resampled, n_blocks, warnings = self._parts(signals, n_lags)
+        warnings = (*warnings, *self._short_replicas(series, frames))
         total: LagSums | None = None
         for signal, blocks in zip(signals, n_blocks, strict=True):
             part = self._summed(signal, n_lags, pairs, blocks)
@@ -287,6 +294,24 @@ class Estimation:
                 total = total.merged()
         assert total is not None
         return Products(total, n_lags, resampled, series.lengths, warnings)
+
+    def _short_replicas(self, series: Series, frames: Sequence[int]) -> tuple[str, ...]:
+        """Return a warning if a few short replicas set the default resolution of all."""
+        if self.lag is not None or self.resolution is not None or len(frames) < 2:
+            return ()
+        usual = int(np.median(frames))
+        short = [i for i, n in enumerate(frames) if n < usual / 2]
+        now, without = (
+            self._width(self.number_of_lags(series.interval, n) * series.interval)
+            for n in (min(frames), usual)
+        )
+        if not short or now < 1.2 * without:
+            return ()
+        named = ", ".join(f"{series.name(i)} ({series.lengths[i]} frames)" for i in short)
+        return (
+            f"the resolution of {now:.0f} cm⁻¹ is that of short replicas: {named}; half of all "
+            f"have {usual} frames or more, which give {without:.0f} cm⁻¹: leave out short ones",
+        )
 
     def _summed(self, signal: Signal, n_lags: int, pairs: Pairs, n_blocks: int) -> LagSums:
         if self.estimator != "correlation":

@@ -7,7 +7,14 @@ from itertools import pairwise
 
 import numpy as np
 
-__all__ = ["RESOLVED", "full_width", "maximum", "resolved_bands", "unresolved_maxima"]
+__all__ = [
+    "RESOLVED",
+    "full_width",
+    "half_height_centre",
+    "maximum",
+    "resolved_bands",
+    "unresolved_maxima",
+]
 
 #: A band rises by so many of its standard errors above the valleys beside it.
 RESOLVED = 2.0
@@ -80,15 +87,30 @@ def maximum(x: np.ndarray, y: np.ndarray) -> float:
 
 def full_width(x: np.ndarray, y: np.ndarray) -> float:
     """Return the full width at half maximum, nan if the band does not fall to half."""
+    low, high = _half_height(x, y)
+    return high - low
+
+
+def half_height_centre(x: np.ndarray, y: np.ndarray) -> float:
+    """Return the middle of a band at half its height, or its maximum if it does not fall so far.
+
+    The position of a band with a flat top, whose maximum is anywhere on it.
+    """
+    centre = 0.5 * sum(_half_height(x, y))
+    return maximum(x, y) if np.isnan(centre) else centre
+
+
+def _half_height(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Return where a band reaches half of its maximum, nan if it does not fall so far."""
     i = int(np.argmax(y))
     half = 0.5 * y[i]
     left, right = np.flatnonzero(y[:i] < half), np.flatnonzero(y[i:] < half)
     if not len(left) or not len(right):
-        return float("nan")
+        return float("nan"), float("nan")
     a, b = int(left[-1]), i + int(right[0])
     low = x[a] + (half - y[a]) * (x[a + 1] - x[a]) / (y[a + 1] - y[a])
     high = x[b] + (half - y[b]) * (x[b - 1] - x[b]) / (y[b - 1] - y[b])
-    return float(high - low)
+    return float(low), float(high)
 
 
 def _foot(y: np.ndarray, peak: int, first: int, last: int) -> tuple[int, int]:

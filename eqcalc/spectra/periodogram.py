@@ -38,9 +38,10 @@ def tapers(estimator: str, n_frames: int) -> np.ndarray:
 def periodogram_width(estimator: str, length: float) -> float:
     """Return the full width at half maximum [cm⁻¹] of a sharp line for segments of `length` [fs].
 
-    1.441/T for Welch's estimate with a Hann taper, 2NW/T for the multitaper one.
+    1.441/T for Welch's estimate with a Hann taper, 7.38/T for the multitaper one,
+    whose flat line shape is 2NW/T wide at its foot.
     """
-    factor = 1.4410 if estimator == "welch" else 2.0 * MULTITAPER_BANDWIDTH
+    factor = 1.4410 if estimator == "welch" else 7.378
     return factor / (SPEED_OF_LIGHT_CM_PER_FS * length)
 
 

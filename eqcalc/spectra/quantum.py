@@ -12,6 +12,7 @@ eqcalc, and a factor named here acts relative to it.
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from collections.abc import Iterable
@@ -21,9 +22,11 @@ import numpy as np
 from eqcalc.units import SECOND_RADIATION_CONSTANT, SPEED_OF_LIGHT_CM_PER_FS
 
 __all__ = [
+    "METHOD_NAMES",
     "QUANTUM_FACTORS",
     "bead_warning",
     "beads_needed",
+    "check_method",
     "has_ring_modes",
     "is_kubo",
     "is_thermostatted",
@@ -44,12 +47,39 @@ _FRICTION = ("LANGEVIN", "NVT", "BAOAB", "PILE", "PILEL", "PIMD")
 #: Thermostats with a memory, whose line shape follows from their matrices.
 _MEMORY = ("GLE", "PIGLE", "PIGLET", "PIGLEQTB", "QT")
 #: Thermostats of the kinetic energy as a whole, or deterministic ones.
-_GLOBAL = ("SVR", "CSVR", "BUSSI", "PILEG", "NHC", "NOSEHOOVER")
+_GLOBAL = ("SVR", "CSVR", "BUSSI", "PILEG", "NHC", "NOSEHOOVER", "BERENDSEN", "NPT")
 _THERMOSTATTED = (*_FRICTION, *_MEMORY, *_GLOBAL)
 
 
 def _normalised(method: str) -> str:
     return "".join(c for c in method.upper() if c.isalnum())
+
+
+#: Dynamics by the names the field gives them; case and hyphens do not matter.
+METHOD_NAMES = (
+    *("NVE", "Langevin", "NVT", "NPT", "BAOAB", "GLE", "QT", "SVR", "CSVR", "Bussi"),
+    *("Berendsen", "Nose-Hoover", "NHC", "RPMD", "T-RPMD", "CMD", "PA-CMD", "QCMD", "f-QCMD"),
+    *("Te-CMD", "Te-PIGS", "PIMD", "PILE", "PILE-L", "PILE-G", "PI+GLE", "PIGLET", "PIGLE-QTB"),
+)
+
+
+def check_method(method: str | None) -> None:
+    """Refuse a name of the dynamics that is not one of :data:`METHOD_NAMES`.
+
+    What a spectrum is warned of, and which quantum factor it may have, follow from
+    it: a name with a letter wrong would switch both off.
+
+    Raises
+    ------
+    ValueError
+        Nothing is known of such a method.
+    """
+    known = {_normalised(name): name for name in METHOD_NAMES}
+    if method is None or _normalised(method) in known:
+        return
+    close = difflib.get_close_matches(_normalised(method), known, n=1)
+    meant = f" (did you mean {known[close[0]]}?)" if close else ""
+    raise ValueError(f"method: unknown name {method!r}{meant}; known: {', '.join(METHOD_NAMES)}")
 
 
 def is_kubo(method: str | None) -> bool:

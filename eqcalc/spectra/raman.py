@@ -269,6 +269,11 @@ class RamanSpectrum:
             See :func:`raman_weight`.
         """
         intensity = self.polarized(geometry)
+        if not 0.0 < laser_wavelength < 1e7 / float(intensity.wavenumber[3]):
+            raise ValueError(
+                "laser_wavelength: expected a wavelength in nm, such as 532, with more energy "
+                f"than the Raman shifts, got {laser_wavelength:g}"
+            )
         upper = np.inf if anti_stokes else 1e7 / laser_wavelength
         # neither the elastic line nor a shift beyond the laser is Raman scattering
         shifted = intensity.between(0.5 * float(intensity.wavenumber[1]), upper)

@@ -4,17 +4,31 @@
 Every function returns plain arrays for :func:`eqcalc.spectra.infrared` and
 :func:`eqcalc.spectra.raman`. None of these files says its units, so they are
 stated there. Frames that are missing, repeated (after a restart) or cut off are
-errors: a gap in a series is a wrong spectrum.
+errors: a gap in a series is a wrong spectrum. Where a file numbers its frames,
+the numbers are checked; elsewhere repeated frames are found by their values, and
+missing ones cannot be.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+
+from eqcalc.spectra.tables import (
+    SeriesError,
+    as_paths,
+    check_even,
+    check_unrepeated,
+    looks_like_time,
+    number_rows,
+    text_lines,
+)
 
 __all__ = [
     "SeriesError",
@@ -26,48 +40,6 @@ __all__ = [
     "read_schnetpack",
     "read_vasp_outcar",
 ]
-
-
-class SeriesError(ValueError):
-    """A file does not hold the series that was expected."""
-
-
-def _paths(paths: str | Path | Iterable[str | Path]) -> list[Path]:
-    found = [Path(paths)] if isinstance(paths, str | Path) else [Path(p) for p in paths]
-    if not found:
-        raise SeriesError("no file given")
-    return found
-
-
-def _rows(path: Path, comments: str) -> Iterator[tuple[int, list[float]]]:
-    """Return line numbers and numbers of the lines that are not comments."""
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            text = line.strip()
-            if not text or text[0] in comments:
-                continue
-            try:
-                yield number, [float(word) for word in text.replace(",", " ").split()]
-            except ValueError:
-                raise SeriesError(
-                    f"{path}, line {number}: expected numbers, got {text[:60]!r}"
-                ) from None
-
-
-def _even(steps: np.ndarray, path: Path, what: str) -> None:
-    """Check that frames follow each other at equal steps."""
-    gaps = np.diff(steps)
-    if not len(gaps):
-        raise SeriesError(f"{path}: fewer than two frames")
-    usual = float(np.median(gaps))
-    bad = np.flatnonzero(np.abs(gaps - usual) > 0.01 * abs(usual))
-    if usual <= 0.0 or len(bad):
-        i = int(bad[0]) if len(bad) else 0
-        raise SeriesError(
-            f"{path}: {what} {steps[i + 1]:g} follows {steps[i]:g}, but {usual:g} is the usual "
-            "step: frames are missing or repeated (a restart?); repair the file or read its "
-            "parts as replicas"
-        )
 
 
 def read_columns(
@@ -87,7 +59,8 @@ def read_columns(
         Numbers of the columns, from 0; three of a dipole moment, six (xx, yy,
         zz, yz, xz, xy) or nine of a polarizability.
     time_column
-        Column of the time or step, which is checked to be even.
+        Column of the time or step, which is checked to be even. By default the
+        first one, if nearly all of it is.
     comments
         First characters of lines that are skipped.
 
@@ -97,21 +70,23 @@ def read_columns(
     """
     if len(columns) not in (3, 6, 9):
         raise SeriesError(f"columns: expected 3, 6 or 9 of them, got {len(columns)}")
+    if min(columns) < 0 or (time_column is not None and time_column < 0):
+        raise SeriesError("columns are numbered from 0, and none is negative")
     needed = max(*columns, -1 if time_column is None else time_column) + 1
     result = []
-    for path in _paths(paths):
-        rows = []
-        for number, row in _rows(path, comments):
+    for path in as_paths(paths):
+        lines, rows = number_rows(path, comments)
+        for number, row in zip(lines, rows, strict=True):
             if len(row) < needed:
                 raise SeriesError(
                     f"{path}, line {number}: {len(row)} columns, but column {needed - 1} is asked "
                     "for (columns are numbered from 0)"
                 )
-            rows.append(row[:needed])
-        table = np.array(rows).reshape(-1, needed)
-        if time_column is not None:
-            _even(table[:, time_column], path, "time")
-        values = table[:, list(columns)]
+        table = np.array([row[:needed] for row in rows])
+        times = 0 if time_column is None and 0 not in columns else time_column
+        if times is not None and (time_column is not None or looks_like_time(table[:, times])):
+            check_even(table[:, times], path, f"column {times}:", lines)
+        values = check_unrepeated(table[:, list(columns)], path)
         result.append(values.reshape(-1, 3, 3) if len(columns) == 9 else values)
     return result
 
@@ -126,8 +101,8 @@ def read_gpumd(paths: str | Path | Iterable[str | Path]) -> list[np.ndarray]:
     One array ``[n_frames, 3]`` or ``[n_frames, 3, 3]`` per file.
     """
     result = []
-    for path in _paths(paths):
-        rows = [row for _, row in _rows(path, "#")]
+    for path in as_paths(paths):
+        lines, rows = number_rows(path, "#")
         widths = {len(row) for row in rows}
         if widths not in ({4}, {7}):
             raise SeriesError(
@@ -135,7 +110,7 @@ def read_gpumd(paths: str | Path | Iterable[str | Path]) -> list[np.ndarray]:
                 f"{', '.join(map(str, sorted(widths))) or 'none'}"
             )
         table = np.array(rows)
-        _even(table[:, 0], path, "step")
+        check_even(table[:, 0], path, "step", lines)
         if widths == {4}:
             result.append(table[:, 1:])
         else:
@@ -163,11 +138,12 @@ def read_ipi_extras(beads: str | Path | Iterable[str | Path]) -> np.ndarray:
     """
     total: np.ndarray | None = None
     first: list[int] = []
-    paths = _paths(beads)
+    found: dict[bytes, Path] = {}
+    paths = as_paths(beads)
     for path in paths:
         steps: list[int] = []
         frames: list[list[float]] = []
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for _, line in text_lines(path):
             header = _IPI_HEADER.search(line)
             if header is not None:
                 steps.append(int(header.group(2)))
@@ -187,20 +163,23 @@ def read_ipi_extras(beads: str | Path | Iterable[str | Path]) -> np.ndarray:
                 f"{path}: expected 3 or 9 numbers per step, found "
                 f"{', '.join(map(str, sorted(sizes))) or 'none'} (a file that is cut off?)"
             )
-        _even(np.array(steps, dtype=float), path, "step")
+        check_even(steps, path, "step")
         if first and steps != first:
             raise SeriesError(f"{path}: its steps are not those of {paths[0]}")
         first = steps
         values = np.array(frames)
+        same = found.setdefault(hashlib.blake2b(values.tobytes()).digest(), path)
+        if same != path and np.ptp(values, axis=0).any():
+            raise SeriesError(f"{path}: the same numbers as in {same}; give the file of each bead")
         total = values if total is None else total + values
     assert total is not None
     mean = total / len(paths)
     return mean.reshape(-1, 3, 3) if mean.shape[1] == 9 else mean
 
 
-_CP2K_MOMENT = re.compile(
-    r"X=\s*(-?\d\S*)\s+Y=\s*(-?\d\S*)\s+Z=\s*(-?\d\S*)(?:\s+Total=\s*(\S+))?", re.IGNORECASE
-)
+_CP2K_MOMENT = re.compile(r"(?<!\w)X=\s*(\S+)\s+Y=\s*(\S+)\s+Z=\s*(\S+)", re.IGNORECASE)
+#: In the main output, of older and newer versions.
+_CP2K_STEP = re.compile(r"(?:STEP NUMBER\s*=|MD\| Step number)\s*(\d+)")
 
 
 def read_cp2k_moments(path: str | Path) -> np.ndarray:
@@ -212,17 +191,28 @@ def read_cp2k_moments(path: str | Path) -> np.ndarray:
     """
     path = Path(path)
     frames = []
-    for match in _CP2K_MOMENT.finditer(path.read_text(encoding="utf-8")):
-        try:
-            frames.append([float(match.group(i)) for i in (1, 2, 3)])
-        except ValueError:
-            raise SeriesError(f"{path}: cannot read {match.group(0)!r}") from None
+    steps, lines = [], []
+    for number, line in text_lines(path):
+        match = _CP2K_MOMENT.search(line)
+        if match is not None:
+            try:
+                frames.append([float(word) for word in match.groups()])
+            except ValueError:
+                raise SeriesError(
+                    f"{path}, line {number}: cannot read {match.group(0)!r}"
+                ) from None
+        elif (step := _CP2K_STEP.search(line)) is not None:
+            steps.append(int(step.group(1)))
+            lines.append(number)
     if len(frames) < 2:
-        raise SeriesError(f"{path}: no lines of the form 'X= … Y= … Z= …'")
-    return np.array(frames)
+        raise SeriesError(f"{path}: {len(frames)} lines of the form 'X= … Y= … Z= …'")
+    if steps:
+        check_even(steps, path, "step", lines)
+    return check_unrepeated(np.array(frames), path)
 
 
 _VASP_DIPOLE = re.compile(r"dipolmoment\s+(-?\d\S*)\s+(-?\d\S*)\s+(-?\d\S*)\s+electrons")
+_VASP_STEP = re.compile(r"Iteration\s+(\d+)\(")
 
 
 def read_vasp_outcar(path: str | Path) -> np.ndarray:
@@ -238,6 +228,8 @@ def read_vasp_outcar(path: str | Path) -> np.ndarray:
     path = Path(path)
     frames: list[list[float]] = []
     current: list[float] | None = None
+    step: int | None = None
+    steps, lines = [], []
     with path.open(encoding="utf-8", errors="replace") as file:
         for number, line in enumerate(file, 1):
             if "dipolmoment" in line:
@@ -245,6 +237,8 @@ def read_vasp_outcar(path: str | Path) -> np.ndarray:
                 if match is None:
                     raise SeriesError(f"{path}, line {number}: cannot read {line.strip()!r}")
                 current = [float(word) for word in match.groups()]
+            elif "Iteration" in line and (found := _VASP_STEP.search(line)) is not None:
+                step = int(found.group(1))
             elif "TOTAL-FORCE" in line:
                 if current is None:
                     raise SeriesError(
@@ -252,13 +246,22 @@ def read_vasp_outcar(path: str | Path) -> np.ndarray:
                         "moment; run with LDIPOL = .TRUE. or IDIPOL"
                     )
                 frames.append(current)
+                if step is not None:
+                    steps.append(step)
+                    lines.append(number)
                 current = None
     if len(frames) < 2:
         raise SeriesError(f"{path}: {len(frames)} ionic steps with a dipole moment; expected more")
-    return np.array(frames)
+    if steps:
+        check_even(steps, path, "ionic step", lines)
+    return check_unrepeated(np.array(frames), path)
 
 
-def read_extxyz_series(path: str | Path, key: str) -> np.ndarray:
+#: Keys of the comment line that number frames.
+_XYZ_TIMES = ("time", "step", "timestep", "md_step", "frame")
+
+
+def read_extxyz_series(path: str | Path, key: str, time_key: str | None = None) -> np.ndarray:
     """Read a quantity of every frame of an extended XYZ file.
 
     Parameters
@@ -267,15 +270,18 @@ def read_extxyz_series(path: str | Path, key: str) -> np.ndarray:
         The file.
     key
         ``"dipole"``, ``"polarizability"`` or another key of the comment line.
+    time_key
+        Key of the time or step, which is checked to be even; by default
+        ``time`` or ``step``, if they are there.
 
     Returns
     -------
     ``[n_frames, 3]``, ``[n_frames, 6]`` or ``[n_frames, 3, 3]``
     """
-    from ase.io import iread
-
+    path = Path(path)
     frames = []
-    for index, atoms in enumerate(iread(str(path), index=":", format="extxyz")):
+    times = []
+    for index, atoms in enumerate(_structures(path)):
         value = atoms.info.get(key)
         if value is None and atoms.calc is not None:
             value = atoms.calc.results.get(key)
@@ -283,11 +289,42 @@ def read_extxyz_series(path: str | Path, key: str) -> np.ndarray:
             known = sorted({*atoms.info, *(atoms.calc.results if atoms.calc is not None else ())})
             raise SeriesError(f"{path}, frame {index}: no {key!r}; there are: {', '.join(known)}")
         frames.append(np.asarray(value, dtype=float).ravel())
+        if time_key is None and index == 0:
+            time_key = next((k for k in atoms.info if k.lower() in _XYZ_TIMES), None)
+        if time_key is not None:
+            try:
+                times.append(float(atoms.info[time_key]))
+            except (KeyError, TypeError, ValueError):
+                raise SeriesError(
+                    f"{path}, frame {index}: {time_key!r}: expected the time or step, got "
+                    f"{atoms.info.get(time_key)!r}"
+                ) from None
     sizes = {len(frame) for frame in frames}
     if len(sizes) != 1 or not sizes <= {3, 6, 9}:
         raise SeriesError(f"{path}: {key!r} has {sorted(sizes)} numbers per frame")
-    values = np.array(frames)
+    if times:
+        check_even(times, path, str(time_key))
+    values = check_unrepeated(np.array(frames), path)
     return values.reshape(-1, 3, 3) if sizes == {9} else values
+
+
+def _structures(path: Path) -> Iterator[Any]:
+    """Return the frames of an extended XYZ file one by one."""
+    from ase.io import iread
+
+    index = 0
+    try:
+        for atoms in iread(str(path), index=":", format="extxyz"):
+            yield atoms
+            index += 1
+    except FileNotFoundError:
+        raise
+    except UnicodeDecodeError:
+        raise SeriesError(f"{path}: expected extended XYZ, found other data") from None
+    except (ValueError, OSError, KeyError, IndexError) as error:
+        raise SeriesError(
+            f"{path}, frame {index}: cut off, or not extended XYZ ({error})"
+        ) from None
 
 
 def read_schnetpack(path: str | Path, name: str, *, skip: int = 0) -> np.ndarray:
@@ -312,6 +349,8 @@ def read_schnetpack(path: str | Path, name: str, *, skip: int = 0) -> np.ndarray
     import h5py
 
     path = Path(path)
+    if not h5py.is_hdf5(path):
+        raise SeriesError(f"{path}: expected the HDF5 file of a SchNetPack simulation")
     with h5py.File(path, "r") as file:
         if "properties" not in file or "positions" not in file["properties"].attrs:
             raise SeriesError(f"{path}: not a SchNetPack simulation with a property stream")
@@ -326,5 +365,7 @@ def read_schnetpack(path: str | Path, name: str, *, skip: int = 0) -> np.ndarray
         if entries - skip < 2:
             raise SeriesError(f"{path}: {entries} frames, of which {skip} are left out")
         block = np.asarray(data[skip:entries, :, slice(*where[name])], dtype=float)
-    block = block.mean(1).reshape(entries - skip, *shapes[name])
-    return np.moveaxis(block, 0, 1)
+    block = np.moveaxis(block.mean(1).reshape(entries - skip, *shapes[name]), 0, 1)
+    for molecule in block:
+        check_unrepeated(molecule, path)
+    return block

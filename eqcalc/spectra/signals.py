@@ -3,13 +3,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
+from eqcalc.spectra.continuity import (
+    describe_repeat,
+    equal_replicas,
+    jump,
+    repeated_frames,
+)
 from eqcalc.spectra.correlation import Signal, differentiate
+from eqcalc.spectra.quantum import check_method
 from eqcalc.spectra.source import source_record
 from eqcalc.trajectory import Trajectory
 from eqcalc.units import UnitError, conversion_factor
@@ -21,6 +28,8 @@ _MEANING = {
     "temperature": "the temperature [K]",
     "unit": "the unit of the values",
 }
+#: An array of so many times more replicas than frames has its axes exchanged.
+_EXCHANGED = 4
 
 
 class TrajectoryLike(Protocol):
@@ -66,6 +75,8 @@ class Series:
         Time constant of the friction on the physical modes, fs.
     provenance
         Where the data came from.
+    names
+        Of the replicas, such as their files; "replica 0", … by default.
     """
 
     replicas: tuple[Any, ...]
@@ -78,6 +89,11 @@ class Series:
     n_beads: int = 1
     thermostat_time: float | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+
+    def name(self, index: int) -> str:
+        """Return what messages call a replica."""
+        return self.names[index] if self.names else f"replica {index}"
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -117,7 +133,7 @@ class Series:
                 frames = np.asarray(values[start:stop], dtype=float)
                 if not np.isfinite(frames).all():
                     bad = start + int(np.argwhere(~np.isfinite(frames))[0, 0])
-                    raise ValueError(f"replica {index}, frame {bad}: the value is not finite")
+                    raise ValueError(f"{self.name(index)}, frame {bad}: the value is not finite")
                 flat = frames.reshape(len(frames), -1) if components is None else components(frames)
                 return flat * factor
 
@@ -161,6 +177,8 @@ def _replicas(
 ) -> tuple[np.ndarray, ...]:
     """Split data into replicas, each ``[n_frames, *shape]`` with one of `shapes`."""
     expected = " or ".join(f"[n_replicas, n_frames, {_shape_text(s)}]" for s in shapes)
+    if isinstance(data, Mapping):
+        data = list(data.values())
     # arrays on disk (h5py, memmap) are left there and read in pieces
     arrays = (
         [data]
@@ -172,6 +190,12 @@ def _replicas(
         if any(_matches(tuple(array.shape[1:]), s) for s in shapes):
             replicas.append(array)
         elif any(_matches(tuple(array.shape[2:]), s) for s in shapes) and array is data:
+            if array.shape[0] > _EXCHANGED * array.shape[1]:
+                raise ValueError(
+                    f"{name}: expected an array {expected}; shape {tuple(array.shape)} means "
+                    f"{array.shape[0]} replicas of {array.shape[1]} frames: exchange the axes "
+                    "with swapaxes(0, 1), or, if it is meant, give a list of replicas"
+                )
             replicas.extend(array[r] for r in range(array.shape[0]))
         else:
             raise ValueError(
@@ -181,6 +205,38 @@ def _replicas(
     if not replicas:
         raise ValueError(f"{name}: no replica given; expected {expected}")
     return tuple(replicas)
+
+
+def _check(series: Series, name: str) -> Series:
+    """Refuse series of other codes that are not independent, unbroken motions."""
+    for index, values in enumerate(series.replicas):
+        # arrays on disk are not read as a whole
+        if isinstance(values, np.ndarray) and not isinstance(values, np.memmap):
+            repeated = repeated_frames(values)
+            if repeated is not None:
+                raise ValueError(f"{name}, {series.name(index)}: {describe_repeat(*repeated)}")
+        found = None if series.rate else jump(values)
+        if found is not None:
+            frame, step, usual = found
+            branch = (
+                "another branch of the polarization of a cell (take it out with --unwrap, or "
+                "eqcalc.spectra.dielectric.unwrap_dipole), an atom put back into the cell, or "
+                if name == "dipole"
+                else ""
+            )
+            raise ValueError(
+                f"{name}, {series.name(index)}: jumps by {step:.3g} {series.unit} from frame "
+                f"{frame} to {frame + 1}, where {usual:.2g} is usual: {branch}a calculation that "
+                "failed; repair it, or cut there and give the parts as replicas"
+            )
+    equal = equal_replicas(series.replicas)
+    if equal is not None:
+        first, second = map(series.name, equal)
+        raise ValueError(
+            f"{name}: {second} is the same motion as {first}; errors come from independent "
+            "replicas, so give each once"
+        )
+    return series
 
 
 def _thermostat_time(settings: dict[str, Any]) -> float | None:
@@ -247,7 +303,7 @@ def read_series(
     ----------
     data
         A trajectory, an array ``[n_replicas, n_frames, ...]``, one replica of
-        it, a list of replicas of different length, or None.
+        it, a list of replicas of different length or a mapping of their names, or None.
     derivative
         The time derivative in the same forms, instead of `data`; for a
         trajectory, False uses the observable even if its derivative is there.
@@ -264,7 +320,8 @@ def read_series(
     TypeError
         Something needed is missing, or stated twice.
     ValueError
-        The shape is wrong, or a number is not positive.
+        The shape is wrong, a number is not positive, the method unknown, or an
+        array repeats frames, jumps, or has two equal replicas.
     """
     stated = {
         "interval": interval,
@@ -294,9 +351,11 @@ def read_series(
         )
     if n_beads is not None and n_beads < 1:
         raise ValueError(f"n_beads: expected at least 1, got {n_beads}")
+    check_method(method)
     rate = data is None
-    return Series(
-        replicas=_replicas(derivative if rate else data, shapes, name),
+    given = derivative if rate else data
+    series = Series(
+        replicas=_replicas(given, shapes, name),
         interval=float(interval),
         temperature=float(temperature),
         unit=unit,
@@ -304,4 +363,6 @@ def read_series(
         method=method,
         timestep=None if timestep is None else float(timestep),
         n_beads=1 if n_beads is None else int(n_beads),
+        names=tuple(map(str, given)) if isinstance(given, Mapping) else (),
     )
+    return _check(series, name)

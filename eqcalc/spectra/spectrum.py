@@ -11,7 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eqcalc.spectra import statistics
-from eqcalc.spectra.peaks import full_width, maximum, resolved_bands, unresolved_maxima
+from eqcalc.spectra.peaks import (
+    full_width,
+    half_height_centre,
+    maximum,
+    resolved_bands,
+    unresolved_maxima,
+)
 from eqcalc.spectra.statistics import Estimate
 
 __all__ = ["Band", "Spectrum"]
@@ -22,7 +28,9 @@ class Band(NamedTuple):
 
     lower: float  #: lower limit, cm⁻¹
     upper: float  #: upper limit, cm⁻¹
-    position: Estimate  #: wavenumber of the maximum, cm⁻¹
+    #: wavenumber of the maximum, cm⁻¹; of a multitaper estimate, whose lines have a flat
+    #: top, the middle at half height
+    position: Estimate
     centroid: Estimate  #: mean wavenumber, cm⁻¹
     width: Estimate  #: full width at half maximum, cm⁻¹
     area: Estimate  #: integral, unit of the spectrum times cm⁻¹
@@ -176,10 +184,12 @@ class Spectrum:
         if inside.sum() < 3:
             raise ValueError(f"no band: fewer than three points in {lower:g} … {upper:g} cm⁻¹")
         x, weights = self.wavenumber[inside], self.weights(lower, upper)
+        flat_top = self.provenance.get("estimator") == "multitaper"
+        position = half_height_centre if flat_top else maximum
         return Band(
             lower,
             upper,
-            self.estimate(lambda y: maximum(x, y[inside])),
+            self.estimate(lambda y: position(x, y[inside])),
             self.estimate(lambda y: float(weights @ (self.wavenumber * y) / (weights @ y))),
             self.estimate(lambda y: full_width(x, y[inside])),
             self.integrate(lower, upper),

@@ -17,6 +17,7 @@ import numpy as np
 from eqcalc.spectra.correlation import LagSums, Signal, lag_sums
 from eqcalc.spectra.estimation import Density, Estimation, Pairs, Products, grouped
 from eqcalc.spectra.infrared import infrared_result
+from eqcalc.spectra.quantum import check_method
 from eqcalc.spectra.raman import RAMAN_GROUPS, RamanSpectrum, invariants, raman_result
 from eqcalc.spectra.signals import Series
 from eqcalc.spectra.spectrum import Spectrum
@@ -236,6 +237,7 @@ def _series(
     for key, number in (("interval", interval), ("temperature", temperature)):
         if not (np.isfinite(number) and number > 0.0):
             raise ValueError(f"{key}: expected a positive number, got {number}")
+    check_method(method)
     return Series((), interval, temperature, unit, rate, method, timestep, n_beads)
 
 

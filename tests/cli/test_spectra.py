@@ -315,3 +315,144 @@ def test_limits_beyond_the_data_name_the_file(tmp_path, spectrum, series, capsys
     assert run(*command, "--dipole-key", "0,1,2", "--limits", 1e5, 2e5) == FAILURE
     assert "limits: the spectrum covers 0 to" in capsys.readouterr().err
     assert not (tmp_path / "s").exists()
+
+
+@pytest.fixture(scope="module")
+def moments(tmp_path_factory, series):
+    """Files of CP2K with the dipole moment along four replicas, and what reads them."""
+    folder = tmp_path_factory.mktemp("cp2k")
+    paths = [folder / f"{replica}.dat" for replica in range(4)]
+    for path, values in zip(paths, vector(series[:4]) * 4.80320471, strict=True):
+        path.write_text("".join("X= {:.8f} Y= {:.8f} Z= {:.8f}\n".format(*v) for v in values))
+    return paths, ["--format", "cp2k", "--interval", 0.5, "--temperature", 300, "--resolution", 30]
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--frame", "eckart"], "--frame needs a trajectory of eqcalc"),
+        (["--model", "m.eqc"], "--model needs a trajectory"),
+        (["--committee", "a.eqc", "b.eqc"], "--committee needs a trajectory"),
+        (["--method", "TRMPD", "--beads", 32], "--method: unknown name 'TRMPD' (did you mean T-R"),
+        (["--method", "T-RPMD"], "--beads must be stated for T-RPMD"),
+        (["--beads", 32], "--method must be stated for 32 beads"),
+        (["--skip", 1999.5], "--skip: 1999.5 fs of"),
+        (["--unwrap", 1, 2], "--unwrap: expected 1, 3 or 9 numbers, got 2"),
+        (["--time-key", "step"], "format cp2k: takes no key of the time"),
+    ],
+)
+def test_options_without_effect_or_sense_are_refused(moments, option, message, capsys):
+    paths, known = moments
+    assert run("spectra", "--dipole", *paths, *known, *option) == FAILURE
+    assert message in capsys.readouterr().err
+
+
+def test_the_same_replica_twice(tmp_path, moments, capsys):
+    paths, known = moments
+    assert run("spectra", "--dipole", paths[0], paths[1], paths[0], *known) == FAILURE
+    assert "0.dat: given twice" in capsys.readouterr().err
+    (tmp_path / "copy.dat").write_text(paths[0].read_text() + "\n")
+    assert run("spectra", "--dipole", *paths, tmp_path / "copy.dat", *known) == FAILURE
+    assert "copy.dat is the same motion as" in capsys.readouterr().err
+
+
+def test_a_jump_of_the_polarization_is_refused_and_taken_out(tmp_path, moments, capsys):
+    paths, known = moments
+    lines = paths[2].read_text().splitlines()
+    broken = tmp_path / "broken.dat"
+    quantum = 10.0 * 4.80320471
+    values = [[float(word) for word in line.split()[1::2]] for line in lines]
+    text = [
+        f"X= {x:.8f} Y= {y + quantum * (i >= 2000):.8f} Z= {z:.8f}\n"
+        for i, (x, y, z) in enumerate(values)
+    ]
+    broken.write_text("".join(text))
+    command = ["spectra", "--dipole", *paths[:2], broken, *known, "--output", tmp_path / "out"]
+    assert run(*command) == FAILURE
+    message = capsys.readouterr().err
+    assert "broken.dat: jumps by 48 D from frame 1999 to 2000" in message
+    assert "--unwrap" in message
+    assert not (tmp_path / "out").exists()
+    assert run(*command, "--unwrap", 10) == 0
+    found = Spectrum.read(tmp_path / "out" / "spectrum-infrared.h5")
+    assert run("spectra", "--dipole", *paths[:3], *known, "--output", tmp_path / "whole") == 0
+    whole = Spectrum.read(tmp_path / "whole" / "spectrum-infrared.h5")
+    assert np.allclose(found.values, whole.values, atol=1e-5 * whole.values.max())
+    # a summary of series does not ask for the model that they do not have
+    assert "--model" not in capsys.readouterr().out
+
+
+def test_timestep_molecules_and_skip_of_series(tmp_path, moments, series):
+    paths, known = moments
+    choices = ["--timestep", 0.5, "--molecules", 4, "--skip", 100]
+    command = ["spectra", "--dipole", *paths, *known, *choices, "--output", tmp_path]
+    assert run(*command) == 0
+    found = Spectrum.read(tmp_path / "spectrum-infrared.h5")
+    direct = infrared(
+        vector(series[:4])[:, 200:],
+        interval=0.5,
+        temperature=300.0,
+        unit="e*Å",
+        resolution=30.0,
+        timestep=0.5,
+        frequency_correction=True,
+        n_molecules=4,
+    )
+    assert np.allclose(found.wavenumber, direct.wavenumber)
+    assert np.allclose(found.values, direct.values, atol=1e-5 * direct.values.max())
+    # the line is at sin(u)/u of where velocity Verlet moved it to
+    u = np.pi * 2.99792458e-5 * 0.5 * 1500.0
+    assert found.band(1300, 1700).position.value == pytest.approx(1500 * np.sin(u) / u, abs=0.1)
+
+
+def test_files_of_beads_are_counted(tmp_path, capsys):
+    paths = []
+    x = vector(oscillator(1500.0, n_frames=4000, n_replicas=4))
+    for bead, values in enumerate(x):
+        paths.append(tmp_path / f"run.dip_{bead}")
+        frames = enumerate(values)
+        paths[-1].write_text(
+            "".join(f"#EXTRAS(dipole)# Step: {i}\n{v[0]} {v[1]} {v[2]}\n" for i, v in frames)
+        )
+    known = ["--format", "i-pi", "--dipole-unit", "e*Å", "--interval", 0.5, "--temperature", 300]
+    known += ["--method", "T-RPMD", "--output", tmp_path / "out", "--resolution", 30]
+    assert run("spectra", "--dipole", *paths, *known, "--beads", 32) == FAILURE
+    assert "--dipole: 4 files, but 32 beads" in capsys.readouterr().err
+    assert run("spectra", "--dipole", *paths[:3], *known) == 0
+    text = capsys.readouterr().out
+    assert "T-RPMD, 3 beads" in text
+    assert "3 beads are too few" in text
+    with pytest.raises(SystemExit):
+        run("spectra", "--dipole", *paths, *known, "--beads", 0)
+    assert "--beads: expected a positive whole number, got 0" in capsys.readouterr().err
+
+
+def test_the_column_of_the_time(tmp_path, series, capsys):
+    path = tmp_path / "d.txt"
+    x = vector(series[:1])[0]
+    times = np.delete(np.arange(len(x) + 9), range(500, 509))
+    np.savetxt(path, np.column_stack([x, times]))
+    known = ["--interval", 0.5, "--temperature", 300, "--dipole-unit", "D", "--format", "columns"]
+    command = ["spectra", "--dipole", path, *known, "--dipole-key", "0,1,2"]
+    assert run(*command, "--time-key", 3) == FAILURE
+    assert "d.txt, line 501: column 3: 509 follows 499" in capsys.readouterr().err
+    assert run(*command, "--time-key", "0,1") == FAILURE
+    assert "--time-key: expected one column" in capsys.readouterr().err
+    assert run(*command[:-2], "--dipole-key=-3,-2,-1") == FAILURE
+    assert "--dipole-key: columns are numbered from 0, got -3,-2,-1" in capsys.readouterr().err
+
+
+def test_help_lists_the_methods(capsys):
+    from eqcalc.spectra.quantum import METHOD_NAMES
+
+    with pytest.raises(SystemExit):
+        run("spectra", "--help")
+    shown = "".join(capsys.readouterr().out.split())
+    assert [name for name in METHOD_NAMES if name.replace(" ", "") not in shown] == []
+
+
+def test_a_folder_below_a_file(tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SystemExit):
+        run("spectra", "run.h5", "--output", tmp_path / "file" / "x" / "y")
+    assert "file is a file, and the results need a folder" in capsys.readouterr().err

@@ -6,6 +6,7 @@ from eqcalc.spectra import infrared, power_spectrum
 from eqcalc.spectra.quantum import (
     bead_warning,
     beads_needed,
+    check_method,
     is_kubo,
     is_thermostatted,
     merged_warnings,
@@ -64,6 +65,23 @@ def test_every_method_of_the_dynamics_is_known():
         )
         warned = bool(method_warnings(method.name, 300.0))
         assert warned == method.thermostats_centroid, method.name
+
+
+def test_unknown_methods_are_refused():
+    from eqcalc.dynamics.methods import METHODS
+    from eqcalc.spectra import quantum
+
+    for name in (*METHODS, *quantum.METHOD_NAMES, "trpmd", None):
+        check_method(name)
+    groups = {*quantum._KUBO, *quantum._FRICTION, *quantum._MEMORY, *quantum._GLOBAL, "NVE"}
+    assert {quantum._normalised(name) for name in quantum.METHOD_NAMES} == groups
+    with pytest.raises(ValueError, match=r"unknown name 'TRMPD' \(did you mean T-RPMD\?\); known:"):
+        check_method("TRMPD")
+    # else a second quantum correction would not be noticed
+    x = vector(oscillator(1000.0, n_frames=2000))
+    kw = {"interval": 0.5, "temperature": 300.0, "unit": "e*Å", "lag": 100.0, "n_beads": 32}
+    with pytest.raises(ValueError, match="method: unknown name 'RMPD'"):
+        infrared(x, method="RMPD", quantum_factor="standard", **kw)
 
 
 def test_ring_modes_at_300_kelvin():

@@ -5,7 +5,7 @@ import h5py
 import numpy as np
 import pytest
 
-from eqcalc.spectra import infrared, raman
+from eqcalc.spectra import infrared, raman, read_foreign
 from eqcalc.spectra.readers import (
     SeriesError,
     read_columns,
@@ -32,17 +32,18 @@ def test_columns(tmp_path):
         f"{10 * i} {row(v)}\n" for i, v in enumerate(DIPOLE)
     )
     (tmp_path / "a.txt").write_text(text)
-    (tmp_path / "b.txt").write_text(text.replace("# ", "! "))
+    other = "".join(f"{10 * i} {row(v)}\n" for i, v in enumerate(DIPOLE[::-1]))
+    (tmp_path / "b.txt").write_text("! TimeStep\n" + other)
     paths = [tmp_path / "a.txt", tmp_path / "b.txt"]
     a, b = read_columns(paths, [1, 2, 3], time_column=0)
     assert np.allclose(a, DIPOLE, atol=1e-9)
-    assert np.array_equal(a, b)
+    assert np.array_equal(a, b[::-1])
     spectrum = infrared([a, b], interval=1.0, temperature=300.0, unit="D", lag=10.0)
     assert spectrum.provenance["n_replicas"] == 2
     with pytest.raises(SeriesError, match="4 columns, but column 5 is asked for"):
         read_columns(paths[0], [3, 4, 5])
     (tmp_path / "a.txt").write_text(text.replace("\n100 ", "\n105 "))
-    with pytest.raises(SeriesError, match="time 105 follows 90"):
+    with pytest.raises(SeriesError, match=r"a\.txt, line 13: column 0: 105 follows 90"):
         read_columns(paths[0], [1, 2, 3], time_column=0)
     (tmp_path / "a.txt").write_text("1 2 three 4\n")
     with pytest.raises(SeriesError, match=r"a\.txt, line 1: expected numbers"):
@@ -161,3 +162,128 @@ def test_schnetpack(tmp_path):
         file["x"] = 1
     with pytest.raises(SeriesError, match="not a SchNetPack simulation"):
         read_schnetpack(tmp_path / "other.h5", "dipole_moment")
+
+
+def write_columns(path, steps, values):
+    path.write_text("# step x y z\n" + "".join(f"{i} {row(values[i])}\n" for i in steps))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("steps", "values"),
+    [([*range(30), *range(20, 40)], "20 follows 29"), ([*range(20), *range(25, 40)], "25 follows")],
+)
+def test_steps_in_the_first_column_are_checked_unasked(tmp_path, steps, values):
+    path = write_columns(tmp_path / "a.txt", steps, DIPOLE)
+    with pytest.raises(SeriesError, match=rf"a\.txt, line \d+: column 0: {values}.*restart"):
+        read_columns(path, [1, 2, 3])
+
+
+def test_a_first_column_that_is_no_time_is_left_alone(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("".join(f"{v[0]} {row(v)}\n" for v in DIPOLE))
+    assert np.allclose(read_columns(path, [1, 2, 3])[0], DIPOLE, atol=1e-9)
+    with pytest.raises(SeriesError, match="column 0"):
+        read_columns(path, [1, 2, 3], time_column=0)
+
+
+def test_repeated_frames_are_found_where_they_have_no_number(tmp_path):
+    twice = [*range(30), *range(20, 40)]
+    moments = tmp_path / "moments.dat"
+    moments.write_text("".join("X= {:.8f} Y= {:.8f} Z= {:.8f}\n".format(*DIPOLE[i]) for i in twice))
+    with pytest.raises(SeriesError, match=r"moments\.dat: frames 30 to 39 repeat those from 20"):
+        read_cp2k_moments(moments)
+    columns = tmp_path / "a.txt"
+    columns.write_text("".join(row(DIPOLE[i]) + "\n" for i in twice))
+    with pytest.raises(SeriesError, match=r"a\.txt: frames 30 to 39 repeat"):
+        read_columns(columns, [0, 1, 2])
+    frames = tmp_path / "a.xyz"
+    for key, message in (("name", "frames 30 to 39 repeat"), ("Time", "frame 30: Time 10 follows")):
+        head = f"1\nProperties=species:S:1:pos:R:3 {key}="
+        frames.write_text(
+            "".join(f'{head}{0.5 * i} mu="{row(DIPOLE[i])}"\nH 0 0 0\n' for i in twice)
+        )
+        with pytest.raises(SeriesError, match=rf"a\.xyz.*{message}"):
+            read_extxyz_series(frames, "mu")
+    with pytest.raises(SeriesError, match=r"frame 30: Time 10 follows 14\.5"):
+        read_extxyz_series(frames, "mu", "Time")
+    with pytest.raises(SeriesError, match="frame 0: 'step': expected the time or step, got None"):
+        read_extxyz_series(frames, "mu", "step")
+    simulation = tmp_path / "simulation.hdf5"
+    with h5py.File(simulation, "w") as file:
+        data = file.create_dataset("properties", data=DIPOLE[twice, None])
+        data.attrs["shapes"] = json.dumps({"mu": [1, 3]})
+        data.attrs["positions"] = json.dumps({"mu": [0, 3]})
+    with pytest.raises(SeriesError, match=r"simulation\.hdf5: frames 30 to 39 repeat"):
+        read_schnetpack(simulation, "mu")
+
+
+@pytest.mark.parametrize("label", ["STEP NUMBER          = ", "MD| Step number      "])
+def test_steps_of_cp2k(tmp_path, label):
+    path = tmp_path / "run.out"
+    steps = [*range(1, 21), *range(23, 41)]
+    path.write_text("".join(f"X= 0.1 Y= {i} Z= {row([i**2])}\n {label}{i}\n" for i in steps))
+    with pytest.raises(SeriesError, match=r"run\.out, line 42: step 23 follows 20"):
+        read_cp2k_moments(path)
+    path.write_text("X= 0.1 Y= 0.1 Z= 0.2\nX= ******** Y= 0.1 Z= 0.2\n")
+    with pytest.raises(SeriesError, match=r"line 2: cannot read 'X= \*\*\*"):
+        read_cp2k_moments(path)
+
+
+def test_ionic_steps_of_vasp(tmp_path):
+    path = tmp_path / "OUTCAR"
+    text = "".join(
+        f"------ Iteration {step:6d}(   1)  ------\n dipolmoment {row(DIPOLE[i])} electrons Å\n"
+        " POSITION          TOTAL-FORCE (eV/Angst)\n"
+        for i, step in enumerate([1, 2, 3, 4, 1, 2, 3])
+    )
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(SeriesError, match="line 15: ionic step 1 follows 4"):
+        read_vasp_outcar(path)
+
+
+def test_a_bead_is_not_counted_twice(tmp_path):
+    path, copy = tmp_path / "a.dip_0", tmp_path / "a.dip_1"
+    path.write_text(
+        "".join(f"#EXTRAS(dipole)# Step: {i}\n{row(v)}\n" for i, v in enumerate(DIPOLE))
+    )
+    copy.write_text(path.read_text().replace("Step: ", "Step:  "))
+    with pytest.raises(SeriesError, match=r"a\.dip_1: the same numbers as in .*a\.dip_0"):
+        read_ipi_extras([path, copy])
+
+
+def test_files_of_another_kind_are_named(tmp_path):
+    binary = tmp_path / "mu.npy"
+    np.save(binary, DIPOLE + 1j)
+    for reader in (read_cp2k_moments, read_gpumd, read_ipi_extras):
+        with pytest.raises(SeriesError, match=r"mu\.npy: expected a text file"):
+            reader(binary)
+    with pytest.raises(SeriesError, match=r"mu\.npy: expected extended XYZ"):
+        read_extxyz_series(binary, "dipole")
+    with pytest.raises(SeriesError, match=r"mu\.npy: expected the HDF5 file"):
+        read_schnetpack(binary, "dipole")
+    empty = tmp_path / "empty"
+    empty.write_text("# nothing\n")
+    with pytest.raises(SeriesError, match="empty: 0 lines with numbers"):
+        read_columns(empty, [1, 2, 3])
+    with pytest.raises(SeriesError, match="columns are numbered from 0"):
+        read_columns(empty, [-3, -2, -1])
+    cut = tmp_path / "cut.xyz"
+    frame = '2\nProperties=species:S:1:pos:R:3 dipole="1 2 3"\nO 0 0 0\nH 0 0 1\n'
+    cut.write_text(frame * 3 + frame[:60])
+    with pytest.raises(SeriesError, match=r"cut\.xyz, frame 3: cut off, or not extended XYZ"):
+        read_extxyz_series(cut, "dipole")
+    with pytest.raises(SeriesError, match="is a folder; expected a file"):
+        read_foreign([tmp_path], "cp2k")
+    with pytest.raises(SeriesError, match="given twice"):
+        read_foreign([empty, tmp_path / "." / "empty"], "cp2k")
+    with pytest.raises(SeriesError, match="format cp2k: takes no key of the time"):
+        read_foreign([empty], "cp2k", time_key="time")
+
+
+def test_replicas_are_named_by_their_files(tmp_path):
+    paths = [write_columns(tmp_path / f"{n}.txt", range(40), DIPOLE + n) for n in range(2)]
+    found = read_foreign(paths, "columns", [1, 2, 3])
+    assert list(found) == [str(path) for path in paths]
+    spectrum = infrared(found, interval=1.0, temperature=300.0, unit="D", lag=10.0)
+    assert spectrum.provenance["n_replicas"] == 2

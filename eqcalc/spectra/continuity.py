@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: MIT
+"""Whether a series is one unbroken motion: repeated frames, jumps, equal replicas.
+
+A repeated frame, or a jump that no nucleus made, is a wrong spectrum with small
+error bars. The checks know nothing of times; those of a file are checked where it
+is read (:mod:`eqcalc.spectra.readers`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["describe_repeat", "equal_replicas", "jump", "repeated_frames"]
+
+#: Frames that are looked at together.
+_FRAMES = 2**16
+#: A jump is so many median steps, and so much larger than the next smaller step. In any smooth or
+#: random motion the largest steps are close to each other: the largest of 10⁸ steps of a normal
+#: variable is 8 medians, that of an oscillation 1.4.
+_MEDIANS, _GAP = 10.0, 3.0
+#: Frames in a row that equal as many earlier ones: a restart, not a coincidence.
+_BLOCK = 3
+
+
+# --- jumps ------------------------------------------------------------------------
+
+
+def jump(values: Any) -> tuple[int, float, float] | None:
+    """Return where a series jumps: the frame before, the length of the step, the median step.
+
+    A step is a jump if it is ten times the median and stands apart from all
+    ordinary ones, so that bursts, noise and decays are none.
+
+    Parameters
+    ----------
+    values
+        ``[n_frames, ...]``, in memory or on disk.
+    """
+    for start in range(0, len(values) - 1, _FRAMES):
+        found = _jump(_step_lengths(values[start : start + _FRAMES + 1]))
+        if found is not None:
+            return start + found[0], *found[1:]
+    return None
+
+
+def _jump(steps: np.ndarray) -> tuple[int, float, float] | None:
+    """Return :func:`jump` of steps of this length."""
+    moving = steps[steps > 0.0]
+    if len(moving) < 4:
+        return None
+    median = float(np.median(moving))
+    if moving.max() <= _MEDIANS * median:
+        return None
+    upper = np.sort(moving[moving >= median])
+    apart = (upper[1:] > _GAP * upper[:-1]) & (upper[1:] > _MEDIANS * median)
+    if not apart.any():
+        return None
+    smallest = upper[1 + int(np.argmax(apart))]
+    frame = int(np.argmax(steps >= smallest))
+    return frame, float(steps[frame]), median
+
+
+def _step_lengths(values: Any) -> np.ndarray:
+    """Return |x(t + 1) − x(t)| over all components, ``[n_frames − 1]``."""
+    frames = np.asarray(values, dtype=float).reshape(len(values), -1)
+    with np.errstate(invalid="ignore", over="ignore"):
+        steps = np.linalg.norm(np.diff(frames, axis=0), axis=1)
+    # values that are not finite are refused by name elsewhere
+    return np.where(np.isfinite(steps), steps, 0.0)
+
+
+# --- repeated frames ----------------------------------------------------------------
+
+
+def repeated_frames(values: np.ndarray) -> tuple[int, int, int] | None:
+    """Return first, last and original first frame of a part that was written twice.
+
+    Numbers with few digits return to earlier values by chance; what is found
+    here stands out of that.
+
+    Parameters
+    ----------
+    values
+        ``[n_frames, ...]``.
+    """
+    flat = np.ascontiguousarray(np.asarray(values, dtype=float).reshape(len(values), -1))
+    if len(flat) < 2 * _BLOCK or np.ptp(flat, axis=0).max() == 0.0:
+        return None
+    same = np.flatnonzero((flat[1:] == flat[:-1]).all(axis=1))
+    if len(same) and np.isfinite(flat).all() and len(same) > _chance_repeats(flat, values):
+        frame = int(same[0]) + 1
+        return frame, frame, frame - 1
+    return _repeated_block(flat)
+
+
+def describe_repeat(first: int, last: int, original: int) -> str:
+    """Return what :func:`repeated_frames` found, and what to do, in words."""
+    what = (
+        f"frame {first} repeats frame {original}"
+        if first == last
+        else f"frames {first} to {last} repeat those from {original} on"
+    )
+    return f"{what} (a restart?); remove them, or give the parts before and after as replicas"
+
+
+def _chance_repeats(flat: np.ndarray, values: np.ndarray) -> float:
+    """Return how many frames may equal the one before by rounding, at the turns of a motion."""
+    steps = np.diff(flat[:, :9], axis=0)
+    # all components have to meet; those that move together count once
+    spread = np.sqrt(np.clip(np.linalg.eigvalsh(steps.T @ steps / len(steps)), 1e-300, None))
+    digit = _resolution(flat, np.asarray(values).dtype)
+    expected = len(flat) * float(np.prod(np.minimum(digit / spread, 1.0)))
+    return 0.0 if expected < 1e-4 else 3.0 + 10.0 * expected
+
+
+def _resolution(flat: np.ndarray, dtype: np.dtype) -> float:
+    """Return the last digit of numbers that were written as decimals or in single precision."""
+    sample = flat[:: max(len(flat) // 1000, 1)]
+    largest = float(np.abs(flat).max())
+    for digits in range(13):
+        if np.allclose(np.round(sample, digits), sample, rtol=1e-14, atol=0.0):
+            return 10.0**-digits
+    single = sample.astype(np.float32)
+    if dtype == np.float32 or np.array_equal(single.astype(float), sample):
+        return float(np.spacing(np.float32(largest)))
+    return 1e-13 * largest
+
+
+def _repeated_block(flat: np.ndarray) -> tuple[int, int, int] | None:
+    """Return frames that repeat earlier ones one by one, as after a restart."""
+    # equal frames have equal keys, and others do not; adding 0 makes −0 the same as 0
+    odd = np.random.default_rng(0).integers(2**63, size=flat.shape[1], dtype=np.uint64) * 2 + 1
+    keys = np.zeros(len(flat), dtype=np.uint64)
+    for factor, column in zip(odd, flat.T, strict=True):
+        keys += (column + 0.0).view(np.uint64) * factor
+    ascending = np.sort(keys)
+    if not np.any(ascending[1:] == ascending[:-1]):
+        return None
+    order = np.argsort(keys, kind="stable")
+    equal = keys[order[1:]] == keys[order[:-1]]
+    later, earlier = order[1:][equal], order[:-1][equal]
+    if not len(later):
+        return None
+    by_time = np.argsort(later)
+    later, offset = later[by_time], (later - earlier)[by_time]
+    breaks = np.flatnonzero((np.diff(later) != 1) | (np.diff(offset) != 0)) + 1
+    runs = np.split(np.arange(len(later)), breaks)
+    blocks = [run for run in runs if len(run) >= _BLOCK and offset[run[0]] > 1]
+    in_blocks = sum(map(len, blocks))
+    if len(later) - in_blocks > 1:
+        # coarse numbers meet by chance, also a few in a row; a restart ends where it went back
+        blocks = [run for run in blocks if len(run) == offset[run[0]]]
+        if len(later) > min(2 * in_blocks, len(flat) // 2):
+            return None
+    if not blocks:
+        return None
+    first, last = int(later[blocks[0][0]]), int(later[blocks[0][-1]])
+    original = first - int(offset[blocks[0][0]])
+    # what goes on repeating from the start to the end is a periodic motion
+    periodic = original == 0 and last == len(flat) - 1 and len(flat) >= 3 * first
+    return None if periodic else (first, last, original)
+
+
+# --- replicas -----------------------------------------------------------------------
+
+
+def equal_replicas(replicas: Sequence[Any]) -> tuple[int, int] | None:
+    """Return two replicas that are the same motion as far as both go, or None.
+
+    Replicas in which nothing moves are not compared.
+    """
+    starts: dict[bytes, list[int]] = {}
+    for index, values in enumerate(replicas):
+        if len(values) < _BLOCK:
+            continue
+        start = np.ascontiguousarray(values[:_BLOCK], dtype=float).tobytes()
+        for other in starts.setdefault(start, []):
+            if _equal(replicas[other], values):
+                return other, index
+        starts[start].append(index)
+    return None
+
+
+def _equal(first: Any, second: Any) -> bool:
+    length = min(len(first), len(second))
+    moving = False
+    for i in range(0, length, _FRAMES):
+        a, b = (np.asarray(v[i : min(i + _FRAMES, length)]) for v in (first, second))
+        if not np.array_equal(a, b):
+            return False
+        moving = moving or bool(np.any(a != np.asarray(first[:1])))
+    return moving
