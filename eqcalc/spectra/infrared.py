@@ -84,8 +84,8 @@ def infrared(
     data
         A trajectory with the observable ``"dipole"`` (or ``"dipole_rate"``), or
         the dipole moment: ``[n_replicas, n_frames, 3]``, one replica
-        ``[n_frames, 3]``, or a list of replicas of different length. For ring
-        polymers, the mean over the beads of the dipole moment of each bead.
+        ``[n_frames, 3]``, or replicas of different length, a list or by name.
+        For ring polymers, the mean over the beads of the dipole moment of each.
     derivative
         The time derivative of the dipole moment in the same forms, instead of
         `data`. False: take finite differences of a trajectory's dipole moment
@@ -125,8 +125,8 @@ def infrared(
     Raises
     ------
     TypeError, ValueError
-        The input is incomplete, has a wrong shape, or asks for a second
-        quantum correction.
+        The input is incomplete, has a wrong shape, repeats frames, jumps, has
+        equal replicas, or asks for a second quantum correction.
     """
     _quantity(quantity)
     if n_molecules < 1:

@@ -348,7 +348,7 @@ def raman(
         ``"polarizability_rate"``), or the polarizability:
         ``[n_replicas, n_frames, 3, 3]``, or the six components
         ``[n_replicas, n_frames, 6]`` in the order xx, yy, zz, yz, xz, xy; one
-        replica of it, or a list of replicas of different length. For ring
+        replica of it, or replicas of different length, a list or by name. For ring
         polymers, the mean over the beads of the polarizability of each bead.
     derivative
         The time derivative in the same forms, instead of `data`. False: take

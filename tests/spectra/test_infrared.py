@@ -424,3 +424,11 @@ def test_a_trajectory_is_read_in_pieces(tmp_path, monkeypatch):
     assert max(sizes) < 0.1 * x.size
     direct = infrared(x, lag=200.0, method="NVE", timestep=0.5, **KW)
     assert np.allclose(spectrum.values, direct.values, rtol=0.0, atol=1e-12 * direct.values.max())
+
+
+@pytest.mark.parametrize("number", [0.0, -3.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("option", ["lag", "resolution"])
+def test_impossible_windows_are_refused(option, number):
+    x = vector(oscillator(1000.0, n_frames=2000))
+    with pytest.raises(ValueError, match=f"{option}: expected a positive"):
+        infrared(x, **{option: number}, **KW)

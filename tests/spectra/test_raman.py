@@ -242,3 +242,11 @@ def test_oriented_geometries():
         assert area == pytest.approx(average / 7.0015, rel=0.12)
     with pytest.raises(ValueError, match="not zero"):
         raman_oriented(x, incoming=np.zeros(3), outgoing=axes[0], **KW)
+
+
+@pytest.mark.parametrize("laser", [0.0, -532.0, float("nan"), 5e6])
+def test_impossible_lasers_are_refused(laser):
+    x = oscillator(1000.0, n_frames=3000)[..., None, None] * np.eye(3)
+    spectrum = raman(x, interval=0.5, temperature=300.0, unit="Å^3", lag=300.0)
+    with pytest.raises(ValueError, match="laser_wavelength: expected a wavelength in nm, such as"):
+        spectrum.cross_section(laser)

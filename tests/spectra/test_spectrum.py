@@ -235,3 +235,16 @@ def test_a_damaged_record_is_named(spectrum, tmp_path):
     (tmp_path / "s.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SpectrumFileError, match=r"s\.csv: not a text file"):
         Spectrum.read(tmp_path / "s.csv")
+
+
+@pytest.mark.parametrize("wavenumber", [1490.0, 1500.0, 1503.7])
+def test_the_flat_top_of_multitaper_lines(wavenumber):
+    # the maximum is anywhere on the top, the middle at half height is not
+    x = vector(oscillator(wavenumber, interval=1.0, n_frames=20_000))
+    spectrum = infrared(
+        x, interval=1.0, temperature=300.0, unit="e*Å", estimator="multitaper", resolution=20.0
+    )
+    band = spectrum.band(wavenumber - 100.0, wavenumber + 100.0)
+    assert band.position.value == pytest.approx(wavenumber, abs=0.1)
+    assert band.width.value == pytest.approx(20.0, rel=0.02)
+    assert spectrum.provenance["resolution_cm-1"] == pytest.approx(20.0, rel=0.01)
