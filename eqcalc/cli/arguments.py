@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "GeometryWarning",
+    "PositiveRange",
     "Range",
     "comma_separated_integers",
     "figure_file",
@@ -179,8 +180,30 @@ class Range(argparse.Action):
     ) -> None:
         """Store the pair, or refuse it."""
         lower, upper = values
+        if not (math.isfinite(lower) and math.isfinite(upper)):
+            raise argparse.ArgumentError(
+                self, f"expected two finite numbers, got {lower:g} {upper:g}"
+            )
         if not lower < upper:
             raise argparse.ArgumentError(
                 self, f"expected the lower number first, got {lower:g} {upper:g}"
             )
         setattr(namespace, self.dest, values)
+
+
+class PositiveRange(Range):
+    """Two numbers above zero, the lower one first."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Store the pair, or refuse it."""
+        if not min(values) > 0.0:
+            raise argparse.ArgumentError(
+                self, f"expected two positive numbers, got {values[0]:g} {values[1]:g}"
+            )
+        super().__call__(parser, namespace, values, option_string)

@@ -17,6 +17,7 @@ import numpy as np
 
 from eqcalc.spectra.jcamp import read_jcamp, write_jcamp
 from eqcalc.spectra.spectrum import Spectrum
+from eqcalc.spectra.tables import read_text
 
 if TYPE_CHECKING:
     from eqcalc.spectra.raman import RamanSpectrum
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SpectrumFileError",
     "atomically",
+    "is_written_by_eqcalc",
     "read_raman",
     "read_spectrum",
     "write_raman",
@@ -115,6 +117,14 @@ def _fill(group: h5py.Group, spectrum: Spectrum) -> None:
             data.attrs["unit"] = "cm^-1" if name == "wavenumber" else spectrum.unit
 
 
+#: What to do with other files of eqcalc that are taken for a spectrum.
+_OTHER_FORMATS = {
+    _RAMAN_FORMAT: "the two parts of a Raman spectrum; an intensity is in raman-cross-section.h5",
+    "eqcalc trajectory": "a trajectory; eqcalc spectra makes spectra of it",
+    "eqcalc dataset": "a dataset of labelled structures, not a spectrum",
+}
+
+
 def _extract(group: h5py.Group, path: Path) -> Spectrum:
     record = json.loads(group.attrs.get("eqcalc", "null"))
     return from_metadata(record, {n: group[n][()] for n in _ARRAYS if n in group}, path)
@@ -129,6 +139,9 @@ def _write_hdf5(spectrum: Spectrum, path: Path) -> None:
 def _read_hdf5(path: Path) -> Spectrum:
     try:
         with h5py.File(path, "r") as file:
+            other = str(file.attrs.get("format"))
+            if other in _OTHER_FORMATS:
+                raise SpectrumFileError(f"{path}: {_OTHER_FORMATS[other]}")
             return _extract(file, path)
     except OSError as error:
         raise SpectrumFileError(f"{path}: not a readable HDF5 file ({error})") from None
@@ -190,13 +203,22 @@ def _write_csv(spectrum: Spectrum, path: Path) -> None:
     path.write_text(text.getvalue(), encoding="utf-8")
 
 
+_RECORD_LINE = "# eqcalc: "
+
+
+def is_written_by_eqcalc(path: Path) -> bool:
+    """Return whether a file is a table of text that eqcalc wrote, with its record."""
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        return False
+    return f"\n{_RECORD_LINE}".encode() in path.read_bytes()
+
+
 def _read_csv(path: Path) -> Spectrum:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    prefix = "# eqcalc: "
-    found = [line[len(prefix) :] for line in lines if line.startswith(prefix)]
+    lines = read_text(path).splitlines()
+    found = [line[len(_RECORD_LINE) :] for line in lines if line.startswith(_RECORD_LINE)]
     if len(found) != 1:
         raise SpectrumFileError(
-            f"{path}: not a spectrum written by eqcalc (no line that starts with {prefix!r})"
+            f"{path}: not a spectrum written by eqcalc (no line that starts with {_RECORD_LINE!r})"
         )
     try:
         record = json.loads(found[0])
@@ -224,7 +246,7 @@ def _write_jcamp(spectrum: Spectrum, path: Path) -> None:
 
 
 def _read_jcamp(path: Path) -> Spectrum:
-    spectrum, record, error = read_jcamp(path.read_text(encoding="utf-8", errors="replace"), path)
+    spectrum, record, error = read_jcamp(read_text(path), path)
     if record is None:
         return spectrum
     arrays = {
@@ -266,6 +288,8 @@ def write_spectrum(spectrum: Spectrum, path: str | Path) -> Path:
 def read_spectrum(path: str | Path) -> Spectrum:
     """Read a spectrum in the format named by the ending of the path."""
     path = Path(path)
+    if path.is_dir():
+        raise SpectrumFileError(f"{path}: a folder; state a spectrum in it")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     reader = _READERS.get(path.suffix.lower())
