@@ -59,7 +59,8 @@ def write_comparison(
     names = list(names or map(dynamics_name, spectra))
     if len(names) != len(spectra):
         raise ValueError(
-            f"names: expected {len(spectra)}, one for each computed spectrum, got {len(names)}"
+            f"names (--name): expected {len(spectra)}, one for each computed spectrum, got "
+            f"{len(names)}"
         )
     options: dict[str, Any] = {"scale_range": scale_range, "fwhm": fwhm}
     found = []
@@ -67,7 +68,7 @@ def write_comparison(
         try:
             found.append(compare(spectrum, target, lower=lower, upper=upper, **options))
         except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
+            raise ValueError(f"{path} against {measured}: {error}") from None
     notes = [f"note: {warning}" for warning in target.warnings]
     texts = ["\n".join([f"{Path(measured).name}, {lower:g} to {upper:g} cm⁻¹", *notes])]
     for name, comparison, spectrum in zip(names, found, spectra, strict=True):

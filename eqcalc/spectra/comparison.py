@@ -71,15 +71,15 @@ class Comparison:
             return "not fitted"
         if self.scale_limit is not None:
             return (
-                f"at the limit {self.scale_limit:g} of the range allowed: not a best fit; widen "
-                "--scale, or compare a range with fewer other bands"
+                f"at the limit {self.scale_limit:g} of the range allowed, not a best fit: widen it "
+                "(--scale), or compare bands that correspond (--limits)"
             )
         if any(
             _near(end, x, self.scale_range)
             for end in self.wavenumber_scale[1:]
             for x in self.scale_range
         ):
-            return "fitted; its interval is cut by the range allowed: widen --scale"
+            return "fitted; the interval is cut by the range allowed: widen it (--scale)"
         return "fitted"
 
     def table(self) -> str:
@@ -238,10 +238,13 @@ def _check_coverage(
         raise ValueError(f"scale: expected two positive factors, got {least:g} and {most:g}")
     smallest, largest = upper / last, lower / first if first > 0.0 else np.inf
     if least < smallest or most > largest:
+        allowed = f"{smallest:.3f} or more"
+        if np.isfinite(largest):
+            allowed = f"{smallest:.3f} to {largest:.3f}"
         raise ValueError(
             f"scale: the factors {least:g} to {most:g} would move the computed spectrum "
-            f"({first:g} to {last:g} cm⁻¹) out of {lower:g} to {upper:g} cm⁻¹; allowed are "
-            f"{smallest:.3g} to {largest:.3g}"
+            f"({first:g} to {last:g} cm⁻¹) out of {lower:g} to {upper:g} cm⁻¹; expected "
+            f"{allowed}"
         )
 
 

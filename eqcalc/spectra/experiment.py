@@ -28,7 +28,7 @@ __all__ = [
 _SELF_DESCRIBING = (".jdx", ".dx", ".jcm", ".h5", ".hdf5")
 #: Titles of a first column that is no wavenumber.
 _OTHER_AXIS = re.compile(
-    r"wave ?length|wellenl|frequency|^\W*(nm|[µμu]m|microns?)\b"
+    r"wave ?length|wellenl|^\W*(nm|[µμu]m|microns?)\b"
     r"|[(\[/] *(nm|[µμu]m|microns?|nanomet\w*|micromet\w*|[TG]Hz|m?eV)\b",
     re.IGNORECASE,
 )

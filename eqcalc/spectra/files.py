@@ -254,7 +254,10 @@ def _read_jcamp(path: Path) -> Spectrum:
         "values": spectrum.values,
         "standard_error": error,
     }
-    return from_metadata(json.loads(record), arrays, path)
+    try:
+        return from_metadata(json.loads(record), arrays, path)
+    except json.JSONDecodeError as problem:
+        raise SpectrumFileError(f"{path}: damaged record in ##$EQCALC= ({problem})") from None
 
 
 _WRITERS: dict[str, Callable[[Spectrum, Path], None]] = {
