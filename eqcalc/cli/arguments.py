@@ -19,6 +19,7 @@ __all__ = [
     "Range",
     "comma_separated_integers",
     "figure_file",
+    "name_and_value",
     "number_from_zero",
     "output_folder",
     "positive_count",
@@ -105,6 +106,14 @@ def trajectory_file(text: str) -> Path:
     return path
 
 
+def name_and_value(text: str) -> str:
+    """Read a name and its value, such as ``energy=eV``."""
+    name, _, value = text.partition("=")
+    if not (name and value):
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text}")
+    return text
+
+
 def comma_separated_integers(text: str, option: str) -> list[int]:
     """Return whole numbers such as ``1,2,3`` of an option.
 
@@ -131,6 +140,8 @@ def read_structures(paths: Sequence[Path]) -> list[Atoms]:
 
     structures: list[Atoms] = []
     for path in paths:
+        if path.is_dir():
+            raise ValueError(f"{path}: a folder; state a structure file in it")
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file")
         try:
@@ -141,8 +152,22 @@ def read_structures(paths: Sequence[Path]) -> list[Atoms]:
                 f"({type(error).__name__}: {error})"
             ) from error
         structures.extend(found)
+        _check_positions(path, structures[-len(found) :])
         _check_distances(path, structures[-len(found)])
     return structures
+
+
+def _check_positions(path: Path, structures: Sequence[Atoms]) -> None:
+    """Refuse positions that are not numbers."""
+    import numpy as np
+
+    for index, atoms in enumerate(structures):
+        bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
+        if len(bad):
+            raise ValueError(
+                f"{path}: expected finite positions, but that of atom {bad[0]} of structure "
+                f"{index} is {atoms.positions[bad[0]]}"
+            )
 
 
 def _check_distances(path: Path, atoms: Atoms) -> None:

@@ -21,6 +21,9 @@ __all__ = ["describe_file", "describe_model", "level_of_theory"]
 #: The rows of the evaluation that are told, with the figures a chemist reads.
 _ERRORS = {("energy", "meV"), ("forces", "meV/Å"), ("dipole", "mD"), ("polarizability", "bohr³")}
 
+#: Endings of spectra that are text.
+_SPECTRA = (".csv", ".jdx", ".dx", ".jcm")
+
 
 def describe_file(path: str | Path) -> str:
     """Say what a model, dataset, trajectory or spectrum file holds.
@@ -39,8 +42,12 @@ def describe_file(path: str | Path) -> str:
         raise FileNotFoundError(f"{path}: no such file")
     if path.suffix == ".eqc":
         return describe_model(read_header(path))
+    if path.suffix.lower() in _SPECTRA:
+        return repr(Spectrum.read(path))
     if not h5py.is_hdf5(path):
-        raise ValueError(f"{path}: neither a model (.eqc) nor an HDF5 file of eqcalc")
+        raise ValueError(
+            f"{path}: neither a model (.eqc), an HDF5 file of eqcalc, nor a spectrum (.csv, .jdx)"
+        )
     try:
         with h5py.File(path, "r") as file:
             kind = str(file.attrs.get("format", "not stated"))

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from eqcalc.spectra.files import SpectrumFileError, is_written_by_eqcalc
+from eqcalc.spectra.measured_text import averaged, parse_table, read_text
 from eqcalc.spectra.spectrum import Spectrum
-from eqcalc.spectra.tables import averaged, parse_table, read_text
 from eqcalc.units import GAS_CONSTANT
 
 __all__ = [

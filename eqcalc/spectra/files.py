@@ -16,8 +16,8 @@ import h5py
 import numpy as np
 
 from eqcalc.spectra.jcamp import read_jcamp, write_jcamp
+from eqcalc.spectra.measured_text import read_text
 from eqcalc.spectra.spectrum import Spectrum
-from eqcalc.spectra.tables import read_text
 
 if TYPE_CHECKING:
     from eqcalc.spectra.raman import RamanSpectrum

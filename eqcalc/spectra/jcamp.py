@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from eqcalc.spectra.measured_text import averaged
 from eqcalc.spectra.spectrum import Spectrum
-from eqcalc.spectra.tables import averaged
 
 __all__ = ["JcampError", "decode_ordinates", "read_jcamp", "write_jcamp"]
 

@@ -261,6 +261,11 @@ def test_a_file_that_is_no_structure_is_named(tmp_path, capsys):
         (["compare", "a.h5", "b.txt", "--limits", 1, 2, "--unit", "%t r"], "--unit: expected one"),
         (["harmonic", "m.eqc", "m.xyz", "--figure", "a.foo"], "ends in .png, .pdf, .svg, got a"),
         (["harmonic", "m.eqc", "m.xyz", "--fwhm", "0"], "--fwhm: expected a positive number"),
+        (
+            ["convert", "a.xyz", "b.h5", "--unit", "energy"],
+            "--unit: expected NAME=VALUE",
+        ),
+        (["convert", "a.xyz", "b.h5", "--key", "=E"], "--key: expected NAME=VALUE, got =E"),
         (["compare", "a.h5", "b.txt", "--limits", 1, "inf"], "--limits: expected two finite"),
         (
             ["compare", "a.h5", "b.txt", "--limits", 1, 2, "--scale", 0, 1],
@@ -299,3 +304,19 @@ def test_limits_beyond_the_data_name_the_file(tmp_path, spectrum, series, capsys
     assert run(*command, "--dipole-key", "0,1,2", "--limits", 1e5, 2e5) == FAILURE
     assert "limits: the spectrum covers 0 to" in capsys.readouterr().err
     assert not (tmp_path / "s").exists()
+
+
+def test_bad_structure_files_are_named(tmp_path, capsys):
+    model = shipped_model("ethanol")
+    bad = tmp_path / "nan.xyz"
+    bad.write_text("3\n\nO 0 0 0\nH nan 0 0\nH 0 0 1\n")
+    assert run("harmonic", model, bad) == FAILURE
+    assert f"{bad}: expected finite positions, but that of atom 1" in capsys.readouterr().err
+    assert run("harmonic", model, tmp_path) == FAILURE
+    assert f"{tmp_path}: a folder; state a structure file" in capsys.readouterr().err
+    assert run("harmonic", tmp_path, bad) == FAILURE
+    assert f"{tmp_path}: a folder; state the model" in capsys.readouterr().err
+    atom = tmp_path / "atom.xyz"
+    atom.write_text("1\n\nO 0 0 0\n")
+    assert run("harmonic", model, atom) == 0
+    assert "note: a single atom has no vibrations" in capsys.readouterr().out

@@ -12,6 +12,7 @@ from eqcalc.reports.describe import describe_file, level_of_theory
 from eqcalc.reports.molecular import molecular_spectra
 from eqcalc.runtime import EagerEvaluator
 from eqcalc.shipped import shipped_model
+from eqcalc.spectra import Spectrum
 from tests.conftest import make_potential
 
 
@@ -39,7 +40,9 @@ def test_trajectories_and_spectra(tmp_path):
     )
     spectrum = molecular_spectra(trajectory).infrared.write(tmp_path / "spectrum.h5")
     assert "NVE" in describe_file(trajectory.path)
-    assert "km/mol" in describe_file(spectrum)
+    for ending in (".h5", ".csv", ".jdx"):
+        copy = Spectrum.read(spectrum).write(tmp_path / f"copy{ending}")
+        assert "km/mol" in describe_file(copy)
 
 
 def test_other_files_are_refused(tmp_path):

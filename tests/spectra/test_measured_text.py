@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eqcalc.spectra.tables import averaged, parse_table, read_text
+from eqcalc.spectra.measured_text import averaged, parse_table, read_text
 
 PATH = Path("measured.txt")
 WAVENUMBERS = [600.25, 602.5, 1404.0]
