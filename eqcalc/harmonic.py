@@ -122,7 +122,7 @@ def harmonic_spectrum(
     if residual > 1e-2:
         raise RelaxationError(
             f"the largest force is {residual:.3g} eV/Å: relax the molecule before its harmonic "
-            "analysis"
+            "analysis (eqcalc harmonic does so without --as-given)"
         )
     structure = Structures.from_atoms(checked, device=potential.device)
     size = 3 * len(atoms)
@@ -146,6 +146,8 @@ def harmonic_notes(harmonic: HarmonicSpectrum) -> list[str]:
     imaginary = int(np.sum(harmonic.wavenumber < -_SOFTEST))
     soft = int(np.sum(np.abs(harmonic.wavenumber) <= _SOFTEST))
     notes = []
+    if len(harmonic.masses) == 1:
+        notes.append("a single atom has no vibrations")
     if imaginary:
         notes.append(
             f"{imaginary} imaginary wavenumber{'s' * (imaginary > 1)}: the structure is a saddle "

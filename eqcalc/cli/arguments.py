@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from ase import Atoms
 
 __all__ = [
+    "PositiveRange",
     "Range",
     "add_mass",
     "comma_separated_integers",
     "figure_file",
     "isotopes",
+    "name_and_value",
     "number_from_zero",
     "output_file",
     "output_folder",
@@ -114,6 +116,14 @@ def trajectory_file(text: str) -> Path:
     return path
 
 
+def name_and_value(text: str) -> str:
+    """Read a name and its value, such as ``energy=eV``."""
+    name, _, value = text.partition("=")
+    if not (name and value):
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text}")
+    return text
+
+
 def comma_separated_integers(text: str, option: str) -> list[int]:
     """Return whole numbers such as ``1,2,3`` of an option.
 
@@ -178,6 +188,8 @@ def read_structures(paths: Sequence[Path]) -> list[Atoms]:
 
     structures: list[Atoms] = []
     for path in paths:
+        if path.is_dir():
+            raise ValueError(f"{path}: a folder; state a structure file in it")
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such file")
         try:
@@ -188,8 +200,22 @@ def read_structures(paths: Sequence[Path]) -> list[Atoms]:
                 f"({type(error).__name__}: {error})"
             ) from error
         structures.extend(found)
+        _check_positions(path, structures[-len(found) :])
         _check_distances(path, structures[-len(found)])
     return structures
+
+
+def _check_positions(path: Path, structures: Sequence[Atoms]) -> None:
+    """Refuse positions that are not numbers."""
+    import numpy as np
+
+    for index, atoms in enumerate(structures):
+        bad = np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))
+        if len(bad):
+            raise ValueError(
+                f"{path}: expected finite positions, but that of atom {bad[0]} of structure "
+                f"{index} is {atoms.positions[bad[0]]}"
+            )
 
 
 def _check_distances(path: Path, atoms: Atoms) -> None:
@@ -229,8 +255,30 @@ class Range(argparse.Action):
     ) -> None:
         """Store the pair, or refuse it."""
         lower, upper = values
+        if not (math.isfinite(lower) and math.isfinite(upper)):
+            raise argparse.ArgumentError(
+                self, f"expected two finite numbers, got {lower:g} {upper:g}"
+            )
         if not lower < upper:
             raise argparse.ArgumentError(
                 self, f"expected the lower number first, got {lower:g} {upper:g}"
             )
         setattr(namespace, self.dest, values)
+
+
+class PositiveRange(Range):
+    """Two numbers above zero, the lower one first."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Store the pair, or refuse it."""
+        if not min(values) > 0.0:
+            raise argparse.ArgumentError(
+                self, f"expected two positive numbers, got {values[0]:g} {values[1]:g}"
+            )
+        super().__call__(parser, namespace, values, option_string)

@@ -17,6 +17,7 @@ import eqcalc
 from eqcalc.cli.arguments import (
     add_mass,
     isotopes,
+    name_and_value,
     number_from_zero,
     output_folder,
     positive_count,
@@ -319,10 +320,20 @@ def _add_data_commands(add: Callable[..., Any]) -> None:
         "--level-of-theory", help="for example PBE0/def2-TZVP, unless the file says so"
     )
     command.add_argument(
-        "--unit", action="append", default=[], metavar="QUANTITY=UNIT", help="energy=kcal/mol"
+        "--unit",
+        type=name_and_value,
+        action="append",
+        default=[],
+        metavar="QUANTITY=UNIT",
+        help="energy=kcal/mol",
     )
     command.add_argument(
-        "--key", action="append", default=[], metavar="QUANTITY=KEY", help="energy=E"
+        "--key",
+        type=name_and_value,
+        action="append",
+        default=[],
+        metavar="QUANTITY=KEY",
+        help="energy=E",
     )
     command.add_argument("--ignore", nargs="*", default=[], metavar="KEY", help="keys to leave out")
     command.add_argument("--format", help="extxyz, ase, npz or qm9, if the ending does not say it")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eqcalc.cli.arguments import (
+    PositiveRange,
     Range,
     add_mass,
     figure_file,
@@ -88,7 +89,7 @@ def _spectra(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from eqcalc.spectra.comparison import write_comparison
+    from eqcalc.reports.comparison import write_comparison
 
     lower, upper = options.limits
     print(
@@ -250,7 +251,8 @@ def _add_compare(add: Callable[..., Any]) -> None:
     command.add_argument(
         "measured",
         type=Path,
-        help="JCAMP-DX (.jdx), or text with wavenumber and value; transmittance is converted",
+        help="JCAMP-DX (.jdx), or text or .csv with wavenumber and value; transmittance is "
+        "converted",
     )
     command.add_argument("--output", type=output_folder, default=Path("comparison"), help="folder")
     _add_limits(command, required=True)
@@ -258,7 +260,7 @@ def _add_compare(add: Callable[..., Any]) -> None:
         "--scale",
         type=float,
         nargs=2,
-        action=Range,
+        action=PositiveRange,
         metavar=("LOWEST", "HIGHEST"),
         help="fit one factor on all computed wavenumbers between these; it is reported",
     )

@@ -110,7 +110,9 @@ def open_reader(
     }
     if kind not in readers:
         asked = f"unknown format {format!r}" if format else f"cannot tell the format of {source}"
-        raise ValueError(f"{asked}; state one of {', '.join(readers)}")
+        raise ValueError(f"{asked}; state one of {', '.join(readers)} (eqcalc convert --format)")
+    if Path(source).is_dir() and kind != "qm9":
+        raise ValueError(f"{source}: a folder; state a file of structures in it")
     for option in options:
         if option not in _OPTIONS[kind]:
             owners = [owner for owner, known in _OPTIONS.items() if option in known]
@@ -208,7 +210,10 @@ def convert(
     interpretation = _interpretation(reader, keys, dict(units or {}), ignore, source)
     level = level_of_theory or reader.level_of_theory
     if not level:
-        raise ValueError(f"{source} does not state its level of theory: state it")
+        raise ValueError(
+            f"{source} does not state its level of theory: state it (eqcalc convert "
+            "--level-of-theory)"
+        )
 
     about = {
         "converted_from": source.name,
@@ -280,6 +285,10 @@ def _interpretation(
     try:
         return Interpretation(meanings, {**stated, **units}, ignore)
     except ValueError as error:
+        # what is missing may be missing because nothing was read
+        fault = next(iter(reader), FrameError("it is empty"))
+        if isinstance(fault, FrameError):
+            raise ValueError(f"{source}: no structure can be read from it: {fault}") from None
         raise type(error)(f"{source}: {error}") from None
 
 

@@ -54,6 +54,8 @@ class Dataset:
         self.path = Path(path)
         self._indices = indices
         self._cache: dict[str, np.ndarray] = {}
+        if self.path.is_dir():
+            raise DatasetError(f"{self.path}: a folder; state a dataset (.h5) in it")
         if not self.path.is_file():
             raise FileNotFoundError(f"{self.path}: no such file")
         try:

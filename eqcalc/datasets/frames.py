@@ -119,7 +119,7 @@ class Interpretation:
             if meaning not in self.units:
                 raise UnitError(
                     f"the unit of {meaning} is not stated by the file; "
-                    f"state it, for example {meaning}={internal}"
+                    f"state it, for example {meaning}={internal} (eqcalc convert --unit)"
                 )
             try:
                 factors[meaning] = conversion_factor(self.units[meaning], internal)

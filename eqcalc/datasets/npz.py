@@ -51,7 +51,9 @@ class NpzReader:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("it holds a single array")
         except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{self.path}: not a readable npz archive ({error})") from None
+            # numpy takes what it does not know for a pickle, and tells how to load it
+            about = "" if "pickle" in str(error) else f" ({error})"
+            raise ValueError(f"{self.path}: not a readable npz archive{about}") from None
         with archive:
             self._arrays: dict[str, np.ndarray] = {}
             for key in archive.files:

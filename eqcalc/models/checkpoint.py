@@ -136,6 +136,8 @@ def read_header(path: str | Path) -> dict[str, Any]:
         The file is missing, truncated, not a model of eqcalc, or too new.
     """
     path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f"{path}: a folder; state the model in it, such as model.eqc")
     if not path.is_file():
         raise CheckpointError(f"{path}: no such model file")
     try:

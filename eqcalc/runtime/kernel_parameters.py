@@ -10,17 +10,13 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from eqcalc.models.heads import (
-    ORIGINS,
-    AtomicScalarAndVector,
-    DipoleHead,
-    EnergyHead,
-    PolarizabilityHead,
-)
+from eqcalc.models.heads import DipoleHead, EnergyHead, PolarizabilityHead
 from eqcalc.models.painn import PaiNN
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import precision_of
 from eqcalc.models.radial import GaussianBasis, SincBasis
+from eqcalc.models.readout import ORIGINS
+from eqcalc.models.tensor_heads import AtomicScalarAndVector
 from eqcalc.runtime.compiler import ExecutionUnavailableError
 
 __all__ = ["Settings", "kernel_parameters"]

@@ -3,60 +3,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from scipy.stats import rankdata
 
-from eqcalc.spectra.experiment import broadened, read_measured
-from eqcalc.spectra.infrared import convert_infrared
+from eqcalc.spectra.experiment import broadened
+from eqcalc.spectra.kinds import check_intensity, kind_of
+from eqcalc.spectra.scores import SCORES, displacement, match_score
 from eqcalc.spectra.spectrum import Spectrum
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = [
-    "SCORES",
-    "Comparison",
-    "ScoreInterval",
-    "compare",
-    "comparison_figure",
-    "write_comparison",
-]
-
-
-def match_score(f: np.ndarray, g: np.ndarray) -> float:
-    """Return the Cauchy–Schwarz match score (f·g)²/(f·f g·g), 1 for the same shape."""
-    return float((f @ g) ** 2 / ((f @ f) * (g @ g)))
-
-
-def pearson_score(f: np.ndarray, g: np.ndarray) -> float:
-    """Return the correlation coefficient of the values."""
-    return float(np.corrcoef(f, g)[0, 1])
-
-
-def spearman_score(f: np.ndarray, g: np.ndarray) -> float:
-    """Return the correlation coefficient of the ranks of the values."""
-    return pearson_score(rankdata(f), rankdata(g))
-
-
-def euclidean_score(f: np.ndarray, g: np.ndarray) -> float:
-    """Return 1/(1 + |f − g|²/|g|²) of the spectra scaled to equal norm."""
-    a, b = f / np.linalg.norm(f), g / np.linalg.norm(g)
-    return float(1.0 / (1.0 + ((a - b) @ (a - b))))
-
-
-#: Similarity of two arrays of values on one grid; 1 for the same shape.
-SCORES = {
-    "match": match_score,
-    "pearson": pearson_score,
-    "spearman": spearman_score,
-    "euclidean": euclidean_score,
-}
+__all__ = ["Comparison", "ScoreInterval", "compare", "comparison_figure"]
 
 
 class ScoreInterval(NamedTuple):
@@ -77,10 +38,10 @@ class Comparison:
         On one grid and scaled to unit area.
     wavenumber_scale
         Factor on the computed wavenumbers; fitted to each bootstrap sample too.
-    fitted
-        The factor was fitted, within limits that the caller gave.
+    scale_range
+        Limits within which the factor was fitted; None if it was not.
     scores
-        Each of :data:`SCORES`.
+        Each of :data:`eqcalc.spectra.scores.SCORES`.
     displacement
         Earth mover's distance, cm⁻¹: how far intensity has to be moved on
         average to turn one spectrum into the other.
@@ -89,13 +50,41 @@ class Comparison:
     calculated: Spectrum
     measured: Spectrum
     wavenumber_scale: ScoreInterval
-    fitted: bool
+    scale_range: tuple[float, float] | None
     scores: dict[str, ScoreInterval]
     displacement: ScoreInterval
 
+    @property
+    def fitted(self) -> bool:
+        """Whether the factor was fitted, within limits that the caller gave."""
+        return self.scale_range is not None
+
+    @property
+    def scale_limit(self) -> float | None:
+        """The limit of `scale_range` that the factor is at, where the fit means nothing."""
+        limits = self.scale_range or ()
+        return next((x for x in limits if _near(self.wavenumber_scale.value, x, limits)), None)
+
+    def _fit(self) -> str:
+        """Return how the scale factor was found, and what to think of it."""
+        if self.scale_range is None:
+            return "not fitted"
+        if self.scale_limit is not None:
+            return (
+                f"at the limit {self.scale_limit:g} of the range allowed, not a best fit: widen it "
+                "(--scale), or compare bands that correspond (--limits)"
+            )
+        if any(
+            _near(end, x, self.scale_range)
+            for end in self.wavenumber_scale[1:]
+            for x in self.scale_range
+        ):
+            return "fitted; the interval is cut by the range allowed: widen it (--scale)"
+        return "fitted"
+
     def table(self) -> str:
         """Return the scores as text, with 95 % intervals from the sampling."""
-        how = "fitted" if self.fitted else "not fitted"
+        how = self._fit()
         lines = [f"{'wavenumber scale':<20} {_interval(self.wavenumber_scale, 4)} ({how})"]
         lines += [f"{name:<20} {_interval(score, 3)}" for name, score in self.scores.items()]
         lines.append(f"{'displacement/cm⁻¹':<20} {_interval(self.displacement, 1)}")
@@ -106,10 +95,16 @@ class Comparison:
         return {
             "wavenumber_scale": _jsonable(self.wavenumber_scale),
             "wavenumber_scale_fitted": self.fitted,
+            "wavenumber_scale_at_limit": self.scale_limit is not None,
             "scores": {name: _jsonable(score) for name, score in self.scores.items()},
             "displacement_cm-1": _jsonable(self.displacement),
             "range_cm-1": [float(self.measured.wavenumber[i]) for i in (0, -1)],
         }
+
+
+def _near(scale: float, limit: float, limits: tuple[float, ...]) -> bool:
+    """Return whether a fitted scale factor is, but for the steps of the fit, at a limit."""
+    return abs(scale - limit) <= max(1e-3 * (limits[-1] - limits[0]), 2e-5)
 
 
 def _interval(score: ScoreInterval, digits: int) -> str:
@@ -147,9 +142,18 @@ def compare(
         choose the best match score; by default the computed wavenumbers stand.
     fwhm
         Resolution of the instrument, cm⁻¹, if the computed spectrum is sharper.
+
+    Raises
+    ------
+    ValueError
+        One is infrared and the other Raman, or one is no intensity; one does
+        not cover the range (the computed one with every factor allowed); a
+        value is not finite, or an integral not positive.
     """
     if "TRANSMITTANCE" in measured.unit.upper():
         raise ValueError("measured: convert the transmittance with absorbance() first")
+    _check_kinds(calculated, measured)
+    _check_coverage(calculated, lower, upper, scale_range)
     step = min(1.0, float(np.median(np.diff(calculated.wavenumber))))
     grid = np.arange(lower, upper + 0.5 * step, step)
     target = measured.interpolated(grid)
@@ -171,15 +175,15 @@ def compare(
             )
         y = scaled(values, scale)
         found = [score(y, target.values) for score in SCORES.values()]
-        return np.array([scale, *found, _displacement(grid, y, target.values)])
+        return np.array([scale, *found, displacement(grid, y, target.values)])
 
+    for name, values in (
+        ("measured", target.values),
+        ("computed", scaled(calculated.values, 1.0)),
+    ):
+        _check_values(name, grid, values)
     best = numbers(calculated.values)
     scale = float(best[0])
-    if scale * calculated.wavenumber[-1] < upper or scale * calculated.wavenumber[0] > lower:
-        raise ValueError(
-            f"the computed spectrum covers {calculated.wavenumber[0]:g} to "
-            f"{calculated.wavenumber[-1]:g} cm⁻¹, not {lower:g} to {upper:g} cm⁻¹"
-        )
     limits = np.full((2, len(best)), np.nan)
     if calculated.samples is not None:
         sampled = np.array([numbers(sample) for sample in calculated.samples])
@@ -194,10 +198,68 @@ def compare(
         moved.scaled(1.0 / moved.integrate().value, unit="1/cm⁻¹", label="normalised intensity"),
         target.scaled(1.0 / target.integrate().value, unit="1/cm⁻¹", label="normalised intensity"),
         intervals[0],
-        scale_range is not None,
+        scale_range,
         dict(zip(SCORES, intervals[1:-1], strict=True)),
         intervals[-1],
     )
+
+
+def _check_kinds(calculated: Spectrum, measured: Spectrum) -> None:
+    """Refuse spectra whose intensities have nothing to do with each other."""
+    for name, spectrum in (("computed", calculated), ("measured", measured)):
+        try:
+            check_intensity(spectrum)
+        except ValueError as error:
+            raise ValueError(f"the {name} spectrum is {error}") from None
+    ours, theirs = kind_of(calculated), kind_of(measured)
+    if ours is not None and theirs is not None and ours != theirs:
+        raise ValueError(
+            f"the computed spectrum is {ours} ({calculated.label}), and the measured one {theirs} "
+            f"({measured.label}); their intensities cannot be compared"
+        )
+
+
+def _check_coverage(
+    calculated: Spectrum, lower: float, upper: float, scale_range: tuple[float, float] | None
+) -> None:
+    """Refuse a range, or scale factors, with which the computed spectrum does not cover all."""
+    if not (np.isfinite([lower, upper]).all() and lower < upper):
+        raise ValueError(f"expected the lower limit first, got {lower:g} to {upper:g} cm⁻¹")
+    first, last = calculated.wavenumber[[0, -1]]
+    if lower < first or upper > last:
+        raise ValueError(
+            f"the computed spectrum covers {first:g} to {last:g} cm⁻¹, not {lower:g} to "
+            f"{upper:g} cm⁻¹"
+        )
+    if scale_range is None:
+        return
+    least, most = scale_range
+    if not 0.0 < least < most < np.inf:
+        raise ValueError(f"scale: expected two positive factors, got {least:g} and {most:g}")
+    smallest, largest = upper / last, lower / first if first > 0.0 else np.inf
+    if least < smallest or most > largest:
+        allowed = f"{smallest:.3f} or more"
+        if np.isfinite(largest):
+            allowed = f"{smallest:.3f} to {largest:.3f}"
+        raise ValueError(
+            f"scale: the factors {least:g} to {most:g} would move the computed spectrum "
+            f"({first:g} to {last:g} cm⁻¹) out of {lower:g} to {upper:g} cm⁻¹; expected "
+            f"{allowed}"
+        )
+
+
+def _check_values(name: str, wavenumber: np.ndarray, values: np.ndarray) -> None:
+    """Refuse values that no score can be made of."""
+    within = f"in {wavenumber[0]:g} to {wavenumber[-1]:g} cm⁻¹"
+    if not np.isfinite(values).all():
+        where = wavenumber[~np.isfinite(values)][0]
+        raise ValueError(f"the {name} spectrum has no finite value at {where:g} cm⁻¹")
+    if np.ptp(values) == 0.0:
+        raise ValueError(f"the {name} spectrum is constant {within}: nothing to compare")
+    if not values.sum() > 0.0:
+        raise ValueError(
+            f"the integral of the {name} spectrum {within} is not positive: subtract its baseline"
+        )
 
 
 def _best_scale(score: Callable[[float], float], limits: tuple[float, float]) -> float:
@@ -210,108 +272,6 @@ def _best_scale(score: Callable[[float], float], limits: tuple[float, float]) ->
     bounds = (max(limits[0], best - width), min(limits[1], best + width))
     found = minimize_scalar(lambda s: -score(s), bounds=bounds, method="bounded")
     return float(found.x) if score(found.x) >= score(best) else best
-
-
-def _displacement(x: np.ndarray, f: np.ndarray, g: np.ndarray) -> float:
-    """Return ∫|F − G| dν̃ of the cumulative distributions of two non-negative spectra."""
-    a, b = np.maximum(f, 0.0), np.maximum(g, 0.0)
-    difference = np.cumsum(a) / a.sum() - np.cumsum(b) / b.sum()
-    return float(np.sum(np.abs(difference)) * (x[1] - x[0]))
-
-
-def write_comparison(
-    calculated: Sequence[str | Path],
-    measured: str | Path,
-    folder: str | Path,
-    *,
-    lower: float,
-    upper: float,
-    scale_range: tuple[float, float] | None = None,
-    fwhm: float | None = None,
-    names: Sequence[str] | None = None,
-    unit: str = "arbitrary units",
-    reversed_axis: bool = False,
-) -> str:
-    """Compare files of computed spectra with a measured one; write a figure and the scores.
-
-    Parameters
-    ----------
-    calculated
-        Files of eqcalc; HDF5 files have the samples that intervals come from.
-    measured
-        See :func:`eqcalc.spectra.read_measured`.
-    folder
-        Receives ``comparison.txt``, ``comparison.json`` and ``comparison.png``.
-    lower, upper, scale_range, fwhm
-        See :func:`compare`.
-    names
-        Of the computed spectra in the legend; their dynamics by default.
-    unit
-        Of a measured spectrum in a text file.
-    reversed_axis
-        Wavenumbers fall from left to right.
-
-    Returns
-    -------
-    What is in ``comparison.txt``.
-    """
-    from eqcalc.spectra.files import atomically
-    from eqcalc.spectra.plot import dynamics_name, save
-
-    target = read_measured(measured, unit=unit)
-    spectra = [Spectrum.read(path) for path in calculated]
-    names = list(names or map(dynamics_name, spectra))
-    if len(names) != len(spectra):
-        raise ValueError(f"names: expected {len(spectra)}, got {len(names)}")
-    options: dict[str, Any] = {"scale_range": scale_range, "fwhm": fwhm}
-    first, last = target.wavenumber[0], target.wavenumber[-1]
-    if lower < first or upper > last:
-        raise ValueError(
-            f"{measured}: covers {first:g} to {last:g} cm⁻¹, and the limits {lower:g} to {upper:g} "
-            "cm⁻¹ go beyond"
-        )
-    found = []
-    for path, spectrum in zip(calculated, spectra, strict=True):
-        try:
-            found.append(compare(spectrum, target, lower=lower, upper=upper, **options))
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
-    notes = [f"note: {warning}" for warning in target.warnings]
-    texts = ["\n".join([f"{Path(measured).name}, {lower:g} to {upper:g} cm⁻¹", *notes])]
-    for name, comparison, spectrum in zip(names, found, spectra, strict=True):
-        texts.append(f"{name}\n{comparison.table()}{_absolute(spectrum, target, comparison)}")
-    text = "\n\n".join(texts)
-    record = {
-        "measured": {"file": str(measured), **target.provenance},
-        "calculated": [
-            {"file": str(path), "name": name, **comparison.to_dict()}
-            for path, name, comparison in zip(calculated, names, found, strict=True)
-        ],
-    }
-    folder = Path(folder)
-    figure = comparison_figure(found, names, reversed_axis=reversed_axis)
-    save(figure, folder / "comparison.png")
-    for name, content in (
-        ("comparison.txt", text),
-        ("comparison.json", json.dumps(record, indent=1, ensure_ascii=False)),
-    ):
-        atomically(folder / name, lambda p, c=content: p.write_text(c + "\n", encoding="utf-8"))  # type: ignore[misc]
-    return text
-
-
-def _absolute(spectrum: Spectrum, measured: Spectrum, comparison: Comparison) -> str:
-    """Return a line with both integrated absorptions, if both are in absolute units."""
-    try:
-        ours, theirs = (convert_infrared(s, "intensity") for s in (spectrum, measured))
-    except ValueError:
-        return ""
-    lower, upper = comparison.measured.wavenumber[[0, -1]]
-    scale = comparison.wavenumber_scale.value
-    a, b = ours.integrate(lower / scale, upper / scale), theirs.integrate(lower, upper)
-    return (
-        f"\nintegrated absorption: computed {a.value:.1f} ± {a.error:.1f} km/mol, "
-        f"measured {b.value:.1f} km/mol"
-    )
 
 
 def comparison_figure(

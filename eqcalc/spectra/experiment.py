@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from eqcalc.spectra.files import SpectrumFileError, is_written_by_eqcalc
+from eqcalc.spectra.measured_text import averaged, parse_table, read_text
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.units import GAS_CONSTANT
 
@@ -22,7 +24,24 @@ __all__ = [
 ]
 
 
-def read_measured(path: str | Path, *, unit: str = "arbitrary units") -> Spectrum:
+#: Endings of files that say their unit themselves; the rest is text in columns.
+_SELF_DESCRIBING = (".jdx", ".dx", ".jcm", ".h5", ".hdf5")
+#: Titles of a first column that is no wavenumber.
+_OTHER_AXIS = re.compile(
+    r"wave ?length|wellenl|^\W*(nm|[µμu]m|microns?)\b"
+    r"|[(\[/] *(nm|[µμu]m|microns?|nanomet\w*|micromet\w*|[TG]Hz|m?eV)\b",
+    re.IGNORECASE,
+)
+_WAVENUMBER = re.compile(r"cm\^?[-−⁻]|1/cm|wave ?number|wellenzahl|raman ?shift", re.IGNORECASE)
+_TRANSMITTANCE = re.compile(r"transm|% *T\b|\bT *[(\[/]? *%", re.IGNORECASE)
+
+
+def read_measured(
+    path: str | Path,
+    *,
+    unit: str = "arbitrary units",
+    limits: tuple[float, float] | None = None,
+) -> Spectrum:
     """Read a measured spectrum: JCAMP-DX, a file of eqcalc, or two columns of text.
 
     Transmittance becomes absorbance, and the absorption per fraction and path
@@ -35,24 +54,79 @@ def read_measured(path: str | Path, *, unit: str = "arbitrary units") -> Spectru
         ``.jdx``, ``.dx``, ``.h5``, ``.csv`` of eqcalc, or any other ending for text.
     unit
         Of the second column of a text file.
+    limits
+        Wavenumbers [cm⁻¹] that have to be covered. Only the part between them
+        is read, with the point beyond each of them, which interpolation takes.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        There is no such file; it cannot be read, may mean two things, or does
+        not cover the limits; or a value between them is not finite, or is a
+        transmittance that is not positive.
     """
     path = Path(path)
-    if path.suffix.lower() in (".jdx", ".dx", ".jcm", ".h5", ".hdf5", ".csv"):
+    if path.suffix.lower() in _SELF_DESCRIBING or is_written_by_eqcalc(path):
         spectrum = Spectrum.read(path)
     else:
         spectrum = read_table(path, unit=unit, label=path.stem)
-    if re.search("TRANSMITTANCE|ABSORBANCE|^%?T$", spectrum.unit.upper()):
-        return absorbance(spectrum)
+        header = spectrum.provenance.get("header", "")
+        if unit == "arbitrary units" and _TRANSMITTANCE.search(header):
+            raise ValueError(
+                f"{path}: the header {header[:60]!r} says transmittance; state the unit, T (up to "
+                "1) or %T (up to 100), or absorbance if that is in the second column"
+            )
+    try:
+        return _converted(spectrum, limits)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _converted(spectrum: Spectrum, limits: tuple[float, float] | None) -> Spectrum:
+    """Cut a spectrum, and convert what is proportional to absorption only then."""
+    transmittance = re.search("TRANSMITTANCE|^%?T$", spectrum.unit.upper())
+    if transmittance:
+        # seen in the whole spectrum: a part may be black
+        _check_percent(spectrum)
+    if limits is not None:
+        spectrum = _covering(spectrum, *limits)
+    if not np.isfinite(spectrum.values).all():
+        where = float(spectrum.wavenumber[~np.isfinite(spectrum.values)][0])
+        raise ValueError(f"the value at {where:g} cm⁻¹ is not a finite number")
+    if transmittance or "ABSORBANCE" in spectrum.unit.upper():
+        return _absorbance(spectrum)
     if "MICROMOL/MOL" in spectrum.unit.upper():
         return gas_absorption(spectrum)
     return spectrum
 
 
+def _covering(spectrum: Spectrum, lower: float, upper: float) -> Spectrum:
+    """Return the part between two wavenumbers, with the next point on either side."""
+    x = spectrum.wavenumber
+    if not (x[0] <= lower < upper <= x[-1]):
+        hint = ""
+        if x[-1] < 100.0 < upper:
+            hint = "; are these wavelengths in µm? Their wavenumbers are 10⁴/µm"
+        raise ValueError(
+            f"covers {x[0]:g} to {x[-1]:g} cm⁻¹, and the limits {lower:g} to {upper:g} cm⁻¹ go "
+            f"beyond{hint}"
+        )
+    inside = int(np.sum((x >= lower) & (x <= upper)))
+    if inside < 3:
+        raise ValueError(
+            f"expected three or more points in {lower:g} to {upper:g} cm⁻¹, found {inside}"
+        )
+    first = int(np.searchsorted(x, lower, side="right")) - 1
+    last = int(np.searchsorted(x, upper, side="left"))
+    return spectrum.between(float(x[first]), float(x[last]))
+
+
 def read_table(path: str | Path, *, unit: str, label: str) -> Spectrum:
     """Read a measured spectrum from two columns of text: wavenumber [cm⁻¹] and value.
 
-    Lines that start with ``#`` are comments. The points may come in any order;
-    values at the same wavenumber are averaged.
+    Decimal points or decimal commas; blanks, tabs, semicolons or commas between
+    columns; a header, and comments after ``#``. The points may come in any
+    order; values at the same wavenumber are averaged.
 
     Parameters
     ----------
@@ -60,25 +134,49 @@ def read_table(path: str | Path, *, unit: str, label: str) -> Spectrum:
         The file.
     unit, label
         Of the values.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        There is no such file; it is not of that form, or may mean two things;
+        or its header says that the first column is no wavenumber.
     """
     path = Path(path)
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        text = line.split("#", 1)[0].replace(",", " ").replace(";", " ").split()
-        if not text:
+    text = read_text(path)
+    if text.lstrip().startswith("##"):
+        raise SpectrumFileError(f"{path}: a JCAMP-DX file; let its name end in .jdx")
+    table = parse_table(text, path)
+    _check_axis(table.header, path)
+    provenance = {"file": path.name}
+    if table.header:
+        provenance["header"] = " | ".join(table.header)
+    warnings: tuple[str, ...] = ()
+    if table.n_columns > 2:
+        warnings = (f"the file has {table.n_columns} columns, of which the second is taken",)
+    try:
+        return Spectrum(
+            *averaged(table.first, table.second),
+            unit,
+            label,
+            provenance=provenance,
+            warnings=warnings,
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _check_axis(header: tuple[str, ...], path: Path) -> None:
+    """Refuse a table whose header says that its first column is no wavenumber."""
+    for line in header:
+        title = re.split("[,;\t]", re.sub(r"^XUNITS\W*", "[", line))[0]
+        # a title has no number, unlike the wavelength of a laser
+        if re.search(r"\d", title) or not _OTHER_AXIS.search(title):
             continue
-        try:
-            rows.append((float(text[0]), float(text[1])))
-        except (ValueError, IndexError):
+        if not _WAVENUMBER.search(line):
             raise ValueError(
-                f"{path}, line {number}: expected a wavenumber and a value, got {line.strip()!r}"
-            ) from None
-    if len(rows) < 2:
-        raise ValueError(f"{path}: fewer than two points")
-    table = np.array(rows)
-    wavenumber, inverse, counts = np.unique(table[:, 0], return_inverse=True, return_counts=True)
-    values = np.bincount(inverse.ravel(), table[:, 1]) / counts
-    return Spectrum(wavenumber, values, unit, label, provenance={"file": path.name})
+                f"{path}: expected wavenumbers in cm⁻¹ in the first column, but its header is "
+                f"{line[:60]!r}; convert it (10⁴/µm, 10⁷/nm, 33.356 × THz)"
+            )
 
 
 def absorbance(spectrum: Spectrum) -> Spectrum:
@@ -87,21 +185,26 @@ def absorbance(spectrum: Spectrum) -> Spectrum:
     Raises
     ------
     ValueError
-        The unit is neither, or the transmittance is not positive somewhere:
-        cut the range with :meth:`Spectrum.between`.
+        The unit is neither, or is not that of the values; or the transmittance
+        is not positive somewhere: cut the range with :meth:`Spectrum.between`.
     """
+    _check_percent(spectrum)
+    return _absorbance(spectrum)
+
+
+def _absorbance(spectrum: Spectrum) -> Spectrum:
     unit = spectrum.unit.upper()
     if unit.startswith("ABSORBANCE") or (unit == "1" and spectrum.label == "absorbance"):
         return replace(spectrum, unit="1", label="absorbance")
-    if not ("TRANSMITTANCE" in unit or unit in ("T", "%T")):
+    if not _is_transmittance(unit):
         raise ValueError(f"neither transmittance nor absorbance: {spectrum.unit!r}")
-    percent = "PERCENT" in unit or "%" in unit
-    transmittance = spectrum.values / (100.0 if percent else 1.0)
+    transmittance = spectrum.values / (100.0 if _is_percent(unit) else 1.0)
     if np.any(transmittance <= 0.0):
         where = float(spectrum.wavenumber[np.argmin(transmittance)])
-        raise ValueError(f"the transmittance is not positive at {where:g} cm⁻¹ (saturated?)")
-    if not percent and np.median(transmittance) > 2.0:
-        raise ValueError("a transmittance above 1: the file gives percent without saying so")
+        raise ValueError(
+            f"the transmittance is not positive at {where:g} cm⁻¹ (saturated?); choose limits "
+            "without it"
+        )
     return replace(
         spectrum,
         values=-np.log10(transmittance),
@@ -111,6 +214,32 @@ def absorbance(spectrum: Spectrum) -> Spectrum:
         label="absorbance",
         history=(*spectrum.history, "absorbance from transmittance"),
     )
+
+
+def _is_transmittance(unit: str) -> bool:
+    return "TRANSMITTANCE" in unit.upper() or unit.upper() in ("T", "%T")
+
+
+def _is_percent(unit: str) -> bool:
+    return "PERCENT" in unit.upper() or "%" in unit
+
+
+def _check_percent(spectrum: Spectrum) -> None:
+    """Refuse a transmittance in percent said to be a fraction, or a fraction said to be percent."""
+    unit = spectrum.unit
+    values = spectrum.values[np.isfinite(spectrum.values)]
+    if not _is_transmittance(unit) or not len(values):
+        return
+    if not _is_percent(unit) and np.median(values) > 2.0:
+        raise ValueError(
+            f"a transmittance above 1: the file gives percent without saying so; its unit is %T, "
+            f"not {unit}"
+        )
+    if _is_percent(unit) and values.max() <= 1.5:
+        raise ValueError(
+            f"no transmittance above {values.max():.2g} %: these are fractions, whose unit "
+            f"is T, not {unit}"
+        )
 
 
 def molar_absorption(

@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from eqcalc.spectra.jcamp import read_jcamp, write_jcamp
+from eqcalc.spectra.measured_text import read_text
 from eqcalc.spectra.source import source_facts, title
 from eqcalc.spectra.spectrum import Spectrum
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SpectrumFileError",
     "atomically",
+    "is_written_by_eqcalc",
     "read_raman",
     "read_spectrum",
     "write_raman",
@@ -211,16 +213,22 @@ def _write_csv(spectrum: Spectrum, path: Path) -> None:
     path.write_text(text.getvalue(), encoding="utf-8")
 
 
+_RECORD_LINE = "# eqcalc: "
+
+
+def is_written_by_eqcalc(path: Path) -> bool:
+    """Return whether a file is a table of text that eqcalc wrote, with its record."""
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        return False
+    return f"\n{_RECORD_LINE}".encode() in path.read_bytes()
+
+
 def _read_csv(path: Path) -> Spectrum:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise SpectrumFileError(f"{path}: not a text file ({error})") from None
-    prefix = "# eqcalc: "
-    found = [line[len(prefix) :] for line in lines if line.startswith(prefix)]
+    lines = read_text(path).splitlines()
+    found = [line[len(_RECORD_LINE) :] for line in lines if line.startswith(_RECORD_LINE)]
     if len(found) != 1:
         raise SpectrumFileError(
-            f"{path}: not a spectrum written by eqcalc (no line that starts with {prefix!r})"
+            f"{path}: not a spectrum written by eqcalc (no line that starts with {_RECORD_LINE!r})"
         )
     try:
         record = json.loads(found[0])
@@ -248,7 +256,7 @@ def _write_jcamp(spectrum: Spectrum, path: Path) -> None:
 
 
 def _read_jcamp(path: Path) -> Spectrum:
-    spectrum, record, error = read_jcamp(path.read_text(encoding="utf-8", errors="replace"), path)
+    spectrum, record, error = read_jcamp(read_text(path), path)
     if record is None:
         return spectrum
     arrays = {
@@ -293,6 +301,8 @@ def write_spectrum(spectrum: Spectrum, path: str | Path) -> Path:
 def read_spectrum(path: str | Path) -> Spectrum:
     """Read a spectrum in the format named by the ending of the path."""
     path = Path(path)
+    if path.is_dir():
+        raise SpectrumFileError(f"{path}: a folder; state a spectrum in it")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     reader = _READERS.get(path.suffix.lower())

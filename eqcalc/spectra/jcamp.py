@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from eqcalc.spectra.measured_text import averaged
 from eqcalc.spectra.source import molecular_formula, source_facts, title
 from eqcalc.spectra.spectrum import Spectrum
 
@@ -223,9 +224,12 @@ def _number(records: dict[str, str], key: str, path: Path, default: float | None
     if not text and default is not None:
         return default
     try:
-        return float(text.split()[0])
+        number = float(text.split()[0])
     except (ValueError, IndexError):
-        raise JcampError(f"{path}: ##{key}= expected a number, got {text!r}") from None
+        number = float("nan")
+    if not np.isfinite(number):
+        raise JcampError(f"{path}: ##{key}= expected a number, got {text!r}")
+    return number
 
 
 def read_jcamp(text: str, path: Path) -> tuple[Spectrum, str | None, np.ndarray | None]:
@@ -272,12 +276,14 @@ def read_jcamp(text: str, path: Path) -> tuple[Spectrum, str | None, np.ndarray 
     optical = re.search("INFRARED|RAMAN", records.get("DATATYPE", "").upper())
     if "XUNITS" not in records and not optical:
         raise JcampError(f"{path}: no ##XUNITS=, and not said to be an infrared or Raman spectrum")
-    x = _to_wavenumber(x, records.get("XUNITS", "1/CM"), path)
-    order = np.argsort(x, kind="stable")
+    x, y = averaged(_to_wavenumber(x, records.get("XUNITS", "1/CM"), path), y)
     record = records.get("$EQCALC")
     error = None
     if "$STANDARDERROR" in records:
-        error = np.array(records["$STANDARDERROR"].split(), dtype=float)
+        try:
+            error = np.array(records["$STANDARDERROR"].split(), dtype=float)
+        except ValueError as problem:
+            raise JcampError(f"{path}: ##$STANDARD ERROR= {problem}") from None
     keys = (
         "TITLE",
         "DATATYPE",
@@ -297,8 +303,8 @@ def read_jcamp(text: str, path: Path) -> tuple[Spectrum, str | None, np.ndarray 
     unit = records.get("YUNITS", "ARBITRARY UNITS").strip()
     try:
         spectrum = Spectrum(
-            wavenumber=x[order],
-            values=y[order],
+            wavenumber=x,
+            values=y,
             unit=unit,
             label=records.get("TITLE", "").strip() or path.stem,
             provenance={"file": path.name, **provenance},
@@ -319,7 +325,12 @@ def _evenly_spaced(records: dict[str, str], path: Path) -> tuple[np.ndarray, np.
     form, *lines = records["XYDATA"].strip().split("\n")
     if re.sub(r"\s", "", form).upper() != "(X++(Y..Y))":
         raise JcampError(f"{path}: ##XYDATA= of the form {form.strip()!r} is not read")
-    starts, y = decode_ordinates([line for line in lines if line.strip()])
+    try:
+        starts, y = decode_ordinates([line for line in lines if line.strip()])
+    except JcampError as error:
+        raise JcampError(f"{path}: {error}") from None
+    if not len(y):
+        raise JcampError(f"{path}: the table of ##XYDATA= is empty")
     first, last = _number(records, "FIRSTX", path), _number(records, "LASTX", path)
     x = np.linspace(first, last, len(y))
     scaled = starts[0] * _number(records, "XFACTOR", path, 1.0)

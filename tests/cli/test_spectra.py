@@ -14,7 +14,7 @@ from ase.build import molecule
 from eqcalc.cli.main import FAILURE, main
 from eqcalc.models.checkpoint import save_model
 from eqcalc.shipped import shipped_model
-from eqcalc.spectra import RamanSpectrum, Spectrum, infrared
+from eqcalc.spectra import RamanSpectrum, Spectrum, infrared, raman
 from tests.conftest import make_potential
 from tests.spectra.oscillators import oscillator, vector
 
@@ -126,6 +126,39 @@ def test_compare(tmp_path, spectrum, capsys):
         line.split("measured ")[1].split()[0],
     )
     assert float(computed) == pytest.approx(float(known), rel=1e-3)
+
+
+def test_compare_names_what_is_wrong(tmp_path, spectrum, capsys):
+    rows = "".join(f"{x},5\t{1 / (1 + ((x - 1500) / 20) ** 2):.6f}\n" for x in range(900, 2100, 5))
+    comma = tmp_path / "comma.txt"
+    comma.write_text(rows.replace(".", ","))
+    command = ["compare", spectrum, comma, "--limits", 1000, 2000, "--output", tmp_path / "c"]
+    assert run(*command) == 0
+    assert "comma.txt, 1000 to 2000 cm⁻¹" in capsys.readouterr().out
+    assert run(*command, "--scale", 0.9, 0.95) == 0
+    assert "at the limit" in capsys.readouterr().out
+    # what is wrong with one of both files is told with both names
+    constant = tmp_path / "constant.csv"
+    constant.write_text("cm-1,A\n" + "".join(f"{x},1\n" for x in range(900, 2100, 5)))
+    arguments = ["--limits", 1000, 2000, "--output", tmp_path / "d"]
+    assert run("compare", spectrum, constant, *arguments) == FAILURE
+    assert f"{spectrum} against {constant}: the measured" in capsys.readouterr().err
+    assert run("compare", comma, spectrum, *arguments) == FAILURE
+    assert "computed spectra come first" in capsys.readouterr().err
+    assert run("compare", spectrum, tmp_path, *arguments) == FAILURE
+    assert f"{tmp_path}: a folder" in capsys.readouterr().err
+    assert run("compare", spectrum, comma, *arguments, "--name", "a", "--name", "b") == FAILURE
+    assert "(--name): expected 1, one for each computed spectrum, got 2" in capsys.readouterr().err
+    assert not (tmp_path / "d").exists()
+
+
+def test_parts_of_raman_spectra_are_told_from_intensities(tmp_path, capsys):
+    x = oscillator(1500.0, n_frames=1000, n_replicas=2)
+    tensors = x[..., None, None] * np.diag([1.0, 1.0, 3.0])
+    found = raman(tensors, interval=0.5, temperature=300.0, unit="Å^3", resolution=100.0)
+    parts = found.write(tmp_path / "parts.h5")
+    assert run("compare", parts, "m.txt", "--limits", 1000, 2000, "--output", tmp_path) == FAILURE
+    assert "parts.h5: the two parts of a Raman spectrum" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -282,6 +315,16 @@ def test_a_file_that_is_no_structure_is_named(tmp_path, capsys):
         (["compare", "a.h5", "b.txt", "--limits", 1, 2, "--unit", "%t r"], "--unit: expected one"),
         (["harmonic", "m.eqc", "m.xyz", "--figure", "a.foo"], "ends in .png, .pdf, .svg, got a"),
         (["harmonic", "m.eqc", "m.xyz", "--fwhm", "0"], "--fwhm: expected a positive number"),
+        (
+            ["convert", "a.xyz", "b.h5", "--unit", "energy"],
+            "--unit: expected NAME=VALUE",
+        ),
+        (["convert", "a.xyz", "b.h5", "--key", "=E"], "--key: expected NAME=VALUE, got =E"),
+        (["compare", "a.h5", "b.txt", "--limits", 1, "inf"], "--limits: expected two finite"),
+        (
+            ["compare", "a.h5", "b.txt", "--limits", 1, 2, "--scale", 0, 1],
+            "--scale: expected two positive numbers, got 0 1",
+        ),
         (["spectra", "run.h5", "--resolution", "-4"], "--resolution: expected a positive number"),
     ],
 )
@@ -308,7 +351,7 @@ def test_limits_beyond_the_data_name_the_file(tmp_path, spectrum, series, capsys
     wide = tmp_path / "wide.txt"
     wide.write_text("\n".join(f"{x} {x}" for x in range(0, 200_000, 500)))
     assert run("compare", spectrum, wide, "--limits", 500, 190_000) == FAILURE
-    assert f"{spectrum}: the computed spectrum covers" in capsys.readouterr().err
+    assert f"{spectrum} against {wide}: the computed spectrum covers" in capsys.readouterr().err
     np.savetxt(tmp_path / "d.txt", vector(series[:1])[0])
     known = ["--interval", 0.5, "--temperature", 300, "--dipole-unit", "D", "--format", "columns"]
     command = ["spectra", "--dipole", tmp_path / "d.txt", *known, "--output", tmp_path / "s"]
@@ -456,3 +499,19 @@ def test_a_folder_below_a_file(tmp_path, capsys):
     with pytest.raises(SystemExit):
         run("spectra", "run.h5", "--output", tmp_path / "file" / "x" / "y")
     assert "file is a file, and the results need a folder" in capsys.readouterr().err
+
+
+def test_bad_structure_files_are_named(tmp_path, capsys):
+    model = shipped_model("ethanol")
+    bad = tmp_path / "nan.xyz"
+    bad.write_text("3\n\nO 0 0 0\nH nan 0 0\nH 0 0 1\n")
+    assert run("harmonic", model, bad) == FAILURE
+    assert f"{bad}: expected finite positions, but that of atom 1" in capsys.readouterr().err
+    assert run("harmonic", model, tmp_path) == FAILURE
+    assert f"{tmp_path}: a folder; state a structure file" in capsys.readouterr().err
+    assert run("harmonic", tmp_path, bad) == FAILURE
+    assert f"{tmp_path}: a folder; state the model" in capsys.readouterr().err
+    atom = tmp_path / "atom.xyz"
+    atom.write_text("1\n\nO 0 0 0\n")
+    assert run("harmonic", model, atom) == 0
+    assert "note: a single atom has no vibrations" in capsys.readouterr().out

@@ -16,6 +16,7 @@ from eqcalc.datasets import (
 )
 from eqcalc.datasets.ase_db import AseDatabaseReader
 from eqcalc.datasets.convert import open_reader
+from eqcalc.datasets.dataset import DatasetError
 from eqcalc.datasets.frames import Frame, FrameError
 from eqcalc.units import UnitError, conversion_factor
 
@@ -452,3 +453,28 @@ def test_a_folder_that_cannot_be_written_is_named_without_scratch_files():
 def test_a_unit_of_an_unknown_quantity_is_named(tmp_path, name, hint):
     with pytest.raises(UnitError, match=f"units: unknown quantity '{name}'; {hint}"):
         run(MD17, tmp_path, units={**KCAL, name: "eV"})
+
+
+def test_unreadable_sources_are_named(tmp_path):
+    known = {"level_of_theory": "PBE", "units": {"positions": "Å", "energy": "eV"}}
+    target = tmp_path / "d.h5"
+    source = tmp_path / "a.xyz"
+    for text, message in (
+        ("", r"a\.xyz: no structure can be read from it: it is empty"),
+        ("2\nenergy=1.0\nH 0 0 0\n", r"a\.xyz: .*2 atoms announced, the file ends before"),
+        ("hello\n", r"a\.xyz: .*line 1: expected the number of atoms"),
+    ):
+        source.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            convert(source, target, **known)
+        assert not target.exists()
+    with pytest.raises(ValueError, match=r"a folder; state a file of structures"):
+        convert(tmp_path, target, format="extxyz", **known)
+    with pytest.raises(ValueError, match=r"cannot tell the format of .* --format"):
+        convert(source.rename(tmp_path / "a.foo"), target, **known)
+    with pytest.raises(DatasetError, match="a folder; state a dataset"):
+        Dataset.open(tmp_path)
+    archive = tmp_path / "a.npz"
+    archive.write_text("hello\n")
+    with pytest.raises(ValueError, match=r"not a readable npz archive$"):
+        convert(archive, target, **known)

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from eqcalc.spectra import Spectrum
-from eqcalc.spectra.comparison import compare, comparison_figure
+from eqcalc.spectra.comparison import ScoreInterval, compare, comparison_figure
 from eqcalc.spectra.experiment import (
     absorbance,
     broadened,
@@ -223,3 +224,142 @@ def test_overlay():
     texts = [t.get_text() for t in axes.get_legend().get_texts()]
     assert texts == ["experiment", "MD", "95 % confidence"]
     assert axes.get_xlim() == (3400.0, 600.0)
+
+
+def write(path, x, y, separator="\t", header="", form="{:.2f}"):
+    rows = (f"{form.format(a)}{separator}{b:.8g}" for a, b in zip(x, y, strict=True))
+    path.write_text(header + "\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_decimal_comma_is_no_separator(tmp_path):
+    path = tmp_path / "m.txt"
+    path.write_text("600,25\t0,0000\n600,75\t0,2500\n", encoding="utf-8")
+    s = read_measured(path)
+    assert s.wavenumber.tolist() == [600.25, 600.75]
+    assert s.values.tolist() == [0.0, 0.25]
+
+
+def test_csv_with_a_header(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_text("Wavenumber (cm-1),%T,Blank\n601.5,50,1\n600.5,10,1\n")
+    s = read_measured(path, unit="%T")
+    assert np.allclose(s.values, [1.0, np.log10(2.0)])
+    assert s.warnings == ("the file has 3 columns, of which the second is taken",)
+    with pytest.raises(ValueError, match=r"m\.csv: the header .* says transmittance"):
+        read_measured(path)
+    # a damaged file of eqcalc is not taken for another one
+    path.write_text("# IR\n# eqcalc: {\nwavenumber,values\n600.5,1\n601.5,1\n")
+    with pytest.raises(ValueError, match="damaged header"):
+        read_measured(path)
+
+
+@pytest.mark.parametrize(
+    ("header", "refused"),
+    [
+        ("Wavelength (µm)\tA\n", True),
+        ("nm,A\n", True),
+        ("XUNITS\tNANOMETERS\n", True),
+        ("Laser wavelength: 532 nm\nRaman shift (cm-1)\tCounts\n", False),
+        ("Frequency\tIntensity\ncm-1\ta.u.\n", False),
+        ("Frequency/THz\tA\n", True),
+    ],
+)
+def test_other_axes_are_refused(tmp_path, header, refused):
+    path = write(tmp_path / "m.txt", [2.5, 3.0], [1.0, 2.0], header=header)
+    if refused:
+        with pytest.raises(ValueError, match="expected wavenumbers in cm⁻¹ in the first column"):
+            read_measured(path)
+    else:
+        assert len(read_measured(path)) == 2
+
+
+def test_the_range_is_cut_before_the_conversion(tmp_path):
+    nu = np.arange(400.0, 1001.0, 10.0)
+    values = 10.0 ** -(0.001 * nu)
+    values[5] = -0.01  # at 450 cm⁻¹
+    values[2] = np.nan
+    path = write(tmp_path / "m.txt", nu, values)
+    s = read_measured(path, unit="T", limits=(465.0, 802.0))
+    # the points beyond the limits, for interpolation
+    assert s.wavenumber[[0, -1]].tolist() == [460.0, 810.0]
+    assert np.allclose(s.values, 0.001 * s.wavenumber, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"m\.txt: the transmittance is not positive at 450 cm⁻¹"):
+        read_measured(path, unit="T", limits=(455.0, 802.0))
+    with pytest.raises(ValueError, match=r"m\.txt: the value at 420 cm⁻¹ is not a finite number"):
+        read_measured(path, unit="T", limits=(405.0, 802.0))
+    with pytest.raises(ValueError, match="covers 400 to 1000 cm⁻¹"):
+        read_measured(path, unit="T", limits=(300.0, 802.0))
+    with pytest.raises(ValueError, match="expected three or more points in 500 to 515"):
+        read_measured(path, unit="T", limits=(500.0, 515.0))
+    micrometres = write(tmp_path / "um.txt", 1e4 / nu, values)
+    with pytest.raises(ValueError, match="wavelengths in µm"):
+        read_measured(micrometres, limits=(500.0, 900.0))
+
+
+def test_percent_and_fraction_are_told_apart(tmp_path):
+    nu = np.arange(400.0, 1001.0, 10.0)
+    values = np.where(nu < 700.0, 0.004, 0.9)
+    fraction = write(tmp_path / "f.txt", nu, values)
+    percent = write(tmp_path / "p.txt", nu, 100.0 * values)
+    with pytest.raises(ValueError, match=r"p\.txt: .*its unit is %T, not T"):
+        read_measured(percent, unit="T", limits=(800.0, 900.0))
+    with pytest.raises(ValueError, match=r"f\.txt: .*whose unit is T, not %T"):
+        read_measured(fraction, unit="%T")
+    # a black part of a spectrum in percent has small numbers and is none of fractions
+    black = read_measured(percent, unit="%T", limits=(450.0, 600.0))
+    assert np.allclose(black.values, -np.log10(0.004), rtol=1e-6)
+
+
+def test_what_cannot_be_compared_is_refused():
+    infrared = lines(*BANDS)
+    limits = {"lower": 600.0, "upper": 3400.0}
+    raman = replace(infrared, unit="cm²/sr per cm⁻¹", label="Raman cross-section, VV")
+    unknown = replace(infrared, unit="counts", label="ethanol")
+    with pytest.raises(ValueError, match=r"computed spectrum is Raman .* measured one infrared"):
+        compare(raman, infrared, **limits)
+    with pytest.raises(ValueError, match=r"computed spectrum is infrared .* measured one Raman"):
+        compare(infrared, raman, **limits)
+    assert compare(raman, unknown, **limits).scores["match"].value == pytest.approx(1.0)
+    ratio = replace(infrared, unit="1", label="depolarization ratio")
+    with pytest.raises(ValueError, match="computed spectrum is a depolarization ratio"):
+        compare(ratio, unknown, **limits)
+    for values, message in (
+        (0.0 * infrared.values + 2.0, "measured spectrum is constant in 600 to 3400"),
+        (infrared.values - 1.0, "integral of the measured spectrum .* subtract its baseline"),
+        (np.where(infrared.values > 1.0, np.nan, 1.0), "measured spectrum has no finite value at"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            compare(infrared, replace(unknown, values=values), **limits)
+        with pytest.raises(ValueError, match=message.replace("measured", "computed")):
+            compare(replace(infrared, values=values), unknown, **limits)
+    with pytest.raises(ValueError, match="lower limit first"):
+        compare(infrared, unknown, lower=3400.0, upper=600.0)
+
+
+def test_a_scale_factor_at_its_limit_is_no_fit():
+    measured = lines(*BANDS, scale=0.962)
+    calculated = lines(*BANDS, seed=2)
+    c = compare(calculated, measured, lower=600.0, upper=3400.0, scale_range=(0.97, 1.02))
+    assert c.scale_limit == 0.97
+    assert "(at the limit 0.97 of the range allowed, not a best fit: widen it" in c.table()
+    assert c.to_dict()["wavenumber_scale_at_limit"] is True
+    inside = compare(calculated, measured, lower=600.0, upper=3400.0, scale_range=(0.9, 1.02))
+    assert inside.scale_limit is None
+    assert inside.to_dict()["wavenumber_scale_at_limit"] is False
+    cut = replace(inside, wavenumber_scale=ScoreInterval(0.962, 0.95, 0.97))
+    assert "(fitted)" in cut.table()
+    cut = replace(inside, wavenumber_scale=ScoreInterval(0.91, 0.9, 0.92))
+    assert "(fitted; the interval is cut by the range allowed" in cut.table()
+
+
+def test_scale_factors_that_lose_the_range_are_refused():
+    measured, calculated = lines(*BANDS), lines(*BANDS)
+    limits = {"lower": 600.0, "upper": 3400.0}
+    with pytest.raises(ValueError, match="two positive factors, got 0 and 1"):
+        compare(calculated, measured, **limits, scale_range=(0.0, 1.0))
+    with pytest.raises(ValueError, match=r"factors 0\.5 to 1 would .* expected 0\.850 or more"):
+        compare(calculated, measured, **limits, scale_range=(0.5, 1.0))
+    part = calculated.between(500.0, 4000.0)
+    with pytest.raises(ValueError, match=r"expected 0\.850 to 1\.200"):
+        compare(part, measured, **limits, scale_range=(0.9, 1.3))

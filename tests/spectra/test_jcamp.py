@@ -127,3 +127,32 @@ def test_files_of_long_records_keep_short_lines(tmp_path):
     assert max(map(len, path.read_text().splitlines())) <= 80
     assert path.read_text().isascii()
     assert Spectrum.read(path).provenance == record
+
+
+SHORT_HEAD = "##TITLE=x\n##JCAMP-DX=4.24\n##XUNITS=1/CM\n##YUNITS=ABSORBANCE\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("##FIRSTX=1\n##LASTX=2\n##XYDATA=(X++(Y..Y))\n", "table of ##XYDATA= is empty"),
+        ("##FIRSTX=1\n##LASTX=2\n##XYDATA=(X++(Y..Y))\n1 5 !\n", "line 1 of the table"),
+        ("##NPOINTS=nan\n##XYPOINTS=(XY..XY)\n1 5\n2 6\n", "##NPOINTS= expected a number"),
+        ("##$STANDARD ERROR= 1 x\n##XYPOINTS=(XY..XY)\n1 5\n2 6\n", "##[$]STANDARD ERROR="),
+        ("##$EQCALC= {\n##XYPOINTS=(XY..XY)\n1 5\n2 6\n", "damaged record"),
+        ("##XYPOINTS=(XY..XY)\n1 5\n", "at least two wavenumbers"),
+    ],
+)
+def test_damage_is_told_with_the_name_of_the_file(tmp_path, body, message):
+    path = tmp_path / "bad.jdx"
+    path.write_text(f"{SHORT_HEAD}{body}##END=\n")
+    with pytest.raises(ValueError, match=rf"bad\.jdx: .*{message}"):
+        Spectrum.read(path)
+
+
+def test_values_at_one_wavenumber_are_averaged(tmp_path):
+    path = tmp_path / "twice.jdx"
+    path.write_text(f"{SHORT_HEAD}##XYPOINTS=(XY..XY)\n602 7\n601 1\n601 2\n##END=\n")
+    found = Spectrum.read(path)
+    assert found.wavenumber.tolist() == [601.0, 602.0]
+    assert found.values.tolist() == [1.5, 7.0]

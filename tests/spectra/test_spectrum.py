@@ -232,7 +232,7 @@ def test_a_damaged_record_is_named(spectrum, tmp_path):
     path.write_text(path.read_text().replace('{"format"', '{"format'))
     with pytest.raises(SpectrumFileError, match=r"s\.jdx: damaged label ##\$EQCALC="):
         Spectrum.read(path)
-    (tmp_path / "s.csv").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "s.csv").write_bytes(b"\x01\x00")
     with pytest.raises(SpectrumFileError, match=r"s\.csv: not a text file"):
         Spectrum.read(tmp_path / "s.csv")
 
