@@ -139,7 +139,7 @@ SHORT_HEAD = "##TITLE=x\n##JCAMP-DX=4.24\n##XUNITS=1/CM\n##YUNITS=ABSORBANCE\n"
         ("##FIRSTX=1\n##LASTX=2\n##XYDATA=(X++(Y..Y))\n1 5 !\n", "line 1 of the table"),
         ("##NPOINTS=nan\n##XYPOINTS=(XY..XY)\n1 5\n2 6\n", "##NPOINTS= expected a number"),
         ("##$STANDARD ERROR= 1 x\n##XYPOINTS=(XY..XY)\n1 5\n2 6\n", "##[$]STANDARD ERROR="),
-        ("##$EQCALC= {\n##XYPOINTS=(XY..XY)\n1 5\n2 6\n", "damaged record"),
+        ("##$EQCALC= {\n##XYPOINTS=(XY..XY)\n1 5\n2 6\n", "damaged label"),
         ("##XYPOINTS=(XY..XY)\n1 5\n", "at least two wavenumbers"),
     ],
 )

@@ -233,7 +233,7 @@ def test_a_damaged_record_is_named(spectrum, tmp_path):
     with pytest.raises(SpectrumFileError, match=r"s\.jdx: damaged label ##\$EQCALC="):
         Spectrum.read(path)
     (tmp_path / "s.csv").write_bytes(b"\x01\x00")
-    with pytest.raises(SpectrumFileError, match=r"s\.csv: not a text file"):
+    with pytest.raises(ValueError, match=r"s\.csv: not a text file"):
         Spectrum.read(tmp_path / "s.csv")
 
 
