@@ -16,6 +16,8 @@ __all__ = ["RunWarning", "failed_file", "progress_notes", "temperature_notes"]
 
 #: Parts of a single run whose scatter gives the error of its mean.
 _BLOCKS = 5
+#: Shorter parts than this [fs] see one swing of a vibration.
+_SHORTEST = 50.0
 #: Probability of a normal variable below 3 σ.
 _CERTAIN = 0.99865
 _ALL = "mean kinetic temperature"
@@ -83,21 +85,23 @@ def temperature_notes(system: System, found: Mapping[str, tuple[int, np.ndarray]
     found
         Stride and values ``[n_replicas, n_frames, ...]`` of each observable.
     """
-    series: dict[str, np.ndarray] = {}
+    series: dict[str, tuple[int, np.ndarray]] = {}
     freedom = 3 * len(system.numbers) - 3
     if freedom < 1:
         return []
     counts = {_ALL: freedom * system.n_beads, _CENTROID: freedom}
     if "temperature" in found:
-        series[_ALL] = found["temperature"][1]
+        series[_ALL] = found["temperature"]
     if "velocities" in found:
-        velocities = found["velocities"][1] / FEMTOSECOND
+        stride, velocities = found["velocities"]
+        velocities = velocities / FEMTOSECOND
         twice = np.einsum("i,rfia,rfia->rf", system.masses, velocities, velocities)
         # i-PI counts the fixed centre of mass as if it were thermal, so this is better
-        series[_ALL if system.n_beads == 1 else _CENTROID] = twice / (freedom * BOLTZMANN)
+        name = _ALL if system.n_beads == 1 else _CENTROID
+        series[name] = stride, twice / (freedom * BOLTZMANN)
     notes = []
-    for name, values in series.items():
-        parts = _independent(values)
+    for name, (stride, values) in series.items():
+        parts = _independent(values, stride * system.timestep)
         if len(parts) < 2:
             continue
         mean, error = parts.mean(), parts.std(ddof=1) / np.sqrt(len(parts))
@@ -120,10 +124,19 @@ def temperature_notes(system: System, found: Mapping[str, tuple[int, np.ndarray]
     return notes
 
 
-def _independent(values: np.ndarray) -> np.ndarray:
-    """Return means of replicas, or of parts of a single one, from ``[n_replicas, n_frames]``."""
+def _independent(values: np.ndarray, interval: float) -> np.ndarray:
+    """Return means of replicas, or of parts of a single one if it is long enough.
+
+    Parameters
+    ----------
+    values
+        ``[n_replicas, n_frames]``.
+    interval
+        Time between frames [fs].
+    """
     if len(values) > 1:
         return values.mean(axis=1)
-    if values.shape[1] < 2 * _BLOCKS:
+    frames = values.shape[1]
+    if frames < 2 * _BLOCKS or frames * interval < _BLOCKS * _SHORTEST:
         return np.zeros(0)
     return np.array([part.mean() for part in np.array_split(values[0], _BLOCKS)])

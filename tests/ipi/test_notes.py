@@ -74,6 +74,12 @@ def test_a_temperature_within_its_error_is_not(replicas):
     assert temperature_notes(system(), temperatures(340.0, replicas, spread=4000.0)) == []
 
 
+def test_a_run_of_a_few_swings_has_no_temperature_of_its_own():
+    (name, (stride, values)), *_ = temperatures(100.0, spread=1.0).items()
+    assert temperature_notes(system(), {name: (stride, values[:, :20])}) == []
+    assert temperature_notes(system(), {name: (stride, values[:, :40])})
+
+
 def test_the_centroid_counts_where_the_internal_modes_are_thermostatted():
     """All beads are at 300 K, but the centroid, which absorbs, is at half of that."""
     one = system("T-RPMD", beads=8)
