@@ -17,6 +17,8 @@ __all__ = [
     "PositiveRange",
     "Range",
     "add_mass",
+    "add_precision",
+    "add_threads",
     "comma_separated_integers",
     "figure_file",
     "isotopes",
@@ -24,6 +26,7 @@ __all__ = [
     "number_from_zero",
     "output_file",
     "output_folder",
+    "own_the_process",
     "positive_count",
     "positive_number",
     "read_structure",
@@ -282,3 +285,28 @@ class PositiveRange(Range):
                 self, f"expected two positive numbers, got {values[0]:g} {values[1]:g}"
             )
         super().__call__(parser, namespace, values, option_string)
+
+
+def add_precision(command: Any) -> None:
+    """Add the option of the precision of the network."""
+    command.add_argument(
+        "--precision",
+        help="of the network: float64, float32, tf32 or bf16; see doctor (default: as stored)",
+    )
+
+
+def add_threads(command: Any) -> None:
+    """Add the option of CPU threads, which :func:`own_the_process` sets."""
+    command.add_argument(
+        "--threads", type=positive_count, default=1, help="CPU threads of the network (default 1)"
+    )
+
+
+def own_the_process(options: argparse.Namespace) -> None:
+    """Make settings of the whole process, which the library leaves alone but a command may."""
+    import torch
+
+    from eqcalc.runtime.memory import keep_freed_memory
+
+    keep_freed_memory()
+    torch.set_num_threads(options.threads)

@@ -57,7 +57,7 @@ def add_ipi_commands(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_input(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", type=Path)
+    command.add_argument("model", type=Path, help="model file (.eqc)")
     command.add_argument("molecule", type=Path, nargs="?", help="structure to start from")
     command.add_argument(
         "--start", type=Path, nargs="+", default=[], help="checkpoints to start from instead"
@@ -65,7 +65,9 @@ def _add_input(command: argparse.ArgumentParser) -> None:
     command.add_argument("--output", type=Path, required=True, help="input to write (.xml)")
     command.add_argument("--method", required=True, help=_METHODS)
     command.add_argument("--matrices", type=Path, help="of PIGLET, as gle4md.org writes them")
-    command.add_argument("--beads", type=positive_count, default=1)
+    command.add_argument(
+        "--beads", type=positive_count, default=1, help="of each ring polymer; 1: classical nuclei"
+    )
     command.add_argument(
         "--temperature", type=positive_number, default=300.0, help="K (default 300)"
     )
@@ -78,7 +80,7 @@ def _add_input(command: argparse.ArgumentParser) -> None:
         help="fs of thermostatted dynamics by eqcalc's own engine before; i-PI begins at its "
         f"positions and momenta; 0: none (default {_EQUILIBRATION:g}; not for --start)",
     )
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--seed", type=int, default=0, help="of the random numbers (default 0)")
     command.add_argument("--prefix", default="simulation", help="of the outputs of i-PI")
     _add_address(command, "i-PI listens on a unix socket; without it the model is in process")
     command.add_argument(
@@ -102,7 +104,7 @@ def _add_input(command: argparse.ArgumentParser) -> None:
 
 
 def _add_client(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", type=Path)
+    command.add_argument("model", type=Path, help="model file (.eqc)")
     _add_address(command, "name of the unix socket")
     command.add_argument("--prefix", default="/tmp/ipi_", help="sockets_prefix of i-PI")
     command.add_argument(

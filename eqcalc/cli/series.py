@@ -31,8 +31,14 @@ def add_series_options(command: Any) -> None:
     series = command.add_argument_group(
         "series of other codes", "instead of a trajectory; several files are replicas"
     )
-    series.add_argument("--dipole", type=Path, nargs="+", metavar="FILE")
-    series.add_argument("--polarizability", type=Path, nargs="+", metavar="FILE")
+    for name in ("dipole", "polarizability"):
+        series.add_argument(
+            f"--{name}",
+            type=Path,
+            nargs="+",
+            metavar="FILE",
+            help=f"{name} along the time, a file for every replica",
+        )
     series.add_argument(
         "--format",
         help="columns, cp2k, extxyz, gpumd, i-pi (the file of every bead), schnetpack or vasp",

@@ -171,8 +171,8 @@ def _measured_unit(text: str) -> str:
 def add_spectrum_commands(add: Callable[..., Any]) -> None:
     """Add the commands about spectra; `add` takes name, function and help to a parser."""
     command = add("harmonic", _harmonic, "Double-harmonic IR and Raman spectrum of a molecule.")
-    command.add_argument("model", type=Path)
-    command.add_argument("molecule", type=Path)
+    command.add_argument("model", type=Path, help="model file (.eqc)")
+    command.add_argument("molecule", type=Path, help="structure file")
     command.add_argument("--as-given", action="store_true", help="do not relax the structure first")
     add_mass(command)
     command.add_argument(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The commands, end to end on small inputs, and how they fail."""
 
+import argparse
 import json
 import os
 import signal
@@ -420,3 +421,17 @@ def test_a_folder_of_results_is_tried_out_before_the_work(tmp_path, capsys, monk
     output = tmp_path / "file" / "errors"
     assert run("evaluate", "model.eqc", "data.h5", "--output", output) == FAILURE
     assert f"{output}: the folder cannot be made: Not a directory" in capsys.readouterr().err
+
+
+def test_every_argument_is_explained():
+    from eqcalc.cli.main import _parser
+
+    def silent(parser, command):
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for name, inner in action.choices.items():
+                    yield from silent(inner, f"{command} {name}")
+            elif not action.help:
+                yield f"{command} {action.dest}"
+
+    assert list(silent(_parser(), "eqcalc")) == []

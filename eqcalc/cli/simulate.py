@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: MIT
+"""The command of molecular dynamics."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from eqcalc.cli.arguments import (
+    add_mass,
+    add_precision,
+    add_threads,
+    isotopes,
+    number_from_zero,
+    own_the_process,
+    positive_count,
+    positive_number,
+    read_structures,
+    trajectory_file,
+)
+
+__all__ = ["add_simulate_command"]
+
+
+def _simulate(options: argparse.Namespace) -> None:
+    from eqcalc.dynamics import (
+        Equilibration,
+        default_observables,
+        recorded_execution,
+        simulate,
+    )
+    from eqcalc.electrons import total_charge, warn_of_ignored
+    from eqcalc.models.checkpoint import load_model
+    from eqcalc.models.committee import Committee
+    from eqcalc.models.compositions import check_charge
+    from eqcalc.models.precision import check_precision, in_precision
+    from eqcalc.runtime import (
+        EXECUTIONS,
+        CapturedCompiledEvaluator,
+        CompiledEvaluator,
+        evaluator_for,
+    )
+
+    check_precision(options.precision)
+    own_the_process(options)
+    structures = read_structures(options.molecule)
+    charge = total_charge(structures[0])
+    warn_of_ignored(structures[0])
+    execution = options.execution or recorded_execution(options.output)
+    if execution in EXECUTIONS and EXECUTIONS[execution].compiles:
+        print("compiling takes minutes where the cache has no program yet", file=sys.stderr)
+    members = []
+    for path in (options.model, *options.committee):
+        model = in_precision(load_model(path, device=options.device), options.precision)
+        check_charge(model.metadata, charge)
+        members.append(
+            evaluator_for(model, structures[0].numbers, charge=charge, execution=execution)
+        )
+    evaluator = Committee(members) if options.committee else members[0]
+    observables = default_observables(options.timestep, evaluator.quantities)
+    observables["bead_positions"] = 10 * observables["positions"]  # for the sum rule
+    if options.bead_positions is not None:
+        observables["bead_positions"] = max(1, round(options.bead_positions / options.timestep))
+    if options.positions:
+        observables["positions"] = default_observables(options.timestep, ["dipole"])["dipole"]
+    trajectory = simulate(
+        structures,
+        evaluator,
+        output=options.output,
+        method=options.method,
+        temperature=options.temperature,
+        timestep=options.timestep,
+        steps=round(1000.0 * options.time / options.timestep),
+        seed=options.seed,
+        replicas=options.replicas,
+        beads=options.beads,
+        masses=isotopes(options.mass),
+        equilibration=Equilibration(options.equilibration) if options.equilibration else None,
+        rotation=options.rotation,
+        observables=observables,
+        progress=not options.quiet,
+    )
+    programs = [m.compiled if isinstance(m, CapturedCompiledEvaluator) else m for m in members]
+    compiled = [member for member in programs if isinstance(member, CompiledEvaluator)]
+    if compiled:
+        made = sum(member.compilations for member in compiled)
+        took = sum(member.compilation_time for member in compiled)
+        print(f"programs compiled in this run: {made}, in {took:.0f} s", file=sys.stderr)
+    print(trajectory)
+
+
+def add_simulate_command(add: Callable[..., Any]) -> None:
+    """Add simulate with its options."""
+    command = add("simulate", _simulate, "Molecular dynamics of many replicas, for spectra.")
+    command.add_argument("model", type=Path, help="model file (.eqc)")
+    command.add_argument("molecule", type=Path, nargs="+", help="structure files; conformers too")
+    command.add_argument("--output", type=trajectory_file, required=True, help="trajectory (.h5)")
+    command.add_argument(
+        "--method",
+        default="NVE",
+        help="NVE, Langevin, SVR, NHC, RPMD, T-RPMD, PA-CMD, PILE-L or PILE-G (default NVE); "
+        "GLE and PI+GLE take matrices and are there in Python only",
+    )
+    command.add_argument(
+        "--committee",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="MODEL",
+        help="further models, averaged with the first; the run stops where their forces disagree",
+    )
+    command.add_argument(
+        "--temperature", type=positive_number, default=300.0, help="K (default 300)"
+    )
+    command.add_argument("--timestep", type=positive_number, default=0.5, help="fs (default 0.5)")
+    command.add_argument(
+        "--time", type=positive_number, default=5.0, help="ps of each replica (default 5)"
+    )
+    command.add_argument(
+        "--equilibration", type=number_from_zero, default=500.0, help="fs before that (default 500)"
+    )
+    command.add_argument(
+        "--replicas",
+        type=positive_count,
+        default=16,
+        help="independent runs, from which errors are estimated (default 16)",
+    )
+    command.add_argument(
+        "--beads", type=positive_count, default=1, help="of each ring polymer; 1: classical nuclei"
+    )
+    add_mass(command)
+    command.add_argument(
+        "--rotation",
+        choices=("thermal", "none"),
+        default="thermal",
+        help="none: start without angular momentum, for bands without rotational envelope",
+    )
+    command.add_argument(
+        "--positions",
+        action="store_true",
+        help="record positions as often as the dipole, for assign and for frames of the molecule",
+    )
+    command.add_argument(
+        "--bead-positions",
+        type=positive_number,
+        metavar="FS",
+        help="time between positions of all beads (default 100), for committees: 1; large files",
+    )
+    command.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default cpu)")
+    command.add_argument(
+        "--execution",
+        metavar="NAME",
+        help="of the network: fused, captured, compiled, eager or another that doctor lists; "
+        "compiled takes minutes once and suits most networks (default: the fastest at hand)",
+    )
+    add_precision(command)
+    command.add_argument("--seed", type=int, default=0, help="of the random numbers (default 0)")
+    add_threads(command)

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: MIT
+"""The commands that make and judge models: train, evaluate and sweep."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from eqcalc.cli.arguments import (
+    add_precision,
+    add_threads,
+    output_folder,
+    own_the_process,
+)
+
+__all__ = ["add_training_commands"]
+
+
+def _train(options: argparse.Namespace) -> None:
+    from eqcalc.training import train
+
+    own_the_process(options)
+    result = train(options.config, progress=not options.quiet)
+    if not result.finished:
+        print("the time limit came first; the same command goes on")
+    print(f"the model is {result.path}")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from eqcalc.folders import make_folder
+    from eqcalc.training import evaluate
+
+    own_the_process(options)
+    if options.output is not None:
+        make_folder(options.output)
+    table = evaluate(
+        options.model,
+        options.dataset,
+        split=options.split,
+        precision=options.precision,
+        progress=not options.quiet,
+    )
+    print(table)
+    if options.output is not None:
+        table.write(options.output)
+        print(f"table and parity plots are in {options.output}")
+
+
+def _sweep(options: argparse.Namespace) -> None:
+    from eqcalc.analysis.sweep import summary_text, sweep
+
+    own_the_process(options)
+    command = f"eqcalc sweep {options.config}"
+    only = {axis: labels.split(";") for axis, labels in options.only}
+    table = sweep(
+        options.config, options.output, command=command, only=only, progress=not options.quiet
+    )
+    print(summary_text(table))
+    print(f"every error is in {table}")
+
+
+def add_training_commands(add: Callable[..., Any]) -> None:
+    """Add train, evaluate and sweep with their options."""
+    command = add("train", _train, "Train a potential, or go on with a run that was stopped.")
+    command.add_argument("config", type=Path, help="settings (YAML)")
+    add_threads(command)
+
+    command = add("evaluate", _evaluate, "Errors of a model on labelled structures.")
+    command.add_argument("model", type=Path, help="model file (.eqc)")
+    command.add_argument("dataset", type=Path, help="labelled structures (.h5)")
+    command.add_argument(
+        "--split",
+        help="training, validation or test, as the training divided this dataset; "
+        "or NAME/PART of a split stored in it",
+    )
+    command.add_argument(
+        "--output", type=output_folder, help="folder for the table and parity plots"
+    )
+    add_precision(command)
+    add_threads(command)
+
+    command = add("sweep", _sweep, "Train over a grid of models, targets, sizes and seeds.")
+    command.add_argument("config", type=Path, help="settings and axes (YAML)")
+    command.add_argument("--output", type=output_folder, required=True, help="folder of all runs")
+    command.add_argument(
+        "--only",
+        nargs=2,
+        action="append",
+        default=[],
+        metavar=("AXIS", "LABELS"),
+        help="train a part: labels of an axis, separated by semicolons (may be repeated)",
+    )
+    add_threads(command)
