@@ -419,8 +419,9 @@ def test_a_folder_of_results_is_tried_out_before_the_work(tmp_path, capsys, monk
     monkeypatch.setattr("eqcalc.training.evaluate", None)
     (tmp_path / "file").write_text("mine")
     output = tmp_path / "file" / "errors"
-    assert run("evaluate", "model.eqc", "data.h5", "--output", output) == FAILURE
-    assert f"{output}: the folder cannot be made: Not a directory" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run("evaluate", "model.eqc", "data.h5", "--output", output)
+    assert "file is a file, and the results need a folder" in capsys.readouterr().err
 
 
 def test_every_argument_is_explained():

@@ -158,7 +158,7 @@ def test_parts_of_raman_spectra_are_told_from_intensities(tmp_path, capsys):
     found = raman(tensors, interval=0.5, temperature=300.0, unit="Å^3", resolution=100.0)
     parts = found.write(tmp_path / "parts.h5")
     assert run("compare", parts, "m.txt", "--limits", 1000, 2000, "--output", tmp_path) == FAILURE
-    assert "parts.h5: the two parts of a Raman spectrum" in capsys.readouterr().err
+    assert "parts.h5: the isotropic and the anisotropic part" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
