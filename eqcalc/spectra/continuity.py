@@ -16,7 +16,7 @@ import numpy as np
 __all__ = ["describe_repeat", "equal_replicas", "jump", "repeated_frames"]
 
 #: Frames that are looked at together.
-_FRAMES = 2**16
+_FRAMES, _LONG = 2**16, 2**20
 #: A jump is so many median steps, and so much larger than the next smaller step. In any smooth or
 #: random motion the largest steps are close to each other: the largest of 10⁸ steps of a normal
 #: variable is 8 medians, that of an oscillation 1.4.
@@ -86,6 +86,17 @@ def repeated_frames(values: np.ndarray) -> tuple[int, int, int] | None:
     values
         ``[n_frames, ...]``.
     """
+    # long series in parts that overlap, for the sake of memory; restarts go back less far
+    for start in range(0, len(values), _LONG):
+        first = max(start - _LONG // 4, 0)
+        found = _repeated(values[first : start + _LONG])
+        if found is not None:
+            return found[0] + first, found[1] + first, found[2] + first
+    return None
+
+
+def _repeated(values: np.ndarray) -> tuple[int, int, int] | None:
+    """Return :func:`repeated_frames` of a part of a series."""
     flat = np.ascontiguousarray(np.asarray(values, dtype=float).reshape(len(values), -1))
     if len(flat) < 2 * _BLOCK or np.ptp(flat, axis=0).max() == 0.0:
         return None

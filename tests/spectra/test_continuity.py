@@ -130,3 +130,10 @@ def test_a_short_replica_is_named(motion):
     assert not any("short" in w for w in infrared(parts, resolution=150.0, **KW).warnings)
     with pytest.raises(ValueError, match=r"c\.dat: a lag window of .* does not fit"):
         infrared(parts, lag=1000.0, **KW)
+
+
+def test_repeated_frames_far_into_a_long_series():
+    x = np.cumsum(np.random.default_rng(6).normal(size=(1_050_100, 1)), axis=0)
+    for last in (600_000, 1_050_000):
+        broken = np.concatenate([x[:last], x[last - 50 :]])
+        assert repeated_frames(broken) == (last, last + 49, last - 50)
