@@ -119,7 +119,7 @@ def molecular_spectra(trajectory: Trajectory, **options: Any) -> MolecularSpectr
             f"the trajectory has neither dipole nor polarizability, but {', '.join(recorded)}; "
             "record them with simulate(observables={'dipole': 2, 'polarizability': 2, …})"
         )
-    notes = tuple(trajectory.settings.get("notes", ()))
+    notes = (*trajectory.settings.get("notes", ()), *_unfinished(trajectory))
     absorption = infrared(trajectory, **options) if dipole else None
     scattering = raman(trajectory, **options) if polarizability else None
     return MolecularSpectra(
@@ -127,6 +127,17 @@ def molecular_spectra(trajectory: Trajectory, **options: Any) -> MolecularSpectr
         absorption and _noted(absorption, notes),
         scattering and replace(scattering, isotropic=_noted(scattering.isotropic, notes)),
         _kinetic_temperature(trajectory),
+    )
+
+
+def _unfinished(trajectory: Trajectory) -> tuple[str, ...]:
+    """Return a note if the run has not come to its end; that of i-PI has its own."""
+    done, steps = trajectory.steps_written, trajectory.header.steps
+    if done == steps or "engine" in trajectory.settings:
+        return ()
+    return (
+        f"the run is not finished: {done} of {steps} steps are written; the same command of "
+        "simulate goes on with it",
     )
 
 

@@ -69,6 +69,32 @@ def test_sum_rule_is_that_of_the_polar_tensors(trajectory, evaluator):
     assert "sum rule" in text
 
 
+def test_an_unfinished_run_is_told(evaluator, tmp_path, monkeypatch):
+    calls = []
+
+    def interrupted(positions, quantities):
+        calls.append(1)
+        if len(calls) > 45:
+            raise KeyboardInterrupt
+        return evaluator(positions, quantities)
+
+    class Stopping(EagerEvaluator):
+        def __call__(self, positions, quantities):
+            return interrupted(positions, quantities)
+
+    stopping = Stopping(evaluator.potential, evaluator.numbers)
+    with pytest.raises(KeyboardInterrupt):
+        simulate(
+            molecule("H2O"), stopping, output=tmp_path / "run.h5", method="NVE", temperature=20.0,
+            timestep=0.05, steps=60, seed=5, replicas=8, observables={"dipole": 1}, progress=False,
+            checkpoint_interval=0.0,
+        )  # fmt: skip
+    trajectory = Trajectory.open(tmp_path / "run.h5")
+    assert 20 < trajectory.steps_written < 60
+    text = describe_spectra(molecular_spectra(trajectory))
+    assert f"not finished: {trajectory.steps_written} of 60 steps are written" in text
+
+
 def test_the_quantum_factor_is_named_and_not_blamed_on_the_sum_rule(trajectory, evaluator):
     texts = {}
     for factor in ("harmonic", "standard", "none"):
