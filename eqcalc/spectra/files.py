@@ -120,7 +120,7 @@ def _fill(group: h5py.Group, spectrum: Spectrum) -> None:
     """Write the arrays and the record of a spectrum into a group."""
     group.attrs["eqcalc"] = json.dumps(metadata(spectrum), ensure_ascii=False)
     # what other programs, which do not read that record, can show
-    group.attrs["title"] = title(spectrum)
+    group.attrs["title"] = title(spectrum.label, spectrum.provenance)
     for name, text in source_facts(spectrum.provenance).items():
         group.attrs[name] = text
     for name in _ARRAYS:

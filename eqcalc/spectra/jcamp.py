@@ -77,7 +77,7 @@ def write_jcamp(spectrum: Spectrum, record: str) -> str:
     molecule = molecular_formula(spectrum.provenance)
     kind = "RAMAN SPECTRUM" if "Raman" in spectrum.label else "INFRARED SPECTRUM"
     lines = [
-        *_labelled("TITLE", title(spectrum)),
+        *_labelled("TITLE", title(spectrum.label, spectrum.provenance)),
         "##JCAMP-DX= 4.24",
         f"##DATA TYPE= {kind}",
         "##ORIGIN= eqcalc",

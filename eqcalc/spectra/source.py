@@ -4,14 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 from ase.symbols import Symbols
-
-if TYPE_CHECKING:
-    from eqcalc.spectra.spectrum import Spectrum
 
 __all__ = ["joined_levels", "molecular_formula", "source_facts", "source_record", "title"]
 
@@ -81,14 +78,14 @@ def _masses(numbers: np.ndarray, masses: np.ndarray) -> dict[str, Any]:
     return {"masses_amu": found} | ({"isotopes": isotopes} if isotopes else {})
 
 
-def title(spectrum: Spectrum) -> str:
-    """Return the molecule, if it is known, and what the values are."""
-    facts = source_facts(spectrum.provenance)
+def title(label: str, provenance: Mapping[str, Any]) -> str:
+    """Return the molecule, if it is known, and the label of the values."""
+    facts = source_facts(provenance)
     molecule = facts.get("molecule")
     if molecule is None:
-        return spectrum.label
+        return label
     isotopes = f" ({facts['isotopes']})" if "isotopes" in facts else ""
-    return f"{molecule}{isotopes}, {spectrum.label}"
+    return f"{molecule}{isotopes}, {label}"
 
 
 def molecular_formula(provenance: Mapping[str, Any]) -> str | None:

@@ -48,7 +48,10 @@ def spectrum():
 
 def test_isotopes_are_in_the_formula(spectrum):
     assert molecular_formula(spectrum.provenance) == "C ^12C H4 ^2H2 O"
-    assert title(spectrum) == "C2H6O (2 H of 2.014 amu, 1 C of 12 amu), IR intensity"
+    assert (
+        title(spectrum.label, spectrum.provenance)
+        == "C2H6O (2 H of 2.014 amu, 1 C of 12 amu), IR intensity"
+    )
     source = spectrum.provenance["source"]
     assert source["masses_amu"]["H"] == [1.008, 2.014]
     assert [group["atoms"] for group in source["isotopes"]] == [[7, 8], [1]]
@@ -62,7 +65,7 @@ def test_what_is_not_known_is_left_out():
     x = vector(oscillator(1500.0, n_frames=2000, n_replicas=2))
     series = infrared(x, interval=0.5, temperature=300.0, unit="e*Å", resolution=100.0)
     assert molecular_formula(series.provenance) is None
-    assert title(series) == "IR intensity"
+    assert title(series.label, series.provenance) == "IR intensity"
     assert "seed" not in source_facts(series.provenance)
 
 
