@@ -100,7 +100,7 @@ def main(folder):
     mount(folder, ["-o", "remount,ro,size=400k"])
     for name in ("run.h5", "new.h5"):
         message = failure(folder / name, (CheckpointError,))
-        assert "cannot write in the folder" in message, message
+        assert "nothing can be written into this folder" in message, message
         assert "Read-only file system" in message, message
     same_so_far(path, whole, 250)
 
