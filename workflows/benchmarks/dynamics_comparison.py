@@ -36,6 +36,7 @@ beads  kind    eqcalc  SchNetPack  ratio
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import statistics
 import sys
@@ -160,6 +161,7 @@ def main() -> None:
     parser.add_argument("--replicas", type=int, default=1, help="molecules of one call")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--json", type=Path, help="table as numbers")
     options = parser.parse_args()
     try:
         import schnetpack
@@ -181,6 +183,7 @@ def main() -> None:
         f"{torch.__version__}, {device}, {options.replicas} replicas, medians of "
         f"{options.repeats} runs in turn"
     )
+    rows: list[dict[str, object]] = []
     print("beads  kind      eqcalc/ms  SchNetPack/ms  ratio (quartiles)")
     with tempfile.TemporaryDirectory() as name:
         for beads in options.beads:
@@ -203,6 +206,10 @@ def main() -> None:
                     f"  {middle:5.2f} ({low:.2f} to {high:.2f})"
                 )
                 sys.stdout.flush()
+                row = {"beads": beads, "output": output, "replicas": options.replicas}
+                rows.append({**row, "eqcalc ms": mine, "SchNetPack ms": their, "ratio": middle})
+                if options.json is not None:
+                    options.json.write_text(json.dumps(rows, indent=1))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 # and training (gpu.py), cost against size with boxes of water (scaling.py), every network of
 # the papers (qm9/speed.py), compiled programs (gpu.py again, as it takes minutes); where SchNetPack
 # can be imported, its dynamics beside those of eqcalc (dynamics_comparison.py). What fails is told
-# at the end, and the rest goes on. With arguments, which are those of gpu.py, only the first.
+# at the end, after one table of what was aimed at, and the rest goes on. With arguments, which are
+# those of gpu.py, only the first.
 # Needs python3 with torch, ase, e3nn, numpy, scipy, h5py, safetensors, sympy, tqdm and vesin; what
 # is missing can lie as wheels in the folder .whl, which is then installed beside.
 set -euo pipefail
@@ -19,6 +20,8 @@ if [ $# -gt 0 ]; then
 fi
 
 output=${OUT:-runs/gpu}
+mkdir -p "$output"
+rm -f "$output"/gpu-*.json "$output"/{scaling,schnetpack}.json
 failed=()
 run() {
     echo "== $*"
@@ -27,13 +30,16 @@ run() {
 gpu=(python3 workflows/benchmarks/gpu.py --output "$output")
 run timeout 160 "${gpu[@]}" --only \
     executions trajectories steps model dynamics arithmetic training kernels
-run timeout 60 python3 workflows/benchmarks/scaling.py --seconds 0.3
+run timeout 60 python3 workflows/benchmarks/scaling.py --seconds 0.3 \
+    --json "$output/scaling.json"
 run timeout 40 python3 workflows/qm9/speed.py data/qm9/subset.h5 --device cuda --output "$output"
 if python3 -c "import schnetpack.md" 2> /dev/null; then
     run timeout 70 python3 workflows/benchmarks/dynamics_comparison.py --device cuda \
-        --replicas 8 --beads 1 43 --repeats 3
+        --replicas 8 --beads 1 43 --repeats 3 --json "$output/schnetpack.json"
 fi
 run timeout 150 "${gpu[@]}" --only compiled
+echo
+python3 workflows/benchmarks/gpu_summary.py "$output"
 if [ ${#failed[@]} -gt 0 ]; then
     printf 'FAILED: %s\n' "${failed[@]}"
     exit 1

@@ -11,6 +11,7 @@ molecules at 0.997 g/cm³; that the time is linear in the atoms is checked.
 from __future__ import annotations
 
 import argparse
+import json
 import platform
 import time
 from collections.abc import Callable
@@ -146,6 +147,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1.0, help="for each measurement")
     parser.add_argument("--largest-box", type=int, default=6000, help="atoms")
     parser.add_argument("--output", type=Path, help="figure")
+    parser.add_argument("--json", type=Path, help="tables as numbers")
     options = parser.parse_args()
     device, seconds = options.device, options.seconds
     print(
@@ -167,6 +169,8 @@ def main() -> None:
     print(f"\nThe time of a box of water grows as the number of atoms to the power {slope:.2f}.")
     if options.output is not None:
         draw(tables, options.output)
+    if options.json is not None:
+        options.json.write_text(json.dumps({**tables, "power of atoms": slope}, indent=1))
 
 
 if __name__ == "__main__":
