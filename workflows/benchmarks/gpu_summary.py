@@ -8,8 +8,8 @@ Steps are those of dynamics with the model in them; a row without a number was n
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,9 @@ TABLE: list[tuple[str, str, str, Callable[[dict[str, Any]], float]]] = [
 
 def main() -> None:
     """Read the tables of a folder and print the one."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/gpu")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("runs/gpu"), help="of tables")
+    folder = parser.parse_args().folder
     tables = {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}
     print(f"{'':46s} {'measured':>12s}  {'aim':8s}")
     for what, aim, unit, find in TABLE:

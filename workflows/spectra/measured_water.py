@@ -3,10 +3,10 @@
 
 Needs nothing but the files in data/experiment; takes seconds:
 
-    python workflows/spectra/measured_water.py OUTPUT
+    python workflows/spectra/measured_water.py FOLDER
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -48,4 +48,8 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path("measured-water"))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "folder", type=Path, nargs="?", default=Path("measured-water"), help="for the figure"
+    )
+    main(parser.parse_args().folder)
