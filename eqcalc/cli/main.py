@@ -82,7 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     def add(name: str, run: Callable[[argparse.Namespace], None], text: str) -> Any:
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(run=run)
-        command.add_argument("--quiet", action="store_true", help="no progress bars")
+        command.add_argument(
+            "--quiet", action="store_true", help="no progress bars, as without a terminal"
+        )
         return command
 
     command = add(
@@ -120,7 +122,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     format_before = warnings.formatwarning
     warnings.formatwarning = _warning_line
     try:
-        return _run(_parser().parse_args(arguments))
+        options = _parser().parse_args(arguments)
+        options.quiet |= not sys.stderr.isatty()
+        return _run(options)
     except KeyboardInterrupt:
         print(
             "eqcalc: stopped; simulate, train, label and demo go on when called again",

@@ -436,3 +436,13 @@ def test_every_argument_is_explained():
                 yield f"{command} {action.dest}"
 
     assert list(silent(_parser(), "eqcalc")) == []
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_bars_need_a_terminal(terminal, monkeypatch):
+    seen = []
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    monkeypatch.setattr(sys.modules["eqcalc.cli.main"], "_info", lambda o: seen.append(o.quiet))
+    assert run("info", "file") == 0
+    assert run("info", "--quiet", "file") == 0
+    assert seen == [not terminal, True]
