@@ -65,6 +65,7 @@ class Rendezvous:
         self._seat = threading.local()
         self._running = 0
         self._interrupted = False
+        self._ended = threading.Event()
         self._waiting: list[_Request] = []
         self._last: tuple[list[Structures], Structures] | None = None
         #: Numbers of structures of the batches evaluated so far.
@@ -94,8 +95,11 @@ class Rendezvous:
                 with self._condition:
                     self._running -= 1
                     self._meet()
+                    if not self._running:
+                        self._ended.set()
 
         self._running, self._interrupted = len(arguments), False
+        self._ended.clear()
         threads = [
             threading.Thread(target=attend, args=(seat,), name=f"eqcalc-script-{seat}")
             for seat in range(len(arguments))
@@ -103,14 +107,17 @@ class Rendezvous:
         for thread in threads:
             thread.start()
         try:
-            for thread in threads:
-                while thread.is_alive():
-                    thread.join(0.2)  # an interrupt is seen only between waits
+            # an interrupt is seen between waits; one during a join would spoil the thread
+            while threads and not self._ended.wait(0.2):
+                pass
         except KeyboardInterrupt:
             self._interrupt()
-            for thread in threads:
-                thread.join()
+            self._ended.wait()
             raise
+        finally:
+            if self._ended.is_set():
+                for thread in threads:
+                    thread.join()
         if errors:
             raise errors[0]
         return results
