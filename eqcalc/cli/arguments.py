@@ -119,12 +119,12 @@ def trajectory_file(text: str) -> Path:
     return path
 
 
-def name_and_value(text: str) -> str:
+def name_and_value(text: str) -> tuple[str, str]:
     """Read a name and its value, such as ``energy=eV``."""
     name, _, value = text.partition("=")
     if not (name and value):
         raise argparse.ArgumentTypeError(f"expected NAME=VALUE, got {text}")
-    return text
+    return name, value
 
 
 def comma_separated_integers(text: str, option: str) -> list[int]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +43,8 @@ def _convert(options: argparse.Namespace) -> None:
         options.source,
         options.target,
         level_of_theory=options.level_of_theory,
-        units=_assignments(options.unit),
-        keys=_assignments(options.key),
+        units=dict(options.unit),
+        keys=dict(options.key),
         ignore=options.ignore,
         format=options.format,
         properties=options.properties,
@@ -54,16 +54,6 @@ def _convert(options: argparse.Namespace) -> None:
         progress=not options.quiet,
     )
     print(report)
-
-
-def _assignments(texts: Sequence[str]) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for text in texts:
-        name, separator, value = text.partition("=")
-        if not (name and separator and value):
-            raise ValueError(f"expected NAME=VALUE, got {text!r}")
-        pairs[name] = value
-    return pairs
 
 
 def add_data_commands(add: Callable[..., Any]) -> None:

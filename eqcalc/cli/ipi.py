@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eqcalc.cli.arguments import (
+    add_precision,
+    add_threads,
     number_from_zero,
+    own_the_process,
     positive_count,
     positive_number,
     read_structure,
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["add_ipi_commands"]
 
 _METHODS = "NVE, Langevin, SVR, RPMD, T-RPMD, PILE-L, PILE-G, PA-CMD or PIGLET"
-_PRECISIONS = "float64, float32, tf32 or bf16"
 #: fs of equilibration, as in simulate.
 _EQUILIBRATION = 500.0
 
@@ -50,7 +52,7 @@ def add_ipi_commands(parser: argparse.ArgumentParser) -> None:
         default=600.0,
         help="s without a finished step (default 600)",
     )
-    _add_threads(command)
+    add_threads(command)
     _add_client(
         add("client", _client, "Provide i-PI with energies and forces over a unix or TCP socket.")
     )
@@ -96,11 +98,11 @@ def _add_input(command: argparse.ArgumentParser) -> None:
         help="fs between positions of all beads",
     )
     command.add_argument("--device", help="of the network")
-    command.add_argument("--precision", help=f"{_PRECISIONS} (default: as stored)")
+    add_precision(command)
     command.add_argument(
         "--charge", type=float, help="total charge [e] (default: that of the structure)"
     )
-    _add_threads(command)
+    add_threads(command)
 
 
 def _add_client(command: argparse.ArgumentParser) -> None:
@@ -111,7 +113,7 @@ def _add_client(command: argparse.ArgumentParser) -> None:
         "--molecule", type=Path, help="structure, if the input of i-PI does not name the elements"
     )
     command.add_argument("--device", help="of the network")
-    command.add_argument("--precision", help=f"{_PRECISIONS} (default: as stored)")
+    add_precision(command)
     command.add_argument(
         "--wait", type=positive_number, default=60.0, help="s to try to connect (default 60)"
     )
@@ -121,7 +123,7 @@ def _add_client(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--reconnect", action="store_true", help="when i-PI goes away, wait for the next one"
     )
-    _add_threads(command)
+    add_threads(command)
 
 
 def _add_address(command: argparse.ArgumentParser, text: str) -> None:
@@ -130,29 +132,14 @@ def _add_address(command: argparse.ArgumentParser, text: str) -> None:
     command.add_argument("--port", type=positive_count, help="port of a TCP socket")
 
 
-def _add_threads(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--threads", type=positive_count, default=1, help="CPU threads of the network"
-    )
-
-
 # --- what they do -----------------------------------------------------------------
-
-
-def _own_the_process(threads: int) -> None:
-    import torch
-
-    from eqcalc.runtime.memory import keep_freed_memory
-
-    keep_freed_memory()
-    torch.set_num_threads(threads)
 
 
 def _run(options: argparse.Namespace) -> None:
     from eqcalc.ipi.launcher import run_in_this_process
     from eqcalc.ipi.status import leave_at_once
 
-    _own_the_process(options.threads)
+    own_the_process(options)
     outcome = run_in_this_process(options.input, timeout=options.timeout)
     print(f"eqcalc ipi: {outcome.message}")
     leave_at_once(outcome.status)
@@ -161,7 +148,7 @@ def _run(options: argparse.Namespace) -> None:
 def _client(options: argparse.Namespace) -> None:
     from eqcalc.ipi.client import Address, serve
 
-    _own_the_process(options.threads)
+    own_the_process(options)
     symbols = None if options.molecule is None else str(read_structure(options.molecule).symbols)
     service = serve(
         options.model,
@@ -189,7 +176,7 @@ def _input(options: argparse.Namespace) -> None:
     if duration is None:
         duration = 0.0 if options.start else _EQUILIBRATION
     connection = _connection(options)
-    _own_the_process(options.threads)
+    own_the_process(options)
     atoms = None if options.molecule is None else read_structure(options.molecule)
     if atoms is not None:
         warn_of_ignored(atoms)
