@@ -173,17 +173,10 @@ def _rows(values: Tensor, indices: Tensor) -> Tensor:
     return values[indices]
 
 
-class _Gather(torch.autograd.Function):
-    """Rows of atoms for their pairs, if every atom is met equally often.
-
-    Its derivative is a plain sum instead of a scatter, and that of the sum is this again.
-    """
+class _OverPairs(torch.autograd.Function):
+    """What is linear in values of atoms or pairs, with places that are no variables."""
 
     generate_vmap_rule = True
-
-    @staticmethod
-    def forward(values: Tensor, index: Tensor, degree: int, order: Tensor | None) -> Tensor:
-        return values.index_select(0, index)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -191,15 +184,21 @@ class _Gather(torch.autograd.Function):
         ctx.save_for_backward(index, order)
         ctx.save_for_forward(index, order)
 
+
+class _Gather(_OverPairs):
+    """Rows of atoms for their pairs, if every atom is met equally often.
+
+    Its derivative is a plain sum instead of a scatter, and that of the sum is this again.
+    """
+
+    @staticmethod
+    def forward(values: Tensor, index: Tensor, degree: int, order: Tensor | None) -> Tensor:
+        return values.index_select(0, index)
+
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:
         index, order = ctx.saved_tensors
-        return (
-            cast("Tensor", _Total.apply(gradients[0], index, ctx.degree, order)),
-            None,
-            None,
-            None,
-        )
+        return _total(gradients[0], index, ctx.degree, order), None, None, None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
@@ -207,22 +206,14 @@ class _Gather(torch.autograd.Function):
         return _gather(tangents[0], index, ctx.degree, order)
 
 
-class _Total(torch.autograd.Function):
+class _Total(_OverPairs):
     """Sums over pairs in the order `order`, `degree` of them for every atom."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(values: Tensor, index: Tensor, degree: int, order: Tensor | None) -> Tensor:
         if order is not None:
             values = values.index_select(0, order)
         return values.reshape(-1, degree, *values.shape[1:]).sum(1)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        _, index, ctx.degree, order = inputs
-        ctx.save_for_backward(index, order)
-        ctx.save_for_forward(index, order)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None, None]:

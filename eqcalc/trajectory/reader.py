@@ -174,27 +174,29 @@ class Trajectory:
     def n_frames(self, name: str) -> int:
         """Return how many frames of an observable are written by now."""
         self._layout(name)
+        return self._frames()[name]
+
+    def _frames(self) -> dict[str, int]:
+        """Return the numbers of frames written by now, read at one moment."""
         with open_hdf5(self.path) as file:
-            return int(file["frames"][name][0])
+            return {name: int(file["frames"][name][0]) for name in self._layouts}
 
     @property
     def complete(self) -> bool:
         """Whether every frame of the run is written."""
-        return all(
-            self.n_frames(name) == self.header.frames(layout)
-            for name, layout in self._layouts.items()
-        )
+        return self.steps_written == self.header.steps
 
     @property
     def steps_written(self) -> int:
         """Number of steps of which everything that is recorded is written by now."""
-        if self.complete:
-            return self.header.steps
+        steps, frames = self.header.steps, self._frames()
+        # until the next frame, of a run that has one
         written = [
-            max(self.n_frames(name) * layout.stride - 1, 0)
+            max(frames[name] * layout.stride - 1, 0)
             for name, layout in self._layouts.items()
+            if frames[name] != self.header.frames(layout)
         ]
-        return min(written, default=0)
+        return min(written, default=steps)
 
     def observable(
         self, name: str, replicas: slice | None = None, frames: slice | None = None

@@ -216,15 +216,15 @@ def test_a_partner_carries_half_of_its_band_and_is_near(harmonic, strengths, dou
         parts[name] = np.zeros((4, 3000, 3))
         if k < 3:
             parts[name][..., k] = np.sqrt(strengths[k]) * np.cos(angle)
-    made = decompose(
-        parts,
-        interval=1.0,
-        temperature=20.0,
-        unit="e*Å",
-        quantity_unit="e*Å",
-        result_unit="km/mol per cm⁻¹",
-        label="IR intensity",
-    )
+    known = {
+        "interval": 1.0,
+        "temperature": 20.0,
+        "unit": "e*Å",
+        "quantity_unit": "e*Å",
+        "result_unit": "km/mol per cm⁻¹",
+        "label": "IR intensity",
+    }
+    made = decompose(parts, **known)
     (item,) = assign_bands(made, [made.total.band(1200.0, 1600.0)], harmonic=harmonic)
     if doubt is None:
         assert item.partner.mode == 0
@@ -236,14 +236,6 @@ def test_a_partner_carries_half_of_its_band_and_is_near(harmonic, strengths, dou
         assert item.to_dict()["doubts"] == list(item.doubts)
     # what is in no part may take away from the others
     parts["remainder"] = -0.5 * sum(parts.values())
-    less = decompose(
-        parts,
-        interval=1.0,
-        temperature=20.0,
-        unit="e*Å",
-        quantity_unit="e*Å",
-        result_unit="km/mol per cm⁻¹",
-        label="IR intensity",
-    )
+    less = decompose(parts, **known)
     (item,) = assign_bands(less, [less.total.band(1200.0, 1600.0)], harmonic=harmonic)
     assert item.doubts[-1].startswith("what is in no part takes away 100 %")
