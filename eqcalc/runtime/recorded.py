@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -19,6 +17,7 @@ from eqcalc.runtime.captured_compiled import CapturedCompiledEvaluator
 from eqcalc.runtime.compiled import CompiledEvaluator
 from eqcalc.runtime.compiler import ExecutionUnavailableError, ExecutionWarning
 from eqcalc.runtime.evaluator import EagerEvaluator
+from eqcalc.runtime.timing import median_seconds
 from eqcalc.runtime.triton_evaluator import CapturedTritonEvaluator
 from eqcalc.runtime.verification import trial_positions
 
@@ -26,7 +25,6 @@ __all__ = ["faster_recording"]
 
 #: Atoms of the trial; much fewer leave a GPU idle with any kernels.
 _ATOMS = 576
-_REPEATS = 5
 _WITHOUT = {
     "captured-triton": "without fused kernels",
     "captured-compiled": "without compiled programs",
@@ -111,9 +109,4 @@ def _seconds(evaluator: EagerEvaluator) -> float:
     names = tuple({"energy", "forces"} & set(evaluator.quantities)) or evaluator.quantities[:1]
     n_atoms = len(evaluator.numbers)
     positions = _SPREAD * trial_positions(n_atoms, max(1, _ATOMS // n_atoms)).to(evaluator.device)
-    times = []
-    for _ in range(1 + _REPEATS):
-        begin = time.perf_counter()
-        evaluator(positions, names)[names[0]].cpu()  # waits for the device
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times[1:])  # the first one records
+    return median_seconds(lambda: evaluator(positions, names)[names[0]])

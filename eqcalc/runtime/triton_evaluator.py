@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -17,7 +19,7 @@ from eqcalc.runtime.evaluator import EagerEvaluator
 from eqcalc.runtime.triton_message import sum_messages
 from eqcalc.runtime.verification import verify_evaluator
 
-__all__ = ["CapturedTritonEvaluator", "TritonEvaluator", "with_triton_kernels"]
+__all__ = ["CapturedTritonEvaluator", "TritonEvaluator", "kernel_failures", "with_triton_kernels"]
 
 
 def with_triton_kernels(potential: Potential, *, frozen: bool = False) -> Potential:
@@ -59,6 +61,19 @@ def with_triton_kernels(potential: Potential, *, frozen: bool = False) -> Potent
     return twin
 
 
+@contextmanager
+def kernel_failures() -> Iterator[None]:
+    """Raise ExecutionUnavailableError for whatever the first use of kernels raises."""
+    try:
+        yield
+    except ExecutionUnavailableError:
+        raise
+    except Exception as error:  # Triton, its compilers and the driver raise all kinds
+        raise ExecutionUnavailableError(
+            f"the Triton kernels cannot be compiled or run: {error}"
+        ) from error
+
+
 def _interpreted() -> bool:
     import triton
 
@@ -90,14 +105,8 @@ class TritonEvaluator(EagerEvaluator):
 
     def __init__(self, potential: Potential, numbers: Tensor, *, charge: float = 0.0) -> None:
         super().__init__(potential, numbers, charge=charge)
-        try:
+        with kernel_failures():
             verify_evaluator(self, EagerEvaluator(potential, numbers, charge=charge))
-        except ExecutionUnavailableError:
-            raise
-        except Exception as error:  # Triton, its compilers and the driver raise all kinds
-            raise ExecutionUnavailableError(
-                f"the Triton kernels cannot be compiled or run: {error}"
-            ) from error
 
     def executed(self, potential: Potential) -> Potential:
         """Return the model with kernels in it."""

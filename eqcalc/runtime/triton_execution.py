@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import statistics
-import time
 import warnings
 from typing import Any, ClassVar
 
@@ -14,7 +12,8 @@ from eqcalc.models.potential import Potential
 from eqcalc.models.precision import precision_of
 from eqcalc.runtime.compiler import ExecutionUnavailableError, ExecutionWarning
 from eqcalc.runtime.execution import EagerExecution
-from eqcalc.runtime.triton_evaluator import with_triton_kernels
+from eqcalc.runtime.timing import median_seconds
+from eqcalc.runtime.triton_evaluator import kernel_failures, with_triton_kernels
 from eqcalc.runtime.verification import trial_positions, verify_execution
 from eqcalc.structures import Structures
 
@@ -23,7 +22,6 @@ __all__ = ["TritonExecution", "faster_execution"]
 #: Atoms of the trial crystal along an edge, and their distance [Å]: a twentieth of an atom per Å³
 #: is less than in most crystals, and they are fewer than in most cells of a GPU.
 _EDGE, _SPACING = 8, 2.7
-_REPEATS = 5
 
 #: What was faster, by device, precision and network, measured once.
 _faster: dict[tuple[Any, ...], type[EagerExecution]] = {}
@@ -50,14 +48,8 @@ class TritonExecution(EagerExecution):
 
     def __init__(self, potential: Potential, skin: float = 0.5) -> None:
         super().__init__(with_triton_kernels(potential, frozen=True), skin)
-        try:
+        with kernel_failures():
             verify_execution(self, EagerExecution(potential, skin), potential)
-        except ExecutionUnavailableError:
-            raise
-        except Exception as error:  # Triton, its compilers and the driver raise all kinds
-            raise ExecutionUnavailableError(
-                f"the Triton kernels cannot be compiled or run: {error}"
-            ) from error
 
 
 def faster_execution(potential: Potential, skin: float = 0.5) -> EagerExecution:
@@ -66,6 +58,8 @@ def faster_execution(potential: Potential, skin: float = 0.5) -> EagerExecution:
     The first time one is asked for a kind of model, energy and forces of 512 atoms
     are timed with both. Where Triton kernels cannot be used, a warning says why.
     """
+    if "energy" not in potential.config.heads:  # a crystal has nothing else
+        return EagerExecution(potential, skin)
     key = (str(potential.device), precision_of(potential), potential.config.representation)
     if _faster.get(key) is EagerExecution:
         return EagerExecution(potential, skin)
@@ -98,11 +92,5 @@ def _seconds(execution: EagerExecution, potential: Potential) -> float:
         cell=cell,
         pbc=torch.ones(1, 3, dtype=torch.bool),
     ).to(potential.device)
-    names = tuple({"energy", "forces"} & set(potential.quantities))
-    times = []
-    for _ in range(1 + _REPEATS):
-        begin = time.perf_counter()
-        values, _closest = execution.evaluate(crystal, names)
-        values[names[0]].cpu()  # waits for the device
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times[1:])
+    names = ("energy", "forces")
+    return median_seconds(lambda: execution.evaluate(crystal, names)[0]["forces"])

@@ -52,3 +52,8 @@ def test_without_kernels_there_is_one_warning(monkeypatch):
     assert "without fused kernels: there is no Triton" in str(warning.message)
     values, _ = execution.evaluate(Structures.from_atoms(bulk("C")), ("energy",))
     assert values["energy"].isfinite().all()
+
+
+def test_a_model_without_energy_has_nothing_to_measure():
+    execution = module.faster_execution(make_potential(heads=("dipole",)))
+    assert type(execution) is EagerExecution
