@@ -21,7 +21,7 @@ _PUBLIC = {
     "load_model": "eqcalc.models.checkpoint",
     "raman": "eqcalc.spectra",
     "relax": "eqcalc.harmonic",
-    "shipped_model": "eqcalc.shipped",
+    "shipped_model": "eqcalc.models.checkpoint",
     "simulate": "eqcalc.dynamics",
     "vibrational_density_of_states": "eqcalc.spectra",
 }
@@ -47,12 +47,11 @@ if TYPE_CHECKING:
     from eqcalc.datasets import Dataset
     from eqcalc.dynamics import simulate
     from eqcalc.harmonic import harmonic_spectrum, relax
-    from eqcalc.models.checkpoint import load_model
-    from eqcalc.shipped import shipped_model
-    from eqcalc.spectra.infrared import infrared
-    from eqcalc.spectra.raman import raman
+    from eqcalc.models.checkpoint import load_model, shipped_model
+    from eqcalc.spectra.infrared_absorption import infrared
+    from eqcalc.spectra.power import vibrational_density_of_states
+    from eqcalc.spectra.raman_scattering import raman
     from eqcalc.spectra.spectrum import Spectrum
-    from eqcalc.spectra.vdos import vibrational_density_of_states
     from eqcalc.trajectory import Trajectory
 
 

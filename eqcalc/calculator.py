@@ -23,12 +23,12 @@ from ase.calculators.polarizability import StaticPolarizabilityCalculator
 from ase.outputs import Properties, all_outputs
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from eqcalc.electrons import IgnoredInputWarning, total_charge, warn_of_ignored
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.compositions import check_charge, known_charges, warn_of_composition
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import in_precision
 from eqcalc.models.validation import checked_device
+from eqcalc.molecules import total_charge, warn_of_ignored
 from eqcalc.runtime import (
     Closest,
     Execution,
@@ -36,16 +36,8 @@ from eqcalc.runtime import (
     Rendezvous,
     execution_for,
 )
-from eqcalc.runtime.transfer import on_the_host
+from eqcalc.runtime.evaluator import on_the_host
 from eqcalc.structures import GeometryWarning, Structures
-
-__all__ = [
-    "EqCalculator",
-    "IgnoredInputWarning",
-    "StaticPolarizability",
-    "run_together",
-    "total_charge",
-]
 
 T = TypeVar("T")
 

@@ -24,20 +24,17 @@ from tqdm import tqdm
 import eqcalc
 from eqcalc.dynamics import Equilibration, HarmonicModes, recorded_execution, simulate
 from eqcalc.harmonic import harmonic_spectrum, relax
-from eqcalc.models.checkpoint import load_model
+from eqcalc.models.checkpoint import load_model, shipped_model
 from eqcalc.models.derivatives import hessian
 from eqcalc.models.potential import Potential
-from eqcalc.reports.describe import level_of_theory
+from eqcalc.reports.description import level_of_theory
 from eqcalc.reports.files import describe_spectra, write_figure, write_molecular_spectra
 from eqcalc.reports.molecular import MolecularSpectra, check_sum_rule, molecular_spectra
 from eqcalc.runtime import EagerEvaluator, FusedEvaluator, evaluator_for
 from eqcalc.runtime.memory import keep_freed_memory
-from eqcalc.shipped import shipped_model
 from eqcalc.spectra.harmonic import HarmonicSpectrum
 from eqcalc.structures import Structures
 from eqcalc.trajectory import Trajectory, write_atomically
-
-__all__ = ["DemoError", "DemoPlan", "DemoResult", "RunPlan", "demo"]
 
 
 class DemoError(RuntimeError):

@@ -12,20 +12,12 @@ from ase import Atoms
 from ase.optimize import BFGS
 
 from eqcalc.calculator import EqCalculator
-from eqcalc.electrons import total_charge
 from eqcalc.models.derivatives import hessian, property_derivative
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import in_precision
+from eqcalc.molecules import total_charge
 from eqcalc.spectra.harmonic import HarmonicSpectrum, harmonic_analysis
 from eqcalc.structures import Structures
-
-__all__ = [
-    "RelaxationError",
-    "double_precision",
-    "harmonic_notes",
-    "harmonic_spectrum",
-    "relax",
-]
 
 #: Largest Newton step of one atom [Å]; beyond it the quadratic model is not trusted.
 _TRUSTED_STEP = 0.1

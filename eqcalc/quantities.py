@@ -12,18 +12,6 @@ from dataclasses import dataclass
 
 from eqcalc import units
 
-__all__ = [
-    "DIPOLE",
-    "ENERGY",
-    "FORCES",
-    "MOLECULAR_SCALARS",
-    "POLARIZABILITY",
-    "QUANTITIES",
-    "STRESS",
-    "Quantity",
-    "quantity",
-]
-
 
 @dataclass(frozen=True)
 class Quantity:

@@ -20,8 +20,6 @@ from ase import Atoms
 from ase.data import atomic_masses
 from torch import Tensor
 
-__all__ = ["GeometryWarning", "Structures"]
-
 
 class GeometryWarning(UserWarning):
     """A structure looks as if its coordinates were in another unit."""

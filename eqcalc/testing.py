@@ -20,18 +20,6 @@ from eqcalc.neighbors import pairs_within
 from eqcalc.quantities import QUANTITIES
 from eqcalc.structures import Structures
 
-__all__ = [
-    "assert_consistent_derivatives",
-    "assert_consistent_forces",
-    "assert_equivariant",
-    "assert_extensive_batching",
-    "assert_permutation_invariant",
-    "assert_shift_law",
-    "assert_translation_invariant",
-    "random_rotation",
-]
-
-
 #: Results are off by some multiple of the rounding error of one operation.
 _ROUNDINGS = 100.0
 

@@ -23,27 +23,6 @@ from typing import Any
 import ase.units as _ase
 from scipy import constants as _codata
 
-__all__ = [
-    "AVOGADRO",
-    "BOLTZMANN",
-    "FEMTOSECOND",
-    "GAS_CONSTANT",
-    "HBAR",
-    "INTENSITY_PER_SQUARED_CHARGE_PER_MASS",
-    "INTENSITY_PER_SQUARED_DEBYE_PER_MASS",
-    "POLARIZABILITY_VOLUME",
-    "RAMAN_CROSS_SECTION",
-    "SPEED_OF_LIGHT_CM_PER_FS",
-    "Dimension",
-    "Unit",
-    "UnitError",
-    "angular_frequency_to_wavenumber",
-    "conversion_factor",
-    "convert",
-    "parse_unit",
-    "wavenumber_to_angular_frequency",
-]
-
 
 class UnitError(ValueError):
     """A unit is unknown, or does not measure the quantity it was given for."""

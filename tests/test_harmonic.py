@@ -12,8 +12,7 @@ from ase.vibrations import Infrared
 from eqcalc.calculator import EqCalculator
 from eqcalc.demo import ethanol_conformers
 from eqcalc.harmonic import RelaxationError, harmonic_notes, harmonic_spectrum, relax
-from eqcalc.models.checkpoint import load_model
-from eqcalc.shipped import shipped_model
+from eqcalc.models.checkpoint import load_model, shipped_model
 
 
 @pytest.fixture(scope="module")

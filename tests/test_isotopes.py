@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-from eqcalc.isotopes import isotope_masses
+from eqcalc.molecules import isotope_masses
 
 
 @pytest.mark.parametrize("given", [{"H": 2.014, "3": 3.016}, {"3": 3.016, "H": 2.014}])

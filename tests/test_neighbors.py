@@ -6,7 +6,7 @@ import pytest
 import torch
 from ase.build import bulk, molecule
 
-from eqcalc import pairs as pairs_module
+from eqcalc import neighbors as pairs_module
 from eqcalc.neighbors import STATIC_ATOMS, NeighborList, all_pairs, nearest_pairs, pairs_within
 from eqcalc.structures import Structures
 

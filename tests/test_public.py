@@ -46,7 +46,7 @@ before = settings()
 import eqcalc
 for name in eqcalc.__all__:
     getattr(eqcalc, name)
-import eqcalc.training, eqcalc.demo, eqcalc.cli, eqcalc.reference
+import eqcalc.training, eqcalc.demo, eqcalc.cli, eqcalc.labelling
 print(settings() == before)
 """
     assert run(code) == "True"

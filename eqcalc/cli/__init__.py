@@ -2,7 +2,7 @@
 """The command line: every command is one call of the library."""
 
 try:
-    from eqcalc.cli.main import main
+    from eqcalc.cli.program import main
 except KeyboardInterrupt:  # Ctrl-C before there is a command that could be stopped
     raise SystemExit(130) from None
 

@@ -13,26 +13,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ase import Atoms
 
-__all__ = [
-    "PositiveRange",
-    "Range",
-    "add_mass",
-    "add_precision",
-    "add_threads",
-    "comma_separated_integers",
-    "figure_file",
-    "isotopes",
-    "name_and_value",
-    "number_from_zero",
-    "output_file",
-    "output_folder",
-    "own_the_process",
-    "positive_count",
-    "positive_number",
-    "read_structure",
-    "read_structures",
-    "trajectory_file",
-]
 
 #: Endings of figures.
 _FIGURES = (".png", ".pdf", ".svg")

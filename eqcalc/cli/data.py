@@ -10,11 +10,9 @@ from typing import Any
 
 from eqcalc.cli.arguments import name_and_value, positive_count, read_structures
 
-__all__ = ["add_data_commands"]
-
 
 def _label(options: argparse.Namespace) -> None:
-    from eqcalc.reference.command import label_molecule, label_structures
+    from eqcalc.labelling.command import label_molecule, label_structures
 
     choices: dict[str, Any] = {
         "method": options.method,

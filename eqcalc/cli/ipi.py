@@ -18,10 +18,9 @@ from eqcalc.cli.arguments import (
 )
 
 if TYPE_CHECKING:
-    from eqcalc.ipi.choices import Connection
+    from eqcalc.ipi.input_options import Connection
     from eqcalc.ipi.methods import IPIMethod
 
-__all__ = ["add_ipi_commands"]
 
 _METHODS = "NVE, Langevin, SVR, RPMD, T-RPMD, PILE-L, PILE-G, PA-CMD or PIGLET"
 #: fs of equilibration, as in simulate.
@@ -165,9 +164,9 @@ def _client(options: argparse.Namespace) -> None:
 
 def _input(options: argparse.Namespace) -> None:
     from eqcalc.dynamics import Equilibration
-    from eqcalc.electrons import warn_of_ignored
-    from eqcalc.ipi.choices import InProcess, Strides
-    from eqcalc.ipi.inputs import write_input
+    from eqcalc.ipi.input import write_input
+    from eqcalc.ipi.input_options import InProcess, Strides
+    from eqcalc.molecules import warn_of_ignored
 
     def stride(femtoseconds: float) -> int:
         return max(1, round(femtoseconds / options.timestep)) if femtoseconds else 0
@@ -225,7 +224,7 @@ def _method(options: argparse.Namespace) -> str | IPIMethod:
 
 
 def _connection(options: argparse.Namespace) -> Connection:
-    from eqcalc.ipi.choices import InProcess, TCPSocket, UnixSocket
+    from eqcalc.ipi.input_options import InProcess, TCPSocket, UnixSocket
 
     clients = options.clients or 1
     if options.unix is not None and (options.host is not None or options.port is not None):

@@ -14,8 +14,6 @@ from eqcalc.cli.arguments import (
     positive_number,
 )
 
-__all__ = ["add_series_options", "read_series_options", "refuse_series_options"]
-
 #: Options that say what a trajectory of eqcalc knows, or has no need of.
 _SERIES_OPTIONS = (
     *("dipole", "polarizability", "format", "interval", "temperature", "timestep", "skip"),
@@ -74,7 +72,7 @@ def add_series_options(command: Any) -> None:
     )
     series.add_argument(
         "--method",
-        # METHOD_NAMES of eqcalc.spectra.quantum, which takes a while to import
+        # METHOD_NAMES of eqcalc.spectra.quantum_factors, which takes a while to import
         help="dynamics, for what to warn of and refuse: NVE, Langevin, NVT, NPT, BAOAB, GLE, QT, "
         "SVR, CSVR, Bussi, Berendsen, Nose-Hoover, NHC, RPMD, T-RPMD, CMD, PA-CMD, QCMD, f-QCMD, "
         "Te-CMD, Te-PIGS, PIMD, PILE, PILE-L, PILE-G, PI+GLE, PIGLET or PIGLE-QTB",
@@ -99,7 +97,7 @@ def refuse_series_options(options: argparse.Namespace) -> None:
 
 def read_series_options(options: argparse.Namespace) -> dict[str, Any]:
     """Read the series that the options name; return what `write_series_spectra` takes."""
-    from eqcalc.spectra.foreign import FORMATS
+    from eqcalc.spectra.io.formats import FORMATS
 
     if options.dipole is None and options.polarizability is None:
         raise ValueError(
@@ -146,7 +144,7 @@ def _beads(options: argparse.Namespace) -> int:
 
     What holds for ring polymers follows from beads and method, so neither may be missing.
     """
-    from eqcalc.spectra.quantum import check_method, has_ring_modes
+    from eqcalc.spectra.quantum_factors import check_method, has_ring_modes
 
     try:
         check_method(options.method)
@@ -176,7 +174,7 @@ def _beads(options: argparse.Namespace) -> int:
 
 def _read(options: argparse.Namespace, name: str) -> Any:
     """Read the replicas of one quantity, without what is to be skipped."""
-    from eqcalc.spectra.foreign import read_foreign
+    from eqcalc.spectra.io.formats import read_foreign
 
     key, time_key = getattr(options, f"{name}_key"), options.time_key
     if options.format == "columns":
@@ -200,7 +198,7 @@ def _unwrapped(options: argparse.Namespace, replicas: dict[str, Any], unit: str)
     """Return dipole moments of a periodic cell without jumps between branches."""
     import numpy as np
 
-    from eqcalc.spectra.dielectric import unwrap_dipole
+    from eqcalc.spectra.dielectric_response import unwrap_dipole
     from eqcalc.units import conversion_factor
 
     if options.format == "i-pi" and len(options.dipole) > 1:

@@ -22,8 +22,6 @@ from eqcalc.cli.arguments import (
     trajectory_file,
 )
 
-__all__ = ["add_simulate_command"]
-
 
 def _simulate(options: argparse.Namespace) -> None:
     from eqcalc.dynamics import (
@@ -32,11 +30,11 @@ def _simulate(options: argparse.Namespace) -> None:
         recorded_execution,
         simulate,
     )
-    from eqcalc.electrons import total_charge, warn_of_ignored
     from eqcalc.models.checkpoint import load_model
     from eqcalc.models.committee import Committee
     from eqcalc.models.compositions import check_charge
     from eqcalc.models.precision import check_precision, in_precision
+    from eqcalc.molecules import total_charge, warn_of_ignored
     from eqcalc.runtime import (
         EXECUTIONS,
         CapturedCompiledEvaluator,

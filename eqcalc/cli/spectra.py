@@ -22,9 +22,6 @@ from eqcalc.cli.arguments import (
 )
 from eqcalc.cli.series import add_series_options, read_series_options, refuse_series_options
 
-__all__ = ["add_spectrum_commands"]
-
-
 # --- commands -------------------------------------------------------------------
 
 
@@ -32,8 +29,8 @@ def _harmonic(options: argparse.Namespace) -> None:
     import torch
 
     from eqcalc.harmonic import harmonic_notes, harmonic_spectrum, relax
-    from eqcalc.isotopes import isotope_masses
     from eqcalc.models.checkpoint import load_model
+    from eqcalc.molecules import isotope_masses
     from eqcalc.trajectory import write_atomically
 
     potential = load_model(options.model, dtype=torch.float64)

@@ -15,8 +15,6 @@ from eqcalc.cli.arguments import (
     own_the_process,
 )
 
-__all__ = ["add_training_commands"]
-
 
 def _train(options: argparse.Namespace) -> None:
     from eqcalc.training import train
@@ -29,7 +27,7 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from eqcalc.folders import make_folder
+    from eqcalc.files import make_folder
     from eqcalc.training import evaluate
 
     own_the_process(options)
@@ -49,7 +47,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> None:
-    from eqcalc.analysis.sweep import summary_text, sweep
+    from eqcalc.training.sweeps import summary_text, sweep
 
     own_the_process(options)
     command = f"eqcalc sweep {options.config}"

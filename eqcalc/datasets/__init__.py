@@ -27,13 +27,13 @@ compressed one (shuffle and gzip) is read into memory. Files are written beside
 their target and renamed, so that a reader never meets half a file.
 """
 
+from eqcalc.datasets.checks import Problem, ValidationReport, validate
 from eqcalc.datasets.consistency import Agreement, check_forces, compare_labels
-from eqcalc.datasets.convert import ConversionError, ConversionReport, convert
+from eqcalc.datasets.conversion import ConversionError, ConversionReport, convert
 from eqcalc.datasets.dataset import Dataset, DatasetError
+from eqcalc.datasets.label_statistics import Statistics, statistics
 from eqcalc.datasets.record import Record
 from eqcalc.datasets.splits import check_split, random_split, store_split
-from eqcalc.datasets.statistics import Statistics, statistics
-from eqcalc.datasets.validation import Problem, ValidationReport, validate
 from eqcalc.datasets.writer import DatasetWriter
 
 __all__ = [

@@ -12,12 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from eqcalc.datasets.checks import pair_distances
 from eqcalc.datasets.dataset import Dataset
-from eqcalc.datasets.validation import pair_distances
 from eqcalc.quantities import quantity
 from eqcalc.units import conversion_factor
-
-__all__ = ["Agreement", "check_forces", "compare_labels", "regression"]
 
 #: Factors by which a force is off if its unit, or that of the energy, is another one.
 _FORCE_MISTAKES = {

@@ -22,8 +22,6 @@ from eqcalc.datasets.writer import FORMAT, FORMAT_VERSION, DatasetWriter
 from eqcalc.quantities import QUANTITIES, ordered, quantity
 from eqcalc.structures import Structures
 
-__all__ = ["Dataset", "DatasetError"]
-
 _BLOCK = 4096  # records decoded at a time when iterating
 
 

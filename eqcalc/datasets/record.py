@@ -13,8 +13,6 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from eqcalc.quantities import quantity
 
-__all__ = ["Record"]
-
 
 @dataclass(frozen=True)
 class Record:

@@ -11,8 +11,6 @@ from numpy.typing import ArrayLike
 
 from eqcalc.datasets.dataset import Dataset
 
-__all__ = ["check_split", "random_split", "store_split"]
-
 
 def random_split(
     n_structures: int, sizes: Mapping[str, int | float], rng: np.random.Generator

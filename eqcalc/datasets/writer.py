@@ -14,10 +14,8 @@ import h5py
 import numpy as np
 
 from eqcalc.datasets.record import Record
-from eqcalc.folders import require_writable
+from eqcalc.files import require_writable
 from eqcalc.quantities import ordered, quantity
-
-__all__ = ["FORMAT", "FORMAT_VERSION", "DatasetWriter"]
 
 #: Value of the root attribute ``format``.
 FORMAT = "eqcalc dataset"

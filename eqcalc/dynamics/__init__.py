@@ -2,8 +2,13 @@
 """Batched classical and ring-polymer molecular dynamics of one molecule."""
 
 from eqcalc.dynamics.balanced import BalancedModes
+from eqcalc.dynamics.checkpoint import (
+    CheckpointError,
+    SettingsError,
+    load_state,
+    recorded_execution,
+)
 from eqcalc.dynamics.initial import Given, HarmonicModes, MaxwellBoltzmann
-from eqcalc.dynamics.limits import Limits, UnstableDynamicsError
 from eqcalc.dynamics.methods import (
     GLE,
     METHODS,
@@ -19,14 +24,9 @@ from eqcalc.dynamics.methods import (
     VelocityRescaling,
 )
 from eqcalc.dynamics.observables import OBSERVABLES, default_observables
-from eqcalc.dynamics.restart import (
-    CheckpointError,
-    SettingsError,
-    load_state,
-    recorded_execution,
-)
 from eqcalc.dynamics.setup import Equilibration
 from eqcalc.dynamics.simulation import simulate
+from eqcalc.dynamics.stability import Limits, UnstableDynamicsError
 
 __all__ = [
     "GLE",

@@ -16,8 +16,6 @@ from torch import Tensor
 from eqcalc.dynamics.modes import normal_modes
 from eqcalc.units import BOLTZMANN
 
-__all__ = ["BalancedModes"]
-
 _GOLDEN = 0.5 * (math.sqrt(5.0) - 1.0)
 
 

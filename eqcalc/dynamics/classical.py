@@ -9,14 +9,12 @@ from typing import ClassVar
 
 import torch
 
-from eqcalc.dynamics.gle import GLEThermostat
 from eqcalc.dynamics.method import Method, require_positive
-from eqcalc.dynamics.nose_hoover import NoseHooverThermostat
-from eqcalc.dynamics.rescaling import RescalingThermostat
-from eqcalc.dynamics.thermostats import Ensemble, LangevinThermostat, Thermostat
+from eqcalc.dynamics.thermostats.gle import GLEThermostat
+from eqcalc.dynamics.thermostats.langevin import Ensemble, LangevinThermostat, Thermostat
+from eqcalc.dynamics.thermostats.nose_hoover import NoseHooverThermostat
+from eqcalc.dynamics.thermostats.rescaling import RescalingThermostat
 from eqcalc.units import FEMTOSECOND
-
-__all__ = ["GLE", "NVE", "Langevin", "NoseHoover", "VelocityRescaling"]
 
 
 @dataclass(frozen=True)

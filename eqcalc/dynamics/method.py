@@ -8,12 +8,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from eqcalc.dynamics.integrators import Integrator
-from eqcalc.dynamics.ring import ring_frequencies
-from eqcalc.dynamics.thermostats import Ensemble, Thermostat
+from eqcalc.dynamics.integrator import Integrator
+from eqcalc.dynamics.ring_polymer import ring_frequencies
+from eqcalc.dynamics.thermostats.langevin import Ensemble, Thermostat
 from eqcalc.units import FEMTOSECOND
-
-__all__ = ["Method", "require_positive"]
 
 
 @dataclass(frozen=True)

@@ -5,24 +5,7 @@ from __future__ import annotations
 
 from eqcalc.dynamics.classical import GLE, NVE, Langevin, NoseHoover, VelocityRescaling
 from eqcalc.dynamics.method import Method
-from eqcalc.dynamics.ring_polymer import PACMD, PIGLE, PILEG, PILEL, RPMD, TRPMD
-
-__all__ = [
-    "GLE",
-    "METHODS",
-    "NVE",
-    "PACMD",
-    "PIGLE",
-    "PILEG",
-    "PILEL",
-    "RPMD",
-    "TRPMD",
-    "Langevin",
-    "Method",
-    "NoseHoover",
-    "VelocityRescaling",
-    "method_from",
-]
+from eqcalc.dynamics.path_integral import PACMD, PIGLE, PILEG, PILEL, RPMD, TRPMD
 
 #: Every method by name. GLE and PI+GLE have no default matrices.
 METHODS: dict[str, type[Method]] = {

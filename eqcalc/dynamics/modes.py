@@ -10,8 +10,6 @@ from torch import Tensor
 
 from eqcalc.units import angular_frequency_to_wavenumber
 
-__all__ = ["normal_modes", "rigid_motions"]
-
 
 def rigid_motions(positions: Tensor, masses: Tensor) -> Tensor:
     """Return an orthonormal basis of translations and rotations, mass-weighted.

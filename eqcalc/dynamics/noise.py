@@ -15,8 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["GaussianNoise", "philox", "replica_generator"]
-
 _WORD = 2**64 - 1
 _HALF_WORD = 2**32 - 1
 

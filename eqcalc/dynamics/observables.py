@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from eqcalc import quantities
-from eqcalc.dynamics.integrators import Integrator
+from eqcalc.dynamics.integrator import Integrator
 from eqcalc.dynamics.state import State
-from eqcalc.dynamics.thermostats import kinetic_energy
+from eqcalc.dynamics.thermostats.langevin import kinetic_energy
 from eqcalc.models.committee import FORCE_DISAGREEMENT
 from eqcalc.units import BOLTZMANN, FEMTOSECOND
 
 if TYPE_CHECKING:
     from eqcalc.runtime.evaluator import Evaluator
-
-__all__ = ["OBSERVABLES", "Observable", "System", "default_observables"]
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from eqcalc.dynamics.limits import Watch
+from eqcalc.dynamics.checkpoint import Checkpoint, CheckpointError
 from eqcalc.dynamics.observables import OBSERVABLES, System, with_rates
-from eqcalc.dynamics.restart import Checkpoint, CheckpointError
+from eqcalc.dynamics.stability import Watch
 from eqcalc.dynamics.state import State
 from eqcalc.trajectory import TrajectoryWriter
 
 if TYPE_CHECKING:
     from eqcalc.runtime.evaluator import Evaluator
 
-__all__ = ["Recorder"]
 
 #: Memory of frames that are not in the file yet [bytes].
 _BUFFER = 4_000_000

@@ -1,213 +1,181 @@
 # SPDX-License-Identifier: MIT
-"""Dynamics of ring polymers: of the quantum nuclei, and to sample their ensemble."""
+"""The free ring polymer: normal modes, frequencies and their exact propagation in time.
+
+A quantum particle is isomorphic to a ring of P beads joined by harmonic springs
+(Chandler and Wolynes, J. Chem. Phys. 74, 4078 (1981)). In the convention used here
+every bead has the physical mass and the ring is at the temperature P·T,
+
+    H_P = Σ_j [ p_j²/2m + ½ m ω_P² (r_j − r_{j+1})² + V(r_j) ],   ω_P = P k_B T / ħ .
+
+The springs are diagonal in the normal modes x̃ = C x, with frequencies
+ω_k = 2 ω_P sin(kπ/P). With one bead all of this reduces to a classical particle.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+import math
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from eqcalc.dynamics.gle import GLEThermostat
-from eqcalc.dynamics.method import Method, require_positive
-from eqcalc.dynamics.rescaling import RescalingThermostat
-from eqcalc.dynamics.thermostats import Ensemble, LangevinThermostat, Thermostat
-from eqcalc.units import FEMTOSECOND, wavenumber_to_angular_frequency
-
-__all__ = ["PACMD", "PIGLE", "PILEG", "PILEL", "RPMD", "TRPMD"]
+from eqcalc.units import BOLTZMANN, HBAR
 
 
-@dataclass(frozen=True)
-class RPMD(Method):
-    """Ring-polymer molecular dynamics at constant energy.
+def ring_transform(n_beads: int) -> Tensor:
+    """Return the orthogonal matrix C that takes beads to real normal modes.
 
-    Craig and Manolopoulos, J. Chem. Phys. 121, 3368 (2004).
+    Row k = 0 is the centroid times √P. Rows k and P − k are the cosine and the sine
+    of the same wave (Ceriotti et al., J. Chem. Phys. 133, 124104 (2010), eq. 17).
+
+    Returns
+    -------
+    Tensor
+        ``[n_beads, n_beads]``, float64, C Cᵀ = 1.
     """
+    j = torch.arange(n_beads, dtype=torch.float64)
+    rows = []
+    for k in range(n_beads):
+        if k == 0:
+            row = torch.full_like(j, math.sqrt(1.0 / n_beads))
+        elif 2 * k == n_beads:
+            row = math.sqrt(1.0 / n_beads) * (1.0 - 2.0 * (j % 2))
+        elif 2 * k < n_beads:
+            row = math.sqrt(2.0 / n_beads) * torch.cos(2.0 * math.pi * (k * j % n_beads) / n_beads)
+        else:
+            row = math.sqrt(2.0 / n_beads) * torch.sin(2.0 * math.pi * (k * j % n_beads) / n_beads)
+        rows.append(row)
+    return torch.stack(rows)
 
-    name: ClassVar[str] = "RPMD"
-    ring_polymer: ClassVar[bool] = True
-    thermostats_centroid: ClassVar[bool] = False
-    excites_rotation: ClassVar[bool] = False
 
-
-@dataclass(frozen=True)
-class TRPMD(Method):
-    """Thermostatted RPMD: Langevin on the internal modes, centroid free.
-
-    Rossi, Ceriotti and Manolopoulos, J. Chem. Phys. 140, 234116 (2014).
+def ring_frequencies(n_beads: int, temperature: float) -> Tensor:
+    """Return ω_k = 2 ω_P sin(kπ/P), the frequencies of the free ring [1/ASE time].
 
     Parameters
     ----------
-    damping
-        λ of γ_k = 2λω_k; 1/2 is their recommendation.
+    n_beads
+        P.
+    temperature
+        Physical temperature T [K]; ω_P = P k_B T / ħ.
     """
+    k = torch.arange(n_beads, dtype=torch.float64)
+    return 2.0 * n_beads * BOLTZMANN * temperature / HBAR * torch.sin(math.pi * k / n_beads)
 
-    damping: float = 0.5
 
-    name: ClassVar[str] = "T-RPMD"
-    ring_polymer: ClassVar[bool] = True
-    thermostats_centroid: ClassVar[bool] = False
-    excites_rotation: ClassVar[bool] = True
+def to_modes(transform: Tensor, beads: Tensor) -> Tensor:
+    """Transform ``[n_replicas, n_beads, n_atoms, 3]`` from beads to normal modes, C x."""
+    if transform.shape[0] == 1:
+        return beads
+    return torch.matmul(transform, beads.flatten(2)).view_as(beads)
 
-    def __post_init__(self) -> None:
-        require_positive(self)
 
-    def thermostat(self, ensemble: Ensemble) -> Thermostat:
-        """Return a Langevin thermostat with γ_k = 2λω_k, hence γ_0 = 0."""
-        friction = 2.0 * self.damping * ensemble.frequencies
-        return LangevinThermostat.build(ensemble, friction)
+def from_modes(transform: Tensor, modes: Tensor) -> Tensor:
+    """Transform ``[n_replicas, n_beads, n_atoms, 3]`` from normal modes to beads, Cᵀ x̃."""
+    if transform.shape[0] == 1:
+        return modes
+    return torch.matmul(transform.T, modes.flatten(2)).view_as(modes)
 
 
 @dataclass(frozen=True)
-class PACMD(Method):
-    """Partially adiabatic centroid molecular dynamics.
+class Propagator:
+    """One stretch of free ring-polymer motion in normal modes.
 
-    The free-ring frequency of every internal mode is raised to Ω, above those of the
-    molecule, so that the modes, thermostatted, average the force on the centroid, which
-    is free (Cao and Voth, J. Chem. Phys. 100, 5106 (1994); Hone, Rossky and Voth, J. Chem.
-    Phys. 124, 154103 (2006)). The slowest mode then runs Ω/ω_1 times faster, which needs
-    a short time step. The curvature problem makes stretching bands too red and too broad.
+    For a mode of frequency ω the motion is a rotation of (mωx̃, p̃) by an angle θ:
 
-    Parameters
-    ----------
-    frequency
-        Ω [cm⁻¹].
-    damping
-        λ of the friction γ = 2λΩ of the internal modes.
+        x̃ ← cos θ x̃ + (sin θ/ω) p̃/m
+        p̃ ← cos θ p̃ − m ω sin θ x̃
+
+    ``"exact"`` takes θ = ωΔt. ``"cayley"`` takes θ = 2 arctan(ωΔt/2), the Cayley
+    transform of the same generator, which is time reversible, symplectic and, unlike the
+    exact rotation, free of resonances between the springs and the kicks of the
+    potential (Korol, Bou-Rabee and Miller, J. Chem. Phys. 151, 124103 (2019)). Half a
+    step is half the angle, that is the square root of the matrix, so that two halves
+    are one whole (Korol et al., J. Chem. Phys. 152, 104102 (2020)). A mode with
+    ω = 0 is in free flight, x̃ ← x̃ + Δt p̃/m, in both.
+
+    ======  ==============  ==========================
+    symbol  variable        unit
+    ======  ==============  ==========================
+    cos θ   ``cosine``      1, ``[n_beads, 1, 1]``
+    sin θ/ω ``advance``     ASE time, ``[n_beads, 1, 1]``
+    ω sin θ ``restoring``   1/ASE time, ``[n_beads, 1, 1]``
+    Δt      ``flight``      ASE time, of this stretch
+    ======  ==============  ==========================
     """
 
-    frequency: float = 16000.0
-    damping: float = 1.0
+    cosine: Tensor
+    advance: Tensor
+    restoring: Tensor
+    flight: float
 
-    name: ClassVar[str] = "PA-CMD"
-    ring_polymer: ClassVar[bool] = True
-    thermostats_centroid: ClassVar[bool] = False
-    excites_rotation: ClassVar[bool] = True
+    @classmethod
+    def build(
+        cls,
+        frequencies: Tensor,
+        timestep: float,
+        kind: str,
+        fraction: float = 1.0,
+        pace: Tensor | None = None,
+    ) -> Propagator:
+        """Build the propagator of `fraction` of a step.
 
-    def __post_init__(self) -> None:
-        require_positive(self)
-
-    def thermostat(self, ensemble: Ensemble) -> Thermostat:
-        """Return a Langevin thermostat with γ_k = 2λΩ but γ_0 = 0."""
-        common = 2.0 * self.damping * wavenumber_to_angular_frequency(self.frequency)
-        friction = torch.full_like(ensemble.frequencies, common)
-        friction[0] = 0.0
-        return LangevinThermostat.build(ensemble, friction)
-
-    def pace(self, ensemble: Ensemble) -> Tensor:
-        """Return Ω/ω_k, and 1 for the centroid.
-
-        Raises
-        ------
-        ValueError
-            The slowest internal mode would take steps of more than 1 fs of its own time.
+        Parameters
+        ----------
+        frequencies
+            ω_k [1/ASE time], ``[n_beads]``.
+        timestep
+            Δt of the whole step [ASE time].
+        kind
+            ``"cayley"`` or ``"exact"``.
+        fraction
+            Part of the rotation angle of the whole step: 1 or 1/2.
+        pace
+            s_k by which the time of each mode is faster than Δt, ``[n_beads]``; None: 1.
         """
-        pace = torch.ones_like(ensemble.frequencies)
-        common = wavenumber_to_angular_frequency(self.frequency)
-        pace[1:] = common / ensemble.frequencies[1:]
-        longest = FEMTOSECOND / float(pace.max())
-        if ensemble.timestep > longest:
-            raise ValueError(
-                f"{self.name} with its internal modes at {self.frequency:g} cm⁻¹ needs a timestep "
-                f"of at most {longest / FEMTOSECOND:.3f} fs, got "
-                f"{ensemble.timestep / FEMTOSECOND:g}; shorten it (simulate --timestep), or, in "
-                "Python, lower the frequency: method=PACMD(frequency=…)"
-            )
-        return pace
-
-
-@dataclass(frozen=True)
-class PILEL(Method):
-    """Path-integral Langevin with a local centroid thermostat, to sample the ensemble.
-
-    Ceriotti, Parrinello, Markland and Manolopoulos, J. Chem. Phys. 133, 124104 (2010).
-
-    Parameters
-    ----------
-    time_constant
-        1/γ_0 of the centroid [fs].
-    damping
-        λ of γ_k = 2λω_k; 1 is critical damping of the free ring.
-    """
-
-    time_constant: float = 100.0
-    damping: float = 1.0
-
-    name: ClassVar[str] = "PILE-L"
-    ring_polymer: ClassVar[bool] = True
-    thermostats_centroid: ClassVar[bool] = True
-    excites_rotation: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        require_positive(self)
-
-    def thermostat(self, ensemble: Ensemble) -> Thermostat:
-        """Return a Langevin thermostat with γ_0 = 1/τ and γ_k = 2λω_k."""
-        friction = 2.0 * self.damping * ensemble.frequencies
-        friction[0] = 1.0 / (self.time_constant * FEMTOSECOND)
-        return LangevinThermostat.build(ensemble, friction)
-
-
-@dataclass(frozen=True)
-class PILEG(Method):
-    """Path-integral Langevin with stochastic velocity rescaling of the centroid.
-
-    Ceriotti, Parrinello, Markland and Manolopoulos, J. Chem. Phys. 133, 124104 (2010).
-
-    Parameters
-    ----------
-    time_constant
-        Relaxation time of the kinetic energy of the centroid [fs].
-    damping
-        λ of γ_k = 2λω_k on the internal modes.
-    """
-
-    time_constant: float = 100.0
-    damping: float = 1.0
-
-    name: ClassVar[str] = "PILE-G"
-    ring_polymer: ClassVar[bool] = True
-    thermostats_centroid: ClassVar[bool] = True
-    excites_rotation: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        require_positive(self)
-
-    def thermostat(self, ensemble: Ensemble) -> Thermostat:
-        """Return rescaling of the centroid with Langevin on the rest."""
-        return RescalingThermostat.build(
-            ensemble,
-            self.time_constant * FEMTOSECOND,
-            2.0 * self.damping * ensemble.frequencies,
+        phase = frequencies.double() * timestep
+        if pace is not None:
+            phase = phase * pace
+        if kind == "cayley":
+            angle = 2.0 * torch.atan(0.5 * phase)
+        elif kind == "exact":
+            angle = phase
+        else:
+            raise ValueError(f"unknown ring propagator {kind!r}; expected 'cayley' or 'exact'")
+        angle = fraction * angle
+        still = frequencies == 0.0
+        safe = torch.where(still, torch.ones_like(frequencies), frequencies)
+        free = torch.full_like(frequencies, fraction * timestep)
+        advance = torch.where(still, free, torch.sin(angle) / safe)
+        shape = (-1, 1, 1)
+        return cls(
+            torch.cos(angle).view(shape),
+            advance.view(shape),
+            (frequencies * torch.sin(angle)).view(shape),
+            fraction * timestep,
         )
 
+    def __call__(self, positions: Tensor, momenta: Tensor, masses: Tensor) -> tuple[Tensor, Tensor]:
+        """Propagate normal modes.
 
-@dataclass(frozen=True)
-class PIGLE(Method):
-    """Ring polymer with a generalised Langevin equation on every normal mode.
+        Parameters
+        ----------
+        positions, momenta
+            Normal modes ``[n_replicas, n_beads, n_atoms, 3]`` [Å, amu·Å/ASE time].
+        masses
+            ``[n_atoms, 1]`` [amu].
+        """
+        if self.cosine.shape[0] == 1:
+            return torch.addcdiv(positions, momenta, masses, value=self.flight), momenta
+        return (
+            self.cosine * positions + self.advance * (momenta / masses),
+            self.cosine * momenta - self.restoring * (masses * positions),
+        )
 
-    With matrices fitted for the number of beads, PIGLET: Ceriotti and Manolopoulos,
-    Phys. Rev. Lett. 109, 100604 (2012).
-
-    Parameters
-    ----------
-    drift
-        A_k, ``[n_beads, n + 1, n + 1]`` [1/fs], in the order of
-        :func:`~eqcalc.dynamics.ring.ring_transform`.
-    covariance
-        C_k, same shape [K], on the scale of the beads, which are at P·T. None: C = P·T.
-    """
-
-    drift: Sequence[Sequence[Sequence[float]]]
-    covariance: Sequence[Sequence[Sequence[float]]] | None = None
-
-    name: ClassVar[str] = "PI+GLE"
-    ring_polymer: ClassVar[bool] = True
-    thermostats_centroid: ClassVar[bool] = True
-    excites_rotation: ClassVar[bool] = True
-
-    def thermostat(self, ensemble: Ensemble) -> Thermostat:
-        """Return the propagator of the extended momenta of every mode."""
-        return GLEThermostat.build(ensemble, self.drift, self.covariance)
+    def to(self, device: torch.device) -> Propagator:
+        """Return the propagator on `device`."""
+        return replace(
+            self,
+            cosine=self.cosine.to(device),
+            advance=self.advance.to(device),
+            restoring=self.restoring.to(device),
+        )

@@ -16,26 +16,25 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 import eqcalc
-from eqcalc.dynamics.initial import InitialConditions
-from eqcalc.dynamics.methods import PILEL, Langevin, Method, method_from
-from eqcalc.dynamics.modes import rigid_motions
-from eqcalc.dynamics.momenta import (
+from eqcalc.dynamics.checkpoint import describe
+from eqcalc.dynamics.initial import (
+    InitialConditions,
     degrees_of_freedom,
     maxwell_boltzmann,
     remove_rotation,
     remove_translation,
 )
+from eqcalc.dynamics.methods import PILEL, Langevin, Method, method_from
+from eqcalc.dynamics.modes import rigid_motions
 from eqcalc.dynamics.noise import replica_generator
 from eqcalc.dynamics.observables import OBSERVABLES, System, check_observables
-from eqcalc.dynamics.restart import describe
 from eqcalc.dynamics.state import State
-from eqcalc.isotopes import isotope_masses
+from eqcalc.molecules import isotope_masses
 from eqcalc.trajectory import Header, Layout
 
 if TYPE_CHECKING:
     from eqcalc.runtime.evaluator import Evaluator
 
-__all__ = ["Equilibration", "Setup", "as_count", "atomic_masses", "common_numbers"]
 
 #: What may change in the record of an evaluator while a run is interrupted.
 _NOT_PHYSICS = ("device", "eqcalc", "model_file", "torch", "versions")
@@ -334,7 +333,7 @@ def atomic_masses(atoms: Atoms, masses: ArrayLike | Mapping[str, float] | None) 
     atoms
         Its masses are the default.
     masses
-        One for each atom, or isotopes, see :func:`eqcalc.isotopes.isotope_masses`.
+        One for each atom, or isotopes, see :func:`eqcalc.molecules.isotope_masses`.
 
     Raises
     ------

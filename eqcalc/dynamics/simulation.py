@@ -16,14 +16,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from tqdm import tqdm
 
-from eqcalc.dynamics.initial import InitialConditions, MaxwellBoltzmann
-from eqcalc.dynamics.limits import Limits, UnstableDynamicsError, Watch
-from eqcalc.dynamics.methods import Method, method_from
-from eqcalc.dynamics.noise import GaussianNoise
-from eqcalc.dynamics.observables import System, check_given, default_observables
-from eqcalc.dynamics.recorded_step import stepper
-from eqcalc.dynamics.recorder import Recorder
-from eqcalc.dynamics.restart import (
+from eqcalc.dynamics.checkpoint import (
     Checkpoint,
     CheckpointError,
     SettingsError,
@@ -31,6 +24,12 @@ from eqcalc.dynamics.restart import (
     exclusive,
     require_same_settings,
 )
+from eqcalc.dynamics.cuda_step import stepper
+from eqcalc.dynamics.initial import InitialConditions, MaxwellBoltzmann
+from eqcalc.dynamics.methods import Method, method_from
+from eqcalc.dynamics.noise import GaussianNoise
+from eqcalc.dynamics.observables import System, check_given, default_observables
+from eqcalc.dynamics.recorder import Recorder
 from eqcalc.dynamics.setup import (
     Equilibration,
     Setup,
@@ -38,14 +37,14 @@ from eqcalc.dynamics.setup import (
     atomic_masses,
     common_numbers,
 )
+from eqcalc.dynamics.stability import Limits, UnstableDynamicsError, Watch
 from eqcalc.dynamics.state import State
-from eqcalc.folders import make_folder
+from eqcalc.files import make_folder
 from eqcalc.trajectory import Trajectory, TrajectoryWriter
 
 if TYPE_CHECKING:
     from eqcalc.runtime.evaluator import Evaluator
 
-__all__ = ["simulate"]
 
 #: Steps between the more expensive checks of the dynamics.
 _CHECK_EVERY = 10

@@ -13,8 +13,6 @@ from torch import Tensor
 if TYPE_CHECKING:
     from eqcalc.runtime.evaluator import Evaluator
 
-__all__ = ["State", "evaluate"]
-
 
 @dataclass(frozen=True)
 class State:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 _PUBLIC = {
     "Address": "eqcalc.ipi.client",
     "ExitStatus": "eqcalc.ipi.status",
-    "InProcess": "eqcalc.ipi.choices",
+    "InProcess": "eqcalc.ipi.input_options",
     "InputError": "eqcalc.ipi.description",
     "OutputError": "eqcalc.ipi.outputs",
     "ProtocolError": "eqcalc.ipi.protocol",
@@ -19,14 +19,14 @@ _PUBLIC = {
     "RunWarning": "eqcalc.ipi.notes",
     "ServerGoneError": "eqcalc.ipi.protocol",
     "Service": "eqcalc.ipi.client",
-    "Strides": "eqcalc.ipi.choices",
-    "TCPSocket": "eqcalc.ipi.choices",
-    "UnixSocket": "eqcalc.ipi.choices",
+    "Strides": "eqcalc.ipi.input_options",
+    "TCPSocket": "eqcalc.ipi.input_options",
+    "UnixSocket": "eqcalc.ipi.input_options",
     "initial_conditions": "eqcalc.ipi.states",
-    "read_run": "eqcalc.ipi.read",
+    "read_run": "eqcalc.ipi.reader",
     "run": "eqcalc.ipi.launcher",
     "serve": "eqcalc.ipi.client",
-    "write_input": "eqcalc.ipi.inputs",
+    "write_input": "eqcalc.ipi.input",
 }
 
 __all__ = [
@@ -51,15 +51,15 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from eqcalc.ipi.choices import InProcess, Strides, TCPSocket, UnixSocket
     from eqcalc.ipi.client import Address, Service, serve
     from eqcalc.ipi.description import InputError
-    from eqcalc.ipi.inputs import write_input
+    from eqcalc.ipi.input import write_input
+    from eqcalc.ipi.input_options import InProcess, Strides, TCPSocket, UnixSocket
     from eqcalc.ipi.launcher import RunError, run
     from eqcalc.ipi.notes import RunWarning
     from eqcalc.ipi.outputs import OutputError
     from eqcalc.ipi.protocol import ProtocolError, ServerGoneError
-    from eqcalc.ipi.read import read_run
+    from eqcalc.ipi.reader import read_run
     from eqcalc.ipi.states import initial_conditions
     from eqcalc.ipi.status import ExitStatus
 

@@ -5,18 +5,6 @@ from __future__ import annotations
 
 from eqcalc.units import HBAR, conversion_factor
 
-__all__ = [
-    "DIPOLE",
-    "ENERGY",
-    "FORCE",
-    "LENGTH",
-    "MASS",
-    "MOMENTUM",
-    "POLARIZABILITY",
-    "TEMPERATURE",
-    "TIME",
-]
-
 #: 1 bohr [Å].
 LENGTH: float = conversion_factor("bohr", "Å")
 #: 1 hartree [eV].

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from eqcalc.ipi.description import Description, InputError
 
-__all__ = ["Checkpoint", "find_checkpoints"]
-
 
 @dataclass(frozen=True)
 class Checkpoint:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from eqcalc.ipi.checks import check_device, check_file_name
 from eqcalc.ipi.evaluation import BeadEvaluator, Result, parse_quantities
+from eqcalc.ipi.input_options import check_device, check_file_name
 from eqcalc.ipi.protocol import (
     Channel,
     ProtocolError,
@@ -23,8 +23,6 @@ from eqcalc.ipi.protocol import (
     parse_init,
 )
 from eqcalc.models.precision import check_precision
-
-__all__ = ["Address", "Client", "Service", "serve"]
 
 #: Where i-PI puts its unix sockets.
 UNIX_PREFIX = "/tmp/ipi_"

@@ -13,16 +13,6 @@ from ase.data import atomic_numbers as numbers_by_symbol
 
 from eqcalc.ipi import atomic_units
 
-__all__ = [
-    "Description",
-    "InputError",
-    "OutputFile",
-    "Socket",
-    "System",
-    "numbers_in",
-    "symbol",
-]
-
 #: Time constant of the centroid beyond which it is free [fs]; i-PI has no other way to say so.
 FREE_CENTROID = 1e6
 

@@ -19,8 +19,6 @@ from ipi.engine.outputs import CheckpointOutput, get_identification_info_xml
 
 from eqcalc.trajectory import write_atomically
 
-__all__ = ["DurableOutputs", "write_checkpoint"]
-
 
 class DurableOutputs:
     """Takes over how a simulation writes its outputs.

@@ -29,8 +29,6 @@ from eqcalc.ipi.watchdog import (
     write_restart_first,
 )
 
-__all__ = ["Engine"]
-
 #: What to do after dynamics that left its limits.
 _UNSTABLE = (
     "What was written is kept; start again in a new folder with a shorter time step or another "

@@ -14,8 +14,6 @@ from eqcalc.ipi import atomic_units
 from eqcalc.ipi.description import InputError
 from eqcalc.runtime import Evaluator
 
-__all__ = ["equilibrated_checkpoint"]
-
 
 def equilibrated_checkpoint(
     atoms: Atoms,
@@ -39,7 +37,7 @@ def equilibrated_checkpoint(
     equilibration
         How long, and with which thermostat.
     temperature, timestep, beads, seed
-        As of :func:`~eqcalc.ipi.inputs.write_input`.
+        As of :func:`~eqcalc.ipi.input.write_input`.
     progress
         Show a progress bar.
 

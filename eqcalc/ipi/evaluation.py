@@ -18,9 +18,7 @@ from eqcalc.models.checkpoint import load_model
 from eqcalc.models.compositions import check_charge
 from eqcalc.models.precision import check_precision, in_precision
 from eqcalc.runtime import EagerEvaluator, Evaluator, evaluator_for
-from eqcalc.runtime.transfer import on_the_host
-
-__all__ = ["BeadEvaluator", "Result", "atomic_numbers", "load_evaluator", "parse_quantities"]
+from eqcalc.runtime.evaluator import on_the_host
 
 #: What i-PI can use, in the order in which it is laid out.
 _QUANTITIES = (known.ENERGY, known.FORCES, known.DIPOLE, known.POLARIZABILITY)

@@ -12,13 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from eqcalc.dynamics.restart import exclusive
+from eqcalc.dynamics.checkpoint import exclusive
 from eqcalc.ipi.checkpoints import Checkpoint, find_checkpoints
 from eqcalc.ipi.description import Description, InputError
 from eqcalc.ipi.status import ExitStatus, Outcome
 from eqcalc.trajectory import write_atomically
-
-__all__ = ["RunError", "run", "run_in_this_process"]
 
 
 class RunError(RuntimeError):

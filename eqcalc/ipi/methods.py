@@ -12,20 +12,6 @@ import numpy as np
 
 from eqcalc.ipi.description import FREE_CENTROID, InputError
 
-__all__ = [
-    "METHODS",
-    "NVE",
-    "PACMD",
-    "PIGLET",
-    "PILEG",
-    "PILEL",
-    "RPMD",
-    "SVR",
-    "TRPMD",
-    "IPIMethod",
-    "Langevin",
-]
-
 
 @dataclass(frozen=True)
 class IPIMethod:

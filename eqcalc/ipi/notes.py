@@ -12,8 +12,6 @@ from eqcalc.ipi.checkpoints import Checkpoint
 from eqcalc.ipi.description import System
 from eqcalc.units import BOLTZMANN, FEMTOSECOND
 
-__all__ = ["RunWarning", "failed_file", "progress_notes", "temperature_notes"]
-
 #: Parts of a single run whose scatter gives the error of its mean.
 _BLOCKS = 5
 #: Shorter parts than this [fs] see one swing of a vibration.

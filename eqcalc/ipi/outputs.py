@@ -18,8 +18,6 @@ import numpy as np
 from eqcalc.ipi import atomic_units
 from eqcalc.units import FEMTOSECOND
 
-__all__ = ["OutputError", "Records", "read_extras", "read_frames", "read_properties"]
-
 
 class OutputError(ValueError):
     """An output of i-PI is not what it should be."""

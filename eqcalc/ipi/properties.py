@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["ALPHA_MEAN", "MU_MEAN", "add_properties"]
-
 #: Names in ``<properties>``; an argument chooses the force component: ``mu_mean(1)``.
 MU_MEAN = "mu_mean"
 ALPHA_MEAN = "alpha_mean"

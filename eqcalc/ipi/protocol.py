@@ -30,8 +30,6 @@ import numpy as np
 
 from eqcalc.ipi.evaluation import Result
 
-__all__ = ["HEADERS", "Channel", "ProtocolError", "ServerGoneError", "encode_results", "header"]
-
 HEADER_LENGTH = 12
 HEADERS = (b"STATUS", b"INIT", b"POSDATA", b"GETFORCE", b"EXIT")
 #: Longest text of INIT that is believed; anything longer is not i-PI.

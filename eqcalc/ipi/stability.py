@@ -15,15 +15,13 @@ from ase import Atoms
 from ase.data import atomic_numbers
 
 from eqcalc.dynamics import NVE, PILEL, RPMD, Langevin, Limits, UnstableDynamicsError
-from eqcalc.dynamics.limits import Watch
 from eqcalc.dynamics.method import Method
 from eqcalc.dynamics.observables import System
+from eqcalc.dynamics.stability import Watch
 from eqcalc.dynamics.state import State
 from eqcalc.ipi import atomic_units
 from eqcalc.ipi.description import symbol
 from eqcalc.ipi.notes import failed_file
-
-__all__ = ["Stability"]
 
 #: Steps between checks.
 _EVERY = 10

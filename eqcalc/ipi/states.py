@@ -13,8 +13,6 @@ from eqcalc.dynamics import Given
 from eqcalc.ipi import atomic_units
 from eqcalc.ipi.description import Description, InputError, numbers_in
 
-__all__ = ["initial_conditions"]
-
 
 def initial_conditions(checkpoints: Sequence[str | Path]) -> Given:
     """Return positions and momenta of all beads, one replica for each system.

@@ -8,8 +8,6 @@ import sys
 from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = ["ExitStatus", "Outcome", "leave_at_once"]
-
 
 class ExitStatus(IntEnum):
     """Exit statuses of ``eqcalc ipi run``; those above 60 as in sysexits.h."""

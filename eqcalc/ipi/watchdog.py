@@ -17,8 +17,6 @@ from ipi.utils.softexit import softexit
 
 from eqcalc.ipi.status import ExitStatus
 
-__all__ = ["Failure", "Watchdog", "clean_up", "report_thread_errors", "write_restart_first"]
-
 #: What to do after most failures.
 GOES_ON = "The same command goes on from the last checkpoint"
 #: Seconds between looks.

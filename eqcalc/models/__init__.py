@@ -2,7 +2,7 @@
 """The networks: representations, read-outs, potentials, their derivatives and files."""
 
 from eqcalc.models.checkpoint import load_model, save_model
-from eqcalc.models.painn import PaiNN, PaiNNConfig
+from eqcalc.models.networks.painn import PaiNN, PaiNNConfig
 from eqcalc.models.potential import Potential, PotentialConfig, References
 from eqcalc.models.registry import register_representation
 

@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ACTIVATIONS", "Normalized", "ShiftedSoftplus", "activation"]
-
 
 class ShiftedSoftplus(nn.Module):
     """``ln((1 + exp βx)/2)/β``, which is zero at zero (Schütt et al., SchNet, 2017)."""

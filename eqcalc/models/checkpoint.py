@@ -28,8 +28,6 @@ from eqcalc.models.registry import require_registered
 from eqcalc.models.validation import checked_device
 from eqcalc.quantities import QUANTITIES
 
-__all__ = ["CheckpointError", "load_model", "model_hash", "read_header", "save_model"]
-
 FORMAT = "eqcalc-model"
 VERSION = 1
 _HEADER_KEY = "eqcalc"
@@ -234,3 +232,31 @@ def load_model(
     potential.metadata = {**header["metadata"], "hash": header["hash"]}
     potential.file = path.resolve()
     return potential.to(device=device, dtype=dtype or stored).eval()
+
+
+_PACKAGE = Path(__file__).parents[1]
+
+
+def shipped_model(name: str = "ethanol") -> Path:
+    """Return the path of a model that comes with eqcalc.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such model; the message lists those that exist.
+    """
+    known = {path.stem: path for path in shipped_models()}
+    if name not in known:
+        raise FileNotFoundError(
+            f"no model called {name!r} comes with eqcalc; there are: {', '.join(known) or 'none'}"
+        )
+    return known[name]
+
+
+def shipped_models() -> list[Path]:
+    """Return the paths of all models that come with eqcalc."""
+    # in a wheel the models lie inside the package, in a checkout beside it
+    for folder in (_PACKAGE / "data" / "models", _PACKAGE.parent / "data" / "models"):
+        if found := sorted(folder.glob("*.eqc")):
+            return found
+    return []

@@ -9,8 +9,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-__all__ = ["FORCE_DISAGREEMENT", "Committee", "Member"]
-
 #: Name of the standard deviation of the forces of the members.
 FORCE_DISAGREEMENT = "force_disagreement"
 

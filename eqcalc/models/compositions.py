@@ -16,15 +16,6 @@ import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 from ase.symbols import Symbols
 
-__all__ = [
-    "Compositions",
-    "UnknownCompositionWarning",
-    "check_charge",
-    "formula",
-    "known_charges",
-    "warn_of_composition",
-]
-
 #: So many formulas are recorded one by one; of more only the ranges are.
 _LISTED = 50
 #: So many formulas are told in a message.

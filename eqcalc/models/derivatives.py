@@ -24,8 +24,6 @@ from eqcalc.models.potential import Potential
 from eqcalc.neighbors import isolated_pairs
 from eqcalc.structures import Structures
 
-__all__ = ["hessian", "property_derivative", "property_second_derivative", "time_derivatives"]
-
 
 def _property_of_positions(
     potential: Potential, molecule: Structures, name: str

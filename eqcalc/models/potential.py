@@ -18,16 +18,14 @@ import torch
 from torch import Tensor, nn
 
 from eqcalc import quantities as q
-from eqcalc.models.heads import HEADS, FeatureCounts, Head, build_head
+from eqcalc.models.readouts import HEADS, FeatureCounts, Head, build_head
 from eqcalc.models.registry import (
     RepresentationConfig,
     representation_config,
     representation_settings,
 )
-from eqcalc.pairs import Pairs
+from eqcalc.neighbors import Pairs
 from eqcalc.structures import Structures
-
-__all__ = ["Potential", "PotentialConfig", "References"]
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class PotentialConfig:
     heads
         Quantities with a read-out of their own.
     read_outs
-        Options of read-outs by quantity; see :func:`eqcalc.models.heads.build_head`.
+        Options of read-outs by quantity; see :func:`eqcalc.models.readouts.build_head`.
     """
 
     representation: RepresentationConfig

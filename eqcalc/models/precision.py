@@ -24,10 +24,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from eqcalc.models.painn import PaiNN
+from eqcalc.models.networks.painn import PaiNN
 from eqcalc.models.potential import Potential
-
-__all__ = ["PRECISIONS", "RoundedLinear", "check_precision", "in_precision", "precision_of"]
 
 #: What each precision is good for, the most precise first.
 PRECISIONS: dict[str, str] = {

@@ -14,15 +14,6 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-__all__ = [
-    "RADIAL_BASES",
-    "CosineCutoff",
-    "CosineSquaredBasis",
-    "GaussianBasis",
-    "SincBasis",
-    "radial_basis",
-]
-
 
 class _ExactConstants(nn.Module):
     """A basis whose constants survive a stay in lower precision.

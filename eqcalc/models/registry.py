@@ -21,25 +21,15 @@ from typing import Any, Protocol, TypeVar
 
 from torch import Tensor, nn
 
-from eqcalc.models.cormorant import CormorantConfig
-from eqcalc.models.dimenet import DimeNetConfig
-from eqcalc.models.irreps_gcn import IrrepsGCNConfig
-from eqcalc.models.lnet import LNetConfig
-from eqcalc.models.painn import PaiNNConfig
-from eqcalc.models.painn_ablation import AblatedPaiNNConfig
-from eqcalc.models.schnet import SchNetConfig
-from eqcalc.pairs import Pairs
+from eqcalc.models.networks.cormorant import CormorantConfig
+from eqcalc.models.networks.dimenet import DimeNetConfig
+from eqcalc.models.networks.irreps_gcn import IrrepsGCNConfig
+from eqcalc.models.networks.lnet import LNetConfig
+from eqcalc.models.networks.painn import PaiNNConfig
+from eqcalc.models.networks.painn_ablation import AblatedPaiNNConfig
+from eqcalc.models.networks.schnet import SchNetConfig
+from eqcalc.neighbors import Pairs
 from eqcalc.structures import Structures
-
-__all__ = [
-    "PLUGINS",
-    "REPRESENTATIONS",
-    "RepresentationConfig",
-    "register_representation",
-    "representation_config",
-    "representation_settings",
-    "require_registered",
-]
 
 #: Environment variable with the modules that may be imported for their representations.
 PLUGINS = "EQCALC_PLUGINS"

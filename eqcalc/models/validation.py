@@ -9,8 +9,6 @@ from typing import Any
 
 import torch
 
-__all__ = ["checked_device", "require_one_of", "require_positive"]
-
 
 def checked_device(device: torch.device | str) -> torch.device:
     """Return a device that exists here.

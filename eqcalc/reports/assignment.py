@@ -13,8 +13,8 @@ import numpy as np
 from ase import Atoms
 
 from eqcalc.harmonic import double_precision
-from eqcalc.isotopes import isotope_masses
 from eqcalc.models.potential import Potential
+from eqcalc.molecules import isotope_masses
 from eqcalc.reports.minima import Minimum, conformers, visited_minima
 from eqcalc.spectra import (
     AssignedBand,
@@ -28,12 +28,10 @@ from eqcalc.spectra import (
     decompose_dipole_by_modes,
     unresolved_notes,
 )
-from eqcalc.spectra.assignment import REMAINDER, ROTATION
+from eqcalc.spectra.assignment.modes import REMAINDER, ROTATION
+from eqcalc.spectra.assignment.residence import Stretch
 from eqcalc.spectra.harmonic import isotope_shifts
-from eqcalc.spectra.residence import Stretch
 from eqcalc.trajectory import Trajectory, write_atomically
-
-__all__ = ["Assignment", "ConformerAssignment", "assign", "write_assignment"]
 
 #: Below this wavenumber rotation and noise are no bands [cm⁻¹].
 _LOWEST = 100.0
@@ -196,7 +194,7 @@ def assign(
         Indices of the atoms of groups to assign the intensity to as well.
     isotopes
         Other masses, for how far each harmonic partner would move; see
-        :func:`eqcalc.isotopes.isotope_masses`.
+        :func:`eqcalc.molecules.isotope_masses`.
     threshold
         See :meth:`eqcalc.spectra.Spectrum.bands`.
     estimation
@@ -318,7 +316,7 @@ def write_assignment(found: Assignment, folder: str | Path, *, reversed_axis: bo
     reversed_axis
         Wavenumbers fall from left to right in the figures.
     """
-    from eqcalc.spectra.assignment_plot import assignment_figure
+    from eqcalc.spectra.assignment.plot import assignment_figure
     from eqcalc.spectra.plot import save
 
     folder = Path(folder)

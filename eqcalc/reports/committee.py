@@ -15,17 +15,8 @@ from eqcalc.models.checkpoint import CheckpointError, load_model
 from eqcalc.quantities import DIPOLE, POLARIZABILITY
 from eqcalc.runtime import EagerEvaluator, Evaluator
 from eqcalc.spectra import CommitteeSpectrum, Spectrum, combine_committee, infrared, raman
-from eqcalc.spectra.estimation import HIGHEST_VIBRATION, highest_wavenumber
+from eqcalc.spectra.estimator.estimation import HIGHEST_VIBRATION, highest_wavenumber
 from eqcalc.trajectory import TimeSeries, Trajectory
-
-__all__ = [
-    "committee_of_trajectories",
-    "committee_on_trajectory",
-    "describe_committee",
-    "read_members",
-    "reevaluated",
-    "write_committee",
-]
 
 #: Geometries evaluated in one call.
 _BATCH = 4096

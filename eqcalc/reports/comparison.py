@@ -8,14 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eqcalc.spectra.comparison import Comparison, compare, comparison_figure
-from eqcalc.spectra.experiment import read_measured
-from eqcalc.spectra.files import atomically
-from eqcalc.spectra.infrared import convert_infrared
+from eqcalc.spectra.experiment.comparison import Comparison, compare, comparison_figure
+from eqcalc.spectra.experiment.measured import read_measured
+from eqcalc.spectra.infrared_absorption import convert_infrared
+from eqcalc.spectra.io.files import atomically
 from eqcalc.spectra.plot import dynamics_name, save
 from eqcalc.spectra.spectrum import Spectrum
-
-__all__ = ["write_comparison"]
 
 
 def write_comparison(

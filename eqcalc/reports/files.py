@@ -40,16 +40,8 @@ from eqcalc.spectra import (
     spectra_figure,
     unresolved_notes,
 )
-from eqcalc.spectra.quantum import merged_warnings
+from eqcalc.spectra.quantum_factors import merged_warnings
 from eqcalc.trajectory import Trajectory
-
-__all__ = [
-    "describe_spectra",
-    "write_figure",
-    "write_molecular_spectra",
-    "write_series_spectra",
-    "write_spectra",
-]
 
 #: Relative error of band areas that a longer run is recommended for.
 _WANTED_ERROR = 0.05

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from eqcalc.trajectory import write_atomically
 
-__all__ = ["remove_outdated"]
-
 #: What was written into a folder: names and SHA-256.
 _RECORD = ".eqcalc-spectra.json"
 

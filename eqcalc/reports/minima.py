@@ -12,12 +12,16 @@ from ase import Atoms
 from eqcalc.harmonic import RelaxationError, harmonic_spectrum, relax
 from eqcalc.models.derivatives import property_derivative
 from eqcalc.models.potential import Potential
+from eqcalc.spectra.assignment.residence import (
+    Stretch,
+    distances,
+    same_basin,
+    stretches,
+    thermal_distance,
+)
 from eqcalc.spectra.harmonic import HarmonicSpectrum
-from eqcalc.spectra.residence import Stretch, distances, same_basin, stretches, thermal_distance
 from eqcalc.structures import Structures
 from eqcalc.trajectory import Trajectory
-
-__all__ = ["Minimum", "conformers", "visited_minima"]
 
 #: Wavenumbers of two minima that are the same conformer agree within this [cm⁻¹].
 _SAME_CONFORMER = 2.0

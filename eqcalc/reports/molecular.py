@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from eqcalc.models.checkpoint import CheckpointError, load_model, model_hash
+from eqcalc.models.checkpoint import CheckpointError, load_model, model_hash, shipped_models
 from eqcalc.models.potential import Potential
 from eqcalc.quantities import DIPOLE, POLARIZABILITY
 from eqcalc.runtime import EagerEvaluator
-from eqcalc.shipped import shipped_models
 from eqcalc.spectra import (
     Estimate,
     RamanSpectrum,
@@ -26,18 +25,8 @@ from eqcalc.spectra import (
     sum_rule_ratio,
     without_rotation,
 )
-from eqcalc.spectra.source import source_record
+from eqcalc.spectra.provenance import source_record
 from eqcalc.trajectory import Trajectory
-
-__all__ = [
-    "MolecularSpectra",
-    "SumRuleCheck",
-    "check_sum_rule",
-    "model_of",
-    "molecular_spectra",
-    "rotates",
-    "spectra_of_series",
-]
 
 #: Geometries at which the sum rule is evaluated, at most.
 _SUM_RULE_SAMPLES = 400
@@ -162,7 +151,7 @@ def spectra_of_series(
     ----------
     dipole, polarizability
         Arrays or lists of replicas, such as
-        :func:`eqcalc.spectra.foreign.read_foreign` returns.
+        :func:`eqcalc.spectra.io.formats.read_foreign` returns.
     dipole_unit, polarizability_unit
         Their units, such as ``"D"`` and ``"bohr^3"``.
     method, n_beads

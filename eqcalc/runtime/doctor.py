@@ -19,15 +19,12 @@ from eqcalc.models.compositions import UnknownCompositionWarning
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import PRECISIONS, in_precision, precision_of
 from eqcalc.neighbors import STATIC_ATOMS
-from eqcalc.runtime.cache import cache_folder
-from eqcalc.runtime.captured_compiled import CapturedCompiledEvaluator
-from eqcalc.runtime.compiled import CompiledEvaluator
-from eqcalc.runtime.compiler import ExecutionUnavailableError, compiler
+from eqcalc.runtime.ahead_of_time import CompiledEvaluator
+from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError, cache_folder, compiler
+from eqcalc.runtime.cuda_graphs import CapturedCompiledEvaluator
 from eqcalc.runtime.evaluator import EagerEvaluator
 from eqcalc.runtime.selection import EXECUTIONS, evaluator_for
 from eqcalc.runtime.verification import trial_positions, verify_evaluator
-
-__all__ = ["diagnose"]
 
 #: Atoms of the trial molecule, and how many of it are evaluated at once.
 _ATOMS = 9

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,11 +16,8 @@ from eqcalc.models.compositions import warn_of_composition
 from eqcalc.models.derivatives import time_derivatives
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import precision_of
-from eqcalc.neighbors import STATIC_ATOMS, all_pairs, nearest_pairs
-from eqcalc.pairs import Pairs
+from eqcalc.neighbors import STATIC_ATOMS, Pairs, all_pairs, nearest_pairs
 from eqcalc.structures import Structures
-
-__all__ = ["EagerEvaluator", "Evaluator"]
 
 
 class Evaluator(Protocol):
@@ -185,3 +183,15 @@ class EagerEvaluator:
             flat = speed.to(stack.positions).reshape(-1, 3)
             parts.append(time_derivatives(self.potential, stack, flat, tuple(quantities)))
         return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def on_the_host(values: dict[str, Tensor]) -> dict[str, np.ndarray]:
+    """Return values as arrays, after a single transfer if they are on another device."""
+    if all(value.device.type == "cpu" for value in values.values()):
+        return {name: value.numpy() for name, value in values.items()}
+    flat = torch.cat([value.flatten() for value in values.values()]).cpu()
+    sizes = [value.numel() for value in values.values()]
+    return {
+        name: part.reshape(value.shape).numpy()
+        for (name, value), part in zip(values.items(), flat.split(sizes), strict=True)
+    }

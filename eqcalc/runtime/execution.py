@@ -14,12 +14,9 @@ import torch
 from torch import Tensor
 
 from eqcalc.models.potential import Potential
-from eqcalc.neighbors import NeighborList
-from eqcalc.pairs import Pairs
-from eqcalc.runtime.fused import Closest
+from eqcalc.neighbors import NeighborList, Pairs
+from eqcalc.runtime.cpu_kernels import Closest
 from eqcalc.structures import Structures
-
-__all__ = ["EagerExecution", "Execution", "closest"]
 
 
 class Execution(Protocol):

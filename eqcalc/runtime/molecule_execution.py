@@ -11,15 +11,12 @@ import torch
 from torch import Tensor
 
 from eqcalc.models.potential import Potential
-from eqcalc.neighbors import all_pairs
-from eqcalc.pairs import Pairs
-from eqcalc.runtime.captured import CapturedEvaluator
+from eqcalc.neighbors import Pairs, all_pairs
+from eqcalc.runtime.cpu_kernels import Closest
+from eqcalc.runtime.cuda_graphs import CapturedEvaluator
 from eqcalc.runtime.evaluator import EagerEvaluator
 from eqcalc.runtime.execution import EagerExecution, Execution, closest
-from eqcalc.runtime.fused import Closest
 from eqcalc.structures import Structures
-
-__all__ = ["EvaluatorMaker", "MoleculeExecution"]
 
 #: Recordings and programs evaluate all pairs. In larger molecules most of them are beyond the
 #: cutoff, and there is enough to do that launches do not matter.

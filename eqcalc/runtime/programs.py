@@ -30,11 +30,9 @@ from eqcalc.models.checkpoint import model_hash
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import precision_of
 from eqcalc.neighbors import all_pairs
-from eqcalc.runtime.compiler import ExecutionUnavailableError, compiler, processor
+from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError, compiler, processor
 from eqcalc.runtime.verification import trial_positions
 from eqcalc.structures import Structures
-
-__all__ = ["Program", "Specification", "compile_program", "load_program", "program_key"]
 
 _PACKAGE = Path(eqcalc.__file__).parent
 #: What decides which operations are noted.

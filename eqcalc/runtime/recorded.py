@@ -12,16 +12,17 @@ from torch import Tensor
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import precision_of
 from eqcalc.neighbors import STATIC_ATOMS
-from eqcalc.runtime.captured import CapturedEvaluator, Recording, record_cuda_graph
-from eqcalc.runtime.captured_compiled import CapturedCompiledEvaluator
-from eqcalc.runtime.compiled import CompiledEvaluator
-from eqcalc.runtime.compiler import ExecutionUnavailableError, ExecutionWarning
+from eqcalc.runtime.ahead_of_time import CompiledEvaluator
+from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError, ExecutionWarning
+from eqcalc.runtime.cuda_graphs import (
+    CapturedCompiledEvaluator,
+    CapturedEvaluator,
+    Recording,
+    record_cuda_graph,
+)
 from eqcalc.runtime.evaluator import EagerEvaluator
-from eqcalc.runtime.timing import median_seconds
-from eqcalc.runtime.triton_evaluator import CapturedTritonEvaluator
-from eqcalc.runtime.verification import trial_positions
-
-__all__ = ["faster_recording"]
+from eqcalc.runtime.triton.execution import CapturedTritonEvaluator
+from eqcalc.runtime.verification import median_seconds, trial_positions
 
 #: Atoms of the trial; much fewer leave a GPU idle with any kernels.
 _ATOMS = 576

@@ -18,12 +18,10 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
+from eqcalc.runtime.cpu_kernels import Closest
+from eqcalc.runtime.evaluator import on_the_host
 from eqcalc.runtime.execution import Execution
-from eqcalc.runtime.fused import Closest
-from eqcalc.runtime.transfer import on_the_host
 from eqcalc.structures import Structures
-
-__all__ = ["Rendezvous"]
 
 T = TypeVar("T")
 

@@ -9,20 +9,20 @@ from collections.abc import Callable
 from torch import Tensor
 
 from eqcalc.models.potential import Potential
-from eqcalc.runtime.captured import CapturedEvaluator
-from eqcalc.runtime.captured_compiled import CapturedCompiledEvaluator
-from eqcalc.runtime.compiled import CompiledEvaluator
-from eqcalc.runtime.compiler import ExecutionUnavailableError, ExecutionWarning, compiler
+from eqcalc.runtime.ahead_of_time import CompiledEvaluator
+from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError, ExecutionWarning, compiler
+from eqcalc.runtime.cpu_execution import FusedEvaluator, FusedExecution
+from eqcalc.runtime.cuda_graphs import CapturedCompiledEvaluator, CapturedEvaluator
 from eqcalc.runtime.evaluator import EagerEvaluator
 from eqcalc.runtime.execution import EagerExecution, Execution
-from eqcalc.runtime.fused_evaluator import FusedEvaluator
-from eqcalc.runtime.fused_execution import FusedExecution
 from eqcalc.runtime.molecule_execution import MoleculeExecution
 from eqcalc.runtime.recorded import faster_recording
-from eqcalc.runtime.triton_evaluator import CapturedTritonEvaluator, TritonEvaluator
-from eqcalc.runtime.triton_execution import TritonExecution, faster_execution
-
-__all__ = ["EXECUTIONS", "ExecutionWarning", "evaluator_for", "execution_for"]
+from eqcalc.runtime.triton.execution import (
+    CapturedTritonEvaluator,
+    TritonEvaluator,
+    TritonExecution,
+    faster_execution,
+)
 
 #: Executions by name, the fastest first.
 EXECUTIONS: dict[str, type[EagerEvaluator]] = {

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import statistics
+import time
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -11,12 +13,10 @@ from torch import Tensor
 
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import precision_of
-from eqcalc.runtime.compiler import ExecutionUnavailableError
+from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError
 from eqcalc.runtime.evaluator import EagerEvaluator
 from eqcalc.runtime.execution import Execution
 from eqcalc.structures import Structures
-
-__all__ = ["TOLERANCES", "deviations", "trial_positions", "verify_evaluator", "verify_execution"]
 
 #: Largest allowed deviation of a quantity, relative to its largest value. Two
 #: orderings of the same sums differ by 10⁻⁶ and 10⁻¹³ with ordinary models; where factors
@@ -163,3 +163,16 @@ def _compared(
                 "report this"
             )
     return result
+
+
+def median_seconds(call: Callable[[], Tensor], repeats: int = 5) -> float:
+    """Return the median time of a call until its result is on the host [s].
+
+    One call before, which may record or compile, is not counted.
+    """
+    times = []
+    for _ in range(1 + repeats):
+        begin = time.perf_counter()
+        call().cpu()  # waits for the device
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times[1:])

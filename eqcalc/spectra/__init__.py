@@ -7,26 +7,32 @@ the modules of this package: rotation, assignment, experiment, dielectric,
 deconvolution, streaming, committee, readers.
 """
 
-from eqcalc.spectra.assignment import (
-    decompose_dipole_by_atoms,
-    decompose_dipole_by_groups,
-    decompose_dipole_by_modes,
-    mode_spectra,
-)
-from eqcalc.spectra.bands import (
+from eqcalc.spectra.assignment.bands import (
     AssignedBand,
     assign_bands,
     assignment_notes,
     assignment_table,
     unresolved_notes,
 )
+from eqcalc.spectra.assignment.decomposition import Decomposition, decompose
+from eqcalc.spectra.assignment.modes import (
+    decompose_dipole_by_atoms,
+    decompose_dipole_by_groups,
+    decompose_dipole_by_modes,
+    mode_spectra,
+)
 from eqcalc.spectra.committee import CommitteeSpectrum, combine_committee
-from eqcalc.spectra.comparison import Comparison, ScoreInterval, compare, comparison_figure
-from eqcalc.spectra.decomposition import Decomposition, decompose
 from eqcalc.spectra.deconvolution import deconvolve, gle_kernel, langevin_kernel
-from eqcalc.spectra.dielectric import Dielectric, dielectric
-from eqcalc.spectra.estimation import Estimation
-from eqcalc.spectra.experiment import (
+from eqcalc.spectra.dielectric_response import Dielectric, dielectric
+from eqcalc.spectra.estimator.estimation import Estimation
+from eqcalc.spectra.estimator.statistics import Estimate, replicas_needed
+from eqcalc.spectra.experiment.comparison import (
+    Comparison,
+    ScoreInterval,
+    compare,
+    comparison_figure,
+)
+from eqcalc.spectra.experiment.measured import (
     absorbance,
     broadened,
     gas_absorption,
@@ -35,23 +41,21 @@ from eqcalc.spectra.experiment import (
     read_table,
 )
 from eqcalc.spectra.figures import spectra_figure, spectrum_figure
-from eqcalc.spectra.foreign import read_foreign
 from eqcalc.spectra.harmonic import HarmonicSpectrum, harmonic_analysis
-from eqcalc.spectra.infrared import (
+from eqcalc.spectra.infrared_absorption import (
     convert_infrared,
     infrared,
     sum_rule,
     sum_rule_ratio,
     without_rotation,
 )
+from eqcalc.spectra.io.formats import read_foreign
 from eqcalc.spectra.oriented import porto, raman_oriented
 from eqcalc.spectra.plot import save
-from eqcalc.spectra.power import cross_spectrum, power_spectrum
-from eqcalc.spectra.raman import RamanSpectrum, raman, reduced
+from eqcalc.spectra.power import cross_spectrum, power_spectrum, vibrational_density_of_states
+from eqcalc.spectra.raman_scattering import RamanSpectrum, raman, reduced
 from eqcalc.spectra.spectrum import Band, Spectrum
-from eqcalc.spectra.statistics import Estimate, replicas_needed
 from eqcalc.spectra.streaming import infrared_accumulator, raman_accumulator
-from eqcalc.spectra.vdos import vibrational_density_of_states
 
 __all__ = [
     "AssignedBand",

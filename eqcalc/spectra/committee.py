@@ -16,8 +16,6 @@ import numpy as np
 
 from eqcalc.spectra.spectrum import Spectrum
 
-__all__ = ["CommitteeEstimate", "CommitteeSpectrum", "combine_committee"]
-
 
 class CommitteeEstimate(NamedTuple):
     """A value with its sampling error and the disagreement of the models."""

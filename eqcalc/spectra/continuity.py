@@ -3,7 +3,7 @@
 
 A repeated frame, or a jump that no nucleus made, is a wrong spectrum with small
 error bars. The checks know nothing of times; those of a file are checked where it
-is read (:mod:`eqcalc.spectra.readers`).
+is read (:mod:`eqcalc.spectra.io.readers`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-
-__all__ = ["describe_repeat", "equal_replicas", "jump", "repeated_frames"]
 
 #: Frames that are looked at together.
 _FRAMES, _LONG = 2**16, 2**20

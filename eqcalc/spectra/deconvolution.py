@@ -16,10 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.linalg import solve_continuous_lyapunov
 
-from eqcalc.spectra.quantum import thermostat_width
+from eqcalc.spectra.quantum_factors import thermostat_width
 from eqcalc.spectra.spectrum import Spectrum
-
-__all__ = ["Deconvolution", "deconvolve", "gle_kernel", "langevin_kernel"]
 
 
 def langevin_kernel(wavenumber: np.ndarray, time_constant: float) -> np.ndarray:

@@ -21,19 +21,11 @@ from eqcalc.spectra.plot import (
     shown_range,
     stacked,
 )
-from eqcalc.spectra.raman import RamanSpectrum
+from eqcalc.spectra.raman_scattering import RamanSpectrum
 from eqcalc.spectra.spectrum import Spectrum
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-__all__ = [
-    "committee_figure",
-    "harmonic_figure",
-    "infrared_figure",
-    "spectra_figure",
-    "spectrum_figure",
-]
 
 
 def spectrum_figure(

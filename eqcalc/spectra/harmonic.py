@@ -10,8 +10,6 @@ import numpy as np
 from eqcalc.spectra.harmonic_spectrum import HarmonicSpectrum
 from eqcalc.units import angular_frequency_to_wavenumber, conversion_factor
 
-__all__ = ["HarmonicSpectrum", "harmonic_analysis", "isotope_shifts", "rigid_motions"]
-
 
 def rigid_motions(positions: np.ndarray, masses: np.ndarray) -> np.ndarray:
     """Return orthonormal mass-weighted translations and rotations, ``[5 or 6, 3 n_atoms]``.

@@ -9,15 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from eqcalc.spectra.raman import raman_weight
+from eqcalc.spectra.raman_scattering import raman_weight
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.units import (
     INTENSITY_PER_SQUARED_CHARGE_PER_MASS,
     INTENSITY_PER_SQUARED_DEBYE_PER_MASS,
     angular_frequency_to_wavenumber,
 )
-
-__all__ = ["HarmonicSpectrum"]
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ class HarmonicSpectrum:
     ) -> np.ndarray:
         """Return the differential cross-section of each mode, cm²/sr.
 
-        The options are those of :func:`eqcalc.spectra.raman.raman_weight`. It
+        The options are those of :func:`eqcalc.spectra.raman_scattering.raman_weight`. It
         is nan for imaginary modes.
         """
         real = self.wavenumber > 0.0

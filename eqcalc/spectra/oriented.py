@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from eqcalc.spectra.estimation import Estimation, grouped
-from eqcalc.spectra.quantum import relative_quantum_factor
-from eqcalc.spectra.signals import TrajectoryLike, read_series
+from eqcalc.spectra.estimator.estimation import Estimation, grouped
+from eqcalc.spectra.quantum_factors import relative_quantum_factor
+from eqcalc.spectra.series import TrajectoryLike, read_series
 from eqcalc.spectra.spectrum import Spectrum
-
-__all__ = ["porto", "raman_oriented"]
 
 _AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 

@@ -7,15 +7,6 @@ from itertools import pairwise
 
 import numpy as np
 
-__all__ = [
-    "RESOLVED",
-    "full_width",
-    "half_height_centre",
-    "maximum",
-    "resolved_bands",
-    "unresolved_maxima",
-]
-
 #: A band rises by so many of its standard errors above the valleys beside it.
 RESOLVED = 2.0
 

@@ -20,22 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = [
-    "COLOURS",
-    "MEASURED",
-    "STYLE",
-    "Panel",
-    "Sticks",
-    "abscissa",
-    "draw",
-    "draw_sticks",
-    "dynamics_name",
-    "new_figure",
-    "panel",
-    "save",
-    "shown_range",
-    "stacked",
-]
 
 #: Okabe and Ito's palette, told apart by colour-blind readers: blue,
 #: vermilion, green, purple, orange, sky blue.
@@ -78,7 +62,7 @@ def save(figure: Figure, path: str | Path, dpi: float = 200.0) -> Path:
     """Write a figure as PNG, PDF or SVG, by the ending of the path."""
     import matplotlib as mpl
 
-    from eqcalc.spectra.files import atomically
+    from eqcalc.spectra.io.files import atomically
 
     path = Path(path)
     with mpl.rc_context(STYLE):

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eqcalc.spectra import statistics
+from eqcalc.spectra.estimator import statistics
+from eqcalc.spectra.estimator.statistics import Estimate
 from eqcalc.spectra.peaks import (
     full_width,
     half_height_centre,
@@ -18,9 +19,6 @@ from eqcalc.spectra.peaks import (
     resolved_bands,
     unresolved_maxima,
 )
-from eqcalc.spectra.statistics import Estimate
-
-__all__ = ["Band", "Spectrum"]
 
 
 class Band(NamedTuple):
@@ -384,14 +382,14 @@ class Spectrum:
         instead of upper limits, are kept by HDF5 alone: they are hundreds of
         spectra.
         """
-        from eqcalc.spectra.files import write_spectrum
+        from eqcalc.spectra.io.files import write_spectrum
 
         return write_spectrum(self, path)
 
     @classmethod
     def read(cls, path: str | Path) -> Spectrum:
         """Read a spectrum written by :meth:`write`, or a JCAMP-DX file of an instrument."""
-        from eqcalc.spectra.files import read_spectrum
+        from eqcalc.spectra.io.files import read_spectrum
 
         return read_spectrum(path)
 

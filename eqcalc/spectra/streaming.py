@@ -14,17 +14,15 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from eqcalc.spectra.correlation import LagSums, Signal, lag_sums
-from eqcalc.spectra.estimation import Density, Estimation, Pairs, Products, grouped
-from eqcalc.spectra.infrared import infrared_result
-from eqcalc.spectra.quantum import check_method
-from eqcalc.spectra.raman import RAMAN_GROUPS, RamanSpectrum, invariants, raman_result
-from eqcalc.spectra.signals import Series
+from eqcalc.spectra.estimator.correlation import LagSums, Signal, lag_sums
+from eqcalc.spectra.estimator.estimation import Density, Estimation, Pairs, Products, grouped
+from eqcalc.spectra.infrared_absorption import infrared_result
+from eqcalc.spectra.quantum_factors import check_method
+from eqcalc.spectra.raman_scattering import RAMAN_GROUPS, RamanSpectrum, invariants, raman_result
+from eqcalc.spectra.series import Series
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.trajectory import Trajectory
 from eqcalc.units import conversion_factor
-
-__all__ = ["SpectrumAccumulator", "infrared_accumulator", "raman_accumulator"]
 
 Result = TypeVar("Result")
 

@@ -30,9 +30,9 @@ The settings of a training, here with their defaults where they have one::
 """
 
 from eqcalc.training.config import TrainingConfig
-from eqcalc.training.evaluate import EvaluationTable, evaluate
+from eqcalc.training.evaluation import EvaluationTable, evaluate
+from eqcalc.training.fit import TrainingResult, train
 from eqcalc.training.settings import ConfigError
-from eqcalc.training.train import TrainingResult, train
 
 __all__ = [
     "ConfigError",

@@ -14,11 +14,9 @@ from tqdm import tqdm
 from eqcalc.models.checkpoint import save_model
 from eqcalc.quantities import quantity
 from eqcalc.training.config import StoppingConfig
-from eqcalc.training.folder import RunFolder
 from eqcalc.training.module import TrainingModule
+from eqcalc.training.run_folder import RunFolder
 from eqcalc.units import conversion_factor
-
-__all__ = ["Keeper", "log_columns"]
 
 
 def log_columns(figures: dict[str, float]) -> dict[str, float]:

@@ -9,21 +9,12 @@ import warnings
 import numpy as np
 
 from eqcalc.datasets import Dataset, DatasetError
-from eqcalc.datasets.validation import list_structures, not_finite
+from eqcalc.datasets.checks import list_structures, not_finite
 from eqcalc.models.checkpoint import CheckpointError, read_header
 from eqcalc.neighbors import pairs_within
 from eqcalc.training.config import TrainingConfig
 from eqcalc.training.data import Split
 from eqcalc.training.settings import ConfigError
-
-__all__ = [
-    "TrainingWarning",
-    "check_labels",
-    "check_numbers",
-    "open_dataset",
-    "require_start",
-    "warn_without_pairs",
-]
 
 _log = logging.getLogger(__name__)
 

@@ -10,25 +10,11 @@ from typing import Any, ClassVar
 
 import torch
 
-from eqcalc.models.heads import HEADS
 from eqcalc.models.potential import PotentialConfig
+from eqcalc.models.readouts import HEADS
 from eqcalc.quantities import MOLECULAR_SCALARS, ordered
-from eqcalc.training.documents import read_yaml
-from eqcalc.training.settings import ConfigError, build, plain, require, unknown_key
+from eqcalc.training.settings import ConfigError, build, plain, read_yaml, require, unknown_key
 from eqcalc.training.trainer import TrainerConfig
-
-__all__ = [
-    "CosineSchedule",
-    "DataConfig",
-    "EMAConfig",
-    "LossTerm",
-    "ModelConfig",
-    "OptimizerConfig",
-    "PlateauSchedule",
-    "StoppingConfig",
-    "TrainerConfig",
-    "TrainingConfig",
-]
 
 #: Quantities a loss can be made of.
 TRAINABLE = (
@@ -87,7 +73,7 @@ class ModelConfig:
         Name and settings of the representation of a new model.
     read_outs
         Options of the read-outs of a new model, by quantity; see
-        :func:`eqcalc.models.heads.build_head`.
+        :func:`eqcalc.models.readouts.build_head`.
     element_values
         Reference values of the elements in internal units, by quantity and atomic
         number, for example energies of free atoms. The mean per atom of what they

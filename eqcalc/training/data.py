@@ -15,13 +15,10 @@ from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
 from eqcalc.datasets import Dataset
-from eqcalc.neighbors import all_pairs, pairs_within
-from eqcalc.pairs import Pairs
+from eqcalc.neighbors import Pairs, all_pairs, pairs_within
 from eqcalc.structures import Structures
 from eqcalc.training.config import DataConfig
 from eqcalc.training.settings import ConfigError
-
-__all__ = ["Batch", "BatchOrder", "Batches", "Split", "file_hash", "loader", "split_dataset"]
 
 #: Atoms per batch where only predictions are made.
 EVALUATION_ATOMS = 600

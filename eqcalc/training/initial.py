@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from eqcalc.datasets import Dataset, statistics
-from eqcalc.datasets.statistics import (
+from eqcalc.datasets.label_statistics import (
     element_sums,
     fit_element_energies,
     fit_element_polarizabilities,
@@ -29,8 +29,6 @@ from eqcalc.models.potential import Potential, PotentialConfig, References
 from eqcalc.quantities import MOLECULAR_SCALARS, quantity
 from eqcalc.training.config import TrainingConfig
 from eqcalc.training.data import Batches, evaluation_batches
-
-__all__ = ["initial_potential", "label_scales"]
 
 _log = logging.getLogger(__name__)
 

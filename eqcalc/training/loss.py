@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,8 +12,6 @@ from torch import Tensor
 
 from eqcalc.quantities import quantity
 from eqcalc.structures import Structures
-
-__all__ = ["Loss", "errors"]
 
 
 def errors(
@@ -111,3 +109,45 @@ class Loss:
 def _on_device(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
     # made once: copying it to a GPU would wait for the GPU
     return torch.tensor(values, dtype=dtype, device=device)
+
+
+class ErrorSums:
+    """Running sums of the errors of several quantities.
+
+    Parameters
+    ----------
+    names
+        Quantities.
+    device
+        Where the sums are kept.
+    """
+
+    def __init__(self, names: Sequence[str], device: torch.device | str = "cpu") -> None:
+        self.names = tuple(names)
+        #: Sums of absolute errors, of squared errors, and numbers of components,
+        #: ``[n_quantities, 3]``; sums of several processes may be added.
+        self.sums = torch.zeros(len(self.names), 3, dtype=torch.float64, device=device)
+
+    def add(
+        self,
+        predicted: Mapping[str, Tensor],
+        labels: Mapping[str, Tensor],
+        present: Mapping[str, Tensor],
+        structures: Structures,
+    ) -> None:
+        """Add the errors of one batch."""
+        for row, name in enumerate(self.names):
+            error, known = errors(
+                name, predicted[name].detach(), labels[name], present[name], structures
+            )
+            self.sums[row] += torch.stack([error.abs().sum(), error.square().sum(), known.sum()])
+
+    def mean_squares(self) -> dict[str, float]:
+        """Return mean squared errors in internal units; energy per atom; 0 if nothing is known."""
+        means = self.sums[:, 1] / self.sums[:, 2].clamp(min=1.0)
+        return dict(zip(self.names, means.tolist(), strict=True))
+
+    def mean_absolutes(self) -> dict[str, float]:
+        """Return mean absolute errors in internal units; energy per atom; 0 if nothing is known."""
+        means = self.sums[:, 0] / self.sums[:, 2].clamp(min=1.0)
+        return dict(zip(self.names, means.tolist(), strict=True))

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The training step, validation, schedule and parameter average as a LightningModule."""
+"""The Lightning module: a training step, validation, the running average of parameters."""
 
 from __future__ import annotations
 
+import copy
 import math
 import typing
 from collections.abc import Sequence
@@ -10,14 +11,13 @@ from typing import Any
 
 import lightning
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from eqcalc.datasets import Dataset
 from eqcalc.models.potential import Potential
 from eqcalc.quantities import ordered
 from eqcalc.runtime import ExecutionUnavailableError, with_triton_kernels
-from eqcalc.training.average import ParameterAverage
 from eqcalc.training.config import CosineSchedule, PlateauSchedule, TrainingConfig
 from eqcalc.training.data import (
     EVALUATION_ATOMS,
@@ -29,11 +29,55 @@ from eqcalc.training.data import (
     evaluation_batches,
     loader,
 )
-from eqcalc.training.loss import Loss
-from eqcalc.training.metrics import ErrorSums
+from eqcalc.training.loss import ErrorSums, Loss
 from eqcalc.training.settings import ConfigError
 
-__all__ = ["TrainingData", "TrainingModule", "cosine_factor"]
+
+class ParameterAverage(nn.Module):
+    """A copy of a model with the average ``a ← d·a + (1 − d)·p`` of its parameters.
+
+    After n updates d is the smaller of `decay` and (1 + n)/(10 + n): the average
+    forgets the initial parameters even if the run is short. An update waits for no device.
+
+    Parameters
+    ----------
+    model
+        The model, which is copied.
+    decay
+        Largest d.
+    """
+
+    n_averaged: Tensor
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        super().__init__()
+        #: The copy, with averaged parameters.
+        self.module = copy.deepcopy(model).requires_grad_(False)
+        self.decay = decay
+        self.register_buffer("n_averaged", torch.tensor(0))
+        # the same number on the host, unknown after a state was loaded
+        self._updates: int | None = None
+        self.register_load_state_dict_post_hook(_forget)
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Take the present parameters of the model into the average."""
+        n = int(self.n_averaged) if self._updates is None else self._updates
+        ours: list[Tensor] = [*self.module.parameters()]
+        theirs: list[Tensor] = [*model.parameters()]
+        if n:
+            d = min(self.decay, (1.0 + n) / (10.0 + n))
+            torch._foreach_lerp_(ours, theirs, 1.0 - d)
+        else:
+            torch._foreach_copy_(ours, theirs)
+        for mine, its in zip(self.module.buffers(), model.buffers(), strict=True):
+            mine.copy_(its)
+        self.n_averaged += 1
+        self._updates = n + 1
+
+
+def _forget(average: ParameterAverage, _: Any) -> None:
+    average._updates = None
 
 
 def cosine_factor(step: int, steps: int, warm_up: int, last: float) -> float:

@@ -13,8 +13,6 @@ from eqcalc.models.potential import Potential
 from eqcalc.training.config import DataConfig
 from eqcalc.training.data import Split, file_hash, split_dataset
 
-__all__ = ["level_notes", "split_of_training", "training_notes"]
-
 #: So many compositions are named in a note.
 _NAMED = 5
 

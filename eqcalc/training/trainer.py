@@ -18,7 +18,6 @@ from eqcalc.training.settings import ConfigError, require
 if TYPE_CHECKING:
     import lightning
 
-__all__ = ["TrainerConfig", "make_trainer", "quiet_lightning"]
 
 #: Devices; positions are float64, which others lack.
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda")

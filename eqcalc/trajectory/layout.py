@@ -15,18 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from eqcalc.trajectory.atomic import sync_directory, temporary_path
-
-__all__ = [
-    "FORMAT",
-    "VERSION",
-    "Header",
-    "Layout",
-    "TimeSeries",
-    "TrajectoryError",
-    "lay_out",
-    "open_hdf5",
-]
+from eqcalc.files import sync_directory, temporary_path
 
 FORMAT = "eqcalc trajectory"
 VERSION = 1

@@ -21,8 +21,6 @@ from eqcalc.trajectory.layout import (
     open_hdf5,
 )
 
-__all__ = ["Trajectory"]
-
 
 class Trajectory:
     """Lazy reader of a trajectory file, also of one that is still being written.
@@ -113,7 +111,7 @@ class Trajectory:
         ValueError
             Records are missing, a unit is unknown, or there is no checkpoint.
         """
-        from eqcalc.ipi.read import read_run
+        from eqcalc.ipi.reader import read_run
 
         return read_run(directory, output, method=method, extras_units=extras_units)
 

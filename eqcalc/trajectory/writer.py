@@ -12,11 +12,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from eqcalc.trajectory.atomic import sync_directory
+from eqcalc.files import sync_directory
 from eqcalc.trajectory.layout import Header, Layout, TrajectoryError, lay_out, open_hdf5
 from eqcalc.trajectory.reader import Trajectory
-
-__all__ = ["TrajectoryWriter"]
 
 
 class TrajectoryWriter:

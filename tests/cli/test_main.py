@@ -19,12 +19,11 @@ from ase.build import molecule
 
 from eqcalc.calculator import EqCalculator
 from eqcalc.cli.arguments import read_structures
-from eqcalc.cli.main import FAILURE, main
+from eqcalc.cli.program import FAILURE, main
 from eqcalc.datasets import Dataset
 from eqcalc.dynamics.methods import METHODS
-from eqcalc.models.checkpoint import load_model, save_model
+from eqcalc.models.checkpoint import load_model, save_model, shipped_model
 from eqcalc.runtime import EagerEvaluator, programs
-from eqcalc.shipped import shipped_model
 from eqcalc.spectra import Spectrum
 from eqcalc.structures import GeometryWarning
 from eqcalc.trajectory import Trajectory
@@ -374,7 +373,7 @@ def test_ctrl_c_while_arguments_are_read(capsys, monkeypatch):
     def interrupted():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["eqcalc.cli.main"], "_parser", interrupted)
+    monkeypatch.setattr(sys.modules["eqcalc.cli.program"], "_parser", interrupted)
     assert main(["info"]) == 128 + signal.SIGINT
     assert "eqcalc: stopped" in capsys.readouterr().err
 
@@ -425,7 +424,7 @@ def test_a_folder_of_results_is_tried_out_before_the_work(tmp_path, capsys, monk
 
 
 def test_every_argument_is_explained():
-    from eqcalc.cli.main import _parser
+    from eqcalc.cli.program import _parser
 
     def silent(parser, command):
         for action in parser._actions:
@@ -442,7 +441,7 @@ def test_every_argument_is_explained():
 def test_progress_bars_need_a_terminal(terminal, monkeypatch):
     seen = []
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
-    monkeypatch.setattr(sys.modules["eqcalc.cli.main"], "_info", lambda o: seen.append(o.quiet))
+    monkeypatch.setattr(sys.modules["eqcalc.cli.program"], "_info", lambda o: seen.append(o.quiet))
     assert run("info", "file") == 0
     assert run("info", "--quiet", "file") == 0
     assert seen == [not terminal, True]

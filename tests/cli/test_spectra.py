@@ -11,9 +11,8 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
-from eqcalc.cli.main import FAILURE, main
-from eqcalc.models.checkpoint import save_model
-from eqcalc.shipped import shipped_model
+from eqcalc.cli.program import FAILURE, main
+from eqcalc.models.checkpoint import save_model, shipped_model
 from eqcalc.spectra import RamanSpectrum, Spectrum, infrared, raman
 from tests.conftest import make_potential
 from tests.spectra.oscillators import oscillator, vector
@@ -486,7 +485,7 @@ def test_the_column_of_the_time(tmp_path, series, capsys):
 
 
 def test_help_lists_the_methods(capsys):
-    from eqcalc.spectra.quantum import METHOD_NAMES
+    from eqcalc.spectra.quantum_factors import METHOD_NAMES
 
     with pytest.raises(SystemExit):
         run("spectra", "--help")

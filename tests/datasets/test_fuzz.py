@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eqcalc.datasets import Dataset, DatasetError, Record
-from eqcalc.datasets.extxyz import ExtxyzReader
-from eqcalc.datasets.frames import Frame, FrameError, Interpretation
-from eqcalc.datasets.npz import NpzReader
+from eqcalc.datasets.readers.extxyz import ExtxyzReader
+from eqcalc.datasets.readers.frames import Frame, FrameError, Interpretation
+from eqcalc.datasets.readers.npz import NpzReader
 from eqcalc.units import UnitError
 
 FUZZ = settings(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from eqcalc.datasets import ConversionError, convert
-from eqcalc.datasets.qm9 import Qm9Reader, read_molecule
+from eqcalc.datasets.readers.qm9 import Qm9Reader, read_molecule
 from eqcalc.units import conversion_factor
 
 # dsgdb9nsd_000001.xyz of QM9 (CC0), verbatim

@@ -10,7 +10,7 @@ import torch
 
 from eqcalc.dynamics import PACMD, HarmonicModes
 from eqcalc.dynamics.noise import GaussianNoise
-from eqcalc.dynamics.ring import from_modes, ring_transform, to_modes
+from eqcalc.dynamics.ring_polymer import from_modes, ring_transform, to_modes
 from eqcalc.dynamics.state import State
 from eqcalc.units import BOLTZMANN, FEMTOSECOND, HBAR, wavenumber_to_angular_frequency
 from tests.analytic import HarmonicWell, ToyWater

@@ -8,15 +8,16 @@ import pytest
 import torch
 from scipy import stats
 
-from eqcalc.dynamics.initial import Given, HarmonicModes
-from eqcalc.dynamics.modes import normal_modes
-from eqcalc.dynamics.momenta import (
+from eqcalc.dynamics.initial import (
+    Given,
+    HarmonicModes,
     degrees_of_freedom,
     maxwell_boltzmann,
     remove_rotation,
     remove_translation,
 )
-from eqcalc.dynamics.ring import ring_frequencies
+from eqcalc.dynamics.modes import normal_modes
+from eqcalc.dynamics.ring_polymer import ring_frequencies
 from eqcalc.units import BOLTZMANN, HBAR, angular_frequency_to_wavenumber
 from tests.analytic import MorseDiatomic, ToyWater
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from eqcalc.dynamics import Given, Limits, simulate
-from eqcalc.dynamics.momenta import maxwell_boltzmann
+from eqcalc.dynamics.initial import maxwell_boltzmann
 from eqcalc.runtime import EagerEvaluator
 
 OBSERVABLES = {"bead_positions": 1, "dipole": 1, "conserved_energy": 1, "radius_of_gyration": 1}

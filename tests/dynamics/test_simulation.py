@@ -22,7 +22,7 @@ from eqcalc.dynamics import (
     load_state,
     simulate,
 )
-from eqcalc.dynamics.momenta import remove_rotation
+from eqcalc.dynamics.initial import remove_rotation
 from eqcalc.trajectory import Trajectory
 from eqcalc.units import BOLTZMANN, FEMTOSECOND
 from tests.analytic import HarmonicWell, MorseDiatomic, ToyWater

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from eqcalc.dynamics import Equilibration, simulate
+from eqcalc.dynamics.initial import maxwell_boltzmann, remove_rotation, remove_translation
 from eqcalc.dynamics.methods import (
     GLE,
     NVE,
@@ -22,7 +23,6 @@ from eqcalc.dynamics.methods import (
     NoseHoover,
     VelocityRescaling,
 )
-from eqcalc.dynamics.momenta import maxwell_boltzmann, remove_rotation, remove_translation
 from eqcalc.dynamics.state import State
 from eqcalc.units import BOLTZMANN, HBAR, wavenumber_to_angular_frequency
 from tests.analytic import HarmonicWell, MorseDiatomic, ToyWater

@@ -7,12 +7,11 @@ import torch
 from eqcalc.demo import ethanol_conformers
 from eqcalc.dynamics import BalancedModes, simulate
 from eqcalc.harmonic import harmonic_spectrum
-from eqcalc.models.checkpoint import load_model
+from eqcalc.models.checkpoint import load_model, shipped_model
 from eqcalc.models.derivatives import hessian
 from eqcalc.runtime import evaluator_for
-from eqcalc.shipped import shipped_model
 from eqcalc.spectra import infrared, raman
-from eqcalc.spectra.mode_comparison import compare_with_modes
+from eqcalc.spectra.assignment.mode_comparison import compare_with_modes
 from eqcalc.structures import Structures
 
 TEMPERATURE = 0.02  # K

@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip("ipi")
 
-from eqcalc.cli.main import FAILURE, main
+from eqcalc.cli.program import FAILURE, main
 from eqcalc.ipi import Address, ExitStatus, RunError, Strides, UnixSocket, run
 from eqcalc.ipi.description import Description, InputError
 from eqcalc.ipi.launcher import remove_stale

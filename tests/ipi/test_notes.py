@@ -9,7 +9,7 @@ import pytest
 from eqcalc.ipi.checkpoints import Checkpoint
 from eqcalc.ipi.description import Description, System
 from eqcalc.ipi.notes import RunWarning, progress_notes, temperature_notes
-from eqcalc.reports.describe import describe_file
+from eqcalc.reports.description import describe_file
 from eqcalc.reports.molecular import molecular_spectra
 from eqcalc.trajectory import Trajectory
 from eqcalc.units import BOLTZMANN, FEMTOSECOND

@@ -9,11 +9,11 @@ pytest.importorskip("ipi")
 
 from ase.build import molecule
 
-from eqcalc.cli.main import FAILURE, main
+from eqcalc.cli.program import FAILURE, main
 from eqcalc.dynamics import Equilibration
 from eqcalc.ipi import ExitStatus, InputError, Strides, TCPSocket, UnixSocket
 from eqcalc.ipi.states import initial_conditions
-from eqcalc.shipped import shipped_model
+from eqcalc.models.checkpoint import shipped_model
 from eqcalc.trajectory import Trajectory
 from eqcalc.units import BOLTZMANN
 from tests.ipi.conftest import STRIDES

@@ -9,10 +9,9 @@ import torch
 from ase.build import molecule
 
 from eqcalc.calculator import EqCalculator
-from eqcalc.models.checkpoint import load_model, model_hash
+from eqcalc.models.checkpoint import load_model, model_hash, shipped_model
 from eqcalc.models.compositions import Compositions, UnknownCompositionWarning, formula
 from eqcalc.runtime import EagerEvaluator
-from eqcalc.shipped import shipped_model
 
 
 def compositions(*names):

@@ -9,7 +9,7 @@ from e3nn import nn as e3nn_nn
 from e3nn import o3
 
 from eqcalc.models.activations import Normalized
-from eqcalc.models.irreps import (
+from eqcalc.models.networks.irreps import (
     Gate,
     Linear,
     Neighborhoods,
@@ -20,8 +20,7 @@ from eqcalc.models.irreps import (
     spherical_harmonics,
 )
 from eqcalc.models.radial import CosineSquaredBasis
-from eqcalc.neighbors import all_pairs
-from eqcalc.pairs import Pairs
+from eqcalc.neighbors import Pairs, all_pairs
 from eqcalc.structures import Structures
 
 

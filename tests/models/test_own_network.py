@@ -17,7 +17,6 @@ import yaml
 from ase.build import molecule
 
 from eqcalc import EqCalculator, testing
-from eqcalc.analysis.sweep import Sweep, sweep
 from eqcalc.models import (
     PaiNNConfig,
     Potential,
@@ -31,6 +30,7 @@ from eqcalc.models import (
 from eqcalc.models.checkpoint import CheckpointError
 from eqcalc.structures import Structures
 from eqcalc.training import ConfigError, TrainingConfig, train
+from eqcalc.training.sweeps import Sweep, sweep
 
 FOLDER = Path(__file__).parents[2] / "workflows" / "own_network"
 NAME = "weighted_neighbors:WeightedNeighborsConfig"

@@ -7,10 +7,9 @@ import pytest
 import torch
 from e3nn import o3
 
-from eqcalc.models.painn import Message, Update
+from eqcalc.models.networks.painn import Message, Update
 from eqcalc.models.radial import CosineCutoff, GaussianBasis, SincBasis, radial_basis
-from eqcalc.neighbors import all_pairs
-from eqcalc.pairs import Pairs
+from eqcalc.neighbors import Pairs, all_pairs
 from eqcalc.structures import Structures
 from tests.conftest import make_potential
 

@@ -9,10 +9,10 @@ from ase.build import molecule
 
 from eqcalc import testing
 from eqcalc.models import PaiNNConfig, Potential, PotentialConfig, References
-from eqcalc.models.irreps_gcn import IrrepsGCNConfig, bonds
-from eqcalc.models.lnet import VARIANTS, LNetConfig
-from eqcalc.models.painn_ablation import AblatedPaiNNConfig, matched_features
-from eqcalc.models.schnet import SchNetConfig
+from eqcalc.models.networks.irreps_gcn import IrrepsGCNConfig, bonds
+from eqcalc.models.networks.lnet import VARIANTS, LNetConfig
+from eqcalc.models.networks.painn_ablation import AblatedPaiNNConfig, matched_features
+from eqcalc.models.networks.schnet import SchNetConfig
 from eqcalc.neighbors import all_pairs
 from eqcalc.structures import Structures
 from tests.conftest import make_potential

@@ -5,12 +5,11 @@ import pytest
 import torch
 from ase.build import bulk, molecule
 
-from eqcalc import pairs as pairs_module
+from eqcalc import neighbors as pairs_module
 from eqcalc import testing
 from eqcalc.models import PaiNNConfig, Potential, PotentialConfig, References
 from eqcalc.models.derivatives import property_derivative
-from eqcalc.neighbors import all_pairs, pairs_within
-from eqcalc.pairs import Pairs
+from eqcalc.neighbors import Pairs, all_pairs, pairs_within
 from eqcalc.structures import Structures
 from tests.conftest import make_potential
 

@@ -14,6 +14,7 @@ from eqcalc import EqCalculator
 from eqcalc.cli import main
 from eqcalc.models import Potential, PotentialConfig, References
 from eqcalc.models.derivatives import hessian
+from eqcalc.models.networks.schnet import SchNetConfig
 from eqcalc.models.precision import (
     PRECISIONS,
     RoundedLinear,
@@ -22,7 +23,6 @@ from eqcalc.models.precision import (
     in_precision,
     precision_of,
 )
-from eqcalc.models.schnet import SchNetConfig
 from eqcalc.runtime import EagerEvaluator, ExecutionUnavailableError, FusedEvaluator
 from tests.conftest import make_potential
 

@@ -6,11 +6,10 @@ import copy
 import pytest
 import torch
 
-from eqcalc.models.checkpoint import load_model
+from eqcalc.models.checkpoint import load_model, shipped_model
 from eqcalc.models.radial import RADIAL_BASES, radial_basis
 from eqcalc.neighbors import all_pairs
 from eqcalc.runtime import EagerExecution, FusedExecution
-from eqcalc.shipped import shipped_model
 from eqcalc.structures import Structures
 
 

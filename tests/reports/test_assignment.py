@@ -14,7 +14,7 @@ from eqcalc.harmonic import harmonic_spectrum, relax
 from eqcalc.reports.assignment import assign, write_assignment
 from eqcalc.reports.minima import visited_minima
 from eqcalc.spectra import infrared
-from eqcalc.spectra.residence import Stretch
+from eqcalc.spectra.assignment.residence import Stretch
 from eqcalc.trajectory import Header, Layout, Trajectory, TrajectoryWriter
 from tests.spectra.oscillators import BOLTZMANN, angular
 

@@ -6,12 +6,11 @@ import shutil
 
 import pytest
 
-from eqcalc.models.checkpoint import load_model
+from eqcalc.models.checkpoint import load_model, shipped_model
 from eqcalc.models.compositions import UnknownCompositionWarning
 from eqcalc.models.precision import PRECISIONS
-from eqcalc.runtime import compiler
+from eqcalc.runtime import cpp_compiler as compiler
 from eqcalc.runtime.doctor import diagnose
-from eqcalc.shipped import shipped_model
 from tests.conftest import make_potential
 
 

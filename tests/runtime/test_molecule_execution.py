@@ -8,7 +8,7 @@ from ase.build import bulk, molecule
 
 from eqcalc import EqCalculator
 from eqcalc.runtime import EagerExecution
-from eqcalc.runtime.captured import CapturedEvaluator
+from eqcalc.runtime.cuda_graphs import CapturedEvaluator
 from eqcalc.runtime.molecule_execution import MoleculeExecution, _round
 from eqcalc.structures import Structures
 from tests.conftest import make_potential

@@ -14,7 +14,8 @@ from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 
 from eqcalc.calculator import EqCalculator, run_together
-from eqcalc.runtime import EagerExecution, Rendezvous, compiler
+from eqcalc.runtime import EagerExecution, Rendezvous
+from eqcalc.runtime import cpp_compiler as compiler
 from tests.conftest import make_potential
 
 

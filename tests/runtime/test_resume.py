@@ -6,7 +6,8 @@ import torch
 
 from eqcalc.dynamics import SettingsError, recorded_execution, simulate
 from eqcalc.models.precision import in_precision
-from eqcalc.runtime import compiler, evaluator_for
+from eqcalc.runtime import cpp_compiler as compiler
+from eqcalc.runtime import evaluator_for
 from tests.conftest import make_potential
 
 pytestmark = pytest.mark.skipif(compiler.compiler() is None, reason="needs a C++ compiler")

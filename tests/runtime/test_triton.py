@@ -15,9 +15,11 @@ import torch
 from eqcalc.models import PotentialConfig, References
 from eqcalc.models.potential import Potential
 from eqcalc.models.registry import representation_config
-from eqcalc.pairs import Pairs
-from eqcalc.runtime import ExecutionUnavailableError, triton_launch, triton_message
-from eqcalc.runtime.triton_evaluator import CapturedTritonEvaluator, TritonEvaluator
+from eqcalc.neighbors import Pairs
+from eqcalc.runtime import ExecutionUnavailableError
+from eqcalc.runtime.triton import launch as triton_launch
+from eqcalc.runtime.triton import message as triton_message
+from eqcalc.runtime.triton.execution import CapturedTritonEvaluator, TritonEvaluator
 from eqcalc.structures import Structures
 from tests.conftest import make_potential
 
@@ -50,7 +52,7 @@ def test_kernels_compile_for_a_gpu_without_atomic_operations(name, tmp_path, mon
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from eqcalc.runtime import triton_kernels
+    from eqcalc.runtime.triton import kernels as triton_kernels
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     kernel = getattr(triton_kernels, name)

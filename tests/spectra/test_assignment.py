@@ -15,7 +15,7 @@ from eqcalc.spectra import (
     mode_spectra,
     vibrational_density_of_states,
 )
-from eqcalc.spectra.assignment import mode_momenta, mode_names
+from eqcalc.spectra.assignment.modes import mode_momenta, mode_names
 from eqcalc.spectra.harmonic import isotope_shifts
 from tests.spectra import toy_water as water
 from tests.spectra.oscillators import BOLTZMANN, angular

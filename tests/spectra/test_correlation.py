@@ -2,17 +2,19 @@
 import numpy as np
 import pytest
 
-from eqcalc.spectra import correlation
-from eqcalc.spectra.correlation import (
+from eqcalc.spectra.estimator import correlation
+from eqcalc.spectra.estimator.correlation import (
+    WINDOWS,
     Signal,
     autocorrelation,
     cross_lag_sums,
     differentiate,
+    lag_for_resolution,
     lag_sums,
+    lag_window,
     spectral_density,
     transfer_function,
 )
-from eqcalc.spectra.windows import WINDOWS, lag_for_resolution, lag_window
 from tests.spectra.oscillators import C, angular
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from eqcalc.spectra import Spectrum
-from eqcalc.spectra.jcamp import JcampError, decode_ordinates
+from eqcalc.spectra.io.jcamp import JcampError, decode_ordinates
 
 # the ordinates of McDonald and Wilks' example in each of the forms
 ORDINATES = [99, 100, 98, 93, 93, 93, 120, 0, -13, 7]

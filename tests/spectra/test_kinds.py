@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from eqcalc.spectra import Spectrum, infrared, raman
-from eqcalc.spectra.infrared import convert_infrared
-from eqcalc.spectra.kinds import check_intensity, kind_of
+from eqcalc.spectra.experiment.comparison import check_intensity, kind_of
+from eqcalc.spectra.infrared_absorption import convert_infrared
 from tests.spectra.oscillators import oscillator, vector
 
 KNOWN = {"interval": 0.5, "temperature": 300.0, "resolution": 100.0}

@@ -4,8 +4,12 @@
 import numpy as np
 import pytest
 
+from eqcalc.spectra.assignment.mode_comparison import (
+    compare_with_modes,
+    comparison_table,
+    group_modes,
+)
 from eqcalc.spectra.harmonic import HarmonicSpectrum
-from eqcalc.spectra.mode_comparison import compare_with_modes, comparison_table, group_modes
 
 
 @pytest.fixture

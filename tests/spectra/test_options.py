@@ -6,10 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eqcalc.spectra import convert_infrared, infrared, raman
-from eqcalc.spectra.correlation import transfer_function
-from eqcalc.spectra.quantum import relative_quantum_factor
-from eqcalc.spectra.raman import raman_weight
-from eqcalc.spectra.windows import WINDOWS
+from eqcalc.spectra.estimator.correlation import WINDOWS, transfer_function
+from eqcalc.spectra.quantum_factors import relative_quantum_factor
+from eqcalc.spectra.raman_scattering import raman_weight
 from eqcalc.units import conversion_factor
 from tests.spectra.oscillators import angular, oscillator, vector
 

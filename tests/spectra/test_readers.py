@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eqcalc.spectra import infrared, raman, read_foreign
-from eqcalc.spectra.readers import (
+from eqcalc.spectra.io.readers import (
     SeriesError,
     read_columns,
     read_cp2k_moments,

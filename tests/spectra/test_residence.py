@@ -4,7 +4,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from eqcalc.spectra import harmonic_analysis
-from eqcalc.spectra.residence import (
+from eqcalc.spectra.assignment.residence import (
     Stretch,
     distances,
     same_basin,

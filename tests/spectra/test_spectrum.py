@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eqcalc.spectra import Spectrum, infrared, unresolved_notes
-from eqcalc.spectra.files import SpectrumFileError
+from eqcalc.spectra.io.files import SpectrumFileError
 from tests.spectra.oscillators import oscillator, vector
 
 
@@ -160,7 +160,7 @@ def test_files_lose_nothing(spectrum, tmp_path, ending):
 def test_a_failed_write_leaves_the_old_file(spectrum, tmp_path, monkeypatch):
     path = spectrum.write(tmp_path / "s.csv")
     before = path.read_bytes()
-    from eqcalc.spectra import files
+    from eqcalc.spectra.io import files
 
     monkeypatch.setitem(files._WRITERS, ".csv", lambda *_: (_ for _ in ()).throw(OSError("full")))
     with pytest.raises(OSError, match="full"):

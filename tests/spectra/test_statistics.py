@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from eqcalc.spectra import Estimate, infrared, raman, replicas_needed
-from eqcalc.spectra.statistics import confidence_factor
+from eqcalc.spectra.estimator.statistics import confidence_factor
 from tests.spectra.oscillators import BOLTZMANN, angular
 
 UNIT_INTENSITY = 974.880110
@@ -60,7 +60,7 @@ def test_coverage_over_blocks_of_one_run():
 
 def exact_area(a, upper):
     """Return the integral of the windowed spectrum of an autoregressive rate."""
-    from eqcalc.spectra.correlation import spectral_density
+    from eqcalc.spectra.estimator.correlation import spectral_density
 
     nu, s = spectral_density(3.0 * a ** np.arange(200), 1.0, 300.0)
     fine = np.linspace(0.0, upper, 4001)

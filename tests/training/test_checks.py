@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from eqcalc.datasets import Dataset
-from eqcalc.datasets.validation import not_finite
+from eqcalc.datasets.checks import not_finite
 from eqcalc.training import ConfigError, train
 from eqcalc.training.checks import TrainingWarning
 from tests.training.conftest import LEVEL, records

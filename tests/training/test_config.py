@@ -10,7 +10,7 @@ import yaml
 import eqcalc.training
 from eqcalc.training import ConfigError, TrainingConfig
 from eqcalc.training.config import CosineSchedule, PlateauSchedule
-from eqcalc.training.documents import read_yaml
+from eqcalc.training.settings import read_yaml
 
 GOOD = {
     "output": "run",

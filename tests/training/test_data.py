@@ -8,7 +8,6 @@ import torch
 from eqcalc.datasets import Dataset, DatasetWriter
 from eqcalc.neighbors import all_pairs
 from eqcalc.training import ConfigError
-from eqcalc.training.average import ParameterAverage
 from eqcalc.training.config import DataConfig
 from eqcalc.training.data import (
     EVALUATION_ATOMS,
@@ -18,8 +17,8 @@ from eqcalc.training.data import (
     loader,
     split_dataset,
 )
-from eqcalc.training.loss import Loss
-from eqcalc.training.metrics import ErrorSums
+from eqcalc.training.loss import ErrorSums, Loss
+from eqcalc.training.module import ParameterAverage
 from tests.no_host import NoHost
 from tests.training.conftest import LEVEL, records
 from tests.training.test_module import tiny_potential

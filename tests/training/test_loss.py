@@ -9,8 +9,7 @@ import torch
 
 from eqcalc.neighbors import all_pairs
 from eqcalc.structures import Structures
-from eqcalc.training.loss import Loss
-from eqcalc.training.metrics import ErrorSums
+from eqcalc.training.loss import ErrorSums, Loss
 from tests.training.conftest import records
 from tests.training.test_module import tiny_potential
 

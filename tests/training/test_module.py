@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from eqcalc.models import PaiNNConfig, Potential, PotentialConfig, References
-from eqcalc.training.average import ParameterAverage
-from eqcalc.training.module import cosine_factor
+from eqcalc.training.module import ParameterAverage, cosine_factor
 
 HEADS = ("energy", "dipole", "polarizability")
 

@@ -22,10 +22,10 @@ import torch
 from ase.build import molecule
 
 from eqcalc.models import PaiNNConfig, Potential, PotentialConfig, References
-from eqcalc.models.cormorant import CormorantConfig
-from eqcalc.models.irreps_gcn import IrrepsGCNConfig
-from eqcalc.models.lnet import VARIANTS
-from eqcalc.models.schnet import SchNetConfig
+from eqcalc.models.networks.cormorant import CormorantConfig
+from eqcalc.models.networks.irreps_gcn import IrrepsGCNConfig
+from eqcalc.models.networks.lnet import VARIANTS
+from eqcalc.models.networks.schnet import SchNetConfig
 from eqcalc.runtime import CompiledEvaluator, EagerEvaluator, ExecutionUnavailableError
 
 NETWORKS = {

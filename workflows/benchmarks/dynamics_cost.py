@@ -37,10 +37,9 @@ from ase.build import molecule
 from torch import Tensor
 
 from eqcalc.dynamics import simulate
-from eqcalc.models.checkpoint import load_model
+from eqcalc.models.checkpoint import load_model, shipped_model
 from eqcalc.runtime import Evaluator, evaluator_for
 from eqcalc.runtime.memory import keep_freed_memory
-from eqcalc.shipped import shipped_model
 
 
 class Timed:

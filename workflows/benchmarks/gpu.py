@@ -34,11 +34,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import eqcalc
 from eqcalc.dynamics import PILEL, Langevin, simulate
+from eqcalc.dynamics.cuda_step import stepper
 from eqcalc.dynamics.noise import GaussianNoise
-from eqcalc.dynamics.recorded_step import stepper
 from eqcalc.dynamics.state import State
 from eqcalc.models import PaiNNConfig, Potential, PotentialConfig, References
-from eqcalc.models.lnet import LNetConfig
+from eqcalc.models.networks.lnet import LNetConfig
 from eqcalc.neighbors import all_pairs
 from eqcalc.runtime import (
     EXECUTIONS,
@@ -49,7 +49,7 @@ from eqcalc.runtime import (
     FusedEvaluator,
     evaluator_for,
 )
-from eqcalc.runtime.compiler import ExecutionUnavailableError, ExecutionWarning
+from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError, ExecutionWarning
 from eqcalc.structures import Structures
 
 ETHANOL = molecule("CH3CH2OH")
@@ -60,8 +60,7 @@ Sections = dict[str, list[dict[str, Any]]]
 def ethanol_potential(device: str, dtype: torch.dtype) -> Potential:
     """Return the shipped model if there is one, else one with random parameters."""
     try:
-        from eqcalc.models.checkpoint import load_model
-        from eqcalc.shipped import shipped_model
+        from eqcalc.models.checkpoint import load_model, shipped_model
 
         return load_model(shipped_model("ethanol"), device=device, dtype=dtype)
     except FileNotFoundError:

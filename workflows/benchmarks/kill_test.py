@@ -30,7 +30,7 @@ from ase.build import molecule
 from torch import Tensor
 
 from eqcalc.dynamics import Equilibration, simulate
-from eqcalc.dynamics.restart import checkpoint_path
+from eqcalc.dynamics.checkpoint import checkpoint_path
 from eqcalc.trajectory import Trajectory
 
 ATOMS = molecule("CH3CH2OH")

@@ -19,13 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from eqcalc.models import Potential, painn
-from eqcalc.neighbors import all_pairs
-from eqcalc.pairs import Pairs
+from eqcalc.models import Potential
+from eqcalc.models.networks import painn
+from eqcalc.neighbors import Pairs, all_pairs
 from eqcalc.runtime import CapturedEvaluator
-from eqcalc.runtime.compiler import ExecutionUnavailableError
-from eqcalc.runtime.triton_evaluator import CapturedTritonEvaluator, with_triton_kernels
-from eqcalc.runtime.triton_message import sum_messages
+from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError
+from eqcalc.runtime.triton.execution import CapturedTritonEvaluator, with_triton_kernels
+from eqcalc.runtime.triton.message import sum_messages
 from eqcalc.structures import Structures
 
 __all__ = [

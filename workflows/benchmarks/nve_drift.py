@@ -22,11 +22,10 @@ import torch
 from ase.build import molecule
 
 from eqcalc.dynamics import Equilibration, simulate
-from eqcalc.models.checkpoint import load_model
+from eqcalc.models.checkpoint import load_model, shipped_model
 from eqcalc.models.precision import PRECISIONS, in_precision
 from eqcalc.runtime import evaluator_for
 from eqcalc.runtime.memory import keep_freed_memory
-from eqcalc.shipped import shipped_model
 
 
 def drift(

@@ -26,10 +26,10 @@ from ase.build import molecule
 from scipy import stats
 
 from eqcalc.dynamics import Equilibration, simulate
+from eqcalc.labelling import GFN2
+from eqcalc.labelling.conformer_search import conformers
+from eqcalc.labelling.evaluator import MethodEvaluator
 from eqcalc.models.checkpoint import load_model
-from eqcalc.reference import GFN2
-from eqcalc.reference.conformers import conformers
-from eqcalc.reference.evaluator import MethodEvaluator
 from eqcalc.runtime import evaluator_for
 from eqcalc.runtime.memory import keep_freed_memory
 from eqcalc.spectra import infrared, save, spectrum_figure

@@ -20,11 +20,10 @@ import torch
 from eqcalc.dynamics import simulate
 from eqcalc.ipi import initial_conditions
 from eqcalc.ipi.description import Description
-from eqcalc.models.checkpoint import load_model
+from eqcalc.models.checkpoint import load_model, shipped_model
 from eqcalc.reports.files import molecular_spectra, write_figure
 from eqcalc.runtime import evaluator_for
 from eqcalc.runtime.memory import keep_freed_memory
-from eqcalc.shipped import shipped_model
 from eqcalc.trajectory import Trajectory
 
 #: Bands of ethanol [cm⁻¹].

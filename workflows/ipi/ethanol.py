@@ -17,8 +17,8 @@ from pathlib import Path
 import ase.io
 
 from eqcalc.ipi import Strides, run, write_input
+from eqcalc.models.checkpoint import shipped_model
 from eqcalc.reports.files import write_spectra
-from eqcalc.shipped import shipped_model
 from eqcalc.trajectory import Trajectory
 
 TIMESTEP = 0.25

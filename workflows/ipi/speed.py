@@ -36,10 +36,9 @@ from ase.build import molecule
 from eqcalc.dynamics import simulate
 from eqcalc.ipi import Strides, write_input
 from eqcalc.ipi.description import Description
-from eqcalc.models.checkpoint import load_model
+from eqcalc.models.checkpoint import load_model, shipped_model
 from eqcalc.runtime import evaluator_for
 from eqcalc.runtime.memory import keep_freed_memory
-from eqcalc.shipped import shipped_model
 
 _STRIDE = 4
 _TIMESTEP = 0.25

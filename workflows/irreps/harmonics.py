@@ -22,12 +22,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from eqcalc.analysis.provenance import how_made
-from eqcalc.analysis.spherical_harmonics import (
+from eqcalc.models.spherical_harmonics import (
     direct_harmonics,
     operation_counts,
     recursive_harmonics,
 )
+from eqcalc.training.sweeps import how_made
 
 VECTORS, REPEATS = 3600, 30
 

@@ -24,7 +24,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from eqcalc.analysis.latent import (
+from eqcalc.datasets import Dataset
+from eqcalc.models.checkpoint import load_model
+from eqcalc.models.networks.irreps_gcn import bonds
+from eqcalc.models.potential import Potential
+from eqcalc.neighbors import all_pairs
+from eqcalc.training import evaluate
+from eqcalc.training.config import DataConfig
+from eqcalc.training.data import split_dataset
+from eqcalc.training.latent_space import (
     degree_slices,
     effective_rank,
     flattened,
@@ -34,15 +42,7 @@ from eqcalc.analysis.latent import (
     principal_components,
     without_degree,
 )
-from eqcalc.analysis.provenance import how_made
-from eqcalc.datasets import Dataset
-from eqcalc.models.checkpoint import load_model
-from eqcalc.models.irreps_gcn import bonds
-from eqcalc.models.potential import Potential
-from eqcalc.neighbors import all_pairs
-from eqcalc.training import evaluate
-from eqcalc.training.config import DataConfig
-from eqcalc.training.data import split_dataset
+from eqcalc.training.sweeps import how_made
 
 
 def complexity(dataset: Dataset, rows: np.ndarray) -> np.ndarray:

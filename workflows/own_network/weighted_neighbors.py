@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from eqcalc.models import register_representation
 from eqcalc.models.radial import CosineCutoff, radial_basis
 from eqcalc.models.validation import require_positive
-from eqcalc.pairs import Pairs
+from eqcalc.neighbors import Pairs
 from eqcalc.structures import Structures
 
 

@@ -17,7 +17,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from eqcalc.analysis.sweep import summary
+from eqcalc.training.sweeps import summary
 
 
 def molecules(label: str) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from eqcalc.datasets import Dataset, Record, convert
-from eqcalc.datasets.qm9 import QM9_LABELS, Qm9Reader
+from eqcalc.datasets.readers.qm9 import QM9_LABELS, Qm9Reader
 from eqcalc.units import conversion_factor
 
 #: Keys of the npz file in the order of the archive.

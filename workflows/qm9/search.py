@@ -20,9 +20,9 @@ from typing import Any
 
 import optuna
 
-from eqcalc.analysis.provenance import how_made
 from eqcalc.quantities import MOLECULAR_SCALARS
 from eqcalc.training import train
+from eqcalc.training.sweeps import how_made
 
 
 def settings(trial: optuna.Trial, options: argparse.Namespace) -> dict[str, Any]:

@@ -22,15 +22,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from eqcalc.analysis.provenance import how_made
 from eqcalc.datasets import Dataset
 from eqcalc.models import PaiNNConfig, Potential, PotentialConfig, References
-from eqcalc.models.cormorant import CormorantConfig
-from eqcalc.models.dimenet import DimeNetConfig
-from eqcalc.models.irreps_gcn import IrrepsGCNConfig
-from eqcalc.models.lnet import VARIANTS
-from eqcalc.models.schnet import SchNetConfig
+from eqcalc.models.networks.cormorant import CormorantConfig
+from eqcalc.models.networks.dimenet import DimeNetConfig
+from eqcalc.models.networks.irreps_gcn import IrrepsGCNConfig
+from eqcalc.models.networks.lnet import VARIANTS
+from eqcalc.models.networks.schnet import SchNetConfig
 from eqcalc.training.data import Batches
+from eqcalc.training.sweeps import how_made
 
 NETWORKS: dict[str, Any] = {
     "PaiNN": PaiNNConfig(),

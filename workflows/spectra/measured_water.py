@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from eqcalc.spectra import Spectrum, compare, comparison_figure, read_measured, save
-from eqcalc.spectra.dielectric import kramers_kronig
+from eqcalc.spectra.dielectric_response import kramers_kronig
 
 DATA = Path(__file__).parents[2] / "data" / "experiment"
 

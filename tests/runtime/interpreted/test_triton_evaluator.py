@@ -7,7 +7,7 @@ from ase import Atoms
 
 from eqcalc.neighbors import all_pairs, pairs_within
 from eqcalc.runtime import EagerEvaluator, EagerExecution, execution_for
-from eqcalc.runtime.triton_evaluator import (
+from eqcalc.runtime.triton.execution import (
     CapturedTritonEvaluator,
     TritonEvaluator,
     with_triton_kernels,

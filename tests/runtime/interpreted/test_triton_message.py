@@ -4,9 +4,9 @@
 import pytest
 import torch
 
-from eqcalc.models import painn
-from eqcalc.pairs import Pairs
-from eqcalc.runtime.triton_message import sum_messages
+from eqcalc.models.networks import painn
+from eqcalc.neighbors import Pairs
+from eqcalc.runtime.triton.message import sum_messages
 
 # atom 2 receives nothing, atom 0 sends nothing, and no pair has its reverse beside it
 RECEIVERS = torch.tensor([0, 0, 0, 1, 3, 3, 4])

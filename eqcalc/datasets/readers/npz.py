@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: MIT
+"""Read NumPy archives in the layout of MD17, revised MD17 and their kin.
+
+One array per quantity with the structures along its first axis, and atomic
+numbers once (``[n_atoms]``) or per structure (``[n, n_atoms]``, zero-padded if
+molecules differ).
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from eqcalc.datasets.readers.frames import Frame, FrameError
+from eqcalc.quantities import QUANTITIES
+
+_NUMBERS = ("z", "Z", "nuclear_charges", "numbers", "atomic_numbers")
+_POSITIONS = ("R", "coords", "positions")
+_COUNTS = ("N",)
+#: Spellings of MD17 (E, F) and rMD17 (energies, forces).
+_LABELS = {"energy": ("energy", "E", "energies"), "forces": ("forces", "F")}
+#: Texts by which sGDML archives state their units and level of theory.
+_UNIT_TEXTS = {"energy": "e_unit", "positions": "r_unit"}
+
+
+class NpzReader:
+    """The structures of a NumPy archive.
+
+    Parameters
+    ----------
+    path
+        The file. Pickled objects are refused: loading them could run code.
+    numbers, positions
+        Keys of the atomic numbers and positions, where they are not those of
+        MD17 (z, R) or rMD17 (nuclear_charges, coords).
+    """
+
+    def __init__(
+        self, path: str | Path, *, numbers: str | None = None, positions: str | None = None
+    ) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise FileNotFoundError(f"{self.path}: no such file")
+        try:
+            archive = np.load(self.path, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("it holds a single array")
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            # numpy takes what it does not know for a pickle, and tells how to load it
+            about = "" if "pickle" in str(error) else f" ({error})"
+            raise ValueError(f"{self.path}: not a readable npz archive{about}") from None
+        with archive:
+            self._arrays: dict[str, np.ndarray] = {}
+            for key in archive.files:
+                try:
+                    self._arrays[key] = archive[key]
+                except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
+                    raise ValueError(f"{self.path}: cannot read {key!r} ({error})") from None
+        self._numbers = self._key(numbers, _NUMBERS, "numbers")
+        self._positions = self._key(positions, _POSITIONS, "positions")
+        shape = self._arrays[self._positions].shape
+        if len(shape) != 3 or shape[2] != 3:
+            raise ValueError(
+                f"{self.path}: {self._positions}: expected shape (n, n_atoms, 3), got {shape}"
+            )
+        self._n, self._n_atoms = shape[:2]
+        z = self._arrays[self._numbers]
+        if not np.issubdtype(z.dtype, np.integer) or z.shape not in {
+            (self._n_atoms,),
+            (self._n, self._n_atoms),
+        }:
+            raise ValueError(
+                f"{self.path}: {self._numbers}: expected integers of shape ({self._n_atoms},) or "
+                f"({self._n}, {self._n_atoms}), got {z.dtype} of shape {z.shape}"
+            )
+        self._counts = next((k for k in _COUNTS if k in self._arrays), None)
+        self.keys: Mapping[str, str] = {
+            name: next(key for key in spellings if key in self._arrays)
+            for name, spellings in {**{q: (q,) for q in QUANTITIES}, **_LABELS}.items()
+            if any(key in self._arrays for key in spellings)
+        }
+        self.units: Mapping[str, str] = self._stated_units()
+        self.level_of_theory = self._text("theory")
+
+    def __len__(self) -> int:
+        return self._n
+
+    def __iter__(self) -> Iterator[Frame | FrameError]:
+        skip = {self._numbers, self._positions, self._counts}
+        rows = {
+            key: array
+            for key, array in self._arrays.items()
+            if key not in skip and array.ndim > 0 and len(array) == self._n
+        }
+        # an array of another length belongs to no structure; it is shown with the
+        # first one, so that it is mapped (and found wanting) or ignored
+        other = {
+            key: array
+            for key, array in self._arrays.items()
+            if key not in skip and key not in rows and array.size and array.dtype.kind in "fciu"
+        }
+        z, positions = self._arrays[self._numbers], self._arrays[self._positions]
+        for i in range(self._n):
+            numbers = z if z.ndim == 1 else z[i]
+            n_atoms = len(numbers) if z.ndim == 1 else int(np.count_nonzero(numbers))
+            if not (numbers[:n_atoms] > 0).all():
+                yield FrameError(f"{self._numbers}: expected atomic numbers, got {numbers}")
+                continue
+            values = {key: array[i] for key, array in rows.items()}
+            if n_atoms < self._n_atoms:
+                values = {
+                    key: value[:n_atoms] if value.shape[:1] == (self._n_atoms,) else value
+                    for key, value in values.items()
+                }
+            yield Frame(
+                numbers[:n_atoms].astype(np.int64), positions[i, :n_atoms], {**values, **other}
+            )
+
+    def _key(self, given: str | None, usual: tuple[str, ...], what: str) -> str:
+        candidates = (given,) if given else usual
+        for key in candidates:
+            if key in self._arrays:
+                return key
+        raise ValueError(
+            f"{self.path}: no {what} under {' or '.join(candidates)}; state the key, "
+            f"the file has: {', '.join(self._arrays)}"
+        )
+
+    def _text(self, key: str) -> str:
+        array = self._arrays.get(key)
+        if array is None or array.size != 1 or array.dtype.kind not in "US":
+            return ""
+        value = array.reshape(-1)[0]
+        return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+    def _stated_units(self) -> dict[str, str]:
+        units = {name: self._text(key) for name, key in _UNIT_TEXTS.items() if self._text(key)}
+        if {"energy", "positions"} <= set(units):
+            units["forces"] = f"{units['energy']}/{units['positions']}"
+        return {k: v for k, v in units.items() if k == "positions" or k in self.keys}

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: MIT
+"""Whole time steps as one launch: integrator, noise and model recorded together.
+
+A step of a small molecule is some fifty operations beside the model, each of which
+takes a GPU less time than it takes to launch. What can record an evaluation can record
+the step around it.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor
+
+from eqcalc.dynamics.integrator import Integrator
+from eqcalc.dynamics.noise import GaussianNoise
+from eqcalc.dynamics.state import State
+
+if TYPE_CHECKING:
+    from eqcalc.runtime.cuda_graphs import CapturedEvaluator, Recording
+    from eqcalc.runtime.evaluator import Evaluator
+
+
+#: What a step reads and writes, in the order in which it is packed.
+_VARIABLES = ("positions", "momenta", "forces", "potential_energies", "heat", "auxiliary")
+
+Step = Callable[[State, Collection[str]], State]
+
+
+def stepper(integrator: Integrator, evaluator: Evaluator, noise: GaussianNoise | None) -> Step:
+    """Return what takes one step of a state, evaluating quantities at its end.
+
+    Recorded steps where the evaluator plays back recordings, else the steps of the
+    integrator as they are.
+    """
+    if hasattr(evaluator, "unrecorded"):
+        return RecordedStep(integrator, cast("CapturedEvaluator", evaluator), noise)
+
+    def step(state: State, quantities: Collection[str]) -> State:
+        numbers = None if noise is None else noise(state.step)
+        return integrator.step(state, evaluator, numbers, quantities)
+
+    return step
+
+
+class RecordedStep:
+    """Steps of an integrator, recorded for every set of quantities and played back.
+
+    States are those of :meth:`Integrator.step`, and the next step leaves them alone. If a
+    step cannot be recorded, a warning says why, and the integrator takes the steps, with
+    the model alone played back.
+
+    Parameters
+    ----------
+    integrator
+        The integrator.
+    evaluator
+        An evaluator that plays back recordings.
+    noise
+        Random numbers of the thermostat; None without one.
+    """
+
+    def __init__(
+        self,
+        integrator: Integrator,
+        evaluator: CapturedEvaluator,
+        noise: GaussianNoise | None = None,
+    ) -> None:
+        self._integrator, self._evaluator, self._noise = integrator, evaluator, noise
+        self._recordings: dict[tuple[str, ...], Recording] | None = {}
+        self._last: tuple[State, Tensor] | None = None
+
+    def __call__(self, state: State, quantities: Collection[str]) -> State:
+        """Return the state one step later; `quantities` besides energy and forces."""
+        names = tuple(sorted(quantities))
+        recording = self._recording(state, names)
+        if recording is None:
+            numbers = None if self._noise is None else self._noise(state.step)
+            return self._integrator.step(state, self._evaluator, numbers, names)
+        return self._played(recording, state)
+
+    def _played(self, recording: Recording, state: State) -> State:
+        self._evaluator.check_memory()
+        # what the last step gave need not be put together again
+        known = self._last is not None and self._last[0] is state
+        recording.inputs.copy_(self._last[1] if known and self._last else _packed(state))
+        recording.play()
+        values = {name: value.clone() for name, value in recording.outputs.items()}
+        packed = values.pop("state")
+        after = _unpacked(packed, state, state.step + 1, values)
+        self._last = (after, packed)
+        return after
+
+    def _recording(self, state: State, names: tuple[str, ...]) -> Recording | None:
+        if self._recordings is None:
+            return None
+        if names not in self._recordings:
+
+            def step(packed: Tensor) -> dict[str, Tensor]:
+                number = packed[-1:].to(torch.int64)
+                numbers = None if self._noise is None else self._noise.draw(number)[0]
+                before = _unpacked(packed, state, 0, {})
+                model = cast("Evaluator", self._evaluator.unrecorded)  # a step only calls it
+                after = self._integrator.step(before, model, numbers, names)
+                return {"state": _packed(after, packed[-1:] + 1.0), **after.properties}
+
+            try:
+                # of another state than the first: a recording must read what it is given
+                other = replace(state, positions=1.01 * state.positions, step=state.step + 1)
+                recording = self._evaluator.record(step, _packed(other))
+                self._check(recording, state, names)
+                self._recordings[names] = recording
+            except Exception as error:  # whatever CUDA refuses to record
+                from eqcalc.runtime.cpp_compiler import ExecutionWarning
+
+                warnings.warn(
+                    f"steps cannot be recorded and are taken operation by operation: {error}",
+                    ExecutionWarning,
+                    stacklevel=2,
+                )
+                self._recordings = None
+                return None
+        return self._recordings[names]
+
+    def _check(self, recording: Recording, state: State, names: tuple[str, ...]) -> None:
+        """Raise RuntimeError if a step played back is not that of the integrator."""
+        from eqcalc.models.precision import precision_of
+        from eqcalc.runtime.verification import TOLERANCES, deviations
+
+        numbers = None if self._noise is None else self._noise(state.step)
+        model = cast("Evaluator", self._evaluator.unrecorded)
+        found, expected = (
+            {
+                **{name: v for name in _VARIABLES if (v := getattr(after, name)).numel()},
+                **after.properties,
+            }
+            for after in (
+                self._played(recording, state),
+                self._integrator.step(state, model, numbers, names),
+            )
+        )
+        tolerance = TOLERANCES[precision_of(self._evaluator.potential)]
+        for name, deviation in deviations(found, expected).items():
+            if not deviation <= tolerance:
+                raise RuntimeError(f"a step played back deviates by {deviation:.1e} in its {name}")
+
+
+def _packed(state: State, step: Tensor | None = None) -> Tensor:
+    """Return all variables of a state and its step in one vector, float64."""
+    if step is None:
+        step = state.positions.new_full((1,), float(state.step))
+    return torch.cat([*(getattr(state, name).reshape(-1) for name in _VARIABLES), step])
+
+
+def _unpacked(packed: Tensor, like: State, step: int, properties: dict[str, Tensor]) -> State:
+    """Return the variables in a vector as a state with the shapes of another."""
+    shapes = [getattr(like, name).shape for name in _VARIABLES]
+    parts = packed[:-1].split([math.prod(shape) for shape in shapes])
+    variables = {
+        name: part.view(shape) for name, part, shape in zip(_VARIABLES, parts, shapes, strict=True)
+    }
+    return State(**variables, step=step, properties=properties)

@@ -1,0 +1,271 @@
+# SPDX-License-Identifier: MIT
+"""Signs that a simulation has gone wrong, looked for while it runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from ase.data import chemical_symbols, covalent_radii
+from torch import Tensor
+
+from eqcalc.dynamics.observables import OBSERVABLES, System
+from eqcalc.dynamics.state import State
+from eqcalc.models.committee import FORCE_DISAGREEMENT
+from eqcalc.units import FEMTOSECOND
+
+
+class UnstableDynamicsError(RuntimeError):
+    """The dynamics left the region in which it means anything.
+
+    Parameters
+    ----------
+    message
+        What happened.
+    replica
+        In which replica.
+    step
+        At which step.
+    positions
+        Beads of that replica, ``[n_beads, n_atoms, 3]`` [Å].
+    """
+
+    def __init__(self, message: str, replica: int, step: int, positions: Tensor) -> None:
+        super().__init__(message)
+        self.replica = replica
+        self.step = step
+        self.positions = positions
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds beyond which a simulation is stopped.
+
+    Parameters
+    ----------
+    bond_stretch
+        Longest distance of two bonded atoms, in units of their distance at the start.
+    distance
+        Farthest an atom may be from the centre of mass beyond the farthest at the start
+        [Å]; this catches fragments that were never bonded.
+    temperature
+        Highest kinetic temperature [K]. None: what thermal fluctuations about the larger of
+        the target and the starting temperature exceed with a probability of 1e-13, plus
+        2000 K.
+    energy_drift
+        Largest change of the conserved energy [eV/atom]: since the start of dynamics at
+        constant energy, and within a picosecond of thermostatted dynamics, whose
+        accumulated heat also accumulates the errors of the steps.
+    force_disagreement
+        Largest standard deviation of the force on an atom between the members of a
+        committee [eV/Å], see :class:`~eqcalc.models.committee.Committee`.
+    """
+
+    bond_stretch: float = 2.0
+    distance: float = 10.0
+    temperature: float | None = None
+    energy_drift: float = 0.1
+    force_disagreement: float = 1.0
+
+
+class Watch:
+    """Compares states with a reference state.
+
+    Parameters
+    ----------
+    limits
+        The bounds.
+    system
+        Needed for temperature and conserved energy.
+    numbers
+        Atomic numbers ``[n_atoms]``.
+    structures
+        Starting structure of each replica ``[n_replicas, n_atoms, 3]`` [Å]. Atoms closer
+        than 1.3 times the sum of their covalent radii are bonded.
+    temperature
+        Target temperature [K].
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        system: System,
+        numbers: Tensor,
+        structures: Tensor,
+        temperature: float,
+    ) -> None:
+        self.limits = limits
+        self.system = system
+        self.numbers = [int(z) for z in numbers]
+        self.target = temperature
+        n = len(self.numbers)
+        radii = torch.tensor(covalent_radii[self.numbers], dtype=torch.float64)
+        first, second = torch.triu_indices(n, n, offset=1)
+        lengths = (structures[:, first] - structures[:, second]).norm(dim=-1)
+        bonded = (lengths < 1.3 * (radii[first] + radii[second]).to(lengths)).any(dim=0)
+        bonded = bonded.cpu()
+        self.first, self.second = (end[bonded].to(lengths.device) for end in (first, second))
+        self.lengths = lengths[:, bonded]
+        self.weights = system.integrator.masses / system.integrator.masses.sum()
+        self.radius = self._radii(structures).amax(dim=1)
+        self.window = math.inf
+        if system.integrator.thermostat is not None:
+            self.window = round(1000.0 * FEMTOSECOND / system.integrator.timestep)
+        self.since = 0
+        self.energy = torch.empty(0)
+        self.hottest = torch.empty(0)
+
+    def start(self, state: State) -> None:
+        """Take `state` as the reference for temperature and conserved energy."""
+        self.since = state.step
+        self.energy = self.system.integrator.conserved_energy(state)
+        initial = OBSERVABLES["temperature"].estimate(state, self.system)
+        if self.limits.temperature is not None:
+            self.hottest = torch.full_like(initial, self.limits.temperature)
+            return
+        # P(χ²_f > f + 2√(fx) + 2x) < exp(−x) (Laurent and Massart, Ann. Statist. 28, 1302 (2000))
+        f, x = self.system.degrees_of_freedom, 30.0
+        fluctuation = 1.0 + 2.0 * math.sqrt(x / f) + 2.0 * x / f
+        self.hottest = fluctuation * initial.clamp(min=self.target) + 2000.0
+
+    def reference(self) -> dict[str, Tensor]:
+        """Return the reference, to be stored with a checkpoint."""
+        return {
+            "watch.since": torch.tensor(self.since),
+            "watch.energy": self.energy,
+            "watch.hottest": self.hottest,
+        }
+
+    def restore(self, reference: dict[str, Tensor]) -> None:
+        """Continue with a stored reference."""
+        self.since = int(reference["watch.since"])
+        self.energy = reference["watch.energy"].to(self.radius)
+        self.hottest = reference["watch.hottest"].to(self.radius)
+
+    def check_step(self, state: State) -> None:
+        """Raise UnstableDynamicsError for what is looked at in every step.
+
+        A force or an energy is not a finite number, or a committee disagrees.
+        """
+        self._check_finite(state)
+        if FORCE_DISAGREEMENT in state.properties:
+            self._check_committee(state)
+
+    def _check_committee(self, state: State) -> None:
+        of_atoms = state.properties[FORCE_DISAGREEMENT].amax(dim=1)  # of all beads
+        worst, atom = of_atoms.max(dim=1)
+        disagreement = _Condition(
+            worst > self.limits.force_disagreement,
+            lambda r: (
+                f"the members of the committee differ by {float(worst[r]):.2f} eV/Å in the force "
+                f"on {self._label(atom[r])} (bound {self.limits.force_disagreement:g}): they were "
+                "not trained on such structures; label this one and train again"
+            ),
+        )
+        _raise_first([disagreement], state)
+
+    def _check_finite(self, state: State) -> None:
+        # what is not finite stays so in a sum, and one number is one wait for a GPU
+        if math.isfinite((state.forces.sum() + state.potential_energies.sum()).item()):
+            return
+        finite = state.forces.isfinite().flatten(1).all(dim=1)
+        finite &= state.potential_energies.isfinite().all(dim=1)
+        broken = _Condition(~finite, lambda r: "the forces or the energy are not finite")
+        _raise_first([broken], state)
+
+    def check(self, state: State) -> None:
+        """Raise UnstableDynamicsError when a bound is exceeded.
+
+        The molecule has dissociated, is too hot, or does not conserve its energy.
+        """
+        self.check_step(state)
+        centroid = state.positions.mean(dim=1)
+        energy = self.system.integrator.conserved_energy(state)
+        conditions = [
+            *self._dissociated(centroid),
+            self._evaporated(centroid),
+            self._too_hot(state),
+            self._drifted(energy, state.n_atoms),
+        ]
+        _raise_first(conditions, state)
+        if state.step - self.since >= self.window:
+            self.since, self.energy = state.step, energy
+
+    def _dissociated(self, centroid: Tensor) -> list[_Condition]:
+        first, second = self.first, self.second
+        if not len(first):
+            return []
+        stretch = (centroid[:, first] - centroid[:, second]).norm(dim=-1) / self.lengths
+        worst, pair = stretch.max(dim=1)
+        return [
+            _Condition(
+                worst > self.limits.bond_stretch,
+                lambda r: (
+                    f"the bond {self._label(first[pair[r]])}-{self._label(second[pair[r]])} is "
+                    f"{float(worst[r]):.2f} times as long as at the start: the molecule "
+                    "has dissociated"
+                ),
+            )
+        ]
+
+    def _evaporated(self, centroid: Tensor) -> _Condition:
+        radius, atom = self._radii(centroid).max(dim=1)
+        return _Condition(
+            radius > self.radius + self.limits.distance,
+            lambda r: (
+                f"the atom {self._label(atom[r])} is {float(radius[r]):.1f} Å from the centre "
+                "of mass: it has left the molecule"
+            ),
+        )
+
+    def _too_hot(self, state: State) -> _Condition:
+        temperature = OBSERVABLES["temperature"].estimate(state, self.system)
+        return _Condition(
+            temperature > self.hottest,
+            lambda r: (
+                f"the temperature is {float(temperature[r]):.0f} K "
+                f"(target {self.target:g} K, bound {float(self.hottest[r]):.0f} K)"
+            ),
+        )
+
+    def _drifted(self, energy: Tensor, n_atoms: int) -> _Condition:
+        drift = (energy - self.energy) / n_atoms
+        return _Condition(
+            drift.abs() > self.limits.energy_drift,
+            lambda r: (
+                f"the conserved energy has changed by {float(drift[r]):.3f} eV per atom "
+                f"(bound {self.limits.energy_drift:g}): the time step is too long or the "
+                "forces are not the gradient of the energy"
+            ),
+        )
+
+    def _radii(self, positions: Tensor) -> Tensor:
+        """Distances from the centre of mass, ``[n_replicas, n_atoms]``."""
+        centre = (self.weights * positions).sum(dim=1, keepdim=True)
+        return (positions - centre).norm(dim=-1)
+
+    def _label(self, atom: Tensor) -> str:
+        index = int(atom)
+        return f"{chemical_symbols[self.numbers[index]]}{index}"
+
+
+class _Condition(NamedTuple):
+    """What must not be: which replicas are so, ``[n_replicas]``, and what to say of one."""
+
+    replicas: Tensor
+    message: Callable[[int], str]
+
+
+def _raise_first(conditions: list[_Condition], state: State) -> None:
+    """Raise UnstableDynamicsError for the first condition that holds, after one look at all."""
+    if not bool(torch.stack([condition.replicas.any() for condition in conditions]).any()):
+        return
+    for condition in conditions:
+        if bool(condition.replicas.any()):
+            replica = int(condition.replicas.nonzero()[0])
+            raise UnstableDynamicsError(
+                condition.message(replica), replica, state.step, state.positions[replica]
+            )

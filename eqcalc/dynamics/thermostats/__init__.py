@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Thermostats, each with the symbols of its equations."""

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""Run a function over tasks in several single-threaded processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+State = TypeVar("State")
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+_work: tuple[Callable[..., Any], Any] | None = None
+
+
+def map_unordered(
+    function: Callable[[State, Task], Result],
+    state: State,
+    tasks: Sequence[Task],
+    processes: int,
+) -> Iterator[Result]:
+    """Yield ``function(state, task)`` for each of `tasks`, in the order they finish.
+
+    Parameters
+    ----------
+    function
+        Defined at the top level of a module, so that it can be sent.
+    state
+        Sent once to each process, and kept there with what it caches.
+    processes
+        With one, everything runs in this process, in order. With more, a script
+        must be guarded by ``if __name__ == "__main__":``.
+
+    Raises
+    ------
+    RuntimeError
+        A process died.
+    """
+    if processes < 1:
+        raise ValueError(f"processes: expected at least 1, got {processes}")
+    if processes == 1 or len(tasks) < 2:
+        for task in tasks:
+            yield function(state, task)
+        return
+    # spawn: forking a process that runs threads (OpenMP, torch) can hang. An
+    # executor: a Pool waits for ever for a task whose process was killed.
+    executor = ProcessPoolExecutor(
+        min(processes, len(tasks)),
+        multiprocessing.get_context("spawn"),
+        initializer=_start,
+        initargs=(function, state),
+    )
+    try:
+        with _one_thread_each():
+            futures = [executor.submit(_run, task) for task in tasks]
+        for future in as_completed(futures):
+            yield future.result()
+    except BrokenProcessPool:
+        raise RuntimeError(
+            "a worker process died without an error of its own: it ran out of memory, was "
+            "killed, or could not start because the script that calls this is not guarded by "
+            "`if __name__ == '__main__':`"
+        ) from None
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _start(function: Callable[..., Any], state: Any) -> None:
+    global _work  # noqa: PLW0603 - what a worker process keeps between tasks
+    _work = (function, state)
+
+
+def _run(task: Any) -> Any:
+    assert _work is not None
+    function, state = _work
+    return function(state, task)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let processes started in this block use one thread; they read it when they start."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

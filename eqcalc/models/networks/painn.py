@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: MIT
+"""The PaiNN representation: scalar and vector features passed between atoms.
+
+After Schütt, Unke and Gastegger, "Equivariant message passing for the
+prediction of tensorial properties and molecular spectra", ICML 2021
+(arXiv:2102.03150). With u_ij the unit vector of a pair, d_ij its length, W the
+radial filters and ∘ the product of features,
+
+    message   Δs_i = Σ_j φ_s(s_j) ∘ W_s(d_ij)
+              Δv_i = Σ_j φ_u(s_j) ∘ W_u(d_ij) u_ij + φ_v(s_j) ∘ W_v(d_ij) ∘ v_j
+    update    Δs_i = a_ss + a_sv ∘ ⟨U v_i, V v_i⟩
+              Δv_i = a_vv ∘ U v_i,   a = a(s_i, |V v_i|)
+
+No product but these appears, so the features are equivariant under rotations
+and reflections alike: U and V mix features and have no bias.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from eqcalc.models.radial import CosineCutoff, radial_basis
+from eqcalc.neighbors import Pairs
+from eqcalc.structures import Structures
+
+
+@dataclass(frozen=True)
+class PaiNNConfig:
+    """Configuration of :class:`PaiNN`; the defaults are those of the paper.
+
+    Parameters
+    ----------
+    features
+        Number of scalar features and of vector features per atom.
+    layers
+        Number of message–update layers.
+    cutoff
+        Distance at which interactions vanish [Å].
+    radial_basis
+        ``"sinc"`` (paper) or ``"gaussian"``.
+    radial_functions
+        Size of the radial basis.
+    embeddings
+        Rows of the embedding table; atomic numbers must be smaller.
+    norm_epsilon
+        Added to |V v|² under the root, which keeps every derivative finite at v = 0.
+        The paper has none. Much smaller ones (10⁻⁸ is usual) leave cusps in the
+        energy where a feature vanishes, and vibrations about such a geometry are
+        wrong; lengths are 0.1 to 1 in a trained network.
+    """
+
+    name: ClassVar[str] = "painn"
+
+    features: int = 128
+    layers: int = 3
+    cutoff: float = 5.0
+    radial_basis: str = "sinc"
+    radial_functions: int = 20
+    embeddings: int = 100
+    norm_epsilon: float = 1e-3
+
+    read_out_layers: ClassVar[int] = 2
+    read_out_activation: ClassVar[str] = "silu"
+
+    def __post_init__(self) -> None:
+        for key in ("features", "layers", "radial_functions", "embeddings"):
+            value = getattr(self, key)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{key}: expected a positive integer, got {value!r}")
+        for key in ("cutoff", "norm_epsilon"):
+            if not getattr(self, key) > 0.0:
+                raise ValueError(f"{key}: expected a positive number, got {getattr(self, key)!r}")
+
+    @property
+    def vectors(self) -> int:
+        """Number of vector features, as many as scalars."""
+        return self.features
+
+    def build(self) -> PaiNN:
+        """Return a representation with freshly drawn parameters."""
+        return PaiNN(self)
+
+
+def vector_norm(vectors: Tensor, epsilon: float) -> Tensor:
+    """Length of vectors ``[..., 3, n]`` along their components, smooth at zero."""
+    return torch.sqrt(vectors.square().sum(-2) + epsilon)
+
+
+class Aggregation(Protocol):
+    """A function that sums the messages of all senders; :func:`sum_messages` is the reference."""
+
+    def __call__(
+        self,
+        context: Tensor,
+        vectors: Tensor | None,
+        radial: Tensor,
+        weights: Tensor,
+        directions: Tensor,
+        pairs: Pairs,
+    ) -> tuple[Tensor, Tensor]:
+        """Return Δs ``[n_atoms, F]`` and Δv ``[n_atoms, 3, F]``; see :func:`sum_messages`."""
+        ...
+
+
+def sum_messages(
+    context: Tensor,
+    vectors: Tensor | None,
+    radial: Tensor,
+    weights: Tensor,
+    directions: Tensor,
+    pairs: Pairs,
+) -> tuple[Tensor, Tensor]:
+    """Sum what every atom receives from its neighbours.
+
+    Parameters
+    ----------
+    context
+        φ_s, φ_u and φ_v side by side, ``[n_atoms, 3 F]``.
+    vectors
+        ``[n_atoms, 3, F]``; None while all are zero, in the first layer.
+    radial, weights
+        Radial functions ``[n_pairs, K]`` and ``[K, 3 F]``, whose product are the filters.
+    directions
+        Unit vectors from receiver to sender, ``[n_pairs, 3]``.
+    pairs
+        The pairs, sorted by receiver.
+
+    Returns
+    -------
+    tuple
+        Δs ``[n_atoms, F]`` and Δv ``[n_atoms, 3, F]``.
+    """
+    n_atoms, width = context.shape[0], context.shape[1] // 3
+    if vectors is None:  # nothing is carried on
+        context, weights = context[:, : 2 * width], weights[:, : 2 * width]
+    weighted = (radial @ weights) * pairs.of_senders(context)
+    to_scalars, along, *carried = weighted.split(width, dim=-1)
+    received = pairs.sum_of_outer_products(directions, along, n_atoms)
+    if vectors is not None:
+        passed = carried[0].unsqueeze(1) * pairs.of_senders(vectors)
+        received = received + pairs.sum_over_senders(passed, n_atoms)
+    return pairs.sum_over_senders(to_scalars, n_atoms), received
+
+
+class Message(nn.Module):
+    """Message block: what an atom receives from its neighbours."""
+
+    #: How messages are summed; an execution may put its own in an instance.
+    aggregation: Aggregation
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.aggregation = sum_messages
+        self.context = nn.Sequential(
+            nn.Linear(features, features), nn.SiLU(), nn.Linear(features, 3 * features)
+        )
+
+    def forward(
+        self,
+        scalars: Tensor,
+        vectors: Tensor | None,
+        radial: Tensor,
+        weights: Tensor,
+        directions: Tensor,
+        pairs: Pairs,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the updated scalars ``[n_atoms, F]`` and vectors ``[n_atoms, 3, F]``.
+
+        See :func:`sum_messages` for the arguments.
+        """
+        to_scalars, to_vectors = self.aggregation(
+            self.context(scalars), vectors, radial, weights, directions, pairs
+        )
+        return scalars + to_scalars, to_vectors if vectors is None else vectors + to_vectors
+
+
+class Update(nn.Module):
+    """Update block: scalars and vectors of one atom act on each other."""
+
+    def __init__(self, features: int, epsilon: float) -> None:
+        super().__init__()
+        self.epsilon = epsilon
+        self.mix = nn.Linear(features, 2 * features, bias=False)
+        self.context = nn.Sequential(
+            nn.Linear(2 * features, features), nn.SiLU(), nn.Linear(features, 3 * features)
+        )
+
+    def forward(self, scalars: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the updated scalars ``[n_atoms, F]`` and vectors ``[n_atoms, 3, F]``."""
+        left, right = self.mix(vectors).chunk(2, dim=-1)
+        context = self.context(torch.cat([scalars, vector_norm(left, self.epsilon)], dim=-1))
+        a_ss, a_vv, a_sv = context.chunk(3, dim=-1)
+        scalars = scalars + a_ss + a_sv * (left * right).sum(-2)
+        return scalars, vectors + a_vv.unsqueeze(1) * right
+
+
+class PaiNN(nn.Module):
+    """PaiNN representation of every atom's surroundings."""
+
+    def __init__(self, config: PaiNNConfig) -> None:
+        super().__init__()
+        self.config = config
+        features = config.features
+        self.embedding = nn.Embedding(config.embeddings, features)
+        self.basis = radial_basis(config.radial_basis, config.radial_functions, config.cutoff)
+        self.cutoff = CosineCutoff(config.cutoff)
+        # one linear map for the filters of all layers, as in the published layout
+        self.filters = nn.Linear(config.radial_functions, 3 * features * config.layers)
+        self.messages = nn.ModuleList(Message(features) for _ in range(config.layers))
+        self.updates = nn.ModuleList(
+            Update(features, config.norm_epsilon) for _ in range(config.layers)
+        )
+
+    def forward(self, structures: Structures, pairs: Pairs) -> tuple[Tensor, Tensor]:
+        """Represent atoms.
+
+        Parameters
+        ----------
+        structures
+            Structures whose positions may have a higher precision than the network.
+        pairs
+            Pairs that contain all those within the cutoff.
+
+        Returns
+        -------
+        scalars, vectors
+            Features ``[n_atoms, F]`` and ``[n_atoms, 3, F]``.
+        """
+        # differences are taken in the precision of the positions, then rounded
+        dtype = self.filters.weight.dtype
+        separations = pairs.vectors(structures).to(dtype)
+        distances = torch.sqrt(separations.square().sum(-1, keepdim=True))
+        directions = separations / distances
+        envelope = self.cutoff(distances)
+        # the bias of the filters is the weight of one more radial function, the envelope itself
+        radial = torch.cat([self.basis(distances) * envelope, envelope], dim=-1)
+        weights = torch.cat([self.filters.weight, self.filters.bias.unsqueeze(-1)], dim=-1)
+
+        scalars = self.embedding(structures.numbers)
+        vectors: Tensor | None = None
+        width = 3 * self.config.features
+        for layer, (message, update) in enumerate(zip(self.messages, self.updates, strict=True)):
+            of_layer = weights[layer * width : (layer + 1) * width].T
+            scalars, vectors = message(scalars, vectors, radial, of_layer, directions, pairs)
+            scalars, vectors = update(scalars, vectors)
+        assert vectors is not None
+        return scalars, vectors

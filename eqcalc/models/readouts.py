@@ -1,0 +1,416 @@
+# SPDX-License-Identifier: MIT
+"""Read-outs: from features of atoms to energy, dipole, polarizability and the like."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from eqcalc.models.activations import activation
+from eqcalc.models.networks.painn import vector_norm
+from eqcalc.quantities import MOLECULAR_SCALARS, QUANTITIES
+from eqcalc.structures import Structures
+
+
+@dataclass(frozen=True)
+class FeatureCounts:
+    """What a representation offers to the read-outs.
+
+    Parameters
+    ----------
+    scalars, vectors
+        Numbers of features per atom; a network without vectors has 0.
+    layers, activation
+        Depth of a perceptron that reads out scalars, and its activation, where
+        the options of the head do not say otherwise.
+    """
+
+    scalars: int
+    vectors: int
+    layers: int = 2
+    activation: str = "silu"
+
+
+def perceptron(counts: FeatureCounts, layers: int | None, function: str | None) -> nn.Sequential:
+    """Return linear maps F → F/2 → … → 1 with activations between them."""
+    number = counts.layers if layers is None else layers
+    if not isinstance(number, int) or number < 1:
+        raise ValueError(f"layers: expected a positive integer, got {number!r}")
+    hidden = max(counts.scalars // 2, 1)
+    sizes = [counts.scalars, *[hidden] * (number - 1), 1]
+    modules: list[nn.Module] = []
+    for before, after in pairwise(sizes):
+        modules += [nn.Linear(before, after), activation(function or counts.activation)]
+    return nn.Sequential(*modules[:-1])
+
+
+class Head(nn.Module):
+    """A read-out of one quantity.
+
+    Attributes
+    ----------
+    isolated
+        Whether it weights with positions, which periodic structures do not allow.
+    additive
+        Whether reference values of the elements can be added; see :meth:`reference`.
+    """
+
+    isolated: ClassVar[bool] = True
+    additive: ClassVar[bool] = False
+
+    def forward(
+        self, scalars: Tensor, vectors: Tensor, structures: Structures, origin: Tensor | None = None
+    ) -> Tensor:
+        """Return values ``[n_structures, ...]`` in the precision of the positions.
+
+        `origin` ``[n_structures, 3]`` Å is that of the dipole of charged molecules.
+        """
+        raise NotImplementedError
+
+    def reference(self, atomic: Tensor, structures: Structures) -> Tensor:
+        """Return what reference values of the atoms ``[n_atoms]`` add up to."""
+        raise NotImplementedError
+
+
+def _centroid(structures: Structures) -> Tensor:
+    return structures.mean_over_atoms(structures.positions)
+
+
+def _center_of_charge(structures: Structures) -> Tensor:
+    charges = structures.numbers.to(structures.positions).unsqueeze(-1)
+    moments = structures.sum_over_atoms(charges * structures.positions)
+    return moments / structures.sum_over_atoms(charges)
+
+
+#: Points about which read-outs may weight with positions, by the name in options.
+ORIGINS: dict[str, Callable[[Structures], Tensor]] = {
+    "centroid": _centroid,
+    "center_of_mass": Structures.center_of_mass,
+    "center_of_charge": _center_of_charge,
+}
+
+
+def origin_of(name: str) -> Callable[[Structures], Tensor]:
+    """Return the function of a key of :data:`ORIGINS`."""
+    if name not in ORIGINS:
+        raise ValueError(f"origin: expected one of {', '.join(ORIGINS)}, got {name!r}")
+    return ORIGINS[name]
+
+
+class ScalarHead(Head):
+    """Sum or mean of atomic values from a perceptron of the scalar features.
+
+    Parameters
+    ----------
+    counts
+        Numbers of features.
+    layers, function
+        Linear maps of the perceptron, and the activation between them.
+    aggregation
+        ``"sum"`` for extensive and ``"mean"`` for intensive quantities.
+    """
+
+    isolated = False
+    additive = True
+
+    def __init__(
+        self,
+        counts: FeatureCounts,
+        *,
+        layers: int | None = None,
+        function: str | None = None,
+        aggregation: str = "sum",
+    ) -> None:
+        super().__init__()
+        if aggregation not in {"sum", "mean"}:
+            raise ValueError(f"aggregation: expected sum or mean, got {aggregation!r}")
+        self.aggregation = aggregation
+        self.atomwise = perceptron(counts, layers, function)
+
+    def forward(
+        self, scalars: Tensor, vectors: Tensor, structures: Structures, origin: Tensor | None = None
+    ) -> Tensor:
+        """Return values ``[n_structures]``."""
+        atomic = self.atomwise(scalars).squeeze(-1)
+        return self.reference(atomic.to(structures.positions.dtype), structures)
+
+    def reference(self, atomic: Tensor, structures: Structures) -> Tensor:
+        """Return the sum or mean of ``[n_atoms]``."""
+        if self.aggregation == "mean":
+            return structures.mean_over_atoms(atomic)
+        return structures.sum_over_atoms(atomic)
+
+
+class EnergyHead(ScalarHead):
+    """Sum of atomic energies."""
+
+    def __init__(
+        self, counts: FeatureCounts, *, layers: int | None = None, function: str | None = None
+    ) -> None:
+        super().__init__(counts, layers=layers, function=function)
+
+
+class SpatialExtentHead(Head):
+    """Electronic spatial extent ``⟨R²⟩ = Σ_i q_i |r_i − r_0|²`` with atomic q_i.
+
+    Parameters
+    ----------
+    counts
+        Numbers of features.
+    layers, function
+        Linear maps of the perceptron of q, and the activation between them.
+    origin
+        As for :class:`PolarizabilityHead`. The default is that of the labels of QM9:
+        Gaussian puts the centre of nuclear charge at the origin.
+    """
+
+    def __init__(
+        self,
+        counts: FeatureCounts,
+        *,
+        layers: int | None = None,
+        function: str | None = None,
+        origin: str = "center_of_charge",
+    ) -> None:
+        super().__init__()
+        self.atomwise = perceptron(counts, layers, function)
+        self.origin = origin_of(origin)
+
+    def forward(
+        self, scalars: Tensor, vectors: Tensor, structures: Structures, origin: Tensor | None = None
+    ) -> Tensor:
+        """Return extents ``[n_structures]``."""
+        weights = self.atomwise(scalars).squeeze(-1).to(structures.positions.dtype)
+        arms = structures.positions - structures.spread_to_atoms(self.origin(structures))
+        return structures.sum_over_atoms(weights * arms.square().sum(-1))
+
+
+class GatedEquivariantBlock(nn.Module):
+    """Map scalars and vectors to new ones, the vectors gated by scalars.
+
+    PaiNN paper, figure 3: with U, V linear without bias and m a two-layer
+    perceptron, ``s', g = m([s, |U v|])`` and ``v' = g ∘ V v``.
+
+    Parameters
+    ----------
+    scalars, vectors
+        Numbers of features that come in.
+    features
+        Number of scalar and of vector features that go out.
+    activate
+        Whether the new scalars pass an activation; false for the last block.
+    epsilon
+        Added to squared lengths under the root.
+    """
+
+    def __init__(
+        self, scalars: int, vectors: int, features: int, *, activate: bool, epsilon: float
+    ) -> None:
+        super().__init__()
+        self.features_out = features
+        self.epsilon = epsilon
+        self.mix = nn.Linear(vectors, 2 * features, bias=False)
+        self.gate = nn.Sequential(
+            nn.Linear(scalars + features, scalars), nn.SiLU(), nn.Linear(scalars, 2 * features)
+        )
+        self.activation = nn.SiLU() if activate else nn.Identity()
+
+    def forward(self, scalars: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Map ``[n_atoms, F]`` and ``[n_atoms, 3, F]`` to the same with F'."""
+        left, right = self.mix(vectors).chunk(2, dim=-1)
+        gates = self.gate(torch.cat([scalars, vector_norm(left, self.epsilon)], dim=-1))
+        scalars, gates = gates.split(self.features_out, dim=-1)
+        return self.activation(scalars), gates.unsqueeze(1) * right
+
+
+class AtomicScalarAndVector(Head):
+    """One scalar and one vector per atom.
+
+    With vector features from two gated blocks F → F/2 → 1; without, the scalar
+    comes from a perceptron, and there is no vector.
+    """
+
+    def __init__(self, counts: FeatureCounts, *, gated: bool, norm_epsilon: float) -> None:
+        super().__init__()
+        if norm_epsilon < 0.0:
+            raise ValueError(f"norm_epsilon: expected a number ≥ 0, got {norm_epsilon!r}")
+        if gated and not counts.vectors:
+            raise ValueError("this read-out needs vector features, and the network has none")
+        self.gated = gated
+        if gated:
+            hidden = max(counts.scalars // 2, 1)
+            self.blocks = nn.ModuleList(
+                GatedEquivariantBlock(*sizes, activate=activate, epsilon=norm_epsilon)
+                for sizes, activate in (
+                    ((counts.scalars, counts.vectors, hidden), True),
+                    ((hidden, hidden, 1), False),
+                )
+            )
+        else:
+            self.atomwise = perceptron(counts, None, None)
+
+    def atomic(
+        self, scalars: Tensor, vectors: Tensor, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return scalars ``[n_atoms, 1]`` and, if gated, vectors ``[n_atoms, 3]``."""
+        if not self.gated:
+            return self.atomwise(scalars).to(dtype), None
+        for block in self.blocks:
+            scalars, vectors = block(scalars, vectors)
+        return scalars.to(dtype), vectors.squeeze(-1).to(dtype)
+
+
+class DipoleHead(AtomicScalarAndVector):
+    """Dipole from atomic charges and atomic dipoles, ``μ = Σ_i μ_i + q_i (r_i − r_0)``.
+
+    The charges are shifted equally so that they add up to the total charge.
+    The dipole of a neutral molecule then depends on no origin; that of a
+    charged one does: ``μ(r_0 + d) = μ(r_0) − Q d``. The default origin is the
+    centre of mass.
+
+    Parameters
+    ----------
+    counts
+        Numbers of features.
+    atomic_dipoles
+        Whether there are μ_i; by default if there are vector features.
+    norm_epsilon
+        Added to squared lengths of vectors under the root.
+    """
+
+    def __init__(
+        self,
+        counts: FeatureCounts,
+        *,
+        atomic_dipoles: bool | None = None,
+        norm_epsilon: float = 1e-8,
+    ) -> None:
+        gated = counts.vectors > 0 if atomic_dipoles is None else atomic_dipoles
+        super().__init__(counts, gated=gated, norm_epsilon=norm_epsilon)
+
+    def forward(
+        self, scalars: Tensor, vectors: Tensor, structures: Structures, origin: Tensor | None = None
+    ) -> Tensor:
+        """Return dipoles ``[n_structures, 3]`` about `origin` ``[n_structures, 3]`` Å."""
+        charges, dipoles = self.atomic(scalars, vectors, structures.positions.dtype)
+        missing = structures.charge.unsqueeze(-1) / structures.counts.unsqueeze(-1)
+        missing = missing - structures.mean_over_atoms(charges)
+        charges = charges + structures.spread_to_atoms(missing)
+        if origin is None:
+            origin = structures.center_of_mass()
+        arms = structures.positions - structures.spread_to_atoms(origin)
+        moments = charges * arms
+        return structures.sum_over_atoms(moments if dipoles is None else dipoles + moments)
+
+
+class DipoleMagnitudeHead(DipoleHead):
+    """Length of the dipole of :class:`DipoleHead`."""
+
+    def forward(
+        self, scalars: Tensor, vectors: Tensor, structures: Structures, origin: Tensor | None = None
+    ) -> Tensor:
+        """Return lengths ``[n_structures]``."""
+        return torch.linalg.vector_norm(super().forward(scalars, vectors, structures), dim=-1)
+
+
+class PolarizabilityHead(AtomicScalarAndVector):
+    """Polarizability ``α = Σ_i a_i 1 + ν_i ⊗ (r_i − r_0) + (r_i − r_0) ⊗ ν_i``.
+
+    The form of the PaiNN paper, with positions taken about a point r_0 of the
+    molecule: without that the result would change when the molecule is moved,
+    by Σν_i ⊗ d + d ⊗ Σν_i. The default is the centroid of the atoms rather than
+    the centre of mass, since a polarizability must not depend on isotopes.
+
+    Without vector features ``ν_i = a_i (r_i − r_0)``, which is equivariant too.
+
+    Parameters
+    ----------
+    counts
+        Numbers of features.
+    origin
+        ``"centroid"``, ``"center_of_mass"`` or ``"center_of_charge"``.
+    norm_epsilon
+        Added to squared lengths of vectors under the root.
+    """
+
+    additive = True
+
+    def __init__(
+        self, counts: FeatureCounts, *, origin: str = "centroid", norm_epsilon: float = 1e-8
+    ) -> None:
+        super().__init__(counts, gated=counts.vectors > 0, norm_epsilon=norm_epsilon)
+        self.origin = origin_of(origin)
+
+    def forward(
+        self, scalars: Tensor, vectors: Tensor, structures: Structures, origin: Tensor | None = None
+    ) -> Tensor:
+        """Return polarizabilities ``[n_structures, 3, 3]``, symmetric."""
+        isotropic, directions = self.atomic(scalars, vectors, structures.positions.dtype)
+        arms = structures.positions - structures.spread_to_atoms(self.origin(structures))
+        if directions is None:
+            directions = isotropic * arms
+        outer = structures.sum_over_atoms(directions.unsqueeze(-1) * arms.unsqueeze(-2))
+        trace = self.reference(isotropic.squeeze(-1), structures)
+        return trace + outer + outer.transpose(-1, -2)
+
+    def reference(self, atomic: Tensor, structures: Structures) -> Tensor:
+        """Return the multiples ``Σ_i a_i`` of the unit matrix."""
+        total = structures.sum_over_atoms(atomic)
+        identity = torch.eye(3, dtype=total.dtype, device=total.device)
+        return total[:, None, None] * identity
+
+
+#: Read-outs by quantity, the default one first; options may name another.
+HEADS: dict[str, dict[str, type[Head]]] = {
+    "energy": {"sum": EnergyHead},
+    "dipole": {"vector": DipoleHead},
+    "polarizability": {"tensor": PolarizabilityHead},
+    **{q.name: {"scalar": ScalarHead} for q in MOLECULAR_SCALARS},
+    "dipole_magnitude": {"vector": DipoleMagnitudeHead, "scalar": ScalarHead},
+    "electronic_spatial_extent": {"weighted": SpatialExtentHead, "scalar": ScalarHead},
+}
+
+
+def build_head(name: str, counts: FeatureCounts, options: Mapping[str, Any]) -> Head:
+    """Make the read-out of a quantity.
+
+    Parameters
+    ----------
+    name
+        The quantity, a key of :data:`HEADS`.
+    counts
+        Numbers of features.
+    options
+        ``form``, where there is more than one, and keyword arguments of its class.
+
+    Raises
+    ------
+    ValueError
+        There is no such read-out or option, or its value is impossible.
+    """
+    if name not in HEADS:
+        raise ValueError(f"heads: expected some of {', '.join(HEADS)}, got {name!r}")
+    options = dict(options)
+    forms = HEADS[name]
+    form = options.pop("form", next(iter(forms)))
+    if form not in forms:
+        raise ValueError(f"read_outs.{name}.form: expected {' or '.join(forms)}, got {form!r}")
+    kind = forms[form]
+    known = [key for key in inspect.signature(kind).parameters if key != "counts"]
+    for key in options:
+        if key not in known:
+            raise ValueError(
+                f"read_outs.{name}.{key}: unknown option; known: {', '.join(['form', *known])}"
+            )
+    if "aggregation" in known and not QUANTITIES[name].extensive:
+        options.setdefault("aggregation", "mean")
+    try:
+        return kind(counts, **options)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"read_outs.{name}: {error}") from None

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: MIT
+"""What a file of eqcalc holds, in a few lines for people."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+from ase.data import chemical_symbols
+
+from eqcalc.datasets import Dataset
+from eqcalc.ipi import InputError
+from eqcalc.ipi.reader import describe_run
+from eqcalc.models.checkpoint import read_header
+from eqcalc.models.compositions import Compositions
+from eqcalc.spectra import RamanSpectrum, Spectrum
+from eqcalc.spectra.provenance import joined_levels, source_facts
+from eqcalc.trajectory import Trajectory
+
+#: The rows of the evaluation that are told, with the figures a chemist reads.
+_ERRORS = {("energy", "meV"), ("forces", "meV/Å"), ("dipole", "mD"), ("polarizability", "bohr³")}
+
+#: Endings of spectra that are text.
+_TEXT_SPECTRA = (".csv", ".jdx", ".dx", ".jcm")
+
+
+def describe_file(path: str | Path) -> str:
+    """Say what a model, dataset, trajectory or spectrum file holds.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        The file is none of these.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _describe_folder(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    if path.suffix == ".eqc":
+        return describe_model(read_header(path))
+    if path.suffix.lower() in _TEXT_SPECTRA:
+        return _describe_spectrum(Spectrum.read(path))
+    if not h5py.is_hdf5(path):
+        raise ValueError(
+            f"{path}: neither a model (.eqc), nor an HDF5 file of eqcalc, nor a spectrum (.csv, "
+            ".jdx)"
+        )
+    try:
+        with h5py.File(path, "r") as file:
+            kind = str(file.attrs.get("format", "not stated"))
+    except OSError as error:
+        raise ValueError(
+            f"{path}: an HDF5 file, but it cannot be read, as when only a part of it was copied "
+            f"({error})"
+        ) from None
+    describers: dict[str, Callable[[Path], str]] = {
+        "eqcalc trajectory": _describe_trajectory,
+        "eqcalc dataset": lambda path: repr(Dataset.open(path)),
+        "eqcalc spectrum": lambda path: _describe_spectrum(Spectrum.read(path)),
+        "eqcalc Raman spectrum": _describe_raman,
+    }
+    if kind not in describers:
+        raise ValueError(f"{path}: an HDF5 file, but its format is {kind!r}, not one of eqcalc")
+    return describers[kind](path)
+
+
+def _describe_trajectory(path: Path) -> str:
+    trajectory = Trajectory.open(path)
+    notes = trajectory.settings.get("notes", [])
+    return "\n".join([repr(trajectory), *(f"note: {note}" for note in notes)])
+
+
+def _describe_raman(path: Path) -> str:
+    spectrum = RamanSpectrum.read(path)
+    return (
+        "the isotropic and the anisotropic part, of which every Raman intensity is made\n"
+        f"{spectrum.isotropic!r}\n{_describe_spectrum(spectrum.anisotropic)}"
+    )
+
+
+def _describe_spectrum(spectrum: Spectrum) -> str:
+    """Say what a spectrum is, of what, and what its reader has to know."""
+    lines = [
+        repr(spectrum),
+        *(f"{name}: {fact}" for name, fact in source_facts(spectrum.provenance).items()),
+    ]
+    if spectrum.history:
+        lines.append(f"history: {'; '.join(spectrum.history)}")
+    lines += [f"note: {warning}" for warning in spectrum.warnings]
+    return "\n".join(lines)
+
+
+def _describe_folder(path: Path) -> str:
+    """Say what run of i-PI a folder holds.
+
+    Raises
+    ------
+    ValueError
+        It holds none.
+    """
+    try:
+        return describe_run(path)
+    except InputError as error:
+        if not (path / "RESTART").exists():
+            raise ValueError(
+                f"{path}: a folder; state a file in it, such as model.eqc or run.h5"
+            ) from None
+        raise ValueError(str(error)) from None
+
+
+def describe_model(header: Mapping[str, Any]) -> str:
+    """Say what a model is, gives and was trained on, from the header of its file."""
+    model, metadata = header["model"], header["metadata"]
+    settings = dict(model["representation"])
+    name = settings.pop("name")
+    training = metadata.get("training", {})
+    symbols = " ".join(chemical_symbols[z] for z in header["references"]["elements"])
+    lines = [
+        f"model {header['hash'][:12]}: {name}, "
+        + ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in settings.items()),
+        f"gives {', '.join(model['heads'])} of molecules of {symbols}",
+        f"level of theory: {level_of_theory(metadata)}",
+    ]
+    if training:
+        lines.append("trained on " + _data(training))
+        compositions = Compositions.of_model(metadata)
+        lines.append(f"compositions trained on: {compositions or 'not recorded'}")
+        start = training.get("started_from")
+        while start:
+            lines.append(
+                f"  started from {start['hash'][:12]}, {level_of_theory(start)}, trained on "
+                + _data(start["training"])
+            )
+            start = start["training"].get("started_from")
+        errors = [
+            f"{row['quantity']} {row['mae']:.3g} {row['unit']}"
+            for row in training.get("test", ())
+            if (row["quantity"], row["unit"]) in _ERRORS
+        ]
+        if errors:
+            n = training["dataset"].get("test", "its")
+            lines.append(f"mean absolute errors on {n} held-out structures: {', '.join(errors)}")
+    return "\n".join(lines)
+
+
+def level_of_theory(metadata: Mapping[str, Any]) -> str:
+    """Return the level of theory of a model, quantity by quantity where it differs."""
+    return joined_levels(metadata.get("level_of_theory") or {}) or "not stated"
+
+
+def _data(training: Mapping[str, Any]) -> str:
+    data = training.get("dataset", {})
+    return (
+        f"{data.get('training', '?')} structures of {data.get('file', '?')} "
+        f"(sha256 {str(data.get('sha256', '?'))[:12]})"
+    )

@@ -1,0 +1,287 @@
+# SPDX-License-Identifier: MIT
+"""Models compiled ahead of time for a molecule, by the compiler of torch, and kept in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from eqcalc.models.potential import Potential
+from eqcalc.runtime import programs
+from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError, ExecutionWarning, cache_folder
+from eqcalc.runtime.evaluator import EagerEvaluator
+from eqcalc.runtime.programs import Program, Specification
+from eqcalc.runtime.verification import trial_positions, verify_evaluator
+from eqcalc.structures import Structures
+
+_SUFFIX = ".pt2"
+
+
+def find(key: str) -> Path | None:
+    """Return the intact file of a key, if there is one; what is not intact is removed.
+
+    Raises
+    ------
+    OSError
+        The cache cannot be read.
+    """
+    for path in sorted(cache_folder().glob(f"{key}.*{_SUFFIX}")):
+        try:
+            if path.name == _name(key, path):
+                return path
+            path.unlink()
+        except FileNotFoundError:  # another process was faster
+            continue
+    return None
+
+
+def store(key: str, make: Callable[[Path], None]) -> Path:
+    """Have a file made and keep it under a key.
+
+    Parameters
+    ----------
+    key
+        What decides the content, as a name.
+    make
+        Called with the path of the file to write.
+
+    Raises
+    ------
+    OSError
+        The cache cannot be written.
+    """
+    with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
+        made = Path(folder) / f"made{_SUFFIX}"
+        make(made)
+        return made.replace(cache_folder() / _name(key, made))
+
+
+def _name(key: str, path: Path) -> str:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return f"{key}.{digest[:32]}{_SUFFIX}"
+
+
+_log = logging.getLogger(__name__)
+
+#: Structures in one pass on a CPU, few enough to stay in the caches.
+_PASS = 8
+#: Most structures in one pass elsewhere.
+_LARGEST = 4096
+
+
+class CompiledEvaluator(EagerEvaluator):
+    """Execution by programs compiled for one molecule; derivatives of properties stay eager.
+
+    A program serves one number of structures. To need few, a CPU evaluates eight at a time
+    and what is left over one by one, or padded to eight if it is more than half of that; other
+    devices pad to a power of two. There are programs for energy and forces, and for all that
+    the model gives: at most four for a molecule on a CPU. Each is compiled when it is first
+    needed, compared with the eager execution, and kept in the cache folder, from where the
+    next start loads it, and compares it again.
+
+    Parameters
+    ----------
+    potential
+        The model, in float32 or float64.
+    numbers
+        Atomic numbers of the molecule, ``[n_atoms]``.
+    charge
+        Its total charge [e].
+    only_cached
+        Compile nothing: what needs a program that is not in the cache is executed eagerly.
+
+    Raises
+    ------
+    ValueError
+        The molecule contains an element that the model does not know.
+    ExecutionUnavailableError
+        The model cannot be compiled here, or a program disagrees with the eager
+        execution. Later calls raise it too, if they need another program.
+    """
+
+    execution: ClassVar[str] = "compiled"
+    compiles: ClassVar[bool] = True
+    #: All pairs are constants of a program.
+    static_atoms: ClassVar[float] = math.inf
+
+    def __init__(
+        self,
+        potential: Potential,
+        numbers: Tensor,
+        *,
+        charge: float = 0.0,
+        only_cached: bool = False,
+    ) -> None:
+        super().__init__(potential, numbers, charge=charge)
+        self.only_cached = only_cached
+        #: Programs compiled so far rather than found in the cache, and the time it took [s].
+        self.compilations, self.compilation_time = 0, 0.0
+        self._eager = EagerEvaluator(potential, numbers, charge=charge)
+        self._sets = _quantities(potential, self.numbers)
+        self._programs: dict[Specification, Program | None] = {}
+        self._parameters = list(potential.parameters())
+        self._versions = [parameter._version for parameter in self._parameters]
+        self._program(_usual(self.device), self._sets[-1])
+
+    @classmethod
+    def in_cache(cls, potential: Potential, numbers: Tensor, *, charge: float = 0.0) -> bool:
+        """Return whether a program of the molecule was compiled before and can be loaded."""
+        numbers = torch.as_tensor(numbers, dtype=torch.int64)
+        wanted = [
+            _specification(numbers, charge, n, names)
+            for n in sorted({1, _usual(potential.device)})
+            for names in _quantities(potential, numbers)
+        ]
+        try:
+            return any(find(programs.program_key(potential, key)) for key in wanted)
+        except OSError:
+            return False
+
+    def __call__(self, positions: Tensor, quantities: Collection[str]) -> dict[str, Tensor]:
+        """Evaluate ``[n_structures, n_atoms, 3]`` Å; see :class:`Evaluator`.
+
+        Raises
+        ------
+        RuntimeError
+            The parameters of the model have been changed since.
+        """
+        if self._versions != [parameter._version for parameter in self._parameters]:
+            raise RuntimeError(
+                "the parameters of the model were changed after it was compiled; make a new "
+                "evaluator"
+            )
+        names = next((names for names in self._sets if set(names) >= set(quantities)), None)
+        if names is None or not len(positions) or positions.shape[1:] != (len(self.numbers), 3):
+            return super().__call__(positions, quantities)  # has a message for each of these
+        positions = positions.detach().to(device=self.device, dtype=torch.float64)
+        parts = []
+        for block, size in _blocks(positions):
+            program = self._program(size, names)
+            if program is None:
+                parts.append(self._eager(block, names))
+                continue
+            padding = block[-1:].expand(size - len(block), -1, -1)
+            # contiguous, which programs do not check
+            values = program(torch.cat([block, padding]))
+            # copied, as a program may use its memory again
+            parts.append({k: v[: len(block)].clone() for k, v in zip(names, values, strict=True)})
+        return {name: torch.cat([part[name] for part in parts]) for name in quantities}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_programs": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._versions = [parameter._version for parameter in self._parameters]
+
+    def _program(self, n_structures: int, names: tuple[str, ...]) -> Program | None:
+        """Return a program, or None where nothing is compiled and there is none."""
+        wanted = _specification(self.numbers, self.charge, n_structures, names)
+        if wanted not in self._programs:
+            try:
+                found = self._load(wanted)
+            except ExecutionUnavailableError as reason:
+                if self.only_cached and self._programs:  # not at the start
+                    warnings.warn(
+                        f"evaluating {n_structures} structures operation by operation: {reason}",
+                        ExecutionWarning,
+                        stacklevel=4,
+                    )
+                elif self.only_cached:
+                    raise
+                found = False
+            if not found and self.only_cached:
+                self._programs[wanted] = None
+            elif not found:
+                self._compile(wanted)
+        return self._programs[wanted]
+
+    def _load(self, wanted: Specification) -> bool:
+        """Take a program from the cache, check it, and return whether there is one."""
+        try:
+            path = find(programs.program_key(self.potential, wanted))
+        except OSError as error:
+            raise ExecutionUnavailableError(f"the cache cannot be read: {error}") from error
+        if path is None:
+            return False
+        try:
+            self._check(wanted, programs.load_program(path, self.device))
+        except ExecutionUnavailableError:
+            path.unlink(missing_ok=True)  # whatever it is, it is of no use here
+            raise
+        return True
+
+    def _compile(self, wanted: Specification) -> None:
+        """Compile a program, keep and check it."""
+        begin = time.perf_counter()
+        try:
+            path = store(
+                programs.program_key(self.potential, wanted),
+                lambda target: programs.compile_program(self.potential, wanted, target),
+            )
+        except OSError as error:
+            raise ExecutionUnavailableError(
+                f"compiled programs cannot be kept in the cache: {error}"
+            ) from error
+        took = time.perf_counter() - begin
+        self.compilations += 1
+        self.compilation_time += took
+        _log.info(
+            "compiled %s for %d structures in %.0f s", wanted.quantities, wanted.n_structures, took
+        )
+        try:
+            self._check(wanted, programs.load_program(path, self.device))
+        except ExecutionUnavailableError:
+            path.unlink(missing_ok=True)
+            raise
+
+    def _check(self, wanted: Specification, program: Program) -> None:
+        self._programs[wanted] = program
+        try:
+            verify_evaluator(self, self._eager, wanted.n_structures, wanted.quantities)
+        except ExecutionUnavailableError:
+            del self._programs[wanted]
+            raise
+
+
+def _quantities(potential: Potential, numbers: Tensor) -> list[tuple[str, ...]]:
+    """Return the sets of quantities for which there are programs, the smaller one first."""
+    trial = Structures.stack(numbers, trial_positions(len(numbers), 1))
+    everything = potential.defined_for(trial)
+    small = tuple(name for name in everything if name in ("energy", "forces"))
+    return list(dict.fromkeys([small, everything])) if small else [everything]
+
+
+def _specification(
+    numbers: Tensor, charge: float, n_structures: int, names: tuple[str, ...]
+) -> Specification:
+    return Specification(tuple(numbers.tolist()), float(charge), n_structures, names)
+
+
+def _usual(device: torch.device) -> int:
+    """Return the number of structures of the program that is made at the start."""
+    return _PASS if device.type == "cpu" else 1
+
+
+def _blocks(positions: Tensor) -> Iterator[tuple[Tensor, int]]:
+    """Divide structures into blocks, each with the number of structures of its program."""
+    if positions.device.type != "cpu":
+        for block in positions.split(_LARGEST):
+            yield block, 1 << (len(block) - 1).bit_length()
+        return
+    for block in positions.split(_PASS):
+        if len(block) > _PASS // 2:
+            yield block, _PASS
+        else:
+            for single in block.split(1):
+                yield single, 1

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: MIT
+"""The compiler of C++ kernels, and where what it makes is kept."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import torch
+
+
+def cache_folder() -> Path:
+    """Return the folder for compiled executions, making it if need be.
+
+    It is ``$EQCALC_CACHE``, else ``$XDG_CACHE_HOME/eqcalc``, else
+    ``~/.cache/eqcalc``. Anything in it may be deleted at any time.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be made.
+    """
+    chosen = os.environ.get("EQCALC_CACHE")
+    if chosen:
+        folder = Path(chosen)
+    else:
+        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eqcalc"
+    # code is loaded from here, so nobody else may write to it
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+_SOURCES = Path(__file__).parent / "native"
+_FLAGS = (
+    "-std=c++17",
+    "-O3",
+    "-shared",
+    "-fPIC",
+    "-ffp-contract=fast",
+    # the vectors are written out; left alone, compilers undo that
+    "-fno-tree-vectorize",
+)
+#: Tried in this order; not every compiler knows every processor.
+_PROCESSOR_FLAGS = (("-march=native",), ("-mcpu=native",), ())
+_REALS = {torch.float32: "float", torch.float64: "double"}
+
+
+class ExecutionUnavailableError(RuntimeError):
+    """An execution cannot be used here; the message says why."""
+
+
+class ExecutionWarning(UserWarning):
+    """A faster execution could not be used."""
+
+
+def compiler() -> str | None:
+    """Return the C++ compiler: ``$CXX``, else the first of c++, g++ and clang++."""
+    for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
+        if name and shutil.which(name):
+            return shutil.which(name)
+    return None
+
+
+def processor() -> str:
+    """Describe what the compiled code depends on; a home folder may serve many machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    wanted = ("model name", "flags", "Features", "CPU part")
+    return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))
+
+
+def library_path(dtype: torch.dtype) -> Path:
+    """Return where the kernels of a precision are kept, whether they exist or not."""
+    digest = hashlib.sha256()
+    for source in sorted(_SOURCES.iterdir()):
+        if source.suffix in (".h", ".cpp"):
+            digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    digest.update("\0".join((*_FLAGS, _REALS[dtype], platform.machine(), processor())).encode())
+    return cache_folder() / f"kernels-{_REALS[dtype]}-{digest.hexdigest()[:24]}.so"
+
+
+@functools.cache
+def kernel_library(dtype: torch.dtype) -> ctypes.CDLL:
+    """Return the kernels in a precision, compiled if this machine has not done so before.
+
+    Raises
+    ------
+    ExecutionUnavailableError
+        There are no kernels in this precision, no compiler, no folder to write
+        to, or the compiler fails.
+    """
+    if dtype not in _REALS:
+        raise ExecutionUnavailableError(f"there are no compiled kernels in {dtype}")
+    try:
+        path = library_path(dtype)
+        if not path.exists():
+            _compile(path, _REALS[dtype])
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        raise ExecutionUnavailableError(f"the compiled kernels cannot be loaded: {error}") from None
+
+
+def _compile(target: Path, real: str) -> None:
+    command = compiler()
+    if command is None:
+        raise ExecutionUnavailableError(
+            "there is no C++ compiler on this machine; install one (e.g. g++), or name it in $CXX"
+        )
+    message = ""
+    # a name of its own and then a rename: several processes may start at once
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        made = Path(folder) / target.name
+        for processor in _PROCESSOR_FLAGS:
+            options = [*_FLAGS, *processor, f"-DREAL={real}"]
+            done = subprocess.run(
+                [command, *options, str(_SOURCES / "painn.cpp"), "-o", str(made)],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode == 0:
+                made.replace(target)
+                return
+            message = message or done.stderr
+    raise ExecutionUnavailableError(f"{command} cannot compile the kernels:\n{message[-2000:]}")

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Kernels of PaiNN for GPUs, in Triton."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Which modes and atoms a band comes from."""

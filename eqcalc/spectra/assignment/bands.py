@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: MIT
+"""The table of a spectrum's bands: where each is, how strong, and what it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from eqcalc.spectra.assignment.decomposition import Decomposition
+from eqcalc.spectra.assignment.modes import REMAINDER
+from eqcalc.spectra.estimator.statistics import Estimate
+from eqcalc.spectra.harmonic import HarmonicSpectrum
+from eqcalc.spectra.peaks import RESOLVED
+from eqcalc.spectra.spectrum import Band, Spectrum
+
+#: Share of a mode's kinetic energy that an atom needs to be named.
+_LEADING_ATOM = 0.1
+#: Share of a band that a mode needs to be its partner.
+_PARTNER = 0.5
+#: No partner is farther from its band than this, absolutely [cm⁻¹] and relative to the band.
+_FARTHEST, _FARTHEST_RELATIVE = 100.0, 0.15
+#: A remainder as negative as this share of a band is told.
+_NEGATIVE = -0.2
+#: Unresolved maxima with smaller gaps between them are told as one [cm⁻¹].
+_GAP = 50.0
+
+
+@dataclass(frozen=True)
+class HarmonicPartner:
+    """The normal mode that a band comes from.
+
+    Parameters
+    ----------
+    mode
+        Its index, from zero.
+    wavenumber
+        Harmonic wavenumber, cm⁻¹.
+    intensity
+        Double-harmonic intensity, km/mol.
+    atoms
+        Atoms that carry its motion and their shares of its kinetic energy,
+        largest first.
+    isotope_shift
+        Change of its wavenumber with other masses, cm⁻¹, if asked for.
+    """
+
+    mode: int
+    wavenumber: float
+    intensity: float
+    atoms: tuple[tuple[int, float], ...]
+    isotope_shift: float | None = None
+
+
+@dataclass(frozen=True)
+class AssignedBand:
+    """A band and where its intensity comes from.
+
+    Parameters
+    ----------
+    band
+        Position, width and area.
+    shares
+        Parts and their share of the area, largest first; the shares of all
+        parts sum to one.
+    partner
+        Harmonic partner, if the parts are normal modes and one carries at least
+        half of the band and is near it.
+    doubts
+        Why there is no partner, and what else is wrong with the assignment.
+    """
+
+    band: Band
+    shares: tuple[tuple[str, Estimate], ...]
+    partner: HarmonicPartner | None = None
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def anharmonic_shift(self) -> float:
+        """Position less the harmonic wavenumber, cm⁻¹; nan without a partner."""
+        if self.partner is None:
+            return float("nan")
+        return self.band.position.value - self.partner.wavenumber
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON-able numbers."""
+        band = self.band
+        result: dict[str, Any] = {
+            "limits_cm-1": [band.lower, band.upper],
+            **{
+                f"{name}_{unit}": _jsonable(getattr(band, name))
+                for name, unit in (
+                    ("position", "cm-1"),
+                    ("centroid", "cm-1"),
+                    ("width", "cm-1"),
+                    ("area", "km/mol"),
+                )
+            },
+            "shares": {name: _jsonable(share) for name, share in self.shares},
+            "doubts": list(self.doubts),
+        }
+        if self.partner is not None:
+            result["harmonic"] = {
+                "mode": self.partner.mode + 1,
+                "wavenumber_cm-1": self.partner.wavenumber,
+                "intensity_km/mol": self.partner.intensity,
+                "atoms": {str(atom): share for atom, share in self.partner.atoms},
+                "isotope_shift_cm-1": self.partner.isotope_shift,
+            }
+        return result
+
+
+def _jsonable(estimate: Estimate) -> list[float | None]:
+    return [None if np.isnan(number) else float(number) for number in estimate]
+
+
+def leading_atoms(harmonic: HarmonicSpectrum, mode: int) -> tuple[tuple[int, float], ...]:
+    """Return the atoms that carry a mode, with m|∂r/∂Q|², their share of its kinetic energy."""
+    shares = np.einsum("ia,ia,i->i", *[harmonic.modes[mode]] * 2, harmonic.masses)
+    order = np.argsort(-shares, kind="stable")
+    return tuple((int(i), float(shares[i])) for i in order if shares[i] >= _LEADING_ATOM)
+
+
+def assign_bands(
+    decomposition: Decomposition,
+    bands: Sequence[Band] | None = None,
+    *,
+    harmonic: HarmonicSpectrum | None = None,
+    isotope_shifts: np.ndarray | None = None,
+    n_leading: int = 3,
+) -> list[AssignedBand]:
+    """Return the leading parts of each band.
+
+    Parameters
+    ----------
+    decomposition
+        Into modes, atoms or fragments.
+    bands
+        Bands to assign; those of the total by default.
+    harmonic
+        The modes, if the first parts are these in their order.
+    isotope_shifts
+        ``[n_modes]``, cm⁻¹, of :func:`eqcalc.spectra.harmonic.isotope_shifts`.
+    n_leading
+        Parts named per band.
+    """
+    total = decomposition.total
+    bands = total.bands() if bands is None else list(bands)
+    if not bands:
+        return []
+    weights = np.array([total.weights(band.lower, band.upper) for band in bands])
+    areas = weights @ total.values
+    sampled_areas = None if total.samples is None else total.samples @ weights.T
+    shares, errors = [], []
+    for name in decomposition.names:
+        share = decomposition.share(name)
+        shares.append(weights @ share.values / areas)
+        if share.samples is None or sampled_areas is None:
+            errors.append(np.full(len(bands), np.nan))
+        else:
+            errors.append(np.std(share.samples @ weights.T / sampled_areas, axis=0, ddof=1))
+    result = []
+    for b, band in enumerate(bands):
+        column = np.array([share[b] for share in shares])
+        leading = np.argsort(-np.abs(column))
+        named = tuple(
+            (decomposition.names[i], Estimate(float(column[i]), float(errors[i][b])))
+            for i in leading[:n_leading]
+        )
+        partner, doubts = None, []
+        if harmonic is not None:
+            doubt = _no_partner(band, *named[0], harmonic, int(leading[0]))
+            if doubt is None:
+                partner = _partner(harmonic, int(leading[0]), isotope_shifts)
+            else:
+                doubts.append(doubt)
+        remainder = column[-1] if decomposition.names[-1] == REMAINDER else 0.0
+        if remainder < _NEGATIVE:
+            doubts.append(
+                f"what is in no part takes away {-100 * remainder:.0f} %, so that the shares of "
+                "the others are too large"
+            )
+        result.append(AssignedBand(band, named, partner, tuple(doubts)))
+    return result
+
+
+def _partner(
+    harmonic: HarmonicSpectrum, mode: int, isotope_shifts: np.ndarray | None
+) -> HarmonicPartner:
+    return HarmonicPartner(
+        mode,
+        float(harmonic.wavenumber[mode]),
+        float(harmonic.infrared_intensity[mode]),
+        leading_atoms(harmonic, mode),
+        None if isotope_shifts is None else float(isotope_shifts[mode]),
+    )
+
+
+def _no_partner(
+    band: Band, name: str, share: Estimate, harmonic: HarmonicSpectrum, part: int
+) -> str | None:
+    """Return why the leading part of a band is not its harmonic partner, or None if it is."""
+    if part >= len(harmonic):
+        return f"{name} carries more of it than any mode"
+    if share.value < _PARTNER:
+        return "no mode carries half of it"
+    position = band.position.value
+    apart = abs(position - float(harmonic.wavenumber[part]))
+    if apart > max(_FARTHEST, _FARTHEST_RELATIVE * position):
+        return (
+            f"{name} carries {100 * share.value:.0f} %, but is {apart:.0f} cm⁻¹ away: an overtone, "
+            "a combination, or a large amplitude of that mode"
+        )
+    return None
+
+
+def assignment_notes(assigned: Sequence[AssignedBand]) -> list[str]:
+    """Return why bands have no partner and what else is wrong, bands with the same together."""
+    doubts: dict[str, list[str]] = {}
+    for item in assigned:
+        for doubt in item.doubts:
+            doubts.setdefault(doubt, []).append(f"{item.band.position.value:.0f}")
+    return [f"{', '.join(where)} cm⁻¹: {doubt}" for doubt, where in doubts.items()]
+
+
+def unresolved_notes(
+    spectrum: Spectrum, threshold: float = 0.02, lower: float | None = None
+) -> list[str]:
+    """Return a note about the maxima that :meth:`Spectrum.bands` leaves out, if there are any.
+
+    Parameters
+    ----------
+    spectrum, threshold, lower
+        As for :meth:`Spectrum.bands`.
+    """
+    found = spectrum.unresolved(threshold, lower)
+    if not found:
+        return []
+    groups = [[found[0]]]
+    for one in found[1:]:
+        if one[0] - groups[-1][-1][0] < _GAP:
+            groups[-1].append(one)
+        else:
+            groups.append([one])
+    return [
+        f"maxima at {', '.join(map(_maxima, groups))} cm⁻¹ rise by less than {RESOLVED:g} of their "
+        "standard errors (σ) and are no bands of their own here; run more replicas"
+    ]
+
+
+def _maxima(group: Sequence[tuple[float, float]]) -> str:
+    """Return where neighbouring maxima are, and how far the clearest of them rises."""
+    first, last = group[0][0], group[-1][0]
+    where = f"{first:.0f}" if len(group) == 1 else f"{first:.0f}–{last:.0f}"
+    # rounded down, so that it stays below the limit
+    return f"{where} ({np.floor(10.0 * max(rise for _, rise in group)) / 10.0:.1f} σ)"
+
+
+def assignment_table(
+    assigned: Sequence[AssignedBand], unit: str, *, symbols: Sequence[str] | None = None
+) -> str:
+    """Return assigned bands as text.
+
+    Position, width, area with its standard error; of the harmonic partner the
+    wavenumber, how far the band is from it, the isotope shift and the atoms
+    that move; and the parts that carry the intensity.
+
+    Parameters
+    ----------
+    assigned
+        From :func:`assign_bands`.
+    unit
+        Of the areas.
+    symbols
+        ``[n_atoms]``, for the names of the atoms.
+    """
+    isotopes = any(a.partner is not None and a.partner.isotope_shift is not None for a in assigned)
+    partners = any(a.partner is not None for a in assigned)
+    heads = ["ν̃", "FWHM", f"area / {unit}"]
+    if partners:
+        heads += ["harmonic", "shift"] + (["isotope"] if isotopes else []) + ["moving atoms"]
+    rows = [[*heads, "carried by"]]
+    for item in assigned:
+        band = item.band
+        row = [
+            f"{band.position.value:.0f}",
+            f"{band.width.value:.0f}" if np.isfinite(band.width.value) else "–",
+            f"{band.area.value:.1f}"
+            + (f" ± {band.area.error:.1f}" if np.isfinite(band.area.error) else ""),
+        ]
+        if partners:
+            row += _partner_columns(item, isotopes, symbols)
+        row.append(", ".join(_carried(item)))
+        rows.append(row)
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    # numbers to the right, words to the left
+    words = {len(rows[0]) - 1} | ({len(rows[0]) - 2} if partners else set())
+    return "\n".join(
+        "  ".join(
+            text.ljust(width) if i in words else text.rjust(width)
+            for i, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def _carried(item: AssignedBand) -> list[str]:
+    """Return the leading part, and the others of at least a hundredth."""
+    percent = [(name, round(100 * share.value)) for name, share in item.shares]
+    return [f"{name} {p} %" for i, (name, p) in enumerate(percent) if p != 0 or i == 0]
+
+
+def _partner_columns(
+    item: AssignedBand, isotopes: bool, symbols: Sequence[str] | None
+) -> list[str]:
+    partner = item.partner
+    if partner is None:
+        return ["–", "–"] + (["–"] if isotopes else []) + ["–"]
+    columns = [f"{partner.wavenumber:.0f}", f"{item.anharmonic_shift:+.0f}"]
+    if isotopes:
+        shift = partner.isotope_shift
+        columns.append("–" if shift is None else f"{shift:+.0f}")
+    names = [
+        f"{'atom ' if symbols is None else symbols[atom]}{atom} {100 * share:.0f} %"
+        for atom, share in partner.atoms[:3]
+    ]
+    return [*columns, ", ".join(names)]

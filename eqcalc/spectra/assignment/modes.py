@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: MIT
+"""What carries the intensity: spectra as sums over normal modes or groups of atoms.
+
+In the Eckart frame of an equilibrium geometry, with U the rotation into it, the
+dipole moment is
+
+    μ = Uᵀ[μ̄ + Σ_g Δμ_g] + remainder,
+
+where Δμ_g is linear in the displacements: (∂μ/∂Q_k)Q_k of a normal mode, or
+Σ_i Δr_i·(∂μ/∂r_i) over a group of atoms. μ̄, the mean dipole moment, turns with
+the molecule and gives the pure rotation; the remainder is electrical
+anharmonicity and whatever else. All parts together are μ, exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from eqcalc.spectra.assignment.decomposition import Decomposition, decompose
+from eqcalc.spectra.frames import eckart_rotations
+from eqcalc.spectra.harmonic import HarmonicSpectrum
+from eqcalc.units import INTENSITY_PER_SQUARED_CHARGE_PER_MASS
+
+#: Names of the parts that are neither modes nor groups.
+ROTATION, REMAINDER = "rotation", "remainder"
+
+
+def mode_names(harmonic: HarmonicSpectrum) -> tuple[str, ...]:
+    """Return a name for each mode: its number and harmonic wavenumber."""
+    return tuple(f"mode {k + 1} ({nu:.0f})" for k, nu in enumerate(harmonic.wavenumber))
+
+
+def _references(
+    harmonic: HarmonicSpectrum | Sequence[HarmonicSpectrum], n_replicas: int
+) -> list[HarmonicSpectrum]:
+    """Return the reference of each replica."""
+    if isinstance(harmonic, HarmonicSpectrum):
+        return [harmonic] * n_replicas
+    if len(harmonic) != n_replicas or len({len(h) for h in harmonic}) != 1:
+        raise ValueError(
+            f"harmonic: expected one analysis, or one for each of {n_replicas} replicas with the "
+            f"same number of modes, got {len(harmonic)}"
+        )
+    return list(harmonic)
+
+
+def _displacements(
+    positions: np.ndarray, harmonic: HarmonicSpectrum
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return displacements in the Eckart frame of one replica, and the rotations into it."""
+    rotations = eckart_rotations(positions, harmonic.positions, harmonic.masses)
+
+    def centred(r: np.ndarray) -> np.ndarray:
+        return (
+            r - np.einsum("...ia,i->...a", r, harmonic.masses / harmonic.masses.sum())[..., None, :]
+        )
+
+    seen = np.einsum("tab,tib->tia", rotations, centred(positions), optimize=True)
+    return seen - centred(harmonic.positions), rotations
+
+
+def _completed(dipole: np.ndarray, linear: np.ndarray, rotations: np.ndarray) -> np.ndarray:
+    """Return linear parts, rotation and remainder of one replica in the laboratory frame.
+
+    Parameters
+    ----------
+    dipole
+        ``[n_frames, 3]``.
+    linear
+        ``[n_parts, n_frames, 3]``, in the Eckart frame.
+    rotations
+        ``[n_frames, 3, 3]`` into the Eckart frame.
+
+    Returns
+    -------
+    ``[n_parts + 2, n_frames, 3]``, whose sum is the dipole moment.
+    """
+    inside = np.einsum("tab,tb->ta", rotations, dipole) - linear.sum(0)
+    permanent = np.broadcast_to(inside.mean(0), dipole.shape)
+    parts = np.einsum("tba,gtb->gta", rotations, np.concatenate([linear, permanent[None]]))
+    return np.concatenate([parts, (dipole - parts.sum(0))[None]])
+
+
+def decompose_dipole_by_modes(
+    dipole: Sequence[np.ndarray] | np.ndarray,
+    positions: Sequence[np.ndarray] | np.ndarray,
+    harmonic: HarmonicSpectrum | Sequence[HarmonicSpectrum],
+    **options: Any,
+) -> Decomposition:
+    """Return the infrared spectrum as contributions of normal modes, rotation and a remainder.
+
+    Parameters
+    ----------
+    dipole
+        ``[n_replicas, n_frames, 3]``, e Å; or a list of replicas, or pieces of
+        them, of different length.
+    positions
+        ``[n_replicas, n_frames, n_atoms, 3]``, Å, at the same times.
+    harmonic
+        Normal modes with dipole derivatives at the minimum that the replicas
+        vibrate about; or one such analysis for each replica, of minima that
+        differ by the numbering of their atoms or by reflection.
+    options
+        ``interval`` and ``temperature``, and those of :func:`decompose`.
+    """
+    references = _references(harmonic, len(positions))
+    parts = []
+    for mu, r, reference in zip(dipole, positions, references, strict=True):
+        if reference.dipole_derivative is None:
+            raise ValueError("the harmonic analysis has no dipole derivative")
+        displacement, rotations = _displacements(r, reference)
+        weighted = reference.modes * reference.masses[:, None]
+        coordinates = np.einsum("kia,tia->kt", weighted, displacement, optimize=True)
+        linear = coordinates[..., None] * reference.dipole_derivative[:, None]
+        parts.append(_completed(mu, linear, rotations))
+    names = (*mode_names(references[0]), ROTATION, REMAINDER)
+    return _infrared(options, dict(zip(names, zip(*parts, strict=True), strict=True)))
+
+
+def decompose_dipole_by_groups(
+    dipole: Sequence[np.ndarray] | np.ndarray,
+    positions: Sequence[np.ndarray] | np.ndarray,
+    harmonic: HarmonicSpectrum | Sequence[HarmonicSpectrum],
+    polar_tensors: np.ndarray,
+    groups: Mapping[str, Sequence[int]],
+    **options: Any,
+) -> Decomposition:
+    """Return the infrared spectrum as contributions of groups of atoms and a remainder.
+
+    The polar tensors are those of the minimum; how they change along the
+    trajectory is in the remainder. See :func:`decompose_dipole_by_atoms` for
+    the decomposition with the tensors of every frame.
+
+    Parameters
+    ----------
+    dipole, positions, harmonic, options
+        See :func:`decompose_dipole_by_modes`.
+    polar_tensors
+        ``[n_atoms, 3, 3]``, ∂μ_b/∂r_ia at [i, a, b], e, in the orientation of the
+        reference; or ``[n_replicas, n_atoms, 3, 3]`` for a reference each.
+    groups
+        Indices of the atoms of each group; an atom belongs to one at most.
+        The rest is the group ``"others"``.
+    """
+    everything = _complete_groups(groups, positions[0].shape[-2])
+    references = _references(harmonic, len(positions))
+    tensors = np.broadcast_to(polar_tensors, (len(positions), *polar_tensors.shape[-3:]))
+    parts = []
+    for mu, r, reference, tensor in zip(dipole, positions, references, tensors, strict=True):
+        displacement, rotations = _displacements(r, reference)
+        by_atom = np.einsum("tia,iab->itb", displacement, tensor, optimize=True)
+        linear = np.stack([by_atom[atoms].sum(0) for atoms in everything.values()])
+        parts.append(_completed(mu, linear, rotations))
+    names = (*everything, ROTATION, REMAINDER)
+    return _infrared(options, dict(zip(names, zip(*parts, strict=True), strict=True)))
+
+
+def decompose_dipole_by_atoms(
+    polar_tensors: np.ndarray,
+    velocities: np.ndarray,
+    groups: Mapping[str, Sequence[int]],
+    **options: Any,
+) -> Decomposition:
+    """Return the infrared spectrum as contributions of groups of atoms, without a remainder.
+
+    The part of a group is Σ v_i·(∂μ/∂r_i) over its atoms, with the polar tensors
+    of every frame.
+
+    Parameters
+    ----------
+    polar_tensors
+        ``[n_replicas, n_frames, n_atoms, 3, 3]``, ∂μ_b/∂r_ia at [i, a, b], e.
+    velocities
+        ``[n_replicas, n_frames, n_atoms, 3]``, Å/fs.
+    groups
+        Indices of the atoms of each group; an atom belongs to one at most.
+        The rest is the group ``"others"``.
+    options
+        ``interval`` and ``temperature``, and those of :func:`decompose`.
+    """
+    everything = _complete_groups(groups, velocities.shape[-2])
+    rates = np.einsum("rtia,rtiab->rtib", velocities, polar_tensors, optimize=True)
+    parts = {name: rates[:, :, atoms].sum(2) for name, atoms in everything.items()}
+    return _infrared(options, derivative=parts)
+
+
+def _complete_groups(groups: Mapping[str, Sequence[int]], n_atoms: int) -> dict[str, list[int]]:
+    """Return the groups with all other atoms as one more.
+
+    Raises
+    ------
+    ValueError
+        An atom is in two groups or does not exist, or a name is taken.
+    """
+    chosen = [int(i) for group in groups.values() for i in group]
+    if len(set(chosen)) != len(chosen):
+        raise ValueError("groups: an atom belongs to more than one group")
+    if chosen and not 0 <= min(chosen) <= max(chosen) < n_atoms:
+        raise ValueError(f"groups: atoms are numbered from 0 to {n_atoms - 1}")
+    if taken := {"others", ROTATION, REMAINDER} & set(groups):
+        raise ValueError(f"groups: the name {taken.pop()!r} has a meaning of its own")
+    rest = [i for i in range(n_atoms) if i not in chosen]
+    return {name: list(atoms) for name, atoms in groups.items()} | (
+        {"others": rest} if rest else {}
+    )
+
+
+def _infrared(
+    options: Mapping[str, Any],
+    parts: Mapping[str, Sequence[np.ndarray]] | None = None,
+    derivative: Mapping[str, np.ndarray] | None = None,
+) -> Decomposition:
+    return decompose(
+        parts,
+        derivative=derivative,
+        unit="e*Å" if derivative is None else "e*Å/fs",
+        quantity_unit="e*Å",
+        scale=INTENSITY_PER_SQUARED_CHARGE_PER_MASS,
+        result_unit="km/mol per cm⁻¹",
+        label="IR intensity",
+        **options,
+    )
+
+
+# --- density of states --------------------------------------------------------------------
+
+
+def mode_momenta(
+    positions: np.ndarray, velocities: np.ndarray, harmonic: HarmonicSpectrum
+) -> np.ndarray:
+    """Return the momenta P_k = Σ mᵢ (∂rᵢ/∂Q_k)·vᵢ of the normal modes in the Eckart frame.
+
+    Parameters
+    ----------
+    positions, velocities
+        ``[n_replicas, n_frames, n_atoms, 3]``, Å and Å/fs.
+    harmonic
+        Normal modes; their geometry is the reference of the frame.
+
+    Returns
+    -------
+    ``[n_replicas, n_frames, n_modes]``, Å amu^½/fs.
+    """
+    rotations = eckart_rotations(positions, harmonic.positions, harmonic.masses)
+    weighted = harmonic.modes * harmonic.masses[:, None]
+    seen = np.einsum("rtab,rtib->rtia", rotations, velocities, optimize=True)
+    return np.einsum("kia,rtia->rtk", weighted, seen, optimize=True)
+
+
+def mode_spectra(
+    positions: np.ndarray, velocities: np.ndarray, harmonic: HarmonicSpectrum, **options: Any
+) -> Decomposition:
+    """Return the density of states projected on the normal modes, with mode–mode cross terms.
+
+    Each mode integrates to one state in the harmonic limit.
+
+    Parameters
+    ----------
+    positions, velocities, harmonic
+        See :func:`mode_momenta`.
+    options
+        ``interval`` and ``temperature``, and those of :func:`decompose`.
+    """
+    momenta = mode_momenta(positions, velocities, harmonic)
+    return decompose(
+        derivative={name: momenta[..., k, None] for k, name in enumerate(mode_names(harmonic))},
+        unit="Å/fs",
+        quantity_unit="Å",
+        result_unit="states per cm⁻¹",
+        label="density of states",
+        **options,
+    )

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""From correlation functions to spectra with error bars."""

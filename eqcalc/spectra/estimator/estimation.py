@@ -1,0 +1,412 @@
+# SPDX-License-Identifier: MIT
+"""How a spectrum is estimated from a series: window, errors, corrections of the sampling."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+import eqcalc
+from eqcalc.spectra.estimator.correlation import (
+    LagSums,
+    Signal,
+    cross_lag_sums,
+    lag_sums,
+    spectral_density,
+    transfer_function,
+    window,
+)
+from eqcalc.spectra.estimator.periodogram import (
+    periodogram_density,
+    periodogram_sums,
+    periodogram_width,
+)
+from eqcalc.spectra.estimator.statistics import bootstrap
+from eqcalc.spectra.peaks import resolved_bands
+from eqcalc.spectra.quantum_factors import bead_warning, has_ring_modes, method_warnings, ring_modes
+from eqcalc.spectra.series import Series
+from eqcalc.units import SPEED_OF_LIGHT_CM_PER_FS
+
+#: Components of the two factors of each density: the same ones for an ordinary
+#: spectrum, different ones for a cross spectrum.
+Pairs = Sequence[tuple[slice, slice]]
+
+#: Resolution [cm⁻¹] aimed at when none is asked for.
+_DEFAULT_RESOLUTION = 10.0
+#: Fraction of the Nyquist wavenumber up to which finite differences can be
+#: corrected; above it the transfer function is below 0.055 and only noise is left.
+_USABLE = 0.8
+#: Above all fundamentals of common molecules [cm⁻¹]; only H2 is higher.
+HIGHEST_VIBRATION = 4200.0
+#: No molecule vibrates faster than H₂ [cm⁻¹]; above are overtones.
+_HIGHEST_FUNDAMENTAL = 4500.0
+#: A maximum is a band if it has these parts of the highest value, with and without error.
+_BAND, _BAND_WITHOUT_ERROR = 0.02, 0.05
+#: Blocks of a single long run that are resampled.
+_MAX_BLOCKS = 40
+_MIN_BLOCKS = 5
+
+
+def grouped(*groups: slice) -> Pairs:
+    """Return the pairs of ordinary spectra of groups of components."""
+    return [(group, group) for group in groups]
+
+
+@dataclass(frozen=True)
+class Products:
+    """Averaged products of a series with itself, before the transform to a spectrum.
+
+    Parameters
+    ----------
+    sums
+        Lag sums, or sums of periodograms, of every part to resample.
+    n_lags
+        Frames of the lag window or of a segment.
+    resampled
+        What a part is: ``"replicas"``, ``"blocks"`` or ``"none"``.
+    frames
+        Frames of each replica.
+    warnings
+        About the errors.
+    """
+
+    sums: LagSums
+    n_lags: int
+    resampled: str
+    frames: tuple[int, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Density:
+    """Spectral densities of several groups of components, with bootstrap samples."""
+
+    wavenumber: np.ndarray  #: [n_wavenumbers], cm⁻¹
+    values: np.ndarray  #: [n_groups, n_wavenumbers]
+    samples: np.ndarray | None  #: [n_samples, n_groups, n_wavenumbers]
+    n_independent: int
+    provenance: dict[str, Any]
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimation:
+    """Choices of the estimate, the same for every kind of spectrum.
+
+    Parameters
+    ----------
+    estimator
+        ``"correlation"``: transform of the windowed correlation function;
+        ``"welch"``: tapered half-overlapping segments; ``"multitaper"``: seven
+        orthogonal tapers per segment.
+    window
+        Lag window of the correlation function: ``"hann"``, ``"hamming"``,
+        ``"blackman"``, ``"bartlett"``, ``"parzen"``, ``"gaussian"`` or
+        ``"rectangular"``.
+    resolution
+        Width at half maximum given to a sharp line, cm⁻¹. By default 10 cm⁻¹,
+        or what a third of the shortest replica allows.
+    lag
+        Largest lag, or length of a segment, fs, instead of `resolution`.
+    padding
+        Points of the grid per resolved point.
+    errors
+        What is resampled: ``"replicas"``, ``"blocks"`` of all runs, or
+        ``"none"``. By default replicas, and blocks with a single replica.
+    n_samples
+        Number of bootstrap samples; with 100 of them an error is known to 7 %, better
+        than a few dozen replicas allow.
+    generator
+        Source of randomness of the bootstrap, or a seed.
+    finite_difference
+        Correction of the central difference, if the derivative is not given:
+        ``"exact"`` restores ω²⟨x²⟩ of what was sampled; ``"velocity-verlet"``
+        gives the result of the velocities of the velocity-Verlet algorithm,
+        smaller by (sin u/u)², u = ω·timestep; ``"none"`` leaves it. A
+        corrected spectrum ends at 0.8 of the Nyquist wavenumber.
+    frequency_correction
+        Undo the blue shift of the velocity-Verlet algorithm,
+        ν̃ = sin(πcν̃'Δt)/(πcΔt), keeping the area of bands.
+    """
+
+    estimator: str = "correlation"
+    window: str = "hann"
+    resolution: float | None = None
+    lag: float | None = None
+    padding: int = 4
+    errors: str | None = None
+    n_samples: int = 100
+    generator: np.random.Generator | int = 0
+    finite_difference: str = "exact"
+    frequency_correction: bool = False
+
+    def __post_init__(self) -> None:
+        window(self.window)
+        if self.resolution is not None and self.lag is not None:
+            raise TypeError("give either the resolution or the lag of the window, not both")
+        for key, number, what in (
+            ("resolution", self.resolution, "wavenumber in cm⁻¹"),
+            ("lag", self.lag, "time in fs"),
+        ):
+            if number is not None and not 0.0 < number < np.inf:
+                raise ValueError(f"{key}: expected a positive {what}, got {number}")
+        if self.padding < 1:
+            raise ValueError(f"padding: expected at least 1, got {self.padding}")
+        choices: tuple[tuple[str, str | None, tuple[str | None, ...]], ...] = (
+            ("estimator", self.estimator, ("correlation", "welch", "multitaper")),
+            ("errors", self.errors, (None, "replicas", "blocks", "none")),
+            ("finite_difference", self.finite_difference, ("exact", "velocity-verlet", "none")),
+        )
+        for key, value, known in choices:
+            if value not in known:
+                names = ", ".join(repr(k) for k in known if k)
+                raise ValueError(f"{key}: expected one of {names}, got {value!r}")
+
+    def density(self, series: Series, signals: Sequence[Signal], pairs: Pairs) -> Density:
+        """Return the spectral density of each pair of groups of components.
+
+        Parameters
+        ----------
+        series
+            What the signals were made from.
+        signals
+            Time derivative of each replica, per fs.
+        pairs
+            See :func:`grouped`.
+        """
+        return self.transform(series, self.products(series, signals, pairs))
+
+    def transform(self, series: Series, products: Products) -> Density:
+        """Return the spectral densities of products, their errors and their record."""
+        generator = np.random.default_rng(self.generator)
+        n_samples = 0 if products.resampled == "none" else self.n_samples
+        mean, mean_samples = bootstrap(products.sums, n_samples, generator)
+
+        def density(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            if self.estimator == "correlation":
+                found = spectral_density(
+                    values, series.interval, series.temperature, self.window, self.padding
+                )
+            else:
+                found = periodogram_density(values, series.interval, series.temperature)
+            return self._corrected(*found, series)
+
+        wavenumber, values = density(mean)
+        samples = None if mean_samples is None else density(mean_samples)[1]
+        warnings = (
+            *products.warnings,
+            *_aliasing_warning(series.interval),
+            *method_warnings(
+                series.method, series.temperature, series.n_beads, series.thermostat_time
+            ),
+        )
+        n_parts = products.sums.n_parts
+        n_samples = 0 if samples is None else len(samples)
+        provenance = self._provenance(series, products, n_samples)
+        return Density(wavenumber, values, samples, n_parts, provenance, warnings)
+
+    def _provenance(self, series: Series, products: Products, n_samples: int) -> dict[str, Any]:
+        lag = products.n_lags * series.interval
+        record: dict[str, Any] = {
+            "method": series.method or "not stated",
+            "temperature_K": series.temperature,
+            "timestep_fs": series.timestep,
+            "interval_fs": series.interval,
+            "n_beads": series.n_beads,
+            "n_replicas": len(products.frames),
+            "frames_per_replica": sorted(set(products.frames)),
+            "total_time_ps": sum(products.frames) * series.interval * 1e-3,
+            "estimator": self.estimator,
+            "window": self.window if self.estimator == "correlation" else None,
+            "lag_fs": lag,
+            "resolution_cm-1": self._width(lag),
+            "derivative": "given" if series.rate else "central difference",
+            "finite_difference_correction": None if series.rate else self.finite_difference,
+            "frequency_correction": self.frequency_correction,
+            "resampled": products.resampled,
+            "n_independent": products.sums.n_parts,
+            "n_samples": n_samples,
+            "eqcalc_version": eqcalc.__version__,
+        }
+        if has_ring_modes(series.method) and series.n_beads > 1:
+            modes = ring_modes(series.n_beads, series.temperature)
+            record["ring_modes_cm-1"] = [round(float(nu), 2) for nu in modes]
+        if series.provenance:
+            record["source"] = series.provenance
+        return record
+
+    def _width(self, lag: float) -> float:
+        """Return the width [cm⁻¹] given to a sharp line by a window or segment of `lag` fs."""
+        if self.estimator == "correlation":
+            return window(self.window).full_width(lag)
+        return periodogram_width(self.estimator, lag)
+
+    def number_of_lags(self, interval: float, n_frames: int) -> int:
+        """Return the length in frames of the lag window or of a segment.
+
+        Parameters
+        ----------
+        interval
+            fs.
+        n_frames
+            Usable frames of the shortest replica.
+        """
+        if self.lag is not None:
+            lag = self.lag
+        elif self.resolution is not None:
+            lag = self._width(1.0) / self.resolution
+        else:
+            lag = min(self._width(1.0) / _DEFAULT_RESOLUTION, n_frames * interval / 3.0)
+        n_lags = round(lag / interval)
+        if not 2 <= n_lags <= n_frames:
+            best = self._width(max(n_frames, 1) * interval)
+            raise ValueError(
+                f"a lag window of {lag:.0f} fs ({n_lags} frames) does not fit the shortest replica "
+                f"of {n_frames} usable frames ({n_frames * interval:.0f} fs); ask for a lag up to "
+                f"this length (a resolution of at least {best:.1f} cm⁻¹), better a third of it"
+            )
+        return n_lags
+
+    def products(self, series: Series, signals: Sequence[Signal], pairs: Pairs) -> Products:
+        """Return the averaged products that :meth:`transform` makes a spectrum of."""
+        frames = [signal.n_frames for signal in signals]
+        try:
+            n_lags = self.number_of_lags(series.interval, min(frames))
+        except ValueError as error:
+            raise ValueError(f"{series.name(int(np.argmin(frames)))}: {error}") from None
+        resampled, n_blocks, warnings = self._parts(signals, n_lags)
+        warnings = (*warnings, *self._short_replicas(series, frames))
+        total: LagSums | None = None
+        for signal, blocks in zip(signals, n_blocks, strict=True):
+            part = self._summed(signal, n_lags, pairs, blocks)
+            total = part if total is None else total + part
+            if resampled == "none":
+                total = total.merged()
+        assert total is not None
+        return Products(total, n_lags, resampled, series.lengths, warnings)
+
+    def _short_replicas(self, series: Series, frames: Sequence[int]) -> tuple[str, ...]:
+        """Return a warning if a few short replicas set the default resolution of all."""
+        if self.lag is not None or self.resolution is not None or len(frames) < 2:
+            return ()
+        usual = int(np.median(frames))
+        short = [i for i, n in enumerate(frames) if n < usual / 2]
+        now, without = (
+            self._width(self.number_of_lags(series.interval, n) * series.interval)
+            for n in (min(frames), usual)
+        )
+        if not short or now < 1.2 * without:
+            return ()
+        named = ", ".join(f"{series.name(i)} ({series.lengths[i]} frames)" for i in short)
+        return (
+            f"the resolution of {now:.0f} cm⁻¹ is that of short replicas: {named}; half of all "
+            f"have {usual} frames or more, which give {without:.0f} cm⁻¹: leave out short ones",
+        )
+
+    def _summed(self, signal: Signal, n_lags: int, pairs: Pairs, n_blocks: int) -> LagSums:
+        if self.estimator != "correlation":
+            return periodogram_sums(signal, self.estimator, n_lags, self.padding, pairs, n_blocks)
+        if all(a == b for a, b in pairs):
+            return lag_sums(signal, n_lags, [a for a, _ in pairs], n_blocks)
+        return cross_lag_sums(signal, signal, n_lags, pairs, n_blocks)
+
+    def _parts(
+        self, signals: Sequence[Signal], n_lags: int
+    ) -> tuple[str, list[int], tuple[str, ...]]:
+        """Return what is resampled, the number of parts of each replica, and warnings."""
+        single = [1] * len(signals)
+        if self.errors == "none":
+            return "none", single, ()
+        if self.errors == "replicas" or (self.errors is None and len(signals) > 1):
+            return ("replicas" if len(signals) > 1 else "none"), single, ()
+        n_blocks = [int(np.clip(s.n_frames // (2 * n_lags), 1, _MAX_BLOCKS)) for s in signals]
+        if len(signals) > 1 and max(n_blocks) == 1:
+            return "replicas", single, ()
+        if sum(n_blocks) < _MIN_BLOCKS:
+            return (
+                "none",
+                single,
+                ("no error band: the data are shorter than five blocks of twice the lag window",),
+            )
+        return (
+            "blocks",
+            n_blocks,
+            (
+                "errors are from blocks of a trajectory: for an isolated molecule without "
+                "thermostat they miss the scatter between trajectories, which is about 100 % "
+                "per trajectory",
+            ),
+        )
+
+    def _corrected(
+        self, wavenumber: np.ndarray, density: np.ndarray, series: Series
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Apply the corrections of the finite difference and of the integrator."""
+        if not series.rate and self.finite_difference != "none":
+            step = None
+            if self.finite_difference == "velocity-verlet":
+                step = self._timestep(series, "finite_difference='velocity-verlet'")
+            n = int(_USABLE * (len(wavenumber) - 1)) + 1
+            wavenumber, density = wavenumber[:n], density[..., :n]
+            density = density / transfer_function(wavenumber, series.interval, step)
+        if self.frequency_correction:
+            step = self._timestep(series, "frequency_correction")
+            u = np.pi * SPEED_OF_LIGHT_CM_PER_FS * step * wavenumber
+            keep = u < 0.5 * np.pi * 0.999
+            wavenumber, density, u = wavenumber[keep], density[..., keep], u[keep]
+            wavenumber = np.sin(u) / (np.pi * SPEED_OF_LIGHT_CM_PER_FS * step)
+            density = density / np.cos(u)
+        return wavenumber, density
+
+    @staticmethod
+    def _timestep(series: Series, option: str) -> float:
+        if series.timestep is None:
+            raise TypeError(f"timestep: {option} needs the step of the integrator in fs")
+        return series.timestep
+
+
+def highest_wavenumber(interval: float) -> float:
+    """Return the Nyquist wavenumber [cm⁻¹] of frames every `interval` fs."""
+    return 1.0 / (2.0 * interval * SPEED_OF_LIGHT_CM_PER_FS)
+
+
+def _aliasing_warning(interval: float) -> tuple[str, ...]:
+    """Return a warning if the frames are too far apart for the vibrations of hydrogen."""
+    nyquist = highest_wavenumber(interval)
+    if nyquist > HIGHEST_VIBRATION:
+        return ()
+    return (
+        f"frames every {interval:g} fs: a vibration above {nyquist:.0f} cm⁻¹ is seen folded back "
+        "to a wrong, lower wavenumber; record at least every 3 fs unless there is none",
+    )
+
+
+def beads_warning(
+    series: Series, wavenumber: np.ndarray, values: np.ndarray, samples: np.ndarray | None = None
+) -> tuple[str, ...]:
+    """Return a warning if there are too few beads for the highest band of a spectrum.
+
+    What lies above all vibrations is an overtone or noise, and does not count.
+
+    Parameters
+    ----------
+    series
+        What the spectrum is of.
+    wavenumber, values
+        The spectrum.
+    samples
+        Its bootstrap samples, ``[n_samples, n_wavenumbers]``: a band rises by two
+        standard errors above the valleys beside it.
+    """
+    inside = wavenumber <= _HIGHEST_FUNDAMENTAL
+    error = None if samples is None else np.std(samples, axis=0, ddof=1)[inside]
+    threshold = _BAND if samples is not None else _BAND_WITHOUT_ERROR
+    bands = resolved_bands(values[inside], threshold, error)
+    if not bands:
+        return ()
+    first, last = bands[-1]
+    highest = float(wavenumber[first + int(np.argmax(values[first : last + 1]))])
+    return tuple(bead_warning(series.method, series.n_beads, series.temperature, highest))

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Measured spectra, and how computed ones compare with them."""

@@ -1,0 +1,383 @@
+# SPDX-License-Identifier: MIT
+"""Computed spectra beside measured ones: one scale factor, similarity with intervals."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from scipy.stats import rankdata
+
+from eqcalc.spectra.experiment.measured import broadened
+from eqcalc.spectra.infrared_absorption import INFRARED_QUANTITIES
+from eqcalc.spectra.spectrum import Spectrum
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_RAMAN_UNITS = ("Å⁴/amu per cm⁻¹", "cm²/sr per cm⁻¹")
+_INFRARED_UNITS = tuple(unit for unit, _, _ in INFRARED_QUANTITIES.values())
+#: Beginnings of labels of absorption that has no unit of its own.
+_INFRARED_LABELS = ("absorbance", "absorption coefficient", "imaginary part of the permittivity")
+#: Quantities that have no bands whose intensities could be compared.
+_NO_INTENSITIES = ("depolarization ratio", "refractive index", "real part of the permittivity")
+
+
+def kind_of(spectrum: Spectrum) -> str | None:
+    """Return ``"infrared"``, ``"Raman"`` or ``"density of states"``; None if it is not known.
+
+    Known are spectra of eqcalc, JCAMP-DX files with their data type, units of
+    absorption, and what the header of a text file says.
+    """
+    record = spectrum.provenance
+    stated = " ".join(str(record.get(key, "")) for key in ("DATATYPE", "header"))
+    if spectrum.unit.startswith("states per"):
+        return "density of states"
+    raman = spectrum.unit in _RAMAN_UNITS or re.search("raman", stated, re.IGNORECASE)
+    infrared = (
+        spectrum.unit in _INFRARED_UNITS
+        or spectrum.label.startswith(_INFRARED_LABELS)
+        or re.search("TRANSMITTANCE|ABSORBANCE", spectrum.unit.upper())
+        or re.search("infrared|transmittance|absorbance|ft-?ir", stated, re.IGNORECASE)
+    )
+    if bool(raman) == bool(infrared):
+        return None
+    return "Raman" if raman else "infrared"
+
+
+def check_intensity(spectrum: Spectrum) -> None:
+    """Refuse what is no intensity, such as a depolarization ratio."""
+    if spectrum.label.startswith(_NO_INTENSITIES):
+        raise ValueError(
+            f"a {spectrum.label}, which has no bands to compare; state a spectrum of intensities, "
+            "such as infrared or raman-cross-section"
+        )
+
+
+def match_score(f: np.ndarray, g: np.ndarray) -> float:
+    """Return the Cauchy–Schwarz match score (f·g)²/(f·f g·g), 1 for the same shape."""
+    return float((f @ g) ** 2 / ((f @ f) * (g @ g)))
+
+
+def pearson_score(f: np.ndarray, g: np.ndarray) -> float:
+    """Return the correlation coefficient of the values."""
+    return float(np.corrcoef(f, g)[0, 1])
+
+
+def spearman_score(f: np.ndarray, g: np.ndarray) -> float:
+    """Return the correlation coefficient of the ranks of the values."""
+    return pearson_score(rankdata(f), rankdata(g))
+
+
+def euclidean_score(f: np.ndarray, g: np.ndarray) -> float:
+    """Return 1/(1 + |f − g|²/|g|²) of the spectra scaled to equal norm."""
+    a, b = f / np.linalg.norm(f), g / np.linalg.norm(g)
+    return float(1.0 / (1.0 + ((a - b) @ (a - b))))
+
+
+#: Similarity of two arrays of values on one grid; 1 for the same shape.
+SCORES = {
+    "match": match_score,
+    "pearson": pearson_score,
+    "spearman": spearman_score,
+    "euclidean": euclidean_score,
+}
+
+
+def displacement(x: np.ndarray, f: np.ndarray, g: np.ndarray) -> float:
+    """Return ∫|F − G| dν̃ of the cumulative distributions of two non-negative spectra."""
+    a, b = np.maximum(f, 0.0), np.maximum(g, 0.0)
+    difference = np.cumsum(a) / a.sum() - np.cumsum(b) / b.sum()
+    return float(np.sum(np.abs(difference)) * (x[1] - x[0]))
+
+
+class ScoreInterval(NamedTuple):
+    """A number with the limits that 95 % of the bootstrap samples lie between."""
+
+    value: float
+    lower: float  #: nan without bootstrap samples
+    upper: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A computed spectrum beside a measured one.
+
+    Parameters
+    ----------
+    calculated, measured
+        On one grid and scaled to unit area.
+    wavenumber_scale
+        Factor on the computed wavenumbers; fitted to each bootstrap sample too.
+    scale_range
+        Limits within which the factor was fitted; None if it was not.
+    scores
+        Each of :data:`eqcalc.spectra.experiment.comparison.SCORES`.
+    displacement
+        Earth mover's distance, cm⁻¹: how far intensity has to be moved on
+        average to turn one spectrum into the other.
+    """
+
+    calculated: Spectrum
+    measured: Spectrum
+    wavenumber_scale: ScoreInterval
+    scale_range: tuple[float, float] | None
+    scores: dict[str, ScoreInterval]
+    displacement: ScoreInterval
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the factor was fitted, within limits that the caller gave."""
+        return self.scale_range is not None
+
+    @property
+    def scale_limit(self) -> float | None:
+        """The limit of `scale_range` that the factor is at, where the fit means nothing."""
+        limits = self.scale_range or ()
+        return next((x for x in limits if _near(self.wavenumber_scale.value, x, limits)), None)
+
+    def _fit(self) -> str:
+        """Return how the scale factor was found, and what to think of it."""
+        if self.scale_range is None:
+            return "not fitted"
+        if self.scale_limit is not None:
+            return (
+                f"at the limit {self.scale_limit:g} of the range allowed, not a best fit: widen it "
+                "(--scale), or compare bands that correspond (--limits)"
+            )
+        if any(
+            _near(end, x, self.scale_range)
+            for end in self.wavenumber_scale[1:]
+            for x in self.scale_range
+        ):
+            return "fitted; the interval is cut by the range allowed: widen it (--scale)"
+        return "fitted"
+
+    def table(self) -> str:
+        """Return the scores as text, with 95 % intervals from the sampling."""
+        how = self._fit()
+        lines = [f"{'wavenumber scale':<20} {_interval(self.wavenumber_scale, 4)} ({how})"]
+        lines += [f"{name:<20} {_interval(score, 3)}" for name, score in self.scores.items()]
+        lines.append(f"{'displacement/cm⁻¹':<20} {_interval(self.displacement, 1)}")
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers, JSON-able: each as value, lower and upper limit."""
+        return {
+            "wavenumber_scale": _jsonable(self.wavenumber_scale),
+            "wavenumber_scale_fitted": self.fitted,
+            "wavenumber_scale_at_limit": self.scale_limit is not None,
+            "scores": {name: _jsonable(score) for name, score in self.scores.items()},
+            "displacement_cm-1": _jsonable(self.displacement),
+            "range_cm-1": [float(self.measured.wavenumber[i]) for i in (0, -1)],
+        }
+
+
+def _near(scale: float, limit: float, limits: tuple[float, ...]) -> bool:
+    """Return whether a fitted scale factor is, but for the steps of the fit, at a limit."""
+    return abs(scale - limit) <= max(1e-3 * (limits[-1] - limits[0]), 2e-5)
+
+
+def _interval(score: ScoreInterval, digits: int) -> str:
+    if np.isnan(score.lower):
+        return f"{score.value:.{digits}f}"
+    return f"{score.value:.{digits}f}  [{score.lower:.{digits}f}, {score.upper:.{digits}f}]"
+
+
+def _jsonable(score: ScoreInterval) -> list[float | None]:
+    return [None if np.isnan(number) else float(number) for number in score]
+
+
+def compare(
+    calculated: Spectrum,
+    measured: Spectrum,
+    *,
+    lower: float,
+    upper: float,
+    scale_range: tuple[float, float] | None = None,
+    fwhm: float | None = None,
+) -> Comparison:
+    """Compare the shape of a computed spectrum with a measured one.
+
+    Parameters
+    ----------
+    calculated
+        Computed spectrum.
+    measured
+        Measured spectrum; its grid need not be even. Both must be proportional
+        to absorption (or to Raman intensity), not transmittance.
+    lower, upper
+        Range compared, cm⁻¹.
+    scale_range
+        Allow one factor on all computed wavenumbers within these limits and
+        choose the best match score; by default the computed wavenumbers stand.
+    fwhm
+        Resolution of the instrument, cm⁻¹, if the computed spectrum is sharper.
+
+    Raises
+    ------
+    ValueError
+        One is infrared and the other Raman, or one is no intensity; one does
+        not cover the range (the computed one with every factor allowed); a
+        value is not finite, or an integral not positive.
+    """
+    if "TRANSMITTANCE" in measured.unit.upper():
+        raise ValueError("measured: convert the transmittance with absorbance() first")
+    _check_kinds(calculated, measured)
+    _check_coverage(calculated, lower, upper, scale_range)
+    step = min(1.0, float(np.median(np.diff(calculated.wavenumber))))
+    grid = np.arange(lower, upper + 0.5 * step, step)
+    target = measured.interpolated(grid)
+    if fwhm is not None:
+        # on an even grid; that of a spectrum with corrected wavenumbers is not
+        axis = calculated.wavenumber
+        even = calculated.interpolated(np.linspace(axis[0], axis[-1], len(axis)))
+        calculated = broadened(even, fwhm)
+
+    def scaled(values: np.ndarray, scale: float) -> np.ndarray:
+        return np.interp(grid, scale * calculated.wavenumber, values)
+
+    def numbers(values: np.ndarray) -> np.ndarray:
+        """Return the scale factor, the scores and the displacement."""
+        scale = 1.0
+        if scale_range is not None:
+            scale = _best_scale(
+                lambda s: match_score(scaled(values, s), target.values), scale_range
+            )
+        y = scaled(values, scale)
+        found = [score(y, target.values) for score in SCORES.values()]
+        return np.array([scale, *found, displacement(grid, y, target.values)])
+
+    for name, values in (
+        ("measured", target.values),
+        ("computed", scaled(calculated.values, 1.0)),
+    ):
+        _check_values(name, grid, values)
+    best = numbers(calculated.values)
+    scale = float(best[0])
+    limits = np.full((2, len(best)), np.nan)
+    if calculated.samples is not None:
+        sampled = np.array([numbers(sample) for sample in calculated.samples])
+        limits = np.quantile(sampled, (0.025, 0.975), axis=0)
+    intervals = [ScoreInterval(*map(float, n)) for n in zip(best, *limits, strict=True)]
+    moved = replace(
+        calculated,
+        wavenumber=scale * calculated.wavenumber,
+        history=(*calculated.history, f"wavenumbers scaled by {scale:.5f}"),
+    ).interpolated(grid)
+    return Comparison(
+        moved.scaled(1.0 / moved.integrate().value, unit="1/cm⁻¹", label="normalised intensity"),
+        target.scaled(1.0 / target.integrate().value, unit="1/cm⁻¹", label="normalised intensity"),
+        intervals[0],
+        scale_range,
+        dict(zip(SCORES, intervals[1:-1], strict=True)),
+        intervals[-1],
+    )
+
+
+def _check_kinds(calculated: Spectrum, measured: Spectrum) -> None:
+    """Refuse spectra whose intensities have nothing to do with each other."""
+    for name, spectrum in (("computed", calculated), ("measured", measured)):
+        try:
+            check_intensity(spectrum)
+        except ValueError as error:
+            raise ValueError(f"the {name} spectrum is {error}") from None
+    ours, theirs = kind_of(calculated), kind_of(measured)
+    if ours is not None and theirs is not None and ours != theirs:
+        raise ValueError(
+            f"the computed spectrum is {ours} ({calculated.label}), and the measured one {theirs} "
+            f"({measured.label}); their intensities cannot be compared"
+        )
+
+
+def _check_coverage(
+    calculated: Spectrum, lower: float, upper: float, scale_range: tuple[float, float] | None
+) -> None:
+    """Refuse a range, or scale factors, with which the computed spectrum does not cover all."""
+    if not (np.isfinite([lower, upper]).all() and lower < upper):
+        raise ValueError(f"expected the lower limit first, got {lower:g} to {upper:g} cm⁻¹")
+    first, last = calculated.wavenumber[[0, -1]]
+    if lower < first or upper > last:
+        raise ValueError(
+            f"the computed spectrum covers {first:g} to {last:g} cm⁻¹, not {lower:g} to "
+            f"{upper:g} cm⁻¹"
+        )
+    if scale_range is None:
+        return
+    least, most = scale_range
+    if not 0.0 < least < most < np.inf:
+        raise ValueError(f"scale: expected two positive factors, got {least:g} and {most:g}")
+    smallest, largest = upper / last, lower / first if first > 0.0 else np.inf
+    if least < smallest or most > largest:
+        allowed = f"{smallest:.3f} or more"
+        if np.isfinite(largest):
+            allowed = f"{smallest:.3f} to {largest:.3f}"
+        raise ValueError(
+            f"scale: the factors {least:g} to {most:g} would move the computed spectrum "
+            f"({first:g} to {last:g} cm⁻¹) out of {lower:g} to {upper:g} cm⁻¹; expected "
+            f"{allowed}"
+        )
+
+
+def _check_values(name: str, wavenumber: np.ndarray, values: np.ndarray) -> None:
+    """Refuse values that no score can be made of."""
+    within = f"in {wavenumber[0]:g} to {wavenumber[-1]:g} cm⁻¹"
+    if not np.isfinite(values).all():
+        where = wavenumber[~np.isfinite(values)][0]
+        raise ValueError(f"the {name} spectrum has no finite value at {where:g} cm⁻¹")
+    if np.ptp(values) == 0.0:
+        raise ValueError(f"the {name} spectrum is constant {within}: nothing to compare")
+    if not values.sum() > 0.0:
+        raise ValueError(
+            f"the integral of the {name} spectrum {within} is not positive: subtract its baseline"
+        )
+
+
+def _best_scale(score: Callable[[float], float], limits: tuple[float, float]) -> float:
+    """Return the scale factor of the highest score: the best of a scan, refined."""
+    from scipy.optimize import minimize_scalar
+
+    scan = np.linspace(*limits, 101)
+    best = float(scan[np.argmax([score(s) for s in scan])])
+    width = scan[1] - scan[0]
+    bounds = (max(limits[0], best - width), min(limits[1], best + width))
+    found = minimize_scalar(lambda s: -score(s), bounds=bounds, method="bounded")
+    return float(found.x) if score(found.x) >= score(best) else best
+
+
+def comparison_figure(
+    comparisons: Sequence[Comparison],
+    names: Sequence[str],
+    *,
+    measured_name: str = "experiment",
+    reversed_axis: bool = False,
+) -> Figure:
+    """Return computed spectra over the measured one, all of unit area.
+
+    Parameters
+    ----------
+    comparisons
+        Of one measured spectrum.
+    names
+        Of the computed spectra.
+    measured_name
+        Of the measured one.
+    reversed_axis
+        Wavenumbers fall from left to right.
+    """
+    from eqcalc.spectra.figures import spectrum_figure
+
+    measured = comparisons[0].measured
+    scaled = [
+        f"{name}, wavenumbers × {c.wavenumber_scale.value:.3f}" if c.fitted else name
+        for name, c in zip(names, comparisons, strict=True)
+    ]
+    return spectrum_figure(
+        [measured, *(c.calculated for c in comparisons)],
+        names=[measured_name, *scaled],
+        limits=(float(measured.wavenumber[0]), float(measured.wavenumber[-1])),
+        reversed_axis=reversed_axis,
+    )

@@ -1,0 +1,362 @@
+# SPDX-License-Identifier: MIT
+"""Measured spectra: reading them, and what an instrument does to a spectrum."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from eqcalc.spectra.io.files import SpectrumFileError, is_written_by_eqcalc
+from eqcalc.spectra.io.text import averaged, parse_table, read_text
+from eqcalc.spectra.spectrum import Spectrum
+from eqcalc.units import GAS_CONSTANT
+
+#: Endings of files that say their unit themselves; the rest is text in columns.
+_SELF_DESCRIBING = (".jdx", ".dx", ".jcm", ".h5", ".hdf5")
+#: Titles of a first column that is no wavenumber.
+_OTHER_AXIS = re.compile(
+    r"wave ?length|wellenl|^\W*(nm|[µμu]m|microns?)\b"
+    r"|[(\[/] *(nm|[µμu]m|microns?|nanomet\w*|micromet\w*|[TG]Hz|m?eV)\b",
+    re.IGNORECASE,
+)
+_WAVENUMBER = re.compile(r"cm\^?[-−⁻]|1/cm|wave ?number|wellenzahl|raman ?shift", re.IGNORECASE)
+_TRANSMITTANCE = re.compile(r"transm|% *T\b|\bT *[(\[/]? *%", re.IGNORECASE)
+
+
+def read_measured(
+    path: str | Path,
+    *,
+    unit: str = "arbitrary units",
+    limits: tuple[float, float] | None = None,
+) -> Spectrum:
+    """Read a measured spectrum: JCAMP-DX, a file of eqcalc, or two columns of text.
+
+    Transmittance becomes absorbance, and the absorption per fraction and path
+    length of a gas (as in quantitative collections) the molar absorption
+    coefficient.
+
+    Parameters
+    ----------
+    path
+        ``.jdx``, ``.dx``, ``.h5``, ``.csv`` of eqcalc, or any other ending for text.
+    unit
+        Of the second column of a text file.
+    limits
+        Wavenumbers [cm⁻¹] that have to be covered. Only the part between them
+        is read, with the point beyond each of them, which interpolation takes.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        There is no such file; it cannot be read, may mean two things, or does
+        not cover the limits; or a value between them is not finite, or is a
+        transmittance that is not positive.
+    """
+    path = Path(path)
+    if path.suffix.lower() in _SELF_DESCRIBING or is_written_by_eqcalc(path):
+        spectrum = Spectrum.read(path)
+    else:
+        spectrum = read_table(path, unit=unit, label=path.stem)
+        header = spectrum.provenance.get("header", "")
+        if unit == "arbitrary units" and _TRANSMITTANCE.search(header):
+            raise ValueError(
+                f"{path}: the header {header[:60]!r} says transmittance; state the unit, T (up to "
+                "1) or %T (up to 100), or absorbance if that is in the second column"
+            )
+    try:
+        return _converted(spectrum, limits)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _converted(spectrum: Spectrum, limits: tuple[float, float] | None) -> Spectrum:
+    """Cut a spectrum, and convert what is proportional to absorption only then."""
+    transmittance = re.search("TRANSMITTANCE|^%?T$", spectrum.unit.upper())
+    if transmittance:
+        # seen in the whole spectrum: a part may be black
+        _check_percent(spectrum)
+    if limits is not None:
+        spectrum = _covering(spectrum, *limits)
+    if not np.isfinite(spectrum.values).all():
+        where = float(spectrum.wavenumber[~np.isfinite(spectrum.values)][0])
+        raise ValueError(f"the value at {where:g} cm⁻¹ is not a finite number")
+    if transmittance or "ABSORBANCE" in spectrum.unit.upper():
+        return _absorbance(spectrum)
+    if "MICROMOL/MOL" in spectrum.unit.upper():
+        return gas_absorption(spectrum)
+    return spectrum
+
+
+def _covering(spectrum: Spectrum, lower: float, upper: float) -> Spectrum:
+    """Return the part between two wavenumbers, with the next point on either side."""
+    x = spectrum.wavenumber
+    if not (x[0] <= lower < upper <= x[-1]):
+        hint = ""
+        if x[-1] < 100.0 < upper:
+            hint = "; are these wavelengths in µm? Their wavenumbers are 10⁴/µm"
+        raise ValueError(
+            f"covers {x[0]:g} to {x[-1]:g} cm⁻¹, and the limits {lower:g} to {upper:g} cm⁻¹ go "
+            f"beyond{hint}"
+        )
+    inside = int(np.sum((x >= lower) & (x <= upper)))
+    if inside < 3:
+        raise ValueError(
+            f"expected three or more points in {lower:g} to {upper:g} cm⁻¹, found {inside}"
+        )
+    first = int(np.searchsorted(x, lower, side="right")) - 1
+    last = int(np.searchsorted(x, upper, side="left"))
+    return spectrum.between(float(x[first]), float(x[last]))
+
+
+def read_table(path: str | Path, *, unit: str, label: str) -> Spectrum:
+    """Read a measured spectrum from two columns of text: wavenumber [cm⁻¹] and value.
+
+    Decimal points or decimal commas; blanks, tabs, semicolons or commas between
+    columns; a header, and comments after ``#``. The points may come in any
+    order; values at the same wavenumber are averaged.
+
+    Parameters
+    ----------
+    path
+        The file.
+    unit, label
+        Of the values.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        There is no such file; it is not of that form, or may mean two things;
+        or its header says that the first column is no wavenumber.
+    """
+    path = Path(path)
+    text = read_text(path)
+    if text.lstrip().startswith("##"):
+        raise SpectrumFileError(f"{path}: a JCAMP-DX file; let its name end in .jdx")
+    table = parse_table(text, path)
+    _check_axis(table.header, path)
+    provenance = {"file": path.name}
+    if table.header:
+        provenance["header"] = " | ".join(table.header)
+    warnings: tuple[str, ...] = ()
+    if table.n_columns > 2:
+        warnings = (f"the file has {table.n_columns} columns, of which the second is taken",)
+    try:
+        return Spectrum(
+            *averaged(table.first, table.second),
+            unit,
+            label,
+            provenance=provenance,
+            warnings=warnings,
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _check_axis(header: tuple[str, ...], path: Path) -> None:
+    """Refuse a table whose header says that its first column is no wavenumber."""
+    for line in header:
+        title = re.split("[,;\t]", re.sub(r"^XUNITS\W*", "[", line))[0]
+        # a title has no number, unlike the wavelength of a laser
+        if re.search(r"\d", title) or not _OTHER_AXIS.search(title):
+            continue
+        if not _WAVENUMBER.search(line):
+            raise ValueError(
+                f"{path}: expected wavenumbers in cm⁻¹ in the first column, but its header is "
+                f"{line[:60]!r}; convert it (10⁴/µm, 10⁷/nm, 33.356 × THz)"
+            )
+
+
+def absorbance(spectrum: Spectrum) -> Spectrum:
+    """Return the decadic absorbance −log₁₀T of a spectrum in transmittance or absorbance.
+
+    Raises
+    ------
+    ValueError
+        The unit is neither, or is not that of the values; or the transmittance
+        is not positive somewhere: cut the range with :meth:`Spectrum.between`.
+    """
+    _check_percent(spectrum)
+    return _absorbance(spectrum)
+
+
+def _absorbance(spectrum: Spectrum) -> Spectrum:
+    unit = spectrum.unit.upper()
+    if unit.startswith("ABSORBANCE") or (unit == "1" and spectrum.label == "absorbance"):
+        return replace(spectrum, unit="1", label="absorbance")
+    if not _is_transmittance(unit):
+        raise ValueError(f"neither transmittance nor absorbance: {spectrum.unit!r}")
+    transmittance = spectrum.values / (100.0 if _is_percent(unit) else 1.0)
+    if np.any(transmittance <= 0.0):
+        where = float(spectrum.wavenumber[np.argmin(transmittance)])
+        raise ValueError(
+            f"the transmittance is not positive at {where:g} cm⁻¹ (saturated?); choose limits "
+            "without it"
+        )
+    return replace(
+        spectrum,
+        values=-np.log10(transmittance),
+        standard_error=None,
+        samples=None,
+        unit="1",
+        label="absorbance",
+        history=(*spectrum.history, "absorbance from transmittance"),
+    )
+
+
+def _is_transmittance(unit: str) -> bool:
+    return "TRANSMITTANCE" in unit.upper() or unit.upper() in ("T", "%T")
+
+
+def _is_percent(unit: str) -> bool:
+    return "PERCENT" in unit.upper() or "%" in unit
+
+
+def _check_percent(spectrum: Spectrum) -> None:
+    """Refuse a transmittance in percent said to be a fraction, or a fraction said to be percent."""
+    unit = spectrum.unit
+    values = spectrum.values[np.isfinite(spectrum.values)]
+    if not _is_transmittance(unit) or not len(values):
+        return
+    if not _is_percent(unit) and np.median(values) > 2.0:
+        raise ValueError(
+            f"a transmittance above 1: the file gives percent without saying so; its unit is %T, "
+            f"not {unit}"
+        )
+    if _is_percent(unit) and values.max() <= 1.5:
+        raise ValueError(
+            f"no transmittance above {values.max():.2g} %: these are fractions, whose unit "
+            f"is T, not {unit}"
+        )
+
+
+def molar_absorption(
+    spectrum: Spectrum,
+    *,
+    path_length: float,
+    concentration: float | None = None,
+    pressure: float | None = None,
+    temperature: float | None = None,
+) -> Spectrum:
+    """Return the molar absorption coefficient of a sample of known amount.
+
+    Parameters
+    ----------
+    spectrum
+        Decadic absorbance or transmittance.
+    path_length
+        cm.
+    concentration
+        mol/L; or of an ideal gas its partial `pressure` [Pa] and `temperature` [K].
+
+    Raises
+    ------
+    TypeError
+        Neither a concentration nor pressure and temperature are given, or both.
+    """
+    if (concentration is None) == (pressure is None or temperature is None):
+        raise TypeError("give the concentration, or the pressure and the temperature of a gas")
+    if concentration is None:
+        assert pressure is not None and temperature is not None
+        concentration = pressure / (GAS_CONSTANT * temperature) * 1e-3
+    for name, number in (("path_length", path_length), ("concentration", concentration)):
+        if not number > 0.0:
+            raise ValueError(f"{name}: expected a positive number, got {number}")
+    return absorbance(spectrum).scaled(
+        1.0 / (path_length * concentration),
+        unit="L/(mol cm)",
+        label="molar absorption coefficient",
+    )
+
+
+def gas_absorption(spectrum: Spectrum) -> Spectrum:
+    """Return the molar absorption coefficient of a gas from absorbance per fraction and length.
+
+    Parameters
+    ----------
+    spectrum
+        Decadic absorbance per (µmol/mol) and m, as in the quantitative infrared
+        database of NIST, with pressure and temperature in its record.
+
+    Half of the files of that database state an atmosphere as 101.3 Pa; this is
+    taken as kPa, with a warning.
+
+    Raises
+    ------
+    ValueError
+        It has another unit, or its record does not state pressure and temperature.
+    """
+    if "MICROMOL/MOL" not in spectrum.unit.upper() or "BASE 10" not in spectrum.unit.upper():
+        raise ValueError(f"not decadic absorbance per (µmol/mol) m: {spectrum.unit!r}")
+    pressure = _quantity(spectrum, "PRESSURE", {"KPA": 1e3, "PA": 1.0, "ATM": 101325.0})
+    warnings = spectrum.warnings
+    if 90.0 < pressure < 110.0:
+        pressure *= 1e3
+        warnings = (*warnings, f"the file says {pressure / 1e3:g} Pa, which is taken as kPa")
+    temperature = _quantity(spectrum, "TEMPERATURE", {"K": 1.0, "C": 1.0})
+    if str(spectrum.provenance["TEMPERATURE"]).strip().upper().endswith("C"):
+        temperature += 273.15
+    # mol per litre of a fraction of 1e-6, over 100 cm
+    concentration = 1e-6 * pressure / (GAS_CONSTANT * temperature) * 1e-3
+    absolute = spectrum.scaled(
+        1.0 / (100.0 * concentration), unit="L/(mol cm)", label="molar absorption coefficient"
+    )
+    return replace(absolute, warnings=warnings)
+
+
+def _quantity(spectrum: Spectrum, key: str, units: dict[str, float]) -> float:
+    """Return a number with its unit from the record of a JCAMP-DX file."""
+    text = str(spectrum.provenance.get(key, ""))
+    match = re.fullmatch(r"\s*([\d.]+)\s*([A-Za-z]+)\s*", text)
+    if match is None or match.group(2).upper() not in units:
+        raise ValueError(f"{key}: expected a number and one of {', '.join(units)}, got {text!r}")
+    return float(match.group(1)) * units[match.group(2).upper()]
+
+
+def broadened(spectrum: Spectrum, fwhm: float, shape: str = "gaussian") -> Spectrum:
+    """Return a spectrum as seen by an instrument of a finite resolution.
+
+    Parameters
+    ----------
+    spectrum
+        On an even grid.
+    fwhm
+        Full width at half maximum of the instrument's line shape, cm⁻¹.
+    shape
+        ``"gaussian"``, ``"lorentzian"`` or ``"triangular"`` (a grating with
+        equal slits).
+    """
+    steps = np.diff(spectrum.wavenumber)
+    step = float(steps.mean())
+    if not np.allclose(steps, step, rtol=1e-6):
+        raise ValueError("broadening needs an even grid of wavenumbers; interpolate first")
+    if not fwhm > 0.0:
+        raise ValueError(f"fwhm: expected a positive width in cm⁻¹, got {fwhm}")
+    n = len(spectrum)
+    distance = step * np.arange(-(n - 1), n)
+    if shape == "gaussian":
+        line = np.exp(-4.0 * np.log(2.0) * (distance / fwhm) ** 2)
+    elif shape == "lorentzian":
+        line = 1.0 / (1.0 + (2.0 * distance / fwhm) ** 2)
+    elif shape == "triangular":
+        line = np.maximum(1.0 - np.abs(distance) / fwhm, 0.0)
+    else:
+        raise ValueError(f"unknown line shape {shape!r}; known: gaussian, lorentzian, triangular")
+    line /= line.sum()
+
+    from scipy.signal import fftconvolve
+
+    def convolve(y: np.ndarray) -> np.ndarray:
+        return np.asarray(fftconvolve(y, line, mode="full")[n - 1 : 2 * n - 1])
+
+    return replace(
+        spectrum,
+        values=convolve(spectrum.values),
+        samples=None
+        if spectrum.samples is None
+        else np.array([convolve(y) for y in spectrum.samples]),
+        standard_error=None,
+        history=(*spectrum.history, f"broadened, {shape}, {fwhm:g} cm⁻¹"),
+    )

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Spectra and series in files."""

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: MIT
+"""Columns of text as instruments and spreadsheets export them.
+
+Numbers have a decimal point or a decimal comma, columns are separated by
+blanks, tabs, semicolons or (with decimal points) commas. Which of them a file
+uses is taken from all of its lines; what can be read in two ways is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+#: What separates columns whatever the decimal mark is.
+_SEPARATOR = re.compile(r"\s*;\s*|\s+")
+#: What separates columns where the comma is no decimal mark.
+_ANY_SEPARATOR = re.compile(r"\s*[;,]\s*|\s+")
+_COMMA_BESIDE_BLANK = re.compile(r",\s|\s,")
+
+
+@dataclass(frozen=True)
+class Table:
+    """The first two columns of a table.
+
+    Parameters
+    ----------
+    first, second
+        ``[n_rows]``, as in the file; numbers of the second may be nan.
+    n_columns
+        Of the longest row.
+    header
+        Lines before the first row, comments included.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    n_columns: int
+    header: tuple[str, ...]
+
+
+class _Row(NamedTuple):
+    number: int  #: of the line in the file
+    text: str
+
+    def error(self, path: Path, message: str) -> ValueError:
+        shown = self.text if len(self.text) <= 60 else f"{self.text[:60]}…"
+        return ValueError(f"{path}, line {self.number}: {message}, got {shown!r}")
+
+
+def read_text(path: Path) -> str:
+    """Return what is in a text file: UTF-8, UTF-16 with its mark, or Latin-1.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        There is no such file; or it is a folder, empty, or not text.
+    """
+    if path.is_dir():
+        raise ValueError(f"{path}: a folder; state a file in it")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    data = path.read_bytes()
+    if not data.strip():
+        raise ValueError(f"{path}: an empty file")
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data.decode("utf-16", errors="replace")
+    if b"\0" in data:
+        raise ValueError(f"{path}: not a text file; export it as JCAMP-DX or as columns of text")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")  # µ and ⁻¹ in titles of older programs
+
+
+def parse_table(text: str, path: Path) -> Table:
+    """Return the first two columns of a table of text.
+
+    What follows a ``#`` is a comment; lines before the first one that starts
+    with a number are the header.
+
+    Parameters
+    ----------
+    text
+        Content of the file.
+    path
+        Its name, for messages.
+
+    Raises
+    ------
+    ValueError
+        A line has no two numbers, or may mean two things.
+    """
+    header: list[str] = []
+    rows: list[_Row] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        content, _, comment = line.partition("#")
+        content = _unquoted(content).strip()
+        if content and (rows or _starts_with_number(content)):
+            rows.append(_Row(number, content))
+        elif not rows:
+            header += [part.strip() for part in (content, comment) if part.strip()]
+    if len(rows) < 2:
+        raise ValueError(f"{path}: fewer than two lines that start with a number")
+    decimal_comma = _has_decimal_commas(rows, path)
+    columns = [_columns(row, decimal_comma) for row in rows]
+    points = [_point(row, c, path) for row, c in zip(rows, columns, strict=True)]
+    first, second = np.array(points).T
+    return Table(first, second, max(map(len, columns)), tuple(header))
+
+
+def averaged(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return points in ascending order of x, with the mean y where an x is there twice."""
+    ascending, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
+    return ascending, np.bincount(inverse.ravel(), y) / counts
+
+
+def _unquoted(line: str) -> str:
+    """Return a line without quotation marks; commas between quoted fields separate."""
+    return re.sub(r'"\s*,\s*"', ";", line).replace('"', "")
+
+
+def _starts_with_number(text: str) -> bool:
+    """Return whether the first column is a number, with commas of either meaning."""
+    parts = _SEPARATOR.split(text)[0].rstrip(",").split(",")
+    return all(_number(part) is not None for part in parts)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(re.sub("[dD]", "e", text))  # 1.5D+03 of Fortran
+    except ValueError:
+        return None
+
+
+def _has_decimal_commas(rows: list[_Row], path: Path) -> bool:
+    """Return whether commas are decimal marks; they separate columns otherwise."""
+    commas = [row for row in rows if "," in row.text]
+    if not commas:
+        return False
+    separating: list[_Row] = []
+    others: list[_Row] = []
+    for row in commas:
+        alone = _COMMA_BESIDE_BLANK.search(row.text) or not _SEPARATOR.search(row.text)
+        (separating if alone else others).append(row)
+    if not separating:
+        for row in rows:
+            if "." in row.text:
+                raise row.error(path, "expected decimal commas alone or decimal points alone")
+        return True
+    if others:
+        row = min(separating, others, key=len)[0]
+        raise row.error(path, "expected commas that mean the same as in the other lines")
+    # without a point in them, 1,2,3 may be 1.2 and 3 or 1 and 2.3
+    columns = [_columns(row, False) for row in rows]
+    if not any(re.search("[.eEdD]", number) for c in columns for number in c[:2]):
+        for row, c in zip(rows, columns, strict=True):
+            if len(c) > 2:
+                raise row.error(
+                    path,
+                    "commas may be decimal marks or separate columns: expected columns "
+                    "separated by semicolons or tabs",
+                )
+    return False
+
+
+def _columns(row: _Row, decimal_comma: bool) -> list[str]:
+    """Return the columns of a row, with decimal points."""
+    columns = (_SEPARATOR if decimal_comma else _ANY_SEPARATOR).split(row.text)
+    while columns and not columns[-1]:
+        columns.pop()
+    return [c.replace(",", ".") for c in columns] if decimal_comma else columns
+
+
+def _point(row: _Row, columns: list[str], path: Path) -> tuple[float, float]:
+    numbers = [_number(column) for column in columns[:2]]
+    if len(numbers) < 2 or numbers[0] is None or numbers[1] is None:
+        raise row.error(path, "expected a wavenumber and a value")
+    if not math.isfinite(numbers[0]):
+        raise row.error(path, "expected a finite wavenumber")
+    return numbers[0], numbers[1]

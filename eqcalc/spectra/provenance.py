@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: MIT
+"""What a spectrum is of: the molecule, the run and the model, for files and people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from ase.data import atomic_masses, atomic_numbers, chemical_symbols
+from ase.symbols import Symbols
+
+#: Settings of a run that decide what its spectra show.
+_SETTINGS = (
+    "method",
+    "propagator",
+    "seed",
+    "initial",
+    "equilibration",
+    "rotation",
+    "translation",
+)
+#: Masses that differ by less than this are those of the element as it is found [amu].
+_NATURAL = 0.01
+
+
+def source_record(trajectory: Any) -> dict[str, Any]:
+    """Return what a trajectory knows of molecule, run and model, JSON-able.
+
+    Spectra are published, and folders of one machine say nothing there: the
+    path of the model is left out.
+
+    Parameters
+    ----------
+    trajectory
+        With ``provenance``, and as far as it has them ``numbers``, ``masses``
+        and ``settings``.
+    """
+    record: dict[str, Any] = _without_paths(trajectory.provenance)
+    numbers = getattr(trajectory, "numbers", None)
+    if numbers is not None:
+        record["formula"] = str(Symbols(np.asarray(numbers)).get_chemical_formula("hill"))
+        masses = getattr(trajectory, "masses", None)
+        if masses is not None:
+            record |= _masses(np.asarray(numbers), np.asarray(masses, dtype=float))
+    settings = getattr(trajectory, "settings", {})
+    kept = {key: settings[key] for key in _SETTINGS if key in settings}
+    return record | ({"settings": kept} if kept else {})
+
+
+def _without_paths(record: Any) -> Any:
+    if isinstance(record, Mapping):
+        return {k: _without_paths(v) for k, v in record.items() if k != "model_file"}
+    if isinstance(record, list | tuple):
+        return [_without_paths(item) for item in record]
+    return record
+
+
+def _masses(numbers: np.ndarray, masses: np.ndarray) -> dict[str, Any]:
+    """Return the masses of each element, and of the atoms that are other isotopes."""
+    found: dict[str, list[float]] = {}
+    for number, mass in sorted(set(zip(numbers.tolist(), masses.tolist(), strict=True))):
+        found.setdefault(chemical_symbols[number], []).append(mass)
+    isotopes = [
+        {
+            "element": symbol,
+            "mass_amu": mass,
+            "atoms": np.flatnonzero(
+                (numbers == atomic_numbers[symbol]) & (masses == mass)
+            ).tolist(),
+        }
+        for symbol, values in found.items()
+        for mass in values
+        if abs(mass - atomic_masses[atomic_numbers[symbol]]) > _NATURAL
+    ]
+    return {"masses_amu": found} | ({"isotopes": isotopes} if isotopes else {})
+
+
+def title(label: str, provenance: Mapping[str, Any]) -> str:
+    """Return the molecule, if it is known, and the label of the values."""
+    facts = source_facts(provenance)
+    molecule = facts.get("molecule")
+    if molecule is None:
+        return label
+    isotopes = f" ({facts['isotopes']})" if "isotopes" in facts else ""
+    return f"{molecule}{isotopes}, {label}"
+
+
+def molecular_formula(provenance: Mapping[str, Any]) -> str | None:
+    """Return the formula as JCAMP-DX has it, ``C2 H5 ^2H O``, or None if it is not known."""
+    source = _source(provenance)
+    if "formula" not in source:
+        return None
+    counts = Symbols.fromsymbols(source["formula"]).indices()
+    terms = []
+    for symbol, atoms in counts.items():  # in the order of Hill
+        others = [group for group in source.get("isotopes", ()) if group["element"] == symbol]
+        natural = len(atoms) - sum(len(group["atoms"]) for group in others)
+        if natural:
+            terms.append(_term(symbol, natural))
+        terms += [_term(f"^{g['mass_amu']:.0f}{symbol}", len(g["atoms"])) for g in others]
+    return " ".join(terms)
+
+
+def _term(symbol: str, count: int) -> str:
+    return symbol if count == 1 else f"{symbol}{count}"
+
+
+def source_facts(provenance: Mapping[str, Any]) -> dict[str, str]:
+    """Return what was measured, and how, as short texts by name; what is not known is left out."""
+    source = _source(provenance)
+    settings = source.get("settings", {})
+    models = [source, *source.get("committee", ())]
+    hashes = [str(model["model"])[:12] for model in models if model.get("model")]
+    software = (source.get("software") or {}).items()
+    isotopes = [
+        f"{len(group['atoms'])} {group['element']} of {group['mass_amu']:g} amu"
+        for group in source.get("isotopes", ())
+    ]
+    facts = {
+        "molecule": source.get("formula"),
+        "isotopes": ", ".join(isotopes),
+        "dynamics": _dynamics(provenance),
+        "frame": provenance.get("frame"),
+        "quantum factor": provenance.get("quantum_factor"),
+        "seed": settings.get("seed"),
+        "rotation": settings.get("rotation"),
+        "equilibration": _equilibration(settings, provenance.get("timestep_fs")),
+        "model": ", ".join(hashes),
+        **{
+            f"{name} by": str(source[f"{name}_by"].get("model"))[:12]
+            for name in ("dipole", "polarizability")
+            if f"{name}_by" in source
+        },
+        "level of theory": joined_levels(source.get("level_of_theory") or {}),
+        "run with": ", ".join(f"{name} {version}" for name, version in software),
+        "analysed with": f"eqcalc {provenance.get('eqcalc_version', '')}",
+    }
+    if "eqcalc_version" not in provenance:
+        del facts["analysed with"]
+    return {name: str(fact) for name, fact in facts.items() if fact not in (None, "")}
+
+
+def _source(provenance: Mapping[str, Any]) -> Mapping[str, Any]:
+    source = provenance.get("source")
+    return source if isinstance(source, Mapping) else {}
+
+
+def _dynamics(record: Mapping[str, Any]) -> str:
+    if "method" not in record:
+        return ""
+    beads, step = record.get("n_beads", 1), record.get("timestep_fs")
+    parts = [
+        str(record["method"]),
+        f"{beads} beads" if beads > 1 else "",
+        f"{record['temperature_K']:g} K" if "temperature_K" in record else "",
+        f"time step {step:g} fs" if step is not None else "",
+        f"{record['n_replicas']} replicas" if "n_replicas" in record else "",
+        f"{record['total_time_ps']:.4g} ps in all" if "total_time_ps" in record else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _equilibration(settings: Mapping[str, Any], timestep: float | None) -> str:
+    if "equilibration" not in settings:
+        return ""
+    equilibration = settings["equilibration"]
+    if equilibration is None:
+        return "none"
+    steps = equilibration["steps"]
+    time = f"{steps} steps" if timestep is None else f"{steps * timestep:g} fs"
+    return f"{equilibration['method']['name']}, {time}"
+
+
+def joined_levels(levels: Mapping[str, str] | str) -> str:
+    """Return levels of theory by quantity as one text, shorter where they are the same."""
+    if isinstance(levels, str):
+        return levels
+    if len(set(levels.values())) == 1:
+        return str(next(iter(levels.values())))
+    return ", ".join(f"{name} {level}" for name, level in levels.items())

@@ -1,0 +1,424 @@
+# SPDX-License-Identifier: MIT
+"""Raman scattering in absolute units from a polarizability.
+
+Placzek theory, off resonance, randomly oriented molecules. With a the mean
+polarizability and β the traceless part, the two invariants of the time
+derivatives are
+
+    A(ν̃) = (K/T)∫⟨ȧ(0)ȧ(t)⟩…dt,   G(ν̃) = (3/2)(K/T)∫⟨Tr β̇(0)β̇(t)⟩…dt,
+
+which integrate to a'² and γ'² of a harmonic mode. Every scattering geometry is
+a combination of the two (Long, The Raman Effect). The differential
+cross-section
+
+    d²σ/dΩdν̃ = (2π)⁴/45 · h/(8π²c) · (ν̃₀ − ν̃)⁴/[ν̃(1 − e^−x)] · (45A + 7G),
+
+contains the harmonic quantum factor, which is right for classical and for
+Kubo-transformed correlation functions alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eqcalc.spectra.estimator.estimation import Density, Estimation, beads_warning, grouped
+from eqcalc.spectra.estimator.statistics import Estimate
+from eqcalc.spectra.frames import in_frame
+from eqcalc.spectra.quantum_factors import relative_quantum_factor
+from eqcalc.spectra.series import Series, TrajectoryLike, read_series
+from eqcalc.spectra.spectrum import Spectrum
+from eqcalc.units import RAMAN_CROSS_SECTION, SECOND_RADIATION_CONSTANT
+
+#: Intensity as isotropic and anisotropic part: coefficients of A and G.
+GEOMETRIES: dict[str, tuple[float, float]] = {
+    "VV": (1.0, 4.0 / 45.0),
+    "VH": (0.0, 1.0 / 15.0),
+    # vertical laser, no analyser
+    "unpolarized": (1.0, 7.0 / 45.0),
+    # unpolarized laser at 90°, no analyser
+    "natural": (0.5, 13.0 / 90.0),
+}
+
+#: The isotropic and the anisotropic part among the components of :func:`invariants`.
+RAMAN_GROUPS = grouped(slice(0, 1), slice(1, 6))
+
+
+def invariants(frames: np.ndarray) -> np.ndarray:
+    """Return a and the five components b of β with Σb² = (3/2)Tr β², ``[n, 6]``.
+
+    Parameters
+    ----------
+    frames
+        Polarizabilities ``[n, 3, 3]``, or ``[n, 6]`` as xx, yy, zz, yz, xz, xy.
+    """
+    if frames.shape[-1] == 6 and frames.ndim == 2:
+        xx, yy, zz, yz, xz, xy = frames.T
+    else:
+        xx, yy, zz = frames[:, 0, 0], frames[:, 1, 1], frames[:, 2, 2]
+        xy, xz, yz = (
+            0.5 * (frames[:, i, j] + frames[:, j, i]) for i, j in ((0, 1), (0, 2), (1, 2))
+        )
+    root = np.sqrt(3.0)
+    return np.stack(
+        [
+            (xx + yy + zz) / 3.0,
+            root * xy,
+            root * yz,
+            root * xz,
+            0.5 * root * (xx - yy),
+            zz - 0.5 * (xx + yy),
+        ],
+        axis=1,
+    )
+
+
+def raman_weight(
+    wavenumber: np.ndarray,
+    temperature: float,
+    laser_wavelength: float,
+    *,
+    anti_stokes: bool = False,
+    photon_counting: bool = False,
+) -> np.ndarray:
+    """Return what takes an activity [Å⁴/amu] to a cross-section [cm²/sr].
+
+    Parameters
+    ----------
+    wavenumber
+        Raman shift, cm⁻¹, positive.
+    temperature
+        K.
+    laser_wavelength
+        nm.
+    anti_stokes
+        (ν̃₀+ν̃)⁴/[ν̃(e^x−1)] instead of (ν̃₀−ν̃)⁴/[ν̃(1−e^−x)].
+    photon_counting
+        The detector counts photons instead of measuring power: the fourth
+        power of the scattered wavenumber ν̃ₛ becomes ν̃₀ν̃ₛ³.
+    """
+    if not laser_wavelength > 0.0:
+        raise ValueError(
+            f"laser_wavelength: expected a positive wavelength in nm, got {laser_wavelength}"
+        )
+    wavenumber = np.asarray(wavenumber, dtype=float)
+    laser = 1e7 / laser_wavelength
+    x = SECOND_RADIATION_CONSTANT * wavenumber / temperature
+    scattered = laser + wavenumber if anti_stokes else laser - wavenumber
+    occupation = np.expm1(x) if anti_stokes else -np.expm1(-x)
+    power = laser * scattered**3 if photon_counting else scattered**4
+    return RAMAN_CROSS_SECTION * power / (wavenumber * occupation)
+
+
+@dataclass(frozen=True)
+class RamanSpectrum:
+    """The isotropic and the anisotropic part of a Raman spectrum, and all that follows.
+
+    Parameters
+    ----------
+    isotropic, anisotropic
+        A and G, Å⁴/amu per cm⁻¹; their bootstrap samples belong together.
+    temperature
+        K.
+    """
+
+    isotropic: Spectrum
+    anisotropic: Spectrum
+    temperature: float
+
+    @property
+    def wavenumber(self) -> np.ndarray:
+        """Raman shift, cm⁻¹."""
+        return self.isotropic.wavenumber
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """How it was made."""
+        return self.isotropic.provenance
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reader has to know."""
+        return self.isotropic.warnings
+
+    def write(self, path: str | Path) -> Path:
+        """Write both parts with their samples as HDF5 (``.h5``)."""
+        from eqcalc.spectra.io.files import write_raman
+
+        return write_raman(self, path)
+
+    @classmethod
+    def read(cls, path: str | Path) -> RamanSpectrum:
+        """Read what :meth:`write` wrote."""
+        from eqcalc.spectra.io.files import read_raman
+
+        return cls(*read_raman(path))
+
+    def polarized(self, geometry: str) -> Spectrum:
+        """Return the intensity A·i + G·j of a geometry, Å⁴/amu per cm⁻¹.
+
+        ``"VV"`` A + 4G/45, ``"VH"`` G/15, ``"unpolarized"`` A + 7G/45 (no
+        analyser), ``"natural"`` (A + 13G/45)/2 (unpolarized laser at 90°, no
+        analyser).
+        """
+        try:
+            i, j = GEOMETRIES[geometry]
+        except KeyError:
+            raise ValueError(
+                f"unknown scattering geometry {geometry!r}; known: {', '.join(GEOMETRIES)}"
+            ) from None
+        return self._mixed(i, j, f"Raman intensity, {geometry}")
+
+    def _mixed(self, i: float, j: float, label: str) -> Spectrum:
+        return self.isotropic.combined(self.anisotropic, lambda a, g: i * a + j * g, label=label)
+
+    def activity(self) -> Spectrum:
+        """Return 45A + 7G, Å⁴/amu per cm⁻¹, which integrates to the static activities."""
+        return self._mixed(45.0, 7.0, "Raman activity")
+
+    def depolarization_ratio(
+        self, *, natural_light: bool = False, threshold: float = 3.0
+    ) -> Spectrum:
+        """Return ρ = VH/VV, nan where the polarized intensity is lost in noise.
+
+        Parameters
+        ----------
+        natural_light
+            6G/(45A + 7G) of unpolarized light instead of 3G/(45A + 4G).
+        threshold
+            The denominator must exceed this many of its standard errors, and a
+            thousandth of its maximum; and the ratio must not exceed its
+            greatest possible value by as many. (It can in the negative side
+            lobes of a lag window next to a strong polarized band; a Parzen
+            window or the multitaper estimate has none.)
+        """
+        lower = self._mixed(45.0, 7.0 if natural_light else 4.0, "")
+        factor = 6.0 if natural_light else 3.0
+        clear = lower.values > 1e-3 * lower.values.max()
+        if lower.standard_error is not None:
+            clear &= lower.values > threshold * lower.standard_error
+
+        def ratio(g: np.ndarray, d: np.ndarray) -> np.ndarray:
+            good = np.broadcast_to(clear, g.shape) & (d > 0.0)
+            return np.divide(factor * g, d, out=np.full(g.shape, np.nan), where=good)
+
+        result = self.anisotropic.combined(
+            lower, ratio, unit="1", label="depolarization ratio", warnings=self.warnings
+        )
+        largest = 6.0 / 7.0 if natural_light else 0.75
+        error = np.zeros(len(clear))
+        if result.samples is not None:
+            error = np.std(np.where(clear, result.samples, 0.0), axis=0, ddof=1)
+        clear = clear & ~(result.values > largest + threshold * error + 1e-3)
+        return replace(
+            result,
+            values=np.where(clear, result.values, np.nan),
+            standard_error=None if result.samples is None else np.where(clear, error, np.nan),
+        )
+
+    def band_depolarization(
+        self, lower: float, upper: float, *, natural_light: bool = False
+    ) -> Estimate:
+        """Return the depolarization ratio of a band: of the areas between two wavenumbers.
+
+        Unlike the ratio at its maximum it does not depend on the resolution.
+
+        Parameters
+        ----------
+        lower, upper
+            Limits of the band, cm⁻¹.
+        natural_light
+            6G/(45A + 7G) instead of 3G/(45A + 4G).
+        """
+        upper_part, lower_part = (6.0, 7.0) if natural_light else (3.0, 4.0)
+        weights = self.isotropic.weights(lower, upper)
+
+        def ratio(a: np.ndarray, g: np.ndarray) -> np.ndarray:
+            isotropic, anisotropic = a @ weights, g @ weights
+            return upper_part * anisotropic / (45.0 * isotropic + lower_part * anisotropic)
+
+        value = float(ratio(self.isotropic.values, self.anisotropic.values))
+        if self.isotropic.samples is None or self.anisotropic.samples is None:
+            return Estimate(value, float("nan"))
+        sampled = ratio(self.isotropic.samples, self.anisotropic.samples)
+        return Estimate(value, float(np.std(sampled, ddof=1)))
+
+    def cross_section(
+        self,
+        laser_wavelength: float,
+        *,
+        geometry: str = "unpolarized",
+        anti_stokes: bool = False,
+        photon_counting: bool = False,
+    ) -> Spectrum:
+        """Return the absolute differential cross-section, cm² sr⁻¹ per cm⁻¹.
+
+        Parameters
+        ----------
+        laser_wavelength
+            nm.
+        geometry
+            See :meth:`polarized`; ``"unpolarized"`` (no analyser) contains
+            45A + 7G.
+        anti_stokes, photon_counting
+            See :func:`raman_weight`.
+        """
+        intensity = self.polarized(geometry)
+        if not 0.0 < laser_wavelength < 1e7 / float(intensity.wavenumber[3]):
+            raise ValueError(
+                "laser_wavelength: expected a wavelength in nm, such as 532, with more energy "
+                f"than the Raman shifts, got {laser_wavelength:g}"
+            )
+        upper = np.inf if anti_stokes else 1e7 / laser_wavelength
+        # neither the elastic line nor a shift beyond the laser is Raman scattering
+        shifted = intensity.between(0.5 * float(intensity.wavenumber[1]), upper)
+        weight = raman_weight(
+            shifted.wavenumber,
+            self.temperature,
+            laser_wavelength,
+            anti_stokes=anti_stokes,
+            photon_counting=photon_counting,
+        )
+        return shifted.weighted(
+            45.0 * weight,
+            f"{'anti-Stokes' if anti_stokes else 'Stokes'} scattering at {laser_wavelength:g} nm",
+            unit="cm²/sr per cm⁻¹",
+            label=f"Raman cross-section, {geometry}",
+            provenance={
+                **shifted.provenance,
+                "laser_wavelength_nm": laser_wavelength,
+                "geometry": geometry,
+                "anti_stokes": anti_stokes,
+                "photon_counting": photon_counting,
+            },
+        )
+
+
+def reduced(spectrum: Spectrum) -> Spectrum:
+    """Return a Stokes or anti-Stokes cross-section in the reduced, Bose-free form.
+
+    The cross-section divided by its dependence on laser, temperature and
+    wavenumber: Å⁴/amu per cm⁻¹ again.
+    """
+    record = spectrum.provenance
+    if "laser_wavelength_nm" not in record:
+        raise ValueError(f"not a Raman cross-section: {spectrum.label!r}")
+    weight = raman_weight(
+        spectrum.wavenumber,
+        record["temperature_K"],
+        record["laser_wavelength_nm"],
+        anti_stokes=record["anti_stokes"],
+        photon_counting=record["photon_counting"],
+    )
+    return spectrum.weighted(
+        1.0 / (45.0 * weight),
+        "reduced",
+        unit="Å⁴/amu per cm⁻¹",
+        label="reduced Raman intensity",
+    )
+
+
+def raman(
+    data: TrajectoryLike | Any = None,
+    *,
+    derivative: Any = None,
+    interval: float | None = None,
+    temperature: float | None = None,
+    unit: str | None = None,
+    method: str | None = None,
+    timestep: float | None = None,
+    n_beads: int | None = None,
+    quantum_factor: str = "harmonic",
+    n_molecules: int = 1,
+    frame: str = "laboratory",
+    reference: np.ndarray | None = None,
+    **estimation: Any,
+) -> RamanSpectrum:
+    """Return the Raman spectrum of a polarizability.
+
+    Parameters
+    ----------
+    data
+        A trajectory with the observable ``"polarizability"`` (or
+        ``"polarizability_rate"``), or the polarizability:
+        ``[n_replicas, n_frames, 3, 3]``, or the six components
+        ``[n_replicas, n_frames, 6]`` in the order xx, yy, zz, yz, xz, xy; one
+        replica of it, or replicas of different length, a list or by name. For ring
+        polymers, the mean over the beads of the polarizability of each bead.
+    derivative
+        The time derivative in the same forms, instead of `data`. False: take
+        finite differences of a trajectory even if its derivative was recorded.
+    interval, temperature, method, timestep, n_beads
+        See :func:`eqcalc.spectra.infrared`.
+    quantum_factor, n_molecules, frame, reference
+        See :func:`eqcalc.spectra.infrared`.
+    unit
+        Unit of the arrays: a polarizability volume such as ``"Å^3"`` or
+        ``"bohr^3"``, or ``"e^2*Å^2/eV"``.
+    estimation
+        Window, resolution, errors: see :class:`eqcalc.spectra.Estimation`.
+    """
+    if n_molecules < 1:
+        raise ValueError(f"n_molecules must be at least 1, got {n_molecules}")
+    series = read_series(
+        data,
+        derivative if frame == "laboratory" else False,
+        name="polarizability",
+        shapes=[(3, 3), (6,)],
+        interval=interval,
+        temperature=temperature,
+        unit=unit,
+        method=method,
+        timestep=timestep,
+        n_beads=n_beads,
+    )
+    series = in_frame(series, data, frame, reference)
+    relative_quantum_factor(np.zeros(1), series.temperature, quantum_factor, series.method)
+    signals = series.signals("Å^3", 6, invariants)
+    density = Estimation(**estimation).density(series, signals, RAMAN_GROUPS)
+    return raman_result(density, series, quantum_factor, n_molecules, frame)
+
+
+def raman_result(
+    density: Density,
+    series: Series,
+    quantum_factor: str = "harmonic",
+    n_molecules: int = 1,
+    frame: str = "laboratory",
+) -> RamanSpectrum:
+    """Return the Raman spectrum of the spectral densities of :func:`invariants` in Å³."""
+    weights = np.array([45.0, 7.0])
+    activity = weights @ density.values[:2]
+    samples = (
+        None if density.samples is None else np.tensordot(weights, density.samples[:, :2], (0, 1))
+    )
+    warnings = density.warnings + beads_warning(series, density.wavenumber, activity, samples)
+
+    def part(index: int, name: str) -> Spectrum:
+        spectrum = Spectrum(
+            wavenumber=density.wavenumber,
+            values=density.values[index] / n_molecules,
+            unit="Å⁴/amu per cm⁻¹",
+            label=f"Raman intensity, {name}",
+            samples=None if density.samples is None else density.samples[:, index] / n_molecules,
+            n_independent=density.n_independent,
+            provenance={
+                "spectrum": "Raman",
+                "quantum_factor": quantum_factor,
+                "n_molecules": n_molecules,
+                "frame": frame,
+                **density.provenance,
+            },
+            warnings=warnings,
+        )
+        if quantum_factor == "harmonic":
+            return spectrum
+        relative = relative_quantum_factor(
+            spectrum.wavenumber, series.temperature, quantum_factor, series.method
+        )
+        return spectrum.weighted(relative, f"quantum factor {quantum_factor} / harmonic")
+
+    return RamanSpectrum(part(0, "isotropic"), part(1, "anisotropic"), series.temperature)

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: MIT
+"""Train a potential: one call that begins a run, resumes it, or returns a finished one."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from eqcalc.datasets import Dataset
+from eqcalc.models.checkpoint import load_model, save_model
+from eqcalc.models.potential import Potential
+from eqcalc.training.checks import (
+    check_labels,
+    check_numbers,
+    open_dataset,
+    require_start,
+    warn_without_pairs,
+)
+from eqcalc.training.config import TrainingConfig
+from eqcalc.training.data import BatchOrder, Split, split_dataset
+from eqcalc.training.evaluation import evaluate
+from eqcalc.training.initial import initial_potential, label_scales
+from eqcalc.training.loss import Loss
+from eqcalc.training.run_folder import RunFolder, training_record
+from eqcalc.training.settings import ConfigError
+from eqcalc.training.trainer import make_trainer, quiet_lightning
+
+if TYPE_CHECKING:
+    from eqcalc.training.callbacks import Keeper
+    from eqcalc.training.module import TrainingModule
+
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training leaves.
+
+    Parameters
+    ----------
+    model
+        The model with the lowest validation loss.
+    path
+        Its file.
+    folder
+        Folder of the run.
+    record
+        Training record, as in ``model.metadata["training"]``.
+    finished
+        False if the time limit came first; calling again goes on.
+    """
+
+    model: Potential
+    path: Path
+    folder: Path
+    record: dict[str, Any]
+    finished: bool
+
+
+def train(
+    config: TrainingConfig | Mapping[str, Any] | str | Path, *, progress: bool = True
+) -> TrainingResult:
+    """Train a potential.
+
+    The folder ``config.output`` receives ``config.yaml``, ``log.csv`` (one row
+    per epoch), ``model.eqc`` (the model with the lowest validation loss so far),
+    ``checkpoints/last.ckpt`` (everything needed to resume) and, at the end,
+    ``test.csv``, ``test.json`` and parity plots of the held-out structures. A
+    run that was killed goes on when called again with the same settings.
+
+    Parameters
+    ----------
+    config
+        Settings, or a YAML file or mapping of them.
+    progress
+        Show a progress bar on a terminal.
+
+    Raises
+    ------
+    ConfigError
+        A setting is wrong, the dataset has no such labels or some that are not finite,
+        the folder holds a run with other settings or one that cannot go on, or another
+        process trains in it.
+    """
+    if isinstance(config, str | Path):
+        path, config = config, TrainingConfig.read(config)
+        try:
+            return _train(config, progress)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+    if not isinstance(config, TrainingConfig):
+        config = TrainingConfig.from_settings(config)
+    return _train(config, progress)
+
+
+def _train(config: TrainingConfig, progress: bool) -> TrainingResult:
+    dataset = open_dataset(config)
+    split = split_dataset(dataset, config.data)
+    check_labels(config, dataset, split)
+    require_start(config)
+    folder = RunFolder(config)
+    # new networks draw from the global random stream: leave it as it was
+    with torch.random.fork_rng(devices=[]):
+        if folder.finished():
+            _log.info("%s: this run is finished", config.output)
+        else:
+            _fit(config, dataset, split, folder, progress)
+        model = load_model(folder.model)
+    return TrainingResult(
+        model, folder.model, folder.path, model.metadata["training"], folder.finished()
+    )
+
+
+def _fit(
+    config: TrainingConfig, dataset: Dataset, split: Split, folder: RunFolder, progress: bool
+) -> None:
+    """Train until a rule of stopping applies."""
+    from eqcalc.training.callbacks import Keeper
+    from eqcalc.training.module import TrainingData
+
+    keeper = Keeper(folder, config.stopping, progress)
+    with quiet_lightning(), contextlib.ExitStack() as held:
+        trainer = make_trainer(
+            config.trainer,
+            folder.path,
+            max_epochs=config.stopping.epochs,
+            gradient_clip_val=config.optimizer.max_gradient_norm,
+            callbacks=[keeper],
+        )
+        if trainer.is_global_zero:  # of several processes, which train together
+            held.enter_context(folder.exclusive())
+        resume = folder.resume_from()
+        check_numbers(config, dataset, split)
+        module = _module(config, dataset, split)
+        cutoff = module.potential.cutoff
+        warn_without_pairs(dataset, split, cutoff)
+        batch_size, seed = config.optimizer.batch_size, config.seed
+        data = TrainingData(dataset, split, config.quantities, cutoff, batch_size, seed)
+        if trainer.is_global_zero:
+            folder.begin()
+        if resume is not None:
+            _log.info("resuming %s", folder.path)
+        trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+        if trainer.is_global_zero:
+            _conclude(config, dataset, split, folder, keeper)
+
+
+def _module(config: TrainingConfig, dataset: Dataset, split: Split) -> TrainingModule:
+    """Return the model at its start, with its loss and what its file will tell."""
+    from eqcalc.training.module import TrainingModule
+
+    potential = initial_potential(config, dataset, split.training)
+    scales = label_scales(dataset.subset(split.training))
+    loss = Loss(
+        {name: term.weight for name, term in config.loss.items()},
+        {name: term.scale or scales[name] for name, term in config.loss.items()},
+    )
+    steps = len(BatchOrder(split.training, config.optimizer.batch_size, config.seed))
+    module = TrainingModule(potential, loss, config, steps)
+    module.averaged.metadata = {
+        "level_of_theory": {name: dataset.levels_of_theory[name] for name in config.quantities},
+        "charges": dataset.structures(split.training).charge.unique().tolist(),
+        "training": training_record(config, dataset, split, loss, potential),
+    }
+    return module
+
+
+def _conclude(
+    config: TrainingConfig, dataset: Dataset, split: Split, folder: RunFolder, keeper: Keeper
+) -> None:
+    """Complete the record of the best model and judge it by the held-out structures."""
+    model = load_model(folder.model)
+    finished = keeper.stopped_by != "hours"
+    record = model.metadata["training"]
+    record |= {"epochs": keeper.epochs, "hours": keeper.hours, "stopped_by": keeper.stopped_by}
+    if finished and len(split.test):
+        table = evaluate(folder.model, dataset, split="test", names=config.quantities)
+        table.write(folder.path, "test")
+        record["test"] = table.settings()["rows"]
+        _log.info("%d held-out structures:\n%s", len(split.test), table)
+    save_model(model, folder.model)
+    folder.finish(finished)

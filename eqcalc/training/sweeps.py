@@ -1,0 +1,368 @@
+# SPDX-License-Identifier: MIT
+"""Trainings over a grid of models, targets, sizes and seeds, with one table of results."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import itertools
+import math
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from eqcalc.files import make_folder
+from eqcalc.training import ConfigError, TrainingConfig, train
+from eqcalc.training.checks import open_dataset, require_start
+from eqcalc.training.data import split_dataset
+from eqcalc.training.run_folder import RunFolder
+from eqcalc.training.settings import read_yaml, require
+
+
+def source_commit() -> str:
+    """Return the commit of the source, with a plus if files of the package have changed since.
+
+    "unknown" where there is no checkout.
+    """
+    package = Path(__file__).parents[1]
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(package), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ".")
+        return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def how_made(device: torch.device | str = "cpu", *, seed: int = 0) -> str:
+    """Return one line about the running script: command, seed, commit, versions, hardware.
+
+    Parameters
+    ----------
+    device
+        Where it computes.
+    seed
+        Of its random numbers.
+    """
+    if torch.device(device).type == "cuda":
+        hardware = torch.cuda.get_device_name(device)
+    else:
+        hardware = f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s)"
+    return (
+        f"python {shlex.join(sys.argv)}; seed {seed}; commit {source_commit()}; "
+        f"torch {torch.__version__}; {hardware}"
+    )
+
+
+#: Columns of the table besides the axes.
+COLUMNS = (
+    *("quantity", "unit", "mae", "rmse", "n", "parameters", "epochs", "hours"),
+    *("hardware", "commit", "command"),
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One combination of choices.
+
+    Parameters
+    ----------
+    labels
+        Choice by axis.
+    settings
+        Settings of the training, without the folder.
+    """
+
+    labels: Mapping[str, str]
+    settings: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Name of the folder."""
+        return "/".join(label.replace(" ", "-") for label in self.labels.values())
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The settings of a sweep.
+
+    Parameters
+    ----------
+    base
+        Settings of every training.
+    axes
+        By axis and label, settings by dotted key.
+    folder
+        Where relative paths begin.
+    """
+
+    base: Mapping[str, Any]
+    axes: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    folder: Path
+
+    @classmethod
+    def read(cls, path: str | Path) -> Sweep:
+        """Read a YAML file.
+
+        Raises
+        ------
+        ConfigError
+            The file is not a sweep, or one of its trainings has a wrong setting.
+        """
+        path = Path(path)
+        settings = read_yaml(path)
+        try:
+            if not isinstance(settings, dict) or set(settings) != {"base", "axes"}:
+                raise ConfigError("expected the sections base and axes")
+            base, axes = settings["base"], _axes(settings["axes"])
+            require(isinstance(base, Mapping), "base", "a mapping of settings", base)
+            if "output" in base:
+                raise ConfigError("base.output: the folder is that of eqcalc sweep --output")
+            found = cls(base, axes, path.parent)
+            for run in found.runs():
+                try:
+                    found.config(run, Path("none"))
+                except ConfigError as error:
+                    raise ConfigError(f"{run.name}: {error}") from None
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from None
+        return found
+
+    def runs(self) -> Iterator[Run]:
+        """Yield all combinations, the last axis fastest."""
+        for choice in itertools.product(*self.axes.values()):
+            labels = dict(zip(self.axes, choice, strict=True))
+            settings: dict[str, Any] = copy.deepcopy(dict(self.base))
+            for axis, label in labels.items():
+                for key, value in self.axes[axis][label].items():
+                    _set(settings, key, copy.deepcopy(value))  # other axes may change it
+            yield Run(labels, settings)
+
+    def selected(self, only: Mapping[str, Sequence[str]]) -> list[Run]:
+        """Return the combinations whose labels are among those of `only`.
+
+        Raises
+        ------
+        ConfigError
+            `only` names an axis or a label that is not there.
+        """
+        for axis, labels in only.items():
+            if axis not in self.axes:
+                raise ConfigError(f"only: no axis {axis!r}; the axes are {', '.join(self.axes)}")
+            for label in labels:
+                if label not in self.axes[axis]:
+                    known = ", ".join(self.axes[axis])
+                    raise ConfigError(f"only: no {axis} {label!r}; there are {known}")
+        return [
+            run
+            for run in self.runs()
+            if all(run.labels[axis] in labels for axis, labels in only.items())
+        ]
+
+    def config(self, run: Run, output: Path) -> TrainingConfig:
+        """Return the settings of one training into its folder below `output`."""
+        settings = {**run.settings, "output": str((output / run.name).resolve())}
+        return TrainingConfig.from_settings(settings, folder=self.folder)
+
+
+def sweep(
+    settings: Sweep | str | Path,
+    output: str | Path,
+    *,
+    command: str,
+    only: Mapping[str, Sequence[str]] | None = None,
+    progress: bool = True,
+) -> Path:
+    """Train every combination that is not finished, and write the table.
+
+    Parameters
+    ----------
+    settings
+        The sweep or its YAML file.
+    output
+        Folder of the trainings and of ``results.csv``.
+    command
+        How this was called, for the table.
+    only
+        By axis, the labels to train; axes that are not named are trained whole. Rows
+        of the other combinations stay in the table as they are, so that parts of a
+        sweep can run beside each other or on several machines.
+    progress
+        Show progress bars.
+
+    Returns
+    -------
+    Path
+        The table. It is written after every training.
+
+    Raises
+    ------
+    ConfigError
+        `only` names an axis or a label that the sweep does not have, or a training is
+        refused.
+    """
+    settings = settings if isinstance(settings, Sweep) else Sweep.read(settings)
+    settings.selected(only or {})
+    output = Path(output)
+    make_folder(output)
+    table = output / "results.csv"
+    runs = list(settings.runs())
+    columns = [*settings.axes, *COLUMNS]
+    commit = source_commit()  # of the source that is loaded now, whatever comes later
+    for run in settings.selected(only or {}):
+        config = settings.config(run, output)
+        noted = config.output / "commits.txt"
+        try:
+            _require_data(config)
+            if not RunFolder(config).finished():
+                _note(noted, commit)
+            result = train(config, progress=progress)
+        except ConfigError as error:
+            raise ConfigError(f"{run.name}: {error}") from error
+        if not result.finished:
+            continue
+        record = result.record
+        how = {
+            **{key: record[key] for key in ("parameters", "epochs", "hardware")},
+            "hours": round(record["hours"], 4),
+            "commit": " ".join(noted.read_text(encoding="utf-8").split()),
+            "command": command,
+        }
+        rows = []
+        for row in record["test"]:
+            errors = {key: row[key] for key in ("quantity", "unit", "n")}
+            errors |= {key: f"{row[key]:.6g}" for key in ("mae", "rmse")}
+            rows.append({**run.labels, **errors, **how})
+        _update(table, columns, run, rows, runs)
+    return table
+
+
+def summary(table: str | Path, over: str = "seed") -> list[dict[str, Any]]:
+    """Average the errors of a table over one axis.
+
+    Returns
+    -------
+    list of dict
+        Axes other than `over`, ``quantity``, ``unit``, mean ``mae``, its standard
+        deviation ``spread`` over the axis (NaN for a single run), and ``runs``.
+    """
+    with Path(table).open(newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    groups: dict[tuple[tuple[str, str], ...], list[float]] = {}
+    for row in rows:
+        axes = [key for key in row if key not in COLUMNS and key != over]
+        key = tuple((name, row[name]) for name in (*axes, "quantity", "unit"))
+        groups.setdefault(key, []).append(float(row["mae"]))
+    return [
+        {
+            **dict(key),
+            "mae": float(np.mean(values)),
+            "spread": float(np.std(values, ddof=1)) if len(values) > 1 else math.nan,
+            "runs": len(values),
+        }
+        for key, values in groups.items()
+    ]
+
+
+def summary_text(table: str | Path, over: str = "seed") -> str:
+    """Return :func:`summary` as a table in Markdown."""
+    rows = summary(table, over)
+    if not rows:
+        return "no results yet"
+    axes = [key for key in rows[0] if key not in {"mae", "spread", "runs"}]
+    lines = [
+        "| " + " | ".join([*axes, "MAE", f"± over {over}", "runs"]) + " |",
+        "|" + "---|" * (len(axes) + 3),
+    ]
+    for row in rows:
+        numbers = [f"{row['mae']:.4g}", f"{row['spread']:.2g}", str(row["runs"])]
+        lines.append("| " + " | ".join([*(row[axis] for axis in axes), *numbers]) + " |")
+    return "\n".join(lines)
+
+
+def _axes(axes: Any) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the axes of a file, each checked, under names that are text."""
+    require(isinstance(axes, Mapping) and len(axes) > 0, "axes", "a mapping of axes", axes)
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for axis, choices in axes.items():
+        key, expected = f"axes.{axis}", "labels with the settings of each"
+        require(isinstance(choices, Mapping) and len(choices) > 0, key, expected, choices)
+        found[str(axis)] = {}
+        for label, values in choices.items():
+            where = f"{key}.{label}"
+            whole = values is None or (
+                isinstance(values, Mapping) and all(isinstance(name, str) for name in values)
+            )
+            require(whole, where, "settings such as {data.training: 100}", values)
+            a_name = "/" not in str(label) and str(label) not in {"", ".", ".."}
+            require(a_name, where, "a label that can name a folder", label)
+            found[str(axis)][str(label)] = dict(values or {})
+        require(len(found[str(axis)]) == len(choices), key, "labels that differ", list(choices))
+    return found
+
+
+def _set(settings: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        if settings.get(section) is None:
+            settings[section] = {}
+        settings = settings[section]
+        require(isinstance(settings, dict), key, f"{section} to be a section", settings)
+    if isinstance(value, Mapping) and isinstance(settings.get(last), dict):
+        settings[last] = {**settings[last], **value}
+    else:
+        settings[last] = value
+
+
+def _require_data(config: TrainingConfig) -> None:
+    """Refuse a training whose files are missing, or that has nothing to judge its model by."""
+    require_start(config)
+    if not len(split_dataset(open_dataset(config), config.data).test):
+        raise ConfigError("data: there are no test structures, by which a sweep judges its models")
+
+
+def _note(path: Path, commit: str) -> None:
+    """Add a commit to those a training has run with, unless it is the last of them."""
+    known = path.read_text(encoding="utf-8").split() if path.exists() else []
+    if known[-1:] != [commit]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join([*known, commit]) + "\n", encoding="utf-8")
+
+
+def _update(
+    path: Path,
+    columns: Sequence[str],
+    run: Run,
+    rows: Sequence[Mapping[str, Any]],
+    runs: Sequence[Run],
+) -> None:
+    """Put the rows of a run in their place of the table; those of other runs stay."""
+    kept: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    axes = list(run.labels)
+    if path.exists():
+        with path.open(newline="", encoding="utf-8") as stream:
+            for row in csv.DictReader(stream):
+                kept.setdefault(tuple(row.get(axis, "") for axis in axes), []).append(row)
+    kept[tuple(run.labels.values())] = list(rows)
+    _write(path, columns, [row for one in runs for row in kept.get(tuple(one.labels.values()), [])])
+
+
+def _write(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    temporary.replace(path)

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+import sys
+
+import ase
+import numpy as np
+import pytest
+from ase.build import molecule
+
+from eqcalc.labelling import PySCF
+from eqcalc.units import convert
+
+pyscf = pytest.importorskip("pyscf")
+
+
+@pytest.fixture(scope="module")
+def water():
+    atoms = molecule("H2O")
+    atoms.rotate(40.0, (1, 1, 0))
+    atoms.positions[1, 0] += 0.03
+    return atoms
+
+
+@pytest.fixture(scope="module")
+def method():
+    return PySCF(basis="def2-SVP", energy_tolerance=1e-11)
+
+
+@pytest.fixture(scope="module")
+def labels(water, method):
+    return method.label(water)
+
+
+def test_forces_are_the_gradient(water, method, labels):
+    step = 5e-4
+    energies = []
+    for sign in (1, -1):
+        moved = water.copy()
+        moved.positions[0, 1] += sign * step
+        energies.append(method.label(moved, ("energy",))["energy"])
+    slope = (energies[0] - energies[1]) / (2 * step)
+    assert labels["forces"][0, 1] == pytest.approx(-slope, abs=5e-5)
+    # with the grid's own response forces sum to zero
+    assert np.abs(labels["forces"].sum(axis=0)).max() < 1e-7
+
+
+def test_polarizability_is_the_derivative_of_the_dipole(water, method, labels):
+    """A field along z enters the core Hamiltonian as +F·r for the electrons."""
+    field = method._converged_field(water)
+    core = field.get_hcore()
+    r = field.mol.intor_symmetric("int1e_r", comp=3)
+    dipoles = []
+    for sign in (1, -1):
+        shifted = core + sign * 1e-3 * r[2]
+        field.get_hcore = lambda *_, core=shifted: core
+        field.kernel()
+        dipoles.append(field.dip_moment(unit="AU", verbose=0))
+    numerical = (dipoles[0] - dipoles[1]) / 2e-3
+    analytic = convert(labels["polarizability"], "e^2*Å^2/eV", "bohr^3")
+    np.testing.assert_allclose(analytic[2], numerical, atol=2e-3)
+    assert np.linalg.eigvalsh(analytic)[0] > 1.0
+
+
+def test_dipole_of_water(labels):
+    # experiment 1.855 D (Clough et al., J. Chem. Phys. 59, 2254 (1973)); DFT in a small
+    # basis is about a tenth larger
+    magnitude = convert(np.linalg.norm(labels["dipole"]), "e*Å", "debye")
+    assert 1.8 < magnitude < 2.2
+
+
+def test_open_shells_are_refused():
+    with pytest.raises(ValueError, match="has 9 electrons"):
+        PySCF().label(ase.Atoms("OH", [[0, 0, 0], [0, 0, 1]]))
+
+
+def test_missing_pyscf_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyscf", None)
+    with pytest.raises(ImportError, match=r"pip install 'eqcalc\[dft\]'"):
+        _ = PySCF().version

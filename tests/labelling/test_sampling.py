@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: MIT
+from dataclasses import replace
+
+import ase
+import numpy as np
+import pytest
+from ase.build import molecule
+
+from eqcalc.datasets import Record
+from eqcalc.labelling import (
+    GFN2,
+    ConvergenceError,
+    SamplingPlan,
+    conformers,
+    distinct,
+    langevin,
+    rotatable_bonds,
+    rotate,
+    sample,
+)
+from eqcalc.units import BOLTZMANN
+
+SAMPLER = GFN2(accuracy=1.0)
+QUICK = replace(SamplingPlan.default(), equilibration=20.0, interval=2.0)
+
+
+@pytest.fixture(scope="module")
+def ethanol():
+    return conformers(molecule("CH3CH2OH"), SAMPLER)
+
+
+def test_rotatable_bonds():
+    assert rotatable_bonds(molecule("CH3CH2OH")) == [(0, 1), (1, 2)]
+    assert rotatable_bonds(molecule("C6H6")) == []
+    assert rotatable_bonds(molecule("H2O")) == []
+    assert len(rotatable_bonds(molecule("CH3CONH2"))) == 2  # methyl and amide
+
+
+def test_rotation_turns_one_side_only():
+    atoms = molecule("CH3CH2OH")
+    turned = rotate(atoms, (1, 2), 120.0)
+    moved = np.abs(turned.positions - atoms.positions).max(axis=1) > 1e-6
+    assert set(atoms.symbols[moved]) <= {"C", "O", "H"} and 0 < moved.sum() < 9
+    bonds = [np.linalg.norm(a.positions[1] - a.positions[2]) for a in (atoms, turned)]
+    assert bonds[0] == pytest.approx(bonds[1])
+    there_and_back = rotate(turned, (1, 2), -120.0)
+    np.testing.assert_allclose(there_and_back.positions, atoms.positions, atol=1e-12)
+    with pytest.raises(ValueError, match="ring"):
+        rotate(molecule("C6H6"), (0, 1), 10.0)
+
+
+def test_ethanol_has_two_conformers(ethanol):
+    """Anti and gauche: the gauche forms are mirror images of each other."""
+    assert len(ethanol) == 2
+    angles = []
+    for atoms in ethanol:
+        hydroxyl = next(
+            h for h in np.flatnonzero(atoms.numbers == 1) if atoms.get_distance(2, h) < 1.1
+        )
+        angles.append(abs(180.0 - atoms.get_dihedral(0, 1, 2, hydroxyl)))
+    anti, gauche = sorted(angles)
+    assert anti == pytest.approx(0.0, abs=1.0)
+    assert gauche == pytest.approx(120.0, abs=10.0)
+    for atoms in ethanol:
+        assert np.abs(SAMPLER.label(atoms, ("forces",))["forces"]).max() < 2e-3
+
+
+def test_many_conformers_need_random_numbers():
+    with pytest.raises(ValueError, match="pass rng"):
+        conformers(molecule("CH3CH2OH"), SAMPLER, max_trials=4)
+
+
+def test_langevin_is_thermal():
+    """Equipartition: the potential energy of one harmonic bond is kT/2 on average."""
+
+    class Bond:
+        def label(self, atoms, quantities=None):
+            bond = atoms.positions[1] - atoms.positions[0]
+            length = np.linalg.norm(bond)
+            pull = 10.0 * (length - 1.0) * bond / length
+            return {
+                "energy": np.asarray(5.0 * (length - 1.0) ** 2),
+                "forces": np.stack([pull, -pull]),
+            }
+
+    frames = langevin(
+        ase.Atoms("H2", [[0, 0, 0], [0, 0, 1.0]]),
+        Bond(),
+        300.0,
+        1500,
+        np.random.default_rng(0),
+        friction=0.1,
+        interval=5.0,
+        timestep=1.0,
+    )
+    energies = np.array([float(Bond().label(atoms)["energy"]) for atoms in frames])
+    blocks = energies.reshape(15, 100).mean(axis=1)
+    error = blocks.std(ddof=1) / np.sqrt(15)
+    # the Jacobian r² of a diatomic moves the mean by about 2 %
+    assert abs(energies.mean() - 0.5 * BOLTZMANN * 300.0) < 4 * error + 0.03 * energies.mean()
+    assert error < 0.2 * energies.mean()
+
+
+def test_sample_of_ethanol(ethanol):
+    records = sample(ethanol, SAMPLER, 60, np.random.default_rng(0), QUICK)
+    assert len(records) == 60
+    sources = [record.source for record in records]
+    shares = {name: sources.count(name) for name in set(sources)}
+    assert shares["Langevin dynamics 300 K"] == 9 and shares["ring-polymer bead 500 K"] == 6
+    assert len(shares) == 9
+    assert sources != sorted(sources)
+    for record in records:
+        np.testing.assert_array_equal(record.numbers, ethanol[0].numbers)
+        masses = record.atoms().get_masses()
+        np.testing.assert_allclose(masses @ record.positions, 0.0, atol=1e-9)
+    lowest = float(SAMPLER.label(ethanol[0])["energy"])
+    energies = {
+        name: np.mean(
+            [
+                float(SAMPLER.label(r.atoms())["energy"]) - lowest
+                for r in records
+                if r.source == name
+            ]
+        )
+        for name in shares
+    }
+    # zero-point motion: about half of 2.2 eV is potential energy; classical dynamics
+    # at 300 K holds 21/2 kT = 0.27 eV at most
+    assert energies["Langevin dynamics 300 K"] < 0.4
+    assert 0.7 < energies["Wigner displacement 300 K"] < 1.7
+    assert 0.6 < energies["ring-polymer bead 300 K"] < 1.7
+
+
+def test_seed_decides_and_processes_do_not():
+    water = molecule("H2O")
+    plan = SamplingPlan(
+        classical={},
+        wigner={300.0: 2.0},
+        torsional_wigner={300.0: 1.0},
+        ring_polymer={},
+        minimum_distance=1e-4,
+    )
+    runs = [
+        sample(water, SAMPLER, 700, np.random.default_rng(seed), plan, processes=processes)
+        for seed, processes in ((0, 1), (0, 2), (1, 1))
+    ]
+    assert all(record.source == "Wigner displacement 300 K" for record in runs[0])
+    same, parallel, other = (np.stack([r.positions for r in run]) for run in runs)
+    np.testing.assert_array_equal(same, parallel)
+    assert not np.array_equal(same, other)
+
+
+def test_failures_of_the_method_are_drawn_anew():
+    class Moody(GFN2):
+        """Fails at one geometry in two hundred."""
+
+        def label(self, atoms, quantities=None):
+            if atoms.positions[0, 0] * 1e6 % 200 < 1:
+                raise ConvergenceError("not today")
+            return super().label(atoms, quantities)
+
+    method = Moody(accuracy=1.0)
+    start = conformers(molecule("H2O"), SAMPLER)
+    records = sample(start, method, 40, np.random.default_rng(1), QUICK)
+    assert len(records) == 40
+    with pytest.raises(ConvergenceError):
+        list(langevin(start[0], method, 300.0, 300, np.random.default_rng(0), equilibration=0.0))
+
+
+def test_distinct_keeps_the_first():
+    rng = np.random.default_rng(0)
+    positions = rng.normal(size=(20, 4, 3)) * 3
+    positions[7] = positions[2] + 1e-4
+    positions[9] = -positions[2] + 5.0
+    records = [Record(np.array([1, 6, 7, 8]), p) for p in positions]
+    kept = distinct(records, 0.01)
+    assert [id(r) for r in kept] == [id(r) for i, r in enumerate(records) if i not in {7, 9}]
+
+
+def test_impossible_plans():
+    water = molecule("H2O")
+    empty = SamplingPlan(classical={}, wigner={}, torsional_wigner={}, ring_polymer={})
+    with pytest.raises(ValueError, match="no source"):
+        sample(water, SAMPLER, 10, np.random.default_rng(0), empty)
+    narrow = SamplingPlan(
+        classical={}, wigner={300.0: 1.0}, torsional_wigner={}, ring_polymer={}, maximum_energy=1e-6
+    )
+    with pytest.raises(RuntimeError, match=r"missing: \d+ of Wigner displacement 300 K"):
+        sample(water, SAMPLER, 10, np.random.default_rng(0), narrow)
+    with pytest.raises(ValueError, match="atoms in one order"):
+        sample([molecule("H2O"), molecule("NH3")], SAMPLER, 10, np.random.default_rng(0))

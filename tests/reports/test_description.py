@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""Files are described by what they are, and models by what they were trained on."""
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from ase.build import molecule
+
+from eqcalc.dynamics import simulate
+from eqcalc.models.checkpoint import shipped_model
+from eqcalc.reports.description import describe_file, level_of_theory
+from eqcalc.reports.molecular import molecular_spectra
+from eqcalc.runtime import EagerEvaluator
+from eqcalc.spectra import raman
+from tests.conftest import make_potential
+
+
+def test_the_shipped_model_tells_its_history_and_errors():
+    text = describe_file(shipped_model("ethanol"))
+    assert "PBE0/def2-TZVP" in text
+    assert "GFN2-xTB, trained on 10000 structures" in text
+    assert "61 held-out" in text
+    assert "compositions trained on: C2H6O" in text
+    assert text.count("meV/Å") == 1
+
+
+def test_trajectories_and_spectra(tmp_path):
+    trajectory = simulate(
+        molecule("H2O"),
+        EagerEvaluator(make_potential(features=8), torch.tensor(molecule("H2O").numbers)),
+        output=tmp_path / "run.h5",
+        method="NVE",
+        temperature=20.0,
+        timestep=0.05,
+        steps=60,
+        observables={"dipole": 1},
+        seed=5,
+        progress=False,
+    )
+    spectrum = molecular_spectra(trajectory).infrared.write(tmp_path / "spectrum.h5")
+    assert "NVE" in describe_file(trajectory.path)
+    assert "km/mol" in describe_file(spectrum)
+    for ending in (".csv", ".jdx"):
+        text = describe_file(molecular_spectra(trajectory).infrared.write(tmp_path / f"s{ending}"))
+        assert text == describe_file(spectrum)
+        assert "molecule: H2O" in text
+        assert "seed: 5" in text
+    parts = raman(
+        np.random.default_rng(1).normal(size=(2, 300, 6)),
+        interval=1.0,
+        temperature=300.0,
+        unit="Å^3",
+    ).write(tmp_path / "parts.h5")
+    assert describe_file(parts).startswith("the isotropic and the anisotropic part")
+
+
+def test_other_files_are_refused(tmp_path):
+    other = tmp_path / "notes.txt"
+    other.write_text("nothing")
+    with pytest.raises(ValueError, match=r"notes\.txt: neither"):
+        describe_file(other)
+    with pytest.raises(ValueError, match="a folder; state a file in it"):
+        describe_file(tmp_path)
+    with h5py.File(tmp_path / "cut.h5", "w") as file:
+        file["values"] = np.arange(10_000)
+    (tmp_path / "cut.h5").write_bytes((tmp_path / "cut.h5").read_bytes()[:9000])
+    with pytest.raises(ValueError, match=r"cut\.h5: an HDF5 file, but it cannot be read"):
+        describe_file(tmp_path / "cut.h5")
+    with pytest.raises(FileNotFoundError, match=r"gone\.eqc: no such"):
+        describe_file(tmp_path / "gone.eqc")
+
+
+def test_a_level_of_theory_is_named_quantity_by_quantity_where_it_differs():
+    levels = {"energy": "CCSD(T)", "dipole": "MP2"}
+    assert level_of_theory({"level_of_theory": levels}) == "energy CCSD(T), dipole MP2"
+    assert level_of_theory({}) == "not stated"

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: MIT
+"""Recorded evaluations: what can be tested without a GPU."""
+
+import pytest
+import torch
+
+from eqcalc.models import Potential, PotentialConfig, References
+from eqcalc.models.registry import representation_config
+from eqcalc.neighbors import Pairs
+from eqcalc.runtime import EagerEvaluator, ExecutionUnavailableError
+from eqcalc.runtime.cuda_graphs import CapturedEvaluator, Recording
+from eqcalc.structures import Structures
+from tests.conftest import make_potential
+from tests.no_host import NoHost
+
+NAMES = ("energy", "forces", "dipole", "polarizability")
+
+
+def record_on_the_host(function, inputs):
+    """Play back into the same memory every time, as a CUDA graph does."""
+    static = inputs.clone()
+    outputs = {name: value.clone() for name, value in function(static).items()}
+
+    def play():
+        for name, value in function(static).items():
+            outputs[name].copy_(value)
+
+    return Recording(play, static, outputs)
+
+
+@pytest.fixture
+def positions(ethanol, generator):
+    noise = 0.05 * torch.randn(130, 9, 3, generator=generator, dtype=torch.float64)
+    return torch.tensor(ethanol.positions) + noise
+
+
+def evaluator_of(ethanol, **options):
+    numbers = torch.tensor(ethanol.numbers)
+    return CapturedEvaluator(make_potential(), numbers, record=record_on_the_host, **options)
+
+
+@pytest.mark.parametrize("n", [1, 2, 16, 5])
+def test_playing_back_gives_what_eager_gives(ethanol, positions, n):
+    evaluator = evaluator_of(ethanol)
+    eager = EagerEvaluator(make_potential(), torch.tensor(ethanol.numbers))
+    for start in (0, 7):
+        batch = positions[start : start + n]
+        for name, value in eager(batch, NAMES).items():
+            assert torch.equal(evaluator(batch, NAMES)[name], value)
+
+
+def test_results_survive_the_next_call_and_layouts_do_not_matter(ethanol, positions):
+    evaluator = evaluator_of(ethanol)
+    first = evaluator(positions[:3], NAMES)
+    kept = {name: value.clone() for name, value in first.items()}
+    strided = positions[3:6].permute(2, 0, 1).contiguous().permute(1, 2, 0)
+    second = evaluator(strided, NAMES)
+    for name in NAMES:
+        assert torch.equal(first[name], kept[name])
+        assert torch.equal(second[name], evaluator(positions[3:6], NAMES)[name])
+
+
+def test_recordings_are_counted_and_the_oldest_is_forgotten(ethanol, positions):
+    evaluator = evaluator_of(ethanol, limit=2)
+    start = evaluator.recordings
+    for _ in range(5):  # as in dynamics: two kinds of call in turn
+        evaluator(positions[:4], ("forces",))
+        evaluator(positions[:4], NAMES)
+    assert evaluator.recordings == start + 2
+    evaluator(positions[:4], ("dipole",))
+    evaluator(positions[:4], NAMES)
+    assert evaluator.recordings == start + 3
+    evaluator(positions[:4], ("forces",))
+    assert evaluator.recordings == start + 4
+
+
+def test_without_a_gpu_nothing_is_recorded(ethanol):
+    with pytest.raises(ExecutionUnavailableError, match="only a GPU"):
+        CapturedEvaluator(make_potential(), torch.tensor(ethanol.numbers))
+
+
+def test_what_cannot_be_recorded_is_told(ethanol):
+    def refuse(function, inputs):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    with pytest.raises(ExecutionUnavailableError, match="cannot be recorded: operation not"):
+        CapturedEvaluator(make_potential(), torch.tensor(ethanol.numbers), record=refuse)
+
+
+def test_a_recording_that_does_not_read_its_input_is_refused(ethanol):
+    def empty(function, inputs):
+        return record_on_the_host(function, inputs)._replace(play=lambda: None)
+
+    with pytest.raises(ExecutionUnavailableError, match="the captured execution gives a"):
+        CapturedEvaluator(make_potential(), torch.tensor(ethanol.numbers), record=empty)
+
+
+def test_a_model_that_was_moved_is_not_played_back(ethanol, positions):
+    potential = make_potential()
+    evaluator = CapturedEvaluator(
+        potential, torch.tensor(ethanol.numbers), record=record_on_the_host
+    )
+    with torch.no_grad():  # changed where it is: the recording reads it
+        potential.heads["dipole"].blocks[0].mix.weight.mul_(1.1)
+    numbers = torch.tensor(ethanol.numbers)
+    expected = EagerEvaluator(potential, numbers)(positions[:2], ("dipole",))["dipole"]
+    assert torch.equal(evaluator(positions[:2], ("dipole",))["dipole"], expected)
+    potential.float()
+    with pytest.raises(RuntimeError, match="moved or converted"):
+        evaluator(positions[:2], NAMES)
+
+
+@pytest.mark.parametrize("name", ["painn", "schnet", "lnet", "cormorant"])
+def test_an_evaluation_needs_nothing_of_the_host(ethanol, name):
+    """Tensors on the meta device have no values, so that looking at one is an error."""
+    if name in ("lnet", "cormorant"):
+        pytest.importorskip("e3nn")
+    config = PotentialConfig(representation_config({"name": name}))
+    potential = Potential(config, References((1, 6, 8))).to("meta")
+    numbers = torch.tensor(ethanol.numbers, device="meta")
+    positions = torch.empty(4, 9, 3, dtype=torch.float64, device="meta")
+    indices = torch.empty(4 * 72, dtype=torch.int64, device="meta")
+    pairs = Pairs(indices, indices, degree=8)
+    potential.evaluate(Structures.stack(numbers, positions, 1.0), pairs, NAMES)  # makes tables
+    with NoHost():
+        values = potential.evaluate(Structures.stack(numbers, positions, 1.0), pairs, NAMES)
+    assert {name: tuple(value.shape) for name, value in values.items()} == {
+        "energy": (4,),
+        "forces": (36, 3),
+        "dipole": (4, 3),
+        "polarizability": (4, 3, 3),
+    }

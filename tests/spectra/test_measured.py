@@ -1,0 +1,365 @@
+# SPDX-License-Identifier: MIT
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eqcalc.spectra import Spectrum
+from eqcalc.spectra.experiment.comparison import ScoreInterval, compare, comparison_figure
+from eqcalc.spectra.experiment.measured import (
+    absorbance,
+    broadened,
+    gas_absorption,
+    read_measured,
+    read_table,
+)
+
+DATA = Path(__file__).parents[2] / "data/experiment"
+
+
+def lines(positions, widths, areas, scale=1.0, seed=None, step=1.0):
+    nu = np.arange(0.0, 4001.0, step)
+    basis = np.array(
+        [
+            (w / 2 / np.pi) / ((nu - scale * p) ** 2 + w**2 / 4)
+            for p, w in zip(positions, widths, strict=True)
+        ]
+    )
+    samples = None
+    if seed is not None:
+        weights = 1.0 + 0.1 * np.random.default_rng(seed).normal(size=(100, len(areas)))
+        samples = (weights * areas) @ basis
+    return Spectrum(
+        nu,
+        np.asarray(areas) @ basis,
+        "km/mol per cm⁻¹",
+        "IR intensity",
+        samples=samples,
+        n_independent=20,
+    )
+
+
+BANDS = ([900.0, 1100.0, 1450.0, 2950.0], [15.0, 20.0, 15.0, 30.0], [10.0, 60.0, 30.0, 120.0])
+
+
+def test_a_spectrum_matches_itself():
+    s = lines(*BANDS, seed=1)
+    c = compare(s, 3.7 * lines(*BANDS), lower=600.0, upper=3400.0)
+    for score in c.scores.values():
+        assert score.value == pytest.approx(1.0, abs=1e-9)
+        assert 0.9 < score.lower < score.upper < 1.0
+    assert c.displacement.value < 1e-6
+    assert c.wavenumber_scale == (1.0, 1.0, 1.0)
+    assert not c.fitted
+    assert c.calculated.integrate().value == pytest.approx(1.0, rel=1e-6)
+
+
+def test_the_scale_factor_is_found():
+    measured = lines(*BANDS, scale=0.962)
+    before = compare(lines(*BANDS, seed=2), measured, lower=600.0, upper=3400.0)
+    after = compare(
+        lines(*BANDS, seed=2), measured, lower=600.0, upper=3400.0, scale_range=(0.9, 1.05)
+    )
+    scale = after.wavenumber_scale
+    assert scale.value == pytest.approx(0.962, abs=2e-4)
+    assert scale.lower <= 0.962 + 1e-4
+    assert scale.upper >= 0.962 - 1e-4
+    assert scale.upper - scale.lower < 2e-3
+    assert before.scores["match"].value < 0.7 < 0.98 < after.scores["match"].value
+    # every line moves by 3.8 %: on average 0.038·⟨ν⟩ of the intensity-weighted mean
+    mean = np.average(BANDS[0], weights=BANDS[2])
+    assert before.displacement.value == pytest.approx(0.038 * mean, rel=0.1)
+    assert "0.9620  [0.96" in after.table()
+    assert "(fitted)" in after.table()
+    record = after.to_dict()
+    assert record["wavenumber_scale"][0] == scale.value
+    assert record["range_cm-1"] == [600.0, 3400.0]
+    bare = compare(lines(*BANDS), measured, lower=600.0, upper=3400.0)
+    assert np.isnan(bare.scores["match"].lower)
+    assert bare.to_dict()["scores"]["match"][1:] == [None, None]
+    assert "[" not in bare.table()
+
+
+def test_scores_order_disagreement():
+    measured = lines(*BANDS)
+    near = lines([905.0, 1105.0, 1455.0, 2955.0], *BANDS[1:])
+    far = lines([950.0, 1200.0, 1500.0, 3050.0], *BANDS[1:])
+    for name in ("match", "pearson", "spearman", "euclidean"):
+        a = compare(near, measured, lower=600.0, upper=3400.0).scores[name].value
+        b = compare(far, measured, lower=600.0, upper=3400.0).scores[name].value
+        assert b < a < 1.0
+
+
+def test_broadening_adds_widths_and_keeps_the_area():
+    s = lines([2000.0], [20.0], [50.0], seed=3, step=0.5)
+    wide = broadened(s, 30.0, "lorentzian")
+    assert wide.band(1500, 2500).width.value == pytest.approx(50.0, rel=0.01)
+    for shape in ("gaussian", "triangular"):
+        b = broadened(s, 30.0, shape)
+        assert b.integrate(0, 4000).value == pytest.approx(s.integrate(0, 4000).value, rel=1e-2)
+        assert b.values.max() < s.values.max()
+    narrow = lines([2000.0], [0.2], [50.0], step=0.5)
+    assert broadened(narrow, 30.0).band(1900, 2100).width.value == pytest.approx(30.0, rel=0.01)
+    assert len(wide.samples) == 100
+    with pytest.raises(ValueError, match="triangular"):
+        broadened(s, 10.0, "sinc")
+
+
+def test_absorbance():
+    nu = np.linspace(500.0, 4000.0, 50)
+    a = 0.5 + 0.4 * np.sin(nu)
+    for unit, factor in (("TRANSMITTANCE", 1.0), ("% TRANSMITTANCE", 100.0), ("%T", 100.0)):
+        found = absorbance(Spectrum(nu, factor * 10.0**-a, unit, "x"))
+        assert np.allclose(found.values, a, rtol=1e-12)
+    assert absorbance(Spectrum(nu, a, "ABSORBANCE", "x")).values is not None
+    with pytest.raises(ValueError, match="percent without saying"):
+        absorbance(Spectrum(nu, 100 * 10.0**-a, "TRANSMITTANCE", "x"))
+    with pytest.raises(ValueError, match="not positive"):
+        absorbance(Spectrum(nu, a - 1.0, "TRANSMITTANCE", "x"))
+    with pytest.raises(ValueError, match="neither"):
+        absorbance(Spectrum(nu, a, "km/mol", "x"))
+    with pytest.raises(ValueError, match="absorbance"):
+        compare(lines(*BANDS), Spectrum(nu, a, "TRANSMITTANCE", "x"), lower=600.0, upper=700.0)
+
+
+def test_the_kernel_of_an_instrument_is_symmetric():
+    s = lines([2000.0], [20.0], [50.0], step=0.7)
+    for shape in ("gaussian", "triangular"):
+        band = broadened(s, 25.0, shape).band(1800.0, 2200.0)
+        assert band.position.value == pytest.approx(2000.0, abs=0.02)
+        assert band.centroid.value == pytest.approx(2000.0, abs=0.02)
+
+
+def test_quantitative_gas_spectra_become_absolute(tmp_path):
+    # σ = ln 10 · A/2.479e15 cm² for log₁₀ absorbance A per ppm·m at 296 K and 1 atm
+    path = tmp_path / "gas.jdx"
+    path.write_text(
+        "##TITLE=gas\n##JCAMP-DX=4.24\n##PRESSURE=101.325 kPa\n##TEMPERATURE=22.85 C\n"
+        "##XUNITS=cm-1\n##YUNITS=(micromol/mol)-1m-1 (base 10)\n##NPOINTS=3\n"
+        "##XYPOINTS=(XY..XY)\n1000 1e-4 1001 2e-4 1002 1e-4\n##END=\n"
+    )
+    s = read_measured(path)
+    assert s.unit == "L/(mol cm)"
+    sigma = 3.82353250e-21 * s.values[1]
+    assert sigma == pytest.approx(np.log(10.0) * 2e-4 / 2.479e15, rel=1e-3)
+    assert s.warnings == ()
+    # a slip in many files of the database
+    slip = tmp_path / "slip.jdx"
+    slip.write_text(path.read_text().replace("kPa", "Pa"))
+    corrected = read_measured(slip)
+    assert np.allclose(corrected.values, s.values)
+    assert "taken as kPa" in corrected.warnings[0]
+    raw = Spectrum.read(path)
+    del raw.provenance["PRESSURE"]
+    with pytest.raises(ValueError, match="PRESSURE"):
+        gas_absorption(raw)
+    with pytest.raises(ValueError, match="not decadic"):
+        gas_absorption(s)
+
+
+def test_absorbance_of_a_known_amount():
+    from eqcalc.spectra import molar_absorption
+
+    nu = np.linspace(500.0, 4000.0, 50)
+    s = Spectrum(nu, 10.0 ** -np.full(50, 0.6), "TRANSMITTANCE", "x")
+    solution = molar_absorption(s, path_length=0.1, concentration=0.02)
+    assert np.allclose(solution.values, 0.6 / 0.002)
+    # 0.1 atm at 300 K are 0.1/(0.0820574·300) mol/L
+    gas = molar_absorption(absorbance(s), path_length=10.0, pressure=10132.5, temperature=300.0)
+    assert np.allclose(gas.values, 0.06 * 0.0820573661 * 300.0 / 0.1, rtol=1e-8)
+    with pytest.raises(TypeError, match="concentration, or the pressure"):
+        molar_absorption(s, path_length=10.0, pressure=1e4)
+    with pytest.raises(ValueError, match="path_length"):
+        molar_absorption(s, path_length=0.0, concentration=1.0)
+
+
+def test_measured_files_of_every_kind(tmp_path):
+    nu = np.linspace(500.0, 4000.0, 50)
+    table = tmp_path / "t.txt"
+    np.savetxt(table, np.stack([nu, nu], 1))
+    assert read_measured(table).unit == "arbitrary units"
+    assert read_measured(table, unit="%T").unit == "1"
+    path = Spectrum(nu, nu, "km/mol per cm⁻¹", "IR intensity").write(tmp_path / "s.csv")
+    assert read_measured(path).unit == "km/mol per cm⁻¹"
+
+
+def test_measured_raman_spectrum_of_acetonitrile():
+    # positions of the strong bands of the liquid, cm⁻¹
+    s = read_measured(DATA / "acetonitrile-raman.txt", unit="counts")
+    for position in (379.0, 919.0, 1374.0, 2253.0, 2943.0):
+        near = s.between(position - 40.0, position + 40.0)
+        assert near.band(position - 39.0, position + 39.0).position.value == pytest.approx(
+            position, abs=5.0
+        )
+
+
+def test_two_measurements_of_water_agree():
+    # n·α of Bertie and Lan against n·4πν̃k of Segelstein
+    a = read_measured(DATA / "water-infrared.txt", unit="10³ cm⁻¹")
+    nu, n, k = np.loadtxt(DATA / "water-refractive-index.txt").T
+    nu, first = np.unique(nu, return_index=True)
+    b = Spectrum(nu, 4e-3 * np.pi * nu * (n * k)[first], "10³ cm⁻¹", "n·α")
+    c = compare(a, b, lower=100.0, upper=3900.0, scale_range=(0.98, 1.02))
+    assert c.scores["match"].value > 0.99
+    assert c.wavenumber_scale.value == pytest.approx(1.0, abs=0.005)
+    assert c.displacement.value < 30.0
+
+
+def test_read_table(tmp_path):
+    path = tmp_path / "m.txt"
+    path.write_text("#Wave\t#Intensity\n300, 3\n100 1 # first\n200\t2\n200\t4\n")
+    s = read_table(path, unit="counts", label="Raman intensity")
+    assert s.wavenumber.tolist() == [100.0, 200.0, 300.0]
+    assert s.values.tolist() == [1.0, 3.0, 3.0]
+    path.write_text("100 1\n200 x\n")
+    with pytest.raises(ValueError, match="line 2"):
+        read_table(path, unit="counts", label="x")
+
+
+def test_overlay():
+    measured = lines(*BANDS)
+    c = compare(lines(*BANDS, seed=4), measured, lower=600.0, upper=3400.0)
+    axes = comparison_figure([c], ["MD"], reversed_axis=True).axes[0]
+    texts = [t.get_text() for t in axes.get_legend().get_texts()]
+    assert texts == ["experiment", "MD", "95 % confidence"]
+    assert axes.get_xlim() == (3400.0, 600.0)
+
+
+def write(path, x, y, separator="\t", header="", form="{:.2f}"):
+    rows = (f"{form.format(a)}{separator}{b:.8g}" for a, b in zip(x, y, strict=True))
+    path.write_text(header + "\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_decimal_comma_is_no_separator(tmp_path):
+    path = tmp_path / "m.txt"
+    path.write_text("600,25\t0,0000\n600,75\t0,2500\n", encoding="utf-8")
+    s = read_measured(path)
+    assert s.wavenumber.tolist() == [600.25, 600.75]
+    assert s.values.tolist() == [0.0, 0.25]
+
+
+def test_csv_with_a_header(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_text("Wavenumber (cm-1),%T,Blank\n601.5,50,1\n600.5,10,1\n")
+    s = read_measured(path, unit="%T")
+    assert np.allclose(s.values, [1.0, np.log10(2.0)])
+    assert s.warnings == ("the file has 3 columns, of which the second is taken",)
+    with pytest.raises(ValueError, match=r"m\.csv: the header .* says transmittance"):
+        read_measured(path)
+    # a damaged file of eqcalc is not taken for another one
+    path.write_text("# IR\n# eqcalc: {\nwavenumber,values\n600.5,1\n601.5,1\n")
+    with pytest.raises(ValueError, match="damaged header"):
+        read_measured(path)
+
+
+@pytest.mark.parametrize(
+    ("header", "refused"),
+    [
+        ("Wavelength (µm)\tA\n", True),
+        ("nm,A\n", True),
+        ("XUNITS\tNANOMETERS\n", True),
+        ("Laser wavelength: 532 nm\nRaman shift (cm-1)\tCounts\n", False),
+        ("Frequency\tIntensity\ncm-1\ta.u.\n", False),
+        ("Frequency/THz\tA\n", True),
+    ],
+)
+def test_other_axes_are_refused(tmp_path, header, refused):
+    path = write(tmp_path / "m.txt", [2.5, 3.0], [1.0, 2.0], header=header)
+    if refused:
+        with pytest.raises(ValueError, match="expected wavenumbers in cm⁻¹ in the first column"):
+            read_measured(path)
+    else:
+        assert len(read_measured(path)) == 2
+
+
+def test_the_range_is_cut_before_the_conversion(tmp_path):
+    nu = np.arange(400.0, 1001.0, 10.0)
+    values = 10.0 ** -(0.001 * nu)
+    values[5] = -0.01  # at 450 cm⁻¹
+    values[2] = np.nan
+    path = write(tmp_path / "m.txt", nu, values)
+    s = read_measured(path, unit="T", limits=(465.0, 802.0))
+    # the points beyond the limits, for interpolation
+    assert s.wavenumber[[0, -1]].tolist() == [460.0, 810.0]
+    assert np.allclose(s.values, 0.001 * s.wavenumber, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"m\.txt: the transmittance is not positive at 450 cm⁻¹"):
+        read_measured(path, unit="T", limits=(455.0, 802.0))
+    with pytest.raises(ValueError, match=r"m\.txt: the value at 420 cm⁻¹ is not a finite number"):
+        read_measured(path, unit="T", limits=(405.0, 802.0))
+    with pytest.raises(ValueError, match="covers 400 to 1000 cm⁻¹"):
+        read_measured(path, unit="T", limits=(300.0, 802.0))
+    with pytest.raises(ValueError, match="expected three or more points in 500 to 515"):
+        read_measured(path, unit="T", limits=(500.0, 515.0))
+    micrometres = write(tmp_path / "um.txt", 1e4 / nu, values)
+    with pytest.raises(ValueError, match="wavelengths in µm"):
+        read_measured(micrometres, limits=(500.0, 900.0))
+
+
+def test_percent_and_fraction_are_told_apart(tmp_path):
+    nu = np.arange(400.0, 1001.0, 10.0)
+    values = np.where(nu < 700.0, 0.004, 0.9)
+    fraction = write(tmp_path / "f.txt", nu, values)
+    percent = write(tmp_path / "p.txt", nu, 100.0 * values)
+    with pytest.raises(ValueError, match=r"p\.txt: .*its unit is %T, not T"):
+        read_measured(percent, unit="T", limits=(800.0, 900.0))
+    with pytest.raises(ValueError, match=r"f\.txt: .*whose unit is T, not %T"):
+        read_measured(fraction, unit="%T")
+    # a black part of a spectrum in percent has small numbers and is none of fractions
+    black = read_measured(percent, unit="%T", limits=(450.0, 600.0))
+    assert np.allclose(black.values, -np.log10(0.004), rtol=1e-6)
+
+
+def test_what_cannot_be_compared_is_refused():
+    infrared = lines(*BANDS)
+    limits = {"lower": 600.0, "upper": 3400.0}
+    raman = replace(infrared, unit="cm²/sr per cm⁻¹", label="Raman cross-section, VV")
+    unknown = replace(infrared, unit="counts", label="ethanol")
+    with pytest.raises(ValueError, match=r"computed spectrum is Raman .* measured one infrared"):
+        compare(raman, infrared, **limits)
+    with pytest.raises(ValueError, match=r"computed spectrum is infrared .* measured one Raman"):
+        compare(infrared, raman, **limits)
+    assert compare(raman, unknown, **limits).scores["match"].value == pytest.approx(1.0)
+    ratio = replace(infrared, unit="1", label="depolarization ratio")
+    with pytest.raises(ValueError, match="computed spectrum is a depolarization ratio"):
+        compare(ratio, unknown, **limits)
+    for values, message in (
+        (0.0 * infrared.values + 2.0, "measured spectrum is constant in 600 to 3400"),
+        (infrared.values - 1.0, "integral of the measured spectrum .* subtract its baseline"),
+        (np.where(infrared.values > 1.0, np.nan, 1.0), "measured spectrum has no finite value at"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            compare(infrared, replace(unknown, values=values), **limits)
+        with pytest.raises(ValueError, match=message.replace("measured", "computed")):
+            compare(replace(infrared, values=values), unknown, **limits)
+    with pytest.raises(ValueError, match="lower limit first"):
+        compare(infrared, unknown, lower=3400.0, upper=600.0)
+
+
+def test_a_scale_factor_at_its_limit_is_no_fit():
+    measured = lines(*BANDS, scale=0.962)
+    calculated = lines(*BANDS, seed=2)
+    c = compare(calculated, measured, lower=600.0, upper=3400.0, scale_range=(0.97, 1.02))
+    assert c.scale_limit == 0.97
+    assert "(at the limit 0.97 of the range allowed, not a best fit: widen it" in c.table()
+    assert c.to_dict()["wavenumber_scale_at_limit"] is True
+    inside = compare(calculated, measured, lower=600.0, upper=3400.0, scale_range=(0.9, 1.02))
+    assert inside.scale_limit is None
+    assert inside.to_dict()["wavenumber_scale_at_limit"] is False
+    cut = replace(inside, wavenumber_scale=ScoreInterval(0.962, 0.95, 0.97))
+    assert "(fitted)" in cut.table()
+    cut = replace(inside, wavenumber_scale=ScoreInterval(0.91, 0.9, 0.92))
+    assert "(fitted; the interval is cut by the range allowed" in cut.table()
+
+
+def test_scale_factors_that_lose_the_range_are_refused():
+    measured, calculated = lines(*BANDS), lines(*BANDS)
+    limits = {"lower": 600.0, "upper": 3400.0}
+    with pytest.raises(ValueError, match="two positive factors, got 0 and 1"):
+        compare(calculated, measured, **limits, scale_range=(0.0, 1.0))
+    with pytest.raises(ValueError, match=r"factors 0\.5 to 1 would .* expected 0\.850 or more"):
+        compare(calculated, measured, **limits, scale_range=(0.5, 1.0))
+    part = calculated.between(500.0, 4000.0)
+    with pytest.raises(ValueError, match=r"expected 0\.850 to 1\.200"):
+        compare(part, measured, **limits, scale_range=(0.9, 1.3))

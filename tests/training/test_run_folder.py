@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: MIT
+"""The folder of a run: one process at a time, and nothing in it begins anew unasked."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from eqcalc.training import ConfigError, TrainingConfig, train
+from eqcalc.training.module import TrainingModule
+from eqcalc.training.run_folder import RunFolder
+
+
+@pytest.fixture
+def finished(settings):
+    """A run of two epochs that has ended."""
+    settings["stopping"] = {"epochs": 2}
+    return train(settings, progress=False)
+
+
+def files_of(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_second_process_is_refused(tmp_path, settings):
+    folder = RunFolder(TrainingConfig.from_settings(settings))
+    config = tmp_path / "train.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    with folder.exclusive():
+        command = [sys.executable, "-m", "eqcalc", "train", str(config), "--quiet"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert f"{config}: output: another process is training in {folder.path}; " in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not folder.log.exists()
+    assert train(settings, progress=False).finished
+    assert not (folder.path / ".lock").exists()
+
+
+def test_the_lock_is_held_while_a_run_is_trained(settings, monkeypatch):
+    original = TrainingModule.training_step
+
+    def step(self, batch, number):
+        with pytest.raises(ConfigError, match="another process is training in"):
+            train(settings, progress=False)
+        return original(self, batch, number)
+
+    settings["stopping"] = {"epochs": 1}
+    monkeypatch.setattr(TrainingModule, "training_step", step)
+    assert train(settings, progress=False).finished
+
+
+@pytest.mark.parametrize("whole_folder", [False, True])
+def test_a_run_without_its_checkpoint_does_not_begin_anew(finished, settings, whole_folder):
+    checkpoint = finished.folder / "checkpoints" / "last.ckpt"
+    checkpoint.unlink()
+    if whole_folder:
+        checkpoint.parent.rmdir()
+    before = files_of(finished.folder)
+    assert train(settings, progress=False).finished  # there is nothing to do
+    settings["stopping"] = {"epochs": 4}
+    with pytest.raises(ConfigError, match=rf"output: {checkpoint} is missing, .*; put it back, "):
+        train(settings, progress=False)
+    assert files_of(finished.folder) == before
+
+
+def test_a_run_that_was_stopped_by_the_clock_does_not_begin_anew_either(settings):
+    settings["stopping"] = {"epochs": 3, "hours": 1e-9}
+    result = train(settings, progress=False)
+    (result.folder / "checkpoints" / "last.ckpt").unlink()
+    with pytest.raises(ConfigError, match=r"last\.ckpt is missing"):
+        train(settings, progress=False)
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins(settings, monkeypatch):
+    def killed(self, batch, number):
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TrainingModule, "training_step", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            train(settings, progress=False)
+    assert train(settings, progress=False).finished
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "other"])
+def test_a_damaged_checkpoint_is_named_with_what_to_do(finished, settings, damage):
+    checkpoint = finished.folder / "checkpoints" / "last.ckpt"
+    if damage == "other":
+        torch.save({"epoch": 3}, checkpoint)
+    else:
+        data = checkpoint.read_bytes()
+        checkpoint.write_bytes(data[: len(data) // 2] if damage == "cut" else b"")
+    before = files_of(finished.folder)
+    settings["stopping"] = {"epochs": 4}
+    with pytest.raises(ConfigError) as error:
+        train(settings, progress=False)
+    assert f"the checkpoint {checkpoint} is damaged and cannot be read; " in str(error.value)
+    assert f"model.start_from: {finished.path}" in str(error.value)
+    assert files_of(finished.folder) == before
+
+
+def test_a_damaged_record_of_the_run_is_named(finished, settings):
+    (finished.folder / "run.json").write_text('{"identity"')
+    with pytest.raises(ConfigError, match=r"run\.json is damaged"):
+        train(settings, progress=False)
+
+
+def test_fewer_epochs_than_are_done_name_file_and_key(tmp_path, finished, settings):
+    settings["stopping"] = {"epochs": 1}
+    config = tmp_path / "train.yaml"
+    config.write_text(yaml.safe_dump(settings))
+    expected = rf"^{config}: stopping\.epochs: .* for 2 epochs already, more than 1; state 2 or"
+    with pytest.raises(ConfigError, match=expected):
+        train(config, progress=False)
+
+
+def test_the_log_of_a_resumed_run_has_lines_of_one_kind(finished, settings):
+    settings["stopping"] = {"epochs": 4}
+    train(settings, progress=False)
+    assert b"\r" not in (finished.folder / "log.csv").read_bytes()
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that nobody can write to")
+def test_a_folder_that_cannot_be_written_is_named(settings):
+    settings["output"] = "/proc/run"
+    with pytest.raises(ConfigError, match=r"^output: /proc/run: the folder cannot be made: \w"):
+        train(settings, progress=False)
+
+
+def test_a_file_in_place_of_the_folder_is_named(tmp_path, settings):
+    (tmp_path / "taken").write_text("mine")
+    with pytest.raises(ConfigError, match=r"^output: .*taken is a file"):
+        train(settings | {"output": str(tmp_path / "taken")}, progress=False)
+    assert (tmp_path / "taken").read_text() == "mine"

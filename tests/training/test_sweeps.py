@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: MIT
+"""Sweeps: combinations, resumption, and a table that says how it was made."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import yaml
+
+from eqcalc.datasets import Dataset
+from eqcalc.training import ConfigError
+from eqcalc.training.sweeps import Sweep, summary, summary_text, sweep
+from tests.training.conftest import LEVEL, records
+
+AXES = {
+    "model": {
+        "small": {"model.representation": {"features": 4}},
+        "large": {"model.representation": {"features": 8}},
+    },
+    "seed": {0: {"seed": 0, "data.seed": 0}, 1: {"seed": 1, "data.seed": 1}},
+}
+
+
+#: Sweeps of the workflows, with the least number of trainings.
+WORKFLOWS = {
+    "qm9/reduced": 24,
+    "qm9/full": 378,
+    "qm9/learning": 45,
+    "md17/reduced": 15,
+    "md17/forces": 2,
+    "md17/full": 30,
+    "irreps/reduced": 30,
+    "irreps/full": 42,
+}
+
+
+@pytest.fixture
+def file(tmp_path):
+    Dataset.create(tmp_path / "data.h5", records(24), level_of_theory=LEVEL)
+    representation = {"name": "painn", "layers": 1, "radial_functions": 4, "cutoff": 3.0}
+    base = {
+        "data": {"path": "data.h5", "training": 12, "validation": 4},
+        "model": {"representation": representation},
+        "loss": ["energy"],
+        "stopping": {"epochs": 1},
+    }
+    path = tmp_path / "sweep.yaml"
+    path.write_text(yaml.safe_dump({"base": base, "axes": AXES}))
+    return path
+
+
+def test_every_combination_is_trained_once(file, tmp_path):
+    table = sweep(file, tmp_path / "runs", command="here", progress=False)
+    with table.open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert {(row["model"], row["seed"]) for row in rows} == {
+        (model, seed) for model in ("small", "large") for seed in "01"
+    }
+    assert all(row["command"] == "here" and row["commit"] and row["hardware"] for row in rows)
+    parameters = {row["model"]: int(row["parameters"]) for row in rows}
+    assert parameters["small"] < parameters["large"]
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("model.eqc")}
+    again = sweep(file, tmp_path / "runs", command="here", progress=False)
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert again.read_text() == table.read_text()
+    averaged = summary(table)
+    assert len(averaged) == len(rows) // 2
+    assert all(row["runs"] == 2 and row["spread"] >= 0.0 for row in averaged)
+    assert "| small |" in summary_text(table)
+
+
+def test_parts_of_a_sweep_fill_one_table_in_its_order(file, tmp_path):
+    whole = sweep(file, tmp_path / "whole", command="here", progress=False)
+    for seed in "10":
+        parts = sweep(
+            file, tmp_path / "parts", command="here", only={"seed": [seed]}, progress=False
+        )
+
+    def errors(table):
+        with table.open() as stream:
+            return [
+                (r["model"], r["seed"], r["quantity"], r["mae"]) for r in csv.DictReader(stream)
+            ]
+
+    assert errors(parts) == errors(whole)
+
+
+@pytest.mark.parametrize("only", [{"seeds": ["1"]}, {"seed": ["2"]}])
+def test_a_part_that_does_not_exist_is_refused(file, tmp_path, only):
+    with pytest.raises(ConfigError, match=r"only: no .*(model, seed|0, 1)"):
+        sweep(file, tmp_path / "runs", command="here", only=only, progress=False)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_wrong_setting_is_found_before_any_training(file, tmp_path):
+    settings = yaml.safe_load(file.read_text())
+    settings["axes"]["model"]["large"] = {"model.representation": {"feature": 8}}
+    file.write_text(yaml.safe_dump(settings))
+    with pytest.raises(ConfigError, match=r"large/0.*feature"):
+        sweep(file, tmp_path / "runs", command="here", progress=False)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_file_that_is_no_sweep_is_refused(tmp_path):
+    path = tmp_path / "train.yaml"
+    path.write_text("output: here\n")
+    with pytest.raises(ConfigError, match="base and axes"):
+        Sweep.read(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"axes": ["a"]}, r"sweep\.yaml: axes: expected a mapping of axes, got \['a'\]"),
+        ({"axes": {"a": {}}}, r"axes\.a: expected labels with the settings of each"),
+        ({"axes": {"a": {"x": 1}}}, r"axes\.a\.x: expected settings such as .*, got 1"),
+        (
+            {"axes": {"a": {"../x": {"seed": 1}}}},
+            r"axes\.a\.\.\./x: expected a label that can name",
+        ),
+        ({"axes": {"a": {1: None, "1": None}}}, r"axes\.a: expected labels that differ"),
+        (
+            {"axes": {"a": {"x": {"seed.b": 1}}}, "base": {"seed": 1}},
+            r"seed\.b: expected seed to be",
+        ),
+        ({"base": 3}, r"base: expected a mapping of settings, got 3"),
+        (
+            {"base": {"output": "there"}},
+            r"base\.output: the folder is that of eqcalc sweep --output",
+        ),
+    ],
+)
+def test_parts_of_the_wrong_form_are_named(file, changes, message):
+    file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | changes))
+    with pytest.raises(ConfigError, match=message):
+        Sweep.read(file)
+
+
+def test_keys_that_are_stated_twice_are_refused(file):
+    file.write_text(file.read_text() + "axes: {}\n")
+    with pytest.raises(ConfigError, match=r"sweep\.yaml: line \d+: axes is stated twice"):
+        Sweep.read(file)
+
+
+def test_settings_of_one_run_stay_its_own(file):
+    """The second axis changes what the first one gives, for its own runs only."""
+    settings = yaml.safe_load(file.read_text())
+    settings["axes"] = {
+        "model": {"m": {"model.representation": settings["base"]["model"]["representation"]}},
+        "cutoff": {"short": {"model.representation.cutoff": 2.0}, "usual": None},
+    }
+    del settings["base"]["model"]
+    file.write_text(yaml.safe_dump(settings, sort_keys=False))
+    cutoffs = [run.settings["model"]["representation"]["cutoff"] for run in Sweep.read(file).runs()]
+    assert cutoffs == [2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [({"test": 0}, "there are no test structures"), ({"path": "gone.h5"}, r"data\.path: .*gone")],
+)
+def test_data_that_cannot_be_used_name_the_run(file, tmp_path, data, message):
+    settings = yaml.safe_load(file.read_text())
+    settings["base"]["data"] |= data
+    file.write_text(yaml.safe_dump(settings))
+    with pytest.raises(ConfigError, match=rf"^large/0: .*{message}"):
+        sweep(file, tmp_path / "runs", command="here", progress=False)
+    assert not list((tmp_path / "runs").iterdir())
+
+
+@pytest.mark.parametrize(("name", "trainings"), WORKFLOWS.items())
+def test_sweeps_of_the_workflows_are_valid(name, trainings):
+    path = Path(__file__).parents[2] / "workflows" / f"{name}.yaml"
+    assert len(list(Sweep.read(path).runs())) == trainings
