@@ -7,6 +7,7 @@ import pytest
 import torch
 from ase.build import molecule
 from ase.vibrations import Vibrations
+from eqcalc.reference import GFN2, MethodCalculator, relax
 from scipy.spatial.transform import Rotation
 
 from eqcalc.normal_modes import (
@@ -25,7 +26,6 @@ from eqcalc.normal_modes import (
     ring_polymer_displacements,
     wigner_displacements,
 )
-from eqcalc.reference import GFN2, MethodCalculator, relax
 from eqcalc.units import BOLTZMANN, HBAR, conversion_factor, wavenumber_to_angular_frequency
 from tests.spectra import toy_water
 
