@@ -19,11 +19,14 @@ _PUBLIC = {
     "harmonic_spectrum": "eqcalc.harmonic",
     "infrared": "eqcalc.spectra",
     "load_model": "eqcalc.models.checkpoint",
+    "plot_spectrum": "eqcalc.spectra",
     "raman": "eqcalc.spectra",
+    "read_spectrum": "eqcalc.spectra",
     "relax": "eqcalc.harmonic",
     "shipped_model": "eqcalc.models.checkpoint",
     "simulate": "eqcalc.dynamics",
     "vibrational_density_of_states": "eqcalc.spectra",
+    "write_spectrum": "eqcalc.spectra",
 }
 
 __all__ = [
@@ -35,11 +38,14 @@ __all__ = [
     "harmonic_spectrum",
     "infrared",
     "load_model",
+    "plot_spectrum",
     "raman",
+    "read_spectrum",
     "relax",
     "shipped_model",
     "simulate",
     "vibrational_density_of_states",
+    "write_spectrum",
 ]
 
 if TYPE_CHECKING:
@@ -48,7 +54,9 @@ if TYPE_CHECKING:
     from eqcalc.dynamics import simulate
     from eqcalc.harmonic import harmonic_spectrum, relax
     from eqcalc.models.checkpoint import load_model, shipped_model
+    from eqcalc.spectra.figures import plot_spectrum
     from eqcalc.spectra.infrared_absorption import infrared
+    from eqcalc.spectra.io import read_spectrum, write_spectrum
     from eqcalc.spectra.power import vibrational_density_of_states
     from eqcalc.spectra.raman_scattering import raman
     from eqcalc.spectra.spectrum import Spectrum

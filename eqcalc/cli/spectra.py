@@ -31,6 +31,7 @@ def _harmonic(options: argparse.Namespace) -> None:
     from eqcalc.harmonic import harmonic_notes, harmonic_spectrum, relax
     from eqcalc.models.checkpoint import load_model
     from eqcalc.molecules import isotope_masses
+    from eqcalc.spectra import plot_harmonic, save_figure
     from eqcalc.trajectory import write_atomically
 
     potential = load_model(options.model, dtype=torch.float64)
@@ -45,7 +46,8 @@ def _harmonic(options: argparse.Namespace) -> None:
         text = json.dumps({**record, **harmonic.to_dict()}, indent=1, ensure_ascii=False)
         write_atomically(options.output, (text + "\n").encode())
     if options.figure is not None:
-        harmonic.plot(options.figure, fwhm=options.fwhm, reversed_axis=options.reversed)
+        figure = plot_harmonic(harmonic, fwhm=options.fwhm, reversed_axis=options.reversed)
+        save_figure(figure, options.figure)
 
 
 def _spectra(options: argparse.Namespace) -> None:

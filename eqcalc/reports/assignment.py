@@ -317,7 +317,7 @@ def write_assignment(found: Assignment, folder: str | Path, *, reversed_axis: bo
         Wavenumbers fall from left to right in the figures.
     """
     from eqcalc.spectra.assignment.plot import assignment_figure
-    from eqcalc.spectra.plot import save
+    from eqcalc.spectra.figures import save_figure
 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -337,7 +337,7 @@ def write_assignment(found: Assignment, folder: str | Path, *, reversed_axis: bo
         figure = assignment_figure(
             conformer.modes, conformer.bands, conformer.harmonic, reversed_axis=reversed_axis
         )
-        save(figure, folder / f"assignment-{number}.png")
+        save_figure(figure, folder / f"assignment-{number}.png")
     text = "\n\n".join(texts)
     record = json.dumps(found.to_dict(), indent=1, ensure_ascii=False)
     write_atomically(folder / "assignment.txt", (text + "\n").encode())

@@ -14,7 +14,16 @@ import torch
 from eqcalc.models.checkpoint import CheckpointError, load_model
 from eqcalc.quantities import DIPOLE, POLARIZABILITY
 from eqcalc.runtime import EagerEvaluator, Evaluator
-from eqcalc.spectra import CommitteeSpectrum, Spectrum, combine_committee, infrared, raman
+from eqcalc.spectra import (
+    CommitteeSpectrum,
+    Spectrum,
+    combine_committee,
+    infrared,
+    plot_committee,
+    raman,
+    save_figure,
+    write_spectrum,
+)
 from eqcalc.spectra.estimator.estimation import HIGHEST_VIBRATION, highest_wavenumber
 from eqcalc.trajectory import TimeSeries, Trajectory
 
@@ -268,13 +277,12 @@ def write_committee(
         Of the figure.
     """
     folder = Path(folder)
-    figure = folder / "committee.png"
-    found.plot(figure, limits=limits, reversed_axis=reversed_axis)
+    drawn = plot_committee(found, limits=limits, reversed_axis=reversed_axis)
     members = enumerate(found.members, 1)
     return [
-        figure,
-        found.mean.write(folder / "committee-mean.h5"),
-        *(member.write(folder / f"committee-{number}.h5") for number, member in members),
+        save_figure(drawn, folder / "committee.png"),
+        write_spectrum(found.mean, folder / "committee-mean.h5"),
+        *(write_spectrum(member, folder / f"committee-{number}.h5") for number, member in members),
     ]
 
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from eqcalc.spectra.experiment.comparison import Comparison, compare, comparison_figure
+from eqcalc.spectra.experiment.comparison import Comparison, compare
 from eqcalc.spectra.experiment.measured import read_measured
+from eqcalc.spectra.figures import dynamics_name, plot_comparison, save_figure
 from eqcalc.spectra.infrared_absorption import convert_infrared
-from eqcalc.spectra.io.files import atomically
-from eqcalc.spectra.plot import dynamics_name, save
+from eqcalc.spectra.io.files import atomically, read_spectrum
 from eqcalc.spectra.spectrum import Spectrum
 
 
@@ -80,8 +80,8 @@ def write_comparison(
         ],
     }
     folder = Path(folder)
-    figure = comparison_figure(found, names, reversed_axis=reversed_axis)
-    save(figure, folder / "comparison.png")
+    figure = plot_comparison(found, names, reversed_axis=reversed_axis)
+    save_figure(figure, folder / "comparison.png")
     for name, content in (
         ("comparison.txt", text),
         ("comparison.json", json.dumps(record, indent=1, ensure_ascii=False)),
@@ -92,7 +92,7 @@ def write_comparison(
 
 def _read_calculated(path: str | Path) -> Spectrum:
     try:
-        return Spectrum.read(path)
+        return read_spectrum(path)
     except ValueError as error:
         raise ValueError(
             f"{error}; computed spectra come first, in files of eqcalc, and the measured one last"

@@ -15,7 +15,7 @@ from eqcalc.ipi import InputError
 from eqcalc.ipi.reader import describe_run
 from eqcalc.models.checkpoint import read_header
 from eqcalc.models.compositions import Compositions
-from eqcalc.spectra import RamanSpectrum, Spectrum
+from eqcalc.spectra import Spectrum, read_raman, read_spectrum
 from eqcalc.spectra.provenance import joined_levels, source_facts
 from eqcalc.trajectory import Trajectory
 
@@ -44,7 +44,7 @@ def describe_file(path: str | Path) -> str:
     if path.suffix == ".eqc":
         return describe_model(read_header(path))
     if path.suffix.lower() in _TEXT_SPECTRA:
-        return _describe_spectrum(Spectrum.read(path))
+        return _describe_spectrum(read_spectrum(path))
     if not h5py.is_hdf5(path):
         raise ValueError(
             f"{path}: neither a model (.eqc), nor an HDF5 file of eqcalc, nor a spectrum (.csv, "
@@ -61,7 +61,7 @@ def describe_file(path: str | Path) -> str:
     describers: dict[str, Callable[[Path], str]] = {
         "eqcalc trajectory": _describe_trajectory,
         "eqcalc dataset": lambda path: repr(Dataset.open(path)),
-        "eqcalc spectrum": lambda path: _describe_spectrum(Spectrum.read(path)),
+        "eqcalc spectrum": lambda path: _describe_spectrum(read_spectrum(path)),
         "eqcalc Raman spectrum": _describe_raman,
     }
     if kind not in describers:
@@ -76,7 +76,7 @@ def _describe_trajectory(path: Path) -> str:
 
 
 def _describe_raman(path: Path) -> str:
-    spectrum = RamanSpectrum.read(path)
+    spectrum = read_raman(path)
     return (
         "the isotropic and the anisotropic part, of which every Raman intensity is made\n"
         f"{spectrum.isotropic!r}\n{_describe_spectrum(spectrum.anisotropic)}"

@@ -35,10 +35,11 @@ from eqcalc.spectra import (
     HarmonicSpectrum,
     Spectrum,
     convert_infrared,
+    plot_infrared_raman,
     replicas_needed,
-    save,
-    spectra_figure,
+    save_figure,
     unresolved_notes,
+    write_spectrum,
 )
 from eqcalc.spectra.quantum_factors import merged_warnings
 from eqcalc.trajectory import Trajectory
@@ -94,9 +95,9 @@ def write_molecular_spectra(
         found["raman"] = spectra.raman.activity()
         found["depolarization-ratio"] = spectra.raman.depolarization_ratio()
         found["raman-cross-section"] = spectra.raman.cross_section(laser, **scattering)
-        files.append(spectra.raman.write(folder / f"{stem}-raman-parts.h5"))
+        files.append(write_spectrum(spectra.raman, folder / f"{stem}-raman-parts.h5"))
     return files + [
-        spectrum.write(folder / f"{stem}-{kind}{suffix}")
+        write_spectrum(spectrum, folder / f"{stem}-{kind}{suffix}")
         for kind, spectrum in found.items()
         for suffix in (".h5", ".csv", ".jdx")
         if suffix != ".jdx" or np.isfinite(spectrum.values).all()
@@ -113,7 +114,7 @@ def write_figure(
     reversed_axis: bool = False,
 ) -> Path:
     """Draw infrared and Raman spectra above each other, with harmonic sticks, and save it."""
-    figure = spectra_figure(
+    figure = plot_infrared_raman(
         [s.infrared for s in spectra if s.infrared is not None],
         [s.raman for s in spectra if s.raman is not None],
         harmonic,
@@ -121,7 +122,7 @@ def write_figure(
         title=title,
         reversed_axis=reversed_axis,
     )
-    return save(figure, path)
+    return save_figure(figure, path)
 
 
 def write_spectra(

@@ -30,7 +30,6 @@ from eqcalc.spectra.experiment.comparison import (
     Comparison,
     ScoreInterval,
     compare,
-    comparison_figure,
 )
 from eqcalc.spectra.experiment.measured import (
     absorbance,
@@ -40,7 +39,14 @@ from eqcalc.spectra.experiment.measured import (
     read_measured,
     read_table,
 )
-from eqcalc.spectra.figures import spectra_figure, spectrum_figure
+from eqcalc.spectra.figures import (
+    plot_committee,
+    plot_comparison,
+    plot_harmonic,
+    plot_infrared_raman,
+    plot_spectrum,
+    save_figure,
+)
 from eqcalc.spectra.harmonic import HarmonicSpectrum, harmonic_analysis
 from eqcalc.spectra.infrared_absorption import (
     convert_infrared,
@@ -49,9 +55,9 @@ from eqcalc.spectra.infrared_absorption import (
     sum_rule_ratio,
     without_rotation,
 )
+from eqcalc.spectra.io import read_raman, read_spectrum, write_spectrum
 from eqcalc.spectra.io.formats import read_foreign
 from eqcalc.spectra.oriented import porto, raman_oriented
-from eqcalc.spectra.plot import save
 from eqcalc.spectra.power import cross_spectrum, power_spectrum, vibrational_density_of_states
 from eqcalc.spectra.raman_scattering import RamanSpectrum, raman, reduced
 from eqcalc.spectra.spectrum import Band, Spectrum
@@ -77,7 +83,6 @@ __all__ = [
     "broadened",
     "combine_committee",
     "compare",
-    "comparison_figure",
     "convert_infrared",
     "cross_spectrum",
     "decompose",
@@ -94,6 +99,11 @@ __all__ = [
     "langevin_kernel",
     "mode_spectra",
     "molar_absorption",
+    "plot_committee",
+    "plot_comparison",
+    "plot_harmonic",
+    "plot_infrared_raman",
+    "plot_spectrum",
     "porto",
     "power_spectrum",
     "raman",
@@ -101,15 +111,16 @@ __all__ = [
     "raman_oriented",
     "read_foreign",
     "read_measured",
+    "read_raman",
+    "read_spectrum",
     "read_table",
     "reduced",
     "replicas_needed",
-    "save",
-    "spectra_figure",
-    "spectrum_figure",
+    "save_figure",
     "sum_rule",
     "sum_rule_ratio",
     "unresolved_notes",
     "vibrational_density_of_states",
     "without_rotation",
+    "write_spectrum",
 ]

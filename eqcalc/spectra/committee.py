@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -52,19 +51,6 @@ class CommitteeSpectrum:
         sampling = self.mean.standard_error
         error = np.hypot(0.0 if sampling is None else sampling, self.model_error)
         return replace(self.mean, samples=None, standard_error=error)
-
-    def plot(self, path: str | Path | None = None, **options: Any) -> Any:
-        """Return a figure of the mean with both errors, and save it if a path is given.
-
-        The options are those of :func:`eqcalc.spectra.figures.committee_figure`.
-        """
-        from eqcalc.spectra.figures import committee_figure
-        from eqcalc.spectra.plot import save
-
-        figure = committee_figure(self.mean, self.model_error, **options)
-        if path is not None:
-            save(figure, path)
-        return figure
 
     def integrate(
         self, lower: float | None = None, upper: float | None = None

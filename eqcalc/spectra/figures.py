@@ -1,42 +1,85 @@
 # SPDX-License-Identifier: MIT
-"""Figures of spectra: one or several, infrared above Raman, with harmonic sticks."""
+"""Figures of spectra: confidence bands, infrared above Raman, harmonic intensities as sticks.
+
+Everything is drawn on :class:`matplotlib.figure.Figure` objects, which show themselves in
+notebooks and have ``savefig``; the global state of pyplot is never touched.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from eqcalc.spectra.committee import CommitteeSpectrum
+from eqcalc.spectra.experiment.comparison import Comparison
 from eqcalc.spectra.harmonic import HarmonicSpectrum
-from eqcalc.spectra.plot import (
-    COLOURS,
-    STYLE,
-    Panel,
-    Sticks,
-    abscissa,
-    dynamics_name,
-    new_figure,
-    panel,
-    shown_range,
-    stacked,
-)
+from eqcalc.spectra.io.files import atomically
 from eqcalc.spectra.raman_scattering import RamanSpectrum
 from eqcalc.spectra.spectrum import Spectrum
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+#: Okabe and Ito's palette, told apart by colour-blind readers: blue,
+#: vermilion, green, purple, orange, sky blue.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+#: The (first) measured spectrum of a panel.
+_MEASURED = "black"
+_STICKS = "#6E6E6E"
+_STYLE: Any = {
+    "font.size": 9.0,
+    "axes.labelsize": 9.0,
+    "legend.fontsize": 8.0,
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.0,
+    "axes.linewidth": 0.8,
+    "xtick.direction": "in",
+    "ytick.direction": "in",
+    "xtick.top": True,
+    "ytick.right": True,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+}
+#: Units as printed on an axis, where they differ from those of :class:`Spectrum`.
+_AXIS_UNITS = {
+    "km/mol per cm⁻¹": "km mol⁻¹ / cm⁻¹",
+    "Å⁴/amu per cm⁻¹": "Å⁴ amu⁻¹ / cm⁻¹",
+    "L/(mol cm)": "L mol⁻¹ cm⁻¹",
+    "cm²/sr per cm⁻¹": "cm² sr⁻¹ / cm⁻¹",
+    "states per cm⁻¹": "states / cm⁻¹",
+    "1/cm⁻¹": "cm",
+    "1": "",
+}
 
-def spectrum_figure(
-    spectra: Sequence[Spectrum],
+
+class _Sticks(NamedTuple):
+    """Integrated intensities of normal modes."""
+
+    wavenumber: np.ndarray
+    strength: np.ndarray
+    unit: str
+
+
+class _Panel(NamedTuple):
+    """What is drawn on common axes: spectra of one unit, and sticks."""
+
+    spectra: Sequence[Spectrum]
+    sticks: _Sticks | None = None
+
+
+def plot_spectrum(
+    spectra: Spectrum | Sequence[Spectrum],
     *,
     names: Sequence[str] | None = None,
     limits: tuple[float, float] | None = None,
     reversed_axis: bool = False,
     level: float = 0.95,
 ) -> Figure:
-    """Return a figure of spectra of one unit on common axes.
+    """Return a figure of a spectrum, or of several of one unit.
 
     Parameters
     ----------
@@ -50,96 +93,22 @@ def spectrum_figure(
         Wavenumbers fall from left to right, as in infrared spectroscopy.
     level
         Probability of the confidence bands.
+
+    Raises
+    ------
+    ValueError
+        There are no spectra, they have different units, or another number of names.
     """
-    if not spectra:
+    found = [spectra] if isinstance(spectra, Spectrum) else list(spectra)
+    if not found:
         raise ValueError("no spectrum to draw")
-    if len({s.unit for s in spectra}) > 1:
-        raise ValueError(
-            f"spectra of different units: {', '.join(sorted({s.unit for s in spectra}))}"
-        )
-    import matplotlib as mpl
-
-    shown = shown_range(spectra, None, limits)
-    with mpl.rc_context(STYLE):
-        figure = new_figure(6.7, 3.0)
-        axes = figure.subplots()
-        panel(axes, spectra, names or [dynamics_name(s) for s in spectra], None, shown, level)
-        axes.legend(frameon=False, loc="best")
-        abscissa(axes, shown, reversed_axis)
-    return figure
+    units = sorted({s.unit for s in found})
+    if len(units) > 1:
+        raise ValueError(f"spectra of different units: {', '.join(units)}")
+    return _stacked([_Panel(found)], names, _range(found, None, limits), reversed_axis, level)
 
 
-def committee_figure(
-    mean: Spectrum,
-    model_error: np.ndarray,
-    *,
-    limits: tuple[float, float] | None = None,
-    reversed_axis: bool = False,
-    level: float = 0.95,
-) -> Figure:
-    """Return the mean spectrum of a committee with its sampling error, and its model error below.
-
-    Parameters
-    ----------
-    mean
-        With the errors of sampling.
-    model_error
-        ``[n_wavenumbers]``, standard deviation between the members.
-    limits
-        Range of wavenumbers, cm⁻¹.
-    reversed_axis
-        Wavenumbers fall from left to right.
-    level
-        Probability of the confidence band.
-    """
-    import matplotlib as mpl
-
-    shown = shown_range([mean], None, limits)
-    with mpl.rc_context(STYLE):
-        figure = new_figure(6.7, 3.8)
-        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        panel(upper, [mean], ["mean of the committee"], None, shown, level)
-        upper.legend(frameon=False, loc="best")
-        lower.plot(mean.wavenumber, model_error, color=COLOURS[1], linewidth=1.1, label="models")
-        if mean.standard_error is not None:
-            lower.plot(
-                mean.wavenumber,
-                mean.standard_error,
-                color=COLOURS[0],
-                linewidth=1.1,
-                label="sampling",
-            )
-        inside = (mean.wavenumber >= shown[0]) & (mean.wavenumber <= shown[1])
-        errors = [
-            model_error[inside],
-            *([] if mean.standard_error is None else [mean.standard_error[inside]]),
-        ]
-        lower.set_ylim(0.0, 1.12 * max(float(e.max()) for e in errors) or 1.0)
-        lower.set_ylabel("standard\nerror")
-        lower.legend(frameon=False, loc="best")
-        abscissa(lower, shown, reversed_axis)
-    return figure
-
-
-def infrared_figure(
-    spectra: Sequence[Spectrum],
-    harmonic: HarmonicSpectrum,
-    *,
-    names: Sequence[str] | None = None,
-    limits: tuple[float, float] | None = None,
-    reversed_axis: bool = False,
-    level: float = 0.95,
-) -> Figure:
-    """Return infrared spectra over the double-harmonic intensities as sticks.
-
-    The parameters are those of :func:`spectra_figure`.
-    """
-    shown = shown_range(spectra, harmonic, limits)
-    panels: list[Panel] = [(spectra, _infrared_sticks(harmonic))]
-    return stacked(panels, names, shown, reversed_axis, level, None)
-
-
-def spectra_figure(
+def plot_infrared_raman(
     infrared: Sequence[Spectrum],
     raman: Sequence[RamanSpectrum] = (),
     harmonic: HarmonicSpectrum | None = None,
@@ -150,40 +119,34 @@ def spectra_figure(
     level: float = 0.95,
     title: str | None = None,
 ) -> Figure:
-    """Return the figure of a molecule: infrared above, Raman below, harmonic sticks in both.
+    """Return the figure of a molecule: infrared above Raman, harmonic intensities in both.
 
     Parameters
     ----------
     infrared
-        Infrared spectra of different methods.
+        Infrared spectra of different methods; may be empty.
     raman
         Raman spectra of the same methods, drawn as activity 45A + 7G.
     harmonic
         Double-harmonic spectrum of the same potential, drawn as sticks.
-    names
-        Names of the methods in the legend.
-    limits
-        Range of wavenumbers, cm⁻¹.
-    reversed_axis
-        Wavenumbers fall from left to right.
-    level
-        Probability of the confidence bands.
+    names, limits, reversed_axis, level
+        As for :func:`plot_spectrum`.
     title
         Above the figure.
     """
     activities = [r.activity() for r in raman]
-    panels: list[Panel] = []
+    panels = []
     if infrared:
-        panels.append((infrared, _infrared_sticks(harmonic)))
+        panels.append(_Panel(infrared, _infrared_sticks(harmonic)))
     if activities:
-        panels.append((activities, _raman_sticks(harmonic)))
+        panels.append(_Panel(activities, _raman_sticks(harmonic)))
     if not panels:
         raise ValueError("neither an infrared nor a Raman spectrum to draw")
-    shown = shown_range([*infrared, *activities], harmonic, limits)
-    return stacked(panels, names, shown, reversed_axis, level, title)
+    shown = _range([*infrared, *activities], harmonic, limits)
+    return _stacked(panels, names, shown, reversed_axis, level, title)
 
 
-def harmonic_figure(
+def plot_harmonic(
     harmonic: HarmonicSpectrum, *, fwhm: float = 10.0, reversed_axis: bool = False
 ) -> Figure:
     """Return the broadened double-harmonic spectra with sticks, infrared above Raman.
@@ -197,25 +160,274 @@ def harmonic_figure(
     reversed_axis
         Wavenumbers fall from left to right.
     """
-    panels: list[Panel] = []
+    panels = []
     if harmonic.dipole_derivative is not None:
-        panels.append(([harmonic.infrared(fwhm)], _infrared_sticks(harmonic)))
+        panels.append(_Panel([harmonic.infrared(fwhm)], _infrared_sticks(harmonic)))
     if harmonic.polarizability_derivative is not None:
-        panels.append(([harmonic.raman(fwhm)], _raman_sticks(harmonic)))
+        panels.append(_Panel([harmonic.raman(fwhm)], _raman_sticks(harmonic)))
     if not panels:
         raise ValueError("the harmonic analysis has no intensities to draw")
-    shown = shown_range([], harmonic, None)
     name = f"broadened, {fwhm:g} cm⁻¹"
-    return stacked(panels, [name], shown, reversed_axis, 0.95, None)
+    return _stacked(panels, [name], _range([], harmonic, None), reversed_axis, 0.95)
 
 
-def _infrared_sticks(harmonic: HarmonicSpectrum | None) -> Sticks | None:
+def plot_comparison(
+    comparisons: Sequence[Comparison],
+    names: Sequence[str],
+    *,
+    measured_name: str = "experiment",
+    reversed_axis: bool = False,
+) -> Figure:
+    """Return computed spectra over the measured one, all of unit area.
+
+    Parameters
+    ----------
+    comparisons
+        Of one measured spectrum.
+    names, measured_name
+        Of the computed spectra, and of the measured one.
+    reversed_axis
+        Wavenumbers fall from left to right.
+    """
+    measured = comparisons[0].measured
+    scaled = [
+        f"{name}, wavenumbers × {c.wavenumber_scale.value:.3f}" if c.fitted else name
+        for name, c in zip(names, comparisons, strict=True)
+    ]
+    return plot_spectrum(
+        [measured, *(c.calculated for c in comparisons)],
+        names=[measured_name, *scaled],
+        limits=(float(measured.wavenumber[0]), float(measured.wavenumber[-1])),
+        reversed_axis=reversed_axis,
+    )
+
+
+def plot_committee(
+    committee: CommitteeSpectrum,
+    *,
+    limits: tuple[float, float] | None = None,
+    reversed_axis: bool = False,
+    level: float = 0.95,
+) -> Figure:
+    """Return the mean spectrum of a committee with its sampling error, and its model error below.
+
+    The options are those of :func:`plot_spectrum`.
+    """
+    import matplotlib as mpl
+
+    mean = committee.mean
+    errors = [("models", _COLOURS[1], committee.model_error)]
+    if mean.standard_error is not None:
+        errors.append(("sampling", _COLOURS[0], mean.standard_error))
+    shown = _range([mean], None, limits)
+    inside = _inside(mean, *shown)
+    with mpl.rc_context(_STYLE):
+        figure = _new_figure(6.7, 3.8)
+        upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        _draw_panel(upper, _Panel([mean]), ["mean of the committee"], shown, level)
+        upper.legend(frameon=False, loc="best")
+        for name, colour, error in errors:
+            lower.plot(mean.wavenumber, error, color=colour, linewidth=1.1, label=name)
+        highest = max(float(error[inside].max()) for _, _, error in errors)
+        lower.set_ylim(0.0, 1.12 * highest or 1.0)
+        lower.set_ylabel("standard\nerror")
+        lower.legend(frameon=False, loc="best")
+        _set_abscissa(lower, shown, reversed_axis)
+    return figure
+
+
+def save_figure(figure: Figure, path: str | Path, dpi: float = 200.0) -> Path:
+    """Write a figure as PNG, PDF or SVG, by the ending of the path, atomically."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(_STYLE):
+        return atomically(Path(path), lambda temporary: figure.savefig(temporary, dpi=dpi))
+
+
+def dynamics_name(spectrum: Spectrum) -> str:
+    """Return what a spectrum is called in a legend: its dynamics, temperature and beads."""
+    record = spectrum.provenance
+    if "temperature_K" not in record:
+        return str(record.get("spectrum", spectrum.label))
+    beads = f", {record['n_beads']} beads" if record.get("n_beads", 1) > 1 else ""
+    return f"{record['method']}, {record['temperature_K']:g} K{beads}"
+
+
+# --- panels ---------------------------------------------------------------------------
+
+
+def _infrared_sticks(harmonic: HarmonicSpectrum | None) -> _Sticks | None:
     if harmonic is None or harmonic.dipole_derivative is None:
         return None
-    return harmonic.wavenumber, harmonic.infrared_intensity, "km mol⁻¹"
+    return _Sticks(harmonic.wavenumber, harmonic.infrared_intensity, "km mol⁻¹")
 
 
-def _raman_sticks(harmonic: HarmonicSpectrum | None) -> Sticks | None:
+def _raman_sticks(harmonic: HarmonicSpectrum | None) -> _Sticks | None:
     if harmonic is None or harmonic.polarizability_derivative is None:
         return None
-    return harmonic.wavenumber, harmonic.raman_activity, "Å⁴ amu⁻¹"
+    return _Sticks(harmonic.wavenumber, harmonic.raman_activity, "Å⁴ amu⁻¹")
+
+
+def _inside(spectrum: Spectrum, lower: float, upper: float) -> np.ndarray:
+    return (spectrum.wavenumber >= lower) & (spectrum.wavenumber <= upper)
+
+
+def _range(
+    spectra: Sequence[Spectrum],
+    harmonic: HarmonicSpectrum | None,
+    limits: tuple[float, float] | None,
+) -> tuple[float, float]:
+    """Return the range shown: the one requested, or all that has a hundredth of the maximum."""
+    if limits is not None:
+        lower, upper = sorted(limits)
+        return lower, upper
+    highest = 0.0
+    strongest: dict[str, float] = {}
+    for s in spectra:
+        strongest[s.unit] = max(strongest.get(s.unit, 0.0), float(np.nanmax(s.values)))
+    for s in spectra:
+        above = np.flatnonzero(s.values > 0.01 * strongest[s.unit])
+        highest = max(highest, float(s.wavenumber[above[-1]]) if len(above) else 0.0)
+    if harmonic is not None:
+        highest = max(highest, float(harmonic.wavenumber.max()))
+    return 0.0, 100.0 * np.ceil((highest + 100.0) / 100.0)
+
+
+def _stacked(
+    panels: Sequence[_Panel],
+    names: Sequence[str] | None,
+    limits: tuple[float, float],
+    reversed_axis: bool,
+    level: float,
+    title: str | None = None,
+) -> Figure:
+    """Return panels above each other on one abscissa, with a common legend."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(_STYLE):
+        figure = _new_figure(6.7, 0.5 + 2.5 * len(panels))
+        rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, panel in zip(rows, panels, strict=True):
+            named = names or [dynamics_name(s) for s in panel.spectra]
+            _draw_panel(axes, panel, named, limits, level)
+        # above the panels, where it hides neither curves nor sticks
+        handles: dict[str, Any] = {}
+        for axes in rows:
+            for handle, text in zip(*axes.get_legend_handles_labels(), strict=True):
+                handles.setdefault(text, handle)
+        figure.legend(
+            handles.values(),
+            handles.keys(),
+            loc="outside upper center",
+            ncols=len(handles) if len(handles) < 5 else 3,
+            frameon=False,
+        )
+        _set_abscissa(rows[-1], limits, reversed_axis)
+        if title:
+            rows[0].set_title(title, fontsize=10.0)
+    return figure
+
+
+def _new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of a size in inches, on a canvas of its own."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _draw_panel(
+    axes: Axes,
+    panel: _Panel,
+    names: Sequence[str],
+    limits: tuple[float, float],
+    level: float,
+) -> None:
+    """Draw spectra with their confidence bands, and sticks on an axis of their own."""
+    spectra = panel.spectra
+    if len(names) != len(spectra):
+        raise ValueError(
+            f"names: expected one for each of {len(spectra)} spectra, got {len(names)}"
+        )
+    palette = iter(_COLOURS * len(spectra))
+    measured = next((s for s in spectra if not _is_calculated(s)), None)
+    for spectrum, name in zip(spectra, names, strict=True):
+        colour = _MEASURED if spectrum is measured else next(palette)
+        if spectrum.standard_error is not None:
+            band = spectrum.confidence_band(level)
+            axes.fill_between(spectrum.wavenumber, *band, color=colour, alpha=0.25, linewidth=0.0)
+        axes.plot(spectrum.wavenumber, spectrum.values, color=colour, label=name, linewidth=1.1)
+    if any(s.standard_error is not None for s in spectra):
+        axes.plot([], [], color="0.8", linewidth=6.0, label=f"{100 * level:g} % confidence")
+    _mark_ring_modes(axes, spectra, limits)
+    axes.axhline(0.0, color="0.6", linewidth=0.5, zorder=0)
+    height = _height(spectra, limits, level)
+    axes.set_ylim(-0.04 * height, 1.12 * height)
+    unit = _AXIS_UNITS.get(spectra[0].unit, spectra[0].unit)
+    axes.set_ylabel(spectra[0].label + (f"\n{unit}" if unit else ""))
+    if panel.sticks is not None:
+        _draw_sticks(axes, panel.sticks, limits)
+
+
+def _is_calculated(spectrum: Spectrum) -> bool:
+    return "spectrum" in spectrum.provenance or "file" not in spectrum.provenance
+
+
+def _mark_ring_modes(axes: Axes, spectra: Sequence[Spectrum], limits: tuple[float, float]) -> None:
+    """Mark the free ring-polymer modes, at which resonances of the method appear."""
+    modes = {nu for s in spectra for nu in s.provenance.get("ring_modes_cm-1", [])}
+    shown = sorted(nu for nu in modes if limits[0] <= nu <= limits[1])
+    for i, nu in enumerate(shown):
+        axes.plot(
+            nu,
+            1.0,
+            marker="v",
+            markersize=4.0,
+            color=_COLOURS[3],
+            linestyle="none",
+            clip_on=False,
+            transform=axes.get_xaxis_transform(),
+            label="free ring-polymer modes" if i == 0 else None,
+        )
+
+
+def _height(spectra: Sequence[Spectrum], limits: tuple[float, float], level: float) -> float:
+    """Return the height of the panel: all curves, and bands up to half as high again."""
+    curve = band = 0.0
+    for s in spectra:
+        inside = _inside(s, *limits)
+        if inside.sum() < 2:
+            continue
+        curve = max(curve, float(np.nanmax(s.values[inside], initial=0.0)))
+        if s.standard_error is not None:
+            upper = s.confidence_band(level)[1][inside]
+            band = max(band, float(np.nanmax(upper, initial=0.0)))
+    return max(curve, min(band, 1.5 * curve)) or 1.0
+
+
+def _draw_sticks(axes: Axes, sticks: _Sticks, limits: tuple[float, float]) -> None:
+    """Draw integrated intensities as sticks against an axis of their own on the right."""
+    inside = (sticks.wavenumber >= limits[0]) & (sticks.wavenumber <= limits[1])
+    wavenumber, strength = sticks.wavenumber[inside], sticks.strength[inside]
+    twin = axes.twinx()
+    twin.vlines(wavenumber, 0.0, strength, color=_STICKS, linewidth=0.9, zorder=1)
+    twin.plot(wavenumber, strength, ".", color=_STICKS, markersize=2.5, zorder=1)
+    twin.set_ylabel(f"harmonic / {sticks.unit}", color=_STICKS)
+    twin.tick_params(axis="y", right=True, colors=_STICKS)
+    top = float(strength.max(initial=0.0)) or 1.0
+    twin.set_ylim(-0.04 * top, 1.12 * top)
+    axes.tick_params(axis="y", right=False)
+    axes.set_zorder(twin.get_zorder() + 1)
+    axes.patch.set_visible(False)
+    axes.plot([], [], color=_STICKS, linewidth=0.9, label="double harmonic")
+
+
+def _set_abscissa(axes: Axes, limits: tuple[float, float], reversed_axis: bool) -> None:
+    """Set the range and the label of the wavenumber axis, which may fall from left to right."""
+    from matplotlib.ticker import AutoMinorLocator
+
+    axes.set_xlim(limits[::-1] if reversed_axis else limits)
+    axes.set_xlabel("wavenumber / cm⁻¹")
+    axes.xaxis.set_minor_locator(AutoMinorLocator())

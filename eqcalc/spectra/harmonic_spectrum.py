@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -192,28 +191,6 @@ class HarmonicSpectrum:
                 "resolution_cm-1": fwhm,
             },
         )
-
-    def plot(
-        self, path: str | Path | None = None, *, fwhm: float = 10.0, reversed_axis: bool = False
-    ) -> Any:
-        """Return a figure of the broadened spectra with sticks, and save it if a path is given.
-
-        Parameters
-        ----------
-        path
-            PNG, PDF or SVG.
-        fwhm
-            Full width at half maximum of each line, cm⁻¹.
-        reversed_axis
-            Wavenumbers fall from left to right.
-        """
-        from eqcalc.spectra.figures import harmonic_figure
-        from eqcalc.spectra.plot import save
-
-        figure = harmonic_figure(self, fwhm=fwhm, reversed_axis=reversed_axis)
-        if path is not None:
-            save(figure, path)
-        return figure
 
     def table(self) -> str:
         """Return the modes as text: wavenumber, reduced mass, intensities, depolarization."""

@@ -20,7 +20,6 @@ Kubo-transformed correlation functions alike.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -143,19 +142,6 @@ class RamanSpectrum:
     def warnings(self) -> tuple[str, ...]:
         """What a reader has to know."""
         return self.isotropic.warnings
-
-    def write(self, path: str | Path) -> Path:
-        """Write both parts with their samples as HDF5 (``.h5``)."""
-        from eqcalc.spectra.io.files import write_raman
-
-        return write_raman(self, path)
-
-    @classmethod
-    def read(cls, path: str | Path) -> RamanSpectrum:
-        """Read what :meth:`write` wrote."""
-        from eqcalc.spectra.io.files import read_raman
-
-        return cls(*read_raman(path))
 
     def polarized(self, geometry: str) -> Spectrum:
         """Return the intensity A·i + G·j of a geometry, Å⁴/amu per cm⁻¹.

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -371,40 +370,6 @@ class Spectrum:
             samples=None if self.samples is None else np.array([onto(s) for s in self.samples]),
             history=(*self.history, "interpolated"),
         )
-
-    # --- files and figures ----------------------------------------------------------
-
-    def write(self, path: str | Path) -> Path:
-        """Write the spectrum as HDF5 (``.h5``), CSV (``.csv``) or JCAMP-DX (``.jdx``).
-
-        All three give back the same values, errors, record and history. The
-        bootstrap samples, with which bands and sums have errors of their own
-        instead of upper limits, are kept by HDF5 alone: they are hundreds of
-        spectra.
-        """
-        from eqcalc.spectra.io.files import write_spectrum
-
-        return write_spectrum(self, path)
-
-    @classmethod
-    def read(cls, path: str | Path) -> Spectrum:
-        """Read a spectrum written by :meth:`write`, or a JCAMP-DX file of an instrument."""
-        from eqcalc.spectra.io.files import read_spectrum
-
-        return read_spectrum(path)
-
-    def plot(self, path: str | Path | None = None, **options: Any) -> Any:
-        """Return a matplotlib figure of the spectrum, and save it if a path is given.
-
-        The options are those of :func:`eqcalc.spectra.figures.spectrum_figure`.
-        """
-        from eqcalc.spectra.figures import spectrum_figure
-        from eqcalc.spectra.plot import save
-
-        figure = spectrum_figure([self], **options)
-        if path is not None:
-            save(figure, path)
-        return figure
 
 
 def _times(values: np.ndarray | None, factor: float | np.ndarray) -> np.ndarray | None:

@@ -24,7 +24,7 @@ from eqcalc.datasets import Dataset
 from eqcalc.dynamics.methods import METHODS
 from eqcalc.models.checkpoint import load_model, save_model, shipped_model
 from eqcalc.runtime import EagerEvaluator, programs
-from eqcalc.spectra import Spectrum
+from eqcalc.spectra import read_spectrum
 from eqcalc.structures import GeometryWarning
 from eqcalc.trajectory import Trajectory
 from tests.conftest import make_potential
@@ -123,7 +123,7 @@ def test_simulate_and_spectra(tmp_path, ethanol_file, capsys, monkeypatch):
     assert trajectory.masses[3] == pytest.approx(3.016)
     assert run("spectra", output, "--output", tmp_path / "spectra") == 0
     assert "km/mol" in capsys.readouterr().out
-    spectrum = Spectrum.read(tmp_path / "spectra" / "spectrum-infrared.csv")
+    spectrum = read_spectrum(tmp_path / "spectra" / "spectrum-infrared.csv")
     assert spectrum.integrate().value > 0.0
     assert (tmp_path / "spectra" / "spectra.png").is_file()
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from eqcalc.demo import DemoError, DemoPlan, RunPlan, demo
-from eqcalc.spectra import Spectrum
+from eqcalc.spectra import read_spectrum
 from eqcalc.trajectory import Trajectory
 
 SMALL = DemoPlan(
@@ -41,7 +41,7 @@ def test_everything_promised_is_written(finished):
         )
         for kind in ("infrared", "raman", "depolarization-ratio", "raman-cross-section"):
             for suffix in (".h5", ".csv"):
-                spectrum = Spectrum.read(finished.folder / f"{run.name}-{kind}{suffix}")
+                spectrum = read_spectrum(finished.folder / f"{run.name}-{kind}{suffix}")
                 assert spectrum.unit
     assert finished.folder.joinpath("ethanol.png").read_bytes()[:4] == b"\x89PNG"
 

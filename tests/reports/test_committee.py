@@ -16,7 +16,7 @@ from eqcalc.reports.committee import (
     reevaluated,
 )
 from eqcalc.runtime import EagerEvaluator
-from eqcalc.spectra import Spectrum, combine_committee, infrared
+from eqcalc.spectra import Spectrum, combine_committee, infrared, plot_committee
 from tests.conftest import make_potential
 
 OPTIONS = {"resolution": 1800.0, "n_samples": 50}
@@ -63,7 +63,7 @@ def test_members_on_one_trajectory(trajectory, members):
     assert found.members[0].provenance["n_beads"] == 3
     expected = np.std([m.values for m in found.members], axis=0, ddof=1)
     assert np.allclose(found.model_error, expected)
-    figure = found.plot()
+    figure = plot_committee(found)
     assert [axes.get_ylabel() for axes in figure.axes][1] == "standard\nerror"
     with pytest.raises(ValueError, match="expected 'infrared' or 'raman'"):
         committee_on_trajectory(trajectory, members, "vcd")

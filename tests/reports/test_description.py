@@ -12,7 +12,7 @@ from eqcalc.models.checkpoint import shipped_model
 from eqcalc.reports.description import describe_file, level_of_theory
 from eqcalc.reports.molecular import molecular_spectra
 from eqcalc.runtime import EagerEvaluator
-from eqcalc.spectra import raman
+from eqcalc.spectra import raman, write_spectrum
 from tests.conftest import make_potential
 
 
@@ -38,20 +38,19 @@ def test_trajectories_and_spectra(tmp_path):
         seed=5,
         progress=False,
     )
-    spectrum = molecular_spectra(trajectory).infrared.write(tmp_path / "spectrum.h5")
+    spectrum = write_spectrum(molecular_spectra(trajectory).infrared, tmp_path / "spectrum.h5")
     assert "NVE" in describe_file(trajectory.path)
     assert "km/mol" in describe_file(spectrum)
     for ending in (".csv", ".jdx"):
-        text = describe_file(molecular_spectra(trajectory).infrared.write(tmp_path / f"s{ending}"))
+        text = describe_file(
+            write_spectrum(molecular_spectra(trajectory).infrared, tmp_path / f"s{ending}")
+        )
         assert text == describe_file(spectrum)
         assert "molecule: H2O" in text
         assert "seed: 5" in text
-    parts = raman(
-        np.random.default_rng(1).normal(size=(2, 300, 6)),
-        interval=1.0,
-        temperature=300.0,
-        unit="Å^3",
-    ).write(tmp_path / "parts.h5")
+    tensors = np.random.default_rng(1).normal(size=(2, 300, 6))
+    scattering = raman(tensors, interval=1.0, temperature=300.0, unit="Å^3")
+    parts = write_spectrum(scattering, tmp_path / "parts.h5")
     assert describe_file(parts).startswith("the isotropic and the anisotropic part")
 
 

@@ -32,7 +32,7 @@ from eqcalc.labelling.evaluator import MethodEvaluator
 from eqcalc.models.checkpoint import load_model
 from eqcalc.runtime import evaluator_for
 from eqcalc.runtime.memory import keep_freed_memory
-from eqcalc.spectra import infrared, save, spectrum_figure
+from eqcalc.spectra import infrared, plot_spectrum, save_figure
 from eqcalc.trajectory import Trajectory
 
 #: Regions of the spectrum [cm⁻¹], between the bands of ethanol.
@@ -93,8 +93,8 @@ def compare(folder: Path) -> None:
         for name in ("gfn2", "model")
     ]
     names = ["GFN2-xTB (tblite in the loop)", "model trained on GFN2-xTB"]
-    figure = spectrum_figure(spectra, names=names, limits=(0, 4000))
-    save(figure, folder / "direct-comparison.png")
+    figure = plot_spectrum(spectra, names=names, limits=(0, 4000))
+    save_figure(figure, folder / "direct-comparison.png")
     direct, learned = spectra
     print("integrated intensities in km/mol with standard errors")
     print(f"{'cm⁻¹':>12} {'GFN2-xTB':>16} {'model':>16} {'difference':>11}")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eqcalc.spectra import Spectrum, compare, comparison_figure, read_measured, save
+from eqcalc.spectra import Spectrum, compare, plot_comparison, read_measured, save_figure
 from eqcalc.spectra.dielectric_response import kramers_kronig
 
 DATA = Path(__file__).parents[2] / "data" / "experiment"
@@ -33,8 +33,8 @@ def main(folder: Path) -> None:
     found = compare(from_index, infrared, lower=20.0, upper=3950.0)
     print("Segelstein (1981) against Bertie and Lan (1996)")
     print(found.table())
-    figure = comparison_figure([found], ["n·4πν̃k, Segelstein"], measured_name="n·α, Bertie and Lan")
-    print(f"figure: {save(figure, folder / 'water.png')}")
+    figure = plot_comparison([found], ["n·4πν̃k, Segelstein"], measured_name="n·α, Bertie and Lan")
+    print(f"figure: {save_figure(figure, folder / 'water.png')}")
 
     # n + ik is causal: n follows from k, up to what lies beyond the measurement
     shown = (wavenumber > 400.0) & (wavenumber < 1e4)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from eqcalc.spectra.assignment.bands import AssignedBand
 from eqcalc.spectra.assignment.decomposition import Decomposition
 from eqcalc.spectra.assignment.modes import REMAINDER, ROTATION
-from eqcalc.spectra.figures import infrared_figure
+from eqcalc.spectra.figures import plot_infrared_raman
 from eqcalc.spectra.harmonic import HarmonicSpectrum
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ def assignment_figure(
         Wavenumbers fall from left to right.
     """
     curves = [modes.total, modes.share(ROTATION), modes.share(REMAINDER)]
-    figure = infrared_figure(
+    figure = plot_infrared_raman(
         curves,
-        harmonic,
+        harmonic=harmonic,
         names=["all", "rotation", "in no mode"],
         limits=limits,
         reversed_axis=reversed_axis,

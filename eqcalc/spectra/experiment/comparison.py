@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.stats import rankdata
@@ -14,9 +14,6 @@ from scipy.stats import rankdata
 from eqcalc.spectra.experiment.measured import broadened
 from eqcalc.spectra.infrared_absorption import INFRARED_QUANTITIES
 from eqcalc.spectra.spectrum import Spectrum
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _RAMAN_UNITS = ("Å⁴/amu per cm⁻¹", "cm²/sr per cm⁻¹")
 _INFRARED_UNITS = tuple(unit for unit, _, _ in INFRARED_QUANTITIES.values())
@@ -346,38 +343,3 @@ def _best_scale(score: Callable[[float], float], limits: tuple[float, float]) ->
     bounds = (max(limits[0], best - width), min(limits[1], best + width))
     found = minimize_scalar(lambda s: -score(s), bounds=bounds, method="bounded")
     return float(found.x) if score(found.x) >= score(best) else best
-
-
-def comparison_figure(
-    comparisons: Sequence[Comparison],
-    names: Sequence[str],
-    *,
-    measured_name: str = "experiment",
-    reversed_axis: bool = False,
-) -> Figure:
-    """Return computed spectra over the measured one, all of unit area.
-
-    Parameters
-    ----------
-    comparisons
-        Of one measured spectrum.
-    names
-        Of the computed spectra.
-    measured_name
-        Of the measured one.
-    reversed_axis
-        Wavenumbers fall from left to right.
-    """
-    from eqcalc.spectra.figures import spectrum_figure
-
-    measured = comparisons[0].measured
-    scaled = [
-        f"{name}, wavenumbers × {c.wavenumber_scale.value:.3f}" if c.fitted else name
-        for name, c in zip(names, comparisons, strict=True)
-    ]
-    return spectrum_figure(
-        [measured, *(c.calculated for c in comparisons)],
-        names=[measured_name, *scaled],
-        limits=(float(measured.wavenumber[0]), float(measured.wavenumber[-1])),
-        reversed_axis=reversed_axis,
-    )

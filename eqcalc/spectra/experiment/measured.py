@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eqcalc.spectra.io.files import SpectrumFileError, is_written_by_eqcalc
+from eqcalc.spectra.io.files import SpectrumFileError, is_written_by_eqcalc, read_spectrum
 from eqcalc.spectra.io.text import averaged, parse_table, read_text
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.units import GAS_CONSTANT
@@ -57,7 +57,7 @@ def read_measured(
     """
     path = Path(path)
     if path.suffix.lower() in _SELF_DESCRIBING or is_written_by_eqcalc(path):
-        spectrum = Spectrum.read(path)
+        spectrum = read_spectrum(path)
     else:
         spectrum = read_table(path, unit=unit, label=path.stem)
         header = spectrum.provenance.get("header", "")

@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import h5py
 import numpy as np
@@ -18,11 +18,8 @@ import numpy as np
 from eqcalc.spectra.io.jcamp import read_jcamp, write_jcamp
 from eqcalc.spectra.io.text import read_text
 from eqcalc.spectra.provenance import source_facts, title
+from eqcalc.spectra.raman_scattering import RamanSpectrum
 from eqcalc.spectra.spectrum import Spectrum
-
-if TYPE_CHECKING:
-    from eqcalc.spectra.raman_scattering import RamanSpectrum
-
 
 _FORMAT = "eqcalc spectrum"
 _RAMAN_FORMAT = "eqcalc Raman spectrum"
@@ -31,7 +28,7 @@ _VERSION = 1
 _OTHER_FILES = {
     _RAMAN_FORMAT: "the isotropic and the anisotropic part, of which every Raman intensity is "
     "made, and not one spectrum; state an intensity, such as spectrum-raman.h5 or "
-    "spectrum-raman-cross-section.h5 (in Python: RamanSpectrum.read)",
+    "spectrum-raman-cross-section.h5 (in Python: read_raman)",
     "eqcalc trajectory": "a trajectory, not a spectrum; make one with eqcalc spectra",
     "eqcalc dataset": "a dataset, not a spectrum",
 }
@@ -146,9 +143,8 @@ def _read_hdf5(path: Path) -> Spectrum:
         raise SpectrumFileError(f"{path}: not a readable HDF5 file ({error})") from None
 
 
-def write_raman(spectrum: RamanSpectrum, path: str | Path) -> Path:
-    """Write the isotropic and the anisotropic part of a Raman spectrum as HDF5, atomically."""
-    path = Path(path)
+def _write_raman(spectrum: RamanSpectrum, path: Path) -> Path:
+    """Write the isotropic and the anisotropic part of a Raman spectrum as HDF5."""
     if path.suffix.lower() not in (".h5", ".hdf5"):
         raise SpectrumFileError(
             f"{path}: a Raman spectrum in two parts is written as .h5; for other formats write "
@@ -165,8 +161,8 @@ def write_raman(spectrum: RamanSpectrum, path: str | Path) -> Path:
     return atomically(path, write)
 
 
-def read_raman(path: str | Path) -> tuple[Spectrum, Spectrum, float]:
-    """Read the isotropic part, the anisotropic part and the temperature [K]."""
+def read_raman(path: str | Path) -> RamanSpectrum:
+    """Read both parts of a Raman spectrum, as :func:`write_spectrum` writes them."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
@@ -174,8 +170,10 @@ def read_raman(path: str | Path) -> tuple[Spectrum, Spectrum, float]:
         with h5py.File(path, "r") as file:
             if file.attrs.get("format") != _RAMAN_FORMAT:
                 raise SpectrumFileError(f"{path}: not a Raman spectrum written by eqcalc")
-            parts = [_extract(file[name], path) for name in ("isotropic", "anisotropic")]
-            return parts[0], parts[1], float(file.attrs["temperature"])
+            isotropic, anisotropic = (
+                _extract(file[name], path) for name in ("isotropic", "anisotropic")
+            )
+            return RamanSpectrum(isotropic, anisotropic, float(file.attrs["temperature"]))
     except (OSError, KeyError) as error:
         raise SpectrumFileError(f"{path}: not a readable Raman spectrum ({error})") from None
 
@@ -278,9 +276,17 @@ _READERS: dict[str, Callable[[Path], Spectrum]] = {
 }
 
 
-def write_spectrum(spectrum: Spectrum, path: str | Path) -> Path:
-    """Write a spectrum in the format named by the ending of the path, atomically."""
+def write_spectrum(spectrum: Spectrum | RamanSpectrum, path: str | Path) -> Path:
+    """Write a spectrum as HDF5 (``.h5``), CSV (``.csv``) or JCAMP-DX (``.jdx``), atomically.
+
+    All three give back the same values, errors, record and history. The bootstrap
+    samples, with which bands and sums have errors of their own instead of upper limits,
+    are kept by HDF5 alone: they are hundreds of spectra. Both parts of a Raman spectrum
+    are written as HDF5.
+    """
     path = Path(path)
+    if isinstance(spectrum, RamanSpectrum):
+        return _write_raman(spectrum, path)
     writer = _WRITERS.get(path.suffix.lower())
     if writer is None:
         raise SpectrumFileError(
@@ -290,7 +296,7 @@ def write_spectrum(spectrum: Spectrum, path: str | Path) -> Path:
 
 
 def read_spectrum(path: str | Path) -> Spectrum:
-    """Read a spectrum in the format named by the ending of the path."""
+    """Read what :func:`write_spectrum` wrote, or a JCAMP-DX file of an instrument."""
     path = Path(path)
     if path.is_dir():
         raise SpectrumFileError(f"{path}: a folder; state a spectrum in it")

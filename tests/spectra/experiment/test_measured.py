@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eqcalc.spectra import Spectrum
-from eqcalc.spectra.experiment.comparison import ScoreInterval, compare, comparison_figure
+from eqcalc.spectra import Spectrum, plot_comparison, read_spectrum, write_spectrum
+from eqcalc.spectra.experiment.comparison import ScoreInterval, compare
 from eqcalc.spectra.experiment.measured import (
     absorbance,
     broadened,
@@ -15,7 +15,7 @@ from eqcalc.spectra.experiment.measured import (
     read_table,
 )
 
-DATA = Path(__file__).parents[2] / "data/experiment"
+DATA = Path(__file__).parents[3] / "data/experiment"
 
 
 def lines(positions, widths, areas, scale=1.0, seed=None, step=1.0):
@@ -150,7 +150,7 @@ def test_quantitative_gas_spectra_become_absolute(tmp_path):
     corrected = read_measured(slip)
     assert np.allclose(corrected.values, s.values)
     assert "taken as kPa" in corrected.warnings[0]
-    raw = Spectrum.read(path)
+    raw = read_spectrum(path)
     del raw.provenance["PRESSURE"]
     with pytest.raises(ValueError, match="PRESSURE"):
         gas_absorption(raw)
@@ -180,7 +180,7 @@ def test_measured_files_of_every_kind(tmp_path):
     np.savetxt(table, np.stack([nu, nu], 1))
     assert read_measured(table).unit == "arbitrary units"
     assert read_measured(table, unit="%T").unit == "1"
-    path = Spectrum(nu, nu, "km/mol per cm⁻¹", "IR intensity").write(tmp_path / "s.csv")
+    path = write_spectrum(Spectrum(nu, nu, "km/mol per cm⁻¹", "IR intensity"), tmp_path / "s.csv")
     assert read_measured(path).unit == "km/mol per cm⁻¹"
 
 
@@ -220,8 +220,8 @@ def test_read_table(tmp_path):
 def test_overlay():
     measured = lines(*BANDS)
     c = compare(lines(*BANDS, seed=4), measured, lower=600.0, upper=3400.0)
-    axes = comparison_figure([c], ["MD"], reversed_axis=True).axes[0]
-    texts = [t.get_text() for t in axes.get_legend().get_texts()]
+    axes = plot_comparison([c], ["MD"], reversed_axis=True).axes[0]
+    texts = [t.get_text() for t in axes.figure.legends[0].get_texts()]
     assert texts == ["experiment", "MD", "95 % confidence"]
     assert axes.get_xlim() == (3400.0, 600.0)
 

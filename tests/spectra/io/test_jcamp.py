@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from eqcalc.spectra import Spectrum
+from eqcalc.spectra import Spectrum, read_spectrum, write_spectrum
 from eqcalc.spectra.io.jcamp import JcampError, decode_ordinates
 
 # the ordinates of McDonald and Wilks' example in each of the forms
@@ -65,7 +65,7 @@ def test_instrument_file(tmp_path):
     path = write(
         tmp_path, xunits="1/CM", first=1009, last=1000, n=10, table="1009I9Jkn%T\n1004I3K7j20j3K0"
     )
-    s = Spectrum.read(path)
+    s = read_spectrum(path)
     assert s.wavenumber.tolist() == list(range(1000, 1010))
     assert np.allclose(s.values, np.array(ORDINATES[::-1]) / 100)
     assert s.unit == "ABSORBANCE"
@@ -75,7 +75,7 @@ def test_instrument_file(tmp_path):
 
 def test_wavelengths_become_wavenumbers(tmp_path):
     path = write(tmp_path, xunits="MICROMETERS", first=2, last=5, n=4, table="2 10 20 30 40")
-    s = Spectrum.read(path)
+    s = read_spectrum(path)
     assert np.allclose(s.wavenumber, [2000.0, 2500.0, 1e4 / 3.0, 5000.0])
     assert np.allclose(s.values, [0.4, 0.3, 0.2, 0.1])
 
@@ -87,46 +87,46 @@ def test_pairs_of_numbers(tmp_path):
             "##TITLE=x\n##JCAMP-DX=4.24\n##XUNITS=1/CM\n##NPOINTS=3\n"
             f"##{label}=(XY..XY)\n 300.5, 1.5\n 100.25, 2.5; 200.0, -1e-2\n##END=\n"
         )
-        s = Spectrum.read(path)
+        s = read_spectrum(path)
         assert s.wavenumber.tolist() == [100.25, 200.0, 300.5]
         assert s.values.tolist() == [2.5, -0.01, 1.5]
 
 
 def test_damaged_files_are_refused(tmp_path):
     parts = {"xunits": "1/CM", "first": 1, "last": 4, "n": 4, "table": "1 10 20 30 40"}
-    assert len(Spectrum.read(write(tmp_path, **parts))) == 4
+    assert len(read_spectrum(write(tmp_path, **parts))) == 4
     with pytest.raises(JcampError, match="NPOINTS= says 5"):
-        Spectrum.read(write(tmp_path, **{**parts, "n": 5}))
+        read_spectrum(write(tmp_path, **{**parts, "n": 5}))
     with pytest.raises(JcampError, match="starts at 1, but ##FIRSTX= says 7"):
-        Spectrum.read(write(tmp_path, **{**parts, "first": 7, "last": 10}))
+        read_spectrum(write(tmp_path, **{**parts, "first": 7, "last": 10}))
     with pytest.raises(JcampError, match="unknown ##XUNITS= 'SECONDS'"):
-        Spectrum.read(write(tmp_path, **{**parts, "xunits": "SECONDS"}))
+        read_spectrum(write(tmp_path, **{**parts, "xunits": "SECONDS"}))
     path = tmp_path / "t.jdx"
     mass = "##TITLE=x\n##JCAMP-DX=4.24\n##DATA TYPE=MASS SPECTRUM\n##XYPOINTS=(XY..XY)\n1 2 3 4\n"
     path.write_text(mass + "##END=\n")
     with pytest.raises(JcampError, match="not said to be an infrared"):
-        Spectrum.read(path)
+        read_spectrum(path)
     path.write_text("no labels here")
     with pytest.raises(JcampError, match="not a JCAMP-DX file"):
-        Spectrum.read(path)
+        read_spectrum(path)
 
 
 def test_undefined_values_are_not_written(tmp_path):
     s = Spectrum(np.arange(4.0), np.array([1.0, np.nan, 2.0, 3.0]), "1", "depolarization ratio")
     with pytest.raises(JcampError, match=r"no undefined values; write \.h5"):
-        s.write(tmp_path / "s.jdx")
+        write_spectrum(s, tmp_path / "s.jdx")
     assert not list(tmp_path.iterdir())
-    back = Spectrum.read(s.write(tmp_path / "s.csv"))
+    back = read_spectrum(write_spectrum(s, tmp_path / "s.csv"))
     assert np.array_equal(back.values, s.values, equal_nan=True)
 
 
 def test_files_of_long_records_keep_short_lines(tmp_path):
     record = {"note": "a # b $$ c = d  e: f, 1: the", "list": list(range(200))}
     s = Spectrum(np.arange(4.0), np.ones(4), "km/mol per cm⁻¹", "IR intensity", provenance=record)
-    path = s.write(tmp_path / "s.jdx")
+    path = write_spectrum(s, tmp_path / "s.jdx")
     assert max(map(len, path.read_text().splitlines())) <= 80
     assert path.read_text().isascii()
-    assert Spectrum.read(path).provenance == record
+    assert read_spectrum(path).provenance == record
 
 
 SHORT_HEAD = "##TITLE=x\n##JCAMP-DX=4.24\n##XUNITS=1/CM\n##YUNITS=ABSORBANCE\n"
@@ -147,12 +147,12 @@ def test_damage_is_told_with_the_name_of_the_file(tmp_path, body, message):
     path = tmp_path / "bad.jdx"
     path.write_text(f"{SHORT_HEAD}{body}##END=\n")
     with pytest.raises(ValueError, match=rf"bad\.jdx: .*{message}"):
-        Spectrum.read(path)
+        read_spectrum(path)
 
 
 def test_values_at_one_wavenumber_are_averaged(tmp_path):
     path = tmp_path / "twice.jdx"
     path.write_text(f"{SHORT_HEAD}##XYPOINTS=(XY..XY)\n602 7\n601 1\n601 2\n##END=\n")
-    found = Spectrum.read(path)
+    found = read_spectrum(path)
     assert found.wavenumber.tolist() == [601.0, 602.0]
     assert found.values.tolist() == [1.5, 7.0]
