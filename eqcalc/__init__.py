@@ -21,6 +21,7 @@ _PUBLIC = {
     "load_model": "eqcalc.models.checkpoint",
     "plot_spectrum": "eqcalc.spectra",
     "raman": "eqcalc.spectra",
+    "read_run": "eqcalc.ipi",
     "read_spectrum": "eqcalc.spectra",
     "relax": "eqcalc.harmonic",
     "shipped_model": "eqcalc.models.checkpoint",
@@ -40,6 +41,7 @@ __all__ = [
     "load_model",
     "plot_spectrum",
     "raman",
+    "read_run",
     "read_spectrum",
     "relax",
     "shipped_model",
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from eqcalc.datasets import Dataset
     from eqcalc.dynamics import simulate
     from eqcalc.harmonic import harmonic_spectrum, relax
+    from eqcalc.ipi import read_run
     from eqcalc.models.checkpoint import load_model, shipped_model
     from eqcalc.spectra.figures import plot_spectrum
     from eqcalc.spectra.infrared_absorption import infrared

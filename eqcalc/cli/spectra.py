@@ -7,7 +7,7 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eqcalc.cli.arguments import (
     PositiveRange,
@@ -21,6 +21,9 @@ from eqcalc.cli.arguments import (
     read_structure,
 )
 from eqcalc.cli.series import add_series_options, read_series_options, refuse_series_options
+
+if TYPE_CHECKING:
+    from eqcalc.trajectory import Trajectory
 
 # --- commands -------------------------------------------------------------------
 
@@ -52,7 +55,6 @@ def _harmonic(options: argparse.Namespace) -> None:
 
 def _spectra(options: argparse.Namespace) -> None:
     from eqcalc.reports.files import write_series_spectra, write_spectra
-    from eqcalc.trajectory import Trajectory
 
     estimation = {
         name: getattr(options, name)
@@ -73,7 +75,7 @@ def _spectra(options: argparse.Namespace) -> None:
     )
     if options.trajectory is not None:
         refuse_series_options(options)
-        trajectory = Trajectory.open(options.trajectory)
+        trajectory = _read_trajectory(options.trajectory)
         text = write_spectra(
             trajectory,
             options.output,
@@ -110,9 +112,8 @@ def _compare(options: argparse.Namespace) -> None:
 def _assign(options: argparse.Namespace) -> None:
     from eqcalc.reports.assignment import assign, write_assignment
     from eqcalc.reports.molecular import model_of
-    from eqcalc.trajectory import Trajectory
 
-    trajectory = Trajectory.open(options.trajectory)
+    trajectory = _read_trajectory(options.trajectory)
     potential = model_of(trajectory, options.model)
     if potential is None:
         raise ValueError(f"--model: state the model that {options.trajectory} was made with")
@@ -129,6 +130,12 @@ def _assign(options: argparse.Namespace) -> None:
 
 
 # --- reading arguments ------------------------------------------------------------
+
+
+def _read_trajectory(path: Path) -> Trajectory:
+    from eqcalc import Trajectory, read_run
+
+    return read_run(path) if path.is_dir() else Trajectory.open(path)
 
 
 def _groups(texts: Sequence[str]) -> dict[str, list[int]] | None:

@@ -60,7 +60,7 @@ def run(
     Returns
     -------
     Path
-        The folder of the run, for :meth:`eqcalc.Trajectory.from_ipi`.
+        The folder of the run, for :func:`eqcalc.read_run`.
 
     Raises
     ------

@@ -62,7 +62,29 @@ def read_run(
     method: str | None = None,
     extras_units: Mapping[str, str] | None = None,
 ) -> Trajectory:
-    """Read what i-PI wrote into a trajectory file; see :meth:`eqcalc.Trajectory.from_ipi`."""
+    """Read the outputs of an i-PI simulation, also of one that is running or was killed.
+
+    Of several records of a step, which a restart leaves, the last counts. Several systems
+    of one simulation become replicas.
+
+    Parameters
+    ----------
+    directory
+        Where i-PI has written, with a checkpoint or RESTART.
+    output
+        Trajectory file to write, ``trajectory.h5`` in the directory by default; one that
+        was read from i-PI before is replaced.
+    method
+        Name of the dynamics, if it is to be another than the thermostat says.
+    extras_units
+        Units of ``dipole`` and ``polarizability`` among the extras of another potential
+        than that of eqcalc.
+
+    Raises
+    ------
+    ValueError
+        Records are missing, a unit is unknown, or there is no checkpoint.
+    """
     folder = Path(directory)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
@@ -80,7 +102,7 @@ def read_run(
     common = {name: _together([o[name] for o in found], name, folder) for name in names}
     progress, heat = progress_notes(state, common), temperature_notes(systems[0], common)
     for note in (*progress, *heat):
-        warnings.warn(f"{folder}: {note}", RunWarning, stacklevel=3)
+        warnings.warn(f"{folder}: {note}", RunWarning, stacklevel=2)
     path = folder / "trajectory.h5" if output is None else Path(output)
     header = _header(folder, description, systems, method, [*progress, *heat])
     return _write(path, header, common)

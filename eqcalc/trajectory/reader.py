@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +34,16 @@ class Trajectory:
 
     @classmethod
     def open(cls, path: str | Path) -> Trajectory:
-        """Open a trajectory, or the folder of an i-PI run; see :meth:`from_ipi`.
+        """Open a trajectory; runs of i-PI are read by :func:`eqcalc.ipi.read_run`.
 
         Raises
         ------
         FileNotFoundError
-            There is no such file or folder.
+            There is no such file.
         TrajectoryError
             It is not a trajectory, or one of a newer version.
         """
         path = Path(path)
-        if path.is_dir():
-            return cls.from_ipi(path)
         with open_hdf5(path) as file:
             if file.attrs.get("format") != FORMAT:
                 raise TrajectoryError(f"{path} is an HDF5 file, but not an eqcalc trajectory")
@@ -78,42 +75,6 @@ class Trajectory:
                 for name, dataset in _item(file, "observables", path).items()
             }
         return cls(path, header, layouts)
-
-    @classmethod
-    def from_ipi(
-        cls,
-        directory: str | Path,
-        output: str | Path | None = None,
-        *,
-        method: str | None = None,
-        extras_units: Mapping[str, str] | None = None,
-    ) -> Trajectory:
-        """Read the outputs of an i-PI simulation, also of one that is running or was killed.
-
-        Of several records of a step, which a restart leaves, the last counts. Several systems
-        of one simulation become replicas.
-
-        Parameters
-        ----------
-        directory
-            Where i-PI has written, with a checkpoint or RESTART.
-        output
-            Trajectory file to write, ``trajectory.h5`` in the directory by default; one that
-            was read from i-PI before is replaced.
-        method
-            Name of the dynamics, if it is to be another than the thermostat says.
-        extras_units
-            Units of ``dipole`` and ``polarizability`` among the extras of another potential
-            than that of eqcalc.
-
-        Raises
-        ------
-        ValueError
-            Records are missing, a unit is unknown, or there is no checkpoint.
-        """
-        from eqcalc.ipi.reader import read_run
-
-        return read_run(directory, output, method=method, extras_units=extras_units)
 
     @property
     def method(self) -> str:

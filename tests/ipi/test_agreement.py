@@ -9,11 +9,10 @@ import pytest
 pytest.importorskip("ipi")
 
 from eqcalc.dynamics import simulate
-from eqcalc.ipi import ExitStatus, Strides, atomic_units
+from eqcalc.ipi import ExitStatus, Strides, atomic_units, read_run
 from eqcalc.ipi.description import Description
 from eqcalc.ipi.states import initial_conditions
 from eqcalc.spectra import infrared, raman
-from eqcalc.trajectory import Trajectory
 from eqcalc.units import BOLTZMANN
 from tests.analytic import ToyWater
 
@@ -88,7 +87,7 @@ def test_rpmd_is_the_same_trajectory(toy, starts, tmp_path):
     observables = {"dipole": 2, "polarizability": 2, "potential_energy": 20, "positions": 20}
     strides = Strides(spectra=2, energies=20, centroid=20)
     options = {"method": "RPMD", "beads": BEADS, "starts": starts[:3], "steps": 400}
-    there = Trajectory.from_ipi(toy("rpmd", strides=strides, **options))
+    there = read_run(toy("rpmd", strides=strides, **options))
     here = in_process(tmp_path, starts[:3], "RPMD", 400, observables=observables)
     for name in observables:
         ours, theirs = here.observable(name), there.observable(name)
@@ -105,7 +104,7 @@ def test_trpmd_gives_the_same_infrared_and_raman_bands(toy, starts, tmp_path):
     """Same starts, other random numbers: bands agree within their standard errors."""
     strides = Strides(spectra=4, energies=400, centroid=0)
     options = {"method": "T-RPMD", "beads": BEADS, "starts": starts, "steps": 2000}
-    there = Trajectory.from_ipi(toy("trpmd", strides=strides, **options))
+    there = read_run(toy("trpmd", strides=strides, **options))
     observables = {"dipole": 4, "polarizability": 4}
     here = in_process(tmp_path, starts, "T-RPMD", 2000, observables=observables)
     assert here.method == there.method

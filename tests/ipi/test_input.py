@@ -12,12 +12,11 @@ from ase.build import molecule
 pytest.importorskip("ipi")
 
 from eqcalc.dynamics import Equilibration
-from eqcalc.ipi import ExitStatus, InputError, Strides, TCPSocket, write_input
+from eqcalc.ipi import ExitStatus, InputError, Strides, TCPSocket, read_run, write_input
 from eqcalc.ipi.description import Description
 from eqcalc.ipi.methods import METHODS, PIGLET
 from eqcalc.models.checkpoint import load_model
 from eqcalc.runtime import EagerEvaluator
-from eqcalc.trajectory import Trajectory
 from eqcalc.units import BOLTZMANN
 
 
@@ -39,7 +38,7 @@ def matrices(path, beads, temperature=300.0):
 def finish(path, launch):
     process = launch(path)
     assert process.wait() == ExitStatus.COMPLETE, process.text()
-    trajectory = Trajectory.from_ipi(path.parent)
+    trajectory = read_run(path.parent)
     assert trajectory.complete
     return trajectory
 
@@ -122,7 +121,7 @@ def test_several_hosts_over_tcp(prepare, launch, eqcalc, model, tmp_path):
     assert [client.wait() for client in clients] == [0, 0]
     shared = prepare("in-process", method="T-RPMD")
     expected = finish(shared, launch)
-    found = Trajectory.from_ipi(path.parent)
+    found = read_run(path.parent)
     for name in ("dipole", "polarizability", "potential_energy"):
         one, other = found.observable(name).values, expected.observable(name).values
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9, err_msg=name)

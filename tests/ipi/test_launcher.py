@@ -16,16 +16,15 @@ import pytest
 pytest.importorskip("ipi")
 
 from eqcalc.cli.program import FAILURE, main
-from eqcalc.ipi import Address, ExitStatus, RunError, Strides, UnixSocket, run
+from eqcalc.ipi import Address, ExitStatus, RunError, Strides, UnixSocket, read_run, run
 from eqcalc.ipi.description import Description, InputError
 from eqcalc.ipi.launcher import remove_stale
 from eqcalc.ipi.protocol import header
-from eqcalc.trajectory import Trajectory
 from tests.ipi.conftest import STRIDES, lines, wait_for
 
 
 def observables(folder: Path) -> dict[str, np.ndarray]:
-    trajectory = Trajectory.from_ipi(folder)
+    trajectory = read_run(folder)
     assert trajectory.complete
     return {name: trajectory.observable(name).values for name in trajectory.observables()}
 
@@ -88,7 +87,7 @@ def test_clean_stop_and_kill_continue_to_twelve_digits(prepare, launch, referenc
     process.wait()
     killed = step_of(folder / "simulation.checkpoint")
     # the outputs up to the checkpoint are on the disk, whatever was buffered
-    assert Trajectory.from_ipi(folder).n_frames("dipole") >= killed // 2 + 1
+    assert read_run(folder).n_frames("dipole") >= killed // 2 + 1
 
     assert launch(path).wait() == ExitStatus.COMPLETE
     assert f"going on from step {killed}" in process.text()

@@ -6,14 +6,14 @@ import warnings
 import numpy as np
 import pytest
 
+from eqcalc.ipi import read_run
 from eqcalc.ipi.checkpoints import Checkpoint
 from eqcalc.ipi.description import Description, System
 from eqcalc.ipi.notes import RunWarning, progress_notes, temperature_notes
 from eqcalc.reports.description import describe_file
 from eqcalc.reports.molecular import molecular_spectra
-from eqcalc.trajectory import Trajectory
 from eqcalc.units import BOLTZMANN, FEMTOSECOND
-from tests.ipi.test_read import CHECKPOINT, run_of_somebody
+from tests.ipi.test_reader import CHECKPOINT, run_of_somebody
 
 RNG = np.random.default_rng(8)
 
@@ -99,7 +99,7 @@ def test_notes_reach_the_reader_the_description_and_the_spectra(tmp_path):
     (folder / "sim.mu").write_text("".join(rows))
     units = {"dipole": "e*Å"}
     with pytest.warns(RunWarning, match="40 of 80 steps are done"):
-        trajectory = Trajectory.from_ipi(folder, extras_units=units)
+        trajectory = read_run(folder, extras_units=units)
     assert "note: the run is not finished: 40 of 80" in describe_file(trajectory.path)
     assert "PILE-L, 250 K, 1 system, 4 beads, 2 atoms, 40 of 80 steps" in describe_file(folder)
     spectrum = molecular_spectra(trajectory, lag=5.0).infrared
@@ -108,4 +108,4 @@ def test_notes_reach_the_reader_the_description_and_the_spectra(tmp_path):
     (folder / "RESTART").write_text(text.replace("> 8 </total", "> 40 </total"))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert Trajectory.from_ipi(folder, extras_units=units).complete
+        assert read_run(folder, extras_units=units).complete

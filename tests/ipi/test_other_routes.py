@@ -12,8 +12,7 @@ import pytest
 
 pytest.importorskip("ipi")
 
-from eqcalc.ipi import ExitStatus, Strides, UnixSocket
-from eqcalc.trajectory import Trajectory
+from eqcalc.ipi import ExitStatus, Strides, UnixSocket, read_run
 from tests.ipi.conftest import wait_for
 
 ASE_DRIVER = """
@@ -66,7 +65,7 @@ def without_response(prepare):
 
 
 def energies(folder):
-    return Trajectory.from_ipi(folder).observable("potential_energy").values
+    return read_run(folder).observable("potential_energy").values
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@
 import numpy as np
 import pytest
 
+from eqcalc.ipi import read_run
 from eqcalc.ipi.description import Description, InputError
 from eqcalc.ipi.outputs import OutputError, read_extras, read_frames, read_properties
-from eqcalc.trajectory import Trajectory
 from eqcalc.units import conversion_factor
 
 BOHR = conversion_factor("bohr", "Å")
@@ -163,8 +163,8 @@ def run_of_somebody(folder, change=("", "")):
 def test_extras_of_another_code_need_a_unit(tmp_path):
     folder = run_of_somebody(tmp_path)
     with pytest.raises(OutputError, match="extras_units="):
-        Trajectory.from_ipi(folder)
-    trajectory = Trajectory.from_ipi(folder, extras_units={"dipole": "e*bohr"})
+        read_run(folder)
+    trajectory = read_run(folder, extras_units={"dipole": "e*bohr"})
     assert (trajectory.method, trajectory.n_beads, trajectory.n_atoms) == ("PILE-L", 4, 2)
     assert trajectory.temperature == 250.0
     assert trajectory.settings["method"]["time_constant"] == 50.0
@@ -174,7 +174,7 @@ def test_extras_of_another_code_need_a_unit(tmp_path):
     expected = BOHR * np.array([[0.0, 1.5, 0.5], [2.0, 1.5, 0.5], [4.0, 1.5, 0.5]])
     np.testing.assert_allclose(series.values[0], expected, rtol=1e-12)
     # growing outputs are read again; another trajectory is never replaced
-    again = Trajectory.from_ipi(folder, extras_units={"dipole": "D"})
+    again = read_run(folder, extras_units={"dipole": "D"})
     assert again.observable("dipole").values[0, 0, 2] == pytest.approx(0.5 * 0.20819434)
 
 
@@ -184,7 +184,7 @@ def test_extras_of_each_bead_in_its_own_file(tmp_path):
     for bead in range(4):
         records = (f" #EXTRAS(dipole)# Step: {step}\n{step} {bead} 0.5\n" for step in (0, 2, 4))
         (tmp_path / f"sim.mu_{bead}").write_text("".join(records)[: -5 if bead == 3 else None])
-    series = Trajectory.from_ipi(tmp_path, extras_units={"dipole": "e*Å"}).observable("dipole")
+    series = read_run(tmp_path, extras_units={"dipole": "e*Å"}).observable("dipole")
     np.testing.assert_allclose(series.values[0], [[0.0, 1.5, 0.5], [2.0, 1.5, 0.5]])
 
 
@@ -200,20 +200,20 @@ def test_extras_of_each_bead_in_its_own_file(tmp_path):
 )
 def test_checkpoints_that_cannot_be_understood(tmp_path, change, message):
     with pytest.raises(InputError, match=message):
-        Trajectory.from_ipi(run_of_somebody(tmp_path, change), extras_units={"dipole": "D"})
+        read_run(run_of_somebody(tmp_path, change), extras_units={"dipole": "D"})
 
 
 def test_the_name_of_an_unknown_method_may_be_stated(tmp_path):
     folder = run_of_somebody(tmp_path, ("pile_l", "ffl"))
-    trajectory = Trajectory.from_ipi(folder, method="PIMD", extras_units={"dipole": "D"})
+    trajectory = read_run(folder, method="PIMD", extras_units={"dipole": "D"})
     assert trajectory.method == "PIMD"
 
 
 def test_empty_and_missing_folders(tmp_path):
     with pytest.raises(FileNotFoundError, match="no such folder"):
-        Trajectory.from_ipi(tmp_path / "nothing")
+        read_run(tmp_path / "nothing")
     with pytest.raises(InputError, match="no checkpoint"):
-        Trajectory.from_ipi(tmp_path)
+        read_run(tmp_path)
 
 
 def test_inputs_that_are_not(tmp_path):

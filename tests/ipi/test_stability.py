@@ -6,10 +6,9 @@ import pytest
 
 pytest.importorskip("ipi")
 
-from eqcalc.ipi import ExitStatus, InProcess, Strides, UnixSocket
+from eqcalc.ipi import ExitStatus, InProcess, Strides, UnixSocket, read_run
 from eqcalc.ipi.description import Description
 from eqcalc.ipi.notes import RunWarning
-from eqcalc.trajectory import Trajectory
 
 #: A step with which the atoms fly past each other.
 LONG = {"timestep": 10.0, "steps": 400, "strides": Strides(spectra=1, energies=1, centroid=5)}
@@ -36,7 +35,7 @@ def test_a_molecule_that_dissociates_ends_the_run(
     assert (folder / "simulation.failed.extxyz").read_text().count("Properties=") == 4  # beads
     done = Description.read(folder / "RESTART").step
     with pytest.warns(RunWarning, match="has left the limits") as warnings:
-        trajectory = Trajectory.from_ipi(folder)
+        trajectory = read_run(folder)
     assert any("of 400 steps are done" in str(warning.message) for warning in warnings)
     assert trajectory.n_frames("dipole") >= done + 1  # nothing that was written is lost
     assert np.isfinite(trajectory.observable("dipole").values).all()

@@ -11,10 +11,9 @@ from ase.build import molecule
 
 from eqcalc.cli.program import FAILURE, main
 from eqcalc.dynamics import Equilibration
-from eqcalc.ipi import ExitStatus, InputError, Strides, TCPSocket, UnixSocket
+from eqcalc.ipi import ExitStatus, InputError, Strides, TCPSocket, UnixSocket, read_run
 from eqcalc.ipi.states import initial_conditions
 from eqcalc.models.checkpoint import shipped_model
-from eqcalc.trajectory import Trajectory
 from eqcalc.units import BOLTZMANN
 from tests.ipi.conftest import STRIDES
 
@@ -30,7 +29,7 @@ def test_ipi_starts_with_the_equilibrated_positions_and_momenta(prepare, launch,
     assert state.positions.shape == (1, beads, 3, 3)
     process = launch(path)
     assert process.wait() == ExitStatus.COMPLETE, process.text()
-    trajectory = Trajectory.from_ipi(path.parent)
+    trajectory = read_run(path.parent)
     found = trajectory.observable("bead_positions").values[0, 0]
     np.testing.assert_allclose(found, state.positions[0].numpy(), atol=2e-8)
     if beads > 1:
@@ -62,7 +61,7 @@ def test_fast_internal_modes_get_momenta_of_their_own_masses(prepare, launch):
     path = prepare(method="PA-CMD", timestep=0.05, equilibration=SHORT, steps=20)
     process = launch(path)
     assert process.wait() == ExitStatus.COMPLETE, process.text()
-    temperatures = Trajectory.from_ipi(path.parent).observable("temperature").values
+    temperatures = read_run(path.parent).observable("temperature").values
     assert temperatures.max() < 1500.0
 
 

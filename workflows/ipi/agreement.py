@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from eqcalc.dynamics import simulate
-from eqcalc.ipi import initial_conditions
+from eqcalc.ipi import initial_conditions, read_run
 from eqcalc.ipi.description import Description
 from eqcalc.models.checkpoint import load_model, shipped_model
 from eqcalc.reports.files import molecular_spectra, write_figure
@@ -62,7 +62,7 @@ def main() -> None:
     folder = parser.parse_args().folder
     torch.set_num_threads(1)
     keep_freed_memory()
-    there = Trajectory.from_ipi(folder / "t-rpmd")
+    there = read_run(folder / "t-rpmd")
     here = repeat(folder, there)
     options = {"lag": 400.0, "frequency_correction": True}
     spectra = [molecular_spectra(trajectory, **options) for trajectory in (there, here)]

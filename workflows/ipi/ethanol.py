@@ -16,7 +16,7 @@ from pathlib import Path
 
 import ase.io
 
-from eqcalc.ipi import Strides, run, write_input
+from eqcalc.ipi import Strides, read_run, run, write_input
 from eqcalc.models.checkpoint import shipped_model
 from eqcalc.reports.files import write_spectra
 from eqcalc.trajectory import Trajectory
@@ -62,7 +62,7 @@ def measure(folder: Path, starts: list[Path], options: argparse.Namespace) -> Tr
             beads=options.beads,
             seed=options.seed + 1,
         )
-    return Trajectory.from_ipi(run(path))
+    return read_run(run(path))
 
 
 def main() -> None:
