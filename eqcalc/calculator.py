@@ -29,6 +29,7 @@ from eqcalc.models.potential import Potential
 from eqcalc.models.precision import in_precision
 from eqcalc.models.validation import checked_device
 from eqcalc.molecules import total_charge, warn_of_ignored
+from eqcalc.quantities import quantity
 from eqcalc.runtime import (
     Closest,
     Execution,
@@ -46,12 +47,13 @@ SHORTEST_DISTANCE = 0.3
 
 
 class EqCalculator(Calculator):
-    """Energy, forces, dipole and polarizability of a trained model for ASE.
+    """Energy, forces, dipole, polarizability and all else a trained model gives, for ASE.
 
     Every calculation gives all quantities of the model, so that the dipole and
     polarizability come with the forces. Results are in ASE units: energy [eV],
     forces [eV/Å], dipole [e·Å] about the centre of mass, polarizability
-    [e²Å²/eV] as a 3×3 array, and the stress [eV/Å³] of periodic structures,
+    [e²Å²/eV] as a 3×3 array, others as :mod:`eqcalc.quantities` states
+    (``calc.get_property(name, atoms)``), and the stress [eV/Å³] of periodic structures,
     which have no dipole and polarizability.
 
     Parameters
@@ -129,7 +131,7 @@ class EqCalculator(Calculator):
         self._copy: Atoms | None = None
         self._structures: Structures | None = None
         self._defined: tuple[str, ...] = ()
-        names = [name for name in potential.quantities if name in self.implemented_properties]
+        names = list(potential.quantities)
         if "energy" in names:
             names.append("free_energy")
         self.implemented_properties = names
@@ -175,7 +177,7 @@ class EqCalculator(Calculator):
             periodic = bool(reference.pbc.any())
             if name == "stress" and not periodic:
                 raise PropertyNotImplementedError("an isolated molecule has no stress")
-            if name in ("dipole", "polarizability") and periodic:
+            if periodic and name in self.potential.of_isolated:
                 raise PropertyNotImplementedError(
                     f"this model defines no {name} of a periodic structure; for a molecule in a "
                     "box set atoms.pbc = False"
@@ -183,7 +185,7 @@ class EqCalculator(Calculator):
         return super().get_property(name, atoms, allow_calculation)
 
     def export_properties(self) -> Properties:
-        """Return the results that ASE knows by name, which the polarizability is not."""
+        """Return the results that ASE knows by name, not the polarizability and the like."""
         return Properties({name: v for name, v in self.results.items() if name in all_outputs})
 
     def calculate(
@@ -218,14 +220,16 @@ class EqCalculator(Calculator):
         results: dict[str, Any] = {}
         for name, value in on_the_host(values).items():
             array = value.astype(np.float64, copy=False)
-            results[name] = array if name == "forces" else array[0]
+            results[name] = array if quantity(name).per_atom else array[0]
             if not np.isfinite(array).all():
                 raise CalculationFailed(
                     f"the model returned a {name} that is not finite; the structure is probably "
                     "far from anything the model was trained on"
                 )
+            if array.ndim == 1 and not quantity(name).per_atom:
+                results[name] = float(array[0])
         if "energy" in results:
-            results["energy"] = results["free_energy"] = float(results["energy"])
+            results["free_energy"] = results["energy"]
         if "stress" in results:
             results["stress"] = full_3x3_to_voigt_6_stress(results["stress"])
         if "dipole" in results and charge != 0.0:

@@ -1,16 +1,23 @@
 # SPDX-License-Identifier: MIT
-"""What a physical quantity is: name, shape, unit, parity and how it is reported.
+"""What a physical quantity is: name, shape, unit, symmetry and how it is treated and shown.
 
 Every label in a dataset, every output of a potential and every observable of a
-trajectory is one of these quantities; nothing else decides a shape or a unit.
+trajectory is one of these quantities. What is special about one of them is in its row
+here, and the rooms read it there; one of your own is added by :func:`register_quantity`
+and gets its read-out by :func:`eqcalc.models.register_readout`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from eqcalc import units
+from eqcalc.plugins import PLUGINS, load_plugins
+
+#: Names of what a structure has besides quantities.
+_RESERVED = {"numbers", "positions", "charge", "cell", "pbc", "source"}
 
 
 @dataclass(frozen=True)
@@ -21,33 +28,99 @@ class Quantity:
     ----------
     name
         Key under which the quantity is stored everywhere.
+    shape
+        Shape of one value in Cartesian components: ``()`` scalar, ``(3,)`` vector,
+        ``(3, 3)`` tensor.
+    unit
+        Internal unit, of eV, Å, e, amu and K.
+    report
+        Units of evaluation tables, with the name of each: ``(unit, label)``; the internal
+        unit if none are given.
+    parity
+        Sign under inversion; by default that of a true tensor, (−1)^rank.
     per_atom
         One value per atom (forces) rather than per structure.
-    shape
-        Shape of one value: ``()`` scalar, ``(3,)`` vector, ``(3, 3)`` tensor.
-    unit
-        Internal unit.
-    parity
-        Sign under inversion, (−1)^rank for a true tensor.
-    report
-        Units of evaluation tables, with the name of each: ``(unit, label)``.
     extensive
         Whether the quantity grows with the number of atoms, so that the
         contributions of atoms are summed; those of an intensive one are averaged.
+    derivative_of
+        The quantity whose derivative it is; it then has no read-out of its own.
+    symmetric, traceless, positive_definite
+        What is true of a tensor, and checked of labels. The isotropic part of one that
+        is not traceless is shifted by values of the elements, as scalars are.
+    error_per_atom
+        Whether the loss, and a further row of evaluation tables, divide by the number of
+        atoms, so that large and small structures count the same.
+    invariant
+        What evaluation tables compare besides the components: ``"magnitude"``, the root
+        of the sum of their squares, or ``"isotropic"``, a third of the trace.
+    loss_weight
+        Weight in the loss where none is given. Forces hold most of the information about
+        the potential surface, and are what dynamics needs; the few components of dipole
+        and polarizability are overfitted when they weigh as much.
+    recorded
+        Whether dynamics records it every femtosecond unless told otherwise.
+    figure
+        Unit of parity plots and its label, where they are not those of `report`.
+    ipi_property, ipi_dimension
+        Name of its mean over the beads among the properties of i-PI, ``<name>_mean`` by
+        default, and the dimension that i-PI converts, if it knows one.
     """
 
     name: str
-    per_atom: bool
     shape: tuple[int, ...]
     unit: str
-    parity: int
-    report: tuple[tuple[str, str], ...]
+    report: tuple[tuple[str, str], ...] = ()
+    parity: int = 0
+    per_atom: bool = False
     extensive: bool = True
+    derivative_of: str | None = None
+    symmetric: bool = False
+    traceless: bool = False
+    positive_definite: bool = False
+    error_per_atom: bool = False
+    invariant: Literal["", "magnitude", "isotropic"] = ""
+    loss_weight: float = 1.0
+    recorded: bool = False
+    figure: tuple[str, str] | None = None
+    ipi_property: str = ""
+    ipi_dimension: str = "undefined"
+
+    def __post_init__(self) -> None:
+        defaults = {
+            "report": self.report or ((self.unit, self.unit),),
+            "parity": self.parity or (-1) ** self.rank,
+            "ipi_property": self.ipi_property or f"{self.name}_mean",
+        }
+        for key, value in defaults.items():
+            object.__setattr__(self, key, value)
+        if not self.name.isidentifier() or self.name in _RESERVED:
+            raise QuantityError(self, "name", "a name without spaces and of nothing else")
+        if any(length != 3 for length in self.shape):
+            raise QuantityError(self, "shape", "Cartesian components: (), (3,), (3, 3), …")
+        if self.parity not in (-1, 1):
+            raise QuantityError(self, "parity", "1 or -1")
+        if (self.symmetric or self.traceless or self.positive_definite) and self.rank != 2:
+            raise QuantityError(self, "shape", "(3, 3) of a symmetric or traceless tensor")
+        if (self.invariant == "isotropic" and self.rank != 2) or (
+            self.invariant not in ("", "magnitude", "isotropic")
+        ):
+            raise QuantityError(self, "invariant", "'magnitude', or 'isotropic' of a tensor")
+        shown = self.report if self.figure is None else (*self.report, self.figure)
+        for unit, _ in shown:
+            self.factor_from(unit)
 
     @property
     def rank(self) -> int:
         """Cartesian rank: 0 scalar, 1 vector, 2 tensor."""
         return len(self.shape)
+
+    @property
+    def isotropic(self) -> bool:
+        """Whether it has a part that rotations leave alone, to which atoms add values."""
+        if self.derivative_of is not None:
+            return False
+        return self.rank == 0 or (self.rank == 2 and not self.traceless)
 
     def factor_from(self, unit: str) -> float:
         """Return the factor that converts values in `unit` to the internal unit.
@@ -65,36 +138,138 @@ class Quantity:
             ) from None
 
 
-ENERGY = Quantity("energy", False, (), "eV", +1, (("meV", "meV"), ("kcal/mol", "kcal/mol")))
-FORCES = Quantity("forces", True, (3,), "eV/Å", -1, (("meV/Å", "meV/Å"), ("kcal/mol/Å",) * 2))
-STRESS = Quantity("stress", False, (3, 3), "eV/Å^3", +1, (("meV/Å^3", "meV/Å³"),))
-DIPOLE = Quantity("dipole", False, (3,), "e*Å", -1, (("mD", "mD"),))
-POLARIZABILITY = Quantity("polarizability", False, (3, 3), "e^2*Å^2/eV", +1, (("bohr^3", "bohr³"),))
+class QuantityError(ValueError):
+    """A quantity cannot be what its row says.
 
-_MEV = (("meV", "meV"),)
+    Attributes
+    ----------
+    quantity, key, value, expected
+        The row, and the entry of it that is wrong.
+    """
+
+    def __init__(self, quantity: Quantity, key: str, expected: str) -> None:
+        self.quantity, self.key, self.expected = quantity.name, key, expected
+        self.value = getattr(quantity, key)
+        super().__init__(
+            f"quantity {self.quantity!r}: {key}: expected {expected}, got {self.value!r}"
+        )
+
+
+class UnknownQuantityError(KeyError):
+    """There is no such quantity.
+
+    Attributes
+    ----------
+    name, known
+        What was asked for, and what there is.
+    """
+
+    def __init__(self, name: str, known: tuple[str, ...] = ()) -> None:
+        super().__init__(name)
+        self.name, self.known = name, known
+
+    def __str__(self) -> str:
+        return (
+            f"unknown quantity {self.name!r}; known: {', '.join(self.known)}; one of your own is "
+            f"added by register_quantity in a module that is imported or listed in {PLUGINS}"
+        )
+
+
+ENERGY = Quantity(
+    *("energy", (), "eV", (("meV", "meV"), ("kcal/mol", "kcal/mol"))),
+    error_per_atom=True,
+    loss_weight=0.05,
+    figure=("eV", "eV"),
+)
+FORCES = Quantity(
+    *("forces", (3,), "eV/Å", (("meV/Å", "meV/Å"), ("kcal/mol/Å", "kcal/mol/Å"))),
+    per_atom=True,
+    derivative_of="energy",
+    loss_weight=0.95,
+    figure=("eV/Å", "eV/Å"),
+)
+STRESS = Quantity(
+    *("stress", (3, 3), "eV/Å^3", (("meV/Å^3", "meV/Å³"),)),
+    extensive=False,
+    derivative_of="energy",
+    figure=("eV/Å^3", "eV/Å³"),
+)
+DIPOLE = Quantity(
+    *("dipole", (3,), "e*Å", (("mD", "mD"),)),
+    invariant="magnitude",
+    loss_weight=0.02,
+    recorded=True,
+    figure=("D", "D"),
+    ipi_property="mu_mean",
+    ipi_dimension="electric-dipole",
+)
+POLARIZABILITY = Quantity(
+    *("polarizability", (3, 3), "e^2*Å^2/eV", (("bohr^3", "bohr³"),)),
+    symmetric=True,
+    positive_definite=True,
+    invariant="isotropic",
+    loss_weight=0.05,
+    recorded=True,
+    ipi_property="alpha_mean",
+)
+
+
+def _scalar(
+    name: str, unit: str, report: tuple[str, str] = ("meV", "meV"), *, extensive: bool = True
+) -> Quantity:
+    return Quantity(name, (), unit, (report,), extensive=extensive)
+
 
 #: Scalars of a molecule in equilibrium, as in QM9 (Ramakrishnan et al., Sci. Data
 #: 1, 140022 (2014)). Its U₀ contains the zero-point energy, so that it is not the
 #: potential energy whose gradient the forces are. Temperatures are 298.15 K.
 MOLECULAR_SCALARS: tuple[Quantity, ...] = (
-    Quantity("dipole_magnitude", False, (), "e*Å", +1, (("mD", "mD"),)),
-    Quantity("isotropic_polarizability", False, (), "e^2*Å^2/eV", +1, (("bohr^3", "bohr³"),)),
-    Quantity("homo_energy", False, (), "eV", +1, _MEV, extensive=False),
-    Quantity("lumo_energy", False, (), "eV", +1, _MEV, extensive=False),
-    Quantity("homo_lumo_gap", False, (), "eV", +1, _MEV, extensive=False),
-    Quantity("electronic_spatial_extent", False, (), "Å^2", +1, (("bohr^2", "bohr²"),)),
-    Quantity("zero_point_energy", False, (), "eV", +1, _MEV),
-    Quantity("internal_energy_0K", False, (), "eV", +1, _MEV),
-    Quantity("internal_energy", False, (), "eV", +1, _MEV),
-    Quantity("enthalpy", False, (), "eV", +1, _MEV),
-    Quantity("gibbs_energy", False, (), "eV", +1, _MEV),
-    Quantity("heat_capacity", False, (), "eV/K", +1, (("cal/mol/K", "cal/mol/K"),)),
+    _scalar("dipole_magnitude", "e*Å", ("mD", "mD")),
+    _scalar("isotropic_polarizability", "e^2*Å^2/eV", ("bohr^3", "bohr³")),
+    _scalar("homo_energy", "eV", extensive=False),
+    _scalar("lumo_energy", "eV", extensive=False),
+    _scalar("homo_lumo_gap", "eV", extensive=False),
+    _scalar("electronic_spatial_extent", "Å^2", ("bohr^2", "bohr²")),
+    _scalar("zero_point_energy", "eV"),
+    _scalar("internal_energy_0K", "eV"),
+    _scalar("internal_energy", "eV"),
+    _scalar("enthalpy", "eV"),
+    _scalar("gibbs_energy", "eV"),
+    _scalar("heat_capacity", "eV/K", ("cal/mol/K", "cal/mol/K")),
 )
 
-#: All quantities by name.
-QUANTITIES: dict[str, Quantity] = {
+_QUANTITIES: dict[str, Quantity] = {
     q.name: q for q in (ENERGY, FORCES, STRESS, DIPOLE, POLARIZABILITY, *MOLECULAR_SCALARS)
 }
+
+
+def register_quantity(quantity: Quantity) -> Quantity:
+    """Make a quantity known to datasets, training, calculators, dynamics and i-PI.
+
+    Parameters
+    ----------
+    quantity
+        Its row. Registering the same row again changes nothing.
+
+    Returns
+    -------
+    Quantity
+        `quantity` itself.
+
+    Raises
+    ------
+    QuantityError
+        Another quantity has this name.
+    """
+    if _QUANTITIES.setdefault(quantity.name, quantity) != quantity:
+        raise QuantityError(quantity, "name", "a name that no other quantity has")
+    return quantity
+
+
+def known_quantities() -> dict[str, Quantity]:
+    """Return all quantities by name, those of the modules in ``EQCALC_PLUGINS`` included."""
+    load_plugins()
+    return dict(_QUANTITIES)
 
 
 def quantity(name: str) -> Quantity:
@@ -102,16 +277,18 @@ def quantity(name: str) -> Quantity:
 
     Raises
     ------
-    KeyError
-        No such quantity; the message lists those that exist.
+    UnknownQuantityError
+        There is no such quantity.
     """
-    try:
-        return QUANTITIES[name]
-    except KeyError:
-        raise KeyError(f"unknown quantity {name!r}; known: {', '.join(QUANTITIES)}") from None
+    found = _QUANTITIES.get(name)
+    if found is None:
+        found = known_quantities().get(name)
+    if found is None:
+        raise UnknownQuantityError(name, tuple(_QUANTITIES))
+    return found
 
 
 def ordered(names: Iterable[str]) -> tuple[str, ...]:
-    """Return `names`, each checked, in the order of :data:`QUANTITIES`."""
+    """Return `names`, each checked, in the order in which quantities are listed."""
     requested = {quantity(name).name for name in names}
-    return tuple(name for name in QUANTITIES if name in requested)
+    return tuple(name for name in _QUANTITIES if name in requested)

@@ -17,7 +17,7 @@ from torch import Tensor
 from eqcalc.models.derivatives import hessian, property_derivative
 from eqcalc.models.potential import Potential
 from eqcalc.neighbors import pairs_within
-from eqcalc.quantities import QUANTITIES
+from eqcalc.quantities import quantity
 from eqcalc.structures import Structures
 
 #: Results are off by some multiple of the rounding error of one operation.
@@ -56,10 +56,12 @@ def _compare(found: Tensor, expected: Tensor, tolerance: float, what: str) -> fl
 
 
 def _rotate(name: str, value: Tensor, rotation: Tensor) -> Tensor:
-    if QUANTITIES[name].rank == 0:
-        return value
-    rotated = value @ rotation.T
-    return rotation @ rotated if QUANTITIES[name].rank == 2 else rotated
+    q = quantity(name)
+    for axis in range(-q.rank, 0):
+        value = torch.movedim(torch.movedim(value, axis, -1) @ rotation.T, -1, axis)
+    if q.parity != (-1) ** q.rank:  # a pseudotensor
+        value = value * torch.linalg.det(rotation).sign()
+    return value
 
 
 def assert_equivariant(
@@ -116,7 +118,7 @@ def assert_permutation_invariant(
     )
     reference, worst = _evaluate(potential, structures), 0.0
     for name, value in _evaluate(potential, shuffled).items():
-        expected = reference[name][order] if QUANTITIES[name].per_atom else reference[name]
+        expected = reference[name][order] if quantity(name).per_atom else reference[name]
         worst = max(worst, _compare(value, expected, tolerance, f"{name} under permutation"))
     return worst
 
@@ -161,7 +163,7 @@ def assert_extensive_batching(
         )
         for name, value in _evaluate(potential, alone).items():
             if name in together:
-                expected = together[name][atoms if QUANTITIES[name].per_atom else one]
+                expected = together[name][atoms if quantity(name).per_atom else one]
                 what = f"{name} of structure {index} alone"
                 worst = max(worst, _compare(value, expected, tolerance, what))
         offset += count

@@ -55,8 +55,10 @@ def make_potential(
     config = PotentialConfig(PaiNNConfig(features=features, **options), heads)
     references = References(
         elements=(1, 6, 7, 8),
-        energy={1: -13.6, 6: -1030.0, 7: -1480.0, 8: -2040.0},
-        polarizability={1: 0.02, 6: 0.08, 7: 0.07, 8: 0.06},
+        values={
+            "energy": {1: -13.6, 6: -1030.0, 7: -1480.0, 8: -2040.0},
+            "polarizability": {1: 0.02, 6: 0.08, 7: 0.07, 8: 0.06},
+        },
         scales={"energy": 1.7, "dipole": 0.4, "polarizability": 0.3},
     )
     state = torch.get_rng_state()

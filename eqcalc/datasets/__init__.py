@@ -31,7 +31,7 @@ from eqcalc.datasets.checks import Problem, ValidationReport, validate
 from eqcalc.datasets.consistency import Agreement, check_forces, compare_labels
 from eqcalc.datasets.conversion import ConversionError, ConversionReport, convert
 from eqcalc.datasets.dataset import Dataset, DatasetError
-from eqcalc.datasets.label_statistics import Statistics, statistics
+from eqcalc.datasets.label_statistics import LabelStatistics, statistics
 from eqcalc.datasets.record import Record
 from eqcalc.datasets.splits import check_split, random_split, store_split
 from eqcalc.datasets.writer import DatasetWriter
@@ -43,9 +43,9 @@ __all__ = [
     "Dataset",
     "DatasetError",
     "DatasetWriter",
+    "LabelStatistics",
     "Problem",
     "Record",
-    "Statistics",
     "ValidationReport",
     "check_forces",
     "check_split",

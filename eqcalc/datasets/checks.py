@@ -11,9 +11,9 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from eqcalc.datasets.dataset import Dataset
-from eqcalc.datasets.label_statistics import fit_element_energies
+from eqcalc.datasets.label_statistics import fit_element_values
 from eqcalc.datasets.record import Record
-from eqcalc.quantities import quantity
+from eqcalc.quantities import ENERGY, quantity
 
 #: Nuclei are never this close [Å]; the shortest bond, H2, has 0.74 Å.
 CLOSEST_APPROACH = 0.4
@@ -96,7 +96,7 @@ def check_record(record: Record) -> list[str]:
     for name, value in record.labels.items():
         wrong = np.argwhere(~np.isfinite(value))
         if len(wrong):
-            where = f" of atom {wrong[0][0]}" if name == "forces" else ""
+            where = f" of atom {wrong[0][0]}" if quantity(name).per_atom else ""
             found.append(f"{name}{where} is not finite")
     if record.cell is not None and record.pbc is not None:
         periodic = record.cell[record.pbc]
@@ -108,16 +108,23 @@ def check_record(record: Record) -> list[str]:
             i, j = min(pairs)
             distance = np.linalg.norm(record.positions[i] - record.positions[j])
             found.append(f"atoms {i} and {j} are {distance:.3f} Å apart; is the length unit right?")
-    polarizability = record.labels.get("polarizability")
-    if polarizability is not None and np.isfinite(polarizability).all():
-        scale = np.abs(polarizability).max()
-        if np.abs(polarizability - polarizability.T).max() > 0.01 * scale:
-            found.append("polarizability is not symmetric")
-        elif np.linalg.eigvalsh(0.5 * (polarizability + polarizability.T))[0] <= 0.0:
-            found.append(
-                "polarizability is not positive definite; a static one is. Is its sign right?"
-            )
-    return found
+    return [*found, *_check_tensors(record)]
+
+
+def _check_tensors(record: Record) -> Iterator[str]:
+    """Yield which labels lack the symmetry of their quantity."""
+    for name, value in record.labels.items():
+        q = quantity(name)
+        if q.rank != 2 or not np.isfinite(value).all():
+            continue
+        transposed = np.swapaxes(value, -1, -2)
+        tolerance = 0.01 * np.abs(value).max(initial=0.0)
+        if q.symmetric and np.abs(value - transposed).max(initial=0.0) > tolerance:
+            yield f"{name} is not symmetric"
+        elif q.positive_definite and np.linalg.eigvalsh(0.5 * (value + transposed)).min() <= 0.0:
+            yield f"{name} is not positive definite; a static one is. Is its sign right?"
+        if q.traceless and np.abs(np.trace(value, axis1=-2, axis2=-1)).max() > tolerance:
+            yield f"{name} is not traceless"
 
 
 def not_finite(dataset: Dataset, names: Collection[str]) -> dict[str, np.ndarray]:
@@ -254,7 +261,7 @@ def _energy_outliers(dataset: Dataset, known: np.ndarray) -> Iterator[tuple[int,
     if len(rare) > 20:
         counts = dataset.counts[known][rare]
         numbers = [records[row].numbers for row in rare]
-        references = fit_element_energies(numbers, energies[rare], robust=True)
+        references = fit_element_values(ENERGY, numbers, energies[rare], robust=True)
         residual = energies[rare] - [sum(references[int(z)] for z in zs) for zs in numbers]
         yield from _far(residual / counts, known[rare], "expected of its elements, per atom")
 

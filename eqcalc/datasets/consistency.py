@@ -92,7 +92,9 @@ class Agreement:
         if self.slope < 0.0:
             advice = "wrong sign (gradients taken as forces?)"
         size = abs(self.slope)
-        for unit, factor in _MISTAKES.get(self.quantity, {}).items():
+        q = quantity(self.quantity)
+        reported = {unit: q.factor_from(unit) for unit, _ in q.report}
+        for unit, factor in _MISTAKES.get(q.name, reported).items():
             for ratio in (factor, 1.0 / factor):
                 if abs(np.log(size / ratio)) < min(self.tolerance, 0.15):
                     advice += f"; {ratio:.4g} would be a mistaken unit ({unit})"

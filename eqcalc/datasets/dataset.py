@@ -19,7 +19,7 @@ from torch import Tensor
 from eqcalc import units
 from eqcalc.datasets.record import Record
 from eqcalc.datasets.writer import FORMAT, FORMAT_VERSION, DatasetWriter
-from eqcalc.quantities import QUANTITIES, ordered, quantity
+from eqcalc.quantities import known_quantities, ordered, quantity
 from eqcalc.structures import Structures
 
 _BLOCK = 4096  # records decoded at a time when iterating
@@ -139,7 +139,7 @@ class Dataset:
         old = cls(path)
         levels = dict(old.levels_of_theory)
         if isinstance(level_of_theory, str):
-            level_of_theory = dict.fromkeys(QUANTITIES, level_of_theory)
+            level_of_theory = dict.fromkeys(known_quantities(), level_of_theory)
         for name, level in (level_of_theory or {}).items():
             if levels.setdefault(name, level) != level:
                 raise ValueError(

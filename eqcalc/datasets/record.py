@@ -9,6 +9,7 @@ from typing import Any
 
 import ase
 import numpy as np
+from ase.calculators.calculator import all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from eqcalc.quantities import quantity
@@ -100,19 +101,24 @@ class Record:
     def atoms(self) -> ase.Atoms:
         """Return the structure as ASE atoms.
 
-        Energy, forces, stress and dipole are the results of a
-        :class:`~ase.calculators.singlepoint.SinglePointCalculator`; the charge,
-        the source and the polarizability, which ASE does not know, are in
-        ``atoms.info``.
+        What ASE knows by name (energy, forces, stress and dipole) are the results of a
+        :class:`~ase.calculators.singlepoint.SinglePointCalculator`; the charge, the
+        source and other labels, such as the polarizability, are in ``atoms.info``, those
+        of atoms in ``atoms.arrays``.
         """
         atoms = ase.Atoms(self.numbers, self.positions, cell=self.cell, pbc=self.pbc)
         if self.charge:
             atoms.info["charge"] = self.charge
         if self.source:
             atoms.info["source"] = self.source
-        results: dict[str, Any] = {name: np.array(value) for name, value in self.labels.items()}
-        if "polarizability" in results:
-            atoms.info["polarizability"] = results.pop("polarizability")
+        results: dict[str, Any] = {}
+        for name, value in self.labels.items():
+            if name in all_properties:
+                results[name] = np.array(value)
+            elif quantity(name).per_atom:
+                atoms.arrays[name] = np.array(value)
+            else:
+                atoms.info[name] = np.array(value)
         if "energy" in results:
             results["energy"] = float(results["energy"])
         if "stress" in results:

@@ -4,15 +4,19 @@
 from eqcalc.models.checkpoint import load_model, save_model
 from eqcalc.models.networks.painn import PaiNN, PaiNNConfig
 from eqcalc.models.potential import Potential, PotentialConfig, References
+from eqcalc.models.readouts import FeatureCounts, Head, register_readout
 from eqcalc.models.registry import register_representation
 
 __all__ = [
+    "FeatureCounts",
+    "Head",
     "PaiNN",
     "PaiNNConfig",
     "Potential",
     "PotentialConfig",
     "References",
     "load_model",
+    "register_readout",
     "register_representation",
     "save_model",
 ]

@@ -26,7 +26,7 @@ from torch import Tensor
 from eqcalc.models.potential import Potential, PotentialConfig, References
 from eqcalc.models.registry import require_registered
 from eqcalc.models.validation import checked_device
-from eqcalc.quantities import QUANTITIES
+from eqcalc.quantities import quantity
 
 FORMAT = "eqcalc-model"
 VERSION = 1
@@ -54,22 +54,23 @@ def _content_hash(header: dict[str, Any], tensors: dict[str, Tensor]) -> str:
 
 def _header(potential: Potential) -> dict[str, Any]:
     references = potential.references
-    scalars = {
+    values = {
         name: {str(z): value for z, value in table.items()}
-        for name, table in references.scalars.items()
+        for name, table in references.values.items()
     }
+    # the two that every file has, and the others
+    first = {name: values.pop(name, {}) for name in ("energy", "polarizability")}
     return {
         "format": FORMAT,
         "version": VERSION,
         "model": potential.config.settings(),
         "references": {
             "elements": list(references.elements),
-            "energy": {str(z): value for z, value in references.energy.items()},
-            "polarizability": {str(z): value for z, value in references.polarizability.items()},
+            **first,
             "scales": dict(references.scales),
-            **({"scalars": scalars} if scalars else {}),
+            **({"scalars": values} if values else {}),
         },
-        "units": {name: QUANTITIES[name].unit for name in potential.quantities},
+        "units": {name: quantity(name).unit for name in potential.quantities},
         "metadata": {key: v for key, v in potential.metadata.items() if key != "hash"},
     }
 
@@ -206,23 +207,22 @@ def load_model(
         )
     try:
         config = PotentialConfig.from_settings(header["model"])
-        stored_references = header["references"]
+        stored = header["references"]
+        values = {name: stored[name] for name in ("energy", "polarizability")}
         references = References(
-            elements=tuple(stored_references["elements"]),
-            energy={int(z): v for z, v in stored_references["energy"].items()},
-            polarizability={int(z): v for z, v in stored_references["polarizability"].items()},
-            scales=stored_references["scales"],
-            scalars=stored_references.get("scalars", {}),
+            elements=tuple(stored["elements"]),
+            values={**values, **stored.get("scalars", {})},
+            scales=stored["scales"],
         )
         with torch.random.fork_rng(devices=[]):  # the initial parameters are thrown away
             potential = Potential(config, references)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path}: the configuration cannot be used: {error}") from None
     for name, unit in header["units"].items():
-        if name not in QUANTITIES or QUANTITIES[name].unit != unit:
+        if quantity(name).unit != unit:
             raise CheckpointError(f"{path}: {name} is in {unit!r}, which this eqcalc does not use")
-    stored = next(iter(tensors.values())).dtype if tensors else torch.float32
-    potential.to(stored)
+    precision = next(iter(tensors.values())).dtype if tensors else torch.float32
+    potential.to(precision)
     try:
         potential.load_state_dict(tensors)
     except RuntimeError as error:
@@ -231,7 +231,7 @@ def load_model(
         ) from None
     potential.metadata = {**header["metadata"], "hash": header["hash"]}
     potential.file = path.resolve()
-    return potential.to(device=device, dtype=dtype or stored).eval()
+    return potential.to(device=device, dtype=dtype or precision).eval()
 
 
 _PACKAGE = Path(__file__).parents[1]

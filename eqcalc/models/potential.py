@@ -18,7 +18,13 @@ import torch
 from torch import Tensor, nn
 
 from eqcalc import quantities as q
-from eqcalc.models.readouts import HEADS, FeatureCounts, Head, build_head
+from eqcalc.models.readouts import (
+    FeatureCounts,
+    Head,
+    build_head,
+    readable_quantities,
+    readouts_of,
+)
 from eqcalc.models.registry import (
     RepresentationConfig,
     representation_config,
@@ -50,8 +56,9 @@ class PotentialConfig:
         if not self.heads:
             raise ValueError("heads: expected at least one quantity")
         for name in (*self.heads, *self.read_outs):
-            if name not in HEADS:
-                raise ValueError(f"heads: expected some of {', '.join(HEADS)}, got {name!r}")
+            if not readouts_of(name):
+                known = ", ".join(readable_quantities())
+                raise ValueError(f"heads: expected some of {known}, got {name!r}")
         strangers = sorted(set(self.read_outs) - set(self.heads))
         if strangers:
             raise ValueError(f"read_outs.{strangers[0]}: the model has no such head")
@@ -128,30 +135,23 @@ class References:
     ----------
     elements
         Atomic numbers the model knows.
-    energy
-        Energy of each element [eV].
-    polarizability
-        Isotropic polarizability of each element [e²Å²/eV].
+    values
+        Reference values by quantity and atomic number, in internal units: energy [eV],
+        isotropic polarizability [e²Å²/eV] or another scalar; 0 where not given.
     scales
         Scale of each head in internal units; 1 where not given.
-    scalars
-        Values of each element for other scalar quantities, by quantity.
     """
 
     elements: tuple[int, ...]
-    energy: dict[int, float] = field(default_factory=dict)
-    polarizability: dict[int, float] = field(default_factory=dict)
+    values: dict[str, dict[int, float]] = field(default_factory=dict)
     scales: dict[str, float] = field(default_factory=dict)
-    scalars: dict[str, dict[int, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "elements", tuple(sorted(int(z) for z in self.elements)))
-        for name in ("energy", "polarizability"):
-            object.__setattr__(self, name, self._checked(name, getattr(self, name)))
-        scalars = {name: self._checked(name, table) for name, table in self.scalars.items()}
-        object.__setattr__(self, "scalars", scalars)
+        tables = {name: self._checked(name, table) for name, table in self.values.items()}
+        object.__setattr__(self, "values", tables)
         for name, scale in self.scales.items():
-            if name not in HEADS or not scale > 0.0:
+            if not readouts_of(name) or not scale > 0.0:
                 raise ValueError(f"references.scales: cannot scale {name!r} by {scale!r}")
 
     def _checked(self, name: str, values: Mapping[int, float]) -> dict[int, float]:
@@ -160,11 +160,6 @@ class References:
         if strangers:
             raise ValueError(f"references.{name}: elements {strangers} are not in the model")
         return table
-
-    @property
-    def tables(self) -> dict[str, dict[int, float]]:
-        """Values of the elements by quantity."""
-        return {"energy": self.energy, "polarizability": self.polarizability, **self.scalars}
 
 
 class Potential(nn.Module):
@@ -177,9 +172,6 @@ class Potential(nn.Module):
     references
         Known elements, reference values and scales.
     """
-
-    energy_reference: Tensor
-    polarizability_reference: Tensor
 
     def __init__(self, config: PotentialConfig, references: References) -> None:
         super().__init__()
@@ -199,21 +191,26 @@ class Potential(nn.Module):
         self.file: Path | None = None
         self.representation = config.representation.build()
         self.heads = nn.ModuleDict(config.build_heads())
-        for name in references.tables:
-            self.register_buffer(f"{name}_reference", self._table(name), persistent=False)
+        self._additive = [name for name in config.heads if self._head(name).additive]
+        for name in self._additive:
+            self.register_buffer(f"{name}_reference", self.reference(name), persistent=False)
 
-    def _table(self, name: str) -> Tensor:
+    def reference(self, name: str) -> Tensor:
+        """Return the reference values of a quantity by atomic number, ``[embeddings]`` float64."""
         table = torch.zeros(self.config.representation.embeddings, dtype=torch.float64)
-        for number, value in self.references.tables[name].items():
+        for number, value in self.references.values.get(name, {}).items():
             table[number] = value
         return table
+
+    def _head(self, name: str) -> Head:
+        return cast("Head", self.heads[name])
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Potential:
         # total energies of heavy elements do not survive float32: keep the tables exact
         super()._apply(fn, recurse)
-        for name in self.references.tables:
+        for name in self._additive:
             moved = getattr(self, f"{name}_reference")
-            setattr(self, f"{name}_reference", self._table(name).to(moved.device))
+            setattr(self, f"{name}_reference", self.reference(name).to(moved.device))
         return self
 
     @property
@@ -234,8 +231,16 @@ class Potential(nn.Module):
     @property
     def quantities(self) -> tuple[str, ...]:
         """Names of all quantities the model gives, derivatives of the energy included."""
-        derived = ("forces", "stress") if "energy" in self.config.heads else ()
+        derived = [d.name for d in (q.FORCES, q.STRESS) if d.derivative_of in self.config.heads]
         return q.ordered((*self.config.heads, *derived))
+
+    @property
+    def of_isolated(self) -> tuple[str, ...]:
+        """Which of :attr:`quantities` periodic structures do not have.
+
+        They are those whose read-out weights with positions.
+        """
+        return tuple(name for name in self.config.heads if self._head(name).isolated)
 
     def check_gives(self, names: Collection[str]) -> None:
         """Raise ValueError if a name is not among :attr:`quantities`."""
@@ -251,9 +256,7 @@ class Potential(nn.Module):
         Periodic structures have none whose read-out weights with positions;
         isolated molecules have no stress.
         """
-        missing = {"stress"}
-        if structures.periodic:
-            missing = {name for name, head in self.heads.items() if head.isolated}
+        missing = self.of_isolated if structures.periodic else ("stress",)
         return tuple(name for name in self.quantities if name not in missing)
 
     def forward(
@@ -289,18 +292,18 @@ class Potential(nn.Module):
         dipole_origin: Tensor | None = None,
     ) -> Tensor:
         scalars, vectors = features
-        head = cast("Head", self.heads[name])
+        head = self._head(name)
         scale = self.references.scales.get(name, 1.0)
         if head.isolated and structures.periodic:
             raise ValueError(
                 f"the {name} of a periodic structure is not defined by this model: its read-out "
                 "weights with absolute positions; ask for energy, forces and stress only"
             )
-        if name == "dipole":
+        if head.conserves_charge:
             # the total charge is not scaled, so the missing charge is put in before scaling
             structures = replace(structures, charge=structures.charge / scale)
         value = scale * head(scalars, vectors, structures, dipole_origin)
-        if head.additive and name in self.references.tables:
+        if head.additive:
             atomic = getattr(self, f"{name}_reference")[structures.numbers]
             value = value + head.reference(atomic, structures).to(value.dtype)
         return value
@@ -331,8 +334,8 @@ class Potential(nn.Module):
         dict
             Energy ``[n_structures]`` eV, forces ``[n_atoms, 3]`` eV/Å, stress
             ``[n_structures, 3, 3]`` eV/Å³, dipole ``[n_structures, 3]`` e·Å,
-            polarizability ``[n_structures, 3, 3]`` e²Å²/eV, other scalars
-            ``[n_structures]`` in the units of :mod:`eqcalc.quantities`.
+            polarizability ``[n_structures, 3, 3]`` e²Å²/eV, others in the shapes and
+            units of :mod:`eqcalc.quantities`.
 
         Raises
         ------

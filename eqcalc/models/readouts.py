@@ -7,14 +7,15 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from eqcalc.models.activations import activation
 from eqcalc.models.networks.painn import vector_norm
-from eqcalc.quantities import MOLECULAR_SCALARS, QUANTITIES
+from eqcalc.plugins import load_plugins
+from eqcalc.quantities import MOLECULAR_SCALARS, ordered, quantity
 from eqcalc.structures import Structures
 
 
@@ -59,10 +60,14 @@ class Head(nn.Module):
         Whether it weights with positions, which periodic structures do not allow.
     additive
         Whether reference values of the elements can be added; see :meth:`reference`.
+    conserves_charge
+        Whether it makes atomic charges that add up to the total charge, which is then
+        given in units of the scale of the read-out.
     """
 
     isolated: ClassVar[bool] = True
     additive: ClassVar[bool] = False
+    conserves_charge: ClassVar[bool] = False
 
     def forward(
         self, scalars: Tensor, vectors: Tensor, structures: Structures, origin: Tensor | None = None
@@ -76,6 +81,46 @@ class Head(nn.Module):
     def reference(self, atomic: Tensor, structures: Structures) -> Tensor:
         """Return what reference values of the atoms ``[n_atoms]`` add up to."""
         raise NotImplementedError
+
+
+_READOUTS: dict[str, dict[str, type[Head]]] = {}
+
+_HeadClass = TypeVar("_HeadClass", bound=type[Head])
+
+
+def register_readout(name: str, form: str = "default") -> Callable[[_HeadClass], _HeadClass]:
+    """Register a read-out of a quantity; a decorator of its class.
+
+    The class is called with the numbers of features, and with the options of settings
+    (``read_outs: {<name>: {...}}``) as keyword arguments. A model file names the quantity
+    and can be read wherever the class is registered, or where the module that registers
+    it is listed in ``EQCALC_PLUGINS``.
+
+    Parameters
+    ----------
+    name
+        The quantity.
+    form
+        Name of this read-out among those of the quantity. The first that is registered
+        is the default; settings choose another by ``form``.
+
+    Raises
+    ------
+    ValueError
+        There is no such quantity, it is a derivative, or another class has this name.
+    """
+    q = quantity(name)
+    if q.derivative_of is not None:
+        raise ValueError(f"{name}: is the derivative of the {q.derivative_of}, and is not read out")
+
+    def register(kind: _HeadClass) -> _HeadClass:
+        known = _READOUTS.setdefault(name, {}).setdefault(form, kind)
+        if (known.__module__, known.__qualname__) != (kind.__module__, kind.__qualname__):
+            raise ValueError(f"{name}: {known.__qualname__} is registered as its form {form!r}")
+        _READOUTS[name][form] = kind
+        return kind
+
+    return register
 
 
 def _centroid(structures: Structures) -> Tensor:
@@ -147,6 +192,7 @@ class ScalarHead(Head):
         return structures.sum_over_atoms(atomic)
 
 
+@register_readout("energy", "sum")
 class EnergyHead(ScalarHead):
     """Sum of atomic energies."""
 
@@ -156,6 +202,7 @@ class EnergyHead(ScalarHead):
         super().__init__(counts, layers=layers, function=function)
 
 
+@register_readout("electronic_spatial_extent", "weighted")
 class SpatialExtentHead(Head):
     """Electronic spatial extent ``⟨R²⟩ = Σ_i q_i |r_i − r_0|²`` with atomic q_i.
 
@@ -266,6 +313,7 @@ class AtomicScalarAndVector(Head):
         return scalars.to(dtype), vectors.squeeze(-1).to(dtype)
 
 
+@register_readout("dipole", "vector")
 class DipoleHead(AtomicScalarAndVector):
     """Dipole from atomic charges and atomic dipoles, ``μ = Σ_i μ_i + q_i (r_i − r_0)``.
 
@@ -283,6 +331,8 @@ class DipoleHead(AtomicScalarAndVector):
     norm_epsilon
         Added to squared lengths of vectors under the root.
     """
+
+    conserves_charge = True
 
     def __init__(
         self,
@@ -309,6 +359,7 @@ class DipoleHead(AtomicScalarAndVector):
         return structures.sum_over_atoms(moments if dipoles is None else dipoles + moments)
 
 
+@register_readout("dipole_magnitude", "vector")
 class DipoleMagnitudeHead(DipoleHead):
     """Length of the dipole of :class:`DipoleHead`."""
 
@@ -319,6 +370,7 @@ class DipoleMagnitudeHead(DipoleHead):
         return torch.linalg.vector_norm(super().forward(scalars, vectors, structures), dim=-1)
 
 
+@register_readout("polarizability", "tensor")
 class PolarizabilityHead(AtomicScalarAndVector):
     """Polarizability ``α = Σ_i a_i 1 + ν_i ⊗ (r_i − r_0) + (r_i − r_0) ⊗ ν_i``.
 
@@ -366,15 +418,21 @@ class PolarizabilityHead(AtomicScalarAndVector):
         return total[:, None, None] * identity
 
 
-#: Read-outs by quantity, the default one first; options may name another.
-HEADS: dict[str, dict[str, type[Head]]] = {
-    "energy": {"sum": EnergyHead},
-    "dipole": {"vector": DipoleHead},
-    "polarizability": {"tensor": PolarizabilityHead},
-    **{q.name: {"scalar": ScalarHead} for q in MOLECULAR_SCALARS},
-    "dipole_magnitude": {"vector": DipoleMagnitudeHead, "scalar": ScalarHead},
-    "electronic_spatial_extent": {"weighted": SpatialExtentHead, "scalar": ScalarHead},
-}
+for _scalar in MOLECULAR_SCALARS:
+    register_readout(_scalar.name, "scalar")(ScalarHead)
+
+
+def readouts_of(name: str) -> dict[str, type[Head]]:
+    """Return the read-outs of a quantity by form, the default one first; none if it has none."""
+    if name not in _READOUTS:
+        load_plugins()
+    return dict(_READOUTS.get(name, {}))
+
+
+def readable_quantities() -> tuple[str, ...]:
+    """Return the quantities that have a read-out."""
+    load_plugins()
+    return ordered(_READOUTS)
 
 
 def build_head(name: str, counts: FeatureCounts, options: Mapping[str, Any]) -> Head:
@@ -383,7 +441,7 @@ def build_head(name: str, counts: FeatureCounts, options: Mapping[str, Any]) -> 
     Parameters
     ----------
     name
-        The quantity, a key of :data:`HEADS`.
+        A quantity that has a read-out.
     counts
         Numbers of features.
     options
@@ -394,10 +452,12 @@ def build_head(name: str, counts: FeatureCounts, options: Mapping[str, Any]) -> 
     ValueError
         There is no such read-out or option, or its value is impossible.
     """
-    if name not in HEADS:
-        raise ValueError(f"heads: expected some of {', '.join(HEADS)}, got {name!r}")
+    forms = readouts_of(name)
+    if not forms:
+        raise ValueError(
+            f"heads: expected some of {', '.join(readable_quantities())}, got {name!r}"
+        )
     options = dict(options)
-    forms = HEADS[name]
     form = options.pop("form", next(iter(forms)))
     if form not in forms:
         raise ValueError(f"read_outs.{name}.form: expected {' or '.join(forms)}, got {form!r}")
@@ -408,7 +468,7 @@ def build_head(name: str, counts: FeatureCounts, options: Mapping[str, Any]) -> 
             raise ValueError(
                 f"read_outs.{name}.{key}: unknown option; known: {', '.join(['form', *known])}"
             )
-    if "aggregation" in known and not QUANTITIES[name].extensive:
+    if "aggregation" in known and not quantity(name).extensive:
         options.setdefault("aggregation", "mean")
     try:
         return kind(counts, **options)

@@ -14,9 +14,7 @@ file from elsewhere can only choose among what was let in.
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import inspect
-import os
 from typing import Any, Protocol, TypeVar
 
 from torch import Tensor, nn
@@ -29,10 +27,8 @@ from eqcalc.models.networks.painn import PaiNNConfig
 from eqcalc.models.networks.painn_ablation import AblatedPaiNNConfig
 from eqcalc.models.networks.schnet import SchNetConfig
 from eqcalc.neighbors import Pairs
+from eqcalc.plugins import PLUGINS, import_plugin, plugin_modules
 from eqcalc.structures import Structures
-
-#: Environment variable with the modules that may be imported for their representations.
-PLUGINS = "EQCALC_PLUGINS"
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -206,18 +202,12 @@ def _class_named(name: Any) -> type[Any]:
         )
     if name in _REGISTERED:
         return _REGISTERED[name]
-    if module not in os.environ.get(PLUGINS, "").replace(" ", "").split(","):
+    if module not in plugin_modules():
         raise ValueError(
             f"representation.name: {name} is not of eqcalc and not registered; to let its module "
             f"be imported, which runs its code, set {PLUGINS}={module}"
         )
-    try:
-        found = getattr(importlib.import_module(module), class_name, None)
-    except Exception as error:  # whatever the module raises
-        raise ValueError(
-            f"representation.name: {module} cannot be imported ({type(error).__name__}: {error}); "
-            "install it, or put its folder into PYTHONPATH"
-        ) from error
+    found = getattr(import_plugin(module), class_name, None)
     if not inspect.isclass(found):
         raise ValueError(f"representation.name: {module} has no class {class_name!r}")
     if _place(found) != name:

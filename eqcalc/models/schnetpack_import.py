@@ -139,7 +139,7 @@ def import_schnetpack(
     with torch.random.fork_rng(devices=[]):
         potential = Potential(
             PotentialConfig(representation, tuple(heads), read_outs),
-            References(tuple(elements), energy=energy, scales=names),
+            References(tuple(elements), {"energy": energy}, names),
         )
     dtype = state["representation.embedding.weight"].dtype
     parameters = _renamed(left, representation, heads)

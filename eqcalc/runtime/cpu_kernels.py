@@ -256,10 +256,7 @@ class FusedPotential:
             raise MemoryError("there is no memory for the compiled network")
         self._network = ctypes.c_void_p(network)
         weakref.finalize(self, self._library.eqcalc_free, self._network)
-        self._tables = {
-            name: getattr(potential, f"{name}_reference").clone()
-            for name in ("energy", "polarizability")
-        }
+        self._tables = {name: potential.reference(name) for name in ("energy", "polarizability")}
 
     def __reduce__(self) -> tuple[type[FusedPotential], tuple[Potential]]:
         return FusedPotential, (self._potential,)  # copies and pickles are made anew

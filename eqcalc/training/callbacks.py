@@ -33,7 +33,7 @@ def log_columns(figures: dict[str, float]) -> dict[str, float]:
             continue
         q = quantity(label)
         unit, text = q.report[0]
-        text = f"{text}/atom" if label == "energy" else text
+        text = f"{text}/atom" if q.error_per_atom else text
         columns[f"{part} {label} MAE [{text}]"] = value * conversion_factor(q.unit, unit)
     return columns
 

@@ -11,16 +11,15 @@ from typing import Any, ClassVar
 import torch
 
 from eqcalc.models.potential import PotentialConfig
-from eqcalc.models.readouts import HEADS
-from eqcalc.quantities import MOLECULAR_SCALARS, ordered
+from eqcalc.models.readouts import readable_quantities, readouts_of
+from eqcalc.quantities import ordered, quantity
 from eqcalc.training.settings import ConfigError, build, plain, read_yaml, require, unknown_key
 from eqcalc.training.trainer import TrainerConfig
 
-#: Quantities a loss can be made of.
-TRAINABLE = (
-    *("energy", "forces", "dipole", "polarizability"),
-    *(scalar.name for scalar in MOLECULAR_SCALARS),
-)
+
+def trainable_quantities() -> tuple[str, ...]:
+    """Return the quantities that a loss can be made of."""
+    return ordered((*readable_quantities(), "forces"))
 
 
 @dataclass(frozen=True)
@@ -105,13 +104,15 @@ class ModelConfig:
             self.potential_config(tuple(self.read_outs) or ("energy",))
         for name, table in self.element_values.items():
             key = f"model.element_values.{name}"
-            require(name in HEADS, key, f"a quantity among {', '.join(HEADS)}", name)
+            known = f"a quantity among {', '.join(readable_quantities())}"
+            require(bool(readouts_of(name)), key, known, name)
             numbers = isinstance(table, Mapping) and all(
                 isinstance(z, int) and isinstance(value, int | float) for z, value in table.items()
             )
             require(numbers, key, "numbers by atomic number", table)
         for name in self.reset_heads:
-            require(name in HEADS, "model.reset_heads", f"some of {', '.join(HEADS)}", name)
+            known = f"some of {', '.join(readable_quantities())}"
+            require(bool(readouts_of(name)), "model.reset_heads", known, name)
 
     def potential_config(self, heads: tuple[str, ...]) -> PotentialConfig:
         """Return the configuration of a new model with the read-outs `heads`."""
@@ -148,13 +149,6 @@ class LossTerm:
 
     weight: float
     scale: float | None = None
-
-
-#: Weights of the loss where none are given; one for other quantities. Forces hold
-#: most of the information about the potential surface, and are what dynamics needs;
-#: the few components of dipole and polarizability are overfitted when they weigh as
-#: much.
-DEFAULT_WEIGHTS = {"energy": 0.05, "forces": 0.95, "dipole": 0.02, "polarizability": 0.05}
 
 
 @dataclass(frozen=True)
@@ -309,10 +303,11 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         require(0 <= self.seed < 2**63, "seed", "a number ≥ 0, below 2⁶³", self.seed)
-        known = ", ".join(TRAINABLE)
+        trainable = trainable_quantities()
+        known = ", ".join(trainable)
         require(len(self.loss) > 0, "loss", f"at least one of {known}", dict(self.loss))
         for name, term in self.loss.items():
-            require(name in TRAINABLE, "loss", f"quantities among {known}", name)
+            require(name in trainable, "loss", f"quantities among {known}", name)
             require(term.weight > 0.0, f"loss.{name}.weight", "a number > 0", term.weight)
             scale = term.scale
             require(scale is None or scale > 0.0, f"loss.{name}.scale", "a number > 0", scale)
@@ -329,7 +324,7 @@ class TrainingConfig:
     @property
     def heads(self) -> tuple[str, ...]:
         """Read-outs the loss needs."""
-        return ordered("energy" if name == "forces" else name for name in self.loss)
+        return ordered(quantity(name).derivative_of or name for name in self.loss)
 
     @classmethod
     def read(cls, path: str | Path, **overrides: Any) -> TrainingConfig:
@@ -400,13 +395,13 @@ def _with_full_loss(settings: Mapping[str, Any]) -> dict[str, Any]:
         expected = "a list such as [energy, forces] or weights such as {energy: 0.05, forces: 0.95}"
         raise ConfigError(f"loss: expected {expected}, got {loss!r}")
     if isinstance(loss, Mapping):
-        full = {}
+        full, trainable = {}, trainable_quantities()
         for name, term in loss.items():
-            if name not in TRAINABLE:
-                unknown_key(f"loss.{name}", name, TRAINABLE)
+            if name not in trainable:
+                unknown_key(f"loss.{name}", name, trainable)
             values = dict(term) if isinstance(term, Mapping) else {"weight": term}
             if values.get("weight") is None:
-                values["weight"] = DEFAULT_WEIGHTS.get(name, 1.0)
+                values["weight"] = quantity(name).loss_weight
             full[name] = values
         settings["loss"] = full
     return settings

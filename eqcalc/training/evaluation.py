@@ -6,6 +6,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -21,7 +22,7 @@ from eqcalc.datasets.checks import list_structures, not_finite
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import check_precision, in_precision
-from eqcalc.quantities import ordered, quantity
+from eqcalc.quantities import Quantity, ordered, quantity
 from eqcalc.training.data import Batches, evaluation_batches, file_hash
 from eqcalc.training.notes import level_notes, split_of_training, training_notes
 from eqcalc.units import conversion_factor
@@ -34,10 +35,9 @@ class ErrorRow:
     Parameters
     ----------
     quantity
-        What is compared: ``"energy"``, ``"energy per atom"``, ``"forces"``,
-        ``"dipole"``, ``"dipole magnitude"``, ``"polarizability"`` or
-        ``"isotropic polarizability"``. Forces, dipoles and polarizabilities are
-        compared by components, all nine of the latter.
+        What is compared: a quantity by its components (all nine of a tensor), its value
+        per atom (``"energy per atom"``), or its invariant (``"dipole magnitude"``,
+        ``"isotropic polarizability"``).
     unit
         Unit of the errors.
     mae, rmse, largest
@@ -302,11 +302,11 @@ def _diverged(predicted: dict[str, np.ndarray]) -> tuple[str, ...]:
 
 def _predictions(
     model: Potential, dataset: Dataset, rows: np.ndarray, names: tuple[str, ...], progress: bool
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]:
-    """Return predictions, labels, and the numbers of atoms of those with an energy."""
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return predictions and labels by quantity, and the numbers of atoms of those with each."""
     predicted: dict[str, list[np.ndarray]] = {name: [] for name in names}
     labels: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    counts: list[np.ndarray] = [np.empty(0)]
+    counts: dict[str, list[np.ndarray]] = {name: [] for name in names}
     batches = Batches(dataset, names, model.cutoff)
     parts = evaluation_batches(dataset, rows)
     for part in tqdm(parts, desc="evaluating", unit=" batches", disable=None if progress else True):
@@ -315,26 +315,24 @@ def _predictions(
             outputs = model.evaluate(batch.structures, batch.pairs, names)
         for name in names:
             known = batch.present[name]
-            if name == "energy":
-                counts.append(batch.structures.counts[known].cpu().numpy())
+            counts[name].append(batch.structures.counts[known].cpu().numpy())
             if quantity(name).per_atom:
                 known = batch.structures.spread_to_atoms(known)
             predicted[name].append(outputs[name][known].cpu().double().numpy())
             labels[name].append(batch.labels[name][known].cpu().double().numpy())
-    return (
-        {name: np.concatenate(values) for name, values in predicted.items()},
-        {name: np.concatenate(values) for name, values in labels.items()},
-        np.concatenate(counts),
+    ours, theirs, atoms = (
+        {name: np.concatenate(values) for name, values in found.items()}
+        for found in (predicted, labels, counts)
     )
+    return ours, theirs, atoms
 
 
 def _rows(
-    predicted: dict[str, np.ndarray], labels: dict[str, np.ndarray], counts: np.ndarray
+    predicted: dict[str, np.ndarray], labels: dict[str, np.ndarray], counts: dict[str, np.ndarray]
 ) -> tuple[ErrorRow, ...]:
     rows: list[ErrorRow] = []
 
-    def add(text: str, name: str, ours: np.ndarray, theirs: np.ndarray, per: str = "") -> None:
-        q = quantity(name)
+    def add(text: str, q: Quantity, ours: np.ndarray, theirs: np.ndarray, per: str = "") -> None:
         for unit, label in q.report:
             factor = conversion_factor(q.unit, unit)
             error = np.abs(ours - theirs) * factor
@@ -351,14 +349,16 @@ def _rows(
             )
 
     for name, ours in predicted.items():
-        theirs = labels[name]
-        add(name, name, ours, theirs)
-        if name == "energy":
-            add("energy per atom", name, ours / counts, theirs / counts, per="/atom")
-        elif name == "dipole":
-            length = np.linalg.norm
-            add("dipole magnitude", name, length(ours, axis=-1), length(theirs, axis=-1))
-        elif name == "polarizability":
+        q, theirs = quantity(name), labels[name]
+        add(name, q, ours, theirs)
+        if q.error_per_atom:
+            atoms = counts[name]
+            add(f"{name} per atom", q, ours / atoms, theirs / atoms, per="/atom")
+        if q.invariant == "magnitude":
+            size = (len(ours), math.prod(q.shape))
+            a, b = (np.linalg.norm(x.reshape(size), axis=-1) for x in (ours, theirs))
+            add(f"{name} magnitude", q, a, b)
+        elif q.invariant == "isotropic":
             a, b = (np.trace(x, axis1=-2, axis2=-1) / 3.0 for x in (ours, theirs))
-            add("isotropic polarizability", name, a, b)
+            add(f"isotropic {name}", q, a, b)
     return tuple(rows)

@@ -11,14 +11,6 @@ from matplotlib.figure import Figure
 from eqcalc.quantities import quantity
 from eqcalc.units import conversion_factor
 
-#: Units and names of the axes.
-_AXES = {
-    "energy": ("eV", "energy − mean", "eV"),
-    "forces": ("eV/Å", "force components", "eV/Å"),
-    "dipole": ("D", "dipole components", "D"),
-    "polarizability": ("bohr^3", "polarizability components", "bohr³"),
-    "stress": ("eV/Å^3", "stress components", "eV/Å³"),
-}
 #: With more points than this, densities are drawn instead of dots.
 _DOTS = 5000
 
@@ -35,14 +27,16 @@ def parity_plot(name: str, labels: np.ndarray, predicted: np.ndarray) -> Figure:
     labels, predicted
         Arrays of one shape, in internal units.
     """
-    unit, label = quantity(name).report[0]
-    unit, title, label = _AXES.get(name, (unit, name.replace("_", " "), label))
-    factor = conversion_factor(quantity(name).unit, unit)
+    q = quantity(name)
+    small_unit, small_label = q.report[0]
+    unit, label = q.figure or q.report[0]
+    title = name.replace("_", " ") + (" components" if q.rank else "")
+    factor = conversion_factor(q.unit, unit)
     theirs = labels.ravel() * factor
     ours = predicted.ravel() * factor
     if name == "energy":
+        title = "energy − mean"
         theirs, ours = theirs - theirs.mean(), ours - theirs.mean()
-    small_unit, small_label = quantity(name).report[0]
     error = (ours - theirs) * conversion_factor(unit, small_unit)
 
     figure = Figure(figsize=(4.6, 5.8), layout="constrained")

@@ -19,14 +19,14 @@ import torch
 
 from eqcalc.datasets import Dataset, statistics
 from eqcalc.datasets.label_statistics import (
-    element_sums,
-    fit_element_energies,
-    fit_element_polarizabilities,
+    element_totals,
     fit_element_values,
+    isotropic_part,
+    numbers_and_labels,
 )
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.potential import Potential, PotentialConfig, References
-from eqcalc.quantities import MOLECULAR_SCALARS, quantity
+from eqcalc.quantities import quantity
 from eqcalc.training.config import TrainingConfig
 from eqcalc.training.data import Batches, evaluation_batches
 
@@ -63,30 +63,13 @@ def initial_potential(config: TrainingConfig, dataset: Dataset, training: np.nda
 def label_scales(dataset: Dataset) -> dict[str, float]:
     """Return the root mean square of what a network has to learn of each label.
 
-    Energy: per atom, after the best energies of the elements. Forces and dipole:
-    of the components. Polarizability: of the nine components, after the best
-    isotropic values of the elements. Other scalars: after the best values of the
-    elements. A label without any spread gets 1.
+    It is that of the components, of scalars and of the isotropic part of tensors after
+    the best values of the elements, and of the energy per atom. A label without any
+    spread gets 1.
     """
-    s = statistics(dataset)
-    found = {"energy": s.energy_per_atom_rms, "forces": s.forces_rms}
-    if s.dipole_rms is not None:
-        found["dipole"] = s.dipole_rms / math.sqrt(3.0)
-    if s.polarizability_rms is not None and s.anisotropy_rms is not None:
-        # a multiple a of the unit matrix has three components a among nine
-        found["polarizability"] = math.hypot(
-            s.anisotropy_rms, s.polarizability_rms / math.sqrt(3.0)
-        )
-    for scalar in MOLECULAR_SCALARS:
-        known = np.flatnonzero(dataset.present(scalar.name))
-        if len(known):
-            numbers, values = _numbers_and_labels(scalar.name, dataset, known)
-            mean = not scalar.extensive
-            best = fit_element_values(numbers, values, mean=mean)
-            left = values - element_sums(numbers, best, mean=mean)
-            found[scalar.name] = float(np.sqrt(np.mean(np.square(left))))
     return {
-        name: rms if rms > _NO_SPREAD else 1.0 for name, rms in found.items() if rms is not None
+        name: label.rms if label.rms > _NO_SPREAD else 1.0
+        for name, label in statistics(dataset).items()
     }
 
 
@@ -109,31 +92,16 @@ def _fit(
     To values that are `given` only the mean per atom of what they leave is added,
     the same for all elements (Miller et al., arXiv:2008.08461, equations 14–16).
     """
+    q = quantity(name)
     known = dataset.present(name)[rows]
-    numbers, labels = _numbers_and_labels(name, dataset, rows[known])
+    numbers, labels = numbers_and_labels(dataset, name, rows[known])
     left = labels - np.broadcast_to(predicted, (len(rows), *labels.shape[1:]))[known]
-    if given is not None:
-        if left.ndim > 1:
-            left = np.trace(left, axis1=1, axis2=2) / 3.0
-        mean = not quantity(name).extensive
-        left = left - element_sums(numbers, given, mean=mean)
-        per_atom = left.mean() if mean else left.sum() / sum(len(z) for z in numbers)
-        elements = np.unique(np.concatenate(numbers))
-        return {int(z): given.get(int(z), 0.0) + float(per_atom) for z in elements}
-    if name == "energy":
-        return fit_element_energies(numbers, left)
-    if name == "polarizability":
-        return fit_element_polarizabilities(numbers, left)
-    return fit_element_values(numbers, left, mean=not quantity(name).extensive)
-
-
-def _numbers_and_labels(
-    name: str, dataset: Dataset, rows: np.ndarray
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return the atomic numbers of structures and their labels."""
-    structures = dataset.structures(rows)
-    stops = np.cumsum(structures.counts.numpy())[:-1]
-    return np.split(structures.numbers.numpy(), stops), dataset.labels(rows)[0][name].numpy()
+    if given is None:
+        return fit_element_values(q, numbers, left)
+    left = isotropic_part(q, left) - element_totals(q, numbers, given)
+    per_atom = left.sum() / sum(len(z) for z in numbers) if q.extensive else left.mean()
+    elements = np.unique(np.concatenate(numbers))
+    return {int(z): given.get(int(z), 0.0) + float(per_atom) for z in elements}
 
 
 def _fresh_references(
@@ -144,9 +112,9 @@ def _fresh_references(
     given: Mapping[str, Mapping[int, float]],
 ) -> References:
     """Fit reference values, where none are given, and scales for new read-outs."""
-    tables: dict[str, dict[int, float]] = {"energy": {}, "polarizability": {}}
+    tables: dict[str, dict[int, float]] = {}
     for name, head in config.build_heads().items():
-        if not head.additive:
+        if not (head.additive and quantity(name).isotropic):
             continue
         # a model trained on forces alone has no reference energy to fit
         if dataset.present(name)[rows].any():
@@ -155,18 +123,11 @@ def _fresh_references(
     # energies vary by about the force over one ångström of motion
     rms["energy"] = rms.get("forces", rms.get("energy", 1.0))
     atoms = float(dataset.counts[rows].mean())
-    for scalar in MOLECULAR_SCALARS:
-        if scalar.extensive and scalar.name in rms:
-            rms[scalar.name] /= math.sqrt(atoms)  # the size of what one atom contributes
-    scales = {name: rms[name] for name in config.heads}
-    return _references(elements, tables, scales)
-
-
-def _references(
-    elements: tuple[int, ...], tables: dict[str, dict[int, float]], scales: dict[str, float]
-) -> References:
-    others = {name: t for name, t in tables.items() if name not in {"energy", "polarizability"}}
-    return References(elements, tables["energy"], tables["polarizability"], scales, others)
+    for name in config.heads:
+        q = quantity(name)
+        if q.rank == 0 and q.extensive and not q.error_per_atom:
+            rms[name] /= math.sqrt(atoms)  # the size of what one atom contributes
+    return References(elements, tables, {name: rms[name] for name in config.heads})
 
 
 def _fine_tuned(config: TrainingConfig, dataset: Dataset, rows: np.ndarray) -> Potential:
@@ -199,13 +160,13 @@ def _fine_tuned(config: TrainingConfig, dataset: Dataset, rows: np.ndarray) -> P
         fresh = _fresh_references(
             replace(potential_config, heads=new, read_outs={}), dataset, rows, elements, {}
         )
-    tables = {name: dict(table) for name, table in fresh.tables.items()}
+    tables = {name: dict(table) for name, table in fresh.values.items()}
     levels = start.metadata.get("level_of_theory", {})
     for name in kept:
-        if name not in start.references.tables:
+        if name not in start.references.values:
             continue
         table = tables.setdefault(name, {})
-        table.update(start.references.tables[name])
+        table.update(start.references.values[name])
         if name not in dataset.quantities:
             continue
         if strangers or levels.get(name) != dataset.levels_of_theory[name]:
@@ -219,7 +180,7 @@ def _fine_tuned(config: TrainingConfig, dataset: Dataset, rows: np.ndarray) -> P
             for z, value in _fit(name, dataset, rows, predicted).items():
                 table[z] = table.get(z, 0.0) + value
     scales = {**fresh.scales, **{name: start.references.scales.get(name, 1.0) for name in kept}}
-    potential = _build(potential_config, _references(elements, tables, scales), config.seed)
+    potential = _build(potential_config, References(elements, tables, scales), config.seed)
     potential.representation.load_state_dict(start.representation.state_dict())
     for name in kept:
         potential.heads[name].load_state_dict(start.heads[name].state_dict())

@@ -20,9 +20,9 @@ def errors(
     """Return the errors of one quantity, zero where the label is unknown, and their weights.
 
     The energy error is per atom, so that large and small molecules count the
-    same. A polarizability contributes its nine components: each off-diagonal
-    one counts twice, which makes the sum of squares the squared Frobenius norm
-    and the loss independent of the orientation.
+    same. A tensor contributes its nine components: each off-diagonal one counts
+    twice, which makes the sum of squares the squared Frobenius norm and the loss
+    independent of the orientation.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def errors(
     known = structures.spread_to_atoms(present) if quantity(name).per_atom else present
     known = known.reshape(-1, *[1] * (predicted.ndim - 1)).expand_as(predicted)
     error = torch.where(known, predicted - label.to(predicted.dtype), 0.0)
-    if name == "energy":
+    if quantity(name).error_per_atom:
         error = error / structures.counts
     return error, known.to(predicted.dtype)
 

@@ -65,7 +65,7 @@ def test_factors_have_the_mantissa_of_the_type(precision, generator):
 
 def test_errors_are_ordered_and_bounded(potential, ethanol):
     found = {name: evaluated(potential, ethanol, name) for name in PRECISIONS}
-    offset = potential.energy_reference[torch.tensor(ethanol.numbers)].sum()
+    offset = potential.reference("energy")[torch.tensor(ethanol.numbers)].sum()
     for quantity, exact in found["float64"].items():
         size = float((exact - offset if quantity == "energy" else exact).abs().max())
         errors = [float((found[name][quantity] - exact).abs().max()) / size for name in PRECISIONS]

@@ -47,7 +47,7 @@ def test_extensive_quantities_add_up_and_intensive_ones_do_not():
     table = {1: -0.4, 6: 0.7, 8: 1.1}
     potential = make(
         ("heat_capacity", "homo_energy"),
-        scalars={"heat_capacity": table, "homo_energy": table},
+        values={"heat_capacity": table, "homo_energy": table},
     )
     one, two = molecule("CH3CH2OH"), far_apart("CH3CH2OH", "CH3CH2OH")
     for name, factor in (("heat_capacity", 2.0), ("homo_energy", 1.0)):
@@ -60,7 +60,7 @@ def test_reference_values_of_the_elements_are_added():
     plain = make(("internal_energy_0K", "homo_lumo_gap"))
     shifted = make(
         ("internal_energy_0K", "homo_lumo_gap"),
-        scalars={"internal_energy_0K": table, "homo_lumo_gap": table},
+        values={"internal_energy_0K": table, "homo_lumo_gap": table},
     )
     water = molecule("H2O")
     for name, expected in (("internal_energy_0K", 0.3), ("homo_lumo_gap", 0.1)):

@@ -59,10 +59,10 @@ def build(settings, heads=HEADS, read_outs=None):
     table = {1: -0.3, 6: 1.2, 7: 0.8, 8: -0.5}
     references = References(
         (1, 6, 7, 8),
-        energy=table,
-        polarizability=table,
+        dict.fromkeys(
+            {"energy", "polarizability", "homo_lumo_gap", "heat_capacity"} & {*heads}, table
+        ),
         scales={"energy": 0.1, "dipole": 0.4, "homo_lumo_gap": 2.0},
-        scalars={name: table for name in ("homo_lumo_gap", "heat_capacity") if name in heads},
     )
     with torch.random.fork_rng():
         torch.manual_seed(3)

@@ -255,7 +255,10 @@ def test_fine_tuning_refits_the_reference(tmp_path, settings, dataset, caplog):
     training = split_dataset(dataset, DataConfig(path, training=24, validation=8)).training
     labels = Dataset.open(path).labels(training)[0]["energy"].numpy()
     left = labels - evaluate(start.model, dataset, training).predicted["energy"]
-    change = {z: e - start.model.references.energy[z] for z, e in references.energy.items()}
+    change = {
+        z: e - start.model.references.values["energy"][z]
+        for z, e in references.values["energy"].items()
+    }
     counts = Dataset.open(path).counts[training]
     for n, formula in ((3, [8, 1, 1]), (5, [6, 1, 1, 1, 1])):
         mean = left[counts == n].mean()

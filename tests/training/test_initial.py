@@ -44,7 +44,7 @@ def test_exact_recovery_of_element_energies(tmp_path):
     dataset = linear_world(tmp_path / "linear.h5")
     config = config_for(dataset.path, ["energy"])
     potential = initial_potential(config, dataset, np.arange(12))
-    assert potential.references.energy == pytest.approx(ENERGY, rel=1e-10)
+    assert potential.references.values["energy"] == pytest.approx(ENERGY, rel=1e-10)
     # nothing is left to learn, and nothing is divided by it
     assert label_scales(dataset) == {"energy": 1.0}
 

@@ -52,7 +52,7 @@ def test_sums_and_means_of_the_elements_are_fitted(scalars, settings):
     potential = initial_potential(
         TrainingConfig.from_settings(config(scalars, settings)), scalars, np.arange(40)
     )
-    tables = potential.references.scalars
+    tables = potential.references.values
     assert set(tables) == {"heat_capacity", "homo_energy"}
     water = {"sum": 2 * HEAT[1] + HEAT[8], "mean": (2 * ORBITAL[1] + ORBITAL[8]) / 3.0}
     found = tables["heat_capacity"]
@@ -65,7 +65,7 @@ def test_given_values_of_the_elements_are_shifted_equally(scalars, settings):
     given = {"heat_capacity": {1: 0.0, 6: 2e-4, 8: 1e-4}}
     settings = config(scalars, settings, element_values=given)
     potential = initial_potential(TrainingConfig.from_settings(settings), scalars, np.arange(40))
-    table = potential.references.scalars["heat_capacity"]
+    table = potential.references.values["heat_capacity"]
     assert table[6] - table[1] == pytest.approx(2e-4, abs=1e-12)
     assert table[8] - table[1] == pytest.approx(1e-4, abs=1e-12)
     assert table[1] > 0.5e-4

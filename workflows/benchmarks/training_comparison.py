@@ -65,7 +65,7 @@ def of_eqcalc(dataset: Dataset, names: tuple[str, ...], size: int) -> Step:
     torch.manual_seed(0)
     heads = tuple(name for name in names if name != "forces")
     offset = float(np.mean(dataset.labels(range(len(dataset)))[0]["energy"].numpy())) / 9.0
-    references = References((1, 6, 8), energy=dict.fromkeys((1, 6, 8), offset))
+    references = References((1, 6, 8), {"energy": dict.fromkeys((1, 6, 8), offset)})
     potential = Potential(PotentialConfig(PaiNNConfig(), heads), references)
     total = Loss(dict.fromkeys(names, 1.0), dict.fromkeys(names, 1.0))
     batches, order = Batches(dataset, names, CUTOFF), BatchOrder(np.arange(len(dataset)), size, 0)

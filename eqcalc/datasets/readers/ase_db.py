@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from eqcalc.datasets.readers.frames import Frame, FrameError
-from eqcalc.quantities import QUANTITIES
+from eqcalc.quantities import known_quantities
 
 #: Results of ASE calculators and the units ASE defines for them.
 _ASE_UNITS = {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å^3", "dipole": "e*Å"}
@@ -42,7 +42,9 @@ class AseDatabaseReader:
         except Exception as error:  # ASE passes on what SQLite and JSON raise
             raise ValueError(f"{self.path}: not a readable ASE database ({error})") from None
         present = set() if first is None else set(_values(first))
-        self.keys: Mapping[str, str] = {name: name for name in QUANTITIES if name in present}
+        self.keys: Mapping[str, str] = {
+            name: name for name in known_quantities() if name in present
+        }
         in_data = set() if first is None else set(first.data) | set(first.key_value_pairs)
         stated = dict(metadata.get("_property_unit_dict", {}))
         self.units: Mapping[str, str] = {

@@ -21,7 +21,7 @@ import numpy as np
 from ase.data import atomic_numbers
 
 from eqcalc.datasets.readers.frames import Frame, FrameError
-from eqcalc.quantities import QUANTITIES
+from eqcalc.quantities import known_quantities
 
 _OPENERS: dict[str, Any] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
 _PAIR = re.compile(
@@ -59,7 +59,7 @@ class ExtxyzReader:
         first = next((frame for frame in self if isinstance(frame, Frame)), None)
         named = () if first is None else first.values
         #: Only keys that have the very name of a quantity have a meaning by themselves.
-        self.keys: Mapping[str, str] = {name: name for name in QUANTITIES if name in named}
+        self.keys: Mapping[str, str] = {name: name for name in known_quantities() if name in named}
         #: None: files in all kinds of units are in use.
         self.units: Mapping[str, str] = {}
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from eqcalc.datasets.record import Record
-from eqcalc.quantities import QUANTITIES, quantity
+from eqcalc.quantities import known_quantities, quantity
 from eqcalc.units import UnitError, conversion_factor
 
 
@@ -97,11 +97,12 @@ class Interpretation:
     ignore: Collection[str] = ()
 
     def __post_init__(self) -> None:
+        meanings = [*known_quantities(), *DERIVED, *STRUCTURAL]
         for meaning in self.keys:
-            if meaning not in {*QUANTITIES, *DERIVED, *STRUCTURAL}:
-                known = ", ".join([*QUANTITIES, *DERIVED, *STRUCTURAL])
+            if meaning not in meanings:
+                known = ", ".join(meanings)
                 raise ValueError(f"keys: unknown meaning {meaning!r}; known: {known}")
-        meanings = [*QUANTITIES, *DERIVED, *STRUCTURAL, "positions"]
+        meanings.append("positions")
         for meaning in self.units:
             if meaning not in meanings:
                 close = difflib.get_close_matches(meaning, meanings, 1)

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from eqcalc.datasets.readers.frames import Frame, FrameError
-from eqcalc.quantities import QUANTITIES
+from eqcalc.quantities import known_quantities
 
 _NUMBERS = ("z", "Z", "nuclear_charges", "numbers", "atomic_numbers")
 _POSITIONS = ("R", "coords", "positions")
@@ -79,7 +79,7 @@ class NpzReader:
         self._counts = next((k for k in _COUNTS if k in self._arrays), None)
         self.keys: Mapping[str, str] = {
             name: next(key for key in spellings if key in self._arrays)
-            for name, spellings in {**{q: (q,) for q in QUANTITIES}, **_LABELS}.items()
+            for name, spellings in {**{q: (q,) for q in known_quantities()}, **_LABELS}.items()
             if any(key in self._arrays for key in spellings)
         }
         self.units: Mapping[str, str] = self._stated_units()
