@@ -1,17 +1,27 @@
 # SPDX-License-Identifier: MIT
-"""What ASE atoms say of a molecule and eqcalc takes of it: total charge and isotopes."""
+"""What ASE Atoms say of a molecule, and what eqcalc takes of it: charge, masses, isolation.
+
+The total charge is ``atoms.info["charge"]``, or else the sum of the initial charges of the
+atoms, ASE's other place for it. Spins and partial charges are not taken: no model here
+depends on them.
+"""
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.calculator import InputError
 from ase.data import atomic_numbers
+from numpy.typing import ArrayLike
 
-_NO_SPIN = "the model knows no spin, it gives the state it was trained on"
+from eqcalc.validation import InvalidInputError, finite, positive, shape
+
+#: Charges closer than this [e] are equal; sums of partial charges have rounding errors.
+_SAME_CHARGE = 1e-6
+_NO_SPIN = "the model does not depend on the spin; it describes the state it was trained on"
 #: What other programs call the charge and the spin.
 _IGNORED = {
     "total_charge": "the total charge is atoms.info['charge']",
@@ -24,30 +34,46 @@ class IgnoredInputWarning(UserWarning):
     """The atoms carry something that the model does not depend on."""
 
 
+# --- charge and spin ------------------------------------------------------------------
+
+
 def total_charge(atoms: Atoms) -> float:
     """Return the total charge of atoms [e].
 
-    It is ``atoms.info["charge"]`` if given, else the sum of the initial charges.
+    It is ``atoms.info["charge"]`` if given, else the sum of the initial charges, without
+    the rounding error of a sum of partial charges.
 
     Raises
     ------
-    InputError
-        The charge is not a number, or both are given and disagree.
+    InvalidInputError
+        The charge is not a finite number, or both are given and disagree.
     """
-    initial = float(atoms.get_initial_charges().sum())
+    summed = 0.0
+    if atoms.has("initial_charges"):
+        summed = float(finite("initial charges", atoms.get_initial_charges()).sum())
+    if abs(summed - round(summed)) < _SAME_CHARGE:
+        summed = float(round(summed))
     if "charge" not in atoms.info:
-        return initial
+        return summed
+    given = atoms.info["charge"]
     try:
-        charge = float(atoms.info["charge"])
+        charge = float(given)  # text, too: files of other programs have it
     except (TypeError, ValueError):
-        raise InputError(
-            f"atoms.info['charge']: expected a number, got {atoms.info['charge']!r}"
-        ) from None
-    if atoms.has("initial_charges") and abs(charge - initial) > 1e-6:
-        raise InputError(
-            f"atoms.info['charge'] is {charge:g}, but the initial charges add up to {initial:g}"
+        charge = math.nan
+    if not math.isfinite(charge):
+        raise InvalidInputError(key="atoms.info['charge']", value=given, expected="a number")
+    if atoms.has("initial_charges") and abs(charge - summed) > _SAME_CHARGE:
+        raise InvalidInputError(
+            key="atoms.info['charge']",
+            value=charge,
+            expected=f"the sum of the initial charges of the atoms, {summed:g}",
         )
     return charge
+
+
+def states_charge(atoms: Atoms) -> bool:
+    """Return whether atoms say anything of their charge, or :func:`total_charge` is a guess."""
+    return "charge" in atoms.info or bool(atoms.has("initial_charges"))
 
 
 def warn_of_ignored(atoms: Atoms) -> None:
@@ -59,7 +85,7 @@ def warn_of_ignored(atoms: Atoms) -> None:
     if np.any(np.abs(atoms.get_initial_magnetic_moments()) > 1e-6):
         ignored.append(f"initial magnetic moments are ignored: {_NO_SPIN}")
     charges = atoms.get_initial_charges()
-    if np.any(np.abs(charges) > 1e-6) and abs(charges.sum()) < 1e-6:
+    if np.any(np.abs(charges) > _SAME_CHARGE) and abs(charges.sum()) < _SAME_CHARGE:
         ignored.append("initial charges of the atoms are ignored: only their sum, zero, counts")
     usual = {"total_charge": (total_charge(atoms),), "spin": (0, 1), "multiplicity": (1,)}
     ignored += [
@@ -70,6 +96,39 @@ def warn_of_ignored(atoms: Atoms) -> None:
     for text in ignored:
         # attributed to this line whoever calls, so that two calculators warn once
         warnings.warn(text, IgnoredInputWarning, stacklevel=1)
+
+
+# --- masses ---------------------------------------------------------------------------
+
+
+def atomic_masses(
+    atoms: Atoms, masses: ArrayLike | Mapping[str, float] | None = None
+) -> np.ndarray:
+    """Return masses ``[n_atoms]`` [amu].
+
+    Parameters
+    ----------
+    atoms
+        Their masses are the default.
+    masses
+        One for each atom, or isotopes as in :func:`isotope_masses`.
+
+    Raises
+    ------
+    InvalidInputError
+        There is no such element or atom, or a mass is missing or not positive.
+    """
+    if masses is None or isinstance(masses, Mapping):
+        values = isotope_masses(atoms, masses or {})
+    else:
+        values = np.asarray(masses, dtype=float)
+    values = finite("masses", shape("masses", values, (len(atoms),)))
+    if not (values > 0.0).all():
+        atom = int(np.argmin(values))
+        raise InvalidInputError(
+            key=f"masses[{atom}]", value=float(values[atom]), expected="a positive number [amu]"
+        )
+    return values
 
 
 def isotope_masses(atoms: Atoms, isotopes: Mapping[str, float]) -> np.ndarray:
@@ -85,7 +144,7 @@ def isotope_masses(atoms: Atoms, isotopes: Mapping[str, float]) -> np.ndarray:
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         There is no such element or atom, or a mass is not positive.
     """
     masses = atoms.get_masses().astype(float)
@@ -95,11 +154,37 @@ def isotope_masses(atoms: Atoms, isotopes: Mapping[str, float]) -> np.ndarray:
         else:
             chosen = atoms.numbers == atomic_numbers.get(key, -1)
         if not chosen.any():
-            raise ValueError(
-                f"masses: {key!r} is neither an element of {atoms.symbols} nor the index of an "
-                f"atom (0 to {len(atoms) - 1})"
+            raise InvalidInputError(
+                key="masses",
+                value=key,
+                expected=f"an element of {atoms.symbols}, or the index of an atom "
+                f"(0 to {len(atoms) - 1})",
             )
-        if not (np.isfinite(mass) and mass > 0.0):
-            raise ValueError(f"masses: expected a positive mass in amu for {key!r}, got {mass}")
-        masses[chosen] = mass
+        masses[chosen] = positive(f"masses.{key}", mass, unit="amu")
     return masses
+
+
+# --- positions and cell ---------------------------------------------------------------
+
+
+def isolated_molecule(atoms: Atoms) -> Atoms:
+    """Return atoms that are an isolated molecule somewhere in space.
+
+    Raises
+    ------
+    InvalidInputError
+        There are no atoms, they are periodic, or a position is not finite.
+    """
+    if len(atoms) == 0:
+        raise InvalidInputError(key="atoms", value=0, expected="at least one atom")
+    if atoms.pbc.any():
+        raise InvalidInputError(
+            f"{atoms.symbols} is periodic",
+            key="atoms.pbc",
+            value=atoms.pbc.tolist(),
+            expected="an isolated molecule",
+            advice="for a molecule in a box set atoms.pbc = False, or write the file without its "
+            "cell",
+        )
+    finite("positions", atoms.positions)
+    return atoms

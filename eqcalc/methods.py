@@ -1,0 +1,565 @@
+# SPDX-License-Identifier: MIT
+"""The methods of molecular dynamics: what each one is, once for all that ask.
+
+The engine (:mod:`eqcalc.dynamics`), the input and output of i-PI (:mod:`eqcalc.ipi`), the
+spectra and the command line read their names, parameters and physics here.
+
+Two facts decide what a spectrum from a method means:
+
+- *which correlation function it gives.* A classical one has to be multiplied by a quantum
+  factor; RPMD and centroid methods approximate the Kubo-transformed one, whose relation to
+  the quantum spectrum is exact and leaves no choice of factor; path-integral sampling gives
+  none, its trajectories are no dynamics.
+- *where its thermostat acts.* One on the internal modes of a ring polymer is part of the
+  method; one on the physical modes (atoms, or centroid of a ring polymer) broadens bands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from eqcalc.validation import InvalidInputError, count, known_keys, nearest, positive
+
+Correlation = Literal["classical", "kubo", "none"]
+Thermostat = Literal["none", "friction", "memory", "global"]
+ThermostattedModes = Literal["none", "internal", "all"]
+Engine = Literal["eqcalc", "i-PI"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a method.
+
+    Parameters
+    ----------
+    name
+        Of the argument in Python and in the settings of a trajectory.
+    symbol, unit
+        In the literature, and here.
+    description
+        What it is.
+    default
+        Of eqcalc, if there is one.
+    kind
+        ``"number"`` and ``"integer"`` are positive; ``"matrix"`` and ``"file"`` are checked
+        where they are used.
+    required
+        Whether it must be given.
+    """
+
+    name: str
+    symbol: str
+    unit: str
+    description: str
+    default: float | None = None
+    kind: Literal["number", "integer", "matrix", "file"] = "number"
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class IPIDynamics:
+    """A method in the input of i-PI.
+
+    Parameters
+    ----------
+    mode
+        ``<dynamics mode=...>``.
+    thermostats
+        ``<thermostat mode=...>``: the one that eqcalc writes, then others that mean the same.
+    free_centroid
+        The time constant is so long that nothing acts on the centroid.
+    frequencies
+        ``<frequencies style=...>`` of the normal modes, likewise.
+    defaults
+        Parameters whose default differs from that of eqcalc.
+    written
+        Whether eqcalc writes such input, or only reads it.
+    """
+
+    mode: Literal["nve", "nvt"]
+    thermostats: tuple[str, ...] = ()
+    free_centroid: bool = False
+    frequencies: tuple[str, ...] = ()
+    defaults: Mapping[str, float] = field(default_factory=dict)
+    written: bool = True
+
+
+@dataclass(frozen=True)
+class DynamicsMethod:
+    """A method of molecular dynamics.
+
+    Parameters
+    ----------
+    name
+        In files, messages and on the command line.
+    title
+        In words.
+    ring_polymer
+        Whether it moves ring polymers of several beads; otherwise one bead.
+    correlation
+        The correlation function that it approximates: ``"classical"``, ``"kubo"``, or
+        ``"none"`` for methods that only sample.
+    thermostat
+        ``"friction"``: white noise; ``"memory"``: a generalised Langevin equation;
+        ``"global"``: of the kinetic energy as a whole, or deterministic.
+    thermostatted
+        Modes it acts on: ``"internal"`` ones of the ring polymer only, or ``"all"``.
+    aliases
+        Other names. Case and punctuation never matter.
+    ring_resonances
+        Whether internal modes of the ring polymer show in spectra, at their own wavenumbers.
+    curvature_problem
+        Whether stretching bands are shifted to the red and broadened as it gets colder.
+    fictitious_masses
+        Whether internal modes have other masses than the atoms, and so other momenta. Dipole
+        and polarizability are then those of the centroid, not the mean over the beads.
+    constant_pressure
+        Whether the cell moves, too.
+    parameters
+        What can be chosen.
+    simulated
+        Whether :mod:`eqcalc.dynamics` has it.
+    ipi
+        How i-PI has it; None if eqcalc knows no input for it.
+    reference
+        Where it was proposed.
+    """
+
+    name: str
+    title: str
+    ring_polymer: bool
+    correlation: Correlation
+    thermostat: Thermostat = "none"
+    thermostatted: ThermostattedModes = "none"
+    aliases: tuple[str, ...] = ()
+    ring_resonances: bool = False
+    curvature_problem: bool = False
+    fictitious_masses: bool = False
+    constant_pressure: bool = False
+    parameters: tuple[Parameter, ...] = ()
+    simulated: bool = False
+    ipi: IPIDynamics | None = None
+    reference: str = ""
+
+    @property
+    def ensemble(self) -> Literal["NVE", "NVT", "NPT"]:
+        """Ensemble: NVE without any thermostat."""
+        if self.constant_pressure:
+            return "NPT"
+        return "NVE" if self.thermostatted == "none" else "NVT"
+
+    @property
+    def kubo(self) -> bool:
+        """Whether it gives Kubo-transformed correlation functions, quantum statistics included."""
+        return self.correlation == "kubo"
+
+    @property
+    def thermostats_centroid(self) -> bool:
+        """Whether the thermostat acts on the physical modes, and so equilibrates them."""
+        return self.thermostatted == "all"
+
+    @property
+    def excites_rotation(self) -> bool:
+        """Whether the thermostat sets a molecule at rest into rotation.
+
+        One of the kinetic energy as a whole does not. One on the internal modes of a ring
+        polymer does, since they exchange angular momentum with the centroid.
+        """
+        return self.thermostatted != "none" and (self.ring_polymer or self.thermostat != "global")
+
+    @property
+    def spectra(self) -> Literal["physical", "broadened", "none"]:
+        """What its spectra are: as they should be, with bands broadened by the bath, or none."""
+        if self.correlation == "none":
+            return "none"
+        return "broadened" if self.thermostats_centroid else "physical"
+
+    @property
+    def by_name(self) -> bool:
+        """Whether the name suffices, since all parameters have defaults."""
+        return not any(parameter.required for parameter in self.parameters)
+
+    def in_engine(self, engine: Engine) -> bool:
+        """Return whether an engine runs it."""
+        if engine == "eqcalc":
+            return self.simulated
+        return self.ipi is not None and self.ipi.written
+
+    def settings(self, engine: Engine = "eqcalc", **given: Any) -> dict[str, Any]:
+        """Return the parameters of a run: those given, checked, and defaults for the others.
+
+        Raises
+        ------
+        InvalidInputError
+            There is no such parameter, its value is impossible, or it has no default.
+        """
+        known_keys(given, [parameter.name for parameter in self.parameters], section=self.name)
+        other = self.ipi.defaults if engine == "i-PI" and self.ipi is not None else {}
+        values = {}
+        for parameter in self.parameters:
+            if parameter.name in given:
+                value = given[parameter.name]
+                key = f"{self.name}.{parameter.name}"
+                if parameter.kind == "integer":
+                    value = count(key, value)
+                elif parameter.kind == "number":
+                    value = positive(key, value, unit=parameter.unit)
+                values[parameter.name] = value
+            elif parameter.required:
+                raise InvalidInputError(
+                    key=f"{self.name}.{parameter.name}",
+                    expected=f"{parameter.description}, which has no default",
+                )
+            else:
+                values[parameter.name] = other.get(parameter.name, parameter.default)
+        return values
+
+    def checked_beads(self, beads: int) -> int:
+        """Return a number of beads that fits the method.
+
+        Raises
+        ------
+        InvalidInputError
+            It does not.
+        """
+        if self.ring_polymer and count("beads", beads) < 2:
+            others, expected = "classical", f"at least 2 for {self.name}, of ring polymers"
+        elif not self.ring_polymer and count("beads", beads) != 1:
+            others, expected = "ring-polymer", f"1 for {self.name}, which has no ring polymers"
+        else:
+            return int(beads)
+        names = ", ".join(method_names(engine="eqcalc", ring_polymer=not self.ring_polymer))
+        raise InvalidInputError(
+            key="beads", value=beads, expected=expected, advice=f"the {others} methods are {names}"
+        )
+
+
+def _friction(default: float, description: str = "1/γ") -> Parameter:
+    return Parameter("time_constant", "τ", "fs", description, default)
+
+
+def _damping(default: float, description: str) -> Parameter:
+    return Parameter("damping", "λ", "", description, default)
+
+
+def _matrices(shape: str, of: str) -> tuple[Parameter, Parameter]:
+    return (
+        Parameter("drift", "A", "1/fs", f"{shape} of {of}", kind="matrix", required=True),
+        Parameter("covariance", "C", "K", f"{shape}; by default C = T", kind="matrix"),
+    )
+
+
+def _classical(
+    name: str, title: str, thermostat: Thermostat = "none", **facts: Any
+) -> DynamicsMethod:
+    """Return a method of classical nuclei, with a thermostat of all modes or none."""
+    where: ThermostattedModes = "none" if thermostat == "none" else "all"
+    return DynamicsMethod(name, title, False, "classical", thermostat, where, **facts)
+
+
+def _quantum(
+    name: str,
+    title: str,
+    thermostat: Thermostat = "none",
+    *,
+    ring_polymer: bool = True,
+    **facts: Any,
+) -> DynamicsMethod:
+    """Return a method of quantum dynamics, with a thermostat of the internal modes or none."""
+    where: ThermostattedModes = "none" if thermostat == "none" else "internal"
+    return DynamicsMethod(name, title, ring_polymer, "kubo", thermostat, where, **facts)
+
+
+def _sampling(name: str, title: str, thermostat: Thermostat, **facts: Any) -> DynamicsMethod:
+    """Return a method that samples path integrals, with a thermostat of all modes."""
+    return DynamicsMethod(name, title, True, "none", thermostat, "all", **facts)
+
+
+_PILE = "Ceriotti, Parrinello, Markland and Manolopoulos, J. Chem. Phys. 133, 124104 (2010)"
+_CRITICAL = "of γ_k = 2λω_k on the internal modes; 1 damps the free ring critically"
+
+_ROWS = (
+    # --- classical ---
+    _classical(
+        "NVE", "classical dynamics at constant energy", simulated=True, ipi=IPIDynamics("nve")
+    ),
+    _classical(
+        "Langevin",
+        "classical Langevin dynamics",
+        "friction",
+        aliases=("BAOAB",),
+        parameters=(_friction(100.0),),
+        simulated=True,
+        ipi=IPIDynamics("nvt", ("langevin", "pile_l")),
+        reference="Leimkuhler and Matthews, Appl. Math. Res. Express 2013, 34 (2013)",
+    ),
+    _classical(
+        "SVR",
+        "classical dynamics with stochastic velocity rescaling",
+        "global",
+        aliases=("CSVR", "Bussi"),
+        parameters=(_friction(100.0, "relaxation time of the kinetic energy"),),
+        simulated=True,
+        ipi=IPIDynamics("nvt", ("svr", "pile_g")),
+        reference="Bussi, Donadio and Parrinello, J. Chem. Phys. 126, 014101 (2007)",
+    ),
+    _classical(
+        "NHC",
+        "classical dynamics with a Nosé–Hoover chain",
+        "global",
+        aliases=("Nose-Hoover", "Nosé–Hoover"),
+        parameters=(
+            _friction(20.0, "of the thermostat masses Q_1 = f k_B T τ², Q_j = k_B T τ²"),
+            Parameter("chain_length", "M", "", "number of thermostats", 4, "integer"),
+        ),
+        simulated=True,
+        reference="Martyna, Klein and Tuckerman, J. Chem. Phys. 97, 2635 (1992)",
+    ),
+    _classical(
+        "GLE",
+        "classical dynamics with a generalised Langevin equation",
+        "memory",
+        parameters=_matrices("[n + 1, n + 1]", "n extra momenta"),
+        simulated=True,
+        ipi=IPIDynamics("nvt", ("gle", "nm_gle"), written=False),
+        reference="Ceriotti, Bussi and Parrinello, J. Chem. Theory Comput. 6, 1170 (2010)",
+    ),
+    # --- ring polymers: quantum dynamics ---
+    _quantum(
+        "RPMD",
+        "ring-polymer molecular dynamics",
+        ring_resonances=True,
+        simulated=True,
+        ipi=IPIDynamics("nve"),
+        reference="Craig and Manolopoulos, J. Chem. Phys. 121, 3368 (2004)",
+    ),
+    _quantum(
+        "T-RPMD",
+        "thermostatted ring-polymer molecular dynamics",
+        "friction",
+        ring_resonances=True,
+        parameters=(_damping(0.5, "of γ_k = 2λω_k on the internal modes"),),
+        simulated=True,
+        ipi=IPIDynamics("nvt", ("pile_l",), free_centroid=True),
+        reference="Rossi, Ceriotti and Manolopoulos, J. Chem. Phys. 140, 234116 (2014)",
+    ),
+    _quantum(
+        "PA-CMD",
+        "partially adiabatic centroid molecular dynamics",
+        "friction",
+        curvature_problem=True,
+        fictitious_masses=True,
+        parameters=(
+            Parameter("frequency", "Ω", "cm^-1", "of every internal mode", 16000.0),
+            _damping(1.0, "of γ = 2λΩ on the internal modes"),
+        ),
+        simulated=True,
+        ipi=IPIDynamics(
+            "nvt",
+            ("pile_l",),
+            free_centroid=True,
+            frequencies=("pa-cmd", "wmax-cmd"),
+            defaults={"damping": 0.01},
+        ),
+        reference="Hone, Rossky and Voth, J. Chem. Phys. 124, 154103 (2006)",
+    ),
+    # --- ring polymers: sampling ---
+    _sampling(
+        "PILE-L",
+        "path-integral Langevin equation, local on the centroid",
+        "friction",
+        aliases=("PILE",),
+        parameters=(_friction(100.0, "1/γ_0 of the centroid"), _damping(1.0, _CRITICAL)),
+        simulated=True,
+        ipi=IPIDynamics("nvt", ("pile_l",)),
+        reference=_PILE,
+    ),
+    _sampling(
+        "PILE-G",
+        "path-integral Langevin equation, velocity rescaling of the centroid",
+        "global",
+        parameters=(
+            _friction(100.0, "relaxation time of the kinetic energy of the centroid"),
+            _damping(1.0, _CRITICAL),
+        ),
+        simulated=True,
+        ipi=IPIDynamics("nvt", ("pile_g",)),
+        reference=_PILE,
+    ),
+    _sampling(
+        "PI+GLE",
+        "path integrals with a generalised Langevin equation on every normal mode",
+        "memory",
+        parameters=_matrices("[n_beads, n + 1, n + 1]", "the normal modes"),
+        simulated=True,
+        reference="Ceriotti, Manolopoulos and Parrinello, J. Chem. Phys. 134, 084104 (2011)",
+    ),
+    _sampling(
+        "PIGLET",
+        "path integrals with a generalised Langevin equation for quick convergence in beads",
+        "memory",
+        parameters=(
+            Parameter("matrices", "A, C", "", "file of gle4md.org", kind="file", required=True),
+        ),
+        ipi=IPIDynamics("nvt", ("nm_gle", "nm_gle_g")),
+        reference="Ceriotti and Manolopoulos, Phys. Rev. Lett. 109, 100604 (2012)",
+    ),
+    # --- of other codes, whose series can be analysed ---
+    _classical("NVT", "classical dynamics with some thermostat, taken as friction", "friction"),
+    _classical("NPT", "classical dynamics at constant pressure", "global", constant_pressure=True),
+    _classical(
+        "Berendsen",
+        "classical dynamics with weak coupling to a bath",
+        "global",
+        reference="Berendsen et al., J. Chem. Phys. 81, 3684 (1984)",
+    ),
+    _classical(
+        "QT",
+        "classical dynamics with the quantum thermostat",
+        "memory",
+        reference="Ceriotti, Bussi and Parrinello, Phys. Rev. Lett. 103, 030603 (2009)",
+    ),
+    _quantum(
+        "CMD",
+        "centroid molecular dynamics",
+        "friction",
+        curvature_problem=True,
+        reference="Cao and Voth, J. Chem. Phys. 100, 5106 (1994)",
+    ),
+    _quantum(
+        "QCMD",
+        "quasi-centroid molecular dynamics",
+        "friction",
+        reference="Trenins, Willatt and Althorpe, J. Chem. Phys. 151, 054109 (2019)",
+    ),
+    _quantum(
+        "f-QCMD",
+        "fast quasi-centroid molecular dynamics: classical on an effective potential",
+        ring_polymer=False,
+        reference="Fletcher, Zhu, Lawrence and Manolopoulos, J. Chem. Phys. 155, 231101 (2021)",
+    ),
+    _quantum(
+        "Te-CMD",
+        "centroid molecular dynamics at an elevated temperature of the internal modes",
+        "friction",
+    ),
+    _quantum(
+        "Te-PIGS",
+        "classical dynamics on the centroid potential of an elevated temperature, learned from "
+        "path integrals",
+        ring_polymer=False,
+        reference="Musil, Zaporozhets, Noé, Clementi and Kapil, J. Chem. Phys. 157, 181102 (2022)",
+    ),
+    _sampling(
+        "PIMD",
+        "path-integral molecular dynamics with some thermostat, taken as friction",
+        "friction",
+    ),
+    _sampling("PIGLE-QTB", "path integrals with a quantum thermal bath", "memory"),
+)
+
+
+def _folded(name: str) -> str:
+    return "".join(c for c in str(name).upper() if c.isalnum())
+
+
+#: Every method by its name.
+METHODS: Mapping[str, DynamicsMethod] = {row.name: row for row in _ROWS}
+_BY_NAME = {_folded(name): row for row in _ROWS for name in (row.name, *row.aliases)}
+
+
+def method(name: str, engine: Engine | None = None) -> DynamicsMethod:
+    """Return a method by one of its names; case and punctuation do not matter.
+
+    Parameters
+    ----------
+    name
+        Its name or an alias.
+    engine
+        Which has to run it, ``"eqcalc"`` or ``"i-PI"``. None: any method whose series can
+        be analysed.
+
+    Raises
+    ------
+    InvalidInputError
+        There is no such method, or not in this engine; the error suggests the nearest name.
+    """
+    found = _BY_NAME.get(_folded(name))
+    if found is not None and (engine is None or found.in_engine(engine)):
+        return found
+    names = method_names(engine=engine)
+    raise InvalidInputError(
+        key="method",
+        value=name,
+        expected=f"one of {', '.join(names)}",
+        # the name of another method is no misspelled one
+        suggestion=nearest(name, names, fold=_folded) if found is None else None,
+    )
+
+
+def method_names(
+    *,
+    engine: Engine | None = None,
+    ring_polymer: bool | None = None,
+    by_name: bool = False,
+) -> tuple[str, ...]:
+    """Return the names of methods of one kind, in the order of the table.
+
+    Parameters
+    ----------
+    engine
+        Which runs them.
+    ring_polymer
+        Whether they move ring polymers.
+    by_name
+        Only those without parameters that must be given.
+    """
+    return tuple(
+        row.name
+        for row in _ROWS
+        if (engine is None or row.in_engine(engine))
+        and (ring_polymer is None or row.ring_polymer is ring_polymer)
+        and (row.by_name or not by_name)
+    )
+
+
+def method_of_ipi(
+    mode: str,
+    thermostat: str,
+    *,
+    n_beads: int,
+    free_centroid: bool = False,
+    frequencies: str = "",
+) -> DynamicsMethod | None:
+    """Return the method that a dynamics in the input of i-PI is, None for none known.
+
+    Parameters
+    ----------
+    mode
+        Of ``<dynamics>``.
+    thermostat
+        Mode of ``<thermostat>``; it does not matter at constant energy.
+    n_beads
+        Number of beads.
+    free_centroid
+        Whether the time constant of a ring polymer is so long that nothing acts on the
+        centroid.
+    frequencies
+        Style of ``<frequencies>`` of the normal modes, empty for those of the ring polymer.
+    """
+    found = None
+    for row in _ROWS:
+        ipi = row.ipi
+        if (
+            ipi is not None
+            and row.ring_polymer is (n_beads > 1)
+            and ipi.mode == mode
+            and (mode == "nve" or thermostat in ipi.thermostats)
+            and ipi.free_centroid is free_centroid
+            and (not ipi.frequencies or frequencies in ipi.frequencies)
+            and (found is None or ipi.frequencies)  # raised frequencies say more than none
+        ):
+            found = row
+    return found

@@ -1,0 +1,385 @@
+# SPDX-License-Identifier: MIT
+"""Checks of input, and the errors they raise: one vocabulary for every room.
+
+A check returns the value it was given, typed, or raises :class:`InvalidInputError`, whose
+attributes say which key of which file, what was expected and what was found. Checks know
+keys, not files: whoever reads a file or a section of settings adds its name with
+:func:`located`.
+
+Nothing here imports torch, and NumPy and ASE only where they are needed, so that the
+command line starts at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import typing
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from numbers import Integral, Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike
+
+Choice = TypeVar("Choice")
+
+#: Stands for a value that is not there, where None could be one.
+ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "nothing", "__slots__": ()})()
+
+
+class InvalidInputError(ValueError):
+    """Input that cannot be used.
+
+    The message is ``file: key: expected …, got …; did you mean …?``, of what is stated.
+
+    Parameters
+    ----------
+    problem
+        What is wrong, if "expected …, got …" does not say it.
+    key
+        Name of the argument, setting or column, with its sections: ``model.cutoff``.
+    value
+        What was given.
+    expected
+        What would be right, to be read after "expected".
+    file
+        Where it was given.
+    suggestion
+        What was probably meant.
+    advice
+        What to do about it.
+    """
+
+    def __init__(
+        self,
+        problem: str = "",
+        *,
+        key: str = "",
+        value: object = ABSENT,
+        expected: str = "",
+        file: str | Path | None = None,
+        suggestion: str | None = None,
+        advice: str = "",
+    ) -> None:
+        super().__init__(problem)  # positional arguments are all that pickle hands back
+        self.problem = problem
+        self.key = key
+        self.value = value
+        self.expected = expected
+        self.file = None if file is None else Path(file)
+        self.suggestion = suggestion
+        self.advice = advice
+
+    def __str__(self) -> str:
+        got = "" if self.value is ABSENT else f", got {self.value!r}"
+        expected = f"expected {self.expected}{got}" if self.expected else ""
+        meant = "" if self.suggestion is None else f"did you mean {self.suggestion!r}?"
+        text = "; ".join(part for part in (self.problem, expected, meant, self.advice) if part)
+        place = [str(part) for part in (self.file, self.key) if part]
+        return ": ".join([*place, text] if text else place)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # ABSENT is compared by identity, which a pickle of it would not keep
+        state = {name: item for name, item in vars(self).items() if item is not ABSENT}
+        return type(self), (self.problem,), state
+
+    def within_file(self, file: str | Path) -> InvalidInputError:
+        """Return this error with the name of the file, unless it has one."""
+        self.file = Path(file) if self.file is None else self.file
+        return self
+
+    def within_section(self, section: str) -> InvalidInputError:
+        """Return this error with a section before its key: ``cutoff`` in ``model.cutoff``."""
+        self.key = f"{section}.{self.key}" if self.key and section else section or self.key
+        return self
+
+
+class InvalidFileError(InvalidInputError):
+    """A file is of another kind than expected, damaged, incomplete or too new."""
+
+
+class MissingFileError(InvalidFileError, FileNotFoundError):
+    """There is no such file or folder."""
+
+
+class UnknownElementError(InvalidInputError):
+    """A structure has an element that a model or method was not made for.
+
+    Attributes
+    ----------
+    unknown, known
+        Atomic numbers.
+    """
+
+    unknown: tuple[int, ...] = ()
+    known: tuple[int, ...] = ()
+
+
+@contextmanager
+def located(*, file: str | Path | None = None, section: str = "") -> Iterator[None]:
+    """Add the name of a file, or a section of settings, to errors raised in the block."""
+    try:
+        yield
+    except InvalidInputError as error:
+        if section:
+            error.within_section(section)
+        if file is not None:
+            error.within_file(file)
+        raise
+
+
+# --- numbers --------------------------------------------------------------------------
+
+
+def number(key: str, value: Any, *, unit: str = "") -> float:
+    """Return a finite number; booleans and text are none."""
+    return _number(key, value, "a finite number", unit, lambda x: True)
+
+
+def positive(key: str, value: Any, *, unit: str = "") -> float:
+    """Return a finite number above zero."""
+    return _number(key, value, "a positive number", unit, lambda x: x > 0.0)
+
+
+def non_negative(key: str, value: Any, *, unit: str = "") -> float:
+    """Return a finite number that is zero or more."""
+    return _number(key, value, "zero or a positive number", unit, lambda x: x >= 0.0)
+
+
+def within(key: str, value: Any, low: float, high: float, *, unit: str = "") -> float:
+    """Return a number from `low` to `high`, which are allowed themselves."""
+    expected = f"a number from {low:g} to {high:g}"
+    return _number(key, value, expected, unit, lambda x: low <= x <= high)
+
+
+def count(key: str, value: Any, *, least: int = 1) -> int:
+    """Return an integer of at least `least`; NumPy's count, booleans and 3.0 do not."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise InvalidInputError(key=key, value=value, expected=f"an integer of at least {least}")
+    return int(value)
+
+
+def bounds(key: str, value: Sequence[Any], *, unit: str = "") -> tuple[float, float]:
+    """Return two finite numbers, the lower one first."""
+    expected = "two finite numbers, the lower one first" + (f" [{unit}]" if unit else "")
+    low, high = value if len(value) == 2 else (math.nan, math.nan)
+    if not (_is_finite(low) and _is_finite(high) and low < high):
+        raise InvalidInputError(key=key, value=tuple(value), expected=expected)
+    return float(low), float(high)
+
+
+def positive_fields(config: Any, *names: str) -> None:
+    """Check that fields of a dataclass are positive: integers where they are annotated so."""
+    kinds = typing.get_type_hints(type(config))
+    for name in names:
+        value = getattr(config, name)
+        if kinds[name] is int:
+            count(name, value)
+        else:
+            positive(name, value)
+
+
+def _number(key: str, value: Any, expected: str, unit: str, holds: Callable[[Any], bool]) -> float:
+    if not (_is_finite(value) and holds(value)):
+        expected += f" [{unit}]" if unit else ""
+        raise InvalidInputError(key=key, value=value, expected=expected)
+    return float(value)
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+
+
+# --- arrays ---------------------------------------------------------------------------
+
+
+def finite(key: str, values: ArrayLike) -> np.ndarray:
+    """Return an array of finite numbers; the error names the first that is not."""
+    import numpy as np
+
+    array = np.asarray(values)
+    broken = ~np.isfinite(array)
+    if broken.any():
+        index = tuple(int(i) for i in np.argwhere(broken)[0])
+        place = f"{key}[{', '.join(map(str, index))}]" if index else key
+        raise InvalidInputError(key=place, value=array[index].item(), expected="finite numbers")
+    return array
+
+
+def shape(key: str, values: ArrayLike, expected: Sequence[int | str]) -> np.ndarray:
+    """Return an array of the shape `expected`, in which a name stands for any length.
+
+    A name used twice stands for the same length: ``("n", "n")`` is a square matrix.
+    """
+    import numpy as np
+
+    array = np.asarray(values)
+    lengths: dict[int | str, int] = {}
+    fits = array.ndim == len(expected) and all(
+        length == (wanted if isinstance(wanted, int) else lengths.setdefault(wanted, length))
+        for wanted, length in zip(expected, array.shape, strict=True)
+    )
+    if not fits:
+        text = f"the shape [{', '.join(map(str, expected))}]"
+        raise InvalidInputError(key=key, value=list(array.shape), expected=text)
+    return array
+
+
+# --- names ----------------------------------------------------------------------------
+
+
+def one_of(
+    key: str,
+    value: object,
+    choices: Iterable[Choice],
+    *,
+    fold: Callable[[str], str] | None = None,
+) -> Choice:
+    """Return the one of `choices` that a value is; the error suggests the nearest.
+
+    Parameters
+    ----------
+    key
+        Name of the argument or setting.
+    value
+        What was given.
+    choices
+        What is known.
+    fold
+        Names that it maps to the same text are the same, as with ``str.lower``.
+    """
+    known = list(choices)
+    for choice in known:
+        if choice == value or (
+            fold is not None
+            and isinstance(value, str)
+            and isinstance(choice, str)
+            and fold(choice) == fold(value)
+        ):
+            return choice
+    names = [str(choice) for choice in known if choice is not None]
+    raise InvalidInputError(
+        key=key,
+        value=value,
+        expected=f"one of {', '.join(names)}" if names else "nothing, since there is none",
+        suggestion=nearest(value, names, fold=fold),
+    )
+
+
+def known_keys(
+    settings: Mapping[str, Any], known: Collection[str], *, section: str = ""
+) -> Mapping[str, Any]:
+    """Return settings that have no other keys than the `known` ones."""
+    for key in settings:
+        if key not in known:
+            suggestion = nearest(key, known)
+            listed = f"; known: {', '.join(known) or 'none'}" if suggestion is None else ""
+            raise InvalidInputError(
+                f"unknown key{listed}",
+                key=f"{section}.{key}" if section else str(key),
+                value=settings[key],
+                suggestion=suggestion,
+            )
+    return settings
+
+
+def nearest(
+    value: object, names: Iterable[str], *, fold: Callable[[str], str] | None = None
+) -> str | None:
+    """Return the name that a misspelled one is closest to, if one is close."""
+    fold = fold or str.lower
+    folded = {fold(name): name for name in names}
+    found = difflib.get_close_matches(fold(str(value)), folded, 1)
+    return folded[found[0]] if found else None
+
+
+def known_elements(
+    numbers: Iterable[int], known: Iterable[int], *, file: str | Path | None = None
+) -> None:
+    """Check that atomic numbers are all among the `known` ones.
+
+    Parameters
+    ----------
+    numbers
+        Of the structure.
+    known
+        Of the model or method.
+    file
+        Of the structure.
+
+    Raises
+    ------
+    UnknownElementError
+        The structure has other elements.
+    """
+    there, trained = {int(z) for z in numbers}, {int(z) for z in known}
+    if there <= trained:
+        return
+    from ase.data import chemical_symbols  # ASE takes a while to import
+
+    symbols = [[chemical_symbols[z] for z in sorted(zs)] for zs in (there - trained, trained)]
+    error = UnknownElementError(
+        key="elements",
+        value=" ".join(symbols[0]),
+        expected=f"only {' '.join(symbols[1])}",
+        file=file,
+    )
+    error.unknown, error.known = tuple(sorted(there - trained)), tuple(sorted(trained))
+    raise error
+
+
+# --- files ----------------------------------------------------------------------------
+
+
+def existing_file(path: str | Path, what: str = "a file") -> Path:
+    """Return the path of a file that is there.
+
+    Parameters
+    ----------
+    path
+        Where it should be.
+    what
+        What it should be, as in "a model file (.eqc)".
+
+    Raises
+    ------
+    MissingFileError, InvalidFileError
+        There is nothing, or a directory.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise InvalidFileError("is a directory", expected=what, file=path)
+    if not path.exists():
+        raise MissingFileError("no such file", file=path)
+    return path
+
+
+def existing_directory(path: str | Path, what: str = "a directory") -> Path:
+    """Return the path of a directory that is there.
+
+    Raises
+    ------
+    MissingFileError, InvalidFileError
+        There is nothing, or a file.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise MissingFileError("no such directory", file=path)
+    if not path.is_dir():
+        raise InvalidFileError("is a file", expected=what, file=path)
+    return path
+
+
+def file_suffix(path: str | Path, suffixes: Collection[str], *, key: str = "") -> str:
+    """Return the suffix of a file name, in lower case, if it is one of those known."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in suffixes:
+        expected = f"a name that ends in {' or '.join(suffixes)}"
+        raise InvalidInputError(
+            key=key, value=Path(path).name, expected=expected, suggestion=nearest(suffix, suffixes)
+        )
+    return suffix
