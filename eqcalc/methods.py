@@ -72,6 +72,8 @@ class IPIDynamics:
         The time constant is so long that nothing acts on the centroid.
     frequencies
         ``<frequencies style=...>`` of the normal modes, likewise.
+    response_at_centroid
+        Dipole and polarizability are those of the centroid, not the mean over the beads.
     defaults
         Parameters whose default differs from that of eqcalc.
     written
@@ -82,6 +84,7 @@ class IPIDynamics:
     thermostats: tuple[str, ...] = ()
     free_centroid: bool = False
     frequencies: tuple[str, ...] = ()
+    response_at_centroid: bool = False
     defaults: Mapping[str, float] = field(default_factory=dict)
     written: bool = True
 
@@ -113,8 +116,7 @@ class DynamicsMethod:
     curvature_problem
         Whether stretching bands are shifted to the red and broadened as it gets colder.
     fictitious_masses
-        Whether internal modes have other masses than the atoms, and so other momenta. Dipole
-        and polarizability are then those of the centroid, not the mean over the beads.
+        Whether internal modes have other masses than the atoms, and so other momenta.
     constant_pressure
         Whether the cell moves, too.
     parameters
@@ -361,6 +363,7 @@ _ROWS = (
             ("pile_l",),
             free_centroid=True,
             frequencies=("pa-cmd", "wmax-cmd"),
+            response_at_centroid=True,
             defaults={"damping": 0.01},
         ),
         reference="Hone, Rossky and Voth, J. Chem. Phys. 124, 154103 (2006)",

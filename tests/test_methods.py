@@ -218,7 +218,8 @@ def test_the_input_of_ipi_has_the_methods_of_the_table():
         row = METHODS[name]
         assert kind.ring_polymer is row.ring_polymer, name
         assert kind.ensemble == row.ipi.mode, name
-        assert kind.at_centroid is kind.fictitious_masses is row.fictitious_masses, name
+        assert kind.fictitious_masses is row.fictitious_masses, name
+        assert kind.at_centroid is row.ipi.response_at_centroid, name
         defaults = {f.name: f.default for f in dataclasses.fields(kind)}
         assert defaults == row.settings("i-PI"), name
 
