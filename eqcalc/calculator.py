@@ -156,7 +156,7 @@ class EqCalculator(Calculator):
                 ("numbers", (last.numbers == atoms.numbers).all()),
                 ("cell", (last.cell.array == atoms.cell.array).all()),
                 ("pbc", (last.pbc == atoms.pbc).all()),
-                ("initial_charges", total_charge(atoms) == self._charge),
+                ("initial_charges", _charge_of(atoms) == self._charge),
             )
             if not same
         ]
@@ -264,7 +264,7 @@ class EqCalculator(Calculator):
         return kept, structures.with_positions(positions), charge
 
     def _checked_charge(self, atoms: Atoms) -> float:
-        charge = total_charge(atoms)
+        charge = _charge_of(atoms)
         try:
             check_charge(self.potential.metadata, charge)
         except ValueError as error:
@@ -391,3 +391,11 @@ def _refuse_overlap(closest: Closest) -> None:
             f"atoms {first} and {second} are {closest.distance:.3f} Å apart; "
             f"below {SHORTEST_DISTANCE} Å they are taken to overlap by mistake"
         )
+
+
+def _charge_of(atoms: Atoms) -> float:
+    """Return the total charge [e]; what is wrong with it is an error of ASE's kind."""
+    try:
+        return total_charge(atoms)
+    except ValueError as error:
+        raise InputError(str(error)) from None

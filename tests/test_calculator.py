@@ -129,7 +129,7 @@ def test_contradicting_charges_are_refused(calculator, ethanol):
     ethanol.calc = calculator
     ethanol.set_initial_charges([0.5] + [0.0] * 8)
     ethanol.info["charge"] = 0
-    with pytest.raises(InputError, match=r"add up to 0\.5"):
+    with pytest.raises(InputError, match=r"sum of the initial charges.*0\.5"):
         ethanol.get_potential_energy()
 
 

@@ -225,7 +225,7 @@ def test_the_input_of_ipi_has_the_methods_of_the_table():
 
 
 def test_spectra_know_the_methods_of_the_table():
-    from eqcalc.spectra import quantum
+    from eqcalc.spectra import quantum_factors as quantum
 
     for name in quantum.METHOD_NAMES:
         row = method(name)
