@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Modules outside of eqcalc that add networks, quantities and read-outs.
+"""Modules outside of eqcalc that add networks, quantities, read-outs, methods and readers.
 
-They are listed in the environment variable ``EQCALC_PLUGINS``, several separated by
+Those that a caller names, by place (``package.module:Class``) or by the entry point of an
+installed package, are imported. Those that files may choose among are listed in the environment variable ``EQCALC_PLUGINS``, several separated by
 commas, which processes that are started inherit. Listing a module is leave to run it, as
 importing it would be; nothing is imported because a file says so, and a model file from
 elsewhere can only choose among what was let in.
@@ -10,8 +11,14 @@ elsewhere can only choose among what was let in.
 from __future__ import annotations
 
 import importlib
+import inspect
 import os
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
 from types import ModuleType
+from typing import Any
+
+from eqcalc.validation import InvalidInputError, known_keys, located, one_of
 
 #: Environment variable with the modules that may be imported for what they register.
 PLUGINS = "EQCALC_PLUGINS"
@@ -63,3 +70,85 @@ def import_plugin(name: str) -> ModuleType:
         return importlib.import_module(name)
     except Exception as error:  # whatever the module raises
         raise PluginError(name, error) from error
+
+
+# --- classes that a caller names -------------------------------------------------------
+
+
+def class_named(key: str, name: str, own: Mapping[str, Any], group: str) -> Any:
+    """Return the class that a name stands for.
+
+    Parameters
+    ----------
+    key
+        What is named, for errors.
+    name
+        One of `own`; ``"package.module:Class"``; or the name under which an installed
+        package announces a class as an entry point.
+    own
+        Classes of eqcalc by name.
+    group
+        Group of entry points.
+
+    Raises
+    ------
+    InvalidInputError
+        There is no such class, or its module cannot be imported.
+    """
+    if name in own:
+        return own[name]
+    module, separator, attribute = name.partition(":")
+    if separator:
+        return class_at(key, module, attribute)
+    announced = {entry.name: entry for entry in entry_points(group=group)}
+    try:
+        entry = announced[one_of(key, name, [*own, *announced])]
+    except InvalidInputError as error:
+        error.expected += ", or package.module:Class"
+        raise
+    return class_at(key, entry.module, entry.attr)
+
+
+def class_at(key: str, module: str, name: str) -> Callable[..., Any]:
+    """Return a class of a module, which is imported.
+
+    Raises
+    ------
+    InvalidInputError
+        The module cannot be imported, or has no such class.
+    """
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except Exception as error:  # whatever the module raises
+        raise InvalidInputError(
+            f"cannot be imported ({type(error).__name__}: {error})",
+            key=f"{key} {module}:{name}",
+            advice="install it, or put its folder into PYTHONPATH",
+        ) from error
+    if not callable(found):
+        raise InvalidInputError(key=key, value=name, expected=f"a class of {module}")
+    made: Callable[..., Any] = found
+    return made
+
+
+def instance(key: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> Any:
+    """Return an object of a class, whose arguments are `options`.
+
+    Raises
+    ------
+    InvalidInputError
+        The class has no such argument, needs another one, or refuses a value.
+    """
+    with located(section=key):
+        try:
+            signature = inspect.signature(kind)
+        except (TypeError, ValueError):  # of a class that is compiled
+            return kind(**options)
+        parameters = signature.parameters.values()
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            known_keys(options, [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL])
+        try:
+            signature.bind(**options)
+        except TypeError as error:
+            raise InvalidInputError(str(error)) from None
+        return kind(**options)

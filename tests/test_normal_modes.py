@@ -7,9 +7,9 @@ import pytest
 import torch
 from ase.build import molecule
 from ase.vibrations import Vibrations
-from eqcalc.reference import GFN2, MethodCalculator, relax
 from scipy.spatial.transform import Rotation
 
+from eqcalc.labelling import GFN2, MethodCalculator, relax
 from eqcalc.normal_modes import (
     LINEAR_IN_MOTION,
     NormalModes,

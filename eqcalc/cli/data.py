@@ -4,34 +4,98 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import ast
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from eqcalc.cli.arguments import name_and_value, positive_count, read_structures
+from eqcalc.quantities import QUANTITIES
+from eqcalc.validation import InvalidInputError
 
 
 def _label(options: argparse.Namespace) -> None:
-    from eqcalc.labelling.command import label_molecule, label_structures
+    from eqcalc.labelling import generate, label
 
-    choices: dict[str, Any] = {
-        "method": options.method,
+    structures = read_structures(options.molecule)
+    settings: dict[str, Any] = {
         "quantities": options.quantities,
+        "level_of_theory": _levels(options.level_of_theory),
         "processes": options.processes,
         "progress": not options.quiet,
     }
-    structures = read_structures(options.molecule)
+    method = _method(options)
     if options.as_given:
-        report = label_structures(structures, options.target, **choices)
+        report = label(structures, method, options.target, **settings)
     else:
-        report = label_molecule(
-            structures,
-            options.target,
-            n_geometries=options.structures,
-            seed=options.seed,
-            **choices,
+        molecule = structures[0] if len(structures) == 1 else structures
+        report = generate(
+            molecule, method, options.target, options.structures, seed=options.seed, **settings
         )
     print(report)
+
+
+def _method(options: argparse.Namespace) -> Any:
+    """Return the method, or several by quantity, that the options describe."""
+    from eqcalc.labelling import as_method, method_named
+
+    given = {key: _value(text) for key, text in options.option}
+    dft = {"functional": options.functional, "basis": options.basis}
+    dft = {key: value for key, value in dft.items() if value is not None}
+    named = [text.rpartition("=") for text in options.method or ["gfn2"]]
+    if dft and "dft" not in [name for _, _, name in named]:
+        raise InvalidInputError(
+            "this method has none", key=f"--{next(iter(dft))}", expected="--method dft"
+        )
+    if len(named) == 1 and not named[0][0]:
+        name = named[0][2]
+        return method_named(name, {**(dft if name == "dft" else {}), **given})
+    methods = {}
+    for names, separator, name in named:
+        if not separator:
+            raise InvalidInputError(
+                key="--method", value=name, expected="QUANTITY,…=NAME for each of several methods"
+            )
+        own = {
+            key.partition(".")[2]: given.pop(key)
+            for key in list(given)
+            if key.partition(".")[0] in names.split(",")
+        }
+        methods[names] = method_named(name, {**(dft if name == "dft" else {}), **own})
+    if given:
+        raise InvalidInputError(
+            "of which method?",
+            key="--option",
+            value=next(iter(given)),
+            expected="the key after a quantity of its method, such as dipole.basis=def2-SVP",
+        )
+    return as_method(methods)
+
+
+def _value(text: str) -> Any:
+    """Return a number, truth value, None, list or mapping in Python's spelling, or the text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return {"true": True, "false": False, "none": None}.get(text.lower(), text)
+
+
+def _levels(texts: Sequence[str]) -> str | dict[str, str] | None:
+    """Return one level of theory, or several by quantity: ``dipole,polarizability=PBE0``."""
+    levels: dict[str, str] = {}
+    for text in texts:
+        names, separator, level = text.partition("=")
+        quantities = names.split(",")
+        if not separator or not set(quantities) <= set(QUANTITIES):
+            if len(texts) > 1:
+                raise InvalidInputError(
+                    key="--level-of-theory",
+                    value=text,
+                    expected="QUANTITY,…=TEXT for each of several levels",
+                )
+            return text
+        levels |= dict.fromkeys(quantities, level)
+    return levels or None
 
 
 def _convert(options: argparse.Namespace) -> None:
@@ -63,9 +127,28 @@ def add_data_commands(add: Callable[..., Any]) -> None:
     command.add_argument("target", type=Path, help="dataset to write (.h5)")
     command.add_argument(
         "--method",
-        choices=("gfn2", "pbe0"),
-        default="gfn2",
-        help="GFN2-xTB, or PBE0/def2-TZVP (default gfn2)",
+        action="append",
+        metavar="[QUANTITY,…=]NAME",
+        help="gfn2 (default), dft (PySCF), ase:package.module.Calculator, package.module:Class, or "
+        "a method of an installed package; several by quantity: --method energy,forces=gfn2 "
+        "--method dipole,polarizability=dft",
+    )
+    command.add_argument(
+        "--option",
+        type=name_and_value,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="argument of the method, accuracy=0.01; QUANTITY.KEY=VALUE with several methods",
+    )
+    command.add_argument("--functional", help="of dft (default PBE0)")
+    command.add_argument("--basis", help="of dft (default def2-TZVP)")
+    command.add_argument(
+        "--level-of-theory",
+        action="append",
+        default=[],
+        metavar="[QUANTITY,…=]TEXT",
+        help="what the labels are called (default: as the method says)",
     )
     command.add_argument(
         "--structures", type=positive_count, default=1000, help="number of geometries"
@@ -77,12 +160,14 @@ def add_data_commands(add: Callable[..., Any]) -> None:
         "--quantities",
         nargs="+",
         metavar="QUANTITY",
-        help="labels (default: energy forces dipole, with pbe0 also polarizability)",
+        help="labels (default: all of the method; with gfn2 energy forces dipole)",
     )
     command.add_argument(
         "--processes", type=positive_count, default=1, help="structures at a time (default 1)"
     )
-    command.add_argument("--seed", type=int, default=0, help="of the sampling (default 0)")
+    command.add_argument(
+        "--seed", type=int, default=0, help="random seed of the sampling (default 0)"
+    )
 
     command = add("convert", _convert, "Convert labelled structures into a dataset of eqcalc.")
     command.add_argument(

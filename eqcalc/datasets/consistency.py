@@ -16,6 +16,7 @@ from eqcalc.datasets.checks import pair_distances
 from eqcalc.datasets.dataset import Dataset
 from eqcalc.quantities import quantity
 from eqcalc.units import conversion_factor
+from eqcalc.validation import InvalidInputError
 
 #: Factors by which a force is off if its unit, or that of the energy, is another one.
 _FORCE_MISTAKES = {
@@ -170,24 +171,44 @@ def compare_labels(
     Agreement
         Slope of the labels in `dataset` on those in `other`.
     """
-    if quantity(name).rank == 0:
-        raise ValueError(f"{name}: two sources may have another origin of energy")
-    known = np.flatnonzero(other.present(name))
+    known = labelled_structures(other, name)
     places: dict[tuple[bytes, bytes], int] = {}
     for row, record in zip(known, other.records(known), strict=True):
         places[_geometry(record.numbers, record.positions)] = int(row)
     x, y = [], []
     n = 0
-    known = np.flatnonzero(dataset.present(name))
-    for record in dataset.records(known):
+    for record in dataset.records(labelled_structures(dataset, name)):
         match = places.get(_geometry(record.numbers, record.positions))
         if match is not None:
             y.append(np.ravel(record.labels[name]))
             x.append(np.ravel(other[match].labels[name]))
             n += 1
     if not n:
-        raise ValueError(f"{dataset.path} and {other.path} share no geometry with a {name}")
+        raise InvalidInputError(
+            f"{dataset.path} and {other.path} share no geometry with a {name}", key="other"
+        )
     return regression(name, np.concatenate(x), np.concatenate(y), tolerance, 0.8, n)
+
+
+def labelled_structures(dataset: Dataset, name: str) -> np.ndarray:
+    """Return the indices of structures with the label `name`, which two sources can share.
+
+    Raises
+    ------
+    InvalidInputError
+        It is an energy, whose origin may differ, or no structure has the label.
+    """
+    if quantity(name).rank == 0:
+        raise InvalidInputError(
+            "two sources may have another origin of energy",
+            key="name",
+            value=name,
+            expected="a vector or tensor",
+        )
+    known = np.flatnonzero(dataset.present(name))
+    if not len(known):
+        raise InvalidInputError(f"no structure has a {name}", key="name", file=dataset.path)
+    return known
 
 
 def regression(

@@ -1,29 +1,58 @@
 # SPDX-License-Identifier: MIT
 """Reference labels: geometries sampled and labelled with a quantum-chemistry code."""
 
+from eqcalc.labelling.ase_calculators import CalculatorMethod
 from eqcalc.labelling.conformer_search import conformers, relax, rotatable_bonds, rotate
 from eqcalc.labelling.dft import PySCF
-from eqcalc.labelling.generation import generate
 from eqcalc.labelling.gfn2 import GFN2
-from eqcalc.labelling.labels import LabelReport, label
-from eqcalc.labelling.method import ConvergenceError, Method, MethodCalculator
-from eqcalc.labelling.plausibility import compare_with_method
-from eqcalc.labelling.sampling import SamplingPlan, distinct, langevin, sample
+from eqcalc.labelling.labels import (
+    LabelReport,
+    OtherRunError,
+    compare_with_method,
+    generate,
+    label,
+)
+from eqcalc.labelling.method import (
+    CombinedMethod,
+    ConvergenceError,
+    Method,
+    MethodCalculator,
+    MethodEvaluator,
+    UnavailableQuantityError,
+)
+from eqcalc.labelling.registry import as_method, method_named
+from eqcalc.labelling.sampling import (
+    SamplingError,
+    SamplingPlan,
+    distinct,
+    finite_difference_modes,
+    langevin,
+    sample,
+)
 
 __all__ = [
     "GFN2",
+    "CalculatorMethod",
+    "CombinedMethod",
     "ConvergenceError",
     "LabelReport",
     "Method",
     "MethodCalculator",
+    "MethodEvaluator",
+    "OtherRunError",
     "PySCF",
+    "SamplingError",
     "SamplingPlan",
+    "UnavailableQuantityError",
+    "as_method",
     "compare_with_method",
     "conformers",
     "distinct",
+    "finite_difference_modes",
     "generate",
     "label",
     "langevin",
+    "method_named",
     "relax",
     "rotatable_bonds",
     "rotate",

@@ -14,6 +14,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from eqcalc.labelling.method import ConvergenceError, Method, MethodCalculator
+from eqcalc.validation import InvalidInputError
 
 
 def rotatable_bonds(atoms: ase.Atoms) -> list[tuple[int, int]]:
@@ -40,7 +41,9 @@ def rotate(atoms: ase.Atoms, bond: tuple[int, int], angle: float) -> ase.Atoms:
     """
     moving = _moving_atoms(atoms, _bonds(atoms), *bond)
     if not len(moving):
-        raise ValueError(f"bond {bond} is part of a ring or does not exist")
+        raise InvalidInputError(
+            key="bond", value=bond, expected="a bond that is not part of a ring"
+        )
     rotated = atoms.copy()
     i, j = bond
     axis = atoms.positions[j] - atoms.positions[i]
@@ -90,9 +93,11 @@ def conformers(
     if 3 ** len(bonds) <= max_trials:
         trials = list(itertools.product((0.0, 120.0, 240.0), repeat=len(bonds)))
     elif rng is None:
-        raise ValueError(
-            f"{len(bonds)} rotatable bonds give {3 ** len(bonds)} trials, above max_trials = "
-            f"{max_trials}: pass rng to draw among them"
+        raise InvalidInputError(
+            f"{len(bonds)} rotatable bonds give {3 ** len(bonds)} trials",
+            key="max_trials",
+            value=max_trials,
+            advice="pass rng to draw among them",
         )
     else:
         trials = [list(120.0 * rng.integers(0, 3, len(bonds))) for _ in range(max_trials)]

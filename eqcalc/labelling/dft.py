@@ -3,29 +3,30 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import ase
 import numpy as np
 from ase.units import Bohr, Hartree
 
-from eqcalc.labelling.method import ConvergenceError
-from eqcalc.quantities import ordered
+from eqcalc.labelling.method import ConvergenceError, checked_labels, selected_quantities
+from eqcalc.molecules import isolated_molecule, total_charge
+from eqcalc.validation import InvalidInputError, nearest, positive, within
 
 
 @dataclass(frozen=True)
 class PySCF:
-    """Restricted Kohn–Sham energies, forces, dipoles and polarizabilities.
+    """Restricted Kohn–Sham energies, forces, dipoles and polarizabilities of closed shells.
 
     Parameters
     ----------
     functional
-        Exchange-correlation functional, in PySCF's spelling.
+        Exchange-correlation functional in PySCF's spelling, such as ``"PBE0"``,
+        ``"wB97X-V"`` or ``"HF"``.
     basis
         Gaussian basis set.
-    quantities
-        What :meth:`label` returns by default.
     density_fitting
         Fit Coulomb and exchange integrals, as :attr:`level_of_theory` states.
     grid_level
@@ -33,21 +34,26 @@ class PySCF:
         enters the gradient, so that forces sum to zero.
     energy_tolerance
         Convergence of the self-consistent energy [Hartree].
+
+    Raises
+    ------
+    InvalidInputError
+        PySCF does not know the functional or the basis.
     """
 
     functional: str = "PBE0"
     basis: str = "def2-TZVP"
-    quantities: tuple[str, ...] = ("energy", "forces", "dipole", "polarizability")
     density_fitting: bool = True
     grid_level: int = 3
     energy_tolerance: float = 1e-9
 
+    quantities: ClassVar[tuple[str, ...]] = ("energy", "forces", "dipole", "polarizability")
+
     def __post_init__(self) -> None:
-        known = ("energy", "forces", "dipole", "polarizability")
-        unknown = set(self.quantities) - set(known)
-        if unknown:
-            raise ValueError(f"PySCF labels {', '.join(known)}; got {', '.join(unknown)}")
-        object.__setattr__(self, "quantities", ordered(self.quantities))
+        within("grid_level", self.grid_level, 0, 9)
+        positive("energy_tolerance", self.energy_tolerance, unit="Hartree")
+        _check_functional(self.functional)
+        _check_basis(self.basis)
 
     @property
     def name(self) -> str:
@@ -66,52 +72,59 @@ class PySCF:
 
     def settings(self) -> dict[str, Any]:
         """Return every setting that changes the labels."""
-        return {**asdict(self), "quantities": list(self.quantities)}
+        return asdict(self)
 
     def label(
         self, atoms: ase.Atoms, quantities: tuple[str, ...] | None = None
     ) -> dict[str, np.ndarray]:
         """Return `quantities` of the isolated molecule `atoms`; see :class:`Method`."""
-        wanted = ordered(self.quantities if quantities is None else quantities)
-        if atoms.pbc.any():
-            raise ValueError("PySCF: only isolated molecules can be labelled, got a periodic cell")
-        field = self._converged_field(atoms)
-        labels: dict[str, np.ndarray] = {}
+        wanted = selected_quantities(self, quantities)
+        field = self._converged_field(isolated_molecule(atoms))
+        labels: dict[str, Any] = {}
         for name in wanted:
             if name == "energy":
-                labels[name] = np.asarray(field.e_tot * Hartree)
+                labels[name] = field.e_tot * Hartree
             elif name == "forces":
                 gradient = field.nuc_grad_method()
                 gradient.verbose = 0
                 gradient.grid_response = True
                 labels[name] = -gradient.kernel() * (Hartree / Bohr)
             elif name == "dipole":
-                labels[name] = np.asarray(field.dip_moment(unit="AU", verbose=0)) * Bohr
+                labels[name] = field.dip_moment(unit="AU", verbose=0) * Bohr
             else:
                 # atomic units e²a₀²/Hartree
-                labels[name] = _polarizability(field) * (Bohr**2 / Hartree)
-        return labels
+                compute = _finite_field if field.do_nlc() else _polarizability
+                labels[name] = compute(field) * (Bohr**2 / Hartree)
+        return checked_labels(self, labels, len(atoms))
 
     def _converged_field(self, atoms: ase.Atoms) -> Any:
         pyscf = _pyscf()
-        charge = float(atoms.info.get("charge", 0.0))
-        electrons = int(atoms.numbers.sum()) - round(charge)
-        if charge != round(charge) or electrons % 2:
-            raise ValueError(
-                f"PySCF: {atoms.get_chemical_formula()} with charge {charge:g} has {electrons} "
-                "electrons; only closed shells (an even number) are supported"
+        from pyscf import dft, gto
+        from pyscf.lib.exceptions import BasisNotFoundError
+
+        charge = total_charge(atoms)
+        electrons = int(atoms.numbers.sum()) - charge
+        if electrons % 2:
+            raise InvalidInputError(
+                f"PySCF: {atoms.symbols} with this charge is no closed shell",
+                key="number of electrons",
+                value=electrons,
+                expected="an even number",
             )
         # the origin of the dipole is the centre of mass
         positions = atoms.positions - atoms.get_center_of_mass()
-        from pyscf import dft, gto
-
-        molecule = gto.M(
-            atom=list(zip(atoms.get_chemical_symbols(), positions / Bohr, strict=True)),
-            unit="Bohr",
-            basis=self.basis,
-            charge=round(charge),
-            verbose=0,
-        )
+        try:
+            molecule = gto.M(
+                atom=list(zip(atoms.get_chemical_symbols(), positions / Bohr, strict=True)),
+                unit="Bohr",
+                basis=self.basis,
+                charge=round(charge),
+                verbose=0,
+            )
+        except BasisNotFoundError:
+            raise InvalidInputError(
+                key="basis", value=self.basis, expected=f"one for all elements of {atoms.symbols}"
+            ) from None
         field = dft.RKS(molecule, xc=self.functional)
         if self.density_fitting:
             field = field.density_fit()
@@ -124,6 +137,60 @@ class PySCF:
                 f"{field.max_cycle} cycles (PySCF {pyscf.__version__})"
             )
         return field
+
+
+#: What is suggested first for a misspelled name.
+_USUAL_FUNCTIONALS = (
+    *("PBE", "PBE0", "BLYP", "B3LYP", "CAM-B3LYP", "TPSS", "TPSSh", "SCAN", "r2SCAN", "M06-2X"),
+    *("HSE06", "wB97X", "wB97X-V", "wB97M-V", "B97M-V", "HF"),
+)
+_USUAL_BASES = (
+    *("def2-SVP", "def2-TZVP", "def2-TZVPP", "def2-TZVPD", "def2-QZVP"),
+    *("cc-pVDZ", "cc-pVTZ", "aug-cc-pVDZ", "aug-cc-pVTZ", "6-31G*", "6-311++G(d,p)"),
+)
+
+
+def _check_functional(name: str) -> None:
+    _pyscf()
+    from pyscf.dft import libxc
+
+    try:
+        hybrid, terms = libxc.parse_xc(name)
+    except (KeyError, ValueError, TypeError):
+        hybrid, terms = (), ()
+    if not any(hybrid) and not terms:
+        raise InvalidInputError(
+            key="functional",
+            value=name,
+            expected="a functional of PySCF, such as PBE0, B3LYP or wB97X-V",
+            suggestion=nearest(name, _USUAL_FUNCTIONALS, fold=_folded)
+            or nearest(name, [*libxc.XC_ALIAS, *libxc.XC_CODES], fold=_folded),
+        )
+
+
+def _check_basis(name: str) -> None:
+    from pyscf.gto import basis
+    from pyscf.lib.exceptions import BasisNotFoundError
+
+    for element in ("H", "C", "Fe"):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a package that has more of them
+                basis.load(name, element)
+        except (BasisNotFoundError, KeyError):
+            continue
+        return
+    raise InvalidInputError(
+        key="basis",
+        value=name,
+        expected="a basis set of PySCF, such as def2-TZVP",
+        suggestion=nearest(name, [*_USUAL_BASES, *basis.ALIAS], fold=_folded),
+    )
+
+
+def _folded(name: str) -> str:
+    """Return a name without case and hyphens, and with zeros for the letter O."""
+    return name.lower().replace("-", "").replace("_", "").replace("o", "0")
 
 
 def _polarizability(field: Any, tolerance: float = 1e-8) -> np.ndarray:
@@ -155,6 +222,29 @@ def _polarizability(field: Any, tolerance: float = 1e-8) -> np.ndarray:
     if np.abs(residual).max() > 1e-4 * np.abs(source).max():
         raise ConvergenceError("the coupled-perturbed equations of the polarizability diverged")
     alpha = -np.einsum("xpq,ypq->xy", dipole, density(rotation))
+    return 0.5 * (alpha + alpha.T)
+
+
+def _finite_field(field: Any, step: float = 1e-3) -> np.ndarray:
+    """Return the static polarizability by differences of the dipole [atomic units], ``[3, 3]``.
+
+    For non-local correlation (VV10), whose second derivative PySCF does not have. A field
+    F enters the one-electron Hamiltonian as +F·r.
+    """
+    core = field.get_hcore()
+    r = field.mol.intor_symmetric("int1e_r", comp=3)
+    rows = []
+    for axis in range(3):
+        dipoles = []
+        for sign in (1.0, -1.0):
+            perturbed = field.copy()
+            perturbed.get_hcore = lambda *_, h=core + sign * step * r[axis]: h
+            perturbed.kernel(field.make_rdm1())
+            if not perturbed.converged:
+                raise ConvergenceError("no self-consistency in the field of the polarizability")
+            dipoles.append(perturbed.dip_moment(unit="AU", verbose=0))
+        rows.append((dipoles[0] - dipoles[1]) / (2.0 * step))
+    alpha = np.array(rows)
     return 0.5 * (alpha + alpha.T)
 
 

@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import atexit
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import ase
 import numpy as np
 from ase.units import Bohr, Hartree
 
-from eqcalc.labelling.method import ConvergenceError
-from eqcalc.quantities import ordered
+from eqcalc.labelling.method import ConvergenceError, checked_labels, selected_quantities
+from eqcalc.molecules import isolated_molecule, total_charge
+from eqcalc.validation import count, positive_fields
 
 # Building a calculator costs as much as a single point, so one is kept for each
 # kind of molecule. None of its earlier results is reused: a label does not depend
@@ -33,9 +34,6 @@ class GFN2:
 
     Parameters
     ----------
-    quantities
-        What :meth:`label` returns by default. A polarizability costs six more
-        single points.
     accuracy
         Numerical thresholds of the self-consistent charges relative to tblite's
         default; at 1e-3 the dipole is converged to 1e-6 e·Å.
@@ -49,18 +47,18 @@ class GFN2:
         the polarizability of ethanol.
     """
 
-    quantities: tuple[str, ...] = ("energy", "forces", "dipole")
     accuracy: float = 1e-3
     electronic_temperature: float = 300.0
     unpaired_electrons: int = 0
     field: float = 0.02
 
+    quantities: ClassVar[tuple[str, ...]] = ("energy", "forces", "dipole", "polarizability")
+    #: A polarizability costs six more single points.
+    default_quantities: ClassVar[tuple[str, ...]] = ("energy", "forces", "dipole")
+
     def __post_init__(self) -> None:
-        known = ("energy", "forces", "dipole", "polarizability")
-        unknown = set(self.quantities) - set(known)
-        if unknown:
-            raise ValueError(f"GFN2-xTB labels {', '.join(known)}; got {', '.join(unknown)}")
-        object.__setattr__(self, "quantities", ordered(self.quantities))
+        positive_fields(self, "accuracy", "electronic_temperature", "field")
+        count("unpaired_electrons", self.unpaired_electrons, least=0)
 
     @property
     def name(self) -> str:
@@ -82,29 +80,23 @@ class GFN2:
 
     def settings(self) -> dict[str, Any]:
         """Return every setting that changes the labels."""
-        return {**asdict(self), "quantities": list(self.quantities)}
+        return asdict(self)
 
     def label(
         self, atoms: ase.Atoms, quantities: tuple[str, ...] | None = None
     ) -> dict[str, np.ndarray]:
         """Return `quantities` of the isolated molecule `atoms`; see :class:`Method`."""
-        wanted = self.quantities if quantities is None else quantities
-        if atoms.pbc.any():
-            raise ValueError("GFN2: only isolated molecules can be labelled, got a periodic cell")
-        positions = np.array(atoms.positions) - atoms.get_center_of_mass()
+        wanted = selected_quantities(self, quantities)
+        positions = isolated_molecule(atoms).positions - atoms.get_center_of_mass()
         result = self._singlepoint(atoms, positions, None)
-        labels: dict[str, np.ndarray] = {
-            "energy": np.asarray(float(result.get("energy")) * Hartree),
+        labels = {
+            "energy": float(result.get("energy")) * Hartree,
             "forces": -np.asarray(result.get("gradient")) * (Hartree / Bohr),
             "dipole": np.asarray(result.get("dipole")) * Bohr,
         }
         if "polarizability" in wanted:
             labels["polarizability"] = self._polarizability(atoms, positions)
-        labels = {name: labels[name] for name in ordered(wanted)}
-        for name, value in labels.items():
-            if not np.isfinite(value).all():
-                raise ConvergenceError(f"GFN2-xTB gave a {name} that is not finite")
-        return labels
+        return checked_labels(self, {name: labels[name] for name in wanted}, len(atoms))
 
     def _polarizability(self, atoms: ase.Atoms, positions: np.ndarray) -> np.ndarray:
         """Return α = ∂μ/∂F [e²Å²/eV] by central differences, symmetrised."""
@@ -122,7 +114,7 @@ class GFN2:
         self, atoms: ase.Atoms, positions: np.ndarray, field: tuple[int, int] | None
     ) -> Any:
         tblite = _tblite()
-        charge = float(atoms.info.get("charge", 0.0))
+        charge = total_charge(atoms)
         key = (
             self.accuracy,
             self.electronic_temperature,

@@ -1,24 +1,48 @@
 # SPDX-License-Identifier: MIT
-"""Label geometries with a reference method, in parallel and resumably."""
+"""Label geometries with a reference method, in parallel and resumably; sample them before."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import ase
 import numpy as np
 from tqdm import tqdm
 
+from eqcalc.datasets.consistency import Agreement, labelled_structures, regression
 from eqcalc.datasets.dataset import Dataset
 from eqcalc.datasets.record import Record
 from eqcalc.files import require_writable
-from eqcalc.labelling.method import ConvergenceError, Method
+from eqcalc.labelling.gfn2 import GFN2
+from eqcalc.labelling.method import ConvergenceError, Method, selected_quantities
+from eqcalc.labelling.registry import as_method
+from eqcalc.labelling.sampling import SamplingPlan, sample
 from eqcalc.labelling.workers import map_unordered
 from eqcalc.quantities import quantity
+from eqcalc.validation import InvalidFileError, InvalidInputError, one_of
+
+
+class OtherRunError(InvalidFileError):
+    """A file that an interrupted run has left belongs to another run.
+
+    Attributes
+    ----------
+    different
+        What differs: settings, method, geometries …
+    """
+
+    def __init__(self, file: Path, different: Sequence[str]) -> None:
+        super().__init__(
+            f"left by an interrupted run with other {', '.join(different)}",
+            file=file,
+            advice="finish that run, or delete the file to start anew",
+        )
+        self.different = tuple(different)
 
 
 @dataclass(frozen=True)
@@ -50,10 +74,12 @@ class LabelReport:
 
 
 def label(
-    geometries: Sequence[Record],
-    method: Method,
+    geometries: Sequence[Record | ase.Atoms],
+    method: Any,
     target: str | Path,
     *,
+    quantities: Collection[str] | None = None,
+    level_of_theory: str | Mapping[str, str] | None = None,
     processes: int = 1,
     progress: bool = True,
     provenance: Mapping[str, Any] | None = None,
@@ -62,17 +88,25 @@ def label(
     """Label `geometries` and write them to a dataset.
 
     Every finished geometry is noted at once in ``<target>.journal``, beside the
-    target. A run that is killed is continued by calling it again with the same
-    geometries and method; the journal goes when the dataset has been written.
+    target. After a kill, the same call resumes; the journal goes when the dataset has
+    been written.
 
     Parameters
     ----------
     geometries
-        Structures to label; labels they already have are dropped.
+        Structures to label, of one or several molecules; labels they already have are
+        dropped.
     method
-        The method; with several processes each has its own copy.
+        A :class:`~eqcalc.labelling.method.Method`, of which each process has its own
+        copy; its name (:mod:`eqcalc.labelling.registry`); an ASE calculator; or several
+        of them by the quantities that each computes: ``{"energy,forces": "dft",
+        "dipole,polarizability": PySCF("B3LYP", "aug-cc-pVDZ")}``.
     target
         The dataset to write; must not exist.
+    quantities
+        Labels; the default ones of the method if not given.
+    level_of_theory
+        Of the labels, or of some of them by quantity, if not as the method says.
     processes
         Number of processes, each of one thread. With more than one, a script
         must call this under ``if __name__ == "__main__":``.
@@ -87,37 +121,38 @@ def label(
 
     Raises
     ------
-    ValueError
-        The journal beside the target belongs to other geometries or another
-        method, or not a single geometry converged.
+    InvalidInputError
+        The method is unknown or does not compute a quantity, the journal beside the
+        target belongs to another run, or not a single geometry converged.
     OSError
         Nothing can be written into the folder of the target.
     """
-    target = Path(target)
-    if target.exists():
-        raise FileExistsError(f"{target} exists; choose another name")
-    require_writable(target.parent)
+    method = as_method(method)
+    wanted = selected_quantities(method, quantities)
+    levels = _levels(method, wanted, level_of_theory)
+    target = _new_file(target)
+    records = [_record(geometry) for geometry in geometries]
+    settings = {**method.settings(), "quantities": list(wanted)}
     header = {
         "journal_version": 1,
         "method": method.name,
         "version": method.version,
-        "settings": method.settings(),
-        "geometries": _fingerprint(geometries),
-        "n_geometries": len(geometries),
+        "settings": settings,
+        "geometries": _fingerprint(records),
+        "n_geometries": len(records),
     }
     journal = target.with_name(target.name + ".journal")
     done = _read_journal(journal, header)
     resumed = len(done)
-    todo = [index for index in range(len(geometries)) if index not in done]
+    tasks = [(index, record) for index, record in enumerate(records) if index not in done]
     with (
         journal.open("a", encoding="utf-8") as handle,
-        tqdm(total=len(geometries), initial=resumed, disable=not progress, desc=method.name) as bar,
+        tqdm(total=len(records), initial=resumed, disable=not progress, desc=method.name) as bar,
     ):
         if handle.tell() == 0:
             _note(handle, header)
         failures = sum("error" in entry for entry in done.values())
-        tasks = [(index, geometries[index]) for index in todo]
-        for entry in map_unordered(_label_one, method, tasks, processes):
+        for entry in map_unordered(_label_one, (method, wanted), tasks, processes):
             _note(handle, entry)
             done[entry["index"]] = entry
             failures += "error" in entry
@@ -126,17 +161,20 @@ def label(
                 bar.set_postfix_str(f"{failures} not converged")
 
     failed = {i: done[i]["error"] for i in sorted(done) if "error" in done[i]}
-    if len(failed) == len(geometries):
-        reason = next(iter(failed.values()), "there are none")
-        raise ValueError(f"no geometry could be labelled; the first reason: {reason}")
+    if len(failed) == len(records):
+        raise InvalidInputError(
+            "no geometry could be labelled; the first reason: "
+            + next(iter(failed.values()), "there are none"),
+            key="geometries",
+        )
     dataset = Dataset.create(
         target,
-        _labelled(geometries, done),
-        level_of_theory=method.level_of_theory,
+        _labelled(records, done),
+        level_of_theory=levels,
         provenance={
             "method": method.name,
             "method_version": method.version,
-            "method_settings": method.settings(),
+            "method_settings": settings,
             "not_converged": {str(i): reason for i, reason in failed.items()},
             **(provenance or {}),
         },
@@ -144,6 +182,167 @@ def label(
     )
     journal.unlink()
     return LabelReport(dataset, failed, resumed)
+
+
+def generate(
+    molecule: ase.Atoms | Sequence[ase.Atoms],
+    method: Any,
+    target: str | Path,
+    n: int,
+    *,
+    sampler: Any = None,
+    plan: SamplingPlan | None = None,
+    seed: int = 0,
+    processes: int = 1,
+    progress: bool = True,
+    **options: Any,
+) -> LabelReport:
+    """Sample `n` geometries of a molecule and label them.
+
+    The geometries are kept in ``<target>.geometries`` until all are labelled; after a
+    kill, the same call resumes.
+
+    Parameters
+    ----------
+    molecule
+        One geometry, whose conformers are searched for, or several conformers.
+    method, target
+        See :func:`label`.
+    n
+        Number of geometries.
+    sampler
+        Method that drives the sampling; GFN2-xTB with loose thresholds if not given.
+    plan
+        Where the geometries come from; :meth:`SamplingPlan.default` if not given.
+    seed
+        Random seed.
+    processes, progress, options
+        See :func:`label`.
+    """
+    target = _new_file(target)  # before minutes of sampling
+    method = as_method(method)
+    selected_quantities(method, options.get("quantities"))
+    sampler = GFN2(accuracy=1.0) if sampler is None else as_method(sampler)
+    plan = plan or SamplingPlan.default()
+    frames = [molecule] if isinstance(molecule, ase.Atoms) else list(molecule)
+    about = {
+        "sampling": plan.settings(),
+        "sampled_with": sampler.name,
+        "sampler_version": sampler.version,
+        "sampler_settings": sampler.settings(),
+        "molecule": [
+            {"symbols": atoms.get_chemical_formula("reduce"), "positions": atoms.positions.tolist()}
+            for atoms in frames
+        ],
+        "n_geometries": n,
+        "seed": seed,
+    }
+    kept = target.with_name(target.name + ".geometries")
+    if kept.exists():
+        geometries = Dataset.open(kept)
+        different = [key for key, value in about.items() if geometries.provenance.get(key) != value]
+        if different:
+            raise OtherRunError(kept, different)
+    else:
+        records = sample(
+            frames[0] if len(frames) == 1 else frames,
+            sampler,
+            n,
+            np.random.default_rng(seed),
+            plan,
+            processes=processes,
+            progress=progress,
+        )
+        geometries = Dataset.create(kept, records, level_of_theory="none", provenance=about)
+    report = label(
+        list(geometries),
+        method,
+        target,
+        processes=processes,
+        progress=progress,
+        provenance=about,
+        **options,
+    )
+    kept.unlink()
+    return report
+
+
+def compare_with_method(
+    dataset: Dataset,
+    method: Any,
+    name: str,
+    rng: np.random.Generator,
+    *,
+    n: int = 30,
+    tolerance: float = 0.6,
+) -> Agreement:
+    """Compare the label `name` of `n` random structures with those of a fast method.
+
+    This catches a mistaken unit, which is off by a factor of 1.9 to 4.8: GFN2-xTB dipoles
+    are within some 30 % of those of density-functional theory for most molecules. A
+    molecule for which the method is bad looks like a mistake, too.
+
+    Parameters
+    ----------
+    dataset
+        Labelled structures.
+    method
+        See :func:`label`.
+    name
+        ``"forces"``, ``"dipole"`` or ``"polarizability"`` (not with GFN2-xTB,
+        whose polarizabilities are half of the right ones).
+    rng
+        Chooses the structures.
+    n
+        Number of structures.
+    tolerance
+        |ln slope| that the method may be off by.
+
+    Returns
+    -------
+    Agreement
+        Slope of the labels in `dataset` on those of `method`.
+    """
+    method = as_method(method)
+    known = labelled_structures(dataset, name)
+    x, y = [], []
+    for record in dataset.records(rng.permutation(known)[:n]):
+        try:
+            computed = method.label(replace(record, labels={}).atoms(), (name,))[name]
+        except ConvergenceError:
+            continue
+        x.append(np.ravel(computed))
+        y.append(np.ravel(record.labels[name]))
+    if not x:
+        raise ConvergenceError(f"{method.name} converged for none of {min(n, len(known))}")
+    return regression(name, np.concatenate(x), np.concatenate(y), tolerance, 0.8, len(x))
+
+
+def _new_file(target: str | Path) -> Path:
+    """Return the path of a dataset that can be written and does not exist."""
+    target = Path(target)
+    if target.exists():
+        raise FileExistsError(f"{target} exists; choose another name")
+    require_writable(target.parent)
+    return target
+
+
+def _record(geometry: Record | ase.Atoms) -> Record:
+    if isinstance(geometry, Record):
+        return replace(geometry, labels={})
+    return Record.from_atoms(geometry, source=str(geometry.info.get("source", "")))
+
+
+def _levels(
+    method: Method, quantities: Sequence[str], stated: str | Mapping[str, str] | None
+) -> dict[str, str]:
+    """Return the level of theory by quantity, of a user before that of the method."""
+    levels: dict[str, str] = {}
+    for level in (method.level_of_theory, stated or {}):
+        levels |= dict.fromkeys(quantities, level) if isinstance(level, str) else level
+    for name in levels:
+        one_of("level_of_theory", name, quantities)
+    return {name: levels[name] for name in quantities}
 
 
 def _labelled(geometries: Sequence[Record], done: Mapping[int, Any]) -> Iterator[Record]:
@@ -189,20 +388,18 @@ def _read_journal(path: Path, header: Mapping[str, Any]) -> dict[int, dict[str, 
     found, *entries = (json.loads(line) for line in whole.splitlines())
     if found != json.loads(json.dumps(header)):
         different = [key for key in header if found.get(key) != header[key]]
-        raise ValueError(
-            f"{path} was left by a run with other {', '.join(different)}; "
-            "finish that run, or delete the file to start anew"
-        )
+        raise OtherRunError(path, different)
     return {entry["index"]: entry for entry in entries}
 
 
 # --- one geometry ---------------------------------------------------------------------
 
 
-def _label_one(method: Method, task: tuple[int, Record]) -> dict[str, Any]:
+def _label_one(state: tuple[Method, tuple[str, ...]], task: tuple[int, Record]) -> dict[str, Any]:
+    method, quantities = state
     index, record = task
     try:
-        labels = method.label(replace(record, labels={}).atoms())
+        labels = method.label(record.atoms(), quantities)
     except ConvergenceError as error:
         return {"index": index, "error": str(error)}
     return {"index": index, "labels": {name: value.tolist() for name, value in labels.items()}}

@@ -1,24 +1,58 @@
 # SPDX-License-Identifier: MIT
-"""What a method that labels structures has to offer."""
+"""What a method that labels structures has to offer, and what may call one."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import ase
 import numpy as np
+import torch
 from ase.calculators.calculator import Calculator, all_changes
+from torch import Tensor
+
+from eqcalc.quantities import ordered, quantity
+from eqcalc.validation import InvalidInputError, nearest, shape
 
 
 class ConvergenceError(RuntimeError):
     """The self-consistent field, or the response to a field, did not converge."""
 
 
-class Method(Protocol):
-    """An electronic-structure method.
+class UnavailableQuantityError(InvalidInputError):
+    """A method does not compute a quantity.
 
-    An instance can be sent to another process, so it holds settings only and
-    builds what it needs on first use.
+    Attributes
+    ----------
+    method
+        Name of the method.
+    unavailable, available
+        Names of quantities: those requested in vain, and those that it computes.
+    """
+
+    def __init__(self, method: str, unavailable: Iterable[str], available: Iterable[str]) -> None:
+        self.method = method
+        self.unavailable = tuple(unavailable)
+        self.available = tuple(available)
+        super().__init__(
+            f"{method} does not compute {', '.join(self.unavailable)}",
+            key="quantities",
+            expected=f"some of {', '.join(self.available)}",
+            suggestion=nearest(self.unavailable[0], self.available),
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.method, self.unavailable, self.available)
+
+
+class Method(Protocol):
+    """An electronic-structure method, or anything that computes labels.
+
+    An instance is sent to other processes, so it holds settings only and builds what it
+    needs on first use. It is immutable. A method of which not all quantities are labelled
+    unless requested names the others in an attribute ``default_quantities``.
 
     Attributes
     ----------
@@ -27,9 +61,9 @@ class Method(Protocol):
     version
         Program and version, for example ``"tblite 0.4.0"``.
     level_of_theory
-        What the labels are, for example ``"PBE0/def2-TZVP"``.
+        Of the labels, for example ``"PBE0/def2-TZVP"``; by quantity where it differs.
     quantities
-        Names of the quantities that :meth:`label` returns.
+        Names of the quantities that it computes.
     """
 
     @property
@@ -39,7 +73,7 @@ class Method(Protocol):
     def version(self) -> str: ...  # noqa: D102
 
     @property
-    def level_of_theory(self) -> str: ...  # noqa: D102
+    def level_of_theory(self) -> str | Mapping[str, str]: ...  # noqa: D102
 
     @property
     def quantities(self) -> tuple[str, ...]: ...  # noqa: D102
@@ -51,7 +85,7 @@ class Method(Protocol):
     def label(
         self, atoms: ase.Atoms, quantities: tuple[str, ...] | None = None
     ) -> dict[str, np.ndarray]:
-        """Return `quantities` (all, if not given) of `atoms` in internal units.
+        """Return `quantities` of `atoms` in internal units, the default ones if not given.
 
         The dipole of a charged molecule is about its centre of mass.
 
@@ -61,6 +95,129 @@ class Method(Protocol):
             There is no trustworthy result at this geometry.
         """
         ...
+
+
+def selected_quantities(
+    method: Method, quantities: Collection[str] | None = None
+) -> tuple[str, ...]:
+    """Return `quantities`, or the default ones of `method`, in their usual order.
+
+    Raises
+    ------
+    UnavailableQuantityError
+        The method does not compute one of them.
+    """
+    if quantities is None:
+        quantities = getattr(method, "default_quantities", method.quantities)
+    unavailable = [name for name in quantities if name not in method.quantities]
+    if unavailable or not quantities:
+        raise UnavailableQuantityError(method.name, unavailable or ["nothing"], method.quantities)
+    return ordered(quantities)
+
+
+def checked_labels(method: Method, labels: Mapping[str, Any], n_atoms: int) -> dict[str, Any]:
+    """Return `labels` as arrays.
+
+    Raises
+    ------
+    InvalidInputError
+        One has another shape than its quantity.
+    ConvergenceError
+        One is not finite.
+    """
+    arrays = {}
+    for name, value in labels.items():
+        q = quantity(name)
+        expected = (n_atoms, *q.shape) if q.per_atom else q.shape
+        arrays[name] = shape(f"{name} of {method.name}", np.asarray(value, dtype=float), expected)
+        if not np.isfinite(arrays[name]).all():
+            raise ConvergenceError(f"{method.name}: non-finite {name}")
+    return arrays
+
+
+@dataclass(frozen=True)
+class CombinedMethod:
+    """Quantities from several methods, such as forces of one and dipoles of another.
+
+    Parameters
+    ----------
+    parts
+        Quantities, and the method that computes them.
+
+    Raises
+    ------
+    InvalidInputError
+        Two methods are to compute one quantity; or energy and forces, which are its
+        negative gradient, come from different methods.
+    UnavailableQuantityError
+        A method does not compute what it is there for.
+    """
+
+    parts: tuple[tuple[tuple[str, ...], Method], ...]
+
+    def __post_init__(self) -> None:
+        parts = tuple((selected_quantities(method, names), method) for names, method in self.parts)
+        object.__setattr__(self, "parts", parts)
+        names = [name for part, _ in parts for name in part]
+        for name in names:
+            if names.count(name) > 1:
+                raise InvalidInputError(
+                    "from two methods", key=name, expected="one method for each quantity"
+                )
+        separate = [part for part, _ in parts if ("energy" in part) != ("forces" in part)]
+        if len(separate) == 2:
+            raise InvalidInputError(
+                "forces are the negative gradient of the energy",
+                key="forces",
+                expected="energy and forces from one method",
+            )
+
+    @property
+    def name(self) -> str:
+        """Names of the methods and what each computes."""
+        return "; ".join(f"{', '.join(names)}: {method.name}" for names, method in self.parts)
+
+    @property
+    def version(self) -> str:
+        """Programs and versions."""
+        return ", ".join(dict.fromkeys(method.version for _, method in self.parts))
+
+    @property
+    def level_of_theory(self) -> dict[str, str]:
+        """Level of theory by quantity."""
+        return {
+            name: level if isinstance(level, str) else level[name]
+            for names, method in self.parts
+            for level in [method.level_of_theory]
+            for name in names
+        }
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """What is computed."""
+        return ordered(name for names, _ in self.parts for name in names)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings of each method."""
+        return {
+            ",".join(names): {"method": method.name, **method.settings()}
+            for names, method in self.parts
+        }
+
+    def label(
+        self, atoms: ase.Atoms, quantities: tuple[str, ...] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Return `quantities` of `atoms`; see :class:`Method`."""
+        wanted = selected_quantities(self, quantities)
+        labels: dict[str, np.ndarray] = {}
+        for names, method in self.parts:
+            own = tuple(name for name in names if name in wanted)
+            if own:
+                labels.update(method.label(atoms, own))
+        return {name: labels[name] for name in wanted}
+
+
+# --- callers of a method --------------------------------------------------------------
 
 
 class MethodCalculator(Calculator):
@@ -81,3 +238,36 @@ class MethodCalculator(Calculator):
         super().calculate(atoms, properties, system_changes)
         labels = self.method.label(self.atoms, ("energy", "forces"))
         self.results = {"energy": float(labels["energy"]), "forces": labels["forces"]}
+
+
+class MethodEvaluator:
+    """A :class:`Method` where dynamics would call a model, one configuration after the other.
+
+    Parameters
+    ----------
+    method
+        The method, for example :class:`~eqcalc.labelling.GFN2`.
+    numbers
+        Atomic numbers of the molecule, ``[n_atoms]``.
+    """
+
+    def __init__(self, method: Method, numbers: Tensor) -> None:
+        self.method = method
+        self.numbers = torch.as_tensor(numbers, dtype=torch.int64)
+        self.provenance: dict[str, Any] = {
+            "method": method.name,
+            "method_version": method.version,
+            "level_of_theory": method.level_of_theory,
+        }
+
+    def __call__(self, positions: Tensor, quantities: Collection[str]) -> dict[str, Tensor]:
+        """Evaluate ``[n_structures, n_atoms, 3]`` Å; see :class:`~eqcalc.runtime.Evaluator`."""
+        numbers = self.numbers.numpy()
+        labels = [
+            self.method.label(ase.Atoms(numbers, coordinates), tuple(quantities))
+            for coordinates in positions.detach().cpu().numpy()
+        ]
+        return {
+            name: torch.from_numpy(np.stack([np.asarray(one[name], np.float64) for one in labels]))
+            for name in quantities
+        }

@@ -26,8 +26,39 @@ from tqdm import tqdm
 from eqcalc.datasets.record import Record
 from eqcalc.labelling.conformer_search import conformers, relax, rotatable_bonds, rotate
 from eqcalc.labelling.method import ConvergenceError, Method, MethodCalculator
-from eqcalc.labelling.normal_modes import normal_modes, ring_polymers, wigner_displacements
 from eqcalc.labelling.workers import map_unordered
+from eqcalc.molecules import isolated_molecule
+from eqcalc.normal_modes import (
+    NormalModes,
+    is_linear,
+    normal_modes,
+    ring_polymer_displacements,
+    wigner_displacements,
+)
+from eqcalc.validation import InvalidInputError, non_negative
+
+
+class SamplingError(RuntimeError):
+    """Too few geometries are distinct and low in energy.
+
+    Attributes
+    ----------
+    missing
+        Number of geometries by the source that lacks them.
+    maximum_energy
+        Geometries higher than this above the lowest conformer were dropped [eV].
+    """
+
+    def __init__(self, missing: dict[str, int], maximum_energy: float) -> None:
+        self.missing, self.maximum_energy = missing, maximum_energy
+        short = ", ".join(f"{number} of {source}" for source, number in missing.items())
+        super().__init__(
+            f"too few geometries are distinct and at most {maximum_energy:.2f} eV above the "
+            f"lowest conformer; missing: {short}; raise maximum_energy or lower minimum_distance"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.missing, self.maximum_energy)
 
 
 @dataclass(frozen=True)
@@ -180,14 +211,16 @@ def sample(
         any prefix is a fair sample.
     """
     plan = plan or SamplingPlan.default()
-    given = [molecule] if isinstance(molecule, ase.Atoms) else list(molecule)
-    if not given or any(atoms.pbc.any() for atoms in given):
-        raise ValueError("expected an isolated molecule")
     if isinstance(molecule, ase.Atoms):
-        starts = conformers(molecule, method, rng=rng)
+        starts = conformers(isolated_molecule(molecule), method, rng=rng)
     else:
-        if any(not np.array_equal(atoms.numbers, given[0].numbers) for atoms in given):
-            raise ValueError("the conformers must be one molecule with its atoms in one order")
+        given = [isolated_molecule(atoms) for atoms in molecule]
+        if not given or any(not np.array_equal(a.numbers, given[0].numbers) for a in given):
+            raise InvalidInputError(
+                key="molecule",
+                value=[str(atoms.symbols) for atoms in given],
+                expected="conformers of one molecule with its atoms in one order",
+            )
         starts = [relax(atoms, method) for atoms in given]
     floor = min(float(method.label(atoms, ("energy",))["energy"]) for atoms in starts)
     ceiling = floor + (
@@ -221,11 +254,43 @@ def sample(
             }
             if not missing:
                 return [drawn[i] for i in rng.permutation(len(drawn))]
-    short = ", ".join(f"{number} of {_source(*key)}" for key, number in missing.items())
-    raise RuntimeError(
-        f"too few geometries are distinct and at most {ceiling - floor:.2f} eV above the lowest "
-        f"conformer; missing: {short}. Raise maximum_energy or lower minimum_distance"
+    raise SamplingError({_source(*key): number for key, number in missing.items()}, ceiling - floor)
+
+
+def finite_difference_modes(
+    atoms: ase.Atoms, method: Method, step: float = 0.005, *, linear: bool | None = None
+) -> NormalModes:
+    """Return the normal modes about `atoms` from central differences of the forces.
+
+    Parameters
+    ----------
+    atoms
+        The geometry; away from a stationary point the modes are those of the local
+        quadratic model of the energy.
+    method
+        Computes the forces.
+    step
+        Displacement of each coordinate [Å].
+    linear
+        Whether the molecule is linear, if `atoms` are not at its minimum.
+    """
+    n = len(atoms)
+    hessian = np.empty((3 * n, 3 * n))
+    shifted = atoms.copy()
+    for i in range(3 * n):
+        forces = []
+        for sign in (1.0, -1.0):
+            shifted.positions = atoms.positions
+            shifted.positions[i // 3, i % 3] += sign * step
+            forces.append(method.label(shifted, ("forces",))["forces"].ravel())
+        hessian[i] = (forces[1] - forces[0]) / (2.0 * step)
+    return normal_modes(
+        atoms.positions, atoms.get_masses(), 0.5 * (hessian + hessian.T), linear=linear
     )
+
+
+def _linear(conformer: ase.Atoms) -> bool:
+    return is_linear(conformer.positions, conformer.get_masses())
 
 
 def distinct(records: Sequence[Record], minimum_distance: float) -> list[Record]:
@@ -341,7 +406,7 @@ def _about_conformers(
     plan: SamplingPlan,
 ) -> Iterator[ase.Atoms]:
     for start, share in zip(starts, _split(n, len(starts)), strict=True):
-        modes = normal_modes(start, method)
+        modes = finite_difference_modes(start, method)
         for shift in wigner_displacements(modes, temperature, share, rng):
             yield _centred(start, shift)
 
@@ -355,11 +420,12 @@ def _about_turned(
     plan: SamplingPlan,
 ) -> Iterator[ase.Atoms]:
     bonds = rotatable_bonds(starts[0])
+    linear = _linear(starts[0])
     for share in _split(n, -(-n // plan.draws_per_hessian)):
         turned = starts[int(rng.integers(len(starts)))]
         for bond in bonds:
             turned = rotate(turned, bond, rng.uniform(0.0, 360.0))
-        modes = normal_modes(turned, method)
+        modes = finite_difference_modes(turned, method, linear=linear)
         for shift in wigner_displacements(modes, temperature, share, rng, plan.stiff_wavenumber):
             yield _centred(turned, shift)
 
@@ -373,11 +439,12 @@ def _beads(
     plan: SamplingPlan,
 ) -> Iterator[ase.Atoms]:
     shares = _split(n, -(-n // plan.draws_per_hessian))
+    linear = _linear(starts[0])
     # the centroids of one run are far apart: each carries several beads
     centroids = _snapshots(starts, method, temperature, len(shares), rng, plan)
     for centroid, share in zip(centroids, shares, strict=True):
-        modes = normal_modes(centroid, method)
-        polymers = ring_polymers(modes, temperature, plan.n_beads, 1, rng)[0]
+        modes = finite_difference_modes(centroid, method, linear=linear)
+        polymers = ring_polymer_displacements(modes, temperature, plan.n_beads, 1, rng)[0]
         for bead in rng.permutation(plan.n_beads)[:share]:
             yield _centred(centroid, polymers[bead])
 
@@ -396,13 +463,11 @@ def _quotas(plan: SamplingPlan, n: int, rotatable: bool) -> dict[tuple[str, floa
     for kind in _SOURCES:
         target = "wigner" if kind == "torsional_wigner" and not rotatable else kind
         for temperature, share in getattr(plan, kind).items():
-            if share < 0.0 or temperature < 0.0:
-                raise ValueError(f"{kind}: shares and temperatures must not be negative")
-            key = (target, float(temperature))
-            shares[key] = shares.get(key, 0.0) + share
+            key = (target, non_negative(f"{kind}: temperature", temperature, unit="K"))
+            shares[key] = shares.get(key, 0.0) + non_negative(f"{kind}: share", share)
     total = sum(shares.values())
     if total <= 0.0:
-        raise ValueError("the sampling plan has no source")
+        raise InvalidInputError(key="plan", value=total, expected="shares that are not all zero")
     bounds = np.rint(np.cumsum(list(shares.values())) / total * n).astype(int)
     return dict(zip(shares, np.diff(bounds, prepend=0).tolist(), strict=True))
 

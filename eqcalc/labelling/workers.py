@@ -11,6 +11,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from eqcalc.validation import count
+
 State = TypeVar("State")
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -41,9 +43,7 @@ def map_unordered(
     RuntimeError
         A process died.
     """
-    if processes < 1:
-        raise ValueError(f"processes: expected at least 1, got {processes}")
-    if processes == 1 or len(tasks) < 2:
+    if count("processes", processes) == 1 or len(tasks) < 2:
         for task in tasks:
             yield function(state, task)
         return

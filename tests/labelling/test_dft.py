@@ -7,7 +7,9 @@ import pytest
 from ase.build import molecule
 
 from eqcalc.labelling import PySCF
+from eqcalc.labelling.dft import _finite_field
 from eqcalc.units import convert
+from eqcalc.validation import InvalidInputError
 
 pyscf = pytest.importorskip("pyscf")
 
@@ -55,6 +57,11 @@ def test_polarizability_is_the_derivative_of_the_dipole(water, method, labels):
         field.kernel()
         dipoles.append(field.dip_moment(unit="AU", verbose=0))
     numerical = (dipoles[0] - dipoles[1]) / 2e-3
+    np.testing.assert_allclose(
+        _finite_field(method._converged_field(water)),
+        convert(labels["polarizability"], "e^2*Å^2/eV", "bohr^3"),
+        atol=2e-3,
+    )
     analytic = convert(labels["polarizability"], "e^2*Å^2/eV", "bohr^3")
     np.testing.assert_allclose(analytic[2], numerical, atol=2e-3)
     assert np.linalg.eigvalsh(analytic)[0] > 1.0
@@ -68,11 +75,49 @@ def test_dipole_of_water(labels):
 
 
 def test_open_shells_are_refused():
-    with pytest.raises(ValueError, match="has 9 electrons"):
+    with pytest.raises(InvalidInputError) as caught:
         PySCF().label(ase.Atoms("OH", [[0, 0, 0], [0, 0, 1]]))
+    assert caught.value.key == "number of electrons" and caught.value.value == 9
+
+
+def test_any_functional_and_basis(water):
+    """Meta-GGA and range-separated hybrids differentiate as PBE0 does."""
+    for functional in ("r2SCAN", "wB97X"):
+        method = PySCF(functional, "sto-3g")
+        assert method.level_of_theory == f"{functional}/sto-3g (density fitting)"
+        labels = method.label(water)
+        moved = [water.copy(), water.copy()]
+        for sign, atoms in zip((1, -1), moved, strict=True):
+            atoms.positions[0, 1] += sign * 1e-3
+        high, low = (method.label(atoms, ("energy",))["energy"] for atoms in moved)
+        assert labels["forces"][0, 1] == pytest.approx((low - high) / 2e-3, abs=2e-4)
+        assert np.linalg.eigvalsh(labels["polarizability"])[2] > 0.0
+
+
+@pytest.mark.parametrize(
+    ("key", "wrong", "right"),
+    [
+        ("functional", "PBEO", "PBE0"),
+        ("functional", "wB97-XVV", "wB97X-V"),
+        ("functional", "", None),
+        ("basis", "def2-TZPV", "def2-TZVP"),
+    ],
+)
+def test_misspelled_names_are_refused_before_any_work(key, wrong, right):
+    with pytest.raises(InvalidInputError) as caught:
+        PySCF(**{key: wrong})
+    assert (caught.value.key, caught.value.value) == (key, wrong)
+    assert caught.value.suggestion == right
+
+
+@pytest.mark.filterwarnings("ignore:Basis may be available")
+def test_a_basis_that_lacks_an_element_is_refused():
+    with pytest.raises(InvalidInputError) as caught:
+        PySCF(basis="cc-pVDZ").label(ase.Atoms("IH", [[0, 0, 0], [0, 0, 1.6]]))
+    assert caught.value.key == "basis" and caught.value.value == "cc-pVDZ"
 
 
 def test_missing_pyscf_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyscf", None)
     with pytest.raises(ImportError, match=r"pip install 'eqcalc\[dft\]'"):
-        _ = PySCF().version
+        PySCF()

@@ -4,10 +4,18 @@ import pickle
 import ase
 import numpy as np
 import pytest
+import torch
 from ase.build import molecule
 
-from eqcalc.labelling import GFN2, ConvergenceError, MethodCalculator
+from eqcalc.labelling import (
+    GFN2,
+    ConvergenceError,
+    MethodCalculator,
+    MethodEvaluator,
+    UnavailableQuantityError,
+)
 from eqcalc.units import convert
+from eqcalc.validation import InvalidInputError
 
 ALL = ("energy", "forces", "dipole", "polarizability")
 # GFN2-xTB energy of the four-coordinate complex in tblite's own example, Hartree
@@ -27,7 +35,7 @@ def water():
 
 @pytest.fixture(scope="module")
 def method():
-    return GFN2(ALL)
+    return GFN2()
 
 
 def test_energy_of_tblites_example():
@@ -59,7 +67,7 @@ def test_dipole_points_from_minus_to_plus():
 
 
 def test_dipole_and_polarizability_turn_with_the_molecule(water, method):
-    labels = method.label(water)
+    labels = method.label(water, ALL)
     turned = water.copy()
     turned.rotate(71.0, (1, -1, 2))
     turned.translate([3.0, -2.0, 1.0])
@@ -69,7 +77,7 @@ def test_dipole_and_polarizability_turn_with_the_molecule(water, method):
     # a planar molecule fixes two columns only
     normal = np.cross(start[1], start[2]), np.cross(end[1], end[2])
     q = q + np.outer(normal[0], normal[1]) / (normal[0] @ normal[0])
-    again = method.label(turned)
+    again = method.label(turned, ALL)
     np.testing.assert_allclose(again["dipole"], labels["dipole"] @ q, atol=1e-6)
     np.testing.assert_allclose(
         again["polarizability"], q.T @ labels["polarizability"] @ q, atol=1e-6
@@ -78,8 +86,8 @@ def test_dipole_and_polarizability_turn_with_the_molecule(water, method):
 
 def test_polarizability_is_the_second_derivative_of_the_energy(water):
     """The field's sign and unit: E(F) = E − μ·F − ½ F·α·F by other means than the dipole."""
-    method = GFN2(ALL, field=0.1)
-    labels = method.label(water)
+    method = GFN2(field=0.1)
+    labels = method.label(water, ALL)
     centred = water.positions - water.get_center_of_mass()
     energies = [
         convert(method._singlepoint(water, centred, field).get("energy"), "hartree", "eV")
@@ -92,7 +100,7 @@ def test_polarizability_is_the_second_derivative_of_the_energy(water):
 
 
 def test_finite_field_is_converged(water):
-    one, two = (GFN2(ALL, field=f).label(water)["polarizability"] for f in (0.02, 0.04))
+    one, two = (GFN2(field=f).label(water, ALL)["polarizability"] for f in (0.02, 0.04))
     np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-6)
     assert np.linalg.eigvalsh(one)[0] > 0.0
 
@@ -121,21 +129,35 @@ def test_labels_do_not_depend_on_history(water):
         np.testing.assert_array_equal(again[name], first[name])
 
 
+def test_default_labels(water, method):
+    assert tuple(method.label(water)) == ("energy", "forces", "dipole")
+
+
 def test_bad_input(water):
-    with pytest.raises(ValueError, match="stress"):
-        GFN2(("energy", "stress"))
+    with pytest.raises(UnavailableQuantityError) as caught:
+        GFN2().label(water, ("energy", "stress"))
+    assert caught.value.unavailable == ("stress",) and caught.value.available == ALL
+    with pytest.raises(InvalidInputError) as wrong:
+        GFN2(accuracy=-1.0)
+    assert wrong.value.key == "accuracy"
     crystal = water.copy()
     crystal.cell, crystal.pbc = [9, 9, 9], True
-    with pytest.raises(ValueError, match="isolated"):
+    with pytest.raises(InvalidInputError) as periodic:
         GFN2().label(crystal)
+    assert periodic.value.key == "atoms.pbc"
     collapsed = water.copy()
     collapsed.positions[1] = collapsed.positions[0]
     with pytest.raises(ConvergenceError):
         GFN2().label(collapsed)
 
 
-def test_as_an_ase_calculator(water):
+def test_as_an_ase_calculator_and_an_evaluator(water):
     water.calc = MethodCalculator(GFN2())
     labels = GFN2().label(water)
     assert water.get_potential_energy() == labels["energy"]
     np.testing.assert_array_equal(water.get_forces(), labels["forces"])
+    evaluator = MethodEvaluator(GFN2(), water.numbers)
+    values = evaluator(torch.tensor(np.stack([water.positions] * 2)), ("forces", "dipole"))
+    assert values["forces"].shape == (2, 3, 3)
+    np.testing.assert_allclose(values["dipole"][1], labels["dipole"], atol=1e-12)
+    assert evaluator.provenance["level_of_theory"] == "GFN2-xTB"

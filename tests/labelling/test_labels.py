@@ -12,8 +12,18 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-from eqcalc.datasets import Dataset, Record
-from eqcalc.labelling import GFN2, ConvergenceError, SamplingPlan, generate, label
+from eqcalc.datasets import Dataset, Record, convert
+from eqcalc.labelling import (
+    GFN2,
+    ConvergenceError,
+    OtherRunError,
+    SamplingPlan,
+    UnavailableQuantityError,
+    compare_with_method,
+    generate,
+    label,
+)
+from eqcalc.validation import InvalidInputError
 
 WIGNER = SamplingPlan(classical={}, wigner={300.0: 1.0}, torsional_wigner={}, ring_polymer={})
 
@@ -49,7 +59,8 @@ class Fragile:
         time.sleep(self.pause)
         if atoms.positions[0, 0] > 0.0:
             raise ConvergenceError("right of the origin")
-        return {"energy": np.asarray(atoms.positions.sum()), "forces": atoms.positions}
+        labels = {"energy": np.asarray(atoms.positions.sum()), "forces": atoms.positions}
+        return {name: labels[name] for name in quantities or self.quantities}
 
 
 def test_labels_are_those_of_the_method(tmp_path):
@@ -74,9 +85,9 @@ def test_failures_are_reported_and_left_out(tmp_path):
     report = label(given, Fragile(), tmp_path / "a.h5", progress=False)
     assert sorted(report.failed) == right
     assert len(report.dataset) == 20 - len(right)
-    assert f"geometry {right[0]}: right of the origin" in str(report)
+    assert report.failed[right[0]] == "right of the origin"
     assert list(report.dataset.provenance["not_converged"]) == [str(i) for i in right]
-    with pytest.raises(ValueError, match="no geometry could be labelled"):
+    with pytest.raises(InvalidInputError, match="right of the origin"):
         label([given[i] for i in right], Fragile(), tmp_path / "b.h5", progress=False)
 
 
@@ -85,7 +96,7 @@ def test_a_killed_run_goes_on(tmp_path):
     log = tmp_path / "log"
     script = tmp_path / "run.py"
     script.write_text(f"""
-from tests.reference.test_label import *
+from tests.labelling.test_labels import *
 if __name__ == "__main__":
     label(geometries(), Fragile({str(log)!r}, 0.1), {str(tmp_path / "a.h5")!r}, progress=False)
 """)
@@ -123,31 +134,33 @@ def test_a_journal_of_another_run_is_refused(tmp_path):
     journal.write_text(
         json.dumps({"journal_version": 1, "method": "fragile", "version": "0.9"}) + "\n"
     )
-    with pytest.raises(ValueError, match="a run with other version, settings, geometries"):
+    with pytest.raises(OtherRunError) as caught:
         label(geometries(3), Fragile(), tmp_path / "a.h5", progress=False)
+    assert caught.value.file == journal
+    assert caught.value.different == ("version", "settings", "geometries", "n_geometries")
     with pytest.raises(FileExistsError):
         (tmp_path / "b.h5").touch()
         label(geometries(3), Fragile(), tmp_path / "b.h5", progress=False)
 
 
 def test_generate_resumes_between_sampling_and_labelling(tmp_path, monkeypatch):
-    module = sys.modules["eqcalc.labelling.generation"]
-
+    module = sys.modules["eqcalc.labelling.labels"]
     target = tmp_path / "a.h5"
     water = molecule("H2O")
-    whole = generate(water, tmp_path / "b.h5", 30, plan=WIGNER, seed=5, progress=False)
+    whole = generate(water, "gfn2", tmp_path / "b.h5", 30, plan=WIGNER, seed=5, progress=False)
 
     def killed(*_, **__):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(module, "label", killed)
-        generate(water, target, 30, plan=WIGNER, seed=5, progress=False)
-    with pytest.raises(ValueError, match="left by a run with another seed"):
-        generate(water, target, 30, plan=WIGNER, seed=6, progress=False)
+        generate(water, "gfn2", target, 30, plan=WIGNER, seed=5, progress=False)
+    with pytest.raises(OtherRunError) as caught:
+        generate(water, "gfn2", target, 30, plan=WIGNER, seed=6, progress=False)
+    assert caught.value.different == ("seed",)
     with monkeypatch.context() as patch:
         patch.setattr(module, "sample", killed)
-        report = generate(water, target, 30, plan=WIGNER, seed=5, progress=False)
+        report = generate(water, "gfn2", target, 30, plan=WIGNER, seed=5, progress=False)
     np.testing.assert_array_equal(
         report.dataset.structures(range(30)).positions,
         whole.dataset.structures(range(30)).positions,
@@ -158,8 +171,112 @@ def test_generate_resumes_between_sampling_and_labelling(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that nobody can write to")
 def test_a_folder_that_cannot_be_written_is_found_before_the_sampling(monkeypatch):
-    monkeypatch.setattr(sys.modules["eqcalc.labelling.generation"], "sample", None)
-    with pytest.raises(OSError, match=r"^/proc: nothing can be written into this folder"):
-        generate(molecule("H2O"), "/proc/labels.h5", 10, plan=WIGNER, progress=False)
-    with pytest.raises(OSError, match=r"^/proc: nothing can be written into this folder"):
+    monkeypatch.setattr(sys.modules["eqcalc.labelling.labels"], "sample", None)
+    with pytest.raises(OSError, match=r"^/proc: "):
+        generate(molecule("H2O"), "gfn2", "/proc/labels.h5", 10, plan=WIGNER, progress=False)
+    with pytest.raises(OSError, match=r"^/proc: "):
         label(geometries(2), Fragile(), "/proc/labels.h5", progress=False)
+
+
+def test_structures_are_labelled_as_given(tmp_path):
+    ion = molecule("NH3")
+    ion += molecule("H2O")[1]
+    ion.positions[-1] = [0.0, 0.0, 1.2]
+    ion.info["charge"] = 1.0
+    given = [molecule("H2O"), ion, molecule("CH4")]
+    dataset = label(given, "gfn2", tmp_path / "a.h5", progress=False).dataset
+    assert dataset.counts.tolist() == [3, 5, 5]
+    assert [record.charge for record in dataset] == [0.0, 1.0, 0.0]
+    np.testing.assert_array_equal(dataset[1].positions, ion.positions)
+    assert dataset[1].labels["energy"] == GFN2().label(ion)["energy"]
+
+
+def test_molecule_is_sampled(tmp_path):
+    """Every default source takes part, from the conformer search on."""
+    report = generate(molecule("H2O"), "gfn2", tmp_path / "a.h5", 12, seed=3, progress=False)
+    assert len(report.dataset) == 12 and report.failed == {}
+    assert {s.rsplit(" ", 2)[0] for s in report.dataset.sources} == {
+        "Langevin dynamics",
+        "Wigner displacement",
+        "ring-polymer bead",
+    }
+    assert report.dataset.provenance["seed"] == 3
+
+
+def test_two_methods_in_one_call(tmp_path):
+    """Forces of one, dipoles of another, and the level of theory of each quantity."""
+    loose = GFN2(accuracy=100.0, electronic_temperature=5000.0)
+    given = [molecule("H2O"), molecule("NH3")]
+    report = label(
+        given,
+        {"energy,forces": Fragile(), "dipole,polarizability": loose},
+        tmp_path / "a.h5",
+        level_of_theory={"dipole": "hot"},
+        processes=1,
+        progress=False,
+    )
+    dataset = report.dataset
+    kept = [i for i in range(2) if i not in report.failed]
+    assert dataset.levels_of_theory == {
+        "energy": "none",
+        "forces": "none",
+        "dipole": "hot",
+        "polarizability": "GFN2-xTB",
+    }
+    for record, index in zip(dataset, kept, strict=True):
+        hot = loose.label(given[index], ("dipole", "polarizability"))
+        for name, value in hot.items():
+            np.testing.assert_allclose(record.labels[name], value, rtol=1e-12)
+        np.testing.assert_array_equal(record.labels["forces"], record.positions)
+    settings = dataset.provenance["method_settings"]
+    assert settings["dipole,polarizability"]["electronic_temperature"] == 5000.0
+
+
+def test_quantities_are_chosen_before_any_work(tmp_path):
+    given = geometries(2)
+    dataset = label(
+        given, "gfn2", tmp_path / "a.h5", quantities=("dipole", "energy"), progress=False
+    ).dataset
+    assert dataset.quantities == ("energy", "dipole")
+    with pytest.raises(UnavailableQuantityError) as caught:
+        label(given, "gfn2", tmp_path / "b.h5", quantities=("energy", "stress"), progress=False)
+    assert caught.value.unavailable == ("stress",) and "dipole" in caught.value.available
+    with pytest.raises(InvalidInputError) as wrong:
+        label(given, "gfn2", tmp_path / "b.h5", level_of_theory={"dipol": "x"}, progress=False)
+    assert wrong.value.key == "level_of_theory" and wrong.value.suggestion == "dipole"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
+
+
+# --- comparison with a fast method ----------------------------------------------------
+
+EXCERPTS = Path(__file__).parents[1] / "datasets" / "excerpts"
+ETHANOL = Path(__file__).parents[2] / "data" / "ethanol" / "pbe0-def2tzvp.h5"
+
+
+@pytest.mark.parametrize(("name", "right"), [("ccsdt_avtz", True), ("B3LYP_cc-pVDZ", False)])
+def test_dipoles_of_formaldehyde(tmp_path, name, right):
+    """One of two published files holds dipoles too small by 2.54."""
+    convert(
+        EXCERPTS / f"h2co_{name}.npz",
+        tmp_path / "a.h5",
+        level_of_theory=name,
+        keys={"dipole": "D", "charge": "Q"},
+        units={"positions": "Å", "energy": "eV", "forces": "eV/Å", "dipole": "e*Å"},
+        progress=False,
+    )
+    dataset = Dataset.open(tmp_path / "a.h5")
+    found = compare_with_method(dataset, "gfn2", "dipole", np.random.default_rng(0))
+    assert found.conclusive and found.ok == right
+    assert ("factor of debye" in str(found)) != right
+    assert compare_with_method(dataset, GFN2(), "forces", np.random.default_rng(0)).ok
+
+
+def test_shipped_ethanol():
+    dataset = Dataset.open(ETHANOL)
+    for name in ("forces", "dipole"):
+        found = compare_with_method(dataset, GFN2(), name, np.random.default_rng(0))
+        assert found.conclusive and found.ok
+    for name in ("energy", "stress"):  # no common origin; not there
+        with pytest.raises(InvalidInputError) as caught:
+            compare_with_method(dataset, GFN2(), name, np.random.default_rng(0))
+        assert caught.value.key == "name"

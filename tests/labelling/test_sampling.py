@@ -10,15 +10,19 @@ from eqcalc.datasets import Record
 from eqcalc.labelling import (
     GFN2,
     ConvergenceError,
+    SamplingError,
     SamplingPlan,
     conformers,
     distinct,
+    finite_difference_modes,
     langevin,
+    relax,
     rotatable_bonds,
     rotate,
     sample,
 )
 from eqcalc.units import BOLTZMANN
+from eqcalc.validation import InvalidInputError
 
 SAMPLER = GFN2(accuracy=1.0)
 QUICK = replace(SamplingPlan.default(), equilibration=20.0, interval=2.0)
@@ -45,8 +49,9 @@ def test_rotation_turns_one_side_only():
     assert bonds[0] == pytest.approx(bonds[1])
     there_and_back = rotate(turned, (1, 2), -120.0)
     np.testing.assert_allclose(there_and_back.positions, atoms.positions, atol=1e-12)
-    with pytest.raises(ValueError, match="ring"):
+    with pytest.raises(InvalidInputError) as caught:
         rotate(molecule("C6H6"), (0, 1), 10.0)
+    assert caught.value.key == "bond"
 
 
 def test_ethanol_has_two_conformers(ethanol):
@@ -66,7 +71,7 @@ def test_ethanol_has_two_conformers(ethanol):
 
 
 def test_many_conformers_need_random_numbers():
-    with pytest.raises(ValueError, match="pass rng"):
+    with pytest.raises(InvalidInputError, match="pass rng"):
         conformers(molecule("CH3CH2OH"), SAMPLER, max_trials=4)
 
 
@@ -180,12 +185,39 @@ def test_distinct_keeps_the_first():
 def test_impossible_plans():
     water = molecule("H2O")
     empty = SamplingPlan(classical={}, wigner={}, torsional_wigner={}, ring_polymer={})
-    with pytest.raises(ValueError, match="no source"):
+    with pytest.raises(InvalidInputError) as caught:
         sample(water, SAMPLER, 10, np.random.default_rng(0), empty)
+    assert caught.value.key == "plan"
     narrow = SamplingPlan(
         classical={}, wigner={300.0: 1.0}, torsional_wigner={}, ring_polymer={}, maximum_energy=1e-6
     )
-    with pytest.raises(RuntimeError, match=r"missing: \d+ of Wigner displacement 300 K"):
+    with pytest.raises(SamplingError) as short:
         sample(water, SAMPLER, 10, np.random.default_rng(0), narrow)
-    with pytest.raises(ValueError, match="atoms in one order"):
+    assert list(short.value.missing) == ["Wigner displacement 300 K"]
+    with pytest.raises(InvalidInputError) as mixed:
         sample([molecule("H2O"), molecule("NH3")], SAMPLER, 10, np.random.default_rng(0))
+    assert mixed.value.key == "molecule"
+
+
+@pytest.mark.parametrize("name", ["CO2", "HCN", "C2H2"])
+def test_linear_molecules_bend_both_ways(name):
+    """Rattled and relaxed, they are bent by 1e-6 to 1e-4 Å, and still have 3N − 5 modes."""
+    atoms = molecule(name)
+    atoms.rattle(0.02, seed=1)
+    relaxed = relax(atoms, GFN2())
+    modes = finite_difference_modes(relaxed, GFN2())
+    assert len(modes) == 3 * len(atoms) - 5 and modes.linear
+    np.testing.assert_allclose(modes.wavenumber[0], modes.wavenumber[1], rtol=0.01)
+    plan = SamplingPlan({}, {300.0: 1.0}, {}, {}, minimum_distance=1e-4)
+    records = sample([atoms], SAMPLER, 300, np.random.default_rng(0), plan)
+    axis = np.linalg.svd(relaxed.positions - relaxed.positions.mean(axis=0))[2]
+    shifts = np.stack([record.positions @ axis.T for record in records])
+    across = np.sqrt(np.mean(shifts[..., 1:] ** 2, axis=(0, 1)))
+    assert across.min() > 0.8 * across.max() > 0.0
+
+
+def test_a_snapshot_of_a_linear_molecule_does_not_tell_that_it_is():
+    bent = relax(molecule("CO2"), SAMPLER)
+    bent.positions[0, 0] += 0.05
+    assert len(finite_difference_modes(bent, SAMPLER)) == 3
+    assert len(finite_difference_modes(bent, SAMPLER, linear=True)) == 4

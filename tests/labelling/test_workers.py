@@ -4,6 +4,7 @@ import os
 import pytest
 
 from eqcalc.labelling.workers import map_unordered
+from eqcalc.validation import InvalidInputError
 
 
 def add(state, task):
@@ -37,5 +38,5 @@ def test_a_dead_process_is_an_error_not_a_wait():
 def test_errors_come_through():
     with pytest.raises(ValueError, match="task"):
         list(map_unordered(fail, None, range(6), 2))
-    with pytest.raises(ValueError, match="at least 1"):
+    with pytest.raises(InvalidInputError, match="processes"):
         list(map_unordered(fail, None, range(6), 0))

@@ -26,9 +26,7 @@ from ase.build import molecule
 from scipy import stats
 
 from eqcalc.dynamics import Equilibration, simulate
-from eqcalc.labelling import GFN2
-from eqcalc.labelling.conformer_search import conformers
-from eqcalc.labelling.evaluator import MethodEvaluator
+from eqcalc.labelling import GFN2, MethodEvaluator, conformers
 from eqcalc.models.checkpoint import load_model
 from eqcalc.runtime import evaluator_for
 from eqcalc.runtime.memory import keep_freed_memory

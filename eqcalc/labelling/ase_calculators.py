@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: MIT
+"""Any ASE calculator as a reference method.
+
+What it computes is found out from its ``implemented_properties``, and so is whether it
+takes the charge of a molecule. Its results are in ASE's units; so is a polarizability,
+which ASE has no name for, if a calculator offers it [e²Å²/eV].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import packages_distributions, version
+from typing import Any
+
+import ase
+import numpy as np
+from ase.calculators.calculator import BaseCalculator, all_changes
+
+from eqcalc.labelling.method import (
+    ConvergenceError,
+    UnavailableQuantityError,
+    checked_labels,
+    selected_quantities,
+)
+from eqcalc.molecules import isolated_molecule, total_charge
+from eqcalc.plugins import class_at, instance
+from eqcalc.quantities import ordered
+from eqcalc.validation import InvalidInputError, nearest
+
+#: Properties of ASE calculators that are labels of a molecule.
+_PROPERTIES = ("energy", "forces", "dipole", "polarizability")
+#: Names of the charge among the parameters of calculators.
+_CHARGE = ("charge", "total_charge")
+#: A charge that changes a property by less than this, in its unit, has not been taken.
+_SAME = 1e-6
+
+
+@dataclass(frozen=True)
+class CalculatorMethod:
+    """Labels by an ASE calculator.
+
+    Molecules are put with their centre of mass at the origin, about which a calculator is
+    expected to give the dipole of an ion. Their charge is handed over as the parameter
+    ``charge`` or ``total_charge`` of the calculator; if it has none, as
+    ``atoms.info["charge"]`` and initial charges, and refused if the energy is then that of
+    the neutral molecule.
+
+    Parameters
+    ----------
+    calculator
+        ``"package.module.Calculator"``, or a calculator; of the latter a copy is sent to
+        each process.
+    options
+        Arguments of the class.
+
+    Raises
+    ------
+    InvalidInputError
+        There is no such class, an option is wrong, or it computes no label.
+    """
+
+    calculator: Any
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.quantities:
+            raise InvalidInputError(
+                f"{self.name} computes none of them",
+                key="method",
+                expected=f"a calculator of {', '.join(_PROPERTIES)}",
+            )
+
+    def _build(self) -> Any:
+        """Return the calculator, built on first use."""
+        if "_built" not in self.__dict__:
+            built = self.calculator
+            if isinstance(built, str):
+                module, _, name = built.replace(":", ".").rpartition(".")
+                if not module:
+                    raise InvalidInputError(
+                        key="method", value=built, expected="ase:package.module.Calculator"
+                    )
+                kind = class_at("method", module, name)
+                self._check_options(kind)
+                built = instance(f"ase:{self.calculator}", kind, self.options)
+            self.__dict__["_built"] = built
+        return self.__dict__["_built"]
+
+    def _check_options(self, kind: Any) -> None:
+        """Check options of a class that takes any and has a table of those it knows."""
+        known = getattr(kind, "default_parameters", {})
+        for key in self.options:
+            close = nearest(key, known)
+            if key not in known and close is not None:
+                raise InvalidInputError(
+                    "unknown option",
+                    key=f"{self.calculator}.{key}",
+                    value=self.options[key],
+                    suggestion=close,
+                )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"calculator": self.calculator, "options": self.options}
+
+    @property
+    def name(self) -> str:
+        """Name of the class."""
+        return type(self._build()).__name__
+
+    @property
+    def level_of_theory(self) -> str:
+        """The class and its options; what a user states is better."""
+        options = ", ".join(f"{key}={value}" for key, value in self._parameters().items())
+        return f"{self.name}({options})" if options else self.name
+
+    @property
+    def version(self) -> str:
+        """Package and version."""
+        package = type(self._build()).__module__.partition(".")[0]
+        names = packages_distributions().get(package, [])
+        return f"{names[0]} {version(names[0])}" if names else package
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """What it computes."""
+        implemented = self._build().implemented_properties
+        return ordered(name for name in _PROPERTIES if name in implemented)
+
+    def settings(self) -> dict[str, Any]:
+        """Return the class and its parameters."""
+        kind = type(self._build())
+        return {
+            "calculator": f"{kind.__module__}.{kind.__qualname__}",
+            **{key: _json(value) for key, value in self._parameters().items()},
+        }
+
+    def label(
+        self, atoms: ase.Atoms, quantities: tuple[str, ...] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Return `quantities` of the isolated molecule `atoms`; see :class:`Method`."""
+        wanted = selected_quantities(self, quantities)
+        molecule = isolated_molecule(atoms).copy()
+        molecule.positions -= molecule.get_center_of_mass()
+        results = self._compute(molecule, total_charge(atoms), wanted)
+        return checked_labels(self, results, len(atoms))
+
+    def _compute(
+        self, molecule: ase.Atoms, charge: float, quantities: tuple[str, ...]
+    ) -> dict[str, Any]:
+        """Return properties of `molecule`, whose charge the calculator has been told."""
+        calculator = self._build()
+        parameters = getattr(calculator, "parameters", {})
+        name = next((name for name in _CHARGE if name in parameters), None)
+        if name is None:
+            if charge:
+                self._hand_over(molecule, charge)
+        elif name in self.options:
+            if float(self.options[name]) != charge:
+                raise self._charge_error(molecule, charge, f"{self.options[name]} as the option")
+        else:
+            calculator.set(**{name: int(charge) if charge.is_integer() else charge})
+        return self._properties(molecule, quantities)
+
+    def _hand_over(self, molecule: ase.Atoms, charge: float) -> None:
+        """Write the charge into `molecule`, if that changes what the calculator computes."""
+        known = self.quantities[:1]
+        neutral = self._properties(ase.Atoms(molecule.numbers, molecule.positions), known)
+        molecule.info["charge"] = charge
+        molecule.set_initial_charges(np.full(len(molecule), charge / len(molecule)))
+        charged = self._properties(molecule, known)
+        if np.allclose(neutral[known[0]], charged[known[0]], rtol=0.0, atol=_SAME):
+            raise self._charge_error(molecule, charge, "0, since the calculator does not take it")
+
+    def _charge_error(self, molecule: ase.Atoms, charge: float, expected: str) -> InvalidInputError:
+        return InvalidInputError(
+            f"{self.name}", key=f"charge of {molecule.symbols}", value=charge, expected=expected
+        )
+
+    def _properties(self, molecule: ase.Atoms, names: tuple[str, ...]) -> dict[str, Any]:
+        """Return properties that are computed anew, as the last molecule does not matter."""
+        calculator = self._build()
+        try:
+            if not isinstance(calculator, BaseCalculator):
+                return {name: calculator.get_property(name, molecule) for name in names}
+            calculator.atoms, calculator.results = None, {}
+            calculator.calculate(molecule, list(names), all_changes)
+            return {name: np.array(calculator.results[name]) for name in names}
+        except KeyError as error:
+            raise UnavailableQuantityError(self.name, error.args, self.quantities) from None
+        except (RuntimeError, ArithmeticError, np.linalg.LinAlgError) as error:
+            raise ConvergenceError(f"{self.name}: {str(error).strip()}") from error
+
+    def _parameters(self) -> dict[str, Any]:
+        if self.options:
+            return dict(self.options)
+        return {} if isinstance(self.calculator, str) else dict(self.calculator.todict())
+
+
+def _json(value: Any) -> Any:
+    """Return what JSON can hold of a parameter."""
+    if isinstance(value, Mapping):
+        return {str(key): _json(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | list | tuple):
+        return [_json(item) for item in value]
+    return value if isinstance(value, bool | int | float | str | None) else str(value)

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""Reference methods by name: those of eqcalc, of other packages, and any ASE calculator.
+
+=================================  ====================================================
+name                               method
+=================================  ====================================================
+``gfn2``                           :class:`~eqcalc.labelling.gfn2.GFN2`
+``dft``                            :class:`~eqcalc.labelling.dft.PySCF`
+``ase:package.module.Calculator``  an ASE calculator as it is
+``package.module:Class``           a class with the attributes of
+                                   :class:`~eqcalc.labelling.method.Method`
+any other name                     such a class that an installed package announces as an
+                                   entry point of the group ``eqcalc.labelling``
+=================================  ====================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from eqcalc.labelling.ase_calculators import CalculatorMethod
+from eqcalc.labelling.dft import PySCF
+from eqcalc.labelling.gfn2 import GFN2
+from eqcalc.labelling.method import CombinedMethod, Method
+from eqcalc.plugins import class_named, instance
+from eqcalc.quantities import QUANTITIES
+from eqcalc.validation import InvalidInputError, one_of
+
+#: Methods of eqcalc by name.
+METHODS: dict[str, Callable[..., Method]] = {"gfn2": GFN2, "dft": PySCF}
+#: Entry points of this group are methods of other packages.
+ENTRY_POINTS = "eqcalc.labelling"
+
+_ATTRIBUTES = ("name", "version", "level_of_theory", "quantities", "settings", "label")
+
+
+def method_named(name: str, options: Mapping[str, Any] | None = None) -> Method:
+    """Return the method called `name`, see the table of this module.
+
+    Parameters
+    ----------
+    name
+        Its name.
+    options
+        Arguments of its class.
+
+    Raises
+    ------
+    InvalidInputError
+        There is no such method, it cannot be imported, or an option is wrong.
+    """
+    options = dict(options or {})
+    if name.startswith("ase:"):
+        return CalculatorMethod(name.removeprefix("ase:"), options)
+    kind = class_named("method", name, METHODS, ENTRY_POINTS)
+    return as_method(instance(name, kind, options))
+
+
+def as_method(method: Any) -> Method:
+    """Return a method that is given in any of the ways of :func:`~eqcalc.labelling.label`.
+
+    Parameters
+    ----------
+    method
+        A :class:`~eqcalc.labelling.method.Method`; the name of one; an ASE calculator; or
+        several of them by the quantities that each computes, whose names are separated by
+        commas: ``{"energy,forces": "gfn2", "dipole,polarizability": "dft"}``.
+
+    Raises
+    ------
+    InvalidInputError
+        It is none of them.
+    """
+    if isinstance(method, str):
+        return method_named(method)
+    if isinstance(method, Mapping):
+        return CombinedMethod(
+            tuple(
+                (tuple(one_of("method", name, QUANTITIES) for name in names.split(",")), one)
+                for names, one in ((names, as_method(one)) for names, one in method.items())
+            )
+        )
+    if hasattr(method, "implemented_properties"):
+        return CalculatorMethod(method)
+    lacking = [attribute for attribute in _ATTRIBUTES if not hasattr(method, attribute)]
+    if lacking:
+        raise InvalidInputError(
+            f"{type(method).__name__} has no {', '.join(lacking)}",
+            key="method",
+            expected="the attributes of eqcalc.labelling.Method",
+        )
+    checked: Method = method
+    return checked
