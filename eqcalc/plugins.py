@@ -2,10 +2,11 @@
 """Modules outside of eqcalc that add networks, quantities, read-outs, methods and readers.
 
 Those that a caller names, by place (``package.module:Class``) or by the entry point of an
-installed package, are imported. Those that files may choose among are listed in the environment variable ``EQCALC_PLUGINS``, several separated by
-commas, which processes that are started inherit. Listing a module is leave to run it, as
-importing it would be; nothing is imported because a file says so, and a model file from
-elsewhere can only choose among what was let in.
+installed package, are imported. Those that files may choose among are listed in the
+environment variable ``EQCALC_PLUGINS``, several separated by commas, which processes that
+are started inherit. Listing a module is leave to run it, as importing it would be; nothing
+is imported because a file says so, and a model file from elsewhere can only choose among
+what was let in.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ def import_plugin(name: str) -> ModuleType:
         raise PluginError(name, error) from error
 
 
-# --- classes that a caller names -------------------------------------------------------
+# --- classes that a caller names ------------------------------------------------------
 
 
 def class_named(key: str, name: str, own: Mapping[str, Any], group: str) -> Any:

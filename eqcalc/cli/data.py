@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from eqcalc.cli.arguments import name_and_value, positive_count, read_structures
-from eqcalc.quantities import QUANTITIES
+from eqcalc.quantities import known_quantities
 from eqcalc.validation import InvalidInputError
 
 
@@ -86,7 +86,7 @@ def _levels(texts: Sequence[str]) -> str | dict[str, str] | None:
     for text in texts:
         names, separator, level = text.partition("=")
         quantities = names.split(",")
-        if not separator or not set(quantities) <= set(QUANTITIES):
+        if not separator or not set(quantities) <= set(known_quantities()):
             if len(texts) > 1:
                 raise InvalidInputError(
                     key="--level-of-theory",

@@ -184,7 +184,8 @@ def _check_basis(name: str) -> None:
         key="basis",
         value=name,
         expected="a basis set of PySCF, such as def2-TZVP",
-        suggestion=nearest(name, [*_USUAL_BASES, *basis.ALIAS], fold=_folded),
+        suggestion=nearest(name, _USUAL_BASES, fold=_folded)
+        or nearest(name, basis.ALIAS, fold=_folded),
     )
 
 

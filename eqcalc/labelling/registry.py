@@ -24,7 +24,7 @@ from eqcalc.labelling.dft import PySCF
 from eqcalc.labelling.gfn2 import GFN2
 from eqcalc.labelling.method import CombinedMethod, Method
 from eqcalc.plugins import class_named, instance
-from eqcalc.quantities import QUANTITIES
+from eqcalc.quantities import known_quantities
 from eqcalc.validation import InvalidInputError, one_of
 
 #: Methods of eqcalc by name.
@@ -77,7 +77,10 @@ def as_method(method: Any) -> Method:
     if isinstance(method, Mapping):
         return CombinedMethod(
             tuple(
-                (tuple(one_of("method", name, QUANTITIES) for name in names.split(",")), one)
+                (
+                    tuple(one_of("method", name, known_quantities()) for name in names.split(",")),
+                    one,
+                )
                 for names, one in ((names, as_method(one)) for names, one in method.items())
             )
         )
