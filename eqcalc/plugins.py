@@ -25,23 +25,6 @@ from eqcalc.validation import InvalidInputError, known_keys, located, one_of
 PLUGINS = "EQCALC_PLUGINS"
 
 
-class PluginError(ValueError):
-    """A module listed in ``EQCALC_PLUGINS`` cannot be imported.
-
-    Attributes
-    ----------
-    module
-        The module.
-    """
-
-    def __init__(self, module: str, reason: object = "") -> None:
-        super().__init__(
-            f"{PLUGINS}: {module} cannot be imported ({type(reason).__name__}: {reason}); install "
-            "it, or put its folder into PYTHONPATH"
-        )
-        self.module = module
-
-
 def plugin_modules() -> tuple[str, ...]:
     """Return the names of the modules listed in ``EQCALC_PLUGINS``."""
     return tuple(name.strip() for name in os.environ.get(PLUGINS, "").split(",") if name.strip())
@@ -52,7 +35,7 @@ def load_plugins() -> None:
 
     Raises
     ------
-    PluginError
+    InvalidInputError
         One of them cannot be imported.
     """
     for name in plugin_modules():
@@ -64,13 +47,24 @@ def import_plugin(name: str) -> ModuleType:
 
     Raises
     ------
-    PluginError
+    InvalidInputError
         It cannot be imported.
     """
+    return _import(PLUGINS, name)
+
+
+def _import(key: str, module: str) -> ModuleType:
+    """Return a module; the error names the `key` under which it was given."""
     try:
-        return importlib.import_module(name)
+        return importlib.import_module(module)
     except Exception as error:  # whatever the module raises
-        raise PluginError(name, error) from error
+        raise InvalidInputError(
+            f"cannot be imported ({type(error).__name__}: {error})",
+            key=key,
+            value=module,
+            expected="a module that can be imported",
+            advice="install it, or put its folder into PYTHONPATH",
+        ) from error
 
 
 # --- classes that a caller names ------------------------------------------------------
@@ -118,14 +112,7 @@ def class_at(key: str, module: str, name: str) -> Callable[..., Any]:
     InvalidInputError
         The module cannot be imported, or has no such class.
     """
-    try:
-        found = getattr(importlib.import_module(module), name, None)
-    except Exception as error:  # whatever the module raises
-        raise InvalidInputError(
-            f"cannot be imported ({type(error).__name__}: {error})",
-            key=f"{key} {module}:{name}",
-            advice="install it, or put its folder into PYTHONPATH",
-        ) from error
+    found = getattr(_import(key, module), name, None)
     if not callable(found):
         raise InvalidInputError(key=key, value=name, expected=f"a class of {module}")
     made: Callable[..., Any] = found

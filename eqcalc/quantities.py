@@ -15,6 +15,7 @@ from typing import Literal
 
 from eqcalc import units
 from eqcalc.plugins import PLUGINS, load_plugins
+from eqcalc.validation import InvalidInputError, one_of
 
 #: Names of what a structure has besides quantities.
 _RESERVED = {"numbers", "positions", "charge", "cell", "pbc", "source"}
@@ -94,21 +95,31 @@ class Quantity:
         }
         for key, value in defaults.items():
             object.__setattr__(self, key, value)
-        if not self.name.isidentifier() or self.name in _RESERVED:
-            raise QuantityError(self, "name", "a name without spaces and of nothing else")
-        if any(length != 3 for length in self.shape):
-            raise QuantityError(self, "shape", "Cartesian components: (), (3,), (3, 3), …")
-        if self.parity not in (-1, 1):
-            raise QuantityError(self, "parity", "1 or -1")
-        if (self.symmetric or self.traceless or self.positive_definite) and self.rank != 2:
-            raise QuantityError(self, "shape", "(3, 3) of a symmetric or traceless tensor")
-        if (self.invariant == "isotropic" and self.rank != 2) or (
-            self.invariant not in ("", "magnitude", "isotropic")
-        ):
-            raise QuantityError(self, "invariant", "'magnitude', or 'isotropic' of a tensor")
+        square = self.rank == 2
+        tensor = self.symmetric or self.traceless or self.positive_definite
+        self._require(
+            self.name.isidentifier() and self.name not in _RESERVED,
+            "name",
+            "a name without spaces that nothing else has",
+        )
+        cartesian = all(length == 3 for length in self.shape)
+        self._require(cartesian, "shape", "Cartesian components: (), (3,), (3, 3), …")
+        self._require(square or not tensor, "shape", "(3, 3) of a symmetric or traceless tensor")
+        self._require(self.parity in (-1, 1), "parity", "1 or -1")
+        self._require(
+            self.invariant in ("", "magnitude") or (self.invariant == "isotropic" and square),
+            "invariant",
+            "'magnitude', or 'isotropic' of a tensor",
+        )
         shown = self.report if self.figure is None else (*self.report, self.figure)
         for unit, _ in shown:
             self.factor_from(unit)
+
+    def _require(self, holds: bool, key: str, expected: str) -> None:
+        if not holds:
+            raise InvalidInputError(
+                key=f"{self.name}.{key}", value=getattr(self, key), expected=expected
+            )
 
     @property
     def rank(self) -> int:
@@ -136,43 +147,6 @@ class Quantity:
             raise units.UnitError(
                 f"{self.name}: {error}; expected a unit such as {self.unit!r}"
             ) from None
-
-
-class QuantityError(ValueError):
-    """A quantity cannot be what its row says.
-
-    Attributes
-    ----------
-    quantity, key, value, expected
-        The row, and the entry of it that is wrong.
-    """
-
-    def __init__(self, quantity: Quantity, key: str, expected: str) -> None:
-        self.quantity, self.key, self.expected = quantity.name, key, expected
-        self.value = getattr(quantity, key)
-        super().__init__(
-            f"quantity {self.quantity!r}: {key}: expected {expected}, got {self.value!r}"
-        )
-
-
-class UnknownQuantityError(KeyError):
-    """There is no such quantity.
-
-    Attributes
-    ----------
-    name, known
-        What was asked for, and what there is.
-    """
-
-    def __init__(self, name: str, known: tuple[str, ...] = ()) -> None:
-        super().__init__(name)
-        self.name, self.known = name, known
-
-    def __str__(self) -> str:
-        return (
-            f"unknown quantity {self.name!r}; known: {', '.join(self.known)}; one of your own is "
-            f"added by register_quantity in a module that is imported or listed in {PLUGINS}"
-        )
 
 
 ENERGY = Quantity(
@@ -258,11 +232,11 @@ def register_quantity(quantity: Quantity) -> Quantity:
 
     Raises
     ------
-    QuantityError
+    InvalidInputError
         Another quantity has this name.
     """
-    if _QUANTITIES.setdefault(quantity.name, quantity) != quantity:
-        raise QuantityError(quantity, "name", "a name that no other quantity has")
+    known = _QUANTITIES.setdefault(quantity.name, quantity)
+    quantity._require(known == quantity, "name", "a name that no other quantity has")
     return quantity
 
 
@@ -277,15 +251,29 @@ def quantity(name: str) -> Quantity:
 
     Raises
     ------
-    UnknownQuantityError
+    InvalidInputError
         There is no such quantity.
     """
     found = _QUANTITIES.get(name)
-    if found is None:
-        found = known_quantities().get(name)
-    if found is None:
-        raise UnknownQuantityError(name, tuple(_QUANTITIES))
-    return found
+    return _QUANTITIES[named("quantity", name, known_quantities())] if found is None else found
+
+
+def named(key: str, name: object, known: Iterable[str]) -> str:
+    """Return a name that is among `known` ones of quantities.
+
+    Raises
+    ------
+    InvalidInputError
+        It is not; the error says how one of your own is added.
+    """
+    try:
+        return one_of(key, name, known)
+    except InvalidInputError as error:
+        error.advice = (
+            "one of your own comes from a module that calls register_quantity and "
+            f"register_readout: import it, or list it in {PLUGINS}"
+        )
+        raise
 
 
 def ordered(names: Iterable[str]) -> tuple[str, ...]:

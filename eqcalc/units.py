@@ -220,6 +220,27 @@ def conversion_factor(source: str, target: str) -> float:
     raise UnitError(f"cannot convert {source!r} to {target!r}: they measure different quantities")
 
 
+def atomic_unit(unit: str) -> float:
+    """Return 1 atomic unit (hartree, bohr, e, electron mass) of what `unit` measures, in `unit`.
+
+    Raises
+    ------
+    UnitError
+        The unit is unknown.
+    """
+    parsed = parse_unit(unit)
+    hartree, bohr = float(_ase.Hartree), float(_ase.Bohr)
+    d = parsed.dimension
+    exponents = {
+        hartree: d.energy,
+        bohr: d.length,
+        HBAR / hartree: d.time,
+        HBAR**2 / (hartree * bohr**2): d.mass,
+    }
+    above = math.prod(size**n for size, n in exponents.items() if n > 0)
+    return above / math.prod(size**-n for size, n in exponents.items() if n < 0) / parsed.factor
+
+
 def convert(value: Any, source: str, target: str) -> Any:
     """Return `value` (a number, array or tensor), given in `source`, expressed in `target`."""
     return value * conversion_factor(source, target)

@@ -5,6 +5,7 @@ import pytest
 
 from eqcalc import quantities as q
 from eqcalc.units import UnitError
+from eqcalc.validation import InvalidInputError
 
 
 def test_parity_is_that_of_the_rank():
@@ -22,8 +23,9 @@ def test_polarizability_accepts_volumes():
 
 
 def test_unknown_quantity_lists_the_known():
-    with pytest.raises(KeyError, match="polarizability"):
+    with pytest.raises(InvalidInputError) as caught:
         q.quantity("polarisability")
+    assert caught.value.suggestion == "polarizability"
 
 
 def test_order_is_fixed():

@@ -107,6 +107,12 @@ def name_and_value(text: str) -> tuple[str, str]:
     return name, value
 
 
+def name_and_interval(text: str) -> tuple[str, float]:
+    """Read the name of an observable, and the time [fs] between its frames, by default 1."""
+    name, _, interval = text.partition("=")
+    return name, positive_number(interval or "1")
+
+
 def comma_separated_integers(text: str, option: str) -> list[int]:
     """Return whole numbers such as ``1,2,3`` of an option.
 

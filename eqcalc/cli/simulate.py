@@ -14,6 +14,7 @@ from eqcalc.cli.arguments import (
     add_precision,
     add_threads,
     isotopes,
+    name_and_interval,
     number_from_zero,
     own_the_process,
     positive_count,
@@ -64,6 +65,8 @@ def _simulate(options: argparse.Namespace) -> None:
         observables["bead_positions"] = max(1, round(options.bead_positions / options.timestep))
     if options.positions:
         observables["positions"] = default_observables(options.timestep, ["dipole"])["dipole"]
+    for name, interval in options.observables:
+        observables[name] = max(1, round(interval / options.timestep))
     trajectory = simulate(
         structures,
         evaluator,
@@ -146,6 +149,15 @@ def add_simulate_command(add: Callable[..., Any]) -> None:
         type=positive_number,
         metavar="FS",
         help="time between positions of all beads (default 100), for committees: 1; large files",
+    )
+    command.add_argument(
+        "--observables",
+        type=name_and_interval,
+        nargs="+",
+        default=[],
+        metavar="NAME[=FS]",
+        help="what to record besides the default, with the time between frames (default 1 fs): any "
+        "quantity of the model, dipole_rate, kinetic_energy_virial, radius_of_gyration, …",
     )
     command.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default cpu)")
     command.add_argument(

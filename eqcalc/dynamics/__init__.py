@@ -23,7 +23,7 @@ from eqcalc.dynamics.methods import (
     NoseHoover,
     VelocityRescaling,
 )
-from eqcalc.dynamics.observables import OBSERVABLES, default_observables
+from eqcalc.dynamics.observables import OBSERVABLES, Observable, default_observables, observable
 from eqcalc.dynamics.setup import Equilibration
 from eqcalc.dynamics.simulation import simulate
 from eqcalc.dynamics.stability import Limits, UnstableDynamicsError
@@ -48,11 +48,13 @@ __all__ = [
     "Limits",
     "MaxwellBoltzmann",
     "NoseHoover",
+    "Observable",
     "SettingsError",
     "UnstableDynamicsError",
     "VelocityRescaling",
     "default_observables",
     "load_state",
+    "observable",
     "recorded_execution",
     "simulate",
 ]

@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from eqcalc import quantities
 from eqcalc.dynamics.integrator import Integrator
 from eqcalc.dynamics.state import State
 from eqcalc.dynamics.thermostats.langevin import kinetic_energy
 from eqcalc.models.committee import FORCE_DISAGREEMENT
+from eqcalc.quantities import Quantity, known_quantities
 from eqcalc.units import BOLTZMANN, FEMTOSECOND
 
 if TYPE_CHECKING:
     from eqcalc.runtime.evaluator import Evaluator
+
+
+#: What the name of the time derivative of a quantity ends in.
+_RATE = "_rate"
 
 
 @dataclass(frozen=True)
@@ -147,28 +151,20 @@ def _bead_average(name: str) -> Callable[[State, System], Tensor]:
     return estimate
 
 
-def _evaluated(quantity: quantities.Quantity) -> Observable:
+def _shape(quantity: Quantity) -> Callable[[int, int], tuple[int, ...]]:
+    return lambda n_beads, n_atoms: (*[n_atoms] * quantity.per_atom, *quantity.shape)
+
+
+def _evaluated(quantity: Quantity) -> Observable:
     """Return the observable of a quantity: its mean over the beads, never of the centroid."""
-
-    def shape(n_beads: int, n_atoms: int) -> tuple[int, ...]:
-        return quantity.shape
-
-    return Observable(
-        quantity.name, quantity.unit, shape, _bead_average(quantity.name), quantity.name
-    )
+    name = quantity.name
+    return Observable(name, quantity.unit, _shape(quantity), _bead_average(name), evaluated=name)
 
 
-def _rate(quantity: quantities.Quantity) -> Observable:
+def _rate(quantity: Quantity) -> Observable:
     """Return the time derivative of the observable of a quantity, (1/P) Σ_j ∂A/∂r_j · v_j."""
-    name = f"{quantity.name}_rate"
-
-    def shape(n_beads: int, n_atoms: int) -> tuple[int, ...]:
-        return quantity.shape
-
-    def estimate(state: State, system: System) -> Tensor:
-        return state.properties[name].mean(dim=1)
-
-    return Observable(name, f"{quantity.unit}/fs", shape, estimate, rate=quantity.name)
+    name, unit = f"{quantity.name}{_RATE}", f"{quantity.unit}/fs"
+    return Observable(name, unit, _shape(quantity), _bead_average(name), rate=quantity.name)
 
 
 def with_rates(state: State, system: System, evaluator: Evaluator, names: Collection[str]) -> State:
@@ -199,18 +195,15 @@ def with_rates(state: State, system: System, evaluator: Evaluator, names: Collec
     velocities = system.integrator.velocities(state.momenta) * FEMTOSECOND
     found = rates(state.positions.flatten(0, 1), velocities.flatten(0, 1), tuple(names))
     shape = state.positions.shape[:2]
-    extra = {f"{name}_rate": value.unflatten(0, shape) for name, value in found.items()}
+    extra = {f"{name}{_RATE}": value.unflatten(0, shape) for name, value in found.items()}
     return replace(state, properties={**state.properties, **extra})
 
 
-#: Every observable by name.
+#: Observables by name, besides the quantities that a model gives and their rates, such as
+#: ``"dipole"`` and ``"dipole_rate"``; see :func:`observable`.
 OBSERVABLES: dict[str, Observable] = {
     o.name: o
     for o in (
-        _evaluated(quantities.DIPOLE),
-        _evaluated(quantities.POLARIZABILITY),
-        _rate(quantities.DIPOLE),
-        _rate(quantities.POLARIZABILITY),
         Observable("positions", "Å", _atoms, _positions),
         Observable("velocities", "Å/fs", _atoms, _velocities),
         Observable("bead_positions", "Å", lambda p, n: (p, n, 3), _bead_positions),
@@ -228,6 +221,34 @@ OBSERVABLES: dict[str, Observable] = {
         ),
     )
 }
+
+
+def observable(name: str) -> Observable:
+    """Return the observable called `name`.
+
+    Parameters
+    ----------
+    name
+        One of :data:`OBSERVABLES`; a quantity of the model, of which the mean over the
+        beads is recorded; or a quantity of structures with ``_rate``, its exact time
+        derivative.
+
+    Raises
+    ------
+    ValueError
+        There is no such observable.
+    """
+    if name in OBSERVABLES:
+        return OBSERVABLES[name]
+    known = {n: q for n, q in known_quantities().items() if q.derivative_of is None}
+    known.pop("energy")  # which is the potential energy
+    if name in known:
+        return _evaluated(known[name])
+    base = known.get(name.removesuffix(_RATE))
+    if base is not None and not base.per_atom:
+        return _rate(base)
+    names = ", ".join([*OBSERVABLES, *known])
+    raise ValueError(f"unknown observable {name!r}; expected some of {names}, or dipole_rate, …")
 
 
 def default_observables(timestep: float, given: Collection[str]) -> dict[str, int]:
@@ -248,9 +269,8 @@ def default_observables(timestep: float, given: Collection[str]) -> dict[str, in
     if not timestep > 0.0:
         raise ValueError(f"timestep must be positive, got {timestep}")
     fine, coarse = max(1, round(1.0 / timestep)), max(1, round(10.0 / timestep))
-    signals = (quantities.DIPOLE.name, quantities.POLARIZABILITY.name)
     return {
-        **{name: fine for name in signals if name in given},
+        **{name: fine for name, q in known_quantities().items() if q.recorded and name in given},
         "positions": coarse,
         "velocities": coarse,
         "potential_energy": coarse,
@@ -261,10 +281,9 @@ def default_observables(timestep: float, given: Collection[str]) -> dict[str, in
 
 def check_given(observables: Collection[str], given: Collection[str]) -> None:
     """Raise ValueError for an observable of a quantity that the evaluator does not give."""
-    signals = (quantities.DIPOLE.name, quantities.POLARIZABILITY.name)
     for name in observables:
-        needed = OBSERVABLES[name].evaluated or OBSERVABLES[name].rate
-        if needed in signals and needed not in given:
+        needed = observable(name).evaluated or observable(name).rate
+        if needed in known_quantities() and needed not in given:
             raise ValueError(
                 f"observables: {name!r} cannot be recorded, for the model gives no {needed}; it "
                 f"gives {', '.join(given)}"
@@ -274,10 +293,7 @@ def check_given(observables: Collection[str], given: Collection[str]) -> None:
 def check_observables(observables: Mapping[str, int]) -> None:
     """Raise ValueError for an unknown observable or a stride that is not a positive int."""
     for name, stride in observables.items():
-        if name not in OBSERVABLES:
-            raise ValueError(
-                f"unknown observable {name!r}; expected some of {', '.join(OBSERVABLES)}"
-            )
+        observable(name)
         if isinstance(stride, bool) or not isinstance(stride, int) or stride < 1:
             raise ValueError(
                 f"the stride of the observable {name!r} must be a positive whole number of steps, "

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from eqcalc.dynamics.checkpoint import Checkpoint, CheckpointError
-from eqcalc.dynamics.observables import OBSERVABLES, System, with_rates
+from eqcalc.dynamics.observables import System, observable, with_rates
 from eqcalc.dynamics.stability import Watch
 from eqcalc.dynamics.state import State
 from eqcalc.trajectory import TrajectoryWriter
@@ -58,6 +58,7 @@ class Recorder:
         self.writer = writer
         self.evaluator = evaluator
         self.strides = dict(strides)
+        self.observables = {name: observable(name) for name in self.strides}
         self.path = checkpoint
         self.interval = interval
         self.settings = settings
@@ -73,16 +74,16 @@ class Recorder:
 
     def evaluated(self, step: int) -> list[str]:
         """Return the quantities that the frames of `step` need from the evaluator."""
-        needed = (OBSERVABLES[name].evaluated for name in self.due(step))
+        needed = (self.observables[name].evaluated for name in self.due(step))
         return [name for name in needed if name is not None]
 
     def record(self, state: State, system: System) -> None:
         """Record the observables that are due."""
         due = self.due(state.step)
-        rates = [rate for name in due if (rate := OBSERVABLES[name].rate) is not None]
+        rates = [rate for name in due if (rate := self.observables[name].rate) is not None]
         state = with_rates(state, system, self.evaluator, rates)
         for name in due:
-            values = OBSERVABLES[name].estimate(state, system).detach()
+            values = self.observables[name].estimate(state, system).detach()
             self.frames[name].append(values)  # stays on its device until it is written
             self.waiting += values.numel() * values.element_size()
         if self.waiting > _BUFFER:

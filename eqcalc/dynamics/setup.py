@@ -27,7 +27,7 @@ from eqcalc.dynamics.initial import (
 from eqcalc.dynamics.methods import PILEL, Langevin, Method, method_from
 from eqcalc.dynamics.modes import rigid_motions
 from eqcalc.dynamics.noise import replica_generator
-from eqcalc.dynamics.observables import OBSERVABLES, System, check_observables
+from eqcalc.dynamics.observables import System, check_observables, observable
 from eqcalc.dynamics.state import State
 from eqcalc.molecules import isotope_masses
 from eqcalc.trajectory import Header, Layout
@@ -226,9 +226,9 @@ class Setup:
         """Return how each observable is stored."""
         layouts = {}
         for name, stride in self.observables.items():
-            observable = OBSERVABLES[name]
-            shape = observable.shape(self.beads, len(self.numbers))
-            layouts[name] = Layout(shape, observable.unit, stride)
+            recorded = observable(name)
+            shape = recorded.shape(self.beads, len(self.numbers))
+            layouts[name] = Layout(shape, recorded.unit, stride)
         return layouts
 
     def generators(self, purpose: str, block: int = 0) -> list[np.random.Generator]:

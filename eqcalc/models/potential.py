@@ -57,8 +57,7 @@ class PotentialConfig:
             raise ValueError("heads: expected at least one quantity")
         for name in (*self.heads, *self.read_outs):
             if not readouts_of(name):
-                known = ", ".join(readable_quantities())
-                raise ValueError(f"heads: expected some of {known}, got {name!r}")
+                q.named("heads", name, readable_quantities())
         strangers = sorted(set(self.read_outs) - set(self.heads))
         if strangers:
             raise ValueError(f"read_outs.{strangers[0]}: the model has no such head")

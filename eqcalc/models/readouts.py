@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from eqcalc.models.activations import activation
 from eqcalc.models.networks.painn import vector_norm
 from eqcalc.plugins import load_plugins
-from eqcalc.quantities import MOLECULAR_SCALARS, ordered, quantity
+from eqcalc.quantities import MOLECULAR_SCALARS, named, ordered, quantity
 from eqcalc.structures import Structures
+from eqcalc.validation import InvalidInputError
 
 
 @dataclass(frozen=True)
@@ -106,17 +107,22 @@ def register_readout(name: str, form: str = "default") -> Callable[[_HeadClass],
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         There is no such quantity, it is a derivative, or another class has this name.
     """
-    q = quantity(name)
-    if q.derivative_of is not None:
-        raise ValueError(f"{name}: is the derivative of the {q.derivative_of}, and is not read out")
+    if (of := quantity(name).derivative_of) is not None:
+        raise InvalidInputError(
+            f"the derivative of the {of} needs no read-out of its own", key="quantity", value=name
+        )
 
     def register(kind: _HeadClass) -> _HeadClass:
         known = _READOUTS.setdefault(name, {}).setdefault(form, kind)
         if (known.__module__, known.__qualname__) != (kind.__module__, kind.__qualname__):
-            raise ValueError(f"{name}: {known.__qualname__} is registered as its form {form!r}")
+            raise InvalidInputError(
+                key=f"{name}.form",
+                value=form,
+                expected=f"another name, for {known.__qualname__} has this one",
+            )
         _READOUTS[name][form] = kind
         return kind
 
@@ -313,6 +319,13 @@ class AtomicScalarAndVector(Head):
         return scalars.to(dtype), vectors.squeeze(-1).to(dtype)
 
 
+def with_total_charge(charges: Tensor, structures: Structures) -> Tensor:
+    """Shift atomic charges ``[n_atoms, 1]`` e equally, so that they add up to the total charge."""
+    missing = structures.charge.unsqueeze(-1) / structures.counts.unsqueeze(-1)
+    missing = missing - structures.mean_over_atoms(charges)
+    return charges + structures.spread_to_atoms(missing)
+
+
 @register_readout("dipole", "vector")
 class DipoleHead(AtomicScalarAndVector):
     """Dipole from atomic charges and atomic dipoles, ``μ = Σ_i μ_i + q_i (r_i − r_0)``.
@@ -349,9 +362,7 @@ class DipoleHead(AtomicScalarAndVector):
     ) -> Tensor:
         """Return dipoles ``[n_structures, 3]`` about `origin` ``[n_structures, 3]`` Å."""
         charges, dipoles = self.atomic(scalars, vectors, structures.positions.dtype)
-        missing = structures.charge.unsqueeze(-1) / structures.counts.unsqueeze(-1)
-        missing = missing - structures.mean_over_atoms(charges)
-        charges = charges + structures.spread_to_atoms(missing)
+        charges = with_total_charge(charges, structures)
         if origin is None:
             origin = structures.center_of_mass()
         arms = structures.positions - structures.spread_to_atoms(origin)
@@ -454,9 +465,7 @@ def build_head(name: str, counts: FeatureCounts, options: Mapping[str, Any]) -> 
     """
     forms = readouts_of(name)
     if not forms:
-        raise ValueError(
-            f"heads: expected some of {', '.join(readable_quantities())}, got {name!r}"
-        )
+        named("heads", name, readable_quantities())
     options = dict(options)
     form = options.pop("form", next(iter(forms)))
     if form not in forms:

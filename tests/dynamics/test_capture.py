@@ -26,7 +26,7 @@ from eqcalc.dynamics.methods import (
     VelocityRescaling,
 )
 from eqcalc.dynamics.noise import GaussianNoise
-from eqcalc.dynamics.observables import OBSERVABLES, System
+from eqcalc.dynamics.observables import System, observable
 from eqcalc.dynamics.state import State
 
 COLOURED = [[0.02, 0.08], [-0.08, 0.05]]
@@ -82,7 +82,7 @@ def test_step_and_observables_need_no_number_on_the_host(method, beads):
     with pytest.raises((RuntimeError, NotImplementedError)):
         state.positions.sum().item()  # this is what the test would notice
     for name in ("positions", "velocities", "dipole", "temperature", "kinetic_energy_virial"):
-        value = OBSERVABLES[name].estimate(state, system)
+        value = observable(name).estimate(state, system)
         assert value.device.type == "meta"
-        assert value.shape == (2, *OBSERVABLES[name].shape(beads, 3))
+        assert value.shape == (2, *observable(name).shape(beads, 3))
     assert state.positions.shape == (2, beads, 3, 3)

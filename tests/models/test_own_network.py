@@ -28,10 +28,10 @@ from eqcalc.models import (
     save_model,
 )
 from eqcalc.models.checkpoint import CheckpointError
-from eqcalc.plugins import PluginError
 from eqcalc.structures import Structures
 from eqcalc.training import ConfigError, TrainingConfig, train
 from eqcalc.training.sweeps import Sweep, sweep
+from eqcalc.validation import InvalidInputError
 
 FOLDER = Path(__file__).parents[2] / "workflows" / "own_network"
 NAME = "weighted_neighbors:WeightedNeighborsConfig"
@@ -129,9 +129,9 @@ def test_a_wrong_name_is_explained(importable, monkeypatch, settings, name, plug
 def test_a_module_that_cannot_be_imported_is_named(importable, monkeypatch, settings):
     monkeypatch.setenv("EQCALC_PLUGINS", "no_such_module")
     settings["model"]["representation"] = {"name": "no_such_module:Config"}
-    with pytest.raises(PluginError) as caught:
+    with pytest.raises(InvalidInputError) as caught:
         TrainingConfig.from_settings(settings)
-    assert caught.value.module == "no_such_module"
+    assert (caught.value.key, caught.value.value) == ("EQCALC_PLUGINS", "no_such_module")
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)
 
 

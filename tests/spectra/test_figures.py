@@ -12,7 +12,6 @@ from eqcalc.spectra import (
     save_figure,
 )
 from eqcalc.units import POLARIZABILITY_VOLUME
-from tests.errors import refused
 from tests.spectra import toy_water as water
 from tests.spectra.oscillators import oscillator, vector
 
@@ -82,11 +81,11 @@ def test_ring_polymer_modes_are_marked(spectra):
 
 def test_different_units_are_refused(spectra):
     ir, ra, _ = spectra
-    with refused(key="spectra", value=sorted({ir.unit, ra.activity().unit})):
+    with pytest.raises(ValueError, match="different units"):
         plot_spectrum([ir, ra.activity()])
-    with refused(key="spectra"):
+    with pytest.raises(ValueError, match="no spectrum"):
         plot_spectrum([])
-    with refused(key="names", value=["a", "b"]):
+    with pytest.raises(ValueError, match="one for each of 1 spectra, got 2"):
         plot_spectrum([ir], names=["a", "b"])
 
 

@@ -8,13 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from scipy.signal import fftconvolve
 
-from eqcalc.spectra.io.files import is_written_by_eqcalc, read_spectrum
+from eqcalc.spectra.io.files import SpectrumFileError, is_written_by_eqcalc, read_spectrum
 from eqcalc.spectra.io.text import averaged, parse_table, read_text
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.units import GAS_CONSTANT
-from eqcalc.validation import InvalidFileError, InvalidInputError, located, one_of, positive
 
 #: Endings of files that say their unit themselves; the rest is text in columns.
 _SELF_DESCRIBING = (".jdx", ".dx", ".jcm", ".h5", ".hdf5")
@@ -52,7 +50,7 @@ def read_measured(
 
     Raises
     ------
-    InvalidInputError
+    FileNotFoundError, ValueError
         There is no such file; it cannot be read, may mean two things, or does
         not cover the limits; or a value between them is not finite, or is a
         transmittance that is not positive.
@@ -64,15 +62,14 @@ def read_measured(
         spectrum = read_table(path, unit=unit, label=path.stem)
         header = spectrum.provenance.get("header", "")
         if unit == "arbitrary units" and _TRANSMITTANCE.search(header):
-            raise InvalidFileError(
-                f"the header {header[:60]!r} says transmittance",
-                file=path,
-                key="unit",
-                advice="state T (up to 1) or %T (up to 100), or absorbance if the second column "
-                "has it",
+            raise ValueError(
+                f"{path}: the header {header[:60]!r} says transmittance; state the unit, T (up to "
+                "1) or %T (up to 100), or absorbance if that is in the second column"
             )
-    with located(file=path):
+    try:
         return _converted(spectrum, limits)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _converted(spectrum: Spectrum, limits: tuple[float, float] | None) -> Spectrum:
@@ -85,7 +82,7 @@ def _converted(spectrum: Spectrum, limits: tuple[float, float] | None) -> Spectr
         spectrum = _covering(spectrum, *limits)
     if not np.isfinite(spectrum.values).all():
         where = float(spectrum.wavenumber[~np.isfinite(spectrum.values)][0])
-        raise InvalidInputError("not a finite number", key=f"value at {where:g} cm⁻¹")
+        raise ValueError(f"the value at {where:g} cm⁻¹ is not a finite number")
     if transmittance or "ABSORBANCE" in spectrum.unit.upper():
         return _absorbance(spectrum)
     if "MICROMOL/MOL" in spectrum.unit.upper():
@@ -97,17 +94,17 @@ def _covering(spectrum: Spectrum, lower: float, upper: float) -> Spectrum:
     """Return the part between two wavenumbers, with the next point on either side."""
     x = spectrum.wavenumber
     if not (x[0] <= lower < upper <= x[-1]):
-        wavelengths = "are these wavelengths in µm? Their wavenumbers are 10⁴/µm"
-        raise InvalidInputError(
-            key="limits",
-            value=(lower, upper),
-            expected=f"a range inside {x[0]:g} to {x[-1]:g} cm⁻¹, which the file covers",
-            advice=wavelengths if x[-1] < 100.0 < upper else "",
+        hint = ""
+        if x[-1] < 100.0 < upper:
+            hint = "; are these wavelengths in µm? Their wavenumbers are 10⁴/µm"
+        raise ValueError(
+            f"covers {x[0]:g} to {x[-1]:g} cm⁻¹, and the limits {lower:g} to {upper:g} cm⁻¹ go "
+            f"beyond{hint}"
         )
     inside = int(np.sum((x >= lower) & (x <= upper)))
     if inside < 3:
-        raise InvalidInputError(
-            f"{inside} points between them", key="limits", value=(lower, upper), expected="three"
+        raise ValueError(
+            f"expected three or more points in {lower:g} to {upper:g} cm⁻¹, found {inside}"
         )
     first = int(np.searchsorted(x, lower, side="right")) - 1
     last = int(np.searchsorted(x, upper, side="left"))
@@ -130,29 +127,35 @@ def read_table(path: str | Path, *, unit: str, label: str) -> Spectrum:
 
     Raises
     ------
-    InvalidFileError
+    FileNotFoundError, ValueError
         There is no such file; it is not of that form, or may mean two things;
         or its header says that the first column is no wavenumber.
     """
     path = Path(path)
     text = read_text(path)
     if text.lstrip().startswith("##"):
-        raise InvalidFileError("a JCAMP-DX file", file=path, advice="let its name end in .jdx")
-    with located(file=path):
-        table = parse_table(text)
-        _check_axis(table.header)
+        raise SpectrumFileError(f"{path}: a JCAMP-DX file; let its name end in .jdx")
+    table = parse_table(text, path)
+    _check_axis(table.header, path)
     provenance = {"file": path.name}
     if table.header:
         provenance["header"] = " | ".join(table.header)
     warnings: tuple[str, ...] = ()
     if table.n_columns > 2:
         warnings = (f"the file has {table.n_columns} columns, of which the second is taken",)
-    x, y = averaged(table.first, table.second)
-    with located(file=path):
-        return Spectrum(x, y, unit, label, provenance=provenance, warnings=warnings)
+    try:
+        return Spectrum(
+            *averaged(table.first, table.second),
+            unit,
+            label,
+            provenance=provenance,
+            warnings=warnings,
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
-def _check_axis(header: tuple[str, ...]) -> None:
+def _check_axis(header: tuple[str, ...], path: Path) -> None:
     """Refuse a table whose header says that its first column is no wavenumber."""
     for line in header:
         title = re.split("[,;\t]", re.sub(r"^XUNITS\W*", "[", line))[0]
@@ -160,11 +163,9 @@ def _check_axis(header: tuple[str, ...]) -> None:
         if re.search(r"\d", title) or not _OTHER_AXIS.search(title):
             continue
         if not _WAVENUMBER.search(line):
-            raise InvalidFileError(
-                key="header of the first column",
-                value=line[:60],
-                expected="wavenumbers in cm⁻¹",
-                advice="convert it (10⁴/µm, 10⁷/nm, 33.356 × THz)",
+            raise ValueError(
+                f"{path}: expected wavenumbers in cm⁻¹ in the first column, but its header is "
+                f"{line[:60]!r}; convert it (10⁴/µm, 10⁷/nm, 33.356 × THz)"
             )
 
 
@@ -173,7 +174,7 @@ def absorbance(spectrum: Spectrum) -> Spectrum:
 
     Raises
     ------
-    InvalidInputError
+    ValueError
         The unit is neither, or is not that of the values; or the transmittance
         is not positive somewhere: cut the range with :meth:`Spectrum.between`.
     """
@@ -186,15 +187,13 @@ def _absorbance(spectrum: Spectrum) -> Spectrum:
     if unit.startswith("ABSORBANCE") or (unit == "1" and spectrum.label == "absorbance"):
         return replace(spectrum, unit="1", label="absorbance")
     if not _is_transmittance(unit):
-        expected = "transmittance or absorbance"
-        raise InvalidInputError(key="unit", value=spectrum.unit, expected=expected)
+        raise ValueError(f"neither transmittance nor absorbance: {spectrum.unit!r}")
     transmittance = spectrum.values / (100.0 if _is_percent(unit) else 1.0)
     if np.any(transmittance <= 0.0):
         where = float(spectrum.wavenumber[np.argmin(transmittance)])
-        raise InvalidInputError(
-            f"not positive at {where:g} cm⁻¹ (saturated?)",
-            key="transmittance",
-            advice="choose limits without it",
+        raise ValueError(
+            f"the transmittance is not positive at {where:g} cm⁻¹ (saturated?); choose limits "
+            "without it"
         )
     return replace(
         spectrum,
@@ -222,11 +221,15 @@ def _check_percent(spectrum: Spectrum) -> None:
     if not _is_transmittance(unit) or not len(values):
         return
     if not _is_percent(unit) and np.median(values) > 2.0:
-        problem = "a transmittance above 1, as of percent"
-        raise InvalidInputError(problem, key="unit", value=unit, expected="%T")
+        raise ValueError(
+            f"a transmittance above 1: the file gives percent without saying so; its unit is %T, "
+            f"not {unit}"
+        )
     if _is_percent(unit) and values.max() <= 1.5:
-        problem = f"no transmittance above {values.max():.2g} %, as of fractions"
-        raise InvalidInputError(problem, key="unit", value=unit, expected="T")
+        raise ValueError(
+            f"no transmittance above {values.max():.2g} %: these are fractions, whose unit "
+            f"is T, not {unit}"
+        )
 
 
 def molar_absorption(
@@ -258,10 +261,11 @@ def molar_absorption(
     if concentration is None:
         assert pressure is not None and temperature is not None
         concentration = pressure / (GAS_CONSTANT * temperature) * 1e-3
-    length = positive("path_length", path_length, unit="cm")
-    amount = positive("concentration", concentration, unit="mol/L")
+    for name, number in (("path_length", path_length), ("concentration", concentration)):
+        if not number > 0.0:
+            raise ValueError(f"{name}: expected a positive number, got {number}")
     return absorbance(spectrum).scaled(
-        1.0 / (length * amount),
+        1.0 / (path_length * concentration),
         unit="L/(mol cm)",
         label="molar absorption coefficient",
     )
@@ -281,12 +285,11 @@ def gas_absorption(spectrum: Spectrum) -> Spectrum:
 
     Raises
     ------
-    InvalidInputError
+    ValueError
         It has another unit, or its record does not state pressure and temperature.
     """
     if "MICROMOL/MOL" not in spectrum.unit.upper() or "BASE 10" not in spectrum.unit.upper():
-        expected = "decadic absorbance per (µmol/mol) m"
-        raise InvalidInputError(key="unit", value=spectrum.unit, expected=expected)
+        raise ValueError(f"not decadic absorbance per (µmol/mol) m: {spectrum.unit!r}")
     pressure = _quantity(spectrum, "PRESSURE", {"KPA": 1e3, "PA": 1.0, "ATM": 101325.0})
     warnings = spectrum.warnings
     if 90.0 < pressure < 110.0:
@@ -308,8 +311,7 @@ def _quantity(spectrum: Spectrum, key: str, units: dict[str, float]) -> float:
     text = str(spectrum.provenance.get(key, ""))
     match = re.fullmatch(r"\s*([\d.]+)\s*([A-Za-z]+)\s*", text)
     if match is None or match.group(2).upper() not in units:
-        expected = f"a number and one of {', '.join(units)}"
-        raise InvalidInputError(key=key, value=text, expected=expected)
+        raise ValueError(f"{key}: expected a number and one of {', '.join(units)}, got {text!r}")
     return float(match.group(1)) * units[match.group(2).upper()]
 
 
@@ -329,20 +331,22 @@ def broadened(spectrum: Spectrum, fwhm: float, shape: str = "gaussian") -> Spect
     steps = np.diff(spectrum.wavenumber)
     step = float(steps.mean())
     if not np.allclose(steps, step, rtol=1e-6):
-        raise InvalidInputError(
-            key="wavenumber", expected="an even grid", advice="interpolate first"
-        )
-    positive("fwhm", fwhm, unit="cm⁻¹")
-    one_of("shape", shape, ("gaussian", "lorentzian", "triangular"))
+        raise ValueError("broadening needs an even grid of wavenumbers; interpolate first")
+    if not fwhm > 0.0:
+        raise ValueError(f"fwhm: expected a positive width in cm⁻¹, got {fwhm}")
     n = len(spectrum)
     distance = step * np.arange(-(n - 1), n)
     if shape == "gaussian":
         line = np.exp(-4.0 * np.log(2.0) * (distance / fwhm) ** 2)
     elif shape == "lorentzian":
         line = 1.0 / (1.0 + (2.0 * distance / fwhm) ** 2)
-    else:
+    elif shape == "triangular":
         line = np.maximum(1.0 - np.abs(distance) / fwhm, 0.0)
+    else:
+        raise ValueError(f"unknown line shape {shape!r}; known: gaussian, lorentzian, triangular")
     line /= line.sum()
+
+    from scipy.signal import fftconvolve
 
     def convolve(y: np.ndarray) -> np.ndarray:
         return np.asarray(fftconvolve(y, line, mode="full")[n - 1 : 2 * n - 1])

@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Spectra in files, and series that other codes wrote."""
+"""Spectra and series in files."""
 
-from eqcalc.spectra.io.files import read_raman, read_spectrum, write_spectrum
-from eqcalc.spectra.io.formats import SeriesReader, known_formats, read_series, register_reader
+from eqcalc.spectra.io.files import SpectrumFileError, read_raman, read_spectrum, write_spectrum
+from eqcalc.spectra.io.jcamp import JcampError
 
 __all__ = [
-    "SeriesReader",
-    "known_formats",
+    "JcampError",
+    "SpectrumFileError",
     "read_raman",
-    "read_series",
     "read_spectrum",
-    "register_reader",
     "write_spectrum",
 ]
