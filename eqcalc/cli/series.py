@@ -39,7 +39,8 @@ def add_series_options(command: Any) -> None:
         )
     series.add_argument(
         "--format",
-        help="columns, cp2k, extxyz, gpumd, i-pi (the file of every bead), schnetpack or vasp",
+        help="columns, cp2k, extxyz, gpumd, i-pi (the file of every bead), schnetpack, vasp, or a "
+        "reader of your own as package.module:Class",
     )
     series.add_argument("--interval", type=positive_number, help="time between frames [fs]")
     series.add_argument("--temperature", type=positive_number, help="K")
@@ -97,7 +98,7 @@ def refuse_series_options(options: argparse.Namespace) -> None:
 
 def read_series_options(options: argparse.Namespace) -> dict[str, Any]:
     """Read the series that the options name; return what `write_series_spectra` takes."""
-    from eqcalc.spectra.io.formats import FORMATS
+    from eqcalc.spectra.io.formats import find_reader
 
     if options.dipole is None and options.polarizability is None:
         raise ValueError(
@@ -112,8 +113,7 @@ def read_series_options(options: argparse.Namespace) -> dict[str, Any]:
     for name in ("format", "interval", "temperature"):
         if getattr(options, name) is None:
             raise ValueError(f"--{name} must be stated for series of another code")
-    if options.format not in FORMATS:
-        raise ValueError(f"--format: expected one of {', '.join(FORMATS)}, got {options.format!r}")
+    reader = find_reader(options.format)
     if options.unwrap is not None and options.dipole is None:
         raise ValueError("--unwrap is for the dipole moment; state --dipole")
     result: dict[str, Any] = {
@@ -125,8 +125,7 @@ def read_series_options(options: argparse.Namespace) -> dict[str, Any]:
         "frequency_correction": options.timestep is not None,
         "n_molecules": options.molecules or 1,
     }
-    default_units = FORMATS[options.format].units
-    for name, default in zip(("dipole", "polarizability"), default_units, strict=True):
+    for name, default in zip(("dipole", "polarizability"), reader.units, strict=True):
         if getattr(options, name) is None:
             continue
         unit = getattr(options, f"{name}_unit") or default
@@ -174,17 +173,17 @@ def _beads(options: argparse.Namespace) -> int:
 
 def _read(options: argparse.Namespace, name: str) -> Any:
     """Read the replicas of one quantity, without what is to be skipped."""
-    from eqcalc.spectra.io.formats import read_foreign
+    from eqcalc.spectra.io.formats import find_reader, read_series
 
     key, time_key = getattr(options, f"{name}_key"), options.time_key
-    if options.format == "columns":
+    if find_reader(options.format).key == "columns":
         if key is not None:
             key = _columns(key, f"--{name}-key")
         if time_key is not None:
             (time_key, *more) = _columns(time_key, "--time-key")
             if more:
                 raise ValueError(f"--time-key: expected one column, got {options.time_key}")
-    replicas = read_foreign(getattr(options, name), options.format, key, time_key)
+    replicas = read_series(getattr(options, name), options.format, key, time_key)
     skipped = round((options.skip or 0.0) / options.interval)
     for replica, values in replicas.items():
         if len(values) - skipped < 2:

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from eqcalc.files import write_atomically
 from eqcalc.spectra.experiment.comparison import Comparison, compare
 from eqcalc.spectra.experiment.measured import read_measured
 from eqcalc.spectra.figures import dynamics_name, plot_comparison, save_figure
 from eqcalc.spectra.infrared_absorption import convert_infrared
-from eqcalc.spectra.io.files import atomically, read_spectrum
+from eqcalc.spectra.io import read_spectrum
 from eqcalc.spectra.spectrum import Spectrum
 
 
@@ -86,7 +87,7 @@ def write_comparison(
         ("comparison.txt", text),
         ("comparison.json", json.dumps(record, indent=1, ensure_ascii=False)),
     ):
-        atomically(folder / name, lambda p, c=content: p.write_text(c + "\n", encoding="utf-8"))  # type: ignore[misc]
+        write_atomically(folder / name, content + "\n")
     return text
 
 

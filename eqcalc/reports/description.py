@@ -16,7 +16,7 @@ from eqcalc.ipi.reader import describe_run
 from eqcalc.models.checkpoint import read_header
 from eqcalc.models.compositions import Compositions
 from eqcalc.spectra import Spectrum, read_raman, read_spectrum
-from eqcalc.spectra.provenance import joined_levels, source_facts
+from eqcalc.spectra.provenance import joined_levels, provenance_facts
 from eqcalc.trajectory import Trajectory
 
 #: The rows of the evaluation that are told, with the figures a chemist reads.
@@ -87,7 +87,7 @@ def _describe_spectrum(spectrum: Spectrum) -> str:
     """Say what a spectrum is, of what, and what its reader has to know."""
     lines = [
         repr(spectrum),
-        *(f"{name}: {fact}" for name, fact in source_facts(spectrum.provenance).items()),
+        *(f"{name}: {fact}" for name, fact in provenance_facts(spectrum.provenance).items()),
     ]
     if spectrum.history:
         lines.append(f"history: {'; '.join(spectrum.history)}")

@@ -25,7 +25,7 @@ from eqcalc.spectra import (
     sum_rule_ratio,
     without_rotation,
 )
-from eqcalc.spectra.provenance import source_record
+from eqcalc.spectra.provenance import trajectory_provenance
 from eqcalc.trajectory import Trajectory
 
 #: Geometries at which the sum rule is evaluated, at most.
@@ -151,7 +151,7 @@ def spectra_of_series(
     ----------
     dipole, polarizability
         Arrays or lists of replicas, such as
-        :func:`eqcalc.spectra.io.formats.read_foreign` returns.
+        :func:`eqcalc.spectra.read_series` returns.
     dipole_unit, polarizability_unit
         Their units, such as ``"D"`` and ``"bohr^3"``.
     method, n_beads
@@ -239,7 +239,7 @@ def check_sum_rule(
     """
     recorded = trajectory.observables()
     name = "positions" if trajectory.n_beads == 1 and "positions" in recorded else "bead_positions"
-    rotating = rotates(source_record(trajectory))
+    rotating = rotates(trajectory_provenance(trajectory))
     if spectrum is None or name not in recorded or not (rotating or trajectory.n_beads == 1):
         return None
     beads = trajectory.observable(name).values

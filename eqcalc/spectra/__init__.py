@@ -55,8 +55,14 @@ from eqcalc.spectra.infrared_absorption import (
     sum_rule_ratio,
     without_rotation,
 )
-from eqcalc.spectra.io import read_raman, read_spectrum, write_spectrum
-from eqcalc.spectra.io.formats import read_foreign
+from eqcalc.spectra.io import (
+    SeriesReader,
+    read_raman,
+    read_series,
+    read_spectrum,
+    register_reader,
+    write_spectrum,
+)
 from eqcalc.spectra.oriented import porto, raman_oriented
 from eqcalc.spectra.power import cross_spectrum, power_spectrum, vibrational_density_of_states
 from eqcalc.spectra.raman_scattering import RamanSpectrum, raman, reduced
@@ -75,6 +81,7 @@ __all__ = [
     "HarmonicSpectrum",
     "RamanSpectrum",
     "ScoreInterval",
+    "SeriesReader",
     "Spectrum",
     "absorbance",
     "assign_bands",
@@ -109,12 +116,13 @@ __all__ = [
     "raman",
     "raman_accumulator",
     "raman_oriented",
-    "read_foreign",
     "read_measured",
     "read_raman",
+    "read_series",
     "read_spectrum",
     "read_table",
     "reduced",
+    "register_reader",
     "replicas_needed",
     "save_figure",
     "sum_rule",

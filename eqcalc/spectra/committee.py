@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eqcalc.spectra.spectrum import Spectrum
+from eqcalc.validation import InvalidInputError
 
 
 class CommitteeEstimate(NamedTuple):
@@ -80,11 +81,13 @@ def combine_committee(spectra: Sequence[Spectrum], *, common_trajectory: bool) -
         give is subtracted from the spread.
     """
     if len(spectra) < 2:
-        raise ValueError(f"a committee needs at least two members, got {len(spectra)}")
+        raise InvalidInputError(key="spectra", value=len(spectra), expected="two or more members")
     if not common_trajectory and any(s.standard_error is None for s in spectra):
-        raise ValueError(
-            "members with trajectories of their own need sampling errors, or their scatter is "
-            "taken for a disagreement of the models"
+        raise InvalidInputError(
+            "without sampling errors the scatter of the trajectories would be taken for a "
+            "disagreement of the models",
+            key="spectra",
+            expected="members with sampling errors",
         )
     first = spectra[0]
     total = first

@@ -3,7 +3,7 @@
 
 A repeated frame, or a jump that no nucleus made, is a wrong spectrum with small
 error bars. The checks know nothing of times; those of a file are checked where it
-is read (:mod:`eqcalc.spectra.io.readers`).
+is read (:mod:`eqcalc.spectra.io.formats`).
 """
 
 from __future__ import annotations

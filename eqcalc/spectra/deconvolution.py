@@ -18,6 +18,7 @@ from scipy.linalg import solve_continuous_lyapunov
 
 from eqcalc.spectra.quantum_factors import thermostat_width
 from eqcalc.spectra.spectrum import Spectrum
+from eqcalc.validation import InvalidInputError, positive, shape, within
 
 
 def langevin_kernel(wavenumber: np.ndarray, time_constant: float) -> np.ndarray:
@@ -36,9 +37,7 @@ def langevin_kernel(wavenumber: np.ndarray, time_constant: float) -> np.ndarray:
     -------
     ``[n_wavenumbers, n_wavenumbers]``, cm, at [ω, ω₀].
     """
-    if not time_constant > 0.0:
-        raise ValueError(f"time_constant: expected a positive time in fs, got {time_constant}")
-    gamma = thermostat_width(time_constant)
+    gamma = thermostat_width(positive("time_constant", time_constant, unit="fs"))
     nu = np.asarray(wavenumber, dtype=float)[:, None]
     # ω = 0 of ω₀ = 0 is the limit 2/(πγ)
     square = np.maximum(nu**2, 1e-12)
@@ -136,12 +135,12 @@ def deconvolve(
     n = len(spectrum)
     step = float(np.mean(np.diff(spectrum.wavenumber)))
     if not np.allclose(np.diff(spectrum.wavenumber), step, rtol=1e-6):
-        raise ValueError("deconvolution needs an even grid of wavenumbers; interpolate first")
-    if kernel.shape != (n, n):
-        raise ValueError(f"kernel: expected shape ({n}, {n}), got {kernel.shape}")
-    if stop is not None and not 1 <= stop <= iterations:
-        raise ValueError(f"stop: expected an iteration from 1 to {iterations}, got {stop}")
-    matrix = kernel * step
+        raise InvalidInputError(
+            key="wavenumber", expected="an even grid", advice="interpolate first"
+        )
+    if stop is not None:
+        within("stop", stop, 1, iterations)
+    matrix = shape("kernel", kernel, (n, n)) * step
     gram = matrix.T @ matrix
 
     def iterate(y: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

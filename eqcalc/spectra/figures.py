@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from eqcalc.files import replacing
 from eqcalc.spectra.committee import CommitteeSpectrum
 from eqcalc.spectra.experiment.comparison import Comparison
 from eqcalc.spectra.harmonic import HarmonicSpectrum
-from eqcalc.spectra.io.files import atomically
 from eqcalc.spectra.raman_scattering import RamanSpectrum
 from eqcalc.spectra.spectrum import Spectrum
+from eqcalc.validation import InvalidInputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,15 +97,15 @@ def plot_spectrum(
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         There are no spectra, they have different units, or another number of names.
     """
     found = [spectra] if isinstance(spectra, Spectrum) else list(spectra)
     if not found:
-        raise ValueError("no spectrum to draw")
+        raise InvalidInputError(key="spectra", expected="a spectrum to draw")
     units = sorted({s.unit for s in found})
     if len(units) > 1:
-        raise ValueError(f"spectra of different units: {', '.join(units)}")
+        raise InvalidInputError(key="spectra", value=units, expected="spectra of one unit")
     return _stacked([_Panel(found)], names, _range(found, None, limits), reversed_axis, level)
 
 
@@ -141,7 +142,7 @@ def plot_infrared_raman(
     if activities:
         panels.append(_Panel(activities, _raman_sticks(harmonic)))
     if not panels:
-        raise ValueError("neither an infrared nor a Raman spectrum to draw")
+        raise InvalidInputError(expected="an infrared or a Raman spectrum to draw")
     shown = _range([*infrared, *activities], harmonic, limits)
     return _stacked(panels, names, shown, reversed_axis, level, title)
 
@@ -166,7 +167,7 @@ def plot_harmonic(
     if harmonic.polarizability_derivative is not None:
         panels.append(_Panel([harmonic.raman(fwhm)], _raman_sticks(harmonic)))
     if not panels:
-        raise ValueError("the harmonic analysis has no intensities to draw")
+        raise InvalidInputError(key="harmonic", expected="modes with intensities")
     name = f"broadened, {fwhm:g} cm⁻¹"
     return _stacked(panels, [name], _range([], harmonic, None), reversed_axis, 0.95)
 
@@ -240,8 +241,11 @@ def save_figure(figure: Figure, path: str | Path, dpi: float = 200.0) -> Path:
     """Write a figure as PNG, PDF or SVG, by the ending of the path, atomically."""
     import matplotlib as mpl
 
-    with mpl.rc_context(_STYLE):
-        return atomically(Path(path), lambda temporary: figure.savefig(temporary, dpi=dpi))
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with mpl.rc_context(_STYLE), replacing(path) as temporary:
+        figure.savefig(temporary, dpi=dpi)
+    return path
 
 
 def dynamics_name(spectrum: Spectrum) -> str:
@@ -348,8 +352,8 @@ def _draw_panel(
     """Draw spectra with their confidence bands, and sticks on an axis of their own."""
     spectra = panel.spectra
     if len(names) != len(spectra):
-        raise ValueError(
-            f"names: expected one for each of {len(spectra)} spectra, got {len(names)}"
+        raise InvalidInputError(
+            key="names", value=names, expected=f"one for each of {len(spectra)} spectra"
         )
     palette = iter(_COLOURS * len(spectra))
     measured = next((s for s in spectra if not _is_calculated(s)), None)

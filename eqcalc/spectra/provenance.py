@@ -24,7 +24,7 @@ _SETTINGS = (
 _NATURAL = 0.01
 
 
-def source_record(trajectory: Any) -> dict[str, Any]:
+def trajectory_provenance(trajectory: Any) -> dict[str, Any]:
     """Return what a trajectory knows of molecule, run and model, JSON-able.
 
     Spectra are published, and folders of one machine say nothing there: the
@@ -78,7 +78,7 @@ def _masses(numbers: np.ndarray, masses: np.ndarray) -> dict[str, Any]:
 
 def title(label: str, provenance: Mapping[str, Any]) -> str:
     """Return the molecule, if it is known, and the label of the values."""
-    facts = source_facts(provenance)
+    facts = provenance_facts(provenance)
     molecule = facts.get("molecule")
     if molecule is None:
         return label
@@ -106,7 +106,7 @@ def _term(symbol: str, count: int) -> str:
     return symbol if count == 1 else f"{symbol}{count}"
 
 
-def source_facts(provenance: Mapping[str, Any]) -> dict[str, str]:
+def provenance_facts(provenance: Mapping[str, Any]) -> dict[str, str]:
     """Return what was measured, and how, as short texts by name; what is not known is left out."""
     source = _source(provenance)
     settings = source.get("settings", {})

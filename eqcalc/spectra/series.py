@@ -16,7 +16,7 @@ from eqcalc.spectra.continuity import (
     repeated_frames,
 )
 from eqcalc.spectra.estimator.correlation import Signal, differentiate
-from eqcalc.spectra.provenance import source_record
+from eqcalc.spectra.provenance import trajectory_provenance
 from eqcalc.spectra.quantum_factors import check_method
 from eqcalc.trajectory import Trajectory
 from eqcalc.units import UnitError, conversion_factor
@@ -275,7 +275,7 @@ def _read_trajectory(
         timestep=float(trajectory.timestep),
         n_beads=int(trajectory.n_beads),
         thermostat_time=_thermostat_time(getattr(trajectory, "settings", trajectory.provenance)),
-        provenance=source_record(trajectory),
+        provenance=trajectory_provenance(trajectory),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,8 @@ from eqcalc.spectra.peaks import (
     resolved_bands,
     unresolved_maxima,
 )
+from eqcalc.spectra.provenance import provenance_facts
+from eqcalc.validation import InvalidInputError, shape
 
 
 class Band(NamedTuple):
@@ -60,6 +63,11 @@ class Spectrum:
         What a reader has to know.
     history
         Operations applied since.
+
+    Raises
+    ------
+    InvalidInputError
+        An array has another length, or the wavenumbers do not ascend.
     """
 
     wavenumber: np.ndarray
@@ -76,39 +84,47 @@ class Spectrum:
     def __post_init__(self) -> None:
         n = len(self.wavenumber)
         if n < 2 or np.any(np.diff(self.wavenumber) <= 0.0):
-            raise ValueError("a spectrum needs at least two wavenumbers in ascending order")
-        if self.values.shape != (n,):
-            raise ValueError(f"values: expected shape ({n},), got {self.values.shape}")
+            raise InvalidInputError(
+                key="wavenumber", expected="two or more wavenumbers in ascending order"
+            )
+        shape("values", self.values, (n,))
         if self.samples is not None:
-            if self.samples.ndim != 2 or self.samples.shape[1] != n:
-                raise ValueError(
-                    f"samples: expected shape (n_samples, {n}), got {self.samples.shape}"
-                )
+            shape("samples", self.samples, ("n_samples", n))
             if self.standard_error is None:
                 error = statistics.standard_error(self.samples)
                 object.__setattr__(self, "standard_error", error)
-        if self.standard_error is not None and self.standard_error.shape != (n,):
-            raise ValueError(
-                f"standard_error: expected shape ({n},), got {self.standard_error.shape}"
-            )
+        if self.standard_error is not None:
+            shape("standard_error", self.standard_error, (n,))
 
     def __len__(self) -> int:
         return len(self.wavenumber)
 
+    def _facts(self) -> dict[str, str]:
+        """Return what the spectrum is, by name, without its numbers."""
+        record = self.provenance
+        first, last = self.wavenumber[[0, -1]]
+        facts = {
+            "quantity": f"{self.label} [{self.unit}]",
+            "range": f"{first:.0f} … {last:.0f} cm⁻¹, {len(self)} points",
+        }
+        if "resolution_cm-1" in record:
+            facts["resolution"] = f"{record['resolution_cm-1']:.3g} cm⁻¹"
+        if self.standard_error is not None:
+            facts["errors"] = f"from {self.n_independent} {record.get('resampled', 'parts')}"
+        known = provenance_facts(record)
+        return facts | {
+            k: known[k] for k in ("molecule", "dynamics", "level of theory") if k in known
+        }
+
     def __repr__(self) -> str:
         """Return what the spectrum is, without its numbers."""
-        record = self.provenance
-        facts = [
-            f"{self.label} [{self.unit}]",
-            f"{self.wavenumber[0]:.0f} … {self.wavenumber[-1]:.0f} cm⁻¹, {len(self)} points",
-        ]
-        if "method" in record:
-            facts.append(f"{record['method']}, {record['temperature_K']:g} K")
-        if "resolution_cm-1" in record:
-            facts.append(f"resolution {record['resolution_cm-1']:.3g} cm⁻¹")
-        if self.standard_error is not None:
-            facts.append(f"errors from {self.n_independent} {record.get('resampled', 'parts')}")
-        return f"Spectrum({'; '.join(facts)})"
+        facts = self._facts()
+        what = [facts.pop(name) for name in ("quantity", "range")]
+        return f"Spectrum({'; '.join([*what, *(f'{k} {v}' for k, v in facts.items())])})"
+
+    def _repr_html_(self) -> str:
+        rows = (f"<tr><th>{k}</th><td>{escape(v)}</td></tr>" for k, v in self._facts().items())
+        return f"<table><caption>Spectrum</caption>{''.join(rows)}</table>"
 
     # --- errors -------------------------------------------------------------------
 
@@ -117,11 +133,11 @@ class Spectrum:
 
         Raises
         ------
-        ValueError
+        InvalidInputError
             The spectrum has no errors.
         """
         if self.standard_error is None:
-            raise ValueError(f"{self.label}: this spectrum has no errors")
+            raise InvalidInputError("this spectrum has no errors", key=self.label)
         half = statistics.confidence_factor(level, self.n_independent) * self.standard_error
         return self.values - half, self.values + half
 
@@ -162,10 +178,7 @@ class Spectrum:
         a = float(x[0]) if lower is None else lower
         b = float(x[-1]) if upper is None else upper
         if not (x[0] - 1e-9 <= a < b <= x[-1] + 1e-9):
-            raise ValueError(
-                f"cannot integrate from {a:g} to {b:g} cm⁻¹: the spectrum covers "
-                f"{x[0]:g} to {x[-1]:g} cm⁻¹"
-            )
+            raise _out_of_range("the limits of an integral", a, b, x)
         # in each interval of the grid, the part [s, t] inside the limits
         s, t = np.clip(a, x[:-1], x[1:]), np.clip(b, x[:-1], x[1:])
         step = np.diff(x)
@@ -179,7 +192,9 @@ class Spectrum:
         """Return position, centroid, width and area of the band between two wavenumbers."""
         inside = (self.wavenumber >= lower) & (self.wavenumber <= upper)
         if inside.sum() < 3:
-            raise ValueError(f"no band: fewer than three points in {lower:g} … {upper:g} cm⁻¹")
+            raise InvalidInputError(
+                key="band", value=(lower, upper), expected="limits with three or more points inside"
+            )
         x, weights = self.wavenumber[inside], self.weights(lower, upper)
         flat_top = self.provenance.get("estimator") == "multitaper"
         position = half_height_centre if flat_top else maximum
@@ -240,23 +255,20 @@ class Spectrum:
         self, factor: float, *, unit: str | None = None, label: str | None = None
     ) -> Spectrum:
         """Return the spectrum multiplied by a number that has no error of its own."""
-        return replace(
-            self,
-            values=self.values * factor,
-            standard_error=_times(self.standard_error, abs(factor)),
-            samples=_times(self.samples, factor),
+        return self.weighted(
+            factor,
+            f"multiplied by {factor:.9g}",
             unit=self.unit if unit is None else unit,
             label=self.label if label is None else label,
-            history=(*self.history, f"multiplied by {factor:.9g}"),
         )
 
-    def weighted(self, factor: np.ndarray, operation: str, **changes: Any) -> Spectrum:
+    def weighted(self, factor: np.ndarray | float, operation: str, **changes: Any) -> Spectrum:
         """Return the spectrum multiplied by a known function of the wavenumber.
 
         Parameters
         ----------
         factor
-            ``[n_wavenumbers]``.
+            ``[n_wavenumbers]``, or a number.
         operation
             What to write in the history.
         changes
@@ -265,8 +277,10 @@ class Spectrum:
         return replace(
             self,
             values=self.values * factor,
-            standard_error=_times(self.standard_error, np.abs(factor)),
-            samples=_times(self.samples, factor),
+            standard_error=None
+            if self.standard_error is None
+            else self.standard_error * np.abs(factor),
+            samples=None if self.samples is None else self.samples * factor,
             history=(*self.history, operation),
             **changes,
         )
@@ -278,9 +292,6 @@ class Spectrum:
             keep &= self.wavenumber >= lower
         if upper is not None:
             keep &= self.wavenumber <= upper
-        return self._take(keep)
-
-    def _take(self, keep: np.ndarray) -> Spectrum:
         return replace(
             self,
             wavenumber=self.wavenumber[keep],
@@ -301,16 +312,16 @@ class Spectrum:
         if len(self) != len(other) or not np.allclose(
             self.wavenumber, other.wavenumber, rtol=0.0, atol=1e-6
         ):
-            raise ValueError(
-                f"cannot combine {self.label!r} and {other.label!r}: their wavenumbers differ; "
-                "use the same window and interval, or interpolate one of them"
+            raise InvalidInputError(
+                f"the wavenumbers of {self.label!r} and {other.label!r} differ",
+                key="wavenumber",
+                advice="use the same window and interval, or interpolate one of them",
             )
         samples = None
         if self.samples is not None and other.samples is not None:
             if len(self.samples) != len(other.samples):
-                raise ValueError(
-                    f"cannot combine spectra of {len(self.samples)} and {len(other.samples)} "
-                    "bootstrap samples; use the same n_samples"
+                raise InvalidInputError(
+                    key="n_samples", value=len(other.samples), expected=f"{len(self.samples)}"
                 )
             samples = function(self.samples, other.samples)
         changes: dict[str, Any] = {
@@ -331,7 +342,7 @@ class Spectrum:
 
     def _sum(self, other: Spectrum, sign: float, word: str) -> Spectrum:
         if self.unit != other.unit:
-            raise ValueError(f"cannot combine {self.unit!r} with {other.unit!r}: units differ")
+            raise InvalidInputError(key="unit", value=other.unit, expected=repr(self.unit))
         history = (*self.history, f"{word} {other.label}")
         result = self.combined(other, lambda a, b: a + sign * b, history=history)
         if result.samples is not None or self.standard_error is None:
@@ -351,10 +362,7 @@ class Spectrum:
         """Return the spectrum on another axis inside its own, by linear interpolation."""
         wavenumber = np.asarray(wavenumber, dtype=float)
         if wavenumber[0] < self.wavenumber[0] - 1e-9 or wavenumber[-1] > self.wavenumber[-1] + 1e-9:
-            raise ValueError(
-                f"cannot interpolate to {wavenumber[0]:g} … {wavenumber[-1]:g} cm⁻¹: the spectrum "
-                f"covers {self.wavenumber[0]:g} to {self.wavenumber[-1]:g} cm⁻¹"
-            )
+            raise _out_of_range("wavenumber", wavenumber[0], wavenumber[-1], self.wavenumber)
 
         def onto(y: np.ndarray) -> np.ndarray:
             return np.interp(wavenumber, self.wavenumber, y)
@@ -372,5 +380,9 @@ class Spectrum:
         )
 
 
-def _times(values: np.ndarray | None, factor: float | np.ndarray) -> np.ndarray | None:
-    return None if values is None else values * factor
+def _out_of_range(key: str, lower: float, upper: float, axis: np.ndarray) -> InvalidInputError:
+    return InvalidInputError(
+        key=key,
+        value=(float(lower), float(upper)),
+        expected=f"a range inside that of the spectrum, {axis[0]:g} to {axis[-1]:g} cm⁻¹",
+    )

@@ -4,6 +4,7 @@ import pytest
 
 from eqcalc.spectra import Spectrum, harmonic_analysis, infrared
 from eqcalc.spectra.deconvolution import deconvolve, gle_kernel, langevin_kernel
+from tests.errors import refused
 from tests.spectra import toy_water as water
 from tests.spectra.oscillators import BOLTZMANN, angular
 
@@ -113,9 +114,9 @@ def test_langevin_water():
 
 def test_bad_input_is_refused():
     s = Spectrum(NU, np.ones(len(NU)), "1", "x")
-    with pytest.raises(ValueError, match="kernel: expected shape"):
+    with refused(key="kernel", value=[3, 3]):
         deconvolve(s, np.ones((3, 3)))
-    with pytest.raises(ValueError, match="even grid"):
+    with refused(key="wavenumber"):
         deconvolve(Spectrum(NU**1.1, s.values, "1", "x"), langevin_kernel(NU, 100.0))
-    with pytest.raises(ValueError, match="time_constant"):
+    with refused(key="time_constant", value=-1.0):
         langevin_kernel(NU, -1.0)

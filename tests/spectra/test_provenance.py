@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 
 from eqcalc.spectra import infrared, read_spectrum, write_spectrum
-from eqcalc.spectra.provenance import molecular_formula, source_facts, source_record, title
+from eqcalc.spectra.provenance import (
+    molecular_formula,
+    provenance_facts,
+    title,
+    trajectory_provenance,
+)
 from tests.spectra.oscillators import oscillator, vector
 
 
@@ -56,9 +61,9 @@ def test_isotopes_are_in_the_formula(spectrum):
     assert source["masses_amu"]["H"] == [1.008, 2.014]
     assert [group["atoms"] for group in source["isotopes"]] == [[7, 8], [1]]
     run = SimpleNamespace(numbers=[8, 1, 1], masses=[15.995, 1.008, 1.008], provenance={})
-    ordinary = {"source": source_record(run)}
+    ordinary = {"source": trajectory_provenance(run)}
     assert molecular_formula(ordinary) == "H2 O"
-    assert "isotopes" not in source_facts(ordinary)
+    assert "isotopes" not in provenance_facts(ordinary)
 
 
 def test_what_is_not_known_is_left_out():
@@ -66,14 +71,14 @@ def test_what_is_not_known_is_left_out():
     series = infrared(x, interval=0.5, temperature=300.0, unit="e*Å", resolution=100.0)
     assert molecular_formula(series.provenance) is None
     assert title(series.label, series.provenance) == "IR intensity"
-    assert "seed" not in source_facts(series.provenance)
+    assert "seed" not in provenance_facts(series.provenance)
 
 
 @pytest.mark.parametrize("ending", [".h5", ".csv", ".jdx"])
 def test_every_format_says_what_was_measured(spectrum, tmp_path, ending):
     path = write_spectrum(spectrum, tmp_path / f"s{ending}")
-    facts = source_facts(read_spectrum(path).provenance)
-    assert facts == source_facts(spectrum.provenance)
+    facts = provenance_facts(read_spectrum(path).provenance)
+    assert facts == provenance_facts(spectrum.provenance)
     assert facts["seed"] == "17"
     assert facts["rotation"] == "none"
     assert facts["equilibration"] == "Langevin, 500 fs"

@@ -23,6 +23,24 @@ class Estimate(NamedTuple):
     value: float
     error: float
 
+    def __str__(self) -> str:
+        """Return value ± error, with two significant digits of the error."""
+        if not (np.isfinite(self.error) and self.error > 0.0):
+            return f"{self.value:.6g}"
+        power = int(np.floor(np.log10(max(abs(self.value), self.error))))
+        scale = power if abs(power) > 5 else 0
+        digits = max(1 - int(np.floor(np.log10(self.error))) + scale, 0)
+        value, error = (x / 10.0**scale for x in self)
+        text = f"{value:.{digits}f} ± {error:.{digits}f}"
+        return f"({text})e{scale:+03d}" if scale else text
+
+    def __repr__(self) -> str:
+        """Return value ± error."""
+        return f"Estimate({self})"
+
+    def _repr_html_(self) -> str:
+        return str(self)
+
 
 def bootstrap_weights(n_parts: int, n_samples: int, generator: np.random.Generator) -> np.ndarray:
     """Return how often each part is drawn in each bootstrap sample, ``[n_samples, n_parts]``."""

@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 from scipy.stats import rankdata
 
 from eqcalc.spectra.experiment.measured import broadened
 from eqcalc.spectra.infrared_absorption import INFRARED_QUANTITIES
 from eqcalc.spectra.spectrum import Spectrum
+from eqcalc.validation import InvalidInputError, bounds
 
 _RAMAN_UNITS = ("Å⁴/amu per cm⁻¹", "cm²/sr per cm⁻¹")
 _INFRARED_UNITS = tuple(unit for unit, _, _ in INFRARED_QUANTITIES.values())
@@ -23,7 +25,7 @@ _INFRARED_LABELS = ("absorbance", "absorption coefficient", "imaginary part of t
 _NO_INTENSITIES = ("depolarization ratio", "refractive index", "real part of the permittivity")
 
 
-def kind_of(spectrum: Spectrum) -> str | None:
+def spectroscopy(spectrum: Spectrum) -> str | None:
     """Return ``"infrared"``, ``"Raman"`` or ``"density of states"``; None if it is not known.
 
     Known are spectra of eqcalc, JCAMP-DX files with their data type, units of
@@ -48,9 +50,10 @@ def kind_of(spectrum: Spectrum) -> str | None:
 def check_intensity(spectrum: Spectrum) -> None:
     """Refuse what is no intensity, such as a depolarization ratio."""
     if spectrum.label.startswith(_NO_INTENSITIES):
-        raise ValueError(
-            f"a {spectrum.label}, which has no bands to compare; state a spectrum of intensities, "
-            "such as infrared or raman-cross-section"
+        raise InvalidInputError(
+            "has no bands to compare",
+            key=spectrum.label,
+            advice="state a spectrum of intensities, such as infrared or raman-cross-section",
         )
 
 
@@ -216,14 +219,16 @@ def compare(
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         One is infrared and the other Raman, or one is no intensity; one does
         not cover the range (the computed one with every factor allowed); a
         value is not finite, or an integral not positive.
     """
     if "TRANSMITTANCE" in measured.unit.upper():
-        raise ValueError("measured: convert the transmittance with absorbance() first")
-    _check_kinds(calculated, measured)
+        raise InvalidInputError(
+            key="measured", value=measured.unit, expected="absorption", advice="use absorbance()"
+        )
+    _check_spectroscopies(calculated, measured)
     _check_coverage(calculated, lower, upper, scale_range)
     step = min(1.0, float(np.median(np.diff(calculated.wavenumber))))
     grid = np.arange(lower, upper + 0.5 * step, step)
@@ -249,8 +254,8 @@ def compare(
         return np.array([scale, *found, displacement(grid, y, target.values)])
 
     for name, values in (
-        ("measured", target.values),
-        ("computed", scaled(calculated.values, 1.0)),
+        ("measured spectrum", target.values),
+        ("computed spectrum", scaled(calculated.values, 1.0)),
     ):
         _check_values(name, grid, values)
     best = numbers(calculated.values)
@@ -275,18 +280,16 @@ def compare(
     )
 
 
-def _check_kinds(calculated: Spectrum, measured: Spectrum) -> None:
+def _check_spectroscopies(calculated: Spectrum, measured: Spectrum) -> None:
     """Refuse spectra whose intensities have nothing to do with each other."""
-    for name, spectrum in (("computed", calculated), ("measured", measured)):
-        try:
-            check_intensity(spectrum)
-        except ValueError as error:
-            raise ValueError(f"the {name} spectrum is {error}") from None
-    ours, theirs = kind_of(calculated), kind_of(measured)
+    for spectrum in (calculated, measured):
+        check_intensity(spectrum)
+    ours, theirs = spectroscopy(calculated), spectroscopy(measured)
     if ours is not None and theirs is not None and ours != theirs:
-        raise ValueError(
-            f"the computed spectrum is {ours} ({calculated.label}), and the measured one {theirs} "
-            f"({measured.label}); their intensities cannot be compared"
+        raise InvalidInputError(
+            key="measured",
+            value=f"{theirs} ({measured.label})",
+            expected=f"{ours}, as the computed spectrum ({calculated.label})",
         )
 
 
@@ -294,28 +297,31 @@ def _check_coverage(
     calculated: Spectrum, lower: float, upper: float, scale_range: tuple[float, float] | None
 ) -> None:
     """Refuse a range, or scale factors, with which the computed spectrum does not cover all."""
-    if not (np.isfinite([lower, upper]).all() and lower < upper):
-        raise ValueError(f"expected the lower limit first, got {lower:g} to {upper:g} cm⁻¹")
+    bounds("limits", (lower, upper), unit="cm⁻¹")
     first, last = calculated.wavenumber[[0, -1]]
     if lower < first or upper > last:
-        raise ValueError(
-            f"the computed spectrum covers {first:g} to {last:g} cm⁻¹, not {lower:g} to "
-            f"{upper:g} cm⁻¹"
+        raise InvalidInputError(
+            key="limits",
+            value=(lower, upper),
+            expected=f"a range inside the computed spectrum, {first:g} to {last:g} cm⁻¹",
         )
     if scale_range is None:
         return
     least, most = scale_range
     if not 0.0 < least < most < np.inf:
-        raise ValueError(f"scale: expected two positive factors, got {least:g} and {most:g}")
+        expected = "two positive factors, the smaller one first"
+        raise InvalidInputError(key="scale", value=scale_range, expected=expected)
     smallest, largest = upper / last, lower / first if first > 0.0 else np.inf
     if least < smallest or most > largest:
         allowed = f"{smallest:.3f} or more"
         if np.isfinite(largest):
             allowed = f"{smallest:.3f} to {largest:.3f}"
-        raise ValueError(
-            f"scale: the factors {least:g} to {most:g} would move the computed spectrum "
-            f"({first:g} to {last:g} cm⁻¹) out of {lower:g} to {upper:g} cm⁻¹; expected "
-            f"{allowed}"
+        raise InvalidInputError(
+            f"would move the computed spectrum ({first:g} to {last:g} cm⁻¹) out of {lower:g} to "
+            f"{upper:g} cm⁻¹",
+            key="scale",
+            value=scale_range,
+            expected=allowed,
         )
 
 
@@ -324,19 +330,17 @@ def _check_values(name: str, wavenumber: np.ndarray, values: np.ndarray) -> None
     within = f"in {wavenumber[0]:g} to {wavenumber[-1]:g} cm⁻¹"
     if not np.isfinite(values).all():
         where = wavenumber[~np.isfinite(values)][0]
-        raise ValueError(f"the {name} spectrum has no finite value at {where:g} cm⁻¹")
+        raise InvalidInputError(f"has no finite value at {where:g} cm⁻¹", key=name)
     if np.ptp(values) == 0.0:
-        raise ValueError(f"the {name} spectrum is constant {within}: nothing to compare")
+        raise InvalidInputError(f"is constant {within}: nothing to compare", key=name)
     if not values.sum() > 0.0:
-        raise ValueError(
-            f"the integral of the {name} spectrum {within} is not positive: subtract its baseline"
+        raise InvalidInputError(
+            f"the integral {within} is not positive", key=name, advice="subtract the baseline"
         )
 
 
 def _best_scale(score: Callable[[float], float], limits: tuple[float, float]) -> float:
     """Return the scale factor of the highest score: the best of a scan, refined."""
-    from scipy.optimize import minimize_scalar
-
     scan = np.linspace(*limits, 101)
     best = float(scan[np.argmax([score(s) for s in scan])])
     width = scan[1] - scan[0]

@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from scipy.signal import fftconvolve
 
-from eqcalc.spectra.io.files import SpectrumFileError, is_written_by_eqcalc, read_spectrum
+from eqcalc.spectra.io.files import is_written_by_eqcalc, read_spectrum
 from eqcalc.spectra.io.text import averaged, parse_table, read_text
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.units import GAS_CONSTANT
+from eqcalc.validation import InvalidFileError, InvalidInputError, located, one_of, positive
 
 #: Endings of files that say their unit themselves; the rest is text in columns.
 _SELF_DESCRIBING = (".jdx", ".dx", ".jcm", ".h5", ".hdf5")
@@ -50,7 +52,7 @@ def read_measured(
 
     Raises
     ------
-    FileNotFoundError, ValueError
+    InvalidInputError
         There is no such file; it cannot be read, may mean two things, or does
         not cover the limits; or a value between them is not finite, or is a
         transmittance that is not positive.
@@ -62,14 +64,15 @@ def read_measured(
         spectrum = read_table(path, unit=unit, label=path.stem)
         header = spectrum.provenance.get("header", "")
         if unit == "arbitrary units" and _TRANSMITTANCE.search(header):
-            raise ValueError(
-                f"{path}: the header {header[:60]!r} says transmittance; state the unit, T (up to "
-                "1) or %T (up to 100), or absorbance if that is in the second column"
+            raise InvalidFileError(
+                f"the header {header[:60]!r} says transmittance",
+                file=path,
+                key="unit",
+                advice="state T (up to 1) or %T (up to 100), or absorbance if the second column "
+                "has it",
             )
-    try:
+    with located(file=path):
         return _converted(spectrum, limits)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
 
 
 def _converted(spectrum: Spectrum, limits: tuple[float, float] | None) -> Spectrum:
@@ -82,7 +85,7 @@ def _converted(spectrum: Spectrum, limits: tuple[float, float] | None) -> Spectr
         spectrum = _covering(spectrum, *limits)
     if not np.isfinite(spectrum.values).all():
         where = float(spectrum.wavenumber[~np.isfinite(spectrum.values)][0])
-        raise ValueError(f"the value at {where:g} cm⁻¹ is not a finite number")
+        raise InvalidInputError("not a finite number", key=f"value at {where:g} cm⁻¹")
     if transmittance or "ABSORBANCE" in spectrum.unit.upper():
         return _absorbance(spectrum)
     if "MICROMOL/MOL" in spectrum.unit.upper():
@@ -94,17 +97,17 @@ def _covering(spectrum: Spectrum, lower: float, upper: float) -> Spectrum:
     """Return the part between two wavenumbers, with the next point on either side."""
     x = spectrum.wavenumber
     if not (x[0] <= lower < upper <= x[-1]):
-        hint = ""
-        if x[-1] < 100.0 < upper:
-            hint = "; are these wavelengths in µm? Their wavenumbers are 10⁴/µm"
-        raise ValueError(
-            f"covers {x[0]:g} to {x[-1]:g} cm⁻¹, and the limits {lower:g} to {upper:g} cm⁻¹ go "
-            f"beyond{hint}"
+        wavelengths = "are these wavelengths in µm? Their wavenumbers are 10⁴/µm"
+        raise InvalidInputError(
+            key="limits",
+            value=(lower, upper),
+            expected=f"a range inside {x[0]:g} to {x[-1]:g} cm⁻¹, which the file covers",
+            advice=wavelengths if x[-1] < 100.0 < upper else "",
         )
     inside = int(np.sum((x >= lower) & (x <= upper)))
     if inside < 3:
-        raise ValueError(
-            f"expected three or more points in {lower:g} to {upper:g} cm⁻¹, found {inside}"
+        raise InvalidInputError(
+            f"{inside} points between them", key="limits", value=(lower, upper), expected="three"
         )
     first = int(np.searchsorted(x, lower, side="right")) - 1
     last = int(np.searchsorted(x, upper, side="left"))
@@ -127,35 +130,29 @@ def read_table(path: str | Path, *, unit: str, label: str) -> Spectrum:
 
     Raises
     ------
-    FileNotFoundError, ValueError
+    InvalidFileError
         There is no such file; it is not of that form, or may mean two things;
         or its header says that the first column is no wavenumber.
     """
     path = Path(path)
     text = read_text(path)
     if text.lstrip().startswith("##"):
-        raise SpectrumFileError(f"{path}: a JCAMP-DX file; let its name end in .jdx")
-    table = parse_table(text, path)
-    _check_axis(table.header, path)
+        raise InvalidFileError("a JCAMP-DX file", file=path, advice="let its name end in .jdx")
+    with located(file=path):
+        table = parse_table(text)
+        _check_axis(table.header)
     provenance = {"file": path.name}
     if table.header:
         provenance["header"] = " | ".join(table.header)
     warnings: tuple[str, ...] = ()
     if table.n_columns > 2:
         warnings = (f"the file has {table.n_columns} columns, of which the second is taken",)
-    try:
-        return Spectrum(
-            *averaged(table.first, table.second),
-            unit,
-            label,
-            provenance=provenance,
-            warnings=warnings,
-        )
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    x, y = averaged(table.first, table.second)
+    with located(file=path):
+        return Spectrum(x, y, unit, label, provenance=provenance, warnings=warnings)
 
 
-def _check_axis(header: tuple[str, ...], path: Path) -> None:
+def _check_axis(header: tuple[str, ...]) -> None:
     """Refuse a table whose header says that its first column is no wavenumber."""
     for line in header:
         title = re.split("[,;\t]", re.sub(r"^XUNITS\W*", "[", line))[0]
@@ -163,9 +160,11 @@ def _check_axis(header: tuple[str, ...], path: Path) -> None:
         if re.search(r"\d", title) or not _OTHER_AXIS.search(title):
             continue
         if not _WAVENUMBER.search(line):
-            raise ValueError(
-                f"{path}: expected wavenumbers in cm⁻¹ in the first column, but its header is "
-                f"{line[:60]!r}; convert it (10⁴/µm, 10⁷/nm, 33.356 × THz)"
+            raise InvalidFileError(
+                key="header of the first column",
+                value=line[:60],
+                expected="wavenumbers in cm⁻¹",
+                advice="convert it (10⁴/µm, 10⁷/nm, 33.356 × THz)",
             )
 
 
@@ -174,7 +173,7 @@ def absorbance(spectrum: Spectrum) -> Spectrum:
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         The unit is neither, or is not that of the values; or the transmittance
         is not positive somewhere: cut the range with :meth:`Spectrum.between`.
     """
@@ -187,13 +186,15 @@ def _absorbance(spectrum: Spectrum) -> Spectrum:
     if unit.startswith("ABSORBANCE") or (unit == "1" and spectrum.label == "absorbance"):
         return replace(spectrum, unit="1", label="absorbance")
     if not _is_transmittance(unit):
-        raise ValueError(f"neither transmittance nor absorbance: {spectrum.unit!r}")
+        expected = "transmittance or absorbance"
+        raise InvalidInputError(key="unit", value=spectrum.unit, expected=expected)
     transmittance = spectrum.values / (100.0 if _is_percent(unit) else 1.0)
     if np.any(transmittance <= 0.0):
         where = float(spectrum.wavenumber[np.argmin(transmittance)])
-        raise ValueError(
-            f"the transmittance is not positive at {where:g} cm⁻¹ (saturated?); choose limits "
-            "without it"
+        raise InvalidInputError(
+            f"not positive at {where:g} cm⁻¹ (saturated?)",
+            key="transmittance",
+            advice="choose limits without it",
         )
     return replace(
         spectrum,
@@ -221,15 +222,11 @@ def _check_percent(spectrum: Spectrum) -> None:
     if not _is_transmittance(unit) or not len(values):
         return
     if not _is_percent(unit) and np.median(values) > 2.0:
-        raise ValueError(
-            f"a transmittance above 1: the file gives percent without saying so; its unit is %T, "
-            f"not {unit}"
-        )
+        problem = "a transmittance above 1, as of percent"
+        raise InvalidInputError(problem, key="unit", value=unit, expected="%T")
     if _is_percent(unit) and values.max() <= 1.5:
-        raise ValueError(
-            f"no transmittance above {values.max():.2g} %: these are fractions, whose unit "
-            f"is T, not {unit}"
-        )
+        problem = f"no transmittance above {values.max():.2g} %, as of fractions"
+        raise InvalidInputError(problem, key="unit", value=unit, expected="T")
 
 
 def molar_absorption(
@@ -261,11 +258,10 @@ def molar_absorption(
     if concentration is None:
         assert pressure is not None and temperature is not None
         concentration = pressure / (GAS_CONSTANT * temperature) * 1e-3
-    for name, number in (("path_length", path_length), ("concentration", concentration)):
-        if not number > 0.0:
-            raise ValueError(f"{name}: expected a positive number, got {number}")
+    length = positive("path_length", path_length, unit="cm")
+    amount = positive("concentration", concentration, unit="mol/L")
     return absorbance(spectrum).scaled(
-        1.0 / (path_length * concentration),
+        1.0 / (length * amount),
         unit="L/(mol cm)",
         label="molar absorption coefficient",
     )
@@ -285,11 +281,12 @@ def gas_absorption(spectrum: Spectrum) -> Spectrum:
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         It has another unit, or its record does not state pressure and temperature.
     """
     if "MICROMOL/MOL" not in spectrum.unit.upper() or "BASE 10" not in spectrum.unit.upper():
-        raise ValueError(f"not decadic absorbance per (µmol/mol) m: {spectrum.unit!r}")
+        expected = "decadic absorbance per (µmol/mol) m"
+        raise InvalidInputError(key="unit", value=spectrum.unit, expected=expected)
     pressure = _quantity(spectrum, "PRESSURE", {"KPA": 1e3, "PA": 1.0, "ATM": 101325.0})
     warnings = spectrum.warnings
     if 90.0 < pressure < 110.0:
@@ -311,7 +308,8 @@ def _quantity(spectrum: Spectrum, key: str, units: dict[str, float]) -> float:
     text = str(spectrum.provenance.get(key, ""))
     match = re.fullmatch(r"\s*([\d.]+)\s*([A-Za-z]+)\s*", text)
     if match is None or match.group(2).upper() not in units:
-        raise ValueError(f"{key}: expected a number and one of {', '.join(units)}, got {text!r}")
+        expected = f"a number and one of {', '.join(units)}"
+        raise InvalidInputError(key=key, value=text, expected=expected)
     return float(match.group(1)) * units[match.group(2).upper()]
 
 
@@ -331,22 +329,20 @@ def broadened(spectrum: Spectrum, fwhm: float, shape: str = "gaussian") -> Spect
     steps = np.diff(spectrum.wavenumber)
     step = float(steps.mean())
     if not np.allclose(steps, step, rtol=1e-6):
-        raise ValueError("broadening needs an even grid of wavenumbers; interpolate first")
-    if not fwhm > 0.0:
-        raise ValueError(f"fwhm: expected a positive width in cm⁻¹, got {fwhm}")
+        raise InvalidInputError(
+            key="wavenumber", expected="an even grid", advice="interpolate first"
+        )
+    positive("fwhm", fwhm, unit="cm⁻¹")
+    one_of("shape", shape, ("gaussian", "lorentzian", "triangular"))
     n = len(spectrum)
     distance = step * np.arange(-(n - 1), n)
     if shape == "gaussian":
         line = np.exp(-4.0 * np.log(2.0) * (distance / fwhm) ** 2)
     elif shape == "lorentzian":
         line = 1.0 / (1.0 + (2.0 * distance / fwhm) ** 2)
-    elif shape == "triangular":
-        line = np.maximum(1.0 - np.abs(distance) / fwhm, 0.0)
     else:
-        raise ValueError(f"unknown line shape {shape!r}; known: gaussian, lorentzian, triangular")
+        line = np.maximum(1.0 - np.abs(distance) / fwhm, 0.0)
     line /= line.sum()
-
-    from scipy.signal import fftconvolve
 
     def convolve(y: np.ndarray) -> np.ndarray:
         return np.asarray(fftconvolve(y, line, mode="full")[n - 1 : 2 * n - 1])

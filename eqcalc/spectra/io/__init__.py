@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""Spectra and series in files."""
+"""Spectra in files, and series that other codes wrote."""
 
-from eqcalc.spectra.io.files import SpectrumFileError, read_raman, read_spectrum, write_spectrum
-from eqcalc.spectra.io.jcamp import JcampError
+from eqcalc.spectra.io.files import read_raman, read_spectrum, write_spectrum
+from eqcalc.spectra.io.formats import SeriesReader, known_formats, read_series, register_reader
 
 __all__ = [
-    "JcampError",
-    "SpectrumFileError",
+    "SeriesReader",
+    "known_formats",
     "read_raman",
+    "read_series",
     "read_spectrum",
+    "register_reader",
     "write_spectrum",
 ]

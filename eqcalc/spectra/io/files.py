@@ -6,20 +6,20 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
+from eqcalc.files import replacing
 from eqcalc.spectra.io.jcamp import read_jcamp, write_jcamp
 from eqcalc.spectra.io.text import read_text
-from eqcalc.spectra.provenance import source_facts, title
+from eqcalc.spectra.provenance import provenance_facts, title
 from eqcalc.spectra.raman_scattering import RamanSpectrum
 from eqcalc.spectra.spectrum import Spectrum
+from eqcalc.validation import InvalidFileError, existing_file, file_suffix, located
 
 _FORMAT = "eqcalc spectrum"
 _RAMAN_FORMAT = "eqcalc Raman spectrum"
@@ -33,31 +33,78 @@ _OTHER_FILES = {
     "eqcalc dataset": "a dataset, not a spectrum",
 }
 _ARRAYS = ("wavenumber", "values", "standard_error", "samples")
+_RECORD_LINE = "# eqcalc: "
 
 
-class SpectrumFileError(ValueError):
-    """A file is not a spectrum, or not one that can be read."""
+def write_spectrum(spectrum: Spectrum | RamanSpectrum, path: str | Path) -> Path:
+    """Write a spectrum as HDF5 (``.h5``), CSV (``.csv``) or JCAMP-DX (``.jdx``), atomically.
 
+    All three give back the same values, errors, provenance and history. The bootstrap
+    samples, with which bands and sums have errors of their own instead of upper limits,
+    are kept by HDF5 alone: they are hundreds of spectra. Both parts of a Raman spectrum
+    are written as HDF5.
 
-def atomically(path: Path, write: Callable[[Path], None]) -> Path:
-    """Let `write` fill a temporary file beside `path`, then put it in its place."""
+    Raises
+    ------
+    InvalidInputError
+        The name does not end like one of these, or a value has no place in the format.
+    OSError
+        The file cannot be written; what was there still is.
+    """
+    path = Path(path)
+    writers = _RAMAN_WRITERS if isinstance(spectrum, RamanSpectrum) else _WRITERS
+    writer: Callable[[Any, Path], None] = writers[file_suffix(path, writers, key="path")]
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        # mkstemp makes private files; give it the permissions of a new file
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with located(file=path), replacing(path) as temporary:
+        writer(spectrum, temporary)
     return path
 
 
-def metadata(spectrum: Spectrum) -> dict[str, Any]:
+def read_spectrum(path: str | Path) -> Spectrum:
+    """Read what :func:`write_spectrum` wrote, or a JCAMP-DX file of an instrument.
+
+    Raises
+    ------
+    InvalidFileError
+        There is no such file, or it is not such a spectrum, or damaged.
+    """
+    path = existing_file(path, "the file of a spectrum")
+    reader = _READERS[file_suffix(path, _READERS, key="path")]
+    with located(file=path):
+        return reader(path)
+
+
+def read_raman(path: str | Path) -> RamanSpectrum:
+    """Read both parts of a Raman spectrum, as :func:`write_spectrum` writes them.
+
+    Raises
+    ------
+    InvalidFileError
+        There is no such file, or it is something else, or damaged.
+    """
+    path = existing_file(path, "the file of a Raman spectrum")
+    with located(file=path), _open_hdf5(path) as file:
+        if file.attrs.get("format") != _RAMAN_FORMAT:
+            raise InvalidFileError(expected="both parts of a Raman spectrum, from eqcalc")
+        try:
+            parts = file["isotropic"], file["anisotropic"]
+            temperature = float(file.attrs["temperature"])
+        except KeyError as error:
+            raise InvalidFileError(f"damaged ({error.args[0]})") from None
+        return RamanSpectrum(_extract(parts[0]), _extract(parts[1]), temperature)
+
+
+def is_written_by_eqcalc(path: Path) -> bool:
+    """Return whether a file is a table of text that eqcalc wrote, with its record."""
+    if path.suffix.lower() != ".csv" or not path.is_file():
+        return False
+    return f"\n{_RECORD_LINE}".encode() in path.read_bytes()
+
+
+# --- the record of a spectrum ---------------------------------------------------------
+
+
+def _metadata(spectrum: Spectrum) -> dict[str, Any]:
     """Return everything but the arrays, JSON-able."""
     return {
         "format": _FORMAT,
@@ -71,45 +118,53 @@ def metadata(spectrum: Spectrum) -> dict[str, Any]:
     }
 
 
-def from_metadata(record: Any, arrays: dict[str, np.ndarray | None], path: Path) -> Spectrum:
-    """Return the spectrum of a record of :func:`metadata` and its arrays."""
-    if not isinstance(record, dict) or record.get("format") != _FORMAT:
-        raise SpectrumFileError(f"{path}: not a spectrum written by eqcalc")
-    if record.get("version") != _VERSION:
-        raise SpectrumFileError(
-            f"{path}: version {record.get('version')} of the format, but only version {_VERSION} "
-            "is known; update eqcalc"
-        )
-    missing = [key for key in ("label", "unit", "n_independent") if key not in record]
-    wavenumber, values = arrays.get("wavenumber"), arrays.get("values")
-    if missing or wavenumber is None or values is None:
-        raise SpectrumFileError(f"{path}: incomplete, without {', '.join(missing) or 'values'}")
+def _from_metadata(text: str, arrays: Mapping[str, np.ndarray | None], place: str = "") -> Spectrum:
+    """Return the spectrum of a record in JSON, which is at `place`, and its arrays."""
     try:
-        return Spectrum(
-            wavenumber=wavenumber,
-            values=values,
-            unit=record["unit"],
-            label=record["label"],
-            standard_error=arrays.get("standard_error"),
-            samples=arrays.get("samples"),
-            n_independent=int(record["n_independent"]),
-            provenance=record.get("provenance", {}),
-            warnings=tuple(record.get("warnings", ())),
-            history=tuple(record.get("history", ())),
+        record = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InvalidFileError(f"damaged ({error})", key=place) from None
+    if not isinstance(record, dict) or record.get("format") != _FORMAT:
+        raise InvalidFileError(expected="a spectrum written by eqcalc")
+    if record.get("version") != _VERSION:
+        raise InvalidFileError(
+            key="version",
+            value=record.get("version"),
+            expected=f"{_VERSION}, the only one known",
+            advice="update eqcalc",
         )
-    except ValueError as error:
-        raise SpectrumFileError(f"{path}: {error}") from None
+    given: dict[str, Any] = {n: arrays[n] for n in _ARRAYS if arrays.get(n) is not None}
+    needed = {"label", "unit", "n_independent", "wavenumber", "values"}
+    missing = sorted(needed - record.keys() - given.keys())
+    if missing:
+        raise InvalidFileError(f"incomplete, without {', '.join(missing)}")
+    return Spectrum(
+        **given,
+        unit=record["unit"],
+        label=record["label"],
+        n_independent=int(record["n_independent"]),
+        provenance=record.get("provenance", {}),
+        warnings=tuple(record.get("warnings", ())),
+        history=tuple(record.get("history", ())),
+    )
 
 
 # --- HDF5 -----------------------------------------------------------------------------
 
 
+def _open_hdf5(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise InvalidFileError(f"not a readable HDF5 file ({error})") from None
+
+
 def _fill(group: h5py.Group, spectrum: Spectrum) -> None:
     """Write the arrays and the record of a spectrum into a group."""
-    group.attrs["eqcalc"] = json.dumps(metadata(spectrum), ensure_ascii=False)
+    group.attrs["eqcalc"] = json.dumps(_metadata(spectrum), ensure_ascii=False)
     # what other programs, which do not read that record, can show
     group.attrs["title"] = title(spectrum.label, spectrum.provenance)
-    for name, text in source_facts(spectrum.provenance).items():
+    for name, text in provenance_facts(spectrum.provenance).items():
         group.attrs[name] = text
     for name in _ARRAYS:
         array = getattr(spectrum, name)
@@ -118,12 +173,9 @@ def _fill(group: h5py.Group, spectrum: Spectrum) -> None:
             data.attrs["unit"] = "cm^-1" if name == "wavenumber" else spectrum.unit
 
 
-def _extract(group: h5py.Group, path: Path) -> Spectrum:
-    try:
-        record = json.loads(group.attrs.get("eqcalc", "null"))
-    except json.JSONDecodeError as error:
-        raise SpectrumFileError(f"{path}: damaged attribute 'eqcalc' ({error})") from None
-    return from_metadata(record, {n: group[n][()] for n in _ARRAYS if n in group}, path)
+def _extract(group: h5py.Group) -> Spectrum:
+    arrays = {name: group[name][()] for name in _ARRAYS if name in group}
+    return _from_metadata(group.attrs.get("eqcalc", "null"), arrays, "attribute 'eqcalc'")
 
 
 def _write_hdf5(spectrum: Spectrum, path: Path) -> None:
@@ -133,115 +185,68 @@ def _write_hdf5(spectrum: Spectrum, path: Path) -> None:
 
 
 def _read_hdf5(path: Path) -> Spectrum:
-    try:
-        with h5py.File(path, "r") as file:
-            other = _OTHER_FILES.get(file.attrs.get("format"))
-            if other is not None:
-                raise SpectrumFileError(f"{path}: {other}")
-            return _extract(file, path)
-    except OSError as error:
-        raise SpectrumFileError(f"{path}: not a readable HDF5 file ({error})") from None
+    with _open_hdf5(path) as file:
+        other = _OTHER_FILES.get(file.attrs.get("format"))
+        if other is not None:
+            raise InvalidFileError(other)
+        return _extract(file)
 
 
-def _write_raman(spectrum: RamanSpectrum, path: Path) -> Path:
-    """Write the isotropic and the anisotropic part of a Raman spectrum as HDF5."""
-    if path.suffix.lower() not in (".h5", ".hdf5"):
-        raise SpectrumFileError(
-            f"{path}: a Raman spectrum in two parts is written as .h5; for other formats write "
-            "one of its intensities"
-        )
-
-    def write(temporary: Path) -> None:
-        with h5py.File(temporary, "w") as file:
-            file.attrs["format"] = _RAMAN_FORMAT
-            file.attrs["temperature"] = spectrum.temperature
-            for name in ("isotropic", "anisotropic"):
-                _fill(file.create_group(name), getattr(spectrum, name))
-
-    return atomically(path, write)
+def _write_raman(spectrum: RamanSpectrum, path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.attrs["format"] = _RAMAN_FORMAT
+        file.attrs["temperature"] = spectrum.temperature
+        for name in ("isotropic", "anisotropic"):
+            _fill(file.create_group(name), getattr(spectrum, name))
 
 
-def read_raman(path: str | Path) -> RamanSpectrum:
-    """Read both parts of a Raman spectrum, as :func:`write_spectrum` writes them."""
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != _RAMAN_FORMAT:
-                raise SpectrumFileError(f"{path}: not a Raman spectrum written by eqcalc")
-            isotropic, anisotropic = (
-                _extract(file[name], path) for name in ("isotropic", "anisotropic")
-            )
-            return RamanSpectrum(isotropic, anisotropic, float(file.attrs["temperature"]))
-    except (OSError, KeyError) as error:
-        raise SpectrumFileError(f"{path}: not a readable Raman spectrum ({error})") from None
-
-
-# --- CSV --------------------------------------------------------------------------------
+# --- CSV ------------------------------------------------------------------------------
 
 
 def _write_csv(spectrum: Spectrum, path: Path) -> None:
     text = io.StringIO()
-    record = json.dumps(metadata(spectrum), ensure_ascii=False)
     text.write(f"# {spectrum.label} [{spectrum.unit}] against wavenumber [cm^-1]\n")
-    for name, fact in source_facts(spectrum.provenance).items():
+    for name, fact in provenance_facts(spectrum.provenance).items():
         text.write(f"# {name}: {fact}\n")
     for warning in spectrum.warnings:
         text.write(f"# warning: {warning}\n")
-    text.write(f"# eqcalc: {record}\n")
+    text.write(f"{_RECORD_LINE}{json.dumps(_metadata(spectrum), ensure_ascii=False)}\n")
+    columns = {
+        name: getattr(spectrum, name)
+        for name in ("wavenumber", "values", "standard_error")
+        if getattr(spectrum, name) is not None
+    }
     writer = csv.writer(text, lineterminator="\n")
-    columns = [spectrum.wavenumber, spectrum.values]
-    names = ["wavenumber", "values"]
-    if spectrum.standard_error is not None:
-        columns.append(spectrum.standard_error)
-        names.append("standard_error")
-    writer.writerow(names)
+    writer.writerow(columns)
     # repr is the shortest text that gives the same number back
-    writer.writerows([repr(float(v)) for v in row] for row in zip(*columns, strict=True))
+    rows = zip(*columns.values(), strict=True)
+    writer.writerows([repr(float(v)) for v in row] for row in rows)
     path.write_text(text.getvalue(), encoding="utf-8")
-
-
-_RECORD_LINE = "# eqcalc: "
-
-
-def is_written_by_eqcalc(path: Path) -> bool:
-    """Return whether a file is a table of text that eqcalc wrote, with its record."""
-    if path.suffix.lower() != ".csv" or not path.is_file():
-        return False
-    return f"\n{_RECORD_LINE}".encode() in path.read_bytes()
 
 
 def _read_csv(path: Path) -> Spectrum:
     lines = read_text(path).splitlines()
-    found = [line[len(_RECORD_LINE) :] for line in lines if line.startswith(_RECORD_LINE)]
-    if len(found) != 1:
-        raise SpectrumFileError(
-            f"{path}: not a spectrum written by eqcalc (no line that starts with {_RECORD_LINE!r})"
+    records = [line[len(_RECORD_LINE) :] for line in lines if line.startswith(_RECORD_LINE)]
+    if len(records) != 1:
+        raise InvalidFileError(
+            expected=f"a spectrum written by eqcalc, with a line that starts with {_RECORD_LINE!r}"
         )
-    try:
-        record = json.loads(found[0])
-    except json.JSONDecodeError as error:
-        raise SpectrumFileError(f"{path}: damaged header ({error})") from None
     rows = list(csv.reader(line for line in lines if not line.startswith("#")))
     if len(rows) < 3:
-        raise SpectrumFileError(f"{path}: no values")
-    names, body = rows[0], rows[1:]
-    arrays: dict[str, np.ndarray | None] = {}
+        raise InvalidFileError("no values")
     try:
-        table = np.array([[float(v) for v in row] for row in body])
-        arrays.update({name: table[:, i] for i, name in enumerate(names)})
+        table = np.array([[float(v) for v in row] for row in rows[1:]])
+        arrays = {name: table[:, i] for i, name in enumerate(rows[0])}
     except (ValueError, IndexError) as error:
-        raise SpectrumFileError(f"{path}: damaged table ({error})") from None
-    return from_metadata(record, arrays, path)
+        raise InvalidFileError(f"damaged table ({error})") from None
+    return _from_metadata(records[0], arrays, "header")
 
 
-# --- by the ending of the name ------------------------------------------------------------
+# --- JCAMP-DX -------------------------------------------------------------------------
 
 
 def _write_jcamp(spectrum: Spectrum, path: Path) -> None:
-    text = write_jcamp(spectrum, json.dumps(metadata(spectrum)))
-    path.write_text(text, encoding="utf-8")
+    path.write_text(write_jcamp(spectrum, _metadata(spectrum)), encoding="utf-8")
 
 
 def _read_jcamp(path: Path) -> Spectrum:
@@ -253,10 +258,7 @@ def _read_jcamp(path: Path) -> Spectrum:
         "values": spectrum.values,
         "standard_error": error,
     }
-    try:
-        return from_metadata(json.loads(record), arrays, path)
-    except json.JSONDecodeError as problem:
-        raise SpectrumFileError(f"{path}: damaged label ##$EQCALC= ({problem})") from None
+    return _from_metadata(record, arrays, "##$EQCALC")
 
 
 _WRITERS: dict[str, Callable[[Spectrum, Path], None]] = {
@@ -266,6 +268,7 @@ _WRITERS: dict[str, Callable[[Spectrum, Path], None]] = {
     ".jdx": _write_jcamp,
     ".dx": _write_jcamp,
 }
+_RAMAN_WRITERS = {".h5": _write_raman, ".hdf5": _write_raman}
 _READERS: dict[str, Callable[[Path], Spectrum]] = {
     ".h5": _read_hdf5,
     ".hdf5": _read_hdf5,
@@ -274,37 +277,3 @@ _READERS: dict[str, Callable[[Path], Spectrum]] = {
     ".dx": _read_jcamp,
     ".jcm": _read_jcamp,
 }
-
-
-def write_spectrum(spectrum: Spectrum | RamanSpectrum, path: str | Path) -> Path:
-    """Write a spectrum as HDF5 (``.h5``), CSV (``.csv``) or JCAMP-DX (``.jdx``), atomically.
-
-    All three give back the same values, errors, record and history. The bootstrap
-    samples, with which bands and sums have errors of their own instead of upper limits,
-    are kept by HDF5 alone: they are hundreds of spectra. Both parts of a Raman spectrum
-    are written as HDF5.
-    """
-    path = Path(path)
-    if isinstance(spectrum, RamanSpectrum):
-        return _write_raman(spectrum, path)
-    writer = _WRITERS.get(path.suffix.lower())
-    if writer is None:
-        raise SpectrumFileError(
-            f"{path}: unknown ending {path.suffix!r}; known: {', '.join(_WRITERS)}"
-        )
-    return atomically(path, lambda temporary: writer(spectrum, temporary))
-
-
-def read_spectrum(path: str | Path) -> Spectrum:
-    """Read what :func:`write_spectrum` wrote, or a JCAMP-DX file of an instrument."""
-    path = Path(path)
-    if path.is_dir():
-        raise SpectrumFileError(f"{path}: a folder; state a spectrum in it")
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise SpectrumFileError(
-            f"{path}: unknown ending {path.suffix!r}; known: {', '.join(_READERS)}"
-        )
-    return reader(path)

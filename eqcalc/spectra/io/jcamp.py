@@ -5,9 +5,8 @@ Read are the uncompressed form (AFFN) and the compressed ones (PAC, SQZ, DIF,
 DUP) of McDonald and Wilks, Appl. Spectrosc. 42, 151 (1988). Written is AFFN
 with every digit, and what the format has no place for in private labels.
 
-The package jcamp is not used: of the 86 infrared and Raman files in its own
-collection that are read here, it gives the same for 80, fails on 4, and returns
-too few points for 2.
+The package jcamp is not used: of the 86 infrared and Raman files in its collection, it
+fails on 4 and returns too few points for 2.
 """
 
 from __future__ import annotations
@@ -21,21 +20,14 @@ from typing import Any
 import numpy as np
 
 from eqcalc.spectra.io.text import averaged
-from eqcalc.spectra.provenance import molecular_formula, source_facts, title
+from eqcalc.spectra.provenance import molecular_formula, provenance_facts, title
 from eqcalc.spectra.spectrum import Spectrum
+from eqcalc.validation import InvalidFileError
 
 _LINE = 78
 
 
-class JcampError(ValueError):
-    """A JCAMP-DX file is damaged or of a kind that is not read."""
-
-
 # --- writing ----------------------------------------------------------------------------
-
-
-def _wrapped(text: str) -> list[str]:
-    return [text[i : i + _LINE] for i in range(0, len(text), _LINE)]
 
 
 def _plain(text: str) -> str:
@@ -51,7 +43,7 @@ def _labelled(label: str, text: str) -> list[str]:
     return textwrap.wrap(f"##{label}= {plain}", _LINE, break_on_hyphens=False)
 
 
-def write_jcamp(spectrum: Spectrum, record: str) -> str:
+def write_jcamp(spectrum: Spectrum, record: dict[str, Any]) -> str:
     """Return a spectrum as the text of a JCAMP-DX file.
 
     Parameters
@@ -59,19 +51,23 @@ def write_jcamp(spectrum: Spectrum, record: str) -> str:
     spectrum
         What to write.
     record
-        ASCII JSON that is kept in the private label ``$EQCALC``.
+        JSON-able, kept in the private label ``$EQCALC``.
 
     Raises
     ------
-    JcampError
+    InvalidFileError
         A value is not finite.
     """
     x, y = spectrum.wavenumber, spectrum.values
     if not np.isfinite(y).all():
-        raise JcampError(
-            f"{spectrum.label}: JCAMP-DX has no undefined values; write .h5 or .csv, or cut the "
-            "range with between()"
+        raise InvalidFileError(
+            f"JCAMP-DX has no undefined values, as there are in the {spectrum.label}",
+            advice="write .h5 or .csv, or cut the range with between()",
         )
+    # no character that means something to JCAMP-DX, or is lost at the end of a line: blanks
+    # are then left in texts only, where the escapes keep them
+    compact = json.dumps(record, separators=(",", ":"))
+    escaped = compact.translate({ord(c): f"\\u{ord(c):04x}" for c in " $#="})
     molecule = molecular_formula(spectrum.provenance)
     kind = "RAMAN SPECTRUM" if "Raman" in spectrum.label else "INFRARED SPECTRUM"
     lines = [
@@ -94,12 +90,11 @@ def write_jcamp(spectrum: Spectrum, record: str) -> str:
         f"##NPOINTS= {len(x)}",
         *(
             line
-            for name, fact in source_facts(spectrum.provenance).items()
+            for name, fact in provenance_facts(spectrum.provenance).items()
             for line in _labelled(f"${name.upper()}", fact)
         ),
         "##$EQCALC=",
-        # no character that means something to JCAMP-DX or is lost at the end of a line
-        *_wrapped(_escaped(record)),
+        *(escaped[i : i + _LINE] for i in range(0, len(escaped), _LINE)),
     ]
     if spectrum.standard_error is not None:
         lines.append("##$STANDARD ERROR=")
@@ -109,11 +104,11 @@ def write_jcamp(spectrum: Spectrum, record: str) -> str:
     return "\n".join([*lines, "##END=", ""])
 
 
-def _escaped(record: str) -> str:
-    # blanks are then left in texts only, where the escapes keep them
-    compact = json.dumps(json.loads(record), separators=(",", ":"))
-    return compact.translate({ord(c): f"\\u{ord(c):04x}" for c in " $#="})
-
+#: Labels that go into the provenance of a spectrum that is read.
+_KEPT = (
+    *("TITLE", "DATATYPE", "ORIGIN", "OWNER", "DATE", "STATE", "RESOLUTION", "PATHLENGTH"),
+    *("TEMPERATURE", "PRESSURE", "CONCENTRATIONS", "CASREGISTRYNO", "MOLFORM"),
+)
 
 # --- reading ----------------------------------------------------------------------------
 
@@ -124,9 +119,9 @@ _DIF = {c: str(i) for i, c in enumerate("%JKLMNOPQR")} | {
     c: f"-{i}" for i, c in enumerate("jklmnopqr", 1)
 }
 _DUP = {c: str(i) for i, c in enumerate("STUVWXYZs", 1)}
-_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[Ee][+-]?\d+)?"
+_MANTISSA = r"[+-]?(?:\d+\.?\d*|\.\d+)"
+_NUMBER = _MANTISSA + r"(?:[Ee][+-]?\d+)?"
 _TOKEN = re.compile(rf"([@A-Ia-i%J-Rj-rS-Zs])(\d*\.?\d*)|({_NUMBER})|(\?)|[\s,;]+|(.)")
-_PLAIN_NUMBER = re.compile(_NUMBER)
 
 
 def decode_ordinates(lines: list[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -141,31 +136,25 @@ def decode_ordinates(lines: list[str]) -> tuple[np.ndarray, np.ndarray]:
 
     Raises
     ------
-    JcampError
+    InvalidFileError
         A character has no meaning, or a line does not continue the last one.
     """
     first: list[float] = []
     values: list[float] = []
     differences = False
     for number, line in enumerate(lines, 1):
-        head = _PLAIN_NUMBER.match(line.strip())
-        if head is None:
-            raise JcampError(f"line {number} of the table has no abscissa: {line[:40]!r}")
-        # "1E5" at the head could be 1 and the SQZ ordinate 55; exponents there are AFFN only
         text = line.strip()
-        abscissa = re.match(r"[+-]?(?:\d+\.?\d*|\.\d+)", text)
-        assert abscissa is not None
-        exponent = re.match(rf"{_NUMBER}(?=[\s,])", text)
-        start = exponent if exponent is not None else abscissa
-        first.append(float(start.group()))
-        decoded, ended = _decode_line(text[start.end() :], number)
+        # "1E5" at the head could be 1 and the SQZ ordinate 55; exponents there are AFFN only
+        head = re.match(rf"{_NUMBER}(?=[\s,])", text) or re.match(_MANTISSA, text)
+        if head is None:
+            raise _error(number, f"no abscissa: {line[:40]!r}")
+        first.append(float(head.group()))
+        decoded, ended = _decode_line(text[head.end() :], number)
         if differences:
             # the first ordinate repeats the last one of the line before
             if not decoded or not np.isclose(decoded[0], values[-1], rtol=1e-6, atol=0.5):
-                raise JcampError(
-                    f"line {number} of the table does not continue the line before it: the file "
-                    "is damaged or cut"
-                )
+                problem = "does not continue the line before it: the file is damaged or cut"
+                raise _error(number, problem)
             values.pop()
         values.extend(decoded)
         differences = ended
@@ -179,19 +168,16 @@ def _decode_line(text: str, number: int) -> tuple[list[float], bool]:
     for match in _TOKEN.finditer(text):
         code, digits, plain, unknown, bad = match.groups()
         if bad is not None:
-            raise JcampError(f"line {number} of the table: unexpected character {bad!r}")
+            raise _error(number, f"unexpected character {bad!r}")
         if code is None:
-            if plain is not None:
-                values.append(float(plain))
-                step = None
-            elif unknown is not None:
-                values.append(float("nan"))
+            if plain is not None or unknown is not None:
+                values.append(float(plain or "nan"))
                 step = None
         elif code in _SQZ:
             values.append(float(_SQZ[code] + digits))
             step = None
         elif not values:
-            raise JcampError(f"line {number} of the table starts with the difference {code!r}")
+            raise _error(number, f"starts with the difference {code!r}")
         elif code in _DIF:
             step = float(_DIF[code] + digits)
             values.append(values[-1] + step)
@@ -202,14 +188,18 @@ def _decode_line(text: str, number: int) -> tuple[list[float], bool]:
     return values, step is not None
 
 
-def _labels(text: str, path: Path) -> dict[str, str]:
+def _error(number: int, problem: str) -> InvalidFileError:
+    return InvalidFileError(problem, key=f"line {number} of the table")
+
+
+def _labels(text: str) -> dict[str, str]:
     """Return the labelled data records; keys without blanks and in upper case."""
     records: dict[str, str] = {}
     for chunk in re.split(r"^\s*##", text, flags=re.MULTILINE)[1:]:
         label, _, value = chunk.partition("=")
         key = re.sub(r"[\s\-_/]", "", label).upper()
         if key == "DATATYPE" and value.strip().upper().startswith("LINK"):
-            raise JcampError(f"{path}: a compound (LINK) file; split it into its blocks")
+            raise InvalidFileError("a compound (LINK) file", advice="split it into its blocks")
         if key == "END":
             break
         if key and key not in records:
@@ -217,7 +207,7 @@ def _labels(text: str, path: Path) -> dict[str, str]:
     return records
 
 
-def _number(records: dict[str, str], key: str, path: Path, default: float | None = None) -> float:
+def _number(records: dict[str, str], key: str, default: float | None = None) -> float:
     text = records.get(key, "").strip().replace(",", ".")
     if not text and default is not None:
         return default
@@ -226,7 +216,7 @@ def _number(records: dict[str, str], key: str, path: Path, default: float | None
     except (ValueError, IndexError):
         number = float("nan")
     if not np.isfinite(number):
-        raise JcampError(f"{path}: ##{key}= expected a number, got {text!r}")
+        raise InvalidFileError(key=f"##{key}", expected="a number", value=text)
     return number
 
 
@@ -241,74 +231,58 @@ def read_jcamp(text: str, path: Path) -> tuple[Spectrum, str | None, np.ndarray 
     text
         Content of the file.
     path
-        Its name, for messages.
+        Its name, for the provenance.
 
     Returns
     -------
     The spectrum, and if eqcalc wrote the file its record as JSON and its
     standard error.
     """
-    records = _labels(text, path)
+    records = _labels(text)
     if "JCAMPDX" not in records:
-        raise JcampError(f"{path}: not a JCAMP-DX file (no ##JCAMP-DX= label)")
-    x_factor = _number(records, "XFACTOR", path, 1.0)
-    y_factor = _number(records, "YFACTOR", path, 1.0)
+        raise InvalidFileError(expected="a JCAMP-DX file, with a label ##JCAMP-DX=")
+    x_factor = _number(records, "XFACTOR", 1.0)
+    y_factor = _number(records, "YFACTOR", 1.0)
     if "XYDATA" in records and not _is_pairs(records["XYDATA"]):
-        x, y = _evenly_spaced(records, path)
+        x, y = _evenly_spaced(records)
         y = y * y_factor
     elif found := [key for key in ("XYDATA", "XYPOINTS", "PEAKTABLE") if key in records]:
         table = records[found[0]]
-        pairs = _PLAIN_NUMBER.findall(table.split("\n", 1)[-1])
+        pairs = re.findall(_NUMBER, table.split("\n", 1)[-1])
         if not pairs or len(pairs) % 2:
-            raise JcampError(f"{path}: the table does not consist of pairs of numbers")
+            raise InvalidFileError(key=f"##{found[0]}", expected="pairs of numbers")
         points = np.array(pairs, dtype=float).reshape(-1, 2)
         x, y = points[:, 0] * x_factor, points[:, 1] * y_factor
     else:
-        raise JcampError(f"{path}: no ##XYDATA= and no ##XYPOINTS= table")
-    n_points = int(_number(records, "NPOINTS", path, float(len(x))))
+        raise InvalidFileError(expected="a table ##XYDATA= or ##XYPOINTS=")
+    n_points = int(_number(records, "NPOINTS", float(len(x))))
     if n_points != len(x):
-        raise JcampError(
-            f"{path}: ##NPOINTS= says {n_points}, but the table has {len(x)} points; the file is "
-            "damaged or cut"
+        raise InvalidFileError(
+            f"the table has {len(x)} points: the file is damaged or cut",
+            key="##NPOINTS",
+            value=n_points,
         )
     optical = re.search("INFRARED|RAMAN", records.get("DATATYPE", "").upper())
     if "XUNITS" not in records and not optical:
-        raise JcampError(f"{path}: no ##XUNITS=, and not said to be an infrared or Raman spectrum")
-    x, y = averaged(_to_wavenumber(x, records.get("XUNITS", "1/CM"), path), y)
+        raise InvalidFileError(
+            "missing, and not said to be an infrared or Raman spectrum", key="##XUNITS"
+        )
+    x, y = averaged(_to_wavenumber(x, records.get("XUNITS", "1/CM")), y)
     record = records.get("$EQCALC")
     error = None
     if "$STANDARDERROR" in records:
         try:
             error = np.array(records["$STANDARDERROR"].split(), dtype=float)
         except ValueError as problem:
-            raise JcampError(f"{path}: ##$STANDARD ERROR= {problem}") from None
-    keys = (
-        "TITLE",
-        "DATATYPE",
-        "ORIGIN",
-        "OWNER",
-        "DATE",
-        "STATE",
-        "RESOLUTION",
-        "PATHLENGTH",
-        "TEMPERATURE",
-        "PRESSURE",
-        "CONCENTRATIONS",
-        "CASREGISTRYNO",
-        "MOLFORM",
+            raise InvalidFileError(str(problem), key="##$STANDARD ERROR") from None
+    provenance = {k: records[k].strip() for k in _KEPT if records.get(k, "").strip()}
+    spectrum = Spectrum(
+        wavenumber=x,
+        values=y,
+        unit=records.get("YUNITS", "ARBITRARY UNITS").strip(),
+        label=records.get("TITLE", "").strip() or path.stem,
+        provenance={"file": path.name, **provenance},
     )
-    provenance: dict[str, Any] = {k: records[k].strip() for k in keys if records.get(k, "").strip()}
-    unit = records.get("YUNITS", "ARBITRARY UNITS").strip()
-    try:
-        spectrum = Spectrum(
-            wavenumber=x,
-            values=y,
-            unit=unit,
-            label=records.get("TITLE", "").strip() or path.stem,
-            provenance={"file": path.name, **provenance},
-        )
-    except ValueError as problem:
-        raise JcampError(f"{path}: {problem}") from None
     joined = None if record is None else "".join(record.split())
     return spectrum, joined, error
 
@@ -318,33 +292,33 @@ def _is_pairs(table: str) -> bool:
     return re.sub(r"\s", "", table.strip().split("\n", 1)[0]).upper() == "(XY..XY)"
 
 
-def _evenly_spaced(records: dict[str, str], path: Path) -> tuple[np.ndarray, np.ndarray]:
+def _evenly_spaced(records: dict[str, str]) -> tuple[np.ndarray, np.ndarray]:
     """Return the abscissa, scaled, and the ordinate, unscaled, of an XYDATA table."""
     form, *lines = records["XYDATA"].strip().split("\n")
     if re.sub(r"\s", "", form).upper() != "(X++(Y..Y))":
-        raise JcampError(f"{path}: ##XYDATA= of the form {form.strip()!r} is not read")
-    try:
-        starts, y = decode_ordinates([line for line in lines if line.strip()])
-    except JcampError as error:
-        raise JcampError(f"{path}: {error}") from None
+        raise InvalidFileError(
+            key="##XYDATA", expected="(X++(Y..Y)) or (XY..XY)", value=form.strip()
+        )
+    starts, y = decode_ordinates([line for line in lines if line.strip()])
     if not len(y):
-        raise JcampError(f"{path}: the table of ##XYDATA= is empty")
-    first, last = _number(records, "FIRSTX", path), _number(records, "LASTX", path)
+        raise InvalidFileError("the table is empty", key="##XYDATA")
+    first, last = _number(records, "FIRSTX"), _number(records, "LASTX")
     x = np.linspace(first, last, len(y))
-    scaled = starts[0] * _number(records, "XFACTOR", path, 1.0)
+    scaled = starts[0] * _number(records, "XFACTOR", 1.0)
     spacing = abs(last - first) / max(len(y) - 1, 1)
     if abs(scaled - first) > max(spacing, 1e-3 * abs(first)):
-        raise JcampError(f"{path}: the table starts at {scaled:g}, but ##FIRSTX= says {first:g}")
+        raise InvalidFileError(f"the table starts at {scaled:g}", key="##FIRSTX", value=first)
     return x, y
 
 
-def _to_wavenumber(x: np.ndarray, unit: str, path: Path) -> np.ndarray:
+def _to_wavenumber(x: np.ndarray, unit: str) -> np.ndarray:
     name = re.sub(r"[\s^]", "", unit).upper()
     if name in ("1/CM", "CM-1", "CM**-1"):
         return x
     scale = {"MICROMETERS": 1e4, "MICRONS": 1e4, "UM": 1e4, "NANOMETERS": 1e7, "NM": 1e7}
     if name not in scale:
-        raise JcampError(f"{path}: unknown ##XUNITS= {unit.strip()!r}")
+        expected = f"1/CM, {', '.join(scale)}"
+        raise InvalidFileError(key="##XUNITS", value=unit.strip(), expected=expected)
     if np.any(x <= 0.0):
-        raise JcampError(f"{path}: a wavelength that is not positive")
+        raise InvalidFileError("a wavelength that is not positive")
     return scale[name] / x

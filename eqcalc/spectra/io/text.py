@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from eqcalc.validation import InvalidFileError, existing_file
+
 #: What separates columns whatever the decimal mark is.
 _SEPARATOR = re.compile(r"\s*;\s*|\s+")
 #: What separates columns where the comma is no decimal mark.
@@ -47,9 +49,9 @@ class _Row(NamedTuple):
     number: int  #: of the line in the file
     text: str
 
-    def error(self, path: Path, message: str) -> ValueError:
+    def error(self, expected: str) -> InvalidFileError:
         shown = self.text if len(self.text) <= 60 else f"{self.text[:60]}…"
-        return ValueError(f"{path}, line {self.number}: {message}, got {shown!r}")
+        return InvalidFileError(key=f"line {self.number}", value=shown, expected=expected)
 
 
 def read_text(path: Path) -> str:
@@ -57,42 +59,35 @@ def read_text(path: Path) -> str:
 
     Raises
     ------
-    FileNotFoundError, ValueError
-        There is no such file; or it is a folder, empty, or not text.
+    InvalidFileError
+        There is no such file; or it is a directory, empty, or not text.
     """
-    if path.is_dir():
-        raise ValueError(f"{path}: a folder; state a file in it")
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    data = path.read_bytes()
+    data = existing_file(path, "a text file").read_bytes()
     if not data.strip():
-        raise ValueError(f"{path}: an empty file")
+        raise InvalidFileError("is empty", file=path)
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return data.decode("utf-16", errors="replace")
     if b"\0" in data:
-        raise ValueError(f"{path}: not a text file; export it as JCAMP-DX or as columns of text")
+        raise InvalidFileError(
+            file=path,
+            expected="a text file",
+            advice="export the spectrum as JCAMP-DX or as columns of text",
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         return data.decode("latin-1")  # µ and ⁻¹ in titles of older programs
 
 
-def parse_table(text: str, path: Path) -> Table:
+def parse_table(text: str) -> Table:
     """Return the first two columns of a table of text.
 
     What follows a ``#`` is a comment; lines before the first one that starts
     with a number are the header.
 
-    Parameters
-    ----------
-    text
-        Content of the file.
-    path
-        Its name, for messages.
-
     Raises
     ------
-    ValueError
+    InvalidFileError
         A line has no two numbers, or may mean two things.
     """
     header: list[str] = []
@@ -105,10 +100,10 @@ def parse_table(text: str, path: Path) -> Table:
         elif not rows:
             header += [part.strip() for part in (content, comment) if part.strip()]
     if len(rows) < 2:
-        raise ValueError(f"{path}: fewer than two lines that start with a number")
-    decimal_comma = _has_decimal_commas(rows, path)
+        raise InvalidFileError(expected="two or more lines that start with a number")
+    decimal_comma = _has_decimal_commas(rows)
     columns = [_columns(row, decimal_comma) for row in rows]
-    points = [_point(row, c, path) for row, c in zip(rows, columns, strict=True)]
+    points = [_point(row, c) for row, c in zip(rows, columns, strict=True)]
     first, second = np.array(points).T
     return Table(first, second, max(map(len, columns)), tuple(header))
 
@@ -137,7 +132,7 @@ def _number(text: str) -> float | None:
         return None
 
 
-def _has_decimal_commas(rows: list[_Row], path: Path) -> bool:
+def _has_decimal_commas(rows: list[_Row]) -> bool:
     """Return whether commas are decimal marks; they separate columns otherwise."""
     commas = [row for row in rows if "," in row.text]
     if not commas:
@@ -150,20 +145,18 @@ def _has_decimal_commas(rows: list[_Row], path: Path) -> bool:
     if not separating:
         for row in rows:
             if "." in row.text:
-                raise row.error(path, "expected decimal commas alone or decimal points alone")
+                raise row.error("decimal commas alone or decimal points alone")
         return True
     if others:
         row = min(separating, others, key=len)[0]
-        raise row.error(path, "expected commas that mean the same as in the other lines")
+        raise row.error("commas that mean the same as in the other lines")
     # without a point in them, 1,2,3 may be 1.2 and 3 or 1 and 2.3
     columns = [_columns(row, False) for row in rows]
     if not any(re.search("[.eEdD]", number) for c in columns for number in c[:2]):
         for row, c in zip(rows, columns, strict=True):
             if len(c) > 2:
                 raise row.error(
-                    path,
-                    "commas may be decimal marks or separate columns: expected columns "
-                    "separated by semicolons or tabs",
+                    "columns separated by semicolons or tabs, where commas may be decimal marks"
                 )
     return False
 
@@ -176,10 +169,10 @@ def _columns(row: _Row, decimal_comma: bool) -> list[str]:
     return [c.replace(",", ".") for c in columns] if decimal_comma else columns
 
 
-def _point(row: _Row, columns: list[str], path: Path) -> tuple[float, float]:
+def _point(row: _Row, columns: list[str]) -> tuple[float, float]:
     numbers = [_number(column) for column in columns[:2]]
     if len(numbers) < 2 or numbers[0] is None or numbers[1] is None:
-        raise row.error(path, "expected a wavenumber and a value")
+        raise row.error("a wavenumber and a value")
     if not math.isfinite(numbers[0]):
-        raise row.error(path, "expected a finite wavenumber")
+        raise row.error("a finite wavenumber")
     return numbers[0], numbers[1]

@@ -5,22 +5,30 @@ import h5py
 import numpy as np
 import pytest
 
-from eqcalc.spectra import infrared, raman, read_foreign
-from eqcalc.spectra.io.readers import (
-    SeriesError,
-    read_columns,
-    read_cp2k_moments,
-    read_extxyz_series,
-    read_gpumd,
-    read_ipi_extras,
-    read_schnetpack,
-    read_vasp_outcar,
+from eqcalc.cli.program import main
+from eqcalc.spectra import (
+    SeriesReader,
+    infrared,
+    raman,
+    read_series,
+    read_spectrum,
+    register_reader,
 )
+from eqcalc.spectra.io import known_formats
+from eqcalc.spectra.io.formats import registry
+from eqcalc.validation import InvalidFileError, InvalidInputError
+from tests.errors import refused
 
 RNG = np.random.default_rng(1)
 DIPOLE = RNG.normal(size=(40, 3))
 TENSOR = RNG.normal(size=(40, 3, 3))
 TENSOR = TENSOR + TENSOR.swapaxes(-1, -2)
+
+
+def series(paths, *arguments):
+    """Return the only replica."""
+    (values,) = read_series(paths if isinstance(paths, list) else [paths], *arguments).values()
+    return values
 
 
 def row(numbers):
@@ -35,36 +43,36 @@ def test_columns(tmp_path):
     other = "".join(f"{10 * i} {row(v)}\n" for i, v in enumerate(DIPOLE[::-1]))
     (tmp_path / "b.txt").write_text("! TimeStep\n" + other)
     paths = [tmp_path / "a.txt", tmp_path / "b.txt"]
-    a, b = read_columns(paths, [1, 2, 3], time_column=0)
+    a, b = read_series(paths, "columns", [1, 2, 3], 0).values()
     assert np.allclose(a, DIPOLE, atol=1e-9)
     assert np.array_equal(a, b[::-1])
     spectrum = infrared([a, b], interval=1.0, temperature=300.0, unit="D", lag=10.0)
     assert spectrum.provenance["n_replicas"] == 2
-    with pytest.raises(SeriesError, match="4 columns, but column 5 is asked for"):
-        read_columns(paths[0], [3, 4, 5])
+    with refused(InvalidFileError, file=paths[0], key="line 3"):
+        series(paths[0], "columns", [3, 4, 5])
     (tmp_path / "a.txt").write_text(text.replace("\n100 ", "\n105 "))
-    with pytest.raises(SeriesError, match=r"a\.txt, line 13: column 0: 105 follows 90"):
-        read_columns(paths[0], [1, 2, 3], time_column=0)
+    with refused(InvalidFileError, file=paths[0], key="line 13"):
+        series(paths[0], "columns", [1, 2, 3], 0)
     (tmp_path / "a.txt").write_text("1 2 three 4\n")
-    with pytest.raises(SeriesError, match=r"a\.txt, line 1: expected numbers"):
-        read_columns(paths[0], [1, 2, 3])
+    with refused(InvalidFileError, file=paths[0], key="line 1", expected="numbers"):
+        series(paths[0], "columns", [1, 2, 3])
 
 
 def test_gpumd(tmp_path):
     (tmp_path / "dipole.out").write_text(
         "".join(f"{5 * i} {row(v)}\n" for i, v in enumerate(DIPOLE))
     )
-    assert np.allclose(read_gpumd(tmp_path / "dipole.out")[0], DIPOLE, atol=1e-9)
+    assert np.allclose(series(tmp_path / "dipole.out", "gpumd"), DIPOLE, atol=1e-9)
     six = TENSOR[:, [0, 1, 2, 0, 1, 2], [0, 1, 2, 1, 2, 0]]
     path = tmp_path / "polarizability.out"
     path.write_text("".join(f"{5 * i} {row(v)}\n" for i, v in enumerate(six)))
-    found = read_gpumd(path)[0]
+    found = series(path, "gpumd")
     assert np.allclose(found, TENSOR, atol=1e-9)
     assert raman(found, interval=1.0, temperature=300.0, unit="bohr^3", lag=10.0)
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:20] + lines[15:]))
-    with pytest.raises(SeriesError, match=r"step 75 follows 95.*restart"):
-        read_gpumd(path)
+    with refused(InvalidFileError, file=path, key="line 21"):
+        series(path, "gpumd")
 
 
 def test_ipi_extras_are_averaged_over_beads(tmp_path):
@@ -78,7 +86,7 @@ def test_ipi_extras_are_averaged_over_beads(tmp_path):
             )
         )
         paths.append(path)
-    assert np.allclose(read_ipi_extras(paths), DIPOLE + 0.5, atol=1e-9)
+    assert np.allclose(series(paths, "i-pi"), DIPOLE + 0.5, atol=1e-9)
     tensor = tmp_path / "simulation.pol_0"
     tensor.write_text(
         "".join(
@@ -86,13 +94,13 @@ def test_ipi_extras_are_averaged_over_beads(tmp_path):
             for i, v in enumerate(TENSOR)
         )
     )
-    assert np.allclose(read_ipi_extras(tensor), TENSOR, atol=1e-9)
+    assert np.allclose(series(tensor, "i-pi"), TENSOR, atol=1e-9)
     tensor.write_text(tensor.read_text()[:-20])
-    with pytest.raises(SeriesError, match="cut off"):
-        read_ipi_extras(tensor)
+    with refused(InvalidFileError, file=tensor, value=[8, 9]):
+        series(tensor, "i-pi")
     paths[1].write_text("".join(paths[1].read_text().splitlines(keepends=True)[:-2]))
-    with pytest.raises(SeriesError, match="its steps are not those of"):
-        read_ipi_extras(paths)
+    with refused(InvalidFileError, file=paths[1]):
+        series(paths, "i-pi")
 
 
 def test_cp2k(tmp_path):
@@ -104,10 +112,10 @@ def test_cp2k(tmp_path):
             for x, y, z in DIPOLE
         )
     )
-    assert np.allclose(read_cp2k_moments(path), DIPOLE, atol=1e-8)
+    assert np.allclose(series(path, "cp2k"), DIPOLE, atol=1e-8)
     path.write_text("nothing\n")
-    with pytest.raises(SeriesError, match="X= "):
-        read_cp2k_moments(path)
+    with refused(InvalidFileError, file=path, value="0 of them"):
+        series(path, "cp2k")
 
 
 def test_vasp(tmp_path):
@@ -119,10 +127,11 @@ def test_vasp(tmp_path):
         return "".join(lines) + " POSITION          TOTAL-FORCE (eV/Angst)\n"
 
     path.write_text(" vasp.6.4.2\n" + "".join(map(step, DIPOLE)))
-    assert np.allclose(read_vasp_outcar(path), DIPOLE, atol=1e-9)
+    assert np.allclose(series(path, "vasp"), DIPOLE, atol=1e-9)
     path.write_text(step(DIPOLE[0]) + " POSITION   TOTAL-FORCE (eV/Angst)\n")
-    with pytest.raises(SeriesError, match=r"ionic step 2 has no dipole moment.*LDIPOL"):
-        read_vasp_outcar(path)
+    with refused(InvalidFileError, file=path, key="line 4") as caught:
+        series(path, "vasp")
+    assert "LDIPOL" in caught.value.advice
 
 
 def test_extxyz(tmp_path):
@@ -138,10 +147,11 @@ def test_extxyz(tmp_path):
         frames.append(atoms)
     path = tmp_path / "t.extxyz"
     write(path, frames, format="extxyz")
-    assert np.allclose(read_extxyz_series(path, "dipole"), DIPOLE, atol=1e-7)
-    assert np.allclose(read_extxyz_series(path, "polarizability"), TENSOR, atol=1e-7)
-    with pytest.raises(SeriesError, match="no 'mu'; there are: "):
-        read_extxyz_series(path, "mu")
+    assert np.allclose(series(path, "extxyz", "dipole"), DIPOLE, atol=1e-7)
+    assert np.allclose(series(path, "extxyz", "polarizability"), TENSOR, atol=1e-7)
+    with refused(InvalidFileError, file=path, key="frame 0") as caught:
+        series(path, "extxyz", "mu")
+    assert "polarizability" in str(caught.value)
 
 
 def test_schnetpack(tmp_path):
@@ -153,15 +163,16 @@ def test_schnetpack(tmp_path):
         file.create_dataset("molecules", data=np.zeros(1)).attrs["entries"] = 50
         data.attrs["shapes"] = json.dumps({"energy": [2, 1], "dipole_moment": [2, 3]})
         data.attrs["positions"] = json.dumps({"energy": [0, 2], "dipole_moment": [2, 8]})
-    found = read_schnetpack(path, "dipole_moment", skip=5)
-    assert found.shape == (2, 45, 3)
-    assert np.allclose(found[1], values[5:50, :, 5:8].mean(1))
-    with pytest.raises(SeriesError, match="there are: dipole_moment, energy"):
-        read_schnetpack(path, "mu")
+    found = read_series([path], "schnetpack", "dipole_moment")
+    assert list(found) == [f"{path}, molecule 0", f"{path}, molecule 1"]
+    assert np.allclose(found[f"{path}, molecule 1"], values[:50, :, 5:8].mean(1))
+    with refused(InvalidFileError, file=path) as caught:
+        series(path, "schnetpack", "mu")
+    assert "dipole_moment, energy" in str(caught.value)
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["x"] = 1
-    with pytest.raises(SeriesError, match="not a SchNetPack simulation"):
-        read_schnetpack(tmp_path / "other.h5", "dipole_moment")
+    with refused(InvalidFileError, file=tmp_path / "other.h5"):
+        series(tmp_path / "other.h5", "schnetpack", "dipole_moment")
 
 
 def write_columns(path, steps, values):
@@ -170,52 +181,55 @@ def write_columns(path, steps, values):
 
 
 @pytest.mark.parametrize(
-    ("steps", "values"),
-    [([*range(30), *range(20, 40)], "20 follows 29"), ([*range(20), *range(25, 40)], "25 follows")],
+    ("steps", "line"),
+    [([*range(30), *range(20, 40)], 32), ([*range(20), *range(25, 40)], 22)],
 )
-def test_steps_in_the_first_column_are_checked_unasked(tmp_path, steps, values):
+def test_steps_in_the_first_column_are_checked_unasked(tmp_path, steps, line):
     path = write_columns(tmp_path / "a.txt", steps, DIPOLE)
-    with pytest.raises(SeriesError, match=rf"a\.txt, line \d+: column 0: {values}.*restart"):
-        read_columns(path, [1, 2, 3])
+    with refused(InvalidFileError, file=path, key=f"line {line}"):
+        series(path, "columns", [1, 2, 3])
 
 
 def test_a_first_column_that_is_no_time_is_left_alone(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("".join(f"{v[0]} {row(v)}\n" for v in DIPOLE))
-    assert np.allclose(read_columns(path, [1, 2, 3])[0], DIPOLE, atol=1e-9)
-    with pytest.raises(SeriesError, match="column 0"):
-        read_columns(path, [1, 2, 3], time_column=0)
+    assert np.allclose(series(path, "columns", [1, 2, 3]), DIPOLE, atol=1e-9)
+    with refused(InvalidFileError, file=path):
+        series(path, "columns", [1, 2, 3], 0)
 
 
 def test_repeated_frames_are_found_where_they_have_no_number(tmp_path):
     twice = [*range(30), *range(20, 40)]
     moments = tmp_path / "moments.dat"
     moments.write_text("".join("X= {:.8f} Y= {:.8f} Z= {:.8f}\n".format(*DIPOLE[i]) for i in twice))
-    with pytest.raises(SeriesError, match=r"moments\.dat: frames 30 to 39 repeat those from 20"):
-        read_cp2k_moments(moments)
+    with refused(InvalidFileError, file=moments) as caught:
+        series(moments, "cp2k")
+    assert caught.value.problem.startswith("frames 30 to 39 repeat those from 20 on")
     columns = tmp_path / "a.txt"
     columns.write_text("".join(row(DIPOLE[i]) + "\n" for i in twice))
-    with pytest.raises(SeriesError, match=r"a\.txt: frames 30 to 39 repeat"):
-        read_columns(columns, [0, 1, 2])
+    with refused(InvalidFileError, file=columns) as caught:
+        series(columns, "columns", [0, 1, 2])
+    assert caught.value.problem.startswith("frames 30 to 39 repeat those from 20 on")
     frames = tmp_path / "a.xyz"
-    for key, message in (("name", "frames 30 to 39 repeat"), ("Time", "frame 30: Time 10 follows")):
+    for key, place in (("name", ""), ("Time", "frame 30")):
         head = f"1\nProperties=species:S:1:pos:R:3 {key}="
         frames.write_text(
             "".join(f'{head}{0.5 * i} mu="{row(DIPOLE[i])}"\nH 0 0 0\n' for i in twice)
         )
-        with pytest.raises(SeriesError, match=rf"a\.xyz.*{message}"):
-            read_extxyz_series(frames, "mu")
-    with pytest.raises(SeriesError, match=r"frame 30: Time 10 follows 14\.5"):
-        read_extxyz_series(frames, "mu", "Time")
-    with pytest.raises(SeriesError, match="frame 0: 'step': expected the time or step, got None"):
-        read_extxyz_series(frames, "mu", "step")
+        with refused(InvalidFileError, file=frames, key=place):
+            series(frames, "extxyz", "mu")
+    with refused(InvalidFileError, key="frame 30"):
+        series(frames, "extxyz", "mu", "Time")
+    with refused(InvalidFileError, key="frame 0, step", value=None):
+        series(frames, "extxyz", "mu", "step")
     simulation = tmp_path / "simulation.hdf5"
     with h5py.File(simulation, "w") as file:
         data = file.create_dataset("properties", data=DIPOLE[twice, None])
         data.attrs["shapes"] = json.dumps({"mu": [1, 3]})
         data.attrs["positions"] = json.dumps({"mu": [0, 3]})
-    with pytest.raises(SeriesError, match=r"simulation\.hdf5: frames 30 to 39 repeat"):
-        read_schnetpack(simulation, "mu")
+    with refused(InvalidFileError, file=simulation) as caught:
+        series(simulation, "schnetpack", "mu")
+    assert caught.value.problem.startswith("frames 30 to 39 repeat those from 20 on")
 
 
 @pytest.mark.parametrize("label", ["STEP NUMBER          = ", "MD| Step number      "])
@@ -223,11 +237,11 @@ def test_steps_of_cp2k(tmp_path, label):
     path = tmp_path / "run.out"
     steps = [*range(1, 21), *range(23, 41)]
     path.write_text("".join(f"X= 0.1 Y= {i} Z= {row([i**2])}\n {label}{i}\n" for i in steps))
-    with pytest.raises(SeriesError, match=r"run\.out, line 42: step 23 follows 20"):
-        read_cp2k_moments(path)
+    with refused(InvalidFileError, file=path, key="line 42"):
+        series(path, "cp2k")
     path.write_text("X= 0.1 Y= 0.1 Z= 0.2\nX= ******** Y= 0.1 Z= 0.2\n")
-    with pytest.raises(SeriesError, match=r"line 2: cannot read 'X= \*\*\*"):
-        read_cp2k_moments(path)
+    with refused(InvalidFileError, file=path, key="line 2", value="******** 0.1 0.2"):
+        series(path, "cp2k")
 
 
 def test_ionic_steps_of_vasp(tmp_path):
@@ -238,8 +252,8 @@ def test_ionic_steps_of_vasp(tmp_path):
         for i, step in enumerate([1, 2, 3, 4, 1, 2, 3])
     )
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(SeriesError, match="line 15: ionic step 1 follows 4"):
-        read_vasp_outcar(path)
+    with refused(InvalidFileError, file=path, key="line 15"):
+        series(path, "vasp")
 
 
 def test_a_bead_is_not_counted_twice(tmp_path):
@@ -248,42 +262,116 @@ def test_a_bead_is_not_counted_twice(tmp_path):
         "".join(f"#EXTRAS(dipole)# Step: {i}\n{row(v)}\n" for i, v in enumerate(DIPOLE))
     )
     copy.write_text(path.read_text().replace("Step: ", "Step:  "))
-    with pytest.raises(SeriesError, match=r"a\.dip_1: the same numbers as in .*a\.dip_0"):
-        read_ipi_extras([path, copy])
+    with refused(InvalidFileError, file=copy, problem=f"the same numbers as in {path}"):
+        series([path, copy], "i-pi")
 
 
 def test_files_of_another_kind_are_named(tmp_path):
     binary = tmp_path / "mu.npy"
     np.save(binary, DIPOLE + 1j)
-    for reader in (read_cp2k_moments, read_gpumd, read_ipi_extras):
-        with pytest.raises(SeriesError, match=r"mu\.npy: expected a text file"):
-            reader(binary)
-    with pytest.raises(SeriesError, match=r"mu\.npy: expected extended XYZ"):
-        read_extxyz_series(binary, "dipole")
-    with pytest.raises(SeriesError, match=r"mu\.npy: expected the HDF5 file"):
-        read_schnetpack(binary, "dipole")
+    for name in ("cp2k", "gpumd", "i-pi"):
+        with refused(InvalidFileError, file=binary, expected="a text file (UTF-8)"):
+            series(binary, name)
+    with refused(InvalidFileError, file=binary, expected="extended XYZ (text)"):
+        series(binary, "extxyz", "dipole")
+    with refused(InvalidFileError, file=binary):
+        series(binary, "schnetpack", "dipole")
     empty = tmp_path / "empty"
     empty.write_text("# nothing\n")
-    with pytest.raises(SeriesError, match="empty: 0 lines with numbers"):
-        read_columns(empty, [1, 2, 3])
-    with pytest.raises(SeriesError, match="columns are numbered from 0"):
-        read_columns(empty, [-3, -2, -1])
+    with refused(InvalidFileError, file=empty, value="0 frames"):
+        series(empty, "columns", [1, 2, 3])
+    with refused(InvalidInputError, key="columns", value=[-3, -2, -1]):
+        series(empty, "columns", [-3, -2, -1])
     cut = tmp_path / "cut.xyz"
     frame = '2\nProperties=species:S:1:pos:R:3 dipole="1 2 3"\nO 0 0 0\nH 0 0 1\n'
     cut.write_text(frame * 3 + frame[:60])
-    with pytest.raises(SeriesError, match=r"cut\.xyz, frame 3: cut off, or not extended XYZ"):
-        read_extxyz_series(cut, "dipole")
-    with pytest.raises(SeriesError, match="is a folder; expected a file"):
-        read_foreign([tmp_path], "cp2k")
-    with pytest.raises(SeriesError, match="given twice"):
-        read_foreign([empty, tmp_path / "." / "empty"], "cp2k")
-    with pytest.raises(SeriesError, match="format cp2k: takes no key of the time"):
-        read_foreign([empty], "cp2k", time_key="time")
+    with refused(InvalidFileError, file=cut, key="frame 3"):
+        series(cut, "extxyz", "dipole")
+
+
+def test_arguments_that_do_not_fit_are_refused(tmp_path):
+    path = tmp_path / "empty"
+    path.write_text("# nothing\n")
+    with refused(InvalidFileError, file=tmp_path):
+        read_series([tmp_path], "cp2k")
+    with refused(file=tmp_path / "." / "empty", problem="given twice"):
+        read_series([path, tmp_path / "." / "empty"], "cp2k")
+    with refused(key="time_key", value="time"):
+        read_series([path], "cp2k", time_key="time")
+    with refused(key="key", value=None):
+        read_series([path], "columns")
+    with refused(key="key", value="mu"):
+        read_series([path], "cp2k", "mu")
+    with refused(key="format", value="cp3k", suggestion="cp2k"):
+        read_series([path], "cp3k")
+    with refused(key="paths"):
+        read_series([], "cp2k")
 
 
 def test_replicas_are_named_by_their_files(tmp_path):
     paths = [write_columns(tmp_path / f"{n}.txt", range(40), DIPOLE + n) for n in range(2)]
-    found = read_foreign(paths, "columns", [1, 2, 3])
+    found = read_series(paths, "columns", [1, 2, 3])
     assert list(found) == [str(path) for path in paths]
     spectrum = infrared(found, interval=1.0, temperature=300.0, unit="D", lag=10.0)
     assert spectrum.provenance["n_replicas"] == 2
+
+
+OWN_READER = """
+import numpy as np
+
+from eqcalc.spectra import SeriesReader
+
+
+class BinaryReader(SeriesReader):
+    name = "own-binary"
+    description = "float64, three a frame"
+    units = ("D", None)
+
+    def read_file(self, path, key, time_key):
+        return np.fromfile(path).reshape(-1, 3)
+"""
+
+
+@pytest.fixture
+def own_reader(tmp_path, monkeypatch):
+    """A module outside of the package, and a file in its format."""
+    (tmp_path / "own_format.py").write_text(OWN_READER)
+    monkeypatch.syspath_prepend(tmp_path)
+    walk = np.cumsum(np.random.default_rng(3).normal(size=(400, 3)), axis=0)
+    (walk - walk.mean(0)).tofile(tmp_path / "dipole.bin")
+    return tmp_path / "dipole.bin"
+
+
+def test_a_reader_of_your_own_is_one_file(own_reader):
+    found = series(own_reader, "own_format:BinaryReader")
+    assert found.shape == (400, 3)
+    for name in ("own_format:Other", "own_format:np", "own_missing:BinaryReader"):
+        with refused(key="format", value=name):
+            series(own_reader, name)
+
+
+def test_a_reader_of_your_own_is_an_option_of_the_command(own_reader, tmp_path):
+    command = f"spectra --dipole {own_reader} --format own_format:BinaryReader --interval 1"
+    assert main([*command.split(), "--temperature", "300", "--output", str(tmp_path / "out")]) == 0
+    spectrum = read_spectrum(tmp_path / "out" / "spectrum-infrared.csv")
+    expected = infrared(
+        series(own_reader, "own_format:BinaryReader"), interval=1.0, temperature=300.0, unit="D"
+    )
+    assert np.allclose(spectrum.values, expected.values)
+
+
+def test_a_reader_is_registered_by_its_name(own_reader, monkeypatch):
+    monkeypatch.setattr(registry, "_READERS", dict(registry._READERS))
+
+    @register_reader
+    class HalfReader(SeriesReader):
+        name = "half"
+        description = "every other frame"
+
+        def read_file(self, path, key, time_key):
+            return np.fromfile(path).reshape(-1, 3)[::2]
+
+    assert known_formats()["half"] == "every other frame"
+    assert len(series(own_reader, "half")) == 200
+    with refused(key="name", value="half"):
+        register_reader(type("Other", (HalfReader,), {}))

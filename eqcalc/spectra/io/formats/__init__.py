@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: MIT
+"""Series of dipole moments and polarizabilities that other codes wrote: a module per code."""
+
+from eqcalc.spectra.io.formats.base import SeriesReader
+from eqcalc.spectra.io.formats.registry import (
+    find_reader,
+    known_formats,
+    read_series,
+    register_reader,
+)
+
+__all__ = [
+    "SeriesReader",
+    "find_reader",
+    "known_formats",
+    "read_series",
+    "register_reader",
+]

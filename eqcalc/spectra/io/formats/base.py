@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: MIT
+"""What readers of series have in common: their interface, and checks of what they read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from eqcalc.spectra.continuity import describe_repeat, repeated_frames
+from eqcalc.validation import InvalidFileError, located
+
+
+class SeriesReader:
+    """A format of series of dipole moments or polarizabilities.
+
+    A subclass states what it is in class attributes and reads one file in `read_file`;
+    :func:`eqcalc.spectra.io.formats.register_reader` makes it known by its name.
+
+    Attributes
+    ----------
+    name
+        Name of the format.
+    description
+        What the files are.
+    key
+        What has to be stated to find the quantity: ``"columns"``, a ``"key"``, or None.
+    units
+        Units that the code writes, of the dipole moment and the polarizability;
+        None if they depend on its input.
+    has_time_key
+        The time of a frame may be stated where its quantity is.
+    """
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+    key: ClassVar[str | None] = None
+    units: ClassVar[tuple[str | None, str | None]] = (None, None)
+    has_time_key: ClassVar[bool] = False
+
+    def read_file(self, path: Path, key: Any, time_key: Any) -> np.ndarray:
+        """Return the series of one file.
+
+        Parameters
+        ----------
+        path
+            The file, which is there.
+        key, time_key
+            Of the quantity and of the time, if the format has them.
+
+        Returns
+        -------
+        ``[n_frames, 3]``, ``[n_frames, 6]`` (xx, yy, zz, yz, xz, xy) or
+        ``[n_frames, 3, 3]``.
+        """
+        raise NotImplementedError
+
+    def read(self, paths: Sequence[Path], key: Any, time_key: Any) -> dict[str, np.ndarray]:
+        """Return replicas by name; a file is one, unless a subclass knows better."""
+        replicas = {}
+        for path in paths:
+            with located(file=path):
+                replicas[str(path)] = self.read_file(path, key, time_key)
+        return replicas
+
+
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Return numbers, from 1, and text of the lines of a file."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            yield from enumerate(file, 1)
+    except UnicodeDecodeError:
+        raise InvalidFileError(expected="a text file (UTF-8)") from None
+
+
+def number_rows(path: Path, comments: str) -> tuple[list[int], list[list[float]]]:
+    """Return line numbers and numbers of the lines that are not comments."""
+    lines, rows = [], []
+    for number, line in text_lines(path):
+        text = line.strip()
+        if not text or text[0] in comments:
+            continue
+        rows.append(numbers(text.replace(",", " "), f"line {number}"))
+        lines.append(number)
+    if len(rows) < 2:
+        raise InvalidFileError(expected="a frame on each line", value=f"{len(rows)} frames")
+    return lines, rows
+
+
+def numbers(text: str, place: str) -> list[float]:
+    """Return the numbers of a text; `place` is where it is in the file."""
+    try:
+        return [float(word) for word in text.split()]
+    except ValueError:
+        error = InvalidFileError(key=place, expected="numbers", value=text.strip()[:60])
+        raise error from None
+
+
+def matrices(values: np.ndarray) -> np.ndarray:
+    """Return frames of nine numbers as 3 × 3, and others as they are."""
+    return values.reshape(-1, 3, 3) if values.shape[1] == 9 else values
+
+
+def check_even(steps: Sequence[float] | np.ndarray, what: str, lines: Sequence[int] = ()) -> None:
+    """Check that frames follow each other at equal steps.
+
+    Parameters
+    ----------
+    steps
+        Time or step of each frame.
+    what
+        What it is called.
+    lines
+        Where each frame is in the file.
+    """
+    if len(steps) < 2:
+        raise InvalidFileError(expected="two or more frames", value=f"{len(steps)} frames")
+    bad = _uneven(np.asarray(steps))
+    if len(bad):
+        i = int(bad[0])
+        raise InvalidFileError(
+            f"{what} {steps[i + 1]:.10g} follows {steps[i]:.10g}, but "
+            f"{np.median(np.diff(steps)):g} is the usual step: frames are missing or repeated "
+            "(a restart?)",
+            key=f"line {lines[i + 1]}" if len(lines) else f"frame {i + 1}",
+            advice="repair the file, or read its parts as replicas",
+        )
+
+
+def looks_like_time(values: np.ndarray) -> bool:
+    """Return whether numbers nearly always rise by the same amount."""
+    return len(_uneven(values)) <= 0.1 * len(values) and bool(np.median(np.diff(values)) > 0.0)
+
+
+def _uneven(steps: np.ndarray) -> np.ndarray:
+    """Return the frames that the next one does not follow at the usual step."""
+    gaps = np.diff(steps)
+    usual = float(np.median(gaps))
+    return np.flatnonzero((np.abs(gaps - usual) > 0.01 * abs(usual)) | (gaps <= 0.0))
+
+
+def check_unrepeated(values: np.ndarray) -> np.ndarray:
+    """Return the frames of a file that does not number them, none of which is there twice."""
+    repeated = repeated_frames(values)
+    if repeated is not None:
+        raise InvalidFileError(f"{describe_repeat(*repeated)} (frames count from 0)")
+    return values

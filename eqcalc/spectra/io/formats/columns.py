@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+"""Text in columns: LAMMPS ``fix ave/time``, GROMACS ``.xvg``, any table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from eqcalc.spectra.io.formats.base import (
+    SeriesReader,
+    check_even,
+    check_unrepeated,
+    looks_like_time,
+    matrices,
+    number_rows,
+)
+from eqcalc.validation import InvalidFileError, InvalidInputError
+
+#: First characters of lines that are skipped.
+_COMMENTS = "#@!%"
+
+
+class ColumnsReader(SeriesReader):
+    """Three columns of a dipole moment, six or nine of a polarizability, numbered from 0.
+
+    The column of the time or step is checked to be even; by default it is the first one,
+    if nearly all of it is.
+    """
+
+    name = "columns"
+    description = "text in columns (LAMMPS fix ave/time, GROMACS xvg, …), a file per replica"
+    key = "columns"
+    has_time_key = True
+
+    def read_file(self, path: Path, key: Sequence[int], time_key: int | None) -> np.ndarray:
+        """Return the columns `key`, of steps that are even."""
+        columns = list(key)
+        if len(columns) not in (3, 6, 9) or min(columns) < 0:
+            expected = "3, 6 or 9 columns, numbered from 0"
+            raise InvalidInputError(key="columns", value=columns, expected=expected)
+        if time_key is not None and time_key < 0:
+            expected = "a column, numbered from 0"
+            raise InvalidInputError(key="time_key", value=time_key, expected=expected)
+        last = max(*columns, -1 if time_key is None else time_key)
+        lines, rows = number_rows(path, _COMMENTS)
+        for number, row in zip(lines, rows, strict=True):
+            if len(row) <= last:
+                raise InvalidFileError(
+                    f"{len(row)} columns, but column {last} (counted from 0) is requested",
+                    key=f"line {number}",
+                )
+        table = np.array([row[: last + 1] for row in rows])
+        times = 0 if time_key is None and 0 not in columns else time_key
+        if times is not None and (time_key is not None or looks_like_time(table[:, times])):
+            check_even(table[:, times], f"column {times}:", lines)
+        return matrices(check_unrepeated(table[:, columns]))

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MIT
+"""The names under which the readers of series are known, and the way to all of them."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from eqcalc.spectra.io.formats.base import SeriesReader
+from eqcalc.spectra.io.formats.columns import ColumnsReader
+from eqcalc.spectra.io.formats.cp2k import CP2KReader
+from eqcalc.spectra.io.formats.extxyz import ExtxyzReader
+from eqcalc.spectra.io.formats.gpumd import GPUMDReader
+from eqcalc.spectra.io.formats.ipi import IPIReader
+from eqcalc.spectra.io.formats.schnetpack import SchNetPackReader
+from eqcalc.spectra.io.formats.vasp import VASPReader
+from eqcalc.validation import InvalidInputError, existing_file, one_of
+
+_Class = TypeVar("_Class", bound=type[SeriesReader])
+
+_READERS: dict[str, type[SeriesReader]] = {
+    reader.name: reader
+    for reader in (
+        ColumnsReader,
+        CP2KReader,
+        ExtxyzReader,
+        GPUMDReader,
+        IPIReader,
+        SchNetPackReader,
+        VASPReader,
+    )
+}
+
+
+def register_reader(reader: _Class) -> _Class:
+    """Make a reader of your own known by its `name`; a decorator of the class.
+
+    Raises
+    ------
+    InvalidInputError
+        Another reader has this name.
+    """
+    if _READERS.setdefault(reader.name, reader) is not reader:
+        raise InvalidInputError("another reader has this name", key="name", value=reader.name)
+    return reader
+
+
+def known_formats() -> dict[str, str]:
+    """Return what every registered format is, by name."""
+    return {name: reader.description for name, reader in _READERS.items()}
+
+
+def find_reader(format: str) -> SeriesReader:
+    """Return the reader of a format, by its name or as ``package.module:Class``.
+
+    Raises
+    ------
+    InvalidInputError
+        There is none.
+    """
+    module, separator, name = format.partition(":")
+    if not separator:
+        return _READERS[one_of("format", format, _READERS)]()
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ImportError as error:
+        raise InvalidInputError(
+            f"{module} cannot be imported ({error})",
+            key="format",
+            value=format,
+            advice="install it, or put its folder into PYTHONPATH",
+        ) from error
+    if not (inspect.isclass(found) and issubclass(found, SeriesReader)):
+        raise InvalidInputError(key="format", value=format, expected="a subclass of SeriesReader")
+    return found()
+
+
+def read_series(
+    paths: Sequence[str | Path],
+    format: str,
+    key: str | Sequence[int] | None = None,
+    time_key: str | int | None = None,
+) -> dict[str, np.ndarray]:
+    """Return the replicas of a series that another code wrote, by the names of their files.
+
+    Parameters
+    ----------
+    paths
+        One file per replica, or per bead for i-PI.
+    format
+        One of :func:`known_formats`, or ``package.module:Class`` of a :class:`SeriesReader`.
+    key
+        Numbers of the columns from 0 (``"columns"``), or the name of the quantity
+        (``"extxyz"``, ``"schnetpack"``).
+    time_key
+        Number of the column (``"columns"``), or name (``"extxyz"``), of the time or
+        step, which is checked to be even. By default it is looked for.
+
+    Returns
+    -------
+    ``[n_frames, 3]``, ``[n_frames, 6]`` (xx, yy, zz, yz, xz, xy) or ``[n_frames, 3, 3]`` each.
+
+    Raises
+    ------
+    InvalidInputError
+        The format is unknown, a key is missing or has no meaning, or a file is given twice.
+    InvalidFileError
+        A file is not as it should be, or there is none.
+    """
+    reader = find_reader(format)
+    if (key is None) != (reader.key is None):
+        expected = "none" if reader.key is None else f"the {reader.key} of the quantity"
+        raise InvalidInputError(key="key", value=key, expected=f"{expected} (format {format})")
+    if time_key is not None and not reader.has_time_key:
+        raise InvalidInputError(
+            key="time_key", value=time_key, expected=f"none (format {format} has no times)"
+        )
+    found: dict[Path, Path] = {}
+    for path in paths:
+        existing = existing_file(path)
+        if existing.resolve() in found:
+            raise InvalidInputError(
+                "given twice", file=path, advice="each is one replica, or one bead"
+            )
+        found[existing.resolve()] = existing
+    if not found:
+        raise InvalidInputError(key="paths", value=[], expected="a file")
+    return reader.read(list(found.values()), key, time_key)

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT
+"""Properties in the HDF5 file of a SchNetPack 2 simulation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from eqcalc.spectra.io.formats.base import SeriesReader, check_unrepeated
+from eqcalc.validation import InvalidFileError, located
+
+
+class SchNetPackReader(SeriesReader):
+    """A property such as ``"dipole_moment"`` or ``"polarizability"``.
+
+    The replicas of SchNetPack are the beads of a ring polymer and are averaged; its
+    molecules, all alike, are returned as replicas. Units are those of its input.
+    """
+
+    name = "schnetpack"
+    description = "HDF5 of SchNetPack 2, molecules as replicas"
+    key = "key"
+
+    def read(self, paths: Sequence[Path], key: str, time_key: None) -> dict[str, np.ndarray]:
+        """Return the molecules of every file."""
+        replicas = {}
+        for path in paths:
+            with located(file=path):
+                for index, molecule in enumerate(_molecules(path, key)):
+                    replicas[f"{path}, molecule {index}"] = check_unrepeated(molecule)
+        return replicas
+
+
+def _molecules(path: Path, name: str) -> np.ndarray:
+    """Return ``[n_molecules, n_frames, ...]``."""
+    if not h5py.is_hdf5(path):
+        raise InvalidFileError(expected="the HDF5 file of a SchNetPack simulation")
+    with h5py.File(path, "r") as file:
+        if "properties" not in file or "positions" not in file["properties"].attrs:
+            raise InvalidFileError(expected="a SchNetPack simulation with a property stream")
+        data = file["properties"]
+        where, shapes = (json.loads(data.attrs[part]) for part in ("positions", "shapes"))
+        if name not in where:
+            raise InvalidFileError(f"no {name!r}; there are: {', '.join(sorted(where))}")
+        # the data set is longer than what was written
+        record = file["molecules"].attrs if "molecules" in file else data.attrs
+        entries = int(record.get("entries", len(data)))
+        if entries < 2:
+            raise InvalidFileError(expected="two or more frames", value=f"{entries} frames")
+        block = np.asarray(data[:entries, :, slice(*where[name])], dtype=float)
+    return np.moveaxis(block.mean(1).reshape(entries, *shapes[name]), 0, 1)

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: MIT
+"""The dipole moment of every ionic step in an OUTCAR of VASP."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from eqcalc.spectra.io.formats.base import SeriesReader, check_even, check_unrepeated
+from eqcalc.validation import InvalidFileError
+
+_DIPOLE = re.compile(r"dipolmoment\s+(-?\d\S*)\s+(-?\d\S*)\s+(-?\d\S*)\s+electrons")
+_STEP = re.compile(r"Iteration\s+(\d+)\(")
+
+
+class VASPReader(SeriesReader):
+    """VASP prints the dipole moment with ``LDIPOL`` or ``IDIPOL``, in each electronic step.
+
+    The converged one, the last before the forces, is taken.
+    """
+
+    name = "vasp"
+    description = "OUTCAR of VASP, a file per replica"
+    units = ("e*Å", None)
+
+    def read_file(self, path: Path, key: None, time_key: None) -> np.ndarray:
+        """Return the dipole moments, e·Å."""
+        frames: list[list[float]] = []
+        current: list[float] | None = None
+        step: int | None = None
+        steps, lines = [], []
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for number, line in enumerate(file, 1):
+                if "dipolmoment" in line:
+                    match = _DIPOLE.search(line)
+                    if match is None:
+                        raise InvalidFileError(
+                            key=f"line {number}", expected="a dipole moment", value=line.strip()
+                        )
+                    current = [float(word) for word in match.groups()]
+                elif "Iteration" in line and (found := _STEP.search(line)) is not None:
+                    step = int(found.group(1))
+                elif "TOTAL-FORCE" in line:
+                    if current is None:
+                        raise InvalidFileError(
+                            f"ionic step {len(frames) + 1} has no dipole moment",
+                            key=f"line {number}",
+                            advice="run with LDIPOL = .TRUE. or IDIPOL",
+                        )
+                    frames.append(current)
+                    if step is not None:
+                        steps.append(step)
+                        lines.append(number)
+                    current = None
+        if len(frames) < 2:
+            expected = "ionic steps with a dipole moment"
+            raise InvalidFileError(expected=expected, value=f"{len(frames)} of them")
+        if steps:
+            check_even(steps, "ionic step", lines)
+        return check_unrepeated(np.array(frames))
