@@ -25,7 +25,7 @@ class CommitteeEstimate(NamedTuple):
     model: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CommitteeSpectrum:
     """The mean spectrum of a committee with two kinds of error.
 
@@ -46,6 +46,11 @@ class CommitteeSpectrum:
     members: tuple[Spectrum, ...]
     model_error: np.ndarray
     common_trajectory: bool
+
+    def __repr__(self) -> str:
+        """Return what the spectra are, without their numbers."""
+        where = "one trajectory" if self.common_trajectory else "trajectories of their own"
+        return f"CommitteeSpectrum({len(self.members)} members on {where}; {self.mean!r})"
 
     def total(self) -> Spectrum:
         """Return the mean with both errors added in quadrature."""

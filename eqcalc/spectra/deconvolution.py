@@ -18,7 +18,7 @@ from scipy.linalg import solve_continuous_lyapunov
 
 from eqcalc.spectra.quantum_factors import thermostat_width
 from eqcalc.spectra.spectrum import Spectrum
-from eqcalc.validation import InvalidInputError, positive, shape, within
+from eqcalc.validation import positive, shape, within
 
 
 def langevin_kernel(wavenumber: np.ndarray, time_constant: float) -> np.ndarray:
@@ -133,11 +133,7 @@ def deconvolve(
         Iteration to take, instead of the bend of the L-curve.
     """
     n = len(spectrum)
-    step = float(np.mean(np.diff(spectrum.wavenumber)))
-    if not np.allclose(np.diff(spectrum.wavenumber), step, rtol=1e-6):
-        raise InvalidInputError(
-            key="wavenumber", expected="an even grid", advice="interpolate first"
-        )
+    step = spectrum.even_step()
     if stop is not None:
         within("stop", stop, 1, iterations)
     matrix = shape("kernel", kernel, (n, n)) * step

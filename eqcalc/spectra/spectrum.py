@@ -251,16 +251,9 @@ class Spectrum:
 
     # --- operations -----------------------------------------------------------------
 
-    def scaled(
-        self, factor: float, *, unit: str | None = None, label: str | None = None
-    ) -> Spectrum:
-        """Return the spectrum multiplied by a number that has no error of its own."""
-        return self.weighted(
-            factor,
-            f"multiplied by {factor:.9g}",
-            unit=self.unit if unit is None else unit,
-            label=self.label if label is None else label,
-        )
+    def scaled(self, factor: float, **changes: Any) -> Spectrum:
+        """Return the spectrum multiplied by a number; see :meth:`weighted`."""
+        return self.weighted(factor, f"multiplied by {factor:.9g}", **changes)
 
     def weighted(self, factor: np.ndarray | float, operation: str, **changes: Any) -> Spectrum:
         """Return the spectrum multiplied by a known function of the wavenumber.
@@ -272,18 +265,49 @@ class Spectrum:
         operation
             What to write in the history.
         changes
-            New unit, label or provenance.
+            New unit, label, provenance, ….
         """
+        error = None if self.standard_error is None else self.standard_error * np.abs(factor)
+        return self.mapped(lambda y: y * factor, operation, standard_error=error, **changes)
+
+    def mapped(
+        self, function: Callable[[np.ndarray], np.ndarray], operation: str = "", **changes: Any
+    ) -> Spectrum:
+        """Return the spectrum with a function applied to the values and to each sample.
+
+        Parameters
+        ----------
+        function
+            Takes values ``[n_wavenumbers]`` to values on the new axis.
+        operation
+            What to write in the history.
+        changes
+            New standard error (taken from the samples if it is None), wavenumber, unit, ….
+        """
+        samples = self.samples
         return replace(
             self,
-            values=self.values * factor,
-            standard_error=None
-            if self.standard_error is None
-            else self.standard_error * np.abs(factor),
-            samples=None if self.samples is None else self.samples * factor,
-            history=(*self.history, operation),
+            values=function(self.values),
+            samples=None if samples is None else np.array([function(y) for y in samples]),
+            history=(*self.history, operation) if operation else self.history,
             **changes,
         )
+
+    def even_step(self) -> float:
+        """Return the distance of the wavenumbers, cm⁻¹.
+
+        Raises
+        ------
+        InvalidInputError
+            They are not equally spaced.
+        """
+        steps = np.diff(self.wavenumber)
+        step = float(np.mean(steps))
+        if not np.allclose(steps, step, rtol=1e-6):
+            raise InvalidInputError(
+                key="wavenumber", expected="an even grid", advice="interpolate first"
+            )
+        return step
 
     def between(self, lower: float | None = None, upper: float | None = None) -> Spectrum:
         """Return the part of the spectrum between two wavenumbers [cm⁻¹]."""
@@ -292,13 +316,9 @@ class Spectrum:
             keep &= self.wavenumber >= lower
         if upper is not None:
             keep &= self.wavenumber <= upper
-        return replace(
-            self,
-            wavenumber=self.wavenumber[keep],
-            values=self.values[keep],
-            standard_error=None if self.standard_error is None else self.standard_error[keep],
-            samples=None if self.samples is None else self.samples[:, keep],
-        )
+        error = None if self.standard_error is None else self.standard_error[keep]
+        axis = self.wavenumber[keep]
+        return self.mapped(lambda y: y[keep], wavenumber=axis, standard_error=error)
 
     def combined(
         self, other: Spectrum, function: Callable[[np.ndarray, np.ndarray], np.ndarray], **to: Any
@@ -370,14 +390,7 @@ class Spectrum:
         error = None
         if self.samples is None and self.standard_error is not None:
             error = onto(self.standard_error)
-        return replace(
-            self,
-            wavenumber=wavenumber,
-            values=onto(self.values),
-            standard_error=error,
-            samples=None if self.samples is None else np.array([onto(s) for s in self.samples]),
-            history=(*self.history, "interpolated"),
-        )
+        return self.mapped(onto, "interpolated", wavenumber=wavenumber, standard_error=error)
 
 
 def _out_of_range(key: str, lower: float, upper: float, axis: np.ndarray) -> InvalidInputError:

@@ -1,24 +1,12 @@
 # SPDX-License-Identifier: MIT
-import json
 
-import h5py
 import numpy as np
 import pytest
 
 from eqcalc.spectra import Spectrum, infrared, read_spectrum, unresolved_notes, write_spectrum
 from eqcalc.spectra.estimator.statistics import Estimate
-from eqcalc.validation import InvalidFileError, MissingFileError
 from tests.errors import refused
 from tests.spectra.oscillators import oscillator, vector
-
-
-@pytest.fixture
-def spectrum():
-    x = vector(oscillator(1000.0, n_frames=3000, n_replicas=6))
-    x = x * np.array([0.6, 0.8, 1.0, 1.2, 1.1, 0.9])[:, None, None]
-    kw = {"interval": 1.0, "temperature": 300.0, "unit": "e*Å", "n_samples": 50}
-    # with a warning and a history
-    return infrared(x, method="Langevin", quantum_factor="standard", **kw) * 1.5
 
 
 def lorentzians(n_samples=0):
@@ -135,59 +123,6 @@ def test_confidence_band_needs_errors():
     assert np.all(low <= high)
 
 
-@pytest.mark.parametrize("ending", [".h5", ".csv", ".jdx"])
-def test_files_lose_nothing(spectrum, tmp_path, ending):
-    path = write_spectrum(spectrum, tmp_path / f"infrared{ending}")
-    back = read_spectrum(path)
-    assert np.array_equal(back.wavenumber, spectrum.wavenumber)
-    assert np.array_equal(back.values, spectrum.values)
-    assert np.array_equal(back.standard_error, spectrum.standard_error)
-    assert len(spectrum.history) == 2
-    assert spectrum.warnings
-    for name in ("unit", "label", "n_independent", "warnings", "history"):
-        assert getattr(back, name) == getattr(spectrum, name)
-    assert back.provenance == json.loads(json.dumps(spectrum.provenance))
-    if ending == ".h5":
-        assert np.array_equal(back.samples, spectrum.samples)
-        with h5py.File(path) as file:
-            assert file["values"].attrs["unit"] == "km/mol per cm⁻¹"
-            assert file["wavenumber"].attrs["unit"] == "cm^-1"
-    for limit, expected in zip(
-        back.confidence_band(0.95), spectrum.confidence_band(0.95), strict=True
-    ):
-        assert np.array_equal(limit, expected)
-    assert [p.name for p in tmp_path.iterdir()] == [path.name]
-
-
-def test_a_failed_write_leaves_the_old_file(spectrum, tmp_path, monkeypatch):
-    path = write_spectrum(spectrum, tmp_path / "s.csv")
-    before = path.read_bytes()
-    from eqcalc.spectra.io import files
-
-    monkeypatch.setitem(files._WRITERS, ".csv", lambda *_: (_ for _ in ()).throw(OSError("full")))
-    with pytest.raises(OSError, match="full"):
-        write_spectrum(2.0 * spectrum, path)
-    assert path.read_bytes() == before
-    assert [p.name for p in tmp_path.iterdir()] == ["s.csv"]
-
-
-def test_foreign_and_damaged_files_are_refused(spectrum, tmp_path):
-    with refused(MissingFileError, file=tmp_path / "absent.h5"):
-        read_spectrum(tmp_path / "absent.h5")
-    with refused(key="path", value="s.xlsx"):
-        write_spectrum(spectrum, tmp_path / "s.xlsx")
-    (tmp_path / "a.h5").write_bytes(b"nothing")
-    with refused(InvalidFileError, file=tmp_path / "a.h5"):
-        read_spectrum(tmp_path / "a.h5")
-    (tmp_path / "a.csv").write_text("1,2\n3,4\n")
-    with refused(InvalidFileError, file=tmp_path / "a.csv"):
-        read_spectrum(tmp_path / "a.csv")
-    path = write_spectrum(spectrum, tmp_path / "s.csv")
-    path.write_text(path.read_text().replace('"version": 1', '"version": 99'))
-    with refused(InvalidFileError, file=path, key="version", value=99):
-        read_spectrum(path)
-
-
 def test_shapes_are_checked():
     nu = np.arange(5.0)
     with refused(key="wavenumber"):
@@ -209,32 +144,6 @@ def test_interpolation_and_range():
     assert len(finer.samples) == 20
     with refused(key="wavenumber", value=(0.0, 9.0)):
         part.interpolated(np.arange(0.0, 10.0))
-
-
-def test_other_files_of_eqcalc_are_called_what_they_are(tmp_path):
-    path = tmp_path / "parts.h5"
-    kinds = {"eqcalc Raman spectrum": "spectrum-raman.h5", "eqcalc trajectory": "eqcalc spectra"}
-    for kind, advice in kinds.items():
-        with h5py.File(path, "w") as file:
-            file.attrs["format"] = kind
-        with refused(InvalidFileError, file=path) as caught:
-            read_spectrum(path)
-        assert advice in str(caught.value)
-
-
-def test_a_damaged_record_is_named(spectrum, tmp_path):
-    path = write_spectrum(spectrum, tmp_path / "s.h5")
-    with h5py.File(path, "r+") as file:
-        file.attrs["eqcalc"] = '{"format": '
-    with refused(InvalidFileError, file=path, key="attribute 'eqcalc'"):
-        read_spectrum(path)
-    path = write_spectrum(spectrum, tmp_path / "s.jdx")
-    path.write_text(path.read_text().replace('{"format"', '{"format'))
-    with refused(InvalidFileError, file=path, key="##$EQCALC"):
-        read_spectrum(path)
-    (tmp_path / "s.csv").write_bytes(b"\x01\x00")
-    with refused(InvalidFileError, file=tmp_path / "s.csv", expected="a text file"):
-        read_spectrum(tmp_path / "s.csv")
 
 
 @pytest.mark.parametrize("wavenumber", [1490.0, 1500.0, 1503.7])

@@ -57,8 +57,11 @@ def check_intensity(spectrum: Spectrum) -> None:
         )
 
 
+# --- similarity -----------------------------------------------------------------------
+
+
 def match_score(f: np.ndarray, g: np.ndarray) -> float:
-    """Return the Cauchy–Schwarz match score (f·g)²/(f·f g·g), 1 for the same shape."""
+    """Return the Cauchy–Schwarz match score (f·g)²/(f·f g·g)."""
     return float((f @ g) ** 2 / ((f @ f) * (g @ g)))
 
 
@@ -74,8 +77,8 @@ def spearman_score(f: np.ndarray, g: np.ndarray) -> float:
 
 def euclidean_score(f: np.ndarray, g: np.ndarray) -> float:
     """Return 1/(1 + |f − g|²/|g|²) of the spectra scaled to equal norm."""
-    a, b = f / np.linalg.norm(f), g / np.linalg.norm(g)
-    return float(1.0 / (1.0 + ((a - b) @ (a - b))))
+    difference = f / np.linalg.norm(f) - g / np.linalg.norm(g)
+    return float(1.0 / (1.0 + difference @ difference))
 
 
 #: Similarity of two arrays of values on one grid; 1 for the same shape.
@@ -94,12 +97,24 @@ def displacement(x: np.ndarray, f: np.ndarray, g: np.ndarray) -> float:
     return float(np.sum(np.abs(difference)) * (x[1] - x[0]))
 
 
+# --- comparison -----------------------------------------------------------------------
+
+
 class ScoreInterval(NamedTuple):
     """A number with the limits that 95 % of the bootstrap samples lie between."""
 
     value: float
     lower: float  #: nan without bootstrap samples
     upper: float
+
+    def text(self, digits: int) -> str:
+        """Return the number and the interval with so many digits."""
+        value, lower, upper = (f"{x:.{digits}f}" for x in self)
+        return value if np.isnan(self.lower) else f"{value}  [{lower}, {upper}]"
+
+    def to_list(self) -> list[float | None]:
+        """Return the three numbers, JSON-able."""
+        return [None if np.isnan(number) else float(number) for number in self]
 
 
 @dataclass(frozen=True)
@@ -136,59 +151,39 @@ class Comparison:
     @property
     def scale_limit(self) -> float | None:
         """The limit of `scale_range` that the factor is at, where the fit means nothing."""
-        limits = self.scale_range or ()
-        return next((x for x in limits if _near(self.wavenumber_scale.value, x, limits)), None)
+        return self._limit_near(self.wavenumber_scale.value)
 
-    def _fit(self) -> str:
-        """Return how the scale factor was found, and what to think of it."""
-        if self.scale_range is None:
-            return "not fitted"
-        if self.scale_limit is not None:
-            return (
-                f"at the limit {self.scale_limit:g} of the range allowed, not a best fit: widen it "
-                "(--scale), or compare bands that correspond (--limits)"
-            )
-        if any(
-            _near(end, x, self.scale_range)
-            for end in self.wavenumber_scale[1:]
-            for x in self.scale_range
-        ):
-            return "fitted; the interval is cut by the range allowed: widen it (--scale)"
-        return "fitted"
+    def _limit_near(self, scale: float) -> float | None:
+        """Return the limit that a scale factor is, but for the steps of the fit, at."""
+        limits = self.scale_range or (0.0, 0.0)
+        near = max(1e-3 * (limits[1] - limits[0]), 2e-5)
+        return next((x for x in limits if self.fitted and abs(scale - x) <= near), None)
 
     def table(self) -> str:
         """Return the scores as text, with 95 % intervals from the sampling."""
-        how = self._fit()
-        lines = [f"{'wavenumber scale':<20} {_interval(self.wavenumber_scale, 4)} ({how})"]
-        lines += [f"{name:<20} {_interval(score, 3)}" for name, score in self.scores.items()]
-        lines.append(f"{'displacement/cm⁻¹':<20} {_interval(self.displacement, 1)}")
+        how = "fitted" if self.fitted else "not fitted"
+        if self.scale_limit is not None:
+            how = (
+                f"at the limit {self.scale_limit:g} of the range allowed, not a best fit: widen it "
+                "(--scale), or compare bands that correspond (--limits)"
+            )
+        elif any(self._limit_near(end) is not None for end in self.wavenumber_scale[1:]):
+            how = "fitted; the interval is cut by the range allowed: widen it (--scale)"
+        lines = [f"{'wavenumber scale':<20} {self.wavenumber_scale.text(4)} ({how})"]
+        lines += [f"{name:<20} {score.text(3)}" for name, score in self.scores.items()]
+        lines.append(f"{'displacement/cm⁻¹':<20} {self.displacement.text(1)}")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers, JSON-able: each as value, lower and upper limit."""
         return {
-            "wavenumber_scale": _jsonable(self.wavenumber_scale),
+            "wavenumber_scale": self.wavenumber_scale.to_list(),
             "wavenumber_scale_fitted": self.fitted,
             "wavenumber_scale_at_limit": self.scale_limit is not None,
-            "scores": {name: _jsonable(score) for name, score in self.scores.items()},
-            "displacement_cm-1": _jsonable(self.displacement),
+            "scores": {name: score.to_list() for name, score in self.scores.items()},
+            "displacement_cm-1": self.displacement.to_list(),
             "range_cm-1": [float(self.measured.wavenumber[i]) for i in (0, -1)],
         }
-
-
-def _near(scale: float, limit: float, limits: tuple[float, ...]) -> bool:
-    """Return whether a fitted scale factor is, but for the steps of the fit, at a limit."""
-    return abs(scale - limit) <= max(1e-3 * (limits[-1] - limits[0]), 2e-5)
-
-
-def _interval(score: ScoreInterval, digits: int) -> str:
-    if np.isnan(score.lower):
-        return f"{score.value:.{digits}f}"
-    return f"{score.value:.{digits}f}  [{score.lower:.{digits}f}, {score.upper:.{digits}f}]"
-
-
-def _jsonable(score: ScoreInterval) -> list[float | None]:
-    return [None if np.isnan(number) else float(number) for number in score]
 
 
 def compare(
@@ -224,10 +219,6 @@ def compare(
         not cover the range (the computed one with every factor allowed); a
         value is not finite, or an integral not positive.
     """
-    if "TRANSMITTANCE" in measured.unit.upper():
-        raise InvalidInputError(
-            key="measured", value=measured.unit, expected="absorption", advice="use absorbance()"
-        )
     _check_spectroscopies(calculated, measured)
     _check_coverage(calculated, lower, upper, scale_range)
     step = min(1.0, float(np.median(np.diff(calculated.wavenumber))))
@@ -253,11 +244,8 @@ def compare(
         found = [score(y, target.values) for score in SCORES.values()]
         return np.array([scale, *found, displacement(grid, y, target.values)])
 
-    for name, values in (
-        ("measured spectrum", target.values),
-        ("computed spectrum", scaled(calculated.values, 1.0)),
-    ):
-        _check_values(name, grid, values)
+    _check_values("measured spectrum", grid, target.values)
+    _check_values("computed spectrum", grid, scaled(calculated.values, 1.0))
     best = numbers(calculated.values)
     scale = float(best[0])
     limits = np.full((2, len(best)), np.nan)
@@ -270,20 +258,22 @@ def compare(
         wavenumber=scale * calculated.wavenumber,
         history=(*calculated.history, f"wavenumbers scaled by {scale:.5f}"),
     ).interpolated(grid)
-    return Comparison(
-        moved.scaled(1.0 / moved.integrate().value, unit="1/cm⁻¹", label="normalised intensity"),
-        target.scaled(1.0 / target.integrate().value, unit="1/cm⁻¹", label="normalised intensity"),
-        intervals[0],
-        scale_range,
-        dict(zip(SCORES, intervals[1:-1], strict=True)),
-        intervals[-1],
+    ours, theirs = (
+        s.scaled(1.0 / s.integrate().value, unit="1/cm⁻¹", label="normalised intensity")
+        for s in (moved, target)
     )
+    scores = dict(zip(SCORES, intervals[1:-1], strict=True))
+    return Comparison(ours, theirs, intervals[0], scale_range, scores, intervals[-1])
 
 
 def _check_spectroscopies(calculated: Spectrum, measured: Spectrum) -> None:
     """Refuse spectra whose intensities have nothing to do with each other."""
-    for spectrum in (calculated, measured):
-        check_intensity(spectrum)
+    if "TRANSMITTANCE" in measured.unit.upper():
+        raise InvalidInputError(
+            key="measured", value=measured.unit, expected="absorption", advice="use absorbance()"
+        )
+    check_intensity(calculated)
+    check_intensity(measured)
     ours, theirs = spectroscopy(calculated), spectroscopy(measured)
     if ours is not None and theirs is not None and ours != theirs:
         raise InvalidInputError(
@@ -313,15 +303,13 @@ def _check_coverage(
         raise InvalidInputError(key="scale", value=scale_range, expected=expected)
     smallest, largest = upper / last, lower / first if first > 0.0 else np.inf
     if least < smallest or most > largest:
-        allowed = f"{smallest:.3f} or more"
-        if np.isfinite(largest):
-            allowed = f"{smallest:.3f} to {largest:.3f}"
+        end = f"to {largest:.3f}" if np.isfinite(largest) else "or more"
         raise InvalidInputError(
             f"would move the computed spectrum ({first:g} to {last:g} cm⁻¹) out of {lower:g} to "
             f"{upper:g} cm⁻¹",
             key="scale",
             value=scale_range,
-            expected=allowed,
+            expected=f"{smallest:.3f} {end}",
         )
 
 
@@ -344,6 +332,6 @@ def _best_scale(score: Callable[[float], float], limits: tuple[float, float]) ->
     scan = np.linspace(*limits, 101)
     best = float(scan[np.argmax([score(s) for s in scan])])
     width = scan[1] - scan[0]
-    bounds = (max(limits[0], best - width), min(limits[1], best + width))
-    found = minimize_scalar(lambda s: -score(s), bounds=bounds, method="bounded")
+    ends = (max(limits[0], best - width), min(limits[1], best + width))
+    found = minimize_scalar(lambda s: -score(s), bounds=ends, method="bounded")
     return float(found.x) if score(found.x) >= score(best) else best

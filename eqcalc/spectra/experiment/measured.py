@@ -26,6 +26,13 @@ _OTHER_AXIS = re.compile(
 )
 _WAVENUMBER = re.compile(r"cm\^?[-−⁻]|1/cm|wave ?number|wellenzahl|raman ?shift", re.IGNORECASE)
 _TRANSMITTANCE = re.compile(r"transm|% *T\b|\bT *[(\[/]? *%", re.IGNORECASE)
+#: Line shapes of instruments by the distance in full widths; triangular is a grating with
+#: equal slits.
+_LINE_SHAPES = {
+    "gaussian": lambda x: np.exp(-4.0 * np.log(2.0) * x**2),
+    "lorentzian": lambda x: 1.0 / (1.0 + (2.0 * x) ** 2),
+    "triangular": lambda x: np.maximum(1.0 - np.abs(x), 0.0),
+}
 
 
 def read_measured(
@@ -77,8 +84,8 @@ def read_measured(
 
 def _converted(spectrum: Spectrum, limits: tuple[float, float] | None) -> Spectrum:
     """Cut a spectrum, and convert what is proportional to absorption only then."""
-    transmittance = re.search("TRANSMITTANCE|^%?T$", spectrum.unit.upper())
-    if transmittance:
+    unit = spectrum.unit.upper()
+    if _is_transmittance(unit):
         # seen in the whole spectrum: a part may be black
         _check_percent(spectrum)
     if limits is not None:
@@ -86,11 +93,9 @@ def _converted(spectrum: Spectrum, limits: tuple[float, float] | None) -> Spectr
     if not np.isfinite(spectrum.values).all():
         where = float(spectrum.wavenumber[~np.isfinite(spectrum.values)][0])
         raise InvalidInputError("not a finite number", key=f"value at {where:g} cm⁻¹")
-    if transmittance or "ABSORBANCE" in spectrum.unit.upper():
+    if _is_transmittance(unit) or "ABSORBANCE" in unit:
         return _absorbance(spectrum)
-    if "MICROMOL/MOL" in spectrum.unit.upper():
-        return gas_absorption(spectrum)
-    return spectrum
+    return gas_absorption(spectrum) if "MICROMOL/MOL" in unit else spectrum
 
 
 def _covering(spectrum: Spectrum, lower: float, upper: float) -> Spectrum:
@@ -135,21 +140,23 @@ def read_table(path: str | Path, *, unit: str, label: str) -> Spectrum:
         or its header says that the first column is no wavenumber.
     """
     path = Path(path)
-    text = read_text(path)
-    if text.lstrip().startswith("##"):
-        raise InvalidFileError("a JCAMP-DX file", file=path, advice="let its name end in .jdx")
     with located(file=path):
+        text = read_text(path)
+        if text.lstrip().startswith("##"):
+            raise InvalidFileError("a JCAMP-DX file", advice="let its name end in .jdx")
         table = parse_table(text)
         _check_axis(table.header)
-    provenance = {"file": path.name}
-    if table.header:
-        provenance["header"] = " | ".join(table.header)
-    warnings: tuple[str, ...] = ()
-    if table.n_columns > 2:
-        warnings = (f"the file has {table.n_columns} columns, of which the second is taken",)
-    x, y = averaged(table.first, table.second)
-    with located(file=path):
-        return Spectrum(x, y, unit, label, provenance=provenance, warnings=warnings)
+        provenance = {"file": path.name}
+        if table.header:
+            provenance["header"] = " | ".join(table.header)
+        more = f"the file has {table.n_columns} columns, of which the second is taken"
+        return Spectrum(
+            *averaged(table.first, table.second),
+            unit=unit,
+            label=label,
+            provenance=provenance,
+            warnings=(more,) if table.n_columns > 2 else (),
+        )
 
 
 def _check_axis(header: tuple[str, ...]) -> None:
@@ -166,6 +173,9 @@ def _check_axis(header: tuple[str, ...]) -> None:
                 expected="wavenumbers in cm⁻¹",
                 advice="convert it (10⁴/µm, 10⁷/nm, 33.356 × THz)",
             )
+
+
+# --- absorption -----------------------------------------------------------------------
 
 
 def absorbance(spectrum: Spectrum) -> Spectrum:
@@ -221,12 +231,13 @@ def _check_percent(spectrum: Spectrum) -> None:
     values = spectrum.values[np.isfinite(spectrum.values)]
     if not _is_transmittance(unit) or not len(values):
         return
+    problem, expected = "", ""
     if not _is_percent(unit) and np.median(values) > 2.0:
-        problem = "a transmittance above 1, as of percent"
-        raise InvalidInputError(problem, key="unit", value=unit, expected="%T")
-    if _is_percent(unit) and values.max() <= 1.5:
-        problem = f"no transmittance above {values.max():.2g} %, as of fractions"
-        raise InvalidInputError(problem, key="unit", value=unit, expected="T")
+        problem, expected = "a transmittance above 1, as of percent", "%T"
+    elif _is_percent(unit) and values.max() <= 1.5:
+        problem, expected = f"no transmittance above {values.max():.2g} %, as of fractions", "T"
+    if problem:
+        raise InvalidInputError(problem, key="unit", value=unit, expected=expected)
 
 
 def molar_absorption(
@@ -237,7 +248,7 @@ def molar_absorption(
     pressure: float | None = None,
     temperature: float | None = None,
 ) -> Spectrum:
-    """Return the molar absorption coefficient of a sample of known amount.
+    """Return the molar absorption coefficient of a sample of known amount, L mol⁻¹ cm⁻¹.
 
     Parameters
     ----------
@@ -252,6 +263,8 @@ def molar_absorption(
     ------
     TypeError
         Neither a concentration nor pressure and temperature are given, or both.
+    InvalidInputError
+        One of them is not positive.
     """
     if (concentration is None) == (pressure is None or temperature is None):
         raise TypeError("give the concentration, or the pressure and the temperature of a gas")
@@ -260,11 +273,7 @@ def molar_absorption(
         concentration = pressure / (GAS_CONSTANT * temperature) * 1e-3
     length = positive("path_length", path_length, unit="cm")
     amount = positive("concentration", concentration, unit="mol/L")
-    return absorbance(spectrum).scaled(
-        1.0 / (length * amount),
-        unit="L/(mol cm)",
-        label="molar absorption coefficient",
-    )
+    return _per_mole(absorbance(spectrum), length * amount)
 
 
 def gas_absorption(spectrum: Spectrum) -> Spectrum:
@@ -287,30 +296,37 @@ def gas_absorption(spectrum: Spectrum) -> Spectrum:
     if "MICROMOL/MOL" not in spectrum.unit.upper() or "BASE 10" not in spectrum.unit.upper():
         expected = "decadic absorbance per (µmol/mol) m"
         raise InvalidInputError(key="unit", value=spectrum.unit, expected=expected)
-    pressure = _quantity(spectrum, "PRESSURE", {"KPA": 1e3, "PA": 1.0, "ATM": 101325.0})
-    warnings = spectrum.warnings
+    pressure, _ = _stated(spectrum, "PRESSURE", {"KPA": 1e3, "PA": 1.0, "ATM": 101325.0})
     if 90.0 < pressure < 110.0:
         pressure *= 1e3
-        warnings = (*warnings, f"the file says {pressure / 1e3:g} Pa, which is taken as kPa")
-    temperature = _quantity(spectrum, "TEMPERATURE", {"K": 1.0, "C": 1.0})
-    if str(spectrum.provenance["TEMPERATURE"]).strip().upper().endswith("C"):
+        warning = f"the file says {pressure / 1e3:g} Pa, which is taken as kPa"
+        spectrum = replace(spectrum, warnings=(*spectrum.warnings, warning))
+    temperature, unit = _stated(spectrum, "TEMPERATURE", {"K": 1.0, "C": 1.0})
+    if unit == "C":
         temperature += 273.15
     # mol per litre of a fraction of 1e-6, over 100 cm
     concentration = 1e-6 * pressure / (GAS_CONSTANT * temperature) * 1e-3
-    absolute = spectrum.scaled(
-        1.0 / (100.0 * concentration), unit="L/(mol cm)", label="molar absorption coefficient"
-    )
-    return replace(absolute, warnings=warnings)
+    return _per_mole(spectrum, 100.0 * concentration)
 
 
-def _quantity(spectrum: Spectrum, key: str, units: dict[str, float]) -> float:
-    """Return a number with its unit from the record of a JCAMP-DX file."""
+def _per_mole(spectrum: Spectrum, amount: float) -> Spectrum:
+    """Return an absorbance divided by path length times concentration, cm mol/L."""
+    label = "molar absorption coefficient"
+    return spectrum.scaled(1.0 / amount, unit="L/(mol cm)", label=label)
+
+
+def _stated(spectrum: Spectrum, key: str, units: dict[str, float]) -> tuple[float, str]:
+    """Return a number, times the factor of its unit, and the unit in a JCAMP-DX record."""
     text = str(spectrum.provenance.get(key, ""))
     match = re.fullmatch(r"\s*([\d.]+)\s*([A-Za-z]+)\s*", text)
     if match is None or match.group(2).upper() not in units:
         expected = f"a number and one of {', '.join(units)}"
         raise InvalidInputError(key=key, value=text, expected=expected)
-    return float(match.group(1)) * units[match.group(2).upper()]
+    unit = match.group(2).upper()
+    return float(match.group(1)) * units[unit], unit
+
+
+# --- resolution -----------------------------------------------------------------------
 
 
 def broadened(spectrum: Spectrum, fwhm: float, shape: str = "gaussian") -> Spectrum:
@@ -325,34 +341,19 @@ def broadened(spectrum: Spectrum, fwhm: float, shape: str = "gaussian") -> Spect
     shape
         ``"gaussian"``, ``"lorentzian"`` or ``"triangular"`` (a grating with
         equal slits).
+
+    Raises
+    ------
+    InvalidInputError
+        The grid is not even, the width not positive, or the shape unknown.
     """
-    steps = np.diff(spectrum.wavenumber)
-    step = float(steps.mean())
-    if not np.allclose(steps, step, rtol=1e-6):
-        raise InvalidInputError(
-            key="wavenumber", expected="an even grid", advice="interpolate first"
-        )
-    positive("fwhm", fwhm, unit="cm⁻¹")
-    one_of("shape", shape, ("gaussian", "lorentzian", "triangular"))
+    step = spectrum.even_step()
+    line_shape = _LINE_SHAPES[one_of("shape", shape, _LINE_SHAPES)]
     n = len(spectrum)
-    distance = step * np.arange(-(n - 1), n)
-    if shape == "gaussian":
-        line = np.exp(-4.0 * np.log(2.0) * (distance / fwhm) ** 2)
-    elif shape == "lorentzian":
-        line = 1.0 / (1.0 + (2.0 * distance / fwhm) ** 2)
-    else:
-        line = np.maximum(1.0 - np.abs(distance) / fwhm, 0.0)
+    line = line_shape(step * np.arange(-(n - 1), n) / positive("fwhm", fwhm, unit="cm⁻¹"))
     line /= line.sum()
 
     def convolve(y: np.ndarray) -> np.ndarray:
         return np.asarray(fftconvolve(y, line, mode="full")[n - 1 : 2 * n - 1])
 
-    return replace(
-        spectrum,
-        values=convolve(spectrum.values),
-        samples=None
-        if spectrum.samples is None
-        else np.array([convolve(y) for y in spectrum.samples]),
-        standard_error=None,
-        history=(*spectrum.history, f"broadened, {shape}, {fwhm:g} cm⁻¹"),
-    )
+    return spectrum.mapped(convolve, f"broadened, {shape}, {fwhm:g} cm⁻¹", standard_error=None)
