@@ -210,20 +210,6 @@ def test_the_engine_has_the_methods_of_the_table():
         assert defaults == {p.name: p.default for p in row.parameters}, name
 
 
-def test_the_input_of_ipi_has_the_methods_of_the_table():
-    from eqcalc.ipi.methods import METHODS as WRITTEN
-
-    assert set(WRITTEN) == set(method_names(engine="i-PI", by_name=True))
-    for name, kind in WRITTEN.items():
-        row = METHODS[name]
-        assert kind.ring_polymer is row.ring_polymer, name
-        assert kind.ensemble == row.ipi.mode, name
-        assert kind.fictitious_masses is row.fictitious_masses, name
-        assert kind.at_centroid is row.ipi.response_at_centroid, name
-        defaults = {f.name: f.default for f in dataclasses.fields(kind)}
-        assert defaults == row.settings("i-PI"), name
-
-
 def test_spectra_know_the_methods_of_the_table():
     from eqcalc.spectra import quantum_factors as quantum
 

@@ -282,13 +282,13 @@ def add_precision(command: Any) -> None:
 
 
 def add_threads(command: Any) -> None:
-    """Add the option of CPU threads, which :func:`own_the_process` sets."""
+    """Add the option of CPU threads, which :func:`configure_process` sets."""
     command.add_argument(
         "--threads", type=positive_count, default=1, help="CPU threads of the network (default 1)"
     )
 
 
-def own_the_process(options: argparse.Namespace) -> None:
+def configure_process(options: argparse.Namespace) -> None:
     """Make settings of the whole process, which the library leaves alone but a command may."""
     import torch
 

@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Any
 from eqcalc.cli.arguments import (
     add_precision,
     add_threads,
+    configure_process,
     number_from_zero,
-    own_the_process,
     positive_count,
     positive_number,
     read_structure,
 )
+from eqcalc.methods import method_names
+from eqcalc.validation import InvalidInputError
 
 if TYPE_CHECKING:
     from eqcalc.ipi.input_options import Connection
-    from eqcalc.ipi.methods import IPIMethod
 
-
-_METHODS = "NVE, Langevin, SVR, RPMD, T-RPMD, PILE-L, PILE-G, PA-CMD or PIGLET"
 #: fs of equilibration, as in simulate.
 _EQUILIBRATION = 500.0
 
@@ -40,9 +39,9 @@ def add_ipi_commands(parser: argparse.ArgumentParser) -> None:
     command = add(
         "run",
         _run,
-        "Run or continue i-PI. Exit status: 0 complete, 75 stopped on request, 69 no client "
-        "answered, 70 failed; except after 0 the same command goes on from the last checkpoint. "
-        "A molecule that dissociates or heats up ends the run with 70 too.",
+        "Run or resume i-PI. Exit status: 0 complete, 75 stopped on request, 69 no client "
+        "answered, 70 failed (also if a molecule dissociates or heats up). Rerun the same command "
+        "to resume from the last checkpoint.",
     )
     command.add_argument("input", type=Path, help="input of i-PI (.xml)")
     command.add_argument(
@@ -64,7 +63,7 @@ def _add_input(command: argparse.ArgumentParser) -> None:
         "--start", type=Path, nargs="+", default=[], help="checkpoints to start from instead"
     )
     command.add_argument("--output", type=Path, required=True, help="input to write (.xml)")
-    command.add_argument("--method", required=True, help=_METHODS)
+    command.add_argument("--method", required=True, help=", ".join(method_names(engine="i-PI")))
     command.add_argument("--matrices", type=Path, help="of PIGLET, as gle4md.org writes them")
     command.add_argument(
         "--beads", type=positive_count, default=1, help="of each ring polymer; 1: classical nuclei"
@@ -81,7 +80,7 @@ def _add_input(command: argparse.ArgumentParser) -> None:
         help="fs of thermostatted dynamics by eqcalc's own engine before; i-PI begins at its "
         f"positions and momenta; 0: none (default {_EQUILIBRATION:g}; not for --start)",
     )
-    command.add_argument("--seed", type=int, default=0, help="of the random numbers (default 0)")
+    command.add_argument("--seed", type=int, default=0, help="random seed (default 0)")
     command.add_argument("--prefix", default="simulation", help="of the outputs of i-PI")
     _add_address(command, "i-PI listens on a unix socket; without it the model is in process")
     command.add_argument(
@@ -135,19 +134,19 @@ def _add_address(command: argparse.ArgumentParser, text: str) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    from eqcalc.ipi.launcher import run_in_this_process
-    from eqcalc.ipi.status import leave_at_once
+    from eqcalc.ipi.engine import run_in_this_process
+    from eqcalc.ipi.launcher import exit_now
 
-    own_the_process(options)
+    configure_process(options)
     outcome = run_in_this_process(options.input, timeout=options.timeout)
     print(f"eqcalc ipi: {outcome.message}")
-    leave_at_once(outcome.status)
+    exit_now(outcome.status)
 
 
 def _client(options: argparse.Namespace) -> None:
     from eqcalc.ipi.client import Address, serve
 
-    own_the_process(options)
+    configure_process(options)
     symbols = None if options.molecule is None else str(read_structure(options.molecule).symbols)
     service = serve(
         options.model,
@@ -175,14 +174,15 @@ def _input(options: argparse.Namespace) -> None:
     if duration is None:
         duration = 0.0 if options.start else _EQUILIBRATION
     connection = _connection(options)
-    own_the_process(options)
+    configure_process(options)
     atoms = None if options.molecule is None else read_structure(options.molecule)
     if atoms is not None:
         warn_of_ignored(atoms)
     path = write_input(
         options.output,
         options.model,
-        method=_method(options),
+        method=options.method,
+        method_parameters={} if options.matrices is None else {"matrices": options.matrices},
         steps=stride(1000.0 * options.time),
         atoms=atoms,
         starts=options.start,
@@ -211,30 +211,17 @@ def _input(options: argparse.Namespace) -> None:
         print(f"and {connection.clients} of: eqcalc ipi client {options.model} {where}")
 
 
-def _method(options: argparse.Namespace) -> str | IPIMethod:
-    from eqcalc.ipi.methods import PIGLET
-
-    if options.method != PIGLET.name:
-        if options.matrices is not None:
-            raise ValueError(f"--matrices is for {PIGLET.name}, not for {options.method}")
-        return str(options.method)
-    if options.matrices is None:
-        raise ValueError("PIGLET needs --matrices FILE, from gle4md.org in the format of i-PI")
-    return PIGLET(options.matrices)
-
-
 def _connection(options: argparse.Namespace) -> Connection:
-    from eqcalc.ipi.input_options import InProcess, TCPSocket, UnixSocket
+    from eqcalc.ipi import InProcess, TCPSocket, UnixSocket
 
-    clients = options.clients or 1
-    if options.unix is not None and (options.host is not None or options.port is not None):
-        raise ValueError("give either --unix, or --host and --port")
-    if options.unix is not None:
-        return UnixSocket(options.unix, clients)
-    if (options.host is None) != (options.port is None):
-        raise ValueError("a TCP socket needs both --host and --port")
-    if options.host is not None:
-        return TCPSocket(options.host, options.port, clients)
-    if options.clients is not None:
-        raise ValueError("--clients is for a socket: give --unix, or --host and --port, too")
+    given = (options.unix is not None, options.host is not None, options.port is not None)
+    if given == (True, False, False):
+        return UnixSocket(options.unix, options.clients or 1)
+    if given == (False, True, True):
+        return TCPSocket(options.host, options.port, options.clients or 1)
+    if any(given) or options.clients is not None:
+        raise InvalidInputError(
+            key="--unix, --host, --port, --clients",
+            expected="--unix NAME, or both --host and --port; --clients only with these",
+        )
     return InProcess()

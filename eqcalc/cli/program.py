@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import eqcalc
-from eqcalc.cli.arguments import add_precision, add_threads, output_folder, own_the_process
+from eqcalc.cli.arguments import add_precision, add_threads, configure_process, output_folder
 from eqcalc.cli.data import add_data_commands
 from eqcalc.cli.ipi import add_ipi_commands
 from eqcalc.cli.simulate import add_simulate_command
@@ -57,7 +57,7 @@ def _doctor(options: argparse.Namespace) -> None:
     from eqcalc.models.precision import in_precision
     from eqcalc.runtime.doctor import diagnose
 
-    own_the_process(options)
+    configure_process(options)
     potential = load_model(options.model or shipped_model(), device=options.device)
     print(diagnose(in_precision(potential, options.precision), compile=options.compile))
 

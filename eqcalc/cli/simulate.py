@@ -13,10 +13,10 @@ from eqcalc.cli.arguments import (
     add_mass,
     add_precision,
     add_threads,
+    configure_process,
     isotopes,
     name_and_interval,
     number_from_zero,
-    own_the_process,
     positive_count,
     positive_number,
     read_structures,
@@ -44,7 +44,7 @@ def _simulate(options: argparse.Namespace) -> None:
     )
 
     check_precision(options.precision)
-    own_the_process(options)
+    configure_process(options)
     structures = read_structures(options.molecule)
     charge = total_charge(structures[0])
     warn_of_ignored(structures[0])

@@ -11,15 +11,15 @@ from typing import Any
 from eqcalc.cli.arguments import (
     add_precision,
     add_threads,
+    configure_process,
     output_folder,
-    own_the_process,
 )
 
 
 def _train(options: argparse.Namespace) -> None:
     from eqcalc.training import train
 
-    own_the_process(options)
+    configure_process(options)
     result = train(options.config, progress=not options.quiet)
     if not result.finished:
         print("the time limit came first; the same command goes on")
@@ -30,7 +30,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from eqcalc.files import make_folder
     from eqcalc.training import evaluate
 
-    own_the_process(options)
+    configure_process(options)
     if options.output is not None:
         make_folder(options.output)
     table = evaluate(
@@ -49,7 +49,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _sweep(options: argparse.Namespace) -> None:
     from eqcalc.training.sweeps import summary_text, sweep
 
-    own_the_process(options)
+    configure_process(options)
     command = f"eqcalc sweep {options.config}"
     only = {axis: labels.split(";") for axis, labels in options.only}
     table = sweep(

@@ -4,30 +4,15 @@
 Importing this needs no i-PI; running it does (``pip install 'eqcalc[ipi]'``).
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-#: Public names and the modules they come from.
-_PUBLIC = {
-    "Address": "eqcalc.ipi.client",
-    "ExitStatus": "eqcalc.ipi.status",
-    "InProcess": "eqcalc.ipi.input_options",
-    "InputError": "eqcalc.ipi.description",
-    "OutputError": "eqcalc.ipi.outputs",
-    "ProtocolError": "eqcalc.ipi.protocol",
-    "RunError": "eqcalc.ipi.launcher",
-    "RunWarning": "eqcalc.ipi.notes",
-    "ServerGoneError": "eqcalc.ipi.protocol",
-    "Service": "eqcalc.ipi.client",
-    "Strides": "eqcalc.ipi.input_options",
-    "TCPSocket": "eqcalc.ipi.input_options",
-    "UnixSocket": "eqcalc.ipi.input_options",
-    "initial_conditions": "eqcalc.ipi.states",
-    "read_run": "eqcalc.ipi.reader",
-    "run": "eqcalc.ipi.launcher",
-    "serve": "eqcalc.ipi.client",
-    "write_input": "eqcalc.ipi.input",
-}
+from eqcalc.ipi.client import Address, Service, serve
+from eqcalc.ipi.description import InputError
+from eqcalc.ipi.input import write_input
+from eqcalc.ipi.input_options import InProcess, Strides, TCPSocket, UnixSocket
+from eqcalc.ipi.launcher import ExitStatus, RunError, run
+from eqcalc.ipi.outputs import OutputError
+from eqcalc.ipi.protocol import ProtocolError, ServerGoneError
+from eqcalc.ipi.reader import RunWarning, read_run
+from eqcalc.ipi.starts import initial_conditions
 
 __all__ = [
     "Address",
@@ -49,22 +34,3 @@ __all__ = [
     "serve",
     "write_input",
 ]
-
-if TYPE_CHECKING:
-    from eqcalc.ipi.client import Address, Service, serve
-    from eqcalc.ipi.description import InputError
-    from eqcalc.ipi.input import write_input
-    from eqcalc.ipi.input_options import InProcess, Strides, TCPSocket, UnixSocket
-    from eqcalc.ipi.launcher import RunError, run
-    from eqcalc.ipi.notes import RunWarning
-    from eqcalc.ipi.outputs import OutputError
-    from eqcalc.ipi.protocol import ProtocolError, ServerGoneError
-    from eqcalc.ipi.reader import read_run
-    from eqcalc.ipi.states import initial_conditions
-    from eqcalc.ipi.status import ExitStatus
-
-
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module 'eqcalc.ipi' has no attribute {name!r}")

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from eqcalc.ipi.evaluation import BeadEvaluator, Result, parse_quantities
+from eqcalc.ipi.evaluation import BeadEvaluator, parse_quantities
 from eqcalc.ipi.input_options import check_device, check_file_name
 from eqcalc.ipi.protocol import (
     Channel,
     ProtocolError,
+    Result,
     ServerGoneError,
     batch_size,
     encode_results,
@@ -23,6 +24,7 @@ from eqcalc.ipi.protocol import (
     parse_init,
 )
 from eqcalc.models.precision import check_precision
+from eqcalc.validation import InvalidInputError
 
 #: Where i-PI puts its unix sockets.
 UNIX_PREFIX = "/tmp/ipi_"
@@ -44,7 +46,7 @@ class Address:
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         It is neither of the two, or both.
     """
 
@@ -55,11 +57,14 @@ class Address:
 
     def __post_init__(self) -> None:
         if self.unix is not None:
-            check_file_name("the name of the unix socket", self.unix)
-        if (self.unix is None) == (self.host is None and self.port is None):
-            raise ValueError("give either the name of a unix socket, or a host and a port")
-        if self.unix is None and (self.host is None or self.port is None):
-            raise ValueError("a TCP socket needs both a host and a port")
+            check_file_name("unix", self.unix)
+        given = (self.unix is not None, self.host is not None, self.port is not None)
+        if given not in ((True, False, False), (False, True, True)):
+            raise InvalidInputError(
+                key="address",
+                value=(self.unix, self.host, self.port),
+                expected="either the name of a unix socket, or both a host and a port",
+            )
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}" if self.unix is None else f"{self.prefix}{self.unix}"
@@ -173,8 +178,7 @@ class Client:
         self.channel.send(header("NEEDINIT" if self._evaluate is None else ready))
 
     def _initialise(self) -> None:
-        _, text = self.channel.read_init()
-        parameters = parse_init(text)
+        parameters = parse_init(self.channel.read_init())
         self._batch = batch_size(parameters)
         self._evaluate = self._molecule(parameters)
 
@@ -256,8 +260,9 @@ def serve(
         elements = symbols or parameters.get("symbols")
         if elements is None:
             raise ProtocolError(
-                "i-PI does not say what the atoms are: put {symbols: C2OH6} into <parameters> of "
-                "its force field, or give the structure to the client"
+                key="symbols",
+                expected="the elements in <parameters> of the force field of i-PI",
+                advice="add {symbols: C2OH6} there, or give the structure to the client",
             )
         quantities = parameters.get("quantities", _ALL)
         total = float(parameters.get("charge", 0.0)) if charge is None else charge

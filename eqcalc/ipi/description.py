@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What an i-PI input, checkpoint or RESTART says about its simulation."""
+"""What an input, checkpoint or RESTART of i-PI says about its simulation."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -11,24 +12,18 @@ from xml.etree import ElementTree
 import numpy as np
 from ase.data import atomic_numbers as numbers_by_symbol
 
-from eqcalc.ipi import atomic_units
+from eqcalc.ipi.units import ELECTRON_MASS, TEMPERATURES, TIMES, unit_factor
+from eqcalc.methods import method_of_ipi
+from eqcalc.validation import InvalidInputError, existing_file, located
 
 #: Time constant of the centroid beyond which it is free [fs]; i-PI has no other way to say so.
 FREE_CENTROID = 1e6
 
-_TEMPERATURE = {"": atomic_units.TEMPERATURE, "kelvin": 1.0, "k": 1.0}
-_TIME = {
-    "": atomic_units.TIME,
-    "femtosecond": 1.0,
-    "picosecond": 1e3,
-    "attosecond": 1e-3,
-    "second": 1e15,
-}
 _ISOTOPE = re.compile(r"\d+$")
 _CHARGE = re.compile(r"\bcharge\s*:\s*([-+.\deE]+)")
 
 
-class InputError(ValueError):
+class InputError(InvalidInputError):
     """An input or checkpoint of i-PI cannot be used."""
 
 
@@ -48,8 +43,6 @@ class OutputFile:
         Of a trajectory: ``"positions{ase}"``, ``"extras"``, …
     format
         Of a trajectory: ``"ase"``, ``"xyz"``, …
-    extra_type
-        Of extras: names joined by commas.
     overwrite
         Of a checkpoint: one file, or a numbered series.
     """
@@ -59,28 +52,12 @@ class OutputFile:
     stride: int
     what: str = ""
     format: str = "xyz"
-    extra_type: str = "raw"
     overwrite: bool = True
 
 
 @dataclass(frozen=True)
-class Socket:
-    """A force field that waits for clients."""
-
-    name: str
-    mode: str
-    address: str
-    prefix: str
-
-    @property
-    def path(self) -> Path | None:
-        """The file of a unix socket."""
-        return Path(f"{self.prefix}{self.address}") if self.mode in ("unix", "shm") else None
-
-
-@dataclass(frozen=True)
 class System:
-    """One system of a checkpoint."""
+    """One system of a checkpoint; masses in amu, temperature in K, times in fs."""
 
     prefix: str
     numbers: np.ndarray
@@ -99,8 +76,8 @@ class Description:
     ----------
     text
         Content of the file.
-    source
-        Its name, for messages.
+    file
+        Its name, for errors.
 
     Raises
     ------
@@ -108,15 +85,15 @@ class Description:
         It is not an input of i-PI.
     """
 
-    def __init__(self, text: str, source: str | Path) -> None:
-        self.source = str(source)
+    def __init__(self, text: str, file: str | Path) -> None:
+        self.file = Path(file)
         self.text = text
         try:
             self.root = ElementTree.fromstring(text)
         except ElementTree.ParseError as error:
-            raise InputError(f"{source} is not XML: {error}") from None
+            raise InputError(f"is not XML ({error})", file=file) from None
         if self.root.tag != "simulation":
-            raise InputError(f"{source}: expected <simulation>, found <{self.root.tag}>")
+            raise InputError(file=file, expected="<simulation>", value=f"<{self.root.tag}>")
 
     @classmethod
     def read(cls, path: str | Path) -> Description:
@@ -124,13 +101,16 @@ class Description:
 
         Raises
         ------
-        FileNotFoundError
+        MissingFileError
             There is no such file.
+        InputError
+            It is not an input of i-PI.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such file")
-        return cls(path.read_text(encoding="utf-8"), path)
+        path = existing_file(path, "an input or checkpoint of i-PI")
+        try:
+            return cls(path.read_text(encoding="utf-8"), path)
+        except UnicodeDecodeError:
+            raise InputError("is not text", file=path) from None
 
     @property
     def prefix(self) -> str:
@@ -141,12 +121,12 @@ class Description:
     @property
     def step(self) -> int:
         """Steps done."""
-        return int(self._number("step", 0.0))
+        return self._integer("step", 0)
 
     @property
     def total_steps(self) -> int:
         """Length of the run."""
-        return int(self._number("total_steps", 1000.0))
+        return self._integer("total_steps", 1000)
 
     @property
     def is_checkpoint(self) -> bool:
@@ -163,24 +143,19 @@ class Description:
                 stride=int(float(element.get("stride", "1"))),
                 what=" ".join((element.text or "").split()),
                 format=element.get("format", "xyz").strip(),
-                extra_type=element.get("extra_type", "raw").strip(),
                 overwrite=element.get("overwrite", "true").strip().lower() == "true",
             )
             for element in self.root.findall("output/*")
             if element.tag in defaults
         ]
 
-    def sockets(self) -> list[Socket]:
-        """Return the force fields that wait for clients."""
+    def sockets(self) -> list[Path]:
+        """Return the files of the unix sockets on which i-PI waits for clients."""
         prefix = self.root.get("sockets_prefix", "/tmp/ipi_").strip()
         return [
-            Socket(
-                name=element.get("name", "").strip(),
-                mode=element.get("mode", "inet").strip(),
-                address=(element.findtext("address") or "localhost").strip(),
-                prefix=prefix,
-            )
+            Path(f"{prefix}{(element.findtext('address') or 'localhost').strip()}")
             for element in self.root.findall("ffsocket")
+            if element.get("mode", "inet").strip() in ("unix", "shm")
         ]
 
     def is_of_molecules(self) -> bool:
@@ -193,11 +168,8 @@ class Description:
         return {float(match.group(1)) for match in found if match is not None}
 
     def _parameters(self) -> list[str]:
-        elements = [
-            *self.root.findall("ffdirect/parameters"),
-            *self.root.findall("ffsocket/parameters"),
-        ]
-        return [element.text or "" for element in elements]
+        paths = ("ffdirect/parameters", "ffsocket/parameters")
+        return [element.text or "" for path in paths for element in self.root.findall(path)]
 
     def systems(self, method: str | None = None) -> list[System]:
         """Return the systems of a checkpoint.
@@ -213,44 +185,43 @@ class Description:
             It is no checkpoint, or its dynamics is none that eqcalc knows.
         """
         if not self.is_checkpoint:
-            raise InputError(f"{self.source} holds no beads; it is an input, not a checkpoint")
-        return [self._system(element, method) for element in self.root.findall("system")]
+            raise InputError(
+                "holds no beads", file=self.file, expected="a checkpoint of i-PI, not an input"
+            )
+        with located(file=self.file):
+            return [_system(element, method) for element in self.root.findall("system")]
 
-    def _system(self, element: ElementTree.Element, stated: str | None) -> System:
-        beads = element.find("beads")
-        assert beads is not None
-        names = _words(beads.findtext("names") or "")
-        masses = numbers_in(beads.findtext("m") or "")
-        motion = element.find("motion")
-        kind = "nothing" if motion is None else motion.get("mode", "nothing").strip()
-        dynamics = element.find("motion/dynamics")
-        if dynamics is None or kind != "dynamics":
-            raise InputError(f"{self.source}: expected <motion mode='dynamics'>, found {kind!r}")
-        n_beads = int(beads.get("nbeads", "1"))
-        method, time_constant = (
-            _method(element, dynamics, n_beads) if stated is None else (stated, None)
-        )
-        try:
-            numbers = [numbers_by_symbol[symbol(name)] for name in names]
-        except KeyError as error:
-            raise InputError(f"{self.source}: {error} is not an element") from None
-        return System(
-            prefix=element.get("prefix", "").strip(),
-            numbers=np.array(numbers),
-            masses=masses * atomic_units.MASS,
-            n_beads=n_beads,
-            temperature=_quantity(element.find("ensemble/temperature"), _TEMPERATURE, 1.0),
-            timestep=_quantity(dynamics.find("timestep"), _TIME, 1.0),
-            method=method,
-            time_constant=time_constant,
-        )
+    def beads(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return positions and momenta of each system, ``[n_beads, n_atoms, 3]`` in atomic units.
 
-    def _number(self, tag: str, default: float) -> float:
-        text = self.root.findtext(tag)
+        Raises
+        ------
+        InputError
+            They are not those of its atoms.
+        """
+        found = []
+        for element, system in zip(
+            self.root.findall("system"), self.systems(method="any"), strict=True
+        ):
+            shape = (system.n_beads, len(system.numbers), 3)
+            arrays = [_array(element.findtext(f"beads/{tag}") or "") for tag in ("q", "p")]
+            for tag, array in zip(("q", "p"), arrays, strict=True):
+                if array.size != np.prod(shape):
+                    raise InputError(
+                        file=self.file,
+                        key=f"beads.{tag}",
+                        value=array.size,
+                        expected=f"{np.prod(shape)} numbers",
+                    )
+            found.append((arrays[0].reshape(shape), arrays[1].reshape(shape)))
+        return found
+
+    def _integer(self, tag: str, default: int) -> int:
+        text = (self.root.findtext(tag) or "").strip()
         try:
-            return default if text is None or not text.strip() else float(text)
+            return int(float(text)) if text else default
         except ValueError:
-            raise InputError(f"{self.source}: <{tag}> must be a number, got {text!r}") from None
+            raise InputError(file=self.file, key=tag, value=text, expected="a number") from None
 
     def with_total_steps(self, steps: int) -> str:
         """Return the text with another length of the run."""
@@ -270,12 +241,41 @@ class Description:
         )
 
 
+# --- parts of it ----------------------------------------------------------------------
+
+
 def symbol(name: str) -> str:
     """Return the element of an atom of i-PI, which writes isotopes as ``C13``."""
     return _ISOTOPE.sub("", name)
 
 
-def numbers_in(text: str) -> np.ndarray:
+def _system(element: ElementTree.Element, stated: str | None) -> System:
+    beads = element.find("beads")
+    assert beads is not None
+    motion = element.find("motion")
+    kind = "nothing" if motion is None else motion.get("mode", "nothing").strip()
+    dynamics = element.find("motion/dynamics")
+    if dynamics is None or kind != "dynamics":
+        raise InputError(key="motion", value=kind, expected="mode='dynamics'")
+    n_beads = int(beads.get("nbeads", "1"))
+    recognised = _method(element, dynamics, n_beads) if stated is None else (stated, None)
+    names = [symbol(name) for name in _words(beads.findtext("names") or "")]
+    for name in names:
+        if name not in numbers_by_symbol:
+            raise InputError(key="names", value=name, expected="elements")
+    return System(
+        prefix=element.get("prefix", "").strip(),
+        numbers=np.array([numbers_by_symbol[name] for name in names]),
+        masses=_array(beads.findtext("m") or "") * ELECTRON_MASS,
+        n_beads=n_beads,
+        temperature=_quantity(element.find("ensemble/temperature"), TEMPERATURES, 1.0),
+        timestep=_quantity(dynamics.find("timestep"), TIMES, 1.0),
+        method=recognised[0],
+        time_constant=recognised[1],
+    )
+
+
+def _array(text: str) -> np.ndarray:
     """Return the numbers of an array of i-PI, ``[ 1.0, 2.0 ]``."""
     return np.array([float(word) for word in _words(text)])
 
@@ -285,15 +285,12 @@ def _words(text: str) -> list[str]:
 
 
 def _quantity(
-    element: ElementTree.Element | None, table: dict[str, float], default: float
+    element: ElementTree.Element | None, table: Mapping[str, float], default: float
 ) -> float:
     if element is None:
         return default
-    unit = element.get("units", "").strip().lower()
-    unit = "" if unit in ("automatic", "atomic_unit") else unit
-    if unit not in table:
-        raise InputError(f"unknown unit {unit!r} of <{element.tag}>; known: {', '.join(table)}")
-    return float(element.text or "nan") * table[unit]
+    factor = unit_factor(f"units of {element.tag}", element.get("units", ""), table)
+    return float(element.text or "nan") * factor
 
 
 def _method(
@@ -302,23 +299,78 @@ def _method(
     """Return the name of the dynamics and the time constant of its friction [fs]."""
     mode = dynamics.get("mode", "nve").strip()
     style = system.find("normal_modes/frequencies")
-    if mode == "nve":
-        return ("NVE" if n_beads == 1 else "RPMD"), None
     thermostat = dynamics.find("thermostat")
     kind = "" if thermostat is None else thermostat.get("mode", "").strip()
-    constant = _quantity(
-        None if thermostat is None else thermostat.find("tau"), _TIME, float("nan")
+    tau = None if thermostat is None else thermostat.find("tau")
+    time_constant = _quantity(tau, TIMES, float("nan"))
+    method = method_of_ipi(
+        mode,
+        kind,
+        n_beads=n_beads,
+        free_centroid=n_beads > 1 and kind == "pile_l" and time_constant >= FREE_CENTROID,
+        frequencies="" if style is None else style.get("style", ""),
     )
-    classical = {"langevin": "Langevin", "svr": "SVR", "gle": "GLE"}
-    classical |= {"pile_l": "Langevin", "pile_g": "SVR", "nm_gle": "GLE"}
-    quantum = {"pile_l": "PILE-L", "pile_g": "PILE-G", "nm_gle": "PIGLET", "nm_gle_g": "PIGLET"}
-    names = classical if n_beads == 1 else quantum
-    if mode != "nvt" or kind not in names:
+    if method is None:
         raise InputError(
             f"<dynamics mode={mode!r}> with <thermostat mode={kind!r}> and {n_beads} beads is "
-            "none of the methods eqcalc knows; state method="
+            "none of the methods eqcalc knows",
+            key="dynamics",
+            value=(mode, kind, n_beads),
+            advice="state its method",
         )
-    if kind == "pile_l" and n_beads > 1 and constant >= FREE_CENTROID:
-        adiabatic = style is not None and style.get("style", "") in ("pa-cmd", "wmax-cmd")
-        return ("PA-CMD" if adiabatic else "T-RPMD"), None
-    return names[kind], None if "GLE" in names[kind] else constant
+    has_friction = method.thermostats_centroid and method.thermostat != "memory"
+    return method.name, time_constant if has_friction else None
+
+
+# --- checkpoints ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file from which a run can be continued."""
+
+    path: Path
+    description: Description
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self.description.step
+
+
+def find_checkpoints(
+    folder: Path, description: Description
+) -> tuple[list[Checkpoint], list[InvalidInputError]]:
+    """Return the checkpoints of a run, the latest first, and what is wrong with others.
+
+    Parameters
+    ----------
+    folder
+        Where the run writes.
+    description
+        Its input.
+    """
+    prefix = f"{description.prefix}." if description.prefix else ""
+    paths = [folder / "RESTART"]
+    for output in description.outputs():
+        if output.kind == "checkpoint":
+            stem = f"{prefix}{output.filename}"
+            paths += [folder / stem] if output.overwrite else sorted(folder.glob(f"{stem}_*"))
+    found: list[Checkpoint] = []
+    broken: list[InvalidInputError] = []
+    for path in (path for path in paths if path.is_file()):
+        try:
+            candidate = Description.read(path)
+            if not candidate.is_checkpoint:
+                raise InputError("holds no beads", file=path)
+        except InvalidInputError as error:
+            broken.append(error)
+            continue
+        if candidate.prefix == description.prefix:
+            found.append(Checkpoint(path, candidate))
+    return sorted(found, key=lambda checkpoint: checkpoint.step, reverse=True), broken
+
+
+def unstable_structure_file(prefix: str) -> str:
+    """Return the name of the file for a system that has left the limits of the dynamics."""
+    return f"{prefix}.failed.extxyz" if prefix else "failed.extxyz"

@@ -3,37 +3,115 @@
 
 from __future__ import annotations
 
+import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
-from ipi.engine.forcefields import FFDirect
-from ipi.engine.simulation import Simulation
-from ipi.interfaces import sockets as ipi_sockets
-from ipi.utils.softexit import softexit
 
 from eqcalc.dynamics import UnstableDynamicsError
+from eqcalc.files import exclusive, write_atomically
 from eqcalc.ipi.description import Description, InputError, symbol
-from eqcalc.ipi.durable import DurableOutputs
-from eqcalc.ipi.properties import add_properties
-from eqcalc.ipi.stability import Stability
-from eqcalc.ipi.status import ExitStatus, Outcome, leave_at_once
-from eqcalc.ipi.watchdog import (
-    Failure,
-    Watchdog,
-    clean_up,
-    report_thread_errors,
-    write_restart_first,
+from eqcalc.ipi.launcher import (
+    ExitStatus,
+    Outcome,
+    Record,
+    exit_now,
+    remove_stale,
+    where_to_start,
 )
+from eqcalc.ipi.stability import Stability
+
+try:
+    from ipi.engine.forcefields import FFDirect
+    from ipi.engine.outputs import CheckpointOutput, get_identification_info_xml
+    from ipi.engine.simulation import Simulation
+    from ipi.interfaces import sockets as ipi_sockets
+    from ipi.utils.softexit import softexit
+
+    from eqcalc.ipi.watchdog import (
+        Failure,
+        Watchdog,
+        clean_up,
+        report_thread_errors,
+        write_restart_first,
+    )
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] != "ipi":
+        raise
+    raise ModuleNotFoundError(
+        "i-PI is not installed: pip install 'eqcalc[ipi]'", name=error.name
+    ) from None
 
 #: What to do after dynamics that left its limits.
 _UNSTABLE = (
     "What was written is kept; start again in a new folder with a shorter time step or another "
     "structure"
 )
+
+
+def run_in_this_process(
+    input_file: str | Path, *, timeout: float = 600.0, grace: float | None = None
+) -> Outcome:
+    """Run or continue an i-PI simulation in this process, which must be there for it alone.
+
+    i-PI takes over the signals of the process, and its current folder becomes that of the
+    input. If threads of i-PI cannot be ended, the process ends with the exit status that
+    says why.
+
+    Parameters
+    ----------
+    input_file
+        Input of i-PI.
+    timeout
+        Longest time without a finished step [s].
+    grace
+        Longest time to write RESTART and to end, after a failure [s]; by default `timeout`,
+        but at most half a minute.
+
+    Raises
+    ------
+    InputError
+        The input cannot be used, or the folder holds a run of another input.
+    BlockingIOError
+        Another process runs in this folder.
+    """
+    path = Path(input_file).resolve()
+    description = Description.read(path)
+    os.chdir(path.parent)
+    with exclusive(path.parent / f".{description.prefix or 'i-pi'}.lock"):
+        record = Record(path.parent / f"{description.prefix}.run.json", description)
+        record.check()
+        start, notes = where_to_start(path, description)
+        for note in notes:
+            print(f"eqcalc ipi: {note}", flush=True)
+        if start is not None and start.step >= description.total_steps:
+            return Outcome(
+                ExitStatus.COMPLETE,
+                f"all {description.total_steps} steps are done; raise <total_steps> for more",
+                start.step,
+                description.total_steps,
+            )
+        for file in description.sockets():
+            remove_stale(file)
+        state = description if start is None else start.description
+        engine = Engine(
+            state.with_total_steps(description.total_steps),
+            timeout=timeout,
+            grace=min(timeout, 30.0) if grace is None else grace,
+            reference=record.reference(),
+        )
+        try:
+            record.check_models(engine.provenance)
+            record.write(engine.provenance, engine.reference)
+        except BaseException:
+            engine.abandon()
+            raise
+        return engine.run()
 
 
 class Engine:
@@ -133,7 +211,7 @@ class Engine:
                 total,
             )
         if done < total:
-            message = f"stopped after step {done} of {total}; the same command goes on"
+            message = f"stopped after step {done} of {total}; rerun the same command to resume"
             return Outcome(ExitStatus.STOPPED, message, done, total)
         return Outcome(ExitStatus.COMPLETE, f"all {total} steps are done", done, total)
 
@@ -141,7 +219,7 @@ class Engine:
         """End the process although threads of i-PI are stuck."""
         outcome = self._outcome(failure)
         print(f"eqcalc ipi: {outcome.message}", flush=True)
-        leave_at_once(outcome.status)
+        exit_now(outcome.status)
 
     def _finished(self, step: int) -> None:
         self._done = step
@@ -151,7 +229,7 @@ class Engine:
 
     def _prepare(self, simulation: Any) -> None:
         """Add properties and refuse what would hang, before anything is started."""
-        add_properties(simulation)
+        add_averages(simulation)
         for name, forcefield in simulation.fflist.items():
             if isinstance(forcefield, FFDirect):
                 _check_batches(simulation, name, forcefield)
@@ -164,25 +242,29 @@ class Engine:
         self.provenance[name] = evaluate.evaluator.provenance
         if forcefield.dopbc:
             raise InputError(
-                f"<ffdirect name='{name}'>: set pbc='false'; wrapping the atoms into a cell would "
-                "tear the molecule apart"
+                key=f"ffdirect[{name}].pbc",
+                value="true",
+                expected="'false', for wrapping the atoms into a cell tears the molecule apart",
             )
         numbers = evaluate.evaluator.numbers.tolist()
         for system in simulation.syslist:
             names = [str(element) for element in system.beads.names]
             if [atomic_numbers[symbol(element)] for element in names] != numbers:
                 raise InputError(
-                    f"<ffdirect name='{name}'>: its potential is for {Atoms(numbers).symbols}, but "
-                    f"i-PI simulates {' '.join(names)}; correct symbols in <parameters>"
+                    key=f"ffdirect[{name}].parameters.symbols",
+                    value=str(Atoms(numbers).symbols),
+                    expected=f"the atoms that i-PI simulates, {' '.join(names)}",
                 )
-        if any(quantity.name == "forces" for quantity in evaluate.quantities):
+        if "forces" in evaluate.quantities:
             return
         for system in simulation.syslist:
             for component in system.fcomp:
                 if component.ffield == name and component.weight != 0.0:
                     raise InputError(
-                        f"<force forcefield='{name}'>: its potential evaluates no forces; set "
-                        "weight='0', or add energy+forces to its quantities"
+                        key=f"force[{name}].weight",
+                        value=component.weight,
+                        expected="0, for its potential evaluates no forces",
+                        advice="or add energy+forces to its quantities",
                     )
 
 
@@ -208,8 +290,9 @@ def _check_batches(simulation: Any, name: str, forcefield: FFDirect) -> None:
     if forcefield.threaded or all(count % size == 0 for count in batches):
         return
     raise InputError(
-        f"<ffdirect name='{name}'>: batch_size is {size}, but {batches[0]} beads come at a time; "
-        f"i-PI would wait for ever. Set batch_size to {batches[0]}"
+        key=f"ffdirect[{name}].batch_size",
+        value=size,
+        expected=f"{batches[0]}, the beads that come at a time; i-PI would wait forever",
     )
 
 
@@ -229,3 +312,166 @@ def _treat_reset_as_disconnection() -> None:
             raise ipi_sockets.Disconnected from None
 
     ipi_sockets.DriverSocket.recv_into = recv_into
+
+
+# --- outputs --------------------------------------------------------------------------
+
+
+class DurableOutputs:
+    """Takes over how a simulation writes its outputs, so that a kill cannot spoil a checkpoint.
+
+    i-PI rewrites a checkpoint in place, and keeps lines of output in memory while it does:
+    killed at the wrong moment it leaves half a checkpoint, or one that is ahead of the outputs.
+    Here every step is ordered: the outputs of the step; then, if a checkpoint is due, all
+    outputs to the disk; then the checkpoint, under a temporary name that is exchanged at the
+    end.
+
+    Parameters
+    ----------
+    simulation
+        A bound i-PI simulation.
+    written
+        Called with the number of the step when all outputs of a step are written.
+    """
+
+    def __init__(self, simulation: Any, written: Callable[[int], None]) -> None:
+        self._simulation = simulation
+        self._written = written
+        self._checkpoints = [o for o in simulation.outputs if isinstance(o, CheckpointOutput)]
+        self._others = [o for o in simulation.outputs if not isinstance(o, CheckpointOutput)]
+        self._complete = True
+        simulation.write_outputs = self.write
+        simulation.chk.write = self.write_restart
+
+    def write(self) -> None:
+        """Write the outputs of a step.
+
+        Raises
+        ------
+        OSError
+            One of them cannot be written. The step then counts as not done; i-PI would go on
+            without the output.
+        """
+        try:
+            self._write_others()
+            # numbered ones first, so that the others know the next number
+            due = sorted(
+                (c for c in self._checkpoints if c.active()), key=lambda c: bool(c.overwrite)
+            )
+            if due:
+                self._to_disk()
+        except OSError:
+            self._complete = False  # what was in memory may be lost
+            raise
+        for checkpoint in due:
+            write_checkpoint(checkpoint)
+        self._written(int(self._simulation.step) + 1)
+
+    def write_restart(self, store: bool = True) -> None:
+        """Write RESTART, unless outputs up to its step are missing.
+
+        Raises
+        ------
+        OSError
+            They are; the last checkpoint is where to go on.
+        """
+        if not self._complete:
+            raise OSError("outputs are incomplete, so RESTART is not written")
+        self._to_disk()
+        write_checkpoint(self._simulation.chk, store=store)
+
+    def _write_others(self) -> None:
+        writers = [output.write for output in self._others if output.active()]
+        if self._simulation.threading:  # systems fill a batch of the response together
+            pending = [self._simulation.executor.submit(write) for write in writers]
+            for future in pending:
+                future.result()
+        else:
+            for write in writers:
+                write()
+
+    def _to_disk(self) -> None:
+        for output in self._others:
+            for stream in _streams(output.out):
+                stream.flush()
+                os.fsync(stream.fileno())
+
+
+def write_checkpoint(checkpoint: CheckpointOutput, *, store: bool = True) -> None:
+    """Write a checkpoint so that at any time either the old or the new one is there.
+
+    Parameters
+    ----------
+    checkpoint
+        An output of i-PI.
+    store
+        Take the present state; otherwise the one that was stored last.
+    """
+    name = (
+        checkpoint.filename if checkpoint.overwrite else f"{checkpoint.filename}_{checkpoint.step}"
+    )
+    if store:
+        checkpoint.step += 1
+        checkpoint.store()
+        checkpoint.status.step.store(checkpoint.simul.step + 1)
+    text = f"{get_identification_info_xml()}\n{checkpoint.status.write(name='simulation')}"
+    write_atomically(Path(name).absolute(), text)
+
+
+def _streams(out: Any) -> Iterator[Any]:
+    """Return the open files of an output: none, one, or one for each bead."""
+    yield from (
+        stream for stream in (out if isinstance(out, list) else [out]) if stream is not None
+    )
+
+
+def _bead_average(name: str, size: int) -> Callable[..., np.ndarray]:
+    """Return a property of i-PI: the mean of an extra over the beads of a force component.
+
+    The extras of a component whose weight is zero are evaluated when they are asked for and
+    not before, so this is what makes dipole and polarizability cost nothing between outputs.
+    """
+
+    def average(properties: Any, component: str = "-1") -> np.ndarray:
+        extras = properties.forces.extras_component(int(component))
+        if name not in extras:
+            known = ", ".join(sorted(set(extras) - {"raw"})) or "nothing"
+            raise KeyError(
+                f"force component {component} has no {name}, but {known}; add {name} to the "
+                "quantities of its force field"
+            )
+        values = np.asarray(extras[name], dtype=float)
+        return values.reshape(len(values), size).mean(axis=0)
+
+    return average
+
+
+def add_averages(simulation: Any) -> None:
+    """Make ``mu_mean`` and ``alpha_mean`` known to every system of a simulation.
+
+    With one bead, or a component of one bead (``nbeads='1'``), they are the values of that
+    bead, of the centroid in the second case.
+
+    Parameters
+    ----------
+    simulation
+        An i-PI simulation before it is bound.
+    """
+    table = {
+        "mu_mean": {
+            "func": _bead_average("dipole", 3),
+            "size": 3,
+            "dimension": "electric-dipole",
+            "help": "Bead average of the dipole moment (x, y, z); by default e bohr.",
+        },
+        "alpha_mean": {
+            "func": _bead_average("polarizability", 9),
+            "size": 9,
+            "help": "Bead average of the polarizability (xx, xy, ..., zz) in e^2 bohr^2/hartree.",
+        },
+    }
+    for system in simulation.syslist:
+        properties = system.properties
+        for name, entry in table.items():
+            bound = entry["func"].__get__(properties, type(properties))  # type: ignore[attr-defined]
+            properties.property_dict[name] = {**entry, "func": bound}

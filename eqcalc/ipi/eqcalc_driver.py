@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 from ipi.pes.dummy import Dummy_driver
 
-from eqcalc.ipi.evaluation import BeadEvaluator, Result, parse_quantities
+from eqcalc.ipi.evaluation import BeadEvaluator, parse_quantities
+from eqcalc.ipi.protocol import Result
+from eqcalc.validation import InvalidInputError, known_keys
 
 __DRIVER_NAME__ = "eqcalc"
 __DRIVER_CLASS__ = "EqcalcDriver"
 
 #: What i-PI adds to the parameters of the user.
 _INJECTED = {"verbose", "verbosity"}
+_PARAMETERS = ("model", "symbols", "quantities", "device", "precision", "charge", "execution")
 
 
 class EqcalcDriver(Dummy_driver):
@@ -44,10 +47,8 @@ class EqcalcDriver(Dummy_driver):
 
     Raises
     ------
-    ValueError
-        A parameter is unknown or makes no sense.
-    FileNotFoundError
-        There is no such model.
+    InvalidInputError
+        A parameter is unknown or makes no sense, or there is no such model.
     """
 
     def __init__(
@@ -61,12 +62,8 @@ class EqcalcDriver(Dummy_driver):
         execution: str | None = None,
         **others: Any,
     ) -> None:
-        strangers = sorted(set(others) - _INJECTED)
-        if strangers:
-            raise ValueError(
-                f"unknown parameters of the eqcalc potential: {', '.join(strangers)}; expected "
-                "model, symbols, quantities, device, precision, charge, execution"
-            )
+        unknown = {name: value for name, value in others.items() if name not in _INJECTED}
+        known_keys(unknown, _PARAMETERS, section="parameters")
         self.evaluate = BeadEvaluator.load(
             str(model),
             str(symbols),
@@ -94,8 +91,9 @@ class EqcalcDriver(Dummy_driver):
             return self.evaluate(np.asarray(pos)[None])[0]
         counts = sorted({len(p) for p in pos})
         if len(counts) != 1:
-            raise ValueError(
-                f"one batch holds structures of {', '.join(map(str, counts))} atoms; all systems "
-                "of a force field must be the same molecule"
+            raise InvalidInputError(
+                key="atoms",
+                value=counts,
+                expected="the same molecule in all systems of a force field",
             )
         return self.evaluate(np.stack(list(pos)))

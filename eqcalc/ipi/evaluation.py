@@ -6,50 +6,28 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from ase import Atoms
 
 from eqcalc import quantities as known
-from eqcalc.ipi import atomic_units
+from eqcalc.ipi.protocol import Result
+from eqcalc.ipi.units import ATOMIC_POLARIZABILITY, BOHR, HARTREE, HARTREE_PER_BOHR
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.compositions import check_charge
 from eqcalc.models.precision import check_precision, in_precision
 from eqcalc.runtime import EagerEvaluator, Evaluator, evaluator_for
 from eqcalc.runtime.evaluator import on_the_host
+from eqcalc.validation import InvalidInputError, one_of, shape
 
-#: What i-PI can use, in the order in which it is laid out.
-_QUANTITIES = (known.ENERGY, known.FORCES, known.DIPOLE, known.POLARIZABILITY)
-_FROM_INTERNAL = {
-    "energy": 1.0 / atomic_units.ENERGY,
-    "forces": 1.0 / atomic_units.FORCE,
-    "dipole": 1.0 / atomic_units.DIPOLE,
-    "polarizability": 1.0 / atomic_units.POLARIZABILITY,
+#: Atomic units [internal units] of what i-PI can use, in the order in which it is laid out.
+_ATOMIC_UNITS = {
+    known.ENERGY.name: HARTREE,
+    known.FORCES.name: HARTREE_PER_BOHR,
+    known.DIPOLE.name: BOHR,
+    known.POLARIZABILITY.name: ATOMIC_POLARIZABILITY,
 }
-
-
-class Result(NamedTuple):
-    """One structure, in atomic units.
-
-    Parameters
-    ----------
-    energy
-        [hartree].
-    forces
-        ``[n_atoms, 3]`` [hartree/bohr].
-    virial
-        −∂V/∂strain = Σ_i r_i ⊗ F_i, ``[3, 3]`` [hartree].
-    extras
-        JSON with ``dipole``, 3 numbers [e·bohr], and ``polarizability``, the 9 numbers
-        of the tensor row by row [e²bohr²/hartree]; empty if neither is evaluated.
-    """
-
-    energy: float
-    forces: np.ndarray
-    virial: np.ndarray
-    extras: str
 
 
 class BeadEvaluator:
@@ -67,20 +45,19 @@ class BeadEvaluator:
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         A quantity is not one that i-PI can use.
     """
 
     def __init__(self, evaluator: Evaluator, quantities: Collection[str]) -> None:
-        names = [quantity.name for quantity in _QUANTITIES]
-        strangers = sorted(set(quantities) - set(names))
-        if strangers or not quantities:
-            raise ValueError(
-                f"quantities: expected some of {', '.join(names)}, got "
-                f"{', '.join(strangers) or 'none'}"
+        if not quantities:
+            raise InvalidInputError(
+                key="quantities", value="none", expected=f"some of {', '.join(_ATOMIC_UNITS)}"
             )
+        for name in quantities:
+            one_of("quantities", name, _ATOMIC_UNITS)
         self.evaluator = evaluator
-        self.quantities = tuple(q for q in _QUANTITIES if q.name in set(quantities))
+        self.quantities = tuple(name for name in _ATOMIC_UNITS if name in set(quantities))
         self.n_atoms = len(evaluator.numbers)
         #: Calls and structures so far.
         self.calls = self.structures = 0
@@ -99,27 +76,12 @@ class BeadEvaluator:
     ) -> BeadEvaluator:
         """Read a model file and prepare it for a molecule.
 
-        Parameters
-        ----------
-        model
-            Model file.
-        symbols
-            Elements in the order of the atoms, such as ``"C2OH6"``.
-        quantities
-            Names of what to evaluate.
-        device
-            ``"cpu"``, ``"cuda"``, …; by default a GPU if there is one.
-        precision
-            One of :data:`~eqcalc.models.precision.PRECISIONS`; by default as stored.
-        charge
-            Total charge [e].
-        execution
-            How the model is executed; see :func:`eqcalc.runtime.evaluator_for`.
+        Parameters are those of :func:`load_evaluator`, and the names of what to evaluate.
 
         Raises
         ------
-        ValueError
-            A parameter makes no sense, or the model was not trained on such a molecule.
+        InvalidInputError
+            A parameter makes no sense, or the model does not predict a quantity.
         """
         evaluator = load_evaluator(
             model,
@@ -131,8 +93,12 @@ class BeadEvaluator:
         )
         missing = sorted(set(quantities) - set(evaluator.quantities))
         if missing:
-            raise ValueError(
-                f"{model} has no {', '.join(missing)}; it has {', '.join(evaluator.quantities)}"
+            raise InvalidInputError(
+                f"the model does not predict {', '.join(missing)}",
+                file=model,
+                key="quantities",
+                value=tuple(missing),
+                expected=f"some of {', '.join(evaluator.quantities)}",
             )
         return cls(evaluator, quantities)
 
@@ -146,21 +112,17 @@ class BeadEvaluator:
 
         Raises
         ------
-        ValueError
+        InvalidInputError
             The number of atoms is not that of the molecule, or a position is not finite.
         FloatingPointError
-            The model returned something that is not finite.
+            The model returned non-finite values.
         """
-        if positions.ndim != 3 or positions.shape[1:] != (self.n_atoms, 3):
-            raise ValueError(
-                f"i-PI sends {positions.shape[1]} atoms, but the molecule has {self.n_atoms}"
-            )
+        shape("positions", positions, ("structures", self.n_atoms, 3))
         self.calls += 1
         self.structures += len(positions)
-        names = tuple(quantity.name for quantity in self.quantities)
-        values = self.evaluator(torch.from_numpy(positions * atomic_units.LENGTH), names)
+        values = self.evaluator(torch.from_numpy(positions * BOHR), self.quantities)
         columns = {
-            name: array * _FROM_INTERNAL[name] for name, array in on_the_host(values).items()
+            name: array * (1.0 / _ATOMIC_UNITS[name]) for name, array in on_the_host(values).items()
         }
         # one sum instead of a look at every number: what is not finite stays so in a sum
         if not math.isfinite(sum(float(array.sum()) for array in columns.values())):
@@ -193,22 +155,23 @@ def _explain(positions: np.ndarray, columns: dict[str, np.ndarray]) -> None:
 
     Raises
     ------
-    ValueError, FloatingPointError
+    InvalidInputError, FloatingPointError
         There is one.
     """
     broken = ~np.isfinite(positions).all(axis=(1, 2))
     if broken.any():
-        raise ValueError(
-            f"i-PI sends positions of structure {int(broken.argmax())} that are not finite; the "
-            "dynamics has exploded: is the time step too long?"
+        raise InvalidInputError(
+            "the dynamics has exploded",
+            key=f"positions[{int(broken.argmax())}]",
+            expected="finite numbers",
+            advice="is the time step too long?",
         )
     for name, column in columns.items():
         broken = ~np.isfinite(column.reshape(len(positions), -1)).all(axis=1)
         if broken.any():
             raise FloatingPointError(
-                f"the model returned a {name} that is not finite for structure "
-                f"{int(broken.argmax())} of {len(positions)}; it is probably far from anything "
-                "the model was trained on"
+                f"the model returned a non-finite {name} for structure {int(broken.argmax())} of "
+                f"{len(positions)}; it is probably far from anything the model was trained on"
             )
 
 
@@ -221,7 +184,28 @@ def load_evaluator(
     charge: float = 0.0,
     execution: str | None = None,
 ) -> EagerEvaluator:
-    """Return the evaluator of a molecule; see :meth:`BeadEvaluator.load`."""
+    """Return the evaluator of a molecule.
+
+    Parameters
+    ----------
+    model
+        Model file.
+    symbols
+        Elements in the order of the atoms, such as ``"C2OH6"``.
+    device
+        ``"cpu"``, ``"cuda"``, …; by default a GPU if there is one.
+    precision
+        One of :data:`~eqcalc.models.precision.PRECISIONS`; by default as stored.
+    charge
+        Total charge [e].
+    execution
+        How the model is executed; see :func:`eqcalc.runtime.evaluator_for`.
+
+    Raises
+    ------
+    InvalidInputError
+        A parameter makes no sense, or the model was not trained on such a molecule.
+    """
     check_precision(precision)
     if device is None:
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -236,7 +220,7 @@ def atomic_numbers(symbols: str) -> np.ndarray:
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         This is not a formula.
     """
     try:
@@ -244,9 +228,10 @@ def atomic_numbers(symbols: str) -> np.ndarray:
     except (KeyError, ValueError, TypeError):
         numbers = np.zeros(0, dtype=int)
     if not len(numbers):
-        raise ValueError(
-            f"symbols: expected the elements in the order of the atoms, such as C2OH6, "
-            f"got {symbols!r}"
+        raise InvalidInputError(
+            key="symbols",
+            value=symbols,
+            expected="the elements in the order of the atoms, such as C2OH6",
         )
     return np.asarray(numbers, dtype=np.int64)
 

@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import numpy as np
 from ase import Atoms
 
 from eqcalc.dynamics import Equilibration
-from eqcalc.ipi.description import Description, InputError, System
-from eqcalc.ipi.equilibration import equilibrated_checkpoint
+from eqcalc.files import write_atomically
+from eqcalc.ipi.description import Description, InputError
 from eqcalc.ipi.evaluation import load_evaluator
 from eqcalc.ipi.input_document import InputDocument
 from eqcalc.ipi.input_options import (
@@ -22,16 +23,16 @@ from eqcalc.ipi.input_options import (
     Strides,
     charge_of,
     check_device,
-    check_elements,
     check_file_name,
-    check_molecule,
-    check_positive,
-    check_whole,
 )
-from eqcalc.ipi.methods import METHODS, PACMD, IPIMethod
+from eqcalc.ipi.methods import read_matrices
+from eqcalc.ipi.starts import Starts, equilibrated_checkpoint
+from eqcalc.methods import DynamicsMethod
+from eqcalc.methods import method as method_named
 from eqcalc.models.checkpoint import read_header
 from eqcalc.models.precision import check_precision
-from eqcalc.trajectory import write_atomically
+from eqcalc.molecules import atomic_masses, isolated_molecule
+from eqcalc.validation import count, known_elements, positive
 
 #: Empty space around the molecule [Å]; i-PI wants a cell, the model ignores it.
 _MARGIN = 50.0
@@ -41,8 +42,9 @@ def write_input(
     path: str | Path,
     model: str | Path,
     *,
-    method: str | IPIMethod,
+    method: str,
     steps: int,
+    method_parameters: Mapping[str, Any] | None = None,
     atoms: Atoms | None = None,
     starts: Sequence[str | Path] = (),
     temperature: float = 300.0,
@@ -68,21 +70,23 @@ def write_input(
         Model file.
     method
         ``"NVE"``, ``"Langevin"``, ``"SVR"``, ``"RPMD"``, ``"T-RPMD"``, ``"PILE-L"``,
-        ``"PILE-G"``, ``"PA-CMD"``, or an object of :mod:`eqcalc.ipi.methods`, such as
-        ``PIGLET(matrices)``.
+        ``"PILE-G"``, ``"PA-CMD"`` or ``"PIGLET"``; see :mod:`eqcalc.methods`.
     steps
         Length of the run.
+    method_parameters
+        Parameters of the method by name, such as ``{"time_constant": 50.0}`` [fs] of a
+        thermostat. PIGLET needs ``{"matrices": path}``, a file of gle4md.org.
     atoms
         The molecule, with its masses and charge, to start from.
     starts
-        Instead of `atoms`: checkpoints of a run equilibrated at `temperature`. Each starts one
+        Instead of `atoms`: checkpoints of a run equilibrated at `temperature`; each starts one
         independent system with its positions and momenta; all are evaluated in one call.
     temperature, timestep
         [K], [fs].
     beads
         Beads of each ring polymer.
     seed
-        Of all random numbers.
+        Random seed.
     connection
         How the model is reached; in process by default.
     strides
@@ -107,8 +111,8 @@ def write_input(
 
     Raises
     ------
-    InputError
-        Something does not fit together; the message says what.
+    InvalidInputError
+        Something does not fit together.
     FileExistsError
         The input exists.
     """
@@ -118,42 +122,51 @@ def write_input(
     for target in (path, structure, equilibrated):
         if target.exists():
             raise FileExistsError(f"{target} exists and is never overwritten")
-    method = _method(method)
-    check_positive(temperature=temperature, timestep=timestep)
-    check_whole(1, steps=steps, beads=beads)
-    check_whole(0, seed=seed)
-    method.check(beads)
+    for key, value in (("temperature", temperature), ("timestep", timestep)):
+        positive(key, value)
+    count("steps", steps)
+    count("seed", seed, least=0)
+    dynamics, parameters = _dynamics(method, method_parameters or {}, beads)
     check_file_name("prefix", prefix)
     check_precision(precision)
     check_device(device)
     model = Path(model).resolve()
     if "," in str(model):
-        raise InputError(f"i-PI cannot pass on a path with a comma: {model}")
+        raise InputError(
+            key="model", value=str(model), expected="a path without commas, as i-PI reads it"
+        )
     header = read_header(model)
     heads = header["model"]["heads"]
     strides = Strides() if strides is None else strides
     if strides.spectra is None:
         strides = replace(strides, spectra=max(1, round(1.0 / timestep)))
     if (atoms is None) == (not starts):
-        raise InputError("give either the molecule or checkpoints to start from")
+        raise InputError(
+            key="atoms, starts", expected="either the molecule or checkpoints to start from"
+        )
     if starts and equilibration is not None:
-        raise InputError("checkpoints are equilibrated already: leave out the equilibration")
-    begin = _Starts.read(starts, beads=beads, temperature=temperature)
+        raise InputError(
+            key="equilibration",
+            value=equilibration.duration,
+            expected="none, for checkpoints are equilibrated already",
+        )
+    begin = Starts.read(starts, beads=beads, temperature=temperature)
     if atoms is not None:
-        check_molecule(atoms)
+        atomic_masses(isolated_molecule(atoms))
     numbers = begin.numbers if atoms is None else atoms.numbers
-    check_elements(header, numbers, model)
+    known_elements(numbers, header["references"]["elements"])
     total = charge_of(atoms, begin.charges, charge, header["metadata"])
     symbols = str(Atoms(numbers).symbols)
-    parameters = {"model": str(model), "symbols": symbols, "charge": f"{total:g}"}
+    potential = {"model": str(model), "symbols": symbols, "charge": f"{total:g}"}
     chosen = (("device", device), ("precision", precision))
-    parameters |= {k: v for k, v in chosen if v is not None}
+    potential |= {k: v for k, v in chosen if v is not None}
     files = begin.paths if equilibration is None else (Path(equilibrated.name),)
-    known_momenta = bool(files) and begin.fictitious_masses == method.fictitious_masses
+    known_momenta = bool(files) and begin.fictitious_masses == dynamics.fictitious_masses
     document = InputDocument(
-        method=method,
+        method=dynamics,
+        method_parameters=parameters,
         response=[name for name in ("dipole", "polarizability") if name in heads],
-        parameters=parameters,
+        potential=potential,
         connection=InProcess() if connection is None else connection,
         strides=strides,
         beads=beads,
@@ -189,100 +202,16 @@ def write_input(
     return path
 
 
-def _method(method: str | IPIMethod) -> IPIMethod:
-    """Return a method given itself or its name.
-
-    Raises
-    ------
-    InputError
-        There is none of that name.
-    """
-    if isinstance(method, IPIMethod):
-        return method
-    if method not in METHODS:
-        raise InputError(
-            f"unknown method {method!r}; expected one of {', '.join(METHODS)}, or PIGLET with "
-            "matrices"
-        )
-    return METHODS[method]()
-
-
-@dataclass(frozen=True)
-class _Starts:
-    """Checkpoints of one molecule from which systems start.
-
-    Parameters
-    ----------
-    paths
-        The files.
-    numbers
-        Atomic numbers, ``[n_atoms]``.
-    charges
-        Total charges [e] that they state.
-    fictitious_masses
-        Their momenta are of other masses than those of the atoms.
-    """
-
-    paths: tuple[Path, ...]
-    numbers: np.ndarray
-    charges: set[float]
-    fictitious_masses: bool
-
-    @classmethod
-    def read(cls, files: Sequence[str | Path], *, beads: int, temperature: float) -> _Starts:
-        """Read checkpoints.
-
-        Raises
-        ------
-        InputError
-            They are of different molecules or methods, or of another number of beads or
-            temperature than the run.
-        """
-        paths = tuple(Path(file).resolve() for file in files)
-        systems: list[System] = []
-        charges: set[float] = set()
-        for path in paths:
-            description = Description.read(path)
-            systems.append(_only_system(path, description, beads, temperature))
-            charges |= description.charges()
-        molecules = {str(Atoms(system.numbers).symbols) for system in systems}
-        if len(molecules) > 1:
-            raise InputError(
-                f"the checkpoints are of different molecules: {', '.join(sorted(molecules))}"
-            )
-        kinds = {system.method == PACMD.name for system in systems}
-        if len(kinds) > 1:
-            raise InputError(f"some checkpoints are of {PACMD.name}, others are not")
-        numbers = systems[0].numbers if systems else np.zeros(0, dtype=int)
-        return cls(paths, numbers, charges, True in kinds)
-
-
-def _only_system(path: Path, description: Description, beads: int, temperature: float) -> System:
-    """Return the system of a checkpoint.
-
-    Raises
-    ------
-    InputError
-        It has several, or another number of beads or temperature.
-    """
-    systems = description.systems()
-    if len(systems) != 1:
-        raise InputError(
-            f"{path} has {len(systems)} systems, of which i-PI would take the first; equilibrate "
-            "one system"
-        )
-    system = systems[0]
-    if system.n_beads != beads:
-        raise InputError(
-            f"{path} has {system.n_beads} beads, the run {beads}; equilibrate with the same number"
-        )
-    if abs(system.temperature - temperature) > 1e-4 * temperature:
-        raise InputError(
-            f"{path} is of {system.temperature:.6g} K, the run of {temperature:g} K, and its "
-            "positions and velocities would be those of the former; equilibrate at the temperature "
-            "of the run"
-        )
-    return system
+def _dynamics(
+    name: str, given: Mapping[str, Any], beads: int
+) -> tuple[DynamicsMethod, dict[str, Any]]:
+    """Return a method and all of its parameters, matrices as XML."""
+    method = method_named(name, engine="i-PI")
+    method.checked_beads(beads)
+    parameters = method.settings("i-PI", **given)
+    if "matrices" in parameters:
+        parameters["matrices"] = read_matrices(parameters["matrices"], beads)
+    return method, parameters
 
 
 def _write_structure(path: Path, atoms: Atoms) -> None:

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape
 
 from eqcalc.ipi.description import InputError
 from eqcalc.ipi.input_options import Connection, InProcess, Strides, TCPSocket, UnixSocket
-from eqcalc.ipi.methods import IPIMethod
+from eqcalc.ipi.methods import normal_modes, thermostat
+from eqcalc.methods import DynamicsMethod, IPIDynamics
 
 _FORCES = "energy+forces"
 
@@ -22,10 +25,12 @@ class InputDocument:
     ----------
     method
         The dynamics.
+    method_parameters
+        All of its parameters.
     response
         What the model has of dipole and polarizability.
-    parameters
-        Of the potential, besides its quantities.
+    potential
+        Parameters of the potential, besides its quantities.
     connection
         How the model is reached.
     strides
@@ -40,9 +45,10 @@ class InputDocument:
         Momenta are drawn by i-PI, and not those of the checkpoints.
     """
 
-    method: IPIMethod
+    method: DynamicsMethod
+    method_parameters: Mapping[str, Any]
     response: list[str]
-    parameters: dict[str, str]
+    potential: Mapping[str, str]
     connection: Connection
     strides: Strides
     beads: int
@@ -65,12 +71,22 @@ class InputDocument:
         """Whether dipole and polarizability are a force field of their own."""
         return isinstance(self.connection, InProcess) and bool(self.response)
 
+    @property
+    def at_centroid(self) -> bool:
+        """Whether dipole and polarizability are those of the centroid, not means over beads."""
+        return self._dynamics.response_at_centroid
+
+    @property
+    def _dynamics(self) -> IPIDynamics:
+        assert self.method.ipi is not None
+        return self.method.ipi
+
     def text(self) -> str:
         """Return the XML."""
         threading = self.n_systems > 1  # systems fill a batch together only in threads
         return "\n".join(
             [
-                f"<!-- {self.method.name} of {self.parameters['symbols']} by eqcalc; run with: "
+                f"<!-- {self.method.name} of {self.potential['symbols']} by eqcalc; run with: "
                 "eqcalc ipi run FILE -->",
                 "<!-- 16 digits, so that a run that goes on follows the one that never stopped -->",
                 "<!-- the state is kept in memory for RESTART when spectra are written -->",
@@ -137,7 +153,7 @@ class InputDocument:
             case InProcess():
                 lines = self._direct("eqcalc", _FORCES, self.beads)
                 if self.lazy:
-                    beads = 1 if self.method.at_centroid else self.beads
+                    beads = 1 if self.at_centroid else self.beads
                     lines += [
                         "  <!-- a component of weight 0 is evaluated only when an output asks for "
                         "it -->",
@@ -165,11 +181,17 @@ class InputDocument:
     def _socket(self, mode: str, where: list[str], quantities: str, clients: int) -> list[str]:
         total = self.beads * self.n_systems
         if total % clients:
-            raise InputError(f"{total} beads cannot be divided among {clients} clients")
-        if self.method.at_centroid and self.response:
             raise InputError(
-                f"{self.method.name} takes the dipole at the centroid, which needs the model in "
-                "process"
+                key="clients",
+                value=clients,
+                expected=f"a divisor of the {total} beads of all systems",
+            )
+        if self.at_centroid and self.response:
+            raise InputError(
+                key="connection",
+                value=mode,
+                expected=f"the model in process, for {self.method.name} takes the dipole at the "
+                "centroid",
             )
         return [
             f"  <!-- to be served by {clients} of: eqcalc ipi client MODEL, with this address -->",
@@ -185,7 +207,7 @@ class InputDocument:
     def _parameters(self, quantities: str, *, model: bool = True) -> str:
         """Return the parameters of the model; a client has its own model and device."""
         local = ("model", "device", "precision")
-        chosen = {k: v for k, v in self.parameters.items() if model or k not in local}
+        chosen = {k: v for k, v in self.potential.items() if model or k not in local}
         pairs = [f"{key}: {escape(value)}" for key, value in chosen.items()]
         return f"{{{', '.join([*pairs, f'quantities: {quantities}'])}}}"
 
@@ -220,7 +242,7 @@ class InputDocument:
         )
         forces = ["    <forces>", "      <force forcefield='eqcalc'/>"]
         if self.lazy:
-            beads = " nbeads='1'" if self.method.at_centroid else ""
+            beads = " nbeads='1'" if self.at_centroid else ""
             forces.append(f"      <force forcefield='response' weight='0'{beads}/>")
         return [
             f"    <initialize nbeads='{self.beads}'>",
@@ -231,9 +253,9 @@ class InputDocument:
             "    </forces>",
             f"    <ensemble> <temperature units='kelvin'> {self.temperature:g} </temperature> "
             "</ensemble>",
-            *(f"    {line}" for line in self.method.normal_modes()),
-            f"    <motion mode='dynamics'> <dynamics mode='{self.method.ensemble}'>",
+            *(f"    {line}" for line in normal_modes(self.method, self.method_parameters)),
+            f"    <motion mode='dynamics'> <dynamics mode='{self._dynamics.mode}'>",
             f"      <timestep units='femtosecond'> {self.timestep:g} </timestep>",
-            *(f"      {line}" for line in self.method.thermostat()),
+            *(f"      {line}" for line in thermostat(self.method, self.method_parameters)),
             "    </dynamics> </motion>",
         ]

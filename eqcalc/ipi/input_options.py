@@ -1,132 +1,25 @@
 # SPDX-License-Identifier: MIT
-"""What an input of i-PI asks for, and checks of it."""
+"""What can be chosen in an input of i-PI: how the model is reached, what is written."""
 
 from __future__ import annotations
 
-import math
 import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from ase import Atoms
-from ase.data import chemical_symbols
 
-from eqcalc.dynamics.setup import atomic_masses
 from eqcalc.ipi.description import InputError
 from eqcalc.models.compositions import check_charge
-from eqcalc.molecules import total_charge
+from eqcalc.molecules import states_charge, total_charge
+from eqcalc.validation import count, number
 
 _FILE_NAME = re.compile(r"\w[\w.+-]*")
 #: Known to eqcalc; torch knows the names of other machines too.
 _DEVICES = ("cpu", "cuda")
-
-
-def check_positive(**values: float) -> None:
-    """Raise InputError unless all are finite numbers above zero."""
-    for name, value in values.items():
-        if not (math.isfinite(value) and value > 0.0):
-            raise InputError(f"{name} must be positive, got {value}")
-
-
-def check_whole(least: int, **values: int) -> None:
-    """Raise InputError unless all are whole numbers from `least` on."""
-    for name, value in values.items():
-        if value != int(value) or value < least:
-            raise InputError(f"{name} must be a whole number of at least {least}, got {value}")
-
-
-def check_file_name(what: str, text: str) -> None:
-    """Raise InputError unless a text can be a part of the name of a file."""
-    if _FILE_NAME.fullmatch(text) is None:
-        raise InputError(
-            f"{what}: expected a name of letters, digits and . _ + -, without folders and "
-            f"spaces, got {text!r}"
-        )
-
-
-def check_device(name: str | None) -> None:
-    """Raise InputError unless a text names a device; it need not be of this machine."""
-    if name is None:
-        return
-    try:
-        kind = torch.device(name).type
-    except RuntimeError:
-        kind = ""
-    if kind not in _DEVICES:
-        raise InputError(f"device: expected {', '.join(_DEVICES)} or such as cuda:1, got {name!r}")
-
-
-def check_molecule(atoms: Atoms) -> None:
-    """Raise InputError unless atoms are an isolated molecule somewhere in space."""
-    if atoms.pbc.any():
-        raise InputError(
-            f"{atoms.symbols} is periodic, and this is of isolated molecules; for a molecule in a "
-            "box set atoms.pbc = False, or write the file without its cell"
-        )
-    if not np.isfinite(atoms.positions).all():
-        atom = int(np.flatnonzero(~np.isfinite(atoms.positions).all(axis=1))[0])
-        raise InputError(f"the position of atom {atom} of {atoms.symbols} is not finite")
-    atomic_masses(atoms, None)
-
-
-def check_elements(header: Mapping[str, Any], numbers: np.ndarray, model: Path) -> None:
-    """Raise InputError if a molecule has an element that a model does not know."""
-    known = header["references"]["elements"]
-    others = sorted(set(np.asarray(numbers).tolist()) - set(known))
-    if others:
-        raise InputError(
-            f"{model} knows {', '.join(chemical_symbols[z] for z in known)}, but not "
-            f"{', '.join(chemical_symbols[z] for z in others)}"
-        )
-
-
-def charge_of(
-    atoms: Atoms | None, stored: set[float], stated: float | None, metadata: Mapping[str, Any]
-) -> float:
-    """Return the total charge of a run [e].
-
-    Parameters
-    ----------
-    atoms
-        The molecule, which may know its charge.
-    stored
-        Charges of the checkpoints to start from.
-    stated
-        What the caller says.
-    metadata
-        Of the model.
-
-    Raises
-    ------
-    InputError
-        The molecule, the checkpoints and the caller disagree, or the model was not trained
-        on this charge.
-    """
-    known = set(stored)
-    if atoms is not None and ("charge" in atoms.info or atoms.has("initial_charges")):
-        known.add(total_charge(atoms))
-    if stated is not None:
-        known.add(stated)
-    if len(known) > 1:
-        raise InputError(
-            f"the charge is stated as {' and as '.join(f'{q:g}' for q in sorted(known))} e, by the "
-            "structure or checkpoints and by charge; correct one"
-        )
-    charge = known.pop() if known else 0.0
-    if not math.isfinite(charge):
-        raise InputError(f"charge must be a number, got {charge}")
-    try:
-        check_charge(metadata, charge)
-    except ValueError as error:
-        raise InputError(f"charge: {error}") from None
-    return charge
-
-
 #: Ports are 16 bits.
 _LAST_PORT = 65535
 
@@ -152,8 +45,8 @@ class UnixSocket:
     clients: int = 1
 
     def __post_init__(self) -> None:
-        check_file_name("the name of the unix socket", self.address)
-        check_whole(1, clients=self.clients)
+        check_file_name("address", self.address)
+        count("clients", self.clients)
 
 
 @dataclass(frozen=True)
@@ -175,9 +68,9 @@ class TCPSocket:
     clients: int = 1
 
     def __post_init__(self) -> None:
-        check_whole(1, port=self.port, clients=self.clients)
-        if self.port > _LAST_PORT:
-            raise InputError(f"port must be at most {_LAST_PORT}, got {self.port}")
+        count("clients", self.clients)
+        if count("port", self.port) > _LAST_PORT:
+            raise InputError(key="port", value=self.port, expected=f"at most {_LAST_PORT}")
 
 
 Connection = InProcess | UnixSocket | TCPSocket
@@ -190,7 +83,7 @@ class Strides:
     Parameters
     ----------
     spectra
-        Bead-averaged dipole and polarizability. None: the time step that comes next to 1 fs.
+        Bead-averaged dipole and polarizability. None: as close to 1 fs as the time step allows.
     energies
         Temperature, energies.
     centroid
@@ -198,7 +91,7 @@ class Strides:
     beads
         Positions of all beads.
     checkpoint
-        Checkpoint from which a run that was killed goes on.
+        Checkpoint from which a run that was killed is continued.
     series
         Numbered checkpoints from which other runs start.
     """
@@ -212,5 +105,70 @@ class Strides:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value is not None and value < 0:
-                raise InputError(f"the stride of {name} must not be negative, got {value}")
+            if value is not None:
+                count(f"strides.{name}", value, least=0)
+
+
+# --- checks ---------------------------------------------------------------------------
+
+
+def check_file_name(key: str, text: str) -> None:
+    """Raise InputError unless a text can be a part of the name of a file."""
+    if _FILE_NAME.fullmatch(text) is None:
+        raise InputError(
+            key=key,
+            value=text,
+            expected="a name of letters, digits and . _ + -, without folders and spaces",
+        )
+
+
+def check_device(name: str | None) -> None:
+    """Raise InputError unless a text names a device; it need not be of this machine."""
+    if name is None:
+        return
+    try:
+        known = torch.device(name).type in _DEVICES
+    except RuntimeError:
+        known = False
+    if not known:
+        raise InputError(
+            key="device", value=name, expected=f"{', '.join(_DEVICES)} or such as cuda:1"
+        )
+
+
+def charge_of(
+    atoms: Atoms | None, stored: set[float], stated: float | None, metadata: Mapping[str, Any]
+) -> float:
+    """Return the total charge of a run [e].
+
+    Parameters
+    ----------
+    atoms
+        The molecule, which may know its charge.
+    stored
+        Charges of the checkpoints to start from.
+    stated
+        What the caller says.
+    metadata
+        Of the model.
+
+    Raises
+    ------
+    InvalidInputError
+        The molecule, the checkpoints and the caller disagree, or the model was not trained
+        on this charge.
+    """
+    known = set(stored)
+    if atoms is not None and states_charge(atoms):
+        known.add(total_charge(atoms))
+    if stated is not None:
+        known.add(number("charge", stated, unit="e"))
+    if len(known) > 1:
+        raise InputError(
+            key="charge",
+            value=tuple(sorted(known)),
+            expected="the same in the structure or checkpoints and in charge [e]",
+        )
+    charge = known.pop() if known else 0.0
+    check_charge(metadata, charge)
+    return charge

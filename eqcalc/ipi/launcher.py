@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Run i-PI so that it ends when it cannot go on, says how it ended, and can go on later."""
+"""Run i-PI so that it ends when it cannot go on, says how it ended, and can be continued.
+
+Needs no i-PI to be imported; :mod:`eqcalc.ipi.engine` does.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,44 @@ import socket
 import subprocess
 import sys
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-from eqcalc.dynamics.checkpoint import exclusive
-from eqcalc.ipi.checkpoints import Checkpoint, find_checkpoints
-from eqcalc.ipi.description import Description, InputError
-from eqcalc.ipi.status import ExitStatus, Outcome
-from eqcalc.trajectory import write_atomically
+from eqcalc.files import write_atomically
+from eqcalc.ipi.description import Checkpoint, Description, InputError, find_checkpoints
+
+
+class ExitStatus(IntEnum):
+    """Exit statuses of ``eqcalc ipi run``; those above 60 as in sysexits.h."""
+
+    COMPLETE = 0
+    #: No client answered.
+    NO_CLIENT = 69
+    #: The potential failed, a step took too long, or an output could not be written.
+    FAILED = 70
+    #: Stopped on request; the same command resumes.
+    STOPPED = 75
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Parameters
+    ----------
+    status
+        Exit status.
+    message
+        In words.
+    step, total_steps
+        Steps done, and wanted.
+    """
+
+    status: ExitStatus
+    message: str
+    step: int
+    total_steps: int
 
 
 class RunError(RuntimeError):
@@ -24,15 +57,23 @@ class RunError(RuntimeError):
 
     Parameters
     ----------
-    message
-        Why, from its log.
     status
         Its exit status.
+    log
+        The file of its messages.
     """
 
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message)
+    def __init__(self, status: int, log: Path) -> None:
+        super().__init__(status, log)
         self.status = status
+        self.log = log
+
+    def __str__(self) -> str:
+        try:
+            tail = self.log.read_text(errors="replace").splitlines()[-5:]
+        except OSError:
+            tail = []
+        return "\n".join([f"i-PI ended with status {self.status}; its log {self.log} ends:", *tail])
 
 
 def run(
@@ -49,7 +90,7 @@ def run(
     Parameters
     ----------
     input_file
-        Input of i-PI. Outputs are written beside it; a run that was stopped goes on.
+        Input of i-PI. Outputs are written beside it; a run that was stopped is continued.
     timeout
         Longest time without a finished step [s].
     threads
@@ -76,101 +117,49 @@ def run(
             command, stdout=stream, stderr=subprocess.STDOUT, check=False
         ).returncode
     if status != ExitStatus.COMPLETE:
-        tail = log.read_text(errors="replace").splitlines()[-5:]
-        raise RunError(
-            f"i-PI ended with status {status}; its log {log} ends with:\n" + "\n".join(tail), status
-        )
+        raise RunError(status, log)
     return input_file.parent
 
 
-def run_in_this_process(
-    input_file: str | Path, *, timeout: float = 600.0, grace: float | None = None
-) -> Outcome:
-    """Run or continue an i-PI simulation in this process, which must be there for it alone.
+def exit_now(status: int) -> None:
+    """End this process without waiting for its threads."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
-    i-PI takes over the signals of the process, and its current folder becomes that of the
-    input. If threads of i-PI cannot be ended, the process ends with the exit status that
-    says why.
+
+# --- the folder of a run --------------------------------------------------------------
+
+
+def where_to_start(path: Path, description: Description) -> tuple[Checkpoint | None, list[str]]:
+    """Return the checkpoint to continue from, None at the beginning, and notes for the user.
 
     Parameters
     ----------
-    input_file
-        Input of i-PI.
-    timeout
-        Longest time without a finished step [s].
-    grace
-        Longest time to write RESTART and to end, after a failure [s]; by default `timeout`,
-        but at most half a minute.
-
-    Raises
-    ------
-    InputError
-        The input cannot be used, or the folder holds a run of another input.
+    path
+        The input, or a checkpoint to continue from; outputs are beside it. A last record that
+        was cut off is removed, for i-PI would append to it.
+    description
+        Its content.
     """
-    try:
-        from eqcalc.ipi.engine import Engine
-    except ModuleNotFoundError as error:
-        if error.name is not None and error.name.partition(".")[0] == "ipi":
-            raise InputError("i-PI is not installed: pip install 'eqcalc[ipi]'") from None
-        raise
-
-    path = Path(input_file).resolve()
-    description = Description.read(path)
-    os.chdir(path.parent)
-    with exclusive(path.parent / (description.prefix or "i-pi")):
-        record = Record(path.parent / f"{description.prefix}.run.json", description)
-        record.check()
-        start, notes = _start(path, description)
-        for note in notes:
-            print(f"eqcalc ipi: {note}", flush=True)
-        if start is not None and start.step >= description.total_steps:
-            return Outcome(
-                ExitStatus.COMPLETE,
-                f"all {description.total_steps} steps are done; raise <total_steps> to go on",
-                start.step,
-                description.total_steps,
-            )
-        for interface in description.sockets():
-            if interface.path is not None:
-                remove_stale(interface.path)
-        state = description if start is None else start.description
-        engine = Engine(
-            state.with_total_steps(description.total_steps),
-            timeout=timeout,
-            grace=min(timeout, 30.0) if grace is None else grace,
-            reference=record.reference(),
-        )
-        try:
-            record.check_models(engine.provenance)
-            record.write(engine.provenance, engine.reference)
-        except BaseException:
-            engine.abandon()
-            raise
-        return engine.run()
-
-
-def _start(path: Path, description: Description) -> tuple[Checkpoint | None, list[str]]:
-    """Return where to go on, None at the beginning, and what the user should know."""
     if description.is_checkpoint:
         start: Checkpoint | None = Checkpoint(path, description)
         notes = []
     else:
         found, broken = find_checkpoints(path.parent, description)
-        notes = [f"ignored: {text}" for text in broken]
+        notes = [f"ignored: {error}" for error in broken]
         start = found[0] if found else None
     if start is None or start.step == 0:
         return None, notes
-    for name in end_half_records(path.parent, description):
-        notes.append(f"{name}: removed a record that was cut off")
-    notes.append(f"going on from step {start.step} in {start.path.name}")
-    return start, notes
+    notes += [
+        f"{name}: removed a record that was cut off"
+        for name in _end_half_records(path.parent, description)
+    ]
+    return start, [*notes, f"resuming from step {start.step} in {start.path.name}"]
 
 
-def end_half_records(folder: Path, description: Description) -> list[str]:
-    """Remove the last line of each output if it was never finished; return the files.
-
-    i-PI would append to it.
-    """
+def _end_half_records(folder: Path, description: Description) -> list[str]:
+    """Remove the last line of each output if it was never finished; return the files."""
     changed = []
     prefix = f"{description.prefix}." if description.prefix else ""
     for output in description.outputs():
@@ -197,6 +186,7 @@ def remove_stale(path: Path) -> None:
     """
     if not path.exists():
         return
+    reason = "another i-PI listens there"
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(5.0)
         try:
@@ -205,8 +195,8 @@ def remove_stale(path: Path) -> None:
             path.unlink(missing_ok=True)
             return
         except OSError as error:
-            raise InputError(f"{path}: {error}; choose another <address>") from None
-    raise InputError(f"another i-PI listens at {path}; choose another <address>")
+            reason = str(error)
+    raise InputError(reason, key="address", value=str(path), advice="choose another <address>")
 
 
 @dataclass(frozen=True)
@@ -237,8 +227,9 @@ class Record:
             return
         if stored["input"] != self.description.physics():
             raise InputError(
-                f"{self.path.parent} holds a run of another input than {self.description.source}; "
-                "only <total_steps> may change. Use a new folder, or the old input"
+                f"{self.path.parent} holds a run of another input; only <total_steps> may change",
+                file=self.description.file,
+                advice="use a new folder, or the old input",
             )
 
     def check_models(self, provenance: dict[str, Any]) -> None:
@@ -254,8 +245,10 @@ class Record:
             before = {} if stored is None else stored["provenance"].get(name, {})
             if before and before.get("model") != now.get("model"):
                 raise InputError(
-                    f"the force field {name!r} had the model {before.get('model')} when the run "
-                    f"was started, and now has {now.get('model')}"
+                    file=self.description.file,
+                    key=f"model of the force field {name!r}",
+                    value=now.get("model"),
+                    expected=f"{before.get('model')}, with which the run was started",
                 )
 
     def reference(self) -> dict[str, Any] | None:
@@ -271,7 +264,7 @@ class Record:
                 "provenance": provenance,
                 "reference": reference,
             }
-            write_atomically(self.path, json.dumps(content, indent=1).encode())
+            write_atomically(self.path, json.dumps(content, indent=1))
 
     def _stored(self) -> dict[str, Any] | None:
         if not self.path.exists():
@@ -284,4 +277,6 @@ class Record:
                 "reference": content.get("reference"),
             }
         except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{self.path} is damaged ({error}); remove it") from None
+            raise InputError(
+                f"is damaged ({type(error).__name__}: {error})", file=self.path, advice="remove it"
+            ) from None

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from eqcalc.ipi import atomic_units
-from eqcalc.units import FEMTOSECOND
+from eqcalc.ipi.units import PRINTED, printed_factor, split_unit
+from eqcalc.validation import InvalidFileError, MissingFileError, located
 
 
-class OutputError(ValueError):
+class OutputError(InvalidFileError):
     """An output of i-PI is not what it should be."""
 
 
@@ -39,52 +39,9 @@ class Records:
     values: np.ndarray
 
 
-#: The eV of i-PI is rounded; this undoes what it does.
-_ENERGY = {"": atomic_units.ENERGY, "electronvolt": 0.036749326 * atomic_units.ENERGY}
-_LENGTH = {"ase": 1.0}
-_DIPOLE = {"": atomic_units.DIPOLE, "ase": 1.0}
-#: Units in which i-PI may print each property, as factors to internal units.
-_UNITS: dict[str, Mapping[str, float]] = {
-    "mu_mean": _DIPOLE,
-    "alpha_mean": {"": atomic_units.POLARIZABILITY},
-    "potential": _ENERGY,
-    "kinetic_cv": _ENERGY,
-    "temperature": {"": atomic_units.TEMPERATURE, "kelvin": 1.0},
-    "positions": _LENGTH,
-    "x_centroid": _LENGTH,
-    "velocities": {"ase": FEMTOSECOND},
-    "v_centroid": {"ase": FEMTOSECOND},
-}
-
 _COLUMN = re.compile(
     r"^#\s*(?:column\s+(\d+)|cols\.\s*(\d+)\s*-\s*(\d+))\s+-->\s+(\S[^:]*?)\s*(?::|$)"
 )
-_NAME = re.compile(r"^\s*(\w+)\s*(?:\([^)]*\))?\s*(?:\{\s*([^}]*?)\s*\})?")
-
-
-def factor(what: str, source: Path) -> float:
-    """Return the factor to internal units of something that i-PI calls ``name(...){unit}``.
-
-    Raises
-    ------
-    OutputError
-        The unit is one that is not understood.
-    """
-    name, unit = split_unit(what)
-    table = _UNITS[name]
-    if unit not in table:
-        known = ", ".join(u or "atomic units" for u in table)
-        raise OutputError(f"{source}: {name} is in {unit or 'atomic units'!r}; expected {known}")
-    return table[unit]
-
-
-def split_unit(what: str) -> tuple[str, str]:
-    """Return the name and the unit in ``name(...){unit}``; none means atomic units."""
-    match = _NAME.match(what)
-    if match is None:
-        return what, ""
-    unit = (match.group(2) or "").lower()
-    return match.group(1), "" if unit in ("atomic_unit", "automatic") else unit
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -92,7 +49,7 @@ def _lines(path: Path) -> Iterator[str]:
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: i-PI has not written this output") from None
+        raise MissingFileError("i-PI has not written this output", file=path) from None
     yield from text[: text.rfind("\n") + 1].splitlines()
 
 
@@ -110,8 +67,11 @@ def _ordered(found: dict[int, np.ndarray], path: Path, shape: tuple[int, ...]) -
         usual = int(np.bincount(gaps).argmax())
         i = int(np.flatnonzero(gaps != usual)[0])
         raise OutputError(
-            f"{path}: step {steps[i + 1]} follows {steps[i]}, where the next would be "
-            f"{steps[i] + usual}: records are missing"
+            f"records are missing after step {steps[i]}",
+            file=path,
+            key="step",
+            value=int(steps[i + 1]),
+            expected=str(steps[i] + usual),
         )
     values = [found[step] for step in steps.tolist()]
     return Records(steps, np.array(values, dtype=float).reshape(len(steps), *shape))
@@ -127,8 +87,8 @@ def read_properties(path: Path) -> dict[str, Records]:
 
     Raises
     ------
-    OutputError
-        The header, a unit or the steps are not right.
+    OutputError, InvalidInputError
+        There is no step, records are missing, or a unit is not known.
     """
     columns: dict[str, slice] = {}
     width = 0
@@ -146,7 +106,9 @@ def read_properties(path: Path) -> dict[str, Records]:
     if "step" not in names:
         if not columns:
             return {}
-        raise OutputError(f"{path}: has no column 'step'; add step to its <properties>")
+        raise OutputError(
+            file=path, key="step", expected="such a column", advice="add step to its <properties>"
+        )
     step_column = columns[names["step"]].start
     rows: dict[int, np.ndarray] = {}
     for line in _lines(path):
@@ -163,8 +125,10 @@ def read_properties(path: Path) -> dict[str, Records]:
         rows[round(row[step_column])] = row
     result = {}
     for name, what in names.items():
-        if name in _UNITS:
-            scale, column = factor(what, path), columns[what]
+        if name in PRINTED:
+            with located(file=path):
+                scale = printed_factor(what)
+            column = columns[what]
             shape = {1: (), 9: (3, 3)}.get(
                 column.stop - column.start, (column.stop - column.start,)
             )
@@ -181,8 +145,8 @@ def read_frames(path: Path, n_atoms: int) -> Records:
 
     Raises
     ------
-    OutputError
-        The unit or the steps are not right.
+    OutputError, InvalidInputError
+        Records are missing, or the unit is not known.
     """
     found: dict[int, np.ndarray] = {}
     rows: list[list[float]] | None = None
@@ -190,7 +154,8 @@ def read_frames(path: Path, n_atoms: int) -> Records:
     for line in _lines(path):
         match = _FRAME.search(line)
         if match is not None:
-            step, scale, rows = int(match.group(1)), factor(match.group(3), path), []
+            with located(file=path):
+                step, scale, rows = int(match.group(1)), printed_factor(match.group(3)), []
             continue
         if rows is None:
             continue

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The messages between i-PI and a force provider, and a socket that never waits for ever.
+"""The messages between i-PI and a force provider, and a socket that never waits forever.
 
 A message starts with a header of 12 characters, padded with blanks; numbers follow in the
 byte order of the machine: 4-byte integers and 8-byte reals, in atomic units. The base
@@ -25,10 +25,11 @@ import socket
 import struct
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from eqcalc.ipi.evaluation import Result
+from eqcalc.validation import InvalidInputError
 
 HEADER_LENGTH = 12
 HEADERS = (b"STATUS", b"INIT", b"POSDATA", b"GETFORCE", b"EXIT")
@@ -38,12 +39,34 @@ _REAL = 8
 _CELL = 9 * _REAL
 
 
-class ProtocolError(RuntimeError):
+class ProtocolError(InvalidInputError):
     """What arrives is not what i-PI would send."""
 
 
 class ServerGoneError(ConnectionError):
     """i-PI has closed the connection, or says nothing any more."""
+
+
+class Result(NamedTuple):
+    """One structure, in atomic units.
+
+    Parameters
+    ----------
+    energy
+        [hartree].
+    forces
+        ``[n_atoms, 3]`` [hartree/bohr].
+    virial
+        −∂V/∂strain = Σ_i r_i ⊗ F_i, ``[3, 3]`` [hartree].
+    extras
+        JSON with ``dipole``, 3 numbers [e·bohr], and ``polarizability``, the 9 numbers
+        of the tensor row by row [e²bohr²/hartree]; empty if neither is evaluated.
+    """
+
+    energy: float
+    forces: np.ndarray
+    virial: np.ndarray
+    extras: str
 
 
 def header(name: str) -> bytes:
@@ -84,10 +107,11 @@ class Channel:
             self._receive(self.idle, "nothing")
         name = self.read(HEADER_LENGTH, "a header").rstrip()
         if name not in HEADERS:
-            known = ", ".join(h.decode() for h in HEADERS)
             raise ProtocolError(
-                f"expected one of {known} from i-PI, got {bytes(name)!r}; is this the address of "
-                "an i-PI server?"
+                key="message",
+                value=name,
+                expected=f"one of {', '.join(h.decode() for h in HEADERS)}",
+                advice="is this the address of an i-PI server?",
             )
         return name
 
@@ -110,19 +134,21 @@ class Channel:
         """Return the next integer."""
         return int(struct.unpack("=i", self.read(4, what))[0])
 
-    def read_init(self) -> tuple[int, str]:
-        """Return the bead and the text of INIT.
+    def read_init(self) -> str:
+        """Return the text of INIT.
 
         Raises
         ------
         ProtocolError
             The length makes no sense.
         """
-        bead = self.read_integer("INIT")
+        self.read_integer("INIT")  # the bead
         length = self.read_integer("INIT")
         if not 0 <= length <= _LONGEST_TEXT:
-            raise ProtocolError(f"the text of INIT cannot have {length} bytes")
-        return bead, self.read(length, "INIT").decode(errors="replace")
+            raise ProtocolError(
+                key="bytes of INIT", value=length, expected=f"at most {_LONGEST_TEXT}"
+            )
+        return self.read(length, "INIT").decode(errors="replace")
 
     def read_positions(self, n_atoms: int, batch: int | None) -> np.ndarray:
         """Return the positions of POSDATA, ``[n_structures, n_atoms, 3]`` [bohr].
@@ -154,8 +180,10 @@ class Channel:
         sent = self.read_integer("POSDATA")
         if sent != n_atoms:
             raise ProtocolError(
-                f"i-PI sends {sent} atoms, but the molecule has {n_atoms}; were the structure of "
-                "i-PI and that of this client the same?"
+                key="atoms sent by i-PI",
+                value=sent,
+                expected=f"{n_atoms}, as in the molecule",
+                advice="are the structure of i-PI and that of this client the same?",
             )
 
     def read_ahead(self) -> None:
@@ -232,7 +260,7 @@ def batch_size(parameters: dict[str, str]) -> int | None:
     if text is None:
         return None
     if not text.isdecimal() or int(text) < 1:
-        raise ProtocolError(f"i-PI announces batch_size:{text}; expected a positive number")
+        raise ProtocolError(key="batch_size", value=text, expected="an integer of at least 1")
     return int(text)
 
 

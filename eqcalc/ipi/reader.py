@@ -4,33 +4,30 @@
 from __future__ import annotations
 
 import json
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import t as student
 
-from eqcalc import quantities, units
-from eqcalc.ipi import atomic_units
-from eqcalc.ipi.checkpoints import Checkpoint, find_checkpoints
+from eqcalc import quantities
+from eqcalc.files import replacing
 from eqcalc.ipi.description import (
+    Checkpoint,
     Description,
     InputError,
-    OutputFile,
     System,
+    find_checkpoints,
+    unstable_structure_file,
 )
-from eqcalc.ipi.notes import RunWarning, progress_notes, temperature_notes
-from eqcalc.ipi.outputs import (
-    OutputError,
-    Records,
-    read_extras,
-    read_frames,
-    read_properties,
-    split_unit,
-)
+from eqcalc.ipi.outputs import OutputError, Records, read_extras, read_frames, read_properties
+from eqcalc.ipi.units import ATOMIC_POLARIZABILITY, BOHR, split_unit
+from eqcalc.methods import METHODS
 from eqcalc.trajectory import Header, Layout, Trajectory, TrajectoryWriter
+from eqcalc.units import BOLTZMANN, FEMTOSECOND, conversion_factor
+from eqcalc.validation import InvalidInputError, existing_directory
 
 #: What i-PI calls the observables.
 _PROPERTIES = {
@@ -54,6 +51,21 @@ _UNITS = {
 _EXTRAS = {quantities.DIPOLE.name: 3, quantities.POLARIZABILITY.name: 9}
 _ENGINE = "i-PI"
 
+#: Parts of a single run whose scatter gives the error of its mean.
+_BLOCKS = 5
+#: Shorter parts than this [fs] see one swing of a vibration.
+_SHORTEST = 50.0
+#: Probability of a normal variable below 3 σ.
+_CERTAIN = 0.99865
+_ALL = "mean kinetic temperature"
+_CENTROID = "mean kinetic temperature of the centroid"
+#: Relative deviations below this are never told.
+_SMALL = 0.02
+
+
+class RunWarning(UserWarning):
+    """A run of i-PI is not finished, has lost records, or is not at its temperature."""
+
 
 def read_run(
     directory: str | Path,
@@ -64,30 +76,28 @@ def read_run(
 ) -> Trajectory:
     """Read the outputs of an i-PI simulation, also of one that is running or was killed.
 
-    Of several records of a step, which a restart leaves, the last counts. Several systems
-    of one simulation become replicas.
+    Of several records of a step, which a restart leaves, the last counts. Several systems of
+    one simulation become replicas.
 
     Parameters
     ----------
     directory
         Where i-PI has written, with a checkpoint or RESTART.
     output
-        Trajectory file to write, ``trajectory.h5`` in the directory by default; one that
-        was read from i-PI before is replaced.
+        Trajectory file to write, ``trajectory.h5`` in the directory by default; one that was
+        read from i-PI before is replaced.
     method
         Name of the dynamics, if it is to be another than the thermostat says.
     extras_units
-        Units of ``dipole`` and ``polarizability`` among the extras of another potential
-        than that of eqcalc.
+        Units of ``dipole`` and ``polarizability`` among the extras of another potential than
+        that of eqcalc.
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         Records are missing, a unit is unknown, or there is no checkpoint.
     """
-    folder = Path(directory)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder")
+    folder = existing_directory(directory, "the folder of a run of i-PI")
     state = _state(folder)
     description = state.description
     systems = _systems(description, method)
@@ -95,9 +105,10 @@ def read_run(
     names = [name for name in _UNITS if all(name in observables for observables in found)]
     if not names:
         raise OutputError(
-            f"{folder}: nothing that eqcalc knows is among the outputs of i-PI; it reads the "
-            f"properties {', '.join(_PROPERTIES)}, the trajectories {', '.join(_FRAMES)} with "
-            "format='ase', and the extras dipole and polarizability"
+            "has no outputs of i-PI that eqcalc reads",
+            file=folder,
+            expected=f"the properties {', '.join(_PROPERTIES)}, the trajectories "
+            f"{', '.join(_FRAMES)} with format='ase', or the extras {', '.join(_EXTRAS)}",
         )
     common = {name: _together([o[name] for o in found], name, folder) for name in names}
     progress, heat = progress_notes(state, common), temperature_notes(systems[0], common)
@@ -148,19 +159,24 @@ def _state(folder: Path) -> Checkpoint:
             continue
         try:
             description = Description.read(path)
-        except (InputError, UnicodeDecodeError):
+        except InvalidInputError:
             continue
         found, _ = find_checkpoints(folder, description)
         if found:
             candidates[description.prefix] = found[0]
     if not candidates:
         raise InputError(
-            f"{folder} has no checkpoint of i-PI, which says what was simulated; add <checkpoint> "
-            "to <output>, or stop i-PI so that it writes RESTART"
+            "has no checkpoint of i-PI, which says what was simulated",
+            file=folder,
+            advice="add <checkpoint> to <output>, or stop i-PI so that it writes RESTART",
         )
     if len(candidates) > 1:
         raise InputError(
-            f"{folder} holds the runs {', '.join(map(repr, candidates))}; give each its own folder"
+            file=folder,
+            key="prefix",
+            value=sorted(candidates),
+            expected="one run",
+            advice="give each its own folder",
         )
     return next(iter(candidates.values()))
 
@@ -177,8 +193,10 @@ def _systems(description: Description, method: str | None) -> list[System]:
         )
         if not same:
             raise InputError(
-                f"{description.source}: the systems {first.prefix!r} and {system.prefix!r} are not "
-                "replicas of each other"
+                file=description.file,
+                key="systems",
+                value=(first.prefix, system.prefix),
+                expected="replicas of each other",
             )
     return systems
 
@@ -205,7 +223,7 @@ def _observables(
             if name in ("extras", "extras_component_raw"):
                 per_bead = name == "extras"
                 paths = _bead_files(path, system.n_beads) if per_bead else [path]
-                extras |= _extras(paths, item)
+                extras |= _extras(paths)
             elif name in _FRAMES and item.format == "ase":
                 if name == "positions":
                     paths = _bead_files(path, system.n_beads, ".extxyz")
@@ -221,7 +239,7 @@ def _observables(
     return {name: records for name, records in found.items() if len(records.steps)}
 
 
-def _extras(paths: Sequence[Path], item: OutputFile) -> dict[str, Records]:
+def _extras(paths: Sequence[Path]) -> dict[str, Records]:
     """Return extras averaged over the files of the beads."""
     parts = [read_extras(path, _EXTRAS) for path in paths]
     names = set.intersection(*(set(part) for part in parts))
@@ -243,12 +261,14 @@ def _extras_factor(
         Nobody says what its unit is.
     """
     if extras_units is not None and name in extras_units:
-        return units.conversion_factor(extras_units[name], _UNITS[name])
+        return conversion_factor(extras_units[name], _UNITS[name])
     if description.is_of_molecules():
-        return {"dipole": atomic_units.DIPOLE, "polarizability": atomic_units.POLARIZABILITY}[name]
+        return {"dipole": BOHR, "polarizability": ATOMIC_POLARIZABILITY}[name]
     raise OutputError(
-        f"the extra {name!r} comes from another code than eqcalc, and i-PI does not know its unit; "
-        f"state it: extras_units={{{name!r}: {_UNITS[name]!r}}}"
+        "comes from another code than eqcalc, and i-PI does not know its unit",
+        file=description.file,
+        key=f"extra {name}",
+        advice=f"state it: extras_units={{{name!r}: {_UNITS[name]!r}}}",
     )
 
 
@@ -263,7 +283,7 @@ def _stack(beads: Sequence[Records]) -> Records:
     count = min(len(bead.steps) for bead in beads)
     first = beads[0].steps[:count]
     if any(not np.array_equal(bead.steps[:count], first) for bead in beads):
-        raise OutputError("the files of the beads have records of different steps")
+        raise OutputError("the files of the beads have records of different steps", key="step")
     return Records(first, np.stack([bead.values[:count] for bead in beads], axis=1))
 
 
@@ -272,7 +292,9 @@ def _together(replicas: Sequence[Records], name: str, folder: Path) -> tuple[int
     stacked = _stack(replicas)
     steps = stacked.steps
     if steps[0] != 0:
-        raise OutputError(f"{folder}: the records of {name} begin at step {steps[0]}, not at 0")
+        raise OutputError(
+            file=folder, key=f"first step of {name}", value=int(steps[0]), expected="0"
+        )
     stride = int(steps[1] - steps[0]) if len(steps) > 1 else 1
     return stride, np.moveaxis(stacked.values, 1, 0)
 
@@ -319,9 +341,8 @@ def _write(path: Path, header: Header, found: Mapping[str, tuple[int, np.ndarray
         name: Layout(values.shape[2:], _UNITS[name], stride)
         for name, (stride, values) in found.items()
     }
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.unlink(missing_ok=True)
-    try:
+    with replacing(path) as temporary:
+        temporary.unlink()  # the writer makes its own
         writer = TrajectoryWriter.create(temporary, header, layouts)
         try:
             for name, (_, values) in found.items():
@@ -329,7 +350,115 @@ def _write(path: Path, header: Header, found: Mapping[str, tuple[int, np.ndarray
             writer.sync()
         finally:
             writer.close()
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return Trajectory.open(path)
+
+
+# --- what to know before trusting the outputs ------------------------------------------
+
+
+def progress_notes(state: Checkpoint, found: Mapping[str, tuple[int, np.ndarray]]) -> list[str]:
+    """Return how far a run is, if it is not at its end, and what its outputs lack.
+
+    Parameters
+    ----------
+    state
+        Its last checkpoint.
+    found
+        Stride and values ``[n_replicas, n_frames, ...]`` of each observable.
+    """
+    total = state.description.total_steps
+    last = {name: stride * (values.shape[1] - 1) for name, (stride, values) in found.items()}
+    notes = []
+    done = max(state.step, *last.values())
+    if done < total:
+        notes.append(f"the run is not finished: {done} of {total} steps are done")
+    notes += [
+        f"the run was stopped because the molecule in {path.name} has left the limits of the "
+        "dynamics"
+        for path in sorted(
+            state.path.parent.glob(f"*{unstable_structure_file(state.description.prefix)}")
+        )
+    ]
+    ends: dict[int, list[str]] = {}
+    for name, (stride, values) in found.items():
+        # the stride of a single record is not known
+        if values.shape[1] > 1 and last[name] + stride <= state.step:
+            ends.setdefault(last[name], []).append(name)
+    for step, names in sorted(ends.items()):
+        notes.append(
+            f"{', '.join(names)}: the outputs end at step {step}, but {state.path.name} says that "
+            f"{state.step} of {total} steps are done: the rest was lost"
+        )
+    return notes
+
+
+def temperature_notes(system: System, found: Mapping[str, tuple[int, np.ndarray]]) -> list[str]:
+    """Return a note for each mean kinetic temperature that is far from the one of the ensemble.
+
+    Far is more than what corresponds to three standard errors, which are those of the mean
+    over replicas, of a single one those over parts of it: what this run had, not what
+    another would have.
+
+    Parameters
+    ----------
+    system
+        One of the systems, which are replicas of each other.
+    found
+        Stride and values ``[n_replicas, n_frames, ...]`` of each observable.
+    """
+    series: dict[str, tuple[int, np.ndarray]] = {}
+    freedom = 3 * len(system.numbers) - 3
+    if freedom < 1:
+        return []
+    counts = {_ALL: freedom * system.n_beads, _CENTROID: freedom}
+    if "temperature" in found:
+        series[_ALL] = found["temperature"]
+    if "velocities" in found:
+        stride, velocities = found["velocities"]
+        velocities = velocities / FEMTOSECOND
+        twice = np.einsum("i,rfia,rfia->rf", system.masses, velocities, velocities)
+        # i-PI counts the fixed centre of mass as if it were thermal, so this is better
+        name = _ALL if system.n_beads == 1 else _CENTROID
+        series[name] = stride, twice / (freedom * BOLTZMANN)
+    notes = []
+    for name, (stride, values) in series.items():
+        parts = _independent(values, stride * system.timestep)
+        if len(parts) < 2:
+            continue
+        mean, error = parts.mean(), parts.std(ddof=1) / np.sqrt(len(parts))
+        limit = student.ppf(_CERTAIN, len(parts) - 1) * error
+        if abs(mean - system.temperature) > max(limit, _SMALL * system.temperature):
+            spread = system.temperature / np.sqrt(counts[name])
+            method = METHODS.get(system.method)
+            kept = method is not None and (
+                not method.thermostats_centroid if name == _CENTROID else method.ensemble == "NVE"
+            )
+            advice = (
+                "a single system keeps for long what its start had; run several (eqcalc ipi input "
+                "--start)"
+                if len(values) == 1 and kept and abs(mean - system.temperature) < 2.0 * spread
+                else "start from equilibrium (eqcalc ipi input --equilibration), or run longer"
+            )
+            notes.append(
+                f"the {name} is {mean:.0f} ({error:.0f}) K, not {system.temperature:g} K, and "
+                f"intensities are off by about their ratio: {advice}"
+            )
+    return notes
+
+
+def _independent(values: np.ndarray, interval: float) -> np.ndarray:
+    """Return means of replicas, or of parts of a single one if it is long enough.
+
+    Parameters
+    ----------
+    values
+        ``[n_replicas, n_frames]``.
+    interval
+        Time between frames [fs].
+    """
+    if len(values) > 1:
+        return values.mean(axis=1)
+    frames = values.shape[1]
+    if frames < 2 * _BLOCKS or frames * interval < _BLOCKS * _SHORTEST:
+        return np.zeros(0)
+    return np.array([part.mean() for part in np.array_split(values[0], _BLOCKS)])

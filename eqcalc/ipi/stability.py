@@ -19,9 +19,15 @@ from eqcalc.dynamics.method import Method
 from eqcalc.dynamics.observables import System
 from eqcalc.dynamics.stability import Watch
 from eqcalc.dynamics.state import State
-from eqcalc.ipi import atomic_units
-from eqcalc.ipi.description import symbol
-from eqcalc.ipi.notes import failed_file
+from eqcalc.ipi.description import symbol, unstable_structure_file
+from eqcalc.ipi.units import (
+    ATOMIC_MOMENTUM,
+    ATOMIC_TIME,
+    BOHR,
+    ELECTRON_MASS,
+    HARTREE,
+    HARTREE_TEMPERATURE,
+)
 
 #: Steps between checks.
 _EVERY = 10
@@ -86,11 +92,11 @@ class _Group:
         self.started = False
         first = self.systems[0]
         self.numbers = [atomic_numbers[symbol(str(name))] for name in first.beads.names]
-        masses = torch.from_numpy(np.array(first.beads.m, dtype=float) * atomic_units.MASS)
-        temperature = float(first.ensemble.temp) * atomic_units.TEMPERATURE
+        masses = torch.from_numpy(np.array(first.beads.m, dtype=float) * ELECTRON_MASS)
+        temperature = float(first.ensemble.temp) * HARTREE_TEMPERATURE
         n_beads = int(first.beads.nbeads)
         integrator = _method(first).integrator(
-            timestep=float(first.motion.dt) * atomic_units.TIME,
+            timestep=float(first.motion.dt) * ATOMIC_TIME,
             temperature=temperature,
             n_beads=n_beads,
             masses=masses,
@@ -142,10 +148,10 @@ class _Group:
         def stacked(values: list[Any], unit: float) -> torch.Tensor:
             return torch.from_numpy(np.array(values, dtype=float).reshape(shape) * unit)
 
-        positions = stacked([s.beads.q for s in self.systems], atomic_units.LENGTH)
+        positions = stacked([s.beads.q for s in self.systems], BOHR)
         state = replace(
             State.at_rest(positions, step),
-            momenta=stacked([s.beads.p for s in self.systems], atomic_units.MOMENTUM),
+            momenta=stacked([s.beads.p for s in self.systems], ATOMIC_MOMENTUM),
             forces=torch.zeros_like(positions),
             potential_energies=positions.new_zeros(shape[:2]),
         )
@@ -153,12 +159,12 @@ class _Group:
             return state
         total = torch.tensor([float(s.ensemble.econs) for s in self.systems]).double()
         ring = shape[1] * self._system.integrator.conserved_energy(state)
-        return replace(state, heat=total * atomic_units.ENERGY - ring)
+        return replace(state, heat=total * HARTREE - ring)
 
     def _explained(self, error: UnstableDynamicsError) -> UnstableDynamicsError:
         """Save the system that went wrong and say which it is."""
         name = str(self.systems[error.replica].prefix)
-        where = Path((f"{name}_" if name else "") + failed_file(self.prefix)).absolute()
+        where = Path((f"{name}_" if name else "") + unstable_structure_file(self.prefix)).absolute()
         beads = [Atoms(self.numbers, positions=bead.numpy()) for bead in error.positions]
         ase.io.write(where, beads, format="extxyz")
         system = f"system {name}: " if name else ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Ends an i-PI that would otherwise wait for ever."""
+"""Ends an i-PI that would otherwise wait forever."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ipi.engine.forcefields import FFSocket, ForceField
 from ipi.engine.simulation import Simulation
 from ipi.utils.softexit import softexit
 
-from eqcalc.ipi.status import ExitStatus
+from eqcalc.ipi.launcher import ExitStatus
 
 #: What to do after most failures.
-GOES_ON = "The same command goes on from the last checkpoint"
+RESUMES = "Rerun the same command to resume from the last checkpoint"
 #: Seconds between looks.
 _PERIOD = 0.2
 
@@ -39,7 +39,7 @@ class Failure:
 
     message: str
     status: ExitStatus = ExitStatus.FAILED
-    advice: str = GOES_ON
+    advice: str = RESUMES
 
 
 class Watchdog(threading.Thread):
@@ -88,7 +88,7 @@ class Watchdog(threading.Thread):
         """Take note that the simulation goes on."""
         self._last = time.monotonic()
 
-    def report(self, message: str, *, advice: str = GOES_ON) -> None:
+    def report(self, message: str, *, advice: str = RESUMES) -> None:
         """Take note of a reason to end, and of what to do then."""
         if self.failure is None:
             self.failure = Failure(message, advice=advice)

@@ -9,9 +9,8 @@ import pytest
 pytest.importorskip("ipi")
 
 from eqcalc.dynamics import simulate
-from eqcalc.ipi import ExitStatus, Strides, atomic_units, read_run
+from eqcalc.ipi import ExitStatus, Strides, atomic_units, initial_conditions, read_run
 from eqcalc.ipi.description import Description
-from eqcalc.ipi.states import initial_conditions
 from eqcalc.spectra import infrared, raman
 from eqcalc.units import BOLTZMANN
 from tests.analytic import ToyWater

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from eqcalc.ipi import read_run
-from eqcalc.ipi.checkpoints import Checkpoint
-from eqcalc.ipi.description import Description, System
-from eqcalc.ipi.notes import RunWarning, progress_notes, temperature_notes
+from eqcalc.ipi.description import Checkpoint, Description, System
+from eqcalc.ipi.reader import RunWarning, progress_notes, temperature_notes
 from eqcalc.reports.description import describe_file
 from eqcalc.reports.molecular import molecular_spectra
 from eqcalc.units import BOLTZMANN, FEMTOSECOND

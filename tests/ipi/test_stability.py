@@ -6,9 +6,8 @@ import pytest
 
 pytest.importorskip("ipi")
 
-from eqcalc.ipi import ExitStatus, InProcess, Strides, UnixSocket, read_run
+from eqcalc.ipi import ExitStatus, InProcess, RunWarning, Strides, UnixSocket, read_run
 from eqcalc.ipi.description import Description
-from eqcalc.ipi.notes import RunWarning
 
 #: A step with which the atoms fly past each other.
 LONG = {"timestep": 10.0, "steps": 400, "strides": Strides(spectra=1, energies=1, centroid=5)}

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from eqcalc.ipi.eqcalc_driver import EqcalcDriver
-from eqcalc.ipi.evaluation import Result
+from eqcalc.ipi.protocol import Result
 
 __DRIVER_NAME__ = "timed"
 __DRIVER_CLASS__ = "TimedDriver"
@@ -73,7 +73,7 @@ class TimedDriver(EqcalcDriver):
 
     def _springs(self, pos: np.ndarray) -> list[Result]:
         """Return forces that cost nothing and keep the molecule together."""
-        extras = _EXTRAS if any(q.name == "dipole" for q in self.evaluate.quantities) else ""
+        extras = _EXTRAS if "dipole" in self.evaluate.quantities else ""
         if self._home is None:
             self._home = pos[0].copy()
         moved = pos - self._home
