@@ -8,7 +8,7 @@ that ``import eqcalc`` costs nothing.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from eqcalc._version import __version__
 
 #: Public names and the modules they come from.
 _PUBLIC = {

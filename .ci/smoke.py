@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: MIT
+"""What an installed wheel must do from any folder: its own check, and a spectrum in a second."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import eqcalc
+
+installed = Path(sys.argv[1]).resolve()
+assert Path(eqcalc.__file__).resolve().is_relative_to(installed), eqcalc.__file__
+subprocess.run([sys.executable, "-m", "eqcalc", "doctor"], check=True)
+
+# an oscillator at 1000 cm⁻¹: its band is where it belongs
+period = 33.3564  # fs
+times = np.arange(8192) * 0.5
+phases = np.random.default_rng(1).uniform(0.0, 2.0 * np.pi, 16)
+dipole = np.zeros((16, len(times), 3))
+dipole[:, :, 0] = 0.1 * np.cos(2.0 * np.pi * times / period + phases[:, None])
+spectrum = eqcalc.infrared(
+    dipole, interval=0.5, temperature=300.0, unit="e*Å", method="NVE", resolution=20.0
+)
+peak = spectrum.wavenumber[int(np.argmax(spectrum.values))]
+assert abs(peak - 1000.0) < 5.0, peak
+print(f"installed wheel of eqcalc {eqcalc.__version__}: band at {peak:.0f} cm⁻¹")

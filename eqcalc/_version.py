@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: MIT
+"""The version, stated once."""
+
+__version__ = "0.2.0"
