@@ -32,7 +32,7 @@ from eqcalc.reports.files import describe_spectra, write_figure, write_molecular
 from eqcalc.reports.molecular import MolecularSpectra, check_sum_rule, molecular_spectra
 from eqcalc.runtime import EagerEvaluator, FusedEvaluator, evaluator_for
 from eqcalc.runtime.memory import keep_freed_memory
-from eqcalc.spectra.harmonic import HarmonicSpectrum
+from eqcalc.spectra.double_harmonic import HarmonicSpectrum
 from eqcalc.structures import Structures
 from eqcalc.trajectory import Trajectory, write_atomically
 

@@ -16,11 +16,14 @@ from eqcalc.models.derivatives import hessian, property_derivative
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import in_precision
 from eqcalc.molecules import total_charge
-from eqcalc.spectra.harmonic import HarmonicSpectrum, harmonic_analysis
+from eqcalc.normal_modes import normal_modes
+from eqcalc.spectra.double_harmonic import HarmonicSpectrum, harmonic_analysis
 from eqcalc.structures import Structures
 
 #: Largest Newton step of one atom [Å]; beyond it the quadratic model is not trusted.
 _TRUSTED_STEP = 0.1
+#: A Newton step follows the modes with a force constant above this value [eV/Å²].
+_STIFF = 1e-2
 #: Vibrations of a molecule are above this wavenumber, motions of its pieces below [cm⁻¹].
 _SOFTEST = 5.0
 
@@ -71,13 +74,13 @@ def relax(potential: Potential, atoms: Atoms, *, fmax: float = 1e-6, steps: int 
         if np.abs(forces).max() <= fmax:
             return relaxed
         structure = Structures.from_atoms(relaxed, device=potential.device)
-        matrix = hessian(potential, structure).reshape(forces.size, forces.size).cpu().numpy()
-        # the pseudo-inverse leaves translations and rotations alone
-        values, vectors = np.linalg.eigh(matrix)
-        stiff = np.abs(values) > 1e-2
-        step = vectors[:, stiff] @ ((vectors[:, stiff].T @ forces.ravel()) / np.abs(values[stiff]))
-        step *= min(1.0, _TRUSTED_STEP / max(np.abs(step).max(), 1e-300))
-        relaxed.positions += step.reshape(-1, 3)
+        matrix = hessian(potential, structure).cpu().numpy()
+        # equal masses make the modes eigenvectors of the Hessian itself
+        modes = normal_modes(relaxed.positions, np.ones(len(relaxed)), matrix)
+        stiff = np.abs(modes.eigenvalues) > _STIFF
+        along = modes.coordinates(forces)[stiff] / np.abs(modes.eigenvalues[stiff])
+        step = np.einsum("k,kia->ia", along, modes.vectors[stiff])
+        relaxed.positions += step * min(1.0, _TRUSTED_STEP / max(np.abs(step).max(), 1e-300))
     residual = float(np.abs(relaxed.get_forces()).max())
     if residual > fmax:
         raise RelaxationError(

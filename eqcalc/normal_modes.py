@@ -253,7 +253,8 @@ class NormalModes:
 
     def coordinates(self, displacements: np.ndarray) -> np.ndarray:
         """Return the normal coordinates Q ``[..., n_modes]`` [Å amu^½] of Δr [Å]."""
-        return np.einsum("kia,i,...ia->...k", self.vectors, self.masses, displacements)
+        weighted = self.vectors * self.masses[:, None]
+        return np.asarray(np.einsum("kia,...ia->...k", weighted, displacements, optimize=True))
 
     def hessian(self) -> np.ndarray:
         """Return the force constants of the vibrations, ``[3 n_atoms, 3 n_atoms]``, eV/Å².

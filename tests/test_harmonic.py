@@ -93,8 +93,9 @@ def test_zero_point_energy_is_that_of_ethanol(harmonic):
 
 def test_a_molecule_in_pieces_and_a_saddle_point_are_told(harmonic):
     assert harmonic_notes(harmonic) == []
-    values = harmonic.wavenumber.copy()
-    values[:3] = (-120.0, 0.01, 3.0)
-    saddle, pieces = harmonic_notes(replace(harmonic, wavenumber=values))
+    values = harmonic.eigenvalues.copy()
+    scale = values[-1] / harmonic.wavenumber[-1] ** 2
+    values[:3] = scale * np.array([-(120.0**2), 0.01**2, 3.0**2])
+    saddle, pieces = harmonic_notes(replace(harmonic, eigenvalues=values))
     assert saddle.startswith("1 imaginary wavenumber: the structure is a saddle point")
     assert pieces.startswith("2 wavenumbers of at most 5 cm⁻¹: the structure is in pieces")

@@ -15,6 +15,7 @@ from ase import Atoms
 from eqcalc.harmonic import double_precision
 from eqcalc.models.potential import Potential
 from eqcalc.molecules import isotope_masses
+from eqcalc.normal_modes import isotope_shifts
 from eqcalc.reports.minima import Minimum, conformers, visited_minima
 from eqcalc.spectra import (
     AssignedBand,
@@ -29,8 +30,7 @@ from eqcalc.spectra import (
     unresolved_notes,
 )
 from eqcalc.spectra.assignment.modes import REMAINDER, ROTATION
-from eqcalc.spectra.assignment.residence import Stretch
-from eqcalc.spectra.harmonic import isotope_shifts
+from eqcalc.spectra.assignment.residence import Residence
 from eqcalc.trajectory import Trajectory, write_atomically
 
 #: Below this wavenumber rotation and noise are no bands [cm⁻¹].
@@ -53,7 +53,7 @@ class ConformerAssignment:
         The first of its minima that was found.
     harmonic
         Its normal modes.
-    stretches
+    residences
         When which replica is near a minimum of this conformer; what is assigned.
     modes
         The infrared spectrum as a sum over modes, rotation and remainder.
@@ -69,7 +69,7 @@ class ConformerAssignment:
 
     reference: Atoms
     harmonic: HarmonicSpectrum
-    stretches: tuple[Stretch, ...]
+    residences: tuple[Residence, ...]
     modes: Decomposition
     bands: tuple[AssignedBand, ...]
     groups: Decomposition | None
@@ -79,12 +79,12 @@ class ConformerAssignment:
     @property
     def replicas(self) -> tuple[int, ...]:
         """Indices of the replicas."""
-        return tuple(sorted({stretch.replica for stretch in self.stretches}))
+        return tuple(sorted({residence.replica for residence in self.residences}))
 
     @property
     def n_frames(self) -> int:
         """Number of frames, of all replicas."""
-        return sum(stretch.n_frames for stretch in self.stretches)
+        return sum(residence.n_frames for residence in self.residences)
 
     def table(self) -> str:
         """Return the bands as text."""
@@ -98,7 +98,7 @@ class ConformerAssignment:
         """Return everything but the spectra, JSON-able."""
         return {
             "replicas": list(self.replicas),
-            "stretches": [stretch._asdict() for stretch in self.stretches],
+            "residences": [residence._asdict() for residence in self.residences],
             "symbols": self.reference.get_chemical_symbols(),
             "positions_angstrom": self.reference.positions.tolist(),
             "harmonic": self.harmonic.to_dict(),
@@ -116,7 +116,7 @@ class Assignment:
     ----------
     conformers
         The conformers in it, that with most of the time first.
-    stretches
+    residences
         Near which minimum each replica is when, all of the time.
     n_replicas, n_frames
         Number of replicas, and frames of each.
@@ -125,7 +125,7 @@ class Assignment:
     """
 
     conformers: tuple[ConformerAssignment, ...]
-    stretches: tuple[Stretch, ...]
+    residences: tuple[Residence, ...]
     n_replicas: int
     n_frames: int
     shortest: float
@@ -133,7 +133,7 @@ class Assignment:
     @property
     def n_moving(self) -> int:
         """Number of replicas that do not stay near the minimum they start near."""
-        staying = [s for s in self.stretches if s.n_frames == self.n_frames and s.minimum >= 0]
+        staying = [s for s in self.residences if s.n_frames == self.n_frames and s.minimum >= 0]
         return self.n_replicas - len(staying)
 
     def fraction(self, conformer: ConformerAssignment | None = None) -> float:
@@ -148,7 +148,7 @@ class Assignment:
         assigned = self.fraction()
         return (
             f"{self.n_moving} of {self.n_replicas} replicas do not stay near the minimum they "
-            "start near. They are cut where they\npass to another one, and each stretch is "
+            "start near. They are cut where they\npass to another one, and each residence is "
             "assigned to the modes of its own minimum if it is as long as the\nlag window "
             f"({self.shortest:.0f} fs): {100 * assigned:.0f} % of the time. The other "
             f"{100 * (1 - assigned):.0f} %, passages and short visits, is in no table"
@@ -178,10 +178,10 @@ def assign(
 ) -> Assignment:
     """Return what the bands of a trajectory come from, for each conformer in it.
 
-    Each replica is cut where it passes from one minimum to another, and each stretch is
+    Each replica is cut where it passes from one minimum to another, and each residence is
     compared with its own minimum. Stretches near minima with the same normal modes (the
     same conformer, perhaps with atoms renamed or reflected) are analysed together, each
-    with the weight of its time. A stretch shorter than the lag window is left out: it
+    with the weight of its time. A residence shorter than the lag window is left out: it
     has no line spectrum of its own.
 
     Parameters
@@ -249,7 +249,7 @@ def assign(
 
 def _assigned(
     first: Minimum,
-    chosen: Sequence[Stretch],
+    chosen: Sequence[Residence],
     pieces: tuple[list[np.ndarray], list[np.ndarray]],
     near: Sequence[Minimum],
     groups: Mapping[str, Sequence[int]] | None,
@@ -257,7 +257,7 @@ def _assigned(
     threshold: float,
     options: Mapping[str, Any],
 ) -> ConformerAssignment:
-    """Return the bands of the stretches of one conformer, each with the minimum it is near."""
+    """Return the bands of the residences of one conformer, each with the minimum it is near."""
     shifts = None
     if isotopes:
         shifts, _ = isotope_shifts(first.harmonic, isotope_masses(first.atoms, isotopes))

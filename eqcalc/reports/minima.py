@@ -13,13 +13,13 @@ from eqcalc.harmonic import RelaxationError, harmonic_spectrum, relax
 from eqcalc.models.derivatives import property_derivative
 from eqcalc.models.potential import Potential
 from eqcalc.spectra.assignment.residence import (
-    Stretch,
+    Residence,
     distances,
+    residences,
     same_basin,
-    stretches,
     thermal_distance,
 )
-from eqcalc.spectra.harmonic import HarmonicSpectrum
+from eqcalc.spectra.double_harmonic import HarmonicSpectrum
 from eqcalc.structures import Structures
 from eqcalc.trajectory import Trajectory
 
@@ -46,8 +46,8 @@ class Minimum:
 
 def visited_minima(
     trajectory: Trajectory, potential: Potential, positions: np.ndarray
-) -> tuple[list[Minimum], list[Stretch]]:
-    """Return the minima that replicas visit, and the stretches that they stay near each.
+) -> tuple[list[Minimum], list[Residence]]:
+    """Return the minima that replicas visit, and the residences near each.
 
     Candidates are what the first frame of each replica relaxes to, and what it relaxes to
     later where it is far from all others for a while. Mirror images and minima that
@@ -81,7 +81,7 @@ def visited_minima(
     stride = max(1, round(_COMPARED / interval))
     block = max(1, round(_AVERAGED / (stride * interval)))
     nearest = [search.nearest(frames[::stride], block) for frames in positions]
-    return search.found, stretches(nearest, stride, positions.shape[1])
+    return search.found, residences(nearest, stride, positions.shape[1])
 
 
 class _Search:

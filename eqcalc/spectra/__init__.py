@@ -24,6 +24,7 @@ from eqcalc.spectra.assignment.modes import (
 from eqcalc.spectra.committee import CommitteeSpectrum, combine_committee
 from eqcalc.spectra.deconvolution import deconvolve, gle_kernel, langevin_kernel
 from eqcalc.spectra.dielectric_response import Dielectric, dielectric
+from eqcalc.spectra.double_harmonic import HarmonicSpectrum, harmonic_analysis
 from eqcalc.spectra.estimator.estimation import Estimation
 from eqcalc.spectra.estimator.statistics import Estimate, replicas_needed
 from eqcalc.spectra.experiment.comparison import (
@@ -47,7 +48,6 @@ from eqcalc.spectra.figures import (
     plot_spectrum,
     save_figure,
 )
-from eqcalc.spectra.harmonic import HarmonicSpectrum, harmonic_analysis
 from eqcalc.spectra.infrared_absorption import (
     convert_infrared,
     infrared,

@@ -15,8 +15,8 @@ import numpy as np
 
 from eqcalc.files import replacing
 from eqcalc.spectra.committee import CommitteeSpectrum
+from eqcalc.spectra.double_harmonic import HarmonicSpectrum
 from eqcalc.spectra.experiment.comparison import Comparison
-from eqcalc.spectra.harmonic import HarmonicSpectrum
 from eqcalc.spectra.raman_scattering import RamanSpectrum
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.validation import InvalidInputError

@@ -14,7 +14,7 @@ from eqcalc.harmonic import harmonic_spectrum, relax
 from eqcalc.reports.assignment import assign, write_assignment
 from eqcalc.reports.minima import visited_minima
 from eqcalc.spectra import infrared
-from eqcalc.spectra.assignment.residence import Stretch
+from eqcalc.spectra.assignment.residence import Residence
 from eqcalc.trajectory import Header, Layout, Trajectory, TrajectoryWriter
 from tests.spectra.oscillators import BOLTZMANN, angular
 
@@ -35,7 +35,7 @@ def trajectory(tmp_path_factory, potential):
     n_replicas, n_frames = 3, 1500
     phase = rng.random((n_replicas, 21, 1)) * 2.0 * np.pi + omega[:, None] * np.arange(n_frames)
     q = np.sqrt(2.0 * BOLTZMANN * 5.0) / omega[:, None] * np.cos(phase)
-    positions = minimum.positions + np.einsum("rkt,kia->rtia", q, harmonic.modes)
+    positions = minimum.positions + np.einsum("rkt,kia->rtia", q, harmonic.vectors)
     # the dipole to second order would add a remainder: here it is linear
     dipole = 0.3 + np.einsum("rkt,ka->rta", q, harmonic.dipole_derivative)
     # two hydrogens of a methyl group exchange their names by a reflection
@@ -96,7 +96,7 @@ def vibration(harmonic, n_frames, rng):
     omega = angular(harmonic.wavenumber)
     phase = rng.random((21, 1)) * 2.0 * np.pi + omega[:, None] * np.arange(n_frames)
     q = np.sqrt(2.0 * BOLTZMANN * 5.0) / omega[:, None] * np.cos(phase)
-    positions = harmonic.positions + np.einsum("kt,kia->tia", q, harmonic.modes)
+    positions = harmonic.positions + np.einsum("kt,kia->tia", q, harmonic.vectors)
     return positions, np.einsum("kt,ka->ta", q, harmonic.dipole_derivative)
 
 
@@ -144,7 +144,7 @@ def test_replicas_that_change_their_conformer(changing, potential, tmp_path):
     assert found.fraction(gauche) == pytest.approx(3600.0 / 6000.0, abs=0.005)
     assert trans.replicas == (0, 2)
     assert gauche.replicas == (1, 2, 3)
-    # stretches of one replica would be independent parts otherwise
+    # residences of one replica would be independent parts otherwise
     assert gauche.modes.total.n_independent == 3
     for conformer in (trans, gauche):
         scale = conformer.modes.total.values.max()
@@ -158,11 +158,11 @@ def test_replicas_that_change_their_conformer(changing, potential, tmp_path):
     assert "97 % of the time. The other 3 %" in text
     record = json.loads((tmp_path / "assignment.json").read_text())
     assert record["replicas_that_change_their_minimum"] == 2
-    assert record["conformers"][1]["stretches"][1]["replica"] == 2
+    assert record["conformers"][1]["residences"][1]["replica"] == 2
 
 
 def test_a_lag_window_longer_than_every_stretch_is_refused(changing, potential, monkeypatch):
-    short = [Stretch(r, 400 * i, 400 * (i + 1), i % 2) for r in range(4) for i in range(3)]
+    short = [Residence(r, 400 * i, 400 * (i + 1), i % 2) for r in range(4) for i in range(3)]
     monkeypatch.setattr("eqcalc.reports.assignment.visited_minima", lambda *_: ([], short))
     with pytest.raises(ValueError, match="near one minimum for the 500 fs of the lag window"):
         assign(changing, potential, lag=500.0)
@@ -171,8 +171,8 @@ def test_a_lag_window_longer_than_every_stretch_is_refused(changing, potential, 
 def test_minima_that_no_replica_starts_near_are_found(changing, potential):
     positions = changing.observable("positions").values
     # the replica starts near trans: gauche is met on the way only
-    minima, stretches = visited_minima(changing, potential, positions[[2]])
+    minima, residences = visited_minima(changing, potential, positions[[2]])
     angles = sorted(m.atoms.get_dihedral(0, 1, 2, 3) for m in minima)
     assert angles == pytest.approx([61.0, 180.0], abs=6.0)
-    assert [s.minimum for s in stretches] == [0, 1]
-    assert abs(stretches[0].stop - 700) <= 10
+    assert [s.minimum for s in residences] == [0, 1]
+    assert abs(residences[0].stop - 700) <= 10

@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 
+from eqcalc.normal_modes import isotope_shifts
 from eqcalc.spectra import (
     assign_bands,
     assignment_notes,
@@ -16,7 +17,6 @@ from eqcalc.spectra import (
     vibrational_density_of_states,
 )
 from eqcalc.spectra.assignment.modes import mode_momenta, mode_names
-from eqcalc.spectra.harmonic import isotope_shifts
 from tests.spectra import toy_water as water
 from tests.spectra.oscillators import BOLTZMANN, angular
 
@@ -36,8 +36,8 @@ def run(harmonic):
     rng = np.random.default_rng(1)
     omega, spread = angular(harmonic.wavenumber), np.sqrt(BOLTZMANN * 20.0)
     q, p = spread / omega * rng.normal(size=(12, 3)), spread * rng.normal(size=(12, 3))
-    r = water.EQUILIBRIUM + np.einsum("rk,kia->ria", q, harmonic.modes)
-    v = np.einsum("rk,kia->ria", p, harmonic.modes)
+    r = water.EQUILIBRIUM + np.einsum("rk,kia->ria", q, harmonic.vectors)
+    v = np.einsum("rk,kia->ria", p, harmonic.vectors)
     centre = water.MASSES @ water.EQUILIBRIUM / water.MASSES.sum()
     v += np.cross(2e-3 * rng.normal(size=(12, 1, 3)), water.EQUILIBRIUM - centre)
     return water.propagate(r, v, 0.5, 12000, every=2)

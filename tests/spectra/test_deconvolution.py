@@ -72,9 +72,9 @@ def test_langevin_water():
     )
     omega, spread = angular(harmonic.wavenumber), np.sqrt(BOLTZMANN * 20.0)
     r = water.EQUILIBRIUM + np.einsum(
-        "rk,kia->ria", spread / omega * rng.normal(size=(128, 3)), harmonic.modes
+        "rk,kia->ria", spread / omega * rng.normal(size=(128, 3)), harmonic.vectors
     )
-    v = np.einsum("rk,kia->ria", spread * rng.normal(size=(128, 3)), harmonic.modes)
+    v = np.einsum("rk,kia->ria", spread * rng.normal(size=(128, 3)), harmonic.vectors)
     # BAOAB, 1/γ = 100 fs on all atoms
     step, decay = 0.5, np.exp(-0.5 / 100.0)
     kick = np.sqrt((1.0 - decay**2) * BOLTZMANN * 20.0 / water.MASSES)[:, None]

@@ -5,10 +5,10 @@ from scipy.spatial.transform import Rotation
 
 from eqcalc.spectra import harmonic_analysis
 from eqcalc.spectra.assignment.residence import (
-    Stretch,
+    Residence,
     distances,
+    residences,
     same_basin,
-    stretches,
     thermal_distance,
 )
 from tests.spectra import toy_water as water
@@ -34,7 +34,7 @@ def test_distance_is_blind_to_rigid_motion_but_not_to_reflection():
 
 def test_distance_is_that_of_normal_coordinates(harmonic):
     q = np.array([0.02, -0.03, 0.01])
-    moved = water.EQUILIBRIUM + np.einsum("k,kia->ia", q, harmonic.modes)
+    moved = water.EQUILIBRIUM + np.einsum("k,kia->ia", q, harmonic.vectors)
     found = distances(moved, water.EQUILIBRIUM[None], water.MASSES)
     assert found[0] == pytest.approx(np.linalg.norm(q), rel=1e-3)
 
@@ -49,7 +49,7 @@ def test_thermal_distance_is_that_of_thermal_normal_coordinates(harmonic):
 def test_minima_within_vibration_are_one_basin(harmonic):
     soft = np.sqrt(8.314462618e-7 * 300.0) / (2.0 * np.pi * 2.99792458e-5 * harmonic.wavenumber[0])
     for spreads, same in ((1.8, True), (2.2, False)):
-        other = water.EQUILIBRIUM + spreads * soft * harmonic.modes[0]
+        other = water.EQUILIBRIUM + spreads * soft * harmonic.vectors[0]
         # turned as well, as a relaxed geometry may be
         other = other @ Rotation.from_euler("xyz", [0.3, 1.0, -2.0]).as_matrix()
         assert distances(other, water.EQUILIBRIUM[None], water.MASSES)[0] > 0.1
@@ -59,9 +59,9 @@ def test_minima_within_vibration_are_one_basin(harmonic):
 
 def test_stretches_cover_every_frame_once():
     nearest = [np.array([2, 2, 0, 0, -1]), np.array([1, 1, 1, 1, 1])]
-    assert stretches(nearest, 10, 43) == [
-        Stretch(0, 0, 20, 2),
-        Stretch(0, 20, 40, 0),
-        Stretch(0, 40, 43, -1),
-        Stretch(1, 0, 43, 1),
+    assert residences(nearest, 10, 43) == [
+        Residence(0, 0, 20, 2),
+        Residence(0, 20, 40, 0),
+        Residence(0, 40, 43, -1),
+        Residence(1, 0, 43, 1),
     ]

@@ -59,8 +59,8 @@ def cold(harmonic):
     omega = angular(harmonic.wavenumber)
     amplitude = np.sqrt(2.0 * BOLTZMANN * 1.0) / omega
     q, p = amplitude * np.cos(phase), -amplitude * omega * np.sin(phase)
-    r = water.EQUILIBRIUM + np.einsum("rk,kia->ria", q, harmonic.modes)
-    v = np.einsum("rk,kia->ria", p, harmonic.modes)
+    r = water.EQUILIBRIUM + np.einsum("rk,kia->ria", q, harmonic.vectors)
+    v = np.einsum("rk,kia->ria", p, harmonic.vectors)
     return water.propagate(r, v, 0.25, 32000, every=4)
 
 
@@ -142,8 +142,8 @@ def test_warm_rotating_water_obeys_the_sum_rule(harmonic):
     )
     assert np.allclose(np.sort(np.diag(inertia)), [0.559851, 1.385603, 1.945454], atol=2e-6)
     spin = spread * rng.normal(size=(96, 3)) / np.sqrt(np.diag(inertia))
-    r = centred + np.einsum("rk,kia->ria", q, harmonic.modes)
-    v = np.einsum("rk,kia->ria", p, harmonic.modes) + np.cross(spin[:, None], centred)
+    r = centred + np.einsum("rk,kia->ria", q, harmonic.vectors)
+    v = np.einsum("rk,kia->ria", p, harmonic.vectors) + np.cross(spin[:, None], centred)
     positions, _ = water.propagate(r, v, 0.5, 8000, every=2)
     spectrum = infrared(
         water.dipole(positions), interval=1.0, temperature=300.0, unit="e*Å", resolution=20.0
@@ -164,8 +164,8 @@ def test_warm_water_without_rotation_obeys_the_sum_rule_without_rotation(harmoni
     rng = np.random.default_rng(3)
     spread = np.sqrt(BOLTZMANN * 300.0)
     q = spread / angular(harmonic.wavenumber) * rng.normal(size=(96, 3))
-    r = water.EQUILIBRIUM + np.einsum("rk,kia->ria", q, harmonic.modes)
-    v = np.einsum("rk,kia->ria", spread * rng.normal(size=(96, 3)), harmonic.modes)
+    r = water.EQUILIBRIUM + np.einsum("rk,kia->ria", q, harmonic.vectors)
+    v = np.einsum("rk,kia->ria", spread * rng.normal(size=(96, 3)), harmonic.vectors)
     positions, _ = water.propagate(r, v, 0.5, 6000, every=2)
     spectrum = infrared(
         water.dipole(positions), interval=1.0, temperature=300.0, unit="e*Å", resolution=20.0

@@ -27,7 +27,7 @@ from eqcalc.models import Potential
 from eqcalc.models.derivatives import hessian
 from eqcalc.models.precision import PRECISIONS, in_precision
 from eqcalc.runtime import EXECUTIONS, EagerEvaluator, ExecutionUnavailableError
-from eqcalc.spectra.harmonic import harmonic_analysis
+from eqcalc.spectra.double_harmonic import harmonic_analysis
 from eqcalc.structures import Structures
 from eqcalc.training.config import DataConfig
 from eqcalc.training.data import split_dataset

@@ -11,8 +11,8 @@ import numpy as np
 
 from eqcalc.spectra.assignment.decomposition import Decomposition
 from eqcalc.spectra.assignment.modes import REMAINDER
+from eqcalc.spectra.double_harmonic import HarmonicSpectrum
 from eqcalc.spectra.estimator.statistics import Estimate
-from eqcalc.spectra.harmonic import HarmonicSpectrum
 from eqcalc.spectra.peaks import RESOLVED
 from eqcalc.spectra.spectrum import Band, Spectrum
 
@@ -118,7 +118,7 @@ def _jsonable(estimate: Estimate) -> list[float | None]:
 
 def leading_atoms(harmonic: HarmonicSpectrum, mode: int) -> tuple[tuple[int, float], ...]:
     """Return the atoms that carry a mode, with m|∂r/∂Q|², their share of its kinetic energy."""
-    shares = np.einsum("ia,ia,i->i", *[harmonic.modes[mode]] * 2, harmonic.masses)
+    shares = np.einsum("ia,ia,i->i", *[harmonic.vectors[mode]] * 2, harmonic.masses)
     order = np.argsort(-shares, kind="stable")
     return tuple((int(i), float(shares[i])) for i in order if shares[i] >= _LEADING_ATOM)
 
@@ -142,7 +142,7 @@ def assign_bands(
     harmonic
         The modes, if the first parts are these in their order.
     isotope_shifts
-        ``[n_modes]``, cm⁻¹, of :func:`eqcalc.spectra.harmonic.isotope_shifts`.
+        ``[n_modes]``, cm⁻¹, of :func:`eqcalc.normal_modes.isotope_shifts`.
     n_leading
         Parts named per band.
     """

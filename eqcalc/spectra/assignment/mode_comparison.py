@@ -14,8 +14,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from eqcalc.normal_modes import require_minimum
+from eqcalc.spectra.double_harmonic import HarmonicSpectrum
 from eqcalc.spectra.estimator.statistics import Estimate
-from eqcalc.spectra.harmonic import HarmonicSpectrum
 from eqcalc.spectra.spectrum import Spectrum
 
 
@@ -94,8 +95,7 @@ def compare_with_modes(
         Modes closer than this [cm⁻¹] are compared as a sum; three times the
         resolution keeps the wings of a band inside its limits.
     """
-    if np.any(harmonic.wavenumber <= 0.0):
-        raise ValueError("a harmonic spectrum with imaginary modes is not that of a minimum")
+    require_minimum(harmonic)
     groups = group_modes(harmonic.wavenumber, separation)
     edges = [
         0.5 * (harmonic.wavenumber[left[-1]] + harmonic.wavenumber[right[0]])

@@ -19,9 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from eqcalc.normal_modes import centred
 from eqcalc.spectra.assignment.decomposition import Decomposition, decompose
+from eqcalc.spectra.double_harmonic import HarmonicSpectrum
 from eqcalc.spectra.frames import eckart_rotations
-from eqcalc.spectra.harmonic import HarmonicSpectrum
 from eqcalc.units import INTENSITY_PER_SQUARED_CHARGE_PER_MASS
 
 #: Names of the parts that are neither modes nor groups.
@@ -51,15 +52,10 @@ def _displacements(
     positions: np.ndarray, harmonic: HarmonicSpectrum
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return displacements in the Eckart frame of one replica, and the rotations into it."""
-    rotations = eckart_rotations(positions, harmonic.positions, harmonic.masses)
-
-    def centred(r: np.ndarray) -> np.ndarray:
-        return (
-            r - np.einsum("...ia,i->...a", r, harmonic.masses / harmonic.masses.sum())[..., None, :]
-        )
-
-    seen = np.einsum("tab,tib->tia", rotations, centred(positions), optimize=True)
-    return seen - centred(harmonic.positions), rotations
+    masses = harmonic.masses
+    rotations = eckart_rotations(positions, harmonic.positions, masses)
+    seen = np.einsum("tab,tib->tia", rotations, centred(positions, masses), optimize=True)
+    return seen - centred(harmonic.positions, masses), rotations
 
 
 def _completed(dipole: np.ndarray, linear: np.ndarray, rotations: np.ndarray) -> np.ndarray:
@@ -112,8 +108,7 @@ def decompose_dipole_by_modes(
         if reference.dipole_derivative is None:
             raise ValueError("the harmonic analysis has no dipole derivative")
         displacement, rotations = _displacements(r, reference)
-        weighted = reference.modes * reference.masses[:, None]
-        coordinates = np.einsum("kia,tia->kt", weighted, displacement, optimize=True)
+        coordinates = reference.coordinates(displacement).T
         linear = coordinates[..., None] * reference.dipole_derivative[:, None]
         parts.append(_completed(mu, linear, rotations))
     names = (*mode_names(references[0]), ROTATION, REMAINDER)
@@ -245,9 +240,7 @@ def mode_momenta(
     ``[n_replicas, n_frames, n_modes]``, Å amu^½/fs.
     """
     rotations = eckart_rotations(positions, harmonic.positions, harmonic.masses)
-    weighted = harmonic.modes * harmonic.masses[:, None]
-    seen = np.einsum("rtab,rtib->rtia", rotations, velocities, optimize=True)
-    return np.einsum("kia,rtia->rtk", weighted, seen, optimize=True)
+    return harmonic.coordinates(np.einsum("rtab,rtib->rtia", rotations, velocities, optimize=True))
 
 
 def mode_spectra(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from eqcalc.spectra.assignment.bands import AssignedBand
 from eqcalc.spectra.assignment.decomposition import Decomposition
 from eqcalc.spectra.assignment.modes import REMAINDER, ROTATION
+from eqcalc.spectra.double_harmonic import HarmonicSpectrum
 from eqcalc.spectra.figures import plot_infrared_raman
-from eqcalc.spectra.harmonic import HarmonicSpectrum
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,15 +8,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from eqcalc.normal_modes import centred
+from eqcalc.spectra.double_harmonic import HarmonicSpectrum
 from eqcalc.spectra.frames import eckart_rotations
-from eqcalc.spectra.harmonic import HarmonicSpectrum
 from eqcalc.units import BOLTZMANN, angular_frequency_to_wavenumber
 
 #: Minima closer than this are the same, relaxed from different sides [amu^½ Å].
 _SAME_MINIMUM = 0.1
 
 
-class Stretch(NamedTuple):
+class Residence(NamedTuple):
     """Frames of a replica that follow each other near one minimum."""
 
     replica: int
@@ -47,12 +48,7 @@ def distances(positions: np.ndarray, references: np.ndarray, masses: np.ndarray)
     ``[..., n_references]``, amu^½ Å.
     """
     root = np.sqrt(masses)[:, None]
-
-    def weighted(r: np.ndarray) -> np.ndarray:
-        centre = np.einsum("...ia,i->...a", r, masses / masses.sum())
-        return np.asarray((r - centre[..., None, :]) * root)
-
-    x, fixed = weighted(positions), weighted(references)
+    x, fixed = centred(positions, masses) * root, centred(references, masses) * root
     squares = np.square(x).sum((-2, -1))
     found = []
     for y in fixed:
@@ -97,14 +93,13 @@ def same_basin(harmonic: HarmonicSpectrum, other: np.ndarray, temperature: float
     if distance >= 2.0 * thermal_distance(harmonic, temperature):
         return False  # there may be no Eckart frame of minima that differ so much
     turned = other @ eckart_rotations(other[None, None], reference, masses)[0, 0].T
-    step = turned - reference - masses @ (turned - reference) / masses.sum()
-    along = np.einsum("kia,ia,i->k", harmonic.modes, step, masses) / distance
+    along = harmonic.coordinates(centred(turned - reference, masses)) / distance
     width = float(np.sqrt(np.sum(along**2 * _variances(harmonic, temperature))))
     return distance < 2.0 * width
 
 
-def stretches(nearest: Sequence[np.ndarray], stride: int, n_frames: int) -> list[Stretch]:
-    """Return the stretches that replicas stay near one minimum, in the order of time.
+def residences(nearest: Sequence[np.ndarray], stride: int, n_frames: int) -> list[Residence]:
+    """Return how long replicas stay near each minimum, in the order of time.
 
     Parameters
     ----------
@@ -121,7 +116,7 @@ def stretches(nearest: Sequence[np.ndarray], stride: int, n_frames: int) -> list
         first = [0, *changes.tolist()]
         stops = [*(stride * changes).tolist(), n_frames]
         found += [
-            Stretch(replica, stride * start, stop, int(labels[start]))
+            Residence(replica, stride * start, stop, int(labels[start]))
             for start, stop in zip(first, stops, strict=True)
         ]
     return found

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Normal modes with their infrared intensities and Raman activities, and spectra of them."""
+"""Double-harmonic spectra: normal modes with infrared intensities and Raman activities."""
 
 from __future__ import annotations
 
@@ -8,55 +8,73 @@ from typing import Any
 
 import numpy as np
 
+from eqcalc.normal_modes import NormalModes, normal_modes
 from eqcalc.spectra.raman_scattering import raman_weight
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.units import (
     INTENSITY_PER_SQUARED_CHARGE_PER_MASS,
     INTENSITY_PER_SQUARED_DEBYE_PER_MASS,
-    angular_frequency_to_wavenumber,
+    conversion_factor,
 )
+from eqcalc.validation import finite, one_of, positive
+from eqcalc.validation import shape as shaped
 
 
-@dataclass(frozen=True)
-class HarmonicSpectrum:
+def harmonic_analysis(
+    positions: np.ndarray,
+    masses: np.ndarray,
+    hessian: np.ndarray,
+    dipole_derivative: np.ndarray | None = None,
+    polarizability_derivative: np.ndarray | None = None,
+) -> HarmonicSpectrum:
+    """Return the normal modes of a stationary point and their intensities.
+
+    Parameters
+    ----------
+    positions, masses, hessian
+        See :func:`eqcalc.normal_modes.normal_modes`.
+    dipole_derivative
+        ``[n_atoms, 3, 3]``, ∂μ_b/∂r_ia at [i, a, b], e.
+    polarizability_derivative
+        ``[n_atoms, 3, 3, 3]``, ∂α_bc/∂r_ia at [i, a, b, c], e²Å/eV.
+
+    Raises
+    ------
+    ValueError
+        A shape is wrong, a number is not finite, or the Hessian is not symmetric.
+    """
+    modes = normal_modes(positions, masses, hessian)
+    n = len(modes.masses)
+    dipole = polarizability = None
+    if dipole_derivative is not None:
+        tensor = finite("dipole_derivative", dipole_derivative)
+        shaped("dipole_derivative", tensor, (n, 3, 3))
+        dipole = np.einsum("kia,iab->kb", modes.vectors, tensor)
+    if polarizability_derivative is not None:
+        tensor = finite("polarizability_derivative", polarizability_derivative)
+        shaped("polarizability_derivative", tensor, (n, 3, 3, 3))
+        tensor = 0.5 * (tensor + tensor.swapaxes(-1, -2))
+        polarizability = np.einsum("kia,iabc->kbc", modes.vectors, tensor)
+        polarizability = polarizability * conversion_factor("e^2*Å^2/eV", "Å^3")
+    return HarmonicSpectrum(
+        **vars(modes), dipole_derivative=dipole, polarizability_derivative=polarizability
+    )
+
+
+@dataclass(frozen=True, repr=False)
+class HarmonicSpectrum(NormalModes):
     """Normal modes and their intensities, in ascending order of wavenumber.
 
     Parameters
     ----------
-    wavenumber
-        ``[n_modes]``, cm⁻¹; an imaginary wavenumber is given as negative.
-    modes
-        ``[n_modes, n_atoms, 3]``, displacement ∂r/∂Q along the normal
-        coordinate, amu^−½: √m·mode are orthonormal.
-    masses
-        ``[n_atoms]``, amu.
-    positions
-        ``[n_atoms, 3]``, Å.
     dipole_derivative
         ``[n_modes, 3]``, ∂μ/∂Q, e/amu^½, or None.
     polarizability_derivative
         ``[n_modes, 3, 3]``, ∂α/∂Q, Å²/amu^½, or None.
-    residual
-        ``[5 or 6]``, cm⁻¹: wavenumbers of translation and rotation before they
-        were projected out. Values far from zero mean that the geometry is not
-        a stationary point.
     """
 
-    wavenumber: np.ndarray
-    modes: np.ndarray
-    masses: np.ndarray
-    positions: np.ndarray
-    dipole_derivative: np.ndarray | None
-    polarizability_derivative: np.ndarray | None
-    residual: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.wavenumber)
-
-    @property
-    def reduced_mass(self) -> np.ndarray:
-        """Reduced mass of each mode, 1/Σ|∂r/∂Q|², amu."""
-        return 1.0 / np.einsum("kna,kna->k", self.modes, self.modes)
+    dipole_derivative: np.ndarray | None = None
+    polarizability_derivative: np.ndarray | None = None
 
     @property
     def infrared_intensity(self) -> np.ndarray:
@@ -92,14 +110,6 @@ class HarmonicSpectrum:
         lower = 45.0 * self.isotropic + 4.0 * self.anisotropic
         out = np.full(len(self), np.nan)
         return np.divide(3.0 * self.anisotropic, lower, out=out, where=lower > 1e-12)
-
-    def hessian(self) -> np.ndarray:
-        """Return the force constants of the vibrations, ``[3 n_atoms, 3 n_atoms]``, eV/Å²."""
-        eigenvalues = (
-            np.sign(self.wavenumber) * (self.wavenumber / angular_frequency_to_wavenumber(1.0)) ** 2
-        )
-        weighted = (self.modes * self.masses[:, None]).reshape(len(self), -1)
-        return np.asarray((weighted.T * eigenvalues) @ weighted)
 
     def raman_cross_section(
         self, temperature: float, laser_wavelength: float, **options: bool
@@ -166,8 +176,8 @@ class HarmonicSpectrum:
         unit: str,
         label: str,
     ) -> Spectrum:
-        if not fwhm > 0.0:
-            raise ValueError(f"fwhm: expected a positive width in cm⁻¹, got {fwhm}")
+        positive("fwhm", fwhm, unit="cm⁻¹")
+        one_of("shape", shape, ("lorentzian", "gaussian"))
         if wavenumber is None:
             upper = max(float(np.max(self.wavenumber, initial=0.0)), 100.0) + 20.0 * fwhm
             wavenumber = np.linspace(0.0, upper, int(np.ceil(10.0 * upper / fwhm)) + 1)
@@ -175,11 +185,9 @@ class HarmonicSpectrum:
         distance = np.asarray(wavenumber)[:, None] - self.wavenumber[real]
         if shape == "lorentzian":
             line = 0.5 * fwhm / np.pi / (distance**2 + 0.25 * fwhm**2)
-        elif shape == "gaussian":
+        else:
             c = 4.0 * np.log(2.0) / fwhm**2
             line = np.sqrt(c / np.pi) * np.exp(-c * distance**2)
-        else:
-            raise ValueError(f"shape: expected 'lorentzian' or 'gaussian', got {shape!r}")
         return Spectrum(
             wavenumber=np.asarray(wavenumber, dtype=float),
             values=line @ strength[real],
