@@ -513,9 +513,9 @@ def test_bad_structure_files_are_named(tmp_path, capsys):
     assert run("harmonic", model, bad) == FAILURE
     assert f"{bad}: expected finite positions, but that of atom 1" in capsys.readouterr().err
     assert run("harmonic", model, tmp_path) == FAILURE
-    assert f"{tmp_path}: is a directory; state a structure file" in capsys.readouterr().err
+    assert f"{tmp_path}: a folder; state a structure file" in capsys.readouterr().err
     assert run("harmonic", tmp_path, bad) == FAILURE
-    assert f"{tmp_path}: is a directory; state the model" in capsys.readouterr().err
+    assert f"{tmp_path}: a folder; state the model" in capsys.readouterr().err
     atom = tmp_path / "atom.xyz"
     atom.write_text("1\n\nO 0 0 0\n")
     assert run("harmonic", model, atom) == 0

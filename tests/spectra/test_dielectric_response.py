@@ -8,7 +8,7 @@ import pytest
 from eqcalc.spectra import infrared
 from eqcalc.spectra.dielectric_response import dielectric, kramers_kronig, unwrap_dipole
 from tests.spectra.oscillators import BOLTZMANN, angular, oscillator, vector
-from tests.spectra.test_infrared import langevin
+from tests.spectra.test_infrared_absorption import langevin
 
 WATER = Path(__file__).parents[2] / "data/experiment/water-refractive-index.txt"
 #: 1/(3ε₀k_B) of ⟨M²⟩/(VT) = 1 e² Å⁻¹ K⁻¹

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from eqcalc.plugins import class_named
 from eqcalc.spectra.io.formats.base import SeriesReader
 from eqcalc.spectra.io.formats.columns import ColumnsReader
 from eqcalc.spectra.io.formats.cp2k import CP2KReader
@@ -19,7 +19,10 @@ from eqcalc.spectra.io.formats.gpumd import GPUMDReader
 from eqcalc.spectra.io.formats.ipi import IPIReader
 from eqcalc.spectra.io.formats.schnetpack import SchNetPackReader
 from eqcalc.spectra.io.formats.vasp import VASPReader
-from eqcalc.validation import InvalidInputError, existing_file, one_of
+from eqcalc.validation import InvalidInputError, existing_file
+
+#: Group of entry points under which installed packages announce readers.
+ENTRY_POINTS = "eqcalc.readers"
 
 _Class = TypeVar("_Class", bound=type[SeriesReader])
 
@@ -56,25 +59,20 @@ def known_formats() -> dict[str, str]:
 
 
 def find_reader(format: str) -> SeriesReader:
-    """Return the reader of a format, by its name or as ``package.module:Class``.
+    """Return the reader of a format.
+
+    Parameters
+    ----------
+    format
+        Name of a registered reader, ``package.module:Class``, or the name under which an
+        installed package announces one as an entry point of the group ``eqcalc.readers``.
 
     Raises
     ------
     InvalidInputError
         There is none.
     """
-    module, separator, name = format.partition(":")
-    if not separator:
-        return _READERS[one_of("format", format, _READERS)]()
-    try:
-        found = getattr(importlib.import_module(module), name, None)
-    except ImportError as error:
-        raise InvalidInputError(
-            f"{module} cannot be imported ({error})",
-            key="format",
-            value=format,
-            advice="install it, or put its folder into PYTHONPATH",
-        ) from error
+    found = class_named("format", format, _READERS, ENTRY_POINTS)
     if not (inspect.isclass(found) and issubclass(found, SeriesReader)):
         raise InvalidInputError(key="format", value=format, expected="a subclass of SeriesReader")
     return found()
