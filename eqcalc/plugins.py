@@ -19,7 +19,7 @@ from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any
 
-from eqcalc.validation import InvalidInputError, known_keys, located, one_of
+from eqcalc.validation import InvalidInputError, known_keys, one_of
 
 #: Environment variable with the modules that may be imported for what they register.
 PLUGINS = "EQCALC_PLUGINS"
@@ -125,18 +125,18 @@ def instance(key: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> 
     Raises
     ------
     InvalidInputError
-        The class has no such argument, needs another one, or refuses a value.
+        The class has no such argument, or needs another one.
     """
-    with located(section=key):
-        try:
-            signature = inspect.signature(kind)
-        except (TypeError, ValueError):  # of a class that is compiled
-            return kind(**options)
-        parameters = signature.parameters.values()
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            known_keys(options, [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL])
-        try:
-            signature.bind(**options)
-        except TypeError as error:
-            raise InvalidInputError(str(error)) from None
+    try:
+        signature = inspect.signature(kind)
+    except (TypeError, ValueError):  # of a class that is compiled
         return kind(**options)
+    parameters = signature.parameters.values()
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        known = [p.name for p in parameters if p.kind is not p.VAR_POSITIONAL]
+        known_keys(options, known, section=key)
+    try:
+        signature.bind(**options)
+    except TypeError as error:
+        raise InvalidInputError(str(error), key=key) from None
+    return kind(**options)

@@ -109,13 +109,18 @@ def _convert(options: argparse.Namespace) -> None:
         keys=dict(options.key),
         ignore=options.ignore,
         format=options.format,
-        properties=options.properties,
-        exclude=options.exclude,
+        options=_reader_options(options),
         skip_bad=options.skip_bad,
         overwrite=options.overwrite,
         progress=not options.quiet,
     )
     print(report)
+
+
+def _reader_options(options: argparse.Namespace) -> dict[str, Any]:
+    stated = {"properties": options.properties, "exclude": options.exclude}
+    given = {key: _value(text) for key, text in options.option}
+    return {key: value for key, value in stated.items() if value is not None} | given
 
 
 def add_data_commands(add: Callable[..., Any]) -> None:
@@ -194,7 +199,19 @@ def add_data_commands(add: Callable[..., Any]) -> None:
         help="energy=E",
     )
     command.add_argument("--ignore", nargs="*", default=[], metavar="KEY", help="keys to leave out")
-    command.add_argument("--format", help="extxyz, ase, npz or qm9, if the ending does not say it")
+    command.add_argument(
+        "--format",
+        help="extxyz, ase, npz or qm9, if the ending does not tell; or a reader of another "
+        "package, package.module:Class",
+    )
+    command.add_argument(
+        "--option",
+        type=name_and_value,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="argument of the reader",
+    )
     command.add_argument(
         "--properties", help="columns of a plain XYZ file, species:S:1:pos:R:3:gradient:R:3"
     )

@@ -68,24 +68,18 @@ class ValidationReport:
         return sorted({p.index for p in self.errors if p.index is not None})
 
     def __str__(self) -> str:
-        head = (
-            f"{self.n_structures} structures: {len(self.errors)} errors, "
-            f"{len(self.warnings)} warnings"
-        )
-        return "\n".join([head, *(f"  {problem}" for problem in self.problems)])
+        return self.summary(len(self.problems))
 
     def summary(self, limit: int = 20) -> str:
         """Return the text of the report with at most `limit` problems, errors first."""
         shown = [*self.errors, *self.warnings][:limit]
         more = len(self.problems) - len(shown)
-        head = str(ValidationReport(self.n_structures, self.problems)).splitlines()[0]
-        return "\n".join(
-            [
-                head,
-                *(f"  {problem}" for problem in shown),
-                *([f"  and {more} more"] if more else []),
-            ]
+        head = (
+            f"{self.n_structures} structures: {len(self.errors)} errors, "
+            f"{len(self.warnings)} warnings"
         )
+        lines = [head, *(f"  {problem}" for problem in shown)]
+        return "\n".join([*lines, f"  and {more} more"] if more else lines)
 
 
 def check_record(record: Record) -> list[str]:
@@ -197,11 +191,9 @@ def validate(dataset: Dataset) -> ValidationReport:
 
 
 def _duplicates(dataset: Dataset, usable: np.ndarray) -> Iterator[tuple[int, int]]:
-    for rows in _same_molecule(dataset, usable):
+    for rows in same_molecule(dataset, usable):
         records = list(dataset.records(rows))
         shapes = pair_distances(np.stack([r.positions for r in records]))
-        if not shapes.shape[1]:
-            continue
         pairs = cKDTree(shapes).query_pairs(SAME_DISTANCE, p=np.inf, output_type="ndarray")
         first: dict[int, int] = {}
         for a, b in sorted(map(tuple, np.sort(pairs, axis=1).tolist())):
@@ -216,11 +208,11 @@ def pair_distances(positions: np.ndarray) -> np.ndarray:
     return np.linalg.norm(positions[:, i] - positions[:, j], axis=-1)
 
 
-def _same_molecule(dataset: Dataset, usable: np.ndarray) -> list[np.ndarray]:
-    """Return groups of isolated structures alike in atoms, their order, and charge."""
+def same_molecule(dataset: Dataset, usable: np.ndarray) -> list[np.ndarray]:
+    """Return groups of isolated molecules alike in atoms, their order, and charge."""
     groups: dict[tuple[bytes, float], list[int]] = {}
     for index, record in zip(usable, dataset.records(usable), strict=True):
-        if record.cell is None:
+        if record.cell is None and len(record.numbers) > 1:
             groups.setdefault((record.numbers.tobytes(), record.charge), []).append(int(index))
     return [np.array(rows) for rows in groups.values() if len(rows) > 1]
 

@@ -12,35 +12,33 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from eqcalc.datasets.checks import pair_distances
+from eqcalc.datasets.checks import pair_distances, same_molecule
 from eqcalc.datasets.dataset import Dataset
 from eqcalc.quantities import quantity
 from eqcalc.units import conversion_factor
 from eqcalc.validation import InvalidInputError
 
-#: Factors by which a force is off if its unit, or that of the energy, is another one.
-_FORCE_MISTAKES = {
-    "kcal/mol/Å": conversion_factor("kcal/mol/Å", "eV/Å"),
-    "kJ/mol/Å": conversion_factor("kJ/mol/Å", "eV/Å"),
-    "hartree/bohr": conversion_factor("hartree/bohr", "eV/Å"),
-    "hartree/Å": conversion_factor("hartree/Å", "eV/Å"),
-    "eV/bohr": conversion_factor("eV/bohr", "eV/Å"),
-    "kcal/mol/bohr": conversion_factor("kcal/mol/bohr", "eV/Å"),
-}
-_DIPOLE_MISTAKES = {
-    "debye": conversion_factor("debye", "e*Å"),
-    "e*bohr": conversion_factor("e*bohr", "e*Å"),
-    "atomic units multiplied by the factor of debye": conversion_factor("debye", "e*bohr"),
-}
-_POLARIZABILITY_MISTAKES = {
-    "bohr^3": conversion_factor("bohr^3", "e^2*Å^2/eV"),
-    "Å^3": conversion_factor("Å^3", "e^2*Å^2/eV"),
-    "bohr^3 for Å^3, or the reverse": conversion_factor("bohr^3", "Å^3"),
-}
+#: Mistaken units, and the factors by which labels are then off.
 _MISTAKES = {
-    "forces": _FORCE_MISTAKES,
-    "dipole": _DIPOLE_MISTAKES,
-    "polarizability": _POLARIZABILITY_MISTAKES,
+    "forces": {
+        unit: conversion_factor(unit, "eV/Å")
+        for unit in (
+            "kcal/mol/Å",
+            "kJ/mol/Å",
+            "hartree/bohr",
+            "hartree/Å",
+            "eV/bohr",
+            "kcal/mol/bohr",
+        )
+    },
+    "dipole": {
+        **{unit: conversion_factor(unit, "e*Å") for unit in ("debye", "e*bohr")},
+        "atomic units multiplied by the factor of debye": conversion_factor("debye", "e*bohr"),
+    },
+    "polarizability": {
+        **{unit: conversion_factor(unit, "e^2*Å^2/eV") for unit in ("bohr^3", "Å^3")},
+        "bohr^3 for Å^3, or the reverse": conversion_factor("bohr^3", "Å^3"),
+    },
 }
 
 
@@ -129,7 +127,7 @@ def check_forces(
     work: list[float] = []
     change: list[float] = []
     both = np.flatnonzero(dataset.present("energy") & dataset.present("forces"))
-    for rows in _molecules(dataset, both):
+    for rows in same_molecule(dataset, both):
         chosen = rng.permutation(len(rows))[: max(2, n_pairs * len(rows) // max(1, len(both)))]
         records = list(dataset.records(rows))
         positions = np.stack([record.positions for record in records])
@@ -240,14 +238,6 @@ def regression(
         tolerance,
         least_correlation,
     )
-
-
-def _molecules(dataset: Dataset, usable: np.ndarray) -> list[np.ndarray]:
-    groups: dict[tuple[bytes, float], list[int]] = {}
-    for index, record in zip(usable, dataset.records(usable), strict=True):
-        if record.cell is None and len(record.numbers) > 1:
-            groups.setdefault((record.numbers.tobytes(), record.charge), []).append(int(index))
-    return [np.array(rows) for rows in groups.values() if len(rows) > 1]
 
 
 def _geometry(numbers: np.ndarray, positions: np.ndarray) -> tuple[bytes, bytes]:

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Mapping, Sized
+from collections.abc import Callable, Collection, Mapping, Sized
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,31 @@ from eqcalc.datasets.readers.frames import STRUCTURAL, FrameError, Interpretatio
 from eqcalc.datasets.readers.npz import NpzReader
 from eqcalc.datasets.readers.qm9 import Qm9Reader
 from eqcalc.datasets.writer import DatasetWriter
-from eqcalc.files import make_folder
+from eqcalc.files import make_folder, temporary_path
+from eqcalc.plugins import class_named, instance
+from eqcalc.validation import InvalidFileError, InvalidInputError
+
+#: Readers by format.
+READERS: dict[str, Callable[..., Reader]] = {
+    "extxyz": ExtxyzReader,
+    "ase": AseDatabaseReader,
+    "npz": NpzReader,
+    "qm9": Qm9Reader,
+}
+#: Entry points of this group are readers of other packages.
+ENTRY_POINTS = "eqcalc.readers"
+
+_SUFFIXES = {
+    ".xyz": "extxyz",
+    ".extxyz": "extxyz",
+    ".db": "ase",
+    ".json": "ase",
+    ".npz": "npz",
+    ".tar": "qm9",
+}
 
 
-class ConversionError(ValueError):
+class ConversionError(InvalidFileError):
     """Structures of a file cannot be used; the report says which and why.
 
     Attributes
@@ -33,9 +54,11 @@ class ConversionError(ValueError):
         What was found.
     """
 
-    def __init__(self, message: str, report: ValidationReport) -> None:
-        super().__init__(message)
-        self.report = report
+    def __init__(
+        self, problem: str, report: ValidationReport | None = None, file: Path | None = None
+    ) -> None:
+        super().__init__(problem, file=file)
+        self.report = report or ValidationReport(0)
 
 
 @dataclass(frozen=True)
@@ -71,65 +94,50 @@ class ConversionReport:
         return "\n".join(lines)
 
 
-_OPTIONS: dict[str, tuple[str, ...]] = {
-    "extxyz": ("properties",),
-    "ase": (),
-    "npz": ("numbers", "positions"),
-    "qm9": ("exclude",),
-}
-
-
-def open_reader(
-    source: str | Path,
-    *,
-    format: str | None = None,
-    **options: Any,
-) -> Reader:
+def open_reader(source: str | Path, *, format: str | None = None, **options: Any) -> Reader:
     """Return the reader for `source`.
 
     Parameters
     ----------
+    source
+        The file.
     format
-        ``"extxyz"``, ``"ase"``, ``"npz"`` or ``"qm9"``; guessed from the name if not given.
+        ``"extxyz"``, ``"ase"``, ``"npz"`` or ``"qm9"``, by default as the name tells; or a
+        :class:`~eqcalc.datasets.readers.frames.Reader` of another package, as
+        ``"package.module:Class"`` or by its entry point of the group ``eqcalc.readers``.
     options
-        ``numbers`` and ``positions``, keys of an npz archive; ``properties``, the
-        columns of an XYZ file that does not name them; ``exclude``, a list of
-        molecules of QM9.
+        Arguments of the reader.
+
+    Raises
+    ------
+    InvalidInputError
+        The format or an option is unknown, or the reader refuses the file.
     """
     name = Path(source).name.removesuffix(".xz").removesuffix(".gz").removesuffix(".bz2")
-    suffix = name.rsplit(".", 1)[-1]
-    guesses = {"xyz": "extxyz", "extxyz": "extxyz", "db": "ase", "json": "ase", "npz": "npz"}
-    kind = format or {**guesses, "tar": "qm9"}.get(suffix)
-    readers: dict[str, Any] = {
-        "extxyz": ExtxyzReader,
-        "ase": AseDatabaseReader,
-        "npz": NpzReader,
-        "qm9": Qm9Reader,
-    }
-    if kind not in readers:
-        asked = f"unknown format {format!r}" if format else f"cannot tell the format of {source}"
-        raise ValueError(f"{asked}; state one of {', '.join(readers)} (eqcalc convert --format)")
-    if Path(source).is_dir() and kind != "qm9":
-        raise ValueError(f"{source}: a folder; state a file of structures in it")
-    for option in options:
-        if option not in _OPTIONS[kind]:
-            owners = [owner for owner, known in _OPTIONS.items() if option in known]
-            raise ValueError(f"{option} can be stated for {', '.join(owners)} only, not for {kind}")
-    reader: Reader = readers[kind](source, **options)
-    return reader
+    kind = format or _SUFFIXES.get(Path(name).suffix)
+    if kind is None:
+        raise InvalidInputError(
+            "the name does not tell it",
+            key="format",
+            expected=f"one of {', '.join(READERS)}, or package.module:Class",
+            file=source,
+            advice="state it (eqcalc convert --format)",
+        )
+    reader = partial(class_named("format", kind, READERS, ENTRY_POINTS), source)
+    opened: Reader = instance(kind, reader, options)
+    return opened
 
 
 def convert(
     source: str | Path,
     target: str | Path,
     *,
-    level_of_theory: str | None = None,
+    level_of_theory: str | Mapping[str, str] | None = None,
     units: Mapping[str, str] | None = None,
     keys: Mapping[str, str] | None = None,
     ignore: Collection[str] = (),
     format: str | None = None,
-    properties: str | None = None,
-    exclude: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
     skip_bad: bool = False,
     overwrite: bool = False,
     provenance: Mapping[str, Any] | None = None,
@@ -143,12 +151,12 @@ def convert(
     Parameters
     ----------
     source
-        Extended XYZ, ASE database, npz archive in the layout of MD17, or the
-        archive of QM9.
+        Extended XYZ, ASE database, npz archive in the layout of MD17, the archive of
+        QM9, or what a reader of another package reads.
     target
         The dataset; written only if all is well. Its folder is made if it is missing.
     level_of_theory
-        How the labels were computed, unless the file says so.
+        Of the labels, or by quantity, unless the file says so.
     units
         Unit by meaning, for example ``{"positions": "Å", "energy": "kcal/mol",
         "forces": "kcal/mol/Å"}``. Needed wherever the file or its format does
@@ -163,13 +171,11 @@ def convert(
         has no meaning is an error, so that no label is lost unnoticed.
     format
         See :func:`open_reader`.
-    properties
-        Columns of an XYZ file that does not name them, for example
-        ``"species:S:1:pos:R:3:gradient:R:3"``; the key of a second line that is
-        a single number is then ``"comment"``.
-    exclude
-        A file with the indices of molecules of QM9 to leave out, such as its
-        ``uncharacterized.txt``.
+    options
+        Arguments of the reader: ``properties``, the columns of an XYZ file that does not
+        name them (``"species:S:1:pos:R:3:gradient:R:3"``; a second line that is a single
+        number has the key ``"comment"``); ``exclude``, a file with the indices of molecules
+        of QM9 to leave out, such as its ``uncharacterized.txt``.
     skip_bad
         Leave structures with errors out instead of giving up.
     overwrite
@@ -188,7 +194,7 @@ def convert(
     ConversionError
         Structures have errors and `skip_bad` is not set, or none is left, or
         the forces do not belong to the energies.
-    ValueError
+    InvalidInputError
         The file, a key, a unit or the level of theory is missing or wrong.
     OSError
         Nothing can be written into the folder of `target`.
@@ -197,20 +203,16 @@ def convert(
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists; choose another name or overwrite it")
     keys = dict(keys or {})
-    layout: dict[str, str] = {
-        name: keys.pop(name) for name in ("numbers", "positions") if name in keys
-    }
-    if properties is not None:
-        layout["properties"] = properties
-    if exclude is not None:
-        layout["exclude"] = str(exclude)
-    reader = open_reader(source, format=format, **layout)
+    layout = {name: keys.pop(name) for name in ("numbers", "positions") if name in keys}
+    reader = open_reader(source, format=format, **layout, **(options or {}))
     interpretation = _interpretation(reader, keys, dict(units or {}), ignore, source)
     level = level_of_theory or reader.level_of_theory
     if not level:
-        raise ValueError(
-            f"{source} does not state its level of theory: state it (eqcalc convert "
-            "--level-of-theory)"
+        raise InvalidInputError(
+            "not stated by the file",
+            key="level_of_theory",
+            file=source,
+            advice="state it (eqcalc convert --level-of-theory)",
         )
 
     about = {
@@ -220,7 +222,7 @@ def convert(
         **(provenance or {}),
     }
     make_folder(target.parent)
-    draft = target.with_name(f".{target.name}.{os.getpid()}.draft")
+    draft = temporary_path(target)
     try:
         with DatasetWriter(
             draft,
@@ -238,18 +240,19 @@ def convert(
         bad = report.bad
         if bad and not skip_bad:
             raise ConversionError(
-                f"{source}: {len(bad)} structures cannot be used; correct the cause or skip them\n"
+                f"{len(bad)} structures cannot be used; correct the cause or skip them\n"
                 + report.summary(),
                 report,
+                source,
             )
         kept = np.flatnonzero(~np.isin(indices, bad))
         if not len(kept):
-            raise ConversionError(f"{source}: no structure is left\n{report.summary()}", report)
+            raise ConversionError(f"no structure is left\n{report.summary()}", report, source)
         forces = None
         if {"energy", "forces"} <= set(dataset.quantities):
             forces = check_forces(dataset.subset(kept), np.random.default_rng(seed))
             if not forces.ok:
-                raise ConversionError(f"{source}: energies and forces disagree: {forces}", report)
+                raise ConversionError(f"energies and forces disagree: {forces}", report, source)
         if bad:
             about["dropped"] = bad
         converted = dataset.subset(kept).save(
@@ -282,12 +285,12 @@ def _interpretation(
         stated.pop(meaning, None)
     try:
         return Interpretation(meanings, {**stated, **units}, ignore)
-    except ValueError as error:
+    except InvalidInputError as error:
         # what is missing may be missing because nothing was read
         fault = next(iter(reader), FrameError("it is empty"))
         if isinstance(fault, FrameError):
-            raise ValueError(f"{source}: no structure can be read from it: {fault}") from None
-        raise type(error)(f"{source}: {error}") from None
+            raise InvalidFileError(f"no structure can be read: {fault}", file=source) from None
+        raise error.within_file(source) from None
 
 
 def _read(
@@ -313,9 +316,11 @@ def _read(
             seen[key] += key in frame.values
         unknown = interpretation.unknown(frame)
         if unknown:
-            raise ValueError(
-                f"{source}: structure {index} has {', '.join(unknown)}, whose meaning is not "
-                "stated: give each a meaning (keys) or ignore it"
+            raise InvalidInputError(
+                f"structure {index} has {', '.join(unknown)}, whose meaning is not stated",
+                key="keys",
+                file=source,
+                advice="give each a meaning or ignore it (eqcalc convert --key, --ignore)",
             )
         try:
             record = interpretation.record(frame)
@@ -331,9 +336,9 @@ def _read(
     report = ValidationReport(index + 1, problems)
     absent = [key for key, number in seen.items() if not number]
     if absent and index >= 0 and len(problems) < index + 1:
-        raise ValueError(f"{source}: no structure has {', '.join(absent)}")
+        raise InvalidInputError(f"no structure has {', '.join(absent)}", key="keys", file=source)
     if index < 0:
-        raise ConversionError(f"{source}: the file holds no structure", report)
+        raise ConversionError("there is no structure", report, source)
     for meaning, key in interpretation.keys.items():
         missing = index + 1 - len(problems) - seen[key]
         if missing > 0:

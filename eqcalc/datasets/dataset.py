@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import operator
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,13 @@ from eqcalc.datasets.record import Record
 from eqcalc.datasets.writer import FORMAT, FORMAT_VERSION, DatasetWriter
 from eqcalc.quantities import known_quantities, ordered, quantity
 from eqcalc.structures import Structures
+from eqcalc.validation import InvalidFileError, InvalidInputError, existing_file, located
 
 _BLOCK = 4096  # records decoded at a time when iterating
+_NAMED = 5  # formulas named in a representation
 
 
-class DatasetError(ValueError):
+class DatasetError(InvalidFileError):
     """A file is not a dataset of eqcalc, or is damaged."""
 
 
@@ -49,33 +53,35 @@ class Dataset:
     """
 
     def __init__(self, path: str | Path, indices: np.ndarray | None = None) -> None:
-        self.path = Path(path)
+        self.path = existing_file(path, "a dataset (.h5)")
         self._indices = indices
         self._cache: dict[str, np.ndarray] = {}
-        if self.path.is_dir():
-            raise DatasetError(f"{self.path}: a folder; state a dataset (.h5) in it")
-        if not self.path.is_file():
-            raise FileNotFoundError(f"{self.path}: no such file")
         try:
             file = h5py.File(self.path, "r")
         except OSError as error:
             raise DatasetError(
-                f"{self.path}: not a readable HDF5 file ({error}); "
-                "use `eqcalc convert` for other formats"
+                f"not a readable HDF5 file ({error})",
+                file=self.path,
+                advice="use `eqcalc convert` for other formats",
             ) from None
-        with file:
+        with file, located(file=self.path):
             try:
                 self._read_header(file)
-            except (DatasetError, units.UnitError):
+            except (InvalidInputError, units.UnitError):
                 raise
             except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-                raise DatasetError(f"{self.path}: the file is damaged ({error})") from error
-        self._offsets = np.concatenate([[0], np.cumsum(self._array("atom_counts"), dtype=np.int64)])
-        if self._offsets[-1] != len(self._array("numbers")):
-            raise DatasetError(
-                f"{self.path}: atom_counts sum to {self._offsets[-1]} but numbers holds "
-                f"{len(self._array('numbers'))} atoms; the file is damaged"
+                raise DatasetError(f"the file is damaged ({error})") from error
+            self._offsets = np.concatenate(
+                [[0], np.cumsum(self._array("atom_counts"), dtype=np.int64)]
             )
+            n_atoms = len(self._array("numbers"))
+            if self._offsets[-1] != n_atoms:
+                raise DatasetError(
+                    "the file is damaged",
+                    key="atom_counts",
+                    value=int(self._offsets[-1]),
+                    expected=f"a sum of {n_atoms}",
+                )
 
     # --- opening and writing -----------------------------------------------------
 
@@ -85,7 +91,7 @@ class Dataset:
 
         Raises
         ------
-        FileNotFoundError
+        MissingFileError
             There is no such file.
         DatasetError
             It is another kind of file, of a newer version, or damaged.
@@ -138,12 +144,11 @@ class Dataset:
         """
         old = cls(path)
         levels = dict(old.levels_of_theory)
-        if isinstance(level_of_theory, str):
-            level_of_theory = dict.fromkeys(known_quantities(), level_of_theory)
-        for name, level in (level_of_theory or {}).items():
+        stated = levels_by_quantity(level_of_theory or {}, known_quantities())
+        for name, level in stated.items():
             if levels.setdefault(name, level) != level:
-                raise ValueError(
-                    f"{path}: {name} is stored at {levels[name]!r}, cannot add labels at {level!r}"
+                raise InvalidInputError(
+                    key=f"level_of_theory.{name}", value=level, expected=levels[name], file=path
                 )
         merged = dict(old.provenance)
         if provenance:
@@ -182,7 +187,39 @@ class Dataset:
         return self._n_stored if self._indices is None else len(self._indices)
 
     def __repr__(self) -> str:
-        return f"Dataset({str(self.path)!r}: {len(self)} structures, {', '.join(self.quantities)})"
+        facts = "; ".join(f"{name}: {fact}" for name, fact in self._facts().items())
+        return f"Dataset({str(self.path)!r}, {len(self)} structures; {facts})"
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align: left'>{html.escape(name)}</th>"
+            f"<td style='text-align: left'>{html.escape(fact)}</td></tr>"
+            for name, fact in self._facts().items()
+        )
+        head = f"Dataset of {len(self)} structures, {html.escape(str(self.path))}"
+        return f"<table><caption>{head}</caption>{rows}</table>"
+
+    def _facts(self) -> dict[str, str]:
+        """Return what is there: molecules, and the labels with unit and level of theory."""
+        molecules = self.formulas()
+        named = [f"{n} × {formula}" for formula, n in list(molecules.items())[:_NAMED]]
+        more = [f"{len(molecules) - _NAMED} more"] if len(molecules) > _NAMED else []
+        facts = {"molecules": ", ".join([*named, *more]) or "none"}
+        for name in self.quantities:
+            n = int(self.present(name).sum())
+            known = "" if n == len(self) else f", {n} known"
+            facts[name] = f"{self.levels_of_theory[name]} [{quantity(name).unit}]{known}"
+        return facts
+
+    def formulas(self) -> dict[str, int]:
+        """Return the number of structures by formula, the most frequent one first."""
+        atoms, counts = self._atom_rows(self.indices)
+        numbers = np.split(self._array("numbers")[atoms], np.cumsum(counts)[:-1])
+        found = Counter(np.sort(z).tobytes() for z in numbers if len(z))
+        return {
+            ase.Atoms(np.frombuffer(z, np.uint8)).get_chemical_formula("hill"): n
+            for z, n in found.most_common()
+        }
 
     @property
     def level_of_theory(self) -> str:
@@ -190,12 +227,14 @@ class Dataset:
 
         Raises
         ------
-        ValueError
+        InvalidInputError
             The labels have different ones; see :attr:`levels_of_theory`.
         """
         levels = set(self.levels_of_theory.values())
         if len(levels) != 1:
-            raise ValueError(f"{self.path} has no single level of theory: {self.levels_of_theory}")
+            raise InvalidInputError(
+                "there is no single level of theory", value=self.levels_of_theory, file=self.path
+            )
         return levels.pop()
 
     @property
@@ -370,26 +409,24 @@ class Dataset:
                             self.path, array.dtype, "r", offset=offset, shape=array.shape
                         ).view(np.ndarray)
             except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-                raise DatasetError(f"{self.path}: cannot read {name} ({error})") from error
+                raise DatasetError(f"cannot be read ({error})", key=name, file=self.path) from error
         return self._cache[name]
 
     def _read_header(self, file: h5py.File) -> None:
-        where = self.path
         if file.attrs.get("format") != FORMAT:
-            raise DatasetError(f"{where}: an HDF5 file, but not a dataset of eqcalc")
+            raise DatasetError("an HDF5 file, but not a dataset of eqcalc")
         version = int(file.attrs["format_version"])
         if version > FORMAT_VERSION:
             raise DatasetError(
-                f"{where}: format version {version} is newer than {FORMAT_VERSION}, the newest "
-                "this eqcalc reads; update eqcalc"
+                "written by a newer eqcalc",
+                key="format_version",
+                value=version,
+                expected=f"at most {FORMAT_VERSION}",
+                advice="update eqcalc",
             )
-        missing = [
-            name
-            for name in ("atom_counts", "numbers", "positions", "charge", "source", "provenance")
-            if name not in file
-        ]
-        if missing:
-            raise DatasetError(f"{where}: {', '.join(missing)} missing; the file is damaged")
+        for name in ("atom_counts", "numbers", "positions", "charge", "source", "provenance"):
+            if name not in file:
+                raise DatasetError("missing; the file is damaged", key=name)
         self.provenance: dict[str, Any] = json.loads(file["provenance"][()])
         self.sources: tuple[str, ...] = tuple(json.loads(file["source"].attrs["names"]))
         self._n_stored = len(file["atom_counts"])
@@ -405,7 +442,7 @@ class Dataset:
             q, key = quantity(name), f"labels/{name}/values"
             shape = (n_atoms if q.per_atom else self._n_stored, *q.shape)
             if file[key].shape != shape:
-                raise DatasetError(f"{where}: {key} has shape {file[key].shape}, not {shape}")
+                raise DatasetError(key=key, value=file[key].shape, expected=f"the shape {shape}")
             self._units[key] = q.factor_from(_attribute(file, key, "unit"))
             self.levels_of_theory[name] = _attribute(file, key, "level_of_theory")
             if file[key].dtype == np.float32:
@@ -421,11 +458,16 @@ class Dataset:
         return self.__dict__ | {"_cache": {}}
 
 
+def levels_by_quantity(level: str | Mapping[str, str], quantities: Iterable[str]) -> dict[str, str]:
+    """Return levels of theory by quantity; one text is that of all `quantities`."""
+    return dict.fromkeys(quantities, level) if isinstance(level, str) else dict(level)
+
+
 def _attribute(file: h5py.File, name: str, attribute: str) -> str:
     try:
         return str(file[name].attrs[attribute])
     except KeyError:
-        raise DatasetError(f"{file.filename}: {name} has no attribute {attribute!r}") from None
+        raise DatasetError("missing; the file is damaged", key=f"{name}.{attribute}") from None
 
 
 def _like(dataset: Dataset, indices: np.ndarray) -> Dataset:

@@ -12,7 +12,9 @@ import numpy as np
 from ase.calculators.calculator import all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from eqcalc.molecules import total_charge
 from eqcalc.quantities import quantity
+from eqcalc.validation import InvalidInputError, shape
 
 
 @dataclass(frozen=True)
@@ -48,34 +50,24 @@ class Record:
     source: str = ""
 
     def __post_init__(self) -> None:
-        numbers = np.asarray(self.numbers)
-        if numbers.ndim != 1 or not np.issubdtype(numbers.dtype, np.integer):
-            raise ValueError(
-                f"numbers: expected integers [n_atoms], got {numbers.dtype} of shape "
-                f"{numbers.shape}"
-            )
+        numbers = shape("numbers", self.numbers, ("n_atoms",))
+        if not np.issubdtype(numbers.dtype, np.integer):
+            raise InvalidInputError(key="numbers", value=numbers.dtype, expected="integers")
         n_atoms = len(numbers)
         positions = np.asarray(self.positions, dtype=np.float64)
-        if positions.shape != (n_atoms, 3):
-            raise ValueError(f"positions: expected shape ({n_atoms}, 3), got {positions.shape}")
         labels = {}
         for name, value in self.labels.items():
             q = quantity(name)
-            shape = (n_atoms, *q.shape) if q.per_atom else q.shape
-            array = np.asarray(value, dtype=np.float64)
-            if array.shape != shape:
-                raise ValueError(f"{name}: expected shape {shape}, got {array.shape}")
-            labels[name] = array
+            expected = (n_atoms, *q.shape) if q.per_atom else q.shape
+            labels[name] = shape(name, np.asarray(value, dtype=np.float64), expected)
         if (self.cell is None) != (self.pbc is None):
-            raise ValueError("cell and pbc are given together or not at all")
+            raise InvalidInputError(key="cell", expected="a cell and pbc, or none of them")
         object.__setattr__(self, "numbers", numbers)
-        object.__setattr__(self, "positions", positions)
+        object.__setattr__(self, "positions", shape("positions", positions, (n_atoms, 3)))
         object.__setattr__(self, "labels", labels)
         if self.cell is not None:
             cell = np.asarray(self.cell, dtype=np.float64)
-            if cell.shape != (3, 3):
-                raise ValueError(f"cell: expected shape (3, 3), got {cell.shape}")
-            object.__setattr__(self, "cell", cell)
+            object.__setattr__(self, "cell", shape("cell", cell, (3, 3)))
             object.__setattr__(self, "pbc", np.broadcast_to(np.asarray(self.pbc, bool), (3,)))
 
     @classmethod
@@ -84,15 +76,15 @@ class Record:
     ) -> Record:
         """Return the record of `atoms` with the `labels` given, in internal units.
 
-        The charge is ``atoms.info["charge"]``, or zero. Results of a calculator
-        attached to `atoms` are not read: their level of theory is unknown here.
+        The charge is that of :func:`~eqcalc.molecules.total_charge`. Results of a
+        calculator attached to `atoms` are not read: their level of theory is unknown here.
         """
         periodic = bool(atoms.pbc.any())
         return cls(
             numbers=np.array(atoms.numbers, dtype=np.int64),
             positions=np.array(atoms.positions),
             labels=labels or {},
-            charge=float(atoms.info.get("charge", 0.0)),
+            charge=total_charge(atoms),
             cell=np.array(atoms.cell.array) if periodic else None,
             pbc=np.array(atoms.pbc) if periodic else None,
             source=source,

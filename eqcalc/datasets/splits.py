@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from eqcalc.datasets.dataset import Dataset
+from eqcalc.validation import InvalidInputError
 
 
 def random_split(
@@ -40,15 +41,16 @@ def random_split(
         elif isinstance(size, float) and size.is_integer() and size > 0:
             numbers[part] = int(size)
         else:
-            raise ValueError(
-                f"{part}: expected a number of structures, a fraction or -1, got {size}"
-            )
+            expected = "a number of structures, a fraction or -1"
+            raise InvalidInputError(key=part, value=size, expected=expected)
     rest = [part for part, number in numbers.items() if number == -1]
     if len(rest) > 1:
-        raise ValueError(f"only one part can be all that is left, got {', '.join(rest)}")
+        raise InvalidInputError(key=rest[1], value=-1, expected="one part that is all that is left")
     taken = sum(number for number in numbers.values() if number > 0)
     if taken > n_structures:
-        raise ValueError(f"the parts need {taken} structures, there are {n_structures}")
+        raise InvalidInputError(
+            f"the parts need {taken} structures", key="sizes", expected=f"at most {n_structures}"
+        )
     for part in rest:
         numbers[part] = n_structures - taken
     order = rng.permutation(n_structures)
@@ -64,27 +66,29 @@ def check_split(n_structures: int, parts: Mapping[str, ArrayLike]) -> dict[str, 
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         An index is out of range, or occurs twice.
     """
     checked: dict[str, np.ndarray] = {}
-    seen = np.full(n_structures, -1)
+    owner = np.full(n_structures, -1)
     for number, (part, indices) in enumerate(parts.items()):
         rows = np.atleast_1d(np.asarray(indices))
         if rows.size and (not np.issubdtype(rows.dtype, np.integer) or rows.ndim != 1):
-            raise ValueError(f"{part}: expected integers [n], got {rows.dtype}")
-        rows = rows.astype(np.int64)
-        wrong = rows[(rows < 0) | (rows >= n_structures)]
-        if len(wrong):
-            raise ValueError(f"{part}: structure {wrong[0]} of a dataset of {n_structures}")
-        if len(np.unique(rows)) < len(rows):
-            raise ValueError(f"{part}: an index occurs twice")
-        if (seen[rows] >= 0).any():
-            index = rows[seen[rows] >= 0][0]
-            before = list(checked)[seen[index]]
-            raise ValueError(f"structure {index} is both in {before} and in {part}")
-        seen[rows] = number
-        checked[part] = rows
+            raise InvalidInputError(key=part, value=rows.dtype, expected="integers [n]")
+        checked[part] = rows = rows.astype(np.int64)
+        outside = rows[(rows < 0) | (rows >= n_structures)]
+        if len(outside):
+            expected = f"indices of {n_structures} structures"
+            raise InvalidInputError(key=part, value=int(outside[0]), expected=expected)
+        values, counts = np.unique(rows, return_counts=True)
+        repeated = [*values[counts > 1], *rows[owner[rows] >= 0]]
+        if repeated:
+            index = int(repeated[0])
+            first = part if owner[index] < 0 else list(checked)[owner[index]]
+            raise InvalidInputError(
+                f"already in {first}", key=part, value=index, expected="each index once"
+            )
+        owner[rows] = number
     return checked
 
 
@@ -96,7 +100,9 @@ def store_split(path: str | Path, name: str, parts: Mapping[str, ArrayLike]) -> 
     """
     dataset = Dataset.open(path)
     if name in dataset.splits:
-        raise ValueError(f"{path} already has a split {name!r}; choose another name")
+        raise InvalidInputError(
+            key="name", value=name, expected="a name that no split has", file=dataset.path
+        )
     checked = check_split(len(dataset), parts)
     with dataset.writer(path, overwrite=True) as writer:
         writer.append(dataset.records())

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -14,8 +13,9 @@ import h5py
 import numpy as np
 
 from eqcalc.datasets.record import Record
-from eqcalc.files import require_writable
+from eqcalc.files import replacing, require_writable, temporary_path
 from eqcalc.quantities import ordered, quantity
+from eqcalc.validation import InvalidInputError
 
 #: Value of the root attribute ``format``.
 FORMAT = "eqcalc dataset"
@@ -63,10 +63,14 @@ class DatasetWriter:
     ) -> None:
         self.path = Path(path)
         if "energy" in single_precision:
-            raise ValueError("energy: a total energy does not fit into single precision")
+            raise InvalidInputError(
+                "a total energy does not fit into it", key="single_precision", value="energy"
+            )
         ordered(name for name in single_precision if name != "positions")
         if not level_of_theory:
-            raise ValueError(f"{self.path}: state the level of theory of the labels")
+            raise InvalidInputError(
+                key="level_of_theory", value=level_of_theory, expected="that of the labels"
+            )
         if self.path.exists() and not overwrite:
             raise FileExistsError(f"{self.path} exists; append to it or choose another name")
         self._levels = level_of_theory
@@ -78,8 +82,8 @@ class DatasetWriter:
         self._splits: dict[str, dict[str, np.ndarray]] = {}
         self._n_structures = 0
         self._n_atoms = 0
-        self._scratch = self.path.with_name(f".{self.path.name}.{os.getpid()}.scratch")
         require_writable(self.path.parent)  # HDF5 would name the scratch file
+        self._scratch = temporary_path(self.path)
         self._file = h5py.File(self._scratch, "w")
         try:
             for name, dtype, tail in (
@@ -117,7 +121,11 @@ class DatasetWriter:
             for name in record.labels:
                 self.level_of_theory(name)
             if record.numbers.size and not 0 < record.numbers.min() <= record.numbers.max() < 256:
-                raise ValueError(f"structure {len(self)}: atomic numbers must be 1 to 255")
+                raise InvalidInputError(
+                    key=f"numbers of structure {len(self)}",
+                    value=[int(z) for z in np.unique(record.numbers)],
+                    expected="atomic numbers, 1 to 255",
+                )
             self._buffer.append(record)
             if len(self._buffer) == _BLOCK:
                 self._flush()
@@ -126,13 +134,11 @@ class DatasetWriter:
         """Return the level of theory of the quantity `name`."""
         if isinstance(self._levels, str):
             return self._levels
-        try:
-            return self._levels[name]
-        except KeyError:
-            known = ", ".join(self._levels)
-            raise KeyError(
-                f"{self.path}: no level of theory is stated for {name!r}; stated for: {known}"
-            ) from None
+        if name not in self._levels:
+            raise InvalidInputError(
+                "no level of theory is stated", key=f"level_of_theory.{name}", file=self.path
+            )
+        return self._levels[name]
 
     def add_split(self, name: str, parts: Mapping[str, np.ndarray]) -> None:
         """Store the named index lists `parts` (training, validation ...) as split `name`."""
@@ -142,16 +148,8 @@ class DatasetWriter:
         """Write what is buffered, pack the file and put it in place."""
         try:
             self._flush()
-            packed = self._scratch.with_suffix(".packed")
-            try:
-                with h5py.File(packed, "w") as target:
-                    self._pack(target)
-                self._file.close()
-                with packed.open("rb") as handle:
-                    os.fsync(handle.fileno())
-                packed.replace(self.path)
-            finally:
-                packed.unlink(missing_ok=True)
+            with replacing(self.path) as packed, h5py.File(packed, "w") as target:
+                self._pack(target)
         finally:
             self.discard()
 

@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from eqcalc.datasets.consistency import Agreement, labelled_structures, regression
-from eqcalc.datasets.dataset import Dataset
+from eqcalc.datasets.dataset import Dataset, levels_by_quantity
 from eqcalc.datasets.record import Record
 from eqcalc.files import require_writable
 from eqcalc.labelling.gfn2 import GFN2
@@ -337,9 +337,8 @@ def _levels(
     method: Method, quantities: Sequence[str], stated: str | Mapping[str, str] | None
 ) -> dict[str, str]:
     """Return the level of theory by quantity, of a user before that of the method."""
-    levels: dict[str, str] = {}
-    for level in (method.level_of_theory, stated or {}):
-        levels |= dict.fromkeys(quantities, level) if isinstance(level, str) else level
+    levels = levels_by_quantity(method.level_of_theory, quantities)
+    levels |= levels_by_quantity(stated or {}, quantities)
     for name in levels:
         one_of("level_of_theory", name, quantities)
     return {name: levels[name] for name in quantities}

@@ -13,6 +13,7 @@ import torch
 from ase.calculators.calculator import Calculator, all_changes
 from torch import Tensor
 
+from eqcalc.datasets.dataset import levels_by_quantity
 from eqcalc.quantities import ordered, quantity
 from eqcalc.validation import InvalidInputError, nearest, shape
 
@@ -185,12 +186,10 @@ class CombinedMethod:
     @property
     def level_of_theory(self) -> dict[str, str]:
         """Level of theory by quantity."""
-        return {
-            name: level if isinstance(level, str) else level[name]
-            for names, method in self.parts
-            for level in [method.level_of_theory]
-            for name in names
-        }
+        levels: dict[str, str] = {}
+        for names, method in self.parts:
+            levels |= levels_by_quantity(method.level_of_theory, names)
+        return {name: levels[name] for name in self.quantities}
 
     @property
     def quantities(self) -> tuple[str, ...]:

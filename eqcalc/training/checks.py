@@ -8,13 +8,14 @@ import warnings
 
 import numpy as np
 
-from eqcalc.datasets import Dataset, DatasetError
+from eqcalc.datasets import Dataset
 from eqcalc.datasets.checks import list_structures, not_finite
 from eqcalc.models.checkpoint import CheckpointError, read_header
 from eqcalc.neighbors import pairs_within
 from eqcalc.training.config import TrainingConfig
 from eqcalc.training.data import Split
 from eqcalc.training.settings import ConfigError
+from eqcalc.validation import InvalidFileError
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ def open_dataset(config: TrainingConfig) -> Dataset:
     """Return the dataset of a training; raises ConfigError if there is none."""
     try:
         return Dataset.open(config.data.path)
-    except (OSError, DatasetError) as error:
+    except (OSError, InvalidFileError) as error:
         raise ConfigError(f"data.path: {error}") from error
 
 

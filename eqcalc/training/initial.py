@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from eqcalc.datasets import Dataset, statistics
+from eqcalc.datasets.dataset import levels_by_quantity
 from eqcalc.datasets.label_statistics import (
     element_totals,
     fit_element_values,
@@ -161,7 +162,7 @@ def _fine_tuned(config: TrainingConfig, dataset: Dataset, rows: np.ndarray) -> P
             replace(potential_config, heads=new, read_outs={}), dataset, rows, elements, {}
         )
     tables = {name: dict(table) for name, table in fresh.values.items()}
-    levels = start.metadata.get("level_of_theory", {})
+    levels = levels_by_quantity(start.metadata.get("level_of_theory") or {}, start.config.heads)
     for name in kept:
         if name not in start.references.values:
             continue

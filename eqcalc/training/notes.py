@@ -8,6 +8,7 @@ from collections.abc import Collection
 import numpy as np
 
 from eqcalc.datasets import Dataset
+from eqcalc.datasets.dataset import levels_by_quantity
 from eqcalc.models.compositions import Compositions, formula
 from eqcalc.models.potential import Potential
 from eqcalc.training.config import DataConfig
@@ -25,7 +26,7 @@ def split_of_training(model: Potential, dataset: Dataset) -> Split:
 
 def level_notes(model: Potential, dataset: Dataset, names: Collection[str]) -> tuple[str, ...]:
     """Tell where labels and model are not of the same level of theory."""
-    levels = model.metadata.get("level_of_theory", {})
+    levels = levels_by_quantity(model.metadata.get("level_of_theory") or {}, names)
     return tuple(
         f"{name}: the model was trained at {levels[name]}, the labels are "
         f"{dataset.levels_of_theory[name]}."

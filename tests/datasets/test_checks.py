@@ -5,6 +5,7 @@ import pytest
 from eqcalc.datasets import Dataset, Record, check_forces, compare_labels, validate
 from eqcalc.datasets.checks import check_record
 from eqcalc.quantities import known_quantities
+from eqcalc.validation import InvalidInputError
 
 WATER = np.array([[0.0, 0, 0.1], [0, 0.8, -0.5], [0, -0.8, -0.5]])
 NUMBERS = np.array([8, 1, 1])
@@ -139,8 +140,12 @@ def test_a_second_source_shows_debye(tmp_path):
     wrong = stored(tmp_path, debye, "b.h5")
     found = compare_labels(wrong, right, "dipole")
     assert found.slope == pytest.approx(4.803, rel=1e-3) and "(debye)" in str(found)
-    with pytest.raises(ValueError, match="origin of energy"):
-        compare_labels(wrong, right, "energy")
-    with pytest.raises(ValueError, match="share no geometry"):
-        compare_labels(wrong, right, "polarizability")
+    for name in ("energy", "polarizability"):  # no common origin; not there
+        with pytest.raises(InvalidInputError) as caught:
+            compare_labels(wrong, right, name)
+        assert caught.value.key == "name"
+    moved = stored(tmp_path, [Record(NUMBERS, 1.1 * WATER, records[0].labels)], "c.h5")
+    with pytest.raises(InvalidInputError) as apart:
+        compare_labels(moved, right, "dipole")
+    assert apart.value.key == "other"
     assert set(known_quantities()) >= {found.quantity}

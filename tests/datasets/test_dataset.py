@@ -11,6 +11,7 @@ import torch
 
 from eqcalc.datasets import Dataset, DatasetError, DatasetWriter, Record, store_split
 from eqcalc.units import UnitError, conversion_factor
+from eqcalc.validation import InvalidInputError
 
 # energy [eV] of the first structure in the archive that the shipped file was converted from
 FIRST_ENERGY = -4214.555369684831
@@ -131,8 +132,9 @@ def test_append_keeps_precision_splits_and_provenance(tmp_path, mixed):
     assert dataset._array("positions").dtype == np.float32 and dataset._compressed
     assert dataset.provenance == {"by": "test", "appended": [{"more": 1}]}
     assert dataset.splits["first"]["training"].tolist() == [1]
-    with pytest.raises(ValueError, match="stored at 'x'"):
+    with pytest.raises(InvalidInputError) as caught:
         Dataset.append(path, mixed, level_of_theory="y")
+    assert (caught.value.value, caught.value.expected) == ("y", "x")
     assert len(Dataset.open(path)) == 3
 
 
@@ -172,12 +174,26 @@ def test_levels_of_theory_by_quantity(tmp_path, mixed):
     levels = {"energy": "MP2", "forces": "MP2", "dipole": "DFT", "polarizability": "DFT"}
     dataset = Dataset.create(tmp_path / "a.h5", mixed, level_of_theory=levels)
     assert dataset.levels_of_theory == levels
-    with pytest.raises(ValueError, match="no single level"):
+    with pytest.raises(InvalidInputError) as several:
         _ = dataset.level_of_theory
-    with pytest.raises(KeyError, match="no level of theory is stated for 'dipole'"):
+    assert several.value.value == levels
+    with pytest.raises(InvalidInputError) as unstated:
         Dataset.create(tmp_path / "b.h5", mixed, level_of_theory={"energy": "a", "forces": "b"})
-    with pytest.raises(ValueError, match="single precision"):
+    assert unstated.value.key == "level_of_theory.dipole"
+    with pytest.raises(InvalidInputError) as single:
         DatasetWriter(tmp_path / "c.h5", level_of_theory="x", single_precision=("energy",))
+    assert single.value.key == "single_precision"
+
+
+def test_representations_tell_what_it_is(tmp_path, mixed):
+    levels = {"energy": "MP2", "forces": "MP2", "dipole": "B3LYP", "polarizability": "<DFT>"}
+    dataset = Dataset.create(tmp_path / "a.h5", mixed, level_of_theory=levels)
+    assert dataset.formulas() == {"H2O": 1, "H4N": 1, "CO": 1}
+    for fact in ("3 structures", "1 × H2O", "energy: MP2 [eV], 2 known", "dipole: B3LYP [e*Å]"):
+        assert fact in repr(dataset)
+    page = dataset._repr_html_()
+    assert "&lt;DFT&gt;" in page and page.count("<tr>") == 5
+    assert "1 structures; molecules: 1 × CO" in repr(dataset.subset([2]))
 
 
 def test_units_are_read_from_the_attributes(tmp_path, mixed):
@@ -196,8 +212,9 @@ def test_units_are_read_from_the_attributes(tmp_path, mixed):
         Dataset.open(path)
     with h5py.File(path, "r+") as file:
         del file["labels/energy/values"].attrs["unit"]
-    with pytest.raises(DatasetError, match="labels/energy/values has no attribute 'unit'"):
+    with pytest.raises(DatasetError) as caught:
         Dataset.open(path)
+    assert (caught.value.file, caught.value.key) == (path, "labels/energy/values.unit")
 
 
 def test_other_files_are_refused(tmp_path, mixed):
@@ -237,9 +254,11 @@ def test_provenance_is_plain_json(tmp_path, mixed):
 
 def test_record_refuses_wrong_shapes():
     numbers, positions = np.array([1, 1]), np.zeros((2, 3))
-    with pytest.raises(ValueError, match=r"forces: expected shape \(2, 3\), got \(3, 3\)"):
+    with pytest.raises(InvalidInputError) as caught:
         Record(numbers, positions, {"forces": np.zeros((3, 3))})
-    with pytest.raises(ValueError, match="positions"):
+    assert (caught.value.key, caught.value.value) == ("forces", [3, 3])
+    with pytest.raises(InvalidInputError) as caught:
         Record(numbers, np.zeros((3, 3)))
+    assert caught.value.key == "positions"
     with pytest.raises(KeyError, match="charges"):
         Record(numbers, positions, {"charges": np.zeros(2)})

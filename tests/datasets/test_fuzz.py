@@ -11,6 +11,7 @@ from eqcalc.datasets.readers.extxyz import ExtxyzReader
 from eqcalc.datasets.readers.frames import Frame, FrameError, Interpretation
 from eqcalc.datasets.readers.npz import NpzReader
 from eqcalc.units import UnitError
+from eqcalc.validation import InvalidFileError
 
 FUZZ = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -145,8 +146,9 @@ def test_archives_of_odd_arrays(tmp_path, arrays):
 def test_archive_that_would_run_code(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, z=np.array([print], dtype=object), R=np.ones((1, 1, 3)))
-    with pytest.raises(ValueError, match="cannot read 'z'"):
+    with pytest.raises(InvalidFileError) as caught:
         NpzReader(path)
+    assert (caught.value.file, caught.value.key) == (path, "z")
 
 
 @pytest.mark.parametrize("compressed", [False, True])

@@ -68,7 +68,7 @@ def test_uncharacterised_molecules_are_left_out(tmp_path):
     source = archive(tmp_path / "qm9.tar.bz2", [METHANE, other(2, 0.1), other(3, 0.2)])
     listed = tmp_path / "uncharacterized.txt"
     listed.write_text("     Index  SMILES\n\n     2   C  C\n", encoding="utf-8")
-    report = convert(source, tmp_path / "qm9.h5", exclude=listed, progress=False)
+    report = convert(source, tmp_path / "qm9.h5", options={"exclude": listed}, progress=False)
     assert len(report.dataset) == 2
 
 

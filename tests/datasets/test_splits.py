@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from eqcalc.datasets import Dataset, check_split, random_split, store_split
+from eqcalc.validation import InvalidInputError
 
 
 def test_parts_are_disjoint_and_complete():
@@ -16,31 +17,34 @@ def test_parts_are_disjoint_and_complete():
 
 
 @pytest.mark.parametrize(
-    ("sizes", "message"),
+    ("sizes", "key"),
     [
-        ({"a": 0.8, "b": 30}, "need 110 structures"),
-        ({"a": -1, "b": -1}, "only one part"),
-        ({"a": -3}, "a: expected a number"),
-        ({"a": 1.5}, "a: expected a number"),
+        ({"a": 0.8, "b": 30}, "sizes"),
+        ({"a": -1, "b": -1}, "b"),
+        ({"a": -3}, "a"),
+        ({"a": 1.5}, "a"),
     ],
 )
-def test_impossible_sizes(sizes, message):
-    with pytest.raises(ValueError, match=message):
+def test_impossible_sizes(sizes, key):
+    with pytest.raises(InvalidInputError) as caught:
         random_split(100, sizes, np.random.default_rng(0))
+    assert caught.value.key == key
 
 
 @pytest.mark.parametrize(
-    ("parts", "message"),
+    ("parts", "key", "value", "problem"),
     [
-        ({"a": [1, 100]}, "a: structure 100 of a dataset of 100"),
-        ({"a": [1, 1]}, "a: an index occurs twice"),
-        ({"a": [1, 2], "b": [5, 2]}, "structure 2 is both in a and in b"),
-        ({"a": [0.5]}, "expected integers"),
+        ({"a": [1, 100]}, "a", 100, ""),
+        ({"a": [1, 1]}, "a", 1, "already in a"),
+        ({"a": [1, 2], "b": [5, 2]}, "b", 2, "already in a"),
+        ({"a": [0.5]}, "a", np.dtype(float), ""),
     ],
 )
-def test_wrong_indices(parts, message):
-    with pytest.raises(ValueError, match=message):
+def test_wrong_indices(parts, key, value, problem):
+    with pytest.raises(InvalidInputError) as caught:
         check_split(100, parts)
+    error = caught.value
+    assert (error.key, error.value, error.problem) == (key, value, problem)
 
 
 def test_a_stored_split_is_read_back(tmp_path, mixed):
@@ -51,6 +55,7 @@ def test_a_stored_split_is_read_back(tmp_path, mixed):
     assert dataset.splits["mine"]["test"].tolist() == []
     assert dataset.provenance == before.provenance and len(dataset) == 3
     store_split(path, "other", {"training": [1]})
-    with pytest.raises(ValueError, match="already has a split 'mine'"):
+    with pytest.raises(InvalidInputError) as caught:
         store_split(path, "mine", {"training": [1]})
+    assert (caught.value.value, caught.value.file) == ("mine", path)
     assert set(Dataset.open(path).splits) == {"mine", "other"}

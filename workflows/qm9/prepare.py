@@ -58,7 +58,7 @@ def main() -> None:
         )
         print(dataset)
     else:
-        print(convert(options.source, options.target, exclude=options.exclude))
+        print(convert(options.source, options.target, options={"exclude": options.exclude}))
 
 
 if __name__ == "__main__":

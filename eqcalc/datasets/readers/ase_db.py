@@ -11,6 +11,7 @@ import numpy as np
 
 from eqcalc.datasets.readers.frames import Frame, FrameError
 from eqcalc.quantities import known_quantities
+from eqcalc.validation import InvalidFileError, existing_file
 
 #: Results of ASE calculators and the units ASE defines for them.
 _ASE_UNITS = {"energy": "eV", "forces": "eV/Å", "stress": "eV/Å^3", "dipole": "e*Å"}
@@ -31,16 +32,16 @@ class AseDatabaseReader:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-        if not self.path.is_file():
-            raise FileNotFoundError(f"{self.path}: no such file")
+        self.path = existing_file(path, "an ASE database")
         try:
             database = self._connect()
             metadata = dict(database.metadata)
             self._n = database.count()
             first = next(iter(database.select(limit=1)), None)
         except Exception as error:  # ASE passes on what SQLite and JSON raise
-            raise ValueError(f"{self.path}: not a readable ASE database ({error})") from None
+            raise InvalidFileError(
+                f"not readable ({error})", expected="an ASE database", file=self.path
+            ) from None
         present = set() if first is None else set(_values(first))
         self.keys: Mapping[str, str] = {
             name: name for name in known_quantities() if name in present

@@ -22,6 +22,7 @@ from ase.data import atomic_numbers
 
 from eqcalc.datasets.readers.frames import Frame, FrameError
 from eqcalc.quantities import known_quantities
+from eqcalc.validation import InvalidInputError, existing_file
 
 _OPENERS: dict[str, Any] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
 _PAIR = re.compile(
@@ -48,14 +49,12 @@ class ExtxyzReader:
     level_of_theory = ""
 
     def __init__(self, path: str | Path, *, properties: str = "species:S:1:pos:R:3") -> None:
-        self.path = Path(path)
+        self.path = existing_file(path, "an extended XYZ file")
         try:
             _columns(properties)
         except FrameError as error:
-            raise ValueError(str(error)) from None
+            raise InvalidInputError(str(error), key="properties", value=properties) from None
         self._properties = properties
-        if not self.path.is_file():
-            raise FileNotFoundError(f"{self.path}: no such file")
         first = next((frame for frame in self if isinstance(frame, Frame)), None)
         named = () if first is None else first.values
         #: Only keys that have the very name of a quantity have a meaning by themselves.

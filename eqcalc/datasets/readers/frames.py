@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -13,6 +12,7 @@ import numpy as np
 from eqcalc.datasets.record import Record
 from eqcalc.quantities import known_quantities, quantity
 from eqcalc.units import UnitError, conversion_factor
+from eqcalc.validation import InvalidInputError, one_of
 
 
 class FrameError(ValueError):
@@ -43,12 +43,16 @@ class Frame:
 class Reader(Protocol):
     """A file that is read one structure after the other.
 
+    It is opened by a class whose first argument is the path; other arguments are the
+    options of the format. It may have a length, the number of structures.
+
     Attributes
     ----------
     keys
         Keys whose meaning the format fixes, by what they mean.
     units
-        Units that the file or its format states, by what they are the unit of.
+        Units that the file or its format states, by what they are the unit of. Those of
+        other keys may be in an attribute ``units_by_key``.
     level_of_theory
         What the file says about it; empty if nothing.
     """
@@ -88,7 +92,7 @@ class Interpretation:
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         A unit is missing or wrong, a meaning is unknown, or two keys give one quantity.
     """
 
@@ -99,37 +103,36 @@ class Interpretation:
     def __post_init__(self) -> None:
         meanings = [*known_quantities(), *DERIVED, *STRUCTURAL]
         for meaning in self.keys:
-            if meaning not in meanings:
-                known = ", ".join(meanings)
-                raise ValueError(f"keys: unknown meaning {meaning!r}; known: {known}")
-        meanings.append("positions")
+            one_of("keys", meaning, meanings)
         for meaning in self.units:
-            if meaning not in meanings:
-                close = difflib.get_close_matches(meaning, meanings, 1)
-                hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(meanings)}"
-                raise UnitError(f"units: unknown quantity {meaning!r}; {hint}")
+            one_of("units", meaning, [*meanings, "positions"])
         targets = [DERIVED.get(m, (m, ""))[0] for m in self.keys]
         for name in {t for t in targets if targets.count(t) > 1}:
             both = [m for m in self.keys if DERIVED.get(m, (m, ""))[0] == name]
-            raise ValueError(f"keys: {' and '.join(both)} both give {name}; choose one")
+            raise InvalidInputError(key="keys", value=both, expected=f"one key that gives {name}")
         factors = {}
         for meaning in ("positions", *(m for m in self.keys if m not in STRUCTURAL)):
             internal = "Å" if meaning == "positions" else _internal_unit(meaning)
             if meaning not in self.units:
-                raise UnitError(
-                    f"the unit of {meaning} is not stated by the file; "
-                    f"state it, for example {meaning}={internal} (eqcalc convert --unit)"
+                raise InvalidInputError(
+                    "not stated by the file",
+                    key=f"units.{meaning}",
+                    expected=f"a unit such as {internal}",
+                    advice=f"state it (eqcalc convert --unit {meaning}=UNIT)",
                 )
             try:
                 factors[meaning] = conversion_factor(self.units[meaning], internal)
             except UnitError as error:
-                raise UnitError(f"{meaning}: {error}; expected a unit such as {internal}") from None
-        unused = set(self.units) - set(factors)
-        if unused:
-            raise UnitError(
-                f"units are stated for {', '.join(sorted(unused))}, but no key of the file has "
-                f"that meaning; name it, for example {min(unused)}=KEY (eqcalc convert --key)"
-            )
+                raise InvalidInputError(
+                    str(error), key=f"units.{meaning}", expected=f"a unit such as {internal}"
+                ) from None
+        for meaning in self.units:
+            if meaning not in factors:
+                raise InvalidInputError(
+                    "no key of the file has that meaning",
+                    key=f"units.{meaning}",
+                    advice=f"name it (eqcalc convert --key {meaning}=KEY)",
+                )
         object.__setattr__(self, "_factors", factors)
 
     def unknown(self, frame: Frame) -> list[str]:

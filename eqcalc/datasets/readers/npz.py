@@ -16,6 +16,7 @@ import numpy as np
 
 from eqcalc.datasets.readers.frames import Frame, FrameError
 from eqcalc.quantities import known_quantities
+from eqcalc.validation import InvalidFileError, existing_file
 
 _NUMBERS = ("z", "Z", "nuclear_charges", "numbers", "atomic_numbers")
 _POSITIONS = ("R", "coords", "positions")
@@ -41,9 +42,7 @@ class NpzReader:
     def __init__(
         self, path: str | Path, *, numbers: str | None = None, positions: str | None = None
     ) -> None:
-        self.path = Path(path)
-        if not self.path.is_file():
-            raise FileNotFoundError(f"{self.path}: no such file")
+        self.path = existing_file(path, "an npz archive")
         try:
             archive = np.load(self.path, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
@@ -51,20 +50,24 @@ class NpzReader:
         except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             # numpy takes what it does not know for a pickle, and tells how to load it
             about = "" if "pickle" in str(error) else f" ({error})"
-            raise ValueError(f"{self.path}: not a readable npz archive{about}") from None
+            raise InvalidFileError(
+                f"not readable{about}", expected="an npz archive", file=self.path
+            ) from None
         with archive:
             self._arrays: dict[str, np.ndarray] = {}
             for key in archive.files:
                 try:
                     self._arrays[key] = archive[key]
                 except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
-                    raise ValueError(f"{self.path}: cannot read {key!r} ({error})") from None
+                    raise InvalidFileError(
+                        f"cannot be read ({error})", key=key, file=self.path
+                    ) from None
         self._numbers = self._key(numbers, _NUMBERS, "numbers")
         self._positions = self._key(positions, _POSITIONS, "positions")
         shape = self._arrays[self._positions].shape
         if len(shape) != 3 or shape[2] != 3:
-            raise ValueError(
-                f"{self.path}: {self._positions}: expected shape (n, n_atoms, 3), got {shape}"
+            raise InvalidFileError(
+                key=self._positions, value=shape, expected="shape (n, n_atoms, 3)", file=self.path
             )
         self._n, self._n_atoms = shape[:2]
         z = self._arrays[self._numbers]
@@ -72,9 +75,11 @@ class NpzReader:
             (self._n_atoms,),
             (self._n, self._n_atoms),
         }:
-            raise ValueError(
-                f"{self.path}: {self._numbers}: expected integers of shape ({self._n_atoms},) or "
-                f"({self._n}, {self._n_atoms}), got {z.dtype} of shape {z.shape}"
+            raise InvalidFileError(
+                f"{z.dtype} of shape {z.shape}",
+                key=self._numbers,
+                expected=f"integers [{self._n_atoms}] or [{self._n}, {self._n_atoms}]",
+                file=self.path,
             )
         self._counts = next((k for k in _COUNTS if k in self._arrays), None)
         self.keys: Mapping[str, str] = {
@@ -124,9 +129,12 @@ class NpzReader:
         for key in candidates:
             if key in self._arrays:
                 return key
-        raise ValueError(
-            f"{self.path}: no {what} under {' or '.join(candidates)}; state the key, "
-            f"the file has: {', '.join(self._arrays)}"
+        raise InvalidFileError(
+            f"there is no {' or '.join(candidates)}",
+            key=what,
+            expected=f"one of {', '.join(self._arrays)}",
+            file=self.path,
+            advice=f"state which (eqcalc convert --key {what}=KEY)",
         )
 
     def _text(self, key: str) -> str:

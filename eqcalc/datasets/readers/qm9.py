@@ -18,6 +18,7 @@ import numpy as np
 from ase.data import atomic_numbers
 
 from eqcalc.datasets.readers.frames import Frame, FrameError
+from eqcalc.validation import InvalidFileError, existing_file
 
 #: Properties of a molecule in the order of the file: quantity and unit; None is skipped.
 QM9_LABELS: tuple[tuple[str, str] | None, ...] = (
@@ -56,8 +57,8 @@ class Qm9Reader:
 
     def __init__(self, path: str | Path, *, exclude: str | Path | None = None) -> None:
         self.path = Path(path)
-        if not self.path.exists():
-            raise FileNotFoundError(f"{self.path}: no such file or folder")
+        if not self.path.is_dir():
+            existing_file(self.path, "the archive of QM9")
         self._excluded = frozenset[int]() if exclude is None else _indices(Path(exclude))
         known = [label for label in QM9_LABELS if label is not None]
         self.keys: Mapping[str, str] = {name: name for name, _ in known}
@@ -87,7 +88,9 @@ class Qm9Reader:
                         if content is not None and member.name.endswith(".xyz"):
                             yield member.name, content.read().decode("utf-8")
             except (tarfile.TarError, EOFError, OSError) as error:
-                raise ValueError(f"{self.path}: not a complete tar archive ({error})") from None
+                raise InvalidFileError(
+                    f"incomplete ({error})", expected="a tar archive", file=self.path
+                ) from None
 
 
 def read_molecule(text: str) -> tuple[int, Frame]:
@@ -129,5 +132,5 @@ def _indices(path: Path) -> frozenset[int]:
     ]
     found = frozenset(int(word) for word in first if word.isdigit())
     if not found:
-        raise ValueError(f"{path}: no index at the beginning of any line")
+        raise InvalidFileError(expected="an index at the beginning of each line", file=path)
     return found
