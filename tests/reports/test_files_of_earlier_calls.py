@@ -5,8 +5,7 @@ import json
 
 import pytest
 
-from eqcalc.reports.files import write_series_spectra
-from eqcalc.reports.folder import remove_outdated
+from eqcalc.reports.files import remove_outdated, write_series_spectra
 from tests.spectra.oscillators import oscillator, vector
 
 
