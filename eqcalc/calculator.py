@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,16 +31,13 @@ from eqcalc.models.validation import checked_device
 from eqcalc.molecules import total_charge, warn_of_ignored
 from eqcalc.quantities import quantity
 from eqcalc.runtime import (
-    Closest,
+    ClosestPair,
     Execution,
     ExecutionUnavailableError,
-    Rendezvous,
     execution_for,
+    to_numpy,
 )
-from eqcalc.runtime.evaluator import on_the_host
 from eqcalc.structures import GeometryWarning, Structures
-
-T = TypeVar("T")
 
 #: Atoms closer than this are taken for a mistake [Å]; no bond is half as short.
 SHORTEST_DISTANCE = 0.3
@@ -130,7 +127,7 @@ class EqCalculator(Calculator):
         # what is kept while nothing but positions changes
         self._copy: Atoms | None = None
         self._structures: Structures | None = None
-        self._defined: tuple[str, ...] = ()
+        self._available: tuple[str, ...] = ()
         names = list(potential.quantities)
         if "energy" in names:
             names.append("free_energy")
@@ -207,7 +204,8 @@ class EqCalculator(Calculator):
         atoms, structures, charge = self._adopt(
             self.atoms if atoms is None else atoms, system_changes
         )
-        values, closest = self.execution.evaluate(structures, self._defined)
+        values = self.execution.evaluate(structures, self._available)
+        closest = self.execution.closest_pair(structures)
         _refuse_overlap(closest)
         if len(atoms) > 1 and closest.distance > self.potential.cutoff:
             # attributed to this line whoever calls, so that dynamics warns once
@@ -218,7 +216,7 @@ class EqCalculator(Calculator):
                 stacklevel=1,
             )
         results: dict[str, Any] = {}
-        for name, value in on_the_host(values).items():
+        for name, value in to_numpy(values).items():
             array = value.astype(np.float64, copy=False)
             results[name] = array if quantity(name).per_atom else array[0]
             if not np.isfinite(array).all():
@@ -257,7 +255,7 @@ class EqCalculator(Calculator):
             structures = self._checked_structures(atoms, charge)
             kept = atoms.copy()
             self._copy, self._structures, self._charge = kept, structures, charge
-            self._defined = self.potential.defined_for(structures)
+            self._available = self.potential.available_for(structures)
         positions = self._checked_positions(atoms)
         kept.positions[:] = atoms.positions
         self.atoms = kept
@@ -275,11 +273,11 @@ class EqCalculator(Calculator):
         if len(atoms) == 0:
             raise InputError("there are no atoms")
         known = self.potential.references.elements
-        strangers = sorted(set(atoms.numbers.tolist()) - set(known))
-        if strangers:
+        unknown = sorted(set(atoms.numbers.tolist()) - set(known))
+        if unknown:
             from ase.data import chemical_symbols
 
-            names = ", ".join(chemical_symbols[number] for number in strangers)
+            names = ", ".join(chemical_symbols[number] for number in unknown)
             trained = ", ".join(chemical_symbols[number] for number in known)
             raise InputError(f"the model does not know {names}; it was trained on {trained}")
         if atoms.pbc.any() and not abs(atoms.cell.volume) > 1e-6:
@@ -300,64 +298,6 @@ class EqCalculator(Calculator):
             broken = np.flatnonzero(~finite.all(axis=1))[0]
             raise InputError(f"the position of atom {broken} is {atoms.positions[broken]}")
         return torch.tensor(atoms.positions, dtype=torch.float64, device=self.potential.device)
-
-
-def run_together(
-    model: str | Path | Potential,
-    structures: Sequence[Atoms],
-    script: Callable[[Atoms], T],
-    *,
-    device: torch.device | str | None = None,
-    precision: str | None = None,
-) -> list[T]:
-    """Run an ASE script on several molecules at once, with the model called once per step.
-
-    The script is any function of atoms, with an optimiser or dynamics of ASE
-    inside. Each runs in a thread of its own; when all that have not ended wait
-    for forces, these are evaluated as one batch.
-
-    Parameters
-    ----------
-    model, device, precision
-        As for :class:`EqCalculator`.
-    structures
-        Isolated molecules, which may differ; each gets a calculator. No object twice.
-    script
-        Called with each of them.
-
-    Returns
-    -------
-    list
-        What the scripts returned.
-
-    Raises
-    ------
-    InputError
-        The same object is given twice.
-    Exception
-        The first that a script raised, after all have ended.
-
-    Examples
-    --------
-    >>> run_together(model, frames, lambda atoms: BFGS(atoms).run(0.01))  # doctest: +SKIP
-    """
-    first: dict[int, int] = {}
-    for index, atoms in enumerate(structures):
-        if first.setdefault(id(atoms), index) != index:
-            raise InputError(
-                f"structures {first[id(atoms)]} and {index} are the same object, which two scripts "
-                "cannot move at once; give copies, atoms.copy()"
-            )
-    alone = EqCalculator(model, device=device, precision=precision)
-    rendezvous = Rendezvous(alone.execution)
-    calculators = [EqCalculator(alone.potential, execution=rendezvous) for _ in structures]
-    for atoms, calculator in zip(structures, calculators, strict=True):
-        atoms.calc = calculator
-    try:
-        return rendezvous.run(script, structures)
-    finally:
-        for calculator in calculators:
-            calculator.execution = alone.execution
 
 
 class StaticPolarizability(StaticPolarizabilityCalculator):
@@ -384,7 +324,7 @@ class StaticPolarizability(StaticPolarizabilityCalculator):
         return self.calculator.get_polarizability(atoms)
 
 
-def _refuse_overlap(closest: Closest) -> None:
+def _refuse_overlap(closest: ClosestPair) -> None:
     if closest.distance < SHORTEST_DISTANCE:
         first, second = sorted((closest.receiver, closest.sender))
         raise InputError(

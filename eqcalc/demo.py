@@ -30,8 +30,7 @@ from eqcalc.models.potential import Potential
 from eqcalc.reports.description import level_of_theory
 from eqcalc.reports.files import describe_spectra, write_figure, write_molecular_spectra
 from eqcalc.reports.molecular import MolecularSpectra, check_sum_rule, molecular_spectra
-from eqcalc.runtime import EagerEvaluator, FusedEvaluator, evaluator_for
-from eqcalc.runtime.memory import keep_freed_memory
+from eqcalc.runtime import FusedExecution, eager_evaluator, evaluator_for, keep_freed_memory
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum
 from eqcalc.structures import Structures
 from eqcalc.trajectory import Trajectory, write_atomically
@@ -100,7 +99,7 @@ class DemoPlan:
     @classmethod
     def for_execution(cls, execution: str) -> DemoPlan:
         """Return what two cores do in a few minutes with an execution of the model."""
-        return cls(runs=LONG_RUNS if execution == FusedEvaluator.execution else SHORT_RUNS)
+        return cls(runs=LONG_RUNS if execution == FusedExecution.name else SHORT_RUNS)
 
 
 @dataclass(frozen=True)
@@ -173,7 +172,7 @@ def demo(
     _simulate_all(folder, plan, seed, starts, hessians.numpy(), progress)
 
     spectra, checks = [], []
-    evaluator = EagerEvaluator(potential, torch.tensor(conformers["trans"].numbers))
+    evaluator = eager_evaluator(potential, torch.tensor(conformers["trans"].numbers))
     for run in plan.runs:
         trajectory = Trajectory.open(folder / f"{run.name}.h5")
         result = molecular_spectra(trajectory, frequency_correction=True)
@@ -235,7 +234,7 @@ def _plan_for_this_machine(model: Path) -> DemoPlan:
     """Return a plan that fits the speed of the model here; the workers need its kernels too."""
     potential = load_model(model, dtype=torch.float32)
     numbers = torch.tensor(molecule("CH3CH2OH").numbers)
-    return DemoPlan.for_execution(evaluator_for(potential, numbers).execution)
+    return DemoPlan.for_execution(evaluator_for(potential, numbers).execution.name)
 
 
 def _recorded_plan(folder: Path) -> DemoPlan | None:

@@ -236,6 +236,9 @@ def _total(values: Tensor, index: Tensor, degree: int, order: Tensor | None) -> 
 #: within 5 Å of each of their atoms, so that a search would find little to leave out.
 STATIC_ATOMS = 24
 
+#: Batches of different sizes whose pairs are kept.
+_KEPT = 64
+
 #: Beyond this many atoms a molecule is searched in cells instead of through all its pairs.
 _SEARCHED_ATOMS = 400
 
@@ -363,7 +366,7 @@ def _searched_pairs(structures: Structures, cutoff: float) -> Pairs:
 class NeighborList:
     """Pairs for a sequence of configurations of the same atoms.
 
-    Isolated molecules of up to :data:`STATIC_ATOMS` atoms get all of their pairs
+    Isolated molecules of up to `static_atoms` atoms get all of their pairs
     once. Others are searched within ``cutoff + skin`` and searched again as soon
     as any atom has moved by more than half the skin since, or any cell,
     periodicity or atom has changed.
@@ -374,22 +377,38 @@ class NeighborList:
         Distance beyond which the model is exactly zero [Å].
     skin
         Extra distance [Å].
+    static_atoms
+        Largest molecule whose pairs are all evaluated, whatever their distance.
     """
 
-    def __init__(self, cutoff: float, skin: float = 0.5) -> None:
+    def __init__(
+        self, cutoff: float, skin: float = 0.5, static_atoms: float = STATIC_ATOMS
+    ) -> None:
         if not cutoff > 0.0:
             raise ValueError(f"cutoff must be positive, got {cutoff}")
         if not (isinstance(skin, int | float) and 0.0 <= skin < float("inf")):
             raise ValueError(f"skin: expected a distance in Å that is not negative, got {skin!r}")
         self.cutoff = cutoff
         self.skin = skin
+        self.static_atoms = static_atoms
         #: Number of searches made so far.
         self.builds = 0
         self._reference: Structures | None = None
         self._pairs: Pairs | None = None
+        self._all_pairs: dict[tuple[int, int, torch.device], Pairs] = {}
 
     def pairs(self, structures: Structures) -> Pairs:
         """Return pairs that contain all those closer than the cutoff."""
+        n_atoms = structures.uniform
+        if n_atoms is not None and n_atoms <= self.static_atoms and not structures.periodic:
+            # known without looking at a value, for which a GPU would have to wait
+            key = (structures.n_structures, n_atoms, structures.owner.device)
+            if key not in self._all_pairs:
+                if len(self._all_pairs) >= _KEPT:
+                    self._all_pairs.clear()
+                self._all_pairs[key] = all_pairs(structures)
+                self.builds += 1
+            return self._all_pairs[key]
         if self._pairs is None or not self._valid(structures):
             if structures.periodic:
                 self._pairs = _searched_pairs(structures, self.cutoff + self.skin)

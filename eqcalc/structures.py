@@ -11,7 +11,7 @@ reshapes instead of scatters.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -221,7 +221,27 @@ class Structures:
 
     def with_positions(self, positions: Tensor, cell: Tensor | None = None) -> Structures:
         """Return the same structures at other positions (and, if given, in other cells)."""
-        return replace(self, positions=positions, cell=self.cell if cell is None else cell)
+        twin = object.__new__(Structures)  # at every step: several times faster than replace
+        vars(twin).update(vars(self), positions=positions)
+        if cell is not None:
+            vars(twin)["cell"] = cell
+        return twin
+
+    def split(self, size: int) -> Iterator[Structures]:
+        """Divide isolated structures of equal size into batches of at most `size`."""
+        if self.uniform is None or self.periodic:
+            raise ValueError("only isolated structures of equal size can be divided")
+        for begin in range(0, self.n_structures, size):
+            end = min(begin + size, self.n_structures)
+            atoms = slice(begin * self.uniform, end * self.uniform)
+            yield replace(
+                self,
+                numbers=self.numbers[atoms],
+                positions=self.positions[atoms],
+                owner=self.owner[atoms] - begin,
+                n_structures=end - begin,
+                charge=self.charge[begin:end],
+            )
 
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None

@@ -44,7 +44,7 @@ def _require_precision(potential: Potential, tolerance: float) -> None:
 
 def _evaluate(potential: Potential, structures: Structures) -> dict[str, Tensor]:
     pairs = pairs_within(structures, potential.cutoff)
-    return potential.evaluate(structures, pairs, potential.defined_for(structures))
+    return potential.evaluate(structures, pairs, potential.available_for(structures))
 
 
 def _compare(found: Tensor, expected: Tensor, tolerance: float, what: str) -> float:

@@ -6,7 +6,7 @@ import pytest
 from eqcalc import testing
 from eqcalc.structures import Structures
 
-CHECKS = [name for name in testing.__all__ if name.startswith("assert_")]
+CHECKS = [name for name in vars(testing) if name.startswith("assert_")]
 
 
 @pytest.mark.parametrize("name", CHECKS)

@@ -292,7 +292,7 @@ def configure_process(options: argparse.Namespace) -> None:
     """Make settings of the whole process, which the library leaves alone but a command may."""
     import torch
 
-    from eqcalc.runtime.memory import keep_freed_memory
+    from eqcalc.runtime import keep_freed_memory
 
     keep_freed_memory()
     torch.set_num_threads(options.threads)

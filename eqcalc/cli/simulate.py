@@ -38,8 +38,8 @@ def _simulate(options: argparse.Namespace) -> None:
     from eqcalc.molecules import total_charge, warn_of_ignored
     from eqcalc.runtime import (
         EXECUTIONS,
-        CapturedCompiledEvaluator,
-        CompiledEvaluator,
+        CapturedExecution,
+        CompiledExecution,
         evaluator_for,
     )
 
@@ -84,8 +84,9 @@ def _simulate(options: argparse.Namespace) -> None:
         observables=observables,
         progress=not options.quiet,
     )
-    programs = [m.compiled if isinstance(m, CapturedCompiledEvaluator) else m for m in members]
-    compiled = [member for member in programs if isinstance(member, CompiledEvaluator)]
+    executions = [member.execution for member in members]
+    executed = [e.recorded if isinstance(e, CapturedExecution) else e for e in executions]
+    compiled = [execution for execution in executed if isinstance(execution, CompiledExecution)]
     if compiled:
         made = sum(member.compilations for member in compiled)
         took = sum(member.compilation_time for member in compiled)

@@ -22,8 +22,8 @@ from eqcalc.dynamics.noise import GaussianNoise
 from eqcalc.dynamics.state import State
 
 if TYPE_CHECKING:
-    from eqcalc.runtime.cuda_graphs import CapturedEvaluator, Recording
-    from eqcalc.runtime.evaluator import Evaluator
+    from eqcalc.runtime.cuda_graphs import CapturedExecution, Recording
+    from eqcalc.runtime.evaluator import Evaluator, MoleculeEvaluator
 
 
 #: What a step reads and writes, in the order in which it is packed.
@@ -38,8 +38,8 @@ def stepper(integrator: Integrator, evaluator: Evaluator, noise: GaussianNoise |
     Recorded steps where the evaluator plays back recordings, else the steps of the
     integrator as they are.
     """
-    if hasattr(evaluator, "unrecorded"):
-        return RecordedStep(integrator, cast("CapturedEvaluator", evaluator), noise)
+    if hasattr(getattr(evaluator, "execution", None), "recorded"):
+        return RecordedStep(integrator, cast("MoleculeEvaluator", evaluator), noise)
 
     def step(state: State, quantities: Collection[str]) -> State:
         numbers = None if noise is None else noise(state.step)
@@ -68,10 +68,13 @@ class RecordedStep:
     def __init__(
         self,
         integrator: Integrator,
-        evaluator: CapturedEvaluator,
+        evaluator: MoleculeEvaluator,
         noise: GaussianNoise | None = None,
     ) -> None:
         self._integrator, self._evaluator, self._noise = integrator, evaluator, noise
+        self._execution = cast("CapturedExecution", evaluator.execution)
+        #: What is recorded: the model operation by operation.
+        self._model = evaluator.using(self._execution.recorded)
         self._recordings: dict[tuple[str, ...], Recording] | None = {}
         self._last: tuple[State, Tensor] | None = None
 
@@ -85,7 +88,7 @@ class RecordedStep:
         return self._played(recording, state)
 
     def _played(self, recording: Recording, state: State) -> State:
-        self._evaluator.check_memory()
+        self._execution.check_memory()
         # what the last step gave need not be put together again
         known = self._last is not None and self._last[0] is state
         recording.inputs.copy_(self._last[1] if known and self._last else _packed(state))
@@ -105,14 +108,13 @@ class RecordedStep:
                 number = packed[-1:].to(torch.int64)
                 numbers = None if self._noise is None else self._noise.draw(number)[0]
                 before = _unpacked(packed, state, 0, {})
-                model = cast("Evaluator", self._evaluator.unrecorded)  # a step only calls it
-                after = self._integrator.step(before, model, numbers, names)
+                after = self._integrator.step(before, self._model, numbers, names)
                 return {"state": _packed(after, packed[-1:] + 1.0), **after.properties}
 
             try:
                 # of another state than the first: a recording must read what it is given
                 other = replace(state, positions=1.01 * state.positions, step=state.step + 1)
-                recording = self._evaluator.record(step, _packed(other))
+                recording = self._execution.record(step, _packed(other))
                 self._check(recording, state, names)
                 self._recordings[names] = recording
             except Exception as error:  # whatever CUDA refuses to record
@@ -133,7 +135,6 @@ class RecordedStep:
         from eqcalc.runtime.verification import TOLERANCES, deviations
 
         numbers = None if self._noise is None else self._noise(state.step)
-        model = cast("Evaluator", self._evaluator.unrecorded)
         found, expected = (
             {
                 **{name: v for name in _VARIABLES if (v := getattr(after, name)).numel()},
@@ -141,7 +142,7 @@ class RecordedStep:
             }
             for after in (
                 self._played(recording, state),
-                self._integrator.step(state, model, numbers, names),
+                self._integrator.step(state, self._model, numbers, names),
             )
         )
         tolerance = TOLERANCES[precision_of(self._evaluator.potential)]

@@ -17,8 +17,7 @@ from eqcalc.ipi.units import ATOMIC_POLARIZABILITY, BOHR, HARTREE, HARTREE_PER_B
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.compositions import check_charge
 from eqcalc.models.precision import check_precision, in_precision
-from eqcalc.runtime import EagerEvaluator, Evaluator, evaluator_for
-from eqcalc.runtime.evaluator import on_the_host
+from eqcalc.runtime import Evaluator, MoleculeEvaluator, evaluator_for, to_numpy
 from eqcalc.validation import InvalidInputError, one_of, shape
 
 #: Atomic units [internal units] of what i-PI can use, in the order in which it is laid out.
@@ -122,7 +121,7 @@ class BeadEvaluator:
         self.structures += len(positions)
         values = self.evaluator(torch.from_numpy(positions * BOHR), self.quantities)
         columns = {
-            name: array * (1.0 / _ATOMIC_UNITS[name]) for name, array in on_the_host(values).items()
+            name: array * (1.0 / _ATOMIC_UNITS[name]) for name, array in to_numpy(values).items()
         }
         # one sum instead of a look at every number: what is not finite stays so in a sum
         if not math.isfinite(sum(float(array.sum()) for array in columns.values())):
@@ -183,7 +182,7 @@ def load_evaluator(
     precision: str | None = None,
     charge: float = 0.0,
     execution: str | None = None,
-) -> EagerEvaluator:
+) -> MoleculeEvaluator:
     """Return the evaluator of a molecule.
 
     Parameters

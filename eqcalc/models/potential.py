@@ -58,9 +58,9 @@ class PotentialConfig:
         for name in (*self.heads, *self.read_outs):
             if not readouts_of(name):
                 q.named("heads", name, readable_quantities())
-        strangers = sorted(set(self.read_outs) - set(self.heads))
-        if strangers:
-            raise ValueError(f"read_outs.{strangers[0]}: the model has no such head")
+        unknown = sorted(set(self.read_outs) - set(self.heads))
+        if unknown:
+            raise ValueError(f"read_outs.{unknown[0]}: the model has no such head")
         object.__setattr__(self, "heads", q.ordered(self.heads))
 
     def build_heads(self) -> dict[str, Head]:
@@ -155,9 +155,9 @@ class References:
 
     def _checked(self, name: str, values: Mapping[int, float]) -> dict[int, float]:
         table = {int(z): float(value) for z, value in values.items()}
-        strangers = sorted(set(table) - set(self.elements))
-        if strangers:
-            raise ValueError(f"references.{name}: elements {strangers} are not in the model")
+        unknown = sorted(set(table) - set(self.elements))
+        if unknown:
+            raise ValueError(f"references.{name}: elements {unknown} are not in the model")
         return table
 
 
@@ -241,15 +241,27 @@ class Potential(nn.Module):
         """
         return tuple(name for name in self.config.heads if self._head(name).isolated)
 
-    def check_gives(self, names: Collection[str]) -> None:
-        """Raise ValueError if a name is not among :attr:`quantities`."""
+    def require_outputs(self, names: Collection[str], structures: Structures | None = None) -> None:
+        """Raise ValueError unless the model gives quantities, and gives them of structures."""
         missing = sorted(set(names) - set(self.quantities))
         if missing:
             raise ValueError(
                 f"this model does not give {missing[0]!r}; it gives {', '.join(self.quantities)}"
             )
+        if structures is None:
+            return
+        if not structures.periodic:
+            if "stress" in names:
+                raise ValueError("stress: an isolated molecule has none")
+            return
+        undefined = sorted(set(names) - set(self.available_for(structures)))
+        if undefined:
+            raise ValueError(
+                f"the {undefined[0]} of a periodic structure is not defined by this model: its "
+                "read-out weights with absolute positions; ask for energy, forces and stress only"
+            )
 
-    def defined_for(self, structures: Structures) -> tuple[str, ...]:
+    def available_for(self, structures: Structures) -> tuple[str, ...]:
         """Return which of :attr:`quantities` these structures have.
 
         Periodic structures have none whose read-out weights with positions;
@@ -281,23 +293,30 @@ class Potential(nn.Module):
         """
         features = self.representation(structures, pairs)
         wanted = self.config.heads if names is None else names
-        return {name: self._read_out(name, features, structures, dipole_origin) for name in wanted}
+        self.require_outputs(wanted, structures)
+        return {name: self.read_out(name, features, structures, dipole_origin) for name in wanted}
 
-    def _read_out(
+    def read_out(
         self,
         name: str,
         features: tuple[Tensor, Tensor],
         structures: Structures,
         dipole_origin: Tensor | None = None,
     ) -> Tensor:
+        """Return one quantity from the features of the atoms.
+
+        Parameters
+        ----------
+        name
+            A head of the model.
+        features
+            Scalars ``[n_atoms, F]`` and vectors ``[n_atoms, 3, V]`` of the representation.
+        structures, dipole_origin
+            As for :meth:`forward`.
+        """
         scalars, vectors = features
         head = self._head(name)
         scale = self.references.scales.get(name, 1.0)
-        if head.isolated and structures.periodic:
-            raise ValueError(
-                f"the {name} of a periodic structure is not defined by this model: its read-out "
-                "weights with absolute positions; ask for energy, forces and stress only"
-            )
         if head.conserves_charge:
             # the total charge is not scaled, so the missing charge is put in before scaling
             structures = replace(structures, charge=structures.charge / scale)
@@ -342,9 +361,7 @@ class Potential(nn.Module):
             The model has no such quantity, or a structure has none (the stress
             of an isolated molecule).
         """
-        self.check_gives(names)
-        if "stress" in names and not structures.periodic:
-            raise ValueError("stress: an isolated molecule has none")
+        self.require_outputs(names, structures)
         inputs: dict[str, Tensor] = {}
         if "forces" in names or "stress" in names:
             positions = structures.positions.detach().requires_grad_(True)
@@ -359,7 +376,7 @@ class Potential(nn.Module):
             features = self.representation(structures, pairs)
             results: dict[str, Tensor] = {}
             if inputs or "energy" in names:
-                results["energy"] = self._read_out("energy", features, structures)
+                results["energy"] = self.read_out("energy", features, structures)
         if not create_graph:
             # read-outs of response properties need no gradient: spare the graph
             features = (features[0].detach(), features[1].detach())
@@ -369,7 +386,7 @@ class Potential(nn.Module):
         with torch.set_grad_enabled(create_graph):
             for name in names:
                 if name in self.config.heads and name != "energy":
-                    results[name] = self._read_out(name, features, frozen)
+                    results[name] = self.read_out(name, features, frozen)
         if inputs:
             with torch.enable_grad():  # also where the caller has switched it off
                 gradients = torch.autograd.grad(

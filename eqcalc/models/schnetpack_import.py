@@ -147,11 +147,9 @@ def import_schnetpack(
         potential.to(dtype).load_state_dict(parameters)
     except RuntimeError as error:
         raise SchNetPackError(f"the parameters do not fit: {error}") from None
-    strangers = [
-        name for name in left if not name.startswith(("postprocessors.", "input_modules."))
-    ]
-    if strangers:
-        raise SchNetPackError(f"parameters without a place in eqcalc: {', '.join(strangers)}")
+    unknown = [name for name in left if not name.startswith(("postprocessors.", "input_modules."))]
+    if unknown:
+        raise SchNetPackError(f"parameters without a place in eqcalc: {', '.join(unknown)}")
     potential.metadata = {"training": {"imported_from": "SchNetPack"}}
     return potential.eval()
 

@@ -13,7 +13,7 @@ import torch
 
 from eqcalc.models.checkpoint import CheckpointError, load_model
 from eqcalc.quantities import DIPOLE, POLARIZABILITY
-from eqcalc.runtime import EagerEvaluator, Evaluator
+from eqcalc.runtime import Evaluator, eager_evaluator
 from eqcalc.spectra import (
     CommitteeSpectrum,
     Spectrum,
@@ -246,7 +246,7 @@ def read_members(trajectory: Trajectory, models: Sequence[str | Path]) -> list[E
     members: list[Evaluator] = []
     for path in models:
         try:
-            member = EagerEvaluator(load_model(path), numbers)
+            member = eager_evaluator(load_model(path), numbers)
         except CheckpointError:
             raise
         except ValueError as error:

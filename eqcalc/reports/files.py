@@ -29,7 +29,7 @@ from eqcalc.reports.molecular import (
     rotates,
     spectra_of_series,
 )
-from eqcalc.runtime import EagerEvaluator
+from eqcalc.runtime import eager_evaluator
 from eqcalc.spectra import (
     Band,
     CommitteeSpectrum,
@@ -170,7 +170,7 @@ def write_spectra(
     if options.get("frame", "laboratory") == "laboratory":
         potential = model_of(trajectory, model)
         if potential is not None:
-            evaluator = EagerEvaluator(potential, torch.tensor(trajectory.numbers))
+            evaluator = eager_evaluator(potential, torch.tensor(trajectory.numbers))
             check = check_sum_rule(spectra.infrared, trajectory, evaluator)
     found = None if members is None else committee_on_trajectory(trajectory, members, **options)
     return _write(spectra, folder, check, scattering or {}, limits, reversed_axis, found)

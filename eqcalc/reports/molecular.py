@@ -14,7 +14,7 @@ import torch
 from eqcalc.models.checkpoint import CheckpointError, load_model, model_hash, shipped_models
 from eqcalc.models.potential import Potential
 from eqcalc.quantities import DIPOLE, POLARIZABILITY
-from eqcalc.runtime import EagerEvaluator
+from eqcalc.runtime import MoleculeEvaluator
 from eqcalc.spectra import (
     Estimate,
     RamanSpectrum,
@@ -221,7 +221,7 @@ def model_of(trajectory: Trajectory, path: str | Path | None = None) -> Potentia
 
 
 def check_sum_rule(
-    spectrum: Spectrum | None, trajectory: Trajectory, evaluator: EagerEvaluator
+    spectrum: Spectrum | None, trajectory: Trajectory, evaluator: MoleculeEvaluator
 ) -> SumRuleCheck | None:
     """Compare the integral of an infrared spectrum with the exact sum rule.
 

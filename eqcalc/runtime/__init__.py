@@ -1,41 +1,46 @@
 # SPDX-License-Identifier: MIT
-"""How a model is executed: one protocol, of which the eager one is the reference."""
+"""How a model is executed: one protocol, of which the eager execution is the reference."""
 
-from eqcalc.runtime.ahead_of_time import CompiledEvaluator
-from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError
-from eqcalc.runtime.cpu_execution import FusedEvaluator, FusedExecution
-from eqcalc.runtime.cpu_kernels import Closest
-from eqcalc.runtime.cuda_graphs import CapturedCompiledEvaluator, CapturedEvaluator
-from eqcalc.runtime.evaluator import EagerEvaluator, Evaluator
-from eqcalc.runtime.execution import EagerExecution, Execution
+from eqcalc.runtime.ahead_of_time import CompiledExecution
+from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError, ExecutionWarning
+from eqcalc.runtime.cpu_execution import FusedExecution
+from eqcalc.runtime.cuda_graphs import CapturedCompiledExecution, CapturedExecution
+from eqcalc.runtime.evaluator import Evaluator, MoleculeEvaluator, eager_evaluator
+from eqcalc.runtime.execution import (
+    ClosestPair,
+    EagerExecution,
+    Execution,
+    keep_freed_memory,
+    to_numpy,
+)
 from eqcalc.runtime.molecule_execution import MoleculeExecution
-from eqcalc.runtime.rendezvous import Rendezvous
-from eqcalc.runtime.selection import EXECUTIONS, ExecutionWarning, evaluator_for, execution_for
+from eqcalc.runtime.selection import EXECUTIONS, evaluator_for, execution_for
 from eqcalc.runtime.triton.execution import (
-    CapturedTritonEvaluator,
-    TritonEvaluator,
+    CapturedTritonExecution,
+    TritonExecution,
     with_triton_kernels,
 )
 
 __all__ = [
     "EXECUTIONS",
-    "CapturedCompiledEvaluator",
-    "CapturedEvaluator",
-    "CapturedTritonEvaluator",
-    "Closest",
-    "CompiledEvaluator",
-    "EagerEvaluator",
+    "CapturedCompiledExecution",
+    "CapturedExecution",
+    "CapturedTritonExecution",
+    "ClosestPair",
+    "CompiledExecution",
     "EagerExecution",
     "Evaluator",
     "Execution",
     "ExecutionUnavailableError",
     "ExecutionWarning",
-    "FusedEvaluator",
     "FusedExecution",
+    "MoleculeEvaluator",
     "MoleculeExecution",
-    "Rendezvous",
-    "TritonEvaluator",
+    "TritonExecution",
+    "eager_evaluator",
     "evaluator_for",
     "execution_for",
+    "keep_freed_memory",
+    "to_numpy",
     "with_triton_kernels",
 ]

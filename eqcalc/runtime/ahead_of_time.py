@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import math
 import tempfile
 import time
 import warnings
@@ -19,9 +18,9 @@ from torch import Tensor
 from eqcalc.models.potential import Potential
 from eqcalc.runtime import programs
 from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError, ExecutionWarning, cache_folder
-from eqcalc.runtime.evaluator import EagerEvaluator
+from eqcalc.runtime.execution import EagerExecution, joined
 from eqcalc.runtime.programs import Program, Specification
-from eqcalc.runtime.verification import trial_positions, verify_evaluator
+from eqcalc.runtime.verification import trial_molecule, verify
 from eqcalc.structures import Structures
 
 _SUFFIX = ".pt2"
@@ -79,8 +78,8 @@ _PASS = 8
 _LARGEST = 4096
 
 
-class CompiledEvaluator(EagerEvaluator):
-    """Execution by programs compiled for one molecule; derivatives of properties stay eager.
+class CompiledExecution(EagerExecution):
+    """Execution of one molecule by programs compiled for it.
 
     A program serves one number of structures. To need few, a CPU evaluates eight at a time
     and what is left over one by one, or padded to eight if it is more than half of that; other
@@ -102,17 +101,14 @@ class CompiledEvaluator(EagerEvaluator):
 
     Raises
     ------
-    ValueError
-        The molecule contains an element that the model does not know.
     ExecutionUnavailableError
         The model cannot be compiled here, or a program disagrees with the eager
         execution. Later calls raise it too, if they need another program.
     """
 
-    execution: ClassVar[str] = "compiled"
+    name: ClassVar[str] = "compiled"
+    manner: ClassVar[str] = "program compiled for the molecule"
     compiles: ClassVar[bool] = True
-    #: All pairs are constants of a program.
-    static_atoms: ClassVar[float] = math.inf
 
     def __init__(
         self,
@@ -122,16 +118,24 @@ class CompiledEvaluator(EagerEvaluator):
         charge: float = 0.0,
         only_cached: bool = False,
     ) -> None:
-        super().__init__(potential, numbers, charge=charge)
+        super().__init__(potential, skin=0.0)
         self.only_cached = only_cached
+        self._numbers = torch.as_tensor(numbers, dtype=torch.int64)
+        self._charge = charge
         #: Programs compiled so far rather than found in the cache, and the time it took [s].
         self.compilations, self.compilation_time = 0, 0.0
-        self._eager = EagerEvaluator(potential, numbers, charge=charge)
-        self._sets = _quantities(potential, self.numbers)
+        self._sets = _quantities(potential, self._numbers)
         self._programs: dict[Specification, Program | None] = {}
         self._parameters = list(potential.parameters())
         self._versions = [parameter._version for parameter in self._parameters]
-        self._program(_usual(self.device), self._sets[-1])
+        self._program(_usual(potential.device), self._sets[-1])
+
+    @classmethod
+    def for_molecule(
+        cls, potential: Potential, numbers: Tensor, *, charge: float = 0.0, **options: Any
+    ) -> CompiledExecution:
+        """Return the execution of one molecule."""
+        return cls(potential, numbers, charge=charge, **options)
 
     @classmethod
     def in_cache(cls, potential: Potential, numbers: Tensor, *, charge: float = 0.0) -> bool:
@@ -147,8 +151,8 @@ class CompiledEvaluator(EagerEvaluator):
         except OSError:
             return False
 
-    def __call__(self, positions: Tensor, quantities: Collection[str]) -> dict[str, Tensor]:
-        """Evaluate ``[n_structures, n_atoms, 3]`` Å; see :class:`Evaluator`.
+    def evaluate(self, structures: Structures, quantities: Collection[str]) -> dict[str, Tensor]:
+        """Evaluate copies of the molecule; see :class:`~eqcalc.runtime.Execution`.
 
         Raises
         ------
@@ -160,22 +164,27 @@ class CompiledEvaluator(EagerEvaluator):
                 "the parameters of the model were changed after it was compiled; make a new "
                 "evaluator"
             )
-        names = next((names for names in self._sets if set(names) >= set(quantities)), None)
-        if names is None or not len(positions) or positions.shape[1:] != (len(self.numbers), 3):
-            return super().__call__(positions, quantities)  # has a message for each of these
-        positions = positions.detach().to(device=self.device, dtype=torch.float64)
+        self.potential.require_outputs(quantities, structures)
+        names = next(names for names in self._sets if set(names) >= set(quantities))
+        shape = (structures.n_structures, len(self._numbers), 3)
+        positions = structures.positions.detach().reshape(shape)
         parts = []
         for block, size in _blocks(positions):
             program = self._program(size, names)
             if program is None:
-                parts.append(self._eager(block, names))
+                stack = Structures.stack(self._numbers, block, self._charge)
+                parts.append(super().evaluate(stack, names))
                 continue
             padding = block[-1:].expand(size - len(block), -1, -1)
             # contiguous, which programs do not check
-            values = program(torch.cat([block, padding]))
+            values = dict(zip(names, program(torch.cat([block, padding])), strict=True))
             # copied, as a program may use its memory again
-            parts.append({k: v[: len(block)].clone() for k, v in zip(names, values, strict=True)})
-        return {name: torch.cat([part[name] for part in parts]) for name in quantities}
+            part = {name: value[: len(block)].clone() for name, value in values.items()}
+            if "forces" in part:
+                part["forces"] = part["forces"].reshape(-1, 3)
+            parts.append(part)
+        values = joined(parts)
+        return {name: values[name] for name in quantities}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_programs": {}}
@@ -186,7 +195,7 @@ class CompiledEvaluator(EagerEvaluator):
 
     def _program(self, n_structures: int, names: tuple[str, ...]) -> Program | None:
         """Return a program, or None where nothing is compiled and there is none."""
-        wanted = _specification(self.numbers, self.charge, n_structures, names)
+        wanted = _specification(self._numbers, self._charge, n_structures, names)
         if wanted not in self._programs:
             try:
                 found = self._load(wanted)
@@ -215,7 +224,7 @@ class CompiledEvaluator(EagerEvaluator):
         if path is None:
             return False
         try:
-            self._check(wanted, programs.load_program(path, self.device))
+            self._check(wanted, programs.load_program(path, self.potential.device))
         except ExecutionUnavailableError:
             path.unlink(missing_ok=True)  # whatever it is, it is of no use here
             raise
@@ -240,15 +249,16 @@ class CompiledEvaluator(EagerEvaluator):
             "compiled %s for %d structures in %.0f s", wanted.quantities, wanted.n_structures, took
         )
         try:
-            self._check(wanted, programs.load_program(path, self.device))
+            self._check(wanted, programs.load_program(path, self.potential.device))
         except ExecutionUnavailableError:
             path.unlink(missing_ok=True)
             raise
 
     def _check(self, wanted: Specification, program: Program) -> None:
         self._programs[wanted] = program
+        trial = trial_molecule(self.potential, self._numbers, wanted.n_structures, self._charge)
         try:
-            verify_evaluator(self, self._eager, wanted.n_structures, wanted.quantities)
+            verify(self, (trial,), wanted.quantities)
         except ExecutionUnavailableError:
             del self._programs[wanted]
             raise
@@ -256,8 +266,7 @@ class CompiledEvaluator(EagerEvaluator):
 
 def _quantities(potential: Potential, numbers: Tensor) -> list[tuple[str, ...]]:
     """Return the sets of quantities for which there are programs, the smaller one first."""
-    trial = Structures.stack(numbers, trial_positions(len(numbers), 1))
-    everything = potential.defined_for(trial)
+    everything = potential.available_for(trial_molecule(potential, numbers, 1))
     small = tuple(name for name in everything if name in ("energy", "forces"))
     return list(dict.fromkeys([small, everything])) if small else [everything]
 

@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import math
+import operator
+import os
 import weakref
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Any, NamedTuple, cast
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,8 +30,10 @@ from eqcalc.models.readouts import (
 )
 from eqcalc.neighbors import Pairs
 from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError, kernel_library
+from eqcalc.runtime.execution import ClosestPair
 from eqcalc.structures import Structures
 
+_VERSION = operator.attrgetter("_version")
 _SINE, _HARMONICS, _GAUSSIAN = range(3)
 #: In the order in which the kernels take their parameters.
 _HEADS = ("energy", "dipole", "polarizability")
@@ -75,11 +81,12 @@ def kernel_parameters(potential: Potential) -> tuple[Tensor, Settings, list[Tens
             f"there are no compiled kernels in {precision_of(potential)}, which a CPU does not "
             "have; it is imitated, to measure errors, and is slower than float32"
         )
-    for name, head in potential.heads.items():
-        if not _has_kernels(head):
-            raise ExecutionUnavailableError(
-                f"there are no compiled kernels for this read-out of the {name}"
-            )
+    compiled = compiled_heads(potential)
+    if "energy" in potential.heads and "energy" not in compiled:
+        raise ExecutionUnavailableError(
+            "there are no compiled kernels for this read-out of the energy, whose gradient the "
+            "forces are"
+        )
     config = representation.config
     basis, constants, exponent = _radial_basis(representation.basis, config.cutoff)
     settings = Settings(
@@ -91,11 +98,11 @@ def kernel_parameters(potential: Potential) -> tuple[Tensor, Settings, list[Tens
         exponent=exponent,
         cutoff=config.cutoff,
         epsilon=config.norm_epsilon,
-        **{f"has_{name}": name in potential.heads for name in _HEADS},
+        **{f"has_{name}": name in compiled for name in _HEADS},
         **{f"{name}_scale": potential.references.scales.get(name, 1.0) for name in _HEADS},
         **{
-            f"{name}_epsilon": cast("Any", head).blocks[0].epsilon
-            for name, head in potential.heads.items()
+            f"{name}_epsilon": cast("Any", potential.heads[name]).blocks[0].epsilon
+            for name in compiled
             if name != "energy"
         },
     )
@@ -103,14 +110,21 @@ def kernel_parameters(potential: Potential) -> tuple[Tensor, Settings, list[Tens
     messages, updates = cast("Any", representation.messages), cast("Any", representation.updates)
     for message, update in zip(messages, updates, strict=True):
         modules += [message, update.mix, update.context]
-    for name in _HEADS:
-        if name == "energy" and name in potential.heads:
+    for name in compiled:
+        if name == "energy":
             modules.append(potential.heads[name])
-        elif name in potential.heads:
+        else:
             for block in cast("Any", potential.heads[name]).blocks:
                 modules += [block.mix, block.gate]
     parameters = [parameter for module in modules for parameter in module.parameters()]
     return constants, settings, [parameter.detach().contiguous() for parameter in parameters]
+
+
+def compiled_heads(potential: Potential) -> tuple[str, ...]:
+    """Return the quantities whose read-outs have kernels, in the kernels' order."""
+    return tuple(
+        name for name in _HEADS if name in potential.heads and _has_kernels(potential.heads[name])
+    )
 
 
 def _radial_basis(basis: nn.Module, cutoff: float) -> tuple[int, Tensor, float]:
@@ -159,17 +173,11 @@ class _Output(ctypes.Structure):
         ("shortest_pair", ctypes.c_int64 * 2),
         *(
             (name, ctypes.c_void_p)
-            for name in ("energy", "forces", "virial", "dipole", "polarizability")
+            for name in (
+                "energy", "forces", "virial", "dipole", "polarizability", "scalars", "vectors",
+            )
         ),
-    ]
-
-
-class Closest(NamedTuple):
-    """The closest pair of atoms of a batch; the distance is infinite without pairs."""
-
-    distance: float  # Å
-    receiver: int
-    sender: int
+    ]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -205,6 +213,35 @@ class Composition:
         """Number of structures."""
         return len(self.charge)
 
+    @functools.cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of what the kernels give besides features."""
+        n = self.n_structures
+        return {
+            "energy": (n,),
+            "forces": (len(self.numbers), 3),
+            "virial": (n, 3, 3),
+            "dipole": (n, 3),
+            "polarizability": (n, 3, 3),
+        }
+
+    @functools.cached_property
+    def pointers(self) -> _Input:
+        """What the kernels take of it, to be completed by positions."""
+        return _Input(
+            n_structures=self.n_structures,
+            first_atom=self.first_atom.data_ptr(),
+            rows=self.numbers.data_ptr(),
+            masses=self.masses.data_ptr(),
+            charges=self.charge.data_ptr(),
+            energy_reference=self.energy_reference.data_ptr(),
+            polarizability_reference=self.polarizability_reference.data_ptr(),
+            n_pairs=-1,
+        )
+
+    def __reduce__(self) -> Any:  # without pointers into the memory of another process
+        return type(self), tuple(getattr(self, field.name) for field in fields(self))
+
 
 @dataclass(frozen=True)
 class HalfPairs:
@@ -227,8 +264,9 @@ class HalfPairs:
 class FusedPotential:
     """A potential evaluated by compiled kernels, without gradients for training.
 
-    Calls from several threads are independent of each other. The result of a
-    structure does not depend on the others of its batch, to the last bit.
+    Large calls are shared between as many threads as ``torch.get_num_threads()`` says. Calls
+    from several threads are independent of each other. The result of a structure depends
+    neither on the others of its batch nor on the number of threads, to the last bit.
 
     Parameters
     ----------
@@ -245,10 +283,14 @@ class FusedPotential:
     def __init__(self, potential: Potential) -> None:
         constants, settings, parameters = kernel_parameters(potential)
         self._potential = potential
-        self._given = frozenset(potential.quantities)
+        #: What the kernels give: quantities, and the features of the atoms.
+        self.outputs = frozenset((*compiled_heads(potential), "scalars", "vectors"))
+        if "energy" in self.outputs:
+            self.outputs |= {"forces", "stress"}
         self._library = _declared(kernel_library(potential.dtype))
         self._parameters = parameters
-        self._versions = [parameter._version for parameter in parameters]
+        self._width = potential.config.representation.features
+        self._versions = [*map(_VERSION, parameters)]
         pointers = (ctypes.c_void_p * len(parameters))(*(p.data_ptr() for p in parameters))
         settings.constants = constants.data_ptr()
         network = self._library.eqcalc_network(ctypes.byref(settings), pointers)
@@ -257,6 +299,8 @@ class FusedPotential:
         self._network = ctypes.c_void_p(network)
         weakref.finalize(self, self._library.eqcalc_free, self._network)
         self._tables = {name: potential.reference(name) for name in ("energy", "polarizability")}
+        self._threads: ThreadPoolExecutor | None = None
+        self._process = os.getpid()
 
     def __reduce__(self) -> tuple[type[FusedPotential], tuple[Potential]]:
         return FusedPotential, (self._potential,)  # copies and pickles are made anew
@@ -289,7 +333,7 @@ class FusedPotential:
         *,
         cell: Tensor | None = None,
         pairs: HalfPairs | None = None,
-    ) -> tuple[dict[str, Tensor], Closest]:
+    ) -> tuple[dict[str, Tensor], ClosestPair]:
         """Return quantities by name, and the closest pair.
 
         Parameters
@@ -299,44 +343,33 @@ class FusedPotential:
         positions
             ``[n_atoms, 3]`` Å, of any type and memory layout.
         names
-            Any of ``energy``, ``forces``, ``stress``, ``dipole``, ``polarizability``.
+            Any of :attr:`outputs`.
         cell, pairs
             Cells ``[n_structures, 3, 3]`` Å and pairs of periodic structures.
 
         Returns
         -------
         dict
-            New float64 tensors with the shapes of :meth:`~eqcalc.models.Potential.evaluate`.
-        Closest
+            New float64 tensors with the shapes of :meth:`~eqcalc.models.Potential.evaluate`;
+            ``scalars`` ``[n_atoms, F]`` and ``vectors`` ``[n_atoms, 3, F]``, the features of
+            the atoms, in the precision of the model.
+        ClosestPair
             The closest pair within the cutoff.
 
         Raises
         ------
-        ValueError
-            The model has no such quantity.
         RuntimeError
             The parameters of the model have been changed since.
         """
-        if not self._given.issuperset(names):  # the kernels would leave the memory as it was
-            self._potential.check_gives(names)
-        if self._versions != [parameter._version for parameter in self._parameters]:
+        assert self.outputs.issuperset(names)
+        if self._versions != [*map(_VERSION, self._parameters)]:
             raise RuntimeError(
                 "the parameters of the model were changed after its compiled form was made; make "
                 "a new evaluator or calculator"
             )
         positions = positions.to(torch.float64).contiguous()
-        n_structures, n_atoms = composition.n_structures, len(positions)
-        given = _Input(
-            n_structures=n_structures,
-            first_atom=composition.first_atom.data_ptr(),
-            rows=composition.numbers.data_ptr(),
-            positions=positions.data_ptr(),
-            masses=composition.masses.data_ptr(),
-            charges=composition.charge.data_ptr(),
-            energy_reference=composition.energy_reference.data_ptr(),
-            polarizability_reference=composition.polarizability_reference.data_ptr(),
-            n_pairs=-1,
-        )
+        given = _Input.from_buffer_copy(composition.pointers)
+        given.positions = positions.data_ptr()
         if pairs is not None:
             assert cell is not None
             cells = cell.double()[composition.owner[pairs.receiver]]
@@ -346,38 +379,51 @@ class FusedPotential:
             given.senders = pairs.sender.data_ptr()
             given.shifts = shifts.data_ptr()
 
-        shapes = {
-            "energy": (n_structures,),
-            "forces": (n_atoms, 3),
-            "virial": (n_structures, 3, 3),
-            "dipole": (n_structures, 3),
-            "polarizability": (n_structures, 3, 3),
-        }
         found = _Output()
         values: dict[str, Tensor] = {}
-        for name in {*names, "forces", "virial"} if "stress" in names else names:
-            if name != "stress":
-                values[name] = torch.empty(shapes[name], dtype=torch.float64)
-                setattr(found, name, values[name].data_ptr())
-        status = self._library.eqcalc_evaluate(
-            self._network, ctypes.byref(given), ctypes.byref(found)
-        )
-        if status != 0:
-            raise MemoryError(f"there is no memory to evaluate {n_atoms} atoms at once")
+        for name in {*names, "forces", "virial"} - {"stress"} if "stress" in names else names:
+            if name in ("scalars", "vectors"):
+                shape = (len(positions), *([3] if name == "vectors" else []), self._width)
+                value = torch.empty(shape, dtype=self._potential.dtype)
+            else:
+                value = torch.empty(composition.shapes[name], dtype=torch.float64)
+            values[name] = value
+            setattr(found, name, value.data_ptr())
+        closest = self._run(given, found, composition.n_structures if pairs is None else 1)
         if "stress" in names:
             assert cell is not None
             virial = values["virial"]
             volume = torch.linalg.det(cell.double()).abs()
             values["stress"] = 0.5 * (virial + virial.mT) / volume[:, None, None]
-        closest = Closest(found.shortest, *found.shortest_pair)
         return {name: values[name] for name in names}, closest
+
+    def _run(self, given: _Input, found: _Output, n_structures: int) -> ClosestPair:
+        """Evaluate, sharing structures between threads, and return the closest pair."""
+
+        def share(begin: int, end: int, output: _Output) -> ClosestPair:
+            status = self._library.eqcalc_evaluate(
+                self._network, ctypes.byref(given), ctypes.byref(output), begin, end
+            )
+            if status != 0:
+                raise MemoryError(f"there is no memory to evaluate {end - begin} structures")
+            return ClosestPair(output.shortest, *output.shortest_pair)
+
+        n = min(torch.get_num_threads(), n_structures)
+        if n <= 1:
+            return share(0, n_structures, found)
+        if self._threads is None or self._process != os.getpid():  # a fork has no threads
+            self._threads = ThreadPoolExecutor(n, thread_name_prefix="eqcalc-fused")
+            self._process = os.getpid()
+        ends = [k * n_structures // n for k in range(n + 1)]
+        outputs = [_Output.from_buffer_copy(found) for _ in range(n)]  # of the same memory
+        return min(self._threads.map(share, ends[:-1], ends[1:], outputs))
 
 
 def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
     library.eqcalc_network.restype = ctypes.c_void_p
     library.eqcalc_network.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
     library.eqcalc_evaluate.restype = ctypes.c_int
-    library.eqcalc_evaluate.argtypes = [ctypes.c_void_p] * 3
+    library.eqcalc_evaluate.argtypes = [*[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 2]
     library.eqcalc_free.restype = None
     library.eqcalc_free.argtypes = [ctypes.c_void_p]
     return library

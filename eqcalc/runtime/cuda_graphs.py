@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from eqcalc.models.potential import Potential
-from eqcalc.runtime.ahead_of_time import CompiledEvaluator
+from eqcalc.runtime.ahead_of_time import CompiledExecution
 from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError
-from eqcalc.runtime.evaluator import EagerEvaluator
-from eqcalc.runtime.verification import trial_positions, verify_evaluator
+from eqcalc.runtime.execution import EagerExecution, Execution
+from eqcalc.runtime.verification import trial_molecule, verify
+from eqcalc.structures import Structures
 
 Values = dict[str, Tensor]
 
@@ -80,8 +81,8 @@ def _waiting_refused() -> Iterator[None]:
         torch.cuda.set_sync_debug_mode(before)
 
 
-class CapturedEvaluator(EagerEvaluator):
-    """Execution on a GPU by playing back recorded evaluations.
+class CapturedExecution(EagerExecution):
+    """Execution of one molecule on a GPU by playing back recorded evaluations.
 
     There is one recording for every number of structures and set of quantities;
     the least recently used are forgotten. Results are copies, which the next
@@ -102,16 +103,13 @@ class CapturedEvaluator(EagerEvaluator):
 
     Raises
     ------
-    ValueError
-        The molecule contains an element that the model does not know.
     ExecutionUnavailableError
         The model is not on a GPU, cannot be recorded, or the recording
         disagrees with the eager execution.
     """
 
-    execution: ClassVar[str] = "captured"
-    #: A search for neighbours would wait for the device.
-    static_atoms: ClassVar[float] = math.inf
+    name: ClassVar[str] = "captured"
+    manner: ClassVar[str] = "recorded as a CUDA graph"
     #: Number of structures of the evaluation that is compared with the eager one.
     checked: ClassVar[int] = 3
 
@@ -123,11 +121,15 @@ class CapturedEvaluator(EagerEvaluator):
         charge: float = 0.0,
         limit: int = 8,
         record: Callable[[Callable[[Tensor], Values], Tensor], Recording] = record_cuda_graph,
+        **options: Any,
     ) -> None:
-        super().__init__(potential, numbers, charge=charge)
-        self._check_recorder(potential, record)
+        super().__init__(potential, skin=0.0)
+        if record is record_cuda_graph and potential.device.type != "cuda":
+            raise ExecutionUnavailableError("only a GPU can play back recorded evaluations")
         if limit < 1:
             raise ValueError(f"limit: expected a positive integer, got {limit}")
+        #: What is recorded.
+        self.recorded = self._to_record(potential, numbers, charge=charge, **options)
         #: What records a function, of a whole time step too.
         self.record = record
         self._limit = limit
@@ -138,19 +140,32 @@ class CapturedEvaluator(EagerEvaluator):
         self._read = [t.detach() for t in (*potential.parameters(), *potential.buffers())]
         try:
             # recorded at other positions than those of the comparison: a recording must read them
-            trial = trial_positions(len(self.numbers), self.checked)
-            self(1.1 * trial, potential.defined_for(self.stack(trial)))
-            eager = EagerEvaluator(potential, numbers, charge=charge)
-            verify_evaluator(self, eager, self.checked)
+            trial = trial_molecule(potential, numbers, self.checked, charge)
+            other = trial.with_positions(1.1 * trial.positions)
+            self.evaluate(other, potential.available_for(trial))
+            verify(self, (trial,))
         except ExecutionUnavailableError:
             raise
         except Exception as error:  # whatever CUDA refuses to record, and kernels to do
             raise ExecutionUnavailableError(f"the model cannot be recorded: {error}") from error
 
-    @staticmethod
-    def _check_recorder(potential: Potential, record: Callable[..., Recording]) -> None:
-        if record is record_cuda_graph and potential.device.type != "cuda":
-            raise ExecutionUnavailableError("only a GPU can play back recorded evaluations")
+    @classmethod
+    def for_molecule(
+        cls, potential: Potential, numbers: Tensor, *, charge: float = 0.0, **options: Any
+    ) -> CapturedExecution:
+        """Return the execution of one molecule."""
+        return cls(potential, numbers, charge=charge, **options)
+
+    def _to_record(
+        self, potential: Potential, numbers: Tensor, *, charge: float, **options: Any
+    ) -> Execution:
+        # a search for neighbours would wait for the device
+        return EagerExecution(potential, skin=0.0, static_atoms=math.inf)
+
+    @property
+    def parts(self) -> Mapping[str, str]:
+        """How each quantity is evaluated."""
+        return {name: f"{how}, {self.manner}" for name, how in self.recorded.parts.items()}
 
     def check_memory(self) -> None:
         """Raise RuntimeError if the model lies elsewhere than when it was recorded."""
@@ -160,12 +175,8 @@ class CapturedEvaluator(EagerEvaluator):
                 "the model was moved or converted after it was recorded; make a new evaluator"
             )
 
-    def unrecorded(self, positions: Tensor, quantities: Collection[str]) -> Values:
-        """Evaluate operation by operation, within a recording of more than this."""
-        return super().__call__(positions, quantities)
-
-    def __call__(self, positions: Tensor, quantities: Collection[str]) -> Values:
-        """Evaluate ``[n_structures, n_atoms, 3]`` Å; see :class:`Evaluator`.
+    def evaluate(self, structures: Structures, quantities: Collection[str]) -> Values:
+        """Evaluate copies of the molecule; see :class:`~eqcalc.runtime.Execution`.
 
         Raises
         ------
@@ -173,11 +184,14 @@ class CapturedEvaluator(EagerEvaluator):
             The model has been moved or converted since.
         """
         self.check_memory()
-        positions = positions.detach().to(device=self.device, dtype=torch.float64)
-        key = (len(positions), tuple(sorted(quantities)))
+        positions = structures.positions.detach()
+        key = (structures.n_structures, tuple(sorted(quantities)))
         recording = self._recordings.get(key)
         if recording is None:
-            recording = self.record(lambda static: self.unrecorded(static, key[1]), positions)
+            recording = self.record(
+                lambda static: self.recorded.evaluate(structures.with_positions(static), key[1]),
+                positions,
+            )
             self.recordings += 1
             self._recordings[key] = recording
             if len(self._recordings) > self._limit:
@@ -188,48 +202,30 @@ class CapturedEvaluator(EagerEvaluator):
         return {name: recording.outputs[name].clone() for name in quantities}
 
 
-class CapturedCompiledEvaluator(CapturedEvaluator):
+class CapturedCompiledExecution(CapturedExecution):
     """Execution on a GPU by playing back recorded programs that were compiled ahead of time.
 
     The compiler joins operations, the recording spares their launches. Where a program is
-    missing it is compiled, in minutes; see :class:`CompiledEvaluator`.
+    missing it is compiled, in minutes; see :class:`CompiledExecution`. Further options of
+    that, such as `only_cached`, are taken too.
 
     Parameters
     ----------
-    potential, numbers, charge, record
-        See :class:`CapturedEvaluator`.
-    only_cached
-        Compile nothing: what needs a program that is not in the cache is recorded as written.
+    potential, numbers, charge, limit, record
+        See :class:`CapturedExecution`.
 
     Raises
     ------
-    ValueError
-        The molecule contains an element that the model does not know.
     ExecutionUnavailableError
         The model cannot be compiled or recorded here, or disagrees with the eager execution.
     """
 
-    execution: ClassVar[str] = "captured-compiled"
+    name: ClassVar[str] = "captured-compiled"
     compiles: ClassVar[bool] = True
     #: Its program is there already.
     checked: ClassVar[int] = 1
 
-    def __init__(
-        self,
-        potential: Potential,
-        numbers: Tensor,
-        *,
-        charge: float = 0.0,
-        only_cached: bool = False,
-        record: Callable[[Callable[[Tensor], Values], Tensor], Recording] = record_cuda_graph,
-    ) -> None:
-        self._check_recorder(potential, record)
-        #: What is recorded.
-        self.compiled = CompiledEvaluator(
-            potential, numbers, charge=charge, only_cached=only_cached
-        )
-        super().__init__(potential, numbers, charge=charge, record=record)
-
-    def unrecorded(self, positions: Tensor, quantities: Collection[str]) -> Values:
-        """Evaluate by programs, within a recording of more than this."""
-        return self.compiled(positions, quantities)
+    def _to_record(
+        self, potential: Potential, numbers: Tensor, *, charge: float, **options: Any
+    ) -> Execution:
+        return CompiledExecution(potential, numbers, charge=charge, **options)

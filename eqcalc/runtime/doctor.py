@@ -9,6 +9,7 @@ import statistics
 import sys
 import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -19,12 +20,13 @@ from eqcalc.models.compositions import UnknownCompositionWarning
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import PRECISIONS, in_precision, precision_of
 from eqcalc.neighbors import STATIC_ATOMS
-from eqcalc.runtime.ahead_of_time import CompiledEvaluator
+from eqcalc.runtime.ahead_of_time import CompiledExecution
 from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError, cache_folder, compiler
-from eqcalc.runtime.cuda_graphs import CapturedCompiledEvaluator
-from eqcalc.runtime.evaluator import EagerEvaluator
+from eqcalc.runtime.cuda_graphs import CapturedCompiledExecution, CapturedExecution
+from eqcalc.runtime.evaluator import eager_evaluator
+from eqcalc.runtime.execution import EagerExecution, describe_parts
 from eqcalc.runtime.selection import EXECUTIONS, evaluator_for
-from eqcalc.runtime.verification import trial_positions, verify_evaluator
+from eqcalc.runtime.verification import trial_molecule, trial_positions, verify
 
 #: Atoms of the trial molecule, and how many of it are evaluated at once.
 _ATOMS = 9
@@ -109,47 +111,47 @@ def _executions(potential: Potential, numbers: Tensor, seconds: float, compile: 
         + " ".join(f"{f'{n} at once':>11}" for n in _BATCHES)
         + "   deviation from eager",
     ]
-    reference = EagerEvaluator(potential, numbers)
-    chosen = None
+    chosen: str | None = None
+    parts: Mapping[str, str] = {}
     for name, kind in EXECUTIONS.items():
-        possible = kind is not CapturedCompiledEvaluator or potential.device.type == "cuda"
-        slow = kind.compiles and not CompiledEvaluator.in_cache(potential, numbers)
+        possible = kind is not CapturedCompiledExecution or potential.device.type == "cuda"
+        slow = kind.compiles and not CompiledExecution.in_cache(potential, numbers)
         if slow and possible and not compile:
             lines.append(
                 f"{name:<{_WIDTH}} not tried: it takes minutes to compile; --compile does it"
             )
             continue
         begin = time.perf_counter()
-        evaluator: EagerEvaluator
+        options = {"only_cached": not compile} if kind.compiles else {}
         try:
-            if issubclass(kind, CompiledEvaluator | CapturedCompiledEvaluator):
-                evaluator = kind(potential, numbers, only_cached=not compile)
-            else:
-                evaluator = kind(potential, numbers)
+            execution = kind.for_molecule(potential, numbers, **options)
         except ExecutionUnavailableError as reason:
             lines.append(f"{name:<{_WIDTH}} cannot be used: {reason}")
             continue
         start = time.perf_counter() - begin
-        if not kind.compiles:
-            chosen = chosen or name
-        times = " ".join(f"{_milliseconds(evaluator, n, seconds):8.2f} ms" for n in _BATCHES)
-        worst = max(verify_evaluator(evaluator, reference).values())
+        if not kind.compiles and chosen is None:
+            chosen, parts = name, execution.parts
+        times = " ".join(
+            f"{_milliseconds(execution, numbers, n, seconds):8.2f} ms" for n in _BATCHES
+        )
+        worst = max(verify(execution, (trial_molecule(potential, numbers),)).values())
         lines.append(f"{name:<{_WIDTH}} {start:6.1f} s {times}   {worst:.0e}")
-        if isinstance(evaluator, CapturedCompiledEvaluator):
-            evaluator = evaluator.compiled
-        if isinstance(evaluator, CompiledEvaluator):
+        compiled = execution.recorded if isinstance(execution, CapturedExecution) else execution
+        if isinstance(compiled, CompiledExecution):
             lines.append(
-                f"{'':<{_WIDTH}} compiled now: {evaluator.compilations} programs in "
-                f"{evaluator.compilation_time:.0f} s; the others were in the cache"
+                f"{'':<{_WIDTH}} compiled now: {compiled.compilations} programs in "
+                f"{compiled.compilation_time:.0f} s; the others were in the cache"
             )
     if potential.device.type == "cuda":  # the faster of two recordings, whichever that is
-        chosen = evaluator_for(potential, numbers).execution
+        evaluator = evaluator_for(potential, numbers)
+        chosen, parts = evaluator.execution.name, evaluator.parts
     lines.append(f"By default the {chosen} execution is used.")
+    lines.append(f"It evaluates {describe_parts(parts)}.")
     lines.append(
         f"Executed eagerly, molecules of up to {STATIC_ATOMS} atoms have all of their pairs, "
         "larger ones the nearest; kernels leave out pairs beyond the cutoff; recordings have all."
     )
-    if chosen == EagerEvaluator.execution:
+    if chosen == EagerExecution.name:
         lines.append(
             "For a molecule for which the model was compiled (eqcalc simulate --execution "
             "compiled), it is the compiled one."
@@ -164,7 +166,7 @@ def _precisions(potential: Potential, numbers: Tensor) -> list[str]:
     forces: dict[str, Tensor] = {}
     for name, purpose in PRECISIONS.items():
         try:
-            evaluator = EagerEvaluator(in_precision(potential, name), numbers)
+            evaluator = eager_evaluator(in_precision(potential, name), numbers)
         except ValueError as reason:
             lines.append(f"{name:<10} {reason}")
             continue
@@ -175,14 +177,14 @@ def _precisions(potential: Potential, numbers: Tensor) -> list[str]:
     return lines
 
 
-def _milliseconds(evaluator: EagerEvaluator, n: int, seconds: float) -> float:
-    names = evaluator.potential.defined_for(evaluator.stack(trial_positions(_ATOMS, n)))
-    positions = trial_positions(_ATOMS, n).to(evaluator.device)
+def _milliseconds(execution: EagerExecution, numbers: Tensor, n: int, seconds: float) -> float:
+    batch = trial_molecule(execution.potential, numbers, n)
+    names = execution.potential.available_for(batch)
     times: list[float] = []
     begin = time.perf_counter()
     while len(times) < 3 or time.perf_counter() - begin < seconds:
         before = time.perf_counter()
-        values = evaluator(positions, names)
+        values = execution.evaluate(batch, names)
         values[names[0]].cpu()  # waits for the device
         times.append(time.perf_counter() - before)
     return 1e3 * statistics.median(times)

@@ -3,25 +3,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any, ClassVar, Protocol
+import copy
+from collections.abc import Collection, Iterator
+from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 import eqcalc
 from eqcalc.models.checkpoint import model_hash
-from eqcalc.models.compositions import warn_of_composition
+from eqcalc.models.compositions import formula, warn_of_composition
 from eqcalc.models.derivatives import time_derivatives
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import precision_of
-from eqcalc.neighbors import STATIC_ATOMS, Pairs, all_pairs, nearest_pairs
+from eqcalc.neighbors import isolated_pairs
+from eqcalc.runtime.execution import EagerExecution, Execution, describe_parts, joined
 from eqcalc.structures import Structures
+
+#: Batches of different sizes of which everything but the positions is kept.
+_KEPT = 64
+#: Molecules whose derivatives are taken at once on a CPU.
+_CHUNK = 32
 
 
 class Evaluator(Protocol):
-    """A model ready to be called on many configurations of one molecule."""
+    """What dynamics needs: energies, forces and properties of configurations of one molecule."""
 
     #: Atomic numbers, ``[n_atoms]``.
     numbers: Tensor
@@ -38,7 +44,7 @@ class Evaluator(Protocol):
         positions
             ``[n_structures, n_atoms, 3]`` Å, float64.
         quantities
-            Names among energy, forces, dipole, polarizability.
+            Names among energy, forces, dipole, polarizability, ….
 
         Returns
         -------
@@ -50,21 +56,20 @@ class Evaluator(Protocol):
         ...
 
 
-class EagerEvaluator:
-    """The reference execution: the model as written, operation by operation.
+class MoleculeEvaluator:
+    """A model evaluated for configurations of one isolated molecule.
+
+    :func:`eqcalc.runtime.evaluator_for` makes it with the fastest execution. Energy, forces
+    and properties are those of the execution; derivatives of properties are taken eagerly.
 
     Parameters
     ----------
-    potential
-        The model, on the device and in the precision to be used.
+    execution
+        How the model is executed.
     numbers
         Atomic numbers of the molecule, ``[n_atoms]``.
     charge
         Its total charge [e].
-    chunk
-        Largest number of structures in one pass through the network. On a CPU
-        a pass of moderate size stays in the caches; on other devices there is
-        no limit by default.
 
     Raises
     ------
@@ -72,83 +77,70 @@ class EagerEvaluator:
         The molecule contains an element that the model does not know.
     """
 
-    #: Name of the execution, part of the provenance: it decides the last digits.
-    execution: ClassVar[str] = "eager"
-    #: Whether it may take minutes to compile the model, and looks for that in the cache.
-    compiles: ClassVar[bool] = False
-    #: Largest molecule whose pairs are all evaluated, whatever their distance.
-    static_atoms: ClassVar[float] = STATIC_ATOMS
-
-    def __init__(
-        self,
-        potential: Potential,
-        numbers: Tensor,
-        *,
-        charge: float = 0.0,
-        chunk: int | None = None,
-    ) -> None:
-        numbers = torch.as_tensor(numbers, dtype=torch.int64)
-        strangers = sorted(set(numbers.tolist()) - set(potential.references.elements))
-        if strangers:
-            raise ValueError(
-                f"the model does not know the elements {strangers}; it was trained on "
-                f"{list(potential.references.elements)}"
-            )
+    def __init__(self, execution: Execution, numbers: Tensor, *, charge: float = 0.0) -> None:
+        potential = execution.potential
+        numbers = known_numbers(potential, numbers)
         warn_of_composition(potential.metadata, numbers.cpu().numpy())
-        if chunk is not None and chunk < 1:
-            raise ValueError(f"chunk: expected a positive integer, got {chunk}")
-        self.potential = potential
-        self._executed = self.executed(potential)
+        #: How the model is executed.
+        self.execution = execution
         self.quantities = potential.quantities
         self.device = potential.device
         self.numbers = numbers.to(self.device)
         self.charge = charge
-        self.chunk = chunk or (32 if self.device.type == "cpu" else None)
-        self._pairs: dict[int, Pairs] = {}
+        self._shape = [len(numbers), 3]
+        self._stacks: dict[int, Structures] = {}
         self.provenance: dict[str, Any] = {
             "model": model_hash(potential),
             **({} if potential.file is None else {"model_file": str(potential.file)}),
             "level_of_theory": potential.metadata.get("level_of_theory"),
             "network_precision": precision_of(potential),
-            "execution": self.execution,
+            "execution": execution.name,
             "device": str(self.device),
             "eqcalc": eqcalc.__version__,
             "torch": torch.__version__,
         }
 
-    def executed(self, potential: Potential) -> Potential:
-        """Return the form of the model that is called; derivatives of properties take the model."""
-        return potential
+    @property
+    def potential(self) -> Potential:
+        """The model."""
+        return self.execution.potential
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """How each quantity is evaluated: by compiled kernels, as an eager read-out, …."""
+        return dict(self.execution.parts)
 
     def stack(self, positions: Tensor) -> Structures:
         """Return ``[n_structures, n_atoms, 3]`` Å as structures of the molecule."""
-        return Structures.stack(self.numbers, positions, self.charge)
-
-    def _stack(self, positions: Tensor) -> tuple[Structures, Pairs]:
-        stack = self.stack(positions)
-        if len(self.numbers) > self.static_atoms:
-            return stack, nearest_pairs(stack, self.potential.cutoff)
-        if stack.n_structures not in self._pairs:
-            self._pairs[stack.n_structures] = all_pairs(stack)
-        return stack, self._pairs[stack.n_structures]
+        n, *shape = positions.shape
+        kept = self._stacks.get(n)
+        if kept is None or shape != self._shape:
+            kept = Structures.stack(self.numbers, positions, self.charge)  # checks the shape
+            if len(self._stacks) >= _KEPT:
+                self._stacks.clear()
+            self._stacks[n] = kept.with_positions(positions.new_empty(0, 3))
+        return kept.with_positions(positions.reshape(-1, 3))
 
     def __call__(self, positions: Tensor, quantities: Collection[str]) -> dict[str, Tensor]:
         """Evaluate ``[n_structures, n_atoms, 3]`` Å; see :class:`Evaluator`."""
-        positions = positions.to(device=self.device, dtype=torch.float64)
-        parts = []
-        for block in positions.split(self.chunk or max(len(positions), 1)):
-            stack, pairs = self._stack(block)
-            values = self._executed.evaluate(stack, pairs, quantities)
-            if "forces" in values:
-                values["forces"] = values["forces"].reshape(block.shape)
-            parts.append(values)
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        positions = positions.detach().to(device=self.device, dtype=torch.float64)
+        values = self.execution.evaluate(self.stack(positions), quantities)
+        if "forces" in values:
+            values["forces"] = values["forces"].reshape(positions.shape)
+        return values
+
+    def using(self, execution: Execution) -> MoleculeEvaluator:
+        """Return the same evaluator with another execution of its model."""
+        twin = copy.copy(self)
+        twin.execution = execution
+        return twin
 
     def polar_tensors(self, positions: Tensor) -> Tensor:
         """Return exact ∂μ_c/∂r_ia of the dipole, ``[n_structures, n_atoms, 3 (a), 3 (c)]`` e."""
         parts = []
-        for block in positions.split(self.chunk or max(len(positions), 1)):
-            stack, pairs = self._stack(block.to(device=self.device, dtype=torch.float64))
+        for (block,) in self._blocks(positions):
+            stack = self.stack(block)
+            pairs = isolated_pairs(stack, self.potential.cutoff)
             coordinates = stack.positions.detach().requires_grad_(True)
             dipole = self.potential(stack.with_positions(coordinates), pairs, ("dipole",))["dipole"]
             columns = [
@@ -161,7 +153,7 @@ class EagerEvaluator:
     def rates(
         self, positions: Tensor, velocities: Tensor, quantities: Collection[str]
     ) -> dict[str, Tensor]:
-        """Exact time derivatives of the dipole or polarizability along velocities.
+        """Exact time derivatives of properties along velocities.
 
         Parameters
         ----------
@@ -175,23 +167,60 @@ class EagerEvaluator:
         dict
             Rates by the name of the quantity, per the same unit of time.
         """
-        parts = []
-        size = self.chunk or max(len(positions), 1)
-        blocks = zip(positions.split(size), velocities.split(size), strict=True)
-        for block, speed in blocks:
-            stack, _ = self._stack(block.to(device=self.device, dtype=torch.float64))
-            flat = speed.to(stack.positions).reshape(-1, 3)
-            parts.append(time_derivatives(self.potential, stack, flat, tuple(quantities)))
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        return joined(
+            [
+                time_derivatives(
+                    self.potential, self.stack(block), speed.reshape(-1, 3), tuple(quantities)
+                )
+                for block, speed in self._blocks(positions, velocities)
+            ]
+        )
+
+    def _blocks(self, *arrays: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """Divide batches into what is differentiated at once."""
+        size = _CHUNK if self.device.type == "cpu" else max(len(arrays[0]), 1)
+        moved = (array.to(device=self.device, dtype=torch.float64) for array in arrays)
+        return zip(*(array.split(size) for array in moved), strict=True)
+
+    def __repr__(self) -> str:
+        charge = f", charge {self.charge:+g}" if self.charge else ""
+        where = f"{self.provenance['network_precision']} on {self.device}"
+        return (
+            f"<MoleculeEvaluator of {formula(self.numbers.tolist())}{charge} in {where}; "
+            f"{describe_parts(self.parts)}>"
+        )
 
 
-def on_the_host(values: dict[str, Tensor]) -> dict[str, np.ndarray]:
-    """Return values as arrays, after a single transfer if they are on another device."""
-    if all(value.device.type == "cpu" for value in values.values()):
-        return {name: value.numpy() for name, value in values.items()}
-    flat = torch.cat([value.flatten() for value in values.values()]).cpu()
-    sizes = [value.numel() for value in values.values()]
-    return {
-        name: part.reshape(value.shape).numpy()
-        for (name, value), part in zip(values.items(), flat.split(sizes), strict=True)
-    }
+def eager_evaluator(
+    potential: Potential, numbers: Tensor, *, charge: float = 0.0, chunk: int | None = None
+) -> MoleculeEvaluator:
+    """Return the reference evaluator of a molecule, which runs the model as written.
+
+    Parameters
+    ----------
+    potential, numbers, charge
+        See :func:`eqcalc.runtime.evaluator_for`.
+    chunk
+        See :class:`EagerExecution`.
+    """
+    numbers = known_numbers(potential, numbers)
+    execution = EagerExecution.for_molecule(potential, numbers, charge=charge, chunk=chunk)
+    return MoleculeEvaluator(execution, numbers, charge=charge)
+
+
+def known_numbers(potential: Potential, numbers: Tensor) -> Tensor:
+    """Return atomic numbers ``[n_atoms]`` int64, all of them known to a model.
+
+    Raises
+    ------
+    ValueError
+        The model does not know an element.
+    """
+    numbers = torch.as_tensor(numbers, dtype=torch.int64)
+    unknown = sorted(set(numbers.tolist()) - set(potential.references.elements))
+    if unknown:
+        raise ValueError(
+            f"the model does not know the elements {unknown}; it was trained on "
+            f"{list(potential.references.elements)}"
+        )
+    return numbers

@@ -1,69 +1,188 @@
 # SPDX-License-Identifier: MIT
-"""Executions for structures of any kind, one call after the other, and the reference for them.
+"""Executions: a model ready to be evaluated, and the eager one, which is the reference.
 
-An :class:`~eqcalc.runtime.Evaluator` serves one molecule; these serve whatever
-comes, isolated or periodic, and keep what does not change between calls.
+All ways of running a model follow one protocol. An execution takes
+:class:`~eqcalc.structures.Structures` and keeps what does not change from one call to the
+next; some are made for a single molecule.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import ClassVar, Protocol
+import ctypes
+import sys
+from collections.abc import Collection, Mapping
+from typing import Any, ClassVar, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from eqcalc.models.potential import Potential
-from eqcalc.neighbors import NeighborList, Pairs
-from eqcalc.runtime.cpu_kernels import Closest
+from eqcalc.neighbors import STATIC_ATOMS, NeighborList, Pairs
 from eqcalc.structures import Structures
+
+#: Structures in one pass on a CPU, few enough to stay in the caches.
+_CHUNK = 32
+
+
+class ClosestPair(NamedTuple):
+    """The closest pair of atoms of a batch; the distance is infinite without pairs."""
+
+    distance: float  # Å
+    receiver: int
+    sender: int
 
 
 class Execution(Protocol):
-    """A model ready to be called on batches of any structures."""
+    """A model ready to be evaluated."""
 
-    #: Name of the execution.
+    #: Name of the execution, part of the provenance: it decides the last digits.
     name: ClassVar[str]
+    #: The model.
+    potential: Potential
 
-    def evaluate(
-        self, structures: Structures, quantities: Collection[str]
-    ) -> tuple[dict[str, Tensor], Closest]:
-        """Return quantities as :meth:`Potential.evaluate` does, and the closest pair."""
+    @property
+    def parts(self) -> Mapping[str, str]:
+        """How each quantity of the model is evaluated, in words."""
+        ...
+
+    def evaluate(self, structures: Structures, quantities: Collection[str]) -> dict[str, Tensor]:
+        """Return quantities with the shapes of :meth:`Potential.evaluate`, on its device."""
+        ...
+
+    def closest_pair(self, structures: Structures) -> ClosestPair:
+        """Return the closest pair of atoms; it costs least just after their evaluation."""
         ...
 
 
 class EagerExecution:
-    """The reference execution, operation by operation.
+    """The reference execution: the model as written, operation by operation.
 
     Parameters
     ----------
     potential
-        The model.
+        The model, on the device and in the precision to be used.
     skin
-        Extra distance of the neighbour list of periodic structures [Å].
+        Extra distance of the neighbour list [Å].
+    chunk
+        Largest number of structures in one pass through the network, for molecules of equal
+        size; by default 32 on a CPU, to stay in its caches, and no limit on other devices.
+    static_atoms
+        Largest molecule whose pairs are all evaluated, whatever their distance.
+    network
+        What is called instead of `potential`: the same model with kernels in it.
     """
 
     name: ClassVar[str] = "eager"
+    #: Whether it may take minutes to compile the model, and looks for that in the cache.
+    compiles: ClassVar[bool] = False
+    #: How quantities are evaluated, in words.
+    manner: ClassVar[str] = "eager"
 
-    def __init__(self, potential: Potential, skin: float = 0.5) -> None:
-        self._potential = potential
-        self._neighbors = NeighborList(potential.cutoff, skin)
+    def __init__(
+        self,
+        potential: Potential,
+        *,
+        skin: float = 0.5,
+        chunk: int | None = None,
+        static_atoms: float = STATIC_ATOMS,
+        network: Potential | None = None,
+    ) -> None:
+        if chunk is not None and chunk < 1:
+            raise ValueError(f"chunk: expected a positive integer, got {chunk}")
+        self.potential = potential
+        self._network = potential if network is None else network
+        self._chunk = chunk or (_CHUNK if potential.device.type == "cpu" else None)
+        self._neighbors = NeighborList(potential.cutoff, skin, static_atoms)
 
-    def evaluate(
-        self, structures: Structures, quantities: Collection[str]
-    ) -> tuple[dict[str, Tensor], Closest]:
+    @classmethod
+    def for_molecule(
+        cls, potential: Potential, numbers: Tensor, *, charge: float = 0.0, **options: Any
+    ) -> EagerExecution:
+        """Return an execution that is to serve one molecule, given by atomic numbers."""
+        return cls(potential, skin=0.0, **options)
+
+    @property
+    def parts(self) -> Mapping[str, str]:
+        """How each quantity is evaluated."""
+        return dict.fromkeys(self.potential.quantities, self.manner)
+
+    def evaluate(self, structures: Structures, quantities: Collection[str]) -> dict[str, Tensor]:
         """Evaluate; see :class:`Execution`."""
-        pairs = self._neighbors.pairs(structures)
-        values = self._potential.evaluate(structures, pairs, quantities)
-        return values, closest(structures, pairs)
+        blocks: Collection[Structures] = (structures,)
+        if (
+            self._chunk is not None
+            and structures.n_structures > self._chunk
+            and structures.uniform is not None
+            and not structures.periodic
+        ):
+            blocks = tuple(structures.split(self._chunk))
+        parts = [
+            self._network.evaluate(block, self._neighbors.pairs(block), quantities)
+            for block in blocks
+        ]
+        return parts[0] if len(parts) == 1 else joined(parts)
+
+    def closest_pair(self, structures: Structures) -> ClosestPair:
+        """Return the closest pair; see :class:`Execution`."""
+        return closest_of(structures, self._neighbors.pairs(structures))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({describe_parts(self.parts)})"
 
 
-def closest(structures: Structures, pairs: Pairs) -> Closest:
+def closest_of(structures: Structures, pairs: Pairs) -> ClosestPair:
     """Return the closest of some pairs of atoms."""
     if not len(pairs.receiver):
-        return Closest(float("inf"), 0, 0)
+        return ClosestPair(float("inf"), 0, 0)
     squared, index = pairs.vectors(structures).square().sum(-1).min(0, keepdim=True)
     ends = [pairs.receiver.gather(0, index), pairs.sender.gather(0, index)]
     # one transfer, if that is from a GPU
     found, receiver, sender = torch.cat([squared, *(end.to(squared) for end in ends)]).tolist()
-    return Closest(found**0.5, int(receiver), int(sender))
+    return ClosestPair(found**0.5, int(receiver), int(sender))
+
+
+def joined(parts: Collection[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the values of parts of a batch as those of the batch."""
+    first = next(iter(parts))
+    return {name: torch.cat([part[name] for part in parts]) for name in first}
+
+
+def describe_parts(parts: Mapping[str, str]) -> str:
+    """Return ``"energy, forces: compiled kernels; quadrupole: eager read-out"``."""
+    manners = dict.fromkeys(parts.values())
+    grouped = {how: [name for name, other in parts.items() if other == how] for how in manners}
+    return "; ".join(f"{', '.join(names)}: {how}" for how, names in grouped.items())
+
+
+def to_numpy(values: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Return values as arrays, after a single transfer if they are on another device."""
+    if all(value.device.type == "cpu" for value in values.values()):
+        return {name: value.numpy() for name, value in values.items()}
+    flat = torch.cat([value.flatten() for value in values.values()]).cpu()
+    sizes = [value.numel() for value in values.values()]
+    return {
+        name: part.reshape(value.shape).numpy()
+        for (name, value), part in zip(values.items(), flat.split(sizes), strict=True)
+    }
+
+
+#: Parameters of mallopt(3), and the largest block to keep.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _LARGEST = -1, -3, 2**30
+
+
+def keep_freed_memory() -> bool:
+    """Ask the C library to keep freed memory; return whether it agreed.
+
+    Every temporary tensor of a pass through a network is a few hundred kilobytes, above the
+    size at which glibc by default gives memory straight back to the kernel and pays page
+    faults to get it again. Keeping it makes passes on a CPU some 1.4 times faster. This changes
+    the whole process, so programs that own theirs call it, and the library never does.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    return bool(mallopt(_M_MMAP_THRESHOLD, _LARGEST)) and bool(mallopt(_M_TRIM_THRESHOLD, _LARGEST))

@@ -1,27 +1,25 @@
 # SPDX-License-Identifier: MIT
-"""Structures of any kind, of which small molecules have evaluators of their own."""
+"""Structures of any kind, of which small molecules have executions of their own."""
 
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
 from eqcalc.models.potential import Potential
-from eqcalc.neighbors import Pairs, all_pairs
-from eqcalc.runtime.cpu_kernels import Closest
-from eqcalc.runtime.cuda_graphs import CapturedEvaluator
-from eqcalc.runtime.evaluator import EagerEvaluator
-from eqcalc.runtime.execution import EagerExecution, Execution, closest
+from eqcalc.quantities import quantity
+from eqcalc.runtime.cuda_graphs import CapturedExecution
+from eqcalc.runtime.execution import ClosestPair, EagerExecution, Execution
 from eqcalc.structures import Structures
 
 #: Recordings and programs evaluate all pairs. In larger molecules most of them are beyond the
 #: cutoff, and there is enough to do that launches do not matter.
 _LARGEST = 64
-#: Number of molecules whose evaluators are kept.
+#: Number of molecules whose executions are kept.
 _MOLECULES = 8
 #: Number of molecules whose calls are counted, at most.
 _REMEMBERED = 1000
@@ -32,34 +30,33 @@ _STEP = 64
 _Molecule = tuple[tuple[int, ...], float]
 
 
-class EvaluatorMaker(Protocol):
-    """Makes the evaluator of a molecule."""
+class ExecutionMaker(Protocol):
+    """Makes the execution of a molecule."""
 
-    def __call__(
-        self, potential: Potential, numbers: Tensor, *, charge: float
-    ) -> EagerEvaluator | None:
-        """Return the evaluator, or None to have the molecule evaluated eagerly."""
+    def __call__(self, potential: Potential, numbers: Tensor, *, charge: float) -> Execution | None:
+        """Return the execution, or None to have the molecule evaluated eagerly."""
         ...
 
 
 class MoleculeExecution:
-    """Execution by evaluators of isolated molecules, such as recordings or compiled programs.
+    """Execution by executions made for single molecules, such as recordings or programs.
 
-    Copies of one molecule of up to 64 atoms are evaluated by its evaluator, which is made when
-    the molecule has been met often enough. Anything else is evaluated by another execution.
-    Where evaluators record, copies are added up to a round number, so that recordings are few.
+    Copies of one molecule of up to 64 atoms are evaluated by its own execution, which is made
+    when the molecule has been met often enough. Anything else is evaluated by another one.
+    Where evaluations are recorded, copies are added up to a round number, so that recordings
+    are few.
 
     Parameters
     ----------
     potential
         The model.
     make
-        What makes the evaluator of a molecule.
+        What makes the execution of a molecule.
     skin
         Extra distance of the neighbour list of periodic structures [Å].
     patience
         Number of calls for a molecule that are evaluated operation by operation before its
-        evaluator is made, which takes much longer than a call.
+        execution is made, which takes much longer than a call.
     otherwise
         Makes the execution of anything else, when that is first met.
     """
@@ -69,51 +66,59 @@ class MoleculeExecution:
     def __init__(
         self,
         potential: Potential,
-        make: EvaluatorMaker,
-        skin: float = 0.5,
+        make: ExecutionMaker,
         *,
+        skin: float = 0.5,
         patience: int = 0,
-        otherwise: Callable[[Potential, float], Execution] = EagerExecution,
+        otherwise: Callable[..., Execution] = EagerExecution,
     ) -> None:
-        self._potential = potential
+        self.potential = potential
         self._make = make
         self._patience = patience
-        self._eager = EagerExecution(potential, skin)
+        self._eager = EagerExecution(potential, skin=skin)
         self._skin, self._otherwise = skin, otherwise
         self._other: Execution | None = None
-        self._last: tuple[Structures, _Molecule, Pairs] | None = None
+        self._last: tuple[Structures, _Molecule] | None = None
         self._calls: Counter[_Molecule] = Counter()
-        self._evaluators: OrderedDict[tuple[tuple[int, ...], float], EagerEvaluator | None]
-        self._evaluators = OrderedDict()
+        self._executions: OrderedDict[_Molecule, Execution | None] = OrderedDict()
 
-    def evaluate(
-        self, structures: Structures, quantities: Collection[str]
-    ) -> tuple[dict[str, Tensor], Closest]:
-        """Evaluate; see :class:`Execution`."""
-        known = None if "stress" in quantities else self._molecule(structures)
-        if known is None:
+    @property
+    def parts(self) -> Mapping[str, str]:
+        """How each quantity is evaluated: as by the execution that was last used."""
+        latest = next(reversed(self._executions.values()), None) if self._executions else None
+        return (latest or self._other or self._eager).parts
+
+    def evaluate(self, structures: Structures, quantities: Collection[str]) -> dict[str, Tensor]:
+        """Evaluate; see :class:`~eqcalc.runtime.Execution`."""
+        molecule = None if "stress" in quantities else self._molecule(structures)
+        if molecule is None:
             if self._other is None:
-                self._other = self._otherwise(self._potential, self._skin)
+                self._other = self._otherwise(self.potential, skin=self._skin)
             return self._other.evaluate(structures, quantities)
-        evaluator = self._evaluator(known[0])
-        if evaluator is None:
+        execution = self._execution(molecule)
+        if execution is None:
             return self._eager.evaluate(structures, quantities)
-        self._potential.check_gives(quantities)
-        n = structures.n_structures
-        positions = structures.positions.detach().reshape(n, -1, 3)
-        if isinstance(evaluator, CapturedEvaluator):
-            positions = torch.cat([positions, positions[-1:].expand(_round(n) - n, -1, -1)])
-        values = {name: v[:n] for name, v in evaluator(positions, quantities).items()}
-        if "forces" in values:
-            values["forces"] = values["forces"].flatten(0, 1)
-        return values, closest(structures, known[1])
+        self.potential.require_outputs(quantities)
+        if not isinstance(execution, CapturedExecution):
+            return execution.evaluate(structures, quantities)
+        return {
+            name: value[
+                : structures.n_atoms if quantity(name).per_atom else structures.n_structures
+            ]
+            for name, value in execution.evaluate(_padded(structures), quantities).items()
+        }
 
-    def _molecule(self, structures: Structures) -> tuple[_Molecule, Pairs] | None:
-        """Return the molecule that all structures are copies of, and their pairs."""
+    def closest_pair(self, structures: Structures) -> ClosestPair:
+        """Return the closest pair; see :class:`~eqcalc.runtime.Execution`."""
+        other = self._other if self._molecule(structures) is None else None
+        return (other or self._eager).closest_pair(structures)
+
+    def _molecule(self, structures: Structures) -> _Molecule | None:
+        """Return the molecule that all structures are copies of."""
         if self._last is not None:
-            last, molecule, pairs = self._last
+            last, molecule = self._last
             if last.numbers is structures.numbers and last.charge is structures.charge:
-                return molecule, pairs
+                return molecule
         n_atoms = structures.uniform
         if structures.periodic or n_atoms is None or n_atoms > _LARGEST:
             return None
@@ -123,26 +128,40 @@ class MoleculeExecution:
             return None
         if not bool((charges == charges[0]).all()):
             return None
-        molecule, pairs = (tuple(numbers[0].tolist()), float(charges[0])), all_pairs(structures)
-        self._last = (structures, molecule, pairs)
-        return molecule, pairs
+        molecule = (tuple(numbers[0].tolist()), float(charges[0]))
+        self._last = (structures, molecule)
+        return molecule
 
-    def _evaluator(self, molecule: _Molecule) -> EagerEvaluator | None:
-        """Return the evaluator of a molecule, or None if it has none, or none yet."""
-        if molecule not in self._evaluators:
+    def _execution(self, molecule: _Molecule) -> Execution | None:
+        """Return the execution of a molecule, or None if it has none, or none yet."""
+        if molecule not in self._executions:
             if len(self._calls) > _REMEMBERED:
                 self._calls.clear()
             self._calls[molecule] += 1
             if self._calls[molecule] <= self._patience:
                 return None
             numbers, charge = molecule
-            made = self._make(self._potential, torch.tensor(numbers), charge=charge)
-            self._evaluators[molecule] = made
-            if len(self._evaluators) > _MOLECULES:
-                forgotten, _ = self._evaluators.popitem(last=False)
+            made = self._make(self.potential, torch.tensor(numbers), charge=charge)
+            self._executions[molecule] = made
+            if len(self._executions) > _MOLECULES:
+                forgotten, _ = self._executions.popitem(last=False)
                 self._calls.pop(forgotten, None)
-        self._evaluators.move_to_end(molecule)
-        return self._evaluators[molecule]
+        self._executions.move_to_end(molecule)
+        return self._executions[molecule]
+
+
+def _padded(structures: Structures) -> Structures:
+    """Add copies of the last structure up to a round number."""
+    n, n_atoms = structures.n_structures, structures.uniform or 0
+    more = _round(n) - n
+    if not more:
+        return structures
+    positions = structures.positions.detach().reshape(n, n_atoms, 3)
+    return Structures.stack(
+        structures.numbers[:n_atoms],
+        torch.cat([positions, positions[-1:].expand(more, -1, -1)]),
+        structures.charge[0],
+    )
 
 
 def _round(n: int) -> int:

@@ -12,17 +12,17 @@ from torch import Tensor
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import precision_of
 from eqcalc.neighbors import STATIC_ATOMS
-from eqcalc.runtime.ahead_of_time import CompiledEvaluator
+from eqcalc.runtime.ahead_of_time import CompiledExecution
 from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError, ExecutionWarning
 from eqcalc.runtime.cuda_graphs import (
-    CapturedCompiledEvaluator,
-    CapturedEvaluator,
+    CapturedCompiledExecution,
+    CapturedExecution,
     Recording,
     record_cuda_graph,
 )
-from eqcalc.runtime.evaluator import EagerEvaluator
-from eqcalc.runtime.triton.execution import CapturedTritonEvaluator
-from eqcalc.runtime.verification import median_seconds, trial_positions
+from eqcalc.runtime.execution import EagerExecution
+from eqcalc.runtime.triton.execution import CapturedTritonExecution
+from eqcalc.runtime.verification import median_seconds, trial_molecule
 
 #: Atoms of the trial; much fewer leave a GPU idle with any kernels.
 _ATOMS = 576
@@ -44,24 +44,22 @@ def faster_recording(
     *,
     charge: float = 0.0,
     record: Callable[..., Recording] = record_cuda_graph,
-) -> EagerEvaluator:
-    """Return the fastest of the evaluators for a GPU.
+) -> EagerExecution:
+    """Return the fastest of the executions of a molecule on a GPU.
 
     The first time one is asked for a kind of model, energy and forces of some 600
     atoms are timed with a recording of the model as it is written, with one that has Triton
     kernels in it, and with one of compiled programs, if there are some in the cache. A recording
-    evaluates all pairs of atoms; for a larger molecule the eager evaluator, which leaves out most
+    evaluates all pairs of atoms; for a larger molecule the eager execution, which leaves out most
     of those beyond the cutoff, is timed too. What cannot be used is told by a warning.
 
     Parameters
     ----------
     potential, numbers, charge, record
-        See :class:`CapturedEvaluator`.
+        See :class:`CapturedExecution`.
 
     Raises
     ------
-    ValueError
-        The molecule contains an element that the model does not know.
     ExecutionUnavailableError
         Neither can be used.
     """
@@ -70,18 +68,18 @@ def faster_recording(
         precision_of(potential),
         potential.config.representation,
         len(numbers),
-        in_cache := CompiledEvaluator.in_cache(potential, numbers, charge=charge),
+        in_cache := CompiledExecution.in_cache(potential, numbers, charge=charge),
     )
 
-    makers: dict[str, Callable[[], EagerEvaluator]] = {
-        "captured": lambda: CapturedEvaluator(potential, numbers, charge=charge, record=record),
-        "captured-triton": lambda: CapturedTritonEvaluator(
+    makers: dict[str, Callable[[], EagerExecution]] = {
+        "captured": lambda: CapturedExecution(potential, numbers, charge=charge, record=record),
+        "captured-triton": lambda: CapturedTritonExecution(
             potential, numbers, charge=charge, record=record
         ),
-        "captured-compiled": lambda: CapturedCompiledEvaluator(
+        "captured-compiled": lambda: CapturedCompiledExecution(
             potential, numbers, charge=charge, record=record, only_cached=True
         ),
-        "eager": lambda: EagerEvaluator(potential, numbers, charge=charge),
+        "eager": lambda: EagerExecution(potential, skin=0.0),
     }
     if key in _faster:
         return makers[_faster[key]]()
@@ -99,15 +97,16 @@ def faster_recording(
             )
     if len(candidates) == 1:
         return candidates["captured"]
-    faster = min(candidates, key=lambda name: _seconds(candidates[name]))
+    faster = min(candidates, key=lambda name: _seconds(candidates[name], numbers))
     if "captured-triton" in candidates:  # else the next is to be told why not, too
         _faster[key] = faster
     return candidates[faster]
 
 
-def _seconds(evaluator: EagerEvaluator) -> float:
+def _seconds(execution: EagerExecution, numbers: Tensor) -> float:
     """Return the median time of an evaluation of a batch."""
-    names = tuple({"energy", "forces"} & set(evaluator.quantities)) or evaluator.quantities[:1]
-    n_atoms = len(evaluator.numbers)
-    positions = _SPREAD * trial_positions(n_atoms, max(1, _ATOMS // n_atoms)).to(evaluator.device)
-    return median_seconds(lambda: evaluator(positions, names)[names[0]])
+    potential = execution.potential
+    names = tuple({"energy", "forces"} & set(potential.quantities)) or potential.quantities[:1]
+    batch = trial_molecule(potential, numbers, max(1, _ATOMS // len(numbers)))
+    batch = batch.with_positions(_SPREAD * batch.positions)
+    return median_seconds(lambda: execution.evaluate(batch, names)[names[0]])

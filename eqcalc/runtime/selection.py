@@ -9,32 +9,31 @@ from collections.abc import Callable
 from torch import Tensor
 
 from eqcalc.models.potential import Potential
-from eqcalc.runtime.ahead_of_time import CompiledEvaluator
+from eqcalc.runtime.ahead_of_time import CompiledExecution
 from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError, ExecutionWarning, compiler
-from eqcalc.runtime.cpu_execution import FusedEvaluator, FusedExecution
-from eqcalc.runtime.cuda_graphs import CapturedCompiledEvaluator, CapturedEvaluator
-from eqcalc.runtime.evaluator import EagerEvaluator
+from eqcalc.runtime.cpu_execution import FusedExecution
+from eqcalc.runtime.cuda_graphs import CapturedCompiledExecution, CapturedExecution
+from eqcalc.runtime.evaluator import MoleculeEvaluator, known_numbers
 from eqcalc.runtime.execution import EagerExecution, Execution
 from eqcalc.runtime.molecule_execution import MoleculeExecution
 from eqcalc.runtime.recorded import faster_recording
 from eqcalc.runtime.triton.execution import (
-    CapturedTritonEvaluator,
-    TritonEvaluator,
+    CapturedTritonExecution,
     TritonExecution,
     faster_execution,
 )
 
 #: Executions by name, the fastest first.
-EXECUTIONS: dict[str, type[EagerEvaluator]] = {
-    kind.execution: kind
+EXECUTIONS: dict[str, type[EagerExecution]] = {
+    kind.name: kind
     for kind in (
-        FusedEvaluator,
-        CapturedCompiledEvaluator,
-        CapturedTritonEvaluator,
-        CapturedEvaluator,
-        TritonEvaluator,
-        CompiledEvaluator,
-        EagerEvaluator,
+        FusedExecution,
+        CapturedCompiledExecution,
+        CapturedTritonExecution,
+        CapturedExecution,
+        TritonExecution,
+        CompiledExecution,
+        EagerExecution,
     )
 }
 
@@ -53,12 +52,13 @@ def evaluator_for(
     *,
     charge: float = 0.0,
     execution: str | None = None,
-) -> EagerEvaluator:
+) -> MoleculeEvaluator:
     """Return the fastest evaluator of a molecule that works here.
 
-    On a CPU these are the C++ kernels, on a GPU recorded evaluations. A network without kernels
-    runs eagerly on a CPU, unless it was compiled for this molecule before: that takes minutes
-    and is therefore never done unasked.
+    On a CPU these are the C++ kernels, on a GPU recorded evaluations. A read-out without kernels
+    is evaluated eagerly beside them; :attr:`MoleculeEvaluator.parts` says what runs how. A
+    network without kernels runs eagerly on a CPU, unless it was compiled for this molecule
+    before: that takes minutes and is therefore never done unasked.
 
     Parameters
     ----------
@@ -82,23 +82,12 @@ def evaluator_for(
     ExecutionUnavailableError
         The execution asked for cannot be used here.
     """
-    if execution is not None:
-        _check(execution)
-        return EXECUTIONS[execution](potential, numbers, charge=charge)
-    usual: dict[str, Callable[..., EagerEvaluator]]
-    usual = {"cpu": FusedEvaluator, "cuda": faster_recording}
-    kind = potential.device.type
-    if kind in usual:
-        try:
-            return usual[kind](potential, numbers, charge=charge)
-        except ExecutionUnavailableError as reason:
-            if CompiledEvaluator.in_cache(potential, numbers, charge=charge):
-                compiled = _compiled_before(potential, numbers, charge=charge)
-                if compiled is not None:
-                    return compiled
-            else:
-                _warn(f"{reason}{_HINT if compiler() else ''}")
-    return EagerEvaluator(potential, numbers, charge=charge)
+    numbers = known_numbers(potential, numbers)
+    if execution is None:
+        chosen = _fastest(potential, numbers, charge=charge)
+    else:
+        chosen = _named(execution).for_molecule(potential, numbers, charge=charge)
+    return MoleculeEvaluator(chosen, numbers, charge=charge)
 
 
 def execution_for(
@@ -125,44 +114,55 @@ def execution_for(
         The execution asked for cannot be used here.
     """
     if execution is not None:
-        return _named_execution(potential, skin, execution)
+        kind = _named(execution)
+        if kind in (EagerExecution, FusedExecution, TritonExecution):
+            return kind(potential, skin=skin)
+        return MoleculeExecution(potential, kind.for_molecule, skin=skin)
     if potential.device.type == "cpu":
         try:
-            return FusedExecution(potential, skin)
+            return FusedExecution(potential, skin=skin)
         except ExecutionUnavailableError as reason:
             _warn(f"{reason}{_HINT if compiler() else ''}")
-            return MoleculeExecution(potential, _compiled_before, skin)
+            return MoleculeExecution(potential, _compiled_before, skin=skin)
     if potential.device.type == "cuda":
         return MoleculeExecution(
-            potential, evaluator_for, skin, patience=_PATIENCE, otherwise=faster_execution
+            potential, _fastest, skin=skin, patience=_PATIENCE, otherwise=faster_execution
         )
-    return EagerExecution(potential, skin)
+    return EagerExecution(potential, skin=skin)
 
 
-def _named_execution(potential: Potential, skin: float, execution: str) -> Execution:
-    _check(execution)
-    if execution == EagerExecution.name:
-        return EagerExecution(potential, skin)
-    if execution == FusedExecution.name:
-        return FusedExecution(potential, skin)
-    if execution == TritonExecution.name:
-        return TritonExecution(potential, skin)
-    return MoleculeExecution(potential, EXECUTIONS[execution], skin)
+def _fastest(potential: Potential, numbers: Tensor, *, charge: float) -> EagerExecution:
+    """Return the fastest execution of a molecule that works here, the eager one at worst."""
+    usual: dict[str, Callable[..., EagerExecution]]
+    usual = {"cpu": FusedExecution.for_molecule, "cuda": faster_recording}
+    kind = potential.device.type
+    if kind in usual:
+        try:
+            return usual[kind](potential, numbers, charge=charge)
+        except ExecutionUnavailableError as reason:
+            if CompiledExecution.in_cache(potential, numbers, charge=charge):
+                compiled = _compiled_before(potential, numbers, charge=charge)
+                if compiled is not None:
+                    return compiled
+            else:
+                _warn(f"{reason}{_HINT if compiler() else ''}")
+    return EagerExecution.for_molecule(potential, numbers, charge=charge)
 
 
-def _check(execution: str) -> None:
+def _named(execution: str) -> type[EagerExecution]:
     if execution not in EXECUTIONS:
         raise ValueError(f"execution: expected one of {', '.join(EXECUTIONS)}, got {execution!r}")
+    return EXECUTIONS[execution]
 
 
 def _compiled_before(
     potential: Potential, numbers: Tensor, *, charge: float
-) -> EagerEvaluator | None:
-    """Return an evaluator with the programs of the cache, or None if there are none."""
-    if not CompiledEvaluator.in_cache(potential, numbers, charge=charge):
+) -> EagerExecution | None:
+    """Return an execution with the programs of the cache, or None if there are none."""
+    if not CompiledExecution.in_cache(potential, numbers, charge=charge):
         return None
     try:
-        return CompiledEvaluator(potential, numbers, charge=charge, only_cached=True)
+        return CompiledExecution(potential, numbers, charge=charge, only_cached=True)
     except ExecutionUnavailableError as reason:
         _warn(str(reason))
         return None
@@ -172,5 +172,5 @@ def _warn(reason: str) -> None:
     warnings.warn(
         f"running the model operation by operation, several times slower: {reason}",
         ExecutionWarning,
-        stacklevel=3,
+        stacklevel=4,
     )

@@ -6,7 +6,6 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Collection
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,8 +13,7 @@ from torch import Tensor
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import precision_of
 from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError
-from eqcalc.runtime.evaluator import EagerEvaluator
-from eqcalc.runtime.execution import Execution
+from eqcalc.runtime.execution import EagerExecution, Execution
 from eqcalc.structures import Structures
 
 #: Largest allowed deviation of a quantity, relative to its largest value. Two
@@ -58,77 +56,85 @@ def deviations(found: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[st
     return result
 
 
-def verify_evaluator(
-    evaluator: EagerEvaluator,
-    reference: EagerEvaluator,
-    n_structures: int = 3,
+def trial_molecule(
+    potential: Potential, numbers: Tensor | None = None, n: int = 3, charge: float = 0.0
+) -> Structures:
+    """Return `n` trial structures of a molecule, by default of seven of the known elements."""
+    if numbers is None:
+        numbers = _of_known_elements(potential, 7)
+    return Structures.stack(numbers, trial_positions(len(numbers), n), charge).to(potential.device)
+
+
+def trial_crystal(potential: Potential) -> Structures:
+    """Return a trial crystal with seven atoms in the cell."""
+    edge = _SPACING * _edge(7) + 0.4
+    return Structures.pack(
+        _of_known_elements(potential, 7),
+        trial_positions(7, 1)[0],
+        [7],
+        cell=torch.eye(3, dtype=torch.float64)[None] * edge,
+        pbc=torch.ones(1, 3, dtype=torch.bool),
+    ).to(potential.device)
+
+
+def _of_known_elements(potential: Potential, n_atoms: int) -> Tensor:
+    elements = potential.references.elements
+    return torch.tensor([elements[k % len(elements)] for k in range(n_atoms)])
+
+
+def verify(
+    execution: Execution,
+    trials: Collection[Structures] | None = None,
     names: Collection[str] | None = None,
 ) -> dict[str, float]:
-    """Compare an evaluator with the eager one on trial positions.
+    """Compare an execution with the eager one.
 
     Parameters
     ----------
-    evaluator, reference
-        What is compared, and the eager one.
-    n_structures
-        Number of trial structures.
+    execution
+        What is compared.
+    trials
+        Structures to compare them on; by default a molecule and, where the model has an
+        energy, a crystal.
     names
-        Quantities to compare; by default all that the model gives.
+        Quantities to compare; by default all that the structures have.
 
     Returns
     -------
     dict
-        Relative deviation by quantity; the energy without its reference values.
+        The largest relative deviation by quantity; of the energy without its reference values.
 
     Raises
     ------
     ExecutionUnavailableError
         A deviation is larger than :data:`TOLERANCES` allow.
     """
-    potential, numbers = reference.potential, reference.numbers
-    positions = trial_positions(len(numbers), n_structures).to(reference.device)
-    if names is None:
-        names = potential.defined_for(reference.stack(positions))
-    return _compared(
-        evaluator.execution,
-        potential,
-        numbers.expand(len(positions), -1),
-        evaluator(positions, names),
-        reference(positions, names),
-    )
-
-
-def verify_execution(
-    execution: Execution, reference: Execution, potential: Potential
-) -> dict[str, float]:
-    """Compare an execution with the eager one on a molecule and on a crystal.
-
-    Returns
-    -------
-    dict
-        The larger relative deviation by quantity.
-
-    Raises
-    ------
-    ExecutionUnavailableError
-        A deviation is larger than :data:`TOLERANCES` allow.
-    """
-    elements = potential.references.elements
-    numbers = torch.tensor([elements[k % len(elements)] for k in range(7)])
-    molecule = Structures.stack(numbers, trial_positions(7, 1)).to(potential.device)
-    trials: list[Structures] = [molecule]
-    if "energy" in potential.config.heads:
-        edge = _SPACING * _edge(7) + 0.4
-        settings: dict[str, Any] = vars(molecule)
-        cell = torch.eye(3, dtype=torch.float64, device=potential.device)[None] * edge
-        pbc = torch.ones(1, 3, dtype=torch.bool, device=potential.device)
-        trials.append(Structures(**{**settings, "cell": cell, "pbc": pbc}))
+    potential = execution.potential
+    reference = EagerExecution(potential, skin=0.0)
+    if trials is None:
+        trials = [trial_molecule(potential, n=1)]
+        if "energy" in potential.config.heads:
+            trials.append(trial_crystal(potential))
+    tolerance = TOLERANCES[precision_of(potential)]
     worst: dict[str, float] = {}
     for structures in trials:
-        names = potential.defined_for(structures)
-        found, expected = (e.evaluate(structures, names)[0] for e in (execution, reference))
-        result = _compared(execution.name, potential, structures.numbers[None], found, expected)
-        worst.update({name: max(value, worst.get(name, 0.0)) for name, value in result.items()})
+        wanted = potential.available_for(structures) if names is None else names
+        found, expected = (e.evaluate(structures, wanted) for e in (execution, reference))
+        if "energy" in expected:
+            # total energies are large numbers that no execution can get wrong
+            table = potential.reference("energy").to(potential.device)
+            offset = structures.sum_over_atoms(table[structures.numbers])
+            found, expected = (
+                {**values, "energy": values["energy"] - offset} for values in (found, expected)
+            )
+        for name, deviation in deviations(found, expected).items():
+            worst[name] = max(deviation, worst.get(name, 0.0))
+            if not deviation <= tolerance:
+                raise ExecutionUnavailableError(
+                    f"the {execution.name} execution gives a {name} that deviates by "
+                    f"{deviation:.1e} from the eager one, more than the {tolerance:.0e} that "
+                    "rounding explains; please report this"
+                )
     return worst
 
 
@@ -138,31 +144,6 @@ def _edge(n_atoms: int) -> int:
     while edge**3 < n_atoms:
         edge += 1
     return edge
-
-
-def _compared(
-    execution: str,
-    potential: Potential,
-    numbers: Tensor,
-    found: dict[str, Tensor],
-    expected: dict[str, Tensor],
-) -> dict[str, float]:
-    if "energy" in expected:
-        # total energies are large numbers that no execution can get wrong
-        offset = potential.reference("energy").to(numbers.device)[numbers].sum(-1)
-        found, expected = (
-            {**values, "energy": values["energy"] - offset} for values in (found, expected)
-        )
-    result = deviations(found, expected)
-    tolerance = TOLERANCES[precision_of(potential)]
-    for name, deviation in result.items():
-        if not deviation <= tolerance:
-            raise ExecutionUnavailableError(
-                f"the {execution} execution gives a {name} that deviates by {deviation:.1e} from "
-                f"the eager one, more than the {tolerance:.0e} that rounding explains; please "
-                "report this"
-            )
-    return result
 
 
 def median_seconds(call: Callable[[], Tensor], repeats: int = 5) -> float:

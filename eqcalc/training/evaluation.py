@@ -267,10 +267,10 @@ def _comparable(
             f"nothing to compare: the model gives {', '.join(model.quantities)}; {dataset.path} "
             f"has {', '.join(dataset.quantities) or 'no labels'}"
         )
-    strangers = sorted(set(dataset.elements) - set(model.references.elements))
-    if strangers:
+    unknown = sorted(set(dataset.elements) - set(model.references.elements))
+    if unknown:
         raise ValueError(
-            f"{dataset.path}: the model does not know the elements {strangers}; "
+            f"{dataset.path}: the model does not know the elements {unknown}; "
             f"it knows {list(model.references.elements)}"
         )
     return wanted

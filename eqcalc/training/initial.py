@@ -136,8 +136,8 @@ def _fine_tuned(config: TrainingConfig, dataset: Dataset, rows: np.ndarray) -> P
     start = load_model(config.model.start_from)
     found = dataset.subset(rows).elements
     elements = tuple(sorted({*start.references.elements, *found}))
-    if strangers := sorted(set(found) - set(start.references.elements)):
-        _log.warning("elements %s are new to %s", strangers, config.model.start_from)
+    if unknown := sorted(set(found) - set(start.references.elements)):
+        _log.warning("elements %s are new to %s", unknown, config.model.start_from)
     kept = [
         name
         for name in config.heads
@@ -170,7 +170,7 @@ def _fine_tuned(config: TrainingConfig, dataset: Dataset, rows: np.ndarray) -> P
         table.update(start.references.values[name])
         if name not in dataset.quantities:
             continue
-        if strangers or levels.get(name) != dataset.levels_of_theory[name]:
+        if unknown or levels.get(name) != dataset.levels_of_theory[name]:
             _log.info(
                 "%s: reference values fitted anew, from %s to %s",
                 name,

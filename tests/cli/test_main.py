@@ -23,7 +23,7 @@ from eqcalc.cli.program import FAILURE, main
 from eqcalc.datasets import Dataset
 from eqcalc.dynamics.methods import METHODS
 from eqcalc.models.checkpoint import load_model, save_model, shipped_model
-from eqcalc.runtime import EagerEvaluator, programs
+from eqcalc.runtime import eager_evaluator, programs
 from eqcalc.spectra import read_spectrum
 from eqcalc.structures import GeometryWarning
 from eqcalc.trajectory import Trajectory
@@ -148,7 +148,7 @@ def test_compilations_are_reported(tmp_path, ethanol_file, capsys, monkeypatch):
 
     def load_program(path, device):  # what was to be compiled, as it is
         potential, wanted = torch.load(path, weights_only=False)
-        eager = EagerEvaluator(potential, torch.tensor(wanted.numbers))
+        eager = eager_evaluator(potential, torch.tensor(wanted.numbers))
         return lambda positions: [
             eager(positions, wanted.quantities)[name] for name in wanted.quantities
         ]

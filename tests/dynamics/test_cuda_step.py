@@ -11,9 +11,13 @@ from eqcalc.dynamics.methods import PACMD, method_from
 from eqcalc.dynamics.noise import GaussianNoise
 from eqcalc.dynamics.setup import Equilibration
 from eqcalc.dynamics.state import State
-from eqcalc.runtime import EagerEvaluator
-from eqcalc.runtime.cpp_compiler import ExecutionWarning
-from eqcalc.runtime.cuda_graphs import CapturedEvaluator, Recording
+from eqcalc.runtime import (
+    CapturedExecution,
+    ExecutionWarning,
+    MoleculeEvaluator,
+    eager_evaluator,
+)
+from eqcalc.runtime.cuda_graphs import Recording
 from tests.conftest import make_potential
 
 # steps that are taken operation by operation would pass every test of this file
@@ -40,6 +44,10 @@ class Recorder:
                 outputs[name].copy_(value)
 
         return Recording(play, static, outputs)
+
+
+def captured_evaluator(potential, numbers, **options):
+    return MoleculeEvaluator(CapturedExecution(potential, numbers, **options), numbers)
 
 
 def evaluator_of(atoms, kind, **options):
@@ -71,9 +79,9 @@ def run(atoms, evaluator, output, steps=24, **options):
 def test_recorded_steps_are_the_steps_of_the_integrator(ethanol, tmp_path, method, beads):
     slow = {"PA-CMD": PACMD(frequency=4000.0)}  # one that the time step can follow
     choice = {"method": slow.get(method, method), "beads": beads}
-    plain = run(ethanol, evaluator_of(ethanol, EagerEvaluator), tmp_path / "a.h5", **choice)
+    plain = run(ethanol, evaluator_of(ethanol, eager_evaluator), tmp_path / "a.h5", **choice)
     recorder = Recorder()
-    evaluator = evaluator_of(ethanol, CapturedEvaluator, record=recorder)
+    evaluator = evaluator_of(ethanol, captured_evaluator, record=recorder)
     before = len(recorder.functions)
     recorded = run(ethanol, evaluator, tmp_path / "b.h5", **choice)
     for name, values in plain.items():
@@ -84,7 +92,7 @@ def test_recorded_steps_are_the_steps_of_the_integrator(ethanol, tmp_path, metho
 
 
 def test_a_run_that_was_stopped_goes_on_with_recorded_steps(ethanol, tmp_path):
-    evaluator = evaluator_of(ethanol, CapturedEvaluator, record=Recorder())
+    evaluator = evaluator_of(ethanol, captured_evaluator, record=Recorder())
     whole = run(ethanol, evaluator, tmp_path / "whole.h5", steps=24)
     run(ethanol, evaluator, tmp_path / "parts.h5", steps=13)
     parts = run(ethanol, evaluator, tmp_path / "parts.h5", steps=24)
@@ -97,7 +105,7 @@ def stepper_of(ethanol):
     integrator = method_from("Langevin").integrator(
         timestep=0.25, temperature=300.0, n_beads=1, masses=masses
     )
-    evaluator = evaluator_of(ethanol, CapturedEvaluator, record=Recorder())
+    evaluator = evaluator_of(ethanol, captured_evaluator, record=Recorder())
     noise = GaussianNoise(7, range(3), (1, 1, 9, 3))
     positions = torch.from_numpy(ethanol.positions).expand(3, 1, 9, 3).clone()
     return RecordedStep(integrator, evaluator, noise), State.at_rest(positions).with_evaluation(
@@ -136,7 +144,7 @@ def test_steps_that_cannot_be_recorded_are_taken_all_the_same(ethanol):
 
     recorded, start = stepper_of(ethanol)
     plain, _ = stepper_of(ethanol)  # whose model alone is recorded already
-    plain._evaluator.record = refuse
+    plain._execution.record = refuse
     with pytest.warns(
         ExecutionWarning, match="taken operation by operation: operation not"
     ) as told:
@@ -150,8 +158,8 @@ def test_steps_that_cannot_be_recorded_are_taken_all_the_same(ethanol):
 
 def test_a_recorded_step_that_does_not_read_its_input_is_refused(ethanol):
     stepped, start = stepper_of(ethanol)
-    record = stepped._evaluator.record
-    stepped._evaluator.record = lambda *given: record(*given)._replace(play=lambda: None)
+    record = stepped._execution.record
+    stepped._execution.record = lambda *given: record(*given)._replace(play=lambda: None)
     with pytest.warns(ExecutionWarning, match="a step played back deviates by"):
         found = stepped(start, ())
     expected = stepper_of(ethanol)[0](start, ())

@@ -7,14 +7,14 @@ import torch
 
 from eqcalc.dynamics import Given, Limits, simulate
 from eqcalc.dynamics.initial import maxwell_boltzmann
-from eqcalc.runtime import EagerEvaluator
+from eqcalc.runtime import eager_evaluator
 
 OBSERVABLES = {"bead_positions": 1, "dipole": 1, "conserved_energy": 1, "radius_of_gyration": 1}
 
 
 @pytest.mark.parametrize(("method", "beads"), [("NVE", 1), ("RPMD", 3)])
 def test_a_batch_of_different_replicas_is_each_alone(tmp_path, potential, ethanol, method, beads):
-    evaluator = EagerEvaluator(potential, torch.tensor(ethanol.numbers))
+    evaluator = eager_evaluator(potential, torch.tensor(ethanol.numbers))
     masses = torch.from_numpy(ethanol.get_masses())
     rng = np.random.default_rng(4)
     structures = [ethanol.copy() for _ in range(3)]
@@ -57,7 +57,7 @@ def test_a_batch_of_different_replicas_is_each_alone(tmp_path, potential, ethano
 def test_pairs_of_no_replica_grow_old(potential, ethanol):
     """An atom that comes within the cutoff in one replica while another moves is seen."""
     numbers = torch.tensor(ethanol.numbers)
-    evaluator = EagerEvaluator(potential, numbers)
+    evaluator = eager_evaluator(potential, numbers)
     cutoff = potential.config.representation.cutoff
     start = torch.from_numpy(ethanol.positions).repeat(2, 1, 1)
     far = start.clone()
@@ -67,7 +67,7 @@ def test_pairs_of_no_replica_grow_old(potential, ethanol):
         moving = far.lerp(start, float(step))
         moving[1] += 0.3 * step
         found = evaluator(moving, ("energy", "forces"))
-        fresh = EagerEvaluator(potential, numbers)(moving, ("energy", "forces"))
+        fresh = eager_evaluator(potential, numbers)(moving, ("energy", "forces"))
         torch.testing.assert_close(found, fresh, rtol=0, atol=1e-10)
     assert float(found["energy"][0] - evaluator(far, ("energy",))["energy"][0]) != 0.0
     torch.testing.assert_close(found["energy"][0], found["energy"][1], rtol=0, atol=1e-8)

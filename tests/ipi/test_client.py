@@ -14,7 +14,7 @@ import torch
 from eqcalc.ipi.client import Address, Client, serve
 from eqcalc.ipi.evaluation import BeadEvaluator
 from eqcalc.ipi.protocol import Channel, ProtocolError, ServerGoneError, header
-from eqcalc.runtime import EagerEvaluator
+from eqcalc.runtime import eager_evaluator
 from eqcalc.validation import ABSENT, InvalidInputError
 
 QUANTITIES = ("energy", "forces", "dipole", "polarizability")
@@ -23,7 +23,7 @@ CELL = 50.0 * np.eye(3)
 
 @pytest.fixture
 def evaluate(potential, ethanol):
-    return BeadEvaluator(EagerEvaluator(potential, torch.tensor(ethanol.numbers)), QUANTITIES)
+    return BeadEvaluator(eager_evaluator(potential, torch.tensor(ethanol.numbers)), QUANTITIES)
 
 
 @pytest.fixture

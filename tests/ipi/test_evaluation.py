@@ -9,7 +9,7 @@ import torch
 
 from eqcalc.ipi import units
 from eqcalc.ipi.evaluation import BeadEvaluator, atomic_numbers, parse_quantities
-from eqcalc.runtime import EagerEvaluator
+from eqcalc.runtime import eager_evaluator
 from eqcalc.units import conversion_factor
 from eqcalc.validation import InvalidInputError
 
@@ -18,7 +18,7 @@ ALL = ("energy", "forces", "dipole", "polarizability")
 
 @pytest.fixture
 def evaluator(potential, ethanol):
-    return EagerEvaluator(potential, torch.tensor(ethanol.numbers))
+    return eager_evaluator(potential, torch.tensor(ethanol.numbers))
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from eqcalc.ipi import ExitStatus, InputError, Strides, TCPSocket, read_run, wri
 from eqcalc.ipi.description import Description
 from eqcalc.methods import METHODS
 from eqcalc.models.checkpoint import load_model
-from eqcalc.runtime import EagerEvaluator
+from eqcalc.runtime import eager_evaluator
 from eqcalc.units import BOLTZMANN
 from eqcalc.validation import InvalidInputError
 
@@ -61,7 +61,7 @@ def test_each_method_runs_and_is_recognised(method, prepare, launch, model, wate
     assert trajectory.observable("dipole").interval == pytest.approx(2 * timestep, rel=1e-12)
 
     # what is on file against a calculation at the positions on file, offline
-    evaluator = EagerEvaluator(load_model(model), torch.from_numpy(trajectory.numbers))
+    evaluator = eager_evaluator(load_model(model), torch.from_numpy(trajectory.numbers))
     positions = trajectory.observable("bead_positions").values[0]  # every 4 steps
     if method == "PA-CMD":  # at the centroid
         positions = positions.mean(axis=1, keepdims=True)

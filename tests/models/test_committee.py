@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from eqcalc.models.committee import Committee
-from eqcalc.runtime import EagerEvaluator
+from eqcalc.runtime import eager_evaluator
 from tests.analytic import HarmonicWell, ToyWater
 from tests.conftest import make_potential
 
@@ -30,7 +30,7 @@ def networks(n=3):
             for parameter in potential.parameters():
                 noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
                 parameter.add_(0.05 * noise)
-        members.append(EagerEvaluator(potential, numbers))
+        members.append(eager_evaluator(potential, numbers))
     return members
 
 

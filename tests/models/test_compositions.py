@@ -11,7 +11,7 @@ from ase.build import molecule
 from eqcalc.calculator import EqCalculator
 from eqcalc.models.checkpoint import load_model, model_hash, shipped_model
 from eqcalc.models.compositions import Compositions, UnknownCompositionWarning, formula
-from eqcalc.runtime import EagerEvaluator
+from eqcalc.runtime import eager_evaluator
 
 
 def compositions(*names):
@@ -51,7 +51,7 @@ def shipped():
 def test_the_shipped_model_warns_of_other_molecules_once(shipped):
     methanol = molecule("CH3OH")
     with pytest.warns(UnknownCompositionWarning, match=r"^CH4O was not .* \(C2H6O\)"):
-        EagerEvaluator(shipped, torch.tensor(methanol.numbers))
+        eager_evaluator(shipped, torch.tensor(methanol.numbers))
     methanol.calc = EqCalculator(shipped)
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("default")
@@ -69,7 +69,7 @@ def test_what_was_trained_on_is_no_reason_to_warn(shipped, ethanol):
         warnings.simplefilter("error", UnknownCompositionWarning)
         ethanol.calc = EqCalculator(shipped)
         ethanol.get_forces()
-        EagerEvaluator(shipped, torch.tensor(molecule("CH3OCH3").numbers))
+        eager_evaluator(shipped, torch.tensor(molecule("CH3OCH3").numbers))
     assert formula(ethanol.numbers) == "C2H6O"
     assert model_hash(shipped) == shipped.metadata["hash"]  # nothing was added to the file
 

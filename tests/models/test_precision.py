@@ -23,7 +23,7 @@ from eqcalc.models.precision import (
     in_precision,
     precision_of,
 )
-from eqcalc.runtime import EagerEvaluator, ExecutionUnavailableError, FusedEvaluator
+from eqcalc.runtime import ExecutionUnavailableError, FusedEvaluator, eager_evaluator
 from tests.conftest import make_potential
 
 QUANTITIES = ("energy", "forces", "dipole", "polarizability")
@@ -48,7 +48,7 @@ def flags():
 
 
 def evaluated(potential, ethanol, precision, quantities=QUANTITIES):
-    evaluator = EagerEvaluator(in_precision(potential, precision), torch.tensor(ethanol.numbers))
+    evaluator = eager_evaluator(in_precision(potential, precision), torch.tensor(ethanol.numbers))
     return evaluator(torch.tensor(ethanol.positions)[None], quantities)
 
 
@@ -80,7 +80,7 @@ def test_errors_are_ordered_and_bounded(potential, ethanol):
 def test_forces_are_the_gradient_of_the_energy(potential, ethanol, precision):
     """The work over a distance at which the energy changes by much more than its rounding."""
     numbers, at = torch.tensor(ethanol.numbers), torch.tensor(ethanol.positions)
-    evaluator = EagerEvaluator(in_precision(potential, precision), numbers)
+    evaluator = eager_evaluator(in_precision(potential, precision), numbers)
     direction = evaluator(at[None], ("forces",))["forces"][0]
     direction /= direction.norm()
     # Gauss–Legendre quadrature of the force along the way
@@ -110,7 +110,7 @@ def test_second_and_forward_derivatives(potential, ethanol, precision, generator
     numbers, at = torch.tensor(ethanol.numbers), torch.tensor(ethanol.positions)[None]
     velocities = torch.randn(at.shape, generator=generator, dtype=torch.float64)
     rounded, exact = (
-        EagerEvaluator(p, numbers) for p in (in_precision(potential, precision), potential)
+        eager_evaluator(p, numbers) for p in (in_precision(potential, precision), potential)
     )
     tolerance = 50.0 * UNIT_ROUNDOFF[precision]
     found, expected = (e.rates(at, velocities, ("dipole",))["dipole"] for e in (rounded, exact))
@@ -199,7 +199,7 @@ def test_precision_is_part_of_the_provenance(ethanol):
     numbers = torch.tensor(ethanol.numbers)
     model = make_potential(features=8)
     for name in PRECISIONS:
-        evaluator = EagerEvaluator(in_precision(model, name), numbers)
+        evaluator = eager_evaluator(in_precision(model, name), numbers)
         assert evaluator.provenance["network_precision"] == name
     with pytest.raises(ExecutionUnavailableError, match="no compiled kernels in tf32"):
         FusedEvaluator(in_precision(model, "tf32"), numbers)

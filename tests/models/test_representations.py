@@ -12,7 +12,7 @@ from eqcalc.models import Potential, PotentialConfig, References
 from eqcalc.models.checkpoint import load_model, save_model
 from eqcalc.models.registry import REPRESENTATIONS, representation_config
 from eqcalc.neighbors import all_pairs
-from eqcalc.runtime import EagerEvaluator
+from eqcalc.runtime import eager_evaluator
 from eqcalc.structures import Structures
 
 ABLATED = {"vector_features": False, "scalar_product": False, "vector_convolution": False}
@@ -157,7 +157,7 @@ def test_calculator_and_dynamics(settings, ethanol, tmp_path):
     )
     trajectory = simulate(
         ethanol,
-        EagerEvaluator(potential, ethanol.numbers),
+        eager_evaluator(potential, ethanol.numbers),
         output=tmp_path / "run.h5",
         method="NVE",
         temperature=10.0,

@@ -15,7 +15,7 @@ from eqcalc.reports.committee import (
     read_members,
     reevaluated,
 )
-from eqcalc.runtime import EagerEvaluator
+from eqcalc.runtime import eager_evaluator
 from eqcalc.spectra import Spectrum, combine_committee, infrared, plot_committee
 from tests.conftest import make_potential
 
@@ -25,7 +25,7 @@ OPTIONS = {"resolution": 1800.0, "n_samples": 50}
 @pytest.fixture(scope="module")
 def members():
     numbers = torch.tensor(molecule("H2O").numbers)
-    return [EagerEvaluator(make_potential(features=width), numbers) for width in (8, 12)]
+    return [eager_evaluator(make_potential(features=width), numbers) for width in (8, 12)]
 
 
 def run(path, evaluator, seed=5, **options):

@@ -11,7 +11,7 @@ from eqcalc.dynamics import simulate
 from eqcalc.models.checkpoint import shipped_model
 from eqcalc.reports.description import describe_file, level_of_theory
 from eqcalc.reports.molecular import molecular_spectra
-from eqcalc.runtime import EagerEvaluator
+from eqcalc.runtime import eager_evaluator
 from eqcalc.spectra import raman, write_spectrum
 from tests.conftest import make_potential
 
@@ -28,7 +28,7 @@ def test_the_shipped_model_tells_its_history_and_errors():
 def test_trajectories_and_spectra(tmp_path):
     trajectory = simulate(
         molecule("H2O"),
-        EagerEvaluator(make_potential(features=8), torch.tensor(molecule("H2O").numbers)),
+        eager_evaluator(make_potential(features=8), torch.tensor(molecule("H2O").numbers)),
         output=tmp_path / "run.h5",
         method="NVE",
         temperature=20.0,

@@ -18,7 +18,7 @@ from eqcalc.reports.molecular import (
     molecular_spectra,
     spectra_of_series,
 )
-from eqcalc.runtime import EagerEvaluator
+from eqcalc.runtime import MoleculeEvaluator, eager_evaluator
 from eqcalc.spectra import Estimate, sum_rule, without_rotation
 from eqcalc.trajectory import Trajectory
 from eqcalc.units import INTENSITY_PER_SQUARED_CHARGE_PER_MASS
@@ -32,7 +32,7 @@ STEPS = 60
 def evaluator():
     # the forces of a random network are small: its atoms hardly leave their places
     numbers = torch.tensor(molecule("H2O").numbers)
-    return EagerEvaluator(make_potential(features=8), numbers)
+    return eager_evaluator(make_potential(features=8), numbers)
 
 
 @pytest.fixture(scope="module")
@@ -78,11 +78,11 @@ def test_an_unfinished_run_is_told(evaluator, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return evaluator(positions, quantities)
 
-    class Stopping(EagerEvaluator):
+    class Stopping(MoleculeEvaluator):
         def __call__(self, positions, quantities):
             return interrupted(positions, quantities)
 
-    stopping = Stopping(evaluator.potential, evaluator.numbers)
+    stopping = Stopping(evaluator.execution, evaluator.numbers)
     with pytest.raises(KeyboardInterrupt):
         simulate(
             molecule("H2O"), stopping, output=tmp_path / "run.h5", method="NVE", temperature=20.0,

@@ -18,18 +18,19 @@ from eqcalc.models.networks.irreps_gcn import IrrepsGCNConfig
 from eqcalc.models.networks.lnet import LNetConfig
 from eqcalc.models.networks.schnet import SchNetConfig
 from eqcalc.runtime import (
-    CapturedCompiledEvaluator,
-    CompiledEvaluator,
-    EagerEvaluator,
+    CapturedCompiledExecution,
+    CompiledExecution,
     ExecutionUnavailableError,
     ExecutionWarning,
-    artefacts,
-    compiler,
+    MoleculeEvaluator,
+    ahead_of_time,
+    eager_evaluator,
     evaluator_for,
     programs,
 )
+from eqcalc.runtime import cpp_compiler as compiler
 from tests.conftest import make_potential
-from tests.runtime.test_captured import record_on_the_host
+from tests.runtime.test_cuda_graphs import record_on_the_host
 
 NAMES = ("energy", "forces", "dipole", "polarizability")
 
@@ -64,7 +65,7 @@ def quick(monkeypatch):
         except Exception as error:
             raise ExecutionUnavailableError("not a program") from error
         numbers, charge = torch.tensor(specification.numbers), specification.charge
-        eager = EagerEvaluator(potential, numbers, charge=charge)
+        eager = eager_evaluator(potential, numbers, charge=charge)
         kept = []
 
         def program(positions):
@@ -83,6 +84,15 @@ def quick(monkeypatch):
     monkeypatch.setattr(programs, "load_program", load_program)
 
 
+def compiled_evaluator(potential, numbers, *, charge=0.0, **options):
+    execution = CompiledExecution(potential, numbers, charge=charge, **options)
+    return MoleculeEvaluator(execution, numbers, charge=charge)
+
+
+def captured_compiled(potential, numbers, **options):
+    return MoleculeEvaluator(CapturedCompiledExecution(potential, numbers, **options), numbers)
+
+
 def small_potential(**options):
     return make_potential(features=8, layers=1, radial_functions=4, **options)
 
@@ -95,8 +105,8 @@ def schnet(**options):
 
 def test_every_batch_size_and_layout_gives_what_eager_gives(numbers, positions, quick):
     potential = small_potential()
-    evaluator = CompiledEvaluator(potential, numbers, charge=1.0)
-    eager = EagerEvaluator(potential, numbers, charge=1.0)
+    evaluator = compiled_evaluator(potential, numbers, charge=1.0)
+    eager = eager_evaluator(potential, numbers, charge=1.0)
     strided = positions.permute(2, 0, 1).contiguous().permute(1, 2, 0)
     assert not strided[:8].is_contiguous()
     for n in (1, 2, 3, 7, 8, 16, 21):  # 8 features, and 8 structures in a pass
@@ -106,11 +116,11 @@ def test_every_batch_size_and_layout_gives_what_eager_gives(numbers, positions, 
             for name in NAMES:
                 assert found[name].shape == expected[name].shape
                 torch.testing.assert_close(found[name], expected[name], rtol=1e-11, atol=1e-11)
-    assert evaluator.compilations == 2
+    assert evaluator.execution.compilations == 2
 
 
 def test_results_survive_the_next_call(numbers, positions, quick):
-    evaluator = CompiledEvaluator(small_potential(), numbers)
+    evaluator = compiled_evaluator(small_potential(), numbers)
     for n in (1, 8):
         first = evaluator(positions[:n], NAMES)
         kept = {name: value.clone() for name, value in first.items()}
@@ -120,42 +130,42 @@ def test_results_survive_the_next_call(numbers, positions, quick):
 
 
 def test_programs_are_few_and_a_second_start_compiles_none(numbers, positions, quick):
-    evaluator = CompiledEvaluator(small_potential(), numbers)
-    assert evaluator.compilations == 1
+    evaluator = compiled_evaluator(small_potential(), numbers)
+    assert evaluator.execution.compilations == 1
     for quantities in (NAMES, ("forces",), ("energy", "forces"), ("dipole",), NAMES[::-1]):
         for n in (1, 8, 11, 40):
             assert tuple(evaluator(positions[:n], quantities)) == quantities
-    assert evaluator.compilations == 4
-    again = CompiledEvaluator(small_potential(), numbers)
+    assert evaluator.execution.compilations == 4
+    again = compiled_evaluator(small_potential(), numbers)
     again(positions[:11], ("forces",))
-    assert again.compilations == 0
+    assert again.execution.compilations == 0
     assert again.provenance["execution"] == "compiled"
-    assert CompiledEvaluator.in_cache(small_potential(), numbers)
-    assert not CompiledEvaluator.in_cache(small_potential(), numbers, charge=1.0)
-    assert not CompiledEvaluator.in_cache(small_potential(cutoff=4.0), numbers)
-    assert not CompiledEvaluator.in_cache(small_potential().float(), numbers)
-    assert not CompiledEvaluator.in_cache(small_potential(), numbers.flip(0))
+    assert CompiledExecution.in_cache(small_potential(), numbers)
+    assert not CompiledExecution.in_cache(small_potential(), numbers, charge=1.0)
+    assert not CompiledExecution.in_cache(small_potential(cutoff=4.0), numbers)
+    assert not CompiledExecution.in_cache(small_potential().float(), numbers)
+    assert not CompiledExecution.in_cache(small_potential(), numbers.flip(0))
 
 
 def test_damaged_and_foreign_files_are_made_again(numbers, positions, cache, quick):
-    CompiledEvaluator(small_potential(), numbers)
+    compiled_evaluator(small_potential(), numbers)
     (path,) = cache.iterdir()
     content = path.read_bytes()
     path.write_bytes(content[:-1])  # cut short
-    assert not CompiledEvaluator.in_cache(small_potential(), numbers)
-    assert CompiledEvaluator(small_potential(), numbers).compilations == 1
+    assert not CompiledExecution.in_cache(small_potential(), numbers)
+    assert compiled_evaluator(small_potential(), numbers).execution.compilations == 1
 
     # the program of another model, with a name that fits its content
     (path,) = cache.iterdir()
     key = path.name.split(".")[0]
-    CompiledEvaluator(small_potential(cutoff=4.0), numbers)
+    compiled_evaluator(small_potential(cutoff=4.0), numbers)
     (other,) = set(cache.iterdir()) - {path}
     path.unlink()
-    artefacts.store(key, lambda target: target.write_bytes(other.read_bytes()))
-    assert CompiledEvaluator.in_cache(small_potential(), numbers)
-    again = CompiledEvaluator(small_potential(), numbers)
-    assert again.compilations == 1
-    expected = EagerEvaluator(small_potential(), numbers)(positions[:8], ("forces",))["forces"]
+    ahead_of_time.store(key, lambda target: target.write_bytes(other.read_bytes()))
+    assert CompiledExecution.in_cache(small_potential(), numbers)
+    again = compiled_evaluator(small_potential(), numbers)
+    assert again.execution.compilations == 1
+    expected = eager_evaluator(small_potential(), numbers)(positions[:8], ("forces",))["forces"]
     torch.testing.assert_close(again(positions[:8], ("forces",))["forces"], expected)
 
 
@@ -168,7 +178,7 @@ def test_two_may_make_the_same_file_at_once(cache):
             barrier.wait()
             target.write_bytes(content)
 
-        paths.append(artefacts.store("program-1", write))
+        paths.append(ahead_of_time.store("program-1", write))
 
     threads = [threading.Thread(target=make, args=(content,)) for content in (b"one", b"two")]
     for thread in threads:
@@ -176,8 +186,8 @@ def test_two_may_make_the_same_file_at_once(cache):
     for thread in threads:
         thread.join()
     assert len(paths) == 2
-    assert artefacts.find("program-1") in paths
-    assert artefacts.find("program-2") is None
+    assert ahead_of_time.find("program-1") in paths
+    assert ahead_of_time.find("program-2") is None
     assert set(cache.iterdir()) == set(paths)  # and nothing temporary
 
 
@@ -191,7 +201,7 @@ def test_a_trace_holds_the_reverse_pass_and_no_dependence_on_where_it_was_made(
     program = programs.trace(potential, specification).module()
     operations = {str(node.target) for node in program.graph.nodes}
     assert not operations & {"aten.index_add.default", "aten.index_put.default"}
-    expected = EagerEvaluator(potential, numbers, charge=1.0)(positions[:2], NAMES)
+    expected = eager_evaluator(potential, numbers, charge=1.0)(positions[:2], NAMES)
     with torch.no_grad():
         found = program(positions[:2])
     for name, value in zip(NAMES, found, strict=True):
@@ -203,9 +213,9 @@ def test_models_whose_operations_depend_on_positions_are_refused(numbers):
     config = IrrepsGCNConfig(degrees=(0, 1), multiplicity=2, blocks=1, embedding=2)
     potential = Potential(PotentialConfig(config), References((1, 6, 8)))
     with pytest.raises(ExecutionUnavailableError, match="IrrepsGCN cannot be traced"):
-        CompiledEvaluator(potential, numbers)
+        compiled_evaluator(potential, numbers)
     # and nothing that the attempt left behind disturbs the eager model
-    EagerEvaluator(potential, numbers)(torch.rand(2, 4, 3, dtype=torch.float64), NAMES)
+    eager_evaluator(potential, numbers)(torch.rand(2, 4, 3, dtype=torch.float64), NAMES)
 
 
 def test_a_wrong_program_is_not_used_and_not_kept(numbers, cache, quick, monkeypatch):
@@ -219,70 +229,68 @@ def test_a_wrong_program_is_not_used_and_not_kept(numbers, cache, quick, monkeyp
 
     monkeypatch.setattr(programs, "compile_program", wrong)
     with pytest.raises(ExecutionUnavailableError, match="dipole that deviates by"):
-        CompiledEvaluator(small_potential(), numbers)
+        compiled_evaluator(small_potential(), numbers)
     assert not list(cache.iterdir())
 
 
 def test_compiled_is_the_default_only_where_it_was_compiled(numbers, cache, quick, monkeypatch):
     monkeypatch.setattr(compiler.shutil, "which", lambda name: "/usr/bin/c++")
     with pytest.warns(ExecutionWarning, match=r"SchNet.*execution='compiled'") as warned:
-        assert type(evaluator_for(schnet(), numbers)) is EagerEvaluator
+        assert evaluator_for(schnet(), numbers).execution.name == "eager"
     assert len(warned) == 1
     evaluator_for(schnet(), numbers, execution="compiled")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert type(evaluator_for(schnet(), numbers)) is CompiledEvaluator
+        assert evaluator_for(schnet(), numbers).execution.name == "compiled"
 
     def refuse(*arguments):
         raise ExecutionUnavailableError("it does not load")
 
     monkeypatch.setattr(programs, "load_program", refuse)
     with pytest.warns(ExecutionWarning, match="does not load") as warned:
-        assert type(evaluator_for(schnet(), numbers)) is EagerEvaluator
+        assert evaluator_for(schnet(), numbers).execution.name == "eager"
     assert len(warned) == 1
 
 
 def test_programs_can_be_played_back(numbers, positions, quick):
     potential = small_potential()
-    evaluator = CapturedCompiledEvaluator(potential, numbers, record=record_on_the_host)
+    evaluator = captured_compiled(potential, numbers, record=record_on_the_host)
     assert evaluator.provenance["execution"] == "captured-compiled"
-    assert evaluator.compiled.compilations > 0
-    eager = EagerEvaluator(potential, numbers)
+    assert evaluator.execution.recorded.compilations > 0
+    eager = eager_evaluator(potential, numbers)
     for n, quantities in ((3, NAMES), (8, NAMES), (5, ("forces",)), (3, NAMES)):
         found, expected = evaluator(positions[:n], quantities), eager(positions[:n], quantities)
         for name in quantities:
             torch.testing.assert_close(found[name], expected[name], rtol=1e-11, atol=1e-11)
-    again = CapturedCompiledEvaluator(
-        potential, numbers, record=record_on_the_host, only_cached=True
-    )
+    again = captured_compiled(potential, numbers, record=record_on_the_host, only_cached=True)
     again(positions[:8], NAMES)
-    assert again.compiled.compilations == 0
+    assert again.execution.recorded.compilations == 0
     with pytest.raises(ExecutionUnavailableError, match="only a GPU"):
-        CapturedCompiledEvaluator(potential, numbers)
+        captured_compiled(potential, numbers)
 
 
 def test_nothing_is_compiled_unasked(numbers, positions, quick):
-    CompiledEvaluator(small_potential(), numbers)  # for 8 structures, all that the model gives
-    chosen = CompiledEvaluator(small_potential(), numbers, only_cached=True)
-    eager = EagerEvaluator(small_potential(), numbers)
+    compiled_evaluator(small_potential(), numbers)  # for 8 structures, all that the model gives
+    chosen = compiled_evaluator(small_potential(), numbers, only_cached=True)
+    eager = eager_evaluator(small_potential(), numbers)
     for n, quantities in ((1, NAMES), (8, ("forces",)), (9, NAMES), (8, NAMES), (1, NAMES)):
         found, expected = chosen(positions[:n], quantities), eager(positions[:n], quantities)
         for name in quantities:
             torch.testing.assert_close(found[name], expected[name], rtol=1e-11, atol=1e-11)
-    assert chosen.compilations == 0
-    CompiledEvaluator(small_potential(), numbers)(positions[:1], NAMES)
-    assert chosen.compilations == 0
+    assert chosen.execution.compilations == 0
+    compiled_evaluator(small_potential(), numbers)(positions[:1], NAMES)
+    assert chosen.execution.compilations == 0
 
 
 def test_a_program_that_stops_loading_is_told_once(numbers, positions, quick, monkeypatch):
-    CompiledEvaluator(small_potential(), numbers)(positions[:1], NAMES)
-    chosen = CompiledEvaluator(small_potential(), numbers, only_cached=True)
+    compiled_evaluator(small_potential(), numbers)(positions[:1], NAMES)
+    chosen = compiled_evaluator(small_potential(), numbers, only_cached=True)
 
     def refuse(*arguments):
         raise ExecutionUnavailableError("it does not load")
 
     monkeypatch.setattr(programs, "load_program", refuse)
-    expected = EagerEvaluator(small_potential(), numbers)(positions[:1], NAMES)
+    expected = eager_evaluator(small_potential(), numbers)(positions[:1], NAMES)
     with pytest.warns(ExecutionWarning, match="1 structures operation by operation") as warned:
         for _ in range(2):
             found = chosen(positions[:1], NAMES)
@@ -296,8 +304,8 @@ def test_ase_takes_programs_that_were_compiled_before_and_by_name(ethanol, numbe
     expected = EqCalculator(potential, execution="eager").get_property("forces", atoms)
 
     def programs_used(calculator):
-        (evaluator,) = calculator.execution._evaluators.values()
-        return 0 if evaluator is None else sum(map(bool, evaluator._programs.values()))
+        (execution,) = calculator.execution._executions.values()
+        return 0 if execution is None else sum(map(bool, execution._programs.values()))
 
     with pytest.warns(ExecutionWarning, match=r"SchNet.*operation|operation.*SchNet"):
         plain = EqCalculator(potential)
@@ -321,17 +329,17 @@ def test_ase_takes_programs_that_were_compiled_before_and_by_name(ethanol, numbe
 def test_without_a_compiler_or_a_cache_it_is_unavailable(numbers, monkeypatch, tmp_path):
     monkeypatch.setattr(compiler.shutil, "which", lambda name: None)
     with pytest.raises(ExecutionUnavailableError, match=r"no C\+\+ compiler"):
-        CompiledEvaluator(schnet(), numbers)
+        compiled_evaluator(schnet(), numbers)
     (tmp_path / "file").touch()
     monkeypatch.setenv("EQCALC_CACHE", str(tmp_path / "file"))
     with pytest.raises(ExecutionUnavailableError, match="cannot be kept in the cache"):
-        CompiledEvaluator(schnet(), numbers)
+        compiled_evaluator(schnet(), numbers)
 
 
 def test_models_of_any_heads_copies_and_changed_parameters(numbers, positions, quick):
     potential = schnet(heads=("dipole",))
-    evaluator = CompiledEvaluator(potential, numbers)
-    expected = EagerEvaluator(potential, numbers)(positions[:3], ("dipole",))["dipole"]
+    evaluator = compiled_evaluator(potential, numbers)
+    expected = eager_evaluator(potential, numbers)(positions[:3], ("dipole",))["dipole"]
     torch.testing.assert_close(evaluator(positions[:3], ("dipole",))["dipole"], expected)
     twin = copy.deepcopy(evaluator)
     torch.testing.assert_close(twin(positions[:3], ("dipole",))["dipole"], expected)
@@ -355,16 +363,16 @@ def test_with_the_real_compiler(numbers, positions):
     )  # fmt: skip
     torch.manual_seed(1)
     potential = Potential(PotentialConfig(config), References((1, 6, 8)))
-    evaluator = CompiledEvaluator(potential, numbers)
-    assert evaluator.compilations == 1
+    evaluator = compiled_evaluator(potential, numbers)
+    assert evaluator.execution.compilations == 1
     strided = positions.permute(2, 0, 1).contiguous().permute(1, 2, 0)
-    expected = EagerEvaluator(potential, numbers)(positions, NAMES)
+    expected = eager_evaluator(potential, numbers)(positions, NAMES)
     first = evaluator(positions, NAMES)
     for found in (first, evaluator(strided, NAMES)):
         for name in NAMES:
             scale = float(expected[name].abs().max())
             torch.testing.assert_close(found[name], expected[name], rtol=0.0, atol=1e-5 * scale)
-    again = CompiledEvaluator(potential, numbers)
-    assert again.compilations == 0
+    again = compiled_evaluator(potential, numbers)
+    assert again.execution.compilations == 0
     for name, value in again(positions, NAMES).items():
         assert torch.equal(value, first[name])

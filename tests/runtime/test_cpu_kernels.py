@@ -14,19 +14,24 @@ from eqcalc.calculator import EqCalculator
 from eqcalc.models import PaiNNConfig, Potential, PotentialConfig, References
 from eqcalc.neighbors import NeighborList
 from eqcalc.runtime import (
-    EagerEvaluator,
     ExecutionUnavailableError,
     ExecutionWarning,
-    FusedEvaluator,
-    compiler,
+    eager_evaluator,
     evaluator_for,
 )
+from eqcalc.runtime import cpp_compiler as compiler
 from eqcalc.runtime.cpu_kernels import FusedPotential, HalfPairs, kernel_parameters
 from eqcalc.structures import Structures
 from tests.conftest import make_potential
 
 NAMES = ("energy", "forces", "dipole", "polarizability")
-KINDS = (EagerEvaluator, FusedEvaluator)
+
+
+def fused_evaluator(potential, numbers, **options):
+    return evaluator_for(potential, numbers, execution="fused", **options)
+
+
+KINDS = (eager_evaluator, fused_evaluator)
 
 pytestmark = pytest.mark.skipif(compiler.compiler() is None, reason="needs a C++ compiler")
 
@@ -77,8 +82,8 @@ def test_same_function_as_eager_in_float64(ethanol, generator, options):
     numbers = torch.tensor(ethanol.numbers)
     names = [name for name in potential.quantities if name != "stress"]
     positions = configurations(ethanol, 3, generator)
-    expected = EagerEvaluator(potential, numbers)(positions, names)
-    assert_same(FusedEvaluator(potential, numbers)(positions, names), expected, 1e-12)
+    expected = eager_evaluator(potential, numbers)(positions, names)
+    assert_same(fused_evaluator(potential, numbers)(positions, names), expected, 1e-12)
 
 
 @pytest.mark.parametrize("name", ["H2", "H2O", "C6H6", "CH3CH2OCH3"])
@@ -86,13 +91,13 @@ def test_same_function_for_other_molecules(name, generator):
     atoms, potential = molecule(name), make_potential()
     numbers = torch.tensor(atoms.numbers)
     positions = configurations(atoms, 5, generator)
-    expected = EagerEvaluator(potential, numbers)(positions, NAMES)
-    assert_same(FusedEvaluator(potential, numbers)(positions, NAMES), expected, 1e-12)
+    expected = eager_evaluator(potential, numbers)(positions, NAMES)
+    assert_same(fused_evaluator(potential, numbers)(positions, NAMES), expected, 1e-12)
 
 
 def test_forces_in_single_precision_are_as_close_to_the_truth_as_eager(ethanol, generator):
     numbers, positions = torch.tensor(ethanol.numbers), configurations(ethanol, 20, generator)
-    truth = EagerEvaluator(make_potential(features=64), numbers)(positions, NAMES)
+    truth = eager_evaluator(make_potential(features=64), numbers)(positions, NAMES)
     single = make_potential(features=64).float()
     eager, fused = (kind(single, numbers)(positions, NAMES) for kind in KINDS)
     assert_same(fused, truth, 1e-5)
@@ -102,7 +107,7 @@ def test_forces_in_single_precision_are_as_close_to_the_truth_as_eager(ethanol, 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 5, 6, 16, 37, 128])
 def test_results_do_not_depend_on_the_batch_to_the_last_bit(ethanol, generator, n):
-    evaluator = FusedEvaluator(make_potential().float(), torch.tensor(ethanol.numbers))
+    evaluator = fused_evaluator(make_potential().float(), torch.tensor(ethanol.numbers))
     positions = configurations(ethanol, n, generator)
     together = evaluator(positions, NAMES)
     for index in {0, n // 2, n - 1}:
@@ -112,7 +117,7 @@ def test_results_do_not_depend_on_the_batch_to_the_last_bit(ethanol, generator, 
 
 
 def test_results_do_not_depend_on_the_number_of_threads(ethanol, generator, monkeypatch):
-    evaluator = FusedEvaluator(make_potential().float(), torch.tensor(ethanol.numbers))
+    evaluator = fused_evaluator(make_potential().float(), torch.tensor(ethanol.numbers))
     positions = configurations(ethanol, 37, generator)
     expected = evaluator(positions, NAMES)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
@@ -121,7 +126,7 @@ def test_results_do_not_depend_on_the_number_of_threads(ethanol, generator, monk
 
 
 def test_memory_layout_of_positions_does_not_matter(ethanol, generator):
-    evaluator = FusedEvaluator(make_potential(), torch.tensor(ethanol.numbers))
+    evaluator = fused_evaluator(make_potential(), torch.tensor(ethanol.numbers))
     positions = configurations(ethanol, 7, generator)
     expected = evaluator(positions, NAMES)
     permuted = positions.permute(2, 0, 1).contiguous().permute(1, 2, 0)
@@ -135,7 +140,7 @@ def test_memory_layout_of_positions_does_not_matter(ethanol, generator):
 
 
 def test_results_survive_the_next_call(ethanol, generator):
-    evaluator = FusedEvaluator(make_potential(), torch.tensor(ethanol.numbers))
+    evaluator = fused_evaluator(make_potential(), torch.tensor(ethanol.numbers))
     positions = configurations(ethanol, 7, generator)
     first = evaluator(positions, NAMES)
     kept = {name: value.clone() for name, value in first.items()}
@@ -145,7 +150,7 @@ def test_results_survive_the_next_call(ethanol, generator):
 
 
 def test_only_what_is_asked_for_is_returned(ethanol, generator):
-    evaluator = FusedEvaluator(make_potential().float(), torch.tensor(ethanol.numbers))
+    evaluator = fused_evaluator(make_potential().float(), torch.tensor(ethanol.numbers))
     positions = configurations(ethanol, 2, generator)
     everything = evaluator(positions, NAMES)
     for names in (("energy",), ("dipole", "forces"), ("polarizability",)):
@@ -159,23 +164,23 @@ def test_only_what_is_asked_for_is_returned(ethanol, generator):
 def test_charged_molecules(ethanol, generator):
     numbers, positions = torch.tensor(ethanol.numbers), configurations(ethanol, 3, generator)
     potential = make_potential()
-    expected = EagerEvaluator(potential, numbers, charge=1.0)(positions, NAMES)
-    assert_same(FusedEvaluator(potential, numbers, charge=1.0)(positions, NAMES), expected, 1e-12)
+    expected = eager_evaluator(potential, numbers, charge=1.0)(positions, NAMES)
+    assert_same(fused_evaluator(potential, numbers, charge=1.0)(positions, NAMES), expected, 1e-12)
 
 
 def test_constants_rounded_to_single_precision_are_kept(ethanol, generator):
     numbers, positions = torch.tensor(ethanol.numbers), configurations(ethanol, 3, generator)
     for basis in ("sinc_single", "gaussian_single"):
         rounded = make_potential(radial_basis=basis)
-        expected = EagerEvaluator(rounded, numbers)(positions, NAMES)
-        assert_same(FusedEvaluator(rounded, numbers)(positions, NAMES), expected, 1e-11)
+        expected = eager_evaluator(rounded, numbers)(positions, NAMES)
+        assert_same(fused_evaluator(rounded, numbers)(positions, NAMES), expected, 1e-11)
 
 
 def test_atoms_without_neighbours(generator):
     potential = make_potential()
     numbers, positions = torch.tensor([8]), torch.rand(3, 1, 3, generator=generator).double()
-    expected = EagerEvaluator(potential, numbers)(positions, NAMES)
-    found = FusedEvaluator(potential, numbers)(positions, NAMES)
+    expected = eager_evaluator(potential, numbers)(positions, NAMES)
+    found = fused_evaluator(potential, numbers)(positions, NAMES)
     for name in NAMES:
         torch.testing.assert_close(found[name], expected[name], rtol=1e-12, atol=1e-12)
 
@@ -218,7 +223,7 @@ def test_periodic_structures_have_the_stress_of_eager():
 
 
 def test_positions_that_are_not_finite_give_results_that_are_not(ethanol):
-    evaluator = FusedEvaluator(make_potential(), torch.tensor(ethanol.numbers))
+    evaluator = fused_evaluator(make_potential(), torch.tensor(ethanol.numbers))
     positions = torch.tensor(ethanol.positions)[None].clone()
     positions[0, 4, 1] = torch.nan
     assert not torch.isfinite(evaluator(positions, ("energy",))["energy"]).any()
@@ -226,7 +231,7 @@ def test_positions_that_are_not_finite_give_results_that_are_not(ethanol):
 
 def test_parameters_changed_later_are_noticed(ethanol):
     potential = make_potential()
-    evaluator = FusedEvaluator(potential, torch.tensor(ethanol.numbers))
+    evaluator = fused_evaluator(potential, torch.tensor(ethanol.numbers))
     positions = torch.tensor(ethanol.positions)[None]
     evaluator(positions, NAMES)
     with torch.no_grad():
@@ -237,7 +242,7 @@ def test_parameters_changed_later_are_noticed(ethanol):
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
 def test_copies_and_pickles_work(ethanol, generator, copied, monkeypatch):
-    evaluator = FusedEvaluator(make_potential(), torch.tensor(ethanol.numbers))
+    evaluator = fused_evaluator(make_potential(), torch.tensor(ethanol.numbers))
     positions = configurations(ethanol, 3, generator)
     expected = evaluator(positions, NAMES)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
@@ -251,7 +256,7 @@ def test_copies_and_pickles_work(ethanol, generator, copied, monkeypatch):
 
 
 def test_wrong_shapes_are_refused(ethanol):
-    evaluator = FusedEvaluator(make_potential(), torch.tensor(ethanol.numbers))
+    evaluator = fused_evaluator(make_potential(), torch.tensor(ethanol.numbers))
     with pytest.raises(ValueError, match=r"expected shape \(n_structures, 9, 3\)"):
         evaluator(torch.zeros(9, 3, dtype=torch.float64), NAMES)
 
@@ -260,7 +265,7 @@ def test_the_fastest_execution_is_chosen_and_recorded(ethanol):
     numbers = torch.tensor(ethanol.numbers)
     assert evaluator_for(make_potential(), numbers).provenance["execution"] == "fused"
     eager = evaluator_for(make_potential(), numbers, execution="eager")
-    assert type(eager) is EagerEvaluator
+    assert eager.execution.name == "eager"
     assert eager.provenance["execution"] == "eager"
     with pytest.raises(ValueError, match="expected one of"):
         evaluator_for(make_potential(), numbers, execution="fastest")
@@ -282,7 +287,7 @@ def test_without_a_compiler_one_warning_and_the_same_numbers(
     with pytest.warns(ExecutionWarning, match="no C\\+\\+ compiler") as warned:
         evaluator = evaluator_for(make_potential(), numbers)
     assert len(warned) == 1
-    expected = EagerEvaluator(make_potential(), numbers)(positions, NAMES)
+    expected = eager_evaluator(make_potential(), numbers)(positions, NAMES)
     for name, value in evaluator(positions, NAMES).items():
         assert torch.equal(value, expected[name])
     with pytest.raises(ExecutionUnavailableError, match="no C\\+\\+ compiler"):
@@ -291,12 +296,12 @@ def test_without_a_compiler_one_warning_and_the_same_numbers(
 
 def test_kernels_are_compiled_once(ethanol, empty_cache, monkeypatch):
     numbers = torch.tensor(ethanol.numbers)
-    FusedEvaluator(make_potential(), numbers)
+    fused_evaluator(make_potential(), numbers)
     (library,) = empty_cache.iterdir()
     made = library.stat().st_mtime_ns
     compiler.kernel_library.cache_clear()
     monkeypatch.setattr(shutil, "which", lambda name: None)  # a second start needs no compiler
-    FusedEvaluator(make_potential(), numbers)
+    fused_evaluator(make_potential(), numbers)
     assert library.stat().st_mtime_ns == made
     other = compiler.library_path(torch.float32)
     other.write_bytes(b"not a library")
@@ -316,33 +321,72 @@ def test_models_without_kernels_and_wrong_kernels_fall_back(ethanol, monkeypatch
 
     monkeypatch.setattr(FusedPotential, "evaluate", slightly_wrong)
     with pytest.warns(ExecutionWarning, match="polarizability that deviates by"):
-        assert type(evaluator_for(make_potential(), numbers)) is EagerEvaluator
+        assert evaluator_for(make_potential(), numbers).execution.name == "eager"
+
+
+def potential_with(read_outs, **options):
+    config = PotentialConfig(PaiNNConfig(features=8), tuple(read_outs), read_outs)
+    torch.manual_seed(2)
+    return Potential(config, References(make_potential().references.elements, **options)).double()
 
 
 @pytest.mark.parametrize(
+    "options", [{"layers": 1}, {"layers": 3}, {"function": "shifted_softplus"}], ids=str
+)
+def test_without_kernels_for_the_energy_everything_runs_eagerly(ethanol, generator, options):
+    """Rather than as something else that has as many parameters."""
+    potential = potential_with({"energy": options, "dipole": {}})
+    numbers, positions = torch.tensor(ethanol.numbers), configurations(ethanol, 2, generator)
+    with pytest.raises(ExecutionUnavailableError, match="read-out of the energy"):
+        kernel_parameters(potential)
+    with pytest.warns(ExecutionWarning, match="operation by operation"):
+        chosen = evaluator_for(potential, numbers)
+    assert set(chosen.parts.values()) == {"eager"}
+    assert torch.isfinite(chosen(positions, ("energy",))["energy"]).all()
+
+
+@pytest.mark.parametrize("charge", [0.0, 1.0])
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize(
     ("head", "options"),
     [
-        ("energy", {"layers": 1}),
-        ("energy", {"layers": 3}),
-        ("energy", {"function": "shifted_softplus"}),
         ("dipole", {"atomic_dipoles": False}),
         ("polarizability", {"origin": "center_of_mass"}),
         ("polarizability", {"origin": "center_of_charge"}),
         ("zero_point_energy", {}),
+        ("homo_energy", {}),
     ],
 )
-def test_read_outs_that_the_kernels_do_not_serve_run_eagerly(ethanol, generator, head, options):
-    """Rather than as something else that has as many parameters."""
-    config = PotentialConfig(PaiNNConfig(features=8), (head,), {head: options})
-    references = make_potential().references
-    potential = Potential(config, References(references.elements)).double()
-    numbers, positions = torch.tensor(ethanol.numbers), configurations(ethanol, 2, generator)
-    with pytest.raises(ExecutionUnavailableError, match=f"read-out of the {head}"):
-        kernel_parameters(potential)
-    with pytest.warns(ExecutionWarning, match="operation by operation"):
-        chosen = evaluator_for(potential, numbers)
-    assert type(chosen) is EagerEvaluator
-    assert torch.isfinite(chosen(positions, (head,))[head]).all()
+def test_read_outs_without_kernels_run_beside_the_compiled_network(
+    ethanol, generator, monkeypatch, head, options, threads, charge
+):
+    potential = potential_with(
+        {"energy": {}, head: options}, scales={head: 1.7}, energy={6: -3.0, 8: 1.0}
+    )
+    numbers, positions = torch.tensor(ethanol.numbers), configurations(ethanol, 13, generator)
+    chosen = evaluator_for(potential, numbers, charge=charge)
+    assert chosen.provenance["execution"] == "fused"
+    assert chosen.parts == {
+        **dict.fromkeys(("energy", "forces", "stress"), "compiled kernels"),
+        head: "eager read-out",
+    }
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    for names in (("energy", "forces", head), (head,), ("forces",)):
+        expected = eager_evaluator(potential, numbers, charge=charge)(positions, names)
+        assert_same(chosen(positions, names), expected, 1e-12)
+
+
+def test_features_of_atoms_are_those_of_the_network(generator):
+    potential = make_potential(features=37)  # odd: rows of the kernels are padded
+    frames = [molecule(name) for name in ("H2O", "CH3CH2OH", "O2", "C6H6")]
+    structures = Structures.from_atoms(frames)
+    fused = FusedPotential(potential)
+    found, _ = fused.evaluate(
+        fused.composition(structures), structures.positions, ("scalars", "vectors")
+    )
+    with torch.no_grad():
+        expected = potential.representation(structures, NeighborList(5.0).pairs(structures))
+    assert_same(found, dict(zip(("scalars", "vectors"), expected, strict=True)), 1e-12)
 
 
 def test_read_outs_that_are_spelled_out_but_usual_have_kernels(ethanol, generator):
@@ -351,5 +395,5 @@ def test_read_outs_that_are_spelled_out_but_usual_have_kernels(ethanol, generato
     references = make_potential().references
     potential = Potential(config, References(references.elements)).double()
     numbers, positions = torch.tensor(ethanol.numbers), configurations(ethanol, 2, generator)
-    expected = EagerEvaluator(potential, numbers)(positions, tuple(usual))
-    assert_same(FusedEvaluator(potential, numbers)(positions, tuple(usual)), expected, 1e-12)
+    expected = eager_evaluator(potential, numbers)(positions, tuple(usual))
+    assert_same(fused_evaluator(potential, numbers)(positions, tuple(usual)), expected, 1e-12)

@@ -7,8 +7,13 @@ import torch
 from eqcalc.models import Potential, PotentialConfig, References
 from eqcalc.models.registry import representation_config
 from eqcalc.neighbors import Pairs
-from eqcalc.runtime import EagerEvaluator, ExecutionUnavailableError
-from eqcalc.runtime.cuda_graphs import CapturedEvaluator, Recording
+from eqcalc.runtime import (
+    CapturedExecution,
+    ExecutionUnavailableError,
+    MoleculeEvaluator,
+    eager_evaluator,
+)
+from eqcalc.runtime.cuda_graphs import Recording
 from eqcalc.structures import Structures
 from tests.conftest import make_potential
 from tests.no_host import NoHost
@@ -34,15 +39,19 @@ def positions(ethanol, generator):
     return torch.tensor(ethanol.positions) + noise
 
 
+def captured_evaluator(potential, numbers, **options):
+    return MoleculeEvaluator(CapturedExecution(potential, numbers, **options), numbers)
+
+
 def evaluator_of(ethanol, **options):
     numbers = torch.tensor(ethanol.numbers)
-    return CapturedEvaluator(make_potential(), numbers, record=record_on_the_host, **options)
+    return captured_evaluator(make_potential(), numbers, record=record_on_the_host, **options)
 
 
 @pytest.mark.parametrize("n", [1, 2, 16, 5])
 def test_playing_back_gives_what_eager_gives(ethanol, positions, n):
     evaluator = evaluator_of(ethanol)
-    eager = EagerEvaluator(make_potential(), torch.tensor(ethanol.numbers))
+    eager = eager_evaluator(make_potential(), torch.tensor(ethanol.numbers))
     for start in (0, 7):
         batch = positions[start : start + n]
         for name, value in eager(batch, NAMES).items():
@@ -62,21 +71,21 @@ def test_results_survive_the_next_call_and_layouts_do_not_matter(ethanol, positi
 
 def test_recordings_are_counted_and_the_oldest_is_forgotten(ethanol, positions):
     evaluator = evaluator_of(ethanol, limit=2)
-    start = evaluator.recordings
+    start = evaluator.execution.recordings
     for _ in range(5):  # as in dynamics: two kinds of call in turn
         evaluator(positions[:4], ("forces",))
         evaluator(positions[:4], NAMES)
-    assert evaluator.recordings == start + 2
+    assert evaluator.execution.recordings == start + 2
     evaluator(positions[:4], ("dipole",))
     evaluator(positions[:4], NAMES)
-    assert evaluator.recordings == start + 3
+    assert evaluator.execution.recordings == start + 3
     evaluator(positions[:4], ("forces",))
-    assert evaluator.recordings == start + 4
+    assert evaluator.execution.recordings == start + 4
 
 
 def test_without_a_gpu_nothing_is_recorded(ethanol):
     with pytest.raises(ExecutionUnavailableError, match="only a GPU"):
-        CapturedEvaluator(make_potential(), torch.tensor(ethanol.numbers))
+        captured_evaluator(make_potential(), torch.tensor(ethanol.numbers))
 
 
 def test_what_cannot_be_recorded_is_told(ethanol):
@@ -84,7 +93,7 @@ def test_what_cannot_be_recorded_is_told(ethanol):
         raise RuntimeError("operation not permitted when stream is capturing")
 
     with pytest.raises(ExecutionUnavailableError, match="cannot be recorded: operation not"):
-        CapturedEvaluator(make_potential(), torch.tensor(ethanol.numbers), record=refuse)
+        captured_evaluator(make_potential(), torch.tensor(ethanol.numbers), record=refuse)
 
 
 def test_a_recording_that_does_not_read_its_input_is_refused(ethanol):
@@ -92,18 +101,18 @@ def test_a_recording_that_does_not_read_its_input_is_refused(ethanol):
         return record_on_the_host(function, inputs)._replace(play=lambda: None)
 
     with pytest.raises(ExecutionUnavailableError, match="the captured execution gives a"):
-        CapturedEvaluator(make_potential(), torch.tensor(ethanol.numbers), record=empty)
+        captured_evaluator(make_potential(), torch.tensor(ethanol.numbers), record=empty)
 
 
 def test_a_model_that_was_moved_is_not_played_back(ethanol, positions):
     potential = make_potential()
-    evaluator = CapturedEvaluator(
+    evaluator = captured_evaluator(
         potential, torch.tensor(ethanol.numbers), record=record_on_the_host
     )
     with torch.no_grad():  # changed where it is: the recording reads it
         potential.heads["dipole"].blocks[0].mix.weight.mul_(1.1)
     numbers = torch.tensor(ethanol.numbers)
-    expected = EagerEvaluator(potential, numbers)(positions[:2], ("dipole",))["dipole"]
+    expected = eager_evaluator(potential, numbers)(positions[:2], ("dipole",))["dipole"]
     assert torch.equal(evaluator(positions[:2], ("dipole",))["dipole"], expected)
     potential.float()
     with pytest.raises(RuntimeError, match="moved or converted"):

@@ -8,8 +8,7 @@ import torch
 
 from eqcalc.models.derivatives import property_derivative
 from eqcalc.neighbors import STATIC_ATOMS, all_pairs
-from eqcalc.runtime import EagerEvaluator
-from eqcalc.runtime.memory import keep_freed_memory
+from eqcalc.runtime import eager_evaluator, keep_freed_memory
 from eqcalc.structures import Structures
 
 NAMES = ("energy", "forces", "dipole", "polarizability")
@@ -24,7 +23,7 @@ def positions(ethanol, generator):
 @pytest.mark.parametrize("chunk", [None, 1, 2, 3, 7, 16])
 def test_chunks_do_not_matter(potential, ethanol, positions, chunk):
     numbers = torch.tensor(ethanol.numbers)
-    values = EagerEvaluator(potential, numbers, chunk=chunk)(positions, NAMES)
+    values = eager_evaluator(potential, numbers, chunk=chunk)(positions, NAMES)
     assert values["forces"].shape == (7, 9, 3)
     for index in range(7):
         alone = Structures.stack(numbers, positions[index : index + 1])
@@ -44,14 +43,14 @@ def test_pairs_left_out_of_a_long_molecule_change_nothing(potential, generator):
     line[:, 0] = 1.1 * torch.arange(n)
     positions = line + 0.2 * torch.randn(2, n, 3, generator=generator, dtype=torch.float64)
     numbers = torch.tensor([1, 6, 8]).repeat(STATIC_ATOMS)
-    values = EagerEvaluator(potential, numbers)(positions, NAMES)
+    values = eager_evaluator(potential, numbers)(positions, NAMES)
     whole = Structures.stack(numbers, positions)
     for name, value in potential.evaluate(whole, all_pairs(whole), NAMES).items():
         torch.testing.assert_close(values[name].reshape(value.shape), value, rtol=1e-10, atol=1e-10)
 
 
 def test_order_of_replicas_is_kept(potential, ethanol, positions):
-    evaluator = EagerEvaluator(potential, torch.tensor(ethanol.numbers), chunk=2)
+    evaluator = eager_evaluator(potential, torch.tensor(ethanol.numbers), chunk=2)
     order = torch.tensor([3, 0, 6, 1, 5, 2, 4])
     values, shuffled = evaluator(positions, NAMES), evaluator(positions[order], NAMES)
     for name in NAMES:
@@ -59,7 +58,7 @@ def test_order_of_replicas_is_kept(potential, ethanol, positions):
 
 
 def test_memory_layout_of_positions_does_not_matter(potential, ethanol, positions):
-    evaluator = EagerEvaluator(potential, torch.tensor(ethanol.numbers))
+    evaluator = eager_evaluator(potential, torch.tensor(ethanol.numbers))
     expected = evaluator(positions, NAMES)
     strided = positions.permute(2, 0, 1).contiguous().permute(1, 2, 0)
     assert not strided.is_contiguous()
@@ -68,7 +67,7 @@ def test_memory_layout_of_positions_does_not_matter(potential, ethanol, position
 
 
 def test_results_survive_the_next_call(potential, ethanol, positions):
-    evaluator = EagerEvaluator(potential, torch.tensor(ethanol.numbers))
+    evaluator = eager_evaluator(potential, torch.tensor(ethanol.numbers))
     first = evaluator(positions, NAMES)
     kept = {name: value.clone() for name, value in first.items()}
     evaluator(positions + 0.1, NAMES)
@@ -77,14 +76,14 @@ def test_results_survive_the_next_call(potential, ethanol, positions):
 
 
 def test_only_what_is_asked_for_is_returned_in_float64(potential, ethanol, positions):
-    evaluator = EagerEvaluator(potential.float(), torch.tensor(ethanol.numbers))
+    evaluator = eager_evaluator(potential.float(), torch.tensor(ethanol.numbers))
     values = evaluator(positions, ("dipole", "forces"))
     assert set(values) == {"dipole", "forces"}
     assert all(value.dtype == torch.float64 for value in values.values())
 
 
 def test_rates_are_central_differences(potential, ethanol, positions, generator):
-    evaluator = EagerEvaluator(potential, torch.tensor(ethanol.numbers), chunk=3)
+    evaluator = eager_evaluator(potential, torch.tensor(ethanol.numbers), chunk=3)
     velocities = torch.randn(7, 9, 3, generator=generator, dtype=torch.float64)
     rates = evaluator.rates(positions, velocities, ("dipole", "polarizability"))
     step = 1e-5
@@ -97,7 +96,7 @@ def test_rates_are_central_differences(potential, ethanol, positions, generator)
 
 def test_polar_tensors_are_the_derivative_of_the_dipole(potential, ethanol, positions):
     numbers = torch.tensor(ethanol.numbers)
-    tensors = EagerEvaluator(potential, numbers, chunk=3).polar_tensors(positions)
+    tensors = eager_evaluator(potential, numbers, chunk=3).polar_tensors(positions)
     assert tensors.shape == (7, 9, 3, 3)
     for index in (0, 6):
         alone = Structures.stack(numbers, positions[index : index + 1])
@@ -107,12 +106,12 @@ def test_polar_tensors_are_the_derivative_of_the_dipole(potential, ethanol, posi
 
 def test_unknown_elements_are_refused(potential):
     with pytest.raises(ValueError, match=r"\[17\]"):
-        EagerEvaluator(potential, torch.tensor([17, 1]))
+        eager_evaluator(potential, torch.tensor([17, 1]))
 
 
 def test_provenance_names_model_and_versions(potential, ethanol):
     potential.metadata["level_of_theory"] = "PBE0/def2-TZVP"
-    provenance = EagerEvaluator(potential, torch.tensor(ethanol.numbers)).provenance
+    provenance = eager_evaluator(potential, torch.tensor(ethanol.numbers)).provenance
     assert provenance["level_of_theory"] == "PBE0/def2-TZVP"
     assert provenance["network_precision"] == "float64"
     assert len(provenance["model"]) == 64

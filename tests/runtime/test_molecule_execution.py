@@ -8,11 +8,11 @@ from ase.build import bulk, molecule
 
 from eqcalc import EqCalculator
 from eqcalc.runtime import EagerExecution
-from eqcalc.runtime.cuda_graphs import CapturedEvaluator
+from eqcalc.runtime.cuda_graphs import CapturedExecution
 from eqcalc.runtime.molecule_execution import MoleculeExecution, _round
 from eqcalc.structures import Structures
 from tests.conftest import make_potential
-from tests.runtime.test_captured import NAMES, record_on_the_host
+from tests.runtime.test_cuda_graphs import NAMES, record_on_the_host
 
 
 class Made:
@@ -23,7 +23,7 @@ class Made:
 
     def __call__(self, potential, numbers, *, charge):
         self.molecules.append((tuple(numbers.tolist()), charge))
-        return CapturedEvaluator(potential, numbers, charge=charge, record=record_on_the_host)
+        return CapturedExecution(potential, numbers, charge=charge, record=record_on_the_host)
 
 
 def moved(atoms, seed):
@@ -44,10 +44,10 @@ def moved(atoms, seed):
 def test_values_are_those_of_the_eager_execution(frames, recordings):
     potential, made = make_potential(), Made()
     structures = Structures.from_atoms([moved(molecule(f), k) for k, f in enumerate(frames)])
-    found, closest = MoleculeExecution(potential, made).evaluate(structures, NAMES)
-    expected, nearest = EagerExecution(potential).evaluate(structures, NAMES)
+    execution, eager = MoleculeExecution(potential, made), EagerExecution(potential)
+    found, expected = (one.evaluate(structures, NAMES) for one in (execution, eager))
     assert len(made.molecules) == recordings
-    assert closest == nearest
+    assert execution.closest_pair(structures) == eager.closest_pair(structures)
     for name in NAMES:
         torch.testing.assert_close(found[name], expected[name], rtol=1e-12, atol=1e-12)
 
@@ -60,8 +60,8 @@ def test_molecules_and_charges_have_recordings_of_their_own():
         atoms.info["charge"] = charge
         structures = Structures.from_atoms(atoms)
         structures.charge.fill_(float(charge))
-        found = execution.evaluate(structures, NAMES)[0]
-        for key, value in eager.evaluate(structures, NAMES)[0].items():
+        found = execution.evaluate(structures, NAMES)
+        for key, value in eager.evaluate(structures, NAMES).items():
             assert torch.equal(found[key], value)
     assert len(made.molecules) == 3
 
@@ -69,8 +69,8 @@ def test_molecules_and_charges_have_recordings_of_their_own():
 def test_crystals_and_long_chains_are_evaluated_otherwise():
     potential, made, others = make_potential(), Made(), []
 
-    def otherwise(*given):
-        others.append(EagerExecution(*given))
+    def otherwise(*given, **options):
+        others.append(EagerExecution(*given, **options))
         return others[-1]
 
     execution = MoleculeExecution(potential, made, otherwise=otherwise)
@@ -78,14 +78,12 @@ def test_crystals_and_long_chains_are_evaluated_otherwise():
     assert not others
     made.molecules.clear()
     crystal = Structures.from_atoms(bulk("C"))
-    stress = execution.evaluate(crystal, ("energy", "stress"))[0]["stress"]
-    assert torch.equal(
-        stress, EagerExecution(potential).evaluate(crystal, ("stress",))[0]["stress"]
-    )
+    stress = execution.evaluate(crystal, ("energy", "stress"))["stress"]
+    assert torch.equal(stress, EagerExecution(potential).evaluate(crystal, ("stress",))["stress"])
     line = torch.zeros(1, 70, 3, dtype=torch.float64)
     line[0, :, 0] = 1.2 * torch.arange(70)
     chain = Structures.stack(torch.full((70,), 6), line)
-    assert bool(execution.evaluate(chain, ("energy",))[0]["energy"].isfinite().all())
+    assert bool(execution.evaluate(chain, ("energy",))["energy"].isfinite().all())
     assert not made.molecules
     assert len(others) == 1
 
@@ -101,8 +99,8 @@ def test_molecules_without_an_evaluator_are_evaluated_as_written():
         Structures.from_atoms(molecule("H2")),
     )
     for _ in range(2):
-        found = execution.evaluate(structures, NAMES)[0]
-    for name, value in EagerExecution(potential).evaluate(structures, NAMES)[0].items():
+        found = execution.evaluate(structures, NAMES)
+    for name, value in EagerExecution(potential).evaluate(structures, NAMES).items():
         assert torch.equal(found[name], value)
     assert asked == [[1, 1]]
 
@@ -112,8 +110,8 @@ def test_a_molecule_is_recorded_once_it_was_met_often_enough():
     execution, eager = MoleculeExecution(potential, made, patience=2), EagerExecution(potential)
     for k, name in enumerate(["H2O", "H2O", "CH4", "CH4", "H2O", "H2O", "CH4"]):
         structures = Structures.from_atoms(moved(molecule(name), k))
-        found = execution.evaluate(structures, NAMES)[0]
-        for key, value in eager.evaluate(structures, NAMES)[0].items():
+        found = execution.evaluate(structures, NAMES)
+        for key, value in eager.evaluate(structures, NAMES).items():
             assert torch.equal(found[key], value)
         assert len(made.molecules) == (k > 3) + (k > 5)
 
@@ -123,14 +121,13 @@ def test_changing_numbers_of_copies_need_few_recordings():
     execution, eager = MoleculeExecution(potential, made), EagerExecution(potential)
     for n in (7, 6, 5, 3, 2, 1, 8):
         structures = Structures.from_atoms([moved(molecule("H2O"), k) for k in range(n)])
-        found, nearest = execution.evaluate(structures, NAMES)
-        expected, closest = eager.evaluate(structures, NAMES)
-        assert nearest == closest
+        found, expected = (one.evaluate(structures, NAMES) for one in (execution, eager))
+        assert execution.closest_pair(structures) == eager.closest_pair(structures)
         for key, value in expected.items():
             assert found[key].shape == value.shape
             torch.testing.assert_close(found[key], value, rtol=1e-12, atol=1e-12)
-    ((evaluator,),) = [execution._evaluators.values()]
-    assert evaluator.recordings <= 5  # of 1, 2, 4 and 8, and that of the check
+    ((recorded,),) = [execution._executions.values()]
+    assert recorded.recordings <= 5  # of 1, 2, 4 and 8, and that of the check
     assert [_round(n) for n in (1, 2, 3, 64, 65, 128, 129)] == [1, 2, 4, 64, 128, 128, 192]
 
 

@@ -19,7 +19,7 @@ from eqcalc.neighbors import Pairs
 from eqcalc.runtime import ExecutionUnavailableError
 from eqcalc.runtime.triton import launch as triton_launch
 from eqcalc.runtime.triton import message as triton_message
-from eqcalc.runtime.triton.execution import CapturedTritonEvaluator, TritonEvaluator
+from eqcalc.runtime.triton.execution import CapturedTritonExecution, TritonExecution
 from eqcalc.structures import Structures
 from tests.conftest import make_potential
 
@@ -116,20 +116,20 @@ def test_launches_need_no_number_on_the_host(monkeypatch, training):
 
 @needs_triton
 @pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="interpreted, they can run")
-@pytest.mark.parametrize("kind", [TritonEvaluator, CapturedTritonEvaluator])
+@pytest.mark.parametrize("kind", [TritonExecution, CapturedTritonExecution])
 def test_without_a_gpu_they_are_unavailable(kind, ethanol):
     with pytest.raises(ExecutionUnavailableError, match="on a GPU only"):
-        kind(make_potential(), torch.tensor(ethanol.numbers))
+        kind.for_molecule(make_potential(), torch.tensor(ethanol.numbers))
 
 
 def test_other_networks_have_no_kernels(ethanol):
     config = PotentialConfig(representation_config({"name": "schnet", "features": 4}), ("energy",))
     potential = Potential(config, References((1, 6, 8)))
     with pytest.raises(ExecutionUnavailableError, match="no Triton kernels for SchNet"):
-        TritonEvaluator(potential, torch.tensor(ethanol.numbers))
+        TritonExecution.for_molecule(potential, torch.tensor(ethanol.numbers))
 
 
 def test_what_is_missing_is_told(monkeypatch, ethanol):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ExecutionUnavailableError, match=r"eqcalc\[triton\]"):
-        TritonEvaluator(make_potential(), torch.tensor(ethanol.numbers))
+        TritonExecution.for_molecule(make_potential(), torch.tensor(ethanol.numbers))

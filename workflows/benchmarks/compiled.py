@@ -26,7 +26,12 @@ from eqcalc.models.networks.cormorant import CormorantConfig
 from eqcalc.models.networks.irreps_gcn import IrrepsGCNConfig
 from eqcalc.models.networks.lnet import VARIANTS
 from eqcalc.models.networks.schnet import SchNetConfig
-from eqcalc.runtime import CompiledEvaluator, EagerEvaluator, ExecutionUnavailableError
+from eqcalc.runtime import (
+    ExecutionUnavailableError,
+    MoleculeEvaluator,
+    eager_evaluator,
+    evaluator_for,
+)
 
 NETWORKS = {
     "SchNet": SchNetConfig(),
@@ -38,15 +43,17 @@ NETWORKS = {
 NAMES = ("energy", "forces", "dipole", "polarizability")
 
 
-def started(potential: Potential, positions: torch.Tensor, batches: list[int]) -> CompiledEvaluator:
+def started(potential: Potential, positions: torch.Tensor, batches: list[int]) -> MoleculeEvaluator:
     """Return an evaluator that has all programs, and print how long that took."""
     begin, cpu = time.perf_counter(), os.times()
-    evaluator = CompiledEvaluator(potential, torch.from_numpy(molecule("CH3CH2OH").numbers))
+    numbers = torch.from_numpy(molecule("CH3CH2OH").numbers)
+    evaluator = evaluator_for(potential, numbers, execution="compiled")
     for n in batches:
         evaluator(positions[:n], NAMES)
     used = sum(after - before for after, before in zip(os.times()[:4], cpu[:4], strict=True))
     wall = time.perf_counter() - begin
-    print(f"  start: {evaluator.compilations} compiled, {wall:.1f} s, {used:.1f} s of CPU time")
+    made = evaluator.execution.compilations
+    print(f"  start: {made} compiled, {wall:.1f} s, {used:.1f} s of CPU time")
     return evaluator
 
 
@@ -65,7 +72,7 @@ def main() -> None:
         print(name, flush=True)
         torch.manual_seed(0)
         potential = Potential(PotentialConfig(NETWORKS[name]), References((1, 6, 8)))
-        eager = EagerEvaluator(potential, torch.from_numpy(atoms.numbers))
+        eager = eager_evaluator(potential, torch.from_numpy(atoms.numbers))
         try:
             started(potential, positions, options.batches)
         except ExecutionUnavailableError as reason:

@@ -51,8 +51,7 @@ from ase.build import molecule
 
 import eqcalc
 from eqcalc import load_model, shipped_model, simulate
-from eqcalc.runtime import evaluator_for
-from eqcalc.runtime.memory import keep_freed_memory
+from eqcalc.runtime import evaluator_for, keep_freed_memory
 
 TEMPERATURE = 300.0  # K
 COLD = 1.0  # K

@@ -38,8 +38,7 @@ from torch import Tensor
 
 from eqcalc.dynamics import simulate
 from eqcalc.models.checkpoint import load_model, shipped_model
-from eqcalc.runtime import Evaluator, evaluator_for
-from eqcalc.runtime.memory import keep_freed_memory
+from eqcalc.runtime import Evaluator, evaluator_for, keep_freed_memory
 
 
 class Timed:

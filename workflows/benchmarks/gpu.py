@@ -42,14 +42,13 @@ from eqcalc.models.networks.lnet import LNetConfig
 from eqcalc.neighbors import all_pairs
 from eqcalc.runtime import (
     EXECUTIONS,
-    CapturedCompiledEvaluator,
-    CapturedEvaluator,
-    CompiledEvaluator,
-    EagerEvaluator,
-    FusedEvaluator,
+    CapturedExecution,
+    ExecutionUnavailableError,
+    ExecutionWarning,
+    FusedExecution,
+    eager_evaluator,
     evaluator_for,
 )
-from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError, ExecutionWarning
 from eqcalc.structures import Structures
 
 ETHANOL = molecule("CH3CH2OH")
@@ -98,16 +97,17 @@ def milliseconds(call: Callable[[], object], device: str, seconds: float = 1.0) 
 def check_model(device: str) -> dict[str, float]:
     """Compare every execution on the device with the eager one on the CPU in float64."""
     numbers = torch.from_numpy(ETHANOL.numbers)
-    exact = EagerEvaluator(ethanol_potential("cpu", torch.float64), numbers)
+    exact = eager_evaluator(ethanol_potential("cpu", torch.float64), numbers)
     result = {}
     for dtype, tolerance in ((torch.float64, 1e-6), (torch.float32, 1e-3)):
         for name, kind in EXECUTIONS.items():
             if kind.compiles:  # takes minutes; see check_compiled
                 continue
             try:
-                evaluator = kind(ethanol_potential(device, dtype), numbers)
+                potential = ethanol_potential(device, dtype)
+                evaluator = evaluator_for(potential, numbers, execution=name)
             except ExecutionUnavailableError as reason:
-                if device != "cpu" and kind is not FusedEvaluator:
+                if device != "cpu" and kind is not FusedExecution:
                     raise
                 print(f"  {name}: not available: {reason}", flush=True)
                 continue
@@ -130,8 +130,9 @@ def check_model(device: str) -> dict[str, float]:
                     result[label] = max(error, result.get(label, 0.0))
                     if not error <= tolerance:
                         raise SystemExit(f"{label} on {device} is off by {error:.1e}")
-            if isinstance(evaluator, CapturedEvaluator) and evaluator.recordings != 5:
-                raise SystemExit(f"{evaluator.recordings} recordings instead of 5")
+            execution = evaluator.execution
+            if isinstance(execution, CapturedExecution) and execution.recordings != 5:
+                raise SystemExit(f"{execution.recordings} recordings instead of 5")
     return result
 
 
@@ -152,11 +153,11 @@ def check_compiled(device: str, n: int, seconds: float) -> list[dict[str, object
             torch.manual_seed(0)
             config = PotentialConfig(LNetConfig())
             potential = Potential(config, References((1, 6, 8))).to(device)
-        eager = EagerEvaluator(potential, numbers)
+        eager = eager_evaluator(potential, numbers)
         x = distorted(n, device)
         begin = time.perf_counter()
         try:
-            compiled = CompiledEvaluator(potential, numbers)
+            compiled = evaluator_for(potential, numbers, execution="compiled")
             found = compiled(x, ALL)
         except ExecutionUnavailableError as reason:
             print(f"compiled {name}: not available: {reason}", flush=True)
@@ -165,7 +166,9 @@ def check_compiled(device: str, n: int, seconds: float) -> list[dict[str, object
         expected, row = eager(x, ALL), {}
         executions = {"compiled": compiled}
         if device != "cpu":
-            executions["captured-compiled"] = CapturedCompiledEvaluator(potential, numbers)
+            executions["captured-compiled"] = evaluator_for(
+                potential, numbers, execution="captured-compiled"
+            )
         for execution, evaluator in executions.items():
             found = evaluator(x, ALL)
             kept = {key: value.clone() for key, value in found.items()}
@@ -188,7 +191,7 @@ def check_compiled(device: str, n: int, seconds: float) -> list[dict[str, object
         rows.append(
             {
                 **row,
-                "programs compiled": compiled.compilations,
+                "programs compiled": compiled.execution.compilations,
                 "start s": took,
                 "eager ms": milliseconds(lambda e=eager, x=x: e(x, ALL), device),
             }
@@ -239,7 +242,7 @@ def check_steps(device: str, replicas: int, beads: int) -> dict[str, float]:
     integrator = method.integrator(timestep=0.25, temperature=300.0, n_beads=beads, masses=masses)
     noise = GaussianNoise(5, range(replicas), (1, beads, 9, 3), device)
     potential, numbers = ethanol_potential(device, torch.float32), torch.from_numpy(ETHANOL.numbers)
-    eager, chosen = EagerEvaluator(potential, numbers), evaluator_for(potential, numbers)
+    eager, chosen = eager_evaluator(potential, numbers), evaluator_for(potential, numbers)
     start = torch.from_numpy(ETHANOL.positions).to(device).expand(replicas, beads, 9, 3).clone()
     first = State.at_rest(start).with_evaluation(eager)
 
@@ -274,9 +277,9 @@ def time_model(device: str, batches: list[int]) -> list[dict[str, object]]:
     for n in batches:
         x = distorted(n, device)
         row: dict[str, object] = {"structures": n}
-        for evaluator in (evaluator_for(potential, numbers), EagerEvaluator(potential, numbers)):
+        for evaluator in (evaluator_for(potential, numbers), eager_evaluator(potential, numbers)):
             for title, names in (("E+F", ALL[:2]), ("E+F+mu+alpha", ALL)):
-                row[f"{evaluator.execution} {title} ms"] = milliseconds(
+                row[f"{evaluator.execution.name} {title} ms"] = milliseconds(
                     lambda e=evaluator, q=names, x=x: e(x, q), device
                 )
         rows.append(row)
@@ -286,7 +289,7 @@ def time_model(device: str, batches: list[int]) -> list[dict[str, object]]:
 def fraction_of_peak(device: str, n: int, peak: float) -> dict[str, float]:
     """Return the rate of multiplications and additions of matrices at a large batch."""
     potential, numbers = ethanol_potential(device, torch.float32), torch.from_numpy(ETHANOL.numbers)
-    evaluator = EagerEvaluator(potential, numbers)
+    evaluator = eager_evaluator(potential, numbers)
     with FlopCounterMode(display=False) as counter:
         evaluator(distorted(8, device), ALL[:2])
     operations = counter.get_total_flops() / 8.0 * n
@@ -341,7 +344,7 @@ def time_training(device: str, batches: list[int]) -> list[dict[str, float]]:
     """Time forward, force gradient and backward; check that a few steps lower the loss."""
     rows = []
     numbers = torch.from_numpy(ETHANOL.numbers)
-    labels = EagerEvaluator(ethanol_potential(device, torch.float32), numbers)
+    labels = eager_evaluator(ethanol_potential(device, torch.float32), numbers)
     for n in batches:
         torch.manual_seed(0)
         potential = Potential(PotentialConfig(PaiNNConfig()), References((1, 6, 8))).to(device)

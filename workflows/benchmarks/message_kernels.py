@@ -22,9 +22,7 @@ from torch import Tensor
 from eqcalc.models import Potential
 from eqcalc.models.networks import painn
 from eqcalc.neighbors import Pairs, all_pairs
-from eqcalc.runtime import CapturedEvaluator
-from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError
-from eqcalc.runtime.triton.execution import CapturedTritonEvaluator, with_triton_kernels
+from eqcalc.runtime import ExecutionUnavailableError, evaluator_for, with_triton_kernels
 from eqcalc.runtime.triton.message import sum_messages
 from eqcalc.structures import Structures
 
@@ -174,12 +172,10 @@ def time_recordings(
 ) -> dict[str, Any]:
     """Time evaluations played back, with and without kernels."""
     row: dict[str, Any] = {"molecules": len(positions)}
-    for kind in (CapturedEvaluator, CapturedTritonEvaluator):
-        evaluator = kind(potential, numbers)
+    for execution in ("captured", "captured-triton"):
+        evaluator = evaluator_for(potential, numbers, execution=execution)
         for title, names in (("E+F", ALL[:2]), ("E+F+mu+alpha", ALL)):
-            row[f"{kind.execution} {title} ms"] = clock(
-                lambda e=evaluator, q=names: e(positions, q)
-            )
+            row[f"{execution} {title} ms"] = clock(lambda e=evaluator, q=names: e(positions, q))
     return row
 
 

@@ -24,8 +24,7 @@ from ase.build import molecule
 from eqcalc.dynamics import Equilibration, simulate
 from eqcalc.models.checkpoint import load_model, shipped_model
 from eqcalc.models.precision import PRECISIONS, in_precision
-from eqcalc.runtime import evaluator_for
-from eqcalc.runtime.memory import keep_freed_memory
+from eqcalc.runtime import evaluator_for, keep_freed_memory
 
 
 def drift(

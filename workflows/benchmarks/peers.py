@@ -32,8 +32,7 @@ from ase import Atoms
 from ase.build import molecule
 
 from eqcalc.models import PaiNNConfig, Potential, PotentialConfig, References
-from eqcalc.runtime import EagerEvaluator, evaluator_for
-from eqcalc.runtime.memory import keep_freed_memory
+from eqcalc.runtime import MoleculeEvaluator, eager_evaluator, evaluator_for, keep_freed_memory
 from eqcalc.runtime.verification import trial_positions
 
 CUTOFF = 5.0
@@ -61,7 +60,7 @@ def irregular(n_atoms: int) -> list[Atoms]:
 # --- the codes: from frames to a call ----------------------------------------------
 
 
-def eqcalc_call(kind: Callable[..., EagerEvaluator]) -> Callable[[list[Atoms]], Call]:
+def eqcalc_call(kind: Callable[..., MoleculeEvaluator]) -> Callable[[list[Atoms]], Call]:
     """Return what prepares eqcalc in one of its executions."""
     torch.manual_seed(0)
     potential = Potential(PotentialConfig(PaiNNConfig(), ("energy",)), References((1, 6, 8)))
@@ -169,7 +168,7 @@ def torchmdnet_call() -> Callable[[list[Atoms]], Call]:
 
 CODES: dict[str, Callable[[], Callable[[list[Atoms]], Call]]] = {
     "eqcalc": lambda: eqcalc_call(evaluator_for),
-    "eqcalc, eager": lambda: eqcalc_call(EagerEvaluator),
+    "eqcalc, eager": lambda: eqcalc_call(eager_evaluator),
     "SchNetPack PaiNN": schnetpack_call,
     "MACE": mace_call,
     "TorchMD-NET TensorNet": torchmdnet_call,

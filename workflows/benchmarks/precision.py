@@ -26,7 +26,7 @@ from eqcalc.harmonic import relax
 from eqcalc.models import Potential
 from eqcalc.models.derivatives import hessian
 from eqcalc.models.precision import PRECISIONS, in_precision
-from eqcalc.runtime import EXECUTIONS, EagerEvaluator, ExecutionUnavailableError
+from eqcalc.runtime import EXECUTIONS, ExecutionUnavailableError, evaluator_for
 from eqcalc.spectra.double_harmonic import harmonic_analysis
 from eqcalc.structures import Structures
 from eqcalc.training.config import DataConfig
@@ -66,20 +66,21 @@ def main() -> None:
     numbers = structures.numbers[: positions.shape[1]]
     labels = dataset.labels(rows)[0]["forces"].reshape(positions.shape)
 
-    def evaluated(kind: type[EagerEvaluator], precision: str) -> dict[str, Tensor]:
-        found = kind(in_precision(potential, precision), numbers)(positions, QUANTITIES)
+    def evaluated(execution: str, precision: str) -> dict[str, Tensor]:
+        model = in_precision(potential, precision)
+        found = evaluator_for(model, numbers, execution=execution)(positions, QUANTITIES)
         return {name: value.cpu() for name, value in found.items()}
 
-    exact = evaluated(EagerEvaluator, "float64")
+    exact = evaluated("eager", "float64")
     print(f"{len(rows)} structures of {options.data.name}, not used in training")
     print("                     RMS deviation from eager float64          MAE of forces,")
     print("                     forces/(meV/Å)   μ/(e Å)   α/(e²Å²/eV)  labels/(meV/Å)")
-    for name, kind in EXECUTIONS.items():
+    for name in EXECUTIONS:
         if name == "compiled":  # takes minutes for each; see compiled.py
             continue
         for precision in PRECISIONS:
             try:
-                found = evaluated(kind, precision)
+                found = evaluated(name, precision)
             except ExecutionUnavailableError as reason:
                 print(f"{name:9} {precision:9}  {reason}")
                 continue

@@ -24,7 +24,7 @@ from ase.build import molecule
 
 import eqcalc
 from eqcalc.models import PaiNNConfig, Potential, PotentialConfig, References
-from eqcalc.runtime import EagerEvaluator, EagerExecution, evaluator_for, execution_for
+from eqcalc.runtime import EagerExecution, eager_evaluator, evaluator_for, execution_for
 from eqcalc.runtime.verification import trial_positions
 from eqcalc.structures import Structures
 
@@ -73,7 +73,7 @@ def milliseconds(call: Callable[[], object], device: str, seconds: float) -> flo
 def batches(device: str, sizes: list[int], seconds: float) -> list[tuple[int, float, float]]:
     """Time batches of ethanol, with the chosen execution and the eager one."""
     potential, numbers = random_potential(device), torch.tensor(molecule("CH3CH2OH").numbers)
-    fast, eager = evaluator_for(potential, numbers), EagerEvaluator(potential, numbers)
+    fast, eager = evaluator_for(potential, numbers), eager_evaluator(potential, numbers)
     rows = []
     for n in sizes:
         positions = trial_positions(9, n).to(device)
@@ -94,7 +94,7 @@ def molecules(device: str, sizes: list[int], seconds: float) -> list[tuple[int, 
     for n in sizes:
         numbers = torch.tensor([(1, 6, 8)[k % 3] for k in range(n)])
         positions = trial_positions(n, 1).to(device)
-        fast, eager = evaluator_for(potential, numbers), EagerEvaluator(potential, numbers)
+        fast, eager = evaluator_for(potential, numbers), eager_evaluator(potential, numbers)
         rows.append(
             (
                 n,

@@ -29,8 +29,7 @@ from ase.build import molecule
 import eqcalc
 from eqcalc import EqCalculator, load_model, shipped_model
 from eqcalc.neighbors import all_pairs
-from eqcalc.runtime import EagerEvaluator, evaluator_for
-from eqcalc.runtime.memory import keep_freed_memory
+from eqcalc.runtime import eager_evaluator, evaluator_for, keep_freed_memory
 from eqcalc.structures import Structures
 
 ALL = ("energy", "forces", "dipole", "polarizability")
@@ -93,7 +92,7 @@ def eqcalc_batch(n: int, names: tuple[str, ...], *, eager: bool = False) -> Call
     """Return a call that evaluates n ethanols with eqcalc."""
     potential = load_model(shipped_model("ethanol"), dtype=torch.float32)
     numbers = torch.tensor(molecule("CH3CH2OH").numbers)
-    evaluator = (EagerEvaluator if eager else evaluator_for)(potential, numbers)
+    evaluator = (eager_evaluator if eager else evaluator_for)(potential, numbers)
     positions = torch.tensor(ethanols(n))
     return lambda: evaluator(positions, names)
 

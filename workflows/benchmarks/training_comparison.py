@@ -28,7 +28,7 @@ import torch
 import eqcalc
 from eqcalc import Dataset
 from eqcalc.models import PaiNNConfig, Potential, PotentialConfig, References
-from eqcalc.runtime.memory import keep_freed_memory
+from eqcalc.runtime import keep_freed_memory
 from eqcalc.training.data import Batches, BatchOrder, loader
 from eqcalc.training.loss import Loss
 

@@ -28,8 +28,7 @@ import torch
 
 from eqcalc import Trajectory, ipi, load_model, shipped_model, simulate
 from eqcalc.dynamics import Equilibration
-from eqcalc.runtime import evaluator_for
-from eqcalc.runtime.memory import keep_freed_memory
+from eqcalc.runtime import evaluator_for, keep_freed_memory
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

@@ -28,8 +28,7 @@ from scipy import stats
 from eqcalc.dynamics import Equilibration, simulate
 from eqcalc.labelling import GFN2, MethodEvaluator, conformers
 from eqcalc.models.checkpoint import load_model
-from eqcalc.runtime import evaluator_for
-from eqcalc.runtime.memory import keep_freed_memory
+from eqcalc.runtime import evaluator_for, keep_freed_memory
 from eqcalc.spectra import infrared, plot_spectrum, save_figure
 from eqcalc.trajectory import Trajectory
 

@@ -25,8 +25,7 @@ from eqcalc.dynamics.balanced import BalancedModes
 from eqcalc.harmonic import harmonic_spectrum
 from eqcalc.models.checkpoint import load_model, shipped_model
 from eqcalc.models.derivatives import hessian
-from eqcalc.runtime import evaluator_for
-from eqcalc.runtime.memory import keep_freed_memory
+from eqcalc.runtime import evaluator_for, keep_freed_memory
 from eqcalc.spectra import infrared, raman
 from eqcalc.spectra.assignment.mode_comparison import compare_with_modes, comparison_table
 from eqcalc.structures import Structures

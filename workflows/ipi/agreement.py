@@ -22,8 +22,7 @@ from eqcalc.ipi import initial_conditions, read_run
 from eqcalc.ipi.description import Description
 from eqcalc.models.checkpoint import load_model, shipped_model
 from eqcalc.reports.files import molecular_spectra, write_figure
-from eqcalc.runtime import evaluator_for
-from eqcalc.runtime.memory import keep_freed_memory
+from eqcalc.runtime import evaluator_for, keep_freed_memory
 from eqcalc.trajectory import Trajectory
 
 #: Bands of ethanol [cm⁻¹].

@@ -37,8 +37,7 @@ from eqcalc.dynamics import simulate
 from eqcalc.ipi import Strides, write_input
 from eqcalc.ipi.description import Description
 from eqcalc.models.checkpoint import load_model, shipped_model
-from eqcalc.runtime import evaluator_for
-from eqcalc.runtime.memory import keep_freed_memory
+from eqcalc.runtime import evaluator_for, keep_freed_memory
 
 _STRIDE = 4
 _TIMESTEP = 0.25

@@ -14,6 +14,8 @@ struct Output {
     double* virial;               // Σ r ⊗ dE/dr over pairs, [n_structures, 3, 3]
     double* dipole;               // [n_structures, 3]
     double* polarizability;       // [n_structures, 3, 3]
+    Real* scalars;                // features of the atoms, [n_atoms, width]
+    Real* vectors;                // [n_atoms, 3, width]
 };
 
 class Evaluation {
@@ -42,6 +44,8 @@ public:
             std::memcpy(scalars_ + i * F, net_.embedding.get() + in_.rows[i] * F, F * sizeof(Real));
         states_.resize(net_.layers.size());
         for (std::size_t l = 0; l < net_.layers.size(); ++l) forward(l, filters);
+        if (out.scalars != nullptr) hand_out(n, scalars_, out.scalars);
+        if (out.vectors != nullptr) hand_out(3 * n, states_.back().vectors, out.vectors);
         ReadOuts read_outs(net_, in_, arena_, scalars_, states_.back().vectors);
         if (out.dipole != nullptr) read_outs.dipole(out.dipole);
         if (out.polarizability != nullptr) read_outs.polarizability(out.polarizability);
@@ -52,6 +56,12 @@ public:
     }
 
 private:
+    // Copies rows of features without their padding.
+    void hand_out(std::size_t rows, const Real* features, Real* target) const {
+        for (std::size_t i = 0; i < rows; ++i)
+            std::memcpy(target + i * net_.width, features + i * F, net_.width * sizeof(Real));
+    }
+
     // What the backward pass needs of a layer.
     struct State {
         const Real* vectors_in;  // null in the first layer

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // PaiNN, its read-outs, and the gradient of the energy by hand.
 //
-// The functions and names are those of eqcalc/models/painn.py and heads.py. Scalars are rows
+// The functions and names are those of eqcalc/models/networks/painn.py and readouts.py. Scalars are rows
 // [atom, feature], vectors [atom, component, feature]. Exact savings: a filter serves both
 // directions of its pair; in the first layer there are no vectors yet and the context of an atom
 // depends on its element only; the derivative of a filter replaces the gradient of the radial
@@ -31,7 +31,7 @@ struct GatedBlock {
 };
 
 struct Network {
-    int features = 0;  // padded
+    int width = 0, features = 0;  // number of features, and padded
     Radial radial{};
     Real epsilon = 0;
     Buffer embedding, first_context;  // [rows, F] and [rows, 2F], padded

@@ -86,6 +86,7 @@ Buffer first_context(const Network& net, std::size_t rows) {
 Network network(const Settings& s, Parameters take) {
     const int F = int(s.features);
     Network net;
+    net.width = F;
     net.features = padded(F);
     net.radial = {Basis(s.basis), s.cutoff, s.exponent,
                   {s.constants, s.constants + s.radial_functions}};
@@ -123,7 +124,8 @@ Network network(const Settings& s, Parameters take) {
 // often, few enough to stay in the cache.
 constexpr std::int64_t kBlockAtoms = 48;
 
-double* offset(double* p, std::int64_t by) { return p == nullptr ? nullptr : p + by; }
+template <class T>
+T* offset(T* p, std::int64_t by) { return p == nullptr ? nullptr : p + by; }
 
 // Evaluates the isolated structures from `begin` up to `end`.
 void evaluate_block(const Network& net, const Input& in, std::int64_t begin, std::int64_t end,
@@ -146,7 +148,9 @@ void evaluate_block(const Network& net, const Input& in, std::int64_t begin, std
                 offset(out.forces, 3 * atom),
                 nullptr,
                 offset(out.dipole, 3 * begin),
-                offset(out.polarizability, 9 * begin)};
+                offset(out.polarizability, 9 * begin),
+                offset(out.scalars, atom * net.width),
+                offset(out.vectors, 3 * atom * net.width)};
     Evaluation(net, block, arena, pairs).run(part);
     if (part.shortest < out.shortest) {
         out.shortest = part.shortest;
@@ -169,8 +173,10 @@ void* eqcalc_network(const Settings* settings, const Real* const* parameters) {
 
 void eqcalc_free(void* network) { delete static_cast<Network*>(network); }
 
-// Nonzero when there is no memory. Several threads may evaluate one network.
-int eqcalc_evaluate(const void* network, const Input* input, Output* output) {
+// Evaluates the structures from `begin` up to `end`, or all of them if pairs are given. Nonzero
+// when there is no memory. Several threads may evaluate one network.
+int eqcalc_evaluate(const void* network, const Input* input, Output* output, std::int64_t begin,
+                    std::int64_t end) {
     static thread_local Arena arena;
     static thread_local std::vector<Pair> pairs;
     try {
@@ -180,13 +186,13 @@ int eqcalc_evaluate(const void* network, const Input* input, Output* output) {
             Evaluation(net, *input, arena, pairs).run(*output);
             return 0;
         }
-        for (std::int64_t begin = 0; begin < input->n_structures;) {
-            std::int64_t end = begin + 1;
-            while (end < input->n_structures &&
-                   input->first_atom[end + 1] - input->first_atom[begin] <= kBlockAtoms)
-                ++end;
-            evaluate_block(net, *input, begin, end, arena, pairs, *output);
-            begin = end;
+        while (begin < end) {
+            std::int64_t next = begin + 1;
+            while (next < end &&
+                   input->first_atom[next + 1] - input->first_atom[begin] <= kBlockAtoms)
+                ++next;
+            evaluate_block(net, *input, begin, next, arena, pairs, *output);
+            begin = next;
         }
         return 0;
     } catch (const std::bad_alloc&) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Dipole and polarizability from the features of atoms; see eqcalc/models/heads.py.
+// Dipole and polarizability from the features of atoms; see eqcalc/models/readouts.py.
 #pragma once
 
 #include "network.h"

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
@@ -17,15 +18,14 @@ from eqcalc.models.networks.painn import Message, PaiNN
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import precision_of
 from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError, ExecutionWarning
-from eqcalc.runtime.cuda_graphs import CapturedEvaluator
-from eqcalc.runtime.evaluator import EagerEvaluator
-from eqcalc.runtime.execution import EagerExecution
+from eqcalc.runtime.cuda_graphs import CapturedExecution
+from eqcalc.runtime.execution import EagerExecution, Execution
 from eqcalc.runtime.triton.message import sum_messages
 from eqcalc.runtime.verification import (
     median_seconds,
+    trial_molecule,
     trial_positions,
-    verify_evaluator,
-    verify_execution,
+    verify,
 )
 from eqcalc.structures import Structures
 
@@ -88,49 +88,6 @@ def _interpreted() -> bool:
     return bool(triton.knobs.runtime.interpret)
 
 
-class TritonEvaluator(EagerEvaluator):
-    """Execution with messages summed by Triton kernels; derivatives of properties stay eager.
-
-    Parameters
-    ----------
-    potential
-        The model, on a GPU.
-    numbers
-        Atomic numbers of the molecule, ``[n_atoms]``.
-    charge
-        Its total charge [e].
-
-    Raises
-    ------
-    ValueError
-        The molecule contains an element that the model does not know.
-    ExecutionUnavailableError
-        There are no kernels for this model or device, they cannot be compiled, or they
-        disagree with the eager execution.
-    """
-
-    execution: ClassVar[str] = "triton"
-
-    def __init__(self, potential: Potential, numbers: Tensor, *, charge: float = 0.0) -> None:
-        super().__init__(potential, numbers, charge=charge)
-        with kernel_failures():
-            verify_evaluator(self, EagerEvaluator(potential, numbers, charge=charge))
-
-    def executed(self, potential: Potential) -> Potential:
-        """Return the model with kernels in it."""
-        return with_triton_kernels(potential, frozen=True)
-
-
-class CapturedTritonEvaluator(CapturedEvaluator):
-    """Execution on a GPU by playing back recorded evaluations with Triton kernels in them."""
-
-    execution: ClassVar[str] = "captured-triton"
-
-    def executed(self, potential: Potential) -> Potential:
-        """Return the model with kernels in it."""
-        return with_triton_kernels(potential, frozen=True)
-
-
 #: Atoms of the trial crystal along an edge, and their distance [Å]: a twentieth of an atom per Å³
 #: is less than in most crystals, and they are fewer than in most cells of a GPU.
 _EDGE, _SPACING = 8, 2.7
@@ -147,7 +104,9 @@ class TritonExecution(EagerExecution):
     potential
         The model, on a GPU.
     skin
-        Extra distance of the neighbour list of periodic structures [Å].
+        Extra distance of the neighbour list [Å].
+    trials
+        What to compare with the eager execution first; see :func:`verify`.
 
     Raises
     ------
@@ -157,11 +116,38 @@ class TritonExecution(EagerExecution):
     """
 
     name: ClassVar[str] = "triton"
+    manner: ClassVar[str] = "Triton kernels"
 
-    def __init__(self, potential: Potential, skin: float = 0.5) -> None:
-        super().__init__(with_triton_kernels(potential, frozen=True), skin)
+    def __init__(
+        self,
+        potential: Potential,
+        *,
+        skin: float = 0.5,
+        trials: Collection[Structures] | None = None,
+    ) -> None:
+        super().__init__(potential, skin=skin, network=with_triton_kernels(potential, frozen=True))
         with kernel_failures():
-            verify_execution(self, EagerExecution(potential, skin), potential)
+            verify(self, trials)
+
+    @classmethod
+    def for_molecule(
+        cls, potential: Potential, numbers: Tensor, *, charge: float = 0.0, **options: Any
+    ) -> TritonExecution:
+        """Return an execution that was compared with the eager one for this molecule."""
+        trials = (trial_molecule(potential, numbers, charge=charge),)
+        return cls(potential, skin=0.0, trials=trials, **options)
+
+
+class CapturedTritonExecution(CapturedExecution):
+    """Execution on a GPU by playing back recorded evaluations with Triton kernels in them."""
+
+    name: ClassVar[str] = "captured-triton"
+
+    def _to_record(
+        self, potential: Potential, numbers: Tensor, *, charge: float, **options: Any
+    ) -> Execution:
+        network = with_triton_kernels(potential, frozen=True)
+        return EagerExecution(potential, skin=0.0, static_atoms=math.inf, network=network)
 
 
 def faster_execution(potential: Potential, skin: float = 0.5) -> EagerExecution:
@@ -171,23 +157,23 @@ def faster_execution(potential: Potential, skin: float = 0.5) -> EagerExecution:
     are timed with both. Where Triton kernels cannot be used, a warning says why.
     """
     if "energy" not in potential.config.heads:  # a crystal has nothing else
-        return EagerExecution(potential, skin)
+        return EagerExecution(potential, skin=skin)
     key = (str(potential.device), precision_of(potential), potential.config.representation)
     if _faster.get(key) is EagerExecution:
-        return EagerExecution(potential, skin)
+        return EagerExecution(potential, skin=skin)
     try:
-        fused = TritonExecution(potential, skin)
+        fused = TritonExecution(potential, skin=skin)
     except ExecutionUnavailableError as reason:
         warnings.warn(
             f"running the model as it is written, without fused kernels: {reason}",
             ExecutionWarning,
             stacklevel=3,
         )
-        return EagerExecution(potential, skin)
+        return EagerExecution(potential, skin=skin)
     if key not in _faster:
-        plain = EagerExecution(potential, skin)
+        plain = EagerExecution(potential, skin=skin)
         _faster[key] = type(min((fused, plain), key=lambda one: _seconds(one, potential)))
-    return fused if _faster[key] is TritonExecution else EagerExecution(potential, skin)
+    return fused if _faster[key] is TritonExecution else EagerExecution(potential, skin=skin)
 
 
 def _seconds(execution: EagerExecution, potential: Potential) -> float:
@@ -205,4 +191,4 @@ def _seconds(execution: EagerExecution, potential: Potential) -> float:
         pbc=torch.ones(1, 3, dtype=torch.bool),
     ).to(potential.device)
     names = ("energy", "forces")
-    return median_seconds(lambda: execution.evaluate(crystal, names)[0]["forces"])
+    return median_seconds(lambda: execution.evaluate(crystal, names)["forces"])

@@ -6,19 +6,28 @@ import torch
 from ase import Atoms
 
 from eqcalc.neighbors import all_pairs, pairs_within
-from eqcalc.runtime import EagerEvaluator, EagerExecution, execution_for
+from eqcalc.runtime import (
+    EagerExecution,
+    MoleculeEvaluator,
+    eager_evaluator,
+    evaluator_for,
+    execution_for,
+)
 from eqcalc.runtime.triton.execution import (
-    CapturedTritonEvaluator,
-    TritonEvaluator,
+    CapturedTritonExecution,
     with_triton_kernels,
 )
 from eqcalc.runtime.verification import deviations, trial_positions
 from eqcalc.structures import Structures
 from tests.conftest import make_potential
-from tests.runtime.test_captured import record_on_the_host
+from tests.runtime.test_cuda_graphs import record_on_the_host
 
 NAMES = ("energy", "forces", "dipole", "polarizability")
 WATER = torch.tensor([8, 1, 1])
+
+
+def triton_evaluator(potential, numbers):
+    return evaluator_for(potential, numbers, execution="triton")
 
 
 def small_potential():
@@ -29,8 +38,8 @@ def small_potential():
 def test_all_quantities_are_those_of_the_eager_execution(numbers):
     potential, numbers = small_potential(), torch.tensor(numbers)
     positions = trial_positions(len(numbers), 3)
-    found = TritonEvaluator(potential, numbers)(positions, NAMES)
-    expected = EagerEvaluator(potential, numbers)(positions, NAMES)
+    found = triton_evaluator(potential, numbers)(positions, NAMES)
+    expected = eager_evaluator(potential, numbers)(positions, NAMES)
     assert max(deviations(found, expected).values()) < 1e-12
 
 
@@ -66,30 +75,31 @@ def test_the_execution_of_anything():
     execution = execution_for(potential, execution="triton")
     names = ("energy", "forces", "stress")
     structure = Structures.from_atoms(crystal)
-    found, closest = execution.evaluate(structure, names)
-    expected, nearest = EagerExecution(potential).evaluate(structure, names)
+    eager = EagerExecution(potential)
+    found, expected = (one.evaluate(structure, names) for one in (execution, eager))
     assert max(deviations(found, expected).values()) < 1e-11
-    assert closest == nearest
+    assert execution.closest_pair(structure) == eager.closest_pair(structure)
 
 
 def test_parameters_are_shared():
     potential = small_potential()
-    evaluator = TritonEvaluator(potential, WATER)
+    evaluator = triton_evaluator(potential, WATER)
     before = evaluator(trial_positions(3, 1), ("energy",))["energy"]
     with torch.no_grad():
         potential.representation.filters.weight.mul_(1.1)
     after = evaluator(trial_positions(3, 1), ("energy",))["energy"]
     assert not torch.equal(before, after)
-    expected = EagerEvaluator(potential, WATER)(trial_positions(3, 1), ("energy",))["energy"]
+    expected = eager_evaluator(potential, WATER)(trial_positions(3, 1), ("energy",))["energy"]
     torch.testing.assert_close(after, expected, rtol=1e-13, atol=0.0)
 
 
 def test_kernels_can_be_played_back():
     potential = small_potential()
-    evaluator = CapturedTritonEvaluator(potential, WATER, record=record_on_the_host)
+    execution = CapturedTritonExecution(potential, WATER, record=record_on_the_host)
+    evaluator = MoleculeEvaluator(execution, WATER)
     assert evaluator.provenance["execution"] == "captured-triton"
     positions = trial_positions(3, 5)[3:]
-    expected = EagerEvaluator(potential, WATER)(positions, NAMES)
+    expected = eager_evaluator(potential, WATER)(positions, NAMES)
     for _ in range(2):
         assert max(deviations(evaluator(positions, NAMES), expected).values()) < 1e-12
 
@@ -99,6 +109,6 @@ def test_time_derivatives_of_properties_stay_available():
     potential, numbers = small_potential(), torch.tensor([6, 8])
     positions = trial_positions(2, 1)
     velocities = positions.square()
-    rates = TritonEvaluator(potential, numbers).rates(positions, velocities, ("dipole",))
-    expected = EagerEvaluator(potential, numbers).rates(positions, velocities, ("dipole",))
+    rates = triton_evaluator(potential, numbers).rates(positions, velocities, ("dipole",))
+    expected = eager_evaluator(potential, numbers).rates(positions, velocities, ("dipole",))
     assert torch.equal(rates["dipole"], expected["dipole"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Several scripts in threads share one evaluation per step.
+"""ASE scripts on several molecules at once, with the model called once per step.
 
 Every script drives its own atoms with its own calculator, as if it were alone.
 When all scripts that still run wait for the model, their structures are
@@ -11,21 +11,81 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import torch
+from ase import Atoms
+from ase.calculators.calculator import InputError
 from torch import Tensor
 
-from eqcalc.runtime.cpu_kernels import Closest
-from eqcalc.runtime.evaluator import on_the_host
-from eqcalc.runtime.execution import Execution
+from eqcalc.calculator import EqCalculator
+from eqcalc.models.potential import Potential
+from eqcalc.quantities import quantity
+from eqcalc.runtime import ClosestPair, Execution, to_numpy
 from eqcalc.structures import Structures
 
 T = TypeVar("T")
 
-_NOTHING = Closest(math.inf, 0, 0)
+
+def run_together(
+    model: str | Path | Potential,
+    structures: Sequence[Atoms],
+    script: Callable[[Atoms], T],
+    *,
+    device: torch.device | str | None = None,
+    precision: str | None = None,
+) -> list[T]:
+    """Run an ASE script on several molecules at once, with the model called once per step.
+
+    The script is any function of atoms, with an optimiser or dynamics of ASE
+    inside. Each runs in a thread of its own; when all that have not ended wait
+    for forces, these are evaluated as one batch.
+
+    Parameters
+    ----------
+    model, device, precision
+        As for :class:`EqCalculator`.
+    structures
+        Isolated molecules, which may differ; each gets a calculator. No object twice.
+    script
+        Called with each of them.
+
+    Returns
+    -------
+    list
+        What the scripts returned.
+
+    Raises
+    ------
+    InputError
+        The same object is given twice.
+    Exception
+        The first that a script raised, after all have ended.
+
+    Examples
+    --------
+    >>> run_together(model, frames, lambda atoms: BFGS(atoms).run(0.01))  # doctest: +SKIP
+    """
+    first: dict[int, int] = {}
+    for index, atoms in enumerate(structures):
+        if first.setdefault(id(atoms), index) != index:
+            raise InputError(
+                f"structures {first[id(atoms)]} and {index} are the same object, which two scripts "
+                "cannot move at once; give copies, atoms.copy()"
+            )
+    alone = EqCalculator(model, device=device, precision=precision)
+    executor = BatchingExecutor(alone.execution)
+    calculators = [EqCalculator(alone.potential, execution=executor) for _ in structures]
+    for atoms, calculator in zip(structures, calculators, strict=True):
+        atoms.calc = calculator
+    try:
+        return executor.run(script, structures)
+    finally:
+        for calculator in calculators:
+            calculator.execution = alone.execution
 
 
 @dataclass
@@ -36,7 +96,6 @@ class _Request:
     structures: Structures
     quantities: tuple[str, ...]
     values: dict[str, Tensor] | None = None
-    closest: Closest = _NOTHING
     error: BaseException | None = None
 
     @property
@@ -44,10 +103,10 @@ class _Request:
         return self.values is not None or self.error is not None
 
 
-class Rendezvous:
+class BatchingExecutor:
     """An execution that gathers the calls of several threads into one.
 
-    :func:`eqcalc.calculator.run_together` is the usual way to use it.
+    :func:`run_together` is the usual way to use it.
 
     Parameters
     ----------
@@ -55,10 +114,11 @@ class Rendezvous:
         What evaluates the batches.
     """
 
-    name: ClassVar[str] = "rendezvous"
+    name: ClassVar[str] = "batching"
 
     def __init__(self, execution: Execution) -> None:
         self._execution = execution
+        self.potential = execution.potential
         self._condition = threading.Condition()
         self._seat = threading.local()
         self._running = 0
@@ -68,6 +128,11 @@ class Rendezvous:
         self._last: tuple[list[Structures], Structures] | None = None
         #: Numbers of structures of the batches evaluated so far.
         self.batches: list[int] = []
+
+    @property
+    def parts(self) -> Mapping[str, str]:
+        """How each quantity is evaluated."""
+        return self._execution.parts
 
     def run(self, script: Callable[[T], Any], arguments: Sequence[T]) -> list[Any]:
         """Call `script` with each of the arguments, in threads, and return what they return.
@@ -120,9 +185,7 @@ class Rendezvous:
             raise errors[0]
         return results
 
-    def evaluate(
-        self, structures: Structures, quantities: Collection[str]
-    ) -> tuple[dict[str, Tensor], Closest]:
+    def evaluate(self, structures: Structures, quantities: Collection[str]) -> dict[str, Tensor]:
         """Wait for the others, and return what was asked for; see :class:`Execution`.
 
         Raises
@@ -146,9 +209,19 @@ class Rendezvous:
         if request.error is not None:
             raise request.error
         assert request.values is not None
-        return request.values, request.closest
+        return request.values
 
-    def __deepcopy__(self, memo: object) -> Rendezvous:
+    def closest_pair(self, structures: Structures) -> ClosestPair:
+        """Return the closest pair of one molecule."""
+        positions, n = structures.positions.cpu(), structures.n_atoms
+        if n < 2:
+            return ClosestPair(math.inf, 0, 0)
+        distances = torch.pdist(positions)
+        index = int(distances.argmin())
+        first, second = (int(atoms[index]) for atoms in torch.triu_indices(n, n, offset=1))
+        return ClosestPair(float(distances[index]), first, second)
+
+    def __deepcopy__(self, memo: object) -> BatchingExecutor:
         """Return this one: a copy of a calculator meets the same scripts."""
         return self
 
@@ -175,10 +248,9 @@ class Rendezvous:
         self.batches.append(len(requests))
         try:
             batch = self._joined([request.structures for request in requests])
-            values, _ = self._execution.evaluate(batch, quantities)
+            values = self._execution.evaluate(batch, quantities)
             # to the host for all at once
-            values = {name: torch.from_numpy(v) for name, v in on_the_host(values).items()}
-            positions = batch.positions.cpu()
+            values = {name: torch.from_numpy(v) for name, v in to_numpy(values).items()}
         except Exception as error:
             for request in requests:
                 request.error = error
@@ -186,9 +258,10 @@ class Rendezvous:
         atom = 0
         for index, request in enumerate(requests):
             end = atom + request.structures.n_atoms
-            request.closest = _closest(positions[atom:end])
             request.values = {
-                name: (value[atom:end] if name == "forces" else value[index : index + 1]).clone()
+                name: value[
+                    slice(atom, end) if quantity(name).per_atom else slice(index, index + 1)
+                ].clone()
                 for name, value in values.items()
             }
             atom = end
@@ -211,14 +284,3 @@ class Rendezvous:
         )
         self._last = (structures, batch)
         return batch
-
-
-def _closest(positions: Tensor) -> Closest:
-    """Return the closest pair of one molecule."""
-    n = len(positions)
-    if n < 2:
-        return _NOTHING
-    distances = torch.pdist(positions)
-    index = int(distances.argmin())
-    first, second = (int(atoms[index]) for atoms in torch.triu_indices(n, n, offset=1))
-    return Closest(float(distances[index]), first, second)

@@ -13,8 +13,9 @@ from ase.calculators.calculator import InputError
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 
-from eqcalc.calculator import EqCalculator, run_together
-from eqcalc.runtime import EagerExecution, Rendezvous
+from eqcalc.ase_batch import BatchingExecutor, run_together
+from eqcalc.calculator import EqCalculator
+from eqcalc.runtime import EagerExecution
 from eqcalc.runtime import cpp_compiler as compiler
 from tests.conftest import make_potential
 
@@ -47,18 +48,18 @@ def test_molecules_of_all_kinds_move_as_if_they_were_alone():
 
 
 def test_all_scripts_that_still_run_are_in_one_batch():
-    rendezvous = Rendezvous(EagerExecution(make_potential()))
+    executor = BatchingExecutor(EagerExecution(make_potential()))
     frames = [distorted("H2O", seed) for seed in range(4)]
     for frame in frames:
-        frame.calc = EqCalculator(make_potential(), execution=rendezvous)
+        frame.calc = EqCalculator(make_potential(), execution=executor)
 
     def script(atoms):
         for _ in range(1 + frames.index(atoms)):
             atoms.rattle(0.001, seed=1)
             atoms.get_forces()
 
-    rendezvous.run(script, frames)
-    assert rendezvous.batches == [4, 3, 2, 1]
+    executor.run(script, frames)
+    assert executor.batches == [4, 3, 2, 1]
 
 
 def test_a_script_that_fails_does_not_stop_the_others():
@@ -74,22 +75,23 @@ def test_a_script_that_fails_does_not_stop_the_others():
 def test_an_evaluation_that_fails_is_seen_by_all_and_ends():
     class Broken:
         name = "broken"
+        potential = make_potential()
 
         def evaluate(self, structures, quantities):
             raise MemoryError("no memory")
 
-    rendezvous = Rendezvous(Broken())
+    executor = BatchingExecutor(Broken())
     frames = [distorted("H2O", seed) for seed in range(3)]
     for frame in frames:
-        frame.calc = EqCalculator(make_potential(), execution=rendezvous)
+        frame.calc = EqCalculator(make_potential(), execution=executor)
     with pytest.raises(MemoryError, match="no memory"):
-        rendezvous.run(lambda atoms: atoms.get_forces(), frames)
+        executor.run(lambda atoms: atoms.get_forces(), frames)
 
 
 def test_periodic_structures_and_foreign_calls_are_refused():
-    rendezvous = Rendezvous(EagerExecution(make_potential()))
+    executor = BatchingExecutor(EagerExecution(make_potential()))
     atoms = distorted("H2O", 0)
-    atoms.calc = EqCalculator(make_potential(), execution=rendezvous)
+    atoms.calc = EqCalculator(make_potential(), execution=executor)
     with pytest.raises(RuntimeError, match="used elsewhere"):
         atoms.get_forces()
     atoms.center(vacuum=2.0)
@@ -125,7 +127,7 @@ def test_an_interrupt_ends_every_script_at_its_next_evaluation():
     """The main thread of a process is the one that is interrupted."""
     program = """
 import os, signal, threading
-from tests.runtime.test_rendezvous import *
+from tests.test_ase_batch import *
 counts = [0, 0]
 def script(atoms):
     seat = 0 if atoms is frames[0] else 1
