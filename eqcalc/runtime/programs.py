@@ -36,7 +36,7 @@ from eqcalc.structures import Structures
 
 _PACKAGE = Path(eqcalc.__file__).parent
 #: What decides which operations are noted.
-_SOURCES = ("models", "structures.py", "pairs.py", "neighbors.py", "runtime/programs.py")
+_SOURCES = ("models", "structures.py", "neighbors.py", "runtime/programs.py")
 
 #: Positions ``[n_structures, n_atoms, 3]`` Å to the quantities of the specification, in order.
 Program = Callable[[Tensor], Sequence[Tensor]]
@@ -230,7 +230,7 @@ def _sources() -> str:
     digest = hashlib.sha256()
     for name in _SOURCES:
         place = _PACKAGE / name
-        for source in sorted(place.glob("*.py")) if place.is_dir() else [place]:
+        for source in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
             digest.update(source.name.encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()
 

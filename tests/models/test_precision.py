@@ -23,7 +23,7 @@ from eqcalc.models.precision import (
     in_precision,
     precision_of,
 )
-from eqcalc.runtime import ExecutionUnavailableError, FusedEvaluator, eager_evaluator
+from eqcalc.runtime import ExecutionUnavailableError, FusedExecution, eager_evaluator
 from tests.conftest import make_potential
 
 QUANTITIES = ("energy", "forces", "dipole", "polarizability")
@@ -202,4 +202,4 @@ def test_precision_is_part_of_the_provenance(ethanol):
         evaluator = eager_evaluator(in_precision(model, name), numbers)
         assert evaluator.provenance["network_precision"] == name
     with pytest.raises(ExecutionUnavailableError, match="no compiled kernels in tf32"):
-        FusedEvaluator(in_precision(model, "tf32"), numbers)
+        FusedExecution(in_precision(model, "tf32"))

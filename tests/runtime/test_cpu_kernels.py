@@ -361,7 +361,7 @@ def test_read_outs_without_kernels_run_beside_the_compiled_network(
     ethanol, generator, monkeypatch, head, options, threads, charge
 ):
     potential = potential_with(
-        {"energy": {}, head: options}, scales={head: 1.7}, energy={6: -3.0, 8: 1.0}
+        {"energy": {}, head: options}, scales={head: 1.7}, values={"energy": {6: -3.0, 8: 1.0}}
     )
     numbers, positions = torch.tensor(ethanol.numbers), configurations(ethanol, 13, generator)
     chosen = evaluator_for(potential, numbers, charge=charge)

@@ -118,7 +118,7 @@ def test_launches_need_no_number_on_the_host(monkeypatch, training):
 @pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="interpreted, they can run")
 @pytest.mark.parametrize("kind", [TritonExecution, CapturedTritonExecution])
 def test_without_a_gpu_they_are_unavailable(kind, ethanol):
-    with pytest.raises(ExecutionUnavailableError, match="on a GPU only"):
+    with pytest.raises(ExecutionUnavailableError, match="GPU"):
         kind.for_molecule(make_potential(), torch.tensor(ethanol.numbers))
 
 
