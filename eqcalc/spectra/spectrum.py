@@ -111,19 +111,23 @@ class Spectrum:
             facts["resolution"] = f"{record['resolution_cm-1']:.3g} cm⁻¹"
         if self.standard_error is not None:
             facts["errors"] = f"from {self.n_independent} {record.get('resampled', 'parts')}"
-        known = provenance_facts(record)
-        return facts | {
-            k: known[k] for k in ("molecule", "dynamics", "level of theory") if k in known
-        }
+        return facts
 
     def __repr__(self) -> str:
-        """Return what the spectrum is, without its numbers."""
+        """Return molecule, quantity, range, method and errors, without the numbers."""
         facts = self._facts()
-        what = [facts.pop(name) for name in ("quantity", "range")]
-        return f"Spectrum({'; '.join([*what, *(f'{k} {v}' for k, v in facts.items())])})"
+        what, where = facts.pop("quantity"), facts.pop("range")
+        method = [self.provenance["method"]] if "method" in self.provenance else []
+        if "temperature_K" in self.provenance:
+            method.append(f"{self.provenance['temperature_K']:g} K")
+        molecule = provenance_facts(self.provenance).get("molecule", "")
+        parts = [f"{molecule} {what}".strip(), where, ", ".join(method)]
+        parts += [f"{name} {fact}" for name, fact in facts.items()]
+        return f"Spectrum({'; '.join(part for part in parts if part)})"
 
     def _repr_html_(self) -> str:
-        rows = (f"<tr><th>{k}</th><td>{escape(v)}</td></tr>" for k, v in self._facts().items())
+        facts = self._facts() | provenance_facts(self.provenance)
+        rows = (f"<tr><th>{k}</th><td>{escape(v)}</td></tr>" for k, v in facts.items())
         return f"<table><caption>Spectrum</caption>{''.join(rows)}</table>"
 
     # --- errors -------------------------------------------------------------------
