@@ -6,6 +6,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
+from scipy.signal import find_peaks
 
 #: A band rises by so many of its standard errors above the valleys beside it.
 RESOLVED = 2.0
@@ -26,8 +27,6 @@ def resolved_bands(
     error
         ``[n]``, standard errors; a band also rises by two of its own.
     """
-    from scipy.signal import find_peaks
-
     if len(y) < 3 or not np.any(y > 0.0):
         return []
     prominence = np.full(len(y), threshold * y.max())
@@ -54,8 +53,6 @@ def unresolved_maxima(
     Index of each maximum, ascending, and how far it rises above the valleys beside it, in
     standard errors.
     """
-    from scipy.signal import find_peaks
-
     if len(y) < 3 or not np.any(y > 0.0):
         return []
     least = threshold * y.max()

@@ -128,16 +128,15 @@ def provenance_facts(provenance: Mapping[str, Any]) -> dict[str, str]:
         "equilibration": _equilibration(settings, provenance.get("timestep_fs")),
         "model": ", ".join(hashes),
         **{
-            f"{name} by": str(source[f"{name}_by"].get("model"))[:12]
-            for name in ("dipole", "polarizability")
-            if f"{name}_by" in source
+            f"{key.removesuffix('_by')} by": str(other.get("model"))[:12]
+            for key, other in source.items()
+            if key.endswith("_by")
         },
         "level of theory": joined_levels(source.get("level_of_theory") or {}),
         "run with": ", ".join(f"{name} {version}" for name, version in software),
-        "analysed with": f"eqcalc {provenance.get('eqcalc_version', '')}",
     }
-    if "eqcalc_version" not in provenance:
-        del facts["analysed with"]
+    if "eqcalc_version" in provenance:
+        facts["analysed with"] = f"eqcalc {provenance['eqcalc_version']}"
     return {name: str(fact) for name, fact in facts.items() if fact not in (None, "")}
 
 
