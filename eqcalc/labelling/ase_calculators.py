@@ -15,7 +15,7 @@ from typing import Any
 
 import ase
 import numpy as np
-from ase.calculators.calculator import BaseCalculator, all_changes
+from ase.calculators.calculator import BaseCalculator, CalculatorSetupError, all_changes
 
 from eqcalc.labelling.method import (
     ConvergenceError,
@@ -188,6 +188,8 @@ class CalculatorMethod:
             return {name: np.array(calculator.results[name]) for name in names}
         except KeyError as error:
             raise UnavailableQuantityError(self.name, error.args, self.quantities) from None
+        except CalculatorSetupError as error:
+            raise InvalidInputError(str(error), key=f"method {self.name}") from error
         except (RuntimeError, ArithmeticError, np.linalg.LinAlgError) as error:
             raise ConvergenceError(f"{self.name}: {str(error).strip()}") from error
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -221,7 +222,7 @@ def generate(
     """
     target = _new_file(target)  # before minutes of sampling
     method = as_method(method)
-    selected_quantities(method, options.get("quantities"))
+    wanted = selected_quantities(method, options.get("quantities"))
     sampler = GFN2(accuracy=1.0) if sampler is None else as_method(sampler)
     plan = plan or SamplingPlan.default()
     frames = [molecule] if isinstance(molecule, ase.Atoms) else list(molecule)
@@ -244,6 +245,8 @@ def generate(
         if different:
             raise OtherRunError(kept, different)
     else:
+        with suppress(ConvergenceError):  # what is wrong with the method shows now
+            method.label(frames[0], wanted)
         records = sample(
             frames[0] if len(frames) == 1 else frames,
             sampler,

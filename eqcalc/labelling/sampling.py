@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import ase
@@ -353,9 +353,7 @@ def _draw(state: _State, task: _Task) -> tuple[int, list[Record]]:
     drawn anew.
     """
     kept: list[Record] = []
-    geometries = _SOURCES[task.kind][1](
-        state.starts, state.method, task.temperature, task.n, task.rng, state.plan
-    )
+    geometries = _SOURCES[task.kind][1](state, task)
     with suppress(ConvergenceError):
         for atoms in geometries:
             try:
@@ -374,22 +372,16 @@ def _source(kind: str, temperature: float) -> str:
 # --- the four sources -----------------------------------------------------------------
 
 
-def _snapshots(
-    starts: Sequence[ase.Atoms],
-    method: Method,
-    temperature: float,
-    n: int,
-    rng: np.random.Generator,
-    plan: SamplingPlan,
-) -> Iterator[ase.Atoms]:
-    for start, share in zip(starts, _split(n, len(starts)), strict=True):
+def _snapshots(state: _State, task: _Task) -> Iterator[ase.Atoms]:
+    plan = state.plan
+    for start, share in zip(state.starts, _split(task.n, len(state.starts)), strict=True):
         if share:
             yield from langevin(
                 start,
-                method,
-                temperature,
+                state.method,
+                task.temperature,
                 share,
-                rng,
+                task.rng,
                 timestep=plan.timestep,
                 friction=plan.friction,
                 interval=plan.interval,
@@ -397,59 +389,40 @@ def _snapshots(
             )
 
 
-def _about_conformers(
-    starts: Sequence[ase.Atoms],
-    method: Method,
-    temperature: float,
-    n: int,
-    rng: np.random.Generator,
-    plan: SamplingPlan,
-) -> Iterator[ase.Atoms]:
-    for start, share in zip(starts, _split(n, len(starts)), strict=True):
-        modes = finite_difference_modes(start, method)
-        for shift in wigner_displacements(modes, temperature, share, rng):
+def _about_conformers(state: _State, task: _Task) -> Iterator[ase.Atoms]:
+    for start, share in zip(state.starts, _split(task.n, len(state.starts)), strict=True):
+        modes = finite_difference_modes(start, state.method)
+        for shift in wigner_displacements(modes, task.temperature, share, task.rng):
             yield _centred(start, shift)
 
 
-def _about_turned(
-    starts: Sequence[ase.Atoms],
-    method: Method,
-    temperature: float,
-    n: int,
-    rng: np.random.Generator,
-    plan: SamplingPlan,
-) -> Iterator[ase.Atoms]:
-    bonds = rotatable_bonds(starts[0])
-    linear = _linear(starts[0])
-    for share in _split(n, -(-n // plan.draws_per_hessian)):
+def _about_turned(state: _State, task: _Task) -> Iterator[ase.Atoms]:
+    starts, rng, plan = state.starts, task.rng, state.plan
+    bonds, linear = rotatable_bonds(starts[0]), _linear(starts[0])
+    for share in _split(task.n, -(-task.n // plan.draws_per_hessian)):
         turned = starts[int(rng.integers(len(starts)))]
         for bond in bonds:
             turned = rotate(turned, bond, rng.uniform(0.0, 360.0))
-        modes = finite_difference_modes(turned, method, linear=linear)
-        for shift in wigner_displacements(modes, temperature, share, rng, plan.stiff_wavenumber):
+        modes = finite_difference_modes(turned, state.method, linear=linear)
+        stiff = plan.stiff_wavenumber
+        for shift in wigner_displacements(modes, task.temperature, share, rng, stiff):
             yield _centred(turned, shift)
 
 
-def _beads(
-    starts: Sequence[ase.Atoms],
-    method: Method,
-    temperature: float,
-    n: int,
-    rng: np.random.Generator,
-    plan: SamplingPlan,
-) -> Iterator[ase.Atoms]:
-    shares = _split(n, -(-n // plan.draws_per_hessian))
-    linear = _linear(starts[0])
+def _beads(state: _State, task: _Task) -> Iterator[ase.Atoms]:
+    rng, n_beads = task.rng, state.plan.n_beads
+    shares = _split(task.n, -(-task.n // state.plan.draws_per_hessian))
+    linear = _linear(state.starts[0])
     # the centroids of one run are far apart: each carries several beads
-    centroids = _snapshots(starts, method, temperature, len(shares), rng, plan)
+    centroids = _snapshots(state, replace(task, n=len(shares)))
     for centroid, share in zip(centroids, shares, strict=True):
-        modes = finite_difference_modes(centroid, method, linear=linear)
-        polymers = ring_polymer_displacements(modes, temperature, plan.n_beads, 1, rng)[0]
-        for bead in rng.permutation(plan.n_beads)[:share]:
+        modes = finite_difference_modes(centroid, state.method, linear=linear)
+        polymers = ring_polymer_displacements(modes, task.temperature, n_beads, 1, rng)[0]
+        for bead in rng.permutation(n_beads)[:share]:
             yield _centred(centroid, polymers[bead])
 
 
-_SOURCES: dict[str, tuple[str, Callable[..., Iterator[ase.Atoms]]]] = {
+_SOURCES: dict[str, tuple[str, Callable[[_State, _Task], Iterator[ase.Atoms]]]] = {
     "classical": ("Langevin dynamics", _snapshots),
     "wigner": ("Wigner displacement", _about_conformers),
     "torsional_wigner": ("Wigner displacement after torsion", _about_turned),

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.build import molecule
+from ase.calculators.emt import EMT
 
 from eqcalc.datasets import Dataset, Record, convert
 from eqcalc.labelling import (
@@ -191,6 +192,7 @@ def test_structures_are_labelled_as_given(tmp_path):
     assert dataset[1].labels["energy"] == GFN2().label(ion)["energy"]
 
 
+@pytest.mark.slow
 def test_molecule_is_sampled(tmp_path):
     """Every default source takes part, from the conformer search on."""
     report = generate(molecule("H2O"), "gfn2", tmp_path / "a.h5", 12, seed=3, progress=False)
@@ -245,6 +247,15 @@ def test_quantities_are_chosen_before_any_work(tmp_path):
         label(given, "gfn2", tmp_path / "b.h5", level_of_theory={"dipol": "x"}, progress=False)
     assert wrong.value.key == "level_of_theory" and wrong.value.suggestion == "dipole"
     assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
+
+
+def test_what_is_wrong_with_the_method_shows_before_the_sampling(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["eqcalc.labelling.labels"], "sample", None)
+    ion = molecule("CH4")
+    ion.info["charge"] = 1.0
+    with pytest.raises(InvalidInputError) as caught:
+        generate(ion, EMT(), tmp_path / "a.h5", 10, plan=WIGNER, progress=False)
+    assert caught.value.key == "charge of CH4"
 
 
 # --- comparison with a fast method ----------------------------------------------------

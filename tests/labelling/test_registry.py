@@ -75,6 +75,7 @@ def test_a_method_from_outside(outside, name):
     assert dataset.provenance["method_version"] == "own 1"
 
 
+@pytest.mark.slow
 def test_it_is_sent_to_other_processes(outside, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(outside), *sys.path]))
     given = [molecule("H2O"), molecule("NH3"), molecule("CH4")]

@@ -75,6 +75,7 @@ def test_many_conformers_need_random_numbers():
         conformers(molecule("CH3CH2OH"), SAMPLER, max_trials=4)
 
 
+@pytest.mark.slow
 def test_langevin_is_thermal():
     """Equipartition: the potential energy of one harmonic bond is kT/2 on average."""
 
@@ -136,6 +137,7 @@ def test_sample_of_ethanol(ethanol):
     assert 0.6 < energies["ring-polymer bead 300 K"] < 1.7
 
 
+@pytest.mark.slow
 def test_seed_decides_and_processes_do_not():
     water = molecule("H2O")
     plan = SamplingPlan(
@@ -209,7 +211,7 @@ def test_linear_molecules_bend_both_ways(name):
     assert len(modes) == 3 * len(atoms) - 5 and modes.linear
     np.testing.assert_allclose(modes.wavenumber[0], modes.wavenumber[1], rtol=0.01)
     plan = SamplingPlan({}, {300.0: 1.0}, {}, {}, minimum_distance=1e-4)
-    records = sample([atoms], SAMPLER, 300, np.random.default_rng(0), plan)
+    records = sample([atoms], SAMPLER, 200, np.random.default_rng(0), plan)
     axis = np.linalg.svd(relaxed.positions - relaxed.positions.mean(axis=0))[2]
     shifts = np.stack([record.positions @ axis.T for record in records])
     across = np.sqrt(np.mean(shifts[..., 1:] ** 2, axis=(0, 1)))
