@@ -133,10 +133,10 @@ def add_data_commands(add: Callable[..., Any]) -> None:
     command.add_argument(
         "--method",
         action="append",
-        metavar="[QUANTITY,…=]NAME",
+        metavar="NAME",
         help="gfn2 (default), dft (PySCF), ase:package.module.Calculator, package.module:Class, or "
-        "a method of an installed package; several by quantity: --method energy,forces=gfn2 "
-        "--method dipole,polarizability=dft",
+        "the entry point of an installed package; several methods by quantity: --method "
+        "energy,forces=gfn2 --method dipole,polarizability=dft",
     )
     command.add_argument(
         "--option",
@@ -144,16 +144,19 @@ def add_data_commands(add: Callable[..., Any]) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="argument of the method, accuracy=0.01; QUANTITY.KEY=VALUE with several methods",
+        help="setting of the method, accuracy=0.01; with several methods QUANTITY.KEY=VALUE",
     )
-    command.add_argument("--functional", help="of dft (default PBE0)")
-    command.add_argument("--basis", help="of dft (default def2-TZVP)")
+    command.add_argument(
+        "--functional", help="exchange-correlation functional of dft (default PBE0)"
+    )
+    command.add_argument("--basis", help="basis set of dft (default def2-TZVP)")
     command.add_argument(
         "--level-of-theory",
         action="append",
         default=[],
-        metavar="[QUANTITY,…=]TEXT",
-        help="what the labels are called (default: as the method says)",
+        metavar="TEXT",
+        help="level of theory to be stored (default: as the method says); by quantity: "
+        "dipole,polarizability=TEXT",
     )
     command.add_argument(
         "--structures", type=positive_count, default=1000, help="number of geometries"
@@ -210,7 +213,7 @@ def add_data_commands(add: Callable[..., Any]) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="argument of the reader",
+        help="setting of the reader",
     )
     command.add_argument(
         "--properties", help="columns of a plain XYZ file, species:S:1:pos:R:3:gradient:R:3"
