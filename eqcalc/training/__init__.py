@@ -30,12 +30,11 @@ The settings of a training, here with their defaults where they have one::
 """
 
 from eqcalc.training.config import TrainingConfig
-from eqcalc.training.evaluation import EvaluationTable, evaluate
+from eqcalc.training.evaluation import evaluate
+from eqcalc.training.evaluation_table import EvaluationTable
 from eqcalc.training.fit import TrainingResult, train
-from eqcalc.training.settings import ConfigError
 
 __all__ = [
-    "ConfigError",
     "EvaluationTable",
     "TrainingConfig",
     "TrainingResult",

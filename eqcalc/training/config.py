@@ -11,10 +11,18 @@ from typing import Any, ClassVar
 import torch
 
 from eqcalc.models.potential import PotentialConfig
-from eqcalc.models.readouts import readable_quantities, readouts_of
-from eqcalc.quantities import ordered, quantity
-from eqcalc.training.settings import ConfigError, build, plain, read_yaml, require, unknown_key
-from eqcalc.training.trainer import TrainerConfig
+from eqcalc.models.readouts import readable_quantities
+from eqcalc.quantities import named, ordered, quantity
+from eqcalc.training.settings import build, plain, read_yaml, require
+from eqcalc.validation import (
+    InvalidFileError,
+    InvalidInputError,
+    count,
+    located,
+    non_negative,
+    one_of,
+    positive,
+)
 
 
 def trainable_quantities() -> tuple[str, ...]:
@@ -52,14 +60,15 @@ class DataConfig:
         if self.split is None:
             for key in ("training", "validation"):
                 value = getattr(self, key)
-                expected = "a positive number of structures (or data.split)"
-                require(value is not None and value > 0, f"data.{key}", expected, value)
+                expected = "a positive number of structures, or data.split"
+                require(value is not None and value > 0, key, expected, value)
         else:
             for key in ("training", "validation", "test"):
                 value = getattr(self, key)
-                require(value is None, f"data.{key}", "nothing beside data.split", value)
-        require(self.test is None or self.test >= 0, "data.test", "a number ≥ 0", self.test)
-        require(self.seed >= 0, "data.seed", "a number ≥ 0", self.seed)
+                require(value is None, key, "nothing beside data.split", value)
+        if self.test is not None:
+            count("test", self.test, least=0)
+        count("seed", self.seed, least=0)
 
 
 @dataclass(frozen=True)
@@ -97,22 +106,20 @@ class ModelConfig:
             expected = "nothing beside model.start_from, which has its own"
             for key in ("representation", "read_outs", "element_values"):
                 value = getattr(self, key)
-                require(not value, f"model.{key}", expected, value)
+                require(not value, key, expected, value)
         else:
             heads = list(self.reset_heads)
-            require(not heads, "model.reset_heads", "model.start_from with it", heads)
+            require(not heads, "reset_heads", "model.start_from with it", heads)
             self.potential_config(tuple(self.read_outs) or ("energy",))
         for name, table in self.element_values.items():
-            key = f"model.element_values.{name}"
-            known = f"a quantity among {', '.join(readable_quantities())}"
-            require(bool(readouts_of(name)), key, known, name)
+            key = f"element_values.{name}"
+            named(key, name, readable_quantities())
             numbers = isinstance(table, Mapping) and all(
                 isinstance(z, int) and isinstance(value, int | float) for z, value in table.items()
             )
             require(numbers, key, "numbers by atomic number", table)
         for name in self.reset_heads:
-            known = f"some of {', '.join(readable_quantities())}"
-            require(bool(readouts_of(name)), "model.reset_heads", known, name)
+            named("reset_heads", name, readable_quantities())
 
     def potential_config(self, heads: tuple[str, ...]) -> PotentialConfig:
         """Return the configuration of a new model with the read-outs `heads`."""
@@ -128,9 +135,11 @@ class ModelConfig:
             with torch.device("meta"):  # finds wrong options without drawing parameters
                 config.build_heads()
             return config
+        except InvalidInputError:
+            raise
         except ValueError as error:
-            text = str(error)
-            raise ConfigError(text if text.startswith("model.") else f"model.{text}") from None
+            key, _, problem = str(error).removeprefix("model.").partition(": ")
+            raise InvalidInputError(problem, key=key) from None
 
 
 @dataclass(frozen=True)
@@ -149,6 +158,11 @@ class LossTerm:
 
     weight: float
     scale: float | None = None
+
+    def __post_init__(self) -> None:
+        positive("weight", self.weight)
+        if self.scale is not None:
+            positive("scale", self.scale)
 
 
 @dataclass(frozen=True)
@@ -173,11 +187,11 @@ class OptimizerConfig:
     max_gradient_norm: float | None = 1.0
 
     def __post_init__(self) -> None:
-        require(self.batch_size > 0, "optimizer.batch_size", "a number > 0", self.batch_size)
-        rate, decay, norm = self.learning_rate, self.weight_decay, self.max_gradient_norm
-        require(rate > 0.0, "optimizer.learning_rate", "a number > 0", rate)
-        require(decay >= 0.0, "optimizer.weight_decay", "a number ≥ 0", decay)
-        require(norm is None or norm > 0.0, "optimizer.max_gradient_norm", "a number > 0", norm)
+        count("batch_size", self.batch_size)
+        positive("learning_rate", self.learning_rate)
+        non_negative("weight_decay", self.weight_decay)
+        if self.max_gradient_norm is not None:
+            positive("max_gradient_norm", self.max_gradient_norm)
 
 
 @dataclass(frozen=True)
@@ -204,11 +218,10 @@ class PlateauSchedule:
     minimum: float = 1e-6
 
     def __post_init__(self) -> None:
-        require(0.0 < self.factor < 1.0, "schedule.factor", "a number in (0, 1)", self.factor)
-        require(self.patience >= 0, "schedule.patience", "a number ≥ 0", self.patience)
-        smooth = self.smoothing
-        require(0.0 <= smooth < 1.0, "schedule.smoothing", "a number in [0, 1)", smooth)
-        require(self.minimum >= 0.0, "schedule.minimum", "a number ≥ 0", self.minimum)
+        require(0.0 < self.factor < 1.0, "factor", "a number in (0, 1)", self.factor)
+        count("patience", self.patience, least=0)
+        require(0.0 <= self.smoothing < 1.0, "smoothing", "a number in [0, 1)", self.smoothing)
+        non_negative("minimum", self.minimum)
 
 
 @dataclass(frozen=True)
@@ -229,8 +242,8 @@ class CosineSchedule:
     warm_up: float = 0.0
 
     def __post_init__(self) -> None:
-        require(self.minimum >= 0.0, "schedule.minimum", "a number ≥ 0", self.minimum)
-        require(self.warm_up >= 0.0, "schedule.warm_up", "a number ≥ 0", self.warm_up)
+        non_negative("minimum", self.minimum)
+        non_negative("warm_up", self.warm_up)
 
 
 @dataclass(frozen=True)
@@ -244,7 +257,7 @@ class StoppingConfig:
     patience
         Epochs without a lower validation loss; None for no early stopping.
     hours
-        Most wall time of one call; None for no limit. Calling again goes on.
+        Most wall time of one call [h]; None for no limit. Calling again resumes.
     """
 
     epochs: int = 1000
@@ -252,10 +265,11 @@ class StoppingConfig:
     hours: float | None = None
 
     def __post_init__(self) -> None:
-        require(self.epochs > 0, "stopping.epochs", "a number > 0", self.epochs)
-        patience, hours = self.patience, self.hours
-        require(patience is None or patience > 0, "stopping.patience", "a number > 0", patience)
-        require(hours is None or hours > 0.0, "stopping.hours", "a number > 0", hours)
+        count("epochs", self.epochs)
+        if self.patience is not None:
+            count("patience", self.patience)
+        if self.hours is not None:
+            positive("hours", self.hours)
 
 
 @dataclass(frozen=True)
@@ -271,7 +285,54 @@ class EMAConfig:
     decay: float = 0.995
 
     def __post_init__(self) -> None:
-        require(0.0 <= self.decay < 1.0, "ema.decay", "a number in [0, 1)", self.decay)
+        require(0.0 <= self.decay < 1.0, "decay", "a number in [0, 1)", self.decay)
+
+
+#: Devices; positions are float64, which others lack.
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
+#: Precisions of Lightning.
+PRECISIONS = (
+    *("32-true", "64-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true"),
+    *("32", "64", "16", "bf16"),
+)
+KERNELS = ("torch", "triton")
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """Where training runs: the options of the same names of ``lightning.Trainer``, and kernels.
+
+    ``accelerator: auto`` takes a CUDA GPU if there is one, else the CPU. ``kernels: triton``
+    sums the messages of a PaiNN on a GPU by fused kernels
+    (:func:`eqcalc.runtime.with_triton_kernels`), in float32 or float64.
+    """
+
+    accelerator: str = "auto"
+    devices: int | str = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+    precision: str = "32-true"
+    kernels: str = "torch"
+
+    def __post_init__(self) -> None:
+        for key, known in (
+            ("accelerator", ACCELERATORS),
+            ("precision", PRECISIONS),
+            ("kernels", KERNELS),
+        ):
+            one_of(key, getattr(self, key), known)
+        expected = "a number of devices, auto or -1 for all, or their indices such as '0,2'"
+        require(_are_devices(self.devices), "devices", expected, self.devices)
+        count("num_nodes", self.num_nodes)
+        if self.kernels == "triton":
+            whole = self.precision in ("32", "64", "32-true", "64-true")
+            require(whole, "precision", "32-true with kernels: triton", self.precision)
+
+
+def _are_devices(value: int | str) -> bool:
+    if isinstance(value, int):
+        return value > 0 or value == -1
+    return value in {"auto", "-1"} or all(part.strip().isdigit() for part in value.split(","))
 
 
 @dataclass(frozen=True)
@@ -302,15 +363,12 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require(0 <= self.seed < 2**63, "seed", "a number ≥ 0, below 2⁶³", self.seed)
+        require(0 <= self.seed < 2**63, "seed", "an integer from 0, below 2⁶³", self.seed)
         trainable = trainable_quantities()
         known = ", ".join(trainable)
         require(len(self.loss) > 0, "loss", f"at least one of {known}", dict(self.loss))
-        for name, term in self.loss.items():
-            require(name in trainable, "loss", f"quantities among {known}", name)
-            require(term.weight > 0.0, f"loss.{name}.weight", "a number > 0", term.weight)
-            scale = term.scale
-            require(scale is None or scale > 0.0, f"loss.{name}.scale", "a number > 0", scale)
+        for name in self.loss:
+            named("loss", name, trainable)
         object.__setattr__(self, "loss", {name: self.loss[name] for name in ordered(self.loss)})
         for name in (*self.model.read_outs, *self.model.element_values):
             expected = f"read-outs that are trained, {', '.join(self.heads)}"
@@ -340,22 +398,19 @@ class TrainingConfig:
 
         Raises
         ------
-        ConfigError
-            The file is not YAML, states a key twice, or a setting is wrong; the message
-            names the file, the key or line, the value and what was expected.
+        InvalidInputError
+            The file is not YAML, states a key twice, or a setting is wrong.
         """
         path = Path(path)
         settings = read_yaml(path)
-        try:
+        with located(file=path):
             if settings is None:
-                raise ConfigError("no settings; examples are workflows/*/*.yaml")
+                raise InvalidFileError("no settings", advice="examples are workflows/*/*.yaml")
             if not isinstance(settings, dict):
-                raise ConfigError(f"expected a mapping of settings, got {settings!r}")
+                raise InvalidFileError(expected="a mapping of settings", value=settings)
             for key, value in overrides.items():
                 _set(settings, key, value)
             return cls.from_settings(settings, folder=path.parent)
-        except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from None
 
     @classmethod
     def from_settings(
@@ -365,7 +420,7 @@ class TrainingConfig:
 
         Raises
         ------
-        ConfigError
+        InvalidInputError
             A setting is unknown, missing or impossible.
         """
         return build(cls, _with_full_loss(settings), "", Path(folder))
@@ -393,12 +448,11 @@ def _with_full_loss(settings: Mapping[str, Any]) -> dict[str, Any]:
         loss = dict.fromkeys(names)
     if loss is not None and not isinstance(loss, Mapping):
         expected = "a list such as [energy, forces] or weights such as {energy: 0.05, forces: 0.95}"
-        raise ConfigError(f"loss: expected {expected}, got {loss!r}")
+        raise InvalidInputError(key="loss", value=loss, expected=expected)
     if isinstance(loss, Mapping):
         full, trainable = {}, trainable_quantities()
         for name, term in loss.items():
-            if name not in trainable:
-                unknown_key(f"loss.{name}", name, trainable)
+            named("loss", name, trainable)
             values = dict(term) if isinstance(term, Mapping) else {"weight": term}
             if values.get("weight") is None:
                 values["weight"] = quantity(name).loss_weight

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +17,12 @@ from torch.utils.data import DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 
 from eqcalc.datasets import Dataset
+from eqcalc.datasets.checks import list_structures, not_finite
 from eqcalc.neighbors import Pairs, all_pairs, pairs_within
 from eqcalc.structures import Structures
-from eqcalc.training.config import DataConfig
-from eqcalc.training.settings import ConfigError
+from eqcalc.training.config import DataConfig, TrainingConfig
+from eqcalc.training.settings import require
+from eqcalc.validation import InvalidFileError, InvalidInputError, one_of
 
 #: Atoms per batch where only predictions are made.
 EVALUATION_ATOMS = 600
@@ -26,6 +30,14 @@ EVALUATION_ATOMS = 600
 EVALUATION_ATOMS_OF_A_GPU = 4096
 #: Larger molecules get the pairs within the cutoff rather than all.
 ALL_PAIRS_ATOMS = 32
+#: Structures in which pairs within the cutoff are looked for.
+_STRUCTURES = 200
+
+_log = logging.getLogger(__name__)
+
+
+class TrainingWarning(UserWarning):
+    """A training may not give what is expected of it."""
 
 
 def file_hash(path: Path) -> str:
@@ -50,39 +62,99 @@ class Split:
         return {name: len(rows) for name, rows in vars(self).items()}
 
 
+def open_dataset(config: TrainingConfig) -> Dataset:
+    """Return the dataset of a training.
+
+    Raises
+    ------
+    InvalidInputError
+        There is none.
+    """
+    try:
+        return Dataset.open(config.data.path)
+    except (OSError, InvalidFileError) as error:
+        raise InvalidInputError(str(error), key="data.path", value=str(config.data.path)) from error
+
+
 def split_dataset(dataset: Dataset, config: DataConfig) -> Split:
     """Divide a dataset as `config` says.
 
     Raises
     ------
-    ConfigError
+    InvalidInputError
         The dataset is too small, or has no such stored split.
     """
     if config.split is not None:
-        if config.split not in dataset.splits:
-            known = ", ".join(dataset.splits) or "none"
-            raise ConfigError(
-                f"data.split: {config.path} has no split {config.split!r}; stored splits: {known}"
-            )
-        parts = dict(dataset.splits[config.split])
+        parts = dict(dataset.splits[one_of("data.split", config.split, dataset.splits)])
         for name in ("training", "validation"):
-            if len(parts.get(name, ())) == 0:
-                raise ConfigError(f"data.split: {config.split!r} of {config.path} has no {name}")
+            expected = f"a split of {config.path} with {name} structures"
+            require(len(parts.get(name, ())) > 0, "data.split", expected, config.split)
         nothing = np.empty(0, dtype=np.int64)
         return Split(parts["training"], parts["validation"], parts.get("test", nothing))
     assert config.training is not None
     assert config.validation is not None
     wanted = config.training + config.validation + (config.test or 0)
     if wanted > len(dataset):
-        raise ConfigError(
-            f"data.training: {config.training} training, {config.validation} validation and "
-            f"{config.test or 0} test structures are {wanted}, but {config.path} has {len(dataset)}"
+        raise InvalidInputError(
+            f"{config.training} training, {config.validation} validation and {config.test or 0} "
+            f"test structures are {wanted}, but {config.path} has {len(dataset)}",
+            key="data.training",
+            value=config.training,
         )
     order = np.random.default_rng(config.seed).permutation(len(dataset))
     validation, rest = order[: config.validation], order[config.validation :]
     training, rest = rest[: config.training], rest[config.training :]
     test = rest if config.test is None else rest[len(rest) - config.test :]
     return Split(*(np.sort(part) for part in (training, validation, test)))
+
+
+def check_labels(config: TrainingConfig, dataset: Dataset, split: Split) -> None:
+    """Refuse labels that are not there; tell which are missing in part or not used."""
+    path = config.data.path
+    for name in config.quantities:
+        if name not in dataset.quantities:
+            known = ", ".join(dataset.quantities) or "none"
+            raise InvalidInputError(f"{path} has no such label; it has {known}", key=f"loss.{name}")
+        present = dataset.present(name)
+        for part in ("training", "validation"):
+            rows = getattr(split, part)
+            n = int(present[rows].sum())
+            if n == 0:
+                raise InvalidInputError(
+                    f"none of the {len(rows)} {part} structures of {path} has this label",
+                    key=f"loss.{name}",
+                )
+            if n < len(rows):
+                _log.info("%s: %d of %d %s structures have it", name, n, len(rows), part)
+    for name in dataset.quantities:
+        if name not in config.quantities:
+            _log.info("%s: in %s, but not trained", name, path)
+
+
+def check_numbers(config: TrainingConfig, dataset: Dataset, split: Split) -> None:
+    """Refuse structures and labels that are known but not finite, in all parts of the data."""
+    rows = np.sort(np.concatenate([split.training, split.validation, split.test]))
+    found = not_finite(dataset.subset(rows), config.quantities)
+    if found:
+        listed = list_structures({name: rows[indices] for name, indices in found.items()})
+        raise InvalidInputError(
+            f"{config.data.path} has non-finite values: {listed}",
+            key="data.path",
+            advice="correct them, or leave these structures out; an unknown label is left out of "
+            "the structure instead",
+        )
+
+
+def warn_without_pairs(dataset: Dataset, split: Split, cutoff: float) -> None:
+    """Warn if no atom sees another one within the cutoff [Å]."""
+    structures = dataset.structures(split.training[:_STRUCTURES])
+    if int(structures.counts.max()) > 1 and not len(pairs_within(structures, cutoff).receiver):
+        warnings.warn(
+            f"model.representation.cutoff: no atoms are within {cutoff:g} Å of each other in the "
+            "training structures, so that the network sees no geometry at all",
+            TrainingWarning,
+            stacklevel=2,
+        )
 
 
 class Batch:
@@ -126,9 +198,9 @@ class Batch:
 class Batches(TorchDataset[Batch]):
     """Makes a batch from an array of indices.
 
-    The gathering is done by whole arrays. All pairs of equal molecules are
-    small molecules are static and made once per batch size; other structures get
-    the pairs within the cutoff.
+    The gathering is done by whole arrays. All pairs of equal small molecules are
+    static and made once per batch size; other structures get the pairs within the
+    cutoff.
 
     Parameters
     ----------
@@ -189,15 +261,18 @@ class BatchOrder(Sampler[np.ndarray]):
         self, indices: np.ndarray, batch_size: int, seed: int, rank: int = 0, processes: int = 1
     ) -> None:
         if batch_size % processes:
-            raise ConfigError(
-                f"optimizer.batch_size: expected a multiple of the {processes} processes, "
-                f"got {batch_size}"
+            raise InvalidInputError(
+                key="optimizer.batch_size",
+                value=batch_size,
+                expected=f"a multiple of the {processes} processes",
             )
         self.indices = np.asarray(indices)
         self.batch_size = min(batch_size, len(self.indices) // processes * processes)
         if self.batch_size == 0:
-            raise ConfigError(
-                f"data.training: {len(self.indices)} structures for {processes} processes"
+            raise InvalidInputError(
+                key="data.training",
+                value=len(self.indices),
+                expected=f"at least a structure for each of the {processes} processes",
             )
         self.seed = seed
         self.rank = rank

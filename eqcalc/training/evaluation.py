@@ -1,16 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Errors of a model on labelled structures, as a table in the units of the field."""
+"""Compare a model with labels, and tell what a reader of the errors must know."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
 from collections.abc import Collection
-from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,135 +13,18 @@ from tqdm import tqdm
 
 from eqcalc.datasets import Dataset
 from eqcalc.datasets.checks import list_structures, not_finite
+from eqcalc.datasets.dataset import levels_by_quantity
 from eqcalc.models.checkpoint import load_model
+from eqcalc.models.compositions import Compositions, formula
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import check_precision, in_precision
-from eqcalc.quantities import Quantity, ordered, quantity
-from eqcalc.training.data import Batches, evaluation_batches, file_hash
-from eqcalc.training.notes import level_notes, split_of_training, training_notes
-from eqcalc.units import conversion_factor
+from eqcalc.quantities import ordered, quantity
+from eqcalc.training.config import DataConfig
+from eqcalc.training.data import Batches, Split, evaluation_batches, file_hash, split_dataset
+from eqcalc.training.evaluation_table import EvaluationTable, error_rows
 
-
-@dataclass(frozen=True)
-class ErrorRow:
-    """Errors of one quantity in one unit.
-
-    Parameters
-    ----------
-    quantity
-        What is compared: a quantity by its components (all nine of a tensor), its value
-        per atom (``"energy per atom"``), or its invariant (``"dipole magnitude"``,
-        ``"isotropic polarizability"``).
-    unit
-        Unit of the errors.
-    mae, rmse, largest
-        Mean absolute, root-mean-square and largest absolute error.
-    spread
-        Standard deviation of the labels, each component about its own mean: the
-        RMSE of a model that predicts the mean.
-    n
-        Number of values compared.
-    """
-
-    quantity: str
-    unit: str
-    mae: float
-    rmse: float
-    largest: float
-    spread: float
-    n: int
-
-
-@dataclass(frozen=True)
-class EvaluationTable:
-    """Errors of a model, with the values they come from.
-
-    Parameters
-    ----------
-    rows
-        One row per quantity and unit.
-    model, dataset
-        Where they came from, as text.
-    n_structures
-        Number of structures evaluated.
-    notes
-        What a reader must know, for example that the levels of theory differ.
-    predicted, labels
-        By quantity, in internal units, only where the label is known:
-        ``[n_known, ...]``, for forces ``[n_atoms, 3]``.
-    """
-
-    rows: tuple[ErrorRow, ...]
-    model: str
-    dataset: str
-    n_structures: int
-    notes: tuple[str, ...] = ()
-    predicted: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
-    labels: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
-
-    def row(self, name: str, unit: str) -> ErrorRow:
-        """Return the row of the quantity `name` in `unit`."""
-        for row in self.rows:
-            if (row.quantity, row.unit) == (name, unit):
-                return row
-        known = ", ".join(f"{row.quantity} [{row.unit}]" for row in self.rows)
-        raise KeyError(f"no row {name} [{unit}]; rows: {known}")
-
-    def __str__(self) -> str:
-        lines = [
-            f"{self.model} on {self.n_structures} structures of {self.dataset}",
-            f"{'quantity':<26}{'unit':<13}{'MAE':>11}{'RMSE':>11}{'largest':>11}{'spread':>11}"
-            f"{'values':>10}",
-        ]
-        for r in self.rows:
-            numbers = "".join(f"{x:>11.4g}" for x in (r.mae, r.rmse, r.largest, r.spread))
-            lines.append(f"{r.quantity:<26}{r.unit:<13}{numbers}{r.n:>10}")
-        return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
-
-    def settings(self) -> dict[str, Any]:
-        """Return the table as JSON-able mappings."""
-        return {
-            "model": self.model,
-            "dataset": self.dataset,
-            "n_structures": self.n_structures,
-            "notes": list(self.notes),
-            "rows": [vars(row) for row in self.rows],
-        }
-
-    def csv(self) -> str:
-        """Return the rows as CSV."""
-        stream = io.StringIO()
-        names = [f.name for f in fields(ErrorRow)]
-        writer = csv.DictWriter(stream, names, lineterminator="\n")
-        writer.writeheader()
-        for row in self.rows:
-            writer.writerow(
-                {k: f"{v:.8g}" if isinstance(v, float) else v for k, v in vars(row).items()}
-            )
-        return stream.getvalue()
-
-    def write(self, folder: str | Path, name: str = "evaluation") -> list[Path]:
-        """Write ``<name>.csv``, ``<name>.json`` and a parity plot per quantity.
-
-        Returns
-        -------
-        list of Path
-            The files.
-        """
-        from eqcalc.training.figures import parity_plot
-
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        paths = [folder / f"{name}.csv", folder / f"{name}.json"]
-        paths[0].write_text(self.csv(), encoding="utf-8")
-        text = json.dumps(self.settings(), indent=1, ensure_ascii=False)
-        paths[1].write_text(text + "\n", encoding="utf-8")
-        for quantity_name in self.predicted:
-            paths.append(folder / f"{name}-{quantity_name}.png")
-            parity_plot(
-                quantity_name, self.labels[quantity_name], self.predicted[quantity_name]
-            ).savefig(paths[-1], dpi=150)
-        return paths
+#: So many compositions are named in a note.
+_NAMED = 5
 
 
 def evaluate(
@@ -208,15 +85,15 @@ def evaluate(
     rows, wrong = _finite(dataset, rows, wanted)
     predicted, labels, counts = _predictions(model, dataset, rows, wanted, progress)
     return EvaluationTable(
-        rows=_rows(predicted, labels, counts),
+        rows=error_rows(predicted, labels, counts),
         model=text,
         dataset=dataset.path.name + (f" ({split})" if split else ""),
         n_structures=len(rows),
         notes=(
             *wrong,
             *_diverged(predicted),
-            *level_notes(model, dataset, predicted),
-            *training_notes(model, dataset, rows, split),
+            *_level_notes(model, dataset, predicted),
+            *_training_notes(model, dataset, rows, split),
         ),
         predicted=predicted,
         labels=labels,
@@ -241,7 +118,7 @@ def _part(model: Potential, dataset: Dataset, split: str) -> np.ndarray:
             f"split {split!r}: the model was not trained on {dataset.path}, but on {trained}, or "
             "the file has changed since"
         )
-    return getattr(split_of_training(model, dataset), part)
+    return getattr(_split_of_training(model, dataset), part)
 
 
 def _comparable(
@@ -327,38 +204,54 @@ def _predictions(
     return ours, theirs, atoms
 
 
-def _rows(
-    predicted: dict[str, np.ndarray], labels: dict[str, np.ndarray], counts: dict[str, np.ndarray]
-) -> tuple[ErrorRow, ...]:
-    rows: list[ErrorRow] = []
+def _split_of_training(model: Potential, dataset: Dataset) -> Split:
+    """Divide the file that a model was trained on as its training did."""
+    settings = model.metadata["training"]["config"]["data"]
+    return split_dataset(Dataset.open(dataset.path), DataConfig(**settings))
 
-    def add(text: str, q: Quantity, ours: np.ndarray, theirs: np.ndarray, per: str = "") -> None:
-        for unit, label in q.report:
-            factor = conversion_factor(q.unit, unit)
-            error = np.abs(ours - theirs) * factor
-            rows.append(
-                ErrorRow(
-                    quantity=text,
-                    unit=label + per,
-                    mae=float(error.mean()),
-                    rmse=float(np.sqrt(np.square(error).mean())),
-                    largest=float(error.max()),
-                    spread=float(np.sqrt(np.square(theirs - theirs.mean(axis=0)).mean()) * factor),
-                    n=error.size,
-                )
+
+def _level_notes(model: Potential, dataset: Dataset, names: Collection[str]) -> tuple[str, ...]:
+    """Tell where labels and model are not of the same level of theory."""
+    levels = levels_by_quantity(model.metadata.get("level_of_theory") or {}, names)
+    return tuple(
+        f"{name}: the model was trained at {levels[name]}, the labels are "
+        f"{dataset.levels_of_theory[name]}."
+        for name in names
+        if name in levels and levels[name] != dataset.levels_of_theory[name]
+    )
+
+
+def _training_notes(
+    model: Potential, dataset: Dataset, rows: np.ndarray, split: str | None
+) -> tuple[str, ...]:
+    """Tell where structures were used in training, or have compositions that were not.
+
+    Parameters
+    ----------
+    model, dataset
+        What is compared.
+    rows
+        Structures of the dataset that are evaluated, ``[n_structures]``.
+    split
+        Name of the part they are, if they are one.
+    """
+    notes = []
+    record = model.metadata.get("training", {}).get("dataset", {})
+    known = "sha256" in record and (split is None or "/" in split)
+    if known and record["sha256"] == file_hash(dataset.path):
+        used = np.isin(dataset.indices[rows], _split_of_training(model, dataset).training)
+        if used.any():
+            notes.append(
+                f"{int(used.sum())} of these {len(rows)} structures were trained on: their errors "
+                "say nothing about others; --split test takes the held-out ones."
             )
-
-    for name, ours in predicted.items():
-        q, theirs = quantity(name), labels[name]
-        add(name, q, ours, theirs)
-        if q.error_per_atom:
-            atoms = counts[name]
-            add(f"{name} per atom", q, ours / atoms, theirs / atoms, per="/atom")
-        if q.invariant == "magnitude":
-            size = (len(ours), math.prod(q.shape))
-            a, b = (np.linalg.norm(x.reshape(size), axis=-1) for x in (ours, theirs))
-            add(f"{name} magnitude", q, a, b)
-        elif q.invariant == "isotropic":
-            a, b = (np.trace(x, axis1=-2, axis2=-1) / 3.0 for x in (ours, theirs))
-            add(f"isotropic {name}", q, a, b)
-    return tuple(rows)
+    trained = Compositions.of_model(model.metadata)
+    if trained is not None:
+        structures = dataset.structures(rows)
+        parts = np.split(structures.numbers.numpy(), np.cumsum(structures.counts.numpy())[:-1])
+        found = {tuple(np.sort(numbers)) for numbers in parts}
+        strange = sorted({formula(z) for z in found if not trained.contain(np.array(z))})
+        if strange:
+            named = ", ".join(strange[:_NAMED]) + (", …" if len(strange) > _NAMED else "")
+            notes.append(f"{named}: not among the training data of the model ({trained}).")
+    return tuple(notes)

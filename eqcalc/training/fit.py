@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,23 +16,25 @@ import torch
 from eqcalc.datasets import Dataset
 from eqcalc.models.checkpoint import load_model, save_model
 from eqcalc.models.potential import Potential
-from eqcalc.training.checks import (
+from eqcalc.training.config import TrainerConfig, TrainingConfig
+from eqcalc.training.data import (
+    BatchOrder,
+    Split,
     check_labels,
     check_numbers,
     open_dataset,
-    require_start,
+    split_dataset,
     warn_without_pairs,
 )
-from eqcalc.training.config import TrainingConfig
-from eqcalc.training.data import BatchOrder, Split, split_dataset
 from eqcalc.training.evaluation import evaluate
 from eqcalc.training.initial import initial_potential, label_scales
 from eqcalc.training.loss import Loss
-from eqcalc.training.run_folder import RunFolder, training_record
-from eqcalc.training.settings import ConfigError
-from eqcalc.training.trainer import make_trainer, quiet_lightning
+from eqcalc.training.run_folder import RunFolder, require_start, training_record
+from eqcalc.validation import InvalidInputError, located, one_of
 
 if TYPE_CHECKING:
+    import lightning
+
     from eqcalc.training.callbacks import Keeper
     from eqcalc.training.module import TrainingModule
 
@@ -54,7 +57,7 @@ class TrainingResult:
     record
         Training record, as in ``model.metadata["training"]``.
     finished
-        False if the time limit came first; calling again goes on.
+        False if the time limit came first; calling again resumes.
     """
 
     model: Potential
@@ -73,7 +76,7 @@ def train(
     per epoch), ``model.eqc`` (the model with the lowest validation loss so far),
     ``checkpoints/last.ckpt`` (everything needed to resume) and, at the end,
     ``test.csv``, ``test.json`` and parity plots of the held-out structures. A
-    run that was killed goes on when called again with the same settings.
+    run that was killed is resumed by the same call.
 
     Parameters
     ----------
@@ -84,17 +87,14 @@ def train(
 
     Raises
     ------
-    ConfigError
+    InvalidInputError
         A setting is wrong, the dataset has no such labels or some that are not finite,
         the folder holds a run with other settings or one that cannot go on, or another
         process trains in it.
     """
     if isinstance(config, str | Path):
-        path, config = config, TrainingConfig.read(config)
-        try:
-            return _train(config, progress)
-        except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from error
+        with located(file=config):
+            return _train(TrainingConfig.read(config), progress)
     if not isinstance(config, TrainingConfig):
         config = TrainingConfig.from_settings(config)
     return _train(config, progress)
@@ -126,8 +126,8 @@ def _fit(
     from eqcalc.training.module import TrainingData
 
     keeper = Keeper(folder, config.stopping, progress)
-    with quiet_lightning(), contextlib.ExitStack() as held:
-        trainer = make_trainer(
+    with _quiet_lightning(), contextlib.ExitStack() as held:
+        trainer = _trainer(
             config.trainer,
             folder.path,
             max_epochs=config.stopping.epochs,
@@ -187,3 +187,77 @@ def _conclude(
         _log.info("%d held-out structures:\n%s", len(split.test), table)
     save_model(model, folder.model)
     folder.finish(finished)
+
+
+def _trainer(config: TrainerConfig, folder: Path, **options: Any) -> lightning.Trainer:
+    """Return Lightning's trainer for a run.
+
+    Parameters
+    ----------
+    config
+        Where it runs.
+    folder
+        Folder of the run.
+    options
+        Further options of ``lightning.Trainer``.
+
+    Raises
+    ------
+    InvalidInputError
+        There is no such device or strategy, or they do not go together.
+    """
+    import lightning
+    from lightning.pytorch.strategies import StrategyRegistry
+
+    accelerator = config.accelerator
+    if accelerator == "auto":
+        # not Lightning's choice: see ACCELERATORS
+        accelerator = "gpu" if torch.cuda.is_available() else "cpu"
+    elif accelerator != "cpu" and not torch.cuda.is_available():
+        raise InvalidInputError(
+            f"a GPU is requested, but torch {torch.__version__} sees none",
+            key="trainer.accelerator",
+            value=accelerator,
+            expected="cpu or auto",
+        )
+    strategies = ["auto", *StrategyRegistry.available_strategies()]
+    one_of("trainer.strategy", config.strategy, strategies)
+    try:
+        return lightning.Trainer(
+            accelerator=accelerator,
+            devices=config.devices,
+            num_nodes=config.num_nodes,
+            strategy=config.strategy,
+            precision=config.precision,  # type: ignore[arg-type]
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            inference_mode=False,  # forces need a gradient in validation too
+            use_distributed_sampler=False,
+            default_root_dir=folder,
+            **options,
+        )
+    except Exception as error:  # Lightning has errors of many kinds for this
+        stated = ", ".join(f"{key}: {value}" for key, value in vars(config).items())
+        reason = " ".join(str(error).split())
+        raise InvalidInputError(f"not possible here ({stated}): {reason}", key="trainer") from error
+
+
+@contextlib.contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Hide Lightning's announcements and its advice on loaders we do not use."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*overridden `transfer_batch_to_device`.*")
+        warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -30,7 +30,7 @@ from eqcalc.training.data import (
     loader,
 )
 from eqcalc.training.loss import ErrorSums, Loss
-from eqcalc.training.settings import ConfigError
+from eqcalc.validation import InvalidInputError
 
 
 class ParameterAverage(nn.Module):
@@ -262,11 +262,11 @@ class TrainingModule(lightning.LightningModule):
         self._plateau_state = checkpoint.get("plateau", {})
 
     def on_fit_start(self) -> None:
-        """Give the plateau schedule its memory back, and take the kernels asked for.
+        """Give the plateau schedule its memory back, and take the kernels requested.
 
         Raises
         ------
-        ConfigError
+        InvalidInputError
             There are no such kernels for this network or device.
         """
         if self.plateau is not None:
@@ -275,7 +275,9 @@ class TrainingModule(lightning.LightningModule):
             try:
                 self._executed = (with_triton_kernels(self.potential),)
             except ExecutionUnavailableError as reason:
-                raise ConfigError(f"trainer.kernels: {reason}") from None
+                raise InvalidInputError(
+                    str(reason), key="trainer.kernels", value="triton"
+                ) from None
 
 
 class TrainingData(lightning.LightningDataModule):

@@ -16,13 +16,13 @@ import yaml
 
 from eqcalc import __version__, files
 from eqcalc.datasets import Dataset
-from eqcalc.models.checkpoint import read_header
+from eqcalc.models.checkpoint import CheckpointError, read_header
 from eqcalc.models.compositions import Compositions
 from eqcalc.models.potential import Potential
 from eqcalc.training.config import TrainingConfig
 from eqcalc.training.data import Split, file_hash
 from eqcalc.training.loss import Loss
-from eqcalc.training.settings import ConfigError
+from eqcalc.validation import InvalidInputError
 
 
 class RunFolder:
@@ -57,7 +57,7 @@ class RunFolder:
 
         Raises
         ------
-        ConfigError
+        InvalidInputError
             Another process trains in it, or it cannot be written.
         """
         with ExitStack() as held:
@@ -65,12 +65,13 @@ class RunFolder:
                 files.make_folder(self.path)
                 held.enter_context(files.exclusive(self.path / ".lock"))
             except BlockingIOError:
-                raise ConfigError(
-                    f"output: another process is training in {self.path}; wait until it has "
-                    "ended, or choose another folder"
+                raise InvalidInputError(
+                    f"another process is training in {self.path}; wait until it has "
+                    "ended, or choose another folder",
+                    key="output",
                 ) from None
             except OSError as error:
-                raise ConfigError(f"output: {error}") from error
+                raise InvalidInputError(str(error), key="output") from error
             yield
 
     def resume_from(self) -> Path | None:
@@ -78,15 +79,15 @@ class RunFolder:
 
         Raises
         ------
-        ConfigError
+        InvalidInputError
             The folder holds another run, or one that cannot go on: its checkpoint is
             missing, damaged, or beyond the last epoch wanted.
         """
         if not self._state_path.exists():
             if self.model.exists():
-                raise ConfigError(
-                    f"output: {self.model} exists, but was not left by this run; choose another "
-                    "folder"
+                raise InvalidInputError(
+                    f"{self.model} exists, but was not left by this run; choose another folder",
+                    key="output",
                 )
             return None
         state = self._state()
@@ -96,9 +97,10 @@ class RunFolder:
             return self.checkpoint
         # a run may have been killed before its first checkpoint, in or after its first epoch
         if "finished" in state or self._logged_epochs() > 1:
-            raise ConfigError(
-                f"output: {self.checkpoint} is missing, without which the run cannot go on; put "
-                f"it back, {self._advice()}"
+            raise InvalidInputError(
+                f"{self.checkpoint} is missing, without which the run cannot go on; put "
+                f"it back, {self._advice()}",
+                key="output",
             )
         return None
 
@@ -108,15 +110,17 @@ class RunFolder:
             content = torch.load(checkpoint, map_location="cpu", weights_only=True)
             epochs = content["callbacks"]["Keeper"]["epochs"]
         except Exception:  # damaged files fail in many ways
-            raise ConfigError(
-                f"output: the checkpoint {checkpoint} is damaged and cannot be read; put a copy "
-                f"of it back, {self._advice()}"
+            raise InvalidInputError(
+                f"the checkpoint {checkpoint} is damaged and cannot be read; put a copy "
+                f"of it back, {self._advice()}",
+                key="output",
             ) from None
         if epochs > self.config.stopping.epochs:
-            raise ConfigError(
-                f"stopping.epochs: {self.path} has been trained for {epochs} epochs already, more "
+            raise InvalidInputError(
+                f"{self.path} has been trained for {epochs} epochs already, more "
                 f"than {self.config.stopping.epochs}; state {epochs} or more, or choose another "
-                "output"
+                "output",
+                key="stopping.epochs",
             )
 
     def _advice(self) -> str:
@@ -158,15 +162,15 @@ class RunFolder:
             state = json.loads(self._state_path.read_text(encoding="utf-8"))
             return {**state, "identity": dict(state["identity"])}
         except (OSError, ValueError, KeyError, TypeError):
-            raise ConfigError(
-                f"output: {self._state_path} is damaged, so that nobody can tell which run this "
-                f"is; put a copy of it back, {self._advice()}"
+            raise InvalidInputError(
+                f"{self._state_path} is damaged, so that nobody can tell which run this "
+                f"is; put a copy of it back, {self._advice()}",
+                key="output",
             ) from None
 
     def _write_state(self, more: dict[str, Any]) -> None:
-        temporary = self._state_path.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"identity": self._identity, **more}, indent=1))
-        temporary.replace(self._state_path)
+        text = json.dumps({"identity": self._identity, **more}, indent=1)
+        files.write_atomically(self._state_path, text)
 
     def _compare(self, old: dict[str, Any]) -> None:
         """Refuse to resume a run made with other settings or data."""
@@ -174,15 +178,17 @@ class RunFolder:
         before, now = _flat(old["settings"]), _flat(_identity(self.config))
         for key in sorted({*before, *now}):
             if before.get(key) != now.get(key):
-                raise ConfigError(
-                    f"output: {self.path} holds a run with other settings "
-                    f"({key}: {before.get(key)!r} there, {now.get(key)!r} here); {advice}"
+                raise InvalidInputError(
+                    f"{self.path} holds a run with other settings "
+                    f"({key}: {before.get(key)!r} there, {now.get(key)!r} here); {advice}",
+                    key="output",
                 )
         for key in ("dataset", "start_from"):
             if old[key] != self._identity[key]:
-                raise ConfigError(
-                    f"output: {self.path} holds a run with another content of the file of "
-                    f"{'data.path' if key == 'dataset' else 'model.start_from'}; {advice}"
+                raise InvalidInputError(
+                    f"{self.path} holds a run with another content of the file of "
+                    f"{'data.path' if key == 'dataset' else 'model.start_from'}; {advice}",
+                    key="output",
                 )
 
 
@@ -261,3 +267,12 @@ def _hardware(config: TrainingConfig) -> str:
     else:
         device = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
     return f"{settings.num_nodes} × {settings.devices} × {device}"
+
+
+def require_start(config: TrainingConfig) -> None:
+    """Raise InvalidInputError unless the model to start from, if one is stated, can be read."""
+    if config.model.start_from is not None:
+        try:
+            read_header(config.model.start_from)
+        except CheckpointError as error:
+            raise InvalidInputError(str(error), key="model.start_from") from error

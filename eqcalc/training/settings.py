@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: MIT
 """From nested mappings, as YAML gives them, to typed dataclasses and back.
 
-Every error names the key with its sections, the value and what was expected.
+Every error has the key with its sections, the value and what was expected as attributes.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import difflib
 import math
 import types
 import typing
@@ -18,23 +17,37 @@ from typing import Any
 
 import yaml
 
+from eqcalc.validation import (
+    InvalidFileError,
+    InvalidInputError,
+    existing_file,
+    known_keys,
+    located,
+)
 
-class ConfigError(ValueError):
-    """A setting is unknown, missing or impossible; the message names it."""
+
+class DuplicateKeyError(InvalidFileError):
+    """A YAML file states a key twice, of which a reader would take the last.
+
+    Attributes
+    ----------
+    lines
+        Where it does, counted from one.
+    """
+
+    def __init__(self, key: str = "", lines: tuple[int, int] = (0, 0)) -> None:
+        super().__init__(
+            f"is stated in line {lines[0]} and again in line {lines[1]}",
+            key=key,
+            advice="put all of it in one place",
+        )
+        self.lines = lines
 
 
 def require(condition: bool, key: str, expected: str, value: object) -> None:
-    """Raise ConfigError, naming `key`, what was `expected` and the `value`, if not `condition`."""
+    """Raise InvalidInputError, naming `key`, `expected` and the `value`, if not `condition`."""
     if not condition:
-        raise ConfigError(f"{key}: expected {expected}, got {value!r}")
-
-
-def unknown_key(key: str, name: object, known: typing.Iterable[str]) -> typing.NoReturn:
-    """Raise ConfigError for a key that does not exist, with the nearest of the `known` ones."""
-    names = list(known)
-    close = difflib.get_close_matches(str(name), names, 1)
-    hint = f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(names)}"
-    raise ConfigError(f"{key}: unknown key{hint}")
+        raise InvalidInputError(key=key, value=value, expected=expected)
 
 
 def build(kind: type[Any], settings: Any, where: str, folder: Path) -> Any:
@@ -42,20 +55,21 @@ def build(kind: type[Any], settings: Any, where: str, folder: Path) -> Any:
     require(isinstance(settings, Mapping), where or "settings", "a mapping", settings)
     hints = typing.get_type_hints(kind)
     fields = {f.name: f for f in dataclasses.fields(kind)}
-    values = {}
-    for name, value in settings.items():
-        key = f"{where}.{name}" if where else str(name)
-        if name not in fields:
-            unknown_key(key, name, fields)
-        values[name] = _convert(hints[name], value, key, folder)
+    known_keys(settings, fields, section=where)
+    prefix = f"{where}." if where else ""
+    values = {
+        name: _convert(hints[name], value, prefix + name, folder)
+        for name, value in settings.items()
+    }
     for name, f in fields.items():
         if (
             name not in values
             and f.default is dataclasses.MISSING
             and f.default_factory is dataclasses.MISSING
         ):
-            raise ConfigError(f"{where}.{name}".lstrip(".") + ": missing")
-    return kind(**values)
+            raise InvalidInputError("missing", key=prefix + name)
+    with located(section=where):
+        return kind(**values)
 
 
 def _convert(kind: Any, value: Any, key: str, folder: Path) -> Any:
@@ -108,7 +122,7 @@ def _convert_union(kinds: tuple[Any, ...], value: Any, key: str, folder: Path) -
     if isinstance(value, kinds) and not isinstance(value, bool):
         return value
     names = " or ".join({int: "an integer", str: "text"}.get(k, str(k)) for k in kinds)
-    raise ConfigError(f"{key}: expected {names}, got {value!r}")
+    raise InvalidInputError(key=key, value=value, expected=names)
 
 
 def plain(value: Any) -> Any:
@@ -128,32 +142,30 @@ def read_yaml(path: Path) -> Any:
 
     Raises
     ------
-    ConfigError
-        It is missing or not YAML, or a key is stated twice; the message names the file and
-        the line.
+    MissingFileError, InvalidFileError
+        It is missing or not YAML, or a key is stated twice; the error names the file, and
+        the line if there is one.
     """
+    existing_file(path, "a YAML file with the settings")
     try:
         text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, yaml.SafeLoader)
-        if root is not None:
-            _refuse_duplicates(root)
-        return yaml.safe_load(text)
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file") from None
-    except IsADirectoryError:
-        raise ConfigError(f"{path}: a folder; state the YAML file with the settings") from None
+        with located(file=path):
+            root = yaml.compose(text, yaml.SafeLoader)
+            if root is not None:
+                _refuse_duplicates(root)
+            return yaml.safe_load(text)
+    except InvalidInputError:
+        raise
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+        raise InvalidFileError(f"cannot be read ({error.strerror})", file=path) from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not text; expected settings in YAML") from None
+        raise InvalidFileError("not text", file=path, expected="settings in YAML") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {_in_one_line(error)}") from None
+        raise InvalidFileError(f"not valid YAML: {_in_one_line(error)}", file=path) from None
 
 
 def _refuse_duplicates(root: yaml.Node) -> None:
-    """Raise ConfigError for a key that is stated twice, of which YAML would take the last."""
+    """Raise DuplicateKeyError for a key that is stated twice."""
     left, seen = [root], set()
     while left:
         node = left.pop()
@@ -170,10 +182,7 @@ def _refuse_duplicates(root: yaml.Node) -> None:
                     continue
                 name, line = (key.tag, key.value), key.start_mark.line + 1
                 if name in first:
-                    raise ConfigError(
-                        f"line {line}: {key.value} is stated twice, first in line {first[name]}; "
-                        "put all of it in one place"
-                    )
+                    raise DuplicateKeyError(key.value, (first[name], line))
                 first[name] = line
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import io
 import itertools
 import math
 import platform
@@ -19,12 +20,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from eqcalc.files import make_folder
-from eqcalc.training import ConfigError, TrainingConfig, train
-from eqcalc.training.checks import open_dataset, require_start
-from eqcalc.training.data import split_dataset
-from eqcalc.training.run_folder import RunFolder
+from eqcalc.files import make_folder, write_atomically
+from eqcalc.training.config import TrainingConfig
+from eqcalc.training.data import open_dataset, split_dataset
+from eqcalc.training.fit import train
+from eqcalc.training.run_folder import RunFolder, require_start
 from eqcalc.training.settings import read_yaml, require
+from eqcalc.validation import InvalidFileError, located, one_of
 
 
 def source_commit() -> str:
@@ -118,26 +120,23 @@ class Sweep:
 
         Raises
         ------
-        ConfigError
+        InvalidInputError
             The file is not a sweep, or one of its trainings has a wrong setting.
         """
         path = Path(path)
         settings = read_yaml(path)
-        try:
+        with located(file=path):
             if not isinstance(settings, dict) or set(settings) != {"base", "axes"}:
-                raise ConfigError("expected the sections base and axes")
+                keys = list(settings) if isinstance(settings, dict) else settings
+                raise InvalidFileError(expected="the sections base and axes", value=keys)
             base, axes = settings["base"], _axes(settings["axes"])
             require(isinstance(base, Mapping), "base", "a mapping of settings", base)
-            if "output" in base:
-                raise ConfigError("base.output: the folder is that of eqcalc sweep --output")
+            expected = "no folder, which is that of eqcalc sweep --output"
+            require("output" not in base, "base.output", expected, base.get("output"))
             found = cls(base, axes, path.parent)
             for run in found.runs():
-                try:
+                with located(section=run.name):
                     found.config(run, Path("none"))
-                except ConfigError as error:
-                    raise ConfigError(f"{run.name}: {error}") from None
-        except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from None
         return found
 
     def runs(self) -> Iterator[Run]:
@@ -155,16 +154,12 @@ class Sweep:
 
         Raises
         ------
-        ConfigError
+        InvalidInputError
             `only` names an axis or a label that is not there.
         """
         for axis, labels in only.items():
-            if axis not in self.axes:
-                raise ConfigError(f"only: no axis {axis!r}; the axes are {', '.join(self.axes)}")
             for label in labels:
-                if label not in self.axes[axis]:
-                    known = ", ".join(self.axes[axis])
-                    raise ConfigError(f"only: no {axis} {label!r}; there are {known}")
+                one_of(f"only.{axis}", label, self.axes[one_of("only", axis, self.axes)])
         return [
             run
             for run in self.runs()
@@ -209,7 +204,7 @@ def sweep(
 
     Raises
     ------
-    ConfigError
+    InvalidInputError
         `only` names an axis or a label that the sweep does not have, or a training is
         refused.
     """
@@ -224,13 +219,11 @@ def sweep(
     for run in settings.selected(only or {}):
         config = settings.config(run, output)
         noted = config.output / "commits.txt"
-        try:
+        with located(section=run.name):
             _require_data(config)
             if not RunFolder(config).finished():
                 _note(noted, commit)
             result = train(config, progress=progress)
-        except ConfigError as error:
-            raise ConfigError(f"{run.name}: {error}") from error
         if not result.finished:
             continue
         record = result.record
@@ -329,8 +322,8 @@ def _set(settings: dict[str, Any], key: str, value: Any) -> None:
 def _require_data(config: TrainingConfig) -> None:
     """Refuse a training whose files are missing, or that has nothing to judge its model by."""
     require_start(config)
-    if not len(split_dataset(open_dataset(config), config.data).test):
-        raise ConfigError("data: there are no test structures, by which a sweep judges its models")
+    n = len(split_dataset(open_dataset(config), config.data).test)
+    require(n > 0, "data.test", "test structures, by which a sweep judges its models", n)
 
 
 def _note(path: Path, commit: str) -> None:
@@ -360,9 +353,8 @@ def _update(
 
 
 def _write(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    temporary.replace(path)
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, stream.getvalue())

@@ -29,7 +29,7 @@ from eqcalc.models import (
 )
 from eqcalc.models.checkpoint import CheckpointError
 from eqcalc.structures import Structures
-from eqcalc.training import ConfigError, TrainingConfig, train
+from eqcalc.training import TrainingConfig, train
 from eqcalc.training.sweeps import Sweep, sweep
 from eqcalc.validation import InvalidInputError
 
@@ -122,7 +122,7 @@ def test_a_file_imports_nothing_that_the_caller_has_not_let_in(small, tmp_path, 
 def test_a_wrong_name_is_explained(importable, monkeypatch, settings, name, plugins, message):
     monkeypatch.setenv("EQCALC_PLUGINS", plugins)
     settings["model"]["representation"] = {"name": name}
-    with pytest.raises(ConfigError, match=f"model.representation.*{message}"):
+    with pytest.raises(InvalidInputError, match=f"model.representation.*{message}"):
         TrainingConfig.from_settings(settings)
 
 

@@ -19,7 +19,7 @@ from eqcalc.structures import Structures
 from eqcalc.training import evaluate, train
 from eqcalc.training.config import DataConfig
 from eqcalc.training.data import split_dataset
-from eqcalc.training.figures import parity_plot
+from eqcalc.training.evaluation_table import parity_plot
 from tests.training.conftest import LEVEL, records
 from tests.training.test_module import tiny_potential
 

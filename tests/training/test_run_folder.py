@@ -9,9 +9,10 @@ import pytest
 import torch
 import yaml
 
-from eqcalc.training import ConfigError, TrainingConfig, train
+from eqcalc.training import TrainingConfig, train
 from eqcalc.training.module import TrainingModule
 from eqcalc.training.run_folder import RunFolder
+from eqcalc.validation import InvalidInputError
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_the_lock_is_held_while_a_run_is_trained(settings, monkeypatch):
     original = TrainingModule.training_step
 
     def step(self, batch, number):
-        with pytest.raises(ConfigError, match="another process is training in"):
+        with pytest.raises(InvalidInputError, match="another process is training in"):
             train(settings, progress=False)
         return original(self, batch, number)
 
@@ -62,7 +63,7 @@ def test_a_run_without_its_checkpoint_does_not_begin_anew(finished, settings, wh
     before = files_of(finished.folder)
     assert train(settings, progress=False).finished  # there is nothing to do
     settings["stopping"] = {"epochs": 4}
-    with pytest.raises(ConfigError, match=rf"output: {checkpoint} is missing, .*; put it back, "):
+    with pytest.raises(InvalidInputError, match=rf"^output: {checkpoint} "):
         train(settings, progress=False)
     assert files_of(finished.folder) == before
 
@@ -71,7 +72,7 @@ def test_a_run_that_was_stopped_by_the_clock_does_not_begin_anew_either(settings
     settings["stopping"] = {"epochs": 3, "hours": 1e-9}
     result = train(settings, progress=False)
     (result.folder / "checkpoints" / "last.ckpt").unlink()
-    with pytest.raises(ConfigError, match=r"last\.ckpt is missing"):
+    with pytest.raises(InvalidInputError, match=r"last\.ckpt is missing"):
         train(settings, progress=False)
 
 
@@ -96,7 +97,7 @@ def test_a_damaged_checkpoint_is_named_with_what_to_do(finished, settings, damag
         checkpoint.write_bytes(data[: len(data) // 2] if damage == "cut" else b"")
     before = files_of(finished.folder)
     settings["stopping"] = {"epochs": 4}
-    with pytest.raises(ConfigError) as error:
+    with pytest.raises(InvalidInputError) as error:
         train(settings, progress=False)
     assert f"the checkpoint {checkpoint} is damaged and cannot be read; " in str(error.value)
     assert f"model.start_from: {finished.path}" in str(error.value)
@@ -105,7 +106,7 @@ def test_a_damaged_checkpoint_is_named_with_what_to_do(finished, settings, damag
 
 def test_a_damaged_record_of_the_run_is_named(finished, settings):
     (finished.folder / "run.json").write_text('{"identity"')
-    with pytest.raises(ConfigError, match=r"run\.json is damaged"):
+    with pytest.raises(InvalidInputError, match=r"run\.json is damaged"):
         train(settings, progress=False)
 
 
@@ -113,9 +114,9 @@ def test_fewer_epochs_than_are_done_name_file_and_key(tmp_path, finished, settin
     settings["stopping"] = {"epochs": 1}
     config = tmp_path / "train.yaml"
     config.write_text(yaml.safe_dump(settings))
-    expected = rf"^{config}: stopping\.epochs: .* for 2 epochs already, more than 1; state 2 or"
-    with pytest.raises(ConfigError, match=expected):
+    with pytest.raises(InvalidInputError, match="2 epochs") as caught:
         train(config, progress=False)
+    assert (caught.value.file, caught.value.key) == (config, "stopping.epochs")
 
 
 def test_the_log_of_a_resumed_run_has_lines_of_one_kind(finished, settings):
@@ -127,12 +128,14 @@ def test_the_log_of_a_resumed_run_has_lines_of_one_kind(finished, settings):
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that nobody can write to")
 def test_a_folder_that_cannot_be_written_is_named(settings):
     settings["output"] = "/proc/run"
-    with pytest.raises(ConfigError, match=r"^output: /proc/run: the folder cannot be made: \w"):
+    with pytest.raises(
+        InvalidInputError, match=r"^output: /proc/run: the folder cannot be made: \w"
+    ):
         train(settings, progress=False)
 
 
 def test_a_file_in_place_of_the_folder_is_named(tmp_path, settings):
     (tmp_path / "taken").write_text("mine")
-    with pytest.raises(ConfigError, match=r"^output: .*taken is a file"):
+    with pytest.raises(InvalidInputError, match=r"^output: .*taken is a file"):
         train(settings | {"output": str(tmp_path / "taken")}, progress=False)
     assert (tmp_path / "taken").read_text() == "mine"

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from eqcalc.datasets import Dataset, Record
-from eqcalc.training import ConfigError, TrainingConfig, evaluate, train
+from eqcalc.training import TrainingConfig, evaluate, train
 from eqcalc.training.initial import initial_potential
+from eqcalc.validation import InvalidInputError
 from tests.training.conftest import records
 
 HEAT = {1: 1e-4, 6: 3e-4, 8: 2e-4}
@@ -80,5 +81,5 @@ def test_given_values_of_the_elements_are_shifted_equally(scalars, settings):
     ],
 )
 def test_wrong_options_are_refused_before_training(scalars, settings, model, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(InvalidInputError, match=message):
         TrainingConfig.from_settings(config(scalars, settings, **model))

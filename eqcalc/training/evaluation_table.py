@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: MIT
+"""Errors of predictions as a table in the units of the field, as files and as parity plots."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eqcalc.quantities import Quantity, quantity
+from eqcalc.units import conversion_factor
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+#: With more points than this, densities are drawn instead of dots.
+_DOTS = 5000
+
+
+@dataclass(frozen=True)
+class ErrorRow:
+    """Errors of one quantity in one unit.
+
+    Parameters
+    ----------
+    quantity
+        What is compared: a quantity by its components (all nine of a tensor), its value
+        per atom (``"energy per atom"``), or its invariant (``"dipole magnitude"``,
+        ``"isotropic polarizability"``).
+    unit
+        Unit of the errors.
+    mae, rmse, largest
+        Mean absolute, root-mean-square and largest absolute error.
+    spread
+        Standard deviation of the labels, each component about its own mean: the
+        RMSE of a model that predicts the mean.
+    n
+        Number of values compared.
+    """
+
+    quantity: str
+    unit: str
+    mae: float
+    rmse: float
+    largest: float
+    spread: float
+    n: int
+
+
+@dataclass(frozen=True)
+class EvaluationTable:
+    """Errors of a model, with the values they come from.
+
+    Parameters
+    ----------
+    rows
+        One row per quantity and unit.
+    model, dataset
+        Where they came from, as text.
+    n_structures
+        Number of structures evaluated.
+    notes
+        What a reader must know, for example that the levels of theory differ.
+    predicted, labels
+        By quantity, in internal units, only where the label is known:
+        ``[n_known, ...]``, for forces ``[n_atoms, 3]``.
+    """
+
+    rows: tuple[ErrorRow, ...]
+    model: str
+    dataset: str
+    n_structures: int
+    notes: tuple[str, ...] = ()
+    predicted: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+    labels: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
+
+    def row(self, name: str, unit: str) -> ErrorRow:
+        """Return the row of the quantity `name` in `unit`."""
+        for row in self.rows:
+            if (row.quantity, row.unit) == (name, unit):
+                return row
+        known = ", ".join(f"{row.quantity} [{row.unit}]" for row in self.rows)
+        raise KeyError(f"no row {name} [{unit}]; rows: {known}")
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.model} on {self.n_structures} structures of {self.dataset}",
+            f"{'quantity':<26}{'unit':<13}{'MAE':>11}{'RMSE':>11}{'largest':>11}{'spread':>11}"
+            f"{'values':>10}",
+        ]
+        for r in self.rows:
+            numbers = "".join(f"{x:>11.4g}" for x in (r.mae, r.rmse, r.largest, r.spread))
+            lines.append(f"{r.quantity:<26}{r.unit:<13}{numbers}{r.n:>10}")
+        return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
+
+    def settings(self) -> dict[str, Any]:
+        """Return the table as JSON-able mappings."""
+        return {
+            "model": self.model,
+            "dataset": self.dataset,
+            "n_structures": self.n_structures,
+            "notes": list(self.notes),
+            "rows": [vars(row) for row in self.rows],
+        }
+
+    def csv(self) -> str:
+        """Return the rows as CSV."""
+        stream = io.StringIO()
+        names = [f.name for f in fields(ErrorRow)]
+        writer = csv.DictWriter(stream, names, lineterminator="\n")
+        writer.writeheader()
+        for row in self.rows:
+            writer.writerow(
+                {k: f"{v:.8g}" if isinstance(v, float) else v for k, v in vars(row).items()}
+            )
+        return stream.getvalue()
+
+    def write(self, folder: str | Path, name: str = "evaluation") -> list[Path]:
+        """Write ``<name>.csv``, ``<name>.json`` and a parity plot per quantity.
+
+        Returns
+        -------
+        list of Path
+            The files.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = [folder / f"{name}.csv", folder / f"{name}.json"]
+        paths[0].write_text(self.csv(), encoding="utf-8")
+        text = json.dumps(self.settings(), indent=1, ensure_ascii=False)
+        paths[1].write_text(text + "\n", encoding="utf-8")
+        for quantity_name in self.predicted:
+            paths.append(folder / f"{name}-{quantity_name}.png")
+            parity_plot(
+                quantity_name, self.labels[quantity_name], self.predicted[quantity_name]
+            ).savefig(paths[-1], dpi=150)
+        return paths
+
+
+def error_rows(
+    predicted: dict[str, np.ndarray], labels: dict[str, np.ndarray], counts: dict[str, np.ndarray]
+) -> tuple[ErrorRow, ...]:
+    """Return the errors of every quantity, in every unit of its reports.
+
+    Parameters
+    ----------
+    predicted, labels
+        By quantity, in internal units, of the same shape.
+    counts
+        By quantity, the numbers of atoms of the structures that have it.
+    """
+    rows: list[ErrorRow] = []
+
+    def add(text: str, q: Quantity, ours: np.ndarray, theirs: np.ndarray, per: str = "") -> None:
+        for unit, label in q.report:
+            factor = conversion_factor(q.unit, unit)
+            error = np.abs(ours - theirs) * factor
+            rows.append(
+                ErrorRow(
+                    quantity=text,
+                    unit=label + per,
+                    mae=float(error.mean()),
+                    rmse=float(np.sqrt(np.square(error).mean())),
+                    largest=float(error.max()),
+                    spread=float(np.sqrt(np.square(theirs - theirs.mean(axis=0)).mean()) * factor),
+                    n=error.size,
+                )
+            )
+
+    for name, ours in predicted.items():
+        q, theirs = quantity(name), labels[name]
+        add(name, q, ours, theirs)
+        if q.error_per_atom:
+            atoms = counts[name]
+            add(f"{name} per atom", q, ours / atoms, theirs / atoms, per="/atom")
+        if q.invariant == "magnitude":
+            size = (len(ours), math.prod(q.shape))
+            a, b = (np.linalg.norm(x.reshape(size), axis=-1) for x in (ours, theirs))
+            add(f"{name} magnitude", q, a, b)
+        elif q.invariant == "isotropic":
+            a, b = (np.trace(x, axis1=-2, axis2=-1) / 3.0 for x in (ours, theirs))
+            add(f"isotropic {name}", q, a, b)
+    return tuple(rows)
+
+
+def parity_plot(name: str, labels: np.ndarray, predicted: np.ndarray) -> Figure:
+    """Draw predicted over labelled values of one quantity, and the errors below.
+
+    Energies of both are drawn relative to the mean of the labels.
+
+    Parameters
+    ----------
+    name
+        The quantity.
+    labels, predicted
+        Arrays of one shape, in internal units.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import LogNorm
+    from matplotlib.figure import Figure
+
+    q = quantity(name)
+    small_unit, small_label = q.report[0]
+    unit, label = q.figure or q.report[0]
+    title = name.replace("_", " ") + (" components" if q.rank else "")
+    factor = conversion_factor(q.unit, unit)
+    theirs = labels.ravel() * factor
+    ours = predicted.ravel() * factor
+    if name == "energy":
+        title = "energy − mean"
+        theirs, ours = theirs - theirs.mean(), ours - theirs.mean()
+    error = (ours - theirs) * conversion_factor(unit, small_unit)
+
+    figure = Figure(figsize=(4.6, 5.8), layout="constrained")
+    FigureCanvasAgg(figure)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    low, high = min(theirs.min(), ours.min()), max(theirs.max(), ours.max())
+    upper.plot([low, high], [low, high], color="0.6", linewidth=0.8, zorder=0)
+    lower.axhline(0.0, color="0.6", linewidth=0.8, zorder=0)
+    for axes, values in ((upper, ours), (lower, error)):
+        if len(theirs) > _DOTS:
+            axes.hexbin(theirs, values, gridsize=80, norm=LogNorm(), linewidths=0.1, cmap="viridis")
+        else:
+            axes.plot(theirs, values, ".", markersize=2.5, alpha=0.6, markeredgewidth=0.0)
+    mae, rmse = np.abs(error).mean(), np.sqrt(np.square(error).mean())
+    upper.set_title(f"{title}: MAE {mae:.3g}, RMSE {rmse:.3g} {small_label}", fontsize=10)
+    upper.set_ylabel(f"model [{label}]")
+    lower.set_ylabel(f"error [{small_label}]")
+    lower.set_xlabel(f"label [{label}]")
+    return figure
