@@ -269,8 +269,6 @@ def named(key: str, name: object, known: Iterable[str]) -> str:
     try:
         return one_of(key, name, known)
     except InvalidInputError as error:
-        if error.suggestion is not None:
-            raise
         error.advice = (
             "one of your own comes from a module that calls register_quantity and "
             f"register_readout: import it, or list it in {PLUGINS}"

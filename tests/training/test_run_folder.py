@@ -128,14 +128,14 @@ def test_the_log_of_a_resumed_run_has_lines_of_one_kind(finished, settings):
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="needs a folder that nobody can write to")
 def test_a_folder_that_cannot_be_written_is_named(settings):
     settings["output"] = "/proc/run"
-    with pytest.raises(
-        InvalidInputError, match=r"^output: /proc/run: the folder cannot be made: \w"
-    ):
+    with pytest.raises(InvalidInputError, match="/proc/run") as caught:
         train(settings, progress=False)
+    assert caught.value.key == "output"
 
 
 def test_a_file_in_place_of_the_folder_is_named(tmp_path, settings):
     (tmp_path / "taken").write_text("mine")
-    with pytest.raises(InvalidInputError, match=r"^output: .*taken is a file"):
+    with pytest.raises(InvalidInputError, match="taken") as caught:
         train(settings | {"output": str(tmp_path / "taken")}, progress=False)
+    assert caught.value.key == "output"
     assert (tmp_path / "taken").read_text() == "mine"
