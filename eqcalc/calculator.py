@@ -28,7 +28,7 @@ from eqcalc.models.compositions import check_charge, known_charges, warn_of_comp
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import in_precision
 from eqcalc.models.validation import checked_device
-from eqcalc.molecules import total_charge, warn_of_ignored
+from eqcalc.molecules import GeometryWarning, total_charge, warn_of_ignored
 from eqcalc.quantities import quantity
 from eqcalc.runtime import (
     ClosestPair,
@@ -37,7 +37,7 @@ from eqcalc.runtime import (
     execution_for,
     to_numpy,
 )
-from eqcalc.structures import GeometryWarning, Structures
+from eqcalc.structures import Structures
 
 #: Atoms closer than this are taken for a mistake [Å]; no bond is half as short.
 SHORTEST_DISTANCE = 0.3

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 import eqcalc
 from eqcalc.dynamics import Equilibration, HarmonicModes, recorded_execution, simulate
+from eqcalc.files import make_folder, write_atomically
 from eqcalc.harmonic import harmonic_spectrum, relax
 from eqcalc.models.checkpoint import load_model, shipped_model
 from eqcalc.models.derivatives import hessian
@@ -33,11 +34,32 @@ from eqcalc.reports.molecular import MolecularSpectra, check_sum_rule, molecular
 from eqcalc.runtime import FusedExecution, eager_evaluator, evaluator_for, keep_freed_memory
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum
 from eqcalc.structures import Structures
-from eqcalc.trajectory import Trajectory, write_atomically
+from eqcalc.trajectory import Trajectory
+from eqcalc.validation import InvalidInputError, count
 
 
-class DemoError(RuntimeError):
-    """The demonstration cannot go on; the message says what to do."""
+class DemoError(InvalidInputError):
+    """The folder belongs to something else than this demonstration."""
+
+
+class DemoRunError(RuntimeError):
+    """A simulation of the demonstration failed.
+
+    Parameters
+    ----------
+    run
+        Its name.
+    reason
+        Why.
+    """
+
+    def __init__(self, run: str, reason: BaseException | None) -> None:
+        super().__init__(run, reason)
+        self.run = run
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.run}: {self.reason}"
 
 
 @dataclass(frozen=True)
@@ -112,7 +134,7 @@ class DemoResult:
     summary: str
 
 
-def demo(
+def run_demo(
     output: str | Path = "eqcalc-demo",
     *,
     seed: int = 0,
@@ -123,15 +145,15 @@ def demo(
 
     The folder receives the trajectories, the spectra (HDF5 and CSV), the
     harmonic analysis, a figure and a summary. Called again after it was
-    killed, it goes on where the last checkpoints are; called again after it
-    has finished, it only writes the results anew.
+    killed, it resumes from the last checkpoints; called again after it has
+    finished, it only writes the results anew.
 
     Parameters
     ----------
     output
         Folder; made if it does not exist.
     seed
-        Seed of all random numbers. The same seed gives the same trajectories.
+        Random seed; the same seed gives the same trajectories.
     plan
         What to run; by default what two CPU cores do in a few minutes, which is less
         on a machine without a C++ compiler.
@@ -140,14 +162,14 @@ def demo(
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         The seed is negative.
     DemoError
-        The folder belongs to a demonstration with other settings, or one of
-        the simulations failed.
+        The folder holds something else, such as a demonstration with other settings.
+    DemoRunError
+        One of the simulations failed.
     """
-    if seed < 0:
-        raise ValueError(f"seed: expected zero or a positive whole number, got {seed}")
+    count("seed", seed, least=0)
     started = time.monotonic()
     folder = Path(output)
     model = shipped_model("ethanol")
@@ -160,7 +182,7 @@ def demo(
         name: harmonic_spectrum(potential, conformers[name]) for name in ("trans", "gauche")
     }
     for name, harmonic in harmonics.items():
-        write_atomically(folder / f"harmonic-{name}.txt", (harmonic.table() + "\n").encode())
+        write_atomically(folder / f"harmonic-{name}.txt", harmonic.table() + "\n")
 
     hessians = torch.stack(
         [
@@ -199,7 +221,7 @@ def demo(
             f"this call took {time.monotonic() - started:.0f} s",
         ]
     )
-    write_atomically(folder / "summary.txt", (summary + "\n").encode())
+    write_atomically(folder / "summary.txt", summary + "\n")
     return DemoResult(folder, tuple(spectra), harmonics["trans"], summary)
 
 
@@ -255,31 +277,21 @@ def _recorded_plan(folder: Path) -> DemoPlan | None:
 
 def _claim(folder: Path, settings: dict[str, Any]) -> None:
     """Make the folder ours, or see that it is ours already."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DemoError(f"{folder}: cannot make this folder: {error}") from error
+    make_folder(folder)
     record = folder / "demo.json"
+    advice = "choose another --output or remove the folder"
     text = json.dumps(settings, indent=1, sort_keys=True)
-    if record.exists():
-        try:
-            found = json.loads(record.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise DemoError(
-                f"{record} is damaged ({error}), so that what {folder} holds is not known; choose "
-                "another --output or remove the folder"
-            ) from None
-        if found != json.loads(text):
-            raise DemoError(
-                f"{folder} holds a demonstration with other settings (see {record}); choose "
-                "another --output or remove the folder"
-            )
+    if not record.exists():
+        if any(folder.iterdir()):
+            raise DemoError("is not empty and holds no demonstration", file=folder, advice=advice)
+        write_atomically(record, text)
         return
-    if any(folder.iterdir()):
-        raise DemoError(
-            f"{folder} is not empty and holds no demonstration; choose another --output"
-        )
-    write_atomically(record, text.encode())
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DemoError(f"is damaged ({error})", file=record, advice=advice) from None
+    if found != json.loads(text):
+        raise DemoError("holds a demonstration with other settings", file=record, advice=advice)
 
 
 def _simulate_all(
@@ -313,7 +325,7 @@ def _simulate_all(
 def _raise_first_error(futures: dict[RunPlan, Future[None]]) -> None:
     for run, future in futures.items():
         if future.done() and future.exception() is not None:
-            raise DemoError(f"{run.name}: {future.exception()}") from future.exception()
+            raise DemoRunError(run.name, future.exception()) from future.exception()
 
 
 @contextmanager

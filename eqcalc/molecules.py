@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What ASE Atoms say of a molecule, and what eqcalc takes of it: charge, masses, isolation.
 
+Here structure files are read, too.
+
 The total charge is ``atoms.info["charge"]``, or else the sum of the initial charges of the
 atoms, ASE's other place for it. Spins and partial charges are not taken: no model here
 depends on them.
@@ -10,14 +12,24 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+import ase.io
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers
+from ase.data import atomic_numbers, covalent_radii
 from numpy.typing import ArrayLike
 
-from eqcalc.validation import InvalidInputError, finite, positive, shape
+from eqcalc.validation import (
+    InvalidFileError,
+    InvalidInputError,
+    existing_file,
+    finite,
+    located,
+    positive,
+    shape,
+)
 
 #: Charges closer than this [e] are equal; sums of partial charges have rounding errors.
 _SAME_CHARGE = 1e-6
@@ -30,8 +42,18 @@ _IGNORED = {
 }
 
 
+#: A neighbour is a bonded one up to this multiple of the sum of covalent radii.
+_BONDED = 1.5
+#: Distances in larger structures are not checked.
+_CHECKED_ATOMS = 500
+
+
 class IgnoredInputWarning(UserWarning):
     """The atoms carry something that the model does not depend on."""
+
+
+class GeometryWarning(UserWarning):
+    """A geometry looks as if it were given in another unit than ångström, or torn apart."""
 
 
 # --- charge and spin ------------------------------------------------------------------
@@ -188,3 +210,73 @@ def isolated_molecule(atoms: Atoms) -> Atoms:
         )
     finite("positions", atoms.positions)
     return atoms
+
+
+# --- structure files ------------------------------------------------------------------
+
+
+def read_structure(path: str | Path) -> Atoms:
+    """Return the only structure of a file, in any format that ASE reads.
+
+    Raises
+    ------
+    InvalidFileError
+        There is no such file, or it holds something else.
+    """
+    structures = read_structures([path])
+    if len(structures) != 1:
+        raise InvalidFileError(file=path, value=len(structures), expected="one structure")
+    return structures[0]
+
+
+def read_structures(paths: Sequence[str | Path]) -> list[Atoms]:
+    """Return the structures of files, in any format that ASE reads.
+
+    Warns of a molecule in which nothing is bonded to an atom, as in one whose coordinates are
+    in bohr.
+
+    Raises
+    ------
+    InvalidFileError
+        There is no such file, or it holds no structures.
+    InvalidInputError
+        A position is not finite.
+    """
+    structures: list[Atoms] = []
+    for path in paths:
+        existing_file(path, "a structure file, such as .xyz")
+        try:
+            found = [*ase.io.iread(path)]
+            first = found[0]
+        except Exception as error:  # whatever the reader of that format raises
+            raise InvalidFileError(
+                f"ASE cannot read it ({type(error).__name__}: {error})",
+                file=path,
+                expected="a structure file, such as .xyz",
+            ) from error
+        with located(file=path):
+            for index, atoms in enumerate(found):
+                finite(f"positions of structure {index}", atoms.positions)
+        _warn_of_distances(path, first)
+        structures.extend(found)
+    return structures
+
+
+def _warn_of_distances(path: str | Path, atoms: Atoms) -> None:
+    """Warn of an atom of a molecule that nothing is bonded to."""
+    if not 1 < len(atoms) <= _CHECKED_ATOMS or atoms.pbc.any():
+        return
+    distances = atoms.get_all_distances()
+    np.fill_diagonal(distances, np.inf)
+    radii = covalent_radii[atoms.numbers]
+    ratios = distances / (radii[:, None] + radii)
+    atom = int(np.argmax(ratios.min(axis=1)))
+    neighbour = int(np.argmin(ratios[atom]))
+    if ratios[atom, neighbour] > _BONDED:
+        warnings.warn(
+            f"{path}: the nearest neighbour of atom {atom} ({atoms.symbols[atom]}) is "
+            f"{atoms.symbols[neighbour]} at {distances[atom, neighbour]:.2f} Å, too far for a "
+            "bond; coordinates are taken in ångström",
+            GeometryWarning,
+            stacklevel=3,
+        )

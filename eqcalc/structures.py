@@ -21,10 +21,6 @@ from ase.data import atomic_masses
 from torch import Tensor
 
 
-class GeometryWarning(UserWarning):
-    """A structure looks as if its coordinates were in another unit."""
-
-
 @dataclass(frozen=True)
 class Structures:
     """A batch of isolated molecules or periodic cells.

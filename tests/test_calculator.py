@@ -18,8 +18,9 @@ from ase.vibrations.raman import StaticRamanCalculator
 from eqcalc.calculator import EqCalculator, StaticPolarizability
 from eqcalc.models.checkpoint import save_model
 from eqcalc.models.derivatives import hessian, property_derivative
+from eqcalc.molecules import GeometryWarning
 from eqcalc.neighbors import all_pairs
-from eqcalc.structures import GeometryWarning, Structures
+from eqcalc.structures import Structures
 from tests.conftest import make_potential
 
 

@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from eqcalc.cli.arguments import name_and_value, positive_count, read_structures
-from eqcalc.quantities import known_quantities
+from eqcalc.cli.arguments import add_seed, named, positive_count
 from eqcalc.validation import InvalidInputError
 
 
 def _label(options: argparse.Namespace) -> None:
     from eqcalc.labelling import generate, label
+    from eqcalc.molecules import read_structures
 
     structures = read_structures(options.molecule)
     settings: dict[str, Any] = {
@@ -82,6 +82,8 @@ def _value(text: str) -> Any:
 
 def _levels(texts: Sequence[str]) -> str | dict[str, str] | None:
     """Return one level of theory, or several by quantity: ``dipole,polarizability=PBE0``."""
+    from eqcalc.quantities import known_quantities
+
     levels: dict[str, str] = {}
     for text in texts:
         names, separator, level = text.partition("=")
@@ -133,30 +135,27 @@ def add_data_commands(add: Callable[..., Any]) -> None:
     command.add_argument(
         "--method",
         action="append",
-        metavar="NAME",
+        metavar="[QUANTITY,…=]NAME",
         help="gfn2 (default), dft (PySCF), ase:package.module.Calculator, package.module:Class, or "
-        "the entry point of an installed package; several methods by quantity: --method "
-        "energy,forces=gfn2 --method dipole,polarizability=dft",
+        "a method of an installed package; several by quantity: --method energy,forces=gfn2 "
+        "--method dipole,polarizability=dft",
     )
     command.add_argument(
         "--option",
-        type=name_and_value,
+        type=named(),
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="setting of the method, accuracy=0.01; with several methods QUANTITY.KEY=VALUE",
+        help="argument of the method, accuracy=0.01; QUANTITY.KEY=VALUE with several methods",
     )
-    command.add_argument(
-        "--functional", help="exchange-correlation functional of dft (default PBE0)"
-    )
-    command.add_argument("--basis", help="basis set of dft (default def2-TZVP)")
+    command.add_argument("--functional", help="of dft (default PBE0)")
+    command.add_argument("--basis", help="of dft (default def2-TZVP)")
     command.add_argument(
         "--level-of-theory",
         action="append",
         default=[],
-        metavar="TEXT",
-        help="level of theory to be stored (default: as the method says); by quantity: "
-        "dipole,polarizability=TEXT",
+        metavar="[QUANTITY,…=]TEXT",
+        help="what the labels are called (default: as the method says)",
     )
     command.add_argument(
         "--structures", type=positive_count, default=1000, help="number of geometries"
@@ -173,9 +172,7 @@ def add_data_commands(add: Callable[..., Any]) -> None:
     command.add_argument(
         "--processes", type=positive_count, default=1, help="structures at a time (default 1)"
     )
-    command.add_argument(
-        "--seed", type=int, default=0, help="random seed of the sampling (default 0)"
-    )
+    add_seed(command)
 
     command = add("convert", _convert, "Convert labelled structures into a dataset of eqcalc.")
     command.add_argument(
@@ -187,7 +184,7 @@ def add_data_commands(add: Callable[..., Any]) -> None:
     )
     command.add_argument(
         "--unit",
-        type=name_and_value,
+        type=named(),
         action="append",
         default=[],
         metavar="QUANTITY=UNIT",
@@ -195,7 +192,7 @@ def add_data_commands(add: Callable[..., Any]) -> None:
     )
     command.add_argument(
         "--key",
-        type=name_and_value,
+        type=named(),
         action="append",
         default=[],
         metavar="QUANTITY=KEY",
@@ -209,11 +206,11 @@ def add_data_commands(add: Callable[..., Any]) -> None:
     )
     command.add_argument(
         "--option",
-        type=name_and_value,
+        type=named(),
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="setting of the reader",
+        help="argument of the reader",
     )
     command.add_argument(
         "--properties", help="columns of a plain XYZ file, species:S:1:pos:R:3:gradient:R:3"

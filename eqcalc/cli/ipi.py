@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from eqcalc.cli.arguments import (
     add_precision,
+    add_seed,
     add_threads,
     configure_process,
     number_from_zero,
     positive_count,
     positive_number,
-    read_structure,
 )
 from eqcalc.methods import method_names
 from eqcalc.validation import InvalidInputError
@@ -66,7 +66,7 @@ def _add_input(command: argparse.ArgumentParser) -> None:
     command.add_argument("--method", required=True, help=", ".join(method_names(engine="i-PI")))
     command.add_argument("--matrices", type=Path, help="of PIGLET, as gle4md.org writes them")
     command.add_argument(
-        "--beads", type=positive_count, default=1, help="of each ring polymer; 1: classical nuclei"
+        "--beads", type=positive_count, default=1, help="per ring polymer; 1: classical nuclei"
     )
     command.add_argument(
         "--temperature", type=positive_number, default=300.0, help="K (default 300)"
@@ -77,10 +77,10 @@ def _add_input(command: argparse.ArgumentParser) -> None:
         "--equilibration",
         type=number_from_zero,
         metavar="FS",
-        help="fs of thermostatted dynamics by eqcalc's own engine before; i-PI begins at its "
-        f"positions and momenta; 0: none (default {_EQUILIBRATION:g}; not for --start)",
+        help="fs of thermostatted dynamics by eqcalc beforehand; i-PI starts from its positions "
+        f"and momenta; 0: none (default {_EQUILIBRATION:g}; not with --start)",
     )
-    command.add_argument("--seed", type=int, default=0, help="random seed (default 0)")
+    add_seed(command)
     command.add_argument("--prefix", default="simulation", help="of the outputs of i-PI")
     _add_address(command, "i-PI listens on a unix socket; without it the model is in process")
     command.add_argument(
@@ -144,7 +144,8 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _client(options: argparse.Namespace) -> None:
-    from eqcalc.ipi.client import Address, serve
+    from eqcalc.ipi import Address, serve
+    from eqcalc.molecules import read_structure
 
     configure_process(options)
     symbols = None if options.molecule is None else str(read_structure(options.molecule).symbols)
@@ -163,9 +164,8 @@ def _client(options: argparse.Namespace) -> None:
 
 def _input(options: argparse.Namespace) -> None:
     from eqcalc.dynamics import Equilibration
-    from eqcalc.ipi.input import write_input
-    from eqcalc.ipi.input_options import InProcess, Strides
-    from eqcalc.molecules import warn_of_ignored
+    from eqcalc.ipi import InProcess, Strides, write_input
+    from eqcalc.molecules import read_structure, warn_of_ignored
 
     def stride(femtoseconds: float) -> int:
         return max(1, round(femtoseconds / options.timestep)) if femtoseconds else 0
@@ -200,7 +200,7 @@ def _input(options: argparse.Namespace) -> None:
         progress=not options.quiet,
     )
     if atoms is not None and not duration:
-        print("nothing is equilibrated: use the run to make checkpoints, not spectra")
+        print("not equilibrated: use this run for checkpoints to start from, not for spectra")
     print(f"run it with: eqcalc ipi run {path}")
     if not isinstance(connection, InProcess):
         where = (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The parser, and the commands demo, doctor and info; the others are in modules of their own."""
+"""The parser, and the commands demo, info and doctor; the others are in modules of their own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import eqcalc
-from eqcalc.cli.arguments import add_precision, add_threads, configure_process, output_folder
+from eqcalc.cli.arguments import (
+    add_precision,
+    add_seed,
+    add_threads,
+    configure_process,
+    output_folder,
+)
 from eqcalc.cli.data import add_data_commands
 from eqcalc.cli.ipi import add_ipi_commands
 from eqcalc.cli.simulate import add_simulate_command
@@ -31,11 +37,11 @@ INTERRUPTED = 128 + signal.SIGINT.value
 
 
 def _demo(options: argparse.Namespace) -> None:
-    from eqcalc.demo import demo
+    from eqcalc.demo import run_demo
 
-    result = demo(options.output, seed=options.seed, progress=not options.quiet)
+    result = run_demo(options.output, seed=options.seed, progress=not options.quiet)
     print(result.summary)
-    print(f"everything is in {result.folder}")
+    print(f"results: {result.folder}")
 
 
 def _ipi(options: argparse.Namespace) -> None:
@@ -64,54 +70,56 @@ def _doctor(options: argparse.Namespace) -> None:
 
 # --- the parser -------------------------------------------------------------------
 
+_ORDER = """\
+Each command reads what the one before it wrote:
+  label or convert -> train -> evaluate -> simulate -> spectra -> compare
+Rerun a command that was stopped to resume it. eqcalc COMMAND --help lists its options.
+"""
 
-def _parser() -> argparse.ArgumentParser:
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands, without importing what they need."""
     parser = argparse.ArgumentParser(
         prog="eqcalc",
-        description="Vibrational spectra from machine-learned (ring-polymer) molecular dynamics.",
+        description="Vibrational spectra (IR, Raman) from machine-learned classical and "
+        "ring-polymer molecular dynamics.",
+        epilog=_ORDER,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"eqcalc {eqcalc.__version__}")
-    parser.add_argument(
-        "--traceback", action="store_true", help="show where an error comes from in the code"
-    )
+    parser.add_argument("--traceback", action="store_true", help="show the traceback of an error")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, run: Callable[[argparse.Namespace], None], text: str) -> Any:
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(run=run)
         command.add_argument(
-            "--quiet", action="store_true", help="no progress bars, as without a terminal"
+            "--quiet", action="store_true", help="no progress bars (default without a terminal)"
         )
         return command
 
-    command = add(
-        "demo", _demo, "From the shipped ethanol model to its IR and Raman spectrum, in minutes."
-    )
+    command = add("demo", _demo, "IR and Raman spectrum of ethanol from a shipped model.")
     command.add_argument("--output", type=output_folder, default=Path("eqcalc-demo"), help="folder")
-    command.add_argument("--seed", type=int, default=0, help="of the random numbers (default 0)")
+    add_seed(command)
     add_data_commands(add)
     add_training_commands(add)
     add_simulate_command(add)
-    _add_looks(add)
     add_spectrum_commands(add)
-    command = add("ipi", _ipi, "Path integrals by i-PI: write its inputs, run it, serve it.")
-    add_ipi_commands(command)
-    return parser
+    add_ipi_commands(add("ipi", _ipi, "Path-integral dynamics by i-PI: inputs, runs, clients."))
 
+    command = add("info", _info, "Describe a model, dataset, trajectory or spectrum file.")
+    command.add_argument("file", type=Path, help="any file of eqcalc, or the folder of an i-PI run")
+    command.add_argument("--json", action="store_true", help="the whole header of a model file")
 
-def _add_looks(add: Callable[..., Any]) -> None:
     command = add("doctor", _doctor, "Check this machine, and time every way to execute a model.")
     command.add_argument("model", type=Path, nargs="?", help="default: the shipped one")
     command.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default cpu)")
     command.add_argument(
-        "--compile", action="store_true", help="compile the network ahead of time, in minutes, too"
+        "--compile", action="store_true", help="also compile the network ahead of time (minutes)"
     )
     add_precision(command)
     add_threads(command)
-
-    command = add("info", _info, "Say what a model, dataset, trajectory or spectrum file holds.")
-    command.add_argument("file", type=Path, help="any file of eqcalc, or the folder of an i-PI run")
-    command.add_argument("--json", action="store_true", help="all of the header of a model file")
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -119,12 +127,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     format_before = warnings.formatwarning
     warnings.formatwarning = _warning_line
     try:
-        options = _parser().parse_args(arguments)
+        options = build_parser().parse_args(arguments)
         options.quiet |= not sys.stderr.isatty()
         return _run(options)
     except KeyboardInterrupt:
         print(
-            "eqcalc: stopped; simulate, train, label and demo go on when called again",
+            "eqcalc: stopped; rerun the same command to resume simulate, train, label or demo",
             file=sys.stderr,
         )
         return INTERRUPTED

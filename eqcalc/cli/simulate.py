@@ -12,15 +12,19 @@ from typing import Any
 from eqcalc.cli.arguments import (
     add_mass,
     add_precision,
+    add_seed,
     add_threads,
     configure_process,
-    isotopes,
     name_and_interval,
     number_from_zero,
     positive_count,
     positive_number,
-    read_structures,
     trajectory_file,
+)
+from eqcalc.methods import method_names
+
+_WITH_MATRICES = set(method_names(engine="eqcalc")) - set(
+    method_names(engine="eqcalc", by_name=True)
 )
 
 
@@ -35,7 +39,7 @@ def _simulate(options: argparse.Namespace) -> None:
     from eqcalc.models.committee import Committee
     from eqcalc.models.compositions import check_charge
     from eqcalc.models.precision import check_precision, in_precision
-    from eqcalc.molecules import total_charge, warn_of_ignored
+    from eqcalc.molecules import read_structures, total_charge, warn_of_ignored
     from eqcalc.runtime import (
         EXECUTIONS,
         CapturedExecution,
@@ -50,7 +54,7 @@ def _simulate(options: argparse.Namespace) -> None:
     warn_of_ignored(structures[0])
     execution = options.execution or recorded_execution(options.output)
     if execution in EXECUTIONS and EXECUTIONS[execution].compiles:
-        print("compiling takes minutes where the cache has no program yet", file=sys.stderr)
+        print("compiling takes minutes unless the program is in the cache", file=sys.stderr)
     members = []
     for path in (options.model, *options.committee):
         model = in_precision(load_model(path, device=options.device), options.precision)
@@ -78,7 +82,7 @@ def _simulate(options: argparse.Namespace) -> None:
         seed=options.seed,
         replicas=options.replicas,
         beads=options.beads,
-        masses=isotopes(options.mass),
+        masses=dict(options.mass),
         equilibration=Equilibration(options.equilibration) if options.equilibration else None,
         rotation=options.rotation,
         observables=observables,
@@ -103,8 +107,8 @@ def add_simulate_command(add: Callable[..., Any]) -> None:
     command.add_argument(
         "--method",
         default="NVE",
-        help="NVE, Langevin, SVR, NHC, RPMD, T-RPMD, PA-CMD, PILE-L or PILE-G (default NVE); "
-        "GLE and PI+GLE take matrices and are there in Python only",
+        help=f"{', '.join(method_names(engine='eqcalc', by_name=True))} (default NVE); "
+        f"{' and '.join(sorted(_WITH_MATRICES))}, which need matrices, only in Python",
     )
     command.add_argument(
         "--committee",
@@ -131,7 +135,7 @@ def add_simulate_command(add: Callable[..., Any]) -> None:
         help="independent runs, from which errors are estimated (default 16)",
     )
     command.add_argument(
-        "--beads", type=positive_count, default=1, help="of each ring polymer; 1: classical nuclei"
+        "--beads", type=positive_count, default=1, help="per ring polymer; 1: classical nuclei"
     )
     add_mass(command)
     command.add_argument(
@@ -168,5 +172,5 @@ def add_simulate_command(add: Callable[..., Any]) -> None:
         "compiled takes minutes once and suits most networks (default: the fastest at hand)",
     )
     add_precision(command)
-    command.add_argument("--seed", type=int, default=0, help="of the random numbers (default 0)")
+    add_seed(command)
     add_threads(command)

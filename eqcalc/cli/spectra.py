@@ -5,22 +5,23 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eqcalc.cli.arguments import (
-    PositiveRange,
     Range,
     add_mass,
+    argument,
     figure_file,
-    isotopes,
+    integers,
+    named,
     output_file,
     output_folder,
     positive_number,
-    read_structure,
 )
 from eqcalc.cli.series import add_series_options, read_series_options, refuse_series_options
+from eqcalc.validation import InvalidInputError, one_of
 
 if TYPE_CHECKING:
     from eqcalc.trajectory import Trajectory
@@ -33,13 +34,13 @@ def _harmonic(options: argparse.Namespace) -> None:
 
     from eqcalc.harmonic import harmonic_notes, harmonic_spectrum, relax
     from eqcalc.models.checkpoint import load_model
-    from eqcalc.molecules import isotope_masses
+    from eqcalc.molecules import isotope_masses, read_structure
     from eqcalc.spectra import plot_harmonic, save_figure
     from eqcalc.trajectory import write_atomically
 
     potential = load_model(options.model, dtype=torch.float64)
     atoms = read_structure(options.molecule)
-    atoms.set_masses(isotope_masses(atoms, isotopes(options.mass)))
+    atoms.set_masses(isotope_masses(atoms, dict(options.mass)))
     if not options.as_given:
         atoms = relax(potential, atoms)
     harmonic = harmonic_spectrum(potential, atoms)
@@ -116,12 +117,14 @@ def _assign(options: argparse.Namespace) -> None:
     trajectory = _read_trajectory(options.trajectory)
     potential = model_of(trajectory, options.model)
     if potential is None:
-        raise ValueError(f"--model: state the model that {options.trajectory} was made with")
+        raise InvalidInputError(
+            key="--model", expected=f"the model that {options.trajectory} was simulated with"
+        )
     found = assign(
         trajectory,
         potential,
-        groups=_groups(options.group),
-        isotopes=isotopes(options.mass),
+        groups=dict(options.group) or None,
+        isotopes=dict(options.mass),
         lag=options.lag,
         resolution=options.resolution,
         frequency_correction=True,
@@ -138,16 +141,6 @@ def _read_trajectory(path: Path) -> Trajectory:
     return read_run(path) if path.is_dir() else Trajectory.open(path)
 
 
-def _groups(texts: Sequence[str]) -> dict[str, list[int]] | None:
-    try:
-        pairs = dict(text.split("=", 1) for text in texts)
-        return {name: [int(i) for i in value.split(",")] for name, value in pairs.items()} or None
-    except ValueError:
-        raise ValueError(
-            f"--group: expected a name and atoms, for example OH=2,3, got {' '.join(texts)}"
-        ) from None
-
-
 #: What the second column of a measured spectrum may be; transmittance is converted.
 _MEASURED_UNITS = (
     "arbitrary units",
@@ -162,13 +155,7 @@ _MEASURED_UNITS = (
 )
 
 
-def _measured_unit(text: str) -> str:
-    known = {unit.lower(): unit for unit in _MEASURED_UNITS}
-    if text.lower() not in known:
-        raise argparse.ArgumentTypeError(
-            f"expected one of {', '.join(_MEASURED_UNITS)}, got {text!r}"
-        )
-    return known[text.lower()]
+_measured_unit = argument(lambda key, text: one_of(key, text, _MEASURED_UNITS, fold=str.lower))
 
 
 # --- the parser -------------------------------------------------------------------
@@ -264,9 +251,9 @@ def _add_compare(add: Callable[..., Any]) -> None:
     _add_limits(command, required=True)
     command.add_argument(
         "--scale",
-        type=float,
+        type=positive_number,
         nargs=2,
-        action=PositiveRange,
+        action=Range,
         metavar=("LOWEST", "HIGHEST"),
         help="fit one factor on all computed wavenumbers between these; it is reported",
     )
@@ -295,6 +282,7 @@ def _add_assign(add: Callable[..., Any]) -> None:
     _add_resolution(command)
     command.add_argument(
         "--group",
+        type=named(integers),
         action="append",
         default=[],
         metavar="NAME=ATOMS",

@@ -22,8 +22,8 @@ def _train(options: argparse.Namespace) -> None:
     configure_process(options)
     result = train(options.config, progress=not options.quiet)
     if not result.finished:
-        print("the time limit came first; the same command goes on")
-    print(f"the model is {result.path}")
+        print("time limit reached; rerun the same command to resume")
+    print(f"model: {result.path}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -43,7 +43,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(table)
     if options.output is not None:
         table.write(options.output)
-        print(f"table and parity plots are in {options.output}")
+        print(f"table and parity plots: {options.output}")
 
 
 def _sweep(options: argparse.Namespace) -> None:
@@ -56,12 +56,12 @@ def _sweep(options: argparse.Namespace) -> None:
         options.config, options.output, command=command, only=only, progress=not options.quiet
     )
     print(summary_text(table))
-    print(f"every error is in {table}")
+    print(f"all errors: {table}")
 
 
 def add_training_commands(add: Callable[..., Any]) -> None:
     """Add train, evaluate and sweep with their options."""
-    command = add("train", _train, "Train a potential, or go on with a run that was stopped.")
+    command = add("train", _train, "Train a potential, or resume a training that was stopped.")
     command.add_argument("config", type=Path, help="settings (YAML)")
     add_threads(command)
 

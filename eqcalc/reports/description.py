@@ -11,52 +11,57 @@ import h5py
 from ase.data import chemical_symbols
 
 from eqcalc.datasets import Dataset
-from eqcalc.ipi import InputError
 from eqcalc.ipi.reader import describe_run
 from eqcalc.models.checkpoint import read_header
 from eqcalc.models.compositions import Compositions
 from eqcalc.spectra import Spectrum, read_raman, read_spectrum
 from eqcalc.spectra.provenance import joined_levels, provenance_facts
 from eqcalc.trajectory import Trajectory
+from eqcalc.validation import (
+    InvalidFileError,
+    InvalidInputError,
+    existing_file,
+    located,
+    one_of,
+)
 
 #: The rows of the evaluation that are told, with the figures a chemist reads.
 _ERRORS = {("energy", "meV"), ("forces", "meV/Å"), ("dipole", "mD"), ("polarizability", "bohr³")}
 
-#: Endings of spectra that are text.
+_EXPECTED = "a model (.eqc), dataset, trajectory or spectrum (.h5, .csv, .jdx), or folder of i-PI"
+#: Suffixes of spectra that are text.
 _TEXT_SPECTRA = (".csv", ".jdx", ".dx", ".jcm")
 
 
 def describe_file(path: str | Path) -> str:
-    """Say what a model, dataset, trajectory or spectrum file holds.
+    """Say what a model, dataset, trajectory or spectrum file holds, or the folder of an i-PI run.
 
     Raises
     ------
-    FileNotFoundError
-        There is no such file.
-    ValueError
-        The file is none of these.
+    InvalidFileError
+        There is no such file, or it is none of these.
     """
     path = Path(path)
     if path.is_dir():
-        return _describe_folder(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+        try:
+            return describe_run(path)
+        except InvalidInputError as error:
+            if (path / "RESTART").exists():
+                raise
+            raise InvalidFileError("is a directory", file=path, expected=_EXPECTED) from error
+    existing_file(path)
     if path.suffix == ".eqc":
         return describe_model(read_header(path))
     if path.suffix.lower() in _TEXT_SPECTRA:
         return _describe_spectrum(read_spectrum(path))
     if not h5py.is_hdf5(path):
-        raise ValueError(
-            f"{path}: neither a model (.eqc), nor an HDF5 file of eqcalc, nor a spectrum (.csv, "
-            ".jdx)"
-        )
+        raise InvalidFileError("is of no known format", file=path, expected=_EXPECTED)
     try:
         with h5py.File(path, "r") as file:
             kind = str(file.attrs.get("format", "not stated"))
     except OSError as error:
-        raise ValueError(
-            f"{path}: an HDF5 file, but it cannot be read, as when only a part of it was copied "
-            f"({error})"
+        raise InvalidFileError(
+            f"is HDF5 but cannot be read ({error})", file=path, advice="was all of it copied?"
         ) from None
     describers: dict[str, Callable[[Path], str]] = {
         "eqcalc trajectory": _describe_trajectory,
@@ -64,9 +69,8 @@ def describe_file(path: str | Path) -> str:
         "eqcalc spectrum": lambda path: _describe_spectrum(read_spectrum(path)),
         "eqcalc Raman spectrum": _describe_raman,
     }
-    if kind not in describers:
-        raise ValueError(f"{path}: an HDF5 file, but its format is {kind!r}, not one of eqcalc")
-    return describers[kind](path)
+    with located(file=path):
+        return describers[one_of("format", kind, describers)](path)
 
 
 def _describe_trajectory(path: Path) -> str:
@@ -95,24 +99,6 @@ def _describe_spectrum(spectrum: Spectrum) -> str:
     return "\n".join(lines)
 
 
-def _describe_folder(path: Path) -> str:
-    """Say what run of i-PI a folder holds.
-
-    Raises
-    ------
-    ValueError
-        It holds none.
-    """
-    try:
-        return describe_run(path)
-    except InputError as error:
-        if not (path / "RESTART").exists():
-            raise ValueError(
-                f"{path}: a folder; state a file in it, such as model.eqc or run.h5"
-            ) from None
-        raise ValueError(str(error)) from None
-
-
 def describe_model(header: Mapping[str, Any]) -> str:
     """Say what a model is, gives and was trained on, from the header of its file."""
     model, metadata = header["model"], header["metadata"]
@@ -123,7 +109,7 @@ def describe_model(header: Mapping[str, Any]) -> str:
     lines = [
         f"model {header['hash'][:12]}: {name}, "
         + ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in settings.items()),
-        f"gives {', '.join(model['heads'])} of molecules of {symbols}",
+        f"predicts {', '.join(model['heads'])} of molecules of {symbols}",
         f"level of theory: {level_of_theory(metadata)}",
     ]
     if training:

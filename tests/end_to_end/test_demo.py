@@ -11,9 +11,10 @@ import time
 import numpy as np
 import pytest
 
-from eqcalc.demo import DemoError, DemoPlan, RunPlan, demo
+from eqcalc.demo import DemoError, DemoPlan, RunPlan, run_demo
 from eqcalc.spectra import read_spectrum
 from eqcalc.trajectory import Trajectory
+from eqcalc.validation import InvalidInputError
 
 SMALL = DemoPlan(
     runs=(
@@ -26,7 +27,7 @@ SMALL = DemoPlan(
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "out"
-    return demo(folder, plan=SMALL, progress=False)
+    return run_demo(folder, plan=SMALL, progress=False)
 
 
 def test_everything_promised_is_written(finished):
@@ -54,7 +55,7 @@ def test_summary_says_what_was_run_and_checks_it(finished):
 
 def test_calling_again_changes_no_trajectory(finished):
     before = {p.name: p.read_bytes() for p in finished.folder.glob("*.h5") if "-" not in p.name}
-    again = demo(finished.folder, plan=SMALL, progress=False)
+    again = run_demo(finished.folder, plan=SMALL, progress=False)
     for name, data in before.items():
         assert (finished.folder / name).read_bytes() == data
     np.testing.assert_array_equal(
@@ -63,35 +64,39 @@ def test_calling_again_changes_no_trajectory(finished):
 
 
 def test_other_settings_do_not_overwrite(finished):
-    with pytest.raises(DemoError, match="other settings"):
-        demo(finished.folder, seed=1, plan=SMALL, progress=False)
+    with pytest.raises(DemoError) as error:
+        run_demo(finished.folder, seed=1, plan=SMALL, progress=False)
+    assert error.value.file == finished.folder / "demo.json"
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("important")
-    with pytest.raises(DemoError, match="not empty"):
-        demo(tmp_path, plan=SMALL, progress=False)
+    with pytest.raises(DemoError) as error:
+        run_demo(tmp_path, plan=SMALL, progress=False)
+    assert error.value.file == tmp_path
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_a_damaged_record_is_named(tmp_path):
     (tmp_path / "demo.json").write_text('{"seed": ')
-    with pytest.raises(DemoError, match=r"demo\.json is damaged .* choose another --output"):
-        demo(tmp_path, plan=SMALL, progress=False)
+    with pytest.raises(DemoError) as error:
+        run_demo(tmp_path, plan=SMALL, progress=False)
+    assert error.value.file == tmp_path / "demo.json"
 
 
 def test_a_bad_seed_is_refused_at_once(tmp_path):
-    with pytest.raises(ValueError, match="seed: expected zero or a positive whole number, got -1"):
-        demo(tmp_path / "out", seed=-1, plan=SMALL, progress=False)
+    with pytest.raises(InvalidInputError) as error:
+        run_demo(tmp_path / "out", seed=-1, plan=SMALL, progress=False)
+    assert (error.value.key, error.value.value) == ("seed", -1)
     assert not (tmp_path / "out").exists()
 
 
 SCRIPT = """
 import sys
 from tests.end_to_end.test_demo import SMALL
-from eqcalc.demo import demo
+from eqcalc.demo import run_demo
 if __name__ == "__main__":
-    demo(sys.argv[1], plan=SMALL, progress=False)
+    run_demo(sys.argv[1], plan=SMALL, progress=False)
 """
 
 
@@ -108,7 +113,7 @@ def test_a_killed_demonstration_goes_on_to_the_same_result(finished, tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     time.sleep(1.5)  # the workers notice that they are orphans
-    result = demo(folder, plan=SMALL, progress=False)
+    result = run_demo(folder, plan=SMALL, progress=False)
     assert json.loads((folder / "demo.json").read_text())["seed"] == 0
     for mine, expected in zip(result.spectra, finished.spectra, strict=True):
         np.testing.assert_array_equal(mine.infrared.values, expected.infrared.values)
@@ -127,6 +132,6 @@ def test_the_plan_fits_the_execution():
 def test_a_plan_once_begun_stays(finished):
     record = finished.folder / "demo.json"
     before = record.read_bytes()
-    again = demo(finished.folder, progress=False)
+    again = run_demo(finished.folder, progress=False)
     assert record.read_bytes() == before
     assert again.summary.splitlines()[:-1] == finished.summary.splitlines()[:-1]

@@ -9,15 +9,16 @@ import pytest
 pytest.importorskip("ipi")
 
 from eqcalc.dynamics import simulate
-from eqcalc.ipi import ExitStatus, Strides, atomic_units, initial_conditions, read_run
+from eqcalc.ipi import ExitStatus, Strides, initial_conditions, read_run
 from eqcalc.ipi.description import Description
+from eqcalc.ipi.units import HARTREE, HARTREE_TEMPERATURE
 from eqcalc.spectra import infrared, raman
 from eqcalc.units import BOLTZMANN
 from tests.analytic import ToyWater
 
 BEADS = 4
 #: i-PI rounds Boltzmann's constant; at this temperature our k_B T is its k_B · 300 K.
-TEMPERATURE = 300.0 * atomic_units.ENERGY / atomic_units.TEMPERATURE / BOLTZMANN
+TEMPERATURE = 300.0 * HARTREE / HARTREE_TEMPERATURE / BOLTZMANN
 
 DRIVER = """
 from ipi.pes.dummy import Dummy_driver

@@ -13,6 +13,7 @@ from eqcalc.reports.description import describe_file, level_of_theory
 from eqcalc.reports.molecular import molecular_spectra
 from eqcalc.runtime import eager_evaluator
 from eqcalc.spectra import raman, write_spectrum
+from eqcalc.validation import InvalidFileError, InvalidInputError
 from tests.conftest import make_potential
 
 
@@ -55,19 +56,21 @@ def test_trajectories_and_spectra(tmp_path):
 
 
 def test_other_files_are_refused(tmp_path):
-    other = tmp_path / "notes.txt"
-    other.write_text("nothing")
-    with pytest.raises(ValueError, match=r"notes\.txt: neither"):
-        describe_file(other)
-    with pytest.raises(ValueError, match="a folder; state a file in it"):
-        describe_file(tmp_path)
-    with h5py.File(tmp_path / "cut.h5", "w") as file:
+    notes, cut, gone = (tmp_path / name for name in ("notes.txt", "cut.h5", "gone.eqc"))
+    notes.write_text("nothing")
+    with h5py.File(cut, "w") as file:
         file["values"] = np.arange(10_000)
-    (tmp_path / "cut.h5").write_bytes((tmp_path / "cut.h5").read_bytes()[:9000])
-    with pytest.raises(ValueError, match=r"cut\.h5: an HDF5 file, but it cannot be read"):
-        describe_file(tmp_path / "cut.h5")
-    with pytest.raises(FileNotFoundError, match=r"gone\.eqc: no such"):
-        describe_file(tmp_path / "gone.eqc")
+    cut.write_bytes(cut.read_bytes()[:9000])
+    for path in (notes, tmp_path, cut, gone):
+        with pytest.raises(InvalidFileError) as error:
+            describe_file(path)
+        assert error.value.file == path
+    assert isinstance(error.value, FileNotFoundError)
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file.attrs["format"] = "of somebody"
+    with pytest.raises(InvalidInputError) as error:
+        describe_file(tmp_path / "other.h5")
+    assert error.value.value == "of somebody"
 
 
 def test_a_level_of_theory_is_named_quantity_by_quantity_where_it_differs():
