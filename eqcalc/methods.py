@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 from eqcalc.validation import InvalidInputError, count, known_keys, nearest, positive
 
-Correlation = Literal["classical", "kubo", "none"]
+Correlation = Literal["classical", "kubo", "symmetrized", "none"]
 Thermostat = Literal["none", "friction", "memory", "global"]
 ThermostattedModes = Literal["none", "internal", "all"]
 Engine = Literal["eqcalc", "i-PI"]
@@ -102,7 +102,8 @@ class DynamicsMethod:
     ring_polymer
         Whether it moves ring polymers of several beads; otherwise one bead.
     correlation
-        The correlation function that it approximates: ``"classical"``, ``"kubo"``, or
+        The correlation function that it approximates: ``"classical"``, ``"kubo"``,
+        ``"symmetrized"`` (classical motion with the quantum energy of every mode), or
         ``"none"`` for methods that only sample.
     thermostat
         ``"friction"``: white noise; ``"memory"``: a generalised Langevin equation;
@@ -418,10 +419,13 @@ _ROWS = (
         "global",
         reference="Berendsen et al., J. Chem. Phys. 81, 3684 (1984)",
     ),
-    _classical(
+    DynamicsMethod(
         "QT",
         "classical dynamics with the quantum thermostat",
-        "memory",
+        ring_polymer=False,
+        correlation="symmetrized",
+        thermostat="memory",
+        thermostatted="all",
         reference="Ceriotti, Bussi and Parrinello, Phys. Rev. Lett. 103, 030603 (2009)",
     ),
     _quantum(

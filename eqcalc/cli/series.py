@@ -13,6 +13,7 @@ from eqcalc.cli.arguments import (
     positive_count,
     positive_number,
 )
+from eqcalc.methods import METHODS, method
 
 #: Options that say what a trajectory of eqcalc knows, or has no need of.
 _SERIES_OPTIONS = (
@@ -73,10 +74,7 @@ def add_series_options(command: Any) -> None:
     )
     series.add_argument(
         "--method",
-        # METHOD_NAMES of eqcalc.spectra.quantum_factors, which takes a while to import
-        help="dynamics, for what to warn of and refuse: NVE, Langevin, NVT, NPT, BAOAB, GLE, QT, "
-        "SVR, CSVR, Bussi, Berendsen, Nose-Hoover, NHC, RPMD, T-RPMD, CMD, PA-CMD, QCMD, f-QCMD, "
-        "Te-CMD, Te-PIGS, PIMD, PILE, PILE-L, PILE-G, PI+GLE, PIGLET or PIGLE-QTB",
+        help=f"dynamics, for what to warn of and refuse: {', '.join(METHODS)}",
     )
     series.add_argument("--beads", type=positive_count, help="of the ring polymers")
     series.add_argument(
@@ -143,12 +141,7 @@ def _beads(options: argparse.Namespace) -> int:
 
     What holds for ring polymers follows from beads and method, so neither may be missing.
     """
-    from eqcalc.spectra.quantum_factors import check_method, has_ring_modes
-
-    try:
-        check_method(options.method)
-    except ValueError as error:
-        raise ValueError(f"--{error}") from None
+    known = None if options.method is None else method(options.method)
     if options.format == "i-pi":
         counts = {
             name: len(paths)
@@ -164,7 +157,7 @@ def _beads(options: argparse.Namespace) -> int:
                 )
     else:
         beads = options.beads or 1
-        if options.beads is None and has_ring_modes(options.method):
+        if options.beads is None and known is not None and known.ring_resonances:
             raise ValueError(f"--beads must be stated for {options.method}")
     if beads > 1 and options.method is None:
         raise ValueError(f"--method must be stated for {beads} beads: T-RPMD, PA-CMD, …")

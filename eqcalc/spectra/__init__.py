@@ -23,10 +23,11 @@ from eqcalc.spectra.assignment.modes import (
 )
 from eqcalc.spectra.committee import CommitteeSpectrum, combine_committee
 from eqcalc.spectra.deconvolution import deconvolve, gle_kernel, langevin_kernel
-from eqcalc.spectra.dielectric_response import Dielectric, dielectric
+from eqcalc.spectra.dielectric_response import Dielectric, dielectric, unwrap_dipole
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum, harmonic_analysis
 from eqcalc.spectra.estimator.estimation import Estimation
 from eqcalc.spectra.estimator.statistics import Estimate, replicas_needed
+from eqcalc.spectra.estimator.windows import Window, register_window
 from eqcalc.spectra.experiment.comparison import (
     Comparison,
     ScoreInterval,
@@ -63,9 +64,9 @@ from eqcalc.spectra.io import (
     register_reader,
     write_spectrum,
 )
-from eqcalc.spectra.oriented import porto, raman_oriented
 from eqcalc.spectra.power import cross_spectrum, power_spectrum, vibrational_density_of_states
-from eqcalc.spectra.raman_scattering import RamanSpectrum, raman, reduced
+from eqcalc.spectra.raman_scattering import RamanSpectrum, porto, raman, raman_oriented, reduced
+from eqcalc.spectra.series import Series
 from eqcalc.spectra.spectrum import Band, Spectrum
 from eqcalc.spectra.streaming import infrared_accumulator, raman_accumulator
 
@@ -81,8 +82,10 @@ __all__ = [
     "HarmonicSpectrum",
     "RamanSpectrum",
     "ScoreInterval",
+    "Series",
     "SeriesReader",
     "Spectrum",
+    "Window",
     "absorbance",
     "assign_bands",
     "assignment_notes",
@@ -123,11 +126,13 @@ __all__ = [
     "read_table",
     "reduced",
     "register_reader",
+    "register_window",
     "replicas_needed",
     "save_figure",
     "sum_rule",
     "sum_rule_ratio",
     "unresolved_notes",
+    "unwrap_dipole",
     "vibrational_density_of_states",
     "without_rotation",
     "write_spectrum",

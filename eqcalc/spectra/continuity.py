@@ -9,9 +9,14 @@ is read (:mod:`eqcalc.spectra.io.formats`).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from eqcalc.validation import InvalidInputError
+
+if TYPE_CHECKING:
+    from eqcalc.spectra.series import Series
 
 #: Frames that are looked at together.
 _FRAMES, _LONG = 2**16, 2**20
@@ -21,6 +26,70 @@ _FRAMES, _LONG = 2**16, 2**20
 _MEDIANS, _GAP = 10.0, 3.0
 #: Frames in a row that equal as many earlier ones: a restart, not a coincidence.
 _BLOCK = 3
+#: What to do first about jumps of a quantity.
+_REPAIR = {
+    "dipole": "take out another branch of the polarization of a cell with --unwrap or "
+    "eqcalc.spectra.unwrap_dipole, put atoms that left the cell back where they came from, or "
+}
+
+
+class BrokenSeriesError(InvalidInputError):
+    """A series is not one unbroken motion, or a replica is not independent of another.
+
+    Attributes
+    ----------
+    replica
+        Its name.
+    frame
+        The last frame before a jump, or the first one that repeats an earlier one; None for
+        replicas that are equal.
+    """
+
+    replica: str = ""
+    frame: int | None = None
+
+
+def require_unbroken(series: Series) -> Series:
+    """Return a series whose replicas are independent, unbroken motions.
+
+    Raises
+    ------
+    BrokenSeriesError
+        One repeats frames or jumps, or two are equal.
+    """
+
+    def broken(index: int, frame: int | None, problem: str, advice: str = "") -> Exception:
+        name = series.name(index)
+        error = BrokenSeriesError(problem, key=f"{series.quantity}, {name}", advice=advice)
+        error.replica, error.frame = name, frame
+        return error
+
+    for index, values in enumerate(series.replicas):
+        # arrays on disk are not read as a whole
+        if isinstance(values, np.ndarray) and not isinstance(values, np.memmap):
+            repeated = repeated_frames(values)
+            if repeated is not None:
+                raise broken(index, repeated[0], describe_repeat(*repeated))
+        found = None if series.rate else jump(values)
+        if found is not None:
+            frame, step, usual = found
+            raise broken(
+                index,
+                frame,
+                f"jumps by {step:.3g} {series.unit} from frame {frame} to {frame + 1}, where "
+                f"{usual:.2g} is usual",
+                _REPAIR.get(series.quantity, "") + "repair a calculation that failed, or cut there "
+                "and give the parts as replicas",
+            )
+    equal = equal_replicas(series.replicas)
+    if equal is not None:
+        raise broken(
+            equal[1],
+            None,
+            f"the same motion as {series.name(equal[0])}",
+            "give each replica once: errors come from independent ones",
+        )
+    return series
 
 
 # --- jumps ------------------------------------------------------------------------

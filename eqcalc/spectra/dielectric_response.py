@@ -14,15 +14,22 @@ moment must not jump when a charge crosses the boundary: use the current
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.signal import fftconvolve
 
-from eqcalc.spectra.estimator.estimation import Estimation, grouped
-from eqcalc.spectra.quantum_factors import relative_quantum_factor
-from eqcalc.spectra.series import TrajectoryLike, read_series
+from eqcalc.spectra.estimator.observable import SpectrumOptions, estimated
+from eqcalc.spectra.infrared_absorption import DIPOLE
+from eqcalc.spectra.quantum_factors import with_quantum_factor
+from eqcalc.spectra.series import Series
 from eqcalc.spectra.spectrum import Spectrum
+from eqcalc.trajectory import Trajectory
 from eqcalc.units import AVOGADRO, INTENSITY_PER_SQUARED_CHARGE_PER_MASS
+from eqcalc.validation import InvalidInputError, positive
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 #: Elements of the Kramers–Kronig matrix held at once; 2**22 float64 are 32 MiB.
 _MATRIX_SIZE = 2**22
@@ -47,21 +54,27 @@ def unwrap_dipole(dipole: np.ndarray, cell: np.ndarray, charge: float = 1.0) -> 
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         The cell has no volume, or a step is nearly as close to another branch.
     """
     quantum = charge * np.asarray(cell, dtype=float)
     if not abs(np.linalg.det(quantum)) > 1e-6 * np.prod(np.linalg.norm(quantum, axis=1)):
-        raise ValueError("cell: expected three lattice vectors that span a volume, in Å")
+        raise InvalidInputError(
+            key="cell",
+            value=np.asarray(cell).tolist(),
+            expected="three lattice vectors that span a volume, in Å",
+        )
     step = np.diff(np.asarray(dipole, dtype=float), axis=1) @ np.linalg.inv(quantum)
     whole = np.round(step)
     left = np.abs(step - whole).max(axis=2, initial=0.0)
     if np.any(left > _CLEAR):
         replica, frame = np.unravel_index(int(np.argmax(left > _CLEAR)), left.shape)
-        raise ValueError(
-            f"from frame {frame} to {frame + 1} the dipole moment moves by "
-            f"{left[replica, frame]:.2f} of its quantum, and the branch cannot be told; record "
-            "more often, or check the cell and the charge"
+        raise InvalidInputError(
+            "the branch of the polarization cannot be told",
+            key=f"dipole, replica {replica}, frame {frame}",
+            value=round(float(left[replica, frame]), 2),
+            expected=f"steps within {_CLEAR} of a whole number of quanta",
+            advice="record more often, or check the cell and the charge",
         )
     jumps = np.cumsum(whole, axis=1) @ quantum
     result = np.array(dipole, dtype=float)
@@ -104,8 +117,6 @@ def _even_grid_integrals(y: np.ndarray, first: float) -> np.ndarray:
     The integrals depend on j − i and on j + i alone, which makes both sums
     convolutions. `first` is the first abscissa in steps of the grid.
     """
-    from scipy.signal import fftconvolve
-
     n = y.shape[-1]
     left, right = y[..., :-1], y[..., 1:]
 
@@ -219,71 +230,34 @@ class Dielectric:
 
 
 def dielectric(
-    data: TrajectoryLike | Any = None,
+    data: Series | Trajectory | Any = None,
     *,
     volume: float,
     high_frequency: float = 1.0,
-    derivative: Any = None,
-    interval: float | None = None,
-    temperature: float | None = None,
-    unit: str | None = None,
-    method: str | None = None,
-    timestep: float | None = None,
-    n_beads: int | None = None,
     quantum_factor: str = "harmonic",
-    **estimation: Any,
+    **options: Unpack[SpectrumOptions],
 ) -> Dielectric:
     """Return the dielectric function from the dipole moment of a periodic cell.
 
     Parameters
     ----------
-    data, derivative, interval, temperature, unit, method, timestep, n_beads
+    data, quantum_factor, options
         See :func:`eqcalc.spectra.infrared`; the dipole moment is that of the
         whole cell.
-    quantum_factor, estimation
-        See :func:`eqcalc.spectra.infrared`.
     volume
         Of the cell, Å³.
     high_frequency
         ε(∞), from experiment or from the polarizability.
     """
-    if not volume > 0.0:
-        raise ValueError(f"volume: expected a positive volume in Å³, got {volume}")
-    series = read_series(
-        data,
-        derivative,
-        name="dipole",
-        shapes=[(3,)],
-        interval=interval,
-        temperature=temperature,
-        unit=unit,
-        method=method,
-        timestep=timestep,
-        n_beads=n_beads,
-    )
-    relative_quantum_factor(np.zeros(1), series.temperature, quantum_factor, series.method)
-    density = Estimation(**estimation).density(
-        series, series.signals("e*Å", 3), grouped(slice(0, 3))
-    )
-    scale = _ABSORPTION / volume
-    absorption = Spectrum(
-        wavenumber=density.wavenumber,
-        values=density.values[0] * scale,
+    scale = _ABSORPTION / positive("volume", volume, unit="Å³")
+    density, series = estimated(DIPOLE, data, options, quantum_factor=quantum_factor)
+    absorption = density.spectrum(
+        lambda values: values[..., 0, :] * scale,
         unit="cm⁻¹",
         label="absorption coefficient times refractive index",
-        samples=None if density.samples is None else density.samples[:, 0] * scale,
-        n_independent=density.n_independent,
-        provenance={
-            "spectrum": "dielectric",
-            "quantum_factor": quantum_factor,
-            "volume_angstrom3": volume,
-            **density.provenance,
-        },
-        warnings=density.warnings,
+        spectrum="dielectric",
+        quantum_factor=quantum_factor,
+        volume_angstrom3=volume,
     )
-    if quantum_factor != "harmonic":
-        relative = relative_quantum_factor(
-            absorption.wavenumber, series.temperature, quantum_factor, series.method
-        )
-        absorption = absorption.weighted(relative, f"quantum factor {quantum_factor} / harmonic")
+    absorption = with_quantum_factor(absorption, series.temperature, quantum_factor)
     return Dielectric(absorption, volume, series.temperature, high_frequency)

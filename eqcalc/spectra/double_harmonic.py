@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from eqcalc.normal_modes import NormalModes, normal_modes
-from eqcalc.spectra.raman_scattering import raman_weight
+from eqcalc.spectra.raman_scattering import stokes_factor
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.units import (
     INTENSITY_PER_SQUARED_CHARGE_PER_MASS,
@@ -116,12 +116,12 @@ class HarmonicSpectrum(NormalModes):
     ) -> np.ndarray:
         """Return the differential cross-section of each mode, cm²/sr.
 
-        The options are those of :func:`eqcalc.spectra.raman_scattering.raman_weight`. It
+        The options are those of :func:`eqcalc.spectra.raman_scattering.stokes_factor`. It
         is nan for imaginary modes.
         """
         real = self.wavenumber > 0.0
         result = np.full(len(self), np.nan)
-        weight = raman_weight(self.wavenumber[real], temperature, laser_wavelength, **options)
+        weight = stokes_factor(self.wavenumber[real], temperature, laser_wavelength, **options)
         result[real] = weight * self.raman_activity[real]
         return result
 

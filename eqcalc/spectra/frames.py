@@ -22,18 +22,23 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation, RotationSpline
 
+from eqcalc.normal_modes import LINEAR_IN_MOTION, centred, inverse_inertia, is_linear
 from eqcalc.spectra.series import Series
+from eqcalc.validation import InvalidInputError, located, one_of
 
-#: Frames in which a spectrum can be seen.
-FRAMES: tuple[str, ...] = ("laboratory", "eckart", "corotating")
+#: The frame that does not move with the molecule.
+LABORATORY = "laboratory"
+#: Frames that move with the molecule.
+MOLECULAR_FRAMES: tuple[str, ...] = ("eckart", "corotating")
 
-#: Moments of inertia below this fraction of the largest count as zero (linear molecule).
-_LINEAR = 1e-6
+#: A reference whose second principal extension is below this fraction of the first is linear.
+_THIN = 1e-3
+#: The largest turn between two frames [rad].
+_LARGEST_TURN = 0.5
 
 
-def _centred(positions: np.ndarray, masses: np.ndarray) -> np.ndarray:
-    centre = np.einsum("...ia,i->...a", positions, masses) / masses.sum()
-    return positions - centre[..., None, :]
+class FrameError(InvalidInputError):
+    """A molecular frame is not defined, or its motion is not resolved."""
 
 
 def eckart_rotations(
@@ -59,29 +64,30 @@ def eckart_rotations(
 
     Raises
     ------
-    ValueError
+    FrameError
         The reference is linear, or a geometry is so far from it that the frame
         is not defined.
     """
     masses = np.asarray(masses, dtype=float)
-    centred = _centred(np.asarray(positions, dtype=float), masses)
-    fixed = _centred(np.asarray(reference, dtype=float), masses)
-    spread = np.linalg.svd(np.sqrt(masses)[:, None] * fixed, compute_uv=False)
-    if spread[1] <= np.sqrt(_LINEAR) * spread[0]:
-        raise ValueError(
-            "the Eckart frame of a linear reference is not defined about its axis; use the "
-            "corotating frame"
+    moving = centred(np.asarray(positions, dtype=float), masses)
+    fixed = centred(np.asarray(reference, dtype=float), masses)
+    extension = np.linalg.svd(np.sqrt(masses)[:, None] * fixed, compute_uv=False)
+    if extension[1] <= _THIN * extension[0]:
+        raise FrameError(
+            "a linear reference has no Eckart frame",
+            key="reference",
+            advice="use the corotating frame",
         )
-    overlap = np.einsum("i,ia,...ib->...ab", masses, fixed, centred)
+    overlap = np.einsum("i,ia,...ib->...ab", masses, fixed, moving)
     left, sizes, right = np.linalg.svd(overlap)
     sign = np.sign(np.linalg.det(left @ right))
     # the two smallest singular values cancel where two orientations fit equally well
-    gap = sizes[..., 1] + sign * sizes[..., 2]
-    if np.any(gap < 0.05 * spread[1] ** 2):
-        where = tuple(int(i) for i in np.argwhere(gap < 0.05 * spread[1] ** 2)[0])
-        raise ValueError(
-            f"the geometry at {where} (replica, frame) is too far from the reference for an "
-            "Eckart frame; use the corotating frame for molecules that change their conformation"
+    far = sizes[..., 1] + sign * sizes[..., 2] < 0.05 * extension[1] ** 2
+    if np.any(far):
+        raise FrameError(
+            "too far from the reference for an Eckart frame",
+            key=f"geometry {tuple(np.argwhere(far)[0].tolist())}",
+            advice="use the corotating frame for molecules that change their conformation",
         )
     left[..., :, 2] *= sign[..., None]
     return np.asarray(left @ right)
@@ -108,28 +114,24 @@ def corotating_rotations(positions: np.ndarray, masses: np.ndarray) -> np.ndarra
 
     Raises
     ------
-    ValueError
+    FrameError
         The molecule turns by more than half a radian between two frames.
     """
     masses = np.asarray(masses, dtype=float)
-    centred = _centred(np.asarray(positions, dtype=float), masses)
-    mean = 0.5 * (centred[:, 1:] + centred[:, :-1])
-    step = centred[:, 1:] - centred[:, :-1]
+    r = centred(np.asarray(positions, dtype=float), masses)
+    mean = 0.5 * (r[:, 1:] + r[:, :-1])
+    step = r[:, 1:] - r[:, :-1]
     momentum = np.einsum("i,rtia->rta", masses, np.cross(mean, step))
-    square = np.einsum("i,rtia,rtib->rtab", masses, mean, mean)
-    inertia = np.trace(square, axis1=-2, axis2=-1)[..., None, None] * np.eye(3) - square
-    moments, axes = np.linalg.eigh(inertia)
     # near-linear geometries: the bending motion is not a rotation about the axis
-    floor = _LINEAR if _is_linear(centred, masses) else 0.0
-    inverse = np.where(moments > floor * moments[..., -1:], 1.0 / np.maximum(moments, 1e-12), 0.0)
-    if floor:
-        inverse[..., 0] = 0.0
-    angle = np.einsum("rtab,rtb,rtcb,rtc->rta", axes, inverse, axes, momentum)
-    largest = float(np.linalg.norm(angle, axis=-1).max(initial=0.0))
-    if largest > 0.5:
-        raise ValueError(
-            f"the molecule turns by {largest:.2f} rad between two frames: record the positions "
-            "more often"
+    inverse = inverse_inertia(mean, masses, linear=is_linear(r, masses, LINEAR_IN_MOTION))
+    angle = np.einsum("rtab,rtb->rta", inverse, momentum)
+    turn = np.linalg.norm(angle, axis=-1)
+    if turn.max(initial=0.0) > _LARGEST_TURN:
+        raise FrameError(
+            key="turn between two frames",
+            value=round(float(turn.max()), 2),
+            expected=f"at most {_LARGEST_TURN} rad",
+            advice="record the positions more often",
         )
     # the frame turns against the molecule
     n_replicas, n_steps = angle.shape[:2]
@@ -140,12 +142,6 @@ def corotating_rotations(positions: np.ndarray, masses: np.ndarray) -> np.ndarra
     for t in range(n_steps):
         result[:, t + 1] = result[:, t] @ turns[:, t]
     return result
-
-
-def _is_linear(centred: np.ndarray, masses: np.ndarray) -> bool:
-    """Return whether a molecule vibrates about a linear geometry."""
-    moments = np.linalg.svd(np.sqrt(masses)[:, None] * centred, compute_uv=False)
-    return float(np.median(moments[..., 1] / moments[..., 0])) < 0.1
 
 
 def interpolate_rotations(rotations: np.ndarray, interval: float, times: np.ndarray) -> np.ndarray:
@@ -180,70 +176,94 @@ def rotate(values: np.ndarray, rotations: np.ndarray) -> np.ndarray:
         return np.einsum("...ab,...bc,...dc->...ad", rotations, values, rotations, optimize=True)
     if values.ndim == rotations.ndim - 1:
         return np.einsum("...ab,...b->...a", rotations, values)
-    raise ValueError(
-        f"cannot turn values of shape {values.shape} by rotations of shape {rotations.shape}"
+    raise InvalidInputError(
+        key="values",
+        value=values.shape,
+        expected=f"vectors or tensors that rotations of shape {rotations.shape} can turn",
     )
 
 
 def molecular_rotations(
-    trajectory: Any, frame: str, reference: np.ndarray | None = None
-) -> tuple[np.ndarray, float]:
-    """Return the rotations into a molecular frame along a trajectory, and their interval [fs].
+    series: Series, frame: str, reference: np.ndarray | None = None
+) -> list[np.ndarray]:
+    """Return the rotations into a molecular frame, ``[n_frames, 3, 3]`` of each replica.
 
     Parameters
     ----------
-    trajectory
-        A trajectory with the observable ``"positions"``.
+    series
+        With positions and masses. The rotations are at the times of the positions.
     frame
         ``"eckart"`` or ``"corotating"``; see :mod:`eqcalc.spectra.frames`.
     reference
         ``[n_atoms, 3]``, Å, of the Eckart frame; the first frame of the first
         replica by default.
+
+    Raises
+    ------
+    FrameError
+        The series has no positions, or the frame is not defined.
     """
-    if "positions" not in trajectory.observables():
-        raise ValueError(
-            f"the {frame} frame needs the observable 'positions'; the trajectory has: "
-            f"{', '.join(trajectory.observables()) or 'nothing'}"
+    if series.positions is None or series.masses is None:
+        raise FrameError(
+            "the series has no positions and masses",
+            key="frame",
+            value=frame,
+            expected=LABORATORY,
+            advice="record the positions, or state both in eqcalc.spectra.Series",
         )
-    positions = trajectory.observable("positions")
-    if frame == "corotating":
-        return corotating_rotations(positions.values, trajectory.masses), positions.interval
-    if reference is None:
-        reference = positions.values[0, 0]
-    rotations = eckart_rotations(positions.values, reference, trajectory.masses)
-    return rotations, positions.interval
+    masses, factor = series.masses, series.positions.factor("Å")
+    positions = [factor * np.asarray(r[:], dtype=float) for r in series.positions.replicas]
+    fixed = positions[0][0] if reference is None else reference
+
+    def rotations(r: np.ndarray) -> np.ndarray:
+        if frame == "corotating":
+            return corotating_rotations(r, masses)
+        return eckart_rotations(r, fixed, masses)
+
+    if len(set(map(len, positions))) == 1:
+        return list(rotations(np.stack(positions)))
+    found = []
+    for index, r in enumerate(positions):
+        with located(section=series.name(index)):
+            found.append(rotations(r[None])[0])
+    return found
 
 
-def in_frame(
-    series: Series, trajectory: Any, frame: str, reference: np.ndarray | None = None
-) -> Series:
-    """Return a series of vectors or tensors of a trajectory as seen from a molecular frame.
+def in_frame(series: Series, frame: str, reference: np.ndarray | None = None) -> Series:
+    """Return a series of vectors or tensors as seen from a molecular frame.
 
     Positions that were recorded less often than the series are bridged by
     interpolating the rotation, which is slow.
+
+    Parameters
+    ----------
+    series, reference
+        See :func:`molecular_rotations`.
+    frame
+        ``"laboratory"`` or one of :data:`MOLECULAR_FRAMES`.
+
+    Raises
+    ------
+    TypeError
+        The series is a time derivative, which is not that of the turned observable.
     """
-    if frame not in FRAMES:
-        raise ValueError(f"unknown frame {frame!r}; known: {', '.join(FRAMES)}")
-    if frame == "laboratory":
+    if one_of("frame", frame, (LABORATORY, *MOLECULAR_FRAMES)) == LABORATORY:
         return series
-    if not hasattr(trajectory, "observable"):
-        raise TypeError(
-            f"frame: the {frame} frame needs a trajectory; turn arrays with "
-            "eqcalc.spectra.frames.rotate first"
-        )
     if series.rate:
         raise TypeError(
-            f"frame: in the {frame} frame the derivative is that of the turned observable; state "
-            "derivative=False"
+            f"frame: in the {frame} frame the derivative is that of the turned observable; give "
+            f"the {series.quantity} itself"
         )
-    rotations, interval = molecular_rotations(trajectory, frame, reference)
-    covered = int((rotations.shape[1] - 1) * interval / series.interval + 1e-9) + 1
-    n_frames = min(*series.lengths, covered)
-    if not np.isclose(interval, series.interval):
-        times = series.interval * np.arange(n_frames)
-        rotations = interpolate_rotations(rotations, interval, times)
-    turned = tuple(
-        rotate(np.asarray(values[:n_frames], dtype=float), u[:n_frames])
-        for values, u in zip(series.replicas, rotations, strict=True)
-    )
-    return replace(series, replicas=turned)
+    rotations = molecular_rotations(series, frame, reference)
+    assert series.positions is not None
+    interval = series.positions.interval
+
+    def turned(values: Any, u: np.ndarray) -> np.ndarray:
+        covered = int((len(u) - 1) * interval / series.interval + 1e-9) + 1
+        n_frames = min(len(values), covered)
+        if not np.isclose(interval, series.interval):
+            times = series.interval * np.arange(n_frames)
+            u = interpolate_rotations(u[None], interval, times)[0]
+        return rotate(np.asarray(values[:n_frames], dtype=float), u[:n_frames])
+
+    return replace(series, replicas=tuple(map(turned, series.replicas, rotations)))

@@ -16,24 +16,36 @@ Fanourgakis and Manolopoulos, J. Chem. Phys. 129, 074501 (2008)).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eqcalc.spectra.estimator.estimation import Density, Estimation, beads_warning, grouped
+from eqcalc.normal_modes import LINEAR_IN_MOTION, centred, inverse_inertia, is_linear
+from eqcalc.spectra.estimator.estimation import Density
+from eqcalc.spectra.estimator.observable import (
+    Observable,
+    SpectrumOptions,
+    estimated,
+    with_beads_warning,
+)
 from eqcalc.spectra.estimator.statistics import Estimate
-from eqcalc.spectra.frames import in_frame
-from eqcalc.spectra.quantum_factors import relative_quantum_factor
-from eqcalc.spectra.series import Series, TrajectoryLike, read_series
+from eqcalc.spectra.frames import LABORATORY
+from eqcalc.spectra.quantum_factors import relative_quantum_factor, with_quantum_factor
+from eqcalc.spectra.series import Series
 from eqcalc.spectra.spectrum import Spectrum
+from eqcalc.trajectory import Trajectory
 from eqcalc.units import AVOGADRO, INTENSITY_PER_SQUARED_CHARGE_PER_MASS
+from eqcalc.validation import count, one_of, shape
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+#: The dipole moment, of a molecule or of a cell.
+DIPOLE = Observable("dipole", [(3,)], "e*Å", 3)
 #: Decadic absorption coefficient [L mol⁻¹ cm⁻¹] of 1 km/mol per cm⁻¹.
 _MOLAR = 100.0 / np.log(10.0)
 #: Cross-section [cm²] of 1 km/mol per cm⁻¹.
 _CROSS_SECTION = 1e5 / AVOGADRO
-#: A molecule whose smallest moment of inertia is below this fraction of the largest is linear.
-_LINEAR = 0.01
 
 #: What an infrared spectrum can be: unit, label, factor from km/mol per cm⁻¹.
 INFRARED_QUANTITIES: dict[str, tuple[str, str, float]] = {
@@ -43,58 +55,25 @@ INFRARED_QUANTITIES: dict[str, tuple[str, str, float]] = {
 }
 
 
-def _quantity(name: str) -> tuple[str, str, float]:
-    try:
-        return INFRARED_QUANTITIES[name]
-    except KeyError:
-        known = ", ".join(repr(k) for k in INFRARED_QUANTITIES)
-        raise ValueError(f"unknown infrared quantity {name!r}; known: {known}") from None
-
-
 def infrared(
-    data: TrajectoryLike | Any = None,
+    data: Series | Trajectory | Any = None,
     *,
-    derivative: Any = None,
-    interval: float | None = None,
-    temperature: float | None = None,
-    unit: str | None = None,
-    method: str | None = None,
-    timestep: float | None = None,
-    n_beads: int | None = None,
     quantity: str = "intensity",
     quantum_factor: str = "harmonic",
     n_molecules: int = 1,
-    frame: str = "laboratory",
+    frame: str = LABORATORY,
     reference: np.ndarray | None = None,
-    **estimation: Any,
+    **options: Unpack[SpectrumOptions],
 ) -> Spectrum:
     """Return the infrared absorption spectrum of a dipole moment.
 
     Parameters
     ----------
     data
-        A trajectory with the observable ``"dipole"`` (or ``"dipole_rate"``), or
-        the dipole moment: ``[n_replicas, n_frames, 3]``, one replica
-        ``[n_frames, 3]``, or replicas of different length, a list or by name.
+        A trajectory with the observable ``"dipole"`` (or ``"dipole_rate"``), a
+        :class:`eqcalc.spectra.Series`, or the dipole moment: ``[n_replicas, n_frames, 3]``,
+        one replica ``[n_frames, 3]``, or replicas of different length, a list or by name.
         For ring polymers, the mean over the beads of the dipole moment of each.
-    derivative
-        The time derivative of the dipole moment in the same forms, instead of
-        `data`. False: take finite differences of a trajectory's dipole moment
-        even if its derivative was recorded.
-    interval
-        Time between frames, fs. Arrays only.
-    temperature
-        K. For a trajectory, its own by default.
-    unit
-        Unit of the arrays, such as ``"e*Å"`` or ``"D"``; with `derivative`,
-        ``"e*Å/fs"`` or ``"D/fs"``.
-    method
-        Name of the dynamics (``"NVE"``, ``"T-RPMD"``, …). Arrays only.
-    timestep
-        Step of the integrator, fs, for the corrections that need it. Arrays only.
-    n_beads
-        Beads behind the mean of ring-polymer dynamics, for what has to be
-        warned of. Arrays only.
     quantity
         ``"intensity"`` [km/mol per cm⁻¹], ``"molar absorption coefficient"``
         [L mol⁻¹ cm⁻¹, decadic] or ``"cross-section"`` [cm² per molecule].
@@ -105,39 +84,35 @@ def infrared(
         Molecules the dipole moment belongs to; the result is per molecule.
     frame
         ``"laboratory"`` keeps the rotational envelope; ``"eckart"`` and
-        ``"corotating"`` take the rotation of the molecule out (trajectories
-        with positions only): see :mod:`eqcalc.spectra.frames`.
+        ``"corotating"`` take the rotation of the molecule out (with positions
+        only): see :mod:`eqcalc.spectra.frames`.
     reference
         ``[n_atoms, 3]``, Å, geometry of the Eckart frame; the first of the
-        trajectory by default.
-    estimation
-        Window, resolution, errors: see :class:`eqcalc.spectra.Estimation`.
+        series by default.
+    options
+        Of arrays: ``interval`` [fs], ``temperature`` [K] and ``unit`` are needed; ``method``,
+        ``timestep`` and ``n_beads`` are as in :class:`eqcalc.spectra.Series`; and
+        ``derivative``, the time derivative in the same forms (``"e*Å/fs"``), instead of `data`.
+        A trajectory takes ``temperature``, and ``derivative=False`` for finite differences of
+        the dipole moment even if its derivative was recorded.
+        Of every estimate: window, resolution, errors, … of :class:`eqcalc.spectra.Estimation`.
 
     Raises
     ------
-    TypeError, ValueError
+    TypeError, InvalidInputError
         The input is incomplete, has a wrong shape, repeats frames, jumps, has
         equal replicas, or asks for a second quantum correction.
     """
-    _quantity(quantity)
-    if n_molecules < 1:
-        raise ValueError(f"n_molecules must be at least 1, got {n_molecules}")
-    series = read_series(
+    one_of("quantity", quantity, INFRARED_QUANTITIES)
+    count("n_molecules", n_molecules)
+    density, series = estimated(
+        DIPOLE,
         data,
-        derivative if frame == "laboratory" else False,
-        name="dipole",
-        shapes=[(3,)],
-        interval=interval,
-        temperature=temperature,
-        unit=unit,
-        method=method,
-        timestep=timestep,
-        n_beads=n_beads,
+        options,
+        quantum_factor=quantum_factor,
+        frame=frame,
+        reference=reference,
     )
-    series = in_frame(series, data, frame, reference)
-    relative_quantum_factor(np.zeros(1), series.temperature, quantum_factor, series.method)
-    signals = series.signals("e*Å", 3)
-    density = Estimation(**estimation).density(series, signals, grouped(slice(0, 3)))
     return infrared_result(density, series, quantity, quantum_factor, n_molecules, frame)
 
 
@@ -150,41 +125,34 @@ def infrared_result(
     frame: str = "laboratory",
 ) -> Spectrum:
     """Return the infrared spectrum of the spectral density of a dipole moment in e Å."""
-    unit, label, factor = _quantity(quantity)
     scale = INTENSITY_PER_SQUARED_CHARGE_PER_MASS / n_molecules
-    values = density.values[0] * scale
-    samples = None if density.samples is None else density.samples[:, 0] * scale
-    spectrum = Spectrum(
-        wavenumber=density.wavenumber,
-        values=values,
-        unit=INFRARED_QUANTITIES["intensity"][0],
-        label=INFRARED_QUANTITIES["intensity"][1],
-        samples=samples,
-        n_independent=density.n_independent,
-        provenance={
-            "spectrum": "infrared",
-            "quantum_factor": quantum_factor,
-            "n_molecules": n_molecules,
-            "frame": frame,
-            **density.provenance,
-        },
-        warnings=density.warnings + beads_warning(series, density.wavenumber, values, samples),
+    unit, label, _ = INFRARED_QUANTITIES["intensity"]
+    spectrum = density.spectrum(
+        lambda values: values[..., 0, :] * scale,
+        unit=unit,
+        label=label,
+        spectrum="infrared",
+        quantum_factor=quantum_factor,
+        n_molecules=n_molecules,
+        frame=frame,
     )
-    if quantum_factor != "harmonic":
-        relative = relative_quantum_factor(
-            spectrum.wavenumber, series.temperature, quantum_factor, series.method
-        )
-        spectrum = spectrum.weighted(relative, f"quantum factor {quantum_factor} / harmonic")
-    return spectrum if factor == 1.0 else spectrum.scaled(factor, unit=unit, label=label)
+    spectrum = with_beads_warning(spectrum, series)
+    spectrum = with_quantum_factor(spectrum, series.temperature, quantum_factor)
+    return spectrum if quantity == "intensity" else convert_infrared(spectrum, quantity)
 
 
 def convert_infrared(spectrum: Spectrum, quantity: str) -> Spectrum:
-    """Return an infrared spectrum as another of :data:`INFRARED_QUANTITIES`."""
-    unit, label, factor = _quantity(quantity)
-    for known, _, own in INFRARED_QUANTITIES.values():
-        if spectrum.unit == known:
-            return spectrum.scaled(factor / own, unit=unit, label=label)
-    raise ValueError(f"not an infrared spectrum in absolute units: {spectrum.unit!r}")
+    """Return an infrared spectrum as another of :data:`INFRARED_QUANTITIES`.
+
+    Raises
+    ------
+    InvalidInputError
+        There is no such quantity, or the spectrum is none of them.
+    """
+    unit, label, factor = INFRARED_QUANTITIES[one_of("quantity", quantity, INFRARED_QUANTITIES)]
+    known = {unit: own for unit, _, own in INFRARED_QUANTITIES.values()}
+    own = known[one_of("unit of the spectrum", spectrum.unit, known)]
+    return spectrum.scaled(factor / own, unit=unit, label=label)
 
 
 # --- sum rule ------------------------------------------------------------------------
@@ -207,11 +175,7 @@ def sum_rule(dipole_derivative: np.ndarray, masses: np.ndarray) -> Estimate:
     """
     derivative = np.asarray(dipole_derivative, dtype=float)
     masses = np.asarray(masses, dtype=float)
-    if derivative.ndim != 4 or derivative.shape[1:] != (len(masses), 3, 3):
-        raise ValueError(
-            f"dipole_derivative: expected shape [n_samples, {len(masses)}, 3, 3], "
-            f"got {derivative.shape}"
-        )
+    shape("dipole_derivative", derivative, ("n_samples", len(masses), 3, 3))
     totals = INTENSITY_PER_SQUARED_CHARGE_PER_MASS * np.einsum(
         "sabc,a->s", derivative**2, 1.0 / masses
     )
@@ -238,22 +202,14 @@ def without_rotation(
         ``[n_atoms]``, amu.
     """
     masses = np.asarray(masses, dtype=float)
-    centre = np.einsum("sia,i->sa", positions, masses) / masses.sum()
-    centred = np.sqrt(masses)[:, None] * (positions - centre[:, None])
-    products = np.einsum("sia,sib->sab", centred, centred)
-    inertia = np.trace(products, axis1=1, axis2=2)[:, None, None] * np.eye(3) - products
-    moments, axes = np.linalg.eigh(inertia)
-    # mass-weighted displacements of turns about the principal axes, each of norm √moment
-    turns = np.cross(np.swapaxes(axes, 1, 2)[:, :, None], centred[:, None])
-    kept = moments > 1e-9 * moments.max(axis=1, keepdims=True)
-    # bending vibrations of a linear molecule turn it a bit about its axis
-    if moments.min(axis=1).mean() < _LINEAR * moments.max(axis=1).mean():
-        kept &= moments > moments.min(axis=1, keepdims=True)
-    weight = np.divide(1.0, moments, out=np.zeros_like(moments), where=kept)
-    root = np.sqrt(masses)[:, None, None]
-    weighted = np.asarray(dipole_derivative, dtype=float) / root
-    slopes = np.einsum("skia,siac,sk->skc", turns, weighted, weight)
-    return root * (weighted - np.einsum("skia,skc->siac", turns, slopes))
+    derivative = np.asarray(dipole_derivative, dtype=float)
+    linear = is_linear(positions, masses, LINEAR_IN_MOTION)
+    inverse = inverse_inertia(positions, masses, linear=linear)
+    # displacements of turns about x, y and z, and what they do to the dipole moment
+    turns = np.cross(np.eye(3)[:, None], centred(positions, masses)[:, None])
+    slopes = np.einsum("skia,siac->skc", turns, derivative)
+    rotation = np.einsum("skia,skl,slc->siac", turns, inverse, slopes, optimize=True)
+    return derivative - masses[:, None, None] * rotation
 
 
 def _with_harmonic_factor(spectrum: Spectrum) -> Spectrum:

@@ -3,37 +3,49 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eqcalc.spectra.estimator.correlation import Signal
-from eqcalc.spectra.estimator.estimation import Estimation, Pairs, grouped
-from eqcalc.spectra.series import Series, TrajectoryLike, read_series
+from eqcalc.spectra.estimator.correlation import Pairs, Signal
+from eqcalc.spectra.estimator.estimation import Estimation, grouped
+from eqcalc.spectra.estimator.observable import (
+    EstimationOptions,
+    Observable,
+    SpectrumOptions,
+    estimated,
+)
+from eqcalc.spectra.series import Series, finite_frames
 from eqcalc.spectra.spectrum import Spectrum
+from eqcalc.trajectory import Trajectory
 from eqcalc.units import SPECTRAL_PREFACTOR, SPEED_OF_LIGHT_CM_PER_FS
+from eqcalc.validation import InvalidInputError
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 
 def power_spectrum(
-    values: Any,
+    values: Series | Any,
     *,
-    interval: float,
-    unit: str,
+    interval: float | None = None,
+    unit: str | None = None,
     label: str = "power spectrum",
     remove_mean: bool = True,
-    **estimation: Any,
+    **estimation: Unpack[EstimationOptions],
 ) -> Spectrum:
     """Return S(ν̃) with ∫S dν̃ = ⟨|x|²⟩, summed over components.
 
     Parameters
     ----------
     values
-        ``[n_replicas, n_frames, ...]``, or a list of replicas of different
+        A series, ``[n_replicas, n_frames, ...]``, or a list of replicas of different
         length.
     interval
-        Time between frames, fs.
+        Time between frames, fs, of arrays.
     unit
-        Unit of the values, for the record: bond lengths, angles, charges,
+        Unit of the values, for the record, of arrays: bond lengths, angles, charges,
         energies, anything.
     label
         What they are.
@@ -44,21 +56,20 @@ def power_spectrum(
         See :class:`eqcalc.spectra.Estimation`; corrections of derivatives do
         not apply.
     """
-    flat = _flattened(values, "values", remove_mean)
-    n_components = flat[0].shape[1]
-    pairs = grouped(slice(0, n_components))
-    return _spectrum(flat, pairs, interval, f"({unit})² per cm⁻¹", label, "power", estimation)
+    series = _flattened(values, "values", interval, unit, remove_mean)
+    pairs = grouped(slice(0, series.replicas[0].shape[1]))
+    return _spectrum(series, pairs, f"({series.unit})² per cm⁻¹", label, "power", estimation)
 
 
 def cross_spectrum(
-    first: Any,
-    second: Any,
+    first: Series | Any,
+    second: Series | Any,
     *,
-    interval: float,
+    interval: float | None = None,
     unit: str,
     label: str = "cross spectrum",
     remove_mean: bool = True,
-    **estimation: Any,
+    **estimation: Unpack[EstimationOptions],
 ) -> Spectrum:
     """Return the co-spectrum S(ν̃) with ∫S dν̃ = ⟨x·y⟩: where two observables move together.
 
@@ -68,82 +79,71 @@ def cross_spectrum(
     Parameters
     ----------
     first, second
-        ``[n_replicas, n_frames, ...]`` of the same shape, or lists of replicas
-        of different length.
+        Series or arrays as in :func:`power_spectrum`, of the same shape.
     unit
         Unit of the product, for the record.
     interval, label, remove_mean, estimation
         See :func:`power_spectrum`.
     """
-    x = _flattened(first, "first", remove_mean)
-    y = _flattened(second, "second", remove_mean)
-    if [a.shape for a in x] != [b.shape for b in y]:
-        raise ValueError("first and second: expected replicas of the same shapes")
-    n = x[0].shape[1]
-    joined = [np.concatenate(both, axis=1) for both in zip(x, y, strict=True)]
+    x = _flattened(first, "first", interval, unit, remove_mean)
+    y = _flattened(second, "second", interval, unit, remove_mean)
+    shapes, expected = ([r.shape for r in s.replicas] for s in (y, x))
+    if shapes != expected or x.interval != y.interval:
+        raise InvalidInputError(
+            key="second", value=shapes, expected=f"replicas as in first: {expected}"
+        )
+    n = expected[0][1]
+    joined = [np.concatenate(both, axis=1) for both in zip(x.replicas, y.replicas, strict=True)]
     pairs = [(slice(0, n), slice(n, 2 * n))]
-    return _spectrum(joined, pairs, interval, f"{unit} per cm⁻¹", label, "cross", estimation)
-
-
-def _flattened(values: Any, name: str, remove_mean: bool) -> list[np.ndarray]:
-    """Return replicas ``[n_frames, n_components]`` without their common mean."""
-    arrays = [np.asarray(replica, dtype=float) for replica in values]
-    if not arrays or any(a.ndim < 1 or a.shape[1:] != arrays[0].shape[1:] for a in arrays):
-        raise ValueError(f"{name}: expected replicas [n_frames, ...] with the same trailing shape")
-    flat = [a.reshape(len(a), -1) for a in arrays]
-    if not all(np.isfinite(a).all() for a in flat):
-        raise ValueError(f"{name}: contains numbers that are not finite")
-    if remove_mean:
-        mean = sum(a.sum(0) for a in flat) / sum(map(len, flat))
-        flat = [a - mean for a in flat]
-    return flat
-
-
-def _spectrum(
-    flat: list[np.ndarray],
-    pairs: Pairs,
-    interval: float,
-    unit: str,
-    label: str,
-    kind: str,
-    estimation: dict[str, Any],
-) -> Spectrum:
-    if not interval > 0.0:
-        raise ValueError(f"interval: expected a positive time in fs, got {interval}")
-    # the kernel of a spectrum without its 1/(k_B T)
-    series = Series(tuple(flat), float(interval), 1.0, unit, rate=True)
-    signals = [Signal.from_array(a) for a in flat]
-    density = Estimation(**estimation).density(series, signals, pairs)
-    scale = 2.0 * SPEED_OF_LIGHT_CM_PER_FS / SPECTRAL_PREFACTOR
-    provenance = {
-        k: v
-        for k, v in density.provenance.items()
-        if k not in ("temperature_K", "derivative", "method")
-    }
-    return Spectrum(
-        wavenumber=density.wavenumber,
-        values=density.values[0] * scale,
-        unit=unit,
-        label=label,
-        samples=None if density.samples is None else density.samples[:, 0] * scale,
-        n_independent=density.n_independent,
-        provenance={"spectrum": kind, **provenance},
-        warnings=density.warnings,
+    return _spectrum(
+        replace(x, replicas=joined), pairs, f"{unit} per cm⁻¹", label, "cross", estimation
     )
 
 
+def _flattened(
+    values: Series | Any, name: str, interval: float | None, unit: str | None, remove_mean: bool
+) -> Series:
+    """Return a series of replicas ``[n_frames, n_components]`` without their common mean."""
+    if not isinstance(values, Series):
+        if interval is None or unit is None:
+            raise TypeError("interval, unit: must be stated for plain arrays")
+        values = Series([np.asarray(v) for v in values], interval, 1.0, unit, name)
+    flat = [
+        finite_frames(replica[:], f"{name}, {values.name(index)}").reshape(len(replica), -1)
+        for index, replica in enumerate(values.replicas)
+    ]
+    if len({replica.shape[1] for replica in flat}) > 1:
+        raise InvalidInputError(
+            key=name, value=[r.shape for r in flat], expected="replicas of the same shape"
+        )
+    if remove_mean:
+        mean = sum(replica.sum(0) for replica in flat) / sum(map(len, flat))
+        flat = [replica - mean for replica in flat]
+    # the kernel of a spectrum without its 1/(k_B T), and without a time derivative
+    return Series(flat, values.interval, 1.0, values.unit, values.quantity, rate=True)
+
+
+def _spectrum(
+    series: Series, pairs: Pairs, unit: str, label: str, kind: str, estimation: Any
+) -> Spectrum:
+    signals = [Signal.from_array(replica) for replica in series.replicas]
+    density = Estimation(**estimation).density(series, signals, pairs)
+    scale = 2.0 * SPEED_OF_LIGHT_CM_PER_FS / SPECTRAL_PREFACTOR
+    spectrum = density.spectrum(
+        lambda found: found[..., 0, :] * scale, unit=unit, label=label, spectrum=kind
+    )
+    # what is not known of these series
+    unknown = ("temperature_K", "derivative", "method")
+    record = {key: value for key, value in spectrum.provenance.items() if key not in unknown}
+    return replace(spectrum, provenance=record)
+
+
 def vibrational_density_of_states(
-    data: TrajectoryLike | Any = None,
+    data: Series | Trajectory | Any = None,
     masses: np.ndarray | None = None,
     *,
-    interval: float | None = None,
-    temperature: float | None = None,
-    unit: str | None = None,
-    method: str | None = None,
-    timestep: float | None = None,
-    n_beads: int | None = None,
     atoms: np.ndarray | None = None,
-    **estimation: Any,
+    **options: Unpack[SpectrumOptions],
 ) -> Spectrum:
     """Return g(ν̃) = (K/T) Σ mᵢ ∫⟨vᵢ(0)·vᵢ(t)⟩ cos(2πcν̃t) dt.
 
@@ -153,76 +153,33 @@ def vibrational_density_of_states(
     Parameters
     ----------
     data
-        A trajectory with the observable ``"velocities"``, or the velocities
+        A trajectory with the observable ``"velocities"``, a series of them, or the velocities
         ``[n_replicas, n_frames, n_atoms, 3]``, one replica of them, or a list
         of replicas of different length. For ring polymers, of the centroid.
     masses
         ``[n_atoms]``, amu; a trajectory knows them.
-    interval, temperature, method, timestep, n_beads
-        See :func:`eqcalc.spectra.infrared`.
-    unit
-        Unit of the velocities, such as ``"Å/fs"``.
     atoms
         Indices of the atoms that are counted; all by default.
-    estimation
-        Window, resolution, errors: see :class:`eqcalc.spectra.Estimation`.
+    options
+        See :func:`eqcalc.spectra.infrared`; the unit of arrays is such as ``"Å/fs"``.
     """
     if masses is None:
         masses = getattr(data, "masses", None)
     if masses is None:
         raise TypeError("masses: must be stated for plain arrays, in amu")
     masses = np.asarray(masses, dtype=float)
-    trajectory = hasattr(data, "observable")
-    if trajectory and "velocities" not in data.observables():
-        raise ValueError(
-            "the trajectory has no 'velocities'; it has: "
-            f"{', '.join(data.observables()) or 'nothing'}"
-        )
-    velocities = _Velocities(data) if trajectory else None
-    series = read_series(
-        velocities,
-        None if trajectory else data,
-        name="positions" if trajectory else "velocities",
-        shapes=[(len(masses), 3)],
-        interval=interval,
-        temperature=temperature,
-        unit=unit,
-        method=method,
-        timestep=timestep,
-        n_beads=n_beads,
-    )
     selected = np.arange(len(masses)) if atoms is None else np.asarray(atoms)
     root = np.sqrt(masses[selected])[:, None]
 
     def weighted(frames: np.ndarray) -> np.ndarray:
         return (frames[:, selected] * root).reshape(len(frames), -1)
 
-    n_components = 3 * len(selected)
-    signals = series.signals("Å", n_components, weighted)
-    density = Estimation(**estimation).density(series, signals, grouped(slice(0, n_components)))
-    return Spectrum(
-        wavenumber=density.wavenumber,
-        values=density.values[0],
+    shapes = [(len(masses), 3)]
+    momenta = Observable("velocities", shapes, "Å", 3 * len(selected), weighted)
+    density, _ = estimated(momenta, data, options)
+    return density.spectrum(
+        lambda values: values[..., 0, :],
         unit="states per cm⁻¹",
         label="vibrational density of states",
-        samples=None if density.samples is None else density.samples[:, 0],
-        n_independent=density.n_independent,
-        provenance={"spectrum": "vibrational density of states", **density.provenance},
-        warnings=density.warnings,
+        spectrum="vibrational density of states",
     )
-
-
-class _Velocities:
-    """A trajectory whose velocities are seen as the recorded rate of its positions."""
-
-    def __init__(self, trajectory: Any) -> None:
-        self._trajectory = trajectory
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._trajectory, name)
-
-    def observables(self) -> tuple[str, ...]:
-        return ("positions_rate",)
-
-    def observable(self, name: str) -> Any:
-        return self._trajectory.observable("velocities")

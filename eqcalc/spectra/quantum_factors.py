@@ -12,75 +12,45 @@ eqcalc, and a factor named here acts relative to it.
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eqcalc.methods import DynamicsMethod
 from eqcalc.units import SECOND_RADIATION_CONSTANT, SPEED_OF_LIGHT_CM_PER_FS
+from eqcalc.validation import InvalidInputError, one_of
 
+if TYPE_CHECKING:
+    from eqcalc.spectra.spectrum import Spectrum
+
+#: Names of the factors.
 QUANTUM_FACTORS: tuple[str, ...] = ("harmonic", "standard", "schofield", "none")
 
-#: Methods whose correlation functions approximate the Kubo transform.
-_KUBO = ("RPMD", "TRPMD", "CMD", "PACMD", "QCMD", "FQCMD", "TECMD", "TEPIGS")
-#: Thermostats that act as friction on every physical (centroid) mode.
-_FRICTION = ("LANGEVIN", "NVT", "BAOAB", "PILE", "PILEL", "PIMD")
-#: Thermostats with a memory, whose line shape follows from their matrices.
-_MEMORY = ("GLE", "PIGLE", "PIGLET", "PIGLEQTB", "QT")
-#: Thermostats of the kinetic energy as a whole, or deterministic ones.
-_GLOBAL = ("SVR", "CSVR", "BUSSI", "PILEG", "NHC", "NOSEHOOVER", "BERENDSEN", "NPT")
-_THERMOSTATTED = (*_FRICTION, *_MEMORY, *_GLOBAL)
+#: Factors that each kind of correlation function may have, and what is wrong with others.
+_ALLOWED: dict[str, tuple[tuple[str, ...], str]] = {
+    "kubo": (
+        ("harmonic", "none"),
+        "a Kubo-transformed correlation function contains the quantum statistics of the nuclei, "
+        "and its exact relation to the spectrum is the factor 'harmonic'",
+    ),
+    "none": (
+        ("harmonic", "none"),
+        "path-integral sampling contains the quantum statistics of the nuclei",
+    ),
+    # x/(1 − e^−x) of the Kubo transform times tanh(x/2)/(x/2) is 2/(1 + e^−x)
+    "symmetrized": (
+        ("standard", "none"),
+        "a quantum thermostat gives every mode its quantum energy, as in the symmetrized "
+        "correlation function, whose exact relation to the spectrum is the factor 'standard'",
+    ),
+}
 
 
-def _normalised(method: str) -> str:
-    return "".join(c for c in method.upper() if c.isalnum())
-
-
-#: Dynamics by the names the field gives them; case and hyphens do not matter.
-METHOD_NAMES = (
-    *("NVE", "Langevin", "NVT", "NPT", "BAOAB", "GLE", "QT", "SVR", "CSVR", "Bussi"),
-    *("Berendsen", "Nose-Hoover", "NHC", "RPMD", "T-RPMD", "CMD", "PA-CMD", "QCMD", "f-QCMD"),
-    *("Te-CMD", "Te-PIGS", "PIMD", "PILE", "PILE-L", "PILE-G", "PI+GLE", "PIGLET", "PIGLE-QTB"),
-)
-
-
-def check_method(method: str | None) -> None:
-    """Refuse a name of the dynamics that is not one of :data:`METHOD_NAMES`.
-
-    What a spectrum is warned of, and which quantum factor it may have, follow from
-    it: a name with a letter wrong would switch both off.
-
-    Raises
-    ------
-    ValueError
-        Nothing is known of such a method.
-    """
-    known = {_normalised(name): name for name in METHOD_NAMES}
-    if method is None or _normalised(method) in known:
-        return
-    close = difflib.get_close_matches(_normalised(method), known, n=1)
-    meant = f" (did you mean {known[close[0]]}?)" if close else ""
-    raise ValueError(f"method: unknown name {method!r}{meant}; known: {', '.join(METHOD_NAMES)}")
-
-
-def is_kubo(method: str | None) -> bool:
-    """Return whether `method` gives Kubo-transformed correlation functions."""
-    return method is not None and _normalised(method) in _KUBO
-
-
-def has_ring_modes(method: str | None) -> bool:
-    """Return whether free ring-polymer modes move at their own wavenumbers in `method`.
-
-    Centroid dynamics moves them elsewhere, or averages over them.
-    """
-    return method is not None and _normalised(method) in ("RPMD", "TRPMD")
-
-
-def is_thermostatted(method: str | None) -> bool:
-    """Return whether `method` couples the physical modes to a thermostat."""
-    return method is not None and _normalised(method) in _THERMOSTATTED
+class QuantumFactorError(InvalidInputError):
+    """A quantum factor would count the quantum energy of the nuclei twice."""
 
 
 def _x(wavenumber: np.ndarray, temperature: float) -> np.ndarray:
@@ -102,9 +72,10 @@ def quantum_factor(wavenumber: np.ndarray, temperature: float, name: str) -> np.
 
     Raises
     ------
-    ValueError
-        No such factor.
+    InvalidInputError
+        There is no such factor.
     """
+    one_of("quantum_factor", name, QUANTUM_FACTORS)
     x = _x(wavenumber, temperature)
     if name == "harmonic":
         # x/(1 − e^−x) → 1 at zero
@@ -113,38 +84,50 @@ def quantum_factor(wavenumber: np.ndarray, temperature: float, name: str) -> np.
         return 2.0 / (1.0 + np.exp(-x))
     if name == "schofield":
         return np.exp(0.5 * x)
-    if name == "none":
-        return np.ones_like(x)
-    raise ValueError(f"unknown quantum factor {name!r}; known: {', '.join(QUANTUM_FACTORS)}")
+    return np.ones_like(x)
 
 
-def relative_quantum_factor(
-    wavenumber: np.ndarray, temperature: float, name: str, method: str | None = None
-) -> np.ndarray:
-    """Return Q/Q_harmonic, the factor that is still to be applied to a spectrum of eqcalc.
+def check_quantum_factor(name: str, correlation: str | None) -> None:
+    """Refuse a factor that the correlation function of the dynamics contains already.
 
-    It is exactly 1 for ``"harmonic"``.
+    Parameters
+    ----------
+    name
+        See :func:`quantum_factor`.
+    correlation
+        See :class:`eqcalc.methods.DynamicsMethod`; None if it is not known.
 
     Raises
     ------
-    ValueError
-        The factor is unknown, or `method` already contains quantum statistics
-        and the factor would be a second correction.
+    InvalidInputError, QuantumFactorError
+        There is no such factor, or it would count the quantum energy twice.
     """
-    if name not in QUANTUM_FACTORS:
-        raise ValueError(f"unknown quantum factor {name!r}; known: {', '.join(QUANTUM_FACTORS)}")
-    if is_kubo(method) and name not in ("harmonic", "none"):
-        raise ValueError(
-            f"quantum factor {name!r} refused: {method} gives Kubo-transformed correlation "
-            "functions, which already contain the quantum statistics of the nuclei; their exact "
-            "relation to the spectrum is the factor 'harmonic'. The factor "
-            f"{name!r} is for classical trajectories only"
+    one_of("quantum_factor", name, QUANTUM_FACTORS)
+    allowed, reason = _ALLOWED.get(correlation or "", (QUANTUM_FACTORS, ""))
+    if name not in allowed:
+        raise QuantumFactorError(
+            reason, key="quantum_factor", value=name, expected=" or ".join(allowed)
         )
+
+
+def relative_quantum_factor(wavenumber: np.ndarray, temperature: float, name: str) -> np.ndarray:
+    """Return Q/Q_harmonic, the factor that is still to be applied to a spectrum of eqcalc.
+
+    It is exactly 1 for ``"harmonic"``. The parameters are those of :func:`quantum_factor`.
+    """
     if name == "harmonic":
         return np.ones_like(np.asarray(wavenumber, dtype=float))
     return quantum_factor(wavenumber, temperature, name) / quantum_factor(
         wavenumber, temperature, "harmonic"
     )
+
+
+def with_quantum_factor(spectrum: Spectrum, temperature: float, name: str) -> Spectrum:
+    """Return a spectrum, which contains the harmonic factor, with another one instead."""
+    if name == "harmonic":
+        return spectrum
+    relative = relative_quantum_factor(spectrum.wavenumber, temperature, name)
+    return spectrum.weighted(relative, f"quantum factor {name} / harmonic")
 
 
 # --- ring polymers --------------------------------------------------------------------
@@ -171,17 +154,17 @@ def thermostat_width(time_constant: float) -> float:
 
 
 def method_warnings(
-    method: str | None,
+    method: DynamicsMethod | None,
     temperature: float,
     n_beads: int = 1,
     thermostat_time: float | None = None,
 ) -> list[str]:
-    """Return what a reader of a spectrum made with `method` has to know.
+    """Return what a reader of a spectrum has to know of the dynamics behind it.
 
     Parameters
     ----------
     method
-        Name of the dynamics, such as ``"NVE"``, ``"T-RPMD"``, ``"Langevin"``.
+        The dynamics; None if it is not known.
     temperature
         K.
     n_beads
@@ -189,44 +172,34 @@ def method_warnings(
     thermostat_time
         Time constant of the friction on the physical modes, fs.
     """
+    if method is None:
+        return []
     result = []
-    name = _normalised(method or "")
-    if name in _FRICTION:
-        width = (
-            f"adds {thermostat_width(thermostat_time):.1f} cm⁻¹ to the width of every band"
-            if thermostat_time
-            else "adds γ/2πc to the width of every band (5.3 cm⁻¹ at a time constant of 1 ps)"
-        )
-        result.append(
-            f"the dynamics was thermostatted ({method}): its friction {width}; measure without a "
-            "thermostat on the physical modes, or deconvolve"
-        )
-    elif name in _MEMORY:
-        result.append(
-            f"the dynamics was thermostatted ({method}), which broadens and shifts bands by its "
-            "memory kernel; deconvolve with gle_kernel"
-        )
-    elif name in _GLOBAL:
-        result.append(
-            f"the dynamics was thermostatted ({method}): exchange of energy with the bath couples "
-            "the modes of a small molecule and broadens bands unless it is slow (1 ps or more)"
-        )
-    if is_kubo(method) and n_beads > 1:
+    if method.thermostats_centroid:
+        effect = {
+            "friction": f"its friction {_added_width(thermostat_time)}; measure without a "
+            "thermostat on the physical modes, or deconvolve",
+            "memory": "its memory kernel broadens and shifts bands; deconvolve with gle_kernel",
+            "global": "exchange of energy with the bath couples the modes of a small molecule and "
+            "broadens bands unless it is slow (1 ps or more)",
+        }[method.thermostat]
+        result.append(f"the dynamics was thermostatted ({method.name}): {effect}")
+    if method.kubo and n_beads > 1:
         first = ", ".join(f"{nu:.0f}" for nu in ring_modes(n_beads, temperature)[:3])
-        if name == "RPMD":
+        if method.ring_resonances and method.thermostat == "none":
             result.append(
                 f"internal modes of the ring polymer ({first} cm⁻¹, …) can split or shift bands "
                 "near them"
             )
-        elif name == "TRPMD":
+        elif method.ring_resonances:
             result.append(
-                "T-RPMD broadens bands at high wavenumber by tens of cm⁻¹, more at lower "
+                f"{method.name} broadens bands at high wavenumber by tens of cm⁻¹, more at lower "
                 f"temperature; internal modes of the ring polymer start at {first} cm⁻¹"
             )
-        elif name in ("CMD", "PACMD"):
+        elif method.curvature_problem:
             result.append(
-                f"{method} shifts bands of light atoms to lower wavenumbers and broadens them, the "
-                "more the lower the temperature (curvature problem)"
+                f"{method.name} shifts bands of light atoms to lower wavenumbers and broadens "
+                "them, the more the lower the temperature (curvature problem)"
             )
         result.append(
             "overtones and combination bands are not quantitative in ring-polymer (or classical) "
@@ -235,14 +208,16 @@ def method_warnings(
     return result
 
 
-def bead_warning(
-    method: str | None, n_beads: int, temperature: float, highest_band: float
-) -> list[str]:
+def _added_width(thermostat_time: float | None) -> str:
+    if thermostat_time is None:
+        return "adds γ/2πc to the width of every band (5.3 cm⁻¹ at a time constant of 1 ps)"
+    return f"adds {thermostat_width(thermostat_time):.1f} cm⁻¹ to the width of every band"
+
+
+def bead_warning(n_beads: int, temperature: float, highest_band: float) -> list[str]:
     """Return a warning when there are too few beads for the highest band [cm⁻¹]."""
-    if not is_kubo(method) or n_beads < 2:
-        return []
     needed = beads_needed(highest_band, temperature)
-    if n_beads >= needed:
+    if n_beads < 2 or n_beads >= needed:
         return []
     return [
         f"{n_beads} beads are too few for the band at {highest_band:.0f} cm⁻¹ at "

@@ -19,18 +19,30 @@ Kubo-transformed correlation functions alike.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eqcalc.spectra.estimator.estimation import Density, Estimation, beads_warning, grouped
+from eqcalc.spectra.estimator.estimation import Density
+from eqcalc.spectra.estimator.observable import (
+    Observable,
+    SpectrumOptions,
+    estimated,
+    with_beads_warning,
+)
 from eqcalc.spectra.estimator.statistics import Estimate
-from eqcalc.spectra.frames import in_frame
-from eqcalc.spectra.quantum_factors import relative_quantum_factor
-from eqcalc.spectra.series import Series, TrajectoryLike, read_series
+from eqcalc.spectra.frames import LABORATORY
+from eqcalc.spectra.quantum_factors import with_quantum_factor
+from eqcalc.spectra.series import Series
 from eqcalc.spectra.spectrum import Spectrum
+from eqcalc.trajectory import Trajectory
 from eqcalc.units import RAMAN_CROSS_SECTION, SECOND_RADIATION_CONSTANT
+from eqcalc.validation import InvalidInputError, count, one_of, positive
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 #: Intensity as isotropic and anisotropic part: coefficients of A and G.
 GEOMETRIES: dict[str, tuple[float, float]] = {
@@ -42,8 +54,7 @@ GEOMETRIES: dict[str, tuple[float, float]] = {
     "natural": (0.5, 13.0 / 90.0),
 }
 
-#: The isotropic and the anisotropic part among the components of :func:`invariants`.
-RAMAN_GROUPS = grouped(slice(0, 1), slice(1, 6))
+_ACTIVITY = "Å⁴/amu per cm⁻¹"
 
 
 def invariants(frames: np.ndarray) -> np.ndarray:
@@ -75,7 +86,13 @@ def invariants(frames: np.ndarray) -> np.ndarray:
     )
 
 
-def raman_weight(
+#: The isotropic and the anisotropic part, from a matrix or xx, yy, zz, yz, xz, xy.
+POLARIZABILITY = Observable(
+    "polarizability", [(3, 3), (6,)], "Å^3", 6, invariants, (slice(0, 1), slice(1, 6))
+)
+
+
+def stokes_factor(
     wavenumber: np.ndarray,
     temperature: float,
     laser_wavelength: float,
@@ -99,17 +116,14 @@ def raman_weight(
         The detector counts photons instead of measuring power: the fourth
         power of the scattered wavenumber ν̃ₛ becomes ν̃₀ν̃ₛ³.
     """
-    if not laser_wavelength > 0.0:
-        raise ValueError(
-            f"laser_wavelength: expected a positive wavelength in nm, got {laser_wavelength}"
-        )
     wavenumber = np.asarray(wavenumber, dtype=float)
-    laser = 1e7 / laser_wavelength
+    laser = 1e7 / positive("laser_wavelength", laser_wavelength, unit="nm")
     x = SECOND_RADIATION_CONSTANT * wavenumber / temperature
     scattered = laser + wavenumber if anti_stokes else laser - wavenumber
-    occupation = np.expm1(x) if anti_stokes else -np.expm1(-x)
+    # n + 1 = 1/(1 − e^−x) quanta scatter to lower wavenumbers, n = 1/(e^x − 1) to higher ones
+    inverse_bose_einstein = np.expm1(x) if anti_stokes else -np.expm1(-x)
     power = laser * scattered**3 if photon_counting else scattered**4
-    return RAMAN_CROSS_SECTION * power / (wavenumber * occupation)
+    return RAMAN_CROSS_SECTION * power / (wavenumber * inverse_bose_einstein)
 
 
 @dataclass(frozen=True)
@@ -150,12 +164,7 @@ class RamanSpectrum:
         analyser), ``"natural"`` (A + 13G/45)/2 (unpolarized laser at 90°, no
         analyser).
         """
-        try:
-            i, j = GEOMETRIES[geometry]
-        except KeyError:
-            raise ValueError(
-                f"unknown scattering geometry {geometry!r}; known: {', '.join(GEOMETRIES)}"
-            ) from None
+        i, j = GEOMETRIES[one_of("geometry", geometry, GEOMETRIES)]
         return self._mixed(i, j, f"Raman intensity, {geometry}")
 
     def _mixed(self, i: float, j: float, label: str) -> Spectrum:
@@ -250,18 +259,19 @@ class RamanSpectrum:
             See :meth:`polarized`; ``"unpolarized"`` (no analyser) contains
             45A + 7G.
         anti_stokes, photon_counting
-            See :func:`raman_weight`.
+            See :func:`stokes_factor`.
         """
         intensity = self.polarized(geometry)
         if not 0.0 < laser_wavelength < 1e7 / float(intensity.wavenumber[3]):
-            raise ValueError(
-                "laser_wavelength: expected a wavelength in nm, such as 532, with more energy "
-                f"than the Raman shifts, got {laser_wavelength:g}"
+            raise InvalidInputError(
+                key="laser_wavelength",
+                value=laser_wavelength,
+                expected="a wavelength in nm, such as 532, with more energy than the Raman shifts",
             )
         upper = np.inf if anti_stokes else 1e7 / laser_wavelength
         # neither the elastic line nor a shift beyond the laser is Raman scattering
         shifted = intensity.between(0.5 * float(intensity.wavenumber[1]), upper)
-        weight = raman_weight(
+        weight = stokes_factor(
             shifted.wavenumber,
             self.temperature,
             laser_wavelength,
@@ -291,8 +301,10 @@ def reduced(spectrum: Spectrum) -> Spectrum:
     """
     record = spectrum.provenance
     if "laser_wavelength_nm" not in record:
-        raise ValueError(f"not a Raman cross-section: {spectrum.label!r}")
-    weight = raman_weight(
+        raise InvalidInputError(
+            key="spectrum", value=spectrum.label, expected="a Raman cross-section"
+        )
+    weight = stokes_factor(
         spectrum.wavenumber,
         record["temperature_K"],
         record["laser_wavelength_nm"],
@@ -302,26 +314,19 @@ def reduced(spectrum: Spectrum) -> Spectrum:
     return spectrum.weighted(
         1.0 / (45.0 * weight),
         "reduced",
-        unit="Å⁴/amu per cm⁻¹",
+        unit=_ACTIVITY,
         label="reduced Raman intensity",
     )
 
 
 def raman(
-    data: TrajectoryLike | Any = None,
+    data: Series | Trajectory | Any = None,
     *,
-    derivative: Any = None,
-    interval: float | None = None,
-    temperature: float | None = None,
-    unit: str | None = None,
-    method: str | None = None,
-    timestep: float | None = None,
-    n_beads: int | None = None,
     quantum_factor: str = "harmonic",
     n_molecules: int = 1,
-    frame: str = "laboratory",
+    frame: str = LABORATORY,
     reference: np.ndarray | None = None,
-    **estimation: Any,
+    **options: Unpack[SpectrumOptions],
 ) -> RamanSpectrum:
     """Return the Raman spectrum of a polarizability.
 
@@ -329,42 +334,24 @@ def raman(
     ----------
     data
         A trajectory with the observable ``"polarizability"`` (or
-        ``"polarizability_rate"``), or the polarizability:
+        ``"polarizability_rate"``), a series, or the polarizability:
         ``[n_replicas, n_frames, 3, 3]``, or the six components
         ``[n_replicas, n_frames, 6]`` in the order xx, yy, zz, yz, xz, xy; one
         replica of it, or replicas of different length, a list or by name. For ring
         polymers, the mean over the beads of the polarizability of each bead.
-    derivative
-        The time derivative in the same forms, instead of `data`. False: take
-        finite differences of a trajectory even if its derivative was recorded.
-    interval, temperature, method, timestep, n_beads
-        See :func:`eqcalc.spectra.infrared`.
-    quantum_factor, n_molecules, frame, reference
-        See :func:`eqcalc.spectra.infrared`.
-    unit
-        Unit of the arrays: a polarizability volume such as ``"Å^3"`` or
-        ``"bohr^3"``, or ``"e^2*Å^2/eV"``.
-    estimation
-        Window, resolution, errors: see :class:`eqcalc.spectra.Estimation`.
+    quantum_factor, n_molecules, frame, reference, options
+        See :func:`eqcalc.spectra.infrared`. The unit of arrays is that of a polarizability
+        volume, such as ``"Å^3"`` or ``"bohr^3"``, or ``"e^2*Å^2/eV"``.
     """
-    if n_molecules < 1:
-        raise ValueError(f"n_molecules must be at least 1, got {n_molecules}")
-    series = read_series(
+    count("n_molecules", n_molecules)
+    density, series = estimated(
+        POLARIZABILITY,
         data,
-        derivative if frame == "laboratory" else False,
-        name="polarizability",
-        shapes=[(3, 3), (6,)],
-        interval=interval,
-        temperature=temperature,
-        unit=unit,
-        method=method,
-        timestep=timestep,
-        n_beads=n_beads,
+        options,
+        quantum_factor=quantum_factor,
+        frame=frame,
+        reference=reference,
     )
-    series = in_frame(series, data, frame, reference)
-    relative_quantum_factor(np.zeros(1), series.temperature, quantum_factor, series.method)
-    signals = series.signals("Å^3", 6, invariants)
-    density = Estimation(**estimation).density(series, signals, RAMAN_GROUPS)
     return raman_result(density, series, quantum_factor, n_molecules, frame)
 
 
@@ -376,35 +363,100 @@ def raman_result(
     frame: str = "laboratory",
 ) -> RamanSpectrum:
     """Return the Raman spectrum of the spectral densities of :func:`invariants` in Å³."""
+    record = {"quantum_factor": quantum_factor, "n_molecules": n_molecules, "frame": frame}
     weights = np.array([45.0, 7.0])
-    activity = weights @ density.values[:2]
-    samples = (
-        None if density.samples is None else np.tensordot(weights, density.samples[:, :2], (0, 1))
+    activity = density.spectrum(
+        lambda values: np.tensordot(weights, values[..., :2, :], (0, -2)),
+        unit=_ACTIVITY,
+        label="Raman activity",
     )
-    warnings = density.warnings + beads_warning(series, density.wavenumber, activity, samples)
 
     def part(index: int, name: str) -> Spectrum:
-        spectrum = Spectrum(
-            wavenumber=density.wavenumber,
-            values=density.values[index] / n_molecules,
-            unit="Å⁴/amu per cm⁻¹",
+        spectrum = density.spectrum(
+            lambda values: values[..., index, :] / n_molecules,
+            unit=_ACTIVITY,
             label=f"Raman intensity, {name}",
-            samples=None if density.samples is None else density.samples[:, index] / n_molecules,
-            n_independent=density.n_independent,
-            provenance={
-                "spectrum": "Raman",
-                "quantum_factor": quantum_factor,
-                "n_molecules": n_molecules,
-                "frame": frame,
-                **density.provenance,
-            },
-            warnings=warnings,
+            spectrum="Raman",
+            **record,
         )
-        if quantum_factor == "harmonic":
-            return spectrum
-        relative = relative_quantum_factor(
-            spectrum.wavenumber, series.temperature, quantum_factor, series.method
-        )
-        return spectrum.weighted(relative, f"quantum factor {quantum_factor} / harmonic")
+        spectrum = with_beads_warning(spectrum, series, activity)
+        return with_quantum_factor(spectrum, series.temperature, quantum_factor)
 
     return RamanSpectrum(part(0, "isotropic"), part(1, "anisotropic"), series.temperature)
+
+
+# --- oriented samples: crystals, surfaces, single molecules held in place -----------------
+
+
+def porto(notation: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the incoming and the outgoing polarization of a geometry in Porto's notation.
+
+    Parameters
+    ----------
+    notation
+        ``"z(xy)-z"``: light comes along z polarized along x, and what leaves
+        along −z polarized along y is measured. Directions may carry a minus
+        sign (Damen, Porto and Tell, Phys. Rev. 142, 570 (1966)).
+
+    Raises
+    ------
+    InvalidInputError
+        The text is not of this form, or a polarization is along its light.
+    """
+    match = re.fullmatch(r"-?([xyz])\(([xyz])\s*([xyz])\)-?([xyz])", notation.strip().lower())
+    if match is None or match[2] == match[1] or match[3] == match[4]:
+        raise InvalidInputError(
+            key="notation",
+            value=notation,
+            expected="a geometry such as 'z(xy)-z', without light polarized along its direction",
+        )
+    incoming, outgoing = (np.eye(3)["xyz".index(match[i])] for i in (2, 3))
+    return incoming, outgoing
+
+
+def raman_oriented(
+    data: Series | Trajectory | Any = None,
+    *,
+    incoming: np.ndarray,
+    outgoing: np.ndarray,
+    quantum_factor: str = "harmonic",
+    **options: Unpack[SpectrumOptions],
+) -> Spectrum:
+    """Return the Raman intensity of an oriented sample in one polarization geometry.
+
+    With e_in and e_out the polarizations, s = e_out·α·e_in and the intensity is
+    (K/T)∫⟨ṡ(0)ṡ(t)⟩…dt, Å⁴/amu per cm⁻¹. :func:`porto` takes a geometry in
+    Porto's notation to the two polarizations.
+
+    Parameters
+    ----------
+    data, quantum_factor, options
+        See :func:`raman`; the polarizability is ``[3, 3]``.
+    incoming, outgoing
+        ``[3]``, directions of the polarizations; normalised here.
+    """
+    first, second = (np.asarray(v, dtype=float) for v in (outgoing, incoming))
+    for key, direction in (("outgoing", first), ("incoming", second)):
+        if direction.shape != (3,) or not direction.any():
+            raise InvalidInputError(
+                key=key, value=direction.tolist(), expected="three components, not all zero"
+            )
+    selector = np.outer(first, second) / (np.linalg.norm(first) * np.linalg.norm(second))
+    element = Observable(
+        "polarizability",
+        [(3, 3)],
+        "Å^3",
+        1,
+        lambda frames: np.einsum("nij,ij->n", frames, selector)[:, None],
+    )
+    density, series = estimated(element, data, options, quantum_factor=quantum_factor)
+    spectrum = density.spectrum(
+        lambda values: values[..., 0, :],
+        unit=_ACTIVITY,
+        label="Raman intensity, oriented",
+        spectrum="Raman",
+        quantum_factor=quantum_factor,
+        incoming=second.tolist(),
+        outgoing=first.tolist(),
+    )
+    return with_quantum_factor(spectrum, series.temperature, quantum_factor)

@@ -1,102 +1,279 @@
 # SPDX-License-Identifier: MIT
-"""What a spectrum is computed from: arrays or a trajectory, as signals in known units."""
+"""A time series of an observable along independent replicas: what every spectrum is made from.
+
+:class:`Series` is made from arrays of any code or from a trajectory. Functions such as
+:func:`eqcalc.spectra.infrared` take a series, a trajectory or arrays, and bring all of them
+into this form by :func:`as_series`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field, replace
+from html import escape
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
-from eqcalc.spectra.continuity import (
-    describe_repeat,
-    equal_replicas,
-    jump,
-    repeated_frames,
-)
+from eqcalc import methods
+from eqcalc.spectra.continuity import require_unbroken
 from eqcalc.spectra.estimator.correlation import Signal, differentiate
 from eqcalc.spectra.provenance import trajectory_provenance
-from eqcalc.spectra.quantum_factors import check_method
 from eqcalc.trajectory import Trajectory
 from eqcalc.units import UnitError, conversion_factor
+from eqcalc.validation import InvalidInputError, count, one_of, positive, within
 
-_MEANING = {
-    "interval": "the time between frames [fs]",
-    "temperature": "the temperature [K]",
-    "unit": "the unit of the values",
-}
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+#: Shape of one frame.
+FrameShape = tuple[int, ...]
+
+#: Quantities that are time derivatives themselves.
+_RATES = ("velocities",)
 #: An array of so many times more replicas than frames has its axes exchanged.
 _EXCHANGED = 4
 
 
-class TrajectoryLike(Protocol):
-    """The part of :class:`eqcalc.trajectory.Trajectory` that spectra are made from."""
+class SeriesOptions(TypedDict, total=False):
+    """What plain arrays do not say of themselves; see :class:`Series`.
 
-    @property
-    def method(self) -> str: ...  # noqa: D102
-    @property
-    def temperature(self) -> float: ...  # noqa: D102
-    @property
-    def timestep(self) -> float: ...  # noqa: D102
-    @property
-    def n_beads(self) -> int: ...  # noqa: D102
-    @property
-    def provenance(self) -> dict[str, Any]: ...  # noqa: D102
-    def observables(self) -> tuple[str, ...]: ...  # noqa: D102
-    def observable(self, name: str, /) -> Any: ...  # noqa: D102
+    With `derivative`, time derivatives are given instead of the observable. For a trajectory,
+    ``derivative=False`` takes differences of the observable even if its derivative is there.
+    """
+
+    derivative: Any
+    interval: float | None
+    temperature: float | None
+    unit: str | None
+    method: str | None
+    timestep: float | None
+    n_beads: int | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Series:
     """An observable along independent replicas, with what is needed to interpret it.
 
     Parameters
     ----------
     replicas
-        One array ``[n_frames, ...]`` per replica; lengths may differ.
+        ``[n_replicas, n_frames, ...]``, or one array ``[n_frames, ...]`` per replica, whose
+        lengths may differ. For ring polymers, the mean over the beads of the dipole moment or
+        polarizability of each; the centroid of positions and velocities.
     interval
         Time between frames, fs.
     temperature
         K.
     unit
-        Unit of the values.
+        Unit of the values, such as ``"e*Å"``; of a time derivative ``"e*Å/fs"``.
+    quantity
+        What the values are: ``"dipole"``, ``"polarizability"``, ``"velocities"``, ….
     rate
-        The values are a time derivative (unit per fs) already.
+        The values are the time derivative of the quantity.
     method
-        Name of the dynamics, or None if not stated.
+        Name of the dynamics (:data:`eqcalc.methods.METHODS`), or None if it is not known.
     timestep
-        Step of the integrator, fs, or None if not stated.
+        Step of the integrator, fs, or None if it is not known.
     n_beads
         Number of beads.
     thermostat_time
         Time constant of the friction on the physical modes, fs.
+    correlation
+        Kind of correlation function, by default that of the method; see
+        :class:`eqcalc.methods.DynamicsMethod`.
+    positions
+        Of the atoms, Å, for spectra in a molecular frame.
+    masses
+        ``[n_atoms]``, amu, likewise.
     provenance
-        Where the data came from.
+        Where the data came from, JSON-able.
     names
         Of the replicas, such as their files; "replica 0", … by default.
+
+    Raises
+    ------
+    InvalidInputError
+        A number is not positive, the method unknown, or the beads do not fit it.
     """
 
-    replicas: tuple[Any, ...]
+    replicas: Any
     interval: float
     temperature: float
     unit: str
+    quantity: str = "values"
     rate: bool = False
     method: str | None = None
     timestep: float | None = None
     n_beads: int = 1
     thermostat_time: float | None = None
+    correlation: str | None = None
+    positions: Series | None = None
+    masses: np.ndarray | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     names: tuple[str, ...] = ()
 
-    def name(self, index: int) -> str:
-        """Return what messages call a replica."""
-        return self.names[index] if self.names else f"replica {index}"
+    def __post_init__(self) -> None:
+        positive("interval", self.interval, unit="fs")
+        positive("temperature", self.temperature, unit="K")
+        count("n_beads", self.n_beads)
+        if self.timestep is not None:
+            # a step is never longer than the time between frames
+            step = positive("timestep", self.timestep, unit="fs")
+            within("timestep", step, 0.0, self.interval * (1.0 + 1e-9), unit="fs")
+        known = self.dynamics
+        if self.n_beads > 1 and known is not None and not known.ring_polymer:
+            known.checked_beads(self.n_beads)
+        object.__setattr__(self, "replicas", tuple(self.replicas))
+        if self.correlation is None and (known or self.n_beads > 1):
+            # beads sample quantum statistics, whatever moves them
+            object.__setattr__(self, "correlation", known.correlation if known else "none")
+
+    @property
+    def dynamics(self) -> methods.DynamicsMethod | None:
+        """The method of the dynamics, if it was stated."""
+        return None if self.method is None else methods.method(self.method)
 
     @property
     def lengths(self) -> tuple[int, ...]:
         """Frames of each replica."""
         return tuple(len(replica) for replica in self.replicas)
+
+    def name(self, index: int) -> str:
+        """Return what messages call a replica."""
+        return self.names[index] if self.names else f"replica {index}"
+
+    def _facts(self) -> dict[str, str]:
+        if not self.replicas:
+            return {}
+        frames = "–".join(str(n) for n in sorted({min(self.lengths), max(self.lengths)}))
+        beads = f", {self.n_beads} beads" if self.n_beads > 1 else ""
+        return {
+            "quantity": f"{'rate of ' if self.rate else ''}{self.quantity} [{self.unit}]",
+            "size": f"{len(self.replicas)} × {frames} frames, shape {self.replicas[0].shape[1:]}",
+            "interval": f"{self.interval:g} fs",
+            "dynamics": f"{self.method or 'method not stated'}{beads}, {self.temperature:g} K",
+        }
+
+    def __repr__(self) -> str:
+        """Return what the series is, without its numbers."""
+        return f"Series({'; '.join(self._facts().values())})"
+
+    def _repr_html_(self) -> str:
+        rows = (f"<tr><th>{k}</th><td>{escape(v)}</td></tr>" for k, v in self._facts().items())
+        return f"<table><caption>Series</caption>{''.join(rows)}</table>"
+
+    # --- where it comes from ----------------------------------------------------------
+
+    @classmethod
+    def from_arrays(
+        cls,
+        data: Any,
+        quantity: str,
+        shapes: Sequence[FrameShape],
+        **facts: Any,
+    ) -> Series:
+        """Return the series of arrays of any code.
+
+        Parameters
+        ----------
+        data
+            An array ``[n_replicas, n_frames, ...]``, one replica of it, a list of replicas of
+            different length, or a mapping of their names.
+        quantity
+            Of the series.
+        shapes
+            Shapes of one frame that are understood.
+        facts
+            Other fields of the series. ``interval``, ``temperature`` and ``unit`` are needed.
+
+        Raises
+        ------
+        InvalidInputError
+            The shape is wrong, or see :class:`Series`.
+        """
+        names: tuple[str, ...] = ()
+        if isinstance(data, Mapping):
+            names, data = tuple(map(str, data)), list(data.values())
+        replicas = _replicas(data, shapes, quantity)
+        return cls(replicas, quantity=quantity, names=names, **facts)
+
+    @classmethod
+    def from_trajectory(
+        cls,
+        trajectory: Trajectory,
+        quantity: str,
+        *,
+        derivative: bool = True,
+        temperature: float | None = None,
+        positions: bool = False,
+    ) -> Series:
+        """Return the series of an observable of a trajectory.
+
+        Parameters
+        ----------
+        trajectory
+            Its file is read when and as far as the values are needed. Any object with the same
+            attributes will do.
+        quantity
+            The observable. Its recorded time derivative ``"<quantity>_rate"`` is preferred.
+        derivative
+            False: the observable, even if its time derivative was recorded.
+        temperature
+            K; that of the trajectory by default.
+        positions
+            Add the positions, for molecular frames.
+
+        Raises
+        ------
+        InvalidInputError
+            The observable was not recorded.
+        """
+        found = f"{quantity}_rate"
+        rate = derivative and found in trajectory.observables()
+        values, interval, unit = _observable(trajectory, found if rate else quantity)
+        settings = getattr(trajectory, "settings", trajectory.provenance).get("method")
+        settings = settings if isinstance(settings, Mapping) else {}
+        series = cls(
+            replicas=values,
+            interval=interval,
+            temperature=float(trajectory.temperature if temperature is None else temperature),
+            unit=unit,
+            quantity=quantity,
+            rate=rate or quantity in _RATES,
+            method=trajectory.method,
+            timestep=float(trajectory.timestep),
+            n_beads=int(trajectory.n_beads),
+            thermostat_time=settings.get("time_constant") or None,
+            correlation=_correlation(trajectory, settings.get("covariance")),
+            masses=getattr(trajectory, "masses", None),
+            provenance=trajectory_provenance(trajectory),
+        )
+        if not positions:
+            return series
+        values, interval, unit = _observable(trajectory, "positions")
+        there = cls(values, interval, series.temperature, unit, "positions")
+        return replace(series, positions=there)
+
+    # --- what spectra are estimated from -------------------------------------------------
+
+    def factor(self, unit: str) -> float:
+        """Return what takes the values to `unit`, or time derivatives to `unit` per fs.
+
+        Raises
+        ------
+        UnitError
+            The unit of the series does not measure this.
+        """
+        try:
+            # times fs, a derivative has the unit of its observable (which may be a volume)
+            return conversion_factor(f"{self.unit}*fs" if self.rate else self.unit, unit)
+        except UnitError as error:
+            if self.rate:
+                raise UnitError(
+                    f"unit of the time derivative: expected one like '{unit}/fs', got {self.unit!r}"
+                ) from None
+            raise UnitError(f"unit of the series: {error}") from None
 
     def signals(
         self,
@@ -109,29 +286,20 @@ class Series:
         Parameters
         ----------
         unit
-            Unit of the observable (not of its derivative).
+            Unit of the quantity (not of its derivative).
         n_components
             Number of components after `components`.
         components
             Takes frames ``[n, ...]`` to components ``[n, n_components]``;
             must be linear. Frames are flattened by default.
         """
-        try:
-            # times fs, a derivative has the unit of its observable (which may be a volume)
-            factor = conversion_factor(f"{self.unit}*fs" if self.rate else self.unit, unit)
-        except UnitError as error:
-            if self.rate:
-                raise UnitError(
-                    f"unit of the time derivative: expected one like '{unit}/fs', got {self.unit!r}"
-                ) from None
-            raise UnitError(f"unit of the series: {error}") from None
+        factor = self.factor(unit)
 
         def signal(index: int, values: Any) -> Signal:
             def read(start: int, stop: int) -> np.ndarray:
-                frames = np.asarray(values[start:stop], dtype=float)
-                if not np.isfinite(frames).all():
-                    bad = start + int(np.argwhere(~np.isfinite(frames))[0, 0])
-                    raise ValueError(f"{self.name(index)}, frame {bad}: the value is not finite")
+                frames = finite_frames(
+                    values[start:stop], f"{self.quantity}, {self.name(index)}", start
+                )
                 flat = frames.reshape(len(frames), -1) if components is None else components(frames)
                 return flat * factor
 
@@ -139,6 +307,83 @@ class Series:
             return whole if self.rate else differentiate(whole, self.interval)
 
         return [signal(index, values) for index, values in enumerate(self.replicas)]
+
+
+def as_series(
+    data: Any,
+    quantity: str,
+    shapes: Sequence[FrameShape],
+    *,
+    positions: bool = False,
+    **options: Unpack[SeriesOptions],
+) -> Series:
+    """Return the series of a quantity, from whatever holds it.
+
+    Parameters
+    ----------
+    data
+        A series; a trajectory; or, with `options`, arrays as in :meth:`Series.from_arrays`.
+    quantity, shapes, positions
+        See :meth:`Series.from_trajectory`.
+    options
+        What arrays do not say. A trajectory or a series may be given another temperature; the
+        rest they know.
+
+    Raises
+    ------
+    TypeError
+        Something needed is missing, or stated twice.
+    InvalidInputError
+        See :class:`Series`; or arrays repeat frames, jump, or have two equal replicas.
+    """
+    stated: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
+    derivative = stated.pop("derivative", None)
+    if isinstance(data, Series) or hasattr(data, "observable"):
+        for key in stated.keys() - {"temperature"}:
+            raise TypeError(f"{key}: known already; it is stated for plain arrays only")
+    if isinstance(data, Series):
+        one_of("quantity", data.quantity, (quantity,))
+        _replicas(data.replicas, shapes, quantity)
+        return require_unbroken(replace(data, **stated))
+    if hasattr(data, "observable"):
+        wanted = derivative is not False and not positions
+        series = Series.from_trajectory(
+            data, quantity, derivative=wanted, positions=positions, **stated
+        )
+        _replicas(series.replicas, shapes, quantity)
+        return series
+    given = derivative if data is None else data
+    if (
+        given is None
+        or given is False
+        or (data is not None and derivative is not None and derivative is not False)
+    ):
+        raise TypeError(f"give either the {quantity} or its time derivative, and not both")
+    for key in ("interval", "temperature", "unit"):
+        if key not in stated:
+            raise TypeError(f"{key}: must be stated for plain arrays")
+    rate = data is None or quantity in _RATES
+    return require_unbroken(Series.from_arrays(given, quantity, shapes, rate=rate, **stated))
+
+
+def finite_frames(values: Any, key: str, first: int = 0) -> np.ndarray:
+    """Return frames as float64; `first` is the number of the first one.
+
+    Raises
+    ------
+    InvalidInputError
+        A value is not finite.
+    """
+    frames = np.asarray(values, dtype=float)
+    if not np.isfinite(frames).all():
+        bad = np.argwhere(~np.isfinite(frames))[0]
+        raise InvalidInputError(
+            "non-finite values",
+            key=f"{key}, frame {first + int(bad[0])}",
+            value=float(frames[tuple(bad)]),
+            expected="finite numbers",
+        )
+    return frames
 
 
 class _StoredReplica:
@@ -160,207 +405,52 @@ class _StoredReplica:
         return self._trajectory.observable(self._name, self._replica, piece).values[0]
 
 
-def _shape_text(shape: tuple[int | None, ...]) -> str:
-    return ", ".join("n_atoms" if n is None else str(n) for n in shape)
+def _observable(trajectory: Any, name: str) -> tuple[Any, float, str]:
+    """Return the replicas of an observable, the time between frames [fs] and the unit."""
+    one_of("observable", name, trajectory.observables())
+    if not isinstance(trajectory, Trajectory):
+        series = trajectory.observable(name)
+        return series.values, float(series.interval), series.unit
+    series = trajectory.observable(name, slice(0, 1), slice(0, 1))
+    values = [_StoredReplica(trajectory, name, r) for r in range(trajectory.n_replicas)]
+    return values, float(series.interval), series.unit
 
 
-def _matches(found: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:
-    return len(found) == len(shape) and all(
-        want in (None, have) for have, want in zip(found, shape, strict=True)
-    )
+def _correlation(trajectory: Trajectory, covariance: Any) -> str | None:
+    """Return the kind of correlation function, if it is not that of the method.
+
+    A generalised Langevin equation is canonical if C = T, and else a quantum thermostat.
+    """
+    if covariance is None or methods.method(trajectory.method).correlation != "classical":
+        return None
+    excess = np.asarray(covariance, dtype=float) / trajectory.temperature - np.eye(len(covariance))
+    return None if np.abs(excess).max() < 1e-6 else "symmetrized"
 
 
-def _replicas(
-    data: Any, shapes: Sequence[tuple[int | None, ...]], name: str
-) -> tuple[np.ndarray, ...]:
+def _replicas(data: Any, shapes: Sequence[FrameShape], quantity: str) -> tuple[Any, ...]:
     """Split data into replicas, each ``[n_frames, *shape]`` with one of `shapes`."""
-    expected = " or ".join(f"[n_replicas, n_frames, {_shape_text(s)}]" for s in shapes)
-    if isinstance(data, Mapping):
-        data = list(data.values())
     # arrays on disk (h5py, memmap) are left there and read in pieces
-    arrays = (
-        [data]
-        if hasattr(data, "shape")
-        else [a if hasattr(a, "shape") else np.asarray(a, dtype=float) for a in data]
-    )
+    whole = hasattr(data, "shape")
+    arrays = [data] if whole else [a if hasattr(a, "shape") else np.asarray(a, float) for a in data]
+    forms = " or ".join(f"[n_replicas, n_frames, {', '.join(map(str, s))}]" for s in shapes)
+    expected = f"an array {forms}, one replica of it, or a list of replicas"
     replicas: list[Any] = []
     for array in arrays:
-        if any(_matches(tuple(array.shape[1:]), s) for s in shapes):
+        shape = tuple(array.shape)
+        if shape[1:] in shapes:
             replicas.append(array)
-        elif any(_matches(tuple(array.shape[2:]), s) for s in shapes) and array is data:
-            if array.shape[0] > _EXCHANGED * array.shape[1]:
-                raise ValueError(
-                    f"{name}: expected an array {expected}; shape {tuple(array.shape)} means "
-                    f"{array.shape[0]} replicas of {array.shape[1]} frames: exchange the axes "
-                    "with swapaxes(0, 1), or, if it is meant, give a list of replicas"
-                )
-            replicas.extend(array[r] for r in range(array.shape[0]))
+        elif not whole or shape[2:] not in shapes:
+            raise InvalidInputError(key=quantity, value=shape, expected=expected)
+        elif shape[0] > _EXCHANGED * shape[1]:
+            raise InvalidInputError(
+                f"{shape[0]} replicas of {shape[1]} frames",
+                key=quantity,
+                value=shape,
+                expected=expected,
+                advice="exchange the axes with swapaxes(0, 1), or, if it is meant, give a list",
+            )
         else:
-            raise ValueError(
-                f"{name}: expected an array {expected}, one replica of it, or a list of replicas "
-                f"of different length; got shape {tuple(array.shape)}"
-            )
+            replicas.extend(array[r] for r in range(shape[0]))
     if not replicas:
-        raise ValueError(f"{name}: no replica given; expected {expected}")
+        raise InvalidInputError("no replica given", key=quantity, expected=expected)
     return tuple(replicas)
-
-
-def _check(series: Series, name: str) -> Series:
-    """Refuse series of other codes that are not independent, unbroken motions."""
-    for index, values in enumerate(series.replicas):
-        # arrays on disk are not read as a whole
-        if isinstance(values, np.ndarray) and not isinstance(values, np.memmap):
-            repeated = repeated_frames(values)
-            if repeated is not None:
-                raise ValueError(f"{name}, {series.name(index)}: {describe_repeat(*repeated)}")
-        found = None if series.rate else jump(values)
-        if found is not None:
-            frame, step, usual = found
-            branch = (
-                "another branch of the polarization of a cell (take it out with --unwrap, or "
-                "eqcalc.spectra.unwrap_dipole), an atom put back into the cell, or "
-                if name == "dipole"
-                else ""
-            )
-            raise ValueError(
-                f"{name}, {series.name(index)}: jumps by {step:.3g} {series.unit} from frame "
-                f"{frame} to {frame + 1}, where {usual:.2g} is usual: {branch}a calculation that "
-                "failed; repair it, or cut there and give the parts as replicas"
-            )
-    equal = equal_replicas(series.replicas)
-    if equal is not None:
-        first, second = map(series.name, equal)
-        raise ValueError(
-            f"{name}: {second} is the same motion as {first}; errors come from independent "
-            "replicas, so give each once"
-        )
-    return series
-
-
-def _thermostat_time(settings: dict[str, Any]) -> float | None:
-    """Return the time constant [fs] of the thermostat in the settings of a simulation."""
-    method = settings.get("method")
-    if isinstance(method, dict) and method.get("time_constant"):
-        return float(method["time_constant"])
-    return None
-
-
-def _read_trajectory(
-    trajectory: Any,
-    derivative: Any,
-    name: str,
-    shapes: Sequence[tuple[int | None, ...]],
-    temperature: float | None,
-) -> Series:
-    """Return the series of an observable of a trajectory, or of its rate."""
-    known = tuple(trajectory.observables())
-    rate_name = f"{name}_rate"
-    rate = rate_name in known and derivative is not False
-    if not rate and name not in known:
-        raise ValueError(f"the trajectory has no {name!r}; it has: {', '.join(known) or 'nothing'}")
-    found = rate_name if rate else name
-    if isinstance(trajectory, Trajectory):
-        series = trajectory.observable(found, slice(0, 1), slice(0, 1))
-        values: Any = [_StoredReplica(trajectory, found, r) for r in range(trajectory.n_replicas)]
-    else:
-        series = trajectory.observable(found)
-        values = series.values
-    return Series(
-        replicas=_replicas(values, shapes, name),
-        interval=float(series.interval),
-        temperature=float(trajectory.temperature if temperature is None else temperature),
-        unit=series.unit,
-        rate=rate,
-        method=trajectory.method,
-        timestep=float(trajectory.timestep),
-        n_beads=int(trajectory.n_beads),
-        thermostat_time=_thermostat_time(getattr(trajectory, "settings", trajectory.provenance)),
-        provenance=trajectory_provenance(trajectory),
-    )
-
-
-def read_series(
-    data: Any,
-    derivative: Any,
-    *,
-    name: str,
-    shapes: Sequence[tuple[int | None, ...]],
-    interval: float | None,
-    temperature: float | None,
-    unit: str | None,
-    method: str | None,
-    timestep: float | None,
-    n_beads: int | None = None,
-) -> Series:
-    """Return the series of observable `name` from arrays or from a trajectory.
-
-    Of a trajectory, the recorded time derivative ``"<name>_rate"`` is preferred
-    to the observable itself.
-
-    Parameters
-    ----------
-    data
-        A trajectory, an array ``[n_replicas, n_frames, ...]``, one replica of
-        it, a list of replicas of different length or a mapping of their names, or None.
-    derivative
-        The time derivative in the same forms, instead of `data`; for a
-        trajectory, False uses the observable even if its derivative is there.
-    name
-        Name of the observable.
-    shapes
-        Shapes of one frame that are understood.
-    interval, temperature, unit, method, timestep, n_beads
-        fs, K, unit of `data` or of `derivative`, name of the dynamics, its
-        step [fs] and its number of beads. With a trajectory they are known and must not be given.
-
-    Raises
-    ------
-    TypeError
-        Something needed is missing, or stated twice.
-    ValueError
-        The shape is wrong, a number is not positive, the method unknown, or an
-        array repeats frames, jumps, or has two equal replicas.
-    """
-    stated = {
-        "interval": interval,
-        "unit": unit,
-        "method": method,
-        "timestep": timestep,
-        "n_beads": n_beads,
-    }
-    if hasattr(data, "observable"):
-        for key, value in stated.items():
-            if value is not None:
-                raise TypeError(f"{key}: a trajectory knows it; do not state it again")
-        return _read_trajectory(data, derivative, name, shapes, temperature)
-    if (data is None) == (derivative is None or derivative is False):
-        raise TypeError(f"give either the {name} or its time derivative, and not both")
-    for key, value in (("interval", interval), ("temperature", temperature), ("unit", unit)):
-        if value is None:
-            raise TypeError(f"{key}: {_MEANING[key]} must be stated for plain arrays")
-    assert interval is not None and temperature is not None and unit is not None
-    for key, number in (("interval", interval), ("temperature", temperature)):
-        if not (np.isfinite(number) and number > 0.0):
-            raise ValueError(f"{key}: expected a positive number, got {number}")
-    if timestep is not None and not 0.0 < timestep <= interval * (1.0 + 1e-9):
-        raise ValueError(
-            f"timestep: the step of the integrator must lie between 0 and the interval between "
-            f"frames ({interval} fs), got {timestep}"
-        )
-    if n_beads is not None and n_beads < 1:
-        raise ValueError(f"n_beads: expected at least 1, got {n_beads}")
-    check_method(method)
-    rate = data is None
-    given = derivative if rate else data
-    series = Series(
-        replicas=_replicas(given, shapes, name),
-        interval=float(interval),
-        temperature=float(temperature),
-        unit=unit,
-        rate=rate,
-        method=method,
-        timestep=None if timestep is None else float(timestep),
-        n_beads=1 if n_beads is None else int(n_beads),
-        names=tuple(map(str, given)) if isinstance(given, Mapping) else (),
-    )
-    return _check(series, name)

@@ -9,20 +9,23 @@ the whole series.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
 from eqcalc.spectra.estimator.correlation import LagSums, Signal, lag_sums
-from eqcalc.spectra.estimator.estimation import Density, Estimation, Pairs, Products, grouped
-from eqcalc.spectra.infrared_absorption import infrared_result
-from eqcalc.spectra.quantum_factors import check_method
-from eqcalc.spectra.raman_scattering import RAMAN_GROUPS, RamanSpectrum, invariants, raman_result
-from eqcalc.spectra.series import Series
+from eqcalc.spectra.estimator.estimation import Density, Products
+from eqcalc.spectra.estimator.observable import Observable, SpectrumOptions, split_options
+from eqcalc.spectra.infrared_absorption import DIPOLE, infrared_result
+from eqcalc.spectra.raman_scattering import POLARIZABILITY, RamanSpectrum, raman_result
+from eqcalc.spectra.series import Series, finite_frames
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.trajectory import Trajectory
-from eqcalc.units import conversion_factor
+from eqcalc.validation import InvalidInputError, count, one_of
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 Result = TypeVar("Result")
 
@@ -37,49 +40,42 @@ class SpectrumAccumulator(Generic[Result]):
 
     Parameters
     ----------
+    observable
+        What is correlated.
+    result
+        Takes a density and a series to the spectrum.
     n_replicas
         Replicas that advance together.
-    series
-        Interval, temperature, unit and method; without frames.
-    factor
-        From the unit of the frames to that of the components.
-    components
-        Takes frames ``[n, ...]`` to components ``[n, n_components]``, linearly.
-    pairs
-        Groups of components.
-    finish
-        Takes a density and a series to the result.
-    estimation
-        A fixed lag or resolution; errors are from replicas.
+    rate
+        The frames are time derivatives, their unit is per fs.
+    options
+        See :func:`eqcalc.spectra.infrared`. A resolution or lag is needed; errors are from
+        replicas.
     """
 
     def __init__(
         self,
+        observable: Observable,
+        result: Callable[[Density, Series], Result],
         n_replicas: int,
-        series: Series,
-        factor: float,
-        components: Callable[[np.ndarray], np.ndarray],
-        pairs: Pairs,
-        finish: Callable[[Density, Series], Result],
-        estimation: Estimation,
+        rate: bool,
+        options: Mapping[str, Any],
     ) -> None:
-        if n_replicas < 1:
-            raise ValueError(f"n_replicas: expected at least 1, got {n_replicas}")
+        count("n_replicas", n_replicas)
+        facts, estimation = split_options(options)
         if estimation.lag is None and estimation.resolution is None:
             raise TypeError("state the resolution or the lag: the length of the run is not known")
-        if estimation.estimator != "correlation" or estimation.errors == "blocks":
-            raise ValueError(
-                "a running spectrum is the transform of a correlation function, with errors from "
-                "replicas"
-            )
-        self._series = series
-        self._factor = factor
-        self._components = components
-        self._groups = [a for a, _ in pairs]
-        self._finish = finish
-        self._estimation = estimation
+        one_of("estimator", estimation.estimator, ("correlation",))
+        one_of("errors", estimation.errors, (None, "replicas", "none"))
+        stated: dict[str, Any] = {key: fact for key, fact in facts.items() if fact is not None}
+        series = Series((), quantity=observable.quantity, rate=rate, **stated)
+        self._series, self._estimation = series, estimation
+        self._factor = series.factor(observable.unit)
+        self._components = observable.components
+        self._pairs = observable.pairs
+        self._finish = result
         self._n_lags = estimation.number_of_lags(series.interval, np.iinfo(np.int32).max)
-        shape = (n_replicas, len(self._groups), self._n_lags)
+        shape = (n_replicas, len(self._pairs), self._n_lags)
         self._sums = np.zeros(shape)
         self._frames = 0
         # the last frames as given (for differences), and the last derivatives
@@ -99,20 +95,21 @@ class SpectrumAccumulator(Generic[Result]):
 
         Raises
         ------
-        ValueError
+        InvalidInputError
             The number of replicas is wrong, or a value is not finite.
         """
-        values = np.asarray(values, dtype=float)
         if len(values) != len(self._sums):
-            raise ValueError(f"expected {len(self._sums)} replicas, got {len(values)}")
-        if not np.isfinite(values).all():
-            bad = np.argwhere(~np.isfinite(values))[0]
-            raise ValueError(
-                f"replica {bad[0]}, frame {self._frames + bad[1]}: the value is not finite"
+            raise InvalidInputError(
+                key="values", value=len(values), expected=f"{len(self._sums)} replicas"
             )
-        if values.shape[1] == 0:
+        given = [
+            finite_frames(v, f"{self._series.quantity}, replica {r}", self._frames)
+            for r, v in enumerate(values)
+        ]
+        if len(given[0]) == 0:
             return
-        frames = np.stack([self._components(v) for v in values]) * self._factor
+        components = self._components or (lambda frames: frames)
+        frames = np.stack([components(v) for v in given]) * self._factor
         self._frames += frames.shape[1]
         if not self._series.rate:
             joined = frames if self._last is None else np.concatenate([self._last, frames], 1)
@@ -138,7 +135,7 @@ class SpectrumAccumulator(Generic[Result]):
 
         Raises
         ------
-        ValueError
+        InvalidInputError
             Interval or unit are not those of the accumulator.
         """
         added = 0
@@ -146,13 +143,13 @@ class SpectrumAccumulator(Generic[Result]):
             piece = trajectory.observable(
                 name, frames=slice(self._frames, self._frames + max(self._n_lags, _PIECE))
             )
-            if not np.isclose(piece.interval, self._series.interval) or piece.unit != (
-                self._series.unit
-            ):
-                raise ValueError(
-                    f"{trajectory.path}: {name!r} is recorded every {piece.interval:g} fs in "
-                    f"{piece.unit}, but the accumulator is for {self._series.interval:g} fs and "
-                    f"{self._series.unit}"
+            own = self._series
+            if not np.isclose(piece.interval, own.interval) or piece.unit != own.unit:
+                raise InvalidInputError(
+                    file=trajectory.path,
+                    key=name,
+                    value=f"{piece.unit} every {piece.interval:g} fs",
+                    expected=f"{own.unit} every {own.interval:g} fs, as in the accumulator",
                 )
             if piece.values.shape[1] == 0:
                 return added
@@ -170,11 +167,11 @@ class SpectrumAccumulator(Generic[Result]):
         # time reversed, the new frames are the earlier ones of each pair
         n_new, reach = frames.shape[1], min(self._n_lags, joined.shape[1])
         for r, replica in enumerate(joined[:, ::-1]):
-            whole = lag_sums(Signal.from_array(replica), reach, self._groups).sums[0]
+            whole = lag_sums(Signal.from_array(replica), reach, self._pairs).sums[0]
             if known is not None:
                 old = replica[n_new:]
                 depth = min(reach, len(old))
-                whole[:, :depth] -= lag_sums(Signal.from_array(old), depth, self._groups).sums[0]
+                whole[:, :depth] -= lag_sums(Signal.from_array(old), depth, self._pairs).sums[0]
             self._sums[r, :, :reach] += whole
         self._recent = joined[:, max(joined.shape[1] - self._n_lags + 1, 0) :]
 
@@ -183,7 +180,7 @@ class SpectrumAccumulator(Generic[Result]):
 
         Raises
         ------
-        ValueError
+        LagWindowError
             There are fewer frames than lags.
         """
         self._correlate()
@@ -199,7 +196,7 @@ class SpectrumAccumulator(Generic[Result]):
         return self._finish(self._estimation.transform(self._series, products), self._series)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return what is needed to go on after a restart, for example in ``numpy.savez``."""
+        """Return what is needed to continue after a restart, for example in ``numpy.savez``."""
         self._correlate()
         empty = np.empty(0)
         return {
@@ -210,11 +207,12 @@ class SpectrumAccumulator(Generic[Result]):
         }
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
-        """Go on from a state of an accumulator with the same settings."""
+        """Continue from a state of an accumulator with the same settings."""
         if state["sums"].shape != self._sums.shape:
-            raise ValueError(
-                f"the state is of {state['sums'].shape} (replicas, groups, lags), but this "
-                f"accumulator has {self._sums.shape}"
+            raise InvalidInputError(
+                key="state",
+                value=state["sums"].shape,
+                expected=f"that of {self._sums.shape} (replicas, groups, lags)",
             )
         self._sums = np.array(state["sums"])
         self._frames = int(state["frames"])
@@ -223,33 +221,8 @@ class SpectrumAccumulator(Generic[Result]):
         self._waiting = []
 
 
-def _series(
-    interval: float,
-    temperature: float,
-    unit: str,
-    rate: bool,
-    method: str | None,
-    timestep: float | None,
-    n_beads: int,
-) -> Series:
-    for key, number in (("interval", interval), ("temperature", temperature)):
-        if not (np.isfinite(number) and number > 0.0):
-            raise ValueError(f"{key}: expected a positive number, got {number}")
-    check_method(method)
-    return Series((), interval, temperature, unit, rate, method, timestep, n_beads)
-
-
 def infrared_accumulator(
-    n_replicas: int,
-    *,
-    interval: float,
-    temperature: float,
-    unit: str,
-    rate: bool = False,
-    method: str | None = None,
-    timestep: float | None = None,
-    n_beads: int = 1,
-    **estimation: Any,
+    n_replicas: int, *, rate: bool = False, **options: Unpack[SpectrumOptions]
 ) -> SpectrumAccumulator[Spectrum]:
     """Return an accumulator of the infrared spectrum of dipoles ``[n_replicas, n_new, 3]``.
 
@@ -259,44 +232,17 @@ def infrared_accumulator(
         Replicas that advance together.
     rate
         The frames are time derivatives, `unit` is per fs.
-    interval, temperature, unit, method, timestep, n_beads, estimation
+    options
         See :func:`eqcalc.spectra.infrared`; a resolution or lag is needed.
     """
-    series = _series(interval, temperature, unit, rate, method, timestep, n_beads)
-    return SpectrumAccumulator(
-        n_replicas,
-        series,
-        conversion_factor(f"{unit}*fs" if rate else unit, "e*Å"),
-        lambda frames: frames,
-        grouped(slice(0, 3)),
-        infrared_result,
-        Estimation(**estimation),
-    )
+    return SpectrumAccumulator(DIPOLE, infrared_result, n_replicas, rate, options)
 
 
 def raman_accumulator(
-    n_replicas: int,
-    *,
-    interval: float,
-    temperature: float,
-    unit: str,
-    rate: bool = False,
-    method: str | None = None,
-    timestep: float | None = None,
-    n_beads: int = 1,
-    **estimation: Any,
+    n_replicas: int, *, rate: bool = False, **options: Unpack[SpectrumOptions]
 ) -> SpectrumAccumulator[RamanSpectrum]:
     """Return an accumulator of the Raman spectrum of ``[n_replicas, n_new, 3, 3]``.
 
     The parameters are those of :func:`infrared_accumulator`.
     """
-    series = _series(interval, temperature, unit, rate, method, timestep, n_beads)
-    return SpectrumAccumulator(
-        n_replicas,
-        series,
-        conversion_factor(f"{unit}*fs" if rate else unit, "Å^3"),
-        invariants,
-        RAMAN_GROUPS,
-        raman_result,
-        Estimation(**estimation),
-    )
+    return SpectrumAccumulator(POLARIZABILITY, raman_result, n_replicas, rate, options)

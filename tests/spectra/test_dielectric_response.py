@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from eqcalc.spectra import infrared
-from eqcalc.spectra.dielectric_response import dielectric, kramers_kronig, unwrap_dipole
+from eqcalc.spectra import dielectric, infrared, unwrap_dipole
+from eqcalc.spectra.continuity import BrokenSeriesError
+from eqcalc.spectra.dielectric_response import kramers_kronig
+from eqcalc.spectra.quantum_factors import QuantumFactorError
+from eqcalc.validation import InvalidInputError
 from tests.spectra.oscillators import BOLTZMANN, angular, oscillator, vector
 from tests.spectra.test_infrared_absorption import langevin
 
@@ -28,9 +30,7 @@ def test_kramers_kronig_is_the_same_on_even_and_uneven_grids(monkeypatch, first)
     nu = first + 7.0 * np.arange(60)
     y = np.random.default_rng(4).normal(size=(3, 60))
     even = kramers_kronig(nu, y)
-    monkeypatch.setattr(
-        sys.modules["eqcalc.spectra.dielectric_response"], "_MATRIX_SIZE", 500
-    )  # in several blocks
+    monkeypatch.setattr("eqcalc.spectra.dielectric_response._MATRIX_SIZE", 500)
     # in several blocks, and one point moved by nothing that matters
     nu[20] += 1e-7
     assert np.allclose(kramers_kronig(nu, y), even, atol=1e-6)
@@ -106,10 +106,13 @@ def test_unwrapping_a_dipole_in_a_skewed_cell():
     jumps = rng.integers(-2, 3, size=(3, 500, 3)) * (rng.random((3, 500, 1)) < 0.05)
     wrapped = smooth + np.cumsum(jumps, axis=1) @ cell
     found = unwrap_dipole(wrapped, cell)
-    with pytest.raises(ValueError, match=r"from frame \d+ to \d+ .* the branch cannot be told"):
+    with pytest.raises(InvalidInputError) as caught:
         unwrap_dipole(wrapped, 0.05 * cell)
-    with pytest.raises(ValueError, match="span a volume"):
+    assert caught.value.key.startswith("dipole, replica")
+    assert 0.4 < caught.value.value <= 0.5
+    with pytest.raises(InvalidInputError) as caught:
         unwrap_dipole(wrapped, np.diag([9.0, 9.0, 0.0]))
+    assert caught.value.key == "cell"
     expected = smooth - smooth[:, :1] + wrapped[:, :1]
     assert np.allclose(found, expected, atol=1e-9)
 
@@ -137,8 +140,10 @@ def test_wrapped_ions_have_the_spectrum_of_unwrapped_ones():
     )
     assert np.allclose(moved.values, whole.values, **tolerance)
     # as it is, the jumps would be a pedestal under everything
-    with pytest.raises(ValueError, match=r"dipole, replica 0: jumps by .* e\*Å from frame 212 to"):
+    with pytest.raises(BrokenSeriesError) as caught:
         spectrum(wrapped)
+    assert (caught.value.replica, caught.value.frame) == ("replica 0", 212)
+    assert "unwrap_dipole" in caught.value.advice
     # a neutral molecule moved as a whole has the same dipole
     assert np.allclose(spectrum(positions + np.diag(cell)).values, whole.values, **tolerance)
 
@@ -146,7 +151,8 @@ def test_wrapped_ions_have_the_spectrum_of_unwrapped_ones():
 def test_bad_input_is_refused():
     x = vector(oscillator(1000.0, n_frames=2000))
     kw = {"interval": 0.5, "temperature": 300.0, "unit": "e*Å"}
-    with pytest.raises(ValueError, match="volume"):
+    with pytest.raises(InvalidInputError) as caught:
         dielectric(x, volume=-1.0, **kw)
-    with pytest.raises(ValueError, match="already contain"):
+    assert caught.value.key == "volume"
+    with pytest.raises(QuantumFactorError):
         dielectric(x, volume=1.0, method="CMD", quantum_factor="standard", **kw)

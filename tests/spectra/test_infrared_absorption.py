@@ -9,8 +9,12 @@ from eqcalc.spectra import (
     sum_rule_ratio,
     without_rotation,
 )
+from eqcalc.spectra.continuity import BrokenSeriesError
+from eqcalc.spectra.estimator.estimation import LagWindowError
 from eqcalc.spectra.estimator.statistics import Estimate
+from eqcalc.spectra.quantum_factors import QuantumFactorError
 from eqcalc.units import UnitError
+from eqcalc.validation import InvalidInputError
 from tests.spectra.oscillators import BOLTZMANN, C, angular, oscillator, vector
 
 #: Integrated absorption of a charge 1 e with mass 1 amu, km/mol.
@@ -130,8 +134,9 @@ def test_quantities_are_multiples():
     back = convert_infrared(sigma, "intensity")
     assert np.allclose(back.values, km.values, rtol=1e-12)
     assert back.integrate(500, 1500).error == pytest.approx(km.integrate(500, 1500).error)
-    with pytest.raises(ValueError, match="known"):
+    with pytest.raises(InvalidInputError) as caught:
         infrared(x, quantity="absorbance", **KW)
+    assert caught.value.key == "quantity"
 
 
 def test_absorption_prefactor():
@@ -198,8 +203,9 @@ def test_quantum_factors_relative_to_harmonic(factor):
     for method in ("RPMD", "T-RPMD", "TRPMD", "CMD"):
         if factor == "none":
             continue
-        with pytest.raises(ValueError, match="already contain the quantum statistics"):
+        with pytest.raises(QuantumFactorError) as caught:
             infrared(x, quantum_factor=factor, method=method, **KW)
+        assert caught.value.value == factor
 
 
 def test_sum_rule_of_fixed_charges():
@@ -208,8 +214,9 @@ def test_sum_rule_of_fixed_charges():
     expected = sum_rule(derivative, masses)
     assert expected.value == pytest.approx(1152.6088, abs=2e-3)
     assert expected.error == 0.0
-    with pytest.raises(ValueError, match="dipole_derivative"):
+    with pytest.raises(InvalidInputError) as caught:
         sum_rule(derivative[0], masses)
+    assert caught.value.key == "dipole_derivative"
 
 
 def test_an_ion_that_moves_as_a_whole_is_in_the_sum_rule():
@@ -285,23 +292,27 @@ def test_bending_of_a_linear_molecule_is_no_rotation():
 
 def test_bad_input_is_refused():
     x = vector(oscillator(1000.0, n_frames=2000))
-    with pytest.raises(TypeError, match=r"temperature: .* must be stated"):
+    with pytest.raises(TypeError, match="temperature: must be stated"):
         infrared(x, interval=0.5, unit="e*Å")
-    with pytest.raises(ValueError, match="interval"):
+    with pytest.raises(InvalidInputError) as caught:
         infrared(x, interval=-0.5, temperature=300.0, unit="e*Å")
-    with pytest.raises(ValueError, match=r"got shape \(4, 2000, 2\)"):
+    assert (caught.value.key, caught.value.value) == ("interval", -0.5)
+    with pytest.raises(InvalidInputError) as caught:
         infrared(x[..., :2], **KW)
+    assert (caught.value.key, caught.value.value) == ("dipole", (4, 2000, 2))
     with pytest.raises(TypeError, match="either the dipole or its time derivative"):
         infrared(x, derivative=x, **KW)
-    with pytest.raises(ValueError, match="does not fit the shortest replica"):
+    with pytest.raises(LagWindowError) as caught:
         infrared(x, lag=1e5, **KW)
+    assert caught.value.value == 1e5
     with pytest.raises(TypeError, match="either the resolution or the lag"):
         infrared(x, lag=100.0, resolution=10.0, **KW)
-    with pytest.raises(TypeError, match="resolutoin"):
+    with pytest.raises(TypeError, match="'resolutoin'; did you mean 'resolution'"):
         infrared(x, resolutoin=10.0, **KW)
     x[2, 77, 1] = np.nan
-    with pytest.raises(ValueError, match="replica 2, frame 77"):
+    with pytest.raises(InvalidInputError) as caught:
         infrared(x, **KW)
+    assert caught.value.key == "dipole, replica 2, frame 77"
 
 
 @pytest.mark.parametrize("estimator", ["welch", "multitaper"])
@@ -364,8 +375,9 @@ def test_periodic_jumps_do_not_matter_for_the_current():
         derivative=velocity, interval=0.5, temperature=300.0, unit="e*Å/fs", lag=500.0
     )
     moved = infrared(unwrapped + 7.0, lag=500.0, **KW)
-    with pytest.raises(ValueError, match=r"dipole, replica 0: jumps by 5 e\*Å from frame 1 to 2"):
+    with pytest.raises(BrokenSeriesError) as caught:
         infrared(unwrapped % 5.0, lag=500.0, **KW)
+    assert (caught.value.replica, caught.value.frame) == ("replica 0", 1)
     assert moved.integrate(0, 2000).value == pytest.approx(
         current.integrate(0, 2000).value, rel=0.02
     )
@@ -430,5 +442,6 @@ def test_a_trajectory_is_read_in_pieces(tmp_path, monkeypatch):
 @pytest.mark.parametrize("option", ["lag", "resolution"])
 def test_impossible_windows_are_refused(option, number):
     x = vector(oscillator(1000.0, n_frames=2000))
-    with pytest.raises(ValueError, match=f"{option}: expected a positive"):
+    with pytest.raises(InvalidInputError) as caught:
         infrared(x, **{option: number}, **KW)
+    assert caught.value.key == option

@@ -2,13 +2,13 @@
 import numpy as np
 import pytest
 
+from eqcalc.methods import METHODS
 from eqcalc.spectra import infrared, power_spectrum
 from eqcalc.spectra.quantum_factors import (
+    QUANTUM_FACTORS,
+    QuantumFactorError,
     bead_warning,
     beads_needed,
-    check_method,
-    is_kubo,
-    is_thermostatted,
     merged_warnings,
     method_warnings,
     quantum_factor,
@@ -16,7 +16,10 @@ from eqcalc.spectra.quantum_factors import (
     ring_modes,
     thermostat_width,
 )
+from eqcalc.validation import InvalidInputError
 from tests.spectra.oscillators import BOLTZMANN, C, angular, oscillator, vector
+
+KW = {"interval": 0.5, "temperature": 300.0, "unit": "e*Å", "lag": 100.0, "errors": "none"}
 
 
 @pytest.mark.parametrize(
@@ -43,45 +46,64 @@ def test_limits_of_the_factors():
     for name in ("harmonic", "standard", "schofield", "none"):
         assert np.allclose(quantum_factor(nu, 300.0, name), 1.0, atol=1e-8)
     assert np.array_equal(relative_quantum_factor(np.arange(9.0), 5.0, "harmonic"), np.ones(9))
-    with pytest.raises(ValueError, match="known: harmonic"):
+    with pytest.raises(InvalidInputError) as caught:
         quantum_factor(nu, 300.0, "wigner")
+    assert caught.value.key == "quantum_factor"
 
 
-def test_methods():
-    assert all(map(is_kubo, ("RPMD", "T-RPMD", "TRPMD", "CMD", "PA-CMD", "Te-CMD")))
-    assert not any(map(is_kubo, ("NVE", "Langevin", None)))
-    assert all(map(is_thermostatted, ("Langevin", "PILE-L", "NVT")))
-    assert not any(map(is_thermostatted, ("NVE", "RPMD", "T-RPMD", None)))
+def test_quantum_energy_is_not_counted_twice():
+    x = vector(oscillator(1000.0, n_frames=2000, n_replicas=1))
+    for method in METHODS.values():
+        allowed = {
+            "classical": QUANTUM_FACTORS,
+            "symmetrized": ("standard", "none"),
+        }.get(method.correlation, ("harmonic", "none"))
+        for name in (method.name, method.name.lower().replace("-", ""), *method.aliases):
+            for factor in QUANTUM_FACTORS:
+                if factor in allowed:
+                    infrared(x, method=name, quantum_factor=factor, **KW)
+                    continue
+                with pytest.raises(QuantumFactorError) as caught:
+                    infrared(x, method=name, quantum_factor=factor, **KW)
+                assert caught.value.expected == " or ".join(allowed)
+    # beads sample quantum statistics, whatever their dynamics is called
+    for facts in ({}, {"method": "PIMD"}):
+        with pytest.raises(QuantumFactorError):
+            infrared(x, quantum_factor="standard", n_beads=32, **facts, **KW)
+    with pytest.raises(InvalidInputError) as caught:
+        infrared(x, method="NVE", n_beads=32, **KW)
+    assert caught.value.key == "beads"
 
 
-def test_every_method_of_the_dynamics_is_known():
-    from eqcalc.dynamics.methods import METHODS
+def test_the_standard_factor_is_that_of_a_quantum_thermostat():
+    # with the quantum energy ε = (hcν̃/2) coth(x/2) in a mode, its intensity is that of the
+    # harmonic factor at the classical energy, k_BT
+    nu, temperature = np.array([500.0, 1600.0, 3000.0]), 300.0
+    x = 1.43877688 * nu / temperature
+    energy = 0.5 * x / np.tanh(0.5 * x)
+    found = energy * relative_quantum_factor(nu, temperature, "standard")
+    assert np.allclose(found, 1.0, rtol=1e-12)
 
-    methods = METHODS.values() if isinstance(METHODS, dict) else METHODS
-    for method in methods:
-        assert is_thermostatted(method.name) == method.thermostats_centroid, method.name
-        assert is_kubo(method.name) == (method.ring_polymer and not method.thermostats_centroid), (
-            method.name
-        )
-        warned = bool(method_warnings(method.name, 300.0))
-        assert warned == method.thermostats_centroid, method.name
+
+def test_a_quantum_thermostat_is_recognised_whatever_it_is_called():
+    trajectory = RingPolymerTrajectory()
+    trajectory.method, trajectory.n_beads = "GLE", 1
+    method = {"name": "GLE", "covariance": [[300.0, 0.0], [0.0, 300.0]]}
+    trajectory.settings = {"method": method}
+    infrared(trajectory, lag=100.0)
+    method["covariance"][0][0] = 900.0
+    with pytest.raises(QuantumFactorError) as caught:
+        infrared(trajectory, lag=100.0)
+    assert caught.value.expected == "standard or none"
+    infrared(trajectory, lag=100.0, quantum_factor="standard")
 
 
 def test_unknown_methods_are_refused():
-    from eqcalc.dynamics.methods import METHODS
-    from eqcalc.spectra import quantum_factors as quantum
-
-    for name in (*METHODS, *quantum.METHOD_NAMES, "trpmd", None):
-        check_method(name)
-    groups = {*quantum._KUBO, *quantum._FRICTION, *quantum._MEMORY, *quantum._GLOBAL, "NVE"}
-    assert {quantum._normalised(name) for name in quantum.METHOD_NAMES} == groups
-    with pytest.raises(ValueError, match=r"unknown name 'TRMPD' \(did you mean T-RPMD\?\); known:"):
-        check_method("TRMPD")
     # else a second quantum correction would not be noticed
     x = vector(oscillator(1000.0, n_frames=2000))
-    kw = {"interval": 0.5, "temperature": 300.0, "unit": "e*Å", "lag": 100.0, "n_beads": 32}
-    with pytest.raises(ValueError, match="method: unknown name 'RMPD'"):
-        infrared(x, method="RMPD", quantum_factor="standard", **kw)
+    with pytest.raises(InvalidInputError) as caught:
+        infrared(x, method="TRMPD", quantum_factor="standard", n_beads=32, **KW)
+    assert (caught.value.key, caught.value.suggestion) == ("method", "T-RPMD")
 
 
 def test_ring_modes_at_300_kelvin():
@@ -111,16 +133,19 @@ def test_thermostat_width():
 
 
 def test_warnings_name_what_is_wrong():
-    (text,) = method_warnings("Langevin", 300.0, thermostat_time=100.0)
+    (text,) = method_warnings(METHODS["Langevin"], 300.0, thermostat_time=100.0)
     assert "53.1 cm⁻¹" in text
-    assert method_warnings("NVE", 300.0) == []
-    assert "1308, 2603, 3874" in method_warnings("RPMD", 300.0, 32)[0]
-    assert "broadens" in method_warnings("T-RPMD", 300.0, 32)[0]
-    assert "curvature" in method_warnings("PA-CMD", 300.0, 32)[0]
+    assert method_warnings(METHODS["NVE"], 300.0) == []
+    assert method_warnings(None, 300.0) == []
+    assert "1308, 2603, 3874" in method_warnings(METHODS["RPMD"], 300.0, 32)[0]
+    assert "broadens" in method_warnings(METHODS["T-RPMD"], 300.0, 32)[0]
+    assert "curvature" in method_warnings(METHODS["PA-CMD"], 300.0, 32)[0]
+    for method in METHODS.values():
+        assert bool(method_warnings(method, 300.0)) == method.thermostats_centroid, method.name
 
 
 def test_the_need_for_beads_is_said_once_for_the_highest_band():
-    infrared_one, raman_one = (bead_warning("RPMD", 8, 300.0, nu) for nu in (3660.2, 3662.4))
+    infrared_one, raman_one = (bead_warning(8, 300.0, nu) for nu in (3660.2, 3662.4))
     found = merged_warnings([*infrared_one, "other", *raman_one, "other"])
     assert found == ["other", *raman_one]
     assert merged_warnings(infrared_one) == infrared_one
@@ -130,7 +155,13 @@ def test_ring_modes_are_marked_where_they_move():
     x = vector(oscillator(1000.0, n_frames=8000))
     for method, marked in (("RPMD", True), ("T-RPMD", True), ("PA-CMD", False), ("NVE", False)):
         spectrum = infrared(
-            x, interval=0.5, temperature=300.0, unit="e*Å", method=method, n_beads=16, lag=500.0
+            x,
+            interval=0.5,
+            temperature=300.0,
+            unit="e*Å",
+            method=method,
+            n_beads=1 if method == "NVE" else 16,
+            lag=500.0,
         )
         assert ("ring_modes_cm-1" in spectrum.provenance) == marked
 
@@ -160,9 +191,9 @@ def test_a_trajectory_carries_everything():
     assert record["interval_fs"] == 0.5
     assert record["source"] == {"seed": 1}
     assert np.allclose(record["ring_modes_cm-1"], ring_modes(8, 300.0), atol=0.01)
-    with pytest.raises(TypeError, match="a trajectory knows it"):
+    with pytest.raises(TypeError, match="interval: known already"):
         infrared(RingPolymerTrajectory(), interval=0.5)
-    with pytest.raises(ValueError, match="already contain"):
+    with pytest.raises(QuantumFactorError):
         infrared(RingPolymerTrajectory(), quantum_factor="standard")
 
 
@@ -173,8 +204,9 @@ def test_arrays_can_say_how_many_beads_they_are_from():
     assert any("8 beads are too few" in w and "at least 18" in w for w in spectrum.warnings)
     assert any("internal modes of the ring polymer" in w for w in spectrum.warnings)
     assert spectrum.provenance["n_beads"] == 8
-    with pytest.raises(ValueError, match="n_beads"):
+    with pytest.raises(InvalidInputError) as caught:
         infrared(x, n_beads=0, **kw)
+    assert caught.value.key == "n_beads"
 
 
 def test_frames_too_far_apart_are_warned_of():

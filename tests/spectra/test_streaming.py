@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from eqcalc.spectra import infrared, raman
+from eqcalc.spectra.estimator.estimation import LagWindowError
 from eqcalc.spectra.streaming import infrared_accumulator, raman_accumulator
+from eqcalc.validation import InvalidInputError
 
 KW = {"interval": 0.5, "temperature": 300.0, "lag": 60.0}
 
@@ -57,8 +59,9 @@ def test_it_goes_on_after_a_restart(tmp_path):
         stream.append(x[:, 333:])
     assert np.array_equal(first.result().values, second.result().values)
     other = infrared_accumulator(3, unit="D", **KW)
-    with pytest.raises(ValueError, match="this accumulator has"):
+    with pytest.raises(InvalidInputError) as caught:
         other.restore(first.state())
+    assert caught.value.key == "state"
 
 
 def test_memory_does_not_grow():
@@ -90,8 +93,10 @@ def test_the_spectrum_of_a_growing_trajectory(tmp_path):
         assert np.allclose(stream.result().values, whole.values, rtol=0.0, atol=1e-12 * scale)
     writer.close()
     other = infrared_accumulator(2, unit="D", **KW)
-    with pytest.raises(ValueError, match=r"but the accumulator is for 0\.5 fs and D"):
+    with pytest.raises(InvalidInputError) as caught:
         other.follow(trajectory, "dipole")
+    assert caught.value.file == tmp_path / "run.h5"
+    assert caught.value.value == "e*Å every 0.5 fs"
 
 
 def test_single_frames_cost_no_more_than_long_pieces():
@@ -135,15 +140,19 @@ def test_unbiased_at_every_lag():
 def test_bad_input_is_refused():
     with pytest.raises(TypeError, match="state the resolution"):
         infrared_accumulator(2, interval=0.5, temperature=300.0, unit="D")
-    with pytest.raises(ValueError, match="correlation function"):
-        infrared_accumulator(2, unit="D", estimator="welch", **KW)
+    for wrong in ({"estimator": "welch"}, {"errors": "blocks"}, {"method": "RMPD"}):
+        with pytest.raises(InvalidInputError) as caught:
+            infrared_accumulator(2, unit="D", **wrong, **KW)
+        assert [caught.value.key] == list(wrong)
     stream = infrared_accumulator(2, unit="D", **KW)
-    with pytest.raises(ValueError, match="expected 2 replicas, got 3"):
+    with pytest.raises(InvalidInputError) as caught:
         stream.append(np.zeros((3, 5, 3)))
+    assert caught.value.value == 3
     stream.append(np.ones((2, 50, 3)))
-    with pytest.raises(ValueError, match="does not fit"):
+    with pytest.raises(LagWindowError):
         stream.result()
     bad = np.ones((2, 5, 3))
     bad[1, 2, 0] = np.inf
-    with pytest.raises(ValueError, match="replica 1, frame 52"):
+    with pytest.raises(InvalidInputError) as caught:
         stream.append(bad)
+    assert caught.value.key == "dipole, replica 1, frame 52"

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,11 @@ import numpy as np
 import eqcalc
 from eqcalc.spectra.estimator.correlation import (
     LagSums,
+    Pairs,
     Signal,
-    cross_lag_sums,
     lag_sums,
     spectral_density,
     transfer_function,
-    window,
 )
 from eqcalc.spectra.estimator.periodogram import (
     periodogram_density,
@@ -25,14 +24,12 @@ from eqcalc.spectra.estimator.periodogram import (
     periodogram_width,
 )
 from eqcalc.spectra.estimator.statistics import bootstrap
-from eqcalc.spectra.peaks import resolved_bands
-from eqcalc.spectra.quantum_factors import bead_warning, has_ring_modes, method_warnings, ring_modes
+from eqcalc.spectra.estimator.windows import window
+from eqcalc.spectra.quantum_factors import method_warnings, ring_modes
 from eqcalc.spectra.series import Series
+from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.units import SPEED_OF_LIGHT_CM_PER_FS
-
-#: Components of the two factors of each density: the same ones for an ordinary
-#: spectrum, different ones for a cross spectrum.
-Pairs = Sequence[tuple[slice, slice]]
+from eqcalc.validation import InvalidInputError, count, one_of, positive
 
 #: Resolution [cm⁻¹] aimed at when none is asked for.
 _DEFAULT_RESOLUTION = 10.0
@@ -41,10 +38,8 @@ _DEFAULT_RESOLUTION = 10.0
 _USABLE = 0.8
 #: Above all fundamentals of common molecules [cm⁻¹]; only H2 is higher.
 HIGHEST_VIBRATION = 4200.0
-#: No molecule vibrates faster than H₂ [cm⁻¹]; above are overtones.
-_HIGHEST_FUNDAMENTAL = 4500.0
-#: A maximum is a band if it has these parts of the highest value, with and without error.
-_BAND, _BAND_WITHOUT_ERROR = 0.02, 0.05
+#: How a density can be estimated.
+ESTIMATORS: tuple[str, ...] = ("correlation", "welch", "multitaper")
 #: Blocks of a single long run that are resampled.
 _MAX_BLOCKS = 40
 _MIN_BLOCKS = 5
@@ -53,6 +48,10 @@ _MIN_BLOCKS = 5
 def grouped(*groups: slice) -> Pairs:
     """Return the pairs of ordinary spectra of groups of components."""
     return [(group, group) for group in groups]
+
+
+class LagWindowError(InvalidInputError):
+    """A lag window, or a segment, is longer than the series."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +90,32 @@ class Density:
     provenance: dict[str, Any]
     warnings: tuple[str, ...]
 
+    def spectrum(
+        self, function: Callable[[np.ndarray], np.ndarray], *, unit: str, label: str, **record: Any
+    ) -> Spectrum:
+        """Return a spectrum that is a linear function of the densities.
+
+        Parameters
+        ----------
+        function
+            Takes densities ``[..., n_groups, n_wavenumbers]`` to values
+            ``[..., n_wavenumbers]``.
+        unit, label
+            Of the spectrum.
+        record
+            What to add to the provenance.
+        """
+        return Spectrum(
+            wavenumber=self.wavenumber,
+            values=function(self.values),
+            unit=unit,
+            label=label,
+            samples=None if self.samples is None else function(self.samples),
+            n_independent=self.n_independent,
+            provenance={**record, **self.provenance},
+            warnings=self.warnings,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Estimation:
@@ -104,8 +129,8 @@ class Estimation:
         orthogonal tapers per segment.
     window
         Lag window of the correlation function: ``"hann"``, ``"hamming"``,
-        ``"blackman"``, ``"bartlett"``, ``"parzen"``, ``"gaussian"`` or
-        ``"rectangular"``.
+        ``"blackman"``, ``"bartlett"``, ``"parzen"``, ``"gaussian"``,
+        ``"rectangular"``, or another of :mod:`eqcalc.spectra.estimator.windows`.
     resolution
         Width at half maximum given to a sharp line, cm⁻¹. By default 10 cm⁻¹,
         or what a third of the shortest replica allows.
@@ -147,23 +172,14 @@ class Estimation:
         window(self.window)
         if self.resolution is not None and self.lag is not None:
             raise TypeError("give either the resolution or the lag of the window, not both")
-        for key, number, what in (
-            ("resolution", self.resolution, "wavenumber in cm⁻¹"),
-            ("lag", self.lag, "time in fs"),
-        ):
-            if number is not None and not 0.0 < number < np.inf:
-                raise ValueError(f"{key}: expected a positive {what}, got {number}")
-        if self.padding < 1:
-            raise ValueError(f"padding: expected at least 1, got {self.padding}")
-        choices: tuple[tuple[str, str | None, tuple[str | None, ...]], ...] = (
-            ("estimator", self.estimator, ("correlation", "welch", "multitaper")),
-            ("errors", self.errors, (None, "replicas", "blocks", "none")),
-            ("finite_difference", self.finite_difference, ("exact", "velocity-verlet", "none")),
-        )
-        for key, value, known in choices:
-            if value not in known:
-                names = ", ".join(repr(k) for k in known if k)
-                raise ValueError(f"{key}: expected one of {names}, got {value!r}")
+        for key, number, unit in (("resolution", self.resolution, "cm⁻¹"), ("lag", self.lag, "fs")):
+            if number is not None:
+                positive(key, number, unit=unit)
+        count("padding", self.padding)
+        one_of("estimator", self.estimator, ESTIMATORS)
+        one_of("errors", self.errors, (None, "replicas", "blocks", "none"))
+        known = ("exact", "velocity-verlet", "none")
+        one_of("finite_difference", self.finite_difference, known)
 
     def density(self, series: Series, signals: Sequence[Signal], pairs: Pairs) -> Density:
         """Return the spectral density of each pair of groups of components.
@@ -200,7 +216,7 @@ class Estimation:
             *products.warnings,
             *_aliasing_warning(series.interval),
             *method_warnings(
-                series.method, series.temperature, series.n_beads, series.thermostat_time
+                series.dynamics, series.temperature, series.n_beads, series.thermostat_time
             ),
         )
         n_parts = products.sums.n_parts
@@ -231,7 +247,7 @@ class Estimation:
             "n_samples": n_samples,
             "eqcalc_version": eqcalc.__version__,
         }
-        if has_ring_modes(series.method) and series.n_beads > 1:
+        if series.dynamics and series.dynamics.ring_resonances and series.n_beads > 1:
             modes = ring_modes(series.n_beads, series.temperature)
             record["ring_modes_cm-1"] = [round(float(nu), 2) for nu in modes]
         if series.provenance:
@@ -253,6 +269,11 @@ class Estimation:
             fs.
         n_frames
             Usable frames of the shortest replica.
+
+        Raises
+        ------
+        LagWindowError
+            The window is longer than this.
         """
         if self.lag is not None:
             lag = self.lag
@@ -263,10 +284,13 @@ class Estimation:
         n_lags = round(lag / interval)
         if not 2 <= n_lags <= n_frames:
             best = self._width(max(n_frames, 1) * interval)
-            raise ValueError(
-                f"a lag window of {lag:.0f} fs ({n_lags} frames) does not fit the shortest replica "
-                f"of {n_frames} usable frames ({n_frames * interval:.0f} fs); ask for a lag up to "
-                f"this length (a resolution of at least {best:.1f} cm⁻¹), better a third of it"
+            raise LagWindowError(
+                f"a lag window of {n_lags} frames does not fit the shortest replica of {n_frames} "
+                "usable frames",
+                key="lag",
+                value=round(lag, 3),
+                expected=f"at most {n_frames * interval:g} fs, better a third of it (a resolution "
+                f"of at least {best:.1f} cm⁻¹)",
             )
         return n_lags
 
@@ -275,8 +299,9 @@ class Estimation:
         frames = [signal.n_frames for signal in signals]
         try:
             n_lags = self.number_of_lags(series.interval, min(frames))
-        except ValueError as error:
-            raise ValueError(f"{series.name(int(np.argmin(frames)))}: {error}") from None
+        except LagWindowError as error:
+            error.key = f"lag, {series.name(int(np.argmin(frames)))}"
+            raise
         resampled, n_blocks, warnings = self._parts(signals, n_lags)
         warnings = (*warnings, *self._short_replicas(series, frames))
         total: LagSums | None = None
@@ -309,9 +334,7 @@ class Estimation:
     def _summed(self, signal: Signal, n_lags: int, pairs: Pairs, n_blocks: int) -> LagSums:
         if self.estimator != "correlation":
             return periodogram_sums(signal, self.estimator, n_lags, self.padding, pairs, n_blocks)
-        if all(a == b for a, b in pairs):
-            return lag_sums(signal, n_lags, [a for a, _ in pairs], n_blocks)
-        return cross_lag_sums(signal, signal, n_lags, pairs, n_blocks)
+        return lag_sums(signal, n_lags, pairs, n_blocks)
 
     def _parts(
         self, signals: Sequence[Signal], n_lags: int
@@ -382,31 +405,3 @@ def _aliasing_warning(interval: float) -> tuple[str, ...]:
         f"frames every {interval:g} fs: a vibration above {nyquist:.0f} cm⁻¹ is seen folded back "
         "to a wrong, lower wavenumber; record at least every 3 fs unless there is none",
     )
-
-
-def beads_warning(
-    series: Series, wavenumber: np.ndarray, values: np.ndarray, samples: np.ndarray | None = None
-) -> tuple[str, ...]:
-    """Return a warning if there are too few beads for the highest band of a spectrum.
-
-    What lies above all vibrations is an overtone or noise, and does not count.
-
-    Parameters
-    ----------
-    series
-        What the spectrum is of.
-    wavenumber, values
-        The spectrum.
-    samples
-        Its bootstrap samples, ``[n_samples, n_wavenumbers]``: a band rises by two
-        standard errors above the valleys beside it.
-    """
-    inside = wavenumber <= _HIGHEST_FUNDAMENTAL
-    error = None if samples is None else np.std(samples, axis=0, ddof=1)[inside]
-    threshold = _BAND if samples is not None else _BAND_WITHOUT_ERROR
-    bands = resolved_bands(values[inside], threshold, error)
-    if not bands:
-        return ()
-    first, last = bands[-1]
-    highest = float(wavenumber[first + int(np.argmax(values[first : last + 1]))])
-    return tuple(bead_warning(series.method, series.n_beads, series.temperature, highest))

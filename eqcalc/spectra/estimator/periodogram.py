@@ -9,14 +9,13 @@ Electroacoust. 15, 70 (1967); Thomson, Proc. IEEE 70, 1055 (1982).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from scipy.fft import next_fast_len, rfft
 from scipy.signal.windows import dpss
 
-from eqcalc.spectra.estimator.correlation import LagSums, Signal
+from eqcalc.spectra.estimator.correlation import LagSums, Pairs, Signal
 from eqcalc.units import SPECTRAL_PREFACTOR, SPEED_OF_LIGHT_CM_PER_FS
+from eqcalc.validation import one_of
 
 #: Time–bandwidth product of the multitaper estimate; it has 2NW − 1 tapers.
 MULTITAPER_BANDWIDTH = 4.0
@@ -24,13 +23,11 @@ MULTITAPER_BANDWIDTH = 4.0
 
 def tapers(estimator: str, n_frames: int) -> np.ndarray:
     """Return the tapers of an estimate, ``[n_tapers, n_frames]``, each with Σh² = 1."""
-    if estimator == "welch":
+    if one_of("estimator", estimator, ("welch", "multitaper")) == "welch":
         taper = np.sin(np.pi * (np.arange(n_frames) + 0.5) / n_frames) ** 2
         return taper[None] / np.linalg.norm(taper)
-    if estimator == "multitaper":
-        count = int(2 * MULTITAPER_BANDWIDTH - 1)
-        return np.asarray(dpss(n_frames, MULTITAPER_BANDWIDTH, count))
-    raise ValueError(f"unknown estimator {estimator!r}; known: welch, multitaper")
+    count = int(2 * MULTITAPER_BANDWIDTH - 1)
+    return np.asarray(dpss(n_frames, MULTITAPER_BANDWIDTH, count))
 
 
 def periodogram_width(estimator: str, length: float) -> float:
@@ -48,7 +45,7 @@ def periodogram_sums(
     estimator: str,
     n_segment: int,
     padding: int,
-    pairs: Sequence[tuple[slice, slice]],
+    pairs: Pairs,
     n_blocks: int = 1,
 ) -> LagSums:
     """Return sums of (cross) periodograms over half-overlapping segments of a replica.

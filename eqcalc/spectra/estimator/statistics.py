@@ -15,6 +15,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from eqcalc.spectra.estimator.correlation import LagSums
+from eqcalc.validation import InvalidInputError, positive
 
 
 class Estimate(NamedTuple):
@@ -85,7 +86,7 @@ def confidence_factor(level: float, n_independent: int) -> float:
     95 % band is 3.2, not 2.0, standard errors wide.
     """
     if not 0.0 < level < 1.0:
-        raise ValueError(f"a confidence level lies between 0 and 1, got {level}")
+        raise InvalidInputError(key="level", value=level, expected="a number between 0 and 1")
     return float(student.ppf(0.5 + 0.5 * level, max(n_independent - 1, 1)))
 
 
@@ -94,9 +95,9 @@ def replicas_needed(estimate: Estimate, relative_error: float, n_independent: in
 
     The error falls with the square root of their number.
     """
-    if not relative_error > 0.0:
-        raise ValueError(f"the relative error wanted must be positive, got {relative_error}")
     if not np.isfinite(estimate.error) or estimate.value == 0.0:
-        raise ValueError("the estimate has no error, or is zero: nothing to extrapolate from")
-    ratio = abs(estimate.error / estimate.value) / relative_error
+        raise InvalidInputError(
+            key="estimate", value=estimate, expected="a value that is not zero, with an error"
+        )
+    ratio = abs(estimate.error / estimate.value) / positive("relative_error", relative_error)
     return int(np.ceil(n_independent * ratio**2))

@@ -3,7 +3,9 @@ import numpy as np
 import pytest
 
 from eqcalc.spectra import Estimate, infrared, raman, replicas_needed
+from eqcalc.spectra.estimator.correlation import spectral_density
 from eqcalc.spectra.estimator.statistics import confidence_factor
+from eqcalc.validation import InvalidInputError
 from tests.spectra.oscillators import BOLTZMANN, angular
 
 UNIT_INTENSITY = 974.880110
@@ -60,8 +62,6 @@ def test_coverage_over_blocks_of_one_run():
 
 def exact_area(a, upper):
     """Return the integral of the windowed spectrum of an autoregressive rate."""
-    from eqcalc.spectra.estimator.correlation import spectral_density
-
     nu, s = spectral_density(3.0 * a ** np.arange(200), 1.0, 300.0)
     fine = np.linspace(0.0, upper, 4001)
     return np.trapezoid(np.interp(fine, nu, s), fine) * UNIT_INTENSITY
@@ -106,11 +106,13 @@ def test_depolarization_error_uses_common_samples():
 def test_confidence_factor_of_few_replicas():
     assert confidence_factor(0.95, 4) == pytest.approx(3.182, abs=1e-3)
     assert confidence_factor(0.6827, 10**6) == pytest.approx(1.0, abs=1e-3)
-    with pytest.raises(ValueError, match="between 0 and 1"):
+    with pytest.raises(InvalidInputError) as caught:
         confidence_factor(95.0, 4)
+    assert caught.value.value == 95.0
 
 
 def test_replicas_needed():
     assert replicas_needed(Estimate(100.0, 10.0), 0.05, 25) == 100
-    with pytest.raises(ValueError, match="no error"):
+    with pytest.raises(InvalidInputError) as caught:
         replicas_needed(Estimate(100.0, float("nan")), 0.05, 25)
+    assert caught.value.key == "estimate"

@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: MIT
 """No combination of options changes the area of a band beyond its stated effect."""
 
+from dataclasses import fields
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eqcalc.spectra import convert_infrared, infrared, raman
-from eqcalc.spectra.estimator.correlation import WINDOWS, transfer_function
+from eqcalc.spectra import Estimation, convert_infrared, infrared, raman
+from eqcalc.spectra.estimator.correlation import transfer_function
+from eqcalc.spectra.estimator.observable import EstimationOptions
+from eqcalc.spectra.estimator.windows import WINDOWS
 from eqcalc.spectra.quantum_factors import relative_quantum_factor
-from eqcalc.spectra.raman_scattering import raman_weight
+from eqcalc.spectra.raman_scattering import stokes_factor
 from eqcalc.units import conversion_factor
 from tests.spectra.oscillators import angular, oscillator, vector
 
@@ -138,7 +142,11 @@ def test_raman_areas_are_what_the_options_say(
     assert abs(spectrum.band_depolarization(*limits).value - ratio) < 1e-3
     kw = {"anti_stokes": anti_stokes, "photon_counting": photon_counting}
     if wavenumber + 300.0 < 1e7 / laser:
-        weight = raman_weight(wavenumber, TEMPERATURE, laser, **kw)
+        weight = stokes_factor(wavenumber, TEMPERATURE, laser, **kw)
         section = spectrum.cross_section(laser, **kw).integrate(*limits).value
         # the factor varies over the wings of the kernel, most of all the Bose factor's
         assert abs(section / (expected * weight) - 1.0) < 0.06
+
+
+def test_options_are_the_fields_of_the_estimation():
+    assert list(EstimationOptions.__annotations__) == [item.name for item in fields(Estimation)]
