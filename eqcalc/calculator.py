@@ -25,7 +25,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.compositions import check_charge, known_charges, warn_of_composition
-from eqcalc.models.potential import Potential
+from eqcalc.models.potential import Potential, described, facts_table, grouped
 from eqcalc.models.precision import in_precision
 from eqcalc.models.validation import checked_device
 from eqcalc.molecules import GeometryWarning, total_charge, warn_of_ignored
@@ -38,6 +38,7 @@ from eqcalc.runtime import (
     to_numpy,
 )
 from eqcalc.structures import Structures
+from eqcalc.validation import UnknownElementError, known_elements
 
 #: Atoms closer than this are taken for a mistake [Å]; no bond is half as short.
 SHORTEST_DISTANCE = 0.3
@@ -132,6 +133,18 @@ class EqCalculator(Calculator):
         if "energy" in names:
             names.append("free_energy")
         self.implemented_properties = names
+
+    def facts(self) -> dict[str, str]:
+        """Return what the model is and how it is executed, in words."""
+        facts = self.potential.facts()
+        del facts["quantities"]
+        return {**facts, "execution": grouped(self.execution.parts)}
+
+    def __repr__(self) -> str:
+        return f"EqCalculator({described(self.facts())})"
+
+    def _repr_html_(self) -> str:
+        return facts_table("EqCalculator", self.facts())
 
     @property
     def charges(self) -> tuple[float, ...]:
@@ -272,14 +285,10 @@ class EqCalculator(Calculator):
     def _checked_structures(self, atoms: Atoms, charge: float) -> Structures:
         if len(atoms) == 0:
             raise InputError("there are no atoms")
-        known = self.potential.references.elements
-        unknown = sorted(set(atoms.numbers.tolist()) - set(known))
-        if unknown:
-            from ase.data import chemical_symbols
-
-            names = ", ".join(chemical_symbols[number] for number in unknown)
-            trained = ", ".join(chemical_symbols[number] for number in known)
-            raise InputError(f"the model does not know {names}; it was trained on {trained}")
+        try:
+            known_elements(atoms.numbers, self.potential.references.elements)
+        except UnknownElementError as error:
+            raise InputError(f"the model does not know {error.value}: {error}") from error
         if atoms.pbc.any() and not abs(atoms.cell.volume) > 1e-6:
             raise InputError(
                 f"a structure with pbc={atoms.pbc.tolist()} needs a cell with a volume"

@@ -19,7 +19,8 @@ from eqcalc.dynamics import default_observables, simulate
 from eqcalc.models import Potential, PotentialConfig, References, load_model, readouts, save_model
 from eqcalc.models.checkpoint import CheckpointError
 from eqcalc.models.networks.painn import PaiNNConfig
-from eqcalc.runtime import evaluator_for
+from eqcalc.runtime import eager_evaluator, evaluator_for
+from eqcalc.runtime.cpp_compiler import compiler
 from eqcalc.structures import Structures
 from eqcalc.training import evaluate, train
 from eqcalc.trajectory import Trajectory
@@ -130,6 +131,15 @@ def test_the_whole_way(dataset, tmp_path, ase_water):
 
     evaluator = evaluator_for(model, ase_water.numbers)
     assert default_observables(0.5, evaluator.quantities)["quadrupole"] == 2
+    if compiler() is not None:
+        assert evaluator.parts["forces"] == "compiled kernels"
+        assert evaluator.parts["quadrupole"] == "eager read-out"
+        for text in (repr(evaluator), repr(ase_water.calc), evaluator._repr_html_()):
+            assert "energy, forces, stress: compiled kernels; quadrupole: eager read-out" in text
+    positions = torch.from_numpy(ase_water.positions)[None]
+    expected = eager_evaluator(model, ase_water.numbers)(positions, evaluator.quantities[:2])
+    for name, value in evaluator(positions, tuple(expected)).items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-4, atol=1e-4)
     trajectory = simulate(
         ase_water,
         evaluator,

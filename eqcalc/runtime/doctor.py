@@ -17,14 +17,14 @@ from torch import Tensor
 
 import eqcalc
 from eqcalc.models.compositions import UnknownCompositionWarning
-from eqcalc.models.potential import Potential
+from eqcalc.models.potential import Potential, grouped
 from eqcalc.models.precision import PRECISIONS, in_precision, precision_of
 from eqcalc.neighbors import STATIC_ATOMS
 from eqcalc.runtime.ahead_of_time import CompiledExecution
 from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError, cache_folder, compiler
 from eqcalc.runtime.cuda_graphs import CapturedCompiledExecution, CapturedExecution
 from eqcalc.runtime.evaluator import eager_evaluator
-from eqcalc.runtime.execution import EagerExecution, describe_parts
+from eqcalc.runtime.execution import EagerExecution
 from eqcalc.runtime.selection import EXECUTIONS, evaluator_for
 from eqcalc.runtime.verification import trial_molecule, trial_positions, verify
 
@@ -146,7 +146,7 @@ def _executions(potential: Potential, numbers: Tensor, seconds: float, compile: 
         evaluator = evaluator_for(potential, numbers)
         chosen, parts = evaluator.execution.name, evaluator.parts
     lines.append(f"By default the {chosen} execution is used.")
-    lines.append(f"It evaluates {describe_parts(parts)}.")
+    lines.append(f"It evaluates {grouped(parts)}.")
     lines.append(
         f"Executed eagerly, molecules of up to {STATIC_ATOMS} atoms have all of their pairs, "
         "larger ones the nearest; kernels leave out pairs beyond the cutoff; recordings have all."

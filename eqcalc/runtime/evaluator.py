@@ -14,11 +14,12 @@ import eqcalc
 from eqcalc.models.checkpoint import model_hash
 from eqcalc.models.compositions import formula, warn_of_composition
 from eqcalc.models.derivatives import time_derivatives
-from eqcalc.models.potential import Potential
+from eqcalc.models.potential import Potential, described, facts_table, grouped
 from eqcalc.models.precision import precision_of
 from eqcalc.neighbors import isolated_pairs
-from eqcalc.runtime.execution import EagerExecution, Execution, describe_parts, joined
+from eqcalc.runtime.execution import EagerExecution, Execution, joined
 from eqcalc.structures import Structures
+from eqcalc.validation import known_elements
 
 #: Batches of different sizes of which everything but the positions is kept.
 _KEPT = 64
@@ -73,7 +74,7 @@ class MoleculeEvaluator:
 
     Raises
     ------
-    ValueError
+    UnknownElementError
         The molecule contains an element that the model does not know.
     """
 
@@ -182,13 +183,21 @@ class MoleculeEvaluator:
         moved = (array.to(device=self.device, dtype=torch.float64) for array in arrays)
         return zip(*(array.split(size) for array in moved), strict=True)
 
+    def facts(self) -> dict[str, str]:
+        """Return what is evaluated and how, in words."""
+        facts = self.potential.facts()
+        return {
+            "molecule": f"{formula(self.numbers.tolist())}, charge {self.charge:g} e",
+            "execution": grouped(self.parts),
+            "level of theory": facts["level of theory"],
+            "precision": f"{self.provenance['network_precision']} on {self.device}",
+        }
+
     def __repr__(self) -> str:
-        charge = f", charge {self.charge:+g}" if self.charge else ""
-        where = f"{self.provenance['network_precision']} on {self.device}"
-        return (
-            f"<MoleculeEvaluator of {formula(self.numbers.tolist())}{charge} in {where}; "
-            f"{describe_parts(self.parts)}>"
-        )
+        return f"MoleculeEvaluator({described(self.facts())})"
+
+    def _repr_html_(self) -> str:
+        return facts_table("Evaluator of a molecule", self.facts())
 
 
 def eager_evaluator(
@@ -209,18 +218,7 @@ def eager_evaluator(
 
 
 def known_numbers(potential: Potential, numbers: Tensor) -> Tensor:
-    """Return atomic numbers ``[n_atoms]`` int64, all of them known to a model.
-
-    Raises
-    ------
-    ValueError
-        The model does not know an element.
-    """
+    """Return atomic numbers ``[n_atoms]`` int64; UnknownElementError if the model lacks one."""
     numbers = torch.as_tensor(numbers, dtype=torch.int64)
-    unknown = sorted(set(numbers.tolist()) - set(potential.references.elements))
-    if unknown:
-        raise ValueError(
-            f"the model does not know the elements {unknown}; it was trained on "
-            f"{list(potential.references.elements)}"
-        )
+    known_elements(numbers.tolist(), potential.references.elements)
     return numbers

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eqcalc.models.potential import Potential
+from eqcalc.models.potential import Potential, grouped
 from eqcalc.neighbors import STATIC_ATOMS, NeighborList, Pairs
 from eqcalc.structures import Structures
 
@@ -128,7 +128,7 @@ class EagerExecution:
         return closest_of(structures, self._neighbors.pairs(structures))
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({describe_parts(self.parts)})"
+        return f"{type(self).__name__}({grouped(self.parts)})"
 
 
 def closest_of(structures: Structures, pairs: Pairs) -> ClosestPair:
@@ -146,13 +146,6 @@ def joined(parts: Collection[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """Return the values of parts of a batch as those of the batch."""
     first = next(iter(parts))
     return {name: torch.cat([part[name] for part in parts]) for name in first}
-
-
-def describe_parts(parts: Mapping[str, str]) -> str:
-    """Return ``"energy, forces: compiled kernels; quadrupole: eager read-out"``."""
-    manners = dict.fromkeys(parts.values())
-    grouped = {how: [name for name, other in parts.items() if other == how] for how in manners}
-    return "; ".join(f"{', '.join(names)}: {how}" for how, names in grouped.items())
 
 
 def to_numpy(values: Mapping[str, Tensor]) -> dict[str, np.ndarray]:

@@ -22,6 +22,7 @@ from eqcalc.runtime.triton.execution import (
     TritonExecution,
     faster_execution,
 )
+from eqcalc.validation import one_of
 
 #: Executions by name, the fastest first.
 EXECUTIONS: dict[str, type[EagerExecution]] = {
@@ -76,9 +77,10 @@ def evaluator_for(
 
     Raises
     ------
-    ValueError
-        The molecule contains an element that the model does not know, or there
-        is no such execution.
+    UnknownElementError
+        The molecule contains an element that the model does not know.
+    InvalidInputError
+        There is no such execution.
     ExecutionUnavailableError
         The execution asked for cannot be used here.
     """
@@ -108,7 +110,7 @@ def execution_for(
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         There is no such execution.
     ExecutionUnavailableError
         The execution asked for cannot be used here.
@@ -150,9 +152,7 @@ def _fastest(potential: Potential, numbers: Tensor, *, charge: float) -> EagerEx
 
 
 def _named(execution: str) -> type[EagerExecution]:
-    if execution not in EXECUTIONS:
-        raise ValueError(f"execution: expected one of {', '.join(EXECUTIONS)}, got {execution!r}")
-    return EXECUTIONS[execution]
+    return EXECUTIONS[one_of("execution", execution, EXECUTIONS)]
 
 
 def _compiled_before(

@@ -209,7 +209,7 @@ def test_elements_the_model_does_not_know_are_named(tmp_path, capsys, monkeypatc
     path = tmp_path / "ammonia.xyz"
     ase.io.write(path, molecule("NH3"))
     assert run("simulate", shipped_model("ethanol"), path, "--output", tmp_path / "x.h5") == FAILURE
-    assert "does not know" in capsys.readouterr().err
+    assert "expected only H C O, got 'N'" in capsys.readouterr().err
 
 
 def test_traceback_is_shown_on_request(tmp_path, monkeypatch):

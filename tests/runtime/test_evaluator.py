@@ -10,6 +10,7 @@ from eqcalc.models.derivatives import property_derivative
 from eqcalc.neighbors import STATIC_ATOMS, all_pairs
 from eqcalc.runtime import eager_evaluator, keep_freed_memory
 from eqcalc.structures import Structures
+from eqcalc.validation import UnknownElementError
 
 NAMES = ("energy", "forces", "dipole", "polarizability")
 
@@ -105,8 +106,22 @@ def test_polar_tensors_are_the_derivative_of_the_dipole(potential, ethanol, posi
 
 
 def test_unknown_elements_are_refused(potential):
-    with pytest.raises(ValueError, match=r"\[17\]"):
+    with pytest.raises(UnknownElementError) as error:
         eager_evaluator(potential, torch.tensor([17, 1]))
+    assert error.value.unknown == (17,)
+    assert error.value.known == (1, 6, 7, 8)
+
+
+def test_what_it_is_can_be_read(potential, ethanol):
+    evaluator = eager_evaluator(potential, torch.tensor(ethanol.numbers), charge=1.0)
+    for text in (repr(evaluator), evaluator._repr_html_()):
+        assert "C2H6O, charge 1 e" in text
+        assert "energy, forces, stress, dipole, polarizability: eager" in text
+        assert "float64 on cpu" in text
+    for text in (repr(potential), potential._repr_html_()):
+        for fact in ("PaiNN", "H C N O", "5 Å", "float64 on cpu"):
+            assert fact in text
+    assert len(repr(evaluator)) < 300 and len(repr(potential)) < 300
 
 
 def test_provenance_names_model_and_versions(potential, ethanol):
