@@ -2,11 +2,10 @@
 """Spectra in files, and series that other codes wrote."""
 
 from eqcalc.spectra.io.files import read_raman, read_spectrum, write_spectrum
-from eqcalc.spectra.io.formats import SeriesReader, known_formats, read_series, register_reader
+from eqcalc.spectra.io.formats import SeriesReader, read_series, register_reader
 
 __all__ = [
     "SeriesReader",
-    "known_formats",
     "read_raman",
     "read_series",
     "read_spectrum",

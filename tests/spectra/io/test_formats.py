@@ -14,7 +14,6 @@ from eqcalc.spectra import (
     read_spectrum,
     register_reader,
 )
-from eqcalc.spectra.io import known_formats
 from eqcalc.spectra.io.formats import registry
 from eqcalc.validation import InvalidFileError, InvalidInputError
 from tests.errors import refused
@@ -324,7 +323,6 @@ from eqcalc.spectra import SeriesReader
 
 class BinaryReader(SeriesReader):
     name = "own-binary"
-    description = "float64, three a frame"
     units = ("D", None)
 
     def read_file(self, path, key, time_key):
@@ -366,12 +364,10 @@ def test_a_reader_is_registered_by_its_name(own_reader, monkeypatch):
     @register_reader
     class HalfReader(SeriesReader):
         name = "half"
-        description = "every other frame"
 
         def read_file(self, path, key, time_key):
             return np.fromfile(path).reshape(-1, 3)[::2]
 
-    assert known_formats()["half"] == "every other frame"
     assert len(series(own_reader, "half")) == 200
     with refused(key="name", value="half"):
         register_reader(type("Other", (HalfReader,), {}))

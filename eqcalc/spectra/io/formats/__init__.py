@@ -4,7 +4,6 @@
 from eqcalc.spectra.io.formats.base import SeriesReader
 from eqcalc.spectra.io.formats.registry import (
     find_reader,
-    known_formats,
     read_series,
     register_reader,
 )
@@ -12,7 +11,6 @@ from eqcalc.spectra.io.formats.registry import (
 __all__ = [
     "SeriesReader",
     "find_reader",
-    "known_formats",
     "read_series",
     "register_reader",
 ]

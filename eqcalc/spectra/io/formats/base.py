@@ -23,8 +23,6 @@ class SeriesReader:
     ----------
     name
         Name of the format.
-    description
-        What the files are.
     key
         What has to be stated to find the quantity: ``"columns"``, a ``"key"``, or None.
     units
@@ -35,7 +33,6 @@ class SeriesReader:
     """
 
     name: ClassVar[str]
-    description: ClassVar[str]
     key: ClassVar[str | None] = None
     units: ClassVar[tuple[str | None, str | None]] = (None, None)
     has_time_key: ClassVar[bool] = False

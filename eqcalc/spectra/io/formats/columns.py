@@ -30,7 +30,6 @@ class ColumnsReader(SeriesReader):
     """
 
     name = "columns"
-    description = "text in columns (LAMMPS fix ave/time, GROMACS xvg, …), a file per replica"
     key = "columns"
     has_time_key = True
 

@@ -26,7 +26,6 @@ class CP2KReader(SeriesReader):
     """The main output, or the file of the moments alone."""
 
     name = "cp2k"
-    description = "moments printed by CP2K, a file per replica"
     units = ("D", None)
 
     def read_file(self, path: Path, key: None, time_key: None) -> np.ndarray:

@@ -25,7 +25,6 @@ class ExtxyzReader(SeriesReader):
     """
 
     name = "extxyz"
-    description = "extended XYZ, a file per replica"
     key = "key"
     has_time_key = True
 

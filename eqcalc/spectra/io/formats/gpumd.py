@@ -15,7 +15,6 @@ class GPUMDReader(SeriesReader):
     """The columns are the step and μx μy μz, or the step and αxx αyy αzz αxy αyz αzx."""
 
     name = "gpumd"
-    description = "dipole.out or polarizability.out of GPUMD, a file per replica"
 
     def read_file(self, path: Path, key: None, time_key: None) -> np.ndarray:
         """Return the dipole moments or polarizabilities."""

@@ -21,7 +21,6 @@ class IPIReader(SeriesReader):
     """The mean over the beads of one ring polymer; one file of a classical simulation."""
 
     name = "i-pi"
-    description = "extras of i-PI, a file per bead of one ring polymer"
 
     def read(self, paths: Sequence[Path], key: Any, time_key: Any) -> dict[str, np.ndarray]:
         """Return the mean over the beads."""

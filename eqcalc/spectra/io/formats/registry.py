@@ -53,11 +53,6 @@ def register_reader(reader: _Class) -> _Class:
     return reader
 
 
-def known_formats() -> dict[str, str]:
-    """Return what every registered format is, by name."""
-    return {name: reader.description for name, reader in _READERS.items()}
-
-
 def find_reader(format: str) -> SeriesReader:
     """Return the reader of a format.
 
@@ -91,7 +86,7 @@ def read_series(
     paths
         One file per replica, or per bead for i-PI.
     format
-        One of :func:`known_formats`, or ``package.module:Class`` of a :class:`SeriesReader`.
+        Its name; see :func:`find_reader`.
     key
         Numbers of the columns from 0 (``"columns"``), or the name of the quantity
         (``"extxyz"``, ``"schnetpack"``).

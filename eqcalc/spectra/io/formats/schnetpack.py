@@ -22,7 +22,6 @@ class SchNetPackReader(SeriesReader):
     """
 
     name = "schnetpack"
-    description = "HDF5 of SchNetPack 2, molecules as replicas"
     key = "key"
 
     def read(self, paths: Sequence[Path], key: str, time_key: None) -> dict[str, np.ndarray]:

@@ -22,7 +22,6 @@ class VASPReader(SeriesReader):
     """
 
     name = "vasp"
-    description = "OUTCAR of VASP, a file per replica"
     units = ("e*Å", None)
 
     def read_file(self, path: Path, key: None, time_key: None) -> np.ndarray:
