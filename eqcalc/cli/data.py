@@ -106,7 +106,7 @@ def _convert(options: argparse.Namespace) -> None:
     report = convert(
         options.source,
         options.target,
-        level_of_theory=options.level_of_theory,
+        level_of_theory=_levels(options.level_of_theory),
         units=dict(options.unit),
         keys=dict(options.key),
         ignore=options.ignore,
@@ -123,6 +123,18 @@ def _reader_options(options: argparse.Namespace) -> dict[str, Any]:
     stated = {"properties": options.properties, "exclude": options.exclude}
     given = {key: _value(text) for key, text in options.option}
     return {key: value for key, value in stated.items() if value is not None} | given
+
+
+def _add_level_of_theory(command: Any, default: str) -> None:
+    """Add the option that :func:`_levels` reads."""
+    command.add_argument(
+        "--level-of-theory",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help=f"level of theory to be stored, PBE0/def2-TZVP (default: {default}); by quantity: "
+        "dipole,polarizability=TEXT",
+    )
 
 
 def add_data_commands(add: Callable[..., Any]) -> None:
@@ -146,17 +158,13 @@ def add_data_commands(add: Callable[..., Any]) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="argument of the method, accuracy=0.01; QUANTITY.KEY=VALUE with several methods",
+        help="setting of the method, accuracy=0.01; with several methods QUANTITY.KEY=VALUE",
     )
-    command.add_argument("--functional", help="of dft (default PBE0)")
-    command.add_argument("--basis", help="of dft (default def2-TZVP)")
     command.add_argument(
-        "--level-of-theory",
-        action="append",
-        default=[],
-        metavar="[QUANTITY,…=]TEXT",
-        help="what the labels are called (default: as the method says)",
+        "--functional", help="exchange-correlation functional of dft (default PBE0)"
     )
+    command.add_argument("--basis", help="basis set of dft (default def2-TZVP)")
+    _add_level_of_theory(command, "as the method says")
     command.add_argument(
         "--structures", type=positive_count, default=1000, help="number of geometries"
     )
@@ -179,9 +187,7 @@ def add_data_commands(add: Callable[..., Any]) -> None:
         "source", type=Path, help="extxyz, ASE database, npz (MD17 layout), or QM9 archive"
     )
     command.add_argument("target", type=Path, help="dataset to write (.h5)")
-    command.add_argument(
-        "--level-of-theory", help="for example PBE0/def2-TZVP, unless the file says so"
-    )
+    _add_level_of_theory(command, "as the file says")
     command.add_argument(
         "--unit",
         type=named(),

@@ -29,7 +29,7 @@ their target and renamed, so that a reader never meets half a file.
 
 from eqcalc.datasets.checks import Problem, ValidationReport, validate
 from eqcalc.datasets.consistency import Agreement, check_forces, compare_labels
-from eqcalc.datasets.conversion import ConversionError, ConversionReport, convert
+from eqcalc.datasets.conversion import ConversionError, ConversionReport, convert, open_reader
 from eqcalc.datasets.dataset import Dataset, DatasetError
 from eqcalc.datasets.label_statistics import LabelStatistics, statistics
 from eqcalc.datasets.record import Record
@@ -51,6 +51,7 @@ __all__ = [
     "check_split",
     "compare_labels",
     "convert",
+    "open_reader",
     "random_split",
     "statistics",
     "store_split",

@@ -87,3 +87,15 @@ def test_mistakes_are_found_before_any_work(water, arguments, named, capsys):
     assert code == FAILURE and not target.exists()
     message = capsys.readouterr().err
     assert named in message and "Traceback" not in message
+
+
+def test_levels_of_theory_of_a_conversion(tmp_path):
+    source, target = tmp_path / "a.xyz", tmp_path / "a.h5"
+    atoms = molecule("H2O")
+    atoms.info.update(E=-1.0, mu=np.array([0.0, 0.0, 0.4]))
+    ase.io.write(source, atoms, format="extxyz")
+    levels = ["--level-of-theory", "energy=CCSD(T)", "--level-of-theory", "dipole=MP2"]
+    keys = ["--key", "energy=E", "--key", "dipole=mu"]
+    units = ["--unit", "energy=eV", "--unit", "dipole=e*Å", "--unit", "positions=Å"]
+    assert main(["convert", str(source), str(target), "--quiet", *levels, *keys, *units]) == 0
+    assert Dataset.open(target).levels_of_theory == {"energy": "CCSD(T)", "dipole": "MP2"}

@@ -14,8 +14,8 @@ from eqcalc.datasets import (
     Dataset,
     compare_labels,
     convert,
+    open_reader,
 )
-from eqcalc.datasets.conversion import open_reader
 from eqcalc.datasets.readers.ase_db import AseDatabaseReader
 from eqcalc.datasets.readers.frames import Frame, FrameError
 from eqcalc.units import conversion_factor
