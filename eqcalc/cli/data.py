@@ -147,10 +147,10 @@ def add_data_commands(add: Callable[..., Any]) -> None:
     command.add_argument(
         "--method",
         action="append",
-        metavar="[QUANTITY,…=]NAME",
+        metavar="NAME",
         help="gfn2 (default), dft (PySCF), ase:package.module.Calculator, package.module:Class, or "
-        "a method of an installed package; several by quantity: --method energy,forces=gfn2 "
-        "--method dipole,polarizability=dft",
+        "the entry point of an installed package; several methods by quantity: --method "
+        "energy,forces=gfn2 --method dipole,polarizability=dft",
     )
     command.add_argument(
         "--option",

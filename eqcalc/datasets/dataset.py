@@ -67,8 +67,10 @@ class Dataset:
         with file, located(file=self.path):
             try:
                 self._read_header(file)
-            except (InvalidInputError, units.UnitError):
+            except (DatasetError, units.UnitError):
                 raise
+            except InvalidInputError as error:  # a quantity that is not known here
+                raise DatasetError(str(error)) from error
             except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
                 raise DatasetError(f"the file is damaged ({error})") from error
             self._offsets = np.concatenate(
