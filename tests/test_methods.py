@@ -208,19 +208,3 @@ def test_the_engine_has_the_methods_of_the_table():
             for f in dataclasses.fields(kind)
         }
         assert defaults == {p.name: p.default for p in row.parameters}, name
-
-
-def test_spectra_know_the_methods_of_the_table():
-    from eqcalc.spectra import quantum_factors as quantum
-
-    for name in quantum.METHOD_NAMES:
-        row = method(name)
-        folded = quantum._normalised(name)
-        assert quantum.is_kubo(name) is row.kubo, name
-        assert quantum.is_thermostatted(name) is row.thermostats_centroid, name
-        assert quantum.has_ring_modes(name) is row.ring_resonances, name
-        if row.thermostats_centroid:
-            kinds = {"friction": quantum._FRICTION, "memory": quantum._MEMORY}
-            assert folded in kinds.get(row.thermostat, quantum._GLOBAL), name
-    known = {quantum._normalised(name) for name in quantum.METHOD_NAMES}
-    assert {quantum._normalised(name) for name in METHODS} <= known

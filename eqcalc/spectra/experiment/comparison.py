@@ -53,7 +53,7 @@ def check_intensity(spectrum: Spectrum) -> None:
         raise InvalidInputError(
             "has no bands to compare",
             key=spectrum.label,
-            advice="state a spectrum of intensities, such as infrared or raman-cross-section",
+            advice="give a spectrum of intensities, such as infrared or raman-cross-section",
         )
 
 

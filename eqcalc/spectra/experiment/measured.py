@@ -75,7 +75,7 @@ def read_measured(
                 f"the header {header[:60]!r} says transmittance",
                 file=path,
                 key="unit",
-                advice="state T (up to 1) or %T (up to 100), or absorbance if the second column "
+                advice="specify T (up to 1) or %T (up to 100), or absorbance if the second column "
                 "has it",
             )
     with located(file=path):

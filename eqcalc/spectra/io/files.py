@@ -27,7 +27,7 @@ _VERSION = 1
 #: What other HDF5 files of eqcalc are, for those who take them for a spectrum.
 _OTHER_FILES = {
     _RAMAN_FORMAT: "the isotropic and the anisotropic part, of which every Raman intensity is "
-    "made, and not one spectrum; state an intensity, such as spectrum-raman.h5 or "
+    "made, and not one spectrum; give an intensity, such as spectrum-raman.h5 or "
     "spectrum-raman-cross-section.h5 (in Python: read_raman)",
     "eqcalc trajectory": "a trajectory, not a spectrum; make one with eqcalc spectra",
     "eqcalc dataset": "a dataset, not a spectrum",

@@ -22,7 +22,7 @@ from eqcalc.spectra.io.formats.vasp import VASPReader
 from eqcalc.validation import InvalidInputError, existing_file
 
 #: Group of entry points under which installed packages announce readers.
-ENTRY_POINTS = "eqcalc.readers"
+ENTRY_POINTS = "eqcalc.series_readers"
 
 _Class = TypeVar("_Class", bound=type[SeriesReader])
 
@@ -60,7 +60,7 @@ def find_reader(format: str) -> SeriesReader:
     ----------
     format
         Name of a registered reader, ``package.module:Class``, or the name under which an
-        installed package announces one as an entry point of the group ``eqcalc.readers``.
+        installed package announces one as an entry point of the group ``eqcalc.series_readers``.
 
     Raises
     ------
