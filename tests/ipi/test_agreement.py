@@ -82,6 +82,7 @@ def in_process(tmp_path, starts, method, steps, **options):
     )
 
 
+@pytest.mark.slow
 def test_rpmd_is_the_same_trajectory(toy, starts, tmp_path):
     """Same states, same Hamiltonian, same integrator: dipole by dipole, after 100 fs too."""
     observables = {"dipole": 2, "polarizability": 2, "potential_energy": 20, "positions": 20}
@@ -100,6 +101,7 @@ def test_rpmd_is_the_same_trajectory(toy, starts, tmp_path):
     assert np.abs(spectra[0].values - spectra[1].values).max() < 1e-4 * scale
 
 
+@pytest.mark.slow
 def test_trpmd_gives_the_same_infrared_and_raman_bands(toy, starts, tmp_path):
     """Same starts, other random numbers: bands agree within their standard errors."""
     strides = Strides(spectra=4, energies=400, centroid=0)

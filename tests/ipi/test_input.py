@@ -44,8 +44,11 @@ def finish(path, launch):
     return trajectory
 
 
+SLOW = ("NVE", "Langevin", "SVR", "PILE-L", "PILE-G", "PA-CMD")
+
+
 @pytest.mark.parametrize(
-    "method", ["NVE", "Langevin", "SVR", "PILE-L", "PILE-G", "T-RPMD", "PA-CMD"]
+    "method", ["T-RPMD", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
 )
 def test_each_method_runs_and_is_recognised(method, prepare, launch, model, water):
     beads = 4 if METHODS[method].ring_polymer else 1
@@ -77,6 +80,7 @@ def test_each_method_runs_and_is_recognised(method, prepare, launch, model, wate
         np.testing.assert_allclose(found, mean, rtol=0.0, atol=2e-7, err_msg=name)  # e·Å: 1e-6 D
 
 
+@pytest.mark.slow
 def test_piglet_with_matrices_from_a_file(prepare, launch, tmp_path):
     file = matrices(tmp_path / "gle.xml", 4)
     options = {"method": "PIGLET", "method_parameters": {"matrices": file}}
@@ -92,6 +96,7 @@ def test_piglet_with_matrices_from_a_file(prepare, launch, tmp_path):
     assert (error.value.file, error.value.key) == (file, "A")
 
 
+@pytest.mark.slow
 def test_rpmd_from_checkpoints_of_an_equilibrated_run_is_one_batch(prepare, launch):
     """Positions, momenta and energies go on; each system is a replica; energy is conserved."""
     strides = Strides(spectra=2, energies=10, centroid=10, beads=10, checkpoint=10, series=10)
@@ -113,6 +118,7 @@ def test_rpmd_from_checkpoints_of_an_equilibrated_run_is_one_batch(prepare, laun
     assert (error.value.file, error.value.key, error.value.value) == (starts[0], "beads", 4)
 
 
+@pytest.mark.slow
 def test_several_hosts_over_tcp(prepare, launch, eqcalc, model, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -133,6 +139,7 @@ def test_several_hosts_over_tcp(prepare, launch, eqcalc, model, tmp_path):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9, err_msg=name)
 
 
+@pytest.mark.slow
 def test_dipole_and_polarizability_are_evaluated_at_outputs_only(prepare, launch, tmp_path):
     """Forces at every step, the response only at every fifth: counted in the potential."""
     driver = tmp_path / "counting_driver.py"
@@ -193,6 +200,7 @@ class TestRefusals:
         assert "2.014" in path.with_name("input.start.extxyz").read_text()
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_same_input(prepare, eqcalc, model, tmp_path):
     import ase.io
 

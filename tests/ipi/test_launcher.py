@@ -65,6 +65,7 @@ def assert_same(found, expected, tolerance):
 # --- restarts -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_clean_stop_and_kill_continue_to_twelve_digits(prepare, launch, reference):
     """SIGTERM, then SIGKILL, and the same command each time: as if nothing had happened."""
     options = {"steps": 600, "strides": replace(STRIDES, series=50)}
@@ -98,6 +99,7 @@ def test_clean_stop_and_kill_continue_to_twelve_digits(prepare, launch, referenc
     assert "all 600 steps are done" in process.text().splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_longer_run_goes_on_and_another_input_is_refused(prepare, launch, reference):
     expected = reference(steps=60)
     path = prepare(steps=40)
@@ -134,6 +136,7 @@ class Failing(EqcalcDriver):
 
 
 @pytest.mark.parametrize("variant", ["serial", "threaded", "systems"])
+@pytest.mark.slow
 def test_a_potential_that_raises_ends_the_run_with_a_checkpoint(prepare, launch, tmp_path, variant):
     """Stock i-PI hangs in the second and third case and writes no RESTART in the first."""
     path = prepare(strides=None)
@@ -161,6 +164,7 @@ def test_a_potential_that_raises_ends_the_run_with_a_checkpoint(prepare, launch,
     assert step_of(path.parent / "RESTART") == 24
 
 
+@pytest.mark.slow
 def test_a_step_that_takes_too_long_ends_the_run(prepare, launch, tmp_path):
     path = prepare()
     driver = tmp_path / "hanging_driver.py"
@@ -175,6 +179,7 @@ def test_a_step_that_takes_too_long_ends_the_run(prepare, launch, tmp_path):
     assert step_of(path.parent / "RESTART") == 24
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_and_it_goes_on_with_space(prepare, launch, reference):
     """A limit on the size of files is to i-PI what a full disk is: a write that fails."""
     expected = reference(steps=400)
@@ -187,6 +192,7 @@ def test_a_full_disk_ends_the_run_and_it_goes_on_with_space(prepare, launch, ref
     assert_same(observables(path.parent), expected, 1e-12)
 
 
+@pytest.mark.slow
 def test_no_client(prepare, launch):
     path = prepare(connection=UnixSocket())
     started = time.monotonic()
@@ -197,6 +203,7 @@ def test_no_client(prepare, launch):
     assert time.monotonic() - started < 240.0
 
 
+@pytest.mark.slow
 def test_a_client_that_never_answers(prepare, launch):
     """It holds i-PI's polling thread in a loop that nothing ends but the end of the process."""
     connection = UnixSocket()
@@ -212,6 +219,7 @@ def test_a_client_that_never_answers(prepare, launch):
     assert step_of(path.parent / "RESTART") == 0
 
 
+@pytest.mark.slow
 def test_a_client_that_is_killed_while_it_computes_costs_nothing(
     prepare, launch, eqcalc, model, reference, tmp_path
 ):
@@ -231,6 +239,7 @@ def test_a_client_that_is_killed_while_it_computes_costs_nothing(
     assert_same(observables(path.parent), expected, 1e-10)
 
 
+@pytest.mark.slow
 def test_ipi_is_killed_and_started_again_with_its_stale_socket(
     prepare, launch, eqcalc, model, reference, tmp_path
 ):
@@ -314,6 +323,7 @@ def test_the_python_call_says_why(prepare, monkeypatch):
     assert Path.cwd() != path.parent
 
 
+@pytest.mark.slow
 def test_spectra_of_the_folder_of_a_run(prepare, launch, eqcalc, tmp_path):
     path = prepare(steps=400, strides=Strides(spectra=4))
     assert launch(path).wait() == ExitStatus.COMPLETE

@@ -79,6 +79,7 @@ def socket_file(address):
     return Path(f"/tmp/ipi_{address.address}")
 
 
+@pytest.mark.slow
 def test_ase_socket_client(without_response, launch, background, model, expected, tmp_path):
     """Energies and forces are right; the dipole is lost on the way."""
     address = UnixSocket()
@@ -92,6 +93,7 @@ def test_ase_socket_client(without_response, launch, background, model, expected
     np.testing.assert_allclose(energies(path.parent), expected, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_ase_mode_of_ipis_own_driver(
     without_response, launch, background, model, expected, tmp_path
 ):

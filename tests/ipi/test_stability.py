@@ -13,7 +13,9 @@ from eqcalc.ipi.description import Description
 LONG = {"timestep": 10.0, "steps": 400, "strides": Strides(spectra=1, energies=1, centroid=5)}
 
 
-@pytest.mark.parametrize("connection", [InProcess(), UnixSocket()])
+@pytest.mark.parametrize(
+    "connection", [pytest.param(InProcess(), marks=pytest.mark.slow), UnixSocket()]
+)
 def test_a_molecule_that_dissociates_ends_the_run(
     prepare, launch, eqcalc, model, tmp_path, connection
 ):
@@ -43,6 +45,7 @@ def test_a_molecule_that_dissociates_ends_the_run(
         assert process.text().count("start again in a new folder") == 2
 
 
+@pytest.mark.slow
 def test_each_system_is_looked_at(prepare, launch):
     """The second of two systems starts with an atom that flies away."""
     strides = Strides(spectra=0, energies=0, centroid=0, series=2)

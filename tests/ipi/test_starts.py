@@ -29,6 +29,7 @@ SHORT = Equilibration(20.0)
 
 
 @pytest.mark.parametrize(("method", "beads"), [("RPMD", 4), ("NVE", 1)])
+@pytest.mark.slow
 def test_ipi_starts_with_the_equilibrated_positions_and_momenta(prepare, launch, method, beads):
     """Bead by bead those of the in-process engine, which spread and are thermal."""
     path = prepare(method=method, beads=beads, equilibration=SHORT, steps=4)
@@ -64,6 +65,7 @@ def test_the_start_is_the_same_for_the_same_seed(prepare):
     assert texts[0] != texts[2]
 
 
+@pytest.mark.slow
 def test_fast_internal_modes_get_momenta_of_their_own_masses(prepare, launch):
     """Momenta of the real masses would make the light modes of PA-CMD glow."""
     path = prepare(method="PA-CMD", timestep=0.05, equilibration=SHORT, steps=20)
@@ -81,6 +83,7 @@ def test_an_unstable_equilibration_is_told(prepare):
     assert not prepare("other").with_name("input.start.chk").exists()
 
 
+@pytest.mark.slow
 def test_checkpoints_of_another_temperature_are_refused(prepare, launch):
     strides = Strides(spectra=0, energies=0, centroid=0, series=4)
     path = prepare(strides=strides, steps=8)
