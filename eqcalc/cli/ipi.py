@@ -48,7 +48,7 @@ def add_ipi_commands(parser: argparse.ArgumentParser) -> None:
         "--timeout",
         type=positive_number,
         default=600.0,
-        help="s without a finished step (default 600)",
+        help="longest time without a finished step [s] (default 600)",
     )
     add_threads(command)
     _add_client(
@@ -64,38 +64,49 @@ def _add_input(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--output", type=Path, required=True, help="input to write (.xml)")
     command.add_argument("--method", required=True, help=", ".join(method_names(engine="i-PI")))
-    command.add_argument("--matrices", type=Path, help="of PIGLET, as gle4md.org writes them")
+    command.add_argument(
+        "--matrices", type=Path, metavar="FILE", help="for PIGLET, from gle4md.org"
+    )
     command.add_argument(
         "--beads", type=positive_count, default=1, help="per ring polymer; 1: classical nuclei"
     )
     command.add_argument(
-        "--temperature", type=positive_number, default=300.0, help="K (default 300)"
+        "--temperature", type=positive_number, default=300.0, help="[K] (default 300)"
     )
-    command.add_argument("--timestep", type=positive_number, default=0.25, help="fs (default 0.25)")
-    command.add_argument("--time", type=positive_number, default=5.0, help="ps (default 5)")
+    command.add_argument(
+        "--timestep", type=positive_number, default=0.25, help="time step [fs] (default 0.25)"
+    )
+    command.add_argument(
+        "--time", type=positive_number, default=5.0, help="length of the run [ps] (default 5)"
+    )
     command.add_argument(
         "--equilibration",
         type=number_from_zero,
         metavar="FS",
-        help="fs of thermostatted dynamics by eqcalc beforehand; i-PI starts from its positions "
-        f"and momenta; 0: none (default {_EQUILIBRATION:g}; not with --start)",
+        help="thermostatted dynamics by eqcalc beforehand [fs], from whose positions and momenta "
+        f"i-PI starts; 0: none (default {_EQUILIBRATION:g}; not with --start)",
     )
     add_seed(command)
-    command.add_argument("--prefix", default="simulation", help="of the outputs of i-PI")
+    command.add_argument(
+        "--prefix", default="simulation", help="prefix of the output files (default simulation)"
+    )
     _add_address(command, "i-PI listens on a unix socket; without it the model is in process")
     command.add_argument(
-        "--clients", type=positive_count, help="how many will connect to the socket (default 1)"
+        "--clients", type=positive_count, help="number of clients that will connect (default 1)"
     )
     command.add_argument(
-        "--checkpoints", type=number_from_zero, default=0.0, help="fs between numbered checkpoints"
+        "--checkpoints",
+        type=number_from_zero,
+        default=0.0,
+        help="time between numbered checkpoints [fs] (default: none)",
     )
     command.add_argument(
         "--bead-positions",
         type=number_from_zero,
         default=0.0,
-        help="fs between positions of all beads",
+        help="time between positions of all beads [fs] (default: none)",
     )
-    command.add_argument("--device", help="of the network")
+    command.add_argument("--device", help="cpu, cuda or cuda:1 (default: a GPU if there is one)")
     add_precision(command)
     command.add_argument(
         "--charge", type=float, help="total charge [e] (default: that of the structure)"
@@ -110,13 +121,19 @@ def _add_client(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--molecule", type=Path, help="structure, if the input of i-PI does not name the elements"
     )
-    command.add_argument("--device", help="of the network")
+    command.add_argument("--device", help="cpu, cuda or cuda:1 (default: a GPU if there is one)")
     add_precision(command)
     command.add_argument(
-        "--wait", type=positive_number, default=60.0, help="s to try to connect (default 60)"
+        "--wait",
+        type=positive_number,
+        default=60.0,
+        help="how long to try to connect [s] (default 60)",
     )
     command.add_argument(
-        "--timeout", type=positive_number, default=600.0, help="s without a message (default 600)"
+        "--timeout",
+        type=positive_number,
+        default=600.0,
+        help="longest time without a message [s] (default 600)",
     )
     command.add_argument(
         "--reconnect", action="store_true", help="when i-PI goes away, wait for the next one"

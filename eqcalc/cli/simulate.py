@@ -119,14 +119,19 @@ def add_simulate_command(add: Callable[..., Any]) -> None:
         help="further models, averaged with the first; the run stops where their forces disagree",
     )
     command.add_argument(
-        "--temperature", type=positive_number, default=300.0, help="K (default 300)"
-    )
-    command.add_argument("--timestep", type=positive_number, default=0.5, help="fs (default 0.5)")
-    command.add_argument(
-        "--time", type=positive_number, default=5.0, help="ps of each replica (default 5)"
+        "--temperature", type=positive_number, default=300.0, help="[K] (default 300)"
     )
     command.add_argument(
-        "--equilibration", type=number_from_zero, default=500.0, help="fs before that (default 500)"
+        "--timestep", type=positive_number, default=0.5, help="time step [fs] (default 0.5)"
+    )
+    command.add_argument(
+        "--time", type=positive_number, default=5.0, help="length of each replica [ps] (default 5)"
+    )
+    command.add_argument(
+        "--equilibration",
+        type=number_from_zero,
+        default=500.0,
+        help="before that [fs] (default 500)",
     )
     command.add_argument(
         "--replicas",

@@ -238,7 +238,7 @@ def _add_spectra(add: Callable[..., Any]) -> None:
 
 def _add_compare(add: Callable[..., Any]) -> None:
     command = add(
-        "compare", _compare, "Overlay computed spectra with a measured one, and score them."
+        "compare", _compare, "Compare computed spectra with a measured one: overlay and scores."
     )
     command.add_argument("calculated", type=Path, nargs="+", help="spectra of eqcalc (.h5)")
     command.add_argument(
@@ -274,7 +274,7 @@ def _add_assign(add: Callable[..., Any]) -> None:
     command = add(
         "assign",
         _assign,
-        "What each IR band comes from: position, area, harmonic partner, modes and atoms.",
+        "Assign IR bands: position, area, harmonic partner, normal modes and atoms.",
     )
     command.add_argument("trajectory", type=Path, help="simulated with --positions")
     command.add_argument("--output", type=output_folder, default=Path("assignment"), help="folder")
