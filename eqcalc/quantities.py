@@ -85,7 +85,7 @@ class Quantity:
     recorded: bool = False
     figure: tuple[str, str] | None = None
     ipi_property: str = ""
-    ipi_dimension: str = "undefined"
+    ipi_dimension: str = ""
 
     def __post_init__(self) -> None:
         defaults = {

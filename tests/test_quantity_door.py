@@ -2,6 +2,7 @@
 """A quantity and its read-out, added from a file outside of the package, go the whole way."""
 
 import importlib
+import json
 import re
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ from eqcalc import quantities
 from eqcalc.calculator import EqCalculator
 from eqcalc.datasets import Dataset, Record, convert, statistics, validate
 from eqcalc.dynamics import default_observables, simulate
+from eqcalc.ipi.evaluation import BeadEvaluator
+from eqcalc.ipi.units import extra_quantities, printed_units
 from eqcalc.models import Potential, PotentialConfig, References, load_model, readouts, save_model
 from eqcalc.models.checkpoint import CheckpointError
 from eqcalc.models.networks.painn import PaiNNConfig
@@ -130,6 +133,7 @@ def test_the_whole_way(dataset, tmp_path, ase_water):
     np.testing.assert_array_equal(ase_water.calc.get_property("quadrupole", ase_water), found)
 
     evaluator = evaluator_for(model, ase_water.numbers)
+    assert evaluator.parts["quadrupole"] != "eager" or evaluator.parts["energy"] == "eager"
     assert default_observables(0.5, evaluator.quantities)["quadrupole"] == 2
     if compiler() is not None:
         assert evaluator.parts["forces"] == "compiled kernels"
@@ -223,6 +227,19 @@ def test_a_label_that_is_not_traceless_is_found(quadrupole, tmp_path):
     wrong = Record(water.numbers, water.positions, {"quadrupole": np.eye(3)})
     report = validate(Dataset.create(tmp_path / "a.h5", [wrong], level_of_theory="x"))
     assert [p.message for p in report.errors] == ["quadrupole is not traceless"]
+
+
+def test_i_pi_is_handed_it_in_atomic_units(quadrupole, ase_water):
+    potential = small_potential()
+    evaluator = evaluator_for(potential, ase_water.numbers, execution="eager")
+    beads = BeadEvaluator(evaluator, ("energy", "forces", "quadrupole"))
+    bohr = conversion_factor("bohr", "Å")
+    extras = json.loads(beads(ase_water.positions[None] / bohr)[0].extras)
+    ase_water.calc = EqCalculator(potential, execution="eager")
+    expected = ase_water.calc.get_property("quadrupole", ase_water) / bohr**2
+    assert extra_quantities()["quadrupole"].ipi_property == "quadrupole_mean"
+    assert printed_units()["quadrupole_mean"][""] == pytest.approx(bohr**2)
+    np.testing.assert_allclose(extras["quadrupole"], expected.ravel(), atol=1e-12)
 
 
 def test_a_file_needs_the_module_that_was_let_in(quadrupole, tmp_path, monkeypatch, ase_water):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +26,7 @@ from eqcalc.ipi.launcher import (
     where_to_start,
 )
 from eqcalc.ipi.stability import Stability
+from eqcalc.ipi.units import extra_quantities
 
 try:
     from ipi.engine.forcefields import FFDirect
@@ -441,13 +443,14 @@ def _bead_average(name: str, size: int) -> Callable[..., np.ndarray]:
                 "quantities of its force field"
             )
         values = np.asarray(extras[name], dtype=float)
-        return values.reshape(len(values), size).mean(axis=0)
+        mean = values.reshape(len(values), size).mean(axis=0)
+        return mean if size > 1 else mean[0]
 
     return average
 
 
 def add_averages(simulation: Any) -> None:
-    """Make ``mu_mean`` and ``alpha_mean`` known to every system of a simulation.
+    """Make ``mu_mean``, ``alpha_mean`` and the like known to every system of a simulation.
 
     With one bead, or a component of one bead (``nbeads='1'``), they are the values of that
     bead, of the centroid in the second case.
@@ -457,21 +460,17 @@ def add_averages(simulation: Any) -> None:
     simulation
         An i-PI simulation before it is bound.
     """
-    table = {
-        "mu_mean": {
-            "func": _bead_average("dipole", 3),
-            "size": 3,
-            "dimension": "electric-dipole",
-            "help": "Bead average of the dipole moment (x, y, z); by default e bohr.",
-        },
-        "alpha_mean": {
-            "func": _bead_average("polarizability", 9),
-            "size": 9,
-            "help": "Bead average of the polarizability (xx, xy, ..., zz) in e^2 bohr^2/hartree.",
-        },
-    }
+    table: dict[str, dict[str, Any]] = {}
+    for name, q in extra_quantities().items():
+        size = math.prod(q.shape)
+        table[q.ipi_property] = {
+            "func": _bead_average(name, size),
+            "size": size,
+            "help": f"Bead average of the {name}, row by row, in atomic units.",
+            **({"dimension": q.ipi_dimension} if q.ipi_dimension else {}),
+        }
     for system in simulation.syslist:
         properties = system.properties
         for name, entry in table.items():
-            bound = entry["func"].__get__(properties, type(properties))  # type: ignore[attr-defined]
+            bound = entry["func"].__get__(properties, type(properties))
             properties.property_dict[name] = {**entry, "func": bound}

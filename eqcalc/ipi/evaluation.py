@@ -11,22 +11,15 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from eqcalc import quantities as known
 from eqcalc.ipi.protocol import Result
-from eqcalc.ipi.units import ATOMIC_POLARIZABILITY, BOHR, HARTREE, HARTREE_PER_BOHR
+from eqcalc.ipi.units import BOHR, extra_quantities
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.compositions import check_charge
 from eqcalc.models.precision import check_precision, in_precision
+from eqcalc.quantities import quantity
 from eqcalc.runtime import Evaluator, MoleculeEvaluator, evaluator_for, to_numpy
+from eqcalc.units import atomic_unit
 from eqcalc.validation import InvalidInputError, one_of, shape
-
-#: Atomic units [internal units] of what i-PI can use, in the order in which it is laid out.
-_ATOMIC_UNITS = {
-    known.ENERGY.name: HARTREE,
-    known.FORCES.name: HARTREE_PER_BOHR,
-    known.DIPOLE.name: BOHR,
-    known.POLARIZABILITY.name: ATOMIC_POLARIZABILITY,
-}
 
 
 class BeadEvaluator:
@@ -49,14 +42,18 @@ class BeadEvaluator:
     """
 
     def __init__(self, evaluator: Evaluator, quantities: Collection[str]) -> None:
+        usable = ("energy", "forces", *extra_quantities())
         if not quantities:
             raise InvalidInputError(
-                key="quantities", value="none", expected=f"some of {', '.join(_ATOMIC_UNITS)}"
+                key="quantities", value="none", expected=f"some of {', '.join(usable)}"
             )
         for name in quantities:
-            one_of("quantities", name, _ATOMIC_UNITS)
+            one_of("quantities", name, usable)
         self.evaluator = evaluator
-        self.quantities = tuple(name for name in _ATOMIC_UNITS if name in set(quantities))
+        self.quantities = tuple(name for name in usable if name in set(quantities))
+        self._to_atomic_units = {
+            name: 1.0 / atomic_unit(quantity(name).unit) for name in self.quantities
+        }
         self.n_atoms = len(evaluator.numbers)
         #: Calls and structures so far.
         self.calls = self.structures = 0
@@ -121,7 +118,7 @@ class BeadEvaluator:
         self.structures += len(positions)
         values = self.evaluator(torch.from_numpy(positions * BOHR), self.quantities)
         columns = {
-            name: array * (1.0 / _ATOMIC_UNITS[name]) for name, array in to_numpy(values).items()
+            name: array * self._to_atomic_units[name] for name, array in to_numpy(values).items()
         }
         # one sum instead of a look at every number: what is not finite stays so in a sum
         if not math.isfinite(sum(float(array.sum()) for array in columns.values())):
@@ -131,8 +128,8 @@ class BeadEvaluator:
     def _results(self, positions: np.ndarray, columns: dict[str, np.ndarray]) -> list[Result]:
         extra = {
             name: columns[name].reshape(len(positions), -1).tolist()
-            for name in ("dipole", "polarizability")
-            if name in columns
+            for name in self.quantities
+            if name not in ("energy", "forces")
         }
         texts = [
             json.dumps({name: rows[i] for name, rows in extra.items()}) if extra else ""

@@ -32,6 +32,7 @@ from eqcalc.methods import method as method_named
 from eqcalc.models.checkpoint import read_header
 from eqcalc.models.precision import check_precision
 from eqcalc.molecules import atomic_masses, isolated_molecule
+from eqcalc.quantities import known_quantities
 from eqcalc.validation import count, known_elements, positive
 
 #: Empty space around the molecule [Å]; i-PI wants a cell, the model ignores it.
@@ -165,7 +166,7 @@ def write_input(
     document = InputDocument(
         method=dynamics,
         method_parameters=parameters,
-        response=[name for name in ("dipole", "polarizability") if name in heads],
+        response=[name for name, q in known_quantities().items() if q.recorded and name in heads],
         potential=potential,
         connection=InProcess() if connection is None else connection,
         strides=strides,

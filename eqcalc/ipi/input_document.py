@@ -13,6 +13,7 @@ from eqcalc.ipi.description import InputError
 from eqcalc.ipi.input_options import Connection, InProcess, Strides, TCPSocket, UnixSocket
 from eqcalc.ipi.methods import normal_modes, thermostat
 from eqcalc.methods import DynamicsMethod, IPIDynamics
+from eqcalc.quantities import quantity
 
 _FORCES = "energy+forces"
 
@@ -28,7 +29,7 @@ class InputDocument:
     method_parameters
         All of its parameters.
     response
-        What the model has of dipole and polarizability.
+        What the model has of quantities that are recorded: dipole, polarizability and the like.
     potential
         Parameters of the potential, besides its quantities.
     connection
@@ -107,13 +108,12 @@ class InputDocument:
     def _output(self) -> list[str]:
         strides = self.strides
         lines = [f"  <output prefix='{escape(self.prefix)}'>"]
-        averages = {"dipole": "mu_mean", "polarizability": "alpha_mean"}
         component = int(self.lazy)
-        columns = [f"{averages[name]}({component})" for name in self.response]
+        columns = [f"{quantity(name).ipi_property}({component})" for name in self.response]
         if columns and strides.spectra:
             lines += [
-                "    <!-- dipole (e bohr) and polarizability (e^2 bohr^2/hartree), averaged over "
-                "the beads -->",
+                f"    <!-- {' and '.join(self.response)} in atomic units, averaged over the beads "
+                "-->",
                 f"    <properties filename='spectra' stride='{strides.spectra}' flush='100'> [ "
                 f"step, time{{femtosecond}}, {', '.join(columns)} ] </properties>",
             ]

@@ -8,6 +8,7 @@ records of a step the last counts; one that is cut off is none.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eqcalc.ipi.units import PRINTED, printed_factor, split_unit
+from eqcalc.ipi.units import printed_factor, printed_units, split_unit
 from eqcalc.validation import InvalidFileError, MissingFileError, located
 
 
@@ -124,8 +125,9 @@ def read_properties(path: Path) -> dict[str, Records]:
             continue
         rows[round(row[step_column])] = row
     result = {}
+    known = printed_units()
     for name, what in names.items():
-        if name in PRINTED:
+        if name in known:
             with located(file=path):
                 scale = printed_factor(what)
             column = columns[what]
@@ -184,15 +186,15 @@ def _vector(line: str) -> list[float] | None:
 _EXTRAS = re.compile(r"#EXTRAS\w*\(([^)]*)\)#\s*Step:\s*(\d+)")
 
 
-def read_extras(path: Path, sizes: Mapping[str, int]) -> dict[str, Records]:
+def read_extras(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Records]:
     """Read an ``extras`` or ``extras_component_raw`` output, averaged over the beads in it.
 
     Parameters
     ----------
     path
         The file: one bead of ``extras``, all beads of ``extras_component_raw``.
-    sizes
-        How many numbers each extra has, by name.
+    shapes
+        Shape of each extra, by name.
 
     Returns
     -------
@@ -215,6 +217,7 @@ def read_extras(path: Path, sizes: Mapping[str, int]) -> dict[str, Records]:
                 records[-1][2].append([float(word) for word in line.split()])
             except ValueError:
                 continue  # text, or a number that was cut off
+    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
     found: dict[str, dict[int, np.ndarray]] = {}
     n_rows = max((len(rows) for _, _, rows in records), default=0)
     for step, names, rows in records:
@@ -227,5 +230,4 @@ def read_extras(path: Path, sizes: Mapping[str, int]) -> dict[str, Records]:
         for name in names:
             found.setdefault(name, {})[step] = mean[first : first + sizes[name]]
             first += sizes[name]
-    shapes = {3: (3,), 9: (3, 3)}
-    return {name: _ordered(values, path, shapes[sizes[name]]) for name, values in found.items()}
+    return {name: _ordered(values, path, shapes[name]) for name, values in found.items()}

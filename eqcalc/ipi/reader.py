@@ -23,24 +23,20 @@ from eqcalc.ipi.description import (
     unstable_structure_file,
 )
 from eqcalc.ipi.outputs import OutputError, Records, read_extras, read_frames, read_properties
-from eqcalc.ipi.units import ATOMIC_POLARIZABILITY, BOHR, split_unit
+from eqcalc.ipi.units import extra_quantities, split_unit
 from eqcalc.methods import METHODS
 from eqcalc.trajectory import Header, Layout, Trajectory, TrajectoryWriter
-from eqcalc.units import BOLTZMANN, FEMTOSECOND, conversion_factor
+from eqcalc.units import BOLTZMANN, FEMTOSECOND, atomic_unit
 from eqcalc.validation import InvalidInputError, existing_directory
 
-#: What i-PI calls the observables.
+#: What i-PI calls the observables, besides the averages of extras.
 _PROPERTIES = {
-    "mu_mean": quantities.DIPOLE.name,
-    "alpha_mean": quantities.POLARIZABILITY.name,
     "potential": "potential_energy",
     "kinetic_cv": "kinetic_energy_virial",
     "temperature": "temperature",
 }
 _FRAMES = {"x_centroid": "positions", "v_centroid": "velocities", "positions": "bead_positions"}
 _UNITS = {
-    quantities.DIPOLE.name: quantities.DIPOLE.unit,
-    quantities.POLARIZABILITY.name: quantities.POLARIZABILITY.unit,
     "potential_energy": "eV",
     "kinetic_energy_virial": "eV",
     "temperature": "K",
@@ -48,7 +44,6 @@ _UNITS = {
     "bead_positions": "Å",
     "velocities": "Å/fs",
 }
-_EXTRAS = {quantities.DIPOLE.name: 3, quantities.POLARIZABILITY.name: 9}
 _ENGINE = "i-PI"
 
 #: Parts of a single run whose scatter gives the error of its mean.
@@ -102,13 +97,15 @@ def read_run(
     description = state.description
     systems = _systems(description, method)
     found = [_observables(folder, description, system, extras_units) for system in systems]
-    names = [name for name in _UNITS if all(name in observables for observables in found)]
+    extras = extra_quantities()
+    names = [name for name in (*extras, *_UNITS) if all(name in each for each in found)]
     if not names:
         raise OutputError(
             "has no outputs of i-PI that eqcalc reads",
             file=folder,
-            expected=f"the properties {', '.join(_PROPERTIES)}, the trajectories "
-            f"{', '.join(_FRAMES)} with format='ase', or the extras {', '.join(_EXTRAS)}",
+            expected=f"the properties mu_mean, alpha_mean, {', '.join(_PROPERTIES)}, the "
+            f"trajectories {', '.join(_FRAMES)} with format='ase', or the extras dipole and "
+            "polarizability",
         )
     common = {name: _together([o[name] for o in found], name, folder) for name in names}
     progress, heat = progress_notes(state, common), temperature_notes(systems[0], common)
@@ -211,13 +208,15 @@ def _observables(
     start = f"{system.prefix}_" if system.prefix else ""
     start += f"{description.prefix}." if description.prefix else ""
     n_atoms = len(system.numbers)
+    averages = {q.ipi_property: name for name, q in extra_quantities().items()}
+    observables = averages | _PROPERTIES
     found: dict[str, Records] = {}
     extras: dict[str, Records] = {}
     for item in description.outputs():
         path = folder / f"{start}{item.filename}"
         if item.kind == "properties":
             for name, records in read_properties(path).items():
-                found.setdefault(_PROPERTIES.get(name, name), records)
+                found.setdefault(observables.get(name, name), records)
         elif item.kind == "trajectory":
             name = split_unit(item.what)[0]
             if name in ("extras", "extras_component_raw"):
@@ -241,7 +240,8 @@ def _observables(
 
 def _extras(paths: Sequence[Path]) -> dict[str, Records]:
     """Return extras averaged over the files of the beads."""
-    parts = [read_extras(path, _EXTRAS) for path in paths]
+    shapes = {name: q.shape for name, q in extra_quantities().items()}
+    parts = [read_extras(path, shapes) for path in paths]
     names = set.intersection(*(set(part) for part in parts))
     averages = {}
     for name in names:
@@ -261,14 +261,15 @@ def _extras_factor(
         Nobody says what its unit is.
     """
     if extras_units is not None and name in extras_units:
-        return conversion_factor(extras_units[name], _UNITS[name])
+        return quantities.quantity(name).factor_from(extras_units[name])
+    unit = quantities.quantity(name).unit
     if description.is_of_molecules():
-        return {"dipole": BOHR, "polarizability": ATOMIC_POLARIZABILITY}[name]
+        return atomic_unit(unit)
     raise OutputError(
         "comes from another code than eqcalc, and i-PI does not know its unit",
         file=description.file,
         key=f"extra {name}",
-        advice=f"state it: extras_units={{{name!r}: {_UNITS[name]!r}}}",
+        advice=f"state it: extras_units={{{name!r}: {unit!r}}}",
     )
 
 
@@ -337,8 +338,9 @@ def _write(path: Path, header: Header, found: Mapping[str, tuple[int, np.ndarray
     """Write the trajectory, replacing an earlier reading of the same run."""
     if path.exists() and Trajectory.open(path).settings.get("engine") != _ENGINE:
         raise FileExistsError(f"{path} was not read from i-PI and is never overwritten")
+    units = {name: q.unit for name, q in extra_quantities().items()} | _UNITS
     layouts = {
-        name: Layout(values.shape[2:], _UNITS[name], stride)
+        name: Layout(values.shape[2:], units[name], stride)
         for name, (stride, values) in found.items()
     }
     with replacing(path) as temporary:

@@ -10,17 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from eqcalc.units import FEMTOSECOND, HBAR, conversion_factor
+from eqcalc.quantities import ENERGY, Quantity, known_quantities
+from eqcalc.units import FEMTOSECOND, HBAR, atomic_unit, conversion_factor
 from eqcalc.validation import one_of
 
 #: 1 bohr [Å]; also 1 e·bohr [e·Å].
 BOHR: float = conversion_factor("bohr", "Å")
 #: 1 hartree [eV].
 HARTREE: float = conversion_factor("hartree", "eV")
-#: 1 hartree/bohr [eV/Å].
-HARTREE_PER_BOHR: float = HARTREE / BOHR
-#: 1 e²bohr²/hartree, written bohr³ [e²Å²/eV].
-ATOMIC_POLARIZABILITY: float = BOHR**2 / HARTREE
 #: ħ/hartree [fs].
 ATOMIC_TIME: float = 1.0 / 41.341373
 #: Electron mass, ħ²/(hartree·bohr²) [amu].
@@ -44,10 +41,8 @@ TIMES: Mapping[str, float] = {
 _ENERGIES = {"": HARTREE, "electronvolt": 0.036749326 * HARTREE}
 _LENGTHS = {"ase": 1.0}
 _VELOCITIES = {"ase": FEMTOSECOND}
-#: Units in which i-PI may print each quantity that is read.
-PRINTED: Mapping[str, Mapping[str, float]] = {
-    "mu_mean": {"": BOHR, "ase": 1.0},
-    "alpha_mean": {"": ATOMIC_POLARIZABILITY},
+#: Units in which i-PI may print what is read, besides the averages of extras.
+_PRINTED: Mapping[str, Mapping[str, float]] = {
     "potential": _ENERGIES,
     "kinetic_cv": _ENERGIES,
     "temperature": {"": HARTREE_TEMPERATURE, "kelvin": 1.0},
@@ -58,6 +53,24 @@ PRINTED: Mapping[str, Mapping[str, float]] = {
 }
 
 _PRINTED_NAME = re.compile(r"^\s*(\w+)\s*(?:\([^)]*\))?\s*(?:\{\s*([^}]*?)\s*\})?")
+
+
+def extra_quantities() -> dict[str, Quantity]:
+    """Return the quantities that i-PI is handed as extras: those that are not its own."""
+    return {
+        name: q
+        for name, q in known_quantities().items()
+        if name != ENERGY.name and q.derivative_of is None and not q.per_atom
+    }
+
+
+def printed_units() -> dict[str, Mapping[str, float]]:
+    """Return the units in which i-PI may print what is read, by its names."""
+    averages = {}
+    for q in extra_quantities().values():
+        converted = {"ase": 1.0} if q.ipi_dimension else {}
+        averages[q.ipi_property] = {"": atomic_unit(q.unit), **converted}
+    return {**averages, **_PRINTED}
 
 
 def unit_factor(key: str, unit: str, table: Mapping[str, float]) -> float:
@@ -81,7 +94,7 @@ def printed_factor(what: str) -> float:
         The unit is not a known one.
     """
     name, unit = split_unit(what)
-    return unit_factor(f"unit of {name}", unit, PRINTED[name])
+    return unit_factor(f"unit of {name}", unit, printed_units()[name])
 
 
 def split_unit(what: str) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from eqcalc.models.derivatives import time_derivatives
 from eqcalc.models.potential import Potential, described, facts_table, grouped
 from eqcalc.models.precision import precision_of
 from eqcalc.neighbors import isolated_pairs
+from eqcalc.quantities import quantity
 from eqcalc.runtime.execution import EagerExecution, Execution, joined
 from eqcalc.structures import Structures
 from eqcalc.validation import known_elements
@@ -126,8 +127,9 @@ class MoleculeEvaluator:
         """Evaluate ``[n_structures, n_atoms, 3]`` Å; see :class:`Evaluator`."""
         positions = positions.detach().to(device=self.device, dtype=torch.float64)
         values = self.execution.evaluate(self.stack(positions), quantities)
-        if "forces" in values:
-            values["forces"] = values["forces"].reshape(positions.shape)
+        for name in values:
+            if quantity(name).per_atom:
+                values[name] = values[name].unflatten(0, positions.shape[:2])
         return values
 
     def using(self, execution: Execution) -> MoleculeEvaluator:

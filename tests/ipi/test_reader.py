@@ -129,7 +129,7 @@ def test_extras(tmp_path):
     path = tmp_path / "extras"
     for cut in (30, 100, 300, 700, 950):
         path.write_text("".join(records[:4]) + records[4][:cut])
-        found = read_extras(path, {"dipole": 3, "polarizability": 9})
+        found = read_extras(path, {"dipole": (3,), "polarizability": (3, 3)})
         np.testing.assert_allclose(found["dipole"].values, beads[:4, :, :3].mean(1), atol=1e-10)
         flat = found["polarizability"].values.reshape(-1, 9)
         np.testing.assert_allclose(flat, beads[:4, :, 3:].mean(1), atol=1e-10)
