@@ -24,7 +24,7 @@ from eqcalc.spectra import (
     save_figure,
     write_spectrum,
 )
-from eqcalc.spectra.estimator.estimation import HIGHEST_VIBRATION, highest_wavenumber
+from eqcalc.spectra.estimation import HIGHEST_VIBRATION, highest_wavenumber
 from eqcalc.trajectory import TimeSeries, Trajectory
 
 #: Geometries evaluated in one call.

@@ -25,7 +25,7 @@ from eqcalc.spectra.committee import CommitteeSpectrum, combine_committee
 from eqcalc.spectra.deconvolution import deconvolve, gle_kernel, langevin_kernel
 from eqcalc.spectra.dielectric_response import Dielectric, dielectric, unwrap_dipole
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum, harmonic_analysis
-from eqcalc.spectra.estimator.estimation import Estimation
+from eqcalc.spectra.estimation import Estimation
 from eqcalc.spectra.estimator.statistics import Estimate, replicas_needed
 from eqcalc.spectra.estimator.windows import Window, register_window
 from eqcalc.spectra.experiment.comparison import (

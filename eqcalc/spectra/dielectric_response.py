@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.signal import fftconvolve
 
-from eqcalc.spectra.estimator.observable import SpectrumOptions, estimated
 from eqcalc.spectra.infrared_absorption import DIPOLE
+from eqcalc.spectra.observable import SpectrumOptions, estimated
 from eqcalc.spectra.quantum_factors import with_quantum_factor
 from eqcalc.spectra.series import Series
 from eqcalc.spectra.spectrum import Spectrum

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eqcalc.spectra.estimation import Estimation, grouped
 from eqcalc.spectra.estimator.correlation import Pairs, Signal
-from eqcalc.spectra.estimator.estimation import Estimation, grouped
-from eqcalc.spectra.estimator.observable import (
+from eqcalc.spectra.observable import (
     EstimationOptions,
     Observable,
     SpectrumOptions,

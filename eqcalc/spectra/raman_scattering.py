@@ -25,15 +25,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eqcalc.spectra.estimator.estimation import Density
-from eqcalc.spectra.estimator.observable import (
+from eqcalc.spectra.estimation import Density
+from eqcalc.spectra.estimator.statistics import Estimate
+from eqcalc.spectra.frames import LABORATORY
+from eqcalc.spectra.observable import (
     Observable,
     SpectrumOptions,
     estimated,
     with_beads_warning,
 )
-from eqcalc.spectra.estimator.statistics import Estimate
-from eqcalc.spectra.frames import LABORATORY
 from eqcalc.spectra.quantum_factors import with_quantum_factor
 from eqcalc.spectra.series import Series
 from eqcalc.spectra.spectrum import Spectrum

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
+from eqcalc.spectra.estimation import Density, Products
 from eqcalc.spectra.estimator.correlation import LagSums, Signal, lag_sums
-from eqcalc.spectra.estimator.estimation import Density, Products
-from eqcalc.spectra.estimator.observable import Observable, SpectrumOptions, split_options
 from eqcalc.spectra.infrared_absorption import DIPOLE, infrared_result
+from eqcalc.spectra.observable import Observable, SpectrumOptions, split_options
 from eqcalc.spectra.raman_scattering import POLARIZABILITY, RamanSpectrum, raman_result
 from eqcalc.spectra.series import Series, finite_frames
 from eqcalc.spectra.spectrum import Spectrum

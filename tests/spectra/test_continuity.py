@@ -6,7 +6,7 @@ import pytest
 
 from eqcalc.spectra import infrared, raman
 from eqcalc.spectra.continuity import BrokenSeriesError, equal_replicas, jump, repeated_frames
-from eqcalc.spectra.estimator.estimation import LagWindowError
+from eqcalc.spectra.estimation import LagWindowError
 from eqcalc.validation import InvalidInputError
 from tests.spectra.oscillators import oscillator, vector
 

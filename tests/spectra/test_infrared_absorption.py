@@ -10,7 +10,7 @@ from eqcalc.spectra import (
     without_rotation,
 )
 from eqcalc.spectra.continuity import BrokenSeriesError
-from eqcalc.spectra.estimator.estimation import LagWindowError
+from eqcalc.spectra.estimation import LagWindowError
 from eqcalc.spectra.estimator.statistics import Estimate
 from eqcalc.spectra.quantum_factors import QuantumFactorError
 from eqcalc.units import UnitError

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from eqcalc.spectra import infrared, raman
-from eqcalc.spectra.estimator.estimation import LagWindowError
+from eqcalc.spectra.estimation import LagWindowError
 from eqcalc.spectra.streaming import infrared_accumulator, raman_accumulator
 from eqcalc.validation import InvalidInputError
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from eqcalc.spectra.estimation import Estimation, Products
 from eqcalc.spectra.estimator.correlation import LagSums
-from eqcalc.spectra.estimator.estimation import Estimation, Products
 from eqcalc.spectra.series import Series
 from eqcalc.spectra.spectrum import Spectrum
 

@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 
+from eqcalc.spectra.estimation import grouped
 from eqcalc.spectra.estimator import correlation
 from eqcalc.spectra.estimator.correlation import (
     Signal,
@@ -10,7 +11,6 @@ from eqcalc.spectra.estimator.correlation import (
     spectral_density,
     transfer_function,
 )
-from eqcalc.spectra.estimator.estimation import grouped
 from eqcalc.spectra.estimator.windows import WINDOWS
 from eqcalc.validation import InvalidInputError
 from tests.spectra.oscillators import C, angular

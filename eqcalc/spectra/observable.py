@@ -13,8 +13,8 @@ from typing import Any, TypedDict
 
 import numpy as np
 
+from eqcalc.spectra.estimation import Density, Estimation, grouped
 from eqcalc.spectra.estimator.correlation import Pairs, Signal
-from eqcalc.spectra.estimator.estimation import Density, Estimation, grouped
 from eqcalc.spectra.frames import LABORATORY, in_frame
 from eqcalc.spectra.peaks import resolved_bands
 from eqcalc.spectra.quantum_factors import bead_warning, check_quantum_factor

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from eqcalc.spectra import Estimation, convert_infrared, infrared, raman
 from eqcalc.spectra.estimator.correlation import transfer_function
-from eqcalc.spectra.estimator.observable import EstimationOptions
 from eqcalc.spectra.estimator.windows import WINDOWS
+from eqcalc.spectra.observable import EstimationOptions
 from eqcalc.spectra.quantum_factors import relative_quantum_factor
 from eqcalc.spectra.raman_scattering import stokes_factor
 from eqcalc.units import conversion_factor
