@@ -18,8 +18,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
+from eqcalc.plugins import load_plugins
 from eqcalc.validation import InvalidInputError, count, known_keys, nearest, positive
 
 Correlation = Literal["classical", "kubo", "symmetrized", "none"]
@@ -472,9 +474,32 @@ def _folded(name: str) -> str:
     return "".join(c for c in str(name).upper() if c.isalnum())
 
 
-#: Every method by its name.
-METHODS: Mapping[str, DynamicsMethod] = {row.name: row for row in _ROWS}
+_METHODS = {row.name: row for row in _ROWS}
 _BY_NAME = {_folded(name): row for row in _ROWS for name in (row.name, *row.aliases)}
+
+#: Every method by its name.
+METHODS: Mapping[str, DynamicsMethod] = MappingProxyType(_METHODS)
+
+
+def register_method(row: DynamicsMethod) -> None:
+    """Add a method of another package, which spectra know, too, in processes that import it.
+
+    Its module is imported where it is listed in ``EQCALC_PLUGINS``.
+
+    Raises
+    ------
+    InvalidInputError
+        Another method has its name.
+    """
+    names = [_folded(name) for name in (row.name, *row.aliases)]
+    for name in names:
+        other = _BY_NAME.get(name)
+        if other is not None and (other in _ROWS or other.name != row.name):
+            raise InvalidInputError(
+                key="method", value=row.name, expected="a name that no other method has"
+            )
+    _METHODS[row.name] = row
+    _BY_NAME.update(dict.fromkeys(names, row))
 
 
 def method(name: str, engine: Engine | None = None) -> DynamicsMethod:
@@ -494,6 +519,9 @@ def method(name: str, engine: Engine | None = None) -> DynamicsMethod:
         There is no such method, or not in this engine; the error suggests the nearest name.
     """
     found = _BY_NAME.get(_folded(name))
+    if found is None:
+        load_plugins()  # which may register it
+        found = _BY_NAME.get(_folded(name))
     if found is not None and (engine is None or found.in_engine(engine)):
         return found
     names = method_names(engine=engine)
@@ -525,7 +553,7 @@ def method_names(
     """
     return tuple(
         row.name
-        for row in _ROWS
+        for row in METHODS.values()
         if (engine is None or row.in_engine(engine))
         and (ring_polymer is None or row.ring_polymer is ring_polymer)
         and (row.by_name or not by_name)

@@ -112,11 +112,26 @@ def class_at(key: str, module: str, name: str) -> Callable[..., Any]:
     InvalidInputError
         The module cannot be imported, or has no such class.
     """
-    found = getattr(_import(key, module), name, None)
+    found = object_at(key, f"{module}:{name}")
     if not callable(found):
         raise InvalidInputError(key=key, value=name, expected=f"a class of {module}")
     made: Callable[..., Any] = found
     return made
+
+
+def object_at(key: str, place: str) -> Any:
+    """Return what ``"package.module:name"`` stands for, of a module that is imported.
+
+    Raises
+    ------
+    InvalidInputError
+        The module cannot be imported, or has no such name.
+    """
+    module, _, name = place.partition(":")
+    found = getattr(_import(key, module), name, None)
+    if found is None:
+        raise InvalidInputError(key=key, value=place, expected=f"a name of {module}")
+    return found
 
 
 def instance(key: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> Any:

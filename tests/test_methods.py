@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The table of dynamics methods: facts of physics, and that everybody agrees with it."""
 
-import dataclasses
 import math
 
 import pytest
@@ -189,22 +188,3 @@ def test_ipi_of_other_kinds_is_not_known():
     assert method_of_ipi("nvt", "langevin", n_beads=8) is None
     # moved frequencies with a thermostat of the centroid are no PA-CMD
     assert method_of_ipi("nvt", "pile_l", n_beads=8, frequencies="pa-cmd").name == "PILE-L"
-
-
-# --- the engines and the table --------------------------------------------------------
-
-
-def test_the_engine_has_the_methods_of_the_table():
-    from eqcalc.dynamics.methods import METHODS as SIMULATED
-
-    assert set(SIMULATED) == set(method_names(engine="eqcalc"))
-    for name, kind in SIMULATED.items():
-        row = METHODS[name]
-        assert kind.ring_polymer is row.ring_polymer, name
-        assert kind.thermostats_centroid is row.thermostats_centroid, name
-        assert kind.excites_rotation is row.excites_rotation, name
-        defaults = {
-            f.name: None if f.default is dataclasses.MISSING else f.default
-            for f in dataclasses.fields(kind)
-        }
-        assert defaults == {p.name: p.default for p in row.parameters}, name

@@ -70,10 +70,10 @@ def named(read: Callable[[str], Value] = str) -> Callable[[str], tuple[str, Valu
     return pair
 
 
-def name_and_interval(text: str) -> tuple[str, float]:
-    """Read the name of an observable, and the time [fs] between its frames, by default 1."""
-    name, _, interval = text.partition("=")
-    return name, positive_number(interval or "1")
+def name_and_interval(text: str) -> tuple[str, float | None]:
+    """Read the name of an observable, and the time [fs] between its frames if it is stated."""
+    name, stated, interval = text.partition("=")
+    return name, positive_number(interval) if stated else None
 
 
 def comma_separated_integers(text: str, option: str) -> list[int]:

@@ -23,10 +23,6 @@ from eqcalc.cli.arguments import (
 )
 from eqcalc.methods import method_names
 
-_WITH_MATRICES = set(method_names(engine="eqcalc")) - set(
-    method_names(engine="eqcalc", by_name=True)
-)
-
 
 def _simulate(options: argparse.Namespace) -> None:
     from eqcalc.dynamics import (
@@ -34,6 +30,7 @@ def _simulate(options: argparse.Namespace) -> None:
         default_observables,
         recorded_execution,
         simulate,
+        strides_of,
     )
     from eqcalc.models.checkpoint import load_model
     from eqcalc.models.committee import Committee
@@ -70,7 +67,10 @@ def _simulate(options: argparse.Namespace) -> None:
     if options.positions:
         observables["positions"] = default_observables(options.timestep, ["dipole"])["dipole"]
     for name, interval in options.observables:
-        observables[name] = max(1, round(interval / options.timestep))
+        (stride,) = strides_of([name], options.timestep).values()
+        if interval is not None:
+            stride = max(1, round(interval / options.timestep))
+        observables[name] = stride
     trajectory = simulate(
         structures,
         evaluator,
@@ -100,6 +100,7 @@ def _simulate(options: argparse.Namespace) -> None:
 
 def add_simulate_command(add: Callable[..., Any]) -> None:
     """Add simulate with its options."""
+    names, by_name = (method_names(engine="eqcalc", by_name=short) for short in (False, True))
     command = add("simulate", _simulate, "Molecular dynamics of many replicas, for spectra.")
     command.add_argument("model", type=Path, help="model file (.eqc)")
     command.add_argument("molecule", type=Path, nargs="+", help="structure files; conformers too")
@@ -107,8 +108,9 @@ def add_simulate_command(add: Callable[..., Any]) -> None:
     command.add_argument(
         "--method",
         default="NVE",
-        help=f"{', '.join(method_names(engine='eqcalc', by_name=True))} (default NVE); "
-        f"{' and '.join(sorted(_WITH_MATRICES))}, which need matrices, only in Python",
+        help=f"{', '.join(by_name)} (default NVE), or package.module:Class, a thermostat of your "
+        f"own; {' and '.join(name for name in names if name not in by_name)} need matrices and are "
+        "available in Python only",
     )
     command.add_argument(
         "--committee",
@@ -166,8 +168,9 @@ def add_simulate_command(add: Callable[..., Any]) -> None:
         nargs="+",
         default=[],
         metavar="NAME[=FS]",
-        help="what to record besides the default, with the time between frames (default 1 fs): any "
-        "quantity of the model, dipole_rate, kinetic_energy_virial, radius_of_gyration, …",
+        help="what to record besides the default, with the time between frames: any quantity of "
+        "the model, dipole_rate, kinetic_energy_virial, radius_of_gyration, …, or "
+        "package.module:NAME, an observable of your own",
     )
     command.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default cpu)")
     command.add_argument(

@@ -1,60 +1,50 @@
 # SPDX-License-Identifier: MIT
 """Batched classical and ring-polymer molecular dynamics of one molecule."""
 
-from eqcalc.dynamics.balanced import BalancedModes
 from eqcalc.dynamics.checkpoint import (
     CheckpointError,
     SettingsError,
     load_state,
     recorded_execution,
 )
-from eqcalc.dynamics.initial import Given, HarmonicModes, MaxwellBoltzmann
-from eqcalc.dynamics.methods import (
-    GLE,
-    METHODS,
-    NVE,
-    PACMD,
-    PIGLE,
-    PILEG,
-    PILEL,
-    RPMD,
-    TRPMD,
-    Langevin,
-    NoseHoover,
-    VelocityRescaling,
+from eqcalc.dynamics.initial import BalancedModes, FromArrays, HarmonicModes, MaxwellBoltzmann
+from eqcalc.dynamics.methods import Method, register_thermostat
+from eqcalc.dynamics.observables import (
+    OBSERVABLES,
+    Observable,
+    System,
+    default_observables,
+    observable,
+    register_observable,
+    strides_of,
 )
-from eqcalc.dynamics.observables import OBSERVABLES, Observable, default_observables, observable
 from eqcalc.dynamics.setup import Equilibration
 from eqcalc.dynamics.simulation import simulate
-from eqcalc.dynamics.stability import Limits, UnstableDynamicsError
+from eqcalc.dynamics.stability import StabilityLimits, StabilityMonitor, UnstableDynamicsError
+from eqcalc.dynamics.state import State
 
 __all__ = [
-    "GLE",
-    "METHODS",
-    "NVE",
     "OBSERVABLES",
-    "PACMD",
-    "PIGLE",
-    "PILEG",
-    "PILEL",
-    "RPMD",
-    "TRPMD",
     "BalancedModes",
     "CheckpointError",
     "Equilibration",
-    "Given",
+    "FromArrays",
     "HarmonicModes",
-    "Langevin",
-    "Limits",
     "MaxwellBoltzmann",
-    "NoseHoover",
+    "Method",
     "Observable",
     "SettingsError",
+    "StabilityLimits",
+    "StabilityMonitor",
+    "State",
+    "System",
     "UnstableDynamicsError",
-    "VelocityRescaling",
     "default_observables",
     "load_state",
     "observable",
     "recorded_execution",
+    "register_observable",
+    "register_thermostat",
     "simulate",
+    "strides_of",
 ]

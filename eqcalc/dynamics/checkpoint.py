@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,20 +14,40 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from eqcalc import files
-from eqcalc.dynamics.state import State
-from eqcalc.trajectory import Trajectory, write_atomically
+from eqcalc.dynamics.state import VARIABLES, State
+from eqcalc.files import write_atomically
+from eqcalc.trajectory import Trajectory
+from eqcalc.validation import InvalidFileError, InvalidInputError, existing_file
 
 FORMAT = "eqcalc dynamics checkpoint 1"
-_FIELDS = ("positions", "momenta", "forces", "potential_energies", "heat", "auxiliary")
 
 
-class CheckpointError(RuntimeError):
-    """A checkpoint is missing or cannot be read."""
+class CheckpointError(InvalidFileError):
+    """The checkpoint of a simulation is missing, or cannot be read or written."""
 
 
-class SettingsError(ValueError):
-    """A run cannot be continued with different settings."""
+class SettingsError(InvalidInputError):
+    """A run cannot be continued with different settings.
+
+    Parameters
+    ----------
+    output
+        The trajectory.
+    differences
+        What it was started with and what was given, by the names of the settings.
+    """
+
+    def __init__(self, output: Path, differences: Mapping[str, tuple[Any, Any]]) -> None:
+        listed = (f"{key} (was {old!r}, now {new!r})" for key, (old, new) in differences.items())
+        super().__init__(
+            f"was started with other settings: {'; '.join(listed)}",
+            file=output,
+            advice="use the same settings to continue it, or another output",
+        )
+        self.differences = dict(differences)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SettingsError, (self.file, self.differences)
 
 
 def checkpoint_path(output: Path) -> Path:
@@ -62,7 +81,7 @@ class Checkpoint:
 
     def write(self, path: Path) -> None:
         """Write the checkpoint; at any time either the old or the new one exists."""
-        tensors = {name: getattr(self.state, name) for name in _FIELDS} | self.reference
+        tensors = {name: getattr(self.state, name) for name in VARIABLES} | self.reference
         metadata = {
             "format": FORMAT,
             "step": str(self.state.step),
@@ -78,25 +97,27 @@ class Checkpoint:
 
         Raises
         ------
-        CheckpointError
+        InvalidFileError
             It does not exist or is not one.
         """
         try:
-            data = path.read_bytes()
+            data = existing_file(path, "the checkpoint of a simulation").read_bytes()
             tensors = load(data)
             length = int.from_bytes(data[:8], "little")
             metadata = json.loads(data[8 : 8 + length])["__metadata__"]
             if metadata["format"] != FORMAT:
                 raise CheckpointError(
-                    f"{path}: expected the format {FORMAT!r}, found {metadata['format']!r}"
+                    file=path, key="format", value=metadata["format"], expected=repr(FORMAT)
                 )
-            stored: dict[str, Any] = {name: tensors.pop(name) for name in _FIELDS}
+            stored: dict[str, Any] = {name: tensors.pop(name) for name in VARIABLES}
             state = State(step=int(metadata["step"]), **stored)
             frames, settings = json.loads(metadata["frames"]), json.loads(metadata["settings"])
-        except FileNotFoundError:
-            raise CheckpointError(f"there is no checkpoint {path}") from None
+        except InvalidInputError:
+            raise
         except (SafetensorError, KeyError, ValueError) as error:
-            raise CheckpointError(f"{path} is not a checkpoint of a simulation: {error}") from error
+            raise CheckpointError(
+                f"is damaged ({error})", file=path, expected="the checkpoint of a simulation"
+            ) from error
         return cls(state, frames, tensors, settings)
 
 
@@ -135,17 +156,11 @@ def describe(value: Any) -> Any:
 
 def require_same_settings(old: Mapping[str, Any], new: Mapping[str, Any], output: Path) -> None:
     """Raise SettingsError, naming every difference, unless the settings agree."""
-    flat_old, flat_new = _flatten(old), _flatten(new)
-    differences = [
-        f"{key} (was {flat_old.get(key, 'absent')!r}, now {flat_new.get(key, 'absent')!r})"
-        for key in sorted(flat_old.keys() | flat_new.keys())
-        if flat_old.get(key, "absent") != flat_new.get(key, "absent")
-    ]
+    was, now = _flatten(old), _flatten(new)
+    pairs = {key: (was.get(key, "absent"), now.get(key, "absent")) for key in sorted({*was, *now})}
+    differences = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
     if differences:
-        raise SettingsError(
-            f"{output} was started with other settings: {'; '.join(differences)}. Use the same "
-            "settings to continue it, or another output"
-        )
+        raise SettingsError(output, differences)
 
 
 def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -156,24 +171,3 @@ def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
-
-
-@contextmanager
-def exclusive(output: Path) -> Iterator[None]:
-    """Keep a second process from writing the same trajectory.
-
-    Raises
-    ------
-    CheckpointError
-        Another process writes it, or nothing can be written beside it.
-    """
-    with ExitStack() as held:
-        try:
-            held.enter_context(files.exclusive(output.with_name(f".{output.name}.lock")))
-        except BlockingIOError:
-            raise CheckpointError(f"another process is writing {output}") from None
-        except OSError as error:
-            raise CheckpointError(
-                f"cannot write in the folder of {output}: {error.strerror or error}"
-            ) from error
-        yield

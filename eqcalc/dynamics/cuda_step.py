@@ -19,15 +19,12 @@ from torch import Tensor
 
 from eqcalc.dynamics.integrator import Integrator
 from eqcalc.dynamics.noise import GaussianNoise
-from eqcalc.dynamics.state import State
+from eqcalc.dynamics.state import VARIABLES, State
 
 if TYPE_CHECKING:
     from eqcalc.runtime.cuda_graphs import CapturedExecution, Recording
     from eqcalc.runtime.evaluator import Evaluator, MoleculeEvaluator
 
-
-#: What a step reads and writes, in the order in which it is packed.
-_VARIABLES = ("positions", "momenta", "forces", "potential_energies", "heat", "auxiliary")
 
 Step = Callable[[State, Collection[str]], State]
 
@@ -137,7 +134,7 @@ class RecordedStep:
         numbers = None if self._noise is None else self._noise(state.step)
         found, expected = (
             {
-                **{name: v for name in _VARIABLES if (v := getattr(after, name)).numel()},
+                **{name: v for name in VARIABLES if (v := getattr(after, name)).numel()},
                 **after.properties,
             }
             for after in (
@@ -155,14 +152,14 @@ def _packed(state: State, step: Tensor | None = None) -> Tensor:
     """Return all variables of a state and its step in one vector, float64."""
     if step is None:
         step = state.positions.new_full((1,), float(state.step))
-    return torch.cat([*(getattr(state, name).reshape(-1) for name in _VARIABLES), step])
+    return torch.cat([*(getattr(state, name).reshape(-1) for name in VARIABLES), step])
 
 
 def _unpacked(packed: Tensor, like: State, step: int, properties: dict[str, Tensor]) -> State:
     """Return the variables in a vector as a state with the shapes of another."""
-    shapes = [getattr(like, name).shape for name in _VARIABLES]
+    shapes = [getattr(like, name).shape for name in VARIABLES]
     parts = packed[:-1].split([math.prod(shape) for shape in shapes])
     variables = {
-        name: part.view(shape) for name, part, shape in zip(_VARIABLES, parts, shapes, strict=True)
+        name: part.view(shape) for name, part, shape in zip(VARIABLES, parts, shapes, strict=True)
     }
     return State(**variables, step=step, properties=properties)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Initial positions and momenta: thermal, balanced, given."""
+"""Initial positions and momenta: thermal, of harmonic modes, balanced, or from arrays."""
 
 from __future__ import annotations
 
@@ -10,11 +10,23 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
+from scipy.linalg import hadamard
 from torch import Tensor
 
-from eqcalc.dynamics.modes import normal_modes, rigid_motions
-from eqcalc.dynamics.ring_polymer import from_modes, ring_frequencies, ring_transform
-from eqcalc.units import BOLTZMANN, HBAR
+from eqcalc.dynamics.ring_polymer import ring_frequencies, ring_transform
+from eqcalc.normal_modes import (
+    inverse_inertia,
+    normal_modes,
+    quantum_variance,
+    require_minimum,
+    rigid_motions,
+)
+from eqcalc.units import BOLTZMANN
+from eqcalc.validation import InvalidInputError, one_of, shape
+
+_GOLDEN = 0.5 * (math.sqrt(5.0) - 1.0)
+
+# --- momenta and rigid motion ---------------------------------------------------------
 
 
 def maxwell_boltzmann(
@@ -82,20 +94,10 @@ def remove_rotation(
     weights = masses.view(-1, 1)
     centroid = positions.mean(dim=-3)
     r = centroid - (weights * centroid).sum(dim=-2, keepdim=True) / masses.sum()
-    p = momenta.mean(dim=-3)
-    angular = torch.linalg.cross(r, p).sum(dim=-2)
-    square = (weights * r.square()).sum(dim=(-2, -1))
-    unit = torch.eye(3, dtype=r.dtype, device=r.device)
-    inertia = square[..., None, None] * unit - (weights * r).transpose(-2, -1) @ r
-    moments, axes = torch.linalg.eigh(inertia)
-    kept = moments > 1e-9 * moments[..., -1:]
-    if linear:
-        kept = kept & (moments > moments[..., :1])
-    inverse = torch.where(kept, 1.0 / torch.where(kept, moments, torch.ones_like(moments)), 0.0)
-    omega = (axes @ (inverse * (axes.transpose(-2, -1) @ angular[..., None])[..., 0])[..., None])[
-        ..., 0
-    ]
-    spin = weights * torch.linalg.cross(omega[..., None, :].expand_as(r), r)
+    angular = torch.linalg.cross(r, momenta.mean(dim=-3)).sum(dim=-2)
+    inverse = inverse_inertia(centroid.cpu().numpy(), masses.cpu().numpy(), linear=linear)
+    omega = torch.from_numpy(inverse).to(angular) @ angular[..., None]
+    spin = weights * torch.linalg.cross(omega.transpose(-2, -1).expand_as(r), r)
     return momenta - spin.unsqueeze(-3)
 
 
@@ -118,10 +120,12 @@ def degrees_of_freedom(
     translation, rotation
         ``"none"`` or ``"thermal"``.
     """
-    n_rigid = rigid_motions(positions, masses).shape[1]
+    n_rigid = len(rigid_motions(positions.numpy(), masses.numpy()))
     removed = (3 if translation == "none" else 0) + (n_rigid - 3 if rotation == "none" else 0)
     return 3 * len(masses) * n_beads - removed
 
+
+# --- distributions --------------------------------------------------------------------
 
 DISTRIBUTIONS = ("thermal", "fixed-action", "wigner")
 
@@ -234,24 +238,17 @@ class HarmonicModes:
     name: ClassVar[str] = "harmonic modes"
 
     def __post_init__(self) -> None:
-        if self.distribution not in DISTRIBUTIONS:
-            raise ValueError(
-                f"unknown distribution {self.distribution!r} of harmonic modes; expected one of "
-                f"{', '.join(DISTRIBUTIONS)}"
-            )
+        one_of("distribution", self.distribution, DISTRIBUTIONS)
 
     def check(self, n_structures: int, n_replicas: int, n_beads: int, n_atoms: int) -> None:
         """Require one Hessian of the right size for each structure."""
-        size = (3 * n_atoms) ** 2
-        if self.hessians.numel() != n_structures * size:
-            raise ValueError(
-                f"{n_structures} structures of {n_atoms} atoms need Hessians of shape "
-                f"{(n_structures, 3 * n_atoms, 3 * n_atoms)}, got {tuple(self.hessians.shape)}"
-            )
+        _check_hessians(self.hessians, n_structures, n_atoms)
         if self.distribution == "wigner" and n_beads != 1:
-            raise ValueError(
-                f"Wigner sampling starts classical nuclei, but the run has {n_beads} beads; the "
-                "quantum distribution of a ring polymer is 'thermal'"
+            raise InvalidInputError(
+                key="beads",
+                value=n_beads,
+                expected="1 for Wigner sampling, which starts classical nuclei",
+                advice="the quantum distribution of a ring polymer is 'thermal'",
             )
 
     def sample(
@@ -263,50 +260,48 @@ class HarmonicModes:
         generators: Sequence[np.random.Generator],
     ) -> tuple[Tensor, Tensor]:
         """Draw every replica, see :class:`InitialConditions`."""
-        n = 3 * len(masses)
         modes = [
-            normal_modes(hessian, positions, masses)
-            for hessian, positions in zip(self.hessians.reshape(-1, n, n), structures, strict=True)
+            _all_modes(hessian, positions, masses)
+            for hessian, positions in zip(
+                self.hessians.reshape(len(structures), -1), structures, strict=True
+            )
         ]
-        root = masses.double().sqrt().view(-1, 1)
-        transform = ring_transform(n_beads)
+        from_ring = ring_transform(n_beads).numpy().T
         positions, momenta = [], []
         for replica, generator in enumerate(generators):
             structure = replica % len(structures)
             frequencies, vectors = modes[structure]
             q, p = self._amplitudes(frequencies, n_beads, temperature, generator)
-            beads = from_modes(transform, torch.stack([q @ vectors.T, p @ vectors.T])[..., None])
-            displacement, momentum = beads.view(2, n_beads, len(masses), 3)
-            positions.append(structures[structure] + displacement / root)
-            momenta.append(momentum * root)
+            displacement, momentum = _moved(from_ring @ q, from_ring @ p, vectors, masses)
+            positions.append(structures[structure] + displacement)
+            momenta.append(momentum)
         return torch.stack(positions), torch.stack(momenta)
 
     def _amplitudes(
         self,
-        frequencies: Tensor,
+        frequencies: np.ndarray,
         n_beads: int,
         temperature: float,
         generator: np.random.Generator,
-    ) -> tuple[Tensor, Tensor]:
-        """Draw mass-weighted coordinates and momenta of ring modes, ``[n_beads, 3 n_atoms]``."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Draw coordinates and momenta of ring modes, ``[n_beads, 3 n_atoms]``."""
         vibration = frequencies > 0.0
         w = frequencies[vibration]
-        ring = ring_frequencies(n_beads, temperature)
-        total = (ring.square()[:, None] + frequencies.square()).sqrt()  # Ω_sk
+        ring = ring_frequencies(n_beads, temperature).numpy()
+        total = np.sqrt(ring[:, None] ** 2 + frequencies**2)  # Ω_sk
         thermal = n_beads * BOLTZMANN * temperature
-        spread = torch.where(total > 0.0, math.sqrt(thermal) / total, torch.zeros_like(total))
-        speed = torch.full_like(total, math.sqrt(thermal))
+        width = np.divide(math.sqrt(thermal), total, out=np.zeros_like(total), where=total > 0.0)
+        speed = np.full_like(total, math.sqrt(thermal))
         if self.distribution == "wigner":
-            coth = 1.0 / torch.tanh(HBAR * w / (2.0 * BOLTZMANN * temperature))
-            spread[0, vibration] = (0.5 * HBAR / w * coth).sqrt()
-            speed[0, vibration] = (0.5 * HBAR * w * coth).sqrt()
-        normal = torch.from_numpy(generator.standard_normal((2, *total.shape)))
-        q, p = spread * normal[0], speed * normal[1]
+            width[0, vibration] = np.sqrt(quantum_variance(w, temperature))
+            speed[0, vibration] = w * width[0, vibration]
+        normal = generator.standard_normal((2, *total.shape))
+        q, p = width * normal[0], speed * normal[1]
         if self.distribution == "fixed-action":
-            phase = 2.0 * math.pi * torch.from_numpy(generator.random(len(frequencies)))[vibration]
+            phase = 2.0 * math.pi * generator.random(len(frequencies))[vibration]
             amplitude = math.sqrt(2.0 * thermal)
-            q[0, vibration] = amplitude / w * torch.cos(phase)
-            p[0, vibration] = -amplitude * torch.sin(phase)
+            q[0, vibration] = amplitude / w * np.cos(phase)
+            p[0, vibration] = -amplitude * np.sin(phase)
         return q, p
 
     def settings(self) -> dict[str, Any]:
@@ -319,7 +314,84 @@ class HarmonicModes:
 
 
 @dataclass(frozen=True)
-class Given:
+class BalancedModes:
+    """Every normal mode starts with exactly k_BT, and the replicas make an exact ensemble.
+
+    In replica r, mode s starts at ``Q = ε_rs √(2k_BT)/ω cos φ_rs`` with momentum
+    ``−ε_rs √(2k_BT) sin φ_rs``. The signs ε are rows of a Hadamard matrix,
+    Σ_r ε_rs ε_rs' = 0, so that products of different modes cancel in a sum over
+    the replicas. A second set of replicas runs a quarter of a period ahead,
+    φ + π/2, so that ``cos(ωt + φ) cos(ωt' + φ)`` sums to ``cos ω(t − t')``
+    whatever t: the averages are stationary, as in a canonical ensemble.
+    Without this, cross terms fall only as 1/√(replicas × time) and the rest of
+    a strong band, as 1/(ω × time), and weak bands are buried under both. The
+    phases φ follow the golden ratio.
+
+    Parameters
+    ----------
+    hessian
+        ``[3 n_atoms, 3 n_atoms]`` [eV/Å²] at the one starting structure, a minimum.
+    """
+
+    hessian: Tensor
+
+    name: ClassVar[str] = "balanced modes"
+
+    @staticmethod
+    def replicas(n_atoms: int) -> int:
+        """Return the smallest number of replicas that balances all modes of a molecule."""
+        return 2 * _order(n_atoms)
+
+    def check(self, n_structures: int, n_replicas: int, n_beads: int, n_atoms: int) -> None:
+        """Require one structure, one bead and replicas that fit the signs."""
+        _check_hessians(self.hessian, 1, n_atoms)
+        if n_structures != 1:
+            raise InvalidInputError(
+                key="structures", value=n_structures, expected=f"1 for {self.name}"
+            )
+        if n_beads != 1:
+            raise InvalidInputError(
+                key="beads", value=n_beads, expected=f"1 for {self.name}, of classical nuclei"
+            )
+        balanced = self.replicas(n_atoms)
+        if n_replicas % balanced != 0:
+            raise InvalidInputError(
+                key="replicas",
+                value=n_replicas,
+                expected=f"a multiple of {balanced}, to balance the modes of {n_atoms} atoms",
+            )
+
+    def sample(
+        self,
+        structures: Tensor,
+        masses: Tensor,
+        n_beads: int,
+        temperature: float,
+        generators: Sequence[np.random.Generator],
+    ) -> tuple[Tensor, Tensor]:
+        """Return the start of every replica; nothing is random."""
+        n = 3 * len(masses)
+        omega, vectors = _all_modes(self.hessian, structures[0], masses)
+        vibration = omega > 0.0
+        order = _order(len(masses))
+        ahead, row = np.divmod(np.arange(len(generators)) % (2 * order), order)
+        signs = hadamard(order)[row, :n].astype(float)
+        phases = 2.0 * math.pi * np.modf(_GOLDEN * np.arange(1, n + 1))[0]
+        phases = phases + 0.5 * math.pi * ahead[:, None]
+        amplitudes = signs * math.sqrt(2.0 * BOLTZMANN * temperature)
+        q, p = np.zeros((2, *signs.shape))
+        q[:, vibration] = (amplitudes * np.cos(phases))[:, vibration] / omega[vibration]
+        p[:, vibration] = -(amplitudes * np.sin(phases))[:, vibration]
+        displacements, momenta = _moved(q[:, None], p[:, None], vectors, masses)
+        return structures[0] + displacements, momenta
+
+    def settings(self) -> dict[str, Any]:
+        """Return the name and the Hessian."""
+        return {"name": self.name, "hessian": self.hessian.detach().cpu().double()}
+
+
+@dataclass(frozen=True)
+class FromArrays:
     """Positions, and momenta if wanted, of every replica and bead, for example of another run.
 
     Parameters
@@ -338,12 +410,9 @@ class Given:
     def check(self, n_structures: int, n_replicas: int, n_beads: int, n_atoms: int) -> None:
         """Require one set of positions for each replica and bead."""
         expected = (n_replicas, n_beads, n_atoms, 3)
-        for label, value in (("positions", self.positions), ("momenta", self.momenta)):
-            if value is not None and tuple(value.shape) != expected:
-                raise ValueError(
-                    f"initial {label} must have the shape [replicas, beads, atoms, 3] = "
-                    f"{expected}, got {tuple(value.shape)}"
-                )
+        for name, value in (("positions", self.positions), ("momenta", self.momenta)):
+            if value is not None:
+                shape(name, value.detach().cpu(), expected)
 
     def sample(
         self,
@@ -370,3 +439,40 @@ class Given:
         if self.momenta is not None:
             settings["momenta"] = self.momenta.detach().cpu().double()
         return settings
+
+
+# --- harmonic modes -------------------------------------------------------------------
+
+
+def _order(n_atoms: int) -> int:
+    """Return the order of the Hadamard matrix with a column for every coordinate."""
+    return int(2 ** math.ceil(math.log2(3 * n_atoms)))
+
+
+def _check_hessians(hessians: Tensor, n_structures: int, n_atoms: int) -> None:
+    if hessians.numel() != n_structures * (3 * n_atoms) ** 2:
+        raise InvalidInputError(
+            key="hessians",
+            value=list(hessians.shape),
+            expected=f"the shape {[n_structures, 3 * n_atoms, 3 * n_atoms]}",
+        )
+
+
+def _all_modes(hessian: Tensor, positions: Tensor, masses: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Return ω ``[3 n_atoms]`` and ∂r/∂Q ``[3 n_atoms, n_atoms, 3]`` of all motions.
+
+    Those of translations and rotations, with ω = 0, come first.
+    """
+    matrix = hessian.detach().cpu().double().numpy()
+    modes = normal_modes(positions.numpy(), masses.numpy(), matrix)
+    require_minimum(modes)
+    frequencies = np.concatenate([np.zeros(len(modes.rigid)), modes.angular_frequency])
+    return frequencies, np.concatenate([modes.rigid, modes.vectors])
+
+
+def _moved(
+    q: np.ndarray, p: np.ndarray, vectors: np.ndarray, masses: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return displacements and momenta ``[..., n_atoms, 3]`` of ``[..., n_modes]``."""
+    displacements, velocities = (np.tensordot(x, vectors, axes=1) for x in (q, p))
+    return torch.from_numpy(displacements), masses.view(-1, 1) * torch.from_numpy(velocities)

@@ -31,7 +31,7 @@ class Integrator:
     ::
 
         B   p_j ← p_j + (Δt/2) F(r_j)                    kick of every bead
-        C   (x̃_k, p̃_k) ← half a step of the free ring    see ring.Propagator
+        C   (x̃_k, p̃_k) ← half a step of the free ring    see Propagator
         O   p̃_k ← thermostat over the whole step         see thermostats
         C, B as before, F at the new positions
 
@@ -42,7 +42,7 @@ class Integrator:
     potential with one bead and, with the Cayley propagator, is independent of the number
     of beads (Korol et al., J. Chem. Phys. 152, 104102 (2020)).
 
-    With a pace s_k the time of ring mode k runs s_k times faster: B adds s_k F̃_k and C
+    With a scaling s_k the time of ring mode k runs s_k times faster: B adds s_k F̃_k and C
     rotates by s_k times the angle, which leaves the energy and the canonical distribution
     as they are. It is the same as giving the mode the mass m/s_k² with momenta p̃_k/s_k,
     as centroid molecular dynamics does. s_0 = 1.
@@ -56,7 +56,7 @@ class Integrator:
     Δt      ``timestep``                 ASE time
     C       ``transform``                1, ``[n_beads, n_beads]``
     ω_k     ``frequencies``              1/ASE time, ``[n_beads]``
-    s_k     ``pace``                     1, ``[n_beads, 1, 1]``; None: all 1
+    s_k     ``mode_scaling``             1, ``[n_beads, 1, 1]``; None: all 1
     m       ``masses``                   amu, ``[n_atoms, 1]``
     ======  ===========================  =========================================
     """
@@ -69,7 +69,7 @@ class Integrator:
     half: Propagator
     whole: Propagator
     thermostat: Thermostat | None
-    pace: Tensor | None
+    mode_scaling: Tensor | None
 
     @classmethod
     def build(
@@ -81,7 +81,7 @@ class Integrator:
         masses: Tensor,
         thermostat: Thermostat | None = None,
         propagator: str = "cayley",
-        pace: Tensor | None = None,
+        mode_scaling: Tensor | None = None,
     ) -> Integrator:
         """Build an integrator.
 
@@ -99,7 +99,7 @@ class Integrator:
             Applied in the middle of the step; none for microcanonical dynamics.
         propagator
             ``"cayley"`` or ``"exact"``, see :class:`~eqcalc.dynamics.ring_polymer.Propagator`.
-        pace
+        mode_scaling
             s_k, ``[n_beads]``; None for the dynamics of beads with the physical mass.
         """
         device = masses.device
@@ -110,10 +110,10 @@ class Integrator:
             masses=masses.double().view(-1, 1),
             transform=ring_transform(n_beads).to(device),
             frequencies=frequencies.to(device),
-            half=Propagator.build(frequencies, timestep, propagator, 0.5, pace).to(device),
-            whole=Propagator.build(frequencies, timestep, propagator, 1.0, pace).to(device),
+            half=Propagator.build(frequencies, timestep, propagator, 0.5, mode_scaling).to(device),
+            whole=Propagator.build(frequencies, timestep, propagator, 1.0, mode_scaling).to(device),
             thermostat=thermostat,
-            pace=None if pace is None else pace.to(device).view(-1, 1, 1),
+            mode_scaling=None if mode_scaling is None else mode_scaling.to(device).view(-1, 1, 1),
         )
 
     @property
@@ -169,17 +169,17 @@ class Integrator:
 
     def _kick(self, momenta: Tensor, forces: Tensor) -> Tensor:
         """Return the momenta after half a time step of the forces."""
-        return torch.add(momenta, self._paced(forces), alpha=0.5 * self.timestep)
+        return torch.add(momenta, self._scaled(forces), alpha=0.5 * self.timestep)
 
-    def _paced(self, beads: Tensor) -> Tensor:
-        """Multiply each normal mode of ``[n_replicas, n_beads, n_atoms, 3]`` by its pace."""
-        if self.pace is None:
+    def _scaled(self, beads: Tensor) -> Tensor:
+        """Multiply each normal mode of ``[n_replicas, n_beads, n_atoms, 3]`` by its s_k."""
+        if self.mode_scaling is None:
             return beads
-        return from_modes(self.transform, self.pace * to_modes(self.transform, beads))
+        return from_modes(self.transform, self.mode_scaling * to_modes(self.transform, beads))
 
     def velocities(self, momenta: Tensor) -> Tensor:
         """Return how fast the beads move, same shape as the momenta [Å/ASE time]."""
-        return self._paced(momenta) / self.masses
+        return self._scaled(momenta) / self.masses
 
     def spring_energy(self, positions: Tensor) -> Tensor:
         """Return Σ_j ½ m ω_P² (r_j − r_{j+1})², ``[n_replicas]`` [eV]."""

@@ -1,38 +1,217 @@
 # SPDX-License-Identifier: MIT
-"""Kinds of dynamics, by the names the field gives them."""
+"""From a row of the table of methods to the integrator and thermostat of one step."""
 
 from __future__ import annotations
 
-from eqcalc.dynamics.classical import GLE, NVE, Langevin, NoseHoover, VelocityRescaling
-from eqcalc.dynamics.method import Method
-from eqcalc.dynamics.path_integral import PACMD, PIGLE, PILEG, PILEL, RPMD, TRPMD
+from dataclasses import replace
+from typing import Any, TypeVar
 
-#: Every method by name. GLE and PI+GLE have no default matrices.
-METHODS: dict[str, type[Method]] = {
-    m.name: m
-    for m in (
-        *(NVE, Langevin, VelocityRescaling, NoseHoover, GLE),
-        *(RPMD, TRPMD, PACMD, PILEL, PILEG, PIGLE),
-    )
-}
+import torch
+from torch import Tensor
+
+from eqcalc.dynamics.integrator import Integrator
+from eqcalc.dynamics.ring_polymer import ring_frequencies
+from eqcalc.dynamics.thermostats.gle import GLEThermostat
+from eqcalc.dynamics.thermostats.langevin import Ensemble, LangevinThermostat, Thermostat
+from eqcalc.dynamics.thermostats.nose_hoover import NoseHooverThermostat
+from eqcalc.dynamics.thermostats.rescaling import RescalingThermostat
+from eqcalc.methods import DynamicsMethod, method, register_method
+from eqcalc.plugins import class_at
+from eqcalc.units import FEMTOSECOND, wavenumber_to_angular_frequency
+from eqcalc.validation import InvalidInputError
+
+_Class = TypeVar("_Class", bound=type)
+
+#: Thermostats of other packages, by the name of their method.
+_REGISTERED: dict[str, type[Any]] = {}
 
 
-def method_from(method: str | Method) -> Method:
-    """Return a method given itself or its name, the latter with default parameters.
+def register_thermostat(thermostat: _Class) -> _Class:
+    """Add a thermostat of your own, and the method that it makes; a decorator.
+
+    Parameters
+    ----------
+    thermostat
+        A class with what :class:`~eqcalc.dynamics.thermostats.Thermostat` tells, the row of
+        its method as the attribute ``method``, a
+        :class:`~eqcalc.methods.DynamicsMethod`, and a class method
+        ``build(ensemble, **parameters)``, which gets the parameters of the row.
+
+    Returns
+    -------
+    type
+        `thermostat` itself.
 
     Raises
     ------
-    ValueError
-        There is no method of that name.
+    InvalidInputError
+        It has no row, or another method has its name.
     """
-    if isinstance(method, Method):
-        return method
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; expected one of {', '.join(METHODS)}")
-    try:
-        return METHODS[method]()
-    except TypeError:
-        raise ValueError(
-            f"{method} has parameters without defaults; pass "
-            f"eqcalc.dynamics.methods.{METHODS[method].__name__}(...) instead of the name"
-        ) from None
+    row = getattr(thermostat, "method", None)
+    if not isinstance(row, DynamicsMethod) or not hasattr(thermostat, "build"):
+        raise InvalidInputError(
+            key=thermostat.__qualname__,
+            expected="a class with a DynamicsMethod as its attribute 'method', and 'build'",
+        )
+    register_method(replace(row, simulated=True))
+    _REGISTERED[row.name] = thermostat
+    return thermostat
+
+
+class Method:
+    """A method of dynamics with its parameters, as in ``Method("T-RPMD", damping=0.5)``.
+
+    Parameters
+    ----------
+    name
+        Of the table in :mod:`eqcalc.methods`, of a registered thermostat, or
+        ``"package.module:Class"``, whose module is imported.
+    parameters
+        Those of the row; what is not given has the default of the row.
+
+    Raises
+    ------
+    InvalidInputError
+        There is no such method or parameter, or a value is impossible.
+    """
+
+    def __init__(self, name: str, **parameters: Any) -> None:
+        module, is_place, class_name = name.partition(":")
+        if is_place:
+            thermostat: Any = class_at("method", module, class_name)
+            name = register_thermostat(thermostat).method.name
+        self.row = method(name, engine="eqcalc")
+        self.parameters = self.row.settings(**parameters)
+
+    @property
+    def name(self) -> str:
+        """Name in files and messages."""
+        return self.row.name
+
+    def __repr__(self) -> str:
+        given = (f"{name}={value!r}" for name, value in self.parameters.items())
+        return f"Method({', '.join([repr(self.name), *given])})"
+
+    def settings(self) -> dict[str, Any]:
+        """Return name and parameters, for the record of a run."""
+        return {"name": self.name, **self.parameters}
+
+    def thermostat(self, ensemble: Ensemble) -> Thermostat | None:
+        """Return the thermostat of one step, None at constant energy.
+
+        White noise acts on ring mode k with γ_k = 2λω_k, or 2λΩ where all internal modes
+        are scaled to Ω, and on the centroid with γ_0 = 1/τ if the method has a τ.
+        """
+        row, values = self.row, self.parameters
+        if self.name in _REGISTERED:
+            built: Thermostat = _REGISTERED[self.name].build(ensemble, **values)
+            return built
+        if row.thermostatted == "none":
+            return None
+        if row.thermostat == "memory":
+            a, c = values["drift"], values["covariance"]
+            if not row.ring_polymer:
+                a, c = [a], None if c is None else [c]
+            return GLEThermostat.build(ensemble, a, c)
+        time_constant = values.get("time_constant", float("inf")) * FEMTOSECOND
+        if "chain_length" in values:
+            return NoseHooverThermostat.build(ensemble, time_constant, values["chain_length"])
+        frequencies = ensemble.frequencies
+        if row.fictitious_masses:
+            common = wavenumber_to_angular_frequency(values["frequency"])
+            frequencies = torch.full_like(frequencies, common)
+        friction = 2.0 * values.get("damping", 0.0) * frequencies
+        friction[0] = 0.0
+        if row.thermostat == "global":
+            return RescalingThermostat.build(ensemble, time_constant, friction)
+        friction[0] = 1.0 / time_constant
+        return LangevinThermostat.build(ensemble, friction)
+
+    def mode_scaling(self, ensemble: Ensemble) -> Tensor | None:
+        """Return by how much the time of each ring mode is faster, None for not at all.
+
+        With internal modes of a common frequency Ω it is Ω/ω_k, and 1 for the centroid.
+
+        Raises
+        ------
+        InvalidInputError
+            The slowest internal mode would take steps of more than 1 fs of its own time.
+        """
+        if not self.row.fictitious_masses:
+            return None
+        frequency = self.parameters["frequency"]
+        scaling = torch.ones_like(ensemble.frequencies)
+        scaling[1:] = wavenumber_to_angular_frequency(frequency) / ensemble.frequencies[1:]
+        longest = FEMTOSECOND / float(scaling.max())
+        if ensemble.timestep > longest:
+            raise InvalidInputError(
+                key="timestep",
+                value=ensemble.timestep / FEMTOSECOND,
+                expected=f"at most {longest / FEMTOSECOND:.3f} fs for {self.name} with its "
+                f"internal modes at {frequency:g} cm⁻¹",
+                advice=f'shorten it, or lower the frequency: Method("{self.name}", frequency=…)',
+            )
+        return scaling
+
+    def integrator(
+        self,
+        *,
+        timestep: float,
+        temperature: float,
+        n_beads: int,
+        masses: Tensor,
+        translation: str = "none",
+        freedom: int | None = None,
+        propagator: str = "cayley",
+    ) -> Integrator:
+        """Return the integrator of this method.
+
+        Parameters
+        ----------
+        timestep
+            [fs].
+        temperature
+            [K].
+        n_beads
+            Number of beads.
+        masses
+            ``[n_atoms]`` [amu].
+        translation
+            ``"none"``: the thermostat leaves the total momentum alone.
+        freedom
+            Degrees of freedom of the centroid. None: all but the translation, if that is
+            ``"none"``.
+        propagator
+            ``"cayley"`` or ``"exact"``.
+
+        Raises
+        ------
+        InvalidInputError
+            The number of beads or the time step does not fit the method.
+        """
+        self.row.checked_beads(n_beads)
+        if freedom is None:
+            freedom = 3 * len(masses) - (3 if translation == "none" else 0)
+        ensemble = Ensemble(
+            frequencies=ring_frequencies(n_beads, temperature),
+            timestep=timestep * FEMTOSECOND,
+            masses=masses.double().view(-1, 1).cpu(),
+            temperature=temperature,
+            translation=translation,
+            freedom=freedom,
+        )
+        thermostat = self.thermostat(ensemble)
+        return Integrator.build(
+            timestep=ensemble.timestep,
+            temperature=temperature,
+            n_beads=n_beads,
+            masses=masses,
+            thermostat=None if thermostat is None else thermostat.to(masses.device),
+            propagator=propagator,
+            mode_scaling=self.mode_scaling(ensemble),
+        )
+
+
+def as_method(name: str | Method) -> Method:
+    """Return a method given itself or its name, the latter with default parameters."""
+    return name if isinstance(name, Method) else Method(name)

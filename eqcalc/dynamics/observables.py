@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,15 +13,13 @@ from eqcalc.dynamics.integrator import Integrator
 from eqcalc.dynamics.state import State
 from eqcalc.dynamics.thermostats.langevin import kinetic_energy
 from eqcalc.models.committee import FORCE_DISAGREEMENT
+from eqcalc.plugins import object_at
 from eqcalc.quantities import Quantity, known_quantities
 from eqcalc.units import BOLTZMANN, FEMTOSECOND
+from eqcalc.validation import InvalidInputError, count, nearest, positive
 
 if TYPE_CHECKING:
     from eqcalc.runtime.evaluator import Evaluator
-
-
-#: What the name of the time derivative of a quantity ends in.
-_RATE = "_rate"
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,8 @@ class Observable:
         The quantity the evaluator must return for it, if any.
     rate
         The quantity whose time derivative the evaluator must return for it, if any.
+    interval
+        Time between frames unless another is chosen [fs].
     """
 
     name: str
@@ -72,6 +72,7 @@ class Observable:
     estimate: Callable[[State, System], Tensor]
     evaluated: str | None = None
     rate: str | None = None
+    interval: float = 10.0
 
 
 def _scalar(n_beads: int, n_atoms: int) -> tuple[int, ...]:
@@ -144,27 +145,27 @@ def _force_disagreement(state: State, system: System) -> Tensor:
     return state.properties[FORCE_DISAGREEMENT].amax(dim=(1, 2))
 
 
-def _bead_average(name: str) -> Callable[[State, System], Tensor]:
+def _of_quantity(quantity: Quantity, *, rate: bool = False) -> Observable:
+    """Return the mean over the beads of a quantity, never its value at the centroid.
+
+    That of its time derivative is (1/P) Σ_j ∂A/∂r_j · v_j.
+    """
+    name, unit = quantity.name, quantity.unit
+    if rate:
+        name, unit = f"{name}_rate", f"{unit}/fs"
+
+    def shape(n_beads: int, n_atoms: int) -> tuple[int, ...]:
+        return (n_atoms, *quantity.shape) if quantity.per_atom else quantity.shape
+
     def estimate(state: State, system: System) -> Tensor:
         return state.properties[name].mean(dim=1)
 
-    return estimate
-
-
-def _shape(quantity: Quantity) -> Callable[[int, int], tuple[int, ...]]:
-    return lambda n_beads, n_atoms: (*[n_atoms] * quantity.per_atom, *quantity.shape)
-
-
-def _evaluated(quantity: Quantity) -> Observable:
-    """Return the observable of a quantity: its mean over the beads, never of the centroid."""
-    name = quantity.name
-    return Observable(name, quantity.unit, _shape(quantity), _bead_average(name), evaluated=name)
-
-
-def _rate(quantity: Quantity) -> Observable:
-    """Return the time derivative of the observable of a quantity, (1/P) Σ_j ∂A/∂r_j · v_j."""
-    name, unit = f"{quantity.name}{_RATE}", f"{quantity.unit}/fs"
-    return Observable(name, unit, _shape(quantity), _bead_average(name), rate=quantity.name)
+    return Observable(
+        *(name, unit, shape, estimate),
+        evaluated=None if rate else quantity.name,
+        rate=quantity.name if rate else None,
+        interval=1.0 if quantity.recorded else 10.0,
+    )
 
 
 def with_rates(state: State, system: System, evaluator: Evaluator, names: Collection[str]) -> State:
@@ -181,21 +182,22 @@ def with_rates(state: State, system: System, evaluator: Evaluator, names: Collec
 
     Raises
     ------
-    TypeError
+    InvalidInputError
         The evaluator cannot differentiate.
     """
     if not names:
         return state
     rates = getattr(evaluator, "rates", None)
     if rates is None:
-        raise TypeError(
-            f"{type(evaluator).__name__} offers no exact time derivatives; record "
-            f"{', '.join(names)} instead of their rates"
+        raise InvalidInputError(
+            key="observables",
+            value=[f"{name}_rate" for name in names],
+            expected=f"{', '.join(names)}, as this evaluator has no exact time derivatives",
         )
     velocities = system.integrator.velocities(state.momenta) * FEMTOSECOND
     found = rates(state.positions.flatten(0, 1), velocities.flatten(0, 1), tuple(names))
     shape = state.positions.shape[:2]
-    extra = {f"{name}{_RATE}": value.unflatten(0, shape) for name, value in found.items()}
+    extra = {f"{name}_rate": value.unflatten(0, shape) for name, value in found.items()}
     return replace(state, properties={**state.properties, **extra})
 
 
@@ -206,7 +208,7 @@ OBSERVABLES: dict[str, Observable] = {
     for o in (
         Observable("positions", "Å", _atoms, _positions),
         Observable("velocities", "Å/fs", _atoms, _velocities),
-        Observable("bead_positions", "Å", lambda p, n: (p, n, 3), _bead_positions),
+        Observable("bead_positions", "Å", lambda p, n: (p, n, 3), _bead_positions, interval=100.0),
         Observable("potential_energy", "eV", _scalar, _potential_energy),
         Observable("kinetic_energy", "eV", _scalar, _kinetic_energy),
         Observable("kinetic_energy_primitive", "eV", _scalar, _kinetic_energy_primitive),
@@ -221,34 +223,93 @@ OBSERVABLES: dict[str, Observable] = {
         ),
     )
 }
+_BUILT_IN = frozenset(OBSERVABLES)
 
 
-def observable(name: str) -> Observable:
-    """Return the observable called `name`.
+def register_observable(observable: Observable) -> Observable:
+    """Add an observable of your own, to be recorded by its name.
+
+    Its module is imported where it is listed in ``EQCALC_PLUGINS``, or where the observable
+    is called ``"package.module:NAME"``.
+
+    Returns
+    -------
+    Observable
+        `observable` itself.
+
+    Raises
+    ------
+    InvalidInputError
+        eqcalc has an observable or a quantity of this name.
+    """
+    if observable.name in {*_BUILT_IN, *_of_structures()}:
+        raise InvalidInputError(
+            key="observable", value=observable.name, expected="a name that eqcalc does not use"
+        )
+    OBSERVABLES[observable.name] = observable
+    return observable
+
+
+def observable(name: str | Observable) -> Observable:
+    """Return the observable called `name`, or given itself.
 
     Parameters
     ----------
     name
-        One of :data:`OBSERVABLES`; a quantity of the model, of which the mean over the
-        beads is recorded; or a quantity of structures with ``_rate``, its exact time
-        derivative.
+        One of :data:`OBSERVABLES`; ``"package.module:NAME"``; a quantity of the model, of
+        which the mean over the beads is recorded; or a quantity of structures with
+        ``_rate``, its exact time derivative.
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         There is no such observable.
     """
+    if isinstance(name, Observable):
+        return name
+    if ":" in name:
+        found = object_at("observables", name)
+        if isinstance(found, Observable):
+            return found
+        raise InvalidInputError(key="observables", value=name, expected="an Observable")
+    by_quantity = _of_structures()
     if name in OBSERVABLES:
         return OBSERVABLES[name]
-    known = {n: q for n, q in known_quantities().items() if q.derivative_of is None}
-    known.pop("energy")  # which is the potential energy
-    if name in known:
-        return _evaluated(known[name])
-    base = known.get(name.removesuffix(_RATE))
-    if base is not None and not base.per_atom:
-        return _rate(base)
-    names = ", ".join([*OBSERVABLES, *known])
-    raise ValueError(f"unknown observable {name!r}; expected some of {names}, or dipole_rate, …")
+    if name in by_quantity:
+        return by_quantity[name]
+    known = [*OBSERVABLES, *by_quantity]
+    raise InvalidInputError(
+        key="observables",
+        value=name,
+        expected=f"some of {', '.join(known)}, or package.module:NAME",
+        suggestion=nearest(name, known),
+    )
+
+
+def _of_structures() -> dict[str, Observable]:
+    """Return the observables of all quantities, and of the rates of those of structures."""
+    known = [q for q in known_quantities().values() if q.derivative_of is None]
+    known = [q for q in known if q.name != "energy"]  # which is the potential energy
+    rates = [_of_quantity(q, rate=True) for q in known if not q.per_atom]
+    return {o.name: o for o in (*map(_of_quantity, known), *rates)}
+
+
+def strides_of(
+    observables: Mapping[str, int] | Iterable[str | Observable], timestep: float
+) -> dict[Observable, int]:
+    """Return the steps between frames of each observable, its own interval if none is stated.
+
+    Raises
+    ------
+    InvalidInputError
+        There is no such observable, or a stride is not a positive integer.
+    """
+    if isinstance(observables, Mapping):
+        return {
+            observable(name): count(f"observables.{name}", stride)
+            for name, stride in observables.items()
+        }
+    return {item: max(1, round(item.interval / timestep)) for item in map(observable, observables)}
 
 
 def default_observables(timestep: float, given: Collection[str]) -> dict[str, int]:
@@ -263,39 +324,31 @@ def default_observables(timestep: float, given: Collection[str]) -> dict[str, in
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         The timestep is not positive.
     """
-    if not timestep > 0.0:
-        raise ValueError(f"timestep must be positive, got {timestep}")
-    fine, coarse = max(1, round(1.0 / timestep)), max(1, round(10.0 / timestep))
-    return {
-        **{name: fine for name, q in known_quantities().items() if q.recorded and name in given},
-        "positions": coarse,
-        "velocities": coarse,
-        "potential_energy": coarse,
-        "temperature": coarse,
-        "conserved_energy": coarse,
-    }
+    positive("timestep", timestep, unit="fs")
+    names = [name for name, q in known_quantities().items() if q.recorded]
+    names = [name for name in names if name in given]
+    names += ["positions", "velocities", "potential_energy", "temperature", "conserved_energy"]
+    return {item.name: stride for item, stride in strides_of(names, timestep).items()}
 
 
-def check_given(observables: Collection[str], given: Collection[str]) -> None:
-    """Raise ValueError for an observable of a quantity that the evaluator does not give."""
-    for name in observables:
-        needed = observable(name).evaluated or observable(name).rate
-        if needed in known_quantities() and needed not in given:
-            raise ValueError(
-                f"observables: {name!r} cannot be recorded, for the model gives no {needed}; it "
-                f"gives {', '.join(given)}"
-            )
+def require_evaluated(observables: Iterable[Observable], evaluator: Evaluator) -> None:
+    """Require that the evaluator predicts every quantity that is recorded.
 
-
-def check_observables(observables: Mapping[str, int]) -> None:
-    """Raise ValueError for an unknown observable or a stride that is not a positive int."""
-    for name, stride in observables.items():
-        observable(name)
-        if isinstance(stride, bool) or not isinstance(stride, int) or stride < 1:
-            raise ValueError(
-                f"the stride of the observable {name!r} must be a positive whole number of steps, "
-                f"got {stride!r}"
+    Raises
+    ------
+    InvalidInputError
+        It does not.
+    """
+    given = (*evaluator.quantities, *getattr(evaluator, "diagnostics", ()))
+    for observable in observables:
+        needed = observable.evaluated or observable.rate
+        if needed is not None and needed not in given:
+            raise InvalidInputError(
+                f"the model does not predict {needed}",
+                key="observables",
+                value=observable.name,
+                expected=f"observables of {', '.join(given)}",
             )

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from eqcalc.dynamics.checkpoint import Checkpoint, CheckpointError
-from eqcalc.dynamics.observables import System, observable, with_rates
-from eqcalc.dynamics.stability import Watch
+from eqcalc.dynamics.observables import Observable, System, with_rates
+from eqcalc.dynamics.stability import StabilityMonitor
 from eqcalc.dynamics.state import State
 from eqcalc.trajectory import TrajectoryWriter
 
@@ -50,7 +50,7 @@ class Recorder:
         self,
         writer: TrajectoryWriter,
         evaluator: Evaluator,
-        strides: Mapping[str, int],
+        strides: Mapping[Observable, int],
         checkpoint: Path,
         interval: float,
         settings: dict[str, Any],
@@ -58,46 +58,44 @@ class Recorder:
         self.writer = writer
         self.evaluator = evaluator
         self.strides = dict(strides)
-        self.observables = {name: observable(name) for name in self.strides}
         self.path = checkpoint
         self.interval = interval
         self.settings = settings
-        self.frames: dict[str, list[Tensor]] = {name: [] for name in self.strides}
+        self.frames: dict[str, list[Tensor]] = {o.name: [] for o in self.strides}
         self.waiting = 0
         self.last = self.flushed = time.monotonic()
 
-    def due(self, step: int) -> list[str]:
+    def due(self, step: int) -> list[Observable]:
         """Return the observables recorded at `step`; none while equilibrating."""
         if step < 0:
             return []
-        return [name for name, stride in self.strides.items() if step % stride == 0]
+        return [observable for observable, stride in self.strides.items() if step % stride == 0]
 
     def evaluated(self, step: int) -> list[str]:
         """Return the quantities that the frames of `step` need from the evaluator."""
-        needed = (self.observables[name].evaluated for name in self.due(step))
-        return [name for name in needed if name is not None]
+        return [o.evaluated for o in self.due(step) if o.evaluated is not None]
 
     def record(self, state: State, system: System) -> None:
         """Record the observables that are due."""
         due = self.due(state.step)
-        rates = [rate for name in due if (rate := self.observables[name].rate) is not None]
+        rates = [observable.rate for observable in due if observable.rate is not None]
         state = with_rates(state, system, self.evaluator, rates)
-        for name in due:
-            values = self.observables[name].estimate(state, system).detach()
-            self.frames[name].append(values)  # stays on its device until it is written
+        for observable in due:
+            values = observable.estimate(state, system).detach()
+            self.frames[observable.name].append(values)  # stays on its device until written
             self.waiting += values.numel() * values.element_size()
         if self.waiting > _BUFFER:
             self.flush()
 
-    def checkpoint_if_due(self, state: State, watch: Watch) -> None:
+    def checkpoint_if_due(self, state: State, monitor: StabilityMonitor) -> None:
         """Write a checkpoint if the last one is old, or else frames that readers wait for."""
         now = time.monotonic()
         if now - self.last >= self.interval:
-            self.checkpoint(state, watch)
+            self.checkpoint(state, monitor)
         elif now - self.flushed >= _VISIBLE_AFTER:
             self.flush()
 
-    def checkpoint(self, state: State, watch: Watch) -> None:
+    def checkpoint(self, state: State, monitor: StabilityMonitor) -> None:
         """Write the frames, then the checkpoint that counts them.
 
         Raises
@@ -106,7 +104,7 @@ class Recorder:
             The disk is full or read-only. The earlier part stays readable.
         """
         self.flush(sync=True)
-        frames, reference = dict(self.writer.frames), watch.reference()
+        frames, reference = dict(self.writer.frames), monitor.reference()
         self.save(Checkpoint(state, frames, reference, self.settings))
 
     def flush(self, *, sync: bool = False) -> None:
@@ -126,7 +124,8 @@ class Recorder:
             checkpoint.write(self.path)
         except OSError as error:
             raise CheckpointError(
-                f"cannot write the checkpoint {self.path}: {error}; the trajectory "
-                f"{self.writer.path} up to step {checkpoint.state.step} is readable"
+                f"cannot be written ({error.strerror or error})",
+                file=self.path,
+                advice=f"{self.writer.path} up to step {checkpoint.state.step} is readable",
             ) from error
         self.last = time.monotonic()

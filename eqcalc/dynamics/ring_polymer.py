@@ -20,6 +20,9 @@ import torch
 from torch import Tensor
 
 from eqcalc.units import BOLTZMANN, HBAR
+from eqcalc.validation import one_of
+
+PROPAGATORS = ("cayley", "exact")
 
 
 def ring_transform(n_beads: int) -> Tensor:
@@ -78,7 +81,7 @@ def from_modes(transform: Tensor, modes: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Propagator:
-    """One stretch of free ring-polymer motion in normal modes.
+    """Free ring-polymer motion in normal modes.
 
     For a mode of frequency ω the motion is a rotation of (mωx̃, p̃) by an angle θ:
 
@@ -99,7 +102,7 @@ class Propagator:
     cos θ   ``cosine``      1, ``[n_beads, 1, 1]``
     sin θ/ω ``advance``     ASE time, ``[n_beads, 1, 1]``
     ω sin θ ``restoring``   1/ASE time, ``[n_beads, 1, 1]``
-    Δt      ``flight``      ASE time, of this stretch
+    Δt      ``flight``      ASE time
     ======  ==============  ==========================
     """
 
@@ -115,7 +118,7 @@ class Propagator:
         timestep: float,
         kind: str,
         fraction: float = 1.0,
-        pace: Tensor | None = None,
+        mode_scaling: Tensor | None = None,
     ) -> Propagator:
         """Build the propagator of `fraction` of a step.
 
@@ -129,18 +132,14 @@ class Propagator:
             ``"cayley"`` or ``"exact"``.
         fraction
             Part of the rotation angle of the whole step: 1 or 1/2.
-        pace
+        mode_scaling
             s_k by which the time of each mode is faster than Δt, ``[n_beads]``; None: 1.
         """
-        phase = frequencies.double() * timestep
-        if pace is not None:
-            phase = phase * pace
-        if kind == "cayley":
-            angle = 2.0 * torch.atan(0.5 * phase)
-        elif kind == "exact":
-            angle = phase
-        else:
-            raise ValueError(f"unknown ring propagator {kind!r}; expected 'cayley' or 'exact'")
+        angle = frequencies.double() * timestep
+        if mode_scaling is not None:
+            angle = angle * mode_scaling
+        if one_of("propagator", kind, PROPAGATORS) == "cayley":
+            angle = 2.0 * torch.atan(0.5 * angle)
         angle = fraction * angle
         still = frequencies == 0.0
         safe = torch.where(still, torch.ones_like(frequencies), frequencies)

@@ -5,14 +5,12 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from numbers import Integral
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from ase import Atoms
-from numpy.typing import ArrayLike
 from torch import Tensor
 
 import eqcalc
@@ -24,13 +22,15 @@ from eqcalc.dynamics.initial import (
     remove_rotation,
     remove_translation,
 )
-from eqcalc.dynamics.methods import PILEL, Langevin, Method, method_from
-from eqcalc.dynamics.modes import rigid_motions
+from eqcalc.dynamics.methods import Method, as_method
 from eqcalc.dynamics.noise import replica_generator
-from eqcalc.dynamics.observables import System, check_observables, observable
+from eqcalc.dynamics.observables import Observable, System
+from eqcalc.dynamics.ring_polymer import PROPAGATORS
 from eqcalc.dynamics.state import State
-from eqcalc.molecules import isotope_masses
+from eqcalc.molecules import isolated_molecule
+from eqcalc.normal_modes import is_linear
 from eqcalc.trajectory import Header, Layout
+from eqcalc.validation import InvalidInputError, located, one_of
 
 if TYPE_CHECKING:
     from eqcalc.runtime.evaluator import Evaluator
@@ -62,15 +62,15 @@ class Equilibration:
 
         Raises
         ------
-        ValueError
+        InvalidInputError
             The method has no thermostat that would equilibrate.
         """
-        if self.method is None:
-            return Langevin() if beads == 1 else PILEL()
-        method = method_from(self.method)
-        if not method.thermostats_centroid:
-            raise ValueError(
-                f"{method.name} does not equilibrate: it has no thermostat on the centroid"
+        method = as_method(self.method or ("Langevin" if beads == 1 else "PILE-L"))
+        if not method.row.thermostats_centroid:
+            raise InvalidInputError(
+                key="equilibration.method",
+                value=method.name,
+                expected="a method with a thermostat on all modes",
             )
         return method
 
@@ -78,8 +78,10 @@ class Equilibration:
         """Return the number of steps of `timestep` fs."""
         steps = round(self.duration / timestep)
         if steps < 1:
-            raise ValueError(
-                f"an equilibration of {self.duration} fs is shorter than a step of {timestep} fs"
+            raise InvalidInputError(
+                key="equilibration.duration",
+                value=self.duration,
+                expected=f"at least one step of {timestep} fs",
             )
         return steps
 
@@ -114,23 +116,23 @@ class Setup:
     equilibration: Equilibration | None
     translation: str
     rotation: str
-    observables: dict[str, int]
+    observables: dict[Observable, int]
     propagator: str
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "timestep"):
-            if not getattr(self, name) > 0.0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
         for name in ("translation", "rotation"):
-            if getattr(self, name) not in ("none", "thermal"):
-                raise ValueError(f"{name} must be 'none' or 'thermal', got {getattr(self, name)!r}")
-        if self.rotation == "none" and self.method.excites_rotation:
-            raise ValueError(
-                f"{self.method.name} sets the molecule into rotation, which contradicts "
-                "rotation='none'; take the rotation out of the spectrum instead (frame='eckart')"
+            one_of(name, getattr(self, name), ("none", "thermal"))
+        one_of("propagator", self.propagator, PROPAGATORS)
+        if self.rotation == "none" and self.method.row.excites_rotation:
+            raise InvalidInputError(
+                key="rotation",
+                value=self.rotation,
+                expected=f"'thermal' for {self.method.name}, which sets the molecule into rotation",
+                advice="take the rotation out of the spectrum instead (frame='eckart')",
             )
-        check_observables(self.observables)
-        self.initial.check(len(self.structures), self.replicas, self.beads, len(self.numbers))
+        self.method.row.checked_beads(self.beads)
+        with located(section="initial"):
+            self.initial.check(len(self.structures), self.replicas, self.beads, len(self.numbers))
         self.system(self.method)
         if self.warm_up is not None:
             self.system(self.warm_up)
@@ -152,15 +154,17 @@ class Setup:
 
     def system(self, method: Method, device: torch.device | str = "cpu") -> System:
         """Return integrator and degrees of freedom for one phase of the run."""
-        rotation = "thermal" if method.excites_rotation else self.rotation
+        rotation = "thermal" if method.row.excites_rotation else self.rotation
         freedom = degrees_of_freedom(
             self.structures[0], self.masses, self.beads, self.translation, rotation
         )
         centroid_freedom = freedom - 3 * len(self.masses) * (self.beads - 1)
         if centroid_freedom < 1:
-            raise ValueError(
-                "nothing can move: the molecule has no degrees of freedom with "
-                f"translation={self.translation!r} and rotation={rotation!r}"
+            raise InvalidInputError(
+                "the molecule has no degrees of freedom left",
+                key="translation",
+                value=self.translation,
+                expected="'thermal'",
             )
         integrator = method.integrator(
             timestep=self.timestep,
@@ -177,7 +181,7 @@ class Setup:
         """Return all that determines the trajectory but its length, JSON-able."""
         method, warm_up = self.method, self.warm_up
         settings = {
-            "method": {"name": method.name, **asdict(method)},
+            "method": method.settings(),
             "temperature": self.temperature,
             "timestep": self.timestep,
             "seed": self.seed,
@@ -186,7 +190,7 @@ class Setup:
             "translation": self.translation,
             "rotation": self.rotation,
             "propagator": self.propagator,
-            "observables": self.observables,
+            "observables": {o.name: stride for o, stride in self.observables.items()},
             "numbers": self.numbers.tolist(),
             "masses": self.masses.tolist(),
             "structures": self.structures,
@@ -194,7 +198,7 @@ class Setup:
             "equilibration": None
             if warm_up is None
             else {
-                "method": {"name": warm_up.name, **asdict(warm_up)},
+                "method": warm_up.settings(),
                 "steps": self.warm_up_steps,
             },
             "evaluator": _physics(self.provenance),
@@ -224,12 +228,8 @@ class Setup:
 
     def layouts(self) -> dict[str, Layout]:
         """Return how each observable is stored."""
-        layouts = {}
-        for name, stride in self.observables.items():
-            recorded = observable(name)
-            shape = recorded.shape(self.beads, len(self.numbers))
-            layouts[name] = Layout(shape, recorded.unit, stride)
-        return layouts
+        size = self.beads, len(self.numbers)
+        return {o.name: Layout(o.shape(*size), o.unit, n) for o, n in self.observables.items()}
 
     def generators(self, purpose: str, block: int = 0) -> list[np.random.Generator]:
         """Return one generator for each replica, see :mod:`eqcalc.dynamics.noise`."""
@@ -268,7 +268,7 @@ class Setup:
         if self.translation == "none":
             momenta = remove_translation(momenta, masses)
         if self.rotation == "none" and state.step == 0:
-            linear = rigid_motions(self.structures[0], self.masses).shape[1] == 5
+            linear = is_linear(self.structures[0].numpy(), self.masses.numpy())
             momenta = remove_rotation(state.positions, momenta, masses, linear=linear)
         return replace(state, momenta=momenta)
 
@@ -285,67 +285,25 @@ def _physics(provenance: Any) -> Any:
 # --- arguments -------------------------------------------------------------------------
 
 
-def as_count(name: str, value: int, least: int = 1) -> int:
-    """Return `value` as an int; raise ValueError unless it is a whole number >= `least`."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
-    return int(value)
-
-
 def common_numbers(structures: Sequence[Atoms], evaluator: Evaluator) -> Tensor:
     """Return the atomic numbers that all structures and the evaluator share.
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         They differ, or a structure is periodic or has positions that are not finite.
     """
     if not structures:
-        raise ValueError("at least one starting structure is needed")
-    first = structures[0]
-    numbers = torch.from_numpy(first.get_atomic_numbers()).long()
+        raise InvalidInputError(key="structures", value=0, expected="at least one structure")
+    expected = evaluator.numbers.tolist()
     for index, atoms in enumerate(structures):
-        if atoms.pbc.any():
-            raise ValueError(
-                f"structure {index} is periodic, and dynamics is of isolated molecules; for a "
-                "molecule in a box set atoms.pbc = False, or write the file without its cell"
+        with located(section=f"structures[{index}]"):
+            isolated_molecule(atoms)
+        if atoms.numbers.tolist() != expected:
+            raise InvalidInputError(
+                key=f"structures[{index}].numbers",
+                value=atoms.numbers.tolist(),
+                expected=f"{expected}, the atoms of the evaluator",
+                advice="conformers need the same atoms in the same order",
             )
-        if not np.isfinite(atoms.get_positions()).all():
-            raise ValueError(f"structure {index} has positions that are not finite")
-        if atoms.get_atomic_numbers().tolist() != numbers.tolist():
-            raise ValueError(
-                f"structure {index} is {atoms.symbols}, but structure 0 is {first.symbols}; "
-                "conformers need the same atoms in the same order"
-            )
-    if evaluator.numbers.tolist() != numbers.tolist():
-        raise ValueError(
-            f"the evaluator is for the atomic numbers {evaluator.numbers.tolist()}, the structure "
-            f"has {numbers.tolist()}"
-        )
-    return numbers
-
-
-def atomic_masses(atoms: Atoms, masses: ArrayLike | Mapping[str, float] | None) -> Tensor:
-    """Return masses ``[n_atoms]`` [amu].
-
-    Parameters
-    ----------
-    atoms
-        Its masses are the default.
-    masses
-        One for each atom, or isotopes, see :func:`eqcalc.molecules.isotope_masses`.
-
-    Raises
-    ------
-    ValueError
-        An element or atom is not in the molecule, or a mass is missing or not positive.
-    """
-    if masses is None or isinstance(masses, Mapping):
-        values = isotope_masses(atoms, masses or {})
-    else:
-        values = np.asarray(masses, dtype=float)
-    if values.shape != (len(atoms),) or not (np.isfinite(values) & (values > 0.0)).all():
-        raise ValueError(
-            f"masses must be {len(atoms)} positive numbers [amu], one for each atom, got {values}"
-        )
-    return torch.from_numpy(values)
+    return torch.tensor(expected, dtype=torch.long)

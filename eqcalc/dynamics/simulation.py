@@ -21,26 +21,27 @@ from eqcalc.dynamics.checkpoint import (
     CheckpointError,
     SettingsError,
     checkpoint_path,
-    exclusive,
     require_same_settings,
 )
 from eqcalc.dynamics.cuda_step import stepper
 from eqcalc.dynamics.initial import InitialConditions, MaxwellBoltzmann
-from eqcalc.dynamics.methods import Method, method_from
+from eqcalc.dynamics.methods import Method, as_method
 from eqcalc.dynamics.noise import GaussianNoise
-from eqcalc.dynamics.observables import System, check_given, default_observables
-from eqcalc.dynamics.recorder import Recorder
-from eqcalc.dynamics.setup import (
-    Equilibration,
-    Setup,
-    as_count,
-    atomic_masses,
-    common_numbers,
+from eqcalc.dynamics.observables import (
+    Observable,
+    System,
+    default_observables,
+    require_evaluated,
+    strides_of,
 )
-from eqcalc.dynamics.stability import Limits, UnstableDynamicsError, Watch
+from eqcalc.dynamics.recorder import Recorder
+from eqcalc.dynamics.setup import Equilibration, Setup, common_numbers
+from eqcalc.dynamics.stability import StabilityLimits, StabilityMonitor, UnstableDynamicsError
 from eqcalc.dynamics.state import State
-from eqcalc.files import make_folder
+from eqcalc.files import exclusive, make_folder
+from eqcalc.molecules import atomic_masses
 from eqcalc.trajectory import Trajectory, TrajectoryWriter
+from eqcalc.validation import InvalidInputError, count, positive
 
 if TYPE_CHECKING:
     from eqcalc.runtime.evaluator import Evaluator
@@ -67,9 +68,9 @@ def simulate(
     equilibration: Equilibration | None = None,
     translation: str = "none",
     rotation: str = "thermal",
-    observables: Mapping[str, int] | None = None,
+    observables: Mapping[str, int] | Sequence[str | Observable] | None = None,
     propagator: str = "cayley",
-    limits: Limits | None = None,
+    limits: StabilityLimits | None = None,
     checkpoint_interval: float = 10.0,
     progress: bool = True,
 ) -> Trajectory:
@@ -91,9 +92,8 @@ def simulate(
     output
         The trajectory, an HDF5 file. The checkpoint is beside it.
     method
-        Classical: ``"NVE"``, ``"Langevin"``, ``"SVR"``, ``"NHC"``. Ring polymers:
-        ``"RPMD"``, ``"T-RPMD"``, ``"PA-CMD"``, ``"PILE-L"``, ``"PILE-G"``. Or one of the classes of
-        :mod:`eqcalc.dynamics.methods` with parameters of your own.
+        Name of a method of :mod:`eqcalc.methods`, such as ``"NVE"`` or ``"T-RPMD"``, or a
+        :class:`~eqcalc.dynamics.Method` with parameters of your own.
     temperature
         [K].
     timestep
@@ -122,9 +122,10 @@ def simulate(
         centroid), for a spectrum without rotational structure. Only for methods that do
         not set it into rotation again, such as NVE and, nearly, RPMD.
     observables
-        Strides in steps of what is recorded, by name; see
-        :data:`~eqcalc.dynamics.observables.OBSERVABLES` and
-        :func:`~eqcalc.dynamics.observables.default_observables`.
+        Steps between the frames of what is recorded, by name, or names, or observables of
+        your own, each recorded at its own interval. Known names are those of
+        :data:`~eqcalc.dynamics.OBSERVABLES`, of quantities that the evaluator predicts, and
+        ``"package.module:NAME"``. By default :func:`~eqcalc.dynamics.default_observables`.
     propagator
         Of the free ring polymer, ``"cayley"`` or ``"exact"``.
     limits
@@ -141,10 +142,12 @@ def simulate(
 
     Raises
     ------
-    ValueError
-        An argument makes no sense; the message says which.
+    InvalidInputError
+        An argument makes no sense; its attributes say which.
     SettingsError
         `output` was started with different settings.
+    BlockingIOError
+        Another process is writing it.
     UnstableDynamicsError
         The dynamics went wrong. The frames up to then are in the trajectory, the offending
         structure is in ``<output>.failed.extxyz``.
@@ -159,9 +162,11 @@ def simulate(
     """
     output = Path(output)
     if not hasattr(evaluator, "numbers"):
-        raise TypeError(
-            "evaluator: expected an evaluator, such as eqcalc.runtime.evaluator_for("
-            f"eqcalc.load_model(path), atoms.numbers), got {type(evaluator).__name__}"
+        raise InvalidInputError(
+            key="evaluator",
+            value=type(evaluator).__name__,
+            expected="an evaluator, such as eqcalc.runtime.evaluator_for("
+            "eqcalc.load_model(path), atoms.numbers)",
         )
     starts = [structures] if isinstance(structures, Atoms) else list(structures)
     numbers = common_numbers(starts, evaluator)
@@ -169,30 +174,27 @@ def simulate(
         observables = default_observables(timestep, evaluator.quantities)
     setup = Setup(
         numbers=numbers,
-        masses=atomic_masses(starts[0], masses),
-        structures=torch.from_numpy(np.stack([atoms.get_positions() for atoms in starts])),
+        masses=torch.from_numpy(atomic_masses(starts[0], masses)),
+        structures=torch.from_numpy(np.stack([atoms.positions for atoms in starts])),
         provenance=evaluator.provenance,
-        method=method_from(method),
-        temperature=float(temperature),
-        timestep=float(timestep),
-        seed=as_count("seed", seed, least=0),
-        replicas=as_count("replicas", replicas),
-        beads=as_count("beads", beads),
+        method=as_method(method),
+        temperature=positive("temperature", temperature, unit="K"),
+        timestep=positive("timestep", timestep, unit="fs"),
+        seed=count("seed", seed, least=0),
+        replicas=count("replicas", replicas),
+        beads=count("beads", beads),
         initial=MaxwellBoltzmann() if initial is None else initial,
         equilibration=equilibration,
         translation=translation,
         rotation=rotation,
-        observables=dict(observables),
+        observables=strides_of(observables, timestep),
         propagator=propagator,
     )
-    check_given(setup.observables, evaluator.quantities)
-    steps = as_count("steps", steps)
-    run = _Run(setup, evaluator, Limits() if limits is None else limits)
-    try:
-        make_folder(output.parent)
-    except OSError as error:
-        raise CheckpointError(str(error)) from None
-    with exclusive(output):
+    require_evaluated(setup.observables, evaluator)
+    steps = count("steps", steps)
+    run = _Run(setup, evaluator, StabilityLimits() if limits is None else limits)
+    make_folder(output.parent)
+    with exclusive(output.with_name(f".{output.name}.lock")):
         run.execute(output, steps, checkpoint_interval, progress)
     return Trajectory.open(output)
 
@@ -203,7 +205,7 @@ class _Run:
 
     setup: Setup
     evaluator: Evaluator
-    limits: Limits
+    limits: StabilityLimits
 
     @property
     def device(self) -> torch.device:
@@ -232,7 +234,7 @@ class _Run:
         )
         try:
             self._phases(
-                _on(state, self.device),
+                state.to(self.device),
                 stored.reference or None,
                 steps,
                 recorder,
@@ -252,10 +254,7 @@ class _Run:
             return TrajectoryWriter.create(output, header, layouts)
         laid_out = Trajectory.open(output).header.steps
         if steps < laid_out:
-            raise SettingsError(
-                f"{output} was started with {laid_out} steps, more than the {steps} asked for; a "
-                "run can be extended but not shortened"
-            )
+            raise SettingsError(output, {"steps": (laid_out, steps)})
         if steps > laid_out:
             return TrajectoryWriter.extend(output, header, layouts, frames)
         return TrajectoryWriter(output, frames)
@@ -274,35 +273,35 @@ class _Run:
         """
         setup = self.setup
         if state.step < 0 and setup.warm_up is not None:
-            system, watch = self._system(setup.warm_up)
+            system, monitor = self._system(setup.warm_up)
             if reference is None:
                 state = self._with_thermostat(state.with_evaluation(self.evaluator), system)
-                watch.start(state)
+                monitor.start(state)
             else:
-                watch.restore(reference)
+                monitor.restore(reference)
                 reference = None
-            state = self._propagate(state, 0, system, watch, recorder, bar)
+            state = self._propagate(state, 0, system, monitor, recorder, bar)
             state = setup.production_state(state)
-        system, watch = self._system(setup.method)
+        system, monitor = self._system(setup.method)
         if reference is None:
             wanted = self._quantities(recorder.evaluated(0))
             state = state.with_evaluation(self.evaluator, wanted)
             state = self._with_thermostat(state, system)
-            watch.check_step(state)
-            watch.start(state)
+            monitor.check_step(state)
+            monitor.start(state)
             recorder.record(state, system)
-            recorder.checkpoint(state, watch)
+            recorder.checkpoint(state, monitor)
         else:
-            watch.restore(reference)
-        state = self._propagate(state, steps, system, watch, recorder, bar)
-        recorder.checkpoint(state, watch)
+            monitor.restore(reference)
+        state = self._propagate(state, steps, system, monitor, recorder, bar)
+        recorder.checkpoint(state, monitor)
 
     def _propagate(
         self,
         state: State,
         until: int,
         system: System,
-        watch: Watch,
+        monitor: StabilityMonitor,
         recorder: Recorder,
         bar: tqdm,
     ) -> State:
@@ -319,24 +318,24 @@ class _Run:
             wanted = recorder.evaluated(state.step + 1) if recording else ()
             state = step(state, self._quantities(wanted))
             if state.step % _CHECK_EVERY == 0 or state.step == until:
-                watch.check(state)
+                monitor.check(state)
             elif always:
-                watch.check_step(state)
+                monitor.check_step(state)
             bar.update()
             if recording:
                 recorder.record(state, system)
             if state.step != 0:  # saved as the first state of production
-                recorder.checkpoint_if_due(state, watch)
+                recorder.checkpoint_if_due(state, monitor)
         return state
 
     def _quantities(self, recorded: Collection[str]) -> set[str]:
         """Return what a step asks of the evaluator besides energy and forces."""
         return {*recorded, *getattr(self.evaluator, "diagnostics", ())}
 
-    def _system(self, method: Method) -> tuple[System, Watch]:
+    def _system(self, method: Method) -> tuple[System, StabilityMonitor]:
         system = self.setup.system(method, self.device)
         starts = self.setup.starts.to(self.device)
-        return system, Watch(
+        return system, StabilityMonitor(
             self.limits, system, self.setup.numbers, starts, self.setup.temperature
         )
 
@@ -356,12 +355,9 @@ class _Run:
         ase.io.write(where, beads, format="extxyz")
         elapsed = error.step * self.setup.timestep
         phase = "equilibration" if error.step < 0 else "production"
-        return UnstableDynamicsError(
+        return error.with_message(
             f"{phase} stopped at step {error.step} ({elapsed:g} fs), replica {error.replica}: "
-            f"{error}. The beads of this replica are in {where}, the frames before it in {output}",
-            error.replica,
-            error.step,
-            error.positions,
+            f"{error}. The beads of this replica are in {where}, the frames before it in {output}"
         )
 
     def _title(self) -> str:
@@ -376,8 +372,9 @@ def _stored(output: Path, settings: Mapping[str, object]) -> Checkpoint | None:
     if not output.exists():
         if path.exists():
             raise CheckpointError(
-                f"{path} belongs to a trajectory {output} that is not there; put it back, or "
-                "remove the checkpoint to start again"
+                f"belongs to the trajectory {output}, which is missing",
+                file=path,
+                advice="put it back, or remove the checkpoint to start again",
             )
         return None
     trajectory = Trajectory.open(output)
@@ -387,20 +384,5 @@ def _stored(output: Path, settings: Mapping[str, object]) -> Checkpoint | None:
         require_same_settings(checkpoint.settings, settings, output)
         return checkpoint
     if any(trajectory.n_frames(name) for name in trajectory.observables()):
-        raise CheckpointError(
-            f"{output} cannot be continued because its checkpoint {path} is missing"
-        )
+        raise CheckpointError(f"is missing; {output} cannot be continued without it", file=path)
     return None  # killed before the first checkpoint
-
-
-def _on(state: State, device: torch.device) -> State:
-    """Return the state on `device`."""
-    return replace(
-        state,
-        positions=state.positions.to(device),
-        momenta=state.momenta.to(device),
-        forces=state.forces.to(device),
-        potential_energies=state.potential_energies.to(device),
-        heat=state.heat.to(device),
-        auxiliary=state.auxiliary.to(device),
-    )

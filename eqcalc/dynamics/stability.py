@@ -25,6 +25,11 @@ class UnstableDynamicsError(RuntimeError):
     ----------
     message
         What happened.
+    limit
+        Field of :class:`StabilityLimits` that was exceeded, or ``"finite"``: forces or
+        energy are not.
+    value
+        What exceeded it.
     replica
         In which replica.
     step
@@ -33,15 +38,26 @@ class UnstableDynamicsError(RuntimeError):
         Beads of that replica, ``[n_beads, n_atoms, 3]`` [Å].
     """
 
-    def __init__(self, message: str, replica: int, step: int, positions: Tensor) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, limit: str, value: float, replica: int, step: int, positions: Tensor
+    ) -> None:
+        super().__init__(message, limit, value, replica, step, positions)
+        self.limit = limit
+        self.value = value
         self.replica = replica
         self.step = step
         self.positions = positions
 
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+    def with_message(self, message: str) -> UnstableDynamicsError:
+        """Return the same error in other words."""
+        return UnstableDynamicsError(message, *self.args[1:])
+
 
 @dataclass(frozen=True)
-class Limits:
+class StabilityLimits:
     """Bounds beyond which a simulation is stopped.
 
     Parameters
@@ -71,7 +87,7 @@ class Limits:
     force_disagreement: float = 1.0
 
 
-class Watch:
+class StabilityMonitor:
     """Compares states with a reference state.
 
     Parameters
@@ -91,7 +107,7 @@ class Watch:
 
     def __init__(
         self,
-        limits: Limits,
+        limits: StabilityLimits,
         system: System,
         numbers: Tensor,
         structures: Tensor,
@@ -158,6 +174,8 @@ class Watch:
         of_atoms = state.properties[FORCE_DISAGREEMENT].amax(dim=1)  # of all beads
         worst, atom = of_atoms.max(dim=1)
         disagreement = _Condition(
+            "force_disagreement",
+            worst,
             worst > self.limits.force_disagreement,
             lambda r: (
                 f"the members of the committee differ by {float(worst[r]):.2f} eV/Å in the force "
@@ -173,7 +191,10 @@ class Watch:
             return
         finite = state.forces.isfinite().flatten(1).all(dim=1)
         finite &= state.potential_energies.isfinite().all(dim=1)
-        broken = _Condition(~finite, lambda r: "the forces or the energy are not finite")
+        energies = state.potential_energies.sum(dim=1)
+        broken = _Condition(
+            "finite", energies, ~finite, lambda r: "the forces or the energy are not finite"
+        )
         _raise_first([broken], state)
 
     def check(self, state: State) -> None:
@@ -202,6 +223,8 @@ class Watch:
         worst, pair = stretch.max(dim=1)
         return [
             _Condition(
+                "bond_stretch",
+                worst,
                 worst > self.limits.bond_stretch,
                 lambda r: (
                     f"the bond {self._label(first[pair[r]])}-{self._label(second[pair[r]])} is "
@@ -214,6 +237,8 @@ class Watch:
     def _evaporated(self, centroid: Tensor) -> _Condition:
         radius, atom = self._radii(centroid).max(dim=1)
         return _Condition(
+            "distance",
+            radius - self.radius,
             radius > self.radius + self.limits.distance,
             lambda r: (
                 f"the atom {self._label(atom[r])} is {float(radius[r]):.1f} Å from the centre "
@@ -224,6 +249,8 @@ class Watch:
     def _too_hot(self, state: State) -> _Condition:
         temperature = OBSERVABLES["temperature"].estimate(state, self.system)
         return _Condition(
+            "temperature",
+            temperature,
             temperature > self.hottest,
             lambda r: (
                 f"the temperature is {float(temperature[r]):.0f} K "
@@ -234,6 +261,8 @@ class Watch:
     def _drifted(self, energy: Tensor, n_atoms: int) -> _Condition:
         drift = (energy - self.energy) / n_atoms
         return _Condition(
+            "energy_drift",
+            drift,
             drift.abs() > self.limits.energy_drift,
             lambda r: (
                 f"the conserved energy has changed by {float(drift[r]):.3f} eV per atom "
@@ -253,8 +282,10 @@ class Watch:
 
 
 class _Condition(NamedTuple):
-    """What must not be: which replicas are so, ``[n_replicas]``, and what to say of one."""
+    """What must not be: its value and whether it is so, ``[n_replicas]``, and what to say."""
 
+    limit: str
+    value: Tensor
     replicas: Tensor
     message: Callable[[int], str]
 
@@ -267,5 +298,10 @@ def _raise_first(conditions: list[_Condition], state: State) -> None:
         if bool(condition.replicas.any()):
             replica = int(condition.replicas.nonzero()[0])
             raise UnstableDynamicsError(
-                condition.message(replica), replica, state.step, state.positions[replica]
+                condition.message(replica),
+                condition.limit,
+                float(condition.value[replica]),
+                replica,
+                state.step,
+                state.positions[replica],
             )

@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from eqcalc.validation import InvalidInputError
+
 if TYPE_CHECKING:
     from eqcalc.runtime.evaluator import Evaluator
+
+
+#: What a step reads and writes, and a checkpoint keeps, in the order in which it is packed.
+VARIABLES = ("positions", "momenta", "forces", "potential_energies", "heat", "auxiliary")
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,11 @@ class State:
         """Number of atoms of the molecule."""
         return self.positions.shape[2]
 
+    def to(self, device: torch.device) -> State:
+        """Return the state on `device`, without its properties."""
+        moved = {name: getattr(self, name).to(device) for name in VARIABLES}
+        return State(**moved, step=self.step)
+
     def with_evaluation(self, evaluator: Evaluator, quantities: Collection[str] = ()) -> State:
         """Return the state with forces, energies and `quantities` at its positions."""
         energies, forces, properties = evaluate(evaluator, self.positions, quantities)
@@ -112,16 +123,18 @@ def evaluate(
 
     Raises
     ------
-    KeyError
+    InvalidInputError
         The evaluator did not return a quantity that was asked for.
     """
     wanted = {"energy", "forces", *quantities}
     results = evaluator(positions.flatten(0, 1), wanted)
     missing = sorted(wanted - set(results))
     if missing:
-        raise KeyError(
-            f"the evaluator did not return {', '.join(missing)} (it returned "
-            f"{', '.join(sorted(results))}); the model may lack the head for it"
+        raise InvalidInputError(
+            f"the evaluator did not return {', '.join(missing)}",
+            key="evaluator",
+            value=sorted(results),
+            expected=f"{', '.join(sorted(wanted))} among its results",
         )
     shape = positions.shape[:2]
     unflattened = {name: results[name].view(*shape, *results[name].shape[1:]) for name in wanted}

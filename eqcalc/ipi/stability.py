@@ -14,11 +14,14 @@ import torch
 from ase import Atoms
 from ase.data import atomic_numbers
 
-from eqcalc.dynamics import NVE, PILEL, RPMD, Langevin, Limits, UnstableDynamicsError
-from eqcalc.dynamics.method import Method
-from eqcalc.dynamics.observables import System
-from eqcalc.dynamics.stability import Watch
-from eqcalc.dynamics.state import State
+from eqcalc.dynamics import (
+    Method,
+    StabilityLimits,
+    StabilityMonitor,
+    State,
+    System,
+    UnstableDynamicsError,
+)
 from eqcalc.ipi.description import symbol, unstable_structure_file
 from eqcalc.ipi.units import (
     ATOMIC_MOMENTUM,
@@ -108,36 +111,40 @@ class _Group:
         for index, name in enumerate(self.names):
             if name in stored:
                 self._structures[index] = torch.tensor(stored[name]["positions"])
-        self._watch = Watch(
-            Limits(), self._system, torch.tensor(self.numbers), self._structures, temperature
+        self._monitor = StabilityMonitor(
+            StabilityLimits(),
+            self._system,
+            torch.tensor(self.numbers),
+            self._structures,
+            temperature,
         )
-        self._watch.start(state)
+        self._monitor.start(state)
         for index, name in enumerate(self.names):
             if name in stored:
-                self._watch.hottest[index] = stored[name]["hottest"]
+                self._monitor.hottest[index] = stored[name]["hottest"]
 
     def reference(self) -> dict[str, Any]:
         """Return structures [Å] and highest temperatures [K] by name."""
         return {
             name: {
                 "positions": self._structures[index].tolist(),
-                "hottest": float(self._watch.hottest[index]),
+                "hottest": float(self._monitor.hottest[index]),
             }
             for index, name in enumerate(self.names)
         }
 
     def start(self, step: int) -> None:
         """Take the present energy as that which is to be conserved."""
-        state, hottest = self._state(step), self._watch.hottest
-        self._watch.check_step(state)
-        self._watch.start(state)
-        self._watch.hottest = hottest  # a run that goes on is not measured by what it is now
+        state, hottest = self._state(step), self._monitor.hottest
+        self._monitor.check_step(state)
+        self._monitor.start(state)
+        self._monitor.hottest = hottest  # a run that goes on is not measured by what it is now
         self.started = True
 
     def check(self, step: int) -> None:
         """Raise UnstableDynamicsError when a limit is exceeded."""
         try:
-            self._watch.check(self._state(step))
+            self._monitor.check(self._state(step))
         except UnstableDynamicsError as error:
             raise self._explained(error) from None
 
@@ -168,12 +175,7 @@ class _Group:
         beads = [Atoms(self.numbers, positions=bead.numpy()) for bead in error.positions]
         ase.io.write(where, beads, format="extxyz")
         system = f"system {name}: " if name else ""
-        return UnstableDynamicsError(
-            f"{system}{error}. Its beads are in {where}",
-            error.replica,
-            error.step,
-            error.positions,
-        )
+        return error.with_message(f"{system}{error}. Its beads are in {where}")
 
 
 def _kind(system: Any) -> tuple[Any, ...]:
@@ -191,5 +193,5 @@ def _method(system: Any) -> Method:
     """Return the kind of dynamics whose limits apply."""
     classical = int(system.beads.nbeads) == 1
     if system.motion.enstype == _CONSTANT_ENERGY:
-        return NVE() if classical else RPMD()
-    return Langevin() if classical else PILEL()
+        return Method("NVE" if classical else "RPMD")
+    return Method("Langevin" if classical else "PILE-L")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from eqcalc.dynamics import Equilibration, Given, UnstableDynamicsError, load_state, simulate
+from eqcalc.dynamics import Equilibration, FromArrays, UnstableDynamicsError, load_state, simulate
 from eqcalc.ipi.description import Description, InputError, System
 from eqcalc.ipi.units import ATOMIC_MOMENTUM, BOHR, ELECTRON_MASS
 from eqcalc.methods import METHODS
@@ -26,7 +26,7 @@ _MARGIN = 100.0
 # --- checkpoints of i-PI --------------------------------------------------------------
 
 
-def initial_conditions(checkpoints: Sequence[str | Path]) -> Given:
+def initial_conditions(checkpoints: Sequence[str | Path]) -> FromArrays:
     """Return positions and momenta of all beads, one replica for each system.
 
     They are initial conditions of :func:`eqcalc.simulate`.
@@ -48,7 +48,7 @@ def initial_conditions(checkpoints: Sequence[str | Path]) -> Given:
             key="checkpoints", value=shapes, expected="the same molecule and number of beads"
         )
     positions, momenta = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*beads, strict=True))
-    return Given(positions * BOHR, momenta * ATOMIC_MOMENTUM)
+    return FromArrays(positions * BOHR, momenta * ATOMIC_MOMENTUM)
 
 
 @dataclass(frozen=True)

@@ -12,19 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from eqcalc.dynamics.methods import (
-    GLE,
-    NVE,
-    PACMD,
-    PIGLE,
-    PILEG,
-    PILEL,
-    RPMD,
-    TRPMD,
-    Langevin,
-    NoseHoover,
-    VelocityRescaling,
-)
+from eqcalc.dynamics import Method
 from eqcalc.dynamics.noise import GaussianNoise
 from eqcalc.dynamics.observables import System, observable
 from eqcalc.dynamics.state import State
@@ -60,9 +48,10 @@ class NoNumbers:
 @pytest.mark.parametrize(
     ("method", "beads"),
     [
-        *((NVE(), 1), (Langevin(), 1), (VelocityRescaling(), 1), (NoseHoover(), 1)),
-        *((GLE(COLOURED), 1), (RPMD(), 4), (TRPMD(), 4), (PACMD(3000.0), 4), (PILEL(), 4)),
-        *((PILEG(), 4), (PIGLE([COLOURED] * 4), 4)),
+        *((Method(name), 1) for name in ("NVE", "Langevin", "SVR", "NHC")),
+        *((Method(name), 4) for name in ("RPMD", "T-RPMD", "PILE-L", "PILE-G")),
+        (Method("PA-CMD", frequency=3000.0), 4),
+        *((Method("GLE", drift=COLOURED), 1), (Method("PI+GLE", drift=[COLOURED] * 4), 4)),
     ],
     ids=lambda value: getattr(value, "name", None),
 )

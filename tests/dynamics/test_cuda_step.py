@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 
-from eqcalc.dynamics import simulate
+from eqcalc.dynamics import Method, simulate
 from eqcalc.dynamics.cuda_step import RecordedStep
-from eqcalc.dynamics.methods import PACMD, method_from
+from eqcalc.dynamics.methods import as_method
 from eqcalc.dynamics.noise import GaussianNoise
 from eqcalc.dynamics.setup import Equilibration
 from eqcalc.dynamics.state import State
@@ -77,7 +77,7 @@ def run(atoms, evaluator, output, steps=24, **options):
     ("method", "beads"), [("NVE", 1), ("NHC", 1), ("SVR", 1), ("PILE-L", 4), ("PA-CMD", 4)]
 )
 def test_recorded_steps_are_the_steps_of_the_integrator(ethanol, tmp_path, method, beads):
-    slow = {"PA-CMD": PACMD(frequency=4000.0)}  # one that the time step can follow
+    slow = {"PA-CMD": Method("PA-CMD", frequency=4000.0)}  # one that the time step can follow
     choice = {"method": slow.get(method, method), "beads": beads}
     plain = run(ethanol, evaluator_of(ethanol, eager_evaluator), tmp_path / "a.h5", **choice)
     recorder = Recorder()
@@ -102,7 +102,7 @@ def test_a_run_that_was_stopped_goes_on_with_recorded_steps(ethanol, tmp_path):
 
 def stepper_of(ethanol):
     masses = torch.from_numpy(ethanol.get_masses())
-    integrator = method_from("Langevin").integrator(
+    integrator = as_method("Langevin").integrator(
         timestep=0.25, temperature=300.0, n_beads=1, masses=masses
     )
     evaluator = evaluator_of(ethanol, captured_evaluator, record=Recorder())

@@ -6,19 +6,23 @@ import math
 import numpy as np
 import pytest
 import torch
+from ase.build import molecule
+from ase.data import atomic_masses
 from scipy import stats
 
 from eqcalc.dynamics.initial import (
-    Given,
+    BalancedModes,
+    FromArrays,
     HarmonicModes,
     degrees_of_freedom,
     maxwell_boltzmann,
     remove_rotation,
     remove_translation,
 )
-from eqcalc.dynamics.modes import normal_modes
 from eqcalc.dynamics.ring_polymer import ring_frequencies
-from eqcalc.units import BOLTZMANN, HBAR, angular_frequency_to_wavenumber
+from eqcalc.normal_modes import NotAMinimumError, normal_modes
+from eqcalc.units import BOLTZMANN, HBAR
+from eqcalc.validation import InvalidInputError
 from tests.analytic import MorseDiatomic, ToyWater
 
 # Harmonic wavenumbers of the toy water [cm^-1].
@@ -117,28 +121,25 @@ def test_linear_molecule_keeps_its_bending_momentum(rng):
     assert spin.abs().max() < 1e-6  # as a bent molecule this is rotation about the long axis
 
 
-def test_normal_modes_of_toy_water(water):
-    _, positions, hessian = water
-    frequencies, vectors = normal_modes(hessian, positions, WATER_MASSES)
-    wavenumbers = angular_frequency_to_wavenumber(frequencies)
-    assert wavenumbers[:6].tolist() == [0.0] * 6
-    assert wavenumbers[6:].tolist() == pytest.approx(TOY_WATER, abs=2e-3)
-    unit = torch.eye(9, dtype=torch.float64)
-    torch.testing.assert_close(vectors.T @ vectors, unit, rtol=0, atol=1e-12)
+def all_modes(hessian, positions, masses):
+    """ω [9] and orthonormal mass-weighted vectors [9, 9] in columns, rigid motions first."""
+    modes = normal_modes(positions.numpy(), masses.numpy(), hessian.numpy())
+    vectors = np.concatenate([modes.rigid, modes.vectors]) * np.sqrt(masses.numpy())[:, None]
+    frequencies = np.concatenate([np.zeros(6), modes.angular_frequency])
+    return torch.from_numpy(frequencies), torch.from_numpy(vectors.reshape(9, 9).T)
 
 
-def test_normal_modes_refuse_a_saddle_point(water):
+def test_a_saddle_point_is_refused(water):
     _, positions, hessian = water
-    with pytest.raises(ValueError, match="not a minimum"):
-        normal_modes(-hessian, positions, WATER_MASSES)
-    with pytest.raises(ValueError, match="9x9"):
-        normal_modes(hessian[:6], positions, WATER_MASSES)
+    with pytest.raises(NotAMinimumError) as caught:
+        HarmonicModes(-hessian).sample(positions[None], WATER_MASSES, 1, 300.0, [])
+    assert (caught.value.wavenumber < 0.0).all()
 
 
 def mode_amplitudes(sampler, water, n, n_beads, temperature, rng):
     """Mass-weighted Q and P of every mode and bead, [n, n_beads, 9]."""
     _, positions, hessian = water
-    frequencies, vectors = normal_modes(hessian, positions, WATER_MASSES)
+    frequencies, vectors = all_modes(hessian, positions, WATER_MASSES)
     root = WATER_MASSES.sqrt().view(-1, 1)
     x, k = sampler.sample(positions[None], WATER_MASSES, n_beads, temperature, [rng] * n)
     return (
@@ -196,14 +197,18 @@ def test_wigner_variances(rng, water):
 
 
 def test_what_does_not_fit_is_refused(water):
-    with pytest.raises(ValueError, match="thermal, fixed-action, wigner"):
+    with pytest.raises(InvalidInputError) as caught:
         HarmonicModes(water[2], "quantum")
-    with pytest.raises(ValueError, match="Wigner sampling starts classical nuclei"):
-        HarmonicModes(water[2], "wigner").check(1, 1, 4, 3)
-    with pytest.raises(ValueError, match="Hessians of shape"):
-        HarmonicModes(water[2]).check(2, 1, 1, 3)
-    with pytest.raises(ValueError, match="initial positions"):
-        Given(torch.zeros(2, 1, 3, 3)).check(1, 4, 1, 3)
+    assert caught.value.key == "distribution"
+    cases = [
+        (HarmonicModes(water[2], "wigner"), (1, 1, 4, 3), "beads"),
+        (HarmonicModes(water[2]), (2, 1, 1, 3), "hessians"),
+        (FromArrays(torch.zeros(2, 1, 3, 3)), (1, 4, 1, 3), "positions"),
+    ]
+    for initial, sizes, key in cases:
+        with pytest.raises(InvalidInputError) as caught:
+            initial.check(*sizes)
+        assert caught.value.key == key
 
 
 def test_ring_modes_of_free_directions_are_those_of_a_free_particle(rng, water):
@@ -214,3 +219,94 @@ def test_ring_modes_of_free_directions_are_those_of_a_free_particle(rng, water):
     values = q[..., 0].square().mean(dim=1)
     error = float(values.std()) / math.sqrt(len(values))
     assert float(values.mean()) == pytest.approx(exact, abs=4 * error)
+
+
+# --- balanced modes -----------------------------------------------------------------
+
+TEMPERATURE = 10.0
+
+
+@pytest.fixture
+def springs():
+    atoms = molecule("H2O")
+    positions = torch.from_numpy(atoms.positions)
+    masses = torch.from_numpy(atomic_masses[atoms.numbers])
+    # springs between all atoms make a stable, not too symmetric molecule
+    hessian = torch.zeros(3, 3, 3, 3, dtype=torch.float64)
+    for i, j, k in ((0, 1, 40.0), (0, 2, 45.0), (1, 2, 8.0)):
+        u = positions[j] - positions[i]
+        u = u / u.norm()
+        block = k * torch.outer(u, u)
+        for a, b, sign in ((i, i, 1), (j, j, 1), (i, j, -1), (j, i, -1)):
+            hessian[a, :, b, :] += sign * block
+    return positions, masses, hessian.reshape(9, 9)
+
+
+def sampled(springs):
+    positions, masses, hessian = springs
+    start = BalancedModes(hessian)
+    generators = [np.random.default_rng(0)] * start.replicas(3)
+    starts, momenta = start.sample(positions[None], masses, 1, TEMPERATURE, generators)
+    return list(zip(starts[:, 0] - positions, momenta[:, 0], strict=True))
+
+
+def test_every_mode_has_exactly_its_thermal_energy(springs):
+    positions, masses, hessian = springs
+    omega, vectors = all_modes(hessian, positions, masses)
+    root = masses.sqrt()[:, None]
+    for displacement, momentum in sampled(springs):
+        q, p = vectors.T @ (displacement * root).ravel(), vectors.T @ (momentum / root).ravel()
+        energy = 0.5 * (p**2 + (omega * q) ** 2)[omega > 0]
+        expected = torch.full_like(energy, BOLTZMANN * TEMPERATURE)
+        torch.testing.assert_close(energy, expected, rtol=1e-10, atol=0.0)
+
+
+def test_products_of_different_modes_cancel(springs):
+    positions, masses, hessian = springs
+    omega, vectors = all_modes(hessian, positions, masses)
+    root = masses.sqrt()[:, None]
+    q = torch.stack([vectors.T @ (d * root).ravel() for d, _ in sampled(springs)])[:, omega > 0]
+    products = q.T @ q
+    off_diagonal = products - torch.diag(torch.diagonal(products))
+    assert float(off_diagonal.abs().max()) < 1e-12 * float(products.abs().max())
+
+
+def test_the_ensemble_is_stationary(springs):
+    """⟨q²⟩ω² = ⟨p²⟩ and ⟨qp⟩ = 0 mode by mode, so that averages do not depend on time."""
+    positions, masses, hessian = springs
+    omega, vectors = all_modes(hessian, positions, masses)
+    root, vibration = masses.sqrt()[:, None], omega > 0
+    pairs = [
+        (vectors.T @ (d * root).ravel(), vectors.T @ (m / root).ravel())
+        for d, m in sampled(springs)
+    ]
+    q, p = (torch.stack(parts)[:, vibration] for parts in zip(*pairs, strict=True))
+    q = q * omega[vibration]
+    thermal = torch.full((3,), BOLTZMANN * TEMPERATURE, dtype=torch.float64)
+    torch.testing.assert_close(q.square().mean(0), thermal, rtol=1e-10, atol=0.0)
+    torch.testing.assert_close(p.square().mean(0), thermal, rtol=1e-10, atol=0.0)
+    products = q.T @ p
+    assert float(products.abs().max()) < 1e-12 * float(q.square().sum())
+
+
+def test_there_is_no_rotation_or_translation(springs):
+    positions, masses, _ = springs
+    center = (masses[:, None] * positions).sum(0) / masses.sum()
+    for _, momentum in sampled(springs):
+        assert float(momentum.sum(0).abs().max()) < 1e-12
+        assert float(torch.linalg.cross(positions - center, momentum).sum(0).abs().max()) < 1e-10
+
+
+@pytest.mark.parametrize(
+    ("sizes", "key"),
+    [
+        ((1, 16, 1, 3), "replicas"),
+        ((2, 32, 1, 3), "structures"),
+        ((1, 32, 4, 3), "beads"),
+        ((1, 32, 1, 4), "hessians"),
+    ],
+)
+def test_runs_that_balanced_modes_do_not_fit_are_refused(springs, sizes, key):
+    with pytest.raises(InvalidInputError) as caught:
+        BalancedModes(springs[2]).check(*sizes)
+    assert caught.value.key == key

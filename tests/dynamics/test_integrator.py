@@ -8,22 +8,24 @@ import pytest
 import torch
 from scipy.signal import find_peaks
 
+from eqcalc.dynamics import Method
 from eqcalc.dynamics.initial import (
     HarmonicModes,
     maxwell_boltzmann,
     remove_rotation,
     remove_translation,
 )
-from eqcalc.dynamics.methods import METHODS, NVE, RPMD, TRPMD
 from eqcalc.dynamics.noise import GaussianNoise
 from eqcalc.dynamics.ring_polymer import from_modes, ring_frequencies, ring_transform
 from eqcalc.dynamics.state import State
+from eqcalc.methods import method_names
 from eqcalc.units import (
     BOLTZMANN,
     FEMTOSECOND,
     angular_frequency_to_wavenumber,
     wavenumber_to_angular_frequency,
 )
+from eqcalc.validation import InvalidInputError
 from tests.analytic import HarmonicWell, MorseDiatomic, ToyWater
 
 # x²-spectrum of RPMD in a harmonic well of 1000 cm^-1, 16 beads, 300 K: 2 Ω_k [cm^-1].
@@ -51,7 +53,7 @@ def integrator(method, n_beads, timestep=0.25, masses=MASSES, temperature=300.0,
     )
 
 
-@pytest.mark.parametrize(("method", "n_beads"), [(NVE(), 1), (RPMD(), 8)])
+@pytest.mark.parametrize(("method", "n_beads"), [(Method("NVE"), 1), (Method("RPMD"), 8)])
 @pytest.mark.parametrize("propagator", ["cayley", "exact"])
 def test_time_reversibility(method, n_beads, propagator):
     water, first = water_state(n_beads)
@@ -66,7 +68,7 @@ def test_time_reversibility(method, n_beads, propagator):
     torch.testing.assert_close(state.momenta, -first.momenta, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize(("method", "n_beads"), [(NVE(), 1), (RPMD(), 8)])
+@pytest.mark.parametrize(("method", "n_beads"), [(Method("NVE"), 1), (Method("RPMD"), 8)])
 def test_momentum_and_angular_momentum_are_conserved(method, n_beads):
     water, state = water_state(n_beads)
     step = integrator(method, n_beads)
@@ -83,7 +85,7 @@ def test_momentum_and_angular_momentum_are_conserved(method, n_beads):
     assert before[1].abs().max() > 1e-2  # it does rotate
 
 
-@pytest.mark.parametrize(("method", "n_beads"), [(NVE(), 1), (RPMD(), 16)])
+@pytest.mark.parametrize(("method", "n_beads"), [(Method("NVE"), 1), (Method("RPMD"), 16)])
 def test_energy_error_is_second_order_and_does_not_drift(method, n_beads):
     spread = {}
     for timestep in (0.25, 0.5):
@@ -108,7 +110,7 @@ def test_velocity_verlet_frequency():
     omega = math.sqrt(30.0)
     x0 = torch.full((1, 1, 1, 3), 0.1, dtype=torch.float64)
     state = start(well, x0, torch.zeros_like(x0))
-    run = integrator(NVE(), 1, timestep, mass, translation="thermal")
+    run = integrator(Method("NVE"), 1, timestep, mass, translation="thermal")
     for _ in range(1000):
         state = run.step(state, well)
     dt = timestep * FEMTOSECOND
@@ -133,7 +135,7 @@ def harmonic_ring(n_beads, n_replicas, wavenumber=1000.0, temperature=300.0, see
     return omega, well, mass, start(well, positions, momenta)
 
 
-@pytest.mark.parametrize("method", [RPMD(), TRPMD()], ids=["RPMD", "T-RPMD"])
+@pytest.mark.parametrize("method", [Method("RPMD"), Method("T-RPMD")], ids=["RPMD", "T-RPMD"])
 def test_harmonic_centroid_is_classical(method):
     """In a harmonic well the centroid is decoupled: no noise and no spring reaches it."""
     omega, well, mass, state = harmonic_ring(16, 4)
@@ -149,7 +151,7 @@ def test_harmonic_centroid_is_classical(method):
         torch.testing.assert_close(state.positions.mean(dim=1), expected, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("method", [RPMD(), TRPMD()], ids=["RPMD", "T-RPMD"])
+@pytest.mark.parametrize("method", [Method("RPMD"), Method("T-RPMD")], ids=["RPMD", "T-RPMD"])
 def test_harmonic_centroid_autocorrelation(method):
     """<x_c(0) x_c(t)> = cos(ωt) k_B T/(m ω²), for any number of beads."""
     n = 3000
@@ -171,7 +173,9 @@ def test_rpmd_of_x_squared_has_the_documented_spurious_lines():
     """C(t) = 2 (k_BT/m)² Σ_k cos²(Ω_k t)/Ω_k⁴ per component: lines at 2 Ω_k."""
     n_beads, n = 16, 64
     _, well, mass, state = harmonic_ring(n_beads, n)
-    run = integrator(RPMD(), n_beads, 0.125, mass, translation="thermal", propagator="exact")
+    run = integrator(
+        Method("RPMD"), n_beads, 0.125, mass, translation="thermal", propagator="exact"
+    )
     signal = []
     for _ in range(8000):
         state = run.step(state, well)
@@ -192,7 +196,7 @@ def test_rpmd_of_x_squared_has_the_documented_spurious_lines():
 def test_rpmd_autocorrelation_of_x_squared():
     n_beads, n = 16, 4000
     omega, well, mass, state = harmonic_ring(n_beads, n)
-    run = integrator(RPMD(), n_beads, 0.125, mass, translation="thermal")
+    run = integrator(Method("RPMD"), n_beads, 0.125, mass, translation="thermal")
     total = (ring_frequencies(n_beads, 300.0).square() + omega**2).sqrt()
 
     def squared(s):
@@ -217,7 +221,7 @@ def test_rotation_free_start_stays_rotation_free():
     water, state = water_state(1)
     straight = remove_rotation(state.positions, state.momenta, MASSES)
     state = State(**{**vars(state), "momenta": straight})
-    run = integrator(NVE(), 1)
+    run = integrator(Method("NVE"), 1)
     for _ in range(400):
         state = run.step(state, water)
     assert torch.linalg.cross(state.positions, state.momenta).sum(dim=(1, 2)).abs().max() < 1e-11
@@ -232,7 +236,7 @@ def test_heavier_isotopes_vibrate_slower():
         x = torch.from_numpy(morse.atoms.get_positions())[None, None].clone()
         x[..., 0, 2] -= 0.002
         state = start(morse, x, torch.zeros_like(x))
-        run = integrator(NVE(), 1, 0.05, masses)
+        run = integrator(Method("NVE"), 1, 0.05, masses)
         lengths = []
         for _ in range(2000):
             state = run.step(state, morse)
@@ -243,9 +247,9 @@ def test_heavier_isotopes_vibrate_slower():
     assert periods[1] / periods[0] == pytest.approx(math.sqrt(reduced[1] / reduced[0]), rel=0.01)
 
 
-@pytest.mark.parametrize("name", sorted(METHODS))
+@pytest.mark.parametrize("name", method_names(engine="eqcalc"))
 def test_methods_and_numbers_of_beads(name):
-    method = METHODS[name]
-    matrices = {"drift": [[1.0]]} if "GLE" in name else {}
-    with pytest.raises(ValueError, match=name.replace("+", r"\+")):
-        integrator(method(**matrices), 1 if method.ring_polymer else 4)
+    method = Method(name, **({"drift": [[1.0]]} if "GLE" in name else {}))
+    with pytest.raises(InvalidInputError) as caught:
+        integrator(method, 1 if method.row.ring_polymer else 4)
+    assert caught.value.key == "beads"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from eqcalc.dynamics import Given, Limits, simulate
+from eqcalc.dynamics import FromArrays, StabilityLimits, simulate
 from eqcalc.dynamics.initial import maxwell_boltzmann
 from eqcalc.runtime import eager_evaluator
 
@@ -37,9 +37,9 @@ def test_a_batch_of_different_replicas_is_each_alone(tmp_path, potential, ethano
             seed=1,
             replicas=len(chosen),
             beads=beads,
-            initial=Given(positions[chosen], momenta[chosen]),
+            initial=FromArrays(positions[chosen], momenta[chosen]),
             observables=OBSERVABLES,
-            limits=Limits(temperature=1e6, energy_drift=1e6),  # the network is not trained
+            limits=StabilityLimits(temperature=1e6, energy_drift=1e6),  # the network is not trained
             progress=False,
         )
         return {key: trajectory.observable(key).values for key in OBSERVABLES}

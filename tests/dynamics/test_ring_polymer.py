@@ -14,6 +14,7 @@ from eqcalc.dynamics.ring_polymer import (
     to_modes,
 )
 from eqcalc.units import BOLTZMANN, FEMTOSECOND, HBAR, angular_frequency_to_wavenumber
+from eqcalc.validation import InvalidInputError
 
 # Lowest internal modes of the free ring at 300 K [cm^-1].
 LOWEST_300K = {16: (1302, 2553, 3707), 32: (1308, 2603, 3874), 64: (1310, 2616, 3916)}
@@ -107,5 +108,6 @@ def test_propagation_is_symplectic_to_the_last_digit(kind):
 
 
 def test_unknown_propagator():
-    with pytest.raises(ValueError, match="'cayley' or 'exact'"):
+    with pytest.raises(InvalidInputError) as caught:
         Propagator.build(ring_frequencies(4, 300.0), 1.0, "euler")
+    assert (caught.value.key, caught.value.value) == ("propagator", "euler")

@@ -8,23 +8,11 @@ import physical_validation as pv
 import pytest
 import torch
 
-from eqcalc.dynamics import Equilibration, simulate
+from eqcalc.dynamics import Equilibration, Method, simulate
 from eqcalc.dynamics.initial import maxwell_boltzmann, remove_rotation, remove_translation
-from eqcalc.dynamics.methods import (
-    GLE,
-    NVE,
-    PACMD,
-    PIGLE,
-    PILEG,
-    PILEL,
-    RPMD,
-    TRPMD,
-    Langevin,
-    NoseHoover,
-    VelocityRescaling,
-)
 from eqcalc.dynamics.state import State
 from eqcalc.units import BOLTZMANN, HBAR, wavenumber_to_angular_frequency
+from eqcalc.validation import InvalidInputError
 from tests.analytic import HarmonicWell, MorseDiatomic, ToyWater
 
 TEMPERATURE = 300.0
@@ -59,15 +47,15 @@ def test_closed_form_against_published_numbers():
 @pytest.mark.parametrize(
     ("method", "beads"),
     [
-        (Langevin(15.0), 1),
-        (PILEL(15.0), 2),
-        (PILEL(15.0), 4),
-        (PILEL(15.0), 16),
-        (PILEL(15.0), 64),
-        (PILEL(15.0, damping=0.5), 16),
-        (PILEG(30.0), 4),
-        (GLE(COLOURED), 1),
-        (PIGLE([COLOURED] * 4), 4),
+        (Method("Langevin", time_constant=15.0), 1),
+        (Method("PILE-L", time_constant=15.0), 2),
+        (Method("PILE-L", time_constant=15.0), 4),
+        (Method("PILE-L", time_constant=15.0), 16),
+        (Method("PILE-L", time_constant=15.0), 64),
+        (Method("PILE-L", time_constant=15.0, damping=0.5), 16),
+        (Method("PILE-G", time_constant=30.0), 4),
+        (Method("GLE", drift=COLOURED), 1),
+        (Method("PI+GLE", drift=[COLOURED] * 4), 4),
     ],
 )
 def test_harmonic_ring_polymer(tmp_path, method, beads):
@@ -119,19 +107,19 @@ def test_harmonic_ring_polymer(tmp_path, method, beads):
 
 
 METHODS = [
-    (NVE(), 1, "thermal"),
-    (NVE(), 1, "none"),
-    (Langevin(20.0), 1, "thermal"),
-    (VelocityRescaling(20.0), 1, "thermal"),
-    (VelocityRescaling(20.0), 1, "none"),
-    (NoseHoover(20.0), 1, "none"),
-    (GLE(COLOURED), 1, "thermal"),
-    (RPMD(), 4, "thermal"),
-    (TRPMD(), 4, "thermal"),
-    (PACMD(2000.0), 4, "thermal"),
-    (PILEL(20.0), 4, "thermal"),
-    (PILEG(20.0), 4, "thermal"),
-    (PIGLE([COLOURED] * 4), 4, "thermal"),
+    (Method("NVE"), 1, "thermal"),
+    (Method("NVE"), 1, "none"),
+    (Method("Langevin", time_constant=20.0), 1, "thermal"),
+    (Method("SVR", time_constant=20.0), 1, "thermal"),
+    (Method("SVR", time_constant=20.0), 1, "none"),
+    (Method("NHC", time_constant=20.0), 1, "none"),
+    (Method("GLE", drift=COLOURED), 1, "thermal"),
+    (Method("RPMD"), 4, "thermal"),
+    (Method("T-RPMD"), 4, "thermal"),
+    (Method("PA-CMD", frequency=2000.0), 4, "thermal"),
+    (Method("PILE-L", time_constant=20.0), 4, "thermal"),
+    (Method("PILE-G", time_constant=20.0), 4, "thermal"),
+    (Method("PI+GLE", drift=[COLOURED] * 4), 4, "thermal"),
 ]
 
 
@@ -213,7 +201,7 @@ def test_conserved_energy_counts_the_heat(tmp_path):
             water.atoms,
             water,
             output=tmp_path / f"{timestep}.h5",
-            method=PILEL(10.0),
+            method=Method("PILE-L", time_constant=10.0),
             temperature=TEMPERATURE,
             timestep=timestep,
             steps=round(200 / timestep),
@@ -237,8 +225,12 @@ def test_gle_with_one_element_is_langevin():
     p = torch.randn(4, 1, 2, 3, dtype=torch.float64)
     noise = torch.randn(4, 1, 1, 2, 3, dtype=torch.float64)
     empty = p.new_zeros(4, 0, 1, 2, 3)
-    coloured = GLE([[0.01]]).integrator(**common).thermostat(p, empty, noise)
-    white = Langevin(100.0).integrator(**common).thermostat(p, p.new_zeros(4, 0), noise)
+    coloured = Method("GLE", drift=[[0.01]]).integrator(**common).thermostat(p, empty, noise)
+    white = (
+        Method("Langevin", time_constant=100.0)
+        .integrator(**common)
+        .thermostat(p, p.new_zeros(4, 0), noise)
+    )
     torch.testing.assert_close(coloured[0], white[0])
     torch.testing.assert_close(coloured[2], white[2])
 
@@ -249,7 +241,7 @@ def test_gle_has_the_memory_of_its_matrices():
     n, steps = 20000, 20
     for covariance in (None, [[500.0, 60.0], [60.0, 200.0]]):
         drift = [[0.05, 0.04], [-0.04, 0.05]]
-        run = GLE(drift, covariance).integrator(
+        run = Method("GLE", drift=drift, covariance=covariance).integrator(
             timestep=1.0, temperature=300.0, n_beads=1, masses=masses, translation="thermal"
         )
         c = torch.tensor(covariance or [[300.0, 0.0], [0.0, 300.0]]) * BOLTZMANN
@@ -273,19 +265,23 @@ def test_gle_has_the_memory_of_its_matrices():
 def test_matrices_that_make_no_sense():
     masses = torch.ones(2, dtype=torch.float64)
     common = {"timestep": 0.5, "temperature": 300.0, "masses": masses}
-    with pytest.raises(ValueError, match="negative real part"):
-        GLE([[-0.1]]).integrator(n_beads=1, **common)
-    with pytest.raises(ValueError, match="same shape"):
-        GLE([[0.1]], [[300.0, 0.0], [0.0, 300.0]]).integrator(n_beads=1, **common)
-    with pytest.raises(ValueError, match="no real noise"):
-        GLE([[0.1]], [[-300.0]]).integrator(n_beads=1, **common)
-    with pytest.raises(ValueError, match=r"\[4, n \+ 1, n \+ 1\]"):
-        PIGLE([[[0.1]]] * 3).integrator(n_beads=4, **common)
+    cases = [
+        ({"drift": [[-0.1]]}, "drift"),
+        ({"drift": [[0.1]], "covariance": [[300.0, 0.0], [0.0, 300.0]]}, "covariance"),
+        ({"drift": [[0.1]], "covariance": [[-300.0]]}, "covariance"),
+    ]
+    for matrices, key in cases:
+        with pytest.raises(InvalidInputError) as caught:
+            Method("GLE", **matrices).integrator(n_beads=1, **common)
+        assert caught.value.key == key
+    with pytest.raises(InvalidInputError) as caught:
+        Method("PI+GLE", drift=[[[0.1]]] * 3).integrator(n_beads=4, **common)
+    assert (caught.value.key, caught.value.value) == ("drift", [3, 1, 1])
 
 
 def test_rescaling_keeps_directions_and_the_momentum_of_each_replica_apart():
     masses = torch.tensor([16.0, 1.0, 1.0], dtype=torch.float64)
-    run = VelocityRescaling(10.0).integrator(
+    run = Method("SVR", time_constant=10.0).integrator(
         timestep=0.5, temperature=300.0, n_beads=1, masses=masses
     )
     p = torch.randn(6, 1, 3, 3, dtype=torch.float64)
@@ -305,7 +301,7 @@ def test_rescaling_keeps_directions_and_the_momentum_of_each_replica_apart():
 def test_nose_hoover_conserves_its_energy_and_reverses():
     water = ToyWater()
     masses = torch.tensor(water.masses, dtype=torch.float64)
-    run = NoseHoover(20.0).integrator(
+    run = Method("NHC", time_constant=20.0).integrator(
         timestep=0.25, temperature=300.0, n_beads=1, masses=masses, freedom=3
     )
     rng = np.random.default_rng(2)
@@ -332,7 +328,7 @@ def test_t_rpmd_leaves_the_centroid_alone_and_pile_does_not():
     masses = torch.tensor([16.0, 1.0], dtype=torch.float64)
     momenta = torch.randn(5, 8, 2, 3, dtype=torch.float64)
     noise = torch.randn(5, 1, 8, 2, 3, dtype=torch.float64)
-    for method, touched in ((TRPMD(), False), (PILEL(), True)):
+    for method, touched in ((Method("T-RPMD"), False), (Method("PILE-L"), True)):
         thermostat = method.integrator(
             timestep=0.5, temperature=300.0, n_beads=8, masses=masses
         ).thermostat
@@ -349,11 +345,15 @@ def test_t_rpmd_leaves_the_centroid_alone_and_pile_does_not():
 def test_friction_of_the_ring_modes():
     """c_k = exp(−2λω_kΔt): measured by a step without noise."""
     masses = torch.ones(1, dtype=torch.float64)
-    for method, damping in ((TRPMD(), 0.5), (TRPMD(0.7), 0.7), (PILEL(), 1.0)):
+    for method, damping in (
+        (Method("T-RPMD"), 0.5),
+        (Method("T-RPMD", damping=0.7), 0.7),
+        (Method("PILE-L"), 1.0),
+    ):
         run = method.integrator(timestep=0.5, temperature=300.0, n_beads=8, masses=masses)
         p = torch.ones(1, 8, 1, 3, dtype=torch.float64)
         moved, _, _ = run.thermostat(p, p.new_zeros(1, 0), torch.zeros(1, 1, 8, 1, 3))
         expected = torch.exp(-2.0 * damping * run.frequencies * run.timestep)
         torch.testing.assert_close(moved[0, 1:, 0, 0], expected[1:])
-    run = RPMD().integrator(timestep=0.5, temperature=300.0, n_beads=8, masses=masses)
+    run = Method("RPMD").integrator(timestep=0.5, temperature=300.0, n_beads=8, masses=masses)
     assert run.thermostat is None

@@ -8,8 +8,7 @@ import pytest
 import torch
 from ase.build import molecule
 
-from eqcalc.dynamics import simulate
-from eqcalc.dynamics.methods import Langevin
+from eqcalc.dynamics import Method, simulate
 from eqcalc.models.checkpoint import model_hash, save_model
 from eqcalc.reports.files import describe_spectra, write_figure
 from eqcalc.reports.molecular import (
@@ -194,7 +193,7 @@ def test_the_thermostat_of_a_run_is_told_with_its_width(evaluator, tmp_path):
         molecule("H2O"),
         evaluator,
         output=tmp_path / "run.h5",
-        method=Langevin(time_constant=200.0),
+        method=Method("Langevin", time_constant=200.0),
         temperature=1.0,
         timestep=0.5,
         steps=60,

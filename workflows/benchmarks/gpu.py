@@ -33,7 +33,7 @@ from ase.build import molecule
 from torch.utils.flop_counter import FlopCounterMode
 
 import eqcalc
-from eqcalc.dynamics import PILEL, Langevin, simulate
+from eqcalc.dynamics import Method, simulate
 from eqcalc.dynamics.cuda_step import stepper
 from eqcalc.dynamics.noise import GaussianNoise
 from eqcalc.dynamics.state import State
@@ -238,7 +238,7 @@ def check_steps(device: str, replicas: int, beads: int) -> dict[str, float]:
     On a CPU, which plays nothing back, both are steps taken operation by operation.
     """
     masses = torch.from_numpy(ETHANOL.get_masses()).to(device)
-    method = Langevin() if beads == 1 else PILEL()
+    method = Method("Langevin") if beads == 1 else Method("PILE-L")
     integrator = method.integrator(timestep=0.25, temperature=300.0, n_beads=beads, masses=masses)
     noise = GaussianNoise(5, range(replicas), (1, beads, 9, 3), device)
     potential, numbers = ethanol_potential(device, torch.float32), torch.from_numpy(ETHANOL.numbers)

@@ -20,8 +20,7 @@ from pathlib import Path
 import torch
 
 from eqcalc.demo import ethanol_conformers
-from eqcalc.dynamics import simulate
-from eqcalc.dynamics.balanced import BalancedModes
+from eqcalc.dynamics import BalancedModes, simulate
 from eqcalc.harmonic import harmonic_spectrum
 from eqcalc.models.checkpoint import load_model, shipped_model
 from eqcalc.models.derivatives import hessian

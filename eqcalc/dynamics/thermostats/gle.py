@@ -12,6 +12,7 @@ from torch import Tensor
 
 from eqcalc.dynamics.thermostats.langevin import Ensemble, kinetic_energy, total_momentum_part
 from eqcalc.units import BOLTZMANN, FEMTOSECOND
+from eqcalc.validation import InvalidInputError
 
 
 @dataclass(frozen=True)
@@ -29,19 +30,19 @@ class GLEThermostat:
 
     Each ring mode k may have matrices of its own.
 
-    ======  =============  ============================================
-    symbol  variable       unit
-    ======  =============  ============================================
-    T       ``drift``      1, ``[n_beads or 1, n + 1, n + 1]``
-    S       ``spread``     √eV, same shape
-    C       ``covariance`` eV, same shape
-    s       ``auxiliary``  √eV, ``[n_replicas, n, n_beads, n_atoms, 3]``
-    ξ       ``noise``      1, ``[n_replicas, n + 1, n_beads, n_atoms, 3]``
-    ======  =============  ============================================
+    ======  ================  ============================================
+    symbol  variable          unit
+    ======  ================  ============================================
+    T       ``propagator``    1, ``[n_beads or 1, n + 1, n + 1]``
+    S       ``noise_matrix``  √eV, same shape
+    C       ``covariance``    eV, same shape
+    s       ``auxiliary``     √eV, ``[n_replicas, n, n_beads, n_atoms, 3]``
+    ξ       ``noise``         1, ``[n_replicas, n + 1, n_beads, n_atoms, 3]``
+    ======  ================  ============================================
     """
 
-    drift: Tensor
-    spread: Tensor
+    propagator: Tensor
+    noise_matrix: Tensor
     covariance: Tensor
     masses: Tensor
     translation: str
@@ -66,15 +67,16 @@ class GLEThermostat:
 
         Raises
         ------
-        ValueError
+        InvalidInputError
             The matrices do not fit the ring, are unstable, or need imaginary noise.
         """
         a = torch.as_tensor(drift, dtype=torch.float64) / FEMTOSECOND
         beads = len(ensemble.frequencies)
         if a.ndim != 3 or a.shape[1] != a.shape[2] or a.shape[0] not in (1, beads):
-            raise ValueError(
-                f"GLE: the drift must be [{beads}, n + 1, n + 1] or [1, n + 1, n + 1], got "
-                f"{list(a.shape)}"
+            raise InvalidInputError(
+                key="drift",
+                value=list(a.shape),
+                expected=f"the shape [{beads}, n + 1, n + 1] or [1, n + 1, n + 1]",
             )
         if covariance is None:
             unit = torch.eye(a.shape[1], dtype=torch.float64)
@@ -82,23 +84,29 @@ class GLEThermostat:
         else:
             c = torch.as_tensor(covariance, dtype=torch.float64) * BOLTZMANN
             if c.shape != a.shape:
-                raise ValueError(
-                    f"GLE: drift and covariance must have the same shape, got {list(a.shape)} and "
-                    f"{list(c.shape)}"
+                raise InvalidInputError(
+                    key="covariance",
+                    value=list(c.shape),
+                    expected=f"the shape of the drift, {list(a.shape)}",
                 )
         if bool((torch.linalg.eigvals(a).real < -1e-12).any()):
-            raise ValueError("GLE: the drift matrix has an eigenvalue with a negative real part")
+            raise InvalidInputError(
+                key="drift", expected="a matrix without eigenvalues of negative real part"
+            )
         t = torch.linalg.matrix_exp(-a * ensemble.timestep)
         squares, vectors = torch.linalg.eigh(c - t @ c @ t.transpose(1, 2))
         if bool((squares < -1e-9 * c.abs().max()).any()):
-            raise ValueError("GLE: A C + C Aᵀ is not positive, no real noise has this covariance")
-        spread = vectors * squares.clamp(min=0.0).sqrt()[:, None, :]
-        return cls(t, spread, c, ensemble.masses, ensemble.translation)
+            raise InvalidInputError(
+                key="covariance",
+                expected="a matrix C that makes A C + C Aᵀ, the covariance of the noise, positive",
+            )
+        noise_matrix = vectors * squares.clamp(min=0.0).sqrt()[:, None, :]
+        return cls(t, noise_matrix, c, ensemble.masses, ensemble.translation)
 
     @property
     def noise_sets(self) -> int:
         """One set of normals for the momentum and each extra momentum."""
-        return self.drift.shape[1]
+        return self.propagator.shape[1]
 
     def initial(self, momenta: Tensor, generators: Sequence[np.random.Generator]) -> Tensor:
         """Draw the extra momenta from their stationary distribution."""
@@ -122,7 +130,7 @@ class GLEThermostat:
         """Apply one step to ``[n_replicas, n_beads, n_atoms, 3]`` normal-mode momenta."""
         root = self.masses.sqrt()
         extended = torch.cat([(momenta / root)[:, None], auxiliary], dim=1)
-        extended = self._mix(self.drift, extended) + self._mix(self.spread, noise)
+        extended = self._mix(self.propagator, extended) + self._mix(self.noise_matrix, noise)
         moved = extended[:, 0] * root
         if self.translation == "none":
             kept = total_momentum_part(momenta[:, :1] - moved[:, :1], self.masses)
@@ -138,8 +146,8 @@ class GLEThermostat:
         """Return the thermostat on `device`."""
         return replace(
             self,
-            drift=self.drift.to(device),
-            spread=self.spread.to(device),
+            propagator=self.propagator.to(device),
+            noise_matrix=self.noise_matrix.to(device),
             covariance=self.covariance.to(device),
             masses=self.masses.to(device),
         )
