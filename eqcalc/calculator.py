@@ -26,8 +26,7 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.compositions import check_charge, known_charges, warn_of_composition
 from eqcalc.models.potential import Potential, described, facts_table, grouped
-from eqcalc.models.precision import in_precision
-from eqcalc.models.validation import checked_device
+from eqcalc.models.precision import checked_device, in_precision
 from eqcalc.molecules import GeometryWarning, total_charge, warn_of_ignored
 from eqcalc.quantities import quantity
 from eqcalc.runtime import (

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from eqcalc.structures import Structures
+from eqcalc.validation import non_negative, positive
 
 
 @dataclass(frozen=True)
@@ -384,12 +385,8 @@ class NeighborList:
     def __init__(
         self, cutoff: float, skin: float = 0.5, static_atoms: float = STATIC_ATOMS
     ) -> None:
-        if not cutoff > 0.0:
-            raise ValueError(f"cutoff must be positive, got {cutoff}")
-        if not (isinstance(skin, int | float) and 0.0 <= skin < float("inf")):
-            raise ValueError(f"skin: expected a distance in Å that is not negative, got {skin!r}")
-        self.cutoff = cutoff
-        self.skin = skin
+        self.cutoff = positive("cutoff", cutoff, unit="Å")
+        self.skin = non_negative("skin", skin, unit="Å")
         self.static_atoms = static_atoms
         #: Number of searches made so far.
         self.builds = 0

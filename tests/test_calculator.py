@@ -140,9 +140,9 @@ def test_contradicting_charges_are_refused(calculator, ethanol):
         ({"model": 5}, "model: expected a model file or a Potential, got 5"),
         ({"device": "gpu"}, "device: expected cpu, cuda or cuda:1, got 'gpu'"),
         ({"device": 1.5}, "device: expected cpu"),
-        ({"skin": float("nan")}, "skin: expected a distance in Å that is not negative, got nan"),
-        ({"skin": "a"}, "skin: expected a distance in Å that is not negative, got 'a'"),
-        ({"device": "cuda:99"}, r"device: cuda:99 is asked for, but"),
+        ({"skin": float("nan")}, r"skin: expected zero or a positive number \[Å\], got nan"),
+        ({"skin": "a"}, r"skin: expected zero or a positive number \[Å\], got 'a'"),
+        ({"device": "cuda:99"}, r"device: cuda:99 requested, but"),
     ],
 )
 def test_impossible_arguments_are_named(potential, arguments, message):

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +21,10 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from eqcalc.files import write_atomically
 from eqcalc.models.potential import Potential, PotentialConfig, References
+from eqcalc.models.precision import checked_device
 from eqcalc.models.registry import require_registered
-from eqcalc.models.validation import checked_device
 from eqcalc.quantities import quantity
 
 FORMAT = "eqcalc-model"
@@ -113,15 +112,7 @@ def save_model(potential: Potential, path: str | Path) -> None:
             f"{path}: the metadata or the settings of the network are not JSON: {error}"
         ) from None
     try:
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as stream:
-            temporary = Path(stream.name)
-            stream.write(safetensors.torch.save(tensors, metadata={_HEADER_KEY: text}))
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        write_atomically(path, safetensors.torch.save(tensors, metadata={_HEADER_KEY: text}))
     except OSError as error:
         raise CheckpointError(f"{path}: cannot write the model: {error.strerror}") from error
 
@@ -136,7 +127,9 @@ def read_header(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if path.is_dir():
-        raise CheckpointError(f"{path}: a folder; state the model in it, such as model.eqc")
+        raise CheckpointError(
+            f"{path}: is a directory; expected a model file, such as model.eqc in it"
+        )
     if not path.is_file():
         raise CheckpointError(f"{path}: no such model file")
     try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Precision of a network by name: float64, float32, tf32 or bf16.
+"""Precision of a network by name, float64, float32, tf32 or bf16, and its device.
 
 In ``"float64"`` and ``"float32"`` the whole network is computed in that type. In
 ``"tf32"`` and ``"bf16"`` it is float32, but for the matrix products of its linear
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from eqcalc.models.networks.painn import PaiNN
 from eqcalc.models.potential import Potential
+from eqcalc.validation import InvalidInputError, one_of
 
 #: What each precision is good for, the most precise first.
 PRECISIONS: dict[str, str] = {
@@ -39,9 +40,34 @@ _TYPES = {"float64": torch.float64, "float32": torch.float32}
 
 
 def check_precision(name: str | None) -> None:
-    """Raise ValueError unless `name` is None or one of :data:`PRECISIONS`."""
-    if name is not None and name not in PRECISIONS:
-        raise ValueError(f"precision: expected one of {', '.join(PRECISIONS)}, got {name!r}")
+    """Raise InvalidInputError unless `name` is None or one of :data:`PRECISIONS`."""
+    if name is not None:
+        one_of("precision", name, PRECISIONS)
+
+
+def checked_device(device: torch.device | str) -> torch.device:
+    """Return a device that exists here.
+
+    Raises
+    ------
+    InvalidInputError
+        There is no device of that name, or it is a GPU that torch does not see.
+    """
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError):
+        expected = "cpu, cuda or cuda:1"
+        raise InvalidInputError(key="device", value=device, expected=expected) from None
+    if found.type != "cuda":
+        return found
+    if not torch.cuda.is_available():
+        built = "" if torch.version.cuda else ", which is built for CPUs only"
+        problem = f"{device} requested, but torch {torch.__version__}{built} sees no GPU"
+        raise InvalidInputError(problem, key="device", value=str(device), advice="use cpu")
+    if (found.index or 0) >= (there := torch.cuda.device_count()):
+        problem = f"{device} requested, but only {there} GPU{'s' * (there > 1)} available"
+        raise InvalidInputError(problem, key="device", value=str(device))
+    return found
 
 
 def precision_of(potential: Potential) -> str:

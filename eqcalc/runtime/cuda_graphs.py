@@ -23,6 +23,7 @@ from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError
 from eqcalc.runtime.execution import EagerExecution, Execution
 from eqcalc.runtime.verification import trial_molecule, verify
 from eqcalc.structures import Structures
+from eqcalc.validation import count
 
 Values = dict[str, Tensor]
 
@@ -126,13 +127,11 @@ class CapturedExecution(EagerExecution):
         super().__init__(potential, skin=0.0)
         if record is record_cuda_graph and potential.device.type != "cuda":
             raise ExecutionUnavailableError("only a GPU can play back recorded evaluations")
-        if limit < 1:
-            raise ValueError(f"limit: expected a positive integer, got {limit}")
         #: What is recorded.
         self.recorded = self._to_record(potential, numbers, charge=charge, **options)
         #: What records a function, of a whole time step too.
         self.record = record
-        self._limit = limit
+        self._limit = count("limit", limit)
         self._recordings: OrderedDict[tuple[int, tuple[str, ...]], Recording] = OrderedDict()
         #: Number of recordings made so far; one that keeps growing is a waste of time.
         self.recordings = 0

@@ -20,6 +20,7 @@ from torch import Tensor
 from eqcalc.models.potential import Potential, grouped
 from eqcalc.neighbors import STATIC_ATOMS, NeighborList, Pairs
 from eqcalc.structures import Structures
+from eqcalc.validation import count
 
 #: Structures in one pass on a CPU, few enough to stay in the caches.
 _CHUNK = 32
@@ -88,8 +89,8 @@ class EagerExecution:
         static_atoms: float = STATIC_ATOMS,
         network: Potential | None = None,
     ) -> None:
-        if chunk is not None and chunk < 1:
-            raise ValueError(f"chunk: expected a positive integer, got {chunk}")
+        if chunk is not None:
+            count("chunk", chunk)
         self.potential = potential
         self._network = potential if network is None else network
         self._chunk = chunk or (_CHUNK if potential.device.type == "cpu" else None)

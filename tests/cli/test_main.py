@@ -310,7 +310,7 @@ def test_a_device_that_is_not_there(tmp_path, ethanol_file, capsys, monkeypatch)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     arguments = ["simulate", shipped_model("ethanol"), ethanol_file, "--output", tmp_path / "r.h5"]
     assert run(*arguments, "--device", "cuda") == FAILURE
-    assert "device: cuda is asked for, but torch" in capsys.readouterr().err
+    assert "device: cuda requested, but torch" in capsys.readouterr().err
     assert run("doctor", "--device", "gpu") == FAILURE
     assert "device: expected cpu, cuda or cuda:1, got 'gpu'" in capsys.readouterr().err
 

@@ -36,8 +36,8 @@ def test_a_model_read_in_double_precision_is_one_of_double_precision(ethanol):
     assert torch.equal(read.representation.basis.wavenumbers, exact.wavenumbers)
     structures = Structures.from_atoms(ethanol)
     names = ("energy", "forces", "dipole", "polarizability")
-    reference, _ = EagerExecution(read).evaluate(structures, names)
-    found, _ = FusedExecution(read).evaluate(structures, names)
+    reference = EagerExecution(read).evaluate(structures, names)
+    found = FusedExecution(read).evaluate(structures, names)
     for name in names:
         torch.testing.assert_close(found[name], reference[name], rtol=1e-11, atol=1e-11)
     expected = read.evaluate(structures, all_pairs(structures), names)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from eqcalc.models import register_representation
 from eqcalc.models.radial import CosineCutoff, radial_basis
-from eqcalc.models.validation import require_positive
 from eqcalc.neighbors import Pairs
 from eqcalc.structures import Structures
+from eqcalc.validation import positive_fields
 
 
 @register_representation
@@ -45,7 +45,7 @@ class WeightedNeighborsConfig:
     read_out_activation: ClassVar[str] = "silu"
 
     def __post_init__(self) -> None:
-        require_positive(self, "features", "vectors", "radial_functions", "cutoff", "embeddings")
+        positive_fields(self, "features", "vectors", "radial_functions", "cutoff", "embeddings")
 
     def build(self) -> WeightedNeighbors:
         """Return a representation with freshly drawn parameters."""

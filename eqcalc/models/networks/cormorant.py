@@ -37,9 +37,9 @@ from eqcalc.models.networks.irreps import (
     spherical_harmonics,
 )
 from eqcalc.models.radial import CosineCutoff
-from eqcalc.models.validation import require_positive
 from eqcalc.neighbors import Pairs
 from eqcalc.structures import Structures
+from eqcalc.validation import positive_fields
 
 #: Powers of the inverse distance in the radial functions.
 POWERS = (0, 1, 2)
@@ -81,7 +81,7 @@ class CormorantConfig:
     read_out_activation: ClassVar[str] = "silu"
 
     def __post_init__(self) -> None:
-        require_positive(
+        positive_fields(
             self,
             *("channels", "largest_degree", "layers", "cutoff", "radial_functions"),
             *("neighbors", "embeddings"),

@@ -16,9 +16,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from eqcalc.models.validation import require_positive
 from eqcalc.neighbors import Pairs
 from eqcalc.structures import Structures
+from eqcalc.validation import positive_fields
 
 #: Added to the squared sine of angles, whose derivative stays finite on a line.
 _EPSILON = 1e-12
@@ -62,7 +62,7 @@ class DimeNetConfig:
     read_out_activation: ClassVar[str] = "silu"
 
     def __post_init__(self) -> None:
-        require_positive(
+        positive_fields(
             self,
             *("features", "hidden", "layers", "triplet_embedding", "basis_embedding"),
             *("output_embedding", "spherical_functions", "radial_functions", "cutoff"),

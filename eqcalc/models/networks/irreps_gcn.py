@@ -34,9 +34,9 @@ from eqcalc.models.networks.irreps import (
     spherical_harmonics,
 )
 from eqcalc.models.networks.painn import vector_norm
-from eqcalc.models.validation import require_one_of, require_positive
 from eqcalc.neighbors import Pairs
 from eqcalc.structures import Structures
+from eqcalc.validation import one_of, positive_fields
 
 #: Two atoms are bonded if they are closer than this times the sum of covalent radii.
 BOND_TOLERANCE = 1.25
@@ -101,14 +101,14 @@ class IrrepsGCNConfig:
             raise ValueError(
                 f"degrees: expected integers ≥ 0 with 0 among them, got {self.degrees}"
             )
-        require_positive(
+        positive_fields(
             self,
             *("multiplicity", "blocks", "embedding", "cutoff", "radial_functions"),
             *("normalization", "embeddings"),
         )
-        require_one_of(self, "graph", ("bonds", "radius"))
-        require_one_of(self, "nonlinearity", ("none", "gate"))
-        require_one_of(self, "read_out", ("scalars", "norms"))
+        one_of("graph", self.graph, ("bonds", "radius"))
+        one_of("nonlinearity", self.nonlinearity, ("none", "gate"))
+        one_of("read_out", self.read_out, ("scalars", "norms"))
 
     @property
     def features(self) -> int:

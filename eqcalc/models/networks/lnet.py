@@ -41,9 +41,9 @@ from eqcalc.models.networks.irreps import (
     RadialPerceptron,
     spherical_harmonics,
 )
-from eqcalc.models.validation import require_positive
 from eqcalc.neighbors import Pairs
 from eqcalc.structures import Structures
+from eqcalc.validation import positive_fields
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class LNetConfig:
     read_out_activation: ClassVar[str] = "relu"
 
     def __post_init__(self) -> None:
-        require_positive(
+        positive_fields(
             self,
             *("scalars", "blocks", "embedding", "output_features", "read_out_layers", "cutoff"),
             *("radial_functions", "radial_width", "radial_layers", "beta", "neighbors"),

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from eqcalc.models.networks.painn import PaiNNConfig, vector_norm
 from eqcalc.models.radial import CosineCutoff, radial_basis
-from eqcalc.models.validation import require_positive
 from eqcalc.neighbors import Pairs
 from eqcalc.structures import Structures
+from eqcalc.validation import positive_fields
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ class AblatedPaiNNConfig:
     read_out_activation: ClassVar[str] = "silu"
 
     def __post_init__(self) -> None:
-        require_positive(self, "features", "layers", "radial_functions", "embeddings")
-        require_positive(self, "cutoff", "norm_epsilon")
+        positive_fields(self, "features", "layers", "radial_functions", "embeddings")
+        positive_fields(self, "cutoff", "norm_epsilon")
         if not self.vector_features and (self.scalar_product or self.vector_convolution):
             raise ValueError(
                 "vector_features: without them scalar_product and vector_convolution must be false"

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from eqcalc.models.activations import ShiftedSoftplus
 from eqcalc.models.radial import CosineCutoff, radial_basis
-from eqcalc.models.validation import require_positive
 from eqcalc.neighbors import Pairs
 from eqcalc.structures import Structures
+from eqcalc.validation import positive_fields
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class SchNetConfig:
     read_out_activation: ClassVar[str] = "shifted_softplus"
 
     def __post_init__(self) -> None:
-        require_positive(self, "features", "layers", "radial_functions", "embeddings", "cutoff")
+        positive_fields(self, "features", "layers", "radial_functions", "embeddings", "cutoff")
 
     def build(self) -> SchNet:
         """Return a representation with freshly drawn parameters."""
