@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import math
@@ -53,7 +54,7 @@ class ErrorRow:
     n: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class EvaluationTable:
     """Errors of a model, with the values they come from.
 
@@ -98,6 +99,30 @@ class EvaluationTable:
             numbers = "".join(f"{x:>11.4g}" for x in (r.mae, r.rmse, r.largest, r.spread))
             lines.append(f"{r.quantity:<26}{r.unit:<13}{numbers}{r.n:>10}")
         return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
+
+    def __repr__(self) -> str:
+        first: dict[str, ErrorRow] = {}
+        for row in self.rows:
+            if row.quantity in self.predicted or not self.predicted:
+                first.setdefault(row.quantity, row)
+        errors = ", ".join(f"{name} {row.mae:.3g} {row.unit}" for name, row in first.items())
+        return (
+            f"<EvaluationTable: {self.model} on {self.n_structures} structures of {self.dataset}; "
+            f"MAE {errors}>"
+        )
+
+    def _repr_html_(self) -> str:
+        names = ("quantity", "unit", "MAE", "RMSE", "largest", "spread", "values")
+        head = "".join(f"<th>{name}</th>" for name in names)
+        body = ""
+        for r in self.rows:
+            numbers = [f"{x:.4g}" for x in (r.mae, r.rmse, r.largest, r.spread)]
+            cells = (html.escape(r.quantity), html.escape(r.unit), *numbers, str(r.n))
+            body += "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+        title = f"{self.model} on {self.n_structures} structures of {self.dataset}"
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
+        caption = f"<caption>{html.escape(title)}</caption>"
+        return f"<table>{caption}<tr>{head}</tr>{body}</table>{notes}"
 
     def settings(self) -> dict[str, Any]:
         """Return the table as JSON-able mappings."""
