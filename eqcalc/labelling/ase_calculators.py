@@ -3,7 +3,8 @@
 
 What it computes is found out from its ``implemented_properties``, and so is whether it
 takes the charge of a molecule. Its results are in ASE's units; so is a polarizability,
-which ASE has no name for, if a calculator offers it [e²Å²/eV].
+which ASE has no name for, if a calculator offers it [e²Å²/eV]. Other quantities are in
+their internal units.
 """
 
 from __future__ import annotations
@@ -25,11 +26,9 @@ from eqcalc.labelling.method import (
 )
 from eqcalc.molecules import isolated_molecule, total_charge
 from eqcalc.plugins import class_at, instance
-from eqcalc.quantities import ordered
+from eqcalc.quantities import known_quantities, ordered
 from eqcalc.validation import InvalidInputError, nearest
 
-#: Properties of ASE calculators that are labels of a molecule.
-_PROPERTIES = ("energy", "forces", "dipole", "polarizability")
 #: Names of the charge among the parameters of calculators.
 _CHARGE = ("charge", "total_charge")
 #: A charge that changes a property by less than this, in its unit, has not been taken.
@@ -68,7 +67,7 @@ class CalculatorMethod:
             raise InvalidInputError(
                 f"{self.name} computes none of them",
                 key="method",
-                expected=f"a calculator of {', '.join(_PROPERTIES)}",
+                expected="a calculator of energy, forces, dipole or another quantity",
             )
 
     def _build(self) -> Any:
@@ -123,9 +122,9 @@ class CalculatorMethod:
 
     @property
     def quantities(self) -> tuple[str, ...]:
-        """What it computes."""
-        implemented = self._build().implemented_properties
-        return ordered(name for name in _PROPERTIES if name in implemented)
+        """What it computes of an isolated molecule, under the names of quantities."""
+        known = set(known_quantities()) - {"stress"}
+        return ordered(known.intersection(self._build().implemented_properties))
 
     def settings(self) -> dict[str, Any]:
         """Return the class and its parameters."""

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: MIT
+"""The documentation names every result, and its pages lead to files that exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(
+    page
+    for page in DOCS.rglob("*.md")
+    if not {"_build", "api", "commands"} & set(page.relative_to(DOCS).parts)
+)
+
+
+def test_validation_names_every_result() -> None:
+    results = sorted(path for path in ROOT.glob("workflows/*/results/*") if path.is_file())
+    assert results
+    text = (DOCS / "validation" / "index.md").read_text(encoding="utf-8")
+    missing = [str(path.relative_to(ROOT)) for path in results if f"{path.name}`" not in text]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
+def test_links_of_a_page_lead_somewhere(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    linked = re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text)
+    included = re.findall(
+        r"^```\{(?:include|figure|literalinclude|result-table)\} (\S+)", text, re.M
+    )
+    for target in (*linked, *included):
+        assert (page.parent / target).exists(), target
