@@ -20,6 +20,8 @@ from ase import Atoms
 from ase.data import atomic_masses
 from torch import Tensor
 
+from eqcalc.molecules import total_charge
+
 
 @dataclass(frozen=True)
 class Structures:
@@ -150,7 +152,7 @@ class Structures:
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
     ) -> Structures:
-        """Make a batch from ASE atoms; the total charge is ``atoms.info["charge"]`` or 0."""
+        """Make a batch from ASE atoms, with their :func:`~eqcalc.molecules.total_charge`."""
         frames = [atoms] if isinstance(atoms, Atoms) else list(atoms)
         if not frames:
             raise ValueError("expected at least one structure")
@@ -163,7 +165,7 @@ class Structures:
             numbers=tensor(np.concatenate([f.numbers for f in frames]), torch.int64),
             positions=tensor(np.concatenate([f.positions for f in frames])),
             counts=[len(f) for f in frames],
-            charge=tensor([float(f.info.get("charge", 0.0)) for f in frames]),
+            charge=tensor([total_charge(f) for f in frames]),
             cell=tensor([f.cell.array for f in frames]) if periodic else None,
             pbc=tensor([f.pbc for f in frames], torch.bool) if periodic else None,
         )
