@@ -395,7 +395,8 @@ class FusedPotential:
             virial = values["virial"]
             volume = torch.linalg.det(cell.double()).abs()
             values["stress"] = 0.5 * (virial + virial.mT) / volume[:, None, None]
-        return {name: values[name] for name in names}, closest
+            values = {name: values[name] for name in names}
+        return values, closest
 
     def _run(self, given: _Input, found: _Output, n_structures: int) -> ClosestPair:
         """Evaluate, sharing structures between threads, and return the closest pair."""
