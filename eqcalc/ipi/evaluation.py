@@ -147,13 +147,7 @@ class BeadEvaluator:
 
 
 def _explain(positions: np.ndarray, columns: dict[str, np.ndarray]) -> None:
-    """Say which structure is not finite, its positions or what the model makes of them.
-
-    Raises
-    ------
-    InvalidInputError, FloatingPointError
-        There is one.
-    """
+    """Say which structure is not finite, its positions or what the model makes of them."""
     broken = ~np.isfinite(positions).all(axis=(1, 2))
     if broken.any():
         raise InvalidInputError(

@@ -89,7 +89,7 @@ class InputDocument:
             [
                 f"<!-- {self.method.name} of {self.potential['symbols']} by eqcalc; run with: "
                 "eqcalc ipi run FILE -->",
-                "<!-- 16 digits, so that a run that goes on follows the one that never stopped -->",
+                "<!-- 16 digits, so that a resumed run follows the one that never stopped -->",
                 "<!-- the state is kept in memory for RESTART when spectra are written -->",
                 f"<simulation verbosity='low' threading='{threading}' floatformat='%24.16e' "
                 f"safe_stride='{self.strides.spectra or 1}'>",

@@ -177,13 +177,7 @@ def _end_half_records(folder: Path, description: Description) -> list[str]:
 
 
 def remove_stale(path: Path) -> None:
-    """Remove the file of a unix socket on which nobody listens.
-
-    Raises
-    ------
-    InputError
-        Somebody does.
-    """
+    """Remove the file of a unix socket on which nobody listens."""
     if not path.exists():
         return
     reason = "another i-PI listens there"
@@ -215,13 +209,7 @@ class Record:
     description: Description
 
     def check(self) -> None:
-        """Check that the folder does not hold a run of another input.
-
-        Raises
-        ------
-        InputError
-            It does.
-        """
+        """Check that the folder does not hold a run of another input."""
         stored = self._stored()
         if stored is None or self.description.is_checkpoint:
             return
@@ -233,13 +221,7 @@ class Record:
             )
 
     def check_models(self, provenance: dict[str, Any]) -> None:
-        """Check that the models are those with which the run was started.
-
-        Raises
-        ------
-        InputError
-            They are not.
-        """
+        """Check that the models are those with which the run was started."""
         stored = self._stored()
         for name, now in provenance.items():
             before = {} if stored is None else stored["provenance"].get(name, {})

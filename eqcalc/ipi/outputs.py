@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Outputs of i-PI as arrays with one record per step, also after kills and restarts.
 
-i-PI appends when it goes on. After a kill the records between the checkpoint and the kill
+i-PI appends when it resumes. After a kill the records between the checkpoint and the kill
 are there twice, and the last one may have been cut off in the middle of a line. Of several
 records of a step the last counts; one that is cut off is none.
 """

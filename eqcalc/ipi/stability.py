@@ -138,7 +138,7 @@ class _Group:
         state, hottest = self._state(step), self._monitor.hottest
         self._monitor.check_step(state)
         self._monitor.start(state)
-        self._monitor.hottest = hottest  # a run that goes on is not measured by what it is now
+        self._monitor.hottest = hottest  # a resumed run is not measured by what it is now
         self.started = True
 
     def check(self, step: int) -> None:

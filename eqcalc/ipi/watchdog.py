@@ -85,7 +85,7 @@ class Watchdog(threading.Thread):
                 forcefield.driver = self._guarded(forcefield.name, forcefield.driver)
 
     def step_finished(self) -> None:
-        """Take note that the simulation goes on."""
+        """Take note that a step was finished."""
         self._last = time.monotonic()
 
     def report(self, message: str, *, advice: str = RESUMES) -> None:
