@@ -51,12 +51,7 @@ class Keeper(lightning.Callback):
         Show a progress bar on a terminal.
     """
 
-    def __init__(
-        self,
-        folder: RunFolder,
-        stopping: StoppingConfig,
-        progress: bool,
-    ) -> None:
+    def __init__(self, folder: RunFolder, stopping: StoppingConfig, progress: bool) -> None:
         self.folder = folder
         self.stopping = stopping
         self.progress = progress
@@ -159,22 +154,14 @@ class Keeper(lightning.Callback):
         self._save(trainer)
         self._decide(trainer)
 
-    def on_train_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
+    def on_train_end(self, *_: Any) -> None:
         """Close the bar."""
         if self._bar is not None:
             self._bar.close()
 
-    def on_exception(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        exception: BaseException,
-    ) -> None:
+    def on_exception(self, *_: Any) -> None:
         """Close the bar."""
-        if self._bar is not None:
-            self._bar.close()
+        self.on_train_end()
 
     def _save(self, trainer: lightning.Trainer) -> None:
         temporary = self.folder.checkpoint.with_suffix(".tmp")

@@ -224,17 +224,7 @@ def _level_notes(model: Potential, dataset: Dataset, names: Collection[str]) -> 
 def _training_notes(
     model: Potential, dataset: Dataset, rows: np.ndarray, split: str | None
 ) -> tuple[str, ...]:
-    """Tell where structures were used in training, or have compositions that were not.
-
-    Parameters
-    ----------
-    model, dataset
-        What is compared.
-    rows
-        Structures of the dataset that are evaluated, ``[n_structures]``.
-    split
-        Name of the part they are, if they are one.
-    """
+    """Tell where structures were used in training, or have compositions that were not."""
     notes = []
     record = model.metadata.get("training", {}).get("dataset", {})
     known = "sha256" in record and (split is None or "/" in split)

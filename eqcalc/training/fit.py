@@ -190,22 +190,7 @@ def _conclude(
 
 
 def _trainer(config: TrainerConfig, folder: Path, **options: Any) -> lightning.Trainer:
-    """Return Lightning's trainer for a run.
-
-    Parameters
-    ----------
-    config
-        Where it runs.
-    folder
-        Folder of the run.
-    options
-        Further options of ``lightning.Trainer``.
-
-    Raises
-    ------
-    InvalidInputError
-        There is no such device or strategy, or they do not go together.
-    """
+    """Return Lightning's trainer of a run, or say why there can be none here."""
     import lightning
     from lightning.pytorch.strategies import StrategyRegistry
 
