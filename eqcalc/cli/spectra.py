@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 def _harmonic(options: argparse.Namespace) -> None:
     import torch
 
+    from eqcalc.files import write_atomically
     from eqcalc.harmonic import harmonic_notes, harmonic_spectrum, relax
     from eqcalc.models.checkpoint import load_model
     from eqcalc.molecules import isotope_masses, read_structure
     from eqcalc.spectra import plot_harmonic, save_figure
-    from eqcalc.trajectory import write_atomically
 
     potential = load_model(options.model, dtype=torch.float64)
     atoms = read_structure(options.molecule)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from eqcalc.files import write_atomically
 from eqcalc.harmonic import double_precision
 from eqcalc.models.potential import Potential
 from eqcalc.molecules import isotope_masses
@@ -31,7 +32,7 @@ from eqcalc.spectra import (
 )
 from eqcalc.spectra.assignment.modes import REMAINDER, ROTATION
 from eqcalc.spectra.assignment.residence import Residence
-from eqcalc.trajectory import Trajectory, write_atomically
+from eqcalc.trajectory import Trajectory
 
 #: Below this wavenumber rotation and noise are no bands [cm⁻¹].
 _LOWEST = 100.0

@@ -24,7 +24,6 @@ and would save little: gzip with shuffled bytes leaves 0.8 of dipole and polariz
 (measured on ethanol) and all of the bead positions.
 """
 
-from eqcalc.files import write_atomically
 from eqcalc.trajectory.layout import Header, Layout, TimeSeries, TrajectoryError
 from eqcalc.trajectory.reader import Trajectory
 from eqcalc.trajectory.writer import TrajectoryWriter
@@ -36,5 +35,4 @@ __all__ = [
     "Trajectory",
     "TrajectoryError",
     "TrajectoryWriter",
-    "write_atomically",
 ]

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import os
@@ -15,13 +14,14 @@ from typing import Any
 import h5py
 import numpy as np
 
-from eqcalc.files import sync_directory, temporary_path
+from eqcalc.files import replacing
+from eqcalc.validation import InvalidFileError, existing_file
 
 FORMAT = "eqcalc trajectory"
 VERSION = 1
 
 
-class TrajectoryError(RuntimeError):
+class TrajectoryError(InvalidFileError):
     """A trajectory file cannot be read or written."""
 
 
@@ -118,15 +118,16 @@ def open_hdf5(path: Path) -> h5py.File:
 
     Raises
     ------
-    FileNotFoundError, TrajectoryError
-        There is no such file, or it is not HDF5.
+    InvalidFileError
+        There is no such file, it is a directory, or it is not HDF5.
     """
+    existing_file(path, "a trajectory (.h5); runs of i-PI are read by eqcalc.read_run")
     try:
         return h5py.File(path, "r")
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no trajectory {path}") from None
     except OSError as error:
-        raise TrajectoryError(f"cannot read {path} as HDF5: {error}") from error
+        raise TrajectoryError(
+            f"cannot be read ({error})", file=path, expected="a trajectory (HDF5)"
+        ) from error
 
 
 def lay_out(path: Path, header: Header, layouts: Mapping[str, Layout]) -> None:
@@ -141,26 +142,22 @@ def lay_out(path: Path, header: Header, layouts: Mapping[str, Layout]) -> None:
         8 * header.n_replicas * header.frames(layout) * math.prod(layout.shape)
         for layout in layouts.values()
     )
-    temporary = temporary_path(path)
     try:
         space = os.statvfs(path.parent)
         if size > space.f_bavail * space.f_frsize:
             raise TrajectoryError(
-                f"the trajectory {path} will need {size / 1e9:.1f} GB, but "
-                f"{space.f_bavail * space.f_frsize / 1e9:.1f} GB are free; record fewer "
-                "observables or with longer strides"
+                f"will need {size / 1e9:.1f} GB, but "
+                f"{space.f_bavail * space.f_frsize / 1e9:.1f} GB are free",
+                file=path,
+                advice="record fewer observables or with longer strides",
             )
-        with h5py.File(temporary, "w", libver=("v110", "v110")) as file:
+        with (
+            replacing(path) as temporary,
+            h5py.File(temporary, "w", libver=("v110", "v110")) as file,
+        ):
             _write_header(file, header, layouts)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-        sync_directory(path.parent)
     except OSError as error:
-        raise TrajectoryError(f"cannot create the trajectory {path}: {error}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        raise TrajectoryError(f"cannot be created ({error})", file=path) from error
 
 
 def _write_header(file: h5py.File, header: Header, layouts: Mapping[str, Layout]) -> None:

@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import json
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+from ase import Atoms
 
 from eqcalc.trajectory.layout import (
     FORMAT,
@@ -38,20 +40,23 @@ class Trajectory:
 
         Raises
         ------
-        FileNotFoundError
-            There is no such file.
-        TrajectoryError
-            It is not a trajectory, or one of a newer version.
+        InvalidFileError
+            There is no such file, or it is no trajectory, or one of a newer version.
         """
         path = Path(path)
         with open_hdf5(path) as file:
             if file.attrs.get("format") != FORMAT:
-                raise TrajectoryError(f"{path} is an HDF5 file, but not an eqcalc trajectory")
+                raise TrajectoryError(
+                    file=path, key="format", value=file.attrs.get("format"), expected=FORMAT
+                )
             version = int(_attribute(file, "version", path))
             if version > VERSION:
                 raise TrajectoryError(
-                    f"{path} has trajectory version {version}, this eqcalc reads up to {VERSION}; "
-                    "update eqcalc"
+                    file=path,
+                    key="version",
+                    value=version,
+                    expected=f"at most {VERSION}",
+                    advice="update eqcalc",
                 )
             header = Header(
                 method=str(_attribute(file, "method", path)),
@@ -202,24 +207,36 @@ class Trajectory:
             f"replicas{beads}, {len(h.numbers)} atoms, {steps} steps of {h.timestep:g} fs>"
         )
 
+    def _repr_html_(self) -> str:
+        h, frames = self.header, self._frames()
+        recorded = (
+            f"{name} [{layout.unit}], {frames[name]} × {layout.stride * h.timestep:g} fs"
+            for name, layout in self._layouts.items()
+        )
+        rows = {
+            "molecule": Atoms(h.numbers).get_chemical_formula("hill"),
+            "method": f"{h.method}, {h.temperature:g} K",
+            "replicas × beads": f"{h.n_replicas} × {h.n_beads}",
+            "steps": f"{self.steps_written} of {h.steps}, {h.timestep:g} fs each",
+            "observables": "<br>".join(map(escape, recorded)),
+            "level of theory": escape(str(h.provenance.get("level_of_theory", "not stated"))),
+        }
+        cells = "".join(f"<tr><th>{key}</th><td>{value}</td></tr>" for key, value in rows.items())
+        return f"<table><caption>Trajectory {escape(self.path.name)}</caption>{cells}</table>"
+
 
 def _attribute(item: h5py.Group | h5py.Dataset, name: str, path: Path) -> Any:
     """Return an attribute of the file or of a dataset in it."""
     if name not in item.attrs:
         where = "" if item.name == "/" else f" of {item.name}"
-        raise TrajectoryError(
-            f"{path}: the attribute {name!r}{where} is missing; the file is damaged or was not "
-            "written by eqcalc"
-        )
+        raise TrajectoryError(f"the attribute{where} is missing", file=path, key=name)
     return item.attrs[name]
 
 
 def _item(file: h5py.File, name: str, path: Path) -> Any:
     """Return a dataset or group of the file."""
     if name not in file:
-        raise TrajectoryError(
-            f"{path}: /{name} is missing; the file is damaged or was not written by eqcalc"
-        )
+        raise TrajectoryError("is missing", file=path, key=f"/{name}")
     return file[name]
 
 
@@ -229,7 +246,7 @@ def _record(file: h5py.File, name: str, path: Path) -> dict[str, Any]:
     try:
         record = json.loads(text)
     except ValueError as error:
-        raise TrajectoryError(f"{path}: the attribute {name!r} is damaged ({error})") from None
+        raise TrajectoryError(f"is damaged ({error})", file=path, key=name) from None
     if not isinstance(record, dict):
-        raise TrajectoryError(f"{path}: the attribute {name!r} is no JSON object: {text}")
+        raise TrajectoryError(file=path, key=name, value=text, expected="a JSON object")
     return record

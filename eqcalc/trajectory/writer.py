@@ -47,7 +47,7 @@ class TrajectoryWriter:
             for name, count in self.frames.items():
                 self._write(struct.pack("<q", count), self._counters[name])
         except OSError as error:
-            raise TrajectoryError(f"cannot write to the trajectory {path}: {error}") from error
+            raise TrajectoryError(f"cannot be written ({error})", file=path) from error
 
     @classmethod
     def create(cls, path: Path, header: Header, layouts: Mapping[str, Layout]) -> TrajectoryWriter:
@@ -134,8 +134,9 @@ class TrajectoryWriter:
     def _failure(self, error: OSError) -> TrajectoryError:
         counts = ", ".join(f"{count} {name}" for name, count in self.frames.items())
         return TrajectoryError(
-            f"cannot write to the trajectory {self.path}: {error}; the frames up to now ({counts}) "
-            "are readable"
+            f"cannot be written ({error})",
+            file=self.path,
+            advice=f"the frames up to now ({counts}) are readable",
         )
 
     def _copy_frames(self, name: str, source: h5py.Dataset, count: int) -> None:
