@@ -16,7 +16,7 @@ from eqcalc.models.derivatives import hessian, property_derivative
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import in_precision
 from eqcalc.molecules import total_charge
-from eqcalc.normal_modes import normal_modes
+from eqcalc.normal_modes import NormalModes
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum, harmonic_analysis
 from eqcalc.structures import Structures
 
@@ -76,7 +76,7 @@ def relax(potential: Potential, atoms: Atoms, *, fmax: float = 1e-6, steps: int 
         structure = Structures.from_atoms(relaxed, device=potential.device)
         matrix = hessian(potential, structure).cpu().numpy()
         # equal masses make the modes eigenvectors of the Hessian itself
-        modes = normal_modes(relaxed.positions, np.ones(len(relaxed)), matrix)
+        modes = NormalModes.from_hessian(relaxed.positions, np.ones(len(relaxed)), matrix)
         stiff = np.abs(modes.eigenvalues) > _STIFF
         along = modes.coordinates(forces)[stiff] / np.abs(modes.eigenvalues[stiff])
         step = np.einsum("k,kia->ia", along, modes.vectors[stiff])

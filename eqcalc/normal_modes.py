@@ -43,6 +43,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from eqcalc.units import (
     BOLTZMANN,
@@ -50,6 +51,7 @@ from eqcalc.units import (
     angular_frequency_to_wavenumber,
     wavenumber_to_angular_frequency,
 )
+from eqcalc.validation import InvalidInputError, finite, shape
 
 #: A relaxed molecule is linear if I_a/I_c, its smallest over its largest moment of inertia,
 #: is below this value.
@@ -220,6 +222,65 @@ class NormalModes:
     rigid: np.ndarray
     residual: np.ndarray
 
+    @classmethod
+    def from_hessian(
+        cls, positions: ArrayLike, masses: ArrayLike, hessian: ArrayLike, linear: bool | None = None
+    ) -> NormalModes:
+        """Return the normal modes of a molecule.
+
+        Translations and rotations are projected out, so that a molecule has 3N − 6 modes
+        (3N − 5 if linear) whatever small forces are left; away from a stationary point they
+        are those of the local quadratic model of the energy. The first component of largest
+        magnitude of each vector is positive: what is drawn along the modes with a seed does not
+        depend on the linear-algebra library (except for degenerate modes).
+
+        Parameters
+        ----------
+        positions
+            ``[n_atoms, 3]``, Å.
+        masses
+            ``[n_atoms]``, amu.
+        hessian
+            ``[n_atoms, 3, n_atoms, 3]`` or ``[3 n_atoms, 3 n_atoms]``, eV/Å².
+        linear
+            See :func:`rigid_motions`.
+
+        Raises
+        ------
+        InvalidInputError
+            A shape is wrong, a number is not finite, a mass is not positive, or the Hessian
+            is not symmetric.
+        """
+        masses = finite("masses", masses).astype(float)
+        n = len(masses)
+        if n == 0 or masses.min() <= 0.0:
+            given, expected = masses.tolist(), "a positive mass [amu] of each atom"
+            raise InvalidInputError(key="masses", value=given, expected=expected)
+        positions = finite("positions", shape("positions", positions, (n, 3))).astype(float)
+        sizes = (n, 3, n, 3) if np.ndim(hessian) == 4 else (3 * n, 3 * n)
+        matrix = finite("hessian", shape("hessian", hessian, sizes)).reshape(3 * n, 3 * n)
+        asymmetry = float(np.abs(matrix - matrix.T).max())
+        if asymmetry > 1e-2 * max(float(np.abs(matrix).max()), 1e-12):
+            raise InvalidInputError(
+                f"elements across the diagonal differ by up to {asymmetry:.2g} eV/Å²",
+                key="hessian",
+                expected="a symmetric matrix",
+            )
+        root = np.repeat(np.sqrt(masses), 3)
+        weighted = 0.5 * (matrix + matrix.T) / np.outer(root, root)
+        rigid = rigid_motions(positions, masses, linear)
+        # an orthonormal basis of the vibrations: the complement of the rigid motions
+        basis = np.linalg.svd(rigid)[2][len(rigid) :]
+        eigenvalues, coefficients = np.linalg.eigh(basis @ weighted @ basis.T)
+        return cls(
+            positions=positions,
+            masses=masses,
+            eigenvalues=eigenvalues,
+            vectors=(_with_fixed_sign(coefficients.T @ basis) / root).reshape(-1, n, 3),
+            rigid=(rigid / root).reshape(-1, n, 3),
+            residual=_signed_wavenumber(np.linalg.eigvalsh(rigid @ weighted @ rigid.T)),
+        )
+
     def __len__(self) -> int:
         return len(self.eigenvalues)
 
@@ -264,69 +325,6 @@ class NormalModes:
         """
         weighted = (self.vectors * self.masses[:, None]).reshape(len(self), 3 * len(self.masses))
         return np.asarray((weighted.T * self.eigenvalues) @ weighted)
-
-
-def normal_modes(
-    positions: np.ndarray,
-    masses: np.ndarray,
-    hessian: np.ndarray,
-    linear: bool | None = None,
-) -> NormalModes:
-    """Return the normal modes of a molecule.
-
-    Translations and rotations are projected out, so that a molecule has 3N − 6 modes
-    (3N − 5 if linear) whatever small forces are left. Away from a stationary point these
-    are the modes of the local quadratic model of the energy.
-
-    The first component of largest magnitude of each vector is positive, so that what is
-    drawn along the modes with a seed does not depend on the linear-algebra library
-    (degenerate modes do).
-
-    Parameters
-    ----------
-    positions
-        ``[n_atoms, 3]``, Å.
-    masses
-        ``[n_atoms]``, amu.
-    hessian
-        ``[n_atoms, 3, n_atoms, 3]`` or ``[3 n_atoms, 3 n_atoms]``, eV/Å².
-    linear
-        See :func:`rigid_motions`.
-
-    Raises
-    ------
-    ValueError
-        A shape is wrong, a number is not finite, a mass is not positive, or the Hessian
-        is not symmetric.
-    """
-    positions = np.asarray(positions, dtype=float)
-    masses = np.asarray(masses, dtype=float)
-    n = len(masses)
-    if n == 0 or not np.all(np.isfinite(masses) & (masses > 0.0)):
-        raise ValueError("masses: expected positive masses in amu, one for each atom")
-    for name, array, size in (("positions", positions, 3 * n), ("hessian", hessian, 9 * n * n)):
-        if np.size(array) != size:
-            raise ValueError(f"{name}: wrong shape {np.shape(array)} for {n} atoms")
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name}: contains values that are not finite")
-    force_constants = np.asarray(hessian, dtype=float).reshape(3 * n, 3 * n)
-    asymmetry = float(np.abs(force_constants - force_constants.T).max())
-    if asymmetry > 1e-2 * max(float(np.abs(force_constants).max()), 1e-12):
-        raise ValueError(f"hessian: not symmetric, elements differ by up to {asymmetry:.2g} eV/Å²")
-    root = np.repeat(np.sqrt(masses), 3)
-    weighted = 0.5 * (force_constants + force_constants.T) / np.outer(root, root)
-    rigid = rigid_motions(positions, masses, linear)
-    # an orthonormal basis of the vibrations: the complement of the rigid motions
-    basis = np.linalg.svd(rigid)[2][len(rigid) :]
-    eigenvalues, coefficients = np.linalg.eigh(basis @ weighted @ basis.T)
-    return NormalModes(
-        positions=positions,
-        masses=masses,
-        eigenvalues=eigenvalues,
-        vectors=(_with_fixed_sign(coefficients.T @ basis) / root).reshape(-1, n, 3),
-        rigid=(rigid / root).reshape(-1, n, 3),
-        residual=_signed_wavenumber(np.linalg.eigvalsh(rigid @ weighted @ rigid.T)),
-    )
 
 
 def require_minimum(modes: NormalModes) -> None:
@@ -378,7 +376,9 @@ def isotope_shifts(modes: NormalModes, masses: np.ndarray) -> tuple[np.ndarray, 
     """
     from scipy.optimize import linear_sum_assignment  # slow to import
 
-    changed = normal_modes(modes.positions, masses, modes.hessian(), linear=modes.linear)
+    changed = NormalModes.from_hessian(
+        modes.positions, masses, modes.hessian(), linear=modes.linear
+    )
     rows, columns = linear_sum_assignment(-(mode_overlap(modes, changed) ** 2))
     shifts = np.empty(len(modes))
     shifts[rows] = changed.wavenumber[columns] - modes.wavenumber[rows]

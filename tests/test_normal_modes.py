@@ -18,7 +18,6 @@ from eqcalc.normal_modes import (
     is_linear,
     isotope_shifts,
     mode_overlap,
-    normal_modes,
     principal_axes,
     quantum_variance,
     require_minimum,
@@ -27,6 +26,7 @@ from eqcalc.normal_modes import (
     wigner_displacements,
 )
 from eqcalc.units import BOLTZMANN, HBAR, conversion_factor, wavenumber_to_angular_frequency
+from tests.errors import refused
 from tests.spectra import toy_water
 
 LINEAR = ("CO2", "HCN", "C2H2")
@@ -52,7 +52,7 @@ def finite_differences(atoms, method, step=0.005):
 
 def gfn2_modes(atoms):
     hessian = finite_differences(atoms, GFN2())
-    return normal_modes(atoms.positions, atoms.get_masses(), hessian)
+    return NormalModes.from_hessian(atoms.positions, atoms.get_masses(), hessian)
 
 
 #: Valence force constants k₁, k₁₂ and k_δ/l² of CO2 in mdyn/Å, and its bond length in Å, as in
@@ -152,7 +152,7 @@ def test_number_of_rigid_motions(name, n_rigid):
     atoms = molecule(name) if name != "O" else ase.Atoms("O", [[1.0, 2.0, 3.0]])
     size = 3 * len(atoms)
     for turn in ORIENTATIONS:
-        found = normal_modes(atoms.positions @ turn.T, atoms.get_masses(), np.eye(size))
+        found = NormalModes.from_hessian(atoms.positions @ turn.T, atoms.get_masses(), np.eye(size))
         assert (len(found.rigid), len(found)) == (n_rigid, size - n_rigid)
         assert found.linear == (n_rigid == 5)
         assert len(found.residual) == n_rigid
@@ -178,7 +178,7 @@ def test_relaxed_linear_molecule_keeps_both_bending_modes(name, seed):
 def test_vibrating_linear_molecule():
     """Along dynamics it is known from the minimum or from the average that CO2 is linear."""
     rng = np.random.default_rng(0)
-    at_rest = normal_modes(CO2, CO2_MASSES, carbon_dioxide(CO2))
+    at_rest = NormalModes.from_hessian(CO2, CO2_MASSES, carbon_dioxide(CO2))
     moving = CO2 + wigner_displacements(at_rest, 300.0, 50, rng)
     assert not is_linear(moving, CO2_MASSES)
     assert is_linear(moving, CO2_MASSES, LINEAR_IN_MOTION)
@@ -188,7 +188,7 @@ def test_vibrating_linear_molecule():
 
 def test_beads_about_bent_centroids_of_a_linear_molecule():
     """The out-of-plane bend of a snapshot is no rotation: beads spread along it as well."""
-    at_rest = normal_modes(CO2, CO2_MASSES, carbon_dioxide(CO2))
+    at_rest = NormalModes.from_hessian(CO2, CO2_MASSES, carbon_dioxide(CO2))
     rng, kT = np.random.default_rng(0), BOLTZMANN * 300.0
     classical = kT / at_rest.eigenvalues
     found = {True: np.zeros(4), False: np.zeros(4)}
@@ -197,7 +197,7 @@ def test_beads_about_bent_centroids_of_a_linear_molecule():
         positions = CO2 + np.einsum("k,kia->ia", q, at_rest.vectors)
         hessian = carbon_dioxide(positions)
         for linear in found:
-            snapshot = normal_modes(positions, CO2_MASSES, hessian, linear=linear)
+            snapshot = NormalModes.from_hessian(positions, CO2_MASSES, hessian, linear=linear)
             assert len(snapshot) == 3 + linear
             beads = ring_polymer_displacements(snapshot, 300.0, 32, 50, rng)
             found[linear] += np.mean(at_rest.coordinates(beads) ** 2, axis=(0, 1)) / 30
@@ -212,7 +212,7 @@ def test_slightly_bent_minimum_has_a_third_rotation():
     positions[[0, 2]] = Rotation.from_rotvec([[angle / 2, 0, 0], [-angle / 2, 0, 0]]).apply(
         CO2[[0, 2]]
     )
-    found = normal_modes(positions, CO2_MASSES, carbon_dioxide(positions, angle))
+    found = NormalModes.from_hessian(positions, CO2_MASSES, carbon_dioxide(positions, angle))
     assert len(found) == 3
     assert np.abs(found.residual).max() < 0.1
     assert found.wavenumber[0] == pytest.approx(666.0, rel=0.01)
@@ -265,7 +265,7 @@ def test_carbon_dioxide_of_herzberg(noise):
     assert np.allclose(exact, [667.3, 667.3, 1337.0, 2349.3], rtol=3e-3)
     for turn in ORIENTATIONS:
         positions = CO2 @ turn.T + noise * rng.standard_normal((3, 3))
-        found = normal_modes(positions, CO2_MASSES, carbon_dioxide(positions))
+        found = NormalModes.from_hessian(positions, CO2_MASSES, carbon_dioxide(positions))
         assert np.allclose(found.wavenumber, exact, rtol=1e-5 + 10.0 * noise)
 
 
@@ -275,7 +275,9 @@ def test_diatomic():
     for turn in ORIENTATIONS:
         u = turn[0]
         block = stiffness * np.outer(u, u)
-        found = normal_modes([-0.55 * u, 0.55 * u], masses, np.block([[block, -block]] * 2) * SIGNS)
+        found = NormalModes.from_hessian(
+            [-0.55 * u, 0.55 * u], masses, np.block([[block, -block]] * 2) * SIGNS
+        )
         exact = np.sqrt(stiffness * 1.602176634e-19 * 1e20 / (7.0015 * 1.66053906892e-27))
         assert found.wavenumber == pytest.approx(exact / (2 * np.pi * 2.99792458e10), rel=1e-7)
         assert found.reduced_mass == pytest.approx(14.003, rel=1e-9)
@@ -305,10 +307,10 @@ def test_vectors_are_mass_weighted_orthonormal_and_internal(water, modes):
 
 def test_orientation_and_order_of_atoms_do_not_matter():
     r, m, f = toy_water.EQUILIBRIUM, toy_water.MASSES, toy_water.hessian()
-    reference = normal_modes(r, m, f)
+    reference = NormalModes.from_hessian(r, m, f)
     assert np.allclose(reference.wavenumber, [1386.642, 3589.662, 3669.291], atol=2e-3)
     q, p = ORIENTATIONS[1], [2, 0, 1]
-    turned = normal_modes(
+    turned = NormalModes.from_hessian(
         (r @ q.T)[p] + 3.0, m[p], np.einsum("ac,bd,mcnd->manb", q, q, f)[p][:, :, p]
     )
     assert np.allclose(turned.wavenumber, reference.wavenumber, rtol=1e-9)
@@ -318,10 +320,10 @@ def test_orientation_and_order_of_atoms_do_not_matter():
 def test_signs_of_vectors_are_fixed():
     """A change of the last digits, as between machines, turns no mode round."""
     r, m, f = toy_water.EQUILIBRIUM, toy_water.MASSES, toy_water.hessian().reshape(9, 9)
-    reference = normal_modes(r, m, f)
+    reference = NormalModes.from_hessian(r, m, f)
     rng = np.random.default_rng(0)
     for _ in range(20):
-        again = normal_modes(r + 1e-11 * rng.standard_normal((3, 3)), m, f)
+        again = NormalModes.from_hessian(r + 1e-11 * rng.standard_normal((3, 3)), m, f)
         assert np.allclose(again.vectors, reference.vectors, atol=1e-7)
         assert np.allclose(again.rigid, reference.rigid, atol=1e-7)
 
@@ -330,14 +332,14 @@ def test_residual_forces_do_not_mix_with_the_vibrations():
     r, m, f = toy_water.EQUILIBRIUM, toy_water.MASSES, toy_water.hessian().reshape(9, 9)
     rigid = rigid_motions(r, m) * np.repeat(np.sqrt(m), 3)
     noise = rigid.T @ (1e-2 * np.diag(np.random.default_rng(2).normal(size=6))) @ rigid
-    found = normal_modes(r, m, f + noise)
+    found = NormalModes.from_hessian(r, m, f + noise)
     assert np.allclose(found.wavenumber, [1386.642, 3589.662, 3669.291], atol=2e-3)
     assert np.abs(found.residual).max() > 20.0
 
 
 def test_hessian_and_coordinates_of_the_modes():
     r, m, f = toy_water.EQUILIBRIUM, toy_water.MASSES, toy_water.hessian().reshape(9, 9)
-    found = normal_modes(r, m, f)
+    found = NormalModes.from_hessian(r, m, f)
     assert np.allclose(found.hessian(), f, atol=1e-4 * np.abs(f).max())
     q = np.random.default_rng(0).standard_normal((5, 3))
     displaced = np.einsum("sk,kia->sia", q, found.vectors)
@@ -347,8 +349,8 @@ def test_hessian_and_coordinates_of_the_modes():
 
 def test_saddle_point():
     r, m, f = toy_water.EQUILIBRIUM, toy_water.MASSES, toy_water.hessian()
-    require_minimum(normal_modes(r, m, f))
-    upside_down = normal_modes(r, m, -f)
+    require_minimum(NormalModes.from_hessian(r, m, f))
+    upside_down = NormalModes.from_hessian(r, m, -f)
     assert np.all(upside_down.wavenumber < 0.0)
     assert np.all(np.diff(upside_down.wavenumber) > 0.0)
     assert np.isnan(upside_down.angular_frequency).all()
@@ -357,22 +359,22 @@ def test_saddle_point():
         require_minimum(upside_down)
     assert np.allclose(error.value.wavenumber, [-3669.291, -3589.662, -1386.642], atol=2e-3)
     with pytest.raises(NotAMinimumError):
-        require_minimum(normal_modes(r, m, 0.0 * f))
+        require_minimum(NormalModes.from_hessian(r, m, 0.0 * f))
 
 
 def test_bad_input_is_refused():
     r, m, f = toy_water.EQUILIBRIUM, toy_water.MASSES, toy_water.hessian()
     skew = f.copy()
     skew[0, 0, 1, 1] += 5.0
-    for name, arguments in {
-        "hessian: wrong shape": (r, m, f[:2]),
-        "positions: wrong shape": (r[:2], m, f),
-        "hessian: not symmetric": (r, m, skew),
-        "hessian: contains": (r, m, np.nan * f),
-        "masses": (r, -m, f),
-    }.items():
-        with pytest.raises(ValueError, match=name):
-            normal_modes(*arguments)
+    for attributes, arguments in (
+        ({"key": "hessian", "value": [2, 3, 3, 3]}, (r, m, f[:2])),
+        ({"key": "positions", "value": [2, 3]}, (r[:2], m, f)),
+        ({"key": "hessian", "expected": "a symmetric matrix"}, (r, m, skew)),
+        ({"key": "hessian[0, 0, 0, 0]"}, (r, m, np.nan * f)),
+        ({"key": "masses", "value": (-m).tolist()}, (r, -m, f)),
+    ):
+        with refused(**attributes):
+            NormalModes.from_hessian(*arguments)
 
 
 # --- isotopes ---------------------------------------------------------------------------------
@@ -380,7 +382,7 @@ def test_bad_input_is_refused():
 
 def test_isotope_shifts_obey_the_product_rule():
     r, m, f = toy_water.EQUILIBRIUM, toy_water.MASSES, toy_water.hessian()
-    light = normal_modes(r, m, f)
+    light = NormalModes.from_hessian(r, m, f)
     heavy = m * [1.0, 2.0, 2.0]
     shifts, changed = isotope_shifts(light, heavy)
     assert np.all(shifts < -300.0)
@@ -395,7 +397,7 @@ def test_isotope_shifts_obey_the_product_rule():
 
 def test_isotope_shifts_of_carbon_dioxide():
     """Carbon is at rest in the symmetric stretch; ν₂ and ν₃ shift by one ratio."""
-    found = normal_modes(CO2, CO2_MASSES, carbon_dioxide(CO2))
+    found = NormalModes.from_hessian(CO2, CO2_MASSES, carbon_dioxide(CO2))
     shifts, changed = isotope_shifts(found, np.array([15.9949, 13.00335, 15.9949]))
     ratio = np.sqrt((1 + 2 * 15.9949 / 13.00335) / (1 + 2 * 15.9949 / 12.0)) - 1.0
     assert np.allclose(shifts, found.wavenumber * ratio * [1, 1, 0, 1], atol=1e-3)

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from eqcalc.dynamics.ring_polymer import ring_frequencies, ring_transform
 from eqcalc.normal_modes import (
+    NormalModes,
     inverse_inertia,
-    normal_modes,
     quantum_variance,
     require_minimum,
     rigid_motions,
@@ -463,8 +463,8 @@ def _all_modes(hessian: Tensor, positions: Tensor, masses: Tensor) -> tuple[np.n
 
     Those of translations and rotations, with ω = 0, come first.
     """
-    matrix = hessian.detach().cpu().double().numpy()
-    modes = normal_modes(positions.numpy(), masses.numpy(), matrix)
+    matrix = hessian.detach().cpu().double().reshape(positions.numel(), -1).numpy()
+    modes = NormalModes.from_hessian(positions.numpy(), masses.numpy(), matrix)
     require_minimum(modes)
     frequencies = np.concatenate([np.zeros(len(modes.rigid)), modes.angular_frequency])
     return frequencies, np.concatenate([modes.rigid, modes.vectors])

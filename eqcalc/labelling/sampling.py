@@ -31,7 +31,6 @@ from eqcalc.molecules import isolated_molecule
 from eqcalc.normal_modes import (
     NormalModes,
     is_linear,
-    normal_modes,
     ring_polymer_displacements,
     wigner_displacements,
 )
@@ -284,7 +283,7 @@ def finite_difference_modes(
             shifted.positions[i // 3, i % 3] += sign * step
             forces.append(method.label(shifted, ("forces",))["forces"].ravel())
         hessian[i] = (forces[1] - forces[0]) / (2.0 * step)
-    return normal_modes(
+    return NormalModes.from_hessian(
         atoms.positions, atoms.get_masses(), 0.5 * (hessian + hessian.T), linear=linear
     )
 

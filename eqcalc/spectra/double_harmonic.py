@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from eqcalc.normal_modes import NormalModes, normal_modes
+from eqcalc.normal_modes import NormalModes
 from eqcalc.spectra.raman_scattering import stokes_factor
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.units import (
@@ -32,7 +32,7 @@ def harmonic_analysis(
     Parameters
     ----------
     positions, masses, hessian
-        See :func:`eqcalc.normal_modes.normal_modes`.
+        See :func:`eqcalc.normal_modes.NormalModes.from_hessian`.
     dipole_derivative
         ``[n_atoms, 3, 3]``, ∂μ_b/∂r_ia at [i, a, b], e.
     polarizability_derivative
@@ -43,7 +43,7 @@ def harmonic_analysis(
     ValueError
         A shape is wrong, a number is not finite, or the Hessian is not symmetric.
     """
-    modes = normal_modes(positions, masses, hessian)
+    modes = NormalModes.from_hessian(positions, masses, hessian)
     n = len(modes.masses)
     dipole = polarizability = None
     if dipole_derivative is not None:

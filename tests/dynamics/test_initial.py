@@ -20,7 +20,7 @@ from eqcalc.dynamics.initial import (
     remove_translation,
 )
 from eqcalc.dynamics.ring_polymer import ring_frequencies
-from eqcalc.normal_modes import NotAMinimumError, normal_modes
+from eqcalc.normal_modes import NormalModes, NotAMinimumError
 from eqcalc.units import BOLTZMANN, HBAR
 from eqcalc.validation import InvalidInputError
 from tests.analytic import MorseDiatomic, ToyWater
@@ -123,7 +123,7 @@ def test_linear_molecule_keeps_its_bending_momentum(rng):
 
 def all_modes(hessian, positions, masses):
     """ω [9] and orthonormal mass-weighted vectors [9, 9] in columns, rigid motions first."""
-    modes = normal_modes(positions.numpy(), masses.numpy(), hessian.numpy())
+    modes = NormalModes.from_hessian(positions.numpy(), masses.numpy(), hessian.numpy())
     vectors = np.concatenate([modes.rigid, modes.vectors]) * np.sqrt(masses.numpy())[:, None]
     frequencies = np.concatenate([np.zeros(6), modes.angular_frequency])
     return torch.from_numpy(frequencies), torch.from_numpy(vectors.reshape(9, 9).T)
