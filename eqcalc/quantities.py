@@ -133,6 +133,10 @@ class Quantity:
             return False
         return self.rank == 0 or (self.rank == 2 and not self.traceless)
 
+    def shape_of(self, n_atoms: int) -> tuple[int, ...]:
+        """Return the shape of its values in a structure of `n_atoms` atoms."""
+        return (n_atoms, *self.shape) if self.per_atom else self.shape
+
     def factor_from(self, unit: str) -> float:
         """Return the factor that converts values in `unit` to the internal unit.
 

@@ -27,8 +27,14 @@ compressed one (shuffle and gzip) is read into memory. Files are written beside
 their target and renamed, so that a reader never meets half a file.
 """
 
-from eqcalc.datasets.checks import Problem, ValidationReport, validate
-from eqcalc.datasets.consistency import Agreement, check_forces, compare_labels
+from eqcalc.datasets.checks import (
+    Agreement,
+    Problem,
+    ValidationReport,
+    check_forces,
+    compare_labels,
+    validate,
+)
 from eqcalc.datasets.conversion import ConversionError, ConversionReport, convert, open_reader
 from eqcalc.datasets.dataset import Dataset, DatasetError
 from eqcalc.datasets.label_statistics import LabelStatistics, statistics

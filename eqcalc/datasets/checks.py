@@ -1,19 +1,32 @@
 # SPDX-License-Identifier: MIT
-"""Find structures and labels that cannot be right, and report them by index."""
+"""Find structures and labels that cannot be right, alone or beside each other.
+
+:func:`validate` lists faults of structures by index. :func:`check_forces` and
+:func:`compare_labels` are regressions through the origin: they find a wrong unit or sign,
+which is off by a large factor; they cannot tell good labels from slightly worse.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.spatial import cKDTree
 
 from eqcalc.datasets.dataset import Dataset
-from eqcalc.datasets.label_statistics import fit_element_values
+from eqcalc.datasets.label_statistics import (
+    element_totals,
+    fit_element_values,
+    numbers_and_labels,
+)
 from eqcalc.datasets.record import Record
-from eqcalc.quantities import ENERGY, quantity
+from eqcalc.quantities import ENERGY, Quantity, quantity
+from eqcalc.units import conversion_factor
+from eqcalc.validation import InvalidInputError
 
 #: Nuclei are never this close [Å]; the shortest bond, H2, has 0.74 Å.
 CLOSEST_APPROACH = 0.4
@@ -26,6 +39,24 @@ OUTLIER = 30.0
 
 _BLOCK = 4096  # structures looked at together
 _LISTED = 5  # structures named in a message
+_FEW = 20  # with fewer structures nothing is called an outlier
+
+#: Units that labels are mistaken to be in.
+_MISTAKEN = {
+    "forces": ("kcal/mol/Å", "kJ/mol/Å", "hartree/bohr", "hartree/Å", "eV/bohr", "kcal/mol/bohr"),
+    "dipole": ("debye", "e*bohr"),
+    "polarizability": ("bohr^3", "Å^3"),
+}
+#: Factors by which labels are off that were converted once too often.
+_CONFUSED = {
+    "dipole": {
+        "atomic units multiplied by the factor of debye": conversion_factor("debye", "e*bohr")
+    },
+    "polarizability": {"bohr^3 for Å^3, or the reverse": conversion_factor("bohr^3", "Å^3")},
+}
+
+
+# --- faults of structures -------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -52,6 +83,11 @@ class ValidationReport:
     n_structures: int
     problems: list[Problem] = field(default_factory=list)
 
+    def add(self, index: int | None, *faults: str) -> None:
+        """Note faults of a structure, which are errors, or of all of them, which are warnings."""
+        severity: Literal["error", "warning"] = "warning" if index is None else "error"
+        self.problems += [Problem(index, severity, fault) for fault in faults]
+
     @property
     def errors(self) -> list[Problem]:
         """The problems that are errors."""
@@ -72,53 +108,49 @@ class ValidationReport:
 
     def summary(self, limit: int = 20) -> str:
         """Return the text of the report with at most `limit` problems, errors first."""
-        shown = [*self.errors, *self.warnings][:limit]
+        errors, warnings = self.errors, self.warnings
+        shown = [*errors, *warnings][:limit]
         more = len(self.problems) - len(shown)
-        head = (
-            f"{self.n_structures} structures: {len(self.errors)} errors, "
-            f"{len(self.warnings)} warnings"
-        )
-        lines = [head, *(f"  {problem}" for problem in shown)]
-        return "\n".join([*lines, f"  and {more} more"] if more else lines)
+        head = f"{self.n_structures} structures: {len(errors)} errors, {len(warnings)} warnings"
+        return "\n  ".join([head, *map(str, shown), *([f"and {more} more"] if more else [])])
 
 
 def check_record(record: Record) -> list[str]:
     """Return what is wrong with one structure, regardless of all others."""
     found = []
-    if not np.isfinite(record.positions).all():
+    finite = bool(np.isfinite(record.positions).all())
+    if not finite:
         found.append("positions are not finite")
-    for name, value in record.labels.items():
-        wrong = np.argwhere(~np.isfinite(value))
-        if len(wrong):
-            where = f" of atom {wrong[0][0]}" if quantity(name).per_atom else ""
-            found.append(f"{name}{where} is not finite")
     if record.cell is not None and record.pbc is not None:
         periodic = record.cell[record.pbc]
         if np.linalg.matrix_rank(periodic) < len(periodic):
             found.append("periodic cell vectors are linearly dependent")
-    elif len(record.numbers) > 1 and np.isfinite(record.positions).all():
+    elif len(record.numbers) > 1 and finite:
         pairs = cKDTree(record.positions).query_pairs(CLOSEST_APPROACH)
         if pairs:
             i, j = min(pairs)
             distance = np.linalg.norm(record.positions[i] - record.positions[j])
             found.append(f"atoms {i} and {j} are {distance:.3f} Å apart; is the length unit right?")
-    return [*found, *_check_tensors(record)]
-
-
-def _check_tensors(record: Record) -> Iterator[str]:
-    """Yield which labels lack the symmetry of their quantity."""
     for name, value in record.labels.items():
-        q = quantity(name)
-        if q.rank != 2 or not np.isfinite(value).all():
-            continue
+        found += _faults(quantity(name), value)
+    return found
+
+
+def _faults(q: Quantity, value: np.ndarray) -> Iterator[str]:
+    """Yield why a label cannot be one of its quantity."""
+    wrong = np.argwhere(~np.isfinite(value))
+    if len(wrong):
+        where = f" of atom {wrong[0][0]}" if q.per_atom else ""
+        yield f"{q.name}{where} is not finite"
+    elif q.rank == 2:
         transposed = np.swapaxes(value, -1, -2)
         tolerance = 0.01 * np.abs(value).max(initial=0.0)
         if q.symmetric and np.abs(value - transposed).max(initial=0.0) > tolerance:
-            yield f"{name} is not symmetric"
+            yield f"{q.name} is not symmetric"
         elif q.positive_definite and np.linalg.eigvalsh(0.5 * (value + transposed)).min() <= 0.0:
-            yield f"{name} is not positive definite; a static one is. Is its sign right?"
+            yield f"{q.name} is not positive definite; a static one is. Is its sign right?"
         if q.traceless and np.abs(np.trace(value, axis1=-2, axis2=-1)).max() > tolerance:
-            yield f"{name} is not traceless"
+            yield f"{q.name} is not traceless"
 
 
 def not_finite(dataset: Dataset, names: Collection[str]) -> dict[str, np.ndarray]:
@@ -138,7 +170,7 @@ def not_finite(dataset: Dataset, names: Collection[str]) -> dict[str, np.ndarray
     dict
         Indices in `dataset`, ascending, by what is not finite; only where there are some.
     """
-    found: dict[str, list[np.ndarray]] = {}
+    found: dict[str, list[np.ndarray]] = defaultdict(list)
     for start in range(0, len(dataset), _BLOCK):
         rows = np.arange(start, min(start + _BLOCK, len(dataset)))
         structures = dataset.structures(rows)
@@ -153,7 +185,7 @@ def not_finite(dataset: Dataset, names: Collection[str]) -> dict[str, np.ndarray
             if name in names:
                 wrong = wrong & present[name]
             if wrong.any():
-                found.setdefault(name, []).append(rows[wrong.numpy()])
+                found[name].append(rows[wrong.numpy()])
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
@@ -177,120 +209,303 @@ def validate(dataset: Dataset) -> ValidationReport:
     """
     report = ValidationReport(len(dataset))
     for index, record in enumerate(dataset):
-        report.problems += [Problem(index, "error", m) for m in check_record(record)]
+        report.add(index, *check_record(record))
     usable = np.setdiff1d(np.arange(len(dataset)), report.bad)
-    for duplicate, original in _duplicates(dataset, usable):
-        report.problems.append(
-            Problem(duplicate, "error", f"same geometry as structure {original}")
-        )
-    for index, message in _outliers(dataset, usable):
-        report.problems.append(Problem(index, "error", message))
-    report.problems += _net_forces(dataset, usable)
+    for find in (_duplicates, _energy_outliers, _force_faults):
+        for row, fault in find(dataset, usable):
+            report.add(row, fault)
     report.problems.sort(key=lambda p: (-1 if p.index is None else p.index, p.severity))
     return report
 
 
-def _duplicates(dataset: Dataset, usable: np.ndarray) -> Iterator[tuple[int, int]]:
-    for rows in same_molecule(dataset, usable):
-        records = list(dataset.records(rows))
-        shapes = pair_distances(np.stack([r.positions for r in records]))
+def _duplicates(dataset: Dataset, usable: np.ndarray) -> Iterator[tuple[int, str]]:
+    """Yield structures that repeat an earlier one."""
+    for rows in _same_molecule(dataset, usable):
+        shapes = _pair_distances(np.stack([r.positions for r in dataset.records(rows)]))
         pairs = cKDTree(shapes).query_pairs(SAME_DISTANCE, p=np.inf, output_type="ndarray")
         first: dict[int, int] = {}
         for a, b in sorted(map(tuple, np.sort(pairs, axis=1).tolist())):
             first.setdefault(b, first.get(a, a))
         for b, a in first.items():
-            yield int(rows[b]), int(rows[a])
+            yield int(rows[b]), f"same geometry as structure {rows[a]}"
 
 
-def pair_distances(positions: np.ndarray) -> np.ndarray:
+def _energy_outliers(dataset: Dataset, usable: np.ndarray) -> Iterator[tuple[int, str]]:
+    """Yield structures whose energy is far from that of others like them."""
+    known = usable[dataset.present("energy")[usable]]
+    if len(known) <= _FEW:
+        return
+    numbers, energies = numbers_and_labels(dataset, "energy", known)
+    groups: dict[bytes, list[int]] = defaultdict(list)
+    for row, zs in enumerate(numbers):
+        groups[np.sort(zs).tobytes()].append(row)
+    rare = []
+    for rows in groups.values():
+        if len(rows) > _FEW:
+            yield from _far(energies[rows], known[rows], "of the same composition")
+        else:
+            rare += rows
+    if len(rare) > _FEW:
+        few = [numbers[row] for row in rare]
+        references = fit_element_values(ENERGY, few, energies[rare], robust=True)
+        residual = energies[rare] - element_totals(ENERGY, few, references)
+        per_atom = residual / np.array([len(zs) for zs in few])
+        yield from _far(per_atom, known[rare], "expected of its elements, per atom")
+
+
+def _far(values: np.ndarray, indices: np.ndarray, others: str) -> Iterator[tuple[int, str]]:
+    """Yield structures whose value is far from the median."""
+    off = values - np.median(values)
+    # 1.4826 makes the median absolute deviation that of a Gaussian
+    spread = max(1.4826 * float(np.median(np.abs(off))), 1e-3)
+    for row in np.flatnonzero(np.abs(off) > OUTLIER * spread):
+        yield (
+            int(indices[row]),
+            f"its energy is {off[row]:+.4g} eV off those {others}, whose spread is {spread:.2g} eV",
+        )
+
+
+def _force_faults(dataset: Dataset, usable: np.ndarray) -> Iterator[tuple[int | None, str]]:
+    """Yield structures with a huge force, and whether net forces do not vanish."""
+    known = usable[dataset.present("forces")[usable]]
+    if not len(known):
+        return
+    numbers, forces = numbers_and_labels(dataset, "forces", known)
+    counts = np.array([len(zs) for zs in numbers])
+    first = np.cumsum(counts) - counts
+    norms = np.linalg.norm(forces, axis=1)
+    # half of the atoms are below the median, whatever the outliers are
+    typical = 1.3 * np.median(norms[norms > 0.0]) if (norms > 0.0).any() else np.inf
+    largest = np.maximum.reduceat(norms, first)
+    for row in np.flatnonzero(largest > OUTLIER * typical) if len(known) > _FEW else ():
+        ratio = f"{largest[row] / typical:.0f} times the typical one"
+        yield int(known[row]), f"a force of {largest[row]:.4g} eV/Å, {ratio}"
+    net = np.linalg.norm(np.add.reduceat(forces, first), axis=1)
+    wrong = net > max(0.05 * float(np.sqrt(np.mean(forces**2))), 1e-3)
+    if wrong.any():
+        yield (
+            None,
+            f"the forces on {wrong.sum()} structures do not sum to zero "
+            f"(most on structure {known[np.argmax(net)]}: {net.max():.2g} eV/Å)",
+        )
+
+
+def _pair_distances(positions: np.ndarray) -> np.ndarray:
     """Return the interatomic distances [Å] of ``[n, n_atoms, 3]``, ``[n, n_pairs]``."""
     i, j = np.triu_indices(positions.shape[1], 1)
     return np.linalg.norm(positions[:, i] - positions[:, j], axis=-1)
 
 
-def same_molecule(dataset: Dataset, usable: np.ndarray) -> list[np.ndarray]:
+def _same_molecule(dataset: Dataset, usable: np.ndarray) -> list[np.ndarray]:
     """Return groups of isolated molecules alike in atoms, their order, and charge."""
-    groups: dict[tuple[bytes, float], list[int]] = {}
+    groups: dict[tuple[bytes, float], list[int]] = defaultdict(list)
     for index, record in zip(usable, dataset.records(usable), strict=True):
         if record.cell is None and len(record.numbers) > 1:
-            groups.setdefault((record.numbers.tobytes(), record.charge), []).append(int(index))
+            groups[record.numbers.tobytes(), record.charge].append(int(index))
     return [np.array(rows) for rows in groups.values() if len(rows) > 1]
 
 
-def _outliers(dataset: Dataset, usable: np.ndarray) -> Iterator[tuple[int, str]]:
-    known = usable[dataset.present("energy")[usable]]
-    if len(known) > 20:
-        yield from _energy_outliers(dataset, known)
-    known = usable[dataset.present("forces")[usable]]
-    if len(known) > 20:
-        values, _ = dataset.labels(known)
-        norms = values["forces"].norm(dim=1).numpy()
-        counts = dataset.counts[known]
-        largest = np.maximum.reduceat(norms, np.cumsum(counts) - counts)
-        # half of the atoms are below the median, whatever the outliers are
-        typical = 1.3 * np.median(norms[norms > 0]) if (norms > 0).any() else 0.0
-        for index, force in zip(known, largest, strict=True):
-            if typical and force > OUTLIER * typical:
-                yield (
-                    int(index),
-                    (f"a force of {force:.4g} eV/Å, {force / typical:.0f} times the typical one"),
-                )
+# --- labels beside each other ---------------------------------------------------------
 
 
-def _energy_outliers(dataset: Dataset, known: np.ndarray) -> Iterator[tuple[int, str]]:
-    values, _ = dataset.labels(known)
-    energies = values["energy"].numpy()
-    records = list(dataset.records(known))
-    groups: dict[bytes, list[int]] = {}
-    for row, record in enumerate(records):
-        groups.setdefault(np.sort(record.numbers).tobytes(), []).append(row)
-    rare = []
-    for rows in groups.values():
-        if len(rows) > 20:
-            yield from _far(energies[rows], known[rows], "of the same composition")
-        else:
-            rare += rows
-    if len(rare) > 20:
-        counts = dataset.counts[known][rare]
-        numbers = [records[row].numbers for row in rare]
-        references = fit_element_values(ENERGY, numbers, energies[rare], robust=True)
-        residual = energies[rare] - [sum(references[int(z)] for z in zs) for zs in numbers]
-        yield from _far(residual / counts, known[rare], "expected of its elements, per atom")
+@dataclass(frozen=True)
+class Agreement:
+    """A regression y = slope · x through the origin of labels that should agree.
 
+    Parameters
+    ----------
+    quantity
+        What was compared.
+    slope
+        One where all is right.
+    correlation
+        x·y / |x||y|: whether the slope means anything.
+    n
+        Number of structures or pairs.
+    tolerance
+        |ln slope| above this is a disagreement.
+    least_correlation
+        Below this the slope is not judged.
+    """
 
-def _far(values: np.ndarray, indices: np.ndarray, others: str) -> Iterator[tuple[int, str]]:
-    median = np.median(values)
-    # 1.4826 makes the median absolute deviation that of a Gaussian
-    spread = max(1.4826 * float(np.median(np.abs(values - median))), 1e-3)
-    for index, value in zip(indices, values, strict=True):
-        if abs(value - median) > OUTLIER * spread:
-            yield (
-                int(index),
-                (
-                    f"its energy is {value - median:+.4g} eV off those {others}, whose spread is "
-                    f"{spread:.2g} eV"
-                ),
-            )
+    quantity: str
+    slope: float
+    correlation: float
+    n: int
+    tolerance: float
+    least_correlation: float
 
+    @property
+    def conclusive(self) -> bool:
+        """Whether there are enough, and well enough correlated, data to judge."""
+        return self.n >= 10 and abs(self.correlation) > self.least_correlation
 
-def _net_forces(dataset: Dataset, usable: np.ndarray) -> Sequence[Problem]:
-    """Warn if the forces on isolated structures do not sum to zero."""
-    known = usable[dataset.present("forces")[usable]]
-    if not len(known):
-        return []
-    values, _ = dataset.labels(known)
-    structures = dataset.structures(known)
-    net = structures.sum_over_atoms(values["forces"]).norm(dim=1).numpy()
-    scale = float(values["forces"].pow(2).mean().sqrt())
-    wrong = net > max(0.05 * scale, 1e-3)
-    if not wrong.any():
-        return []
-    worst = int(known[np.argmax(net)])
-    return [
-        Problem(
-            None,
-            "warning",
-            f"the forces on {int(wrong.sum())} structures do not sum to zero "
-            f"(most on structure {worst}: {net.max():.2g} eV/Å)",
+    @property
+    def ok(self) -> bool:
+        """Whether nothing speaks against the labels."""
+        return not self.conclusive or (
+            self.slope > 0.0 and abs(np.log(self.slope)) <= self.tolerance
         )
-    ]
+
+    def __str__(self) -> str:
+        head = (
+            f"{self.quantity}: slope {self.slope:.4g}, correlation {self.correlation:.4f} "
+            f"({self.n} pairs)"
+        )
+        if self.ok:
+            return f"{head}: {'consistent' if self.conclusive else 'not conclusive'}"
+        sign = "wrong sign (gradients taken as forces?)"
+        advice = [sign if self.slope < 0.0 else "off by this factor"]
+        q = quantity(self.quantity)
+        mistaken = _MISTAKEN.get(q.name, tuple(unit for unit, _ in q.report))
+        factors = {unit: q.factor_from(unit) for unit in mistaken} | _CONFUSED.get(q.name, {})
+        for unit, factor in factors.items():
+            for ratio in (factor, 1.0 / factor):
+                if abs(np.log(abs(self.slope) / ratio)) < min(self.tolerance, 0.15):
+                    advice.append(f"{ratio:.4g} would be a mistaken unit ({unit})")
+        return f"{head}: {'; '.join(advice)}"
+
+
+def check_forces(
+    dataset: Dataset, rng: np.random.Generator, *, n_pairs: int = 300, reach: float = 0.3
+) -> Agreement:
+    """Compare energy differences of similar geometries with the work of the forces.
+
+    For two geometries of one molecule, superposed, E₂ − E₁ ≈ −½(F₁ + F₂)·(r₂ − r₁)
+    up to third order in the displacement. Neighbours that are too far apart
+    spoil the correlation before the slope; below 0.95 nothing is concluded.
+
+    Parameters
+    ----------
+    rng
+        Chooses the geometries that are compared with their nearest neighbour.
+    n_pairs
+        Number of pairs.
+    reach
+        Pairs whose atoms are displaced by more than this [Å] (root mean square)
+        are not used.
+
+    Returns
+    -------
+    Agreement
+        Slope of energy differences on work; the force unit is too small by it.
+    """
+    work, change = [], []
+    both = np.flatnonzero(dataset.present("energy") & dataset.present("forces"))
+    for rows in _same_molecule(dataset, both):
+        chosen = rng.permutation(len(rows))[: max(2, n_pairs * len(rows) // max(1, len(both)))]
+        records = list(dataset.records(rows))
+        positions = np.stack([record.positions for record in records])
+        positions -= positions.mean(axis=1, keepdims=True)
+        shapes = _pair_distances(positions)
+        _, nearest = cKDTree(shapes).query(shapes[chosen], k=2)
+        for one, neighbours in zip(chosen, nearest, strict=True):
+            other = int(neighbours[1] if neighbours[0] == one else neighbours[0])
+            rotation = _superposition(positions[other], positions[one])
+            shift = positions[other] @ rotation - positions[one]
+            if np.sqrt(np.mean(np.sum(shift**2, axis=1))) > reach:
+                continue
+            a, b = records[int(one)].labels, records[other].labels
+            mean = 0.5 * (a["forces"] + b["forces"] @ rotation)
+            work.append([-np.sum(mean * shift)])
+            change.append([b["energy"] - a["energy"]])
+    # the smallest mistake of a unit is a factor of 1.9; |ln 1.9| = 0.6
+    return _regression("forces", work, change, 0.3, 0.95)
+
+
+def compare_labels(
+    dataset: Dataset, other: Dataset, name: str, *, tolerance: float = 0.5
+) -> Agreement:
+    """Compare the label `name` of geometries that two datasets share.
+
+    Parameters
+    ----------
+    dataset, other
+        The dataset in question and one that is trusted, perhaps of another
+        level of theory.
+    name
+        ``"forces"``, ``"dipole"`` or ``"polarizability"``; energies have no common
+        origin.
+    tolerance
+        |ln slope| that two levels of theory may differ by. The default, a factor
+        of 1.65, lies between their differences and any mistaken unit.
+
+    Returns
+    -------
+    Agreement
+        Slope of the labels in `dataset` on those in `other`.
+    """
+    known = labelled_structures(other, name)
+    places = dict(zip(map(_geometry, other.records(known)), known, strict=True))
+
+    def trusted(record: Record) -> ArrayLike | None:
+        row = places.get(_geometry(record))
+        return None if row is None else other[row].labels[name]
+
+    found = compare(dataset, name, trusted, tolerance)
+    if not found.n:
+        raise InvalidInputError(
+            f"{dataset.path} and {other.path} share no geometry with a {name}", key="other"
+        )
+    return found
+
+
+def compare(
+    dataset: Dataset, name: str, trusted: Callable[[Record], ArrayLike | None], tolerance: float
+) -> Agreement:
+    """Compare the label `name` of structures with trusted ones, where there are some."""
+    x, y = [], []
+    for record in dataset.records(labelled_structures(dataset, name)):
+        value = trusted(record)
+        if value is not None:
+            x.append(np.ravel(value))
+            y.append(np.ravel(record.labels[name]))
+    return _regression(name, x, y, tolerance, 0.8)
+
+
+def labelled_structures(dataset: Dataset, name: str) -> np.ndarray:
+    """Return the indices of structures with the label `name`, which two sources can share.
+
+    Raises
+    ------
+    InvalidInputError
+        It is an energy, whose origin may differ, or no structure has the label.
+    """
+    if quantity(name).rank == 0:
+        raise InvalidInputError(
+            "two sources may have another origin of energy",
+            key="name",
+            value=name,
+            expected="a vector or tensor",
+        )
+    known = np.flatnonzero(dataset.present(name))
+    if not len(known):
+        raise InvalidInputError(f"no structure has a {name}", key="name", file=dataset.path)
+    return known
+
+
+def _regression(
+    name: str, x: Sequence[ArrayLike], y: Sequence[ArrayLike], tolerance: float, least: float
+) -> Agreement:
+    """Return the regression of the labels `y` on `x`, whose components are all put together."""
+    a, b = (np.concatenate([np.empty(0), *labels]) for labels in (x, y))
+    scale, norm = float(a @ a), float(np.sqrt((a @ a) * (b @ b)))
+    slope = float(a @ b) / scale if scale else np.nan
+    correlation = float(a @ b) / norm if norm else 0.0
+    return Agreement(name, slope, correlation, len(x), tolerance, least)
+
+
+def _geometry(record: Record) -> tuple[bytes, bytes]:
+    """Return what is equal for the same frame of two sources, which needs no superposition."""
+    # the 0.0 turns -0 into 0
+    return record.numbers.tobytes(), (np.round(record.positions, 4) + 0.0).tobytes()
+
+
+def _superposition(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
+    """Return the orthogonal matrix Q that minimises |moving @ Q − fixed|, both centred.
+
+    Improper ones are allowed: distances do not tell a geometry from its mirror
+    image, and neither does the energy.
+    """
+    u, _, vt = np.linalg.svd(moving.T @ fixed)
+    return np.asarray(u @ vt)

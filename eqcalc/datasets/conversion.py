@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sized
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,18 +12,26 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from eqcalc.datasets.checks import Problem, ValidationReport, check_record, validate
-from eqcalc.datasets.consistency import Agreement, check_forces
+from eqcalc.datasets.checks import (
+    Agreement,
+    ValidationReport,
+    check_forces,
+    check_record,
+    validate,
+)
 from eqcalc.datasets.dataset import Dataset
+from eqcalc.datasets.readers import Frame, FrameError, Reader
 from eqcalc.datasets.readers.ase_db import AseDatabaseReader
 from eqcalc.datasets.readers.extxyz import ExtxyzReader
-from eqcalc.datasets.readers.frames import STRUCTURAL, FrameError, Interpretation, Reader
 from eqcalc.datasets.readers.npz import NpzReader
 from eqcalc.datasets.readers.qm9 import Qm9Reader
+from eqcalc.datasets.record import Record
 from eqcalc.datasets.writer import DatasetWriter
 from eqcalc.files import make_folder, temporary_path
 from eqcalc.plugins import class_named, instance
-from eqcalc.validation import InvalidFileError, InvalidInputError
+from eqcalc.quantities import known_quantities, quantity
+from eqcalc.units import UnitError, conversion_factor
+from eqcalc.validation import InvalidFileError, InvalidInputError, located, one_of
 
 #: Readers by format.
 READERS: dict[str, Callable[..., Reader]] = {
@@ -54,11 +62,9 @@ class ConversionError(InvalidFileError):
         What was found.
     """
 
-    def __init__(
-        self, problem: str, report: ValidationReport | None = None, file: Path | None = None
-    ) -> None:
+    def __init__(self, problem: str, report: ValidationReport, file: Path) -> None:
         super().__init__(problem, file=file)
-        self.report = report or ValidationReport(0)
+        self.report = report
 
 
 @dataclass(frozen=True)
@@ -103,7 +109,7 @@ def open_reader(source: str | Path, *, format: str | None = None, **options: Any
         The file.
     format
         ``"extxyz"``, ``"ase"``, ``"npz"`` or ``"qm9"``, by default as the name tells; or a
-        :class:`~eqcalc.datasets.readers.frames.Reader` of another package, as
+        :class:`~eqcalc.datasets.readers.Reader` of another package, as
         ``"package.module:Class"`` or by its entry point of the group ``eqcalc.readers``.
     options
         Arguments of the reader.
@@ -235,19 +241,15 @@ def convert(
         dataset = Dataset.open(draft)
         for problem in validate(dataset).problems:
             index = None if problem.index is None else int(indices[problem.index])
-            report.problems.append(Problem(index, problem.severity, problem.message))
+            report.add(index, problem.message)
         report.problems.sort(key=lambda p: -1 if p.index is None else p.index)
         bad = report.bad
-        if bad and not skip_bad:
-            raise ConversionError(
-                f"{len(bad)} structures cannot be used; correct the cause or skip them\n"
-                + report.summary(),
-                report,
-                source,
-            )
         kept = np.flatnonzero(~np.isin(indices, bad))
-        if not len(kept):
-            raise ConversionError(f"no structure is left\n{report.summary()}", report, source)
+        trouble = "" if len(kept) else "no structure is left"
+        if bad and not skip_bad:
+            trouble = f"{len(bad)} structures cannot be used; correct the cause or skip them"
+        if trouble:
+            raise ConversionError(f"{trouble}\n{report.summary()}", report, source)
         forces = None
         if {"energy", "forces"} <= set(dataset.quantities):
             forces = check_forces(dataset.subset(kept), np.random.default_rng(seed))
@@ -261,6 +263,159 @@ def convert(
     finally:
         draft.unlink(missing_ok=True)
     return ConversionReport(converted, report, tuple(bad), forces)
+
+
+# --- what the keys of a file mean -----------------------------------------------------
+
+#: What a key may mean besides a quantity: the quantity that it is turned into.
+_DERIVED = {"gradients": "forces", "energy_per_atom": "energy"}
+#: Keys of a structure that are not labels.
+_STRUCTURAL = ("charge", "source")
+
+
+@dataclass(frozen=True)
+class Interpretation:
+    """What the keys of a file mean.
+
+    Parameters
+    ----------
+    keys
+        Key in the file by meaning: a quantity; ``"gradients"``, which are the
+        negative of forces; ``"energy_per_atom"``; ``"charge"`` [e]; or
+        ``"source"``, a text.
+    units
+        Unit by meaning, and that of ``"positions"``, which is also that of the cell.
+    ignore
+        Keys that are not wanted.
+
+    Raises
+    ------
+    InvalidInputError
+        A unit is missing or wrong, a meaning is unknown, or two keys give one quantity.
+    """
+
+    keys: Mapping[str, str]
+    units: Mapping[str, str]
+    ignore: Collection[str] = ()
+    _factors: dict[str, float] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        meanings = [*known_quantities(), *_DERIVED, *_STRUCTURAL]
+        for meaning in self.keys:
+            one_of("keys", meaning, meanings)
+        for meaning in self.units:
+            one_of("units", meaning, [*meanings, "positions"])
+        labels = [meaning for meaning in self.keys if meaning not in _STRUCTURAL]
+        for name in {_DERIVED.get(meaning, meaning) for meaning in labels}:
+            both = [meaning for meaning in labels if _DERIVED.get(meaning, meaning) == name]
+            if len(both) > 1:
+                expected = f"one key that gives {name}"
+                raise InvalidInputError(key="keys", value=both, expected=expected)
+        for meaning in ("positions", *labels):
+            self._factors[meaning] = self._factor(meaning)
+        for meaning in self.units:
+            if meaning not in self._factors:
+                raise InvalidInputError(
+                    "no key of the file has that meaning",
+                    key=f"units.{meaning}",
+                    advice=f"name it (eqcalc convert --key {meaning}=KEY)",
+                )
+
+    def _factor(self, meaning: str) -> float:
+        """Return the factor that converts what has this meaning to internal units."""
+        name = _DERIVED.get(meaning, meaning)
+        internal = "Å" if meaning == "positions" else quantity(name).unit
+        unstated = InvalidInputError(
+            "not stated by the file",
+            key=f"units.{meaning}",
+            expected=f"a unit such as {internal}",
+            advice=f"state it (eqcalc convert --unit {meaning}=UNIT)",
+        )
+        if meaning not in self.units:
+            raise unstated
+        try:
+            return conversion_factor(self.units[meaning], internal)
+        except UnitError as error:
+            expected = unstated.expected
+            raise InvalidInputError(str(error), key=unstated.key, expected=expected) from None
+
+    def unknown(self, frame: Frame) -> list[str]:
+        """Return keys of `frame` that look like labels but are neither mapped nor ignored.
+
+        Every number or numeric array does; texts and truth values do not.
+        """
+        expected = {*self.keys.values(), *self.ignore}
+        return [
+            key
+            for key, value in frame.values.items()
+            if key not in expected and np.issubdtype(np.asarray(value).dtype, np.number)
+        ]
+
+    def record(self, frame: Frame) -> Record:
+        """Return `frame` as a record in internal units.
+
+        Raises
+        ------
+        FrameError
+            A value has the wrong shape or type. Keys that are absent are not an
+            error: not every structure needs every label.
+        """
+        n_atoms = len(frame.numbers)
+        if n_atoms == 0:
+            raise FrameError("it has no atoms")
+        labels: dict[str, np.ndarray] = {}
+        charge, source = 0.0, ""
+        for meaning, key in self.keys.items():
+            if key not in frame.values:
+                continue
+            value = frame.values[key]
+            if meaning == "source":
+                source = str(value)
+            elif meaning == "charge":
+                charge = float(_shaped(value, (), key))
+            else:
+                q = quantity(_DERIVED.get(meaning, meaning))
+                labels[q.name] = _shaped(value, q.shape_of(n_atoms), key) * self._factors[meaning]
+                labels[q.name] *= {"gradients": -1, "energy_per_atom": n_atoms}.get(meaning, 1)
+        length = self._factors["positions"]
+        periodic = frame.pbc is not None and bool(np.any(frame.pbc))
+        try:
+            return Record(
+                np.asarray(frame.numbers),
+                _real(frame.positions, "positions") * length,
+                labels,
+                charge,
+                _real(frame.cell, "cell") * length if periodic else None,
+                frame.pbc if periodic else None,
+                source,
+            )
+        except ValueError as error:
+            raise FrameError(str(error)) from None
+
+
+def _real(value: Any, key: str) -> np.ndarray:
+    """Return real numbers as float64."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of unequal length
+        array = np.empty(0, dtype=object)
+    if array.dtype.kind not in "fiu":
+        text = repr(value)
+        shown = text if len(text) < 40 else text[:37] + "..."
+        raise FrameError(f"{key}: expected real numbers, got {shown}")
+    return array.astype(np.float64)
+
+
+def _shaped(value: Any, shape: tuple[int, ...], key: str) -> np.ndarray:
+    """Return real numbers in `shape`; axes of length one and flattened tensors are fine."""
+    array = _real(value, key)
+    same = np.squeeze(array).shape == tuple(n for n in shape if n != 1)
+    if array.shape == shape or (
+        array.size == np.prod(shape, dtype=int)
+        and (same or (shape == (3, 3) and array.shape == (9,)))
+    ):
+        return array.reshape(shape)
+    raise FrameError(f"{key}: expected shape {shape}, got {array.shape}")
 
 
 def _interpretation(
@@ -281,16 +436,16 @@ def _interpretation(
     meanings.update(keys)
     stated = {m: u for m, u in reader.units.items() if m == "positions" or m in meanings}
     stated |= {m: by_key[key] for m, key in meanings.items() if key in by_key}
-    for meaning in STRUCTURAL:
-        stated.pop(meaning, None)
+    stated = {m: u for m, u in stated.items() if m not in _STRUCTURAL}
     try:
-        return Interpretation(meanings, {**stated, **units}, ignore)
-    except InvalidInputError as error:
+        with located(file=source):
+            return Interpretation(meanings, {**stated, **units}, ignore)
+    except InvalidInputError:
         # what is missing may be missing because nothing was read
         fault = next(iter(reader), FrameError("it is empty"))
         if isinstance(fault, FrameError):
             raise InvalidFileError(f"no structure can be read: {fault}", file=source) from None
-        raise error.within_file(source) from None
+        raise
 
 
 def _read(
@@ -302,16 +457,17 @@ def _read(
 ) -> tuple[np.ndarray, ValidationReport]:
     """Write the readable structures; return their indices in the source and the others' faults."""
     indices: list[int] = []
-    problems: list[Problem] = []
+    report = ValidationReport(0)
+    readable = 0
     seen = dict.fromkeys(interpretation.keys.values(), 0)
-    index = -1
     total = len(reader) if isinstance(reader, Sized) else None
-    for index, frame in enumerate(
-        tqdm(reader, total=total, disable=not progress, desc=source.name, unit=" structures")
-    ):
+    frames = tqdm(reader, total=total, disable=not progress, desc=source.name, unit=" structures")
+    for index, frame in enumerate(frames):
+        report.n_structures = index + 1
         if isinstance(frame, FrameError):
-            problems.append(Problem(index, "error", str(frame)))
+            report.add(index, str(frame))
             continue
+        readable += 1
         for key in seen:
             seen[key] += key in frame.values
         unknown = interpretation.unknown(frame)
@@ -325,24 +481,19 @@ def _read(
         try:
             record = interpretation.record(frame)
         except FrameError as error:
-            problems.append(Problem(index, "error", str(error)))
+            report.add(index, str(error))
             continue
         faults = check_record(record)
-        if faults:
-            problems += [Problem(index, "error", fault) for fault in faults]
-            continue
-        indices.append(index)
-        writer.append(record)
-    report = ValidationReport(index + 1, problems)
-    absent = [key for key, number in seen.items() if not number]
-    if absent and index >= 0 and len(problems) < index + 1:
-        raise InvalidInputError(f"no structure has {', '.join(absent)}", key="keys", file=source)
-    if index < 0:
+        report.add(index, *faults)
+        if not faults:
+            indices.append(index)
+            writer.append(record)
+    if not report.n_structures:
         raise ConversionError("there is no structure", report, source)
+    absent = [key for key, number in seen.items() if not number]
+    if absent and indices:
+        raise InvalidInputError(f"no structure has {', '.join(absent)}", key="keys", file=source)
     for meaning, key in interpretation.keys.items():
-        missing = index + 1 - len(problems) - seen[key]
-        if missing > 0:
-            problems.append(
-                Problem(None, "warning", f"{missing} structures have no {meaning} ({key})")
-            )
+        if readable > seen[key]:
+            report.add(None, f"{readable - seen[key]} structures have no {meaning} ({key})")
     return np.array(indices, dtype=np.int64), report

@@ -146,8 +146,7 @@ class Dataset:
         """
         old = cls(path)
         levels = dict(old.levels_of_theory)
-        stated = levels_by_quantity(level_of_theory or {}, known_quantities())
-        for name, level in stated.items():
+        for name, level in levels_by_quantity(level_of_theory or {}, known_quantities()).items():
             if levels.setdefault(name, level) != level:
                 raise InvalidInputError(
                     key=f"level_of_theory.{name}", value=level, expected=levels[name], file=path
@@ -155,12 +154,24 @@ class Dataset:
         merged = dict(old.provenance)
         if provenance:
             merged["appended"] = [*merged.get("appended", []), dict(provenance)]
-        with old.writer(path, overwrite=True, level_of_theory=levels, provenance=merged) as writer:
-            writer.append(old.records())
-            writer.append(records)
-            for name, parts in old.splits.items():
+        return old.rewrite(records, level_of_theory=levels, provenance=merged)
+
+    def rewrite(
+        self,
+        more: Iterable[Record] = (),
+        splits: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+        **options: Any,
+    ) -> Dataset:
+        """Write the file anew, with further records or splits, and open it.
+
+        It is written beside the old one and then replaced. `options` as of :meth:`writer`.
+        """
+        with self.writer(self.path, overwrite=True, **options) as writer:
+            writer.append(self.records())
+            writer.append(more)
+            for name, parts in {**self.splits, **(splits or {})}.items():
                 writer.add_split(name, parts)
-        return cls(path)
+        return Dataset(self.path)
 
     def writer(self, path: str | Path, **options: Any) -> DatasetWriter:
         """Return a writer of a dataset like this one; it starts empty.
@@ -328,9 +339,9 @@ class Dataset:
 
     def records(self, indices: ArrayLike | None = None) -> Iterator[Record]:
         """Yield the structures `indices`, or all, as records."""
-        rows = self._resolve(np.arange(len(self)) if indices is None else indices)
-        for start in range(0, len(rows), _BLOCK):
-            yield from self._records(rows[start : start + _BLOCK])
+        chosen = self if indices is None else self.subset(indices)
+        for start in range(0, len(chosen), _BLOCK):
+            yield from chosen._records(np.arange(start, min(start + _BLOCK, len(chosen))))
 
     def atoms(self, index: int) -> ase.Atoms:
         """Return structure `index` as ASE atoms with its labels."""
@@ -338,34 +349,26 @@ class Dataset:
 
     # --- internals ---------------------------------------------------------------
 
-    def _records(self, rows: np.ndarray) -> Iterator[Record]:
-        atoms, counts = self._atom_rows(rows)
-        stops = np.cumsum(counts)
-        numbers = self._array("numbers")[atoms].astype(np.int64)
-        positions = self._gather("positions", atoms)
-        charge = self._gather("charge", rows)
-        sources = self._array("source")[rows]
-        cell = self._gather("cell", rows) if "cell" in self._units else None
-        pbc = self._array("pbc")[rows] if cell is not None else None
-        values = {
-            name: self._gather(f"labels/{name}/values", atoms if quantity(name).per_atom else rows)
-            for name in self.quantities
-        }
-        present = {name: self._array(f"labels/{name}/present")[rows] for name in self.quantities}
-        for i, (stop, count) in enumerate(zip(stops, counts, strict=True)):
+    def _records(self, indices: np.ndarray) -> Iterator[Record]:
+        """Yield the structures `indices`, which are read together."""
+        batch = self.structures(indices)
+        values, present = self.labels(indices)
+        sources = self._array("source")[self._resolve(indices)]
+        last = np.cumsum(batch.counts.numpy())
+        for i, (stop, count) in enumerate(zip(last, batch.counts.numpy(), strict=True)):
             own = slice(stop - count, stop)
-            periodic = pbc is not None and cell is not None and pbc[i].any()
+            periodic = batch.pbc is not None and bool(batch.pbc[i].any())
             yield Record(
-                numbers[own],
-                positions[own],
+                batch.numbers[own].numpy(),
+                batch.positions[own].numpy(),
                 {
-                    name: value[own] if quantity(name).per_atom else value[i]
+                    name: (value[own] if quantity(name).per_atom else value[i]).numpy()
                     for name, value in values.items()
                     if present[name][i]
                 },
-                float(charge[i]),
-                cell[i] if periodic and cell is not None else None,
-                pbc[i] if periodic and pbc is not None else None,
+                float(batch.charge[i]),
+                batch.cell[i].numpy() if periodic and batch.cell is not None else None,
+                batch.pbc[i].numpy() if periodic and batch.pbc is not None else None,
                 self.sources[sources[i]] if self.sources else "",
             )
 

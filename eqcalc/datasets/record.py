@@ -57,8 +57,7 @@ class Record:
         positions = np.asarray(self.positions, dtype=np.float64)
         labels = {}
         for name, value in self.labels.items():
-            q = quantity(name)
-            expected = (n_atoms, *q.shape) if q.per_atom else q.shape
+            expected = quantity(name).shape_of(n_atoms)
             labels[name] = shape(name, np.asarray(value, dtype=np.float64), expected)
         if (self.cell is None) != (self.pbc is None):
             raise InvalidInputError(key="cell", expected="a cell and pbc, or none of them")

@@ -103,9 +103,4 @@ def store_split(path: str | Path, name: str, parts: Mapping[str, ArrayLike]) -> 
         raise InvalidInputError(
             key="name", value=name, expected="a name that no split has", file=dataset.path
         )
-    checked = check_split(len(dataset), parts)
-    with dataset.writer(path, overwrite=True) as writer:
-        writer.append(dataset.records())
-        for other, stored in {**dataset.splits, name: checked}.items():
-            writer.add_split(other, stored)
-    return Dataset.open(path)
+    return dataset.rewrite(splits={name: check_split(len(dataset), parts)})

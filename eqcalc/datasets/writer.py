@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+import math
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,6 +23,7 @@ FORMAT = "eqcalc dataset"
 #: Version of the layout; a reader refuses any version above its own.
 FORMAT_VERSION = 1
 
+_DTYPES = {"atom_counts": "i4", "numbers": "u1", "source": "i4", "pbc": "?", "present": "?"}
 _BLOCK = 4096  # records held before they are written, and rows copied at a time
 
 
@@ -66,7 +68,7 @@ class DatasetWriter:
             raise InvalidInputError(
                 "a total energy does not fit into it", key="single_precision", value="energy"
             )
-        ordered(name for name in single_precision if name != "positions")
+        single = ordered(name for name in single_precision if name != "positions")
         if not level_of_theory:
             raise InvalidInputError(
                 key="level_of_theory", value=level_of_theory, expected="that of the labels"
@@ -75,7 +77,8 @@ class DatasetWriter:
             raise FileExistsError(f"{self.path} exists; append to it or choose another name")
         self._levels = level_of_theory
         self._provenance = dict(provenance or {})
-        self._single = frozenset(single_precision)
+        self._single = {"positions"} & {*single_precision}
+        self._single |= {f"labels/{name}/values" for name in single}
         self._compressed = compressed
         self._buffer: list[Record] = []
         self._sources: dict[str, int] = {}
@@ -86,14 +89,9 @@ class DatasetWriter:
         self._scratch = temporary_path(self.path)
         self._file = h5py.File(self._scratch, "w")
         try:
-            for name, dtype, tail in (
-                ("atom_counts", "i4", ()),
-                ("numbers", "u1", ()),
-                ("positions", self._dtype("positions"), (3,)),
-                ("charge", "f8", ()),
-                ("source", "i4", ()),
-            ):
-                self._array(name, dtype, tail, 0)
+            for name in ("atom_counts", "numbers", "charge", "source"):
+                self._extend(name, np.empty(0))
+            self._extend("positions", np.empty((0, 3)))
         except BaseException:
             self.discard()
             raise
@@ -162,86 +160,69 @@ class DatasetWriter:
 
     # --- internals ---------------------------------------------------------------
 
-    def _dtype(self, name: str) -> str:
-        return "f4" if name in self._single else "f8"
-
-    def _array(self, name: str, dtype: str, tail: tuple[int, ...], rows: int) -> h5py.Dataset:
-        """Return the growing array `name`, created with `rows` empty rows if new."""
+    def _extend(self, name: str, values: np.ndarray, before: int = 0) -> None:
+        """Add rows to an array; one that is new begins with so many empty ones `before`."""
         if name not in self._file:
-            width = int(np.prod(tail, dtype=int)) * np.dtype(dtype).itemsize
+            tail, kind = values.shape[1:], name.rpartition("/")[2]
+            dtype = _DTYPES.get(kind, "f4" if name in self._single else "f8")
             self._file.create_dataset(
                 name,
-                shape=(rows, *tail),
+                shape=(before, *tail),
                 maxshape=(None, *tail),
                 dtype=dtype,
-                chunks=(max(1, 2**18 // width), *tail),
-                fillvalue=np.nan if dtype in {"f4", "f8"} and name.startswith("labels/") else None,
+                chunks=(max(1, 2**18 // (math.prod(tail) * np.dtype(dtype).itemsize)), *tail),
+                fillvalue=np.nan if kind == "values" else None,
             )
-        return self._file[name]
-
-    def _extend(self, name: str, values: np.ndarray) -> None:
         array = self._file[name]
-        start = len(array)
-        array.resize(start + len(values), axis=0)
-        array[start:] = values
+        array.resize(len(array) + len(values), axis=0)
+        array[len(array) - len(values) :] = values
 
     def _flush(self) -> None:
+        """Write the records that are held."""
         records, self._buffer = self._buffer, []
         if not records:
             return
-        counts = np.array([len(r.numbers) for r in records])
-        self._extend("atom_counts", counts)
+        n_structures, n_atoms = self._n_structures, self._n_atoms
+        codes = [self._sources.setdefault(r.source, len(self._sources)) for r in records]
+        self._extend("atom_counts", np.array([len(r.numbers) for r in records]))
         self._extend("numbers", np.concatenate([r.numbers for r in records]))
         self._extend("positions", np.concatenate([r.positions for r in records]))
         self._extend("charge", np.array([r.charge for r in records]))
-        codes = [self._sources.setdefault(r.source, len(self._sources)) for r in records]
         self._extend("source", np.array(codes))
         if "cell" in self._file or any(r.cell is not None for r in records):
-            self._array("cell", "f8", (3, 3), self._n_structures)
-            self._array("pbc", "?", (3,), self._n_structures)
-            open_cell, open_pbc = np.zeros((3, 3)), np.zeros(3, dtype=bool)
-            self._extend(
-                "cell", np.stack([open_cell if r.cell is None else r.cell for r in records])
-            )
-            self._extend("pbc", np.stack([open_pbc if r.pbc is None else r.pbc for r in records]))
+            cells = [np.zeros((3, 3)) if r.cell is None else r.cell for r in records]
+            periodic = [np.zeros(3, dtype=bool) if r.pbc is None else r.pbc for r in records]
+            self._extend("cell", np.stack(cells), n_structures)
+            self._extend("pbc", np.stack(periodic), n_structures)
         known = set(self._file.get("labels", ()))
         for name in ordered(known.union(*(r.labels for r in records))):
             q = quantity(name)
-            rows = self._n_atoms if q.per_atom else self._n_structures
-            self._array(f"labels/{name}/values", self._dtype(name), q.shape, rows)
-            self._array(f"labels/{name}/present", "?", (), self._n_structures)
-            values = []
-            for record, count in zip(records, counts, strict=True):
-                value = record.labels.get(name)
-                if value is None:
-                    value = np.full((count, *q.shape) if q.per_atom else q.shape, np.nan)
-                values.append(value)
+            values = [
+                r.labels[name] if name in r.labels else np.full(q.shape_of(len(r.numbers)), np.nan)
+                for r in records
+            ]
             stack = np.concatenate(values) if q.per_atom else np.stack(values)
-            self._extend(f"labels/{name}/values", stack)
-            self._extend(
-                f"labels/{name}/present", np.array([name in r.labels for r in records], dtype=bool)
-            )
+            present = np.array([name in r.labels for r in records])
+            self._extend(f"labels/{name}/values", stack, n_atoms if q.per_atom else n_structures)
+            self._extend(f"labels/{name}/present", present, n_structures)
         self._n_structures += len(records)
-        self._n_atoms += int(counts.sum())
+        self._n_atoms += sum(len(r.numbers) for r in records)
 
     def _pack(self, target: h5py.File) -> None:
         """Copy the growing arrays into contiguous or compressed ones, with attributes."""
         target.attrs["format"] = FORMAT
         target.attrs["format_version"] = FORMAT_VERSION
         target["provenance"] = json.dumps(self._provenance)
-        for name in _arrays(self._file):
+        packing = {"compression": "gzip", "compression_opts": 6, "shuffle": True}
+        names: list[str] = []
+        self._file.visititems(
+            lambda name, item: names.append(name) if hasattr(item, "dtype") else None
+        )
+        for name in names:
             source = self._file[name]
-            array = target.create_dataset(
-                name,
-                shape=source.shape,
-                dtype=source.dtype,
-                **(
-                    {"compression": "gzip", "compression_opts": 6, "shuffle": True}
-                    if self._compressed and source.size
-                    else {}
-                ),
-            )
-            step = max(1, 2**24 // max(1, source.dtype.itemsize * int(np.prod(source.shape[1:]))))
+            options = packing if self._compressed and source.size else {}
+            array = target.create_dataset(name, shape=source.shape, dtype=source.dtype, **options)
+            step = max(1, 2**24 // (source.dtype.itemsize * math.prod(source.shape[1:])))
             for start in range(0, len(source), step):
                 array[start : start + step] = source[start : start + step]
             if name.endswith("/values"):
@@ -256,9 +237,3 @@ class DatasetWriter:
             for part, rows in parts.items():
                 target[f"splits/{split}/{part}"] = rows
         target["source"].attrs["names"] = json.dumps(list(self._sources))
-
-
-def _arrays(group: h5py.Group) -> Iterator[str]:
-    names: list[str] = []
-    group.visititems(lambda name, item: names.append(name) if hasattr(item, "dtype") else None)
-    yield from names

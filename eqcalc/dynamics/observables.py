@@ -155,7 +155,7 @@ def _of_quantity(quantity: Quantity, *, rate: bool = False) -> Observable:
         name, unit = f"{name}_rate", f"{unit}/fs"
 
     def shape(n_beads: int, n_atoms: int) -> tuple[int, ...]:
-        return (n_atoms, *quantity.shape) if quantity.per_atom else quantity.shape
+        return quantity.shape_of(n_atoms)
 
     def estimate(state: State, system: System) -> Tensor:
         return state.properties[name].mean(dim=1)

@@ -15,7 +15,7 @@ import ase
 import numpy as np
 from tqdm import tqdm
 
-from eqcalc.datasets.consistency import Agreement, labelled_structures, regression
+from eqcalc.datasets.checks import Agreement, compare, labelled_structures
 from eqcalc.datasets.dataset import Dataset, levels_by_quantity
 from eqcalc.datasets.record import Record
 from eqcalc.files import require_writable
@@ -308,17 +308,18 @@ def compare_with_method(
     """
     method = as_method(method)
     known = labelled_structures(dataset, name)
-    x, y = [], []
-    for record in dataset.records(rng.permutation(known)[:n]):
+    chosen = dataset.subset(rng.permutation(known)[:n])
+
+    def computed(record: Record) -> np.ndarray | None:
         try:
-            computed = method.label(replace(record, labels={}).atoms(), (name,))[name]
+            return method.label(replace(record, labels={}).atoms(), (name,))[name]
         except ConvergenceError:
-            continue
-        x.append(np.ravel(computed))
-        y.append(np.ravel(record.labels[name]))
-    if not x:
-        raise ConvergenceError(f"{method.name} converged for none of {min(n, len(known))}")
-    return regression(name, np.concatenate(x), np.concatenate(y), tolerance, 0.8, len(x))
+            return None
+
+    found = compare(chosen, name, computed, tolerance)
+    if not found.n:
+        raise ConvergenceError(f"{method.name} converged for none of {len(chosen)}")
+    return found
 
 
 def _new_file(target: str | Path) -> Path:
@@ -352,9 +353,7 @@ def _labelled(geometries: Sequence[Record], done: Mapping[int, Any]) -> Iterator
         labels = done[index].get("labels")
         if labels is not None:
             values = {
-                name: np.array(value).reshape(
-                    (len(record.numbers),) * quantity(name).per_atom + quantity(name).shape
-                )
+                name: np.array(value).reshape(quantity(name).shape_of(len(record.numbers)))
                 for name, value in labels.items()
             }
             yield replace(record, labels=values)

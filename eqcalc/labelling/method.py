@@ -128,8 +128,7 @@ def checked_labels(method: Method, labels: Mapping[str, Any], n_atoms: int) -> d
     """
     arrays = {}
     for name, value in labels.items():
-        q = quantity(name)
-        expected = (n_atoms, *q.shape) if q.per_atom else q.shape
+        expected = quantity(name).shape_of(n_atoms)
         arrays[name] = shape(f"{name} of {method.name}", np.asarray(value, dtype=float), expected)
         if not np.isfinite(arrays[name]).all():
             raise ConvergenceError(f"{method.name}: non-finite {name}")

@@ -16,8 +16,8 @@ from eqcalc.datasets import (
     convert,
     open_reader,
 )
+from eqcalc.datasets.readers import Frame, FrameError
 from eqcalc.datasets.readers.ase_db import AseDatabaseReader
-from eqcalc.datasets.readers.frames import Frame, FrameError
 from eqcalc.units import conversion_factor
 from eqcalc.validation import InvalidFileError, InvalidInputError
 

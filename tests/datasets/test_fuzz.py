@@ -7,8 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eqcalc.datasets import Dataset, DatasetError, Record
+from eqcalc.datasets.conversion import Interpretation
+from eqcalc.datasets.readers import Frame, FrameError
 from eqcalc.datasets.readers.extxyz import ExtxyzReader
-from eqcalc.datasets.readers.frames import Frame, FrameError, Interpretation
 from eqcalc.datasets.readers.npz import NpzReader
 from eqcalc.units import UnitError
 from eqcalc.validation import InvalidFileError

@@ -92,7 +92,7 @@ def test_what_is_wrong_is_named(outside):
     assert "ModuleNotFoundError" in missing.value.problem
     with pytest.raises(InvalidInputError) as absent:
         method_named("own_method:Spring")
-    assert absent.value.value == "Spring"
+    assert absent.value.value == "own_method:Spring"
     with pytest.raises(InvalidInputError) as option:
         method_named("springs", {"constnat": 2.0})
     assert option.value.suggestion == "constant" and option.value.value == 2.0

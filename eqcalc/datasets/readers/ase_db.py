@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from eqcalc.datasets.readers.frames import Frame, FrameError
+from eqcalc.datasets.readers import Frame, FrameError
 from eqcalc.quantities import known_quantities
 from eqcalc.validation import InvalidFileError, existing_file
 
@@ -42,43 +42,32 @@ class AseDatabaseReader:
             raise InvalidFileError(
                 f"not readable ({error})", expected="an ASE database", file=self.path
             ) from None
-        present = set() if first is None else set(_values(first))
-        self.keys: Mapping[str, str] = {
-            name: name for name in known_quantities() if name in present
+        labels = {} if first is None else _values(first)
+        stored = {} if first is None else {**first.key_value_pairs, **first.data}
+        self.keys: Mapping[str, str] = {name: name for name in known_quantities() if name in labels}
+        stated = {
+            key: unit for key, unit in metadata.get("_property_unit_dict", {}).items() if unit
         }
-        in_data = set() if first is None else set(first.data) | set(first.key_value_pairs)
-        stated = dict(metadata.get("_property_unit_dict", {}))
         self.units: Mapping[str, str] = {
             "positions": metadata.get("_distance_unit", "Å"),
-            **{n: u for n, u in _ASE_UNITS.items() if n in self.keys and n not in in_data},
-            **{n: u for n, u in stated.items() if n in self.keys and n in in_data and u},
+            **{n: u for n, u in _ASE_UNITS.items() if n in self.keys and n not in stored},
+            **{n: u for n, u in stated.items() if n in self.keys and n in stored},
         }
         #: Units the metadata states, by key of the file.
-        self.units_by_key: Mapping[str, str] = {key: unit for key, unit in stated.items() if unit}
+        self.units_by_key: Mapping[str, str] = stated
         self.level_of_theory = str(metadata.get("level_of_theory", ""))
 
     def __len__(self) -> int:
         return self._n
 
     def __iter__(self) -> Iterator[Frame | FrameError]:
-        rows = self._connect().select(sort="id")
-        while True:
-            try:
-                row = next(rows)
-                values = _values(row)
-                frame = Frame(
-                    np.asarray(row.numbers, dtype=np.int64),
-                    np.asarray(row.positions),
-                    values,
-                    np.asarray(row.cell) if np.any(row.pbc) else None,
-                    np.asarray(row.pbc) if np.any(row.pbc) else None,
-                )
-            except StopIteration:
-                return
-            except Exception as error:  # a damaged row, or page, of the database
-                yield FrameError(f"a row cannot be read: {error}")
-                return
-            yield frame
+        try:
+            for row in self._connect().select(sort="id"):
+                numbers = np.asarray(row.numbers, dtype=np.int64)
+                cell, pbc = np.asarray(row.cell), np.asarray(row.pbc)
+                yield Frame(numbers, np.asarray(row.positions), _values(row), cell, pbc)
+        except Exception as error:  # a damaged row, or page, of the database
+            yield FrameError(f"a row cannot be read: {error}")
 
     def _connect(self) -> Any:
         import ase.db

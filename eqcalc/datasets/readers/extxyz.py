@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import itertools
 import json
 import lzma
 import re
@@ -20,7 +21,7 @@ from typing import IO, Any
 import numpy as np
 from ase.data import atomic_numbers
 
-from eqcalc.datasets.readers.frames import Frame, FrameError
+from eqcalc.datasets.readers import Frame, FrameError
 from eqcalc.quantities import known_quantities
 from eqcalc.validation import InvalidInputError, existing_file
 
@@ -30,7 +31,7 @@ _PAIR = re.compile(
         (?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|[{](?P<brace>[^}]*)[}]|(?P<bare>[^\s"']+))""",
     re.VERBOSE,
 )
-_MAX_ATOMS = 10_000_000  # a larger count is a damaged line, not a structure
+_DIGITS = 9  # a count of so many digits is a damaged line, not a structure
 
 
 class ExtxyzReader:
@@ -72,41 +73,29 @@ class ExtxyzReader:
 
 
 def _frames(file: IO[str], properties: str) -> Iterator[Frame | FrameError]:
-    line_number = 0
-    while True:
-        line = file.readline()
-        line_number += 1
-        if not line:
-            return
-        if not line.strip():
+    number = 0
+    for line in file:
+        number += 1
+        text = line.strip()
+        if not text:
             continue
-        try:
-            n_atoms = int(line)
-            if not 0 < n_atoms <= _MAX_ATOMS:
-                raise ValueError
-        except ValueError:
+        n_atoms = int(text) if text.isdecimal() and len(text) < _DIGITS else 0
+        if not n_atoms:
             # without a count there is no telling where the next structure starts
             yield FrameError(
-                f"line {line_number}: expected the number of atoms, got {line.strip()[:40]!r}; "
+                f"line {number}: expected the number of atoms, got {text[:40]!r}; "
                 "the rest of the file is not read"
             )
             return
-        first = line_number
-        comment = file.readline()
-        lines = []
-        for _ in range(n_atoms):
-            line = file.readline()
-            if not line:
-                break
-            lines.append(line)
-        line_number += 1 + n_atoms
+        comment, *lines = list(itertools.islice(file, 1 + n_atoms)) or [""]
         if len(lines) < n_atoms:
-            yield FrameError(f"line {first}: {n_atoms} atoms announced, the file ends before")
+            yield FrameError(f"line {number}: {n_atoms} atoms announced, the file ends before")
             return
         try:
             yield _frame(comment, lines, properties)
-        except (FrameError, ValueError, KeyError) as error:
-            yield FrameError(f"line {first}: {error}")
+        except (ValueError, KeyError) as error:
+            yield FrameError(f"line {number}: {error}")
+        number += 1 + n_atoms
 
 
 def _frame(comment: str, lines: list[str], properties: str) -> Frame:
@@ -203,20 +192,17 @@ def _parse(text: str) -> Any:
 
 def _truths(text: str) -> np.ndarray:
     value = np.atleast_1d(_parse(text))
-    if value.dtype != bool and not np.isin(value, (0, 1)).all():
-        raise FrameError(f"pbc: expected three truth values, got {text!r}")
-    if value.shape != (3,):
+    if value.shape != (3,) or not (value.dtype == bool or np.isin(value, (0, 1)).all()):
         raise FrameError(f"pbc: expected three truth values, got {text!r}")
     return value.astype(bool)
 
 
 def _atomic_number(symbol: str) -> int:
-    if symbol.isdecimal():
-        number = int(symbol)
-        if not 0 < number < 119:
-            raise FrameError(f"atomic number {number} does not exist")
-        return number
-    try:
+    """Return the atomic number of an element, which may be given by it."""
+    if symbol in atomic_numbers:
         return atomic_numbers[symbol]
-    except KeyError:
-        raise FrameError(f"unknown element {symbol!r}") from None
+    if not symbol.isdecimal():
+        raise FrameError(f"unknown element {symbol!r}")
+    if not 0 < int(symbol) < 119:
+        raise FrameError(f"atomic number {symbol} does not exist")
+    return int(symbol)

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from eqcalc.datasets.readers.frames import Frame, FrameError
+from eqcalc.datasets.readers import Frame, FrameError
 from eqcalc.quantities import known_quantities
-from eqcalc.validation import InvalidFileError, existing_file
+from eqcalc.validation import InvalidFileError, existing_file, located
 
 _NUMBERS = ("z", "Z", "nuclear_charges", "numbers", "atomic_numbers")
 _POSITIONS = ("R", "coords", "positions")
-_COUNTS = ("N",)
+_COUNTS = "N"  # of atoms, where structures are padded
 #: Spellings of MD17 (E, F) and rMD17 (energies, forces).
 _LABELS = {"energy": ("energy", "E", "energies"), "forces": ("forces", "F")}
 #: Texts by which sGDML archives state their units and level of theory.
@@ -43,49 +43,28 @@ class NpzReader:
         self, path: str | Path, *, numbers: str | None = None, positions: str | None = None
     ) -> None:
         self.path = existing_file(path, "an npz archive")
-        try:
-            archive = np.load(self.path, allow_pickle=False)
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("it holds a single array")
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            # numpy takes what it does not know for a pickle, and tells how to load it
-            about = "" if "pickle" in str(error) else f" ({error})"
-            raise InvalidFileError(
-                f"not readable{about}", expected="an npz archive", file=self.path
-            ) from None
-        with archive:
-            self._arrays: dict[str, np.ndarray] = {}
-            for key in archive.files:
-                try:
-                    self._arrays[key] = archive[key]
-                except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
-                    raise InvalidFileError(
-                        f"cannot be read ({error})", key=key, file=self.path
-                    ) from None
-        self._numbers = self._key(numbers, _NUMBERS, "numbers")
-        self._positions = self._key(positions, _POSITIONS, "positions")
-        shape = self._arrays[self._positions].shape
-        if len(shape) != 3 or shape[2] != 3:
-            raise InvalidFileError(
-                key=self._positions, value=shape, expected="shape (n, n_atoms, 3)", file=self.path
-            )
-        self._n, self._n_atoms = shape[:2]
-        z = self._arrays[self._numbers]
-        if not np.issubdtype(z.dtype, np.integer) or z.shape not in {
-            (self._n_atoms,),
-            (self._n, self._n_atoms),
-        }:
-            raise InvalidFileError(
-                f"{z.dtype} of shape {z.shape}",
-                key=self._numbers,
-                expected=f"integers [{self._n_atoms}] or [{self._n}, {self._n_atoms}]",
-                file=self.path,
-            )
-        self._counts = next((k for k in _COUNTS if k in self._arrays), None)
+        self._arrays = _arrays(self.path)
+        with located(file=self.path):
+            self._numbers = self._key(numbers, _NUMBERS, "numbers")
+            self._positions = self._key(positions, _POSITIONS, "positions")
+            shape = self._arrays[self._positions].shape
+            if len(shape) != 3 or shape[2] != 3:
+                raise InvalidFileError(
+                    key=self._positions, value=shape, expected="shape (n, n_atoms, 3)"
+                )
+            self._n, self._n_atoms = shape[:2]
+            z = self._arrays[self._numbers]
+            if not np.issubdtype(z.dtype, np.integer) or z.shape not in {shape[1:2], shape[:2]}:
+                raise InvalidFileError(
+                    f"{z.dtype} of shape {z.shape}",
+                    key=self._numbers,
+                    expected=f"integers [{self._n_atoms}] or [{self._n}, {self._n_atoms}]",
+                )
+        spellings = {**{q: (q,) for q in known_quantities()}, **_LABELS}
         self.keys: Mapping[str, str] = {
-            name: next(key for key in spellings if key in self._arrays)
-            for name, spellings in {**{q: (q,) for q in known_quantities()}, **_LABELS}.items()
-            if any(key in self._arrays for key in spellings)
+            name: key
+            for name, usual in spellings.items()
+            for key in [key for key in usual if key in self._arrays][:1]
         }
         self.units: Mapping[str, str] = self._stated_units()
         self.level_of_theory = self._text("theory")
@@ -94,18 +73,15 @@ class NpzReader:
         return self._n
 
     def __iter__(self) -> Iterator[Frame | FrameError]:
-        skip = {self._numbers, self._positions, self._counts}
-        rows = {
-            key: array
-            for key, array in self._arrays.items()
-            if key not in skip and array.ndim > 0 and len(array) == self._n
-        }
+        skip = {self._numbers, self._positions, _COUNTS}
+        rest = {key: array for key, array in self._arrays.items() if key not in skip}
+        rows = {key: a for key, a in rest.items() if a.ndim > 0 and len(a) == self._n}
         # an array of another length belongs to no structure; it is shown with the
         # first one, so that it is mapped (and found wanting) or ignored
         other = {
             key: array
-            for key, array in self._arrays.items()
-            if key not in skip and key not in rows and array.size and array.dtype.kind in "fciu"
+            for key, array in rest.items()
+            if key not in rows and array.size and array.dtype.kind in "fciu"
         }
         z, positions = self._arrays[self._numbers], self._arrays[self._positions]
         for i in range(self._n):
@@ -133,7 +109,6 @@ class NpzReader:
             f"there is no {' or '.join(candidates)}",
             key=what,
             expected=f"one of {', '.join(self._arrays)}",
-            file=self.path,
             advice=f"state which (eqcalc convert --key {what}=KEY)",
         )
 
@@ -149,3 +124,24 @@ class NpzReader:
         if {"energy", "positions"} <= set(units):
             units["forces"] = f"{units['energy']}/{units['positions']}"
         return {k: v for k, v in units.items() if k == "positions" or k in self.keys}
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    """Return the arrays of an archive by key."""
+    key = ""
+    arrays: dict[str, np.ndarray] = {}
+    try:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("it holds a single array")
+        with archive:
+            for key in archive.files:
+                arrays[key] = archive[key]
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
+        if key:
+            raise InvalidFileError(f"cannot be read ({error})", key=key, file=path) from None
+        # numpy takes what it does not know for a pickle, and tells how to load it
+        about = "" if "pickle" in str(error) else f" ({error})"
+        expected = "an npz archive"
+        raise InvalidFileError(f"not readable{about}", expected=expected, file=path) from None
+    return arrays

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from ase.data import atomic_numbers
 
-from eqcalc.datasets.readers.frames import Frame, FrameError
+from eqcalc.datasets.readers import Frame, FrameError
 from eqcalc.validation import InvalidFileError, existing_file
 
 #: Properties of a molecule in the order of the file: quantity and unit; None is skipped.
