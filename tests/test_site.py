@@ -32,3 +32,14 @@ def test_links_of_a_page_lead_somewhere(page: Path) -> None:
     )
     for target in (*linked, *included):
         assert (page.parent / target).exists(), target
+
+
+def test_the_rooms_are_those_of_the_contract() -> None:
+    """The table of the house and the reference list them in the order of imports."""
+    contract = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    layers = re.search(r"^layers = \[(.*?)\]", contract, re.DOTALL | re.MULTILINE).group(1)
+    rooms = [room for room in re.findall(r'"(\w+)"', layers)[::-1] if room != "_version"]
+    house = (DOCS / "developers" / "house.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)/?` \|", house, re.MULTILINE) == rooms
+    reference = (DOCS / "reference" / "api.md").read_text(encoding="utf-8")
+    assert re.findall(r"^   eqcalc\.(\w+)$", reference, re.MULTILINE) == rooms[:-1]  # no cli

@@ -252,6 +252,7 @@ class MethodEvaluator:
     def __init__(self, method: Method, numbers: Tensor) -> None:
         self.method = method
         self.numbers = torch.as_tensor(numbers, dtype=torch.int64)
+        self.quantities = method.quantities
         self.provenance: dict[str, Any] = {
             "method": method.name,
             "method_version": method.version,

@@ -7,6 +7,7 @@ import pytest
 import torch
 from ase.build import molecule
 
+from eqcalc.dynamics import simulate
 from eqcalc.labelling import (
     GFN2,
     ConvergenceError,
@@ -151,7 +152,7 @@ def test_bad_input(water):
         GFN2().label(collapsed)
 
 
-def test_as_an_ase_calculator_and_an_evaluator(water):
+def test_as_an_ase_calculator_and_an_evaluator(water, tmp_path):
     water.calc = MethodCalculator(GFN2())
     labels = GFN2().label(water)
     assert water.get_potential_energy() == labels["energy"]
@@ -161,3 +162,8 @@ def test_as_an_ase_calculator_and_an_evaluator(water):
     assert values["forces"].shape == (2, 3, 3)
     np.testing.assert_allclose(values["dipole"][1], labels["dipole"], atol=1e-12)
     assert evaluator.provenance["level_of_theory"] == "GFN2-xTB"
+    trajectory = simulate(water, evaluator, output=tmp_path / "md.h5", method="NVE", steps=2,
+                          temperature=300.0, timestep=0.5, observables=["dipole"], seed=1,
+                          progress=False)  # fmt: skip
+    dipole = trajectory.observable("dipole").values[0, 0]
+    np.testing.assert_allclose(dipole, labels["dipole"], atol=1e-12)
