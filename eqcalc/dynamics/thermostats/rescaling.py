@@ -32,14 +32,14 @@ class RescalingThermostat:
     (Bussi and Parrinello, Comput. Phys. Commun. 179, 26 (2008)). Internal ring modes
     have white-noise friction. Every replica draws its own numbers.
 
-    ======  =================  =============================
-    symbol  variable           unit
-    ======  =================  =============================
-    c       ``decay``          1
-    f       ``freedom``        1, of the centroid
-    P k_BT  ``bead_energy``    eV
-    ξ       ``noise[:, 0, 0]`` 1, the first f of 3 n_atoms
-    ======  =================  =============================
+    ======  ==================  =============================
+    symbol  variable            unit
+    ======  ==================  =============================
+    c       ``decay``           1
+    f       ``freedom``         1, of the centroid
+    P k_BT  ``bead_energy``     eV
+    ξ       ``noise[:, 0, 0]``  1, the first f of 3 n_atoms
+    ======  ==================  =============================
     """
 
     decay: float
