@@ -23,9 +23,10 @@ from ase.calculators.polarizability import StaticPolarizabilityCalculator
 from ase.outputs import Properties, all_outputs
 from ase.stress import full_3x3_to_voigt_6_stress
 
+from eqcalc.facts import described, facts_table, grouped
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.compositions import check_charge, known_charges, warn_of_composition
-from eqcalc.models.potential import Potential, described, facts_table, grouped
+from eqcalc.models.potential import Potential
 from eqcalc.models.precision import checked_device, in_precision
 from eqcalc.molecules import GeometryWarning, total_charge, warn_of_ignored
 from eqcalc.quantities import quantity

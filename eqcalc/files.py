@@ -112,9 +112,12 @@ def create(path: Path) -> None:
     os.close(os.open(path, flags, 0o666))
 
 
-def sync_file(path: Path) -> None:
-    """Return when the content of a file is on the disk."""
-    _sync(path, os.O_RDONLY)
+def sync_file(file: Path | int) -> None:
+    """Return when the content of a file, or of an open descriptor, is on the disk."""
+    if isinstance(file, int):
+        os.fsync(file)
+    else:
+        _sync(file, os.O_RDONLY)
 
 
 def sync_directory(path: Path) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from eqcalc import units
+from eqcalc.facts import joined_levels
 from eqcalc.trajectory import (
     Header,
     Layout,
@@ -267,10 +268,11 @@ def test_what_is_missing_in_a_file_is_named(path, damage, key):
 
 
 def test_a_notebook_shows_what_it_is(path):
-    writer = TrajectoryWriter.create(path, header(), LAYOUTS)
-    writer.close()
-    text = Trajectory.open(path)._repr_html_()
+    levels = {"dipole": "CCSD", "energy": "PBE0", "forces": "PBE0"}
+    TrajectoryWriter.create(path, header(provenance={"level_of_theory": levels}), LAYOUTS).close()
     trajectory = Trajectory.open(path)
+    text = trajectory._repr_html_()
+    assert joined_levels(levels) in text
     assert trajectory.method in text
     assert all(name in text for name in trajectory.observables())
     assert f"{trajectory.n_replicas} × {trajectory.n_beads}" in text

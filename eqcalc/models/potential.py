@@ -9,7 +9,6 @@ predicts.
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from ase.data import chemical_symbols
 from torch import Tensor, nn
 
 from eqcalc import quantities as q
+from eqcalc.facts import described, facts_table, joined_levels
 from eqcalc.models.readouts import (
     FeatureCounts,
     Head,
@@ -245,15 +245,13 @@ class Potential(nn.Module):
 
     def facts(self) -> dict[str, str]:
         """Return what the model is, in words, by what is told."""
-        level = self.metadata.get("level_of_theory")
-        if isinstance(level, Mapping):
-            level = grouped(level) if len(set(level.values())) > 1 else next(iter(level.values()))
         size = sum(parameter.numel() for parameter in self.parameters())
         return {
             "network": f"{type(self.representation).__name__}, {size} parameters",
             "elements": " ".join(chemical_symbols[z] for z in self.references.elements),
             "quantities": ", ".join(self.quantities),
-            "level of theory": level or "not recorded",
+            "level of theory": joined_levels(self.metadata.get("level_of_theory"))
+            or "not recorded",
             "cutoff": f"{self.cutoff:g} Å",
             "precision": f"{str(self.dtype).removeprefix('torch.')} on {self.device}",
             **({} if self.file is None else {"file": str(self.file)}),
@@ -439,24 +437,3 @@ def _strained(structures: Structures, strain: Tensor) -> Structures:
     positions = structures.positions
     moved = positions + torch.einsum("ac,acd->ad", positions, symmetric[structures.owner])
     return structures.with_positions(moved, structures.cell + structures.cell @ symmetric)
-
-
-def grouped(facts: Mapping[str, str]) -> str:
-    """Return ``"energy, forces: compiled kernels; quadrupole: eager read-out"``."""
-    alike = {fact: [k for k, other in facts.items() if other == fact] for fact in facts.values()}
-    return "; ".join(f"{', '.join(names)}: {fact}" for fact, names in alike.items())
-
-
-def described(facts: Mapping[str, str]) -> str:
-    """Return facts in one line."""
-    return "; ".join(f"{name}: {fact}" for name, fact in facts.items())
-
-
-def facts_table(caption: str, facts: Mapping[str, str]) -> str:
-    """Return facts as a table in HTML, for notebooks."""
-    rows = "".join(
-        f"<tr><th style='text-align: left'>{html.escape(name)}</th>"
-        f"<td style='text-align: left'>{html.escape(fact)}</td></tr>"
-        for name, fact in facts.items()
-    )
-    return f"<table><caption>{html.escape(caption)}</caption>{rows}</table>"

@@ -11,11 +11,12 @@ import h5py
 from ase.data import chemical_symbols
 
 from eqcalc.datasets import Dataset
+from eqcalc.facts import joined_levels
 from eqcalc.ipi.reader import describe_run
 from eqcalc.models.checkpoint import read_header
 from eqcalc.models.compositions import Compositions
 from eqcalc.spectra import Spectrum, read_raman, read_spectrum
-from eqcalc.spectra.provenance import joined_levels, provenance_facts
+from eqcalc.spectra.provenance import provenance_facts
 from eqcalc.trajectory import Trajectory
 from eqcalc.validation import (
     InvalidFileError,
@@ -136,7 +137,7 @@ def describe_model(header: Mapping[str, Any]) -> str:
 
 def level_of_theory(metadata: Mapping[str, Any]) -> str:
     """Return the level of theory of a model, quantity by quantity where it differs."""
-    return joined_levels(metadata.get("level_of_theory") or {}) or "not stated"
+    return joined_levels(metadata.get("level_of_theory")) or "not stated"
 
 
 def _data(training: Mapping[str, Any]) -> str:

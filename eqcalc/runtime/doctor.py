@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 import eqcalc
+from eqcalc.facts import grouped
 from eqcalc.models.compositions import UnknownCompositionWarning
-from eqcalc.models.potential import Potential, grouped
+from eqcalc.models.potential import Potential
 from eqcalc.models.precision import PRECISIONS, in_precision, precision_of
 from eqcalc.neighbors import STATIC_ATOMS
 from eqcalc.runtime.ahead_of_time import CompiledExecution

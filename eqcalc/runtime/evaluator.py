@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 import eqcalc
+from eqcalc.facts import described, facts_table, grouped
 from eqcalc.models.checkpoint import model_hash
 from eqcalc.models.compositions import formula, warn_of_composition
 from eqcalc.models.derivatives import time_derivatives
-from eqcalc.models.potential import Potential, described, facts_table, grouped
+from eqcalc.models.potential import Potential
 from eqcalc.models.precision import precision_of
 from eqcalc.neighbors import isolated_pairs
 from eqcalc.quantities import quantity

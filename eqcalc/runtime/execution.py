@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from eqcalc.models.potential import Potential, grouped
+from eqcalc.facts import grouped
+from eqcalc.models.potential import Potential
 from eqcalc.neighbors import STATIC_ATOMS, NeighborList, Pairs
 from eqcalc.structures import Structures
 from eqcalc.validation import count

@@ -10,6 +10,8 @@ import numpy as np
 from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 from ase.symbols import Symbols
 
+from eqcalc.facts import joined_levels
+
 #: Settings of a run that decide what its spectra show.
 _SETTINGS = (
     "method",
@@ -132,7 +134,7 @@ def provenance_facts(provenance: Mapping[str, Any]) -> dict[str, str]:
             for key, other in source.items()
             if key.endswith("_by")
         },
-        "level of theory": joined_levels(source.get("level_of_theory") or {}),
+        "level of theory": joined_levels(source.get("level_of_theory")),
         "run with": ", ".join(f"{name} {version}" for name, version in software),
     }
     if "eqcalc_version" in provenance:
@@ -169,12 +171,3 @@ def _equilibration(settings: Mapping[str, Any], timestep: float | None) -> str:
     steps = equilibration["steps"]
     time = f"{steps} steps" if timestep is None else f"{steps * timestep:g} fs"
     return f"{equilibration['method']['name']}, {time}"
-
-
-def joined_levels(levels: Mapping[str, str] | str) -> str:
-    """Return levels of theory by quantity as one text, shorter where they are the same."""
-    if isinstance(levels, str):
-        return levels
-    if len(set(levels.values())) == 1:
-        return str(next(iter(levels.values())))
-    return ", ".join(f"{name} {level}" for name, level in levels.items())

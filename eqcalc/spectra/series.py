@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from html import escape
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
 from eqcalc import methods
+from eqcalc.facts import facts_table
 from eqcalc.spectra.continuity import require_unbroken
 from eqcalc.spectra.estimator.correlation import Signal, differentiate
 from eqcalc.spectra.provenance import trajectory_provenance
@@ -160,8 +160,7 @@ class Series:
         return f"Series({'; '.join(self._facts().values())})"
 
     def _repr_html_(self) -> str:
-        rows = (f"<tr><th>{k}</th><td>{escape(v)}</td></tr>" for k, v in self._facts().items())
-        return f"<table><caption>Series</caption>{''.join(rows)}</table>"
+        return facts_table("Series", self._facts())
 
     # --- where it comes from ----------------------------------------------------------
 

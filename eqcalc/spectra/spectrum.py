@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from eqcalc.facts import facts_table
 from eqcalc.spectra.estimator import statistics
 from eqcalc.spectra.estimator.statistics import Estimate
 from eqcalc.spectra.peaks import (
@@ -126,9 +126,7 @@ class Spectrum:
         return f"Spectrum({'; '.join(part for part in parts if part)})"
 
     def _repr_html_(self) -> str:
-        facts = self._facts() | provenance_facts(self.provenance)
-        rows = (f"<tr><th>{k}</th><td>{escape(v)}</td></tr>" for k, v in facts.items())
-        return f"<table><caption>Spectrum</caption>{''.join(rows)}</table>"
+        return facts_table("Spectrum", self._facts() | provenance_facts(self.provenance))
 
     # --- errors -------------------------------------------------------------------
 

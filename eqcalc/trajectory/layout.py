@@ -6,7 +6,8 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -130,8 +131,9 @@ def open_hdf5(path: Path) -> h5py.File:
         ) from error
 
 
-def lay_out(path: Path, header: Header, layouts: Mapping[str, Layout]) -> None:
-    """Create the complete file of a run without frames, atomically.
+@contextmanager
+def laid_out(path: Path, header: Header, layouts: Mapping[str, Layout]) -> Iterator[Path]:
+    """Give the complete file of a run without frames, which is at `path` in the end.
 
     Raises
     ------
@@ -151,11 +153,10 @@ def lay_out(path: Path, header: Header, layouts: Mapping[str, Layout]) -> None:
                 file=path,
                 advice="record fewer observables or with longer strides",
             )
-        with (
-            replacing(path) as temporary,
-            h5py.File(temporary, "w", libver=("v110", "v110")) as file,
-        ):
-            _write_header(file, header, layouts)
+        with replacing(path) as temporary:
+            with h5py.File(temporary, "w", libver=("v110", "v110")) as file:
+                _write_header(file, header, layouts)
+            yield temporary
     except OSError as error:
         raise TrajectoryError(f"cannot be created ({error})", file=path) from error
 

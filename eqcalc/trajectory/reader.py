@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import h5py
 import numpy as np
 from ase import Atoms
 
+from eqcalc.facts import facts_table, joined_levels
 from eqcalc.trajectory.layout import (
     FORMAT,
     VERSION,
@@ -21,6 +21,16 @@ from eqcalc.trajectory.layout import (
     TrajectoryError,
     open_hdf5,
 )
+
+#: Attributes of the file that are no records, as the header has them.
+_SCALARS: dict[str, Any] = {
+    "method": str,
+    "temperature": float,
+    "timestep": float,
+    "steps": int,
+    "n_replicas": int,
+    "n_beads": int,
+}
 
 
 class Trajectory:
@@ -59,12 +69,7 @@ class Trajectory:
                     advice="update eqcalc",
                 )
             header = Header(
-                method=str(_attribute(file, "method", path)),
-                temperature=float(_attribute(file, "temperature", path)),
-                timestep=float(_attribute(file, "timestep", path)),
-                steps=int(_attribute(file, "steps", path)),
-                n_replicas=int(_attribute(file, "n_replicas", path)),
-                n_beads=int(_attribute(file, "n_beads", path)),
+                **{name: kind(_attribute(file, name, path)) for name, kind in _SCALARS.items()},
                 numbers=_item(file, "numbers", path)[()],
                 masses=_item(file, "masses", path)[()],
                 settings=_record(file, "settings", path),
@@ -218,11 +223,10 @@ class Trajectory:
             "method": f"{h.method}, {h.temperature:g} K",
             "replicas × beads": f"{h.n_replicas} × {h.n_beads}",
             "steps": f"{self.steps_written} of {h.steps}, {h.timestep:g} fs each",
-            "observables": "<br>".join(map(escape, recorded)),
-            "level of theory": escape(str(h.provenance.get("level_of_theory", "not stated"))),
+            "observables": "; ".join(recorded),
+            "level of theory": joined_levels(h.provenance.get("level_of_theory")) or "not stated",
         }
-        cells = "".join(f"<tr><th>{key}</th><td>{value}</td></tr>" for key, value in rows.items())
-        return f"<table><caption>Trajectory {escape(self.path.name)}</caption>{cells}</table>"
+        return facts_table(f"Trajectory {self.path.name}", rows)
 
 
 def _attribute(item: h5py.Group | h5py.Dataset, name: str, path: Path) -> Any:

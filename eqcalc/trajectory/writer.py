@@ -9,11 +9,10 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 
-import h5py
 import numpy as np
 
-from eqcalc.files import sync_directory
-from eqcalc.trajectory.layout import Header, Layout, TrajectoryError, lay_out, open_hdf5
+from eqcalc.files import sync_file
+from eqcalc.trajectory.layout import Header, Layout, TrajectoryError, laid_out, open_hdf5
 from eqcalc.trajectory.reader import Trajectory
 
 
@@ -62,7 +61,8 @@ class TrajectoryWriter:
         """
         if path.exists():
             raise FileExistsError(f"{path} exists and is never overwritten")
-        lay_out(path, header, layouts)
+        with laid_out(path, header, layouts):
+            pass
         return cls(path)
 
     @classmethod
@@ -70,17 +70,14 @@ class TrajectoryWriter:
         cls, path: Path, header: Header, layouts: Mapping[str, Layout], frames: Mapping[str, int]
     ) -> TrajectoryWriter:
         """Replace a trajectory by a longer one that starts with its first `frames`."""
-        longer = path.with_name(f".{path.name}.longer")
-        longer.unlink(missing_ok=True)
-        lay_out(longer, header, layouts)
-        writer = cls(longer)
-        with open_hdf5(path) as file:
+        with laid_out(path, header, layouts) as longer, open_hdf5(path) as file:
+            writer = cls(longer)
             for name, count in frames.items():
-                writer._copy_frames(name, file["observables"][name], count)
-        writer.sync()
-        writer.close()
-        longer.replace(path)
-        sync_directory(path.parent)
+                for replica in range(header.n_replicas):
+                    values = file["observables"][name][replica, :count]
+                    writer._write_values(name, replica, 0, values)
+                writer._count(name, count)
+            writer.close()
         return cls(path, frames)
 
     def write(self, name: str, frames: np.ndarray) -> None:
@@ -127,7 +124,7 @@ class TrajectoryWriter:
             The disk reports an error.
         """
         try:
-            os.fsync(self._descriptor)
+            sync_file(self._descriptor)
         except OSError as error:
             raise self._failure(error) from error
 
@@ -138,11 +135,6 @@ class TrajectoryWriter:
             file=self.path,
             advice=f"the frames up to now ({counts}) are readable",
         )
-
-    def _copy_frames(self, name: str, source: h5py.Dataset, count: int) -> None:
-        for replica in range(self.header.n_replicas):
-            self._write_values(name, replica, 0, source[replica, :count])
-        self._count(name, count)
 
     def _write_values(self, name: str, replica: int, first: int, values: np.ndarray) -> None:
         layout = self.layouts[name]

@@ -171,7 +171,7 @@ def test_kinetic_energy_is_canonical(tmp_path, method, beads, rotation, molecule
     )
     # 80 fs apart, with a thermostat of 20 fs: independent; the first frame is drawn. Without
     # a thermostat on the centroid only replicas are.
-    frames = slice(1, None) if method.thermostats_centroid else slice(-1, None)
+    frames = slice(1, None) if method.row.thermostats_centroid else slice(-1, None)
     for name, particles, scale in (
         ("temperature", n * beads, beads),
         ("centroid_temperature", n, 1),

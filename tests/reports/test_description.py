@@ -75,5 +75,5 @@ def test_other_files_are_refused(tmp_path):
 
 def test_a_level_of_theory_is_named_quantity_by_quantity_where_it_differs():
     levels = {"energy": "CCSD(T)", "dipole": "MP2"}
-    assert level_of_theory({"level_of_theory": levels}) == "energy CCSD(T), dipole MP2"
+    assert level_of_theory({"level_of_theory": levels}) == "energy: CCSD(T); dipole: MP2"
     assert level_of_theory({}) == "not stated"

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: MIT
+"""Facts about a model, a run or a spectrum, by name, as text and as a table for notebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+
+
+def described(facts: Mapping[str, str]) -> str:
+    """Return facts in one line."""
+    return "; ".join(f"{name}: {fact}" for name, fact in facts.items())
+
+
+def grouped(facts: Mapping[str, str]) -> str:
+    """Return ``"energy, forces: compiled kernels; quadrupole: eager read-out"``."""
+    alike = {fact: [k for k, other in facts.items() if other == fact] for fact in facts.values()}
+    return described({", ".join(names): fact for fact, names in alike.items()})
+
+
+def joined_levels(levels: Mapping[str, str] | str | None) -> str:
+    """Return levels of theory by quantity as one text, only once where they are the same."""
+    if not isinstance(levels, Mapping):
+        return levels or ""
+    return grouped(levels) if len(set(levels.values())) > 1 else "".join(set(levels.values()))
+
+
+def facts_table(caption: str, facts: Mapping[str, str]) -> str:
+    """Return facts as a table in HTML, for notebooks."""
+    rows = "".join(
+        f"<tr><th style='text-align: left'>{escape(name)}</th>"
+        f"<td style='text-align: left'>{escape(fact)}</td></tr>"
+        for name, fact in facts.items()
+    )
+    return f"<table><caption>{escape(caption)}</caption>{rows}</table>"
