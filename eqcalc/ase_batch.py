@@ -26,6 +26,7 @@ from eqcalc.models.potential import Potential
 from eqcalc.quantities import quantity
 from eqcalc.runtime import ClosestPair, Execution, to_numpy
 from eqcalc.structures import Structures
+from eqcalc.validation import InvalidInputError
 
 T = TypeVar("T")
 
@@ -196,7 +197,7 @@ class BatchingExecutor:
             The call does not come from a script of :meth:`run`.
         """
         if structures.periodic:
-            raise ValueError("only isolated molecules are evaluated together")
+            raise InvalidInputError(key="structures", expected="isolated molecules")
         if not hasattr(self._seat, "number"):
             raise RuntimeError("a calculator made for scripts that run together was used elsewhere")
         request = _Request(self._seat.number, structures, tuple(quantities))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from eqcalc.structures import Structures
-from eqcalc.validation import non_negative, positive
+from eqcalc.validation import InvalidInputError, non_negative, positive
 
 
 @dataclass(frozen=True)
@@ -256,7 +256,9 @@ def all_pairs(structures: Structures) -> Pairs:
         A structure is periodic.
     """
     if structures.periodic:
-        raise ValueError("all pairs exist for isolated molecules only; use NeighborList")
+        raise InvalidInputError(
+            key="structures", expected="isolated molecules", advice="use NeighborList"
+        )
     device = structures.owner.device
     counts = structures.counts
     first = torch.cumsum(counts, 0) - counts
@@ -316,7 +318,9 @@ def nearest_pairs(structures: Structures, cutoff: float) -> Pairs:
     n = structures.uniform
     if n is None or n > _SEARCHED_ATOMS or structures.periodic:
         if structures.periodic:
-            raise ValueError("nearest pairs exist for isolated molecules only; use NeighborList")
+            raise InvalidInputError(
+                key="structures", expected="isolated molecules", advice="use NeighborList"
+            )
         return pairs_within(structures, cutoff)
     positions = structures.positions.detach().reshape(-1, n, 3)
     distances = torch.cdist(positions, positions, compute_mode="donot_use_mm_for_euclid_dist")

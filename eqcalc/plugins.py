@@ -140,7 +140,7 @@ def instance(key: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> 
     Raises
     ------
     InvalidInputError
-        The class has no such argument, or needs another one.
+        The class has no such argument, needs another one, or refuses a value.
     """
     try:
         signature = inspect.signature(kind)
@@ -154,4 +154,9 @@ def instance(key: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> 
         signature.bind(**options)
     except TypeError as error:
         raise InvalidInputError(str(error), key=key) from None
-    return kind(**options)
+    try:
+        return kind(**options)
+    except InvalidInputError:
+        raise
+    except ValueError as error:
+        raise InvalidInputError(str(error), key=key) from error

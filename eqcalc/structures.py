@@ -21,6 +21,7 @@ from ase.data import atomic_masses
 from torch import Tensor
 
 from eqcalc.molecules import total_charge
+from eqcalc.validation import InvalidInputError
 
 
 @dataclass(frozen=True)
@@ -88,13 +89,19 @@ class Structures:
         counts = torch.as_tensor(counts, dtype=torch.int64)
         n_atoms, n_structures = len(numbers), len(counts)
         if positions.shape != (n_atoms, 3):
-            raise ValueError(f"positions: expected shape ({n_atoms}, 3), got {positions.shape}")
+            raise InvalidInputError(
+                key="positions", value=list(positions.shape), expected=f"the shape [{n_atoms}, 3]"
+            )
         if int(counts.sum()) != n_atoms:
-            raise ValueError(f"counts add up to {int(counts.sum())}, but there are {n_atoms} atoms")
+            raise InvalidInputError(
+                key="counts", value=counts.tolist(), expected=f"the sum {n_atoms}, of all atoms"
+            )
         if n_structures == 0 or int(counts.min()) < 1:
-            raise ValueError("every structure needs at least one atom")
+            raise InvalidInputError(
+                key="counts", value=counts.tolist(), expected="at least one atom in every structure"
+            )
         if (cell is None) != (pbc is None):
-            raise ValueError("give both cell and pbc, or neither")
+            raise InvalidInputError(key="cell", expected="both cell and pbc, or neither")
         if pbc is not None and not bool(pbc.any()):
             cell = pbc = None
         device, dtype = positions.device, positions.dtype
@@ -127,9 +134,10 @@ class Structures:
             Total charge of each [e].
         """
         if positions.ndim != 3 or positions.shape[1:] != (len(numbers), 3):
-            raise ValueError(
-                f"positions: expected shape (n_structures, {len(numbers)}, 3), "
-                f"got {tuple(positions.shape)}"
+            raise InvalidInputError(
+                key="positions",
+                value=list(positions.shape),
+                expected=f"the shape [n_structures, {len(numbers)}, 3]",
             )
         n_structures, n = positions.shape[:2]
         device, dtype = positions.device, positions.dtype
@@ -155,7 +163,7 @@ class Structures:
         """Make a batch from ASE atoms, with their :func:`~eqcalc.molecules.total_charge`."""
         frames = [atoms] if isinstance(atoms, Atoms) else list(atoms)
         if not frames:
-            raise ValueError("expected at least one structure")
+            raise InvalidInputError(key="frames", value=[], expected="at least one structure")
         periodic = any(frame.pbc.any() for frame in frames)
 
         def tensor(values: object, kind: torch.dtype = dtype) -> Tensor:
@@ -228,7 +236,9 @@ class Structures:
     def split(self, size: int) -> Iterator[Structures]:
         """Divide isolated structures of equal size into batches of at most `size`."""
         if self.uniform is None or self.periodic:
-            raise ValueError("only isolated structures of equal size can be divided")
+            raise InvalidInputError(
+                key="structures", expected="isolated structures of equal size to be divided"
+            )
         for begin in range(0, self.n_structures, size):
             end = min(begin + size, self.n_structures)
             atoms = slice(begin * self.uniform, end * self.uniform)

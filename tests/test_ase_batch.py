@@ -18,6 +18,7 @@ from eqcalc.calculator import EqCalculator
 from eqcalc.runtime import EagerExecution
 from eqcalc.runtime import cpp_compiler as compiler
 from tests.conftest import make_potential
+from tests.errors import refused
 
 
 def distorted(name, seed):
@@ -96,7 +97,7 @@ def test_periodic_structures_and_foreign_calls_are_refused():
         atoms.get_forces()
     atoms.center(vacuum=2.0)
     atoms.pbc = True
-    with pytest.raises(ValueError, match="only isolated molecules"):
+    with refused(key="structures", expected="isolated molecules"):
         atoms.get_forces()
 
 

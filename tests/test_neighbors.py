@@ -9,6 +9,7 @@ from ase.build import bulk, molecule
 from eqcalc import neighbors as pairs_module
 from eqcalc.neighbors import STATIC_ATOMS, NeighborList, all_pairs, nearest_pairs, pairs_within
 from eqcalc.structures import Structures
+from tests.errors import refused
 
 
 def brute_force(atoms, cutoff):
@@ -162,13 +163,15 @@ def test_list_is_rebuilt_for_other_atoms():
 
 
 def test_all_pairs_of_a_cell_are_refused():
-    with pytest.raises(ValueError, match="isolated"):
+    with refused(key="structures", expected="isolated molecules"):
         all_pairs(Structures.from_atoms(bulk("C")))
 
 
-@pytest.mark.parametrize("arguments", [(0.0,), (-1.0,), (4.0, -0.1)])
-def test_impossible_ranges_are_refused(arguments):
-    with pytest.raises(ValueError, match=r"cutoff|skin"):
+@pytest.mark.parametrize(
+    ("arguments", "key"), [((0.0,), "cutoff"), ((-1.0,), "cutoff"), ((4.0, -0.1), "skin")]
+)
+def test_impossible_ranges_are_refused(arguments, key):
+    with refused(key=key):
         NeighborList(*arguments)
 
 

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from eqcalc.validation import one_of
+
 
 class ShiftedSoftplus(nn.Module):
     """``ln((1 + exp βx)/2)/β``, which is zero at zero (Schütt et al., SchNet, 2017)."""
@@ -55,9 +57,7 @@ def activation(name: str) -> nn.Module:
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         There is none of that name.
     """
-    if name not in ACTIVATIONS:
-        raise ValueError(f"activation: expected one of {', '.join(ACTIVATIONS)}, got {name!r}")
-    return ACTIVATIONS[name]()
+    return ACTIVATIONS[one_of("activation", name, ACTIVATIONS)]()

@@ -26,6 +26,7 @@ from eqcalc.models.potential import Potential, PotentialConfig, References
 from eqcalc.models.precision import checked_device
 from eqcalc.models.registry import require_registered
 from eqcalc.quantities import quantity
+from eqcalc.validation import InvalidFileError, InvalidInputError, existing_file, located, one_of
 
 FORMAT = "eqcalc-model"
 VERSION = 1
@@ -33,8 +34,8 @@ _HEADER_KEY = "eqcalc"
 _HEADER_FIELDS = ("format", "version", "model", "references", "units", "metadata", "hash")
 
 
-class CheckpointError(ValueError):
-    """A model file cannot be used; the message says which and why."""
+class CheckpointError(InvalidFileError):
+    """A model file cannot be read or written."""
 
 
 def _canonical(value: Any) -> bytes:
@@ -93,28 +94,25 @@ def save_model(potential: Potential, path: str | Path) -> None:
     Raises
     ------
     CheckpointError
-        The metadata cannot be written as JSON, the directory cannot be written, or the
-        representation is neither one of eqcalc nor registered
+        The metadata cannot be written as JSON, or the directory cannot be written.
+    InvalidInputError
+        The representation is neither one of eqcalc nor registered
         (:func:`~eqcalc.models.registry.register_representation`).
     """
     path = Path(path)
-    try:
+    with located(file=path):
         require_registered(potential.config.representation)
-    except ValueError as error:
-        raise CheckpointError(f"{path}: {error}") from None
     header = _header(potential)
     tensors = {name: t.detach().cpu().contiguous() for name, t in potential.state_dict().items()}
     try:
         header["hash"] = _content_hash(header, tensors)
         text = json.dumps(header, ensure_ascii=False)
     except TypeError as error:
-        raise CheckpointError(
-            f"{path}: the metadata or the settings of the network are not JSON: {error}"
-        ) from None
+        raise CheckpointError(str(error), key="metadata", expected="JSON", file=path) from None
     try:
         write_atomically(path, safetensors.torch.save(tensors, metadata={_HEADER_KEY: text}))
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot write the model: {error.strerror}") from error
+        raise CheckpointError(f"cannot be written ({error.strerror})", file=path) from error
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
@@ -122,45 +120,39 @@ def read_header(path: str | Path) -> dict[str, Any]:
 
     Raises
     ------
-    CheckpointError
-        The file is missing, truncated, not a model of eqcalc, or too new.
+    MissingFileError
+        There is no such file.
+    InvalidFileError
+        It is truncated, not a model of eqcalc, or too new.
     """
-    path = Path(path)
-    if path.is_dir():
-        raise CheckpointError(
-            f"{path}: is a directory; expected a model file, such as model.eqc in it"
-        )
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such model file")
+    path = existing_file(path, "a model file (.eqc)")
     try:
         with safetensors.safe_open(path, framework="pt") as stream:
             metadata = stream.metadata() or {}
     except (safetensors.SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{path}: not a complete model file (truncated, damaged, or of another kind): {error}"
+            f"is truncated, damaged or of another kind ({error})",
+            expected="a model file (.eqc)",
+            file=path,
         ) from None
-    if _HEADER_KEY not in metadata:
-        raise CheckpointError(
-            f"{path}: a safetensors file, but not a model written by eqcalc "
-            f"(its header lacks {_HEADER_KEY!r})"
-        )
     try:
-        header = json.loads(metadata[_HEADER_KEY])
+        header = json.loads(metadata.get(_HEADER_KEY, "null"))
     except json.JSONDecodeError as error:
-        raise CheckpointError(f"{path}: the header is not valid JSON: {error}") from None
+        raise CheckpointError(f"is not JSON ({error})", key="header", file=path) from None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: the header does not describe an {FORMAT}")
+        raise CheckpointError("was not written by eqcalc", expected=FORMAT, file=path)
     version = header.get("version")
-    if not isinstance(version, int) or version < 1:
-        raise CheckpointError(f"{path}: invalid format version {version!r}")
-    if version > VERSION:
+    if not isinstance(version, int) or not 1 <= version <= VERSION:
         raise CheckpointError(
-            f"{path}: written in format version {version}, but this eqcalc reads versions up to "
-            f"{VERSION}; install a newer eqcalc"
+            key="version",
+            value=version,
+            expected=f"a format version up to {VERSION}",
+            file=path,
+            advice="install a newer eqcalc",
         )
     for key in _HEADER_FIELDS:
         if key not in header:
-            raise CheckpointError(f"{path}: the header lacks {key!r}")
+            raise CheckpointError("is missing in the header", key=key, file=path)
     return header
 
 
@@ -180,10 +172,12 @@ def load_model(
 
     Raises
     ------
+    MissingFileError
+        There is no such file.
     CheckpointError
-        The file is missing, truncated, foreign, too new, or its content does
-        not match its hash or its own configuration.
-    ValueError
+        It is truncated, of another kind or too new, or its content does not match its hash or
+        its own configuration.
+    InvalidInputError
         There is no such device here.
     """
     path, device = Path(path), checked_device(device)
@@ -191,12 +185,15 @@ def load_model(
     try:
         tensors = safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: cannot read the parameters: {error}") from None
+        raise CheckpointError(f"cannot be read ({error})", key="parameters", file=path) from None
     found = _content_hash(header, tensors)
     if found != header["hash"]:
         raise CheckpointError(
-            f"{path}: the content does not match its hash (stored {str(header['hash'])[:12]}…, "
-            f"found {found[:12]}…); the file was changed after it was written"
+            "the file was changed after it was written",
+            key="hash",
+            value=found,
+            expected=str(header["hash"]),
+            file=path,
         )
     try:
         config = PotentialConfig.from_settings(header["model"])
@@ -209,18 +206,30 @@ def load_model(
         )
         with torch.random.fork_rng(devices=[]):  # the initial parameters are thrown away
             potential = Potential(config, references)
+    except InvalidInputError as error:
+        raise CheckpointError(
+            error.problem,
+            key=error.key,
+            value=error.value,
+            expected=error.expected,
+            file=path,
+            suggestion=error.suggestion,
+            advice=error.advice,
+        ) from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path}: the configuration cannot be used: {error}") from None
+        raise CheckpointError(f"cannot be used ({error})", key="model", file=path) from None
     for name, unit in header["units"].items():
         if quantity(name).unit != unit:
-            raise CheckpointError(f"{path}: {name} is in {unit!r}, which this eqcalc does not use")
+            raise CheckpointError(
+                key=f"units.{name}", value=unit, expected=repr(quantity(name).unit), file=path
+            )
     precision = next(iter(tensors.values())).dtype if tensors else torch.float32
     potential.to(precision)
     try:
         potential.load_state_dict(tensors)
     except RuntimeError as error:
         raise CheckpointError(
-            f"{path}: the parameters do not fit the configuration: {error}"
+            f"do not fit the configuration ({error})", key="parameters", file=path
         ) from None
     potential.metadata = {**header["metadata"], "hash": header["hash"]}
     potential.file = path.resolve()
@@ -235,15 +244,11 @@ def shipped_model(name: str = "ethanol") -> Path:
 
     Raises
     ------
-    FileNotFoundError
+    InvalidInputError
         There is no such model; the message lists those that exist.
     """
     known = {path.stem: path for path in shipped_models()}
-    if name not in known:
-        raise FileNotFoundError(
-            f"no model called {name!r} comes with eqcalc; there are: {', '.join(known) or 'none'}"
-        )
-    return known[name]
+    return known[one_of("model", name, known)]
 
 
 def shipped_models() -> list[Path]:

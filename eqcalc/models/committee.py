@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from eqcalc.validation import InvalidInputError
+
 #: Name of the standard deviation of the forces of the members.
 FORCE_DISAGREEMENT = "force_disagreement"
 
@@ -59,19 +61,23 @@ class Committee:
 
     def __init__(self, members: Sequence[Member]) -> None:
         if len(members) < 2:
-            raise ValueError(f"a committee needs at least two members, got {len(members)}")
+            raise InvalidInputError(
+                key="members", value=len(members), expected="at least two members"
+            )
         self.members = tuple(members)
         self.numbers = self.members[0].numbers
         for index, member in enumerate(self.members):
             if member.numbers.tolist() != self.numbers.tolist():
-                raise ValueError(
-                    f"member {index} of the committee is for the atomic numbers "
-                    f"{member.numbers.tolist()}, member 0 for {self.numbers.tolist()}"
+                raise InvalidInputError(
+                    "the members of a committee are for one molecule",
+                    key=f"members[{index}].numbers",
+                    value=member.numbers.tolist(),
+                    expected=str(self.numbers.tolist()),
                 )
             if member.provenance == self.members[0].provenance and index > 0:
-                raise ValueError(
-                    f"members 0 and {index} of the committee are the same model; members that "
-                    "agree by construction say nothing"
+                raise InvalidInputError(
+                    "is the same model as member 0; members that agree by construction say nothing",
+                    key=f"members[{index}]",
                 )
         #: Names of what all members give.
         self.quantities = tuple(

@@ -16,6 +16,8 @@ import numpy as np
 from ase.data import atomic_numbers, chemical_symbols
 from ase.symbols import Symbols
 
+from eqcalc.validation import InvalidInputError
+
 #: So many formulas are recorded one by one; of more only the ranges are.
 _LISTED = 50
 #: So many formulas are told in a message.
@@ -166,9 +168,11 @@ def check_charge(metadata: Mapping[str, Any], charge: float) -> None:
     """Raise ValueError if no structure that a model was trained on had this total charge [e]."""
     known = known_charges(metadata)
     if not any(abs(charge - value) < 1e-6 for value in known):
-        raise ValueError(
-            f"the structure has a total charge of {charge:g} e, but the model was trained on "
-            f"charges of {', '.join(f'{value:g}' for value in known)} e only"
+        raise InvalidInputError(
+            key="charge",
+            value=charge,
+            expected="a total charge [e] that the model was trained on: "
+            + ", ".join(f"{value:g}" for value in known),
         )
 
 

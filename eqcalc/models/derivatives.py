@@ -23,19 +23,25 @@ from torch import Tensor
 from eqcalc.models.potential import Potential
 from eqcalc.neighbors import isolated_pairs
 from eqcalc.structures import Structures
+from eqcalc.validation import InvalidInputError
 
 
 def _property_of_positions(
     potential: Potential, molecule: Structures, name: str
 ) -> Callable[[Tensor], Tensor]:
     if molecule.n_structures != 1 or molecule.periodic:
-        raise ValueError(
-            "derivatives are taken of one isolated molecule at a time; for a molecule in a box set "
-            "atoms.pbc = False, or write the file without its cell"
+        raise InvalidInputError(
+            key="molecule",
+            expected="one isolated molecule",
+            advice="for a molecule in a box set atoms.pbc = False, or write the file without its "
+            "cell",
         )
     if name not in potential.config.heads:
-        raise ValueError(
-            f"this model has no {name!r} read-out; it has {', '.join(potential.config.heads)}"
+        raise InvalidInputError(
+            "the model has no such read-out",
+            key="quantity",
+            value=name,
+            expected=f"one of {', '.join(potential.config.heads)}",
         )
     pairs = isolated_pairs(molecule, potential.cutoff)
 

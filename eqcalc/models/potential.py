@@ -34,6 +34,7 @@ from eqcalc.models.registry import (
 )
 from eqcalc.neighbors import Pairs
 from eqcalc.structures import Structures
+from eqcalc.validation import InvalidInputError, known_elements, known_keys, located
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,11 @@ class PotentialConfig:
 
     def __post_init__(self) -> None:
         if not self.heads:
-            raise ValueError("heads: expected at least one quantity")
+            raise InvalidInputError(key="heads", value=(), expected="at least one quantity")
         for name in (*self.heads, *self.read_outs):
             if not readouts_of(name):
                 q.named("heads", name, readable_quantities())
-        unknown = sorted(set(self.read_outs) - set(self.heads))
-        if unknown:
-            raise ValueError(f"read_outs.{unknown[0]}: the model has no such head")
+        known_keys(self.read_outs, self.heads, section="read_outs")
         object.__setattr__(self, "heads", q.ordered(self.heads))
 
     def build_heads(self) -> dict[str, Head]:
@@ -70,7 +69,7 @@ class PotentialConfig:
 
         Raises
         ------
-        ValueError
+        InvalidInputError
             An option is unknown or impossible.
         """
         network = self.representation
@@ -85,26 +84,23 @@ class PotentialConfig:
 
         Raises
         ------
-        ValueError
-            A key is missing or unknown, or a value impossible; the message names it.
+        InvalidInputError
+            A key is missing or unknown, or a value impossible.
         """
-        unknown = set(settings) - {"representation", "heads", "read_outs"}
-        if unknown:
-            raise ValueError(
-                f"model.{sorted(unknown)[0]}: unknown key; known: representation, heads, read_outs"
-            )
+        known_keys(settings, ("representation", "heads", "read_outs"))
         representation = settings.get("representation", {"name": "painn"})
+        heads, read_outs = settings.get("heads", cls.heads), settings.get("read_outs", {})
         if not isinstance(representation, Mapping):
-            raise ValueError(f"model.representation: expected a mapping, got {representation!r}")
-        heads = settings.get("heads", cls.heads)
+            raise InvalidInputError(
+                key="representation", value=representation, expected="a mapping"
+            )
         if isinstance(heads, str) or not all(isinstance(name, str) for name in heads):
-            raise ValueError(f"model.heads: expected a list of quantities, got {heads!r}")
-        read_outs = settings.get("read_outs", {})
+            raise InvalidInputError(key="heads", value=heads, expected="a list of quantities")
         if not isinstance(read_outs, Mapping) or not all(
             isinstance(options, Mapping) for options in read_outs.values()
         ):
-            raise ValueError(
-                f"model.read_outs: expected options for each quantity, got {read_outs!r}"
+            raise InvalidInputError(
+                key="read_outs", value=read_outs, expected="options for each quantity"
             )
         return cls(
             representation_config(dict(representation)),
@@ -153,13 +149,16 @@ class References:
         object.__setattr__(self, "values", tables)
         for name, scale in self.scales.items():
             if not readouts_of(name) or not scale > 0.0:
-                raise ValueError(f"references.scales: cannot scale {name!r} by {scale!r}")
+                raise InvalidInputError(
+                    key=f"references.scales.{name}",
+                    value=scale,
+                    expected="a positive scale of a read-out",
+                )
 
     def _checked(self, name: str, values: Mapping[int, float]) -> dict[int, float]:
         table = {int(z): float(value) for z, value in values.items()}
-        unknown = sorted(set(table) - set(self.elements))
-        if unknown:
-            raise ValueError(f"references.{name}: elements {unknown} are not in the model")
+        with located(section=f"references.{name}"):
+            known_elements(table, self.elements)
         return table
 
 
@@ -177,12 +176,13 @@ class Potential(nn.Module):
     def __init__(self, config: PotentialConfig, references: References) -> None:
         super().__init__()
         if not references.elements:
-            raise ValueError("references.elements: a potential must know at least one element")
-        largest = references.elements[-1]
-        if references.elements[0] < 1 or largest >= config.representation.embeddings:
-            raise ValueError(
-                f"elements {references.elements} do not fit an embedding table of "
-                f"{config.representation.embeddings} rows"
+            raise InvalidInputError(key="references.elements", value=(), expected="an element")
+        rows = config.representation.embeddings
+        if references.elements[0] < 1 or references.elements[-1] >= rows:
+            raise InvalidInputError(
+                key="references.elements",
+                value=references.elements,
+                expected=f"atomic numbers from 1 to {rows - 1}, the rows of the embedding",
             )
         self.config = config
         self.references = references
@@ -264,23 +264,24 @@ class Potential(nn.Module):
         return facts_table("Potential", self.facts())
 
     def require_outputs(self, names: Collection[str], structures: Structures | None = None) -> None:
-        """Raise ValueError unless the model gives quantities, and gives them of structures."""
-        missing = sorted(set(names) - set(self.quantities))
-        if missing:
-            raise ValueError(
-                f"this model does not give {missing[0]!r}; it gives {', '.join(self.quantities)}"
+        """Raise InvalidInputError unless the model predicts quantities (of `structures`)."""
+        for name in sorted(set(names) - set(self.quantities)):
+            raise InvalidInputError(
+                f"this model does not predict a {name}",
+                key="quantities",
+                value=name,
+                expected=f"some of {', '.join(self.quantities)}",
             )
         if structures is None:
             return
-        if not structures.periodic:
-            if "stress" in names:
-                raise ValueError("stress: an isolated molecule has none")
-            return
-        undefined = sorted(set(names) - set(self.available_for(structures)))
-        if undefined:
-            raise ValueError(
-                f"the {undefined[0]} of a periodic structure is not defined by this model: its "
-                "read-out weights with absolute positions; ask for energy, forces and stress only"
+        for name in sorted(set(names) - set(self.available_for(structures))):
+            raise InvalidInputError(
+                "its read-out weights with absolute positions, which a periodic structure lacks"
+                if structures.periodic
+                else "an isolated molecule has no stress",
+                key="quantities",
+                value=name,
+                expected=f"some of {', '.join(self.available_for(structures))}",
             )
 
     def available_for(self, structures: Structures) -> tuple[str, ...]:

@@ -98,9 +98,11 @@ def in_precision(potential: Potential, name: str | None) -> Potential:
     if name is None or name == precision_of(potential):
         return potential
     if name not in _TYPES and type(potential.representation) is not PaiNN:
-        raise ValueError(
-            f"precision: {name} is defined for PaiNN only, not for "
-            f"{type(potential.representation).__name__}; use float32 or float64"
+        raise InvalidInputError(
+            f"{name} is defined for PaiNN only, not for {type(potential.representation).__name__}",
+            key="precision",
+            value=name,
+            expected="float32 or float64",
         )
     result = copy.deepcopy(potential).to(_TYPES.get(name, torch.float32))
     for parent, attribute, layer in list(_layers_to_round(result)):

@@ -14,6 +14,8 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from eqcalc.validation import count, one_of, positive
+
 
 class _ExactConstants(nn.Module):
     """A basis whose constants survive a stay in lower precision.
@@ -80,8 +82,7 @@ class GaussianBasis(_ExactConstants):
 
     def __init__(self, size: int, cutoff: float, rounding: torch.dtype = torch.float64) -> None:
         super().__init__()
-        if size < 2:
-            raise ValueError(f"a Gaussian basis needs at least 2 functions, got {size}")
+        count("radial_functions", size, least=2)
         centers = torch.linspace(0.0, cutoff, size, dtype=rounding).to(torch.float64)
         self._keep("centers", centers)
         spacing = cutoff / (size - 1) if rounding == torch.float64 else float(centers[1])
@@ -154,11 +155,8 @@ def radial_basis(name: str, size: int, cutoff: float) -> nn.Module:
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         No such basis, or an impossible size or cutoff.
     """
-    if name not in RADIAL_BASES:
-        raise ValueError(f"radial_basis: expected one of {sorted(RADIAL_BASES)}, got {name!r}")
-    if size < 1 or not cutoff > 0.0:
-        raise ValueError(f"radial basis of {size} functions and cutoff {cutoff} Å is impossible")
-    return RADIAL_BASES[name](size, cutoff)
+    make = RADIAL_BASES[one_of("radial_basis", name, RADIAL_BASES)]
+    return make(count("radial_functions", size), positive("cutoff", cutoff, unit="Å"))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,10 +15,16 @@ from torch import Tensor, nn
 
 from eqcalc.models.activations import activation
 from eqcalc.models.networks.painn import vector_norm
-from eqcalc.plugins import load_plugins
+from eqcalc.plugins import instance, load_plugins
 from eqcalc.quantities import MOLECULAR_SCALARS, named, ordered, quantity
 from eqcalc.structures import Structures
-from eqcalc.validation import InvalidInputError
+from eqcalc.validation import (
+    InvalidInputError,
+    count,
+    located,
+    non_negative,
+    one_of,
+)
 
 
 @dataclass(frozen=True)
@@ -42,8 +49,7 @@ class FeatureCounts:
 def perceptron(counts: FeatureCounts, layers: int | None, function: str | None) -> nn.Sequential:
     """Return linear maps F → F/2 → … → 1 with activations between them."""
     number = counts.layers if layers is None else layers
-    if not isinstance(number, int) or number < 1:
-        raise ValueError(f"layers: expected a positive integer, got {number!r}")
+    count("layers", number)
     hidden = max(counts.scalars // 2, 1)
     sizes = [counts.scalars, *[hidden] * (number - 1), 1]
     modules: list[nn.Module] = []
@@ -149,9 +155,7 @@ ORIGINS: dict[str, Callable[[Structures], Tensor]] = {
 
 def origin_of(name: str) -> Callable[[Structures], Tensor]:
     """Return the function of a key of :data:`ORIGINS`."""
-    if name not in ORIGINS:
-        raise ValueError(f"origin: expected one of {', '.join(ORIGINS)}, got {name!r}")
-    return ORIGINS[name]
+    return ORIGINS[one_of("origin", name, ORIGINS)]
 
 
 class ScalarHead(Head):
@@ -179,9 +183,7 @@ class ScalarHead(Head):
         aggregation: str = "sum",
     ) -> None:
         super().__init__()
-        if aggregation not in {"sum", "mean"}:
-            raise ValueError(f"aggregation: expected sum or mean, got {aggregation!r}")
-        self.aggregation = aggregation
+        self.aggregation = one_of("aggregation", aggregation, ("sum", "mean"))
         self.atomwise = perceptron(counts, layers, function)
 
     def forward(
@@ -291,10 +293,11 @@ class AtomicScalarAndVector(Head):
 
     def __init__(self, counts: FeatureCounts, *, gated: bool, norm_epsilon: float) -> None:
         super().__init__()
-        if norm_epsilon < 0.0:
-            raise ValueError(f"norm_epsilon: expected a number ≥ 0, got {norm_epsilon!r}")
+        non_negative("norm_epsilon", norm_epsilon)
         if gated and not counts.vectors:
-            raise ValueError("this read-out needs vector features, and the network has none")
+            raise InvalidInputError(
+                "the network has no vector features", key="atomic_dipoles", value=gated
+            )
         self.gated = gated
         if gated:
             hidden = max(counts.scalars // 2, 1)
@@ -460,26 +463,15 @@ def build_head(name: str, counts: FeatureCounts, options: Mapping[str, Any]) -> 
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         There is no such read-out or option, or its value is impossible.
     """
     forms = readouts_of(name)
     if not forms:
         named("heads", name, readable_quantities())
     options = dict(options)
-    form = options.pop("form", next(iter(forms)))
-    if form not in forms:
-        raise ValueError(f"read_outs.{name}.form: expected {' or '.join(forms)}, got {form!r}")
-    kind = forms[form]
-    known = [key for key in inspect.signature(kind).parameters if key != "counts"]
-    for key in options:
-        if key not in known:
-            raise ValueError(
-                f"read_outs.{name}.{key}: unknown option; known: {', '.join(['form', *known])}"
-            )
-    if "aggregation" in known and not quantity(name).extensive:
-        options.setdefault("aggregation", "mean")
-    try:
-        return kind(counts, **options)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"read_outs.{name}: {error}") from None
+    with located(section=f"read_outs.{name}"):
+        kind = forms[one_of("form", options.pop("form", next(iter(forms))), forms)]
+        if "aggregation" in inspect.signature(kind).parameters and not quantity(name).extensive:
+            options.setdefault("aggregation", "mean")
+        return instance("", functools.partial(kind, counts), options)

@@ -27,8 +27,9 @@ from eqcalc.models.networks.painn import PaiNNConfig
 from eqcalc.models.networks.painn_ablation import AblatedPaiNNConfig
 from eqcalc.models.networks.schnet import SchNetConfig
 from eqcalc.neighbors import Pairs
-from eqcalc.plugins import PLUGINS, import_plugin, plugin_modules
+from eqcalc.plugins import PLUGINS, import_plugin, instance, plugin_modules
 from eqcalc.structures import Structures
+from eqcalc.validation import InvalidInputError, located, one_of
 
 _Class = TypeVar("_Class", bound=type)
 
@@ -123,22 +124,28 @@ def register_representation(config: _Class) -> _Class:
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         It lacks something, or no other process could import it.
     """
     place = _place(config)
     if not dataclasses.is_dataclass(config):
-        raise ValueError(f"{place}: expected a dataclass with the settings of a representation")
+        raise InvalidInputError(
+            key="name", value=place, expected="a dataclass with the settings of a representation"
+        )
     fields = {field.name for field in dataclasses.fields(config)}
     for name in ("build", *_NEEDED):
         if name not in fields and not hasattr(config, name):
-            raise ValueError(f"{place}: a representation needs {name!r}; see RepresentationConfig")
+            raise InvalidInputError(
+                f"{place} lacks it; see RepresentationConfig", key=name, value=config
+            )
     if "name" in fields:
-        raise ValueError(f"{place}: 'name' is the place of the class and cannot be a setting")
+        raise InvalidInputError(f"is the place of {place}, and cannot be a setting", key="name")
     if config.__module__ == "__main__" or "<locals>" in config.__qualname__:
-        raise ValueError(
-            f"{place}: a model file could not name this class; define it in a module that can be "
-            "imported, and outside of functions"
+        raise InvalidInputError(
+            "a model file could not name this class",
+            key="name",
+            value=place,
+            expected="a class of a module that can be imported, outside of functions",
         )
     _REGISTERED[place] = config
     return config
@@ -149,23 +156,13 @@ def representation_config(settings: dict[str, Any]) -> RepresentationConfig:
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         The name or a setting is unknown, or a value is impossible.
     """
-    settings = dict(settings)
-    name = settings.pop("name", None)
-    kind = _class_named(name)
-    known_keys = [field.name for field in dataclasses.fields(kind)]
-    for key in settings:
-        if key not in known_keys:
-            raise ValueError(
-                f"representation.{key}: {name} has no such setting; known: {', '.join(known_keys)}"
-            )
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
-    try:
-        return kind(**values)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"representation ({name}): {error}") from None
+    with located(section="representation"):
+        config: RepresentationConfig = instance("", _class_named(values.pop("name", None)), values)
+    return config
 
 
 def representation_settings(config: RepresentationConfig) -> dict[str, Any]:
@@ -176,12 +173,15 @@ def representation_settings(config: RepresentationConfig) -> dict[str, Any]:
 
 
 def require_registered(config: RepresentationConfig) -> None:
-    """Raise ValueError unless a file that names the class of `config` could be read again."""
+    """Raise InvalidInputError unless a file that names the class of `config` could be read."""
     kind = type(config)
     if kind not in REPRESENTATIONS.values() and _REGISTERED.get(_place(kind)) is not kind:
-        raise ValueError(
-            f"the representation {_place(kind)} is not registered, so that no file with it could "
-            "be read; register its class with eqcalc.models.register_representation"
+        raise InvalidInputError(
+            "no file with it could be read",
+            key="representation",
+            value=_place(kind),
+            expected="a registered class",
+            advice="register it with eqcalc.models.register_representation",
         )
 
 
@@ -195,24 +195,23 @@ def _class_named(name: Any) -> type[Any]:
         return REPRESENTATIONS[name]
     module, separator, class_name = name.partition(":") if isinstance(name, str) else ("", "", "")
     if not separator:
-        known = ", ".join(REPRESENTATIONS)
-        raise ValueError(
-            f"representation.name: expected one of {known}, or package.module:ClassName, "
-            f"got {name!r}"
-        )
+        try:
+            one_of("name", name, REPRESENTATIONS)
+        except InvalidInputError as error:
+            error.expected += ", or package.module:ClassName"
+            raise
     if name in _REGISTERED:
         return _REGISTERED[name]
     if module not in plugin_modules():
-        raise ValueError(
-            f"representation.name: {name} is not of eqcalc and not registered; to let its module "
-            f"be imported, which runs its code, set {PLUGINS}={module}"
+        raise InvalidInputError(
+            key="name",
+            value=name,
+            expected="a network of eqcalc, or a registered class",
+            advice=f"to let its module be imported, which runs its code, set {PLUGINS}={module}",
         )
     found = getattr(import_plugin(module), class_name, None)
     if not inspect.isclass(found):
-        raise ValueError(f"representation.name: {module} has no class {class_name!r}")
+        raise InvalidInputError(key="name", value=name, expected=f"a class of {module}")
     if _place(found) != name:
-        raise ValueError(f"representation.name: expected {_place(found)!r}, got {name!r}")
-    try:
-        return register_representation(found)
-    except ValueError as error:
-        raise ValueError(f"representation.name: {error}") from None
+        raise InvalidInputError(key="name", value=name, expected=repr(_place(found)))
+    return register_representation(found)

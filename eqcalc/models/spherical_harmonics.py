@@ -21,6 +21,7 @@ from sympy.printing.pycode import PythonCodePrinter
 from torch import Tensor
 
 from eqcalc.models.networks.irreps import clebsch_gordan, spherical_harmonics
+from eqcalc.validation import InvalidInputError
 
 X, Y, Z = sympy.symbols("x y z", real=True)
 
@@ -32,7 +33,7 @@ def polynomials(degree: int) -> tuple[sympy.Expr, ...]:
     Each is a homogeneous polynomial of degree l in x, y, z, exact.
     """
     if degree < 0:
-        raise ValueError(f"a degree is not negative, got {degree}")
+        raise InvalidInputError(key="degree", value=degree, expected="zero or more")
     square = X**2 + Y**2 + Z**2
     components = []
     for m in range(-degree, degree + 1):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from eqcalc.models.checkpoint import CheckpointError, load_model
+from eqcalc.models.checkpoint import load_model
 from eqcalc.quantities import DIPOLE, POLARIZABILITY
 from eqcalc.runtime import Evaluator, eager_evaluator
 from eqcalc.spectra import (
@@ -26,6 +26,7 @@ from eqcalc.spectra import (
 )
 from eqcalc.spectra.estimation import HIGHEST_VIBRATION, highest_wavenumber
 from eqcalc.trajectory import TimeSeries, Trajectory
+from eqcalc.validation import located
 
 #: Geometries evaluated in one call.
 _BATCH = 4096
@@ -245,12 +246,8 @@ def read_members(trajectory: Trajectory, models: Sequence[str | Path]) -> list[E
     numbers = torch.tensor(trajectory.numbers)
     members: list[Evaluator] = []
     for path in models:
-        try:
+        with located(file=path):
             member = eager_evaluator(load_model(path), numbers)
-        except CheckpointError:
-            raise
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from None
         if DIPOLE.name not in member.quantities:
             raise ValueError(f"{path}: a model of {', '.join(member.quantities)}, without a dipole")
         members.append(member)

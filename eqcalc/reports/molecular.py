@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from eqcalc.models.checkpoint import CheckpointError, load_model, model_hash, shipped_models
+from eqcalc.models.checkpoint import load_model, model_hash, shipped_models
 from eqcalc.models.potential import Potential
 from eqcalc.quantities import DIPOLE, POLARIZABILITY
 from eqcalc.runtime import MoleculeEvaluator
@@ -27,6 +27,7 @@ from eqcalc.spectra import (
 )
 from eqcalc.spectra.provenance import trajectory_provenance
 from eqcalc.trajectory import Trajectory
+from eqcalc.validation import InvalidFileError
 
 #: Geometries at which the sum rule is evaluated, at most.
 _SUM_RULE_SAMPLES = 400
@@ -207,7 +208,7 @@ def model_of(trajectory: Trajectory, path: str | Path | None = None) -> Potentia
     for candidate in candidates:
         try:
             potential = load_model(candidate, dtype=torch.float64)
-        except CheckpointError:
+        except InvalidFileError:
             if path is not None:
                 raise
             continue

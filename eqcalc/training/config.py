@@ -124,22 +124,12 @@ class ModelConfig:
     def potential_config(self, heads: tuple[str, ...]) -> PotentialConfig:
         """Return the configuration of a new model with the read-outs `heads`."""
         representation = dict(self.representation or {"name": "painn"})
-        try:
-            config = PotentialConfig.from_settings(
-                {
-                    "representation": representation,
-                    "heads": list(heads),
-                    "read_outs": self.read_outs,
-                }
-            )
-            with torch.device("meta"):  # finds wrong options without drawing parameters
-                config.build_heads()
-            return config
-        except InvalidInputError:
-            raise
-        except ValueError as error:
-            key, _, problem = str(error).removeprefix("model.").partition(": ")
-            raise InvalidInputError(problem, key=key) from None
+        config = PotentialConfig.from_settings(
+            {"representation": representation, "heads": list(heads), "read_outs": self.read_outs}
+        )
+        with torch.device("meta"):  # finds wrong options without drawing parameters
+            config.build_heads()
+        return config
 
 
 @dataclass(frozen=True)

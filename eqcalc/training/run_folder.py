@@ -16,13 +16,13 @@ import yaml
 
 from eqcalc import __version__, files
 from eqcalc.datasets import Dataset
-from eqcalc.models.checkpoint import CheckpointError, read_header
+from eqcalc.models.checkpoint import read_header
 from eqcalc.models.compositions import Compositions
 from eqcalc.models.potential import Potential
 from eqcalc.training.config import TrainingConfig
 from eqcalc.training.data import Split, file_hash
 from eqcalc.training.loss import Loss
-from eqcalc.validation import InvalidInputError
+from eqcalc.validation import InvalidFileError, InvalidInputError
 
 
 class RunFolder:
@@ -274,5 +274,5 @@ def require_start(config: TrainingConfig) -> None:
     if config.model.start_from is not None:
         try:
             read_header(config.model.start_from)
-        except CheckpointError as error:
+        except InvalidFileError as error:
             raise InvalidInputError(str(error), key="model.start_from") from error

@@ -18,7 +18,9 @@ from eqcalc.models.checkpoint import (
 )
 from eqcalc.neighbors import all_pairs
 from eqcalc.structures import Structures
+from eqcalc.validation import MissingFileError
 from tests.conftest import make_potential
+from tests.errors import refused
 
 NAMES = ("energy", "forces", "dipole", "polarizability")
 
@@ -76,7 +78,7 @@ def test_precision_is_an_argument(saved):
 def test_truncated_file_is_refused(saved, fraction):
     data = saved.read_bytes()
     saved.write_bytes(data[: int(fraction * len(data))])
-    with pytest.raises(CheckpointError, match="not a complete model file"):
+    with refused(CheckpointError, file=saved, expected="a model file (.eqc)"):
         load_model(saved)
 
 
@@ -84,7 +86,7 @@ def test_changed_parameter_is_noticed(saved):
     data = bytearray(saved.read_bytes())
     data[-5] ^= 1
     saved.write_bytes(data)
-    with pytest.raises(CheckpointError, match="does not match its hash"):
+    with refused(CheckpointError, file=saved, key="hash"):
         load_model(saved)
 
 
@@ -98,26 +100,26 @@ def test_changed_parameter_is_noticed(saved):
 )
 def test_changed_header_is_noticed(saved, change):
     rewrite_header(saved, change)
-    with pytest.raises(CheckpointError, match="does not match its hash"):
+    with refused(CheckpointError, file=saved, key="hash"):
         load_model(saved)
 
 
 def test_newer_version_is_refused(saved):
     rewrite_header(saved, lambda h: h.update(version=99))
-    with pytest.raises(CheckpointError, match="newer eqcalc"):
+    with refused(CheckpointError, file=saved, key="version", value=99):
         load_model(saved)
 
 
 def test_missing_header_key_is_named(saved):
     rewrite_header(saved, lambda h: h.pop("units"))
-    with pytest.raises(CheckpointError, match="'units'"):
+    with refused(CheckpointError, file=saved, key="units"):
         load_model(saved)
 
 
 def test_foreign_safetensors_file_is_refused(tmp_path):
     path = tmp_path / "other.safetensors"
     safetensors.torch.save_file({"weight": torch.zeros(3)}, path)
-    with pytest.raises(CheckpointError, match="not a model written by eqcalc"):
+    with refused(CheckpointError, file=path, expected="eqcalc-model"):
         load_model(path)
 
 
@@ -137,28 +139,30 @@ def test_pickle_is_refused_and_not_executed(tmp_path):
             torch.save({"bomb": Bomb()}, path)
         else:
             path.write_bytes(data)
-        with pytest.raises(CheckpointError):
+        with refused(CheckpointError, file=path):
             load_model(path)
     assert not marker.exists()
 
 
 def test_missing_file_is_named(tmp_path):
-    with pytest.raises(CheckpointError, match=r"nowhere\.eqc"):
+    with refused(MissingFileError, file=tmp_path / "nowhere.eqc"):
         load_model(tmp_path / "nowhere.eqc")
 
 
 def test_failed_write_keeps_the_old_file(saved, potential):
     before = saved.read_bytes()
     potential.metadata = {"not json": object()}
-    with pytest.raises(CheckpointError, match="metadata"):
+    with refused(CheckpointError, key="metadata", expected="JSON"):
         save_model(potential, saved)
     assert saved.read_bytes() == before
     assert [p.name for p in saved.parent.iterdir()] == ["model.eqc"]
 
 
 def test_unwritable_directory_is_a_clear_error(tmp_path, potential):
-    with pytest.raises(CheckpointError, match="cannot write"):
-        save_model(potential, tmp_path / "missing" / "model.eqc")
+    path = tmp_path / "missing" / "model.eqc"
+    with refused(CheckpointError, file=path) as caught:
+        save_model(potential, path)
+    assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
 def test_hash_depends_on_parameters_and_references():

@@ -14,6 +14,7 @@ from eqcalc.models.derivatives import (
 from eqcalc.neighbors import all_pairs
 from eqcalc.structures import Structures
 from tests.conftest import make_potential
+from tests.errors import refused
 
 
 def test_first_derivatives_and_hessian(potential, ethanol):
@@ -79,12 +80,12 @@ def test_time_derivatives_of_a_stack(potential, ethanol, generator):
 
 def test_missing_read_out_is_named(ethanol):
     energy_only = make_potential(heads=("energy",))
-    with pytest.raises(ValueError, match="no 'dipole' read-out"):
+    with refused(key="quantity", value="dipole"):
         property_derivative(energy_only, Structures.from_atoms(ethanol), "dipole")
 
 
 def test_batches_are_refused(potential, ethanol):
     batch = Structures.from_atoms([ethanol, ethanol])
     assert all_pairs(batch).degree == 8
-    with pytest.raises(ValueError, match="one isolated molecule"):
+    with refused(key="molecule", expected="one isolated molecule"):
         hessian(potential, batch)

@@ -32,6 +32,7 @@ from eqcalc.structures import Structures
 from eqcalc.training import TrainingConfig, train
 from eqcalc.training.sweeps import Sweep, sweep
 from eqcalc.validation import InvalidInputError
+from tests.errors import refused
 
 FOLDER = Path(__file__).parents[2] / "workflows" / "own_network"
 NAME = "weighted_neighbors:WeightedNeighborsConfig"
@@ -99,10 +100,10 @@ def test_a_file_imports_nothing_that_the_caller_has_not_let_in(small, tmp_path, 
     save_model(small, tmp_path / "model.eqc")
     monkeypatch.setattr(registry, "_REGISTERED", {})
     del sys.modules["weighted_neighbors"]
-    with pytest.raises(CheckpointError, match=f"{NAME} is not of eqcalc.*EQCALC_PLUGINS=weighted"):
+    with refused(CheckpointError, key="representation.name", value=NAME):
         load_model(tmp_path / "model.eqc")
     monkeypatch.setenv("EQCALC_PLUGINS", "weighted_neighbors_of_others,another")
-    with pytest.raises(CheckpointError, match="not registered"):
+    with refused(CheckpointError, key="representation.name", value=NAME):
         load_model(tmp_path / "model.eqc")
     assert "weighted_neighbors" not in sys.modules
     monkeypatch.setenv("EQCALC_PLUGINS", "another, weighted_neighbors")
@@ -110,20 +111,21 @@ def test_a_file_imports_nothing_that_the_caller_has_not_let_in(small, tmp_path, 
 
 
 @pytest.mark.parametrize(
-    ("name", "plugins", "message"),
+    ("name", "plugins", "explained"),
     [
-        ("weighted_neighbors:Nothing", "weighted_neighbors", "has no class 'Nothing'"),
-        ("weighted_neighbors:WeightedNeighbors", "weighted_neighbors", "expected a dataclass"),
-        ("weighted_neighbors:CosineCutoff", "weighted_neighbors", r"'eqcalc\.models\.radial:Cos"),
-        ("weighted_neighbors", "weighted_neighbors", r"or package\.module:ClassName"),
-        (NAME, "", "set EQCALC_PLUGINS=weighted_neighbors"),
+        ("weighted_neighbors:Nothing", "weighted_neighbors", "a class of weighted_neighbors"),
+        ("weighted_neighbors:WeightedNeighbors", "weighted_neighbors", "a dataclass"),
+        ("weighted_neighbors:CosineCutoff", "weighted_neighbors", "eqcalc.models.radial:Cos"),
+        ("weighted_neighbors", "weighted_neighbors", "or package.module:ClassName"),
+        (NAME, "", "EQCALC_PLUGINS=weighted_neighbors"),
     ],
 )
-def test_a_wrong_name_is_explained(importable, monkeypatch, settings, name, plugins, message):
+def test_a_wrong_name_is_explained(importable, monkeypatch, settings, name, plugins, explained):
     monkeypatch.setenv("EQCALC_PLUGINS", plugins)
     settings["model"]["representation"] = {"name": name}
-    with pytest.raises(InvalidInputError, match=f"model.representation.*{message}"):
+    with refused(key="model.representation.name", value=name) as caught:
         TrainingConfig.from_settings(settings)
+    assert explained in caught.value.expected + caught.value.advice
 
 
 def test_a_module_that_cannot_be_imported_is_named(importable, monkeypatch, settings):
@@ -137,14 +139,14 @@ def test_a_module_that_cannot_be_imported_is_named(importable, monkeypatch, sett
 
 def test_a_class_that_is_not_registered_is_not_saved(small, tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "_REGISTERED", {})
-    with pytest.raises(CheckpointError, match=r"WeightedNeighborsConfig is not registered, so"):
+    with refused(key="representation", value=NAME, file=tmp_path / "model.eqc"):
         save_model(small, tmp_path / "model.eqc")
 
     class Derived(PaiNNConfig):
         """Would be read as PaiNN, which it may not be."""
 
     derived = Potential(PotentialConfig(Derived(features=4)), References((1,)))
-    with pytest.raises(CheckpointError, match="Derived is not registered"):
+    with refused(key="representation", file=tmp_path / "model.eqc"):
         save_model(derived, tmp_path / "model.eqc")
     assert not list(tmp_path.iterdir())
 
@@ -158,9 +160,9 @@ def test_what_a_configuration_lacks_is_named():
         def build(self):
             raise NotImplementedError
 
-    with pytest.raises(ValueError, match="Config: a representation needs 'read_out_layers'"):
+    with refused(key="read_out_layers"):
         register_representation(Config)
-    with pytest.raises(ValueError, match="outside of functions"):
+    with refused(key="name", value=f"{__name__}:f.<locals>.Local"):
         register_representation(type("Local", (PaiNNConfig,), {"__qualname__": "f.<locals>.Local"}))
 
 
@@ -176,9 +178,9 @@ def test_commands_train_and_read_it(tmp_path, settings):
             command, env=environment | more, capture_output=True, text=True, check=False
         )
 
-    refused = run("train", config, "--quiet")
-    assert refused.returncode == 2
-    assert "train.yaml: model.representation.name: weighted" in refused.stderr
+    unknown = run("train", config, "--quiet")
+    assert unknown.returncode == 2
+    assert "train.yaml: model.representation.name: " in unknown.stderr
     trained = run("train", config, "--quiet", EQCALC_PLUGINS="weighted_neighbors")
     assert trained.returncode == 0, trained.stderr
     model = tmp_path / "run" / "model.eqc"

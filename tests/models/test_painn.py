@@ -12,6 +12,7 @@ from eqcalc.models.radial import CosineCutoff, GaussianBasis, SincBasis, radial_
 from eqcalc.neighbors import Pairs, all_pairs
 from eqcalc.structures import Structures
 from tests.conftest import make_potential
+from tests.errors import refused
 
 
 def test_representation_equals_the_equations_written_as_loops(ethanol):
@@ -141,7 +142,15 @@ def test_cutoff_vanishes_with_its_slope():
     assert float(slope[3]) == 0.0
 
 
-@pytest.mark.parametrize("arguments", [("bump", 20, 5.0), ("sinc", 0, 5.0), ("gaussian", 1, 5.0)])
-def test_impossible_bases_are_refused(arguments):
-    with pytest.raises(ValueError, match=r"basis|functions"):
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        (("bump", 20, 5.0), "radial_basis"),
+        (("sinc", 0, 5.0), "radial_functions"),
+        (("gaussian", 1, 5.0), "radial_functions"),
+        (("sinc", 20, 0.0), "cutoff"),
+    ],
+)
+def test_impossible_bases_are_refused(arguments, key):
+    with refused(key=key):
         radial_basis(*arguments)

@@ -25,6 +25,7 @@ from eqcalc.models.precision import (
 )
 from eqcalc.runtime import ExecutionUnavailableError, FusedExecution, eager_evaluator
 from tests.conftest import make_potential
+from tests.errors import refused
 
 QUANTITIES = ("energy", "forces", "dipole", "polarizability")
 ROUNDED = ("tf32", "bf16")
@@ -175,14 +176,14 @@ def test_the_model_given_is_not_changed(potential):
 
 
 def test_unknown_precisions_and_networks_are_refused(potential):
-    with pytest.raises(ValueError, match="expected one of float64, float32, tf32, bf16, got 'f16'"):
+    with refused(key="precision", value="f16"):
         in_precision(potential, "f16")
     with pytest.raises(InputError, match="expected one of float64, float32, tf32, bf16"):
         EqCalculator(potential, precision="half")
     schnet = Potential(
         PotentialConfig(SchNetConfig(features=8), ("energy",)), References(elements=(1, 6, 8))
     )
-    with pytest.raises(ValueError, match="bf16 is defined for PaiNN only, not for SchNet"):
+    with refused(key="precision", value="bf16", expected="float32 or float64"):
         in_precision(schnet, "bf16")
     assert precision_of(in_precision(schnet, "float64")) == "float64"
 

@@ -36,7 +36,7 @@ from eqcalc.models.networks.irreps import (
 from eqcalc.models.networks.painn import vector_norm
 from eqcalc.neighbors import Pairs
 from eqcalc.structures import Structures
-from eqcalc.validation import one_of, positive_fields
+from eqcalc.validation import InvalidInputError, one_of, positive_fields
 
 #: Two atoms are bonded if they are closer than this times the sum of covalent radii.
 BOND_TOLERANCE = 1.25
@@ -98,8 +98,8 @@ class IrrepsGCNConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "degrees", tuple(sorted(set(self.degrees))))
         if not all(isinstance(l, int) and l >= 0 for l in self.degrees) or 0 not in self.degrees:
-            raise ValueError(
-                f"degrees: expected integers ≥ 0 with 0 among them, got {self.degrees}"
+            raise InvalidInputError(
+                key="degrees", value=self.degrees, expected="integers ≥ 0 with 0 among them"
             )
         positive_fields(
             self,

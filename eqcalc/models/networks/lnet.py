@@ -43,7 +43,7 @@ from eqcalc.models.networks.irreps import (
 )
 from eqcalc.neighbors import Pairs
 from eqcalc.structures import Structures
-from eqcalc.validation import positive_fields
+from eqcalc.validation import count, positive_fields
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,7 @@ class LNetConfig:
             "embeddings",
         )
         for key in ("hidden_vectors", "output_vectors"):
-            if not isinstance(getattr(self, key), int) or getattr(self, key) < 0:
-                raise ValueError(f"{key}: expected an integer ≥ 0, got {getattr(self, key)!r}")
+            count(key, getattr(self, key), least=0)
 
     @property
     def features(self) -> int:

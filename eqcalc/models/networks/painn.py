@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from eqcalc.models.radial import CosineCutoff, radial_basis
 from eqcalc.neighbors import Pairs
 from eqcalc.structures import Structures
+from eqcalc.validation import positive_fields
 
 
 @dataclass(frozen=True)
@@ -67,20 +68,15 @@ class PaiNNConfig:
     read_out_activation: ClassVar[str] = "silu"
 
     def __post_init__(self) -> None:
-        for key in ("features", "layers", "radial_functions", "embeddings"):
-            value = getattr(self, key)
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(f"{key}: expected a positive integer, got {value!r}")
-        for key in ("cutoff", "norm_epsilon"):
-            if not getattr(self, key) > 0.0:
-                raise ValueError(f"{key}: expected a positive number, got {getattr(self, key)!r}")
+        positive_fields(self, "features", "layers", "radial_functions", "embeddings")
+        positive_fields(self, "cutoff", "norm_epsilon")
 
     @property
     def vectors(self) -> int:
         """Number of vector features, as many as scalars."""
         return self.features
 
-    def build(self) -> PaiNN:
+    def build(self) -> nn.Module:
         """Return a representation with freshly drawn parameters."""
         return PaiNN(self)
 

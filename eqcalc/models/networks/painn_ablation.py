@@ -24,11 +24,11 @@ from eqcalc.models.networks.painn import PaiNNConfig, vector_norm
 from eqcalc.models.radial import CosineCutoff, radial_basis
 from eqcalc.neighbors import Pairs
 from eqcalc.structures import Structures
-from eqcalc.validation import positive_fields
+from eqcalc.validation import InvalidInputError
 
 
 @dataclass(frozen=True)
-class AblatedPaiNNConfig:
+class AblatedPaiNNConfig(PaiNNConfig):
     """Configuration of :class:`AblatedPaiNN`.
 
     Parameters
@@ -48,23 +48,14 @@ class AblatedPaiNNConfig:
     vector_features: bool = True
     scalar_product: bool = True
     vector_convolution: bool = True
-    features: int = 128
-    layers: int = 3
-    cutoff: float = 5.0
-    radial_basis: str = "sinc"
-    radial_functions: int = 20
-    embeddings: int = 100
-    norm_epsilon: float = 1e-3
-
-    read_out_layers: ClassVar[int] = 2
-    read_out_activation: ClassVar[str] = "silu"
 
     def __post_init__(self) -> None:
-        positive_fields(self, "features", "layers", "radial_functions", "embeddings")
-        positive_fields(self, "cutoff", "norm_epsilon")
+        super().__post_init__()
         if not self.vector_features and (self.scalar_product or self.vector_convolution):
-            raise ValueError(
-                "vector_features: without them scalar_product and vector_convolution must be false"
+            raise InvalidInputError(
+                key="vector_features",
+                value=False,
+                expected="true, unless scalar_product and vector_convolution are false",
             )
 
     @property
@@ -77,7 +68,7 @@ class AblatedPaiNNConfig:
         """Number of terms of a message: to scalars, along the pair, and of vectors."""
         return 1 + self.vector_features + self.vector_convolution
 
-    def build(self) -> AblatedPaiNN:
+    def build(self) -> nn.Module:
         """Return a representation with freshly drawn parameters."""
         return AblatedPaiNN(self)
 
@@ -88,7 +79,7 @@ def matched_features(config: AblatedPaiNNConfig, reference: PaiNNConfig) -> int:
     Parameters are those of the representation and of an energy read-out.
     """
 
-    def count(network: AblatedPaiNNConfig | PaiNNConfig) -> int:
+    def count(network: PaiNNConfig) -> int:
         with torch.device("meta"):  # shapes only
             representation = sum(p.numel() for p in network.build().parameters())
         hidden = max(network.features // 2, 1)
