@@ -221,7 +221,7 @@ def validate(dataset: Dataset) -> ValidationReport:
 def _duplicates(dataset: Dataset, usable: np.ndarray) -> Iterator[tuple[int, str]]:
     """Yield structures that repeat an earlier one."""
     for rows in _same_molecule(dataset, usable):
-        shapes = _pair_distances(np.stack([r.positions for r in dataset.records(rows)]))
+        shapes = pair_distances(np.stack([r.positions for r in dataset.records(rows)]))
         pairs = cKDTree(shapes).query_pairs(SAME_DISTANCE, p=np.inf, output_type="ndarray")
         first: dict[int, int] = {}
         for a, b in sorted(map(tuple, np.sort(pairs, axis=1).tolist())):
@@ -290,7 +290,7 @@ def _force_faults(dataset: Dataset, usable: np.ndarray) -> Iterator[tuple[int | 
         )
 
 
-def _pair_distances(positions: np.ndarray) -> np.ndarray:
+def pair_distances(positions: np.ndarray) -> np.ndarray:
     """Return the interatomic distances [Å] of ``[n, n_atoms, 3]``, ``[n, n_pairs]``."""
     i, j = np.triu_indices(positions.shape[1], 1)
     return np.linalg.norm(positions[:, i] - positions[:, j], axis=-1)
@@ -397,7 +397,7 @@ def check_forces(
         records = list(dataset.records(rows))
         positions = np.stack([record.positions for record in records])
         positions -= positions.mean(axis=1, keepdims=True)
-        shapes = _pair_distances(positions)
+        shapes = pair_distances(positions)
         _, nearest = cKDTree(shapes).query(shapes[chosen], k=2)
         for one, neighbours in zip(chosen, nearest, strict=True):
             other = int(neighbours[1] if neighbours[0] == one else neighbours[0])

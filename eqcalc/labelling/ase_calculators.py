@@ -21,10 +21,8 @@ from ase.calculators.calculator import BaseCalculator, CalculatorSetupError, all
 from eqcalc.labelling.method import (
     ConvergenceError,
     UnavailableQuantityError,
-    checked_labels,
-    selected_quantities,
+    molecule_labels,
 )
-from eqcalc.molecules import isolated_molecule, total_charge
 from eqcalc.plugins import class_at, instance
 from eqcalc.quantities import known_quantities, ordered
 from eqcalc.validation import InvalidInputError, nearest
@@ -138,11 +136,7 @@ class CalculatorMethod:
         self, atoms: ase.Atoms, quantities: tuple[str, ...] | None = None
     ) -> dict[str, np.ndarray]:
         """Return `quantities` of the isolated molecule `atoms`; see :class:`Method`."""
-        wanted = selected_quantities(self, quantities)
-        molecule = isolated_molecule(atoms).copy()
-        molecule.positions -= molecule.get_center_of_mass()
-        results = self._compute(molecule, total_charge(atoms), wanted)
-        return checked_labels(self, results, len(atoms))
+        return molecule_labels(self, atoms, quantities, self._compute)
 
     def _compute(
         self, molecule: ase.Atoms, charge: float, quantities: tuple[str, ...]

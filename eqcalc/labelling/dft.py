@@ -11,8 +11,11 @@ import ase
 import numpy as np
 from ase.units import Bohr, Hartree
 
-from eqcalc.labelling.method import ConvergenceError, checked_labels, selected_quantities
-from eqcalc.molecules import isolated_molecule, total_charge
+from eqcalc.labelling.method import (
+    ConvergenceError,
+    finite_field_polarizability,
+    molecule_labels,
+)
 from eqcalc.validation import InvalidInputError, nearest, positive, within
 
 
@@ -78,10 +81,15 @@ class PySCF:
         self, atoms: ase.Atoms, quantities: tuple[str, ...] | None = None
     ) -> dict[str, np.ndarray]:
         """Return `quantities` of the isolated molecule `atoms`; see :class:`Method`."""
-        wanted = selected_quantities(self, quantities)
-        field = self._converged_field(isolated_molecule(atoms))
+        return molecule_labels(self, atoms, quantities, self._compute)
+
+    def _compute(
+        self, molecule: ase.Atoms, charge: float, quantities: tuple[str, ...]
+    ) -> dict[str, Any]:
+        """Return labels of a centred molecule."""
+        field = self._converged_field(molecule, charge)
         labels: dict[str, Any] = {}
-        for name in wanted:
+        for name in quantities:
             if name == "energy":
                 labels[name] = field.e_tot * Hartree
             elif name == "forces":
@@ -95,14 +103,14 @@ class PySCF:
                 # atomic units e²a₀²/Hartree
                 compute = _finite_field if field.do_nlc() else _polarizability
                 labels[name] = compute(field) * (Bohr**2 / Hartree)
-        return checked_labels(self, labels, len(atoms))
+        return labels
 
-    def _converged_field(self, atoms: ase.Atoms) -> Any:
+    def _converged_field(self, atoms: ase.Atoms, charge: float) -> Any:
+        """Return PySCF's self-consistent field of a centred molecule."""
         pyscf = _pyscf()
         from pyscf import dft, gto
         from pyscf.lib.exceptions import BasisNotFoundError
 
-        charge = total_charge(atoms)
         electrons = int(atoms.numbers.sum()) - charge
         if electrons % 2:
             raise InvalidInputError(
@@ -111,11 +119,9 @@ class PySCF:
                 value=electrons,
                 expected="an even number",
             )
-        # the origin of the dipole is the centre of mass
-        positions = atoms.positions - atoms.get_center_of_mass()
         try:
             molecule = gto.M(
-                atom=list(zip(atoms.get_chemical_symbols(), positions / Bohr, strict=True)),
+                atom=list(zip(atoms.symbols, atoms.positions / Bohr, strict=True)),
                 unit="Bohr",
                 basis=self.basis,
                 charge=round(charge),
@@ -234,19 +240,16 @@ def _finite_field(field: Any, step: float = 1e-3) -> np.ndarray:
     """
     core = field.get_hcore()
     r = field.mol.intor_symmetric("int1e_r", comp=3)
-    rows = []
-    for axis in range(3):
-        dipoles = []
-        for sign in (1.0, -1.0):
-            perturbed = field.copy()
-            perturbed.get_hcore = lambda *_, h=core + sign * step * r[axis]: h
-            perturbed.kernel(field.make_rdm1())
-            if not perturbed.converged:
-                raise ConvergenceError("no self-consistency in the field of the polarizability")
-            dipoles.append(perturbed.dip_moment(unit="AU", verbose=0))
-        rows.append((dipoles[0] - dipoles[1]) / (2.0 * step))
-    alpha = np.array(rows)
-    return 0.5 * (alpha + alpha.T)
+
+    def dipole(axis: int, sign: int) -> np.ndarray:
+        perturbed = field.copy()
+        perturbed.get_hcore = lambda *_: core + sign * step * r[axis]
+        perturbed.kernel(field.make_rdm1())
+        if not perturbed.converged:
+            raise ConvergenceError("no self-consistency in the field of the polarizability")
+        return np.asarray(perturbed.dip_moment(unit="AU", verbose=0))
+
+    return finite_field_polarizability(dipole, step)
 
 
 def _pyscf() -> Any:

@@ -16,8 +16,11 @@ import ase
 import numpy as np
 from ase.units import Bohr, Hartree
 
-from eqcalc.labelling.method import ConvergenceError, checked_labels, selected_quantities
-from eqcalc.molecules import isolated_molecule, total_charge
+from eqcalc.labelling.method import (
+    ConvergenceError,
+    finite_field_polarizability,
+    molecule_labels,
+)
 from eqcalc.validation import count, positive_fields
 
 # Building a calculator costs as much as a single point, so one is kept for each
@@ -86,50 +89,41 @@ class GFN2:
         self, atoms: ase.Atoms, quantities: tuple[str, ...] | None = None
     ) -> dict[str, np.ndarray]:
         """Return `quantities` of the isolated molecule `atoms`; see :class:`Method`."""
-        wanted = selected_quantities(self, quantities)
-        positions = isolated_molecule(atoms).positions - atoms.get_center_of_mass()
-        result = self._singlepoint(atoms, positions, None)
+        return molecule_labels(self, atoms, quantities, self._compute)
+
+    def _compute(
+        self, molecule: ase.Atoms, charge: float, quantities: tuple[str, ...]
+    ) -> dict[str, Any]:
+        """Return labels of a centred molecule."""
+        result = self._singlepoint(molecule, charge)
         labels = {
             "energy": float(result.get("energy")) * Hartree,
             "forces": -np.asarray(result.get("gradient")) * (Hartree / Bohr),
             "dipole": np.asarray(result.get("dipole")) * Bohr,
         }
-        if "polarizability" in wanted:
-            labels["polarizability"] = self._polarizability(atoms, positions)
-        return checked_labels(self, {name: labels[name] for name in wanted}, len(atoms))
 
-    def _polarizability(self, atoms: ase.Atoms, positions: np.ndarray) -> np.ndarray:
-        """Return α = ∂μ/∂F [e²Å²/eV] by central differences, symmetrised."""
-        rows = []
-        for axis in range(3):
-            plus, minus = (
-                np.asarray(self._singlepoint(atoms, positions, (axis, sign)).get("dipole"))
-                for sign in (1, -1)
-            )
-            rows.append((plus - minus) * Bohr / (2.0 * self.field))
-        alpha = np.array(rows)
-        return 0.5 * (alpha + alpha.T)
+        def dipole(axis: int, sign: int) -> np.ndarray:
+            result = self._singlepoint(molecule, charge, (axis, sign))
+            return np.asarray(result.get("dipole")) * Bohr
+
+        if "polarizability" in quantities:
+            labels["polarizability"] = finite_field_polarizability(dipole, self.field)
+        return {name: labels[name] for name in quantities}
 
     def _singlepoint(
-        self, atoms: ase.Atoms, positions: np.ndarray, field: tuple[int, int] | None
+        self, molecule: ase.Atoms, charge: float, field: tuple[int, int] | None = None
     ) -> Any:
+        """Return tblite's results, in a field along an axis with a sign if one is given."""
         tblite = _tblite()
-        charge = total_charge(atoms)
-        key = (
-            self.accuracy,
-            self.electronic_temperature,
-            self.unpaired_electrons,
-            atoms.numbers.tobytes(),
-            charge,
-            None if field is None else (*field, self.field),
-        )
+        positions = molecule.positions / Bohr
+        key = (self, molecule.numbers.tobytes(), charge, field)
         calculator = _calculators.get(key)
         try:
             if calculator is None:
                 calculator = tblite.Calculator(
                     "GFN2-xTB",
-                    np.array(atoms.numbers),
-                    positions / Bohr,
+                    np.array(molecule.numbers),
+                    positions,
                     charge=charge,
                     uhf=self.unpaired_electrons,
                 )
@@ -145,7 +139,7 @@ class GFN2:
                     _calculators.clear()
                 _calculators[key] = calculator
             else:
-                calculator.update(positions / Bohr)
+                calculator.update(positions)
             return calculator.singlepoint()
         except (tblite.TBLiteRuntimeError, tblite.TBLiteValueError) as error:
             _calculators.pop(key, None)
@@ -153,6 +147,7 @@ class GFN2:
 
 
 def _tblite() -> Any:
+    """Return the module of tblite."""
     try:
         import tblite.interface
     except ImportError as error:

@@ -287,19 +287,13 @@ def compare_with_method(
 
     Parameters
     ----------
-    dataset
-        Labelled structures.
-    method
-        See :func:`label`.
-    name
-        ``"forces"``, ``"dipole"`` or ``"polarizability"`` (not with GFN2-xTB,
-        whose polarizabilities are half of the right ones).
+    dataset, method
+        Labelled structures, and what :func:`label` takes.
+    name, tolerance
+        See :func:`~eqcalc.datasets.compare_labels`. The polarizabilities of GFN2-xTB are
+        half of the right ones.
     rng
-        Chooses the structures.
-    n
-        Number of structures.
-    tolerance
-        |ln slope| that the method may be off by.
+        Chooses the `n` structures.
 
     Returns
     -------
@@ -332,6 +326,7 @@ def _new_file(target: str | Path) -> Path:
 
 
 def _record(geometry: Record | ase.Atoms) -> Record:
+    """Return a geometry without labels."""
     if isinstance(geometry, Record):
         return replace(geometry, labels={})
     return Record.from_atoms(geometry, source=str(geometry.info.get("source", "")))
@@ -341,14 +336,15 @@ def _levels(
     method: Method, quantities: Sequence[str], stated: str | Mapping[str, str] | None
 ) -> dict[str, str]:
     """Return the level of theory by quantity, of a user before that of the method."""
-    levels = levels_by_quantity(method.level_of_theory, quantities)
-    levels |= levels_by_quantity(stated or {}, quantities)
-    for name in levels:
+    given = levels_by_quantity(stated or {}, quantities)
+    for name in given:
         one_of("level_of_theory", name, quantities)
+    levels = levels_by_quantity(method.level_of_theory, quantities) | given
     return {name: levels[name] for name in quantities}
 
 
 def _labelled(geometries: Sequence[Record], done: Mapping[int, Any]) -> Iterator[Record]:
+    """Yield the geometries that converged, with their labels."""
     for index, record in enumerate(geometries):
         labels = done[index].get("labels")
         if labels is not None:

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from ase.calculators.calculator import Calculator, all_changes
 from torch import Tensor
 
 from eqcalc.datasets.dataset import levels_by_quantity
+from eqcalc.molecules import isolated_molecule, total_charge
 from eqcalc.quantities import ordered, quantity
 from eqcalc.validation import InvalidInputError, nearest, shape
 
@@ -116,23 +118,35 @@ def selected_quantities(
     return ordered(quantities)
 
 
-def checked_labels(method: Method, labels: Mapping[str, Any], n_atoms: int) -> dict[str, Any]:
-    """Return `labels` as arrays.
+def molecule_labels(
+    method: Method,
+    atoms: ase.Atoms,
+    quantities: Collection[str] | None,
+    compute: Callable[[ase.Atoms, float, tuple[str, ...]], Mapping[str, Any]],
+) -> dict[str, np.ndarray]:
+    """Return checked labels of an isolated molecule.
 
-    Raises
-    ------
-    InvalidInputError
-        One has another shape than its quantity.
-    ConvergenceError
-        One is not finite.
+    They are what `compute` returns of the molecule with its centre of mass at the origin, its
+    charge [e], and names of quantities; see :meth:`Method.label`.
     """
-    arrays = {}
-    for name, value in labels.items():
-        expected = quantity(name).shape_of(n_atoms)
-        arrays[name] = shape(f"{name} of {method.name}", np.asarray(value, dtype=float), expected)
-        if not np.isfinite(arrays[name]).all():
+    wanted = selected_quantities(method, quantities)
+    molecule = isolated_molecule(atoms).copy()
+    molecule.positions -= molecule.get_center_of_mass()
+    labels = {}
+    for name, value in compute(molecule, total_charge(atoms), wanted).items():
+        expected = quantity(name).shape_of(len(atoms))
+        labels[name] = shape(f"{name} of {method.name}", np.asarray(value, dtype=float), expected)
+        if not np.isfinite(labels[name]).all():
             raise ConvergenceError(f"{method.name}: non-finite {name}")
-    return arrays
+    return labels
+
+
+def finite_field_polarizability(
+    dipole: Callable[[int, int], np.ndarray], step: float
+) -> np.ndarray:
+    """Return α = ∂μ/∂F by central differences of the dipole in fields ±`step`, symmetrised."""
+    rows = [(dipole(axis, 1) - dipole(axis, -1)) / (2.0 * step) for axis in range(3)]
+    return 0.5 * (np.array(rows) + np.array(rows).T)
 
 
 @dataclass(frozen=True)
@@ -158,14 +172,12 @@ class CombinedMethod:
     def __post_init__(self) -> None:
         parts = tuple((selected_quantities(method, names), method) for names, method in self.parts)
         object.__setattr__(self, "parts", parts)
-        names = [name for part, _ in parts for name in part]
-        for name in names:
-            if names.count(name) > 1:
+        for name, n in Counter(name for part, _ in parts for name in part).items():
+            if n > 1:
                 raise InvalidInputError(
                     "from two methods", key=name, expected="one method for each quantity"
                 )
-        separate = [part for part, _ in parts if ("energy" in part) != ("forces" in part)]
-        if len(separate) == 2:
+        if sum(("energy" in part) != ("forces" in part) for part, _ in parts) == 2:
             raise InvalidInputError(
                 "forces are the negative gradient of the energy",
                 key="forces",

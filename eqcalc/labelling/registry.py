@@ -75,15 +75,12 @@ def as_method(method: Any) -> Method:
     if isinstance(method, str):
         return method_named(method)
     if isinstance(method, Mapping):
-        return CombinedMethod(
-            tuple(
-                (
-                    tuple(one_of("method", name, known_quantities()) for name in names.split(",")),
-                    one,
-                )
-                for names, one in ((names, as_method(one)) for names, one in method.items())
-            )
+        known = known_quantities()
+        parts = (
+            (tuple(one_of("method", name, known) for name in names.split(",")), as_method(one))
+            for names, one in method.items()
         )
+        return CombinedMethod(tuple(parts))
     if hasattr(method, "implemented_properties"):
         return CalculatorMethod(method)
     lacking = [attribute for attribute in _ATTRIBUTES if not hasattr(method, attribute)]

@@ -23,6 +23,7 @@ from ase.md.langevin import Langevin
 from scipy.spatial import cKDTree
 from tqdm import tqdm
 
+from eqcalc.datasets.checks import pair_distances
 from eqcalc.datasets.record import Record
 from eqcalc.labelling.conformer_search import conformers, relax, rotatable_bonds, rotate
 from eqcalc.labelling.method import ConvergenceError, Method, MethodCalculator
@@ -35,6 +36,8 @@ from eqcalc.normal_modes import (
     wigner_displacements,
 )
 from eqcalc.validation import InvalidInputError, non_negative
+
+_AT_ONCE = 500  # geometries of a task at most
 
 
 class SamplingError(RuntimeError):
@@ -190,18 +193,11 @@ def sample(
         to start from, which must be one molecule in one order of atoms; they are
         relaxed.
     method
-        Drives the dynamics and provides the modes: a fast one. The labels come
-        later and may be of another method.
-    n
-        Number of geometries.
+        Drives the dynamics and provides the modes: a fast one.
     rng
         Random numbers; the result depends on nothing else.
-    plan
-        Where the geometries come from; :meth:`SamplingPlan.default` if not given.
-    processes
-        Number of processes, each of one thread; it does not change the result.
-    progress
-        Show a progress bar.
+    n, plan, processes, progress
+        See :func:`~eqcalc.labelling.generate`; `processes` do not change the result.
 
     Returns
     -------
@@ -221,22 +217,28 @@ def sample(
                 expected="conformers of one molecule with its atoms in one order",
             )
         starts = [relax(atoms, method) for atoms in given]
+    highest = plan.maximum_energy
+    if highest is None:
+        highest = 1.0 + 0.15 * max(1, 3 * len(starts[0]) - 6)
     floor = min(float(method.label(atoms, ("energy",))["energy"]) for atoms in starts)
-    ceiling = floor + (
-        1.0 + 0.15 * max(1, 3 * len(starts[0]) - 6)
-        if plan.maximum_energy is None
-        else plan.maximum_energy
-    )
-    state = _State(tuple(starts), method, plan, ceiling)
+    linear = is_linear(starts[0].positions, starts[0].get_masses())
+    state = _State(tuple(starts), method, plan, floor + highest, linear)
 
     quotas = _quotas(plan, n, bool(rotatable_bonds(starts[0])))
     missing = quotas
     drawn: list[Record] = []
     with tqdm(total=n, disable=not progress, desc="sampling") as bar:
         for _ in range(20):  # what was too high or a duplicate is drawn anew
+            shares = [
+                (*key, share)
+                for key, number in missing.items()
+                for share in _split(number, -(-number // _AT_ONCE))
+            ]
             tasks = [
-                _Task(number, kind, temperature, share, child)
-                for number, ((kind, temperature, share), child) in enumerate(_tasks(missing, rng))
+                _Task(number, *share, child)
+                for number, (share, child) in enumerate(
+                    zip(shares, rng.spawn(len(shares)), strict=True)
+                )
             ]
             found: dict[int, list[Record]] = {}
             for number, records in map_unordered(_draw, state, tasks, processes):
@@ -253,7 +255,7 @@ def sample(
             }
             if not missing:
                 return [drawn[i] for i in rng.permutation(len(drawn))]
-    raise SamplingError({_source(*key): number for key, number in missing.items()}, ceiling - floor)
+    raise SamplingError({_source(*key): number for key, number in missing.items()}, highest)
 
 
 def finite_difference_modes(
@@ -261,35 +263,26 @@ def finite_difference_modes(
 ) -> NormalModes:
     """Return the normal modes about `atoms` from central differences of the forces.
 
+    Away from a stationary point they are those of the local quadratic model of the energy.
+
     Parameters
     ----------
-    atoms
-        The geometry; away from a stationary point the modes are those of the local
-        quadratic model of the energy.
-    method
-        Computes the forces.
     step
         Displacement of each coordinate [Å].
     linear
         Whether the molecule is linear, if `atoms` are not at its minimum.
     """
-    n = len(atoms)
-    hessian = np.empty((3 * n, 3 * n))
     shifted = atoms.copy()
-    for i in range(3 * n):
-        forces = []
-        for sign in (1.0, -1.0):
-            shifted.positions = atoms.positions
-            shifted.positions[i // 3, i % 3] += sign * step
-            forces.append(method.label(shifted, ("forces",))["forces"].ravel())
-        hessian[i] = (forces[1] - forces[0]) / (2.0 * step)
-    return NormalModes.from_hessian(
-        atoms.positions, atoms.get_masses(), 0.5 * (hessian + hessian.T), linear=linear
-    )
 
+    def forces(i: int, shift: float) -> np.ndarray:
+        """Return the forces with one coordinate displaced."""
+        shifted.positions = atoms.positions
+        shifted.positions.flat[i] += shift
+        return method.label(shifted, ("forces",))["forces"].ravel()
 
-def _linear(conformer: ase.Atoms) -> bool:
-    return is_linear(conformer.positions, conformer.get_masses())
+    rows = [(forces(i, -step) - forces(i, step)) / (2.0 * step) for i in range(3 * len(atoms))]
+    hessian = 0.5 * (np.array(rows) + np.array(rows).T)
+    return NormalModes.from_hessian(atoms.positions, atoms.get_masses(), hessian, linear=linear)
 
 
 def distinct(records: Sequence[Record], minimum_distance: float) -> list[Record]:
@@ -300,9 +293,8 @@ def distinct(records: Sequence[Record], minimum_distance: float) -> list[Record]
     """
     if not records:
         return []
-    i, j = np.triu_indices(len(records[0].numbers), 1)
-    positions = np.stack([record.positions for record in records])
-    shapes = np.linalg.norm(positions[:, i] - positions[:, j], axis=-1) / np.sqrt(len(i))
+    distances = pair_distances(np.stack([record.positions for record in records]))
+    shapes = distances / np.sqrt(distances.shape[1])
     close = cKDTree(shapes).query_pairs(minimum_distance, output_type="ndarray")
     dropped: set[int] = set()
     for first, second in sorted(map(tuple, np.sort(close, axis=1).tolist())):
@@ -322,6 +314,7 @@ class _State:
     method: Method
     plan: SamplingPlan
     ceiling: float
+    linear: bool
 
 
 @dataclass(frozen=True)
@@ -331,18 +324,6 @@ class _Task:
     temperature: float
     n: int
     rng: np.random.Generator
-
-
-def _tasks(
-    missing: dict[tuple[str, float], int], rng: np.random.Generator
-) -> Iterator[tuple[tuple[str, float, int], np.random.Generator]]:
-    """Yield shares of at most 500 geometries, each with its own random numbers."""
-    shares = [
-        (kind, temperature, share)
-        for (kind, temperature), number in missing.items()
-        for share in _split(number, -(-number // 500))
-    ]
-    yield from zip(shares, rng.spawn(len(shares)), strict=True)
 
 
 def _draw(state: _State, task: _Task) -> tuple[int, list[Record]]:
@@ -376,11 +357,7 @@ def _snapshots(state: _State, task: _Task) -> Iterator[ase.Atoms]:
     for start, share in zip(state.starts, _split(task.n, len(state.starts)), strict=True):
         if share:
             yield from langevin(
-                start,
-                state.method,
-                task.temperature,
-                share,
-                task.rng,
+                *(start, state.method, task.temperature, share, task.rng),
                 timestep=plan.timestep,
                 friction=plan.friction,
                 interval=plan.interval,
@@ -397,12 +374,12 @@ def _about_conformers(state: _State, task: _Task) -> Iterator[ase.Atoms]:
 
 def _about_turned(state: _State, task: _Task) -> Iterator[ase.Atoms]:
     starts, rng, plan = state.starts, task.rng, state.plan
-    bonds, linear = rotatable_bonds(starts[0]), _linear(starts[0])
+    bonds = rotatable_bonds(starts[0])
     for share in _split(task.n, -(-task.n // plan.draws_per_hessian)):
         turned = starts[int(rng.integers(len(starts)))]
         for bond in bonds:
             turned = rotate(turned, bond, rng.uniform(0.0, 360.0))
-        modes = finite_difference_modes(turned, state.method, linear=linear)
+        modes = finite_difference_modes(turned, state.method, linear=state.linear)
         stiff = plan.stiff_wavenumber
         for shift in wigner_displacements(modes, task.temperature, share, rng, stiff):
             yield _centred(turned, shift)
@@ -411,11 +388,10 @@ def _about_turned(state: _State, task: _Task) -> Iterator[ase.Atoms]:
 def _beads(state: _State, task: _Task) -> Iterator[ase.Atoms]:
     rng, n_beads = task.rng, state.plan.n_beads
     shares = _split(task.n, -(-task.n // state.plan.draws_per_hessian))
-    linear = _linear(state.starts[0])
     # the centroids of one run are far apart: each carries several beads
     centroids = _snapshots(state, replace(task, n=len(shares)))
     for centroid, share in zip(centroids, shares, strict=True):
-        modes = finite_difference_modes(centroid, state.method, linear=linear)
+        modes = finite_difference_modes(centroid, state.method, linear=state.linear)
         polymers = ring_polymer_displacements(modes, task.temperature, n_beads, 1, rng)[0]
         for bead in rng.permutation(n_beads)[:share]:
             yield _centred(centroid, polymers[bead])

@@ -47,7 +47,7 @@ def test_forces_are_the_gradient(water, method, labels):
 
 def test_polarizability_is_the_derivative_of_the_dipole(water, method, labels):
     """A field along z enters the core Hamiltonian as +F·r for the electrons."""
-    field = method._converged_field(water)
+    field = method._converged_field(water, 0.0)
     core = field.get_hcore()
     r = field.mol.intor_symmetric("int1e_r", comp=3)
     dipoles = []
@@ -58,7 +58,7 @@ def test_polarizability_is_the_derivative_of_the_dipole(water, method, labels):
         dipoles.append(field.dip_moment(unit="AU", verbose=0))
     numerical = (dipoles[0] - dipoles[1]) / 2e-3
     np.testing.assert_allclose(
-        _finite_field(method._converged_field(water)),
+        _finite_field(method._converged_field(water, 0.0)),
         convert(labels["polarizability"], "e^2*Å^2/eV", "bohr^3"),
         atol=2e-3,
     )
