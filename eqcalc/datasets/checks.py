@@ -373,7 +373,8 @@ def check_forces(
 
     For two geometries of one molecule, superposed, E₂ − E₁ ≈ −½(F₁ + F₂)·(r₂ − r₁)
     up to third order in the displacement. Neighbours that are too far apart
-    spoil the correlation before the slope; below 0.95 nothing is concluded.
+    spoil the correlation before the slope; below 0.95 nothing is concluded. The slope is
+    that of energy differences on work: the force unit is too small by it.
 
     Parameters
     ----------
@@ -384,13 +385,8 @@ def check_forces(
     reach
         Pairs whose atoms are displaced by more than this [Å] (root mean square)
         are not used.
-
-    Returns
-    -------
-    Agreement
-        Slope of energy differences on work; the force unit is too small by it.
     """
-    work, change = [], []
+    pairs = []
     both = np.flatnonzero(dataset.present("energy") & dataset.present("forces"))
     for rows in _same_molecule(dataset, both):
         chosen = rng.permutation(len(rows))[: max(2, n_pairs * len(rows) // max(1, len(both)))]
@@ -407,16 +403,17 @@ def check_forces(
                 continue
             a, b = records[int(one)].labels, records[other].labels
             mean = 0.5 * (a["forces"] + b["forces"] @ rotation)
-            work.append([-np.sum(mean * shift)])
-            change.append([b["energy"] - a["energy"]])
+            pairs.append(([-np.sum(mean * shift)], [b["energy"] - a["energy"]]))
     # the smallest mistake of a unit is a factor of 1.9; |ln 1.9| = 0.6
-    return _regression("forces", work, change, 0.3, 0.95)
+    return _regression("forces", pairs, 0.3, 0.95)
 
 
 def compare_labels(
     dataset: Dataset, other: Dataset, name: str, *, tolerance: float = 0.5
 ) -> Agreement:
     """Compare the label `name` of geometries that two datasets share.
+
+    The slope is that of the labels in `dataset` on those in `other`.
 
     Parameters
     ----------
@@ -429,11 +426,6 @@ def compare_labels(
     tolerance
         |ln slope| that two levels of theory may differ by. The default, a factor
         of 1.65, lies between their differences and any mistaken unit.
-
-    Returns
-    -------
-    Agreement
-        Slope of the labels in `dataset` on those in `other`.
     """
     known = labelled_structures(other, name)
     places = dict(zip(map(_geometry, other.records(known)), known, strict=True))
@@ -454,13 +446,10 @@ def compare(
     dataset: Dataset, name: str, trusted: Callable[[Record], ArrayLike | None], tolerance: float
 ) -> Agreement:
     """Compare the label `name` of structures with trusted ones, where there are some."""
-    x, y = [], []
-    for record in dataset.records(labelled_structures(dataset, name)):
-        value = trusted(record)
-        if value is not None:
-            x.append(np.ravel(value))
-            y.append(np.ravel(record.labels[name]))
-    return _regression(name, x, y, tolerance, 0.8)
+    records = dataset.records(labelled_structures(dataset, name))
+    found = [(trusted(record), record.labels[name]) for record in records]
+    pairs = [(np.ravel(x), np.ravel(y)) for x, y in found if x is not None]
+    return _regression(name, pairs, tolerance, 0.8)
 
 
 def labelled_structures(dataset: Dataset, name: str) -> np.ndarray:
@@ -485,14 +474,14 @@ def labelled_structures(dataset: Dataset, name: str) -> np.ndarray:
 
 
 def _regression(
-    name: str, x: Sequence[ArrayLike], y: Sequence[ArrayLike], tolerance: float, least: float
+    name: str, pairs: Sequence[tuple[ArrayLike, ArrayLike]], tolerance: float, least: float
 ) -> Agreement:
-    """Return the regression of the labels `y` on `x`, whose components are all put together."""
-    a, b = (np.concatenate([np.empty(0), *labels]) for labels in (x, y))
-    scale, norm = float(a @ a), float(np.sqrt((a @ a) * (b @ b)))
-    slope = float(a @ b) / scale if scale else np.nan
-    correlation = float(a @ b) / norm if norm else 0.0
-    return Agreement(name, slope, correlation, len(x), tolerance, least)
+    """Return the regression of pairs (x, y), whose components are all put together."""
+    x, y = (np.concatenate([np.empty(0), *(pair[i] for pair in pairs)]) for i in (0, 1))
+    scale, norm = float(x @ x), float(np.sqrt((x @ x) * (y @ y)))
+    slope = float(x @ y) / scale if scale else np.nan
+    correlation = float(x @ y) / norm if norm else 0.0
+    return Agreement(name, slope, correlation, len(pairs), tolerance, least)
 
 
 def _geometry(record: Record) -> tuple[bytes, bytes]:

@@ -52,9 +52,9 @@ class Dataset:
         The distinct texts of :attr:`~eqcalc.datasets.record.Record.source`.
     """
 
-    def __init__(self, path: str | Path, indices: np.ndarray | None = None) -> None:
+    def __init__(self, path: str | Path) -> None:
         self.path = existing_file(path, "a dataset (.h5)")
-        self._indices = indices
+        self._indices: np.ndarray | None = None
         self._cache: dict[str, np.ndarray] = {}
         try:
             file = h5py.File(self.path, "r")
@@ -281,8 +281,9 @@ class Dataset:
 
     def subset(self, indices: ArrayLike) -> Dataset:
         """Return the selection `indices` (or a bool mask) of this dataset, without copying."""
-        chosen = self._resolve(indices)
-        return _like(self, chosen)
+        selection = object.__new__(Dataset)  # which shares the arrays
+        selection.__dict__.update(self.__dict__, _indices=self._resolve(indices))
+        return selection
 
     def structures(self, indices: ArrayLike, *, dtype: torch.dtype = torch.float64) -> Structures:
         """Return the structures `indices` as one batch, positions in `dtype`."""
@@ -473,11 +474,3 @@ def _attribute(file: h5py.File, name: str, attribute: str) -> str:
         return str(file[name].attrs[attribute])
     except KeyError:
         raise DatasetError("missing; the file is damaged", key=f"{name}.{attribute}") from None
-
-
-def _like(dataset: Dataset, indices: np.ndarray) -> Dataset:
-    """Return the rows `indices` of the file of `dataset`, sharing its arrays."""
-    selection = object.__new__(Dataset)
-    selection.__dict__.update(dataset.__dict__)
-    selection._indices = indices
-    return selection

@@ -34,12 +34,11 @@ def random_split(
     """
     numbers: dict[str, int] = {}
     for part, size in sizes.items():
-        if size == -1 or (isinstance(size, int) and size >= 0):
+        real = isinstance(size, int | float)
+        if real and (size == -1 or size >= 0) and float(size).is_integer():
             numbers[part] = int(size)
-        elif isinstance(size, float) and 0.0 <= size < 1.0:
+        elif real and 0.0 < size < 1.0:
             numbers[part] = round(size * n_structures)
-        elif isinstance(size, float) and size.is_integer() and size > 0:
-            numbers[part] = int(size)
         else:
             expected = "a number of structures, a fraction or -1"
             raise InvalidInputError(key=part, value=size, expected=expected)

@@ -283,7 +283,8 @@ def compare_with_method(
 
     This catches a mistaken unit, which is off by a factor of 1.9 to 4.8: GFN2-xTB dipoles
     are within some 30 % of those of density-functional theory for most molecules. A
-    molecule for which the method is bad looks like a mistake, too.
+    molecule for which the method is bad looks like a mistake, too. The slope is that of the
+    labels in `dataset` on those of `method`.
 
     Parameters
     ----------
@@ -294,11 +295,6 @@ def compare_with_method(
         half of the right ones.
     rng
         Chooses the `n` structures.
-
-    Returns
-    -------
-    Agreement
-        Slope of the labels in `dataset` on those of `method`.
     """
     method = as_method(method)
     known = labelled_structures(dataset, name)
