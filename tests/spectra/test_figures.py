@@ -69,6 +69,10 @@ def test_pyplot_is_left_alone(spectra):
         assert "matplotlib.pyplot" not in sys.modules
 
 
+def test_notebooks_show_figures(spectra):
+    assert plot_spectrum([spectra[0]])._repr_png_().startswith(b"\x89PNG")
+
+
 def test_ring_polymer_modes_are_marked(spectra):
     from dataclasses import replace
 
