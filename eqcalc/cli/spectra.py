@@ -91,7 +91,7 @@ def _spectra(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from eqcalc.reports.comparison import write_comparison
+    from eqcalc.reports.files import write_comparison
 
     lower, upper = options.limits
     print(

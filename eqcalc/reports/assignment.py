@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,8 @@ from eqcalc.harmonic import double_precision
 from eqcalc.models.potential import Potential
 from eqcalc.molecules import isotope_masses
 from eqcalc.normal_modes import isotope_shifts
-from eqcalc.reports.minima import Minimum, conformers, visited_minima
+from eqcalc.reports.files import write_record
+from eqcalc.reports.minima import Minimum, Residence, conformers, visited_minima
 from eqcalc.spectra import (
     AssignedBand,
     Decomposition,
@@ -28,11 +28,13 @@ from eqcalc.spectra import (
     assignment_table,
     decompose_dipole_by_groups,
     decompose_dipole_by_modes,
+    plot_assignment,
+    save_figure,
     unresolved_notes,
 )
 from eqcalc.spectra.assignment.modes import REMAINDER, ROTATION
-from eqcalc.spectra.assignment.residence import Residence
 from eqcalc.trajectory import Trajectory
+from eqcalc.validation import InvalidInputError
 
 #: Below this wavenumber rotation and noise are no bands [cm⁻¹].
 _LOWEST = 100.0
@@ -203,7 +205,7 @@ def assign(
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         The trajectory has no positions, or fewer than dipoles; or no replica stays near
         a minimum for as long as the lag window.
     """
@@ -216,10 +218,12 @@ def assign(
     minima, visits = visited_minima(trajectory, potential, positions)
     long = [v for v in visits if v.minimum >= 0 and v.n_frames - 2 >= n_lags]
     if not long:
-        raise ValueError(
-            f"{trajectory.path}: no replica stays near one minimum for the {n_lags * interval:.0f} "
-            "fs of the lag window; ask for a shorter one (--lag, or a larger --resolution), or "
-            "simulate at a lower temperature"
+        raise InvalidInputError(
+            f"no replica stays near one minimum for the {n_lags * interval:.0f} fs of the lag "
+            "window",
+            file=trajectory.path,
+            advice="ask for a shorter one (--lag, or a larger --resolution), or simulate at a "
+            "lower temperature",
         )
     common = {
         "interval": interval,
@@ -286,17 +290,18 @@ def _assigned(
 def _series(trajectory: Trajectory) -> tuple[np.ndarray, np.ndarray]:
     """Return dipoles and positions at the same times."""
     missing = {"dipole", "positions"} - set(trajectory.observables())
+    advice = "simulate with --positions"
     if missing:
-        raise ValueError(
-            f"{trajectory.path} has no {' and no '.join(sorted(missing))}; simulate with "
-            "--positions"
-        )
+        problem = f"no {' and no '.join(sorted(missing))}"
+        raise InvalidInputError(problem, file=trajectory.path, advice=advice)
     dipole, positions = trajectory.observable("dipole"), trajectory.observable("positions")
     if not np.isclose(dipole.interval, positions.interval):
-        raise ValueError(
-            f"{trajectory.path} has the dipole every {dipole.interval:g} fs but positions every "
-            f"{positions.interval:g} fs; an assignment needs both at the same times: simulate with "
-            "--positions"
+        raise InvalidInputError(
+            file=trajectory.path,
+            key="positions",
+            value=f"every {positions.interval:g} fs",
+            expected=f"as often as the dipole, every {dipole.interval:g} fs",
+            advice=advice,
         )
     n = min(dipole.values.shape[1], positions.values.shape[1])
     return dipole.values[:, :n], positions.values[:, :n]
@@ -317,9 +322,6 @@ def write_assignment(found: Assignment, folder: str | Path, *, reversed_axis: bo
     reversed_axis
         Wavenumbers fall from left to right in the figures.
     """
-    from eqcalc.spectra.assignment.plot import assignment_figure
-    from eqcalc.spectra.figures import save_figure
-
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     texts = [_LEGEND, found.residence()]
@@ -335,12 +337,11 @@ def write_assignment(found: Assignment, folder: str | Path, *, reversed_axis: bo
             f"{len(conformer.replicas)} of {found.n_replicas} replicas; of its whole intensity "
             f"{', '.join(shares)}\n{conformer.table()}"
         )
-        figure = assignment_figure(
+        figure = plot_assignment(
             conformer.modes, conformer.bands, conformer.harmonic, reversed_axis=reversed_axis
         )
         save_figure(figure, folder / f"assignment-{number}.png")
     text = "\n\n".join(texts)
-    record = json.dumps(found.to_dict(), indent=1, ensure_ascii=False)
-    write_atomically(folder / "assignment.txt", (text + "\n").encode())
-    write_atomically(folder / "assignment.json", (record + "\n").encode())
+    write_atomically(folder / "assignment.txt", text + "\n")
+    write_record(folder / "assignment.json", found.to_dict())
     return text

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ import numpy as np
 import torch
 
 from eqcalc.models.checkpoint import load_model
-from eqcalc.quantities import DIPOLE, POLARIZABILITY
+from eqcalc.quantities import DIPOLE, POLARIZABILITY, Quantity
 from eqcalc.runtime import Evaluator, eager_evaluator
 from eqcalc.spectra import (
     CommitteeSpectrum,
+    Series,
     Spectrum,
     combine_committee,
     infrared,
@@ -24,25 +25,24 @@ from eqcalc.spectra import (
     save_figure,
     write_spectrum,
 )
-from eqcalc.spectra.estimation import HIGHEST_VIBRATION, highest_wavenumber
-from eqcalc.trajectory import TimeSeries, Trajectory
-from eqcalc.validation import located
+from eqcalc.spectra.estimation import HIGHEST_VIBRATION
+from eqcalc.spectra.estimator.correlation import highest_wavenumber
+from eqcalc.spectra.provenance import trajectory_provenance
+from eqcalc.trajectory import Trajectory
+from eqcalc.validation import InvalidInputError, located, one_of
 
 #: Geometries evaluated in one call.
 _BATCH = 4096
 
 #: The quantity and the function of each kind of spectrum.
-_KINDS: dict[str, tuple[str, Callable[..., Spectrum]]] = {
-    "infrared": (DIPOLE.name, infrared),
-    "raman": (
-        POLARIZABILITY.name,
-        lambda *data, **options: raman(*data, **options).activity(),
-    ),
+_KINDS: dict[str, tuple[Quantity, Callable[..., Spectrum]]] = {
+    "infrared": (DIPOLE, infrared),
+    "raman": (POLARIZABILITY, lambda *data, **options: raman(*data, **options).activity()),
 }
 
 
-def reevaluated(trajectory: Trajectory, evaluator: Evaluator, quantity: str) -> np.ndarray:
-    """Return a quantity along the geometries of a trajectory, averaged over the beads.
+def reevaluated(trajectory: Trajectory, evaluator: Evaluator, quantity: Quantity) -> Series:
+    """Return the series of a quantity that a model gives along the geometries of a trajectory.
 
     Parameters
     ----------
@@ -51,130 +51,67 @@ def reevaluated(trajectory: Trajectory, evaluator: Evaluator, quantity: str) -> 
     evaluator
         Any model of the same molecule.
     quantity
-        ``"dipole"`` or ``"polarizability"``.
+        The dipole moment or the polarizability, averaged over the beads.
 
-    Returns
-    -------
-    ``[n_replicas, n_frames, ...]`` in the unit of the quantity.
+    Raises
+    ------
+    InvalidInputError
+        There are no positions, or they are recorded so much less often than the quantity that
+        vibrations would appear at wrong wavenumbers.
     """
-    name = _geometries(trajectory)
-    results = []
-    for replica in range(trajectory.n_replicas):
-        positions = trajectory.observable(name, slice(replica, replica + 1)).values[0]
-        n_frames, shape = len(positions), positions.shape[-2:]
-        flat = torch.from_numpy(positions.reshape(-1, *shape))
-        parts = [evaluator(batch, (quantity,))[quantity].cpu() for batch in flat.split(_BATCH)]
+    geometries = _geometries(trajectory, quantity.name)
+    replicas = []
+    for replica in geometries.replicas:
+        positions = np.asarray(replica[:])
+        flat = torch.from_numpy(positions.reshape(-1, *positions.shape[-2:]))
+        parts = [evaluator(b, (quantity.name,))[quantity.name].cpu() for b in flat.split(_BATCH)]
         values = torch.cat(parts).numpy()
-        results.append(values.reshape(n_frames, -1, *values.shape[1:]).mean(axis=1))
-    return np.stack(results)
+        replicas.append(values.reshape(len(positions), -1, *values.shape[1:]).mean(axis=1))
+    seen = "positions" in trajectory.observables()
+    return replace(
+        geometries,
+        replicas=replicas,
+        quantity=quantity.name,
+        unit=quantity.unit,
+        positions=Series.from_trajectory(trajectory, "positions") if seen else None,
+        provenance=trajectory_provenance(
+            trajectory, **{f"{quantity.name}_by": evaluator.provenance}
+        ),
+    )
 
 
-def _geometries(trajectory: Trajectory) -> str:
-    """Return the observable with the geometries of all beads, the one recorded most often."""
-    recorded = trajectory.observables()
-    classical = ("positions",) if trajectory.n_beads == 1 else ()
-    found = [name for name in (*classical, "bead_positions") if name in recorded]
-    if not found:
-        raise ValueError(
-            f"{trajectory.path} has no positions of {_atoms(trajectory)}; record them as often as "
-            f"the dipole: {_advice(trajectory, 'dipole')}"
-        )
-    return min(found, key=lambda name: _interval(trajectory, name))
-
-
-def _atoms(trajectory: Trajectory) -> str:
-    return "the atoms" if trajectory.n_beads == 1 else "all beads"
-
-
-def _interval(trajectory: Trajectory, name: str) -> float:
-    """Return the time between frames of an observable [fs]."""
-    return trajectory.observable(name, slice(0, 1), slice(0, 1)).interval
-
-
-def _own_interval(trajectory: Trajectory, quantity: str) -> float | None:
-    """Return the time between frames of a quantity, or of its rate [fs]."""
-    for name in (quantity, f"{quantity}_rate"):
-        if name in trajectory.observables():
-            return _interval(trajectory, name)
-    return None
-
-
-def _advice(trajectory: Trajectory, quantity: str) -> str:
-    """Return how to simulate for a committee."""
-    interval = _own_interval(trajectory, quantity) or trajectory.timestep
+def _geometries(trajectory: Trajectory, quantity: str) -> Series:
+    """Return the geometries of all beads, if they are close enough in time for vibrations."""
+    intervals = {
+        name: trajectory.observable(name, slice(0, 1), slice(0, 1)).interval
+        for name in trajectory.observables()
+    }
+    own = intervals.get(quantity, intervals.get(f"{quantity}_rate"))
+    classical = trajectory.n_beads == 1
+    atoms = "the atoms" if classical else "all beads"
+    command = f"eqcalc simulate --bead-positions {own or trajectory.timestep:g}"
     if "engine" in trajectory.settings:
-        return f"eqcalc ipi input --bead-positions {interval:g}"
-    if trajectory.n_beads == 1:
-        return "eqcalc simulate --positions"
-    return f"eqcalc simulate --bead-positions {interval:g}"
-
-
-def _check_interval(trajectory: Trajectory, quantity: str) -> None:
-    """Refuse geometries so far apart that vibrations are folded back."""
-    name = _geometries(trajectory)
-    interval = _interval(trajectory, name)
+        command = command.replace("simulate", "ipi input")
+    elif classical:
+        command = "eqcalc simulate --positions"
+    advice = f"record them as often as the {quantity}: {command}"
+    known = (*(("positions",) if classical else ()), "bead_positions")
+    found = [name for name in known if name in intervals]
+    if not found:
+        problem = f"no positions of {atoms}"
+        raise InvalidInputError(problem, file=trajectory.path, key="positions", advice=advice)
+    name = min(found, key=intervals.__getitem__)
+    interval = intervals[name]
     reach = highest_wavenumber(interval)
-    own = _own_interval(trajectory, quantity)
     if own is not None and interval > 1.001 * own and reach < HIGHEST_VIBRATION:
-        raise ValueError(
-            f"{trajectory.path}: positions of {_atoms(trajectory)} are recorded every "
-            f"{interval:g} fs, the {quantity} every {own:g} fs; in the spectrum of a committee "
-            f"vibrations above {reach:.0f} cm⁻¹ would be folded back to wrong wavenumbers. Record "
-            f"the positions as often: {_advice(trajectory, quantity)}"
+        raise InvalidInputError(
+            f"positions of {atoms} are recorded every {interval:g} fs, the {quantity} every "
+            f"{own:g} fs; in the spectrum of a committee vibrations above {reach:.0f} cm⁻¹ would "
+            "be folded back to wrong wavenumbers",
+            file=trajectory.path,
+            advice=advice,
         )
-
-
-@dataclass(frozen=True)
-class _Reevaluated:
-    """A trajectory as it were if another model had given the property along the same geometries."""
-
-    trajectory: Trajectory
-    evaluator: Evaluator
-    quantity: str
-
-    @property
-    def method(self) -> str:
-        return self.trajectory.method
-
-    @property
-    def temperature(self) -> float:
-        return self.trajectory.temperature
-
-    @property
-    def timestep(self) -> float:
-        return self.trajectory.timestep
-
-    @property
-    def n_beads(self) -> int:
-        return self.trajectory.n_beads
-
-    @property
-    def numbers(self) -> np.ndarray:
-        return self.trajectory.numbers
-
-    @property
-    def masses(self) -> np.ndarray:
-        return self.trajectory.masses
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        return self.trajectory.settings
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        return {**self.trajectory.provenance, f"{self.quantity}_by": self.evaluator.provenance}
-
-    def observables(self) -> tuple[str, ...]:
-        frames = {"positions"} & set(self.trajectory.observables())
-        return (self.quantity, *frames)
-
-    def observable(self, name: str, /) -> TimeSeries:
-        if name != self.quantity:
-            return self.trajectory.observable(name)
-        values = reevaluated(self.trajectory, self.evaluator, name)
-        unit = {q.name: q.unit for q in (DIPOLE, POLARIZABILITY)}[name]
-        interval = _interval(self.trajectory, _geometries(self.trajectory))
-        return TimeSeries(values, interval, 0.0, unit)
+    return Series.from_trajectory(trajectory, name)
 
 
 def committee_on_trajectory(
@@ -201,13 +138,11 @@ def committee_on_trajectory(
 
     Raises
     ------
-    ValueError
-        There are no positions, or they are recorded so much less often than the
-        property that vibrations would appear at wrong wavenumbers.
+    InvalidInputError
+        See :func:`reevaluated`.
     """
-    quantity, function = _kind(spectrum)
-    _check_interval(trajectory, quantity)
-    found = [function(_Reevaluated(trajectory, m, quantity), **options) for m in members]
+    quantity, function = _KINDS[one_of("spectrum", spectrum, _KINDS)]
+    found = [function(reevaluated(trajectory, m, quantity), **options) for m in members]
     return combine_committee(found, common_trajectory=True)
 
 
@@ -226,7 +161,7 @@ def committee_of_trajectories(
     spectrum, options
         See :func:`committee_on_trajectory`.
     """
-    _, function = _kind(spectrum)
+    _, function = _KINDS[one_of("spectrum", spectrum, _KINDS)]
     found = [function(trajectory, **options) for trajectory in trajectories]
     return combine_committee(found, common_trajectory=False)
 
@@ -236,20 +171,21 @@ def read_members(trajectory: Trajectory, models: Sequence[str | Path]) -> list[E
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         There are fewer than two, one has no dipole or does not know an element,
         or the geometries of the trajectory are too far apart.
     """
     if len(models) < 2:
-        raise ValueError(f"a committee needs at least two models, got {len(models)}")
-    _check_interval(trajectory, DIPOLE.name)
+        raise InvalidInputError(key="models", value=len(models), expected="at least two models")
+    _geometries(trajectory, DIPOLE.name)
     numbers = torch.tensor(trajectory.numbers)
     members: list[Evaluator] = []
     for path in models:
         with located(file=path):
             member = eager_evaluator(load_model(path), numbers)
-        if DIPOLE.name not in member.quantities:
-            raise ValueError(f"{path}: a model of {', '.join(member.quantities)}, without a dipole")
+            if DIPOLE.name not in member.quantities:
+                problem = f"a model of {', '.join(member.quantities)}, without a dipole"
+                raise InvalidInputError(problem)
         members.append(member)
     return members
 
@@ -297,10 +233,3 @@ def describe_committee(found: CommitteeSpectrum) -> list[str]:
             f"{sampling}± {area.model:.1f} (models)"
         )
     return lines if len(lines) > 1 else [*lines, "  none above 100 cm⁻¹"]
-
-
-def _kind(spectrum: str) -> tuple[str, Callable[..., Spectrum]]:
-    try:
-        return _KINDS[spectrum]
-    except KeyError:
-        raise ValueError(f"spectrum: expected 'infrared' or 'raman', got {spectrum!r}") from None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From a trajectory to files a chemist reads: spectra, a figure, tables, a check."""
+"""Files that a chemist reads: spectra of a run, figures, tables, checks, a comparison."""
 
 from __future__ import annotations
 
@@ -33,18 +33,25 @@ from eqcalc.runtime import eager_evaluator
 from eqcalc.spectra import (
     Band,
     CommitteeSpectrum,
+    Comparison,
     Estimate,
     HarmonicSpectrum,
     Spectrum,
+    compare,
     convert_infrared,
+    plot_comparison,
     plot_infrared_raman,
+    read_measured,
+    read_spectrum,
     replicas_needed,
     save_figure,
     unresolved_notes,
     write_spectrum,
 )
+from eqcalc.spectra.figures import dynamics_name
 from eqcalc.spectra.quantum_factors import merged_warnings
 from eqcalc.trajectory import Trajectory
+from eqcalc.validation import InvalidInputError
 
 #: Relative error of band areas that a longer run is recommended for.
 _WANTED_ERROR = 0.05
@@ -210,10 +217,10 @@ def _write(
         if limits is not None and spectrum is not None:
             first, last = spectrum.wavenumber[0], spectrum.wavenumber[-1]
             if limits[0] >= last or limits[1] <= first:
-                raise ValueError(
-                    f"limits: the spectrum covers {first:.0f} to {last:.0f} cm⁻¹, and nothing of "
-                    f"it lies in {limits[0]:g} to {limits[1]:g} cm⁻¹"
+                expected = (
+                    f"a range that overlaps with the spectrum, {first:.0f} to {last:.0f} cm⁻¹"
                 )
+                raise InvalidInputError(key="limits", value=limits, expected=expected)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     shown: dict[str, Any] = {"limits": limits, "reversed_axis": reversed_axis}
@@ -361,17 +368,15 @@ def _pair(estimate: Estimate, digits: int) -> str:
 _RECORD = ".eqcalc-spectra.json"
 
 
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a JSON-able record for people and programs, atomically."""
+    write_atomically(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
 def remove_outdated(folder: Path, written: Iterable[Path]) -> list[str]:
     """Remove what an earlier call wrote into a folder and this one did not; return what to tell.
 
     Only files that are exactly as that call left them are removed.
-
-    Parameters
-    ----------
-    folder
-        Where the results are.
-    written
-        All that was written there now.
     """
     now = {path.name: _digest(path) for path in written}
     removed, kept = [], []
@@ -384,20 +389,13 @@ def remove_outdated(folder: Path, written: Iterable[Path]) -> list[str]:
             removed.append(name)
         else:
             kept.append(name)
-    text = json.dumps({"files": now}, indent=1, ensure_ascii=False)
-    write_atomically(folder / _RECORD, (text + "\n").encode())
-    notes = []
-    if removed:
-        notes.append(
-            f"removed from {folder}, as an earlier call wrote them and this one does not: "
-            + ", ".join(removed)
-        )
-    if kept:
-        notes.append(
-            f"left in {folder}, though not from this call, as they were changed since an earlier "
-            "one wrote them: " + ", ".join(kept)
-        )
-    return notes
+    write_record(folder / _RECORD, {"files": now})
+    told = {
+        "removed from {}, as an earlier call wrote them and this one does not": removed,
+        "left in {}, though not from this call, as they were changed since an earlier one wrote "
+        "them": kept,
+    }
+    return [f"{what.format(folder)}: {', '.join(names)}" for what, names in told.items() if names]
 
 
 def _recorded(folder: Path) -> dict[str, str]:
@@ -411,3 +409,100 @@ def _recorded(folder: Path) -> dict[str, str]:
 
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+# --- comparison with a measured spectrum ------------------------------------------------
+
+
+def write_comparison(
+    calculated: Sequence[str | Path],
+    measured: str | Path,
+    folder: str | Path,
+    *,
+    lower: float,
+    upper: float,
+    scale_range: tuple[float, float] | None = None,
+    fwhm: float | None = None,
+    names: Sequence[str] | None = None,
+    unit: str = "arbitrary units",
+    reversed_axis: bool = False,
+) -> str:
+    """Compare files of computed spectra with a measured one; write a figure and the scores.
+
+    Parameters
+    ----------
+    calculated
+        Files of eqcalc; HDF5 files have the samples that intervals come from.
+    measured
+        See :func:`eqcalc.spectra.read_measured`.
+    folder
+        Receives ``comparison.txt``, ``comparison.json`` and ``comparison.png``.
+    lower, upper, scale_range, fwhm
+        See :func:`compare`.
+    names
+        Of the computed spectra in the legend; their dynamics by default.
+    unit
+        Of a measured spectrum in a text file.
+    reversed_axis
+        Wavenumbers fall from left to right.
+
+    Returns
+    -------
+    What is in ``comparison.txt``.
+    """
+    spectra = [_read_calculated(path) for path in calculated]
+    target = read_measured(measured, unit=unit, limits=(lower, upper))
+    names = list(names or map(dynamics_name, spectra))
+    if len(names) != len(spectra):
+        expected = f"{len(spectra)}, one for each computed spectrum"
+        raise InvalidInputError(key="names (--name)", value=len(names), expected=expected)
+    options: dict[str, Any] = {"scale_range": scale_range, "fwhm": fwhm}
+    found = []
+    for path, spectrum in zip(calculated, spectra, strict=True):
+        try:
+            found.append(compare(spectrum, target, lower=lower, upper=upper, **options))
+        except InvalidInputError as error:
+            error.key = f"{path} against {measured}: {error.key}"
+            raise
+    notes = [f"note: {warning}" for warning in target.warnings]
+    texts = ["\n".join([f"{Path(measured).name}, {lower:g} to {upper:g} cm⁻¹", *notes])]
+    for name, comparison, spectrum in zip(names, found, spectra, strict=True):
+        texts.append(f"{name}\n{comparison.table()}{_absolute(spectrum, target, comparison)}")
+    text = "\n\n".join(texts)
+    record = {
+        "measured": {"file": str(measured), **target.provenance},
+        "calculated": [
+            {"file": str(path), "name": name, **comparison.to_dict()}
+            for path, name, comparison in zip(calculated, names, found, strict=True)
+        ],
+    }
+    folder = Path(folder)
+    figure = plot_comparison(found, names, reversed_axis=reversed_axis)
+    save_figure(figure, folder / "comparison.png")
+    write_atomically(folder / "comparison.txt", text + "\n")
+    write_record(folder / "comparison.json", record)
+    return text
+
+
+def _read_calculated(path: str | Path) -> Spectrum:
+    try:
+        return read_spectrum(path)
+    except InvalidInputError as error:
+        order = "computed spectra come first, in files of eqcalc, and the measured one last"
+        error.advice = f"{error.advice}; {order}" if error.advice else order
+        raise
+
+
+def _absolute(spectrum: Spectrum, measured: Spectrum, comparison: Comparison) -> str:
+    """Return a line with both integrated absorptions, if both are in absolute units."""
+    try:
+        ours, theirs = (convert_infrared(s, "intensity") for s in (spectrum, measured))
+    except InvalidInputError:
+        return ""
+    lower, upper = comparison.measured.wavenumber[[0, -1]]
+    scale = comparison.wavenumber_scale.value
+    a, b = ours.integrate(lower / scale, upper / scale), theirs.integrate(lower, upper)
+    return (
+        f"\nintegrated absorption: computed {a.value:.1f} ± {a.error:.1f} km/mol, "
+        f"measured {b.value:.1f} km/mol"
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from ase import Atoms
@@ -12,17 +13,15 @@ from ase import Atoms
 from eqcalc.harmonic import RelaxationError, harmonic_spectrum, relax
 from eqcalc.models.derivatives import property_derivative
 from eqcalc.models.potential import Potential
-from eqcalc.spectra.assignment.residence import (
-    Residence,
-    distances,
-    residences,
-    same_basin,
-    thermal_distance,
-)
-from eqcalc.spectra.double_harmonic import HarmonicSpectrum
+from eqcalc.normal_modes import centred
+from eqcalc.spectra import HarmonicSpectrum
+from eqcalc.spectra.frames import eckart_rotations
 from eqcalc.structures import Structures
 from eqcalc.trajectory import Trajectory
+from eqcalc.units import BOLTZMANN, angular_frequency_to_wavenumber
 
+#: Minima closer than this are the same, relaxed from different sides [amu^½ Å].
+_SAME_MINIMUM = 0.1
 #: Wavenumbers of two minima that are the same conformer agree within this [cm⁻¹].
 _SAME_CONFORMER = 2.0
 #: How often geometries are compared with the minima [fs]; a rotor needs 40 to pass one.
@@ -33,6 +32,20 @@ _AVERAGED = 250.0
 _FAR = 2.0
 #: Geometries that are relaxed to look for minima besides the first of each replica.
 _MOST_SEARCHES = 60
+
+
+class Residence(NamedTuple):
+    """Frames of a replica that follow each other near one minimum."""
+
+    replica: int
+    start: int  #: first frame
+    stop: int  #: frame after the last one
+    minimum: int  #: index of the minimum, or −1: near none
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames."""
+        return self.stop - self.start
 
 
 @dataclass(frozen=True)
@@ -159,3 +172,71 @@ def conformers(minima: Sequence[Minimum], weights: Sequence[int]) -> list[list[i
         else:
             found.append([index])
     return sorted(found, key=lambda members: -sum(weights[m] for m in members))
+
+
+# --- near which minimum, and for how long ---------------------------------------------------
+
+
+def distances(positions: np.ndarray, references: np.ndarray, masses: np.ndarray) -> np.ndarray:
+    """Return mass-weighted distances √(Σ mᵢ|Δrᵢ|²) to references that are turned to fit best.
+
+    Of positions ``[..., n_atoms, 3]`` to references ``[n_references, n_atoms, 3]`` in Å, with
+    masses ``[n_atoms]`` in amu: ``[..., n_references]``, amu^½ Å.
+    """
+    root = np.sqrt(masses)[:, None]
+    x, fixed = centred(positions, masses) * root, centred(references, masses) * root
+    squares = np.square(x).sum((-2, -1))
+    found = []
+    for y in fixed:
+        overlap = np.einsum("ia,...ib->...ab", y, x)
+        sizes = np.linalg.svd(overlap, compute_uv=False)
+        # the best rotation is proper: a reflection would flip the sign of the smallest
+        fit = sizes[..., 0] + sizes[..., 1] + np.sign(np.linalg.det(overlap)) * sizes[..., 2]
+        found.append(np.sqrt(np.maximum(squares + np.square(y).sum() - 2.0 * fit, 0.0)))
+    return np.stack(found, axis=-1)
+
+
+def thermal_distance(harmonic: HarmonicSpectrum, temperature: float) -> float:
+    """Return the distance √(Σ k_B T/ω²) that harmonic vibration at `temperature` [K] has."""
+    return float(np.sqrt(_variances(harmonic, temperature).sum()))
+
+
+def _variances(harmonic: HarmonicSpectrum, temperature: float) -> np.ndarray:
+    """Return ⟨Q²⟩ of each mode, amu Å²; zero if it is imaginary."""
+    omega = np.maximum(harmonic.wavenumber, 0.0) / angular_frequency_to_wavenumber(1.0)
+    square = BOLTZMANN * temperature
+    return np.divide(square, omega**2, out=np.zeros(len(harmonic)), where=omega > 0.0)
+
+
+def same_basin(harmonic: HarmonicSpectrum, other: np.ndarray, temperature: float) -> bool:
+    """Return whether another minimum ``[n_atoms, 3]`` is within thermal vibration about the first.
+
+    That is, if one standard deviation along the line between them reaches half-way.
+    """
+    masses, reference = harmonic.masses, harmonic.positions
+    distance = float(distances(other, reference[None], masses)[0])
+    if distance < _SAME_MINIMUM:
+        return True
+    if distance >= 2.0 * thermal_distance(harmonic, temperature):
+        return False  # there may be no Eckart frame of minima that differ so much
+    turned = other @ eckart_rotations(other[None, None], reference, masses)[0, 0].T
+    along = harmonic.coordinates(centred(turned - reference, masses)) / distance
+    width = float(np.sqrt(np.sum(along**2 * _variances(harmonic, temperature))))
+    return distance < 2.0 * width
+
+
+def residences(nearest: Sequence[np.ndarray], stride: int, n_frames: int) -> list[Residence]:
+    """Return how long replicas of `n_frames` stay near each minimum, in the order of time.
+
+    `nearest` is of each replica the index of the nearest minimum, at every `stride`-th frame.
+    """
+    found = []
+    for replica, labels in enumerate(nearest):
+        changes = np.flatnonzero(np.diff(labels)) + 1
+        first = [0, *changes.tolist()]
+        stops = [*(stride * changes).tolist(), n_frames]
+        found += [
+            Residence(replica, stride * start, stop, int(labels[start]))
+            for start, stop in zip(first, stops, strict=True)
+        ]
+    return found

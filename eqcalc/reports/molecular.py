@@ -27,7 +27,7 @@ from eqcalc.spectra import (
 )
 from eqcalc.spectra.provenance import trajectory_provenance
 from eqcalc.trajectory import Trajectory
-from eqcalc.validation import InvalidFileError
+from eqcalc.validation import InvalidFileError, InvalidInputError
 
 #: Geometries at which the sum rule is evaluated, at most.
 _SUM_RULE_SAMPLES = 400
@@ -54,7 +54,7 @@ class MolecularSpectra:
 
     def __post_init__(self) -> None:
         if self.infrared is None and self.raman is None:
-            raise ValueError("neither an infrared nor a Raman spectrum")
+            raise InvalidInputError("neither an infrared nor a Raman spectrum")
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def molecular_spectra(trajectory: Trajectory, **options: Any) -> MolecularSpectr
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         The trajectory has neither.
     """
     recorded = trajectory.observables()
@@ -105,9 +105,10 @@ def molecular_spectra(trajectory: Trajectory, **options: Any) -> MolecularSpectr
         bool({q.name, f"{q.name}_rate"} & set(recorded)) for q in (DIPOLE, POLARIZABILITY)
     )
     if not (dipole or polarizability):
-        raise ValueError(
-            f"the trajectory has neither dipole nor polarizability, but {', '.join(recorded)}; "
-            "record them with simulate(observables={'dipole': 2, 'polarizability': 2, …})"
+        raise InvalidInputError(
+            f"has neither dipole nor polarizability, but {', '.join(recorded)}",
+            file=trajectory.path,
+            advice="record them with simulate(observables={'dipole': 2, 'polarizability': 2, …})",
         )
     notes = (*trajectory.settings.get("notes", ()), *_unfinished(trajectory))
     absorption = infrared(trajectory, **options) if dipole else None
@@ -197,7 +198,7 @@ def model_of(trajectory: Trajectory, path: str | Path | None = None) -> Potentia
 
     Raises
     ------
-    ValueError
+    InvalidInputError
         The model at `path` is another one.
     """
     made_with = trajectory.provenance.get("model")
@@ -217,7 +218,7 @@ def model_of(trajectory: Trajectory, path: str | Path | None = None) -> Potentia
         if made_with in hashes or (made_with is None and path is not None):
             return potential
     if path is not None:
-        raise ValueError(f"{path}: not the model that {trajectory.path} was made with")
+        raise InvalidInputError(f"not the model that {trajectory.path} was made with", file=path)
     return None
 
 

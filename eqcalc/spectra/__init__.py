@@ -42,6 +42,7 @@ from eqcalc.spectra.experiment.measured import (
     read_table,
 )
 from eqcalc.spectra.figures import (
+    plot_assignment,
     plot_committee,
     plot_comparison,
     plot_harmonic,
@@ -109,6 +110,7 @@ __all__ = [
     "langevin_kernel",
     "mode_spectra",
     "molar_absorption",
+    "plot_assignment",
     "plot_committee",
     "plot_comparison",
     "plot_harmonic",

@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from eqcalc.normal_modes import NormalModes
+from eqcalc.spectra.lines import LINE_SHAPES
 from eqcalc.spectra.raman_scattering import stokes_factor
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.units import (
@@ -18,6 +20,18 @@ from eqcalc.units import (
 )
 from eqcalc.validation import finite, one_of, positive
 from eqcalc.validation import shape as shaped
+
+
+def aligned(rows: Sequence[Sequence[str]], words: Collection[int] = ()) -> str:
+    """Return a table as text: numbers to the right, columns of `words` to the left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            text.ljust(width) if i in words else text.rjust(width)
+            for i, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
 
 
 def harmonic_analysis(
@@ -141,16 +155,10 @@ class HarmonicSpectrum(NormalModes):
         wavenumber
             Axis, cm⁻¹; by default from zero to beyond the highest mode.
         shape
-            ``"lorentzian"`` or ``"gaussian"``, of unit area.
+            ``"lorentzian"``, ``"gaussian"`` or ``"triangular"``, of unit area.
         """
-        return self._broadened(
-            self.infrared_intensity,
-            fwhm,
-            wavenumber,
-            shape,
-            "km/mol per cm⁻¹",
-            "IR intensity",
-        )
+        broadened = self._broadened(self.infrared_intensity, fwhm, wavenumber, shape)
+        return replace(broadened, unit="km/mol per cm⁻¹", label="IR intensity")
 
     def raman(
         self,
@@ -163,42 +171,23 @@ class HarmonicSpectrum(NormalModes):
 
         The arguments are those of :meth:`infrared`.
         """
-        return self._broadened(
-            self.raman_activity, fwhm, wavenumber, shape, "Å⁴/amu per cm⁻¹", "Raman activity"
-        )
+        broadened = self._broadened(self.raman_activity, fwhm, wavenumber, shape)
+        return replace(broadened, unit="Å⁴/amu per cm⁻¹", label="Raman activity")
 
     def _broadened(
-        self,
-        strength: np.ndarray,
-        fwhm: float,
-        wavenumber: np.ndarray | None,
-        shape: str,
-        unit: str,
-        label: str,
+        self, strength: np.ndarray, fwhm: float, wavenumber: np.ndarray | None, shape: str
     ) -> Spectrum:
+        """Return lines of a shape and strength at the real wavenumbers."""
         positive("fwhm", fwhm, unit="cm⁻¹")
-        one_of("shape", shape, ("lorentzian", "gaussian"))
+        line_shape = LINE_SHAPES[one_of("shape", shape, LINE_SHAPES)]
         if wavenumber is None:
             upper = max(float(np.max(self.wavenumber, initial=0.0)), 100.0) + 20.0 * fwhm
             wavenumber = np.linspace(0.0, upper, int(np.ceil(10.0 * upper / fwhm)) + 1)
         real = self.wavenumber > 0.0
-        distance = np.asarray(wavenumber)[:, None] - self.wavenumber[real]
-        if shape == "lorentzian":
-            line = 0.5 * fwhm / np.pi / (distance**2 + 0.25 * fwhm**2)
-        else:
-            c = 4.0 * np.log(2.0) / fwhm**2
-            line = np.sqrt(c / np.pi) * np.exp(-c * distance**2)
-        return Spectrum(
-            wavenumber=np.asarray(wavenumber, dtype=float),
-            values=line @ strength[real],
-            unit=unit,
-            label=label,
-            provenance={
-                "spectrum": "double-harmonic",
-                "line_shape": shape,
-                "resolution_cm-1": fwhm,
-            },
-        )
+        line = line_shape(np.asarray(wavenumber)[:, None] - self.wavenumber[real], fwhm)
+        record = {"spectrum": "double-harmonic", "line_shape": shape, "resolution_cm-1": fwhm}
+        axis = np.asarray(wavenumber, dtype=float)
+        return Spectrum(axis, line @ strength[real], "", "", provenance=record)
 
     def table(self) -> str:
         """Return the modes as text: wavenumber, reduced mass, intensities, depolarization."""
@@ -219,12 +208,7 @@ class HarmonicSpectrum(NormalModes):
             units += ["Å⁴/amu", ""]
             columns.append([f"{a:.3f}" for a in self.raman_activity])
             columns.append([f"{r:.4f}" for r in self.depolarization_ratio])
-        widths = [max(map(len, (h, u, *c))) for h, u, c in zip(heads, units, columns, strict=True)]
-        rows = [heads, units, *zip(*columns, strict=True)]
-        return "\n".join(
-            "  ".join(text.rjust(w) for text, w in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        )
+        return aligned([heads, units, *zip(*columns, strict=True)])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the table as JSON-able lists."""

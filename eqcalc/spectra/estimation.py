@@ -14,14 +14,13 @@ from eqcalc.spectra.estimator.correlation import (
     LagSums,
     Pairs,
     Signal,
+    highest_wavenumber,
     lag_sums,
-    spectral_density,
-    transfer_function,
-)
-from eqcalc.spectra.estimator.periodogram import (
     periodogram_density,
     periodogram_sums,
     periodogram_width,
+    spectral_density,
+    transfer_function,
 )
 from eqcalc.spectra.estimator.statistics import bootstrap
 from eqcalc.spectra.estimator.windows import window
@@ -43,6 +42,11 @@ ESTIMATORS: tuple[str, ...] = ("correlation", "welch", "multitaper")
 #: Blocks of a single long run that are resampled.
 _MAX_BLOCKS = 40
 _MIN_BLOCKS = 5
+_TOO_SHORT = "no error band: the data are shorter than five blocks of twice the lag window"
+_FROM_BLOCKS = (
+    "errors are from blocks of a trajectory: for an isolated molecule without thermostat they miss "
+    "the scatter between trajectories, which is about 100 % per trajectory"
+)
 
 
 def grouped(*groups: slice) -> Pairs:
@@ -184,14 +188,7 @@ class Estimation:
     def density(self, series: Series, signals: Sequence[Signal], pairs: Pairs) -> Density:
         """Return the spectral density of each pair of groups of components.
 
-        Parameters
-        ----------
-        series
-            What the signals were made from.
-        signals
-            Time derivative of each replica, per fs.
-        pairs
-            See :func:`grouped`.
+        `signals` are the time derivatives of each replica of the series, per fs.
         """
         return self.transform(series, self.products(series, signals, pairs))
 
@@ -263,12 +260,7 @@ class Estimation:
     def number_of_lags(self, interval: float, n_frames: int) -> int:
         """Return the length in frames of the lag window or of a segment.
 
-        Parameters
-        ----------
-        interval
-            fs.
-        n_frames
-            Usable frames of the shortest replica.
+        With frames every `interval` fs, of which the shortest replica has `n_frames` usable ones.
 
         Raises
         ------
@@ -304,14 +296,12 @@ class Estimation:
             raise
         resampled, n_blocks, warnings = self._parts(signals, n_lags)
         warnings = (*warnings, *self._short_replicas(series, frames))
-        total: LagSums | None = None
-        for signal, blocks in zip(signals, n_blocks, strict=True):
-            part = self._summed(signal, n_lags, pairs, blocks)
-            total = part if total is None else total + part
-            if resampled == "none":
-                total = total.merged()
-        assert total is not None
-        return Products(total, n_lags, resampled, series.lengths, warnings)
+        sums = LagSums.joined(
+            [self._summed(s, n_lags, pairs, n) for s, n in zip(signals, n_blocks, strict=True)]
+        )
+        if resampled == "none":
+            sums = sums.merged()
+        return Products(sums, n_lags, resampled, series.lengths, warnings)
 
     def _short_replicas(self, series: Series, frames: Sequence[int]) -> tuple[str, ...]:
         """Return a warning if a few short replicas set the default resolution of all."""
@@ -349,20 +339,8 @@ class Estimation:
         if len(signals) > 1 and max(n_blocks) == 1:
             return "replicas", single, ()
         if sum(n_blocks) < _MIN_BLOCKS:
-            return (
-                "none",
-                single,
-                ("no error band: the data are shorter than five blocks of twice the lag window",),
-            )
-        return (
-            "blocks",
-            n_blocks,
-            (
-                "errors are from blocks of a trajectory: for an isolated molecule without "
-                "thermostat they miss the scatter between trajectories, which is about 100 % "
-                "per trajectory",
-            ),
-        )
+            return "none", single, (_TOO_SHORT,)
+        return "blocks", n_blocks, (_FROM_BLOCKS,)
 
     def _corrected(
         self, wavenumber: np.ndarray, density: np.ndarray, series: Series
@@ -389,11 +367,6 @@ class Estimation:
         if series.timestep is None:
             raise TypeError(f"timestep: {option} needs the step of the integrator in fs")
         return series.timestep
-
-
-def highest_wavenumber(interval: float) -> float:
-    """Return the Nyquist wavenumber [cm⁻¹] of frames every `interval` fs."""
-    return 1.0 / (2.0 * interval * SPEED_OF_LIGHT_CM_PER_FS)
 
 
 def _aliasing_warning(interval: float) -> tuple[str, ...]:

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from eqcalc.files import replacing
+from eqcalc.spectra.assignment.bands import AssignedBand
+from eqcalc.spectra.assignment.decomposition import Decomposition
+from eqcalc.spectra.assignment.modes import REMAINDER, ROTATION
 from eqcalc.spectra.committee import CommitteeSpectrum
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum
 from eqcalc.spectra.experiment.comparison import Comparison
@@ -32,6 +35,8 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 #: The (first) measured spectrum of a panel.
 _MEASURED = "black"
 _STICKS = "#6E6E6E"
+#: A mode is named above a band if it carries at least this share of its area.
+_NAMED_SHARE = 0.2
 _STYLE: Any = {
     "font.size": 9.0,
     "axes.labelsize": 9.0,
@@ -160,7 +165,7 @@ def plot_harmonic(
     fwhm
         Full width at half maximum of each line, cm⁻¹.
     reversed_axis
-        Wavenumbers fall from left to right.
+        As for :func:`plot_spectrum`.
     """
     panels = []
     if harmonic.dipole_derivative is not None:
@@ -235,6 +240,67 @@ def plot_committee(
         lower.set_ylabel("standard\nerror")
         lower.legend(frameon=False, loc="best")
         _set_abscissa(lower, shown, reversed_axis)
+    return figure
+
+
+def plot_assignment(
+    modes: Decomposition,
+    bands: Sequence[AssignedBand],
+    harmonic: HarmonicSpectrum,
+    *,
+    limits: tuple[float, float] | None = None,
+    reversed_axis: bool = False,
+) -> Figure:
+    """Return an assigned spectrum with the numbers of the modes above its bands.
+
+    Rotation and the remainder, which no mode carries, are drawn as curves of
+    their own; the double-harmonic intensities as sticks.
+
+    Parameters
+    ----------
+    modes
+        From :func:`eqcalc.spectra.decompose_dipole_by_modes`.
+    bands
+        From :func:`eqcalc.spectra.assign_bands`.
+    harmonic
+        The modes.
+    limits, reversed_axis
+        As for :func:`plot_spectrum`.
+    """
+    from matplotlib.patheffects import withStroke
+
+    curves = [modes.total, modes.share(ROTATION), modes.share(REMAINDER)]
+    figure = plot_infrared_raman(
+        curves,
+        harmonic=harmonic,
+        names=["all", "rotation", "in no mode"],
+        limits=limits,
+        reversed_axis=reversed_axis,
+    )
+    axes = figure.axes[0]
+    lower, upper = sorted(axes.get_xlim())
+    for item in bands:
+        position = item.band.position.value
+        named = sorted(
+            int(name.split()[1])
+            for name, share in item.shares
+            if share.value >= _NAMED_SHARE and name.startswith("mode ")
+        )
+        if not named or not lower <= position <= upper:
+            continue
+        height = modes.total.between(item.band.lower, item.band.upper).values.max()
+        axes.annotate(
+            ", ".join(map(str, named)),
+            (position, height),
+            xytext=(0.0, 3.0),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            fontsize=7.5,
+            color="black",
+            path_effects=[withStroke(linewidth=2.0, foreground="white")],
+            zorder=10,
+        )
     return figure
 
 

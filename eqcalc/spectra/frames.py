@@ -103,10 +103,8 @@ def corotating_rotations(positions: np.ndarray, masses: np.ndarray) -> np.ndarra
 
     Parameters
     ----------
-    positions
-        ``[n_replicas, n_frames, n_atoms, 3]``, Å.
-    masses
-        ``[n_atoms]``, amu.
+    positions, masses
+        See :func:`eckart_rotations`.
 
     Returns
     -------
@@ -145,20 +143,10 @@ def corotating_rotations(positions: np.ndarray, masses: np.ndarray) -> np.ndarra
 
 
 def interpolate_rotations(rotations: np.ndarray, interval: float, times: np.ndarray) -> np.ndarray:
-    """Return rotations at other times, by a smooth path through those given.
+    """Return rotations ``[n_replicas, n_times, 3, 3]`` at other times, by a smooth path.
 
-    Parameters
-    ----------
-    rotations
-        ``[n_replicas, n_frames, 3, 3]`` at 0, interval, ….
-    interval
-        fs.
-    times
-        ``[n_times]``, fs, within the time of the frames.
-
-    Returns
-    -------
-    ``[n_replicas, n_times, 3, 3]``
+    It goes through `rotations` ``[n_replicas, n_frames, 3, 3]`` at 0, interval, …; the times [fs]
+    are within that of the frames.
     """
     known = interval * np.arange(rotations.shape[1])
     return np.stack(

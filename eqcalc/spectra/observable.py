@@ -16,7 +16,7 @@ import numpy as np
 from eqcalc.spectra.estimation import Density, Estimation, grouped
 from eqcalc.spectra.estimator.correlation import Pairs, Signal
 from eqcalc.spectra.frames import LABORATORY, in_frame
-from eqcalc.spectra.peaks import resolved_bands
+from eqcalc.spectra.lines import resolved_bands
 from eqcalc.spectra.quantum_factors import bead_warning, check_quantum_factor
 from eqcalc.spectra.series import FrameShape, Series, SeriesOptions, as_series
 from eqcalc.spectra.spectrum import Spectrum
@@ -96,18 +96,9 @@ def estimated(
 ) -> tuple[Density, Series]:
     """Return the spectral densities of an observable, and the series that they are of.
 
-    Parameters
-    ----------
-    observable
-        What is correlated.
-    data
-        See :func:`eqcalc.spectra.series.as_series`.
-    options
-        See :class:`SpectrumOptions`.
-    quantum_factor
-        Refused if the dynamics contains it already.
-    frame, reference
-        See :func:`eqcalc.spectra.frames.in_frame`.
+    The data are those of :func:`eqcalc.spectra.series.as_series` with the facts among
+    :class:`SpectrumOptions`, seen from a frame of :func:`eqcalc.spectra.frames.in_frame`. A
+    quantum factor is refused if the dynamics contains it already.
     """
     facts, estimation = split_options(options)
     positions = frame != LABORATORY
@@ -117,8 +108,8 @@ def estimated(
     return estimation.density(series, observable.signals(series), observable.pairs), series
 
 
-def split_options(options: Mapping[str, Any]) -> tuple[SeriesOptions, Estimation]:
-    """Return the facts of a series and the choices of the estimate among options.
+def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], Estimation]:
+    """Return the facts of a series that are stated, and the choices of the estimate.
 
     Raises
     ------
@@ -126,28 +117,22 @@ def split_options(options: Mapping[str, Any]) -> tuple[SeriesOptions, Estimation
         There is no such option.
     """
     choices = [item.name for item in fields(Estimation)]
-    facts: Any = {key: options[key] for key in SeriesOptions.__annotations__ if key in options}
+    known = [*SeriesOptions.__annotations__, *choices]
     for key in options:
-        if key not in facts and key not in choices:
-            meant = nearest(key, [*SeriesOptions.__annotations__, *choices])
+        if key not in known:
+            meant = nearest(key, known)
             advice = f"; did you mean {meant!r}?" if meant else ""
             raise TypeError(f"unexpected option {key!r}{advice}")
+    given = SeriesOptions.__annotations__.keys() & options.keys()
+    facts = {key: options[key] for key in given if options[key] is not None}
     return facts, Estimation(**{key: options[key] for key in choices if key in options})
 
 
 def with_beads_warning(spectrum: Spectrum, series: Series, of: Spectrum | None = None) -> Spectrum:
     """Return a spectrum that warns of too few beads for its highest band.
 
-    What lies above all vibrations is an overtone or noise, and does not count.
-
-    Parameters
-    ----------
-    spectrum
-        The result.
-    series
-        What it is made from.
-    of
-        The spectrum that has all bands, if `spectrum` is a part of it.
+    What lies above all vibrations is an overtone or noise, and does not count. `of` is the
+    spectrum that has all bands, if the given one is a part of it.
     """
     if series.correlation != "kubo" or series.n_beads < 2:
         return spectrum

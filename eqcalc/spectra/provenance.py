@@ -26,7 +26,7 @@ _SETTINGS = (
 _NATURAL = 0.01
 
 
-def trajectory_provenance(trajectory: Any) -> dict[str, Any]:
+def trajectory_provenance(trajectory: Any, **more: Any) -> dict[str, Any]:
     """Return what a trajectory knows of molecule, run and model, JSON-able.
 
     Spectra are published, and folders of one machine say nothing there: the
@@ -37,8 +37,10 @@ def trajectory_provenance(trajectory: Any) -> dict[str, Any]:
     trajectory
         With ``provenance``, and as far as it has them ``numbers``, ``masses``
         and ``settings``.
+    more
+        To be added to its ``provenance``.
     """
-    record: dict[str, Any] = _without_paths(trajectory.provenance)
+    record: dict[str, Any] = _without_paths({**trajectory.provenance, **more})
     numbers = getattr(trajectory, "numbers", None)
     if numbers is not None:
         record["formula"] = str(Symbols(np.asarray(numbers)).get_chemical_formula("hill"))

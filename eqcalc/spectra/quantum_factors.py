@@ -90,12 +90,8 @@ def quantum_factor(wavenumber: np.ndarray, temperature: float, name: str) -> np.
 def check_quantum_factor(name: str, correlation: str | None) -> None:
     """Refuse a factor that the correlation function of the dynamics contains already.
 
-    Parameters
-    ----------
-    name
-        See :func:`quantum_factor`.
-    correlation
-        See :class:`eqcalc.methods.DynamicsMethod`; None if it is not known.
+    The kinds of correlation functions are those of :class:`eqcalc.methods.DynamicsMethod`; None
+    if it is not known.
 
     Raises
     ------
@@ -161,16 +157,8 @@ def method_warnings(
 ) -> list[str]:
     """Return what a reader of a spectrum has to know of the dynamics behind it.
 
-    Parameters
-    ----------
-    method
-        The dynamics; None if it is not known.
-    temperature
-        K.
-    n_beads
-        Number of beads.
-    thermostat_time
-        Time constant of the friction on the physical modes, fs.
+    The method is None if it is not known; `thermostat_time` is the time constant [fs] of the
+    friction on the physical modes.
     """
     if method is None:
         return []

@@ -12,7 +12,7 @@ import numpy as np
 from eqcalc.facts import facts_table
 from eqcalc.spectra.estimator import statistics
 from eqcalc.spectra.estimator.statistics import Estimate
-from eqcalc.spectra.peaks import (
+from eqcalc.spectra.lines import (
     full_width,
     half_height_centre,
     maximum,

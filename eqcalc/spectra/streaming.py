@@ -67,8 +67,7 @@ class SpectrumAccumulator(Generic[Result]):
             raise TypeError("state the resolution or the lag: the length of the run is not known")
         one_of("estimator", estimation.estimator, ("correlation",))
         one_of("errors", estimation.errors, (None, "replicas", "none"))
-        stated: dict[str, Any] = {key: fact for key, fact in facts.items() if fact is not None}
-        series = Series((), quantity=observable.quantity, rate=rate, **stated)
+        series = Series((), quantity=observable.quantity, rate=rate, **facts)
         self._series, self._estimation = series, estimation
         self._factor = series.factor(observable.unit)
         self._components = observable.components

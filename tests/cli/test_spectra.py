@@ -363,7 +363,9 @@ def test_limits_beyond_the_data_name_the_file(tmp_path, spectrum, series, capsys
     known = ["--interval", 0.5, "--temperature", 300, "--dipole-unit", "D", "--format", "columns"]
     command = ["spectra", "--dipole", tmp_path / "d.txt", *known, "--output", tmp_path / "s"]
     assert run(*command, "--dipole-key", "0,1,2", "--limits", 1e5, 2e5) == FAILURE
-    assert "limits: the spectrum covers 0 to" in capsys.readouterr().err
+    assert (
+        "limits: expected a range that overlaps with the spectrum, 0 to" in capsys.readouterr().err
+    )
     assert not (tmp_path / "s").exists()
 
 

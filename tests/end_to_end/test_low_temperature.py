@@ -11,7 +11,7 @@ from eqcalc.models.checkpoint import load_model, shipped_model
 from eqcalc.models.derivatives import hessian
 from eqcalc.runtime import evaluator_for
 from eqcalc.spectra import infrared, raman
-from eqcalc.spectra.assignment.mode_comparison import compare_with_modes
+from eqcalc.spectra.assignment.bands import compare_with_modes
 from eqcalc.structures import Structures
 
 TEMPERATURE = 0.02  # K

@@ -12,9 +12,8 @@ from ase.build import molecule
 from eqcalc import load_model, shipped_model
 from eqcalc.harmonic import harmonic_spectrum, relax
 from eqcalc.reports.assignment import assign, write_assignment
-from eqcalc.reports.minima import visited_minima
+from eqcalc.reports.minima import Residence, visited_minima
 from eqcalc.spectra import infrared
-from eqcalc.spectra.assignment.residence import Residence
 from eqcalc.trajectory import Header, Layout, Trajectory, TrajectoryWriter
 from tests.spectra.oscillators import BOLTZMANN, angular
 

@@ -26,7 +26,7 @@ from eqcalc.models.checkpoint import load_model, shipped_model
 from eqcalc.models.derivatives import hessian
 from eqcalc.runtime import evaluator_for, keep_freed_memory
 from eqcalc.spectra import infrared, raman
-from eqcalc.spectra.assignment.mode_comparison import compare_with_modes, comparison_table
+from eqcalc.spectra.assignment.bands import compare_with_modes, comparison_table
 from eqcalc.structures import Structures
 
 

@@ -1,19 +1,26 @@
 # SPDX-License-Identifier: MIT
-"""The table of a spectrum's bands: where each is, how strong, and what it comes from."""
+"""The bands of a spectrum: where each is, how strong, and which modes or parts it comes from.
+
+:func:`assign_bands` finds what carries each band of an anharmonic spectrum.
+:func:`compare_with_modes` takes the modes as given, as at low temperature, where both must
+agree: that tests a whole chain from forces to prefactors.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from eqcalc.normal_modes import require_minimum
 from eqcalc.spectra.assignment.decomposition import Decomposition
 from eqcalc.spectra.assignment.modes import REMAINDER
-from eqcalc.spectra.double_harmonic import HarmonicSpectrum
+from eqcalc.spectra.double_harmonic import HarmonicSpectrum, aligned
 from eqcalc.spectra.estimator.statistics import Estimate
-from eqcalc.spectra.peaks import RESOLVED
+from eqcalc.spectra.lines import RESOLVED
 from eqcalc.spectra.spectrum import Band, Spectrum
 
 #: Share of a mode's kinetic energy that an atom needs to be named.
@@ -238,12 +245,7 @@ def unresolved_notes(
     found = spectrum.unresolved(threshold, lower)
     if not found:
         return []
-    groups = [[found[0]]]
-    for one in found[1:]:
-        if one[0] - groups[-1][-1][0] < _GAP:
-            groups[-1].append(one)
-        else:
-            groups.append([one])
+    groups = [[found[i] for i in group] for group in group_modes([nu for nu, _ in found], _GAP)]
     return [
         f"maxima at {', '.join(map(_maxima, groups))} cm⁻¹ rise by less than {RESOLVED:g} of their "
         "standard errors (σ) and are no bands of their own here; run more replicas"
@@ -294,16 +296,9 @@ def assignment_table(
             row += _partner_columns(item, isotopes, symbols)
         row.append(", ".join(_carried(item)))
         rows.append(row)
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     # numbers to the right, words to the left
-    words = {len(rows[0]) - 1} | ({len(rows[0]) - 2} if partners else set())
-    return "\n".join(
-        "  ".join(
-            text.ljust(width) if i in words else text.rjust(width)
-            for i, (text, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+    last = len(rows[0]) - 1
+    return aligned(rows, words=(last - 1, last) if partners else (last,))
 
 
 def _carried(item: AssignedBand) -> list[str]:
@@ -327,3 +322,111 @@ def _partner_columns(
         for atom, share in partner.atoms[:3]
     ]
     return [*columns, ", ".join(names)]
+
+
+# --- bands beside given modes ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BandComparison:
+    """One band, or group of bands that cannot be resolved, beside its modes.
+
+    Parameters
+    ----------
+    modes
+        Indices of the modes.
+    lower, upper
+        Limits of the integration [cm⁻¹].
+    harmonic_position, position
+        Mean wavenumber weighted with intensity, of the modes and of the
+        spectrum [cm⁻¹].
+    harmonic_area, area
+        Integrated intensity of the modes and of the spectrum, in the unit of the spectrum.
+    """
+
+    modes: tuple[int, ...]
+    lower: float
+    upper: float
+    harmonic_position: float
+    position: Estimate
+    harmonic_area: float
+    area: Estimate
+
+    @property
+    def shift(self) -> float:
+        """Position less the harmonic one [cm⁻¹]."""
+        return self.position.value - self.harmonic_position
+
+    @property
+    def ratio(self) -> float:
+        """Area over the harmonic one."""
+        return self.area.value / self.harmonic_area
+
+
+def group_modes(wavenumber: Sequence[float] | np.ndarray, separation: float) -> list[list[int]]:
+    """Return the indices of ascending wavenumbers in groups, `separation` [cm⁻¹] or more apart."""
+    gaps = np.flatnonzero(np.diff(wavenumber) >= separation) + 1
+    return [group.tolist() for group in np.split(np.arange(len(wavenumber)), gaps)]
+
+
+def compare_with_modes(
+    spectrum: Spectrum,
+    harmonic: HarmonicSpectrum,
+    intensity: np.ndarray,
+    *,
+    separation: float,
+) -> list[BandComparison]:
+    """Integrate the spectrum around each group of modes.
+
+    Parameters
+    ----------
+    spectrum
+        An infrared intensity density or a Raman activity density.
+    harmonic
+        The modes.
+    intensity
+        ``[n_modes]``, their integrated intensity in the unit of the spectrum
+        times cm⁻¹: ``harmonic.infrared_intensity`` or ``harmonic.raman_activity``.
+    separation
+        Modes closer than this [cm⁻¹] are compared as a sum; three times the
+        resolution keeps the wings of a band inside its limits.
+
+    Raises
+    ------
+    NotAMinimumError
+        A mode is imaginary.
+    """
+    require_minimum(harmonic)
+    nu = harmonic.wavenumber
+    groups = group_modes(nu, separation)
+    between = [0.5 * (nu[left[-1]] + nu[right[0]]) for left, right in pairwise(groups)]
+    first = max(0.5 * nu[0], nu[0] - 2.0 * separation)
+    edges = [float(edge) for edge in (first, *between, nu[-1] + 2.0 * separation)]
+    return [
+        BandComparison(
+            tuple(group),
+            lower,
+            upper,
+            float(np.average(nu[group], weights=intensity[group])),
+            spectrum.band(lower, upper).centroid,
+            float(intensity[group].sum()),
+            spectrum.integrate(lower, upper),
+        )
+        for group, (lower, upper) in zip(groups, pairwise(edges), strict=True)
+    ]
+
+
+def comparison_table(rows: Sequence[BandComparison], unit: str) -> str:
+    """Return a table of positions and areas; `unit` is that of the areas."""
+    lines = [
+        f"{'modes':>8} {'harmonic':>9} {'found':>9} {'shift':>7} {'harmonic':>9} "
+        f"{'found':>9} {'error':>7} {'ratio':>7}",
+        f"{'':>8} {'cm⁻¹':>9} {'cm⁻¹':>9} {'cm⁻¹':>7} {unit:>9} {unit:>9} {unit:>7} {'':>7}",
+    ]
+    for row in rows:
+        modes = f"{row.modes[0] + 1}" + (f"–{row.modes[-1] + 1}" if len(row.modes) > 1 else "")
+        lines.append(
+            f"{modes:>8} {row.harmonic_position:9.2f} {row.position.value:9.2f} {row.shift:7.2f} "
+            f"{row.harmonic_area:9.3f} {row.area.value:9.3f} {row.area.error:7.3f} {row.ratio:7.4f}"
+        )
+    return "\n".join(lines)

@@ -17,8 +17,10 @@ import numpy as np
 
 from eqcalc.spectra.estimation import Estimation, Products
 from eqcalc.spectra.estimator.correlation import LagSums
+from eqcalc.spectra.observable import split_options
 from eqcalc.spectra.series import Series
 from eqcalc.spectra.spectrum import Spectrum
+from eqcalc.validation import InvalidInputError, one_of
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,9 @@ class Decomposition:
         """Return the interference of two parts, S_gh + S_hg; it may be negative."""
         i, j = sorted((self._index(first), self._index(second)))
         if i == j:
-            raise ValueError(f"{first!r} does not interfere with itself; use part()")
+            raise InvalidInputError(
+                "does not interfere with itself", key=first, advice="use part()"
+            )
         a, b = self._pairs
         weights = np.where((a == i) & (b == j), 2.0, 0.0)
         return self._combined(weights, f"{self.label}, {first} × {second}")
@@ -89,40 +93,27 @@ class Decomposition:
         sums = np.einsum("pkl,k->pl", self.products.sums.sums[:, used], weights[used])
         products = replace(self.products, sums=LagSums(sums[:, None], self.products.sums.counts))
         density = self.estimation.transform(self.series, products)
-        return Spectrum(
-            wavenumber=density.wavenumber,
-            values=self.scale * density.values[0],
+        return density.spectrum(
+            lambda values: self.scale * values[..., 0, :],
             unit=self.unit,
             label=label,
-            samples=None if density.samples is None else self.scale * density.samples[:, 0],
-            n_independent=density.n_independent,
-            provenance={"spectrum": "decomposition", **density.provenance},
-            warnings=density.warnings,
+            spectrum="decomposition",
         )
 
     def _index(self, name: str) -> int:
-        try:
-            return self.names.index(name)
-        except ValueError:
-            raise ValueError(f"no part {name!r}; there are: {', '.join(self.names)}") from None
+        return self.names.index(one_of("part", name, self.names))
 
 
 def decompose(
     parts: Mapping[str, Sequence[np.ndarray] | np.ndarray] | None = None,
     *,
     derivative: Mapping[str, Sequence[np.ndarray] | np.ndarray] | None = None,
-    interval: float,
-    temperature: float,
-    unit: str,
     quantity_unit: str,
     scale: float = 1.0,
     result_unit: str,
     label: str,
-    method: str | None = None,
-    timestep: float | None = None,
-    n_beads: int = 1,
     sources: Sequence[int] | None = None,
-    **estimation: Any,
+    **options: Any,
 ) -> Decomposition:
     """Return the spectra and cross spectra of the parts of an observable.
 
@@ -133,58 +124,48 @@ def decompose(
         shape, or of each part a list of replicas, whose lengths may differ.
     derivative
         The time derivatives of the parts, instead of `parts`.
-    interval, temperature
-        fs, K.
-    unit
-        Unit of what is given, such as ``"e*Å"``, or ``"e*Å/fs"`` of derivatives.
     quantity_unit
         Unit of the observable, such as ``"e*Å"``, that `scale` refers to.
     scale, result_unit, label
         Of the result, relative to (quantity_unit)²/(amu Å²) per cm⁻¹.
-    method, timestep, n_beads
-        Of the dynamics, if known.
     sources
         ``[n_replicas]``, for pieces of replicas: which replica each is from. Pieces
         of the same replica are not independent and are resampled together.
-    estimation
-        See :class:`eqcalc.spectra.Estimation`.
+    options
+        What is given of the series (``interval``, ``temperature`` and ``unit`` at least) and
+        of the estimate: see :func:`eqcalc.spectra.infrared`.
+
+    Raises
+    ------
+    InvalidInputError
+        The parts have different shapes.
     """
-    if (parts is None) == (derivative is None):
+    given = parts if derivative is None else derivative
+    if given is None or (parts is not None and derivative is not None):
         raise TypeError("give either the parts or their time derivatives, and not both")
-    given = parts if parts is not None else derivative
-    assert given is not None
-    names = tuple(given)
-    arrays = [[np.asarray(replica, dtype=float) for replica in given[name]] for name in names]
+    arrays = [[np.asarray(replica, dtype=float) for replica in part] for part in given.values()]
     shapes = {tuple(replica.shape for replica in part) for part in arrays}
     if len(shapes) != 1 or any(replica.ndim < 1 for replica in arrays[0]):
-        raise ValueError(
-            f"parts: expected arrays [n_replicas, n_frames, ...] of one shape, got {shapes}"
-        )
+        expected = "arrays [n_replicas, n_frames, ...] of one shape"
+        raise InvalidInputError(key="parts", value=shapes, expected=expected)
     stacked = tuple(
         np.stack([replica.reshape(len(replica), -1) for replica in replicas], axis=1)
         for replicas in zip(*arrays, strict=True)
     )
     n, n_components = stacked[0].shape[1:]
-    series = Series(
-        replicas=stacked,
-        interval=interval,
-        temperature=temperature,
-        unit=unit,
-        rate=parts is None,
-        method=method,
-        timestep=timestep,
-        n_beads=n_beads,
-    )
-    chosen = Estimation(**estimation)
-    if not isinstance(chosen.generator, int):
+    facts, estimation = split_options(options)
+    series = Series(stacked, rate=derivative is not None, **facts)
+    if not isinstance(estimation.generator, int):
         # every spectrum of the decomposition draws the same bootstrap samples
-        chosen = replace(chosen, generator=int(chosen.generator.integers(2**63)))
+        seed = int(estimation.generator.integers(2**63))
+        estimation = replace(estimation, generator=seed)
     columns = [slice(i * n_components, (i + 1) * n_components) for i in range(n)]
     pairs = [(columns[i], columns[j]) for i, j in zip(*np.triu_indices(n), strict=True)]
-    products = chosen.products(series, series.signals(quantity_unit, n * n_components), pairs)
+    signals = series.signals(quantity_unit, n * n_components)
+    products = estimation.products(series, signals, pairs)
     if sources is not None:
         products = _joined(products, sources)
-    return Decomposition(names, products, series, chosen, scale, result_unit, label)
+    return Decomposition(tuple(given), products, series, estimation, scale, result_unit, label)
 
 
 def _joined(products: Products, sources: Sequence[int]) -> Products:

@@ -24,9 +24,17 @@ from eqcalc.spectra.assignment.decomposition import Decomposition, decompose
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum
 from eqcalc.spectra.frames import eckart_rotations
 from eqcalc.units import INTENSITY_PER_SQUARED_CHARGE_PER_MASS
+from eqcalc.validation import InvalidInputError
 
 #: Names of the parts that are neither modes nor groups.
 ROTATION, REMAINDER = "rotation", "remainder"
+#: What the decomposition of a dipole moment gives.
+_INFRARED: dict[str, Any] = {
+    "quantity_unit": "e*Å",
+    "scale": INTENSITY_PER_SQUARED_CHARGE_PER_MASS,
+    "result_unit": "km/mol per cm⁻¹",
+    "label": "IR intensity",
+}
 
 
 def mode_names(harmonic: HarmonicSpectrum) -> tuple[str, ...]:
@@ -41,9 +49,11 @@ def _references(
     if isinstance(harmonic, HarmonicSpectrum):
         return [harmonic] * n_replicas
     if len(harmonic) != n_replicas or len({len(h) for h in harmonic}) != 1:
-        raise ValueError(
-            f"harmonic: expected one analysis, or one for each of {n_replicas} replicas with the "
-            f"same number of modes, got {len(harmonic)}"
+        raise InvalidInputError(
+            key="harmonic",
+            value=len(harmonic),
+            expected=f"one analysis, or one for each of {n_replicas} replicas with the same number "
+            "of modes",
         )
     return list(harmonic)
 
@@ -59,20 +69,10 @@ def _displacements(
 
 
 def _completed(dipole: np.ndarray, linear: np.ndarray, rotations: np.ndarray) -> np.ndarray:
-    """Return linear parts, rotation and remainder of one replica in the laboratory frame.
+    """Return linear parts, rotation and remainder ``[n_parts + 2, n_frames, 3]`` of one replica.
 
-    Parameters
-    ----------
-    dipole
-        ``[n_frames, 3]``.
-    linear
-        ``[n_parts, n_frames, 3]``, in the Eckart frame.
-    rotations
-        ``[n_frames, 3, 3]`` into the Eckart frame.
-
-    Returns
-    -------
-    ``[n_parts + 2, n_frames, 3]``, whose sum is the dipole moment.
+    Their sum is the dipole moment ``[n_frames, 3]``. `linear` ``[n_parts, n_frames, 3]`` is in
+    the Eckart frame, into which `rotations` ``[n_frames, 3, 3]`` lead.
     """
     inside = np.einsum("tab,tb->ta", rotations, dipole) - linear.sum(0)
     permanent = np.broadcast_to(inside.mean(0), dipole.shape)
@@ -106,13 +106,12 @@ def decompose_dipole_by_modes(
     parts = []
     for mu, r, reference in zip(dipole, positions, references, strict=True):
         if reference.dipole_derivative is None:
-            raise ValueError("the harmonic analysis has no dipole derivative")
+            raise InvalidInputError(key="harmonic", expected="modes with a dipole derivative")
         displacement, rotations = _displacements(r, reference)
         coordinates = reference.coordinates(displacement).T
         linear = coordinates[..., None] * reference.dipole_derivative[:, None]
         parts.append(_completed(mu, linear, rotations))
-    names = (*mode_names(references[0]), ROTATION, REMAINDER)
-    return _infrared(options, dict(zip(names, zip(*parts, strict=True), strict=True)))
+    return _infrared(mode_names(references[0]), parts, options)
 
 
 def decompose_dipole_by_groups(
@@ -149,8 +148,7 @@ def decompose_dipole_by_groups(
         by_atom = np.einsum("tia,iab->itb", displacement, tensor, optimize=True)
         linear = np.stack([by_atom[atoms].sum(0) for atoms in everything.values()])
         parts.append(_completed(mu, linear, rotations))
-    names = (*everything, ROTATION, REMAINDER)
-    return _infrared(options, dict(zip(names, zip(*parts, strict=True), strict=True)))
+    return _infrared(tuple(everything), parts, options)
 
 
 def decompose_dipole_by_atoms(
@@ -179,45 +177,32 @@ def decompose_dipole_by_atoms(
     everything = _complete_groups(groups, velocities.shape[-2])
     rates = np.einsum("rtia,rtiab->rtib", velocities, polar_tensors, optimize=True)
     parts = {name: rates[:, :, atoms].sum(2) for name, atoms in everything.items()}
-    return _infrared(options, derivative=parts)
+    return decompose(derivative=parts, unit="e*Å/fs", **_INFRARED, **options)
 
 
 def _complete_groups(groups: Mapping[str, Sequence[int]], n_atoms: int) -> dict[str, list[int]]:
-    """Return the groups with all other atoms as one more.
-
-    Raises
-    ------
-    ValueError
-        An atom is in two groups or does not exist, or a name is taken.
-    """
+    """Return the groups with all other atoms as one more."""
     chosen = [int(i) for group in groups.values() for i in group]
+    problem = ""
     if len(set(chosen)) != len(chosen):
-        raise ValueError("groups: an atom belongs to more than one group")
-    if chosen and not 0 <= min(chosen) <= max(chosen) < n_atoms:
-        raise ValueError(f"groups: atoms are numbered from 0 to {n_atoms - 1}")
-    if taken := {"others", ROTATION, REMAINDER} & set(groups):
-        raise ValueError(f"groups: the name {taken.pop()!r} has a meaning of its own")
+        problem = "an atom belongs to more than one group"
+    elif chosen and not 0 <= min(chosen) <= max(chosen) < n_atoms:
+        problem = f"atoms are numbered from 0 to {n_atoms - 1}"
+    elif taken := {"others", ROTATION, REMAINDER} & set(groups):
+        problem = f"the name {taken.pop()!r} has a meaning of its own"
+    if problem:
+        raise InvalidInputError(problem, key="groups")
     rest = [i for i in range(n_atoms) if i not in chosen]
-    return {name: list(atoms) for name, atoms in groups.items()} | (
-        {"others": rest} if rest else {}
-    )
+    complete = {name: list(atoms) for name, atoms in groups.items()}
+    return complete | ({"others": rest} if rest else {})
 
 
 def _infrared(
-    options: Mapping[str, Any],
-    parts: Mapping[str, Sequence[np.ndarray]] | None = None,
-    derivative: Mapping[str, np.ndarray] | None = None,
+    names: tuple[str, ...], parts: Sequence[np.ndarray], options: Mapping[str, Any]
 ) -> Decomposition:
-    return decompose(
-        parts,
-        derivative=derivative,
-        unit="e*Å" if derivative is None else "e*Å/fs",
-        quantity_unit="e*Å",
-        scale=INTENSITY_PER_SQUARED_CHARGE_PER_MASS,
-        result_unit="km/mol per cm⁻¹",
-        label="IR intensity",
-        **options,
-    )
+    """Return the decomposition into what :func:`_completed` returns of each replica."""
+    by_part = zip((*names, ROTATION, REMAINDER), zip(*parts, strict=True), strict=True)
+    return decompose(dict(by_part), unit="e*Å", **_INFRARED, **options)
 
 
 # --- density of states --------------------------------------------------------------------

@@ -1,5 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Correlation functions by FFT: sums over lags that can be averaged, and their transform."""
+"""Spectral densities of series: by correlation functions, or by tapered segments.
+
+Correlation functions are made by FFT, as sums over lags that can be averaged, and transformed.
+Welch's and Thomson's estimates average |Σ_t h_t Ẋ_t e^(−iωt)|² over segments, and over several
+orthogonal tapers h (Σh² = 1) in the multitaper estimate. They are never negative, unlike the
+transform of a windowed correlation function. Welch, IEEE Trans. Audio Electroacoust. 15, 70
+(1967); Thomson, Proc. IEEE 70, 1055 (1982).
+"""
 
 from __future__ import annotations
 
@@ -9,10 +16,11 @@ from itertools import pairwise
 
 import numpy as np
 from scipy.fft import dct, irfft, next_fast_len, rfft
+from scipy.signal.windows import dpss
 
 from eqcalc.spectra.estimator.windows import lag_window
 from eqcalc.units import SPECTRAL_PREFACTOR, SPEED_OF_LIGHT_CM_PER_FS
-from eqcalc.validation import InvalidInputError, count
+from eqcalc.validation import InvalidInputError, count, one_of
 
 #: Components of the two factors of each density: the same ones for an ordinary
 #: spectrum, different ones for a cross spectrum.
@@ -20,6 +28,8 @@ Pairs = Sequence[tuple[slice, slice]]
 
 #: Numbers held at once by one piece of a series; 2**21 float64 are 16 MiB.
 _PIECE_SIZE = 2**21
+#: Time–bandwidth product of the multitaper estimate; it has 2NW − 1 tapers.
+MULTITAPER_BANDWIDTH = 4.0
 
 
 @dataclass(frozen=True)
@@ -117,27 +127,20 @@ class LagSums:
         """Number of parts."""
         return len(self.sums)
 
-    def __add__(self, other: LagSums) -> LagSums:
-        """Return the parts of both."""
-        return LagSums(
-            np.concatenate([self.sums, other.sums]), np.concatenate([self.counts, other.counts])
-        )
+    @classmethod
+    def joined(cls, several: Sequence[LagSums]) -> LagSums:
+        """Return the parts of several as parts of one."""
+        sums, counts = zip(*[(one.sums, one.counts) for one in several], strict=True)
+        return cls(np.concatenate(sums), np.concatenate(counts))
 
     def merged(self) -> LagSums:
         """Return all parts as one."""
         return LagSums(self.sums.sum(0, keepdims=True), self.counts.sum(0, keepdims=True))
 
     def correlation(self, weights: np.ndarray | None = None) -> np.ndarray:
-        """Return the unbiased correlation function of the weighted parts.
+        """Return the unbiased correlation function ``[..., n_groups, n_lags]`` of weighted parts.
 
-        Parameters
-        ----------
-        weights
-            ``[..., n_parts]``, how often each part counts; once by default.
-
-        Returns
-        -------
-        ``[..., n_groups, n_lags]``
+        `weights` ``[..., n_parts]`` say how often each part counts; once by default.
         """
         if weights is None:
             weights = np.ones(self.n_parts)
@@ -155,19 +158,9 @@ def lag_sums(
 ) -> LagSums:
     """Return the time-symmetric lag sums ½Σ[x(t)·y(t+k) + y(t)·x(t+k)] of one replica.
 
-    A pair of frames belongs to the block of its earlier frame, so that the
-    blocks add up to the correlation function of the whole replica.
-
-    Parameters
-    ----------
-    signal
-        The series.
-    n_lags
-        Number of lags, from zero.
-    pairs
-        Components x and y of each group, equally many; the same ones for an autocorrelation.
-    n_blocks
-        Number of blocks of equal length.
+    Each pair gives the components x and y of a group, equally many; the same ones for an
+    autocorrelation. A pair of frames belongs to the block of its earlier frame, so that the
+    `n_blocks` of equal length add up to the correlation function of the whole replica.
 
     Raises
     ------
@@ -247,5 +240,81 @@ def spectral_density(
     padded = np.zeros((*correlation.shape[:-1], n_grid))
     padded[..., :n_lags] = correlation * lag_window(window, n_lags)
     density = dct(padded, type=1, axis=-1) * (interval * SPECTRAL_PREFACTOR / temperature)
-    nyquist = 1.0 / (2.0 * interval * SPEED_OF_LIGHT_CM_PER_FS)
-    return np.linspace(0.0, nyquist, n_grid), density
+    return np.linspace(0.0, highest_wavenumber(interval), n_grid), density
+
+
+# --- tapered segments -----------------------------------------------------------------
+
+
+def tapers(estimator: str, n_frames: int) -> np.ndarray:
+    """Return the tapers of an estimate, ``[n_tapers, n_frames]``, each with Σh² = 1."""
+    if one_of("estimator", estimator, ("welch", "multitaper")) == "welch":
+        taper = np.sin(np.pi * (np.arange(n_frames) + 0.5) / n_frames) ** 2
+        return taper[None] / np.linalg.norm(taper)
+    count = int(2 * MULTITAPER_BANDWIDTH - 1)
+    return np.asarray(dpss(n_frames, MULTITAPER_BANDWIDTH, count))
+
+
+def periodogram_width(estimator: str, length: float) -> float:
+    """Return the full width at half maximum [cm⁻¹] of a sharp line for segments of `length` [fs].
+
+    1.441/T for Welch's estimate with a Hann taper, 7.38/T for the multitaper one,
+    whose flat line shape is 2NW/T wide at its foot.
+    """
+    factor = 1.4410 if estimator == "welch" else 7.378
+    return factor / (SPEED_OF_LIGHT_CM_PER_FS * length)
+
+
+def periodogram_sums(
+    signal: Signal,
+    estimator: str,
+    n_segment: int,
+    padding: int,
+    pairs: Pairs,
+    n_blocks: int = 1,
+) -> LagSums:
+    """Return sums of (cross) periodograms over half-overlapping segments of a replica.
+
+    Parameters
+    ----------
+    signal, pairs, n_blocks
+        As in :func:`lag_sums`.
+    estimator
+        ``"welch"`` or ``"multitaper"``.
+    n_segment
+        Frames of a segment.
+    padding
+        The grid is this many times finer than that of a segment.
+
+    Returns
+    -------
+    ``sums`` are ``[n_blocks, n_pairs, n_wavenumbers]`` from zero to the Nyquist
+    wavenumber, ``counts`` the numbers of segments.
+    """
+    shape = tapers(estimator, n_segment)
+    n_fft = 2 * next_fast_len((padding * n_segment + 1) // 2, real=True)
+    starts = np.arange(0, signal.n_frames - n_segment + 1, max(n_segment // 2, 1))
+    sums = np.zeros((n_blocks, len(pairs), n_fft // 2 + 1))
+    counts = np.zeros((n_blocks, n_fft // 2 + 1))
+    for index, start in enumerate(starts):
+        block = index * n_blocks // len(starts)
+        values = signal.read(int(start), int(start) + n_segment).T
+        transform = [rfft(values * taper, n_fft) for taper in shape]
+        for g, (a, b) in enumerate(pairs):
+            power = sum((x[a] * x[b].conj()).real.sum(0) for x in transform)
+            sums[block, g] += power / len(shape)
+        counts[block] += 1.0
+    return LagSums(sums, counts)
+
+
+def periodogram_density(
+    periodogram: np.ndarray, interval: float, temperature: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return wavenumbers and S(ν̃), as :func:`spectral_density`, of mean periodograms."""
+    density = periodogram * (interval * SPECTRAL_PREFACTOR / temperature)
+    return np.linspace(0.0, highest_wavenumber(interval), periodogram.shape[-1]), density
+
+
+def highest_wavenumber(interval: float) -> float:
+    """Return the Nyquist wavenumber [cm⁻¹] of frames every `interval` fs."""
+    return 1.0 / (2.0 * interval * SPEED_OF_LIGHT_CM_PER_FS)

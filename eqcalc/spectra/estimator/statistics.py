@@ -55,13 +55,7 @@ def bootstrap(
 
     The deviations of the samples are stretched by sqrt(n/(n − 1)), so that
     their standard deviation is the unbiased standard error also for few parts.
-
-    Returns
-    -------
-    correlation
-        ``[n_groups, n_lags]``.
-    samples
-        ``[n_samples, n_groups, n_lags]``, or None with a single part.
+    ``[n_groups, n_lags]`` and ``[n_samples, n_groups, n_lags]``, or None with a single part.
     """
     correlation = sums.correlation()
     n_parts = sums.n_parts

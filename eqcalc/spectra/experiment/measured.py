@@ -12,6 +12,7 @@ from scipy.signal import fftconvolve
 
 from eqcalc.spectra.io.files import is_written_by_eqcalc, read_spectrum
 from eqcalc.spectra.io.text import averaged, parse_table, read_text
+from eqcalc.spectra.lines import LINE_SHAPES
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.units import GAS_CONSTANT
 from eqcalc.validation import InvalidFileError, InvalidInputError, located, one_of, positive
@@ -26,13 +27,6 @@ _OTHER_AXIS = re.compile(
 )
 _WAVENUMBER = re.compile(r"cm\^?[-−⁻]|1/cm|wave ?number|wellenzahl|raman ?shift", re.IGNORECASE)
 _TRANSMITTANCE = re.compile(r"transm|% *T\b|\bT *[(\[/]? *%", re.IGNORECASE)
-#: Line shapes of instruments by the distance in full widths; triangular is a grating with
-#: equal slits.
-_LINE_SHAPES = {
-    "gaussian": lambda x: np.exp(-4.0 * np.log(2.0) * x**2),
-    "lorentzian": lambda x: 1.0 / (1.0 + (2.0 * x) ** 2),
-    "triangular": lambda x: np.maximum(1.0 - np.abs(x), 0.0),
-}
 
 
 def read_measured(
@@ -348,9 +342,9 @@ def broadened(spectrum: Spectrum, fwhm: float, shape: str = "gaussian") -> Spect
         The grid is not even, the width not positive, or the shape unknown.
     """
     step = spectrum.even_step()
-    line_shape = _LINE_SHAPES[one_of("shape", shape, _LINE_SHAPES)]
+    line_shape = LINE_SHAPES[one_of("shape", shape, LINE_SHAPES)]
     n = len(spectrum)
-    line = line_shape(step * np.arange(-(n - 1), n) / positive("fwhm", fwhm, unit="cm⁻¹"))
+    line = line_shape(step * np.arange(-(n - 1), n), positive("fwhm", fwhm, unit="cm⁻¹"))
     line /= line.sum()
 
     def convolve(y: np.ndarray) -> np.ndarray:

@@ -46,12 +46,7 @@ def _labelled(label: str, text: str) -> list[str]:
 def write_jcamp(spectrum: Spectrum, record: dict[str, Any]) -> str:
     """Return a spectrum as the text of a JCAMP-DX file.
 
-    Parameters
-    ----------
-    spectrum
-        What to write.
-    record
-        JSON-able, kept in the private label ``$EQCALC``.
+    The record, JSON-able, is kept in the private label ``$EQCALC``.
 
     Raises
     ------
@@ -127,12 +122,7 @@ _TOKEN = re.compile(rf"([@A-Ia-i%J-Rj-rS-Zs])(\d*\.?\d*)|({_NUMBER})|(\?)|[\s,;]
 def decode_ordinates(lines: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Decode the lines of an ``(X++(Y..Y))`` table.
 
-    Returns
-    -------
-    first
-        ``[n_lines]``, the abscissa at the start of each line, unscaled.
-    ordinates
-        ``[n_points]``, unscaled.
+    Returned, unscaled, are the abscissa at the start of each line and the ordinates.
 
     Raises
     ------
@@ -221,22 +211,10 @@ def _number(records: dict[str, str], key: str, default: float | None = None) -> 
 
 
 def read_jcamp(text: str, path: Path) -> tuple[Spectrum, str | None, np.ndarray | None]:
-    """Return the spectrum in the text of a JCAMP-DX file.
+    """Return the spectrum in the text of a JCAMP-DX file, of a name for the provenance.
 
-    The abscissa becomes a wavenumber in cm⁻¹, ascending; the ordinate keeps the
-    unit of the file.
-
-    Parameters
-    ----------
-    text
-        Content of the file.
-    path
-        Its name, for the provenance.
-
-    Returns
-    -------
-    The spectrum, and if eqcalc wrote the file its record as JSON and its
-    standard error.
+    The abscissa becomes a wavenumber in cm⁻¹, ascending; the ordinate keeps the unit of the file.
+    If eqcalc wrote the file, its record as JSON and its standard error come with it.
     """
     records = _labels(text)
     if "JCAMPDX" not in records:

@@ -5,6 +5,7 @@ import pytest
 from eqcalc.spectra.estimation import grouped
 from eqcalc.spectra.estimator import correlation
 from eqcalc.spectra.estimator.correlation import (
+    LagSums,
     Signal,
     differentiate,
     lag_sums,
@@ -19,7 +20,7 @@ from tests.spectra.oscillators import C, angular
 def autocorrelation(values, n_lags):
     """Return the mean over replicas ``[n_replicas, n_frames, ...]``."""
     parts = [lag_sums(Signal.from_array(replica), n_lags) for replica in values]
-    return sum(parts[1:], parts[0]).correlation()[0]
+    return LagSums.joined(parts).correlation()[0]
 
 
 def direct(x, n_lags):
@@ -34,7 +35,7 @@ def test_autocorrelation_is_the_direct_sum():
 def test_replicas_of_different_length_weigh_by_the_number_of_their_pairs():
     rng = np.random.default_rng(2)
     a, b = rng.normal(size=(50, 2)), rng.normal(size=(90, 2))
-    sums = lag_sums(Signal.from_array(a), 20) + lag_sums(Signal.from_array(b), 20)
+    sums = LagSums.joined([lag_sums(Signal.from_array(part), 20) for part in (a, b)])
     expected = [
         ((a[: 50 - k] * a[k:]).sum() + (b[: 90 - k] * b[k:]).sum()) / (140 - 2 * k)
         for k in range(20)

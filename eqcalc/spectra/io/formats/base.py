@@ -38,19 +38,10 @@ class SeriesReader:
     has_time_key: ClassVar[bool] = False
 
     def read_file(self, path: Path, key: Any, time_key: Any) -> np.ndarray:
-        """Return the series of one file.
+        """Return the series of a file that is there.
 
-        Parameters
-        ----------
-        path
-            The file, which is there.
-        key, time_key
-            Of the quantity and of the time, if the format has them.
-
-        Returns
-        -------
-        ``[n_frames, 3]``, ``[n_frames, 6]`` (xx, yy, zz, yz, xz, xy) or
-        ``[n_frames, 3, 3]``.
+        ``[n_frames, 3]``, ``[n_frames, 6]`` (xx, yy, zz, yz, xz, xy) or ``[n_frames, 3, 3]``, by
+        the keys of the quantity and of the time, if the format has them.
         """
         raise NotImplementedError
 
@@ -103,14 +94,8 @@ def matrices(values: np.ndarray) -> np.ndarray:
 def check_even(steps: Sequence[float] | np.ndarray, what: str, lines: Sequence[int] = ()) -> None:
     """Check that frames follow each other at equal steps.
 
-    Parameters
-    ----------
-    steps
-        Time or step of each frame.
-    what
-        What it is called.
-    lines
-        Where each frame is in the file.
+    `steps` is the time or step of each frame, `what` what it is called, and `lines` where each
+    frame is in the file.
     """
     if len(steps) < 2:
         raise InvalidFileError(expected="two or more frames", value=f"{len(steps)} frames")

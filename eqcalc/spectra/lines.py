@@ -1,13 +1,23 @@
 # SPDX-License-Identifier: MIT
-"""Where the maxima of a curve are, how wide they are, and where they end."""
+"""Lines of a spectrum: their shapes, and where maxima of a curve are and end."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 from scipy.signal import find_peaks
 
+#: Line shapes of unit area, by the distance from the line and the full width at half maximum;
+#: triangular is a grating with equal slits.
+LINE_SHAPES: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
+    "gaussian": lambda x, fwhm: (
+        np.sqrt(4.0 * np.log(2.0) / fwhm**2 / np.pi) * np.exp(-(4.0 * np.log(2.0) / fwhm**2) * x**2)
+    ),
+    "lorentzian": lambda x, fwhm: 0.5 * fwhm / np.pi / (x**2 + 0.25 * fwhm**2),
+    "triangular": lambda x, fwhm: np.maximum(1.0 - np.abs(x) / fwhm, 0.0) / fwhm,
+}
 #: A band rises by so many of its standard errors above the valleys beside it.
 RESOLVED = 2.0
 
@@ -15,17 +25,10 @@ RESOLVED = 2.0
 def resolved_bands(
     y: np.ndarray, threshold: float, error: np.ndarray | None = None
 ) -> list[tuple[int, int]]:
-    """Return the first and the last point of each resolved band, ascending.
+    """Return the first and the last point of each resolved band of ``[n]`` values, ascending.
 
-    Parameters
-    ----------
-    y
-        ``[n]``.
-    threshold
-        A maximum is a band if it is at least this fraction of the highest
-        value, and rises by as much above the valleys beside it.
-    error
-        ``[n]``, standard errors; a band also rises by two of its own.
+    A maximum is a band if it is at least the fraction `threshold` of the highest value, and
+    rises by as much, and by two of its own standard errors, above the valleys beside it.
     """
     if len(y) < 3 or not np.any(y > 0.0):
         return []
@@ -45,13 +48,9 @@ def unresolved_maxima(
 ) -> list[tuple[int, float]]:
     """Return the maxima that are high enough for a band, but do not rise above their error.
 
-    A maximum that stands for a resolved band, as the highest in it, is none of them. The
-    arguments are those of :func:`resolved_bands`.
-
-    Returns
-    -------
-    Index of each maximum, ascending, and how far it rises above the valleys beside it, in
-    standard errors.
+    A maximum that stands for a resolved band, as the highest in it, is none of them. With the
+    index of each, ascending, comes how far it rises above the valleys beside it, in standard
+    errors; the arguments are those of :func:`resolved_bands`.
     """
     if len(y) < 3 or not np.any(y > 0.0):
         return []

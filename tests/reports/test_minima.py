@@ -3,14 +3,14 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from eqcalc.spectra import harmonic_analysis
-from eqcalc.spectra.assignment.residence import (
+from eqcalc.reports.minima import (
     Residence,
     distances,
     residences,
     same_basin,
     thermal_distance,
 )
+from eqcalc.spectra import harmonic_analysis
 from tests.spectra import toy_water as water
 
 RNG = np.random.default_rng(4)

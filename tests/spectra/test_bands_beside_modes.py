@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from eqcalc.normal_modes import NotAMinimumError
-from eqcalc.spectra.assignment.mode_comparison import (
+from eqcalc.spectra.assignment.bands import (
     compare_with_modes,
     comparison_table,
     group_modes,
@@ -31,9 +31,9 @@ def harmonic():
 
 
 def test_close_modes_are_grouped(harmonic):
-    assert group_modes(harmonic.wavenumber, 30.0) == [(0,), (1, 2), (3,)]
-    assert group_modes(harmonic.wavenumber, 10.0) == [(0,), (1,), (2,), (3,)]
-    assert group_modes(harmonic.wavenumber, 5000.0) == [(0, 1, 2, 3)]
+    assert group_modes(harmonic.wavenumber, 30.0) == [[0], [1, 2], [3]]
+    assert group_modes(harmonic.wavenumber, 10.0) == [[0], [1], [2], [3]]
+    assert group_modes(harmonic.wavenumber, 5000.0) == [[0, 1, 2, 3]]
 
 
 def test_a_broadened_harmonic_spectrum_agrees_with_its_modes(harmonic):
