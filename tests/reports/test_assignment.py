@@ -56,6 +56,7 @@ def trajectory(tmp_path_factory, potential):
     return Trajectory.open(path)
 
 
+@pytest.mark.slow
 def test_bands_of_ethanol(trajectory, potential, tmp_path):
     # the hydroxyl group: oxygen and the hydrogen at it
     groups = {"OH": [2, 3]}
@@ -134,6 +135,7 @@ def changing(tmp_path_factory, potential):
     return Trajectory.open(path)
 
 
+@pytest.mark.slow
 def test_replicas_that_change_their_conformer(changing, potential, tmp_path):
     found = assign(changing, potential, lag=500.0)
     assert found.n_moving == 2
