@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import math
 import time
@@ -11,6 +12,7 @@ from typing import Any
 import lightning
 from tqdm import tqdm
 
+from eqcalc.files import replacing, write_atomically
 from eqcalc.models.checkpoint import save_model
 from eqcalc.quantities import quantity
 from eqcalc.training.config import StoppingConfig
@@ -39,17 +41,7 @@ def log_columns(figures: dict[str, float]) -> dict[str, float]:
 
 
 class Keeper(lightning.Callback):
-    """Keeps the folder of a run up to date.
-
-    Parameters
-    ----------
-    folder
-        Folder of the run.
-    stopping
-        When to stop.
-    progress
-        Show a progress bar on a terminal.
-    """
+    """Keeps the folder of a run up to date, shows its progress and stops it."""
 
     def __init__(self, folder: RunFolder, stopping: StoppingConfig, progress: bool) -> None:
         self.folder = folder
@@ -120,7 +112,7 @@ class Keeper(lightning.Callback):
         self.epochs = trainer.current_epoch + 1
         figures = log_columns(pl_module.figures)
         loss = figures["validation loss"]
-        if not math.isfinite(figures["training loss"]) or not math.isfinite(loss):
+        if not math.isfinite(figures["training loss"] + loss):
             raise FloatingPointError(
                 f"epoch {self.epochs}: the loss is not finite; lower optimizer.learning_rate or "
                 "set optimizer.max_gradient_norm, and look for labels that are far off"
@@ -141,18 +133,19 @@ class Keeper(lightning.Callback):
                 "step": trainer.global_step,
                 "hours": round(self.hours, 5),
                 "learning rate": pl_module.learning_rate,
-                **figures,
             }
-            self._append_log(row)
-            if self._bar is not None:
-                errors = [
-                    f"{name.split()[1]} {value:.3g} {name.split('[')[1][:-1]}"
-                    for name, value in figures.items()
-                    if name.startswith("validation") and "MAE" in name
-                ]
-                self._bar.set_postfix_str(f"epoch {self.epochs}: {', '.join(errors)}")
+            self._append_log(row | figures)
+            self._show(figures)
         self._save(trainer)
         self._decide(trainer)
+
+    def _show(self, figures: dict[str, float]) -> None:
+        errors = [
+            f"{name.split()[1]} {value:.3g} {name.split('[')[1][:-1]}"
+            for name, value in figures.items()
+            if name.startswith("validation") and "MAE" in name
+        ]
+        self._bar.set_postfix_str(f"epoch {self.epochs}: {', '.join(errors)}")
 
     def on_train_end(self, *_: Any) -> None:
         """Close the bar."""
@@ -164,10 +157,11 @@ class Keeper(lightning.Callback):
         self.on_train_end()
 
     def _save(self, trainer: lightning.Trainer) -> None:
-        temporary = self.folder.checkpoint.with_suffix(".tmp")
-        trainer.save_checkpoint(temporary)
-        if trainer.is_global_zero:
-            temporary.replace(self.folder.checkpoint)
+        # all processes take part, of which the first one writes
+        path = self.folder.checkpoint
+        first = trainer.is_global_zero
+        with replacing(path) if first else contextlib.nullcontext(path) as written:
+            trainer.save_checkpoint(written)
 
     def _patience_is_over(self) -> bool:
         patience = self.stopping.patience
@@ -199,7 +193,6 @@ class Keeper(lightning.Callback):
         lines = self.folder.log.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [line for line in lines[1:] if int(line.split(",")[0]) <= self.epochs]
         if kept:
-            text = "".join([lines[0], *kept])
-            self.folder.log.write_text(text, encoding="utf-8", newline="\n")
+            write_atomically(self.folder.log, "".join([lines[0], *kept]))
         else:
             self.folder.log.unlink()

@@ -13,15 +13,16 @@ import torch
 from eqcalc.models.potential import PotentialConfig
 from eqcalc.models.readouts import readable_quantities
 from eqcalc.quantities import named, ordered, quantity
-from eqcalc.training.settings import build, plain, read_yaml, require
+from eqcalc.training.settings import build, plain, read_yaml, require, section_of
 from eqcalc.validation import (
     InvalidFileError,
-    InvalidInputError,
     count,
     located,
     non_negative,
+    number,
     one_of,
     positive,
+    positive_fields,
 )
 
 
@@ -57,17 +58,15 @@ class DataConfig:
     split: str | None = None
 
     def __post_init__(self) -> None:
-        if self.split is None:
-            for key in ("training", "validation"):
-                value = getattr(self, key)
+        for key in ("training", "validation", "test"):
+            value = getattr(self, key)
+            if self.split is not None:
+                require(value is None, key, "nothing beside data.split", value)
+            elif key != "test":
                 expected = "a positive number of structures, or data.split"
                 require(value is not None and value > 0, key, expected, value)
-        else:
-            for key in ("training", "validation", "test"):
-                value = getattr(self, key)
-                require(value is None, key, "nothing beside data.split", value)
-        if self.test is not None:
-            count("test", self.test, least=0)
+            elif value is not None:
+                count(key, value, least=0)
         count("seed", self.seed, least=0)
 
 
@@ -77,11 +76,8 @@ class ModelConfig:
 
     Parameters
     ----------
-    representation
-        Name and settings of the representation of a new model.
-    read_outs
-        Options of the read-outs of a new model, by quantity; see
-        :func:`eqcalc.models.readouts.build_head`.
+    representation, read_outs
+        Of a new model; see :class:`eqcalc.models.PotentialConfig`.
     element_values
         Reference values of the elements in internal units, by quantity and atomic
         number, for example energies of free atoms. The mean per atom of what they
@@ -114,10 +110,9 @@ class ModelConfig:
         for name, table in self.element_values.items():
             key = f"element_values.{name}"
             named(key, name, readable_quantities())
-            numbers = isinstance(table, Mapping) and all(
-                isinstance(z, int) and isinstance(value, int | float) for z, value in table.items()
-            )
-            require(numbers, key, "numbers by atomic number", table)
+            require(isinstance(table, Mapping), key, "numbers by atomic number", table)
+            for z, value in table.items():
+                number(f"{key}.{count(key, z)}", value)
         for name in self.reset_heads:
             named("reset_heads", name, readable_quantities())
 
@@ -136,14 +131,9 @@ class ModelConfig:
 class LossTerm:
     """One quantity of the loss, ``weight · mean|Δ|² / scale²``.
 
-    Parameters
-    ----------
-    weight
-        Weight of the quantity.
-    scale
-        Unit of its errors, in internal units (for the energy: per atom).
-        Default: the root mean square of what has to be learned in the training
-        set, so that every term begins near its weight.
+    The scale is in internal units, for the energy per atom. Without one it is the root
+    mean square of what has to be learned in the training set, so that every term begins
+    near its weight.
     """
 
     weight: float
@@ -163,8 +153,6 @@ class OptimizerConfig:
     ----------
     batch_size
         Structures per step, of all devices together.
-    learning_rate, weight_decay
-        Of AdamW.
     max_gradient_norm
         Longer gradients are shortened to this; None leaves them. With the
         default scales of the loss gradients settle below 0.2, so that the
@@ -177,27 +165,23 @@ class OptimizerConfig:
     max_gradient_norm: float | None = 1.0
 
     def __post_init__(self) -> None:
-        count("batch_size", self.batch_size)
-        positive("learning_rate", self.learning_rate)
+        positive_fields(self, "batch_size", "learning_rate")
         non_negative("weight_decay", self.weight_decay)
         if self.max_gradient_norm is not None:
             positive("max_gradient_norm", self.max_gradient_norm)
+
+
+def _weight_of_the_past(key: str, value: float) -> None:
+    require(0.0 <= value < 1.0, key, "a number in [0, 1)", value)
 
 
 @dataclass(frozen=True)
 class PlateauSchedule:
     """Lower the learning rate when the smoothed validation loss stops falling.
 
-    Parameters
-    ----------
-    factor
-        Multiplies the learning rate.
-    patience
-        Epochs without a new minimum.
-    smoothing
-        Weight of the past in the exponentially smoothed validation loss.
-    minimum
-        Lowest learning rate.
+    After more than `patience` epochs without a new minimum of the loss, in whose exponential
+    average the past has the weight `smoothing`, the rate is multiplied by `factor`, down to
+    `minimum`.
     """
 
     name: ClassVar[str] = "plateau"
@@ -210,7 +194,7 @@ class PlateauSchedule:
     def __post_init__(self) -> None:
         require(0.0 < self.factor < 1.0, "factor", "a number in (0, 1)", self.factor)
         count("patience", self.patience, least=0)
-        require(0.0 <= self.smoothing < 1.0, "smoothing", "a number in [0, 1)", self.smoothing)
+        _weight_of_the_past("smoothing", self.smoothing)
         non_negative("minimum", self.minimum)
 
 
@@ -218,12 +202,7 @@ class PlateauSchedule:
 class CosineSchedule:
     """Half a cosine from the learning rate to `minimum` over all epochs.
 
-    Parameters
-    ----------
-    minimum
-        Last learning rate.
-    warm_up
-        Epochs (or a fraction of one) of linear rise before.
+    Before, it rises linearly during `warm_up` epochs, or a fraction of one.
     """
 
     name: ClassVar[str] = "cosine"
@@ -238,16 +217,10 @@ class CosineSchedule:
 
 @dataclass(frozen=True)
 class StoppingConfig:
-    """When training ends.
+    """When training ends: after so many epochs, or before.
 
-    Parameters
-    ----------
-    epochs
-        Most epochs.
-    patience
-        Epochs without a lower validation loss; None for no early stopping.
-    hours
-        Most wall time of one call [h]; None for no limit. Calling again resumes.
+    Early stopping comes after `patience` epochs without a lower validation loss. A call lasts
+    `hours` of wall time at most [h]; calling again resumes. None is no such rule.
     """
 
     epochs: int = 1000
@@ -266,16 +239,13 @@ class StoppingConfig:
 class EMAConfig:
     """Exponential moving average of the parameters, which is validated and saved.
 
-    Parameters
-    ----------
-    decay
-        Weight of the past after each step; 0 keeps the last parameters.
+    `decay` is the weight of the past after each step; 0 keeps the last parameters.
     """
 
     decay: float = 0.995
 
     def __post_init__(self) -> None:
-        require(0.0 <= self.decay < 1.0, "decay", "a number in [0, 1)", self.decay)
+        _weight_of_the_past("decay", self.decay)
 
 
 #: Devices; positions are float64, which others lack.
@@ -305,12 +275,9 @@ class TrainerConfig:
     kernels: str = "torch"
 
     def __post_init__(self) -> None:
-        for key, known in (
-            ("accelerator", ACCELERATORS),
-            ("precision", PRECISIONS),
-            ("kernels", KERNELS),
-        ):
-            one_of(key, getattr(self, key), known)
+        one_of("accelerator", self.accelerator, ACCELERATORS)
+        one_of("precision", self.precision, PRECISIONS)
+        one_of("kernels", self.kernels, KERNELS)
         expected = "a number of devices, auto or -1 for all, or their indices such as '0,2'"
         require(_are_devices(self.devices), "devices", expected, self.devices)
         count("num_nodes", self.num_nodes)
@@ -333,12 +300,10 @@ class TrainingConfig:
     ----------
     output
         Folder of the run. Training again into the same folder resumes.
-    data, model, optimizer, schedule, stopping, ema, trainer
-        Sections.
     loss
         What is learned, and with which weight.
     seed
-        Seed of the initial parameters and of the order of the structures.
+        Of the initial parameters and of the order of the structures.
     """
 
     output: Path
@@ -360,9 +325,9 @@ class TrainingConfig:
         for name in self.loss:
             named("loss", name, trainable)
         object.__setattr__(self, "loss", {name: self.loss[name] for name in ordered(self.loss)})
-        for name in (*self.model.read_outs, *self.model.element_values):
-            expected = f"read-outs that are trained, {', '.join(self.heads)}"
-            require(name in self.heads, "model.read_outs or element_values", expected, name)
+        for section in ("read_outs", "element_values"):
+            for name in getattr(self.model, section):
+                one_of(f"model.{section}", name, self.heads)
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -399,7 +364,8 @@ class TrainingConfig:
             if not isinstance(settings, dict):
                 raise InvalidFileError(expected="a mapping of settings", value=settings)
             for key, value in overrides.items():
-                _set(settings, key, value)
+                section, last = section_of(settings, key)
+                section[last] = value
             return cls.from_settings(settings, folder=path.parent)
 
     @classmethod
@@ -420,32 +386,20 @@ class TrainingConfig:
         return plain(self)
 
 
-def _set(settings: dict[str, Any], key: str, value: Any) -> None:
-    *sections, last = key.split(".")
-    for section in sections:
-        settings = settings.setdefault(section, {})
-        require(isinstance(settings, dict), key, "a section", settings)
-    settings[last] = value
-
-
 def _with_full_loss(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Expand ``[energy, forces]`` and ``{energy: 0.05}`` to the full form of the loss."""
-    settings = dict(settings)
     loss = settings.get("loss")
-    if isinstance(loss, list | tuple):
-        names = [name for name in loss if isinstance(name, str)]
-        require(len(names) == len(loss), "loss", "names of quantities", loss)
-        loss = dict.fromkeys(names)
-    if loss is not None and not isinstance(loss, Mapping):
-        expected = "a list such as [energy, forces] or weights such as {energy: 0.05, forces: 0.95}"
-        raise InvalidInputError(key="loss", value=loss, expected=expected)
-    if isinstance(loss, Mapping):
-        full, trainable = {}, trainable_quantities()
-        for name, term in loss.items():
-            named("loss", name, trainable)
-            values = dict(term) if isinstance(term, Mapping) else {"weight": term}
-            if values.get("weight") is None:
-                values["weight"] = quantity(name).loss_weight
-            full[name] = values
-        settings["loss"] = full
-    return settings
+    if loss is None:
+        return dict(settings)
+    if isinstance(loss, list | tuple) and all(isinstance(name, str) for name in loss):
+        loss = dict.fromkeys(loss)
+    expected = "a list such as [energy, forces] or weights such as {energy: 0.05, forces: 0.95}"
+    require(isinstance(loss, Mapping), "loss", expected, loss)
+    full, trainable = {}, trainable_quantities()
+    for name, term in loss.items():
+        named("loss", name, trainable)
+        values = dict(term) if isinstance(term, Mapping) else {"weight": term}
+        if values.get("weight") is None:
+            values["weight"] = quantity(name).loss_weight
+        full[name] = values
+    return {**settings, "loss": full}

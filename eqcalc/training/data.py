@@ -42,8 +42,8 @@ class TrainingWarning(UserWarning):
 
 def file_hash(path: Path) -> str:
     """Return the SHA-256 of a file."""
+    digest = hashlib.sha256()
     with path.open("rb") as stream:
-        digest = hashlib.sha256()
         while block := stream.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
@@ -63,13 +63,7 @@ class Split:
 
 
 def open_dataset(config: TrainingConfig) -> Dataset:
-    """Return the dataset of a training.
-
-    Raises
-    ------
-    InvalidInputError
-        There is none.
-    """
+    """Return the dataset of a training, or raise InvalidInputError if there is none."""
     try:
         return Dataset.open(config.data.path)
     except (OSError, InvalidFileError) as error:
@@ -93,14 +87,9 @@ def split_dataset(dataset: Dataset, config: DataConfig) -> Split:
         return Split(parts["training"], parts["validation"], parts.get("test", nothing))
     assert config.training is not None
     assert config.validation is not None
-    wanted = config.training + config.validation + (config.test or 0)
-    if wanted > len(dataset):
-        raise InvalidInputError(
-            f"{config.training} training, {config.validation} validation and {config.test or 0} "
-            f"test structures are {wanted}, but {config.path} has {len(dataset)}",
-            key="data.training",
-            value=config.training,
-        )
+    left = len(dataset) - config.validation - (config.test or 0)
+    expected = f"at most {max(left, 0)}, which the {len(dataset)} structures of {config.path} leave"
+    require(config.training <= left, "data.training", expected, config.training)
     order = np.random.default_rng(config.seed).permutation(len(dataset))
     validation, rest = order[: config.validation], order[config.validation :]
     training, rest = rest[: config.training], rest[config.training :]
@@ -112,20 +101,16 @@ def check_labels(config: TrainingConfig, dataset: Dataset, split: Split) -> None
     """Refuse labels that are not there; tell which are missing in part or not used."""
     path = config.data.path
     for name in config.quantities:
-        if name not in dataset.quantities:
-            known = ", ".join(dataset.quantities) or "none"
-            raise InvalidInputError(f"{path} has no such label; it has {known}", key=f"loss.{name}")
-        present = dataset.present(name)
+        expected = f"a label of {path}, which has {', '.join(dataset.quantities) or 'none'}"
+        require(name in dataset.quantities, f"loss.{name}", expected, name)
         for part in ("training", "validation"):
-            rows = getattr(split, part)
-            n = int(present[rows].sum())
-            if n == 0:
-                raise InvalidInputError(
-                    f"none of the {len(rows)} {part} structures of {path} has this label",
-                    key=f"loss.{name}",
-                )
-            if n < len(rows):
-                _log.info("%s: %d of %d %s structures have it", name, n, len(rows), part)
+            present = dataset.present(name)[getattr(split, part)]
+            n, known = len(present), int(present.sum())
+            if known == 0:
+                problem = f"none of the {n} {part} structures of {path} has this label"
+                raise InvalidInputError(problem, key=f"loss.{name}", value=part)
+            if known < n:
+                _log.info("%s: %d of %d %s structures have it", name, known, n, part)
     for name in dataset.quantities:
         if name not in config.quantities:
             _log.info("%s: in %s, but not trained", name, path)
@@ -133,13 +118,14 @@ def check_labels(config: TrainingConfig, dataset: Dataset, split: Split) -> None
 
 def check_numbers(config: TrainingConfig, dataset: Dataset, split: Split) -> None:
     """Refuse structures and labels that are known but not finite, in all parts of the data."""
-    rows = np.sort(np.concatenate([split.training, split.validation, split.test]))
+    rows = np.sort(np.concatenate(list(vars(split).values())))
     found = not_finite(dataset.subset(rows), config.quantities)
     if found:
-        listed = list_structures({name: rows[indices] for name, indices in found.items()})
+        where = {name: rows[indices] for name, indices in found.items()}
         raise InvalidInputError(
-            f"{config.data.path} has non-finite values: {listed}",
+            f"{config.data.path} has non-finite values: {list_structures(where)}",
             key="data.path",
+            value={name: indices.tolist() for name, indices in where.items()},
             advice="correct them, or leave these structures out; an unknown label is left out of "
             "the structure instead",
         )
@@ -196,20 +182,11 @@ class Batch:
 
 
 class Batches(TorchDataset[Batch]):
-    """Makes a batch from an array of indices.
+    """Makes a batch, with the labels `names`, from an array of indices.
 
     The gathering is done by whole arrays. All pairs of equal small molecules are
     static and made once per batch size; other structures get the pairs within the
-    cutoff.
-
-    Parameters
-    ----------
-    dataset
-        Labelled structures.
-    names
-        Labels to read.
-    cutoff
-        Cutoff of the model [Å].
+    `cutoff` of the model [Å].
     """
 
     def __init__(self, dataset: Dataset, names: Sequence[str], cutoff: float) -> None:
@@ -249,10 +226,8 @@ class BatchOrder(Sampler[np.ndarray]):
     ----------
     indices
         Structures of the training set.
-    batch_size
-        Structures per step, of all processes together.
-    seed
-        Seed of the order.
+    batch_size, seed
+        See :class:`~eqcalc.training.config.OptimizerConfig` and ``TrainingConfig``.
     rank, processes
         Which process this is, of how many.
     """
@@ -260,20 +235,12 @@ class BatchOrder(Sampler[np.ndarray]):
     def __init__(
         self, indices: np.ndarray, batch_size: int, seed: int, rank: int = 0, processes: int = 1
     ) -> None:
-        if batch_size % processes:
-            raise InvalidInputError(
-                key="optimizer.batch_size",
-                value=batch_size,
-                expected=f"a multiple of the {processes} processes",
-            )
+        expected = f"a multiple of the {processes} processes"
+        require(batch_size % processes == 0, "optimizer.batch_size", expected, batch_size)
         self.indices = np.asarray(indices)
         self.batch_size = min(batch_size, len(self.indices) // processes * processes)
-        if self.batch_size == 0:
-            raise InvalidInputError(
-                key="data.training",
-                value=len(self.indices),
-                expected=f"at least a structure for each of the {processes} processes",
-            )
+        expected = f"at least a structure for each of the {processes} processes"
+        require(self.batch_size > 0, "data.training", expected, len(self.indices))
         self.seed = seed
         self.rank = rank
         self.processes = processes

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
+from torch import Tensor
 from tqdm import tqdm
 
 from eqcalc.datasets import Dataset
@@ -22,6 +23,7 @@ from eqcalc.quantities import ordered, quantity
 from eqcalc.training.config import DataConfig
 from eqcalc.training.data import Batches, Split, evaluation_batches, file_hash, split_dataset
 from eqcalc.training.evaluation_table import EvaluationTable, error_rows
+from eqcalc.validation import InvalidInputError, known_elements, located, one_of
 
 #: So many compositions are named in a note.
 _NAMED = 5
@@ -65,9 +67,10 @@ def evaluate(
 
     Raises
     ------
-    ValueError
-        There is nothing to compare, the model does not know an element, or
-        there is no such part or precision.
+    InvalidInputError
+        There is nothing to compare, or no such part or precision.
+    UnknownElementError
+        The model was not made for an element.
     """
     text = Path(model).name if isinstance(model, str | Path) else "the model"
     check_precision(precision)
@@ -78,12 +81,12 @@ def evaluate(
     dataset = dataset if isinstance(dataset, Dataset) else Dataset.open(dataset)
     if split is not None:
         if indices is not None:
-            raise ValueError("give indices or split, not both")
+            raise InvalidInputError(key="split", value=split, expected="nothing beside indices")
         indices = _part(model, dataset, split)
     rows = np.arange(len(dataset)) if indices is None else np.atleast_1d(np.asarray(indices))
     wanted = _comparable(model, dataset.subset(rows), names)
     rows, wrong = _finite(dataset, rows, wanted)
-    predicted, labels, counts = _predictions(model, dataset, rows, wanted, progress)
+    predicted, labels, counts = predictions(model, dataset, rows, wanted, progress)
     return EvaluationTable(
         rows=error_rows(predicted, labels, counts),
         model=text,
@@ -102,55 +105,51 @@ def evaluate(
 
 def _part(model: Potential, dataset: Dataset, split: str) -> np.ndarray:
     """Return the structures of a part, by the record of the model or the stored splits."""
-    name, _, part = split.rpartition("/")
-    if name:
-        parts = dataset.splits.get(name, {})
-        if part not in parts:
-            known = [f"{n}/{p}" for n, parts in dataset.splits.items() for p in parts]
-            raise ValueError(f"split {split!r}: {dataset.path} stores {', '.join(known) or 'none'}")
-        return parts[part]
-    if part not in {"training", "validation", "test"}:
-        raise ValueError(f"split: expected training, validation, test or name/part, got {split!r}")
-    record = model.metadata.get("training", {})
-    if record.get("dataset", {}).get("sha256") != file_hash(dataset.path):
-        trained = record.get("dataset", {}).get("file", "an unknown dataset")
-        raise ValueError(
-            f"split {split!r}: the model was not trained on {dataset.path}, but on {trained}, or "
-            "the file has changed since"
+    stored = {f"{n}/{p}": rows for n, parts in dataset.splits.items() for p, rows in parts.items()}
+    with located(file=dataset.path):
+        one_of("split", split, ["training", "validation", "test", *stored])
+    if split in stored:
+        return stored[split]
+    record = model.metadata.get("training", {}).get("dataset", {})
+    if record.get("sha256") != file_hash(dataset.path):
+        raise InvalidInputError(
+            f"the model was trained on {record.get('file', 'an unknown dataset')}, or the file has "
+            "changed since",
+            key="split",
+            value=split,
+            file=dataset.path,
         )
-    return getattr(_split_of_training(model, dataset), part)
+    return getattr(_split_of_training(model, dataset), split)
 
 
 def _comparable(
     model: Potential, dataset: Dataset, names: Collection[str] | None
 ) -> tuple[str, ...]:
     """Return the quantities to compare, or tell why there are none."""
-    common = [
-        name
-        for name in dataset.quantities
-        if name in model.quantities and (names is not None or dataset.present(name).any())
-    ]
-    wanted = ordered(common if names is None else names)
-    for name in wanted:
-        if name not in common:
-            who = "the model" if name in dataset.quantities else str(dataset.path)
-            raise ValueError(f"{name}: {who} does not have it; both have {', '.join(common)}")
-        if not dataset.present(name).any():
-            raise ValueError(f"{name}: none of the {len(dataset)} structures has this label")
     if len(dataset) == 0:
-        raise ValueError(f"nothing to compare: 0 structures of {dataset.path}")
+        raise _nothing(dataset, "there are 0 structures")
+    given = {"the model": model.quantities, "the dataset": dataset.quantities}
+    common = [name for name in dataset.quantities if name in model.quantities]
+    labelled = [name for name in common if dataset.present(name).any()]
+    wanted = ordered(labelled if names is None else names)
+    for name in wanted:
+        for who, has in given.items():
+            if name not in has:
+                expected = f"quantities of {who}: {', '.join(has) or 'none'}"
+                raise InvalidInputError(
+                    key="names", value=name, expected=expected, file=dataset.path
+                )
+        if name not in labelled:
+            raise _nothing(dataset, f"none of the {len(dataset)} structures has the label {name}")
     if not wanted:
-        raise ValueError(
-            f"nothing to compare: the model gives {', '.join(model.quantities)}; {dataset.path} "
-            f"has {', '.join(dataset.quantities) or 'no labels'}"
-        )
-    unknown = sorted(set(dataset.elements) - set(model.references.elements))
-    if unknown:
-        raise ValueError(
-            f"{dataset.path}: the model does not know the elements {unknown}; "
-            f"it knows {list(model.references.elements)}"
-        )
+        both = (f"{who} has {', '.join(has) or 'nothing'}" for who, has in given.items())
+        raise _nothing(dataset, "; ".join(both))
+    known_elements(dataset.elements, model.references.elements, file=dataset.path)
     return wanted
+
+
+def _nothing(dataset: Dataset, reason: str) -> InvalidInputError:
+    return InvalidInputError(f"nothing to compare: {reason}", file=dataset.path)
 
 
 def _finite(
@@ -164,7 +163,7 @@ def _finite(
     places = dataset.indices[rows]  # in the file
     listed = list_structures({name: places[indices] for name, indices in found.items()})
     if len(bad) == len(rows):
-        raise ValueError(f"nothing to compare: {dataset.path} has no finite {listed}")
+        raise _nothing(dataset, f"not finite are {listed}")
     return np.delete(rows, bad), (f"left out, since they are not finite: {listed}.",)
 
 
@@ -177,31 +176,32 @@ def _diverged(predicted: dict[str, np.ndarray]) -> tuple[str, ...]:
     )
 
 
-def _predictions(
-    model: Potential, dataset: Dataset, rows: np.ndarray, names: tuple[str, ...], progress: bool
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return predictions and labels by quantity, and the numbers of atoms of those with each."""
-    predicted: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    labels: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    counts: dict[str, list[np.ndarray]] = {name: [] for name in names}
+def predictions(
+    model: Potential,
+    dataset: Dataset,
+    rows: np.ndarray,
+    names: tuple[str, ...],
+    progress: bool = False,
+) -> tuple[dict[str, np.ndarray], ...]:
+    """Return predictions, labels and numbers of atoms by quantity, where the label is known."""
+    found: list[dict[str, list[Tensor]]] = [{name: [] for name in names} for _ in range(3)]
     batches = Batches(dataset, names, model.cutoff)
-    parts = evaluation_batches(dataset, rows)
-    for part in tqdm(parts, desc="evaluating", unit=" batches", disable=None if progress else True):
+    order = evaluation_batches(dataset, rows)
+    for part in tqdm(order, desc="evaluating", unit=" batches", disable=None if progress else True):
         batch = batches[part].to(model.device)
         with torch.enable_grad():
             outputs = model.evaluate(batch.structures, batch.pairs, names)
         for name in names:
             known = batch.present[name]
-            counts[name].append(batch.structures.counts[known].cpu().numpy())
+            counts = batch.structures.counts[known]
             if quantity(name).per_atom:
                 known = batch.structures.spread_to_atoms(known)
-            predicted[name].append(outputs[name][known].cpu().double().numpy())
-            labels[name].append(batch.labels[name][known].cpu().double().numpy())
-    ours, theirs, atoms = (
-        {name: np.concatenate(values) for name, values in found.items()}
-        for found in (predicted, labels, counts)
+            values = outputs[name][known].double(), batch.labels[name][known].double(), counts
+            for parts, value in zip(found, values, strict=True):
+                parts[name].append(value.cpu())
+    return tuple(
+        {name: torch.cat(values).numpy() for name, values in parts.items()} for parts in found
     )
-    return ours, theirs, atoms
 
 
 def _split_of_training(model: Potential, dataset: Dataset) -> Split:

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eqcalc.files import make_folder, replacing, write_atomically
 from eqcalc.quantities import Quantity, quantity
 from eqcalc.units import conversion_factor
+from eqcalc.validation import one_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -83,15 +85,16 @@ class EvaluationTable:
 
     def row(self, name: str, unit: str) -> ErrorRow:
         """Return the row of the quantity `name` in `unit`."""
-        for row in self.rows:
-            if (row.quantity, row.unit) == (name, unit):
-                return row
-        known = ", ".join(f"{row.quantity} [{row.unit}]" for row in self.rows)
-        raise KeyError(f"no row {name} [{unit}]; rows: {known}")
+        rows = {f"{row.quantity} [{row.unit}]": row for row in self.rows}
+        return rows[one_of("row", f"{name} [{unit}]", rows)]
+
+    @property
+    def _title(self) -> str:
+        return f"{self.model} on {self.n_structures} structures of {self.dataset}"
 
     def __str__(self) -> str:
         lines = [
-            f"{self.model} on {self.n_structures} structures of {self.dataset}",
+            self._title,
             f"{'quantity':<26}{'unit':<13}{'MAE':>11}{'RMSE':>11}{'largest':>11}{'spread':>11}"
             f"{'values':>10}",
         ]
@@ -106,10 +109,7 @@ class EvaluationTable:
             if row.quantity in self.predicted or not self.predicted:
                 first.setdefault(row.quantity, row)
         errors = ", ".join(f"{name} {row.mae:.3g} {row.unit}" for name, row in first.items())
-        return (
-            f"<EvaluationTable: {self.model} on {self.n_structures} structures of {self.dataset}; "
-            f"MAE {errors}>"
-        )
+        return f"<EvaluationTable: {self._title}; MAE {errors}>"
 
     def _repr_html_(self) -> str:
         names = ("quantity", "unit", "MAE", "RMSE", "largest", "spread", "values")
@@ -119,9 +119,8 @@ class EvaluationTable:
             numbers = [f"{x:.4g}" for x in (r.mae, r.rmse, r.largest, r.spread)]
             cells = (html.escape(r.quantity), html.escape(r.unit), *numbers, str(r.n))
             body += "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
-        title = f"{self.model} on {self.n_structures} structures of {self.dataset}"
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
-        caption = f"<caption>{html.escape(title)}</caption>"
+        caption = f"<caption>{html.escape(self._title)}</caption>"
         return f"<table>{caption}<tr>{head}</tr>{body}</table>{notes}"
 
     def settings(self) -> dict[str, Any]:
@@ -137,13 +136,10 @@ class EvaluationTable:
     def csv(self) -> str:
         """Return the rows as CSV."""
         stream = io.StringIO()
-        names = [f.name for f in fields(ErrorRow)]
-        writer = csv.DictWriter(stream, names, lineterminator="\n")
-        writer.writeheader()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(f.name for f in fields(ErrorRow))
         for row in self.rows:
-            writer.writerow(
-                {k: f"{v:.8g}" if isinstance(v, float) else v for k, v in vars(row).items()}
-            )
+            writer.writerow(f"{v:.8g}" if isinstance(v, float) else v for v in vars(row).values())
         return stream.getvalue()
 
     def write(self, folder: str | Path, name: str = "evaluation") -> list[Path]:
@@ -155,16 +151,15 @@ class EvaluationTable:
             The files.
         """
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         paths = [folder / f"{name}.csv", folder / f"{name}.json"]
-        paths[0].write_text(self.csv(), encoding="utf-8")
+        write_atomically(paths[0], self.csv())
         text = json.dumps(self.settings(), indent=1, ensure_ascii=False)
-        paths[1].write_text(text + "\n", encoding="utf-8")
-        for quantity_name in self.predicted:
-            paths.append(folder / f"{name}-{quantity_name}.png")
-            parity_plot(
-                quantity_name, self.labels[quantity_name], self.predicted[quantity_name]
-            ).savefig(paths[-1], dpi=150)
+        write_atomically(paths[1], text + "\n")
+        for q, predicted in self.predicted.items():
+            paths.append(folder / f"{name}-{q}.png")
+            with replacing(paths[-1]) as written:
+                parity_plot(q, self.labels[q], predicted).savefig(written, dpi=150)
         return paths
 
 
@@ -173,12 +168,8 @@ def error_rows(
 ) -> tuple[ErrorRow, ...]:
     """Return the errors of every quantity, in every unit of its reports.
 
-    Parameters
-    ----------
-    predicted, labels
-        By quantity, in internal units, of the same shape.
-    counts
-        By quantity, the numbers of atoms of the structures that have it.
+    `counts` holds, by quantity, the numbers of atoms of the structures that have it; for
+    the others see :class:`EvaluationTable`.
     """
     rows: list[ErrorRow] = []
 
@@ -217,14 +208,8 @@ def error_rows(
 def parity_plot(name: str, labels: np.ndarray, predicted: np.ndarray) -> Figure:
     """Draw predicted over labelled values of one quantity, and the errors below.
 
-    Energies of both are drawn relative to the mean of the labels.
-
-    Parameters
-    ----------
-    name
-        The quantity.
-    labels, predicted
-        Arrays of one shape, in internal units.
+    Both are arrays of one shape, in internal units. Energies are drawn relative to the
+    mean of the labels.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import LogNorm

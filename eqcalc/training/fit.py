@@ -18,7 +18,6 @@ from eqcalc.models.checkpoint import load_model, save_model
 from eqcalc.models.potential import Potential
 from eqcalc.training.config import TrainerConfig, TrainingConfig
 from eqcalc.training.data import (
-    BatchOrder,
     Split,
     check_labels,
     check_numbers,
@@ -94,13 +93,9 @@ def train(
     """
     if isinstance(config, str | Path):
         with located(file=config):
-            return _train(TrainingConfig.read(config), progress)
+            return train(TrainingConfig.read(config), progress=progress)
     if not isinstance(config, TrainingConfig):
         config = TrainingConfig.from_settings(config)
-    return _train(config, progress)
-
-
-def _train(config: TrainingConfig, progress: bool) -> TrainingResult:
     dataset = open_dataset(config)
     split = split_dataset(dataset, config.data)
     check_labels(config, dataset, split)
@@ -123,7 +118,6 @@ def _fit(
 ) -> None:
     """Train until a rule of stopping applies."""
     from eqcalc.training.callbacks import Keeper
-    from eqcalc.training.module import TrainingData
 
     keeper = Keeper(folder, config.stopping, progress)
     with _quiet_lightning(), contextlib.ExitStack() as held:
@@ -139,15 +133,12 @@ def _fit(
         resume = folder.resume_from()
         check_numbers(config, dataset, split)
         module = _module(config, dataset, split)
-        cutoff = module.potential.cutoff
-        warn_without_pairs(dataset, split, cutoff)
-        batch_size, seed = config.optimizer.batch_size, config.seed
-        data = TrainingData(dataset, split, config.quantities, cutoff, batch_size, seed)
+        warn_without_pairs(dataset, split, module.potential.cutoff)
         if trainer.is_global_zero:
             folder.begin()
         if resume is not None:
             _log.info("resuming %s", folder.path)
-        trainer.fit(module, data, ckpt_path=resume, weights_only=True)
+        trainer.fit(module, ckpt_path=resume, weights_only=True)
         if trainer.is_global_zero:
             _conclude(config, dataset, split, folder, keeper)
 
@@ -162,8 +153,7 @@ def _module(config: TrainingConfig, dataset: Dataset, split: Split) -> TrainingM
         {name: term.weight for name, term in config.loss.items()},
         {name: term.scale or scales[name] for name, term in config.loss.items()},
     )
-    steps = len(BatchOrder(split.training, config.optimizer.batch_size, config.seed))
-    module = TrainingModule(potential, loss, config, steps)
+    module = TrainingModule(potential, loss, config, dataset, split)
     module.averaged.metadata = {
         "level_of_theory": {name: dataset.levels_of_theory[name] for name in config.quantities},
         "charges": dataset.structures(split.training).charge.unique().tolist(),
@@ -199,12 +189,9 @@ def _trainer(config: TrainerConfig, folder: Path, **options: Any) -> lightning.T
         # not Lightning's choice: see ACCELERATORS
         accelerator = "gpu" if torch.cuda.is_available() else "cpu"
     elif accelerator != "cpu" and not torch.cuda.is_available():
-        raise InvalidInputError(
-            f"a GPU is requested, but torch {torch.__version__} sees none",
-            key="trainer.accelerator",
-            value=accelerator,
-            expected="cpu or auto",
-        )
+        problem = f"a GPU is requested, but torch {torch.__version__} sees none"
+        key, expected = "trainer.accelerator", "cpu or auto"
+        raise InvalidInputError(problem, key=key, value=accelerator, expected=expected)
     strategies = ["auto", *StrategyRegistry.available_strategies()]
     one_of("trainer.strategy", config.strategy, strategies)
     try:
@@ -234,15 +221,14 @@ def _trainer(config: TrainerConfig, folder: Path, **options: Any) -> lightning.T
 def _quiet_lightning() -> Iterator[None]:
     """Hide Lightning's announcements and its advice on loaders we do not use."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
+    levels = {logger: logger.level for logger in loggers}
+    advice = "does not have many workers|overridden `transfer_batch_to_device`|treespec, LeafSpec"
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*overridden `transfer_batch_to_device`.*")
-        warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
+        warnings.filterwarnings("ignore", message=f".*({advice})")
         for logger in loggers:
             logger.setLevel(logging.WARNING)
         try:
             yield
         finally:
-            for logger, level in zip(loggers, levels, strict=True):
+            for logger, level in levels.items():
                 logger.setLevel(level)

@@ -29,7 +29,7 @@ from eqcalc.models.checkpoint import load_model
 from eqcalc.models.potential import Potential, PotentialConfig, References
 from eqcalc.quantities import quantity
 from eqcalc.training.config import TrainingConfig
-from eqcalc.training.data import Batches, evaluation_batches
+from eqcalc.training.evaluation import predictions
 
 _log = logging.getLogger(__name__)
 
@@ -40,25 +40,16 @@ _NO_SPREAD = 1e-9
 def initial_potential(config: TrainingConfig, dataset: Dataset, training: np.ndarray) -> Potential:
     """Return the model that `config` starts from.
 
-    Reference values are fitted to the structures `training`; for a model that
-    exists to what it leaves over, if it was trained at another level of theory.
-
-    Parameters
-    ----------
-    config
-        Settings of the run.
-    dataset
-        Labelled structures.
-    training
-        Indices of the training set.
+    Reference values are fitted to the structures with the indices `training`; for a model
+    that exists to what it leaves over, if it was trained at another level of theory.
     """
-    if config.model.start_from is None:
-        elements = dataset.subset(training).elements
-        potential = config.model.potential_config(config.heads)
-        given = config.model.element_values
-        references = _fresh_references(potential, dataset, training, elements, given)
-        return _build(potential, references, config.seed)
-    return _fine_tuned(config, dataset, training)
+    if config.model.start_from is not None:
+        return _fine_tuned(config, dataset, training)
+    elements = dataset.subset(training).elements
+    potential = config.model.potential_config(config.heads)
+    given = config.model.element_values
+    references = _fresh_references(potential, dataset, training, elements, given)
+    return _build(potential, references, config.seed)
 
 
 def label_scales(dataset: Dataset) -> dict[str, float]:
@@ -85,18 +76,18 @@ def _fit(
     name: str,
     dataset: Dataset,
     rows: np.ndarray,
-    predicted: np.ndarray | float = 0.0,
+    start: Potential | None = None,
     given: Mapping[int, float] | None = None,
 ) -> dict[int, float]:
-    """Fit values of the elements to what `predicted` leaves of a label.
+    """Fit values of the elements to a label, or to what the model `start` leaves of it.
 
     To values that are `given` only the mean per atom of what they leave is added,
     the same for all elements (Miller et al., arXiv:2008.08461, equations 14–16).
     """
     q = quantity(name)
-    known = dataset.present(name)[rows]
-    numbers, labels = numbers_and_labels(dataset, name, rows[known])
-    left = labels - np.broadcast_to(predicted, (len(rows), *labels.shape[1:]))[known]
+    numbers, left = numbers_and_labels(dataset, name, rows[dataset.present(name)[rows]])
+    if start is not None:
+        left = left - predictions(start, dataset, rows, (name,))[0][name]
     if given is None:
         return fit_element_values(q, numbers, left)
     left = isotropic_part(q, left) - element_totals(q, numbers, given)
@@ -138,47 +129,36 @@ def _fine_tuned(config: TrainingConfig, dataset: Dataset, rows: np.ndarray) -> P
     elements = tuple(sorted({*start.references.elements, *found}))
     if unknown := sorted(set(found) - set(start.references.elements)):
         _log.warning("elements %s are new to %s", unknown, config.model.start_from)
-    kept = [
+    new = tuple(
         name
         for name in config.heads
-        if name in start.config.heads and name not in config.model.reset_heads
-    ]
+        if name not in start.config.heads or name in config.model.reset_heads
+    )
+    kept = [name for name in config.heads if name not in new]
     for name in start.config.heads:
         if name not in config.heads:
             _log.info("%s: its read-out is not trained here and is left out", name)
-    for name in config.heads:
-        if name not in kept:
-            _log.info("%s: new read-out", name)
+    for name in new:
+        _log.info("%s: new read-out", name)
 
-    potential_config = PotentialConfig(
-        start.config.representation,
-        config.heads,
-        {name: o for name, o in start.config.read_outs.items() if name in config.heads},
-    )
-    new = tuple(name for name in config.heads if name not in kept)
+    options = {name: o for name, o in start.config.read_outs.items() if name in config.heads}
+    potential_config = PotentialConfig(start.config.representation, config.heads, options)
     fresh = References(elements)
     if new:
-        fresh = _fresh_references(
-            replace(potential_config, heads=new, read_outs={}), dataset, rows, elements, {}
-        )
+        new_heads = replace(potential_config, heads=new, read_outs={})
+        fresh = _fresh_references(new_heads, dataset, rows, elements, {})
     tables = {name: dict(table) for name, table in fresh.values.items()}
     levels = levels_by_quantity(start.metadata.get("level_of_theory") or {}, start.config.heads)
     for name in kept:
         if name not in start.references.values:
             continue
-        table = tables.setdefault(name, {})
-        table.update(start.references.values[name])
+        table = tables[name] = dict(start.references.values[name])
         if name not in dataset.quantities:
             continue
-        if unknown or levels.get(name) != dataset.levels_of_theory[name]:
-            _log.info(
-                "%s: reference values fitted anew, from %s to %s",
-                name,
-                levels.get(name, "an unknown level"),
-                dataset.levels_of_theory[name],
-            )
-            predicted = _predict(start, name, dataset, rows)
-            for z, value in _fit(name, dataset, rows, predicted).items():
+        before, now = levels.get(name, "an unknown level"), dataset.levels_of_theory[name]
+        if unknown or before != now:
+            _log.info("%s: reference values fitted anew, from %s to %s", name, before, now)
+            for z, value in _fit(name, dataset, rows, start).items():
                 table[z] = table.get(z, 0.0) + value
     scales = {**fresh.scales, **{name: start.references.scales.get(name, 1.0) for name in kept}}
     potential = _build(potential_config, References(elements, tables, scales), config.seed)
@@ -186,13 +166,3 @@ def _fine_tuned(config: TrainingConfig, dataset: Dataset, rows: np.ndarray) -> P
     for name in kept:
         potential.heads[name].load_state_dict(start.heads[name].state_dict())
     return potential
-
-
-def _predict(potential: Potential, name: str, dataset: Dataset, rows: np.ndarray) -> np.ndarray:
-    """Return the values of one head, ``[n_structures, ...]``."""
-    batches = Batches(dataset, (), potential.cutoff)
-    parts = []
-    for indices in evaluation_batches(dataset, rows):
-        batch = batches[indices]
-        parts.append(potential.evaluate(batch.structures, batch.pairs, [name])[name].numpy())
-    return np.concatenate(parts)

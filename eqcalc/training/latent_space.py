@@ -10,29 +10,49 @@ multiplicity m takes m (2l + 1) components, not m.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from eqcalc.datasets import Dataset
 from eqcalc.models.networks.irreps import Features
 from eqcalc.models.networks.irreps_gcn import IrrepsGCN
 from eqcalc.models.potential import Potential
-from eqcalc.training.data import Batches, evaluation_batches
+from eqcalc.training.data import Batch, Batches, evaluation_batches
+from eqcalc.validation import InvalidInputError, one_of
 
 
 def _network(potential: Potential) -> IrrepsGCN:
     network = potential.representation
     if not isinstance(network, IrrepsGCN):
-        raise TypeError(
-            "latent spaces by degree are those of irreps_gcn models, not of "
-            f"{type(network).__name__}"
-        )
+        name = type(network).__name__
+        raise InvalidInputError(key="representation", value=name, expected="IrrepsGCN")
     return network
+
+
+def _batches(potential: Potential, dataset: Dataset, indices: np.ndarray) -> Iterator[Batch]:
+    batches = Batches(dataset, (), potential.cutoff)
+    for rows in evaluation_batches(dataset, np.asarray(indices)):
+        yield batches[rows]
+
+
+@contextmanager
+def _after_blocks(
+    network: IrrepsGCN, hook: Callable[[Features], Features | None]
+) -> Iterator[None]:
+    """Hand what every block returns to `hook`, which may give back other features."""
+    handles = [
+        block.register_forward_hook(lambda module, inputs, output: hook(output))
+        for block in network.blocks
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def pooled_latent(
@@ -53,24 +73,16 @@ def pooled_latent(
         By degree ``[n_structures, multiplicity, 2l+1]``, in the order of `indices`.
     """
     network = _network(potential)
-    batches = Batches(dataset, (), potential.cutoff)
     parts: dict[int, list[Tensor]] = {l: [] for l in network.config.degrees}
     with torch.no_grad():
-        for rows in evaluation_batches(dataset, np.asarray(indices)):
-            batch = batches[rows]
+        for batch in _batches(potential, dataset, indices):
             for l, values in network.latent(batch.structures, batch.pairs).items():
                 parts[l].append(batch.structures.sum_over_atoms(values).transpose(1, 2))
     return {l: torch.cat(values).numpy() for l, values in parts.items()}
 
 
 def degree_slices(multiplicities: Mapping[int, int]) -> dict[int, slice]:
-    """Return where each degree lies in a flat vector of features.
-
-    Parameters
-    ----------
-    multiplicities
-        By degree, in the order of the vector.
-    """
+    """Return where each degree lies in a flat vector, from its multiplicities in that order."""
     slices, start = {}, 0
     for l, multiplicity in multiplicities.items():
         slices[l] = slice(start, start + multiplicity * (2 * l + 1))
@@ -92,14 +104,7 @@ def invariants(latent: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
 
 
 def principal_components(points: np.ndarray, n: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """Project points on the directions of largest variance.
-
-    Parameters
-    ----------
-    points
-        ``[n_points, n_features]``.
-    n
-        Number of directions.
+    """Project points ``[n_points, n_features]`` on the `n` directions of largest variance.
 
     Returns
     -------
@@ -134,18 +139,13 @@ def without_degree(potential: Potential, degree: int) -> Iterator[None]:
     What the errors of the model then gain is what it owes to that degree.
     """
     network = _network(potential)
-    if degree not in network.config.degrees:
-        raise ValueError(f"the network has the degrees {network.config.degrees}, not {degree}")
+    one_of("degree", degree, network.config.degrees)
 
-    def remove(module: nn.Module, inputs: Any, output: Features) -> Features:
-        return {l: torch.zeros_like(v) if l == degree else v for l, v in output.items()}
+    def remove(features: Features) -> Features:
+        return {l: torch.zeros_like(v) if l == degree else v for l, v in features.items()}
 
-    handles = [block.register_forward_hook(remove) for block in network.blocks]
-    try:
+    with _after_blocks(network, remove):
         yield
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def gradient_norms(
@@ -155,10 +155,8 @@ def gradient_norms(
 
     Parameters
     ----------
-    potential
-        A model of the network :class:`~eqcalc.models.networks.irreps_gcn.IrrepsGCN`.
-    dataset, indices
-        Structures.
+    potential, dataset, indices
+        See :func:`pooled_latent`.
     name
         The predicted quantity, a scalar.
 
@@ -170,34 +168,26 @@ def gradient_norms(
         of the quantity. Features that are not used have zero.
     """
     network = _network(potential)
-    batches = Batches(dataset, (), potential.cutoff)
     kept: list[Features] = []
 
-    def keep(module: nn.Module, inputs: Any, output: Features) -> None:
-        for values in output.values():
+    def keep(features: Features) -> None:
+        for values in features.values():
             values.requires_grad_(True).retain_grad()
-        kept.append(output)
+        kept.append(features)
 
     totals = dict.fromkeys(network.config.degrees, 0.0)
     n = 0
-    handles = [block.register_forward_hook(keep) for block in network.blocks]
-    try:
-        for rows in evaluation_batches(dataset, np.asarray(indices)):
-            batch = batches[rows]
+    with _after_blocks(network, keep):
+        for batch in _batches(potential, dataset, indices):
             kept.clear()
             potential(batch.structures, batch.pairs, (name,))[name].sum().backward()
+            total = batch.structures.sum_over_atoms
             for features in kept:
                 for l, values in features.items():
-                    if values.grad is None:
-                        continue
-                    slope, size = (
-                        batch.structures.sum_over_atoms(t.detach().square().sum((1, 2)))
-                        for t in (values.grad, values)
-                    )
-                    totals[l] += float((slope * size).sum())
-            n += len(rows) * len(kept)
-    finally:
-        for handle in handles:
-            handle.remove()
-        potential.zero_grad(set_to_none=True)
-    return {l: (total / n) ** 0.5 for l, total in totals.items()}
+                    if values.grad is not None:
+                        slope = total(values.grad.square().sum((1, 2)))
+                        size = total(values.detach().square().sum((1, 2)))
+                        totals[l] += float((slope * size).sum())
+            n += batch.structures.n_structures * len(kept)
+    potential.zero_grad(set_to_none=True)
+    return {l: (value / n) ** 0.5 for l, value in totals.items()}

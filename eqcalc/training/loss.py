@@ -93,16 +93,16 @@ class Loss:
         counts = torch.stack([known.sum() for _, known in found])
         if share is not None:
             counts = share(counts)
-        factors = tuple(self.weights[name] / self.scales[name] ** 2 for name in self.weights)
         means = sums / torch.where(counts > 0.0, counts, 1.0)
+        factors = tuple(self._factors().values())
         return (_on_device(factors, sums.dtype, sums.device) * means).sum()
 
     def of_mean_squares(self, mean_squares: Mapping[str, float]) -> float:
         """Return the loss from mean squared errors (energy: per atom) of many batches."""
-        return sum(
-            self.weights[name] / self.scales[name] ** 2 * mean_squares[name]
-            for name in self.weights
-        )
+        return sum(factor * mean_squares[name] for name, factor in self._factors().items())
+
+    def _factors(self) -> dict[str, float]:
+        return {name: weight / self.scales[name] ** 2 for name, weight in self.weights.items()}
 
 
 @functools.cache
@@ -112,15 +112,7 @@ def _on_device(values: tuple[float, ...], dtype: torch.dtype, device: torch.devi
 
 
 class ErrorSums:
-    """Running sums of the errors of several quantities.
-
-    Parameters
-    ----------
-    names
-        Quantities.
-    device
-        Where the sums are kept.
-    """
+    """Running sums of the errors of the quantities `names`, kept on `device`."""
 
     def __init__(self, names: Sequence[str], device: torch.device | str = "cpu") -> None:
         self.names = tuple(names)
@@ -137,17 +129,18 @@ class ErrorSums:
     ) -> None:
         """Add the errors of one batch."""
         for row, name in enumerate(self.names):
-            error, known = errors(
-                name, predicted[name].detach(), labels[name], present[name], structures
-            )
+            values = predicted[name].detach()
+            error, known = errors(name, values, labels[name], present[name], structures)
             self.sums[row] += torch.stack([error.abs().sum(), error.square().sum(), known.sum()])
-
-    def mean_squares(self) -> dict[str, float]:
-        """Return mean squared errors in internal units; energy per atom; 0 if nothing is known."""
-        means = self.sums[:, 1] / self.sums[:, 2].clamp(min=1.0)
-        return dict(zip(self.names, means.tolist(), strict=True))
 
     def mean_absolutes(self) -> dict[str, float]:
         """Return mean absolute errors in internal units; energy per atom; 0 if nothing is known."""
-        means = self.sums[:, 0] / self.sums[:, 2].clamp(min=1.0)
+        return self._means(0)
+
+    def mean_squares(self) -> dict[str, float]:
+        """Return mean squared errors; see :meth:`mean_absolutes`."""
+        return self._means(1)
+
+    def _means(self, column: int) -> dict[str, float]:
+        means = self.sums[:, column] / self.sums[:, 2].clamp(min=1.0)
         return dict(zip(self.names, means.tolist(), strict=True))

@@ -6,7 +6,6 @@ from __future__ import annotations
 import copy
 import math
 import typing
-from collections.abc import Sequence
 from typing import Any
 
 import lightning
@@ -38,13 +37,6 @@ class ParameterAverage(nn.Module):
 
     After n updates d is the smaller of `decay` and (1 + n)/(10 + n): the average
     forgets the initial parameters even if the run is short. An update waits for no device.
-
-    Parameters
-    ----------
-    model
-        The model, which is copied.
-    decay
-        Largest d.
     """
 
     n_averaged: Tensor
@@ -89,24 +81,17 @@ def cosine_factor(step: int, steps: int, warm_up: int, last: float) -> float:
 
 
 class TrainingModule(lightning.LightningModule):
-    """A potential with everything that changes while it is trained.
-
-    Parameters
-    ----------
-    potential
-        The model; its parameters are trained in place.
-    loss
-        The loss.
-    config
-        Optimizer, schedule and parameter average.
-    steps_per_epoch
-        Optimizer steps of an epoch.
-    """
+    """A potential, whose parameters are trained in place, with all that changes meanwhile."""
 
     smoothed: Tensor
 
     def __init__(
-        self, potential: Potential, loss: Loss, config: TrainingConfig, steps_per_epoch: int
+        self,
+        potential: Potential,
+        loss: Loss,
+        config: TrainingConfig,
+        dataset: Dataset,
+        split: Split,
     ) -> None:
         super().__init__()
         self.potential = potential
@@ -115,7 +100,8 @@ class TrainingModule(lightning.LightningModule):
         self.average = ParameterAverage(potential, config.ema.decay)
         self.loss = loss
         self.config = config
-        self.steps_per_epoch = steps_per_epoch
+        self._split = split
+        self._batches = Batches(dataset, config.quantities, potential.cutoff)
         #: Exponentially smoothed validation loss; NaN before the first.
         self.register_buffer("smoothed", torch.tensor(math.nan, dtype=torch.float64))
         self.names = tuple(loss.weights)
@@ -180,30 +166,25 @@ class TrainingModule(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Join the errors of all processes and find the validation loss."""
-        figures: dict[str, float] = {}
-        for part, sums in (
-            ("training", self._training_errors),
-            ("validation", self._validation_errors),
-        ):
-            sums.sums = self.trainer.strategy.reduce(sums.sums, reduce_op="sum")
-            for name, value in sums.mean_absolutes().items():
-                figures[f"{part}_{name}_mae"] = value
-        training = torch.stack(self._training_loss).mean()
-        training = self.trainer.strategy.reduce(training, reduce_op="mean")
+        reduce = self.trainer.strategy.reduce
+        parts = {"training": self._training_errors, "validation": self._validation_errors}
+        for sums in parts.values():
+            sums.sums = reduce(sums.sums, reduce_op="sum")
+        training = reduce(torch.stack(self._training_loss).mean(), reduce_op="mean")
         validation = self.loss.of_mean_squares(self._validation_errors.mean_squares())
-        schedule = self.config.schedule
-        past = schedule.smoothing if isinstance(schedule, PlateauSchedule) else 0.0
-        smoothed = float(self.smoothed)
-        smoothed = (
-            past * smoothed + (1.0 - past) * validation if math.isfinite(smoothed) else validation
-        )
+        schedule, smoothed = self.config.schedule, validation
+        if isinstance(schedule, PlateauSchedule) and math.isfinite(self.smoothed):
+            past = schedule.smoothing
+            smoothed = past * float(self.smoothed) + (1.0 - past) * validation
         self.smoothed.fill_(smoothed)
         self.figures = {
             "training_loss": float(training),
             "validation_loss": validation,
             "smoothed_validation_loss": smoothed,
-            **figures,
         }
+        for part, sums in parts.items():
+            for name, value in sums.mean_absolutes().items():
+                self.figures[f"{part}_{name}_mae"] = value
         if self.plateau is not None:
             self.plateau.step(smoothed)
 
@@ -211,10 +192,11 @@ class TrainingModule(lightning.LightningModule):
         """Set the learning rate of a cosine schedule."""
         schedule, settings = self.config.schedule, self.config.optimizer
         if isinstance(schedule, CosineSchedule):
+            steps = int(self.trainer.num_training_batches)  # of an epoch
             factor = cosine_factor(
                 self.global_step,
-                self.config.stopping.epochs * self.steps_per_epoch,
-                round(schedule.warm_up * self.steps_per_epoch),
+                self.config.stopping.epochs * steps,
+                round(schedule.warm_up * steps),
                 schedule.minimum / settings.learning_rate,
             )
             for group in self.trainer.optimizers[0].param_groups:
@@ -252,83 +234,33 @@ class TrainingModule(lightning.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what the plateau schedule remembers."""
         if self.plateau is not None:
-            checkpoint["plateau"] = {
-                "best": float(self.plateau.best),
-                "num_bad_epochs": int(self.plateau.num_bad_epochs),
-            }
+            best, bad = self.plateau.best, self.plateau.num_bad_epochs
+            checkpoint["plateau"] = {"best": float(best), "num_bad_epochs": int(bad)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep what the plateau schedule remembered until the schedule is there."""
         self._plateau_state = checkpoint.get("plateau", {})
 
     def on_fit_start(self) -> None:
-        """Give the plateau schedule its memory back, and take the kernels requested.
-
-        Raises
-        ------
-        InvalidInputError
-            There are no such kernels for this network or device.
-        """
+        """Give the plateau schedule its memory back, and take the kernels requested."""
         if self.plateau is not None:
             self.plateau.__dict__.update(self._plateau_state)
         if self.config.trainer.kernels == "triton":  # the model is on its device now
             try:
                 self._executed = (with_triton_kernels(self.potential),)
             except ExecutionUnavailableError as reason:
-                raise InvalidInputError(
-                    str(reason), key="trainer.kernels", value="triton"
-                ) from None
-
-
-class TrainingData(lightning.LightningDataModule):
-    """The loaders of one training.
-
-    Parameters
-    ----------
-    dataset
-        Labelled structures.
-    split
-        Its parts.
-    names
-        Labels to read.
-    cutoff
-        Cutoff of the model [Å].
-    batch_size
-        Structures per step, of all processes together.
-    seed
-        Seed of the order of the structures.
-    """
-
-    def __init__(
-        self,
-        dataset: Dataset,
-        split: Split,
-        names: Sequence[str],
-        cutoff: float,
-        batch_size: int,
-        seed: int,
-    ) -> None:
-        super().__init__()
-        self.dataset = dataset
-        self.split = split
-        self.batches = Batches(dataset, names, cutoff)
-        self.batch_size = batch_size
-        self.seed = seed
-
-    def order(self, rank: int, processes: int) -> BatchOrder:
-        """Return the order of the training structures for one of several processes."""
-        return BatchOrder(self.split.training, self.batch_size, self.seed, rank, processes)
+                key = "trainer.kernels"
+                raise InvalidInputError(str(reason), key=key, value="triton") from None
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Return the loader of the training part."""
-        assert self.trainer is not None
-        return loader(self.batches, self.order(self.trainer.global_rank, self.trainer.world_size))
+        """Return the loader of the training part, divided among processes."""
+        place = self.trainer.global_rank, self.trainer.world_size
+        size, seed = self.config.optimizer.batch_size, self.config.seed
+        return loader(self._batches, BatchOrder(self._split.training, size, seed, *place))
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the loader of the validation part, divided among processes."""
-        assert self.trainer is not None
-        rows = self.split.validation[self.trainer.global_rank :: self.trainer.world_size]
-        atoms = EVALUATION_ATOMS
-        if self.trainer.strategy.root_device.type != "cpu":
-            atoms = EVALUATION_ATOMS_OF_A_GPU
-        return loader(self.batches, evaluation_batches(self.dataset, rows, atoms))
+        rows = self._split.validation[self.trainer.global_rank :: self.trainer.world_size]
+        on_cpu = self.trainer.strategy.root_device.type == "cpu"
+        atoms = EVALUATION_ATOMS if on_cpu else EVALUATION_ATOMS_OF_A_GPU
+        return loader(self._batches, evaluation_batches(self._batches.dataset, rows, atoms))

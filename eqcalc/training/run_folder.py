@@ -24,15 +24,15 @@ from eqcalc.training.data import Split, file_hash
 from eqcalc.training.loss import Loss
 from eqcalc.validation import InvalidFileError, InvalidInputError
 
+#: What the hashes in the identity of a run are of.
+_NAMES = {
+    "dataset": "content of the file of data.path",
+    "start_from": "content of the file of model.start_from",
+}
+
 
 class RunFolder:
-    """Folder of a run.
-
-    Parameters
-    ----------
-    config
-        Settings of the run; the folder is ``config.output``.
-    """
+    """Folder ``config.output`` of a run."""
 
     def __init__(self, config: TrainingConfig) -> None:
         self.config = config
@@ -53,25 +53,18 @@ class RunFolder:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Make the folder, and keep a second process from training in it.
-
-        Raises
-        ------
-        InvalidInputError
-            Another process trains in it, or it cannot be written.
-        """
+        """Make the folder, and keep a second process from training in it."""
         with ExitStack() as held:
             try:
                 files.make_folder(self.path)
                 held.enter_context(files.exclusive(self.path / ".lock"))
             except BlockingIOError:
-                raise InvalidInputError(
-                    f"another process is training in {self.path}; wait until it has "
-                    "ended, or choose another folder",
-                    key="output",
+                problem = f"another process is training in {self.path}"
+                raise _refusal(
+                    problem, self.path, "wait until it has ended, or choose another folder"
                 ) from None
             except OSError as error:
-                raise InvalidInputError(str(error), key="output") from error
+                raise _refusal(str(error), self.path) from error
             yield
 
     def resume_from(self) -> Path | None:
@@ -83,44 +76,36 @@ class RunFolder:
             The folder holds another run, or one that cannot go on: its checkpoint is
             missing, damaged, or beyond the last epoch wanted.
         """
-        if not self._state_path.exists():
-            if self.model.exists():
-                raise InvalidInputError(
-                    f"{self.model} exists, but was not left by this run; choose another folder",
-                    key="output",
-                )
-            return None
         state = self._state()
-        self._compare(state["identity"])
+        if state is None:
+            if self.model.exists():
+                problem = f"{self.model} exists, but was not left by this run"
+                raise _refusal(problem, self.model, "choose another folder")
+            return None
         if self.checkpoint.exists():
-            self._check(self.checkpoint)
+            self._check_epochs()
             return self.checkpoint
         # a run may have been killed before its first checkpoint, in or after its first epoch
         if "finished" in state or self._logged_epochs() > 1:
-            raise InvalidInputError(
-                f"{self.checkpoint} is missing, without which the run cannot go on; put "
-                f"it back, {self._advice()}",
-                key="output",
-            )
+            problem = f"{self.checkpoint} is missing, without which the run cannot go on"
+            raise _refusal(problem, self.checkpoint, f"put it back, {self._advice()}")
         return None
 
-    def _check(self, checkpoint: Path) -> None:
+    def _check_epochs(self) -> None:
         """Refuse a checkpoint that cannot be read, or that is beyond the last epoch wanted."""
         try:
-            content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+            content = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
             epochs = content["callbacks"]["Keeper"]["epochs"]
         except Exception:  # damaged files fail in many ways
-            raise InvalidInputError(
-                f"the checkpoint {checkpoint} is damaged and cannot be read; put a copy "
-                f"of it back, {self._advice()}",
-                key="output",
-            ) from None
+            problem = f"the checkpoint {self.checkpoint} is damaged and cannot be read"
+            advice = f"put a copy of it back, {self._advice()}"
+            raise _refusal(problem, self.checkpoint, advice) from None
         if epochs > self.config.stopping.epochs:
             raise InvalidInputError(
-                f"{self.path} has been trained for {epochs} epochs already, more "
-                f"than {self.config.stopping.epochs}; state {epochs} or more, or choose another "
-                "output",
+                f"{self.path} has been trained for {epochs} epochs already",
                 key="stopping.epochs",
+                value=self.config.stopping.epochs,
+                expected=f"{epochs} or more, or another output",
             )
 
     def _advice(self) -> str:
@@ -138,16 +123,13 @@ class RunFolder:
         """Write down which run this is."""
         (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(self.config.settings(), sort_keys=False, allow_unicode=True)
-        (self.path / "config.yaml").write_text(text, encoding="utf-8")
+        files.write_atomically(self.path / "config.yaml", text)
         self._write_state({})
 
     def finished(self) -> bool:
         """Whether the run has ended under the present rules of stopping."""
-        if not self._state_path.exists():
-            return False
         state = self._state()
-        self._compare(state["identity"])
-        return state.get("finished") == self._stopping()
+        return state is not None and state.get("finished") == self._stopping()
 
     def finish(self, finished: bool) -> None:
         """Note that training has ended, by a rule of stopping or by the time limit."""
@@ -157,49 +139,43 @@ class RunFolder:
         settings = self.config.settings()["stopping"]
         return {key: settings[key] for key in ("epochs", "patience")}
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> dict[str, Any] | None:
+        """Return what is noted of the run, which is this one, or None if there is none."""
+        if not self._state_path.exists():
+            return None
         try:
             state = json.loads(self._state_path.read_text(encoding="utf-8"))
-            return {**state, "identity": dict(state["identity"])}
+            identity = dict(state["identity"])
         except (OSError, ValueError, KeyError, TypeError):
-            raise InvalidInputError(
-                f"{self._state_path} is damaged, so that nobody can tell which run this "
-                f"is; put a copy of it back, {self._advice()}",
-                key="output",
-            ) from None
+            problem = f"{self._state_path} is damaged, so that nobody can tell which run this is"
+            advice = f"put a copy of it back, {self._advice()}"
+            raise _refusal(problem, self._state_path, advice) from None
+        before, now = _flat(identity), _flat(self._identity)
+        for key in sorted({*before, *now}):
+            if before.get(key) != now.get(key):
+                what = _NAMES.get(key, key.removeprefix("settings."))
+                told = f"{before.get(key)!r} there, {now.get(key)!r} here"
+                problem = f"{self.path} holds a run with another {what} ({told})"
+                advice = "choose another output, or remove the folder to begin anew"
+                raise _refusal(problem, self.path, advice)
+        return state
 
     def _write_state(self, more: dict[str, Any]) -> None:
         text = json.dumps({"identity": self._identity, **more}, indent=1)
         files.write_atomically(self._state_path, text)
 
-    def _compare(self, old: dict[str, Any]) -> None:
-        """Refuse to resume a run made with other settings or data."""
-        advice = "choose another output, or remove the folder to begin anew"
-        before, now = _flat(old["settings"]), _flat(_identity(self.config))
-        for key in sorted({*before, *now}):
-            if before.get(key) != now.get(key):
-                raise InvalidInputError(
-                    f"{self.path} holds a run with other settings "
-                    f"({key}: {before.get(key)!r} there, {now.get(key)!r} here); {advice}",
-                    key="output",
-                )
-        for key in ("dataset", "start_from"):
-            if old[key] != self._identity[key]:
-                raise InvalidInputError(
-                    f"{self.path} holds a run with another content of the file of "
-                    f"{'data.path' if key == 'dataset' else 'model.start_from'}; {advice}",
-                    key="output",
-                )
+
+def _refusal(problem: str, path: Path, advice: str = "") -> InvalidInputError:
+    return InvalidInputError(problem, key="output", value=path, advice=advice)
 
 
 def _identity(config: TrainingConfig) -> dict[str, Any]:
     """Return the settings that decide the numbers; files count by content, not by place."""
     settings = config.settings()
-    for section in ("stopping", "trainer", "output"):
-        if section != "stopping" or settings["schedule"]["name"] != "cosine":
-            del settings[section]
-    if "stopping" in settings:  # a cosine schedule depends on its length
-        settings["stopping"] = {"epochs": settings["stopping"]["epochs"]}
+    stopping = settings.pop("stopping")
+    if settings["schedule"]["name"] == "cosine":  # which depends on its length
+        settings["stopping"] = {"epochs": stopping["epochs"]}
+    del settings["trainer"], settings["output"]
     del settings["data"]["path"], settings["model"]["start_from"]
     return settings
 
@@ -219,11 +195,11 @@ def training_record(
 ) -> dict[str, Any]:
     """Return what is known of a training when it begins.
 
-    Files are named without their folders: the record is public with the model.
-    A model made from another carries the record of that one, with its level of
-    theory, under ``started_from``.
+    Files are named without their folders: the record is public with the model. A model made
+    from another carries the record of that one under ``started_from``.
     """
-    settings = config.settings()
+    settings, trainer = config.settings(), config.trainer
+    device = "cuda" if trainer.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
     del settings["output"]
     settings["data"]["path"] = config.data.path.name
     shown = dataset.structures(split.training)
@@ -245,7 +221,7 @@ def training_record(
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in ("torch", "lightning", "numpy")},
         },
-        "hardware": _hardware(config),
+        "hardware": f"{trainer.num_nodes} × {trainer.devices} × {hardware(device)}",
     }
     start = config.model.start_from
     if start is not None:
@@ -260,19 +236,19 @@ def training_record(
     return record
 
 
-def _hardware(config: TrainingConfig) -> str:
-    settings = config.trainer
-    if settings.accelerator in {"auto", "gpu", "cuda"} and torch.cuda.is_available():
-        device = torch.cuda.get_device_name()
-    else:
-        device = f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
-    return f"{settings.num_nodes} × {settings.devices} × {device}"
+def hardware(device: torch.device | str) -> str:
+    """Return what a device is, and how many threads a CPU uses, in words."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s)"
 
 
 def require_start(config: TrainingConfig) -> None:
     """Raise InvalidInputError unless the model to start from, if one is stated, can be read."""
-    if config.model.start_from is not None:
+    start = config.model.start_from
+    if start is not None:
         try:
-            read_header(config.model.start_from)
+            read_header(start)
         except InvalidFileError as error:
-            raise InvalidInputError(str(error), key="model.start_from") from error
+            key = "model.start_from"
+            raise InvalidInputError(str(error), key=key, value=str(start)) from error

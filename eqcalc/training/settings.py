@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import math
 import types
 import typing
 from collections.abc import Mapping
@@ -23,6 +22,8 @@ from eqcalc.validation import (
     existing_file,
     known_keys,
     located,
+    number,
+    one_of,
 )
 
 
@@ -62,11 +63,7 @@ def build(kind: type[Any], settings: Any, where: str, folder: Path) -> Any:
         for name, value in settings.items()
     }
     for name, f in fields.items():
-        if (
-            name not in values
-            and f.default is dataclasses.MISSING
-            and f.default_factory is dataclasses.MISSING
-        ):
+        if name not in values and f.default is f.default_factory is dataclasses.MISSING:
             raise InvalidInputError("missing", key=prefix + name)
     with located(section=where):
         return kind(**values)
@@ -96,9 +93,7 @@ def _scalar(kind: type, value: Any, key: str) -> Any:
         # YAML 1.1 reads 1e-3, without a point, as text
         with contextlib.suppress(ValueError):
             value = float(value) if isinstance(value, str) else value
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        require(number and not math.isnan(value), key, "a number", value)
-        return float(value)
+        return number(key, value)
     if kind is int:
         require(isinstance(value, int) and not isinstance(value, bool), key, "an integer", value)
     else:
@@ -115,14 +110,24 @@ def _convert_union(kinds: tuple[Any, ...], value: Any, key: str, folder: Path) -
         require(isinstance(value, Mapping), key, "a mapping", value)
         settings = dict(value)
         name = settings.pop("name", next(iter(named)))
-        require(name in named, f"{key}.name", f"one of {', '.join(named)}", name)
-        return build(named[name], settings, key, folder)
+        return build(named[one_of(f"{key}.name", name, named)], settings, key, folder)
     if len(kinds) == 1:
         return _convert(kinds[0], value, key, folder)
     if isinstance(value, kinds) and not isinstance(value, bool):
         return value
     names = " or ".join({int: "an integer", str: "text"}.get(k, str(k)) for k in kinds)
     raise InvalidInputError(key=key, value=value, expected=names)
+
+
+def section_of(settings: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
+    """Return the section that holds a dotted key, made where it is missing, and its last part."""
+    *sections, last = key.split(".")
+    for section in sections:
+        if settings.get(section) is None:
+            settings[section] = {}
+        settings = settings[section]
+        require(isinstance(settings, dict), key, f"{section} to be a section", settings)
+    return settings, last
 
 
 def plain(value: Any) -> Any:
@@ -135,6 +140,22 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses keys that are stated twice; what is merged may be stated again."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        first: dict[tuple[str, str], int] = {}
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode) or key.tag.endswith(":merge"):
+                continue
+            name, line = (key.tag, key.value), key.start_mark.line + 1
+            if name in first:
+                raise DuplicateKeyError(key.value, (first[name], line))
+            first[name] = line
+        return node
 
 
 def read_yaml(path: Path) -> Any:
@@ -150,10 +171,7 @@ def read_yaml(path: Path) -> Any:
     try:
         text = path.read_text(encoding="utf-8")
         with located(file=path):
-            root = yaml.compose(text, yaml.SafeLoader)
-            if root is not None:
-                _refuse_duplicates(root)
-            return yaml.safe_load(text)
+            return yaml.load(text, _Loader)
     except InvalidInputError:
         raise
     except OSError as error:
@@ -162,28 +180,6 @@ def read_yaml(path: Path) -> Any:
         raise InvalidFileError("not text", file=path, expected="settings in YAML") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InvalidFileError(f"not valid YAML: {_in_one_line(error)}", file=path) from None
-
-
-def _refuse_duplicates(root: yaml.Node) -> None:
-    """Raise DuplicateKeyError for a key that is stated twice."""
-    left, seen = [root], set()
-    while left:
-        node = left.pop()
-        if id(node) in seen:  # aliases lead to one node
-            continue
-        seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            left.extend(node.value)
-        elif isinstance(node, yaml.MappingNode):
-            first: dict[tuple[str, str], int] = {}
-            for key, value in node.value:
-                left.append(value)
-                if not isinstance(key, yaml.ScalarNode) or key.tag.endswith(":merge"):
-                    continue
-                name, line = (key.tag, key.value), key.start_mark.line + 1
-                if name in first:
-                    raise DuplicateKeyError(key.value, (first[name], line))
-                first[name] = line
 
 
 def _in_one_line(error: Exception) -> str:

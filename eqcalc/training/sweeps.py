@@ -8,7 +8,6 @@ import csv
 import io
 import itertools
 import math
-import platform
 import shlex
 import subprocess
 import sys
@@ -24,8 +23,8 @@ from eqcalc.files import make_folder, write_atomically
 from eqcalc.training.config import TrainingConfig
 from eqcalc.training.data import open_dataset, split_dataset
 from eqcalc.training.fit import train
-from eqcalc.training.run_folder import RunFolder, require_start
-from eqcalc.training.settings import read_yaml, require
+from eqcalc.training.run_folder import RunFolder, hardware, require_start
+from eqcalc.training.settings import read_yaml, require, section_of
 from eqcalc.validation import InvalidFileError, located, one_of
 
 
@@ -49,22 +48,10 @@ def source_commit() -> str:
 
 
 def how_made(device: torch.device | str = "cpu", *, seed: int = 0) -> str:
-    """Return one line about the running script: command, seed, commit, versions, hardware.
-
-    Parameters
-    ----------
-    device
-        Where it computes.
-    seed
-        Of its random numbers.
-    """
-    if torch.device(device).type == "cuda":
-        hardware = torch.cuda.get_device_name(device)
-    else:
-        hardware = f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s)"
+    """Return one line about the running script: command, seed, commit, versions, hardware."""
     return (
         f"python {shlex.join(sys.argv)}; seed {seed}; commit {source_commit()}; "
-        f"torch {torch.__version__}; {hardware}"
+        f"torch {torch.__version__}; {hardware(device)}"
     )
 
 
@@ -77,15 +64,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Run:
-    """One combination of choices.
-
-    Parameters
-    ----------
-    labels
-        Choice by axis.
-    settings
-        Settings of the training, without the folder.
-    """
+    """One combination: its label on each axis, and its settings without the folder."""
 
     labels: Mapping[str, str]
     settings: Mapping[str, Any]
@@ -127,8 +106,7 @@ class Sweep:
         settings = read_yaml(path)
         with located(file=path):
             if not isinstance(settings, dict) or set(settings) != {"base", "axes"}:
-                keys = list(settings) if isinstance(settings, dict) else settings
-                raise InvalidFileError(expected="the sections base and axes", value=keys)
+                raise InvalidFileError(expected="the sections base and axes", value=settings)
             base, axes = settings["base"], _axes(settings["axes"])
             require(isinstance(base, Mapping), "base", "a mapping of settings", base)
             expected = "no folder, which is that of eqcalc sweep --output"
@@ -145,18 +123,17 @@ class Sweep:
             labels = dict(zip(self.axes, choice, strict=True))
             settings: dict[str, Any] = copy.deepcopy(dict(self.base))
             for axis, label in labels.items():
-                for key, value in self.axes[axis][label].items():
-                    _set(settings, key, copy.deepcopy(value))  # other axes may change it
+                # copied, since other axes may change them
+                for key, value in copy.deepcopy(dict(self.axes[axis][label])).items():
+                    section, last = section_of(settings, key)
+                    if isinstance(value, Mapping) and isinstance(section.get(last), dict):
+                        section[last] |= value
+                    else:
+                        section[last] = value
             yield Run(labels, settings)
 
     def selected(self, only: Mapping[str, Sequence[str]]) -> list[Run]:
-        """Return the combinations whose labels are among those of `only`.
-
-        Raises
-        ------
-        InvalidInputError
-            `only` names an axis or a label that is not there.
-        """
+        """Return the combinations whose labels are among those of `only`; see :func:`sweep`."""
         for axis, labels in only.items():
             for label in labels:
                 one_of(f"only.{axis}", label, self.axes[one_of("only", axis, self.axes)])
@@ -209,14 +186,12 @@ def sweep(
         refused.
     """
     settings = settings if isinstance(settings, Sweep) else Sweep.read(settings)
-    settings.selected(only or {})
+    runs = settings.selected(only or {})
     output = Path(output)
     make_folder(output)
     table = output / "results.csv"
-    runs = list(settings.runs())
-    columns = [*settings.axes, *COLUMNS]
     commit = source_commit()  # of the source that is loaded now, whatever comes later
-    for run in settings.selected(only or {}):
+    for run in runs:
         config = settings.config(run, output)
         noted = config.output / "commits.txt"
         with located(section=run.name):
@@ -224,22 +199,21 @@ def sweep(
             if not RunFolder(config).finished():
                 _note(noted, commit)
             result = train(config, progress=progress)
-        if not result.finished:
-            continue
-        record = result.record
-        how = {
-            **{key: record[key] for key in ("parameters", "epochs", "hardware")},
-            "hours": round(record["hours"], 4),
-            "commit": " ".join(noted.read_text(encoding="utf-8").split()),
-            "command": command,
-        }
-        rows = []
-        for row in record["test"]:
-            errors = {key: row[key] for key in ("quantity", "unit", "n")}
-            errors |= {key: f"{row[key]:.6g}" for key in ("mae", "rmse")}
-            rows.append({**run.labels, **errors, **how})
-        _update(table, columns, run, rows, runs)
+        if result.finished:
+            commits = " ".join(noted.read_text(encoding="utf-8").split())
+            made = {"hardware": result.record["hardware"], "commit": commits, "command": command}
+            _update(table, settings, run, _rows(result.record, made))
     return table
+
+
+def _rows(record: Mapping[str, Any], made: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the errors of a training as rows of the table, without the labels of the axes."""
+    how = {"parameters": record["parameters"], "epochs": record["epochs"], **made}
+    how["hours"] = round(record["hours"], 4)
+    return [
+        {**row, **{key: f"{row[key]:.6g}" for key in ("mae", "rmse")}, **how}
+        for row in record["test"]
+    ]
 
 
 def summary(table: str | Path, over: str = "seed") -> list[dict[str, Any]]:
@@ -293,30 +267,16 @@ def _axes(axes: Any) -> dict[str, dict[str, dict[str, Any]]]:
         key, expected = f"axes.{axis}", "labels with the settings of each"
         require(isinstance(choices, Mapping) and len(choices) > 0, key, expected, choices)
         found[str(axis)] = {}
-        for label, values in choices.items():
+        for label, stated in choices.items():
             where = f"{key}.{label}"
-            whole = values is None or (
-                isinstance(values, Mapping) and all(isinstance(name, str) for name in values)
-            )
+            values = {} if stated is None else stated
+            whole = isinstance(values, Mapping) and all(isinstance(name, str) for name in values)
             require(whole, where, "settings such as {data.training: 100}", values)
             a_name = "/" not in str(label) and str(label) not in {"", ".", ".."}
             require(a_name, where, "a label that can name a folder", label)
-            found[str(axis)][str(label)] = dict(values or {})
+            found[str(axis)][str(label)] = dict(values)
         require(len(found[str(axis)]) == len(choices), key, "labels that differ", list(choices))
     return found
-
-
-def _set(settings: dict[str, Any], key: str, value: Any) -> None:
-    *sections, last = key.split(".")
-    for section in sections:
-        if settings.get(section) is None:
-            settings[section] = {}
-        settings = settings[section]
-        require(isinstance(settings, dict), key, f"{section} to be a section", settings)
-    if isinstance(value, Mapping) and isinstance(settings.get(last), dict):
-        settings[last] = {**settings[last], **value}
-    else:
-        settings[last] = value
 
 
 def _require_data(config: TrainingConfig) -> None:
@@ -331,30 +291,21 @@ def _note(path: Path, commit: str) -> None:
     known = path.read_text(encoding="utf-8").split() if path.exists() else []
     if known[-1:] != [commit]:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("\n".join([*known, commit]) + "\n", encoding="utf-8")
+        write_atomically(path, "\n".join([*known, commit]) + "\n")
 
 
-def _update(
-    path: Path,
-    columns: Sequence[str],
-    run: Run,
-    rows: Sequence[Mapping[str, Any]],
-    runs: Sequence[Run],
-) -> None:
+def _update(path: Path, sweep: Sweep, run: Run, rows: Sequence[Mapping[str, Any]]) -> None:
     """Put the rows of a run in their place of the table; those of other runs stay."""
     kept: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
-    axes = list(run.labels)
     if path.exists():
         with path.open(newline="", encoding="utf-8") as stream:
             for row in csv.DictReader(stream):
-                kept.setdefault(tuple(row.get(axis, "") for axis in axes), []).append(row)
-    kept[tuple(run.labels.values())] = list(rows)
-    _write(path, columns, [row for one in runs for row in kept.get(tuple(one.labels.values()), [])])
-
-
-def _write(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
-    stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns, extrasaction="ignore", lineterminator="\n")
+                kept.setdefault(tuple(row.get(axis, "") for axis in sweep.axes), []).append(row)
+    kept[tuple(run.labels.values())] = [{**run.labels, **row} for row in rows]
+    text = io.StringIO()
+    columns = [*sweep.axes, *COLUMNS]
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, stream.getvalue())
+    for one in sweep.runs():
+        writer.writerows(kept.get(tuple(one.labels.values()), []))
+    write_atomically(path, text.getvalue())

@@ -12,6 +12,9 @@ LEVEL = "pair potential"
 ATOM_ENERGY = {1: -13.6, 6: -1030.0, 8: -2041.0}
 #: Isotropic polarizability of each element [e²Å²/eV].
 ATOM_POLARIZABILITY = {1: 0.03, 6: 0.11, 8: 0.06}
+#: What atoms add to the heat capacity [eV/K] and to the mean of an orbital energy [eV].
+HEAT = {1: 1e-4, 6: 3e-4, 8: 2e-4}
+ORBITAL = {1: 1.0, 6: -7.0, 8: -9.0}
 CHARGE = {1: 0.2, 6: -0.8, 8: -0.4}
 
 
@@ -78,3 +81,27 @@ def settings(tmp_path, dataset):
         "stopping": {"epochs": 4},
         "ema": {"decay": 0.9},
     }
+
+
+@pytest.fixture
+def scalars(tmp_path):
+    """Sums and means over atoms, with something to learn on top."""
+    labelled = []
+    for record in records(40):
+        size = np.square(record.positions - record.positions.mean(axis=0)).sum()
+        atoms = [int(z) for z in record.numbers]
+        labels = {
+            "heat_capacity": np.asarray(sum(HEAT[z] for z in atoms) + 1e-5 * size),
+            "homo_energy": np.asarray(np.mean([ORBITAL[z] for z in atoms]) + 0.1 * size),
+            "dipole_magnitude": np.asarray(np.linalg.norm(record.labels["dipole"])),
+            "electronic_spatial_extent": np.asarray(6.0 * size),
+        }
+        labelled.append(Record(record.numbers, record.positions, labels))
+    return Dataset.create(tmp_path / "scalars.h5", labelled, level_of_theory="none")
+
+
+def scalar_settings(scalars, settings, **model):
+    loss = dict.fromkeys(scalars.quantities, 1.0)
+    model = {**settings["model"], **model}
+    data = {**settings["data"], "path": str(scalars.path)}
+    return {**settings, "data": data, "loss": loss, "model": model}

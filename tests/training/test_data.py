@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Splits, batch order and batches."""
+"""Splits, checks of the data, batch order and batches."""
+
+import dataclasses
+import warnings
 
 import numpy as np
 import pytest
@@ -7,18 +10,21 @@ import torch
 
 from eqcalc.datasets import Dataset, DatasetWriter
 from eqcalc.neighbors import all_pairs
+from eqcalc.training import TrainingConfig, train
 from eqcalc.training.config import DataConfig
 from eqcalc.training.data import (
     EVALUATION_ATOMS,
     Batches,
     BatchOrder,
+    TrainingWarning,
+    check_numbers,
     evaluation_batches,
     loader,
     split_dataset,
 )
 from eqcalc.training.loss import ErrorSums, Loss
 from eqcalc.training.module import ParameterAverage
-from eqcalc.validation import InvalidInputError
+from tests.errors import refused
 from tests.no_host import NoHost
 from tests.training.conftest import LEVEL, records
 from tests.training.test_module import tiny_potential
@@ -59,9 +65,64 @@ def test_stored_split_and_errors(tmp_path):
         ({"split": "broken"}, "data.split", "broken"),
         ({"training": 5, "validation": 2}, "data.training", 5),
     ):
-        with pytest.raises(InvalidInputError) as caught:
+        with refused(key=key, value=value):
             split_dataset(dataset, DataConfig(path, **wrong))
-        assert (caught.value.key, caught.value.value) == (key, value)
+
+
+def spoiled(tmp_path, changes, n=40):
+    """Write a dataset whose structures have some values replaced by NaN or infinity."""
+    found = records(n, missing={"dipole": np.arange(n) % 2 == 0})
+    for index, (name, value) in changes.items():
+        record = found[index]
+        if name == "positions":
+            positions = record.positions.copy()
+            positions[0, 1] = value
+            found[index] = dataclasses.replace(record, positions=positions)
+            continue
+        label = np.array(record.labels[name])
+        label.flat[-1] = value
+        found[index] = dataclasses.replace(record, labels={**record.labels, name: label})
+    path = tmp_path / "spoiled.h5"
+    Dataset.create(path, found, level_of_theory=LEVEL)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("energy", np.nan), ("forces", np.inf), ("positions", np.nan)]
+)
+@pytest.mark.parametrize("index", [0, 7, 33])
+def test_a_number_that_is_none_names_structure_and_quantity(tmp_path, settings, name, value, index):
+    settings["data"]["path"] = str(spoiled(tmp_path, {index: (name, value)}))
+    with refused(key="data.path", value={name: [index]}):
+        train(settings, progress=False)
+    assert not (tmp_path / "run" / "log.csv").exists()
+
+
+def test_labels_that_are_unknown_or_not_trained_are_fine(tmp_path, settings):
+    """Every second structure has no dipole, which is stored as NaN; one energy is NaN."""
+    settings["data"]["path"] = str(spoiled(tmp_path, {3: ("energy", np.nan)}))
+    settings |= {"loss": ["forces", "dipole"], "stopping": {"epochs": 1}}
+    assert train(settings, progress=False).finished
+
+
+def test_all_of_them_are_told(tmp_path, settings):
+    changes = dict.fromkeys(range(8), ("energy", np.nan)) | {9: ("dipole", np.nan)}
+    dataset = Dataset.open(spoiled(tmp_path, changes))
+    split = split_dataset(dataset, DataConfig(dataset.path, training=30, validation=10))
+    settings["loss"] = ["energy", "dipole"]
+    expected = {"energy": list(range(8)), "dipole": [9]}
+    with refused(key="data.path", value=expected):
+        check_numbers(TrainingConfig.from_settings(settings), dataset, split)
+
+
+def test_a_cutoff_without_any_pairs_is_warned_of(settings):
+    settings["stopping"] = {"epochs": 1}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", TrainingWarning)
+        train(settings | {"output": settings["output"] + "-usual"}, progress=False)
+    settings["model"]["representation"]["cutoff"] = 0.3
+    with pytest.warns(TrainingWarning, match=r"cutoff: no atoms are within 0\.3 Å of each other"):
+        train(settings, progress=False)
 
 
 def test_order_is_a_new_permutation_each_epoch():
@@ -86,7 +147,7 @@ def test_processes_share_every_batch():
     for step, batch in enumerate(whole):
         joined = np.concatenate([share[step] for share in shares])
         assert sorted(joined) == sorted(batch)
-    with pytest.raises(InvalidInputError, match="multiple of the 3"):
+    with refused(key="optimizer.batch_size", value=5):
         BatchOrder(np.arange(24), 5, 0, 0, 3)
 
 

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,8 +20,8 @@ from eqcalc.training import evaluate, train
 from eqcalc.training.config import DataConfig
 from eqcalc.training.data import split_dataset
 from eqcalc.training.module import TrainingModule
-from eqcalc.validation import InvalidInputError
-from tests.training.conftest import LEVEL, records
+from tests.errors import refused
+from tests.training.conftest import LEVEL, records, scalar_settings
 
 ALL = ["energy", "forces", "dipole", "polarizability"]
 
@@ -39,6 +40,7 @@ def same_parameters(a, b):
     return all(torch.equal(value, state[name]) for name, value in a.state_dict().items())
 
 
+@pytest.mark.slow
 def test_overfits_a_handful_of_structures(tmp_path, settings):
     path = tmp_path / "few.h5"
     with DatasetWriter(path, level_of_theory=LEVEL) as writer:
@@ -165,16 +167,18 @@ def test_each_quantity_alone(settings, name):
 def test_other_settings_or_data_are_refused_in_the_same_folder(tmp_path, settings):
     train(settings, progress=False)
     changed = settings | {"optimizer": {**settings["optimizer"], "learning_rate": 0.001}}
-    with pytest.raises(InvalidInputError, match=r"optimizer\.learning_rate"):
+    with refused(key="output", value=Path(settings["output"])) as caught:
         train(changed, progress=False)
+    assert "optimizer.learning_rate" in caught.value.problem
     path = settings["data"]["path"]
     Dataset.append(path, records(1, seed=9))
-    with pytest.raises(InvalidInputError, match=r"another content of the file of data\.path"):
+    with refused(key="output", value=Path(settings["output"])) as caught:
         train(settings, progress=False)
+    assert "data.path" in caught.value.problem
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "model.eqc").write_text("precious")
-    with pytest.raises(InvalidInputError, match=r"model\.eqc exists"):
+    with refused(key="output", value=foreign / "model.eqc"):
         train(settings | {"output": str(foreign)}, progress=False)
     assert (foreign / "model.eqc").read_text() == "precious"
 
@@ -184,14 +188,14 @@ def test_labels_that_are_not_there(tmp_path, settings, caplog):
     path = tmp_path / "part.h5"
     Dataset.create(path, records(40, missing=missing), level_of_theory=LEVEL)
     settings["data"]["path"] = str(path)
-    with pytest.raises(InvalidInputError, match=r"^loss\.polarizability: "):
+    with refused(key="loss.polarizability", value="polarizability"):
         train(settings | {"loss": ["polarizability"]}, progress=False)
     rare = tmp_path / "rare.h5"
     missing["dipole"] = np.ones(40, dtype=bool)
     missing["dipole"][0] = False
     Dataset.create(rare, records(40, missing=missing), level_of_theory=LEVEL)
     data = settings["data"] | {"path": str(rare)}
-    with pytest.raises(InvalidInputError, match=r"^loss\.dipole: "):
+    with refused(key="loss.dipole"):
         train(settings | {"loss": ["dipole"], "data": data}, progress=False)
     caplog.set_level(logging.INFO, logger="eqcalc.training")
     result = train(settings | {"loss": ["forces", "dipole"]}, progress=False)
@@ -283,6 +287,7 @@ def test_fine_tuning_at_the_same_level_keeps_the_reference(tmp_path, settings):
     assert result.model.references == start.model.references
 
 
+@pytest.mark.slow
 def test_two_processes_learn_what_one_does(tmp_path, settings):
     """DistributedDataParallel over two processes gives the same steps, up to rounding."""
     settings["loss"] = ["forces", "dipole"]
@@ -316,5 +321,40 @@ def test_importing_does_not_import_lightning_or_change_anything():
 @pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="a CPU may interpret them")
 def test_kernels_that_cannot_be_used_are_named(settings):
     settings["trainer"] = {"kernels": "triton", "accelerator": "cpu"}
-    with pytest.raises(InvalidInputError, match=r"trainer\.kernels: .*Triton"):
+    with refused(key="trainer.kernels", value="triton"):
         train(settings, progress=False)
+
+
+def test_several_scalars_are_trained_at_once(scalars, settings):
+    settings["stopping"] = {"epochs": 12}
+    result = train(scalar_settings(scalars, settings), progress=False)
+    assert result.finished
+    table = evaluate(result.model, scalars, split="test")
+    for name, unit in (("homo_energy", "meV"), ("heat_capacity", "cal/mol/K")):
+        row = table.row(name, unit)
+        assert row.mae < 0.2 * row.spread
+    assert {row.quantity for row in table.rows} == set(scalars.quantities)
+
+
+def test_files_that_are_missing_are_named_with_their_key(tmp_path, settings):
+    missing = settings | {"data": settings["data"] | {"path": str(tmp_path / "none.h5")}}
+    with refused(key="data.path", value=str(tmp_path / "none.h5")):
+        train(missing, progress=False)
+    for name in ("none.eqc", "data.h5"):
+        start = settings | {"model": {"start_from": str(tmp_path / name)}}
+        with refused(key="model.start_from", value=str(tmp_path / name)):
+            train(start, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "key"),
+    [
+        ({"accelerator": "gpu"}, "trainer.accelerator"),
+        ({"strategy": "fast"}, "trainer.strategy"),
+        ({"strategy": "fsdp"}, "trainer"),
+    ],
+)
+def test_a_trainer_that_is_not_possible_here(settings, monkeypatch, trainer, key):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with refused(key=key):
+        train(settings | {"trainer": trainer}, progress=False)

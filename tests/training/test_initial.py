@@ -9,7 +9,7 @@ from eqcalc.datasets import Dataset, Record
 from eqcalc.neighbors import all_pairs
 from eqcalc.training import TrainingConfig
 from eqcalc.training.initial import initial_potential, label_scales
-from tests.training.conftest import LEVEL, records
+from tests.training.conftest import HEAT, LEVEL, ORBITAL, records, scalar_settings
 
 ENERGY = {1: -13.587, 6: -1029.831, 8: -2041.840}
 FORMULAS = ([8, 1, 1], [6, 1, 1, 1, 1], [6, 8, 1, 1], [6, 6, 8, 1, 1, 1, 1, 1, 1])
@@ -111,3 +111,26 @@ def test_the_seed_alone_decides_the_parameters(tmp_path):
     second = initial_potential(config, dataset, np.arange(12))
     for a, b in zip(first.parameters(), second.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_sums_and_means_of_the_elements_are_fitted(scalars, settings):
+    potential = initial_potential(
+        TrainingConfig.from_settings(scalar_settings(scalars, settings)), scalars, np.arange(40)
+    )
+    tables = potential.references.values
+    assert set(tables) == {"heat_capacity", "homo_energy"}
+    water = {"sum": 2 * HEAT[1] + HEAT[8], "mean": (2 * ORBITAL[1] + ORBITAL[8]) / 3.0}
+    found = tables["heat_capacity"]
+    assert 2 * found[1] + found[8] == pytest.approx(water["sum"], abs=5e-5)
+    found = tables["homo_energy"]
+    assert (2 * found[1] + found[8]) / 3.0 == pytest.approx(water["mean"], abs=0.5)
+
+
+def test_given_values_of_the_elements_are_shifted_equally(scalars, settings):
+    given = {"heat_capacity": {1: 0.0, 6: 2e-4, 8: 1e-4}}
+    settings = scalar_settings(scalars, settings, element_values=given)
+    potential = initial_potential(TrainingConfig.from_settings(settings), scalars, np.arange(40))
+    table = potential.references.values["heat_capacity"]
+    assert table[6] - table[1] == pytest.approx(2e-4, abs=1e-12)
+    assert table[8] - table[1] == pytest.approx(1e-4, abs=1e-12)
+    assert table[1] > 0.5e-4

@@ -2,15 +2,27 @@
 """Sweeps: combinations, resumption, and a table that says how it was made."""
 
 import csv
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from eqcalc.datasets import Dataset
+from eqcalc.training import sweeps
 from eqcalc.training.settings import DuplicateKeyError
-from eqcalc.training.sweeps import Sweep, summary, summary_text, sweep
-from eqcalc.validation import InvalidInputError
+from eqcalc.training.sweeps import (
+    Sweep,
+    how_made,
+    source_commit,
+    summary,
+    summary_text,
+    sweep,
+)
+from eqcalc.validation import InvalidFileError
+from tests.errors import refused
 from tests.training.conftest import LEVEL, records
 
 AXES = {
@@ -91,9 +103,8 @@ def test_parts_of_a_sweep_fill_one_table_in_its_order(file, tmp_path):
     [({"seeds": ["1"]}, "only", "seeds"), ({"seed": ["2"]}, "only.seed", "2")],
 )
 def test_a_part_that_does_not_exist_is_refused(file, tmp_path, only, key, value):
-    with pytest.raises(InvalidInputError) as caught:
+    with refused(key=key, value=value):
         sweep(file, tmp_path / "runs", command="here", only=only, progress=False)
-    assert (caught.value.key, caught.value.value) == (key, value)
     assert not (tmp_path / "runs").exists()
 
 
@@ -101,7 +112,7 @@ def test_a_wrong_setting_is_found_before_any_training(file, tmp_path):
     settings = yaml.safe_load(file.read_text())
     settings["axes"]["model"]["large"] = {"model.representation": {"feature": 8}}
     file.write_text(yaml.safe_dump(settings))
-    with pytest.raises(InvalidInputError, match=r"large/0.*feature"):
+    with refused(file=file, key="large/0.model.representation.feature"):
         sweep(file, tmp_path / "runs", command="here", progress=False)
     assert not (tmp_path / "runs").exists()
 
@@ -109,7 +120,7 @@ def test_a_wrong_setting_is_found_before_any_training(file, tmp_path):
 def test_a_file_that_is_no_sweep_is_refused(tmp_path):
     path = tmp_path / "train.yaml"
     path.write_text("output: here\n")
-    with pytest.raises(InvalidInputError, match="base and axes"):
+    with refused(InvalidFileError, file=path):
         Sweep.read(path)
 
 
@@ -128,16 +139,14 @@ def test_a_file_that_is_no_sweep_is_refused(tmp_path):
 )
 def test_parts_of_the_wrong_form_are_named(file, changes, key):
     file.write_text(yaml.safe_dump(yaml.safe_load(file.read_text()) | changes))
-    with pytest.raises(InvalidInputError) as caught:
+    with refused(file=file, key=key):
         Sweep.read(file)
-    assert (caught.value.file, caught.value.key) == (file, key)
 
 
 def test_keys_that_are_stated_twice_are_refused(file):
     file.write_text(file.read_text() + "axes: {}\n")
-    with pytest.raises(DuplicateKeyError) as caught:
+    with refused(DuplicateKeyError, file=file, key="axes"):
         Sweep.read(file)
-    assert (caught.value.file, caught.value.key) == (file, "axes")
 
 
 def test_settings_of_one_run_stay_its_own(file):
@@ -161,9 +170,8 @@ def test_data_that_cannot_be_used_name_the_run(file, tmp_path, data, key):
     settings = yaml.safe_load(file.read_text())
     settings["base"]["data"] |= data
     file.write_text(yaml.safe_dump(settings))
-    with pytest.raises(InvalidInputError) as caught:
+    with refused(key=f"large/0.{key}"):
         sweep(file, tmp_path / "runs", command="here", progress=False)
-    assert caught.value.key == f"large/0.{key}"
     assert not list((tmp_path / "runs").iterdir())
 
 
@@ -171,3 +179,27 @@ def test_data_that_cannot_be_used_name_the_run(file, tmp_path, data, key):
 def test_sweeps_of_the_workflows_are_valid(name, trainings):
     path = Path(__file__).parents[2] / "workflows" / f"{name}.yaml"
     assert len(list(Sweep.read(path).runs())) == trainings
+
+
+def test_the_line_holds_command_seed_commit_versions_and_hardware(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["speed.py", "a file.h5"])
+    line = how_made(seed=7)
+    assert line.startswith("python speed.py 'a file.h5'; seed 7; commit ")
+    assert f"torch {torch.__version__}; " in line
+    assert line.endswith("thread(s)")
+
+
+def test_a_changed_source_has_a_plus(tmp_path, monkeypatch):
+    package = tmp_path / "eqcalc" / "analysis"
+    package.mkdir(parents=True)
+    module = package / "provenance.py"
+    module.write_text("first\n")
+    monkeypatch.setattr(sweeps, "__file__", str(module))
+    assert source_commit() == "unknown"
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        subprocess.run([*git, *command], check=True)
+    clean = source_commit()
+    assert re.fullmatch(r"[0-9a-f]{7,}", clean)
+    module.write_text("second\n")
+    assert source_commit() == clean + "+"
