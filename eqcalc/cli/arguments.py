@@ -30,14 +30,9 @@ Value = TypeVar("Value")
 def argument(
     check: Callable[[str, Any], Value], convert: Callable[[str], Any] = str
 ) -> Callable[[str], Value]:
-    """Return a ``type`` of argparse from a check of input.
+    """Return a ``type`` of argparse from a check of :mod:`eqcalc.validation`.
 
-    Parameters
-    ----------
-    check
-        Of :mod:`eqcalc.validation`; it says what is expected.
-    convert
-        Reads the text; what it cannot read is left to the check.
+    What `convert` cannot read is left to the check, which says what is expected.
     """
 
     def read(text: str) -> Value:
@@ -77,13 +72,7 @@ def name_and_interval(text: str) -> tuple[str, float | None]:
 
 
 def comma_separated_integers(text: str, option: str) -> list[int]:
-    """Return numbers from zero, such as ``1,2,3``, of an option.
-
-    Raises
-    ------
-    InvalidInputError
-        They are something else.
-    """
+    """Return numbers from zero, such as ``1,2,3``, of an option."""
     try:
         return [count(option, int(part), least=0) for part in text.split(",")]
     except ValueError:
@@ -110,6 +99,11 @@ class Range(argparse.Action):
             setattr(namespace, self.dest, list(bounds("", values)))
         except InvalidInputError as error:
             raise argparse.ArgumentError(self, str(error)) from None
+
+
+def chosen(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """Return options by name, for a function whose arguments have the same names."""
+    return {name: getattr(options, name) for name in names}
 
 
 # --- files ----------------------------------------------------------------------------
@@ -151,18 +145,60 @@ def output_file(text: str) -> Path:
 # --- options of several commands ------------------------------------------------------
 
 
+def add_number(
+    command: Any,
+    option: str,
+    default: float | None,
+    text: str,
+    read: Callable[[str], float] = positive_number,
+    **others: Any,
+) -> None:
+    """Add an option for a number, whose default is told after the text."""
+    stated = "" if default is None else f" (default {default:g})"
+    command.add_argument(option, type=read, default=default, help=text + stated, **others)
+
+
+def add_flag(command: Any, option: str, text: str) -> None:
+    """Add an option without a value."""
+    command.add_argument(option, action="store_true", help=text)
+
+
+def add_pairs(
+    command: Any, option: str, metavar: str, text: str, read: Callable[[str], Any] = str
+) -> None:
+    """Add an option for a name and its value, which may be repeated."""
+    command.add_argument(
+        option, type=named(read), action="append", default=[], metavar=metavar, help=text
+    )
+
+
 def add_mass(
     command: Any, text: str = "isotope of an element, H=2.014, or of one atom (from 0), 3=2.014"
 ) -> None:
     """Add the option of isotopes, pairs of an element or atom and its mass."""
-    command.add_argument(
-        "--mass",
-        type=named(positive_number),
-        action="append",
-        default=[],
-        metavar="ATOM=AMU",
-        help=text,
-    )
+    add_pairs(command, "--mass", "ATOM=AMU", text, positive_number)
+
+
+def add_model(command: Any) -> None:
+    """Add the model file, the first argument."""
+    command.add_argument("model", type=Path, help="model file (.eqc)")
+
+
+def add_device(command: Any, default: str | None = "cpu") -> None:
+    """Add the option of the device of the network."""
+    shown = default or "a GPU if there is one"
+    command.add_argument("--device", default=default, help=f"cpu, cuda or cuda:1 (default {shown})")
+
+
+def add_dynamics(command: Any, *, timestep: float) -> None:
+    """Add what dynamics by eqcalc and by i-PI have in common."""
+    add_number(command, "--beads", 1, "per ring polymer; 1: classical nuclei", positive_count)
+    add_number(command, "--temperature", 300.0, "[K]")
+    add_number(command, "--timestep", timestep, "time step [fs]")
+    add_number(command, "--time", 5.0, "length of each run [ps]")
+    add_seed(command)
+    add_precision(command)
+    add_threads(command)
 
 
 def add_precision(command: Any) -> None:
@@ -175,14 +211,12 @@ def add_precision(command: Any) -> None:
 
 def add_seed(command: Any) -> None:
     """Add the option of the random seed."""
-    command.add_argument("--seed", type=natural_number, default=0, help="random seed (default 0)")
+    add_number(command, "--seed", 0, "random seed", natural_number)
 
 
 def add_threads(command: Any) -> None:
     """Add the option of CPU threads, which :func:`configure_process` sets."""
-    command.add_argument(
-        "--threads", type=positive_count, default=1, help="CPU threads of the network (default 1)"
-    )
+    add_number(command, "--threads", 1, "CPU threads of the network", positive_count)
 
 
 def configure_process(options: argparse.Namespace) -> None:

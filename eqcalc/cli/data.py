@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from eqcalc.cli.arguments import add_seed, named, positive_count
+from eqcalc.cli.arguments import add_flag, add_number, add_pairs, add_seed, chosen, positive_count
 from eqcalc.validation import InvalidInputError
 
 
@@ -19,10 +19,8 @@ def _label(options: argparse.Namespace) -> None:
 
     structures = read_structures(options.molecule)
     settings: dict[str, Any] = {
-        "quantities": options.quantities,
         "level_of_theory": _levels(options.level_of_theory),
-        "processes": options.processes,
-        "progress": not options.quiet,
+        **chosen(options, "quantities", "processes", "progress"),
     }
     method = _method(options)
     if options.as_given:
@@ -40,7 +38,7 @@ def _method(options: argparse.Namespace) -> Any:
     from eqcalc.labelling import as_method, method_named
 
     given = {key: _value(text) for key, text in options.option}
-    dft = {"functional": options.functional, "basis": options.basis}
+    dft = chosen(options, "functional", "basis")
     dft = {key: value for key, value in dft.items() if value is not None}
     named = [text.rpartition("=") for text in options.method or ["gfn2"]]
     if dft and "dft" not in [name for _, _, name in named]:
@@ -109,18 +107,14 @@ def _convert(options: argparse.Namespace) -> None:
         level_of_theory=_levels(options.level_of_theory),
         units=dict(options.unit),
         keys=dict(options.key),
-        ignore=options.ignore,
-        format=options.format,
         options=_reader_options(options),
-        skip_bad=options.skip_bad,
-        overwrite=options.overwrite,
-        progress=not options.quiet,
+        **chosen(options, "ignore", "format", "skip_bad", "overwrite", "progress"),
     )
     print(report)
 
 
 def _reader_options(options: argparse.Namespace) -> dict[str, Any]:
-    stated = {"properties": options.properties, "exclude": options.exclude}
+    stated = chosen(options, "properties", "exclude")
     given = {key: _value(text) for key, text in options.option}
     return {key: value for key, value in stated.items() if value is not None} | given
 
@@ -152,34 +146,22 @@ def add_data_commands(add: Callable[..., Any]) -> None:
         "the entry point of an installed package; several methods by quantity: --method "
         "energy,forces=gfn2 --method dipole,polarizability=dft",
     )
-    command.add_argument(
-        "--option",
-        type=named(),
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="setting of the method, accuracy=0.01; with several methods QUANTITY.KEY=VALUE",
-    )
+    text = "setting of the method, accuracy=0.01; with several methods QUANTITY.KEY=VALUE"
+    add_pairs(command, "--option", "KEY=VALUE", text)
     command.add_argument(
         "--functional", help="exchange-correlation functional of dft (default PBE0)"
     )
     command.add_argument("--basis", help="basis set of dft (default def2-TZVP)")
     _add_level_of_theory(command, "as the method says")
-    command.add_argument(
-        "--structures", type=positive_count, default=1000, help="number of geometries"
-    )
-    command.add_argument(
-        "--as-given", action="store_true", help="label the structures of the files, sample none"
-    )
+    add_number(command, "--structures", 1000, "number of geometries", positive_count)
+    add_flag(command, "--as-given", "label the structures of the files, sample none")
     command.add_argument(
         "--quantities",
         nargs="+",
         metavar="QUANTITY",
         help="labels (default: all of the method; with gfn2 energy forces dipole)",
     )
-    command.add_argument(
-        "--processes", type=positive_count, default=1, help="structures at a time (default 1)"
-    )
+    add_number(command, "--processes", 1, "structures at a time", positive_count)
     add_seed(command)
 
     command = add("convert", _convert, "Convert labelled structures into a dataset of eqcalc.")
@@ -188,43 +170,20 @@ def add_data_commands(add: Callable[..., Any]) -> None:
     )
     command.add_argument("target", type=Path, help="dataset to write (.h5)")
     _add_level_of_theory(command, "as the file says")
-    command.add_argument(
-        "--unit",
-        type=named(),
-        action="append",
-        default=[],
-        metavar="QUANTITY=UNIT",
-        help="energy=kcal/mol",
-    )
-    command.add_argument(
-        "--key",
-        type=named(),
-        action="append",
-        default=[],
-        metavar="QUANTITY=KEY",
-        help="energy=E",
-    )
+    add_pairs(command, "--unit", "QUANTITY=UNIT", "energy=kcal/mol")
+    add_pairs(command, "--key", "QUANTITY=KEY", "energy=E")
     command.add_argument("--ignore", nargs="*", default=[], metavar="KEY", help="keys to leave out")
     command.add_argument(
         "--format",
         help="extxyz, ase, npz or qm9, if the ending does not tell; or a reader of another "
         "package, package.module:Class",
     )
-    command.add_argument(
-        "--option",
-        type=named(),
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="argument of the reader",
-    )
+    add_pairs(command, "--option", "KEY=VALUE", "argument of the reader")
     command.add_argument(
         "--properties", help="columns of a plain XYZ file, species:S:1:pos:R:3:gradient:R:3"
     )
     command.add_argument(
         "--exclude", type=Path, metavar="FILE", help="indices of molecules of QM9 to leave out"
     )
-    command.add_argument(
-        "--skip-bad", action="store_true", help="leave out bad structures instead of refusing"
-    )
-    command.add_argument("--overwrite", action="store_true", help="replace the target")
+    add_flag(command, "--skip-bad", "leave out bad structures instead of refusing")
+    add_flag(command, "--overwrite", "replace the target")

@@ -8,19 +8,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eqcalc.cli.arguments import (
+    add_device,
+    add_dynamics,
+    add_flag,
+    add_model,
+    add_number,
     add_precision,
-    add_seed,
     add_threads,
+    chosen,
     configure_process,
     number_from_zero,
     positive_count,
-    positive_number,
 )
 from eqcalc.methods import method_names
 from eqcalc.validation import InvalidInputError
 
 if TYPE_CHECKING:
-    from eqcalc.ipi.input_options import Connection
+    from eqcalc.ipi.input_document import Connection
 
 #: fs of equilibration, as in simulate.
 _EQUILIBRATION = 500.0
@@ -44,12 +48,7 @@ def add_ipi_commands(parser: argparse.ArgumentParser) -> None:
         "to resume from the last checkpoint.",
     )
     command.add_argument("input", type=Path, help="input of i-PI (.xml)")
-    command.add_argument(
-        "--timeout",
-        type=positive_number,
-        default=600.0,
-        help="longest time without a finished step [s] (default 600)",
-    )
+    add_number(command, "--timeout", 600.0, "longest time without a finished step [s]")
     add_threads(command)
     _add_client(
         add("client", _client, "Provide i-PI with energies and forces over a unix or TCP socket.")
@@ -57,7 +56,7 @@ def add_ipi_commands(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_input(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", type=Path, help="model file (.eqc)")
+    add_model(command)
     command.add_argument("molecule", type=Path, nargs="?", help="structure to start from")
     command.add_argument(
         "--start", type=Path, nargs="+", default=[], help="checkpoints to start from instead"
@@ -67,77 +66,40 @@ def _add_input(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--matrices", type=Path, metavar="FILE", help="for PIGLET, from gle4md.org"
     )
-    command.add_argument(
-        "--beads", type=positive_count, default=1, help="per ring polymer; 1: classical nuclei"
+    add_dynamics(command, timestep=0.25)
+    text = (
+        "thermostatted dynamics by eqcalc beforehand [fs], from whose positions and momenta i-PI "
+        f"starts; 0: none (default {_EQUILIBRATION:g}; not with --start)"
     )
-    command.add_argument(
-        "--temperature", type=positive_number, default=300.0, help="[K] (default 300)"
-    )
-    command.add_argument(
-        "--timestep", type=positive_number, default=0.25, help="time step [fs] (default 0.25)"
-    )
-    command.add_argument(
-        "--time", type=positive_number, default=5.0, help="length of the run [ps] (default 5)"
-    )
-    command.add_argument(
-        "--equilibration",
-        type=number_from_zero,
-        metavar="FS",
-        help="thermostatted dynamics by eqcalc beforehand [fs], from whose positions and momenta "
-        f"i-PI starts; 0: none (default {_EQUILIBRATION:g}; not with --start)",
-    )
-    add_seed(command)
+    add_number(command, "--equilibration", None, text, number_from_zero, metavar="FS")
     command.add_argument(
         "--prefix", default="simulation", help="prefix of the output files (default simulation)"
     )
     _add_address(command, "i-PI listens on a unix socket; without it the model is in process")
-    command.add_argument(
-        "--clients", type=positive_count, help="number of clients that will connect (default 1)"
-    )
-    command.add_argument(
-        "--checkpoints",
-        type=number_from_zero,
-        default=0.0,
-        help="time between numbered checkpoints [fs] (default: none)",
-    )
-    command.add_argument(
-        "--bead-positions",
-        type=number_from_zero,
-        default=0.0,
-        help="time between positions of all beads [fs] (default: none)",
-    )
-    command.add_argument("--device", help="cpu, cuda or cuda:1 (default: a GPU if there is one)")
-    add_precision(command)
+    text = "number of clients that will connect (default 1)"
+    add_number(command, "--clients", None, text, positive_count)
+    text = "time between numbered checkpoints [fs]; 0: none"
+    add_number(command, "--checkpoints", 0.0, text, number_from_zero)
+    text = "time between positions of all beads [fs]; 0: none"
+    add_number(command, "--bead-positions", 0.0, text, number_from_zero)
+    add_device(command, None)
     command.add_argument(
         "--charge", type=float, help="total charge [e] (default: that of the structure)"
     )
-    add_threads(command)
 
 
 def _add_client(command: argparse.ArgumentParser) -> None:
-    command.add_argument("model", type=Path, help="model file (.eqc)")
+    add_model(command)
     _add_address(command, "name of the unix socket")
     command.add_argument("--prefix", default="/tmp/ipi_", help="sockets_prefix of i-PI")
     command.add_argument(
         "--molecule", type=Path, help="structure, if the input of i-PI does not name the elements"
     )
-    command.add_argument("--device", help="cpu, cuda or cuda:1 (default: a GPU if there is one)")
+    add_device(command, None)
     add_precision(command)
-    command.add_argument(
-        "--wait",
-        type=positive_number,
-        default=60.0,
-        help="how long to try to connect [s] (default 60)",
-    )
-    command.add_argument(
-        "--timeout",
-        type=positive_number,
-        default=600.0,
-        help="longest time without a message [s] (default 600)",
-    )
-    command.add_argument(
-        "--reconnect", action="store_true", help="when i-PI goes away, wait for the next one"
-    )
+    add_number(command, "--wait", 60.0, "how long to try to connect [s]")
+    add_number(command, "--timeout", 600.0, "longest time without a message [s]")
+    add_flag(command, "--reconnect", "when i-PI goes away, wait for the next one")
     add_threads(command)
 
 
@@ -170,11 +132,9 @@ def _client(options: argparse.Namespace) -> None:
         options.model,
         Address(options.unix, options.host, options.port, options.prefix),
         symbols=symbols,
-        device=options.device,
-        precision=options.precision,
         patience=options.wait,
         idle=options.timeout,
-        reconnect=options.reconnect,
+        **chosen(options, "device", "precision", "reconnect"),
     )
     print(f"eqcalc ipi: {service.structures} structures in {service.calls} calls")
 
@@ -198,23 +158,15 @@ def _input(options: argparse.Namespace) -> None:
     path = write_input(
         options.output,
         options.model,
-        method=options.method,
         method_parameters={} if options.matrices is None else {"matrices": options.matrices},
         steps=stride(1000.0 * options.time),
         atoms=atoms,
         starts=options.start,
-        temperature=options.temperature,
-        timestep=options.timestep,
-        beads=options.beads,
-        seed=options.seed,
         connection=connection,
         strides=Strides(series=stride(options.checkpoints), beads=stride(options.bead_positions)),
-        device=options.device,
-        precision=options.precision,
-        charge=options.charge,
         equilibration=Equilibration(duration) if duration else None,
-        prefix=options.prefix,
-        progress=not options.quiet,
+        **chosen(options, "method", "temperature", "timestep", "beads", "seed", "device"),
+        **chosen(options, "precision", "charge", "prefix", "progress"),
     )
     if atoms is not None and not duration:
         print("not equilibrated: use this run for checkpoints to start from, not for spectra")

@@ -15,9 +15,12 @@ from typing import Any
 
 import eqcalc
 from eqcalc.cli.arguments import (
+    add_device,
+    add_flag,
     add_precision,
     add_seed,
     add_threads,
+    chosen,
     configure_process,
     output_folder,
 )
@@ -39,7 +42,7 @@ INTERRUPTED = 128 + signal.SIGINT.value
 def _demo(options: argparse.Namespace) -> None:
     from eqcalc.demo import run_demo
 
-    result = run_demo(options.output, seed=options.seed, progress=not options.quiet)
+    result = run_demo(options.output, **chosen(options, "seed", "progress"))
     print(result.summary)
     print(f"results: {result.folder}")
 
@@ -87,15 +90,13 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"eqcalc {eqcalc.__version__}")
-    parser.add_argument("--traceback", action="store_true", help="show the traceback of an error")
+    add_flag(parser, "--traceback", "show the traceback of an error")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, run: Callable[[argparse.Namespace], None], text: str) -> Any:
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(run=run)
-        command.add_argument(
-            "--quiet", action="store_true", help="no progress bars (default without a terminal)"
-        )
+        add_flag(command, "--quiet", "no progress bars (default without a terminal)")
         return command
 
     command = add("demo", _demo, "IR and Raman spectrum of ethanol from a shipped model.")
@@ -109,14 +110,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     command = add("info", _info, "Describe a model, dataset, trajectory or spectrum file.")
     command.add_argument("file", type=Path, help="any file of eqcalc, or the folder of an i-PI run")
-    command.add_argument("--json", action="store_true", help="the whole header of a model file")
+    add_flag(command, "--json", "the whole header of a model file")
 
     command = add("doctor", _doctor, "Check this machine, and time every way to execute a model.")
     command.add_argument("model", type=Path, nargs="?", help="default: the shipped one")
-    command.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default cpu)")
-    command.add_argument(
-        "--compile", action="store_true", help="also compile the network ahead of time (minutes)"
-    )
+    add_device(command)
+    add_flag(command, "--compile", "also compile the network ahead of time (minutes)")
     add_precision(command)
     add_threads(command)
     return parser
@@ -128,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.formatwarning = _warning_line
     try:
         options = build_parser().parse_args(arguments)
-        options.quiet |= not sys.stderr.isatty()
+        options.progress = sys.stderr.isatty() and not options.quiet
         return _run(options)
     except KeyboardInterrupt:
         print(
@@ -140,13 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.formatwarning = format_before
 
 
-def _warning_line(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    line: str | None = None,
-) -> str:
+def _warning_line(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> str:
     """Return a warning as a user of commands reads it, without a line of code."""
     if category.__module__.startswith("eqcalc"):
         return f"eqcalc: warning: {message}\n"

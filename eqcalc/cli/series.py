@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from eqcalc.cli.arguments import (
+    add_number,
     comma_separated_integers,
     number_from_zero,
     positive_count,
-    positive_number,
 )
 from eqcalc.methods import METHODS, method
+from eqcalc.validation import InvalidInputError, located
 
 #: Options that say what a trajectory of eqcalc knows, or has no need of.
 _SERIES_OPTIONS = (
@@ -43,8 +45,8 @@ def add_series_options(command: Any) -> None:
         help="columns, cp2k, extxyz, gpumd, i-pi (the file of every bead), schnetpack, vasp, or a "
         "reader of your own as package.module:Class",
     )
-    series.add_argument("--interval", type=positive_number, help="time between frames [fs]")
-    series.add_argument("--temperature", type=positive_number, help="K")
+    add_number(series, "--interval", None, "time between frames [fs]")
+    add_number(series, "--temperature", None, "[K]")
     series.add_argument("--dipole-unit", help="such as D or e*Å, unless the format implies it")
     series.add_argument("--polarizability-unit", help="such as bohr^3, Å^3 or e^2*Å^2/eV")
     series.add_argument("--dipole-key", help="columns from 0 such as 1,2,3, or name in the file")
@@ -64,71 +66,51 @@ def add_series_options(command: Any) -> None:
         help="take out jumps of the dipole by e times the cell: its length, three lengths or nine "
         "components of its vectors [Å]",
     )
-    series.add_argument(
-        "--skip", type=number_from_zero, help="time to leave out at the start of each replica [fs]"
-    )
-    series.add_argument(
-        "--molecules",
-        type=positive_count,
-        help="in the cell that the dipole is of; the intensity is per molecule (default 1)",
-    )
-    series.add_argument(
-        "--method",
-        help=f"dynamics, for what to warn of and refuse: {', '.join(METHODS)}",
-    )
-    series.add_argument("--beads", type=positive_count, help="of the ring polymers")
-    series.add_argument(
-        "--timestep",
-        type=positive_number,
-        help="step of the velocity-Verlet integrator [fs], whose blue shift is then undone",
-    )
+    text = "time to leave out at the start of each replica [fs]"
+    add_number(series, "--skip", None, text, number_from_zero)
+    text = "in the cell that the dipole is of; the intensity is per molecule (default 1)"
+    add_number(series, "--molecules", None, text, positive_count)
+    text = f"dynamics, for what to warn of and refuse: {', '.join(METHODS)}"
+    series.add_argument("--method", help=text)
+    add_number(series, "--beads", None, "of the ring polymers", positive_count)
+    text = "step of the velocity-Verlet integrator [fs], whose blue shift is then undone"
+    add_number(series, "--timestep", None, text)
 
 
 def refuse_series_options(options: argparse.Namespace) -> None:
     """Refuse options of series beside a trajectory."""
-    for name in _SERIES_OPTIONS:
-        if getattr(options, name) is not None:
-            raise ValueError(
-                f"--{name.replace('_', '-')} is for series of other codes; the trajectory "
-                f"{options.trajectory} knows it"
-            )
+    _refuse(options, _SERIES_OPTIONS, f"is for series of other codes; {options.trajectory} says it")
 
 
 def read_series_options(options: argparse.Namespace) -> dict[str, Any]:
     """Read the series that the options name; return what `write_series_spectra` takes."""
     from eqcalc.spectra.io.formats import find_reader
 
-    if options.dipole is None and options.polarizability is None:
-        raise ValueError(
-            "state a trajectory of eqcalc, or --dipole or --polarizability of a series"
+    quantities = [name for name in ("dipole", "polarizability") if getattr(options, name)]
+    if not quantities:
+        raise InvalidInputError(
+            key="trajectory", expected="one of eqcalc, or --dipole or --polarizability of a series"
         )
-    for name in _TRAJECTORY_OPTIONS:
-        if getattr(options, name) is not None:
-            raise ValueError(
-                f"--{name} needs a trajectory of eqcalc, with its positions and its model; it "
-                "does nothing for series of other codes"
-            )
+    _refuse(
+        options, _TRAJECTORY_OPTIONS, "needs the positions and the model of a trajectory of eqcalc"
+    )
     for name in ("format", "interval", "temperature"):
-        if getattr(options, name) is None:
-            raise ValueError(f"--{name} must be stated for series of another code")
-    reader = find_reader(options.format)
+        _require(name, getattr(options, name), "series of another code")
     if options.unwrap is not None and options.dipole is None:
-        raise ValueError("--unwrap is for the dipole moment; state --dipole")
+        raise InvalidInputError(key="--unwrap", value=options.unwrap, expected="only with --dipole")
     result: dict[str, Any] = {
         "interval": options.interval,
         "temperature": options.temperature,
         "method": options.method,
-        "n_beads": _beads(options),
+        "n_beads": _beads(options, quantities),
         "timestep": options.timestep,
         "frequency_correction": options.timestep is not None,
         "n_molecules": options.molecules or 1,
     }
-    for name, default in zip(("dipole", "polarizability"), reader.units, strict=True):
-        if getattr(options, name) is None:
-            continue
-        unit = getattr(options, f"{name}_unit") or default
-        if unit is None:
-            raise ValueError(f"--{name}-unit must be stated: files of this format do not say it")
+    units = dict(zip(("dipole", "polarizability"), find_reader(options.format).units, strict=True))
+    for name in quantities:
+        stated = getattr(options, f"{name}_unit") or units[name]
+        unit = _require(f"{name}_unit", stated, "files of this format, which do not say it")
         result[name] = _read(options, name)
         if name == "dipole" and options.unwrap is not None:
             result[name] = _unwrapped(options, result[name], unit)
@@ -136,31 +118,45 @@ def read_series_options(options: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def _beads(options: argparse.Namespace) -> int:
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _refuse(options: argparse.Namespace, names: Iterable[str], why: str) -> None:
+    for name in names:
+        if (value := getattr(options, name)) is not None:
+            raise InvalidInputError(why, key=_option(name), value=value)
+
+
+def _require(name: str, value: Any, what: str) -> Any:
+    if value is None:
+        raise InvalidInputError(f"must be stated for {what}", key=_option(name), value=None)
+    return value
+
+
+def _beads(options: argparse.Namespace, quantities: Iterable[str]) -> int:
     """Return the number of beads, which is that of the files of i-PI.
 
     What holds for ring polymers follows from beads and method, so neither may be missing.
     """
     known = None if options.method is None else method(options.method)
     if options.format == "i-pi":
-        counts = {
-            name: len(paths)
-            for name in ("dipole", "polarizability")
-            if (paths := getattr(options, name)) is not None
-        }
+        counts = {name: len(getattr(options, name)) for name in quantities}
         beads = options.beads or max(counts.values())
         for name, count in counts.items():
             if count != beads:
-                raise ValueError(
-                    f"--{name}: {count} files, but {beads} beads; the mean is over the file of "
-                    "every bead, each given once"
+                raise InvalidInputError(
+                    "the mean is over the file of every bead",
+                    key=_option(name),
+                    value=count,
+                    expected=f"{beads} files, each given once",
                 )
     else:
         beads = options.beads or 1
-        if options.beads is None and known is not None and known.ring_resonances:
-            raise ValueError(f"--beads must be stated for {options.method}")
-    if beads > 1 and options.method is None:
-        raise ValueError(f"--method must be stated for {beads} beads: T-RPMD, PA-CMD, …")
+        if known is not None and known.ring_resonances:
+            _require("beads", options.beads, options.method)
+    if beads > 1:
+        _require("method", options.method, f"{beads} beads: T-RPMD, PA-CMD, …")
     return int(beads)
 
 
@@ -171,17 +167,23 @@ def _read(options: argparse.Namespace, name: str) -> Any:
     key, time_key = getattr(options, f"{name}_key"), options.time_key
     if find_reader(options.format).key == "columns":
         if key is not None:
-            key = _columns(key, f"--{name}-key")
+            key = comma_separated_integers(key, f"--{name}-key")
         if time_key is not None:
-            (time_key, *more) = _columns(time_key, "--time-key")
+            (time_key, *more) = comma_separated_integers(time_key, "--time-key")
             if more:
-                raise ValueError(f"--time-key: expected one column, got {options.time_key}")
+                raise InvalidInputError(
+                    key="--time-key", value=options.time_key, expected="one column"
+                )
     replicas = read_series(getattr(options, name), options.format, key, time_key)
     skipped = round((options.skip or 0.0) / options.interval)
     for replica, values in replicas.items():
         if len(values) - skipped < 2:
             length = len(values) * options.interval
-            raise ValueError(f"--skip: {options.skip:g} fs of {replica}, which has {length:g} fs")
+            raise InvalidInputError(
+                key="--skip",
+                value=options.skip,
+                expected=f"less than the {length:g} fs of {replica}",
+            )
         replicas[replica] = values[skipped:]
     return replicas
 
@@ -194,23 +196,16 @@ def _unwrapped(options: argparse.Namespace, replicas: dict[str, Any], unit: str)
     from eqcalc.units import conversion_factor
 
     if options.format == "i-pi" and len(options.dipole) > 1:
-        raise ValueError("--unwrap: beads have to be unwrapped before their mean is taken")
+        raise InvalidInputError(
+            "beads have to be unwrapped before their mean is taken", key="--unwrap"
+        )
     lengths = np.array(options.unwrap)
     if len(lengths) not in (1, 3, 9):
-        raise ValueError(f"--unwrap: expected 1, 3 or 9 numbers, got {len(lengths)}")
+        raise InvalidInputError(key="--unwrap", value=len(lengths), expected="1, 3 or 9 numbers")
     cell = lengths.reshape(3, 3) if len(lengths) == 9 else np.diag(np.broadcast_to(lengths, 3))
     charge = conversion_factor("e*Å", unit)
     result = {}
     for name, dipole in replicas.items():
-        try:
+        with located(file=name, section="--unwrap"):
             result[name] = unwrap_dipole(dipole[None], cell, charge)[0]
-        except ValueError as error:
-            raise ValueError(f"--unwrap, {name}: {error}") from None
     return result
-
-
-def _columns(text: str, option: str) -> list[int]:
-    columns = comma_separated_integers(text, option)
-    if min(columns) < 0:
-        raise ValueError(f"{option}: columns are numbered from 0, got {text}")
-    return columns

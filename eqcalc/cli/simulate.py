@@ -5,20 +5,22 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from eqcalc.cli.arguments import (
+    add_device,
+    add_dynamics,
+    add_flag,
     add_mass,
-    add_precision,
-    add_seed,
-    add_threads,
+    add_model,
+    add_number,
+    chosen,
     configure_process,
     name_and_interval,
     number_from_zero,
     positive_count,
-    positive_number,
     trajectory_file,
 )
 from eqcalc.methods import method_names
@@ -30,79 +32,61 @@ def _simulate(options: argparse.Namespace) -> None:
         default_observables,
         recorded_execution,
         simulate,
-        strides_of,
+        strides_at,
     )
-    from eqcalc.models.checkpoint import load_model
-    from eqcalc.models.committee import Committee
-    from eqcalc.models.compositions import check_charge
-    from eqcalc.models.precision import check_precision, in_precision
     from eqcalc.molecules import read_structures, total_charge, warn_of_ignored
-    from eqcalc.runtime import (
-        EXECUTIONS,
-        CapturedExecution,
-        CompiledExecution,
-        evaluator_for,
-    )
+    from eqcalc.runtime import EXECUTIONS, load_evaluator
 
-    check_precision(options.precision)
     configure_process(options)
     structures = read_structures(options.molecule)
-    charge = total_charge(structures[0])
     warn_of_ignored(structures[0])
     execution = options.execution or recorded_execution(options.output)
     if execution in EXECUTIONS and EXECUTIONS[execution].compiles:
         print("compiling takes minutes unless the program is in the cache", file=sys.stderr)
-    members = []
-    for path in (options.model, *options.committee):
-        model = in_precision(load_model(path, device=options.device), options.precision)
-        check_charge(model.metadata, charge)
-        members.append(
-            evaluator_for(model, structures[0].numbers, charge=charge, execution=execution)
-        )
-    evaluator = Committee(members) if options.committee else members[0]
+    evaluator = load_evaluator(
+        [options.model, *options.committee],
+        structures[0].numbers,
+        charge=total_charge(structures[0]),
+        execution=execution,
+        **chosen(options, "device", "precision"),
+    )
     observables = default_observables(options.timestep, evaluator.quantities)
     observables["bead_positions"] = 10 * observables["positions"]  # for the sum rule
+    intervals = {"positions": 1.0} if options.positions else {}
     if options.bead_positions is not None:
-        observables["bead_positions"] = max(1, round(options.bead_positions / options.timestep))
-    if options.positions:
-        observables["positions"] = default_observables(options.timestep, ["dipole"])["dipole"]
-    for name, interval in options.observables:
-        (stride,) = strides_of([name], options.timestep).values()
-        if interval is not None:
-            stride = max(1, round(interval / options.timestep))
-        observables[name] = stride
+        intervals["bead_positions"] = options.bead_positions
+    intervals |= dict(options.observables)
     trajectory = simulate(
         structures,
         evaluator,
-        output=options.output,
-        method=options.method,
-        temperature=options.temperature,
-        timestep=options.timestep,
         steps=round(1000.0 * options.time / options.timestep),
-        seed=options.seed,
-        replicas=options.replicas,
-        beads=options.beads,
         masses=dict(options.mass),
         equilibration=Equilibration(options.equilibration) if options.equilibration else None,
-        rotation=options.rotation,
-        observables=observables,
-        progress=not options.quiet,
+        observables=observables | strides_at(intervals, options.timestep),
+        **chosen(options, "output", "method", "temperature", "timestep", "seed"),
+        **chosen(options, "replicas", "beads", "rotation", "progress"),
     )
-    executions = [member.execution for member in members]
-    executed = [e.recorded if isinstance(e, CapturedExecution) else e for e in executions]
-    compiled = [execution for execution in executed if isinstance(execution, CompiledExecution)]
-    if compiled:
-        made = sum(member.compilations for member in compiled)
-        took = sum(member.compilation_time for member in compiled)
-        print(f"programs compiled in this run: {made}, in {took:.0f} s", file=sys.stderr)
+    _report_compilations(getattr(evaluator, "members", [evaluator]))
     print(trajectory)
+
+
+def _report_compilations(members: Sequence[Any]) -> None:
+    from eqcalc.runtime import CompiledExecution
+
+    executions = [getattr(m.execution, "recorded", m.execution) for m in members]
+    compiled = [e for e in executions if isinstance(e, CompiledExecution)]
+    if compiled:
+        made, took = (
+            sum(getattr(e, n) for e in compiled) for n in ("compilations", "compilation_time")
+        )
+        print(f"programs compiled in this run: {made}, in {took:.0f} s", file=sys.stderr)
 
 
 def add_simulate_command(add: Callable[..., Any]) -> None:
     """Add simulate with its options."""
     names, by_name = (method_names(engine="eqcalc", by_name=short) for short in (False, True))
     command = add("simulate", _simulate, "Molecular dynamics of many replicas, for spectra.")
-    command.add_argument("model", type=Path, help="model file (.eqc)")
+    add_model(command)
     command.add_argument("molecule", type=Path, nargs="+", help="structure files; conformers too")
     command.add_argument("--output", type=trajectory_file, required=True, help="trajectory (.h5)")
     command.add_argument(
@@ -120,30 +104,12 @@ def add_simulate_command(add: Callable[..., Any]) -> None:
         metavar="MODEL",
         help="further models, averaged with the first; the run stops where their forces disagree",
     )
-    command.add_argument(
-        "--temperature", type=positive_number, default=300.0, help="[K] (default 300)"
+    add_dynamics(command, timestep=0.5)
+    add_number(
+        command, "--equilibration", 500.0, "equilibration before each run [fs]", number_from_zero
     )
-    command.add_argument(
-        "--timestep", type=positive_number, default=0.5, help="time step [fs] (default 0.5)"
-    )
-    command.add_argument(
-        "--time", type=positive_number, default=5.0, help="length of each replica [ps] (default 5)"
-    )
-    command.add_argument(
-        "--equilibration",
-        type=number_from_zero,
-        default=500.0,
-        help="before that [fs] (default 500)",
-    )
-    command.add_argument(
-        "--replicas",
-        type=positive_count,
-        default=16,
-        help="independent runs, from which errors are estimated (default 16)",
-    )
-    command.add_argument(
-        "--beads", type=positive_count, default=1, help="per ring polymer; 1: classical nuclei"
-    )
+    text = "independent runs, from which errors are estimated"
+    add_number(command, "--replicas", 16, text, positive_count)
     add_mass(command)
     command.add_argument(
         "--rotation",
@@ -151,17 +117,10 @@ def add_simulate_command(add: Callable[..., Any]) -> None:
         default="thermal",
         help="none: start without angular momentum, for bands without rotational envelope",
     )
-    command.add_argument(
-        "--positions",
-        action="store_true",
-        help="record positions as often as the dipole, for assign and for frames of the molecule",
-    )
-    command.add_argument(
-        "--bead-positions",
-        type=positive_number,
-        metavar="FS",
-        help="time between positions of all beads (default 100), for committees: 1; large files",
-    )
+    text = "record positions as often as the dipole, for assign and for frames of the molecule"
+    add_flag(command, "--positions", text)
+    text = "time between positions of all beads (default 100), for committees: 1; large files"
+    add_number(command, "--bead-positions", None, text, metavar="FS")
     command.add_argument(
         "--observables",
         type=name_and_interval,
@@ -172,13 +131,10 @@ def add_simulate_command(add: Callable[..., Any]) -> None:
         "the model, dipole_rate, kinetic_energy_virial, radius_of_gyration, …, or "
         "package.module:NAME, an observable of your own",
     )
-    command.add_argument("--device", default="cpu", help="cpu, cuda or cuda:1 (default cpu)")
+    add_device(command)
     command.add_argument(
         "--execution",
         metavar="NAME",
         help="of the network: fused, captured, compiled, eager or another that doctor lists; "
         "compiled takes minutes once and suits most networks (default: the fastest at hand)",
     )
-    add_precision(command)
-    add_seed(command)
-    add_threads(command)

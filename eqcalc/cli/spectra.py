@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from eqcalc.cli.arguments import (
     Range,
+    add_flag,
     add_mass,
+    add_model,
+    add_number,
+    add_pairs,
     argument,
+    chosen,
     figure_file,
     integers,
-    named,
     output_file,
     output_folder,
     positive_number,
@@ -50,39 +54,27 @@ def _harmonic(options: argparse.Namespace) -> None:
         text = json.dumps({**record, **harmonic.to_dict()}, indent=1, ensure_ascii=False)
         write_atomically(options.output, (text + "\n").encode())
     if options.figure is not None:
-        figure = plot_harmonic(harmonic, fwhm=options.fwhm, reversed_axis=options.reversed)
+        figure = plot_harmonic(harmonic, **chosen(options, "fwhm", "reversed_axis"))
         save_figure(figure, options.figure)
 
 
 def _spectra(options: argparse.Namespace) -> None:
     from eqcalc.reports.files import write_series_spectra, write_spectra
 
-    estimation = {
-        name: getattr(options, name)
-        for name in ("lag", "resolution", "window", "estimator", "quantum_factor")
+    scattering = chosen(options, "laser", "geometry", "anti_stokes", "photon_counting")
+    choices = {
+        **chosen(options, "lag", "resolution", "window", "estimator", "quantum_factor"),
+        **chosen(options, "limits", "reversed_axis"),
+        "scattering": scattering,
     }
-    shown = {"limits": options.limits, "reversed_axis": options.reversed}
-    choices: dict[str, Any] = (
-        estimation
-        | shown
-        | {
-            "scattering": {
-                "laser": options.laser,
-                "geometry": options.geometry,
-                "anti_stokes": options.anti_stokes,
-                "photon_counting": options.photon_counting,
-            },
-        }
-    )
     if options.trajectory is not None:
         refuse_series_options(options)
         trajectory = _read_trajectory(options.trajectory)
         text = write_spectra(
             trajectory,
             options.output,
-            model=options.model,
-            committee=options.committee,
             frame=options.frame or "laboratory",
+            **chosen(options, "model", "committee"),
             **choices,
         )
     else:
@@ -102,10 +94,8 @@ def _compare(options: argparse.Namespace) -> None:
             lower=lower,
             upper=upper,
             scale_range=options.scale,
-            fwhm=options.fwhm,
             names=options.name,
-            unit=options.unit,
-            reversed_axis=options.reversed,
+            **chosen(options, "fwhm", "unit", "reversed_axis"),
         )
     )
 
@@ -125,11 +115,10 @@ def _assign(options: argparse.Namespace) -> None:
         potential,
         groups=dict(options.group) or None,
         isotopes=dict(options.mass),
-        lag=options.lag,
-        resolution=options.resolution,
         frequency_correction=True,
+        **chosen(options, "lag", "resolution"),
     )
-    print(write_assignment(found, options.output, reversed_axis=options.reversed))
+    print(write_assignment(found, options.output, reversed_axis=options.reversed_axis))
 
 
 # --- reading arguments ------------------------------------------------------------
@@ -164,17 +153,15 @@ _measured_unit = argument(lambda key, text: one_of(key, text, _MEASURED_UNITS, f
 def add_spectrum_commands(add: Callable[..., Any]) -> None:
     """Add the commands about spectra; `add` takes name, function and help to a parser."""
     command = add("harmonic", _harmonic, "Double-harmonic IR and Raman spectrum of a molecule.")
-    command.add_argument("model", type=Path, help="model file (.eqc)")
+    add_model(command)
     command.add_argument("molecule", type=Path, help="structure file")
-    command.add_argument("--as-given", action="store_true", help="do not relax the structure first")
+    add_flag(command, "--as-given", "do not relax the structure first")
     add_mass(command)
     command.add_argument(
         "--output", type=output_file, help="modes and intensities to write (.json)"
     )
     command.add_argument("--figure", type=figure_file, help="broadened spectra (.png, .pdf, .svg)")
-    command.add_argument(
-        "--fwhm", type=positive_number, default=10.0, help="width of each line in the figure [cm⁻¹]"
-    )
+    add_number(command, "--fwhm", 10.0, "width of each line in the figure [cm⁻¹]")
     _add_reversed(command)
     _add_spectra(add)
     _add_compare(add)
@@ -217,20 +204,14 @@ def _add_spectra(add: Callable[..., Any]) -> None:
         "--frame",
         help="laboratory (with rotational envelope, default), eckart or corotating (without)",
     )
-    command.add_argument(
-        "--laser", type=positive_number, default=532.0, help="of Raman [nm] (default 532)"
-    )
+    add_number(command, "--laser", 532.0, "of Raman [nm]")
     command.add_argument(
         "--geometry",
         default="unpolarized",
         help="of the Raman cross-section: VV, VH, unpolarized (no analyser, default) or natural",
     )
-    command.add_argument(
-        "--anti-stokes", action="store_true", help="the anti-Stokes Raman cross-section"
-    )
-    command.add_argument(
-        "--photon-counting", action="store_true", help="the detector counts photons, not power"
-    )
+    add_flag(command, "--anti-stokes", "the anti-Stokes Raman cross-section")
+    add_flag(command, "--photon-counting", "the detector counts photons, not power")
     _add_limits(command, required=False)
     _add_reversed(command)
     add_series_options(command)
@@ -257,9 +238,7 @@ def _add_compare(add: Callable[..., Any]) -> None:
         metavar=("LOWEST", "HIGHEST"),
         help="fit one factor on all computed wavenumbers between these; it is reported",
     )
-    command.add_argument(
-        "--fwhm", type=positive_number, help="resolution of the instrument [cm⁻¹], to broaden with"
-    )
+    add_number(command, "--fwhm", None, "resolution of the instrument [cm⁻¹], to broaden with")
     command.add_argument("--name", action="append", help="in the legend, once for each spectrum")
     command.add_argument(
         "--unit",
@@ -280,26 +259,17 @@ def _add_assign(add: Callable[..., Any]) -> None:
     command.add_argument("--output", type=output_folder, default=Path("assignment"), help="folder")
     command.add_argument("--model", type=Path, help="the model of the trajectory")
     _add_resolution(command)
-    command.add_argument(
-        "--group",
-        type=named(integers),
-        action="append",
-        default=[],
-        metavar="NAME=ATOMS",
-        help="assign to a group of atoms as well (from 0): OH=2,3",
-    )
+    text = "assign to a group of atoms as well (from 0): OH=2,3"
+    add_pairs(command, "--group", "NAME=ATOMS", text, integers)
     add_mass(command, "how far harmonic partners move with an isotope: H=2.014, or 3=2.014")
     _add_reversed(command)
 
 
 def _add_resolution(command: Any) -> None:
     group = command.add_mutually_exclusive_group()
-    group.add_argument(
-        "--resolution",
-        type=positive_number,
-        help="width given to a sharp line [cm⁻¹] (default 10 or more)",
-    )
-    group.add_argument("--lag", type=positive_number, help="longest correlation time [fs], instead")
+    text = "width given to a sharp line [cm⁻¹] (default 10 or more)"
+    add_number(group, "--resolution", None, text)
+    add_number(group, "--lag", None, "longest correlation time [fs], instead")
 
 
 def _add_limits(command: Any, *, required: bool) -> None:
@@ -315,6 +285,5 @@ def _add_limits(command: Any, *, required: bool) -> None:
 
 
 def _add_reversed(command: Any) -> None:
-    command.add_argument(
-        "--reversed", action="store_true", help="wavenumbers fall from left to right in figures"
-    )
+    text = "wavenumbers fall from left to right in figures"
+    command.add_argument("--reversed", action="store_true", dest="reversed_axis", help=text)

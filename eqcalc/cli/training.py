@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from eqcalc.cli.arguments import (
+    add_model,
     add_precision,
     add_threads,
+    chosen,
     configure_process,
     output_folder,
 )
@@ -20,7 +22,7 @@ def _train(options: argparse.Namespace) -> None:
     from eqcalc.training import train
 
     configure_process(options)
-    result = train(options.config, progress=not options.quiet)
+    result = train(options.config, progress=options.progress)
     if not result.finished:
         print("time limit reached; rerun the same command to resume")
     print(f"model: {result.path}")
@@ -34,11 +36,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.output is not None:
         make_folder(options.output)
     table = evaluate(
-        options.model,
-        options.dataset,
-        split=options.split,
-        precision=options.precision,
-        progress=not options.quiet,
+        options.model, options.dataset, **chosen(options, "split", "precision", "progress")
     )
     print(table)
     if options.output is not None:
@@ -53,7 +51,7 @@ def _sweep(options: argparse.Namespace) -> None:
     command = f"eqcalc sweep {options.config}"
     only = {axis: labels.split(";") for axis, labels in options.only}
     table = sweep(
-        options.config, options.output, command=command, only=only, progress=not options.quiet
+        options.config, options.output, command=command, only=only, progress=options.progress
     )
     print(summary_text(table))
     print(f"all errors: {table}")
@@ -66,7 +64,7 @@ def add_training_commands(add: Callable[..., Any]) -> None:
     add_threads(command)
 
     command = add("evaluate", _evaluate, "Errors of a model on labelled structures.")
-    command.add_argument("model", type=Path, help="model file (.eqc)")
+    add_model(command)
     command.add_argument("dataset", type=Path, help="labelled structures (.h5)")
     command.add_argument(
         "--split",

@@ -16,7 +16,7 @@ from eqcalc.dynamics.observables import (
     default_observables,
     observable,
     register_observable,
-    strides_of,
+    strides_at,
 )
 from eqcalc.dynamics.setup import Equilibration
 from eqcalc.dynamics.simulation import simulate
@@ -46,5 +46,5 @@ __all__ = [
     "register_observable",
     "register_thermostat",
     "simulate",
-    "strides_of",
+    "strides_at",
 ]

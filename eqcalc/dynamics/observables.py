@@ -334,6 +334,14 @@ def default_observables(timestep: float, given: Collection[str]) -> dict[str, in
     return {item.name: stride for item, stride in strides_of(names, timestep).items()}
 
 
+def strides_at(intervals: Mapping[str, float | None], timestep: float) -> dict[str, int]:
+    """Return strides by name from the times between frames [fs]; None: the observable's own."""
+    return {
+        name: max(1, round((observable(name).interval if time is None else time) / timestep))
+        for name, time in intervals.items()
+    }
+
+
 def require_evaluated(observables: Iterable[Observable], evaluator: Evaluator) -> None:
     """Require that the evaluator predicts every quantity that is recorded.
 

@@ -6,13 +6,12 @@ Importing this needs no i-PI; running it does (``pip install 'eqcalc[ipi]'``).
 
 from eqcalc.ipi.client import Address, Service, serve
 from eqcalc.ipi.description import InputError
-from eqcalc.ipi.input import write_input
-from eqcalc.ipi.input_options import InProcess, Strides, TCPSocket, UnixSocket
+from eqcalc.ipi.input import initial_conditions, write_input
+from eqcalc.ipi.input_document import InProcess, Strides, TCPSocket, UnixSocket
 from eqcalc.ipi.launcher import ExitStatus, RunError, run
 from eqcalc.ipi.outputs import OutputError
 from eqcalc.ipi.protocol import ProtocolError, ServerGoneError
 from eqcalc.ipi.reader import RunWarning, read_run
-from eqcalc.ipi.starts import initial_conditions
 
 __all__ = [
     "Address",

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from eqcalc.ipi.evaluation import BeadEvaluator, parse_quantities
-from eqcalc.ipi.input_options import check_device, check_file_name
+from eqcalc.ipi.input_document import check_file_name
 from eqcalc.ipi.protocol import (
     Channel,
     ProtocolError,
@@ -23,7 +23,7 @@ from eqcalc.ipi.protocol import (
     header,
     parse_init,
 )
-from eqcalc.models.precision import check_precision
+from eqcalc.models.precision import check_precision, checked_device
 from eqcalc.validation import InvalidInputError
 
 #: Where i-PI puts its unix sockets.
@@ -70,13 +70,7 @@ class Address:
         return f"{self.host}:{self.port}" if self.unix is None else f"{self.prefix}{self.unix}"
 
     def connect(self, timeout: float) -> socket.socket:
-        """Return a connected socket.
-
-        Raises
-        ------
-        OSError
-            Nobody listens there.
-        """
+        """Return a connected socket; OSError if nobody listens there."""
         if self.unix is not None:
             connection = socket.socket(socket.AF_UNIX)
             try:
@@ -96,13 +90,7 @@ class Address:
         return connection
 
     def connect_within(self, patience: float) -> socket.socket:
-        """Return a connected socket, trying again for `patience` s.
-
-        Raises
-        ------
-        ServerGoneError
-            Nobody has listened there for so long.
-        """
+        """Return a connected socket, trying again for `patience` s, or raise ServerGoneError."""
         deadline = time.monotonic() + patience
         while True:
             try:
@@ -117,17 +105,7 @@ class Address:
 
 @dataclass(frozen=True)
 class Service:
-    """What a client has done.
-
-    Parameters
-    ----------
-    calls
-        Calls of the model.
-    structures
-        Structures evaluated in them.
-    connections
-        How often it connected.
-    """
+    """What a client has done: calls of the model, structures in them, and connections."""
 
     calls: int
     structures: int
@@ -137,12 +115,7 @@ class Service:
 class Client:
     """Answers i-PI over one connection.
 
-    Parameters
-    ----------
-    channel
-        The connection.
-    molecule
-        Returns the evaluator of the molecule that the parameters in INIT name.
+    `molecule` returns the evaluator of the molecule that the parameters in INIT name.
     """
 
     def __init__(
@@ -155,15 +128,7 @@ class Client:
         self._results: list[Result] = []
 
     def run(self) -> None:
-        """Answer until i-PI says EXIT.
-
-        Raises
-        ------
-        ServerGoneError
-            i-PI went away without saying so.
-        ProtocolError
-            What arrives is not what i-PI would send.
-        """
+        """Answer until i-PI says EXIT; raises what :func:`serve` does."""
         answers = {
             b"STATUS": self._status,
             b"INIT": self._initialise,
@@ -253,7 +218,8 @@ def serve(
         Something else than i-PI is there, or it simulates another molecule.
     """
     check_precision(precision)
-    check_device(device)
+    if device is not None:
+        checked_device(device)
     loaded: dict[tuple[str, str, float], BeadEvaluator] = {}
 
     def molecule(parameters: dict[str, str]) -> BeadEvaluator:

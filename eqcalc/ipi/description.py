@@ -31,20 +31,9 @@ class InputError(InvalidInputError):
 class OutputFile:
     """One element of ``<output>``.
 
-    Parameters
-    ----------
-    kind
-        ``"properties"``, ``"trajectory"`` or ``"checkpoint"``.
-    filename
-        Without prefix.
-    stride
-        [steps].
-    what
-        Of a trajectory: ``"positions{ase}"``, ``"extras"``, …
-    format
-        Of a trajectory: ``"ase"``, ``"xyz"``, …
-    overwrite
-        Of a checkpoint: one file, or a numbered series.
+    Its filename is without prefix, its stride in steps. `what` and `format` are those of a
+    trajectory, such as ``"positions{ase}"`` and ``"ase"``; a checkpoint overwrites one file or
+    is a numbered series.
     """
 
     kind: str
@@ -70,20 +59,7 @@ class System:
 
 
 class Description:
-    """An XML file of i-PI, parsed.
-
-    Parameters
-    ----------
-    text
-        Content of the file.
-    file
-        Its name, for errors.
-
-    Raises
-    ------
-    InputError
-        It is not an input of i-PI.
-    """
+    """An XML file of i-PI, parsed; `file` is its name, for errors."""
 
     def __init__(self, text: str, file: str | Path) -> None:
         self.file = Path(file)
@@ -97,15 +73,7 @@ class Description:
 
     @classmethod
     def read(cls, path: str | Path) -> Description:
-        """Read a file.
-
-        Raises
-        ------
-        MissingFileError
-            There is no such file.
-        InputError
-            It is not an input of i-PI.
-        """
+        """Read a file; raises MissingFileError, or InputError if it is not an input of i-PI."""
         path = existing_file(path, "an input or checkpoint of i-PI")
         try:
             return cls(path.read_text(encoding="utf-8"), path)
@@ -117,6 +85,11 @@ class Description:
         """Prefix of the outputs."""
         output = self.root.find("output")
         return "i-pi" if output is None else output.get("prefix", "i-pi").strip()
+
+    @property
+    def file_prefix(self) -> str:
+        """What the names of the outputs begin with, after the prefix of a system."""
+        return f"{self.prefix}." if self.prefix else ""
 
     @property
     def step(self) -> int:
@@ -174,15 +147,8 @@ class Description:
     def systems(self, method: str | None = None) -> list[System]:
         """Return the systems of a checkpoint.
 
-        Parameters
-        ----------
-        method
-            Name of the dynamics, if it is none of those that are recognised.
-
-        Raises
-        ------
-        InputError
-            It is no checkpoint, or its dynamics is none that eqcalc knows.
+        `method` is the name of the dynamics if it is none of those that are recognised. Raises
+        InputError for an input without beads and for unknown dynamics.
         """
         if not self.is_checkpoint:
             raise InputError(
@@ -192,13 +158,7 @@ class Description:
             return [_system(element, method) for element in self.root.findall("system")]
 
     def beads(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return positions and momenta of each system, ``[n_beads, n_atoms, 3]`` in atomic units.
-
-        Raises
-        ------
-        InputError
-            They are not those of its atoms.
-        """
+        """Return positions and momenta of each system, ``[n_beads, n_atoms, 3]`` [atomic units]."""
         found = []
         for element, system in zip(
             self.root.findall("system"), self.systems(method="any"), strict=True
@@ -341,20 +301,11 @@ class Checkpoint:
 def find_checkpoints(
     folder: Path, description: Description
 ) -> tuple[list[Checkpoint], list[InvalidInputError]]:
-    """Return the checkpoints of a run, the latest first, and what is wrong with others.
-
-    Parameters
-    ----------
-    folder
-        Where the run writes.
-    description
-        Its input.
-    """
-    prefix = f"{description.prefix}." if description.prefix else ""
+    """Return the checkpoints of a run in a folder, the latest first, and errors of broken ones."""
     paths = [folder / "RESTART"]
     for output in description.outputs():
         if output.kind == "checkpoint":
-            stem = f"{prefix}{output.filename}"
+            stem = f"{description.file_prefix}{output.filename}"
             paths += [folder / stem] if output.overwrite else sorted(folder.glob(f"{stem}_*"))
     found: list[Checkpoint] = []
     broken: list[InvalidInputError] = []

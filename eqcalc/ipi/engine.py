@@ -63,24 +63,15 @@ def run_in_this_process(
 
     i-PI takes over the signals of the process, and its current folder becomes that of the
     input. If threads of i-PI cannot be ended, the process ends with the exit status that
-    says why.
+    says why. BlockingIOError: another process runs in this folder.
 
     Parameters
     ----------
-    input_file
-        Input of i-PI.
-    timeout
-        Longest time without a finished step [s].
+    input_file, timeout
+        See :func:`~eqcalc.ipi.run`.
     grace
         Longest time to write RESTART and to end, after a failure [s]; by default `timeout`,
         but at most half a minute.
-
-    Raises
-    ------
-    InputError
-        The input cannot be used, or the folder holds a run of another input.
-    BlockingIOError
-        Another process runs in this folder.
     """
     path = Path(input_file).resolve()
     description = Description.read(path)
@@ -117,23 +108,10 @@ def run_in_this_process(
 
 
 class Engine:
-    """A simulation of i-PI, ready to run.
+    """A simulation of i-PI, ready to run, from the text of an input or checkpoint.
 
-    Parameters
-    ----------
-    text
-        Input or checkpoint of i-PI (XML).
-    timeout
-        Longest time without a finished step [s].
-    grace
-        Longest time to write RESTART and to end, after a failure [s].
-    reference
-        Of the limits of an earlier part of the same run, :attr:`reference`.
-
-    Raises
-    ------
-    InputError
-        i-PI would hang or compute something else than what is meant.
+    Times are those of :func:`run_in_this_process`, `reference` is what :attr:`reference` was in
+    an earlier part of the run. InputError: i-PI would hang or compute something else.
     """
 
     def __init__(
@@ -271,13 +249,7 @@ class Engine:
 
 
 def _check_batches(simulation: Any, name: str, forcefield: FFDirect) -> None:
-    """Refuse a batch size with which i-PI would wait for beads that never come.
-
-    Raises
-    ------
-    InputError
-        It does not divide the number of beads.
-    """
+    """Refuse a batch size with which i-PI would wait for beads that never come."""
     counts = [
         sum(
             (component.nbeads or system.beads.nbeads)
@@ -326,14 +298,7 @@ class DurableOutputs:
     killed at the wrong moment it leaves half a checkpoint, or one that is ahead of the outputs.
     Here every step is ordered: the outputs of the step; then, if a checkpoint is due, all
     outputs to the disk; then the checkpoint, under a temporary name that is exchanged at the
-    end.
-
-    Parameters
-    ----------
-    simulation
-        A bound i-PI simulation.
-    written
-        Called with the number of the step when all outputs of a step are written.
+    end. `written` is called with the number of each step whose outputs are written.
     """
 
     def __init__(self, simulation: Any, written: Callable[[int], None]) -> None:
@@ -346,14 +311,7 @@ class DurableOutputs:
         simulation.chk.write = self.write_restart
 
     def write(self) -> None:
-        """Write the outputs of a step.
-
-        Raises
-        ------
-        OSError
-            One of them cannot be written. The step then counts as not done; i-PI would go on
-            without the output.
-        """
+        """Write the outputs of a step, which is not done if that fails; i-PI would go on."""
         try:
             self._write_others()
             # numbered ones first, so that the others know the next number
@@ -370,13 +328,7 @@ class DurableOutputs:
         self._written(int(self._simulation.step) + 1)
 
     def write_restart(self, store: bool = True) -> None:
-        """Write RESTART, unless outputs up to its step are missing.
-
-        Raises
-        ------
-        OSError
-            They are; the last checkpoint is where to go on.
-        """
+        """Write RESTART, unless outputs up to its step are missing, which is an OSError."""
         if not self._complete:
             raise OSError("outputs are incomplete, so RESTART is not written")
         self._to_disk()
@@ -402,12 +354,7 @@ class DurableOutputs:
 def write_checkpoint(checkpoint: CheckpointOutput, *, store: bool = True) -> None:
     """Write a checkpoint so that at any time either the old or the new one is there.
 
-    Parameters
-    ----------
-    checkpoint
-        An output of i-PI.
-    store
-        Take the present state; otherwise the one that was stored last.
+    Unless `store`, it is of the state that was stored last.
     """
     name = (
         checkpoint.filename if checkpoint.overwrite else f"{checkpoint.filename}_{checkpoint.step}"
@@ -430,8 +377,8 @@ def _streams(out: Any) -> Iterator[Any]:
 def _bead_average(name: str, size: int) -> Callable[..., np.ndarray]:
     """Return a property of i-PI: the mean of an extra over the beads of a force component.
 
-    The extras of a component whose weight is zero are evaluated when they are asked for and
-    not before, so this is what makes dipole and polarizability cost nothing between outputs.
+    Extras of a component of weight zero are evaluated when they are asked for, so that dipole
+    and polarizability cost nothing between outputs.
     """
 
     def average(properties: Any, component: str = "-1") -> np.ndarray:
@@ -450,15 +397,10 @@ def _bead_average(name: str, size: int) -> Callable[..., np.ndarray]:
 
 
 def add_averages(simulation: Any) -> None:
-    """Make ``mu_mean``, ``alpha_mean`` and the like known to every system of a simulation.
+    """Make ``mu_mean``, ``alpha_mean`` and the like known to a simulation that is not yet bound.
 
     With one bead, or a component of one bead (``nbeads='1'``), they are the values of that
     bead, of the centroid in the second case.
-
-    Parameters
-    ----------
-    simulation
-        An i-PI simulation before it is bound.
     """
     table: dict[str, dict[str, Any]] = {}
     for name, q in extra_quantities().items():

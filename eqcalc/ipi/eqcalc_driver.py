@@ -29,21 +29,13 @@ class EqcalcDriver(Dummy_driver):
 
     Parameters
     ----------
-    model
-        Model file.
-    symbols
-        Elements in the order of the atoms, such as ``C2OH6``.
+    model, symbols
+        Model file, and the elements in the order of the atoms, such as ``C2OH6``.
     quantities
         What to evaluate, joined by ``+``. Without ``forces`` the component must have
         ``weight='0'``.
-    device
-        ``cpu``, ``cuda``, ``cuda:1``, …; by default a GPU if there is one.
-    precision
-        ``float64``, ``float32``, ``tf32`` or ``bf16``; by default as stored in the model.
-    charge
-        Total charge [e].
-    execution
-        How the model is executed; see :func:`eqcalc.runtime.evaluator_for`.
+    device, precision, charge, execution
+        See :func:`eqcalc.runtime.load_evaluator`.
 
     Raises
     ------
@@ -78,15 +70,7 @@ class EqcalcDriver(Dummy_driver):
     def compute(
         self, cell: np.ndarray | list[np.ndarray], pos: np.ndarray | list[np.ndarray]
     ) -> Result | list[Result]:
-        """Evaluate one structure, or a list of them, in atomic units.
-
-        Parameters
-        ----------
-        cell
-            Of no meaning for an isolated molecule.
-        pos
-            ``[n_atoms, 3]`` [bohr], or a list of such arrays.
-        """
+        """Evaluate ``[n_atoms, 3]`` [bohr], or a list of such arrays; the cell means nothing."""
         if not isinstance(cell, list):
             return self.evaluate(np.asarray(pos)[None])[0]
         counts = sorted({len(p) for p in pos})

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,11 +14,8 @@ from ase import Atoms
 
 from eqcalc.ipi.protocol import Result
 from eqcalc.ipi.units import BOHR, extra_quantities
-from eqcalc.models.checkpoint import load_model
-from eqcalc.models.compositions import check_charge
-from eqcalc.models.precision import check_precision, in_precision
 from eqcalc.quantities import quantity
-from eqcalc.runtime import Evaluator, MoleculeEvaluator, evaluator_for, to_numpy
+from eqcalc.runtime import Evaluator, load_evaluator, to_numpy
 from eqcalc.units import atomic_unit
 from eqcalc.validation import InvalidInputError, one_of, shape
 
@@ -60,33 +58,14 @@ class BeadEvaluator:
 
     @classmethod
     def load(
-        cls,
-        model: str,
-        symbols: str,
-        *,
-        quantities: Collection[str],
-        device: str | None = None,
-        precision: str | None = None,
-        charge: float = 0.0,
-        execution: str | None = None,
+        cls, model: str, symbols: str, *, quantities: Collection[str], **options: Any
     ) -> BeadEvaluator:
-        """Read a model file and prepare it for a molecule.
+        """Read a model file, which must predict the quantities.
 
-        Parameters are those of :func:`load_evaluator`, and the names of what to evaluate.
-
-        Raises
-        ------
-        InvalidInputError
-            A parameter makes no sense, or the model does not predict a quantity.
+        `symbols` are the elements in the order of the atoms, such as ``"C2OH6"``; options are
+        those of :func:`eqcalc.runtime.load_evaluator`.
         """
-        evaluator = load_evaluator(
-            model,
-            symbols,
-            device=device,
-            precision=precision,
-            charge=charge,
-            execution=execution,
-        )
+        evaluator = load_evaluator(model, atomic_numbers(symbols), **options)
         missing = sorted(set(quantities) - set(evaluator.quantities))
         if missing:
             raise InvalidInputError(
@@ -99,12 +78,7 @@ class BeadEvaluator:
         return cls(evaluator, quantities)
 
     def __call__(self, positions: np.ndarray) -> list[Result]:
-        """Evaluate structures.
-
-        Parameters
-        ----------
-        positions
-            ``[n_structures, n_atoms, 3]`` [bohr], not wrapped into a cell.
+        """Evaluate ``[n_structures, n_atoms, 3]`` [bohr], not wrapped into a cell.
 
         Raises
         ------
@@ -165,54 +139,8 @@ def _explain(positions: np.ndarray, columns: dict[str, np.ndarray]) -> None:
             )
 
 
-def load_evaluator(
-    model: str,
-    symbols: str,
-    *,
-    device: str | None = None,
-    precision: str | None = None,
-    charge: float = 0.0,
-    execution: str | None = None,
-) -> MoleculeEvaluator:
-    """Return the evaluator of a molecule.
-
-    Parameters
-    ----------
-    model
-        Model file.
-    symbols
-        Elements in the order of the atoms, such as ``"C2OH6"``.
-    device
-        ``"cpu"``, ``"cuda"``, …; by default a GPU if there is one.
-    precision
-        One of :data:`~eqcalc.models.precision.PRECISIONS`; by default as stored.
-    charge
-        Total charge [e].
-    execution
-        How the model is executed; see :func:`eqcalc.runtime.evaluator_for`.
-
-    Raises
-    ------
-    InvalidInputError
-        A parameter makes no sense, or the model was not trained on such a molecule.
-    """
-    check_precision(precision)
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    potential = in_precision(load_model(model, device=device), precision)
-    check_charge(potential.metadata, charge)
-    numbers = torch.from_numpy(atomic_numbers(symbols))
-    return evaluator_for(potential, numbers, charge=charge, execution=execution)
-
-
 def atomic_numbers(symbols: str) -> np.ndarray:
-    """Return the atomic numbers of ``"C2OH6"``, in order.
-
-    Raises
-    ------
-    InvalidInputError
-        This is not a formula.
-    """
+    """Return the atomic numbers of ``"C2OH6"``, in order."""
     try:
         numbers = Atoms(symbols).numbers
     except (KeyError, ValueError, TypeError):

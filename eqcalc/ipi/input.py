@@ -1,42 +1,50 @@
 # SPDX-License-Identifier: MIT
-"""Complete, commented inputs of i-PI for every ensemble that spectra are made from."""
+"""Complete, commented inputs of i-PI for every ensemble that spectra are made from.
+
+Also the states that are handed from one engine to the other, or from run to run.
+"""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import ase.io
 import numpy as np
+import torch
 from ase import Atoms
 
-from eqcalc.dynamics import Equilibration
+from eqcalc.dynamics import Equilibration, FromArrays, UnstableDynamicsError, load_state, simulate
 from eqcalc.files import write_atomically
-from eqcalc.ipi.description import Description, InputError
-from eqcalc.ipi.evaluation import load_evaluator
-from eqcalc.ipi.input_document import InputDocument
-from eqcalc.ipi.input_options import (
+from eqcalc.ipi.description import Description, InputError, System
+from eqcalc.ipi.input_document import (
     Connection,
     InProcess,
+    InputDocument,
     Strides,
-    charge_of,
-    check_device,
     check_file_name,
+    read_matrices,
 )
-from eqcalc.ipi.methods import read_matrices
-from eqcalc.ipi.starts import Starts, equilibrated_checkpoint
-from eqcalc.methods import DynamicsMethod
+from eqcalc.ipi.units import ATOMIC_MOMENTUM, BOHR, ELECTRON_MASS
+from eqcalc.methods import METHODS, DynamicsMethod
 from eqcalc.methods import method as method_named
 from eqcalc.models.checkpoint import read_header
+from eqcalc.models.compositions import check_charge
 from eqcalc.models.precision import check_precision
-from eqcalc.molecules import atomic_masses, isolated_molecule
+from eqcalc.molecules import atomic_masses, isolated_molecule, states_charge, total_charge
 from eqcalc.quantities import known_quantities
-from eqcalc.validation import count, known_elements, positive
+from eqcalc.runtime import Evaluator, load_evaluator
+from eqcalc.validation import count, known_elements, located, number, positive
 
 #: Empty space around the molecule [Å]; i-PI wants a cell, the model ignores it.
 _MARGIN = 50.0
+#: The same in checkpoints [bohr].
+_CHECKPOINT_MARGIN = 100.0
+#: Known to eqcalc; torch knows the names of other machines too.
+_DEVICES = ("cpu", "cuda")
 
 
 def write_input(
@@ -186,7 +194,7 @@ def write_input(
     if atoms is not None and equilibration is not None:
         checkpoint = equilibrated_checkpoint(
             atoms,
-            load_evaluator(str(model), symbols, device=device, precision=precision, charge=total),
+            load_evaluator(model, numbers, device=device, precision=precision, charge=total),
             equilibration,
             temperature=temperature,
             timestep=timestep,
@@ -222,3 +230,232 @@ def _write_structure(path: Path, atoms: Atoms) -> None:
     structure.cell = np.diag(np.ptp(atoms.positions, axis=0) + _MARGIN)
     structure.center()
     ase.io.write(path, structure, format="extxyz", columns=["symbols", "positions", "masses"])
+
+
+def check_device(name: str | None) -> None:
+    """Raise InputError unless a text names a device; it need not be of this machine."""
+    if name is None:
+        return
+    try:
+        known = torch.device(name).type in _DEVICES
+    except RuntimeError:
+        known = False
+    if not known:
+        raise InputError(
+            key="device", value=name, expected=f"{', '.join(_DEVICES)} or such as cuda:1"
+        )
+
+
+def charge_of(
+    atoms: Atoms | None, stored: set[float], stated: float | None, metadata: Mapping[str, Any]
+) -> float:
+    """Return the total charge of a run [e], 0 unless something is known of it.
+
+    Raises InvalidInputError if the molecule, the charges `stored` in checkpoints and the one
+    `stated` by the caller disagree, or if the model of this `metadata` was not trained on it.
+    """
+    known = set(stored)
+    if atoms is not None and states_charge(atoms):
+        known.add(total_charge(atoms))
+    if stated is not None:
+        known.add(number("charge", stated, unit="e"))
+    if len(known) > 1:
+        raise InputError(
+            key="charge",
+            value=tuple(sorted(known)),
+            expected="the same in the structure or checkpoints and in charge [e]",
+        )
+    charge = known.pop() if known else 0.0
+    check_charge(metadata, charge)
+    return charge
+
+
+# --- checkpoints of i-PI --------------------------------------------------------------
+
+
+def initial_conditions(checkpoints: Sequence[str | Path]) -> FromArrays:
+    """Return positions and momenta of all beads, one replica for each system.
+
+    They are initial conditions of :func:`eqcalc.simulate`.
+
+    Parameters
+    ----------
+    checkpoints
+        Checkpoints of i-PI of the same molecule and number of beads.
+
+    Raises
+    ------
+    InputError
+        A file is no checkpoint, or they are of different sizes.
+    """
+    beads = [pair for path in checkpoints for pair in Description.read(path).beads()]
+    shapes = sorted({positions.shape for positions, _ in beads})
+    if len(shapes) != 1:
+        raise InputError(
+            key="checkpoints", value=shapes, expected="the same molecule and number of beads"
+        )
+    positions, momenta = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*beads, strict=True))
+    return FromArrays(positions * BOHR, momenta * ATOMIC_MOMENTUM)
+
+
+@dataclass(frozen=True)
+class Starts:
+    """Checkpoints of one molecule from which systems start.
+
+    Besides the files: the atomic numbers ``[n_atoms]``, the total charges [e] that they state,
+    and whether their momenta are of other masses than those of the atoms.
+    """
+
+    paths: tuple[Path, ...]
+    numbers: np.ndarray
+    charges: set[float]
+    fictitious_masses: bool
+
+    @classmethod
+    def read(cls, files: Sequence[str | Path], *, beads: int, temperature: float) -> Starts:
+        """Read checkpoints that fit each other and the run, or raise InputError."""
+        paths = tuple(Path(file).resolve() for file in files)
+        systems: list[System] = []
+        charges: set[float] = set()
+        for path in paths:
+            description = Description.read(path)
+            with located(file=path):
+                systems.append(_only_system(description, beads, temperature))
+            charges |= description.charges()
+        molecules = sorted({str(Atoms(system.numbers).symbols) for system in systems})
+        if len(molecules) > 1:
+            raise InputError(key="starts", value=molecules, expected="the same molecule in all")
+        fictitious = {METHODS[system.method].fictitious_masses for system in systems}
+        if len(fictitious) > 1:
+            raise InputError(
+                key="starts",
+                value=sorted({system.method for system in systems}),
+                expected="momenta of the real masses in all, or of the fictitious ones in all",
+            )
+        numbers = systems[0].numbers if systems else np.zeros(0, dtype=int)
+        return cls(paths, numbers, charges, True in fictitious)
+
+
+def _only_system(description: Description, beads: int, temperature: float) -> System:
+    """Return the system of a checkpoint, if it is one and that of the run."""
+    systems = description.systems()
+    if len(systems) != 1:
+        raise InputError(
+            key="systems",
+            value=len(systems),
+            expected="one, for i-PI would take the first",
+            advice="equilibrate one system",
+        )
+    (system,) = systems
+    if system.n_beads != beads:
+        raise InputError(
+            key="beads",
+            value=system.n_beads,
+            expected=f"{beads}, as in the run",
+            advice="equilibrate with the same number",
+        )
+    if abs(system.temperature - temperature) > 1e-4 * temperature:
+        raise InputError(
+            key="temperature",
+            value=round(system.temperature, 6),
+            expected=f"{temperature:g} K, as in the run",
+            advice="equilibrate at the temperature of the run",
+        )
+    return system
+
+
+# --- equilibration by the in-process engine -------------------------------------------
+
+
+def equilibrated_checkpoint(
+    atoms: Atoms,
+    evaluator: Evaluator,
+    equilibration: Equilibration,
+    *,
+    temperature: float,
+    timestep: float,
+    beads: int,
+    seed: int,
+    progress: bool,
+) -> str:
+    """Equilibrate a molecule, and return its beads as a checkpoint of i-PI (XML).
+
+    Parameters: see :func:`~eqcalc.ipi.write_input`. InputError: the dynamics is unstable.
+    """
+    method = equilibration.resolve(beads)
+    with tempfile.TemporaryDirectory(prefix="eqcalc-") as folder:
+        output = Path(folder) / "equilibration.h5"
+        try:
+            simulate(
+                atoms,
+                evaluator,
+                output=output,
+                method=method,
+                temperature=temperature,
+                timestep=timestep,
+                steps=equilibration.steps(timestep),
+                seed=seed,
+                beads=beads,
+                observables={"temperature": equilibration.steps(timestep)},
+                progress=progress,
+            )
+        except UnstableDynamicsError as error:
+            reason = error.__cause__ or error
+            raise InputError(
+                f"the equilibration failed after {error.step * timestep:g} fs: {reason}",
+                key="equilibration",
+                value=error.step * timestep,
+                advice="start from a relaxed structure, or with a shorter time step",
+            ) from error
+        state = load_state(output)
+    return _checkpoint(
+        atoms,
+        state.positions[0].cpu().numpy() / BOHR,
+        state.momenta[0].cpu().numpy() / ATOMIC_MOMENTUM,
+        f"{method.name}, {equilibration.duration:g} fs at {temperature:g} K",
+        temperature,
+        timestep,
+    )
+
+
+def _checkpoint(
+    atoms: Atoms,
+    positions: np.ndarray,
+    momenta: np.ndarray,
+    how: str,
+    temperature: float,
+    timestep: float,
+) -> str:
+    """Return a checkpoint of positions and momenta, ``[n_beads, n_atoms, 3]`` in atomic units."""
+    cell = np.diag(np.ptp(positions, axis=(0, 1)) + _CHECKPOINT_MARGIN)
+    masses = atoms.get_masses() / ELECTRON_MASS
+    names = ", ".join(atoms.get_chemical_symbols())
+    beads, size = len(positions), 3 * len(atoms)
+    return "\n".join(
+        [
+            f"<!-- the beads of {atoms.symbols}, equilibrated by eqcalc: {how} -->",
+            "<simulation>",
+            "  <system>",
+            f"    <beads natoms='{len(atoms)}' nbeads='{beads}'>",
+            f"      <q shape='({beads}, {size})'> {_numbers(positions)} </q>",
+            f"      <p shape='({beads}, {size})'> {_numbers(momenta)} </p>",
+            f"      <m shape='({len(atoms)})'> {_numbers(masses)} </m>",
+            f"      <names shape='({len(atoms)})'> [ {names} ] </names>",
+            "    </beads>",
+            "    <forces> </forces>",
+            f"    <cell shape='(3, 3)'> {_numbers(cell)} </cell>",
+            f"    <ensemble> <temperature units='kelvin'> {temperature:g} </temperature> "
+            "</ensemble>",
+            "    <motion mode='dynamics'> <dynamics mode='nvt'>",
+            f"      <timestep units='femtosecond'> {timestep:g} </timestep>",
+            "      <thermostat mode='pile_l'> <tau units='femtosecond'> 100 </tau> </thermostat>",
+            "    </dynamics> </motion>",
+            "  </system>",
+            "</simulation>",
+            "",
+        ]
+    )
+
+
+def _numbers(values: np.ndarray) -> str:
+    return f"[ {', '.join(f'{value:.16e}' for value in values.ravel())} ]"

@@ -1,49 +1,136 @@
 # SPDX-License-Identifier: MIT
-"""The XML of an input of i-PI."""
+"""The XML of an input of i-PI, and what can be chosen in it."""
 
 from __future__ import annotations
 
+import re
+import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-from eqcalc.ipi.description import InputError
-from eqcalc.ipi.input_options import Connection, InProcess, Strides, TCPSocket, UnixSocket
-from eqcalc.ipi.methods import normal_modes, thermostat
+import numpy as np
+
+from eqcalc.ipi.description import FREE_CENTROID, InputError
 from eqcalc.methods import DynamicsMethod, IPIDynamics
 from eqcalc.quantities import quantity
+from eqcalc.validation import count, existing_file, finite, located, shape
 
 _FORCES = "energy+forces"
+_FILE_NAME = re.compile(r"\w[\w.+-]*")
+#: Ports are 16 bits.
+_LAST_PORT = 65535
+
+# --- what can be chosen ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """The model runs inside i-PI; dipole and polarizability are evaluated at outputs only."""
+
+
+@dataclass(frozen=True)
+class UnixSocket:
+    """Clients on the same machine.
+
+    Parameters
+    ----------
+    address
+        Name of the socket; by default one that nobody else uses.
+    clients
+        How many will connect; the beads are divided among them.
+    """
+
+    address: str = field(default_factory=lambda: f"eqcalc-{secrets.token_hex(4)}")
+    clients: int = 1
+
+    def __post_init__(self) -> None:
+        check_file_name("address", self.address)
+        count("clients", self.clients)
+
+
+@dataclass(frozen=True)
+class TCPSocket:
+    """Clients on any machine.
+
+    Parameters
+    ----------
+    host, port
+        Where i-PI listens on this machine; the host ``"0.0.0.0"`` stands for all its addresses.
+    clients
+        See :class:`UnixSocket`.
+    """
+
+    host: str
+    port: int
+    clients: int = 1
+
+    def __post_init__(self) -> None:
+        count("clients", self.clients)
+        if count("port", self.port) > _LAST_PORT:
+            raise InputError(key="port", value=self.port, expected=f"at most {_LAST_PORT}")
+
+
+Connection = InProcess | UnixSocket | TCPSocket
+
+
+@dataclass(frozen=True)
+class Strides:
+    """How often what is written [steps]; zero: never.
+
+    Parameters
+    ----------
+    spectra
+        Bead-averaged dipole and polarizability. None: as close to 1 fs as the time step allows.
+    energies
+        Temperature, energies.
+    centroid
+        Positions and velocities of the centroid.
+    beads
+        Positions of all beads.
+    checkpoint
+        Checkpoint from which a run that was killed is continued.
+    series
+        Numbered checkpoints from which other runs start.
+    """
+
+    spectra: int | None = None
+    energies: int = 40
+    centroid: int = 40
+    beads: int = 0
+    checkpoint: int = 1000
+    series: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None:
+                count(f"strides.{name}", value, least=0)
+
+
+def check_file_name(key: str, text: str) -> None:
+    """Raise InputError unless a text can be a part of the name of a file."""
+    if _FILE_NAME.fullmatch(text) is None:
+        raise InputError(
+            key=key,
+            value=text,
+            expected="a name of letters, digits and . _ + -, without folders and spaces",
+        )
+
+
+# --- the document ----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class InputDocument:
     """Everything that goes into one input.
 
-    Parameters
-    ----------
-    method
-        The dynamics.
-    method_parameters
-        All of its parameters.
-    response
-        What the model has of quantities that are recorded: dipole, polarizability and the like.
-    potential
-        Parameters of the potential, besides its quantities.
-    connection
-        How the model is reached.
-    strides
-        What is written; that of the spectra is given.
-    beads, temperature, timestep, steps, seed, prefix
-        As of :func:`~eqcalc.ipi.input.write_input`.
-    structure
-        Name of the structure to start from, beside the input.
-    starts
-        Checkpoints to start from instead; a name without folder is beside the input.
-    thermal_momenta
-        Momenta are drawn by i-PI, and not those of the checkpoints.
+    The response is what the model has of recorded quantities, such as the dipole; potential are
+    the parameters of the potential besides its quantities. `structure` is the name of the file
+    to start from, `starts` are checkpoints to start from instead; names without folder are
+    beside the input. Other fields: see :func:`~eqcalc.ipi.write_input`.
     """
 
     method: DynamicsMethod
@@ -259,3 +346,73 @@ class InputDocument:
             *(f"      {line}" for line in thermostat(self.method, self.method_parameters)),
             "    </dynamics> </motion>",
         ]
+
+
+# --- dynamics methods as elements -----------------------------------------------------
+
+
+def thermostat(method: DynamicsMethod, parameters: Mapping[str, Any]) -> list[str]:
+    """Return the thermostat of a method with all of its parameters, as lines of XML."""
+    assert method.ipi is not None
+    if not method.ipi.thermostats:
+        return []
+    mode = method.ipi.thermostats[0]
+    if "matrices" in parameters:
+        return [f"<thermostat mode='{mode}'>", *parameters["matrices"], "</thermostat>"]
+    free = method.ipi.free_centroid
+    time_constant = 1e6 * FREE_CENTROID if free else parameters["time_constant"]
+    damping = parameters.get("damping")
+    scale = "" if damping is None else f" <pile_lambda> {damping:g} </pile_lambda>"
+    return [
+        *(["<!-- a time constant without end: nothing acts on the centroid -->"] if free else []),
+        f"<thermostat mode='{mode}'> <tau units='femtosecond'> {time_constant:g} </tau>{scale} "
+        "</thermostat>",
+    ]
+
+
+def normal_modes(method: DynamicsMethod, parameters: Mapping[str, Any]) -> list[str]:
+    """Return the frequencies of the ring polymer, if the method changes them, as lines of XML."""
+    assert method.ipi is not None
+    if not method.ipi.frequencies:
+        return []
+    return [
+        "<!-- the internal modes are fast, so that the centroid moves in their mean force -->",
+        f"<normal_modes> <frequencies style='{method.ipi.frequencies[0]}' units='inversecm'> "
+        f"[ {parameters['frequency']:g} ] </frequencies> </normal_modes>",
+    ]
+
+
+def read_matrices(path: str | Path, n_beads: int) -> list[str]:
+    """Read the matrices of a generalised Langevin equation, and return both elements, as XML.
+
+    The file has the elements ``<A>`` and ``<C>``, ``[n_beads, n + 1, n + 1]`` each, as the
+    generator at gle4md.org writes them for a temperature and number of beads. Raises
+    InvalidInputError if it does not.
+    """
+    path = existing_file(path, "matrices of gle4md.org in the format of i-PI")
+    try:
+        root = ElementTree.fromstring(f"<all>{path.read_text(encoding='utf-8')}</all>")
+    except (ElementTree.ParseError, UnicodeDecodeError) as error:
+        raise InputError(f"is not XML ({error})", file=path) from None
+    texts, size = [], 0
+    for tag in ("A", "C"):
+        element = root.find(f".//{tag}")
+        if element is None:
+            raise InputError(
+                file=path, key=tag, expected="this element", advice="is it in the format of i-PI?"
+            )
+        with located(file=path):
+            matrix = shape(tag, finite(tag, _matrix(element)), (n_beads, size or "n", size or "n"))
+        size = matrix.shape[1]
+        texts.append(ElementTree.tostring(element, encoding="unicode").strip())
+    return texts
+
+
+def _matrix(element: ElementTree.Element) -> np.ndarray:
+    """Return an array of i-PI in its stated shape."""
+    text = (element.text or "").replace("[", " ").replace("]", " ").replace(",", " ")
+    try:
+        lengths = tuple(int(word) for word in element.get("shape", "").strip("() ").split(","))
+        return np.array([float(word) for word in text.split()]).reshape(lengths)
+    except ValueError as error:
+        raise InputError(f"cannot be read ({error})", key=element.tag) from None

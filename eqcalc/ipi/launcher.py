@@ -34,17 +34,7 @@ class ExitStatus(IntEnum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended.
-
-    Parameters
-    ----------
-    status
-        Exit status.
-    message
-        In words.
-    step, total_steps
-        Steps done, and wanted.
-    """
+    """How a run ended; the steps are those done and those wanted."""
 
     status: ExitStatus
     message: str
@@ -53,15 +43,7 @@ class Outcome:
 
 
 class RunError(RuntimeError):
-    """A run of i-PI has not reached its end.
-
-    Parameters
-    ----------
-    status
-        Its exit status.
-    log
-        The file of its messages.
-    """
+    """A run of i-PI has not reached its end: its exit status, and the file of its messages."""
 
     def __init__(self, status: int, log: Path) -> None:
         super().__init__(status, log)
@@ -134,13 +116,8 @@ def exit_now(status: int) -> None:
 def where_to_start(path: Path, description: Description) -> tuple[Checkpoint | None, list[str]]:
     """Return the checkpoint to continue from, None at the beginning, and notes for the user.
 
-    Parameters
-    ----------
-    path
-        The input, or a checkpoint to continue from; outputs are beside it. A last record that
-        was cut off is removed, for i-PI would append to it.
-    description
-        Its content.
+    `path` is the input, or a checkpoint to continue from; outputs are beside it. A last record
+    that was cut off is removed, for i-PI would append to it.
     """
     if description.is_checkpoint:
         start: Checkpoint | None = Checkpoint(path, description)
@@ -161,11 +138,10 @@ def where_to_start(path: Path, description: Description) -> tuple[Checkpoint | N
 def _end_half_records(folder: Path, description: Description) -> list[str]:
     """Remove the last line of each output if it was never finished; return the files."""
     changed = []
-    prefix = f"{description.prefix}." if description.prefix else ""
     for output in description.outputs():
         if output.kind == "checkpoint":
             continue
-        for path in sorted(folder.glob(f"*{prefix}{output.filename}*")):
+        for path in sorted(folder.glob(f"*{description.file_prefix}{output.filename}*")):
             if path.name.startswith("#") or not path.is_file():
                 continue
             data = path.read_bytes()
@@ -195,15 +171,7 @@ def remove_stale(path: Path) -> None:
 
 @dataclass(frozen=True)
 class Record:
-    """What was run in a folder, kept beside the outputs.
-
-    Parameters
-    ----------
-    path
-        The file.
-    description
-        The input that is to be run.
-    """
+    """What was run in a folder, kept in the file `path`; `description` is that of the input."""
 
     path: Path
     description: Description

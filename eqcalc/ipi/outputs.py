@@ -26,15 +26,7 @@ class OutputError(InvalidFileError):
 
 @dataclass(frozen=True)
 class Records:
-    """One quantity at increasing steps.
-
-    Parameters
-    ----------
-    steps
-        ``[n]``.
-    values
-        ``[n, ...]``, in internal units.
-    """
+    """One quantity in internal units, values ``[n, ...]``, at increasing steps ``[n]``."""
 
     steps: np.ndarray
     values: np.ndarray
@@ -55,13 +47,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _ordered(found: dict[int, np.ndarray], path: Path, shape: tuple[int, ...]) -> Records:
-    """Return records in the order of steps, checked to be evenly spaced.
-
-    Raises
-    ------
-    OutputError
-        Records are missing.
-    """
+    """Return records in the order of steps; OutputError if some are missing."""
     steps = np.array(sorted(found), dtype=int)
     gaps = np.diff(steps)
     if len(gaps) and (gaps != gaps[0]).any():
@@ -81,15 +67,9 @@ def _ordered(found: dict[int, np.ndarray], path: Path, shape: tuple[int, ...]) -
 def read_properties(path: Path) -> dict[str, Records]:
     """Read a ``<properties>`` output that contains the step.
 
-    Returns
-    -------
-    dict
-        Those of its properties that eqcalc knows, in internal units, by the name of i-PI.
-
-    Raises
-    ------
-    OutputError, InvalidInputError
-        There is no step, records are missing, or a unit is not known.
+    Returns those of its properties that eqcalc knows, in internal units, by the name of i-PI.
+    Raises OutputError if there is no step or records are missing, InvalidInputError if a unit is
+    not known.
     """
     columns: dict[str, slice] = {}
     width = 0
@@ -143,13 +123,7 @@ _FRAME = re.compile(r'ipi_comment="Step:\s*(\d+)\s+Bead:\s*(\d+)\s+(\w+\{\w*\})'
 
 
 def read_frames(path: Path, n_atoms: int) -> Records:
-    """Read a ``<trajectory format='ase'>`` output, ``[n_frames, n_atoms, 3]``.
-
-    Raises
-    ------
-    OutputError, InvalidInputError
-        Records are missing, or the unit is not known.
-    """
+    """Read a ``<trajectory format='ase'>`` output, ``[n_frames, n_atoms, 3]``, with such errors."""
     found: dict[int, np.ndarray] = {}
     rows: list[list[float]] | None = None
     step, scale = 0, 1.0
@@ -187,24 +161,10 @@ _EXTRAS = re.compile(r"#EXTRAS\w*\(([^)]*)\)#\s*Step:\s*(\d+)")
 
 
 def read_extras(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Records]:
-    """Read an ``extras`` or ``extras_component_raw`` output, averaged over the beads in it.
+    """Read the extras of these shapes, as i-PI has received them, averaged over beads in a file.
 
-    Parameters
-    ----------
-    path
-        The file: one bead of ``extras``, all beads of ``extras_component_raw``.
-    shapes
-        Shape of each extra, by name.
-
-    Returns
-    -------
-    dict
-        Those extras, as i-PI has received them.
-
-    Raises
-    ------
-    OutputError
-        Records are missing.
+    The file has one bead of ``extras``, or all beads of ``extras_component_raw``. It has none of
+    them if it has others. Raises OutputError if records are missing.
     """
     records: list[tuple[int, list[str], list[list[float]]]] = []
     for line in _lines(path):

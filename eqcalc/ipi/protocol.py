@@ -81,10 +81,8 @@ class Channel:
     ----------
     connection
         A connected socket.
-    idle
-        Longest time without any message [s].
-    stall
-        Longest pause within a message [s].
+    idle, stall
+        Longest time without any message, and longest pause within one [s].
     """
 
     def __init__(self, connection: socket.socket, *, idle: float, stall: float) -> None:
@@ -96,12 +94,8 @@ class Channel:
     def next_header(self) -> bytes:
         """Return the name of the next message.
 
-        Raises
-        ------
-        ServerGoneError
-            The connection was closed, or nothing came for too long.
-        ProtocolError
-            This is no message of i-PI.
+        Raises ServerGoneError if the connection was closed or nothing came for too long, and
+        ProtocolError for what is no message of i-PI, here and below.
         """
         if not self._buffer:
             self._receive(self.idle, "nothing")
@@ -116,13 +110,7 @@ class Channel:
         return name
 
     def read(self, size: int, what: str) -> bytes:
-        """Return the next `size` bytes.
-
-        Raises
-        ------
-        ProtocolError
-            The message ends in the middle.
-        """
+        """Return the next `size` bytes of what the message calls `what`."""
         while len(self._buffer) < size:
             got = len(self._buffer)
             self._receive(self.stall, f"{got} of the {size} bytes of {what}")
@@ -135,13 +123,7 @@ class Channel:
         return int(struct.unpack("=i", self.read(4, what))[0])
 
     def read_init(self) -> str:
-        """Return the text of INIT.
-
-        Raises
-        ------
-        ProtocolError
-            The length makes no sense.
-        """
+        """Return the text of INIT."""
         self.read_integer("INIT")  # the bead
         length = self.read_integer("INIT")
         if not 0 <= length <= _LONGEST_TEXT:
@@ -153,17 +135,7 @@ class Channel:
     def read_positions(self, n_atoms: int, batch: int | None) -> np.ndarray:
         """Return the positions of POSDATA, ``[n_structures, n_atoms, 3]`` [bohr].
 
-        Parameters
-        ----------
-        n_atoms
-            Of the molecule.
-        batch
-            Structures per message of the batched protocol; None for the base protocol.
-
-        Raises
-        ------
-        ProtocolError
-            The number of atoms is another.
+        `batch` is the number of structures of the batched protocol, None for the base protocol.
         """
         if batch is None:
             self.read(2 * _CELL, "POSDATA")
@@ -201,13 +173,7 @@ class Channel:
             pass  # a connection that is gone is noticed when the answer is sent
 
     def send(self, data: bytes) -> None:
-        """Send a whole message.
-
-        Raises
-        ------
-        ServerGoneError
-            i-PI does not take it.
-        """
+        """Send a whole message; ServerGoneError if i-PI does not take it."""
         self.connection.settimeout(self.stall)
         try:
             self.connection.sendall(data)
@@ -249,13 +215,7 @@ def parse_init(text: str) -> dict[str, str]:
 
 
 def batch_size(parameters: dict[str, str]) -> int | None:
-    """Return the batch size that INIT announces, None for the base protocol.
-
-    Raises
-    ------
-    ProtocolError
-        It is not a positive number.
-    """
+    """Return the batch size that INIT announces, None for the base protocol."""
     text = parameters.get("batch_size")
     if text is None:
         return None

@@ -117,13 +117,7 @@ def read_run(
 
 
 def describe_run(directory: str | Path) -> str:
-    """Say what a folder of i-PI holds and how far its run is, without reading the outputs.
-
-    Raises
-    ------
-    InputError
-        It holds no run, or one that eqcalc does not know.
-    """
+    """Say what a folder of i-PI holds and how far its run is, without reading the outputs."""
     state = _state(Path(directory))
     systems = _systems(state.description, None)
     first, total = systems[0], state.description.total_steps
@@ -137,13 +131,7 @@ def describe_run(directory: str | Path) -> str:
 
 
 def _state(folder: Path) -> Checkpoint:
-    """Return the latest checkpoint in a folder, whatever its prefix.
-
-    Raises
-    ------
-    InputError
-        There is none, or runs of several inputs have written here.
-    """
+    """Return the latest checkpoint in a folder, whatever its prefix."""
     candidates: dict[str, Checkpoint] = {}
     for path in sorted(
         p for p in folder.iterdir() if p.is_file() and not p.name.startswith(("#", "."))
@@ -206,7 +194,7 @@ def _observables(
 ) -> dict[str, Records]:
     """Return all observables of one system."""
     start = f"{system.prefix}_" if system.prefix else ""
-    start += f"{description.prefix}." if description.prefix else ""
+    start += description.file_prefix
     n_atoms = len(system.numbers)
     averages = {q.ipi_property: name for name, q in extra_quantities().items()}
     observables = averages | _PROPERTIES
@@ -253,13 +241,7 @@ def _extras(paths: Sequence[Path]) -> dict[str, Records]:
 def _extras_factor(
     name: str, description: Description, extras_units: Mapping[str, str] | None
 ) -> float:
-    """Return the factor to internal units of an extra.
-
-    Raises
-    ------
-    OutputError
-        Nobody says what its unit is.
-    """
+    """Return the factor to internal units of an extra, if somebody says what its unit is."""
     if extras_units is not None and name in extras_units:
         return quantities.quantity(name).factor_from(extras_units[name])
     unit = quantities.quantity(name).unit
@@ -361,12 +343,7 @@ def _write(path: Path, header: Header, found: Mapping[str, tuple[int, np.ndarray
 def progress_notes(state: Checkpoint, found: Mapping[str, tuple[int, np.ndarray]]) -> list[str]:
     """Return how far a run is, if it is not at its end, and what its outputs lack.
 
-    Parameters
-    ----------
-    state
-        Its last checkpoint.
-    found
-        Stride and values ``[n_replicas, n_frames, ...]`` of each observable.
+    `found` has the stride and values ``[n_replicas, n_frames, ...]`` of each observable.
     """
     total = state.description.total_steps
     last = {name: stride * (values.shape[1] - 1) for name, (stride, values) in found.items()}
@@ -399,14 +376,7 @@ def temperature_notes(system: System, found: Mapping[str, tuple[int, np.ndarray]
 
     Far is more than what corresponds to three standard errors, which are those of the mean
     over replicas, of a single one those over parts of it: what this run had, not what
-    another would have.
-
-    Parameters
-    ----------
-    system
-        One of the systems, which are replicas of each other.
-    found
-        Stride and values ``[n_replicas, n_frames, ...]`` of each observable.
+    another would have. `found` as for :func:`progress_notes`.
     """
     series: dict[str, tuple[int, np.ndarray]] = {}
     freedom = 3 * len(system.numbers) - 3
@@ -449,15 +419,7 @@ def temperature_notes(system: System, found: Mapping[str, tuple[int, np.ndarray]
 
 
 def _independent(values: np.ndarray, interval: float) -> np.ndarray:
-    """Return means of replicas, or of parts of a single one if it is long enough.
-
-    Parameters
-    ----------
-    values
-        ``[n_replicas, n_frames]``.
-    interval
-        Time between frames [fs].
-    """
+    """Return means of replicas ``[n_replicas, n_frames]``, or of parts of a long single one."""
     if len(values) > 1:
         return values.mean(axis=1)
     frames = values.shape[1]

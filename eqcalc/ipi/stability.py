@@ -41,15 +41,8 @@ _CONSTANT_ENERGY, _THERMOSTATTED = "nve", "nvt"
 class Stability:
     """Looks at all systems of a simulation and stops it when they leave the limits.
 
-    Parameters
-    ----------
-    simulation
-        A bound i-PI simulation of isolated molecules.
-    reference
-        What an earlier part of the same run was compared with, :attr:`reference`; None: what
-        the systems are now.
-    prefix
-        Of the file for a structure that went wrong.
+    `reference` is the :attr:`reference` of an earlier part of the same run, None if there is
+    none; `prefix` is that of the file for a structure that went wrong.
     """
 
     def __init__(self, simulation: Any, reference: Mapping[str, Any] | None, prefix: str) -> None:
@@ -71,11 +64,8 @@ class Stability:
     def check(self, step: int) -> None:
         """Look at the systems after a step, if it is time to.
 
-        Raises
-        ------
-        UnstableDynamicsError
-            A molecule has dissociated, is too hot, or does not conserve its energy. The
-            beads of the system are in a file that the message names.
+        Raises UnstableDynamicsError if a molecule has dissociated, is too hot, or does not conserve
+        its energy. The beads of the system are in a file that the message names.
         """
         last = step >= int(self._simulation.tsteps)
         for group in self._groups:

@@ -74,25 +74,13 @@ def printed_units() -> dict[str, Mapping[str, float]]:
 
 
 def unit_factor(key: str, unit: str, table: Mapping[str, float]) -> float:
-    """Return the factor to internal units of a unit of i-PI.
-
-    Raises
-    ------
-    InvalidInputError
-        The unit is none of the table.
-    """
+    """Return the factor to internal units of a unit of i-PI, which must be one of the table."""
     unit = unit.strip().lower()
     return table[one_of(key, "" if unit in ("automatic", "atomic_unit") else unit, table)]
 
 
 def printed_factor(what: str) -> float:
-    """Return the factor to internal units of what i-PI prints as ``name(...){unit}``.
-
-    Raises
-    ------
-    InvalidInputError
-        The unit is not a known one.
-    """
+    """Return the factor to internal units of what i-PI prints as ``name(...){unit}``."""
     name, unit = split_unit(what)
     return unit_factor(f"unit of {name}", unit, printed_units()[name])
 

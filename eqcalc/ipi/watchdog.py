@@ -25,17 +25,7 @@ _PERIOD = 0.2
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a run was ended.
-
-    Parameters
-    ----------
-    message
-        In words.
-    status
-        The exit status that says so.
-    advice
-        What to do now.
-    """
+    """Why a run was ended, the exit status that says so, and what to do now."""
 
     message: str
     status: ExitStatus = ExitStatus.FAILED
@@ -46,20 +36,9 @@ class Watchdog(threading.Thread):
     """Looks at a running simulation and ends it when it cannot go on.
 
     It ends the simulation at once when a potential has raised an error or a polling thread
-    has died, and when no step was finished for too long, be it that no client is connected
-    or that one does not answer. Ending means: i-PI writes RESTART; should that hang too, the
-    process ends without it after a period of grace.
-
-    Parameters
-    ----------
-    simulation
-        A bound i-PI simulation.
-    timeout
-        Longest time without a finished step [s].
-    grace
-        Longest time to write RESTART and to end [s].
-    leave
-        Ends the process, whatever its threads do.
+    has died, and when no step was finished for `timeout` s, be it that no client is connected
+    or that one does not answer. Ending means: i-PI writes RESTART; should that hang too, `leave`
+    ends the process without it after `grace` s, whatever its threads do.
     """
 
     def __init__(
@@ -137,10 +116,7 @@ class Watchdog(threading.Thread):
         return Failure(f"no step was finished for {self._timeout:g} s")
 
     def _guarded(self, name: str, driver: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the potential of a force field, whose errors are noticed at once.
-
-        Of several systems that wait for one batch only one sees the error.
-        """
+        """Return a potential whose errors are noticed; of several systems only one sees them."""
 
         def call(*arguments: Any) -> Any:
             try:
@@ -172,12 +148,7 @@ def write_restart_first() -> None:
 def clean_up(status: str, message: str) -> list[Exception]:
     """Let i-PI close its outputs and write RESTART; return what went wrong.
 
-    Parameters
-    ----------
-    status
-        ``"success"``, ``"restartable"`` or ``"bad"``.
-    message
-        For the log.
+    The status is ``"success"``, ``"restartable"`` or ``"bad"``, the message for the log.
     """
     errors: list[Exception] = []
     while True:

@@ -14,7 +14,7 @@ from eqcalc.runtime.execution import (
     to_numpy,
 )
 from eqcalc.runtime.molecule_execution import MoleculeExecution
-from eqcalc.runtime.selection import EXECUTIONS, evaluator_for, execution_for
+from eqcalc.runtime.selection import EXECUTIONS, evaluator_for, execution_for, load_evaluator
 from eqcalc.runtime.triton.execution import (
     CapturedTritonExecution,
     TritonExecution,
@@ -41,6 +41,7 @@ __all__ = [
     "evaluator_for",
     "execution_for",
     "keep_freed_memory",
+    "load_evaluator",
     "to_numpy",
     "with_triton_kernels",
 ]

@@ -4,16 +4,23 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
+import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
+from eqcalc.models.checkpoint import load_model
+from eqcalc.models.committee import Committee
+from eqcalc.models.compositions import check_charge
 from eqcalc.models.potential import Potential
+from eqcalc.models.precision import check_precision, in_precision
 from eqcalc.runtime.ahead_of_time import CompiledExecution
 from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError, ExecutionWarning, compiler
 from eqcalc.runtime.cpu_execution import FusedExecution
 from eqcalc.runtime.cuda_graphs import CapturedCompiledExecution, CapturedExecution
-from eqcalc.runtime.evaluator import MoleculeEvaluator, known_numbers
+from eqcalc.runtime.evaluator import Evaluator, MoleculeEvaluator, known_numbers
 from eqcalc.runtime.execution import EagerExecution, Execution
 from eqcalc.runtime.molecule_execution import MoleculeExecution
 from eqcalc.runtime.recorded import faster_recording
@@ -90,6 +97,45 @@ def evaluator_for(
     else:
         chosen = _named(execution).for_molecule(potential, numbers, charge=charge)
     return MoleculeEvaluator(chosen, numbers, charge=charge)
+
+
+def load_evaluator(
+    models: str | Path | Sequence[str | Path],
+    numbers: ArrayLike,
+    *,
+    charge: float = 0.0,
+    device: str | None = None,
+    precision: str | None = None,
+    execution: str | None = None,
+) -> Evaluator:
+    """Return the evaluator of a molecule from a model file, or the committee of several.
+
+    Parameters
+    ----------
+    models
+        Model files; several are averaged, see :class:`~eqcalc.models.committee.Committee`.
+    numbers, charge, execution
+        See :func:`evaluator_for`.
+    device
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, …; by default a GPU if there is one.
+    precision
+        One of :data:`~eqcalc.models.precision.PRECISIONS`; by default as stored.
+
+    Raises
+    ------
+    InvalidInputError
+        A parameter makes no sense, or a model was not trained on such a molecule.
+    """
+    check_precision(precision)
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    members = []
+    for path in [models] if isinstance(models, str | Path) else models:
+        model = in_precision(load_model(path, device=device), precision)
+        check_charge(model.metadata, charge)
+        tensor = torch.as_tensor(numbers)
+        members.append(evaluator_for(model, tensor, charge=charge, execution=execution))
+    return Committee(members) if len(members) > 1 else members[0]
 
 
 def execution_for(

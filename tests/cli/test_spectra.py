@@ -65,16 +65,16 @@ def test_series_of_another_code(tmp_path, series, capsys):
         direct.integrate(1000, 2000).value, rel=1e-6
     )
     for missing, message in (
-        ("--interval", "--interval must be"),
+        ("--interval", "--interval: must be stated"),
         ("--dipole-unit", "dipole-unit"),
     ):
         i = command.index(missing)
         assert run(*command[:i], *command[i + 2 :]) == 2
         assert message in capsys.readouterr().err
     assert run("spectra") == 2
-    assert "state a trajectory" in capsys.readouterr().err
+    assert "trajectory: expected one of eqcalc" in capsys.readouterr().err
     assert run("spectra", "run.h5", "--interval", 0.5) == 2
-    assert "--interval is for series" in capsys.readouterr().err
+    assert "--interval: is for series" in capsys.readouterr().err
 
 
 def test_raman_of_another_code(tmp_path, capsys):
@@ -382,13 +382,13 @@ def moments(tmp_path_factory, series):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        (["--frame", "eckart"], "--frame needs a trajectory of eqcalc"),
-        (["--model", "m.eqc"], "--model needs a trajectory"),
-        (["--committee", "a.eqc", "b.eqc"], "--committee needs a trajectory"),
+        (["--frame", "eckart"], "--frame: needs the positions"),
+        (["--model", "m.eqc"], "--model: needs the positions"),
+        (["--committee", "a.eqc", "b.eqc"], "--committee: needs the positions"),
         (["--method", "TRMPD", "--beads", 32], "method: expected one of NVE, Langevin"),
-        (["--method", "T-RPMD"], "--beads must be stated for T-RPMD"),
-        (["--beads", 32], "--method must be stated for 32 beads"),
-        (["--skip", 1999.5], "--skip: 1999.5 fs of"),
+        (["--method", "T-RPMD"], "--beads: must be stated for T-RPMD"),
+        (["--beads", 32], "--method: must be stated for 32 beads"),
+        (["--skip", 1999.5], "--skip: expected less than the 2000 fs of"),
         (["--unwrap", 1, 2], "--unwrap: expected 1, 3 or 9 numbers, got 2"),
         (["--time-key", "step"], "time_key: expected none (format cp2k"),
     ],
@@ -469,7 +469,10 @@ def test_files_of_beads_are_counted(tmp_path, capsys):
     known = ["--format", "i-pi", "--dipole-unit", "e*Å", "--interval", 0.5, "--temperature", 300]
     known += ["--method", "T-RPMD", "--output", tmp_path / "out", "--resolution", 30]
     assert run("spectra", "--dipole", *paths, *known, "--beads", 32) == FAILURE
-    assert "--dipole: 4 files, but 32 beads" in capsys.readouterr().err
+    assert (
+        "--dipole: the mean is over the file of every bead; expected 32 files"
+        in capsys.readouterr().err
+    )
     assert run("spectra", "--dipole", *paths[:3], *known) == 0
     text = capsys.readouterr().out
     assert "T-RPMD, 3 beads" in text
