@@ -84,7 +84,7 @@ def comma_separated_integers(text: str, option: str) -> list[int]:
 integers = argument(lambda key, text: comma_separated_integers(text, key))
 
 
-class Range(argparse.Action):
+class _Range(argparse.Action):
     """Two numbers, the lower one first."""
 
     def __call__(
@@ -158,6 +158,11 @@ def add_number(
     command.add_argument(option, type=read, default=default, help=text + stated, **others)
 
 
+def add_text(command: Any, option: str, default: str, text: str) -> None:
+    """Add an option for a text, whose default is told after the help."""
+    command.add_argument(option, default=default, help=f"{text} (default {default})")
+
+
 def add_flag(command: Any, option: str, text: str) -> None:
     """Add an option without a value."""
     command.add_argument(option, action="store_true", help=text)
@@ -169,6 +174,20 @@ def add_pairs(
     """Add an option for a name and its value, which may be repeated."""
     command.add_argument(
         option, type=named(read), action="append", default=[], metavar=metavar, help=text
+    )
+
+
+def add_range(
+    command: Any,
+    option: str,
+    metavar: tuple[str, str],
+    text: str,
+    read: Callable[[str], float] = float,
+    **others: Any,
+) -> None:
+    """Add an option for two numbers, the lower one first."""
+    command.add_argument(
+        option, type=read, nargs=2, action=_Range, metavar=metavar, help=text, **others
     )
 
 

@@ -14,6 +14,7 @@ from eqcalc.cli.arguments import (
     add_model,
     add_number,
     add_precision,
+    add_text,
     add_threads,
     chosen,
     configure_process,
@@ -72,9 +73,7 @@ def _add_input(command: argparse.ArgumentParser) -> None:
         f"starts; 0: none (default {_EQUILIBRATION:g}; not with --start)"
     )
     add_number(command, "--equilibration", None, text, number_from_zero, metavar="FS")
-    command.add_argument(
-        "--prefix", default="simulation", help="prefix of the output files (default simulation)"
-    )
+    add_text(command, "--prefix", "simulation", "prefix of the output files")
     _add_address(command, "i-PI listens on a unix socket; without it the model is in process")
     text = "number of clients that will connect (default 1)"
     add_number(command, "--clients", None, text, positive_count)
@@ -91,7 +90,7 @@ def _add_input(command: argparse.ArgumentParser) -> None:
 def _add_client(command: argparse.ArgumentParser) -> None:
     add_model(command)
     _add_address(command, "name of the unix socket")
-    command.add_argument("--prefix", default="/tmp/ipi_", help="sockets_prefix of i-PI")
+    add_text(command, "--prefix", "/tmp/ipi_", "sockets_prefix of i-PI")
     command.add_argument(
         "--molecule", type=Path, help="structure, if the input of i-PI does not name the elements"
     )

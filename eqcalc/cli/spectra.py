@@ -4,18 +4,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eqcalc.cli.arguments import (
-    Range,
     add_flag,
     add_mass,
     add_model,
     add_number,
     add_pairs,
+    add_range,
+    add_text,
     argument,
     chosen,
     figure_file,
@@ -34,28 +34,21 @@ if TYPE_CHECKING:
 
 
 def _harmonic(options: argparse.Namespace) -> None:
-    import torch
-
-    from eqcalc.files import write_atomically
-    from eqcalc.harmonic import harmonic_notes, harmonic_spectrum, relax
-    from eqcalc.models.checkpoint import load_model
     from eqcalc.molecules import isotope_masses, read_structure
-    from eqcalc.spectra import plot_harmonic, save_figure
+    from eqcalc.reports.files import write_harmonic
 
-    potential = load_model(options.model, dtype=torch.float64)
     atoms = read_structure(options.molecule)
     atoms.set_masses(isotope_masses(atoms, dict(options.mass)))
-    if not options.as_given:
-        atoms = relax(potential, atoms)
-    harmonic = harmonic_spectrum(potential, atoms)
-    print("\n".join([harmonic.table(), *(f"note: {note}" for note in harmonic_notes(harmonic))]))
-    if options.output is not None:
-        record = {"molecule": str(options.molecule), "model": potential.metadata["hash"]}
-        text = json.dumps({**record, **harmonic.to_dict()}, indent=1, ensure_ascii=False)
-        write_atomically(options.output, (text + "\n").encode())
-    if options.figure is not None:
-        figure = plot_harmonic(harmonic, **chosen(options, "fwhm", "reversed_axis"))
-        save_figure(figure, options.figure)
+    names = ("output", "figure", "fwhm", "reversed_axis")
+    print(
+        write_harmonic(
+            atoms,
+            options.model,
+            relaxed=not options.as_given,
+            name=str(options.molecule),
+            **chosen(options, *names),
+        )
+    )
 
 
 def _spectra(options: argparse.Namespace) -> None:
@@ -184,32 +177,22 @@ def _add_spectra(add: Callable[..., Any]) -> None:
         "simulate with --positions, path integrals with --bead-positions 1",
     )
     _add_resolution(command)
-    command.add_argument(
-        "--window",
-        default="hann",
-        help="taper of the correlation function: hann, blackman, parzen, gaussian, bartlett, "
-        "hamming, rectangular (default hann)",
+    text = (
+        "taper of the correlation function: hann, blackman, parzen, gaussian, bartlett, hamming, "
+        "rectangular"
     )
-    command.add_argument(
-        "--estimator",
-        default="correlation",
-        help="correlation (default), welch, or multitaper (never negative, less leakage)",
-    )
-    command.add_argument(
-        "--quantum-factor",
-        default="harmonic",
-        help="harmonic (default; exact for harmonic modes), standard, schofield or none",
-    )
+    add_text(command, "--window", "hann", text)
+    text = "correlation, welch, or multitaper (never negative, less leakage)"
+    add_text(command, "--estimator", "correlation", text)
+    text = "harmonic (exact for harmonic modes), standard, schofield or none"
+    add_text(command, "--quantum-factor", "harmonic", text)
     command.add_argument(
         "--frame",
         help="laboratory (with rotational envelope, default), eckart or corotating (without)",
     )
     add_number(command, "--laser", 532.0, "of Raman [nm]")
-    command.add_argument(
-        "--geometry",
-        default="unpolarized",
-        help="of the Raman cross-section: VV, VH, unpolarized (no analyser, default) or natural",
-    )
+    text = "of the Raman cross-section: VV, VH, unpolarized (no analyser) or natural"
+    add_text(command, "--geometry", "unpolarized", text)
     add_flag(command, "--anti-stokes", "the anti-Stokes Raman cross-section")
     add_flag(command, "--photon-counting", "the detector counts photons, not power")
     _add_limits(command, required=False)
@@ -230,14 +213,8 @@ def _add_compare(add: Callable[..., Any]) -> None:
     )
     command.add_argument("--output", type=output_folder, default=Path("comparison"), help="folder")
     _add_limits(command, required=True)
-    command.add_argument(
-        "--scale",
-        type=positive_number,
-        nargs=2,
-        action=Range,
-        metavar=("LOWEST", "HIGHEST"),
-        help="fit one factor on all computed wavenumbers between these; it is reported",
-    )
+    text = "fit one factor on all computed wavenumbers between these; it is reported"
+    add_range(command, "--scale", ("LOWEST", "HIGHEST"), text, positive_number)
     add_number(command, "--fwhm", None, "resolution of the instrument [cm⁻¹], to broaden with")
     command.add_argument("--name", action="append", help="in the legend, once for each spectrum")
     command.add_argument(
@@ -273,15 +250,8 @@ def _add_resolution(command: Any) -> None:
 
 
 def _add_limits(command: Any, *, required: bool) -> None:
-    command.add_argument(
-        "--limits",
-        type=float,
-        nargs=2,
-        action=Range,
-        required=required,
-        metavar=("FROM", "TO"),
-        help="range of wavenumbers [cm⁻¹]",
-    )
+    text = "range of wavenumbers [cm⁻¹]"
+    add_range(command, "--limits", ("FROM", "TO"), text, required=required)
 
 
 def _add_reversed(command: Any) -> None:

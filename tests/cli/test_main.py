@@ -439,7 +439,9 @@ def test_every_argument_is_explained():
 def test_progress_bars_need_a_terminal(terminal, monkeypatch):
     seen = []
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
-    monkeypatch.setattr(sys.modules["eqcalc.cli.program"], "_info", lambda o: seen.append(o.quiet))
+    monkeypatch.setattr(
+        sys.modules["eqcalc.cli.program"], "_info", lambda o: seen.append(o.progress)
+    )
     assert run("info", "file") == 0
     assert run("info", "--quiet", "file") == 0
-    assert seen == [not terminal, True]
+    assert seen == [terminal, False]
