@@ -139,7 +139,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.formatwarning = format_before
 
 
-def _warning_line(message: Warning | str, category: type[Warning], filename: str, *_: Any) -> str:
+def _warning_line(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
     """Return a warning as a user of commands reads it, without a line of code."""
     if category.__module__.startswith("eqcalc"):
         return f"eqcalc: warning: {message}\n"

@@ -172,7 +172,7 @@ def write_harmonic(
     harmonic = harmonic_spectrum(potential, relax(potential, atoms) if relaxed else atoms)
     if output is not None:
         record = {"molecule": name, "model": potential.metadata["hash"], **harmonic.to_dict()}
-        write_atomically(output, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        write_atomically(Path(output), json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     if figure is not None:
         drawn = plot_harmonic(harmonic, fwhm=fwhm, reversed_axis=reversed_axis)
         save_figure(drawn, figure)
