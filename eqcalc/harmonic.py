@@ -7,16 +7,23 @@ that molecular dynamics of the same model must reach at low temperature.
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
+import torch
 from ase import Atoms
 from ase.optimize import BFGS
 
 from eqcalc.calculator import EqCalculator
+from eqcalc.files import write_atomically
+from eqcalc.models.checkpoint import load_model
 from eqcalc.models.derivatives import hessian, property_derivative
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import in_precision
 from eqcalc.molecules import total_charge
 from eqcalc.normal_modes import NormalModes
+from eqcalc.spectra import plot_harmonic, save_figure
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum, harmonic_analysis
 from eqcalc.structures import Structures
 
@@ -154,3 +161,44 @@ def harmonic_notes(harmonic: HarmonicSpectrum) -> list[str]:
             "in pieces that do not feel each other; are its coordinates in ångström?"
         )
     return notes
+
+
+def write_harmonic(
+    atoms: Atoms,
+    model: str | Path,
+    *,
+    relaxed: bool = True,
+    name: str = "",
+    output: str | Path | None = None,
+    figure: str | Path | None = None,
+    fwhm: float = 10.0,
+    reversed_axis: bool = False,
+) -> str:
+    """Write the double-harmonic spectrum of a molecule; return its table and notes.
+
+    Parameters
+    ----------
+    atoms
+        The molecule, with its masses.
+    model
+        Model file; it is evaluated in float64.
+    relaxed
+        Relax the molecule first.
+    name
+        Of the molecule, in `output`.
+    output
+        Modes and intensities (JSON).
+    figure
+        Broadened spectra, see :func:`eqcalc.spectra.plot_harmonic`.
+    fwhm, reversed_axis
+        Width of each line in the figure [cm⁻¹], and whether wavenumbers fall from left to right.
+    """
+    potential = load_model(model, dtype=torch.float64)
+    harmonic = harmonic_spectrum(potential, relax(potential, atoms) if relaxed else atoms)
+    if output is not None:
+        record = {"molecule": name, "model": potential.metadata["hash"], **harmonic.to_dict()}
+        write_atomically(Path(output), json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    if figure is not None:
+        drawn = plot_harmonic(harmonic, fwhm=fwhm, reversed_axis=reversed_axis)
+        save_figure(drawn, figure)
+    return "\n".join([harmonic.table(), *(f"note: {note}" for note in harmonic_notes(harmonic))])

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 
 def _harmonic(options: argparse.Namespace) -> None:
+    from eqcalc.harmonic import write_harmonic
     from eqcalc.molecules import isotope_masses, read_structure
-    from eqcalc.reports.files import write_harmonic
 
     atoms = read_structure(options.molecule)
     atoms.set_masses(isotope_masses(atoms, dict(options.mass)))

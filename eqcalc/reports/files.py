@@ -11,12 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from ase import Atoms
 from scipy.stats import t as student
 
 from eqcalc.files import write_atomically
-from eqcalc.harmonic import harmonic_notes, harmonic_spectrum, relax
-from eqcalc.models.checkpoint import load_model
 from eqcalc.reports.committee import (
     committee_on_trajectory,
     describe_committee,
@@ -43,7 +40,6 @@ from eqcalc.spectra import (
     compare,
     convert_infrared,
     plot_comparison,
-    plot_harmonic,
     plot_infrared_raman,
     read_measured,
     read_spectrum,
@@ -136,47 +132,6 @@ def write_figure(
         reversed_axis=reversed_axis,
     )
     return save_figure(figure, path)
-
-
-def write_harmonic(
-    atoms: Atoms,
-    model: str | Path,
-    *,
-    relaxed: bool = True,
-    name: str = "",
-    output: str | Path | None = None,
-    figure: str | Path | None = None,
-    fwhm: float = 10.0,
-    reversed_axis: bool = False,
-) -> str:
-    """Write the double-harmonic spectrum of a molecule; return its table and notes.
-
-    Parameters
-    ----------
-    atoms
-        The molecule, with its masses.
-    model
-        Model file; it is evaluated in float64.
-    relaxed
-        Relax the molecule first.
-    name
-        Of the molecule, in `output`.
-    output
-        Modes and intensities (JSON).
-    figure
-        Broadened spectra, see :func:`eqcalc.spectra.plot_harmonic`.
-    fwhm, reversed_axis
-        Width of each line in the figure [cm⁻¹], and whether wavenumbers fall from left to right.
-    """
-    potential = load_model(model, dtype=torch.float64)
-    harmonic = harmonic_spectrum(potential, relax(potential, atoms) if relaxed else atoms)
-    if output is not None:
-        record = {"molecule": name, "model": potential.metadata["hash"], **harmonic.to_dict()}
-        write_atomically(Path(output), json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    if figure is not None:
-        drawn = plot_harmonic(harmonic, fwhm=fwhm, reversed_axis=reversed_axis)
-        save_figure(drawn, figure)
-    return "\n".join([harmonic.table(), *(f"note: {note}" for note in harmonic_notes(harmonic))])
 
 
 def write_spectra(
