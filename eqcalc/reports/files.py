@@ -117,21 +117,15 @@ def write_figure(
     path: Path,
     spectra: Sequence[MolecularSpectra],
     harmonic: HarmonicSpectrum | None = None,
-    *,
-    title: str | None = None,
-    limits: tuple[float, float] | None = None,
-    reversed_axis: bool = False,
+    **options: Any,
 ) -> Path:
-    """Draw infrared and Raman spectra above each other, with harmonic sticks, and save it."""
-    figure = plot_infrared_raman(
-        [s.infrared for s in spectra if s.infrared is not None],
-        [s.raman for s in spectra if s.raman is not None],
-        harmonic,
-        limits=limits,
-        title=title,
-        reversed_axis=reversed_axis,
-    )
-    return save_figure(figure, path)
+    """Draw infrared and Raman spectra above each other, with harmonic sticks, and save it.
+
+    The options are those of :func:`eqcalc.spectra.plot_infrared_raman`.
+    """
+    infrared = [s.infrared for s in spectra if s.infrared is not None]
+    raman = [s.raman for s in spectra if s.raman is not None]
+    return save_figure(plot_infrared_raman(infrared, raman, harmonic, **options), path)
 
 
 def write_spectra(
@@ -193,12 +187,7 @@ def write_series_spectra(
 ) -> str:
     """Write the spectra of series of another code, a figure and a summary; return the summary.
 
-    Parameters
-    ----------
-    folder, scattering, limits, reversed_axis
-        See :func:`write_spectra`.
-    series
-        See :func:`spectra_of_series`.
+    See :func:`write_spectra`, and for the series :func:`spectra_of_series`.
     """
     spectra = spectra_of_series(**series)
     return _write(spectra, folder, None, scattering or {}, limits, reversed_axis)

@@ -64,16 +64,8 @@ def visited_minima(
 
     Candidates are what the first frame of each replica relaxes to, and what it relaxes to
     later where it is far from all others for a while. Mirror images and minima that
-    differ in the names of their atoms only are different here.
-
-    Parameters
-    ----------
-    trajectory
-        What the positions are from.
-    potential
-        Its model.
-    positions
-        ``[n_replicas, n_frames, n_atoms, 3]``, Å.
+    differ in the names of their atoms only are different here. The positions [Å] of the
+    trajectory are ``[n_replicas, n_frames, n_atoms, 3]``.
 
     Raises
     ------

@@ -186,15 +186,10 @@ def _kinetic_temperature(trajectory: Trajectory) -> Estimate | None:
 
 
 def model_of(trajectory: Trajectory, path: str | Path | None = None) -> Potential | None:
-    """Return the model that a trajectory was made with, in float64.
+    """Return the model that a trajectory was made with, in float64, or None.
 
-    Parameters
-    ----------
-    trajectory
-        The trajectory, which knows the hash and the file of its model.
-    path
-        The model; by default the file that the trajectory names, if it is still
-        there, or one that comes with eqcalc.
+    By default it is looked for in the file that the trajectory names, if that is still there,
+    and among the models that come with eqcalc.
 
     Raises
     ------

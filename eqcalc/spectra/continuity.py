@@ -99,12 +99,8 @@ def jump(values: Any) -> tuple[int, float, float] | None:
     """Return where a series jumps: the frame before, the length of the step, the median step.
 
     A step is a jump if it is ten times the median and stands apart from all
-    ordinary ones, so that bursts, noise and decays are none.
-
-    Parameters
-    ----------
-    values
-        ``[n_frames, ...]``, in memory or on disk.
+    ordinary ones, so that bursts, noise and decays are none. The frames ``[n_frames, ...]``
+    may be in memory or on disk.
     """
     for start in range(0, len(values) - 1, _FRAMES):
         found = _jump(_step_lengths(values[start : start + _FRAMES + 1]))

@@ -60,27 +60,13 @@ class LagWindowError(InvalidInputError):
 
 @dataclass(frozen=True)
 class Products:
-    """Averaged products of a series with itself, before the transform to a spectrum.
+    """Averaged products of a series with itself, before the transform to a spectrum."""
 
-    Parameters
-    ----------
-    sums
-        Lag sums, or sums of periodograms, of every part to resample.
-    n_lags
-        Frames of the lag window or of a segment.
-    resampled
-        What a part is: ``"replicas"``, ``"blocks"`` or ``"none"``.
-    frames
-        Frames of each replica.
-    warnings
-        About the errors.
-    """
-
-    sums: LagSums
-    n_lags: int
-    resampled: str
-    frames: tuple[int, ...]
-    warnings: tuple[str, ...] = ()
+    sums: LagSums  #: or sums of periodograms, of every part to resample
+    n_lags: int  #: frames of the lag window or of a segment
+    resampled: str  #: what a part is: "replicas", "blocks" or "none"
+    frames: tuple[int, ...]  #: of each replica
+    warnings: tuple[str, ...] = ()  #: about the errors
 
 
 @dataclass(frozen=True)
@@ -99,15 +85,8 @@ class Density:
     ) -> Spectrum:
         """Return a spectrum that is a linear function of the densities.
 
-        Parameters
-        ----------
-        function
-            Takes densities ``[..., n_groups, n_wavenumbers]`` to values
-            ``[..., n_wavenumbers]``.
-        unit, label
-            Of the spectrum.
-        record
-            What to add to the provenance.
+        The function takes densities ``[..., n_groups, n_wavenumbers]`` to values
+        ``[..., n_wavenumbers]``; the record is added to the provenance.
         """
         return Spectrum(
             wavenumber=self.wavenumber,

@@ -130,10 +130,8 @@ def plot_infrared_raman(
 
     Parameters
     ----------
-    infrared
-        Infrared spectra of different methods; may be empty.
-    raman
-        Raman spectra of the same methods, drawn as activity 45A + 7G.
+    infrared, raman
+        Spectra of different methods, one kind perhaps empty; Raman is drawn as activity 45A + 7G.
     harmonic
         Double-harmonic spectrum of the same potential, drawn as sticks.
     names, limits, reversed_axis, level
@@ -142,13 +140,7 @@ def plot_infrared_raman(
         Above the figure.
     """
     activities = [r.activity() for r in raman]
-    panels = []
-    if infrared:
-        panels.append(_Panel(infrared, _infrared_sticks(harmonic)))
-    if activities:
-        panels.append(_Panel(activities, _raman_sticks(harmonic)))
-    if not panels:
-        raise InvalidInputError(expected="an infrared or a Raman spectrum to draw")
+    panels = _panels(infrared, activities, harmonic)
     shown = _range([*infrared, *activities], harmonic, limits)
     return _stacked(panels, names, shown, reversed_axis, level, title)
 
@@ -167,13 +159,9 @@ def plot_harmonic(
     reversed_axis
         As for :func:`plot_spectrum`.
     """
-    panels = []
-    if harmonic.dipole_derivative is not None:
-        panels.append(_Panel([harmonic.infrared(fwhm)], _infrared_sticks(harmonic)))
-    if harmonic.polarizability_derivative is not None:
-        panels.append(_Panel([harmonic.raman(fwhm)], _raman_sticks(harmonic)))
-    if not panels:
-        raise InvalidInputError(key="harmonic", expected="modes with intensities")
+    infrared = [] if harmonic.dipole_derivative is None else [harmonic.infrared(fwhm)]
+    raman = [] if harmonic.polarizability_derivative is None else [harmonic.raman(fwhm)]
+    panels = _panels(infrared, raman, harmonic)
     name = f"broadened, {fwhm:g} cm⁻¹"
     return _stacked(panels, [name], _range([], harmonic, None), reversed_axis, 0.95)
 
@@ -194,7 +182,7 @@ def plot_comparison(
     names, measured_name
         Of the computed spectra, and of the measured one.
     reversed_axis
-        Wavenumbers fall from left to right.
+        As for :func:`plot_spectrum`.
     """
     measured = comparisons[0].measured
     scaled = [
@@ -270,12 +258,9 @@ def plot_assignment(
     from matplotlib.patheffects import withStroke
 
     curves = [modes.total, modes.share(ROTATION), modes.share(REMAINDER)]
+    names = ["all", "rotation", "in no mode"]
     figure = plot_infrared_raman(
-        curves,
-        harmonic=harmonic,
-        names=["all", "rotation", "in no mode"],
-        limits=limits,
-        reversed_axis=reversed_axis,
+        curves, harmonic=harmonic, names=names, limits=limits, reversed_axis=reversed_axis
     )
     axes = figure.axes[0]
     lower, upper = sorted(axes.get_xlim())
@@ -327,16 +312,20 @@ def dynamics_name(spectrum: Spectrum) -> str:
 # --- panels ---------------------------------------------------------------------------
 
 
-def _infrared_sticks(harmonic: HarmonicSpectrum | None) -> _Sticks | None:
-    if harmonic is None or harmonic.dipole_derivative is None:
-        return None
-    return _Sticks(harmonic.wavenumber, harmonic.infrared_intensity, "km mol⁻¹")
-
-
-def _raman_sticks(harmonic: HarmonicSpectrum | None) -> _Sticks | None:
-    if harmonic is None or harmonic.polarizability_derivative is None:
-        return None
-    return _Sticks(harmonic.wavenumber, harmonic.raman_activity, "Å⁴ amu⁻¹")
+def _panels(
+    infrared: Sequence[Spectrum], raman: Sequence[Spectrum], harmonic: HarmonicSpectrum | None
+) -> list[_Panel]:
+    """Return infrared above Raman, of what there is, with the sticks of the modes."""
+    sticks: list[_Sticks | None] = [None, None]
+    if harmonic is not None and harmonic.dipole_derivative is not None:
+        sticks[0] = _Sticks(harmonic.wavenumber, harmonic.infrared_intensity, "km mol⁻¹")
+    if harmonic is not None and harmonic.polarizability_derivative is not None:
+        sticks[1] = _Sticks(harmonic.wavenumber, harmonic.raman_activity, "Å⁴ amu⁻¹")
+    drawn = zip((infrared, raman), sticks, strict=True)
+    panels = [_Panel(spectra, own) for spectra, own in drawn if spectra]
+    if not panels:
+        raise InvalidInputError(expected="an infrared or a Raman spectrum to draw")
+    return panels
 
 
 def _inside(spectrum: Spectrum, lower: float, upper: float) -> np.ndarray:

@@ -60,10 +60,7 @@ _ACTIVITY = "Å⁴/amu per cm⁻¹"
 def invariants(frames: np.ndarray) -> np.ndarray:
     """Return a and the five components b of β with Σb² = (3/2)Tr β², ``[n, 6]``.
 
-    Parameters
-    ----------
-    frames
-        Polarizabilities ``[n, 3, 3]``, or ``[n, 6]`` as xx, yy, zz, yz, xz, xy.
+    Of polarizabilities ``[n, 3, 3]``, or ``[n, 6]`` as xx, yy, zz, yz, xz, xy.
     """
     if frames.shape[-1] == 6 and frames.ndim == 2:
         xx, yy, zz, yz, xz, xy = frames.T
@@ -73,17 +70,8 @@ def invariants(frames: np.ndarray) -> np.ndarray:
             0.5 * (frames[:, i, j] + frames[:, j, i]) for i, j in ((0, 1), (0, 2), (1, 2))
         )
     root = np.sqrt(3.0)
-    return np.stack(
-        [
-            (xx + yy + zz) / 3.0,
-            root * xy,
-            root * yz,
-            root * xz,
-            0.5 * root * (xx - yy),
-            zz - 0.5 * (xx + yy),
-        ],
-        axis=1,
-    )
+    shear = [root * xy, root * yz, root * xz, 0.5 * root * (xx - yy)]
+    return np.stack([(xx + yy + zz) / 3.0, *shear, zz - 0.5 * (xx + yy)], axis=1)
 
 
 #: The isotropic and the anisotropic part, from a matrix or xx, yy, zz, yz, xz, xy.
@@ -217,16 +205,10 @@ class RamanSpectrum:
     def band_depolarization(
         self, lower: float, upper: float, *, natural_light: bool = False
     ) -> Estimate:
-        """Return the depolarization ratio of a band: of the areas between two wavenumbers.
+        """Return the depolarization ratio of a band: of the areas between two wavenumbers [cm⁻¹].
 
-        Unlike the ratio at its maximum it does not depend on the resolution.
-
-        Parameters
-        ----------
-        lower, upper
-            Limits of the band, cm⁻¹.
-        natural_light
-            6G/(45A + 7G) instead of 3G/(45A + 4G).
+        Unlike the ratio at its maximum it does not depend on the resolution. The light is that
+        of :meth:`depolarization_ratio`.
         """
         upper_part, lower_part = (6.0, 7.0) if natural_light else (3.0, 4.0)
         weights = self.isotropic.weights(lower, upper)

@@ -282,15 +282,8 @@ class Series:
     ) -> list[Signal]:
         """Return the time derivative of each replica, in `unit` per fs.
 
-        Parameters
-        ----------
-        unit
-            Unit of the quantity (not of its derivative).
-        n_components
-            Number of components after `components`.
-        components
-            Takes frames ``[n, ...]`` to components ``[n, n_components]``;
-            must be linear. Frames are flattened by default.
+        The unit is that of the quantity, not of its derivative. `components` takes frames
+        ``[n, ...]`` linearly to ``[n, n_components]``; they are flattened by default.
         """
         factor = self.factor(unit)
 

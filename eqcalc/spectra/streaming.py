@@ -36,7 +36,8 @@ _PIECE = 10_000
 class SpectrumAccumulator(Generic[Result]):
     """Correlation function of a growing series, and the spectrum of it.
 
-    Made by :func:`infrared_accumulator` and :func:`raman_accumulator`.
+    Made by :func:`infrared_accumulator` and :func:`raman_accumulator`. A resolution or lag is
+    needed; errors are from replicas.
 
     Parameters
     ----------
@@ -44,13 +45,8 @@ class SpectrumAccumulator(Generic[Result]):
         What is correlated.
     result
         Takes a density and a series to the spectrum.
-    n_replicas
-        Replicas that advance together.
-    rate
-        The frames are time derivatives, their unit is per fs.
-    options
-        See :func:`eqcalc.spectra.infrared`. A resolution or lag is needed; errors are from
-        replicas.
+    n_replicas, rate, options
+        See :func:`infrared_accumulator`.
     """
 
     def __init__(
@@ -121,16 +117,7 @@ class SpectrumAccumulator(Generic[Result]):
     def follow(self, trajectory: Trajectory, name: str) -> int:
         """Add the frames of a trajectory, perhaps of a running simulation, that are not in yet.
 
-        Parameters
-        ----------
-        trajectory
-            Its file.
-        name
-            The observable, such as ``"dipole"``.
-
-        Returns
-        -------
-        How many frames were added.
+        Returned is how many of the observable `name`, such as ``"dipole"``, were added.
 
         Raises
         ------

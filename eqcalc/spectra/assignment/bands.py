@@ -329,28 +329,15 @@ def _partner_columns(
 
 @dataclass(frozen=True)
 class BandComparison:
-    """One band, or group of bands that cannot be resolved, beside its modes.
+    """One band, or group of bands that cannot be resolved, beside its modes."""
 
-    Parameters
-    ----------
-    modes
-        Indices of the modes.
-    lower, upper
-        Limits of the integration [cm⁻¹].
-    harmonic_position, position
-        Mean wavenumber weighted with intensity, of the modes and of the
-        spectrum [cm⁻¹].
-    harmonic_area, area
-        Integrated intensity of the modes and of the spectrum, in the unit of the spectrum.
-    """
-
-    modes: tuple[int, ...]
-    lower: float
+    modes: tuple[int, ...]  #: indices of the modes
+    lower: float  #: limits of the integration, cm⁻¹
     upper: float
-    harmonic_position: float
-    position: Estimate
-    harmonic_area: float
-    area: Estimate
+    harmonic_position: float  #: mean wavenumber of the modes weighted with intensity, cm⁻¹
+    position: Estimate  #: likewise of the spectrum
+    harmonic_area: float  #: integrated intensity of the modes, in the unit of the spectrum
+    area: Estimate  #: likewise of the spectrum
 
     @property
     def shift(self) -> float:

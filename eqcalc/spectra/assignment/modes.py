@@ -168,11 +168,8 @@ def decompose_dipole_by_atoms(
         ``[n_replicas, n_frames, n_atoms, 3, 3]``, ∂μ_b/∂r_ia at [i, a, b], e.
     velocities
         ``[n_replicas, n_frames, n_atoms, 3]``, Å/fs.
-    groups
-        Indices of the atoms of each group; an atom belongs to one at most.
-        The rest is the group ``"others"``.
-    options
-        ``interval`` and ``temperature``, and those of :func:`decompose`.
+    groups, options
+        See :func:`decompose_dipole_by_groups`.
     """
     everything = _complete_groups(groups, velocities.shape[-2])
     rates = np.einsum("rtia,rtiab->rtib", velocities, polar_tensors, optimize=True)
@@ -213,16 +210,8 @@ def mode_momenta(
 ) -> np.ndarray:
     """Return the momenta P_k = Σ mᵢ (∂rᵢ/∂Q_k)·vᵢ of the normal modes in the Eckart frame.
 
-    Parameters
-    ----------
-    positions, velocities
-        ``[n_replicas, n_frames, n_atoms, 3]``, Å and Å/fs.
-    harmonic
-        Normal modes; their geometry is the reference of the frame.
-
-    Returns
-    -------
-    ``[n_replicas, n_frames, n_modes]``, Å amu^½/fs.
+    ``[n_replicas, n_frames, n_modes]``, Å amu^½/fs, of positions [Å] and velocities [Å/fs]
+    ``[n_replicas, n_frames, n_atoms, 3]``. The geometry of the modes is the reference.
     """
     rotations = eckart_rotations(positions, harmonic.positions, harmonic.masses)
     return harmonic.coordinates(np.einsum("rtab,rtib->rtia", rotations, velocities, optimize=True))
@@ -240,7 +229,7 @@ def mode_spectra(
     positions, velocities, harmonic
         See :func:`mode_momenta`.
     options
-        ``interval`` and ``temperature``, and those of :func:`decompose`.
+        See :func:`decompose_dipole_by_modes`.
     """
     momenta = mode_momenta(positions, velocities, harmonic)
     return decompose(

@@ -36,15 +36,8 @@ MULTITAPER_BANDWIDTH = 4.0
 class Signal:
     """A series along one replica that is read in pieces.
 
-    Parameters
-    ----------
-    n_frames
-        Number of frames.
-    n_components
-        Number of components of one frame.
-    read
-        ``read(start, stop)`` returns the frames [start, stop) as a float64
-        array ``[stop - start, n_components]``.
+    ``read(start, stop)`` returns the frames [start, stop) as a float64 array
+    ``[stop - start, n_components]``.
     """
 
     n_frames: int

@@ -120,13 +120,6 @@ def read_table(path: str | Path, *, unit: str, label: str) -> Spectrum:
     columns; a header, and comments after ``#``. The points may come in any
     order; values at the same wavenumber are averaged.
 
-    Parameters
-    ----------
-    path
-        The file.
-    unit, label
-        Of the values.
-
     Raises
     ------
     InvalidFileError

@@ -27,22 +27,12 @@ _COMMA_BESIDE_BLANK = re.compile(r",\s|\s,")
 
 @dataclass(frozen=True)
 class Table:
-    """The first two columns of a table.
+    """The first two columns of a table."""
 
-    Parameters
-    ----------
-    first, second
-        ``[n_rows]``, as in the file; numbers of the second may be nan.
-    n_columns
-        Of the longest row.
-    header
-        Lines before the first row, comments included.
-    """
-
-    first: np.ndarray
-    second: np.ndarray
-    n_columns: int
-    header: tuple[str, ...]
+    first: np.ndarray  #: ``[n_rows]``, as in the file
+    second: np.ndarray  #: ``[n_rows]``; numbers may be nan
+    n_columns: int  #: of the longest row
+    header: tuple[str, ...]  #: lines before the first row, comments included
 
 
 class _Row(NamedTuple):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Text in columns: LAMMPS ``fix ave/time``, GROMACS ``.xvg``, any table."""
+"""Text in columns: LAMMPS ``fix ave/time``, GROMACS ``.xvg``, any table; the files of GPUMD."""
 
 from __future__ import annotations
 
@@ -55,3 +55,28 @@ class ColumnsReader(SeriesReader):
         if times is not None and (time_key is not None or looks_like_time(table[:, times])):
             check_even(table[:, times], f"column {times}:", lines)
         return matrices(check_unrepeated(table[:, columns]))
+
+
+class GPUMDReader(SeriesReader):
+    """``dipole.out`` and ``polarizability.out`` of GPUMD.
+
+    The columns are the step and μx μy μz, or the step and αxx αyy αzz αxy αyz αzx.
+    """
+
+    name = "gpumd"
+
+    def read_file(self, path: Path, key: None, time_key: None) -> np.ndarray:
+        """Return the dipole moments or polarizabilities."""
+        lines, rows = number_rows(path, "#")
+        widths = sorted({len(row) for row in rows})
+        if widths not in ([4], [7]):
+            raise InvalidFileError(
+                key="columns", value=widths, expected="4 (dipole.out) or 7 (polarizability.out)"
+            )
+        table = np.array(rows)
+        check_even(table[:, 0], "step", lines)
+        if widths == [4]:
+            return table[:, 1:]
+        xx, yy, zz, xy, yz, zx = table[:, 1:].T
+        tensor = np.array([[xx, xy, zx], [xy, yy, yz], [zx, yz, zz]])
+        return np.moveaxis(tensor, -1, 0)

@@ -12,13 +12,11 @@ import numpy as np
 
 from eqcalc.plugins import class_named
 from eqcalc.spectra.io.formats.base import SeriesReader
-from eqcalc.spectra.io.formats.columns import ColumnsReader
-from eqcalc.spectra.io.formats.cp2k import CP2KReader
+from eqcalc.spectra.io.formats.columns import ColumnsReader, GPUMDReader
 from eqcalc.spectra.io.formats.extxyz import ExtxyzReader
-from eqcalc.spectra.io.formats.gpumd import GPUMDReader
 from eqcalc.spectra.io.formats.ipi import IPIReader
+from eqcalc.spectra.io.formats.outputs import CP2KReader, VASPReader
 from eqcalc.spectra.io.formats.schnetpack import SchNetPackReader
-from eqcalc.spectra.io.formats.vasp import VASPReader
 from eqcalc.validation import InvalidInputError, existing_file
 
 #: Group of entry points under which installed packages announce readers.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The dipole moment of every ionic step in an OUTCAR of VASP."""
+"""Dipole moments in the main output of CP2K and VASP."""
 
 from __future__ import annotations
 
@@ -8,15 +8,50 @@ from pathlib import Path
 
 import numpy as np
 
-from eqcalc.spectra.io.formats.base import SeriesReader, check_even, check_unrepeated
+from eqcalc.spectra.io.formats.base import (
+    SeriesReader,
+    check_even,
+    check_unrepeated,
+    numbers,
+    text_lines,
+)
 from eqcalc.validation import InvalidFileError
 
+_MOMENT = re.compile(r"(?<!\w)X=\s*(\S+)\s+Y=\s*(\S+)\s+Z=\s*(\S+)", re.IGNORECASE)
+#: In the main output, of older and newer versions.
+_STEP = re.compile(r"(?:STEP NUMBER\s*=|MD\| Step number)\s*(\d+)")
+#: In an OUTCAR.
 _DIPOLE = re.compile(r"dipolmoment\s+(-?\d\S*)\s+(-?\d\S*)\s+(-?\d\S*)\s+electrons")
-_STEP = re.compile(r"Iteration\s+(\d+)\(")
+_IONIC_STEP = re.compile(r"Iteration\s+(\d+)\(")
+
+
+class CP2KReader(SeriesReader):
+    """Lines ``X= … Y= … Z= …`` of each step: the main output, or the file of moments alone."""
+
+    name = "cp2k"
+    units = ("D", None)
+
+    def read_file(self, path: Path, key: None, time_key: None) -> np.ndarray:
+        """Return the dipole moments, Debye."""
+        frames, steps, lines = [], [], []
+        for number, line in text_lines(path):
+            if (match := _MOMENT.search(line)) is not None:
+                frames.append(numbers(" ".join(match.groups()), f"line {number}"))
+            elif (step := _STEP.search(line)) is not None:
+                steps.append(int(step.group(1)))
+                lines.append(number)
+        if len(frames) < 2:
+            expected = "lines of the form X= … Y= … Z= …"
+            raise InvalidFileError(expected=expected, value=f"{len(frames)} of them")
+        if steps:
+            check_even(steps, "step", lines)
+        return check_unrepeated(np.array(frames))
 
 
 class VASPReader(SeriesReader):
-    """VASP prints the dipole moment with ``LDIPOL`` or ``IDIPOL``, in each electronic step.
+    """The dipole moment of every ionic step in an OUTCAR.
+
+    VASP prints it with ``LDIPOL`` or ``IDIPOL``, in each electronic step.
 
     The converged one, the last before the forces, is taken.
     """
@@ -39,7 +74,7 @@ class VASPReader(SeriesReader):
                             key=f"line {number}", expected="a dipole moment", value=line.strip()
                         )
                     current = [float(word) for word in match.groups()]
-                elif "Iteration" in line and (found := _STEP.search(line)) is not None:
+                elif "Iteration" in line and (found := _IONIC_STEP.search(line)) is not None:
                     step = int(found.group(1))
                 elif "TOTAL-FORCE" in line:
                     if current is None:
