@@ -115,7 +115,7 @@ class RecordedStep:
                 self._check(recording, state, names)
                 self._recordings[names] = recording
             except Exception as error:  # whatever CUDA refuses to record
-                from eqcalc.runtime.cpp_compiler import ExecutionWarning
+                from eqcalc.runtime.execution import ExecutionWarning
 
                 warnings.warn(
                     f"steps cannot be recorded and are taken operation by operation: {error}",

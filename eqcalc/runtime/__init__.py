@@ -2,7 +2,6 @@
 """How a model is executed: one protocol, of which the eager execution is the reference."""
 
 from eqcalc.runtime.ahead_of_time import CompiledExecution
-from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError, ExecutionWarning
 from eqcalc.runtime.cpu_execution import FusedExecution
 from eqcalc.runtime.cuda_graphs import CapturedCompiledExecution, CapturedExecution
 from eqcalc.runtime.evaluator import Evaluator, MoleculeEvaluator, eager_evaluator
@@ -10,6 +9,9 @@ from eqcalc.runtime.execution import (
     ClosestPair,
     EagerExecution,
     Execution,
+    ExecutionUnavailableError,
+    ExecutionWarning,
+    ModelChangedError,
     keep_freed_memory,
     to_numpy,
 )
@@ -34,6 +36,7 @@ __all__ = [
     "ExecutionUnavailableError",
     "ExecutionWarning",
     "FusedExecution",
+    "ModelChangedError",
     "MoleculeEvaluator",
     "MoleculeExecution",
     "TritonExecution",

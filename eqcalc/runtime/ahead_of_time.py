@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Collection, Iterator
@@ -15,10 +14,17 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from eqcalc.files import temporary_path, write_atomically
 from eqcalc.models.potential import Potential
 from eqcalc.runtime import programs
-from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError, ExecutionWarning, cache_folder
-from eqcalc.runtime.execution import EagerExecution, joined
+from eqcalc.runtime.cpp_compiler import cache_folder
+from eqcalc.runtime.execution import (
+    ExecutionUnavailableError,
+    ExecutionWarning,
+    ModelChangedError,
+    OneMoleculeExecution,
+    joined,
+)
 from eqcalc.runtime.programs import Program, Specification
 from eqcalc.runtime.verification import trial_molecule, verify
 from eqcalc.structures import Structures
@@ -59,10 +65,14 @@ def store(key: str, make: Callable[[Path], None]) -> Path:
     OSError
         The cache cannot be written.
     """
-    with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
-        made = Path(folder) / f"made{_SUFFIX}"
+    made = temporary_path(cache_folder() / f"{key}{_SUFFIX}")
+    try:
         make(made)
-        return made.replace(cache_folder() / _name(key, made))
+        path = made.with_name(_name(key, made))
+        write_atomically(path, made.read_bytes())
+        return path
+    finally:
+        made.unlink(missing_ok=True)
 
 
 def _name(key: str, path: Path) -> str:
@@ -78,7 +88,7 @@ _PASS = 8
 _LARGEST = 4096
 
 
-class CompiledExecution(EagerExecution):
+class CompiledExecution(OneMoleculeExecution):
     """Execution of one molecule by programs compiled for it.
 
     A program serves one number of structures. To need few, a CPU evaluates eight at a time
@@ -131,13 +141,6 @@ class CompiledExecution(EagerExecution):
         self._program(_usual(potential.device), self._sets[-1])
 
     @classmethod
-    def for_molecule(
-        cls, potential: Potential, numbers: Tensor, *, charge: float = 0.0, **options: Any
-    ) -> CompiledExecution:
-        """Return the execution of one molecule."""
-        return cls(potential, numbers, charge=charge, **options)
-
-    @classmethod
     def in_cache(cls, potential: Potential, numbers: Tensor, *, charge: float = 0.0) -> bool:
         """Return whether a program of the molecule was compiled before and can be loaded."""
         numbers = torch.as_tensor(numbers, dtype=torch.int64)
@@ -156,14 +159,11 @@ class CompiledExecution(EagerExecution):
 
         Raises
         ------
-        RuntimeError
+        ModelChangedError
             The parameters of the model have been changed since.
         """
         if self._versions != [parameter._version for parameter in self._parameters]:
-            raise RuntimeError(
-                "the parameters of the model were changed after it was compiled; make a new "
-                "evaluator"
-            )
+            raise ModelChangedError
         self.potential.require_outputs(quantities, structures)
         names = next(names for names in self._sets if set(names) >= set(quantities))
         shape = (structures.n_structures, len(self._numbers), 3)
@@ -220,7 +220,7 @@ class CompiledExecution(EagerExecution):
         try:
             path = find(programs.program_key(self.potential, wanted))
         except OSError as error:
-            raise ExecutionUnavailableError(f"the cache cannot be read: {error}") from error
+            raise ExecutionUnavailableError(f"cannot be read: {error}", key="cache") from error
         if path is None:
             return False
         try:
@@ -239,9 +239,7 @@ class CompiledExecution(EagerExecution):
                 lambda target: programs.compile_program(self.potential, wanted, target),
             )
         except OSError as error:
-            raise ExecutionUnavailableError(
-                f"compiled programs cannot be kept in the cache: {error}"
-            ) from error
+            raise ExecutionUnavailableError(f"cannot be written: {error}", key="cache") from error
         took = time.perf_counter() - begin
         self.compilations += 1
         self.compilation_time += took

@@ -10,10 +10,12 @@ import os
 import platform
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
 import torch
+
+from eqcalc.files import make_folder, replacing
+from eqcalc.runtime.execution import ExecutionUnavailableError
 
 
 def cache_folder() -> Path:
@@ -33,7 +35,8 @@ def cache_folder() -> Path:
     else:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eqcalc"
     # code is loaded from here, so nobody else may write to it
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not folder.is_dir():  # one that cannot be written may still be read
+        make_folder(folder, private=True)
     return folder
 
 
@@ -50,14 +53,6 @@ _FLAGS = (
 #: Tried in this order; not every compiler knows every processor.
 _PROCESSOR_FLAGS = (("-march=native",), ("-mcpu=native",), ())
 _REALS = {torch.float32: "float", torch.float64: "double"}
-
-
-class ExecutionUnavailableError(RuntimeError):
-    """An execution cannot be used here; the message says why."""
-
-
-class ExecutionWarning(UserWarning):
-    """A faster execution could not be used."""
 
 
 def compiler() -> str | None:
@@ -99,26 +94,22 @@ def kernel_library(dtype: torch.dtype) -> ctypes.CDLL:
         to, or the compiler fails.
     """
     if dtype not in _REALS:
-        raise ExecutionUnavailableError(f"there are no compiled kernels in {dtype}")
+        raise ExecutionUnavailableError(
+            key="precision", value=str(dtype), expected="float32 or float64 for compiled kernels"
+        )
     try:
         path = library_path(dtype)
         if not path.exists():
             _compile(path, _REALS[dtype])
         return ctypes.CDLL(str(path))
     except OSError as error:
-        raise ExecutionUnavailableError(f"the compiled kernels cannot be loaded: {error}") from None
+        raise ExecutionUnavailableError(f"cannot be loaded: {error}", key="kernels") from None
 
 
 def _compile(target: Path, real: str) -> None:
-    command = compiler()
-    if command is None:
-        raise ExecutionUnavailableError(
-            "there is no C++ compiler on this machine; install one (e.g. g++), or name it in $CXX"
-        )
+    command = require_compiler()
     message = ""
-    # a name of its own and then a rename: several processes may start at once
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        made = Path(folder) / target.name
+    with replacing(target) as made:  # several processes may start at once
         for processor in _PROCESSOR_FLAGS:
             options = [*_FLAGS, *processor, f"-DREAL={real}"]
             done = subprocess.run(
@@ -128,7 +119,20 @@ def _compile(target: Path, real: str) -> None:
                 check=False,
             )
             if done.returncode == 0:
-                made.replace(target)
                 return
             message = message or done.stderr
-    raise ExecutionUnavailableError(f"{command} cannot compile the kernels:\n{message[-2000:]}")
+        raise ExecutionUnavailableError(
+            f"{command} cannot compile the kernels:\n{message[-2000:]}", key="compiler"
+        )
+
+
+def require_compiler() -> str:
+    """Return the C++ compiler; ExecutionUnavailableError if there is none."""
+    command = compiler()
+    if command is None:
+        raise ExecutionUnavailableError(
+            "there is no C++ compiler on this machine",
+            key="compiler",
+            advice="install one (e.g. g++), or name it in $CXX",
+        )
+    return command

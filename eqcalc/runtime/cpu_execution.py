@@ -4,23 +4,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from eqcalc.models.potential import Potential
 from eqcalc.neighbors import Pairs, pairs_within
 from eqcalc.runtime.cpu_kernels import Composition, FusedPotential, HalfPairs
-from eqcalc.runtime.execution import ClosestPair, EagerExecution, closest_of
-from eqcalc.runtime.verification import trial_molecule, verify
+from eqcalc.runtime.execution import ClosestPair, closest_of
+from eqcalc.runtime.verification import VerifiedExecution
 from eqcalc.structures import Structures
 
 #: Batches of which the compositions are kept.
 _KEPT = 8
 
 
-class FusedExecution(EagerExecution):
+class FusedExecution(VerifiedExecution):
     """Execution on a CPU by compiled kernels, with read-outs that have none beside them.
 
     For those the kernels hand out the features of the atoms. The result of a structure
@@ -30,10 +29,8 @@ class FusedExecution(EagerExecution):
     ----------
     potential
         The model, on a CPU.
-    skin
-        Extra distance of the neighbour list of periodic structures [Å].
-    trials
-        What to compare with the eager execution first; see :func:`verify`.
+    skin, trials
+        See :class:`~eqcalc.runtime.verification.VerifiedExecution`.
 
     Raises
     ------
@@ -45,29 +42,14 @@ class FusedExecution(EagerExecution):
     name: ClassVar[str] = "fused"
     manner: ClassVar[str] = "compiled kernels"
 
-    def __init__(
-        self,
-        potential: Potential,
-        *,
-        skin: float = 0.5,
-        trials: Collection[Structures] | None = None,
-    ) -> None:
-        super().__init__(potential, skin=skin)
+    def _prepare(self) -> None:
+        potential = self.potential
         self._fused = FusedPotential(potential)
         self._beside = frozenset(potential.quantities) - self._fused.outputs
         self._of_molecules = frozenset(potential.quantities) - {"stress"}
         self._compositions: list[tuple[tuple[Tensor, Tensor, Tensor], Composition]] = []
         self._half_pairs: tuple[Pairs, HalfPairs] | None = None
         self._closest: tuple[Tensor, ClosestPair] | None = None
-        verify(self, trials)
-
-    @classmethod
-    def for_molecule(
-        cls, potential: Potential, numbers: Tensor, *, charge: float = 0.0, **options: Any
-    ) -> FusedExecution:
-        """Return an execution that was compared with the eager one for this molecule."""
-        trials = (trial_molecule(potential, numbers, charge=charge),)
-        return cls(potential, skin=0.0, trials=trials, **options)
 
     @property
     def parts(self) -> Mapping[str, str]:

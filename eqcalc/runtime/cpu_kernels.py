@@ -29,8 +29,8 @@ from eqcalc.models.readouts import (
     PolarizabilityHead,
 )
 from eqcalc.neighbors import Pairs
-from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError, kernel_library
-from eqcalc.runtime.execution import ClosestPair
+from eqcalc.runtime.cpp_compiler import kernel_library
+from eqcalc.runtime.execution import ClosestPair, ExecutionUnavailableError, ModelChangedError
 from eqcalc.structures import Structures
 
 _VERSION = operator.attrgetter("_version")
@@ -71,21 +71,25 @@ def kernel_parameters(potential: Potential) -> tuple[Tensor, Settings, list[Tens
     """
     representation = potential.representation
     if potential.device.type != "cpu":
-        raise ExecutionUnavailableError("the compiled kernels run on CPUs only")
+        raise ExecutionUnavailableError(
+            key="device", value=str(potential.device), expected="a CPU, as the kernels are for it"
+        )
     if type(potential) is not Potential or type(representation) is not PaiNN:
         raise ExecutionUnavailableError(
-            f"there are no compiled kernels for {type(representation).__name__}"
+            f"there are no compiled kernels for {type(representation).__name__}", key="network"
         )
     if precision_of(potential) not in ("float32", "float64"):
         raise ExecutionUnavailableError(
-            f"there are no compiled kernels in {precision_of(potential)}, which a CPU does not "
-            "have; it is imitated, to measure errors, and is slower than float32"
+            "a CPU imitates this precision, to measure errors, and is slower than in float32",
+            key="precision",
+            value=precision_of(potential),
+            expected="float32 or float64 for compiled kernels",
         )
     compiled = compiled_heads(potential)
     if "energy" in potential.heads and "energy" not in compiled:
         raise ExecutionUnavailableError(
-            "there are no compiled kernels for this read-out of the energy, whose gradient the "
-            "forces are"
+            "there are no compiled kernels for this read-out, whose gradient the forces are",
+            key="read_outs.energy",
         )
     config = representation.config
     basis, constants, exponent = _radial_basis(representation.basis, config.cutoff)
@@ -133,7 +137,8 @@ def _radial_basis(basis: nn.Module, cutoff: float) -> tuple[int, Tensor, float]:
         return _GAUSSIAN, basis.centers.double(), basis.exponent
     if type(basis) is not SincBasis:
         raise ExecutionUnavailableError(
-            f"there are no compiled kernels for the radial basis {type(basis).__name__}"
+            f"there are no compiled kernels for the radial basis {type(basis).__name__}",
+            key="radial_basis",
         )
     harmonics = torch.arange(1, len(basis.wavenumbers) + 1).double() * (math.pi / cutoff)
     rounding = torch.finfo(basis.wavenumbers.dtype).eps
@@ -358,15 +363,12 @@ class FusedPotential:
 
         Raises
         ------
-        RuntimeError
+        ModelChangedError
             The parameters of the model have been changed since.
         """
         assert self.outputs.issuperset(names)
         if self._versions != [*map(_VERSION, self._parameters)]:
-            raise RuntimeError(
-                "the parameters of the model were changed after its compiled form was made; make "
-                "a new evaluator or calculator"
-            )
+            raise ModelChangedError
         positions = positions.to(torch.float64).contiguous()
         given = _Input.from_buffer_copy(composition.pointers)
         given.positions = positions.data_ptr()

@@ -19,8 +19,13 @@ from torch import Tensor
 
 from eqcalc.models.potential import Potential
 from eqcalc.runtime.ahead_of_time import CompiledExecution
-from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError
-from eqcalc.runtime.execution import EagerExecution, Execution
+from eqcalc.runtime.execution import (
+    EagerExecution,
+    Execution,
+    ExecutionUnavailableError,
+    ModelChangedError,
+    OneMoleculeExecution,
+)
 from eqcalc.runtime.verification import trial_molecule, verify
 from eqcalc.structures import Structures
 from eqcalc.validation import count
@@ -82,7 +87,7 @@ def _waiting_refused() -> Iterator[None]:
         torch.cuda.set_sync_debug_mode(before)
 
 
-class CapturedExecution(EagerExecution):
+class CapturedExecution(OneMoleculeExecution):
     """Execution of one molecule on a GPU by playing back recorded evaluations.
 
     There is one recording for every number of structures and set of quantities;
@@ -126,7 +131,12 @@ class CapturedExecution(EagerExecution):
     ) -> None:
         super().__init__(potential, skin=0.0)
         if record is record_cuda_graph and potential.device.type != "cuda":
-            raise ExecutionUnavailableError("only a GPU can play back recorded evaluations")
+            raise ExecutionUnavailableError(
+                "recorded evaluations are played back by a GPU",
+                key="device",
+                value=str(potential.device),
+                expected="cuda",
+            )
         #: What is recorded.
         self.recorded = self._to_record(potential, numbers, charge=charge, **options)
         #: What records a function, of a whole time step too.
@@ -146,14 +156,7 @@ class CapturedExecution(EagerExecution):
         except ExecutionUnavailableError:
             raise
         except Exception as error:  # whatever CUDA refuses to record, and kernels to do
-            raise ExecutionUnavailableError(f"the model cannot be recorded: {error}") from error
-
-    @classmethod
-    def for_molecule(
-        cls, potential: Potential, numbers: Tensor, *, charge: float = 0.0, **options: Any
-    ) -> CapturedExecution:
-        """Return the execution of one molecule."""
-        return cls(potential, numbers, charge=charge, **options)
+            raise ExecutionUnavailableError(f"cannot be recorded: {error}", key="model") from error
 
     def _to_record(
         self, potential: Potential, numbers: Tensor, *, charge: float, **options: Any
@@ -167,19 +170,17 @@ class CapturedExecution(EagerExecution):
         return {name: f"{how}, {self.manner}" for name, how in self.recorded.parts.items()}
 
     def check_memory(self) -> None:
-        """Raise RuntimeError if the model lies elsewhere than when it was recorded."""
+        """Raise ModelChangedError if the model lies elsewhere than when it was recorded."""
         now = next(self.potential.parameters(), None)
         if now is not None and now.data_ptr() != self._read[0].data_ptr():
-            raise RuntimeError(
-                "the model was moved or converted after it was recorded; make a new evaluator"
-            )
+            raise ModelChangedError("the model was moved or converted after it was recorded")
 
     def evaluate(self, structures: Structures, quantities: Collection[str]) -> Values:
         """Evaluate copies of the molecule; see :class:`~eqcalc.runtime.Execution`.
 
         Raises
         ------
-        RuntimeError
+        ModelChangedError
             The model has been moved or converted since.
         """
         self.check_memory()

@@ -22,10 +22,10 @@ from eqcalc.models.potential import Potential
 from eqcalc.models.precision import PRECISIONS, in_precision, precision_of
 from eqcalc.neighbors import STATIC_ATOMS
 from eqcalc.runtime.ahead_of_time import CompiledExecution
-from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError, cache_folder, compiler
+from eqcalc.runtime.cpp_compiler import cache_folder, compiler
 from eqcalc.runtime.cuda_graphs import CapturedCompiledExecution, CapturedExecution
 from eqcalc.runtime.evaluator import eager_evaluator
-from eqcalc.runtime.execution import EagerExecution
+from eqcalc.runtime.execution import EagerExecution, ExecutionUnavailableError
 from eqcalc.runtime.selection import EXECUTIONS, evaluator_for
 from eqcalc.runtime.verification import trial_molecule, trial_positions, verify
 

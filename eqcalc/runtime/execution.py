@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -21,10 +21,25 @@ from eqcalc.facts import grouped
 from eqcalc.models.potential import Potential
 from eqcalc.neighbors import STATIC_ATOMS, NeighborList, Pairs
 from eqcalc.structures import Structures
-from eqcalc.validation import count
+from eqcalc.validation import InvalidInputError, count
 
 #: Structures in one pass on a CPU, few enough to stay in the caches.
 _CHUNK = 32
+
+
+class ExecutionUnavailableError(InvalidInputError, RuntimeError):
+    """An execution cannot be used here; `key` names what of the model or machine is in the way."""
+
+
+class ExecutionWarning(UserWarning):
+    """A faster execution could not be used."""
+
+
+class ModelChangedError(InvalidInputError, RuntimeError):
+    """A model was changed after an execution of it was made."""
+
+    def __init__(self, problem: str = "the model was changed after its execution was made") -> None:
+        super().__init__(problem, key="model", advice="make a new evaluator or calculator")
 
 
 class ClosestPair(NamedTuple):
@@ -131,6 +146,18 @@ class EagerExecution:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({grouped(self.parts)})"
+
+
+class OneMoleculeExecution(EagerExecution):
+    """An execution made for one molecule: its first arguments are model, numbers and charge."""
+
+    @classmethod
+    def for_molecule(
+        cls, potential: Potential, numbers: Tensor, *, charge: float = 0.0, **options: Any
+    ) -> EagerExecution:
+        """Return the execution of one molecule."""
+        made: Callable[..., EagerExecution] = cls
+        return made(potential, numbers, charge=charge, **options)
 
 
 def closest_of(structures: Structures, pairs: Pairs) -> ClosestPair:

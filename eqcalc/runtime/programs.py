@@ -30,7 +30,8 @@ from eqcalc.models.checkpoint import model_hash
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import precision_of
 from eqcalc.neighbors import all_pairs
-from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError, compiler, processor
+from eqcalc.runtime.cpp_compiler import compiler, processor, require_compiler
+from eqcalc.runtime.execution import ExecutionUnavailableError
 from eqcalc.runtime.verification import trial_positions
 from eqcalc.structures import Structures
 
@@ -102,13 +103,13 @@ def compile_program(potential: Potential, specification: Specification, target: 
     """
     if precision_of(potential) not in ("float32", "float64"):
         raise ExecutionUnavailableError(
-            f"a model in {precision_of(potential)} cannot be compiled, only float32 and float64"
+            "a model in this precision cannot be compiled",
+            key="precision",
+            value=precision_of(potential),
+            expected="float32 or float64",
         )
     exported = trace(potential, specification)
-    if compiler() is None:
-        raise ExecutionUnavailableError(
-            "there is no C++ compiler on this machine; install one (e.g. g++), or name it in $CXX"
-        )
+    require_compiler()
     # the number of threads is compiled in, therefore part of the key
     settings = {"cpp.threads": torch.get_num_threads()}
     try:
@@ -118,7 +119,9 @@ def compile_program(potential: Potential, specification: Specification, target: 
                 exported, package_path=str(target), inductor_configs=settings
             )
     except Exception as error:  # of many kinds, as each stage of the compiler has its own
-        raise ExecutionUnavailableError(f"PyTorch cannot compile it: {_first(error)}") from error
+        raise ExecutionUnavailableError(
+            f"PyTorch cannot compile it: {_first(error)}", key="model"
+        ) from error
 
 
 def trace(potential: Potential, specification: Specification) -> torch.export.ExportedProgram:
@@ -161,8 +164,9 @@ def trace(potential: Potential, specification: Specification) -> torch.export.Ex
             return torch.export.export(graph, (positions,))
     except Exception as error:
         raise ExecutionUnavailableError(
-            f"{type(potential.representation).__name__} cannot be traced, as with neighbours that "
-            f"are found anew for each structure: {_first(error)}"
+            "cannot be traced, as with neighbours that are found anew for each structure: "
+            f"{_first(error)}",
+            key=type(potential.representation).__name__,
         ) from error
 
 
@@ -210,7 +214,9 @@ def load_program(path: Path, device: torch.device) -> Program:
     try:
         package = torch._inductor.aoti_load_package(str(path), **options)
     except Exception as error:
-        raise ExecutionUnavailableError(f"{path} cannot be loaded: {_first(error)}") from error
+        raise ExecutionUnavailableError(
+            f"cannot be loaded: {_first(error)}", key="program", file=path
+        ) from error
 
     def program(positions: Tensor) -> Sequence[Tensor]:
         with torch.no_grad():

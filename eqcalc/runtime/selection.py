@@ -17,18 +17,19 @@ from eqcalc.models.compositions import check_charge
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import check_precision, in_precision
 from eqcalc.runtime.ahead_of_time import CompiledExecution
-from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError, ExecutionWarning, compiler
+from eqcalc.runtime.cpp_compiler import compiler
 from eqcalc.runtime.cpu_execution import FusedExecution
 from eqcalc.runtime.cuda_graphs import CapturedCompiledExecution, CapturedExecution
 from eqcalc.runtime.evaluator import Evaluator, MoleculeEvaluator, known_numbers
-from eqcalc.runtime.execution import EagerExecution, Execution
-from eqcalc.runtime.molecule_execution import MoleculeExecution
-from eqcalc.runtime.recorded import faster_recording
-from eqcalc.runtime.triton.execution import (
-    CapturedTritonExecution,
-    TritonExecution,
-    faster_execution,
+from eqcalc.runtime.execution import (
+    EagerExecution,
+    Execution,
+    ExecutionUnavailableError,
+    ExecutionWarning,
 )
+from eqcalc.runtime.gpu_choice import faster_execution, faster_recording
+from eqcalc.runtime.molecule_execution import MoleculeExecution
+from eqcalc.runtime.triton.execution import CapturedTritonExecution, TritonExecution
 from eqcalc.validation import one_of
 
 #: Executions by name, the fastest first.

@@ -3,17 +3,15 @@
 
 from __future__ import annotations
 
-import statistics
-import time
-from collections.abc import Callable, Collection
+from collections.abc import Collection
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import precision_of
-from eqcalc.runtime.cpp_compiler import ExecutionUnavailableError
-from eqcalc.runtime.execution import EagerExecution, Execution
+from eqcalc.runtime.execution import EagerExecution, Execution, ExecutionUnavailableError
 from eqcalc.structures import Structures
 
 #: Largest allowed deviation of a quantity, relative to its largest value. Two
@@ -131,11 +129,52 @@ def verify(
             worst[name] = max(deviation, worst.get(name, 0.0))
             if not deviation <= tolerance:
                 raise ExecutionUnavailableError(
-                    f"the {execution.name} execution gives a {name} that deviates by "
-                    f"{deviation:.1e} from the eager one, more than the {tolerance:.0e} that "
-                    "rounding explains; please report this"
+                    f"the {execution.name} execution deviates from the eager one",
+                    key=name,
+                    value=deviation,
+                    expected=f"a relative deviation up to {tolerance:.0e}, as by rounding",
+                    advice="please report this",
                 )
     return worst
+
+
+class VerifiedExecution(EagerExecution):
+    """An execution of any structures that is compared with the eager one when it is made.
+
+    Parameters
+    ----------
+    potential
+        The model.
+    skin
+        Extra distance of the neighbour list of periodic structures [Å].
+    trials
+        What to compare it on; see :func:`verify`.
+    network
+        See :class:`EagerExecution`.
+    """
+
+    def __init__(
+        self,
+        potential: Potential,
+        *,
+        skin: float = 0.5,
+        trials: Collection[Structures] | None = None,
+        network: Potential | None = None,
+    ) -> None:
+        super().__init__(potential, skin=skin, network=network)
+        self._prepare()
+        verify(self, trials)
+
+    def _prepare(self) -> None:
+        """Make what the first evaluation needs."""
+
+    @classmethod
+    def for_molecule(
+        cls, potential: Potential, numbers: Tensor, *, charge: float = 0.0, **options: Any
+    ) -> EagerExecution:
+        """Return an execution that was compared with the eager one for this molecule."""
+        trials = (trial_molecule(potential, numbers, charge=charge),)
+        return cls(potential, skin=0.0, trials=trials, **options)
 
 
 def _edge(n_atoms: int) -> int:
@@ -144,16 +183,3 @@ def _edge(n_atoms: int) -> int:
     while edge**3 < n_atoms:
         edge += 1
     return edge
-
-
-def median_seconds(call: Callable[[], Tensor], repeats: int = 5) -> float:
-    """Return the median time of a call until its result is on the host [s].
-
-    One call before, which may record or compile, is not counted.
-    """
-    times = []
-    for _ in range(1 + repeats):
-        begin = time.perf_counter()
-        call().cpu()  # waits for the device
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times[1:])

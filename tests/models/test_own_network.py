@@ -166,6 +166,7 @@ def test_what_a_configuration_lacks_is_named():
         register_representation(type("Local", (PaiNNConfig,), {"__qualname__": "f.<locals>.Local"}))
 
 
+@pytest.mark.slow
 def test_commands_train_and_read_it(tmp_path, settings):
     config = tmp_path / "train.yaml"
     config.write_text(yaml.safe_dump(settings))
@@ -191,6 +192,7 @@ def test_commands_train_and_read_it(tmp_path, settings):
     assert NAME in run("info", model).stdout  # which builds no network
 
 
+@pytest.mark.slow
 def test_it_is_swept_beside_others(importable, tmp_path, settings, monkeypatch):
     monkeypatch.setenv("EQCALC_PLUGINS", "weighted_neighbors")
     axes = Sweep.read(FOLDER / "sweep.yaml").axes

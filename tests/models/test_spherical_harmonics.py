@@ -18,7 +18,7 @@ from eqcalc.models.spherical_harmonics import (
 from tests.errors import refused
 
 
-@pytest.mark.parametrize("degree", [1, 2, 3, 4, 7])
+@pytest.mark.parametrize("degree", [1, 2, 3, 4, pytest.param(7, marks=pytest.mark.slow)])
 def test_values_and_gradients_are_those_of_e3nn(degree, generator):
     vectors = torch.randn(20, 3, generator=generator, dtype=torch.float64)
     weights = torch.randn(20, 2 * degree + 1, generator=generator, dtype=torch.float64)

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: MIT
+"""The fastest execution of a molecule or a crystal on a GPU, found by timing them."""
+
+from __future__ import annotations
+
+import statistics
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eqcalc.models.potential import Potential
+from eqcalc.models.precision import precision_of
+from eqcalc.neighbors import STATIC_ATOMS
+from eqcalc.runtime.ahead_of_time import CompiledExecution
+from eqcalc.runtime.cuda_graphs import (
+    CapturedCompiledExecution,
+    CapturedExecution,
+    Recording,
+    record_cuda_graph,
+)
+from eqcalc.runtime.execution import (
+    EagerExecution,
+    ExecutionUnavailableError,
+    ExecutionWarning,
+)
+from eqcalc.runtime.triton.execution import CapturedTritonExecution, TritonExecution
+from eqcalc.runtime.verification import trial_molecule, trial_positions
+from eqcalc.structures import Structures
+
+#: Atoms of the trial molecules; much fewer leave a GPU idle with any kernels.
+_ATOMS = 576
+#: Atoms of the trial crystal along an edge, and their distance [Å]: a twentieth of an atom per Å³
+#: is less than in most crystals, and they are fewer than in most cells of a GPU.
+_EDGE, _SPACING = 8, 2.7
+_WITHOUT = {
+    "captured-triton": "without fused kernels",
+    "captured-compiled": "without compiled programs",
+}
+
+#: What was faster, by device, precision, network and, of molecules, number of atoms. It is
+#: measured once, so that the members of a committee, and evaluators made again, are executed
+#: alike.
+_faster: dict[tuple[Any, ...], str] = {}
+#: Spacing of atoms in the trial, relative to that of verification: the density of a molecule.
+_SPREAD = 1.5
+
+
+def faster_recording(
+    potential: Potential,
+    numbers: Tensor,
+    *,
+    charge: float = 0.0,
+    record: Callable[..., Recording] = record_cuda_graph,
+) -> EagerExecution:
+    """Return the fastest of the executions of a molecule on a GPU.
+
+    The first time one is asked for a kind of model, energy and forces of some 600
+    atoms are timed with a recording of the model as it is written, with one that has Triton
+    kernels in it, and with one of compiled programs, if there are some in the cache. A recording
+    evaluates all pairs of atoms; for a larger molecule the eager execution, which leaves out most
+    of those beyond the cutoff, is timed too. What cannot be used is told by a warning.
+
+    Parameters
+    ----------
+    potential, numbers, charge, record
+        See :class:`CapturedExecution`.
+
+    Raises
+    ------
+    ExecutionUnavailableError
+        Neither can be used.
+    """
+    key = (
+        str(potential.device),
+        precision_of(potential),
+        potential.config.representation,
+        len(numbers),
+        in_cache := CompiledExecution.in_cache(potential, numbers, charge=charge),
+    )
+
+    makers: dict[str, Callable[[], EagerExecution]] = {
+        "captured": lambda: CapturedExecution(potential, numbers, charge=charge, record=record),
+        "captured-triton": lambda: CapturedTritonExecution(
+            potential, numbers, charge=charge, record=record
+        ),
+        "captured-compiled": lambda: CapturedCompiledExecution(
+            potential, numbers, charge=charge, record=record, only_cached=True
+        ),
+        "eager": lambda: EagerExecution(potential, skin=0.0),
+    }
+    if key in _faster:
+        return makers[_faster[key]]()
+    candidates = {"captured": makers["captured"]()}
+    if len(numbers) > STATIC_ATOMS:
+        candidates["eager"] = makers["eager"]()
+    for name in ("captured-triton", *(["captured-compiled"] if in_cache else [])):
+        try:
+            candidates[name] = makers[name]()
+        except ExecutionUnavailableError as reason:
+            _warn(f"recording the model as it is written, {_WITHOUT[name]}: {reason}")
+    if len(candidates) == 1:
+        return candidates["captured"]
+    batch = trial_molecule(potential, numbers, max(1, _ATOMS // len(numbers)))
+    batch = batch.with_positions(_SPREAD * batch.positions)
+    faster = min(candidates, key=lambda name: _seconds(candidates[name], batch))
+    if "captured-triton" in candidates:  # else the next is to be told why not, too
+        _faster[key] = faster
+    return candidates[faster]
+
+
+def faster_execution(potential: Potential, skin: float = 0.5) -> EagerExecution:
+    """Return the faster execution of crystals on a GPU: with Triton kernels, or without.
+
+    The first time one is asked for a kind of model, energy and forces of 512 atoms
+    are timed with both. Where Triton kernels cannot be used, a warning says why.
+    """
+    plain = EagerExecution(potential, skin=skin)
+    key = (str(potential.device), precision_of(potential), potential.config.representation)
+    # a crystal has no quantity but the energy and its derivatives
+    if "energy" not in potential.config.heads or _faster.get(key) == plain.name:
+        return plain
+    try:
+        fused = TritonExecution(potential, skin=skin)
+    except ExecutionUnavailableError as reason:
+        _warn(f"running the model as it is written, without fused kernels: {reason}")
+        return plain
+    if key not in _faster:
+        crystal = _trial_crystal(potential)
+        _faster[key] = min((fused, plain), key=lambda one: _seconds(one, crystal)).name
+    return fused if _faster[key] == fused.name else plain
+
+
+def _trial_crystal(potential: Potential) -> Structures:
+    n = _EDGE**3
+    elements = torch.tensor(potential.references.elements)
+    positions = trial_positions(n, 1)
+    scale = _SPACING / float(positions.max() / (_EDGE - 1))
+    return Structures.pack(
+        elements[torch.arange(n) % len(elements)],
+        scale * positions[0],
+        [n],
+        cell=torch.eye(3, dtype=torch.float64)[None] * _EDGE * _SPACING,
+        pbc=torch.ones(1, 3, dtype=torch.bool),
+    ).to(potential.device)
+
+
+def _seconds(execution: EagerExecution, batch: Structures, repeats: int = 5) -> float:
+    """Return the median time of an evaluation until its result is on the host [s].
+
+    One call before, which may record or compile, is not counted.
+    """
+    quantities = execution.potential.quantities
+    names = tuple({"energy", "forces"} & set(quantities)) or quantities[:1]
+    times = []
+    for _ in range(1 + repeats):
+        begin = time.perf_counter()
+        execution.evaluate(batch, names)[names[0]].cpu()  # waits for the device
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times[1:])
+
+
+def _warn(problem: str) -> None:
+    warnings.warn(problem, ExecutionWarning, stacklevel=4)

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: MIT
+"""The choice between executions on a GPU; what records, and what is fused, are stand-ins."""
+
+import warnings
+
+import pytest
+import torch
+from ase.build import bulk
+
+from eqcalc.neighbors import STATIC_ATOMS
+from eqcalc.runtime import (
+    CapturedExecution,
+    CompiledExecution,
+    EagerExecution,
+    ExecutionUnavailableError,
+    ExecutionWarning,
+    gpu_choice,
+)
+from eqcalc.runtime.verification import trial_molecule
+from eqcalc.structures import Structures
+from tests.conftest import make_potential
+from tests.runtime.test_cuda_graphs import record_on_the_host
+
+WATER = torch.tensor([8, 1, 1])
+
+
+class Fused(CapturedExecution):
+    name = "captured-triton"
+
+
+@pytest.fixture
+def nothing_measured(monkeypatch):
+    monkeypatch.setattr(gpu_choice, "_faster", {})
+
+
+def choose(**options):
+    return gpu_choice.faster_recording(make_potential(**options), WATER, record=record_on_the_host)
+
+
+@pytest.mark.parametrize("faster", ["captured", "captured-triton"])
+def test_the_faster_is_taken_and_measured_once(monkeypatch, nothing_measured, faster):
+    measured = []
+
+    def seconds(execution, batch):
+        measured.append(execution.name)
+        return 0.1 if execution.name == faster else 0.2
+
+    monkeypatch.setattr(gpu_choice, "CapturedTritonExecution", Fused)
+    monkeypatch.setattr(gpu_choice, "_seconds", seconds)
+    assert [choose().name for _ in range(3)] == [faster] * 3
+    assert sorted(measured) == ["captured", "captured-triton"]
+    assert choose(features=4).name == faster  # another network is measured by itself
+    assert len(measured) == 4
+
+
+@pytest.mark.parametrize("faster", ["captured", "captured-triton", "eager"])
+def test_a_large_molecule_may_leave_out_pairs(monkeypatch, nothing_measured, faster):
+    monkeypatch.setattr(gpu_choice, "CapturedTritonExecution", Fused)
+    times = {"captured": 0.2, "captured-triton": 0.2, "eager": 0.2, faster: 0.1}
+    monkeypatch.setattr(gpu_choice, "_seconds", lambda execution, batch: times[execution.name])
+    potential, numbers = make_potential(features=4), torch.ones(STATIC_ATOMS + 1, dtype=int)
+    for _ in range(2):
+        execution = gpu_choice.faster_recording(potential, numbers, record=record_on_the_host)
+        assert execution.name == faster
+
+
+@pytest.mark.parametrize("faster", ["captured-triton", "captured-compiled"])
+def test_programs_that_exist_are_tried(monkeypatch, nothing_measured, faster):
+    class Compiled(CapturedExecution):
+        name = "captured-compiled"
+
+        def __init__(self, *given, only_cached, **options):
+            assert only_cached  # nothing is compiled unasked
+            super().__init__(*given, **options)
+
+    monkeypatch.setattr(gpu_choice, "CapturedTritonExecution", Fused)
+    monkeypatch.setattr(gpu_choice, "CapturedCompiledExecution", Compiled)
+    times = {"captured": 0.2, "captured-triton": 0.2, "captured-compiled": 0.2, faster: 0.1}
+    monkeypatch.setattr(gpu_choice, "_seconds", lambda execution, batch: times[execution.name])
+    monkeypatch.setattr(CompiledExecution, "in_cache", lambda *given, **options: True)
+    assert [choose().name for _ in range(2)] == [faster] * 2
+    monkeypatch.setattr(CompiledExecution, "in_cache", lambda *given, **options: False)
+    assert choose().name == "captured-triton" or faster == "captured-compiled"
+
+
+def test_the_measurement_is_a_time(nothing_measured):
+    execution = CapturedExecution(make_potential(features=4), WATER, record=record_on_the_host)
+    before = execution.recordings
+    batch = trial_molecule(execution.potential, WATER, 2)
+    assert 0.0 < gpu_choice._seconds(execution, batch) < 60.0
+    assert execution.recordings == before + 1
+
+
+def test_without_kernels_there_is_one_warning_and_the_model_as_it_is(monkeypatch, nothing_measured):
+    def refuse(*arguments, **options):
+        raise ExecutionUnavailableError("there is no Triton")
+
+    monkeypatch.setattr(gpu_choice, "CapturedTritonExecution", refuse)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert choose().name == "captured"
+    (warning,) = (w for w in caught if w.category is ExecutionWarning)
+    assert "without fused kernels: there is no Triton" in str(warning.message)
+
+
+# --- crystals -----------------------------------------------------------------------
+
+
+class FusedCrystal(EagerExecution):
+    name = "triton"
+
+
+@pytest.fixture
+def crystals(monkeypatch, nothing_measured):
+    monkeypatch.setattr(gpu_choice, "TritonExecution", FusedCrystal)
+
+
+@pytest.mark.parametrize("faster", ["eager", "triton"])
+def test_the_faster_for_crystals_is_taken_and_measured_once(monkeypatch, crystals, faster):
+    measured = []
+
+    def seconds(execution, crystal):
+        measured.append(execution.name)
+        return 0.1 if execution.name == faster else 0.2
+
+    monkeypatch.setattr(gpu_choice, "_seconds", seconds)
+    assert [gpu_choice.faster_execution(make_potential()).name for _ in range(3)] == [faster] * 3
+    assert sorted(measured) == ["eager", "triton"]
+
+
+def test_without_kernels_for_crystals_there_is_one_warning(monkeypatch, crystals):
+    def refuse(*arguments, **options):
+        raise ExecutionUnavailableError("there is no Triton")
+
+    monkeypatch.setattr(gpu_choice, "TritonExecution", refuse)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        execution = gpu_choice.faster_execution(make_potential())
+    (warning,) = (w for w in caught if w.category is ExecutionWarning)
+    assert "without fused kernels: there is no Triton" in str(warning.message)
+    values = execution.evaluate(Structures.from_atoms(bulk("C")), ("energy",))
+    assert values["energy"].isfinite().all()
+
+
+def test_a_model_without_energy_has_nothing_to_measure(crystals):
+    execution = gpu_choice.faster_execution(make_potential(heads=("dipole",)))
+    assert type(execution) is EagerExecution
