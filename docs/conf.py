@@ -28,6 +28,7 @@ extensions = [
     "command_line",
     "docstrings",
     "result_table",
+    "whole_outputs",
 ]
 templates_path = ["_templates"]
 exclude_patterns = ["_build"]
