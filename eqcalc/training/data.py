@@ -71,13 +71,7 @@ def open_dataset(config: TrainingConfig) -> Dataset:
 
 
 def split_dataset(dataset: Dataset, config: DataConfig) -> Split:
-    """Divide a dataset as `config` says.
-
-    Raises
-    ------
-    InvalidInputError
-        The dataset is too small, or has no such stored split.
-    """
+    """Divide a dataset as `config` says, or raise InvalidInputError if it cannot be."""
     if config.split is not None:
         parts = dict(dataset.splits[one_of("data.split", config.split, dataset.splits)])
         for name in ("training", "validation"):
@@ -147,16 +141,8 @@ class Batch:
     """Structures, their pairs and labels.
 
     Not a dataclass, since Lightning would convert its tensors one by one to the
-    precision of the network, positions and energies too.
-
-    Parameters
-    ----------
-    structures, pairs
-        As a potential takes them.
-    labels
-        By quantity, ``[n_structures, ...]``, for forces ``[n_atoms, 3]``; NaN if unknown.
-    present
-        By quantity, which structures have the label, ``[n_structures]`` bool.
+    precision of the network, positions and energies too. Labels and which structures have
+    them are those of :meth:`eqcalc.datasets.Dataset.labels`.
     """
 
     def __init__(
@@ -220,16 +206,8 @@ class BatchOrder(Sampler[np.ndarray]):
 
     A resumed training therefore continues with the batches it would have had.
     Of several processes each takes its share of every batch. The structures
-    that do not fill the last batch of an epoch are left out of it.
-
-    Parameters
-    ----------
-    indices
-        Structures of the training set.
-    batch_size, seed
-        See :class:`~eqcalc.training.config.OptimizerConfig` and ``TrainingConfig``.
-    rank, processes
-        Which process this is, of how many.
+    that do not fill the last batch of an epoch are left out of it. The batch size counts
+    the structures of all processes together.
     """
 
     def __init__(

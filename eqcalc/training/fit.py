@@ -47,10 +47,8 @@ class TrainingResult:
 
     Parameters
     ----------
-    model
-        The model with the lowest validation loss.
-    path
-        Its file.
+    model, path
+        The model with the lowest validation loss, and its file.
     folder
         Folder of the run.
     record

@@ -60,17 +60,8 @@ def pooled_latent(
 ) -> dict[int, np.ndarray]:
     """Return the features after the last block, summed over the atoms of each structure.
 
-    Parameters
-    ----------
-    potential
-        A model of the network :class:`~eqcalc.models.networks.irreps_gcn.IrrepsGCN`.
-    dataset, indices
-        Structures.
-
-    Returns
-    -------
-    dict
-        By degree ``[n_structures, multiplicity, 2l+1]``, in the order of `indices`.
+    The network is an :class:`~eqcalc.models.networks.irreps_gcn.IrrepsGCN`. Returned are, by
+    degree, ``[n_structures, multiplicity, 2l+1]`` in the order of `indices`.
     """
     network = _network(potential)
     parts: dict[int, list[Tensor]] = {l: [] for l in network.config.degrees}
@@ -151,21 +142,11 @@ def without_degree(potential: Potential, degree: int) -> Iterator[None]:
 def gradient_norms(
     potential: Potential, dataset: Dataset, indices: np.ndarray, name: str
 ) -> dict[int, float]:
-    """Return how strongly a prediction depends on the features of every degree.
+    """Return how strongly the scalar `name` depends on the features of every degree.
 
-    Parameters
-    ----------
-    potential, dataset, indices
-        See :func:`pooled_latent`.
-    name
-        The predicted quantity, a scalar.
-
-    Returns
-    -------
-    dict
-        By degree: root mean square over structures and blocks of the length of the
-        gradient with respect to the features, times their own length, in units
-        of the quantity. Features that are not used have zero.
+    It is the root mean square over structures and blocks of the length of the gradient with
+    respect to the features, times their own length, in units of the quantity; zero for
+    features that are not used.
     """
     network = _network(potential)
     kept: list[Features] = []

@@ -55,12 +55,7 @@ def errors(
 class Loss:
     """``Σ_q weight_q · mean|Δ_q|² / scale_q²`` over the labels that are known.
 
-    Parameters
-    ----------
-    weights
-        By quantity.
-    scales
-        By quantity, in internal units; of the energy per atom.
+    Scales are in internal units, that of the energy per atom.
     """
 
     weights: Mapping[str, float]

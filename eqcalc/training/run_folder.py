@@ -70,11 +70,8 @@ class RunFolder:
     def resume_from(self) -> Path | None:
         """Return the checkpoint to go on from, or None if the run has none yet.
 
-        Raises
-        ------
-        InvalidInputError
-            The folder holds another run, or one that cannot go on: its checkpoint is
-            missing, damaged, or beyond the last epoch wanted.
+        Refused are another run, and one whose checkpoint is missing, damaged, or beyond the
+        last epoch wanted.
         """
         state = self._state()
         if state is None:

@@ -28,13 +28,7 @@ from eqcalc.validation import (
 
 
 class DuplicateKeyError(InvalidFileError):
-    """A YAML file states a key twice, of which a reader would take the last.
-
-    Attributes
-    ----------
-    lines
-        Where it does, counted from one.
-    """
+    """A YAML file states a key twice, in the `lines`, of which a reader would take the last."""
 
     def __init__(self, key: str = "", lines: tuple[int, int] = (0, 0)) -> None:
         super().__init__(
@@ -159,14 +153,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_yaml(path: Path) -> Any:
-    """Return what a YAML file holds.
-
-    Raises
-    ------
-    MissingFileError, InvalidFileError
-        It is missing or not YAML, or a key is stated twice; the error names the file, and
-        the line if there is one.
-    """
+    """Return what a YAML file holds; errors name it, and the line if there is one."""
     existing_file(path, "a YAML file with the settings")
     try:
         text = path.read_text(encoding="utf-8")

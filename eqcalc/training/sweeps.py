@@ -77,16 +77,9 @@ class Run:
 
 @dataclass(frozen=True)
 class Sweep:
-    """The settings of a sweep.
+    """The settings of every training, and, by axis and label, those that differ by dotted key.
 
-    Parameters
-    ----------
-    base
-        Settings of every training.
-    axes
-        By axis and label, settings by dotted key.
-    folder
-        Where relative paths begin.
+    Relative paths begin at `folder`.
     """
 
     base: Mapping[str, Any]
@@ -95,13 +88,7 @@ class Sweep:
 
     @classmethod
     def read(cls, path: str | Path) -> Sweep:
-        """Read a YAML file.
-
-        Raises
-        ------
-        InvalidInputError
-            The file is not a sweep, or one of its trainings has a wrong setting.
-        """
+        """Read a YAML file and check the settings of every training."""
         path = Path(path)
         settings = read_yaml(path)
         with located(file=path):
