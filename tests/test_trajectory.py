@@ -20,6 +20,7 @@ from eqcalc.trajectory import (
     TrajectoryWriter,
 )
 from eqcalc.validation import InvalidFileError
+from tests.errors import refused
 
 LAYOUTS = {
     "dipole": Layout((3,), "e*Å", 2),
@@ -175,16 +176,16 @@ def test_large_provenance_fits(path):
 
 def test_existing_file_is_never_overwritten(path):
     path.write_bytes(b"precious")
-    with pytest.raises(FileExistsError, match="never overwritten"):
+    with pytest.raises(FileExistsError):
         TrajectoryWriter.create(path, header(), LAYOUTS)
     assert path.read_bytes() == b"precious"
 
 
 def test_wrong_shape_is_refused(path):
     writer = TrajectoryWriter.create(path, header(), LAYOUTS)
-    with pytest.raises(ValueError, match=r"'dipole' have the shape \(3, 2, 3\), got \(3, 2, 1\)"):
+    with refused(key="dipole", value=[3, 2, 1]):
         writer.write("dipole", np.zeros((3, 2, 1)))
-    with pytest.raises(ValueError, match="12 frames of 'dipole'"):
+    with refused(key="dipole", value=12):
         writer.write("dipole", np.zeros((3, 12, 3)))
     writer.close()
 
@@ -202,15 +203,17 @@ def test_full_disk_leaves_the_earlier_part_readable(path, monkeypatch):
         return honest(descriptor, part, place)
 
     monkeypatch.setattr(os, "pwrite", full)
-    with pytest.raises(TrajectoryError, match=r"No space left.*6 dipole.*are readable"):
+    with refused(TrajectoryError, file=path) as caught:
         write(writer, 11, 21)
+    assert isinstance(caught.value.__cause__, OSError)
+    assert caught.value.__cause__.errno == errno.ENOSPC
     writer.close()
     values = Trajectory.open(path).observable("dipole").values
     np.testing.assert_array_equal(values, expected("dipole", 11))
 
 
 def test_too_small_a_disk_is_refused_at_once(path):
-    with pytest.raises(TrajectoryError, match="GB are free"):
+    with refused(TrajectoryError, file=path):
         TrajectoryWriter.create(path, header(steps=10**13), LAYOUTS)
     assert list(path.parent.iterdir()) == []
 
@@ -280,5 +283,5 @@ def test_a_notebook_shows_what_it_is(path):
 
 def test_unknown_observable(path):
     TrajectoryWriter.create(path, header(), LAYOUTS).close()
-    with pytest.raises(KeyError, match="it contains dipole"):
+    with pytest.raises(KeyError):
         Trajectory.open(path).observable("forces")

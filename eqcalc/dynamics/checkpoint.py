@@ -60,18 +60,7 @@ class Checkpoint:
     """Everything needed to go on: the state, and how many frames belong to it.
 
     The random numbers need no state of their own: they are a function of the seed, which
-    is among the settings, and of the step.
-
-    Parameters
-    ----------
-    state
-        State of all replicas.
-    frames
-        Frames in the trajectory up to this state, by observable.
-    reference
-        Tensors of the stability checks.
-    settings
-        Settings of the run.
+    is among the settings, and of the step. `reference` is that of the stability checks.
     """
 
     state: State

@@ -130,6 +130,40 @@ def degrees_of_freedom(
 DISTRIBUTIONS = ("thermal", "fixed-action", "wigner")
 
 
+@dataclass(frozen=True)
+class Starts:
+    """What initial conditions are drawn for.
+
+    Parameters
+    ----------
+    structures
+        ``[n_structures, n_atoms, 3]`` [Å]; replica r starts from structure r modulo their
+        number.
+    masses
+        ``[n_atoms]`` [amu].
+    n_beads
+        P.
+    temperature
+        Physical temperature [K].
+    generators
+        One for each replica, which draws all of its numbers.
+    """
+
+    structures: Tensor
+    masses: Tensor
+    n_beads: int
+    temperature: float
+    generators: Sequence[np.random.Generator]
+
+    def thermal_momenta(self) -> Tensor:
+        """Draw Maxwell–Boltzmann momenta, ``[n_replicas, n_beads, n_atoms, 3]``."""
+        drawn = (
+            maxwell_boltzmann(self.masses, self.n_beads, self.temperature, generator)
+            for generator in self.generators
+        )
+        return torch.stack(list(drawn))
+
+
 class InitialConditions(Protocol):
     """A distribution of positions and momenta."""
 
@@ -137,35 +171,8 @@ class InitialConditions(Protocol):
         """Raise ValueError when the distribution does not fit the run."""
         ...
 
-    def sample(
-        self,
-        structures: Tensor,
-        masses: Tensor,
-        n_beads: int,
-        temperature: float,
-        generators: Sequence[np.random.Generator],
-    ) -> tuple[Tensor, Tensor]:
-        """Draw every replica with a generator of its own.
-
-        Parameters
-        ----------
-        structures
-            ``[n_structures, n_atoms, 3]`` [Å]; replica r starts from structure r modulo
-            their number.
-        masses
-            ``[n_atoms]`` [amu].
-        n_beads
-            P.
-        temperature
-            Physical temperature [K].
-        generators
-            One for each replica.
-
-        Returns
-        -------
-        positions, momenta
-            ``[n_replicas, n_beads, n_atoms, 3]`` [Å, amu·Å/ASE time].
-        """
+    def sample(self, starts: Starts) -> tuple[Tensor, Tensor]:
+        """Draw positions and momenta ``[n_replicas, n_beads, n_atoms, 3]`` [Å, amu·Å/ASE time]."""
         ...
 
     def settings(self) -> dict[str, Any]:
@@ -182,18 +189,11 @@ class MaxwellBoltzmann:
     def check(self, n_structures: int, n_replicas: int, n_beads: int, n_atoms: int) -> None:
         """Fits every run."""
 
-    def sample(
-        self,
-        structures: Tensor,
-        masses: Tensor,
-        n_beads: int,
-        temperature: float,
-        generators: Sequence[np.random.Generator],
-    ) -> tuple[Tensor, Tensor]:
+    def sample(self, starts: Starts) -> tuple[Tensor, Tensor]:
         """Draw every replica, see :class:`InitialConditions`."""
-        momenta = [maxwell_boltzmann(masses, n_beads, temperature, g) for g in generators]
-        starts = structures[torch.arange(len(generators)) % len(structures)]
-        return starts[:, None].expand(-1, n_beads, -1, -1).clone(), torch.stack(momenta)
+        momenta, structures = starts.thermal_momenta(), starts.structures
+        structures = structures[torch.arange(len(momenta)) % len(structures)]
+        return structures[:, None].expand_as(momenta).clone(), momenta
 
     def settings(self) -> dict[str, Any]:
         """Return the name."""
@@ -251,27 +251,17 @@ class HarmonicModes:
                 advice="the quantum distribution of a ring polymer is 'thermal'",
             )
 
-    def sample(
-        self,
-        structures: Tensor,
-        masses: Tensor,
-        n_beads: int,
-        temperature: float,
-        generators: Sequence[np.random.Generator],
-    ) -> tuple[Tensor, Tensor]:
+    def sample(self, starts: Starts) -> tuple[Tensor, Tensor]:
         """Draw every replica, see :class:`InitialConditions`."""
-        modes = [
-            _all_modes(hessian, positions, masses)
-            for hessian, positions in zip(
-                self.hessians.reshape(len(structures), -1), structures, strict=True
-            )
-        ]
-        from_ring = ring_transform(n_beads).numpy().T
+        structures, masses = starts.structures, starts.masses
+        hessians = self.hessians.reshape(len(structures), -1)
+        modes = [_all_modes(h, x, masses) for h, x in zip(hessians, structures, strict=True)]
+        from_ring = ring_transform(starts.n_beads).numpy().T
         positions, momenta = [], []
-        for replica, generator in enumerate(generators):
+        for replica, generator in enumerate(starts.generators):
             structure = replica % len(structures)
             frequencies, vectors = modes[structure]
-            q, p = self._amplitudes(frequencies, n_beads, temperature, generator)
+            q, p = self._amplitudes(frequencies, starts.n_beads, starts.temperature, generator)
             displacement, momentum = _moved(from_ring @ q, from_ring @ p, vectors, masses)
             positions.append(structures[structure] + displacement)
             momenta.append(momentum)
@@ -306,11 +296,8 @@ class HarmonicModes:
 
     def settings(self) -> dict[str, Any]:
         """Return the name, the distribution and the Hessians."""
-        return {
-            "name": self.name,
-            "distribution": self.distribution,
-            "hessians": self.hessians.detach().cpu().double(),
-        }
+        hessians = _on_host(self.hessians)
+        return {"name": self.name, "distribution": self.distribution, "hessians": hessians}
 
 
 @dataclass(frozen=True)
@@ -361,33 +348,27 @@ class BalancedModes:
                 expected=f"a multiple of {balanced}, to balance the modes of {n_atoms} atoms",
             )
 
-    def sample(
-        self,
-        structures: Tensor,
-        masses: Tensor,
-        n_beads: int,
-        temperature: float,
-        generators: Sequence[np.random.Generator],
-    ) -> tuple[Tensor, Tensor]:
+    def sample(self, starts: Starts) -> tuple[Tensor, Tensor]:
         """Return the start of every replica; nothing is random."""
+        structure, masses = starts.structures[0], starts.masses
         n = 3 * len(masses)
-        omega, vectors = _all_modes(self.hessian, structures[0], masses)
+        omega, vectors = _all_modes(self.hessian, structure, masses)
         vibration = omega > 0.0
         order = _order(len(masses))
-        ahead, row = np.divmod(np.arange(len(generators)) % (2 * order), order)
+        ahead, row = np.divmod(np.arange(len(starts.generators)) % (2 * order), order)
         signs = hadamard(order)[row, :n].astype(float)
         phases = 2.0 * math.pi * np.modf(_GOLDEN * np.arange(1, n + 1))[0]
         phases = phases + 0.5 * math.pi * ahead[:, None]
-        amplitudes = signs * math.sqrt(2.0 * BOLTZMANN * temperature)
+        amplitudes = signs * math.sqrt(2.0 * BOLTZMANN * starts.temperature)
         q, p = np.zeros((2, *signs.shape))
         q[:, vibration] = (amplitudes * np.cos(phases))[:, vibration] / omega[vibration]
         p[:, vibration] = -(amplitudes * np.sin(phases))[:, vibration]
         displacements, momenta = _moved(q[:, None], p[:, None], vectors, masses)
-        return structures[0] + displacements, momenta
+        return structure + displacements, momenta
 
     def settings(self) -> dict[str, Any]:
         """Return the name and the Hessian."""
-        return {"name": self.name, "hessian": self.hessian.detach().cpu().double()}
+        return {"name": self.name, "hessian": _on_host(self.hessian)}
 
 
 @dataclass(frozen=True)
@@ -414,34 +395,22 @@ class FromArrays:
             if value is not None:
                 shape(name, value.detach().cpu(), expected)
 
-    def sample(
-        self,
-        structures: Tensor,
-        masses: Tensor,
-        n_beads: int,
-        temperature: float,
-        generators: Sequence[np.random.Generator],
-    ) -> tuple[Tensor, Tensor]:
+    def sample(self, starts: Starts) -> tuple[Tensor, Tensor]:
         """Return what was given, see :class:`InitialConditions`."""
-        if self.momenta is None:
-            drawn = [maxwell_boltzmann(masses, n_beads, temperature, g) for g in generators]
-            momenta = torch.stack(drawn)
-        else:
-            momenta = self.momenta.detach().cpu().double()
-        return self.positions.detach().cpu().double(), momenta
+        momenta = starts.thermal_momenta() if self.momenta is None else _on_host(self.momenta)
+        return _on_host(self.positions), momenta
 
     def settings(self) -> dict[str, Any]:
         """Return the name and the arrays."""
-        settings: dict[str, Any] = {
-            "name": self.name,
-            "positions": self.positions.detach().cpu().double(),
-        }
-        if self.momenta is not None:
-            settings["momenta"] = self.momenta.detach().cpu().double()
-        return settings
+        momenta = {} if self.momenta is None else {"momenta": _on_host(self.momenta)}
+        return {"name": self.name, "positions": _on_host(self.positions), **momenta}
 
 
 # --- harmonic modes -------------------------------------------------------------------
+
+
+def _on_host(values: Tensor) -> Tensor:
+    return values.detach().cpu().double()
 
 
 def _order(n_atoms: int) -> int:
@@ -463,7 +432,7 @@ def _all_modes(hessian: Tensor, positions: Tensor, masses: Tensor) -> tuple[np.n
 
     Those of translations and rotations, with ω = 0, come first.
     """
-    matrix = hessian.detach().cpu().double().reshape(positions.numel(), -1).numpy()
+    matrix = _on_host(hessian).reshape(positions.numel(), -1).numpy()
     modes = NormalModes.from_hessian(positions.numpy(), masses.numpy(), matrix)
     require_minimum(modes)
     frequencies = np.concatenate([np.zeros(len(modes.rigid)), modes.angular_frequency])

@@ -28,23 +28,7 @@ _VISIBLE_AFTER = 1.0
 
 
 class Recorder:
-    """Recording half of a run.
-
-    Parameters
-    ----------
-    writer
-        Of the trajectory.
-    evaluator
-        Asked for exact time derivatives, if they are recorded.
-    strides
-        Steps between frames of each observable.
-    checkpoint
-        Where checkpoints go.
-    interval
-        Seconds of wall time between them.
-    settings
-        Settings of the run, kept in the checkpoint.
-    """
+    """Writes frames of the observables, and checkpoints every `interval` seconds."""
 
     def __init__(
         self,
@@ -104,8 +88,8 @@ class Recorder:
             The disk is full or read-only. The earlier part stays readable.
         """
         self.flush(sync=True)
-        frames, reference = dict(self.writer.frames), monitor.reference()
-        self.save(Checkpoint(state, frames, reference, self.settings))
+        frames = dict(self.writer.frames)
+        self.save(Checkpoint(state, frames, monitor.reference(), self.settings))
 
     def flush(self, *, sync: bool = False) -> None:
         """Put the recorded frames into the file, and with `sync` onto the disk."""

@@ -14,7 +14,8 @@ The springs are diagonal in the normal modes x̃ = C x, with frequencies
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -23,6 +24,15 @@ from eqcalc.units import BOLTZMANN, HBAR
 from eqcalc.validation import one_of
 
 PROPAGATORS = ("cayley", "exact")
+
+_Item = TypeVar("_Item")
+
+
+def on_device(item: _Item, device: torch.device) -> _Item:
+    """Return a dataclass with its tensors, and those of its parts, on `device`."""
+    values = {field.name: getattr(item, field.name) for field in fields(cast("Any", item))}
+    moved = {name: value.to(device) for name, value in values.items() if hasattr(value, "to")}
+    return replace(cast("Any", item), **moved)
 
 
 def ring_transform(n_beads: int) -> Tensor:
@@ -172,9 +182,4 @@ class Propagator:
 
     def to(self, device: torch.device) -> Propagator:
         """Return the propagator on `device`."""
-        return replace(
-            self,
-            cosine=self.cosine.to(device),
-            advance=self.advance.to(device),
-            restoring=self.restoring.to(device),
-        )
+        return on_device(self, device)

@@ -17,8 +17,8 @@ import eqcalc
 from eqcalc.dynamics.checkpoint import describe
 from eqcalc.dynamics.initial import (
     InitialConditions,
+    Starts,
     degrees_of_freedom,
-    maxwell_boltzmann,
     remove_rotation,
     remove_translation,
 )
@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 
 #: What may change in the record of an evaluator while a run is interrupted.
 _NOT_PHYSICS = ("device", "eqcalc", "model_file", "torch", "versions")
+
+_PLAIN_SETTINGS = (
+    *("temperature", "timestep", "seed", "replicas", "beads"),
+    *("translation", "rotation", "propagator"),
+)
 
 
 @dataclass(frozen=True)
@@ -179,28 +184,17 @@ class Setup:
 
     def settings(self) -> dict[str, Any]:
         """Return all that determines the trajectory but its length, JSON-able."""
-        method, warm_up = self.method, self.warm_up
+        warm_up = self.warm_up
         settings = {
-            "method": method.settings(),
-            "temperature": self.temperature,
-            "timestep": self.timestep,
-            "seed": self.seed,
-            "replicas": self.replicas,
-            "beads": self.beads,
-            "translation": self.translation,
-            "rotation": self.rotation,
-            "propagator": self.propagator,
+            "method": self.method.settings(),
+            **{name: getattr(self, name) for name in _PLAIN_SETTINGS},
             "observables": {o.name: stride for o, stride in self.observables.items()},
             "numbers": self.numbers.tolist(),
             "masses": self.masses.tolist(),
             "structures": self.structures,
             "initial": self.initial.settings(),
-            "equilibration": None
-            if warm_up is None
-            else {
-                "method": warm_up.settings(),
-                "steps": self.warm_up_steps,
-            },
+            "equilibration": warm_up
+            and {"method": warm_up.settings(), "steps": self.warm_up_steps},
             "evaluator": _physics(self.provenance),
         }
         return describe(settings)
@@ -242,25 +236,20 @@ class Setup:
 
     def first_state(self) -> State:
         """Draw the initial conditions of every replica."""
-        positions, momenta = self.initial.sample(
-            self.structures,
-            self.masses,
-            self.beads,
-            self.temperature,
-            self.generators("initial conditions"),
-        )
+        positions, momenta = self.initial.sample(self._starts("initial conditions"))
         state = replace(State.at_rest(positions, step=-self.warm_up_steps), momenta=momenta)
         return self._without_rigid_motion(state)
 
     def production_state(self, equilibrated: State) -> State:
         """Return equilibrated positions with fresh Maxwell–Boltzmann momenta at step 0."""
-        momenta = [
-            maxwell_boltzmann(self.masses, self.beads, self.temperature, generator)
-            for generator in self.generators("production momenta")
-        ]
+        momenta = self._starts("production momenta").thermal_momenta()
         state = State.at_rest(equilibrated.positions)
-        fresh = torch.stack(momenta).to(state.positions.device)
+        fresh = momenta.to(state.positions.device)
         return self._without_rigid_motion(replace(state, momenta=fresh))
+
+    def _starts(self, purpose: str) -> Starts:
+        generators = self.generators(purpose)
+        return Starts(self.structures, self.masses, self.beads, self.temperature, generators)
 
     def _without_rigid_motion(self, state: State) -> State:
         masses = self.masses.to(state.momenta.device)

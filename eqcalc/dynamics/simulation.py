@@ -233,13 +233,7 @@ class _Run:
             disable=not progress or state.step == steps,
         )
         try:
-            self._phases(
-                state.to(self.device),
-                stored.reference or None,
-                steps,
-                recorder,
-                bar,
-            )
+            self._phases(state.to(self.device), stored.reference, steps, recorder, bar)
         except UnstableDynamicsError as error:
             recorder.flush(sync=True)
             raise self._failed(error, output) from error
@@ -262,28 +256,27 @@ class _Run:
     def _phases(
         self,
         state: State,
-        reference: dict[str, Tensor] | None,
+        reference: dict[str, Tensor],
         steps: int,
         recorder: Recorder,
         bar: tqdm,
     ) -> None:
-        """Go through equilibration and production, from wherever `state` is.
-
-        `reference` is that of the stability checks of a run that goes on.
-        """
+        """Go through equilibration and production; `reference` is of a run that goes on."""
         setup = self.setup
         if state.step < 0 and setup.warm_up is not None:
             system, monitor = self._system(setup.warm_up)
-            if reference is None:
+            if reference:
+                monitor.restore(reference)
+                reference = {}
+            else:
                 state = self._with_thermostat(state.with_evaluation(self.evaluator), system)
                 monitor.start(state)
-            else:
-                monitor.restore(reference)
-                reference = None
             state = self._propagate(state, 0, system, monitor, recorder, bar)
             state = setup.production_state(state)
         system, monitor = self._system(setup.method)
-        if reference is None:
+        if reference:
+            monitor.restore(reference)
+        else:
             wanted = self._quantities(recorder.evaluated(0))
             state = state.with_evaluation(self.evaluator, wanted)
             state = self._with_thermostat(state, system)
@@ -291,8 +284,6 @@ class _Run:
             monitor.start(state)
             recorder.record(state, system)
             recorder.checkpoint(state, monitor)
-        else:
-            monitor.restore(reference)
         state = self._propagate(state, steps, system, monitor, recorder, bar)
         recorder.checkpoint(state, monitor)
 

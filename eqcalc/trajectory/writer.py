@@ -14,6 +14,7 @@ import numpy as np
 from eqcalc.files import sync_file
 from eqcalc.trajectory.layout import Header, Layout, TrajectoryError, laid_out, open_hdf5
 from eqcalc.trajectory.reader import Trajectory
+from eqcalc.validation import InvalidInputError
 
 
 class TrajectoryWriter:
@@ -92,7 +93,7 @@ class TrajectoryWriter:
 
         Raises
         ------
-        ValueError
+        InvalidInputError
             The shape is wrong, or there are more frames than the run has.
         TrajectoryError
             They could not be written, for instance because the disk is full. What was
@@ -101,13 +102,15 @@ class TrajectoryWriter:
         layout, first = self.layouts[name], self.frames[name]
         expected = (self.header.n_replicas, frames.shape[1], *layout.shape)
         if frames.shape != expected:
-            raise ValueError(
-                f"frames of {name!r} have the shape {expected}, got {frames.shape}; does the "
-                "evaluator return the right shape?"
+            raise InvalidInputError(
+                key=name,
+                value=list(frames.shape),
+                expected=f"the shape {list(expected)}",
+                advice="does the evaluator return the right shape?",
             )
-        count = first + frames.shape[1]
-        if count > self.header.frames(layout):
-            raise ValueError(f"{count} frames of {name!r}, but {self.path} has room for fewer")
+        count, room = first + frames.shape[1], self.header.frames(layout)
+        if count > room:
+            raise InvalidInputError(key=name, value=count, expected=f"at most {room} frames")
         try:
             for replica, values in enumerate(frames):
                 self._write_values(name, replica, first, values)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from eqcalc.dynamics import HarmonicModes, Method
+from eqcalc.dynamics.initial import Starts
 from eqcalc.dynamics.noise import GaussianNoise
 from eqcalc.dynamics.ring_polymer import from_modes, ring_transform, to_modes
 from eqcalc.dynamics.state import State
@@ -31,7 +32,7 @@ def water_state(n_replicas=2):
     x = torch.from_numpy(water.atoms.get_positions())
     generators = [np.random.default_rng([7, r]) for r in range(n_replicas)]
     positions, momenta = HarmonicModes(water.hessian(x)[None]).sample(
-        x[None], MASSES, 4, 300.0, generators
+        Starts(x[None], MASSES, 4, 300.0, generators)
     )
     return water, replace(State.at_rest(positions).with_evaluation(water), momenta=momenta)
 

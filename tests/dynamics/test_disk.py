@@ -28,6 +28,7 @@ def can_mount():
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not can_mount(), reason="this system does not let users mount")
 def test_full_and_read_only_disks_cost_nothing_that_was_written(tmp_path):
     """A real file system without space, then read-only, then well again: bitwise the same."""

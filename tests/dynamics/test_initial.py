@@ -14,6 +14,7 @@ from eqcalc.dynamics.initial import (
     BalancedModes,
     FromArrays,
     HarmonicModes,
+    Starts,
     degrees_of_freedom,
     maxwell_boltzmann,
     remove_rotation,
@@ -132,7 +133,7 @@ def all_modes(hessian, positions, masses):
 def test_a_saddle_point_is_refused(water):
     _, positions, hessian = water
     with pytest.raises(NotAMinimumError) as caught:
-        HarmonicModes(-hessian).sample(positions[None], WATER_MASSES, 1, 300.0, [])
+        HarmonicModes(-hessian).sample(Starts(positions[None], WATER_MASSES, 1, 300.0, []))
     assert (caught.value.wavenumber < 0.0).all()
 
 
@@ -141,7 +142,7 @@ def mode_amplitudes(sampler, water, n, n_beads, temperature, rng):
     _, positions, hessian = water
     frequencies, vectors = all_modes(hessian, positions, WATER_MASSES)
     root = WATER_MASSES.sqrt().view(-1, 1)
-    x, k = sampler.sample(positions[None], WATER_MASSES, n_beads, temperature, [rng] * n)
+    x, k = sampler.sample(Starts(positions[None], WATER_MASSES, n_beads, temperature, [rng] * n))
     return (
         frequencies,
         ((x - positions) * root).flatten(2) @ vectors,
@@ -246,7 +247,7 @@ def sampled(springs):
     positions, masses, hessian = springs
     start = BalancedModes(hessian)
     generators = [np.random.default_rng(0)] * start.replicas(3)
-    starts, momenta = start.sample(positions[None], masses, 1, TEMPERATURE, generators)
+    starts, momenta = start.sample(Starts(positions[None], masses, 1, TEMPERATURE, generators))
     return list(zip(starts[:, 0] - positions, momenta[:, 0], strict=True))
 
 

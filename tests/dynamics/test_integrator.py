@@ -11,6 +11,7 @@ from scipy.signal import find_peaks
 from eqcalc.dynamics import Method
 from eqcalc.dynamics.initial import (
     HarmonicModes,
+    Starts,
     maxwell_boltzmann,
     remove_rotation,
     remove_translation,
@@ -43,7 +44,7 @@ def water_state(n_beads, n_replicas=2, temperature=300.0):
     x = torch.from_numpy(water.atoms.get_positions())
     generators = [np.random.default_rng([3, r]) for r in range(n_replicas)]
     sampler = HarmonicModes(water.hessian(x))
-    positions, momenta = sampler.sample(x[None], MASSES, n_beads, temperature, generators)
+    positions, momenta = sampler.sample(Starts(x[None], MASSES, n_beads, temperature, generators))
     return water, start(water, positions, remove_translation(momenta, MASSES))
 
 
@@ -85,7 +86,10 @@ def test_momentum_and_angular_momentum_are_conserved(method, n_beads):
     assert before[1].abs().max() > 1e-2  # it does rotate
 
 
-@pytest.mark.parametrize(("method", "n_beads"), [(Method("NVE"), 1), (Method("RPMD"), 16)])
+@pytest.mark.parametrize(
+    ("method", "n_beads"),
+    [(Method("NVE"), 1), pytest.param(Method("RPMD"), 16, marks=pytest.mark.slow)],
+)
 def test_energy_error_is_second_order_and_does_not_drift(method, n_beads):
     spread = {}
     for timestep in (0.25, 0.5):

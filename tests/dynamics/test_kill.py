@@ -11,6 +11,7 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "workflows" / "benchmarks" / "kill_test.py"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
 def test_killed_runs_end_bitwise_the_same():
     found = subprocess.run(
@@ -18,7 +19,7 @@ def test_killed_runs_end_bitwise_the_same():
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=900,
         env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[2])},
     )
     assert found.returncode == 0, found.stderr

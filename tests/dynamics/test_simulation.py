@@ -26,6 +26,7 @@ from eqcalc.trajectory import Trajectory
 from eqcalc.units import BOLTZMANN, FEMTOSECOND
 from eqcalc.validation import InvalidInputError
 from tests.analytic import HarmonicWell, MorseDiatomic, ToyWater
+from tests.errors import refused
 
 WATER = ToyWater()
 HESSIAN = WATER.hessian(torch.from_numpy(WATER.atoms.get_positions()))[None]
@@ -353,8 +354,9 @@ def test_non_finite_forces_stop_at_once(path):
         forces[1, 0, 0] = float("nan")
         return {"forces": forces}
 
-    with pytest.raises(UnstableDynamicsError, match=r"step 13 \(6.5 fs\), replica 1.*not finite"):
+    with pytest.raises(UnstableDynamicsError) as caught:
         run(path, Exploding(13, nan), replicas=2, observables={"dipole": 1})
+    assert (caught.value.limit, caught.value.step, caught.value.replica) == ("finite", 13, 1)
     assert Trajectory.open(path).n_frames("dipole") == 13  # steps 0 to 12
     failed = ase.io.read(f"{path}.failed.extxyz", index=":")
     assert len(failed) == 1
@@ -367,13 +369,18 @@ def test_dissociation_is_noticed(path):
         forces[:, 1, 0], forces[:, 0, 0] = 30.0, -30.0
         return {"forces": forces}
 
-    with pytest.raises(UnstableDynamicsError, match=r"bond O0-H1 is \d\.\d+ times.*dissociated"):
+    with pytest.raises(UnstableDynamicsError) as caught:
         run(
             path,
             Exploding(3, push),
             steps=400,
             limits=StabilityLimits(energy_drift=1e9, temperature=1e9),
         )
+    assert caught.value.limit == "bond_stretch"
+    assert caught.value.value > 2.0
+    x = caught.value.positions.mean(dim=0)
+    lengths = (x[0] - x[1:]).norm(dim=-1)
+    assert lengths.argmax() == 0  # the bond that was pushed
 
 
 def test_energy_that_is_not_conserved_is_noticed(path):
@@ -381,10 +388,12 @@ def test_energy_that_is_not_conserved_is_noticed(path):
         stretch = (positions[:, 0] - positions[:, 1]).norm(dim=-1) - 1.0
         return {"energy": results["energy"] + 100.0 * stretch}  # not in the forces
 
-    with pytest.raises(UnstableDynamicsError, match="conserved energy has changed"):
+    with pytest.raises(UnstableDynamicsError) as caught:
         run(path, Exploding(0, inconsistent), steps=400)
+    assert caught.value.limit == "energy_drift"
 
 
+@pytest.mark.slow
 def test_slow_errors_of_a_thermostatted_run_do_not_add_up(path):
     """The bound is per picosecond there, and since the start at constant energy."""
 
@@ -395,13 +404,17 @@ def test_slow_errors_of_a_thermostatted_run_do_not_add_up(path):
     limits = StabilityLimits(energy_drift=0.1)
     options = {"steps": 3000, "limits": limits, "observables": {"temperature": 100}}
     run(path, Leaking(), method="Langevin", **options)
-    with pytest.raises(UnstableDynamicsError, match=r"conserved energy has changed by 0\.1"):
+    with pytest.raises(UnstableDynamicsError) as caught:
         run(path.with_name("nve.h5"), Leaking(), method="NVE", **options)
+    assert caught.value.limit == "energy_drift"
+    assert 0.1 < caught.value.value < 0.2
 
 
 def test_runaway_temperature_is_noticed(path):
-    with pytest.raises(UnstableDynamicsError, match=r"temperature is \d+ K .target 300 K"):
+    with pytest.raises(UnstableDynamicsError) as caught:
         run(path, limits=StabilityLimits(temperature=20.0))
+    assert caught.value.limit == "temperature"
+    assert caught.value.value > 20.0
 
 
 def test_bond_list_of_a_diatomic(path):
@@ -476,9 +489,8 @@ def test_missing_head_is_explained(path):
             results.pop("dipole", None)
             return results
 
-    with pytest.raises(InvalidInputError, match="dipole") as caught:
+    with refused(key="evaluator", value=["energy", "forces", "polarizability"]):
         run(path, NoDipole())
-    assert caught.value.key == "evaluator"
 
 
 def test_an_atom_in_a_well(path):
@@ -645,9 +657,8 @@ def test_the_output_folder_is_made(tmp_path):
 
 
 def test_a_model_is_no_evaluator(tmp_path, potential):
-    with pytest.raises(InvalidInputError, match="evaluator_for") as caught:
+    with refused(key="evaluator", value="Potential"):
         simulate(
             ToyWater().atoms, potential, output=tmp_path / "run.h5", method="NVE",
             temperature=300.0, timestep=0.5, steps=1, seed=1,
         )  # fmt: skip
-    assert (caught.value.key, caught.value.value) == ("evaluator", "Potential")

@@ -4,19 +4,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from eqcalc.dynamics.thermostats.langevin import Ensemble, kinetic_energy, total_momentum_part
+from eqcalc.dynamics.thermostats.langevin import (
+    Ensemble,
+    Thermostat,
+    kinetic_energy,
+    total_momentum_part,
+)
 from eqcalc.units import BOLTZMANN, FEMTOSECOND
 from eqcalc.validation import InvalidInputError
 
 
 @dataclass(frozen=True)
-class GLEThermostat:
+class GLEThermostat(Thermostat):
     """Coloured noise from extra momenta coupled linearly to the physical ones.
 
     The mass-scaled momentum p/√m and n extra momenta s of each degree of freedom obey
@@ -137,17 +142,3 @@ class GLEThermostat:
             moved = torch.cat([moved[:, :1] + kept, moved[:, 1:]], dim=1)
         heat = kinetic_energy(momenta, self.masses) - kinetic_energy(moved, self.masses)
         return moved, extended[:, 1:], heat
-
-    def energy(self, auxiliary: Tensor) -> float:
-        """Return 0: the heat already counts what the extra momenta take."""
-        return 0.0
-
-    def to(self, device: torch.device) -> GLEThermostat:
-        """Return the thermostat on `device`."""
-        return replace(
-            self,
-            propagator=self.propagator.to(device),
-            noise_matrix=self.noise_matrix.to(device),
-            covariance=self.covariance.to(device),
-            masses=self.masses.to(device),
-        )

@@ -9,14 +9,17 @@ told otherwise, does not touch the total momentum of the molecule.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from eqcalc.dynamics.ring_polymer import on_device
 from eqcalc.units import BOLTZMANN
+
+_Self = TypeVar("_Self", bound="Thermostat")
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ def total_momentum_part(momenta: Tensor, masses: Tensor) -> Tensor:
 
 
 class Thermostat(Protocol):
-    """What an integrator asks of a thermostat."""
+    """What an integrator asks of a thermostat; by default one without extra variables."""
 
     @property
     def noise_sets(self) -> int:
@@ -77,25 +80,31 @@ class Thermostat(Protocol):
 
     def initial(self, momenta: Tensor, generators: Sequence[np.random.Generator]) -> Tensor:
         """Return extra variables at equilibrium, ``[n_replicas, ...]``, possibly empty."""
-        ...
+        return momenta.new_zeros(len(momenta), 0)
 
     def __call__(
         self, momenta: Tensor, auxiliary: Tensor, noise: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Map ``(momenta, auxiliary)`` over one step; also return the heat [eV]."""
+        """Map ``(momenta, auxiliary)`` over one step; also return the heat [eV].
+
+        Momenta are those of normal modes, ``[n_replicas, n_beads, n_atoms, 3]``.
+        """
         ...
 
     def energy(self, auxiliary: Tensor) -> Tensor | float:
-        """Return the energy of the extra variables, ``[n_replicas]`` or 0 [eV]."""
-        ...
+        """Return the energy of the extra variables, ``[n_replicas]`` or 0 [eV].
 
-    def to(self, device: torch.device) -> Thermostat:
-        """Return the thermostat on `device`."""
-        ...
+        It is 0 where the heat counts what they take.
+        """
+        return 0.0
+
+    def to(self: _Self, device: torch.device) -> _Self:
+        """Return the thermostat, a dataclass, on `device`."""
+        return on_device(self, device)
 
 
 @dataclass(frozen=True)
-class LangevinThermostat:
+class LangevinThermostat(Thermostat):
     """White-noise Langevin on each ring normal mode.
 
     The Ornstein–Uhlenbeck process dp̃ = −γ_k p̃ dt + √(2 γ_k m P k_B T) dW is solved
@@ -136,10 +145,6 @@ class LangevinThermostat:
             translation=ensemble.translation,
         )
 
-    def initial(self, momenta: Tensor, generators: Sequence[np.random.Generator]) -> Tensor:
-        """Return no extra variables, ``[n_replicas, 0]``."""
-        return momenta.new_zeros(len(momenta), 0)
-
     def __call__(
         self, momenta: Tensor, auxiliary: Tensor, noise: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -150,16 +155,3 @@ class LangevinThermostat:
         # K_before − K_after = Σ (p − p')(p + p')/2m
         heat = 0.5 * ((momenta - moved) * (momenta + moved) / self.masses).sum(dim=(1, 2, 3))
         return moved, auxiliary, heat
-
-    def energy(self, auxiliary: Tensor) -> float:
-        """Return 0: there are no extra variables."""
-        return 0.0
-
-    def to(self, device: torch.device) -> LangevinThermostat:
-        """Return the thermostat on `device`."""
-        return replace(
-            self,
-            decay=self.decay.to(device),
-            width=self.width.to(device),
-            masses=self.masses.to(device),
-        )

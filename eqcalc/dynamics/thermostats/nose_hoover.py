@@ -4,13 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from eqcalc.dynamics.thermostats.langevin import Ensemble, kinetic_energy, total_momentum_part
+from eqcalc.dynamics.thermostats.langevin import (
+    Ensemble,
+    Thermostat,
+    kinetic_energy,
+    total_momentum_part,
+)
 
 #: Sixth-order Suzuki–Yoshida weights (Yoshida, Phys. Lett. A 150, 262 (1990)).
 _OUTER = (0.784513610477560, 0.235573213359357, -1.17767998417887)
@@ -19,7 +24,7 @@ _SUBSTEPS = 2
 
 
 @dataclass(frozen=True)
-class NoseHooverThermostat:
+class NoseHooverThermostat(Thermostat):
     """A chain of M thermostats.
 
     Their positions η_j and momenta p_j and the momenta p of the atoms obey
@@ -121,7 +126,3 @@ class NoseHooverThermostat:
         eta, p = auxiliary[:, 0], auxiliary[:, 1]
         potential = self.thermal_energy * (self.freedom * eta[:, 0] + eta[:, 1:].sum(dim=1))
         return (0.5 * p.square() / self.inertia).sum(dim=1) + potential
-
-    def to(self, device: torch.device) -> NoseHooverThermostat:
-        """Return the thermostat on `device`."""
-        return replace(self, masses=self.masses.to(device), inertia=self.inertia.to(device))

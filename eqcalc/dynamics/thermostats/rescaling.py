@@ -4,23 +4,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from eqcalc.dynamics.thermostats.langevin import (
     Ensemble,
     LangevinThermostat,
+    Thermostat,
     kinetic_energy,
     total_momentum_part,
 )
 
 
 @dataclass(frozen=True)
-class RescalingThermostat:
+class RescalingThermostat(Thermostat):
     """Draws the kinetic energy of the centroid and scales its momenta to it.
 
     The exact propagator of the kinetic energy over a step (Bussi, Donadio and Parrinello,
@@ -74,10 +73,6 @@ class RescalingThermostat:
             internal=LangevinThermostat.build(ensemble, friction),
         )
 
-    def initial(self, momenta: Tensor, generators: Sequence[np.random.Generator]) -> Tensor:
-        """Return no extra variables, ``[n_replicas, 0]``."""
-        return momenta.new_zeros(len(momenta), 0)
-
     def __call__(
         self, momenta: Tensor, auxiliary: Tensor, noise: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -99,11 +94,3 @@ class RescalingThermostat:
         scaled = (sign * square.clamp(min=0.0).sqrt())[:, None, None, None] * inner + drift
         moved = torch.cat([scaled, momenta[:, 1:]], dim=1)
         return moved, auxiliary, before - kinetic_energy(moved, self.masses)
-
-    def energy(self, auxiliary: Tensor) -> float:
-        """Return 0: there are no extra variables."""
-        return 0.0
-
-    def to(self, device: torch.device) -> RescalingThermostat:
-        """Return the thermostat on `device`."""
-        return replace(self, masses=self.masses.to(device), internal=self.internal.to(device))
