@@ -93,7 +93,7 @@ def run_together(
 class _Request:
     """What one script waits for."""
 
-    seat: int
+    script: int
     structures: Structures
     quantities: tuple[str, ...]
     values: dict[str, Tensor] | None = None
@@ -121,7 +121,7 @@ class BatchingExecutor:
         self._execution = execution
         self.potential = execution.potential
         self._condition = threading.Condition()
-        self._seat = threading.local()
+        self._thread = threading.local()
         self._running = 0
         self._interrupted = False
         self._ended = threading.Event()
@@ -149,24 +149,24 @@ class BatchingExecutor:
         results: list[Any] = [None] * len(arguments)
         errors: list[BaseException] = []
 
-        def attend(seat: int) -> None:
-            self._seat.number = seat
+        def run_script(index: int) -> None:
+            self._thread.script = index
             try:
-                results[seat] = script(arguments[seat])
+                results[index] = script(arguments[index])
             except BaseException as error:
                 errors.append(error)
             finally:
                 with self._condition:
                     self._running -= 1
-                    self._meet()
+                    self._evaluate_if_all_wait()
                     if not self._running:
                         self._ended.set()
 
         self._running, self._interrupted = len(arguments), False
         self._ended.clear()
         threads = [
-            threading.Thread(target=attend, args=(seat,), name=f"eqcalc-script-{seat}")
-            for seat in range(len(arguments))
+            threading.Thread(target=run_script, args=(index,), name=f"eqcalc-script-{index}")
+            for index in range(len(arguments))
         ]
         for thread in threads:
             thread.start()
@@ -198,14 +198,14 @@ class BatchingExecutor:
         """
         if structures.periodic:
             raise InvalidInputError(key="structures", expected="isolated molecules")
-        if not hasattr(self._seat, "number"):
+        if not hasattr(self._thread, "script"):
             raise RuntimeError("a calculator made for scripts that run together was used elsewhere")
-        request = _Request(self._seat.number, structures, tuple(quantities))
+        request = _Request(self._thread.script, structures, tuple(quantities))
         with self._condition:
             if self._interrupted:
                 raise KeyboardInterrupt
             self._waiting.append(request)
-            self._meet()
+            self._evaluate_if_all_wait()
             self._condition.wait_for(lambda: request.done)
         if request.error is not None:
             raise request.error
@@ -223,7 +223,7 @@ class BatchingExecutor:
         return ClosestPair(float(distances[index]), first, second)
 
     def __deepcopy__(self, memo: object) -> BatchingExecutor:
-        """Return this one: a copy of a calculator meets the same scripts."""
+        """Return this one: a copy of a calculator joins the same batches."""
         return self
 
     def _interrupt(self) -> None:
@@ -234,12 +234,12 @@ class BatchingExecutor:
             self._waiting = []
             self._condition.notify_all()
 
-    def _meet(self) -> None:
-        """Evaluate if nobody is missing; the lock is held, since all others wait anyway."""
+    def _evaluate_if_all_wait(self) -> None:
+        """Evaluate if all running scripts wait; the lock is held, as nothing else goes on."""
         if not self._waiting or len(self._waiting) < self._running:
             return
         # in the order of the scripts, whoever came first
-        requests = sorted(self._waiting, key=lambda request: request.seat)
+        requests = sorted(self._waiting, key=lambda request: request.script)
         self._waiting = []
         for quantities in dict.fromkeys(request.quantities for request in requests):
             self._evaluate([r for r in requests if r.quantities == quantities], quantities)

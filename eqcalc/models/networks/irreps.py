@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from eqcalc.models.activations import Normalized
 from eqcalc.models.radial import CosineCutoff, CosineSquaredBasis, radial_basis
 from eqcalc.neighbors import Pairs
+from eqcalc.structures import Structures
 
 #: Features by degree, ``[n, 2l+1, multiplicity]`` each.
 Features = dict[int, Tensor]
@@ -142,6 +143,16 @@ class Neighborhoods:
     def sum_of_outer_products(self, left: Tensor, right: Tensor) -> Tensor:
         """Sum ``left ⊗ right``, ``[n_pairs, m]`` and ``[n_pairs, n]``, to ``[n_atoms, m, n]``."""
         return torch.bmm(self._gather(left).transpose(1, 2), self._gather(right))
+
+
+def surroundings(
+    structures: Structures, pairs: Pairs, degrees: Sequence[int], dtype: torch.dtype
+) -> tuple[Tensor, dict[int, Tensor], Neighborhoods]:
+    """Return distances ``[n_pairs, 1]`` Å, spherical harmonics and neighbourhoods of pairs."""
+    separations = pairs.vectors(structures).to(dtype)
+    distances = torch.sqrt(separations.square().sum(-1, keepdim=True))
+    harmonics = spherical_harmonics(degrees, separations / distances)
+    return distances, harmonics, Neighborhoods.of(pairs, structures.n_atoms)
 
 
 class RadialPerceptron(nn.Module):

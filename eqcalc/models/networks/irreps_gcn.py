@@ -31,7 +31,7 @@ from eqcalc.models.networks.irreps import (
     Neighborhoods,
     PointConvolution,
     RadialPerceptron,
-    spherical_harmonics,
+    surroundings,
 )
 from eqcalc.models.networks.painn import vector_norm
 from eqcalc.neighbors import Pairs
@@ -193,10 +193,9 @@ class IrrepsGCN(nn.Module):
         if self.config.graph == "bonds":
             pairs = bonds(structures, pairs)
         dtype = self.embedding.weight.dtype
-        separations = pairs.vectors(structures).to(dtype)
-        distances = torch.sqrt(separations.square().sum(-1, keepdim=True))
-        harmonics = spherical_harmonics(self.config.degrees, separations / distances)
-        neighborhoods = Neighborhoods.of(pairs, structures.n_atoms)
+        distances, harmonics, neighborhoods = surroundings(
+            structures, pairs, self.config.degrees, dtype
+        )
         features: Features = {0: self.embedding(structures.numbers).unsqueeze(1)}
         for block in self.blocks:
             features = block(features, harmonics, distances, pairs, neighborhoods)

@@ -29,7 +29,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from eqcalc.models.activations import ShiftedSoftplus
@@ -39,7 +38,7 @@ from eqcalc.models.networks.irreps import (
     Neighborhoods,
     PointConvolution,
     RadialPerceptron,
-    spherical_harmonics,
+    surroundings,
 )
 from eqcalc.neighbors import Pairs
 from eqcalc.structures import Structures
@@ -203,10 +202,7 @@ class LNet(nn.Module):
     def forward(self, structures: Structures, pairs: Pairs) -> tuple[Tensor, Tensor]:
         """Represent atoms; see :class:`eqcalc.models.networks.painn.PaiNN`."""
         dtype = self.embedding.weight.dtype
-        separations = pairs.vectors(structures).to(dtype)
-        distances = torch.sqrt(separations.square().sum(-1, keepdim=True))
-        harmonics = spherical_harmonics(self.degrees, separations / distances)
-        neighborhoods = Neighborhoods.of(pairs, structures.n_atoms)
+        distances, harmonics, neighborhoods = surroundings(structures, pairs, self.degrees, dtype)
         features: Features = {0: self.embedding(structures.numbers).unsqueeze(1)}
         for block in self.blocks:
             features = block(features, harmonics, distances, pairs, neighborhoods)
