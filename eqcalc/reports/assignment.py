@@ -48,36 +48,17 @@ _LEGEND = (
 
 @dataclass(frozen=True)
 class ConformerAssignment:
-    """The bands of replicas while they vibrate about one conformer.
+    """The bands of replicas while they vibrate about one conformer."""
 
-    Parameters
-    ----------
-    reference
-        The first of its minima that was found.
-    harmonic
-        Its normal modes.
-    residences
-        When which replica is near a minimum of this conformer; what is assigned.
-    modes
-        The infrared spectrum as a sum over modes, rotation and remainder.
-    bands
-        What each band comes from.
-    groups
-        The same spectrum as a sum over groups of atoms, if groups were given.
-    group_bands
-        The same bands, assigned to groups.
-    notes
-        What a reader of the bands has to know.
-    """
-
-    reference: Atoms
-    harmonic: HarmonicSpectrum
+    reference: Atoms  #: the first of its minima that was found
+    harmonic: HarmonicSpectrum  #: its normal modes
+    #: when which replica is near a minimum of this conformer; what is assigned
     residences: tuple[Residence, ...]
-    modes: Decomposition
-    bands: tuple[AssignedBand, ...]
-    groups: Decomposition | None
-    group_bands: tuple[AssignedBand, ...]
-    notes: tuple[str, ...]
+    modes: Decomposition  #: the infrared spectrum as a sum over modes, rotation and remainder
+    bands: tuple[AssignedBand, ...]  #: what each band comes from
+    groups: Decomposition | None  #: the same spectrum as a sum over groups of atoms, if given
+    group_bands: tuple[AssignedBand, ...]  #: the same bands, assigned to groups
+    notes: tuple[str, ...]  #: what a reader of the bands has to know
 
     @property
     def replicas(self) -> tuple[int, ...]:
@@ -113,25 +94,13 @@ class ConformerAssignment:
 
 @dataclass(frozen=True)
 class Assignment:
-    """What the bands of a trajectory come from.
+    """What the bands of a trajectory come from."""
 
-    Parameters
-    ----------
-    conformers
-        The conformers in it, that with most of the time first.
-    residences
-        Near which minimum each replica is when, all of the time.
-    n_replicas, n_frames
-        Number of replicas, and frames of each.
-    shortest
-        The lag window [fs]; what stays less long near a minimum is not assigned.
-    """
-
-    conformers: tuple[ConformerAssignment, ...]
-    residences: tuple[Residence, ...]
+    conformers: tuple[ConformerAssignment, ...]  #: that with most of the time first
+    residences: tuple[Residence, ...]  #: near which minimum each replica is when, all of the time
     n_replicas: int
-    n_frames: int
-    shortest: float
+    n_frames: int  #: of each replica
+    shortest: float  #: the lag window, fs; what stays less long near a minimum is not assigned
 
     @property
     def n_moving(self) -> int:

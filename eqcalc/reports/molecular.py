@@ -35,22 +35,12 @@ _SUM_RULE_SAMPLES = 400
 
 @dataclass(frozen=True)
 class MolecularSpectra:
-    """The spectra of one trajectory.
+    """The spectra of one trajectory; None if it has no dipole or polarizability."""
 
-    Parameters
-    ----------
-    name
-        The dynamics, as in the legend of a figure.
-    infrared, raman
-        The spectra; None if the trajectory has no dipole or polarizability.
-    kinetic_temperature
-        Mean temperature of the replicas [K], if it was recorded.
-    """
-
-    name: str
+    name: str  #: the dynamics, as in the legend of a figure
     infrared: Spectrum | None
     raman: RamanSpectrum | None
-    kinetic_temperature: Estimate | None = None
+    kinetic_temperature: Estimate | None = None  #: mean of the replicas, K, if it was recorded
 
     def __post_init__(self) -> None:
         if self.infrared is None and self.raman is None:
@@ -66,21 +56,11 @@ class MolecularSpectra:
 
 @dataclass(frozen=True)
 class SumRuleCheck:
-    """Integrated infrared intensity against its exact value.
+    """Integrated infrared intensity against its exact value."""
 
-    Parameters
-    ----------
-    exact
-        N_A/(12ε₀c²) ⟨Σ|∂μ/∂r|²/m⟩ over the geometries of the run [km/mol].
-    ratio
-        Integral of the spectrum, with the harmonic quantum factor, over that.
-    rotating
-        The molecule turns, and what that absorbs is in the exact value.
-    """
-
-    exact: Estimate
-    ratio: Estimate
-    rotating: bool = True
+    exact: Estimate  #: N_A/(12ε₀c²) ⟨Σ|∂μ/∂r|²/m⟩ over the geometries of the run, km/mol
+    ratio: Estimate  #: integral of the spectrum, with the harmonic quantum factor, over that
+    rotating: bool = True  #: the molecule turns, and what that absorbs is in the exact value
 
 
 def molecular_spectra(trajectory: Trajectory, **options: Any) -> MolecularSpectra:

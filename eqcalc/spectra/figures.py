@@ -246,14 +246,13 @@ def plot_assignment(
 
     Parameters
     ----------
-    modes
-        From :func:`eqcalc.spectra.decompose_dipole_by_modes`.
-    bands
-        From :func:`eqcalc.spectra.assign_bands`.
+    modes, bands
+        From :func:`eqcalc.spectra.decompose_dipole_by_modes` and
+        :func:`eqcalc.spectra.assign_bands`.
     harmonic
         The modes.
     limits, reversed_axis
-        As for :func:`plot_spectrum`.
+        See :func:`plot_spectrum`.
     """
     from matplotlib.patheffects import withStroke
 

@@ -171,26 +171,8 @@ def rotate(values: np.ndarray, rotations: np.ndarray) -> np.ndarray:
     )
 
 
-def molecular_rotations(
-    series: Series, frame: str, reference: np.ndarray | None = None
-) -> list[np.ndarray]:
-    """Return the rotations into a molecular frame, ``[n_frames, 3, 3]`` of each replica.
-
-    Parameters
-    ----------
-    series
-        With positions and masses. The rotations are at the times of the positions.
-    frame
-        ``"eckart"`` or ``"corotating"``; see :mod:`eqcalc.spectra.frames`.
-    reference
-        ``[n_atoms, 3]``, Å, of the Eckart frame; the first frame of the first
-        replica by default.
-
-    Raises
-    ------
-    FrameError
-        The series has no positions, or the frame is not defined.
-    """
+def _rotations(series: Series, frame: str, reference: np.ndarray | None = None) -> list[np.ndarray]:
+    """Return the rotations into a frame, ``[n_frames, 3, 3]`` at the positions of each replica."""
     if series.positions is None or series.masses is None:
         raise FrameError(
             "the series has no positions and masses",
@@ -225,13 +207,18 @@ def in_frame(series: Series, frame: str, reference: np.ndarray | None = None) ->
 
     Parameters
     ----------
-    series, reference
-        See :func:`molecular_rotations`.
+    series
+        With positions and masses.
     frame
         ``"laboratory"`` or one of :data:`MOLECULAR_FRAMES`.
+    reference
+        ``[n_atoms, 3]``, Å, of the Eckart frame; the first frame of the first
+        replica by default.
 
     Raises
     ------
+    FrameError
+        The series has no positions, or the frame is not defined.
     TypeError
         The series is a time derivative, which is not that of the turned observable.
     """
@@ -242,7 +229,7 @@ def in_frame(series: Series, frame: str, reference: np.ndarray | None = None) ->
             f"frame: in the {frame} frame the derivative is that of the turned observable; give "
             f"the {series.quantity} itself"
         )
-    rotations = molecular_rotations(series, frame, reference)
+    rotations = _rotations(series, frame, reference)
     assert series.positions is not None
     interval = series.positions.interval
 

@@ -37,51 +37,27 @@ _GAP = 50.0
 
 @dataclass(frozen=True)
 class HarmonicPartner:
-    """The normal mode that a band comes from.
+    """The normal mode that a band comes from."""
 
-    Parameters
-    ----------
-    mode
-        Its index, from zero.
-    wavenumber
-        Harmonic wavenumber, cm⁻¹.
-    intensity
-        Double-harmonic intensity, km/mol.
-    atoms
-        Atoms that carry its motion and their shares of its kinetic energy,
-        largest first.
-    isotope_shift
-        Change of its wavenumber with other masses, cm⁻¹, if asked for.
-    """
-
-    mode: int
-    wavenumber: float
-    intensity: float
+    mode: int  #: index of the mode, from zero
+    wavenumber: float  #: harmonic, cm⁻¹
+    intensity: float  #: double-harmonic, km/mol
+    #: atoms that carry its motion and their shares of its kinetic energy, largest first
     atoms: tuple[tuple[int, float], ...]
+    #: change of its wavenumber with other masses, cm⁻¹, if asked for
     isotope_shift: float | None = None
 
 
 @dataclass(frozen=True)
 class AssignedBand:
-    """A band and where its intensity comes from.
+    """A band and where its intensity comes from."""
 
-    Parameters
-    ----------
-    band
-        Position, width and area.
-    shares
-        Parts and their share of the area, largest first; the shares of all
-        parts sum to one.
-    partner
-        Harmonic partner, if the parts are normal modes and one carries at least
-        half of the band and is near it.
-    doubts
-        Why there is no partner, and what else is wrong with the assignment.
-    """
-
-    band: Band
+    band: Band  #: position, width and area
+    #: parts and their share of the area, largest first; the shares of all parts sum to one
     shares: tuple[tuple[str, Estimate], ...]
+    #: if the parts are normal modes, one carries at least half of the band and is near it
     partner: HarmonicPartner | None = None
+    #: why there is no partner, and what else is wrong with the assignment
     doubts: tuple[str, ...] = ()
 
     @property
