@@ -15,7 +15,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 
 from eqcalc.dynamics import UnstableDynamicsError
-from eqcalc.files import exclusive, write_atomically
+from eqcalc.files import exclusive, sync_file, write_atomically
 from eqcalc.ipi.description import Description, InputError, symbol
 from eqcalc.ipi.launcher import (
     ExitStatus,
@@ -348,7 +348,7 @@ class DurableOutputs:
         for output in self._others:
             for stream in _streams(output.out):
                 stream.flush()
-                os.fsync(stream.fileno())
+                sync_file(stream.fileno())
 
 
 def write_checkpoint(checkpoint: CheckpointOutput, *, store: bool = True) -> None:

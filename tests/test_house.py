@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: MIT
+"""The house: each thing is done in one place, and modules have the size and names of modules.
+
+What is tested here is read from the syntax of the package, without running it. The order of
+the rooms is held by the contract in pyproject.toml (``lint-imports``).
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import eqcalc
+from eqcalc.methods import METHODS
+
+PACKAGE = Path(eqcalc.__file__).parent
+MODULES = {
+    path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text(encoding="utf-8"))
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
+
+
+def modules_with(found: Callable[[ast.AST], bool]) -> set[str]:
+    """Return the modules in which a node of the syntax is found."""
+    return {name for name, tree in MODULES.items() if any(found(n) for n in ast.walk(tree))}
+
+
+def called(node: ast.AST, *names: str) -> bool:
+    """Return whether a node calls a function or method of one of these names."""
+    if not isinstance(node, ast.Call):
+        return False
+    function = node.func
+    name = getattr(function, "attr", getattr(function, "id", ""))
+    return name in names
+
+
+def functions(tree: ast.AST) -> Iterator[ast.FunctionDef]:
+    """Return all functions and methods."""
+    return (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef))
+
+
+def names_in(tree: ast.AST) -> set[str]:
+    """Return every name, attribute and argument in a piece of code."""
+    found = set()
+    for node in ast.walk(tree):
+        for field in ("id", "attr", "arg"):
+            if isinstance(value := getattr(node, field, None), str):
+                found.add(value)
+    return found
+
+
+def test_mass_weighted_matrices_are_diagonalised_in_one_module():
+    decompositions = ("eigh", "eigvalsh", "eig")
+    places = {
+        name
+        for name, tree in MODULES.items()
+        for function in functions(tree)
+        if any(called(node, *decompositions) for node in ast.walk(function))
+        and any("hessian" in word or "weighted" in word for word in names_in(function))
+    }
+    assert places == {"normal_modes.py"}
+
+
+def test_files_are_replaced_and_synchronised_in_one_module():
+    def writes(node: ast.AST) -> bool:
+        if called(node, "fsync", "rename"):
+            return True
+        # path.replace(target): that of strings has two arguments
+        return called(node, "replace") and len(node.args) == 1 and not node.keywords
+
+    assert modules_with(writes) == {"files.py"}
+
+
+def test_locks_are_taken_in_one_module():
+    def imports(node: ast.AST) -> bool:
+        names = [alias.name for alias in getattr(node, "names", []) if hasattr(alias, "name")]
+        return isinstance(node, (ast.Import, ast.ImportFrom)) and (
+            {"fcntl", "msvcrt", "filelock"} & {*names, getattr(node, "module", "")}
+        )
+
+    assert modules_with(lambda node: bool(imports(node))) == {"files.py"}
+
+
+def test_the_charge_of_atoms_is_read_in_one_module():
+    def reads(node: ast.AST) -> bool:
+        """Return whether a node is ``info["charge"]`` or ``info.get("charge")``, read."""
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
+            owner, key = node.value, node.slice
+        elif called(node, "get") and node.args and isinstance(node.func, ast.Attribute):
+            owner, key = node.func.value, node.args[0]
+        else:
+            return False
+        return (
+            isinstance(key, ast.Constant)
+            and key.value == "charge"
+            and getattr(owner, "attr", getattr(owner, "id", "")) == "info"
+        )
+
+    assert modules_with(reads) == {"molecules.py"}
+
+
+def test_the_methods_of_dynamics_are_listed_in_one_module():
+    """A module that names five of them has a list of its own; defaults are fewer."""
+
+    def listed(tree: ast.AST) -> set[str]:
+        return {
+            node.value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and node.value in METHODS
+        }
+
+    assert {name for name, tree in MODULES.items() if len(listed(tree)) > 4} == {"methods.py"}
+
+
+def exported(tree: ast.Module) -> set[str]:
+    """Return the functions and classes that a module defines."""
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    return {node.name for node in tree.body if isinstance(node, kinds)}
+
+
+def faces() -> set[str]:
+    """Return the names of everything that a face of a room hands out."""
+    return {
+        alias.asname or alias.name
+        for name, tree in MODULES.items()
+        if name.endswith("__init__.py")
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+@pytest.mark.parametrize("name", [n for n in MODULES if not n.endswith("__init__.py")])
+def test_a_module_is_one_room_with_a_name_of_its_own(name):
+    tree, path = MODULES[name], PACKAGE / name
+    stem = path.stem
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 600
+    assert stem not in exported(tree)
+    assert not any(
+        isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__"
+        for node in tree.body
+    )
+
+
+def test_the_house_is_not_larger_than_it_was_made():
+    """Look for the place that already does it before this is raised."""
+    assert len(MODULES) <= 200
