@@ -49,6 +49,7 @@ from eqcalc.models.networks.painn import PaiNNConfig
 from eqcalc.models.potential import Potential, PotentialConfig, References
 from eqcalc.models.radial import radial_basis
 from eqcalc.quantities import quantity
+from eqcalc.validation import InvalidInputError
 
 #: SchNetPack's lengths of vectors have no constant under the root; this leaves them
 #: unchanged while their derivative at zero stays finite.
@@ -62,8 +63,8 @@ _HEADS = {
 _BASES = {"GaussianRBF": ("gaussian", "offsets"), "BesselRBF": ("sinc", "freqs")}
 
 
-class SchNetPackError(ValueError):
-    """A model of SchNetPack cannot be imported; the message says which part."""
+class SchNetPackError(InvalidInputError):
+    """A model of SchNetPack cannot be imported; `key` names the part."""
 
 
 def import_schnetpack(
@@ -109,8 +110,9 @@ def import_schnetpack(
     representation = _representation(config.get("representation", {}), state)
     if max(elements) >= representation.embeddings:
         raise SchNetPackError(
-            f"elements: {max(elements)} does not fit the embedding, which has "
-            f"{representation.embeddings} rows"
+            f"{max(elements)} does not fit the embedding, which has "
+            f"{representation.embeddings} rows",
+            key="elements",
         )
     heads: dict[str, int] = {}
     read_outs: dict[str, dict[str, Any]] = {}
@@ -119,20 +121,22 @@ def import_schnetpack(
         if name is None:
             continue
         if name in heads:
-            raise SchNetPackError(f"output_modules.{index}: a second {name}")
+            raise SchNetPackError(f"a second {name}", key=f"output_modules.{index}")
         heads[name] = index
         if name == "polarizability":
             options["origin"] = polarizability_origin
         if options:
             read_outs[name] = options
     if not heads:
-        raise SchNetPackError("output_modules: there is no energy, dipole or polarizability")
+        raise SchNetPackError("there is no energy, dipole or polarizability", key="output_modules")
 
     names = {}
     for name in heads:
         if name not in units:
             example = f"{name}={quantity(name).unit!r}"
-            raise SchNetPackError(f"units: state the unit of the {name}, for example {example}")
+            raise SchNetPackError(
+                f"state the unit of the {name}, for example {example}", key="units"
+            )
         names[name] = quantity(name).factor_from(units[name])
     tables = _tables(config.get("postprocessors") or (), state, elements)
     energy = {z: names["energy"] * value for z, value in tables.items()} if tables else {}
@@ -159,28 +163,31 @@ def _check_arguments(state: Any, config: Any, elements: Any, units: Any) -> None
     tensors = isinstance(state, Mapping) and all(isinstance(v, Tensor) for v in state.values())
     if not tensors:
         raise SchNetPackError(
-            "state: expected the tensors that torch.load('state.pt', weights_only=True) gives, "
-            f"got {_short(state)}"
+            "expected the tensors that torch.load('state.pt', weights_only=True) gives, "
+            f"got {_short(state)}",
+            key="state",
         )
     if not isinstance(config, Mapping):
         raise SchNetPackError(
-            f"config: expected the mapping that json.loads gives of model.json, got {config!r:.60}"
+            f"expected the mapping that json.loads gives of model.json, got {config!r:.60}",
+            key="config",
         )
     if not isinstance(config.get("representation"), Mapping):
         hint = "; give the section model alone" if "model" in config else ""
-        raise SchNetPackError(f"config: it has no representation{hint}")
+        raise SchNetPackError(f"it has no representation{hint}", key="config")
     try:
         numbers = [operator.index(z) for z in elements]
     except TypeError:
         numbers = []
     if not numbers or min(numbers) < 1:
         raise SchNetPackError(
-            f"elements: expected atomic numbers such as (1, 6, 8), got {elements!r}"
+            f"expected atomic numbers such as (1, 6, 8), got {elements!r}",
+            key="elements",
         )
     for name in units:
         if name not in _HEADS.values():
             known = ", ".join(_HEADS.values())
-            raise SchNetPackError(f"units: expected some of {known}, got {name!r}")
+            raise SchNetPackError(f"expected some of {known}, got {name!r}", key="units")
 
 
 def _short(value: Any) -> str:
@@ -190,7 +197,7 @@ def _short(value: Any) -> str:
 def _setting(settings: Mapping[str, Any], key: str, where: str) -> Any:
     """Return a setting, or tell that it is missing."""
     if settings.get(key) is None:
-        raise SchNetPackError(f"{where}.{key}: missing in the settings")
+        raise SchNetPackError("missing in the settings", key=f"{where}.{key}")
     return settings[key]
 
 
@@ -201,27 +208,31 @@ def _kind(settings: Mapping[str, Any]) -> str:
 
 def _representation(settings: Mapping[str, Any], state: Mapping[str, Tensor]) -> PaiNNConfig:
     if _kind(settings) != "PaiNN":
-        raise SchNetPackError(f"representation: expected PaiNN, got {_kind(settings)!r}")
+        raise SchNetPackError(f"expected PaiNN, got {_kind(settings)!r}", key="representation")
     basis, cutoff = settings.get("radial_basis", {}), settings.get("cutoff_fn", {})
     if _kind(basis) not in _BASES:
         known = " or ".join(_BASES)
         raise SchNetPackError(
-            f"representation.radial_basis: expected {known}, got {_kind(basis)!r}"
+            f"expected {known}, got {_kind(basis)!r}",
+            key="representation.radial_basis",
         )
     if _kind(cutoff) != "CosineCutoff":
         raise SchNetPackError(
-            f"representation.cutoff_fn: expected CosineCutoff, got {_kind(cutoff)!r}"
+            f"expected CosineCutoff, got {_kind(cutoff)!r}",
+            key="representation.cutoff_fn",
         )
     _require_silu(settings, "representation")
     for key in ("nuclear_embedding", "electronic_embeddings"):
         if settings.get(key):
-            raise SchNetPackError(f"representation.{key}: eqcalc has only the plain embedding")
+            raise SchNetPackError(
+                "eqcalc has only the plain embedding", key=f"representation.{key}"
+            )
     name, buffer = _BASES[_kind(basis)]
     size = int(_setting(basis, "n_rbf", "representation.radial_basis"))
     radius = float(_setting(cutoff, "cutoff", "representation.cutoff_fn"))
     spanned = float(_setting(basis, "cutoff", "representation.radial_basis"))
     if spanned != radius or float(basis.get("start", 0.0)) != 0.0:
-        raise SchNetPackError("representation.radial_basis: it must span 0 to the cutoff")
+        raise SchNetPackError("it must span 0 to the cutoff", key="representation.radial_basis")
     stored = state.get(f"representation.radial_basis.{buffer}")
     return PaiNNConfig(
         features=int(_setting(settings, "n_atom_basis", "representation")),
@@ -244,8 +255,8 @@ def _rounding(name: str, size: int, cutoff: float, stored: Tensor | None) -> str
         if torch.equal(constants, stored.to(torch.float64)):
             return candidate
     raise SchNetPackError(
-        "representation.radial_basis: its constants are not those of its settings; a trained "
-        "radial basis cannot be imported"
+        "its constants are not those of its settings; a trained radial basis cannot be imported",
+        key="representation.radial_basis",
     )
 
 
@@ -254,7 +265,7 @@ def _require_silu(settings: Mapping[str, Any], where: str) -> None:
     if isinstance(activation, Mapping):
         activation = activation.get("path", _kind(activation))
     if str(getattr(activation, "__name__", activation)).rsplit(".", 1)[-1] not in {"silu", "SiLU"}:
-        raise SchNetPackError(f"{where}.activation: expected silu, got {activation!r}")
+        raise SchNetPackError(f"expected silu, got {activation!r}", key=f"{where}.activation")
 
 
 def _head(settings: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
@@ -263,22 +274,24 @@ def _head(settings: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
     if kind in {"Forces", "Strain"}:
         return None, {}
     if kind not in _HEADS:
-        raise SchNetPackError(f"output_modules: eqcalc has nothing like {kind!r}")
+        raise SchNetPackError(f"eqcalc has nothing like {kind!r}", key="output_modules")
     _require_silu(settings, f"output_modules: {kind}")
     if int(settings.get("n_layers", 2)) != 2 or settings.get("n_hidden") is not None:
-        raise SchNetPackError(f"output_modules: {kind}: expected two layers of default width")
+        raise SchNetPackError(f"{kind}: expected two layers of default width", key="output_modules")
     if kind == "Atomwise":
         if settings.get("aggregation_mode", "sum") != "sum" or int(settings.get("n_out", 1)) != 1:
             raise SchNetPackError(
-                "output_modules: Atomwise: expected one energy, summed over atoms"
+                "Atomwise: expected one energy, summed over atoms",
+                key="output_modules",
             )
         return "energy", {}
     if kind == "Polarizability":
         return "polarizability", {"norm_epsilon": _NO_EPSILON}
     if not settings.get("correct_charges", True) or settings.get("predict_magnitude", False):
         raise SchNetPackError(
-            "output_modules: DipoleMoment: expected a vector from charges that add up to the "
-            "total charge (correct_charges, not predict_magnitude)"
+            "DipoleMoment: expected a vector from charges that add up to the "
+            "total charge (correct_charges, not predict_magnitude)",
+            key="output_modules",
         )
     if settings.get("use_vector_representation", False):
         return "dipole", {"norm_epsilon": _NO_EPSILON}
@@ -295,8 +308,8 @@ def _tables(
         # without its settings, an offset would be lost
         if name.startswith("postprocessors.") and not int(name.split(".")[1]) < len(postprocessors):
             raise SchNetPackError(
-                f"postprocessors: the state has {name}, but the settings have "
-                f"{len(postprocessors)} postprocessors"
+                f"the state has {name}, but the settings have {len(postprocessors)} postprocessors",
+                key="postprocessors",
             )
     table: dict[int, float] = {}
     for index, settings in enumerate(postprocessors):
@@ -304,7 +317,9 @@ def _tables(
         if kind.startswith("Cast"):
             continue
         if kind != "AddOffsets" or not settings.get("is_extensive", True):
-            raise SchNetPackError(f"postprocessors.{index}: eqcalc has nothing like {kind!r}")
+            raise SchNetPackError(
+                f"eqcalc has nothing like {kind!r}", key=f"postprocessors.{index}"
+            )
         mean = float(_parameter(state, f"postprocessors.{index}.mean").reshape(-1)[0])
         atomic = _parameter(state, f"postprocessors.{index}.atomref").reshape(-1)
         for z in elements:
