@@ -19,6 +19,7 @@ from eqcalc.models.checkpoint import load_model
 from eqcalc.runtime import eager_evaluator
 from eqcalc.units import BOLTZMANN
 from eqcalc.validation import InvalidInputError
+from tests.ipi.conftest import PATIENCE
 
 
 def matrices(path, beads, temperature=300.0):
@@ -126,7 +127,7 @@ def test_several_hosts_over_tcp(prepare, launch, eqcalc, model, tmp_path):
     path = prepare(method="T-RPMD", connection=TCPSocket("127.0.0.1", port, clients=2))
     assert "<batch_size> 2 </batch_size>" in path.read_text()
     process = launch(path)
-    address = ("--host", "127.0.0.1", "--port", port, "--wait", 240)
+    address = ("--host", "127.0.0.1", "--port", port, "--wait", PATIENCE)
     logs = [tmp_path / f"client{i}.log" for i in range(2)]
     clients = [eqcalc("ipi", "client", model, *address, log=log) for log in logs]
     assert process.wait() == ExitStatus.COMPLETE

@@ -8,6 +8,7 @@ pytest.importorskip("ipi")
 
 from eqcalc.ipi import ExitStatus, InProcess, RunWarning, Strides, UnixSocket, read_run
 from eqcalc.ipi.description import Description
+from tests.ipi.conftest import PATIENCE
 
 #: A step with which the atoms fly past each other.
 LONG = {"timestep": 10.0, "steps": 400, "strides": Strides(spectra=1, energies=1, centroid=5)}
@@ -23,7 +24,7 @@ def test_a_molecule_that_dissociates_ends_the_run(
     process = launch(path)
     client = None
     if isinstance(connection, UnixSocket):
-        address = ("--unix", connection.address, "--wait", 240)
+        address = ("--unix", connection.address, "--wait", PATIENCE)
         client = eqcalc("ipi", "client", model, *address, log=tmp_path / "client.log")
     assert process.wait() == ExitStatus.FAILED, process.text()
     last = process.text().splitlines()[-1]
