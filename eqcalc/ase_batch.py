@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""ASE scripts on several molecules at once, with the model called once per step.
+"""ASE scripts on several molecules at once, with batched model evaluations.
 
-Every script drives its own atoms with its own calculator, as if it were alone.
-When all scripts that still run wait for the model, their structures are
-evaluated as one batch and everyone goes on. Nothing depends on time: a script
-that ends, or fails, leaves, and the others no longer wait for it.
+Every script runs on its own atoms and calculator. When all running scripts wait for the model,
+their structures are evaluated as one batch. There are no timeouts: batches do not depend on timing;
+a script that ends or fails leaves the group.
 """
 
 from __future__ import annotations
@@ -41,18 +40,17 @@ def run_together(
 ) -> list[T]:
     """Run an ASE script on several molecules at once, with the model called once per step.
 
-    The script is any function of atoms, with an optimiser or dynamics of ASE
-    inside. Each runs in a thread of its own; when all that have not ended wait
-    for forces, these are evaluated as one batch.
+    The script is any function of atoms, such as an ASE optimisation or dynamics. Each call runs in
+    its own thread; when all running scripts wait for forces, these are evaluated as one batch.
 
     Parameters
     ----------
     model, device, precision
         As for :class:`EqCalculator`.
     structures
-        Isolated molecules, which may differ; each gets a calculator. No object twice.
+        Isolated molecules, possibly different, all distinct objects; each gets a calculator.
     script
-        Called with each of them.
+        Called with each structure.
 
     Returns
     -------
@@ -64,7 +62,7 @@ def run_together(
     InputError
         The same object is given twice.
     Exception
-        The first that a script raised, after all have ended.
+        The first exception of a script, raised after all have ended.
 
     Examples
     --------
@@ -91,7 +89,7 @@ def run_together(
 
 @dataclass
 class _Request:
-    """What one script waits for."""
+    """A pending request of one script."""
 
     script: int
     structures: Structures
@@ -105,14 +103,14 @@ class _Request:
 
 
 class BatchingExecutor:
-    """An execution that gathers the calls of several threads into one.
+    """An execution that batches the calls of several threads.
 
     :func:`run_together` is the usual way to use it.
 
     Parameters
     ----------
     execution
-        What evaluates the batches.
+        Evaluates the batches.
     """
 
     name: ClassVar[str] = "batching"
@@ -141,7 +139,7 @@ class BatchingExecutor:
         Raises
         ------
         Exception
-            The first that a script raised, after all have ended.
+            The first exception of a script, raised after all have ended.
         KeyboardInterrupt
             The caller was interrupted; it is raised in every script at its next evaluation,
             and here after all have ended.
@@ -171,7 +169,7 @@ class BatchingExecutor:
         for thread in threads:
             thread.start()
         try:
-            # an interrupt is seen between waits; one during a join would spoil the thread
+            # interrupts are handled between waits; during a join they would corrupt the thread
             while threads and not self._ended.wait(0.2):
                 pass
         except KeyboardInterrupt:
@@ -187,7 +185,7 @@ class BatchingExecutor:
         return results
 
     def evaluate(self, structures: Structures, quantities: Collection[str]) -> dict[str, Tensor]:
-        """Wait for the others, and return what was asked for; see :class:`Execution`.
+        """Wait for the other scripts and return the quantities; see :class:`Execution`.
 
         Raises
         ------
@@ -223,7 +221,7 @@ class BatchingExecutor:
         return ClosestPair(float(distances[index]), first, second)
 
     def __deepcopy__(self, memo: object) -> BatchingExecutor:
-        """Return this one: a copy of a calculator joins the same batches."""
+        """Return this object, so that copies of a calculator join the same batches."""
         return self
 
     def _interrupt(self) -> None:
@@ -235,10 +233,10 @@ class BatchingExecutor:
             self._condition.notify_all()
 
     def _evaluate_if_all_wait(self) -> None:
-        """Evaluate if all running scripts wait; the lock is held, as nothing else goes on."""
+        """Evaluate if all running scripts wait; the caller holds the lock."""
         if not self._waiting or len(self._waiting) < self._running:
             return
-        # in the order of the scripts, whoever came first
+        # in the order of the scripts, not of their arrival
         requests = sorted(self._waiting, key=lambda request: request.script)
         self._waiting = []
         for quantities in dict.fromkeys(request.quantities for request in requests):
@@ -250,7 +248,7 @@ class BatchingExecutor:
         try:
             batch = self._joined([request.structures for request in requests])
             values = self._execution.evaluate(batch, quantities)
-            # to the host for all at once
+            # one transfer to the host for all
             values = {name: torch.from_numpy(v) for name, v in to_numpy(values).items()}
         except Exception as error:
             for request in requests:
@@ -268,7 +266,7 @@ class BatchingExecutor:
             atom = end
 
     def _joined(self, structures: list[Structures]) -> Structures:
-        """Return one batch, with the tensors of the last one where only positions differ."""
+        """Return one batch, reusing the tensors of the last one if only positions differ."""
         positions = torch.cat([s.positions for s in structures])
         if self._last is not None:
             before, batch = self._last

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The model as an ASE calculator."""
+"""ASE calculator of a trained model."""
 
 from __future__ import annotations
 
@@ -40,19 +40,18 @@ from eqcalc.runtime import (
 from eqcalc.structures import Structures
 from eqcalc.validation import UnknownElementError, known_elements
 
-#: Atoms closer than this are taken for a mistake [Å]; no bond is half as short.
+#: Atoms closer than this [Å] are an error; the shortest bonds are twice as long.
 SHORTEST_DISTANCE = 0.3
 
 
 class EqCalculator(Calculator):
-    """Energy, forces, dipole, polarizability and all else a trained model gives, for ASE.
+    """ASE calculator for the energy, forces, dipole, polarizability and other outputs of a model.
 
-    Every calculation gives all quantities of the model, so that the dipole and
-    polarizability come with the forces. Results are in ASE units: energy [eV],
-    forces [eV/Å], dipole [e·Å] about the centre of mass, polarizability
-    [e²Å²/eV] as a 3×3 array, others as :mod:`eqcalc.quantities` states
-    (``calc.get_property(name, atoms)``), and the stress [eV/Å³] of periodic structures,
-    which have no dipole and polarizability.
+    Every calculation evaluates all quantities of the model, so that dipole and polarizability come
+    with the forces. Results are in ASE units: energy [eV], forces [eV/Å], dipole [e·Å] about the
+    centre of mass, polarizability [e²Å²/eV] as a 3×3 array, others as defined in
+    :mod:`eqcalc.quantities` (``calc.get_property(name, atoms)``), and the stress [eV/Å³] of
+    periodic structures, which have no dipole and polarizability.
 
     Parameters
     ----------
@@ -62,14 +61,13 @@ class EqCalculator(Calculator):
         ``"cpu"``, ``"cuda"``, …; by default a GPU if there is one.
     precision
         Precision of the network, one of :data:`~eqcalc.models.precision.PRECISIONS`;
-        by default as stored. Finite differences of small displacements want
-        ``"float64"``.
+        by default as stored. Finite differences of small displacements need ``"float64"``.
     skin
         Extra distance of the neighbour list of periodic structures [Å].
     execution
-        How the model is executed: a name among :data:`~eqcalc.runtime.EXECUTIONS`, or an
-        execution; by default the fastest way that works here. Most networks without kernels
-        can be ``"compiled"``, which takes minutes once for a molecule.
+        How the model is executed: one of :data:`~eqcalc.runtime.EXECUTIONS`, or an execution; by
+        default the fastest that works here. Most networks without kernels can be ``"compiled"``,
+        which takes minutes once per molecule.
 
     Examples
     --------
@@ -106,7 +104,7 @@ class EqCalculator(Calculator):
         if isinstance(model, Potential):
             potential = model
             if device is not None:
-                # .to would change the caller's model in place
+                # .to would modify the caller's model in place
                 potential = copy.deepcopy(model).to(device=device)
         else:
             if device is None:
@@ -125,7 +123,7 @@ class EqCalculator(Calculator):
                 raise InputError(str(error)) from None
         self.execution = execution
         self._charge: float | None = None
-        # what is kept while nothing but positions changes
+        # cached while only positions change
         self._copy: Atoms | None = None
         self._structures: Structures | None = None
         self._available: tuple[str, ...] = ()
@@ -135,7 +133,7 @@ class EqCalculator(Calculator):
         self.implemented_properties = names
 
     def facts(self) -> dict[str, str]:
-        """Return what the model is and how it is executed, in words."""
+        """Return a description of the model and its execution."""
         facts = self.potential.facts()
         del facts["quantities"]
         return {**facts, "execution": grouped(self.execution.parts)}
@@ -154,7 +152,7 @@ class EqCalculator(Calculator):
     def check_state(self, atoms: Atoms, tol: float = 1e-15) -> list[str]:
         """List what has changed since the last calculation, charge and isotopes included.
 
-        Any difference counts, also one smaller than `tol`.
+        Any difference counts, even one smaller than `tol`.
         """
         last = self.atoms
         if last is None or len(last) != len(atoms):
@@ -171,7 +169,7 @@ class EqCalculator(Calculator):
             if not same
         ]
         if self._charge and not np.array_equal(last.get_masses(), atoms.get_masses()):
-            changes.append("masses")  # they move the origin of a charged dipole
+            changes.append("masses")  # isotopes shift the origin of the dipole of an ion
         return changes
 
     def get_polarizability(self, atoms: Atoms | None = None) -> np.ndarray:
@@ -189,13 +187,13 @@ class EqCalculator(Calculator):
                 raise PropertyNotImplementedError("an isolated molecule has no stress")
             if periodic and name in self.potential.of_isolated:
                 raise PropertyNotImplementedError(
-                    f"this model defines no {name} of a periodic structure; for a molecule in a "
+                    f"this model defines no {name} for periodic structures; for a molecule in a "
                     "box set atoms.pbc = False"
                 )
         return super().get_property(name, atoms, allow_calculation)
 
     def export_properties(self) -> Properties:
-        """Return the results that ASE knows by name, not the polarizability and the like."""
+        """Return the results among ASE's standard properties, without the polarizability."""
         return Properties({name: v for name, v in self.results.items() if name in all_outputs})
 
     def calculate(
@@ -209,10 +207,10 @@ class EqCalculator(Calculator):
         Raises
         ------
         InputError
-            An element or charge the model does not know, positions that are
-            not finite, a cell without volume, or atoms on top of each other.
+            An element or charge unknown to the model, non-finite positions, a cell without volume,
+            or overlapping atoms.
         CalculationFailed
-            The model returned something that is not finite.
+            The model returned a non-finite value.
         """
         atoms, structures, charge = self._adopt(
             self.atoms if atoms is None else atoms, system_changes
@@ -221,7 +219,7 @@ class EqCalculator(Calculator):
         closest = self.execution.closest_pair(structures)
         _refuse_overlap(closest)
         if len(atoms) > 1 and closest.distance > self.potential.cutoff:
-            # attributed to this line whoever calls, so that dynamics warns once
+            # attributed to this line for any caller, so that dynamics warns once
             warnings.warn(
                 f"no two atoms are closer than the cutoff of the model, {self.potential.cutoff:g} "
                 "Å: each is evaluated as if it were alone; positions are taken in ångström",
@@ -234,7 +232,7 @@ class EqCalculator(Calculator):
             results[name] = array if quantity(name).per_atom else array[0]
             if not np.isfinite(array).all():
                 raise CalculationFailed(
-                    f"the model returned a {name} that is not finite; the structure is probably "
+                    f"the model returned a non-finite {name}; the structure is probably "
                     "far from anything the model was trained on"
                 )
             if array.ndim == 1 and not quantity(name).per_atom:
@@ -244,7 +242,7 @@ class EqCalculator(Calculator):
         if "stress" in results:
             results["stress"] = full_3x3_to_voigt_6_stress(results["stress"])
         if "dipole" in results and charge != 0.0:
-            # shift law: the model takes standard masses, the atoms may be isotopes
+            # shift law: the model uses standard masses, but the atoms may be isotopes
             standard = structures.center_of_mass()[0].cpu().numpy()
             results["dipole"] += charge * (standard - atoms.get_center_of_mass())
         self.results = results
@@ -252,7 +250,7 @@ class EqCalculator(Calculator):
     def _adopt(
         self, atoms: Atoms | None, system_changes: Sequence[str]
     ) -> tuple[Atoms, Structures, float]:
-        """Check atoms, keep a copy as all calculators do, and make tensors of them."""
+        """Check atoms, store a copy as all ASE calculators do, and convert them to tensors."""
         if atoms is None:
             raise InputError("there are no atoms to calculate")
         kept, structures, charge = self._copy, self._structures, self._charge
@@ -263,7 +261,7 @@ class EqCalculator(Calculator):
             or len(kept) != len(atoms)
             or set(system_changes) - {"positions"}
         ):
-            self._copy = self._structures = self._charge = None  # should a check fail
+            self._copy = self._structures = self._charge = None  # in case a check fails
             charge = self._checked_charge(atoms)
             structures = self._checked_structures(atoms, charge)
             kept = atoms.copy()
@@ -294,7 +292,7 @@ class EqCalculator(Calculator):
                 f"a structure with pbc={atoms.pbc.tolist()} needs a cell with a volume"
             )
         warn_of_ignored(atoms)
-        if not atoms.pbc.any():  # cells of one crystal have many compositions
+        if not atoms.pbc.any():  # supercells of one crystal have many compositions
             warn_of_composition(self.potential.metadata, atoms.numbers)
         structures = Structures.from_atoms(atoms, device=self.potential.device)
         return Structures(
@@ -310,12 +308,12 @@ class EqCalculator(Calculator):
 
 
 class StaticPolarizability(StaticPolarizabilityCalculator):
-    """The model's polarizability in the form that ASE's Raman classes call.
+    """The model's polarizability with the interface of ASE's Raman classes.
 
     Parameters
     ----------
     calculator
-        The calculator that gives the polarizability.
+        The calculator of the polarizability.
 
     Examples
     --------
@@ -338,12 +336,12 @@ def _refuse_overlap(closest: ClosestPair) -> None:
         first, second = sorted((closest.receiver, closest.sender))
         raise InputError(
             f"atoms {first} and {second} are {closest.distance:.3f} Å apart; "
-            f"below {SHORTEST_DISTANCE} Å they are taken to overlap by mistake"
+            f"below {SHORTEST_DISTANCE} Å they are considered to overlap"
         )
 
 
 def _charge_of(atoms: Atoms) -> float:
-    """Return the total charge [e]; what is wrong with it is an error of ASE's kind."""
+    """Return the total charge [e]; an invalid one raises ASE's InputError."""
     try:
         return total_charge(atoms)
     except ValueError as error:

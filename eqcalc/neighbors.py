@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Pairs of atoms within the cutoff: how they are found, and sums over them."""
+"""Neighbour lists: pairs of atoms within the cutoff, and sums over them."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Pairs:
         )
 
     def compressed(self, n_atoms: int) -> CompressedPairs:
-        """Return the pairs as compressed rows; they are made once and kept."""
+        """Return the pairs as compressed rows (cached)."""
         if n_atoms not in self._compressed:
             atoms = torch.arange(n_atoms + 1, device=self.receiver.device)
             by_sender = self.reverse
@@ -114,13 +114,13 @@ class Pairs:
         return vectors
 
     def of_senders(self, values: Tensor) -> Tensor:
-        """Return what belongs to the sender of each pair, ``[n_pairs, ...]``."""
+        """Gather the values of the sender of each pair, ``[n_pairs, ...]``."""
         if self.degree is not None and self.reverse is not None and not _scatters_pay(values):
             return _gather(values, self.sender, self.degree, self.reverse)
         return _rows(values, self.sender)
 
     def of_receivers(self, values: Tensor) -> Tensor:
-        """Return what belongs to the receiver of each pair, ``[n_pairs, ...]``."""
+        """Gather the values of the receiver of each pair, ``[n_pairs, ...]``."""
         if self.degree is not None and not _scatters_pay(values):
             return _gather(values, self.receiver, self.degree, None)
         return _rows(values, self.receiver)
@@ -158,9 +158,9 @@ class Pairs:
 
 
 def _scatters_pay(values: Tensor) -> bool:
-    """Whether the scatter that is the gradient of picking rows is as fast as a sum.
+    """Whether the scatter in the gradient of indexing is as fast as a sum.
 
-    So on a CPU. A GPU sorts the indices first, every time.
+    True on a CPU; a GPU sorts the indices every time.
     """
     return values.device.type == "cpu"
 
@@ -173,7 +173,7 @@ def _rows(values: Tensor, indices: Tensor) -> Tensor:
 
 
 class _OverPairs(torch.autograd.Function):
-    """What is linear in values of atoms or pairs, with places that are no variables."""
+    """A linear function of atomic or pair values with constant indices."""
 
     generate_vmap_rule = True
 
@@ -185,9 +185,9 @@ class _OverPairs(torch.autograd.Function):
 
 
 class _Gather(_OverPairs):
-    """Rows of atoms for their pairs, if every atom is met equally often.
+    """Gather of atomic rows for pairs in which every atom occurs equally often.
 
-    Its derivative is a plain sum instead of a scatter, and that of the sum is this again.
+    Its derivative is a plain sum instead of a scatter, whose derivative is this gather.
     """
 
     @staticmethod
@@ -233,22 +233,21 @@ def _total(values: Tensor, index: Tensor, degree: int, order: Tensor | None) -> 
     return cast("Tensor", _Total.apply(values, index, degree, order))
 
 
-#: Up to this many atoms a molecule gets all of its pairs. Compact molecules of this size lie
-#: within 5 Å of each of their atoms, so that a search would find little to leave out.
+#: Molecules of up to this many atoms get all of their pairs. In compact molecules of this size
+#: nearly all pairs are within 5 Å, so that a search would exclude few.
 STATIC_ATOMS = 24
 
-#: Batches of different sizes whose pairs are kept.
+#: Number of batch sizes whose pairs are cached.
 _KEPT = 64
 
-#: Beyond this many atoms a molecule is searched in cells instead of through all its pairs.
+#: Molecules with more atoms are searched with cell lists instead of over all pairs.
 _SEARCHED_ATOMS = 400
 
 
 def all_pairs(structures: Structures) -> Pairs:
     """Return all pairs of different atoms of the same structure.
 
-    They depend on the numbers of atoms only, so a stack of replicas needs them
-    once.
+    They depend on the numbers of atoms only, so a stack of replicas computes them once.
 
     Raises
     ------
@@ -278,7 +277,7 @@ def all_pairs(structures: Structures) -> Pairs:
 
 
 def pairs_within(structures: Structures, cutoff: float) -> Pairs:
-    """Return the pairs closer than `cutoff` [Å] at the present positions."""
+    """Return the pairs closer than `cutoff` [Å] at the current positions."""
     if structures.periodic or int(structures.counts.max()) > _SEARCHED_ATOMS:
         return _searched_pairs(structures, cutoff)
     pairs = all_pairs(structures)
@@ -297,18 +296,18 @@ def isolated_pairs(structures: Structures, cutoff: float) -> Pairs:
 
 
 def nearest_pairs(structures: Structures, cutoff: float) -> Pairs:
-    """Return equally many of the nearest atoms of every atom, all within `cutoff` among them.
+    """Return the k nearest neighbours of every atom, k such that all within `cutoff` are included.
 
-    With the largest number of neighbours that any atom has, degrees are equal and sums over
-    neighbours are reshapes instead of scatters, which more than makes up for the pairs beyond
-    the cutoff. Structures of different sizes get the pairs of :func:`pairs_within`.
+    k is the largest number of neighbours of any atom. With equal degrees, sums over neighbours are
+    reshapes instead of scatters, which outweighs the cost of the pairs beyond the cutoff.
+    Structures of different sizes get the pairs of :func:`pairs_within`.
 
     Parameters
     ----------
     structures
         Isolated molecules.
     cutoff
-        Largest distance that matters [Å].
+        Cutoff of the interactions [Å].
 
     Raises
     ------
@@ -325,7 +324,7 @@ def nearest_pairs(structures: Structures, cutoff: float) -> Pairs:
     positions = structures.positions.detach().reshape(-1, n, 3)
     distances = torch.cdist(positions, positions, compute_mode="donot_use_mm_for_euclid_dist")
     distances.diagonal(dim1=1, dim2=2).fill_(torch.inf)
-    # written so that a position that is not a number stays in and is seen in the results
+    # written so that non-finite positions are kept and propagate to the results
     degree = int((~(distances >= cutoff)).sum(-1).max())
     if degree == n - 1:
         return all_pairs(structures)
@@ -337,7 +336,7 @@ def nearest_pairs(structures: Structures, cutoff: float) -> Pairs:
 
 
 def _searched_pairs(structures: Structures, cutoff: float) -> Pairs:
-    """Search each structure with vesin (on the CPU) and join the results."""
+    """Search each structure with vesin (on the CPU) and concatenate the results."""
     import vesin
 
     search = vesin.NeighborList(cutoff=cutoff, full_list=True, sorted=True)
@@ -371,10 +370,9 @@ def _searched_pairs(structures: Structures, cutoff: float) -> Pairs:
 class NeighborList:
     """Pairs for a sequence of configurations of the same atoms.
 
-    Isolated molecules of up to `static_atoms` atoms get all of their pairs
-    once. Others are searched within ``cutoff + skin`` and searched again as soon
-    as any atom has moved by more than half the skin since, or any cell,
-    periodicity or atom has changed.
+    Isolated molecules of up to `static_atoms` atoms get all of their pairs once. Others are
+    searched within ``cutoff + skin``, and again once any atom has moved by more than half the skin
+    or any cell, periodicity or atom has changed.
 
     Parameters
     ----------
@@ -399,10 +397,10 @@ class NeighborList:
         self._all_pairs: dict[tuple[int, int, torch.device], Pairs] = {}
 
     def pairs(self, structures: Structures) -> Pairs:
-        """Return pairs that contain all those closer than the cutoff."""
+        """Return pairs, at least all those closer than the cutoff."""
         n_atoms = structures.uniform
         if n_atoms is not None and n_atoms <= self.static_atoms and not structures.periodic:
-            # known without looking at a value, for which a GPU would have to wait
+            # decided without reading a value, which would synchronize with a GPU
             key = (structures.n_structures, n_atoms, structures.owner.device)
             if key not in self._all_pairs:
                 if len(self._all_pairs) >= _KEPT:
@@ -445,7 +443,7 @@ class NeighborList:
 
 
 def _static(structures: Structures) -> bool:
-    """Whether all isolated structures are small enough for all of their pairs."""
-    if structures.uniform is not None:  # known without waiting for a GPU
+    """Whether all isolated structures are small enough to use all pairs."""
+    if structures.uniform is not None:  # decided without synchronizing with a GPU
         return structures.uniform <= STATIC_ATOMS
     return int(structures.counts.max()) <= STATIC_ATOMS

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: MIT
 """A batch of molecules or cells as tensors.
 
-One type carries a ragged batch of different molecules and a stack of replicas
-or beads of one molecule. Atoms of all structures lie one after the other;
-``owner`` says to which structure an atom belongs. A stack also knows that all
-its structures have the same number of atoms, which lets sums over atoms be
-reshapes instead of scatters.
+One type holds both a ragged batch of different molecules and a stack of replicas or beads of one
+molecule. The atoms of all structures are concatenated; ``owner`` is the structure of each atom. A
+stack also has a uniform number of atoms, so that sums over atoms are reshapes instead of scatters.
 """
 
 from __future__ import annotations
@@ -37,7 +35,7 @@ class Structures:
     owner
         Index of the structure of each atom, ``[n_atoms]`` int64, ascending.
     n_structures
-        Number of structures; a structure may not be empty.
+        Number of structures, none of them empty.
     charge
         Total charges, ``[n_structures]`` e.
     cell
@@ -67,7 +65,7 @@ class Structures:
         cell: Tensor | None = None,
         pbc: Tensor | None = None,
     ) -> Structures:
-        """Make a batch from atoms that lie one after the other.
+        """Build a batch from the concatenated atoms of its structures.
 
         Parameters
         ----------
@@ -141,7 +139,7 @@ class Structures:
             )
         n_structures, n = positions.shape[:2]
         device, dtype = positions.device, positions.dtype
-        if not isinstance(charge, Tensor):  # filled, not copied from the host: a GPU does not wait
+        if not isinstance(charge, Tensor):  # no copy from the host: no synchronization
             charge = positions.new_full((), charge)
         return cls(
             numbers=numbers.to(device=device, dtype=torch.int64).repeat(n_structures),
@@ -160,7 +158,7 @@ class Structures:
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
     ) -> Structures:
-        """Make a batch from ASE atoms, with their :func:`~eqcalc.molecules.total_charge`."""
+        """Build a batch from ASE atoms, with their :func:`~eqcalc.molecules.total_charge`."""
         frames = [atoms] if isinstance(atoms, Atoms) else list(atoms)
         if not frames:
             raise InvalidInputError(key="frames", value=[], expected="at least one structure")
@@ -193,7 +191,7 @@ class Structures:
         """Number of atoms of each structure, ``[n_structures]``."""
         if self.uniform is not None:
             return torch.full((self.n_structures,), self.uniform, device=self.owner.device)
-        # unlike torch.bincount this does not wait for a GPU
+        # unlike torch.bincount this does not synchronize with a GPU
         none = torch.zeros(self.n_structures, dtype=torch.int64, device=self.owner.device)
         return none.index_add(0, self.owner, torch.ones_like(self.owner))
 
@@ -215,7 +213,7 @@ class Structures:
         return self.sum_over_atoms(values) / counts
 
     def spread_to_atoms(self, values: Tensor) -> Tensor:
-        """Give each atom the value of its structure, ``[n_atoms, ...]``."""
+        """Broadcast values of structures to their atoms, ``[n_atoms, ...]``."""
         if self.uniform is not None:
             return values.repeat_interleave(self.uniform, dim=0, output_size=self.n_atoms)
         return values[self.owner]
@@ -227,18 +225,16 @@ class Structures:
 
     def with_positions(self, positions: Tensor, cell: Tensor | None = None) -> Structures:
         """Return the same structures at other positions (and, if given, in other cells)."""
-        twin = object.__new__(Structures)  # at every step: several times faster than replace
+        twin = object.__new__(Structures)  # several times faster than replace
         vars(twin).update(vars(self), positions=positions)
         if cell is not None:
             vars(twin)["cell"] = cell
         return twin
 
     def split(self, size: int) -> Iterator[Structures]:
-        """Divide isolated structures of equal size into batches of at most `size`."""
+        """Split isolated structures of equal size into batches of at most `size`."""
         if self.uniform is None or self.periodic:
-            raise InvalidInputError(
-                key="structures", expected="isolated structures of equal size to be divided"
-            )
+            raise InvalidInputError(key="structures", expected="isolated structures of equal size")
         for begin in range(0, self.n_structures, size):
             end = min(begin + size, self.n_structures)
             atoms = slice(begin * self.uniform, end * self.uniform)
@@ -273,5 +269,5 @@ class Structures:
 
 @functools.cache
 def _mass_table(dtype: torch.dtype, device: torch.device) -> Tensor:
-    # made once: copying it to a GPU would wait for the GPU
+    # cached: copying it to a GPU would synchronize
     return torch.as_tensor(atomic_masses, dtype=dtype, device=device)

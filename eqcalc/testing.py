@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Checks that any potential must pass, for eqcalc's own models and for users'.
+"""Checks that any potential must pass: symmetries, derivatives and batching.
 
-Each returns the largest error it found, relative to the size of the quantity,
-or raises an ``AssertionError`` that says what is violated and by how much.
-Call them with a model in float64, ``potential.double()``: where rounding alone
-would exceed the tolerance they raise a ``ValueError``.
+Each returns the largest error, relative to the size of the quantity, or raises an
+``AssertionError`` with the violation and its size. Call them with a model in float64,
+``potential.double()``: if rounding alone would exceed the tolerance they raise a ``ValueError``.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from eqcalc.neighbors import pairs_within
 from eqcalc.quantities import quantity
 from eqcalc.structures import Structures
 
-#: Results are off by some multiple of the rounding error of one operation.
+#: Rounding error of a result in units of that of one operation.
 _ROUNDINGS = 100.0
 
 
 def random_rotation(generator: torch.Generator, *, improper: bool = False) -> Tensor:
-    """Draw a rotation uniformly, ``[3, 3]`` float64; with `improper`, one times an inversion."""
+    """Draw a uniformly random rotation, ``[3, 3]`` float64, times the inversion if `improper`."""
     gaussian = torch.randn(3, 3, generator=generator, dtype=torch.float64)
     orthogonal, triangular = torch.linalg.qr(gaussian)
     orthogonal = orthogonal * torch.sign(torch.diagonal(triangular))
@@ -34,7 +33,7 @@ def random_rotation(generator: torch.Generator, *, improper: bool = False) -> Te
 
 
 def _require_precision(potential: Potential, tolerance: float) -> None:
-    """Raise ValueError where rounding of the network would hide what is looked for."""
+    """Raise ValueError if rounding of the network would exceed the tolerance."""
     if tolerance < _ROUNDINGS * torch.finfo(potential.dtype).eps:
         raise ValueError(
             f"the model is in {str(potential.dtype).removeprefix('torch.')}, whose rounding errors "
@@ -71,7 +70,7 @@ def assert_equivariant(
     *,
     tolerance: float = 1e-10,
 ) -> float:
-    """Check that all quantities rotate, and are reflected, with the structure."""
+    """Check that all quantities are equivariant under rotations and reflections."""
     _require_precision(potential, tolerance)
     reference, worst = _evaluate(potential, structures), 0.0
     for improper in (False, True):
@@ -92,7 +91,7 @@ def assert_translation_invariant(
     *,
     tolerance: float = 1e-10,
 ) -> float:
-    """Check that moving each structure as a whole changes nothing."""
+    """Check that all quantities are invariant under translation of each structure."""
     _require_precision(potential, tolerance)
     shift = 10.0 * torch.randn(structures.n_structures, 3, generator=generator, dtype=torch.float64)
     moved = structures.with_positions(structures.positions + structures.spread_to_atoms(shift))
@@ -109,7 +108,7 @@ def assert_permutation_invariant(
     *,
     tolerance: float = 1e-10,
 ) -> float:
-    """Check that renumbering the atoms of every structure renumbers the forces and no more."""
+    """Check that permuting atoms permutes the forces and leaves all else unchanged."""
     _require_precision(potential, tolerance)
     keys = torch.rand(structures.n_atoms, generator=generator, dtype=torch.float64)
     order = torch.argsort(structures.owner.to(torch.float64) + keys)
@@ -130,7 +129,7 @@ def assert_shift_law(
     *,
     tolerance: float = 1e-10,
 ) -> float:
-    """Check ``μ(r_0 + d) = μ(r_0) − Q d`` for an origin moved by d."""
+    """Check ``μ(r_0 + d) = μ(r_0) − Q d`` for an origin displaced by d."""
     _require_precision(potential, tolerance)
     pairs = pairs_within(structures, potential.cutoff)
     displacement = torch.randn(structures.n_structures, 3, generator=generator, dtype=torch.float64)
@@ -147,7 +146,7 @@ def assert_shift_law(
 def assert_extensive_batching(
     potential: Potential, structures: Structures, *, tolerance: float = 1e-10
 ) -> float:
-    """Check that each structure of a batch gives what it gives alone."""
+    """Check that each structure gives the same results in a batch and alone."""
     _require_precision(potential, tolerance)
     together, worst, offset = _evaluate(potential, structures), 0.0, 0
     for index, count in enumerate(structures.counts.tolist()):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The networks: representations, read-outs, potentials, their derivatives and files."""
+"""Models: representations, read-outs, potentials, their derivatives and files."""
 
 from eqcalc.models.checkpoint import load_model, save_model
 from eqcalc.models.networks.painn import PaiNN, PaiNNConfig

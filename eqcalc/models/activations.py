@@ -28,8 +28,8 @@ class ShiftedSoftplus(nn.Module):
 class Normalized(nn.Module):
     """An activation scaled so that normally distributed inputs give a mean square of one.
 
-    Layers then pass signals on in unit size whatever the activation (e3nn). The
-    mean square is a Gauss–Hermite quadrature.
+    Signals then keep unit variance from layer to layer for any activation (e3nn). The mean square
+    is computed by Gauss–Hermite quadrature.
     """
 
     def __init__(self, function: nn.Module) -> None:
@@ -58,6 +58,6 @@ def activation(name: str) -> nn.Module:
     Raises
     ------
     InvalidInputError
-        There is none of that name.
+        There is no activation of that name.
     """
     return ACTIVATIONS[one_of("activation", name, ACTIVATIONS)]()

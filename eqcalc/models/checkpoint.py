@@ -1,12 +1,10 @@
 # SPDX-License-Identifier: MIT
 """Model files: parameters in safetensors, everything else as JSON in its header.
 
-A file holds tensors and text, so reading it can run no code but that of eqcalc and of
-representations that the caller has let in (:mod:`eqcalc.models.registry`). It states what it
-is (format and version), how to build the network (configuration), what the
-numbers mean (elements, units, reference values, level of theory), how it was
-made (training record), and a hash of all of this with which damage or a change
-by hand is noticed.
+A file holds tensors and text only, so reading it runs no code but that of eqcalc and of
+representations the caller has registered (:mod:`eqcalc.models.registry`). It contains the format
+and its version, the configuration of the network, the elements, units, reference values and level
+of theory, the training record, and a hash of all of these that detects damage and manual changes.
 """
 
 from __future__ import annotations
@@ -58,7 +56,7 @@ def _header(potential: Potential) -> dict[str, Any]:
         name: {str(z): value for z, value in table.items()}
         for name, table in references.values.items()
     }
-    # the two that every file has, and the others
+    # the two keys that every file has, and the optional ones
     first = {name: values.pop(name, {}) for name in ("energy", "polarizability")}
     return {
         "format": FORMAT,
@@ -76,7 +74,7 @@ def _header(potential: Potential) -> dict[str, Any]:
 
 
 def model_hash(potential: Potential) -> str:
-    """Return the content hash that a file of this model carries."""
+    """Return the content hash of this model as stored in its file."""
     return _content_hash(_header(potential), potential.state_dict())
 
 
@@ -88,8 +86,8 @@ def save_model(potential: Potential, path: str | Path) -> None:
     potential
         The model; its ``metadata`` (level of theory, training record) is written too.
     path
-        Target, by custom with the suffix ``.eqc``. An existing file is replaced
-        only when the new one is complete.
+        Target, conventionally with the suffix ``.eqc``. An existing file is replaced only when the
+        new one is complete.
 
     Raises
     ------
@@ -123,7 +121,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
     MissingFileError
         There is no such file.
     InvalidFileError
-        It is truncated, not a model of eqcalc, or too new.
+        It is truncated, not an eqcalc model, or written by a newer version.
     """
     path = existing_file(path, "a model file (.eqc)")
     try:
@@ -131,7 +129,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
             metadata = stream.metadata() or {}
     except (safetensors.SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"is truncated, damaged or of another kind ({error})",
+            f"is truncated, damaged or not a model file ({error})",
             expected="a model file (.eqc)",
             file=path,
         ) from None
@@ -166,7 +164,7 @@ def load_model(
     path
         A file written by :func:`save_model`.
     device
-        Where to put the parameters.
+        Device of the parameters.
     dtype
         Precision of the network; as stored if not given.
 
@@ -175,8 +173,8 @@ def load_model(
     MissingFileError
         There is no such file.
     CheckpointError
-        It is truncated, of another kind or too new, or its content does not match its hash or
-        its own configuration.
+        It is truncated, not a model file or written by a newer version, or its content does not
+        match its hash or configuration.
     InvalidInputError
         There is no such device here.
     """
@@ -204,7 +202,7 @@ def load_model(
             values={**values, **stored.get("scalars", {})},
             scales=stored["scales"],
         )
-        with torch.random.fork_rng(devices=[]):  # the initial parameters are thrown away
+        with torch.random.fork_rng(devices=[]):  # the initial parameters are overwritten
             potential = Potential(config, references)
     except InvalidInputError as error:
         raise CheckpointError(
@@ -245,7 +243,7 @@ def shipped_model(name: str = "ethanol") -> Path:
     Raises
     ------
     InvalidInputError
-        There is no such model; the message lists those that exist.
+        There is no such model; the message lists the available ones.
     """
     known = {path.stem: path for path in shipped_models()}
     return known[one_of("model", name, known)]
@@ -253,7 +251,7 @@ def shipped_model(name: str = "ethanol") -> Path:
 
 def shipped_models() -> list[Path]:
     """Return the paths of all models that come with eqcalc."""
-    # in a wheel the models lie inside the package, in a checkout beside it
+    # in a wheel the models are inside the package, in a checkout next to it
     for folder in (_PACKAGE / "data" / "models", _PACKAGE.parent / "data" / "models"):
         if found := sorted(folder.glob("*.eqc")):
             return found

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Several models evaluated as one: their mean, and how much they disagree."""
+"""Committees of models: their mean and their disagreement."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FORCE_DISAGREEMENT = "force_disagreement"
 
 
 class Member(Protocol):
-    """A model ready to be called on many configurations of one molecule."""
+    """An evaluator of configurations of one molecule."""
 
     numbers: Tensor
     quantities: tuple[str, ...]
@@ -34,11 +34,11 @@ class Member(Protocol):
 
 
 class Committee:
-    """The mean of several members, which were trained on different data or from different seeds.
+    """The mean of several models trained on different data or with different seeds.
 
-    It is called like a member. The mean of the forces is the gradient of the mean of the
-    energies, so dynamics conserves the energy of the committee. Where the members were not
-    trained they disagree, and the quantity ``"force_disagreement"`` says so: for atom i
+    It has the interface of a member. The mean force is the negative gradient of the mean energy, so
+    dynamics conserves the energy of the committee. Outside their training data the members
+    disagree, which the quantity ``"force_disagreement"`` measures: for atom i
 
         σ_i = √( Σ_m |F_mi − F̄_i|² / (M − 1) ),
 
@@ -56,7 +56,7 @@ class Committee:
         There are fewer than two members, or they are for different molecules.
     """
 
-    #: What it gives besides the quantities of its members.
+    #: Its quantities besides those of its members.
     diagnostics = (FORCE_DISAGREEMENT,)
 
     def __init__(self, members: Sequence[Member]) -> None:
@@ -76,10 +76,10 @@ class Committee:
                 )
             if member.provenance == self.members[0].provenance and index > 0:
                 raise InvalidInputError(
-                    "is the same model as member 0; members that agree by construction say nothing",
+                    "is the same model as member 0; identical members give no uncertainty",
                     key=f"members[{index}]",
                 )
-        #: Names of what all members give.
+        #: Names of the quantities of all members.
         self.quantities = tuple(
             name
             for name in self.members[0].quantities

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The compositions and charges a model was trained on, and a word where it meets others.
+"""The compositions and charges a model was trained on, and a warning for others.
 
-A network that knows the elements of a molecule gives numbers for it, also where
-it was never shown anything like it. The model file records what it was shown.
+A network predicts something for any molecule whose elements it knows, even one unlike anything in
+its training data. The model file therefore records the training compositions.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from ase.symbols import Symbols
 
 from eqcalc.validation import InvalidInputError
 
-#: So many formulas are recorded one by one; of more only the ranges are.
+#: Up to this many formulas are recorded individually; beyond that, only ranges.
 _LISTED = 50
-#: So many formulas are told in a message.
+#: Number of formulas listed in a message.
 _TOLD = 5
-#: Training data of the shipped model, made before compositions were recorded, by SHA-256.
+#: Training data, by SHA-256, of the shipped model, which predates the record of compositions.
 _RECORDED_LATER = {
     "922a575d513129737671d2631d9eb373ffd1a5a1eea43f241035416d8368810d": ("C2H6O",),
 }
@@ -33,7 +33,7 @@ class UnknownCompositionWarning(UserWarning):
 
 
 def formula(numbers: Iterable[int]) -> str:
-    """Return the formula of a molecule in the order of Hill, such as ``"C2H6O"``."""
+    """Return the formula of a molecule in Hill order, such as ``"C2H6O"``."""
     return str(Symbols(np.asarray(list(numbers), dtype=int)).get_chemical_formula(mode="hill"))
 
 
@@ -46,7 +46,7 @@ class Compositions:
     count
         Number of distinct compositions.
     formulas
-        All of them in the order of Hill; empty if there are many.
+        All formulas in Hill order; empty if there are many.
     atoms
         Smallest and largest number of atoms of a structure.
     elements
@@ -88,7 +88,7 @@ class Compositions:
 
     @classmethod
     def of_model(cls, metadata: Mapping[str, Any]) -> Compositions | None:
-        """Return what the metadata of a model say; None if they do not."""
+        """Return the compositions in the metadata of a model, or None if not recorded."""
         data = (metadata.get("training") or {}).get("dataset") or {}
         if "compositions" in data:
             record = data["compositions"]
@@ -105,7 +105,7 @@ class Compositions:
         return None
 
     def settings(self) -> dict[str, Any]:
-        """Return the compositions as JSON can hold them, for the metadata of a model."""
+        """Return the compositions as JSON-able metadata of a model."""
         return {
             "count": self.count,
             "formulas": list(self.formulas),
@@ -138,8 +138,7 @@ class Compositions:
 def warn_of_composition(metadata: Mapping[str, Any], numbers: np.ndarray) -> None:
     """Warn if a molecule's composition was not among the training data of a model.
 
-    Python shows the same warning once. There is none for a model that does not
-    know its training data.
+    Python shows the same warning once. A model without a record of its training data gives none.
 
     Parameters
     ----------
@@ -153,7 +152,7 @@ def warn_of_composition(metadata: Mapping[str, Any], numbers: np.ndarray) -> Non
         # attributed to this line whoever calls, so that two calculators warn once
         warnings.warn(
             f"{formula(numbers)} was not among the training data of the model ({trained}): it "
-            "knows the elements and gives numbers, but nothing says how wrong they are",
+            "knows the elements, but the error of its predictions is unknown",
             UnknownCompositionWarning,
             stacklevel=1,
         )

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """A potential: representation, read-outs and reference values as one model.
 
-It maps structures to energy, dipole, polarizability and other properties, and
-differentiates the energy for forces and stress. All that is added or multiplied after the network
-is in :class:`References`, so that a file can tell what the network itself
-predicts.
+It maps structures to energy, dipole, polarizability and other properties, and differentiates the
+energy for forces and stress. All offsets and scales applied after the network are in
+:class:`References`, so that a file separates them from the network's own prediction.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ class PotentialConfig:
     representation
         Typed configuration of the representation.
     heads
-        Quantities with a read-out of their own.
+        Quantities that have a read-out.
     read_outs
         Options of read-outs by quantity; see :func:`eqcalc.models.readouts.build_head`.
     """
@@ -65,12 +64,12 @@ class PotentialConfig:
         object.__setattr__(self, "heads", q.ordered(self.heads))
 
     def build_heads(self) -> dict[str, Head]:
-        """Return read-outs with freshly drawn parameters.
+        """Return read-outs with random initial parameters.
 
         Raises
         ------
         InvalidInputError
-            An option is unknown or impossible.
+            An option is unknown or invalid.
         """
         network = self.representation
         counts = FeatureCounts(
@@ -80,12 +79,12 @@ class PotentialConfig:
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> PotentialConfig:
-        """Make a configuration from a mapping of ``representation``, ``heads``, ``read_outs``.
+        """Build a configuration from a mapping of ``representation``, ``heads``, ``read_outs``.
 
         Raises
         ------
         InvalidInputError
-            A key is missing or unknown, or a value impossible.
+            A key is missing or unknown, or a value is invalid.
         """
         known_keys(settings, ("representation", "heads", "read_outs"))
         representation = settings.get("representation", {"name": "painn"})
@@ -109,7 +108,7 @@ class PotentialConfig:
         )
 
     def settings(self) -> dict[str, Any]:
-        """Return the mapping from which :meth:`from_settings` makes this again."""
+        """Return the mapping from which :meth:`from_settings` rebuilds this configuration."""
         settings = {
             "representation": representation_settings(self.representation),
             "heads": list(self.heads),
@@ -121,7 +120,7 @@ class PotentialConfig:
 
 @dataclass(frozen=True)
 class References:
-    """What is added to and multiplied with the output of the network.
+    """Offsets and scales of the output of the network.
 
     ``E = Σ_i E_ref[Z_i] + s_E · network`` and likewise for the isotropic part
     of the polarizability and for other scalars, whose reference values are
@@ -207,7 +206,7 @@ class Potential(nn.Module):
         return cast("Head", self.heads[name])
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Potential:
-        # total energies of heavy elements do not survive float32: keep the tables exact
+        # float32 is not precise enough for total energies of heavy elements
         super()._apply(fn, recurse)
         for name in self._additive:
             moved = getattr(self, f"{name}_reference")
@@ -216,7 +215,7 @@ class Potential(nn.Module):
 
     @property
     def cutoff(self) -> float:
-        """Distance beyond which atoms do not see each other [Å]."""
+        """Distance beyond which atoms do not interact directly [Å]."""
         return self.config.representation.cutoff
 
     @property
@@ -231,20 +230,20 @@ class Potential(nn.Module):
 
     @property
     def quantities(self) -> tuple[str, ...]:
-        """Names of all quantities the model gives, derivatives of the energy included."""
+        """Names of all quantities the model predicts, derivatives of the energy included."""
         derived = [d.name for d in (q.FORCES, q.STRESS) if d.derivative_of in self.config.heads]
         return q.ordered((*self.config.heads, *derived))
 
     @property
     def of_isolated(self) -> tuple[str, ...]:
-        """Which of :attr:`quantities` periodic structures do not have.
+        """Which of :attr:`quantities` are undefined for periodic structures.
 
-        They are those whose read-out weights with positions.
+        Those whose read-out contains absolute positions.
         """
         return tuple(name for name in self.config.heads if self._head(name).isolated)
 
     def facts(self) -> dict[str, str]:
-        """Return what the model is, in words, by what is told."""
+        """Return a description of the model, by topic."""
         size = sum(parameter.numel() for parameter in self.parameters())
         return {
             "network": f"{type(self.representation).__name__}, {size} parameters",
@@ -285,10 +284,10 @@ class Potential(nn.Module):
             )
 
     def available_for(self, structures: Structures) -> tuple[str, ...]:
-        """Return which of :attr:`quantities` these structures have.
+        """Return which of :attr:`quantities` are defined for these structures.
 
-        Periodic structures have none whose read-out weights with positions;
-        isolated molecules have no stress.
+        Periodic structures have none whose read-out contains absolute positions; isolated molecules
+        have no stress.
         """
         missing = self.of_isolated if structures.periodic else ("stress",)
         return tuple(name for name in self.quantities if name not in missing)
@@ -307,7 +306,7 @@ class Potential(nn.Module):
         structures
             Structures to evaluate.
         pairs
-            Pairs that contain all those within the cutoff.
+            Pairs, at least all those within the cutoff.
         names
             Heads to evaluate; all if not given.
         dipole_origin
@@ -326,7 +325,7 @@ class Potential(nn.Module):
         structures: Structures,
         dipole_origin: Tensor | None = None,
     ) -> Tensor:
-        """Return one quantity from the features of the atoms.
+        """Return one quantity from the atomic features.
 
         Parameters
         ----------
@@ -341,7 +340,7 @@ class Potential(nn.Module):
         head = self._head(name)
         scale = self.references.scales.get(name, 1.0)
         if head.conserves_charge:
-            # the total charge is not scaled, so the missing charge is put in before scaling
+            # the total charge is not scaled, so the charge correction is applied before scaling
             structures = replace(structures, charge=structures.charge / scale)
         value = scale * head(scalars, vectors, structures, dipole_origin)
         if head.additive:
@@ -357,14 +356,14 @@ class Potential(nn.Module):
         *,
         create_graph: bool = False,
     ) -> dict[str, Tensor]:
-        """Return quantities by name, with forces and stress among them.
+        """Return quantities by name, including forces and stress.
 
         Parameters
         ----------
         structures
             Structures to evaluate; give float64 positions for float64 results.
         pairs
-            Pairs that contain all those within the cutoff.
+            Pairs, at least all those within the cutoff.
         names
             Any of :attr:`quantities`.
         create_graph
@@ -381,7 +380,7 @@ class Potential(nn.Module):
         Raises
         ------
         ValueError
-            The model has no such quantity, or a structure has none (the stress
+            The model does not predict the quantity, or it is undefined for a structure (the stress
             of an isolated molecule).
         """
         self.require_outputs(names, structures)
@@ -401,7 +400,7 @@ class Potential(nn.Module):
             if inputs or "energy" in names:
                 results["energy"] = self.read_out("energy", features, structures)
         if not create_graph:
-            # read-outs of response properties need no gradient: spare the graph
+            # read-outs of response properties need no gradient: skip the graph
             features = (features[0].detach(), features[1].detach())
         frozen = (
             structures if create_graph else structures.with_positions(structures.positions.detach())
@@ -411,7 +410,7 @@ class Potential(nn.Module):
                 if name in self.config.heads and name != "energy":
                     results[name] = self.read_out(name, features, frozen)
         if inputs:
-            with torch.enable_grad():  # also where the caller has switched it off
+            with torch.enable_grad():  # even under the caller's no_grad
                 gradients = torch.autograd.grad(
                     results["energy"].sum(),
                     tuple(inputs.values()),

@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Precision of a network by name, float64, float32, tf32 or bf16, and its device.
 
-In ``"float64"`` and ``"float32"`` the whole network is computed in that type. In
-``"tf32"`` and ``"bf16"`` it is float32, but for the matrix products of its linear
-layers, which take factors of 10 or 7 bits of mantissa, as the matrix units of GPUs
-do. The products are accumulated in float32, and everything else stays as it is:
-geometry, radial functions and filters, sums over neighbours, lengths of vectors, the
-last layer of every read-out, and what is summed over atoms. Factors are rounded in the
-products of the reverse pass too, so the forces are gradients of the energy up to the
-rounding of these.
+In ``"float64"`` and ``"float32"`` the whole network is computed in that type. In ``"tf32"`` and
+``"bf16"`` it is float32 except for the matrix products of its linear layers, whose factors are
+rounded to 10 or 7 mantissa bits, as in the matrix units of GPUs. The products are accumulated in
+float32, and everything else stays in float32: geometry, radial functions and filters, sums over
+neighbours, vector norms, the last layer of every read-out, and sums over atoms. Factors are rounded
+in the backward pass too, so the forces are gradients of the energy up to this rounding.
 
-A rounded network is for evaluation. What each precision costs in accuracy is measured in
+A rounded network is for evaluation only. The accuracy of each precision is measured in
 ``workflows/benchmarks``.
 """
 
@@ -28,12 +26,12 @@ from eqcalc.models.networks.painn import PaiNN
 from eqcalc.models.potential import Potential
 from eqcalc.validation import InvalidInputError, one_of
 
-#: What each precision is good for, the most precise first.
+#: Recommended use of each precision, the most precise first.
 PRECISIONS: dict[str, str] = {
     "float64": "derivatives, tight relaxation, finite differences",
     "float32": "dynamics and spectra",
     "tf32": "dynamics and spectra on GPUs; no tight relaxation, no finite differences",
-    "bf16": "dynamics with a thermostat on GPUs; energy is not conserved as well",
+    "bf16": "dynamics with a thermostat on GPUs; energy is conserved less well",
 }
 
 _TYPES = {"float64": torch.float64, "float32": torch.float32}
@@ -71,7 +69,7 @@ def checked_device(device: torch.device | str) -> torch.device:
 
 
 def precision_of(potential: Potential) -> str:
-    """Return which of :data:`PRECISIONS` a model has."""
+    """Return which of :data:`PRECISIONS` a model is in."""
     for module in potential.modules():
         if isinstance(module, RoundedLinear):
             return module.precision
@@ -79,7 +77,7 @@ def precision_of(potential: Potential) -> str:
 
 
 def in_precision(potential: Potential, name: str | None) -> Potential:
-    """Return a model in a precision: itself if it has that, else a copy.
+    """Return a model in a precision: the model itself if it has that precision, else a copy.
 
     Parameters
     ----------
@@ -91,8 +89,8 @@ def in_precision(potential: Potential, name: str | None) -> Potential:
     Raises
     ------
     ValueError
-        There is no such precision, or not for this network: only layers of PaiNN
-        are known to bear rounded factors.
+        There is no such precision, or it is not supported for this network: rounded factors have
+        been tested for PaiNN only.
     """
     check_precision(name)
     if name is None or name == precision_of(potential):
@@ -108,7 +106,7 @@ def in_precision(potential: Potential, name: str | None) -> Potential:
     for parent, attribute, layer in list(_layers_to_round(result)):
         setattr(parent, attribute, _plain(layer) if name in _TYPES else RoundedLinear(layer, name))
     if name not in _TYPES:
-        result.requires_grad_(False)  # spares the gradients of the weights
+        result.requires_grad_(False)  # gradients of the weights are not needed
     return result
 
 
@@ -120,7 +118,7 @@ def _layers_to_round(potential: Potential) -> Iterator[tuple[nn.Module, str, nn.
     for part in (*parts, *potential.heads.values()):
         for parent in part.modules():
             for attribute, layer in parent.named_children():
-                # the last layer of a read-out has one output, or one and a gate
+                # the last layer of a read-out has one output, or one plus a gate
                 if isinstance(layer, nn.Linear) and layer.out_features > 2:
                     yield parent, attribute, layer
 
@@ -132,12 +130,12 @@ def _plain(layer: nn.Linear) -> nn.Linear:
 
 
 class RoundedLinear(nn.Linear):
-    """A linear layer whose matrix product takes rounded factors.
+    """A linear layer whose matrix product rounds its factors.
 
     Parameters
     ----------
     layer
-        The layer whose parameters it has.
+        The layer that supplies the parameters.
     precision
         ``"tf32"`` or ``"bf16"``.
     """
@@ -157,7 +155,7 @@ class RoundedLinear(nn.Linear):
 
 
 class _RoundedProduct(torch.autograd.Function):
-    """Matrix product of rounded factors; its derivatives are such products again."""
+    """Matrix product of rounded factors; its derivatives are products of the same kind."""
 
     generate_vmap_rule = True
 
@@ -201,7 +199,7 @@ def _product(left: Tensor, right: Tensor, precision: str) -> Tensor:
 
 
 def _rounded(values: Tensor, precision: str) -> Tensor:
-    """Round to nearest with the mantissa of a precision; there is no such type on CPUs."""
+    """Round to nearest with the mantissa of a precision, emulated for CPUs."""
     if precision == "bf16":
         return values.to(torch.bfloat16).to(values.dtype)
     # splitting after Dekker (Numer. Math. 18, 224 (1971)): keeps 24 − 13 significant bits
@@ -221,7 +219,7 @@ def _on_matrix_units(left: Tensor, right: Tensor, precision: str) -> Tensor:
 
 @contextmanager
 def _tf32_allowed() -> Iterator[None]:
-    """Let products of float32 on GPUs round their factors; what was set before comes back."""
+    """Allow float32 matrix products on GPUs to round their factors inside the context."""
     flags = torch.backends.cuda.matmul
     flag, value = ("allow_tf32", True) if torch.__version__ < "2.9" else ("fp32_precision", "tf32")
     before = getattr(flags, flag)

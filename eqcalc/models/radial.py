@@ -2,7 +2,7 @@
 """Radial bases and cutoff functions.
 
 A radial basis expands the distance d of a pair in functions of one variable;
-a cutoff function takes every interaction smoothly to zero at the cutoff.
+a cutoff function brings every interaction smoothly to zero at the cutoff.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from eqcalc.validation import count, one_of, positive
 
 
 class _ExactConstants(nn.Module):
-    """A basis whose constants survive a stay in lower precision.
+    """A basis whose constants survive conversion to lower precision and back.
 
-    A model read in float32 and moved to float64 would keep wavenumbers or centres
-    that are wrong in the eighth digit. The buffer is in the precision of the network,
-    and made anew from the exact constants whenever that changes.
+    Otherwise a model loaded in float32 and converted to float64 would keep wavenumbers or centres
+    with errors in the eighth digit. The buffer has the precision of the network and is recomputed
+    from the exact constants whenever that changes.
     """
 
     def _keep(self, name: str, constants: Tensor) -> None:
@@ -94,7 +94,7 @@ class GaussianBasis(_ExactConstants):
 
 
 class CosineSquaredBasis(_ExactConstants):
-    """Overlapping bumps ``cos²(π(d − c)/2Δ)`` within Δ of centres c at a spacing Δ.
+    """Overlapping functions ``cos²(π(d − c)/2Δ)`` within Δ of centres c at a spacing Δ.
 
     The basis of Miller et al. (arXiv:2008.08461): at most two functions differ
     from zero at any distance, and they add up to one. The centres are 0, Δ, …,
@@ -156,7 +156,7 @@ def radial_basis(name: str, size: int, cutoff: float) -> nn.Module:
     Raises
     ------
     InvalidInputError
-        No such basis, or an impossible size or cutoff.
+        No such basis, or an invalid size or cutoff.
     """
     make = RADIAL_BASES[one_of("radial_basis", name, RADIAL_BASES)]
     return make(count("radial_functions", size), positive("cutoff", cutoff, unit="Å"))

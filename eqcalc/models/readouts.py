@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Read-outs: from features of atoms to energy, dipole, polarizability and the like."""
+"""Read-outs: from atomic features to energy, dipole, polarizability and other quantities."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from eqcalc.validation import (
 
 @dataclass(frozen=True)
 class FeatureCounts:
-    """What a representation offers to the read-outs.
+    """The features of a representation as seen by the read-outs.
 
     Parameters
     ----------
     scalars, vectors
         Numbers of features per atom; a network without vectors has 0.
     layers, activation
-        Depth of a perceptron that reads out scalars, and its activation, where
-        the options of the head do not say otherwise.
+        Default depth and activation of the perceptrons that read out scalars; options of the head
+        override them.
     """
 
     scalars: int
@@ -64,12 +64,12 @@ class Head(nn.Module):
     Attributes
     ----------
     isolated
-        Whether it weights with positions, which periodic structures do not allow.
+        Whether it contains absolute positions, which are undefined in periodic structures.
     additive
         Whether reference values of the elements can be added; see :meth:`reference`.
     conserves_charge
-        Whether it makes atomic charges that add up to the total charge, which is then
-        given in units of the scale of the read-out.
+        Whether it predicts atomic charges that add up to the total charge, which is then passed in
+        units of the scale of the read-out.
     """
 
     isolated: ClassVar[bool] = True
@@ -81,12 +81,12 @@ class Head(nn.Module):
     ) -> Tensor:
         """Return values ``[n_structures, ...]`` in the precision of the positions.
 
-        `origin` ``[n_structures, 3]`` Å is that of the dipole of charged molecules.
+        `origin` ``[n_structures, 3]`` Å is the origin of the dipole of charged molecules.
         """
         raise NotImplementedError
 
     def reference(self, atomic: Tensor, structures: Structures) -> Tensor:
-        """Return what reference values of the atoms ``[n_atoms]`` add up to."""
+        """Return the total of the atomic reference values ``[n_atoms]``."""
         raise NotImplementedError
 
 
@@ -127,7 +127,7 @@ def register_readout(name: str, form: str = "default") -> Callable[[_HeadClass],
             raise InvalidInputError(
                 key=f"{name}.form",
                 value=form,
-                expected=f"another name, for {known.__qualname__} has this one",
+                expected=f"another name: {known.__qualname__} already has this one",
             )
         _READOUTS[name][form] = kind
         return kind
@@ -145,7 +145,7 @@ def _center_of_charge(structures: Structures) -> Tensor:
     return moments / structures.sum_over_atoms(charges)
 
 
-#: Points about which read-outs may weight with positions, by the name in options.
+#: Origins of the positions in read-outs, by their name in options.
 ORIGINS: dict[str, Callable[[Structures], Tensor]] = {
     "centroid": _centroid,
     "center_of_mass": Structures.center_of_mass,
@@ -154,7 +154,7 @@ ORIGINS: dict[str, Callable[[Structures], Tensor]] = {
 
 
 def origin_of(name: str) -> Callable[[Structures], Tensor]:
-    """Return the function of a key of :data:`ORIGINS`."""
+    """Return the function for a key of :data:`ORIGINS`."""
     return ORIGINS[one_of("origin", name, ORIGINS)]
 
 
@@ -255,13 +255,13 @@ class GatedEquivariantBlock(nn.Module):
     Parameters
     ----------
     scalars, vectors
-        Numbers of features that come in.
+        Numbers of input features.
     features
-        Number of scalar and of vector features that go out.
+        Number of scalar and of vector output features.
     activate
-        Whether the new scalars pass an activation; false for the last block.
+        Whether to apply an activation to the new scalars; false for the last block.
     epsilon
-        Added to squared lengths under the root.
+        Added to squared norms under the square root.
     """
 
     def __init__(
@@ -334,18 +334,17 @@ class DipoleHead(AtomicScalarAndVector):
     """Dipole from atomic charges and atomic dipoles, ``μ = Σ_i μ_i + q_i (r_i − r_0)``.
 
     The charges are shifted equally so that they add up to the total charge.
-    The dipole of a neutral molecule then depends on no origin; that of a
-    charged one does: ``μ(r_0 + d) = μ(r_0) − Q d``. The default origin is the
-    centre of mass.
+    The dipole of a neutral molecule is then independent of the origin; that of a charged one is
+    not: ``μ(r_0 + d) = μ(r_0) − Q d``. The default origin is the centre of mass.
 
     Parameters
     ----------
     counts
         Numbers of features.
     atomic_dipoles
-        Whether there are μ_i; by default if there are vector features.
+        Whether to include μ_i; by default if there are vector features.
     norm_epsilon
-        Added to squared lengths of vectors under the root.
+        Added to squared norms of vectors under the square root.
     """
 
     conserves_charge = True
@@ -388,10 +387,9 @@ class DipoleMagnitudeHead(DipoleHead):
 class PolarizabilityHead(AtomicScalarAndVector):
     """Polarizability ``α = Σ_i a_i 1 + ν_i ⊗ (r_i − r_0) + (r_i − r_0) ⊗ ν_i``.
 
-    The form of the PaiNN paper, with positions taken about a point r_0 of the
-    molecule: without that the result would change when the molecule is moved,
-    by Σν_i ⊗ d + d ⊗ Σν_i. The default is the centroid of the atoms rather than
-    the centre of mass, since a polarizability must not depend on isotopes.
+    The form of the PaiNN paper, with positions relative to a point r_0 of the molecule; otherwise
+    the result would change with a translation d by Σν_i ⊗ d + d ⊗ Σν_i. The default is the centroid
+    of the atoms rather than the centre of mass, since a polarizability must not depend on isotopes.
 
     Without vector features ``ν_i = a_i (r_i − r_0)``, which is equivariant too.
 
@@ -402,7 +400,7 @@ class PolarizabilityHead(AtomicScalarAndVector):
     origin
         ``"centroid"``, ``"center_of_mass"`` or ``"center_of_charge"``.
     norm_epsilon
-        Added to squared lengths of vectors under the root.
+        Added to squared norms of vectors under the square root.
     """
 
     additive = True
@@ -426,7 +424,7 @@ class PolarizabilityHead(AtomicScalarAndVector):
         return trace + outer + outer.transpose(-1, -2)
 
     def reference(self, atomic: Tensor, structures: Structures) -> Tensor:
-        """Return the multiples ``Σ_i a_i`` of the unit matrix."""
+        """Return the isotropic part ``Σ_i a_i`` times the unit matrix."""
         total = structures.sum_over_atoms(atomic)
         identity = torch.eye(3, dtype=total.dtype, device=total.device)
         return total[:, None, None] * identity
@@ -437,7 +435,7 @@ for _scalar in MOLECULAR_SCALARS:
 
 
 def readouts_of(name: str) -> dict[str, type[Head]]:
-    """Return the read-outs of a quantity by form, the default one first; none if it has none."""
+    """Return the read-outs of a quantity by form, the default first; may be empty."""
     if name not in _READOUTS:
         load_plugins()
     return dict(_READOUTS.get(name, {}))
@@ -450,7 +448,7 @@ def readable_quantities() -> tuple[str, ...]:
 
 
 def build_head(name: str, counts: FeatureCounts, options: Mapping[str, Any]) -> Head:
-    """Make the read-out of a quantity.
+    """Build the read-out of a quantity.
 
     Parameters
     ----------
@@ -464,7 +462,7 @@ def build_head(name: str, counts: FeatureCounts, options: Mapping[str, Any]) -> 
     Raises
     ------
     InvalidInputError
-        There is no such read-out or option, or its value is impossible.
+        There is no such read-out or option, or its value is invalid.
     """
     forms = readouts_of(name)
     if not forms:

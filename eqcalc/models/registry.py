@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""The names under which representations are known to configurations and files.
+"""Names of representations in configurations and model files.
 
-Those of eqcalc have a short name; adding one is one module with a typed configuration,
-and one line here. Representations of other packages are named by the place of their
-configuration, ``"package.module:ClassName"``, in settings and in the header of model
-files alike. Nothing is imported because a file says so: the caller has registered the
-class (:func:`register_representation`), or has listed its module in the environment
-variable ``EQCALC_PLUGINS`` (several are separated by commas), which processes that are
-started inherit. Listing a module is leave to run it, as importing it would be; a model
-file from elsewhere can only choose among what was let in.
+Those of eqcalc have a short name; a new one takes a module with a typed configuration and one line
+here. Representations of other packages are named by the import path of their configuration,
+``"package.module:ClassName"``, in settings and in the header of model files. A file never triggers
+an import by itself: the caller must have registered the class (:func:`register_representation`) or
+listed its module in the environment variable ``EQCALC_PLUGINS`` (comma-separated), which child
+processes inherit. Listing a module permits running its code; a model file can only choose among the
+permitted modules.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _Class = TypeVar("_Class", bound=type)
 
 
 class Representation(Protocol):
-    """A network that describes the surroundings of every atom."""
+    """A network that describes the environment of every atom."""
 
     def __call__(self, structures: Structures, pairs: Pairs) -> tuple[Tensor, Tensor]:
         """Return scalars ``[n_atoms, F]`` and vectors ``[n_atoms, 3, V]``."""
@@ -43,7 +42,7 @@ class Representation(Protocol):
 
 
 class RepresentationConfig(Protocol):
-    """What the potential needs to know of a representation."""
+    """The properties of a representation that the potential uses."""
 
     @property
     def features(self) -> int:
@@ -57,17 +56,17 @@ class RepresentationConfig(Protocol):
 
     @property
     def read_out_layers(self) -> int:
-        """Linear maps of the perceptrons that read out scalars."""
+        """Number of linear layers of the perceptrons that read out scalars."""
         ...
 
     @property
     def read_out_activation(self) -> str:
-        """Activation between them."""
+        """Activation between these layers."""
         ...
 
     @property
     def cutoff(self) -> float:
-        """Distance beyond which atoms do not see each other [Å]."""
+        """Distance beyond which atoms do not interact directly [Å]."""
         ...
 
     @property
@@ -76,7 +75,7 @@ class RepresentationConfig(Protocol):
         ...
 
     def build(self) -> nn.Module:
-        """Return a representation with freshly drawn parameters."""
+        """Return a representation with random initial parameters."""
         ...
 
 
@@ -95,10 +94,10 @@ REPRESENTATIONS: dict[str, type[Any]] = {
 }
 
 
-#: Configurations of other packages, by their place.
+#: Configurations of other packages, by import path.
 _REGISTERED: dict[str, type[Any]] = {}
 
-#: What a configuration must have besides `build`.
+#: Required attributes of a configuration besides `build`.
 _NEEDED = (
     *("features", "vectors", "read_out_layers", "read_out_activation"),
     *("cutoff", "embeddings"),
@@ -106,7 +105,7 @@ _NEEDED = (
 
 
 def register_representation(config: _Class) -> _Class:
-    """Let a representation of your own be named in settings and model files; a decorator.
+    """Register a custom representation for settings and model files; a decorator.
 
     Its name is ``"package.module:ClassName"``. Files with it can be read wherever the class
     is registered or its module is listed in ``EQCALC_PLUGINS``.
@@ -114,8 +113,8 @@ def register_representation(config: _Class) -> _Class:
     Parameters
     ----------
     config
-        A frozen dataclass with what :class:`RepresentationConfig` tells. Its fields, which
-        are written to model files, are numbers, texts, truth values, or tuples of them.
+        A frozen dataclass that implements :class:`RepresentationConfig`. Its fields, which are
+        written to model files, are numbers, strings, booleans, or tuples of them.
 
     Returns
     -------
@@ -125,7 +124,7 @@ def register_representation(config: _Class) -> _Class:
     Raises
     ------
     InvalidInputError
-        It lacks something, or no other process could import it.
+        An attribute is missing, or other processes could not import the class.
     """
     place = _place(config)
     if not dataclasses.is_dataclass(config):
@@ -145,19 +144,19 @@ def register_representation(config: _Class) -> _Class:
             "a model file could not name this class",
             key="name",
             value=place,
-            expected="a class of a module that can be imported, outside of functions",
+            expected="a class at the top level of an importable module",
         )
     _REGISTERED[place] = config
     return config
 
 
 def representation_config(settings: dict[str, Any]) -> RepresentationConfig:
-    """Make a typed configuration from a mapping with a ``name`` and settings.
+    """Build a typed configuration from a mapping with a ``name`` and settings.
 
     Raises
     ------
     InvalidInputError
-        The name or a setting is unknown, or a value is impossible.
+        The name or a setting is unknown, or a value is invalid.
     """
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
     with located(section="representation"):
@@ -166,7 +165,7 @@ def representation_config(settings: dict[str, Any]) -> RepresentationConfig:
 
 
 def representation_settings(config: RepresentationConfig) -> dict[str, Any]:
-    """Return the mapping from which :func:`representation_config` makes `config` again."""
+    """Return the mapping from which :func:`representation_config` rebuilds `config`."""
     kind = type(config)
     names = {known: name for name, known in REPRESENTATIONS.items()}
     return {"name": names.get(kind, _place(kind)), **dataclasses.asdict(config)}  # type: ignore[call-overload]
@@ -190,7 +189,7 @@ def _place(config: type) -> str:
 
 
 def _class_named(name: Any) -> type[Any]:
-    """Return a class of eqcalc, a registered one, or one of a module that may be imported."""
+    """Return a class of eqcalc, a registered one, or one of a permitted module."""
     if isinstance(name, str) and name in REPRESENTATIONS:
         return REPRESENTATIONS[name]
     module, separator, class_name = name.partition(":") if isinstance(name, str) else ("", "", "")

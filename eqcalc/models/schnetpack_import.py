@@ -26,13 +26,12 @@ and here, with the elements and units of the training data::
     )
     save_model(potential, "model.eqc")
 
-The results are the same to rounding, with three differences that are meant:
+Results agree to rounding, with three intended differences:
 
-- the polarizability is taken about the centre of mass of the structure itself,
-  while SchNetPack takes the positions it is given, and agrees only if these have
-  been centred as in training (`SubtractCenterOfMass`);
-- the dipole of a charged molecule is taken about its centre of mass;
-- forces come from the energy, whatever the output modules are.
+- the polarizability is relative to the centre of mass of the structure, while SchNetPack uses the
+positions as given and agrees only if they are centred as in training (`SubtractCenterOfMass`);
+- the dipole of a charged molecule is relative to its centre of mass;
+- forces are always the gradient of the energy.
 """
 
 from __future__ import annotations
@@ -51,8 +50,8 @@ from eqcalc.models.radial import radial_basis
 from eqcalc.quantities import quantity
 from eqcalc.validation import InvalidInputError
 
-#: SchNetPack's lengths of vectors have no constant under the root; this leaves them
-#: unchanged while their derivative at zero stays finite.
+#: SchNetPack's vector norms have no constant under the square root; this one leaves them unchanged
+#: but keeps the derivative at zero finite.
 _NO_EPSILON = 1e-24
 
 _HEADS = {
@@ -75,7 +74,7 @@ def import_schnetpack(
     units: Mapping[str, str],
     polarizability_origin: str = "center_of_mass",
 ) -> Potential:
-    """Make a potential from a PaiNN model of SchNetPack 2.
+    """Build a potential from a PaiNN model of SchNetPack 2.
 
     Parameters
     ----------
@@ -85,24 +84,24 @@ def import_schnetpack(
         Resolved settings of the model, nested mappings with ``_target_``:
         ``representation``, ``output_modules`` and, if any, ``postprocessors``.
     elements
-        Atomic numbers of the training data, which the model does not say.
+        Atomic numbers of the training data, which the model does not contain.
     units
         Unit in which the model predicts, by quantity: ``energy``, ``dipole``,
-        ``polarizability``, as far as it has them. Positions must be in Å.
+        ``polarizability``, for those it predicts. Positions must be in Å.
     polarizability_origin
-        Where the training data had the origin: ``"center_of_mass"`` or
+        Origin of the positions in the training data: ``"center_of_mass"`` or
         ``"centroid"``.
 
     Returns
     -------
     Potential
-        In the precision of the parameters.
+        The model, in the precision of the parameters.
 
     Raises
     ------
     SchNetPackError
-        The model has a part that PaiNN of eqcalc lacks, a parameter or a setting
-        is missing or has no place, or a unit is missing or unknown.
+        The model has a part that eqcalc's PaiNN lacks, a parameter or setting is missing or
+        unknown, or a unit is missing or unknown.
     """
     _check_arguments(state, config, elements, units)
     state = {name.removeprefix("model."): value.detach() for name, value in state.items()}
@@ -135,7 +134,7 @@ def import_schnetpack(
         if name not in units:
             example = f"{name}={quantity(name).unit!r}"
             raise SchNetPackError(
-                f"state the unit of the {name}, for example {example}", key="units"
+                f"give the unit of the {name}, for example {example}", key="units"
             )
         names[name] = quantity(name).factor_from(units[name])
     tables = _tables(config.get("postprocessors") or (), state, elements)
@@ -153,27 +152,27 @@ def import_schnetpack(
         raise SchNetPackError(f"the parameters do not fit: {error}") from None
     unknown = [name for name in left if not name.startswith(("postprocessors.", "input_modules."))]
     if unknown:
-        raise SchNetPackError(f"parameters without a place in eqcalc: {', '.join(unknown)}")
+        raise SchNetPackError(f"parameters without a counterpart in eqcalc: {', '.join(unknown)}")
     potential.metadata = {"training": {"imported_from": "SchNetPack"}}
     return potential.eval()
 
 
 def _check_arguments(state: Any, config: Any, elements: Any, units: Any) -> None:
-    """Refuse what is not of the kind that :func:`import_schnetpack` takes."""
+    """Check the types of the arguments of :func:`import_schnetpack`."""
     tensors = isinstance(state, Mapping) and all(isinstance(v, Tensor) for v in state.values())
     if not tensors:
         raise SchNetPackError(
-            "expected the tensors that torch.load('state.pt', weights_only=True) gives, "
+            "expected the tensors that torch.load('state.pt', weights_only=True) returns, "
             f"got {_short(state)}",
             key="state",
         )
     if not isinstance(config, Mapping):
         raise SchNetPackError(
-            f"expected the mapping that json.loads gives of model.json, got {config!r:.60}",
+            f"expected the mapping that json.loads returns for model.json, got {config!r:.60}",
             key="config",
         )
     if not isinstance(config.get("representation"), Mapping):
-        hint = "; give the section model alone" if "model" in config else ""
+        hint = "; pass the section `model` only" if "model" in config else ""
         raise SchNetPackError(f"it has no representation{hint}", key="config")
     try:
         numbers = [operator.index(z) for z in elements]
@@ -195,14 +194,14 @@ def _short(value: Any) -> str:
 
 
 def _setting(settings: Mapping[str, Any], key: str, where: str) -> Any:
-    """Return a setting, or tell that it is missing."""
+    """Return a setting; an error if it is missing."""
     if settings.get(key) is None:
         raise SchNetPackError("missing in the settings", key=f"{where}.{key}")
     return settings[key]
 
 
 def _kind(settings: Mapping[str, Any]) -> str:
-    """Return the name of the class that settings are of."""
+    """Return the name of the class in `_target_`."""
     return str(settings.get("_target_", "")).rsplit(".", 1)[-1]
 
 
@@ -246,7 +245,7 @@ def _representation(settings: Mapping[str, Any], state: Mapping[str, Tensor]) ->
 
 
 def _rounding(name: str, size: int, cutoff: float, stored: Tensor | None) -> str:
-    """Return the basis whose constants are those stored: exact, or of single precision."""
+    """Return the basis with the stored constants: exact, or in single precision."""
     if stored is None:
         return name
     for candidate in (name, f"{name}_single"):
@@ -274,7 +273,7 @@ def _head(settings: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
     if kind in {"Forces", "Strain"}:
         return None, {}
     if kind not in _HEADS:
-        raise SchNetPackError(f"eqcalc has nothing like {kind!r}", key="output_modules")
+        raise SchNetPackError(f"{kind!r} has no counterpart in eqcalc", key="output_modules")
     _require_silu(settings, f"output_modules: {kind}")
     if int(settings.get("n_layers", 2)) != 2 or settings.get("n_hidden") is not None:
         raise SchNetPackError(f"{kind}: expected two layers of default width", key="output_modules")
@@ -305,7 +304,7 @@ def _tables(
 ) -> dict[int, float]:
     """Return the energy of each element in the unit of the model."""
     for name in state:
-        # without its settings, an offset would be lost
+        # without their settings, an offset would be lost
         if name.startswith("postprocessors.") and not int(name.split(".")[1]) < len(postprocessors):
             raise SchNetPackError(
                 f"the state has {name}, but the settings have {len(postprocessors)} postprocessors",
@@ -318,7 +317,7 @@ def _tables(
             continue
         if kind != "AddOffsets" or not settings.get("is_extensive", True):
             raise SchNetPackError(
-                f"eqcalc has nothing like {kind!r}", key=f"postprocessors.{index}"
+                f"{kind!r} has no counterpart in eqcalc", key=f"postprocessors.{index}"
             )
         mean = float(_parameter(state, f"postprocessors.{index}.mean").reshape(-1)[0])
         atomic = _parameter(state, f"postprocessors.{index}.atomref").reshape(-1)
@@ -338,7 +337,7 @@ def _parameter(state: Mapping[str, Tensor], name: str) -> Tensor:
 def _renamed(
     left: dict[str, Tensor], config: PaiNNConfig, heads: Mapping[str, int]
 ) -> dict[str, Tensor]:
-    """Take the parameters out of `left` under the names of eqcalc."""
+    """Move parameters out of `left`, under their names in eqcalc."""
     found: dict[str, Tensor] = {}
 
     def take(new: str, old: str, *, bias: bool = True) -> None:

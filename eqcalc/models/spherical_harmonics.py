@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Real spherical harmonics as explicit polynomials, and what they cost.
+"""Real spherical harmonics as explicit polynomials, and their operation counts.
 
 Lee, Galkin and Miret (arXiv:2410.08131) replace the recursion over degrees by one
 polynomial in x, y, z per component. Here the polynomials are derived exactly with
@@ -67,7 +67,7 @@ def polynomials(degree: int) -> tuple[sympy.Expr, ...]:
 
 
 def _compact(expression: sympy.Expr) -> sympy.Expr:
-    """Return the form of fewest operations among nested and factored ones."""
+    """Return the nested or factored form with the fewest operations."""
     orders = ((Y, Z, X), (X, Z, Y), (Z, X, Y))
     expanded = sympy.expand(expression)
     forms = [sympy.factor(expression), *(sympy.horner(expanded, wrt=order) for order in orders)]
@@ -84,7 +84,7 @@ def program(
 
 
 class _Printer(PythonCodePrinter):
-    """Writes integer powers as products, which tensors multiply faster."""
+    """Writes integer powers as products, which are faster for tensors."""
 
     def _print_Pow(self, expr: sympy.Pow, rational: bool = False) -> str:
         base, exponent = expr.args
@@ -95,7 +95,7 @@ class _Printer(PythonCodePrinter):
 
 @cache
 def source_code(degree: int) -> str:
-    """Return the program of a degree as a Python function of x, y and z."""
+    """Return the source of a Python function of x, y and z for one degree."""
     printer = _Printer({"fully_qualified_modules": False})
     shared, components = program(degree)
     lines = [f"    {name} = {printer.doprint(value)}" for name, value in shared]
@@ -137,11 +137,10 @@ class OperationCounts:
     degree
         The degree l.
     substituted
-        The recursion written out, every component by itself, without sharing
-        what components or lower degrees have in common; as Lee et al. count.
+        The recursion expanded for every component separately, without sharing subexpressions; as
+        counted by Lee et al.
     recursive
-        The recursion with the lower degrees at hand, summed over degrees up to l:
-        what a program that keeps them does.
+        The recursion reusing the lower degrees, summed over degrees up to l.
     direct
         Explicit polynomials with shared subexpressions.
     """
@@ -153,7 +152,7 @@ class OperationCounts:
 
 
 def operation_counts(degree: int) -> OperationCounts:
-    """Count the operations of one degree by three ways of evaluation."""
+    """Count the operations of one degree for three ways of evaluation."""
     shared, components = program(degree)
     direct = sum(int(sympy.count_ops(e)) for e in (*(value for _, value in shared), *components))
     previous = [_WrittenOut(0, 0)]
@@ -173,7 +172,7 @@ def operation_counts(degree: int) -> OperationCounts:
 
 @dataclass(frozen=True)
 class _WrittenOut:
-    """Operations of one component, and of the lower ones written out in it."""
+    """Operations of one component with the lower ones expanded in it."""
 
     own: int
     below: int

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How a model is executed: one protocol, of which the eager execution is the reference."""
+"""Executions of a model: one protocol, with the eager execution as the reference."""
 
 from eqcalc.runtime.ahead_of_time import CompiledExecution
 from eqcalc.runtime.cpu_execution import FusedExecution

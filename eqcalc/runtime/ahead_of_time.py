@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Models compiled ahead of time for a molecule, by the compiler of torch, and kept in the cache."""
+"""Models compiled ahead of time for a molecule with AOTInductor, and cached on disk."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _SUFFIX = ".pt2"
 
 
 def find(key: str) -> Path | None:
-    """Return the intact file of a key, if there is one; what is not intact is removed.
+    """Return the file of a key if it is intact; a damaged file is deleted.
 
     Raises
     ------
@@ -45,18 +45,18 @@ def find(key: str) -> Path | None:
             if path.name == _name(key, path):
                 return path
             path.unlink()
-        except FileNotFoundError:  # another process was faster
+        except FileNotFoundError:  # another process created it first
             continue
     return None
 
 
 def store(key: str, make: Callable[[Path], None]) -> Path:
-    """Have a file made and keep it under a key.
+    """Create a file and store it under a key.
 
     Parameters
     ----------
     key
-        What decides the content, as a name.
+        Name that identifies the content.
     make
         Called with the path of the file to write.
 
@@ -82,21 +82,21 @@ def _name(key: str, path: Path) -> str:
 
 _log = logging.getLogger(__name__)
 
-#: Structures in one pass on a CPU, few enough to stay in the caches.
+#: Structures per pass on a CPU, few enough to fit in its caches.
 _PASS = 8
-#: Most structures in one pass elsewhere.
+#: Largest number of structures per pass on other devices.
 _LARGEST = 4096
 
 
 class CompiledExecution(OneMoleculeExecution):
-    """Execution of one molecule by programs compiled for it.
+    """Execution of one molecule with programs compiled for it.
 
-    A program serves one number of structures. To need few, a CPU evaluates eight at a time
-    and what is left over one by one, or padded to eight if it is more than half of that; other
-    devices pad to a power of two. There are programs for energy and forces, and for all that
-    the model gives: at most four for a molecule on a CPU. Each is compiled when it is first
-    needed, compared with the eager execution, and kept in the cache folder, from where the
-    next start loads it, and compares it again.
+    A program has a fixed batch size. To keep their number small, a CPU evaluates eight structures
+    at a time and the rest one by one, or padded to eight if there are more than four; other devices
+    pad to a power of two. One set of programs computes energy and forces, another all quantities of
+    the model: at most four programs per molecule on a CPU. Each is compiled when first needed,
+    verified against the eager execution and cached on disk; later processes load it from there and
+    verify it again.
 
     Parameters
     ----------
@@ -107,13 +107,13 @@ class CompiledExecution(OneMoleculeExecution):
     charge
         Its total charge [e].
     only_cached
-        Compile nothing: what needs a program that is not in the cache is executed eagerly.
+        Never compile: batches without a cached program are executed eagerly.
 
     Raises
     ------
     ExecutionUnavailableError
-        The model cannot be compiled here, or a program disagrees with the eager
-        execution. Later calls raise it too, if they need another program.
+        The model cannot be compiled here, or a program disagrees with the eager execution. Later
+        calls that need a new program may raise it too.
     """
 
     name: ClassVar[str] = "compiled"
@@ -132,7 +132,7 @@ class CompiledExecution(OneMoleculeExecution):
         self.only_cached = only_cached
         self._numbers = torch.as_tensor(numbers, dtype=torch.int64)
         self._charge = charge
-        #: Programs compiled so far rather than found in the cache, and the time it took [s].
+        #: Number of programs compiled rather than loaded from the cache, and the time spent [s].
         self.compilations, self.compilation_time = 0, 0.0
         self._sets = _quantities(potential, self._numbers)
         self._programs: dict[Specification, Program | None] = {}
@@ -142,7 +142,7 @@ class CompiledExecution(OneMoleculeExecution):
 
     @classmethod
     def in_cache(cls, potential: Potential, numbers: Tensor, *, charge: float = 0.0) -> bool:
-        """Return whether a program of the molecule was compiled before and can be loaded."""
+        """Return whether the cache has a loadable program for the molecule."""
         numbers = torch.as_tensor(numbers, dtype=torch.int64)
         wanted = [
             _specification(numbers, charge, n, names)
@@ -160,7 +160,7 @@ class CompiledExecution(OneMoleculeExecution):
         Raises
         ------
         ModelChangedError
-            The parameters of the model have been changed since.
+            The parameters of the model have changed since.
         """
         if self._versions != [parameter._version for parameter in self._parameters]:
             raise ModelChangedError
@@ -176,9 +176,9 @@ class CompiledExecution(OneMoleculeExecution):
                 parts.append(super().evaluate(stack, names))
                 continue
             padding = block[-1:].expand(size - len(block), -1, -1)
-            # contiguous, which programs do not check
+            # programs assume contiguous input and do not check it
             values = dict(zip(names, program(torch.cat([block, padding])), strict=True))
-            # copied, as a program may use its memory again
+            # copied, as a program may reuse its memory
             part = {name: value[: len(block)].clone() for name, value in values.items()}
             if "forces" in part:
                 part["forces"] = part["forces"].reshape(-1, 3)
@@ -194,7 +194,7 @@ class CompiledExecution(OneMoleculeExecution):
         self._versions = [parameter._version for parameter in self._parameters]
 
     def _program(self, n_structures: int, names: tuple[str, ...]) -> Program | None:
-        """Return a program, or None where nothing is compiled and there is none."""
+        """Return a program, or None if it is not cached and compiling is off."""
         wanted = _specification(self._numbers, self._charge, n_structures, names)
         if wanted not in self._programs:
             try:
@@ -202,7 +202,7 @@ class CompiledExecution(OneMoleculeExecution):
             except ExecutionUnavailableError as reason:
                 if self.only_cached and self._programs:  # not at the start
                     warnings.warn(
-                        f"evaluating {n_structures} structures operation by operation: {reason}",
+                        f"evaluating {n_structures} structures eagerly: {reason}",
                         ExecutionWarning,
                         stacklevel=4,
                     )
@@ -216,7 +216,7 @@ class CompiledExecution(OneMoleculeExecution):
         return self._programs[wanted]
 
     def _load(self, wanted: Specification) -> bool:
-        """Take a program from the cache, check it, and return whether there is one."""
+        """Load a program from the cache and verify it; return whether there is one."""
         try:
             path = find(programs.program_key(self.potential, wanted))
         except OSError as error:
@@ -226,12 +226,12 @@ class CompiledExecution(OneMoleculeExecution):
         try:
             self._check(wanted, programs.load_program(path, self.potential.device))
         except ExecutionUnavailableError:
-            path.unlink(missing_ok=True)  # whatever it is, it is of no use here
+            path.unlink(missing_ok=True)  # any failure to load means compiling again
             raise
         return True
 
     def _compile(self, wanted: Specification) -> None:
-        """Compile a program, keep and check it."""
+        """Compile a program, cache and verify it."""
         begin = time.perf_counter()
         try:
             path = store(
@@ -263,7 +263,7 @@ class CompiledExecution(OneMoleculeExecution):
 
 
 def _quantities(potential: Potential, numbers: Tensor) -> list[tuple[str, ...]]:
-    """Return the sets of quantities for which there are programs, the smaller one first."""
+    """Return the sets of quantities that have programs, the smaller one first."""
     everything = potential.available_for(trial_molecule(potential, numbers, 1))
     small = tuple(name for name in everything if name in ("energy", "forces"))
     return list(dict.fromkeys([small, everything])) if small else [everything]
@@ -276,12 +276,12 @@ def _specification(
 
 
 def _usual(device: torch.device) -> int:
-    """Return the number of structures of the program that is made at the start."""
+    """Return the batch size of the program compiled on construction."""
     return _PASS if device.type == "cpu" else 1
 
 
 def _blocks(positions: Tensor) -> Iterator[tuple[Tensor, int]]:
-    """Divide structures into blocks, each with the number of structures of its program."""
+    """Split structures into blocks, each with the batch size of its program."""
     if positions.device.type != "cpu":
         for block in positions.split(_LARGEST):
             yield block, 1 << (len(block) - 1).bit_length()

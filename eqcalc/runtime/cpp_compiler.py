@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The compiler of C++ kernels, and where what it makes is kept."""
+"""The C++ compiler of the CPU kernels, and the cache of compiled libraries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from eqcalc.runtime.execution import ExecutionUnavailableError
 
 
 def cache_folder() -> Path:
-    """Return the folder for compiled executions, making it if need be.
+    """Return the cache folder of compiled executions, creating it if necessary.
 
     It is ``$EQCALC_CACHE``, else ``$XDG_CACHE_HOME/eqcalc``, else
     ``~/.cache/eqcalc``. Anything in it may be deleted at any time.
@@ -27,7 +27,7 @@ def cache_folder() -> Path:
     Raises
     ------
     OSError
-        The folder cannot be made.
+        The folder cannot be created.
     """
     chosen = os.environ.get("EQCALC_CACHE")
     if chosen:
@@ -35,7 +35,7 @@ def cache_folder() -> Path:
     else:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eqcalc"
     # code is loaded from here, so nobody else may write to it
-    if not folder.is_dir():  # one that cannot be written may still be read
+    if not folder.is_dir():  # a read-only folder can still be used
         make_folder(folder, private=True)
     return folder
 
@@ -47,10 +47,10 @@ _FLAGS = (
     "-shared",
     "-fPIC",
     "-ffp-contract=fast",
-    # the vectors are written out; left alone, compilers undo that
+    # the code is vectorized by hand; compilers would undo that
     "-fno-tree-vectorize",
 )
-#: Tried in this order; not every compiler knows every processor.
+#: Tried in this order; not every compiler supports every processor.
 _PROCESSOR_FLAGS = (("-march=native",), ("-mcpu=native",), ())
 _REALS = {torch.float32: "float", torch.float64: "double"}
 
@@ -64,7 +64,7 @@ def compiler() -> str | None:
 
 
 def processor() -> str:
-    """Describe what the compiled code depends on; a home folder may serve many machines."""
+    """Describe what the compiled code depends on; several machines may share a home folder."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -74,7 +74,7 @@ def processor() -> str:
 
 
 def library_path(dtype: torch.dtype) -> Path:
-    """Return where the kernels of a precision are kept, whether they exist or not."""
+    """Return the path of the kernels in a precision, whether they exist or not."""
     digest = hashlib.sha256()
     for source in sorted(_SOURCES.iterdir()):
         if source.suffix in (".h", ".cpp"):
@@ -85,13 +85,13 @@ def library_path(dtype: torch.dtype) -> Path:
 
 @functools.cache
 def kernel_library(dtype: torch.dtype) -> ctypes.CDLL:
-    """Return the kernels in a precision, compiled if this machine has not done so before.
+    """Return the kernels in a precision, compiling them on first use on a machine.
 
     Raises
     ------
     ExecutionUnavailableError
-        There are no kernels in this precision, no compiler, no folder to write
-        to, or the compiler fails.
+        There are no kernels in this precision, no compiler or no writable cache folder, or
+        compilation fails.
     """
     if dtype not in _REALS:
         raise ExecutionUnavailableError(
@@ -133,6 +133,6 @@ def require_compiler() -> str:
         raise ExecutionUnavailableError(
             "there is no C++ compiler on this machine",
             key="compiler",
-            advice="install one (e.g. g++), or name it in $CXX",
+            advice="install one (e.g. g++), or set $CXX to its path",
         )
     return command

@@ -15,15 +15,15 @@ from eqcalc.runtime.execution import ClosestPair, closest_of
 from eqcalc.runtime.verification import VerifiedExecution
 from eqcalc.structures import Structures
 
-#: Batches of which the compositions are kept.
+#: Number of batch compositions that are cached.
 _KEPT = 8
 
 
 class FusedExecution(VerifiedExecution):
-    """Execution on a CPU by compiled kernels, with read-outs that have none beside them.
+    """Execution on a CPU with compiled kernels; read-outs without kernels run eagerly.
 
-    For those the kernels hand out the features of the atoms. The result of a structure
-    depends neither on the others in the call nor on the number of threads, to the last bit.
+    These take the atomic features from the kernels. The result of a structure is bitwise
+    independent of the others in the call and of the number of threads.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ class FusedExecution(VerifiedExecution):
     def evaluate(self, structures: Structures, quantities: Collection[str]) -> dict[str, Tensor]:
         """Evaluate; see :class:`~eqcalc.runtime.Execution`."""
         if structures.periodic or not self._of_molecules.issuperset(quantities):
-            # the kernels would leave the memory of what they do not give as it was
+            # outputs that the kernels do not compute would stay uninitialised
             self.potential.require_outputs(quantities, structures)
         beside = self._beside.intersection(quantities) if self._beside else ()
         wanted: Collection[str] = quantities
@@ -85,7 +85,7 @@ class FusedExecution(VerifiedExecution):
         return values
 
     def closest_pair(self, structures: Structures) -> ClosestPair:
-        """Return the closest pair, which the kernels have found on their way."""
+        """Return the closest pair, a by-product of the kernels."""
         if self._closest is not None and self._closest[0] is structures.positions:
             return self._closest[1]
         return closest_of(structures, pairs_within(structures, self.potential.cutoff))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""PaiNN through kernels in C++ for CPUs: compiled once, called with the parameters of a model."""
+"""PaiNN in C++ kernels for CPUs, compiled once and called with the parameters of a model."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _HEADS = ("energy", "dipole", "polarizability")
 
 
 class Settings(ctypes.Structure):
-    """What the kernels need to know besides parameters; see ``native/painn.cpp``."""
+    """Settings of the kernels besides the parameters; see ``native/painn.cpp``."""
 
     _fields_ = [
         *(
@@ -71,16 +71,14 @@ def kernel_parameters(potential: Potential) -> tuple[Tensor, Settings, list[Tens
     """
     representation = potential.representation
     if potential.device.type != "cpu":
-        raise ExecutionUnavailableError(
-            key="device", value=str(potential.device), expected="a CPU, as the kernels are for it"
-        )
+        raise ExecutionUnavailableError(key="device", value=str(potential.device), expected="a CPU")
     if type(potential) is not Potential or type(representation) is not PaiNN:
         raise ExecutionUnavailableError(
             f"there are no compiled kernels for {type(representation).__name__}", key="network"
         )
     if precision_of(potential) not in ("float32", "float64"):
         raise ExecutionUnavailableError(
-            "a CPU imitates this precision, to measure errors, and is slower than in float32",
+            "a CPU emulates this precision to measure errors, and is slower than in float32",
             key="precision",
             value=precision_of(potential),
             expected="float32 or float64 for compiled kernels",
@@ -187,7 +185,7 @@ class _Output(ctypes.Structure):
 
 @dataclass(frozen=True)
 class Composition:
-    """What stays the same while the atoms of a batch move.
+    """The part of a batch that does not change while its atoms move.
 
     Parameters
     ----------
@@ -220,7 +218,7 @@ class Composition:
 
     @functools.cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of what the kernels give besides features."""
+        """Shapes of the outputs of the kernels, features excluded."""
         n = self.n_structures
         return {
             "energy": (n,),
@@ -232,7 +230,7 @@ class Composition:
 
     @functools.cached_property
     def pointers(self) -> _Input:
-        """What the kernels take of it, to be completed by positions."""
+        """The arguments of the kernels, except the positions."""
         return _Input(
             n_structures=self.n_structures,
             first_atom=self.first_atom.data_ptr(),
@@ -244,13 +242,13 @@ class Composition:
             n_pairs=-1,
         )
 
-    def __reduce__(self) -> Any:  # without pointers into the memory of another process
+    def __reduce__(self) -> Any:  # pointers are not valid in another process
         return type(self), tuple(getattr(self, field.name) for field in fields(self))
 
 
 @dataclass(frozen=True)
 class HalfPairs:
-    """Every pair of a periodic batch once; see :class:`~eqcalc.neighbors.Pairs`."""
+    """Each pair of a periodic batch once; see :class:`~eqcalc.neighbors.Pairs`."""
 
     receiver: Tensor
     sender: Tensor
@@ -269,9 +267,9 @@ class HalfPairs:
 class FusedPotential:
     """A potential evaluated by compiled kernels, without gradients for training.
 
-    Large calls are shared between as many threads as ``torch.get_num_threads()`` says. Calls
-    from several threads are independent of each other. The result of a structure depends
-    neither on the others of its batch nor on the number of threads, to the last bit.
+    Large calls are divided over ``torch.get_num_threads()`` threads. The kernels are thread-safe.
+    The result of a structure is bitwise independent of the rest of its batch and of the number of
+    threads.
 
     Parameters
     ----------
@@ -288,7 +286,7 @@ class FusedPotential:
     def __init__(self, potential: Potential) -> None:
         constants, settings, parameters = kernel_parameters(potential)
         self._potential = potential
-        #: What the kernels give: quantities, and the features of the atoms.
+        #: Outputs of the kernels: quantities, and the atomic features.
         self.outputs = frozenset((*compiled_heads(potential), "scalars", "vectors"))
         if "energy" in self.outputs:
             self.outputs |= {"forces", "stress"}
@@ -308,13 +306,13 @@ class FusedPotential:
         self._process = os.getpid()
 
     def __reduce__(self) -> tuple[type[FusedPotential], tuple[Potential]]:
-        return FusedPotential, (self._potential,)  # copies and pickles are made anew
+        return FusedPotential, (self._potential,)  # copies and pickles are rebuilt
 
     def composition(self, structures: Structures) -> Composition:
-        """Return what :meth:`evaluate` needs to know of structures besides positions."""
+        """Return the input of :meth:`evaluate` other than the positions."""
 
         def reference(name: str) -> Tensor:
-            # atom after atom, so that the sum does not depend on the other structures
+            # summed atom by atom, so that the result does not depend on the other structures
             zeros = torch.zeros(structures.n_structures, dtype=torch.float64)
             atomic = self._tables[name][structures.numbers]
             return zeros.index_add(0, structures.owner, atomic)
@@ -344,7 +342,7 @@ class FusedPotential:
         Parameters
         ----------
         composition
-            What the atoms are.
+            Composition of the batch.
         positions
             ``[n_atoms, 3]`` Å, of any type and memory layout.
         names
@@ -364,7 +362,7 @@ class FusedPotential:
         Raises
         ------
         ModelChangedError
-            The parameters of the model have been changed since.
+            The parameters of the model have changed since.
         """
         assert self.outputs.issuperset(names)
         if self._versions != [*map(_VERSION, self._parameters)]:
@@ -401,7 +399,7 @@ class FusedPotential:
         return values, closest
 
     def _run(self, given: _Input, found: _Output, n_structures: int) -> ClosestPair:
-        """Evaluate, sharing structures between threads, and return the closest pair."""
+        """Evaluate, dividing structures over threads, and return the closest pair."""
 
         def share(begin: int, end: int, output: _Output) -> ClosestPair:
             status = self._library.eqcalc_evaluate(
@@ -414,7 +412,7 @@ class FusedPotential:
         n = min(torch.get_num_threads(), n_structures)
         if n <= 1:
             return share(0, n_structures, found)
-        if self._threads is None or self._process != os.getpid():  # a fork has no threads
+        if self._threads is None or self._process != os.getpid():  # threads do not survive a fork
             self._threads = ThreadPoolExecutor(n, thread_name_prefix="eqcalc-fused")
             self._process = os.getpid()
         ends = [k * n_structures // n for k in range(n + 1)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The model recorded once as a CUDA graph and played back.
+"""The model captured once as a CUDA graph and replayed.
 
 A small molecule keeps a GPU busy for a few microseconds per operation, less
 than it takes to launch one. A graph launches all operations of an evaluation
@@ -34,7 +34,7 @@ Values = dict[str, Tensor]
 
 
 class Recording(NamedTuple):
-    """Operations on tensors at fixed addresses."""
+    """A CUDA graph with its input and output tensors."""
 
     play: Callable[[], None]
     inputs: Tensor
@@ -42,15 +42,15 @@ class Recording(NamedTuple):
 
 
 def record_cuda_graph(function: Callable[[Tensor], Values], inputs: Tensor) -> Recording:
-    """Record a function of one tensor as a CUDA graph.
+    """Capture a function of one tensor as a CUDA graph.
 
     Parameters
     ----------
     function
-        Called a few times to warm up, and once to be recorded; it may neither
-        wait for the device nor copy from the host.
+        Called a few times to warm up and once for capture; it must neither synchronize with the
+        device nor copy from the host.
     inputs
-        Values to warm up with; the recording has a copy of its own.
+        Values to warm up with; the graph has its own copy.
     """
     static = inputs.clone()
     with torch.cuda.device(inputs.device):
@@ -63,7 +63,7 @@ def record_cuda_graph(function: Callable[[Tensor], Values], inputs: Tensor) -> R
                 function(static)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        # entered twice, as a recording that fails does not leave the stream by itself
+        # entered twice, as a failed capture does not restore the stream
         with (
             torch.cuda.stream(stream),
             torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),
@@ -74,10 +74,10 @@ def record_cuda_graph(function: Callable[[Tensor], Values], inputs: Tensor) -> R
 
 @contextmanager
 def _waiting_refused() -> Iterator[None]:
-    """Make waiting for a GPU an error, also in other threads; what was set before comes back.
+    """Make synchronization with a GPU an error, in all threads, inside the context.
 
-    A recording that is broken off leaves the allocator of torch before 2.12 unusable, so what
-    would break it is found before.
+    An aborted capture leaves the allocator of torch before 2.12 unusable, so synchronization is
+    detected beforehand.
     """
     before = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("error")
@@ -88,11 +88,10 @@ def _waiting_refused() -> Iterator[None]:
 
 
 class CapturedExecution(OneMoleculeExecution):
-    """Execution of one molecule on a GPU by playing back recorded evaluations.
+    """Execution of one molecule on a GPU by replaying CUDA graphs.
 
-    There is one recording for every number of structures and set of quantities;
-    the least recently used are forgotten. Results are copies, which the next
-    call leaves alone.
+    There is one graph for every number of structures and set of quantities; the least recently used
+    are dropped. Results are copies, which later calls do not overwrite.
 
     Parameters
     ----------
@@ -103,20 +102,20 @@ class CapturedExecution(OneMoleculeExecution):
     charge
         Its total charge [e].
     limit
-        Number of recordings to keep; each holds the memory of one evaluation.
+        Number of graphs to keep; each holds the memory of one evaluation.
     record
-        What records a function.
+        Function that captures a graph.
 
     Raises
     ------
     ExecutionUnavailableError
-        The model is not on a GPU, cannot be recorded, or the recording
-        disagrees with the eager execution.
+        The model is not on a GPU, cannot be captured, or the graph disagrees with the eager
+        execution.
     """
 
     name: ClassVar[str] = "captured"
-    manner: ClassVar[str] = "recorded as a CUDA graph"
-    #: Number of structures of the evaluation that is compared with the eager one.
+    manner: ClassVar[str] = "captured as a CUDA graph"
+    #: Number of structures in the comparison with the eager execution.
     checked: ClassVar[int] = 3
 
     def __init__(
@@ -132,36 +131,36 @@ class CapturedExecution(OneMoleculeExecution):
         super().__init__(potential, skin=0.0)
         if record is record_cuda_graph and potential.device.type != "cuda":
             raise ExecutionUnavailableError(
-                "recorded evaluations are played back by a GPU",
+                "CUDA graphs need a GPU",
                 key="device",
                 value=str(potential.device),
                 expected="cuda",
             )
-        #: What is recorded.
+        #: The function that is captured.
         self.recorded = self._to_record(potential, numbers, charge=charge, **options)
-        #: What records a function, of a whole time step too.
+        #: Captures a function; also used for a whole time step.
         self.record = record
         self._limit = count("limit", limit)
         self._recordings: OrderedDict[tuple[int, tuple[str, ...]], Recording] = OrderedDict()
-        #: Number of recordings made so far; one that keeps growing is a waste of time.
+        #: Number of graphs captured so far; if it keeps growing, `limit` is too small.
         self.recordings = 0
-        # a recording reads the memory of these
+        # graphs read the memory of these tensors
         self._read = [t.detach() for t in (*potential.parameters(), *potential.buffers())]
         try:
-            # recorded at other positions than those of the comparison: a recording must read them
+            # captured at other positions than those compared: the graph must read its input
             trial = trial_molecule(potential, numbers, self.checked, charge)
             other = trial.with_positions(1.1 * trial.positions)
             self.evaluate(other, potential.available_for(trial))
             verify(self, (trial,))
         except ExecutionUnavailableError:
             raise
-        except Exception as error:  # whatever CUDA refuses to record, and kernels to do
-            raise ExecutionUnavailableError(f"cannot be recorded: {error}", key="model") from error
+        except Exception as error:  # errors of CUDA graph capture and of kernels
+            raise ExecutionUnavailableError(f"cannot be captured: {error}", key="model") from error
 
     def _to_record(
         self, potential: Potential, numbers: Tensor, *, charge: float, **options: Any
     ) -> Execution:
-        # a search for neighbours would wait for the device
+        # a neighbour search would synchronize with the device
         return EagerExecution(potential, skin=0.0, static_atoms=math.inf)
 
     @property
@@ -170,10 +169,10 @@ class CapturedExecution(OneMoleculeExecution):
         return {name: f"{how}, {self.manner}" for name, how in self.recorded.parts.items()}
 
     def check_memory(self) -> None:
-        """Raise ModelChangedError if the model lies elsewhere than when it was recorded."""
+        """Raise ModelChangedError if the parameters have moved in memory since capture."""
         now = next(self.potential.parameters(), None)
         if now is not None and now.data_ptr() != self._read[0].data_ptr():
-            raise ModelChangedError("the model was moved or converted after it was recorded")
+            raise ModelChangedError("the model was moved or converted after capture")
 
     def evaluate(self, structures: Structures, quantities: Collection[str]) -> Values:
         """Evaluate copies of the molecule; see :class:`~eqcalc.runtime.Execution`.
@@ -181,7 +180,7 @@ class CapturedExecution(OneMoleculeExecution):
         Raises
         ------
         ModelChangedError
-            The model has been moved or converted since.
+            The model has been moved or converted since capture.
         """
         self.check_memory()
         positions = structures.positions.detach()
@@ -203,11 +202,11 @@ class CapturedExecution(OneMoleculeExecution):
 
 
 class CapturedCompiledExecution(CapturedExecution):
-    """Execution on a GPU by playing back recorded programs that were compiled ahead of time.
+    """Execution on a GPU by replaying CUDA graphs of programs compiled ahead of time.
 
-    The compiler joins operations, the recording spares their launches. Where a program is
-    missing it is compiled, in minutes; see :class:`CompiledExecution`. Further options of
-    that, such as `only_cached`, are taken too.
+    The compiler fuses operations, and the graph removes launch overhead. A missing program is
+    compiled, which takes minutes; see :class:`CompiledExecution`, whose other options, such as
+    `only_cached`, are accepted too.
 
     Parameters
     ----------
@@ -217,12 +216,12 @@ class CapturedCompiledExecution(CapturedExecution):
     Raises
     ------
     ExecutionUnavailableError
-        The model cannot be compiled or recorded here, or disagrees with the eager execution.
+        The model cannot be compiled or captured here, or disagrees with the eager execution.
     """
 
     name: ClassVar[str] = "captured-compiled"
     compiles: ClassVar[bool] = True
-    #: Its program is there already.
+    #: Its program exists already.
     checked: ClassVar[int] = 1
 
     def _to_record(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What this machine offers, how a model is executed on it, and how fast."""
+"""Report on the machine and on the speed of every execution of a model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from eqcalc.runtime.execution import EagerExecution, ExecutionUnavailableError
 from eqcalc.runtime.selection import EXECUTIONS, evaluator_for
 from eqcalc.runtime.verification import trial_molecule, trial_positions, verify
 
-#: Atoms of the trial molecule, and how many of it are evaluated at once.
+#: Atoms of the trial molecule, and the batch sizes that are timed.
 _ATOMS = 9
 _BATCHES = (1, 16, 64)
 
@@ -37,22 +37,22 @@ _WIDTH = max(len(name) for name in EXECUTIONS)
 
 
 def diagnose(potential: Potential, *, seconds: float = 0.3, compile: bool = False) -> str:
-    """Describe the machine, and check and time every execution of a model.
+    """Describe the machine, and verify and time every execution of a model.
 
     The trial molecule has nine atoms of the elements that the model knows.
 
     Parameters
     ----------
     potential
-        The model, on the device and in the precision to be looked at.
+        The model, on the device and in the precision to be tested.
     seconds
-        Time given to each measurement.
+        Duration of each measurement.
     compile
-        Whether to compile the model, which takes minutes, if that was not done before.
+        Compile the model if it is not in the cache, which takes minutes.
     """
     elements = potential.references.elements
     numbers = torch.tensor([elements[k % len(elements)] for k in range(_ATOMS)])
-    with warnings.catch_warnings():  # the trial molecule is none that anybody asks about
+    with warnings.catch_warnings():  # warnings about the trial molecule are of no interest
         warnings.simplefilter("ignore", UnknownCompositionWarning)
         executions = _executions(potential, numbers, seconds, compile)
         precisions = _precisions(potential, numbers)
@@ -73,7 +73,7 @@ def _machine() -> list[str]:
         "processor": f"{_processor()}, {os.cpu_count()} cores, "
         f"{torch.get_num_threads()} threads in use",
         "GPU": _gpu(),
-        "compiler": compiler() or "none: install g++, or name one in $CXX",
+        "compiler": compiler() or "none: install g++, or set $CXX",
         "cache": _cache(),
     }
     return [f"{name:<10} {text}" for name, text in rows.items()]
@@ -107,7 +107,7 @@ def _executions(potential: Potential, numbers: Tensor, seconds: float, compile: 
     precision = precision_of(potential)
     lines = [
         f"A molecule of {_ATOMS} atoms on {potential.device} in {precision}; energy, forces and "
-        "all else the model gives",
+        "all other quantities of the model",
         f"{'execution':<{_WIDTH}} {'start':>8} "
         + " ".join(f"{f'{n} at once':>11}" for n in _BATCHES)
         + "   deviation from eager",
@@ -143,14 +143,14 @@ def _executions(potential: Potential, numbers: Tensor, seconds: float, compile: 
                 f"{'':<{_WIDTH}} compiled now: {compiled.compilations} programs in "
                 f"{compiled.compilation_time:.0f} s; the others were in the cache"
             )
-    if potential.device.type == "cuda":  # the faster of two recordings, whichever that is
+    if potential.device.type == "cuda":  # the faster of two CUDA graphs
         evaluator = evaluator_for(potential, numbers)
         chosen, parts = evaluator.execution.name, evaluator.parts
     lines.append(f"By default the {chosen} execution is used.")
     lines.append(f"It evaluates {grouped(parts)}.")
     lines.append(
         f"Executed eagerly, molecules of up to {STATIC_ATOMS} atoms have all of their pairs, "
-        "larger ones the nearest; kernels leave out pairs beyond the cutoff; recordings have all."
+        "larger ones the nearest; kernels skip pairs beyond the cutoff; CUDA graphs evaluate all."
     )
     if chosen == EagerExecution.name:
         lines.append(
@@ -162,8 +162,8 @@ def _executions(potential: Potential, numbers: Tensor, seconds: float, compile: 
 
 def _precisions(potential: Potential, numbers: Tensor) -> list[str]:
     if "forces" not in potential.quantities:
-        return ["The model gives no forces, whose error in each precision is looked at here."]
-    lines = [f"{'precision':<10} RMS error of its forces, relative; what it is good for"]
+        return ["The model does not predict forces, so the precisions are not compared."]
+    lines = [f"{'precision':<10} relative RMS error of the forces; recommended use"]
     forces: dict[str, Tensor] = {}
     for name, purpose in PRECISIONS.items():
         try:
@@ -186,6 +186,6 @@ def _milliseconds(execution: EagerExecution, numbers: Tensor, n: int, seconds: f
     while len(times) < 3 or time.perf_counter() - begin < seconds:
         before = time.perf_counter()
         values = execution.evaluate(batch, names)
-        values[names[0]].cpu()  # waits for the device
+        values[names[0]].cpu()  # synchronizes with the device
         times.append(time.perf_counter() - before)
     return 1e3 * statistics.median(times)

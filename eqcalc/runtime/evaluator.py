@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How dynamics calls a model: replicas × beads of one molecule in one call."""
+"""The interface of dynamics to a model: replicas × beads of one molecule per call."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from eqcalc.runtime.execution import EagerExecution, Execution, joined
 from eqcalc.structures import Structures
 from eqcalc.validation import known_elements
 
-#: Batches of different sizes of which everything but the positions is kept.
+#: Number of batch sizes for which everything but the positions is cached.
 _KEPT = 64
-#: Molecules whose derivatives are taken at once on a CPU.
+#: Structures differentiated at once on a CPU.
 _CHUNK = 32
 
 
 class Evaluator(Protocol):
-    """What dynamics needs: energies, forces and properties of configurations of one molecule."""
+    """Energies, forces and properties of configurations of one molecule, as dynamics needs them."""
 
     #: Atomic numbers, ``[n_atoms]``.
     numbers: Tensor
-    #: Names of what it gives.
+    #: Names of the available quantities.
     quantities: tuple[str, ...]
-    #: What the numbers come from (JSON-able): model hash, level of theory, versions.
+    #: Provenance of the results (JSON-able): model hash, level of theory, versions.
     provenance: dict[str, Any]
 
     def __call__(self, positions: Tensor, quantities: Collection[str]) -> dict[str, Tensor]:
@@ -62,7 +62,7 @@ class Evaluator(Protocol):
 class MoleculeEvaluator:
     """A model evaluated for configurations of one isolated molecule.
 
-    :func:`eqcalc.runtime.evaluator_for` makes it with the fastest execution. Energy, forces
+    :func:`eqcalc.runtime.evaluator_for` creates one with the fastest execution. Energy, forces
     and properties are those of the execution; derivatives of properties are taken eagerly.
 
     Parameters
@@ -114,7 +114,7 @@ class MoleculeEvaluator:
         return dict(self.execution.parts)
 
     def stack(self, positions: Tensor) -> Structures:
-        """Return ``[n_structures, n_atoms, 3]`` Å as structures of the molecule."""
+        """Return positions ``[n_structures, n_atoms, 3]`` Å as structures of the molecule."""
         n, *shape = positions.shape
         kept = self._stacks.get(n)
         if kept is None or shape != self._shape:
@@ -125,7 +125,7 @@ class MoleculeEvaluator:
         return kept.with_positions(positions.reshape(-1, 3))
 
     def __call__(self, positions: Tensor, quantities: Collection[str]) -> dict[str, Tensor]:
-        """Evaluate ``[n_structures, n_atoms, 3]`` Å; see :class:`Evaluator`."""
+        """Evaluate positions ``[n_structures, n_atoms, 3]`` Å; see :class:`Evaluator`."""
         positions = positions.detach().to(device=self.device, dtype=torch.float64)
         values = self.execution.evaluate(self.stack(positions), quantities)
         for name in values:
@@ -181,13 +181,13 @@ class MoleculeEvaluator:
         )
 
     def _blocks(self, *arrays: Tensor) -> Iterator[tuple[Tensor, ...]]:
-        """Divide batches into what is differentiated at once."""
+        """Split batches into parts that are differentiated at once."""
         size = _CHUNK if self.device.type == "cpu" else max(len(arrays[0]), 1)
         moved = (array.to(device=self.device, dtype=torch.float64) for array in arrays)
         return zip(*(array.split(size) for array in moved), strict=True)
 
     def facts(self) -> dict[str, str]:
-        """Return what is evaluated and how, in words."""
+        """Return a description of the molecule, model and execution."""
         facts = self.potential.facts()
         return {
             "molecule": f"{formula(self.numbers.tolist())}, charge {self.charge:g} e",
@@ -206,7 +206,7 @@ class MoleculeEvaluator:
 def eager_evaluator(
     potential: Potential, numbers: Tensor, *, charge: float = 0.0, chunk: int | None = None
 ) -> MoleculeEvaluator:
-    """Return the reference evaluator of a molecule, which runs the model as written.
+    """Return the reference evaluator of a molecule, which runs the model eagerly.
 
     Parameters
     ----------

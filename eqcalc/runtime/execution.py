@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Executions: a model ready to be evaluated, and the eager one, which is the reference.
+"""Executions of a model; the eager one is the reference.
 
-All ways of running a model follow one protocol. An execution takes
-:class:`~eqcalc.structures.Structures` and keeps what does not change from one call to the
-next; some are made for a single molecule.
+All executions follow one protocol. An execution takes :class:`~eqcalc.structures.Structures` and
+caches what does not change between calls; some are specific to a molecule.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ from eqcalc.neighbors import STATIC_ATOMS, NeighborList, Pairs
 from eqcalc.structures import Structures
 from eqcalc.validation import InvalidInputError, count
 
-#: Structures in one pass on a CPU, few enough to stay in the caches.
+#: Structures per pass on a CPU, few enough to fit in its caches.
 _CHUNK = 32
 
 
 class ExecutionUnavailableError(InvalidInputError, RuntimeError):
-    """An execution cannot be used here; `key` names what of the model or machine is in the way."""
+    """An execution cannot be used here; `key` names the part of the model or machine at fault."""
 
 
 class ExecutionWarning(UserWarning):
@@ -36,10 +35,12 @@ class ExecutionWarning(UserWarning):
 
 
 class ModelChangedError(InvalidInputError, RuntimeError):
-    """A model was changed after an execution of it was made."""
+    """A model was changed after its execution was created."""
 
-    def __init__(self, problem: str = "the model was changed after its execution was made") -> None:
-        super().__init__(problem, key="model", advice="make a new evaluator or calculator")
+    def __init__(
+        self, problem: str = "the model has changed since its execution was created"
+    ) -> None:
+        super().__init__(problem, key="model", advice="create a new evaluator or calculator")
 
 
 class ClosestPair(NamedTuple):
@@ -53,14 +54,14 @@ class ClosestPair(NamedTuple):
 class Execution(Protocol):
     """A model ready to be evaluated."""
 
-    #: Name of the execution, part of the provenance: it decides the last digits.
+    #: Name of the execution; recorded as provenance, as rounding depends on it.
     name: ClassVar[str]
     #: The model.
     potential: Potential
 
     @property
     def parts(self) -> Mapping[str, str]:
-        """How each quantity of the model is evaluated, in words."""
+        """How each quantity of the model is evaluated, as text."""
         ...
 
     def evaluate(self, structures: Structures, quantities: Collection[str]) -> dict[str, Tensor]:
@@ -68,12 +69,12 @@ class Execution(Protocol):
         ...
 
     def closest_pair(self, structures: Structures) -> ClosestPair:
-        """Return the closest pair of atoms; it costs least just after their evaluation."""
+        """Return the closest pair of atoms; cheapest right after their evaluation."""
         ...
 
 
 class EagerExecution:
-    """The reference execution: the model as written, operation by operation.
+    """The reference execution: eager PyTorch.
 
     Parameters
     ----------
@@ -82,18 +83,18 @@ class EagerExecution:
     skin
         Extra distance of the neighbour list [Å].
     chunk
-        Largest number of structures in one pass through the network, for molecules of equal
-        size; by default 32 on a CPU, to stay in its caches, and no limit on other devices.
+        Largest number of structures per pass through the network, for molecules of equal size; by
+        default 32 on a CPU, to fit in its caches, and unlimited on other devices.
     static_atoms
         Largest molecule whose pairs are all evaluated, whatever their distance.
     network
-        What is called instead of `potential`: the same model with kernels in it.
+        Called instead of `potential`: the same model with custom kernels.
     """
 
     name: ClassVar[str] = "eager"
-    #: Whether it may take minutes to compile the model, and looks for that in the cache.
+    #: Whether the model is compiled, which may take minutes if it is not cached.
     compiles: ClassVar[bool] = False
-    #: How quantities are evaluated, in words.
+    #: How quantities are evaluated, as text.
     manner: ClassVar[str] = "eager"
 
     def __init__(
@@ -116,7 +117,7 @@ class EagerExecution:
     def for_molecule(
         cls, potential: Potential, numbers: Tensor, *, charge: float = 0.0, **options: Any
     ) -> EagerExecution:
-        """Return an execution that is to serve one molecule, given by atomic numbers."""
+        """Return an execution for one molecule, given by its atomic numbers."""
         return cls(potential, skin=0.0, **options)
 
     @property
@@ -149,7 +150,7 @@ class EagerExecution:
 
 
 class OneMoleculeExecution(EagerExecution):
-    """An execution made for one molecule: its first arguments are model, numbers and charge."""
+    """Class of an execution specific to a molecule; takes model, numbers and charge."""
 
     @classmethod
     def for_molecule(
@@ -166,7 +167,7 @@ def closest_of(structures: Structures, pairs: Pairs) -> ClosestPair:
         return ClosestPair(float("inf"), 0, 0)
     squared, index = pairs.vectors(structures).square().sum(-1).min(0, keepdim=True)
     ends = [pairs.receiver.gather(0, index), pairs.sender.gather(0, index)]
-    # one transfer, if that is from a GPU
+    # a single transfer from a GPU
     found, receiver, sender = torch.cat([squared, *(end.to(squared) for end in ends)]).tolist()
     return ClosestPair(found**0.5, int(receiver), int(sender))
 
@@ -194,12 +195,12 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _LARGEST = -1, -3, 2**30
 
 
 def keep_freed_memory() -> bool:
-    """Ask the C library to keep freed memory; return whether it agreed.
+    """Make the C library keep freed memory; return whether it supports that.
 
     Every temporary tensor of a pass through a network is a few hundred kilobytes, above the
     size at which glibc by default gives memory straight back to the kernel and pays page
     faults to get it again. Keeping it makes passes on a CPU some 1.4 times faster. This changes
-    the whole process, so programs that own theirs call it, and the library never does.
+    the whole process, so only eqcalc's own programs call it, never the library.
     """
     if not sys.platform.startswith("linux"):
         return False

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The fastest execution of a molecule or a crystal on a GPU, found by timing them."""
+"""The fastest execution of a molecule or a crystal on a GPU, selected by timing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from eqcalc.runtime.triton.execution import CapturedTritonExecution, TritonExecu
 from eqcalc.runtime.verification import trial_molecule, trial_positions
 from eqcalc.structures import Structures
 
-#: Atoms of the trial molecules; much fewer leave a GPU idle with any kernels.
+#: Total atoms of the trial molecules; far fewer would not occupy a GPU.
 _ATOMS = 576
 #: Atoms of the trial crystal along an edge, and their distance [Å]: a twentieth of an atom per Å³
 #: is less than in most crystals, and they are fewer than in most cells of a GPU.
@@ -41,9 +41,8 @@ _WITHOUT = {
     "captured-compiled": "without compiled programs",
 }
 
-#: What was faster, by device, precision, network and, of molecules, number of atoms. It is
-#: measured once, so that the members of a committee, and evaluators made again, are executed
-#: alike.
+#: The faster execution, by device, precision, network and, for molecules, number of atoms. Measured
+#: once, so that the members of a committee, and evaluators created later, are executed alike.
 _faster: dict[tuple[Any, ...], str] = {}
 #: Spacing of atoms in the trial, relative to that of verification: the density of a molecule.
 _SPREAD = 1.5
@@ -58,11 +57,10 @@ def faster_recording(
 ) -> EagerExecution:
     """Return the fastest of the executions of a molecule on a GPU.
 
-    The first time one is asked for a kind of model, energy and forces of some 600
-    atoms are timed with a recording of the model as it is written, with one that has Triton
-    kernels in it, and with one of compiled programs, if there are some in the cache. A recording
-    evaluates all pairs of atoms; for a larger molecule the eager execution, which leaves out most
-    of those beyond the cutoff, is timed too. What cannot be used is told by a warning.
+    The first call for a kind of model times energy and forces of some 600 atoms with CUDA graphs of
+    the eager model, of the model with Triton kernels, and of compiled programs if they are cached.
+    CUDA graphs evaluate all pairs of atoms; for a larger molecule the eager execution, which skips
+    most pairs beyond the cutoff, is timed too. A warning names any execution that cannot be used.
 
     Parameters
     ----------
@@ -72,7 +70,7 @@ def faster_recording(
     Raises
     ------
     ExecutionUnavailableError
-        Neither can be used.
+        None of them can be used.
     """
     key = (
         str(potential.device),
@@ -101,13 +99,13 @@ def faster_recording(
         try:
             candidates[name] = makers[name]()
         except ExecutionUnavailableError as reason:
-            _warn(f"recording the model as it is written, {_WITHOUT[name]}: {reason}")
+            _warn(f"using CUDA graphs of the eager model, {_WITHOUT[name]}: {reason}")
     if len(candidates) == 1:
         return candidates["captured"]
     batch = trial_molecule(potential, numbers, max(1, _ATOMS // len(numbers)))
     batch = batch.with_positions(_SPREAD * batch.positions)
     faster = min(candidates, key=lambda name: _seconds(candidates[name], batch))
-    if "captured-triton" in candidates:  # else the next is to be told why not, too
+    if "captured-triton" in candidates:  # otherwise the next caller gets the warning too
         _faster[key] = faster
     return candidates[faster]
 
@@ -115,18 +113,18 @@ def faster_recording(
 def faster_execution(potential: Potential, skin: float = 0.5) -> EagerExecution:
     """Return the faster execution of crystals on a GPU: with Triton kernels, or without.
 
-    The first time one is asked for a kind of model, energy and forces of 512 atoms
-    are timed with both. Where Triton kernels cannot be used, a warning says why.
+    The first call for a kind of model times energy and forces of 512 atoms with both. If Triton
+    kernels cannot be used, a warning says why.
     """
     plain = EagerExecution(potential, skin=skin)
     key = (str(potential.device), precision_of(potential), potential.config.representation)
-    # a crystal has no quantity but the energy and its derivatives
+    # only the energy and its derivatives are defined for a crystal
     if "energy" not in potential.config.heads or _faster.get(key) == plain.name:
         return plain
     try:
         fused = TritonExecution(potential, skin=skin)
     except ExecutionUnavailableError as reason:
-        _warn(f"running the model as it is written, without fused kernels: {reason}")
+        _warn(f"running the model eagerly, without fused kernels: {reason}")
         return plain
     if key not in _faster:
         crystal = _trial_crystal(potential)
@@ -149,16 +147,16 @@ def _trial_crystal(potential: Potential) -> Structures:
 
 
 def _seconds(execution: EagerExecution, batch: Structures, repeats: int = 5) -> float:
-    """Return the median time of an evaluation until its result is on the host [s].
+    """Return the median time of an evaluation, including the transfer of its result [s].
 
-    One call before, which may record or compile, is not counted.
+    A first call, which may capture or compile, is not counted.
     """
     quantities = execution.potential.quantities
     names = tuple({"energy", "forces"} & set(quantities)) or quantities[:1]
     times = []
     for _ in range(1 + repeats):
         begin = time.perf_counter()
-        execution.evaluate(batch, names)[names[0]].cpu()  # waits for the device
+        execution.evaluate(batch, names)[names[0]].cpu()  # synchronizes with the device
         times.append(time.perf_counter() - begin)
     return statistics.median(times[1:])
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Structures of any kind, of which small molecules have executions of their own."""
+"""Execution of any structures, with separate executions for frequent small molecules."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from eqcalc.runtime.cuda_graphs import CapturedExecution
 from eqcalc.runtime.execution import ClosestPair, EagerExecution, Execution
 from eqcalc.structures import Structures
 
-#: Recordings and programs evaluate all pairs. In larger molecules most of them are beyond the
-#: cutoff, and there is enough to do that launches do not matter.
+#: CUDA graphs and compiled programs evaluate all pairs. In larger molecules most pairs are beyond
+#: the cutoff, and launch overhead no longer matters.
 _LARGEST = 64
-#: Number of molecules whose executions are kept.
+#: Number of molecules whose executions are cached.
 _MOLECULES = 8
-#: Number of molecules whose calls are counted, at most.
+#: Largest number of molecules whose calls are counted.
 _REMEMBERED = 1000
-#: Numbers of structures of recordings are multiples of this, or powers of two.
+#: Batch sizes of CUDA graphs are powers of two or multiples of this.
 _STEP = 64
 
 #: Atomic numbers and charge [e].
@@ -31,34 +31,33 @@ _Molecule = tuple[tuple[int, ...], float]
 
 
 class ExecutionMaker(Protocol):
-    """Makes the execution of a molecule."""
+    """Creates the execution of a molecule."""
 
     def __call__(self, potential: Potential, numbers: Tensor, *, charge: float) -> Execution | None:
-        """Return the execution, or None to have the molecule evaluated eagerly."""
+        """Return the execution, or None to evaluate the molecule eagerly."""
         ...
 
 
 class MoleculeExecution:
-    """Execution by executions made for single molecules, such as recordings or programs.
+    """Execution that delegates to executions of single molecules: CUDA graphs or compiled programs.
 
-    Copies of one molecule of up to 64 atoms are evaluated by its own execution, which is made
-    when the molecule has been met often enough. Anything else is evaluated by another one.
-    Where evaluations are recorded, copies are added up to a round number, so that recordings
-    are few.
+    Copies of one molecule of up to 64 atoms are evaluated by its own execution, which is created
+    once the molecule has occurred often enough. Everything else goes to a common execution. For
+    CUDA graphs, batches are padded to round sizes so that few graphs are needed.
 
     Parameters
     ----------
     potential
         The model.
     make
-        What makes the execution of a molecule.
+        Creates the execution of a molecule.
     skin
         Extra distance of the neighbour list of periodic structures [Å].
     patience
-        Number of calls for a molecule that are evaluated operation by operation before its
-        execution is made, which takes much longer than a call.
+        Number of calls for a molecule that are evaluated eagerly before its execution is created,
+        which takes much longer than a call.
     otherwise
-        Makes the execution of anything else, when that is first met.
+        Creates the execution of everything else, on first use.
     """
 
     name: ClassVar[str] = "molecules"
@@ -84,7 +83,7 @@ class MoleculeExecution:
 
     @property
     def parts(self) -> Mapping[str, str]:
-        """How each quantity is evaluated: as by the execution that was last used."""
+        """How each quantity is evaluated, by the execution last used."""
         latest = next(reversed(self._executions.values()), None) if self._executions else None
         return (latest or self._other or self._eager).parts
 
@@ -114,7 +113,7 @@ class MoleculeExecution:
         return (other or self._eager).closest_pair(structures)
 
     def _molecule(self, structures: Structures) -> _Molecule | None:
-        """Return the molecule that all structures are copies of."""
+        """Return the molecule if all structures are copies of one."""
         if self._last is not None:
             last, molecule = self._last
             if last.numbers is structures.numbers and last.charge is structures.charge:
@@ -133,7 +132,7 @@ class MoleculeExecution:
         return molecule
 
     def _execution(self, molecule: _Molecule) -> Execution | None:
-        """Return the execution of a molecule, or None if it has none, or none yet."""
+        """Return the execution of a molecule, or None if it has none (yet)."""
         if molecule not in self._executions:
             if len(self._calls) > _REMEMBERED:
                 self._calls.clear()
@@ -151,7 +150,7 @@ class MoleculeExecution:
 
 
 def _padded(structures: Structures) -> Structures:
-    """Add copies of the last structure up to a round number."""
+    """Pad with copies of the last structure to a round number."""
     n, n_atoms = structures.n_structures, structures.uniform or 0
     more = _round(n) - n
     if not more:

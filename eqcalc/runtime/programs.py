@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Evaluations traced through the gradient of the energy and compiled ahead of time.
+"""Evaluations, energy gradient included, traced and compiled ahead of time.
 
-Tracing runs the model once on tensors without values and notes every operation,
-those of the reverse pass among them. What is noted is one flat graph for one
-molecule and one number of structures, in which all pairs are constants. PyTorch's
-AOTInductor turns it into C++, or Triton on a GPU, and that into a package that is
-loaded without Python.
+Tracing runs the model once on fake tensors and records every operation, the backward pass included,
+as one flat graph for one molecule and one batch size, in which all pairs are constants. PyTorch's
+AOTInductor compiles the graph through C++, or Triton on a GPU, into a package that runs without
+Python.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from eqcalc.runtime.verification import trial_positions
 from eqcalc.structures import Structures
 
 _PACKAGE = Path(eqcalc.__file__).parent
-#: What decides which operations are noted.
+#: Settings that determine the traced operations.
 _SOURCES = ("models", "structures.py", "neighbors.py", "runtime/programs.py")
 
 #: Positions ``[n_structures, n_atoms, 3]`` Å to the quantities of the specification, in order.
@@ -45,7 +44,7 @@ Program = Callable[[Tensor], Sequence[Tensor]]
 
 @dataclass(frozen=True)
 class Specification:
-    """What a program is made for.
+    """Molecule, batch size and quantities of a program.
 
     Parameters
     ----------
@@ -56,7 +55,7 @@ class Specification:
     n_structures
         Number of structures.
     quantities
-        Names of what it gives, forces as ``[n_structures, n_atoms, 3]``.
+        Names of its outputs, forces as ``[n_structures, n_atoms, 3]``.
     """
 
     numbers: tuple[int, ...]
@@ -66,7 +65,7 @@ class Specification:
 
 
 def program_key(potential: Potential, specification: Specification) -> str:
-    """Return a name for everything that decides the content of a program."""
+    """Return a name that identifies everything the content of a program depends on."""
     device = potential.device
     description = {
         "specification": asdict(specification),
@@ -84,14 +83,14 @@ def program_key(potential: Potential, specification: Specification) -> str:
 
 
 def compile_program(potential: Potential, specification: Specification, target: Path) -> None:
-    """Trace and compile; this takes from half a minute to minutes.
+    """Trace and compile a program; this takes from half a minute to several minutes.
 
     Parameters
     ----------
     potential
         The model, on the device and in the precision to be used.
     specification
-        What to compile it for.
+        Molecule, batch size and quantities.
     target
         Package to write.
 
@@ -110,7 +109,7 @@ def compile_program(potential: Potential, specification: Specification, target: 
         )
     exported = trace(potential, specification)
     require_compiler()
-    # the number of threads is compiled in, therefore part of the key
+    # the number of threads is compiled in and therefore part of the key
     settings = {"cpp.threads": torch.get_num_threads()}
     try:
         with warnings.catch_warnings():
@@ -118,14 +117,14 @@ def compile_program(potential: Potential, specification: Specification, target: 
             torch._inductor.aoti_compile_and_package(
                 exported, package_path=str(target), inductor_configs=settings
             )
-    except Exception as error:  # of many kinds, as each stage of the compiler has its own
+    except Exception as error:  # each stage of the compiler raises its own types
         raise ExecutionUnavailableError(
             f"PyTorch cannot compile it: {_first(error)}", key="model"
         ) from error
 
 
 def trace(potential: Potential, specification: Specification) -> torch.export.ExportedProgram:
-    """Return the operations of an evaluation, its reverse pass among them.
+    """Return the graph of an evaluation, backward pass included.
 
     Raises
     ------
@@ -136,7 +135,7 @@ def trace(potential: Potential, specification: Specification) -> torch.export.Ex
 
     names, n = specification.quantities, specification.n_structures
     numbers = torch.tensor(specification.numbers, device=potential.device)
-    # not those with which a program is checked
+    # other positions than those of the verification
     positions = trial_positions(len(numbers), n + 1)[1:].to(potential.device)
     network = copy.deepcopy(potential).requires_grad_(False)
     stack = Structures.stack(numbers, positions, specification.charge)
@@ -153,29 +152,28 @@ def trace(potential: Potential, specification: Specification) -> torch.export.Ex
             warnings.catch_warnings(),
             torch.inference_mode(False),
             torch.enable_grad(),
-            # tracing follows one thread, and the gradient on a GPU would run in another
+            # tracing is per thread, and autograd on a GPU would use another
             torch.autograd.set_multithreading_enabled(False),
         ):
             warnings.simplefilter("ignore")
-            evaluate(positions)  # fills tables that are made once; tracing would leave no values
-            # without values nothing can depend on them unnoticed
+            evaluate(positions)  # fills cached tables, which tracing would leave without values
+            # with fake tensors a dependence on values is an error
             graph = make_fx(evaluate, tracing_mode="fake", _allow_non_fake_inputs=True)(positions)
             _sum_instead_of_scattering(graph)
             return torch.export.export(graph, (positions,))
     except Exception as error:
         raise ExecutionUnavailableError(
-            "cannot be traced, as with neighbours that are found anew for each structure: "
+            "cannot be traced, for example because it searches neighbours for each structure: "
             f"{_first(error)}",
             key=type(potential.representation).__name__,
         ) from error
 
 
 def _sum_instead_of_scattering(graph: GraphModule) -> None:
-    """Replace scatters to constant places, each of them met equally often, by sums.
+    """Replace scatters to constant indices, each occurring equally often, by sums.
 
-    The reverse of taking a value for every pair adds the values of the pairs to atoms, one
-    after the other. As the pairs are known, they can be brought into the order of the atoms,
-    and what is then a sum along a dimension is vectorized.
+    The backward pass of a gather over pairs is a scatter-add to atoms, which is serial. As the
+    pairs are constant, they can be sorted by atom, and the sum along a dimension is vectorized.
     """
     aten = torch.ops.aten
     for node in graph.graph.find_nodes(op="call_function", target=aten.index_add.default):
@@ -201,7 +199,7 @@ def _sum_instead_of_scattering(graph: GraphModule) -> None:
 
 
 def load_program(path: Path, device: torch.device) -> Program:
-    """Return the program of a package.
+    """Load the program of a package.
 
     Raises
     ------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Choose how a model is executed."""
+"""Choice of the execution of a model."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ EXECUTIONS: dict[str, type[EagerExecution]] = {
     )
 }
 
-#: Calls for a molecule from ASE before it is recorded; that takes as long as some tens of calls.
+#: Calls for a molecule from ASE before graph capture, which takes as long as some tens of calls.
 _PATIENCE = 5
 
 _HINT = (
     "; execution='compiled', or eqcalc simulate --execution compiled, compiles it for a molecule "
-    "once, in minutes, and is then found again"
+    "once, which takes minutes, and is cached"
 )
 
 
@@ -64,10 +64,10 @@ def evaluator_for(
 ) -> MoleculeEvaluator:
     """Return the fastest evaluator of a molecule that works here.
 
-    On a CPU these are the C++ kernels, on a GPU recorded evaluations. A read-out without kernels
-    is evaluated eagerly beside them; :attr:`MoleculeEvaluator.parts` says what runs how. A
-    network without kernels runs eagerly on a CPU, unless it was compiled for this molecule
-    before: that takes minutes and is therefore never done unasked.
+    On a CPU it uses the C++ kernels, on a GPU CUDA graphs. Read-outs without kernels are evaluated
+    eagerly; see :attr:`MoleculeEvaluator.parts`. A network without kernels runs eagerly on a CPU,
+    unless a program compiled for this molecule is cached: compiling takes minutes and is therefore
+    done on request only.
 
     Parameters
     ----------
@@ -78,10 +78,9 @@ def evaluator_for(
     charge
         Its total charge [e].
     execution
-        One of :data:`EXECUTIONS`, to have that one or an error. By default the
-        fastest that can be built; a warning tells when it is not the one that
-        is usual for the device. ``"compiled"`` works for most networks and is found in
-        the cache by the next start.
+        One of :data:`EXECUTIONS`; it is an error if that one cannot be used. By default the fastest
+        that works, with a warning if it is not the usual one for the device. ``"compiled"`` works
+        for most networks and is cached on disk.
 
     Raises
     ------
@@ -90,7 +89,7 @@ def evaluator_for(
     InvalidInputError
         There is no such execution.
     ExecutionUnavailableError
-        The execution asked for cannot be used here.
+        The requested execution cannot be used here.
     """
     numbers = known_numbers(potential, numbers)
     if execution is None:
@@ -125,7 +124,7 @@ def load_evaluator(
     Raises
     ------
     InvalidInputError
-        A parameter makes no sense, or a model was not trained on such a molecule.
+        A parameter is invalid, or a model was not trained on such a molecule.
     """
     check_precision(precision)
     if device is None:
@@ -151,16 +150,16 @@ def execution_for(
     skin
         Extra distance of the neighbour list of periodic structures [Å].
     execution
-        One of :data:`EXECUTIONS`, to have that one or an error, which comes with the first
-        molecule. Crystals and large molecules are evaluated operation by operation by all
-        but ``"fused"`` and ``"triton"``. By default it is chosen as by :func:`evaluator_for`.
+        One of :data:`EXECUTIONS`; if it cannot be used, the first evaluation of a molecule raises.
+        Crystals and large molecules are evaluated eagerly by all but ``"fused"`` and ``"triton"``.
+        By default chosen as by :func:`evaluator_for`.
 
     Raises
     ------
     InvalidInputError
         There is no such execution.
     ExecutionUnavailableError
-        The execution asked for cannot be used here.
+        The requested execution cannot be used here.
     """
     if execution is not None:
         kind = _named(execution)
@@ -181,7 +180,7 @@ def execution_for(
 
 
 def _fastest(potential: Potential, numbers: Tensor, *, charge: float) -> EagerExecution:
-    """Return the fastest execution of a molecule that works here, the eager one at worst."""
+    """Return the fastest execution of a molecule that works here; the eager one always does."""
     usual: dict[str, Callable[..., EagerExecution]]
     usual = {"cpu": FusedExecution.for_molecule, "cuda": faster_recording}
     kind = potential.device.type
@@ -205,7 +204,7 @@ def _named(execution: str) -> type[EagerExecution]:
 def _compiled_before(
     potential: Potential, numbers: Tensor, *, charge: float
 ) -> EagerExecution | None:
-    """Return an execution with the programs of the cache, or None if there are none."""
+    """Return an execution with cached programs, or None if there are none."""
     if not CompiledExecution.in_cache(potential, numbers, charge=charge):
         return None
     try:
@@ -217,7 +216,7 @@ def _compiled_before(
 
 def _warn(reason: str) -> None:
     warnings.warn(
-        f"running the model operation by operation, several times slower: {reason}",
+        f"running the model eagerly, several times slower: {reason}",
         ExecutionWarning,
         stacklevel=4,
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Every execution is compared with the eager one before its first use."""
+"""Verification of every execution against the eager one before its first use."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _SPACING = 1.4  # Å
 
 
 def trial_positions(n_atoms: int, n_structures: int = 3) -> Tensor:
-    """Return irregular but not absurd positions for atoms of any kind.
+    """Return irregular but reasonable positions for atoms of any elements.
 
-    Atoms lie near the points of a cubic lattice with a spacing of 1.4 Å, and
-    the same call gives the same positions.
+    Atoms lie near the points of a cubic lattice with a spacing of 1.4 Å; the positions are
+    reproducible.
 
     Returns
     -------
@@ -42,7 +42,7 @@ def trial_positions(n_atoms: int, n_structures: int = 3) -> Tensor:
 def deviations(found: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, float]:
     """Return the largest deviation of each quantity relative to its largest value.
 
-    Numbers that are finite in neither, as absurd models give them, agree.
+    Values that are non-finite in both agree.
     """
     result = {}
     for name, reference in expected.items():
@@ -85,12 +85,12 @@ def verify(
     trials: Collection[Structures] | None = None,
     names: Collection[str] | None = None,
 ) -> dict[str, float]:
-    """Compare an execution with the eager one.
+    """Verify an execution against the eager one.
 
     Parameters
     ----------
     execution
-        What is compared.
+        The execution to verify.
     trials
         Structures to compare them on; by default a molecule and, where the model has an
         energy, a crystal.
@@ -119,7 +119,7 @@ def verify(
         wanted = potential.available_for(structures) if names is None else names
         found, expected = (e.evaluate(structures, wanted) for e in (execution, reference))
         if "energy" in expected:
-            # total energies are large numbers that no execution can get wrong
+            # reference energies are large and would hide an error of the network
             table = potential.reference("energy").to(potential.device)
             offset = structures.sum_over_atoms(table[structures.numbers])
             found, expected = (
@@ -139,7 +139,7 @@ def verify(
 
 
 class VerifiedExecution(EagerExecution):
-    """An execution of any structures that is compared with the eager one when it is made.
+    """An execution of any structures, verified against the eager one on construction.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ class VerifiedExecution(EagerExecution):
     skin
         Extra distance of the neighbour list of periodic structures [Å].
     trials
-        What to compare it on; see :func:`verify`.
+        Structures to verify it on; see :func:`verify`.
     network
         See :class:`EagerExecution`.
     """
@@ -166,19 +166,19 @@ class VerifiedExecution(EagerExecution):
         verify(self, trials)
 
     def _prepare(self) -> None:
-        """Make what the first evaluation needs."""
+        """Prepare the first evaluation."""
 
     @classmethod
     def for_molecule(
         cls, potential: Potential, numbers: Tensor, *, charge: float = 0.0, **options: Any
     ) -> EagerExecution:
-        """Return an execution that was compared with the eager one for this molecule."""
+        """Return an execution verified for this molecule."""
         trials = (trial_molecule(potential, numbers, charge=charge),)
         return cls(potential, skin=0.0, trials=trials, **options)
 
 
 def _edge(n_atoms: int) -> int:
-    """Return the edge of the smallest cube of lattice points for so many atoms."""
+    """Return the edge, in lattice points, of the smallest cube that holds this many atoms."""
     edge = 1
     while edge**3 < n_atoms:
         edge += 1

@@ -293,7 +293,7 @@ def test_a_program_that_stops_loading_is_told_once(numbers, positions, quick, mo
 
     monkeypatch.setattr(programs, "load_program", refuse)
     expected = eager_evaluator(small_potential(), numbers)(positions[:1], NAMES)
-    with pytest.warns(ExecutionWarning, match="1 structures operation by operation") as warned:
+    with pytest.warns(ExecutionWarning, match="1 structures eagerly") as warned:
         for _ in range(2):
             found = chosen(positions[:1], NAMES)
     assert len(warned) == 1

@@ -341,7 +341,7 @@ def test_without_kernels_for_the_energy_everything_runs_eagerly(ethanol, generat
     numbers, positions = torch.tensor(ethanol.numbers), configurations(ethanol, 2, generator)
     with refused(ExecutionUnavailableError, key="read_outs.energy"):
         kernel_parameters(potential)
-    with pytest.warns(ExecutionWarning, match="operation by operation"):
+    with pytest.warns(ExecutionWarning, match="running the model eagerly"):
         chosen = evaluator_for(potential, numbers)
     assert set(chosen.parts.values()) == {"eager"}
     assert torch.isfinite(chosen(positions, ("energy",))["energy"]).all()
