@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Uncertainty of a spectrum from the disagreement of a committee of models.
 
-It is kept apart from the sampling error, which more trajectories reduce; the
-disagreement of the models only falls with better models.
+It is separate from the sampling error, which more trajectories reduce; only better models reduce
+the disagreement.
 """
 
 from __future__ import annotations
@@ -36,8 +36,7 @@ class CommitteeSpectrum:
     members
         Spectrum of each member.
     model_error
-        ``[n_wavenumbers]``, standard deviation between members that sampling
-        does not explain.
+        ``[n_wavenumbers]``, standard deviation between members beyond that of sampling.
     common_trajectory
         All members were evaluated on the same trajectory.
     """
@@ -48,8 +47,8 @@ class CommitteeSpectrum:
     common_trajectory: bool
 
     def __repr__(self) -> str:
-        """Return what the spectra are, without their numbers."""
-        where = "one trajectory" if self.common_trajectory else "trajectories of their own"
+        """Return a short description without the values."""
+        where = "one trajectory" if self.common_trajectory else "separate trajectories"
         return f"CommitteeSpectrum({len(self.members)} members on {where}; {self.mean!r})"
 
     def total(self) -> Spectrum:
@@ -79,17 +78,16 @@ def combine_committee(spectra: Sequence[Spectrum], *, common_trajectory: bool) -
     spectra
         One per member, with the same estimate (window, interval, samples).
     common_trajectory
-        The members' dipole moments or polarizabilities along one trajectory,
-        computed with the same bootstrap seed: sampling moves all members
-        together, and their spread is that of the models. False: each member
-        ran trajectories of its own, and the scatter that sampling alone would
-        give is subtracted from the spread.
+        The members' dipole moments or polarizabilities along one trajectory, computed with the same
+        bootstrap seed: the sampling error is common to all members, and their spread is that of the
+        models. False: each member ran its own trajectories, and the variance expected from sampling
+        alone is subtracted.
     """
     if len(spectra) < 2:
         raise InvalidInputError(key="spectra", value=len(spectra), expected="two or more members")
     if not common_trajectory and any(s.standard_error is None for s in spectra):
         raise InvalidInputError(
-            "without sampling errors the scatter of the trajectories would be taken for a "
+            "without sampling errors the scatter of the trajectories would be mistaken for a "
             "disagreement of the models",
             key="spectra",
             expected="members with sampling errors",

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Whether a series is one unbroken motion: repeated frames, jumps, equal replicas.
+"""Checks that a series is one continuous motion: repeated frames, jumps, equal replicas.
 
-A repeated frame, or a jump that no nucleus made, is a wrong spectrum with small
-error bars. The checks know nothing of times; those of a file are checked where it
-is read (:mod:`eqcalc.spectra.io.formats`).
+Repeated frames and unphysical jumps give a wrong spectrum with small error bars. Times are not
+checked here but when a file is read (:mod:`eqcalc.spectra.io.formats`).
 """
 
 from __future__ import annotations
@@ -18,31 +17,31 @@ from eqcalc.validation import InvalidInputError
 if TYPE_CHECKING:
     from eqcalc.spectra.series import Series
 
-#: Frames that are looked at together.
+#: Number of frames examined at a time.
 _FRAMES, _LONG = 2**16, 2**20
-#: A jump is so many median steps, and so much larger than the next smaller step. In any smooth or
+#: A jump exceeds the median step and the next smaller step by these factors. In any smooth or
 #: random motion the largest steps are close to each other: the largest of 10⁸ steps of a normal
 #: variable is 8 medians, that of an oscillation 1.4.
 _MEDIANS, _GAP = 10.0, 3.0
-#: Frames in a row that equal as many earlier ones: a restart, not a coincidence.
+#: This many consecutive frames equal to earlier ones are a restart, not a coincidence.
 _BLOCK = 3
-#: What to do first about jumps of a quantity.
+#: First remedy for jumps of a quantity.
 _REPAIR = {
-    "dipole": "take out another branch of the polarization of a cell with --unwrap or "
-    "eqcalc.spectra.unwrap_dipole, put atoms that left the cell back where they came from, or "
+    "dipole": "remove jumps between polarization branches of a cell with --unwrap or "
+    "eqcalc.spectra.unwrap_dipole, unwrap the positions of atoms that left the cell, or "
 }
 
 
 class BrokenSeriesError(InvalidInputError):
-    """A series is not one unbroken motion, or a replica is not independent of another.
+    """A series is not one continuous motion, or two replicas are not independent.
 
     Attributes
     ----------
     replica
         Its name.
     frame
-        The last frame before a jump, or the first one that repeats an earlier one; None for
-        replicas that are equal.
+        The last frame before a jump, or the first one that repeats an earlier one; None for equal
+        replicas.
     """
 
     replica: str = ""
@@ -50,12 +49,12 @@ class BrokenSeriesError(InvalidInputError):
 
 
 def require_unbroken(series: Series) -> Series:
-    """Return a series whose replicas are independent, unbroken motions.
+    """Return the series after checking that its replicas are independent, continuous motions.
 
     Raises
     ------
     BrokenSeriesError
-        One repeats frames or jumps, or two are equal.
+        A replica repeats frames or jumps, or two are equal.
     """
 
     def broken(index: int, frame: int | None, problem: str, advice: str = "") -> Exception:
@@ -65,7 +64,7 @@ def require_unbroken(series: Series) -> Series:
         return error
 
     for index, values in enumerate(series.replicas):
-        # arrays on disk are not read as a whole
+        # arrays on disk are read in parts
         if isinstance(values, np.ndarray) and not isinstance(values, np.memmap):
             repeated = repeated_frames(values)
             if repeated is not None:
@@ -78,7 +77,7 @@ def require_unbroken(series: Series) -> Series:
                 frame,
                 f"jumps by {step:.3g} {series.unit} from frame {frame} to {frame + 1}, where "
                 f"{usual:.2g} is usual",
-                _REPAIR.get(series.quantity, "") + "repair a calculation that failed, or cut there "
+                _REPAIR.get(series.quantity, "") + "repair the failed calculation, or split there "
                 "and give the parts as replicas",
             )
     equal = equal_replicas(series.replicas)
@@ -98,9 +97,9 @@ def require_unbroken(series: Series) -> Series:
 def jump(values: Any) -> tuple[int, float, float] | None:
     """Return where a series jumps: the frame before, the length of the step, the median step.
 
-    A step is a jump if it is ten times the median and stands apart from all
-    ordinary ones, so that bursts, noise and decays are none. The frames ``[n_frames, ...]``
-    may be in memory or on disk.
+    A step is a jump if it is ten times the median and separated from all ordinary steps, so that
+    bursts, noise and decays do not count. The frames ``[n_frames, ...]`` may be in memory or on
+    disk.
     """
     for start in range(0, len(values) - 1, _FRAMES):
         found = _jump(_step_lengths(values[start : start + _FRAMES + 1]))
@@ -110,7 +109,7 @@ def jump(values: Any) -> tuple[int, float, float] | None:
 
 
 def _jump(steps: np.ndarray) -> tuple[int, float, float] | None:
-    """Return :func:`jump` of steps of this length."""
+    """Return :func:`jump` for given step lengths."""
     moving = steps[steps > 0.0]
     if len(moving) < 4:
         return None
@@ -131,7 +130,7 @@ def _step_lengths(values: Any) -> np.ndarray:
     frames = np.asarray(values, dtype=float).reshape(len(values), -1)
     with np.errstate(invalid="ignore", over="ignore"):
         steps = np.linalg.norm(np.diff(frames, axis=0), axis=1)
-    # values that are not finite are refused by name elsewhere
+    # non-finite values are reported elsewhere
     return np.where(np.isfinite(steps), steps, 0.0)
 
 
@@ -139,17 +138,16 @@ def _step_lengths(values: Any) -> np.ndarray:
 
 
 def repeated_frames(values: np.ndarray) -> tuple[int, int, int] | None:
-    """Return first, last and original first frame of a part that was written twice.
+    """Return the first, last and original first frame of a segment that was written twice.
 
-    Numbers with few digits return to earlier values by chance; what is found
-    here stands out of that.
+    Values with few digits recur by chance; only repetitions beyond chance are reported.
 
     Parameters
     ----------
     values
         ``[n_frames, ...]``.
     """
-    # long series in parts that overlap, for the sake of memory; restarts go back less far
+    # long series in overlapping parts, to limit memory; restarts go back less far
     for start in range(0, len(values), _LONG):
         first = max(start - _LONG // 4, 0)
         found = _repeated(values[first : start + _LONG])
@@ -159,7 +157,7 @@ def repeated_frames(values: np.ndarray) -> tuple[int, int, int] | None:
 
 
 def _repeated(values: np.ndarray) -> tuple[int, int, int] | None:
-    """Return :func:`repeated_frames` of a part of a series."""
+    """Return :func:`repeated_frames` for a part of a series."""
     flat = np.ascontiguousarray(np.asarray(values, dtype=float).reshape(len(values), -1))
     if len(flat) < 2 * _BLOCK or np.ptp(flat, axis=0).max() == 0.0:
         return None
@@ -171,7 +169,7 @@ def _repeated(values: np.ndarray) -> tuple[int, int, int] | None:
 
 
 def describe_repeat(first: int, last: int, original: int) -> str:
-    """Return what :func:`repeated_frames` found, and what to do, in words."""
+    """Return the result of :func:`repeated_frames` and a remedy as text."""
     what = (
         f"frame {first} repeats frame {original}"
         if first == last
@@ -181,9 +179,9 @@ def describe_repeat(first: int, last: int, original: int) -> str:
 
 
 def _chance_repeats(flat: np.ndarray, values: np.ndarray) -> float:
-    """Return how many frames may equal the one before by rounding, at the turns of a motion."""
+    """Return how many frames may equal the previous one by rounding, at turning points."""
     steps = np.diff(flat[:, :9], axis=0)
-    # all components have to meet; those that move together count once
+    # all components must coincide; correlated ones count once
     spread = np.sqrt(np.clip(np.linalg.eigvalsh(steps.T @ steps / len(steps)), 1e-300, None))
     digit = _resolution(flat, np.asarray(values).dtype)
     expected = len(flat) * float(np.prod(np.minimum(digit / spread, 1.0)))
@@ -191,7 +189,7 @@ def _chance_repeats(flat: np.ndarray, values: np.ndarray) -> float:
 
 
 def _resolution(flat: np.ndarray, dtype: np.dtype) -> float:
-    """Return the last digit of numbers that were written as decimals or in single precision."""
+    """Return the rounding unit of values written as decimals or in single precision."""
     sample = flat[:: max(len(flat) // 1000, 1)]
     largest = float(np.abs(flat).max())
     for digits in range(13):
@@ -204,8 +202,8 @@ def _resolution(flat: np.ndarray, dtype: np.dtype) -> float:
 
 
 def _repeated_block(flat: np.ndarray) -> tuple[int, int, int] | None:
-    """Return frames that repeat earlier ones one by one, as after a restart."""
-    # equal frames have equal keys, and others do not; adding 0 makes −0 the same as 0
+    """Return frames that repeat earlier ones in sequence, as after a restart."""
+    # frames are equal if and only if their keys are; adding 0 turns −0 into 0
     odd = np.random.default_rng(0).integers(2**63, size=flat.shape[1], dtype=np.uint64) * 2 + 1
     keys = np.zeros(len(flat), dtype=np.uint64)
     for factor, column in zip(odd, flat.T, strict=True):
@@ -225,7 +223,7 @@ def _repeated_block(flat: np.ndarray) -> tuple[int, int, int] | None:
     blocks = [run for run in runs if len(run) >= _BLOCK and offset[run[0]] > 1]
     in_blocks = sum(map(len, blocks))
     if len(later) - in_blocks > 1:
-        # coarse numbers meet by chance, also a few in a row; a restart ends where it went back
+        # coarse values coincide by chance, even a few in a row; a restart ends where it began
         blocks = [run for run in blocks if len(run) == offset[run[0]]]
         if len(later) > min(2 * in_blocks, len(flat) // 2):
             return None
@@ -233,7 +231,7 @@ def _repeated_block(flat: np.ndarray) -> tuple[int, int, int] | None:
         return None
     first, last = int(later[blocks[0][0]]), int(later[blocks[0][-1]])
     original = first - int(offset[blocks[0][0]])
-    # what goes on repeating from the start to the end is a periodic motion
+    # a repetition from start to end is a periodic motion
     periodic = original == 0 and last == len(flat) - 1 and len(flat) >= 3 * first
     return None if periodic else (first, last, original)
 
@@ -242,9 +240,9 @@ def _repeated_block(flat: np.ndarray) -> tuple[int, int, int] | None:
 
 
 def equal_replicas(replicas: Sequence[Any]) -> tuple[int, int] | None:
-    """Return two replicas that are the same motion as far as both go, or None.
+    """Return two replicas that agree over their common length, or None.
 
-    Replicas in which nothing moves are not compared.
+    Replicas without motion are not compared.
     """
     starts: dict[bytes, list[int]] = {}
     for index, values in enumerate(replicas):

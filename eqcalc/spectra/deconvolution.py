@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The broadening by a thermostat taken out of a spectrum.
+"""Deconvolution of the broadening of a spectrum by a thermostat.
 
-A thermostat turns a sharp line at ω₀ into a known shape K(ω, ω₀): that of the
-velocity of a harmonic oscillator under the same thermostat. The spectrum
-without thermostat, g, is found from y = Kg by the iterative image space
-reconstruction algorithm (ISRA), which keeps it positive and is stopped where
-the L-curve of residual against roughness bends (Rossi, Kapil and Ceriotti,
+A thermostat broadens a sharp line at ω₀ to a known shape K(ω, ω₀), the velocity spectrum of a
+harmonic oscillator under the same thermostat. The spectrum without thermostat, g, is obtained from
+y = Kg with the iterative image space reconstruction algorithm (ISRA), which preserves positivity
+and is stopped at the bend of the L-curve of residual against roughness (Rossi, Kapil and Ceriotti,
 J. Chem. Phys. 148, 102301 (2018)).
 """
 
@@ -91,16 +90,16 @@ def gle_kernel(
 
 @dataclass(frozen=True)
 class Deconvolution:
-    """A spectrum without its thermostat, and how the iteration went.
+    """A deconvolved spectrum and the L-curve of the iteration.
 
     Parameters
     ----------
     spectrum
-        The result.
+        The deconvolved spectrum.
     residual, roughness
         ``[n_iterations]``, |y − Kg|/|y| and |g''| (relative): the L-curve.
     iteration
-        Where it was stopped.
+        Iteration at which it was stopped.
     """
 
     spectrum: Spectrum
@@ -116,7 +115,7 @@ def deconvolve(
     iterations: int = 2000,
     stop: int | None = None,
 ) -> Deconvolution:
-    """Take a known broadening out of a spectrum.
+    """Deconvolve a known broadening from a spectrum.
 
     Parameters
     ----------
@@ -128,7 +127,7 @@ def deconvolve(
         ``[n_wavenumbers, n_wavenumbers]`` on the same grid, from
         :func:`langevin_kernel` or :func:`gle_kernel`.
     iterations
-        Length of the L-curve.
+        Number of iterations, the length of the L-curve.
     stop
         Iteration to take, instead of the bend of the L-curve.
     """
@@ -141,7 +140,7 @@ def deconvolve(
 
     def iterate(y: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the iterates [count, n], or only the last, and their residuals."""
-        data = np.maximum(y, 0.0)  # negative lobes of the window are not a spectrum
+        data = np.maximum(y, 0.0)  # negative side lobes of the window are clipped
         target = matrix.T @ data
         f = np.maximum(data, 1e-6 * data.max())
         path, residual = np.empty((count, n)), np.empty(count)
@@ -181,6 +180,6 @@ def _corner(residual: np.ndarray, roughness: np.ndarray) -> int:
     x = np.gradient(np.log(np.maximum(residual[index], 1e-300)), s)
     y = np.gradient(np.log(np.maximum(roughness[index], 1e-300)), s)
     curvature = np.abs(x * np.gradient(y, s) - y * np.gradient(x, s)) / (x**2 + y**2) ** 1.5
-    # neither end has a curvature worth the name
+    # the curvature at both ends is meaningless
     inner = slice(2, -2)
     return int(index[inner][np.argmax(curvature[inner])]) + 1

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _MATRIX_SIZE = 2**22
 #: Absorption [cm⁻¹] of one molecule per Å³ with 1 e²/amu per cm⁻¹.
 _ABSORPTION = INTENSITY_PER_SQUARED_CHARGE_PER_MASS * 1e5 / AVOGADRO * 1e24
-#: Part of a quantum that a step may have left when it is taken to the nearest branch.
+#: Largest remainder of a step, in quanta, after reduction to the nearest branch.
 _CLEAR = 0.4
 
 
@@ -49,7 +49,7 @@ def unwrap_dipole(dipole: np.ndarray, cell: np.ndarray, charge: float = 1.0) -> 
     cell
         ``[3, 3]``, rows are the lattice vectors, Å.
     charge
-        Smallest charge that crosses, e: the dipole moment is defined modulo
+        Smallest charge that may cross, e: the dipole moment is defined modulo
         this charge times a lattice vector.
 
     Raises
@@ -70,11 +70,11 @@ def unwrap_dipole(dipole: np.ndarray, cell: np.ndarray, charge: float = 1.0) -> 
     if np.any(left > _CLEAR):
         replica, frame = np.unravel_index(int(np.argmax(left > _CLEAR)), left.shape)
         raise InvalidInputError(
-            "the branch of the polarization cannot be told",
+            "the branch of the polarization is ambiguous",
             key=f"dipole, replica {replica}, frame {frame}",
             value=round(float(left[replica, frame]), 2),
             expected=f"steps within {_CLEAR} of a whole number of quanta",
-            advice="record more often, or check the cell and the charge",
+            advice="write frames more often, or check the cell and the charge",
         )
     jumps = np.cumsum(whole, axis=1) @ quantum
     result = np.array(dipole, dtype=float)
@@ -85,9 +85,9 @@ def unwrap_dipole(dipole: np.ndarray, cell: np.ndarray, charge: float = 1.0) -> 
 def kramers_kronig(wavenumber: np.ndarray, imaginary: np.ndarray) -> np.ndarray:
     """Return ε'(ν̃) − ε(∞) = (2/π) P∫ ν̃'ε''(ν̃')/(ν̃'² − ν̃²) dν̃'.
 
-    The integrand is taken as linear between the points of the grid, and the
-    principal value is then exact; the response beyond the grid is missing. (At
-    the ends of the grid it diverges unless ε'' is zero there.)
+    ε'' is interpolated linearly between grid points, for which the principal value is exact; the
+    response beyond the grid is neglected. (At the ends of the grid the result diverges unless ε''
+    is zero there.)
 
     Parameters
     ----------
@@ -114,8 +114,8 @@ def kramers_kronig(wavenumber: np.ndarray, imaginary: np.ndarray) -> np.ndarray:
 def _even_grid_integrals(y: np.ndarray, first: float) -> np.ndarray:
     """Return Σ_j P∫ φ_j(x')[1/(x' − x_i) + 1/(x' + x_i)] dx' y_j on an even grid.
 
-    The integrals depend on j − i and on j + i alone, which makes both sums
-    convolutions. `first` is the first abscissa in steps of the grid.
+    The integrals depend on j − i and on j + i only, so both sums are convolutions. `first` is the
+    first abscissa in steps of the grid.
     """
     n = y.shape[-1]
     left, right = y[..., :-1], y[..., 1:]

@@ -23,7 +23,7 @@ from eqcalc.validation import shape as shaped
 
 
 def aligned(rows: Sequence[Sequence[str]], words: Collection[int] = ()) -> str:
-    """Return a table as text: numbers to the right, columns of `words` to the left."""
+    """Return a table as text: numbers right-aligned, columns of `words` left-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(
@@ -55,7 +55,7 @@ def harmonic_analysis(
     Raises
     ------
     ValueError
-        A shape is wrong, a number is not finite, or the Hessian is not symmetric.
+        A shape is wrong, a value is non-finite, or the Hessian is not symmetric.
     """
     modes = NormalModes.from_hessian(positions, masses, hessian)
     n = len(modes.masses)

@@ -30,16 +30,16 @@ from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.units import SPEED_OF_LIGHT_CM_PER_FS
 from eqcalc.validation import InvalidInputError, count, one_of, positive
 
-#: Resolution [cm⁻¹] aimed at when none is asked for.
+#: Default resolution [cm⁻¹], if the series is long enough.
 _DEFAULT_RESOLUTION = 10.0
-#: Fraction of the Nyquist wavenumber up to which finite differences can be
-#: corrected; above it the transfer function is below 0.055 and only noise is left.
+#: Fraction of the Nyquist wavenumber up to which finite differences can be corrected; above it the
+#: transfer function is below 0.055 and only noise remains.
 _USABLE = 0.8
 #: Above all fundamentals of common molecules [cm⁻¹]; only H2 is higher.
 HIGHEST_VIBRATION = 4200.0
-#: How a density can be estimated.
+#: Estimators of the spectral density.
 ESTIMATORS: tuple[str, ...] = ("correlation", "welch", "multitaper")
-#: Blocks of a single long run that are resampled.
+#: Number of blocks of a single long run for resampling.
 _MAX_BLOCKS = 40
 _MIN_BLOCKS = 5
 _TOO_SHORT = "no error band: the data are shorter than five blocks of twice the lag window"
@@ -50,7 +50,7 @@ _FROM_BLOCKS = (
 
 
 def grouped(*groups: slice) -> Pairs:
-    """Return the pairs of ordinary spectra of groups of components."""
+    """Return the pairs of components whose products are averaged, one group per spectrum."""
     return [(group, group) for group in groups]
 
 
@@ -66,7 +66,7 @@ class Products:
     n_lags: int  #: frames of the lag window or of a segment
     resampled: str  #: what a part is: "replicas", "blocks" or "none"
     frames: tuple[int, ...]  #: of each replica
-    warnings: tuple[str, ...] = ()  #: about the errors
+    warnings: tuple[str, ...] = ()  #: warnings about the errors
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Density:
     ) -> Spectrum:
         """Return a spectrum that is a linear function of the densities.
 
-        The function takes densities ``[..., n_groups, n_wavenumbers]`` to values
+        The function maps densities ``[..., n_groups, n_wavenumbers]`` to values
         ``[..., n_wavenumbers]``; the record is added to the provenance.
         """
         return Spectrum(
@@ -102,7 +102,7 @@ class Density:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimation:
-    """Choices of the estimate, the same for every kind of spectrum.
+    """Options of the spectral estimate, common to all kinds of spectra.
 
     Parameters
     ----------
@@ -115,8 +115,8 @@ class Estimation:
         ``"blackman"``, ``"bartlett"``, ``"parzen"``, ``"gaussian"``,
         ``"rectangular"``, or another of :mod:`eqcalc.spectra.estimator.windows`.
     resolution
-        Width at half maximum given to a sharp line, cm⁻¹. By default 10 cm⁻¹,
-        or what a third of the shortest replica allows.
+        Full width at half maximum of a sharp line, cm⁻¹. By default 10 cm⁻¹, or that of a lag
+        window of a third of the shortest replica.
     lag
         Largest lag, or length of a segment, fs, instead of `resolution`.
     padding
@@ -128,10 +128,10 @@ class Estimation:
         Number of bootstrap samples; with 100 of them an error is known to 7 %, better
         than a few dozen replicas allow.
     generator
-        Source of randomness of the bootstrap, or a seed.
+        Random generator of the bootstrap, or a seed.
     finite_difference
         Correction of the central difference, if the derivative is not given:
-        ``"exact"`` restores ω²⟨x²⟩ of what was sampled; ``"velocity-verlet"``
+        ``"exact"`` restores ω²⟨x²⟩ of the sampled signal; ``"velocity-verlet"``
         gives the result of the velocities of the velocity-Verlet algorithm,
         smaller by (sin u/u)², u = ω·timestep; ``"none"`` leaves it. A
         corrected spectrum ends at 0.8 of the Nyquist wavenumber.
@@ -172,7 +172,7 @@ class Estimation:
         return self.transform(series, self.products(series, signals, pairs))
 
     def transform(self, series: Series, products: Products) -> Density:
-        """Return the spectral densities of products, their errors and their record."""
+        """Return the spectral densities of products, with errors and provenance."""
         generator = np.random.default_rng(self.generator)
         n_samples = 0 if products.resampled == "none" else self.n_samples
         mean, mean_samples = bootstrap(products.sums, n_samples, generator)
@@ -231,7 +231,7 @@ class Estimation:
         return record
 
     def _width(self, lag: float) -> float:
-        """Return the width [cm⁻¹] given to a sharp line by a window or segment of `lag` fs."""
+        """Return the width [cm⁻¹] of a sharp line for a window or segment of `lag` fs."""
         if self.estimator == "correlation":
             return window(self.window).full_width(lag)
         return periodogram_width(self.estimator, lag)
@@ -239,12 +239,12 @@ class Estimation:
     def number_of_lags(self, interval: float, n_frames: int) -> int:
         """Return the length in frames of the lag window or of a segment.
 
-        With frames every `interval` fs, of which the shortest replica has `n_frames` usable ones.
+        The frames are `interval` fs apart; the shortest replica has `n_frames` usable ones.
 
         Raises
         ------
         LagWindowError
-            The window is longer than this.
+            The window is longer than the shortest replica.
         """
         if self.lag is not None:
             lag = self.lag
@@ -256,7 +256,7 @@ class Estimation:
         if not 2 <= n_lags <= n_frames:
             best = self._width(max(n_frames, 1) * interval)
             raise LagWindowError(
-                f"a lag window of {n_lags} frames does not fit the shortest replica of {n_frames} "
+                f"a lag window of {n_lags} frames exceeds the shortest replica of {n_frames} "
                 "usable frames",
                 key="lag",
                 value=round(lag, 3),
@@ -266,7 +266,7 @@ class Estimation:
         return n_lags
 
     def products(self, series: Series, signals: Sequence[Signal], pairs: Pairs) -> Products:
-        """Return the averaged products that :meth:`transform` makes a spectrum of."""
+        """Return the averaged products, the input of :meth:`transform`."""
         frames = [signal.n_frames for signal in signals]
         try:
             n_lags = self.number_of_lags(series.interval, min(frames))
@@ -283,7 +283,7 @@ class Estimation:
         return Products(sums, n_lags, resampled, series.lengths, warnings)
 
     def _short_replicas(self, series: Series, frames: Sequence[int]) -> tuple[str, ...]:
-        """Return a warning if a few short replicas set the default resolution of all."""
+        """Return a warning if a few short replicas determine the default resolution."""
         if self.lag is not None or self.resolution is not None or len(frames) < 2:
             return ()
         usual = int(np.median(frames))
@@ -297,7 +297,7 @@ class Estimation:
         named = ", ".join(f"{series.name(i)} ({series.lengths[i]} frames)" for i in short)
         return (
             f"the resolution of {now:.0f} cm⁻¹ is that of short replicas: {named}; half of all "
-            f"have {usual} frames or more, which give {without:.0f} cm⁻¹: leave out short ones",
+            f"have {usual} frames or more, which allow {without:.0f} cm⁻¹: omit the short ones",
         )
 
     def _summed(self, signal: Signal, n_lags: int, pairs: Pairs, n_blocks: int) -> LagSums:
@@ -308,7 +308,7 @@ class Estimation:
     def _parts(
         self, signals: Sequence[Signal], n_lags: int
     ) -> tuple[str, list[int], tuple[str, ...]]:
-        """Return what is resampled, the number of parts of each replica, and warnings."""
+        """Return the resampling unit, the number of parts of each replica, and warnings."""
         single = [1] * len(signals)
         if self.errors == "none":
             return "none", single, ()
@@ -344,7 +344,7 @@ class Estimation:
     @staticmethod
     def _timestep(series: Series, option: str) -> float:
         if series.timestep is None:
-            raise TypeError(f"timestep: {option} needs the step of the integrator in fs")
+            raise TypeError(f"timestep: {option} needs the time step of the integrator in fs")
         return series.timestep
 
 
@@ -354,6 +354,6 @@ def _aliasing_warning(interval: float) -> tuple[str, ...]:
     if nyquist > HIGHEST_VIBRATION:
         return ()
     return (
-        f"frames every {interval:g} fs: a vibration above {nyquist:.0f} cm⁻¹ is seen folded back "
-        "to a wrong, lower wavenumber; record at least every 3 fs unless there is none",
+        f"frames every {interval:g} fs: a vibration above {nyquist:.0f} cm⁻¹ is aliased "
+        "to a lower wavenumber; write frames at least every 3 fs unless there is none",
     )

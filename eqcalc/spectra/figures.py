@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Figures of spectra: confidence bands, infrared above Raman, harmonic intensities as sticks.
 
-Everything is drawn on :class:`matplotlib.figure.Figure` objects, which show themselves in
-notebooks and have ``savefig``; the global state of pyplot is never touched.
+All functions return :class:`matplotlib.figure.Figure` objects, which notebooks display and
+``savefig`` writes; the global state of pyplot is not changed.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Okabe and Ito's palette, told apart by colour-blind readers: blue,
+#: Okabe and Ito's colour-blind-safe palette: blue,
 #: vermilion, green, purple, orange, sky blue.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 #: The (first) measured spectrum of a panel.
 _MEASURED = "black"
 _STICKS = "#6E6E6E"
-#: A mode is named above a band if it carries at least this share of its area.
+#: A mode is labelled above a band if it contributes at least this fraction of its area.
 _NAMED_SHARE = 0.2
 _STYLE: Any = {
     "font.size": 9.0,
@@ -51,7 +51,7 @@ _STYLE: Any = {
     "pdf.fonttype": 42,
     "svg.fonttype": "none",
 }
-#: Units as printed on an axis, where they differ from those of :class:`Spectrum`.
+#: Axis labels of units that differ from those of :class:`Spectrum`.
 _AXIS_UNITS = {
     "km/mol per cm⁻¹": "km mol⁻¹ / cm⁻¹",
     "Å⁴/amu per cm⁻¹": "Å⁴ amu⁻¹ / cm⁻¹",
@@ -72,7 +72,7 @@ class _Sticks(NamedTuple):
 
 
 class _Panel(NamedTuple):
-    """What is drawn on common axes: spectra of one unit, and sticks."""
+    """The content of one panel: spectra of one unit, and sticks."""
 
     spectra: Sequence[Spectrum]
     sticks: _Sticks | None = None
@@ -86,25 +86,25 @@ def plot_spectrum(
     reversed_axis: bool = False,
     level: float = 0.95,
 ) -> Figure:
-    """Return a figure of a spectrum, or of several of one unit.
+    """Return a figure of one or several spectra of the same unit.
 
     Parameters
     ----------
     spectra
-        What to draw.
+        Spectra to draw.
     names
         Names in the legend; methods and temperatures by default.
     limits
         Range of wavenumbers, cm⁻¹.
     reversed_axis
-        Wavenumbers fall from left to right, as in infrared spectroscopy.
+        Wavenumbers decrease from left to right, as in infrared spectroscopy.
     level
         Probability of the confidence bands.
 
     Raises
     ------
     InvalidInputError
-        There are no spectra, they have different units, or another number of names.
+        There are no spectra, their units differ, or the number of names is wrong.
     """
     found = [spectra] if isinstance(spectra, Spectrum) else list(spectra)
     if not found:
@@ -131,13 +131,13 @@ def plot_infrared_raman(
     Parameters
     ----------
     infrared, raman
-        Spectra of different methods, one kind perhaps empty; Raman is drawn as activity 45A + 7G.
+        Spectra of different methods; either may be empty. Raman is drawn as activity 45A + 7G.
     harmonic
         Double-harmonic spectrum of the same potential, drawn as sticks.
     names, limits, reversed_axis, level
         As for :func:`plot_spectrum`.
     title
-        Above the figure.
+        Title of the figure.
     """
     activities = [r.activity() for r in raman]
     panels = _panels(infrared, activities, harmonic)
@@ -178,7 +178,7 @@ def plot_comparison(
     Parameters
     ----------
     comparisons
-        Of one measured spectrum.
+        Comparisons with one measured spectrum.
     names, measured_name
         Of the computed spectra, and of the measured one.
     reversed_axis
@@ -241,8 +241,8 @@ def plot_assignment(
 ) -> Figure:
     """Return an assigned spectrum with the numbers of the modes above its bands.
 
-    Rotation and the remainder, which no mode carries, are drawn as curves of
-    their own; the double-harmonic intensities as sticks.
+    Rotation and the remainder, which belong to no mode, are drawn as separate curves, and the
+    double-harmonic intensities as sticks.
 
     Parameters
     ----------
@@ -289,7 +289,7 @@ def plot_assignment(
 
 
 def save_figure(figure: Figure, path: str | Path, dpi: float = 200.0) -> Path:
-    """Write a figure as PNG, PDF or SVG, by the ending of the path, atomically."""
+    """Write a figure as PNG, PDF or SVG, by the suffix of the path, atomically."""
     import matplotlib as mpl
 
     path = Path(path)
@@ -300,7 +300,7 @@ def save_figure(figure: Figure, path: str | Path, dpi: float = 200.0) -> Path:
 
 
 def dynamics_name(spectrum: Spectrum) -> str:
-    """Return what a spectrum is called in a legend: its dynamics, temperature and beads."""
+    """Return the legend entry of a spectrum: its dynamics, temperature and beads."""
     record = spectrum.provenance
     if "temperature_K" not in record:
         return str(record.get("spectrum", spectrum.label))
@@ -314,7 +314,7 @@ def dynamics_name(spectrum: Spectrum) -> str:
 def _panels(
     infrared: Sequence[Spectrum], raman: Sequence[Spectrum], harmonic: HarmonicSpectrum | None
 ) -> list[_Panel]:
-    """Return infrared above Raman, of what there is, with the sticks of the modes."""
+    """Return the panels, infrared above Raman, of the available spectra, with sticks."""
     sticks: list[_Sticks | None] = [None, None]
     if harmonic is not None and harmonic.dipole_derivative is not None:
         sticks[0] = _Sticks(harmonic.wavenumber, harmonic.infrared_intensity, "km mol⁻¹")
@@ -336,7 +336,7 @@ def _range(
     harmonic: HarmonicSpectrum | None,
     limits: tuple[float, float] | None,
 ) -> tuple[float, float]:
-    """Return the range shown: the one requested, or all that has a hundredth of the maximum."""
+    """Return the range shown: the given one, or where values exceed 1 % of the maximum."""
     if limits is not None:
         lower, upper = sorted(limits)
         return lower, upper
@@ -360,7 +360,7 @@ def _stacked(
     level: float,
     title: str | None = None,
 ) -> Figure:
-    """Return panels above each other on one abscissa, with a common legend."""
+    """Return stacked panels with a common abscissa and legend."""
     import matplotlib as mpl
 
     with mpl.rc_context(_STYLE):
@@ -369,7 +369,7 @@ def _stacked(
         for axes, panel in zip(rows, panels, strict=True):
             named = names or [dynamics_name(s) for s in panel.spectra]
             _draw_panel(axes, panel, named, limits, level)
-        # above the panels, where it hides neither curves nor sticks
+        # above the panels, so that it hides no data
         handles: dict[str, Any] = {}
         for axes in rows:
             for handle, text in zip(*axes.get_legend_handles_labels(), strict=True):
@@ -388,12 +388,12 @@ def _stacked(
 
 
 def _new_figure(width: float, height: float) -> Figure:
-    """Return an empty figure of a size in inches, on a canvas of its own."""
+    """Return an empty figure of a size in inches, with its own canvas."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     class NotebookFigure(Figure):
-        """A figure that notebooks show whether or not pyplot draws into them."""
+        """A figure that notebooks display independently of pyplot."""
 
         def _repr_png_(self) -> bytes:
             buffer = io.BytesIO()
@@ -412,7 +412,7 @@ def _draw_panel(
     limits: tuple[float, float],
     level: float,
 ) -> None:
-    """Draw spectra with their confidence bands, and sticks on an axis of their own."""
+    """Draw spectra with their confidence bands, and sticks on a separate axis."""
     spectra = panel.spectra
     if len(names) != len(spectra):
         raise InvalidInputError(
@@ -443,7 +443,7 @@ def _is_calculated(spectrum: Spectrum) -> bool:
 
 
 def _mark_ring_modes(axes: Axes, spectra: Sequence[Spectrum], limits: tuple[float, float]) -> None:
-    """Mark the free ring-polymer modes, at which resonances of the method appear."""
+    """Mark the free ring-polymer modes, where spurious resonances may appear."""
     modes = {nu for s in spectra for nu in s.provenance.get("ring_modes_cm-1", [])}
     shown = sorted(nu for nu in modes if limits[0] <= nu <= limits[1])
     for i, nu in enumerate(shown):
@@ -475,7 +475,7 @@ def _height(spectra: Sequence[Spectrum], limits: tuple[float, float], level: flo
 
 
 def _draw_sticks(axes: Axes, sticks: _Sticks, limits: tuple[float, float]) -> None:
-    """Draw integrated intensities as sticks against an axis of their own on the right."""
+    """Draw integrated intensities as sticks against a separate axis on the right."""
     inside = (sticks.wavenumber >= limits[0]) & (sticks.wavenumber <= limits[1])
     wavenumber, strength = sticks.wavenumber[inside], sticks.strength[inside]
     twin = axes.twinx()
@@ -492,7 +492,7 @@ def _draw_sticks(axes: Axes, sticks: _Sticks, limits: tuple[float, float]) -> No
 
 
 def _set_abscissa(axes: Axes, limits: tuple[float, float], reversed_axis: bool) -> None:
-    """Set the range and the label of the wavenumber axis, which may fall from left to right."""
+    """Set the range, direction and label of the wavenumber axis."""
     from matplotlib.ticker import AutoMinorLocator
 
     axes.set_xlim(limits[::-1] if reversed_axis else limits)

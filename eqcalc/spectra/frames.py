@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""Molecular rotation taken out of a trajectory: frames that move with the molecule.
+"""Removal of molecular rotation: frames that rotate with the molecule.
 
-A spectrum of a rotating molecule shows the envelope of each band. Without
-rotation, one sees vibrations alone. Either the dynamics starts with zero
-angular momentum, which classical dynamics at constant energy conserves, or the
-dipole moment and polarizability are turned into a frame that follows the
+The spectrum of a rotating molecule has a rotational envelope on each band. For purely vibrational
+spectra, either the dynamics starts with zero angular momentum, which classical dynamics at constant
+energy conserves, or the dipole moment and polarizability are rotated into a frame that follows the
 molecule:
 
 - the Eckart frame of a reference geometry, Σ mᵢ r⁰ᵢ × rᵢ = 0 (Eckart, Phys. Rev.
   47, 552 (1935)), for a molecule that stays near it;
 - the corotating frame, in which the angular momentum vanishes at every
-  instant, Σ mᵢ rᵢ × ṙᵢ = 0: no reference is needed, so that it serves floppy
-  molecules with internal rotors, and linear ones.
+  instant, Σ mᵢ rᵢ × ṙᵢ = 0: no reference is needed, so it suits floppy molecules with internal
+  rotors, and linear ones.
 """
 
 from __future__ import annotations
@@ -26,19 +25,19 @@ from eqcalc.normal_modes import LINEAR_IN_MOTION, centred, inverse_inertia, is_l
 from eqcalc.spectra.series import Series
 from eqcalc.validation import InvalidInputError, located, one_of
 
-#: The frame that does not move with the molecule.
+#: The space-fixed frame.
 LABORATORY = "laboratory"
-#: Frames that move with the molecule.
+#: Frames that rotate with the molecule.
 MOLECULAR_FRAMES: tuple[str, ...] = ("eckart", "corotating")
 
 #: A reference whose second principal extension is below this fraction of the first is linear.
 _THIN = 1e-3
-#: The largest turn between two frames [rad].
+#: Largest rotation between two frames [rad].
 _LARGEST_TURN = 0.5
 
 
 class FrameError(InvalidInputError):
-    """A molecular frame is not defined, or its motion is not resolved."""
+    """A molecular frame is undefined, or its rotation is not resolved."""
 
 
 def eckart_rotations(
@@ -65,8 +64,7 @@ def eckart_rotations(
     Raises
     ------
     FrameError
-        The reference is linear, or a geometry is so far from it that the frame
-        is not defined.
+        The reference is linear, or a geometry is so far from it that the frame is undefined.
     """
     masses = np.asarray(masses, dtype=float)
     moving = centred(np.asarray(positions, dtype=float), masses)
@@ -98,8 +96,7 @@ def corotating_rotations(positions: np.ndarray, masses: np.ndarray) -> np.ndarra
 
     The frame of each step follows from the one before by the rotation vector
     θ = I⁻¹ Σ mᵢ r̄ᵢ × Δrᵢ of the mean geometry r̄. The frames have to be close
-    together: a few fs. For linear molecules the frame does not turn about the
-    axis.
+    together: a few fs. For linear molecules the frame does not rotate about the axis.
 
     Parameters
     ----------
@@ -113,7 +110,7 @@ def corotating_rotations(positions: np.ndarray, masses: np.ndarray) -> np.ndarra
     Raises
     ------
     FrameError
-        The molecule turns by more than half a radian between two frames.
+        The molecule rotates by more than half a radian between two frames.
     """
     masses = np.asarray(masses, dtype=float)
     r = centred(np.asarray(positions, dtype=float), masses)
@@ -126,12 +123,12 @@ def corotating_rotations(positions: np.ndarray, masses: np.ndarray) -> np.ndarra
     turn = np.linalg.norm(angle, axis=-1)
     if turn.max(initial=0.0) > _LARGEST_TURN:
         raise FrameError(
-            key="turn between two frames",
+            key="rotation between two frames",
             value=round(float(turn.max()), 2),
             expected=f"at most {_LARGEST_TURN} rad",
-            advice="record the positions more often",
+            advice="write the positions more often",
         )
-    # the frame turns against the molecule
+    # the frame counter-rotates
     n_replicas, n_steps = angle.shape[:2]
     turns = Rotation.from_rotvec(-angle.reshape(-1, 3)).as_matrix()
     turns = turns.reshape(n_replicas, n_steps, 3, 3)
@@ -143,10 +140,10 @@ def corotating_rotations(positions: np.ndarray, masses: np.ndarray) -> np.ndarra
 
 
 def interpolate_rotations(rotations: np.ndarray, interval: float, times: np.ndarray) -> np.ndarray:
-    """Return rotations ``[n_replicas, n_times, 3, 3]`` at other times, by a smooth path.
+    """Return rotations ``[n_replicas, n_times, 3, 3]`` interpolated smoothly to other times.
 
-    It goes through `rotations` ``[n_replicas, n_frames, 3, 3]`` at 0, interval, …; the times [fs]
-    are within that of the frames.
+    The `rotations` ``[n_replicas, n_frames, 3, 3]`` are at 0, interval, …; the times [fs] must lie
+    within their range.
     """
     known = interval * np.arange(rotations.shape[1])
     return np.stack(
@@ -155,10 +152,10 @@ def interpolate_rotations(rotations: np.ndarray, interval: float, times: np.ndar
 
 
 def rotate(values: np.ndarray, rotations: np.ndarray) -> np.ndarray:
-    """Turn vectors ``[..., 3]`` or tensors ``[..., 3, 3]`` by rotations ``[..., 3, 3]``.
+    """Rotate vectors ``[..., 3]`` or tensors ``[..., 3, 3]`` by rotations ``[..., 3, 3]``.
 
     The leading axes of both are the same; atoms need an axis of length one in
-    the rotations. Positions are turned about the origin.
+    the rotations. Positions are rotated about the origin.
     """
     if values.ndim == rotations.ndim:
         return np.einsum("...ab,...bc,...dc->...ad", rotations, values, rotations, optimize=True)
@@ -167,7 +164,7 @@ def rotate(values: np.ndarray, rotations: np.ndarray) -> np.ndarray:
     raise InvalidInputError(
         key="values",
         value=values.shape,
-        expected=f"vectors or tensors that rotations of shape {rotations.shape} can turn",
+        expected=f"vectors or tensors compatible with rotations of shape {rotations.shape}",
     )
 
 
@@ -179,7 +176,7 @@ def _rotations(series: Series, frame: str, reference: np.ndarray | None = None) 
             key="frame",
             value=frame,
             expected=LABORATORY,
-            advice="record the positions, or state both in eqcalc.spectra.Series",
+            advice="record the positions, or pass both to eqcalc.spectra.Series",
         )
     masses, factor = series.masses, series.positions.factor("Å")
     positions = [factor * np.asarray(r[:], dtype=float) for r in series.positions.replicas]
@@ -200,15 +197,15 @@ def _rotations(series: Series, frame: str, reference: np.ndarray | None = None) 
 
 
 def in_frame(series: Series, frame: str, reference: np.ndarray | None = None) -> Series:
-    """Return a series of vectors or tensors as seen from a molecular frame.
+    """Return a series of vectors or tensors in a molecular frame.
 
-    Positions that were recorded less often than the series are bridged by
-    interpolating the rotation, which is slow.
+    If positions were recorded less often than the series, the rotation, which is slow, is
+    interpolated.
 
     Parameters
     ----------
     series
-        With positions and masses.
+        Series with positions and masses.
     frame
         ``"laboratory"`` or one of :data:`MOLECULAR_FRAMES`.
     reference
@@ -218,15 +215,15 @@ def in_frame(series: Series, frame: str, reference: np.ndarray | None = None) ->
     Raises
     ------
     FrameError
-        The series has no positions, or the frame is not defined.
+        The series has no positions, or the frame is undefined.
     TypeError
-        The series is a time derivative, which is not that of the turned observable.
+        The series is a time derivative, which is not that of the rotated observable.
     """
     if one_of("frame", frame, (LABORATORY, *MOLECULAR_FRAMES)) == LABORATORY:
         return series
     if series.rate:
         raise TypeError(
-            f"frame: in the {frame} frame the derivative is that of the turned observable; give "
+            f"frame: in the {frame} frame the derivative is that of the rotated observable; give "
             f"the {series.quantity} itself"
         )
     rotations = _rotations(series, frame, reference)

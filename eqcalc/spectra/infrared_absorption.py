@@ -47,7 +47,7 @@ _MOLAR = 100.0 / np.log(10.0)
 #: Cross-section [cm²] of 1 km/mol per cm⁻¹.
 _CROSS_SECTION = 1e5 / AVOGADRO
 
-#: What an infrared spectrum can be: unit, label, factor from km/mol per cm⁻¹.
+#: Infrared quantities: unit, label, factor from km/mol per cm⁻¹.
 INFRARED_QUANTITIES: dict[str, tuple[str, str, float]] = {
     "intensity": ("km/mol per cm⁻¹", "IR intensity", 1.0),
     "molar absorption coefficient": ("L/(mol cm)", "molar absorption coefficient", _MOLAR),
@@ -78,30 +78,29 @@ def infrared(
         ``"intensity"`` [km/mol per cm⁻¹], ``"molar absorption coefficient"``
         [L mol⁻¹ cm⁻¹, decadic] or ``"cross-section"`` [cm² per molecule].
     quantum_factor
-        ``"harmonic"`` (contained already), ``"standard"``, ``"schofield"`` or
+        ``"harmonic"`` (already contained), ``"standard"``, ``"schofield"`` or
         ``"none"``; see :mod:`eqcalc.spectra.quantum_factors`.
     n_molecules
-        Molecules the dipole moment belongs to; the result is per molecule.
+        Number of molecules of the dipole moment; the result is per molecule.
     frame
-        ``"laboratory"`` keeps the rotational envelope; ``"eckart"`` and
-        ``"corotating"`` take the rotation of the molecule out (with positions
-        only): see :mod:`eqcalc.spectra.frames`.
+        ``"laboratory"`` keeps the rotational envelope; ``"eckart"`` and ``"corotating"`` remove the
+        rotation of the molecule (positions are required): see :mod:`eqcalc.spectra.frames`.
     reference
         ``[n_atoms, 3]``, Å, geometry of the Eckart frame; the first of the
         series by default.
     options
-        Of arrays: ``interval`` [fs], ``temperature`` [K] and ``unit`` are needed; ``method``,
+        For arrays: ``interval`` [fs], ``temperature`` [K] and ``unit`` are needed; ``method``,
         ``timestep`` and ``n_beads`` are as in :class:`eqcalc.spectra.Series`; and
         ``derivative``, the time derivative in the same forms (``"e*Å/fs"``), instead of `data`.
         A trajectory takes ``temperature``, and ``derivative=False`` for finite differences of
         the dipole moment even if its derivative was recorded.
-        Of every estimate: window, resolution, errors, … of :class:`eqcalc.spectra.Estimation`.
+        For all: window, resolution, errors, … of :class:`eqcalc.spectra.Estimation`.
 
     Raises
     ------
     TypeError, InvalidInputError
-        The input is incomplete, has a wrong shape, repeats frames, jumps, has
-        equal replicas, or asks for a second quantum correction.
+        The input is incomplete, has a wrong shape, repeats frames, jumps or has equal replicas, or
+        a second quantum correction is requested.
     """
     one_of("quantity", quantity, INFRARED_QUANTITIES)
     count("n_molecules", n_molecules)
@@ -142,12 +141,12 @@ def infrared_result(
 
 
 def convert_infrared(spectrum: Spectrum, quantity: str) -> Spectrum:
-    """Return an infrared spectrum as another of :data:`INFRARED_QUANTITIES`.
+    """Convert an infrared spectrum to another of :data:`INFRARED_QUANTITIES`.
 
     Raises
     ------
     InvalidInputError
-        There is no such quantity, or the spectrum is none of them.
+        There is no such quantity, or the spectrum is not an infrared one.
     """
     unit, label, factor = INFRARED_QUANTITIES[one_of("quantity", quantity, INFRARED_QUANTITIES)]
     known = {unit: own for unit, _, own in INFRARED_QUANTITIES.values()}
@@ -187,10 +186,10 @@ def sum_rule(dipole_derivative: np.ndarray, masses: np.ndarray) -> Estimate:
 def without_rotation(
     dipole_derivative: np.ndarray, positions: np.ndarray, masses: np.ndarray
 ) -> np.ndarray:
-    """Return ∂μ/∂r without what turning the molecule as a whole does to the dipole moment.
+    """Return ∂μ/∂r without the contribution of overall rotation.
 
     The :func:`sum_rule` of the result is that of classical nuclei without angular
-    momentum. A linear molecule does not turn about its axis.
+    momentum. A linear molecule does not rotate about its axis.
 
     Parameters
     ----------
@@ -205,7 +204,7 @@ def without_rotation(
     derivative = np.asarray(dipole_derivative, dtype=float)
     linear = is_linear(positions, masses, LINEAR_IN_MOTION)
     inverse = inverse_inertia(positions, masses, linear=linear)
-    # displacements of turns about x, y and z, and what they do to the dipole moment
+    # displacements of rotations about x, y and z, and their effect on the dipole moment
     turns = np.cross(np.eye(3)[:, None], centred(positions, masses)[:, None])
     slopes = np.einsum("skia,siac->skc", turns, derivative)
     rotation = np.einsum("skia,skl,slc->siac", turns, inverse, slopes, optimize=True)
@@ -213,7 +212,7 @@ def without_rotation(
 
 
 def _with_harmonic_factor(spectrum: Spectrum) -> Spectrum:
-    """Return an infrared spectrum with the harmonic quantum factor, whatever it has."""
+    """Return an infrared spectrum with its quantum factor replaced by the harmonic one."""
     record = spectrum.provenance
     name = record.get("quantum_factor", "harmonic")
     if name == "harmonic":
@@ -223,10 +222,10 @@ def _with_harmonic_factor(spectrum: Spectrum) -> Spectrum:
 
 
 def sum_rule_ratio(spectrum: Spectrum, expected: Estimate) -> Estimate:
-    """Return the integral of an infrared spectrum over the exact one, with its error.
+    """Return the ratio of an infrared spectrum's integral to the exact one, with its error.
 
-    The rule holds with the harmonic quantum factor; any other that the spectrum has is
-    replaced by it. The error is nan if one of the two is not known.
+    The rule holds with the harmonic quantum factor, which replaces any other. The error is nan if
+    that of either integral is unknown.
 
     A ratio away from 1 by more than a few of its errors means a wrong
     temperature, a series that is not in equilibrium or not sampled finely

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Lines of a spectrum: their shapes, and where maxima of a curve are and end."""
+"""Line shapes, and detection of bands in a curve."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from itertools import pairwise
 import numpy as np
 from scipy.signal import find_peaks
 
-#: Line shapes of unit area, by the distance from the line and the full width at half maximum;
-#: triangular is a grating with equal slits.
+#: Line shapes of unit area as functions of the distance from the line and the full width at half
+#: maximum; triangular is that of a grating with equal slits.
 LINE_SHAPES: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "gaussian": lambda x, fwhm: (
         np.sqrt(4.0 * np.log(2.0) / fwhm**2 / np.pi) * np.exp(-(4.0 * np.log(2.0) / fwhm**2) * x**2)
@@ -18,7 +18,7 @@ LINE_SHAPES: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "lorentzian": lambda x, fwhm: 0.5 * fwhm / np.pi / (x**2 + 0.25 * fwhm**2),
     "triangular": lambda x, fwhm: np.maximum(1.0 - np.abs(x) / fwhm, 0.0) / fwhm,
 }
-#: A band rises by so many of its standard errors above the valleys beside it.
+#: A band rises by this many standard errors above the adjacent valleys.
 RESOLVED = 2.0
 
 
@@ -28,7 +28,7 @@ def resolved_bands(
     """Return the first and the last point of each resolved band of ``[n]`` values, ascending.
 
     A maximum is a band if it is at least the fraction `threshold` of the highest value, and
-    rises by as much, and by two of its own standard errors, above the valleys beside it.
+    rises by as much, and by two standard errors, above the adjacent valleys.
     """
     if len(y) < 3 or not np.any(y > 0.0):
         return []
@@ -46,11 +46,11 @@ def resolved_bands(
 def unresolved_maxima(
     y: np.ndarray, threshold: float, error: np.ndarray
 ) -> list[tuple[int, float]]:
-    """Return the maxima that are high enough for a band, but do not rise above their error.
+    """Return the maxima that are high enough for a band but not significant.
 
-    A maximum that stands for a resolved band, as the highest in it, is none of them. With the
-    index of each, ascending, comes how far it rises above the valleys beside it, in standard
-    errors; the arguments are those of :func:`resolved_bands`.
+    Maxima of resolved bands are excluded. Each is returned as its index, ascending, and its rise
+    above the adjacent valleys in standard errors; the arguments are those of
+    :func:`resolved_bands`.
     """
     if len(y) < 3 or not np.any(y > 0.0):
         return []
@@ -79,16 +79,16 @@ def full_width(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def half_height_centre(x: np.ndarray, y: np.ndarray) -> float:
-    """Return the middle of a band at half its height, or its maximum if it does not fall so far.
+    """Return the centre of a band at half height, or its maximum if it does not fall to half.
 
-    The position of a band with a flat top, whose maximum is anywhere on it.
+    This is the position of a flat-topped band, whose maximum is ill-defined.
     """
     centre = 0.5 * sum(_half_height(x, y))
     return maximum(x, y) if np.isnan(centre) else centre
 
 
 def _half_height(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """Return where a band reaches half of its maximum, nan if it does not fall so far."""
+    """Return where a band reaches half of its maximum, nan if it does not."""
     i = int(np.argmax(y))
     half = 0.5 * y[i]
     left, right = np.flatnonzero(y[:i] < half), np.flatnonzero(y[i:] < half)
@@ -101,10 +101,10 @@ def _half_height(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 
 
 def _foot(y: np.ndarray, peak: int, first: int, last: int) -> tuple[int, int]:
-    """Return where a band ends: at a valley, or well beyond where it falls to a hundredth.
+    """Return the limits of a band: a valley, or well beyond the fall to a hundredth.
 
-    Beyond, because the window's kernel has wings, and negative lobes, that
-    belong to the area; but not into the noise, twenty half-widths away.
+    Beyond, because the wings and negative side lobes of the window's kernel belong to the area; but
+    at most twenty half-widths, to exclude noise.
     """
     sides = (y[first : peak + 1][::-1], y[peak : last + 1])
     half_width = min(_fall(side, 0.5) for side in sides)
@@ -113,6 +113,6 @@ def _foot(y: np.ndarray, peak: int, first: int, last: int) -> tuple[int, int]:
 
 
 def _fall(side: np.ndarray, fraction: float) -> int:
-    """Return after how many points a flank falls below a fraction of its start, or its length."""
+    """Return after how many points a flank falls below a fraction of its start (or ends)."""
     below = np.flatnonzero(side < fraction * side[0])
     return int(below[0]) if len(below) else len(side)

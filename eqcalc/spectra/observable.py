@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What is correlated in each kind of spectrum, and the steps that all kinds share.
+"""Observables of spectra, and the steps common to all kinds of spectra.
 
-An :class:`Observable` says which quantity a spectrum is of and how its components are
-grouped; :func:`estimated` goes from whatever holds a series of it to spectral densities.
+An :class:`Observable` defines the quantity of a spectrum and the grouping of its components;
+:func:`estimated` takes data of any supported form to spectral densities.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from eqcalc.spectra.series import FrameShape, Series, SeriesOptions, as_series
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.validation import nearest
 
-#: No molecule vibrates faster than H₂ [cm⁻¹]; above are overtones.
+#: Above the fundamental of H₂ [cm⁻¹] there are only overtones.
 _HIGHEST_FUNDAMENTAL = 4500.0
-#: A maximum is a band if it has these parts of the highest value, with and without error.
+#: Thresholds of a band as fractions of the highest value, with and without errors.
 _BAND, _BAND_WITHOUT_ERROR = 0.02, 0.05
 
 
@@ -44,26 +44,25 @@ class EstimationOptions(TypedDict, total=False):
 
 
 class SpectrumOptions(SeriesOptions, EstimationOptions, total=False):
-    """What every kind of spectrum takes: facts of arrays, and choices of the estimate."""
+    """Options of every spectrum: metadata of arrays, and options of the estimate."""
 
 
 @dataclass(frozen=True)
 class Observable:
-    """What is correlated in a spectrum.
+    """The quantity whose correlation function gives a spectrum.
 
     Parameters
     ----------
     quantity
         Name of the observable.
     shapes
-        Shapes of one frame that are understood.
+        Accepted shapes of one frame.
     unit
-        Of the components.
+        Unit of the components.
     n_components
         Number of components.
     components
-        Takes frames ``[n, ...]`` to components ``[n, n_components]``, linearly; flattens by
-        default.
+        Linear map of frames ``[n, ...]`` to components ``[n, n_components]``; flattens by default.
     groups
         Components that are summed in each density; all by default.
     """
@@ -94,11 +93,11 @@ def estimated(
     frame: str = LABORATORY,
     reference: np.ndarray | None = None,
 ) -> tuple[Density, Series]:
-    """Return the spectral densities of an observable, and the series that they are of.
+    """Return the spectral densities of an observable, and its series.
 
-    The data are those of :func:`eqcalc.spectra.series.as_series` with the facts among
-    :class:`SpectrumOptions`, seen from a frame of :func:`eqcalc.spectra.frames.in_frame`. A
-    quantum factor is refused if the dynamics contains it already.
+    The data are as for :func:`eqcalc.spectra.series.as_series` with the metadata in
+    :class:`SpectrumOptions`, transformed by :func:`eqcalc.spectra.frames.in_frame`. A quantum
+    factor that the dynamics already contains is an error.
     """
     facts, estimation = split_options(options)
     positions = frame != LABORATORY
@@ -109,7 +108,7 @@ def estimated(
 
 
 def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], Estimation]:
-    """Return the facts of a series that are stated, and the choices of the estimate.
+    """Split the options into metadata of the series and options of the estimate.
 
     Raises
     ------
@@ -129,10 +128,10 @@ def split_options(options: Mapping[str, Any]) -> tuple[dict[str, Any], Estimatio
 
 
 def with_beads_warning(spectrum: Spectrum, series: Series, of: Spectrum | None = None) -> Spectrum:
-    """Return a spectrum that warns of too few beads for its highest band.
+    """Return the spectrum with a warning if there are too few beads for its highest band.
 
-    What lies above all vibrations is an overtone or noise, and does not count. `of` is the
-    spectrum that has all bands, if the given one is a part of it.
+    Bands above all fundamentals are overtones or noise and do not count. `of` is the full spectrum,
+    if the given one is a part of it.
     """
     if series.correlation != "kubo" or series.n_beads < 2:
         return spectrum

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Power and cross spectra of any series: which wavenumbers observables move at."""
+"""Power and cross spectra of any series, and the vibrational density of states."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def power_spectrum(
         Unit of the values, for the record, of arrays: bond lengths, angles, charges,
         energies, anything.
     label
-        What they are.
+        Label of the values.
     remove_mean
-        Subtract the mean over all replicas and times, without which its square
-        is in the first points.
+        Subtract the mean over all replicas and times, whose square would otherwise appear in the
+        first points.
     estimation
         See :class:`eqcalc.spectra.Estimation`; corrections of derivatives do
         not apply.
@@ -71,10 +71,10 @@ def cross_spectrum(
     remove_mean: bool = True,
     **estimation: Unpack[EstimationOptions],
 ) -> Spectrum:
-    """Return the co-spectrum S(ν̃) with ∫S dν̃ = ⟨x·y⟩: where two observables move together.
+    """Return the co-spectrum S(ν̃) with ∫S dν̃ = ⟨x·y⟩: the common motion of two observables.
 
     The transform of the time-symmetric correlation function
-    ½⟨x(0)·y(t) + y(0)·x(t)⟩; it is negative where they move against each other.
+    ½⟨x(0)·y(t) + y(0)·x(t)⟩; it is negative where they move in antiphase.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def _flattened(
     if remove_mean:
         mean = sum(replica.sum(0) for replica in flat) / sum(map(len, flat))
         flat = [replica - mean for replica in flat]
-    # the kernel of a spectrum without its 1/(k_B T), and without a time derivative
+    # the kernel of a spectrum without 1/(k_B T) and time derivative
     return Series(flat, values.interval, 1.0, values.unit, values.quantity, rate=True)
 
 
@@ -132,7 +132,7 @@ def _spectrum(
     spectrum = density.spectrum(
         lambda found: found[..., 0, :] * scale, unit=unit, label=label, spectrum=kind
     )
-    # what is not known of these series
+    # metadata unknown for these series
     unknown = ("temperature_K", "derivative", "method")
     record = {key: value for key, value in spectrum.provenance.items() if key not in unknown}
     return replace(spectrum, provenance=record)
@@ -155,11 +155,11 @@ def vibrational_density_of_states(
     data
         A trajectory with the observable ``"velocities"``, a series of them, or the velocities
         ``[n_replicas, n_frames, n_atoms, 3]``, one replica of them, or a list
-        of replicas of different length. For ring polymers, of the centroid.
+        of replicas of different length. For ring polymers, those of the centroid.
     masses
-        ``[n_atoms]``, amu; a trajectory knows them.
+        ``[n_atoms]``, amu; taken from a trajectory.
     atoms
-        Indices of the atoms that are counted; all by default.
+        Indices of the atoms to include; all by default.
     options
         See :func:`eqcalc.spectra.infrared`; the unit of arrays is such as ``"Å/fs"``.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a spectrum is of: the molecule, the run and the model, for files and people."""
+"""Provenance of a spectrum: molecule, simulation and model, for files and reports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ase.symbols import Symbols
 
 from eqcalc.facts import joined_levels
 
-#: Settings of a run that decide what its spectra show.
+#: Settings of a simulation that affect its spectra.
 _SETTINGS = (
     "method",
     "propagator",
@@ -22,23 +22,21 @@ _SETTINGS = (
     "rotation",
     "translation",
 )
-#: Masses that differ by less than this are those of the element as it is found [amu].
+#: Masses within this of the standard atomic mass are not isotopes [amu].
 _NATURAL = 0.01
 
 
 def trajectory_provenance(trajectory: Any, **more: Any) -> dict[str, Any]:
-    """Return what a trajectory knows of molecule, run and model, JSON-able.
+    """Return the provenance of a trajectory: molecule, run and model, JSON-able.
 
-    Spectra are published, and folders of one machine say nothing there: the
-    path of the model is left out.
+    The path of the model is omitted, since spectra are published.
 
     Parameters
     ----------
     trajectory
-        With ``provenance``, and as far as it has them ``numbers``, ``masses``
-        and ``settings``.
+        An object with ``provenance`` and, optionally, ``numbers``, ``masses`` and ``settings``.
     more
-        To be added to its ``provenance``.
+        Added to its ``provenance``.
     """
     record: dict[str, Any] = _without_paths({**trajectory.provenance, **more})
     numbers = getattr(trajectory, "numbers", None)
@@ -61,7 +59,7 @@ def _without_paths(record: Any) -> Any:
 
 
 def _masses(numbers: np.ndarray, masses: np.ndarray) -> dict[str, Any]:
-    """Return the masses of each element, and of the atoms that are other isotopes."""
+    """Return the mass of each element, and the atoms that are other isotopes."""
     found: dict[str, list[float]] = {}
     for number, mass in sorted(set(zip(numbers.tolist(), masses.tolist(), strict=True))):
         found.setdefault(chemical_symbols[number], []).append(mass)
@@ -81,7 +79,7 @@ def _masses(numbers: np.ndarray, masses: np.ndarray) -> dict[str, Any]:
 
 
 def title(label: str, provenance: Mapping[str, Any]) -> str:
-    """Return the molecule, if it is known, and the label of the values."""
+    """Return the molecule, if known, and the label of the values."""
     facts = provenance_facts(provenance)
     molecule = facts.get("molecule")
     if molecule is None:
@@ -91,13 +89,13 @@ def title(label: str, provenance: Mapping[str, Any]) -> str:
 
 
 def molecular_formula(provenance: Mapping[str, Any]) -> str | None:
-    """Return the formula as JCAMP-DX has it, ``C2 H5 ^2H O``, or None if it is not known."""
+    """Return the formula in JCAMP-DX form, ``C2 H5 ^2H O``, or None if unknown."""
     source = _source(provenance)
     if "formula" not in source:
         return None
     counts = Symbols.fromsymbols(source["formula"]).indices()
     terms = []
-    for symbol, atoms in counts.items():  # in the order of Hill
+    for symbol, atoms in counts.items():  # in Hill order
         others = [group for group in source.get("isotopes", ()) if group["element"] == symbol]
         natural = len(atoms) - sum(len(group["atoms"]) for group in others)
         if natural:
@@ -111,7 +109,7 @@ def _term(symbol: str, count: int) -> str:
 
 
 def provenance_facts(provenance: Mapping[str, Any]) -> dict[str, str]:
-    """Return what was measured, and how, as short texts by name; what is not known is left out."""
+    """Return the known facts of the sample and method as short texts by name."""
     source = _source(provenance)
     settings = source.get("settings", {})
     models = [source, *source.get("committee", ())]

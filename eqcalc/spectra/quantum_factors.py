@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Quantum correction factors, and what ring-polymer methods can and cannot show.
+"""Quantum correction factors, and limitations of ring-polymer methods.
 
-A classical correlation function has to be multiplied by a factor Q(ν̃) to stand
-for the quantum one. The harmonic factor Q = x/(1 − e^−x), x = hcν̃/k_BT, is the
-only common one that satisfies the fluctuation–dissipation theorem (Ramírez,
-López-Ciudad, Kumar and Marx, J. Chem. Phys. 121, 3973 (2004)); it is also the
-exact relation between a Kubo-transformed correlation function, which RPMD and
-CMD approximate, and the quantum one. It is contained in every spectrum of
-eqcalc, and a factor named here acts relative to it.
+A classical correlation function must be multiplied by a factor Q(ν̃) to approximate the quantum
+one. The harmonic factor Q = x/(1 − e^−x), x = hcν̃/k_BT, is the only common one that satisfies the
+fluctuation–dissipation theorem (Ramírez, López-Ciudad, Kumar and Marx, J. Chem. Phys. 121, 3973
+(2004)); it is also the exact relation between a Kubo-transformed correlation function, which RPMD
+and CMD approximate, and the quantum one. Every spectrum of eqcalc contains it; other factors are
+applied relative to it.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 #: Names of the factors.
 QUANTUM_FACTORS: tuple[str, ...] = ("harmonic", "standard", "schofield", "none")
 
-#: Factors that each kind of correlation function may have, and what is wrong with others.
+#: Factors allowed for each kind of correlation function, and why others are wrong.
 _ALLOWED: dict[str, tuple[tuple[str, ...], str]] = {
     "kubo": (
         ("harmonic", "none"),
@@ -58,7 +57,7 @@ def _x(wavenumber: np.ndarray, temperature: float) -> np.ndarray:
 
 
 def quantum_factor(wavenumber: np.ndarray, temperature: float, name: str) -> np.ndarray:
-    """Return Q(ν̃), by which a classical correlation function is multiplied.
+    """Return the quantum correction factor Q(ν̃) of a classical correlation function.
 
     Parameters
     ----------
@@ -88,7 +87,7 @@ def quantum_factor(wavenumber: np.ndarray, temperature: float, name: str) -> np.
 
 
 def check_quantum_factor(name: str, correlation: str | None) -> None:
-    """Refuse a factor that the correlation function of the dynamics contains already.
+    """Raise an error for a factor that the correlation function of the dynamics already contains.
 
     The kinds of correlation functions are those of :class:`eqcalc.methods.DynamicsMethod`; None
     if it is not known.
@@ -107,7 +106,7 @@ def check_quantum_factor(name: str, correlation: str | None) -> None:
 
 
 def relative_quantum_factor(wavenumber: np.ndarray, temperature: float, name: str) -> np.ndarray:
-    """Return Q/Q_harmonic, the factor that is still to be applied to a spectrum of eqcalc.
+    """Return Q/Q_harmonic, the factor to be applied to a spectrum of eqcalc.
 
     It is exactly 1 for ``"harmonic"``. The parameters are those of :func:`quantum_factor`.
     """
@@ -119,7 +118,7 @@ def relative_quantum_factor(wavenumber: np.ndarray, temperature: float, name: st
 
 
 def with_quantum_factor(spectrum: Spectrum, temperature: float, name: str) -> Spectrum:
-    """Return a spectrum, which contains the harmonic factor, with another one instead."""
+    """Return a spectrum with the harmonic factor replaced by another one."""
     if name == "harmonic":
         return spectrum
     relative = relative_quantum_factor(spectrum.wavenumber, temperature, name)
@@ -155,9 +154,9 @@ def method_warnings(
     n_beads: int = 1,
     thermostat_time: float | None = None,
 ) -> list[str]:
-    """Return what a reader of a spectrum has to know of the dynamics behind it.
+    """Return warnings about the dynamics for the reader of a spectrum.
 
-    The method is None if it is not known; `thermostat_time` is the time constant [fs] of the
+    The method is None if unknown; `thermostat_time` is the time constant [fs] of the
     friction on the physical modes.
     """
     if method is None:
@@ -165,7 +164,7 @@ def method_warnings(
     result = []
     if method.thermostats_centroid:
         effect = {
-            "friction": f"its friction {_added_width(thermostat_time)}; measure without a "
+            "friction": f"its friction {_added_width(thermostat_time)}; simulate without a "
             "thermostat on the physical modes, or deconvolve",
             "memory": "its memory kernel broadens and shifts bands; deconvolve with gle_kernel",
             "global": "exchange of energy with the bath couples the modes of a small molecule and "
@@ -213,15 +212,15 @@ def bead_warning(n_beads: int, temperature: float, highest_band: float) -> list[
     ]
 
 
-#: What :func:`bead_warning` says, and the band that it says it of.
+#: Pattern of the message of :func:`bead_warning`, with the band as group.
 _BEAD_WARNING = re.compile(r"\d+ beads are too few for the band at (\d+) cm⁻¹")
 
 
 def merged_warnings(warnings: Iterable[str]) -> list[str]:
-    """Return the warnings of several spectra of one run, each said once.
+    """Return the warnings of several spectra of one run without duplicates.
 
-    Infrared and Raman spectrum see the highest band at slightly different
-    wavenumbers; of these warnings that of the highest one is kept.
+    The highest band differs slightly between infrared and Raman spectra; of these warnings the one
+    for the highest band is kept.
     """
     found = list(dict.fromkeys(warnings))
     about_beads = {w: int(match[1]) for w in found if (match := _BEAD_WARNING.match(w))}

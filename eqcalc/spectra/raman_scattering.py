@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Raman scattering in absolute units from a polarizability.
 
-Placzek theory, off resonance, randomly oriented molecules. With a the mean
+Placzek theory of off-resonance scattering by randomly oriented molecules. With a the mean
 polarizability and β the traceless part, the two invariants of the time
 derivatives are
 
@@ -13,8 +13,8 @@ cross-section
 
     d²σ/dΩdν̃ = (2π)⁴/45 · h/(8π²c) · (ν̃₀ − ν̃)⁴/[ν̃(1 − e^−x)] · (45A + 7G),
 
-contains the harmonic quantum factor, which is right for classical and for
-Kubo-transformed correlation functions alike.
+contains the harmonic quantum factor, which is appropriate for both classical and Kubo-transformed
+correlation functions.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from eqcalc.validation import InvalidInputError, count, one_of, positive
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-#: Intensity as isotropic and anisotropic part: coefficients of A and G.
+#: Coefficients of A and G in each scattering geometry.
 GEOMETRIES: dict[str, tuple[float, float]] = {
     "VV": (1.0, 4.0 / 45.0),
     "VH": (0.0, 1.0 / 15.0),
@@ -88,7 +88,7 @@ def stokes_factor(
     anti_stokes: bool = False,
     photon_counting: bool = False,
 ) -> np.ndarray:
-    """Return what takes an activity [Å⁴/amu] to a cross-section [cm²/sr].
+    """Return the factor from an activity [Å⁴/amu] to a cross-section [cm²/sr].
 
     Parameters
     ----------
@@ -116,12 +116,12 @@ def stokes_factor(
 
 @dataclass(frozen=True)
 class RamanSpectrum:
-    """The isotropic and the anisotropic part of a Raman spectrum, and all that follows.
+    """The isotropic and anisotropic parts of a Raman spectrum, and quantities derived from them.
 
     Parameters
     ----------
     isotropic, anisotropic
-        A and G, Å⁴/amu per cm⁻¹; their bootstrap samples belong together.
+        A and G, Å⁴/amu per cm⁻¹, with paired bootstrap samples.
     temperature
         K.
     """
@@ -137,12 +137,12 @@ class RamanSpectrum:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """How it was made."""
+        """Provenance of the spectrum."""
         return self.isotropic.provenance
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a reader has to know."""
+        """Warnings for the reader."""
         return self.isotropic.warnings
 
     def polarized(self, geometry: str) -> Spectrum:
@@ -165,7 +165,7 @@ class RamanSpectrum:
     def depolarization_ratio(
         self, *, natural_light: bool = False, threshold: float = 3.0
     ) -> Spectrum:
-        """Return ρ = VH/VV, nan where the polarized intensity is lost in noise.
+        """Return ρ = VH/VV, nan where the polarized intensity is below the noise.
 
         Parameters
         ----------
@@ -173,10 +173,9 @@ class RamanSpectrum:
             6G/(45A + 7G) of unpolarized light instead of 3G/(45A + 4G).
         threshold
             The denominator must exceed this many of its standard errors, and a
-            thousandth of its maximum; and the ratio must not exceed its
-            greatest possible value by as many. (It can in the negative side
-            lobes of a lag window next to a strong polarized band; a Parzen
-            window or the multitaper estimate has none.)
+            thousandth of its maximum; and the ratio must not exceed its upper bound by as many. (It
+            can in the negative side lobes of a lag window next to a strong polarized band; a Parzen
+            window and the multitaper estimate have none.)
         """
         lower = self._mixed(45.0, 7.0 if natural_light else 4.0, "")
         factor = 6.0 if natural_light else 3.0
@@ -205,10 +204,10 @@ class RamanSpectrum:
     def band_depolarization(
         self, lower: float, upper: float, *, natural_light: bool = False
     ) -> Estimate:
-        """Return the depolarization ratio of a band: of the areas between two wavenumbers [cm⁻¹].
+        """Return the depolarization ratio of the areas of a band between two wavenumbers [cm⁻¹].
 
-        Unlike the ratio at its maximum it does not depend on the resolution. The light is that
-        of :meth:`depolarization_ratio`.
+        Unlike the ratio at the maximum, it is independent of the resolution. See
+        :meth:`depolarization_ratio` for `natural_light`.
         """
         upper_part, lower_part = (6.0, 7.0) if natural_light else (3.0, 4.0)
         weights = self.isotropic.weights(lower, upper)
@@ -248,10 +247,10 @@ class RamanSpectrum:
             raise InvalidInputError(
                 key="laser_wavelength",
                 value=laser_wavelength,
-                expected="a wavelength in nm, such as 532, with more energy than the Raman shifts",
+                expected="a wavelength in nm, such as 532, with photons above the Raman shifts",
             )
         upper = np.inf if anti_stokes else 1e7 / laser_wavelength
-        # neither the elastic line nor a shift beyond the laser is Raman scattering
+        # exclude the elastic line and shifts beyond the laser
         shifted = intensity.between(0.5 * float(intensity.wavenumber[1]), upper)
         weight = stokes_factor(
             shifted.wavenumber,
@@ -367,7 +366,7 @@ def raman_result(
     return RamanSpectrum(part(0, "isotropic"), part(1, "anisotropic"), series.temperature)
 
 
-# --- oriented samples: crystals, surfaces, single molecules held in place -----------------
+# --- oriented samples: crystals, surfaces, fixed single molecules -----------------
 
 
 def porto(notation: str) -> tuple[np.ndarray, np.ndarray]:
@@ -376,21 +375,21 @@ def porto(notation: str) -> tuple[np.ndarray, np.ndarray]:
     Parameters
     ----------
     notation
-        ``"z(xy)-z"``: light comes along z polarized along x, and what leaves
-        along −z polarized along y is measured. Directions may carry a minus
-        sign (Damen, Porto and Tell, Phys. Rev. 142, 570 (1966)).
+        ``"z(xy)-z"``: incident light along z polarized along x, scattered light along −z polarized
+        along y. Directions may carry a minus sign (Damen, Porto and Tell, Phys. Rev. 142, 570
+        (1966)).
 
     Raises
     ------
     InvalidInputError
-        The text is not of this form, or a polarization is along its light.
+        The notation is invalid, or a polarization is parallel to its direction of propagation.
     """
     match = re.fullmatch(r"-?([xyz])\(([xyz])\s*([xyz])\)-?([xyz])", notation.strip().lower())
     if match is None or match[2] == match[1] or match[3] == match[4]:
         raise InvalidInputError(
             key="notation",
             value=notation,
-            expected="a geometry such as 'z(xy)-z', without light polarized along its direction",
+            expected="a geometry such as 'z(xy)-z', with polarizations perpendicular to the light",
         )
     incoming, outgoing = (np.eye(3)["xyz".index(match[i])] for i in (2, 3))
     return incoming, outgoing
@@ -407,8 +406,8 @@ def raman_oriented(
     """Return the Raman intensity of an oriented sample in one polarization geometry.
 
     With e_in and e_out the polarizations, s = e_out·α·e_in and the intensity is
-    (K/T)∫⟨ṡ(0)ṡ(t)⟩…dt, Å⁴/amu per cm⁻¹. :func:`porto` takes a geometry in
-    Porto's notation to the two polarizations.
+    (K/T)∫⟨ṡ(0)ṡ(t)⟩…dt, Å⁴/amu per cm⁻¹. :func:`porto` converts a geometry in Porto's notation to
+    the two polarizations.
 
     Parameters
     ----------

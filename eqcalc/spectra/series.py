@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A time series of an observable along independent replicas: what every spectrum is made from.
+"""Time series of an observable along independent replicas, the input of every spectrum.
 
-:class:`Series` is made from arrays of any code or from a trajectory. Functions such as
-:func:`eqcalc.spectra.infrared` take a series, a trajectory or arrays, and bring all of them
-into this form by :func:`as_series`.
+:class:`Series` is built from arrays of any code or from a trajectory. Functions such as
+:func:`eqcalc.spectra.infrared` take a series, a trajectory or arrays, and convert them with
+:func:`as_series`.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
 #: Shape of one frame.
 FrameShape = tuple[int, ...]
 
-#: Quantities that are time derivatives themselves.
+#: Quantities that are themselves time derivatives.
 _RATES = ("velocities",)
-#: An array of so many times more replicas than frames has its axes exchanged.
+#: Replicas per frame above which the axes of an array are presumably exchanged.
 _EXCHANGED = 4
 
 
 class SeriesOptions(TypedDict, total=False):
-    """What plain arrays do not say of themselves; see :class:`Series`.
+    """Metadata that plain arrays lack; see :class:`Series`.
 
     With `derivative`, time derivatives are given instead of the observable. For a trajectory,
-    ``derivative=False`` takes differences of the observable even if its derivative is there.
+    ``derivative=False`` uses finite differences even if the derivative was recorded.
     """
 
     derivative: Any
@@ -53,7 +53,7 @@ class SeriesOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Series:
-    """An observable along independent replicas, with what is needed to interpret it.
+    """An observable along independent replicas, with its metadata.
 
     Parameters
     ----------
@@ -68,13 +68,13 @@ class Series:
     unit
         Unit of the values, such as ``"e*Å"``; of a time derivative ``"e*Å/fs"``.
     quantity
-        What the values are: ``"dipole"``, ``"polarizability"``, ``"velocities"``, ….
+        Name of the observable: ``"dipole"``, ``"polarizability"``, ``"velocities"``, ….
     rate
         The values are the time derivative of the quantity.
     method
-        Name of the dynamics (:data:`eqcalc.methods.METHODS`), or None if it is not known.
+        Name of the dynamics (:data:`eqcalc.methods.METHODS`), or None if unknown.
     timestep
-        Step of the integrator, fs, or None if it is not known.
+        Step of the integrator, fs, or None if unknown.
     n_beads
         Number of beads.
     thermostat_time
@@ -83,18 +83,18 @@ class Series:
         Kind of correlation function, by default that of the method; see
         :class:`eqcalc.methods.DynamicsMethod`.
     positions
-        Of the atoms, Å, for spectra in a molecular frame.
+        Positions of the atoms, Å, for spectra in a molecular frame.
     masses
         ``[n_atoms]``, amu, likewise.
     provenance
-        Where the data came from, JSON-able.
+        Origin of the data, JSON-able.
     names
-        Of the replicas, such as their files; "replica 0", … by default.
+        Names of the replicas, such as their files; "replica 0", … by default.
 
     Raises
     ------
     InvalidInputError
-        A number is not positive, the method unknown, or the beads do not fit it.
+        A number is not positive, the method is unknown, or the beads are inconsistent with it.
     """
 
     replicas: Any
@@ -126,12 +126,12 @@ class Series:
             known.checked_beads(self.n_beads)
         object.__setattr__(self, "replicas", tuple(self.replicas))
         if self.correlation is None and (known or self.n_beads > 1):
-            # beads sample quantum statistics, whatever moves them
+            # beads sample quantum statistics in any dynamics
             object.__setattr__(self, "correlation", known.correlation if known else "none")
 
     @property
     def dynamics(self) -> methods.DynamicsMethod | None:
-        """The method of the dynamics, if it was stated."""
+        """The method of the dynamics, if given."""
         return None if self.method is None else methods.method(self.method)
 
     @property
@@ -140,7 +140,7 @@ class Series:
         return tuple(len(replica) for replica in self.replicas)
 
     def name(self, index: int) -> str:
-        """Return what messages call a replica."""
+        """Return the name of a replica for messages."""
         return self.names[index] if self.names else f"replica {index}"
 
     def _facts(self) -> dict[str, str]:
@@ -152,11 +152,11 @@ class Series:
             "quantity": f"{'rate of ' if self.rate else ''}{self.quantity} [{self.unit}]",
             "size": f"{len(self.replicas)} × {frames} frames, shape {self.replicas[0].shape[1:]}",
             "interval": f"{self.interval:g} fs",
-            "dynamics": f"{self.method or 'method not stated'}{beads}, {self.temperature:g} K",
+            "dynamics": f"{self.method or 'unknown method'}{beads}, {self.temperature:g} K",
         }
 
     def __repr__(self) -> str:
-        """Return what the series is, without its numbers."""
+        """Return a short description without the values."""
         return f"Series({'; '.join(self._facts().values())})"
 
     def _repr_html_(self) -> str:
@@ -172,17 +172,17 @@ class Series:
         shapes: Sequence[FrameShape],
         **facts: Any,
     ) -> Series:
-        """Return the series of arrays of any code.
+        """Build a series from arrays of any code.
 
         Parameters
         ----------
         data
             An array ``[n_replicas, n_frames, ...]``, one replica of it, a list of replicas of
-            different length, or a mapping of their names.
+            different length, or a mapping from names to replicas.
         quantity
-            Of the series.
+            Name of the observable.
         shapes
-            Shapes of one frame that are understood.
+            Accepted shapes of one frame.
         facts
             Other fields of the series. ``interval``, ``temperature`` and ``unit`` are needed.
 
@@ -207,17 +207,16 @@ class Series:
         temperature: float | None = None,
         positions: bool = False,
     ) -> Series:
-        """Return the series of an observable of a trajectory.
+        """Build a series from an observable of a trajectory.
 
         Parameters
         ----------
         trajectory
-            Its file is read when and as far as the values are needed. Any object with the same
-            attributes will do.
+            Its file is read lazily. Any object with the same attributes is accepted.
         quantity
             The observable. Its recorded time derivative ``"<quantity>_rate"`` is preferred.
         derivative
-            False: the observable, even if its time derivative was recorded.
+            False: use the observable even if its time derivative was recorded.
         temperature
             K; that of the trajectory by default.
         positions
@@ -257,12 +256,12 @@ class Series:
     # --- what spectra are estimated from -------------------------------------------------
 
     def factor(self, unit: str) -> float:
-        """Return what takes the values to `unit`, or time derivatives to `unit` per fs.
+        """Return the factor from the values to `unit`, or from time derivatives to `unit` per fs.
 
         Raises
         ------
         UnitError
-            The unit of the series does not measure this.
+            The unit of the series has another dimension.
         """
         try:
             # times fs, a derivative has the unit of its observable (which may be a volume)
@@ -282,8 +281,8 @@ class Series:
     ) -> list[Signal]:
         """Return the time derivative of each replica, in `unit` per fs.
 
-        The unit is that of the quantity, not of its derivative. `components` takes frames
-        ``[n, ...]`` linearly to ``[n, n_components]``; they are flattened by default.
+        The unit is that of the quantity, not of its derivative. `components` maps frames ``[n,
+        ...]`` linearly to ``[n, n_components]``; by default they are flattened.
         """
         factor = self.factor(unit)
 
@@ -309,7 +308,7 @@ def as_series(
     positions: bool = False,
     **options: Unpack[SeriesOptions],
 ) -> Series:
-    """Return the series of a quantity, from whatever holds it.
+    """Return the series of a quantity from data of any supported form.
 
     Parameters
     ----------
@@ -318,13 +317,12 @@ def as_series(
     quantity, shapes, positions
         See :meth:`Series.from_trajectory`.
     options
-        What arrays do not say. A trajectory or a series may be given another temperature; the
-        rest they know.
+        Metadata of arrays. For a trajectory or a series, only the temperature may be overridden.
 
     Raises
     ------
     TypeError
-        Something needed is missing, or stated twice.
+        A required option is missing or given twice.
     InvalidInputError
         See :class:`Series`; or arrays repeat frames, jump, or have two equal replicas.
     """
@@ -332,7 +330,7 @@ def as_series(
     derivative = stated.pop("derivative", None)
     if isinstance(data, Series) or hasattr(data, "observable"):
         for key in stated.keys() - {"temperature"}:
-            raise TypeError(f"{key}: known already; it is stated for plain arrays only")
+            raise TypeError(f"{key}: known already; give it for plain arrays only")
     if isinstance(data, Series):
         one_of("quantity", data.quantity, (quantity,))
         _replicas(data.replicas, shapes, quantity)
@@ -379,13 +377,13 @@ def finite_frames(values: Any, key: str, first: int = 0) -> np.ndarray:
 
 
 class _StoredReplica:
-    """One replica of an observable in a trajectory file, read in pieces when they are needed."""
+    """One replica of an observable in a trajectory file, read lazily in pieces."""
 
     def __init__(self, trajectory: Trajectory, name: str, replica: int) -> None:
         self._trajectory, self._name = trajectory, name
         self._replica = slice(replica, replica + 1)
         first = trajectory.observable(name, self._replica, slice(0, 1)).values
-        # a file may still be growing: its length is that of now
+        # the file may still be growing: fix the current length
         self.shape = (trajectory.n_frames(name), *first.shape[2:])
 
     def __len__(self) -> int:
@@ -409,9 +407,9 @@ def _observable(trajectory: Any, name: str) -> tuple[Any, float, str]:
 
 
 def _correlation(trajectory: Trajectory, covariance: Any) -> str | None:
-    """Return the kind of correlation function, if it is not that of the method.
+    """Return the kind of correlation function, if it differs from that of the method.
 
-    A generalised Langevin equation is canonical if C = T, and else a quantum thermostat.
+    A generalised Langevin equation is canonical if C = T, otherwise a quantum thermostat.
     """
     if covariance is None or methods.method(trajectory.method).correlation != "classical":
         return None
@@ -421,7 +419,7 @@ def _correlation(trajectory: Trajectory, covariance: Any) -> str | None:
 
 def _replicas(data: Any, shapes: Sequence[FrameShape], quantity: str) -> tuple[Any, ...]:
     """Split data into replicas, each ``[n_frames, *shape]`` with one of `shapes`."""
-    # arrays on disk (h5py, memmap) are left there and read in pieces
+    # arrays on disk (h5py, memmap) are read in pieces
     whole = hasattr(data, "shape")
     arrays = [data] if whole else [a if hasattr(a, "shape") else np.asarray(a, float) for a in data]
     forms = " or ".join(f"[n_replicas, n_frames, {', '.join(map(str, s))}]" for s in shapes)
@@ -439,7 +437,7 @@ def _replicas(data: Any, shapes: Sequence[FrameShape], quantity: str) -> tuple[A
                 key=quantity,
                 value=shape,
                 expected=expected,
-                advice="exchange the axes with swapaxes(0, 1), or, if it is meant, give a list",
+                advice="exchange the axes with swapaxes(0, 1), or, if intended, give a list",
             )
         else:
             replicas.extend(array[r] for r in range(shape[0]))

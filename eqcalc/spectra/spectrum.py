@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The result of every analysis: a spectrum with its unit, its errors and how it was made."""
+"""The result of every analysis: a spectrum with its unit, errors and provenance."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from eqcalc.validation import InvalidInputError, shape
 
 
 class Band(NamedTuple):
-    """A band of a spectrum; the errors are standard errors, nan if not known."""
+    """A band of a spectrum; the errors are standard errors, nan if unknown."""
 
     lower: float  #: lower limit, cm⁻¹
     upper: float  #: upper limit, cm⁻¹
-    #: wavenumber of the maximum, cm⁻¹; of a multitaper estimate, whose lines have a flat
-    #: top, the middle at half height
+    #: wavenumber of the maximum, cm⁻¹; for a multitaper estimate, whose lines are flat-topped, the
+    #: centre at half height
     position: Estimate
     centroid: Estimate  #: mean wavenumber, cm⁻¹
     width: Estimate  #: full width at half maximum, cm⁻¹
@@ -47,27 +47,27 @@ class Spectrum:
     values
         ``[n_wavenumbers]``.
     unit
-        Unit of the values, as printed.
+        Unit of the values.
     label
-        What the values are, as on the axis of a figure.
+        Name of the quantity, as on the axis of a figure.
     standard_error
         ``[n_wavenumbers]``, or None. Taken from `samples` if these are given.
     samples
-        ``[n_samples, n_wavenumbers]``, bootstrap samples of the values: what
-        gives errors to bands, ratios and everything else derived from them.
+        ``[n_samples, n_wavenumbers]``, bootstrap samples of the values, from which the errors of
+        bands, ratios and other derived quantities follow.
     n_independent
         Number of replicas or blocks behind the errors.
     provenance
-        How it was made (JSON-able).
+        Provenance of the spectrum (JSON-able).
     warnings
-        What a reader has to know.
+        Warnings for the reader.
     history
-        Operations applied since.
+        Operations applied to the original spectrum.
 
     Raises
     ------
     InvalidInputError
-        An array has another length, or the wavenumbers do not ascend.
+        Lengths differ, or the wavenumbers do not ascend.
     """
 
     wavenumber: np.ndarray
@@ -100,7 +100,7 @@ class Spectrum:
         return len(self.wavenumber)
 
     def _facts(self) -> dict[str, str]:
-        """Return what the spectrum is, by name, without its numbers."""
+        """Return a description by topic, without the values."""
         record = self.provenance
         first, last = self.wavenumber[[0, -1]]
         facts = {
@@ -114,7 +114,7 @@ class Spectrum:
         return facts
 
     def __repr__(self) -> str:
-        """Return molecule, quantity, range, method and errors, without the numbers."""
+        """Return a short description without the values."""
         facts = self._facts()
         what, where = facts.pop("quantity"), facts.pop("range")
         method = [self.provenance["method"]] if "method" in self.provenance else []
@@ -149,7 +149,7 @@ class Spectrum:
         Parameters
         ----------
         function
-            Takes values ``[n_wavenumbers]`` to a number.
+            Maps values ``[n_wavenumbers]`` to a number.
         """
         value = float(function(self.values))
         if self.samples is None:
@@ -162,9 +162,9 @@ class Spectrum:
     def integrate(self, lower: float | None = None, upper: float | None = None) -> Estimate:
         """Return the integral over [lower, upper] cm⁻¹ and its standard error.
 
-        The trapezoid rule, with linear interpolation at the limits. Without
-        bootstrap samples the correlation of neighbouring values is not known;
-        the error is then the largest it can be, ∫ of the standard error.
+        Uses the trapezoidal rule, with linear interpolation at the limits. Without bootstrap
+        samples the correlation of neighbouring values is unknown; the error is then its upper
+        bound, the integral of the standard error.
         """
         weights = self.weights(lower, upper)
         error = float("nan")
@@ -217,9 +217,8 @@ class Spectrum:
         Parameters
         ----------
         threshold
-            A maximum is a band if it is at least this fraction of the highest
-            value, and rises by as much and by two of its standard errors above
-            the valleys beside it.
+            A maximum is a band if it is at least this fraction of the highest value, and rises by
+            as much and by two standard errors above the adjacent valleys.
         lower, upper
             Range to search, cm⁻¹.
         """
@@ -231,7 +230,7 @@ class Spectrum:
     def unresolved(
         self, threshold: float = 0.02, lower: float | None = None, upper: float | None = None
     ) -> list[tuple[float, float]]:
-        """Return the maxima that :meth:`bands` leaves out because of their errors alone.
+        """Return the maxima that :meth:`bands` rejects only because of their errors.
 
         Each belongs to a neighbouring band, or to none.
 
@@ -242,8 +241,8 @@ class Spectrum:
 
         Returns
         -------
-        Wavenumber of each maximum [cm⁻¹], ascending, and how far it rises above the
-        valleys beside it, in standard errors. Nothing if there are no errors.
+        Wavenumber of each maximum [cm⁻¹], ascending, and its rise above the adjacent valleys in
+        standard errors. Empty if there are no errors.
         """
         part = self.between(lower, upper)
         if part.standard_error is None:
@@ -265,7 +264,7 @@ class Spectrum:
         factor
             ``[n_wavenumbers]``, or a number.
         operation
-            What to write in the history.
+            Entry in the history.
         changes
             New unit, label, provenance, ….
         """
@@ -280,9 +279,9 @@ class Spectrum:
         Parameters
         ----------
         function
-            Takes values ``[n_wavenumbers]`` to values on the new axis.
+            Maps values ``[n_wavenumbers]`` to values on the new axis.
         operation
-            What to write in the history.
+            Entry in the history.
         changes
             New standard error (taken from the samples if it is None), wavenumber, unit, ….
         """
@@ -296,7 +295,7 @@ class Spectrum:
         )
 
     def even_step(self) -> float:
-        """Return the distance of the wavenumbers, cm⁻¹.
+        """Return the spacing of the wavenumbers, cm⁻¹.
 
         Raises
         ------
@@ -327,9 +326,8 @@ class Spectrum:
     ) -> Spectrum:
         """Return a function of two spectra on the same axis.
 
-        With samples of both, the errors follow from the pairs of samples, which
-        are drawn from the same replicas if both come from one trajectory.
-        Without them the result has no errors.
+        If both have samples, the errors follow from pairs of samples, which are drawn from the same
+        replicas if both come from one trajectory. Without them the result has no errors.
         """
         if len(self) != len(other) or not np.allclose(
             self.wavenumber, other.wavenumber, rtol=0.0, atol=1e-6
@@ -371,7 +369,7 @@ class Spectrum:
             return result
         if other.standard_error is None:
             return result
-        # not known how the two vary together: the largest error the sum can have
+        # unknown covariance: upper bound of the error of the sum
         return replace(result, standard_error=self.standard_error + other.standard_error)
 
     def __add__(self, other: Spectrum) -> Spectrum:
@@ -381,7 +379,7 @@ class Spectrum:
         return self._sum(other, -1.0, "minus")
 
     def interpolated(self, wavenumber: np.ndarray) -> Spectrum:
-        """Return the spectrum on another axis inside its own, by linear interpolation."""
+        """Return the spectrum interpolated linearly to an axis within its range."""
         wavenumber = np.asarray(wavenumber, dtype=float)
         if wavenumber[0] < self.wavenumber[0] - 1e-9 or wavenumber[-1] > self.wavenumber[-1] + 1e-9:
             raise _out_of_range("wavenumber", wavenumber[0], wavenumber[-1], self.wavenumber)
@@ -399,5 +397,5 @@ def _out_of_range(key: str, lower: float, upper: float, axis: np.ndarray) -> Inv
     return InvalidInputError(
         key=key,
         value=(float(lower), float(upper)),
-        expected=f"a range inside that of the spectrum, {axis[0]:g} to {axis[-1]:g} cm⁻¹",
+        expected=f"a range within that of the spectrum, {axis[0]:g} to {axis[-1]:g} cm⁻¹",
     )

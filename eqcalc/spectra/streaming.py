@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Spectra of a running simulation, in memory that does not grow with it.
+"""Spectra of a running simulation in constant memory.
 
-The frames of a dipole moment or polarizability are handed over as they come;
-the spectrum of all frames so far can be asked for at any time and is the one
-that :func:`eqcalc.spectra.infrared` or :func:`eqcalc.spectra.raman` gives for
-the whole series.
+Frames of the dipole moment or polarizability are added as they are computed; the spectrum of all
+frames so far is available at any time and equals that of :func:`eqcalc.spectra.infrared` or
+:func:`eqcalc.spectra.raman` for the whole series.
 """
 
 from __future__ import annotations
@@ -29,22 +28,22 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-#: Frames read at once from a trajectory, at least.
+#: Smallest number of frames read at once from a trajectory.
 _PIECE = 10_000
 
 
 class SpectrumAccumulator(Generic[Result]):
-    """Correlation function of a growing series, and the spectrum of it.
+    """Correlation function of a growing series, and its spectrum.
 
-    Made by :func:`infrared_accumulator` and :func:`raman_accumulator`. A resolution or lag is
-    needed; errors are from replicas.
+    Created by :func:`infrared_accumulator` and :func:`raman_accumulator`. A resolution or lag is
+    required; errors are from replicas.
 
     Parameters
     ----------
     observable
-        What is correlated.
+        The observable of the spectrum.
     result
-        Takes a density and a series to the spectrum.
+        Maps a density and a series to the spectrum.
     n_replicas, rate, options
         See :func:`infrared_accumulator`.
     """
@@ -60,7 +59,7 @@ class SpectrumAccumulator(Generic[Result]):
         count("n_replicas", n_replicas)
         facts, estimation = split_options(options)
         if estimation.lag is None and estimation.resolution is None:
-            raise TypeError("state the resolution or the lag: the length of the run is not known")
+            raise TypeError("give the resolution or the lag: the length of the run is unknown")
         one_of("estimator", estimation.estimator, ("correlation",))
         one_of("errors", estimation.errors, (None, "replicas", "none"))
         series = Series((), quantity=observable.quantity, rate=rate, **facts)
@@ -76,8 +75,8 @@ class SpectrumAccumulator(Generic[Result]):
         # the last frames as given (for differences), and the last derivatives
         self._last: np.ndarray | None = None
         self._recent: np.ndarray | None = None
-        # derivatives not correlated yet: in portions as long as the lag window a
-        # frame costs the same however few come at a time
+        # derivatives not correlated yet: processed in blocks of the lag window, so that the cost
+        # per frame does not depend on the size of additions
         self._waiting: list[np.ndarray] = []
 
     @property
@@ -115,14 +114,15 @@ class SpectrumAccumulator(Generic[Result]):
             self._correlate()
 
     def follow(self, trajectory: Trajectory, name: str) -> int:
-        """Add the frames of a trajectory, perhaps of a running simulation, that are not in yet.
+        """Add the new frames of a trajectory, possibly of a running simulation.
 
-        Returned is how many of the observable `name`, such as ``"dipole"``, were added.
+        Returns the number of frames of the observable `name`, such as ``"dipole"``, that were
+        added.
 
         Raises
         ------
         InvalidInputError
-            Interval or unit are not those of the accumulator.
+            Interval or unit differ from those of the accumulator.
         """
         added = 0
         while True:
@@ -182,7 +182,7 @@ class SpectrumAccumulator(Generic[Result]):
         return self._finish(self._estimation.transform(self._series, products), self._series)
 
     def state(self) -> dict[str, np.ndarray]:
-        """Return what is needed to continue after a restart, for example in ``numpy.savez``."""
+        """Return the state for a restart, for example for ``numpy.savez``."""
         self._correlate()
         empty = np.empty(0)
         return {
@@ -215,11 +215,11 @@ def infrared_accumulator(
     Parameters
     ----------
     n_replicas
-        Replicas that advance together.
+        Number of replicas that advance together.
     rate
         The frames are time derivatives, `unit` is per fs.
     options
-        See :func:`eqcalc.spectra.infrared`; a resolution or lag is needed.
+        See :func:`eqcalc.spectra.infrared`; a resolution or lag is required.
     """
     return SpectrumAccumulator(DIPOLE, infrared_result, n_replicas, rate, options)
 

@@ -138,7 +138,7 @@ def test_unbiased_at_every_lag():
 
 
 def test_bad_input_is_refused():
-    with pytest.raises(TypeError, match="state the resolution"):
+    with pytest.raises(TypeError, match="give the resolution"):
         infrared_accumulator(2, interval=0.5, temperature=300.0, unit="D")
     for wrong in ({"estimator": "welch"}, {"errors": "blocks"}, {"method": "RMPD"}):
         with pytest.raises(InvalidInputError) as caught:

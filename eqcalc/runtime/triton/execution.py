@@ -22,17 +22,17 @@ from eqcalc.structures import Structures
 
 
 def with_triton_kernels(potential: Potential, *, frozen: bool = False) -> Potential:
-    """Return a model that sums its messages by Triton kernels and shares its parameters.
+    """Return a model that sums its messages with Triton kernels and shares its parameters.
 
-    It may be trained: what an optimiser does to the parameters of one, it does to
-    those of the other. There is no forward-mode differentiation.
+    It may be trained: both models share their parameters. Forward-mode differentiation is not
+    supported.
 
     Parameters
     ----------
     potential
         The model, on a GPU, or on a CPU where Triton interprets its kernels.
     frozen
-        Take no gradients of parameters, which spares the time that they need.
+        Skip the gradients of the parameters, which saves time.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def kernel_failures() -> Iterator[None]:
         yield
     except ExecutionUnavailableError:
         raise
-    except Exception as error:  # Triton, its compilers and the driver raise all kinds
+    except Exception as error:  # Triton, its compilers and the driver raise many types
         raise ExecutionUnavailableError(
             f"cannot be compiled or run: {error}", key="triton"
         ) from error
@@ -116,7 +116,7 @@ class TritonExecution(VerifiedExecution):
 
 
 class CapturedTritonExecution(CapturedExecution):
-    """Execution on a GPU by playing back recorded evaluations with Triton kernels in them."""
+    """Execution on a GPU by replaying CUDA graphs that contain Triton kernels."""
 
     name: ClassVar[str] = "captured-triton"
 

@@ -3,21 +3,20 @@
 
 With e a pair of receiver i and sender j, f a feature, k a radial function, and
 the filter of each of the three kinds of message W_e^x = Σ_k ρ_ek ω_k^x, all
-messages contracted with what belongs to their receivers are one number,
+messages contracted with the values of their receivers form one scalar,
 
     L = Σ_ef  W_e^s a_j g_i  +  W_e^u b_j (u_e · h_i)  +  W_e^v (c_j · h_i),
 
 with two scalars a and b and a vector c of every sender, and a scalar g and a
-vector h of every receiver. Each kernel gives the derivative of L with respect to
-some of these; see :mod:`eqcalc.runtime.triton.message`.
+vector h of every receiver. Each kernel computes the derivative of L with respect to some of these;
+see :mod:`eqcalc.runtime.triton.message`.
 
-Filters are computed where they are used, so no array of pairs and features ever
-lies in memory. What is summed over the pairs of an atom is the work of one program per
-atom and block of features, which keeps the weights ω in registers, one feature to a
-thread. What is summed over features or over all pairs is a matrix product of tiles,
-in the full precision of its factors. Every sum is taken by one program in a fixed
-order: there are no atomic operations, and the same input gives the same bits. Without
-`SCALAR` the first term is left out of L, without `CARRIED` the third.
+Filters are computed on the fly, so no array of pairs × features is ever stored. Sums over the pairs
+of an atom use one program per atom and block of features, which keeps the weights ω in registers,
+one feature per thread. Sums over features or over all pairs are tiled matrix products in the full
+precision of their factors. Every sum is computed by one program in a fixed order, without atomic
+operations, so results are bitwise reproducible. Without `SCALAR` the first term is left out of L,
+without `CARRIED` the third.
 
 Whether the kernels are compiled for a GPU or interpreted on a CPU is decided when
 this module is imported: the latter if the variable TRITON_INTERPRET is 1.
@@ -41,7 +40,7 @@ def _weights(
     weights, feature, within,
     FEATURES: tl.constexpr, RADIAL: tl.constexpr, SCALAR: tl.constexpr, CARRIED: tl.constexpr,
 ):  # fmt: skip
-    """Return the weights of every radial function, one feature to a thread, in registers."""
+    """Return the weights of every radial function in registers, one feature per thread."""
     of_s = ()
     of_u = ()
     of_v = ()
@@ -80,7 +79,7 @@ def to_receivers(
     FEATURES: tl.constexpr, RADIAL: tl.constexpr, SCALAR: tl.constexpr, CARRIED: tl.constexpr,
     BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """∂L/∂(g, h): what receivers receive. One program per receiver and block of features."""
+    """∂L/∂(g, h): the sum of messages. One program per receiver and block of features."""
     atom = tl.program_id(0).to(tl.int64)
     feature = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     within = feature < FEATURES
@@ -165,7 +164,7 @@ def _coefficients(
     sender, receiver, pair, valid, feature, within,
     FEATURES: tl.constexpr, SCALAR: tl.constexpr, CARRIED: tl.constexpr,
 ):  # fmt: skip
-    """Return what multiplies the filters of pairs in L, then b and h, all [PAIRS, BLOCK]."""
+    """Return the factors of the filters of pairs in L, then b and h, all [PAIRS, BLOCK]."""
     mask = valid[:, None] & within[None, :]
     i = tl.load(receiver + pair, mask=valid, other=0)[:, None]
     j = tl.load(sender + pair, mask=valid, other=0)[:, None]
@@ -251,7 +250,7 @@ def to_weights(
     FEATURES: tl.constexpr, RADIAL: tl.constexpr, SCALAR: tl.constexpr, CARRIED: tl.constexpr,
     PAIRS: tl.constexpr, WAVES: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """∂L/∂ω in parts. One program per share of the pairs and block of features."""
+    """∂L/∂ω in parts. One program per chunk of pairs and block of features."""
     part = tl.program_id(0).to(tl.int64)
     feature = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     within = feature < FEATURES

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Launches of the Triton kernels: derivatives of the message functional as plain functions.
 
-Grids and tiles are made from shapes alone. Nothing here looks at a value, because that
-would wait for the device, and CUDA graphs could not be recorded.
+Grids and tiles depend on shapes only. Reading a value would synchronize with the device and make
+CUDA graph capture impossible.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from eqcalc.neighbors import CompressedPairs
 
 #: Pairs and features of the tiles of matrix products; these fit in registers.
 _TILE = 16, 32
-#: Programs that share a sum over all pairs, at most, and the fewest pairs worth a program.
+#: Largest number of programs for a sum over all pairs, and smallest number of pairs per program.
 _PARTS, _SHARE = 1024, 64
 
 
 class Functional(NamedTuple):
-    """The pairs that L is summed over, and which terms it has besides that of the directions."""
+    """The pairs of the sum L, and its terms besides that of the directions."""
 
     pairs: CompressedPairs
     scalar: bool = True
@@ -34,7 +34,7 @@ class Functional(NamedTuple):
 
 @cache
 def _kernels() -> ModuleType:
-    """Import the kernels when they are first used: Triton is slow to import, and optional."""
+    """Import the kernels on first use: Triton is optional and slow to import."""
     return importlib.import_module("eqcalc.runtime.triton.kernels")
 
 
@@ -47,17 +47,17 @@ def _shares(whole: int, part: int) -> int:
 
 
 def _on(tensor: Tensor) -> AbstractContextManager[Any]:
-    """Triton launches on the current device, which may be another than that of the tensors."""
+    """Triton launches on the current device, which may differ from that of the tensors."""
     return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()
 
 
 def _of_rows(scalars: Tensor) -> Tensor:
-    """Kernels take rows with any distance between them, but packed in themselves."""
+    """Kernels accept any row stride, but rows must be contiguous."""
     return scalars if scalars.stride(-1) == 1 else scalars.contiguous()
 
 
 def _packed(tensor: Tensor | None, other: Tensor) -> Tensor:
-    """Return contiguous memory; what a kernel does not look at may be anything."""
+    """Return a contiguous tensor; arguments that a kernel does not read are arbitrary."""
     return other if tensor is None else tensor.contiguous()
 
 
@@ -71,7 +71,7 @@ def _constants(of: Functional, features: int, radial: Tensor) -> dict[str, Any]:
 
 
 def _for_atoms(features: int) -> dict[str, int]:
-    """Return how programs for single atoms are cut: few of them, little of which is idle."""
+    """Return the launch grid of per-atom programs: few, with few idle threads."""
     if features <= 32:
         block = _power_of_two(features)
     else:
@@ -80,9 +80,9 @@ def _for_atoms(features: int) -> dict[str, int]:
 
 
 def _for_pairs(radial: Tensor) -> dict[str, int]:
-    """Return how programs for tiles of pairs are cut."""
+    """Return the launch grid of programs for tiles of pairs."""
     pairs, features = _TILE
-    waves = max(16, _power_of_two(radial.shape[1]))  # matrix units need so many
+    waves = max(16, _power_of_two(radial.shape[1]))  # minimum tile size of matrix units
     return {"PAIRS": pairs, "BLOCK": features, "WAVES": waves, "num_stages": 1}
 
 
@@ -156,7 +156,7 @@ def to_pairs(
     of_radial: bool,
     of_directions: bool,
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Return ∂L/∂ρ ``[n_pairs, K]`` and ∂L/∂u ``[n_pairs, 3]``, or None for what is not wanted."""
+    """Return ∂L/∂ρ ``[n_pairs, K]`` and ∂L/∂u ``[n_pairs, 3]``, or None if not needed."""
     features, pairs = g.shape[1], of.pairs
     to_radial = torch.empty_like(radial, memory_format=torch.contiguous_format)
     to_directions = torch.empty_like(directions, memory_format=torch.contiguous_format)

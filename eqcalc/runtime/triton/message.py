@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""PaiNN's sum of messages by Triton kernels, differentiable as often as one likes.
+"""PaiNN's sum of messages with Triton kernels, differentiable to any order.
 
 The sum of messages is linear in each of its arguments, so it and all of its
 derivatives are derivatives of one functional L of senders (a, b, c), receivers
@@ -12,16 +12,14 @@ derivatives are derivatives of one functional L of senders (a, b, c), receivers
 ∂L/∂(ρ, u), ∂L/∂ω     for every pair, and over all pairs
 ====================  ==================================================
 
-Let x stand for an argument whose derivative is one of these four functions. The
-product of that function with a cotangent γ is L with γ in the place of x; its
-derivatives, which the reverse pass asks for, are the other three functions with γ
-in that place. So four kernels give all orders. u stands in one of the three terms
-of L only, and with a cotangent in the place of u the other two are left out.
+Let x stand for an argument whose derivative is one of these four functions. The product of that
+function with a cotangent γ is L with x replaced by γ; its derivatives, needed in the backward pass,
+are the other three functions with the same replacement. Four kernels therefore give all orders. u
+occurs in only one of the three terms of L, so with u replaced by a cotangent the other two vanish.
 
-Filters are made from ρ and ω inside the kernels. Stored, the filters of a layer
-would be the largest array of the network, 12 F bytes a pair in float32, to be
-written and read by every one of these functions; ρ takes 4 K bytes, 18 times less
-with 128 features and 20 radial functions.
+Filters are computed from ρ and ω inside the kernels. Stored, the filters of a layer would be the
+largest array of the network, 12 F bytes per pair in float32, written and read by each of these
+functions; ρ takes 4 K bytes, 19 times less with 128 features and 20 radial functions.
 """
 
 from __future__ import annotations
@@ -45,10 +43,9 @@ def sum_messages(
     directions: Tensor,
     pairs: Pairs,
 ) -> tuple[Tensor, Tensor]:
-    """Sum what every atom receives; see :func:`eqcalc.models.networks.painn.sum_messages`.
+    """Sum the messages to every atom; see :func:`eqcalc.models.networks.painn.sum_messages`.
 
-    The result is differentiable any number of times in reverse mode; there is no
-    forward mode.
+    The result is differentiable to any order in reverse mode; forward mode is not supported.
     """
     n_atoms, width = context.shape
     features = width // 3
@@ -136,7 +133,7 @@ class _ToSenders(torch.autograd.Function):
 
 
 class _ToPairs(torch.autograd.Function):
-    """∂L/∂ρ and ∂L/∂u as a function of all, or None in the place of what is not wanted."""
+    """∂L/∂ρ and ∂L/∂u as a function of all; None if not needed."""
 
     names = _Arguments._fields
 
@@ -149,7 +146,7 @@ class _ToPairs(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor | None) -> Any:
         at, needed = _Arguments(*ctx.saved_tensors), _needed(ctx, _ToPairs.names)
-        # L with a cotangent in the place of ρ, then in that of u, where one term is left
+        # L with ρ replaced by a cotangent, then u, where one term remains
         places = []
         if ctx.of_radial:
             places.append(("radial", at._replace(radial=cotangents[0]), ctx.of))
