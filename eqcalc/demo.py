@@ -39,7 +39,7 @@ from eqcalc.validation import InvalidInputError, count
 
 
 class DemoError(InvalidInputError):
-    """The folder belongs to something else than this demonstration."""
+    """The folder contains something other than this demonstration."""
 
 
 class DemoRunError(RuntimeError):
@@ -71,13 +71,13 @@ class RunPlan:
     name
         Stem of its files.
     method
-        Kind of dynamics.
+        Dynamics method.
     replicas, beads
-        Numbers of independent copies and of beads.
+        Numbers of replicas and beads.
     steps
         Length of the production run.
     equilibration
-        Time before it [fs].
+        Length of the equilibration [fs].
     """
 
     name: str
@@ -93,7 +93,7 @@ LONG_RUNS = (
     RunPlan("classical", "NVE", replicas=32, beads=1, steps=8000, equilibration=200.0),
     RunPlan("t-rpmd", "T-RPMD", replicas=6, beads=20, steps=3000, equilibration=50.0),
 )
-#: Where these cannot be built, a step takes five times as long.
+#: Without them, a step takes five times as long.
 SHORT_RUNS = (
     RunPlan("classical", "NVE", replicas=24, beads=1, steps=4000, equilibration=200.0),
     RunPlan("t-rpmd", "T-RPMD", replicas=6, beads=16, steps=1200, equilibration=50.0),
@@ -102,16 +102,16 @@ SHORT_RUNS = (
 
 @dataclass(frozen=True)
 class DemoPlan:
-    """What the demonstration runs.
+    """Settings of the demonstration.
 
     Parameters
     ----------
     temperature
-        [K].
+        Temperature [K].
     timestep
-        [fs]; the Cayley propagator allows it for the ring polymers too.
+        Time step [fs]; with the Cayley propagator also suitable for ring polymers.
     runs
-        The simulations, each in a process of one thread.
+        The simulations, each in a single-threaded process.
     """
 
     temperature: float = 300.0
@@ -120,13 +120,13 @@ class DemoPlan:
 
     @classmethod
     def for_execution(cls, execution: str) -> DemoPlan:
-        """Return what two cores do in a few minutes with an execution of the model."""
+        """Return a plan that takes two cores a few minutes with the given execution."""
         return cls(runs=LONG_RUNS if execution == FusedExecution.name else SHORT_RUNS)
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demonstration leaves in its folder."""
+    """Results of the demonstration."""
 
     folder: Path
     spectra: tuple[MolecularSpectra, ...]
@@ -144,19 +144,18 @@ def run_demo(
     """Run classical MD and T-RPMD of ethanol and write their IR and Raman spectra.
 
     The folder receives the trajectories, the spectra (HDF5 and CSV), the
-    harmonic analysis, a figure and a summary. Called again after it was
-    killed, it resumes from the last checkpoints; called again after it has
-    finished, it only writes the results anew.
+    harmonic analysis, a figure and a summary. An interrupted demonstration is resumed
+    from the last checkpoints; of a finished one only the results are rewritten.
 
     Parameters
     ----------
     output
-        Folder; made if it does not exist.
+        Folder, created if necessary.
     seed
         Random seed; the same seed gives the same trajectories.
     plan
-        What to run; by default what two CPU cores do in a few minutes, which is less
-        on a machine without a C++ compiler.
+        Settings; by default a run of a few minutes on two CPU cores, which is shorter
+        without a C++ compiler.
     progress
         Show progress bars.
 
@@ -165,7 +164,7 @@ def run_demo(
     InvalidInputError
         The seed is negative.
     DemoError
-        The folder holds something else, such as a demonstration with other settings.
+        The folder contains something else, such as a demonstration with other settings.
     DemoRunError
         One of the simulations failed.
     """
@@ -178,7 +177,7 @@ def run_demo(
 
     potential = load_model(model, dtype=torch.float64)
     conformers = ethanol_conformers(potential)
-    harmonics = {  # the mirror image has the spectrum of the other gauche conformer
+    harmonics = {  # its mirror image has the same spectrum
         name: harmonic_spectrum(potential, conformers[name]) for name in ("trans", "gauche")
     }
     for name, harmonic in harmonics.items():
@@ -253,14 +252,14 @@ def _hydroxyl(ethanol: Atoms) -> tuple[int, int, int]:
 
 
 def _plan_for_this_machine(model: Path) -> DemoPlan:
-    """Return a plan that fits the speed of the model here; the workers need its kernels too."""
+    """Return a plan for the speed of the model on this machine; workers need its kernels too."""
     potential = load_model(model, dtype=torch.float32)
     numbers = torch.tensor(molecule("CH3CH2OH").numbers)
     return DemoPlan.for_execution(evaluator_for(potential, numbers).execution.name)
 
 
 def _recorded_plan(folder: Path) -> DemoPlan | None:
-    """Return the plan of the demonstration that was begun in a folder."""
+    """Return the plan of the demonstration started in a folder."""
     record = folder / "demo.json"
     if not record.exists():
         return None
@@ -276,7 +275,7 @@ def _recorded_plan(folder: Path) -> DemoPlan | None:
 
 
 def _claim(folder: Path, settings: dict[str, Any]) -> None:
-    """Make the folder ours, or see that it is ours already."""
+    """Claim the folder for this demonstration, or check that it is its own already."""
     make_folder(folder)
     record = folder / "demo.json"
     advice = "choose another --output or remove the folder"
@@ -302,7 +301,7 @@ def _simulate_all(
     hessians: np.ndarray,
     progress: bool,
 ) -> None:
-    """Run the simulations side by side and follow the growth of their trajectories."""
+    """Run the simulations in parallel and monitor their trajectories."""
     context = get_context("spawn")
     with ProcessPoolExecutor(
         len(plan.runs), mp_context=context, initializer=_start_worker, initargs=(os.getpid(),)
@@ -359,7 +358,7 @@ def _follow(bar: tqdm, path: Path, steps: int) -> None:
 
 
 def _start_worker(parent: int) -> None:
-    """Prepare a worker: one thread, fast memory, and no life after the parent's."""
+    """Prepare a worker: one thread, fast memory, and exit together with the parent."""
     torch.set_num_threads(1)
     keep_freed_memory()
 

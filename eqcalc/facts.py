@@ -8,7 +8,7 @@ from html import escape
 
 
 def described(facts: Mapping[str, str]) -> str:
-    """Return facts in one line."""
+    """Return facts as a single line."""
     return "; ".join(f"{name}: {fact}" for name, fact in facts.items())
 
 
@@ -19,14 +19,14 @@ def grouped(facts: Mapping[str, str]) -> str:
 
 
 def joined_levels(levels: Mapping[str, str] | str | None) -> str:
-    """Return levels of theory by quantity as one text, only once where they are the same."""
+    """Return levels of theory by quantity as text, merging equal ones."""
     if not isinstance(levels, Mapping):
         return levels or ""
     return grouped(levels) if len(set(levels.values())) > 1 else "".join(set(levels.values()))
 
 
 def facts_table(caption: str, facts: Mapping[str, str]) -> str:
-    """Return facts as a table in HTML, for notebooks."""
+    """Return facts as an HTML table, for notebooks."""
     rows = "".join(
         f"<tr><th style='text-align: left'>{escape(name)}</th>"
         f"<td style='text-align: left'>{escape(fact)}</td></tr>"

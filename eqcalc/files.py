@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Files that are there completely or not at all, locks, and folders of results.
+"""Atomic file writing, lock files, and result folders.
 
-A file is built under a temporary name beside its place, brought to the disk and renamed, so
-that at any time either the old or the new content is there, also when the power fails. It
-takes the permissions of any new file. Temporary files are created exclusively and never
-through a symbolic link. Several processes may write the same file: the last one to finish
-counts.
+A file is written under a temporary name in the same folder, synced to disk and renamed, so
+that either the old or the new content exists at any time, even after a power failure.
+Permissions are those of any new file. Temporary files are created exclusively and never
+through symbolic links. If several processes write the same file, the last one wins.
 """
 
 from __future__ import annotations
@@ -29,19 +28,19 @@ _counter = itertools.count()
 
 
 def write_atomically(path: Path, data: bytes | str) -> None:
-    """Write a file so that at any time either the old or the new content is there.
+    """Write a file atomically: either the old or the new content exists at any time.
 
     Parameters
     ----------
     path
-        The file; its folder exists.
+        The file; its folder must exist.
     data
-        Its content; text is written as UTF-8.
+        Content; text is encoded as UTF-8.
 
     Raises
     ------
     OSError
-        It cannot be written; what was there still is.
+        It cannot be written; the old content is kept.
     """
     with replacing(path) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
@@ -49,10 +48,10 @@ def write_atomically(path: Path, data: bytes | str) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give the path of an empty file to write, which takes the place of `path` in the end.
+    """Yield the path of an empty temporary file, which replaces `path` at the end of the block.
 
-    The temporary name ends like that of `path`, for writers that go by it. If the block is
-    left by an exception, the temporary file is removed and `path` stays as it was.
+    The temporary name keeps the suffix of `path`. If the block raises, the temporary file is
+    removed and `path` is unchanged.
 
     Raises
     ------
@@ -68,7 +67,7 @@ def replacing(path: Path) -> Iterator[Path]:
             sync_file(temporary)
             temporary.replace(path)
         finally:
-            # of a disk that fails, the first error is the one to tell
+            # of a failing disk, report the first error
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
         sync_directory(path.parent)
@@ -79,20 +78,20 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def temporary_path(path: Path) -> Path:
-    """Return a new name beside `path`, hidden, with the same ending, that no other call gives.
+    """Return a unique hidden name in the folder of `path`, with the same suffix.
 
-    Such a file of a process that was killed is removed by :func:`remove_leftovers`.
+    Files left behind by killed processes are removed by :func:`remove_leftovers`.
     """
     return path.with_name(f"{_prefix(path)}{os.getpid()}-{next(_counter)}{path.suffix}")
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove temporary files of `path` whose process, on this machine, is no more."""
+    """Remove temporary files of `path` left by dead processes of this machine."""
     prefix = _prefix(path)
     try:
         found = [entry.name for entry in os.scandir(path.parent) if entry.name.startswith(prefix)]
     except OSError:
-        return  # whoever writes tells why it cannot
+        return  # the write itself will raise
     for name in found:
         owner = name[len(prefix) :].partition("-")[0]
         if owner.isdecimal() and not _is_alive(int(owner)):
@@ -106,14 +105,14 @@ def create(path: Path) -> None:
     Raises
     ------
     FileExistsError
-        Something, be it a broken symbolic link, has this name.
+        The name exists, possibly as a broken symbolic link.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     os.close(os.open(path, flags, 0o666))
 
 
 def sync_file(file: Path | int) -> None:
-    """Return when the content of a file, or of an open descriptor, is on the disk."""
+    """Sync the content of a file, or of an open descriptor, to disk."""
     if isinstance(file, int):
         os.fsync(file)
     else:
@@ -121,7 +120,7 @@ def sync_file(file: Path | int) -> None:
 
 
 def sync_directory(path: Path) -> None:
-    """Return when new names in a directory are on the disk."""
+    """Sync the entries of a directory to disk."""
     _sync(path, os.O_RDONLY | os.O_DIRECTORY)
 
 
@@ -134,7 +133,7 @@ def _sync(path: Path, flags: int) -> None:
 
 
 def _prefix(path: Path) -> str:
-    """Return how temporary names of this machine begin; folders are shared between machines."""
+    """Return the prefix of temporary names of this machine; folders may be shared."""
     machine = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
     return f".{path.name}.partial-{machine}-"
 
@@ -145,7 +144,7 @@ def _is_alive(process: int) -> bool:
     except ProcessLookupError:
         return False
     except (OSError, OverflowError):
-        pass  # it is another user's
+        pass  # owned by another user
     return True
 
 
@@ -154,16 +153,16 @@ def _is_alive(process: int) -> bool:
 
 @contextmanager
 def exclusive(lock: Path) -> Iterator[None]:
-    """Hold a lock file, which is there as long as the lock.
+    """Hold a lock file, which exists as long as the lock.
 
-    The operating system releases the lock when the process ends, however it ends.
+    The operating system releases the lock when the process ends for whatever reason.
 
     Raises
     ------
     BlockingIOError
         Another process holds it.
     OSError
-        The file cannot be made, or is a symbolic link.
+        The file cannot be created, or is a symbolic link.
     """
     while True:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
@@ -173,7 +172,7 @@ def exclusive(lock: Path) -> Iterator[None]:
             except BlockingIOError:
                 raise _failure(lock, errno.EAGAIN, "locked by another process") from None
             if not _is_file_of(descriptor, lock):
-                continue  # its last owner removed it between our open and our lock
+                continue  # its previous owner removed it meanwhile
             try:
                 yield
             finally:
@@ -194,19 +193,19 @@ def _is_file_of(descriptor: int, path: Path) -> bool:
 
 
 def make_folder(folder: Path, *, private: bool = False) -> None:
-    """Make a folder, with those above it, unless it is there, and see that it can be written.
+    """Create a folder and its parents if necessary, and check that it is writable.
 
     Parameters
     ----------
     folder
         The folder.
     private
-        Nobody else may look into it, if it is made.
+        Create it accessible to the current user only.
 
     Raises
     ------
     OSError
-        It cannot be made or written; the message names the folder and the reason.
+        It cannot be created or written; the message gives the folder and the reason.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700 if private else 0o777)
@@ -219,17 +218,17 @@ def make_folder(folder: Path, *, private: bool = False) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """See that a folder is there and can be written, before the work for it is done.
+    """Check that a folder exists and is writable, before the work is done.
 
     Raises
     ------
     OSError
-        It is not; the message names the folder and the reason.
+        It is not; the message gives the folder and the reason.
     """
     if not folder.is_dir():
         raise _failure(folder, errno.ENOENT, "there is no such folder")
     try:
-        # permissions do not tell of disks that are read-only
+        # permissions do not reveal read-only file systems
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -237,7 +236,7 @@ def require_writable(folder: Path) -> None:
 
 
 def _failure(path: Path, number: int | None, what: str) -> OSError:
-    """Return an error of the class of its number, in words and without temporary names."""
+    """Return an OSError of the matching subclass, without temporary names in its message."""
     number = number or errno.EIO
     error = type(OSError(number, ""))(f"{path}: {what} ({os.strerror(number)})")
     error.errno = number

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The double-harmonic spectrum of a model: relax, differentiate, analyse.
+"""Double-harmonic spectra: relaxation, exact derivatives, normal modes.
 
-All derivatives are exact (no finite displacements), so the result is the limit
-that molecular dynamics of the same model must reach at low temperature.
+All derivatives are analytic (no finite displacements), so the result is the
+low-temperature limit of classical molecular dynamics with the same model.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from eqcalc.spectra import plot_harmonic, save_figure
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum, harmonic_analysis
 from eqcalc.structures import Structures
 
-#: Largest Newton step of one atom [Å]; beyond it the quadratic model is not trusted.
+#: Largest Newton step of an atom [Å] (trust radius).
 _TRUSTED_STEP = 0.1
-#: A Newton step follows the modes with a force constant above this value [eV/Å²].
+#: Newton steps are taken along modes with a force constant above this [eV/Å²].
 _STIFF = 1e-2
-#: Vibrations of a molecule are above this wavenumber, motions of its pieces below [cm⁻¹].
+#: Modes below this wavenumber suggest separate fragments [cm⁻¹].
 _SOFTEST = 5.0
 
 
@@ -40,15 +40,15 @@ class RelaxationError(RuntimeError):
 
 
 def double_precision(potential: Potential) -> Potential:
-    """Return the potential with a float64 network, a copy unless it has one already."""
+    """Return the potential in float64, a copy unless it is already."""
     return in_precision(potential, "float64")
 
 
 def relax(potential: Potential, atoms: Atoms, *, fmax: float = 1e-6, steps: int = 2000) -> Atoms:
-    """Relax a molecule on the model's energy surface.
+    """Relax a molecule on the model's potential-energy surface.
 
-    A quasi-Newton search approaches the minimum; Newton steps with the exact
-    Hessian then converge it far below what spectra need.
+    A quasi-Newton search is followed by Newton steps with the exact Hessian, which converge
+    the forces tightly.
 
     Parameters
     ----------
@@ -57,19 +57,19 @@ def relax(potential: Potential, atoms: Atoms, *, fmax: float = 1e-6, steps: int 
     atoms
         The molecule; not changed.
     fmax
-        Largest force component to be left on any atom [eV/Å].
+        Convergence threshold for the largest force component [eV/Å].
     steps
-        Largest number of quasi-Newton steps.
+        Maximum number of quasi-Newton steps.
 
     Returns
     -------
     Atoms
-        The relaxed molecule, with the calculator used.
+        The relaxed molecule, with the calculator attached.
 
     Raises
     ------
     RelaxationError
-        The forces did not become smaller than `fmax`.
+        The forces did not converge below `fmax`.
     """
     potential = double_precision(potential)
     relaxed = atoms.copy()
@@ -109,12 +109,12 @@ def harmonic_spectrum(
     atoms
         A relaxed molecule (see :func:`relax`).
     masses
-        ``[n_atoms]`` amu; those of `atoms` by default, so isotopes are set there.
+        ``[n_atoms]`` amu; by default those of `atoms`.
 
     Raises
     ------
     RelaxationError
-        The forces on `atoms` are not small: there is no harmonic spectrum.
+        The forces on `atoms` are too large for a harmonic analysis.
     """
     potential = double_precision(potential)
     checked = atoms.copy()
@@ -144,7 +144,7 @@ def harmonic_spectrum(
 
 
 def harmonic_notes(harmonic: HarmonicSpectrum) -> list[str]:
-    """Return what is wrong with the structure, as far as its wavenumbers tell."""
+    """Return problems of the structure that its wavenumbers reveal."""
     imaginary = int(np.sum(harmonic.wavenumber < -_SOFTEST))
     soft = int(np.sum(np.abs(harmonic.wavenumber) <= _SOFTEST))
     notes = []
@@ -185,13 +185,13 @@ def write_harmonic(
     relaxed
         Relax the molecule first.
     name
-        Of the molecule, in `output`.
+        Name of the molecule in `output`.
     output
-        Modes and intensities (JSON).
+        File for modes and intensities (JSON).
     figure
-        Broadened spectra, see :func:`eqcalc.spectra.plot_harmonic`.
+        File for the broadened spectra; see :func:`eqcalc.spectra.plot_harmonic`.
     fwhm, reversed_axis
-        Width of each line in the figure [cm⁻¹], and whether wavenumbers fall from left to right.
+        Line width in the figure [cm⁻¹], and whether wavenumbers decrease from left to right.
     """
     potential = load_model(model, dtype=torch.float64)
     harmonic = harmonic_spectrum(potential, relax(potential, atoms) if relaxed else atoms)

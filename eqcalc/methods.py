@@ -1,17 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""The methods of molecular dynamics: what each one is, once for all that ask.
+"""Table of molecular-dynamics methods: names, parameters and physics.
 
-The engine (:mod:`eqcalc.dynamics`), the input and output of i-PI (:mod:`eqcalc.ipi`), the
-spectra and the command line read their names, parameters and physics here.
+Two properties of a method determine what its spectra mean:
 
-Two facts decide what a spectrum from a method means:
-
-- *which correlation function it gives.* A classical one has to be multiplied by a quantum
-  factor; RPMD and centroid methods approximate the Kubo-transformed one, whose relation to
-  the quantum spectrum is exact and leaves no choice of factor; path-integral sampling gives
-  none, its trajectories are no dynamics.
-- *where its thermostat acts.* One on the internal modes of a ring polymer is part of the
-  method; one on the physical modes (atoms, or centroid of a ring polymer) broadens bands.
+- *Which correlation function it approximates.* A classical one must be multiplied by a
+  quantum correction factor. RPMD and centroid methods approximate the Kubo-transformed one,
+  whose relation to the quantum spectrum is exact. Path-integral sampling has no real-time
+  dynamics and hence no spectrum.
+- *Which modes are thermostatted.* A thermostat on the internal modes of the ring polymer is
+  part of the method; one on the physical modes (atoms or centroid) broadens bands.
 """
 
 from __future__ import annotations
@@ -37,18 +34,14 @@ class Parameter:
     Parameters
     ----------
     name
-        Of the argument in Python and in the settings of a trajectory.
-    symbol, unit
-        In the literature, and here.
-    description
-        What it is.
-    default
-        Of eqcalc, if there is one.
+        Name in Python and in the settings of a trajectory.
+    symbol, unit, description
+        Symbol in the literature, unit used here, and meaning.
     kind
-        ``"number"`` and ``"integer"`` are positive; ``"matrix"`` and ``"file"`` are checked
-        where they are used.
-    required
-        Whether it must be given.
+        ``"number"`` and ``"integer"`` must be positive; ``"matrix"`` and ``"file"`` are
+        checked where they are used.
+    default, required
+        Default value, if any, and whether a value must be given.
     """
 
     name: str
@@ -62,20 +55,19 @@ class Parameter:
 
 @dataclass(frozen=True)
 class IPIDynamics:
-    """A method in the input of i-PI.
+    """How a method is expressed in i-PI input.
 
     Parameters
     ----------
     mode
         ``<dynamics mode=...>``.
-    thermostats
-        ``<thermostat mode=...>``: the one that eqcalc writes, then others that mean the same.
+    thermostats, frequencies
+        ``<thermostat mode=...>``, and ``<frequencies style=...>`` of the normal modes: the
+        one that eqcalc writes, followed by equivalents.
     free_centroid
-        The time constant is so long that nothing acts on the centroid.
-    frequencies
-        ``<frequencies style=...>`` of the normal modes, likewise.
+        The time constant is so long that the centroid is effectively not thermostatted.
     response_at_centroid
-        Dipole and polarizability are those of the centroid, not the mean over the beads.
+        Dipole and polarizability are evaluated at the centroid, not averaged over the beads.
     defaults
         Parameters whose default differs from that of eqcalc.
     written
@@ -97,39 +89,33 @@ class DynamicsMethod:
 
     Parameters
     ----------
-    name
-        In files, messages and on the command line.
-    title
-        In words.
+    name, title
+        Name in files, messages and on the command line, and the name in full.
     ring_polymer
-        Whether it moves ring polymers of several beads; otherwise one bead.
+        Whether it propagates ring polymers of several beads.
     correlation
         The correlation function that it approximates: ``"classical"``, ``"kubo"``,
         ``"symmetrized"`` (classical motion with the quantum energy of every mode), or
-        ``"none"`` for methods that only sample.
+        ``"none"`` for sampling methods.
     thermostat
         ``"friction"``: white noise; ``"memory"``: a generalised Langevin equation;
-        ``"global"``: of the kinetic energy as a whole, or deterministic.
+        ``"global"``: acts on the total kinetic energy, or is deterministic.
     thermostatted
-        Modes it acts on: ``"internal"`` ones of the ring polymer only, or ``"all"``.
+        The modes it acts on: the ``"internal"`` ones of the ring polymer only, or ``"all"``.
     aliases
-        Other names. Case and punctuation never matter.
+        Other names; case and punctuation are ignored.
     ring_resonances
-        Whether internal modes of the ring polymer show in spectra, at their own wavenumbers.
+        Whether internal modes of the ring polymer appear as spurious resonances in spectra.
     curvature_problem
-        Whether stretching bands are shifted to the red and broadened as it gets colder.
+        Whether stretching bands are red-shifted and broadened at low temperature.
     fictitious_masses
-        Whether internal modes have other masses than the atoms, and so other momenta.
+        Whether internal modes have masses other than those of the atoms.
     constant_pressure
-        Whether the cell moves, too.
-    parameters
-        What can be chosen.
-    simulated
-        Whether :mod:`eqcalc.dynamics` has it.
-    ipi
-        How i-PI has it; None if eqcalc knows no input for it.
-    reference
-        Where it was proposed.
+        Whether the cell fluctuates.
+    parameters, reference
+        Its parameters, and the original publication.
+    simulated, ipi
+        Whether :mod:`eqcalc.dynamics` implements it, and how i-PI input expresses it, if at all.
     """
 
     name: str
@@ -150,55 +136,55 @@ class DynamicsMethod:
 
     @property
     def ensemble(self) -> Literal["NVE", "NVT", "NPT"]:
-        """Ensemble: NVE without any thermostat."""
+        """Thermodynamic ensemble."""
         if self.constant_pressure:
             return "NPT"
         return "NVE" if self.thermostatted == "none" else "NVT"
 
     @property
     def kubo(self) -> bool:
-        """Whether it gives Kubo-transformed correlation functions, quantum statistics included."""
+        """Whether it approximates Kubo-transformed correlation functions."""
         return self.correlation == "kubo"
 
     @property
     def thermostats_centroid(self) -> bool:
-        """Whether the thermostat acts on the physical modes, and so equilibrates them."""
+        """Whether the thermostat acts on the physical modes."""
         return self.thermostatted == "all"
 
     @property
     def excites_rotation(self) -> bool:
-        """Whether the thermostat sets a molecule at rest into rotation.
+        """Whether the thermostat sets a non-rotating molecule into rotation.
 
-        One of the kinetic energy as a whole does not. One on the internal modes of a ring
-        polymer does, since they exchange angular momentum with the centroid.
+        A global thermostat does not. One on the internal modes of a ring polymer does, since
+        they exchange angular momentum with the centroid.
         """
         return self.thermostatted != "none" and (self.ring_polymer or self.thermostat != "global")
 
     @property
     def spectra(self) -> Literal["physical", "broadened", "none"]:
-        """What its spectra are: as they should be, with bands broadened by the bath, or none."""
+        """Whether its spectra are physical, broadened by the thermostat, or not defined."""
         if self.correlation == "none":
             return "none"
         return "broadened" if self.thermostats_centroid else "physical"
 
     @property
     def by_name(self) -> bool:
-        """Whether the name suffices, since all parameters have defaults."""
+        """Whether all parameters have defaults."""
         return not any(parameter.required for parameter in self.parameters)
 
     def in_engine(self, engine: Engine) -> bool:
-        """Return whether an engine runs it."""
+        """Return whether an engine implements it."""
         if engine == "eqcalc":
             return self.simulated
         return self.ipi is not None and self.ipi.written
 
     def settings(self, engine: Engine = "eqcalc", **given: Any) -> dict[str, Any]:
-        """Return the parameters of a run: those given, checked, and defaults for the others.
+        """Return the parameters of a run: the given ones, checked, and defaults.
 
         Raises
         ------
         InvalidInputError
-            There is no such parameter, its value is impossible, or it has no default.
+            A parameter is unknown, invalid, or required but missing.
         """
         known_keys(given, [parameter.name for parameter in self.parameters], section=self.name)
         other = self.ipi.defaults if engine == "i-PI" and self.ipi is not None else {}
@@ -222,12 +208,12 @@ class DynamicsMethod:
         return values
 
     def checked_beads(self, beads: int) -> int:
-        """Return a number of beads that fits the method.
+        """Return the number of beads, checked: 1, or at least 2 for ring-polymer methods.
 
         Raises
         ------
         InvalidInputError
-            It does not.
+            The number does not suit the method.
         """
         if self.ring_polymer and count("beads", beads) < 2:
             others, expected = "classical", f"at least 2 for {self.name}, of ring polymers"
@@ -259,7 +245,7 @@ def _matrices(shape: str, of: str) -> tuple[Parameter, Parameter]:
 def _classical(
     name: str, title: str, thermostat: Thermostat = "none", **facts: Any
 ) -> DynamicsMethod:
-    """Return a method of classical nuclei, with a thermostat of all modes or none."""
+    """Return a method with classical nuclei, with a thermostat on all modes or none."""
     where: ThermostattedModes = "none" if thermostat == "none" else "all"
     return DynamicsMethod(name, title, False, "classical", thermostat, where, **facts)
 
@@ -272,13 +258,13 @@ def _quantum(
     ring_polymer: bool = True,
     **facts: Any,
 ) -> DynamicsMethod:
-    """Return a method of quantum dynamics, with a thermostat of the internal modes or none."""
+    """Return a quantum-dynamics method, with a thermostat on the internal modes or none."""
     where: ThermostattedModes = "none" if thermostat == "none" else "internal"
     return DynamicsMethod(name, title, ring_polymer, "kubo", thermostat, where, **facts)
 
 
 def _sampling(name: str, title: str, thermostat: Thermostat, **facts: Any) -> DynamicsMethod:
-    """Return a method that samples path integrals, with a thermostat of all modes."""
+    """Return a path-integral sampling method, with a thermostat on all modes."""
     return DynamicsMethod(name, title, True, "none", thermostat, "all", **facts)
 
 
@@ -412,7 +398,7 @@ _ROWS = (
         ipi=IPIDynamics("nvt", ("nm_gle", "nm_gle_g")),
         reference="Ceriotti and Manolopoulos, Phys. Rev. Lett. 109, 100604 (2012)",
     ),
-    # --- of other codes, whose series can be analysed ---
+    # --- other codes only: their time series can be analysed ---
     _classical("NVT", "classical dynamics with some thermostat, taken as friction", "friction"),
     _classical("NPT", "classical dynamics at constant pressure", "global", constant_pressure=True),
     _classical(
@@ -477,19 +463,17 @@ def _folded(name: str) -> str:
 _METHODS = {row.name: row for row in _ROWS}
 _BY_NAME = {_folded(name): row for row in _ROWS for name in (row.name, *row.aliases)}
 
-#: Every method by its name.
+#: All methods by name.
 METHODS: Mapping[str, DynamicsMethod] = MappingProxyType(_METHODS)
 
 
 def register_method(row: DynamicsMethod) -> None:
-    """Add a method of another package, which spectra know, too, in processes that import it.
-
-    Its module is imported where it is listed in ``EQCALC_PLUGINS``.
+    """Register a method of another package; list its module in ``EQCALC_PLUGINS``.
 
     Raises
     ------
     InvalidInputError
-        Another method has its name.
+        Another method has its name or alias.
     """
     names = [_folded(name) for name in (row.name, *row.aliases)]
     for name in names:
@@ -503,15 +487,7 @@ def register_method(row: DynamicsMethod) -> None:
 
 
 def method(name: str, engine: Engine | None = None) -> DynamicsMethod:
-    """Return a method by one of its names; case and punctuation do not matter.
-
-    Parameters
-    ----------
-    name
-        Its name or an alias.
-    engine
-        Which has to run it, ``"eqcalc"`` or ``"i-PI"``. None: any method whose series can
-        be analysed.
+    """Return a method by name or alias, one that `engine` implements if that is given.
 
     Raises
     ------
@@ -529,7 +505,7 @@ def method(name: str, engine: Engine | None = None) -> DynamicsMethod:
         key="method",
         value=name,
         expected=f"one of {', '.join(names)}",
-        # the name of another method is no misspelled one
+        # a valid method of the other engine is not a misspelling
         suggestion=nearest(name, names, fold=_folded) if found is None else None,
     )
 
@@ -540,16 +516,10 @@ def method_names(
     ring_polymer: bool | None = None,
     by_name: bool = False,
 ) -> tuple[str, ...]:
-    """Return the names of methods of one kind, in the order of the table.
+    """Return the names of methods, in the order of the table.
 
-    Parameters
-    ----------
-    engine
-        Which runs them.
-    ring_polymer
-        Whether they move ring polymers.
-    by_name
-        Only those without parameters that must be given.
+    Optionally only those of an `engine`, only those with (True) or without (False)
+    `ring_polymer`, and only those without required parameters (`by_name`).
     """
     return tuple(
         row.name
@@ -568,21 +538,10 @@ def method_of_ipi(
     free_centroid: bool = False,
     frequencies: str = "",
 ) -> DynamicsMethod | None:
-    """Return the method that a dynamics in the input of i-PI is, None for none known.
+    """Return the method that i-PI input describes, or None if it is not in the table.
 
-    Parameters
-    ----------
-    mode
-        Of ``<dynamics>``.
-    thermostat
-        Mode of ``<thermostat>``; it does not matter at constant energy.
-    n_beads
-        Number of beads.
-    free_centroid
-        Whether the time constant of a ring polymer is so long that nothing acts on the
-        centroid.
-    frequencies
-        Style of ``<frequencies>`` of the normal modes, empty for those of the ring polymer.
+    The arguments are those of :class:`IPIDynamics`; `thermostat` is ignored at constant
+    energy, and `frequencies` is empty for those of the ring polymer.
     """
     found = None
     for row in _ROWS:
@@ -594,7 +553,7 @@ def method_of_ipi(
             and (mode == "nve" or thermostat in ipi.thermostats)
             and ipi.free_centroid is free_centroid
             and (not ipi.frequencies or frequencies in ipi.frequencies)
-            and (found is None or ipi.frequencies)  # raised frequencies say more than none
+            and (found is None or ipi.frequencies)  # a match with frequencies is more specific
         ):
             found = row
     return found

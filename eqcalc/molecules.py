@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What ASE Atoms say of a molecule, and what eqcalc takes of it: charge, masses, isolation.
+"""Charge, masses and structure files of molecules given as ASE atoms.
 
-Here structure files are read, too.
-
-The total charge is ``atoms.info["charge"]``, or else the sum of the initial charges of the
-atoms, ASE's other place for it. Spins and partial charges are not taken: no model here
-depends on them.
+The total charge is ``atoms.info["charge"]``, or else the sum of the initial charges. Spins
+and partial charges are ignored, since no model depends on them.
 """
 
 from __future__ import annotations
@@ -34,7 +31,7 @@ from eqcalc.validation import (
 #: Charges closer than this [e] are equal; sums of partial charges have rounding errors.
 _SAME_CHARGE = 1e-6
 _NO_SPIN = "the model does not depend on the spin; it describes the state it was trained on"
-#: What other programs call the charge and the spin.
+#: Names of charge and spin in other programs.
 _IGNORED = {
     "total_charge": "the total charge is atoms.info['charge']",
     "spin": _NO_SPIN,
@@ -42,18 +39,18 @@ _IGNORED = {
 }
 
 
-#: A neighbour is a bonded one up to this multiple of the sum of covalent radii.
+#: Atoms closer than this multiple of the sum of their covalent radii are bonded.
 _BONDED = 1.5
-#: Distances in larger structures are not checked.
+#: Largest structure whose distances are checked.
 _CHECKED_ATOMS = 500
 
 
 class IgnoredInputWarning(UserWarning):
-    """The atoms carry something that the model does not depend on."""
+    """The atoms have properties that the model ignores."""
 
 
 class GeometryWarning(UserWarning):
-    """A geometry looks as if it were given in another unit than ångström, or torn apart."""
+    """A geometry seems to be dissociated or in a unit other than ångström."""
 
 
 # --- charge and spin ------------------------------------------------------------------
@@ -62,8 +59,8 @@ class GeometryWarning(UserWarning):
 def total_charge(atoms: Atoms) -> float:
     """Return the total charge of atoms [e].
 
-    It is ``atoms.info["charge"]`` if given, else the sum of the initial charges, without
-    the rounding error of a sum of partial charges.
+    It is ``atoms.info["charge"]`` if given, else the sum of the initial charges, rounded to
+    an integer if it is close to one.
 
     Raises
     ------
@@ -79,7 +76,7 @@ def total_charge(atoms: Atoms) -> float:
         return summed
     given = atoms.info["charge"]
     try:
-        charge = float(given)  # text, too: files of other programs have it
+        charge = float(given)  # may be text in files of other programs
     except (TypeError, ValueError):
         charge = math.nan
     if not math.isfinite(charge):
@@ -94,14 +91,14 @@ def total_charge(atoms: Atoms) -> float:
 
 
 def states_charge(atoms: Atoms) -> bool:
-    """Return whether atoms say anything of their charge, or :func:`total_charge` is a guess."""
+    """Return whether atoms specify their charge, or :func:`total_charge` is a default."""
     return "charge" in atoms.info or bool(atoms.has("initial_charges"))
 
 
 def warn_of_ignored(atoms: Atoms) -> None:
-    """Warn of spins, partial charges and charges under other names, which no model here takes.
+    """Warn of spins, partial charges and charges under other names, which are ignored.
 
-    Python shows the same warning once.
+    Python shows identical warnings once.
     """
     ignored = []
     if np.any(np.abs(atoms.get_initial_magnetic_moments()) > 1e-6):
@@ -116,7 +113,7 @@ def warn_of_ignored(atoms: Atoms) -> None:
         if name in atoms.info and atoms.info[name] not in usual[name]
     ]
     for text in ignored:
-        # attributed to this line whoever calls, so that two calculators warn once
+        # attributed to this line for all callers, so that two calculators warn once
         warnings.warn(text, IgnoredInputWarning, stacklevel=1)
 
 
@@ -131,9 +128,9 @@ def atomic_masses(
     Parameters
     ----------
     atoms
-        Their masses are the default.
+        The molecule; its masses are the default.
     masses
-        One for each atom, or isotopes as in :func:`isotope_masses`.
+        One mass per atom, or isotopes as in :func:`isotope_masses`.
 
     Raises
     ------
@@ -161,8 +158,8 @@ def isotope_masses(atoms: Atoms, isotopes: Mapping[str, float]) -> np.ndarray:
     atoms
         The molecule.
     isotopes
-        Mass [amu] of every atom of an element, ``{"H": 2.014}``, or of one atom by
-        its index from zero, ``{"3": 2.014}``, which comes before that of its element.
+        Mass [amu] of all atoms of an element, ``{"H": 2.014}``, or of one atom by its index
+        from zero, ``{"3": 2.014}``, which takes precedence.
 
     Raises
     ------
@@ -190,7 +187,7 @@ def isotope_masses(atoms: Atoms, isotopes: Mapping[str, float]) -> np.ndarray:
 
 
 def isolated_molecule(atoms: Atoms) -> Atoms:
-    """Return atoms that are an isolated molecule somewhere in space.
+    """Check that atoms are an isolated molecule with finite positions, and return them.
 
     Raises
     ------
@@ -216,12 +213,12 @@ def isolated_molecule(atoms: Atoms) -> Atoms:
 
 
 def read_structure(path: str | Path) -> Atoms:
-    """Return the only structure of a file, in any format that ASE reads.
+    """Read a file with a single structure, in any format that ASE reads.
 
     Raises
     ------
     InvalidFileError
-        There is no such file, or it holds something else.
+        The file does not exist or does not contain exactly one structure.
     """
     structures = read_structures([path])
     if len(structures) != 1:
@@ -230,15 +227,15 @@ def read_structure(path: str | Path) -> Atoms:
 
 
 def read_structures(paths: Sequence[str | Path]) -> list[Atoms]:
-    """Return the structures of files, in any format that ASE reads.
+    """Read the structures of files, in any format that ASE reads.
 
-    Warns of a molecule in which nothing is bonded to an atom, as in one whose coordinates are
-    in bohr.
+    Warns if an atom of a molecule has no bonded neighbour, for example if coordinates are in
+    bohr.
 
     Raises
     ------
     InvalidFileError
-        There is no such file, or it holds no structures.
+        A file does not exist or contains no structures.
     InvalidInputError
         A position is not finite.
     """
@@ -248,7 +245,7 @@ def read_structures(paths: Sequence[str | Path]) -> list[Atoms]:
         try:
             found = [*ase.io.iread(path)]
             first = found[0]
-        except Exception as error:  # whatever the reader of that format raises
+        except Exception as error:  # readers of ASE raise errors of many types
             raise InvalidFileError(
                 f"ASE cannot read it ({type(error).__name__}: {error})",
                 file=path,
@@ -263,7 +260,7 @@ def read_structures(paths: Sequence[str | Path]) -> list[Atoms]:
 
 
 def _warn_of_distances(path: str | Path, atoms: Atoms) -> None:
-    """Warn of an atom of a molecule that nothing is bonded to."""
+    """Warn if an atom of a molecule has no bonded neighbour."""
     if not 1 < len(atoms) <= _CHECKED_ATOMS or atoms.pbc.any():
         return
     distances = atoms.get_all_distances()

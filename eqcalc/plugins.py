@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Modules outside of eqcalc that add networks, quantities, read-outs, methods and readers.
+"""Plugins: external modules with networks, quantities, read-outs, methods and readers.
 
-Those that a caller names, by place (``package.module:Class``) or by the entry point of an
-installed package, are imported. Those that files may choose among are listed in the
-environment variable ``EQCALC_PLUGINS``, several separated by commas, which processes that
-are started inherit. Listing a module is leave to run it, as importing it would be; nothing
-is imported because a file says so, and a model file from elsewhere can only choose among
-what was let in.
+Classes named by the caller, as ``package.module:Class`` or by an entry point of an installed
+package, are imported. Modules that files may refer to must be listed in the environment
+variable ``EQCALC_PLUGINS``, separated by commas, which child processes inherit. Listing a
+module permits its code to run. Files never cause imports: an untrusted model file can only
+select among the listed modules.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from typing import Any
 
 from eqcalc.validation import InvalidInputError, known_keys, one_of
 
-#: Environment variable with the modules that may be imported for what they register.
+#: Environment variable with the modules to import for what they register.
 PLUGINS = "EQCALC_PLUGINS"
 
 
@@ -31,7 +30,7 @@ def plugin_modules() -> tuple[str, ...]:
 
 
 def load_plugins() -> None:
-    """Import every module listed in ``EQCALC_PLUGINS``, which registers what it adds.
+    """Import every module listed in ``EQCALC_PLUGINS``.
 
     Raises
     ------
@@ -43,7 +42,7 @@ def load_plugins() -> None:
 
 
 def import_plugin(name: str) -> ModuleType:
-    """Return a module that the caller has let in.
+    """Import and return a module that the caller has named or listed.
 
     Raises
     ------
@@ -54,7 +53,7 @@ def import_plugin(name: str) -> ModuleType:
 
 
 def _import(key: str, module: str) -> ModuleType:
-    """Return a module; the error names the `key` under which it was given."""
+    """Import a module; `key` is the setting that named it, for errors."""
     try:
         return importlib.import_module(module)
     except Exception as error:  # whatever the module raises
@@ -71,19 +70,18 @@ def _import(key: str, module: str) -> ModuleType:
 
 
 def class_named(key: str, name: str, own: Mapping[str, Any], group: str) -> Any:
-    """Return the class that a name stands for.
+    """Return the class that a name refers to.
 
     Parameters
     ----------
     key
-        What is named, for errors.
+        Name of the argument or setting, for errors.
     name
-        One of `own`; ``"package.module:Class"``; or the name under which an installed
-        package announces a class as an entry point.
+        One of `own`, ``"package.module:Class"``, or an entry point of an installed package.
     own
-        Classes of eqcalc by name.
+        Built-in classes by name.
     group
-        Group of entry points.
+        Entry-point group.
 
     Raises
     ------
@@ -105,7 +103,7 @@ def class_named(key: str, name: str, own: Mapping[str, Any], group: str) -> Any:
 
 
 def class_at(key: str, module: str, name: str) -> Callable[..., Any]:
-    """Return a class of a module, which is imported.
+    """Import a module and return one of its classes.
 
     Raises
     ------
@@ -120,7 +118,7 @@ def class_at(key: str, module: str, name: str) -> Callable[..., Any]:
 
 
 def object_at(key: str, place: str) -> Any:
-    """Return what ``"package.module:name"`` stands for, of a module that is imported.
+    """Import and return the object ``"package.module:name"``.
 
     Raises
     ------
@@ -135,16 +133,16 @@ def object_at(key: str, place: str) -> Any:
 
 
 def instance(key: str, kind: Callable[..., Any], options: Mapping[str, Any]) -> Any:
-    """Return an object of a class, whose arguments are `options`.
+    """Return an instance of a class with the keyword arguments `options`.
 
     Raises
     ------
     InvalidInputError
-        The class has no such argument, needs another one, or refuses a value.
+        An argument is unknown or missing, or a value is rejected.
     """
     try:
         signature = inspect.signature(kind)
-    except (TypeError, ValueError):  # of a class that is compiled
+    except (TypeError, ValueError):  # compiled classes have no signature
         return kind(**options)
     parameters = signature.parameters.values()
     if not any(p.kind is p.VAR_KEYWORD for p in parameters):

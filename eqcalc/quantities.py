@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What a physical quantity is: name, shape, unit, symmetry and how it is treated and shown.
+"""Physical quantities: name, shape, unit, symmetry, and how they are treated and reported.
 
-Every label in a dataset, every output of a potential and every observable of a
-trajectory is one of these quantities. What is special about one of them is in its row
-here, and the rooms read it there; one of your own is added by :func:`register_quantity`
-and gets its read-out by :func:`eqcalc.models.register_readout`.
+Labels of datasets, outputs of potentials and observables of trajectories are quantities of
+this table. Add your own with :func:`register_quantity`, and its read-out with
+:func:`eqcalc.models.register_readout`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from eqcalc import units
 from eqcalc.plugins import PLUGINS, load_plugins
 from eqcalc.validation import InvalidInputError, one_of
 
-#: Names of what a structure has besides quantities.
+#: Names reserved for other data of structures.
 _RESERVED = {"numbers", "positions", "charge", "cell", "pbc", "source"}
 
 
@@ -28,44 +27,41 @@ class Quantity:
     Parameters
     ----------
     name
-        Key under which the quantity is stored everywhere.
+        Name, used as the key wherever the quantity is stored.
     shape
         Shape of one value in Cartesian components: ``()`` scalar, ``(3,)`` vector,
         ``(3, 3)`` tensor.
     unit
-        Internal unit, of eV, Å, e, amu and K.
+        Internal unit, composed of eV, Å, e, amu and K.
     report
-        Units of evaluation tables, with the name of each: ``(unit, label)``; the internal
-        unit if none are given.
+        Units of evaluation tables as ``(unit, label)``; by default the internal unit.
     parity
-        Sign under inversion; by default that of a true tensor, (−1)^rank.
+        Parity under inversion; by default that of a true tensor, (−1)^rank.
     per_atom
         One value per atom (forces) rather than per structure.
     extensive
-        Whether the quantity grows with the number of atoms, so that the
-        contributions of atoms are summed; those of an intensive one are averaged.
+        Atomic contributions are summed if extensive, averaged if intensive.
     derivative_of
-        The quantity whose derivative it is; it then has no read-out of its own.
+        The quantity of which it is a derivative; it then has no read-out of its own.
     symmetric, traceless, positive_definite
-        What is true of a tensor, and checked of labels. The isotropic part of one that
-        is not traceless is shifted by values of the elements, as scalars are.
+        Properties of a tensor, which labels are checked for. The isotropic part of a tensor
+        that is not traceless is shifted by element values, like scalars.
     error_per_atom
-        Whether the loss, and a further row of evaluation tables, divide by the number of
-        atoms, so that large and small structures count the same.
+        Whether the loss, and an additional row of evaluation tables, use the error per atom.
     invariant
-        What evaluation tables compare besides the components: ``"magnitude"``, the root
-        of the sum of their squares, or ``"isotropic"``, a third of the trace.
+        Invariant compared in evaluation tables besides the components: ``"magnitude"`` (the
+        norm) or ``"isotropic"`` (a third of the trace).
     loss_weight
-        Weight in the loss where none is given. Forces hold most of the information about
-        the potential surface, and are what dynamics needs; the few components of dipole
-        and polarizability are overfitted when they weigh as much.
+        Default weight in the loss. Forces carry most of the information about the potential
+        surface; the few components of dipole and polarizability would be overfitted with
+        the same weight.
     recorded
-        Whether dynamics records it every femtosecond unless told otherwise.
+        Whether dynamics records it by default, every femtosecond.
     figure
-        Unit of parity plots and its label, where they are not those of `report`.
+        Unit of parity plots and its label, if other than those of `report`.
     ipi_property, ipi_dimension
-        Name of its mean over the beads among the properties of i-PI, ``<name>_mean`` by
-        default, and the dimension that i-PI converts, if it knows one.
+        Name of the bead average among the properties of i-PI, ``<name>_mean`` by default,
+        and the dimension that i-PI uses for conversion, if any.
     """
 
     name: str
@@ -128,7 +124,7 @@ class Quantity:
 
     @property
     def isotropic(self) -> bool:
-        """Whether it has a part that rotations leave alone, to which atoms add values."""
+        """Whether it has a rotation-invariant part, to which elements contribute constants."""
         if self.derivative_of is not None:
             return False
         return self.rank == 0 or (self.rank == 2 and not self.traceless)
@@ -198,9 +194,9 @@ def _scalar(
     return Quantity(name, (), unit, (report,), extensive=extensive)
 
 
-#: Scalars of a molecule in equilibrium, as in QM9 (Ramakrishnan et al., Sci. Data
-#: 1, 140022 (2014)). Its U₀ contains the zero-point energy, so that it is not the
-#: potential energy whose gradient the forces are. Temperatures are 298.15 K.
+#: Scalars of molecules at equilibrium, as in QM9 (Ramakrishnan et al., Sci. Data
+#: 1, 140022 (2014)). U₀ includes the zero-point energy and hence is not the potential
+#: energy whose negative gradient are the forces. Temperatures are 298.15 K.
 MOLECULAR_SCALARS: tuple[Quantity, ...] = (
     _scalar("dipole_magnitude", "e*Å", ("mD", "mD")),
     _scalar("isotropic_polarizability", "e^2*Å^2/eV", ("bohr^3", "bohr³")),
@@ -222,12 +218,12 @@ _QUANTITIES: dict[str, Quantity] = {
 
 
 def register_quantity(quantity: Quantity) -> Quantity:
-    """Make a quantity known to datasets, training, calculators, dynamics and i-PI.
+    """Register a quantity for datasets, training, calculators, dynamics and i-PI.
 
     Parameters
     ----------
     quantity
-        Its row. Registering the same row again changes nothing.
+        The quantity. Registering it again has no effect.
 
     Returns
     -------
@@ -245,7 +241,7 @@ def register_quantity(quantity: Quantity) -> Quantity:
 
 
 def known_quantities() -> dict[str, Quantity]:
-    """Return all quantities by name, those of the modules in ``EQCALC_PLUGINS`` included."""
+    """Return all quantities by name, including those of modules in ``EQCALC_PLUGINS``."""
     load_plugins()
     return dict(_QUANTITIES)
 
@@ -263,12 +259,12 @@ def quantity(name: str) -> Quantity:
 
 
 def named(key: str, name: object, known: Iterable[str]) -> str:
-    """Return a name that is among `known` ones of quantities.
+    """Check that the name of a quantity is among the `known` ones, and return it.
 
     Raises
     ------
     InvalidInputError
-        It is not; the error says how one of your own is added.
+        It is not; the error explains how to add a quantity.
     """
     try:
         return one_of(key, name, known)
@@ -281,6 +277,6 @@ def named(key: str, name: object, known: Iterable[str]) -> str:
 
 
 def ordered(names: Iterable[str]) -> tuple[str, ...]:
-    """Return `names`, each checked, in the order in which quantities are listed."""
+    """Return `names`, checked, in the order of the table of quantities."""
     requested = {quantity(name).name for name in names}
     return tuple(name for name in _QUANTITIES if name in requested)

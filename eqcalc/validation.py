@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Checks of input, and the errors they raise: one vocabulary for every room.
+"""Input checks and the errors they raise.
 
-A check returns the value it was given, typed, or raises :class:`InvalidInputError`, whose
-attributes say which key of which file, what was expected and what was found. Checks know
-keys, not files: whoever reads a file or a section of settings adds its name with
-:func:`located`.
+A check returns its value, typed, or raises :class:`InvalidInputError`, whose attributes
+hold the file, the key, the expectation and the value found. Checks know only the key;
+code that reads a file or a section of settings adds its name with :func:`located`.
 
-Nothing here imports torch, and NumPy and ASE only where they are needed, so that the
-command line starts at once.
+Does not import torch, and imports NumPy and ASE only on demand, to keep the start-up of the
+command line short.
 """
 
 from __future__ import annotations
@@ -27,31 +26,31 @@ if TYPE_CHECKING:
 
 Choice = TypeVar("Choice")
 
-#: Stands for a value that is not there, where None could be one.
+#: Sentinel for a missing value, where None could be a value.
 ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "nothing", "__slots__": ()})()
 
 
 class InvalidInputError(ValueError):
-    """Input that cannot be used.
+    """Invalid input.
 
-    The message is ``file: key: expected …, got …; did you mean …?``, of what is stated.
+    The message is ``file: key: expected …, got …; did you mean …?``, from the given attributes.
 
     Parameters
     ----------
     problem
-        What is wrong, if "expected …, got …" does not say it.
+        Description of the problem, if "expected …, got …" does not suffice.
     key
         Name of the argument, setting or column, with its sections: ``model.cutoff``.
     value
-        What was given.
+        The invalid value.
     expected
-        What would be right, to be read after "expected".
+        Description of valid values, following "expected".
     file
-        Where it was given.
+        File in which it was found.
     suggestion
-        What was probably meant.
+        Most similar valid value.
     advice
-        What to do about it.
+        How to fix it.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class InvalidInputError(ValueError):
         suggestion: str | None = None,
         advice: str = "",
     ) -> None:
-        super().__init__(problem)  # positional arguments are all that pickle hands back
+        super().__init__(problem)  # pickle passes positional arguments only
         self.problem = problem
         self.key = key
         self.value = value
@@ -99,15 +98,15 @@ class InvalidInputError(ValueError):
 
 
 class InvalidFileError(InvalidInputError):
-    """A file is of another kind than expected, damaged, incomplete or too new."""
+    """A file is of the wrong kind, damaged, incomplete or too new."""
 
 
 class MissingFileError(InvalidFileError, FileNotFoundError):
-    """There is no such file or folder."""
+    """A file or directory does not exist."""
 
 
 class UnknownElementError(InvalidInputError):
-    """A structure has an element that a model or method was not made for.
+    """A structure contains an element that a model or method does not support.
 
     Attributes
     ----------
@@ -136,35 +135,35 @@ def located(*, file: str | Path | None = None, section: str = "") -> Iterator[No
 
 
 def number(key: str, value: Any, *, unit: str = "") -> float:
-    """Return a finite number; booleans and text are none."""
+    """Return a finite number; booleans and text are rejected."""
     return _number(key, value, "a finite number", unit, lambda x: True)
 
 
 def positive(key: str, value: Any, *, unit: str = "") -> float:
-    """Return a finite number above zero."""
+    """Return a positive finite number."""
     return _number(key, value, "a positive number", unit, lambda x: x > 0.0)
 
 
 def non_negative(key: str, value: Any, *, unit: str = "") -> float:
-    """Return a finite number that is zero or more."""
+    """Return a non-negative finite number."""
     return _number(key, value, "zero or a positive number", unit, lambda x: x >= 0.0)
 
 
 def within(key: str, value: Any, low: float, high: float, *, unit: str = "") -> float:
-    """Return a number from `low` to `high`, which are allowed themselves."""
+    """Return a number in the closed interval from `low` to `high`."""
     expected = f"a number from {low:g} to {high:g}"
     return _number(key, value, expected, unit, lambda x: low <= x <= high)
 
 
 def count(key: str, value: Any, *, least: int = 1) -> int:
-    """Return an integer of at least `least`; NumPy's count, booleans and 3.0 do not."""
+    """Return an integer of at least `least`, also NumPy's; booleans and 3.0 are rejected."""
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise InvalidInputError(key=key, value=value, expected=f"an integer of at least {least}")
     return int(value)
 
 
 def bounds(key: str, value: Sequence[Any], *, unit: str = "") -> tuple[float, float]:
-    """Return two finite numbers, the lower one first."""
+    """Return two finite numbers in ascending order."""
     expected = "two finite numbers, the lower one first" + (f" [{unit}]" if unit else "")
     low, high = value if len(value) == 2 else (math.nan, math.nan)
     if not (_is_finite(low) and _is_finite(high) and low < high):
@@ -173,7 +172,7 @@ def bounds(key: str, value: Sequence[Any], *, unit: str = "") -> tuple[float, fl
 
 
 def positive_fields(config: Any, *names: str) -> None:
-    """Check that fields of a dataclass are positive: integers where they are annotated so."""
+    """Check that fields of a dataclass are positive, and integers if annotated as int."""
     kinds = typing.get_type_hints(type(config))
     for name in names:
         value = getattr(config, name)
@@ -198,7 +197,7 @@ def _is_finite(value: Any) -> bool:
 
 
 def finite(key: str, values: ArrayLike) -> np.ndarray:
-    """Return an array of finite numbers; the error names the first that is not."""
+    """Return an array of finite numbers; the error gives the index of the first non-finite one."""
     import numpy as np
 
     array = np.asarray(values)
@@ -211,7 +210,7 @@ def finite(key: str, values: ArrayLike) -> np.ndarray:
 
 
 def shape(key: str, values: ArrayLike, expected: Sequence[int | str]) -> np.ndarray:
-    """Return an array of the shape `expected`, in which a name stands for any length.
+    """Return an array of shape `expected`, in which a name stands for any length.
 
     A name used twice stands for the same length: ``("n", "n")`` is a square matrix.
     """
@@ -239,18 +238,18 @@ def one_of(
     *,
     fold: Callable[[str], str] | None = None,
 ) -> Choice:
-    """Return the one of `choices` that a value is; the error suggests the nearest.
+    """Return the element of `choices` that matches a value; the error suggests the nearest.
 
     Parameters
     ----------
     key
         Name of the argument or setting.
     value
-        What was given.
+        The value.
     choices
-        What is known.
+        Valid values.
     fold
-        Names that it maps to the same text are the same, as with ``str.lower``.
+        Normalisation under which names are compared, such as ``str.lower``.
     """
     known = list(choices)
     for choice in known:
@@ -273,7 +272,7 @@ def one_of(
 def known_keys(
     settings: Mapping[str, Any], known: Collection[str], *, section: str = ""
 ) -> Mapping[str, Any]:
-    """Return settings that have no other keys than the `known` ones."""
+    """Return settings after checking that all keys are among the `known` ones."""
     for key in settings:
         if key not in known:
             suggestion = nearest(key, known)
@@ -290,7 +289,7 @@ def known_keys(
 def nearest(
     value: object, names: Iterable[str], *, fold: Callable[[str], str] | None = None
 ) -> str | None:
-    """Return the name that a misspelled one is closest to, if one is close."""
+    """Return the name most similar to a misspelled one, if any is close."""
     fold = fold or str.lower
     folded = {fold(name): name for name in names}
     found = difflib.get_close_matches(fold(str(value)), folded, 1)
@@ -305,11 +304,11 @@ def known_elements(
     Parameters
     ----------
     numbers
-        Of the structure.
+        Atomic numbers of the structure.
     known
-        Of the model or method.
+        Atomic numbers supported by the model or method.
     file
-        Of the structure.
+        File of the structure.
 
     Raises
     ------
@@ -336,19 +335,19 @@ def known_elements(
 
 
 def existing_file(path: str | Path, what: str = "a file") -> Path:
-    """Return the path of a file that is there.
+    """Return the path of an existing file.
 
     Parameters
     ----------
     path
-        Where it should be.
+        The path.
     what
-        What it should be, as in "a model file (.eqc)".
+        Kind of file expected, such as "a model file (.eqc)".
 
     Raises
     ------
     MissingFileError, InvalidFileError
-        There is nothing, or a directory.
+        It does not exist, or is a directory.
     """
     path = Path(path)
     if path.is_dir():
@@ -359,12 +358,12 @@ def existing_file(path: str | Path, what: str = "a file") -> Path:
 
 
 def existing_directory(path: str | Path, what: str = "a directory") -> Path:
-    """Return the path of a directory that is there.
+    """Return the path of an existing directory.
 
     Raises
     ------
     MissingFileError, InvalidFileError
-        There is nothing, or a file.
+        It does not exist, or is a file.
     """
     path = Path(path)
     if not path.exists():
@@ -375,7 +374,7 @@ def existing_directory(path: str | Path, what: str = "a directory") -> Path:
 
 
 def file_suffix(path: str | Path, suffixes: Collection[str], *, key: str = "") -> str:
-    """Return the suffix of a file name, in lower case, if it is one of those known."""
+    """Return the suffix of a file name in lower case, checked against `suffixes`."""
     suffix = Path(path).suffix.lower()
     if suffix not in suffixes:
         expected = f"a name that ends in {' or '.join(suffixes)}"

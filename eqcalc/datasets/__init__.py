@@ -3,9 +3,8 @@
 
 The native store, format version 1
 ----------------------------------
-Arrays of all structures lie one after the other. ``n`` is the number of
-structures, ``N`` the number of atoms of all of them together; the atoms of
-structure ``i`` start at ``sum(atom_counts[:i])``. Any HDF5 reader can use it::
+Arrays of all structures are concatenated. ``n`` is the number of structures and ``N`` the
+total number of atoms; the atoms of structure ``i`` start at ``sum(atom_counts[:i])``::
 
     /                              attributes format = "eqcalc dataset", format_version = 1
     /atom_counts                   [n]       int32
@@ -20,11 +19,11 @@ structure ``i`` start at ``sum(atom_counts[:i])``. Any HDF5 reader can use it::
     /splits/<name>/<part>          [...]     int64, indices of structures
     /provenance                    a JSON text: method, version, settings, sampling
 
-Quantities are those of :data:`eqcalc.quantities.QUANTITIES`; eqcalc writes its
-internal units and reads any unit of the right dimension. Real arrays are
-float32 or float64. An uncompressed file is contiguous and memory-mapped; a
-compressed one (shuffle and gzip) is read into memory. Files are written beside
-their target and renamed, so that a reader never meets half a file.
+Quantities are those of :data:`eqcalc.quantities.QUANTITIES`; eqcalc writes internal units
+and reads any unit of the right dimension. Real arrays are float32 or float64. Uncompressed
+files are contiguous and memory-mapped; compressed ones (shuffle and gzip) are read into
+memory. Files are written under a temporary name and renamed, so that readers never see a
+partial file.
 """
 
 from eqcalc.datasets.checks import (

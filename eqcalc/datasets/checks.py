@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Find structures and labels that cannot be right, alone or beside each other.
+"""Find faulty structures and labels, individually or by comparison.
 
 :func:`validate` lists faults of structures by index. :func:`check_forces` and
-:func:`compare_labels` are regressions through the origin: they find a wrong unit or sign,
-which is off by a large factor; they cannot tell good labels from slightly worse.
+:func:`compare_labels` are regressions through the origin, which detect wrong units and
+signs but not small errors of labels.
 """
 
 from __future__ import annotations
@@ -28,26 +28,25 @@ from eqcalc.quantities import ENERGY, Quantity, quantity
 from eqcalc.units import conversion_factor
 from eqcalc.validation import InvalidInputError
 
-#: Nuclei are never this close [Å]; the shortest bond, H2, has 0.74 Å.
+#: Shortest plausible interatomic distance [Å]; the shortest bond, H2, has 0.74 Å.
 CLOSEST_APPROACH = 0.4
-#: Two geometries are one if all their interatomic distances agree to this [Å].
+#: Geometries whose interatomic distances all agree within this [Å] are duplicates.
 SAME_DISTANCE = 1e-5
-#: Energies this many robust standard deviations off are outliers, as are atoms
-#: with a force this many times the root mean square. Thermal and even strongly
-#: distorted data stay below 10.
+#: Energies this many robust standard deviations from the median are outliers, and forces
+#: this many times the root mean square. Even strongly distorted data stay below 10.
 OUTLIER = 30.0
 
 _BLOCK = 4096  # structures looked at together
 _LISTED = 5  # structures named in a message
 _FEW = 20  # with fewer structures nothing is called an outlier
 
-#: Units that labels are mistaken to be in.
+#: Units that labels are often mistaken for.
 _MISTAKEN = {
     "forces": ("kcal/mol/Å", "kJ/mol/Å", "hartree/bohr", "hartree/Å", "eV/bohr", "kcal/mol/bohr"),
     "dipole": ("debye", "e*bohr"),
     "polarizability": ("bohr^3", "Å^3"),
 }
-#: Factors by which labels are off that were converted once too often.
+#: Factors by which labels are wrong that were converted once too often.
 _CONFUSED = {
     "dipole": {
         "atomic units multiplied by the factor of debye": conversion_factor("debye", "e*bohr")
@@ -76,15 +75,15 @@ class Problem:
 class ValidationReport:
     """Problems found among `n_structures` structures.
 
-    An error makes a structure useless or harmful for training; a warning is
-    unusual but may be right.
+    An error makes a structure unsuitable for training; a warning marks something unusual that
+    may be correct.
     """
 
     n_structures: int
     problems: list[Problem] = field(default_factory=list)
 
     def add(self, index: int | None, *faults: str) -> None:
-        """Note faults of a structure, which are errors, or of all of them, which are warnings."""
+        """Add faults: errors of one structure, or warnings about all of them."""
         severity: Literal["error", "warning"] = "warning" if index is None else "error"
         self.problems += [Problem(index, severity, fault) for fault in faults]
 
@@ -116,7 +115,7 @@ class ValidationReport:
 
 
 def check_record(record: Record) -> list[str]:
-    """Return what is wrong with one structure, regardless of all others."""
+    """Return the faults of a single structure."""
     found = []
     finite = bool(np.isfinite(record.positions).all())
     if not finite:
@@ -137,7 +136,7 @@ def check_record(record: Record) -> list[str]:
 
 
 def _faults(q: Quantity, value: np.ndarray) -> Iterator[str]:
-    """Yield why a label cannot be one of its quantity."""
+    """Yield the reasons why a label is not a valid value of its quantity."""
     wrong = np.argwhere(~np.isfinite(value))
     if len(wrong):
         where = f" of atom {wrong[0][0]}" if q.per_atom else ""
@@ -154,21 +153,21 @@ def _faults(q: Quantity, value: np.ndarray) -> Iterator[str]:
 
 
 def not_finite(dataset: Dataset, names: Collection[str]) -> dict[str, np.ndarray]:
-    """Find structures with a number that is not finite, though it is there.
+    """Find structures with non-finite values.
 
-    A label that is not known is no such number: a dataset marks it as absent.
+    Unknown labels, which a dataset marks as absent, do not count.
 
     Parameters
     ----------
     dataset
         Labelled structures.
     names
-        Labels to look at, besides positions, cells and charges.
+        Labels to check, besides positions, cells and charges.
 
     Returns
     -------
     dict
-        Indices in `dataset`, ascending, by what is not finite; only where there are some.
+        Indices in `dataset`, ascending, by the array with non-finite values.
     """
     found: dict[str, list[np.ndarray]] = defaultdict(list)
     for start in range(0, len(dataset), _BLOCK):
@@ -190,7 +189,7 @@ def not_finite(dataset: Dataset, names: Collection[str]) -> dict[str, np.ndarray
 
 
 def list_structures(found: Mapping[str, np.ndarray]) -> str:
-    """Return what :func:`not_finite` found as text."""
+    """Return the result of :func:`not_finite` as text."""
     texts = []
     for name, indices in found.items():
         listed = ", ".join(str(index) for index in indices[:_LISTED])
@@ -202,10 +201,9 @@ def list_structures(found: Mapping[str, np.ndarray]) -> str:
 def validate(dataset: Dataset) -> ValidationReport:
     """Check every structure of `dataset`, duplicates and outliers.
 
-    Duplicates are isolated structures of equal composition, atom order and
-    charge whose interatomic distances all agree. The energy of an outlier is
-    far from that of others of its composition, or of its elements where a
-    composition occurs once or a few times.
+    Duplicates are isolated structures with the same atom order, charge and interatomic
+    distances. The energy of an outlier is far from that of others of its composition, or, for
+    rare compositions, from a sum of energies of its elements.
     """
     report = ValidationReport(len(dataset))
     for index, record in enumerate(dataset):
@@ -219,7 +217,7 @@ def validate(dataset: Dataset) -> ValidationReport:
 
 
 def _duplicates(dataset: Dataset, usable: np.ndarray) -> Iterator[tuple[int, str]]:
-    """Yield structures that repeat an earlier one."""
+    """Yield duplicates of earlier structures."""
     for rows in _same_molecule(dataset, usable):
         shapes = pair_distances(np.stack([r.positions for r in dataset.records(rows)]))
         pairs = cKDTree(shapes).query_pairs(SAME_DISTANCE, p=np.inf, output_type="ndarray")
@@ -231,7 +229,7 @@ def _duplicates(dataset: Dataset, usable: np.ndarray) -> Iterator[tuple[int, str
 
 
 def _energy_outliers(dataset: Dataset, usable: np.ndarray) -> Iterator[tuple[int, str]]:
-    """Yield structures whose energy is far from that of others like them."""
+    """Yield structures whose energy is far from that of comparable ones."""
     known = usable[dataset.present("energy")[usable]]
     if len(known) <= _FEW:
         return
@@ -266,7 +264,7 @@ def _far(values: np.ndarray, indices: np.ndarray, others: str) -> Iterator[tuple
 
 
 def _force_faults(dataset: Dataset, usable: np.ndarray) -> Iterator[tuple[int | None, str]]:
-    """Yield structures with a huge force, and whether net forces do not vanish."""
+    """Yield structures with outlying forces, and whether net forces do not vanish."""
     known = usable[dataset.present("forces")[usable]]
     if not len(known):
         return
@@ -274,7 +272,7 @@ def _force_faults(dataset: Dataset, usable: np.ndarray) -> Iterator[tuple[int | 
     counts = np.array([len(zs) for zs in numbers])
     first = np.cumsum(counts) - counts
     norms = np.linalg.norm(forces, axis=1)
-    # half of the atoms are below the median, whatever the outliers are
+    # the median is insensitive to outliers
     typical = 1.3 * np.median(norms[norms > 0.0]) if (norms > 0.0).any() else np.inf
     largest = np.maximum.reduceat(norms, first)
     for row in np.flatnonzero(largest > OUTLIER * typical) if len(known) > _FEW else ():
@@ -297,7 +295,7 @@ def pair_distances(positions: np.ndarray) -> np.ndarray:
 
 
 def _same_molecule(dataset: Dataset, usable: np.ndarray) -> list[np.ndarray]:
-    """Return groups of isolated molecules alike in atoms, their order, and charge."""
+    """Return groups of isolated molecules with the same atoms, in order, and charge."""
     groups: dict[tuple[bytes, float], list[int]] = defaultdict(list)
     for index, record in zip(usable, dataset.records(usable), strict=True):
         if record.cell is None and len(record.numbers) > 1:
@@ -310,16 +308,16 @@ def _same_molecule(dataset: Dataset, usable: np.ndarray) -> list[np.ndarray]:
 
 @dataclass(frozen=True)
 class Agreement:
-    """A regression y = slope · x through the origin of labels that should agree.
+    """A regression y = slope · x through the origin for labels that should agree.
 
     Parameters
     ----------
     quantity
-        What was compared.
+        Quantity compared.
     slope
-        One where all is right.
+        1 if the labels agree.
     correlation
-        x·y / |x||y|: whether the slope means anything.
+        x·y / |x||y|: whether the slope is meaningful.
     n
         Number of structures or pairs.
     tolerance
@@ -337,12 +335,12 @@ class Agreement:
 
     @property
     def conclusive(self) -> bool:
-        """Whether there are enough, and well enough correlated, data to judge."""
+        """Whether the data are sufficient and well enough correlated to judge."""
         return self.n >= 10 and abs(self.correlation) > self.least_correlation
 
     @property
     def ok(self) -> bool:
-        """Whether nothing speaks against the labels."""
+        """Whether the labels are consistent, as far as can be judged."""
         return not self.conclusive or (
             self.slope > 0.0 and abs(np.log(self.slope)) <= self.tolerance
         )
@@ -369,22 +367,21 @@ class Agreement:
 def check_forces(
     dataset: Dataset, rng: np.random.Generator, *, n_pairs: int = 300, reach: float = 0.3
 ) -> Agreement:
-    """Compare energy differences of similar geometries with the work of the forces.
+    """Compare energy differences between similar geometries with the work of the forces.
 
     For two geometries of one molecule, superposed, E₂ − E₁ ≈ −½(F₁ + F₂)·(r₂ − r₁)
-    up to third order in the displacement. Neighbours that are too far apart
-    spoil the correlation before the slope; below 0.95 nothing is concluded. The slope is
-    that of energy differences on work: the force unit is too small by it.
+    up to third order in the displacement. Pairs too far apart degrade the correlation before
+    the slope; below 0.95 the check is inconclusive. The slope is that of energy differences
+    against work: the factor by which the forces are too small.
 
     Parameters
     ----------
     rng
-        Chooses the geometries that are compared with their nearest neighbour.
+        Random generator for the choice of geometries to compare with their nearest neighbours.
     n_pairs
         Number of pairs.
     reach
-        Pairs whose atoms are displaced by more than this [Å] (root mean square)
-        are not used.
+        Largest root-mean-square displacement of the atoms between a pair [Å].
     """
     pairs = []
     both = np.flatnonzero(dataset.present("energy") & dataset.present("forces"))
@@ -404,7 +401,7 @@ def check_forces(
             a, b = records[int(one)].labels, records[other].labels
             mean = 0.5 * (a["forces"] + b["forces"] @ rotation)
             pairs.append(([-np.sum(mean * shift)], [b["energy"] - a["energy"]]))
-    # the smallest mistake of a unit is a factor of 1.9; |ln 1.9| = 0.6
+    # the smallest factor between confused units is 1.9; |ln 1.9| = 0.6
     return _regression("forces", pairs, 0.3, 0.95)
 
 
@@ -413,19 +410,18 @@ def compare_labels(
 ) -> Agreement:
     """Compare the label `name` of geometries that two datasets share.
 
-    The slope is that of the labels in `dataset` on those in `other`.
+    The slope is that of the labels in `dataset` against those in `other`.
 
     Parameters
     ----------
     dataset, other
-        The dataset in question and one that is trusted, perhaps of another
-        level of theory.
+        The dataset to check and a trusted one, possibly of another level of theory.
     name
         ``"forces"``, ``"dipole"`` or ``"polarizability"``; energies have no common
         origin.
     tolerance
-        |ln slope| that two levels of theory may differ by. The default, a factor
-        of 1.65, lies between their differences and any mistaken unit.
+        Largest |ln slope| between levels of theory. The default, a factor of 1.65, lies
+        between their typical differences and any confusion of units.
     """
     known = labelled_structures(other, name)
     places = dict(zip(map(_geometry, other.records(known)), known, strict=True))
@@ -445,7 +441,7 @@ def compare_labels(
 def compare(
     dataset: Dataset, name: str, trusted: Callable[[Record], ArrayLike | None], tolerance: float
 ) -> Agreement:
-    """Compare the label `name` of structures with trusted ones, where there are some."""
+    """Compare the label `name` of structures with trusted ones, where available."""
     records = dataset.records(labelled_structures(dataset, name))
     found = [(trusted(record), record.labels[name]) for record in records]
     pairs = [(np.ravel(x), np.ravel(y)) for x, y in found if x is not None]
@@ -453,12 +449,12 @@ def compare(
 
 
 def labelled_structures(dataset: Dataset, name: str) -> np.ndarray:
-    """Return the indices of structures with the label `name`, which two sources can share.
+    """Return the indices of structures with the label `name`, if sources are comparable.
 
     Raises
     ------
     InvalidInputError
-        It is an energy, whose origin may differ, or no structure has the label.
+        It is an energy, whose zero may differ, or no structure has the label.
     """
     if quantity(name).rank == 0:
         raise InvalidInputError(
@@ -476,7 +472,7 @@ def labelled_structures(dataset: Dataset, name: str) -> np.ndarray:
 def _regression(
     name: str, pairs: Sequence[tuple[ArrayLike, ArrayLike]], tolerance: float, least: float
 ) -> Agreement:
-    """Return the regression of pairs (x, y), whose components are all put together."""
+    """Return the regression over all components of pairs (x, y)."""
     x, y = (np.concatenate([np.empty(0), *(pair[i] for pair in pairs)]) for i in (0, 1))
     scale, norm = float(x @ x), float(np.sqrt((x @ x) * (y @ y)))
     slope = float(x @ y) / scale if scale else np.nan
@@ -485,7 +481,7 @@ def _regression(
 
 
 def _geometry(record: Record) -> tuple[bytes, bytes]:
-    """Return what is equal for the same frame of two sources, which needs no superposition."""
+    """Return a key that is equal for the same geometry in two sources."""
     # the 0.0 turns -0 into 0
     return record.numbers.tobytes(), (np.round(record.positions, 4) + 0.0).tobytes()
 

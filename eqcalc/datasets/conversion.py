@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Convert files of other formats to the native store, checking all they say."""
+"""Convert files of other formats to the native store, with validation."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ READERS: dict[str, Callable[..., Reader]] = {
     "npz": NpzReader,
     "qm9": Qm9Reader,
 }
-#: Entry points of this group are readers of other packages.
+#: Entry-point group for readers of other packages.
 ENTRY_POINTS = "eqcalc.readers"
 
 _SUFFIXES = {
@@ -54,12 +54,12 @@ _SUFFIXES = {
 
 
 class ConversionError(InvalidFileError):
-    """Structures of a file cannot be used; the report says which and why.
+    """Structures of a file cannot be used.
 
     Attributes
     ----------
     report
-        What was found.
+        Which structures, and why.
     """
 
     def __init__(self, problem: str, report: ValidationReport, file: Path) -> None:
@@ -69,18 +69,18 @@ class ConversionError(InvalidFileError):
 
 @dataclass(frozen=True)
 class ConversionReport:
-    """What :func:`convert` did.
+    """Result of :func:`convert`.
 
     Parameters
     ----------
     dataset
         The converted structures.
     validation
-        What was found, by index in the source.
+        Validation report, by index in the source.
     dropped
         Indices in the source of the structures left out.
     forces
-        Whether the forces belong to the energies; None without both.
+        Consistency check of forces and energies; None without both.
     """
 
     dataset: Dataset
@@ -108,16 +108,16 @@ def open_reader(source: str | Path, *, format: str | None = None, **options: Any
     source
         The file.
     format
-        ``"extxyz"``, ``"ase"``, ``"npz"`` or ``"qm9"``, by default as the name tells; or a
-        :class:`~eqcalc.datasets.readers.Reader` of another package, as
-        ``"package.module:Class"`` or by its entry point of the group ``eqcalc.readers``.
+        ``"extxyz"``, ``"ase"``, ``"npz"`` or ``"qm9"``, by default inferred from the file name;
+        or a :class:`~eqcalc.datasets.readers.Reader` of another package, as
+        ``"package.module:Class"`` or by its entry point in the group ``eqcalc.readers``.
     options
         Arguments of the reader.
 
     Raises
     ------
     InvalidInputError
-        The format or an option is unknown, or the reader refuses the file.
+        The format or an option is unknown, or the reader rejects the file.
     """
     name = Path(source).name.removesuffix(".xz").removesuffix(".gz").removesuffix(".bz2")
     kind = format or _SUFFIXES.get(Path(name).suffix)
@@ -157,53 +157,52 @@ def convert(
     Parameters
     ----------
     source
-        Extended XYZ, ASE database, npz archive in the layout of MD17, the archive of
-        QM9, or what a reader of another package reads.
+        Extended XYZ, ASE database, npz archive in the layout of MD17, the QM9 archive, or
+        any file that a reader of another package supports.
     target
-        The dataset; written only if all is well. Its folder is made if it is missing.
+        The dataset, written only if validation succeeds; missing folders are created.
     level_of_theory
-        Of the labels, or by quantity, unless the file says so.
+        Level of theory of the labels, or by quantity, unless given in the file.
     units
         Unit by meaning, for example ``{"positions": "Å", "energy": "kcal/mol",
-        "forces": "kcal/mol/Å"}``. Needed wherever the file or its format does
-        not state one; what is given here takes precedence.
+        "forces": "kcal/mol/Å"}``. Required where the file or its format does not define
+        one, and takes precedence.
     keys
-        Key in the file by meaning, in addition to those the format fixes: a
-        quantity; ``"gradients"`` (negative forces); ``"energy_per_atom"``;
-        ``"charge"``; ``"source"``; and for npz archives ``"numbers"`` and
-        ``"positions"``.
+        Key in the file by meaning, in addition to those the format defines: a quantity;
+        ``"gradients"`` (negative forces); ``"energy_per_atom"``; ``"charge"``;
+        ``"source"``; and for npz archives ``"numbers"`` and ``"positions"``.
     ignore
-        Keys of the file that are not wanted. Any other number in the file that
-        has no meaning is an error, so that no label is lost unnoticed.
+        Keys of the file to ignore. Any other unmapped number in the file is an error, so
+        that no label is lost unnoticed.
     format
         See :func:`open_reader`.
     options
-        Arguments of the reader: ``properties``, the columns of an XYZ file that does not
-        name them (``"species:S:1:pos:R:3:gradient:R:3"``; a second line that is a single
-        number has the key ``"comment"``); ``exclude``, a file with the indices of molecules
-        of QM9 to leave out, such as its ``uncharacterized.txt``.
+        Arguments of the reader: ``properties``, the columns of a plain XYZ file
+        (``"species:S:1:pos:R:3:gradient:R:3"``; a comment line that is a single number has
+        the key ``"comment"``); ``exclude``, a file with the indices of QM9 molecules to
+        leave out, such as its ``uncharacterized.txt``.
     skip_bad
-        Leave structures with errors out instead of giving up.
+        Skip structures with errors instead of raising.
     overwrite
         Replace an existing `target`.
     provenance
-        Added to what is stored about the conversion.
+        Stored in addition to the record of the conversion.
     single_precision, compressed
         See :class:`~eqcalc.datasets.writer.DatasetWriter`.
     progress
         Show a progress bar.
     seed
-        Of the choice of pairs in the check of forces against energies.
+        Random seed for the pairs in the check of forces against energies.
 
     Raises
     ------
     ConversionError
-        Structures have errors and `skip_bad` is not set, or none is left, or
-        the forces do not belong to the energies.
+        Structures have errors and `skip_bad` is not set, none is left, or forces and
+        energies are inconsistent.
     InvalidInputError
-        The file, a key, a unit or the level of theory is missing or wrong.
+        The file, a key, a unit or the level of theory is missing or invalid.
     OSError
-        Nothing can be written into the folder of `target`.
+        The folder of `target` is not writable.
     """
     source, target = Path(source), Path(target)
     if target.exists() and not overwrite:
@@ -267,7 +266,7 @@ def convert(
 
 # --- what the keys of a file mean -----------------------------------------------------
 
-#: What a key may mean besides a quantity: the quantity that it is turned into.
+#: Meanings of keys besides quantities, and the quantity each is converted to.
 _DERIVED = {"gradients": "forces", "energy_per_atom": "energy"}
 #: Keys of a structure that are not labels.
 _STRUCTURAL = ("charge", "source")
@@ -275,23 +274,22 @@ _STRUCTURAL = ("charge", "source")
 
 @dataclass(frozen=True)
 class Interpretation:
-    """What the keys of a file mean.
+    """Mapping from the keys of a file to quantities.
 
     Parameters
     ----------
     keys
-        Key in the file by meaning: a quantity; ``"gradients"``, which are the
-        negative of forces; ``"energy_per_atom"``; ``"charge"`` [e]; or
-        ``"source"``, a text.
+        Key in the file by meaning: a quantity; ``"gradients"`` (negative forces);
+        ``"energy_per_atom"``; ``"charge"`` [e]; or ``"source"``, a text.
     units
-        Unit by meaning, and that of ``"positions"``, which is also that of the cell.
+        Unit by meaning; that of ``"positions"`` also applies to the cell.
     ignore
-        Keys that are not wanted.
+        Keys to ignore.
 
     Raises
     ------
     InvalidInputError
-        A unit is missing or wrong, a meaning is unknown, or two keys give one quantity.
+        A unit is missing or invalid, a meaning is unknown, or two keys map to one quantity.
     """
 
     keys: Mapping[str, str]
@@ -322,7 +320,7 @@ class Interpretation:
                 )
 
     def _factor(self, meaning: str) -> float:
-        """Return the factor that converts what has this meaning to internal units."""
+        """Return the conversion factor to internal units for this meaning."""
         name = _DERIVED.get(meaning, meaning)
         internal = "Å" if meaning == "positions" else quantity(name).unit
         unstated = InvalidInputError(
@@ -342,7 +340,7 @@ class Interpretation:
     def unknown(self, frame: Frame) -> list[str]:
         """Return keys of `frame` that look like labels but are neither mapped nor ignored.
 
-        Every number or numeric array does; texts and truth values do not.
+        Every number or numeric array does; text and booleans do not.
         """
         expected = {*self.keys.values(), *self.ignore}
         return [
@@ -357,8 +355,8 @@ class Interpretation:
         Raises
         ------
         FrameError
-            A value has the wrong shape or type. Keys that are absent are not an
-            error: not every structure needs every label.
+            A value has the wrong shape or type. Missing keys are allowed: not every structure
+            needs every label.
         """
         n_atoms = len(frame.numbers)
         if n_atoms == 0:
@@ -407,7 +405,7 @@ def _real(value: Any, key: str) -> np.ndarray:
 
 
 def _shaped(value: Any, shape: tuple[int, ...], key: str) -> np.ndarray:
-    """Return real numbers in `shape`; axes of length one and flattened tensors are fine."""
+    """Return real numbers in `shape`; accepts axes of length one and flattened tensors."""
     array = _real(value, key)
     same = np.squeeze(array).shape == tuple(n for n in shape if n != 1)
     if array.shape == shape or (
@@ -425,7 +423,7 @@ def _interpretation(
     ignore: Collection[str],
     source: Path,
 ) -> Interpretation:
-    """Combine what the reader knows with what the caller states."""
+    """Combine the mapping of the reader with that of the caller."""
     taken = {*keys.values(), *ignore}
     by_key: Mapping[str, str] = getattr(reader, "units_by_key", {})
     meanings = {m: key for m, key in reader.keys.items() if key not in taken and m not in keys}
@@ -441,7 +439,7 @@ def _interpretation(
         with located(file=source):
             return Interpretation(meanings, {**stated, **units}, ignore)
     except InvalidInputError:
-        # what is missing may be missing because nothing was read
+        # keys may be missing because nothing was read
         fault = next(iter(reader), FrameError("it is empty"))
         if isinstance(fault, FrameError):
             raise InvalidFileError(f"no structure can be read: {fault}", file=source) from None
@@ -455,7 +453,7 @@ def _read(
     source: Path,
     progress: bool,
 ) -> tuple[np.ndarray, ValidationReport]:
-    """Write the readable structures; return their indices in the source and the others' faults."""
+    """Write the readable structures; return their source indices and the faults of the rest."""
     indices: list[int] = []
     report = ValidationReport(0)
     readable = 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Read the native HDF5 store: labelled structures, gathered into batches at array speed."""
+"""Read the native HDF5 store: labelled structures, gathered into batches."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ _NAMED = 5  # formulas named in a representation
 
 
 class DatasetError(InvalidFileError):
-    """A file is not a dataset of eqcalc, or is damaged."""
+    """A file is not an eqcalc dataset, or is damaged."""
 
 
 class Dataset:
     """Labelled structures of one file, or a selection of them.
 
-    Made by :meth:`open`, :meth:`create` or :meth:`append`. Arrays of an
-    uncompressed file are memory-mapped, those of a compressed one are read when
-    first used. A dataset can be sent to other processes; each opens the file.
+    Created by :meth:`open`, :meth:`create` or :meth:`append`. Arrays of uncompressed files
+    are memory-mapped, those of compressed ones read on first use. A dataset can be pickled;
+    each process reopens the file.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Dataset:
     quantities
         Names of the labels that at least one structure of the file has.
     provenance
-        How the data came about.
+        Provenance of the data, JSON-able.
     sources
         The distinct texts of :attr:`~eqcalc.datasets.record.Record.source`.
     """
@@ -94,9 +94,9 @@ class Dataset:
         Raises
         ------
         MissingFileError
-            There is no such file.
+            The file does not exist.
         DatasetError
-            It is another kind of file, of a newer version, or damaged.
+            It is not a dataset, is of a newer version, or is damaged.
         """
         return cls(path)
 
@@ -112,8 +112,8 @@ class Dataset:
     ) -> Dataset:
         """Write `records` to a new file and open it.
 
-        `options` are those of :class:`~eqcalc.datasets.writer.DatasetWriter`,
-        which also takes records piece by piece.
+        `options` are those of :class:`~eqcalc.datasets.writer.DatasetWriter`, which can also
+        write records incrementally.
         """
         with DatasetWriter(
             path, level_of_theory=level_of_theory, provenance=provenance, **options
@@ -132,15 +132,14 @@ class Dataset:
     ) -> Dataset:
         """Add `records` to the dataset at `path` and open it.
 
-        The file is rewritten beside the old one and then replaced, so that a
-        killed process leaves the old one. Precision and compression are kept;
-        stored splits are kept and do not contain the new structures.
+        The file is replaced atomically. Precision, compression and stored splits are kept;
+        splits do not contain the new structures.
 
         Parameters
         ----------
         level_of_theory
-            That of quantities new to the file. For a quantity the file already
-            holds it must agree with the stored one; omitted, it is assumed to.
+            Level of theory of quantities new to the file. For existing quantities it must agree
+            with the stored one; if omitted, it is assumed to.
         provenance
             Added to the provenance of the file under ``"appended"``.
         """
@@ -162,9 +161,9 @@ class Dataset:
         splits: Mapping[str, Mapping[str, np.ndarray]] | None = None,
         **options: Any,
     ) -> Dataset:
-        """Write the file anew, with further records or splits, and open it.
+        """Rewrite the file with additional records or splits, and open it.
 
-        It is written beside the old one and then replaced. `options` as of :meth:`writer`.
+        The file is replaced atomically. For `options` see :meth:`writer`.
         """
         with self.writer(self.path, overwrite=True, **options) as writer:
             writer.append(self.records())
@@ -174,7 +173,7 @@ class Dataset:
         return Dataset(self.path)
 
     def writer(self, path: str | Path, **options: Any) -> DatasetWriter:
-        """Return a writer of a dataset like this one; it starts empty.
+        """Return a writer for a new dataset with the settings of this one.
 
         Levels of theory, provenance, precision and compression are those of
         this dataset; `options` of
@@ -189,7 +188,7 @@ class Dataset:
         return DatasetWriter(path, **{**same, **options})
 
     def save(self, path: str | Path, **options: Any) -> Dataset:
-        """Write this selection to a new file and open it; `options` as of :meth:`writer`."""
+        """Write this selection to a new file and open it; for `options` see :meth:`writer`."""
         with self.writer(path, **options) as writer:
             writer.append(self.records())
         return Dataset(path)
@@ -213,7 +212,7 @@ class Dataset:
         return f"<table><caption>{head}</caption>{rows}</table>"
 
     def _facts(self) -> dict[str, str]:
-        """Return what is there: molecules, and the labels with unit and level of theory."""
+        """Return the molecules, and the labels with unit and level of theory."""
         molecules = self.formulas()
         named = [f"{n} × {formula}" for formula, n in list(molecules.items())[:_NAMED]]
         more = [f"{len(molecules) - _NAMED} more"] if len(molecules) > _NAMED else []
@@ -225,7 +224,7 @@ class Dataset:
         return facts
 
     def formulas(self) -> dict[str, int]:
-        """Return the number of structures by formula, the most frequent one first."""
+        """Return the number of structures by formula, most frequent first."""
         atoms, counts = self._atom_rows(self.indices)
         numbers = np.split(self._array("numbers")[atoms], np.cumsum(counts)[:-1])
         found = Counter(np.sort(z).tobytes() for z in numbers if len(z))
@@ -263,7 +262,7 @@ class Dataset:
 
     @property
     def elements(self) -> tuple[int, ...]:
-        """Atomic numbers that occur, ascending."""
+        """Atomic numbers in the dataset, ascending."""
         atoms, _ = self._atom_rows(self.indices)
         return tuple(int(z) for z in np.unique(self._array("numbers")[atoms]))
 
@@ -313,8 +312,7 @@ class Dataset:
         -------
         values
             By quantity, in internal units: ``[n_structures, ...]``, for forces
-            ``[n_atoms, 3]`` in the order of :meth:`structures`. An unknown label
-            is NaN, so that using it without its mask is noticed.
+            ``[n_atoms, 3]`` in the order of :meth:`structures`. Unknown labels are NaN.
         present
             By quantity, ``[n_structures]`` bool.
         """
@@ -351,7 +349,7 @@ class Dataset:
     # --- internals ---------------------------------------------------------------
 
     def _records(self, indices: np.ndarray) -> Iterator[Record]:
-        """Yield the structures `indices`, which are read together."""
+        """Yield the structures `indices`, read in one go."""
         batch = self.structures(indices)
         values, present = self.labels(indices)
         sources = self._array("source")[self._resolve(indices)]
@@ -465,7 +463,7 @@ class Dataset:
 
 
 def levels_by_quantity(level: str | Mapping[str, str], quantities: Iterable[str]) -> dict[str, str]:
-    """Return levels of theory by quantity; one text is that of all `quantities`."""
+    """Return levels of theory by quantity; a single text applies to all `quantities`."""
     return dict.fromkeys(quantities, level) if isinstance(level, str) else dict(level)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Statistics of the labels that shift and scale a model, and normalise its loss."""
+"""Label statistics, used to shift and scale a model and to normalise its loss."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ class LabelStatistics:
     Parameters
     ----------
     n
-        Number of structures that have it.
+        Number of structures with the label.
     rms
-        Root mean square of its components after `element_values`, of the energy per atom.
+        Root mean square of the components after subtraction of `element_values`; for the
+        energy per atom.
     element_values
-        Least-squares value of each element, by atomic number, of scalars and of the
-        isotropic part of tensors; None of other quantities.
+        Least-squares value of each element, by atomic number, for scalars and the
+        isotropic part of tensors; None for other quantities.
     """
 
     n: int
@@ -58,36 +59,36 @@ def _statistics(q: Quantity, numbers: Sequence[np.ndarray], values: np.ndarray) 
         left = left / np.array([len(z) for z in numbers])
     rms = _rms(left)
     if q.rank == 2:
-        # a multiple a of the unit matrix has three components a among nine
+        # a times the unit matrix has three components a out of nine
         traceless = values - isotropic[:, None, None] * np.eye(3)
         rms = math.hypot(_rms(traceless), rms / math.sqrt(3.0))
     return LabelStatistics(len(numbers), rms, best)
 
 
 def isotropic_part(q: Quantity, values: np.ndarray) -> np.ndarray:
-    """Return scalars as they are, and a third of the trace of tensors, ``[n_structures]``."""
+    """Return scalars unchanged, and a third of the trace of tensors, ``[n_structures]``."""
     return np.trace(values, axis1=1, axis2=2) / 3.0 if q.rank == 2 else values
 
 
 def fit_element_values(
     q: Quantity, numbers: Sequence[np.ndarray], values: np.ndarray, *, robust: bool = False
 ) -> dict[int, float]:
-    """Fit a scalar, or the isotropic part of a tensor, by a sum over atoms or by their mean.
+    """Fit a scalar, or the isotropic part of a tensor, by a sum or mean over atoms.
 
-    Of all least-squares solutions the one of smallest norm is taken: if all
-    structures are one molecule, every fit that sums to the mean is as good.
+    The least-squares solution of minimum norm is taken, since the problem is underdetermined
+    if, for example, all structures are the same molecule.
 
     Parameters
     ----------
     q
-        The quantity; the values of the atoms are averaged if it is intensive.
+        The quantity; atomic values are averaged if it is intensive.
     numbers
         Atomic numbers of each structure.
     values
         ``[n_structures]`` or ``[n_structures, 3, 3]``, in internal units.
     robust
-        Fit again without the structures whose value per atom is further off than three
-        times 1.4826 median deviations, until that changes nothing (at most ten times).
+        Refit without structures whose value per atom deviates by more than three times
+        1.4826 median absolute deviations, until converged (at most ten times).
 
     Returns
     -------
@@ -115,7 +116,7 @@ def fit_element_values(
 def element_totals(
     q: Quantity, numbers: Sequence[np.ndarray], values: Mapping[int, float]
 ) -> np.ndarray:
-    """Return what the `values` of the elements add up to (or their mean) in each structure."""
+    """Return the sum (or mean) of the element `values` over the atoms of each structure."""
     combine = np.sum if q.extensive else np.mean
     return np.array([combine([values.get(int(z), 0.0) for z in zs]) for zs in numbers])
 

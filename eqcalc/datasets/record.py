@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One labelled structure: what readers yield, writers store and indexing returns."""
+"""A labelled structure."""
 
 from __future__ import annotations
 
@@ -28,9 +28,8 @@ class Record:
     positions
         Positions [Å], ``[n_atoms, 3]``.
     labels
-        Values by quantity name, each of the shape its
-        :class:`~eqcalc.quantities.Quantity` states. A quantity that is absent
-        is not known for this structure.
+        Values by quantity name, in the shape defined by its
+        :class:`~eqcalc.quantities.Quantity`. Missing quantities are unknown.
     charge
         Total charge [e].
     cell
@@ -38,7 +37,7 @@ class Record:
     pbc
         Periodicity along each cell vector, ``[3]``; None for an isolated structure.
     source
-        Where the geometry comes from, for example ``"Langevin 500 K"``.
+        Origin of the geometry, for example ``"Langevin 500 K"``.
     """
 
     numbers: np.ndarray
@@ -75,8 +74,8 @@ class Record:
     ) -> Record:
         """Return the record of `atoms` with the `labels` given, in internal units.
 
-        The charge is that of :func:`~eqcalc.molecules.total_charge`. Results of a
-        calculator attached to `atoms` are not read: their level of theory is unknown here.
+        The charge is that of :func:`~eqcalc.molecules.total_charge`. Results of an attached
+        calculator are not read, since their level of theory is unknown.
         """
         periodic = bool(atoms.pbc.any())
         return cls(
@@ -92,10 +91,10 @@ class Record:
     def atoms(self) -> ase.Atoms:
         """Return the structure as ASE atoms.
 
-        What ASE knows by name (energy, forces, stress and dipole) are the results of a
-        :class:`~ase.calculators.singlepoint.SinglePointCalculator`; the charge, the
-        source and other labels, such as the polarizability, are in ``atoms.info``, those
-        of atoms in ``atoms.arrays``.
+        Energy, forces, stress and dipole are results of a
+        :class:`~ase.calculators.singlepoint.SinglePointCalculator`; the charge, the source and
+        other labels, such as the polarizability, are in ``atoms.info``, per-atom labels in
+        ``atoms.arrays``.
         """
         atoms = ase.Atoms(self.numbers, self.positions, cell=self.cell, pbc=self.pbc)
         if self.charge:

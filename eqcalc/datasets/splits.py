@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Divide a dataset into training, validation and test parts, and remember how."""
+"""Split a dataset into training, validation and test parts, and store the split."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ from eqcalc.validation import InvalidInputError
 def random_split(
     n_structures: int, sizes: Mapping[str, int | float], rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Divide `n_structures` structures at random.
+    """Split `n_structures` structures at random.
 
     Parameters
     ----------
     sizes
-        Size of each part, for example ``{"training": 0.8, "validation": 100,
-        "test": -1}``: a number, a fraction below one, or -1 (once) for all that
-        is left.
+        Size of each part, for example ``{"training": 0.8, "validation": 100, "test": -1}``:
+        a number, a fraction below one, or -1 (once) for the remainder.
     rng
-        Random numbers.
+        Random generator.
 
     Returns
     -------
@@ -94,8 +93,8 @@ def check_split(n_structures: int, parts: Mapping[str, ArrayLike]) -> dict[str, 
 def store_split(path: str | Path, name: str, parts: Mapping[str, ArrayLike]) -> Dataset:
     """Store the split `name` in the dataset at `path`; read it as ``dataset.splits[name]``.
 
-    The file is rewritten beside the old one and then replaced. A split of the
-    same name is not overwritten: results may refer to it.
+    The file is replaced atomically. An existing split is not overwritten, since results may
+    refer to it.
     """
     dataset = Dataset.open(path)
     if name in dataset.splits:

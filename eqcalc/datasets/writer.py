@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Write the native HDF5 store: records are streamed in, the file appears whole or not at all."""
+"""Write the native HDF5 store from a stream of records, atomically."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from eqcalc.validation import InvalidInputError
 
 #: Value of the root attribute ``format``.
 FORMAT = "eqcalc dataset"
-#: Version of the layout; a reader refuses any version above its own.
+#: Version of the layout; readers reject newer versions.
 FORMAT_VERSION = 1
 
 _DTYPES = {"atom_counts": "i4", "numbers": "u1", "source": "i4", "pbc": "?", "present": "?"}
@@ -29,27 +29,26 @@ _BLOCK = 4096  # records held before they are written, and rows copied at a time
 class DatasetWriter:
     """Stream records into a new dataset file; use as a context manager.
 
-    Records go to a temporary file beside the target. Leaving the ``with`` block
-    packs it and renames it over the target; leaving it by an exception deletes
-    it and leaves the target as it was.
+    Records go to a temporary file next to the target, which is packed and renamed to the
+    target at the end of the ``with`` block. After an exception it is deleted and the target is
+    unchanged.
 
     Parameters
     ----------
     path
         Target file; must not exist, unless `overwrite`.
     level_of_theory
-        Level of theory of each quantity, or one text for all.
+        Level of theory of each quantity, or one for all.
     provenance
-        How the data came about; anything JSON can hold.
+        Provenance of the data, JSON-able.
     overwrite
-        Replace an existing file when all has been written.
+        Replace an existing file.
     single_precision
-        Arrays kept in float32: ``"positions"`` and quantity names. Everything
-        else is float64. A total energy needs float64: float32 resolves 4,000 eV
-        to 0.2 meV only.
+        Arrays stored in float32: ``"positions"`` and quantity names; others are float64.
+        Total energies need float64: float32 resolves 4,000 eV to only 0.2 meV.
     compressed
-        Shuffle and gzip each array. Such a file is read into memory as a whole,
-        whereas the arrays of an uncompressed one are memory-mapped.
+        Compress with shuffle and gzip. Compressed files are read into memory, uncompressed
+        ones memory-mapped.
     """
 
     def __init__(
@@ -137,7 +136,7 @@ class DatasetWriter:
         self._splits[name] = {part: np.asarray(rows, np.int64) for part, rows in parts.items()}
 
     def close(self) -> None:
-        """Write what is buffered, pack the file and put it in place."""
+        """Write buffered records, pack the file and move it to the target."""
         try:
             self._flush()
             with replacing(self.path) as packed, h5py.File(packed, "w") as target:
@@ -146,7 +145,7 @@ class DatasetWriter:
             self.discard()
 
     def discard(self) -> None:
-        """Drop everything that was appended; the target stays as it was."""
+        """Discard everything appended; the target is unchanged."""
         self._buffer.clear()
         if self._file:
             self._file.close()
@@ -155,7 +154,7 @@ class DatasetWriter:
     # --- internals ---------------------------------------------------------------
 
     def _extend(self, name: str, values: np.ndarray, before: int = 0) -> None:
-        """Add rows to an array; one that is new begins with so many empty ones `before`."""
+        """Append rows to an array; a new one is padded with `before` empty rows."""
         if name not in self._file:
             tail, kind = values.shape[1:], name.rpartition("/")[2]
             dtype = _DTYPES.get(kind, "f4" if name in self._single else "f8")
@@ -172,7 +171,7 @@ class DatasetWriter:
         array[len(array) - len(values) :] = values
 
     def _flush(self) -> None:
-        """Write the records that are held."""
+        """Write the buffered records."""
         records, self._buffer = self._buffer, []
         if not records:
             return

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Any ASE calculator as a reference method.
 
-What it computes is found out from its ``implemented_properties``, and so is whether it
-takes the charge of a molecule. Its results are in ASE's units; so is a polarizability,
-which ASE has no name for, if a calculator offers it [e²Å²/eV]. Other quantities are in
-their internal units.
+The available quantities are read from ``implemented_properties``; whether the calculator
+uses the molecular charge is tested. Results are in ASE's units, a polarizability in e²Å²/eV,
+and other quantities in their internal units.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from eqcalc.plugins import class_at, instance
 from eqcalc.quantities import known_quantities, ordered
 from eqcalc.validation import InvalidInputError, nearest
 
-#: Names of the charge among the parameters of calculators.
+#: Names of the charge parameter in ASE calculators.
 _CHARGE = ("charge", "total_charge")
-#: A charge that changes a property by less than this, in its unit, has not been taken.
+#: If the charge changes a property by less than this, in its unit, it was ignored.
 _SAME = 1e-6
 
 
@@ -37,24 +36,22 @@ _SAME = 1e-6
 class CalculatorMethod:
     """Labels by an ASE calculator.
 
-    Molecules are put with their centre of mass at the origin, about which a calculator is
-    expected to give the dipole of an ion. Their charge is handed over as the parameter
-    ``charge`` or ``total_charge`` of the calculator; if it has none, as
-    ``atoms.info["charge"]`` and initial charges, and refused if the energy is then that of
-    the neutral molecule.
+    The centre of mass of each molecule is placed at the origin, the reference point of the
+    dipole of an ion. The charge is passed as the calculator's parameter ``charge`` or
+    ``total_charge``, or else as ``atoms.info["charge"]`` and initial charges; a charged
+    molecule is rejected if the energy is then that of the neutral one.
 
     Parameters
     ----------
     calculator
-        ``"package.module.Calculator"``, or a calculator; of the latter a copy is sent to
-        each process.
+        ``"package.module.Calculator"``, or a calculator, which is copied to each process.
     options
-        Arguments of the class.
+        Keyword arguments of the class.
 
     Raises
     ------
     InvalidInputError
-        There is no such class, an option is wrong, or it computes no label.
+        There is no such class, an option is invalid, or no supported quantity is computed.
     """
 
     calculator: Any
@@ -85,7 +82,7 @@ class CalculatorMethod:
         return self.__dict__["_built"]
 
     def _check_options(self, kind: Any) -> None:
-        """Check options of a class that takes any and has a table of those it knows."""
+        """Check options of a class that accepts any but tabulates the known ones."""
         known = getattr(kind, "default_parameters", {})
         for key in self.options:
             close = nearest(key, known)
@@ -107,7 +104,7 @@ class CalculatorMethod:
 
     @property
     def level_of_theory(self) -> str:
-        """The class and its options; what a user states is better."""
+        """The class and its options, unless the user gives a better description."""
         options = ", ".join(f"{key}={value}" for key, value in self._parameters().items())
         return f"{self.name}({options})" if options else self.name
 
@@ -120,7 +117,7 @@ class CalculatorMethod:
 
     @property
     def quantities(self) -> tuple[str, ...]:
-        """What it computes of an isolated molecule, under the names of quantities."""
+        """Names of the quantities that it computes for an isolated molecule."""
         known = set(known_quantities()) - {"stress"}
         return ordered(known.intersection(self._build().implemented_properties))
 
@@ -141,7 +138,7 @@ class CalculatorMethod:
     def _compute(
         self, molecule: ase.Atoms, charge: float, quantities: tuple[str, ...]
     ) -> dict[str, Any]:
-        """Return properties of `molecule`, whose charge the calculator has been told."""
+        """Return properties of `molecule`, whose charge has been set on the calculator."""
         calculator = self._build()
         parameters = getattr(calculator, "parameters", {})
         name = next((name for name in _CHARGE if name in parameters), None)
@@ -156,7 +153,7 @@ class CalculatorMethod:
         return self._properties(molecule, quantities)
 
     def _hand_over(self, molecule: ase.Atoms, charge: float) -> None:
-        """Write the charge into `molecule`, if that changes what the calculator computes."""
+        """Set the charge on `molecule`, provided that the calculator responds to it."""
         known = self.quantities[:1]
         neutral = self._properties(ase.Atoms(molecule.numbers, molecule.positions), known)
         molecule.info["charge"] = charge
@@ -171,7 +168,7 @@ class CalculatorMethod:
         )
 
     def _properties(self, molecule: ase.Atoms, names: tuple[str, ...]) -> dict[str, Any]:
-        """Return properties that are computed anew, as the last molecule does not matter."""
+        """Return freshly computed properties, independent of earlier calculations."""
         calculator = self._build()
         try:
             if not isinstance(calculator, BaseCalculator):
@@ -193,7 +190,7 @@ class CalculatorMethod:
 
 
 def _json(value: Any) -> Any:
-    """Return what JSON can hold of a parameter."""
+    """Return a JSON-able form of a parameter."""
     if isinstance(value, Mapping):
         return {str(key): _json(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | list | tuple):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Rotatable bonds, rotation about them, and the conformers they lead to."""
+"""Rotatable bonds, torsions, and a conformer search."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ from eqcalc.validation import InvalidInputError
 def rotatable_bonds(atoms: ase.Atoms) -> list[tuple[int, int]]:
     """Return the bonds (i, j), i < j, about which `atoms` can be rotated.
 
-    A bond counts if both its atoms have further neighbours and breaking it cuts
-    the molecule in two (it is not part of a ring). Methyl groups and hydroxyl
-    groups count; whether the bond is double does not matter here, its barrier
-    sorts that out.
+    Both atoms of the bond must have further neighbours, and it must not be part of a ring.
+    Methyl and hydroxyl groups count, and so do double bonds, whose barriers exclude
+    unwanted geometries later.
     """
     pairs = _bonds(atoms)
     degree = np.bincount(pairs.ravel(), minlength=len(atoms))
@@ -59,7 +58,7 @@ def relax(atoms: ase.Atoms, method: Method, fmax: float = 1e-3, steps: int = 500
     Raises
     ------
     ConvergenceError
-        It takes more than `steps` steps.
+        Not converged within `steps` steps.
     """
     relaxed = atoms.copy()
     relaxed.calc = MethodCalculator(method)
@@ -79,14 +78,13 @@ def conformers(
 ) -> list[ase.Atoms]:
     """Return the distinct relaxed conformers of `atoms`, lowest energy first.
 
-    Every rotatable bond is turned by 0, 120 and 240 degrees in all combinations,
-    or in `max_trials` combinations drawn with `rng` if there are more. Mirror
-    images count once.
+    Rotatable bonds are rotated by 0, 120 and 240 degrees in all combinations, or in
+    `max_trials` random ones drawn with `rng` if there are more. Mirror images count once.
 
     Parameters
     ----------
     energy_window
-        Conformers higher than this above the lowest [eV] are left out.
+        Conformers more than this above the lowest one [eV] are discarded.
     """
     bonds = rotatable_bonds(atoms)
     trials: list[Sequence[float]]
@@ -109,7 +107,7 @@ def conformers(
         try:
             trial = relax(trial, method)
             energy = float(method.label(trial, ("energy",))["energy"])
-        except ConvergenceError:  # two groups were turned into each other
+        except ConvergenceError:  # two groups clash
             continue
         shape = _shape(trial)
         if not any(abs(energy - e) < 1e-3 and np.abs(shape - s).max() < 0.05 for e, s, _ in found):
@@ -121,7 +119,7 @@ def conformers(
 
 
 def _shape(atoms: ase.Atoms) -> np.ndarray:
-    """Return the sorted distances of each kind of pair, alike for mirror images."""
+    """Return the sorted distances of each pair of elements, equal for mirror images."""
     i, j = np.triu_indices(len(atoms), 1)
     low, high = np.sort(np.stack([atoms.numbers[i], atoms.numbers[j]]), axis=0)
     distances = np.linalg.norm(atoms.positions[i] - atoms.positions[j], axis=1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Density-functional labels through PySCF: gradients and polarizabilities are analytic."""
+"""DFT labels from PySCF, with analytic gradients and polarizabilities."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from eqcalc.validation import InvalidInputError, nearest, positive, within
 
 @dataclass(frozen=True)
 class PySCF:
-    """Restricted Kohn–Sham energies, forces, dipoles and polarizabilities of closed shells.
+    """Restricted Kohn–Sham energies, forces, dipoles and polarizabilities (closed shell).
 
     Parameters
     ----------
@@ -31,12 +31,12 @@ class PySCF:
     basis
         Gaussian basis set.
     density_fitting
-        Fit Coulomb and exchange integrals, as :attr:`level_of_theory` states.
+        Use density fitting for Coulomb and exchange; noted in :attr:`level_of_theory`.
     grid_level
-        Density of the integration grid, 0 to 9. Its dependence on the nuclei
-        enters the gradient, so that forces sum to zero.
+        Integration grid, 0 to 9. The gradient includes the grid response, so that forces
+        sum to zero.
     energy_tolerance
-        Convergence of the self-consistent energy [Hartree].
+        SCF energy convergence threshold [Hartree].
 
     Raises
     ------
@@ -65,7 +65,7 @@ class PySCF:
 
     @property
     def level_of_theory(self) -> str:
-        """What the labels are."""
+        """Functional and basis set."""
         return self.name + (" (density fitting)" if self.density_fitting else "")
 
     @property
@@ -106,7 +106,7 @@ class PySCF:
         return labels
 
     def _converged_field(self, atoms: ase.Atoms, charge: float) -> Any:
-        """Return PySCF's self-consistent field of a centred molecule."""
+        """Return PySCF's converged SCF object of a centred molecule."""
         pyscf = _pyscf()
         from pyscf import dft, gto
         from pyscf.lib.exceptions import BasisNotFoundError
@@ -145,7 +145,7 @@ class PySCF:
         return field
 
 
-#: What is suggested first for a misspelled name.
+#: Common names, suggested first for a misspelled one.
 _USUAL_FUNCTIONALS = (
     *("PBE", "PBE0", "BLYP", "B3LYP", "CAM-B3LYP", "TPSS", "TPSSh", "SCAN", "r2SCAN", "M06-2X"),
     *("HSE06", "wB97X", "wB97X-V", "wB97M-V", "B97M-V", "HF"),
@@ -196,16 +196,16 @@ def _check_basis(name: str) -> None:
 
 
 def _folded(name: str) -> str:
-    """Return a name without case and hyphens, and with zeros for the letter O."""
+    """Normalise a name: upper case, no hyphens, zeros for the letter O."""
     return name.lower().replace("-", "").replace("_", "").replace("o", "0")
 
 
 def _polarizability(field: Any, tolerance: float = 1e-8) -> np.ndarray:
     """Return the static polarizability [atomic units], ``[3, 3]``.
 
-    Coupled-perturbed Kohn–Sham equations for the field's perturbation r of the
-    electrons: (ε_a − ε_i) U_ai + v_ai[U] = −r_ai, then α = −tr(r D¹) with the
-    first-order density D¹ (Gerratt, Mills, J. Chem. Phys. 49, 1719 (1968)).
+    Solves the coupled-perturbed Kohn–Sham equations of a uniform electric field,
+    (ε_a − ε_i) U_ai + v_ai[U] = −r_ai; α = −tr(r D¹) with the first-order density D¹
+    (Gerratt, Mills, J. Chem. Phys. 49, 1719 (1968)).
     """
     from pyscf.lib import krylov
 
@@ -233,10 +233,10 @@ def _polarizability(field: Any, tolerance: float = 1e-8) -> np.ndarray:
 
 
 def _finite_field(field: Any, step: float = 1e-3) -> np.ndarray:
-    """Return the static polarizability by differences of the dipole [atomic units], ``[3, 3]``.
+    """Return the static polarizability by finite fields [atomic units], ``[3, 3]``.
 
-    For non-local correlation (VV10), whose second derivative PySCF does not have. A field
-    F enters the one-electron Hamiltonian as +F·r.
+    For non-local correlation (VV10), whose second derivative PySCF lacks. A field F enters
+    the one-electron Hamiltonian as +F·r.
     """
     core = field.get_hcore()
     r = field.mol.intor_symmetric("int1e_r", comp=3)

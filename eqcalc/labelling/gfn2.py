@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""GFN2-xTB labels through tblite: about a millisecond per small molecule.
+"""GFN2-xTB labels from tblite: about a millisecond per small molecule.
 
-The method: Bannwarth, Ehlert, Grimme, J. Chem. Theory Comput. 15, 1652 (2019).
-Its minimal basis makes polarizabilities about half as large as those of
-density-functional theory: good for testing, not for Raman intensities.
+Method: Bannwarth, Ehlert, Grimme, J. Chem. Theory Comput. 15, 1652 (2019). Its minimal
+basis underestimates polarizabilities by about a factor of two relative to DFT: good for
+testing, not for Raman intensities.
 """
 
 from __future__ import annotations
@@ -23,11 +23,10 @@ from eqcalc.labelling.method import (
 )
 from eqcalc.validation import count, positive_fields
 
-# Building a calculator costs as much as a single point, so one is kept for each
-# kind of molecule. None of its earlier results is reused: a label does not depend
-# on what was labelled before it.
+# Building a calculator costs as much as a single point, so one is cached per
+# molecule. Earlier results are not reused: labels do not depend on their order.
 _calculators: dict[Any, Any] = {}
-# tblite cannot free them once the interpreter is being taken down
+# tblite cannot free them during interpreter shutdown
 atexit.register(_calculators.clear)
 
 
@@ -38,16 +37,15 @@ class GFN2:
     Parameters
     ----------
     accuracy
-        Numerical thresholds of the self-consistent charges relative to tblite's
+        Convergence thresholds of the self-consistent charges relative to tblite's
         default; at 1e-3 the dipole is converged to 1e-6 e·Å.
     electronic_temperature
-        Of the Fermi smearing [K].
+        Temperature of the Fermi smearing [K].
     unpaired_electrons
         Number of unpaired electrons.
     field
-        Step of the central difference of the dipole with respect to the field
-        [V/Å]. The difference has an error of second order in it, about 1e-6 of
-        the polarizability of ethanol.
+        Field step of the central differences of the dipole [V/Å]. The error is of
+        second order, about 1e-6 of the polarizability of ethanol.
     """
 
     accuracy: float = 1e-3
@@ -56,7 +54,7 @@ class GFN2:
     field: float = 0.02
 
     quantities: ClassVar[tuple[str, ...]] = ("energy", "forces", "dipole", "polarizability")
-    #: A polarizability costs six more single points.
+    #: Without the polarizability, which costs six more single points.
     default_quantities: ClassVar[tuple[str, ...]] = ("energy", "forces", "dipole")
 
     def __post_init__(self) -> None:
@@ -70,7 +68,7 @@ class GFN2:
 
     @property
     def level_of_theory(self) -> str:
-        """What the labels are."""
+        """Level of theory of the labels."""
         return "GFN2-xTB"
 
     @property
@@ -113,7 +111,7 @@ class GFN2:
     def _singlepoint(
         self, molecule: ase.Atoms, charge: float, field: tuple[int, int] | None = None
     ) -> Any:
-        """Return tblite's results, in a field along an axis with a sign if one is given."""
+        """Return tblite's results, optionally in a field along a signed axis."""
         tblite = _tblite()
         positions = molecule.positions / Bohr
         key = (self, molecule.numbers.tobytes(), charge, field)
@@ -160,8 +158,8 @@ def _tblite() -> Any:
 def _add_field(calculator: Any, vector: np.ndarray) -> None:
     """Add a uniform field [atomic units] to a tblite calculator.
 
-    The energy gains −μ·F: checked by E(F) against the dipole. Some versions of
-    tblite pass the array to C without converting it; they want the pointer.
+    The energy changes by −μ·F, checked by E(F) against the dipole. Some versions of
+    tblite pass the array to C without converting it and need a pointer.
     """
     try:
         calculator.add("electric-field", vector)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Label geometries with a reference method, in parallel and resumably; sample them before."""
+"""Sample geometries and label them with a reference method, in parallel and resumably."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from eqcalc.validation import InvalidFileError, InvalidInputError, one_of
 
 
 class OtherRunError(InvalidFileError):
-    """A file that an interrupted run has left belongs to another run.
+    """A file left by an interrupted run belongs to another run.
 
     Attributes
     ----------
     different
-        What differs: settings, method, geometries …
+        What differs: settings, method, geometries, …
     """
 
     def __init__(self, file: Path, different: Sequence[str]) -> None:
@@ -48,16 +48,16 @@ class OtherRunError(InvalidFileError):
 
 @dataclass(frozen=True)
 class LabelReport:
-    """What :func:`label` did.
+    """Result of :func:`label`.
 
     Parameters
     ----------
     dataset
         The labelled geometries.
     failed
-        Index among the given geometries, and reason, of those left out.
+        Index and reason of each geometry that could not be labelled.
     resumed
-        Number of geometries whose labels an earlier, interrupted run had left.
+        Number of geometries labelled by an earlier, interrupted run.
     """
 
     dataset: Dataset
@@ -88,45 +88,41 @@ def label(
 ) -> LabelReport:
     """Label `geometries` and write them to a dataset.
 
-    Every finished geometry is noted at once in ``<target>.journal``, beside the
-    target. After a kill, the same call resumes; the journal goes when the dataset has
-    been written.
+    Each finished geometry is appended to ``<target>.journal``. If the run is interrupted, the
+    same call resumes; the journal is removed once the dataset has been written.
 
     Parameters
     ----------
     geometries
-        Structures to label, of one or several molecules; labels they already have are
-        dropped.
+        Structures to label, of one or several molecules; existing labels are dropped.
     method
-        A :class:`~eqcalc.labelling.method.Method`, of which each process has its own
-        copy; its name (:mod:`eqcalc.labelling.registry`); an ASE calculator; or several
-        of them by the quantities that each computes: ``{"energy,forces": "dft",
-        "dipole,polarizability": PySCF("B3LYP", "aug-cc-pVDZ")}``.
+        A :class:`~eqcalc.labelling.method.Method` (copied to each process), its name
+        (:mod:`eqcalc.labelling.registry`), an ASE calculator, or a mapping from quantities to
+        methods: ``{"energy,forces": "dft", "dipole,polarizability": PySCF("B3LYP",
+        "aug-cc-pVDZ")}``.
     target
         The dataset to write; must not exist.
     quantities
-        Labels; the default ones of the method if not given.
+        Labels to compute; by default those of the method.
     level_of_theory
-        Of the labels, or of some of them by quantity, if not as the method says.
+        Level of theory of the labels, or by quantity; by default that of the method.
     processes
-        Number of processes, each of one thread. With more than one, a script
-        must call this under ``if __name__ == "__main__":``.
+        Number of single-threaded processes. With more than one, a script must call this
+        under ``if __name__ == "__main__":``.
     progress
         Show a progress bar.
     provenance
-        Added to what is stored about the method, such as how the geometries
-        were sampled.
+        Stored in addition to the method, for example how the geometries were sampled.
     options
-        Precision and compression, as of
-        :class:`~eqcalc.datasets.writer.DatasetWriter`.
+        Precision and compression; see :class:`~eqcalc.datasets.writer.DatasetWriter`.
 
     Raises
     ------
     InvalidInputError
         The method is unknown or does not compute a quantity, the journal beside the
-        target belongs to another run, or not a single geometry converged.
+        target belongs to another run, or no geometry converged.
     OSError
-        Nothing can be written into the folder of the target.
+        The folder of the target is not writable.
     """
     method = as_method(method)
     wanted = selected_quantities(method, quantities)
@@ -200,27 +196,27 @@ def generate(
 ) -> LabelReport:
     """Sample `n` geometries of a molecule and label them.
 
-    The geometries are kept in ``<target>.geometries`` until all are labelled; after a
-    kill, the same call resumes.
+    The geometries are kept in ``<target>.geometries`` until all are labelled; if interrupted,
+    the same call resumes.
 
     Parameters
     ----------
     molecule
-        One geometry, whose conformers are searched for, or several conformers.
+        One geometry, to start a conformer search from, or several conformers.
     method, target
         See :func:`label`.
     n
         Number of geometries.
     sampler
-        Method that drives the sampling; GFN2-xTB with loose thresholds if not given.
+        Method used for the sampling; by default GFN2-xTB with loose thresholds.
     plan
-        Where the geometries come from; :meth:`SamplingPlan.default` if not given.
+        Composition of the sample; by default :meth:`SamplingPlan.default`.
     seed
         Random seed.
     processes, progress, options
         See :func:`label`.
     """
-    target = _new_file(target)  # before minutes of sampling
+    target = _new_file(target)  # fail before minutes of sampling
     method = as_method(method)
     wanted = selected_quantities(method, options.get("quantities"))
     sampler = GFN2(accuracy=1.0) if sampler is None else as_method(sampler)
@@ -245,7 +241,7 @@ def generate(
         if different:
             raise OtherRunError(kept, different)
     else:
-        with suppress(ConvergenceError):  # what is wrong with the method shows now
+        with suppress(ConvergenceError):  # errors of the method are raised now
             method.label(frames[0], wanted)
         records = sample(
             frames[0] if len(frames) == 1 else frames,
@@ -281,20 +277,19 @@ def compare_with_method(
 ) -> Agreement:
     """Compare the label `name` of `n` random structures with those of a fast method.
 
-    This catches a mistaken unit, which is off by a factor of 1.9 to 4.8: GFN2-xTB dipoles
-    are within some 30 % of those of density-functional theory for most molecules. A
-    molecule for which the method is bad looks like a mistake, too. The slope is that of the
-    labels in `dataset` on those of `method`.
+    This detects wrong units, which are off by a factor of 1.9 to 4.8: GFN2-xTB dipoles are
+    within about 30 % of DFT for most molecules. A molecule that the method describes badly
+    fails the test, too. The slope is that of the labels in `dataset` against those of `method`.
 
     Parameters
     ----------
     dataset, method
         Labelled structures, and what :func:`label` takes.
     name, tolerance
-        See :func:`~eqcalc.datasets.compare_labels`. The polarizabilities of GFN2-xTB are
-        half of the right ones.
+        See :func:`~eqcalc.datasets.compare_labels`. GFN2-xTB polarizabilities are too small
+        by a factor of two.
     rng
-        Chooses the `n` structures.
+        Random generator for the choice of the `n` structures.
     """
     method = as_method(method)
     known = labelled_structures(dataset, name)
@@ -313,7 +308,7 @@ def compare_with_method(
 
 
 def _new_file(target: str | Path) -> Path:
-    """Return the path of a dataset that can be written and does not exist."""
+    """Return the path of a dataset to write, which must not exist yet."""
     target = Path(target)
     if target.exists():
         raise FileExistsError(f"{target} exists; choose another name")
@@ -331,7 +326,7 @@ def _record(geometry: Record | ase.Atoms) -> Record:
 def _levels(
     method: Method, quantities: Sequence[str], stated: str | Mapping[str, str] | None
 ) -> dict[str, str]:
-    """Return the level of theory by quantity, of a user before that of the method."""
+    """Return the level of theory by quantity; the user's takes precedence."""
     given = levels_by_quantity(stated or {}, quantities)
     for name in given:
         one_of("level_of_theory", name, quantities)
@@ -369,7 +364,7 @@ def _note(handle: Any, entry: Mapping[str, Any]) -> None:
 
 
 def _read_journal(path: Path, header: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
-    """Return the entries of the journal by geometry; drop a line cut off by a kill."""
+    """Return the entries of the journal by geometry, ignoring a truncated last line."""
     if not path.exists():
         return {}
     lines = path.read_bytes().split(b"\n")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a method that labels structures has to offer, and what may call one."""
+"""The interface of labelling methods, and adapters to ASE and dynamics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from eqcalc.validation import InvalidInputError, nearest, shape
 
 
 class ConvergenceError(RuntimeError):
-    """The self-consistent field, or the response to a field, did not converge."""
+    """The SCF or the response equations did not converge."""
 
 
 class UnavailableQuantityError(InvalidInputError):
@@ -32,7 +32,7 @@ class UnavailableQuantityError(InvalidInputError):
     method
         Name of the method.
     unavailable, available
-        Names of quantities: those requested in vain, and those that it computes.
+        Names of the requested quantities that it lacks, and of those that it computes.
     """
 
     def __init__(self, method: str, unavailable: Iterable[str], available: Iterable[str]) -> None:
@@ -53,9 +53,9 @@ class UnavailableQuantityError(InvalidInputError):
 class Method(Protocol):
     """An electronic-structure method, or anything that computes labels.
 
-    An instance is sent to other processes, so it holds settings only and builds what it
-    needs on first use. It is immutable. A method of which not all quantities are labelled
-    unless requested names the others in an attribute ``default_quantities``.
+    Instances are immutable and pickled to other processes, so they hold settings only and
+    build the rest on first use. An optional attribute ``default_quantities`` names the
+    quantities that are computed if none are requested.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class Method(Protocol):
     version
         Program and version, for example ``"tblite 0.4.0"``.
     level_of_theory
-        Of the labels, for example ``"PBE0/def2-TZVP"``; by quantity where it differs.
+        For example ``"PBE0/def2-TZVP"``; by quantity where it differs.
     quantities
         Names of the quantities that it computes.
     """
@@ -82,20 +82,20 @@ class Method(Protocol):
     def quantities(self) -> tuple[str, ...]: ...  # noqa: D102
 
     def settings(self) -> dict[str, Any]:
-        """Return every setting that changes the labels, as JSON can hold it."""
+        """Return every setting that affects the labels, JSON-able."""
         ...
 
     def label(
         self, atoms: ase.Atoms, quantities: tuple[str, ...] | None = None
     ) -> dict[str, np.ndarray]:
-        """Return `quantities` of `atoms` in internal units, the default ones if not given.
+        """Return `quantities` (default: the default ones) of `atoms` in internal units.
 
         The dipole of a charged molecule is about its centre of mass.
 
         Raises
         ------
         ConvergenceError
-            There is no trustworthy result at this geometry.
+            The calculation did not converge at this geometry.
         """
         ...
 
@@ -103,7 +103,7 @@ class Method(Protocol):
 def selected_quantities(
     method: Method, quantities: Collection[str] | None = None
 ) -> tuple[str, ...]:
-    """Return `quantities`, or the default ones of `method`, in their usual order.
+    """Return `quantities`, or the default ones of `method`, in canonical order.
 
     Raises
     ------
@@ -126,8 +126,8 @@ def molecule_labels(
 ) -> dict[str, np.ndarray]:
     """Return checked labels of an isolated molecule.
 
-    They are what `compute` returns of the molecule with its centre of mass at the origin, its
-    charge [e], and names of quantities; see :meth:`Method.label`.
+    `compute` is called with the molecule, centred at its centre of mass, its charge [e] and
+    the names of the quantities; see :meth:`Method.label`.
     """
     wanted = selected_quantities(method, quantities)
     molecule = isolated_molecule(atoms).copy()
@@ -156,15 +156,15 @@ class CombinedMethod:
     Parameters
     ----------
     parts
-        Quantities, and the method that computes them.
+        Methods by the quantities that they compute.
 
     Raises
     ------
     InvalidInputError
-        Two methods are to compute one quantity; or energy and forces, which are its
-        negative gradient, come from different methods.
+        Two methods compute the same quantity, or energy and forces come from different
+        methods.
     UnavailableQuantityError
-        A method does not compute what it is there for.
+        A method does not compute a quantity assigned to it.
     """
 
     parts: tuple[tuple[tuple[str, ...], Method], ...]
@@ -204,7 +204,7 @@ class CombinedMethod:
 
     @property
     def quantities(self) -> tuple[str, ...]:
-        """What is computed."""
+        """Names of the quantities computed."""
         return ordered(name for names, _ in self.parts for name in names)
 
     def settings(self) -> dict[str, Any]:
@@ -251,7 +251,7 @@ class MethodCalculator(Calculator):
 
 
 class MethodEvaluator:
-    """A :class:`Method` where dynamics would call a model, one configuration after the other.
+    """A :class:`Method` as an evaluator for dynamics, one configuration at a time.
 
     Parameters
     ----------

@@ -6,10 +6,10 @@ name                               method
 =================================  ====================================================
 ``gfn2``                           :class:`~eqcalc.labelling.gfn2.GFN2`
 ``dft``                            :class:`~eqcalc.labelling.dft.PySCF`
-``ase:package.module.Calculator``  an ASE calculator as it is
-``package.module:Class``           a class with the attributes of
+``ase:package.module.Calculator``  an ASE calculator
+``package.module:Class``           a class that implements
                                    :class:`~eqcalc.labelling.method.Method`
-any other name                     such a class that an installed package announces as an
+any other name                     such a class registered by an installed package as an
                                    entry point of the group ``eqcalc.labelling``
 =================================  ====================================================
 """
@@ -27,9 +27,9 @@ from eqcalc.plugins import class_named, instance
 from eqcalc.quantities import known_quantities
 from eqcalc.validation import InvalidInputError, one_of
 
-#: Methods of eqcalc by name.
+#: Built-in methods by name.
 METHODS: dict[str, Callable[..., Method]] = {"gfn2": GFN2, "dft": PySCF}
-#: Entry points of this group are methods of other packages.
+#: Entry-point group for methods of other packages.
 ENTRY_POINTS = "eqcalc.labelling"
 
 _ATTRIBUTES = ("name", "version", "level_of_theory", "quantities", "settings", "label")
@@ -48,7 +48,7 @@ def method_named(name: str, options: Mapping[str, Any] | None = None) -> Method:
     Raises
     ------
     InvalidInputError
-        There is no such method, it cannot be imported, or an option is wrong.
+        There is no such method, it cannot be imported, or an option is invalid.
     """
     options = dict(options or {})
     if name.startswith("ase:"):
@@ -58,14 +58,14 @@ def method_named(name: str, options: Mapping[str, Any] | None = None) -> Method:
 
 
 def as_method(method: Any) -> Method:
-    """Return a method that is given in any of the ways of :func:`~eqcalc.labelling.label`.
+    """Return a method from any form accepted by :func:`~eqcalc.labelling.label`.
 
     Parameters
     ----------
     method
-        A :class:`~eqcalc.labelling.method.Method`; the name of one; an ASE calculator; or
-        several of them by the quantities that each computes, whose names are separated by
-        commas: ``{"energy,forces": "gfn2", "dipole,polarizability": "dft"}``.
+        A :class:`~eqcalc.labelling.method.Method`, its name, an ASE calculator, or a mapping
+        from comma-separated quantities to methods: ``{"energy,forces": "gfn2",
+        "dipole,polarizability": "dft"}``.
 
     Raises
     ------

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Geometries that classical and quantum nuclei visit, for training a potential.
+"""Sample geometries of classical and quantum nuclei to train a potential on.
 
-A potential for path integrals is asked for the energy of beads, whose stiff
-bonds are displaced by zero-point motion at any temperature. Classical dynamics
-never goes there, so a plan mixes it with quantum displacements of three kinds:
-about the conformers, about geometries turned about their bonds, and of the
-beads of ring polymers whose centroids are snapshots of the dynamics.
+Path-integral simulations evaluate the potential at beads, whose stiff bonds are displaced
+by zero-point motion at any temperature. Classical dynamics does not sample such geometries,
+so a plan combines it with three kinds of quantum displacements: about the conformers, about
+geometries with rotated torsions, and of ring-polymer beads about snapshots of the dynamics.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from eqcalc.normal_modes import (
 )
 from eqcalc.validation import InvalidInputError, non_negative
 
-_AT_ONCE = 500  # geometries of a task at most
+_AT_ONCE = 500  # largest number of geometries per task
 
 
 class SamplingError(RuntimeError):
@@ -46,9 +45,9 @@ class SamplingError(RuntimeError):
     Attributes
     ----------
     missing
-        Number of geometries by the source that lacks them.
+        Number of missing geometries by source.
     maximum_energy
-        Geometries higher than this above the lowest conformer were dropped [eV].
+        Geometries more than this above the lowest conformer were discarded [eV].
     """
 
     def __init__(self, missing: dict[str, int], maximum_energy: float) -> None:
@@ -65,37 +64,36 @@ class SamplingError(RuntimeError):
 
 @dataclass(frozen=True)
 class SamplingPlan:
-    """How many geometries come from where; shares are relative weights.
+    """Composition of a sample; shares are relative weights.
 
     Parameters
     ----------
     classical
-        Share of snapshots of Langevin dynamics, by temperature [K].
+        Shares of Langevin-dynamics snapshots, by temperature [K].
     wigner
-        Share of thermal-quantum displacements about the conformers, by
-        temperature [K].
+        Shares of Wigner-sampled displacements about the conformers, by temperature [K].
     torsional_wigner
-        Share of the same about conformers turned by random angles about their
-        rotatable bonds, by temperature [K]; modes below `stiff_wavenumber` are
-        not displaced there. Goes to `wigner` for a molecule without such bonds.
+        Shares of the same about conformers whose rotatable bonds are rotated by random
+        angles, by temperature [K]; modes below `stiff_wavenumber` are not displaced. Added
+        to `wigner` for molecules without rotatable bonds.
     ring_polymer
-        Share of beads of ring polymers about snapshots of the dynamics, by
-        temperature [K].
+        Shares of ring-polymer beads about snapshots of the dynamics, by temperature [K].
     n_beads
         Beads of each ring polymer.
     draws_per_hessian
-        Geometries drawn about one turned geometry or snapshot.
+        Geometries drawn about each rotated geometry or snapshot.
     stiff_wavenumber
         See `torsional_wigner` [cm⁻¹].
     timestep, friction, interval, equilibration
-        Of the Langevin dynamics: fs, 1/fs, fs between snapshots, fs before the first.
+        Langevin dynamics: time step [fs], friction [1/fs], time between snapshots and before
+        the first [fs].
     maximum_energy
-        Geometries higher than this above the lowest conformer are dropped [eV].
-        If not given, 1 eV plus 0.15 eV per vibrational mode: zero-point motion
-        alone puts ħω/4, up to 0.12 eV, of potential energy into a mode.
+        Geometries more than this above the lowest conformer are discarded [eV]; by default
+        1 eV plus 0.15 eV per vibrational mode, since zero-point motion alone contributes a
+        potential energy of ħω/4, up to 0.12 eV, per mode.
     minimum_distance
-        Two geometries closer than this in all their interatomic distances are
-        one [Å].
+        Geometries that differ by less than this in their interatomic distances are
+        duplicates [Å].
     """
 
     classical: dict[float, float]
@@ -123,7 +121,7 @@ class SamplingPlan:
         )
 
     def settings(self) -> dict[str, Any]:
-        """Return the plan as JSON can hold it."""
+        """Return the plan, JSON-able."""
         return {
             key: {str(t): s for t, s in value.items()} if isinstance(value, dict) else value
             for key, value in asdict(self).items()
@@ -189,13 +187,12 @@ def sample(
     Parameters
     ----------
     molecule
-        One geometry, whose conformers are then searched for, or the conformers
-        to start from, which must be one molecule in one order of atoms; they are
-        relaxed.
+        One geometry, to start a conformer search from, or conformers of one molecule with
+        the same order of atoms; they are relaxed.
     method
-        Drives the dynamics and provides the modes: a fast one.
+        A fast method for the dynamics and the normal modes.
     rng
-        Random numbers; the result depends on nothing else.
+        Random generator, which determines the result.
     n, plan, processes, progress
         See :func:`~eqcalc.labelling.generate`; `processes` do not change the result.
 
@@ -228,7 +225,7 @@ def sample(
     missing = quotas
     drawn: list[Record] = []
     with tqdm(total=n, disable=not progress, desc="sampling") as bar:
-        for _ in range(20):  # what was too high or a duplicate is drawn anew
+        for _ in range(20):  # replace what was discarded
             shares = [
                 (*key, share)
                 for key, number in missing.items()
@@ -263,7 +260,7 @@ def finite_difference_modes(
 ) -> NormalModes:
     """Return the normal modes about `atoms` from central differences of the forces.
 
-    Away from a stationary point they are those of the local quadratic model of the energy.
+    Away from a stationary point they are those of the local quadratic expansion.
 
     Parameters
     ----------
@@ -288,8 +285,8 @@ def finite_difference_modes(
 def distinct(records: Sequence[Record], minimum_distance: float) -> list[Record]:
     """Return `records` of one molecule without near-duplicates, the first of each kept.
 
-    Two geometries are the same if their root-mean-square difference over all
-    interatomic distances is below `minimum_distance` [Å]; mirror images are.
+    Two geometries are the same if the root-mean-square difference of their interatomic
+    distances is below `minimum_distance` [Å]; mirror images thus count as the same.
     """
     if not records:
         return []
@@ -308,7 +305,7 @@ def distinct(records: Sequence[Record], minimum_distance: float) -> list[Record]
 
 @dataclass(frozen=True)
 class _State:
-    """What every task needs."""
+    """State shared by all tasks."""
 
     starts: tuple[ase.Atoms, ...]
     method: Method
@@ -327,10 +324,9 @@ class _Task:
 
 
 def _draw(state: _State, task: _Task) -> tuple[int, list[Record]]:
-    """Return the geometries of a task that are not too high in energy.
+    """Return the geometries of a task below the energy limit.
 
-    A failure in the dynamics or the modes ends the task; what is missing is
-    drawn anew.
+    If the dynamics or the modes fail the task ends; missing geometries are drawn again.
     """
     kept: list[Record] = []
     geometries = _SOURCES[task.kind][1](state, task)
@@ -388,7 +384,7 @@ def _about_turned(state: _State, task: _Task) -> Iterator[ase.Atoms]:
 def _beads(state: _State, task: _Task) -> Iterator[ase.Atoms]:
     rng, n_beads = task.rng, state.plan.n_beads
     shares = _split(task.n, -(-task.n // state.plan.draws_per_hessian))
-    # the centroids of one run are far apart: each carries several beads
+    # draw several beads per snapshot: snapshots are far apart
     centroids = _snapshots(state, replace(task, n=len(shares)))
     for centroid, share in zip(centroids, shares, strict=True):
         modes = finite_difference_modes(centroid, state.method, linear=state.linear)

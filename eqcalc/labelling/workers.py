@@ -31,12 +31,12 @@ def map_unordered(
     Parameters
     ----------
     function
-        Defined at the top level of a module, so that it can be sent.
+        Defined at the top level of a module, so that it can be pickled.
     state
-        Sent once to each process, and kept there with what it caches.
+        Sent once to each process and kept there.
     processes
-        With one, everything runs in this process, in order. With more, a script
-        must be guarded by ``if __name__ == "__main__":``.
+        With 1, everything runs in this process, in order. With more, a script must be
+        guarded by ``if __name__ == "__main__":``.
 
     Raises
     ------
@@ -47,8 +47,8 @@ def map_unordered(
         for task in tasks:
             yield function(state, task)
         return
-    # spawn: forking a process that runs threads (OpenMP, torch) can hang. An
-    # executor: a Pool waits for ever for a task whose process was killed.
+    # spawn: forking a multi-threaded process (OpenMP, torch) can deadlock. An
+    # executor: a Pool waits forever for a task whose process was killed.
     executor = ProcessPoolExecutor(
         min(processes, len(tasks)),
         multiprocessing.get_context("spawn"),
@@ -83,7 +83,7 @@ def _run(task: Any) -> Any:
 
 @contextmanager
 def _one_thread_each() -> Iterator[None]:
-    """Let processes started in this block use one thread; they read it when they start."""
+    """Limit processes started in this block to one thread each."""
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))

@@ -3,19 +3,19 @@
 
 The settings of a training, here with their defaults where they have one::
 
-    output: runs/first              # folder of the run; the same again resumes it
+    output: runs/first              # folder of the run; an existing one is resumed
     seed: 0
     data:
       path: molecules.h5            # relative to the folder of this file
-      training: 950                 # numbers of structures; or split: <name> stored in the data
+      training: 950                 # numbers of structures; or split: <name>, stored in the data
       validation: 50
-      test: null                    # all the others
+      test: null                    # all remaining structures
       seed: 0
     model:
       representation: {name: painn, features: 128, layers: 3, cutoff: 5.0}
       read_outs: {}                 # options, for example {dipole: {atomic_dipoles: false}}
-      # or start_from: model.eqc, and perhaps reset_heads: [dipole]
-    loss:                           # any of these, as a list or with weights
+      # or start_from: model.eqc, optionally with reset_heads: [dipole]
+    loss:                           # one or more, as a list or with weights
       energy: 0.05                  # or {weight: 0.05, scale: 0.01}
       forces: 0.95
       dipole: 0.02

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What happens after each epoch: log, best model, checkpoint, early stopping, progress."""
+"""End-of-epoch tasks: log, best model, checkpoint, early stopping, progress."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from eqcalc.units import conversion_factor
 
 
 def log_columns(figures: dict[str, float]) -> dict[str, float]:
-    """Return the figures of an epoch under readable names, in the units of reports.
+    """Return the metrics of an epoch under readable names, in report units.
 
-    The energy errors are per atom.
+    Energy errors are per atom.
     """
     columns = {}
     for name, value in figures.items():
@@ -41,7 +41,7 @@ def log_columns(figures: dict[str, float]) -> dict[str, float]:
 
 
 class Keeper(lightning.Callback):
-    """Keeps the folder of a run up to date, shows its progress and stops it."""
+    """Updates the run folder, shows progress, and stops the training."""
 
     def __init__(self, folder: RunFolder, stopping: StoppingConfig, progress: bool) -> None:
         self.folder = folder
@@ -59,11 +59,11 @@ class Keeper(lightning.Callback):
 
     @property
     def hours(self) -> float:
-        """Wall time of training so far, earlier calls included."""
+        """Wall time of the training so far, including earlier calls."""
         return (self._earlier_seconds + time.perf_counter() - self._began) / 3600.0
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run must know."""
+        """Return the state needed to resume."""
         return {
             "epochs": self.epochs,
             "best_loss": self.best_loss,
@@ -72,7 +72,7 @@ class Keeper(lightning.Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the state of an earlier call."""
+        """Restore the state of an earlier call."""
         self.epochs = state_dict["epochs"]
         self.best_loss = state_dict["best_loss"]
         self.best_epoch = state_dict["best_epoch"]
@@ -81,7 +81,7 @@ class Keeper(lightning.Callback):
     def on_train_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
-        """Drop log rows after the checkpoint and show the bar."""
+        """Drop log rows after the checkpoint and show the progress bar."""
         self._began = time.perf_counter()
         if self._patience_is_over():
             self.stopped_by = "patience"
@@ -100,14 +100,14 @@ class Keeper(lightning.Callback):
         )
 
     def on_train_batch_end(self, *_: Any, **__: Any) -> None:
-        """Advance the bar."""
+        """Advance the progress bar."""
         if self._bar is not None:
             self._bar.update()
 
     def on_train_epoch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
-        """Log, save and decide whether to go on."""
+        """Log, save and check the stopping criteria."""
         assert isinstance(pl_module, TrainingModule)
         self.epochs = trainer.current_epoch + 1
         figures = log_columns(pl_module.figures)
@@ -157,7 +157,7 @@ class Keeper(lightning.Callback):
         self.on_train_end()
 
     def _save(self, trainer: lightning.Trainer) -> None:
-        # all processes take part, of which the first one writes
+        # all processes take part; the first one writes
         path = self.folder.checkpoint
         first = trainer.is_global_zero
         with replacing(path) if first else contextlib.nullcontext(path) as written:
@@ -173,7 +173,7 @@ class Keeper(lightning.Callback):
             trainer.should_stop = True
         elif self.epochs < self.stopping.epochs and self.stopping.hours is not None:
             elapsed = (time.perf_counter() - self._began) / 3600.0
-            # the clocks of several processes differ: the first one decides
+            # clocks of processes differ: the first one decides
             if trainer.strategy.broadcast(elapsed >= self.stopping.hours):
                 self.stopped_by = "hours"
                 trainer.should_stop = True
@@ -187,7 +187,7 @@ class Keeper(lightning.Callback):
             writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
 
     def _trim_log(self) -> None:
-        """Remove rows after the epoch of the checkpoint: those epochs are trained again."""
+        """Remove rows after the epoch of the checkpoint, which are trained again."""
         if not self.folder.log.exists():
             return
         lines = self.folder.log.read_text(encoding="utf-8").splitlines(keepends=True)

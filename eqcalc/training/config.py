@@ -27,27 +27,27 @@ from eqcalc.validation import (
 
 
 def trainable_quantities() -> tuple[str, ...]:
-    """Return the quantities that a loss can be made of."""
+    """Return the quantities that can be part of a loss."""
     return ordered((*readable_quantities(), "forces"))
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which structures are learned, and which judge the result.
+    """The dataset and its split.
 
     Parameters
     ----------
     path
-        A dataset of eqcalc.
+        An eqcalc dataset.
     training, validation, test
-        Numbers of structures. Without `test` all that remain are held out.
-        The validation and test structures do not depend on `training`, and a
-        larger training set contains a smaller one.
+        Numbers of structures. Without `test` all remaining structures are held out. The
+        validation and test sets do not depend on `training`, and a larger training set
+        contains a smaller one.
     seed
         Seed of the random split.
     split
-        Name of a split stored in the dataset (parts ``training``,
-        ``validation`` and perhaps ``test``), instead of a random one.
+        Name of a split stored in the dataset (parts ``training``, ``validation`` and
+        optionally ``test``), instead of a random one.
     """
 
     path: Path
@@ -72,23 +72,21 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """What is trained: a new network, or one that exists.
+    """The model to train: a new network or an existing one.
 
     Parameters
     ----------
     representation, read_outs
-        Of a new model; see :class:`eqcalc.models.PotentialConfig`.
+        Options of a new model; see :class:`eqcalc.models.PotentialConfig`.
     element_values
         Reference values of the elements in internal units, by quantity and atomic
-        number, for example energies of free atoms. The mean per atom of what they
-        leave is added to them. Where none are given they are fitted to the
-        training set by least squares.
+        number, for example energies of free atoms. The mean residual per atom is added to
+        them. By default they are fitted to the training set by least squares.
     start_from
-        Model file whose parameters are the start (fine-tuning). Read-outs it
-        lacks are added. Where its level of theory is not that of the data, its
-        reference values are fitted anew.
+        Model file to fine-tune. Missing read-outs are added. If the level of theory of the
+        data differs, its reference values are refitted.
     reset_heads
-        Read-outs of `start_from` to begin anew.
+        Read-outs of `start_from` to reinitialise.
     """
 
     representation: Mapping[str, Any] | None = None
@@ -131,9 +129,9 @@ class ModelConfig:
 class LossTerm:
     """One quantity of the loss, ``weight · mean|Δ|² / scale²``.
 
-    The scale is in internal units, for the energy per atom. Without one it is the root
-    mean square of what has to be learned in the training set, so that every term begins
-    near its weight.
+    The scale is in internal units, for energies per atom. By default it is the root mean
+    square of the training labels after subtraction of reference values, so that every term
+    starts near its weight.
     """
 
     weight: float
@@ -147,16 +145,16 @@ class LossTerm:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW.
+    """AdamW optimizer.
 
     Parameters
     ----------
     batch_size
-        Structures per step, of all devices together.
+        Structures per step, summed over all devices.
     max_gradient_norm
-        Longer gradients are shortened to this; None leaves them. With the
-        default scales of the loss gradients settle below 0.2, so that the
-        default acts on the rare structure that would upset the training.
+        Gradient-clipping threshold for the norm; None disables clipping. With the default
+        scales of the loss, gradient norms settle below 0.2, so that the default affects
+        only outliers.
     """
 
     batch_size: int = 10
@@ -177,11 +175,10 @@ def _weight_of_the_past(key: str, value: float) -> None:
 
 @dataclass(frozen=True)
 class PlateauSchedule:
-    """Lower the learning rate when the smoothed validation loss stops falling.
+    """Reduce the learning rate when the smoothed validation loss reaches a plateau.
 
-    After more than `patience` epochs without a new minimum of the loss, in whose exponential
-    average the past has the weight `smoothing`, the rate is multiplied by `factor`, down to
-    `minimum`.
+    After more than `patience` epochs without a new minimum of the exponentially smoothed loss
+    (decay `smoothing`), the rate is multiplied by `factor`, down to `minimum`.
     """
 
     name: ClassVar[str] = "plateau"
@@ -200,9 +197,9 @@ class PlateauSchedule:
 
 @dataclass(frozen=True)
 class CosineSchedule:
-    """Half a cosine from the learning rate to `minimum` over all epochs.
+    """Cosine annealing from the learning rate to `minimum` over all epochs.
 
-    Before, it rises linearly during `warm_up` epochs, or a fraction of one.
+    Preceded by a linear warm-up over `warm_up` epochs, which may be a fraction.
     """
 
     name: ClassVar[str] = "cosine"
@@ -217,10 +214,11 @@ class CosineSchedule:
 
 @dataclass(frozen=True)
 class StoppingConfig:
-    """When training ends: after so many epochs, or before.
+    """Stopping criteria.
 
-    Early stopping comes after `patience` epochs without a lower validation loss. A call lasts
-    `hours` of wall time at most [h]; calling again resumes. None is no such rule.
+    Training ends after `epochs`, or after `patience` epochs without a lower validation loss. A
+    call is interrupted after `hours` of wall time [h]; calling again resumes. None disables a
+    criterion.
     """
 
     epochs: int = 1000
@@ -237,9 +235,9 @@ class StoppingConfig:
 
 @dataclass(frozen=True)
 class EMAConfig:
-    """Exponential moving average of the parameters, which is validated and saved.
+    """Exponential moving average of the parameters, used for validation and saved.
 
-    `decay` is the weight of the past after each step; 0 keeps the last parameters.
+    `decay` is the weight of the previous average per step; 0 disables averaging.
     """
 
     decay: float = 0.995
@@ -248,7 +246,7 @@ class EMAConfig:
         _weight_of_the_past("decay", self.decay)
 
 
-#: Devices; positions are float64, which others lack.
+#: Supported accelerators; positions are float64, which others lack.
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
 #: Precisions of Lightning.
 PRECISIONS = (
@@ -260,10 +258,10 @@ KERNELS = ("torch", "triton")
 
 @dataclass(frozen=True)
 class TrainerConfig:
-    """Where training runs: the options of the same names of ``lightning.Trainer``, and kernels.
+    """Options of ``lightning.Trainer`` of the same names, and kernels.
 
-    ``accelerator: auto`` takes a CUDA GPU if there is one, else the CPU. ``kernels: triton``
-    sums the messages of a PaiNN on a GPU by fused kernels
+    ``accelerator: auto`` selects a CUDA GPU if available, else the CPU. ``kernels: triton``
+    uses fused message-passing kernels for PaiNN on a GPU
     (:func:`eqcalc.runtime.with_triton_kernels`), in float32 or float64.
     """
 
@@ -299,11 +297,11 @@ class TrainingConfig:
     Parameters
     ----------
     output
-        Folder of the run. Training again into the same folder resumes.
+        Folder of the run. Training into an existing run folder resumes.
     loss
-        What is learned, and with which weight.
+        Terms of the loss, by quantity.
     seed
-        Of the initial parameters and of the order of the structures.
+        Random seed for the initial parameters and the order of the structures.
     """
 
     output: Path
@@ -348,13 +346,13 @@ class TrainingConfig:
         path
             The file.
         overrides
-            Values that replace those of the file, by dotted key, for example
+            Settings that override those of the file, by dotted key, for example
             ``**{"stopping.epochs": 10}``.
 
         Raises
         ------
         InvalidInputError
-            The file is not YAML, states a key twice, or a setting is wrong.
+            The file is not valid YAML, contains a duplicate key, or a setting is invalid.
         """
         path = Path(path)
         settings = read_yaml(path)
@@ -372,17 +370,17 @@ class TrainingConfig:
     def from_settings(
         cls, settings: Mapping[str, Any], *, folder: str | Path = "."
     ) -> TrainingConfig:
-        """Make a configuration from nested mappings; relative paths begin at `folder`.
+        """Create a configuration from nested mappings; paths are relative to `folder`.
 
         Raises
         ------
         InvalidInputError
-            A setting is unknown, missing or impossible.
+            A setting is unknown, missing or invalid.
         """
         return build(cls, _with_full_loss(settings), "", Path(folder))
 
     def settings(self) -> dict[str, Any]:
-        """Return the nested mappings from which :meth:`from_settings` makes this again."""
+        """Return nested mappings, the inverse of :meth:`from_settings`."""
         return plain(self)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From a dataset to batches: splits, batch order and loaders without per-structure work."""
+"""Training data: splits, batch order and loaders that gather whole batches at once."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from eqcalc.training.config import DataConfig, TrainingConfig
 from eqcalc.training.settings import require
 from eqcalc.validation import InvalidFileError, InvalidInputError, one_of
 
-#: Atoms per batch where only predictions are made.
+#: Atoms per batch for prediction.
 EVALUATION_ATOMS = 600
-#: The same on a GPU, which has more to do at once.
+#: The same on a GPU.
 EVALUATION_ATOMS_OF_A_GPU = 4096
-#: Larger molecules get the pairs within the cutoff rather than all.
+#: Larger molecules use pairs within the cutoff instead of all pairs.
 ALL_PAIRS_ATOMS = 32
-#: Structures in which pairs within the cutoff are looked for.
+#: Number of structures searched for pairs within the cutoff.
 _STRUCTURES = 200
 
 _log = logging.getLogger(__name__)
 
 
 class TrainingWarning(UserWarning):
-    """A training may not give what is expected of it."""
+    """A training may not have the intended result."""
 
 
 def file_hash(path: Path) -> str:
@@ -63,7 +63,7 @@ class Split:
 
 
 def open_dataset(config: TrainingConfig) -> Dataset:
-    """Return the dataset of a training, or raise InvalidInputError if there is none."""
+    """Open the dataset of a training, or raise InvalidInputError."""
     try:
         return Dataset.open(config.data.path)
     except (OSError, InvalidFileError) as error:
@@ -71,7 +71,7 @@ def open_dataset(config: TrainingConfig) -> Dataset:
 
 
 def split_dataset(dataset: Dataset, config: DataConfig) -> Split:
-    """Divide a dataset as `config` says, or raise InvalidInputError if it cannot be."""
+    """Split a dataset according to `config`, or raise InvalidInputError."""
     if config.split is not None:
         parts = dict(dataset.splits[one_of("data.split", config.split, dataset.splits)])
         for name in ("training", "validation"):
@@ -92,7 +92,7 @@ def split_dataset(dataset: Dataset, config: DataConfig) -> Split:
 
 
 def check_labels(config: TrainingConfig, dataset: Dataset, split: Split) -> None:
-    """Refuse labels that are not there; tell which are missing in part or not used."""
+    """Reject missing labels; log which are partly missing or unused."""
     path = config.data.path
     for name in config.quantities:
         expected = f"a label of {path}, which has {', '.join(dataset.quantities) or 'none'}"
@@ -111,7 +111,7 @@ def check_labels(config: TrainingConfig, dataset: Dataset, split: Split) -> None
 
 
 def check_numbers(config: TrainingConfig, dataset: Dataset, split: Split) -> None:
-    """Refuse structures and labels that are known but not finite, in all parts of the data."""
+    """Reject non-finite structures and labels in any part of the data."""
     rows = np.sort(np.concatenate(list(vars(split).values())))
     found = not_finite(dataset.subset(rows), config.quantities)
     if found:
@@ -126,7 +126,7 @@ def check_numbers(config: TrainingConfig, dataset: Dataset, split: Split) -> Non
 
 
 def warn_without_pairs(dataset: Dataset, split: Split, cutoff: float) -> None:
-    """Warn if no atom sees another one within the cutoff [Å]."""
+    """Warn if no atom has a neighbour within the cutoff [Å]."""
     structures = dataset.structures(split.training[:_STRUCTURES])
     if int(structures.counts.max()) > 1 and not len(pairs_within(structures, cutoff).receiver):
         warnings.warn(
@@ -140,9 +140,9 @@ def warn_without_pairs(dataset: Dataset, split: Split, cutoff: float) -> None:
 class Batch:
     """Structures, their pairs and labels.
 
-    Not a dataclass, since Lightning would convert its tensors one by one to the
-    precision of the network, positions and energies too. Labels and which structures have
-    them are those of :meth:`eqcalc.datasets.Dataset.labels`.
+    Not a dataclass, since Lightning would convert its tensors, including positions and
+    energies, to the precision of the network. For labels and masks see
+    :meth:`eqcalc.datasets.Dataset.labels`.
     """
 
     def __init__(
@@ -168,11 +168,10 @@ class Batch:
 
 
 class Batches(TorchDataset[Batch]):
-    """Makes a batch, with the labels `names`, from an array of indices.
+    """Collates a batch, with the labels `names`, from an array of indices.
 
-    The gathering is done by whole arrays. All pairs of equal small molecules are
-    static and made once per batch size; other structures get the pairs within the
-    `cutoff` of the model [Å].
+    Whole arrays are gathered at once. For identical small molecules all pairs are used, built
+    once per batch size; other structures use the pairs within the `cutoff` of the model [Å].
     """
 
     def __init__(self, dataset: Dataset, names: Sequence[str], cutoff: float) -> None:
@@ -202,12 +201,10 @@ class Batches(TorchDataset[Batch]):
 
 
 class BatchOrder(Sampler[np.ndarray]):
-    """The order of the structures: a new permutation each epoch, known from seed and epoch.
+    """Order of the structures: a permutation determined by seed and epoch.
 
-    A resumed training therefore continues with the batches it would have had.
-    Of several processes each takes its share of every batch. The structures
-    that do not fill the last batch of an epoch are left out of it. The batch size counts
-    the structures of all processes together.
+    A resumed training therefore sees the same batches. Each process takes its share of every
+    batch; the batch size is the total over processes. An incomplete last batch is dropped.
     """
 
     def __init__(
@@ -222,11 +219,11 @@ class BatchOrder(Sampler[np.ndarray]):
         self.seed = seed
         self.rank = rank
         self.processes = processes
-        #: Present epoch; Lightning sets it through :meth:`set_epoch`.
+        #: Current epoch; Lightning sets it through :meth:`set_epoch`.
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the permutation of `epoch`."""
+        """Select the permutation of `epoch`."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -242,7 +239,7 @@ class BatchOrder(Sampler[np.ndarray]):
 def evaluation_batches(
     dataset: Dataset, indices: np.ndarray, atoms: int = EVALUATION_ATOMS
 ) -> list[np.ndarray]:
-    """Divide `indices` into batches of about so many atoms."""
+    """Divide `indices` into batches of approximately equal numbers of atoms."""
     if len(indices) == 0:
         return []
     before = np.cumsum(dataset.counts[indices]) - dataset.counts[indices]
@@ -251,6 +248,6 @@ def evaluation_batches(
 
 
 def loader(batches: Batches, order: Sampler[np.ndarray] | list[np.ndarray]) -> DataLoader[Batch]:
-    """Return a loader that makes one batch for each index array of `order`."""
-    # an own generator, since a loader without one draws from the global stream
+    """Return a loader that yields one batch for each index array of `order`."""
+    # a loader without its own generator draws from the global one
     return DataLoader(batches, sampler=order, batch_size=None, generator=torch.Generator())

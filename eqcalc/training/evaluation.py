@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Compare a model with labels, and tell what a reader of the errors must know."""
+"""Evaluate a model on labelled structures, with notes for interpreting the errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from eqcalc.training.data import Batches, Split, evaluation_batches, file_hash, 
 from eqcalc.training.evaluation_table import EvaluationTable, error_rows
 from eqcalc.validation import InvalidInputError, known_elements, located, one_of
 
-#: So many compositions are named in a note.
+#: Largest number of compositions named in a note.
 _NAMED = 5
 
 
@@ -39,10 +39,9 @@ def evaluate(
     precision: str | None = None,
     progress: bool = False,
 ) -> EvaluationTable:
-    """Compare a model with labels.
+    """Evaluate the errors of a model on labelled structures.
 
-    Structures with a number that is not finite are left out, and a note of the table
-    names them.
+    Structures with non-finite values are excluded and listed in a note of the table.
 
     Parameters
     ----------
@@ -53,24 +52,24 @@ def evaluate(
     indices
         Structures to evaluate; all if neither this nor `split` is given.
     split
-        Part of the dataset to evaluate: ``"training"``, ``"validation"`` or
-        ``"test"`` as the training of the model divided its dataset, or
-        ``"name/part"`` of a split stored in the dataset.
+        Part of the dataset to evaluate: ``"training"``, ``"validation"`` or ``"test"`` of
+        the split the model was trained with, or ``"name/part"`` of a split stored in the
+        dataset.
     names
-        Quantities to compare; all that the model gives and the dataset has if
-        not given.
+        Quantities to compare; by default all that the model predicts and the dataset
+        contains.
     precision
-        Of the network, one of :data:`~eqcalc.models.precision.PRECISIONS`; as stored if
-        not given.
+        Precision of the network, one of :data:`~eqcalc.models.precision.PRECISIONS`; by
+        default as stored.
     progress
         Show a progress bar on a terminal.
 
     Raises
     ------
     InvalidInputError
-        There is nothing to compare, or no such part or precision.
+        There is nothing to compare, or the part or precision does not exist.
     UnknownElementError
-        The model was not made for an element.
+        The model does not support an element.
     """
     text = Path(model).name if isinstance(model, str | Path) else "the model"
     check_precision(precision)
@@ -104,7 +103,7 @@ def evaluate(
 
 
 def _part(model: Potential, dataset: Dataset, split: str) -> np.ndarray:
-    """Return the structures of a part, by the record of the model or the stored splits."""
+    """Return the indices of a part, from the training record or the stored splits."""
     stored = {f"{n}/{p}": rows for n, parts in dataset.splits.items() for p, rows in parts.items()}
     with located(file=dataset.path):
         one_of("split", split, ["training", "validation", "test", *stored])
@@ -125,7 +124,7 @@ def _part(model: Potential, dataset: Dataset, split: str) -> np.ndarray:
 def _comparable(
     model: Potential, dataset: Dataset, names: Collection[str] | None
 ) -> tuple[str, ...]:
-    """Return the quantities to compare, or tell why there are none."""
+    """Return the quantities to compare, or raise if there are none."""
     if len(dataset) == 0:
         raise _nothing(dataset, "there are 0 structures")
     given = {"the model": model.quantities, "the dataset": dataset.quantities}
@@ -155,7 +154,7 @@ def _nothing(dataset: Dataset, reason: str) -> InvalidInputError:
 def _finite(
     dataset: Dataset, rows: np.ndarray, names: tuple[str, ...]
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return the structures whose numbers are all finite, and a note on the others, if any."""
+    """Return the structures with finite values, and a note on the others, if any."""
     found = not_finite(dataset.subset(rows), names)
     if not found:
         return rows, ()
@@ -168,7 +167,7 @@ def _finite(
 
 
 def _diverged(predicted: dict[str, np.ndarray]) -> tuple[str, ...]:
-    """Tell where a model does not give numbers."""
+    """Return notes on non-finite predictions."""
     return tuple(
         f"{name}: {wrong} of {values.size} values of the model are not finite."
         for name, values in predicted.items()
@@ -183,7 +182,7 @@ def predictions(
     names: tuple[str, ...],
     progress: bool = False,
 ) -> tuple[dict[str, np.ndarray], ...]:
-    """Return predictions, labels and numbers of atoms by quantity, where the label is known."""
+    """Return predictions, known labels and numbers of atoms by quantity."""
     found: list[dict[str, list[Tensor]]] = [{name: [] for name in names} for _ in range(3)]
     batches = Batches(dataset, names, model.cutoff)
     order = evaluation_batches(dataset, rows)
@@ -205,13 +204,13 @@ def predictions(
 
 
 def _split_of_training(model: Potential, dataset: Dataset) -> Split:
-    """Divide the file that a model was trained on as its training did."""
+    """Reproduce the split of the dataset that a model was trained on."""
     settings = model.metadata["training"]["config"]["data"]
     return split_dataset(Dataset.open(dataset.path), DataConfig(**settings))
 
 
 def _level_notes(model: Potential, dataset: Dataset, names: Collection[str]) -> tuple[str, ...]:
-    """Tell where labels and model are not of the same level of theory."""
+    """Return notes on differing levels of theory of labels and model."""
     levels = levels_by_quantity(model.metadata.get("level_of_theory") or {}, names)
     return tuple(
         f"{name}: the model was trained at {levels[name]}, the labels are "
@@ -224,7 +223,7 @@ def _level_notes(model: Potential, dataset: Dataset, names: Collection[str]) -> 
 def _training_notes(
     model: Potential, dataset: Dataset, rows: np.ndarray, split: str | None
 ) -> tuple[str, ...]:
-    """Tell where structures were used in training, or have compositions that were not."""
+    """Return notes on structures seen in training, and on compositions that were not."""
     notes = []
     record = model.metadata.get("training", {}).get("dataset", {})
     known = "sha256" in record and (split is None or "/" in split)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Errors of predictions as a table in the units of the field, as files and as parity plots."""
+"""Prediction errors as a table in customary units, as files, and as parity plots."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from eqcalc.validation import one_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: With more points than this, densities are drawn instead of dots.
+#: With more points than this, densities are plotted instead of points.
 _DOTS = 5000
 
 
@@ -33,16 +33,16 @@ class ErrorRow:
     Parameters
     ----------
     quantity
-        What is compared: a quantity by its components (all nine of a tensor), its value
-        per atom (``"energy per atom"``), or its invariant (``"dipole magnitude"``,
+        A quantity, compared by components (all nine of a tensor), its value per atom
+        (``"energy per atom"``), or an invariant (``"dipole magnitude"``,
         ``"isotropic polarizability"``).
     unit
         Unit of the errors.
     mae, rmse, largest
         Mean absolute, root-mean-square and largest absolute error.
     spread
-        Standard deviation of the labels, each component about its own mean: the
-        RMSE of a model that predicts the mean.
+        Standard deviation of the labels, each component about its mean: the RMSE of a model
+        that predicts the mean.
     n
         Number of values compared.
     """
@@ -58,21 +58,21 @@ class ErrorRow:
 
 @dataclass(frozen=True, repr=False)
 class EvaluationTable:
-    """Errors of a model, with the values they come from.
+    """Errors of a model, with the underlying values.
 
     Parameters
     ----------
     rows
         One row per quantity and unit.
     model, dataset
-        Where they came from, as text.
+        Model and dataset, as text.
     n_structures
         Number of structures evaluated.
     notes
-        What a reader must know, for example that the levels of theory differ.
+        Caveats, for example that the levels of theory differ.
     predicted, labels
-        By quantity, in internal units, only where the label is known:
-        ``[n_known, ...]``, for forces ``[n_atoms, 3]``.
+        By quantity, in internal units, for known labels only: ``[n_known, ...]``, for
+        forces ``[n_atoms, 3]``.
     """
 
     rows: tuple[ErrorRow, ...]
@@ -166,10 +166,10 @@ class EvaluationTable:
 def error_rows(
     predicted: dict[str, np.ndarray], labels: dict[str, np.ndarray], counts: dict[str, np.ndarray]
 ) -> tuple[ErrorRow, ...]:
-    """Return the errors of every quantity, in every unit of its reports.
+    """Return the errors of each quantity in each of its report units.
 
-    `counts` holds, by quantity, the numbers of atoms of the structures that have it; for
-    the others see :class:`EvaluationTable`.
+    `counts` holds the numbers of atoms of the structures by quantity; for the other arguments
+    see :class:`EvaluationTable`.
     """
     rows: list[ErrorRow] = []
 
@@ -206,10 +206,10 @@ def error_rows(
 
 
 def parity_plot(name: str, labels: np.ndarray, predicted: np.ndarray) -> Figure:
-    """Draw predicted over labelled values of one quantity, and the errors below.
+    """Plot predicted against reference values of one quantity, and the errors below.
 
-    Both are arrays of one shape, in internal units. Energies are drawn relative to the
-    mean of the labels.
+    Both arrays have the same shape, in internal units. Energies are relative to the mean of the
+    labels.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.colors import LogNorm

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Train a potential: one call that begins a run, resumes it, or returns a finished one."""
+"""Train a potential: start or resume a run, or return a finished one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training leaves.
+    """Result of a training.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class TrainingResult:
     record
         Training record, as in ``model.metadata["training"]``.
     finished
-        False if the time limit came first; calling again resumes.
+        False if the time limit was reached; calling again resumes.
     """
 
     model: Potential
@@ -71,23 +71,21 @@ def train(
 
     The folder ``config.output`` receives ``config.yaml``, ``log.csv`` (one row
     per epoch), ``model.eqc`` (the model with the lowest validation loss so far),
-    ``checkpoints/last.ckpt`` (everything needed to resume) and, at the end,
-    ``test.csv``, ``test.json`` and parity plots of the held-out structures. A
-    run that was killed is resumed by the same call.
+    ``checkpoints/last.ckpt`` (for resuming) and, at the end, ``test.csv``, ``test.json`` and
+    parity plots for the held-out structures. The same call resumes an interrupted run.
 
     Parameters
     ----------
     config
-        Settings, or a YAML file or mapping of them.
+        Settings, or a YAML file or mapping with settings.
     progress
         Show a progress bar on a terminal.
 
     Raises
     ------
     InvalidInputError
-        A setting is wrong, the dataset has no such labels or some that are not finite,
-        the folder holds a run with other settings or one that cannot go on, or another
-        process trains in it.
+        A setting is invalid, labels are missing or not finite, the folder contains a run
+        with other settings or one that cannot be resumed, or another process uses it.
     """
     if isinstance(config, str | Path):
         with located(file=config):
@@ -99,7 +97,7 @@ def train(
     check_labels(config, dataset, split)
     require_start(config)
     folder = RunFolder(config)
-    # new networks draw from the global random stream: leave it as it was
+    # initialisation uses the global random generator: restore it
     with torch.random.fork_rng(devices=[]):
         if folder.finished():
             _log.info("%s: this run is finished", config.output)
@@ -114,7 +112,7 @@ def train(
 def _fit(
     config: TrainingConfig, dataset: Dataset, split: Split, folder: RunFolder, progress: bool
 ) -> None:
-    """Train until a rule of stopping applies."""
+    """Train until a stopping criterion is met."""
     from eqcalc.training.callbacks import Keeper
 
     keeper = Keeper(folder, config.stopping, progress)
@@ -142,7 +140,7 @@ def _fit(
 
 
 def _module(config: TrainingConfig, dataset: Dataset, split: Split) -> TrainingModule:
-    """Return the model at its start, with its loss and what its file will tell."""
+    """Return the initial model, its loss, and its metadata."""
     from eqcalc.training.module import TrainingModule
 
     potential = initial_potential(config, dataset, split.training)
@@ -163,7 +161,7 @@ def _module(config: TrainingConfig, dataset: Dataset, split: Split) -> TrainingM
 def _conclude(
     config: TrainingConfig, dataset: Dataset, split: Split, folder: RunFolder, keeper: Keeper
 ) -> None:
-    """Complete the record of the best model and judge it by the held-out structures."""
+    """Complete the record of the best model and evaluate it on the held-out structures."""
     model = load_model(folder.model)
     finished = keeper.stopped_by != "hours"
     record = model.metadata["training"]
@@ -178,13 +176,13 @@ def _conclude(
 
 
 def _trainer(config: TrainerConfig, folder: Path, **options: Any) -> lightning.Trainer:
-    """Return Lightning's trainer of a run, or say why there can be none here."""
+    """Return Lightning's trainer of a run, or raise if it cannot be built here."""
     import lightning
     from lightning.pytorch.strategies import StrategyRegistry
 
     accelerator = config.accelerator
     if accelerator == "auto":
-        # not Lightning's choice: see ACCELERATORS
+        # instead of Lightning's choice; see ACCELERATORS
         accelerator = "gpu" if torch.cuda.is_available() else "cpu"
     elif accelerator != "cpu" and not torch.cuda.is_available():
         problem = f"a GPU is requested, but torch {torch.__version__} sees none"
@@ -217,7 +215,7 @@ def _trainer(config: TrainerConfig, folder: Path, **options: Any) -> lightning.T
 
 @contextlib.contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Hide Lightning's announcements and its advice on loaders we do not use."""
+    """Suppress Lightning's start-up messages and advice on data loaders."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = {logger: logger.level for logger in loggers}
     advice = "does not have many workers|overridden `transfer_batch_to_device`|treespec, LeafSpec"

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The model at the start of a training: new, or made from one that exists.
+"""The initial model of a training: new, or from an existing model.
 
-A total energy is thousands of eV, of which the network learns the last one.
-The rest is taken up by one energy per element, fitted by linear least squares
-to the training set or given; likewise the isotropic part of the polarizability
-and other scalars that atoms add up to.
+Most of a total energy of thousands of eV is described by one energy per element, given or
+fitted to the training set by linear least squares; likewise the isotropic part of the
+polarizability and other extensive scalars.
 """
 
 from __future__ import annotations
@@ -33,15 +32,15 @@ from eqcalc.training.evaluation import predictions
 
 _log = logging.getLogger(__name__)
 
-#: A root mean square in internal units below which there is nothing to learn.
+#: Labels with a smaller root mean square (internal units) count as constant.
 _NO_SPREAD = 1e-9
 
 
 def initial_potential(config: TrainingConfig, dataset: Dataset, training: np.ndarray) -> Potential:
-    """Return the model that `config` starts from.
+    """Return the initial model for `config`.
 
-    Reference values are fitted to the structures with the indices `training`; for a model
-    that exists to what it leaves over, if it was trained at another level of theory.
+    Reference values are fitted to the structures `training` (indices); for an existing model
+    trained at another level of theory, to its residuals.
     """
     if config.model.start_from is not None:
         return _fine_tuned(config, dataset, training)
@@ -53,11 +52,10 @@ def initial_potential(config: TrainingConfig, dataset: Dataset, training: np.nda
 
 
 def label_scales(dataset: Dataset) -> dict[str, float]:
-    """Return the root mean square of what a network has to learn of each label.
+    """Return the root mean square of each label after subtraction of reference values.
 
-    It is that of the components, of scalars and of the isotropic part of tensors after
-    the best values of the elements, and of the energy per atom. A label without any
-    spread gets 1.
+    Least-squares element values are subtracted from scalars and the isotropic part of
+    tensors; energies are per atom. Constant labels have a scale of 1.
     """
     return {
         name: label.rms if label.rms > _NO_SPREAD else 1.0
@@ -66,7 +64,7 @@ def label_scales(dataset: Dataset) -> dict[str, float]:
 
 
 def _build(config: PotentialConfig, references: References, seed: int) -> Potential:
-    """Draw parameters from `seed` without touching the global random stream."""
+    """Initialise parameters from `seed` without affecting the global random state."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Potential(config, references)
@@ -79,10 +77,10 @@ def _fit(
     start: Potential | None = None,
     given: Mapping[int, float] | None = None,
 ) -> dict[int, float]:
-    """Fit values of the elements to a label, or to what the model `start` leaves of it.
+    """Fit element values to a label, or to its residual with respect to the model `start`.
 
-    To values that are `given` only the mean per atom of what they leave is added,
-    the same for all elements (Miller et al., arXiv:2008.08461, equations 14–16).
+    To `given` values only the mean residual per atom is added, the same for all elements
+    (Miller et al., arXiv:2008.08461, equations 14–16).
     """
     q = quantity(name)
     numbers, left = numbers_and_labels(dataset, name, rows[dataset.present(name)[rows]])
@@ -103,7 +101,7 @@ def _fresh_references(
     elements: tuple[int, ...],
     given: Mapping[str, Mapping[int, float]],
 ) -> References:
-    """Fit reference values, where none are given, and scales for new read-outs."""
+    """Fit missing reference values, and the scales of new read-outs."""
     tables: dict[str, dict[int, float]] = {}
     for name, head in config.build_heads().items():
         if not (head.additive and quantity(name).isotropic):
@@ -112,7 +110,7 @@ def _fresh_references(
         if dataset.present(name)[rows].any():
             tables[name] = _fit(name, dataset, rows, given=given.get(name))
     rms = label_scales(dataset.subset(rows))
-    # energies vary by about the force over one ångström of motion
+    # energies vary by roughly the force times one ångström
     rms["energy"] = rms.get("forces", rms.get("energy", 1.0))
     atoms = float(dataset.counts[rows].mean())
     for name in config.heads:

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""What the features of every degree hold: latent spaces, their rank, and their use.
+"""Analysis of latent features by degree: projection, effective rank, and ablation.
 
-Features of degree l > 0 turn with the molecule, so that their components say as
-much about its arbitrary orientation as about itself. Lengths do not; look at
-both. Blocks of a flat vector of features are found by
-:func:`degree_slices`, which is ``Irreps.slices()`` of e3nn: a degree l of
-multiplicity m takes m (2l + 1) components, not m.
+Components of features of degree l > 0 depend on the arbitrary orientation of the molecule,
+their norms do not; consider both. :func:`degree_slices` locates the degrees in a flat
+feature vector, like ``Irreps.slices()`` of e3nn: degree l with multiplicity m takes
+m (2l + 1) components.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ def _batches(potential: Potential, dataset: Dataset, indices: np.ndarray) -> Ite
 def _after_blocks(
     network: IrrepsGCN, hook: Callable[[Features], Features | None]
 ) -> Iterator[None]:
-    """Hand what every block returns to `hook`, which may give back other features."""
+    """Pass the output of every block to `hook`, which may return replacement features."""
     handles = [
         block.register_forward_hook(lambda module, inputs, output: hook(output))
         for block in network.blocks
@@ -60,7 +59,7 @@ def pooled_latent(
 ) -> dict[int, np.ndarray]:
     """Return the features after the last block, summed over the atoms of each structure.
 
-    The network is an :class:`~eqcalc.models.networks.irreps_gcn.IrrepsGCN`. Returned are, by
+    The network must be an :class:`~eqcalc.models.networks.irreps_gcn.IrrepsGCN`. Returns, by
     degree, ``[n_structures, multiplicity, 2l+1]`` in the order of `indices`.
     """
     network = _network(potential)
@@ -73,7 +72,7 @@ def pooled_latent(
 
 
 def degree_slices(multiplicities: Mapping[int, int]) -> dict[int, slice]:
-    """Return where each degree lies in a flat vector, from its multiplicities in that order."""
+    """Return the slice of each degree in a flat vector, given the multiplicities in order."""
     slices, start = {}, 0
     for l, multiplicity in multiplicities.items():
         slices[l] = slice(start, start + multiplicity * (2 * l + 1))
@@ -82,12 +81,12 @@ def degree_slices(multiplicities: Mapping[int, int]) -> dict[int, slice]:
 
 
 def flattened(latent: Mapping[int, np.ndarray]) -> np.ndarray:
-    """Return features of all degrees side by side, in the layout of e3nn."""
+    """Return the concatenated features of all degrees, in the layout of e3nn."""
     return np.concatenate([values.reshape(len(values), -1) for values in latent.values()], axis=1)
 
 
 def invariants(latent: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
-    """Return scalars as they are and the lengths of other degrees, ``[n, multiplicity]``."""
+    """Return scalars unchanged and the norms of other degrees, ``[n, multiplicity]``."""
     return {
         l: values[..., 0] if l == 0 else np.linalg.norm(values, axis=-1)
         for l, values in latent.items()
@@ -95,14 +94,14 @@ def invariants(latent: Mapping[int, np.ndarray]) -> dict[int, np.ndarray]:
 
 
 def principal_components(points: np.ndarray, n: int = 2) -> tuple[np.ndarray, np.ndarray]:
-    """Project points ``[n_points, n_features]`` on the `n` directions of largest variance.
+    """Project points ``[n_points, n_features]`` on the first `n` principal components.
 
     Returns
     -------
     projections
         ``[n_points, n]``.
     shares
-        Share of the variance along each direction, ``[n]``.
+        Fraction of the variance explained by each component, ``[n]``.
     """
     centered = points - points.mean(axis=0)
     left, singular, _ = np.linalg.svd(centered, full_matrices=False)
@@ -113,8 +112,8 @@ def principal_components(points: np.ndarray, n: int = 2) -> tuple[np.ndarray, np
 def effective_rank(points: np.ndarray) -> float:
     """Return the exponential of the entropy of the normalised singular values.
 
-    It is the number of features for uncorrelated ones of equal variance, and one
-    if all are multiples of a single one (Roy and Vetterli, EUSIPCO 2007).
+    This effective rank is the number of features if they are uncorrelated with equal variance,
+    and one if all are collinear (Roy and Vetterli, EUSIPCO 2007).
     """
     singular = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
     if singular[0] <= 1e-12 * max(1.0, float(np.abs(points).max())):
@@ -125,9 +124,9 @@ def effective_rank(points: np.ndarray) -> float:
 
 @contextmanager
 def without_degree(potential: Potential, degree: int) -> Iterator[None]:
-    """Set the features of one degree to zero after every block, while inside.
+    """Zero the features of one degree after every block, within the context.
 
-    What the errors of the model then gain is what it owes to that degree.
+    The increase of the errors measures the importance of that degree.
     """
     network = _network(potential)
     one_of("degree", degree, network.config.degrees)
@@ -142,11 +141,10 @@ def without_degree(potential: Potential, degree: int) -> Iterator[None]:
 def gradient_norms(
     potential: Potential, dataset: Dataset, indices: np.ndarray, name: str
 ) -> dict[int, float]:
-    """Return how strongly the scalar `name` depends on the features of every degree.
+    """Return the sensitivity of the scalar `name` to the features of each degree.
 
-    It is the root mean square over structures and blocks of the length of the gradient with
-    respect to the features, times their own length, in units of the quantity; zero for
-    features that are not used.
+    The root mean square, over structures and blocks, of the norm of the gradient with respect
+    to the features times their norm, in units of the quantity; zero for unused features.
     """
     network = _network(potential)
     kept: list[Features] = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The loss: weighted mean squared errors over whichever labels are there."""
+"""The loss: weighted mean squared errors over the available labels."""
 
 from __future__ import annotations
 
@@ -17,20 +17,19 @@ from eqcalc.structures import Structures
 def errors(
     name: str, predicted: Tensor, label: Tensor, present: Tensor, structures: Structures
 ) -> tuple[Tensor, Tensor]:
-    """Return the errors of one quantity, zero where the label is unknown, and their weights.
+    """Return the errors of one quantity, zero for unknown labels, and their mask.
 
-    The energy error is per atom, so that large and small molecules count the
-    same. A tensor contributes its nine components: each off-diagonal one counts
-    twice, which makes the sum of squares the squared Frobenius norm and the loss
-    independent of the orientation.
+    Energy errors are per atom, so that large and small molecules have the same weight. All nine
+    components of a tensor are used, which makes the sum of squares the squared Frobenius norm
+    and the loss rotationally invariant.
 
     Parameters
     ----------
     name
         Quantity.
     predicted, label
-        ``[n_structures, ...]``, for forces ``[n_atoms, 3]``. Unknown labels may
-        hold anything, also NaN.
+        ``[n_structures, ...]``, for forces ``[n_atoms, 3]``. Unknown labels may have any
+        value, including NaN.
     present
         Which structures have the label, ``[n_structures]`` bool.
     structures
@@ -53,9 +52,9 @@ def errors(
 
 @dataclass(frozen=True)
 class Loss:
-    """``Σ_q weight_q · mean|Δ_q|² / scale_q²`` over the labels that are known.
+    """``Σ_q weight_q · mean|Δ_q|² / scale_q²`` over known labels.
 
-    Scales are in internal units, that of the energy per atom.
+    Scales are in internal units, for energies per atom.
     """
 
     weights: Mapping[str, float]
@@ -69,16 +68,16 @@ class Loss:
         structures: Structures,
         share: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """Return the loss of one batch; a quantity nobody knows adds nothing.
+        """Return the loss of one batch; quantities without known labels contribute nothing.
 
         Parameters
         ----------
         predicted, labels, present, structures
             See :func:`errors`; by quantity.
         share
-            Where a batch is divided among processes: the mean over processes of
-            the numbers of known components ``[n_quantities]``. The mean of the
-            losses of the processes is then that of the whole batch.
+            If a batch is divided among processes, the mean number of known components per
+            process, ``[n_quantities]``. The mean of the losses of all processes is then that of
+            the whole batch.
         """
         found = [
             errors(name, predicted[name], labels[name], present[name], structures)
@@ -102,7 +101,7 @@ class Loss:
 
 @functools.cache
 def _on_device(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    # made once: copying it to a GPU would wait for the GPU
+    # built once: copying it to a GPU would synchronise
     return torch.tensor(values, dtype=dtype, device=device)
 
 
@@ -111,8 +110,8 @@ class ErrorSums:
 
     def __init__(self, names: Sequence[str], device: torch.device | str = "cpu") -> None:
         self.names = tuple(names)
-        #: Sums of absolute errors, of squared errors, and numbers of components,
-        #: ``[n_quantities, 3]``; sums of several processes may be added.
+        #: Sums of absolute and squared errors, and numbers of components,
+        #: ``[n_quantities, 3]``; additive over processes.
         self.sums = torch.zeros(len(self.names), 3, dtype=torch.float64, device=device)
 
     def add(
@@ -129,7 +128,7 @@ class ErrorSums:
             self.sums[row] += torch.stack([error.abs().sum(), error.square().sum(), known.sum()])
 
     def mean_absolutes(self) -> dict[str, float]:
-        """Return mean absolute errors in internal units; energy per atom; 0 if nothing is known."""
+        """Return mean absolute errors in internal units (energy per atom); 0 without labels."""
         return self._means(0)
 
     def mean_squares(self) -> dict[str, float]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The Lightning module: a training step, validation, the running average of parameters."""
+"""The Lightning module: training step, validation, and parameter averaging."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from eqcalc.validation import InvalidInputError
 class ParameterAverage(nn.Module):
     """A copy of a model with the average ``a ← d·a + (1 − d)·p`` of its parameters.
 
-    After n updates d is the smaller of `decay` and (1 + n)/(10 + n): the average
-    forgets the initial parameters even if the run is short. An update waits for no device.
+    After n updates d is the smaller of `decay` and (1 + n)/(10 + n), so that the initial
+    parameters are forgotten even in short runs. Updates do not synchronise with the device.
     """
 
     n_averaged: Tensor
@@ -47,13 +47,13 @@ class ParameterAverage(nn.Module):
         self.module = copy.deepcopy(model).requires_grad_(False)
         self.decay = decay
         self.register_buffer("n_averaged", torch.tensor(0))
-        # the same number on the host, unknown after a state was loaded
+        # the same number on the host; unknown after loading a state
         self._updates: int | None = None
         self.register_load_state_dict_post_hook(_forget)
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Take the present parameters of the model into the average."""
+        """Update the average with the current parameters of the model."""
         n = int(self.n_averaged) if self._updates is None else self._updates
         ours: list[Tensor] = [*self.module.parameters()]
         theirs: list[Tensor] = [*model.parameters()]
@@ -73,7 +73,7 @@ def _forget(average: ParameterAverage, _: Any) -> None:
 
 
 def cosine_factor(step: int, steps: int, warm_up: int, last: float) -> float:
-    """Return the factor of the learning rate: linear rise, then half a cosine to `last`."""
+    """Return the learning-rate factor: linear warm-up, then cosine decay to `last`."""
     if step < warm_up:
         return (step + 1) / warm_up
     progress = min((step - warm_up) / max(steps - warm_up, 1), 1.0)
@@ -81,7 +81,7 @@ def cosine_factor(step: int, steps: int, warm_up: int, last: float) -> float:
 
 
 class TrainingModule(lightning.LightningModule):
-    """A potential, whose parameters are trained in place, with all that changes meanwhile."""
+    """A potential, whose parameters are trained in place, with the state of the training."""
 
     smoothed: Tensor
 
@@ -95,35 +95,35 @@ class TrainingModule(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.potential = potential
-        # in a tuple, as it is no module of its own: it shares all parameters
+        # in a tuple, so that it is not registered as a submodule: it shares all parameters
         self._executed = (potential,)
         self.average = ParameterAverage(potential, config.ema.decay)
         self.loss = loss
         self.config = config
         self._split = split
         self._batches = Batches(dataset, config.quantities, potential.cutoff)
-        #: Exponentially smoothed validation loss; NaN before the first.
+        #: Exponentially smoothed validation loss; NaN before the first epoch.
         self.register_buffer("smoothed", torch.tensor(math.nan, dtype=torch.float64))
         self.names = tuple(loss.weights)
         # the energy is always evaluated with the forces, so that every parameter
-        # has a gradient, which DistributedDataParallel wants
+        # has a gradient, as DistributedDataParallel requires
         self._evaluated = ordered({*self.names, "energy"} if "forces" in self.names else self.names)
         self._training_errors = ErrorSums(self.names)
         self._training_loss: list[Tensor] = []
         self._validation_errors = ErrorSums(self.names)
-        #: Figures of the last epoch, for the log.
+        #: Metrics of the last epoch, for the log.
         self.figures: dict[str, float] = {}
-        #: Plateau schedule, if that is the schedule; made with the optimizer.
+        #: Plateau scheduler, if used; created with the optimizer.
         self.plateau: torch.optim.lr_scheduler.ReduceLROnPlateau | None = None
         self._plateau_state: dict[str, Any] = {}
 
     @property
     def averaged(self) -> Potential:
-        """The model with averaged parameters, which is validated and saved."""
+        """The model with averaged parameters, used for validation and saved."""
         return typing.cast("Potential", self.average.module)
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, _: int) -> Batch:
-        """Move a batch."""
+        """Move a batch to the device."""
         return batch if device.type == "cpu" else batch.to(device)
 
     def on_train_epoch_start(self) -> None:
@@ -149,7 +149,7 @@ class TrainingModule(lightning.LightningModule):
         return total / self.trainer.world_size
 
     def optimizer_step(self, *arguments: Any, **keywords: Any) -> None:
-        """Step, then update the parameter average."""
+        """Take an optimizer step, then update the parameter average."""
         super().optimizer_step(*arguments, **keywords)
         self.average.update(self.potential)
 
@@ -158,14 +158,14 @@ class TrainingModule(lightning.LightningModule):
         self._validation_errors = ErrorSums(self.names, self.device)
 
     def validation_step(self, batch: Batch, _: int) -> None:
-        """Add the errors of the averaged model."""
-        # Lightning switches gradients off here, but forces are one
+        """Accumulate the errors of the averaged model."""
+        # Lightning disables gradients here, but forces need them
         with torch.enable_grad():
             outputs = self.averaged.evaluate(batch.structures, batch.pairs, self.names)
         self._validation_errors.add(outputs, batch.labels, batch.present, batch.structures)
 
     def on_validation_epoch_end(self) -> None:
-        """Join the errors of all processes and find the validation loss."""
+        """Reduce the errors over all processes and compute the validation loss."""
         reduce = self.trainer.strategy.reduce
         parts = {"training": self._training_errors, "validation": self._validation_errors}
         for sums in parts.values():
@@ -204,11 +204,11 @@ class TrainingModule(lightning.LightningModule):
 
     @property
     def learning_rate(self) -> float:
-        """Present learning rate."""
+        """Current learning rate."""
         return float(self.trainer.optimizers[0].param_groups[0]["lr"])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Make AdamW, and the plateau schedule if there is one."""
+        """Create the AdamW optimizer, and the plateau scheduler if used."""
         settings, schedule = self.config.optimizer, self.config.schedule
         # Lightning does not clip gradients for a fused optimizer in mixed precision
         mixed = self.config.trainer.precision.endswith("mixed")
@@ -229,20 +229,20 @@ class TrainingModule(lightning.LightningModule):
             )
         return optimizer
 
-    # the learning rate itself is part of the state of the optimizer
+    # the learning rate itself is part of the optimizer state
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what the plateau schedule remembers."""
+        """Save the state of the plateau scheduler."""
         if self.plateau is not None:
             best, bad = self.plateau.best, self.plateau.num_bad_epochs
             checkpoint["plateau"] = {"best": float(best), "num_bad_epochs": int(bad)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep what the plateau schedule remembered until the schedule is there."""
+        """Keep the state of the plateau scheduler until the scheduler exists."""
         self._plateau_state = checkpoint.get("plateau", {})
 
     def on_fit_start(self) -> None:
-        """Give the plateau schedule its memory back, and take the kernels requested."""
+        """Restore the state of the plateau scheduler, and enable the requested kernels."""
         if self.plateau is not None:
             self.plateau.__dict__.update(self._plateau_state)
         if self.config.trainer.kernels == "triton":  # the model is on its device now

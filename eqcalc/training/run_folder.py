@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The folder of a run: its files, and what must agree for going on with it."""
+"""The folder of a run: its files, and the settings that must agree to resume it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from eqcalc.training.data import Split, file_hash
 from eqcalc.training.loss import Loss
 from eqcalc.validation import InvalidFileError, InvalidInputError
 
-#: What the hashes in the identity of a run are of.
+#: Descriptions of the hashes in the identity of a run.
 _NAMES = {
     "dataset": "content of the file of data.path",
     "start_from": "content of the file of model.start_from",
@@ -39,9 +39,9 @@ class RunFolder:
         self.path = config.output
         #: The model with the lowest validation loss so far.
         self.model = self.path / "model.eqc"
-        #: Figures of every epoch.
+        #: Metrics of every epoch.
         self.log = self.path / "log.csv"
-        #: All that is needed to go on.
+        #: Everything needed to resume.
         self.checkpoint = self.path / "checkpoints" / "last.ckpt"
         self._state_path = self.path / "run.json"
         start = config.model.start_from
@@ -53,7 +53,7 @@ class RunFolder:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Make the folder, and keep a second process from training in it."""
+        """Create the folder, and lock it against other processes."""
         with ExitStack() as held:
             try:
                 files.make_folder(self.path)
@@ -68,10 +68,10 @@ class RunFolder:
             yield
 
     def resume_from(self) -> Path | None:
-        """Return the checkpoint to go on from, or None if the run has none yet.
+        """Return the checkpoint to resume from, or None if the run has none yet.
 
-        Refused are another run, and one whose checkpoint is missing, damaged, or beyond the
-        last epoch wanted.
+        Raises for a different run, and for a checkpoint that is missing, damaged, or beyond the
+        requested number of epochs.
         """
         state = self._state()
         if state is None:
@@ -89,7 +89,7 @@ class RunFolder:
         return None
 
     def _check_epochs(self) -> None:
-        """Refuse a checkpoint that cannot be read, or that is beyond the last epoch wanted."""
+        """Reject a checkpoint that cannot be read or is beyond the requested number of epochs."""
         try:
             content = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
             epochs = content["callbacks"]["Keeper"]["epochs"]
@@ -117,19 +117,19 @@ class RunFolder:
         return len(self.log.read_text(encoding="utf-8").splitlines()) - 1
 
     def begin(self) -> None:
-        """Write down which run this is."""
+        """Store the identity of the run."""
         (self.path / "checkpoints").mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(self.config.settings(), sort_keys=False, allow_unicode=True)
         files.write_atomically(self.path / "config.yaml", text)
         self._write_state({})
 
     def finished(self) -> bool:
-        """Whether the run has ended under the present rules of stopping."""
+        """Whether the run is finished under the current stopping criteria."""
         state = self._state()
         return state is not None and state.get("finished") == self._stopping()
 
     def finish(self, finished: bool) -> None:
-        """Note that training has ended, by a rule of stopping or by the time limit."""
+        """Record the end of training, by a stopping criterion or the time limit."""
         self._write_state({"finished": self._stopping() if finished else None})
 
     def _stopping(self) -> dict[str, Any]:
@@ -137,7 +137,7 @@ class RunFolder:
         return {key: settings[key] for key in ("epochs", "patience")}
 
     def _state(self) -> dict[str, Any] | None:
-        """Return what is noted of the run, which is this one, or None if there is none."""
+        """Return the stored state of the run, checked to be the same run, or None."""
         if not self._state_path.exists():
             return None
         try:
@@ -167,7 +167,7 @@ def _refusal(problem: str, path: Path, advice: str = "") -> InvalidInputError:
 
 
 def _identity(config: TrainingConfig) -> dict[str, Any]:
-    """Return the settings that decide the numbers; files count by content, not by place."""
+    """Return the settings that determine the results; files are identified by content."""
     settings = config.settings()
     stopping = settings.pop("stopping")
     if settings["schedule"]["name"] == "cosine":  # which depends on its length
@@ -190,10 +190,10 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def training_record(
     config: TrainingConfig, dataset: Dataset, split: Split, loss: Loss, potential: Potential
 ) -> dict[str, Any]:
-    """Return what is known of a training when it begins.
+    """Return the training record at the start.
 
-    Files are named without their folders: the record is public with the model. A model made
-    from another carries the record of that one under ``started_from``.
+    Files are named without folders, since the record is published with the model. The record
+    of a fine-tuned model contains that of its parent under ``started_from``.
     """
     settings, trainer = config.settings(), config.trainer
     device = "cuda" if trainer.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
@@ -234,14 +234,14 @@ def training_record(
 
 
 def hardware(device: torch.device | str) -> str:
-    """Return what a device is, and how many threads a CPU uses, in words."""
+    """Return a description of a device, for a CPU with the number of threads."""
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{platform.machine()} CPU, {torch.get_num_threads()} thread(s)"
 
 
 def require_start(config: TrainingConfig) -> None:
-    """Raise InvalidInputError unless the model to start from, if one is stated, can be read."""
+    """Raise InvalidInputError if the model to start from, if given, cannot be read."""
     start = config.model.start_from
     if start is not None:
         try:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""From nested mappings, as YAML gives them, to typed dataclasses and back.
+"""Convert nested mappings, as read from YAML, to typed dataclasses and back.
 
-Every error has the key with its sections, the value and what was expected as attributes.
+Errors have the dotted key, the value and the expectation as attributes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from eqcalc.validation import (
 
 
 class DuplicateKeyError(InvalidFileError):
-    """A YAML file states a key twice, in the `lines`, of which a reader would take the last."""
+    """A YAML file contains a duplicate key, in the given `lines`."""
 
     def __init__(self, key: str = "", lines: tuple[int, int] = (0, 0)) -> None:
         super().__init__(
@@ -40,13 +40,13 @@ class DuplicateKeyError(InvalidFileError):
 
 
 def require(condition: bool, key: str, expected: str, value: object) -> None:
-    """Raise InvalidInputError, naming `key`, `expected` and the `value`, if not `condition`."""
+    """Raise InvalidInputError with `key`, `expected` and `value` unless `condition` holds."""
     if not condition:
         raise InvalidInputError(key=key, value=value, expected=expected)
 
 
 def build(kind: type[Any], settings: Any, where: str, folder: Path) -> Any:
-    """Make the dataclass `kind` from the mapping `settings` found under the key `where`."""
+    """Create the dataclass `kind` from the mapping `settings` at the key `where`."""
     require(isinstance(settings, Mapping), where or "settings", "a mapping", settings)
     hints = typing.get_type_hints(kind)
     fields = {f.name: f for f in dataclasses.fields(kind)}
@@ -64,7 +64,7 @@ def build(kind: type[Any], settings: Any, where: str, folder: Path) -> Any:
 
 
 def _convert(kind: Any, value: Any, key: str, folder: Path) -> Any:
-    """Return `value` as an instance of the annotation `kind`."""
+    """Convert `value` to the annotated type `kind`."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in {types.UnionType, typing.Union}:
         return _convert_union(arguments, value, key, folder)
@@ -84,7 +84,7 @@ def _convert(kind: Any, value: Any, key: str, folder: Path) -> Any:
 
 def _scalar(kind: type, value: Any, key: str) -> Any:
     if kind is float:
-        # YAML 1.1 reads 1e-3, without a point, as text
+        # YAML 1.1 reads 1e-3, without a decimal point, as text
         with contextlib.suppress(ValueError):
             value = float(value) if isinstance(value, str) else value
         return number(key, value)
@@ -114,7 +114,7 @@ def _convert_union(kinds: tuple[Any, ...], value: Any, key: str, folder: Path) -
 
 
 def section_of(settings: dict[str, Any], key: str) -> tuple[dict[str, Any], str]:
-    """Return the section that holds a dotted key, made where it is missing, and its last part."""
+    """Return the section of a dotted key, created if missing, and the last part of the key."""
     *sections, last = key.split(".")
     for section in sections:
         if settings.get(section) is None:
@@ -137,7 +137,7 @@ def plain(value: Any) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses keys that are stated twice; what is merged may be stated again."""
+    """Rejects duplicate keys; merged ones may be overridden."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -153,7 +153,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_yaml(path: Path) -> Any:
-    """Return what a YAML file holds; errors name it, and the line if there is one."""
+    """Read a YAML file; errors give its name and, if known, the line."""
     existing_file(path, "a YAML file with the settings")
     try:
         text = path.read_text(encoding="utf-8")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Trainings over a grid of models, targets, sizes and seeds, with one table of results."""
+"""Train over a grid of models, targets, sizes and seeds, with one table of results."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from eqcalc.validation import InvalidFileError, located, one_of
 
 
 def source_commit() -> str:
-    """Return the commit of the source, with a plus if files of the package have changed since.
+    """Return the commit of the source, with a plus if the package has uncommitted changes.
 
-    "unknown" where there is no checkout.
+    "unknown" if it is not a git checkout.
     """
     package = Path(__file__).parents[1]
 
@@ -64,7 +64,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Run:
-    """One combination: its label on each axis, and its settings without the folder."""
+    """One combination: its label on each axis, and its settings without the output folder."""
 
     labels: Mapping[str, str]
     settings: Mapping[str, Any]
@@ -77,9 +77,9 @@ class Run:
 
 @dataclass(frozen=True)
 class Sweep:
-    """The settings of every training, and, by axis and label, those that differ by dotted key.
+    """Common settings, and, by axis and label, the settings that differ, by dotted key.
 
-    Relative paths begin at `folder`.
+    Paths are relative to `folder`.
     """
 
     base: Mapping[str, Any]
@@ -105,12 +105,12 @@ class Sweep:
         return found
 
     def runs(self) -> Iterator[Run]:
-        """Yield all combinations, the last axis fastest."""
+        """Yield all combinations, the last axis varying fastest."""
         for choice in itertools.product(*self.axes.values()):
             labels = dict(zip(self.axes, choice, strict=True))
             settings: dict[str, Any] = copy.deepcopy(dict(self.base))
             for axis, label in labels.items():
-                # copied, since other axes may change them
+                # copied, since other axes may modify them
                 for key, value in copy.deepcopy(dict(self.axes[axis][label])).items():
                     section, last = section_of(settings, key)
                     if isinstance(value, Mapping) and isinstance(section.get(last), dict):
@@ -144,7 +144,7 @@ def sweep(
     only: Mapping[str, Sequence[str]] | None = None,
     progress: bool = True,
 ) -> Path:
-    """Train every combination that is not finished, and write the table.
+    """Train all unfinished combinations, and write the table.
 
     Parameters
     ----------
@@ -153,24 +153,22 @@ def sweep(
     output
         Folder of the trainings and of ``results.csv``.
     command
-        How this was called, for the table.
+        The command, recorded in the table.
     only
-        By axis, the labels to train; axes that are not named are trained whole. Rows
-        of the other combinations stay in the table as they are, so that parts of a
-        sweep can run beside each other or on several machines.
+        Labels to train, by axis; by default all. Rows of other combinations remain in the
+        table, so that parts of a sweep can run in parallel or on several machines.
     progress
         Show progress bars.
 
     Returns
     -------
     Path
-        The table. It is written after every training.
+        The table, updated after every training.
 
     Raises
     ------
     InvalidInputError
-        `only` names an axis or a label that the sweep does not have, or a training is
-        refused.
+        `only` contains an unknown axis or label, or a training has invalid settings.
     """
     settings = settings if isinstance(settings, Sweep) else Sweep.read(settings)
     runs = settings.selected(only or {})
@@ -194,7 +192,7 @@ def sweep(
 
 
 def _rows(record: Mapping[str, Any], made: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return the errors of a training as rows of the table, without the labels of the axes."""
+    """Return the errors of a training as table rows, without the axis labels."""
     how = {"parameters": record["parameters"], "epochs": record["epochs"], **made}
     how["hours"] = round(record["hours"], 4)
     return [
@@ -247,7 +245,7 @@ def summary_text(table: str | Path, over: str = "seed") -> str:
 
 
 def _axes(axes: Any) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return the axes of a file, each checked, under names that are text."""
+    """Return the axes of a file, checked, with names converted to text."""
     require(isinstance(axes, Mapping) and len(axes) > 0, "axes", "a mapping of axes", axes)
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for axis, choices in axes.items():
@@ -267,14 +265,14 @@ def _axes(axes: Any) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def _require_data(config: TrainingConfig) -> None:
-    """Refuse a training whose files are missing, or that has nothing to judge its model by."""
+    """Reject a training whose files are missing or that has no test structures."""
     require_start(config)
     n = len(split_dataset(open_dataset(config), config.data).test)
     require(n > 0, "data.test", "test structures, by which a sweep judges its models", n)
 
 
 def _note(path: Path, commit: str) -> None:
-    """Add a commit to those a training has run with, unless it is the last of them."""
+    """Append a commit to those a training has run with, unless it is the last one."""
     known = path.read_text(encoding="utf-8").split() if path.exists() else []
     if known[-1:] != [commit]:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -282,7 +280,7 @@ def _note(path: Path, commit: str) -> None:
 
 
 def _update(path: Path, sweep: Sweep, run: Run, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Put the rows of a run in their place of the table; those of other runs stay."""
+    """Replace the rows of a run in the table; rows of other runs are unchanged."""
     kept: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
     if path.exists():
         with path.open(newline="", encoding="utf-8") as stream:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Readers of labelled structures in the formats of other programs, one file each.
+"""Readers of labelled structures in the formats of other programs.
 
-A reader of your own is a class like :class:`Reader`, which
-:func:`~eqcalc.datasets.convert` takes as the format ``"package.module:Class"``, or by its
-entry point of the group ``eqcalc.readers``.
+To use your own, write a class that implements :class:`Reader` and pass it to
+:func:`~eqcalc.datasets.convert` as the format ``"package.module:Class"``, or register it as
+an entry point in the group ``eqcalc.readers``.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ __all__ = ["Frame", "FrameError", "Reader"]
 
 
 class FrameError(ValueError):
-    """One structure of a file cannot be used; the others may be fine."""
+    """One structure of a file cannot be used; the others may be valid."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A structure as it stands in a file, in the units of the file.
+    """A structure as read from a file, in the units of the file.
 
     Parameters
     ----------
     numbers, positions
         ``[n_atoms]`` and ``[n_atoms, 3]``.
     values
-        Everything else the file says about the structure, by its key there.
+        All other data of the structure, by key in the file.
     cell, pbc
         Cell vectors as rows, in the unit of the positions, and periodicity.
     """
@@ -43,20 +43,20 @@ class Frame:
 
 
 class Reader(Protocol):
-    """A file that is read one structure after the other.
+    """A file that is read structure by structure.
 
-    It is opened by a class whose first argument is the path; other arguments are the
-    options of the format. It may have a length, the number of structures.
+    The first argument of its class is the path; others are options of the format. It may have
+    a length, the number of structures.
 
     Attributes
     ----------
     keys
-        Keys whose meaning the format fixes, by what they mean.
+        Keys defined by the format, by meaning.
     units
-        Units that the file or its format states, by what they are the unit of. Those of
-        other keys may be in an attribute ``units_by_key``.
+        Units defined by the file or its format, by meaning. Those of other keys may be in
+        an attribute ``units_by_key``.
     level_of_theory
-        What the file says about it; empty if nothing.
+        Level of theory recorded in the file; empty if none.
     """
 
     keys: Mapping[str, str]
@@ -64,5 +64,5 @@ class Reader(Protocol):
     level_of_theory: str
 
     def __iter__(self) -> Iterator[Frame | FrameError]:
-        """Yield structures; an unreadable one as the error that says why."""
+        """Yield structures, or errors in place of unreadable ones."""
         ...

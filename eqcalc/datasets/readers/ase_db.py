@@ -21,9 +21,9 @@ _OTHER_RESULTS = ("charges", "magmom", "magmoms", "free_energy", "energies", "st
 class AseDatabaseReader:
     """The rows of an ASE database (``.db`` or ``.json``).
 
-    Energy, forces, stress and dipole of a row are results of an ASE calculator,
-    in ASE's units. Key-value pairs and ``row.data`` are shown under their own
-    names; SchNetPack's metadata states their units.
+    Energy, forces, stress and dipole of a row are calculator results in ASE's units.
+    Key-value pairs and ``row.data`` keep their own names; their units are read from
+    SchNetPack's metadata, if present.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class AseDatabaseReader:
             metadata = dict(database.metadata)
             self._n = database.count()
             first = next(iter(database.select(limit=1)), None)
-        except Exception as error:  # ASE passes on what SQLite and JSON raise
+        except Exception as error:  # errors of SQLite and JSON
             raise InvalidFileError(
                 f"not readable ({error})", expected="an ASE database", file=self.path
             ) from None
@@ -53,7 +53,7 @@ class AseDatabaseReader:
             **{n: u for n, u in _ASE_UNITS.items() if n in self.keys and n not in stored},
             **{n: u for n, u in stated.items() if n in self.keys and n in stored},
         }
-        #: Units the metadata states, by key of the file.
+        #: Units from the metadata, by key of the file.
         self.units_by_key: Mapping[str, str] = stated
         self.level_of_theory = str(metadata.get("level_of_theory", ""))
 
@@ -76,7 +76,7 @@ class AseDatabaseReader:
 
 
 def _values(row: Any) -> dict[str, Any]:
-    """Return the labels of `row`; what SchNetPack puts into ``data`` goes first."""
+    """Return the labels of `row`; entries of SchNetPack's ``data`` take precedence."""
     results = {name: row[name] for name in (*_ASE_UNITS, *_OTHER_RESULTS) if name in row}
     if "stress" in results and np.shape(results["stress"]) == (6,):
         results["stress"] = np.asarray(results["stress"])[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]

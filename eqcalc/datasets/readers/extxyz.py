@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Read extended XYZ, plain or compressed, one structure at a time.
+"""Read extended XYZ, optionally compressed, one structure at a time.
 
 The format: a line with the number of atoms; a line of ``key=value`` with
 ``Properties=species:S:1:pos:R:3:...`` naming the columns; a line per atom. A
@@ -31,7 +31,7 @@ _PAIR = re.compile(
         (?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|[{](?P<brace>[^}]*)[}]|(?P<bare>[^\s"']+))""",
     re.VERBOSE,
 )
-_DIGITS = 9  # a count of so many digits is a damaged line, not a structure
+_DIGITS = 9  # a count with more digits is a damaged line
 
 
 class ExtxyzReader:
@@ -42,9 +42,8 @@ class ExtxyzReader:
     path
         The file; ``.xz``, ``.gz`` and ``.bz2`` are decompressed.
     properties
-        Columns of a file that does not name them itself, for example
-        ``"species:S:1:pos:R:3:gradient:R:3"``. A second line that is a single
-        number has the key ``comment``.
+        Columns of a plain XYZ file, for example ``"species:S:1:pos:R:3:gradient:R:3"``. A
+        comment line that is a single number has the key ``comment``.
     """
 
     level_of_theory = ""
@@ -58,9 +57,9 @@ class ExtxyzReader:
         self._properties = properties
         first = next((frame for frame in self if isinstance(frame, Frame)), None)
         named = () if first is None else first.values
-        #: Only keys that have the very name of a quantity have a meaning by themselves.
+        #: Only keys named like a quantity are mapped by default.
         self.keys: Mapping[str, str] = {name: name for name in known_quantities() if name in named}
-        #: None: files in all kinds of units are in use.
+        #: None: the format does not define units.
         self.units: Mapping[str, str] = {}
 
     def __iter__(self) -> Iterator[Frame | FrameError]:
@@ -81,7 +80,7 @@ def _frames(file: IO[str], properties: str) -> Iterator[Frame | FrameError]:
             continue
         n_atoms = int(text) if text.isdecimal() and len(text) < _DIGITS else 0
         if not n_atoms:
-            # without a count there is no telling where the next structure starts
+            # without a count, the start of the next structure is unknown
             yield FrameError(
                 f"line {number}: expected the number of atoms, got {text[:40]!r}; "
                 "the rest of the file is not read"
@@ -172,8 +171,8 @@ def _columns(text: str) -> list[tuple[str, str, int]]:
 
 
 def _parse(text: str) -> Any:
-    """Return numbers if `text` is nothing but numbers, truth values if it is those, else text."""
-    if text.startswith(("_JSON ", "[[")):  # how ASE, and libAtoms, write a matrix
+    """Return `text` converted to numbers or booleans if possible, else unchanged."""
+    if text.startswith(("_JSON ", "[[")):  # the matrix notation of ASE and libAtoms
         try:
             return np.array(json.loads(text.removeprefix("_JSON ")), dtype=np.float64)
         except (ValueError, TypeError):
@@ -198,7 +197,7 @@ def _truths(text: str) -> np.ndarray:
 
 
 def _atomic_number(symbol: str) -> int:
-    """Return the atomic number of an element, which may be given by it."""
+    """Return the atomic number of an element symbol or number."""
     if symbol in atomic_numbers:
         return atomic_numbers[symbol]
     if not symbol.isdecimal():

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Read NumPy archives in the layout of MD17, revised MD17 and their kin.
+"""Read NumPy archives in the layout of MD17, revised MD17 and related datasets.
 
-One array per quantity with the structures along its first axis, and atomic
-numbers once (``[n_atoms]``) or per structure (``[n, n_atoms]``, zero-padded if
-molecules differ).
+One array per quantity with the structures along the first axis, and atomic numbers for all
+structures (``[n_atoms]``) or per structure (``[n, n_atoms]``, zero-padded).
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _POSITIONS = ("R", "coords", "positions")
 _COUNTS = "N"  # of atoms, where structures are padded
 #: Spellings of MD17 (E, F) and rMD17 (energies, forces).
 _LABELS = {"energy": ("energy", "E", "energies"), "forces": ("forces", "F")}
-#: Texts by which sGDML archives state their units and level of theory.
+#: Keys under which sGDML archives store units and level of theory.
 _UNIT_TEXTS = {"energy": "e_unit", "positions": "r_unit"}
 
 
@@ -33,10 +32,10 @@ class NpzReader:
     Parameters
     ----------
     path
-        The file. Pickled objects are refused: loading them could run code.
+        The file. Pickled objects are rejected, since loading them could execute code.
     numbers, positions
-        Keys of the atomic numbers and positions, where they are not those of
-        MD17 (z, R) or rMD17 (nuclear_charges, coords).
+        Keys of the atomic numbers and positions, if not those of MD17 (z, R) or rMD17
+        (nuclear_charges, coords).
     """
 
     def __init__(
@@ -76,8 +75,8 @@ class NpzReader:
         skip = {self._numbers, self._positions, _COUNTS}
         rest = {key: array for key, array in self._arrays.items() if key not in skip}
         rows = {key: a for key, a in rest.items() if a.ndim > 0 and len(a) == self._n}
-        # an array of another length belongs to no structure; it is shown with the
-        # first one, so that it is mapped (and found wanting) or ignored
+        # an array of another length belongs to no structure; it is attached to the
+        # first one, so that it must be mapped (an error) or ignored explicitly
         other = {
             key: array
             for key, array in rest.items()
@@ -140,7 +139,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
         if key:
             raise InvalidFileError(f"cannot be read ({error})", key=key, file=path) from None
-        # numpy takes what it does not know for a pickle, and tells how to load it
+        # numpy treats unknown data as a pickle, and explains how to load it
         about = "" if "pickle" in str(error) else f" ({error})"
         expected = "an npz archive"
         raise InvalidFileError(f"not readable{about}", expected=expected, file=path) from None

@@ -3,9 +3,8 @@
 
 The archive ``dsgdb9nsd.xyz.tar.bz2`` holds one text per molecule: the number of
 atoms; a line with a tag, an index and fifteen properties; a line per atom with
-element, position and Mulliken charge; vibrational wavenumbers; SMILES; InChI.
-Numbers may be written ``1.5*^-6``. Rotational constants, charges, wavenumbers
-and names are not read.
+element, position and Mulliken charge; vibrational wavenumbers; SMILES; InChI. Numbers may
+be written as ``1.5*^-6``. Rotational constants, charges, wavenumbers and names are skipped.
 """
 
 from __future__ import annotations
@@ -41,16 +40,16 @@ QM9_LABELS: tuple[tuple[str, str] | None, ...] = (
 
 
 class Qm9Reader:
-    """The molecules of the QM9 archive, of a folder of its files, or of one of them.
+    """The molecules of the QM9 archive, of a folder of its files, or of a single file.
 
     Parameters
     ----------
     path
         ``dsgdb9nsd.xyz.tar.bz2``, a folder with ``.xyz`` files, or one such file.
     exclude
-        A text file with one index at the start of each line, such as the list
-        ``uncharacterized.txt`` of the 3,054 molecules whose relaxed geometry is
-        of another molecule; they are left out.
+        A text file with the index of a molecule to leave out at the start of each line,
+        such as ``uncharacterized.txt``, the list of the 3,054 molecules whose connectivity
+        changed in the relaxation.
     """
 
     level_of_theory = "B3LYP/6-31G(2df,p)"
@@ -126,7 +125,7 @@ def _number(text: str) -> float:
 
 
 def _indices(path: Path) -> frozenset[int]:
-    """Return the integers at the beginnings of lines; other lines are headings."""
+    """Return the integers at the start of lines, skipping other lines."""
     first = [
         line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.split()
     ]
