@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command line: every command is one call of the library."""
+"""The command line; every command is one call of the library."""
 
 try:
     from eqcalc.cli.program import build_parser, main

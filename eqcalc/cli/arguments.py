@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What several commands read from their arguments, checked by :mod:`eqcalc.validation`.
+"""Arguments shared by several commands, checked by :mod:`eqcalc.validation`.
 
-Building the parser imports no scientific library, so that help and wrong arguments are
-answered at once.
+Building the parser imports no scientific library, to keep help and argument errors fast.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def argument(
 ) -> Callable[[str], Value]:
     """Return a ``type`` of argparse from a check of :mod:`eqcalc.validation`.
 
-    What `convert` cannot read is left to the check, which says what is expected.
+    Text that `convert` cannot read is passed to the check, whose error says what is expected.
     """
 
     def read(text: str) -> Value:
@@ -66,13 +65,13 @@ def named(read: Callable[[str], Value] = str) -> Callable[[str], tuple[str, Valu
 
 
 def name_and_interval(text: str) -> tuple[str, float | None]:
-    """Read the name of an observable, and the time [fs] between its frames if it is stated."""
+    """Read the name of an observable, and optionally the time between its frames [fs]."""
     name, stated, interval = text.partition("=")
     return name, positive_number(interval) if stated else None
 
 
 def comma_separated_integers(text: str, option: str) -> list[int]:
-    """Return numbers from zero, such as ``1,2,3``, of an option."""
+    """Return the non-negative integers of an option, such as ``1,2,3``."""
     try:
         return [count(option, int(part), least=0) for part in text.split(",")]
     except ValueError:
@@ -94,7 +93,7 @@ class _Range(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        """Store the pair, or refuse it."""
+        """Store the pair, or reject it."""
         try:
             setattr(namespace, self.dest, list(bounds("", values)))
         except InvalidInputError as error:
@@ -102,7 +101,7 @@ class _Range(argparse.Action):
 
 
 def chosen(options: argparse.Namespace, *names: str) -> dict[str, Any]:
-    """Return options by name, for a function whose arguments have the same names."""
+    """Return options as keyword arguments of the same names."""
     return {name: getattr(options, name) for name in names}
 
 
@@ -110,7 +109,7 @@ def chosen(options: argparse.Namespace, *names: str) -> dict[str, Any]:
 
 
 def file_ending_in(*suffixes: str) -> Callable[[str], Path]:
-    """Return a ``type`` of argparse for the path of a file to write, of known suffixes."""
+    """Return a ``type`` of argparse for an output file with one of the given suffixes."""
 
     def read(key: str, text: Any) -> Path:
         file_suffix(text, suffixes, key=key)
@@ -124,7 +123,7 @@ trajectory_file = file_ending_in(".h5", ".hdf5")
 
 
 def output_folder(text: str) -> Path:
-    """Read the path of a folder to write to, which need not exist."""
+    """Read the path of an output folder, which need not exist."""
     path = Path(text)
     for part in (path, *path.parents):
         if part.exists() and not part.is_dir():
@@ -133,7 +132,7 @@ def output_folder(text: str) -> Path:
 
 
 def output_file(text: str) -> Path:
-    """Read the path of a file to write in a folder that exists."""
+    """Read the path of an output file in an existing folder."""
     path = Path(text)
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{path} is a directory; expected a file for the result")
@@ -153,25 +152,25 @@ def add_number(
     read: Callable[[str], float] = positive_number,
     **others: Any,
 ) -> None:
-    """Add an option for a number, whose default is told after the text."""
+    """Add an option for a number, with its default in the help text."""
     stated = "" if default is None else f" (default {default:g})"
     command.add_argument(option, type=read, default=default, help=text + stated, **others)
 
 
 def add_text(command: Any, option: str, default: str, text: str) -> None:
-    """Add an option for a text, whose default is told after the help."""
+    """Add an option for a text, with its default in the help text."""
     command.add_argument(option, default=default, help=f"{text} (default {default})")
 
 
 def add_flag(command: Any, option: str, text: str) -> None:
-    """Add an option without a value."""
+    """Add a flag."""
     command.add_argument(option, action="store_true", help=text)
 
 
 def add_pairs(
     command: Any, option: str, metavar: str, text: str, read: Callable[[str], Any] = str
 ) -> None:
-    """Add an option for a name and its value, which may be repeated."""
+    """Add a repeatable option for a name and its value."""
     command.add_argument(
         option, type=named(read), action="append", default=[], metavar=metavar, help=text
     )
@@ -192,9 +191,10 @@ def add_range(
 
 
 def add_mass(
-    command: Any, text: str = "isotope of an element, H=2.014, or of one atom (from 0), 3=2.014"
+    command: Any,
+    text: str = "isotopic mass [amu] of an element, H=2.014, or atom (from 0), 3=2.014",
 ) -> None:
-    """Add the option of isotopes, pairs of an element or atom and its mass."""
+    """Add the option for isotopes: an element or atom and its mass."""
     add_pairs(command, "--mass", "ATOM=AMU", text, positive_number)
 
 
@@ -204,14 +204,14 @@ def add_model(command: Any) -> None:
 
 
 def add_device(command: Any, default: str | None = "cpu") -> None:
-    """Add the option of the device of the network."""
+    """Add the option for the device."""
     shown = default or "a GPU if there is one"
     command.add_argument("--device", default=default, help=f"cpu, cuda or cuda:1 (default {shown})")
 
 
 def add_dynamics(command: Any, *, timestep: float) -> None:
-    """Add what dynamics by eqcalc and by i-PI have in common."""
-    add_number(command, "--beads", 1, "per ring polymer; 1: classical nuclei", positive_count)
+    """Add the options common to dynamics by eqcalc and i-PI."""
+    add_number(command, "--beads", 1, "beads per ring polymer; 1: classical nuclei", positive_count)
     add_number(command, "--temperature", 300.0, "[K]")
     add_number(command, "--timestep", timestep, "time step [fs]")
     add_number(command, "--time", 5.0, "length of each run [ps]")
@@ -221,25 +221,25 @@ def add_dynamics(command: Any, *, timestep: float) -> None:
 
 
 def add_precision(command: Any) -> None:
-    """Add the option of the precision of the network."""
+    """Add the option for the precision of the network."""
     command.add_argument(
         "--precision",
-        help="of the network: float64, float32, tf32 or bf16; see doctor (default: as stored)",
+        help="network precision: float64, float32, tf32 or bf16; see doctor (default: as stored)",
     )
 
 
 def add_seed(command: Any) -> None:
-    """Add the option of the random seed."""
+    """Add the option for the random seed."""
     add_number(command, "--seed", 0, "random seed", natural_number)
 
 
 def add_threads(command: Any) -> None:
-    """Add the option of CPU threads, which :func:`configure_process` sets."""
+    """Add the option for CPU threads, set by :func:`configure_process`."""
     add_number(command, "--threads", 1, "CPU threads of the network", positive_count)
 
 
 def configure_process(options: argparse.Namespace) -> None:
-    """Make settings of the whole process, which the library leaves alone but a command may."""
+    """Apply process-wide settings, which a command may change but the library does not."""
     import torch
 
     from eqcalc.runtime import keep_freed_memory

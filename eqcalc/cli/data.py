@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The commands that make datasets: label and convert."""
+"""The commands that create datasets: label and convert."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _label(options: argparse.Namespace) -> None:
 
 
 def _method(options: argparse.Namespace) -> Any:
-    """Return the method, or several by quantity, that the options describe."""
+    """Return the method, or methods by quantity, given by the options."""
     from eqcalc.labelling import as_method, method_named
 
     given = {key: _value(text) for key, text in options.option}
@@ -71,7 +71,7 @@ def _method(options: argparse.Namespace) -> Any:
 
 
 def _value(text: str) -> Any:
-    """Return a number, truth value, None, list or mapping in Python's spelling, or the text."""
+    """Parse a Python literal, or return the text."""
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError):
@@ -79,7 +79,7 @@ def _value(text: str) -> Any:
 
 
 def _levels(texts: Sequence[str]) -> str | dict[str, str] | None:
-    """Return one level of theory, or several by quantity: ``dipole,polarizability=PBE0``."""
+    """Return a level of theory, or several by quantity: ``dipole,polarizability=PBE0``."""
     from eqcalc.quantities import known_quantities
 
     levels: dict[str, str] = {}
@@ -126,7 +126,7 @@ def _add_level_of_theory(command: Any, default: str) -> None:
         action="append",
         default=[],
         metavar="TEXT",
-        help=f"level of theory to be stored, PBE0/def2-TZVP (default: {default}); by quantity: "
+        help=f"level of theory to store, such as PBE0/def2-TZVP (default: {default}); by quantity: "
         "dipole,polarizability=TEXT",
     )
 
@@ -136,7 +136,9 @@ def add_data_commands(add: Callable[..., Any]) -> None:
     command = add(
         "label", _label, "Sample geometries of a molecule and label them by quantum chemistry."
     )
-    command.add_argument("molecule", type=Path, nargs="+", help="structure files (any ASE reads)")
+    command.add_argument(
+        "molecule", type=Path, nargs="+", help="structure files (any format ASE reads)"
+    )
     command.add_argument("target", type=Path, help="dataset to write (.h5)")
     command.add_argument(
         "--method",
@@ -146,25 +148,25 @@ def add_data_commands(add: Callable[..., Any]) -> None:
         "the entry point of an installed package; several methods by quantity: --method "
         "energy,forces=gfn2 --method dipole,polarizability=dft",
     )
-    text = "setting of the method, accuracy=0.01; with several methods QUANTITY.KEY=VALUE"
+    text = "setting of the method, such as accuracy=0.01; for several methods QUANTITY.KEY=VALUE"
     add_pairs(command, "--option", "KEY=VALUE", text)
     command.add_argument(
         "--functional", help="exchange-correlation functional of dft (default PBE0)"
     )
     command.add_argument("--basis", help="basis set of dft (default def2-TZVP)")
-    _add_level_of_theory(command, "as the method says")
+    _add_level_of_theory(command, "that of the method")
     add_number(command, "--structures", 1000, "number of geometries", positive_count)
-    add_flag(command, "--as-given", "label the structures of the files, sample none")
+    add_flag(command, "--as-given", "label the given structures without sampling")
     command.add_argument(
         "--quantities",
         nargs="+",
         metavar="QUANTITY",
-        help="labels (default: all of the method; with gfn2 energy forces dipole)",
+        help="quantities to label (default: all; for gfn2 energy forces dipole)",
     )
-    add_number(command, "--processes", 1, "structures at a time", positive_count)
+    add_number(command, "--processes", 1, "structures labelled in parallel", positive_count)
     add_seed(command)
 
-    command = add("convert", _convert, "Convert labelled structures into a dataset of eqcalc.")
+    command = add("convert", _convert, "Convert labelled structures to an eqcalc dataset.")
     command.add_argument(
         "source", type=Path, help="extxyz, ASE database, npz (MD17 layout), or QM9 archive"
     )
@@ -172,18 +174,21 @@ def add_data_commands(add: Callable[..., Any]) -> None:
     _add_level_of_theory(command, "as the file says")
     add_pairs(command, "--unit", "QUANTITY=UNIT", "energy=kcal/mol")
     add_pairs(command, "--key", "QUANTITY=KEY", "energy=E")
-    command.add_argument("--ignore", nargs="*", default=[], metavar="KEY", help="keys to leave out")
+    command.add_argument("--ignore", nargs="*", default=[], metavar="KEY", help="keys to ignore")
     command.add_argument(
         "--format",
-        help="extxyz, ase, npz or qm9, if the ending does not tell; or a reader of another "
+        help="extxyz, ase, npz or qm9, if not clear from the suffix; or a reader of another "
         "package, package.module:Class",
     )
-    add_pairs(command, "--option", "KEY=VALUE", "argument of the reader")
+    add_pairs(command, "--option", "KEY=VALUE", "option of the reader")
     command.add_argument(
-        "--properties", help="columns of a plain XYZ file, species:S:1:pos:R:3:gradient:R:3"
+        "--properties", help="columns of a plain XYZ file, such as species:S:1:pos:R:3:gradient:R:3"
     )
     command.add_argument(
-        "--exclude", type=Path, metavar="FILE", help="indices of molecules of QM9 to leave out"
+        "--exclude",
+        type=Path,
+        metavar="FILE",
+        help="file with indices of QM9 molecules to leave out",
     )
-    add_flag(command, "--skip-bad", "leave out bad structures instead of refusing")
-    add_flag(command, "--overwrite", "replace the target")
+    add_flag(command, "--skip-bad", "skip invalid structures instead of stopping")
+    add_flag(command, "--overwrite", "overwrite the output")

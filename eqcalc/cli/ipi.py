@@ -27,7 +27,7 @@ from eqcalc.validation import InvalidInputError
 if TYPE_CHECKING:
     from eqcalc.ipi.input_document import Connection
 
-#: fs of equilibration, as in simulate.
+#: Default equilibration [fs], as in simulate.
 _EQUILIBRATION = 500.0
 
 
@@ -40,7 +40,7 @@ def add_ipi_commands(parser: argparse.ArgumentParser) -> None:
         command.set_defaults(ipi=run)
         return command
 
-    _add_input(add("input", _input, "Write a complete, commented input of i-PI."))
+    _add_input(add("input", _input, "Write a complete, commented i-PI input."))
     command = add(
         "run",
         _run,
@@ -48,24 +48,24 @@ def add_ipi_commands(parser: argparse.ArgumentParser) -> None:
         "answered, 70 failed (also if a molecule dissociates or heats up). Rerun the same command "
         "to resume from the last checkpoint.",
     )
-    command.add_argument("input", type=Path, help="input of i-PI (.xml)")
-    add_number(command, "--timeout", 600.0, "longest time without a finished step [s]")
+    command.add_argument("input", type=Path, help="i-PI input (.xml)")
+    add_number(command, "--timeout", 600.0, "timeout of a step [s]")
     add_threads(command)
     _add_client(
-        add("client", _client, "Provide i-PI with energies and forces over a unix or TCP socket.")
+        add("client", _client, "Serve energies and forces to i-PI over a unix or TCP socket.")
     )
 
 
 def _add_input(command: argparse.ArgumentParser) -> None:
     add_model(command)
-    command.add_argument("molecule", type=Path, nargs="?", help="structure to start from")
+    command.add_argument("molecule", type=Path, nargs="?", help="initial structure")
     command.add_argument(
-        "--start", type=Path, nargs="+", default=[], help="checkpoints to start from instead"
+        "--start", type=Path, nargs="+", default=[], help="start from these checkpoints instead"
     )
-    command.add_argument("--output", type=Path, required=True, help="input to write (.xml)")
+    command.add_argument("--output", type=Path, required=True, help="i-PI input to write (.xml)")
     command.add_argument("--method", required=True, help=", ".join(method_names(engine="i-PI")))
     command.add_argument(
-        "--matrices", type=Path, metavar="FILE", help="for PIGLET, from gle4md.org"
+        "--matrices", type=Path, metavar="FILE", help="matrices for PIGLET, from gle4md.org"
     )
     add_dynamics(command, timestep=0.25)
     text = (
@@ -74,31 +74,31 @@ def _add_input(command: argparse.ArgumentParser) -> None:
     )
     add_number(command, "--equilibration", None, text, number_from_zero, metavar="FS")
     add_text(command, "--prefix", "simulation", "prefix of the output files")
-    _add_address(command, "i-PI listens on a unix socket; without it the model is in process")
-    text = "number of clients that will connect (default 1)"
+    _add_address(command, "use a unix socket instead of running the model in process")
+    text = "number of clients (default 1)"
     add_number(command, "--clients", None, text, positive_count)
-    text = "time between numbered checkpoints [fs]; 0: none"
+    text = "interval of numbered checkpoints [fs]; 0: none"
     add_number(command, "--checkpoints", 0.0, text, number_from_zero)
-    text = "time between positions of all beads [fs]; 0: none"
+    text = "interval of bead positions [fs]; 0: none"
     add_number(command, "--bead-positions", 0.0, text, number_from_zero)
     add_device(command, None)
     command.add_argument(
-        "--charge", type=float, help="total charge [e] (default: that of the structure)"
+        "--charge", type=float, help="total charge [e] (default: from the structure)"
     )
 
 
 def _add_client(command: argparse.ArgumentParser) -> None:
     add_model(command)
     _add_address(command, "name of the unix socket")
-    add_text(command, "--prefix", "/tmp/ipi_", "sockets_prefix of i-PI")
+    add_text(command, "--prefix", "/tmp/ipi_", "prefix of the socket (sockets_prefix of i-PI)")
     command.add_argument(
-        "--molecule", type=Path, help="structure, if the input of i-PI does not name the elements"
+        "--molecule", type=Path, help="structure, if the i-PI input does not give the elements"
     )
     add_device(command, None)
     add_precision(command)
-    add_number(command, "--wait", 60.0, "how long to try to connect [s]")
-    add_number(command, "--timeout", 600.0, "longest time without a message [s]")
-    add_flag(command, "--reconnect", "when i-PI goes away, wait for the next one")
+    add_number(command, "--wait", 60.0, "timeout for connecting [s]")
+    add_number(command, "--timeout", 600.0, "timeout for messages [s]")
+    add_flag(command, "--reconnect", "if i-PI disconnects, wait for it to restart")
     add_threads(command)
 
 
@@ -108,7 +108,7 @@ def _add_address(command: argparse.ArgumentParser, text: str) -> None:
     command.add_argument("--port", type=positive_count, help="port of a TCP socket")
 
 
-# --- what they do -----------------------------------------------------------------
+# --- implementation -----------------------------------------------------------------
 
 
 def _run(options: argparse.Namespace) -> None:

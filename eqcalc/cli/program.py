@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The parser, and the commands demo, info and doctor; the others are in modules of their own."""
+"""The main parser, and the commands demo, info and doctor."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from eqcalc.cli.simulate import add_simulate_command
 from eqcalc.cli.spectra import add_spectrum_commands
 from eqcalc.cli.training import add_training_commands
 
-#: Exit status of a command that was refused or failed with a known error.
+#: Exit status for invalid input and known errors.
 FAILURE = 2
-#: That of a command stopped by Ctrl-C, as shells have it.
+#: Exit status after Ctrl-C, as in shells.
 INTERRUPTED = 128 + signal.SIGINT.value
 
 
@@ -74,14 +74,14 @@ def _doctor(options: argparse.Namespace) -> None:
 # --- the parser -------------------------------------------------------------------
 
 _ORDER = """\
-Each command reads what the one before it wrote:
+Each command uses the output of the previous one:
   label or convert -> train -> evaluate -> simulate -> spectra -> compare
-Rerun a command that was stopped to resume it. eqcalc COMMAND --help lists its options.
+Rerun an interrupted command to resume it. eqcalc COMMAND --help lists its options.
 """
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands, without importing what they need."""
+    """Return the parser of all commands, without importing their dependencies."""
     parser = argparse.ArgumentParser(
         prog="eqcalc",
         description="Vibrational spectra (IR, Raman) from machine-learned classical and "
@@ -99,7 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
         add_flag(command, "--quiet", "no progress bars (default without a terminal)")
         return command
 
-    command = add("demo", _demo, "IR and Raman spectrum of ethanol from a shipped model.")
+    command = add("demo", _demo, "IR and Raman spectrum of ethanol with the bundled model.")
     command.add_argument("--output", type=output_folder, default=Path("eqcalc-demo"), help="folder")
     add_seed(command)
     add_data_commands(add)
@@ -109,11 +109,15 @@ def build_parser() -> argparse.ArgumentParser:
     add_ipi_commands(add("ipi", _ipi, "Path-integral dynamics by i-PI: inputs, runs, clients."))
 
     command = add("info", _info, "Describe a model, dataset, trajectory or spectrum file.")
-    command.add_argument("file", type=Path, help="any file of eqcalc, or the folder of an i-PI run")
-    add_flag(command, "--json", "the whole header of a model file")
+    command.add_argument("file", type=Path, help="any eqcalc file, or the folder of an i-PI run")
+    add_flag(command, "--json", "full header of a model file")
 
-    command = add("doctor", _doctor, "Check this machine, and time every way to execute a model.")
-    command.add_argument("model", type=Path, nargs="?", help="default: the shipped one")
+    command = add(
+        "doctor", _doctor, "Check the installation, and benchmark all execution backends."
+    )
+    command.add_argument(
+        "model", type=Path, nargs="?", help="model file (default: the bundled one)"
+    )
     add_device(command)
     add_flag(command, "--compile", "also compile the network ahead of time (minutes)")
     add_precision(command)
@@ -146,7 +150,7 @@ def _warning_line(
     lineno: int,
     line: str | None = None,
 ) -> str:
-    """Return a warning as a user of commands reads it, without a line of code."""
+    """Format a warning for the command line, without a source line."""
     if category.__module__.startswith("eqcalc"):
         return f"eqcalc: warning: {message}\n"
     return f"{filename}: {category.__name__}: {message}\n"
@@ -157,7 +161,7 @@ def _run(options: argparse.Namespace) -> int:
         options.run(options)
         sys.stdout.flush()
     except BrokenPipeError:
-        # whoever read the output has enough, as `head`; nothing more can be written
+        # the reader of a pipe, such as `head`, has exited
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE.value
     except Exception as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Options of `eqcalc spectra` for series that another code wrote."""
+"""Options of `eqcalc spectra` for time series of other codes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from eqcalc.cli.arguments import (
 from eqcalc.methods import METHODS, method
 from eqcalc.validation import InvalidInputError, located
 
-#: Options that say what a trajectory of eqcalc knows, or has no need of.
+#: Options for information that an eqcalc trajectory contains or does not need.
 _SERIES_OPTIONS = (
     *("dipole", "polarizability", "format", "interval", "temperature", "timestep", "skip"),
     *("dipole_unit", "polarizability_unit", "dipole_key", "polarizability_key", "time_key"),
     *("unwrap", "method", "beads", "molecules"),
 )
-#: Options that need the positions or the model of a trajectory.
+#: Options that require the positions or the model of a trajectory.
 _TRAJECTORY_OPTIONS = ("model", "committee", "frame")
 
 
@@ -78,12 +78,12 @@ def add_series_options(command: Any) -> None:
 
 
 def refuse_series_options(options: argparse.Namespace) -> None:
-    """Refuse options of series beside a trajectory."""
+    """Reject series options combined with a trajectory."""
     _refuse(options, _SERIES_OPTIONS, f"is for series of other codes; {options.trajectory} says it")
 
 
 def read_series_options(options: argparse.Namespace) -> dict[str, Any]:
-    """Read the series that the options name; return what `write_series_spectra` takes."""
+    """Read the series given by the options; return arguments of `write_series_spectra`."""
     from eqcalc.spectra.io.formats import find_reader
 
     quantities = [name for name in ("dipole", "polarizability") if getattr(options, name)]
@@ -135,9 +135,9 @@ def _require(name: str, value: Any, what: str) -> Any:
 
 
 def _beads(options: argparse.Namespace, quantities: Iterable[str]) -> int:
-    """Return the number of beads, which is that of the files of i-PI.
+    """Return the number of beads, for i-PI the number of files.
 
-    What holds for ring polymers follows from beads and method, so neither may be missing.
+    Both beads and method are required for ring polymers.
     """
     known = None if options.method is None else method(options.method)
     if options.format == "i-pi":
@@ -161,7 +161,7 @@ def _beads(options: argparse.Namespace, quantities: Iterable[str]) -> int:
 
 
 def _read(options: argparse.Namespace, name: str) -> Any:
-    """Read the replicas of one quantity, without what is to be skipped."""
+    """Read the replicas of one quantity, without the skipped start."""
     from eqcalc.spectra.io.formats import find_reader, read_series
 
     key, time_key = getattr(options, f"{name}_key"), options.time_key
@@ -189,7 +189,7 @@ def _read(options: argparse.Namespace, name: str) -> Any:
 
 
 def _unwrapped(options: argparse.Namespace, replicas: dict[str, Any], unit: str) -> dict[str, Any]:
-    """Return dipole moments of a periodic cell without jumps between branches."""
+    """Return the unwrapped dipole moments of a periodic cell."""
     import numpy as np
 
     from eqcalc.spectra.dielectric_response import unwrap_dipole

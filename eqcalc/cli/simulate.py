@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The command of molecular dynamics."""
+"""The command simulate."""
 
 from __future__ import annotations
 
@@ -85,9 +85,11 @@ def _report_compilations(members: Sequence[Any]) -> None:
 def add_simulate_command(add: Callable[..., Any]) -> None:
     """Add simulate with its options."""
     names, by_name = (method_names(engine="eqcalc", by_name=short) for short in (False, True))
-    command = add("simulate", _simulate, "Molecular dynamics of many replicas, for spectra.")
+    command = add("simulate", _simulate, "Run molecular dynamics of many replicas, for spectra.")
     add_model(command)
-    command.add_argument("molecule", type=Path, nargs="+", help="structure files; conformers too")
+    command.add_argument(
+        "molecule", type=Path, nargs="+", help="structure files, also several conformers"
+    )
     command.add_argument("--output", type=trajectory_file, required=True, help="trajectory (.h5)")
     command.add_argument(
         "--method",
@@ -108,7 +110,7 @@ def add_simulate_command(add: Callable[..., Any]) -> None:
     add_number(
         command, "--equilibration", 500.0, "equilibration before each run [fs]", number_from_zero
     )
-    text = "independent runs, from which errors are estimated"
+    text = "independent runs, used to estimate errors"
     add_number(command, "--replicas", 16, text, positive_count)
     add_mass(command)
     command.add_argument(
@@ -117,9 +119,9 @@ def add_simulate_command(add: Callable[..., Any]) -> None:
         default="thermal",
         help="none: start without angular momentum, for bands without rotational envelope",
     )
-    text = "record positions as often as the dipole, for assign and for frames of the molecule"
+    text = "record positions as often as the dipole, for assign and molecular frames"
     add_flag(command, "--positions", text)
-    text = "time between positions of all beads (default 100), for committees: 1; large files"
+    text = "interval of bead positions (default 100; for committees: 1); large files"
     add_number(command, "--bead-positions", None, text, metavar="FS")
     command.add_argument(
         "--observables",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The commands about spectra: harmonic, spectra, compare, assign."""
+"""The commands harmonic, spectra, compare and assign."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _read_trajectory(path: Path) -> Trajectory:
     return read_run(path) if path.is_dir() else Trajectory.open(path)
 
 
-#: What the second column of a measured spectrum may be; transmittance is converted.
+#: Quantities accepted in the second column of a measured spectrum.
 _MEASURED_UNITS = (
     "arbitrary units",
     "counts",
@@ -144,17 +144,19 @@ _measured_unit = argument(lambda key, text: one_of(key, text, _MEASURED_UNITS, f
 
 
 def add_spectrum_commands(add: Callable[..., Any]) -> None:
-    """Add the commands about spectra; `add` takes name, function and help to a parser."""
+    """Add the commands; `add` creates a parser from name, function and help."""
     command = add("harmonic", _harmonic, "Double-harmonic IR and Raman spectrum of a molecule.")
     add_model(command)
     command.add_argument("molecule", type=Path, help="structure file")
-    add_flag(command, "--as-given", "do not relax the structure first")
+    add_flag(command, "--as-given", "do not relax the structure")
     add_mass(command)
     command.add_argument(
-        "--output", type=output_file, help="modes and intensities to write (.json)"
+        "--output", type=output_file, help="output file for modes and intensities (.json)"
     )
-    command.add_argument("--figure", type=figure_file, help="broadened spectra (.png, .pdf, .svg)")
-    add_number(command, "--fwhm", 10.0, "width of each line in the figure [cm⁻¹]")
+    command.add_argument(
+        "--figure", type=figure_file, help="figure of the broadened spectra (.png, .pdf, .svg)"
+    )
+    add_number(command, "--fwhm", 10.0, "line width in the figure [cm⁻¹]")
     _add_reversed(command)
     _add_spectra(add)
     _add_compare(add)
@@ -164,10 +166,10 @@ def add_spectrum_commands(add: Callable[..., Any]) -> None:
 def _add_spectra(add: Callable[..., Any]) -> None:
     command = add("spectra", _spectra, "IR and Raman spectra, with errors, from a trajectory.")
     command.add_argument(
-        "trajectory", type=Path, nargs="?", help="of eqcalc; or see 'series of other codes'"
+        "trajectory", type=Path, nargs="?", help="eqcalc trajectory, or see 'series of other codes'"
     )
     command.add_argument("--output", type=output_folder, default=Path("spectra"), help="folder")
-    command.add_argument("--model", type=Path, help="the model of the trajectory, for the sum rule")
+    command.add_argument("--model", type=Path, help="model of the trajectory, for the sum rule")
     command.add_argument(
         "--committee",
         type=Path,
@@ -178,7 +180,7 @@ def _add_spectra(add: Callable[..., Any]) -> None:
     )
     _add_resolution(command)
     text = (
-        "taper of the correlation function: hann, blackman, parzen, gaussian, bartlett, hamming, "
+        "window of the correlation function: hann, blackman, parzen, gaussian, bartlett, hamming, "
         "rectangular"
     )
     add_text(command, "--window", "hann", text)
@@ -194,7 +196,7 @@ def _add_spectra(add: Callable[..., Any]) -> None:
     text = "of the Raman cross-section: VV, VH, unpolarized (no analyser) or natural"
     add_text(command, "--geometry", "unpolarized", text)
     add_flag(command, "--anti-stokes", "the anti-Stokes Raman cross-section")
-    add_flag(command, "--photon-counting", "the detector counts photons, not power")
+    add_flag(command, "--photon-counting", "photon-counting detector")
     _add_limits(command, required=False)
     _add_reversed(command)
     add_series_options(command)
@@ -213,10 +215,12 @@ def _add_compare(add: Callable[..., Any]) -> None:
     )
     command.add_argument("--output", type=output_folder, default=Path("comparison"), help="folder")
     _add_limits(command, required=True)
-    text = "fit one factor on all computed wavenumbers between these; it is reported"
+    text = "fit and report a scale factor of computed wavenumbers between these"
     add_range(command, "--scale", ("LOWEST", "HIGHEST"), text, positive_number)
-    add_number(command, "--fwhm", None, "resolution of the instrument [cm⁻¹], to broaden with")
-    command.add_argument("--name", action="append", help="in the legend, once for each spectrum")
+    add_number(
+        command, "--fwhm", None, "broaden computed spectra to this instrumental resolution [cm⁻¹]"
+    )
+    command.add_argument("--name", action="append", help="label in the legend, once per spectrum")
     command.add_argument(
         "--unit",
         type=_measured_unit,
@@ -234,11 +238,11 @@ def _add_assign(add: Callable[..., Any]) -> None:
     )
     command.add_argument("trajectory", type=Path, help="simulated with --positions")
     command.add_argument("--output", type=output_folder, default=Path("assignment"), help="folder")
-    command.add_argument("--model", type=Path, help="the model of the trajectory")
+    command.add_argument("--model", type=Path, help="model of the trajectory")
     _add_resolution(command)
-    text = "assign to a group of atoms as well (from 0): OH=2,3"
+    text = "also assign to a group of atoms (from 0), such as OH=2,3"
     add_pairs(command, "--group", "NAME=ATOMS", text, integers)
-    add_mass(command, "how far harmonic partners move with an isotope: H=2.014, or 3=2.014")
+    add_mass(command, "isotope shift of harmonic partners: H=2.014, or 3=2.014")
     _add_reversed(command)
 
 
@@ -255,5 +259,5 @@ def _add_limits(command: Any, *, required: bool) -> None:
 
 
 def _add_reversed(command: Any) -> None:
-    text = "wavenumbers fall from left to right in figures"
+    text = "wavenumbers decrease from left to right in figures"
     command.add_argument("--reversed", action="store_true", dest="reversed_axis", help=text)

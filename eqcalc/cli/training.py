@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The commands that make and judge models: train, evaluate and sweep."""
+"""The commands train, evaluate and sweep."""
 
 from __future__ import annotations
 
@@ -59,16 +59,16 @@ def _sweep(options: argparse.Namespace) -> None:
 
 def add_training_commands(add: Callable[..., Any]) -> None:
     """Add train, evaluate and sweep with their options."""
-    command = add("train", _train, "Train a potential, or resume a training that was stopped.")
+    command = add("train", _train, "Train a potential, or resume an interrupted training.")
     command.add_argument("config", type=Path, help="settings (YAML)")
     add_threads(command)
 
-    command = add("evaluate", _evaluate, "Errors of a model on labelled structures.")
+    command = add("evaluate", _evaluate, "Evaluate the errors of a model on labelled structures.")
     add_model(command)
     command.add_argument("dataset", type=Path, help="labelled structures (.h5)")
     command.add_argument(
         "--split",
-        help="training, validation or test, as the training divided this dataset; "
+        help="training, validation or test part of the split used in training; "
         "or NAME/PART of a split stored in it",
     )
     command.add_argument(
@@ -86,6 +86,6 @@ def add_training_commands(add: Callable[..., Any]) -> None:
         action="append",
         default=[],
         metavar=("AXIS", "LABELS"),
-        help="train a part: labels of an axis, separated by semicolons (may be repeated)",
+        help="train only these labels of an axis, separated by semicolons (may be repeated)",
     )
     add_threads(command)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""From a trajectory to what a chemist reads: spectra, figures, tables, checks, assignments."""
+"""Reports of trajectories: spectra, figures, tables, checks, and assignments."""

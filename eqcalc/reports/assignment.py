@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Assign the bands of a trajectory: normal modes of its model, conformer by conformer."""
+"""Assign the bands of a trajectory to normal modes, conformer by conformer."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from eqcalc.spectra.assignment.modes import REMAINDER, ROTATION
 from eqcalc.trajectory import Trajectory
 from eqcalc.validation import InvalidInputError
 
-#: Below this wavenumber rotation and noise are no bands [cm⁻¹].
+#: Lower limit for bands, to exclude rotation and noise [cm⁻¹].
 _LOWEST = 100.0
 _LEGEND = (
     "Wavenumbers in cm⁻¹. Harmonic: wavenumber of the mode that carries at least half of the band; "
@@ -48,17 +48,17 @@ _LEGEND = (
 
 @dataclass(frozen=True)
 class ConformerAssignment:
-    """The bands of replicas while they vibrate about one conformer."""
+    """The bands of replicas during residences near one conformer."""
 
-    reference: Atoms  #: the first of its minima that was found
+    reference: Atoms  #: the first of its minima found
     harmonic: HarmonicSpectrum  #: its normal modes
-    #: when which replica is near a minimum of this conformer; what is assigned
+    #: residences of replicas near a minimum of this conformer, which are assigned
     residences: tuple[Residence, ...]
     modes: Decomposition  #: the infrared spectrum as a sum over modes, rotation and remainder
-    bands: tuple[AssignedBand, ...]  #: what each band comes from
+    bands: tuple[AssignedBand, ...]  #: assignment of each band
     groups: Decomposition | None  #: the same spectrum as a sum over groups of atoms, if given
     group_bands: tuple[AssignedBand, ...]  #: the same bands, assigned to groups
-    notes: tuple[str, ...]  #: what a reader of the bands has to know
+    notes: tuple[str, ...]  #: notes on the bands
 
     @property
     def replicas(self) -> tuple[int, ...]:
@@ -67,7 +67,7 @@ class ConformerAssignment:
 
     @property
     def n_frames(self) -> int:
-        """Number of frames, of all replicas."""
+        """Total number of frames of all replicas."""
         return sum(residence.n_frames for residence in self.residences)
 
     def table(self) -> str:
@@ -94,27 +94,27 @@ class ConformerAssignment:
 
 @dataclass(frozen=True)
 class Assignment:
-    """What the bands of a trajectory come from."""
+    """Assignment of the bands of a trajectory."""
 
-    conformers: tuple[ConformerAssignment, ...]  #: that with most of the time first
-    residences: tuple[Residence, ...]  #: near which minimum each replica is when, all of the time
+    conformers: tuple[ConformerAssignment, ...]  #: in order of decreasing residence time
+    residences: tuple[Residence, ...]  #: all residences near minima
     n_replicas: int
     n_frames: int  #: of each replica
-    shortest: float  #: the lag window, fs; what stays less long near a minimum is not assigned
+    shortest: float  #: the lag window, fs; shorter residences are not assigned
 
     @property
     def n_moving(self) -> int:
-        """Number of replicas that do not stay near the minimum they start near."""
+        """Number of replicas that leave their initial minimum."""
         staying = [s for s in self.residences if s.n_frames == self.n_frames and s.minimum >= 0]
         return self.n_replicas - len(staying)
 
     def fraction(self, conformer: ConformerAssignment | None = None) -> float:
-        """Return the fraction of the time that is assigned, to one conformer or to any."""
+        """Return the fraction of time assigned to a conformer, or in total."""
         chosen = self.conformers if conformer is None else (conformer,)
         return sum(c.n_frames for c in chosen) / (self.n_replicas * self.n_frames)
 
     def residence(self) -> str:
-        """Return as text how many replicas change their minimum, and what became of them."""
+        """Return a text on replicas that change minima, and how they are treated."""
         if not self.n_moving:
             return f"all {self.n_replicas} replicas stay near the minimum they start near"
         assigned = self.fraction()
@@ -148,24 +148,23 @@ def assign(
     threshold: float = 0.02,
     **estimation: Any,
 ) -> Assignment:
-    """Return what the bands of a trajectory come from, for each conformer in it.
+    """Assign the bands of a trajectory, for each conformer in it.
 
-    Each replica is cut where it passes from one minimum to another, and each residence is
-    compared with its own minimum. Stretches near minima with the same normal modes (the
-    same conformer, perhaps with atoms renamed or reflected) are analysed together, each
-    with the weight of its time. A residence shorter than the lag window is left out: it
-    has no line spectrum of its own.
+    Each replica is divided into residences near single minima, and each residence is compared
+    with its own minimum. Residences near minima with the same normal modes (the same conformer,
+    up to permutation or reflection) are analysed together, weighted by their duration.
+    Residences shorter than the lag window are left out, since they cannot resolve lines.
 
     Parameters
     ----------
     trajectory
-        With positions as often as the dipole.
+        Must contain positions as often as dipoles.
     potential
-        The model it was made with, which has a dipole.
+        The model used in the simulation, which must predict a dipole.
     groups
-        Indices of the atoms of groups to assign the intensity to as well.
+        Groups of atoms, by indices, to decompose the intensity into as well.
     isotopes
-        Other masses, for how far each harmonic partner would move; see
+        Masses for the isotope shifts of harmonic partners; see
         :func:`eqcalc.molecules.isotope_masses`.
     threshold
         See :meth:`eqcalc.spectra.Spectrum.bands`.
@@ -287,9 +286,9 @@ def write_assignment(found: Assignment, folder: str | Path, *, reversed_axis: bo
     found
         From :func:`assign`.
     folder
-        Receives ``assignment.txt``, ``assignment.json`` and ``assignment-1.png``, ….
+        Output folder for ``assignment.txt``, ``assignment.json``, ``assignment-1.png``, ….
     reversed_axis
-        Wavenumbers fall from left to right in the figures.
+        Wavenumbers decrease from left to right in the figures.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

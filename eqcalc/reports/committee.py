@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Spectra of a committee of models, with the disagreement of the models beside the sampling."""
+"""Spectra of a committee of models, with model uncertainty and sampling error."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _KINDS: dict[str, tuple[Quantity, Callable[..., Spectrum]]] = {
 
 
 def reevaluated(trajectory: Trajectory, evaluator: Evaluator, quantity: Quantity) -> Series:
-    """Return the series of a quantity that a model gives along the geometries of a trajectory.
+    """Re-evaluate a quantity with a model along the geometries of a trajectory.
 
     Parameters
     ----------
@@ -56,8 +56,8 @@ def reevaluated(trajectory: Trajectory, evaluator: Evaluator, quantity: Quantity
     Raises
     ------
     InvalidInputError
-        There are no positions, or they are recorded so much less often than the quantity that
-        vibrations would appear at wrong wavenumbers.
+        There are no positions, or they are recorded so rarely that vibrations would be
+        aliased.
     """
     geometries = _geometries(trajectory, quantity.name)
     replicas = []
@@ -81,7 +81,7 @@ def reevaluated(trajectory: Trajectory, evaluator: Evaluator, quantity: Quantity
 
 
 def _geometries(trajectory: Trajectory, quantity: str) -> Series:
-    """Return the geometries of all beads, if they are close enough in time for vibrations."""
+    """Return the geometries of all beads, if recorded often enough for vibrations."""
     intervals = {
         name: trajectory.observable(name, slice(0, 1), slice(0, 1)).interval
         for name in trajectory.observables()
@@ -120,10 +120,10 @@ def committee_on_trajectory(
     spectrum: str = "infrared",
     **options: Any,
 ) -> CommitteeSpectrum:
-    """Return the spectrum of one trajectory with the properties of every member.
+    """Return the spectrum of one trajectory with the response properties of every member.
 
-    The geometries are the same for all, so that the spread is that of the
-    dipole moments or polarizabilities, and sampling moves all members together.
+    All members share the geometries, so that the spread is due to the dipole moments or
+    polarizabilities only, and the sampling errors are correlated.
 
     Parameters
     ----------
@@ -149,10 +149,10 @@ def committee_on_trajectory(
 def committee_of_trajectories(
     trajectories: Sequence[Trajectory], spectrum: str = "infrared", **options: Any
 ) -> CommitteeSpectrum:
-    """Return the mean spectrum of members that ran trajectories of their own.
+    """Return the mean spectrum of members, each with its own trajectory.
 
-    The spread contains what the members disagree in about the potential too;
-    the part of it that sampling explains is taken out.
+    The spread includes the disagreement about the potential; the contribution of sampling is
+    subtracted.
 
     Parameters
     ----------
@@ -172,8 +172,8 @@ def read_members(trajectory: Trajectory, models: Sequence[str | Path]) -> list[E
     Raises
     ------
     InvalidInputError
-        There are fewer than two, one has no dipole or does not know an element,
-        or the geometries of the trajectory are too far apart.
+        There are fewer than two, one does not predict a dipole or support an element, or the
+        geometries are recorded too rarely.
     """
     if len(models) < 2:
         raise InvalidInputError(key="models", value=len(models), expected="at least two models")
@@ -202,10 +202,10 @@ def write_committee(
     Parameters
     ----------
     found
-        What to write.
+        The committee spectrum.
     folder
-        Receives ``committee.png``, the mean with the sampling error as
-        ``committee-mean.h5`` and each member as ``committee-1.h5``, ….
+        Output folder for ``committee.png``, the mean with its sampling error
+        (``committee-mean.h5``) and each member (``committee-1.h5``, …).
     limits, reversed_axis
         Of the figure.
     """
@@ -220,7 +220,7 @@ def write_committee(
 
 
 def describe_committee(found: CommitteeSpectrum) -> list[str]:
-    """Return the infrared bands of a committee on a trajectory, one on a line."""
+    """Return the infrared bands of a committee on a trajectory, one per line."""
     lines = [
         f"infrared bands of a committee of {len(found.members)} on this trajectory: area, error of "
         "the sampling, disagreement of the models [km/mol]"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a file of eqcalc holds, in a few lines for people."""
+"""Short human-readable descriptions of eqcalc files."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from eqcalc.validation import (
     one_of,
 )
 
-#: The rows of the evaluation that are told, with the figures a chemist reads.
+#: The rows of the evaluation to show.
 _ERRORS = {("energy", "meV"), ("forces", "meV/Å"), ("dipole", "mD"), ("polarizability", "bohr³")}
 
 _EXPECTED = "a model (.eqc), dataset, trajectory or spectrum (.h5, .csv, .jdx), or folder of i-PI"
-#: Suffixes of spectra that are text.
+#: Suffixes of text spectra.
 _TEXT_SPECTRA = (".csv", ".jdx", ".dx", ".jcm")
 
 
 def describe_file(path: str | Path) -> str:
-    """Say what a model, dataset, trajectory or spectrum file holds, or the folder of an i-PI run.
+    """Describe a model, dataset, trajectory or spectrum file, or the folder of an i-PI run.
 
     Raises
     ------
     InvalidFileError
-        There is no such file, or it is none of these.
+        The file does not exist or is none of these.
     """
     path = Path(path)
     if path.is_dir():
@@ -89,7 +89,7 @@ def _describe_raman(path: Path) -> str:
 
 
 def _describe_spectrum(spectrum: Spectrum) -> str:
-    """Say what a spectrum is, of what, and what its reader has to know."""
+    """Describe a spectrum and its origin, with notes."""
     lines = [
         repr(spectrum),
         *(f"{name}: {fact}" for name, fact in provenance_facts(spectrum.provenance).items()),
@@ -101,7 +101,7 @@ def _describe_spectrum(spectrum: Spectrum) -> str:
 
 
 def describe_model(header: Mapping[str, Any]) -> str:
-    """Say what a model is, gives and was trained on, from the header of its file."""
+    """Describe a model, its outputs and training data, from the header of its file."""
     model, metadata = header["model"], header["metadata"]
     settings = dict(model["representation"])
     name = settings.pop("name")
@@ -136,7 +136,7 @@ def describe_model(header: Mapping[str, Any]) -> str:
 
 
 def level_of_theory(metadata: Mapping[str, Any]) -> str:
-    """Return the level of theory of a model, quantity by quantity where it differs."""
+    """Return the level of theory of a model, by quantity if it differs."""
     return joined_levels(metadata.get("level_of_theory")) or "not stated"
 
 

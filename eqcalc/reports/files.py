@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Files that a chemist reads: spectra of a run, figures, tables, checks, a comparison."""
+"""Write spectra, figures, summaries, and comparisons with experiment."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ from eqcalc.spectra.quantum_factors import merged_warnings
 from eqcalc.trajectory import Trajectory
 from eqcalc.validation import InvalidInputError
 
-#: Relative error of band areas that a longer run is recommended for.
+#: Target relative error of band areas.
 _WANTED_ERROR = 0.05
-#: Below this wavenumber rotation and noise are no bands [cm⁻¹].
+#: Lower limit for bands, to exclude rotation and noise [cm⁻¹].
 _LOWEST = 100.0
 #: Probability of a normal variable below 3 σ.
 _CERTAIN = 0.99865
-#: Resolution from which on neighbouring vibrations merge [cm⁻¹].
+#: Resolution above which neighbouring bands merge [cm⁻¹].
 _COARSE = 30.0
 
 
@@ -77,16 +77,16 @@ def write_molecular_spectra(
     """Write every spectrum as HDF5, CSV and JCAMP-DX and return the files.
 
     Infrared intensity density and molar absorption coefficient; Raman activity,
-    depolarization ratio (not as JCAMP-DX, which has no place for undefined
-    values), cross-section, and the isotropic and anisotropic parts, of which
-    every other Raman intensity can be made.
+    depolarization ratio (not as JCAMP-DX, which cannot represent undefined values),
+    cross-section, and the isotropic and anisotropic parts, from which all other Raman
+    intensities follow.
 
     Parameters
     ----------
     spectra
-        What to write.
+        The spectra to write.
     folder, stem
-        Where, and how the names of the files start.
+        Output folder, and prefix of the file names.
     laser
         Wavelength of the Raman laser [nm].
     scattering
@@ -119,7 +119,7 @@ def write_figure(
     harmonic: HarmonicSpectrum | None = None,
     **options: Any,
 ) -> Path:
-    """Draw infrared and Raman spectra above each other, with harmonic sticks, and save it.
+    """Plot infrared and Raman spectra in two panels, with harmonic sticks, and save the figure.
 
     The options are those of :func:`eqcalc.spectra.plot_infrared_raman`.
     """
@@ -141,17 +141,17 @@ def write_spectra(
 ) -> str:
     """Write the spectra of a trajectory, a figure and a summary; return the summary.
 
-    Files of an earlier call that this one does not write are removed from the folder,
-    which is told after the summary.
+    Files that only an earlier call wrote are removed from the folder and listed after the
+    summary.
 
     Parameters
     ----------
     trajectory
         The trajectory; it may still be growing.
     folder
-        Where to write; made if it does not exist.
+        Output folder, created if necessary.
     model
-        The model it was made with, for the sum rule; not needed for that of eqcalc.
+        The model used in the simulation, for the sum rule; found automatically for eqcalc's.
     committee
         Models whose disagreement about the dipole is shown: see
         :func:`eqcalc.reports.committee.committee_on_trajectory`.
@@ -160,7 +160,7 @@ def write_spectra(
     limits
         Wavenumbers shown in the figure [cm⁻¹].
     reversed_axis
-        Wavenumbers fall from left to right in the figure.
+        Wavenumbers decrease from left to right in the figure.
     options
         See :func:`molecular_spectra`.
     """
@@ -233,7 +233,7 @@ def describe_spectra(
     check: SumRuleCheck | None = None,
     committee: CommitteeSpectrum | None = None,
 ) -> str:
-    """Return what was run, the bands with their errors, the sum rule and the warnings."""
+    """Return the settings of the run, bands with errors, the sum rule and warnings."""
     mean = None if committee is None else committee.mean
     sources = [s for s in (spectra.infrared, spectra.raman, mean) if s is not None]
     record = spectra.provenance
@@ -271,7 +271,7 @@ def describe_spectra(
 
 
 def _sum_rule_line(check: SumRuleCheck | None, record: Mapping[str, Any]) -> str:
-    """Return the sum rule, with what of the spectrum and of the exact value is compared."""
+    """Return the result of the sum-rule check, and what was compared."""
     if check is not None:
         factor = record["quantum_factor"]
         changed = "" if factor == "harmonic" else f" with the harmonic quantum factor, not {factor}"
@@ -299,7 +299,7 @@ def _band_line(band: Band, unit: str) -> str:
 
 
 def _longer_run(bands: Sequence[Band], spectrum: Spectrum) -> list[str]:
-    """Return how much longer to run for areas to 5 %, of bands of a tenth of the strongest."""
+    """Return the run length for 5 % errors of areas of at least a tenth of the strongest band."""
     strongest = max((band.area.value for band in bands), default=0.0)
     known = [
         band.area
@@ -319,7 +319,7 @@ def _longer_run(bands: Sequence[Band], spectrum: Spectrum) -> list[str]:
 
 
 def _resolution_note(record: Mapping[str, Any]) -> list[str]:
-    """Return a note if vibrations, or a vibration and the rotation, may be one maximum."""
+    """Return a note if the resolution may merge neighbouring bands."""
     resolution = record["resolution_cm-1"]
     if resolution <= _COARSE:
         return []
@@ -331,11 +331,11 @@ def _resolution_note(record: Mapping[str, Any]) -> list[str]:
 
 
 def _temperature_note(spectra: MolecularSpectra) -> list[str]:
-    """Return a note if the kinetic temperature is not the one that intensities are made with."""
+    """Return a note if the kinetic temperature differs from the target temperature."""
     found, target = spectra.kinetic_temperature, spectra.provenance["temperature_K"]
     if found is None or not np.isfinite(found.error):
         return []
-    # the error is itself estimated, from few replicas badly: Student's t for 3 σ
+    # the error is estimated from few replicas: Student's t for 3 σ
     limit = student.ppf(_CERTAIN, max(spectra.provenance["n_replicas"] - 1, 1)) * found.error
     if abs(found.value - target) < max(limit, 0.01 * target):
         return []
@@ -353,19 +353,19 @@ def _pair(estimate: Estimate, digits: int) -> str:
 
 # --- a folder that is written again --------------------------------------------------
 
-#: What was written into a folder: names and SHA-256.
+#: Manifest of a folder: names and SHA-256 of the files written.
 _RECORD = ".eqcalc-spectra.json"
 
 
 def write_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Write a JSON-able record for people and programs, atomically."""
+    """Write a JSON-able record, indented, atomically."""
     write_atomically(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
 def remove_outdated(folder: Path, written: Iterable[Path]) -> list[str]:
-    """Remove what an earlier call wrote into a folder and this one did not; return what to tell.
+    """Remove stale files of an earlier call from a folder; return a note on them.
 
-    Only files that are exactly as that call left them are removed.
+    Only files that are unchanged since that call are removed.
     """
     now = {path.name: _digest(path) for path in written}
     removed, kept = [], []
@@ -388,7 +388,7 @@ def remove_outdated(folder: Path, written: Iterable[Path]) -> list[str]:
 
 
 def _recorded(folder: Path) -> dict[str, str]:
-    """Return names and digests of what the last call wrote; none if that is not known."""
+    """Return names and digests of the files of the last call; empty if unknown."""
     try:
         files = json.loads((folder / _RECORD).read_text(encoding="utf-8"))["files"]
         return {name: digest for name, digest in files.items() if Path(name).name == name}
@@ -421,23 +421,23 @@ def write_comparison(
     Parameters
     ----------
     calculated
-        Files of eqcalc; HDF5 files have the samples that intervals come from.
+        eqcalc files; HDF5 files contain the samples needed for confidence intervals.
     measured
         See :func:`eqcalc.spectra.read_measured`.
     folder
-        Receives ``comparison.txt``, ``comparison.json`` and ``comparison.png``.
+        Output folder for ``comparison.txt``, ``comparison.json`` and ``comparison.png``.
     lower, upper, scale_range, fwhm
         See :func:`compare`.
     names
-        Of the computed spectra in the legend; their dynamics by default.
+        Legend labels of the computed spectra; by default their dynamics method.
     unit
-        Of a measured spectrum in a text file.
+        Unit of a measured spectrum in a text file.
     reversed_axis
-        Wavenumbers fall from left to right.
+        Wavenumbers decrease from left to right.
 
     Returns
     -------
-    What is in ``comparison.txt``.
+    The content of ``comparison.txt``.
     """
     spectra = [_read_calculated(path) for path in calculated]
     target = read_measured(measured, unit=unit, limits=(lower, upper))
@@ -483,7 +483,7 @@ def _read_calculated(path: str | Path) -> Spectrum:
 
 
 def _absolute(spectrum: Spectrum, measured: Spectrum, comparison: Comparison) -> str:
-    """Return a line with both integrated absorptions, if both are in absolute units."""
+    """Return a line with both integrated absorptions, if both are absolute."""
     try:
         ours, theirs = (convert_infrared(s, "intensity") for s in (spectrum, measured))
     except InvalidInputError:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The minima of a model that a trajectory visits, and when it is near each."""
+"""The minima visited by a trajectory, and the residences near each."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from eqcalc.structures import Structures
 from eqcalc.trajectory import Trajectory
 from eqcalc.units import BOLTZMANN, angular_frequency_to_wavenumber
 
-#: Minima closer than this are the same, relaxed from different sides [amu^½ Å].
+#: Minima closer than this are the same [amu^½ Å].
 _SAME_MINIMUM = 0.1
-#: Wavenumbers of two minima that are the same conformer agree within this [cm⁻¹].
+#: Wavenumbers of minima of the same conformer agree within this [cm⁻¹].
 _SAME_CONFORMER = 2.0
-#: How often geometries are compared with the minima [fs]; a rotor needs 40 to pass one.
+#: Interval at which geometries are compared with the minima [fs]; a rotor passes one in 40.
 _COMPARED = 10.0
-#: Over this time [fs] the distance to the nearest minimum is averaged: vibrations average out.
+#: Averaging time of the distance to the nearest minimum [fs], to average out vibrations.
 _AVERAGED = 250.0
-#: A mean distance of so many thermal ones is that to another minimum.
+#: Mean distances of more than this many thermal ones indicate another minimum.
 _FAR = 2.0
-#: Geometries that are relaxed to look for minima besides the first of each replica.
+#: Largest number of additional geometries relaxed in the search for minima.
 _MOST_SEARCHES = 60
 
 
 class Residence(NamedTuple):
-    """Frames of a replica that follow each other near one minimum."""
+    """Consecutive frames of a replica near one minimum."""
 
     replica: int
     start: int  #: first frame
@@ -50,7 +50,7 @@ class Residence(NamedTuple):
 
 @dataclass(frozen=True)
 class Minimum:
-    """A minimum of the potential, with what spectra need of it."""
+    """A minimum of the potential, with its normal modes and polar tensors."""
 
     atoms: Atoms
     harmonic: HarmonicSpectrum
@@ -60,12 +60,11 @@ class Minimum:
 def visited_minima(
     trajectory: Trajectory, potential: Potential, positions: np.ndarray
 ) -> tuple[list[Minimum], list[Residence]]:
-    """Return the minima that replicas visit, and the residences near each.
+    """Find the minima visited by replicas, and the residences near each.
 
-    Candidates are what the first frame of each replica relaxes to, and what it relaxes to
-    later where it is far from all others for a while. Mirror images and minima that
-    differ in the names of their atoms only are different here. The positions [Å] of the
-    trajectory are ``[n_replicas, n_frames, n_atoms, 3]``.
+    Candidates are obtained by relaxing the first frame of each replica, and later frames
+    that are far from all known minima for some time. Mirror images and permutations count as
+    different minima. The positions [Å] are ``[n_replicas, n_frames, n_atoms, 3]``.
 
     Raises
     ------
@@ -90,7 +89,7 @@ def visited_minima(
 
 
 class _Search:
-    """The minima found so far, and how to find more."""
+    """The minima found so far, and the search for more."""
 
     def __init__(self, trajectory: Trajectory, potential: Potential) -> None:
         self.found: list[Minimum] = []
@@ -99,7 +98,7 @@ class _Search:
         self._searches = 0
 
     def add(self, positions: np.ndarray) -> None:
-        """Relax a geometry, and keep the minimum if it is new."""
+        """Relax a geometry, and add the minimum if it is new."""
         atoms = Atoms(self._trajectory.numbers, positions, masses=self._trajectory.masses)
         relaxed = relax(self._potential, atoms, fmax=1e-4)
         relaxed.calc = None
@@ -113,9 +112,9 @@ class _Search:
         self._thermal.append(thermal_distance(harmonic, temperature))
 
     def nearest(self, frames: np.ndarray, block: int) -> np.ndarray:
-        """Return the index of the nearest minimum of each frame, −1 where all are far.
+        """Return the index of the nearest minimum of each frame, −1 if all are far.
 
-        Where they are far over a whole block of frames, a minimum is looked for.
+        If they are far over a whole block of frames, a new minimum is searched for.
         """
         starts = np.arange(0, len(frames), block)
         apart = self._distances(frames)
@@ -143,15 +142,15 @@ class _Search:
         return distances(frames, references, self._trajectory.masses)
 
     def _far(self, apart: np.ndarray) -> bool:
-        """Return whether a block is farther from all minima than vibration explains."""
+        """Return whether a block is farther from all minima than vibrations explain."""
         return bool(np.mean(np.min(apart / np.array(self._thermal), axis=1)) > _FAR)
 
 
 def conformers(minima: Sequence[Minimum], weights: Sequence[int]) -> list[list[int]]:
-    """Return the minima of each conformer, that with the largest sum of weights first.
+    """Group minima by conformer, in order of decreasing total weight.
 
-    Minima with the same wavenumbers are one conformer, perhaps reflected or with its
-    atoms renamed. Those without weight are left out.
+    Minima with the same wavenumbers are the same conformer, up to reflection or permutation.
+    Those without weight are left out.
     """
     found: list[list[int]] = []
     for index in np.flatnonzero(np.asarray(weights) > 0).tolist():
@@ -170,7 +169,7 @@ def conformers(minima: Sequence[Minimum], weights: Sequence[int]) -> list[list[i
 
 
 def distances(positions: np.ndarray, references: np.ndarray, masses: np.ndarray) -> np.ndarray:
-    """Return mass-weighted distances √(Σ mᵢ|Δrᵢ|²) to references that are turned to fit best.
+    """Return mass-weighted distances √(Σ mᵢ|Δrᵢ|²) to optimally superposed references.
 
     Of positions ``[..., n_atoms, 3]`` to references ``[n_references, n_atoms, 3]`` in Å, with
     masses ``[n_atoms]`` in amu: ``[..., n_references]``, amu^½ Å.
@@ -189,7 +188,7 @@ def distances(positions: np.ndarray, references: np.ndarray, masses: np.ndarray)
 
 
 def thermal_distance(harmonic: HarmonicSpectrum, temperature: float) -> float:
-    """Return the distance √(Σ k_B T/ω²) that harmonic vibration at `temperature` [K] has."""
+    """Return the thermal harmonic displacement √(Σ k_B T/ω²) at `temperature` [K]."""
     return float(np.sqrt(_variances(harmonic, temperature).sum()))
 
 
@@ -203,14 +202,14 @@ def _variances(harmonic: HarmonicSpectrum, temperature: float) -> np.ndarray:
 def same_basin(harmonic: HarmonicSpectrum, other: np.ndarray, temperature: float) -> bool:
     """Return whether another minimum ``[n_atoms, 3]`` is within thermal vibration about the first.
 
-    That is, if one standard deviation along the line between them reaches half-way.
+    That is, if one standard deviation along the line between them reaches half the distance.
     """
     masses, reference = harmonic.masses, harmonic.positions
     distance = float(distances(other, reference[None], masses)[0])
     if distance < _SAME_MINIMUM:
         return True
     if distance >= 2.0 * thermal_distance(harmonic, temperature):
-        return False  # there may be no Eckart frame of minima that differ so much
+        return False  # very different minima may have no common Eckart frame
     turned = other @ eckart_rotations(other[None, None], reference, masses)[0, 0].T
     along = harmonic.coordinates(centred(turned - reference, masses)) / distance
     width = float(np.sqrt(np.sum(along**2 * _variances(harmonic, temperature))))
@@ -218,9 +217,9 @@ def same_basin(harmonic: HarmonicSpectrum, other: np.ndarray, temperature: float
 
 
 def residences(nearest: Sequence[np.ndarray], stride: int, n_frames: int) -> list[Residence]:
-    """Return how long replicas of `n_frames` stay near each minimum, in the order of time.
+    """Return the residences of replicas of `n_frames` near minima, in order of time.
 
-    `nearest` is of each replica the index of the nearest minimum, at every `stride`-th frame.
+    `nearest` is the index of the nearest minimum for each replica at every `stride`-th frame.
     """
     found = []
     for replica, labels in enumerate(nearest):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The spectra of a molecule: infrared, Raman, and the sum rule that they have to obey."""
+"""Infrared and Raman spectra of a molecule, and the infrared sum rule."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from eqcalc.spectra.provenance import trajectory_provenance
 from eqcalc.trajectory import Trajectory
 from eqcalc.validation import InvalidFileError, InvalidInputError
 
-#: Geometries at which the sum rule is evaluated, at most.
+#: Largest number of geometries for the sum rule.
 _SUM_RULE_SAMPLES = 400
 
 
@@ -40,7 +40,7 @@ class MolecularSpectra:
     name: str  #: the dynamics, as in the legend of a figure
     infrared: Spectrum | None
     raman: RamanSpectrum | None
-    kinetic_temperature: Estimate | None = None  #: mean of the replicas, K, if it was recorded
+    kinetic_temperature: Estimate | None = None  #: mean over the replicas, K, if recorded
 
     def __post_init__(self) -> None:
         if self.infrared is None and self.raman is None:
@@ -48,7 +48,7 @@ class MolecularSpectra:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """How the spectra were made."""
+        """Provenance of the spectra."""
         source = self.infrared or self.raman
         assert source is not None
         return source.provenance
@@ -56,11 +56,11 @@ class MolecularSpectra:
 
 @dataclass(frozen=True)
 class SumRuleCheck:
-    """Integrated infrared intensity against its exact value."""
+    """Comparison of the integrated infrared intensity with its exact value."""
 
     exact: Estimate  #: N_A/(12ε₀c²) ⟨Σ|∂μ/∂r|²/m⟩ over the geometries of the run, km/mol
-    ratio: Estimate  #: integral of the spectrum, with the harmonic quantum factor, over that
-    rotating: bool = True  #: the molecule turns, and what that absorbs is in the exact value
+    ratio: Estimate  #: integral with the harmonic quantum factor / exact value
+    rotating: bool = True  #: whether the exact value includes rotation
 
 
 def molecular_spectra(trajectory: Trajectory, **options: Any) -> MolecularSpectra:
@@ -102,18 +102,18 @@ def molecular_spectra(trajectory: Trajectory, **options: Any) -> MolecularSpectr
 
 
 def _unfinished(trajectory: Trajectory) -> tuple[str, ...]:
-    """Return a note if the run has not come to its end; that of i-PI has its own."""
+    """Return a note if the run is unfinished; i-PI runs have their own."""
     done, steps = trajectory.steps_written, trajectory.header.steps
     if done == steps or "engine" in trajectory.settings:
         return ()
     return (
         f"the run is not finished: {done} of {steps} steps are written; the same command of "
-        "simulate goes on with it",
+        "simulate resumes it",
     )
 
 
 def _noted(spectrum: Spectrum, notes: tuple[str, ...]) -> Spectrum:
-    """Return a spectrum that warns of what is noted of its trajectory."""
+    """Return a spectrum with the notes of its trajectory as warnings."""
     return replace(spectrum, warnings=(*notes, *spectrum.warnings))
 
 
@@ -166,15 +166,15 @@ def _kinetic_temperature(trajectory: Trajectory) -> Estimate | None:
 
 
 def model_of(trajectory: Trajectory, path: str | Path | None = None) -> Potential | None:
-    """Return the model that a trajectory was made with, in float64, or None.
+    """Return the model used for a trajectory, in float64, or None.
 
-    By default it is looked for in the file that the trajectory names, if that is still there,
-    and among the models that come with eqcalc.
+    By default it is searched for at the path stored in the trajectory and among the models
+    bundled with eqcalc.
 
     Raises
     ------
     InvalidInputError
-        The model at `path` is another one.
+        The model at `path` is a different one.
     """
     made_with = trajectory.provenance.get("model")
     candidates = shipped_models() if path is None else [Path(path)]
@@ -189,7 +189,7 @@ def model_of(trajectory: Trajectory, path: str | Path | None = None) -> Potentia
                 raise
             continue
         hashes = (potential.metadata.get("hash"), model_hash(potential))
-        # a trajectory of another engine may not know its model; then the caller does
+        # trajectories of other engines may lack the hash; then trust the caller
         if made_with in hashes or (made_with is None and path is not None):
             return potential
     if path is not None:
@@ -202,8 +202,8 @@ def check_sum_rule(
 ) -> SumRuleCheck | None:
     """Compare the integral of an infrared spectrum with the exact sum rule.
 
-    Classical nuclei that started without angular momentum are compared without
-    rotation. There is no such value for ring polymers, which begin to turn.
+    Rotation is excluded for classical nuclei that started without angular momentum. The check
+    is not available for ring polymers started that way, which begin to rotate.
 
     Parameters
     ----------
@@ -232,5 +232,5 @@ def check_sum_rule(
 
 
 def rotates(source: Mapping[str, Any]) -> bool:
-    """Return whether the molecule of a run turns, from the record of its source."""
+    """Return whether the molecule of a run rotates, from its provenance."""
     return source.get("settings", {}).get("rotation") != "none"

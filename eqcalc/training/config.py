@@ -120,7 +120,7 @@ class ModelConfig:
         config = PotentialConfig.from_settings(
             {"representation": representation, "heads": list(heads), "read_outs": self.read_outs}
         )
-        with torch.device("meta"):  # finds wrong options without drawing parameters
+        with torch.device("meta"):  # detects invalid options without initialising parameters
             config.build_heads()
         return config
 

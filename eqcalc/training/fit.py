@@ -202,12 +202,12 @@ def _trainer(config: TrainerConfig, folder: Path, **options: Any) -> lightning.T
             enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
-            inference_mode=False,  # forces need a gradient in validation too
+            inference_mode=False,  # forces need gradients in validation, too
             use_distributed_sampler=False,
             default_root_dir=folder,
             **options,
         )
-    except Exception as error:  # Lightning has errors of many kinds for this
+    except Exception as error:  # Lightning raises errors of many types
         stated = ", ".join(f"{key}: {value}" for key, value in vars(config).items())
         reason = " ".join(str(error).split())
         raise InvalidInputError(f"not possible here ({stated}): {reason}", key="trainer") from error

@@ -116,7 +116,7 @@ def _fresh_references(
     for name in config.heads:
         q = quantity(name)
         if q.rank == 0 and q.extensive and not q.error_per_atom:
-            rms[name] /= math.sqrt(atoms)  # the size of what one atom contributes
+            rms[name] /= math.sqrt(atoms)  # typical contribution of an atom
     return References(elements, tables, {name: rms[name] for name in config.heads})
 
 

@@ -93,7 +93,7 @@ class RunFolder:
         try:
             content = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
             epochs = content["callbacks"]["Keeper"]["epochs"]
-        except Exception:  # damaged files fail in many ways
+        except Exception:  # damaged files raise errors of many types
             problem = f"the checkpoint {self.checkpoint} is damaged and cannot be read"
             advice = f"put a copy of it back, {self._advice()}"
             raise _refusal(problem, self.checkpoint, advice) from None

@@ -175,7 +175,7 @@ def sweep(
     output = Path(output)
     make_folder(output)
     table = output / "results.csv"
-    commit = source_commit()  # of the source that is loaded now, whatever comes later
+    commit = source_commit()  # of the source as loaded now
     for run in runs:
         config = settings.config(run, output)
         noted = config.output / "commits.txt"
