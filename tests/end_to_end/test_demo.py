@@ -100,6 +100,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="kills by signal")
 def test_a_killed_demonstration_goes_on_to_the_same_result(finished, tmp_path):
     script = tmp_path / "script.py"

@@ -42,6 +42,7 @@ def run(tmp_path_factory):
     return trajectory, harmonic_spectrum(potential, atoms)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["infrared", "raman"])
 def test_bands_have_the_harmonic_areas_and_positions(run, kind):
     trajectory, harmonic = run
