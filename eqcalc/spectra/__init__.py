@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Spectra in absolute units, with errors, from time series, trajectories or normal modes.
 
-:func:`infrared`, :func:`raman` and :func:`vibrational_density_of_states` take a
-trajectory, or plain arrays of any code with their units. Further tools are in
-the modules of this package: rotation, assignment, experiment, dielectric,
-deconvolution, streaming, committee, readers.
+:func:`infrared`, :func:`raman` and :func:`vibrational_density_of_states` take a trajectory, or
+arrays of any code with their units. The modules of this package add molecular frames, assignment,
+comparison with experiment, dielectric response, deconvolution, streaming and committees.
 """
 
 from eqcalc.spectra.assignment.bands import (

@@ -354,7 +354,7 @@ def test_limits_beyond_the_data_name_the_file(tmp_path, spectrum, series, capsys
     measured.write_text("\n".join(f"{x} {1 / (1 + (x - 1500) ** 2)}" for x in range(1000, 2000, 5)))
     command = ["compare", spectrum, measured, "--output", tmp_path]
     assert run(*command, "--limits", 500, 1900) == FAILURE
-    assert f"{measured}: limits: expected a range inside 1000" in capsys.readouterr().err
+    assert f"{measured}: limits: expected a range within 1000" in capsys.readouterr().err
     wide = tmp_path / "wide.txt"
     wide.write_text("\n".join(f"{x} {x}" for x in range(0, 200_000, 500)))
     assert run("compare", spectrum, wide, "--limits", 500, 190_000) == FAILURE

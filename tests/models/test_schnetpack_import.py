@@ -148,7 +148,7 @@ def test_missing_units_and_parameters_are_named(record):
         ({"units": {**UNITS, "enrgy": "eV"}}, "units: expected some of energy, .* got 'enrgy'"),
         ({"state": "state.pt"}, r"state: expected the tensors that torch\.load.*'state\.pt'"),
         ({"config": "model.json"}, r"config: expected the mapping .*'model\.json'"),
-        ({"config": {"model": {}}}, "config: it has no representation; give the section model"),
+        ({"config": {"model": {}}}, "config: it has no representation; pass the section"),
         ({"units": {"energy": "eV"}}, r"unit of the dipole, for example dipole='e\*Å'"),
     ],
 )

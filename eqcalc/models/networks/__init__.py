@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""The networks, one a file: each turns atoms and pairs into features of every atom."""
+"""The networks, one per file: each maps atoms and pairs to atomic features."""

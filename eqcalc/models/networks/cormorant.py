@@ -10,14 +10,13 @@ neighbours, and mixes channels linearly; there is no other nonlinearity:
     atoms   F_i ← W [F_i ⊕ F_i ⊗ F_i ⊕ Σ_j (g_ij Y(r_ij)) ⊗ F_j]
 
 η are sines of the distance over its powers, with trained wavelengths and
-phases. The scalars of all layers and the squared lengths of the other degrees
-are read out.
+phases. The scalars of all layers and the squared norms of the other degrees are read out.
 
-Choices where the paper has others or is silent: features are real rather than
+Deviations from the paper, and choices where it is silent: features are real rather than
 complex and keep natural parity, so that the network is equivariant under
 reflections; the cutoff f_c is a cosine rather than a trained sigmoid, so that
-forces are continuous; the terms of a layer are divided by the root of their
-number, and sums over neighbours by the root of the number of neighbours.
+forces are continuous; the terms of a layer are divided by the square root of their number, and sums
+over neighbours by the square root of the number of neighbours.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ POWERS = (0, 1, 2)
 
 @dataclass(frozen=True)
 class CormorantConfig:
-    """Configuration of :class:`Cormorant`; defaults as the paper has for QM9, with l ≤ 3.
+    """Configuration of :class:`Cormorant`; defaults are the paper's for QM9, with l ≤ 3.
 
     Parameters
     ----------
@@ -89,7 +88,7 @@ class CormorantConfig:
 
     @property
     def features(self) -> int:
-        """Number of scalar features: scalars and squared lengths after every layer."""
+        """Number of scalar features: scalars and squared norms after every layer."""
         return self.channels * (self.largest_degree + 1) * self.layers
 
     @property
@@ -98,7 +97,7 @@ class CormorantConfig:
         return self.channels
 
     def build(self) -> Cormorant:
-        """Return a representation with freshly drawn parameters."""
+        """Return a representation with random initial parameters."""
         return Cormorant(self)
 
 
@@ -127,7 +126,7 @@ class Layer(nn.Module):
     config
         Configuration of the network.
     inputs
-        Degrees of the features that come in.
+        Degrees of the input features.
     first
         Whether there are no pair features yet.
     """
@@ -187,7 +186,7 @@ class Layer(nn.Module):
 
 
 class Cormorant(nn.Module):
-    """Cormorant representation of every atom's surroundings."""
+    """Cormorant representation of atomic environments."""
 
     def __init__(self, config: CormorantConfig) -> None:
         super().__init__()
@@ -221,7 +220,7 @@ class Cormorant(nn.Module):
 def _paths(
     first: list[int], second: list[int] | range, outputs: range, *, ordered: bool
 ) -> list[tuple[int, int, int]]:
-    """Return paths l1, l2 → l of natural parity; l1 ≤ l2 only, if a product is with itself."""
+    """Return paths l1, l2 → l of natural parity; only l1 ≤ l2 for self-products."""
     return [
         (l1, l2, l)
         for l1 in first
@@ -233,5 +232,5 @@ def _paths(
 
 
 def _coupling(l1: int, l2: int, l: int, like: Tensor) -> Tensor:
-    """Return the coupling that gives components a mean square of one from such components."""
+    """Return the coupling normalised to preserve a mean square of one per component."""
     return clebsch_gordan_like(l1, l2, l, like) * math.sqrt(2 * l + 1)

@@ -3,9 +3,9 @@
 
 After Gasteiger et al., "Fast and uncertainty-aware directional message passing
 for non-equilibrium molecules" (arXiv:2011.14115): messages on directed pairs,
-updated by messages on the pairs before them as a function of distance and
-angle. The layers are those of PyTorch Geometric; pairs, triplets and the sum
-over atoms are eqcalc's, so that its extension packages are not needed.
+updated by messages on incoming pairs as a function of distance and angle. The layers are those of
+PyTorch Geometric; pairs, triplets and the sum over atoms are eqcalc's, so that PyG's extension
+packages are not needed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from eqcalc.neighbors import Pairs
 from eqcalc.structures import Structures
 from eqcalc.validation import positive_fields
 
-#: Added to the squared sine of angles, whose derivative stays finite on a line.
+#: Added to the squared sine of angles, so that derivatives stay finite for collinear atoms.
 _EPSILON = 1e-12
 
 
@@ -69,7 +69,7 @@ class DimeNetConfig:
         )
 
     def build(self) -> DimeNet:
-        """Return a representation with freshly drawn parameters."""
+        """Return a representation with random initial parameters."""
         return DimeNet(self)
 
 
@@ -98,14 +98,14 @@ def triplets(pairs: Pairs, vectors: Tensor, n_atoms: int) -> tuple[Tensor, Tenso
     offset = torch.cumsum(number, 0) - number
     rank = torch.arange(len(second), device=device) - offset[second]
     first = begin[pairs.sender[second]] + rank
-    # the way there and back ends where it began; by vectors, since k may be an image of i
+    # exclude back-and-forth pairs; compared by vectors, since k may be a periodic image of i
     way = (vectors[first] + vectors[second]).detach()
     elsewhere = way.square().sum(-1) > 1e-6
     return first[elsewhere], second[elsewhere]
 
 
 class DimeNet(nn.Module):
-    """DimeNet++ representation of every atom's surroundings, by scalars.
+    """DimeNet++ representation of atomic environments by scalars.
 
     Raises
     ------

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Features of any degree l, and what acts on them equivariantly.
+"""Features of any degree l, and equivariant operations on them.
 
 Features are a mapping from the degree l to ``[n, 2l+1, multiplicity]``. Their
 2l+1 components transform as the real spherical harmonics of e3nn, by rotations
@@ -54,7 +54,7 @@ def clebsch_gordan_like(l1: int, l2: int, l3: int, like: Tensor) -> Tensor:
 
 @cache
 def _converted(l1: int, l2: int, l3: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    # made once: copying it to a GPU would wait for the GPU
+    # cached: copying it to a GPU would synchronize
     with torch.inference_mode(False):
         return clebsch_gordan(l1, l2, l3).to(device, dtype)
 
@@ -62,7 +62,7 @@ def _converted(l1: int, l2: int, l3: int, dtype: torch.dtype, device: torch.devi
 def coupled_degrees(l1: int, l2: int, *, parity: bool) -> list[int]:
     """Return the degrees to which two degrees couple, |l1−l2| … l1+l2.
 
-    With natural parity only those of even l1 + l2 + l3 are left; the others, like
+    With natural parity only those of even l1 + l2 + l3 remain; the others, like
     the cross product of two vectors, have the wrong sign under inversion.
     """
     step = 2 if parity else 1
@@ -73,8 +73,8 @@ def spherical_harmonics(degrees: Sequence[int], directions: Tensor) -> dict[int,
     """Evaluate real spherical harmonics, orthonormal on the unit sphere.
 
     By recursion: ``Y_l = (2l+1)/√l · [Y_{l−1} ⊗ u]_l``, with values, order and signs
-    of e3nn; Y_1 is proportional to (x, y, z). Explicit polynomials, which
-    :mod:`eqcalc.models.spherical_harmonics` makes, are not faster below l = 5.
+    of e3nn; Y_1 is proportional to (x, y, z). Explicit polynomials, from
+    :mod:`eqcalc.models.spherical_harmonics`, are not faster below l = 5.
 
     Parameters
     ----------
@@ -100,16 +100,16 @@ def spherical_harmonics(degrees: Sequence[int], directions: Tensor) -> dict[int,
 
 @dataclass(frozen=True)
 class Neighborhoods:
-    """The pairs of every atom, padded to the largest number of them.
+    """The pairs of every atom, padded to the largest number of neighbours.
 
-    Sums of outer products over neighbours become batched matrix products also
-    where the numbers of neighbours differ.
+    Sums of outer products over neighbours become batched matrix products even if the numbers of
+    neighbours differ.
 
     Parameters
     ----------
     slots
-        Pairs of every atom, ``[n_atoms, degree]``; the number of pairs, which
-        is no pair, where an atom has fewer. None if none has.
+        Pairs of every atom, ``[n_atoms, degree]``; padded with the number of pairs, an invalid
+        index. None if no padding is needed.
     degree
         Largest number of pairs of an atom.
     n_atoms
@@ -158,7 +158,7 @@ def surroundings(
 class RadialPerceptron(nn.Module):
     """Functions of the distance: a radial basis and layers without bias.
 
-    The weights are drawn with variance one and every layer is normalised, so
+    The weights are initialised with unit variance and every layer is normalised, so
     that the outputs have a mean square near one (e3nn). All layers and
     activations are zero at zero: the outputs vanish smoothly at the cutoff.
 
@@ -246,8 +246,8 @@ class PointConvolution(nn.Module):
         n² = 4π (2 l_out + 1) / Σ_paths multiplicity of l_in .
 
     W is linear in the outputs of a radial perceptron. This map is applied after
-    the sum over neighbours, which gives the same numbers with a fraction of the
-    operations, as there are more pairs than atoms.
+    the sum over neighbours, which is equivalent and needs a fraction of the operations, as there
+    are more pairs than atoms.
 
     Parameters
     ----------
@@ -258,7 +258,7 @@ class PointConvolution(nn.Module):
     width
         Number of radial functions.
     parity
-        Whether to leave out the paths of unnatural parity.
+        Whether to omit the paths of unnatural parity.
     """
 
     def __init__(
@@ -299,7 +299,7 @@ class PointConvolution(nn.Module):
         return sum(self.inputs[a] * self.outputs[c] for a, _, c in self.paths)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PointConvolution:
-        # couplings rounded to float32 would cost a model in float64 its equivariance
+        # couplings in float32 would limit the equivariance of a float64 model
         super()._apply(fn, recurse)
         for path in self.paths:
             name = f"coupling_{_key(path)}"
@@ -321,7 +321,7 @@ class PointConvolution(nn.Module):
         Parameters
         ----------
         features
-            Of all atoms.
+            Features of all atoms.
         harmonics
             Spherical harmonics of the pairs by degree, ``[n_pairs, 2l+1]``.
         radial
@@ -358,13 +358,13 @@ class PointConvolution(nn.Module):
 class Gate(nn.Module):
     """Activate scalars, and scale features of other degrees by activated scalars.
 
-    (Weiler et al., "3D steerable CNNs", 2018.) Of the scalars that come in, the
-    last ones are the gates, one for each feature of another degree.
+    (Weiler et al., "3D steerable CNNs", 2018.) The last input scalars are the gates, one for each
+    feature of another degree.
 
     Parameters
     ----------
     outputs
-        Multiplicities by degree that go out.
+        Output multiplicities by degree.
     scalars, gates
         Activations.
     """
@@ -373,7 +373,7 @@ class Gate(nn.Module):
         super().__init__()
         self.outputs = dict(outputs)
         self.scalars, self.gates = Normalized(scalars), Normalized(gates)
-        #: Multiplicities by degree that come in.
+        #: Input multiplicities by degree.
         self.inputs = {**outputs, 0: sum(outputs.values())}
 
     def forward(self, features: Features) -> Features:

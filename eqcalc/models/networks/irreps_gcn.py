@@ -4,10 +4,9 @@
 After Lee, Galkin and Miret, "Deconstructing equivariant representations in
 molecular systems" (arXiv:2410.08131) and the authors' code, where the text is
 silent. An element becomes 64 scalars; each block couples the features of the
-senders with spherical harmonics of the chosen degrees, by weights that a
-two-layer perceptron makes from 20 Bessel functions of the distance, sums over
-neighbours and divides by a constant; blocks after the first add to their input.
-A linear map reads out the scalars of the last block.
+senders with spherical harmonics of the chosen degrees, with weights from a two-layer perceptron of
+20 Bessel functions of the distance, sums over neighbours and divides by a constant; blocks after
+the first add to their input. A linear map reads out the scalars of the last block.
 
 In the published network nothing but the radial perceptron is nonlinear, its
 graph is that of the covalent bonds, and as only scalars are read out, the last
@@ -71,8 +70,8 @@ class IrrepsGCNConfig:
     self_interaction
         Whether to mix each atom's features after a block, by a linear map.
     read_out
-        ``"scalars"`` as published; ``"norms"``: scalars, and lengths of all other
-        degrees, by which their last features are trained too.
+        ``"scalars"`` as published; ``"norms"``: scalars, and norms of all other degrees, so that
+        these are trained in the last block too.
     embeddings
         Rows of the embedding table; atomic numbers must be smaller.
     """
@@ -121,12 +120,12 @@ class IrrepsGCNConfig:
         return self.multiplicity if 1 in self.degrees else 0
 
     def build(self) -> IrrepsGCN:
-        """Return a representation with freshly drawn parameters."""
+        """Return a representation with random initial parameters."""
         return IrrepsGCN(self)
 
 
 def bonds(structures: Structures, pairs: Pairs) -> Pairs:
-    """Return the pairs of covalently bonded atoms, judged by their distance."""
+    """Return the pairs of covalently bonded atoms, determined from their distance."""
     radii = torch.as_tensor(covalent_radii, dtype=structures.positions.dtype)
     radii = radii.to(structures.positions.device)[structures.numbers]
     separations = pairs.vectors(structures).detach()
@@ -137,7 +136,7 @@ def bonds(structures: Structures, pairs: Pairs) -> Pairs:
 
 
 class Block(nn.Module):
-    """A convolution, perhaps with a self-interaction and a gate."""
+    """A convolution, optionally with a self-interaction and a gate."""
 
     def __init__(self, inputs: dict[int, int], config: IrrepsGCNConfig) -> None:
         super().__init__()
@@ -178,7 +177,7 @@ class Block(nn.Module):
 
 
 class IrrepsGCN(nn.Module):
-    """Representation of every atom's surroundings by features of chosen degrees."""
+    """Representation of atomic environments by features of chosen degrees."""
 
     def __init__(self, config: IrrepsGCNConfig) -> None:
         super().__init__()

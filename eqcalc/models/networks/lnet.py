@@ -4,21 +4,20 @@
 After Miller, Geiger, Smidt and Noé, "Relevance of rotationally equivariant
 convolutions for predicting molecular properties" (arXiv:2008.08461). Every
 block is a convolution over all atoms (equation 3, normalised by equation 13)
-followed by a gate; the last block gives the scalars that are read out atom by
-atom and summed. An L1Net carries scalars and vectors, an L0Net replaces the
-vectors by three times as many scalars.
+followed by a gate; the scalars of the last block are read out atom by atom and summed. An L1Net
+carries scalars and vectors, an L0Net replaces the vectors by three times as many scalars.
 
 Where the paper is silent, the defaults are inferred from the ranges of the
 authors' search script and the alternatives are settings:
 
 - widths of scalars, embedding, radial perceptron and output block, and β;
 - an atom is its own neighbour, through the path l_f = 0 at distance zero;
-- features are divided by the root of the mean number of neighbours;
+- features are divided by the square root of the mean number of neighbours;
 - no residual connections (a table of the paper says "True", its text and the
   authors' search use none);
-- the published network leaves out no path, so that two vectors couple to a
-  third by the cross product. Its features know left from right, and so do its
-  energies. The default here keeps natural parity; ``parity=False`` is the paper's.
+- the published network omits no path, so that two vectors couple to a third by the cross product.
+Its features and energies are therefore not invariant under reflection. The default here keeps
+natural parity; ``parity=False`` is the paper's.
 - several targets share the output block, which the paper gives to each of them;
   `output_features` times the number of targets contains its model.
 """
@@ -71,11 +70,11 @@ class LNetConfig:
     beta
         Sharpness of all softplus activations.
     neighbors
-        Mean number of neighbours, the atom itself among them; 18.0 in QM9.
+        Mean number of neighbours, including the atom itself; 18.0 in QM9.
     self_interaction
         Whether an atom is its own neighbour.
     residual
-        Whether blocks of equal features add to what comes in.
+        Whether blocks with equal input and output features have a residual connection.
     parity
         Natural parity only; false couples all degrees, as published.
     embeddings
@@ -126,7 +125,7 @@ class LNetConfig:
         return self.output_vectors
 
     def build(self) -> LNet:
-        """Return a representation with freshly drawn parameters."""
+        """Return a representation with random initial parameters."""
         return LNet(self)
 
 
@@ -185,7 +184,7 @@ class Block(nn.Module):
 
 
 class LNet(nn.Module):
-    """Representation of every atom's surroundings by scalars, with or without vectors."""
+    """Representation of atomic environments by scalars, with or without vectors."""
 
     def __init__(self, config: LNetConfig) -> None:
         super().__init__()

@@ -77,7 +77,7 @@ class PaiNNConfig:
         return self.features
 
     def build(self) -> nn.Module:
-        """Return a representation with freshly drawn parameters."""
+        """Return a representation with random initial parameters."""
         return PaiNN(self)
 
 
@@ -110,7 +110,7 @@ def sum_messages(
     directions: Tensor,
     pairs: Pairs,
 ) -> tuple[Tensor, Tensor]:
-    """Sum what every atom receives from its neighbours.
+    """Sum the messages to every atom from its neighbours.
 
     Parameters
     ----------
@@ -143,9 +143,9 @@ def sum_messages(
 
 
 class Message(nn.Module):
-    """Message block: what an atom receives from its neighbours."""
+    """Message block: sum of messages from the neighbours of an atom."""
 
-    #: How messages are summed; an execution may put its own in an instance.
+    #: How messages are summed; an execution may override it in an instance.
     aggregation: Aggregation
 
     def __init__(self, features: int) -> None:
@@ -195,7 +195,7 @@ class Update(nn.Module):
 
 
 class PaiNN(nn.Module):
-    """PaiNN representation of every atom's surroundings."""
+    """PaiNN representation of atomic environments."""
 
     def __init__(self, config: PaiNNConfig) -> None:
         super().__init__()
@@ -219,7 +219,7 @@ class PaiNN(nn.Module):
         structures
             Structures whose positions may have a higher precision than the network.
         pairs
-            Pairs that contain all those within the cutoff.
+            Pairs, at least all those within the cutoff.
 
         Returns
         -------

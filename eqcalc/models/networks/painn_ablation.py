@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""PaiNN with parts taken out, to measure what they are worth.
+"""PaiNN with parts removed, for ablation studies.
 
 The PaiNN paper (arXiv:2102.03150) ablates three parts on aspirin; see
 :mod:`eqcalc.models.networks.painn` for the equations:
@@ -8,8 +8,8 @@ The PaiNN paper (arXiv:2102.03150) ablates three parts on aspirin; see
 - the convolution of vector features, φ_v(s_j) ∘ W_v(d_ij) ∘ v_j, in messages;
 - all vector features.
 
-What is taken out takes its parameters along; :func:`matched_features` gives
-the width that makes up for them.
+Removing a part removes its parameters; :func:`matched_features` returns the width that compensates
+for them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class AblatedPaiNNConfig(PaiNNConfig):
     Parameters
     ----------
     vector_features
-        Whether there are vectors at all; without, the other two must be false.
+        Whether there are vector features; if not, the other two must be false.
     scalar_product
         Whether scalars are updated by the scalar product of vectors.
     vector_convolution
@@ -69,12 +69,12 @@ class AblatedPaiNNConfig(PaiNNConfig):
         return 1 + self.vector_features + self.vector_convolution
 
     def build(self) -> nn.Module:
-        """Return a representation with freshly drawn parameters."""
+        """Return a representation with random initial parameters."""
         return AblatedPaiNN(self)
 
 
 def matched_features(config: AblatedPaiNNConfig, reference: PaiNNConfig) -> int:
-    """Return the width that gives `config` as many parameters as `reference`, or nearly so.
+    """Return the width at which `config` has about as many parameters as `reference`.
 
     Parameters are those of the representation and of an energy read-out.
     """
@@ -91,7 +91,7 @@ def matched_features(config: AblatedPaiNNConfig, reference: PaiNNConfig) -> int:
 
 
 class Message(nn.Module):
-    """What an atom receives from its neighbours, without what is taken out."""
+    """Message block without the removed parts."""
 
     def __init__(self, config: AblatedPaiNNConfig) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class Message(nn.Module):
 
 
 class Update(nn.Module):
-    """Scalars and vectors of one atom act on each other, without what is taken out."""
+    """Update block without the removed parts."""
 
     def __init__(self, config: AblatedPaiNNConfig) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class Update(nn.Module):
 
 
 class AblatedPaiNN(nn.Module):
-    """PaiNN representation without some of its parts; whole, it is PaiNN."""
+    """PaiNN representation without some of its parts; PaiNN itself if none is removed."""
 
     def __init__(self, config: AblatedPaiNNConfig) -> None:
         super().__init__()

@@ -64,12 +64,12 @@ class SchNetConfig:
         positive_fields(self, "features", "layers", "radial_functions", "embeddings", "cutoff")
 
     def build(self) -> SchNet:
-        """Return a representation with freshly drawn parameters."""
+        """Return a representation with random initial parameters."""
         return SchNet(self)
 
 
 class Interaction(nn.Module):
-    """What an atom receives from its neighbours, by continuous-filter convolution."""
+    """Continuous-filter convolution over the neighbours of an atom."""
 
     def __init__(self, features: int, radial_functions: int) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class Interaction(nn.Module):
 
 
 class SchNet(nn.Module):
-    """SchNet representation of every atom's surroundings."""
+    """SchNet representation of atomic environments."""
 
     def __init__(self, config: SchNetConfig) -> None:
         super().__init__()

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Which modes and atoms a band comes from."""
+"""Assignment of bands to modes and atoms."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The bands of a spectrum: where each is, how strong, and which modes or parts it comes from.
+"""Assignment of the bands of a spectrum: position, intensity, and contributing modes or parts.
 
-:func:`assign_bands` finds what carries each band of an anharmonic spectrum.
-:func:`compare_with_modes` takes the modes as given, as at low temperature, where both must
-agree: that tests a whole chain from forces to prefactors.
+:func:`assign_bands` finds the main contributions to each band of an anharmonic spectrum.
+:func:`compare_with_modes` compares bands with given modes; at low temperature both must agree,
+which tests everything from forces to prefactors.
 """
 
 from __future__ import annotations
@@ -23,41 +23,41 @@ from eqcalc.spectra.estimator.statistics import Estimate
 from eqcalc.spectra.lines import RESOLVED
 from eqcalc.spectra.spectrum import Band, Spectrum
 
-#: Share of a mode's kinetic energy that an atom needs to be named.
+#: Smallest share of a mode's kinetic energy for an atom to be listed.
 _LEADING_ATOM = 0.1
-#: Share of a band that a mode needs to be its partner.
+#: Smallest share of a band for a mode to be its partner.
 _PARTNER = 0.5
-#: No partner is farther from its band than this, absolutely [cm⁻¹] and relative to the band.
+#: Largest distance of a partner from its band, absolute [cm⁻¹] and relative to the band.
 _FARTHEST, _FARTHEST_RELATIVE = 100.0, 0.15
-#: A remainder as negative as this share of a band is told.
+#: A remainder below minus this share of a band is reported.
 _NEGATIVE = -0.2
-#: Unresolved maxima with smaller gaps between them are told as one [cm⁻¹].
+#: Unresolved maxima closer than this are reported together [cm⁻¹].
 _GAP = 50.0
 
 
 @dataclass(frozen=True)
 class HarmonicPartner:
-    """The normal mode that a band comes from."""
+    """The normal mode to which a band is assigned."""
 
     mode: int  #: index of the mode, from zero
     wavenumber: float  #: harmonic, cm⁻¹
     intensity: float  #: double-harmonic, km/mol
     #: atoms that carry its motion and their shares of its kinetic energy, largest first
     atoms: tuple[tuple[int, float], ...]
-    #: change of its wavenumber with other masses, cm⁻¹, if asked for
+    #: isotope shift of its wavenumber, cm⁻¹, if requested
     isotope_shift: float | None = None
 
 
 @dataclass(frozen=True)
 class AssignedBand:
-    """A band and where its intensity comes from."""
+    """A band and the contributions to its intensity."""
 
     band: Band  #: position, width and area
     #: parts and their share of the area, largest first; the shares of all parts sum to one
     shares: tuple[tuple[str, Estimate], ...]
-    #: if the parts are normal modes, one carries at least half of the band and is near it
+    #: if the parts are normal modes and one contributes at least half of the band and is near it
     partner: HarmonicPartner | None = None
-    #: why there is no partner, and what else is wrong with the assignment
+    #: why there is no partner, and other problems of the assignment
     doubts: tuple[str, ...] = ()
 
     @property
@@ -100,7 +100,7 @@ def _jsonable(estimate: Estimate) -> list[float | None]:
 
 
 def leading_atoms(harmonic: HarmonicSpectrum, mode: int) -> tuple[tuple[int, float], ...]:
-    """Return the atoms that carry a mode, with m|∂r/∂Q|², their share of its kinetic energy."""
+    """Return the main atoms of a mode, with m|∂r/∂Q|², their share of its kinetic energy."""
     shares = np.einsum("ia,ia,i->i", *[harmonic.vectors[mode]] * 2, harmonic.masses)
     order = np.argsort(-shares, kind="stable")
     return tuple((int(i), float(shares[i])) for i in order if shares[i] >= _LEADING_ATOM)
@@ -123,11 +123,11 @@ def assign_bands(
     bands
         Bands to assign; those of the total by default.
     harmonic
-        The modes, if the first parts are these in their order.
+        The modes, if these are the first parts, in the same order.
     isotope_shifts
         ``[n_modes]``, cm⁻¹, of :func:`eqcalc.normal_modes.isotope_shifts`.
     n_leading
-        Parts named per band.
+        Number of parts listed per band.
     """
     total = decomposition.total
     bands = total.bands() if bands is None else list(bands)
@@ -162,8 +162,8 @@ def assign_bands(
         remainder = column[-1] if decomposition.names[-1] == REMAINDER else 0.0
         if remainder < _NEGATIVE:
             doubts.append(
-                f"what is in no part takes away {-100 * remainder:.0f} %, so that the shares of "
-                "the others are too large"
+                f"a negative remainder cancels {-100 * remainder:.0f} %, so that the shares of "
+                "the other parts are too large"
             )
         result.append(AssignedBand(band, named, partner, tuple(doubts)))
     return result
@@ -186,21 +186,21 @@ def _no_partner(
 ) -> str | None:
     """Return why the leading part of a band is not its harmonic partner, or None if it is."""
     if part >= len(harmonic):
-        return f"{name} carries more of it than any mode"
+        return f"{name} contributes more than any mode"
     if share.value < _PARTNER:
-        return "no mode carries half of it"
+        return "no mode contributes half of it"
     position = band.position.value
     apart = abs(position - float(harmonic.wavenumber[part]))
     if apart > max(_FARTHEST, _FARTHEST_RELATIVE * position):
         return (
-            f"{name} carries {100 * share.value:.0f} %, but is {apart:.0f} cm⁻¹ away: an overtone, "
+            f"{name} has {100 * share.value:.0f} %, but is {apart:.0f} cm⁻¹ away: an overtone, "
             "a combination, or a large amplitude of that mode"
         )
     return None
 
 
 def assignment_notes(assigned: Sequence[AssignedBand]) -> list[str]:
-    """Return why bands have no partner and what else is wrong, bands with the same together."""
+    """Return the problems of the assignment, grouping bands with the same one."""
     doubts: dict[str, list[str]] = {}
     for item in assigned:
         for doubt in item.doubts:
@@ -211,7 +211,7 @@ def assignment_notes(assigned: Sequence[AssignedBand]) -> list[str]:
 def unresolved_notes(
     spectrum: Spectrum, threshold: float = 0.02, lower: float | None = None
 ) -> list[str]:
-    """Return a note about the maxima that :meth:`Spectrum.bands` leaves out, if there are any.
+    """Return a note about the maxima that :meth:`Spectrum.bands` rejects, if any.
 
     Parameters
     ----------
@@ -224,12 +224,12 @@ def unresolved_notes(
     groups = [[found[i] for i in group] for group in group_modes([nu for nu, _ in found], _GAP)]
     return [
         f"maxima at {', '.join(map(_maxima, groups))} cm⁻¹ rise by less than {RESOLVED:g} of their "
-        "standard errors (σ) and are no bands of their own here; run more replicas"
+        "standard errors (σ) and are not counted as bands; run more replicas"
     ]
 
 
 def _maxima(group: Sequence[tuple[float, float]]) -> str:
-    """Return where neighbouring maxima are, and how far the clearest of them rises."""
+    """Return the range of neighbouring maxima, and the rise of the most significant one."""
     first, last = group[0][0], group[-1][0]
     where = f"{first:.0f}" if len(group) == 1 else f"{first:.0f}–{last:.0f}"
     # rounded down, so that it stays below the limit
@@ -241,18 +241,17 @@ def assignment_table(
 ) -> str:
     """Return assigned bands as text.
 
-    Position, width, area with its standard error; of the harmonic partner the
-    wavenumber, how far the band is from it, the isotope shift and the atoms
-    that move; and the parts that carry the intensity.
+    Position, width and area with its standard error; wavenumber, anharmonic shift, isotope shift
+    and main atoms of the harmonic partner; and the leading contributions to the intensity.
 
     Parameters
     ----------
     assigned
         From :func:`assign_bands`.
     unit
-        Of the areas.
+        Unit of the areas.
     symbols
-        ``[n_atoms]``, for the names of the atoms.
+        ``[n_atoms]``, chemical symbols.
     """
     isotopes = any(a.partner is not None and a.partner.isotope_shift is not None for a in assigned)
     partners = any(a.partner is not None for a in assigned)
@@ -272,13 +271,13 @@ def assignment_table(
             row += _partner_columns(item, isotopes, symbols)
         row.append(", ".join(_carried(item)))
         rows.append(row)
-    # numbers to the right, words to the left
+    # numbers right-aligned, words left-aligned
     last = len(rows[0]) - 1
     return aligned(rows, words=(last - 1, last) if partners else (last,))
 
 
 def _carried(item: AssignedBand) -> list[str]:
-    """Return the leading part, and the others of at least a hundredth."""
+    """Return the leading part, and the others of at least 1 %."""
     percent = [(name, round(100 * share.value)) for name, share in item.shares]
     return [f"{name} {p} %" for i, (name, p) in enumerate(percent) if p != 0 or i == 0]
 
@@ -300,17 +299,17 @@ def _partner_columns(
     return [*columns, ", ".join(names)]
 
 
-# --- bands beside given modes ---------------------------------------------------------------
+# --- bands compared with given modes ----------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class BandComparison:
-    """One band, or group of bands that cannot be resolved, beside its modes."""
+    """One band, or group of unresolved bands, compared with its modes."""
 
     modes: tuple[int, ...]  #: indices of the modes
     lower: float  #: limits of the integration, cm⁻¹
     upper: float
-    harmonic_position: float  #: mean wavenumber of the modes weighted with intensity, cm⁻¹
+    harmonic_position: float  #: intensity-weighted mean wavenumber of the modes, cm⁻¹
     position: Estimate  #: likewise of the spectrum
     harmonic_area: float  #: integrated intensity of the modes, in the unit of the spectrum
     area: Estimate  #: likewise of the spectrum
@@ -327,7 +326,7 @@ class BandComparison:
 
 
 def group_modes(wavenumber: Sequence[float] | np.ndarray, separation: float) -> list[list[int]]:
-    """Return the indices of ascending wavenumbers in groups, `separation` [cm⁻¹] or more apart."""
+    """Group the indices of ascending wavenumbers at gaps of at least `separation` [cm⁻¹]."""
     gaps = np.flatnonzero(np.diff(wavenumber) >= separation) + 1
     return [group.tolist() for group in np.split(np.arange(len(wavenumber)), gaps)]
 
@@ -351,8 +350,8 @@ def compare_with_modes(
         ``[n_modes]``, their integrated intensity in the unit of the spectrum
         times cm⁻¹: ``harmonic.infrared_intensity`` or ``harmonic.raman_activity``.
     separation
-        Modes closer than this [cm⁻¹] are compared as a sum; three times the
-        resolution keeps the wings of a band inside its limits.
+        Modes closer than this [cm⁻¹] are compared as a sum; with three times the resolution the
+        wings of a band stay within its limits.
 
     Raises
     ------

@@ -2,8 +2,8 @@
 """Exact decomposition of a spectrum into the spectra and cross spectra of its parts.
 
 An observable that is a sum of parts, X = Σ_g X_g, has the spectrum S = Σ_gh S_gh
-with the cross spectra S_gh of every pair. Nothing is neglected: with whatever
-else there is of X as a part of its own, all parts together are the whole.
+with the cross spectra S_gh of every pair. The decomposition is exact if the remainder of X is
+included as a separate part.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from eqcalc.validation import InvalidInputError, one_of
 
 @dataclass(frozen=True)
 class Decomposition:
-    """A spectrum and the parts it is made of; made by :func:`decompose`.
+    """A spectrum and its parts, from :func:`decompose`.
 
-    Kept are the correlation functions of all pairs of parts. A spectrum is made
-    when it is asked for, with bootstrap samples of the same replicas each time.
+    It stores the correlation functions of all pairs of parts. Spectra are computed on request,
+    always with bootstrap samples of the same replicas.
 
     Parameters
     ----------
@@ -37,9 +37,10 @@ class Decomposition:
     products
         Lag sums of the pairs of parts i ≤ j, row by row.
     series, estimation
-        What they are from, and how spectra are made of them.
+        The series, and the options of the spectral estimate.
     scale, unit, label
-        Of the spectra, relative to the square of the unit of the series.
+        Scale, unit and label of the spectra; the scale is relative to the square of the unit of the
+        series.
     """
 
     names: tuple[str, ...]
@@ -52,12 +53,12 @@ class Decomposition:
 
     @cached_property
     def total(self) -> Spectrum:
-        """The whole spectrum."""
+        """The total spectrum."""
         first, second = self._pairs
         return self._combined(np.where(first == second, 1.0, 2.0), self.label)
 
     def part(self, name: str) -> Spectrum:
-        """Return the spectrum that a part would have by itself."""
+        """Return the spectrum of one part alone."""
         i = self._index(name)
         first, second = self._pairs
         weights = np.where((first == i) & (second == i), 1.0, 0.0)
@@ -121,19 +122,20 @@ def decompose(
     ----------
     parts
         The observable as a sum: arrays ``[n_replicas, n_frames, ...]`` of equal
-        shape, or of each part a list of replicas, whose lengths may differ.
+        shape, or a list of replicas per part, whose lengths may differ.
     derivative
         The time derivatives of the parts, instead of `parts`.
     quantity_unit
         Unit of the observable, such as ``"e*Å"``, that `scale` refers to.
     scale, result_unit, label
-        Of the result, relative to (quantity_unit)²/(amu Å²) per cm⁻¹.
+        Scale, unit and label of the result; the scale is relative to (quantity_unit)²/(amu Å²) per
+        cm⁻¹.
     sources
-        ``[n_replicas]``, for pieces of replicas: which replica each is from. Pieces
-        of the same replica are not independent and are resampled together.
+        ``[n_replicas]``, for pieces of replicas: index of the replica of each. Pieces of the same
+        replica are not independent and are resampled together.
     options
-        What is given of the series (``interval``, ``temperature`` and ``unit`` at least) and
-        of the estimate: see :func:`eqcalc.spectra.infrared`.
+        Metadata of the series (at least ``interval``, ``temperature`` and ``unit``) and options of
+        the estimate: see :func:`eqcalc.spectra.infrared`.
 
     Raises
     ------
@@ -156,7 +158,7 @@ def decompose(
     facts, estimation = split_options(options)
     series = Series(stacked, rate=derivative is not None, **facts)
     if not isinstance(estimation.generator, int):
-        # every spectrum of the decomposition draws the same bootstrap samples
+        # all spectra of the decomposition use the same bootstrap samples
         seed = int(estimation.generator.integers(2**63))
         estimation = replace(estimation, generator=seed)
     columns = [slice(i * n_components, (i + 1) * n_components) for i in range(n)]
@@ -169,7 +171,7 @@ def decompose(
 
 
 def _joined(products: Products, sources: Sequence[int]) -> Products:
-    """Return products whose parts are replicas, made of those of pieces of replicas."""
+    """Combine products of pieces of replicas into those of replicas."""
     found, owners = np.unique(np.asarray(sources), return_inverse=True)
     if len(found) == len(owners) or products.resampled != "replicas":
         return products

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What carries the intensity: spectra as sums over normal modes or groups of atoms.
+"""Spectra as sums over normal modes or groups of atoms.
 
 In the Eckart frame of an equilibrium geometry, with U the rotation into it, the
 dipole moment is
@@ -7,9 +7,9 @@ dipole moment is
     μ = Uᵀ[μ̄ + Σ_g Δμ_g] + remainder,
 
 where Δμ_g is linear in the displacements: (∂μ/∂Q_k)Q_k of a normal mode, or
-Σ_i Δr_i·(∂μ/∂r_i) over a group of atoms. μ̄, the mean dipole moment, turns with
-the molecule and gives the pure rotation; the remainder is electrical
-anharmonicity and whatever else. All parts together are μ, exactly.
+Σ_i Δr_i·(∂μ/∂r_i) over a group of atoms. μ̄, the mean dipole moment, rotates with the molecule and
+gives the pure rotational spectrum; the remainder contains electrical anharmonicity. The parts add
+up to μ exactly.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from eqcalc.validation import InvalidInputError
 
 #: Names of the parts that are neither modes nor groups.
 ROTATION, REMAINDER = "rotation", "remainder"
-#: What the decomposition of a dipole moment gives.
+#: Scale, unit and label of the decomposition of a dipole moment.
 _INFRARED: dict[str, Any] = {
     "quantity_unit": "e*Å",
     "scale": INTENSITY_PER_SQUARED_CHARGE_PER_MASS,
@@ -71,8 +71,8 @@ def _displacements(
 def _completed(dipole: np.ndarray, linear: np.ndarray, rotations: np.ndarray) -> np.ndarray:
     """Return linear parts, rotation and remainder ``[n_parts + 2, n_frames, 3]`` of one replica.
 
-    Their sum is the dipole moment ``[n_frames, 3]``. `linear` ``[n_parts, n_frames, 3]`` is in
-    the Eckart frame, into which `rotations` ``[n_frames, 3, 3]`` lead.
+    Their sum is the dipole moment ``[n_frames, 3]``. `linear` ``[n_parts, n_frames, 3]`` is in the
+    Eckart frame; `rotations` ``[n_frames, 3, 3]`` rotate into it.
     """
     inside = np.einsum("tab,tb->ta", rotations, dipole) - linear.sum(0)
     permanent = np.broadcast_to(inside.mean(0), dipole.shape)
@@ -86,7 +86,7 @@ def decompose_dipole_by_modes(
     harmonic: HarmonicSpectrum | Sequence[HarmonicSpectrum],
     **options: Any,
 ) -> Decomposition:
-    """Return the infrared spectrum as contributions of normal modes, rotation and a remainder.
+    """Decompose the infrared spectrum into normal modes, rotation and a remainder.
 
     Parameters
     ----------
@@ -96,9 +96,8 @@ def decompose_dipole_by_modes(
     positions
         ``[n_replicas, n_frames, n_atoms, 3]``, Å, at the same times.
     harmonic
-        Normal modes with dipole derivatives at the minimum that the replicas
-        vibrate about; or one such analysis for each replica, of minima that
-        differ by the numbering of their atoms or by reflection.
+        Normal modes with dipole derivatives at the minimum of the replicas; or one analysis per
+        replica, for minima that differ by a permutation of atoms or by reflection.
     options
         ``interval`` and ``temperature``, and those of :func:`decompose`.
     """
@@ -122,11 +121,11 @@ def decompose_dipole_by_groups(
     groups: Mapping[str, Sequence[int]],
     **options: Any,
 ) -> Decomposition:
-    """Return the infrared spectrum as contributions of groups of atoms and a remainder.
+    """Decompose the infrared spectrum into groups of atoms and a remainder.
 
-    The polar tensors are those of the minimum; how they change along the
-    trajectory is in the remainder. See :func:`decompose_dipole_by_atoms` for
-    the decomposition with the tensors of every frame.
+    The polar tensors are those of the minimum; their variation along the trajectory is in the
+    remainder. See :func:`decompose_dipole_by_atoms` for the decomposition with the tensors of every
+    frame.
 
     Parameters
     ----------
@@ -134,10 +133,10 @@ def decompose_dipole_by_groups(
         See :func:`decompose_dipole_by_modes`.
     polar_tensors
         ``[n_atoms, 3, 3]``, ∂μ_b/∂r_ia at [i, a, b], e, in the orientation of the
-        reference; or ``[n_replicas, n_atoms, 3, 3]`` for a reference each.
+        reference; or ``[n_replicas, n_atoms, 3, 3]`` for one reference per replica.
     groups
-        Indices of the atoms of each group; an atom belongs to one at most.
-        The rest is the group ``"others"``.
+        Indices of the atoms of each group; groups must not overlap. The other atoms form the group
+        ``"others"``.
     """
     everything = _complete_groups(groups, positions[0].shape[-2])
     references = _references(harmonic, len(positions))
@@ -157,7 +156,7 @@ def decompose_dipole_by_atoms(
     groups: Mapping[str, Sequence[int]],
     **options: Any,
 ) -> Decomposition:
-    """Return the infrared spectrum as contributions of groups of atoms, without a remainder.
+    """Decompose the infrared spectrum into groups of atoms, without a remainder.
 
     The part of a group is Σ v_i·(∂μ/∂r_i) over its atoms, with the polar tensors
     of every frame.
@@ -178,7 +177,7 @@ def decompose_dipole_by_atoms(
 
 
 def _complete_groups(groups: Mapping[str, Sequence[int]], n_atoms: int) -> dict[str, list[int]]:
-    """Return the groups with all other atoms as one more."""
+    """Return the groups, with all other atoms as an additional group."""
     chosen = [int(i) for group in groups.values() for i in group]
     problem = ""
     if len(set(chosen)) != len(chosen):
@@ -186,7 +185,7 @@ def _complete_groups(groups: Mapping[str, Sequence[int]], n_atoms: int) -> dict[
     elif chosen and not 0 <= min(chosen) <= max(chosen) < n_atoms:
         problem = f"atoms are numbered from 0 to {n_atoms - 1}"
     elif taken := {"others", ROTATION, REMAINDER} & set(groups):
-        problem = f"the name {taken.pop()!r} has a meaning of its own"
+        problem = f"the name {taken.pop()!r} is reserved"
     if problem:
         raise InvalidInputError(problem, key="groups")
     rest = [i for i in range(n_atoms) if i not in chosen]
@@ -197,7 +196,7 @@ def _complete_groups(groups: Mapping[str, Sequence[int]], n_atoms: int) -> dict[
 def _infrared(
     names: tuple[str, ...], parts: Sequence[np.ndarray], options: Mapping[str, Any]
 ) -> Decomposition:
-    """Return the decomposition into what :func:`_completed` returns of each replica."""
+    """Return the decomposition into the parts from :func:`_completed` for each replica."""
     by_part = zip((*names, ROTATION, REMAINDER), zip(*parts, strict=True), strict=True)
     return decompose(dict(by_part), unit="e*Å", **_INFRARED, **options)
 

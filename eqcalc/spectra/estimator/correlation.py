@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Spectral densities of series: by correlation functions, or by tapered segments.
+"""Spectral densities of series from correlation functions or tapered segments.
 
-Correlation functions are made by FFT, as sums over lags that can be averaged, and transformed.
+Correlation functions are computed by FFT as lag sums, which are averaged and transformed.
 Welch's and Thomson's estimates average |Σ_t h_t Ẋ_t e^(−iωt)|² over segments, and over several
-orthogonal tapers h (Σh² = 1) in the multitaper estimate. They are never negative, unlike the
-transform of a windowed correlation function. Welch, IEEE Trans. Audio Electroacoust. 15, 70
-(1967); Thomson, Proc. IEEE 70, 1055 (1982).
+orthogonal tapers h (Σh² = 1) in the multitaper estimate. These are non-negative, unlike the
+transform of a windowed correlation function. Welch, IEEE Trans. Audio Electroacoust. 15, 70 (1967);
+Thomson, Proc. IEEE 70, 1055 (1982).
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from eqcalc.spectra.estimator.windows import lag_window
 from eqcalc.units import SPECTRAL_PREFACTOR, SPEED_OF_LIGHT_CM_PER_FS
 from eqcalc.validation import InvalidInputError, count, one_of
 
-#: Components of the two factors of each density: the same ones for an ordinary
-#: spectrum, different ones for a cross spectrum.
+#: Components of the two factors of each density: equal for an autospectrum, different for a cross
+#: spectrum.
 Pairs = Sequence[tuple[slice, slice]]
 
-#: Numbers held at once by one piece of a series; 2**21 float64 are 16 MiB.
+#: Largest number of values of one piece of a series; 2**21 float64 are 16 MiB.
 _PIECE_SIZE = 2**21
 #: Time–bandwidth product of the multitaper estimate; it has 2NW − 1 tapers.
 MULTITAPER_BANDWIDTH = 4.0
@@ -59,9 +59,8 @@ class Signal:
 def differentiate(signal: Signal, interval: float) -> Signal:
     """Return the time derivative of `signal` by central differences, per fs.
 
-    The first and the last frame are lost. A sampled sinusoid of angular
-    frequency ω comes out multiplied by sin(u)/u, u = ω·interval: see
-    :func:`transfer_function`.
+    The first and the last frame are lost. A sampled sinusoid of angular frequency ω is multiplied
+    by sin(u)/u, u = ω·interval: see :func:`transfer_function`.
     """
 
     def read(start: int, stop: int) -> np.ndarray:
@@ -74,12 +73,12 @@ def differentiate(signal: Signal, interval: float) -> Signal:
 def transfer_function(
     wavenumber: np.ndarray, interval: float, timestep: float | None = None
 ) -> np.ndarray:
-    """Return what central differences do to a spectral density.
+    """Return the transfer function of central differences for spectral densities.
 
     Parameters
     ----------
     wavenumber
-        Where, cm⁻¹.
+        Wavenumbers, cm⁻¹.
     interval
         Time between frames, fs.
     timestep
@@ -122,18 +121,18 @@ class LagSums:
 
     @classmethod
     def joined(cls, several: Sequence[LagSums]) -> LagSums:
-        """Return the parts of several as parts of one."""
+        """Concatenate the parts of several."""
         sums, counts = zip(*[(one.sums, one.counts) for one in several], strict=True)
         return cls(np.concatenate(sums), np.concatenate(counts))
 
     def merged(self) -> LagSums:
-        """Return all parts as one."""
+        """Sum all parts into one."""
         return LagSums(self.sums.sum(0, keepdims=True), self.counts.sum(0, keepdims=True))
 
     def correlation(self, weights: np.ndarray | None = None) -> np.ndarray:
         """Return the unbiased correlation function ``[..., n_groups, n_lags]`` of weighted parts.
 
-        `weights` ``[..., n_parts]`` say how often each part counts; once by default.
+        `weights` ``[..., n_parts]`` are the multiplicities of the parts; one by default.
         """
         if weights is None:
             weights = np.ones(self.n_parts)
@@ -151,7 +150,7 @@ def lag_sums(
 ) -> LagSums:
     """Return the time-symmetric lag sums ½Σ[x(t)·y(t+k) + y(t)·x(t+k)] of one replica.
 
-    Each pair gives the components x and y of a group, equally many; the same ones for an
+    Each pair holds the components x and y of a group, of equal number; identical for an
     autocorrelation. A pair of frames belongs to the block of its earlier frame, so that the
     `n_blocks` of equal length add up to the correlation function of the whole replica.
 
@@ -218,7 +217,7 @@ def spectral_density(
     window
         Name of the lag window; its length is n_lags·interval.
     padding
-        The grid is this many times finer than the resolution of the lags.
+        Refinement of the grid relative to the resolution of the lags.
 
     Returns
     -------
@@ -277,7 +276,7 @@ def periodogram_sums(
     n_segment
         Frames of a segment.
     padding
-        The grid is this many times finer than that of a segment.
+        Refinement of the grid relative to that of a segment.
 
     Returns
     -------

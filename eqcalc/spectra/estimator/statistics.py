@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Sampling errors: resampling of replicas or blocks, and what follows from it.
+"""Sampling errors by bootstrap over replicas or blocks, and confidence bands.
 
 The unit that is resampled must be statistically independent. For an isolated
 molecule without a thermostat these are the replicas and nothing smaller: the
@@ -19,7 +19,7 @@ from eqcalc.validation import InvalidInputError, positive
 
 
 class Estimate(NamedTuple):
-    """A value and its standard error (nan when the error is not known)."""
+    """A value and its standard error (nan if unknown)."""
 
     value: float
     error: float
@@ -44,7 +44,7 @@ class Estimate(NamedTuple):
 
 
 def bootstrap_weights(n_parts: int, n_samples: int, generator: np.random.Generator) -> np.ndarray:
-    """Return how often each part is drawn in each bootstrap sample, ``[n_samples, n_parts]``."""
+    """Return the multiplicity of each part in each bootstrap sample, ``[n_samples, n_parts]``."""
     return generator.multinomial(n_parts, np.full(n_parts, 1.0 / n_parts), n_samples).astype(float)
 
 
@@ -53,7 +53,7 @@ def bootstrap(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Return the correlation function of all parts and those of bootstrap samples.
 
-    The deviations of the samples are stretched by sqrt(n/(n − 1)), so that
+    The deviations of the samples are scaled by sqrt(n/(n − 1)), so that
     their standard deviation is the unbiased standard error also for few parts.
     ``[n_groups, n_lags]`` and ``[n_samples, n_groups, n_lags]``, or None with a single part.
     """
@@ -85,7 +85,7 @@ def confidence_factor(level: float, n_independent: int) -> float:
 
 
 def replicas_needed(estimate: Estimate, relative_error: float, n_independent: int) -> int:
-    """Return how many independent replicas would bring an estimate to `relative_error`.
+    """Return the number of independent replicas needed for a given `relative_error`.
 
     The error falls with the square root of their number.
     """

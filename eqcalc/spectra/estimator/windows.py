@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Lag windows: what a correlation function is multiplied by before its transform.
+"""Lag windows, which multiply a correlation function before its transform.
 
-A window is a function w(s) of s = t/T for a largest lag T. Another one is added with
+A window is a function w(s) of s = t/T for a largest lag T. Further windows are added with
 :func:`register_window`::
 
     register_window(Window("welch", lambda s: 1.0 - s**2))
@@ -27,7 +27,7 @@ class Window:
     Parameters
     ----------
     name
-        Name by which it is chosen.
+        Name of the window in options.
     function
         w(s) as a function of an array s.
     width
@@ -63,7 +63,7 @@ class Window:
         return 2.0 * float(brentq(above_half, first - 0.05, first))
 
     def full_width(self, lag: float) -> float:
-        """Return the full width at half maximum [cm⁻¹] given to a sharp line by `lag` [fs]."""
+        """Return the full width at half maximum [cm⁻¹] of a sharp line for a `lag` [fs]."""
         return self.width / (SPEED_OF_LIGHT_CM_PER_FS * lag)
 
 
@@ -72,7 +72,7 @@ WINDOWS: dict[str, Window] = {}
 
 
 def register_window(new: Window) -> Window:
-    """Add a window to those that can be chosen by name.
+    """Register a window under its name.
 
     Raises
     ------

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Measured spectra, and how computed ones compare with them."""
+"""Measured spectra, and comparison of computed spectra with them."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Computed spectra beside measured ones: one scale factor, similarity with intervals."""
+"""Comparison of computed with measured spectra: scale factor and similarity with intervals."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from eqcalc.validation import InvalidInputError, bounds
 
 _RAMAN_UNITS = ("Å⁴/amu per cm⁻¹", "cm²/sr per cm⁻¹")
 _INFRARED_UNITS = tuple(unit for unit, _, _ in INFRARED_QUANTITIES.values())
-#: Beginnings of labels of absorption that has no unit of its own.
+#: Prefixes of labels of absorption spectra that have no specific unit.
 _INFRARED_LABELS = ("absorbance", "absorption coefficient", "imaginary part of the permittivity")
-#: Quantities that have no bands whose intensities could be compared.
+#: Quantities without bands whose intensities could be compared.
 _NO_INTENSITIES = ("depolarization ratio", "refractive index", "real part of the permittivity")
 
 
 def spectroscopy(spectrum: Spectrum) -> str | None:
-    """Return ``"infrared"``, ``"Raman"`` or ``"density of states"``; None if it is not known.
+    """Return ``"infrared"``, ``"Raman"`` or ``"density of states"``; None if unknown.
 
-    Known are spectra of eqcalc, JCAMP-DX files with their data type, units of
-    absorption, and what the header of a text file says.
+    It is known for spectra of eqcalc, JCAMP-DX files with a data type, units of absorption, and
+    text files whose header says so.
     """
     record = spectrum.provenance
     stated = " ".join(str(record.get(key, "")) for key in ("DATATYPE", "header"))
@@ -48,7 +48,7 @@ def spectroscopy(spectrum: Spectrum) -> str | None:
 
 
 def check_intensity(spectrum: Spectrum) -> None:
-    """Refuse what is no intensity, such as a depolarization ratio."""
+    """Raise an error unless the spectrum is an intensity; a depolarization ratio is not."""
     if spectrum.label.startswith(_NO_INTENSITIES):
         raise InvalidInputError(
             "has no bands to compare",
@@ -101,14 +101,14 @@ def displacement(x: np.ndarray, f: np.ndarray, g: np.ndarray) -> float:
 
 
 class ScoreInterval(NamedTuple):
-    """A number with the limits that 95 % of the bootstrap samples lie between."""
+    """A value with its 95 % bootstrap interval."""
 
     value: float
     lower: float  #: nan without bootstrap samples
     upper: float
 
     def text(self, digits: int) -> str:
-        """Return the number and the interval with so many digits."""
+        """Return the value and the interval with the given number of digits."""
         value, lower, upper = (f"{x:.{digits}f}" for x in self)
         return value if np.isnan(self.lower) else f"{value}  [{lower}, {upper}]"
 
@@ -119,7 +119,7 @@ class ScoreInterval(NamedTuple):
 
 @dataclass(frozen=True)
 class Comparison:
-    """A computed spectrum beside a measured one.
+    """Comparison of a computed with a measured spectrum.
 
     Parameters
     ----------
@@ -128,7 +128,7 @@ class Comparison:
     wavenumber_scale
         Factor on the computed wavenumbers; fitted to each bootstrap sample too.
     scale_range
-        Limits within which the factor was fitted; None if it was not.
+        Limits within which the factor was fitted; None if it was not fitted.
     scores
         Each of :data:`eqcalc.spectra.experiment.comparison.SCORES`.
     displacement
@@ -145,16 +145,16 @@ class Comparison:
 
     @property
     def fitted(self) -> bool:
-        """Whether the factor was fitted, within limits that the caller gave."""
+        """Whether the factor was fitted."""
         return self.scale_range is not None
 
     @property
     def scale_limit(self) -> float | None:
-        """The limit of `scale_range` that the factor is at, where the fit means nothing."""
+        """The limit of `scale_range` at which the fit ended, if any; it is then meaningless."""
         return self._limit_near(self.wavenumber_scale.value)
 
     def _limit_near(self, scale: float) -> float | None:
-        """Return the limit that a scale factor is, but for the steps of the fit, at."""
+        """Return the limit at which a scale factor lies within the step of the fit."""
         limits = self.scale_range or (0.0, 0.0)
         near = max(1e-3 * (limits[1] - limits[0]), 2e-5)
         return next((x for x in limits if self.fitted and abs(scale - x) <= near), None)
@@ -164,11 +164,11 @@ class Comparison:
         how = "fitted" if self.fitted else "not fitted"
         if self.scale_limit is not None:
             how = (
-                f"at the limit {self.scale_limit:g} of the range allowed, not a best fit: widen it "
+                f"at the limit {self.scale_limit:g} of the allowed range, not a best fit: widen it "
                 "(--scale), or compare bands that correspond (--limits)"
             )
         elif any(self._limit_near(end) is not None for end in self.wavenumber_scale[1:]):
-            how = "fitted; the interval is cut by the range allowed: widen it (--scale)"
+            how = "fitted; the interval is truncated by the allowed range: widen it (--scale)"
         lines = [f"{'wavenumber scale':<20} {self.wavenumber_scale.text(4)} ({how})"]
         lines += [f"{name:<20} {score.text(3)}" for name, score in self.scores.items()]
         lines.append(f"{'displacement/cm⁻¹':<20} {self.displacement.text(1)}")
@@ -202,20 +202,20 @@ def compare(
     calculated
         Computed spectrum.
     measured
-        Measured spectrum; its grid need not be even. Both must be proportional
+        Measured spectrum; its grid may be uneven. Both must be proportional
         to absorption (or to Raman intensity), not transmittance.
     lower, upper
         Range compared, cm⁻¹.
     scale_range
         Allow one factor on all computed wavenumbers within these limits and
-        choose the best match score; by default the computed wavenumbers stand.
+        choose the best match score; by default they are not scaled.
     fwhm
         Resolution of the instrument, cm⁻¹, if the computed spectrum is sharper.
 
     Raises
     ------
     InvalidInputError
-        One is infrared and the other Raman, or one is no intensity; one does
+        One is infrared and the other Raman, or one is not an intensity; one does
         not cover the range (the computed one with every factor allowed); a
         value is not finite, or an integral not positive.
     """
@@ -225,7 +225,7 @@ def compare(
     grid = np.arange(lower, upper + 0.5 * step, step)
     target = measured.interpolated(grid)
     if fwhm is not None:
-        # on an even grid; that of a spectrum with corrected wavenumbers is not
+        # on an even grid; corrected wavenumbers are uneven
         axis = calculated.wavenumber
         even = calculated.interpolated(np.linspace(axis[0], axis[-1], len(axis)))
         calculated = broadened(even, fwhm)
@@ -267,7 +267,7 @@ def compare(
 
 
 def _check_spectroscopies(calculated: Spectrum, measured: Spectrum) -> None:
-    """Refuse spectra whose intensities have nothing to do with each other."""
+    """Raise an error for spectra of different kinds."""
     if "TRANSMITTANCE" in measured.unit.upper():
         raise InvalidInputError(
             key="measured", value=measured.unit, expected="absorption", advice="use absorbance()"
@@ -286,14 +286,14 @@ def _check_spectroscopies(calculated: Spectrum, measured: Spectrum) -> None:
 def _check_coverage(
     calculated: Spectrum, lower: float, upper: float, scale_range: tuple[float, float] | None
 ) -> None:
-    """Refuse a range, or scale factors, with which the computed spectrum does not cover all."""
+    """Raise an error unless the computed spectrum covers the range for all scale factors."""
     bounds("limits", (lower, upper), unit="cm⁻¹")
     first, last = calculated.wavenumber[[0, -1]]
     if lower < first or upper > last:
         raise InvalidInputError(
             key="limits",
             value=(lower, upper),
-            expected=f"a range inside the computed spectrum, {first:g} to {last:g} cm⁻¹",
+            expected=f"a range within the computed spectrum, {first:g} to {last:g} cm⁻¹",
         )
     if scale_range is None:
         return
@@ -314,7 +314,7 @@ def _check_coverage(
 
 
 def _check_values(name: str, wavenumber: np.ndarray, values: np.ndarray) -> None:
-    """Refuse values that no score can be made of."""
+    """Raise an error for values without a defined score."""
     within = f"in {wavenumber[0]:g} to {wavenumber[-1]:g} cm⁻¹"
     if not np.isfinite(values).all():
         where = wavenumber[~np.isfinite(values)][0]

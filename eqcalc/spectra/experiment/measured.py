@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Measured spectra: reading them, and what an instrument does to a spectrum."""
+"""Reading of measured spectra, conversion of absorption units, instrumental broadening."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.units import GAS_CONSTANT
 from eqcalc.validation import InvalidFileError, InvalidInputError, located, one_of, positive
 
-#: Endings of files that say their unit themselves; the rest is text in columns.
+#: Suffixes of files that contain their unit; all others are text in columns.
 _SELF_DESCRIBING = (".jdx", ".dx", ".jcm", ".h5", ".hdf5")
-#: Titles of a first column that is no wavenumber.
+#: Titles of a first column that is not a wavenumber.
 _OTHER_AXIS = re.compile(
     r"wave ?length|wellenl|^\W*(nm|[µμu]m|microns?)\b"
     r"|[(\[/] *(nm|[µμu]m|microns?|nanomet\w*|micromet\w*|[TG]Hz|m?eV)\b",
@@ -44,19 +44,18 @@ def read_measured(
     Parameters
     ----------
     path
-        ``.jdx``, ``.dx``, ``.h5``, ``.csv`` of eqcalc, or any other ending for text.
+        ``.jdx``, ``.dx``, ``.h5``, ``.csv`` of eqcalc, or any other suffix for text.
     unit
-        Of the second column of a text file.
+        Unit of the second column of a text file.
     limits
-        Wavenumbers [cm⁻¹] that have to be covered. Only the part between them
-        is read, with the point beyond each of them, which interpolation takes.
+        Wavenumbers [cm⁻¹] that must be covered. Only the part between them is read, plus one point
+        on either side for interpolation.
 
     Raises
     ------
     InvalidInputError
-        There is no such file; it cannot be read, may mean two things, or does
-        not cover the limits; or a value between them is not finite, or is a
-        transmittance that is not positive.
+        There is no such file; it cannot be read, is ambiguous, or does not cover the limits; or a
+        value between them is not finite, or is a transmittance that is not positive.
     """
     path = Path(path)
     if path.suffix.lower() in _SELF_DESCRIBING or is_written_by_eqcalc(path):
@@ -77,10 +76,10 @@ def read_measured(
 
 
 def _converted(spectrum: Spectrum, limits: tuple[float, float] | None) -> Spectrum:
-    """Cut a spectrum, and convert what is proportional to absorption only then."""
+    """Cut a spectrum to the limits, then convert transmittance to absorbance."""
     unit = spectrum.unit.upper()
     if _is_transmittance(unit):
-        # seen in the whole spectrum: a part may be black
+        # decided from the whole spectrum: a part may be saturated
         _check_percent(spectrum)
     if limits is not None:
         spectrum = _covering(spectrum, *limits)
@@ -100,7 +99,7 @@ def _covering(spectrum: Spectrum, lower: float, upper: float) -> Spectrum:
         raise InvalidInputError(
             key="limits",
             value=(lower, upper),
-            expected=f"a range inside {x[0]:g} to {x[-1]:g} cm⁻¹, which the file covers",
+            expected=f"a range within {x[0]:g} to {x[-1]:g} cm⁻¹, which the file covers",
             advice=wavelengths if x[-1] < 100.0 < upper else "",
         )
     inside = int(np.sum((x >= lower) & (x <= upper)))
@@ -123,20 +122,20 @@ def read_table(path: str | Path, *, unit: str, label: str) -> Spectrum:
     Raises
     ------
     InvalidFileError
-        There is no such file; it is not of that form, or may mean two things;
-        or its header says that the first column is no wavenumber.
+        There is no such file; it has another form or is ambiguous; or its header says that the
+        first column is not a wavenumber.
     """
     path = Path(path)
     with located(file=path):
         text = read_text(path)
         if text.lstrip().startswith("##"):
-            raise InvalidFileError("a JCAMP-DX file", advice="let its name end in .jdx")
+            raise InvalidFileError("a JCAMP-DX file", advice="rename it to .jdx")
         table = parse_table(text)
         _check_axis(table.header)
         provenance = {"file": path.name}
         if table.header:
             provenance["header"] = " | ".join(table.header)
-        more = f"the file has {table.n_columns} columns, of which the second is taken"
+        more = f"the file has {table.n_columns} columns, of which the second is used"
         return Spectrum(
             *averaged(table.first, table.second),
             unit=unit,
@@ -147,7 +146,7 @@ def read_table(path: str | Path, *, unit: str, label: str) -> Spectrum:
 
 
 def _check_axis(header: tuple[str, ...]) -> None:
-    """Refuse a table whose header says that its first column is no wavenumber."""
+    """Raise an error if the header says that the first column is not a wavenumber."""
     for line in header:
         title = re.split("[,;\t]", re.sub(r"^XUNITS\W*", "[", line))[0]
         # a title has no number, unlike the wavelength of a laser
@@ -171,7 +170,7 @@ def absorbance(spectrum: Spectrum) -> Spectrum:
     Raises
     ------
     InvalidInputError
-        The unit is neither, or is not that of the values; or the transmittance
+        The unit is neither, or is inconsistent with the values; or the transmittance
         is not positive somewhere: cut the range with :meth:`Spectrum.between`.
     """
     _check_percent(spectrum)
@@ -213,16 +212,19 @@ def _is_percent(unit: str) -> bool:
 
 
 def _check_percent(spectrum: Spectrum) -> None:
-    """Refuse a transmittance in percent said to be a fraction, or a fraction said to be percent."""
+    """Raise an error if fraction and percent of a transmittance are confused."""
     unit = spectrum.unit
     values = spectrum.values[np.isfinite(spectrum.values)]
     if not _is_transmittance(unit) or not len(values):
         return
     problem, expected = "", ""
     if not _is_percent(unit) and np.median(values) > 2.0:
-        problem, expected = "a transmittance above 1, as of percent", "%T"
+        problem, expected = "a transmittance above 1, apparently in percent", "%T"
     elif _is_percent(unit) and values.max() <= 1.5:
-        problem, expected = f"no transmittance above {values.max():.2g} %, as of fractions", "T"
+        problem, expected = (
+            f"no transmittance above {values.max():.2g} %, as of a fraction",
+            "T",
+        )
     if problem:
         raise InvalidInputError(problem, key="unit", value=unit, expected=expected)
 
@@ -244,7 +246,7 @@ def molar_absorption(
     path_length
         cm.
     concentration
-        mol/L; or of an ideal gas its partial `pressure` [Pa] and `temperature` [K].
+        mol/L; or, for an ideal gas, the partial `pressure` [Pa] and `temperature` [K].
 
     Raises
     ------
@@ -272,13 +274,13 @@ def gas_absorption(spectrum: Spectrum) -> Spectrum:
         Decadic absorbance per (µmol/mol) and m, as in the quantitative infrared
         database of NIST, with pressure and temperature in its record.
 
-    Half of the files of that database state an atmosphere as 101.3 Pa; this is
-    taken as kPa, with a warning.
+    Half of the files of that database give the atmospheric pressure as 101.3 Pa; this is read as
+    kPa, with a warning.
 
     Raises
     ------
     InvalidInputError
-        It has another unit, or its record does not state pressure and temperature.
+        It has another unit, or its record lacks pressure and temperature.
     """
     if "MICROMOL/MOL" not in spectrum.unit.upper() or "BASE 10" not in spectrum.unit.upper():
         expected = "decadic absorbance per (µmol/mol) m"
@@ -286,7 +288,7 @@ def gas_absorption(spectrum: Spectrum) -> Spectrum:
     pressure, _ = _stated(spectrum, "PRESSURE", {"KPA": 1e3, "PA": 1.0, "ATM": 101325.0})
     if 90.0 < pressure < 110.0:
         pressure *= 1e3
-        warning = f"the file says {pressure / 1e3:g} Pa, which is taken as kPa"
+        warning = f"the file says {pressure / 1e3:g} Pa, which is read as kPa"
         spectrum = replace(spectrum, warnings=(*spectrum.warnings, warning))
     temperature, unit = _stated(spectrum, "TEMPERATURE", {"K": 1.0, "C": 1.0})
     if unit == "C":
@@ -317,12 +319,12 @@ def _stated(spectrum: Spectrum, key: str, units: dict[str, float]) -> tuple[floa
 
 
 def broadened(spectrum: Spectrum, fwhm: float, shape: str = "gaussian") -> Spectrum:
-    """Return a spectrum as seen by an instrument of a finite resolution.
+    """Return a spectrum broadened by the finite resolution of an instrument.
 
     Parameters
     ----------
     spectrum
-        On an even grid.
+        Spectrum on an even grid.
     fwhm
         Full width at half maximum of the instrument's line shape, cm⁻¹.
     shape

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Spectra in files, and series that other codes wrote."""
+"""Files of spectra, and series written by other codes."""
 
 from eqcalc.spectra.io.files import read_raman, read_spectrum, write_spectrum
 from eqcalc.spectra.io.formats import SeriesReader, read_series, register_reader

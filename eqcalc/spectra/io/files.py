@@ -24,10 +24,10 @@ from eqcalc.validation import InvalidFileError, existing_file, file_suffix, loca
 _FORMAT = "eqcalc spectrum"
 _RAMAN_FORMAT = "eqcalc Raman spectrum"
 _VERSION = 1
-#: What other HDF5 files of eqcalc are, for those who take them for a spectrum.
+#: Descriptions of other HDF5 files of eqcalc, for error messages.
 _OTHER_FILES = {
     _RAMAN_FORMAT: "the isotropic and the anisotropic part, of which every Raman intensity is "
-    "made, and not one spectrum; give an intensity, such as spectrum-raman.h5 or "
+    "composed, not one spectrum; give an intensity, such as spectrum-raman.h5 or "
     "spectrum-raman-cross-section.h5 (in Python: read_raman)",
     "eqcalc trajectory": "a trajectory, not a spectrum; make one with eqcalc spectra",
     "eqcalc dataset": "a dataset, not a spectrum",
@@ -39,17 +39,16 @@ _RECORD_LINE = "# eqcalc: "
 def write_spectrum(spectrum: Spectrum | RamanSpectrum, path: str | Path) -> Path:
     """Write a spectrum as HDF5 (``.h5``), CSV (``.csv``) or JCAMP-DX (``.jdx``), atomically.
 
-    All three give back the same values, errors, provenance and history. The bootstrap
-    samples, with which bands and sums have errors of their own instead of upper limits,
-    are kept by HDF5 alone: they are hundreds of spectra. Both parts of a Raman spectrum
-    are written as HDF5.
+    All three preserve values, errors, provenance and history. Only HDF5 stores the bootstrap
+    samples (hundreds of spectra), without which errors of bands and sums are upper limits. Raman
+    spectra with both parts are written as HDF5.
 
     Raises
     ------
     InvalidInputError
-        The name does not end like one of these, or a value has no place in the format.
+        The suffix is another one, or a value cannot be represented in the format.
     OSError
-        The file cannot be written; what was there still is.
+        The file cannot be written; an existing file is left unchanged.
     """
     path = Path(path)
     writers = _RAMAN_WRITERS if isinstance(spectrum, RamanSpectrum) else _WRITERS
@@ -66,9 +65,9 @@ def read_spectrum(path: str | Path) -> Spectrum:
     Raises
     ------
     InvalidFileError
-        There is no such file, or it is not such a spectrum, or damaged.
+        There is no such file, or it is not a spectrum, or damaged.
     """
-    path = existing_file(path, "the file of a spectrum")
+    path = existing_file(path, "a spectrum file")
     reader = _READERS[file_suffix(path, _READERS, key="path")]
     with located(file=path):
         return reader(path)
@@ -80,9 +79,9 @@ def read_raman(path: str | Path) -> RamanSpectrum:
     Raises
     ------
     InvalidFileError
-        There is no such file, or it is something else, or damaged.
+        There is no such file, or it is not a Raman spectrum, or damaged.
     """
-    path = existing_file(path, "the file of a Raman spectrum")
+    path = existing_file(path, "a Raman spectrum file")
     with located(file=path), _open_hdf5(path) as file:
         if file.attrs.get("format") != _RAMAN_FORMAT:
             raise InvalidFileError(expected="both parts of a Raman spectrum, from eqcalc")
@@ -95,13 +94,13 @@ def read_raman(path: str | Path) -> RamanSpectrum:
 
 
 def is_written_by_eqcalc(path: Path) -> bool:
-    """Return whether a file is a table of text that eqcalc wrote, with its record."""
+    """Return whether a file is a CSV spectrum written by eqcalc."""
     if path.suffix.lower() != ".csv" or not path.is_file():
         return False
     return f"\n{_RECORD_LINE}".encode() in path.read_bytes()
 
 
-# --- the record of a spectrum ---------------------------------------------------------
+# --- metadata of a spectrum ---------------------------------------------------------
 
 
 def _metadata(spectrum: Spectrum) -> dict[str, Any]:
@@ -160,9 +159,9 @@ def _open_hdf5(path: Path) -> h5py.File:
 
 
 def _fill(group: h5py.Group, spectrum: Spectrum) -> None:
-    """Write the arrays and the record of a spectrum into a group."""
+    """Write the arrays and metadata of a spectrum into a group."""
     group.attrs["eqcalc"] = json.dumps(_metadata(spectrum), ensure_ascii=False)
-    # what other programs, which do not read that record, can show
+    # attributes for other programs, which do not read that record
     group.attrs["title"] = title(spectrum.label, spectrum.provenance)
     for name, text in provenance_facts(spectrum.provenance).items():
         group.attrs[name] = text
@@ -218,7 +217,7 @@ def _write_csv(spectrum: Spectrum, path: Path) -> None:
     }
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    # repr is the shortest text that gives the same number back
+    # repr is the shortest text that restores the same number
     rows = zip(*columns.values(), strict=True)
     writer.writerows([repr(float(v)) for v in row] for row in rows)
     path.write_text(text.getvalue(), encoding="utf-8")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""JCAMP-DX, the exchange format of spectroscopists.
+"""JCAMP-DX, the exchange format of spectroscopy.
 
-Read are the uncompressed form (AFFN) and the compressed ones (PAC, SQZ, DIF,
-DUP) of McDonald and Wilks, Appl. Spectrosc. 42, 151 (1988). Written is AFFN
-with every digit, and what the format has no place for in private labels.
+Reads the uncompressed form (AFFN) and the compressed ones (PAC, SQZ, DIF, DUP) of McDonald and
+Wilks, Appl. Spectrosc. 42, 151 (1988). Writes AFFN in full precision, with everything beyond the
+format in private labels.
 
 The package jcamp is not used: of the 86 infrared and Raman files in its collection, it
 fails on 4 and returns too few points for 2.
@@ -31,13 +31,13 @@ _LINE = 78
 
 
 def _plain(text: str) -> str:
-    """Return text in the characters that JCAMP-DX allows."""
+    """Return text in the character set of JCAMP-DX."""
     replaced = text.replace("Å", "A").replace("⁻¹", "^-1").replace("⁴", "^4").replace("²", "^2")
     return replaced.encode("ascii", "replace").decode()
 
 
 def _labelled(label: str, text: str) -> list[str]:
-    """Return a labelled record in lines of a length that JCAMP-DX allows."""
+    """Return a labelled record wrapped to the line length of JCAMP-DX."""
     # these begin a label and a comment there
     plain = _plain(text).replace("##", "# #").replace("$$", "$ $")
     return textwrap.wrap(f"##{label}= {plain}", _LINE, break_on_hyphens=False)
@@ -59,8 +59,8 @@ def write_jcamp(spectrum: Spectrum, record: dict[str, Any]) -> str:
             f"JCAMP-DX has no undefined values, as there are in the {spectrum.label}",
             advice="write .h5 or .csv, or cut the range with between()",
         )
-    # no character that means something to JCAMP-DX, or is lost at the end of a line: blanks
-    # are then left in texts only, where the escapes keep them
+    # avoid characters that are special in JCAMP-DX or lost at the end of a line: blanks then remain
+    # in strings only, where they are escaped
     compact = json.dumps(record, separators=(",", ":"))
     escaped = compact.translate({ord(c): f"\\u{ord(c):04x}" for c in " $#="})
     molecule = molecular_formula(spectrum.provenance)
@@ -99,7 +99,7 @@ def write_jcamp(spectrum: Spectrum, record: dict[str, Any]) -> str:
     return "\n".join([*lines, "##END=", ""])
 
 
-#: Labels that go into the provenance of a spectrum that is read.
+#: Labels that are read into the provenance of a spectrum.
 _KEPT = (
     *("TITLE", "DATATYPE", "ORIGIN", "OWNER", "DATE", "STATE", "RESOLUTION", "PATHLENGTH"),
     *("TEMPERATURE", "PRESSURE", "CONCENTRATIONS", "CASREGISTRYNO", "MOLFORM"),
@@ -122,12 +122,12 @@ _TOKEN = re.compile(rf"([@A-Ia-i%J-Rj-rS-Zs])(\d*\.?\d*)|({_NUMBER})|(\?)|[\s,;]
 def decode_ordinates(lines: list[str]) -> tuple[np.ndarray, np.ndarray]:
     """Decode the lines of an ``(X++(Y..Y))`` table.
 
-    Returned, unscaled, are the abscissa at the start of each line and the ordinates.
+    Returns the abscissa at the start of each line and the ordinates, both unscaled.
 
     Raises
     ------
     InvalidFileError
-        A character has no meaning, or a line does not continue the last one.
+        A character is invalid, or a line does not continue the previous one.
     """
     first: list[float] = []
     values: list[float] = []
@@ -143,7 +143,7 @@ def decode_ordinates(lines: list[str]) -> tuple[np.ndarray, np.ndarray]:
         if differences:
             # the first ordinate repeats the last one of the line before
             if not decoded or not np.isclose(decoded[0], values[-1], rtol=1e-6, atol=0.5):
-                problem = "does not continue the line before it: the file is damaged or cut"
+                problem = "does not continue the line before it: the file is damaged or truncated"
                 raise _error(number, problem)
             values.pop()
         values.extend(decoded)
@@ -172,7 +172,7 @@ def _decode_line(text: str, number: int) -> tuple[list[float], bool]:
             step = float(_DIF[code] + digits)
             values.append(values[-1] + step)
         else:
-            # the item before is there this many times in all
+            # total number of occurrences of the previous item
             for _ in range(int(_DUP[code] + digits) - 1):
                 values.append(values[-1] + (step or 0.0))
     return values, step is not None
@@ -211,10 +211,10 @@ def _number(records: dict[str, str], key: str, default: float | None = None) -> 
 
 
 def read_jcamp(text: str, path: Path) -> tuple[Spectrum, str | None, np.ndarray | None]:
-    """Return the spectrum in the text of a JCAMP-DX file, of a name for the provenance.
+    """Return the spectrum in the text of a JCAMP-DX file; the name is for the provenance.
 
     The abscissa becomes a wavenumber in cm⁻¹, ascending; the ordinate keeps the unit of the file.
-    If eqcalc wrote the file, its record as JSON and its standard error come with it.
+    If eqcalc wrote the file, its JSON record and standard error are returned too.
     """
     records = _labels(text)
     if "JCAMPDX" not in records:
@@ -236,7 +236,7 @@ def read_jcamp(text: str, path: Path) -> tuple[Spectrum, str | None, np.ndarray 
     n_points = int(_number(records, "NPOINTS", float(len(x))))
     if n_points != len(x):
         raise InvalidFileError(
-            f"the table has {len(x)} points: the file is damaged or cut",
+            f"the table has {len(x)} points: the file is damaged or truncated",
             key="##NPOINTS",
             value=n_points,
         )
@@ -266,7 +266,7 @@ def read_jcamp(text: str, path: Path) -> tuple[Spectrum, str | None, np.ndarray 
 
 
 def _is_pairs(table: str) -> bool:
-    """Return whether a table says that it consists of pairs of abscissa and ordinate."""
+    """Return whether a table consists of pairs of abscissa and ordinate."""
     return re.sub(r"\s", "", table.strip().split("\n", 1)[0]).upper() == "(XY..XY)"
 
 

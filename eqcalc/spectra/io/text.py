@@ -2,8 +2,8 @@
 """Columns of text as instruments and spreadsheets export them.
 
 Numbers have a decimal point or a decimal comma, columns are separated by
-blanks, tabs, semicolons or (with decimal points) commas. Which of them a file
-uses is taken from all of its lines; what can be read in two ways is refused.
+blanks, tabs, semicolons or (with decimal points) commas. The convention of a file is inferred from
+all of its lines; ambiguous files are an error.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import numpy as np
 
 from eqcalc.validation import InvalidFileError, existing_file
 
-#: What separates columns whatever the decimal mark is.
+#: Column separators for any decimal mark.
 _SEPARATOR = re.compile(r"\s*;\s*|\s+")
-#: What separates columns where the comma is no decimal mark.
+#: Column separators if the comma is not the decimal mark.
 _ANY_SEPARATOR = re.compile(r"\s*[;,]\s*|\s+")
 _COMMA_BESIDE_BLANK = re.compile(r",\s|\s,")
 
@@ -45,7 +45,7 @@ class _Row(NamedTuple):
 
 
 def read_text(path: Path) -> str:
-    """Return what is in a text file: UTF-8, UTF-16 with its mark, or Latin-1.
+    """Return the content of a text file: UTF-8, UTF-16 with byte-order mark, or Latin-1.
 
     Raises
     ------
@@ -66,19 +66,19 @@ def read_text(path: Path) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return data.decode("latin-1")  # µ and ⁻¹ in titles of older programs
+        return data.decode("latin-1")  # µ and ⁻¹ in column titles of older programs
 
 
 def parse_table(text: str) -> Table:
     """Return the first two columns of a table of text.
 
-    What follows a ``#`` is a comment; lines before the first one that starts
+    Text after ``#`` is a comment; lines before the first one that starts
     with a number are the header.
 
     Raises
     ------
     InvalidFileError
-        A line has no two numbers, or may mean two things.
+        A line has fewer than two numbers, or is ambiguous.
     """
     header: list[str] = []
     rows: list[_Row] = []
@@ -99,7 +99,7 @@ def parse_table(text: str) -> Table:
 
 
 def averaged(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return points in ascending order of x, with the mean y where an x is there twice."""
+    """Return points in ascending order of x, averaging y over repeated x."""
     ascending, inverse, counts = np.unique(x, return_inverse=True, return_counts=True)
     return ascending, np.bincount(inverse.ravel(), y) / counts
 
@@ -139,7 +139,7 @@ def _has_decimal_commas(rows: list[_Row]) -> bool:
         return True
     if others:
         row = min(separating, others, key=len)[0]
-        raise row.error("commas that mean the same as in the other lines")
+        raise row.error("commas with the same meaning as in the other lines")
     # without a point in them, 1,2,3 may be 1.2 and 3 or 1 and 2.3
     columns = [_columns(row, False) for row in rows]
     if not any(re.search("[.eEdD]", number) for c in columns for number in c[:2]):

@@ -157,7 +157,7 @@ def test_a_scale_factor_at_its_limit_is_no_fit():
     calculated = lines(*BANDS, seed=2)
     c = compare(calculated, measured, lower=600.0, upper=3400.0, scale_range=(0.97, 1.02))
     assert c.scale_limit == 0.97
-    assert "(at the limit 0.97 of the range allowed, not a best fit: widen it" in c.table()
+    assert "(at the limit 0.97 of the allowed range, not a best fit: widen it" in c.table()
     assert c.to_dict()["wavenumber_scale_at_limit"] is True
     inside = compare(calculated, measured, lower=600.0, upper=3400.0, scale_range=(0.9, 1.02))
     assert inside.scale_limit is None
@@ -165,7 +165,7 @@ def test_a_scale_factor_at_its_limit_is_no_fit():
     cut = replace(inside, wavenumber_scale=ScoreInterval(0.962, 0.95, 0.97))
     assert "(fitted)" in cut.table()
     cut = replace(inside, wavenumber_scale=ScoreInterval(0.91, 0.9, 0.92))
-    assert "(fitted; the interval is cut by the range allowed" in cut.table()
+    assert "(fitted; the interval is truncated by the allowed range" in cut.table()
 
 
 def test_scale_factors_that_lose_the_range_are_refused():

@@ -78,7 +78,7 @@ def test_quantitative_gas_spectra_become_absolute(tmp_path):
     slip.write_text(path.read_text().replace("kPa", "Pa"))
     corrected = read_measured(slip)
     assert np.allclose(corrected.values, s.values)
-    assert "taken as kPa" in corrected.warnings[0]
+    assert "read as kPa" in corrected.warnings[0]
     raw = read_spectrum(path)
     del raw.provenance["PRESSURE"]
     with refused(key="PRESSURE"):
@@ -153,7 +153,7 @@ def test_csv_with_a_header(tmp_path):
     path.write_text("Wavenumber (cm-1),%T,Blank\n601.5,50,1\n600.5,10,1\n")
     s = read_measured(path, unit="%T")
     assert np.allclose(s.values, [1.0, np.log10(2.0)])
-    assert s.warnings == ("the file has 3 columns, of which the second is taken",)
+    assert s.warnings == ("the file has 3 columns, of which the second is used",)
     with refused(InvalidFileError, file=path, key="unit"):
         read_measured(path)
     # a damaged file of eqcalc is not taken for another one

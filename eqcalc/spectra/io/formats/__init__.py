@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Series of dipole moments and polarizabilities that other codes wrote: a module per code."""
+"""Readers of dipole moments and polarizabilities written by other codes, one module per code."""
 
 from eqcalc.spectra.io.formats.base import SeriesReader
 from eqcalc.spectra.io.formats.registry import (

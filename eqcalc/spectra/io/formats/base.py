@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What readers of series have in common: their interface, and checks of what they read."""
+"""Interface of the readers of series, and checks of the data they read."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from eqcalc.validation import InvalidFileError, located
 class SeriesReader:
     """A format of series of dipole moments or polarizabilities.
 
-    A subclass states what it is in class attributes and reads one file in `read_file`;
-    :func:`eqcalc.spectra.io.formats.register_reader` makes it known by its name.
+    A subclass sets the class attributes and implements `read_file` for one file;
+    :func:`eqcalc.spectra.io.formats.register_reader` registers it.
 
     Attributes
     ----------
     name
         Name of the format.
     key
-        What has to be stated to find the quantity: ``"columns"``, a ``"key"``, or None.
+        Argument that locates the quantity: ``"columns"``, a ``"key"``, or None.
     units
-        Units that the code writes, of the dipole moment and the polarizability;
-        None if they depend on its input.
+        Units of the dipole moment and the polarizability in the output of the code; None if they
+        depend on its input.
     has_time_key
-        The time of a frame may be stated where its quantity is.
+        Whether frames may contain their time.
     """
 
     name: ClassVar[str]
@@ -38,7 +38,7 @@ class SeriesReader:
     has_time_key: ClassVar[bool] = False
 
     def read_file(self, path: Path, key: Any, time_key: Any) -> np.ndarray:
-        """Return the series of a file that is there.
+        """Return the series of an existing file.
 
         ``[n_frames, 3]``, ``[n_frames, 6]`` (xx, yy, zz, yz, xz, xy) or ``[n_frames, 3, 3]``, by
         the keys of the quantity and of the time, if the format has them.
@@ -46,7 +46,7 @@ class SeriesReader:
         raise NotImplementedError
 
     def read(self, paths: Sequence[Path], key: Any, time_key: Any) -> dict[str, np.ndarray]:
-        """Return replicas by name; a file is one, unless a subclass knows better."""
+        """Return replicas by name; by default, each file is one."""
         replicas = {}
         for path in paths:
             with located(file=path):
@@ -55,7 +55,7 @@ class SeriesReader:
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Return numbers, from 1, and text of the lines of a file."""
+    """Return the lines of a file with their numbers, from 1."""
     try:
         with path.open(encoding="utf-8") as file:
             yield from enumerate(file, 1)
@@ -64,7 +64,7 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def number_rows(path: Path, comments: str) -> tuple[list[int], list[list[float]]]:
-    """Return line numbers and numbers of the lines that are not comments."""
+    """Return the line number and values of each line that is not a comment."""
     lines, rows = [], []
     for number, line in text_lines(path):
         text = line.strip()
@@ -78,7 +78,7 @@ def number_rows(path: Path, comments: str) -> tuple[list[int], list[list[float]]
 
 
 def numbers(text: str, place: str) -> list[float]:
-    """Return the numbers of a text; `place` is where it is in the file."""
+    """Return the numbers in a text; `place` is its position in the file."""
     try:
         return [float(word) for word in text.split()]
     except ValueError:
@@ -94,8 +94,7 @@ def matrices(values: np.ndarray) -> np.ndarray:
 def check_even(steps: Sequence[float] | np.ndarray, what: str, lines: Sequence[int] = ()) -> None:
     """Check that frames follow each other at equal steps.
 
-    `steps` is the time or step of each frame, `what` what it is called, and `lines` where each
-    frame is in the file.
+    `steps` is the time or step of each frame, `what` its name, and `lines` the line of each frame.
     """
     if len(steps) < 2:
         raise InvalidFileError(expected="two or more frames", value=f"{len(steps)} frames")
@@ -112,19 +111,19 @@ def check_even(steps: Sequence[float] | np.ndarray, what: str, lines: Sequence[i
 
 
 def looks_like_time(values: np.ndarray) -> bool:
-    """Return whether numbers nearly always rise by the same amount."""
+    """Return whether numbers nearly always increase by the same amount."""
     return len(_uneven(values)) <= 0.1 * len(values) and bool(np.median(np.diff(values)) > 0.0)
 
 
 def _uneven(steps: np.ndarray) -> np.ndarray:
-    """Return the frames that the next one does not follow at the usual step."""
+    """Return the frames after which the step is irregular."""
     gaps = np.diff(steps)
     usual = float(np.median(gaps))
     return np.flatnonzero((np.abs(gaps - usual) > 0.01 * abs(usual)) | (gaps <= 0.0))
 
 
 def check_unrepeated(values: np.ndarray) -> np.ndarray:
-    """Return the frames of a file that does not number them, none of which is there twice."""
+    """Return the frames of a file without frame numbers, after checking that none is repeated."""
     repeated = repeated_frames(values)
     if repeated is not None:
         raise InvalidFileError(f"{describe_repeat(*repeated)} (frames count from 0)")

@@ -25,8 +25,8 @@ _COMMENTS = "#@!%"
 class ColumnsReader(SeriesReader):
     """Three columns of a dipole moment, six or nine of a polarizability, numbered from 0.
 
-    The column of the time or step is checked to be even; by default it is the first one,
-    if nearly all of it is.
+    The column of the time or step must have equal increments; by default it is the first one, if
+    nearly all of its increments are equal.
     """
 
     name = "columns"
@@ -34,7 +34,7 @@ class ColumnsReader(SeriesReader):
     has_time_key = True
 
     def read_file(self, path: Path, key: Sequence[int], time_key: int | None) -> np.ndarray:
-        """Return the columns `key`, of steps that are even."""
+        """Return the columns `key`, after checking for equal steps."""
         columns = list(key)
         if len(columns) not in (3, 6, 9) or min(columns) < 0:
             expected = "3, 6 or 9 columns, numbered from 0"

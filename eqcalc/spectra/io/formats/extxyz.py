@@ -20,8 +20,8 @@ _TIMES = ("time", "step", "timestep", "md_step", "frame")
 class ExtxyzReader(SeriesReader):
     """``"dipole"``, ``"polarizability"`` or another key of the comment line.
 
-    The key of the time or step, which is checked to be even, is by default one that is
-    called so.
+    The key of the time or step, which must have equal increments, is by default a common name for
+    it.
     """
 
     name = "extxyz"
@@ -70,5 +70,5 @@ def _structures(path: Path) -> Iterator[Any]:
     except UnicodeDecodeError:
         raise InvalidFileError(expected="extended XYZ (text)") from None
     except (ValueError, OSError, KeyError, IndexError) as error:
-        text = f"cut off, or not extended XYZ ({error})"
+        text = f"truncated, or not extended XYZ ({error})"
         raise InvalidFileError(text, key=f"frame {index}") from None

@@ -32,7 +32,7 @@ class IPIReader(SeriesReader):
             with located(file=path):
                 steps, values = _read_bead(path)
                 if first is not None and steps != first:
-                    raise InvalidFileError(f"its steps are not those of {paths[0]}")
+                    raise InvalidFileError(f"its steps differ from those of {paths[0]}")
                 same = found.setdefault(hashlib.blake2b(values.tobytes()).digest(), path)
                 if same != path and np.ptp(values, axis=0).any():
                     raise InvalidFileError(
@@ -62,7 +62,7 @@ def _read_bead(path: Path) -> tuple[list[int], np.ndarray]:
             key="numbers per step",
             value=sizes,
             expected="3 or 9",
-            advice="the file may be cut off",
+            advice="the file may be truncated",
         )
     check_even(steps, "step")
     return steps, np.array(frames)

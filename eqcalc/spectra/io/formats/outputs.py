@@ -18,7 +18,7 @@ from eqcalc.spectra.io.formats.base import (
 from eqcalc.validation import InvalidFileError
 
 _MOMENT = re.compile(r"(?<!\w)X=\s*(\S+)\s+Y=\s*(\S+)\s+Z=\s*(\S+)", re.IGNORECASE)
-#: In the main output, of older and newer versions.
+#: Step numbers in the main output of older and newer versions.
 _STEP = re.compile(r"(?:STEP NUMBER\s*=|MD\| Step number)\s*(\d+)")
 #: In an OUTCAR.
 _DIPOLE = re.compile(r"dipolmoment\s+(-?\d\S*)\s+(-?\d\S*)\s+(-?\d\S*)\s+electrons")
@@ -53,7 +53,7 @@ class VASPReader(SeriesReader):
 
     VASP prints it with ``LDIPOL`` or ``IDIPOL``, in each electronic step.
 
-    The converged one, the last before the forces, is taken.
+    The converged one, the last before the forces, is read.
     """
 
     name = "vasp"

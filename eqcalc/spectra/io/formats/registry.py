@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The names under which the readers of series are known, and the way to all of them."""
+"""Registry of the readers of series, and the function that calls them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from eqcalc.spectra.io.formats.outputs import CP2KReader, VASPReader
 from eqcalc.spectra.io.formats.schnetpack import SchNetPackReader
 from eqcalc.validation import InvalidInputError, existing_file
 
-#: Group of entry points under which installed packages announce readers.
+#: Entry-point group of readers in installed packages.
 ENTRY_POINTS = "eqcalc.series_readers"
 
 _Class = TypeVar("_Class", bound=type[SeriesReader])
@@ -39,7 +39,7 @@ _READERS: dict[str, type[SeriesReader]] = {
 
 
 def register_reader(reader: _Class) -> _Class:
-    """Make a reader of your own known by its `name`; a decorator of the class.
+    """Register a custom reader under its `name`; a class decorator.
 
     Raises
     ------
@@ -57,13 +57,13 @@ def find_reader(format: str) -> SeriesReader:
     Parameters
     ----------
     format
-        Name of a registered reader, ``package.module:Class``, or the name under which an
-        installed package announces one as an entry point of the group ``eqcalc.series_readers``.
+        Name of a registered reader, ``package.module:Class``, or the name of an entry point of an
+        installed package in the group ``eqcalc.series_readers``.
 
     Raises
     ------
     InvalidInputError
-        There is none.
+        There is no such reader.
     """
     found = class_named("format", format, _READERS, ENTRY_POINTS)
     if not (inspect.isclass(found) and issubclass(found, SeriesReader)):
@@ -77,7 +77,7 @@ def read_series(
     key: str | Sequence[int] | None = None,
     time_key: str | int | None = None,
 ) -> dict[str, np.ndarray]:
-    """Return the replicas of a series that another code wrote, by the names of their files.
+    """Return the replicas of a series written by another code, by file name.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def read_series(
         (``"extxyz"``, ``"schnetpack"``).
     time_key
         Number of the column (``"columns"``), or name (``"extxyz"``), of the time or
-        step, which is checked to be even. By default it is looked for.
+        step, which must have equal increments. By default it is detected.
 
     Returns
     -------
@@ -99,9 +99,9 @@ def read_series(
     Raises
     ------
     InvalidInputError
-        The format is unknown, a key is missing or has no meaning, or a file is given twice.
+        The format is unknown, a key is missing or invalid, or a file is given twice.
     InvalidFileError
-        A file is not as it should be, or there is none.
+        A file is missing or invalid.
     """
     reader = find_reader(format)
     if (key is None) != (reader.key is None):

@@ -17,8 +17,8 @@ from eqcalc.validation import InvalidFileError, located
 class SchNetPackReader(SeriesReader):
     """A property such as ``"dipole_moment"`` or ``"polarizability"``.
 
-    The replicas of SchNetPack are the beads of a ring polymer and are averaged; its
-    molecules, all alike, are returned as replicas. Units are those of its input.
+    The replicas of SchNetPack are the beads of a ring polymer and are averaged; its molecules,
+    which must be identical, are returned as replicas. Units are those of its input.
     """
 
     name = "schnetpack"
@@ -45,7 +45,7 @@ def _molecules(path: Path, name: str) -> np.ndarray:
         where, shapes = (json.loads(data.attrs[part]) for part in ("positions", "shapes"))
         if name not in where:
             raise InvalidFileError(f"no {name!r}; there are: {', '.join(sorted(where))}")
-        # the data set is longer than what was written
+        # the data set is preallocated beyond the written frames
         record = file["molecules"].attrs if "molecules" in file else data.attrs
         entries = int(record.get("entries", len(data)))
         if entries < 2:
