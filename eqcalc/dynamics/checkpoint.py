@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Checkpoints of a run, and what must agree for a run to be continued."""
+"""Checkpoints of a run, and the comparison of settings on resuming."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ FORMAT = "eqcalc dynamics checkpoint 1"
 
 
 class CheckpointError(InvalidFileError):
-    """The checkpoint of a simulation is missing, or cannot be read or written."""
+    """A simulation checkpoint is missing, or cannot be read or written."""
 
 
 class SettingsError(InvalidInputError):
-    """A run cannot be continued with different settings.
+    """A run cannot be resumed with different settings.
 
     Parameters
     ----------
     output
         The trajectory.
     differences
-        What it was started with and what was given, by the names of the settings.
+        Original and new value, by the name of the setting.
     """
 
     def __init__(self, output: Path, differences: Mapping[str, tuple[Any, Any]]) -> None:
@@ -51,16 +51,16 @@ class SettingsError(InvalidInputError):
 
 
 def checkpoint_path(output: Path) -> Path:
-    """Return where the checkpoint of a trajectory is: beside it."""
+    """Return the path of the checkpoint of a trajectory, in the same folder."""
     return output.with_name(output.name + ".checkpoint")
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Everything needed to go on: the state, and how many frames belong to it.
+    """Everything needed to resume: the state, and the numbers of frames up to it.
 
-    The random numbers need no state of their own: they are a function of the seed, which
-    is among the settings, and of the step. `reference` is that of the stability checks.
+    Random numbers are a function of the seed, which is among the settings, and the step, so no
+    generator state is stored. `reference` is that of the stability checks.
     """
 
     state: State
@@ -69,7 +69,7 @@ class Checkpoint:
     settings: dict[str, Any]
 
     def write(self, path: Path) -> None:
-        """Write the checkpoint; at any time either the old or the new one exists."""
+        """Write the checkpoint atomically."""
         tensors = {name: getattr(self.state, name) for name in VARIABLES} | self.reference
         metadata = {
             "format": FORMAT,
@@ -87,7 +87,7 @@ class Checkpoint:
         Raises
         ------
         InvalidFileError
-            It does not exist or is not one.
+            It does not exist or is not a checkpoint.
         """
         try:
             data = existing_file(path, "the checkpoint of a simulation").read_bytes()
@@ -118,8 +118,8 @@ def load_state(output: str | Path) -> State:
 def recorded_execution(output: str | Path) -> str | None:
     """Return how the model was executed for the trajectory `output`.
 
-    A run that goes on must be executed the same way, since the execution
-    decides the last digits. None if there is no such trajectory yet.
+    A resumed run must be executed the same way, since results of different executions differ
+    in the last digits. None if the trajectory does not exist yet.
     """
     if not Path(output).exists():
         return None
@@ -128,9 +128,9 @@ def recorded_execution(output: str | Path) -> str | None:
 
 
 def describe(value: Any) -> Any:
-    """Return `value` as JSON can hold it; arrays become a digest of their first 5 decimals.
+    """Return `value` JSON-able; arrays become a digest of their first 5 decimals.
 
-    A Hessian or a relaxed structure that is computed again may differ in the last digits.
+    A recomputed Hessian or relaxed structure may differ in the last digits.
     """
     if isinstance(value, Tensor):
         array = value.detach().cpu().double().round(decimals=5) + 0.0  # no −0
@@ -144,7 +144,7 @@ def describe(value: Any) -> Any:
 
 
 def require_same_settings(old: Mapping[str, Any], new: Mapping[str, Any], output: Path) -> None:
-    """Raise SettingsError, naming every difference, unless the settings agree."""
+    """Raise SettingsError with all differences unless the settings agree."""
     was, now = _flatten(old), _flatten(new)
     pairs = {key: (was.get(key, "absent"), now.get(key, "absent")) for key in sorted({*was, *now})}
     differences = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}

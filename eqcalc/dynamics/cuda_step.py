@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Whole time steps as one launch: integrator, noise and model recorded together.
+"""Whole time steps as CUDA graphs: integrator, noise and model captured together.
 
-A step of a small molecule is some fifty operations beside the model, each of which
-takes a GPU less time than it takes to launch. What can record an evaluation can record
-the step around it.
+A step of a small molecule takes some fifty operations besides the model, each shorter than
+its launch overhead on a GPU.
 """
 
 from __future__ import annotations
@@ -30,10 +29,9 @@ Step = Callable[[State, Collection[str]], State]
 
 
 def stepper(integrator: Integrator, evaluator: Evaluator, noise: GaussianNoise | None) -> Step:
-    """Return what takes one step of a state, evaluating quantities at its end.
+    """Return a function that advances a state by one step and evaluates quantities.
 
-    Recorded steps where the evaluator plays back recordings, else the steps of the
-    integrator as they are.
+    Steps are captured if the evaluator replays CUDA graphs.
     """
     if hasattr(getattr(evaluator, "execution", None), "recorded"):
         return RecordedStep(integrator, cast("MoleculeEvaluator", evaluator), noise)
@@ -46,20 +44,19 @@ def stepper(integrator: Integrator, evaluator: Evaluator, noise: GaussianNoise |
 
 
 class RecordedStep:
-    """Steps of an integrator, recorded for every set of quantities and played back.
+    """Integrator steps, captured for each set of quantities and replayed.
 
-    States are those of :meth:`Integrator.step`, and the next step leaves them alone. If a
-    step cannot be recorded, a warning says why, and the integrator takes the steps, with
-    the model alone played back.
+    States are those of :meth:`Integrator.step` and are not modified by later steps. If capture
+    fails, a warning gives the reason and only the model is replayed.
 
     Parameters
     ----------
     integrator
         The integrator.
     evaluator
-        An evaluator that plays back recordings.
+        An evaluator that replays CUDA graphs.
     noise
-        Random numbers of the thermostat; None without one.
+        Random numbers of the thermostat, if any.
     """
 
     def __init__(
@@ -70,7 +67,7 @@ class RecordedStep:
     ) -> None:
         self._integrator, self._evaluator, self._noise = integrator, evaluator, noise
         self._execution = cast("CapturedExecution", evaluator.execution)
-        #: What is recorded: the model operation by operation.
+        #: Evaluates the model eagerly, for capture.
         self._model = evaluator.using(self._execution.recorded)
         self._recordings: dict[tuple[str, ...], Recording] | None = {}
         self._last: tuple[State, Tensor] | None = None
@@ -86,7 +83,7 @@ class RecordedStep:
 
     def _played(self, recording: Recording, state: State) -> State:
         self._execution.check_memory()
-        # what the last step gave need not be put together again
+        # the output of the last step is packed already
         known = self._last is not None and self._last[0] is state
         recording.inputs.copy_(self._last[1] if known and self._last else _packed(state))
         recording.play()
@@ -109,12 +106,12 @@ class RecordedStep:
                 return {"state": _packed(after, packed[-1:] + 1.0), **after.properties}
 
             try:
-                # of another state than the first: a recording must read what it is given
+                # with another state than the first: a graph must read its input
                 other = replace(state, positions=1.01 * state.positions, step=state.step + 1)
                 recording = self._execution.record(step, _packed(other))
                 self._check(recording, state, names)
                 self._recordings[names] = recording
-            except Exception as error:  # whatever CUDA refuses to record
+            except Exception as error:  # operations that CUDA cannot capture
                 from eqcalc.runtime.execution import ExecutionWarning
 
                 warnings.warn(
@@ -127,7 +124,7 @@ class RecordedStep:
         return self._recordings[names]
 
     def _check(self, recording: Recording, state: State, names: tuple[str, ...]) -> None:
-        """Raise RuntimeError if a step played back is not that of the integrator."""
+        """Raise RuntimeError if a replayed step differs from that of the integrator."""
         from eqcalc.models.precision import precision_of
         from eqcalc.runtime.verification import TOLERANCES, deviations
 
@@ -149,14 +146,14 @@ class RecordedStep:
 
 
 def _packed(state: State, step: Tensor | None = None) -> Tensor:
-    """Return all variables of a state and its step in one vector, float64."""
+    """Pack all variables of a state and its step into one float64 vector."""
     if step is None:
         step = state.positions.new_full((1,), float(state.step))
     return torch.cat([*(getattr(state, name).reshape(-1) for name in VARIABLES), step])
 
 
 def _unpacked(packed: Tensor, like: State, step: int, properties: dict[str, Tensor]) -> State:
-    """Return the variables in a vector as a state with the shapes of another."""
+    """Unpack a vector into a state with the shapes of another."""
     shapes = [getattr(like, name).shape for name in VARIABLES]
     parts = packed[:-1].split([math.prod(shape) for shape in shapes])
     variables = {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Initial positions and momenta: thermal, of harmonic modes, balanced, or from arrays."""
+"""Initial positions and momenta: thermal, harmonic, balanced, or from arrays."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def maxwell_boltzmann(
     temperature
         Physical temperature T [K].
     generator
-        Source of the numbers.
+        Random generator.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def maxwell_boltzmann(
 
 
 def remove_translation(momenta: Tensor, masses: Tensor) -> Tensor:
-    """Return momenta without motion of the centre of mass of the centroid.
+    """Remove the centre-of-mass motion of the centroid from momenta.
 
     Every atom of every bead loses m_i V, V = Σ p / (P M); the ring modes of the centre
     of mass, which are quantum fluctuations and not motion as a whole, are kept.
@@ -77,7 +77,7 @@ def remove_translation(momenta: Tensor, masses: Tensor) -> Tensor:
 def remove_rotation(
     positions: Tensor, momenta: Tensor, masses: Tensor, *, linear: bool = False
 ) -> Tensor:
-    """Return momenta whose centroid has no angular momentum about its centre of mass.
+    """Remove the angular momentum of the centroid about its centre of mass from momenta.
 
     Every atom of every bead loses m_i ω × r_i with ω = I⁻¹ L of the centroid.
 
@@ -104,7 +104,7 @@ def remove_rotation(
 def degrees_of_freedom(
     positions: Tensor, masses: Tensor, n_beads: int, translation: str, rotation: str
 ) -> int:
-    """Count the momenta that share in the thermal energy.
+    """Return the number of thermal degrees of freedom.
 
     3 N P, less 3 for a centre of mass at rest, less the 3 (linear molecule: 2, atom: 0)
     rotations of a molecule that does not rotate.
@@ -132,7 +132,7 @@ DISTRIBUTIONS = ("thermal", "fixed-action", "wigner")
 
 @dataclass(frozen=True)
 class Starts:
-    """What initial conditions are drawn for.
+    """The system for which initial conditions are drawn.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ class Starts:
     temperature
         Physical temperature [K].
     generators
-        One for each replica, which draws all of its numbers.
+        One random generator per replica.
     """
 
     structures: Tensor
@@ -168,7 +168,7 @@ class InitialConditions(Protocol):
     """A distribution of positions and momenta."""
 
     def check(self, n_structures: int, n_replicas: int, n_beads: int, n_atoms: int) -> None:
-        """Raise ValueError when the distribution does not fit the run."""
+        """Raise ValueError if the distribution does not suit the run."""
         ...
 
     def sample(self, starts: Starts) -> tuple[Tensor, Tensor]:
@@ -176,18 +176,18 @@ class InitialConditions(Protocol):
         ...
 
     def settings(self) -> dict[str, Any]:
-        """Return what describes the distribution, for the record of the run."""
+        """Return a description of the distribution, for the record of the run."""
         ...
 
 
 @dataclass(frozen=True)
 class MaxwellBoltzmann:
-    """All beads at the structure, momenta thermal. Equilibrate before measuring."""
+    """All beads at the structure, with thermal momenta. Requires equilibration."""
 
     name: ClassVar[str] = "Maxwell-Boltzmann"
 
     def check(self, n_structures: int, n_replicas: int, n_beads: int, n_atoms: int) -> None:
-        """Fits every run."""
+        """Accept every run."""
 
     def sample(self, starts: Starts) -> tuple[Tensor, Tensor]:
         """Draw every replica, see :class:`InitialConditions`."""
@@ -221,8 +221,8 @@ class HarmonicModes:
         Classical nuclei with the quantum-mechanical phase-space density of the harmonic
         modes: variances (ħ/2ω) coth(ħω/2k_BT) and (ħω/2) coth(ħω/2k_BT). One bead only.
 
-    Translations and rotations have thermal momenta in all of them, and the internal ring
-    modes of a free particle.
+    In all of them translations and rotations have thermal momenta and the internal ring modes
+    of a free particle.
 
     Parameters
     ----------
@@ -241,7 +241,7 @@ class HarmonicModes:
         one_of("distribution", self.distribution, DISTRIBUTIONS)
 
     def check(self, n_structures: int, n_replicas: int, n_beads: int, n_atoms: int) -> None:
-        """Require one Hessian of the right size for each structure."""
+        """Require one Hessian of the right shape for each structure."""
         _check_hessians(self.hessians, n_structures, n_atoms)
         if self.distribution == "wigner" and n_beads != 1:
             raise InvalidInputError(
@@ -302,7 +302,7 @@ class HarmonicModes:
 
 @dataclass(frozen=True)
 class BalancedModes:
-    """Every normal mode starts with exactly k_BT, and the replicas make an exact ensemble.
+    """Every normal mode starts with exactly k_BT, and replicas form a balanced ensemble.
 
     In replica r, mode s starts at ``Q = ε_rs √(2k_BT)/ω cos φ_rs`` with momentum
     ``−ε_rs √(2k_BT) sin φ_rs``. The signs ε are rows of a Hadamard matrix,
@@ -326,11 +326,11 @@ class BalancedModes:
 
     @staticmethod
     def replicas(n_atoms: int) -> int:
-        """Return the smallest number of replicas that balances all modes of a molecule."""
+        """Return the smallest number of replicas that balances all modes."""
         return 2 * _order(n_atoms)
 
     def check(self, n_structures: int, n_replicas: int, n_beads: int, n_atoms: int) -> None:
-        """Require one structure, one bead and replicas that fit the signs."""
+        """Require one structure, one bead and a suitable number of replicas."""
         _check_hessians(self.hessian, 1, n_atoms)
         if n_structures != 1:
             raise InvalidInputError(
@@ -349,7 +349,7 @@ class BalancedModes:
             )
 
     def sample(self, starts: Starts) -> tuple[Tensor, Tensor]:
-        """Return the start of every replica; nothing is random."""
+        """Return the deterministic initial conditions of every replica."""
         structure, masses = starts.structures[0], starts.masses
         n = 3 * len(masses)
         omega, vectors = _all_modes(self.hessian, structure, masses)
@@ -373,7 +373,7 @@ class BalancedModes:
 
 @dataclass(frozen=True)
 class FromArrays:
-    """Positions, and momenta if wanted, of every replica and bead, for example of another run.
+    """Given positions, and optionally momenta, of every replica and bead.
 
     Parameters
     ----------
@@ -396,7 +396,7 @@ class FromArrays:
                 shape(name, value.detach().cpu(), expected)
 
     def sample(self, starts: Starts) -> tuple[Tensor, Tensor]:
-        """Return what was given, see :class:`InitialConditions`."""
+        """Return the given arrays, see :class:`InitialConditions`."""
         momenta = starts.thermal_momenta() if self.momenta is None else _on_host(self.momenta)
         return _on_host(self.positions), momenta
 

@@ -30,7 +30,7 @@ class Integrator:
 
     ::
 
-        B   p_j ← p_j + (Δt/2) F(r_j)                    kick of every bead
+        B   p_j ← p_j + (Δt/2) F(r_j)                    force on every bead
         C   (x̃_k, p̃_k) ← half a step of the free ring    see Propagator
         O   p̃_k ← thermostat over the whole step         see thermostats
         C, B as before, F at the new positions
@@ -128,7 +128,7 @@ class Integrator:
         noise: Tensor | None = None,
         quantities: Collection[str] = (),
     ) -> State:
-        """Return the state one step later. The evaluator is called once.
+        """Advance the state by one step, with one call of the evaluator.
 
         Parameters
         ----------
@@ -140,7 +140,7 @@ class Integrator:
             ``[n_replicas, noise_sets, n_beads, n_atoms, 3]`` standard normals for the
             thermostat.
         quantities
-            What to evaluate at the new positions besides energy and forces.
+            Quantities to evaluate at the new positions besides energy and forces.
         """
         momenta = self._kick(state.momenta, state.forces)
         x, p = to_modes(self.transform, state.positions), to_modes(self.transform, momenta)
@@ -178,7 +178,7 @@ class Integrator:
         return from_modes(self.transform, self.mode_scaling * to_modes(self.transform, beads))
 
     def velocities(self, momenta: Tensor) -> Tensor:
-        """Return how fast the beads move, same shape as the momenta [Å/ASE time]."""
+        """Return the velocities of the beads, same shape as the momenta [Å/ASE time]."""
         return self._scaled(momenta) / self.masses
 
     def spring_energy(self, positions: Tensor) -> Tensor:
@@ -190,10 +190,10 @@ class Integrator:
         return 0.5 * (stiffness * modes.square()).sum(dim=(1, 2, 3))
 
     def conserved_energy(self, state: State) -> Tensor:
-        """Return (H_P + heat)/P, which an exact step would not change.
+        """Return the conserved quantity (H_P + heat)/P.
 
-        ``[n_replicas]`` [eV]. The division by the number of beads puts it on the scale of
-        one molecule; for one bead it is the total energy plus the heat of the bath.
+        ``[n_replicas]`` [eV], per bead; for one bead it is the total energy plus the heat
+        absorbed by the thermostat.
         """
         energy = (
             kinetic_energy(state.momenta, self.masses)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From a row of the table of methods to the integrator and thermostat of one step."""
+"""Build the integrator and thermostat of a method."""
 
 from __future__ import annotations
 
@@ -27,15 +27,14 @@ _REGISTERED: dict[str, type[Any]] = {}
 
 
 def register_thermostat(thermostat: _Class) -> _Class:
-    """Add a thermostat of your own, and the method that it makes; a decorator.
+    """Register a custom thermostat and its method; usable as a decorator.
 
     Parameters
     ----------
     thermostat
-        A class with what :class:`~eqcalc.dynamics.thermostats.Thermostat` tells, the row of
-        its method as the attribute ``method``, a
-        :class:`~eqcalc.methods.DynamicsMethod`, and a class method
-        ``build(ensemble, **parameters)``, which gets the parameters of the row.
+        A class with the interface of :class:`~eqcalc.dynamics.thermostats.Thermostat`, an
+        attribute ``method`` (a :class:`~eqcalc.methods.DynamicsMethod`), and a class method
+        ``build(ensemble, **parameters)``, which receives the parameters of the method.
 
     Returns
     -------
@@ -45,7 +44,7 @@ def register_thermostat(thermostat: _Class) -> _Class:
     Raises
     ------
     InvalidInputError
-        It has no row, or another method has its name.
+        It has no `method`, or another method has its name.
     """
     row = getattr(thermostat, "method", None)
     if not isinstance(row, DynamicsMethod) or not hasattr(thermostat, "build"):
@@ -59,20 +58,20 @@ def register_thermostat(thermostat: _Class) -> _Class:
 
 
 class Method:
-    """A method of dynamics with its parameters, as in ``Method("T-RPMD", damping=0.5)``.
+    """A dynamics method with its parameters, such as ``Method("T-RPMD", damping=0.5)``.
 
     Parameters
     ----------
     name
-        Of the table in :mod:`eqcalc.methods`, of a registered thermostat, or
+        Name in the table of :mod:`eqcalc.methods` or of a registered thermostat, or
         ``"package.module:Class"``, whose module is imported.
     parameters
-        Those of the row; what is not given has the default of the row.
+        Parameters of the method; others have their defaults.
 
     Raises
     ------
     InvalidInputError
-        There is no such method or parameter, or a value is impossible.
+        There is no such method or parameter, or a value is invalid.
     """
 
     def __init__(self, name: str, **parameters: Any) -> None:
@@ -97,7 +96,7 @@ class Method:
         return {"name": self.name, **self.parameters}
 
     def thermostat(self, ensemble: Ensemble) -> Thermostat | None:
-        """Return the thermostat of one step, None at constant energy.
+        """Build the thermostat, None at constant energy.
 
         White noise acts on ring mode k with γ_k = 2λω_k, or 2λΩ where all internal modes
         are scaled to Ω, and on the centroid with γ_0 = 1/τ if the method has a τ.
@@ -128,14 +127,14 @@ class Method:
         return LangevinThermostat.build(ensemble, friction)
 
     def mode_scaling(self, ensemble: Ensemble) -> Tensor | None:
-        """Return by how much the time of each ring mode is faster, None for not at all.
+        """Return the factor by which the time of each ring mode is scaled, None if unscaled.
 
         With internal modes of a common frequency Ω it is Ω/ω_k, and 1 for the centroid.
 
         Raises
         ------
         InvalidInputError
-            The slowest internal mode would take steps of more than 1 fs of its own time.
+            The scaled time step of the slowest internal mode would exceed 1 fs.
         """
         if not self.row.fictitious_masses:
             return None
@@ -164,22 +163,22 @@ class Method:
         freedom: int | None = None,
         propagator: str = "cayley",
     ) -> Integrator:
-        """Return the integrator of this method.
+        """Build the integrator of this method.
 
         Parameters
         ----------
         timestep
-            [fs].
+            Time step [fs].
         temperature
-            [K].
+            Temperature [K].
         n_beads
             Number of beads.
         masses
             ``[n_atoms]`` [amu].
         translation
-            ``"none"``: the thermostat leaves the total momentum alone.
+            ``"none"``: the thermostat does not act on the total momentum.
         freedom
-            Degrees of freedom of the centroid. None: all but the translation, if that is
+            Degrees of freedom of the centroid; by default all, without translation if that is
             ``"none"``.
         propagator
             ``"cayley"`` or ``"exact"``.
@@ -187,7 +186,7 @@ class Method:
         Raises
         ------
         InvalidInputError
-            The number of beads or the time step does not fit the method.
+            The number of beads or the time step does not suit the method.
         """
         self.row.checked_beads(n_beads)
         if freedom is None:
@@ -213,5 +212,5 @@ class Method:
 
 
 def as_method(name: str | Method) -> Method:
-    """Return a method given itself or its name, the latter with default parameters."""
+    """Return a :class:`Method`, from its name with default parameters."""
     return name if isinstance(name, Method) else Method(name)

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Random numbers as a function of the seed, the replica and the step.
 
-Counter-based generators (Salmon et al., SC11) need no state but where they are asked, so
-that a replica draws the same numbers whatever runs beside it, on whatever device, and a
-run that is continued goes on with the right ones.
+Counter-based generators (Salmon et al., SC11) are stateless, so that a replica draws the same
+numbers independently of other replicas and of the device, also when a run is resumed.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _INCREMENTS = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
 
-#: Numbers drawn at once; a larger block costs memory, a smaller one overhead per step.
+#: Block size of draws; larger blocks cost memory, smaller ones overhead per step.
 _BLOCK = 2**15
 
 #: Purposes of the random numbers drawn on the host; each has its own streams.
@@ -31,7 +30,7 @@ _STREAMS = {"initial conditions": 1, "production momenta": 2, "thermostat variab
 
 
 def replica_generator(seed: int, replica: int, purpose: str, block: int = 0) -> np.random.Generator:
-    """Return a generator that depends on nothing but the arguments.
+    """Return a generator determined by the arguments alone.
 
     The seed is the key of Philox 4x64, and (block, replica, purpose) are the upper words
     of its counter, so that streams never overlap.
@@ -54,7 +53,7 @@ def philox(counter: Sequence[Tensor], key: tuple[int, int]) -> tuple[Tensor, ...
     a, b, c, d = counter
     first, second = key
     for _ in range(_ROUNDS):
-        # the 64-bit products may wrap to negative numbers, their bits are right
+        # the 64-bit products may wrap to negative numbers; their bits are correct
         p, q = a * _MULTIPLIERS[0], c * _MULTIPLIERS[1]
         a, b = ((q >> 32) & _HALF_WORD) ^ b ^ first, q & _HALF_WORD
         c, d = ((p >> 32) & _HALF_WORD) ^ d ^ second, p & _HALF_WORD
@@ -75,13 +74,12 @@ class GaussianNoise:
     shape
         Shape of the noise of one replica in one step.
     device
-        Where the numbers are needed and drawn.
+        Device on which the numbers are drawn.
 
     Notes
     -----
-    ``noise(step)`` is a pure function of its arguments and of the step; what is kept
-    between calls is only the numbers of some steps around the last one. On another device
-    the numbers are the same up to the rounding of logarithm and cosine.
+    ``noise(step)`` is a pure function; only a block of numbers around the last step is cached.
+    Numbers on different devices agree up to the rounding of logarithm and cosine.
     """
 
     def __init__(
@@ -105,7 +103,7 @@ class GaussianNoise:
     def draw(self, steps: Tensor) -> Tensor:
         """Return the noise of `steps`, int64 on the device: ``[n_steps, n_replicas, *shape]``.
 
-        Nothing waits for the device, so that this can be part of a CUDA graph.
+        Does not synchronise with the device, so that it can be captured in a CUDA graph.
         """
         step = steps.view(-1, 1, 1)
         words = philox(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What can be recorded while a simulation runs, each with its unit and estimator."""
+"""Observables of a simulation, with units and estimators."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class System:
-    """What the estimators need to know besides the state.
+    """What estimators require besides the state.
 
     Parameters
     ----------
@@ -59,11 +59,11 @@ class Observable:
     estimate
         Returns ``[n_replicas, *shape]`` from a state.
     evaluated
-        The quantity the evaluator must return for it, if any.
+        The quantity required from the evaluator, if any.
     rate
-        The quantity whose time derivative the evaluator must return for it, if any.
+        The quantity whose time derivative is required from the evaluator, if any.
     interval
-        Time between frames unless another is chosen [fs].
+        Default time between frames [fs].
     """
 
     name: str
@@ -120,7 +120,7 @@ def _kinetic_energy_virial(state: State, system: System) -> Tensor:
 
 
 def _temperature(state: State, system: System) -> Tensor:
-    """2K/(f P k_B) of all beads, which are at P·T."""
+    """2K/(f P k_B) of all beads, which are at temperature P·T."""
     energy = kinetic_energy(state.momenta, system.integrator.masses)
     return 2.0 * energy / (system.degrees_of_freedom * state.n_beads * BOLTZMANN)
 
@@ -141,12 +141,12 @@ def _radius_of_gyration(state: State, system: System) -> Tensor:
 
 
 def _force_disagreement(state: State, system: System) -> Tensor:
-    """Largest of all beads and atoms."""
+    """Largest force on any atom of any bead."""
     return state.properties[FORCE_DISAGREEMENT].amax(dim=(1, 2))
 
 
 def _of_quantity(quantity: Quantity, *, rate: bool = False) -> Observable:
-    """Return the mean over the beads of a quantity, never its value at the centroid.
+    """Return the bead average of a quantity (not its value at the centroid).
 
     That of its time derivative is (1/P) Σ_j ∂A/∂r_j · v_j.
     """
@@ -169,7 +169,7 @@ def _of_quantity(quantity: Quantity, *, rate: bool = False) -> Observable:
 
 
 def with_rates(state: State, system: System, evaluator: Evaluator, names: Collection[str]) -> State:
-    """Return the state with exact time derivatives of quantities among its properties.
+    """Return the state with exact time derivatives of quantities added to its properties.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def with_rates(state: State, system: System, evaluator: Evaluator, names: Collec
     evaluator
         Must have a method ``rates(positions, velocities, quantities)``.
     names
-        Quantities to be differentiated.
+        Quantities to differentiate.
 
     Raises
     ------
@@ -201,8 +201,8 @@ def with_rates(state: State, system: System, evaluator: Evaluator, names: Collec
     return replace(state, properties={**state.properties, **extra})
 
 
-#: Observables by name, besides the quantities that a model gives and their rates, such as
-#: ``"dipole"`` and ``"dipole_rate"``; see :func:`observable`.
+#: Observables by name, besides the quantities that a model predicts and their rates, such
+#: as ``"dipole"`` and ``"dipole_rate"``; see :func:`observable`.
 OBSERVABLES: dict[str, Observable] = {
     o.name: o
     for o in (
@@ -227,10 +227,10 @@ _BUILT_IN = frozenset(OBSERVABLES)
 
 
 def register_observable(observable: Observable) -> Observable:
-    """Add an observable of your own, to be recorded by its name.
+    """Register a custom observable by name.
 
-    Its module is imported where it is listed in ``EQCALC_PLUGINS``, or where the observable
-    is called ``"package.module:NAME"``.
+    Its module is imported if listed in ``EQCALC_PLUGINS``, or if the observable is requested as
+    ``"package.module:NAME"``.
 
     Returns
     -------
@@ -240,7 +240,7 @@ def register_observable(observable: Observable) -> Observable:
     Raises
     ------
     InvalidInputError
-        eqcalc has an observable or a quantity of this name.
+        The name is taken by an observable or quantity of eqcalc.
     """
     if observable.name in {*_BUILT_IN, *_of_structures()}:
         raise InvalidInputError(
@@ -251,14 +251,14 @@ def register_observable(observable: Observable) -> Observable:
 
 
 def observable(name: str | Observable) -> Observable:
-    """Return the observable called `name`, or given itself.
+    """Return the observable called `name`; an observable is returned unchanged.
 
     Parameters
     ----------
     name
-        One of :data:`OBSERVABLES`; ``"package.module:NAME"``; a quantity of the model, of
-        which the mean over the beads is recorded; or a quantity of structures with
-        ``_rate``, its exact time derivative.
+        One of :data:`OBSERVABLES`; ``"package.module:NAME"``; a quantity of the model,
+        averaged over the beads; or a structure quantity with the suffix ``_rate``, its exact
+        time derivative.
 
     Raises
     ------
@@ -287,7 +287,7 @@ def observable(name: str | Observable) -> Observable:
 
 
 def _of_structures() -> dict[str, Observable]:
-    """Return the observables of all quantities, and of the rates of those of structures."""
+    """Return the observables of all quantities, and of the rates of structure quantities."""
     known = [q for q in known_quantities().values() if q.derivative_of is None]
     known = [q for q in known if q.name != "energy"]  # which is the potential energy
     rates = [_of_quantity(q, rate=True) for q in known if not q.per_atom]
@@ -297,7 +297,7 @@ def _of_structures() -> dict[str, Observable]:
 def strides_of(
     observables: Mapping[str, int] | Iterable[str | Observable], timestep: float
 ) -> dict[Observable, int]:
-    """Return the steps between frames of each observable, its own interval if none is stated.
+    """Return the steps between frames of each observable, by default from its interval.
 
     Raises
     ------
@@ -320,7 +320,7 @@ def default_observables(timestep: float, given: Collection[str]) -> dict[str, in
     timestep
         [fs].
     given
-        Quantities that the evaluator gives; there is no spectrum of others.
+        Quantities that the evaluator predicts.
 
     Raises
     ------
@@ -335,7 +335,7 @@ def default_observables(timestep: float, given: Collection[str]) -> dict[str, in
 
 
 def strides_at(intervals: Mapping[str, float | None], timestep: float) -> dict[str, int]:
-    """Return strides by name from the times between frames [fs]; None: the observable's own."""
+    """Return strides by name from times between frames [fs]; None: the default interval."""
     return {
         name: max(1, round((observable(name).interval if time is None else time) / timestep))
         for name, time in intervals.items()
@@ -343,7 +343,7 @@ def strides_at(intervals: Mapping[str, float | None], timestep: float) -> dict[s
 
 
 def require_evaluated(observables: Iterable[Observable], evaluator: Evaluator) -> None:
-    """Require that the evaluator predicts every quantity that is recorded.
+    """Require that the evaluator predicts every recorded quantity.
 
     Raises
     ------

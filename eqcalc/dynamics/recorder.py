@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Puts observables into the trajectory and writes checkpoints while a run goes on."""
+"""Records observables and writes checkpoints during a run."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from eqcalc.runtime.evaluator import Evaluator
 
 
-#: Memory of frames that are not in the file yet [bytes].
+#: Memory for buffered frames [bytes].
 _BUFFER = 4_000_000
-#: Seconds after which frames are put into the file for readers of a running simulation.
+#: Seconds after which frames are written for readers of a running simulation.
 _VISIBLE_AFTER = 1.0
 
 
@@ -56,7 +56,7 @@ class Recorder:
         return [observable for observable, stride in self.strides.items() if step % stride == 0]
 
     def evaluated(self, step: int) -> list[str]:
-        """Return the quantities that the frames of `step` need from the evaluator."""
+        """Return the quantities required from the evaluator at `step`."""
         return [o.evaluated for o in self.due(step) if o.evaluated is not None]
 
     def record(self, state: State, system: System) -> None:
@@ -72,7 +72,7 @@ class Recorder:
             self.flush()
 
     def checkpoint_if_due(self, state: State, monitor: StabilityMonitor) -> None:
-        """Write a checkpoint if the last one is old, or else frames that readers wait for."""
+        """Write a checkpoint if due, or else buffered frames if due."""
         now = time.monotonic()
         if now - self.last >= self.interval:
             self.checkpoint(state, monitor)
@@ -80,19 +80,19 @@ class Recorder:
             self.flush()
 
     def checkpoint(self, state: State, monitor: StabilityMonitor) -> None:
-        """Write the frames, then the checkpoint that counts them.
+        """Write the frames, then the checkpoint that refers to them.
 
         Raises
         ------
         TrajectoryError, CheckpointError
-            The disk is full or read-only. The earlier part stays readable.
+            The disk is full or read-only. Earlier frames remain readable.
         """
         self.flush(sync=True)
         frames = dict(self.writer.frames)
         self.save(Checkpoint(state, frames, monitor.reference(), self.settings))
 
     def flush(self, *, sync: bool = False) -> None:
-        """Put the recorded frames into the file, and with `sync` onto the disk."""
+        """Write buffered frames to the file, and with `sync` to disk."""
         for name, frames in self.frames.items():
             if frames:
                 self.writer.write(name, torch.stack(frames, dim=1).cpu().numpy())

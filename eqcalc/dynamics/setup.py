@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The validated description of a run: molecule, method, ensemble, and what is recorded."""
+"""The validated description of a run: molecule, method, ensemble, and observables."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from eqcalc.runtime.evaluator import Evaluator
 
 
-#: What may change in the record of an evaluator while a run is interrupted.
+#: Parts of an evaluator's record that may change when a run is resumed.
 _NOT_PHYSICS = ("device", "eqcalc", "model_file", "torch", "versions")
 
 _PLAIN_SETTINGS = (
@@ -47,28 +47,28 @@ _PLAIN_SETTINGS = (
 
 @dataclass(frozen=True)
 class Equilibration:
-    """A thermostatted run before the production run; nothing of it is recorded.
+    """A thermostatted run before the production run, which is not recorded.
 
-    Production starts from its last positions with fresh Maxwell–Boltzmann momenta.
+    Production starts from its final positions with new Maxwell–Boltzmann momenta.
 
     Parameters
     ----------
     duration
-        [fs].
+        Length [fs].
     method
-        A thermostatted method. None: Langevin for one bead, PILE-L for more.
+        A thermostatted method; by default Langevin for one bead, PILE-L for more.
     """
 
     duration: float
     method: str | Method | None = None
 
     def resolve(self, beads: int) -> Method:
-        """Return the method for this number of beads.
+        """Return the equilibration method for this number of beads.
 
         Raises
         ------
         InvalidInputError
-            The method has no thermostat that would equilibrate.
+            The method does not thermostat all modes.
         """
         method = as_method(self.method or ("Langevin" if beads == 1 else "PILE-L"))
         if not method.row.thermostats_centroid:
@@ -93,7 +93,7 @@ class Equilibration:
 
 @dataclass(frozen=True)
 class Setup:
-    """What :func:`~eqcalc.dynamics.simulation.simulate` was asked for, checked.
+    """The validated arguments of :func:`~eqcalc.dynamics.simulation.simulate`.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ class Setup:
     structures
         ``[n_structures, n_atoms, 3]`` [Å].
     provenance
-        Of the evaluator.
+        Provenance of the evaluator.
     others
         As in :func:`~eqcalc.dynamics.simulation.simulate`.
     """
@@ -183,7 +183,7 @@ class Setup:
         return System(integrator, freedom)
 
     def settings(self) -> dict[str, Any]:
-        """Return all that determines the trajectory but its length, JSON-able."""
+        """Return all settings that determine the trajectory, except its length, JSON-able."""
         warm_up = self.warm_up
         settings = {
             "method": self.method.settings(),
@@ -221,12 +221,12 @@ class Setup:
         )
 
     def layouts(self) -> dict[str, Layout]:
-        """Return how each observable is stored."""
+        """Return the storage layout of each observable."""
         size = self.beads, len(self.numbers)
         return {o.name: Layout(o.shape(*size), o.unit, n) for o, n in self.observables.items()}
 
     def generators(self, purpose: str, block: int = 0) -> list[np.random.Generator]:
-        """Return one generator for each replica, see :mod:`eqcalc.dynamics.noise`."""
+        """Return one generator per replica; see :mod:`eqcalc.dynamics.noise`."""
         return [
             replica_generator(self.seed, replica, purpose, block)
             for replica in range(self.replicas)
@@ -241,7 +241,7 @@ class Setup:
         return self._without_rigid_motion(state)
 
     def production_state(self, equilibrated: State) -> State:
-        """Return equilibrated positions with fresh Maxwell–Boltzmann momenta at step 0."""
+        """Return equilibrated positions with new Maxwell–Boltzmann momenta at step 0."""
         momenta = self._starts("production momenta").thermal_momenta()
         state = State.at_rest(equilibrated.positions)
         fresh = momenta.to(state.positions.device)
@@ -263,7 +263,7 @@ class Setup:
 
 
 def _physics(provenance: Any) -> Any:
-    """Return the record of an evaluator, or of all members of one, without what may change."""
+    """Return the record of an evaluator, or of all its members, without volatile entries."""
     if isinstance(provenance, Mapping):
         return {k: _physics(v) for k, v in provenance.items() if k not in _NOT_PHYSICS}
     if isinstance(provenance, list):

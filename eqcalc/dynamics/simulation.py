@@ -74,26 +74,26 @@ def simulate(
     checkpoint_interval: float = 10.0,
     progress: bool = True,
 ) -> Trajectory:
-    """Run molecular dynamics of many replicas of one molecule.
+    """Run molecular dynamics of many replicas of a molecule.
 
-    All replicas and beads are evaluated in one call per step. A run whose `output` exists
-    is continued from its last checkpoint if the settings agree, and is extended if
-    `steps` is larger than before; on a CPU the result is bitwise that of a run that was
-    never interrupted. Nothing is ever overwritten.
+    All replicas and beads are evaluated in one call per step. If `output` exists and the
+    settings agree, the run is resumed from its last checkpoint, and extended if `steps` is
+    larger than before; on a CPU the result is bitwise identical to that of an uninterrupted
+    run. Nothing is ever overwritten.
 
     Parameters
     ----------
     structures
-        One starting structure, or several conformers of the same molecule with the same
-        order of atoms; replica r starts from structure r modulo their number.
+        Initial structure, or several conformers with the same order of atoms; replica r
+        starts from structure r modulo their number.
     evaluator
-        The potential, and the dipole and polarizability if they are recorded. The
-        dynamics is propagated on its device.
+        Predicts energy and forces, and all recorded quantities. The dynamics runs on its
+        device.
     output
-        The trajectory, an HDF5 file. The checkpoint is beside it.
+        Trajectory file (HDF5); the checkpoint is written to the same folder.
     method
         Name of a method of :mod:`eqcalc.methods`, such as ``"NVE"`` or ``"T-RPMD"``, or a
-        :class:`~eqcalc.dynamics.Method` with parameters of your own.
+        :class:`~eqcalc.dynamics.Method` with parameters.
     temperature
         [K].
     timestep
@@ -101,37 +101,37 @@ def simulate(
     steps
         Length of the production run.
     seed
-        Of all random numbers. Replica r draws the same numbers whatever runs beside it.
+        Random seed. The random numbers of a replica do not depend on the other replicas.
     replicas
         Number of independent copies.
     beads
         Beads of each ring polymer; 1 for classical nuclei.
     masses
         Masses [amu], one for each atom, or isotopes of an element or of one atom by its
-        index from zero: ``{"H": 2.014}``, ``{"3": 2.014}``. Others are those of the first
+        index from zero: ``{"H": 2.014}``, ``{"3": 2.014}``. By default those of the first
         structure.
     initial
         Initial conditions; by default Maxwell–Boltzmann momenta at the structures.
     equilibration
-        What to do before the production run.
+        Equilibration before the production run.
     translation
-        ``"none"``: the total momentum is zero and no thermostat touches it.
-        ``"thermal"``: it is a degree of freedom like others.
+        ``"none"``: the total momentum is zero and not thermostatted. ``"thermal"``: it is
+        treated like other degrees of freedom.
     rotation
         ``"thermal"``, or ``"none"``: production starts without angular momentum (of the
         centroid), for a spectrum without rotational structure. Only for methods that do
-        not set it into rotation again, such as NVE and, nearly, RPMD.
+        not excite rotation, such as NVE and, approximately, RPMD.
     observables
-        Steps between the frames of what is recorded, by name, or names, or observables of
-        your own, each recorded at its own interval. Known names are those of
-        :data:`~eqcalc.dynamics.OBSERVABLES`, of quantities that the evaluator predicts, and
-        ``"package.module:NAME"``. By default :func:`~eqcalc.dynamics.default_observables`.
+        Steps between frames by name; or names or observables, recorded at their default
+        intervals. Names are those of :data:`~eqcalc.dynamics.OBSERVABLES`, of quantities
+        that the evaluator predicts, and ``"package.module:NAME"``. By default
+        :func:`~eqcalc.dynamics.default_observables`.
     propagator
-        Of the free ring polymer, ``"cayley"`` or ``"exact"``.
+        Propagator of the free ring polymer, ``"cayley"`` or ``"exact"``.
     limits
-        When to stop a simulation that has gone wrong.
+        Limits beyond which an unstable simulation is stopped.
     checkpoint_interval
-        Seconds of wall time between checkpoints, the most that a kill can cost.
+        Wall time between checkpoints [s].
     progress
         Show a progress bar.
 
@@ -143,22 +143,21 @@ def simulate(
     Raises
     ------
     InvalidInputError
-        An argument makes no sense; its attributes say which.
+        An argument is invalid; the attributes say which.
     SettingsError
         `output` was started with different settings.
     BlockingIOError
-        Another process is writing it.
+        Another process is writing `output`.
     UnstableDynamicsError
-        The dynamics went wrong. The frames up to then are in the trajectory, the offending
-        structure is in ``<output>.failed.extxyz``.
+        The dynamics became unstable. Earlier frames are in the trajectory, the offending
+        structure in ``<output>.failed.extxyz``.
 
     Notes
     -----
-    A number takes 8 bytes in the file: dipole and polarizability every fs are 96 kB per ps
-    and replica whatever the number of beads, positions and velocities of 9 atoms every
-    10 fs another 43 kB, all of 64 beads 1.4 MB. In memory the dynamics holds some ten
-    arrays of the size of the positions (24 bytes per replica, bead and atom), at most
-    4 MB of frames, and the noise of one or some steps.
+    File size (8 bytes per number): dipole and polarizability every fs take 96 kB per ps and
+    replica for any number of beads, positions and velocities of 9 atoms every 10 fs another
+    43 kB, those of 64 beads 1.4 MB. Memory: about ten arrays of the size of the positions
+    (24 bytes per replica, bead and atom), at most 4 MB of frames, and the noise of a few steps.
     """
     output = Path(output)
     if not hasattr(evaluator, "numbers"):
@@ -209,11 +208,11 @@ class _Run:
 
     @property
     def device(self) -> torch.device:
-        """Where positions and momenta live: with the evaluator."""
+        """Device of positions and momenta, that of the evaluator."""
         return self.evaluator.numbers.device
 
     def execute(self, output: Path, steps: int, checkpoint_interval: float, progress: bool) -> None:
-        """Start or continue the run until `steps`."""
+        """Start or resume the run until `steps`."""
         setup, settings = self.setup, self.setup.settings()
         stored = _stored(output, settings)
         writer = self._writer(output, steps, {} if stored is None else stored.frames)
@@ -242,7 +241,7 @@ class _Run:
             writer.close()
 
     def _writer(self, output: Path, steps: int, frames: Mapping[str, int]) -> TrajectoryWriter:
-        """Return the writer of a new, a continued or an extended trajectory."""
+        """Return the writer of a new, resumed or extended trajectory."""
         header, layouts = self.setup.header(steps), self.setup.layouts()
         if not output.exists():
             return TrajectoryWriter.create(output, header, layouts)
@@ -261,7 +260,7 @@ class _Run:
         recorder: Recorder,
         bar: tqdm,
     ) -> None:
-        """Go through equilibration and production; `reference` is of a run that goes on."""
+        """Run equilibration and production; `reference` is that of a resumed run."""
         setup = self.setup
         if state.step < 0 and setup.warm_up is not None:
             system, monitor = self._system(setup.warm_up)
@@ -303,7 +302,7 @@ class _Run:
             shape = (thermostat.noise_sets, *state.positions.shape[1:])
             noise = GaussianNoise(self.setup.seed, range(state.n_replicas), shape, self.device)
         recording = until > 0  # equilibration ends at step 0
-        always = self.device.type == "cpu"  # elsewhere looking at a number stalls the device
+        always = self.device.type == "cpu"  # on a GPU, reading a number synchronises
         step = stepper(integrator, self.evaluator, noise)
         while state.step < until:
             wanted = recorder.evaluated(state.step + 1) if recording else ()
@@ -320,7 +319,7 @@ class _Run:
         return state
 
     def _quantities(self, recorded: Collection[str]) -> set[str]:
-        """Return what a step asks of the evaluator besides energy and forces."""
+        """Return the quantities a step requires besides energy and forces."""
         return {*recorded, *getattr(self.evaluator, "diagnostics", ())}
 
     def _system(self, method: Method) -> tuple[System, StabilityMonitor]:
@@ -331,7 +330,7 @@ class _Run:
         )
 
     def _with_thermostat(self, state: State, system: System) -> State:
-        """Return the state with the extra variables of the thermostat."""
+        """Return the state with initial auxiliary variables of the thermostat."""
         thermostat = system.integrator.thermostat
         if thermostat is None:
             return state
@@ -339,7 +338,7 @@ class _Run:
         return replace(state, auxiliary=thermostat.initial(state.momenta, generators))
 
     def _failed(self, error: UnstableDynamicsError, output: Path) -> UnstableDynamicsError:
-        """Save the replica that went wrong and say where."""
+        """Save the unstable replica, and raise the error with its path."""
         where = output.with_name(output.name + ".failed.extxyz")
         numbers = self.setup.numbers.numpy()
         beads = [Atoms(numbers, positions=bead.cpu().numpy()) for bead in error.positions]
@@ -358,7 +357,7 @@ class _Run:
 
 
 def _stored(output: Path, settings: Mapping[str, object]) -> Checkpoint | None:
-    """Return the checkpoint to continue from, or None to start."""
+    """Return the checkpoint to resume from, or None for a new run."""
     path = checkpoint_path(output)
     if not output.exists():
         if path.exists():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Signs that a simulation has gone wrong, looked for while it runs."""
+"""Detection of unstable simulations."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from eqcalc.units import FEMTOSECOND
 
 
 class UnstableDynamicsError(RuntimeError):
-    """The dynamics left the region in which it means anything.
+    """The dynamics is unstable or left the domain of the model.
 
     Parameters
     ----------
     message
-        What happened.
+        Description.
     limit
-        Field of :class:`StabilityLimits` that was exceeded, or ``"finite"``: forces or
-        energy are not.
+        Field of :class:`StabilityLimits` that was exceeded, or ``"finite"`` for non-finite
+        forces or energies.
     value
-        What exceeded it.
+        Value that exceeded it.
     replica
-        In which replica.
+        Index of the replica.
     step
-        At which step.
+        Step number.
     positions
         Beads of that replica, ``[n_beads, n_atoms, 3]`` [Å].
     """
@@ -52,32 +52,31 @@ class UnstableDynamicsError(RuntimeError):
         return str(self.args[0])
 
     def with_message(self, message: str) -> UnstableDynamicsError:
-        """Return the same error in other words."""
+        """Return the same error with another message."""
         return UnstableDynamicsError(message, *self.args[1:])
 
 
 @dataclass(frozen=True)
 class StabilityLimits:
-    """Bounds beyond which a simulation is stopped.
+    """Limits beyond which a simulation is stopped.
 
     Parameters
     ----------
     bond_stretch
-        Longest distance of two bonded atoms, in units of their distance at the start.
+        Largest ratio of the distance of two bonded atoms to their initial distance.
     distance
-        Farthest an atom may be from the centre of mass beyond the farthest at the start
-        [Å]; this catches fragments that were never bonded.
+        Largest distance of an atom from the centre of mass in excess of the initial maximum
+        [Å]; detects fragments that were never bonded.
     temperature
-        Highest kinetic temperature [K]. None: what thermal fluctuations about the larger of
-        the target and the starting temperature exceed with a probability of 1e-13, plus
-        2000 K.
+        Highest kinetic temperature [K]. Default: the value that thermal fluctuations about
+        the larger of target and initial temperature exceed with a probability of 1e-13,
+        plus 2000 K.
     energy_drift
-        Largest change of the conserved energy [eV/atom]: since the start of dynamics at
-        constant energy, and within a picosecond of thermostatted dynamics, whose
-        accumulated heat also accumulates the errors of the steps.
+        Largest change of the conserved energy [eV/atom]: since the start at constant energy,
+        per picosecond with a thermostat, whose heat accumulates integration errors.
     force_disagreement
-        Largest standard deviation of the force on an atom between the members of a
-        committee [eV/Å], see :class:`~eqcalc.models.committee.Committee`.
+        Largest standard deviation of the force on an atom over the members of a committee
+        [eV/Å]; see :class:`~eqcalc.models.committee.Committee`.
     """
 
     bond_stretch: float = 2.0
@@ -88,18 +87,18 @@ class StabilityLimits:
 
 
 class StabilityMonitor:
-    """Compares states with a reference state.
+    """Checks states against limits and a reference state.
 
     Parameters
     ----------
     limits
-        The bounds.
+        The limits.
     system
-        Needed for temperature and conserved energy.
+        Used for temperature and conserved energy.
     numbers
         Atomic numbers ``[n_atoms]``.
     structures
-        Starting structure of each replica ``[n_replicas, n_atoms, 3]`` [Å]. Atoms closer
+        Initial structure of each replica ``[n_replicas, n_atoms, 3]`` [Å]. Atoms closer
         than 1.3 times the sum of their covalent radii are bonded.
     temperature
         Target temperature [K].
@@ -135,7 +134,7 @@ class StabilityMonitor:
         self.hottest = torch.empty(0)
 
     def start(self, state: State) -> None:
-        """Take `state` as the reference for temperature and conserved energy."""
+        """Use `state` as the reference for temperature and conserved energy."""
         self.since = state.step
         self.energy = self.system.integrator.conserved_energy(state)
         initial = OBSERVABLES["temperature"].estimate(state, self.system)
@@ -156,15 +155,15 @@ class StabilityMonitor:
         }
 
     def restore(self, reference: dict[str, Tensor]) -> None:
-        """Continue with a stored reference."""
+        """Restore a stored reference."""
         self.since = int(reference["watch.since"])
         self.energy = reference["watch.energy"].to(self.radius)
         self.hottest = reference["watch.hottest"].to(self.radius)
 
     def check_step(self, state: State) -> None:
-        """Raise UnstableDynamicsError for what is looked at in every step.
+        """Run the checks of every step; raises UnstableDynamicsError.
 
-        A force or an energy is not a finite number, or a committee disagrees.
+        Forces and energies must be finite, and committee members must agree.
         """
         self._check_finite(state)
         if FORCE_DISAGREEMENT in state.properties:
@@ -186,7 +185,7 @@ class StabilityMonitor:
         _raise_first([disagreement], state)
 
     def _check_finite(self, state: State) -> None:
-        # what is not finite stays so in a sum, and one number is one wait for a GPU
+        # sums propagate non-finite values, and one number needs one synchronisation
         if math.isfinite((state.forces.sum() + state.potential_energies.sum()).item()):
             return
         finite = state.forces.isfinite().flatten(1).all(dim=1)
@@ -198,7 +197,7 @@ class StabilityMonitor:
         _raise_first([broken], state)
 
     def check(self, state: State) -> None:
-        """Raise UnstableDynamicsError when a bound is exceeded.
+        """Run the less frequent checks; raises UnstableDynamicsError.
 
         The molecule has dissociated, is too hot, or does not conserve its energy.
         """
@@ -282,7 +281,7 @@ class StabilityMonitor:
 
 
 class _Condition(NamedTuple):
-    """What must not be: its value and whether it is so, ``[n_replicas]``, and what to say."""
+    """A failure condition: value and truth, ``[n_replicas]``, and message."""
 
     limit: str
     value: Tensor
@@ -291,7 +290,7 @@ class _Condition(NamedTuple):
 
 
 def _raise_first(conditions: list[_Condition], state: State) -> None:
-    """Raise UnstableDynamicsError for the first condition that holds, after one look at all."""
+    """Raise UnstableDynamicsError for the first condition that holds, with one transfer."""
     if not bool(torch.stack([condition.replicas.any() for condition in conditions]).any()):
         return
     for condition in conditions:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The state of a simulation: everything that a step reads and writes."""
+"""The state of a simulation."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from eqcalc.runtime.evaluator import Evaluator
 
 
-#: What a step reads and writes, and a checkpoint keeps, in the order in which it is packed.
+#: Variables of a step, stored in checkpoints, in packing order.
 VARIABLES = ("positions", "momenta", "forces", "potential_energies", "heat", "auxiliary")
 
 
 @dataclass(frozen=True)
 class State:
-    """All replicas and beads of one molecule at one time.
+    """All replicas and beads of a molecule at one time.
 
-    Together with the seed of the noise, which is a function of the step number
-    (:mod:`eqcalc.dynamics.noise`), a state determines the rest of a run.
+    Together with the seed, a state determines the rest of a run, since the noise is a function
+    of seed and step (:mod:`eqcalc.dynamics.noise`).
 
     Parameters
     ----------
@@ -38,15 +38,14 @@ class State:
     potential_energies
         ``[n_replicas, n_beads]``, at `positions` [eV].
     heat
-        ``[n_replicas]``, energy taken by the thermostat since the start [eV]. Ring-polymer
-        energy plus heat is the conserved quantity.
+        ``[n_replicas]``, energy absorbed by the thermostat since the start [eV]. Ring-polymer
+        energy plus heat is conserved.
     auxiliary
-        ``[n_replicas, ...]``, extra variables of the thermostat; empty for most.
+        ``[n_replicas, ...]``, auxiliary variables of the thermostat; often empty.
     step
-        Number of steps since the start of production; negative while equilibrating.
+        Number of steps since the start of production; negative during equilibration.
     properties
-        Whatever else was evaluated at `positions`, by quantity name,
-        ``[n_replicas, n_beads, ...]``.
+        Other quantities evaluated at `positions`, by name, ``[n_replicas, n_beads, ...]``.
     """
 
     positions: Tensor
@@ -110,7 +109,7 @@ def evaluate(
     positions
         ``[n_replicas, n_beads, n_atoms, 3]`` [Å].
     quantities
-        Names wanted besides energy and forces.
+        Names of quantities besides energy and forces.
 
     Returns
     -------
@@ -124,7 +123,7 @@ def evaluate(
     Raises
     ------
     InvalidInputError
-        The evaluator did not return a quantity that was asked for.
+        The evaluator did not return a requested quantity.
     """
     wanted = {"energy", "forces", *quantities}
     results = evaluator(positions.flatten(0, 1), wanted)

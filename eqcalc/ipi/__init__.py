@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """eqcalc inside i-PI: potential, socket client, launcher, inputs and reader.
 
-Importing this needs no i-PI; running it does (``pip install 'eqcalc[ipi]'``).
+i-PI is needed only to run simulations (``pip install 'eqcalc[ipi]'``).
 """
 
 from eqcalc.ipi.client import Address, Service, serve

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A client of i-PI's socket interface: base and batched protocol, unix and TCP."""
+"""A client for i-PI's socket interface: base and batched protocol, unix and TCP sockets."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ from eqcalc.ipi.protocol import (
 from eqcalc.models.precision import check_precision, checked_device
 from eqcalc.validation import InvalidInputError
 
-#: Where i-PI puts its unix sockets.
+#: Default prefix of i-PI's unix sockets.
 UNIX_PREFIX = "/tmp/ipi_"
 _ALL = "energy+forces+dipole+polarizability"
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where i-PI listens: a unix socket, or a host and a port.
+    """Address of i-PI: a unix socket, or a host and port.
 
     Parameters
     ----------
     unix
         Name of the unix socket, as in ``<address>`` of the input.
     host, port
-        Of a TCP socket.
+        Host and port of a TCP socket.
     prefix
-        What i-PI puts before the name of a unix socket, ``sockets_prefix`` of the input.
+        Prefix of the name of a unix socket, ``sockets_prefix`` of the input.
 
     Raises
     ------
     InvalidInputError
-        It is neither of the two, or both.
+        Not exactly one of the two is given.
     """
 
     unix: str | None = None
@@ -70,7 +70,7 @@ class Address:
         return f"{self.host}:{self.port}" if self.unix is None else f"{self.prefix}{self.unix}"
 
     def connect(self, timeout: float) -> socket.socket:
-        """Return a connected socket; OSError if nobody listens there."""
+        """Return a connected socket; OSError if the connection is refused."""
         if self.unix is not None:
             connection = socket.socket(socket.AF_UNIX)
             try:
@@ -82,7 +82,7 @@ class Address:
             return connection
         connection = socket.create_connection((self.host or "", self.port or 0), timeout=timeout)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # a host that vanishes closes nothing; probes find out after two minutes
+        # a vanished host closes nothing; keep-alive probes detect it after two minutes
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4)):
             if hasattr(socket, name):
@@ -90,7 +90,7 @@ class Address:
         return connection
 
     def connect_within(self, patience: float) -> socket.socket:
-        """Return a connected socket, trying again for `patience` s, or raise ServerGoneError."""
+        """Return a connected socket, retrying for `patience` s, or raise ServerGoneError."""
         deadline = time.monotonic() + patience
         while True:
             try:
@@ -105,7 +105,7 @@ class Address:
 
 @dataclass(frozen=True)
 class Service:
-    """What a client has done: calls of the model, structures in them, and connections."""
+    """Counters of a client: model calls, structures, and connections."""
 
     calls: int
     structures: int
@@ -113,9 +113,9 @@ class Service:
 
 
 class Client:
-    """Answers i-PI over one connection.
+    """Serves i-PI over one connection.
 
-    `molecule` returns the evaluator of the molecule that the parameters in INIT name.
+    `molecule` returns the evaluator for the molecule given by the parameters in INIT.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class Client:
         self._results: list[Result] = []
 
     def run(self) -> None:
-        """Answer until i-PI says EXIT; raises what :func:`serve` does."""
+        """Serve until i-PI sends EXIT; for errors see :func:`serve`."""
         answers = {
             b"STATUS": self._status,
             b"INIT": self._initialise,
@@ -164,7 +164,7 @@ class Client:
 
 
 def _without_padding(positions: np.ndarray) -> np.ndarray:
-    """Return the structures without the copies of the last one that fill a short batch."""
+    """Return the structures without the copies of the last one that pad a batch."""
     same = (positions == positions[-1]).all(axis=(1, 2))
     others = np.flatnonzero(~same)
     return positions[: (int(others[-1]) if len(others) else -1) + 2]
@@ -183,39 +183,38 @@ def serve(
     stall: float = 60.0,
     reconnect: bool = False,
 ) -> Service:
-    """Provide energies, forces, virials and extras to i-PI until it says EXIT.
+    """Provide energies, forces, virials and extras to i-PI until it sends EXIT.
 
-    Elements, quantities and charge come from the ``<parameters>`` of the force field, which
-    i-PI passes on when a client connects; ``eqcalc ipi input`` writes them.
+    Elements, quantities and charge are read from the ``<parameters>`` of the force field, which
+    i-PI sends when a client connects; ``eqcalc ipi input`` writes them.
 
     Parameters
     ----------
     model
         Model file.
     address
-        Where i-PI listens.
+        Address of i-PI.
     symbols
-        Elements in the order of the atoms, if the input of i-PI does not say them.
+        Elements in the order of the atoms, if not given in the input of i-PI.
     device, precision
-        Of the network; see :meth:`BeadEvaluator.load`.
+        Device and precision of the network; see :meth:`BeadEvaluator.load`.
     charge
-        Total charge [e], if the input of i-PI does not say it.
+        Total charge [e], if not given in the input of i-PI.
     patience
-        How long to try to connect [s].
+        Timeout for connecting [s].
     idle
-        Longest time without a message of i-PI [s].
+        Timeout between messages [s].
     stall
-        Longest pause within a message [s].
+        Timeout within a message [s].
     reconnect
-        When i-PI goes away without EXIT, wait for its successor instead of ending with an
-        error.
+        If i-PI disconnects without EXIT, wait for it to restart instead of raising.
 
     Raises
     ------
     ServerGoneError
-        Nobody listens at the address, or i-PI went away.
+        The connection failed or was lost.
     ProtocolError
-        Something else than i-PI is there, or it simulates another molecule.
+        The server is not i-PI, or simulates another molecule.
     """
     check_precision(precision)
     if device is not None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What an input, checkpoint or RESTART of i-PI says about its simulation."""
+"""Parse inputs, checkpoints and RESTART files of i-PI."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from eqcalc.ipi.units import ELECTRON_MASS, TEMPERATURES, TIMES, unit_factor
 from eqcalc.methods import method_of_ipi
 from eqcalc.validation import InvalidInputError, existing_file, located
 
-#: Time constant of the centroid beyond which it is free [fs]; i-PI has no other way to say so.
+#: Time constant beyond which the centroid counts as not thermostatted [fs].
 FREE_CENTROID = 1e6
 
 _ISOTOPE = re.compile(r"\d+$")
@@ -31,9 +31,8 @@ class InputError(InvalidInputError):
 class OutputFile:
     """One element of ``<output>``.
 
-    Its filename is without prefix, its stride in steps. `what` and `format` are those of a
-    trajectory, such as ``"positions{ase}"`` and ``"ase"``; a checkpoint overwrites one file or
-    is a numbered series.
+    `filename` has no prefix, `stride` is in steps. `what` and `format` are those of a trajectory,
+    such as ``"positions{ase}"`` and ``"ase"``; a checkpoint is overwritten or numbered.
     """
 
     kind: str
@@ -46,7 +45,7 @@ class OutputFile:
 
 @dataclass(frozen=True)
 class System:
-    """One system of a checkpoint; masses in amu, temperature in K, times in fs."""
+    """A system of a checkpoint; masses in amu, temperature in K, times in fs."""
 
     prefix: str
     numbers: np.ndarray
@@ -59,7 +58,7 @@ class System:
 
 
 class Description:
-    """An XML file of i-PI, parsed; `file` is its name, for errors."""
+    """A parsed XML file of i-PI; `file` is its name, for errors."""
 
     def __init__(self, text: str, file: str | Path) -> None:
         self.file = Path(file)
@@ -88,7 +87,7 @@ class Description:
 
     @property
     def file_prefix(self) -> str:
-        """What the names of the outputs begin with, after the prefix of a system."""
+        """Prefix of the output names, after the prefix of a system."""
         return f"{self.prefix}." if self.prefix else ""
 
     @property
@@ -103,11 +102,11 @@ class Description:
 
     @property
     def is_checkpoint(self) -> bool:
-        """Whether it holds a state, not only the way to make one."""
+        """Whether it contains a state, not only instructions to initialise one."""
         return self.root.find("system/beads/q") is not None
 
     def outputs(self) -> list[OutputFile]:
-        """Return what is written."""
+        """Return the outputs."""
         defaults = {"properties": "out", "trajectory": "traj", "checkpoint": "restart"}
         return [
             OutputFile(
@@ -123,7 +122,7 @@ class Description:
         ]
 
     def sockets(self) -> list[Path]:
-        """Return the files of the unix sockets on which i-PI waits for clients."""
+        """Return the paths of the unix sockets on which i-PI listens."""
         prefix = self.root.get("sockets_prefix", "/tmp/ipi_").strip()
         return [
             Path(f"{prefix}{(element.findtext('address') or 'localhost').strip()}")
@@ -136,7 +135,7 @@ class Description:
         return any("symbols" in text for text in self._parameters())
 
     def charges(self) -> set[float]:
-        """Return the total charges [e] that the parameters of eqcalc's potential state."""
+        """Return the total charges [e] in the parameters of eqcalc's potentials."""
         found = [_CHARGE.search(text) for text in self._parameters() if "symbols" in text]
         return {float(match.group(1)) for match in found if match is not None}
 
@@ -147,8 +146,8 @@ class Description:
     def systems(self, method: str | None = None) -> list[System]:
         """Return the systems of a checkpoint.
 
-        `method` is the name of the dynamics if it is none of those that are recognised. Raises
-        InputError for an input without beads and for unknown dynamics.
+        `method` is the name of the dynamics if it is not recognised. Raises InputError for an
+        input without beads and for unknown dynamics.
         """
         if not self.is_checkpoint:
             raise InputError(
@@ -192,7 +191,7 @@ class Description:
         return ElementTree.tostring(self.root, encoding="unicode")
 
     def physics(self) -> str:
-        """Return the text without comments, layout and the length of the run."""
+        """Return the text without comments, white space and the length of the run."""
         root = ElementTree.fromstring(self.text)
         for element in root.findall("total_steps"):
             root.remove(element)
@@ -287,7 +286,7 @@ def _method(
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file from which a run can be continued."""
+    """A file from which a run can be resumed."""
 
     path: Path
     description: Description
@@ -301,7 +300,7 @@ class Checkpoint:
 def find_checkpoints(
     folder: Path, description: Description
 ) -> tuple[list[Checkpoint], list[InvalidInputError]]:
-    """Return the checkpoints of a run in a folder, the latest first, and errors of broken ones."""
+    """Return the checkpoints of a run, latest first, and the errors of damaged ones."""
     paths = [folder / "RESTART"]
     for output in description.outputs():
         if output.kind == "checkpoint":
@@ -323,5 +322,5 @@ def find_checkpoints(
 
 
 def unstable_structure_file(prefix: str) -> str:
-    """Return the name of the file for a system that has left the limits of the dynamics."""
+    """Return the file name for a system that exceeded the stability limits."""
     return f"{prefix}.failed.extxyz" if prefix else "failed.extxyz"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""i-PI in this process, with its failures turned into a checkpoint and an exit status."""
+"""Run i-PI in this process; failures produce a checkpoint and an exit status."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ except ModuleNotFoundError as error:
         "i-PI is not installed: pip install 'eqcalc[ipi]'", name=error.name
     ) from None
 
-#: What to do after dynamics that left its limits.
+#: Advice after unstable dynamics.
 _UNSTABLE = (
     "What was written is kept; start again in a new folder with a shorter time step or another "
     "structure"
@@ -59,19 +59,19 @@ _UNSTABLE = (
 def run_in_this_process(
     input_file: str | Path, *, timeout: float = 600.0, grace: float | None = None
 ) -> Outcome:
-    """Run or continue an i-PI simulation in this process, which must be there for it alone.
+    """Run or resume an i-PI simulation in this process, which must be dedicated to it.
 
-    i-PI takes over the signals of the process, and its current folder becomes that of the
-    input. If threads of i-PI cannot be ended, the process ends with the exit status that
-    says why. BlockingIOError: another process runs in this folder.
+    i-PI installs signal handlers, and the working directory becomes that of the input. If
+    threads of i-PI cannot be stopped, the process exits with the status of the failure.
+    BlockingIOError: another process runs in this folder.
 
     Parameters
     ----------
     input_file, timeout
         See :func:`~eqcalc.ipi.run`.
     grace
-        Longest time to write RESTART and to end, after a failure [s]; by default `timeout`,
-        but at most half a minute.
+        Longest time to write RESTART and exit after a failure [s]; by default `timeout`,
+        but at most 30 s.
     """
     path = Path(input_file).resolve()
     description = Description.read(path)
@@ -108,10 +108,10 @@ def run_in_this_process(
 
 
 class Engine:
-    """A simulation of i-PI, ready to run, from the text of an input or checkpoint.
+    """An i-PI simulation, ready to run, from the text of an input or checkpoint.
 
-    Times are those of :func:`run_in_this_process`, `reference` is what :attr:`reference` was in
-    an earlier part of the run. InputError: i-PI would hang or compute something else.
+    For times see :func:`run_in_this_process`; `reference` is the :attr:`reference` of an earlier
+    part of the run. InputError: i-PI would hang or compute something else.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Engine:
         reference: Mapping[str, Any] | None = None,
     ) -> None:
         _treat_reset_as_disconnection()
-        #: What each potential of eqcalc is, by the name of its force field.
+        #: Record of each eqcalc potential, by the name of its force field.
         self.provenance: dict[str, Any] = {}
         self._simulation = Simulation.load_from_xml(text, post_init_hook=self._prepare)
         self._done = int(self._simulation.step)
@@ -139,16 +139,16 @@ class Engine:
 
     @property
     def reference(self) -> dict[str, Any]:
-        """What the limits of the dynamics compare with; JSON can hold it."""
+        """Reference of the stability limits, JSON-able."""
         return {} if self._stability is None else self._stability.reference
 
     def run(self) -> Outcome:
-        """Run to the end, or until something ends it."""
+        """Run to the end, or until stopped."""
         simulation, watchdog = self._simulation, self._watchdog
         report_thread_errors(watchdog)
         watchdog.start()
         try:
-            # a run that is killed before its first checkpoint has one nevertheless
+            # so that a run killed before its first checkpoint has one
             simulation.chk.store()
             simulation.chk.write(store=False)
             simulation.run()
@@ -196,7 +196,7 @@ class Engine:
         return Outcome(ExitStatus.COMPLETE, f"all {total} steps are done", done, total)
 
     def _leave(self, failure: Failure | None) -> None:
-        """End the process although threads of i-PI are stuck."""
+        """Exit the process although threads of i-PI are stuck."""
         outcome = self._outcome(failure)
         print(f"eqcalc ipi: {outcome.message}", flush=True)
         exit_now(outcome.status)
@@ -208,7 +208,7 @@ class Engine:
             self._stability.check(step)
 
     def _prepare(self, simulation: Any) -> None:
-        """Add properties and refuse what would hang, before anything is started."""
+        """Add properties and reject inputs that would hang, before anything is started."""
         add_averages(simulation)
         for name, forcefield in simulation.fflist.items():
             if isinstance(forcefield, FFDirect):
@@ -249,7 +249,7 @@ class Engine:
 
 
 def _check_batches(simulation: Any, name: str, forcefield: FFDirect) -> None:
-    """Refuse a batch size with which i-PI would wait for beads that never come."""
+    """Reject a batch size with which i-PI would wait for beads forever."""
     counts = [
         sum(
             (component.nbeads or system.beads.nbeads)
@@ -271,11 +271,10 @@ def _check_batches(simulation: Any, name: str, forcefield: FFDirect) -> None:
 
 
 def _treat_reset_as_disconnection() -> None:
-    """Let i-PI give the job of a client that was killed to another one.
+    """Let i-PI reassign the job of a killed client.
 
-    i-PI 3.3 expects that the connection of a client that dies ends, and not that it is reset,
-    which happens when the client has left something unread; the reset ends the thread that
-    serves all clients.
+    i-PI 3.3 handles the end of a client's connection, but not its reset, which occurs if the
+    client left data unread; a reset kills the thread that serves all clients.
     """
     receive = socket.socket.recv_into
 
@@ -292,13 +291,12 @@ def _treat_reset_as_disconnection() -> None:
 
 
 class DurableOutputs:
-    """Takes over how a simulation writes its outputs, so that a kill cannot spoil a checkpoint.
+    """Replaces the output routine of a simulation to keep checkpoints consistent.
 
-    i-PI rewrites a checkpoint in place, and keeps lines of output in memory while it does:
-    killed at the wrong moment it leaves half a checkpoint, or one that is ahead of the outputs.
-    Here every step is ordered: the outputs of the step; then, if a checkpoint is due, all
-    outputs to the disk; then the checkpoint, under a temporary name that is exchanged at the
-    end. `written` is called with the number of each step whose outputs are written.
+    i-PI rewrites checkpoints in place and buffers its outputs: if killed at the wrong moment it
+    leaves a truncated checkpoint, or one ahead of the outputs. Here the order of every step is:
+    its outputs; if a checkpoint is due, a sync of all outputs to disk; then the checkpoint,
+    written atomically. `written` is called with the number of each step whose outputs are written.
     """
 
     def __init__(self, simulation: Any, written: Callable[[int], None]) -> None:
@@ -311,10 +309,10 @@ class DurableOutputs:
         simulation.chk.write = self.write_restart
 
     def write(self) -> None:
-        """Write the outputs of a step, which is not done if that fails; i-PI would go on."""
+        """Write the outputs of a step; unlike in i-PI, the step fails if this does."""
         try:
             self._write_others()
-            # numbered ones first, so that the others know the next number
+            # numbered ones first, so that the others contain the next number
             due = sorted(
                 (c for c in self._checkpoints if c.active()), key=lambda c: bool(c.overwrite)
             )
@@ -352,9 +350,9 @@ class DurableOutputs:
 
 
 def write_checkpoint(checkpoint: CheckpointOutput, *, store: bool = True) -> None:
-    """Write a checkpoint so that at any time either the old or the new one is there.
+    """Write a checkpoint atomically.
 
-    Unless `store`, it is of the state that was stored last.
+    Without `store`, it contains the state that was stored last.
     """
     name = (
         checkpoint.filename if checkpoint.overwrite else f"{checkpoint.filename}_{checkpoint.step}"
@@ -368,17 +366,17 @@ def write_checkpoint(checkpoint: CheckpointOutput, *, store: bool = True) -> Non
 
 
 def _streams(out: Any) -> Iterator[Any]:
-    """Return the open files of an output: none, one, or one for each bead."""
+    """Return the open files of an output: none, one, or one per bead."""
     yield from (
         stream for stream in (out if isinstance(out, list) else [out]) if stream is not None
     )
 
 
 def _bead_average(name: str, size: int) -> Callable[..., np.ndarray]:
-    """Return a property of i-PI: the mean of an extra over the beads of a force component.
+    """Return an i-PI property: the bead average of an extra of a force component.
 
-    Extras of a component of weight zero are evaluated when they are asked for, so that dipole
-    and polarizability cost nothing between outputs.
+    Extras of a component of weight zero are evaluated on demand, so that dipole and
+    polarizability cost nothing between outputs.
     """
 
     def average(properties: Any, component: str = "-1") -> np.ndarray:
@@ -397,10 +395,10 @@ def _bead_average(name: str, size: int) -> Callable[..., np.ndarray]:
 
 
 def add_averages(simulation: Any) -> None:
-    """Make ``mu_mean``, ``alpha_mean`` and the like known to a simulation that is not yet bound.
+    """Register ``mu_mean``, ``alpha_mean`` etc. with a simulation that is not yet bound.
 
-    With one bead, or a component of one bead (``nbeads='1'``), they are the values of that
-    bead, of the centroid in the second case.
+    For a single bead they are its values, for a component of one bead (``nbeads='1'``) those
+    of the centroid.
     """
     table: dict[str, dict[str, Any]] = {}
     for name, q in extra_quantities().items():

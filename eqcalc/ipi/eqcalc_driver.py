@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""eqcalc as a potential of i-PI: ``<pes> custom </pes>``, ``<pes_path>`` this file.
+"""eqcalc as an i-PI driver: ``<pes> custom </pes>``, ``<pes_path>`` this file.
 
 i-PI loads this file by its path under the name ``eqcalc_driver``; the script
 ``i-pi-py_driver -m custom -P .../eqcalc_driver.py -o model=...,symbols=...`` does the same.
@@ -19,7 +19,7 @@ from eqcalc.validation import InvalidInputError, known_keys
 __DRIVER_NAME__ = "eqcalc"
 __DRIVER_CLASS__ = "EqcalcDriver"
 
-#: What i-PI adds to the parameters of the user.
+#: Parameters added by i-PI.
 _INJECTED = {"verbose", "verbosity"}
 _PARAMETERS = ("model", "symbols", "quantities", "device", "precision", "charge", "execution")
 
@@ -32,7 +32,7 @@ class EqcalcDriver(Dummy_driver):
     model, symbols
         Model file, and the elements in the order of the atoms, such as ``C2OH6``.
     quantities
-        What to evaluate, joined by ``+``. Without ``forces`` the component must have
+        Quantities to evaluate, joined by ``+``. Without ``forces`` the component must have
         ``weight='0'``.
     device, precision, charge, execution
         See :func:`eqcalc.runtime.load_evaluator`.
@@ -40,7 +40,7 @@ class EqcalcDriver(Dummy_driver):
     Raises
     ------
     InvalidInputError
-        A parameter is unknown or makes no sense, or there is no such model.
+        A parameter is unknown or invalid, or the model does not exist.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class EqcalcDriver(Dummy_driver):
     def compute(
         self, cell: np.ndarray | list[np.ndarray], pos: np.ndarray | list[np.ndarray]
     ) -> Result | list[Result]:
-        """Evaluate ``[n_atoms, 3]`` [bohr], or a list of such arrays; the cell means nothing."""
+        """Evaluate ``[n_atoms, 3]`` [bohr], or a list of such arrays; the cell is ignored."""
         if not isinstance(cell, list):
             return self.evaluate(np.asarray(pos)[None])[0]
         counts = sorted({len(p) for p in pos})

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A model as i-PI sees it: atomic units in, atomic units out, all beads in one call."""
+"""Evaluate a model for i-PI: in atomic units, all beads in one call."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from eqcalc.validation import InvalidInputError, one_of, shape
 
 
 class BeadEvaluator:
-    """Evaluates any number of beads of one molecule in one call of the model.
+    """Evaluates any number of beads of a molecule in one call of the model.
 
-    Positions go to the device once and everything comes back in one transfer.
+    Uses one transfer to the device and one back.
 
     Parameters
     ----------
     evaluator
         The model, for one molecule.
     quantities
-        Names of what to evaluate. Without ``"forces"`` energy and forces are reported as
-        zero, for a component of i-PI whose weight is zero.
+        Names of the quantities to evaluate. Without ``"forces"`` energy and forces are
+        reported as zero, for an i-PI component of weight zero.
 
     Raises
     ------
     InvalidInputError
-        A quantity is not one that i-PI can use.
+        A quantity is not supported for i-PI.
     """
 
     def __init__(self, evaluator: Evaluator, quantities: Collection[str]) -> None:
@@ -94,7 +94,7 @@ class BeadEvaluator:
         columns = {
             name: array * self._to_atomic_units[name] for name, array in to_numpy(values).items()
         }
-        # one sum instead of a look at every number: what is not finite stays so in a sum
+        # one sum instead of all elements: non-finite values propagate
         if not math.isfinite(sum(float(array.sum()) for array in columns.values())):
             _explain(positions, columns)
         return self._results(positions, columns)
@@ -114,14 +114,14 @@ class BeadEvaluator:
             return [Result(0.0, nothing, no_virial, text) for text in texts]
         energies = columns["energy"].tolist() if "energy" in columns else [0.0] * len(positions)
         forces = columns["forces"]
-        # about the first atom, so that a molecule far from the origin loses no digits
+        # relative to the first atom, to keep precision far from the origin
         arms = positions - positions[:, :1]
         virials = np.matmul(arms.transpose(0, 2, 1), forces)
         return [Result(*parts) for parts in zip(energies, forces, virials, texts, strict=True)]
 
 
 def _explain(positions: np.ndarray, columns: dict[str, np.ndarray]) -> None:
-    """Say which structure is not finite, its positions or what the model makes of them."""
+    """Raise an error that names the structure with non-finite positions or results."""
     broken = ~np.isfinite(positions).all(axis=(1, 2))
     if broken.any():
         raise InvalidInputError(

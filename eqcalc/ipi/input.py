@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Complete, commented inputs of i-PI for every ensemble that spectra are made from.
+"""Write complete, commented i-PI inputs for all supported methods.
 
-Also the states that are handed from one engine to the other, or from run to run.
+Also transfers states between engines and from run to run.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from eqcalc.quantities import known_quantities
 from eqcalc.runtime import Evaluator, load_evaluator
 from eqcalc.validation import count, known_elements, located, number, positive
 
-#: Empty space around the molecule [Å]; i-PI wants a cell, the model ignores it.
+#: Vacuum around the molecule [Å]; i-PI requires a cell, the model ignores it.
 _MARGIN = 50.0
 #: The same in checkpoints [bohr].
 _CHECKPOINT_MARGIN = 100.0
-#: Known to eqcalc; torch knows the names of other machines too.
+#: Device types supported by eqcalc.
 _DEVICES = ("cpu", "cuda")
 
 
@@ -69,7 +69,7 @@ def write_input(
     prefix: str = "simulation",
     progress: bool = False,
 ) -> Path:
-    """Write an input of i-PI, and beside it the structure and state that it starts from.
+    """Write an i-PI input, and in the same folder its initial structure and state.
 
     Parameters
     ----------
@@ -86,30 +86,30 @@ def write_input(
         Parameters of the method by name, such as ``{"time_constant": 50.0}`` [fs] of a
         thermostat. PIGLET needs ``{"matrices": path}``, a file of gle4md.org.
     atoms
-        The molecule, with its masses and charge, to start from.
+        Initial structure, with masses and charge.
     starts
-        Instead of `atoms`: checkpoints of a run equilibrated at `temperature`; each starts one
-        independent system with its positions and momenta; all are evaluated in one call.
+        Instead of `atoms`: checkpoints of a run equilibrated at `temperature`, each the initial
+        state of an independent system; all systems are evaluated in one call.
     temperature, timestep
-        [K], [fs].
+        Temperature [K] and time step [fs].
     beads
         Beads of each ring polymer.
     seed
         Random seed.
     connection
-        How the model is reached; in process by default.
+        How i-PI calls the model; by default in process.
     strides
-        What is written, how often.
+        Output intervals.
     device, precision
-        As of :class:`~eqcalc.ipi.eqcalc_driver.EqcalcDriver`.
+        See :class:`~eqcalc.ipi.eqcalc_driver.EqcalcDriver`.
     charge
-        Total charge [e]; by default that of the molecule or of the checkpoints.
+        Total charge [e]; by default that of the molecule or checkpoints.
     equilibration
-        Of the molecule, by the in-process engine, now: i-PI starts from its positions and
-        momenta of all beads. Without, i-PI starts with all beads at the molecule and thermal
-        velocities, and its frames mean nothing before it has come to equilibrium.
+        Equilibration with eqcalc's own engine before i-PI starts, which provides positions
+        and momenta of all beads. Otherwise i-PI starts with all beads at the initial
+        structure and thermal velocities, and must equilibrate first.
     prefix
-        Of the outputs.
+        Prefix of the outputs.
     progress
         Show a progress bar of the equilibration.
 
@@ -121,7 +121,7 @@ def write_input(
     Raises
     ------
     InvalidInputError
-        Something does not fit together.
+        An argument is invalid, or arguments are inconsistent.
     FileExistsError
         The input exists.
     """
@@ -214,7 +214,7 @@ def write_input(
 def _dynamics(
     name: str, given: Mapping[str, Any], beads: int
 ) -> tuple[DynamicsMethod, dict[str, Any]]:
-    """Return a method and all of its parameters, matrices as XML."""
+    """Return a method and its parameters, matrices as XML."""
     method = method_named(name, engine="i-PI")
     method.checked_beads(beads)
     parameters = method.settings("i-PI", **given)
@@ -233,7 +233,7 @@ def _write_structure(path: Path, atoms: Atoms) -> None:
 
 
 def check_device(name: str | None) -> None:
-    """Raise InputError unless a text names a device; it need not be of this machine."""
+    """Raise InputError unless a text names a device, not necessarily of this machine."""
     if name is None:
         return
     try:
@@ -249,7 +249,7 @@ def check_device(name: str | None) -> None:
 def charge_of(
     atoms: Atoms | None, stored: set[float], stated: float | None, metadata: Mapping[str, Any]
 ) -> float:
-    """Return the total charge of a run [e], 0 unless something is known of it.
+    """Return the total charge of a run [e], by default 0.
 
     Raises InvalidInputError if the molecule, the charges `stored` in checkpoints and the one
     `stated` by the caller disagree, or if the model of this `metadata` was not trained on it.
@@ -276,7 +276,7 @@ def charge_of(
 def initial_conditions(checkpoints: Sequence[str | Path]) -> FromArrays:
     """Return positions and momenta of all beads, one replica for each system.
 
-    They are initial conditions of :func:`eqcalc.simulate`.
+    Can be used as initial conditions of :func:`eqcalc.simulate`.
 
     Parameters
     ----------
@@ -286,7 +286,7 @@ def initial_conditions(checkpoints: Sequence[str | Path]) -> FromArrays:
     Raises
     ------
     InputError
-        A file is no checkpoint, or they are of different sizes.
+        A file is not a checkpoint, or sizes differ.
     """
     beads = [pair for path in checkpoints for pair in Description.read(path).beads()]
     shapes = sorted({positions.shape for positions, _ in beads})
@@ -300,10 +300,10 @@ def initial_conditions(checkpoints: Sequence[str | Path]) -> FromArrays:
 
 @dataclass(frozen=True)
 class Starts:
-    """Checkpoints of one molecule from which systems start.
+    """Checkpoints of one molecule, used as initial states.
 
-    Besides the files: the atomic numbers ``[n_atoms]``, the total charges [e] that they state,
-    and whether their momenta are of other masses than those of the atoms.
+    With the atomic numbers ``[n_atoms]``, the total charges [e] stored in the files, and whether
+    their momenta belong to fictitious masses.
     """
 
     paths: tuple[Path, ...]
@@ -313,7 +313,7 @@ class Starts:
 
     @classmethod
     def read(cls, files: Sequence[str | Path], *, beads: int, temperature: float) -> Starts:
-        """Read checkpoints that fit each other and the run, or raise InputError."""
+        """Read checkpoints and check that they match each other and the run."""
         paths = tuple(Path(file).resolve() for file in files)
         systems: list[System] = []
         charges: set[float] = set()
@@ -337,7 +337,7 @@ class Starts:
 
 
 def _only_system(description: Description, beads: int, temperature: float) -> System:
-    """Return the system of a checkpoint, if it is one and that of the run."""
+    """Return the only system of a checkpoint, checked against the settings of the run."""
     systems = description.systems()
     if len(systems) != 1:
         raise InputError(

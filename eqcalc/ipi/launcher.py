@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Run i-PI so that it ends when it cannot go on, says how it ended, and can be continued.
+"""Run i-PI in a process of its own, with timeouts, exit statuses and resumption.
 
-Needs no i-PI to be imported; :mod:`eqcalc.ipi.engine` does.
+Can be imported without i-PI, unlike :mod:`eqcalc.ipi.engine`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class ExitStatus(IntEnum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended; the steps are those done and those wanted."""
+    """How a run ended, with the numbers of completed and requested steps."""
 
     status: ExitStatus
     message: str
@@ -43,7 +43,7 @@ class Outcome:
 
 
 class RunError(RuntimeError):
-    """A run of i-PI has not reached its end: its exit status, and the file of its messages."""
+    """An i-PI run did not finish; has its exit status and log file."""
 
     def __init__(self, status: int, log: Path) -> None:
         super().__init__(status, log)
@@ -65,20 +65,20 @@ def run(
     threads: int = 1,
     log: str | Path | None = None,
 ) -> Path:
-    """Run or continue an i-PI simulation in a process of its own.
+    """Run or resume an i-PI simulation in a process of its own.
 
     The same as the command ``eqcalc ipi run``.
 
     Parameters
     ----------
     input_file
-        Input of i-PI. Outputs are written beside it; a run that was stopped is continued.
+        i-PI input. Outputs are written to its folder; an interrupted run is resumed.
     timeout
-        Longest time without a finished step [s].
+        Timeout of a step [s].
     threads
         CPU threads of the network.
     log
-        Where the messages of i-PI go; ``<input>.log`` by default, appended to.
+        Log file of i-PI, appended to; by default ``<input>.log``.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def run(
     Raises
     ------
     RunError
-        The run has not reached its end; the message has the last lines of the log.
+        The run did not finish; the message contains the last lines of the log.
     """
     input_file = Path(input_file).resolve()
     log = input_file.with_suffix(".log") if log is None else Path(log)
@@ -104,7 +104,7 @@ def run(
 
 
 def exit_now(status: int) -> None:
-    """End this process without waiting for its threads."""
+    """Exit this process without waiting for its threads."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
@@ -136,7 +136,7 @@ def where_to_start(path: Path, description: Description) -> tuple[Checkpoint | N
 
 
 def _end_half_records(folder: Path, description: Description) -> list[str]:
-    """Remove the last line of each output if it was never finished; return the files."""
+    """Remove an incomplete last line from each output; return the affected files."""
     changed = []
     for output in description.outputs():
         if output.kind == "checkpoint":
@@ -153,7 +153,7 @@ def _end_half_records(folder: Path, description: Description) -> list[str]:
 
 
 def remove_stale(path: Path) -> None:
-    """Remove the file of a unix socket on which nobody listens."""
+    """Remove stale unix-socket files."""
     if not path.exists():
         return
     reason = "another i-PI listens there"
@@ -171,13 +171,13 @@ def remove_stale(path: Path) -> None:
 
 @dataclass(frozen=True)
 class Record:
-    """What was run in a folder, kept in the file `path`; `description` is that of the input."""
+    """Record of the run in a folder, stored at `path`; `description` is that of the input."""
 
     path: Path
     description: Description
 
     def check(self) -> None:
-        """Check that the folder does not hold a run of another input."""
+        """Check that the folder does not contain a run of another input."""
         stored = self._stored()
         if stored is None or self.description.is_checkpoint:
             return
@@ -189,7 +189,7 @@ class Record:
             )
 
     def check_models(self, provenance: dict[str, Any]) -> None:
-        """Check that the models are those with which the run was started."""
+        """Check that the models are those of the original run."""
         stored = self._stored()
         for name, now in provenance.items():
             before = {} if stored is None else stored["provenance"].get(name, {})
@@ -202,12 +202,12 @@ class Record:
                 )
 
     def reference(self) -> dict[str, Any] | None:
-        """Return what the limits of the dynamics compare with, None at the beginning."""
+        """Return the reference of the stability limits, None at the beginning."""
         stored = self._stored()
         return None if stored is None else stored["reference"]
 
     def write(self, provenance: dict[str, Any], reference: dict[str, Any]) -> None:
-        """Write the record, unless there is one."""
+        """Write the record, unless it exists."""
         if self._stored() is None:
             content = {
                 "input": self.description.physics(),

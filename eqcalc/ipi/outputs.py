@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Outputs of i-PI as arrays with one record per step, also after kills and restarts.
+"""Read i-PI outputs as arrays with one record per step, also after restarts.
 
-i-PI appends when it resumes. After a kill the records between the checkpoint and the kill
-are there twice, and the last one may have been cut off in the middle of a line. Of several
-records of a step the last counts; one that is cut off is none.
+i-PI appends when it resumes. After a kill the records since the checkpoint are duplicated and
+the last one may be truncated. The last record of each step is used; truncated ones are ignored.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from eqcalc.validation import InvalidFileError, MissingFileError, located
 
 
 class OutputError(InvalidFileError):
-    """An output of i-PI is not what it should be."""
+    """An i-PI output is invalid."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def _lines(path: Path) -> Iterator[str]:
 
 
 def _ordered(found: dict[int, np.ndarray], path: Path, shape: tuple[int, ...]) -> Records:
-    """Return records in the order of steps; OutputError if some are missing."""
+    """Return records ordered by step; OutputError if some are missing."""
     steps = np.array(sorted(found), dtype=int)
     gaps = np.diff(steps)
     if len(gaps) and (gaps != gaps[0]).any():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The messages between i-PI and a force provider, and a socket that never waits forever.
+"""i-PI's socket protocol, with timeouts.
 
 A message starts with a header of 12 characters, padded with blanks; numbers follow in the
 byte order of the machine: 4-byte integers and 8-byte reals, in atomic units. The base
@@ -33,18 +33,18 @@ from eqcalc.validation import InvalidInputError
 
 HEADER_LENGTH = 12
 HEADERS = (b"STATUS", b"INIT", b"POSDATA", b"GETFORCE", b"EXIT")
-#: Longest text of INIT that is believed; anything longer is not i-PI.
+#: Longest plausible INIT text.
 _LONGEST_TEXT = 2**24
 _REAL = 8
 _CELL = 9 * _REAL
 
 
 class ProtocolError(InvalidInputError):
-    """What arrives is not what i-PI would send."""
+    """A received message violates i-PI's protocol."""
 
 
 class ServerGoneError(ConnectionError):
-    """i-PI has closed the connection, or says nothing any more."""
+    """i-PI has closed the connection or does not respond."""
 
 
 class Result(NamedTuple):
@@ -75,14 +75,14 @@ def header(name: str) -> bytes:
 
 
 class Channel:
-    """One connection to i-PI, read through a buffer and with time limits.
+    """A buffered connection to i-PI with timeouts.
 
     Parameters
     ----------
     connection
         A connected socket.
     idle, stall
-        Longest time without any message, and longest pause within one [s].
+        Timeouts between and within messages [s].
     """
 
     def __init__(self, connection: socket.socket, *, idle: float, stall: float) -> None:
@@ -159,11 +159,10 @@ class Channel:
             )
 
     def read_ahead(self) -> None:
-        """Take in what has already arrived.
+        """Read data that has already arrived.
 
-        i-PI sends GETFORCE together with the positions. A client that dies while it
-        computes and has left that unread would reset the connection, which i-PI 3.3
-        survives less well than its end.
+        i-PI sends GETFORCE together with the positions. A client that dies with this
+        unread resets the connection, which i-PI 3.3 handles worse than its end.
         """
         self.connection.setblocking(False)
         try:
@@ -173,7 +172,7 @@ class Channel:
             pass  # a connection that is gone is noticed when the answer is sent
 
     def send(self, data: bytes) -> None:
-        """Send a whole message; ServerGoneError if i-PI does not take it."""
+        """Send a whole message; ServerGoneError if i-PI does not accept it."""
         self.connection.settimeout(self.stall)
         try:
             self.connection.sendall(data)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A run of i-PI as a trajectory, like one that the in-process engine has written."""
+"""Convert an i-PI run to a trajectory like those of eqcalc's own engine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from eqcalc.trajectory import Header, Layout, Trajectory, TrajectoryWriter
 from eqcalc.units import BOLTZMANN, FEMTOSECOND, atomic_unit
 from eqcalc.validation import InvalidInputError, existing_directory
 
-#: What i-PI calls the observables, besides the averages of extras.
+#: i-PI's names of observables, besides the averages of extras.
 _PROPERTIES = {
     "potential": "potential_energy",
     "kinetic_cv": "kinetic_energy_virial",
@@ -46,15 +46,15 @@ _UNITS = {
 }
 _ENGINE = "i-PI"
 
-#: Parts of a single run whose scatter gives the error of its mean.
+#: Number of blocks of a single run used to estimate the error of its mean.
 _BLOCKS = 5
-#: Shorter parts than this [fs] see one swing of a vibration.
+#: Shortest block [fs], several vibrational periods.
 _SHORTEST = 50.0
 #: Probability of a normal variable below 3 σ.
 _CERTAIN = 0.99865
 _ALL = "mean kinetic temperature"
 _CENTROID = "mean kinetic temperature of the centroid"
-#: Relative deviations below this are never told.
+#: Relative deviations below this are not reported.
 _SMALL = 0.02
 
 
@@ -69,20 +69,20 @@ def read_run(
     method: str | None = None,
     extras_units: Mapping[str, str] | None = None,
 ) -> Trajectory:
-    """Read the outputs of an i-PI simulation, also of one that is running or was killed.
+    """Read the outputs of an i-PI simulation, even if running or killed.
 
-    Of several records of a step, which a restart leaves, the last counts. Several systems of
-    one simulation become replicas.
+    Of duplicate records of a step, left by restarts, the last is used. Several systems of one
+    simulation become replicas.
 
     Parameters
     ----------
     directory
-        Where i-PI has written, with a checkpoint or RESTART.
+        Folder of the outputs, with a checkpoint or RESTART.
     output
         Trajectory file to write, ``trajectory.h5`` in the directory by default; one that was
         read from i-PI before is replaced.
     method
-        Name of the dynamics, if it is to be another than the thermostat says.
+        Name of the dynamics, if it cannot be inferred from the thermostat.
     extras_units
         Units of ``dipole`` and ``polarizability`` among the extras of another potential than
         that of eqcalc.
@@ -117,7 +117,7 @@ def read_run(
 
 
 def describe_run(directory: str | Path) -> str:
-    """Say what a folder of i-PI holds and how far its run is, without reading the outputs."""
+    """Describe an i-PI run and its progress, without reading the outputs."""
     state = _state(Path(directory))
     systems = _systems(state.description, None)
     first, total = systems[0], state.description.total_steps
@@ -262,7 +262,7 @@ def _bead_files(path: Path, n_beads: int, suffix: str = "") -> list[Path]:
 
 
 def _stack(beads: Sequence[Records]) -> Records:
-    """Return the records that all beads have, ``[n, n_beads, ...]``."""
+    """Return the records common to all beads, ``[n, n_beads, ...]``."""
     count = min(len(bead.steps) for bead in beads)
     first = beads[0].steps[:count]
     if any(not np.array_equal(bead.steps[:count], first) for bead in beads):
@@ -341,7 +341,7 @@ def _write(path: Path, header: Header, found: Mapping[str, tuple[int, np.ndarray
 
 
 def progress_notes(state: Checkpoint, found: Mapping[str, tuple[int, np.ndarray]]) -> list[str]:
-    """Return how far a run is, if it is not at its end, and what its outputs lack.
+    """Return notes on unfinished runs and missing outputs.
 
     `found` has the stride and values ``[n_replicas, n_frames, ...]`` of each observable.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The limits of the in-process dynamics, applied to a simulation of i-PI."""
+"""The stability limits of eqcalc's dynamics, applied to i-PI simulations."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from eqcalc.ipi.units import (
 
 #: Steps between checks.
 _EVERY = 10
-#: Ensembles of i-PI in which the limits mean something.
+#: i-PI ensembles to which the limits apply.
 _CONSTANT_ENERGY, _THERMOSTATTED = "nve", "nvt"
 
 
 class Stability:
-    """Looks at all systems of a simulation and stops it when they leave the limits.
+    """Checks all systems of a simulation and stops it when a limit is exceeded.
 
     `reference` is the :attr:`reference` of an earlier part of the same run, None if there is
     none; `prefix` is that of the file for a structure that went wrong.
@@ -62,7 +62,7 @@ class Stability:
         return {name: entry for group in self._groups for name, entry in group.reference().items()}
 
     def check(self, step: int) -> None:
-        """Look at the systems after a step, if it is time to.
+        """Check the systems after a step, if due.
 
         Raises UnstableDynamicsError if a molecule has dissociated, is too hot, or does not conserve
         its energy. The beads of the system are in a file that the message names.
@@ -159,7 +159,7 @@ class _Group:
         return replace(state, heat=total * HARTREE - ring)
 
     def _explained(self, error: UnstableDynamicsError) -> UnstableDynamicsError:
-        """Save the system that went wrong and say which it is."""
+        """Save the unstable system, and raise the error that names it."""
         name = str(self.systems[error.replica].prefix)
         where = Path((f"{name}_" if name else "") + unstable_structure_file(self.prefix)).absolute()
         beads = [Atoms(self.numbers, positions=bead.numpy()) for bead in error.positions]

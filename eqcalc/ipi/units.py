@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The units in which i-PI speaks, as factors to the internal ones.
+"""Conversion factors from i-PI's units to internal units.
 
-Atomic units unless something else is said. Time and temperature have the rounded constants
-of i-PI, so that 0.25 fs written is 0.25 fs read.
+Atomic units by default. Time and temperature use the rounded constants of i-PI, so that
+0.25 fs written is 0.25 fs read.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Ends an i-PI that would otherwise wait forever."""
+"""Stops an i-PI simulation that would otherwise hang."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ipi.utils.softexit import softexit
 
 from eqcalc.ipi.launcher import ExitStatus
 
-#: What to do after most failures.
+#: Advice after most failures.
 RESUMES = "Rerun the same command to resume from the last checkpoint"
-#: Seconds between looks.
+#: Seconds between checks.
 _PERIOD = 0.2
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a run was ended, the exit status that says so, and what to do now."""
+    """Why a run was stopped, its exit status, and advice."""
 
     message: str
     status: ExitStatus = ExitStatus.FAILED
@@ -33,7 +33,7 @@ class Failure:
 
 
 class Watchdog(threading.Thread):
-    """Looks at a running simulation and ends it when it cannot go on.
+    """Monitors a running simulation and stops it when it cannot continue.
 
     It ends the simulation at once when a potential has raised an error or a polling thread
     has died, and when no step was finished for `timeout` s, be it that no client is connected
@@ -64,27 +64,27 @@ class Watchdog(threading.Thread):
                 forcefield.driver = self._guarded(forcefield.name, forcefield.driver)
 
     def step_finished(self) -> None:
-        """Take note that a step was finished."""
+        """Record that a step was finished."""
         self._last = time.monotonic()
 
     def report(self, message: str, *, advice: str = RESUMES) -> None:
-        """Take note of a reason to end, and of what to do then."""
+        """Record a reason to stop, with advice."""
         if self.failure is None:
             self.failure = Failure(message, advice=advice)
         self._wake.set()
 
     def ending(self) -> None:
-        """Take note that the simulation is being ended."""
+        """Record that the simulation is being stopped."""
         if self._ending is None:
             self._ending = time.monotonic()
 
     def stop(self) -> None:
-        """Look no more."""
+        """Stop monitoring."""
         self._over = True
         self._wake.set()
 
     def run(self) -> None:
-        """Look until the simulation is over or has to be ended."""
+        """Monitor until the simulation finishes or must be stopped."""
         while not self._over:
             self._wake.wait(_PERIOD)
             self._wake.clear()

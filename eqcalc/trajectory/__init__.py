@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The trajectory file: written crash-safe, readable at any time.
+"""The trajectory file: crash-safe, and readable at any time.
 
 Layout
 ------
@@ -11,17 +11,15 @@ A trajectory is an HDF5 file::
                         attributes unit, interval (fs), start (fs), stride (steps)
     /frames/NAME        [1] int64, how many frames of NAME are written so far
 
-How it survives a kill
-----------------------
-The length of a run is known when it starts, so the complete file is laid out then, with
-contiguous datasets, under a temporary name, and renamed. From there on nobody writes
-HDF5 metadata again: a frame goes to its known place in the file by a positioned write
-and the frame count, one aligned 8-byte word, is updated after it. Whenever the process
-dies the file is a valid HDF5 file whose frame counts tell the truth, and other
-processes may read it while it grows. Unwritten frames occupy no disk space on
-file systems with sparse files. Compressed chunks have no place that is known beforehand,
-and would save little: gzip with shuffled bytes leaves 0.8 of dipole and polarizability
-(measured on ethanol) and all of the bead positions.
+Crash safety
+------------
+The length of a run is known at its start, so the complete file, with contiguous datasets, is
+created under a temporary name and renamed. HDF5 metadata are never written again: each frame
+is written to its fixed offset, followed by an update of the frame count, one aligned 8-byte
+word. The file is therefore valid at any time, even if the process is killed, and other
+processes may read it while it grows. Unwritten frames occupy no space on file systems with
+sparse files. Compressed chunks have no fixed offsets and would save little: gzip with shuffle
+reduces dipole and polarizability to 0.8 (measured on ethanol) and bead positions not at all.
 """
 
 from eqcalc.trajectory.layout import Header, Layout, TimeSeries, TrajectoryError

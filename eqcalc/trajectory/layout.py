@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a trajectory file holds and where: the header, the observables, the empty file."""
+"""Layout of a trajectory file: the header, the observables, and file creation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TrajectoryError(InvalidFileError):
 
 @dataclass(frozen=True)
 class TimeSeries:
-    """One observable of all replicas on an even grid of times.
+    """An observable of all replicas on a regular time grid.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class TimeSeries:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where and how one observable is stored.
+    """Storage layout of an observable.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class Layout:
 
 @dataclass(frozen=True)
 class Header:
-    """What a trajectory is: enough to compute a spectrum and to say how it was made.
+    """Metadata of a trajectory: what is needed to compute a spectrum, and its provenance.
 
     Parameters
     ----------
@@ -83,19 +83,19 @@ class Header:
     temperature
         Target temperature [K].
     timestep
-        [fs].
+        Time step [fs].
     steps
         Length of the run; step 0 is recorded too.
     n_replicas, n_beads
-        Numbers of copies and of beads of each.
+        Numbers of replicas and of beads.
     numbers
         Atomic numbers, ``[n_atoms]``.
     masses
         ``[n_atoms]`` [amu].
     settings
-        Everything else the caller chose, JSON-able.
+        All other settings of the run, JSON-able.
     provenance
-        Model, level of theory, versions of the software, JSON-able.
+        Model, level of theory, and software versions, JSON-able.
     """
 
     method: str
@@ -120,7 +120,7 @@ def open_hdf5(path: Path) -> h5py.File:
     Raises
     ------
     InvalidFileError
-        There is no such file, it is a directory, or it is not HDF5.
+        The file does not exist, is a directory, or is not HDF5.
     """
     existing_file(path, "a trajectory (.h5); runs of i-PI are read by eqcalc.read_run")
     try:
@@ -133,7 +133,7 @@ def open_hdf5(path: Path) -> h5py.File:
 
 @contextmanager
 def laid_out(path: Path, header: Header, layouts: Mapping[str, Layout]) -> Iterator[Path]:
-    """Give the complete file of a run without frames, which is at `path` in the end.
+    """Yield a complete file without frames, which is renamed to `path` at the end.
 
     Raises
     ------
@@ -194,7 +194,7 @@ def _write_header(file: h5py.File, header: Header, layouts: Mapping[str, Layout]
 def _allocate(
     group: h5py.Group, name: str, shape: tuple[int, ...], kind: h5py.h5t.TypeID
 ) -> h5py.Dataset:
-    """Create a contiguous dataset whose place in the file is fixed now."""
+    """Create a contiguous dataset, allocated immediately."""
     creation = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     creation.set_layout(h5py.h5d.CONTIGUOUS)
     creation.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)

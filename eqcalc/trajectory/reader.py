@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reading a trajectory file, also while it grows."""
+"""Read trajectory files, also while they grow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from eqcalc.trajectory.layout import (
     open_hdf5,
 )
 
-#: Attributes of the file that are no records, as the header has them.
+#: Scalar attributes of the file, as in the header.
 _SCALARS: dict[str, Any] = {
     "method": str,
     "temperature": float,
@@ -51,7 +51,7 @@ class Trajectory:
         Raises
         ------
         InvalidFileError
-            There is no such file, or it is no trajectory, or one of a newer version.
+            The file does not exist, is not a trajectory, or is of a newer version.
         """
         path = Path(path)
         with open_hdf5(path) as file:
@@ -88,7 +88,7 @@ class Trajectory:
 
     @property
     def method(self) -> str:
-        """Kind of dynamics: ``"NVE"``, ``"Langevin"``, ``"RPMD"``, ``"T-RPMD"``, ..."""
+        """Dynamics method: ``"NVE"``, ``"Langevin"``, ``"RPMD"``, ``"T-RPMD"``, ..."""
         return self.header.method
 
     @property
@@ -133,7 +133,7 @@ class Trajectory:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """Model, level of theory and versions of the software."""
+        """Model, level of theory and software versions."""
         return self.header.provenance
 
     def observables(self) -> tuple[str, ...]:
@@ -141,23 +141,23 @@ class Trajectory:
         return tuple(self._layouts)
 
     def n_frames(self, name: str) -> int:
-        """Return how many frames of an observable are written by now."""
+        """Return the number of frames of an observable written so far."""
         self._layout(name)
         return self._frames()[name]
 
     def _frames(self) -> dict[str, int]:
-        """Return the numbers of frames written by now, read at one moment."""
+        """Return a snapshot of the numbers of frames written so far."""
         with open_hdf5(self.path) as file:
             return {name: int(file["frames"][name][0]) for name in self._layouts}
 
     @property
     def complete(self) -> bool:
-        """Whether every frame of the run is written."""
+        """Whether all frames of the run are written."""
         return self.steps_written == self.header.steps
 
     @property
     def steps_written(self) -> int:
-        """Number of steps of which everything that is recorded is written by now."""
+        """Number of steps for which all recorded observables are written."""
         steps, frames = self.header.steps, self._frames()
         # until the next frame, of a run that has one
         written = [
@@ -179,7 +179,7 @@ class Trajectory:
         replicas
             Read these replicas only.
         frames
-            Read these consecutive frames only, of those written by now.
+            Read these consecutive frames only, of those written so far.
 
         Raises
         ------

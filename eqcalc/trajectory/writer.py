@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Writing frames into a trajectory file whose places are all known beforehand."""
+"""Write frames to a trajectory file at fixed offsets."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from eqcalc.validation import InvalidInputError
 
 
 class TrajectoryWriter:
-    """Writes frames into a trajectory file laid out by :meth:`create`.
+    """Writes frames to a trajectory file created by :meth:`create`.
 
     Parameters
     ----------
     path
         An existing trajectory.
     frames
-        How many frames of each observable are valid; writing goes on after them.
-        The others are forgotten.
+        Number of valid frames of each observable, after which writing continues; later ones
+        are discarded.
     """
 
     def __init__(self, path: Path, frames: Mapping[str, int] | None = None) -> None:
@@ -51,14 +51,14 @@ class TrajectoryWriter:
 
     @classmethod
     def create(cls, path: Path, header: Header, layouts: Mapping[str, Layout]) -> TrajectoryWriter:
-        """Lay out a new file and return its writer.
+        """Create a new file and return its writer.
 
         Raises
         ------
         FileExistsError
             The file exists.
         TrajectoryError
-            It cannot be created: no permission, or not enough space on the disk.
+            It cannot be created, for lack of permission or disk space.
         """
         if path.exists():
             raise FileExistsError(f"{path} exists and is never overwritten")
@@ -70,7 +70,7 @@ class TrajectoryWriter:
     def extend(
         cls, path: Path, header: Header, layouts: Mapping[str, Layout], frames: Mapping[str, int]
     ) -> TrajectoryWriter:
-        """Replace a trajectory by a longer one that starts with its first `frames`."""
+        """Replace a trajectory by a longer one that keeps its first `frames`."""
         with laid_out(path, header, layouts) as longer, open_hdf5(path) as file:
             writer = cls(longer)
             for name, count in frames.items():
@@ -82,7 +82,7 @@ class TrajectoryWriter:
         return cls(path, frames)
 
     def write(self, name: str, frames: np.ndarray) -> None:
-        """Put the next frames of an observable into the file.
+        """Append frames of an observable.
 
         Parameters
         ----------
@@ -96,8 +96,8 @@ class TrajectoryWriter:
         InvalidInputError
             The shape is wrong, or there are more frames than the run has.
         TrajectoryError
-            They could not be written, for instance because the disk is full. What was
-            written before stays readable.
+            They could not be written, for example because the disk is full. Earlier frames
+            remain readable.
         """
         layout, first = self.layouts[name], self.frames[name]
         expected = (self.header.n_replicas, frames.shape[1], *layout.shape)
@@ -119,7 +119,7 @@ class TrajectoryWriter:
             raise self._failure(error) from error
 
     def sync(self) -> None:
-        """Return when everything written is on the disk.
+        """Sync the file to disk.
 
         Raises
         ------

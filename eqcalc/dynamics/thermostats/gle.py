@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Generalised Langevin thermostats given by matrices."""
+"""Generalised Langevin thermostats, defined by matrices."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ class GLEThermostat(Thermostat):
         Raises
         ------
         InvalidInputError
-            The matrices do not fit the ring, are unstable, or need imaginary noise.
+            The matrices have the wrong shape, are unstable, or imply a noise covariance that is
+            not positive semidefinite.
         """
         a = torch.as_tensor(drift, dtype=torch.float64) / FEMTOSECOND
         beads = len(ensemble.frequencies)

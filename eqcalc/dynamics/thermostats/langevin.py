@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Thermostats: exact maps of the ring-polymer momenta over one time step.
 
-A thermostat acts on normal-mode momenta in the middle of the step. It leaves the
-canonical distribution at P·T invariant, reports the kinetic energy it took, and, unless
-told otherwise, does not touch the total momentum of the molecule.
+A thermostat acts on normal-mode momenta in the middle of the step. It leaves the canonical
+distribution at P·T invariant, reports the kinetic energy it absorbed, and by default
+conserves the total momentum of the molecule.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _Self = TypeVar("_Self", bound="Thermostat")
 
 @dataclass(frozen=True)
 class Ensemble:
-    """What a thermostat is built from.
+    """Properties of the ensemble from which a thermostat is built.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def kinetic_energy(momenta: Tensor, masses: Tensor) -> Tensor:
 
 
 def total_momentum_part(momenta: Tensor, masses: Tensor) -> Tensor:
-    """Return the part of the momenta that belongs to motion as a whole.
+    """Return the centre-of-mass part of the momenta.
 
     Every atom moves with the velocity of the centre of mass, p_i = m_i Σp/M. This is the
     mass-weighted orthogonal projection, so that what is left of a canonical sample is
@@ -71,15 +71,15 @@ def total_momentum_part(momenta: Tensor, masses: Tensor) -> Tensor:
 
 
 class Thermostat(Protocol):
-    """What an integrator asks of a thermostat; by default one without extra variables."""
+    """Interface of thermostats, with defaults for those without auxiliary variables."""
 
     @property
     def noise_sets(self) -> int:
-        """How many standard normals a step needs for each momentum."""
+        """Number of standard normals per momentum and step."""
         ...
 
     def initial(self, momenta: Tensor, generators: Sequence[np.random.Generator]) -> Tensor:
-        """Return extra variables at equilibrium, ``[n_replicas, ...]``, possibly empty."""
+        """Return equilibrium auxiliary variables, ``[n_replicas, ...]``, possibly empty."""
         return momenta.new_zeros(len(momenta), 0)
 
     def __call__(
@@ -92,9 +92,9 @@ class Thermostat(Protocol):
         ...
 
     def energy(self, auxiliary: Tensor) -> Tensor | float:
-        """Return the energy of the extra variables, ``[n_replicas]`` or 0 [eV].
+        """Return the energy of the auxiliary variables, ``[n_replicas]`` or 0 [eV].
 
-        It is 0 where the heat counts what they take.
+        It is 0 if the heat accounts for it.
         """
         return 0.0
 
@@ -112,9 +112,8 @@ class LangevinThermostat(Thermostat):
 
         p̃ ← c_k p̃ + √(1 − c_k²) √(m P k_B T) ξ,   c_k = exp(−γ_k Δt).
 
-    A mode with γ_k = 0 is left alone, bit for bit. γ_0 = 1/τ with one bead is Langevin
-    dynamics; γ_k = 2λω_k with γ_0 = 1/τ is PILE-L, and with γ_0 = 0 the thermostat of
-    T-RPMD.
+    A mode with γ_k = 0 is bitwise unchanged. γ_0 = 1/τ with one bead is Langevin dynamics;
+    γ_k = 2λω_k is PILE-L with γ_0 = 1/τ, and the thermostat of T-RPMD with γ_0 = 0.
 
     ======  ==================  ========================================
     symbol  variable            unit

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A chain of Nosé–Hoover thermostats on all momenta of a classical molecule."""
+"""A Nosé–Hoover chain on all momenta of a classical molecule."""
 
 from __future__ import annotations
 

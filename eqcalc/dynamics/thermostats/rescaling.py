@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Stochastic velocity rescaling of the centroid, with Langevin on the ring modes."""
+"""Stochastic velocity rescaling of the centroid, with Langevin on the internal modes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from eqcalc.dynamics.thermostats.langevin import (
 
 @dataclass(frozen=True)
 class RescalingThermostat(Thermostat):
-    """Draws the kinetic energy of the centroid and scales its momenta to it.
+    """Samples the kinetic energy of the centroid and rescales its momenta accordingly.
 
     The exact propagator of the kinetic energy over a step (Bussi, Donadio and Parrinello,
     J. Chem. Phys. 126, 014101 (2007), eq. A7) gives p̃_0 ← α p̃_0 with
@@ -29,7 +29,7 @@ class RescalingThermostat(Thermostat):
 
     c = exp(−Δt/τ), K̄ = f P k_B T/2 and the sign of α that of ξ_1 + √(c f K/((1 − c) K̄))
     (Bussi and Parrinello, Comput. Phys. Commun. 179, 26 (2008)). Internal ring modes
-    have white-noise friction. Every replica draws its own numbers.
+    have white-noise friction. Replicas are independent.
 
     ======  ==================  =============================
     symbol  variable            unit
