@@ -309,7 +309,7 @@ def test_ase_takes_programs_that_were_compiled_before_and_by_name(ethanol, numbe
         (execution,) = calculator.execution._executions.values()
         return 0 if execution is None else sum(map(bool, execution._programs.values()))
 
-    with pytest.warns(ExecutionWarning, match=r"SchNet.*operation|operation.*SchNet"):
+    with pytest.warns(ExecutionWarning, match=r"SchNet.*eagerly|eagerly.*SchNet"):
         plain = EqCalculator(potential)
     np.testing.assert_array_equal(plain.get_property("forces", atoms), expected)
     assert programs_used(plain) == 0
