@@ -66,14 +66,14 @@ def add_series_options(command: Any) -> None:
         help="take out jumps of the dipole by e times the cell: its length, three lengths or nine "
         "components of its vectors [Å]",
     )
-    text = "time to leave out at the start of each replica [fs]"
+    text = "time to skip at the start of each replica [fs]"
     add_number(series, "--skip", None, text, number_from_zero)
-    text = "in the cell that the dipole is of; the intensity is per molecule (default 1)"
+    text = "molecules in the cell, for intensities per molecule (default 1)"
     add_number(series, "--molecules", None, text, positive_count)
-    text = f"dynamics, for what to warn of and refuse: {', '.join(METHODS)}"
+    text = f"dynamics method, for checks and warnings: {', '.join(METHODS)}"
     series.add_argument("--method", help=text)
-    add_number(series, "--beads", None, "of the ring polymers", positive_count)
-    text = "step of the velocity-Verlet integrator [fs], whose blue shift is then undone"
+    add_number(series, "--beads", None, "number of beads of the ring polymers", positive_count)
+    text = "velocity-Verlet time step [fs], to correct its blue shift"
     add_number(series, "--timestep", None, text)
 
 

@@ -129,7 +129,7 @@ def add_simulate_command(add: Callable[..., Any]) -> None:
         nargs="+",
         default=[],
         metavar="NAME[=FS]",
-        help="what to record besides the default, with the time between frames: any quantity of "
+        help="additional observables, with the time between frames: any quantity of "
         "the model, dipole_rate, kinetic_energy_virial, radius_of_gyration, …, or "
         "package.module:NAME, an observable of your own",
     )

@@ -127,7 +127,7 @@ class DatasetWriter:
             return self._levels
         if name not in self._levels:
             raise InvalidInputError(
-                "no level of theory is stated", key=f"level_of_theory.{name}", file=self.path
+                "no level of theory is given", key=f"level_of_theory.{name}", file=self.path
             )
         return self._levels[name]
 

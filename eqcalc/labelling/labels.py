@@ -41,7 +41,7 @@ class OtherRunError(InvalidFileError):
         super().__init__(
             f"left by an interrupted run with other {', '.join(different)}",
             file=file,
-            advice="finish that run, or delete the file to start anew",
+            advice="finish that run, or delete the file to start over",
         )
         self.different = tuple(different)
 

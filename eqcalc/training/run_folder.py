@@ -84,7 +84,7 @@ class RunFolder:
             return self.checkpoint
         # a run may have been killed before its first checkpoint, in or after its first epoch
         if "finished" in state or self._logged_epochs() > 1:
-            problem = f"{self.checkpoint} is missing, without which the run cannot go on"
+            problem = f"{self.checkpoint} is missing; the run cannot be resumed without it"
             raise _refusal(problem, self.checkpoint, f"put it back, {self._advice()}")
         return None
 
@@ -108,7 +108,7 @@ class RunFolder:
     def _advice(self) -> str:
         return (
             f"choose another output (with model.start_from: {self.model} it starts from the best "
-            "model so far), or remove the folder to begin anew"
+            "model so far), or remove the folder to start over"
         )
 
     def _logged_epochs(self) -> int:
@@ -144,7 +144,7 @@ class RunFolder:
             state = json.loads(self._state_path.read_text(encoding="utf-8"))
             identity = dict(state["identity"])
         except (OSError, ValueError, KeyError, TypeError):
-            problem = f"{self._state_path} is damaged, so that nobody can tell which run this is"
+            problem = f"{self._state_path} is damaged; the run cannot be identified"
             advice = f"put a copy of it back, {self._advice()}"
             raise _refusal(problem, self._state_path, advice) from None
         before, now = _flat(identity), _flat(self._identity)
@@ -153,7 +153,7 @@ class RunFolder:
                 what = _NAMES.get(key, key.removeprefix("settings."))
                 told = f"{before.get(key)!r} there, {now.get(key)!r} here"
                 problem = f"{self.path} holds a run with another {what} ({told})"
-                advice = "choose another output, or remove the folder to begin anew"
+                advice = "choose another output, or remove the folder to start over"
                 raise _refusal(problem, self.path, advice)
         return state
 

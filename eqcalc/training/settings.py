@@ -32,7 +32,7 @@ class DuplicateKeyError(InvalidFileError):
 
     def __init__(self, key: str = "", lines: tuple[int, int] = (0, 0)) -> None:
         super().__init__(
-            f"is stated in line {lines[0]} and again in line {lines[1]}",
+            f"is given in line {lines[0]} and again in line {lines[1]}",
             key=key,
             advice="put all of it in one place",
         )
