@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Facts about a model, a run or a spectrum, by name, as text and as a table for notebooks."""
+"""Facts about a model, a run or a spectrum, as text and as tables."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 
 
@@ -33,3 +33,15 @@ def facts_table(caption: str, facts: Mapping[str, str]) -> str:
         for name, fact in facts.items()
     )
     return f"<table><caption>{escape(caption)}</caption>{rows}</table>"
+
+
+def aligned(rows: Sequence[Sequence[str]], words: Collection[int] = ()) -> str:
+    """Return a table as text: numbers right-aligned, columns of `words` left-aligned."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(
+            text.ljust(width) if i in words else text.rjust(width)
+            for i, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )

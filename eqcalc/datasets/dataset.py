@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import operator
 from collections import Counter
@@ -21,6 +20,7 @@ from torch import Tensor
 from eqcalc import units
 from eqcalc.datasets.record import Record
 from eqcalc.datasets.writer import FORMAT, FORMAT_VERSION, DatasetWriter
+from eqcalc.facts import described, facts_table
 from eqcalc.quantities import known_quantities, ordered, quantity
 from eqcalc.structures import Structures
 from eqcalc.validation import InvalidFileError, InvalidInputError, existing_file, located
@@ -199,17 +199,10 @@ class Dataset:
         return self._n_stored if self._indices is None else len(self._indices)
 
     def __repr__(self) -> str:
-        facts = "; ".join(f"{name}: {fact}" for name, fact in self._facts().items())
-        return f"Dataset({str(self.path)!r}, {len(self)} structures; {facts})"
+        return f"Dataset({str(self.path)!r}, {len(self)} structures; {described(self._facts())})"
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><th style='text-align: left'>{html.escape(name)}</th>"
-            f"<td style='text-align: left'>{html.escape(fact)}</td></tr>"
-            for name, fact in self._facts().items()
-        )
-        head = f"Dataset of {len(self)} structures, {html.escape(str(self.path))}"
-        return f"<table><caption>{head}</caption>{rows}</table>"
+        return facts_table(f"Dataset of {len(self)} structures, {self.path}", self._facts())
 
     def _facts(self) -> dict[str, str]:
         """Return the molecules, and the labels with unit and level of theory."""

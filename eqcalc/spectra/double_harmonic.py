@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from eqcalc.facts import aligned
 from eqcalc.normal_modes import NormalModes
 from eqcalc.spectra.lines import LINE_SHAPES
 from eqcalc.spectra.raman_scattering import stokes_factor
@@ -20,18 +20,6 @@ from eqcalc.units import (
 )
 from eqcalc.validation import finite, one_of, positive
 from eqcalc.validation import shape as shaped
-
-
-def aligned(rows: Sequence[Sequence[str]], words: Collection[int] = ()) -> str:
-    """Return a table as text: numbers right-aligned, columns of `words` left-aligned."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(
-            text.ljust(width) if i in words else text.rjust(width)
-            for i, (text, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
 
 
 def harmonic_analysis(

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from eqcalc.facts import aligned
 from eqcalc.normal_modes import require_minimum
 from eqcalc.spectra.assignment.decomposition import Decomposition
 from eqcalc.spectra.assignment.modes import REMAINDER
-from eqcalc.spectra.double_harmonic import HarmonicSpectrum, aligned
+from eqcalc.spectra.double_harmonic import HarmonicSpectrum
 from eqcalc.spectra.estimator.statistics import Estimate
 from eqcalc.spectra.lines import RESOLVED
 from eqcalc.spectra.spectrum import Band, Spectrum
