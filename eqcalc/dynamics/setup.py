@@ -217,7 +217,11 @@ class Setup:
             numbers=self.numbers.numpy(),
             masses=self.masses.numpy(),
             settings=self.settings(),
-            provenance={**self.provenance, "software": software},
+            provenance={
+                **self.provenance,
+                "molecule": {"positions_angstrom": self.structures[0].tolist()},
+                "software": software,
+            },
         )
 
     def layouts(self) -> dict[str, Layout]:

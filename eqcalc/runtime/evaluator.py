@@ -96,6 +96,7 @@ class MoleculeEvaluator:
             "model": model_hash(potential),
             **({} if potential.file is None else {"model_file": str(potential.file)}),
             "level_of_theory": potential.metadata.get("level_of_theory"),
+            **({"charge": charge} if charge else {}),
             "network_precision": precision_of(potential),
             "execution": execution.name,
             "device": str(self.device),

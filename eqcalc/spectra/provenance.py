@@ -11,6 +11,7 @@ from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 from ase.symbols import Symbols
 
 from eqcalc.facts import joined_levels
+from eqcalc.trajectory import Trajectory
 
 #: Settings of a simulation that affect its spectra.
 _SETTINGS = (
@@ -24,12 +25,15 @@ _SETTINGS = (
 )
 #: Masses within this of the standard atomic mass are not isotopes [amu].
 _NATURAL = 0.01
+#: Largest molecule whose geometry is kept with its spectra.
+_LARGEST = 200
 
 
 def trajectory_provenance(trajectory: Any, **more: Any) -> dict[str, Any]:
     """Return the provenance of a trajectory: molecule, run and model, JSON-able.
 
-    The path of the model is omitted, since spectra are published.
+    The path of the model is omitted, since spectra are published. ``"molecule"`` holds atomic
+    numbers, masses and, if known, a geometry: see :func:`molecule`.
 
     Parameters
     ----------
@@ -45,9 +49,46 @@ def trajectory_provenance(trajectory: Any, **more: Any) -> dict[str, Any]:
         masses = getattr(trajectory, "masses", None)
         if masses is not None:
             record |= _masses(np.asarray(numbers), np.asarray(masses, dtype=float))
+        record["molecule"] = molecule(numbers, masses, _geometry(trajectory))
     settings = getattr(trajectory, "settings", {})
     kept = {key: settings[key] for key in _SETTINGS if key in settings}
     return record | ({"settings": kept} if kept else {})
+
+
+def molecule(
+    numbers: np.ndarray, masses: np.ndarray | None = None, positions: np.ndarray | None = None
+) -> dict[str, Any]:
+    """Return the record of a molecule, JSON-able.
+
+    Parameters
+    ----------
+    numbers
+        ``[n_atoms]``, atomic numbers: the entry ``"numbers"``.
+    masses
+        ``[n_atoms]``, amu: the entry ``"masses_amu"``.
+    positions
+        ``[n_atoms, 3]``, Å, of any geometry: the entry ``"positions_angstrom"``, which large
+        systems lack.
+    """
+    record: dict[str, Any] = {"numbers": np.asarray(numbers).tolist()}
+    if masses is not None:
+        record["masses_amu"] = np.asarray(masses, dtype=float).tolist()
+    if positions is not None and len(record["numbers"]) <= _LARGEST:
+        record["positions_angstrom"] = np.round(positions, 6).tolist()
+    return record
+
+
+def _geometry(trajectory: Any) -> np.ndarray | None:
+    """Return the structure that a run started from, or its first frame, or None."""
+    stored = trajectory.provenance.get("molecule", {}).get("positions_angstrom")
+    if stored is not None or not isinstance(trajectory, Trajectory):
+        return stored
+    one = slice(0, 1)
+    for name in {"positions", "bead_positions"} & set(trajectory.observables()):
+        frames = trajectory.observable(name, one, one).values
+        if frames.size:
+            return np.asarray(frames.reshape(-1, trajectory.n_atoms, 3).mean(axis=0))
+    return None
 
 
 def _without_paths(record: Any) -> Any:

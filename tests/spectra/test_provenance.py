@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
 """A spectrum says of which molecule and run it is, in every format."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import h5py
 import numpy as np
 import pytest
+from ase.build import molecule as ase_molecule
 
 from eqcalc.spectra import infrared, read_spectrum, write_spectrum
 from eqcalc.spectra.provenance import (
@@ -14,6 +16,7 @@ from eqcalc.spectra.provenance import (
     title,
     trajectory_provenance,
 )
+from eqcalc.trajectory import Header, Layout, Trajectory, TrajectoryWriter
 from tests.spectra.oscillators import oscillator, vector
 
 
@@ -64,6 +67,27 @@ def test_isotopes_are_in_the_formula(spectrum):
     ordinary = {"source": trajectory_provenance(run)}
     assert molecular_formula(ordinary) == "H2 O"
     assert "isotopes" not in provenance_facts(ordinary)
+
+
+def test_the_molecule_itself_is_kept_with_a_geometry(spectrum, tmp_path):
+    """The structure a run started from, else its first frame, which beads share."""
+    record = spectrum.provenance["source"]["molecule"]
+    assert record == {"numbers": Run.numbers.tolist(), "masses_amu": Run.masses.tolist()}
+    water, rng = ase_molecule("H2O"), np.random.default_rng(1)
+    frames = water.positions + 0.01 * rng.normal(size=(2, 5, 4, 3, 3))
+    frames[0, 0] += water.positions - frames[0, 0].mean(axis=0)
+    header = Header("RPMD", 300.0, 0.5, 4, 2, 4, water.numbers, water.get_masses())
+    for given in (None, (2.0 * water.positions).tolist()):
+        stored = {} if given is None else {"molecule": {"positions_angstrom": given}}
+        path = tmp_path / f"{given is None}.h5"
+        known = replace(header, provenance=stored)
+        writer = TrajectoryWriter.create(path, known, {"bead_positions": Layout((4, 3, 3), "Å", 1)})
+        writer.write("bead_positions", frames)
+        writer.close()
+        found = trajectory_provenance(Trajectory.open(path))["molecule"]
+        expected = water.positions if given is None else given
+        assert np.allclose(found["positions_angstrom"], expected, atol=1e-6)
+        assert found["numbers"] == [8, 1, 1]
 
 
 def test_what_is_not_known_is_left_out():
