@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -180,6 +181,43 @@ def positive_fields(config: Any, *names: str) -> None:
             count(name, value)
         else:
             positive(name, value)
+
+
+#: Decimal numbers of programs: exponents may have the D of Fortran or the *^ of Mathematica.
+_DECIMAL = re.compile(r"[+\-−]?(?:\d+(?:\.\d*)?|\.\d+)(?:(?:[eEdD]|\*\^)[+\-]?\d{1,6})?", re.ASCII)
+#: Fortran leaves out the letter before exponents of three digits: 0.1234-104.
+_NO_LETTER = re.compile(r"([+\-]?\d?\.\d{3,})(-[123]\d\d)", re.ASCII)
+
+
+def number_in(text: str) -> float | None:
+    """Return the finite decimal number that a text is; None if it is not one.
+
+    What only Python takes for a number is none: ``1_10``, ``１``, ``nan``, ``inf``, ``1e999``.
+    """
+    if _DECIMAL.fullmatch(text) is None:
+        if _NO_LETTER.fullmatch(text) is None:
+            return None
+        text = _NO_LETTER.sub(r"\1e\2", text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = float(re.sub(r"[dD]|\*\^", "e", text).replace("−", "-"))
+    return value if math.isfinite(value) else None
+
+
+def numbers_in(text: str, key: str = "") -> list[float]:
+    """Return the numbers in a text between blanks.
+
+    Raises
+    ------
+    InvalidFileError
+        A word is not a number (:func:`number_in`).
+    """
+    found = [number_in(word) for word in text.split()]
+    values = [value for value in found if value is not None]
+    if len(values) < len(found):
+        raise InvalidFileError(key=key, expected="numbers", value=text.strip()[:60])
+    return values
 
 
 def _number(key: str, value: Any, expected: str, unit: str, holds: Callable[[Any], bool]) -> float:

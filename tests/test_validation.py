@@ -28,6 +28,36 @@ def refused(check, *arguments, **options):
     return found.value
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1", 1.0),
+        ("-.5", -0.5),
+        ("+2.", 2.0),
+        ("−3.5", -3.5),
+        ("1e-3", 1e-3),
+        ("1.5D+02", 150.0),
+        ("2*^-4", 2e-4),
+        ("0.1234-104", 1.234e-105),
+        ("-1.234567-300", -1.234567e-300),
+    ],
+)
+def test_numbers_of_programs_are_read(text, value):
+    assert validation.number_in(text) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "-", ".", "e5", "1e", "1_10", "１", "٣", "nan", "inf", "-inf", "Infinity", "1e999"),
+        *("1,5", "0x10", "********", "0.1-0.2", "-0.123456-0.234567", "12.5-200", "1 2", "True"),
+        *("1e9999999", "9" * 400, "1" * 20000 + "x"),
+    ],
+)
+def test_what_only_python_takes_for_a_number_is_none(text):
+    assert validation.number_in(text) is None
+
+
 # --- errors ---------------------------------------------------------------------------
 
 

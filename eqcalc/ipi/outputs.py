@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from eqcalc.ipi.units import printed_factor, printed_units, split_unit
-from eqcalc.validation import InvalidFileError, MissingFileError, located
+from eqcalc.validation import InvalidFileError, MissingFileError, located, numbers_in
 
 
 class OutputError(InvalidFileError):
@@ -99,7 +99,7 @@ def read_properties(path: Path) -> dict[str, Records]:
         if len(words) < width:
             continue
         try:
-            row = np.array([float(word) for word in words])
+            row = np.array(numbers_in(" ".join(words)))
         except ValueError:
             continue
         rows[round(row[step_column])] = row
@@ -151,7 +151,7 @@ def _vector(line: str) -> list[float] | None:
     if len(words) not in (4, 7) or not words[0].isalpha():
         return None
     try:
-        return [float(word) for word in words[-3:]]
+        return numbers_in(" ".join(words[-3:]))
     except ValueError:
         return None
 
@@ -173,7 +173,7 @@ def read_extras(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, 
             records.append((int(match.group(2)), names, []))
         elif records and line.strip():
             try:
-                records[-1][2].append([float(word) for word in line.split()])
+                records[-1][2].append(numbers_in(line))
             except ValueError:
                 continue  # text, or a number that was cut off
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}

@@ -17,7 +17,7 @@ import numpy as np
 from ase.data import atomic_numbers
 
 from eqcalc.datasets.readers import Frame, FrameError
-from eqcalc.validation import InvalidFileError, existing_file
+from eqcalc.validation import InvalidFileError, existing_file, numbers_in
 
 #: Properties of a molecule in the order of the file: quantity and unit; None is skipped.
 QM9_LABELS: tuple[tuple[str, str] | None, ...] = (
@@ -109,19 +109,15 @@ def read_molecule(text: str) -> tuple[int, Frame]:
     if len(atoms) != n_atoms:
         raise ValueError(f"{n_atoms} atoms announced, {len(atoms)} found")
     labels = {
-        label[0]: _number(value)
-        for label, value in zip(QM9_LABELS, values, strict=True)
+        label[0]: value
+        for label, value in zip(QM9_LABELS, numbers_in(" ".join(values)), strict=True)
         if label is not None
     }
     return int(index), Frame(
         np.array([atomic_numbers[fields[0]] for fields in atoms]),
-        np.array([[_number(field) for field in fields[1:4]] for fields in atoms]),
+        np.array([numbers_in(" ".join(fields[1:4])) for fields in atoms]),
         labels,
     )
-
-
-def _number(text: str) -> float:
-    return float(text.replace("*^", "e"))
 
 
 def _indices(path: Path) -> frozenset[int]:

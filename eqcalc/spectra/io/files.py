@@ -15,7 +15,7 @@ import numpy as np
 
 from eqcalc.files import replacing
 from eqcalc.spectra.io.jcamp import read_jcamp, write_jcamp
-from eqcalc.spectra.io.text import read_text
+from eqcalc.spectra.io.text import read_text, split_table
 from eqcalc.spectra.provenance import provenance_facts, title
 from eqcalc.spectra.raman_scattering import RamanSpectrum
 from eqcalc.spectra.spectrum import Spectrum
@@ -230,14 +230,13 @@ def _read_csv(path: Path) -> Spectrum:
         raise InvalidFileError(
             expected=f"a spectrum written by eqcalc, with a line that starts with {_RECORD_LINE!r}"
         )
-    rows = list(csv.reader(line for line in lines if not line.startswith("#")))
-    if len(rows) < 3:
+    columns = next((line for line in lines if not line.startswith("#")), "").split(",")
+    table = split_table(enumerate(lines, 1))
+    if len(table.rows) < 2:
         raise InvalidFileError("no values")
-    try:
-        table = np.array([[float(v) for v in row] for row in rows[1:]])
-        arrays = {name: table[:, i] for i, name in enumerate(rows[0])}
-    except (ValueError, IndexError) as error:
-        raise InvalidFileError(f"damaged table ({error})") from None
+    some = range(len(columns))
+    values = table.numbers(some, ", ".join(columns), missing=some[1:])
+    arrays = dict(zip(columns, values.T, strict=True))
     return _from_metadata(records[0], arrays, "header")
 
 

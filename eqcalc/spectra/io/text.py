@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Columns of text as instruments and spreadsheets export them.
+"""Text of other programs: its encoding, its lines, and the numbers in its columns.
 
 Numbers have a decimal point or a decimal comma, columns are separated by
 blanks, tabs, semicolons or (with decimal points) commas. The convention of a file is inferred from
@@ -8,94 +8,215 @@ all of its lines; ambiguous files are an error.
 
 from __future__ import annotations
 
-import math
+import gzip
+import io
 import re
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from eqcalc.validation import InvalidFileError, existing_file
+from eqcalc.validation import InvalidFileError, existing_file, located, number_in
 
 #: Column separators for any decimal mark.
 _SEPARATOR = re.compile(r"\s*;\s*|\s+")
 #: Column separators if the comma is not the decimal mark.
 _ANY_SEPARATOR = re.compile(r"\s*[;,]\s*|\s+")
 _COMMA_BESIDE_BLANK = re.compile(r",\s|\s,")
+#: Longest line of text, in characters.
+_LONGEST = 2**24
+#: Text of spectra packs ten times; what packs far more is no text.
+_PACKED, _SMALL = 100, 2**24
 
 
-@dataclass(frozen=True)
-class Table:
-    """The first two columns of a table."""
+class Row(NamedTuple):
+    """A line of a table."""
 
-    first: np.ndarray  #: ``[n_rows]``, as in the file
-    second: np.ndarray  #: ``[n_rows]``; numbers may be nan
-    n_columns: int  #: of the longest row
-    header: tuple[str, ...]  #: lines before the first row, comments included
-
-
-class _Row(NamedTuple):
-    number: int  #: of the line in the file
+    number: int  #: of the line in the file, from 1
     text: str
 
     def error(self, expected: str) -> InvalidFileError:
+        """Return the error that this line is something else."""
         shown = self.text if len(self.text) <= 60 else f"{self.text[:60]}…"
         return InvalidFileError(key=f"line {self.number}", value=shown, expected=expected)
 
 
+@dataclass(frozen=True)
+class Table:
+    """The lines of a table, split into columns."""
+
+    rows: list[Row]
+    words: list[list[str]]  #: columns of each line, with decimal points
+    header: tuple[str, ...]  #: lines before the first row, comments included
+
+    @property
+    def n_columns(self) -> int:
+        """Number of columns of the longest line."""
+        return max(map(len, self.words))
+
+    def numbers(
+        self, columns: Sequence[int], expected: str, *, missing: Sequence[int] = ()
+    ) -> np.ndarray:
+        """Return columns as ``[n_rows, len(columns)]``.
+
+        Parameters
+        ----------
+        columns
+            Their numbers, from 0.
+        expected
+            What each line should have, for errors.
+        missing
+            Those in which nan and inf are allowed, as missing values (nan).
+
+        Raises
+        ------
+        InvalidFileError
+            A line has fewer columns, or text in one of them.
+        """
+        wanted = [(column, column in missing) for column in columns]
+        values = []
+        for row, words in zip(self.rows, self.words, strict=True):
+            for column, may_be_missing in wanted:
+                value = number_in(words[column]) if column < len(words) else None
+                if value is None and may_be_missing and column < len(words):
+                    value = _MISSING.get(words[column].lstrip("+-").lower())
+                if value is None:
+                    raise row.error(expected)
+                values.append(value)
+        return np.array(values).reshape(-1, len(wanted))
+
+    @property
+    def first(self) -> np.ndarray:
+        """The first column of a measured spectrum."""
+        return self.numbers((0,), _POINT)[:, 0]
+
+    @property
+    def second(self) -> np.ndarray:
+        """The second column of a measured spectrum; missing values are nan."""
+        return self.numbers((1,), _POINT, missing=(1,))[:, 0]
+
+
+_MISSING = dict.fromkeys(("nan", "inf", "infinity"), float("nan"))
+_POINT = "a wavenumber and a value"
+
+
+def text_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Return the lines of a text file with their numbers, from 1, without their ends.
+
+    UTF-8, UTF-16 or Latin-1; any ends of lines; also packed by gzip.
+
+    Raises
+    ------
+    InvalidFileError
+        There is no such file; or it is a directory, or not text.
+    """
+    size = existing_file(path, "a text file").stat().st_size
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        binary = io.BufferedReader(gzip.GzipFile(fileobj=file)) if packed else file
+        try:
+            start = binary.read(4096)
+            binary.seek(0)
+            encoding = _encoding(start)
+            text = io.TextIOWrapper(binary, encoding, errors="surrogateescape")
+            length = 0
+            for number, line in enumerate(iter(lambda: text.readline(_LONGEST), ""), 1):
+                length += len(line)
+                if packed and length > _SMALL + _PACKED * size:
+                    raise InvalidFileError("packs more than text does", expected="a text file")
+                if len(line) == _LONGEST or "\0" in line:
+                    raise InvalidFileError(key=f"line {number}", expected="a line of text")
+                yield number, (line if line.isascii() else _decoded(line)).rstrip("\n")
+        except (OSError, EOFError, zlib.error, UnicodeError) as error:
+            raise InvalidFileError(f"cannot be read ({error})", expected="a text file") from None
+
+
+def _encoding(start: bytes) -> str:
+    """Return the encoding of a file that starts with these bytes."""
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    if start[:64].count(0) >= 16:  # ASCII in UTF-16 without byte-order mark
+        return "utf-16-le" if start[1:2] == b"\0" else "utf-16-be"
+    if b"\0" in start:
+        raise InvalidFileError(
+            expected="a text file", advice="export it as columns of text, or as JCAMP-DX"
+        )
+    return "utf-8-sig"
+
+
+def _decoded(line: str) -> str:
+    """Return a line in which bytes that are not UTF-8 are Latin-1: µ and Å of older programs."""
+    try:
+        line.encode()
+        return line
+    except UnicodeEncodeError:
+        return line.encode("utf-8", "surrogateescape").decode("latin-1")
+
+
 def read_text(path: Path) -> str:
-    """Return the content of a text file: UTF-8, UTF-16 with byte-order mark, or Latin-1.
+    """Return the content of a text file, its lines ended by line feeds; see :func:`text_lines`.
 
     Raises
     ------
     InvalidFileError
         There is no such file; or it is a directory, empty, or not text.
     """
-    data = existing_file(path, "a text file").read_bytes()
-    if not data.strip():
+    with located(file=path):
+        text = "".join(f"{line}\n" for _, line in text_lines(path))
+    if not text.strip():
         raise InvalidFileError("is empty", file=path)
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return data.decode("utf-16", errors="replace")
-    if b"\0" in data:
-        raise InvalidFileError(
-            file=path,
-            expected="a text file",
-            advice="export the spectrum as JCAMP-DX or as columns of text",
-        )
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return data.decode("latin-1")  # µ and ⁻¹ in column titles of older programs
+    return text
 
 
 def parse_table(text: str) -> Table:
-    """Return the first two columns of a table of text.
-
-    Text after ``#`` is a comment; lines before the first one that starts
-    with a number are the header.
+    """Return the table of a measured spectrum, whose first two columns are numbers.
 
     Raises
     ------
     InvalidFileError
         A line has fewer than two numbers, or is ambiguous.
     """
+    table = split_table(enumerate(text.splitlines(), 1))
+    if len(table.rows) < 2:
+        raise InvalidFileError(expected="two or more lines that start with a number")
+    table.numbers((0, 1), _POINT, missing=(1,))
+    return table
+
+
+def split_table(lines: Iterable[tuple[int, str]], comments: str = "#") -> Table:
+    """Return the columns of text in lines with their numbers.
+
+    Lines before the first one that starts with a number are the header.
+
+    Parameters
+    ----------
+    lines
+        Numbered lines.
+    comments
+        Text after ``#`` is a comment, and lines that start with another of these characters are.
+
+    Raises
+    ------
+    InvalidFileError
+        A line is ambiguous.
+    """
     header: list[str] = []
-    rows: list[_Row] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    rows: list[Row] = []
+    for number, line in lines:
         content, _, comment = line.partition("#")
         content = _unquoted(content).strip()
+        if content and content[0] in comments:
+            content, comment = "", line.strip()
         if content and (rows or _starts_with_number(content)):
-            rows.append(_Row(number, content))
+            rows.append(Row(number, content))
         elif not rows:
             header += [part.strip() for part in (content, comment) if part.strip()]
-    if len(rows) < 2:
-        raise InvalidFileError(expected="two or more lines that start with a number")
     decimal_comma = _has_decimal_commas(rows)
-    columns = [_columns(row, decimal_comma) for row in rows]
-    points = [_point(row, c) for row, c in zip(rows, columns, strict=True)]
-    first, second = np.array(points).T
-    return Table(first, second, max(map(len, columns)), tuple(header))
+    return Table(rows, [_columns(row, decimal_comma) for row in rows], tuple(header))
 
 
 def averaged(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -111,24 +232,17 @@ def _unquoted(line: str) -> str:
 
 def _starts_with_number(text: str) -> bool:
     """Return whether the first column is a number, with commas of either meaning."""
-    parts = _SEPARATOR.split(text)[0].rstrip(",").split(",")
-    return all(_number(part) is not None for part in parts)
+    parts = _SEPARATOR.split(text, maxsplit=1)[0].rstrip(",").split(",")
+    return all(number_in(part) is not None for part in parts)
 
 
-def _number(text: str) -> float | None:
-    try:
-        return float(re.sub("[dD]", "e", text))  # 1.5D+03 of Fortran
-    except ValueError:
-        return None
-
-
-def _has_decimal_commas(rows: list[_Row]) -> bool:
+def _has_decimal_commas(rows: list[Row]) -> bool:
     """Return whether commas are decimal marks; they separate columns otherwise."""
     commas = [row for row in rows if "," in row.text]
     if not commas:
         return False
-    separating: list[_Row] = []
-    others: list[_Row] = []
+    separating: list[Row] = []
+    others: list[Row] = []
     for row in commas:
         alone = _COMMA_BESIDE_BLANK.search(row.text) or not _SEPARATOR.search(row.text)
         (separating if alone else others).append(row)
@@ -142,7 +256,7 @@ def _has_decimal_commas(rows: list[_Row]) -> bool:
         raise row.error("commas with the same meaning as in the other lines")
     # without a point in them, 1,2,3 may be 1.2 and 3 or 1 and 2.3
     columns = [_columns(row, False) for row in rows]
-    if not any(re.search("[.eEdD]", number) for c in columns for number in c[:2]):
+    if not any(re.search("[.eEdD]", number) for c in columns for number in c):
         for row, c in zip(rows, columns, strict=True):
             if len(c) > 2:
                 raise row.error(
@@ -151,18 +265,11 @@ def _has_decimal_commas(rows: list[_Row]) -> bool:
     return False
 
 
-def _columns(row: _Row, decimal_comma: bool) -> list[str]:
+def _columns(row: Row, decimal_comma: bool) -> list[str]:
     """Return the columns of a row, with decimal points."""
+    if "," not in row.text and ";" not in row.text:
+        return row.text.split()
     columns = (_SEPARATOR if decimal_comma else _ANY_SEPARATOR).split(row.text)
     while columns and not columns[-1]:
         columns.pop()
     return [c.replace(",", ".") for c in columns] if decimal_comma else columns
-
-
-def _point(row: _Row, columns: list[str]) -> tuple[float, float]:
-    numbers = [_number(column) for column in columns[:2]]
-    if len(numbers) < 2 or numbers[0] is None or numbers[1] is None:
-        raise row.error("a wavenumber and a value")
-    if not math.isfinite(numbers[0]):
-        raise row.error("a finite wavenumber")
-    return numbers[0], numbers[1]

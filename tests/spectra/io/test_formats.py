@@ -52,8 +52,8 @@ def test_columns(tmp_path):
     (tmp_path / "a.txt").write_text(text.replace("\n100 ", "\n105 "))
     with refused(InvalidFileError, file=paths[0], key="line 13"):
         series(paths[0], "columns", [1, 2, 3], 0)
-    (tmp_path / "a.txt").write_text("1 2 three 4\n")
-    with refused(InvalidFileError, file=paths[0], key="line 1", expected="numbers"):
+    (tmp_path / "a.txt").write_text("1 2 three 4\n2 3 4 5\n")
+    with refused(InvalidFileError, file=paths[0], key="line 1"):
         series(paths[0], "columns", [1, 2, 3])
 
 
@@ -269,7 +269,7 @@ def test_files_of_another_kind_are_named(tmp_path):
     binary = tmp_path / "mu.npy"
     np.save(binary, DIPOLE + 1j)
     for name in ("cp2k", "gpumd", "i-pi"):
-        with refused(InvalidFileError, file=binary, expected="a text file (UTF-8)"):
+        with refused(InvalidFileError, file=binary, expected="a text file"):
             series(binary, name)
     with refused(InvalidFileError, file=binary, expected="extended XYZ (text)"):
         series(binary, "extxyz", "dipole")
@@ -277,7 +277,7 @@ def test_files_of_another_kind_are_named(tmp_path):
         series(binary, "schnetpack", "dipole")
     empty = tmp_path / "empty"
     empty.write_text("# nothing\n")
-    with refused(InvalidFileError, file=empty, value="0 frames"):
+    with refused(InvalidFileError, file=empty, value="0 lines with numbers"):
         series(empty, "columns", [1, 2, 3])
     with refused(InvalidInputError, key="columns", value=[-3, -2, -1]):
         series(empty, "columns", [-3, -2, -1])

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Tables of text, in the forms that instruments and spreadsheets write."""
 
+import gzip
+
 import numpy as np
 import pytest
 
-from eqcalc.spectra.io.text import averaged, parse_table, read_text
+from eqcalc.spectra.io import text
+from eqcalc.spectra.io.text import averaged, parse_table, read_text, split_table, text_lines
 from eqcalc.validation import InvalidFileError, MissingFileError
 from tests.errors import refused
 
@@ -24,6 +27,7 @@ VALUES = [0.0, -0.125, 1.5e-3]
         "600,25;0,0\n602,5;-0,125\n1404,0;0,0015\n",
         "600,25 0,0\n 602,5 -0,125\n1404,0  0,0015  \n",
         '"600,25","0,0"\n"602,5","-0,125"\n"1404","0,0015"\n',
+        "600.25\t0.0\t\r602.5\t−0.125\t\r1404\t1.5e-3\t\r",
         "600.25,0.0,7.5\n602.50,-0.125,7\n1404,1.5e-3,7\n",
     ],
 )
@@ -63,7 +67,10 @@ def test_what_may_mean_two_things_is_refused(text, line, got):
         ("600;1\n601;;2\n", "line 2", "a wavenumber and a value"),
         ("600 1\n\n# c\nend\n", "line 4", "a wavenumber and a value"),
         ("600 points\n600 1\n601 1\n", "line 1", "a wavenumber and a value"),
-        ("600 1\nnan 1\n", "line 2", "a finite wavenumber"),
+        ("600 1\nnan 1\n", "line 2", "a wavenumber and a value"),
+        ("600 1\n1_10 1\n", "line 2", "a wavenumber and a value"),
+        ("600 1\n601 1e999\n", "line 2", "a wavenumber and a value"),
+        ("600 1\n601 １\n", "line 2", "a wavenumber and a value"),
         ("600 1\n", "", "two or more lines that start with a number"),
         ("hello\nworld\n", "", "two or more lines that start with a number"),
     ],
@@ -87,11 +94,49 @@ def test_header_comments_and_columns():
     assert np.isnan(table.second[1])
 
 
+def test_a_table_of_any_width():
+    found = split_table(
+        enumerate(["@ xaxis", "0,0 1,5 -2", "# again", "% c", "0,5 1D-1 3 ! x", "1 2 3 4"]),
+        "#@!%",
+    )
+    assert found.header == ("@ xaxis",)
+    assert [row.number for row in found.rows] == [1, 4, 5]
+    assert found.n_columns == 5
+    assert found.numbers((0, 1, 2), "numbers").tolist() == [[0, 1.5, -2], [0.5, 0.1, 3], [1, 2, 3]]
+    with refused(InvalidFileError, key="line 1", expected="four numbers"):
+        found.numbers((3,), "four numbers")
+
+
 def test_encodings(tmp_path):
     path = tmp_path / "t.txt"
-    for encoding in ("utf-8", "utf-8-sig", "utf-16", "latin-1"):
-        path.write_text("µ 600,5\n", encoding=encoding)
-        assert read_text(path) == "µ 600,5\n"
+    text = "µ 600,5 and some more text in the header of a table\n"
+    for encoding in ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "latin-1"):
+        path.write_text(text, encoding=encoding)
+        assert read_text(path) == text
+        path.write_bytes(gzip.compress(path.read_bytes()))
+        assert read_text(path) == text
+    for end in ("\r", "\r\n"):
+        path.write_bytes(f"a{end}b".encode())
+        assert list(text_lines(path)) == [(1, "a"), (2, "b")]
+
+
+def test_what_is_packed_or_long_without_end_is_no_text(tmp_path, monkeypatch):
+    monkeypatch.setattr(text, "_SMALL", 1000)
+    path = tmp_path / "zeros.txt"
+    path.write_bytes(gzip.compress(b"0\n" * 100_000))
+    with refused(InvalidFileError, file=path, expected="a text file"):
+        read_text(path)
+    path.write_bytes(gzip.compress(b"1 2\n" * 10)[:-5])
+    with refused(InvalidFileError, file=path, expected="a text file"):
+        read_text(path)
+    monkeypatch.setattr(text, "_LONGEST", 1000)
+    path.write_bytes(b"1" * 2000)
+    with refused(InvalidFileError, file=path, key="line 1", expected="a line of text"):
+        read_text(path)
+
+
+def test_text_that_is_damaged_is_named(tmp_path):
+    path = tmp_path / "t.txt"
     path.write_bytes(bytes(range(256)))
     with refused(InvalidFileError, file=path, expected="a text file"):
         read_text(path)

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from eqcalc.spectra.continuity import describe_repeat, repeated_frames
+from eqcalc.spectra.io.text import split_table, text_lines
 from eqcalc.validation import InvalidFileError, located
 
 
@@ -54,36 +55,18 @@ class SeriesReader:
         return replicas
 
 
-def text_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Return the lines of a file with their numbers, from 1."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            yield from enumerate(file, 1)
-    except UnicodeDecodeError:
-        raise InvalidFileError(expected="a text file (UTF-8)") from None
-
-
-def number_rows(path: Path, comments: str) -> tuple[list[int], list[list[float]]]:
-    """Return the line number and values of each line that is not a comment."""
-    lines, rows = [], []
-    for number, line in text_lines(path):
-        text = line.strip()
-        if not text or text[0] in comments:
-            continue
-        rows.append(numbers(text.replace(",", " "), f"line {number}"))
-        lines.append(number)
-    if len(rows) < 2:
-        raise InvalidFileError(expected="a frame on each line", value=f"{len(rows)} frames")
-    return lines, rows
-
-
-def numbers(text: str, place: str) -> list[float]:
-    """Return the numbers in a text; `place` is its position in the file."""
-    try:
-        return [float(word) for word in text.split()]
-    except ValueError:
-        error = InvalidFileError(key=place, expected="numbers", value=text.strip()[:60])
-        raise error from None
+def number_rows(
+    path: Path, comments: str, width: int | None = None
+) -> tuple[list[int], np.ndarray]:
+    """Return the line numbers and the first `width` columns of a table; by default, all."""
+    table = split_table(text_lines(path), comments)
+    if len(table.rows) < 2:
+        raise InvalidFileError(
+            expected="a frame on each line", value=f"{len(table.rows)} lines with numbers"
+        )
+    width = table.n_columns if width is None else width
+    values = table.numbers(range(width), f"{width} numbers, each in a column of its own")
+    return [row.number for row in table.rows], values
 
 
 def matrices(values: np.ndarray) -> np.ndarray:

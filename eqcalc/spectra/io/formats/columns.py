@@ -43,14 +43,7 @@ class ColumnsReader(SeriesReader):
             expected = "a column, numbered from 0"
             raise InvalidInputError(key="time_key", value=time_key, expected=expected)
         last = max(*columns, -1 if time_key is None else time_key)
-        lines, rows = number_rows(path, _COMMENTS)
-        for number, row in zip(lines, rows, strict=True):
-            if len(row) <= last:
-                raise InvalidFileError(
-                    f"{len(row)} columns, but column {last} (counted from 0) is requested",
-                    key=f"line {number}",
-                )
-        table = np.array([row[: last + 1] for row in rows])
+        lines, table = number_rows(path, _COMMENTS, last + 1)
         times = 0 if time_key is None and 0 not in columns else time_key
         if times is not None and (time_key is not None or looks_like_time(table[:, times])):
             check_even(table[:, times], f"column {times}:", lines)
@@ -67,15 +60,14 @@ class GPUMDReader(SeriesReader):
 
     def read_file(self, path: Path, key: None, time_key: None) -> np.ndarray:
         """Return the dipole moments or polarizabilities."""
-        lines, rows = number_rows(path, "#")
-        widths = sorted({len(row) for row in rows})
-        if widths not in ([4], [7]):
+        lines, table = number_rows(path, "#")
+        width = table.shape[1]
+        if width not in (4, 7):
             raise InvalidFileError(
-                key="columns", value=widths, expected="4 (dipole.out) or 7 (polarizability.out)"
+                key="columns", value=width, expected="4 (dipole.out) or 7 (polarizability.out)"
             )
-        table = np.array(rows)
         check_even(table[:, 0], "step", lines)
-        if widths == [4]:
+        if width == 4:
             return table[:, 1:]
         xx, yy, zz, xy, yz, zx = table[:, 1:].T
         tensor = np.array([[xx, xy, zx], [xy, yy, yz], [zx, yz, zz]])

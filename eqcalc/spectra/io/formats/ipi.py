@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from eqcalc.spectra.io.formats.base import SeriesReader, check_even, matrices, numbers, text_lines
-from eqcalc.validation import InvalidFileError, located
+from eqcalc.spectra.io.formats.base import SeriesReader, check_even, matrices
+from eqcalc.spectra.io.text import text_lines
+from eqcalc.validation import InvalidFileError, located, numbers_in
 
 _HEADER = re.compile(r"#\s*EXTRAS\w*\s*\(([^)]*)\)#\s*Step:\s*(\d+)", re.IGNORECASE)
 
@@ -55,7 +56,7 @@ def _read_bead(path: Path) -> tuple[list[int], np.ndarray]:
         elif line.strip() and not line.lstrip().startswith("#"):
             if not frames:
                 raise InvalidFileError("numbers before the first #EXTRAS header")
-            frames[-1] += numbers(re.sub(r"[\[\],]", " ", line), f"step {steps[-1]}")
+            frames[-1] += numbers_in(re.sub(r"[\[\],]", " ", line), f"step {steps[-1]}")
     sizes = sorted({len(frame) for frame in frames})
     if sizes not in ([3], [9]):
         raise InvalidFileError(

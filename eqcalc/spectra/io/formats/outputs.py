@@ -12,10 +12,9 @@ from eqcalc.spectra.io.formats.base import (
     SeriesReader,
     check_even,
     check_unrepeated,
-    numbers,
-    text_lines,
 )
-from eqcalc.validation import InvalidFileError
+from eqcalc.spectra.io.text import text_lines
+from eqcalc.validation import InvalidFileError, numbers_in
 
 _MOMENT = re.compile(r"(?<!\w)X=\s*(\S+)\s+Y=\s*(\S+)\s+Z=\s*(\S+)", re.IGNORECASE)
 #: Step numbers in the main output of older and newer versions.
@@ -36,7 +35,7 @@ class CP2KReader(SeriesReader):
         frames, steps, lines = [], [], []
         for number, line in text_lines(path):
             if (match := _MOMENT.search(line)) is not None:
-                frames.append(numbers(" ".join(match.groups()), f"line {number}"))
+                frames.append(numbers_in(" ".join(match.groups()), f"line {number}"))
             elif (step := _STEP.search(line)) is not None:
                 steps.append(int(step.group(1)))
                 lines.append(number)
@@ -65,29 +64,28 @@ class VASPReader(SeriesReader):
         current: list[float] | None = None
         step: int | None = None
         steps, lines = [], []
-        with path.open(encoding="utf-8", errors="replace") as file:
-            for number, line in enumerate(file, 1):
-                if "dipolmoment" in line:
-                    match = _DIPOLE.search(line)
-                    if match is None:
-                        raise InvalidFileError(
-                            key=f"line {number}", expected="a dipole moment", value=line.strip()
-                        )
-                    current = [float(word) for word in match.groups()]
-                elif "Iteration" in line and (found := _IONIC_STEP.search(line)) is not None:
-                    step = int(found.group(1))
-                elif "TOTAL-FORCE" in line:
-                    if current is None:
-                        raise InvalidFileError(
-                            f"ionic step {len(frames) + 1} has no dipole moment",
-                            key=f"line {number}",
-                            advice="run with LDIPOL = .TRUE. or IDIPOL",
-                        )
-                    frames.append(current)
-                    if step is not None:
-                        steps.append(step)
-                        lines.append(number)
-                    current = None
+        for number, line in text_lines(path):
+            if "dipolmoment" in line:
+                match = _DIPOLE.search(line)
+                if match is None:
+                    raise InvalidFileError(
+                        key=f"line {number}", expected="a dipole moment", value=line.strip()
+                    )
+                current = numbers_in(" ".join(match.groups()), f"line {number}")
+            elif "Iteration" in line and (found := _IONIC_STEP.search(line)) is not None:
+                step = int(found.group(1))
+            elif "TOTAL-FORCE" in line:
+                if current is None:
+                    raise InvalidFileError(
+                        f"ionic step {len(frames) + 1} has no dipole moment",
+                        key=f"line {number}",
+                        advice="run with LDIPOL = .TRUE. or IDIPOL",
+                    )
+                frames.append(current)
+                if step is not None:
+                    steps.append(step)
+                    lines.append(number)
+                current = None
         if len(frames) < 2:
             expected = "ionic steps with a dipole moment"
             raise InvalidFileError(expected=expected, value=f"{len(frames)} of them")
