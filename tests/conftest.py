@@ -10,6 +10,7 @@ from ase import Atoms
 from ase.build import molecule
 
 from eqcalc.models import PaiNNConfig, Potential, PotentialConfig, References
+from eqcalc.models.networks.painn import PaiNNSize
 
 
 @pytest.fixture(autouse=True)
@@ -47,12 +48,14 @@ def ethanol() -> Atoms:
 
 def make_potential(
     *,
+    form: type[PaiNNSize] = PaiNNConfig,
     features: int = 16,
     heads: tuple[str, ...] = ("energy", "dipole", "polarizability"),
+    read_outs: dict[str, dict] | None = None,
     **options,
 ) -> Potential:
     """Return a small potential with reproducible random parameters, in float64."""
-    config = PotentialConfig(PaiNNConfig(features=features, **options), heads)
+    config = PotentialConfig(form(features=features, **options), heads, read_outs or {})
     references = References(
         elements=(1, 6, 7, 8),
         values={

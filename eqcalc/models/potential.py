@@ -73,7 +73,11 @@ class PotentialConfig:
         """
         network = self.representation
         counts = FeatureCounts(
-            network.features, network.vectors, network.read_out_layers, network.read_out_activation
+            network.features,
+            network.vectors,
+            network.read_out_layers,
+            network.read_out_activation,
+            getattr(network, "read_out_invariant", None),
         )
         return {name: build_head(name, counts, self.read_outs.get(name, {})) for name in self.heads}
 

@@ -22,7 +22,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from eqcalc.models.networks.painn import PaiNN
+from eqcalc.models.networks.smooth_painn import FORMS
 from eqcalc.models.potential import Potential
 from eqcalc.validation import InvalidInputError, one_of
 
@@ -95,7 +95,7 @@ def in_precision(potential: Potential, name: str | None) -> Potential:
     check_precision(name)
     if name is None or name == precision_of(potential):
         return potential
-    if name not in _TYPES and type(potential.representation) is not PaiNN:
+    if name not in _TYPES and type(potential.representation) not in FORMS:
         raise InvalidInputError(
             f"{name} is defined for PaiNN only, not for {type(potential.representation).__name__}",
             key="precision",
@@ -112,9 +112,10 @@ def in_precision(potential: Potential, name: str | None) -> Potential:
 
 def _layers_to_round(potential: Potential) -> Iterator[tuple[nn.Module, str, nn.Linear]]:
     """Yield linear layers between features, with the module and name they belong to."""
-    if type(potential.representation) is not PaiNN:
+    if type(potential.representation) not in FORMS:
         return
-    parts: list[nn.Module] = [potential.representation.messages, potential.representation.updates]
+    network = cast("Any", potential.representation)
+    parts: list[nn.Module] = [network.messages, network.updates]
     for part in (*parts, *potential.heads.values()):
         for parent in part.modules():
             for attribute, layer in parent.named_children():

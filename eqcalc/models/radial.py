@@ -139,6 +139,18 @@ class CosineCutoff(nn.Module):
         return torch.where(distances < self.cutoff, inside, torch.zeros_like(inside))
 
 
+class SquaredCosineCutoff(CosineCutoff):
+    """``f(d) = [cos(πd/r_c) + 1]²/4`` inside the cutoff r_c and zero beyond.
+
+    The square of :class:`CosineCutoff`: it ends with a zero of fourth order, so that three
+    derivatives are continuous at the cutoff, where those of the cosine end with the first.
+    """
+
+    def forward(self, distances: Tensor) -> Tensor:
+        """Return f for distances [Å] of any shape."""
+        return super().forward(distances).square()
+
+
 #: Radial bases by the name used in configurations. Those with constants of single
 #: precision are for models of SchNetPack, which stores them so.
 RADIAL_BASES: dict[str, Callable[[int, float], nn.Module]] = {

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from eqcalc.models.activations import activation
-from eqcalc.models.networks.painn import vector_norm
+from eqcalc.models.networks.painn import Invariant, Length
 from eqcalc.plugins import instance, load_plugins
 from eqcalc.quantities import MOLECULAR_SCALARS, named, ordered, quantity
 from eqcalc.structures import Structures
@@ -38,12 +38,16 @@ class FeatureCounts:
     layers, activation
         Default depth and activation of the perceptrons that read out scalars; options of the head
         override them.
+    invariant
+        What read-outs take of vectors; by default their lengths √(|v|² + ε), with the
+        ``norm_epsilon`` of the read-out.
     """
 
     scalars: int
     vectors: int
     layers: int = 2
     activation: str = "silu"
+    invariant: Invariant | None = None
 
 
 def perceptron(counts: FeatureCounts, layers: int | None, function: str | None) -> nn.Sequential:
@@ -250,7 +254,8 @@ class GatedEquivariantBlock(nn.Module):
     """Map scalars and vectors to new ones, the vectors gated by scalars.
 
     PaiNN paper, figure 3: with U, V linear without bias and m a two-layer
-    perceptron, ``s', g = m([s, |U v|])`` and ``v' = g ∘ V v``.
+    perceptron, ``s', g = m([s, |U v|])`` and ``v' = g ∘ V v``. The length is that of the
+    paper; networks may have another invariant in its place.
 
     Parameters
     ----------
@@ -260,16 +265,16 @@ class GatedEquivariantBlock(nn.Module):
         Number of scalar and of vector output features.
     activate
         Whether to apply an activation to the new scalars; false for the last block.
-    epsilon
-        Added to squared norms under the square root.
+    invariant
+        What is taken of U v.
     """
 
     def __init__(
-        self, scalars: int, vectors: int, features: int, *, activate: bool, epsilon: float
+        self, scalars: int, vectors: int, features: int, *, activate: bool, invariant: Invariant
     ) -> None:
         super().__init__()
         self.features_out = features
-        self.epsilon = epsilon
+        self.invariant = invariant
         self.mix = nn.Linear(vectors, 2 * features, bias=False)
         self.gate = nn.Sequential(
             nn.Linear(scalars + features, scalars), nn.SiLU(), nn.Linear(scalars, 2 * features)
@@ -279,7 +284,7 @@ class GatedEquivariantBlock(nn.Module):
     def forward(self, scalars: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Map ``[n_atoms, F]`` and ``[n_atoms, 3, F]`` to the same with F'."""
         left, right = self.mix(vectors).chunk(2, dim=-1)
-        gates = self.gate(torch.cat([scalars, vector_norm(left, self.epsilon)], dim=-1))
+        gates = self.gate(torch.cat([scalars, self.invariant(left)], dim=-1))
         scalars, gates = gates.split(self.features_out, dim=-1)
         return self.activation(scalars), gates.unsqueeze(1) * right
 
@@ -291,9 +296,19 @@ class AtomicScalarAndVector(Head):
     comes from a perceptron, and there is no vector.
     """
 
-    def __init__(self, counts: FeatureCounts, *, gated: bool, norm_epsilon: float) -> None:
+    def __init__(self, counts: FeatureCounts, *, gated: bool, norm_epsilon: float | None) -> None:
         super().__init__()
-        non_negative("norm_epsilon", norm_epsilon)
+        invariant = counts.invariant
+        if invariant is None:
+            epsilon = 1e-8 if norm_epsilon is None else norm_epsilon
+            invariant = Length(non_negative("norm_epsilon", epsilon))
+        elif norm_epsilon is not None:
+            raise InvalidInputError(
+                "the read-outs of this network take no lengths of vectors",
+                key="norm_epsilon",
+                value=norm_epsilon,
+                expected="nothing",
+            )
         if gated and not counts.vectors:
             raise InvalidInputError(
                 "the network has no vector features", key="atomic_dipoles", value=gated
@@ -302,7 +317,7 @@ class AtomicScalarAndVector(Head):
         if gated:
             hidden = max(counts.scalars // 2, 1)
             self.blocks = nn.ModuleList(
-                GatedEquivariantBlock(*sizes, activate=activate, epsilon=norm_epsilon)
+                GatedEquivariantBlock(*sizes, activate=activate, invariant=invariant)
                 for sizes, activate in (
                     ((counts.scalars, counts.vectors, hidden), True),
                     ((hidden, hidden, 1), False),
@@ -344,7 +359,8 @@ class DipoleHead(AtomicScalarAndVector):
     atomic_dipoles
         Whether to include μ_i; by default if there are vector features.
     norm_epsilon
-        Added to squared norms of vectors under the square root.
+        Added to squared lengths of vectors under the square root, 10⁻⁸ by default; for
+        networks whose read-outs take lengths.
     """
 
     conserves_charge = True
@@ -354,7 +370,7 @@ class DipoleHead(AtomicScalarAndVector):
         counts: FeatureCounts,
         *,
         atomic_dipoles: bool | None = None,
-        norm_epsilon: float = 1e-8,
+        norm_epsilon: float | None = None,
     ) -> None:
         gated = counts.vectors > 0 if atomic_dipoles is None else atomic_dipoles
         super().__init__(counts, gated=gated, norm_epsilon=norm_epsilon)
@@ -400,13 +416,14 @@ class PolarizabilityHead(AtomicScalarAndVector):
     origin
         ``"centroid"``, ``"center_of_mass"`` or ``"center_of_charge"``.
     norm_epsilon
-        Added to squared norms of vectors under the square root.
+        Added to squared lengths of vectors under the square root, 10⁻⁸ by default; for
+        networks whose read-outs take lengths.
     """
 
     additive = True
 
     def __init__(
-        self, counts: FeatureCounts, *, origin: str = "centroid", norm_epsilon: float = 1e-8
+        self, counts: FeatureCounts, *, origin: str = "centroid", norm_epsilon: float | None = None
     ) -> None:
         super().__init__(counts, gated=counts.vectors > 0, norm_epsilon=norm_epsilon)
         self.origin = origin_of(origin)

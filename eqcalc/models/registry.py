@@ -25,6 +25,7 @@ from eqcalc.models.networks.lnet import LNetConfig
 from eqcalc.models.networks.painn import PaiNNConfig
 from eqcalc.models.networks.painn_ablation import AblatedPaiNNConfig
 from eqcalc.models.networks.schnet import SchNetConfig
+from eqcalc.models.networks.smooth_painn import SmoothPaiNNConfig
 from eqcalc.neighbors import Pairs
 from eqcalc.plugins import PLUGINS, import_plugin, instance, plugin_modules
 from eqcalc.structures import Structures
@@ -83,6 +84,7 @@ class RepresentationConfig(Protocol):
 REPRESENTATIONS: dict[str, type[Any]] = {
     config.name: config
     for config in (
+        SmoothPaiNNConfig,
         PaiNNConfig,
         AblatedPaiNNConfig,
         SchNetConfig,

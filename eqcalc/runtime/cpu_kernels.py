@@ -99,11 +99,11 @@ def kernel_parameters(potential: Potential) -> tuple[Tensor, Settings, list[Tens
         basis=basis,
         exponent=exponent,
         cutoff=config.cutoff,
-        epsilon=config.norm_epsilon,
+        epsilon=cast("Any", config.invariant()).epsilon,
         **{f"has_{name}": name in compiled for name in _HEADS},
         **{f"{name}_scale": potential.references.scales.get(name, 1.0) for name in _HEADS},
         **{
-            f"{name}_epsilon": cast("Any", potential.heads[name]).blocks[0].epsilon
+            f"{name}_epsilon": cast("Any", potential.heads[name]).blocks[0].invariant.epsilon
             for name in compiled
             if name != "energy"
         },

@@ -7,7 +7,8 @@ import pytest
 import torch
 from e3nn import o3
 
-from eqcalc.models.networks.painn import Message, Update
+from eqcalc.models.networks.painn import Length, Message, PaiNNConfig, Update
+from eqcalc.models.networks.smooth_painn import SmoothPaiNNConfig
 from eqcalc.models.radial import CosineCutoff, GaussianBasis, SincBasis, radial_basis
 from eqcalc.neighbors import Pairs, all_pairs
 from eqcalc.structures import Structures
@@ -15,9 +16,12 @@ from tests.conftest import make_potential
 from tests.errors import refused
 
 
-def test_representation_equals_the_equations_written_as_loops(ethanol):
+@pytest.mark.parametrize("form", [PaiNNConfig, SmoothPaiNNConfig])
+def test_representation_equals_the_equations_written_as_loops(form, ethanol):
+    smooth = form is SmoothPaiNNConfig
+    options = {} if smooth else {"norm_epsilon": 1e-8}
     painn = make_potential(
-        features=4, layers=2, radial_functions=5, norm_epsilon=1e-8
+        form=form, features=4, layers=2, radial_functions=5, **options
     ).representation
     structure = Structures.from_atoms(ethanol)
     n, f = 9, 4
@@ -36,7 +40,7 @@ def test_representation_equals_the_equations_written_as_loops(ethanol):
                     continue
                 u = (r[j] - r[i]) / d
                 basis = torch.tensor([math.sin(k * math.pi * d / rc) / d for k in range(1, 6)])
-                envelope = 0.5 * (math.cos(math.pi * d / rc) + 1.0)
+                envelope = (0.5 * (math.cos(math.pi * d / rc) + 1.0)) ** (2 if smooth else 1)
                 w = (weight @ basis.double() + bias) * envelope * phi[j]
                 new_s[i] = new_s[i] + w[:f]
                 for c in range(f):
@@ -45,7 +49,8 @@ def test_representation_equals_the_equations_written_as_loops(ethanol):
         update = painn.updates[layer]
         left = torch.einsum("of,ifc->ioc", update.mix.weight[:f], v)
         right = torch.einsum("of,ifc->ioc", update.mix.weight[f:], v)
-        norm = torch.sqrt((left**2).sum(-1) + 1e-8)
+        norm = (left**2).sum(-1)
+        norm = norm if smooth else torch.sqrt(norm + 1e-8)
         a = update.context(torch.cat([s, norm], dim=1))
         s = s + a[:, :f] + a[:, 2 * f :] * (left * right).sum(-1)
         v = v + a[:, f : 2 * f, None] * right
@@ -99,7 +104,7 @@ def test_mixing_layers_have_no_bias(potential):
 
 def test_update_has_finite_second_derivatives_at_zero_vectors():
     torch.manual_seed(0)
-    update = Update(4, 1e-8).double()
+    update = Update(4, Length(1e-8)).double()
     vectors = torch.zeros(2, 3, 4, dtype=torch.float64, requires_grad=True)
     scalars, _ = update(torch.ones(2, 4, dtype=torch.float64), vectors)
     (gradient,) = torch.autograd.grad(scalars.sum(), vectors, create_graph=True)

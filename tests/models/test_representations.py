@@ -21,6 +21,7 @@ L0 = {**L0, "radial_width": 6, "hidden_vectors": 0}
 IRREPS = {"multiplicity": 4, "embedding": 8, "graph": "radius"}
 SMALL = {
     "painn": {"name": "painn", "features": 16},
+    "smooth painn": {"name": "smooth_painn", "features": 16},
     "painn without products": {"name": "painn_ablated", "features": 16, "scalar_product": False},
     "painn without vectors": {"name": "painn_ablated", "features": 16, **ABLATED},
     "schnet": {"name": "schnet", "features": 16, "layers": 2},

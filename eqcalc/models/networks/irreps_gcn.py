@@ -32,7 +32,7 @@ from eqcalc.models.networks.irreps import (
     RadialPerceptron,
     surroundings,
 )
-from eqcalc.models.networks.painn import vector_norm
+from eqcalc.models.networks.painn import Length
 from eqcalc.neighbors import Pairs
 from eqcalc.structures import Structures
 from eqcalc.validation import InvalidInputError, one_of, positive_fields
@@ -204,7 +204,7 @@ class IrrepsGCN(nn.Module):
         """Return the scalars and vectors among features of all degrees."""
         scalars = features[0].squeeze(1)
         if self.config.read_out == "norms":
-            lengths = [vector_norm(features[l], 1e-8) for l in self.config.degrees if l > 0]
+            lengths = [Length(1e-8)(features[l]) for l in self.config.degrees if l > 0]
             scalars = torch.cat([scalars, *lengths], dim=-1)
         return scalars, features.get(1, scalars.new_zeros(scalars.shape[0], 3, 0))
 

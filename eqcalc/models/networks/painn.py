@@ -13,12 +13,16 @@ radial filters and ∘ the product of features,
 
 No product but these appears, so the features are equivariant under rotations
 and reflections alike: U and V mix features and have no bias.
+
+What the update takes of the vectors, the length |V v_i|, and the cutoff function
+are parts: :mod:`eqcalc.models.networks.smooth_painn` has others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -28,10 +32,30 @@ from eqcalc.neighbors import Pairs
 from eqcalc.structures import Structures
 from eqcalc.validation import positive_fields
 
+#: A function of vectors ``[..., 3, n]`` that no rotation changes, ``[..., n]``.
+Invariant: TypeAlias = Callable[[Tensor], Tensor]
+
 
 @dataclass(frozen=True)
-class PaiNNConfig:
-    """Configuration of :class:`PaiNN`; the defaults are those of the paper.
+class Length:
+    """Length of vectors along their components, √(|v|² + ε).
+
+    Parameters
+    ----------
+    epsilon
+        ε, which keeps every derivative finite at v = 0.
+    """
+
+    epsilon: float
+
+    def __call__(self, vectors: Tensor) -> Tensor:
+        """Return the lengths ``[..., n]`` of ``[..., 3, n]``."""
+        return torch.sqrt(vectors.square().sum(-2) + self.epsilon)
+
+
+@dataclass(frozen=True)
+class PaiNNSize:
+    """What every form of PaiNN has: sizes, cutoff and radial basis.
 
     Parameters
     ----------
@@ -47,6 +71,44 @@ class PaiNNConfig:
         Size of the radial basis.
     embeddings
         Rows of the embedding table; atomic numbers must be smaller.
+    """
+
+    features: int = 128
+    layers: int = 3
+    cutoff: float = 5.0
+    radial_basis: str = "sinc"
+    radial_functions: int = 20
+    embeddings: int = 100
+
+    read_out_layers: ClassVar[int] = 2
+    read_out_activation: ClassVar[str] = "silu"
+
+    def __post_init__(self) -> None:
+        positive_fields(self, "features", "layers", "radial_functions", "embeddings")
+        positive_fields(self, "cutoff")
+
+    @property
+    def vectors(self) -> int:
+        """Number of vector features, as many as scalars."""
+        return self.features
+
+    def invariant(self) -> Invariant:
+        """Return what the update takes of the vectors."""
+        raise NotImplementedError
+
+    def envelope(self) -> nn.Module:
+        """Return the cutoff function of the filters."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class PaiNNConfig(PaiNNSize):
+    """Configuration of :class:`PaiNN`; the defaults are those of the paper.
+
+    Parameters
+    ----------
+    features, layers, cutoff, radial_basis, radial_functions, embeddings
+        As in :class:`PaiNNSize`.
     norm_epsilon
         Added to |V v|² under the root, which keeps every derivative finite at v = 0.
         The paper has none. Much smaller ones (10⁻⁸ is usual) leave cusps in the
@@ -56,34 +118,23 @@ class PaiNNConfig:
 
     name: ClassVar[str] = "painn"
 
-    features: int = 128
-    layers: int = 3
-    cutoff: float = 5.0
-    radial_basis: str = "sinc"
-    radial_functions: int = 20
-    embeddings: int = 100
     norm_epsilon: float = 1e-3
 
-    read_out_layers: ClassVar[int] = 2
-    read_out_activation: ClassVar[str] = "silu"
-
     def __post_init__(self) -> None:
-        positive_fields(self, "features", "layers", "radial_functions", "embeddings")
-        positive_fields(self, "cutoff", "norm_epsilon")
+        super().__post_init__()
+        positive_fields(self, "norm_epsilon")
 
-    @property
-    def vectors(self) -> int:
-        """Number of vector features, as many as scalars."""
-        return self.features
+    def invariant(self) -> Length:
+        """Return the length of the paper."""
+        return Length(self.norm_epsilon)
+
+    def envelope(self) -> CosineCutoff:
+        """Return the cutoff function of the paper."""
+        return CosineCutoff(self.cutoff)
 
     def build(self) -> nn.Module:
         """Return a representation with random initial parameters."""
         return PaiNN(self)
-
-
-def vector_norm(vectors: Tensor, epsilon: float) -> Tensor:
-    """Length of vectors ``[..., 3, n]`` along their components, smooth at zero."""
-    return torch.sqrt(vectors.square().sum(-2) + epsilon)
 
 
 class Aggregation(Protocol):
@@ -177,9 +228,9 @@ class Message(nn.Module):
 class Update(nn.Module):
     """Update block: scalars and vectors of one atom act on each other."""
 
-    def __init__(self, features: int, epsilon: float) -> None:
+    def __init__(self, features: int, invariant: Invariant) -> None:
         super().__init__()
-        self.epsilon = epsilon
+        self.invariant = invariant
         self.mix = nn.Linear(features, 2 * features, bias=False)
         self.context = nn.Sequential(
             nn.Linear(2 * features, features), nn.SiLU(), nn.Linear(features, 3 * features)
@@ -188,7 +239,7 @@ class Update(nn.Module):
     def forward(self, scalars: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """Return the updated scalars ``[n_atoms, F]`` and vectors ``[n_atoms, 3, F]``."""
         left, right = self.mix(vectors).chunk(2, dim=-1)
-        context = self.context(torch.cat([scalars, vector_norm(left, self.epsilon)], dim=-1))
+        context = self.context(torch.cat([scalars, self.invariant(left)], dim=-1))
         a_ss, a_vv, a_sv = context.chunk(3, dim=-1)
         scalars = scalars + a_ss + a_sv * (left * right).sum(-2)
         return scalars, vectors + a_vv.unsqueeze(1) * right
@@ -197,18 +248,18 @@ class Update(nn.Module):
 class PaiNN(nn.Module):
     """PaiNN representation of atomic environments."""
 
-    def __init__(self, config: PaiNNConfig) -> None:
+    def __init__(self, config: PaiNNSize) -> None:
         super().__init__()
         self.config = config
         features = config.features
         self.embedding = nn.Embedding(config.embeddings, features)
         self.basis = radial_basis(config.radial_basis, config.radial_functions, config.cutoff)
-        self.cutoff = CosineCutoff(config.cutoff)
+        self.cutoff = config.envelope()
         # one linear map for the filters of all layers, as in the published layout
         self.filters = nn.Linear(config.radial_functions, 3 * features * config.layers)
         self.messages = nn.ModuleList(Message(features) for _ in range(config.layers))
         self.updates = nn.ModuleList(
-            Update(features, config.norm_epsilon) for _ in range(config.layers)
+            Update(features, config.invariant()) for _ in range(config.layers)
         )
 
     def forward(self, structures: Structures, pairs: Pairs) -> tuple[Tensor, Tensor]:

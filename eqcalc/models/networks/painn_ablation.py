@@ -20,8 +20,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from eqcalc.models.networks.painn import PaiNNConfig, vector_norm
-from eqcalc.models.radial import CosineCutoff, radial_basis
+from eqcalc.models.networks.painn import PaiNNConfig
+from eqcalc.models.radial import radial_basis
 from eqcalc.neighbors import Pairs
 from eqcalc.structures import Structures
 from eqcalc.validation import InvalidInputError
@@ -124,7 +124,7 @@ class Update(nn.Module):
     def __init__(self, config: AblatedPaiNNConfig) -> None:
         super().__init__()
         features = config.features
-        self.epsilon = config.norm_epsilon
+        self.invariant = config.invariant()
         self.scalar_product = config.scalar_product
         self.parts = 1 + config.vector_features + config.scalar_product
         if config.vector_features:
@@ -140,7 +140,7 @@ class Update(nn.Module):
         if self.parts == 1:
             return scalars + self.context(scalars), vectors
         left, right = self.mix(vectors).chunk(2, dim=-1)
-        context = self.context(torch.cat([scalars, vector_norm(left, self.epsilon)], dim=-1))
+        context = self.context(torch.cat([scalars, self.invariant(left)], dim=-1))
         a_ss, a_vv, *a_sv = context.chunk(self.parts, dim=-1)
         scalars = scalars + a_ss
         if self.scalar_product:
@@ -156,7 +156,7 @@ class AblatedPaiNN(nn.Module):
         self.config = config
         self.embedding = nn.Embedding(config.embeddings, config.features)
         self.basis = radial_basis(config.radial_basis, config.radial_functions, config.cutoff)
-        self.cutoff = CosineCutoff(config.cutoff)
+        self.cutoff = config.envelope()
         self.messages = nn.ModuleList(Message(config) for _ in range(config.layers))
         self.updates = nn.ModuleList(Update(config) for _ in range(config.layers))
         width = config.message_parts * config.features

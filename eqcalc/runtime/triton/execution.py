@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from eqcalc.models.networks.painn import Message, PaiNN
+from eqcalc.models.networks.painn import Message
+from eqcalc.models.networks.smooth_painn import FORMS
 from eqcalc.models.potential import Potential
 from eqcalc.runtime.cuda_graphs import CapturedExecution
 from eqcalc.runtime.execution import EagerExecution, Execution, ExecutionUnavailableError
@@ -40,7 +41,7 @@ def with_triton_kernels(potential: Potential, *, frozen: bool = False) -> Potent
         There are no kernels for this network or device, or Triton is not installed.
     """
     representation = potential.representation
-    if type(potential) is not Potential or type(representation) is not PaiNN:
+    if type(potential) is not Potential or type(representation) not in FORMS:
         raise ExecutionUnavailableError(
             f"there are no Triton kernels for {type(representation).__name__}", key="network"
         )

@@ -5,6 +5,7 @@ import pytest
 import torch
 from ase import Atoms
 
+from eqcalc.models import PaiNNConfig, SmoothPaiNNConfig
 from eqcalc.neighbors import all_pairs, pairs_within
 from eqcalc.runtime import (
     EagerExecution,
@@ -30,25 +31,30 @@ def triton_evaluator(potential, numbers):
     return evaluator_for(potential, numbers, execution="triton")
 
 
-def small_potential():
-    return make_potential(features=6, layers=2, radial_functions=3)
+def small_potential(form=PaiNNConfig):
+    return make_potential(form=form, features=6, layers=2, radial_functions=3)
 
 
+every_form = pytest.mark.parametrize("form", [PaiNNConfig, SmoothPaiNNConfig])
+
+
+@every_form
 @pytest.mark.parametrize("numbers", [[6], [6, 8], [8, 1, 1]])
-def test_all_quantities_are_those_of_the_eager_execution(numbers):
-    potential, numbers = small_potential(), torch.tensor(numbers)
+def test_all_quantities_are_those_of_the_eager_execution(numbers, form):
+    potential, numbers = small_potential(form), torch.tensor(numbers)
     positions = trial_positions(len(numbers), 3)
     found = triton_evaluator(potential, numbers)(positions, NAMES)
     expected = eager_evaluator(potential, numbers)(positions, NAMES)
     assert max(deviations(found, expected).values()) < 1e-12
 
 
-def test_gradients_of_a_loss_of_forces_are_those_of_the_eager_model():
+@every_form
+def test_gradients_of_a_loss_of_forces_are_those_of_the_eager_model(form):
     stack = Structures.stack(WATER, trial_positions(3, 1))
     pairs = all_pairs(stack)
     gradients = []
     for kernels in (False, True):
-        potential = small_potential()
+        potential = small_potential(form)
         executed = with_triton_kernels(potential) if kernels else potential
         values = executed.evaluate(stack, pairs, NAMES, create_graph=True)
         loss = sum((values[name] - 0.1).square().sum() for name in NAMES[1:])
