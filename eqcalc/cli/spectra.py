@@ -224,8 +224,8 @@ def _add_compare(add: Callable[..., Any]) -> None:
     command.add_argument(
         "--unit",
         type=_measured_unit,
-        default="arbitrary units",
-        help=f"of a text file's second column: {', '.join(_MEASURED_UNITS)}".replace("%", "%%"),
+        help="of the measured values, if the file does not say: "
+        + ", ".join(_MEASURED_UNITS).replace("%", "%%"),
     )
     _add_reversed(command)
 

@@ -413,7 +413,7 @@ def write_comparison(
     scale_range: tuple[float, float] | None = None,
     fwhm: float | None = None,
     names: Sequence[str] | None = None,
-    unit: str = "arbitrary units",
+    unit: str | None = None,
     reversed_axis: bool = False,
 ) -> str:
     """Compare files of computed spectra with a measured one; write a figure and the scores.
@@ -431,7 +431,7 @@ def write_comparison(
     names
         Legend labels of the computed spectra; by default their dynamics method.
     unit
-        Unit of a measured spectrum in a text file.
+        Unit of the measured values, if the file does not state it.
     reversed_axis
         Wavenumbers decrease from left to right.
 

@@ -13,6 +13,7 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import rankdata
 
 from eqcalc.spectra.experiment.measured import broadened
+from eqcalc.spectra.experiment.ordinates import is_absorbance, is_transmittance
 from eqcalc.spectra.infrared_absorption import INFRARED_QUANTITIES
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.validation import InvalidInputError, bounds
@@ -39,7 +40,8 @@ def spectroscopy(spectrum: Spectrum) -> str | None:
     infrared = (
         spectrum.unit in _INFRARED_UNITS
         or spectrum.label.startswith(_INFRARED_LABELS)
-        or re.search("TRANSMITTANCE|ABSORBANCE", spectrum.unit.upper())
+        or is_absorbance(spectrum.unit)
+        or is_transmittance(spectrum.unit)
         or re.search("infrared|transmittance|absorbance|ft-?ir", stated, re.IGNORECASE)
     )
     if bool(raman) == bool(infrared):
@@ -268,7 +270,7 @@ def compare(
 
 def _check_spectroscopies(calculated: Spectrum, measured: Spectrum) -> None:
     """Raise an error for spectra of different kinds."""
-    if "TRANSMITTANCE" in measured.unit.upper():
+    if is_transmittance(measured.unit):
         raise InvalidInputError(
             key="measured", value=measured.unit, expected="absorption", advice="use absorbance()"
         )

@@ -10,15 +10,21 @@ from pathlib import Path
 import numpy as np
 from scipy.signal import fftconvolve
 
-from eqcalc.spectra.io.files import is_written_by_eqcalc, read_spectrum
+from eqcalc.spectra.experiment.ordinates import (
+    TRANSMITTANCE,
+    check_kind,
+    is_absorbance,
+    is_transmittance,
+    ordinate,
+    states_quantity,
+)
+from eqcalc.spectra.io.files import is_written_by_eqcalc, read_jcamp_file, read_spectrum
 from eqcalc.spectra.io.text import averaged, parse_table, read_text
 from eqcalc.spectra.lines import LINE_SHAPES
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.units import GAS_CONSTANT
 from eqcalc.validation import InvalidFileError, InvalidInputError, located, one_of, positive
 
-#: Suffixes of files that contain their unit; all others are text in columns.
-_SELF_DESCRIBING = (".jdx", ".dx", ".jcm", ".h5", ".hdf5")
 #: Titles of a first column that is not a wavenumber.
 _OTHER_AXIS = re.compile(
     r"wave ?length|wellenl|^\W*(nm|[µμu]m|microns?)\b"
@@ -26,27 +32,37 @@ _OTHER_AXIS = re.compile(
     re.IGNORECASE,
 )
 _WAVENUMBER = re.compile(r"cm\^?[-−⁻]|1/cm|wave ?number|wellenzahl|raman ?shift", re.IGNORECASE)
-_TRANSMITTANCE = re.compile(r"transm|% *T\b|\bT *[(\[/]? *%", re.IGNORECASE)
+#: A JCAMP-DX file by its labels; other files too mark their header with ##.
+_JCAMP = re.compile(
+    r"^[ \t]*##\s*(JCAMP-?DX|XY-?DATA|XY-?POINTS|PEAK ?TABLE|NTUPLES|DATA ?TYPE)\s*=", re.I | re.M
+)
+#: Titles of a first column.
+_AXIS = re.compile(rf"{_WAVENUMBER.pattern}|frequency|shift|^ *x\b", re.IGNORECASE)
+#: Median above which a transmittance is in percent.
+_PERCENT = 2.0
+#: Unit of a measured spectrum that states none.
+_ARBITRARY = "arbitrary units"
 
 
 def read_measured(
     path: str | Path,
     *,
-    unit: str = "arbitrary units",
+    unit: str | None = None,
     limits: tuple[float, float] | None = None,
 ) -> Spectrum:
     """Read a measured spectrum: JCAMP-DX, a file of eqcalc, or two columns of text.
 
-    Transmittance becomes absorbance, and the absorption per fraction and path
-    length of a gas (as in quantitative collections) the molar absorption
-    coefficient.
+    The content decides which, not the name of the file. Transmittance becomes absorbance, and the
+    absorption per fraction and path length of a gas (as in quantitative collections) the molar
+    absorption coefficient.
 
     Parameters
     ----------
     path
-        ``.jdx``, ``.dx``, ``.h5``, ``.csv`` of eqcalc, or any other suffix for text.
+        The file; text files may be compressed (``.gz``).
     unit
-        Unit of the second column of a text file.
+        Unit of the values, if the file does not state it or states a transmittance whose fraction
+        and percent are confused.
     limits
         Wavenumbers [cm⁻¹] that must be covered. Only the part between them is read, plus one point
         on either side for interpolation.
@@ -54,31 +70,56 @@ def read_measured(
     Raises
     ------
     InvalidInputError
-        There is no such file; it cannot be read, is ambiguous, or does not cover the limits; or a
-        value between them is not finite, or is a transmittance that is not positive.
+        There is no such file; it cannot be read, is ambiguous, or does not cover the limits; it is
+        a quantity that is not proportional to absorption or Raman scattering; or a value between
+        the limits is not finite, or is a transmittance that is not positive.
     """
     path = Path(path)
-    if path.suffix.lower() in _SELF_DESCRIBING or is_written_by_eqcalc(path):
+    if path.suffix.lower() in (".h5", ".hdf5") or is_written_by_eqcalc(path):
         spectrum = read_spectrum(path)
+    elif _JCAMP.search(read_text(path)):
+        spectrum = read_jcamp_file(path)
     else:
-        spectrum = read_table(path, unit=unit, label=path.stem)
-        header = spectrum.provenance.get("header", "")
-        if unit == "arbitrary units" and _TRANSMITTANCE.search(header):
-            raise InvalidFileError(
-                f"the header {header[:60]!r} says transmittance",
-                file=path,
-                key="unit",
-                advice="specify T (up to 1) or %T (up to 100), or absorbance if the second column "
-                "has it",
-            )
+        spectrum = read_table(path, unit=unit or _ARBITRARY, label=path.stem)
     with located(file=path):
+        if "file" in spectrum.provenance:  # not written by eqcalc
+            spectrum = _of_known_unit(spectrum, unit)
         return _converted(spectrum, limits)
+
+
+def _of_known_unit(spectrum: Spectrum, unit: str | None) -> Spectrum:
+    """Return a spectrum with the unit that its file states or, if it leaves it open, the given."""
+    record = spectrum.provenance
+    check_kind(record.get("DATATYPE", ""), "data type")
+    if record.get("table") == "peak table":
+        raise InvalidFileError("a list of bands, not a curve", key="##PEAK TABLE")
+    stated = str(record.get("YUNITS", spectrum.unit))
+    if unit is not None:
+        if states_quantity(stated):
+            expected = ordinate(stated, "unit of the values")
+            if expected is not ordinate(unit):
+                problem = f"the file says {stated!r}"
+                raise InvalidInputError(problem, key="unit", value=unit, expected=expected.name)
+        return replace(spectrum, unit=unit)
+    known, header = ordinate(stated, "unit of the values"), record.get("header", "")
+    if stated == _ARBITRARY and re.search(TRANSMITTANCE.pattern, header, re.IGNORECASE):
+        raise InvalidFileError(
+            f"the header {header[:60]!r} says transmittance",
+            key="unit",
+            advice="specify T (up to 1) or %T (up to 100), or absorbance if the second column "
+            "has it",
+        )
+    values = spectrum.values[np.isfinite(spectrum.values)]
+    if known is TRANSMITTANCE and not _is_percent(stated) and np.median(values) > _PERCENT:
+        note = f"{stated} above 1 is read as percent"
+        return replace(spectrum, unit=f"% {stated}", warnings=(*spectrum.warnings, note))
+    return replace(spectrum, unit=stated)
 
 
 def _converted(spectrum: Spectrum, limits: tuple[float, float] | None) -> Spectrum:
     """Cut a spectrum to the limits, then convert transmittance to absorbance."""
     unit = spectrum.unit.upper()
-    if _is_transmittance(unit):
+    if is_transmittance(unit):
         # decided from the whole spectrum: a part may be saturated
         _check_percent(spectrum)
     if limits is not None:
@@ -86,7 +127,7 @@ def _converted(spectrum: Spectrum, limits: tuple[float, float] | None) -> Spectr
     if not np.isfinite(spectrum.values).all():
         where = float(spectrum.wavenumber[~np.isfinite(spectrum.values)][0])
         raise InvalidInputError("not a finite number", key=f"value at {where:g} cm⁻¹")
-    if _is_transmittance(unit) or "ABSORBANCE" in unit:
+    if is_transmittance(unit) or is_absorbance(unit):
         return _absorbance(spectrum)
     return gas_absorption(spectrum) if "MICROMOL/MOL" in unit else spectrum
 
@@ -127,12 +168,9 @@ def read_table(path: str | Path, *, unit: str, label: str) -> Spectrum:
     """
     path = Path(path)
     with located(file=path):
-        text = read_text(path)
-        if text.lstrip().startswith("##"):
-            raise InvalidFileError("a JCAMP-DX file", advice="rename it to .jdx")
-        table = parse_table(text)
+        table = parse_table(read_text(path))
         _check_axis(table.header)
-        provenance = {"file": path.name}
+        provenance = {"file": path.name, **_header_statements(table.header)}
         if table.header:
             provenance["header"] = " | ".join(table.header)
         more = f"the file has {table.n_columns} columns, of which the second is used"
@@ -145,12 +183,30 @@ def read_table(path: str | Path, *, unit: str, label: str) -> Spectrum:
         )
 
 
+def _header_statements(header: tuple[str, ...]) -> dict[str, str]:
+    """Return what a header says of the kind of spectrum and the quantity of the second column."""
+    found: dict[str, str] = {}
+    for line in header:
+        tab = "\t" in line
+        name, *others = re.split(r"\t" if tab else r"[=:,;]| {2,}", line)
+        key = re.sub(r"[\s_-]", "", name).upper()
+        value = " ".join(others).strip()
+        if key in ("DATATYPE", "YUNITS") and value:
+            found[key] = value
+        elif others and (_AXIS.search(name) or line == header[-1]) and states_quantity(others[0]):
+            title = others[0].strip()
+            if len(title) > 1 or len(others) == 1:  # not sample A and sample B
+                found.setdefault("YUNITS", title)
+    return found
+
+
 def _check_axis(header: tuple[str, ...]) -> None:
     """Raise an error if the header says that the first column is not a wavenumber."""
     for line in header:
-        title = re.split("[,;\t]", re.sub(r"^XUNITS\W*", "[", line))[0]
-        # a title has no number, unlike the wavelength of a laser
-        if re.search(r"\d", title) or not _OTHER_AXIS.search(title):
+        title, *others = re.split("[,;\t]", re.sub(r"^XUNITS\W*", "[", line))
+        # a title has no number, unlike the wavelength of a laser or the place on a stage
+        numbers = re.search(r"\d", title) or any(re.fullmatch(r"[ \d.+-]+", x) for x in others)
+        if numbers or not _OTHER_AXIS.search(title):
             continue
         if not _WAVENUMBER.search(line):
             raise InvalidFileError(
@@ -179,9 +235,9 @@ def absorbance(spectrum: Spectrum) -> Spectrum:
 
 def _absorbance(spectrum: Spectrum) -> Spectrum:
     unit = spectrum.unit.upper()
-    if unit.startswith("ABSORBANCE") or (unit == "1" and spectrum.label == "absorbance"):
+    if is_absorbance(unit) or (unit == "1" and spectrum.label == "absorbance"):
         return replace(spectrum, unit="1", label="absorbance")
-    if not _is_transmittance(unit):
+    if not is_transmittance(unit):
         expected = "transmittance or absorbance"
         raise InvalidInputError(key="unit", value=spectrum.unit, expected=expected)
     transmittance = spectrum.values / (100.0 if _is_percent(unit) else 1.0)
@@ -203,10 +259,6 @@ def _absorbance(spectrum: Spectrum) -> Spectrum:
     )
 
 
-def _is_transmittance(unit: str) -> bool:
-    return "TRANSMITTANCE" in unit.upper() or unit.upper() in ("T", "%T")
-
-
 def _is_percent(unit: str) -> bool:
     return "PERCENT" in unit.upper() or "%" in unit
 
@@ -215,10 +267,10 @@ def _check_percent(spectrum: Spectrum) -> None:
     """Raise an error if fraction and percent of a transmittance are confused."""
     unit = spectrum.unit
     values = spectrum.values[np.isfinite(spectrum.values)]
-    if not _is_transmittance(unit) or not len(values):
+    if not is_transmittance(unit) or not len(values):
         return
     problem, expected = "", ""
-    if not _is_percent(unit) and np.median(values) > 2.0:
+    if not _is_percent(unit) and np.median(values) > _PERCENT:
         problem, expected = "a transmittance above 1, apparently in percent", "%T"
     elif _is_percent(unit) and values.max() <= 1.5:
         problem, expected = (

@@ -247,7 +247,8 @@ def _write_jcamp(spectrum: Spectrum, path: Path) -> None:
     path.write_text(write_jcamp(spectrum, _metadata(spectrum)), encoding="utf-8")
 
 
-def _read_jcamp(path: Path) -> Spectrum:
+def read_jcamp_file(path: Path) -> Spectrum:
+    """Read a JCAMP-DX file of any name; see :func:`read_spectrum`."""
     spectrum, record, error = read_jcamp(read_text(path), path)
     if record is None:
         return spectrum
@@ -271,7 +272,8 @@ _READERS: dict[str, Callable[[Path], Spectrum]] = {
     ".h5": _read_hdf5,
     ".hdf5": _read_hdf5,
     ".csv": _read_csv,
-    ".jdx": _read_jcamp,
-    ".dx": _read_jcamp,
-    ".jcm": _read_jcamp,
+    ".jdx": read_jcamp_file,
+    ".dx": read_jcamp_file,
+    ".jcm": read_jcamp_file,
+    ".jcamp": read_jcamp_file,
 }

@@ -15,14 +15,14 @@ import json
 import re
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from eqcalc.spectra.io.text import averaged
 from eqcalc.spectra.provenance import molecular_formula, provenance_facts, title
 from eqcalc.spectra.spectrum import Spectrum
-from eqcalc.validation import InvalidFileError
+from eqcalc.validation import InvalidFileError, number_in, numbers_in
 
 _LINE = 78
 
@@ -94,7 +94,8 @@ def write_jcamp(spectrum: Spectrum, record: dict[str, Any]) -> str:
     if spectrum.standard_error is not None:
         lines.append("##$STANDARD ERROR=")
         lines += [repr(float(e)) for e in spectrum.standard_error]
-    lines.append("##XYPOINTS= (XY..XY)")
+    # as ##XYPOINTS=, which the standard has for uneven abscissae, fewer programs read it
+    lines.append("##XYDATA= (XY..XY)")
     lines += [f"{float(a)!r}, {float(b)!r}" for a, b in zip(x, y, strict=True)]
     return "\n".join([*lines, "##END=", ""])
 
@@ -117,20 +118,43 @@ _DUP = {c: str(i) for i, c in enumerate("STUVWXYZs", 1)}
 _MANTISSA = r"[+-]?(?:\d+\.?\d*|\.\d+)"
 _NUMBER = _MANTISSA + r"(?:[Ee][+-]?\d+)?"
 _TOKEN = re.compile(rf"([@A-Ia-i%J-Rj-rS-Zs])(\d*\.?\d*)|({_NUMBER})|(\?)|[\s,;]+|(.)")
+#: Labels of tables of values: curves first, then lists of bands.
+_CURVES, _PEAKS = ("XYDATA", "XYPOINTS"), "PEAKTABLE"
+#: Points to which repetitions (DUP) may expand a table, or twice its characters if these are more.
+_MOST_POINTS = 1_000_000
+#: Largest distance of the abscissa of a line from the even grid, in spacings: the lines of some
+#: programs begin with the abscissa of the point before or after.
+_TOLERANCE = 1.1
+#: Units of the abscissa: wavenumber [cm⁻¹] of one unit, or of its reciprocal for wavelengths.
+_WAVENUMBERS = r"(?:1?/|RECIPROCAL|INVERSE)(?:CM|CENTIMET(?:ER|RE)S?)|CM-1|KAYSERS?"
+_AXES = {
+    rf"(?:WAVENUMBERS?|RAMANSHIFT|SHIFT)?(?:IN)?(?:{_WAVENUMBERS})|WAVENUMBERS?|RAMANSHIFT": 1.0,
+    r"(?:WAVELENGTHS?)?(?:IN)?(?:MICROMET(?:ER|RE)S?|MICRONS?|UM)": 1e4,
+    r"(?:WAVELENGTHS?)?(?:IN)?(?:NANOMET(?:ER|RE)S?|NM)": 1e7,
+}
 
 
-def decode_ordinates(lines: list[str]) -> tuple[np.ndarray, np.ndarray]:
+class Ordinates(NamedTuple):
+    """An ``(X++(Y..Y))`` table, unscaled."""
+
+    starts: np.ndarray  #: ``[n_lines]``, abscissa at the start of each line
+    rounding: np.ndarray  #: ``[n_lines]``, half a unit of the last digit of each
+    indices: np.ndarray  #: ``[n_lines]``, of the first ordinate of each line
+    values: np.ndarray  #: ``[n_points]``
+
+
+def decode_ordinates(lines: list[str]) -> Ordinates:
     """Decode the lines of an ``(X++(Y..Y))`` table.
-
-    Returns the abscissa at the start of each line and the ordinates, both unscaled.
 
     Raises
     ------
     InvalidFileError
-        A character is invalid, or a line does not continue the previous one.
+        A character is invalid, a line does not continue the previous one, or repetitions expand
+        a short table to more than a million points.
     """
-    first: list[float] = []
+    starts: list[tuple[float, float, int]] = []
     values: list[float] = []
+    most = max(_MOST_POINTS, 2 * sum(map(len, lines)))
     differences = False
     for number, line in enumerate(lines, 1):
         text = line.strip()
@@ -138,20 +162,26 @@ def decode_ordinates(lines: list[str]) -> tuple[np.ndarray, np.ndarray]:
         head = re.match(rf"{_NUMBER}(?=[\s,])", text) or re.match(_MANTISSA, text)
         if head is None:
             raise _error(number, f"no abscissa: {line[:40]!r}")
-        first.append(float(head.group()))
-        decoded, ended = _decode_line(text[head.end() :], number)
+        decoded, ended = _decode_line(text[head.end() :], number, most - len(values))
         if differences:
             # the first ordinate repeats the last one of the line before
             if not decoded or not np.isclose(decoded[0], values[-1], rtol=1e-6, atol=0.5):
                 problem = "does not continue the line before it: the file is damaged or truncated"
                 raise _error(number, problem)
             values.pop()
+        if decoded:
+            written, _, exponent = head.group().upper().partition("E")
+            last_digit = int(exponent or 0) - len(written.partition(".")[2])
+            starts.append((float(head.group()), 0.5 * 10.0 ** min(last_digit, 300), len(values)))
         values.extend(decoded)
         differences = ended
-    return np.array(first), np.array(values)
+    columns = np.array(starts, dtype=float).reshape(-1, 3).T
+    if np.isinf(ordinates := np.array(values)).any() or not np.isfinite(columns).all():
+        raise InvalidFileError("a number is too large", key="##XYDATA")
+    return Ordinates(columns[0], columns[1], columns[2].astype(int), ordinates)
 
 
-def _decode_line(text: str, number: int) -> tuple[list[float], bool]:
+def _decode_line(text: str, number: int, most: int) -> tuple[list[float], bool]:
     """Return the ordinates of one line and whether it ended in a difference."""
     values: list[float] = []
     step: float | None = None
@@ -173,8 +203,11 @@ def _decode_line(text: str, number: int) -> tuple[list[float], bool]:
             values.append(values[-1] + step)
         else:
             # total number of occurrences of the previous item
-            for _ in range(int(_DUP[code] + digits) - 1):
-                values.append(values[-1] + (step or 0.0))
+            repeats = float(_DUP[code] + digits) - 1.0
+            if not repeats <= most - len(values):
+                raise _error(number, f"{match.group()[:20]!r} repeats a value too often")
+            last, change = values[-1], step or 0.0
+            values.extend(last + change * k for k in range(1, int(repeats) + 1))
     return values, step is not None
 
 
@@ -182,31 +215,61 @@ def _error(number: int, problem: str) -> InvalidFileError:
     return InvalidFileError(problem, key=f"line {number} of the table")
 
 
-def _labels(text: str) -> dict[str, str]:
-    """Return the labelled data records; keys without blanks and in upper case."""
-    records: dict[str, str] = {}
-    for chunk in re.split(r"^\s*##", text, flags=re.MULTILINE)[1:]:
+def _blocks(text: str) -> list[dict[str, str]]:
+    """Return the labelled data records of each block; keys without blanks and in upper case."""
+    blocks: list[dict[str, str]] = []
+    opened: list[dict[str, str]] = []
+    for chunk in re.split(r"^[ \t]*##", text, flags=re.MULTILINE)[1:]:
         label, _, value = chunk.partition("=")
         key = re.sub(r"[\s\-_/]", "", label).upper()
-        if key == "DATATYPE" and value.strip().upper().startswith("LINK"):
-            raise InvalidFileError("a compound (LINK) file", advice="split it into its blocks")
         if key == "END":
-            break
-        if key and key not in records:
-            records[key] = value if key.startswith("$") else re.sub(r"\$\$.*", "", value)
-    return records
+            opened = opened[:-1]
+        elif key:
+            if key == "TITLE" or not opened:
+                opened.append({})
+                blocks.append(opened[-1])
+            kept = value if key.startswith("$") else re.sub(r"\$\$.*", "", value)
+            opened[-1].setdefault(key, kept)
+    return blocks
+
+
+def _spectrum_block(blocks: list[dict[str, str]]) -> dict[str, str]:
+    """Return the block of the only spectrum; in a compound file others may describe the sample."""
+    curves = [block for block in blocks if any(label in block for label in _CURVES)]
+    found = curves or [block for block in blocks if _PEAKS in block]
+    found = [b for b in found if _is_vibrational(b)] or found
+    if len(found) == 1:
+        return found[0]
+    if found:
+        titles = ", ".join(repr(block.get("TITLE", "").strip()[:30]) for block in found[:5])
+        raise InvalidFileError(
+            f"{len(found)} spectra in one file ({titles}{', …' if len(found) > 5 else ''})",
+            expected="one",
+            advice="write each block, from ##TITLE= to ##END=, to a file of its own",
+        )
+    for block in blocks:
+        if "NTUPLES" in block:
+            kind = " ".join(block["NTUPLES"].split()[:4])
+            raise InvalidFileError(
+                key="##NTUPLES", value=kind, expected="one spectrum with a table ##XYDATA="
+            )
+    raise InvalidFileError(
+        expected="a JCAMP-DX file, with a table ##XYDATA=, ##XYPOINTS= or ##PEAK TABLE="
+    )
+
+
+def _is_vibrational(records: dict[str, str]) -> bool:
+    """Return whether a block is said to be an infrared or Raman spectrum."""
+    return bool(re.search("INFRARED|RAMAN|FT-?IR", records.get("DATATYPE", "").upper()))
 
 
 def _number(records: dict[str, str], key: str, default: float | None = None) -> float:
     text = records.get(key, "").strip().replace(",", ".")
     if not text and default is not None:
         return default
-    try:
-        number = float(text.split()[0])
-    except (ValueError, IndexError):
-        number = float("nan")
-    if not np.isfinite(number):
-        raise InvalidFileError(key=f"##{key}", expected="a number", value=text)
+    number = number_in(text.split()[0]) if text else None
+    if number is None:
+        raise InvalidFileError(key=f"##{key}", expected="a number", value=text[:60])
     return number
 
 
@@ -214,89 +277,186 @@ def read_jcamp(text: str, path: Path) -> tuple[Spectrum, str | None, np.ndarray 
     """Return the spectrum in the text of a JCAMP-DX file; the name is for the provenance.
 
     The abscissa becomes a wavenumber in cm⁻¹, ascending; the ordinate keeps the unit of the file.
-    If eqcalc wrote the file, its JSON record and standard error are returned too.
+    A list of bands (``##PEAK TABLE=``) is marked in the provenance. If eqcalc wrote the file, its
+    JSON record and standard error are returned too.
     """
-    records = _labels(text)
-    if "JCAMPDX" not in records:
-        raise InvalidFileError(expected="a JCAMP-DX file, with a label ##JCAMP-DX=")
-    x_factor = _number(records, "XFACTOR", 1.0)
-    y_factor = _number(records, "YFACTOR", 1.0)
-    if "XYDATA" in records and not _is_pairs(records["XYDATA"]):
-        x, y = _evenly_spaced(records)
-        y = y * y_factor
-    elif found := [key for key in ("XYDATA", "XYPOINTS", "PEAKTABLE") if key in records]:
-        table = records[found[0]]
-        pairs = re.findall(_NUMBER, table.split("\n", 1)[-1])
-        if not pairs or len(pairs) % 2:
-            raise InvalidFileError(key=f"##{found[0]}", expected="pairs of numbers")
-        points = np.array(pairs, dtype=float).reshape(-1, 2)
-        x, y = points[:, 0] * x_factor, points[:, 1] * y_factor
+    records = _spectrum_block(_blocks("\n".join(text.splitlines())))
+    label = next(key for key in (*_CURVES, _PEAKS) if key in records)
+    form, *lines = records[label].strip().split("\n")
+    form = re.sub(r"\s", "", form).upper()
+    if re.search(r"^\s*[+-]?\d+,\d+\s*$", records.get("FIRSTX", "") or records.get("MAXX", "")):
+        lines = [line.replace(",", ".") for line in lines]  # decimal commas
+    warnings: tuple[str, ...] = ()
+    if form.startswith("(X++(Y..Y)"):
+        x, y, warnings = _evenly_spaced(records, [line for line in lines if line.strip()])
+    elif tuple_form := re.fullmatch(r"\((XY[A-Z]?)\.*(?:XY[A-Z]?)?\)", form):
+        x, y = _pairs(f"##{label}", lines, len(tuple_form.group(1)))
+        x = x * _number(records, "XFACTOR", 1.0)
     else:
-        raise InvalidFileError(expected="a table ##XYDATA= or ##XYPOINTS=")
-    n_points = int(_number(records, "NPOINTS", float(len(x))))
+        raise InvalidFileError(
+            key=f"##{label}", expected="(X++(Y..Y)) or (XY..XY)", value=form[:40]
+        )
+    y = y * _number(records, "YFACTOR", 1.0)
+    n_points = _number(records, "NPOINTS", float(len(x)))
     if n_points != len(x):
         raise InvalidFileError(
             f"the table has {len(x)} points: the file is damaged or truncated",
             key="##NPOINTS",
             value=n_points,
         )
-    optical = re.search("INFRARED|RAMAN", records.get("DATATYPE", "").upper())
-    if "XUNITS" not in records and not optical:
+    if "XUNITS" not in records and not _is_vibrational(records):
         raise InvalidFileError(
             "missing, and not said to be an infrared or Raman spectrum", key="##XUNITS"
         )
-    x, y = averaged(_to_wavenumber(x, records.get("XUNITS", "1/CM")), y)
+    x, y = averaged(_to_wavenumber(x, records), y)
     record = records.get("$EQCALC")
     error = None
     if "$STANDARDERROR" in records:
-        try:
-            error = np.array(records["$STANDARDERROR"].split(), dtype=float)
-        except ValueError as problem:
-            raise InvalidFileError(str(problem), key="##$STANDARD ERROR") from None
+        error = np.array(numbers_in(records["$STANDARDERROR"], "##$STANDARD ERROR"))
     provenance = {k: records[k].strip() for k in _KEPT if records.get(k, "").strip()}
+    if label == _PEAKS:
+        provenance["table"] = "peak table"
     spectrum = Spectrum(
         wavenumber=x,
         values=y,
         unit=records.get("YUNITS", "ARBITRARY UNITS").strip(),
         label=records.get("TITLE", "").strip() or path.stem,
         provenance={"file": path.name, **provenance},
+        warnings=warnings,
     )
     joined = None if record is None else "".join(record.split())
     return spectrum, joined, error
 
 
-def _is_pairs(table: str) -> bool:
-    """Return whether a table consists of pairs of abscissa and ordinate."""
-    return re.sub(r"\s", "", table.strip().split("\n", 1)[0]).upper() == "(XY..XY)"
+def _pairs(key: str, lines: list[str], n_columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first two columns of a table of groups of numbers, such as ``(XY..XY)``."""
+    x: list[float] = []
+    y: list[float] = []
+    position = 0
+    for line in lines:
+        for word in re.split(r"[\s,;()]+", line):
+            if not word:
+                continue
+            if position < 2:
+                number = number_in(word)
+                if number is None:
+                    raise InvalidFileError(
+                        key=key, value=line.strip()[:60], expected="pairs of numbers"
+                    )
+                (y if position else x).append(number)
+            position = (position + 1) % n_columns
+    if position or not x:
+        what = "pairs of numbers" if n_columns == 2 else f"groups of {n_columns} columns"
+        raise InvalidFileError(key=key, expected=what)
+    return np.array(x), np.array(y)
 
 
-def _evenly_spaced(records: dict[str, str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the abscissa, scaled, and the ordinate, unscaled, of an XYDATA table."""
-    form, *lines = records["XYDATA"].strip().split("\n")
-    if re.sub(r"\s", "", form).upper() != "(X++(Y..Y))":
-        raise InvalidFileError(
-            key="##XYDATA", expected="(X++(Y..Y)) or (XY..XY)", value=form.strip()
-        )
-    starts, y = decode_ordinates([line for line in lines if line.strip()])
-    if not len(y):
+def _evenly_spaced(
+    records: dict[str, str], lines: list[str]
+) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Return the abscissa, scaled, and the ordinate, unscaled, of an XYDATA table, and warnings.
+
+    The labels of the abscissa are checked against the line starts and each other. A label that
+    contradicts all others is not used, and said; other contradictions are errors.
+    """
+    table = decode_ordinates(lines)
+    n = len(table.values)
+    if not n:
         raise InvalidFileError("the table is empty", key="##XYDATA")
-    first, last = _number(records, "FIRSTX"), _number(records, "LASTX")
-    x = np.linspace(first, last, len(y))
-    scaled = starts[0] * _number(records, "XFACTOR", 1.0)
-    spacing = abs(last - first) / max(len(y) - 1, 1)
-    if abs(scaled - first) > max(spacing, 1e-3 * abs(first)):
-        raise InvalidFileError(f"the table starts at {scaled:g}", key="##FIRSTX", value=first)
-    return x, y
+    factor = _number(records, "XFACTOR", 1.0)
+    starts, rounding = table.starts * factor, table.rounding * abs(factor)
+    first = _number(records, "FIRSTX", float(starts[0]))
+    gaps = max(n - 1, 1)
+    grids: dict[str, float] = {}
+    if records.get("LASTX", "").strip():
+        grids["##LASTX"] = (_number(records, "LASTX") - first) / gaps
+    if records.get("DELTAX", "").strip():
+        step = abs(_number(records, "DELTAX"))
+        direction = grids.get("##LASTX", starts[-1] - starts[0]) or _number(records, "DELTAX")
+        grids["##DELTAX"] = float(np.copysign(step, direction))
+    if not grids and len(starts) > 1:
+        grids["the lines"] = float((starts[-1] - first) / table.indices[-1])
+    if not grids:
+        raise InvalidFileError("missing", key="##LASTX", expected="the last abscissa")
+
+    def off(step: float) -> np.ndarray:
+        """Return whether each line starts too far from the even grid of a spacing."""
+        allowed = _TOLERANCE * abs(step) + rounding + 1e-6 * abs(first)
+        return np.asarray(np.abs(first + step * table.indices - starts) > allowed)
+
+    name, step = next(iter(grids.items()))
+    if n == len(starts) and not off(step)[[0, -1]].any():
+        # one point in each line: pairs, which may be uneven
+        exact = np.abs(first + step * table.indices - starts) <= 1.01 * rounding
+        return first + step * table.indices if exact.all() else starts, table.values, ()
+    agreeing = {name: step for name, step in grids.items() if not off(step).any()}
+    if not agreeing:
+        raise _contradiction(records, table, factor, first, name, step)
+    used, step = next(iter(agreeing.items()))
+    apart = np.ptp(np.abs(list(grids.values())))
+    # DELTAX is rounded in many files
+    differ = gaps * apart > max(_TOLERANCE, 0.01 * gaps) * abs(step)
+    if differ and len(agreeing) > 1:
+        raise InvalidFileError(
+            f"contradicts ##LASTX and ##NPOINTS, which give {abs(step):g}",
+            key="##DELTAX",
+            value=grids["##DELTAX"],
+        )
+    if "NPOINTS" not in records and len(starts) == 1 and len(grids) == 1:
+        raise InvalidFileError("missing: nothing says whether the table is whole", key="##NPOINTS")
+    other = next((name for name in grids if name != used), "")
+    note = f"{other} contradicts the table and {used}, and is not used"
+    return np.linspace(first, first + step * gaps, n), table.values, (note,) if differ else ()
 
 
-def _to_wavenumber(x: np.ndarray, unit: str) -> np.ndarray:
-    name = re.sub(r"[\s^]", "", unit).upper()
-    if name in ("1/CM", "CM-1", "CM**-1"):
+def _contradiction(
+    records: dict[str, str],
+    table: Ordinates,
+    factor: float,
+    first: float,
+    name: str,
+    step: float,
+) -> InvalidFileError:
+    """Return the error for lines that are not on the grid of FIRSTX and another label."""
+    starts = table.starts * factor
+    if abs(starts[0] - first) > _TOLERANCE * abs(step):
+        return InvalidFileError(f"the table starts at {starts[0]:g}", key="##FIRSTX", value=first)
+    # points are lost where the spacing of the lines changes
+    points, distances = np.diff(table.indices), np.diff(starts)
+    usual = float(np.median(distances / points))
+    surplus = np.abs(distances - usual * points)
+    if surplus.max() <= _TOLERANCE * abs(usual):
+        end = first + usual * (len(table.values) - 1)
+        return InvalidFileError(
+            f"contradicts the table, which goes on to {end:g}",
+            key=name,
+            value=records[name.strip("#")].strip(),
+        )
+    line = int(np.argmax(surplus)) + 1
+    return InvalidFileError(
+        f"starts at {starts[line]:g} instead of {starts[line - 1] + usual * points[line - 1]:g}: "
+        "points were lost or added",
+        key=f"line {line + 1} of the table",
+    )
+
+
+def _to_wavenumber(x: np.ndarray, records: dict[str, str]) -> np.ndarray:
+    unit = records.get("XUNITS", "1/CM")
+    name = unit.upper().replace("⁻¹", "-1").replace("−", "-")
+    name = re.sub(r"[\s^*(){}\[\].]", "", name.replace("\N{MICRO SIGN}", "U").replace("Μ", "U"))
+    scale = next((scale for form, scale in _AXES.items() if re.fullmatch(form, name)), None)
+    if scale is None:
+        expected = "1/CM, MICROMETERS or NANOMETERS"
+        raise InvalidFileError(key="##XUNITS", value=unit.strip()[:60], expected=expected)
+    if scale == 1.0:
         return x
-    scale = {"MICROMETERS": 1e4, "MICRONS": 1e4, "UM": 1e4, "NANOMETERS": 1e7, "NM": 1e7}
-    if name not in scale:
-        expected = f"1/CM, {', '.join(scale)}"
-        raise InvalidFileError(key="##XUNITS", value=unit.strip(), expected=expected)
+    if "RAMAN" in records.get("DATATYPE", "").upper():
+        raise InvalidFileError(
+            "a wavelength of scattered light",
+            key="##XUNITS",
+            value=unit.strip()[:60],
+            expected="the Raman shift in 1/CM",
+        )
     if np.any(x <= 0.0):
         raise InvalidFileError("a wavelength that is not positive")
-    return scale[name] / x
+    return scale / x

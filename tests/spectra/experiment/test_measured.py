@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,8 @@ def test_csv_with_a_header(tmp_path):
     s = read_measured(path, unit="%T")
     assert np.allclose(s.values, [1.0, np.log10(2.0)])
     assert s.warnings == ("the file has 3 columns, of which the second is used",)
+    assert np.allclose(read_measured(path).values, s.values)
+    path.write_text("transmission, gas cell\n601.5,50\n600.5,10\n")
     with refused(InvalidFileError, file=path, key="unit"):
         read_measured(path)
     # a damaged file of eqcalc is not taken for another one
@@ -218,3 +221,129 @@ def test_percent_and_fraction_are_told_apart(tmp_path):
     # a black part of a spectrum in percent has small numbers and is none of fractions
     black = read_measured(percent, unit="%T", limits=(450.0, 600.0))
     assert np.allclose(black.values, -np.log10(0.004), rtol=1e-6)
+
+
+JCAMP = (
+    "##TITLE=x\n##JCAMP-DX=4.24\n##DATA TYPE={kind}\n##XUNITS=1/CM\n##YUNITS={unit}\n"
+    "##NPOINTS=3\n##XYDATA=(XY..XY)\n600 {a}\n601 {b}\n602 {a}\n##END=\n"
+)
+
+
+def jcamp(path, unit, a="0.9", b="0.5", kind="INFRARED SPECTRUM"):
+    path.write_text(JCAMP.format(kind=kind, unit=unit, a=a, b=b), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("stated", "percent"),
+    [
+        ("TRANSMITTANCE", False),
+        ("TRANSMISSION", False),
+        ("T", False),
+        ("% TRANSMISSION", True),
+        ("%T", True),
+        ("PERCENT TRANSMITTANCE", True),
+        ("Transmittance (%)", True),
+        ("TRANSMITTANCE", True),  # said to be a fraction, but in percent
+        ("Transmission", True),
+    ],
+)
+def test_transmittance_under_all_its_names(tmp_path, stated, percent):
+    a, b = ("90", "50") if percent else ("0.9", "0.5")
+    expected = -np.log10([0.9, 0.5, 0.9])
+    for path in (
+        jcamp(tmp_path / "m.jdx", stated, a, b),
+        write(
+            tmp_path / "m.txt", [600, 601, 602], map(float, [a, b, a]), header=f"cm-1\t{stated}\n"
+        ),
+    ):
+        found = read_measured(path)
+        assert np.allclose(found.values, expected)
+        assert (found.unit, found.label) == ("1", "absorbance")
+        says_percent = "%" in stated or "PERCENT" in stated
+        assert bool(found.warnings) == (percent and not says_percent)
+        assert np.allclose(read_measured(path, unit="%T" if percent else "T").values, expected)
+        with refused(file=path, key="unit"):
+            read_measured(path, unit="T" if percent else "%T")
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        "REFLECTANCE",
+        "%R",
+        "KUBELKA-MUNK",
+        "EMITTANCE",
+        "log(1/R)",
+        "ABSORPTANCE",
+        "S(Q,w)",
+        "VOLTS",
+    ],
+)
+def test_other_quantities_are_refused_by_name(tmp_path, stated):
+    path = jcamp(tmp_path / "m.jdx", stated)
+    with refused(file=path, key="unit of the values", value=stated):
+        read_measured(path)
+    if stated != "VOLTS":  # an unknown unit can be given, a known one not be replaced
+        with refused(file=path, key="unit of the values", value=stated):
+            read_measured(path, unit="absorbance")
+        table = write(tmp_path / "m.txt", [600, 601], [1, 2], header=f"Wavenumber\t{stated}\n")
+        with refused(file=table, key="unit of the values", value=stated):
+            read_measured(table)
+    else:
+        assert read_measured(path, unit="absorbance").label == "absorbance"
+
+
+@pytest.mark.parametrize(
+    ("kind", "known"),
+    [
+        *((k, True) for k in ("INFRARED SPECTRUM", "RAMAN SPECTRUM", "FT-IR", "", "SPECTRUM")),
+        *(
+            (k, False)
+            for k in ("UV/VIS SPECTRUM", "NMR SPECTRUM", "MASS SPECTRUM", "X-RAY DIFFRACTION")
+        ),
+        *((k, False) for k in ("INELASTIC NEUTRON SCATTERING", "INFRARED INTERFEROGRAM", "EELS")),
+        *((k, False) for k in ("RAMAN OPTICAL ACTIVITY", "INFRARED REFLECTANCE SPECTRUM")),
+    ],
+)
+def test_kinds_of_spectra(tmp_path, kind, known):
+    path = jcamp(tmp_path / "m.jdx", "ABSORBANCE", kind=kind)
+    if known:
+        assert len(read_measured(path)) == 3
+    else:
+        with refused(file=path, key="data type", value=kind):
+            read_measured(path)
+
+
+def test_the_content_decides_how_a_file_is_read(tmp_path):
+    text = JCAMP.format(kind="INFRARED SPECTRUM", unit="ABSORBANCE", a=0.9, b=0.5)
+    for name, data in (
+        ("m.jcamp", text.encode()),
+        ("m.txt", text.encode()),
+        ("m.jdx.gz", gzip.compress(text.encode())),
+        ("m.dx", b"\xef\xbb\xbf" + text.encode()),
+        ("m.jdx", text.replace("\n", "\r").encode()),
+        ("m", text.replace("\n", "\r\n").encode("utf-16")),
+        ("rruff.jdx", b"##NAMES=Quartz\n##RRUFFID=R1\n600, 0.9\n601, 0.5\n602, 0.9\n##END=\n\n"),
+    ):
+        (tmp_path / name).write_bytes(data)
+        assert read_measured(tmp_path / name).values.tolist() == [0.9, 0.5, 0.9]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "#Acq. time (s)=\t1\n#Laser=\t532nm\n#X (µm)=\t0\n#Y (µm)=\t-1.5\n",
+        "#Acq. time (s)=\t1\n#Laser (nm)=\t532\n",
+        "Laser (nm)\t785\n",
+        "X-Axis\tSpectrum\nrel. 1/cm\tCCD cts\n",
+    ],
+)
+def test_settings_of_an_instrument_are_no_titles(tmp_path, header):
+    path = write(tmp_path / "m.txt", [600, 601], [1, 2], header=header)
+    assert read_measured(path).unit in ("arbitrary units", "CCD cts")
+
+
+def test_titles_that_are_samples_are_no_quantities(tmp_path):
+    path = write(tmp_path / "m.txt", [600, 601], [1, 2], header="wavenumber\tA\tB\n")
+    assert read_measured(path).unit == "arbitrary units"

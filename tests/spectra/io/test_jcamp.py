@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+import time
+
 import numpy as np
 import pytest
 
@@ -20,20 +22,17 @@ FORMS = {
 
 @pytest.mark.parametrize("name", list(FORMS))
 def test_forms_without_differences(name):
-    first, y = decode_ordinates([FORMS[name]])
-    assert first.tolist() == [10.0]
-    assert y.tolist() == ORDINATES
+    found = decode_ordinates([FORMS[name]])
+    assert found.starts.tolist() == [10.0]
+    assert found.values.tolist() == ORDINATES
 
 
 def test_differences():
     # 99, +1, −2, −5, 0, 0, +27, −120, −13, +20
-    _, y = decode_ordinates(["10I9Jkn%%K7j20j3K0"])
-    assert y.tolist() == ORDINATES
-    _, y = decode_ordinates(["10I9Jkn%TK7j20j3K0"])
-    assert y.tolist() == ORDINATES
+    assert decode_ordinates(["10I9Jkn%%K7j20j3K0"]).values.tolist() == ORDINATES
+    assert decode_ordinates(["10I9Jkn%TK7j20j3K0"]).values.tolist() == ORDINATES
     # a run of equal differences, and the check of the first ordinate of a line
-    _, y = decode_ordinates(["1A0KU", "4A6KT", "6B0"])
-    assert y.tolist() == [10, 12, 14, 16, 18, 20]
+    assert decode_ordinates(["1A0KU", "4A6KT", "6B0"]).values.tolist() == [10, 12, 14, 16, 18, 20]
     with refused(InvalidFileError, key="line 2 of the table"):
         decode_ordinates(["1A0KU", "4A5KT"])
     with refused(InvalidFileError, key="line 1 of the table"):
@@ -158,3 +157,196 @@ def test_values_at_one_wavenumber_are_averaged(tmp_path):
     found = read_spectrum(path)
     assert found.wavenumber.tolist() == [601.0, 602.0]
     assert found.values.tolist() == [1.5, 7.0]
+
+
+def table(tmp_path, body, units="1/CM", kind="INFRARED SPECTRUM", name="t.jdx"):
+    path = tmp_path / name
+    head = f"##TITLE=x\n##JCAMP-DX=4.24\n##DATA TYPE={kind}\n##XUNITS={units}\n##YUNITS=A\n"
+    path.write_text(f"{head}{body}##END=\n", encoding="utf-8")
+    return path
+
+
+#: A hundred points from 400 to 499, ten in a line.
+LINES = [f"{x} " + " ".join(str(x + i) for i in range(10)) for x in range(400, 500, 10)]
+
+
+def even(lines, form="(X++(Y..Y))", **labels):
+    labels = {"NPOINTS": 100, "FIRSTX": 400, "LASTX": 499, **labels}
+    head = "".join(f"##{key}= {value}\n" for key, value in labels.items() if value is not None)
+    return head + f"##XYDATA= {form}\n" + "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("labels", "key"),
+    [
+        ({}, None),
+        ({"DELTAX": 1}, None),
+        ({"LASTX": None, "DELTAX": 1}, None),
+        ({"LASTX": None}, None),
+        ({"FIRSTX": None, "LASTX": None}, None),
+        ({"FIRSTX": 399.5, "LASTX": 499.2}, None),  # within 1.1 spacings
+        ({"LASTX": 4000}, "##LASTX"),
+        ({"FIRSTX": 300}, "##FIRSTX"),
+        ({"LASTX": None, "DELTAX": 2}, "##DELTAX"),
+        ({"LASTX": 4_99}, None),
+    ],
+)
+def test_the_abscissa_is_checked_against_the_lines(tmp_path, labels, key):
+    path = table(tmp_path, even(LINES, **labels))
+    if key is None:
+        found = read_spectrum(path)
+        assert np.allclose(found.wavenumber, found.values, atol=0.6)
+        assert found.warnings == ()
+    else:
+        with refused(InvalidFileError, file=path, key=key):
+            read_spectrum(path)
+
+
+def test_of_two_spacings_the_one_of_the_lines_is_used(tmp_path):
+    for labels, wrong in (
+        ({"DELTAX": 2}, "##DELTAX contradicts the table and ##LASTX, and is not used"),
+        (
+            {"DELTAX": 1, "LASTX": 4000},
+            "##LASTX contradicts the table and ##DELTAX, and is not used",
+        ),
+    ):
+        found = read_spectrum(table(tmp_path, even(LINES, **labels)))
+        assert np.array_equal(found.wavenumber, np.arange(400.0, 500.0))
+        assert found.warnings == (wrong,)
+    # one line decides nothing
+    one = " ".join(str(400 + i) for i in range(100))
+    with refused(InvalidFileError, key="##DELTAX", value=2.0):
+        read_spectrum(table(tmp_path, even([f"400 {one}"], DELTAX=2)))
+    with refused(InvalidFileError, key="##NPOINTS"):
+        read_spectrum(table(tmp_path, even([f"400 {one}"], NPOINTS=None)))
+
+
+def test_lost_lines_are_named(tmp_path):
+    path = table(tmp_path, even(LINES[:4] + LINES[5:], NPOINTS=90))
+    with refused(InvalidFileError, file=path, key="line 5 of the table"):
+        read_spectrum(path)
+
+
+def test_one_point_in_a_line_is_a_pair(tmp_path):
+    lines = ["400 1", "400.5 2", "402 3", "405 9", "410 1"]
+    found = read_spectrum(table(tmp_path, even(lines, NPOINTS=5, LASTX=410)))
+    assert found.wavenumber.tolist() == [400.0, 400.5, 402.0, 405.0, 410.0]
+    assert found.values.tolist() == [1.0, 2.0, 3.0, 9.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("units", "first"),
+    [
+        *((u, 400.0) for u in ("1/CM", "CM-1", "cm^-1", "cm⁻¹", "CM**-1", "1/ cm", "WAVENUMBERS")),
+        *((u, 400.0) for u in ("Wavenumber (cm-1)", "RAMAN SHIFT", "Raman Shift (1/cm)")),
+        *((u, 400.0) for u in ("reciprocal centimeters", "INVERSE CM", "kayser")),
+        *((u, 1e4 / 499.0) for u in ("MICROMETERS", "micrometer", "MICRONS", "µm", "μm", "UM")),
+        *((u, 1e7 / 499.0) for u in ("NANOMETERS", "nanometres", "nm", "WAVELENGTH (NM)")),
+        *((u, None) for u in ("CM", "HZ", "PPM", "SECONDS", "WAVELENGTH", "M/Z", "")),
+    ],
+)
+def test_units_of_the_abscissa(tmp_path, units, first):
+    path = table(tmp_path, even(LINES), units=units)
+    if first is None:
+        with refused(InvalidFileError, key="##XUNITS", value=units):
+            read_spectrum(path)
+    else:
+        assert read_spectrum(path).wavenumber[0] == pytest.approx(first)
+
+
+def test_wavelengths_of_scattered_light_are_no_shifts(tmp_path):
+    path = table(tmp_path, even(LINES), units="NANOMETERS", kind="RAMAN SPECTRUM")
+    with refused(InvalidFileError, file=path, key="##XUNITS", expected="the Raman shift in 1/CM"):
+        read_spectrum(path)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "##XYPOINTS=(XY..XY)\n400.0, 0.1D+00\n401.0, 2d-1\n",
+        "##PEAK TABLE=(XY..XY)\n400,.1 401,.2\n",
+        "##PEAK TABLE=(XYW..XYW)\n400, 0.1, 10\n401, 0.2, 12\n",
+        "##PEAK TABLE=(XYM)\n400, 0.1, s; 401, 0.2, d\n",
+        "##PEAK TABLE=(XY..XY)\n(400, 0.1)\n(401, 0.2)\n",
+        "##FIRSTX=400,0\n##XYDATA=(XY..XY)\n400,0 0,1\n401,0 0,2\n",
+    ],
+)
+def test_groups_of_numbers(tmp_path, body):
+    found = read_spectrum(table(tmp_path, body))
+    assert found.wavenumber.tolist() == [400.0, 401.0]
+    assert found.values.tolist() == [0.1, 0.2]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "400 1 401\n",
+        "400 1_0\n401 2\n",
+        "400 x\n401 2\n",
+        "400 1e999\n401 2\n",
+        "",
+        "400 nan\n1 2\n",
+    ],
+)
+def test_no_number_is_guessed(tmp_path, body):
+    with refused(InvalidFileError, key="##XYPOINTS", file=tmp_path / "t.jdx"):
+        read_spectrum(table(tmp_path, f"##XYPOINTS=(XY..XY)\n{body}"))
+
+
+def block(title, body, kind="INFRARED SPECTRUM"):
+    return f"##TITLE={title}\n##DATA TYPE={kind}\n##XUNITS=1/CM\n{body}##END=\n"
+
+
+def test_the_only_spectrum_of_a_compound_file_is_read(tmp_path):
+    path = tmp_path / "link.jdx"
+    curve, peaks = even(LINES), "##PEAK TABLE=(XY..XY)\n401 .2\n402 .3\n"
+    head = "##TITLE=all\n##JCAMP-DX=5.0\n##DATA TYPE=LINK\n##BLOCKS=3\n"
+    others = block("structure", "##MOLFORM=C H4\n") + block("list", peaks, "INFRARED PEAK TABLE")
+    mass = block("m", even(LINES), "MASS SPECTRUM")
+    path.write_text(head + others + block("curve", curve) + mass + "##END=\n")
+    assert read_spectrum(path).label == "curve"
+    assert len(read_spectrum(path)) == 100
+    path.write_text(head + others + "##END=\n")
+    assert read_spectrum(path).provenance["table"] == "peak table"
+    for text in (
+        head + block("a", curve) + block("b", curve),
+        block("a", curve) + block("b", curve),
+    ):
+        path.write_text(text)
+        with refused(InvalidFileError, file=path, expected="one"):
+            read_spectrum(path)
+    path.write_text(f"{head}##NTUPLES= NMR SPECTRUM\n##PAGE= N=1\n##END=\n")
+    with refused(InvalidFileError, file=path, key="##NTUPLES", value="NMR SPECTRUM"):
+        read_spectrum(path)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "400A0S99999999999",
+        "400A0" + "S9" * 3000,
+        "400A0S" + "9" * 4000,
+        "400 " + "9" * 400,
+        "400A0Z999999Z999999",
+    ],
+)
+def test_short_files_do_not_become_long_tables(tmp_path, line):
+    path = table(tmp_path, even([line], NPOINTS=None))
+    start = time.perf_counter()
+    with refused(InvalidFileError, file=path):
+        read_spectrum(path)
+    assert time.perf_counter() - start < 0.5
+
+
+def test_blank_lines_are_read_in_linear_time(tmp_path):
+    path = table(tmp_path, "\n" * 200_000 + even(LINES))
+    start = time.perf_counter()
+    assert len(read_spectrum(path)) == 100
+    assert time.perf_counter() - start < 0.5
+
+
+def test_repetitions_of_differences_and_a_last_line_that_only_checks(tmp_path):
+    # 10 20 30 40 | 40 40 40 | check
+    lines = ["400A0J0U", "403D0%U", "405D0"]
+    found = read_spectrum(table(tmp_path, even(lines, NPOINTS=7, LASTX=406)))
+    assert found.values.tolist() == [10.0, 20.0, 30.0, 40.0, 40.0, 40.0, 40.0]
