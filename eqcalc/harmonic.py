@@ -8,6 +8,7 @@ low-temperature limit of classical molecular dynamics with the same model.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from ase import Atoms
 from ase.optimize import BFGS
 
 from eqcalc.calculator import EqCalculator
+from eqcalc.datasets import Dataset, Record
 from eqcalc.files import write_atomically
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.derivatives import hessian, property_derivative
@@ -23,6 +25,8 @@ from eqcalc.models.potential import Potential
 from eqcalc.models.precision import in_precision
 from eqcalc.molecules import total_charge
 from eqcalc.normal_modes import NormalModes
+from eqcalc.runtime import evaluator_for
+from eqcalc.smoothness import Smoothness, mode_smoothness
 from eqcalc.spectra import plot_harmonic, save_figure
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum, harmonic_analysis
 from eqcalc.structures import Structures
@@ -141,6 +145,65 @@ def harmonic_spectrum(
         dipole_derivative=derivative("dipole"),
         polarizability_derivative=derivative("polarizability"),
     )
+
+
+def potential_smoothness(potential: Potential, atoms: Atoms) -> Smoothness:
+    """Return whether local derivatives of the energy may be trusted, mode by mode.
+
+    Parameters
+    ----------
+    potential
+        The model; evaluated in float64.
+    atoms
+        A relaxed molecule (see :func:`relax`).
+
+    Raises
+    ------
+    RelaxationError
+        The forces on `atoms` are too large for a harmonic analysis.
+    NotAMinimumError
+        A wavenumber is imaginary or zero.
+    """
+    potential = double_precision(potential)
+    modes = harmonic_spectrum(potential, atoms)
+    numbers = torch.as_tensor(atoms.numbers)
+    evaluator = evaluator_for(potential, numbers, charge=total_charge(atoms))
+
+    def energy_and_forces(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        found = evaluator(torch.from_numpy(positions), ("energy", "forces"))
+        return found["energy"].cpu().numpy(), found["forces"].cpu().numpy()
+
+    return mode_smoothness(modes, energy_and_forces)
+
+
+def describe_smoothness(
+    model: str | Path, molecules: Sequence[Atoms] | Dataset | str | Path
+) -> str:
+    """Return :func:`potential_smoothness` of molecules, which are relaxed first, as text.
+
+    Parameters
+    ----------
+    model
+        Model file; it is evaluated in float64.
+    molecules
+        The molecules, or a dataset: then the structure of lowest energy of each of its molecules.
+    """
+    potential = load_model(model, dtype=torch.float64)
+    if isinstance(molecules, str | Path):
+        molecules = Dataset.open(molecules)
+    if isinstance(molecules, Dataset):
+        lowest: dict[str, Record] = {}
+        for record in molecules:
+            key = str(record.atoms().symbols)
+            energy = record.labels.get("energy", np.inf)
+            if key not in lowest or energy < lowest[key].labels.get("energy", np.inf):
+                lowest[key] = record
+        molecules = [record.atoms() for record in lowest.values()]
+    lines = []
+    for atoms in molecules:
+        found = potential_smoothness(potential, relax(potential, atoms))
+        lines += [f"{atoms.symbols}: {found.summary()}", found.table()]
+    return "\n".join(lines)
 
 
 def harmonic_notes(harmonic: HarmonicSpectrum) -> list[str]:

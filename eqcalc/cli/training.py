@@ -16,6 +16,7 @@ from eqcalc.cli.arguments import (
     configure_process,
     output_folder,
 )
+from eqcalc.validation import InvalidInputError
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -30,18 +31,27 @@ def _train(options: argparse.Namespace) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from eqcalc.files import make_folder
+    from eqcalc.harmonic import describe_smoothness
+    from eqcalc.molecules import read_structures
     from eqcalc.training import evaluate
 
     configure_process(options)
+    if options.dataset is None and not options.smoothness:
+        expected = "labelled structures, or --smoothness with a molecule"
+        raise InvalidInputError(key="dataset", value=None, expected=expected)
     if options.output is not None:
         make_folder(options.output)
-    table = evaluate(
-        options.model, options.dataset, **chosen(options, "split", "precision", "progress")
-    )
-    print(table)
-    if options.output is not None:
-        table.write(options.output)
-        print(f"table and parity plots: {options.output}")
+    if options.dataset is not None:
+        table = evaluate(
+            options.model, options.dataset, **chosen(options, "split", "precision", "progress")
+        )
+        print(table)
+        if options.output is not None:
+            table.write(options.output)
+            print(f"table and parity plots: {options.output}")
+    if options.smoothness is not None:
+        molecules = read_structures(options.smoothness)
+        print(describe_smoothness(options.model, molecules or options.dataset))
 
 
 def _sweep(options: argparse.Namespace) -> None:
@@ -65,7 +75,15 @@ def add_training_commands(add: Callable[..., Any]) -> None:
 
     command = add("evaluate", _evaluate, "Evaluate the errors of a model on labelled structures.")
     add_model(command)
-    command.add_argument("dataset", type=Path, help="labelled structures (.h5)")
+    command.add_argument("dataset", type=Path, nargs="?", help="labelled structures (.h5)")
+    command.add_argument(
+        "--smoothness",
+        type=Path,
+        nargs="*",
+        metavar="MOLECULE",
+        help="also tell for which modes of these molecules, relaxed, anharmonic constants may be "
+        "trusted (default: the lowest structure of each molecule of the dataset)",
+    )
     command.add_argument(
         "--split",
         help="training, validation or test part of the split used in training; "

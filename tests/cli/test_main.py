@@ -92,6 +92,19 @@ def test_label_train_evaluate_and_info(tmp_path, water, capsys, monkeypatch):
     assert "60 structures" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_smoothness(ethanol_file, capsys):
+    assert run("evaluate", shipped_model(), "--smoothness", ethanol_file) == 0
+    table = capsys.readouterr().out
+    assert "anharmonic results may be trusted" in table
+    assert len(table.splitlines()) == 3 + 21
+
+
+def test_nothing_to_evaluate(capsys):
+    assert run("evaluate", "model.eqc") == FAILURE
+    assert "--smoothness" in capsys.readouterr().err
+
+
 def test_convert(tmp_path, capsys):
     frames = []
     for shift in (0.0, 0.03, 0.05):
