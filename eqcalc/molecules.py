@@ -1,17 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""Charge, masses and structure files of molecules given as ASE atoms.
+"""What ASE atoms say besides their positions: charge, spin, constraints and masses.
 
-The total charge is ``atoms.info["charge"]``, or else the sum of the initial charges. Spins
-and partial charges are ignored, since no model depends on them.
+The total charge is read here for every room: from ``atoms.info["charge"]``, the same under
+other usual names, and the sum of the initial charges; statements that disagree are an error.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import ase.db
 import ase.io
 import numpy as np
 from ase import Atoms
@@ -28,19 +30,16 @@ from eqcalc.validation import (
     shape,
 )
 
+#: Names of the total charge [e] in files and ``atoms.info``, in any case of letters.
+CHARGE_KEYS = ("charge", "total_charge", "net_charge", "molecular_charge")
+#: Names of charges of single atoms whose sum is the total charge.
+ATOMIC_CHARGE_KEYS = ("initial_charges",)
+#: Names of the spin: 2S + 1, or under "spin" also 2S, whichever fits the number of electrons.
+_SPIN_KEYS = ("multiplicity", "mult", "spin_multiplicity", "spin")
 #: Charges closer than this [e] are equal; sums of partial charges have rounding errors.
 _SAME_CHARGE = 1e-6
-_NO_SPIN = "the model does not depend on the spin; it describes the state it was trained on"
-#: Names of charge and spin in other programs.
-_IGNORED = {
-    "total_charge": "the total charge is atoms.info['charge']",
-    "spin": _NO_SPIN,
-    "multiplicity": _NO_SPIN,
-}
-
-
 #: Atoms closer than this multiple of the sum of their covalent radii are bonded.
-_BONDED = 1.5
+BONDED = 1.5
 #: Largest structure whose distances are checked.
 _CHECKED_ATOMS = 500
 
@@ -53,65 +52,210 @@ class GeometryWarning(UserWarning):
     """A geometry seems to be dissociated or in a unit other than ångström."""
 
 
-# --- charge and spin ------------------------------------------------------------------
+# --- charge ---------------------------------------------------------------------------
 
 
 def total_charge(atoms: Atoms) -> float:
-    """Return the total charge of atoms [e].
+    """Return the total charge of atoms [e]; 0 if they do not state it.
 
-    It is ``atoms.info["charge"]`` if given, else the sum of the initial charges, rounded to
-    an integer if it is close to one.
+    See :func:`agreed_charge`.
+    """
+    initial = {}
+    if atoms.has("initial_charges"):
+        initial["initial charges"] = atoms.get_initial_charges()
+    return agreed_charge(_named(atoms.info, CHARGE_KEYS), initial)
+
+
+def agreed_charge(stated: Mapping[str, Any], of_atoms: Mapping[str, ArrayLike]) -> float:
+    """Return the total charge [e] on which all statements agree; 0 if there is none.
+
+    Parameters
+    ----------
+    stated
+        Total charges by the key that states them; numbers, or text of files.
+    of_atoms
+        Charges of all atoms by key; their sum, rounded to an integer if it is close to one, is
+        the total charge.
 
     Raises
     ------
     InvalidInputError
-        The charge is not a finite number, or both are given and disagree.
+        A charge is not a finite number, or two statements disagree.
     """
-    summed = 0.0
-    if atoms.has("initial_charges"):
-        summed = float(finite("initial charges", atoms.get_initial_charges()).sum())
-    if abs(summed - round(summed)) < _SAME_CHARGE:
-        summed = float(round(summed))
-    if "charge" not in atoms.info:
-        return summed
-    given = atoms.info["charge"]
-    try:
-        charge = float(given)  # may be text in files of other programs
-    except (TypeError, ValueError):
-        charge = math.nan
-    if not math.isfinite(charge):
-        raise InvalidInputError(key="atoms.info['charge']", value=given, expected="a number")
-    if atoms.has("initial_charges") and abs(charge - summed) > _SAME_CHARGE:
-        raise InvalidInputError(
-            key="atoms.info['charge']",
-            value=charge,
-            expected=f"the sum of the initial charges of the atoms, {summed:g}",
-        )
+    found: dict[str, float] = {}
+    for key, given in stated.items():
+        try:
+            # may be text of other programs; "charge 1" without "=" is read as a flag
+            charge = math.nan if isinstance(given, bool | np.bool_) else float(given)
+        except (TypeError, ValueError):
+            charge = math.nan
+        if not math.isfinite(charge):
+            raise InvalidInputError(key=key, value=given, expected="a number, such as charge=1")
+        found[key] = charge
+    for key, charges in of_atoms.items():
+        summed = float(finite(key, charges).sum())
+        close = abs(summed - round(summed)) < _SAME_CHARGE
+        found[f"sum of the {key.replace('_', ' ')}"] = float(round(summed)) if close else summed
+    if not found:
+        return 0.0
+    (first, charge), *others = found.items()
+    for key, other in others:
+        if abs(charge - other) > _SAME_CHARGE:
+            raise InvalidInputError(
+                "two statements of the total charge disagree",
+                key=first,
+                value=charge,
+                expected=f"that of {key}, {other:g}",
+                advice="remove the wrong one",
+            )
     return charge
 
 
 def states_charge(atoms: Atoms) -> bool:
     """Return whether atoms specify their charge, or :func:`total_charge` is a default."""
-    return "charge" in atoms.info or bool(atoms.has("initial_charges"))
+    return bool(_named(atoms.info, CHARGE_KEYS)) or bool(atoms.has("initial_charges"))
+
+
+def _named(info: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return the entries under one of the names, by ``atoms.info['key']``."""
+    found = {
+        f"atoms.info[{key!r}]": value
+        for key, value in info.items()
+        if str(key).lower().rstrip(":") in names
+    }
+    return found
+
+
+# --- spin -----------------------------------------------------------------------------
+
+
+def unpaired_electrons(atoms: Atoms, chosen: int | None = None) -> int:
+    """Return the number of unpaired electrons of an isolated molecule.
+
+    It is that of the method, or that which the atoms state by their initial magnetic moments,
+    ``atoms.info["multiplicity"]`` or ``atoms.info["spin"]``, or the least possible, 0 or 1.
+
+    Parameters
+    ----------
+    atoms
+        The molecule with its charge.
+    chosen
+        The number set for the method, if any; 0 for one that is restricted to closed shells.
+
+    Raises
+    ------
+    InvalidInputError
+        The charge is not an integer, the number does not fit that of the electrons, or
+        two statements disagree.
+    """
+    charge = total_charge(atoms)
+    electrons = int(atoms.numbers.sum()) - round(charge)
+    if abs(charge - round(charge)) > _SAME_CHARGE or electrons < 0:
+        raise InvalidInputError(
+            key=f"charge of {atoms.symbols}", value=charge, expected="that of whole electrons"
+        )
+    stated = dict(_stated_spins(atoms, electrons))
+    if chosen is not None:
+        stated = {"unpaired_electrons": float(chosen), **stated}
+    if not stated:
+        return electrons % 2
+    (key, number), *others = stated.items()
+    for other, second in others:
+        if number != second:
+            raise InvalidInputError(
+                f"two statements of the spin of {atoms.symbols} disagree",
+                key=key,
+                value=number,
+                expected=f"{second:g} unpaired electrons, as {other} says",
+                advice="set unpaired_electrons of a method that has it, or remove the wrong one",
+            )
+    if number < 0 or number > electrons or number % 2 != electrons % 2:
+        raise InvalidInputError(
+            f"{atoms.symbols} with charge {charge:g} has {electrons} electrons",
+            key=key,
+            value=number,
+            expected=f"an {'odd' if electrons % 2 else 'even'} number of unpaired electrons",
+            advice="is the charge right? An open shell needs a method with unpaired_electrons",
+        )
+    return int(number)
+
+
+def open_shell(atoms: Atoms) -> dict[str, int]:
+    """Return the entry of ``atoms.info`` that states a spin above the least possible one."""
+    unpaired = unpaired_electrons(atoms)
+    return {"multiplicity": unpaired + 1} if unpaired > 1 else {}
+
+
+def _stated_spins(atoms: Atoms, electrons: int) -> Iterable[tuple[str, float]]:
+    """Yield the numbers of unpaired electrons that atoms state, by what states it."""
+    moments = atoms.get_initial_magnetic_moments()
+    if np.abs(moments).max(initial=0.0) > _SAME_CHARGE:
+        total = float(np.linalg.norm(np.sum(moments, axis=0)))
+        yield "initial magnetic moments", round(total, 6)
+    for key, value in _named(atoms.info, _SPIN_KEYS).items():
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not number.is_integer() or number < 0:
+            raise InvalidInputError(key=key, value=value, expected="a multiplicity, 2S + 1")
+        is_unpaired = "spin'" in key.lower() and number % 2 == electrons % 2
+        yield key, number if is_unpaired else number - 1.0
+
+
+# --- constraints ----------------------------------------------------------------------
+
+
+def unconstrained(atoms: Atoms) -> Atoms:
+    """Check that nothing constrains the atoms, for what cannot obey it, and return them.
+
+    A fixed centre of mass (``FixCom``) does not constrain a molecule that nothing pushes.
+
+    Raises
+    ------
+    InvalidInputError
+        There are constraints; they are named.
+    """
+    found = [
+        constraint
+        for constraint in atoms.constraints
+        if type(constraint).__name__ != "FixCom" and np.size(getattr(constraint, "index", 0))
+    ]
+    if found:
+        raise InvalidInputError(
+            f"{atoms.symbols} is constrained",
+            key="atoms.constraints",
+            value=", ".join(_described(constraint) for constraint in found),
+            expected="none, since all atoms move here",
+            advice="remove them, atoms.set_constraint(), or move_mask from the file; "
+            "EqCalculator with the optimisers and dynamics of ASE obeys them",
+        )
+    return atoms
+
+
+def _described(constraint: Any) -> str:
+    text = " ".join(repr(constraint).split())
+    return text if len(text) < 80 and not text.startswith("<") else type(constraint).__name__
+
+
+# --- what a model ignores -------------------------------------------------------------
 
 
 def warn_of_ignored(atoms: Atoms) -> None:
-    """Warn of spins, partial charges and charges under other names, which are ignored.
+    """Warn of spins and partial charges, which are ignored.
 
     Python shows identical warnings once.
     """
     ignored = []
+    no_spin = "the model does not depend on the spin; it describes the state it was trained on"
     if np.any(np.abs(atoms.get_initial_magnetic_moments()) > 1e-6):
-        ignored.append(f"initial magnetic moments are ignored: {_NO_SPIN}")
+        ignored.append(f"initial magnetic moments are ignored: {no_spin}")
     charges = atoms.get_initial_charges()
     if np.any(np.abs(charges) > _SAME_CHARGE) and abs(charges.sum()) < _SAME_CHARGE:
         ignored.append("initial charges of the atoms are ignored: only their sum, zero, counts")
-    usual = {"total_charge": (total_charge(atoms),), "spin": (0, 1), "multiplicity": (1,)}
-    ignored += [
-        f"atoms.info[{name!r}] is ignored: {reason}"
-        for name, reason in _IGNORED.items()
-        if name in atoms.info and atoms.info[name] not in usual[name]
-    ]
+    for key, value in _named(atoms.info, _SPIN_KEYS).items():
+        if value not in ((0, 1) if "spin'" in key.lower() else (1,)):
+            ignored.append(f"{key} is ignored: {no_spin}")
     for text in ignored:
         # attributed to this line for all callers, so that two calculators warn once
         warnings.warn(text, IgnoredInputWarning, stacklevel=1)
@@ -243,8 +387,8 @@ def read_structures(paths: Sequence[str | Path]) -> list[Atoms]:
     for path in paths:
         existing_file(path, "a structure file, such as .xyz")
         try:
-            found = [*ase.io.iread(path)]
-            first = found[0]
+            found = _read(Path(path))
+            found[0]
         except Exception as error:  # readers of ASE raise errors of many types
             raise InvalidFileError(
                 f"ASE cannot read it ({type(error).__name__}: {error})",
@@ -254,26 +398,62 @@ def read_structures(paths: Sequence[str | Path]) -> list[Atoms]:
         with located(file=path):
             for index, atoms in enumerate(found):
                 finite(f"positions of structure {index}", atoms.positions)
-        _warn_of_distances(path, first)
+                with located(section=f"structure {index}"):
+                    total_charge(atoms)
+        _warn_of_distances(path, found)
         structures.extend(found)
     return structures
 
 
-def _warn_of_distances(path: str | Path, atoms: Atoms) -> None:
-    """Warn if an atom of a molecule has no bonded neighbour."""
-    if not 1 < len(atoms) <= _CHECKED_ATOMS or atoms.pbc.any():
-        return
-    distances = atoms.get_all_distances()
+def _read(path: Path) -> list[Atoms]:
+    """Return the structures of a file, with the charge and spin that readers of ASE leave out."""
+    if path.suffix == ".db":
+        found = []
+        with ase.db.connect(path, use_lock_file=False) as database:
+            for row in database.select(sort="id"):
+                said = {**row.key_value_pairs, **row.data}
+                found.append(row.toatoms())
+                names = (*CHARGE_KEYS, *_SPIN_KEYS)
+                found[-1].info.update({k: v for k, v in said.items() if k.lower() in names})
+        return found
+    found = [*ase.io.iread(path)]
+    if path.suffix.lower() in (".mol", ".sdf"):
+        lines = path.read_text(encoding="utf-8", errors="replace").split("$$$$")[0].splitlines()
+        ions = [line.split()[4::2] for line in lines if line.startswith("M  CHG")]
+        found[0].info["charge"] = sum(int(text) for line in ions for text in line)
+    for atoms in found:  # inputs of other programs, read as parameters of a calculator
+        parameters = getattr(atoms.calc, "parameters", None) or {}
+        if parameters.get("charge") is not None:
+            atoms.info.setdefault("charge", parameters["charge"])
+    return found
+
+
+def _warn_of_distances(path: str | Path, structures: Sequence[Atoms]) -> None:
+    """Warn of the first molecule in which an atom has no bonded neighbour."""
+    for index, atoms in enumerate(structures):
+        if not 1 < len(atoms) <= _CHECKED_ATOMS or atoms.pbc.any():
+            continue
+        ratios = bond_ratios(atoms.numbers, atoms.positions)
+        atom = int(np.argmax(ratios.min(axis=1)))
+        neighbour = int(np.argmin(ratios[atom]))
+        if ratios[atom, neighbour] > BONDED:
+            where = f" of structure {index}" if len(structures) > 1 else ""
+            warnings.warn(
+                f"{path}: the nearest neighbour of atom {atom} ({atoms.symbols[atom]}){where} is "
+                f"{atoms.symbols[neighbour]} at {atoms.get_distance(atom, neighbour):.2f} Å, too "
+                "far for a bond; coordinates are taken in ångström",
+                GeometryWarning,
+                stacklevel=3,
+            )
+            return
+
+
+def bond_ratios(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Return distances [Å] over sums of covalent radii, ``[n_atoms, n_atoms]``.
+
+    Bonds are near 1; the diagonal is infinite.
+    """
+    distances = np.linalg.norm(positions[:, None] - positions, axis=-1)
     np.fill_diagonal(distances, np.inf)
-    radii = covalent_radii[atoms.numbers]
-    ratios = distances / (radii[:, None] + radii)
-    atom = int(np.argmax(ratios.min(axis=1)))
-    neighbour = int(np.argmin(ratios[atom]))
-    if ratios[atom, neighbour] > _BONDED:
-        warnings.warn(
-            f"{path}: the nearest neighbour of atom {atom} ({atoms.symbols[atom]}) is "
-            f"{atoms.symbols[neighbour]} at {distances[atom, neighbour]:.2f} Å, too far for a "
-            "bond; coordinates are taken in ångström",
-            GeometryWarning,
-            stacklevel=3,
-        )
+    radii = covalent_radii[numbers]
+    return np.asarray(distances / (radii[:, None] + radii))

@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from ase.calculators.calculator import InputError
 
 from eqcalc.calculator import EqCalculator
 from eqcalc.harmonic import harmonic_spectrum, relax
@@ -31,11 +32,20 @@ def test_partial_charges_are_said_to_be_ignored(potential, ethanol):
         EqCalculator(potential).get_potential_energy(ethanol)
 
 
-@pytest.mark.parametrize(("name", "value"), [("total_charge", 1), ("spin", 2), ("multiplicity", 3)])
+@pytest.mark.parametrize(("name", "value"), [("spin", 2), ("multiplicity", 3)])
 def test_other_names_are_said_to_be_ignored(potential, ethanol, name, value):
     ethanol.info[name] = value
     with pytest.warns(IgnoredInputWarning, match=f"info..{name}.. is ignored"):
         EqCalculator(potential).get_potential_energy(ethanol)
+
+
+def test_a_charge_under_any_name_is_refused_by_a_model_of_neutral_molecules(potential, ethanol):
+    for name in ("charge", "total_charge"):
+        ethanol.info = {name: 1}
+        with pytest.raises(InputError, match="trained on"):
+            EqCalculator(potential).get_potential_energy(ethanol)
+        with pytest.raises(InputError, match="trained on"):
+            harmonic_spectrum(potential, ethanol)
 
 
 def test_moments_and_charges_of_zero_are_no_reason_to_warn(potential, ethanol):

@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 import torch
 from ase import units
+from ase.constraints import FixAtoms
+from ase.optimize import BFGS
 from ase.vibrations import Infrared
 
+from eqcalc.ase_batch import run_together
 from eqcalc.calculator import EqCalculator
 from eqcalc.demo import ethanol_conformers
 from eqcalc.harmonic import RelaxationError, harmonic_notes, harmonic_spectrum, relax
 from eqcalc.models.checkpoint import load_model, shipped_model
+from tests.errors import refused
 
 
 @pytest.fixture(scope="module")
@@ -99,3 +103,24 @@ def test_a_molecule_in_pieces_and_a_saddle_point_are_told(harmonic):
     saddle, pieces = harmonic_notes(replace(harmonic, eigenvalues=values))
     assert saddle.startswith("1 imaginary wavenumber: the structure is a saddle point")
     assert pieces.startswith("2 wavenumbers of at most 5 cm⁻¹: the structure is in pieces")
+
+
+@pytest.mark.parametrize("work", [relax, harmonic_spectrum])
+def test_constraints_are_refused(potential, conformers, work):
+    held = conformers["trans"].copy()
+    held.set_constraint(FixAtoms([0, 1, 2]))
+    with refused(key="atoms.constraints", value="FixAtoms(indices=[0, 1, 2])"):
+        work(potential, held)
+
+
+def test_scripts_of_ase_obey_constraints(potential, conformers):
+    """A batch of relaxations: what is fixed stays, the calculator still knows all forces."""
+    held = [conformers["trans"].copy(), conformers["gauche"].copy()]
+    for atoms in held:
+        atoms.rattle(0.03, seed=1)
+    held[1].set_constraint(FixAtoms([0, 1, 2]))
+    before = [atoms.positions.copy() for atoms in held]
+    run_together(potential, held, lambda atoms: BFGS(atoms, logfile=None).run(0.05))
+    moved = [np.abs(a.positions - x)[:3].max() for a, x in zip(held, before, strict=True)]
+    assert moved[0] > 0.01 and moved[1] == 0.0
+    assert np.abs(held[1].get_forces(apply_constraint=False)[:3]).max() > 0.1

@@ -86,7 +86,9 @@ def test_locks_are_taken_in_one_module():
 
 def test_the_charge_of_atoms_is_read_in_one_module():
     def reads(node: ast.AST) -> bool:
-        """Return whether a node is ``info["charge"]`` or ``info.get("charge")``, read."""
+        """Return whether a node reads ``info["charge"]``, or the charges of the atoms."""
+        if called(node, "get_initial_charges"):
+            return True
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load):
             owner, key = node.value, node.slice
         elif called(node, "get") and node.args and isinstance(node.func, ast.Attribute):

@@ -1,23 +1,40 @@
 # SPDX-License-Identifier: MIT
-"""Charge, masses and isolation of ASE Atoms."""
+"""What ASE atoms and their files say: charge, spin, constraints, masses, isolation."""
 
 import warnings
 
+import ase.db
+import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
+from ase.constraints import (
+    ExternalForce,
+    FixAtoms,
+    FixBondLengths,
+    FixCartesian,
+    FixCom,
+    FixedPlane,
+    FixInternals,
+    Hookean,
+)
 
 from eqcalc.molecules import (
     IgnoredInputWarning,
     atomic_masses,
     isolated_molecule,
     isotope_masses,
+    read_structure,
+    read_structures,
     states_charge,
     total_charge,
+    unconstrained,
+    unpaired_electrons,
     warn_of_ignored,
 )
 from eqcalc.validation import InvalidInputError
+from tests.errors import refused
 
 
 @pytest.fixture
@@ -53,14 +70,18 @@ def test_the_charge_is_the_sum_of_the_initial_charges_without_its_rounding_error
     assert total_charge(water) == 0.5
 
 
-def test_names_of_other_programs_are_not_the_charge(water):
-    water.info |= {"total_charge": 1, "Charge": 1}
-    assert total_charge(water) == 0.0
-    with pytest.warns(IgnoredInputWarning, match=r"atoms\.info\['charge'\]"):
-        warn_of_ignored(water)
+@pytest.mark.parametrize("name", ["total_charge", "Charge", "net_charge", "charge:"])
+def test_names_of_other_programs_are_the_charge_too(water, name):
+    water.info[name] = 1
+    assert total_charge(water) == 1.0 and states_charge(water)
+    water.info["charge"] = 0
+    with pytest.raises(InvalidInputError) as found:
+        total_charge(water)
+    assert {found.value.value, *found.value.expected.split()} >= {1.0, "0"}
 
 
-@pytest.mark.parametrize("value", ["one", None, np.nan, np.inf, [1, 2]])
+# "charge 1" in the comment of an XYZ file is read as the flag "charge", true
+@pytest.mark.parametrize("value", ["one", None, np.nan, np.inf, [1, 2], True])
 def test_a_charge_that_is_no_number_is_refused(water, value):
     water.info["charge"] = value
     with pytest.raises(InvalidInputError) as found:
@@ -95,6 +116,143 @@ def test_what_is_usual_is_no_reason_to_warn(water):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_of_ignored(water)
+
+
+# --- files ----------------------------------------------------------------------------
+
+HYDRONIUM = Atoms("OH3", [[0, 0, 0.1], [0.94, 0, -0.2], [-0.47, 0.81, -0.2], [-0.47, -0.81, -0.2]])
+
+
+def in_extended_xyz(path):
+    atoms = HYDRONIUM.copy()
+    atoms.info["charge"] = 1
+    ase.io.write(path / "a.xyz", atoms)
+
+
+def in_a_trajectory(path):
+    atoms = HYDRONIUM.copy()
+    atoms.set_initial_charges([1, 0, 0, 0])
+    ase.io.write(path / "a.traj", atoms)
+
+
+def in_a_column(path):
+    atoms = HYDRONIUM.copy()
+    atoms.set_initial_charges([0.1, 0.3, 0.3, 0.3])
+    columns = ["symbols", "positions", "initial_charges"]
+    ase.io.write(path / "a.extxyz", atoms, columns=columns)
+
+
+def in_a_database(path):
+    with ase.db.connect(path / "a.db") as database:
+        database.write(HYDRONIUM, total_charge=1)
+
+
+def in_the_data_of_a_database(path):
+    with ase.db.connect(path / "a.db") as database:
+        database.write(HYDRONIUM, data={"charge": np.array([1.0])[0]})
+
+
+def as_initial_charges_of_a_database(path):
+    atoms = HYDRONIUM.copy()
+    atoms.set_initial_charges([1, 0, 0, 0])
+    with ase.db.connect(path / "a.db") as database:
+        database.write(atoms)
+
+
+def in_a_molfile(path):
+    lines = [
+        f"{x:10.4f}{y:10.4f}{z:10.4f} {s}   0  0"
+        for s, (x, y, z) in zip("OHHH", HYDRONIUM.positions, strict=True)
+    ]
+    head = ["hydronium", "", "", "  4  0  0  0  0  0  0  0  0  0999 V2000"]
+    (path / "a.mol").write_text("\n".join([*head, *lines, "M  CHG  1   1   1", "M  END", ""]))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        in_extended_xyz,
+        in_a_trajectory,
+        in_a_column,
+        in_a_database,
+        in_the_data_of_a_database,
+        as_initial_charges_of_a_database,
+        in_a_molfile,
+    ],
+)
+def test_the_charge_of_a_file_is_read_wherever_it_is(tmp_path, write):
+    write(tmp_path)
+    (path,) = tmp_path.iterdir()
+    assert total_charge(read_structure(path)) == 1.0
+
+
+def test_the_charge_of_every_structure_of_a_file_is_checked(tmp_path):
+    second = HYDRONIUM.copy()
+    second.info["charge"] = "one"
+    ase.io.write(tmp_path / "a.xyz", [HYDRONIUM, second])
+    with refused(key="structure 1.atoms.info['charge']", file=tmp_path / "a.xyz"):
+        read_structures([tmp_path / "a.xyz"])
+
+
+# --- spin -----------------------------------------------------------------------------
+
+
+def test_the_least_number_of_unpaired_electrons_is_the_default(water):
+    assert unpaired_electrons(water) == 0
+    water.info["charge"] = 1
+    assert unpaired_electrons(water) == 1
+    for charge in (0.5, 11):
+        water.info["charge"] = charge
+        with refused(value=float(charge)):
+            unpaired_electrons(water)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [({"multiplicity": 3}, 2), ({"spin": 2}, 2), ({"spin": 3}, 2), ({"spin": 1}, 0)],
+)
+def test_a_spin_is_2s_or_2s_plus_1_as_it_fits_the_electrons(said, expected):
+    oxygen = Atoms("O2", [[0, 0, 0], [0, 0, 1.2]], info=said)
+    assert unpaired_electrons(oxygen) == expected
+
+
+def test_spins_that_contradict_are_refused():
+    oxygen = molecule("O2")  # has two magnetic moments of 1
+    assert unpaired_electrons(oxygen) == unpaired_electrons(oxygen, 2) == 2
+    with refused(key="unpaired_electrons", value=0.0):
+        unpaired_electrons(oxygen, 0)
+    oxygen.info["multiplicity"] = 1
+    with refused(key="initial magnetic moments", value=2.0):
+        unpaired_electrons(oxygen)
+    methyl = Atoms("CH3", np.eye(4)[:, :3])
+    with refused(key="unpaired_electrons", value=0.0):
+        unpaired_electrons(methyl, 0)
+    assert unpaired_electrons(methyl, 3) == 3
+
+
+# --- constraints ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        FixAtoms([0, 2]),
+        FixBondLengths([[0, 1]]),
+        FixCartesian(1, [True, False, False]),
+        Hookean(0, 1, 5.0, 1.0),
+        FixInternals(bonds=[[1.0, [0, 1]]]),
+        FixedPlane(0, [0, 0, 1]),
+        ExternalForce(0, 1, 0.1),
+    ],
+)
+def test_constraints_are_named(water, constraint):
+    assert unconstrained(water) is water
+    water.set_constraint([FixCom(), FixAtoms([])])  # constrain nothing
+    assert unconstrained(water) is water
+    water.set_constraint([FixCom(), constraint])
+    with refused(key="atoms.constraints") as found:
+        unconstrained(water)
+    assert found.value.value.startswith(type(constraint).__name__)
 
 
 # --- masses ---------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from ase import Atoms
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 import eqcalc
@@ -27,7 +28,13 @@ from eqcalc.dynamics.noise import replica_generator
 from eqcalc.dynamics.observables import Observable, System
 from eqcalc.dynamics.ring_polymer import PROPAGATORS
 from eqcalc.dynamics.state import State
-from eqcalc.molecules import isolated_molecule
+from eqcalc.molecules import (
+    atomic_masses,
+    isolated_molecule,
+    states_charge,
+    total_charge,
+    unconstrained,
+)
 from eqcalc.normal_modes import is_linear
 from eqcalc.trajectory import Header, Layout
 from eqcalc.validation import InvalidInputError, located, one_of
@@ -284,14 +291,18 @@ def common_numbers(structures: Sequence[Atoms], evaluator: Evaluator) -> Tensor:
     Raises
     ------
     InvalidInputError
-        They differ, or a structure is periodic or has positions that are not finite.
+        They or the charges differ, or a structure is periodic, constrained or has positions
+        that are not finite.
     """
     if not structures:
         raise InvalidInputError(key="structures", value=0, expected="at least one structure")
     expected = evaluator.numbers.tolist()
+    charge = float(getattr(evaluator, "charge", 0.0))
+    silent = not any(states_charge(atoms) for atoms in structures)  # the caller states it then
     for index, atoms in enumerate(structures):
         with located(section=f"structures[{index}]"):
-            isolated_molecule(atoms)
+            unconstrained(isolated_molecule(atoms))
+            own = charge if silent else total_charge(atoms)
         if atoms.numbers.tolist() != expected:
             raise InvalidInputError(
                 key=f"structures[{index}].numbers",
@@ -299,4 +310,35 @@ def common_numbers(structures: Sequence[Atoms], evaluator: Evaluator) -> Tensor:
                 expected=f"{expected}, the atoms of the evaluator",
                 advice="conformers need the same atoms in the same order",
             )
+        if abs(own - charge) > 1e-6:
+            raise InvalidInputError(
+                key=f"structures[{index}].charge",
+                value=own,
+                expected=f"{charge:g} e, the charge of the evaluator",
+                advice="pass the charge to evaluator_for, with a model that was trained on it; "
+                "structures of one run have one charge",
+            )
     return torch.tensor(expected, dtype=torch.long)
+
+
+def common_masses(
+    structures: Sequence[Atoms], masses: ArrayLike | Mapping[str, float] | None
+) -> Tensor:
+    """Return the masses [amu] that all structures share, with those given by the caller.
+
+    Raises
+    ------
+    InvalidInputError
+        A mass is invalid, or the structures have different isotopes.
+    """
+    first, *others = (atomic_masses(atoms, masses) for atoms in structures)
+    for index, other in enumerate(others, start=1):
+        if not np.array_equal(first, other):
+            atom = int(np.argmax(first != other))
+            raise InvalidInputError(
+                key=f"structures[{index}].masses[{atom}]",
+                value=float(other[atom]),
+                expected=f"{first[atom]:g} amu, as in structures[0]",
+                advice="run isotopologues one by one, or state the masses",
+            )
+    return torch.from_numpy(first)

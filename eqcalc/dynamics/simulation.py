@@ -35,11 +35,10 @@ from eqcalc.dynamics.observables import (
     strides_of,
 )
 from eqcalc.dynamics.recorder import Recorder
-from eqcalc.dynamics.setup import Equilibration, Setup, common_numbers
+from eqcalc.dynamics.setup import Equilibration, Setup, common_masses, common_numbers
 from eqcalc.dynamics.stability import StabilityLimits, StabilityMonitor, UnstableDynamicsError
 from eqcalc.dynamics.state import State
 from eqcalc.files import exclusive, make_folder
-from eqcalc.molecules import atomic_masses
 from eqcalc.trajectory import Trajectory, TrajectoryWriter
 from eqcalc.validation import InvalidInputError, count, positive
 
@@ -108,8 +107,8 @@ def simulate(
         Beads of each ring polymer; 1 for classical nuclei.
     masses
         Masses [amu], one for each atom, or isotopes of an element or of one atom by its
-        index from zero: ``{"H": 2.014}``, ``{"3": 2.014}``. By default those of the first
-        structure.
+        index from zero: ``{"H": 2.014}``, ``{"3": 2.014}``. By default those of the
+        structures.
     initial
         Initial conditions; by default Maxwell–Boltzmann momenta at the structures.
     equilibration
@@ -173,7 +172,7 @@ def simulate(
         observables = default_observables(timestep, evaluator.quantities)
     setup = Setup(
         numbers=numbers,
-        masses=torch.from_numpy(atomic_masses(starts[0], masses)),
+        masses=common_masses(starts, masses),
         structures=torch.from_numpy(np.stack([atoms.positions for atoms in starts])),
         provenance=evaluator.provenance,
         method=as_method(method),

@@ -34,7 +34,13 @@ from eqcalc.methods import method as method_named
 from eqcalc.models.checkpoint import read_header
 from eqcalc.models.compositions import check_charge
 from eqcalc.models.precision import check_precision
-from eqcalc.molecules import atomic_masses, isolated_molecule, states_charge, total_charge
+from eqcalc.molecules import (
+    atomic_masses,
+    isolated_molecule,
+    states_charge,
+    total_charge,
+    unconstrained,
+)
 from eqcalc.quantities import known_quantities
 from eqcalc.runtime import Evaluator, load_evaluator
 from eqcalc.validation import count, known_elements, located, number, positive
@@ -161,7 +167,7 @@ def write_input(
         )
     begin = Starts.read(starts, beads=beads, temperature=temperature)
     if atoms is not None:
-        atomic_masses(isolated_molecule(atoms))
+        atomic_masses(unconstrained(isolated_molecule(atoms)))
     numbers = begin.numbers if atoms is None else atoms.numbers
     known_elements(numbers, header["references"]["elements"])
     total = charge_of(atoms, begin.charges, charge, header["metadata"])

@@ -22,12 +22,15 @@ from eqcalc.labelling.method import (
     UnavailableQuantityError,
     molecule_labels,
 )
+from eqcalc.molecules import unpaired_electrons
 from eqcalc.plugins import class_at, instance
 from eqcalc.quantities import known_quantities, ordered
 from eqcalc.validation import InvalidInputError, nearest
 
 #: Names of the charge parameter in ASE calculators.
 _CHARGE = ("charge", "total_charge")
+#: Names of the spin multiplicity, 2S + 1, in ASE calculators.
+_MULTIPLICITY = ("multiplicity", "mult")
 #: If the charge changes a property by less than this, in its unit, it was ignored.
 _SAME = 1e-6
 
@@ -150,7 +153,24 @@ class CalculatorMethod:
                 raise self._charge_error(molecule, charge, f"{self.options[name]} as the option")
         else:
             calculator.set(**{name: int(charge) if charge.is_integer() else charge})
+        self._hand_over_spin(molecule)
         return self._properties(molecule, quantities)
+
+    def _hand_over_spin(self, molecule: ase.Atoms) -> None:
+        """Set the spin, as the parameter of the calculator or else by the initial moments."""
+        calculator = self._build()
+        parameters = getattr(calculator, "parameters", {})
+        name = next((name for name in _MULTIPLICITY if name in parameters), None)
+        if "_multiplicity" not in self.__dict__:  # as the user set it
+            usual = getattr(calculator, "default_parameters", {}).get(name)
+            own = name in self.options or (name and parameters[name] not in (None, usual))
+            self.__dict__["_multiplicity"] = int(parameters[name]) if name and own else None
+        chosen = self.__dict__["_multiplicity"]
+        unpaired = unpaired_electrons(molecule, None if chosen is None else chosen - 1)
+        if name is not None and chosen is None and parameters[name] is not None:
+            calculator.set(**{name: unpaired + 1})
+        elif unpaired and not np.any(molecule.get_initial_magnetic_moments()):
+            molecule.set_initial_magnetic_moments(np.full(len(molecule), unpaired / len(molecule)))
 
     def _hand_over(self, molecule: ase.Atoms, charge: float) -> None:
         """Set the charge on `molecule`, provided that the calculator responds to it."""

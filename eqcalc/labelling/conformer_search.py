@@ -14,6 +14,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from eqcalc.labelling.method import ConvergenceError, Method, MethodCalculator
+from eqcalc.molecules import unconstrained
 from eqcalc.validation import InvalidInputError
 
 
@@ -59,8 +60,10 @@ def relax(atoms: ase.Atoms, method: Method, fmax: float = 1e-3, steps: int = 500
     ------
     ConvergenceError
         Not converged within `steps` steps.
+    InvalidInputError
+        The atoms are constrained.
     """
-    relaxed = atoms.copy()
+    relaxed = unconstrained(atoms).copy()
     relaxed.calc = MethodCalculator(method)
     if not BFGS(relaxed, logfile=None).run(fmax=fmax, steps=steps):
         raise ConvergenceError(f"the geometry is not relaxed after {steps} steps")

@@ -16,6 +16,7 @@ from eqcalc.labelling.method import (
     finite_field_polarizability,
     molecule_labels,
 )
+from eqcalc.molecules import unpaired_electrons
 from eqcalc.validation import InvalidInputError, nearest, positive, within
 
 
@@ -51,6 +52,7 @@ class PySCF:
     energy_tolerance: float = 1e-9
 
     quantities: ClassVar[tuple[str, ...]] = ("energy", "forces", "dipole", "polarizability")
+    unpaired_electrons: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         within("grid_level", self.grid_level, 0, 9)
@@ -111,14 +113,7 @@ class PySCF:
         from pyscf import dft, gto
         from pyscf.lib.exceptions import BasisNotFoundError
 
-        electrons = int(atoms.numbers.sum()) - charge
-        if electrons % 2:
-            raise InvalidInputError(
-                f"PySCF: {atoms.symbols} with this charge is no closed shell",
-                key="number of electrons",
-                value=electrons,
-                expected="an even number",
-            )
+        unpaired_electrons(atoms, self.unpaired_electrons)
         try:
             molecule = gto.M(
                 atom=list(zip(atoms.symbols, atoms.positions / Bohr, strict=True)),

@@ -21,6 +21,7 @@ from eqcalc.labelling.method import (
     finite_field_polarizability,
     molecule_labels,
 )
+from eqcalc.molecules import unpaired_electrons
 from eqcalc.validation import count, positive_fields
 
 # Building a calculator costs as much as a single point, so one is cached per
@@ -42,7 +43,8 @@ class GFN2:
     electronic_temperature
         Temperature of the Fermi smearing [K].
     unpaired_electrons
-        Number of unpaired electrons.
+        Number of unpaired electrons; by default that which the atoms state, or the least
+        possible, see :func:`~eqcalc.molecules.unpaired_electrons`.
     field
         Field step of the central differences of the dipole [V/Å]. The error is of
         second order, about 1e-6 of the polarizability of ethanol.
@@ -50,7 +52,7 @@ class GFN2:
 
     accuracy: float = 1e-3
     electronic_temperature: float = 300.0
-    unpaired_electrons: int = 0
+    unpaired_electrons: int | None = None
     field: float = 0.02
 
     quantities: ClassVar[tuple[str, ...]] = ("energy", "forces", "dipole", "polarizability")
@@ -59,7 +61,8 @@ class GFN2:
 
     def __post_init__(self) -> None:
         positive_fields(self, "accuracy", "electronic_temperature", "field")
-        count("unpaired_electrons", self.unpaired_electrons, least=0)
+        if self.unpaired_electrons is not None:
+            count("unpaired_electrons", self.unpaired_electrons, least=0)
 
     @property
     def name(self) -> str:
@@ -114,7 +117,8 @@ class GFN2:
         """Return tblite's results, optionally in a field along a signed axis."""
         tblite = _tblite()
         positions = molecule.positions / Bohr
-        key = (self, molecule.numbers.tobytes(), charge, field)
+        unpaired = unpaired_electrons(molecule, self.unpaired_electrons)
+        key = (self, molecule.numbers.tobytes(), charge, unpaired, field)
         calculator = _calculators.get(key)
         try:
             if calculator is None:
@@ -123,7 +127,7 @@ class GFN2:
                     np.array(molecule.numbers),
                     positions,
                     charge=charge,
-                    uhf=self.unpaired_electrons,
+                    uhf=unpaired,
                 )
                 calculator.set("verbosity", 0)
                 calculator.set("accuracy", self.accuracy)

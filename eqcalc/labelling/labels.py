@@ -24,8 +24,9 @@ from eqcalc.labelling.method import ConvergenceError, Method, selected_quantitie
 from eqcalc.labelling.registry import as_method
 from eqcalc.labelling.sampling import SamplingPlan, sample
 from eqcalc.labelling.workers import map_unordered
+from eqcalc.molecules import unpaired_electrons
 from eqcalc.quantities import quantity
-from eqcalc.validation import InvalidFileError, InvalidInputError, one_of
+from eqcalc.validation import InvalidFileError, InvalidInputError, located, one_of
 
 
 class OtherRunError(InvalidFileError):
@@ -129,6 +130,7 @@ def label(
     levels = _levels(method, wanted, level_of_theory)
     target = _new_file(target)
     records = [_record(geometry) for geometry in geometries]
+    spins = _spins(geometries, method)
     settings = {**method.settings(), "quantities": list(wanted)}
     header = {
         "journal_version": 1,
@@ -136,12 +138,15 @@ def label(
         "version": method.version,
         "settings": settings,
         "geometries": _fingerprint(records),
+        "unpaired_electrons": {str(n): spins.count(n) for n in sorted({*spins})},
         "n_geometries": len(records),
     }
     journal = target.with_name(target.name + ".journal")
     done = _read_journal(journal, header)
     resumed = len(done)
-    tasks = [(index, record) for index, record in enumerate(records) if index not in done]
+    tasks = [
+        (index, record, spins[index]) for index, record in enumerate(records) if index not in done
+    ]
     with (
         journal.open("a", encoding="utf-8") as handle,
         tqdm(total=len(records), initial=resumed, disable=not progress, desc=method.name) as bar,
@@ -172,6 +177,7 @@ def label(
             "method": method.name,
             "method_version": method.version,
             "method_settings": settings,
+            "unpaired_electrons": header["unpaired_electrons"],
             "not_converged": {str(i): reason for i, reason in failed.items()},
             **(provenance or {}),
         },
@@ -219,7 +225,9 @@ def generate(
     target = _new_file(target)  # fail before minutes of sampling
     method = as_method(method)
     wanted = selected_quantities(method, options.get("quantities"))
-    sampler = GFN2(accuracy=1.0) if sampler is None else as_method(sampler)
+    if sampler is None:
+        sampler = GFN2(1.0, unpaired_electrons=getattr(method, "unpaired_electrons", None))
+    sampler = as_method(sampler)
     plan = plan or SamplingPlan.default()
     frames = [molecule] if isinstance(molecule, ase.Atoms) else list(molecule)
     about = {
@@ -253,8 +261,9 @@ def generate(
             progress=progress,
         )
         geometries = Dataset.create(kept, records, level_of_theory="none", provenance=about)
+    unpaired = unpaired_electrons(frames[0], getattr(method, "unpaired_electrons", None))
     report = label(
-        list(geometries),
+        [_with_spin(record, unpaired) for record in geometries],
         method,
         target,
         processes=processes,
@@ -323,6 +332,22 @@ def _record(geometry: Record | ase.Atoms) -> Record:
     return Record.from_atoms(geometry, source=str(geometry.info.get("source", "")))
 
 
+def _spins(geometries: Sequence[Record | ase.Atoms], method: Method) -> list[int]:
+    """Return the number of unpaired electrons of each geometry, which the method must suit."""
+    methods = [one for _, one in getattr(method, "parts", (((), method),))]
+    spins = []
+    for index, geometry in enumerate(geometries):
+        atoms = (
+            geometry if isinstance(geometry, ase.Atoms) else replace(geometry, labels={}).atoms()
+        )
+        with located(section=f"geometries[{index}]"):
+            found = [
+                unpaired_electrons(atoms, getattr(m, "unpaired_electrons", None)) for m in methods
+            ]
+        spins.append(found[0])
+    return spins
+
+
 def _levels(
     method: Method, quantities: Sequence[str], stated: str | Mapping[str, str] | None
 ) -> dict[str, str]:
@@ -383,11 +408,21 @@ def _read_journal(path: Path, header: Mapping[str, Any]) -> dict[int, dict[str, 
 # --- one geometry ---------------------------------------------------------------------
 
 
-def _label_one(state: tuple[Method, tuple[str, ...]], task: tuple[int, Record]) -> dict[str, Any]:
+def _with_spin(record: Record, unpaired: int) -> ase.Atoms:
+    """Return the atoms of a record, which state a spin above the least possible one."""
+    atoms = record.atoms()
+    if unpaired > 1:
+        atoms.info["multiplicity"] = unpaired + 1
+    return atoms
+
+
+def _label_one(
+    state: tuple[Method, tuple[str, ...]], task: tuple[int, Record, int]
+) -> dict[str, Any]:
     method, quantities = state
-    index, record = task
+    index, record, unpaired = task
     try:
-        labels = method.label(record.atoms(), quantities)
+        labels = method.label(_with_spin(record, unpaired), quantities)
     except ConvergenceError as error:
         return {"index": index, "error": str(error)}
     return {"index": index, "labels": {name: value.tolist() for name, value in labels.items()}}

@@ -55,7 +55,8 @@ class Method(Protocol):
 
     Instances are immutable and pickled to other processes, so they hold settings only and
     build the rest on first use. An optional attribute ``default_quantities`` names the
-    quantities that are computed if none are requested.
+    quantities that are computed if none are requested; another, ``unpaired_electrons``, is
+    their number, if it is fixed (see :func:`~eqcalc.molecules.unpaired_electrons`).
 
     Attributes
     ----------
@@ -259,10 +260,13 @@ class MethodEvaluator:
         The method, for example :class:`~eqcalc.labelling.GFN2`.
     numbers
         Atomic numbers of the molecule, ``[n_atoms]``.
+    charge
+        Its total charge [e].
     """
 
-    def __init__(self, method: Method, numbers: Tensor) -> None:
+    def __init__(self, method: Method, numbers: Tensor, *, charge: float = 0.0) -> None:
         self.method = method
+        self.charge = charge
         self.numbers = torch.as_tensor(numbers, dtype=torch.int64)
         self.quantities = method.quantities
         self.provenance: dict[str, Any] = {
@@ -275,7 +279,9 @@ class MethodEvaluator:
         """Evaluate ``[n_structures, n_atoms, 3]`` Å; see :class:`~eqcalc.runtime.Evaluator`."""
         numbers = self.numbers.numpy()
         labels = [
-            self.method.label(ase.Atoms(numbers, coordinates), tuple(quantities))
+            self.method.label(
+                ase.Atoms(numbers, coordinates, info={"charge": self.charge}), tuple(quantities)
+            )
             for coordinates in positions.detach().cpu().numpy()
         ]
         return {

@@ -27,7 +27,7 @@ from eqcalc.datasets.record import Record
 from eqcalc.labelling.conformer_search import conformers, relax, rotatable_bonds, rotate
 from eqcalc.labelling.method import ConvergenceError, Method, MethodCalculator
 from eqcalc.labelling.workers import map_unordered
-from eqcalc.molecules import isolated_molecule
+from eqcalc.molecules import isolated_molecule, open_shell, total_charge, unconstrained
 from eqcalc.normal_modes import (
     NormalModes,
     is_linear,
@@ -154,7 +154,7 @@ def langevin(
     ConvergenceError
         A step of the dynamics could not be computed.
     """
-    moving = atoms.copy()
+    moving = unconstrained(atoms).copy()
     moving.calc = MethodCalculator(method)
     scale = np.sqrt(moving.get_masses() * ase.units.kB * temperature)
     moving.set_momenta(scale[:, None] * rng.standard_normal((len(moving), 3)))
@@ -204,15 +204,24 @@ def sample(
     """
     plan = plan or SamplingPlan.default()
     if isinstance(molecule, ase.Atoms):
-        starts = conformers(isolated_molecule(molecule), method, rng=rng)
+        starts = conformers(unconstrained(isolated_molecule(molecule)), method, rng=rng)
     else:
-        given = [isolated_molecule(atoms) for atoms in molecule]
+        given = [unconstrained(isolated_molecule(atoms)) for atoms in molecule]
         if not given or any(not np.array_equal(a.numbers, given[0].numbers) for a in given):
             raise InvalidInputError(
                 key="molecule",
                 value=[str(atoms.symbols) for atoms in given],
                 expected="conformers of one molecule with its atoms in one order",
             )
+        for index, atoms in enumerate(given):
+            said, wanted = ((total_charge(a), open_shell(a)) for a in (atoms, given[0]))
+            if said != wanted:
+                raise InvalidInputError(
+                    "conformers have one charge and spin",
+                    key=f"molecule[{index}].charge",
+                    value=said[0] if said[0] != wanted[0] else said[1],
+                    expected=str(wanted[0] if said[0] != wanted[0] else wanted[1]),
+                )
         starts = [relax(atoms, method) for atoms in given]
     highest = plan.maximum_energy
     if highest is None:
@@ -269,7 +278,7 @@ def finite_difference_modes(
     linear
         Whether the molecule is linear, if `atoms` are not at its minimum.
     """
-    shifted = atoms.copy()
+    shifted = unconstrained(atoms).copy()
 
     def forces(i: int, shift: float) -> np.ndarray:
         """Return the forces with one coordinate displaced."""
@@ -422,6 +431,7 @@ def _split(n: int, parts: int) -> list[int]:
 
 
 def _centred(atoms: ase.Atoms, shift: np.ndarray | float = 0.0) -> ase.Atoms:
-    moved = ase.Atoms(atoms.numbers, atoms.positions + shift, info=dict(atoms.info))
+    said = {**atoms.info, "charge": total_charge(atoms), **open_shell(atoms)}
+    moved = ase.Atoms(atoms.numbers, atoms.positions + shift, info=said)
     moved.positions -= moved.get_center_of_mass()
     return moved

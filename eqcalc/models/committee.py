@@ -66,6 +66,8 @@ class Committee:
             )
         self.members = tuple(members)
         self.numbers = self.members[0].numbers
+        #: Total charge [e].
+        self.charge: float = getattr(self.members[0], "charge", 0.0)
         for index, member in enumerate(self.members):
             if member.numbers.tolist() != self.numbers.tolist():
                 raise InvalidInputError(
@@ -73,6 +75,13 @@ class Committee:
                     key=f"members[{index}].numbers",
                     value=member.numbers.tolist(),
                     expected=str(self.numbers.tolist()),
+                )
+            if getattr(member, "charge", 0.0) != self.charge:
+                raise InvalidInputError(
+                    "the members of a committee are for one molecule",
+                    key=f"members[{index}].charge",
+                    value=getattr(member, "charge", 0.0),
+                    expected=f"{self.charge:g}",
                 )
             if member.provenance == self.members[0].provenance and index > 0:
                 raise InvalidInputError(

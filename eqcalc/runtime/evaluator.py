@@ -13,7 +13,7 @@ from torch import Tensor
 import eqcalc
 from eqcalc.facts import described, facts_table, grouped
 from eqcalc.models.checkpoint import model_hash
-from eqcalc.models.compositions import formula, warn_of_composition
+from eqcalc.models.compositions import check_charge, formula, warn_of_composition
 from eqcalc.models.derivatives import time_derivatives
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import precision_of
@@ -34,6 +34,8 @@ class Evaluator(Protocol):
 
     #: Atomic numbers, ``[n_atoms]``.
     numbers: Tensor
+    #: Total charge [e]; an evaluator without it is one of a neutral molecule.
+    charge: float
     #: Names of the available quantities.
     quantities: tuple[str, ...]
     #: Provenance of the results (JSON-able): model hash, level of theory, versions.
@@ -78,11 +80,14 @@ class MoleculeEvaluator:
     ------
     UnknownElementError
         The molecule contains an element that the model does not know.
+    InvalidInputError
+        The model was not trained on this charge.
     """
 
     def __init__(self, execution: Execution, numbers: Tensor, *, charge: float = 0.0) -> None:
         potential = execution.potential
         numbers = known_numbers(potential, numbers)
+        check_charge(potential.metadata, charge)
         warn_of_composition(potential.metadata, numbers.cpu().numpy())
         #: How the model is executed.
         self.execution = execution

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.committee import Committee
-from eqcalc.models.compositions import check_charge
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import check_precision, in_precision
 from eqcalc.runtime.ahead_of_time import CompiledExecution
@@ -87,7 +86,7 @@ def evaluator_for(
     UnknownElementError
         The molecule contains an element that the model does not know.
     InvalidInputError
-        There is no such execution.
+        There is no such execution, or the model was not trained on this charge.
     ExecutionUnavailableError
         The requested execution cannot be used here.
     """
@@ -132,7 +131,6 @@ def load_evaluator(
     members = []
     for path in [models] if isinstance(models, str | Path) else models:
         model = in_precision(load_model(path, device=device), precision)
-        check_charge(model.metadata, charge)
         tensor = torch.as_tensor(numbers)
         members.append(evaluator_for(model, tensor, charge=charge, execution=execution))
     return Committee(members) if len(members) > 1 else members[0]

@@ -5,6 +5,7 @@ import ase.io
 import numpy as np
 import pytest
 import torch
+from ase.constraints import FixAtoms
 
 from eqcalc.dynamics import (
     OBSERVABLES,
@@ -662,3 +663,36 @@ def test_a_model_is_no_evaluator(tmp_path, potential):
             ToyWater().atoms, potential, output=tmp_path / "run.h5", method="NVE",
             temperature=300.0, timestep=0.5, steps=1, seed=1,
         )  # fmt: skip
+
+
+# --- what the atoms say ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_every_structure_must_have_the_charge_of_the_evaluator(path, number):
+    structures = [WATER.atoms, WATER.atoms]
+    structures[number].set_initial_charges([1.0, 0.0, 0.0])
+    with refused(key=f"structures[{number}].charge", value=1.0):
+        run(path, atoms=structures, replicas=2)
+    ion = ToyWater()
+    ion.charge = 1.0
+    with refused(key=f"structures[{1 - number}].charge", value=0.0):
+        run(path, ion, atoms=structures, replicas=2)
+    assert not path.exists()
+    run(path, ion, steps=2)  # atoms that say nothing have the charge of the evaluator
+
+
+def test_constraints_are_refused_in_every_structure(path):
+    structures = [WATER.atoms, WATER.atoms]
+    structures[1].set_constraint(FixAtoms([0]))
+    with refused(key="structures[1].atoms.constraints", value="FixAtoms(indices=[0])"):
+        run(path, atoms=structures, replicas=2)
+
+
+def test_isotopes_of_one_structure_alone_are_refused(path):
+    structures = [WATER.atoms, WATER.atoms]
+    structures[1].set_masses([15.999, 2.014, 1.008])
+    with refused(key="structures[1].masses[1]", value=2.014):
+        run(path, atoms=structures, replicas=2)
+    heavy = run(path, atoms=structures, replicas=2, masses=[15.999, 2.014, 2.014], steps=2)
+    assert heavy.header.masses.tolist() == [15.999, 2.014, 2.014]

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("ipi")
 
 from ase.build import molecule
+from ase.constraints import FixBondLengths
 
 from eqcalc.cli.program import FAILURE, main
 from eqcalc.dynamics import Equilibration
@@ -130,6 +131,12 @@ def charged():
     return atoms
 
 
+def held():
+    atoms = molecule("H2O")
+    atoms.set_constraint(FixBondLengths([[0, 1]]))
+    return atoms
+
+
 @pytest.mark.parametrize(
     ("options", "key"),
     [
@@ -137,6 +144,7 @@ def charged():
         ({"atoms": broken()}, "positions[1, 2]"),
         ({"atoms": molecule("SiH4")}, "elements"),
         ({"atoms": charged()}, "charge"),
+        ({"atoms": held()}, "atoms.constraints"),
         ({"charge": 1.0}, "charge"),
         ({"charge": 0.0, "atoms": charged()}, "charge"),
         ({"precision": "foo"}, "precision"),

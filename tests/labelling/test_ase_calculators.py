@@ -7,6 +7,7 @@ import pytest
 from ase.build import molecule
 from ase.calculators.calculator import Calculator, all_changes
 from ase.calculators.emt import EMT
+from tblite.ase import TBLite
 
 from eqcalc import EqCalculator, shipped_model
 from eqcalc.labelling import (
@@ -18,6 +19,7 @@ from eqcalc.labelling import (
     method_named,
 )
 from eqcalc.validation import InvalidInputError
+from tests.errors import refused
 
 TBLITE = "ase:tblite.ase.TBLite"
 
@@ -60,6 +62,23 @@ def test_a_charge_that_is_an_option_is_that_of_the_molecule():
     with pytest.raises(InvalidInputError) as caught:
         method.label(molecule("H2O"), ("energy",))
     assert caught.value.value == 0.0 and caught.value.key.startswith("charge")
+
+
+def test_the_spin_is_handed_over():
+    """Open shells between closed ones, and a multiplicity that the user has set."""
+    method = method_named(TBLITE, {"accuracy": 1e-3, "verbosity": 0})
+    methyl, oxygen = ase.Atoms("CH3", molecule("CH3").positions), molecule("O2")
+    water = method.label(molecule("H2O"), ("energy",))["energy"]
+    for atoms in (methyl, oxygen):
+        mine = GFN2().label(atoms, ("energy",))["energy"]
+        assert method.label(atoms, ("energy",))["energy"] == pytest.approx(float(mine), abs=1e-5)
+    assert method.label(molecule("H2O"), ("energy",))["energy"] == water
+    for chosen in (
+        method_named(TBLITE, {"multiplicity": 1}),
+        CalculatorMethod(TBLite(multiplicity=1)),
+    ):
+        with refused(key="unpaired_electrons", value=0.0):
+            chosen.label(methyl, ("energy",))
 
 
 def test_a_charge_that_nothing_depends_on_is_refused():

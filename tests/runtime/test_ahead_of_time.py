@@ -96,7 +96,9 @@ def captured_compiled(potential, numbers, **options):
 
 
 def small_potential(**options):
-    return make_potential(features=8, layers=1, radial_functions=4, **options)
+    potential = make_potential(features=8, layers=1, radial_functions=4, **options)
+    potential.metadata["charges"] = [0.0, 1.0]
+    return potential
 
 
 def schnet(**options):

@@ -166,6 +166,7 @@ def test_only_what_is_asked_for_is_returned(ethanol, generator):
 def test_charged_molecules(ethanol, generator):
     numbers, positions = torch.tensor(ethanol.numbers), configurations(ethanol, 3, generator)
     potential = make_potential()
+    potential.metadata["charges"] = [0.0, 1.0]
     expected = eager_evaluator(potential, numbers, charge=1.0)(positions, NAMES)
     assert_same(fused_evaluator(potential, numbers, charge=1.0)(positions, NAMES), expected, 1e-12)
 
@@ -365,6 +366,7 @@ def test_read_outs_without_kernels_run_beside_the_compiled_network(
     potential = potential_with(
         {"energy": {}, head: options}, scales={head: 1.7}, values={"energy": {6: -3.0, 8: 1.0}}
     )
+    potential.metadata["charges"] = [0.0, 1.0]
     numbers, positions = torch.tensor(ethanol.numbers), configurations(ethanol, 13, generator)
     chosen = evaluator_for(potential, numbers, charge=charge)
     assert chosen.provenance["execution"] == "fused"

@@ -8,9 +8,10 @@ import torch
 
 from eqcalc.models.derivatives import property_derivative
 from eqcalc.neighbors import STATIC_ATOMS, all_pairs
-from eqcalc.runtime import eager_evaluator, keep_freed_memory
+from eqcalc.runtime import eager_evaluator, evaluator_for, keep_freed_memory
 from eqcalc.structures import Structures
 from eqcalc.validation import UnknownElementError
+from tests.errors import refused
 
 NAMES = ("energy", "forces", "dipole", "polarizability")
 
@@ -112,7 +113,14 @@ def test_unknown_elements_are_refused(potential):
     assert error.value.known == (1, 6, 7, 8)
 
 
+@pytest.mark.parametrize("make", [eager_evaluator, evaluator_for])
+def test_a_charge_the_model_does_not_know_is_refused(potential, ethanol, make):
+    with refused(key="charge", value=1.0):
+        make(potential, torch.tensor(ethanol.numbers), charge=1.0)
+
+
 def test_what_it_is_can_be_read(potential, ethanol):
+    potential.metadata["charges"] = [0.0, 1.0]
     evaluator = eager_evaluator(potential, torch.tensor(ethanol.numbers), charge=1.0)
     for text in (repr(evaluator), evaluator._repr_html_()):
         assert "C2H6O, charge 1 e" in text
