@@ -16,6 +16,7 @@ _PUBLIC = {
     "EqCalculator": "eqcalc.calculator",
     "Spectrum": "eqcalc.spectra",
     "Trajectory": "eqcalc.trajectory",
+    "anharmonic_spectrum": "eqcalc.anharmonic",
     "harmonic_spectrum": "eqcalc.harmonic",
     "infrared": "eqcalc.spectra",
     "load_model": "eqcalc.models.checkpoint",
@@ -36,6 +37,7 @@ __all__ = [
     "Spectrum",
     "Trajectory",
     "__version__",
+    "anharmonic_spectrum",
     "harmonic_spectrum",
     "infrared",
     "load_model",
@@ -51,6 +53,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
+    from eqcalc.anharmonic import anharmonic_spectrum
     from eqcalc.calculator import EqCalculator
     from eqcalc.datasets import Dataset
     from eqcalc.dynamics import simulate

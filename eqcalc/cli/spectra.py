@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The commands harmonic, spectra, compare and assign."""
+"""The commands harmonic, anharmonic, spectra, compare and assign."""
 
 from __future__ import annotations
 
@@ -49,6 +49,16 @@ def _harmonic(options: argparse.Namespace) -> None:
             **chosen(options, *names),
         )
     )
+
+
+def _anharmonic(options: argparse.Namespace) -> None:
+    from eqcalc.anharmonic.report import write_anharmonic
+    from eqcalc.molecules import isotope_masses, read_structure
+
+    atoms = read_structure(options.molecule)
+    atoms.set_masses(isotope_masses(atoms, dict(options.mass)))
+    choices = chosen(options, "output", "coupling", "quanta", "upper")
+    print(write_anharmonic(atoms, options.model, name=str(options.molecule), **choices))
 
 
 def _spectra(options: argparse.Namespace) -> None:
@@ -158,9 +168,27 @@ def add_spectrum_commands(add: Callable[..., Any]) -> None:
     )
     add_number(command, "--fwhm", 10.0, "line width in the figure [cm⁻¹]")
     _add_reversed(command)
+    _add_anharmonic(add)
     _add_spectra(add)
     _add_compare(add)
     _add_assign(add)
+
+
+def _add_anharmonic(add: Callable[..., Any]) -> None:
+    command = add(
+        "anharmonic", _anharmonic, "Quantum vibrational spectrum of a molecule: VSCF and VCI."
+    )
+    add_model(command)
+    command.add_argument("molecule", type=Path, help="structure file")
+    add_mass(command)
+    command.add_argument(
+        "--output", type=output_file, help="output file for transitions and assignments (.json)"
+    )
+    text = "modes in a term of the surface: 2, 3 (default: 3 for molecules of few modes)"
+    command.add_argument("--coupling", type=int, choices=(2, 3), help=text)
+    text = "largest sum of quanta in the basis (default: what a few thousand functions allow)"
+    command.add_argument("--quanta", type=int, help=text)
+    add_number(command, "--upper", 4000.0, "highest wavenumber [cm⁻¹]")
 
 
 def _add_spectra(add: Callable[..., Any]) -> None:

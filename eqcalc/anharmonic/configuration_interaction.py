@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: MIT
+r"""Vibrational self-consistent field and configuration interaction.
+
+VSCF (Bowman, J. Chem. Phys. 68, 608 (1978)) gives each mode the functions of the mean
+field of the others in the ground state. VCI diagonalises the Hamiltonian in all
+configurations of at most n quanta. As that is better for the ground state than for excited
+ones, the configurations of n + 1 and n + 2 quanta are added by second-order perturbation
+theory, each as a two-level problem so that no denominator vanishes:
+
+    ΔE_i = Σ_c ½ [sgn(Δ) √(Δ² + 4⟨c|H|i⟩²) − Δ],   Δ = E_i − E_c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from scipy.linalg import eigh
+
+from eqcalc.anharmonic.configurations import (
+    all_configurations,
+    connections,
+    diagonal,
+    elements,
+    matrix,
+)
+from eqcalc.anharmonic.expansion import Modes
+from eqcalc.anharmonic.modal_basis import ModalBasis
+
+#: Configurations outside the basis whose coupling is computed at once.
+_BLOCK = 8000
+
+
+@dataclass(frozen=True)
+class Hamiltonian:
+    """Vibrational Hamiltonian in the product of one-mode functions, cm⁻¹.
+
+    Parameters
+    ----------
+    bases
+        Of the modes.
+    potential
+        Terms of one and more modes; those of one mode with the kinetic energy.
+    momenta
+        iπ_a of each axis, as terms of two modes.
+    inverse_inertia
+        B_ab by its axes, as a constant and terms.
+    """
+
+    bases: Sequence[ModalBasis]
+    potential: Mapping[Modes, np.ndarray]
+    momenta: Sequence[Mapping[Modes, np.ndarray]] = ()
+    inverse_inertia: Mapping[tuple[int, int], Mapping[Modes, np.ndarray]] | None = None
+
+    def matrix(self, rows: np.ndarray) -> np.ndarray:
+        """Return the Hamiltonian between configurations, ``[n, n]``."""
+        result = matrix(self.potential, rows, rows)
+        if self.inverse_inertia is None:
+            return result
+        wider = all_configurations(rows.shape[1], int(rows.sum(axis=1).max()) + 2, self._highest)
+        rotated = [
+            _sparse(momentum, wider, rows) if momentum else None for momentum in self.momenta
+        ]
+        for (a, b), terms in self.inverse_inertia.items():
+            left, right = rotated[a], rotated[b]
+            if left is not None and right is not None:
+                result += (left.T @ (_sparse(terms, wider, wider) @ right)).toarray()
+        return 0.5 * (result + result.T)
+
+    @property
+    def _highest(self) -> int:
+        return len(self.bases[0]) - 1
+
+
+@dataclass(frozen=True)
+class States:
+    """Vibrational states.
+
+    Parameters
+    ----------
+    energies
+        ``[n_states]``, cm⁻¹, ascending, from the bottom of the surface.
+    configurations
+        ``[n_configurations, n_modes]``.
+    vectors
+        Coefficients of the configurations, ``[n_configurations, n_states]``.
+    """
+
+    energies: np.ndarray
+    configurations: np.ndarray
+    vectors: np.ndarray
+
+    def selected(self, which: np.ndarray) -> States:
+        """Return some of the states."""
+        return States(self.energies[which], self.configurations, self.vectors[:, which])
+
+    def overlaps(self, other: States) -> np.ndarray:
+        """Return the overlaps with states in a part of the configurations, ``[n, n_other]``."""
+        rows = {tuple(row): i for i, row in enumerate(other.configurations.tolist())}
+        place = np.array([rows.get(tuple(row), -1) for row in self.configurations.tolist()])
+        common = place >= 0
+        return np.asarray(self.vectors[common].T @ other.vectors[place[common]])
+
+
+def self_consistent_rotations(
+    bases: Sequence[ModalBasis], potential: Mapping[Modes, np.ndarray], tolerance: float = 1e-6
+) -> list[np.ndarray]:
+    """Return the rotation of each basis to the functions of the mean field of the ground state.
+
+    Parameters
+    ----------
+    bases, potential
+        See :class:`Hamiltonian`.
+    tolerance
+        Change of the ground-state energies of the modes at convergence, cm⁻¹.
+    """
+    rotations = [np.eye(len(basis)) for basis in bases]
+    energies = np.zeros(len(bases))
+    coupled = {modes: term for modes, term in potential.items() if len(modes) > 1}
+    for _ in range(100):
+        before = energies.copy()
+        ground = [rotation[:, 0] for rotation in rotations]
+        fields = [potential[(k,)].copy() for k in range(len(bases))]
+        for modes, term in coupled.items():
+            for place, k in enumerate(modes):
+                field = np.moveaxis(term, (2 * place, 2 * place + 1), (0, 1))
+                for other in modes[:place] + modes[place + 1 :]:
+                    field = np.einsum("abcd...,c,d->ab...", field, ground[other], ground[other])
+                fields[k] += field
+        for k, field in enumerate(fields):
+            values, rotations[k] = np.linalg.eigh(field)
+            energies[k] = values[0]
+        if np.abs(energies - before).max() < tolerance:
+            break
+    return rotations
+
+
+def vibrational_states(hamiltonian: Hamiltonian, quanta: int, upper: float) -> States:
+    """Return the states up to an energy above the ground state.
+
+    Parameters
+    ----------
+    hamiltonian
+        In the functions of :func:`self_consistent_rotations`.
+    quanta
+        Largest sum of quanta of a configuration.
+    upper
+        Highest energy above the ground state, cm⁻¹.
+    """
+    rows = all_configurations(len(hamiltonian.bases), quanta, len(hamiltonian.bases[0]) - 1)
+    full = hamiltonian.matrix(rows)
+    # the ground configuration lies above the ground state
+    highest = float(full[0, 0]) + upper
+    energies, vectors = eigh(full, subset_by_value=(-np.inf, highest), overwrite_a=True)
+    return States(energies, rows, vectors)
+
+
+def outer_correction(hamiltonian: Hamiltonian, states: States) -> np.ndarray:
+    """Return the second-order energies of configurations of up to two more quanta, cm⁻¹."""
+    inside = states.configurations
+    quanta = int(inside.sum(axis=1).max())
+    outside = all_configurations(inside.shape[1], quanta + 2, len(hamiltonian.bases[0]) - 1)
+    outside = outside[outside.sum(axis=1) > quanta]
+    correction = np.zeros(len(states.energies))
+    for start in range(0, len(outside), _BLOCK):
+        block = outside[start : start + _BLOCK]
+        coupling = matrix(hamiltonian.potential, block, inside) @ states.vectors
+        gap = states.energies - diagonal(hamiltonian.potential, block)[:, None]
+        root = np.sqrt(gap**2 + 4.0 * coupling**2)
+        correction += 0.5 * (np.sign(gap) * root - gap).sum(axis=0)
+    return correction
+
+
+def _sparse(
+    operators: Mapping[Modes, np.ndarray], rows: np.ndarray, columns: np.ndarray
+) -> sparse.csr_matrix:
+    """Return the matrix of a sum of operators, without zeros."""
+    parts = []
+    for modes, operator in operators.items():
+        i, j = connections(rows, columns, modes)
+        values = elements(operator, rows[i], columns[j], modes) if modes else operator + 0.0 * i
+        kept = np.abs(values) > 1e-10
+        parts.append((values[kept], i[kept], j[kept]))
+    values, i, j = (np.concatenate(part) for part in zip(*parts, strict=True))
+    return sparse.csr_matrix((values, (i, j)), shape=(len(rows), len(columns)))

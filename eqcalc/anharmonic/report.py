@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""The anharmonic spectrum of a molecule as a chemist reads it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from ase import Atoms
+from ase.data import chemical_symbols
+
+from eqcalc.anharmonic.analysis import Treatment, anharmonic_spectrum
+from eqcalc.anharmonic.internal_rotation import (
+    HinderedRotor,
+    hindered_rotor,
+    rotors,
+    torsional_modes,
+)
+from eqcalc.facts import aligned
+from eqcalc.files import write_atomically
+from eqcalc.harmonic import harmonic_spectrum, relax
+from eqcalc.models.checkpoint import load_model
+from eqcalc.molecules import total_charge
+from eqcalc.runtime import evaluator_for
+
+#: Transitions with less than this part of the largest intensity are not printed.
+_PRINTED = 0.02
+
+
+def write_anharmonic(
+    atoms: Atoms,
+    model: str | Path,
+    *,
+    name: str = "",
+    output: str | Path | None = None,
+    **choices: Any,
+) -> str:
+    """Write the anharmonic spectrum of a molecule; return its tables.
+
+    Torsions are treated as hindered rotors, everything else by VCI.
+
+    Parameters
+    ----------
+    atoms
+        The molecule, with its masses; it is relaxed.
+    model
+        Model file; it is evaluated in float64.
+    name
+        Name of the molecule in `output`.
+    output
+        File for levels, transitions and assignments (JSON).
+    choices
+        Fields of :class:`~eqcalc.anharmonic.analysis.Treatment` other than its defaults.
+    """
+    potential = load_model(model, dtype=torch.float64)
+    relaxed = relax(potential, atoms)
+    modes = harmonic_spectrum(potential, relaxed)
+    found = rotors(relaxed)
+    torsions = torsional_modes(modes, found)
+    turned = [hindered_rotor(relaxed, rotor) for rotor in found] if torsions else []
+    evaluator = evaluator_for(potential, relaxed.numbers, charge=total_charge(atoms))
+    treatment = Treatment.for_modes(len(modes) - len(torsions), **choices)
+    spectrum = anharmonic_spectrum(modes, evaluator, treatment, at_rest=torsions)
+    if output is not None:
+        record = {"molecule": name, **spectrum.to_dict()}
+        record["torsions"] = [
+            {
+                "bond": [i + 1 for i in rotor.rotor.dihedral[1:3]],
+                "fundamental_cm-1": rotor.fundamental,
+                "levels_cm-1": rotor.levels[:20].tolist(),
+            }
+            for rotor in turned
+        ]
+        write_atomically(Path(output), json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    parts = [spectrum.table(_PRINTED)]
+    if turned:
+        numbers = ", ".join(f"ν{k + 1}" for k in torsions)
+        parts += [f"internal rotations, in place of {numbers}:", _torsion_table(relaxed, turned)]
+    return "\n\n".join(parts)
+
+
+def _torsion_table(atoms: Atoms, turned: list[HinderedRotor]) -> str:
+    """Return the internal rotations as text."""
+    rows = [["bond", "barrier/cm⁻¹", "F/cm⁻¹", "ν̃/cm⁻¹"]]
+    for rotor in turned:
+        bond = "–".join(
+            f"{chemical_symbols[atoms.numbers[i]]}{i + 1}" for i in rotor.rotor.dihedral[1:3]
+        )
+        values = (f"{rotor.energy.max():.0f}", f"{rotor.constant.mean():.2f}")
+        rows.append([bond, *values, f"{rotor.fundamental:.1f}"])
+    return aligned(rows, words={0})

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: MIT
+"""Vibrational transitions with infrared intensities, Raman activities and assignments."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from eqcalc.facts import aligned
+from eqcalc.spectra.spectrum import Spectrum
+from eqcalc.spectra.sticks import Sticks
+
+#: A transition is named after configurations that make up at least this part of it.
+_NAMED = 0.1
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A product of one-mode functions in a state: quanta of each excited mode and weight."""
+
+    quanta: dict[int, int]
+    weight: float
+
+    def __str__(self) -> str:
+        """Return e.g. ``"2ν3 + ν5"``; modes count from one in ascending order of wavenumber."""
+        parts = [f"{v if v > 1 else ''}ν{k + 1}" for k, v in sorted(self.quanta.items())]
+        return " + ".join(parts) or "0"
+
+
+@dataclass(frozen=True, repr=False)
+class AnharmonicSpectrum(Sticks):
+    """Transitions from the ground state, in ascending order of wavenumber.
+
+    Parameters
+    ----------
+    harmonic
+        Harmonic wavenumber of each mode of the molecule, ``[n_modes]``, cm⁻¹.
+    wavenumber
+        ``[n_transitions]``, cm⁻¹.
+    dipole_derivative
+        √(2ω/ħ) ⟨0|μ|f⟩ in principal axes of ascending moments of inertia,
+        ``[n_transitions, 3]``, e/amu^½, or None.
+    polarizability_derivative
+        √(2ω/ħ) ⟨0|α|f⟩ likewise, ``[n_transitions, 3, 3]``, Å²/amu^½, or None.
+    assignment
+        Leading configurations of each upper state, in descending order of weight.
+    zero_point_energy
+        cm⁻¹.
+    errors
+        Convergence errors of the wavenumbers by their sources, ``[n_transitions]``, cm⁻¹.
+    provenance
+        How it was computed (JSON-able).
+    """
+
+    harmonic: np.ndarray
+    wavenumber: np.ndarray
+    dipole_derivative: np.ndarray | None
+    polarizability_derivative: np.ndarray | None
+    assignment: Sequence[Sequence[Configuration]]
+    zero_point_energy: float
+    errors: dict[str, np.ndarray] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    kind: ClassVar[str] = "anharmonic"
+
+    def __len__(self) -> int:
+        return len(self.wavenumber)
+
+    def __repr__(self) -> str:
+        found = [f"{nu:.1f}" for nu in self.fundamentals() if not np.isnan(nu)]
+        return (
+            f"{type(self).__name__}({len(self)} transitions; fundamentals {', '.join(found)} cm⁻¹)"
+        )
+
+    def fundamentals(self) -> np.ndarray:
+        """Return the wavenumber of each fundamental, ``[n_modes]``, cm⁻¹.
+
+        It is that of the transition with the largest weight of one quantum in the mode; nan if
+        no transition has it as its leading configuration.
+        """
+        result = np.full(len(self.harmonic), np.nan)
+        best = np.zeros(len(self.harmonic))
+        for nu, found in zip(self.wavenumber, self.assignment, strict=True):
+            if sum(found[0].quanta.values()) == 1:
+                (k,) = found[0].quanta
+                if found[0].weight > best[k]:
+                    result[k], best[k] = nu, found[0].weight
+        return result
+
+    def table(self, least: float = 0.0) -> str:
+        """Return the transitions as text.
+
+        Parameters
+        ----------
+        least
+            Transitions whose infrared and Raman intensities are both below this part of the
+            largest are left out, unless they are fundamentals.
+        """
+        shown = self._shown(least)
+        heads, units = ["ν̃/cm⁻¹"], [""]
+        columns = [[f"{nu:.1f}" for nu in self.wavenumber]]
+        for source, error in self.errors.items():
+            heads.append(f"± {source}")
+            units.append("cm⁻¹")
+            columns.append([f"{e:.1f}" for e in error])
+        if self.dipole_derivative is not None:
+            heads.append("IR")
+            units.append("km/mol")
+            columns.append([f"{a:.3f}" for a in self.infrared_intensity])
+        if self.polarizability_derivative is not None:
+            heads += ["Raman", "ρ"]
+            units += ["Å⁴/amu", ""]
+            columns.append([f"{a:.3f}" for a in self.raman_activity])
+            columns.append([f"{r:.3f}" for r in self.depolarization_ratio])
+        heads.append("state")
+        units.append("")
+        columns.append([_named(found) for found in self.assignment])
+        rows = [row for row, keep in zip(zip(*columns, strict=True), shown, strict=True) if keep]
+        return aligned([heads, units, *rows], words={len(heads) - 1})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the transitions as JSON-able lists."""
+        result: dict[str, Any] = {
+            "harmonic_cm-1": self.harmonic.tolist(),
+            "zero_point_energy_cm-1": self.zero_point_energy,
+            "wavenumber_cm-1": self.wavenumber.tolist(),
+            "errors_cm-1": {source: error.tolist() for source, error in self.errors.items()},
+            "assignment": [
+                [{"quanta": {k + 1: v for k, v in c.quanta.items()}, "weight": c.weight} for c in f]
+                for f in self.assignment
+            ],
+            "provenance": self.provenance,
+        }
+        if self.dipole_derivative is not None:
+            result["infrared_km/mol"] = self.infrared_intensity.tolist()
+        if self.polarizability_derivative is not None:
+            result["raman_angstrom4/amu"] = self.raman_activity.tolist()
+            result["depolarization_ratio"] = [
+                None if np.isnan(r) else float(r) for r in self.depolarization_ratio
+            ]
+        return result
+
+    def _shown(self, least: float) -> np.ndarray:
+        shown = np.array([sum(found[0].quanta.values()) == 1 for found in self.assignment])
+        for strength in (
+            None if self.dipole_derivative is None else self.infrared_intensity,
+            None if self.polarizability_derivative is None else self.raman_activity,
+        ):
+            if strength is not None and len(strength):
+                shown = shown | (strength >= least * strength.max())
+        return np.asarray(shown)
+
+    def _broadened(
+        self, strength: np.ndarray, fwhm: float, wavenumber: np.ndarray | None, shape: str
+    ) -> Spectrum:
+        plain = super()._broadened(strength, fwhm, wavenumber, shape)
+        return replace(plain, provenance={**self.provenance, **plain.provenance})
+
+
+def _named(found: Sequence[Configuration]) -> str:
+    """Return the configurations of a state with their weights in per cent."""
+    leading = [c for c in found if c.weight >= _NAMED] or found[:1]
+    return ", ".join(f"{c} ({100.0 * c.weight:.0f} %)" for c in leading)

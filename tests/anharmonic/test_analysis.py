@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""Levels and intensities of molecules beside exact ones."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial.transform import Rotation
+
+from eqcalc.anharmonic import Treatment, anharmonic_spectrum
+from eqcalc.normal_modes import NormalModes, NotAMinimumError
+from tests.anharmonic.surfaces import CarbonDioxide, Water
+from tests.errors import refused
+
+#: Vibrational levels of the q-TIP4P/F monomer without rotation from a discrete variable
+#: representation in Radau coordinates, cm⁻¹, and its zero-point energy.
+EXACT = {"ν1": 1561.66, "2ν1": 3113.31, "ν2": 3709.43, "ν3": 3766.79}
+EXACT_ZERO_POINT = 4609.87
+#: Infrared intensities of the same levels from the exact wave functions, km/mol.
+INTENSITY = {"ν1": 223.18, "2ν1": 4.68, "ν2": 135.01, "ν3": 243.42}
+QUICK = Treatment(coupling=3, quanta=6, nodes=(11, 8, 6))
+
+
+def lines(spectrum):
+    """Return the position and the infrared intensity of each transition by its name."""
+    return {
+        str(found[0]): (nu, intensity)
+        for nu, intensity, found in zip(
+            spectrum.wavenumber, spectrum.infrared_intensity, spectrum.assignment, strict=True
+        )
+    }
+
+
+@pytest.fixture(scope="module")
+def water():
+    return anharmonic_spectrum(Water().modes(), Water())
+
+
+def test_water_has_its_exact_levels_and_intensities(water):
+    found = lines(water)
+    assert water.zero_point_energy == pytest.approx(EXACT_ZERO_POINT, abs=0.02)
+    for name, nu in EXACT.items():
+        assert found[name][0] == pytest.approx(nu, abs=0.02)
+        assert found[name][1] == pytest.approx(INTENSITY[name], rel=5e-3)
+
+
+def test_terms_of_three_modes_matter_for_water(water):
+    """Their share is reported: with pairs alone the stretches are 9 and 13 cm⁻¹ off."""
+    pairs = anharmonic_spectrum(
+        Water().modes(), Water(), replace(Treatment.for_modes(3), coupling=2)
+    )
+    assert "coupling" not in pairs.errors
+    change = np.abs(pairs.fundamentals() - water.fundamentals())
+    index = [int(np.argmin(np.abs(water.wavenumber - nu))) for nu in water.fundamentals()]
+    np.testing.assert_allclose(water.errors["coupling"][index], change, atol=0.01)
+    assert change.max() > 5.0
+
+
+def test_orientation_and_order_of_atoms_do_not_matter():
+    rotation = Rotation.from_euler("xyz", [0.3, -1.1, 2.0]).as_matrix()
+    order = [2, 0, 1]
+
+    class Turned(Water):
+        numbers = Water.numbers[order]
+        equilibrium = Water.equilibrium[order] @ torch.from_numpy(rotation)
+        masses = Water.masses[order]
+
+        def energy(self, r):
+            return super().energy(r[:, np.argsort(order)])
+
+        def dipole(self, r):
+            return super().dipole(r[:, np.argsort(order)])
+
+    water, turned = (
+        anharmonic_spectrum(molecule.modes(), molecule, QUICK) for molecule in (Water(), Turned())
+    )
+    np.testing.assert_allclose(turned.wavenumber, water.wavenumber, atol=1e-4)
+    np.testing.assert_allclose(turned.infrared_intensity, water.infrared_intensity, rtol=1e-5)
+
+
+def test_heavy_water_obeys_the_isotope_rules(water):
+    """Anharmonicities scale with 1/mass, so ω_D − ν_D is about half of ω_H − ν_H."""
+    masses = [15.9949146221, 2.0141017780, 2.0141017780]
+    heavy = anharmonic_spectrum(Water().modes(masses), Water(), QUICK)
+    shift = water.harmonic - water.fundamentals()
+    heavy_shift = heavy.harmonic - heavy.fundamentals()
+    np.testing.assert_allclose(
+        heavy_shift / shift, (heavy.harmonic / water.harmonic) ** 2, rtol=0.1
+    )
+
+
+def test_bending_levels_of_a_linear_molecule_are_degenerate():
+    treatment = Treatment(coupling=3, quanta=7, nodes=(11, 8, 8))
+    spectrum = anharmonic_spectrum(CarbonDioxide().modes(), CarbonDioxide(), treatment)
+    assert len(spectrum.harmonic) == 4
+    bend = spectrum.fundamentals()[:2]
+    assert bend[0] == pytest.approx(bend[1], abs=1e-2)
+    intensity = {name: value[1] for name, value in lines(spectrum).items()}
+    assert intensity["ν1"] == pytest.approx(intensity["ν2"], rel=1e-3)
+    # the symmetric stretch and the overtone of the bend have no dipole moment
+    strongest = intensity["ν4"]
+    for nu, strength in zip(spectrum.wavenumber, spectrum.infrared_intensity, strict=True):
+        if 1000.0 < nu < 1600.0:
+            assert strength < 1e-6 * strongest
+
+
+def test_modes_at_rest_are_left_out():
+    spectrum = anharmonic_spectrum(Water().modes(), Water(), at_rest=[0])
+    assert {k for found in spectrum.assignment for k in found[0].quanta} == {1, 2}
+    assert np.isnan(spectrum.fundamentals()[0])
+
+
+def test_a_saddle_point_is_refused():
+    modes = Water().modes()
+    saddle = NormalModes(**{**vars(modes), "eigenvalues": modes.eigenvalues * [-1.0, 1.0, 1.0]})
+    with pytest.raises(NotAMinimumError):
+        anharmonic_spectrum(saddle, Water())
+
+
+def test_nothing_left_to_treat_is_refused():
+    with refused(key="molecule"):
+        anharmonic_spectrum(Water().modes(), Water(), at_rest=[0, 1, 2])
+
+
+def test_nodes_are_checked():
+    with refused(key="nodes", value=(7, 9, 5)):
+        Treatment(coupling=2, quanta=3, nodes=(7, 9, 5))
+
+
+def test_tables_and_records(water):
+    table = water.table(0.01)
+    assert "ν1 (100 %)" in table
+    record = water.to_dict()
+    assert len(record["wavenumber_cm-1"]) == len(water) == len(record["assignment"])
+    assert water.infrared(2.0).integrate(1400.0, 1700.0).value == pytest.approx(223.18, rel=0.01)
