@@ -234,4 +234,4 @@ def sum_rule_ratio(spectrum: Spectrum, expected: Estimate) -> Estimate:
     found = convert_infrared(_with_harmonic_factor(spectrum), "intensity").integrate()
     ratio = found.value / expected.value
     relative = np.hypot(found.error / found.value, expected.error / expected.value)
-    return Estimate(ratio, abs(ratio) * float(relative))
+    return Estimate(ratio, abs(ratio) * float(relative), spectrum.n_independent)

@@ -220,7 +220,8 @@ class RamanSpectrum:
         if self.isotropic.samples is None or self.anisotropic.samples is None:
             return Estimate(value, float("nan"))
         sampled = ratio(self.isotropic.samples, self.anisotropic.samples)
-        return Estimate(value, float(np.std(sampled, ddof=1)))
+        error = float(np.std(sampled, ddof=1))
+        return Estimate(value, error, self.isotropic.n_independent)
 
     def cross_section(
         self,

@@ -133,6 +133,8 @@ class Spectrum:
     def confidence_band(self, level: float = 0.68) -> tuple[np.ndarray, np.ndarray]:
         """Return the lower and the upper limit that contain the truth with probability `level`.
 
+        See :func:`eqcalc.spectra.estimator.statistics.confidence_interval`.
+
         Raises
         ------
         InvalidInputError
@@ -140,8 +142,9 @@ class Spectrum:
         """
         if self.standard_error is None:
             raise InvalidInputError("this spectrum has no errors", key=self.label)
-        half = statistics.confidence_factor(level, self.n_independent) * self.standard_error
-        return self.values - half, self.values + half
+        return statistics.confidence_interval(
+            self.values, self.standard_error, level, self.n_independent
+        )
 
     def estimate(self, function: Callable[[np.ndarray], float]) -> Estimate:
         """Return a number computed from the values, with its standard error.
@@ -155,7 +158,7 @@ class Spectrum:
         if self.samples is None:
             return Estimate(value, float("nan"))
         sampled = np.array([function(sample) for sample in self.samples])
-        return Estimate(value, float(np.std(sampled, ddof=1)))
+        return Estimate(value, float(np.std(sampled, ddof=1)), self.n_independent)
 
     # --- bands ----------------------------------------------------------------------
 
@@ -172,7 +175,7 @@ class Spectrum:
             error = float(np.std(self.samples @ weights, ddof=1))
         elif self.standard_error is not None:
             error = float(self.standard_error @ weights)
-        return Estimate(float(self.values @ weights), error)
+        return Estimate(float(self.values @ weights), error, self.n_independent)
 
     def weights(self, lower: float | None, upper: float | None) -> np.ndarray:
         """Return w with w·values the trapezoid integral over [lower, upper] cm⁻¹."""

@@ -145,12 +145,12 @@ def assign_bands(
             errors.append(np.full(len(bands), np.nan))
         else:
             errors.append(np.std(share.samples @ weights.T / sampled_areas, axis=0, ddof=1))
-    result = []
+    result, parts = [], total.n_independent
     for b, band in enumerate(bands):
         column = np.array([share[b] for share in shares])
         leading = np.argsort(-np.abs(column))
         named = tuple(
-            (decomposition.names[i], Estimate(float(column[i]), float(errors[i][b])))
+            (decomposition.names[i], Estimate(float(column[i]), float(errors[i][b]), parts))
             for i in leading[:n_leading]
         )
         partner, doubts = None, []

@@ -5,6 +5,9 @@ The unit that is resampled must be statistically independent. For an isolated
 molecule without a thermostat these are the replicas and nothing smaller: the
 energy of each mode is conserved along a trajectory, so that the intensities of
 one replica scatter by about 100 % however long it is.
+
+A mean over few such intensities has a skewed distribution. :func:`confidence_interval` therefore
+works on the logarithm, with the degrees of freedom that its standard error has.
 """
 
 from __future__ import annotations
@@ -17,12 +20,45 @@ from scipy.stats import t as student
 from eqcalc.spectra.estimator.correlation import LagSums
 from eqcalc.validation import InvalidInputError, positive
 
+#: Independent parts of an estimate that does not say how many it has.
+_MANY = 10**6
+#: Squared relative scatter v² of the parts above which their sign is not known.
+_EXCESS = 3.0
+#: Largest v² for which the degrees of freedom are reduced.
+_WILDEST = 15.0
+#: Largest exponent t_f·c, which two or three replicas would exceed.
+_FAR = 3.0
 
-class Estimate(NamedTuple):
-    """A value and its standard error (nan if unknown)."""
 
+class _Pair(NamedTuple):
     value: float
     error: float
+
+
+class Estimate(_Pair):
+    """A value and its standard error (nan if unknown).
+
+    Parameters
+    ----------
+    value, error
+        The two items.
+    n_independent
+        Number of replicas or blocks that the error is from, if known.
+    """
+
+    n_independent: int | None
+
+    def __new__(cls, value: float, error: float, n_independent: int | None = None) -> Estimate:
+        """Return a pair of numbers that knows where its error is from."""
+        pair = super().__new__(cls, value, error)
+        pair.n_independent = n_independent
+        return pair
+
+    def interval(self, level: float = 0.95) -> tuple[float, float]:
+        """Return the limits that contain the truth with probability `level`."""
+        n = _MANY if self.n_independent is None else self.n_independent
+        limits = confidence_interval(np.array(self.value), np.array(self.error), level, n)
+        return float(limits[0]), float(limits[1])
 
     def __str__(self) -> str:
         """Return value ± error, with two significant digits of the error."""
@@ -73,15 +109,55 @@ def standard_error(samples: np.ndarray) -> np.ndarray:
     return np.asarray(np.std(samples, axis=0, ddof=1))
 
 
-def confidence_factor(level: float, n_independent: int) -> float:
-    """Return the half-width of a confidence band in standard errors.
+def confidence_interval(
+    values: np.ndarray, error: np.ndarray, level: float, n_independent: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lower and the upper limit that contain the truth with probability `level`.
 
-    Student's t with n_independent − 1 degrees of freedom: with four replicas a
-    95 % band is 3.2, not 2.0, standard errors wide.
+    With n parts and c = error/|value|, the parts scatter by v = √n·c of their mean. A sum of
+    mode energies is gamma-distributed, exponentially (v = 1) for a single mode; then log(value)
+    is nearly normal with the standard error c, independent of it, and c² is known like a mean of
+    f = (n − 1)/(1 + v²) squares (from the fourth moment of the gamma distribution). The limits
+    are value·exp(± t_f c) with Student's t_f. Parts that scatter little give the usual
+    value ± t_(n−1)·error.
+
+    The logarithm needs a value of known sign. Where the usual limits contain zero, or the parts
+    scatter more than mode energies can (v² > 3), the limit towards zero is the usual one, and
+    the other one becomes it as c goes from ½ to 1.
+
+    Parameters
+    ----------
+    values, error
+        Of the same shape.
+    level
+        Between 0 and 1.
+    n_independent
+        Number n of independent parts.
+
+    Raises
+    ------
+    InvalidInputError
+        The level is no probability.
     """
     if not 0.0 < level < 1.0:
         raise InvalidInputError(key="level", value=level, expected="a number between 0 and 1")
-    return float(student.ppf(0.5 + 0.5 * level, max(n_independent - 1, 1)))
+    p, freedom = 0.5 + 0.5 * level, max(n_independent - 1, 1)
+    size = np.abs(values)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        c = np.where(size > 0.0, error / size, np.inf)
+        scatter = n_independent * c**2
+        reach = np.minimum(
+            student.ppf(p, freedom / (1.0 + np.minimum(scatter, _WILDEST))) * c, _FAR
+        )
+    usual = float(student.ppf(p, freedom)) * error
+    inward = np.where((usual >= size) | (scatter > _EXCESS), usual, -size * np.expm1(-reach))
+    skewed = np.clip(2.0 * (1.0 - c), 0.0, 1.0)
+    outward = np.maximum(usual, skewed * size * np.expm1(reach) + (1.0 - skewed) * usual)
+    negative = values < 0.0
+    return (
+        values - np.where(negative, outward, inward),
+        values + np.where(negative, inward, outward),
+    )
 
 
 def replicas_needed(estimate: Estimate, relative_error: float, n_independent: int) -> int:
