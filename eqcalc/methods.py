@@ -321,6 +321,7 @@ _ROWS = (
     _quantum(
         "RPMD",
         "ring-polymer molecular dynamics",
+        aliases=("NVE-RPMD", "RPMD-NVE"),
         ring_resonances=True,
         simulated=True,
         ipi=IPIDynamics("nve"),
@@ -330,6 +331,7 @@ _ROWS = (
         "T-RPMD",
         "thermostatted ring-polymer molecular dynamics",
         "friction",
+        aliases=("thermostatted RPMD", "TRPMD-PILE-L"),
         ring_resonances=True,
         parameters=(_damping(0.5, "of γ_k = 2λω_k on the internal modes"),),
         simulated=True,
@@ -362,7 +364,7 @@ _ROWS = (
         "PILE-L",
         "path-integral Langevin equation, local on the centroid",
         "friction",
-        aliases=("PILE",),
+        aliases=("PILE", "PIMD-PILE", "PIMD-PILE-L"),
         parameters=(_friction(100.0, "1/γ_0 of the centroid"), _damping(1.0, _CRITICAL)),
         simulated=True,
         ipi=IPIDynamics("nvt", ("pile_l",)),
@@ -372,6 +374,7 @@ _ROWS = (
         "PILE-G",
         "path-integral Langevin equation, velocity rescaling of the centroid",
         "global",
+        aliases=("PIMD-PILE-G",),
         parameters=(
             _friction(100.0, "relaxation time of the kinetic energy of the centroid"),
             _damping(1.0, _CRITICAL),
@@ -384,6 +387,7 @@ _ROWS = (
         "PI+GLE",
         "path integrals with a generalised Langevin equation on every normal mode",
         "memory",
+        aliases=("PIMD-GLE", "GLE-PIMD"),
         parameters=_matrices("[n_beads, n + 1, n + 1]", "the normal modes"),
         simulated=True,
         reference="Ceriotti, Manolopoulos and Parrinello, J. Chem. Phys. 134, 084104 (2011)",
@@ -392,6 +396,7 @@ _ROWS = (
         "PIGLET",
         "path integrals with a generalised Langevin equation for quick convergence in beads",
         "memory",
+        aliases=("PIMD-PIGLET",),
         parameters=(
             Parameter("matrices", "A, C", "", "file of gle4md.org", kind="file", required=True),
         ),
@@ -414,7 +419,23 @@ _ROWS = (
         correlation="symmetrized",
         thermostat="memory",
         thermostatted="all",
+        aliases=(
+            *("quantum thermostat", "quantum GLE", "GLE-QT", "quantum Langevin"),
+            *("QTB", "quantum thermal bath", "NVT-QTB", "fix qtb", "QTB-MD"),
+            *("adQTB", "adaptive quantum thermal bath"),
+        ),
         reference="Ceriotti, Bussi and Parrinello, Phys. Rev. Lett. 103, 030603 (2009)",
+    ),
+    DynamicsMethod(
+        "Wigner",
+        "classical dynamics from the quantum distribution of positions and momenta",
+        ring_polymer=False,
+        correlation="symmetrized",
+        aliases=(
+            *("NVE-Wigner", "Wigner-NVE", "NVE, Wigner start", "Wigner sampling", "LCW"),
+            *("QCT", "quasi-classical trajectories"),
+        ),
+        reference="Wigner, Phys. Rev. 40, 749 (1932)",
     ),
     _quantum(
         "CMD",
@@ -451,6 +472,10 @@ _ROWS = (
         "PIMD",
         "path-integral molecular dynamics with some thermostat, taken as friction",
         "friction",
+        aliases=(
+            *("path-integral molecular dynamics", "PIMD-NVT", "NVT-PIMD", "PIMC"),
+            *("NVT-RPMD", "RPMD-NVT", "NPT-RPMD", "RPMD-NPT", "Langevin-RPMD", "RPMD-Langevin"),
+        ),
     ),
     _sampling("PIGLE-QTB", "path integrals with a quantum thermal bath", "memory"),
 )
@@ -461,7 +486,7 @@ def _folded(name: str) -> str:
 
 
 _METHODS = {row.name: row for row in _ROWS}
-_BY_NAME = {_folded(name): row for row in _ROWS for name in (row.name, *row.aliases)}
+_BY_NAME = {_folded(name): row for row in _ROWS for name in (row.title, *row.aliases, row.name)}
 
 #: All methods by name.
 METHODS: Mapping[str, DynamicsMethod] = MappingProxyType(_METHODS)

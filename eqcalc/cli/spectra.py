@@ -119,7 +119,7 @@ def _assign(options: argparse.Namespace) -> None:
         groups=dict(options.group) or None,
         isotopes=dict(options.mass),
         frequency_correction=True,
-        **chosen(options, "lag", "resolution"),
+        **chosen(options, "lag", "resolution", "quantum_factor"),
     )
     print(write_assignment(found, options.output, reversed_axis=options.reversed_axis))
 
@@ -214,8 +214,7 @@ def _add_spectra(add: Callable[..., Any]) -> None:
     add_text(command, "--window", "hann", text)
     text = "correlation, welch, or multitaper (never negative, less leakage)"
     add_text(command, "--estimator", "correlation", text)
-    text = "harmonic (exact for harmonic modes), standard, schofield or none"
-    add_text(command, "--quantum-factor", "harmonic", text)
+    _add_quantum_factor(command)
     command.add_argument(
         "--frame",
         help="laboratory (with rotational envelope, default), eckart or corotating (without)",
@@ -271,7 +270,16 @@ def _add_assign(add: Callable[..., Any]) -> None:
     text = "also assign to a group of atoms (from 0), such as OH=2,3"
     add_pairs(command, "--group", "NAME=ATOMS", text, integers)
     add_mass(command, "isotope shift of harmonic partners: H=2.014, or 3=2.014")
+    _add_quantum_factor(command)
     _add_reversed(command)
+
+
+def _add_quantum_factor(command: Any) -> None:
+    text = (
+        "harmonic (exact for classical and ring-polymer dynamics), standard (exact for quantum "
+        "thermostats and Wigner starts), schofield or none"
+    )
+    add_text(command, "--quantum-factor", "harmonic", text)
 
 
 def _add_resolution(command: Any) -> None:

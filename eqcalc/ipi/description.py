@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 from ase.data import atomic_numbers as numbers_by_symbol
 
 from eqcalc.ipi.units import ELECTRON_MASS, TEMPERATURES, TIMES, unit_factor
-from eqcalc.methods import method_of_ipi
+from eqcalc.methods import METHODS, method_of_ipi
 from eqcalc.validation import InvalidInputError, existing_file, located
 
 #: Time constant beyond which the centroid counts as not thermostatted [fs].
@@ -277,8 +278,25 @@ def _method(
             value=(mode, kind, n_beads),
             advice="state its method",
         )
+    if method.name == "GLE" and thermostat is not None and _is_quantum(system, thermostat):
+        method = METHODS["QT"]
     has_friction = method.thermostats_centroid and method.thermostat != "memory"
     return method.name, time_constant if has_friction else None
+
+
+def _is_quantum(system: ElementTree.Element, thermostat: ElementTree.Element) -> bool:
+    """Return whether the covariance C of a GLE thermostat is not the canonical T."""
+    covariance = thermostat.find("C")
+    matrix = _array("" if covariance is None else covariance.text or "")
+    if covariance is None or matrix.size < 1:
+        return False
+    size = round(math.sqrt(matrix.size))
+    if size * size != matrix.size:
+        raise InputError(key="thermostat.C", value=matrix.size, expected="a square matrix")
+    unit = unit_factor("units of C", covariance.get("units", ""), TEMPERATURES)
+    temperature = _quantity(system.find("ensemble/temperature"), TEMPERATURES, 1.0)
+    excess = matrix.reshape(size, size) * unit / temperature - np.eye(size)
+    return bool(np.abs(excess).max() > 1e-4)
 
 
 # --- checkpoints ----------------------------------------------------------------------

@@ -23,6 +23,7 @@ from eqcalc.spectra import (
     Decomposition,
     Estimation,
     HarmonicSpectrum,
+    Series,
     assign_bands,
     assignment_notes,
     assignment_table,
@@ -146,6 +147,7 @@ def assign(
     groups: Mapping[str, Sequence[int]] | None = None,
     isotopes: Mapping[str, float] | None = None,
     threshold: float = 0.02,
+    quantum_factor: str = "harmonic",
     **estimation: Any,
 ) -> Assignment:
     """Assign the bands of a trajectory, for each conformer in it.
@@ -168,6 +170,8 @@ def assign(
         :func:`eqcalc.molecules.isotope_masses`.
     threshold
         See :meth:`eqcalc.spectra.Spectrum.bands`.
+    quantum_factor
+        See :func:`eqcalc.spectra.infrared`.
     estimation
         Window, resolution, errors: see :class:`eqcalc.spectra.Estimation`.
 
@@ -193,12 +197,11 @@ def assign(
             advice="ask for a shorter one (--lag, or a larger --resolution), or simulate at a "
             "lower temperature",
         )
+    known = Series.from_trajectory(trajectory, "dipole", derivative=False)
+    facts = ("interval", "temperature", "method", "timestep", "n_beads", "correlation")
     common = {
-        "interval": interval,
-        "temperature": trajectory.temperature,
-        "method": trajectory.method,
-        "timestep": trajectory.timestep,
-        "n_beads": trajectory.n_beads,
+        **{name: getattr(known, name) for name in facts},
+        "quantum_factor": quantum_factor,
         **{name: value for name, value in estimation.items() if name != "resolution"},
         "lag": n_lags * interval,
     }

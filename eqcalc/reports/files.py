@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import t as student
 
 from eqcalc.files import write_atomically
 from eqcalc.reports.committee import (
@@ -49,7 +48,7 @@ from eqcalc.spectra import (
     write_spectrum,
 )
 from eqcalc.spectra.figures import dynamics_name
-from eqcalc.spectra.quantum_factors import merged_warnings
+from eqcalc.spectra.quantum_factors import exact_factor, merged_warnings
 from eqcalc.trajectory import Trajectory
 from eqcalc.validation import InvalidInputError
 
@@ -57,8 +56,6 @@ from eqcalc.validation import InvalidInputError
 _WANTED_ERROR = 0.05
 #: Lower limit for bands, to exclude rotation and noise [cm⁻¹].
 _LOWEST = 100.0
-#: Probability of a normal variable below 3 σ.
-_CERTAIN = 0.99865
 #: Resolution above which neighbouring bands merge [cm⁻¹].
 _COARSE = 30.0
 
@@ -266,15 +263,15 @@ def describe_spectra(
     if committee is not None:
         lines += describe_committee(committee)
     warnings = merged_warnings(w for source in sources for w in source.warnings)
-    notes = [*_temperature_note(spectra), *_resolution_note(record), *warnings]
+    notes = [*_resolution_note(record), *warnings]
     return "\n".join([*lines, *(f"note: {note}" for note in notes)])
 
 
 def _sum_rule_line(check: SumRuleCheck | None, record: Mapping[str, Any]) -> str:
     """Return the result of the sum-rule check, and what was compared."""
     if check is not None:
-        factor = record["quantum_factor"]
-        changed = "" if factor == "harmonic" else f" with the harmonic quantum factor, not {factor}"
+        factor, right = record["quantum_factor"], exact_factor(record.get("correlation"))
+        changed = "" if factor == right else f" with the {right} quantum factor, not {factor}"
         exact = "exact value" if check.rotating else "exact value without rotation"
         return (
             f"sum rule: integrated infrared intensity{changed} / {exact} {_pair(check.exact, 1)} "
@@ -327,21 +324,6 @@ def _resolution_note(record: Mapping[str, Any]) -> list[str]:
         f"at a resolution of {resolution:.0f} cm⁻¹ what lies closer is one band here, with the sum "
         "of the areas: neighbouring vibrations, or rotation and a low vibration; a longer run "
         "(simulate --time) takes --resolution 10"
-    ]
-
-
-def _temperature_note(spectra: MolecularSpectra) -> list[str]:
-    """Return a note if the kinetic temperature differs from the target temperature."""
-    found, target = spectra.kinetic_temperature, spectra.provenance["temperature_K"]
-    if found is None or not np.isfinite(found.error):
-        return []
-    # the error is estimated from few replicas: Student's t for 3 σ
-    limit = student.ppf(_CERTAIN, max(spectra.provenance["n_replicas"] - 1, 1)) * found.error
-    if abs(found.value - target) < max(limit, 0.01 * target):
-        return []
-    return [
-        f"the mean kinetic temperature is {_pair(found, 1)} K, not {target:g} K: every intensity "
-        "is off by their ratio; run more replicas, or equilibrate longer"
     ]
 
 

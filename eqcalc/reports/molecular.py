@@ -40,7 +40,6 @@ class MolecularSpectra:
     name: str  #: the dynamics, as in the legend of a figure
     infrared: Spectrum | None
     raman: RamanSpectrum | None
-    kinetic_temperature: Estimate | None = None  #: mean over the replicas, K, if recorded
 
     def __post_init__(self) -> None:
         if self.infrared is None and self.raman is None:
@@ -97,7 +96,6 @@ def molecular_spectra(trajectory: Trajectory, **options: Any) -> MolecularSpectr
         _dynamics_name(trajectory.method, trajectory.n_beads),
         absorption and _noted(absorption, notes),
         scattering and replace(scattering, isotropic=_noted(scattering.isotropic, notes)),
-        _kinetic_temperature(trajectory),
     )
 
 
@@ -154,15 +152,6 @@ def spectra_of_series(
 
 def _dynamics_name(method: str, n_beads: int) -> str:
     return method + (f", {n_beads} beads" if n_beads > 1 else "")
-
-
-def _kinetic_temperature(trajectory: Trajectory) -> Estimate | None:
-    """Return the mean temperature of the replicas and its standard error [K]."""
-    if "temperature" not in trajectory.observables():
-        return None
-    means = trajectory.observable("temperature").values.mean(axis=1)
-    error = np.std(means, ddof=1) / np.sqrt(len(means)) if len(means) > 1 else np.nan
-    return Estimate(float(means.mean()), float(error))
 
 
 def model_of(trajectory: Trajectory, path: str | Path | None = None) -> Potential | None:

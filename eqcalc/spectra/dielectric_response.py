@@ -256,7 +256,6 @@ def dielectric(
         unit="cm⁻¹",
         label="absorption coefficient times refractive index",
         spectrum="dielectric",
-        quantum_factor=quantum_factor,
         volume_angstrom3=volume,
     )
     absorption = with_quantum_factor(absorption, series.temperature, quantum_factor)

@@ -190,6 +190,7 @@ class Estimation:
         samples = None if mean_samples is None else density(mean_samples)[1]
         warnings = (
             *products.warnings,
+            *series.warnings,
             *_aliasing_warning(series.interval),
             *method_warnings(
                 series.dynamics, series.temperature, series.n_beads, series.thermostat_time
@@ -204,6 +205,7 @@ class Estimation:
         lag = products.n_lags * series.interval
         record: dict[str, Any] = {
             "method": series.method or "not stated",
+            "correlation": series.correlation or "not stated",
             "temperature_K": series.temperature,
             "timestep_fs": series.timestep,
             "interval_fs": series.interval,

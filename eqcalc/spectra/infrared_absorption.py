@@ -30,7 +30,7 @@ from eqcalc.spectra.observable import (
     estimated,
     with_beads_warning,
 )
-from eqcalc.spectra.quantum_factors import relative_quantum_factor, with_quantum_factor
+from eqcalc.spectra.quantum_factors import exact_factor, with_quantum_factor
 from eqcalc.spectra.series import Series
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.trajectory import Trajectory
@@ -131,7 +131,6 @@ def infrared_result(
         unit=unit,
         label=label,
         spectrum="infrared",
-        quantum_factor=quantum_factor,
         n_molecules=n_molecules,
         frame=frame,
     )
@@ -211,27 +210,22 @@ def without_rotation(
     return derivative - masses[:, None, None] * rotation
 
 
-def _with_harmonic_factor(spectrum: Spectrum) -> Spectrum:
-    """Return an infrared spectrum with its quantum factor replaced by the harmonic one."""
-    record = spectrum.provenance
-    name = record.get("quantum_factor", "harmonic")
-    if name == "harmonic":
-        return spectrum
-    relative = relative_quantum_factor(spectrum.wavenumber, record["temperature_K"], name)
-    return spectrum.weighted(1.0 / relative, f"quantum factor harmonic / {name}")
-
-
 def sum_rule_ratio(spectrum: Spectrum, expected: Estimate) -> Estimate:
     """Return the ratio of an infrared spectrum's integral to the exact one, with its error.
 
-    The rule holds with the harmonic quantum factor, which replaces any other. The error is nan if
-    that of either integral is unknown.
+    The rule holds with the quantum factor that is exact for the dynamics, which replaces any other:
+    the harmonic one, or for quantum energies in classical dynamics the standard one. The error is
+    nan if that of either integral is unknown.
 
     A ratio away from 1 by more than a few of its errors means a wrong
     temperature, a series that is not in equilibrium or not sampled finely
     enough, or a wrong unit.
     """
-    found = convert_infrared(_with_harmonic_factor(spectrum), "intensity").integrate()
+    record = spectrum.provenance
+    exact = exact_factor(record.get("correlation"))
+    if record.get("quantum_factor", exact) != exact:
+        spectrum = with_quantum_factor(spectrum, record["temperature_K"], exact)
+    found = convert_infrared(spectrum, "intensity").integrate()
     ratio = found.value / expected.value
     relative = np.hypot(found.error / found.value, expected.error / expected.value)
     return Estimate(ratio, abs(ratio) * float(relative), spectrum.n_independent)

@@ -103,7 +103,7 @@ def estimated(
     positions = frame != LABORATORY
     series = as_series(data, observable.quantity, observable.shapes, positions=positions, **facts)
     series = in_frame(series, frame, reference)
-    check_quantum_factor(quantum_factor, series.correlation)
+    check_quantum_factor(quantum_factor, series.correlation, series.temperature)
     return estimation.density(series, observable.signals(series), observable.pairs), series
 
 

@@ -16,6 +16,7 @@ from eqcalc.spectra.observable import (
     SpectrumOptions,
     estimated,
 )
+from eqcalc.spectra.quantum_factors import with_quantum_factor
 from eqcalc.spectra.series import Series, finite_frames
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.trajectory import Trajectory
@@ -133,7 +134,7 @@ def _spectrum(
         lambda found: found[..., 0, :] * scale, unit=unit, label=label, spectrum=kind
     )
     # metadata unknown for these series
-    unknown = ("temperature_K", "derivative", "method")
+    unknown = ("temperature_K", "derivative", "method", "correlation")
     record = {key: value for key, value in spectrum.provenance.items() if key not in unknown}
     return replace(spectrum, provenance=record)
 
@@ -143,6 +144,7 @@ def vibrational_density_of_states(
     masses: np.ndarray | None = None,
     *,
     atoms: np.ndarray | None = None,
+    quantum_factor: str = "harmonic",
     **options: Unpack[SpectrumOptions],
 ) -> Spectrum:
     """Return g(ν̃) = (K/T) Σ mᵢ ∫⟨vᵢ(0)·vᵢ(t)⟩ cos(2πcν̃t) dt.
@@ -160,6 +162,9 @@ def vibrational_density_of_states(
         ``[n_atoms]``, amu; taken from a trajectory.
     atoms
         Indices of the atoms to include; all by default.
+    quantum_factor
+        ``"standard"`` takes the quantum energy out of classical dynamics with a quantum thermostat
+        or Wigner start, so that the integral counts degrees of freedom again.
     options
         See :func:`eqcalc.spectra.infrared`; the unit of arrays is such as ``"Å/fs"``.
     """
@@ -176,10 +181,11 @@ def vibrational_density_of_states(
 
     shapes = [(len(masses), 3)]
     momenta = Observable("velocities", shapes, "Å", 3 * len(selected), weighted)
-    density, _ = estimated(momenta, data, options)
-    return density.spectrum(
+    density, series = estimated(momenta, data, options, quantum_factor=quantum_factor)
+    states = density.spectrum(
         lambda values: values[..., 0, :],
         unit="states per cm⁻¹",
         label="vibrational density of states",
         spectrum="vibrational density of states",
     )
+    return with_quantum_factor(states, series.temperature, quantum_factor)

@@ -14,9 +14,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.stats import t as student
 
 from eqcalc.methods import DynamicsMethod
 from eqcalc.units import SECOND_RADIATION_CONSTANT, SPEED_OF_LIGHT_CM_PER_FS
@@ -42,10 +44,23 @@ _ALLOWED: dict[str, tuple[tuple[str, ...], str]] = {
     # x/(1 − e^−x) of the Kubo transform times tanh(x/2)/(x/2) is 2/(1 + e^−x)
     "symmetrized": (
         ("standard", "none"),
-        "a quantum thermostat gives every mode its quantum energy, as in the symmetrized "
-        "correlation function, whose exact relation to the spectrum is the factor 'standard'",
+        "a quantum thermostat or a Wigner start gives every mode its quantum energy, as in the "
+        "symmetrized correlation function, whose exact relation to the spectrum is the factor "
+        "'standard'",
+    ),
+    "rescaled": (
+        (),
+        "the run starts with the quantum energy of every mode (Wigner), and a global thermostat "
+        "rescales it to the classical total: the energy of a mode, and so every intensity, is "
+        "unknown; run NVE, or equilibrate (simulate --equilibration)",
     ),
 }
+#: Probability of a normal variable below 3 σ.
+_CERTAIN = 0.99865
+#: Kinetic temperatures above this many of the target may be those of quantum states.
+_HOT = 1.3
+#: Wavenumbers at which the quantum energy is told [cm⁻¹].
+_TOLD = (500.0, 1500.0, 3000.0)
 
 
 class QuantumFactorError(InvalidInputError):
@@ -86,11 +101,13 @@ def quantum_factor(wavenumber: np.ndarray, temperature: float, name: str) -> np.
     return np.ones_like(x)
 
 
-def check_quantum_factor(name: str, correlation: str | None) -> None:
+def check_quantum_factor(
+    name: str, correlation: str | None, temperature: float | None = None
+) -> None:
     """Raise an error for a factor that the correlation function of the dynamics already contains.
 
     The kinds of correlation functions are those of :class:`eqcalc.methods.DynamicsMethod`; None
-    if it is not known.
+    if it is not known. The temperature [K] is for the message.
 
     Raises
     ------
@@ -100,9 +117,71 @@ def check_quantum_factor(name: str, correlation: str | None) -> None:
     one_of("quantum_factor", name, QUANTUM_FACTORS)
     allowed, reason = _ALLOWED.get(correlation or "", (QUANTUM_FACTORS, ""))
     if name not in allowed:
+        if correlation == "symmetrized" and temperature is not None:
+            reason += f": {_quantum_energies(temperature)}"
         raise QuantumFactorError(
-            reason, key="quantum_factor", value=name, expected=" or ".join(allowed)
+            reason,
+            key="quantum_factor",
+            value=name,
+            expected=" or ".join(allowed) or "another run",
         )
+
+
+def exact_factor(correlation: str | None) -> str:
+    """Return the name of the factor that is exact for harmonic modes."""
+    return "standard" if correlation == "symmetrized" else "harmonic"
+
+
+def _quantum_energies(temperature: float) -> str:
+    """Return the quantum energy of modes in units of k_BT, in words."""
+    half = 0.5 * _x(np.array(_TOLD), temperature)
+    energies = half / np.tanh(half)
+    told = ", ".join(f"{e:.1f} at {nu:.0f}" for e, nu in zip(energies, _TOLD, strict=True))
+    return f"a mode has {told} cm⁻¹ times k_BT at {temperature:g} K"
+
+
+def energy_warnings(correlation: str | None, temperature: float, name: str) -> list[str]:
+    """Return a warning if classical nuclei carry quantum energy, which the factor takes out."""
+    if correlation != "symmetrized":
+        return []
+    done = "takes out of the intensities" if name == "standard" else "leaves in the intensities"
+    return [
+        f"the nuclei carry quantum energy ({_quantum_energies(temperature)}), which the quantum "
+        f"factor {name!r} {done}; classical dynamics passes it from fast to slow vibrations "
+        "(zero-point leakage): compare the beginning of the run with its end"
+    ]
+
+
+def temperature_warning(
+    replicas: np.ndarray, target: float, expected_error: float = float("nan")
+) -> list[str]:
+    """Return a warning if the kinetic temperature differs from the target temperature.
+
+    Parameters
+    ----------
+    replicas
+        ``[n_replicas]``, mean kinetic temperature of each, K.
+    target
+        Temperature of the run, K.
+    expected_error
+        Standard error of a single replica, K.
+    """
+    n, found = len(replicas), float(np.mean(replicas))
+    error = float(np.std(replicas, ddof=1) / np.sqrt(n)) if n > 1 else expected_error
+    # the error is estimated from few replicas: Student's t for 3 σ
+    limit = 3.0 * error if n == 1 else student.ppf(_CERTAIN, n - 1) * error
+    if not np.isfinite(limit) or abs(found - target) < max(limit, 0.01 * target):
+        return []
+    advice = "run more replicas, or equilibrate longer"
+    if found > _HOT * target:
+        advice = (
+            "equilibrate, or, if the momenta were those of quantum states (a Wigner start: "
+            f"{_quantum_energies(target)}), give the quantum factor 'standard'"
+        )
+    return [
+        f"the mean kinetic temperature is {found:.1f} ({error:.1f}) K, not {target:g} K: every "
+        f"intensity is off by their ratio; {advice}"
+    ]
 
 
 def relative_quantum_factor(wavenumber: np.ndarray, temperature: float, name: str) -> np.ndarray:
@@ -118,11 +197,30 @@ def relative_quantum_factor(wavenumber: np.ndarray, temperature: float, name: st
 
 
 def with_quantum_factor(spectrum: Spectrum, temperature: float, name: str) -> Spectrum:
-    """Return a spectrum with the harmonic factor replaced by another one."""
-    if name == "harmonic":
-        return spectrum
-    relative = relative_quantum_factor(spectrum.wavenumber, temperature, name)
-    return spectrum.weighted(relative, f"quantum factor {name} / harmonic")
+    """Return a spectrum with its quantum factor, the harmonic one unless recorded, replaced.
+
+    Raises
+    ------
+    InvalidInputError, QuantumFactorError
+        See :func:`check_quantum_factor`, for the correlation function that is recorded.
+    """
+    record = spectrum.provenance
+    check_quantum_factor(name, record.get("correlation"), temperature)
+    now = record.get("quantum_factor", "harmonic")
+    if name == now:
+        return replace(spectrum, provenance={"quantum_factor": name, **record})
+    ratio, before = (
+        relative_quantum_factor(spectrum.wavenumber, temperature, n) for n in (name, now)
+    )
+    return spectrum.weighted(
+        ratio / before,
+        f"quantum factor {name} / {now}",
+        provenance={**record, "quantum_factor": name},
+        warnings=(
+            *spectrum.warnings,
+            *energy_warnings(record.get("correlation"), temperature, name),
+        ),
+    )
 
 
 # --- ring polymers --------------------------------------------------------------------

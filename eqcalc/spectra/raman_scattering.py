@@ -345,7 +345,7 @@ def raman_result(
     frame: str = "laboratory",
 ) -> RamanSpectrum:
     """Return the Raman spectrum of the spectral densities of :func:`invariants` in Å³."""
-    record = {"quantum_factor": quantum_factor, "n_molecules": n_molecules, "frame": frame}
+    record = {"n_molecules": n_molecules, "frame": frame}
     weights = np.array([45.0, 7.0])
     activity = density.spectrum(
         lambda values: np.tensordot(weights, values[..., :2, :], (0, -2)),
@@ -437,7 +437,6 @@ def raman_oriented(
         unit=_ACTIVITY,
         label="Raman intensity, oriented",
         spectrum="Raman",
-        quantum_factor=quantum_factor,
         incoming=second.tolist(),
         outgoing=first.tolist(),
     )

@@ -19,6 +19,7 @@ from eqcalc.facts import facts_table
 from eqcalc.spectra.continuity import require_unbroken
 from eqcalc.spectra.estimator.correlation import Signal, differentiate
 from eqcalc.spectra.provenance import trajectory_provenance
+from eqcalc.spectra.quantum_factors import temperature_warning
 from eqcalc.trajectory import Trajectory
 from eqcalc.units import UnitError, conversion_factor
 from eqcalc.validation import InvalidInputError, count, one_of, positive, within
@@ -31,6 +32,10 @@ FrameShape = tuple[int, ...]
 
 #: Quantities that are themselves time derivatives.
 _RATES = ("velocities",)
+_WIGNER_WITH_FRICTION = (
+    "the run starts with the quantum energy of every mode (Wigner), which its thermostat removes "
+    "in a few of its time constants: leave out the start (simulate --equilibration)"
+)
 #: Replicas per frame above which the axes of an array are presumably exchanged.
 _EXCHANGED = 4
 
@@ -49,6 +54,7 @@ class SeriesOptions(TypedDict, total=False):
     method: str | None
     timestep: float | None
     n_beads: int | None
+    correlation: str | None
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -90,6 +96,8 @@ class Series:
         Origin of the data, JSON-able.
     names
         Names of the replicas, such as their files; "replica 0", … by default.
+    warnings
+        Warnings for the reader of its spectra.
 
     Raises
     ------
@@ -112,6 +120,7 @@ class Series:
     masses: np.ndarray | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
     names: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         positive("interval", self.interval, unit="fs")
@@ -230,8 +239,10 @@ class Series:
         found = f"{quantity}_rate"
         rate = derivative and found in trajectory.observables()
         values, interval, unit = _observable(trajectory, found if rate else quantity)
-        settings = getattr(trajectory, "settings", trajectory.provenance).get("method")
-        settings = settings if isinstance(settings, Mapping) else {}
+        settings = getattr(trajectory, "settings", trajectory.provenance)
+        method = settings.get("method")
+        method = method if isinstance(method, Mapping) else {}
+        correlation, warnings = _energies(trajectory, settings, method.get("covariance"))
         series = cls(
             replicas=values,
             interval=interval,
@@ -242,8 +253,9 @@ class Series:
             method=trajectory.method,
             timestep=float(trajectory.timestep),
             n_beads=int(trajectory.n_beads),
-            thermostat_time=settings.get("time_constant") or None,
-            correlation=_correlation(trajectory, settings.get("covariance")),
+            thermostat_time=method.get("time_constant") or None,
+            correlation=correlation,
+            warnings=tuple(warnings),
             masses=getattr(trajectory, "masses", None),
             provenance=trajectory_provenance(trajectory),
         )
@@ -406,15 +418,39 @@ def _observable(trajectory: Any, name: str) -> tuple[Any, float, str]:
     return values, float(series.interval), series.unit
 
 
-def _correlation(trajectory: Trajectory, covariance: Any) -> str | None:
-    """Return the kind of correlation function, if it differs from that of the method.
+def _energies(
+    trajectory: Any, settings: Mapping[str, Any], covariance: Any
+) -> tuple[str | None, list[str]]:
+    """Return the kind of correlation function, if not that of the method, and warnings.
 
-    A generalised Langevin equation is canonical if C = T, otherwise a quantum thermostat.
+    Classical nuclei have quantum energies with a generalised Langevin equation of C ≠ T, and
+    after a start from the quantum distribution unless a thermostat has removed them.
     """
-    if covariance is None or methods.method(trajectory.method).correlation != "classical":
-        return None
-    excess = np.asarray(covariance, dtype=float) / trajectory.temperature - np.eye(len(covariance))
-    return None if np.abs(excess).max() < 1e-6 else "symmetrized"
+    row = methods.method(trajectory.method)
+    target = float(trajectory.temperature)
+    if row.correlation == "classical":
+        start = settings.get("initial")
+        quantum = isinstance(start, Mapping) and start.get("distribution") == "wigner"
+        kept = quantum and not settings.get("equilibration")
+        bath = 0.0
+        if covariance is not None:
+            matrix = np.asarray(covariance, dtype=float) / target
+            bath = float(np.abs(matrix - np.eye(matrix.shape[-1])).max())
+        if bath > 1e-6 or (kept and row.thermostatted == "none"):
+            return "symmetrized", []
+        if kept and row.thermostat == "global":
+            return "rescaled", []
+        if kept:
+            return None, [_WIGNER_WITH_FRICTION]
+    if row.correlation == "symmetrized" or "temperature" not in trajectory.observables():
+        return None, []
+    kinetic = trajectory.observable("temperature").values
+    if not kinetic.size:
+        return None, []
+    freedom = max(3 * len(trajectory.numbers) - 3, 1)
+    return None, temperature_warning(
+        kinetic.mean(axis=1), target, target * float(np.sqrt(2.0 / freedom))
+    )
 
 
 def _replicas(data: Any, shapes: Sequence[FrameShape], quantity: str) -> tuple[Any, ...]:

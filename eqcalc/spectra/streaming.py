@@ -9,6 +9,7 @@ frames so far is available at any time and equals that of :func:`eqcalc.spectra.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from eqcalc.spectra.estimation import Density, Products
 from eqcalc.spectra.estimator.correlation import LagSums, Signal, lag_sums
 from eqcalc.spectra.infrared_absorption import DIPOLE, infrared_result
 from eqcalc.spectra.observable import Observable, SpectrumOptions, split_options
+from eqcalc.spectra.quantum_factors import check_quantum_factor
 from eqcalc.spectra.raman_scattering import POLARIZABILITY, RamanSpectrum, raman_result
 from eqcalc.spectra.series import Series, finite_frames
 from eqcalc.spectra.spectrum import Spectrum
@@ -43,17 +45,18 @@ class SpectrumAccumulator(Generic[Result]):
     observable
         The observable of the spectrum.
     result
-        Maps a density and a series to the spectrum.
-    n_replicas, rate, options
+        Maps a density, a series and the name of the quantum factor to the spectrum.
+    n_replicas, rate, quantum_factor, options
         See :func:`infrared_accumulator`.
     """
 
     def __init__(
         self,
         observable: Observable,
-        result: Callable[[Density, Series], Result],
+        result: Callable[[Density, Series, str], Result],
         n_replicas: int,
         rate: bool,
+        quantum_factor: str,
         options: Mapping[str, Any],
     ) -> None:
         count("n_replicas", n_replicas)
@@ -63,7 +66,9 @@ class SpectrumAccumulator(Generic[Result]):
         one_of("estimator", estimation.estimator, ("correlation",))
         one_of("errors", estimation.errors, (None, "replicas", "none"))
         series = Series((), quantity=observable.quantity, rate=rate, **facts)
+        check_quantum_factor(quantum_factor, series.correlation, series.temperature)
         self._series, self._estimation = series, estimation
+        self._quantum_factor = quantum_factor
         self._factor = series.factor(observable.unit)
         self._components = observable.components
         self._pairs = observable.pairs
@@ -124,6 +129,12 @@ class SpectrumAccumulator(Generic[Result]):
         InvalidInputError
             Interval or unit differ from those of the accumulator.
         """
+        made = Series.from_trajectory(trajectory, name)
+        check_quantum_factor(self._quantum_factor, made.correlation, made.temperature)
+        if made.correlation != self._series.correlation:
+            # the method of the trajectory, and its warnings, belong to the spectrum
+            facts = ("method", "n_beads", "correlation", "warnings")
+            self._series = replace(self._series, **{f: getattr(made, f) for f in facts})
         added = 0
         while True:
             piece = trajectory.observable(
@@ -179,7 +190,8 @@ class SpectrumAccumulator(Generic[Result]):
             sums = sums.merged()
         frames = (self._frames,) * len(self._sums)
         products = Products(sums, self._n_lags, resampled, frames)
-        return self._finish(self._estimation.transform(self._series, products), self._series)
+        density = self._estimation.transform(self._series, products)
+        return self._finish(density, self._series, self._quantum_factor)
 
     def state(self) -> dict[str, np.ndarray]:
         """Return the state for a restart, for example for ``numpy.savez``."""
@@ -208,7 +220,11 @@ class SpectrumAccumulator(Generic[Result]):
 
 
 def infrared_accumulator(
-    n_replicas: int, *, rate: bool = False, **options: Unpack[SpectrumOptions]
+    n_replicas: int,
+    *,
+    rate: bool = False,
+    quantum_factor: str = "harmonic",
+    **options: Unpack[SpectrumOptions],
 ) -> SpectrumAccumulator[Spectrum]:
     """Return an accumulator of the infrared spectrum of dipoles ``[n_replicas, n_new, 3]``.
 
@@ -218,17 +234,32 @@ def infrared_accumulator(
         Number of replicas that advance together.
     rate
         The frames are time derivatives, `unit` is per fs.
+    quantum_factor
+        See :func:`eqcalc.spectra.infrared`.
     options
         See :func:`eqcalc.spectra.infrared`; a resolution or lag is required.
     """
-    return SpectrumAccumulator(DIPOLE, infrared_result, n_replicas, rate, options)
+    return SpectrumAccumulator(
+        DIPOLE,
+        lambda density, series, factor: infrared_result(density, series, quantum_factor=factor),
+        n_replicas,
+        rate,
+        quantum_factor,
+        options,
+    )
 
 
 def raman_accumulator(
-    n_replicas: int, *, rate: bool = False, **options: Unpack[SpectrumOptions]
+    n_replicas: int,
+    *,
+    rate: bool = False,
+    quantum_factor: str = "harmonic",
+    **options: Unpack[SpectrumOptions],
 ) -> SpectrumAccumulator[RamanSpectrum]:
     """Return an accumulator of the Raman spectrum of ``[n_replicas, n_new, 3, 3]``.
 
     The parameters are those of :func:`infrared_accumulator`.
     """
-    return SpectrumAccumulator(POLARIZABILITY, raman_result, n_replicas, rate, options)
+    return SpectrumAccumulator(
+        POLARIZABILITY, raman_result, n_replicas, rate, quantum_factor, options
+    )

@@ -18,7 +18,7 @@ from eqcalc.reports.molecular import (
     spectra_of_series,
 )
 from eqcalc.runtime import MoleculeEvaluator, eager_evaluator
-from eqcalc.spectra import Estimate, sum_rule, without_rotation
+from eqcalc.spectra import sum_rule, without_rotation
 from eqcalc.trajectory import Trajectory
 from eqcalc.units import INTENSITY_PER_SQUARED_CHARGE_PER_MASS
 from tests.conftest import make_potential
@@ -245,14 +245,13 @@ def test_a_trajectory_without_properties_says_what_to_record(evaluator, tmp_path
         molecular_spectra(energies)
 
 
-def series_spectra(temperature=None, scatter=1.0, n=16):
-    """Return spectra of oscillators whose energies scatter, and a temperature that was measured."""
+def series_spectra(scatter=1.0, n=16):
+    """Return spectra of oscillators whose energies scatter."""
     energy = 1.0 + scatter * (np.random.default_rng(3).exponential(size=(n, 1)) - 1.0)
     x = vector(np.sqrt(energy) * oscillator(1500.0, n_frames=4000, n_replicas=n))
-    found = spectra_of_series(
+    return spectra_of_series(
         x, dipole_unit="e*Å", interval=0.5, temperature=300.0, method="NVE", resolution=40.0
     )
-    return replace(found, kinetic_temperature=temperature)
 
 
 def test_the_model_of_a_trajectory(trajectory, tmp_path):
@@ -276,18 +275,6 @@ def test_how_many_replicas_are_needed():
     text = describe_spectra(spectra)
     assert f"for 5 % run about {needed} replicas instead of 16" in text
     assert "for 5 %" not in describe_spectra(series_spectra(scatter=0.0))
-
-
-def test_a_wrong_kinetic_temperature_is_told():
-    right = describe_spectra(series_spectra(Estimate(303.0, 4.0)))
-    assert "kinetic temperature" not in right
-    wrong = describe_spectra(series_spectra(Estimate(330.0, 4.0)))
-    assert "kinetic temperature is 330.0 (4.0) K, not 300 K" in wrong
-    assert "kinetic temperature" not in describe_spectra(series_spectra(Estimate(330.0, np.nan)))
-    # four replicas do not know their error well: 7.5 of it is no more than 2 σ
-    few = describe_spectra(series_spectra(Estimate(330.0, 4.0), n=4))
-    assert "kinetic temperature" not in few
-    assert "kinetic temperature" in describe_spectra(series_spectra(Estimate(350.0, 4.0), n=4))
 
 
 def test_a_coarse_resolution_is_told():

@@ -1,9 +1,22 @@
 # SPDX-License-Identifier: MIT
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from eqcalc.methods import METHODS
-from eqcalc.spectra import infrared, power_spectrum
+from eqcalc.methods import method as known_method
+from eqcalc.spectra import (
+    Estimate,
+    decompose,
+    dielectric,
+    infrared,
+    infrared_accumulator,
+    power_spectrum,
+    raman,
+    sum_rule_ratio,
+    vibrational_density_of_states,
+)
 from eqcalc.spectra.quantum_factors import (
     QUANTUM_FACTORS,
     QuantumFactorError,
@@ -14,7 +27,9 @@ from eqcalc.spectra.quantum_factors import (
     quantum_factor,
     relative_quantum_factor,
     ring_modes,
+    temperature_warning,
     thermostat_width,
+    with_quantum_factor,
 )
 from eqcalc.validation import InvalidInputError
 from tests.spectra.oscillators import BOLTZMANN, C, angular, oscillator, vector
@@ -98,6 +113,159 @@ def test_a_quantum_thermostat_is_recognised_whatever_it_is_called():
     infrared(trajectory, lag=100.0, quantum_factor="standard")
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        *[
+            (n, "PIMD")
+            for n in ("NVT+RPMD", "NVT-PIMD", "rpmd nvt", "path-integral molecular dynamics")
+        ],
+        *[(n, "T-RPMD") for n in ("TRPMD", "t_rpmd", "Thermostatted RPMD")],
+        *[(n, "PILE-L") for n in ("pile_l", "PIMD+PILE-L")],
+        *[(n, "PILE-G") for n in ("PILE_G", "pile g")],
+        *[(n, "QT") for n in ("QTB", "quantum thermal bath", "adQTB", "nvt_qtb")],
+        *[(n, "Wigner") for n in ("NVE, Wigner start", "QCT")],
+        ("ring-polymer molecular dynamics", "RPMD"),
+        ("classical dynamics at constant energy", "NVE"),
+    ],
+)
+def test_methods_are_known_by_the_names_of_other_codes(name, meant):
+    assert known_method(name).name == meant
+
+
+def accumulated(x, **kw):
+    accumulator = infrared_accumulator(len(x), **KW, **kw)
+    accumulator.append(x)
+    return accumulator.result()
+
+
+DOORS = {
+    "raman": lambda x, **kw: raman(
+        1e-2 * x[..., None, :] * x[..., None], **{**KW, "unit": "Å^3"}, **kw
+    ),
+    "dielectric": lambda x, **kw: dielectric(x, volume=100.0, **KW, **kw),
+    "density of states": lambda x, **kw: vibrational_density_of_states(
+        x[:, :, None], np.ones(1), **{**KW, "unit": "Å/fs"}, **kw
+    ),
+    "decomposition": lambda x, **kw: (
+        decompose({"a": x, "b": x}, quantity_unit="e*Å", result_unit="", label="", **KW, **kw).total
+    ),
+    "accumulator": accumulated,
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_door_takes_the_quantum_energy_out(door):
+    """In the quantum energy of a mode, coth(x/2)·x/2 as large as k_BT, or says that it is there."""
+    make = DOORS[door]
+    x = vector(oscillator(1500.0, n_frames=8000, n_replicas=2))
+    for name in ("QTB", "Wigner"):
+        with pytest.raises(QuantumFactorError) as caught:
+            make(x, method=name)
+        assert caught.value.expected == "standard or none"
+        assert "3.6 at 1500" in str(caught.value)
+    with pytest.raises(QuantumFactorError):
+        make(x, method="NVT+RPMD", n_beads=32, quantum_factor="standard")
+    classical = make(x, method="NVE")
+    quantum = make(x, method="QTB", quantum_factor="standard")
+    if door == "raman":
+        classical, quantum = classical.activity(), quantum.activity()
+    if door == "dielectric":
+        classical, quantum = classical.absorption, quantum.absorption
+    ratio = classical.integrate(1000.0, 2000.0).value / quantum.integrate(1000.0, 2000.0).value
+    half = 0.5 * 1.43877688 * 1500.0 / 300.0
+    if door != "raman":  # squares of coordinates are overtones
+        assert ratio == pytest.approx(half / np.tanh(half), rel=0.01)
+    (note,) = [w for w in quantum.warnings if "quantum energy" in w]
+    assert "3.6 at 1500" in note
+    assert quantum.provenance["quantum_factor"] == "standard"
+
+
+def test_a_factor_is_replaced_and_not_multiplied():
+    x = vector(oscillator(1500.0, n_frames=4000))
+    plain = infrared(x, **KW)
+    once = infrared(x, quantum_factor="standard", **KW)
+    twice = with_quantum_factor(once, 300.0, "standard")
+    assert np.array_equal(twice.values, once.values)
+    back = with_quantum_factor(once, 300.0, "harmonic")
+    assert np.allclose(back.values, plain.values, rtol=1e-12)
+    assert back.provenance["quantum_factor"] == "harmonic"
+    ring = infrared(x, method="TRPMD", n_beads=32, **KW)
+    with pytest.raises(QuantumFactorError):
+        with_quantum_factor(ring, 300.0, "schofield")
+
+
+class WignerTrajectory:
+    """Classical nuclei of a mode at 3000 cm⁻¹ with quantum energy, and its record."""
+
+    method, temperature, timestep, n_beads, provenance = "NVE", 300.0, 0.5, 1, {}
+    numbers, masses, kinetic = np.array([1]), np.array([1.008]), None
+
+    def __init__(self, distribution="wigner", equilibration=None, **facts):
+        initial = {"name": "harmonic modes", "distribution": distribution}
+        method = {"name": facts.get("method", "NVE"), "time_constant": 100.0}
+        self.settings = {"initial": initial, "equilibration": equilibration, "method": method}
+        vars(self).update(facts)
+
+    def observables(self):
+        return ("dipole",) if self.kinetic is None else ("dipole", "temperature")
+
+    def observable(self, name):
+        half = 0.5 * 1.43877688 * 3000.0 / 300.0
+        x = vector(oscillator(3000.0, n_frames=8000)) * np.sqrt(half / np.tanh(half))
+        if name == "temperature":
+            x = np.full((4, 10), self.kinetic) + np.arange(4.0)[:, None]
+        return SimpleNamespace(values=x, interval=0.5, start=0.0, unit="e*Å")
+
+
+def test_a_quantum_start_is_recognised_by_the_record_of_the_run():
+    options = {"lag": 500.0, "errors": "none"}
+    with pytest.raises(QuantumFactorError) as caught:
+        infrared(WignerTrajectory(), **options)
+    assert caught.value.expected == "standard or none"
+    found = infrared(WignerTrajectory(), quantum_factor="standard", **options)
+    assert found.integrate(2500.0, 3500.0).value == pytest.approx(974.880110, rel=0.01)
+    assert any("7.2 at 3000" in w for w in found.warnings)
+    exact = Estimate(974.880110, 1.0)
+    assert sum_rule_ratio(found, exact).value == pytest.approx(1.0, abs=0.01)
+    # thermal again after equilibration, and if the modes start thermally
+    equilibrated = {"method": {"name": "Langevin"}, "steps": 1000}
+    for usual in (WignerTrajectory(equilibration=equilibrated), WignerTrajectory("thermal")):
+        assert infrared(usual, **options).warnings == ()
+    # friction removes the energy in time; rescaling leaves nobody knows what
+    assert any(
+        "Wigner" in w for w in infrared(WignerTrajectory(method="Langevin"), **options).warnings
+    )
+    with pytest.raises(QuantumFactorError) as caught:
+        infrared(WignerTrajectory(method="SVR"), quantum_factor="standard", **options)
+    assert caught.value.expected == "another run"
+
+
+def test_quantum_energy_that_is_not_on_record_shows_in_the_temperature():
+    options = {"lag": 500.0, "errors": "none"}
+    hot = WignerTrajectory("given", kinetic=1200.0)
+    (text,) = infrared(hot, **options).warnings
+    assert "1201.5 (0.6) K, not 300 K" in text
+    assert "7.2 at 3000" in text
+    assert infrared(WignerTrajectory("given", kinetic=299.0), **options).warnings == ()
+    # where the quantum energy is known it is no fault
+    known = infrared(WignerTrajectory(kinetic=1200.0), quantum_factor="standard", **options)
+    assert not any("kinetic temperature" in w for w in known.warnings)
+
+
+def test_a_wrong_kinetic_temperature_is_told():
+    scatter = np.array([-1.0, 0.0, 0.0, 1.0])
+    assert temperature_warning(303.0 + 4.0 * scatter, 300.0) == []
+    (text,) = temperature_warning(330.0 + 4.0 * scatter, 300.0)
+    assert "kinetic temperature is 330.0 (1.6) K, not 300 K" in text
+    # four replicas do not know their error well: 6 of it is no more than 2 σ
+    assert temperature_warning(330.0 + 12.0 * scatter, 300.0) == []
+    # the scatter of a single one is that of its degrees of freedom
+    assert temperature_warning(np.array([330.0]), 300.0) == []
+    assert temperature_warning(np.array([330.0]), 300.0, 20.0) == []
+    assert temperature_warning(np.array([330.0]), 300.0, 5.0)
+
+
 def test_unknown_methods_are_refused():
     # else a second quantum correction would not be noticed
     x = vector(oscillator(1000.0, n_frames=2000))
@@ -175,8 +343,6 @@ class RingPolymerTrajectory:
         return ("dipole",)
 
     def observable(self, name):
-        from types import SimpleNamespace
-
         values = vector(oscillator(3700.0, n_frames=8000))
         return SimpleNamespace(values=values, interval=0.5, start=0.0, unit="e*Å")
 

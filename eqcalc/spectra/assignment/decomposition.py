@@ -18,6 +18,7 @@ import numpy as np
 from eqcalc.spectra.estimation import Estimation, Products
 from eqcalc.spectra.estimator.correlation import LagSums
 from eqcalc.spectra.observable import split_options
+from eqcalc.spectra.quantum_factors import check_quantum_factor, with_quantum_factor
 from eqcalc.spectra.series import Series
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.validation import InvalidInputError, one_of
@@ -41,6 +42,8 @@ class Decomposition:
     scale, unit, label
         Scale, unit and label of the spectra; the scale is relative to the square of the unit of the
         series.
+    quantum_factor
+        See :func:`eqcalc.spectra.infrared`.
     """
 
     names: tuple[str, ...]
@@ -50,6 +53,7 @@ class Decomposition:
     scale: float
     unit: str
     label: str
+    quantum_factor: str = "harmonic"
 
     @cached_property
     def total(self) -> Spectrum:
@@ -94,12 +98,13 @@ class Decomposition:
         sums = np.einsum("pkl,k->pl", self.products.sums.sums[:, used], weights[used])
         products = replace(self.products, sums=LagSums(sums[:, None], self.products.sums.counts))
         density = self.estimation.transform(self.series, products)
-        return density.spectrum(
+        found = density.spectrum(
             lambda values: self.scale * values[..., 0, :],
             unit=self.unit,
             label=label,
             spectrum="decomposition",
         )
+        return with_quantum_factor(found, self.series.temperature, self.quantum_factor)
 
     def _index(self, name: str) -> int:
         return self.names.index(one_of("part", name, self.names))
@@ -114,6 +119,7 @@ def decompose(
     result_unit: str,
     label: str,
     sources: Sequence[int] | None = None,
+    quantum_factor: str = "harmonic",
     **options: Any,
 ) -> Decomposition:
     """Return the spectra and cross spectra of the parts of an observable.
@@ -133,6 +139,8 @@ def decompose(
     sources
         ``[n_replicas]``, for pieces of replicas: index of the replica of each. Pieces of the same
         replica are not independent and are resampled together.
+    quantum_factor
+        See :func:`eqcalc.spectra.infrared`.
     options
         Metadata of the series (at least ``interval``, ``temperature`` and ``unit``) and options of
         the estimate: see :func:`eqcalc.spectra.infrared`.
@@ -157,6 +165,7 @@ def decompose(
     n, n_components = stacked[0].shape[1:]
     facts, estimation = split_options(options)
     series = Series(stacked, rate=derivative is not None, **facts)
+    check_quantum_factor(quantum_factor, series.correlation, series.temperature)
     if not isinstance(estimation.generator, int):
         # all spectra of the decomposition use the same bootstrap samples
         seed = int(estimation.generator.integers(2**63))
@@ -167,7 +176,9 @@ def decompose(
     products = estimation.products(series, signals, pairs)
     if sources is not None:
         products = _joined(products, sources)
-    return Decomposition(tuple(given), products, series, estimation, scale, result_unit, label)
+    return Decomposition(
+        tuple(given), products, series, estimation, scale, result_unit, label, quantum_factor
+    )
 
 
 def _joined(products: Products, sources: Sequence[int]) -> Products:
