@@ -5,7 +5,7 @@ The energy of each mode is drawn from the canonical ensemble (an exponential dis
 replica, and kept; the exact spectrum is the transform of the exact correlation function with the
 same lag window. Takes some minutes on one core:
 
-    python workflows/spectra/coverage.py --repetitions 300 --output workflows/spectra/results/coverage.csv
+    python workflows/spectra/coverage.py --output workflows/spectra/results/coverage.csv
 """
 
 import argparse
