@@ -19,7 +19,7 @@ from eqcalc.spectra.experiment.ordinates import (
     states_quantity,
 )
 from eqcalc.spectra.io.files import is_written_by_eqcalc, read_jcamp_file, read_spectrum
-from eqcalc.spectra.io.text import averaged, parse_table, read_text
+from eqcalc.spectra.io.text import Table, averaged, parse_table, read_text
 from eqcalc.spectra.lines import LINE_SHAPES
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.units import GAS_CONSTANT
@@ -27,7 +27,7 @@ from eqcalc.validation import InvalidFileError, InvalidInputError, located, one_
 
 #: Titles of a first column that is not a wavenumber.
 _OTHER_AXIS = re.compile(
-    r"wave ?length|wellenl|^\W*(nm|[µμu]m|microns?)\b"
+    r"wave ?length|wellenl|^\W*(nm|[µμu]m|microns?|m/z|ppm|time|theta)\b"
     r"|[(\[/] *(nm|[µμu]m|microns?|nanomet\w*|micromet\w*|[TG]Hz|m?eV)\b",
     re.IGNORECASE,
 )
@@ -38,6 +38,8 @@ _JCAMP = re.compile(
 )
 #: Titles of a first column.
 _AXIS = re.compile(rf"{_WAVENUMBER.pattern}|frequency|shift|^ *x\b", re.IGNORECASE)
+#: Columns of a spectrum with errors; wide tables are checked for several spectra.
+_FEW = 4
 #: Median above which a transmittance is in percent.
 _PERCENT = 2.0
 #: Unit of a measured spectrum that states none.
@@ -169,6 +171,7 @@ def read_table(path: str | Path, *, unit: str, label: str) -> Spectrum:
     path = Path(path)
     with located(file=path):
         table = parse_table(read_text(path))
+        _check_one_spectrum(table)
         _check_axis(table.header)
         provenance = {"file": path.name, **_header_statements(table.header)}
         if table.header:
@@ -180,6 +183,29 @@ def read_table(path: str | Path, *, unit: str, label: str) -> Spectrum:
             label=label,
             provenance=provenance,
             warnings=(more,) if table.n_columns > 2 else (),
+        )
+
+
+def _check_one_spectrum(table: Table) -> None:
+    """Raise an error for a table of several spectra: a time series or a map."""
+    widths, first = [len(words) for words in table.words], table.first
+    several = "a time series or a map, not one spectrum"
+    advice = "write one spectrum, in two columns, to a file"
+    headed = 2 <= widths[0] < min(widths[1:]) == max(widths)
+    if headed or (table.n_columns > _FEW and len(set(widths)) > 1):
+        # the line of wavenumbers has no number of its own
+        raise InvalidFileError(
+            f"lines of {min(widths)} and of {max(widths)} numbers: {several}",
+            key=f"line {table.rows[int(np.argmin(widths))].number}",
+            advice=advice,
+        )
+    repeated = len(first) >= 4 * len(np.unique(first))
+    back = np.diff(first) < 0.0
+    mixed = table.n_columns > _FEW and 0.25 < back.mean() < 0.75
+    if table.n_columns > 2 and (repeated or mixed):
+        problem = f"repeats {first[0]:g}: {several}" if repeated else "is not in order"
+        raise InvalidFileError(
+            problem, key="first column", expected="wavenumbers in cm⁻¹", advice=advice
         )
 
 

@@ -26,6 +26,7 @@ _SEPARATOR = re.compile(r"\s*;\s*|\s+")
 #: Column separators if the comma is not the decimal mark.
 _ANY_SEPARATOR = re.compile(r"\s*[;,]\s*|\s+")
 _COMMA_BESIDE_BLANK = re.compile(r",\s|\s,")
+_FOOTER = re.compile(r"\s*(###|##END\b|\[[A-Za-z][\w .-]*\]\s*$)")
 #: Longest line of text, in characters.
 _LONGEST = 2**24
 #: Text of spectra packs ten times; what packs far more is no text.
@@ -175,16 +176,28 @@ def read_text(path: Path) -> str:
 def parse_table(text: str) -> Table:
     """Return the table of a measured spectrum, whose first two columns are numbers.
 
+    What follows the table under a heading in brackets or after ``###`` is not read.
+
     Raises
     ------
     InvalidFileError
         A line has fewer than two numbers, or is ambiguous.
     """
-    table = split_table(enumerate(text.splitlines(), 1))
+    table = split_table(_before_footer(text.splitlines()))
     if len(table.rows) < 2:
         raise InvalidFileError(expected="two or more lines that start with a number")
     table.numbers((0, 1), _POINT, missing=(1,))
     return table
+
+
+def _before_footer(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Return the numbered lines before the settings that some instruments write after a table."""
+    started = False
+    for number, line in enumerate(lines, 1):
+        if started and _FOOTER.match(line):
+            return
+        started = started or _starts_with_number(line.strip())
+        yield number, line
 
 
 def split_table(lines: Iterable[tuple[int, str]], comments: str = "#") -> Table:

@@ -174,6 +174,7 @@ def test_csv_with_a_header(tmp_path):
         ("Laser wavelength: 532 nm\nRaman shift (cm-1)\tCounts\n", False),
         ("Frequency\tIntensity\ncm-1\ta.u.\n", False),
         ("Frequency/THz\tA\n", True),
+        ("Time (s)\tAbsorbance\n", True),
     ],
 )
 def test_other_axes_are_refused(tmp_path, header, other):
@@ -347,3 +348,56 @@ def test_settings_of_an_instrument_are_no_titles(tmp_path, header):
 def test_titles_that_are_samples_are_no_quantities(tmp_path):
     path = write(tmp_path / "m.txt", [600, 601], [1, 2], header="wavenumber\tA\tB\n")
     assert read_measured(path).unit == "arbitrary units"
+
+
+NU = np.arange(600.0, 700.0, 2.0)
+
+
+def rows(*columns):
+    return "".join("\t".join(f"{v:.2f}" for v in row) + "\n" for row in zip(*columns, strict=True))
+
+
+def test_time_series_and_maps_are_refused(tmp_path):
+    path, n = tmp_path / "m.txt", len(NU)
+    spectra = [NU + 100.0 * t for t in range(6)]
+    series = (
+        "\t"
+        + rows(*NU[:, None])
+        + "".join(f"{330 * t}\t" + rows(*s[:, None]) for t, s in enumerate(spectra))
+    )
+    transposed = "\t" + rows(*[[330.0 * t] for t in range(6)]) + rows(NU, *spectra)
+    two = "\t0.0\t330.0\n" + rows(NU, *spectra[:2])
+    for text in (f"#Instrument=\tLabRam\n{series}", transposed, two):
+        path.write_text(text)
+        with refused(InvalidFileError, file=path) as caught:
+            read_measured(path)
+        assert "time series or a map" in caught.value.problem
+    for places in ([0.0], [0.0, 5.0]):  # one or two coordinates before the wavenumber
+        path.write_text(
+            "".join(
+                rows(np.full(n, t), *np.full((len(places) - 1, n), t), NU, s)
+                for t, s in enumerate(spectra)
+            )
+        )
+        with refused(InvalidFileError, file=path, key="first column"):
+            read_measured(path)
+    # ten cross-sections in a line, without wavenumbers
+    path.write_text("C2H6 700 800 40\n" + rows(*np.random.default_rng(0).uniform(size=(10, 50))))
+    with refused(InvalidFileError, file=path, key="first column"):
+        read_measured(path)
+
+
+def test_what_may_follow_or_repeat_in_one_spectrum(tmp_path):
+    path, data = tmp_path / "m.txt", rows(NU, NU)
+    head = "TITLE\t\nDATA TYPE\tRAMAN SPECTRUM\nXUNITS\t1/CM\nYUNITS\tINTENSITY\nXYDATA\n"
+    for text in (
+        f"{head}{data}\n##### Extended Information\n[Comments]\nUser\tA\n",
+        f"{data}\n[Measurement]\n12 scans\n",
+        data + data,  # two scans
+        rows(NU, NU, NU / 10.0),
+    ):
+        path.write_text(text)
+        assert np.array_equal(read_measured(path).values, NU)
+    path.write_text(f"{head.replace('RAMAN', 'FLUORESCENCE')}{data}")
+    with refused(file=path, key="data type", value="FLUORESCENCE SPECTRUM"):
+        read_measured(path)

@@ -127,6 +127,8 @@ def test_files_of_long_records_keep_short_lines(tmp_path):
     path = write_spectrum(s, tmp_path / "s.jdx")
     assert max(map(len, path.read_text().splitlines())) <= 80
     assert path.read_text().isascii()
+    # other programs read this label: workflows/robustness/jcamp_readers.py
+    assert "\n##XYDATA= (XY..XY)\n0.0, 1.0\n" in path.read_text()
     assert read_spectrum(path).provenance == record
 
 
