@@ -94,12 +94,11 @@ def read_series_options(options: argparse.Namespace) -> dict[str, Any]:
     _refuse(
         options, _TRAJECTORY_OPTIONS, "needs the positions and the model of a trajectory of eqcalc"
     )
-    for name in ("format", "interval", "temperature"):
+    for name in ("format", "temperature"):
         _require(name, getattr(options, name), "series of another code")
     if options.unwrap is not None and options.dipole is None:
         raise InvalidInputError(key="--unwrap", value=options.unwrap, expected="only with --dipole")
     result: dict[str, Any] = {
-        "interval": options.interval,
         "temperature": options.temperature,
         "method": options.method,
         "n_beads": _beads(options, quantities),
@@ -109,9 +108,11 @@ def read_series_options(options: argparse.Namespace) -> dict[str, Any]:
     }
     units = dict(zip(("dipole", "polarizability"), find_reader(options.format).units, strict=True))
     for name in quantities:
-        stated = getattr(options, f"{name}_unit") or units[name]
+        replicas = _read(options, name)
+        stated = replicas.unit or units[name]
         unit = _require(f"{name}_unit", stated, "files of this format, which do not say it")
-        result[name] = _read(options, name)
+        options.interval = result["interval"] = replicas.interval
+        result[name] = _skipped(options, replicas)
         if name == "dipole" and options.unwrap is not None:
             result[name] = _unwrapped(options, result[name], unit)
         result[f"{name}_unit"] = unit
@@ -161,7 +162,7 @@ def _beads(options: argparse.Namespace, quantities: Iterable[str]) -> int:
 
 
 def _read(options: argparse.Namespace, name: str) -> Any:
-    """Read the replicas of one quantity, without the skipped start."""
+    """Read the replicas of one quantity."""
     from eqcalc.spectra.io.formats import find_reader, read_series
 
     key, time_key = getattr(options, f"{name}_key"), options.time_key
@@ -174,7 +175,21 @@ def _read(options: argparse.Namespace, name: str) -> Any:
                 raise InvalidInputError(
                     key="--time-key", value=options.time_key, expected="one column"
                 )
-    replicas = read_series(getattr(options, name), options.format, key, time_key)
+    replicas = read_series(
+        getattr(options, name),
+        options.format,
+        key,
+        time_key,
+        interval=options.interval,
+        timestep=options.timestep,
+        unit=getattr(options, f"{name}_unit"),
+    )
+    _require("interval", replicas.interval, "files that do not say the time between frames")
+    return replicas
+
+
+def _skipped(options: argparse.Namespace, replicas: Any) -> Any:
+    """Return replicas without the skipped start."""
     skipped = round((options.skip or 0.0) / options.interval)
     for replica, values in replicas.items():
         if len(values) - skipped < 2:

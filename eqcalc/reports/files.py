@@ -245,7 +245,7 @@ def describe_spectra(
     if spectra.infrared is not None:
         bands = spectra.infrared.bands(lower=_LOWEST)
         lines += ["infrared bands: position, area (standard errors in brackets)"]
-        lines += [_band_line(band, "km/mol") for band in bands]
+        lines += [_band_line(band, "km/mol") for band in bands] or ["  none"]
         lines += _longer_run(bands, spectra.infrared)
         lines += [f"  {note}" for note in unresolved_notes(spectra.infrared, lower=_LOWEST)]
     if spectra.raman is not None:

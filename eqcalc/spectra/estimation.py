@@ -37,11 +37,15 @@ _DEFAULT_RESOLUTION = 10.0
 _USABLE = 0.8
 #: Above all fundamentals of common molecules [cm⁻¹]; only H2 is higher.
 HIGHEST_VIBRATION = 4200.0
+#: Above the first overtones of H2O [cm⁻¹] are a few per cent of the intensity at most.
+_ABOVE_ALL, _MUCH = 5000.0, 0.05
 #: Estimators of the spectral density.
 ESTIMATORS: tuple[str, ...] = ("correlation", "welch", "multitaper")
 #: Number of blocks of a single long run for resampling.
 _MAX_BLOCKS = 40
 _MIN_BLOCKS = 5
+#: Frames of the shortest lag window.
+_FEWEST_LAGS = 4
 _TOO_SHORT = "no error band: the data are shorter than five blocks of twice the lag window"
 _FROM_BLOCKS = (
     "errors are from blocks of a trajectory: for an isolated molecule without thermostat they miss "
@@ -88,15 +92,30 @@ class Density:
         The function maps densities ``[..., n_groups, n_wavenumbers]`` to values
         ``[..., n_wavenumbers]``; the record is added to the provenance.
         """
+        values = function(self.values)
         return Spectrum(
             wavenumber=self.wavenumber,
-            values=function(self.values),
+            values=values,
             unit=unit,
             label=label,
             samples=None if self.samples is None else function(self.samples),
             n_independent=self.n_independent,
             provenance={**record, **self.provenance},
-            warnings=self.warnings,
+            warnings=(*self.warnings, *self._implausible(values, label)),
+        )
+
+    def _implausible(self, values: np.ndarray, label: str) -> tuple[str, ...]:
+        """Return a warning if there is no intensity, or much where molecules do not vibrate."""
+        whole = float(np.abs(values).sum())
+        if whole == 0.0:
+            return (f"{label}: none at all, since the values do not change along the time",)
+        share = float(np.abs(values[self.wavenumber > _ABOVE_ALL]).sum()) / whole
+        if share < _MUCH:
+            return ()
+        interval = self.provenance["interval_fs"]
+        return (
+            f"{label}: {share:.0%} is above {_ABOVE_ALL:.0f} cm⁻¹, where no fundamental is: is the "
+            f"interval of {interval:g} fs right? If it is, the values are noisy or rounded",
         )
 
 
@@ -255,8 +274,20 @@ class Estimation:
         else:
             lag = min(self._width(1.0) / _DEFAULT_RESOLUTION, n_frames * interval / 3.0)
         n_lags = round(lag / interval)
-        if not 2 <= n_lags <= n_frames:
-            best = self._width(max(n_frames, 1) * interval)
+        if n_lags < _FEWEST_LAGS or n_frames < _FEWEST_LAGS:
+            few = n_frames < 3 * _FEWEST_LAGS
+            raise LagWindowError(
+                f"too few frames for a spectrum: {n_frames} usable ones"
+                if few
+                else f"a lag window of {n_lags} frames, where wavenumbers end at "
+                f"{highest_wavenumber(interval):.0f} cm⁻¹",
+                key="lag",
+                value=round(lag, 3),
+                expected=f"at least {_FEWEST_LAGS * interval:g} fs, or {_FEWEST_LAGS} frames",
+                advice="" if few else f"is the interval of {interval:g} fs right?",
+            )
+        if n_lags > n_frames:
+            best = self._width(n_frames * interval)
             raise LagWindowError(
                 f"a lag window of {n_lags} frames exceeds the shortest replica of {n_frames} "
                 "usable frames",

@@ -490,7 +490,7 @@ def test_the_column_of_the_time(tmp_path, series, capsys):
     known = ["--interval", 0.5, "--temperature", 300, "--dipole-unit", "D", "--format", "columns"]
     command = ["spectra", "--dipole", path, *known, "--dipole-key", "0,1,2"]
     assert run(*command, "--time-key", 3) == FAILURE
-    assert "d.txt: line 501: column 3: 509 follows 499" in capsys.readouterr().err
+    assert "d.txt: line 501: frames: 9 missing between 499 and 509" in capsys.readouterr().err
     assert run(*command, "--time-key", "0,1") == FAILURE
     assert "--time-key: expected one column" in capsys.readouterr().err
     assert run(*command[:-2], "--dipole-key=-3,-2,-1") == FAILURE

@@ -8,12 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eqcalc.spectra import Estimation, convert_infrared, infrared, raman
+from eqcalc.spectra.estimation import LagWindowError
 from eqcalc.spectra.estimator.correlation import transfer_function
 from eqcalc.spectra.estimator.windows import WINDOWS
 from eqcalc.spectra.observable import EstimationOptions
 from eqcalc.spectra.quantum_factors import relative_quantum_factor
 from eqcalc.spectra.raman_scattering import stokes_factor
 from eqcalc.units import conversion_factor
+from tests.errors import refused
 from tests.spectra.oscillators import angular, oscillator, vector
 
 TEMPERATURE, TIMESTEP = 250.0, 0.5
@@ -150,3 +152,29 @@ def test_raman_areas_are_what_the_options_say(
 
 def test_options_are_the_fields_of_the_estimation():
     assert list(EstimationOptions.__annotations__) == [item.name for item in fields(Estimation)]
+
+
+KNOWN = {"temperature": 300.0, "unit": "e*Å", "interval": 0.5}
+
+
+def test_intensity_where_molecules_do_not_vibrate_is_warned_of():
+    x = vector(oscillator(3000.0, n_frames=4000, n_replicas=2))
+    right = infrared(x, **KNOWN)
+    wrong = infrared(x, **{**KNOWN, "interval": 0.25})  # 3000 becomes 6000 cm⁻¹
+    assert not any("interval" in warning for warning in right.warnings)
+    assert any("100% is above 5000 cm⁻¹" in w and "0.25 fs" in w for w in wrong.warnings)
+
+
+def test_no_intensity_is_said():
+    spectrum = infrared(np.tile([1.5, 0.0, -2.0], (2000, 1)), **KNOWN)
+    assert not spectrum.values.any()
+    assert any("none at all" in warning for warning in spectrum.warnings)
+
+
+def test_too_few_frames_or_too_far_apart_are_refused():
+    x = vector(oscillator(3000.0, n_frames=400, n_replicas=1))
+    for n in (2, 3, 5):
+        with refused(LagWindowError, key="lag, replica 0"):
+            infrared(x[:, :n], **KNOWN)
+    with refused(LagWindowError, advice="is the interval of 1000 fs right?"):
+        infrared(x, **{**KNOWN, "interval": 1000.0})

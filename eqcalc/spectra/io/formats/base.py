@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,7 +12,60 @@ import numpy as np
 
 from eqcalc.spectra.continuity import describe_repeat, repeated_frames
 from eqcalc.spectra.io.text import split_table, text_lines
+from eqcalc.units import FEMTOSECOND, UnitError, atomic_unit, conversion_factor
 from eqcalc.validation import InvalidFileError, located
+
+#: Units of time of other codes, fs.
+_TIMES = {
+    **dict.fromkeys(("fs", "femtosecond", "femtoseconds"), 1.0),
+    **dict.fromkeys(("ps", "picosecond", "picoseconds"), 1e3),
+    **dict.fromkeys(("ns", "nanosecond", "nanoseconds"), 1e6),
+    **dict.fromkeys(("s", "second", "seconds"), 1e15),
+    **dict.fromkeys(("a.u.", "a.u", "au", "atomic_unit"), atomic_unit("fs")),
+    "Å√(amu/eV)": 1.0 / FEMTOSECOND,  # of ASE, which does not write it
+}
+#: Internal units by the number of components of a frame.
+_UNITS = {3: "e*Å", 6: "e^2*Å^2/eV", 9: "e^2*Å^2/eV"}
+_ATOMIC_UNITS = {3: "e*bohr", 6: "bohr^3", 9: "bohr^3"}
+#: Orders of the components of a polarizability: the usual one, and those of other programs.
+_ORDER = "xx yy zz yz xz xy"
+_ORDERS = (
+    "xx xy xz yy yz zz",
+    "xx xy yy xz yz zz",
+    "xx yy zz xy yz xz",
+    "xx yy zz xy xz yz",
+)
+#: Mean difference of αxy and αyx relative to the mean of all: finite fields are exact to 1 %.
+_ASYMMETRIC = 0.03
+#: Mean relative to the standard deviation if the mean was subtracted.
+_NO_MEAN = 0.01
+#: Relative deviation of two statements of a time or a unit that are the same.
+_SAME = 1e-3
+#: Spellings in other codes, and those of :mod:`eqcalc.units`.
+_SPELLINGS = (
+    (r"electrons?|\be(?=a\b|å|ang|bohr)", "e "),
+    (r"ang(str(o|oe|ö)ms?)?\b|å|\ba(?=\b|3|\^|\*\*)(?!0)", "Å"),
+    (r"\bdebyes?\b|\bd\b", "D"),
+    (r"\ba0|a₀|\bbohrs?\b", "bohr"),
+    (r"(?<=[År])3", "^3"),
+    (r"\bev\b", "eV"),
+    (r"[\s.\-]+", " "),
+)
+
+
+class SeriesReplicas(dict[str, np.ndarray]):
+    """Replicas of a series by name, with what was stated or the files say.
+
+    Attributes
+    ----------
+    interval
+        Time between frames, fs, or None.
+    unit
+        Unit of the values, or None.
+    """
+
+    interval: float | None = None
+    unit: str | None = None
 
 
 class SeriesReader:
@@ -38,6 +92,12 @@ class SeriesReader:
     units: ClassVar[tuple[str | None, str | None]] = (None, None)
     has_time_key: ClassVar[bool] = False
 
+    #: What the caller has stated, and where it has not, what the files say: the time between
+    #: frames [fs], the step of the integrator [fs], and the unit.
+    interval: float | None = None
+    timestep: float | None = None
+    unit: str | None = None
+
     def read_file(self, path: Path, key: Any, time_key: Any) -> np.ndarray:
         """Return the series of an existing file.
 
@@ -53,6 +113,84 @@ class SeriesReader:
             with located(file=path):
                 replicas[str(path)] = self.read_file(path, key, time_key)
         return replicas
+
+    # --- what files say of themselves -----------------------------------------------------
+
+    def says_interval(self, step: float, unit: str | None, place: str, slack: float = 0.0) -> None:
+        """Compare the time between frames with the stated one, or take it if none was stated.
+
+        Parameters
+        ----------
+        step
+            The time between frames that the file says.
+        unit
+            Its unit; if None, any in which programs print times.
+        place
+            Where the file says it.
+        slack
+            Relative error of `step` due to few digits.
+        """
+        scales = _TIMES if unit is None else {unit: _TIMES.get(unit.lower(), 0.0)}
+        times = {name: step * scale for name, scale in scales.items() if scale > 0.0}
+        if self.interval is None and unit is not None and times:
+            self.interval = times[unit]
+        if self.interval is None or not times:
+            return
+        if not any(abs(t / self.interval - 1.0) <= _SAME + slack for t in times.values()):
+            said = f"{times[unit]:g} fs" if unit is not None else f"{step:g} in any unit of time"
+            raise InvalidFileError(
+                "the file says another time between frames",
+                key=place,
+                value=said,
+                expected=f"{self.interval:g} fs, the stated interval",
+                advice="correct the one that is wrong",
+            )
+
+    def says_steps(self, step: float, place: str) -> None:
+        """Compare steps of the integrator between frames with the stated interval and time step."""
+        # frames may be counted instead
+        if self.timestep is not None and step > 1:
+            self.says_interval(step * self.timestep, "fs", f"{place}, {step:g} × timestep")
+
+    def says_unit(self, texts: Sequence[str], n_components: int, place: str) -> None:
+        """Compare the unit in texts of the file with the stated one, or take it if none was.
+
+        Texts without a unit that measures the quantity say nothing.
+        """
+        for text in texts:
+            said = unit_in(text, n_components)
+            if said is None:
+                continue
+            if self.unit is None:
+                self.unit = said
+            if abs(conversion_factor(said, self.unit) - 1.0) > _SAME:
+                raise InvalidFileError(
+                    "the file says another unit",
+                    key=place,
+                    value=said,
+                    expected=f"{self.unit}, the stated one",
+                    advice="correct the one that is wrong",
+                )
+
+
+def unit_in(text: str, n_components: int) -> str | None:
+    """Return the unit of a dipole moment or polarizability in a text: in brackets, or a word."""
+    bracketed = re.findall(r"[\[({]([^\[\](){}]{1,40})[\])}]", text)
+    words = [word for word in re.split(r"[\s,;:=\"]+", text[:1000]) if len(word) > 1]
+    short = [text] if 1 < len(text.strip()) <= 40 else []
+    for part in (*bracketed, *short, *words, *text.rsplit("/", 1)[1:]):
+        name = part.strip().lower()
+        if name.replace(" ", "_").rstrip("s") in ("a.u.", "a.u", "au", "atomic_unit"):
+            return _ATOMIC_UNITS[n_components]
+        for spelling, usual in _SPELLINGS:
+            name = re.sub(spelling, usual, name)
+        try:
+            name = name.strip().replace(" ", "*")
+            conversion_factor(name, _UNITS[n_components])
+        except UnitError:
+            continue
+        return name
+    return None
 
 
 def number_rows(
@@ -74,35 +212,76 @@ def matrices(values: np.ndarray) -> np.ndarray:
     return values.reshape(-1, 3, 3) if values.shape[1] == 9 else values
 
 
-def check_even(steps: Sequence[float] | np.ndarray, what: str, lines: Sequence[int] = ()) -> None:
-    """Check that frames follow each other at equal steps.
+def check_even(
+    steps: Sequence[float] | np.ndarray, what: str, lines: Sequence[int] = ()
+) -> tuple[float, float]:
+    """Return the step between frames, and its relative error due to few digits.
 
     `steps` is the time or step of each frame, `what` its name, and `lines` the line of each frame.
+
+    Raises
+    ------
+    InvalidFileError
+        The frames do not follow each other at equal steps.
     """
-    if len(steps) < 2:
-        raise InvalidFileError(expected="two or more frames", value=f"{len(steps)} frames")
-    bad = _uneven(np.asarray(steps))
-    if len(bad):
-        i = int(bad[0])
-        raise InvalidFileError(
-            f"{what} {steps[i + 1]:.10g} follows {steps[i]:.10g}, but "
-            f"{np.median(np.diff(steps)):g} is the usual step: frames are missing or repeated "
-            "(a restart?)",
-            key=f"line {lines[i + 1]}" if len(lines) else f"frame {i + 1}",
-            advice="repair the file, or read its parts as replicas",
-        )
+    times = np.asarray(steps, dtype=float)
+    if len(times) < 2:
+        raise InvalidFileError(expected="two or more frames", value=f"{len(times)} frames")
+    mean = (times[-1] - times[0]) / (len(times) - 1)
+    digit = _digit(times)
+    gaps = np.diff(times)
+    usual = _usual(gaps)
+    # times are rounded, steps are not
+    rounding = 0.0 if digit == 1.0 else 1.01 * digit
+    tolerance = min(max(0.01 * abs(usual), rounding), 0.5 * abs(usual))
+    bad = np.flatnonzero((np.abs(gaps - usual) > tolerance) | (gaps <= 0.0))
+    line = times[0] + mean * np.arange(len(times))
+    if len(bad) and mean > 0.0 and rounding and np.abs(times - line).max() <= rounding:
+        bad = bad[:0]
+    if not len(bad):
+        return mean, min(rounding / ((len(times) - 1) * mean), 1.0)
+    i = int(bad[0])
+    ratio = gaps[i] / usual if usual > 0.0 else 0.0
+    expected = f"steps of {usual:g}, as elsewhere"
+    advice = "repair the file, or read its parts as replicas"
+    if len(bad) > 0.1 * len(gaps) and (gaps > 0.0).all():
+        problem = f"steps of {gaps.min():.4g} to {gaps.max():.4g}: a variable time step, or strides"
+        expected, advice = "equal steps", "write frames at equal times, or interpolate them"
+    elif ratio > 1.5 and abs(ratio - round(ratio)) < 0.01 and (gaps > 0.0).all():
+        problem = f"{round(ratio) - 1} missing between {times[i]:.10g} and {times[i + 1]:.10g}"
+    else:
+        problem = "missing or repeated (a restart?)"
+    raise InvalidFileError(
+        f"frames: {problem}",
+        key=f"line {lines[i + 1]}" if len(lines) else f"frame {i + 1}",
+        value=f"{what} {times[i + 1]:.10g} after {times[i]:.10g}",
+        expected=expected,
+        advice=advice,
+    )
 
 
 def looks_like_time(values: np.ndarray) -> bool:
-    """Return whether numbers nearly always increase by the same amount."""
-    return len(_uneven(values)) <= 0.1 * len(values) and bool(np.median(np.diff(values)) > 0.0)
+    """Return whether numbers rise, or nearly always by the same amount (with restarts)."""
+    gaps = np.diff(values)
+    usual = _usual(gaps)
+    even = np.abs(gaps - usual) <= max(0.01 * abs(usual), 1.01 * _digit(values) % 1.0)
+    return bool((gaps > 0.0).all()) or (usual > 0.0 and float(even.mean()) >= 0.9)
 
 
-def _uneven(steps: np.ndarray) -> np.ndarray:
-    """Return the frames after which the step is irregular."""
-    gaps = np.diff(steps)
-    usual = float(np.median(gaps))
-    return np.flatnonzero((np.abs(gaps - usual) > 0.01 * abs(usual)) | (gaps <= 0.0))
+def _usual(gaps: np.ndarray) -> float:
+    """Return the most frequent step, to four digits."""
+    scale = float(np.abs(gaps).max()) or 1.0
+    rounded, counts = np.unique(np.round(gaps / scale, 4), return_counts=True)
+    common = np.round(gaps / scale, 4) == rounded[np.argmax(counts)]
+    return float(np.median(gaps[common]))
+
+
+def _digit(values: np.ndarray) -> float:
+    """Return the unit of the last digit of decimal numbers, at most 1."""
+    for digits in range(12):
+        if np.allclose(np.round(values, digits), values, rtol=1e-14, atol=0.0):
+            return float(10.0**-digits)
+    return 0.0
 
 
 def check_unrepeated(values: np.ndarray) -> np.ndarray:
@@ -111,3 +290,50 @@ def check_unrepeated(values: np.ndarray) -> np.ndarray:
     if repeated is not None:
         raise InvalidFileError(f"{describe_repeat(*repeated)} (frames count from 0)")
     return values
+
+
+def check_polarizability(values: np.ndarray) -> None:
+    """Check that frames of six or nine numbers are polarizabilities, with columns in their order.
+
+    The polarizability of a molecule is symmetric and, in the mean, positive definite.
+
+    Raises
+    ------
+    InvalidFileError
+        They are not; the error names the order of columns with which they would be.
+    """
+    frames = values.reshape(len(values), -1)
+    if frames.shape[1] == 9:
+        tensor = frames.reshape(-1, 3, 3)
+        odd = float(np.abs(tensor - tensor.swapaxes(1, 2)).mean())
+        if odd > _ASYMMETRIC * float(np.abs(tensor).mean()):
+            raise InvalidFileError(
+                key="polarizability",
+                value=f"xy, xz, yz beside yx, zx, zy that differ by {odd:.3g}",
+                expected="symmetric tensors: xx, xy, xz, yx, yy, yz, zx, zy, zz",
+                advice="check the columns: is one of them a step?",
+            )
+        frames = frames[:, [0, 4, 8, 5, 2, 1]]
+    mean = frames.mean(0)
+    if frames.shape[1] != 6 or _is_polarizability(mean):
+        return
+    if np.abs(mean).max() <= _NO_MEAN * frames.std(0).max():
+        return  # the mean was subtracted
+    fitting = [
+        order
+        for order in _ORDERS
+        if _is_polarizability(np.array([mean[order.split().index(c)] for c in _ORDER.split()]))
+    ]
+    raise InvalidFileError(
+        "the mean of the polarizability is not positive definite",
+        key="polarizability",
+        value=[round(float(x), 4) for x in mean],
+        expected=f"{_ORDER}, in this order",
+        advice=f"it is with the columns taken as {' or as '.join(fitting)}" if fitting else "",
+    )
+
+
+def _is_polarizability(six: np.ndarray) -> bool:
+    xx, yy, zz, yz, xz, xy = six
+    tensor = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
+    return bool(np.linalg.eigvalsh(tensor)[0] > 0.0)

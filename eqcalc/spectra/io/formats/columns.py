@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Text in columns: LAMMPS ``fix ave/time``, GROMACS ``.xvg``, any table; the files of GPUMD."""
+"""Text in columns: LAMMPS, GROMACS ``.xvg``, i-PI properties, any table; the files of GPUMD."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +15,37 @@ from eqcalc.spectra.io.formats.base import (
     check_unrepeated,
     looks_like_time,
     matrices,
-    number_rows,
+    unit_in,
 )
-from eqcalc.validation import InvalidFileError, InvalidInputError
+from eqcalc.spectra.io.text import Table, split_table, text_lines
+from eqcalc.validation import InvalidFileError, InvalidInputError, number_in
 
 #: First characters of lines that are skipped.
-_COMMENTS = "#@!%"
+_COMMENTS = "#@!%&"
+#: Titles of times, and of steps or frames, which are counted.
+_TIME = re.compile(r"\W*(?:(?:simulation|elapsed|sim)?[ _]?time|t)(?![a-z])", re.IGNORECASE)
+_STEP = re.compile(r"\W*(?:time|md|ionic)?[ _]?(?:step|frame|iteration|index)", re.IGNORECASE)
+#: Units after titles: Time (ps), time[fs], time{picosecond}, t/fs, time_fs.
+_TIME_UNIT = re.compile(
+    r"[\[({/_ ]\s*((?:femto|pico|nano)?seconds?|[fpn]s|s|a\.?u\.?|atomic_unit)(?![a-z])",
+    re.IGNORECASE,
+)
+#: How i-PI describes its columns, and GROMACS its axes.
+_IPI_COLUMN = re.compile(r"(?:column|cols\.)\s+(\d+)(?:\s*-\s*(\d+))?\s+-->\s+([^:]*)")
+_AXIS = re.compile(r"@\s*([xy])axis\s+label\s+\"(.*)\"")
+#: A title with its unit, of titles between blanks.
+_TITLE = re.compile(r"[^\s\[({]+(?:\s*[\[({][^\])}]*[\])}])?")
+#: Steps and units of LAMMPS, fs.
+_LAMMPS_UNITS = {"real": 1.0, "electron": 1.0, "metal": 1e3}
+#: Fewer frames than this may rise evenly by chance.
+_SOME = 10
 
 
 class ColumnsReader(SeriesReader):
     """Three columns of a dipole moment, six or nine of a polarizability, numbered from 0.
 
-    The column of the time or step must have equal increments; by default it is the first one, if
-    nearly all of its increments are equal.
+    Columns that a header calls time or step must have equal increments; without a header, so must
+    the first one, if it rises. Times and units in the header are compared with the stated ones.
     """
 
     name = "columns"
@@ -42,12 +61,58 @@ class ColumnsReader(SeriesReader):
         if time_key is not None and time_key < 0:
             expected = "a column, numbered from 0"
             raise InvalidInputError(key="time_key", value=time_key, expected=expected)
-        last = max(*columns, -1 if time_key is None else time_key)
-        lines, table = number_rows(path, _COMMENTS, last + 1)
-        times = 0 if time_key is None and 0 not in columns else time_key
-        if times is not None and (time_key is not None or looks_like_time(table[:, times])):
-            check_even(table[:, times], f"column {times}:", lines)
-        return matrices(check_unrepeated(table[:, columns]))
+        table = _table(self._of_lammps(text_lines(path)))
+        titles = _titles(table, columns)
+        times = {i: title for i, title in titles.items() if _is_time(title) or _STEP.match(title)}
+        if time_key is not None:
+            times[time_key] = titles.get(time_key, "")
+        needed = sorted({0, *columns, *times})
+        read = table.numbers(needed, f"numbers in columns {', '.join(map(str, needed))}")
+        values = dict(zip(needed, read.T, strict=True))
+        if not times and (not titles or 0 not in titles) and looks_like_time(values[0]):
+            times[0] = ""
+        for column in columns:
+            if column in times or _rises_evenly(values[column]):
+                raise InvalidInputError(
+                    f"column {column} is a time or step",
+                    key="columns",
+                    value=columns,
+                    expected="the columns of the quantity, numbered from 0",
+                )
+        lines = [row.number for row in table.rows]
+        for column, title in times.items():
+            step, slack = check_even(values[column], f"column {column}:", lines)
+            self._says_times(step, slack, title, bool(np.all(values[column] % 1.0 == 0.0)), column)
+        named = [titles[i] for i in columns if i in titles]
+        said = any(unit_in(title, len(columns)) for title in named)
+        self.says_unit(named if said else table.header, len(columns), "header")
+        return matrices(check_unrepeated(np.stack([values[i] for i in columns], axis=1)))
+
+    def _says_times(self, step: float, slack: float, title: str, whole: bool, column: int) -> None:
+        """Compare the increment of a column of times or steps, whole or not, with what is known."""
+        place = f"column {column}" + (f" ({title.strip()})" if title else "")
+        if title and not _is_time(title):
+            self.says_steps(step, place)
+        elif title or not whole:
+            unit = _TIME_UNIT.search(title)
+            self.says_interval(step, unit and unit.group(1).lower(), place, slack)
+
+    def _of_lammps(self, lines: Iterable[tuple[int, str]]) -> Iterable[tuple[int, str]]:
+        """Return the lines of the tables, if these are the lines of a log of LAMMPS."""
+        lines = list(lines)
+        if not any(line.startswith(("LAMMPS (", "Loop time of ")) for _, line in lines[: 10**5]):
+            return lines
+        kept, inside = [], False
+        for number, line in lines:
+            words = line.split()
+            if words[:1] == ["Step"] and len(words) > 1:
+                inside = True
+                kept.append((number, f"# {line}"))
+            elif line.startswith("Loop time"):
+                inside = False
+            elif inside and not line.startswith("WARNING"):
+                kept.append((number, line))
+        return kept
 
 
 class GPUMDReader(SeriesReader):
@@ -60,15 +125,62 @@ class GPUMDReader(SeriesReader):
 
     def read_file(self, path: Path, key: None, time_key: None) -> np.ndarray:
         """Return the dipole moments or polarizabilities."""
-        lines, table = number_rows(path, "#")
-        width = table.shape[1]
+        found = _table(text_lines(path))
+        width = found.n_columns
         if width not in (4, 7):
             raise InvalidFileError(
                 key="columns", value=width, expected="4 (dipole.out) or 7 (polarizability.out)"
             )
-        check_even(table[:, 0], "step", lines)
+        table = found.numbers(range(width), f"{width} numbers")
+        step, _ = check_even(table[:, 0], "step", [row.number for row in found.rows])
+        self.says_steps(step, "column 0")
         if width == 4:
             return table[:, 1:]
         xx, yy, zz, xy, yz, zx = table[:, 1:].T
         tensor = np.array([[xx, xy, zx], [xy, yy, yz], [zx, yz, zz]])
         return np.moveaxis(tensor, -1, 0)
+
+
+def _table(lines: Iterable[tuple[int, str]]) -> Table:
+    table = split_table(lines, _COMMENTS)
+    if len(table.rows) < 2:
+        raise InvalidFileError(
+            expected="a frame on each line", value=f"{len(table.rows)} lines with numbers"
+        )
+    return table
+
+
+def _is_time(title: str) -> bool:
+    return _TIME.match(title) is not None and _STEP.match(title) is None
+
+
+def _rises_evenly(values: np.ndarray) -> bool:
+    """Return whether all numbers of many rise by the same amount."""
+    gaps = np.diff(values)
+    return len(gaps) >= _SOME and gaps[0] > 0.0 and bool(np.allclose(gaps, gaps[0], rtol=1e-6))
+
+
+def _titles(table: Table, columns: Sequence[int]) -> Mapping[int, str]:
+    """Return the titles of columns that the header of a table has."""
+    titles: dict[int, str] = {}
+    n = table.n_columns
+    for line in table.header:
+        if (match := _IPI_COLUMN.search(line)) is not None:
+            first, last, title = match.groups()
+            titles |= dict.fromkeys(range(int(first) - 1, min(int(last or first), n)), title)
+        elif (match := _AXIS.match(line)) is not None:
+            places = [0] if match.group(1) == "x" else range(1, n)
+            titles |= dict.fromkeys(places, match.group(2))
+    if titles:
+        return titles
+    for line in reversed(table.header):
+        text = re.sub(r"^[!@%&\s]*(FIELDS\s)?", "", line)
+        separator = next((mark for mark in ";\t," if mark in text), None)
+        words = _TITLE.findall(text) if separator is None else text.split(separator)
+        # not a sentence of as many words
+        named = len(words) == n and all(
+            re.search("[xyz0-9]", words[i], re.IGNORECASE) for i in columns if i < n
+        )
+        if named and number_in(words[0].strip()) is None:
+            return dict(enumerate(words))
+    return {}

@@ -3,18 +3,22 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from ase.io import iread
 
 from eqcalc.spectra.io.formats.base import SeriesReader, check_even, check_unrepeated, matrices
-from eqcalc.validation import InvalidFileError
+from eqcalc.spectra.io.text import text_lines
+from eqcalc.validation import InvalidFileError, numbers_in
 
-#: Keys of the comment line that number frames.
-_TIMES = ("time", "step", "timestep", "md_step", "frame")
+#: Keys of the comment line that number frames: with the time, or counted.
+_TIMES = re.compile(r"(?:simulation_?)?time(?:_?(fs|ps|ns))?", re.IGNORECASE)
+_STEPS = re.compile(r"(?:md_?|time_?)?(?:step|frame)", re.IGNORECASE)
+#: key=value, key="value", key={value} or key=[value]; linear in the length of the line.
+_PAIR = re.compile(r"""([^\s="']+)\s*=\s*("[^"]*"|'[^']*'|\{[^}]*\}|\[[^\s"]*\]|\S*)""")
 
 
 class ExtxyzReader(SeriesReader):
@@ -29,46 +33,56 @@ class ExtxyzReader(SeriesReader):
     has_time_key = True
 
     def read_file(self, path: Path, key: str, time_key: str | None) -> np.ndarray:
-        """Return the quantity `key` of the comment lines, or of the results."""
-        frames: list[np.ndarray] = []
-        times = []
-        for index, atoms in enumerate(_structures(path)):
-            results = atoms.calc.results if atoms.calc is not None else {}
-            value = atoms.info.get(key, results.get(key))
-            if value is None:
+        """Return the quantity `key` of the comment lines."""
+        frames: list[list[float]] = []
+        times: list[float] = []
+        for index, comment in enumerate(_comments(path)):
+            pairs = dict(_PAIR.findall(comment))
+            if key not in pairs:
                 raise InvalidFileError(
-                    f"no {key!r}; there are: {', '.join(sorted({*atoms.info, *results}))}",
+                    f"no {key!r}; there are: {', '.join(sorted(pairs)) or 'none'}",
                     key=f"frame {index}",
                 )
-            frames.append(np.asarray(value, dtype=float).ravel())
+            place = f"frame {index}, {key}"
+            frames.append(numbers_in(re.sub(r"[\[\]{}\"',]", " ", pairs[key]), place))
+            if index == 0:
+                units = [pairs.get(f"{key}_unit{plural}", "") for plural in ("", "s")]
+                self.says_unit(units, len(frames[0]), f"frame 0, {key}_unit")
             if time_key is None and index == 0:
-                time_key = next((k for k in atoms.info if k.lower() in _TIMES), None)
+                time_key = next((k for k in pairs if _TIMES.fullmatch(k)), None) or next(
+                    (k for k in pairs if _STEPS.fullmatch(k)), None
+                )
             if time_key is not None:
                 try:
-                    times.append(float(atoms.info[time_key]))
-                except (KeyError, TypeError, ValueError):
+                    times += numbers_in(pairs[time_key].strip("\"' "))
+                except (KeyError, InvalidFileError):
                     raise InvalidFileError(
                         key=f"frame {index}, {time_key}",
                         expected="the time or step",
-                        value=atoms.info.get(time_key),
+                        value=pairs.get(time_key),
                     ) from None
         sizes = sorted({len(frame) for frame in frames})
         if sizes not in ([3], [6], [9]):
             raise InvalidFileError(key=key, expected="3, 6 or 9 numbers per frame", value=sizes)
-        if times:
-            check_even(times, str(time_key))
+        if time_key is not None:
+            step, slack = check_even(times, time_key)
+            if _STEPS.fullmatch(time_key):
+                self.says_steps(step, time_key)
+            else:
+                unit = _TIMES.fullmatch(time_key)
+                self.says_interval(step, unit and unit.group(1), time_key, slack)
         return matrices(check_unrepeated(np.array(frames)))
 
 
-def _structures(path: Path) -> Iterator[Any]:
-    """Return the frames of an extended XYZ file one by one."""
-    index = 0
-    try:
-        for atoms in iread(str(path), index=":", format="extxyz"):
-            yield atoms
-            index += 1
-    except UnicodeDecodeError:
-        raise InvalidFileError(expected="extended XYZ (text)") from None
-    except (ValueError, OSError, KeyError, IndexError) as error:
-        text = f"truncated, or not extended XYZ ({error})"
-        raise InvalidFileError(text, key=f"frame {index}") from None
+def _comments(path: Path) -> Iterator[str]:
+    """Return the comment lines of the frames of an extended XYZ file."""
+    lines = text_lines(path)
+    for frame, (number, line) in enumerate((n, text) for n, text in lines if text.strip()):
+        if re.fullmatch("[0-9]{1,9}", line.strip()) is None:
+            raise InvalidFileError(
+                key=f"line {number}", value=line[:60], expected="the number of atoms of a frame"
+            )
+        frame_lines = [text for _, text in itertools.islice(lines, 1 + int(line))]
+        if len(frame_lines) <= int(line) or any(len(text.split()) < 4 for text in frame_lines[1:]):
+            raise InvalidFileError("truncated, or not extended XYZ", key=f"frame {frame}")
+        yield frame_lines[0]

@@ -31,7 +31,10 @@ class IPIReader(SeriesReader):
         found: dict[bytes, Path] = {}
         for path in paths:
             with located(file=path):
-                steps, values = _read_bead(path)
+                steps, values, header = _read_bead(path)
+                step, _ = check_even(steps, "step")
+                self.says_steps(step, "step")
+                self.says_unit([header], values.shape[1], "header")
                 if first is not None and steps != first:
                     raise InvalidFileError(f"its steps differ from those of {paths[0]}")
                 same = found.setdefault(hashlib.blake2b(values.tobytes()).digest(), path)
@@ -44,14 +47,16 @@ class IPIReader(SeriesReader):
         return {name: matrices(sum(beads[1:], start=beads[0]) / len(beads))}
 
 
-def _read_bead(path: Path) -> tuple[list[int], np.ndarray]:
-    """Return the steps and ``[n_frames, 3 or 9]``."""
+def _read_bead(path: Path) -> tuple[list[int], np.ndarray, str]:
+    """Return the steps, ``[n_frames, 3 or 9]``, and the last header."""
+    last = ""
     steps: list[int] = []
     frames: list[list[float]] = []
     for _, line in text_lines(path):
         header = _HEADER.search(line)
         if header is not None:
             steps.append(int(header.group(2)))
+            last = line
             frames.append([])
         elif line.strip() and not line.lstrip().startswith("#"):
             if not frames:
@@ -65,5 +70,4 @@ def _read_bead(path: Path) -> tuple[list[int], np.ndarray]:
             expected="3 or 9",
             advice="the file may be truncated",
         )
-    check_even(steps, "step")
-    return steps, np.array(frames)
+    return steps, np.array(frames), last

@@ -8,16 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
 from eqcalc.plugins import class_named
-from eqcalc.spectra.io.formats.base import SeriesReader
+from eqcalc.spectra.io.formats.base import SeriesReader, SeriesReplicas, check_polarizability
 from eqcalc.spectra.io.formats.columns import ColumnsReader, GPUMDReader
 from eqcalc.spectra.io.formats.extxyz import ExtxyzReader
 from eqcalc.spectra.io.formats.ipi import IPIReader
 from eqcalc.spectra.io.formats.outputs import CP2KReader, VASPReader
 from eqcalc.spectra.io.formats.schnetpack import SchNetPackReader
-from eqcalc.validation import InvalidInputError, existing_file
+from eqcalc.validation import InvalidInputError, existing_file, located
 
 #: Entry-point group of readers in installed packages.
 ENTRY_POINTS = "eqcalc.series_readers"
@@ -76,7 +74,11 @@ def read_series(
     format: str,
     key: str | Sequence[int] | None = None,
     time_key: str | int | None = None,
-) -> dict[str, np.ndarray]:
+    *,
+    interval: float | None = None,
+    timestep: float | None = None,
+    unit: str | None = None,
+) -> SeriesReplicas:
     """Return the replicas of a series written by another code, by file name.
 
     Parameters
@@ -91,17 +93,25 @@ def read_series(
     time_key
         Number of the column (``"columns"``), or name (``"extxyz"``), of the time or
         step, which must have equal increments. By default it is detected.
+    interval
+        Time between frames, fs, compared with the files that say it.
+    timestep
+        Step of the integrator, fs, compared with the steps between frames and `interval`.
+    unit
+        Unit of the values, compared with the files that say it.
 
     Returns
     -------
-    ``[n_frames, 3]``, ``[n_frames, 6]`` (xx, yy, zz, yz, xz, xy) or ``[n_frames, 3, 3]`` each.
+    ``[n_frames, 3]``, ``[n_frames, 6]`` (xx, yy, zz, yz, xz, xy) or ``[n_frames, 3, 3]`` each; with
+    the interval and the unit, as stated or from the files.
 
     Raises
     ------
     InvalidInputError
         The format is unknown, a key is missing or invalid, or a file is given twice.
     InvalidFileError
-        A file is missing or invalid.
+        A file is missing or invalid, or contradicts `interval` or `unit`; or a polarizability is
+        not symmetric, or its mean not positive definite, as with columns in another order.
     """
     reader = find_reader(format)
     if (key is None) != (reader.key is None):
@@ -121,4 +131,10 @@ def read_series(
         found[existing.resolve()] = existing
     if not found:
         raise InvalidInputError(key="paths", value=[], expected="a file")
-    return reader.read(list(found.values()), key, time_key)
+    reader.interval, reader.timestep, reader.unit = interval, timestep, unit
+    replicas = SeriesReplicas(reader.read(list(found.values()), key, time_key))
+    replicas.interval, replicas.unit = reader.interval, reader.unit
+    for name, values in replicas.items():
+        with located(file=name):
+            check_polarizability(values)
+    return replicas

@@ -29,13 +29,16 @@ class SchNetPackReader(SeriesReader):
         replicas = {}
         for path in paths:
             with located(file=path):
-                for index, molecule in enumerate(_molecules(path, key)):
+                molecules, step = _molecules(path, key)
+                if step is not None:
+                    self.says_interval(step, None, "molecules: time_step")
+                for index, molecule in enumerate(molecules):
                     replicas[f"{path}, molecule {index}"] = check_unrepeated(molecule)
         return replicas
 
 
-def _molecules(path: Path, name: str) -> np.ndarray:
-    """Return ``[n_molecules, n_frames, ...]``."""
+def _molecules(path: Path, name: str) -> tuple[np.ndarray, float | None]:
+    """Return ``[n_molecules, n_frames, ...]`` and the time between frames in its unit, if known."""
     if not h5py.is_hdf5(path):
         raise InvalidFileError(expected="the HDF5 file of a SchNetPack simulation")
     with h5py.File(path, "r") as file:
@@ -51,4 +54,8 @@ def _molecules(path: Path, name: str) -> np.ndarray:
         if entries < 2:
             raise InvalidFileError(expected="two or more frames", value=f"{entries} frames")
         block = np.asarray(data[:entries, :, slice(*where[name])], dtype=float)
-    return np.moveaxis(block.mean(1).reshape(entries, *shapes[name]), 0, 1)
+    step = record.get("time_step")
+    return (
+        np.moveaxis(block.mean(1).reshape(entries, *shapes[name]), 0, 1),
+        None if step is None else float(step),
+    )
