@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 Choice = TypeVar("Choice")
+FileError = TypeVar("FileError", bound="InvalidFileError")
 
 #: Sentinel for a missing value, where None could be a value.
 ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "nothing", "__slots__": ()})()
@@ -96,6 +97,10 @@ class InvalidInputError(ValueError):
         """Return this error with a section before its key: ``cutoff`` in ``model.cutoff``."""
         self.key = f"{section}.{self.key}" if self.key and section else section or self.key
         return self
+
+    def of_kind(self, kind: type[FileError]) -> FileError:
+        """Return this error as one of a file, with the same attributes."""
+        return kind(**vars(self))
 
 
 class InvalidFileError(InvalidInputError):

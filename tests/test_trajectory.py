@@ -5,12 +5,13 @@ import errno
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import h5py
 import numpy as np
 import pytest
 
-from eqcalc import units
+from eqcalc import hdf5, units
 from eqcalc.facts import joined_levels
 from eqcalc.trajectory import (
     Header,
@@ -59,6 +60,14 @@ def write(writer, first, last):
 def expected(name, last):
     steps = range(0, last, LAYOUTS[name].stride)
     return np.stack([frame(name, step) for step in steps], axis=1)
+
+
+@contextmanager
+def edited(path):
+    """Change a file with its seal."""
+    with h5py.File(path, "r+") as file:
+        yield file
+    hdf5.seal(path)
 
 
 @pytest.fixture
@@ -245,7 +254,7 @@ def test_foreign_files_are_named(tmp_path):
     assert caught.value.key == "format"
     newer = tmp_path / "newer.h5"
     TrajectoryWriter.create(newer, header(), LAYOUTS).close()
-    with h5py.File(newer, "r+") as file:
+    with edited(newer) as file:
         file.attrs["version"] = 99
     with pytest.raises(TrajectoryError) as caught:
         Trajectory.open(newer)
@@ -259,11 +268,34 @@ def test_foreign_files_are_named(tmp_path):
         (lambda f: f.pop("masses"), "/masses"),
         (lambda f: f["observables/dipole"].attrs.pop("stride"), "stride"),
         (lambda f: f.attrs.modify("settings", '{"seed"'), "settings"),
+        (lambda f: f.attrs.modify("settings", "[1]"), "settings"),
+        (lambda f: f.attrs.modify("timestep unit", "ps"), "/ timestep unit"),
+        (lambda f: f.attrs.modify("temperature unit", "eV"), "/ temperature unit"),
+        (lambda f: f.attrs.modify("timestep", np.nan), "timestep"),
+        (lambda f: f.attrs.modify("temperature", -300.0), "temperature"),
+        (lambda f: f.attrs.modify("n_beads", 0), "n_beads"),
+        (lambda f: f.attrs.create("n_beads", 1.5), "n_beads"),
+        (lambda f: f.attrs.modify("n_replicas", 4), "observables/dipole"),
+        (lambda f: f.attrs.modify("steps", 2**40), "observables/dipole"),
+        (lambda f: f["masses"].attrs.modify("unit", "kg"), "/masses unit"),
+        (lambda f: f["masses"].write_direct(np.array([16.0, -1.0, 1.0])), "masses[1]"),
+        (lambda f: f["numbers"].write_direct(np.array([8, 0, 1])), "numbers[1]"),
+        (lambda f: f["observables/dipole"].attrs.modify("unit", "Å"), "observables/dipole.unit"),
+        (
+            lambda f: f["observables/dipole"].attrs.modify("time unit", "ps"),
+            "/observables/dipole time unit",
+        ),
+        (
+            lambda f: f["observables/dipole"].attrs.modify("interval", 1e-3),
+            "observables/dipole.interval",
+        ),
+        (lambda f: f["observables/dipole"].attrs.modify("stride", -2), "stride"),
+        (lambda f: f["frames/dipole"].write_direct(np.array([11], np.uint64)), "frames/dipole"),
     ],
 )
 def test_what_is_missing_in_a_file_is_named(path, damage, key):
     TrajectoryWriter.create(path, header(), LAYOUTS).close()
-    with h5py.File(path, "r+") as file:
+    with edited(path) as file:
         damage(file)
     with pytest.raises(TrajectoryError) as caught:
         Trajectory.open(path)
@@ -283,5 +315,24 @@ def test_a_notebook_shows_what_it_is(path):
 
 def test_unknown_observable(path):
     TrajectoryWriter.create(path, header(), LAYOUTS).close()
-    with pytest.raises(KeyError):
+    with refused(file=path, key="observable", value="forces"):
         Trajectory.open(path).observable("forces")
+
+
+def test_values_are_read_in_internal_units(path):
+    TrajectoryWriter.create(path, header(), {"positions": Layout((3, 3), "bohr", 1)}).close()
+    writer = TrajectoryWriter(path)
+    writer.write("positions", np.ones((3, 2, 3, 3)))
+    writer.close()
+    series = Trajectory.open(path).observable("positions")
+    assert series.unit == "Å"
+    np.testing.assert_allclose(series.values, units.conversion_factor("bohr", "Å"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("temperature", 0.0), ("temperature", np.inf), ("timestep", -0.5), ("n_beads", 0)],
+)
+def test_impossible_headers_are_not_written(path, name, value):
+    with refused(key=name, value=value):
+        header(**{name: value})

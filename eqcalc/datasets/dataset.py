@@ -6,7 +6,8 @@ from __future__ import annotations
 import json
 import operator
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,13 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from eqcalc import units
+from eqcalc import hdf5, units
 from eqcalc.datasets.record import Record
 from eqcalc.datasets.writer import FORMAT, FORMAT_VERSION, DatasetWriter
 from eqcalc.facts import described, facts_table
 from eqcalc.quantities import known_quantities, ordered, quantity
 from eqcalc.structures import Structures
-from eqcalc.validation import InvalidFileError, InvalidInputError, existing_file, located
+from eqcalc.validation import InvalidFileError, InvalidInputError
 
 _BLOCK = 4096  # records decoded at a time when iterating
 _NAMED = 5  # formulas named in a representation
@@ -53,37 +54,13 @@ class Dataset:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = existing_file(path, "a dataset (.h5)")
+        self.path = Path(path)
         self._indices: np.ndarray | None = None
         self._cache: dict[str, np.ndarray] = {}
-        try:
-            file = h5py.File(self.path, "r")
-        except OSError as error:
-            raise DatasetError(
-                f"not a readable HDF5 file ({error})",
-                file=self.path,
-                advice="use `eqcalc convert` for other formats",
-            ) from None
-        with file, located(file=self.path):
-            try:
-                self._read_header(file)
-            except (DatasetError, units.UnitError):
-                raise
-            except InvalidInputError as error:  # a quantity that is not known here
-                raise DatasetError(str(error)) from error
-            except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-                raise DatasetError(f"the file is damaged ({error})") from error
-            self._offsets = np.concatenate(
-                [[0], np.cumsum(self._array("atom_counts"), dtype=np.int64)]
-            )
-            n_atoms = len(self._array("numbers"))
-            if self._offsets[-1] != n_atoms:
-                raise DatasetError(
-                    "the file is damaged",
-                    key="atom_counts",
-                    value=int(self._offsets[-1]),
-                    expected=f"a sum of {n_atoms}",
-                )
+        what = "a dataset (.h5); other formats are read by eqcalc convert"
+        with hdf5.reading(path, what, DatasetError) as file:
+            self._read_header(file)
+            self._check_rows(file)
 
     # --- opening and writing -----------------------------------------------------
 
@@ -395,6 +372,7 @@ class Dataset:
 
     def _array(self, name: str) -> np.ndarray:
         if name not in self._cache:
+            hdf5.check_array(self.path, name, DatasetError)
             try:
                 with h5py.File(self.path, "r") as file:
                     array = file[name]
@@ -408,6 +386,35 @@ class Dataset:
             except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
                 raise DatasetError(f"cannot be read ({error})", key=name, file=self.path) from error
         return self._cache[name]
+
+    def _check_rows(self, file: h5py.File) -> None:
+        """Check that arrays have the rows of all structures or atoms, and what they refer to."""
+        atoms, n = len(file["numbers"]), self._n_stored
+        shapes = {
+            **dict.fromkeys(("atom_counts", "charge", "source"), (n,)),
+            **{"numbers": (atoms,), "positions": (atoms, 3)},
+            **({"cell": (n, 3, 3), "pbc": (n, 3)} if "cell" in file else {}),
+            **{f"labels/{name}/present": (n,) for name in self.quantities},
+        }
+        for name, expected in shapes.items():
+            if file[name].shape != expected:
+                raise DatasetError(
+                    key=name, value=file[name].shape, expected=f"the shape {expected}"
+                )
+        counts = np.asarray(self._array("atom_counts"), dtype=np.int64)
+        self._offsets = np.concatenate([[0], np.cumsum(counts)])
+        if (counts < 0).any() or self._offsets[-1] != atoms:
+            value = int(self._offsets[-1])
+            raise DatasetError(key="atom_counts", value=value, expected=f"a sum of {atoms}")
+        indices = {"source": (self._array("source"), max(1, len(self.sources)))}
+        for split, parts in self.splits.items():
+            indices |= {f"splits/{split}/{part}": (rows, n) for part, rows in parts.items()}
+        for name, (rows, stop) in indices.items():
+            wrong = rows[(rows < 0) | (rows >= stop)]
+            if wrong.size:
+                raise DatasetError(key=name, value=wrong[0].item(), expected=f"0 to {stop - 1}")
+        if not np.isfinite(self._array("charge")).all():
+            raise DatasetError(key="charge", expected="finite numbers")
 
     def _read_header(self, file: h5py.File) -> None:
         if file.attrs.get("format") != FORMAT:
@@ -430,7 +437,7 @@ class Dataset:
         self._units: dict[str, float] = {}
         names = {"positions": "Å", "charge": "e"} | ({"cell": "Å"} if "cell" in file else {})
         for name, unit in names.items():
-            self._units[name] = units.conversion_factor(_attribute(file, name, "unit"), unit)
+            self._units[name] = _factor(file, name, partial(units.conversion_factor, target=unit))
         self.levels_of_theory: dict[str, str] = {}
         self.quantities: tuple[str, ...] = ordered(file.get("labels", ()))
         single = {"positions"} if file["positions"].dtype == np.float32 else set()
@@ -440,7 +447,7 @@ class Dataset:
             shape = (n_atoms if q.per_atom else self._n_stored, *q.shape)
             if file[key].shape != shape:
                 raise DatasetError(key=key, value=file[key].shape, expected=f"the shape {shape}")
-            self._units[key] = q.factor_from(_attribute(file, key, "unit"))
+            self._units[key] = _factor(file, key, q.factor_from)
             self.levels_of_theory[name] = _attribute(file, key, "level_of_theory")
             if file[key].dtype == np.float32:
                 single.add(name)
@@ -465,3 +472,11 @@ def _attribute(file: h5py.File, name: str, attribute: str) -> str:
         return str(file[name].attrs[attribute])
     except KeyError:
         raise DatasetError("missing; the file is damaged", key=f"{name}.{attribute}") from None
+
+
+def _factor(file: h5py.File, name: str, factor: Callable[[str], float]) -> float:
+    unit = _attribute(file, name, "unit")
+    try:
+        return factor(unit)
+    except units.UnitError as error:
+        raise DatasetError(str(error), key=f"{name}.unit", value=unit) from None

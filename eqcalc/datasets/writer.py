@@ -12,6 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from eqcalc import hdf5
 from eqcalc.datasets.record import Record
 from eqcalc.files import replacing, require_writable, temporary_path
 from eqcalc.quantities import ordered, quantity
@@ -139,7 +140,7 @@ class DatasetWriter:
         """Write buffered records, pack the file and move it to the target."""
         try:
             self._flush()
-            with replacing(self.path) as packed, h5py.File(packed, "w") as target:
+            with replacing(self.path) as packed, hdf5.writing(packed) as target:
                 self._pack(target)
         finally:
             self.discard()
@@ -207,6 +208,7 @@ class DatasetWriter:
         target.attrs["format_version"] = FORMAT_VERSION
         target["provenance"] = json.dumps(self._provenance)
         packing = {"compression": "gzip", "compression_opts": 6, "shuffle": True}
+        packing["fletcher32"] = True
         names: list[str] = []
         self._file.visititems(
             lambda name, item: names.append(name) if hasattr(item, "dtype") else None

@@ -26,6 +26,7 @@ from eqcalc.ipi.outputs import OutputError, Records, read_extras, read_frames, r
 from eqcalc.ipi.units import extra_quantities, split_unit
 from eqcalc.methods import METHODS
 from eqcalc.trajectory import Header, Layout, Trajectory, TrajectoryWriter
+from eqcalc.trajectory.layout import UNITS
 from eqcalc.units import BOLTZMANN, FEMTOSECOND, atomic_unit
 from eqcalc.validation import InvalidInputError, existing_directory
 
@@ -36,14 +37,6 @@ _PROPERTIES = {
     "temperature": "temperature",
 }
 _FRAMES = {"x_centroid": "positions", "v_centroid": "velocities", "positions": "bead_positions"}
-_UNITS = {
-    "potential_energy": "eV",
-    "kinetic_energy_virial": "eV",
-    "temperature": "K",
-    "positions": "Å",
-    "bead_positions": "Å",
-    "velocities": "Å/fs",
-}
 _ENGINE = "i-PI"
 
 #: Number of blocks of a single run used to estimate the error of its mean.
@@ -98,7 +91,7 @@ def read_run(
     systems = _systems(description, method)
     found = [_observables(folder, description, system, extras_units) for system in systems]
     extras = extra_quantities()
-    names = [name for name in (*extras, *_UNITS) if all(name in each for each in found)]
+    names = [name for name in (*extras, *UNITS) if all(name in each for each in found)]
     if not names:
         raise OutputError(
             "has no outputs of i-PI that eqcalc reads",
@@ -320,7 +313,7 @@ def _write(path: Path, header: Header, found: Mapping[str, tuple[int, np.ndarray
     """Write the trajectory, replacing an earlier reading of the same run."""
     if path.exists() and Trajectory.open(path).settings.get("engine") != _ENGINE:
         raise FileExistsError(f"{path} was not read from i-PI and is never overwritten")
-    units = {name: q.unit for name, q in extra_quantities().items()} | _UNITS
+    units = {name: q.unit for name, q in extra_quantities().items()} | UNITS
     layouts = {
         name: Layout(values.shape[2:], units[name], stride)
         for name, (stride, values) in found.items()

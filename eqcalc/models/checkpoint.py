@@ -205,15 +205,7 @@ def load_model(
         with torch.random.fork_rng(devices=[]):  # the initial parameters are overwritten
             potential = Potential(config, references)
     except InvalidInputError as error:
-        raise CheckpointError(
-            error.problem,
-            key=error.key,
-            value=error.value,
-            expected=error.expected,
-            file=path,
-            suggestion=error.suggestion,
-            advice=error.advice,
-        ) from None
+        raise error.within_file(path).of_kind(CheckpointError) from None
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"cannot be used ({error})", key="model", file=path) from None
     for name, unit in header["units"].items():

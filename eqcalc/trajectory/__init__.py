@@ -9,7 +9,11 @@ A trajectory is an HDF5 file::
     /numbers, /masses   [n_atoms]
     /observables/NAME   [n_replicas, n_frames, ...] float64,
                         attributes unit, interval (fs), start (fs), stride (steps)
-    /frames/NAME        [1] int64, how many frames of NAME are written so far
+    /checksums/NAME     [n_replicas, n_frames] uint32, of each frame
+    /frames/NAME        [1] uint64, how many frames of NAME are written so far, in the lower
+                        40 bits, and a checksum of it in the upper ones
+
+The rest of the file is sealed (:mod:`eqcalc.hdf5`). Version 1 had no checksums and no seal.
 
 Crash safety
 ------------

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
+import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,34 @@ from typing import Any
 import h5py
 import numpy as np
 
+from eqcalc import hdf5
 from eqcalc.files import replacing
-from eqcalc.validation import InvalidFileError, existing_file
+from eqcalc.quantities import known_quantities
+from eqcalc.validation import InvalidFileError, InvalidInputError, count, finite, positive, shape
 
 FORMAT = "eqcalc trajectory"
-VERSION = 1
+VERSION = 2  # 1: without checksums
+_COUNT = 40  # bits of a frame count; the rest is its checksum
+
+
+_OF_ATOMS = {"numbers": "atomic numbers, 1 to 118", "masses": "positive numbers [amu]"}
+
+
+#: Internal units of observables that are not quantities of models.
+UNITS = {
+    "potential_energy": "eV",
+    "kinetic_energy_virial": "eV",
+    "temperature": "K",
+    "positions": "Å",
+    "bead_positions": "Å",
+    "velocities": "Å/fs",
+}
+
+
+def internal_unit(name: str) -> str | None:
+    """Return the internal unit of an observable, in which it is read; None if it is not known."""
+    known = known_quantities()
+    return known[name].unit if name in known else UNITS.get(name)
 
 
 class TrajectoryError(InvalidFileError):
@@ -109,26 +134,66 @@ class Header:
     settings: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in ("temperature", "timestep"):
+            positive(name, getattr(self, name))
+        for name, least in (("steps", 0), ("n_replicas", 1), ("n_beads", 1)):
+            count(name, getattr(self, name), least=least)
+        numbers = shape("numbers", self.numbers, ("n_atoms",))
+        masses = finite("masses", shape("masses", self.masses, (len(numbers),)))
+        for name, values, valid in (
+            ("numbers", numbers, (numbers > 0) & (numbers < 119)),
+            ("masses", masses, masses > 0.0),
+        ):
+            if not valid.all():
+                atom = int(np.argmin(valid))
+                raise InvalidInputError(
+                    key=f"{name}[{atom}]", value=values[atom].item(), expected=_OF_ATOMS[name]
+                )
+
     def frames(self, layout: Layout) -> int:
         """Return the number of frames of a complete run."""
         return self.steps // layout.stride + 1
 
 
-def open_hdf5(path: Path) -> h5py.File:
-    """Open the file of a trajectory for reading.
+def reading_trajectory(path: Path) -> AbstractContextManager[h5py.File]:
+    """Return the opened file of a trajectory; see :func:`eqcalc.hdf5.reading`."""
+    what = "a trajectory (.h5); runs of i-PI are read by eqcalc.read_run"
+    return hdf5.reading(path, what, TrajectoryError)
 
-    Raises
-    ------
-    InvalidFileError
-        The file does not exist, is a directory, or is not HDF5.
+
+def frame_checksums(values: np.ndarray) -> np.ndarray:
+    """Return a checksum of each frame of ``[n_replicas, n_frames, ...]`` float64, 32 bits each.
+
+    They are the upper halves of k₀ + Σᵢ kᵢ wᵢ mod 2⁶⁴ with the 32-bit words wᵢ of a frame and
+    fixed keys of 64 bits, and change with all but a fraction 2⁻³² of the changes (Lemire and
+    Kaser, Comput. J. 57, 1624 (2014), multilinear hashing).
     """
-    existing_file(path, "a trajectory (.h5); runs of i-PI are read by eqcalc.read_run")
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise TrajectoryError(
-            f"cannot be read ({error})", file=path, expected="a trajectory (HDF5)"
-        ) from error
+    n_words = 2 * math.prod(values.shape[2:])
+    digest = hashlib.shake_256(b"eqcalc trajectory").digest(8 * (n_words + 1))
+    keys = np.frombuffer(digest, dtype="<u8")
+    sums = np.empty(values.shape[:2], dtype="<u4")
+    for replica, frames in enumerate(values):  # less memory than all at once
+        words = np.ascontiguousarray(frames, dtype="<f8").reshape(len(frames), n_words // 2)
+        sums[replica] = (keys[0] + words.view("<u4") @ keys[1:]) >> np.uint64(32)
+    return sums
+
+
+def count_word(name: str, frames: int) -> int:
+    """Return the stored word of a number of frames: the number, and its checksum above it."""
+    return frames | zlib.crc32(f"{name} {frames}".encode()) >> 8 << _COUNT
+
+
+def frame_count(file: h5py.File, name: str) -> int:
+    """Return the number of frames of an observable written so far."""
+    dataset = file["frames"][name]
+    word = int(dataset[0])
+    if dataset.dtype != np.uint64:  # version 1
+        return word
+    frames = word & (1 << _COUNT) - 1
+    if count_word(name, frames) != word:
+        raise TrajectoryError("was changed or damaged after it was written", key=f"frames/{name}")
+    return frames
 
 
 @contextmanager
@@ -141,7 +206,7 @@ def laid_out(path: Path, header: Header, layouts: Mapping[str, Layout]) -> Itera
         The directory does not exist or is read-only, or the disk is too small.
     """
     size = sum(
-        8 * header.n_replicas * header.frames(layout) * math.prod(layout.shape)
+        header.n_replicas * header.frames(layout) * (8 * math.prod(layout.shape) + 4)
         for layout in layouts.values()
     )
     try:
@@ -154,7 +219,7 @@ def laid_out(path: Path, header: Header, layouts: Mapping[str, Layout]) -> Itera
                 advice="record fewer observables or with longer strides",
             )
         with replacing(path) as temporary:
-            with h5py.File(temporary, "w", libver=("v110", "v110")) as file:
+            with hdf5.writing(temporary, growing=("observables", "checksums", "frames")) as file:
                 _write_header(file, header, layouts)
             yield temporary
     except OSError as error:
@@ -187,8 +252,10 @@ def _write_header(file: h5py.File, header: Header, layouts: Mapping[str, Layout]
         dataset.attrs["interval"] = layout.stride * header.timestep
         dataset.attrs["start"] = 0.0
         dataset.attrs["time unit"] = "fs"
-        counter = _allocate(file.require_group("frames"), name, (1,), h5py.h5t.STD_I64LE)
-        counter[...] = 0
+        shape = (header.n_replicas, frames)
+        _allocate(file.require_group("checksums"), name, shape, h5py.h5t.STD_U32LE)
+        counter = _allocate(file.require_group("frames"), name, (1,), h5py.h5t.STD_U64LE)
+        counter[...] = count_word(name, 0)
 
 
 def _allocate(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,16 @@ from eqcalc.trajectory.layout import (
     Layout,
     TimeSeries,
     TrajectoryError,
-    open_hdf5,
+    frame_checksums,
+    frame_count,
+    internal_unit,
+    reading_trajectory,
 )
+from eqcalc.units import UnitError, conversion_factor, parse_unit
+from eqcalc.validation import count, located, one_of
 
+#: Units of attributes of the file, stored beside them.
+_HEADER_UNITS = {"temperature": "K", "timestep": "fs"}
 #: Scalar attributes of the file, as in the header.
 _SCALARS: dict[str, Any] = {
     "method": str,
@@ -54,36 +62,30 @@ class Trajectory:
             The file does not exist, is not a trajectory, or is of a newer version.
         """
         path = Path(path)
-        with open_hdf5(path) as file:
+        with reading_trajectory(path) as file:
             if file.attrs.get("format") != FORMAT:
-                raise TrajectoryError(
-                    file=path, key="format", value=file.attrs.get("format"), expected=FORMAT
-                )
-            version = int(_attribute(file, "version", path))
+                raise TrajectoryError(key="format", value=file.attrs.get("format"), expected=FORMAT)
+            version = _scalar(file, "version", int)
             if version > VERSION:
                 raise TrajectoryError(
-                    file=path,
                     key="version",
                     value=version,
                     expected=f"at most {VERSION}",
                     advice="update eqcalc",
                 )
+            for name, unit in _HEADER_UNITS.items():
+                _check_unit(file, f"{name} unit", unit)
+            _check_unit(_item(file, "masses"), "unit", "amu")
             header = Header(
-                **{name: kind(_attribute(file, name, path)) for name, kind in _SCALARS.items()},
-                numbers=_item(file, "numbers", path)[()],
-                masses=_item(file, "masses", path)[()],
-                settings=_record(file, "settings", path),
-                provenance=_record(file, "provenance", path),
+                **{name: _scalar(file, name, kind) for name, kind in _SCALARS.items()},
+                numbers=_item(file, "numbers")[()],
+                masses=_item(file, "masses")[()],
+                settings=_record(file, "settings"),
+                provenance=_record(file, "provenance"),
             )
-            _item(file, "frames", path)
-            layouts = {
-                name: Layout(
-                    dataset.shape[2:],
-                    str(_attribute(dataset, "unit", path)),
-                    int(_attribute(dataset, "stride", path)),
-                )
-                for name, dataset in _item(file, "observables", path).items()
-            }
+            for name in ("frames", "checksums") if version > 1 else ("frames",):
+                _item(file, name)
+            layouts = {name: _layout(file, name, header) for name in _item(file, "observables")}
         return cls(path, header, layouts)
 
     @property
@@ -147,8 +149,8 @@ class Trajectory:
 
     def _frames(self) -> dict[str, int]:
         """Return a snapshot of the numbers of frames written so far."""
-        with open_hdf5(self.path) as file:
-            return {name: int(file["frames"][name][0]) for name in self._layouts}
+        with reading_trajectory(self.path) as file:
+            return {name: frame_count(file, name) for name in self._layouts}
 
     @property
     def complete(self) -> bool:
@@ -183,24 +185,32 @@ class Trajectory:
 
         Raises
         ------
-        KeyError
-            It was not recorded.
+        InvalidInputError
+            It was not recorded, or its frames have been changed.
         """
         layout = self._layout(name)
-        with open_hdf5(self.path) as file:
-            written = int(file["frames"][name][0])
-            first, stop, _ = (frames or slice(None)).indices(written)
-            dataset = file["observables"][name]
-            values = dataset[slice(None) if replicas is None else replicas, first:stop]
+        with reading_trajectory(self.path) as file:
+            first, stop, _ = (frames or slice(None)).indices(frame_count(file, name))
+            chosen = (slice(None) if replicas is None else replicas, slice(first, stop))
+            values = file["observables"][name][chosen]
+            if "checksums" in file:
+                broken = frame_checksums(values) != file["checksums"][name][chosen]
+                if broken.any():
+                    frame = first + int(broken.any(axis=0).argmax())
+                    raise TrajectoryError(
+                        "was changed or damaged after it was written",
+                        key=f"{name}, frame {frame}",
+                        advice="use a copy; an unfinished run is repaired by resuming it",
+                    )
         interval = layout.stride * self.timestep
-        return TimeSeries(values, interval, first * interval, layout.unit)
+        unit = internal_unit(name) or layout.unit
+        if unit != layout.unit:
+            values = values * conversion_factor(layout.unit, unit)
+        return TimeSeries(values, interval, first * interval, unit)
 
     def _layout(self, name: str) -> Layout:
-        if name not in self._layouts:
-            raise KeyError(
-                f"{self.path} does not contain {name!r}; it contains {', '.join(self._layouts)}"
-            )
-        return self._layouts[name]
+        with located(file=self.path):
+            return self._layouts[one_of("observable", name, self._layouts)]
 
     def __repr__(self) -> str:
         h = self.header
@@ -229,28 +239,80 @@ class Trajectory:
         return facts_table(f"Trajectory {self.path.name}", rows)
 
 
-def _attribute(item: h5py.Group | h5py.Dataset, name: str, path: Path) -> Any:
+def _layout(file: h5py.File, name: str, header: Header) -> Layout:
+    """Return the layout of an observable, after checking it against the header."""
+    dataset = file["observables"][name]
+    _check_unit(dataset, "time unit", "fs")
+    layout = Layout(
+        dataset.shape[2:],
+        str(_attribute(dataset, "unit")),
+        count("stride", _scalar(dataset, "stride", int)),
+    )
+    internal = internal_unit(name)
+    try:
+        parse_unit(layout.unit) if internal is None else conversion_factor(layout.unit, internal)
+    except UnitError as error:
+        raise TrajectoryError(str(error), key=f"observables/{name}.unit") from None
+    shape = (header.n_replicas, header.frames(layout))
+    expected = {"interval": layout.stride * header.timestep, "start": 0.0}
+    for key, value in expected.items():
+        if not math.isclose(found := _scalar(dataset, key, float), value, rel_tol=1e-9):
+            place = f"observables/{name}.{key}"
+            raise TrajectoryError(key=place, value=found, expected=f"{value:g} fs")
+    if dataset.shape[:2] != shape or dataset.dtype != np.float64:
+        raise TrajectoryError(
+            key=f"observables/{name}",
+            value=(dataset.shape, str(dataset.dtype)),
+            expected=f"float64 {list(shape)}",
+        )
+    if not 0 <= frame_count(file, name) <= shape[1]:
+        raise TrajectoryError(
+            key=f"frames/{name}", value=frame_count(file, name), expected=f"at most {shape[1]}"
+        )
+    return layout
+
+
+def _check_unit(item: h5py.Group | h5py.Dataset, name: str, expected: str) -> None:
+    """Require the unit that all files have."""
+    unit = str(_attribute(item, name))
+    if unit != expected:
+        raise TrajectoryError(key=f"{item.name} {name}", value=unit, expected=repr(expected))
+
+
+def _attribute(item: h5py.Group | h5py.Dataset, name: str) -> Any:
     """Return an attribute of the file or of a dataset in it."""
     if name not in item.attrs:
         where = "" if item.name == "/" else f" of {item.name}"
-        raise TrajectoryError(f"the attribute{where} is missing", file=path, key=name)
+        raise TrajectoryError(f"the attribute{where} is missing", key=name)
     return item.attrs[name]
 
 
-def _item(file: h5py.File, name: str, path: Path) -> Any:
+def _scalar(item: h5py.Group | h5py.Dataset, name: str, kind: type) -> Any:
+    """Return an attribute that is a number or text."""
+    value = _attribute(item, name)
+    try:
+        found = kind(value)
+    except (TypeError, ValueError, OverflowError):
+        found = None
+    if found is None or (kind is int and found != value):
+        raise TrajectoryError(key=name, value=value, expected=f"of type {kind.__name__}")
+    return found
+
+
+def _item(file: h5py.File, name: str) -> Any:
     """Return a dataset or group of the file."""
     if name not in file:
-        raise TrajectoryError("is missing", file=path, key=f"/{name}")
+        raise TrajectoryError("is missing", key=f"/{name}")
     return file[name]
 
 
-def _record(file: h5py.File, name: str, path: Path) -> dict[str, Any]:
+def _record(file: h5py.File, name: str) -> dict[str, Any]:
     """Return an attribute that is a JSON object."""
-    text = _attribute(file, name, path)
+    text = _attribute(file, name)
     try:
         record = json.loads(text)
-    except ValueError as error:
-        raise TrajectoryError(f"is damaged ({error})", file=path, key=name) from None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise TrajectoryError(f"is damaged ({error})", key=name) from None
     if not isinstance(record, dict):
-        raise TrajectoryError(file=path, key=name, value=text, expected="a JSON object")
+        raise TrajectoryError(key=name, value=text, expected="a JSON object")
     return record

@@ -12,7 +12,15 @@ from pathlib import Path
 import numpy as np
 
 from eqcalc.files import sync_file
-from eqcalc.trajectory.layout import Header, Layout, TrajectoryError, laid_out, open_hdf5
+from eqcalc.trajectory.layout import (
+    Header,
+    Layout,
+    TrajectoryError,
+    count_word,
+    frame_checksums,
+    laid_out,
+    reading_trajectory,
+)
 from eqcalc.trajectory.reader import Trajectory
 from eqcalc.validation import InvalidInputError
 
@@ -35,17 +43,20 @@ class TrajectoryWriter:
         self.header = trajectory.header
         self.layouts = dict(trajectory._layouts)
         self._offsets: dict[str, int] = {}
+        self._checksums: dict[str, int] = {}  # none in files of version 1
         self._counters: dict[str, int] = {}
-        with open_hdf5(path) as file:
+        with reading_trajectory(path) as file:
             for name in self.layouts:
                 self._offsets[name] = file["observables"][name].id.get_offset()
                 self._counters[name] = file["frames"][name].id.get_offset()
+                if "checksums" in file:
+                    self._checksums[name] = file["checksums"][name].id.get_offset()
         self.frames = dict.fromkeys(self.layouts, 0)
         self.frames.update(frames or {})
         try:
-            self._descriptor = os.open(path, os.O_RDWR)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
             for name, count in self.frames.items():
-                self._write(struct.pack("<q", count), self._counters[name])
+                self._count(name, count)
         except OSError as error:
             raise TrajectoryError(f"cannot be written ({error})", file=path) from error
 
@@ -71,12 +82,14 @@ class TrajectoryWriter:
         cls, path: Path, header: Header, layouts: Mapping[str, Layout], frames: Mapping[str, int]
     ) -> TrajectoryWriter:
         """Replace a trajectory by a longer one that keeps its first `frames`."""
-        with laid_out(path, header, layouts) as longer, open_hdf5(path) as file:
+        shorter = Trajectory.open(path)
+        with laid_out(path, header, layouts) as longer:
             writer = cls(longer)
             for name, count in frames.items():
                 for replica in range(header.n_replicas):
-                    values = file["observables"][name][replica, :count]
-                    writer._write_values(name, replica, 0, values)
+                    one = slice(replica, replica + 1)
+                    values = shorter.observable(name, one, slice(count)).values
+                    writer._write_values(name, replica, 0, values[0])
                 writer._count(name, count)
             writer.close()
         return cls(path, frames)
@@ -144,9 +157,13 @@ class TrajectoryWriter:
         index = replica * self.header.frames(layout) + first
         item = 8 * math.prod(layout.shape)
         self._write(values.astype("<f8").tobytes(), self._offsets[name] + index * item)
+        if name in self._checksums:
+            sums = frame_checksums(values[None])
+            self._write(sums.tobytes(), self._checksums[name] + index * sums.itemsize)
 
     def _count(self, name: str, frames: int) -> None:
-        self._write(struct.pack("<q", frames), self._counters[name])
+        word = count_word(name, frames) if name in self._checksums else frames
+        self._write(struct.pack("<Q", word), self._counters[name])
         self.frames[name] = frames
 
     def _write(self, data: bytes, place: int) -> None:

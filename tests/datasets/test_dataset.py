@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from eqcalc import hdf5
 from eqcalc.datasets import Dataset, DatasetError, DatasetWriter, Record, store_split
-from eqcalc.units import UnitError, conversion_factor
+from eqcalc.units import conversion_factor
 from eqcalc.validation import InvalidInputError
+from tests.errors import refused
 
 # energy [eV] of the first structure in the archive that the shipped file was converted from
 FIRST_ENERGY = -4214.555369684831
@@ -202,16 +204,19 @@ def test_units_are_read_from_the_attributes(tmp_path, mixed):
     with h5py.File(path, "r+") as file:
         file["positions"].attrs["unit"] = "bohr"
         file["labels/energy/values"].attrs["unit"] = "hartree"
+    hdf5.seal(path)
     dataset = Dataset.open(path)
     bohr, hartree = conversion_factor("bohr", "Å"), conversion_factor("hartree", "eV")
     np.testing.assert_allclose(dataset[1].positions, mixed[1].positions * bohr)
     assert dataset[1].labels["energy"] == pytest.approx(mixed[1].labels["energy"] * hartree)
     with h5py.File(path, "r+") as file:
         file["labels/energy/values"].attrs["unit"] = "Å"
-    with pytest.raises(UnitError, match="energy"):
+    hdf5.seal(path)
+    with refused(DatasetError, file=path, key="labels/energy/values.unit", value="Å"):
         Dataset.open(path)
     with h5py.File(path, "r+") as file:
         del file["labels/energy/values"].attrs["unit"]
+    hdf5.seal(path)
     with pytest.raises(DatasetError) as caught:
         Dataset.open(path)
     assert (caught.value.file, caught.value.key) == (path, "labels/energy/values.unit")
@@ -236,7 +241,30 @@ def test_other_files_are_refused(tmp_path, mixed):
         Dataset.open(truncated)
     with h5py.File(path, "r+") as file:
         file.attrs["format_version"] = 99
+    hdf5.seal(path)
     with pytest.raises(DatasetError, match="newer"):
+        Dataset.open(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        (lambda f: f["source"].write_direct(np.full(len(f["source"]), 7, "i4")), "source"),
+        (lambda f: f["atom_counts"].write_direct(-f["atom_counts"][:]), "atom_counts"),
+        (lambda f: f["charge"].write_direct(np.full(len(f["charge"]), np.nan)), "charge"),
+        (lambda f: f["splits/a"].create_dataset("b", data=[0, 99]), "splits/a/b"),
+    ],
+)
+def test_numbers_out_of_range_are_named(tmp_path, mixed, change, key):
+    path = tmp_path / "a.h5"
+    Dataset.create(path, mixed, level_of_theory="x")
+    store_split(path, "a", {"training": [0]})
+    with h5py.File(path, "r+") as file:
+        change(file)
+    with refused(DatasetError, file=path, key="seal"):
+        Dataset.open(path)
+    hdf5.seal(path)
+    with refused(DatasetError, file=path, key=key):
         Dataset.open(path)
 
 

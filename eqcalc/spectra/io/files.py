@@ -13,6 +13,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from eqcalc import hdf5
 from eqcalc.files import replacing
 from eqcalc.spectra.io.jcamp import read_jcamp, write_jcamp
 from eqcalc.spectra.io.text import read_text, split_table
@@ -82,7 +83,7 @@ def read_raman(path: str | Path) -> RamanSpectrum:
         There is no such file, or it is not a Raman spectrum, or damaged.
     """
     path = existing_file(path, "a Raman spectrum file")
-    with located(file=path), _open_hdf5(path) as file:
+    with located(file=path), hdf5.reading(path, "a spectrum") as file:
         if file.attrs.get("format") != _RAMAN_FORMAT:
             raise InvalidFileError(expected="both parts of a Raman spectrum, from eqcalc")
         try:
@@ -151,13 +152,6 @@ def _from_metadata(text: str, arrays: Mapping[str, np.ndarray | None], place: st
 # --- HDF5 -----------------------------------------------------------------------------
 
 
-def _open_hdf5(path: Path) -> h5py.File:
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise InvalidFileError(f"not a readable HDF5 file ({error})") from None
-
-
 def _fill(group: h5py.Group, spectrum: Spectrum) -> None:
     """Write the arrays and metadata of a spectrum into a group."""
     group.attrs["eqcalc"] = json.dumps(_metadata(spectrum), ensure_ascii=False)
@@ -178,13 +172,13 @@ def _extract(group: h5py.Group) -> Spectrum:
 
 
 def _write_hdf5(spectrum: Spectrum, path: Path) -> None:
-    with h5py.File(path, "w") as file:
+    with hdf5.writing(path) as file:
         file.attrs["format"] = _FORMAT
         _fill(file, spectrum)
 
 
 def _read_hdf5(path: Path) -> Spectrum:
-    with _open_hdf5(path) as file:
+    with hdf5.reading(path, "a spectrum") as file:
         other = _OTHER_FILES.get(file.attrs.get("format"))
         if other is not None:
             raise InvalidFileError(other)
@@ -192,7 +186,7 @@ def _read_hdf5(path: Path) -> Spectrum:
 
 
 def _write_raman(spectrum: RamanSpectrum, path: Path) -> None:
-    with h5py.File(path, "w") as file:
+    with hdf5.writing(path) as file:
         file.attrs["format"] = _RAMAN_FORMAT
         file.attrs["temperature"] = spectrum.temperature
         for name in ("isotropic", "anisotropic"):

@@ -5,6 +5,7 @@ import h5py
 import numpy as np
 import pytest
 
+from eqcalc import hdf5
 from eqcalc.spectra import read_spectrum, write_spectrum
 from eqcalc.spectra.io import files
 from eqcalc.validation import InvalidFileError, MissingFileError
@@ -77,6 +78,7 @@ def test_a_damaged_record_is_named(spectrum, tmp_path):
     path = write_spectrum(spectrum, tmp_path / "s.h5")
     with h5py.File(path, "r+") as file:
         file.attrs["eqcalc"] = '{"format": '
+    hdf5.seal(path)
     with refused(InvalidFileError, file=path, key="attribute 'eqcalc'"):
         read_spectrum(path)
     path = write_spectrum(spectrum, tmp_path / "s.jdx")
