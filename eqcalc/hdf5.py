@@ -181,7 +181,7 @@ def _ranges(path: Path) -> list[_Range] | None:
         )
     except (ValueError, TypeError, RecursionError):
         return None
-    return found if valid else None  # type: ignore[return-value]
+    return found if valid else None
 
 
 def _digest(path: Path, block: bytes, ranges: Collection[_Range]) -> str:
