@@ -45,7 +45,7 @@ def add_series_options(command: Any) -> None:
         help="columns, cp2k, extxyz, gpumd, i-pi (the file of every bead), schnetpack, vasp, or a "
         "reader of your own as package.module:Class",
     )
-    add_number(series, "--interval", None, "time between frames [fs]")
+    add_number(series, "--interval", None, "time between frames [fs], unless files say it")
     add_number(series, "--temperature", None, "[K]")
     series.add_argument("--dipole-unit", help="such as D or e*Å, unless the format implies it")
     series.add_argument("--polarizability-unit", help="such as bohr^3, Å^3 or e^2*Å^2/eV")

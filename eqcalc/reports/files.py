@@ -255,7 +255,7 @@ def describe_spectra(
             f"{_band_line(band, 'Å⁴/amu')}   "
             f"{_pair(spectra.raman.band_depolarization(band.lower, band.upper), 3)}"
             for band in activity.bands(lower=_LOWEST)
-        ]
+        ] or ["  none"]
         lines += [f"  {note}" for note in unresolved_notes(activity, lower=_LOWEST)]
     whole = record.get("frame") == "laboratory" and "source" in record  # a series has no geometries
     if spectra.infrared is not None and whole:

@@ -36,6 +36,8 @@ _WIGNER_WITH_FRICTION = (
     "the run starts with the quantum energy of every mode (Wigner), which its thermostat removes "
     "in a few of its time constants: leave out the start (simulate --equilibration)"
 )
+#: Relative deviation of two statements of a time or a unit that are the same.
+SAME_STATEMENT = 1e-3
 #: Replicas per frame above which the axes of an array are presumably exchanged.
 _EXCHANGED = 4
 
@@ -361,11 +363,24 @@ def as_series(
         or (data is not None and derivative is not None and derivative is not False)
     ):
         raise TypeError(f"give either the {quantity} or its time derivative, and not both")
+    _compare(given, stated)
     for key in ("interval", "temperature", "unit"):
         if key not in stated:
             raise TypeError(f"{key}: must be stated for plain arrays")
     rate = data is None or quantity in _RATES
     return require_unbroken(Series.from_arrays(given, quantity, shapes, rate=rate, **stated))
+
+
+def _compare(data: Any, stated: dict[str, Any]) -> None:
+    """Add what files say, as read by `read_series`, to what is stated, if that is the same."""
+    for key, same in (("interval", lambda a, b: a / b), ("unit", conversion_factor)):
+        said = getattr(data, key, None)
+        if isinstance(data, Mapping) and said is not None:
+            given = stated.setdefault(key, said)
+            if abs(same(said, given) - 1.0) > SAME_STATEMENT:
+                raise InvalidInputError(
+                    key=key, value=given, expected=f"{said}, which the files say"
+                )
 
 
 def finite_frames(values: Any, key: str, first: int = 0) -> np.ndarray:

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from eqcalc.spectra import read_series
+from eqcalc.spectra import infrared, read_series
 from eqcalc.spectra.io.formats.base import unit_in
 from eqcalc.validation import InvalidFileError, InvalidInputError
 from tests.errors import refused
@@ -77,6 +77,31 @@ def test_a_rising_column_that_the_header_names_otherwise_is_none(tmp_path):
     # a sentence is no list of titles
     with refused(InvalidFileError, key="line 3"):
         read(tmp_path, text.replace("energy mu_x mu_y mu_z", "made by our code"), interval=0.5)
+
+
+def test_the_last_column_may_be_the_time(tmp_path):
+    times = np.delete(np.arange(N + 1) * 0.5, 20)
+    text = "".join(
+        f"{row[0]} {row[1]} {row[2]} H {t}\n" for t, row in zip(times, DIPOLE, strict=True)
+    )
+    with refused(InvalidFileError, key="line 21"):
+        read(tmp_path, text, [0, 1, 2], interval=0.5)
+    assert len(read(tmp_path, "# x y z atom cpu\n" + text, [0, 1, 2], interval=0.5)[0]) == N
+
+
+def test_what_files_say_goes_on_to_the_spectrum(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("# time(fs) x(D) y(D) z(D)\n" + rows(0.5 * np.arange(N), DIPOLE))
+    found = read_series([path], "columns", [1, 2, 3])
+    spectrum = infrared(found, temperature=300.0, lag=5.0)
+    assert np.allclose(
+        spectrum.values,
+        infrared(dict(found), temperature=300.0, interval=0.5, unit="D", lag=5.0).values,
+    )
+    with refused(key="interval", value=1.0):
+        infrared(found, temperature=300.0, interval=1.0, lag=5.0)
+    with refused(key="unit", value="e*Å"):
+        infrared(found, temperature=300.0, unit="e*Å", lag=5.0)
 
 
 def test_a_column_of_times_is_no_dipole(tmp_path):

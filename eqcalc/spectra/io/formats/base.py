@@ -12,6 +12,7 @@ import numpy as np
 
 from eqcalc.spectra.continuity import describe_repeat, repeated_frames
 from eqcalc.spectra.io.text import split_table, text_lines
+from eqcalc.spectra.series import SAME_STATEMENT
 from eqcalc.units import FEMTOSECOND, UnitError, atomic_unit, conversion_factor
 from eqcalc.validation import InvalidFileError, located
 
@@ -39,8 +40,6 @@ _ORDERS = (
 _ASYMMETRIC = 0.03
 #: Mean relative to the standard deviation if the mean was subtracted.
 _NO_MEAN = 0.01
-#: Relative deviation of two statements of a time or a unit that are the same.
-_SAME = 1e-3
 #: Spellings in other codes, and those of :mod:`eqcalc.units`.
 _SPELLINGS = (
     (r"electrons?|\be(?=a\b|å|ang|bohr)", "e "),
@@ -136,7 +135,7 @@ class SeriesReader:
             self.interval = times[unit]
         if self.interval is None or not times:
             return
-        if not any(abs(t / self.interval - 1.0) <= _SAME + slack for t in times.values()):
+        if not any(abs(t / self.interval - 1.0) <= SAME_STATEMENT + slack for t in times.values()):
             said = f"{times[unit]:g} fs" if unit is not None else f"{step:g} in any unit of time"
             raise InvalidFileError(
                 "the file says another time between frames",
@@ -163,7 +162,7 @@ class SeriesReader:
                 continue
             if self.unit is None:
                 self.unit = said
-            if abs(conversion_factor(said, self.unit) - 1.0) > _SAME:
+            if abs(conversion_factor(said, self.unit) - 1.0) > SAME_STATEMENT:
                 raise InvalidFileError(
                     "the file says another unit",
                     key=place,

@@ -66,11 +66,15 @@ class ColumnsReader(SeriesReader):
         times = {i: title for i, title in titles.items() if _is_time(title) or _STEP.match(title)}
         if time_key is not None:
             times[time_key] = titles.get(time_key, "")
-        needed = sorted({0, *columns, *times})
+        needed = sorted({*columns, *times})
         read = table.numbers(needed, f"numbers in columns {', '.join(map(str, needed))}")
         values = dict(zip(needed, read.T, strict=True))
-        if not times and (not titles or 0 not in titles) and looks_like_time(values[0]):
-            times[0] = ""
+        for other in range(0 if titles or times else table.n_columns):
+            if other not in columns and _is_number(table, other):
+                values[other] = table.numbers([other], "numbers")[:, 0]
+                if looks_like_time(values[other]):
+                    times = {other: ""}
+                    break
         for column in columns:
             if column in times or _rises_evenly(values[column]):
                 raise InvalidInputError(
@@ -148,6 +152,11 @@ def _table(lines: Iterable[tuple[int, str]]) -> Table:
             expected="a frame on each line", value=f"{len(table.rows)} lines with numbers"
         )
     return table
+
+
+def _is_number(table: Table, column: int) -> bool:
+    """Return whether a column has numbers alone."""
+    return all(len(w) > column and number_in(w[column]) is not None for w in table.words)
 
 
 def _is_time(title: str) -> bool:
