@@ -12,34 +12,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from eqcalc.anharmonic.configuration_interaction import (
-    Hamiltonian,
-    States,
-    outer_correction,
-    self_consistent_rotations,
-    vibrational_states,
-)
-from eqcalc.anharmonic.configurations import connections, elements
-from eqcalc.anharmonic.expansion import Expansion, Modes, Surface, expanded
+from eqcalc.anharmonic.configuration_interaction import States
+from eqcalc.anharmonic.expansion import Surface, expanded
 from eqcalc.anharmonic.modal_basis import ModalBasis, oscillator_nodes
 from eqcalc.anharmonic.rotation_coupling import (
     TENSOR,
-    coriolis_constants,
     inverse_inertia_surface,
-    pair_coupling,
     rotational_constants,
-    vibrational_angular_momentum,
 )
 from eqcalc.anharmonic.spectrum import AnharmonicSpectrum, Configuration
+from eqcalc.anharmonic.vibrational_problem import Solver
 from eqcalc.normal_modes import NormalModes, centred, principal_axes, require_minimum
 from eqcalc.runtime.evaluator import Evaluator
 from eqcalc.units import (
     HBAR,
+    SECOND_RADIATION_CONSTANT,
     angular_frequency_to_wavenumber,
     conversion_factor,
     wavenumber_to_angular_frequency,
 )
-from eqcalc.validation import InvalidInputError, count, one_of, positive
+from eqcalc.validation import InvalidInputError, count, non_negative, one_of, positive
 
 #: Configurations of the default basis are at most so many.
 _CONFIGURATIONS = 6500
@@ -49,12 +41,11 @@ _POINTS = 40_000
 _BATCH = 2000
 #: Angular frequency of 1 cm⁻¹.
 _OMEGA = wavenumber_to_angular_frequency(1.0)
-#: The inverse inertia varies with the vibrations for molecules of at most so many modes; for larger
-#: ones it is that of the equilibrium, and changes two modes at a time.
-_ALL_ROTATION = 9
-#: A state is kept if single quanta make up this part of it, or if its transition has this part of
-#: the largest strength.
+#: A transition is kept if single quanta make up this part of its upper state, or if it has this
+#: part of the largest strength.
 _FUNDAMENTAL, _VISIBLE = 0.1, 1e-4
+#: States of a smaller population are no initial states.
+_POPULATED = 0.01
 #: Configurations that are kept of a state.
 _LEADING = 5
 
@@ -109,6 +100,7 @@ def anharmonic_spectrum(
     treatment: Treatment | None = None,
     *,
     at_rest: Collection[int] = (),
+    temperature: float = 0.0,
 ) -> AnharmonicSpectrum:
     """Return fundamentals, overtones and combination bands of a molecule by VCI.
 
@@ -125,6 +117,9 @@ def anharmonic_spectrum(
     at_rest
         Modes, counted from zero, that are not treated: torsions, for which rectilinear
         coordinates do not serve (:func:`~eqcalc.anharmonic.internal_rotation.torsional_modes`).
+    temperature
+        Of the vibrations, K: above zero, transitions from excited states are included, and
+        intensities hold the populations.
 
     Returns
     -------
@@ -153,44 +148,57 @@ def anharmonic_spectrum(
     bases = _modal_bases(surface, wavenumber, treatment)
     triples = list(combinations(range(len(modes)), 3)) if treatment.coupling == 3 else []
     expansion = expanded(surface, bases, triples)
-    solver = _Solver(modes, bases, expansion)
+    solver = Solver(modes, bases, expansion)
     states = solver.states(treatment.quanta, treatment.upper)
-    moments = solver.moments(states, expansion.reference.size)
-    states, moments = _relevant(states, moments)
+    population = _population(states.energies, temperature)
+    lower, upper, moments = _transitions(solver, states, population)
+    used, places = np.unique(np.concatenate([[0], lower, upper]), return_inverse=True)
+    states, population = states.selected(used), population[used]
+    lower, upper = np.split(places[1:], 2)
     levels = states.energies + solver.correction(states)
-    order = np.argsort(levels, kind="stable")
-    order = order[levels[order] <= levels.min() + treatment.upper]
-    states, moments, levels = states.selected(order), moments[order], levels[order]
-    transitions = levels[1:] - levels[0]
+    order = np.argsort(levels[upper] - levels[lower], kind="stable")
+    gap = (levels[upper] - levels[lower])[order]
+    order = order[(gap > 0.0) & (gap <= treatment.upper)]
+    lower, upper, moments = lower[order], upper[order], moments[order]
+    transitions = levels[upper] - levels[lower]
+    size = (treatment.quanta, treatment.upper)
     variants = {
-        "basis": solver.transitions(states, treatment.quanta - 1, treatment.upper),
-        "nodes": solver.transitions(states, treatment.quanta, treatment.upper, coarse=True),
+        "basis": solver.levels(states, treatment.quanta - 1, treatment.upper),
+        "nodes": solver.levels(states, *size, coarse=True),
     }
     if triples:
-        variants["coupling"] = solver.transitions(
-            states, treatment.quanta, treatment.upper, highest=2
-        )
+        variants["coupling"] = solver.levels(states, *size, highest=2)
     # √(2ω/ħ) makes a moment the derivative by Q of a harmonic mode of that wavenumber
-    scaled = moments[1:] * np.sqrt(2.0 * _OMEGA * transitions / HBAR)[:, None]
-    polarizability = None
+    scaled = moments * np.sqrt(2.0 * _OMEGA * transitions / HBAR)[:, None]
+    dipole = polarizability = None
+    if "dipole" in kept:
+        dipole = scaled[:, 1:4] * np.sqrt(population[lower] - population[upper])[:, None]
     if "polarizability" in kept:
+        components = scaled[:, -6:] * np.sqrt(population[lower])[:, None]
         polarizability = np.empty((len(transitions), 3, 3))
-        for value, (a, b) in zip(scaled[:, -6:].T, TENSOR, strict=True):
+        for value, (a, b) in zip(components.T, TENSOR, strict=True):
             polarizability[:, a, b] = polarizability[:, b, a] = value
         polarizability *= conversion_factor("e^2*Å^2/eV", "Å^3")
+    named = [_leading(states, f, active) for f in range(len(levels))]
     return AnharmonicSpectrum(
         harmonic=harmonic,
         wavenumber=transitions,
-        dipole_derivative=scaled[:, 1:4] if "dipole" in kept else None,
+        dipole_derivative=dipole,
         polarizability_derivative=polarizability,
-        assignment=[_leading(states, f, active) for f in range(1, len(levels))],
+        assignment=[named[f] for f in upper],
+        initial=[named[i] for i in lower],
         zero_point_energy=float(levels[0] + expansion.reference[0]),
-        errors={name: np.abs(other - transitions) for name, other in variants.items()},
+        rotational_constants=rotational_constants(modes),
+        errors={
+            name: np.abs(other[upper] - other[lower] - transitions)
+            for name, other in variants.items()
+        },
         provenance={
             "method": "VCI",
             "mode_coupling": treatment.coupling,
             "quanta": treatment.quanta,
             "nodes": list(treatment.nodes),
+            "temperature_K": temperature,
             **evaluator.provenance,
         },
     )
@@ -244,102 +252,6 @@ def model_surface(modes: NormalModes, evaluator: Evaluator, properties: Sequence
     return surface
 
 
-class _Solver:
-    """The molecule in the functions of its self-consistent field."""
-
-    def __init__(
-        self, modes: NormalModes, bases: Sequence[ModalBasis], expansion: Expansion
-    ) -> None:
-        self._expansion = expansion
-        first = self._potential(bases)
-        rotations = self_consistent_rotations(bases, first)
-        self._bases = [basis.rotated(r) for basis, r in zip(bases, rotations, strict=True)]
-        zeta = coriolis_constants(modes)
-        self._pairs: dict[Modes, np.ndarray] = {}
-        self._rotation: dict[str, Any] = {}
-        if len(bases) > _ALL_ROTATION:
-            constants = rotational_constants(modes)
-            self._pairs = pair_coupling(zeta, constants, modes.wavenumber, self._bases)
-        else:
-            momenta = [
-                vibrational_angular_momentum(axis, modes.wavenumber, self._bases) for axis in zeta
-            ]
-            inertia = _inverse_inertia(modes, self._bases)
-            self._rotation = {"momenta": momenta, "inverse_inertia": inertia}
-
-    def states(
-        self, quanta: int, upper: float, *, coarse: bool = False, highest: int = 3
-    ) -> States:
-        """Return the states, if wanted with fewer nodes, or without terms of more modes."""
-        return vibrational_states(self._hamiltonian(coarse, highest), quanta, upper)
-
-    def correction(self, states: States, *, coarse: bool = False, highest: int = 3) -> np.ndarray:
-        """Return the energy of the configurations outside of the basis."""
-        return outer_correction(self._hamiltonian(coarse, highest), states)
-
-    def transitions(self, states: States, quanta: int, upper: float, **variant: Any) -> np.ndarray:
-        """Return the transitions of the same states in a variant, cm⁻¹.
-
-        The same state is that of the largest overlap; nan if its square is below one half.
-        """
-        found = self.states(quanta, upper, **variant)
-        overlaps = states.overlaps(found) ** 2
-        partners = found.selected(np.argmax(overlaps, axis=1))
-        levels = partners.energies + self.correction(partners, **variant)
-        return np.where(overlaps.max(axis=1) > 0.5, levels - levels[0], np.nan)[1:]
-
-    def _hamiltonian(self, coarse: bool, highest: int) -> Hamiltonian:
-        potential = self._potential(self._bases, coarse=coarse, highest=highest)
-        for pair, term in self._pairs.items():
-            potential[pair] = potential[pair] + term
-        return Hamiltonian(self._bases, potential, **self._rotation)
-
-    def moments(self, states: States, n_components: int) -> np.ndarray:
-        """Return ⟨0|X|f⟩ of every component of the surface, ``[n_states, n_components]``."""
-        rows, ground = states.configurations, states.vectors[:, 0]
-        acted = np.outer(ground, self._expansion.reference)
-        for modes in self._expansion.terms:
-            i, j = connections(rows, rows, modes)
-            for component in range(1, n_components):
-                operator = self._expansion.operator(modes, component, self._bases)
-                products = elements(operator, rows[i], rows[j], modes) * ground[j]
-                acted[:, component] += np.bincount(i, products, len(rows))
-        return np.asarray(states.vectors.T @ acted)
-
-    def _potential(
-        self, bases: Sequence[ModalBasis], *, coarse: bool = False, highest: int = 3
-    ) -> dict[Modes, np.ndarray]:
-        """Return the terms of the Hamiltonian, without Coriolis coupling."""
-        result: dict[Modes, np.ndarray] = {}
-        for modes in self._expansion.terms:
-            if len(modes) == 1:
-                result[modes] = bases[modes[0]].hamiltonian
-            elif len(modes) == 2 and coarse:
-                result[modes] = self._expansion.coarse_operator(modes, 0, bases)
-            elif len(modes) <= highest:
-                result[modes] = self._expansion.operator(modes, 0, bases)
-        return result
-
-
-def _inverse_inertia(
-    modes: NormalModes, bases: Sequence[ModalBasis]
-) -> dict[tuple[int, int], dict[Modes, np.ndarray]]:
-    """Return B_ab with terms of one mode, for the smallest molecules of two."""
-    surface = inverse_inertia_surface(modes)
-    depth = 2 if len(bases) <= 4 else 1
-    expansion = expanded(surface, bases)
-    result = {}
-    for component, (a, b) in enumerate(TENSOR):
-        terms: dict[Modes, np.ndarray] = {(): np.array(expansion.reference[component])}
-        for found in expansion.terms:
-            if len(found) <= depth:
-                terms[found] = expansion.operator(found, component, bases)
-        result[a, b] = terms
-        if a != b:
-            result[b, a] = terms
-    return result
-
-
 def _modal_bases(
     surface: Surface, wavenumber: np.ndarray, treatment: Treatment
 ) -> list[ModalBasis]:
@@ -367,15 +279,31 @@ def _leading(states: States, f: int, active: Sequence[int]) -> list[Configuratio
     return result
 
 
-def _relevant(states: States, moments: np.ndarray) -> tuple[States, np.ndarray]:
-    """Return the ground state, the fundamentals, and the states with visible transitions."""
+def _population(energies: np.ndarray, temperature: float) -> np.ndarray:
+    """Return the Boltzmann population of each state."""
+    if non_negative("temperature", temperature, unit="K") == 0.0:
+        return np.eye(len(energies))[0]
+    weights = np.exp(-SECOND_RADIATION_CONSTANT * (energies - energies[0]) / temperature)
+    return np.asarray(weights / weights.sum())
+
+
+def _transitions(
+    solver: Solver, states: States, population: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return lower and upper states of visible transitions and fundamentals, with their moments."""
     single = states.configurations.sum(axis=1) == 1
-    keep = (states.vectors[single] ** 2).sum(axis=0) > _FUNDAMENTAL
-    keep[0] = True
-    strength = states.energies[:, None] * moments**2
-    # dipole and polarizability each by its own scale
-    for part in (strength[:, 1:-6], strength[:, -6:]):
-        total = part[1:].sum(axis=1)
-        if total.size:
-            keep[1:] |= total > _VISIBLE * total.max()
-    return states.selected(np.flatnonzero(keep)), moments[keep]
+    fundamental = (states.vectors[single] ** 2).sum(axis=0) > _FUNDAMENTAL
+    lower, upper, found = [], [], []
+    for initial in np.flatnonzero(population >= _POPULATED):
+        above = np.arange(initial + 1, len(states.energies))
+        lower.append(np.full(len(above), initial))
+        upper.append(above)
+        found.append(solver.moments(states, int(initial))[above])
+    i, f, moments = np.concatenate(lower), np.concatenate(upper), np.concatenate(found)
+    keep = fundamental[f] & (i == 0)
+    strength = ((states.energies[f] - states.energies[i]) * population[i])[:, None] * moments**2
+    # dipole moment and polarizability each by its own scale
+    for part in (strength[:, 1:4], strength[:, -6:]):
+        total = part.sum(axis=1)
+        keep |= total > _VISIBLE * total.max(initial=0.0)
+    return i[keep], f[keep], moments[keep]

@@ -8,10 +8,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy.signal import fftconvolve
 
+from eqcalc.anharmonic.rigid_top import rotational_envelope
 from eqcalc.facts import aligned
+from eqcalc.spectra.lines import LINE_SHAPES
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.spectra.sticks import Sticks
+from eqcalc.units import INTENSITY_PER_SQUARED_CHARGE_PER_MASS
+from eqcalc.validation import one_of, positive
 
 #: A transition is named after configurations that make up at least this part of it.
 _NAMED = 0.1
@@ -32,7 +37,7 @@ class Configuration:
 
 @dataclass(frozen=True, repr=False)
 class AnharmonicSpectrum(Sticks):
-    """Transitions from the ground state, in ascending order of wavenumber.
+    """Transitions in ascending order of wavenumber.
 
     Parameters
     ----------
@@ -41,12 +46,16 @@ class AnharmonicSpectrum(Sticks):
     wavenumber
         ``[n_transitions]``, cm⁻¹.
     dipole_derivative
-        √(2ω/ħ) ⟨0|μ|f⟩ in principal axes of ascending moments of inertia,
-        ``[n_transitions, 3]``, e/amu^½, or None.
+        √(2ω(p_i − p_f)/ħ) ⟨i|μ|f⟩ with populations p, in principal axes of ascending moments of
+        inertia, ``[n_transitions, 3]``, e/amu^½, or None.
     polarizability_derivative
-        √(2ω/ħ) ⟨0|α|f⟩ likewise, ``[n_transitions, 3, 3]``, Å²/amu^½, or None.
+        √(2ωp_i/ħ) ⟨i|α|f⟩ likewise, ``[n_transitions, 3, 3]``, Å²/amu^½, or None.
     assignment
         Leading configurations of each upper state, in descending order of weight.
+    initial
+        Likewise of each lower state.
+    rotational_constants
+        A, B, C of the equilibrium, ``[3]``, cm⁻¹; A = 0 for a linear molecule.
     zero_point_energy
         cm⁻¹.
     errors
@@ -60,6 +69,8 @@ class AnharmonicSpectrum(Sticks):
     dipole_derivative: np.ndarray | None
     polarizability_derivative: np.ndarray | None
     assignment: Sequence[Sequence[Configuration]]
+    initial: Sequence[Sequence[Configuration]]
+    rotational_constants: np.ndarray
     zero_point_energy: float
     errors: dict[str, np.ndarray] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -82,12 +93,86 @@ class AnharmonicSpectrum(Sticks):
         """
         result = np.full(len(self.harmonic), np.nan)
         best = np.zeros(len(self.harmonic))
-        for nu, found in zip(self.wavenumber, self.assignment, strict=True):
-            if sum(found[0].quanta.values()) == 1:
+        for nu, found, start in zip(self.wavenumber, self.assignment, self.initial, strict=True):
+            if sum(found[0].quanta.values()) == 1 and not start[0].quanta:
                 (k,) = found[0].quanta
                 if found[0].weight > best[k]:
                     result[k], best[k] = nu, found[0].weight
         return result
+
+    def gas_infrared(
+        self, temperature: float, fwhm: float = 1.0, shape: str = "lorentzian"
+    ) -> Spectrum:
+        """Return the infrared spectrum of the gas, km/mol per cm⁻¹.
+
+        Parameters
+        ----------
+        temperature
+            Of the rotation, K.
+        fwhm, shape
+            Resolution of the instrument, cm⁻¹.
+        """
+        envelope = rotational_envelope(self.rotational_constants, temperature)
+        moments = self._dipole()
+        bands = [envelope.infrared(moment) for moment in moments]
+        return self._rotating(
+            envelope.shift,
+            INTENSITY_PER_SQUARED_CHARGE_PER_MASS * np.array(bands).reshape(len(self), -1),
+            fwhm,
+            shape,
+            unit="km/mol per cm⁻¹",
+            label="IR intensity",
+            temperature=temperature,
+        )
+
+    def gas_raman(
+        self, temperature: float, fwhm: float = 1.0, shape: str = "lorentzian"
+    ) -> Spectrum:
+        """Return the Raman activity 45a'² + 7γ'² of the gas, Å⁴/amu per cm⁻¹.
+
+        The arguments are those of :meth:`gas_infrared`. Isotropic scattering does not change
+        the rotation: its line is narrow.
+        """
+        envelope = rotational_envelope(self.rotational_constants, temperature)
+        # γ'² is 3/2 of the squared traceless part
+        bands = 10.5 * np.array([envelope.anisotropic_raman(a) for a in self._polarizability()])
+        bands = bands.reshape(len(self), -1)
+        bands[:, len(envelope.shift) // 2] += 45.0 * self.isotropic
+        return self._rotating(
+            envelope.shift,
+            bands,
+            fwhm,
+            shape,
+            unit="Å⁴/amu per cm⁻¹",
+            label="Raman activity",
+            temperature=temperature,
+        )
+
+    def _rotating(
+        self,
+        shift: np.ndarray,
+        bands: np.ndarray,
+        fwhm: float,
+        shape: str,
+        *,
+        unit: str,
+        label: str,
+        temperature: float,
+    ) -> Spectrum:
+        """Return the sum of bands about their origins, at the resolution of an instrument."""
+        positive("fwhm", fwhm, unit="cm⁻¹")
+        line_shape = LINE_SHAPES[one_of("shape", shape, LINE_SHAPES)]
+        step = shift[1] - shift[0]
+        margin = len(shift) // 2
+        n = int(np.ceil(float(np.max(self.wavenumber, initial=0.0)) / step)) + margin + 1
+        total = np.zeros(n + 2 * margin)
+        for origin, band in zip(np.rint(self.wavenumber / step).astype(int), bands, strict=True):
+            total[origin : origin + len(band)] += band
+        kernel = line_shape(step * np.arange(-n, n + 1), fwhm)
+        values = fftconvolve(total[margin : margin + n], kernel, mode="same")
+        record = {**self.provenance, "spectrum": self.kind, "line_shape": shape}
+        record |= {"resolution_cm-1": fwhm, "rotational_temperature_K": temperature}
+        return Spectrum(step * np.arange(n), values, unit, label, provenance=record)
 
     def table(self, least: float = 0.0) -> str:
         """Return the transitions as text.
@@ -116,7 +201,12 @@ class AnharmonicSpectrum(Sticks):
             columns.append([f"{r:.3f}" for r in self.depolarization_ratio])
         heads.append("state")
         units.append("")
-        columns.append([_named(found) for found in self.assignment])
+        columns.append(
+            [
+                _named(found) + (f" ← {start[0]}" if start[0].quanta else "")
+                for found, start in zip(self.assignment, self.initial, strict=True)
+            ]
+        )
         rows = [row for row, keep in zip(zip(*columns, strict=True), shown, strict=True) if keep]
         return aligned([heads, units, *rows], words={len(heads) - 1})
 
@@ -131,6 +221,7 @@ class AnharmonicSpectrum(Sticks):
                 [{"quanta": {k + 1: v for k, v in c.quanta.items()}, "weight": c.weight} for c in f]
                 for f in self.assignment
             ],
+            "rotational_constants_cm-1": self.rotational_constants.tolist(),
             "provenance": self.provenance,
         }
         if self.dipole_derivative is not None:

@@ -32,6 +32,10 @@ def lines(spectrum):
     }
 
 
+def lines_of(spectrum):
+    return [str(found[0]) for found in spectrum.assignment]
+
+
 @pytest.fixture(scope="module")
 def water():
     return anharmonic_spectrum(Water().modes(), Water())
@@ -109,6 +113,31 @@ def test_modes_at_rest_are_left_out():
     spectrum = anharmonic_spectrum(Water().modes(), Water(), at_rest=[0])
     assert {k for found in spectrum.assignment for k in found[0].quanta} == {1, 2}
     assert np.isnan(spectrum.fundamentals()[0])
+
+
+def test_hot_bands_start_from_excited_states():
+    """At 1,500 K a fifth of the molecules bend: 2ν1 ← ν1 is half as strong as ν1 ← 0 was."""
+    cold = anharmonic_spectrum(Water().modes(), Water(), QUICK)
+    hot = anharmonic_spectrum(Water().modes(), Water(), QUICK, temperature=1500.0)
+    names = [(str(f[0]), str(i[0])) for f, i in zip(hot.assignment, hot.initial, strict=True)]
+    place = names.index(("2ν1", "ν1"))
+    gap = cold.wavenumber[lines_of(cold).index("2ν1")] - cold.wavenumber[lines_of(cold).index("ν1")]
+    assert hot.wavenumber[place] == pytest.approx(gap, abs=0.01)
+    first = names.index(("ν1", "0"))
+    population = np.exp(-1.438777 * hot.wavenumber[first] / 1500.0)
+    ratio = hot.infrared_intensity[place] / hot.infrared_intensity[first]
+    # a harmonic mode has twice the strength from its first excited state
+    assert ratio == pytest.approx(2.0 * population * gap / hot.wavenumber[first], rel=0.1)
+    assert "2ν1 (96 %) ← ν1" in hot.table()
+
+
+def test_bands_of_a_gas_keep_their_area(water):
+    gas = water.gas_infrared(300.0, fwhm=4.0, shape="gaussian")
+    assert gas.integrate(1100.0, 2100.0).value == pytest.approx(INTENSITY["ν1"], rel=0.02)
+    # P and R branches on either side of the bending vibration, whose dipole moment is along b
+    assert gas.integrate(1300.0, 1550.0).value > 0.3 * INTENSITY["ν1"]
+    assert gas.integrate(1570.0, 1900.0).value > 0.3 * INTENSITY["ν1"]
+    assert gas.provenance["rotational_temperature_K"] == 300.0
 
 
 def test_a_saddle_point_is_refused():

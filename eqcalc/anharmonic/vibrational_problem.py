@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: MIT
+"""The vibrational problem of a molecule on an expanded surface."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from eqcalc.anharmonic.configuration_interaction import (
+    Hamiltonian,
+    States,
+    outer_correction,
+    self_consistent_rotations,
+    vibrational_states,
+)
+from eqcalc.anharmonic.configurations import connections, elements
+from eqcalc.anharmonic.expansion import Expansion, Modes, expanded
+from eqcalc.anharmonic.modal_basis import ModalBasis
+from eqcalc.anharmonic.rotation_coupling import (
+    TENSOR,
+    coriolis_constants,
+    inverse_inertia_surface,
+    pair_coupling,
+    rotational_constants,
+    vibrational_angular_momentum,
+)
+from eqcalc.normal_modes import NormalModes
+
+#: The inverse inertia varies with the vibrations for molecules of at most so many modes; for larger
+#: ones it is that of the equilibrium, and changes two modes at a time.
+_ALL_ROTATION = 9
+
+
+class Solver:
+    """The molecule in the functions of its self-consistent field."""
+
+    def __init__(
+        self, modes: NormalModes, bases: Sequence[ModalBasis], expansion: Expansion
+    ) -> None:
+        self._expansion = expansion
+        first = self._potential(bases)
+        rotations = self_consistent_rotations(bases, first)
+        self._bases = [basis.rotated(r) for basis, r in zip(bases, rotations, strict=True)]
+        zeta = coriolis_constants(modes)
+        self._pairs: dict[Modes, np.ndarray] = {}
+        self._rotation: dict[str, Any] = {}
+        if len(bases) > _ALL_ROTATION:
+            constants = rotational_constants(modes)
+            self._pairs = pair_coupling(zeta, constants, modes.wavenumber, self._bases)
+        else:
+            momenta = [
+                vibrational_angular_momentum(axis, modes.wavenumber, self._bases) for axis in zeta
+            ]
+            inertia = _inverse_inertia(modes, self._bases)
+            self._rotation = {"momenta": momenta, "inverse_inertia": inertia}
+
+    def states(
+        self, quanta: int, upper: float, *, coarse: bool = False, highest: int = 3
+    ) -> States:
+        """Return the states, if wanted with fewer nodes, or without terms of more modes."""
+        return vibrational_states(self._hamiltonian(coarse, highest), quanta, upper)
+
+    def correction(self, states: States, *, coarse: bool = False, highest: int = 3) -> np.ndarray:
+        """Return the energy of the configurations outside of the basis."""
+        return outer_correction(self._hamiltonian(coarse, highest), states)
+
+    def levels(self, states: States, quanta: int, upper: float, **variant: Any) -> np.ndarray:
+        """Return the energies of the same states in a variant, cm⁻¹.
+
+        The same state is that of the largest overlap; nan if its square is below one half.
+        """
+        found = self.states(quanta, upper, **variant)
+        overlaps = states.overlaps(found) ** 2
+        partners = found.selected(np.argmax(overlaps, axis=1))
+        levels = partners.energies + self.correction(partners, **variant)
+        return np.where(overlaps.max(axis=1) > 0.5, levels, np.nan)
+
+    def _hamiltonian(self, coarse: bool, highest: int) -> Hamiltonian:
+        potential = self._potential(self._bases, coarse=coarse, highest=highest)
+        for pair, term in self._pairs.items():
+            potential[pair] = potential[pair] + term
+        return Hamiltonian(self._bases, potential, **self._rotation)
+
+    def moments(self, states: States, initial: int) -> np.ndarray:
+        """Return ⟨i|X|f⟩ of every component of the surface, ``[n_states, n_components]``."""
+        rows, vector = states.configurations, states.vectors[:, initial]
+        acted = np.outer(vector, self._expansion.reference)
+        for modes in self._expansion.terms:
+            i, j = connections(rows, rows, modes)
+            for component in range(1, acted.shape[1]):
+                operator = self._expansion.operator(modes, component, self._bases)
+                products = elements(operator, rows[i], rows[j], modes) * vector[j]
+                acted[:, component] += np.bincount(i, products, len(rows))
+        return np.asarray(states.vectors.T @ acted)
+
+    def _potential(
+        self, bases: Sequence[ModalBasis], *, coarse: bool = False, highest: int = 3
+    ) -> dict[Modes, np.ndarray]:
+        """Return the terms of the Hamiltonian, without Coriolis coupling."""
+        result: dict[Modes, np.ndarray] = {}
+        for modes in self._expansion.terms:
+            if len(modes) == 1:
+                result[modes] = bases[modes[0]].hamiltonian
+            elif len(modes) == 2 and coarse:
+                result[modes] = self._expansion.coarse_operator(modes, 0, bases)
+            elif len(modes) <= highest:
+                result[modes] = self._expansion.operator(modes, 0, bases)
+        return result
+
+
+def _inverse_inertia(
+    modes: NormalModes, bases: Sequence[ModalBasis]
+) -> dict[tuple[int, int], dict[Modes, np.ndarray]]:
+    """Return B_ab with terms of one mode, for the smallest molecules of two."""
+    surface = inverse_inertia_surface(modes)
+    depth = 2 if len(bases) <= 4 else 1
+    expansion = expanded(surface, bases)
+    result = {}
+    for component, (a, b) in enumerate(TENSOR):
+        terms: dict[Modes, np.ndarray] = {(): np.array(expansion.reference[component])}
+        for found in expansion.terms:
+            if len(found) <= depth:
+                terms[found] = expansion.operator(found, component, bases)
+        result[a, b] = terms
+        if a != b:
+            result[b, a] = terms
+    return result
