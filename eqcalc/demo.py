@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.build import molecule
-from tqdm import tqdm
 
 import eqcalc
 from eqcalc.dynamics import Equilibration, HarmonicModes, recorded_execution, simulate
@@ -28,6 +27,7 @@ from eqcalc.harmonic import harmonic_spectrum, relax
 from eqcalc.models.checkpoint import load_model, shipped_model
 from eqcalc.models.derivatives import hessian
 from eqcalc.models.potential import Potential
+from eqcalc.progress import progress_bar
 from eqcalc.reports.description import level_of_theory
 from eqcalc.reports.files import describe_spectra, write_figure, write_molecular_spectra
 from eqcalc.reports.molecular import MolecularSpectra, check_sum_rule, molecular_spectra
@@ -157,7 +157,7 @@ def run_demo(
         Settings; by default a run of a few minutes on two CPU cores, which is shorter
         without a C++ compiler.
     progress
-        Show progress bars.
+        Show the progress.
 
     Raises
     ------
@@ -328,15 +328,15 @@ def _raise_first_error(futures: dict[RunPlan, Future[None]]) -> None:
 
 
 @contextmanager
-def _bars(plan: DemoPlan, progress: bool) -> Iterator[list[tqdm]]:
+def _bars(plan: DemoPlan, progress: bool) -> Iterator[list[Any]]:
     bars = [
-        tqdm(
+        progress_bar(
             total=run.steps,
             desc=f"{run.method:>6}, {run.replicas} replicas"
             + (f" × {run.beads} beads" if run.beads > 1 else ""),
-            unit="step",
+            unit="steps",
             position=index,
-            disable=not progress,
+            shown=progress,
         )
         for index, run in enumerate(plan.runs)
     ]
@@ -347,7 +347,7 @@ def _bars(plan: DemoPlan, progress: bool) -> Iterator[list[tqdm]]:
             bar.close()
 
 
-def _follow(bar: tqdm, path: Path, steps: int) -> None:
+def _follow(bar: Any, path: Path, steps: int) -> None:
     if not path.exists():
         return  # still equilibrating
     trajectory = Trajectory.open(path)

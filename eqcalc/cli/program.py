@@ -96,7 +96,7 @@ def build_parser() -> argparse.ArgumentParser:
     def add(name: str, run: Callable[[argparse.Namespace], None], text: str) -> Any:
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(run=run)
-        add_flag(command, "--quiet", "no progress bars (default without a terminal)")
+        add_flag(command, "--quiet", "show no progress")
         return command
 
     command = add("demo", _demo, "IR and Raman spectrum of ethanol with the bundled model.")
@@ -131,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.formatwarning = _warning_line
     try:
         options = build_parser().parse_args(arguments)
-        options.progress = sys.stderr.isatty() and not options.quiet
+        options.progress = not options.quiet
         return _run(options)
     except KeyboardInterrupt:
         print(

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from eqcalc.datasets.checks import (
     Agreement,
@@ -29,6 +28,7 @@ from eqcalc.datasets.record import Record
 from eqcalc.datasets.writer import DatasetWriter
 from eqcalc.files import make_folder, temporary_path
 from eqcalc.plugins import class_named, instance
+from eqcalc.progress import progress_bar
 from eqcalc.quantities import known_quantities, quantity
 from eqcalc.units import UnitError, conversion_factor
 from eqcalc.validation import InvalidFileError, InvalidInputError, located, one_of
@@ -190,7 +190,7 @@ def convert(
     single_precision, compressed
         See :class:`~eqcalc.datasets.writer.DatasetWriter`.
     progress
-        Show a progress bar.
+        Show the progress.
     seed
         Random seed for the pairs in the check of forces against energies.
 
@@ -459,7 +459,7 @@ def _read(
     readable = 0
     seen = dict.fromkeys(interpretation.keys.values(), 0)
     total = len(reader) if isinstance(reader, Sized) else None
-    frames = tqdm(reader, total=total, disable=not progress, desc=source.name, unit=" structures")
+    frames = progress_bar(reader, total=total, shown=progress, desc=source.name, unit="structures")
     for index, frame in enumerate(frames):
         report.n_structures = index + 1
         if isinstance(frame, FrameError):

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import ase.io
 import numpy as np
@@ -14,7 +14,6 @@ import torch
 from ase import Atoms
 from numpy.typing import ArrayLike
 from torch import Tensor
-from tqdm import tqdm
 
 from eqcalc.dynamics.checkpoint import (
     Checkpoint,
@@ -39,6 +38,7 @@ from eqcalc.dynamics.setup import Equilibration, Setup, common_masses, common_nu
 from eqcalc.dynamics.stability import StabilityLimits, StabilityMonitor, UnstableDynamicsError
 from eqcalc.dynamics.state import State
 from eqcalc.files import exclusive, make_folder
+from eqcalc.progress import progress_bar
 from eqcalc.trajectory import Trajectory, TrajectoryWriter
 from eqcalc.validation import InvalidInputError, count, positive
 
@@ -132,7 +132,7 @@ def simulate(
     checkpoint_interval
         Wall time between checkpoints [s].
     progress
-        Show a progress bar.
+        Show the progress: a bar, or without a terminal a few lines.
 
     Returns
     -------
@@ -223,12 +223,12 @@ class _Run:
             stored = Checkpoint(setup.first_state(), {}, {}, settings)
             recorder.save(stored)
         state = stored.state
-        bar = tqdm(
+        bar = progress_bar(
             total=setup.warm_up_steps + steps,
             initial=setup.warm_up_steps + state.step,
             desc=self._title(),
-            unit="step",
-            disable=not progress or state.step == steps,
+            unit="steps",
+            shown=progress and state.step < steps,
         )
         try:
             self._phases(state.to(self.device), stored.reference, steps, recorder, bar)
@@ -257,7 +257,7 @@ class _Run:
         reference: dict[str, Tensor],
         steps: int,
         recorder: Recorder,
-        bar: tqdm,
+        bar: Any,
     ) -> None:
         """Run equilibration and production; `reference` is that of a resumed run."""
         setup = self.setup
@@ -292,7 +292,7 @@ class _Run:
         system: System,
         monitor: StabilityMonitor,
         recorder: Recorder,
-        bar: tqdm,
+        bar: Any,
     ) -> State:
         """Take steps until the step number `until`."""
         integrator, thermostat = system.integrator, system.integrator.thermostat

@@ -117,7 +117,7 @@ def write_input(
     prefix
         Prefix of the outputs.
     progress
-        Show a progress bar of the equilibration.
+        Show the progress of the equilibration.
 
     Returns
     -------

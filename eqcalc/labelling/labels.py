@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -13,7 +15,6 @@ from typing import Any
 
 import ase
 import numpy as np
-from tqdm import tqdm
 
 from eqcalc.datasets.checks import Agreement, compare, labelled_structures
 from eqcalc.datasets.dataset import Dataset, levels_by_quantity
@@ -25,8 +26,12 @@ from eqcalc.labelling.registry import as_method
 from eqcalc.labelling.sampling import SamplingPlan, sample
 from eqcalc.labelling.workers import map_unordered
 from eqcalc.molecules import unpaired_electrons
+from eqcalc.progress import duration, progress_bar
 from eqcalc.quantities import quantity
 from eqcalc.validation import InvalidFileError, InvalidInputError, located, one_of
+
+#: Time of a first label that is more than that of loading the method [s].
+_SLOW = 5.0
 
 
 class OtherRunError(InvalidFileError):
@@ -111,7 +116,7 @@ def label(
         Number of single-threaded processes. With more than one, a script must call this
         under ``if __name__ == "__main__":``.
     progress
-        Show a progress bar.
+        Show the progress.
     provenance
         Stored in addition to the method, for example how the geometries were sampled.
     options
@@ -149,7 +154,13 @@ def label(
     ]
     with (
         journal.open("a", encoding="utf-8") as handle,
-        tqdm(total=len(records), initial=resumed, disable=not progress, desc=method.name) as bar,
+        progress_bar(
+            total=len(records),
+            initial=resumed,
+            desc=f"labelling by {method.name}",
+            unit="geometries",
+            shown=progress,
+        ) as bar,
     ):
         if handle.tell() == 0:
             _note(handle, header)
@@ -249,8 +260,16 @@ def generate(
         if different:
             raise OtherRunError(kept, different)
     else:
+        began = time.monotonic()
         with suppress(ConvergenceError):  # errors of the method are raised now
             method.label(frames[0], wanted)
+        took = time.monotonic() - began
+        if progress and took > _SLOW:
+            print(
+                f"{method.name} takes about {duration(took)} for a geometry, "
+                f"{duration(took * n / processes)} for all {n}, after the sampling",
+                file=sys.stderr,
+            )
         records = sample(
             frames[0] if len(frames) == 1 else frames,
             sampler,

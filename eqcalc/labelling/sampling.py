@@ -20,7 +20,6 @@ import ase.units
 import numpy as np
 from ase.md.langevin import Langevin
 from scipy.spatial import cKDTree
-from tqdm import tqdm
 
 from eqcalc.datasets.checks import pair_distances
 from eqcalc.datasets.record import Record
@@ -34,6 +33,7 @@ from eqcalc.normal_modes import (
     ring_polymer_displacements,
     wigner_displacements,
 )
+from eqcalc.progress import progress_bar
 from eqcalc.validation import InvalidInputError, non_negative
 
 _AT_ONCE = 500  # largest number of geometries per task
@@ -233,7 +233,7 @@ def sample(
     quotas = _quotas(plan, n, bool(rotatable_bonds(starts[0])))
     missing = quotas
     drawn: list[Record] = []
-    with tqdm(total=n, disable=not progress, desc="sampling") as bar:
+    with progress_bar(total=n, shown=progress, desc="sampling", unit="geometries") as bar:
         for _ in range(20):  # replace what was discarded
             shares = [
                 (*key, share)

@@ -10,10 +10,10 @@ import time
 from typing import Any
 
 import lightning
-from tqdm import tqdm
 
 from eqcalc.files import replacing, write_atomically
 from eqcalc.models.checkpoint import save_model
+from eqcalc.progress import progress_bar
 from eqcalc.quantities import quantity
 from eqcalc.training.config import StoppingConfig
 from eqcalc.training.module import TrainingModule
@@ -90,13 +90,12 @@ class Keeper(lightning.Callback):
             return
         self._trim_log()
         steps = int(trainer.num_training_batches)
-        self._bar = tqdm(
+        self._bar = progress_bar(
             total=steps * self.stopping.epochs,
             initial=self.epochs * steps,
-            unit=" steps",
+            unit="steps",
             desc="training",
-            disable=None if self.progress else True,
-            mininterval=0.5,
+            shown=self.progress,
         )
 
     def on_train_batch_end(self, *_: Any, **__: Any) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
-from tqdm import tqdm
 
 from eqcalc.datasets import Dataset
 from eqcalc.datasets.checks import list_structures, not_finite
@@ -19,6 +18,7 @@ from eqcalc.models.checkpoint import load_model
 from eqcalc.models.compositions import Compositions, formula
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import check_precision, in_precision
+from eqcalc.progress import progress_bar
 from eqcalc.quantities import ordered, quantity
 from eqcalc.training.config import DataConfig
 from eqcalc.training.data import Batches, Split, evaluation_batches, file_hash, split_dataset
@@ -62,7 +62,7 @@ def evaluate(
         Precision of the network, one of :data:`~eqcalc.models.precision.PRECISIONS`; by
         default as stored.
     progress
-        Show a progress bar on a terminal.
+        Show the progress.
 
     Raises
     ------
@@ -186,7 +186,7 @@ def predictions(
     found: list[dict[str, list[Tensor]]] = [{name: [] for name in names} for _ in range(3)]
     batches = Batches(dataset, names, model.cutoff)
     order = evaluation_batches(dataset, rows)
-    for part in tqdm(order, desc="evaluating", unit=" batches", disable=None if progress else True):
+    for part in progress_bar(order, shown=progress, desc="evaluating", unit="batches"):
         batch = batches[part].to(model.device)
         with torch.enable_grad():
             outputs = model.evaluate(batch.structures, batch.pairs, names)

@@ -79,7 +79,7 @@ def train(
     config
         Settings, or a YAML file or mapping with settings.
     progress
-        Show a progress bar on a terminal.
+        Show the progress.
 
     Raises
     ------

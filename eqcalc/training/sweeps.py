@@ -158,7 +158,7 @@ def sweep(
         Labels to train, by axis; by default all. Rows of other combinations remain in the
         table, so that parts of a sweep can run in parallel or on several machines.
     progress
-        Show progress bars.
+        Show the progress.
 
     Returns
     -------
