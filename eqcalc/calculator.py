@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -52,6 +53,9 @@ class EqCalculator(Calculator):
     centre of mass, polarizability [e²Å²/eV] as a 3×3 array, others as defined in
     :mod:`eqcalc.quantities` (``calc.get_property(name, atoms)``), and the stress [eV/Å³] of
     periodic structures, which have no dipole and polarizability.
+
+    Threads may share a calculator: each call waits for the others (``calc.results`` is that of the
+    last one). They run in parallel with a calculator each.
 
     Parameters
     ----------
@@ -122,6 +126,7 @@ class EqCalculator(Calculator):
             except (ValueError, ExecutionUnavailableError) as error:
                 raise InputError(str(error)) from None
         self.execution = execution
+        self._lock = threading.RLock()
         self._charge: float | None = None
         # cached while only positions change
         self._copy: Atoms | None = None
@@ -131,6 +136,12 @@ class EqCalculator(Calculator):
         if "energy" in names:
             names.append("free_energy")
         self.implemented_properties = names
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _lock=threading.RLock())
 
     def facts(self) -> dict[str, str]:
         """Return a description of the model and its execution."""
@@ -190,7 +201,8 @@ class EqCalculator(Calculator):
                     f"this model defines no {name} for periodic structures; for a molecule in a "
                     "box set atoms.pbc = False"
                 )
-        return super().get_property(name, atoms, allow_calculation)
+        with self._lock:  # from the check of the atoms to the copy of the result
+            return super().get_property(name, atoms, allow_calculation)
 
     def export_properties(self) -> Properties:
         """Return the results among ASE's standard properties, without the polarizability."""
@@ -212,9 +224,11 @@ class EqCalculator(Calculator):
         CalculationFailed
             The model returned a non-finite value.
         """
-        atoms, structures, charge = self._adopt(
-            self.atoms if atoms is None else atoms, system_changes
-        )
+        with self._lock:
+            self._calculate(self.atoms if atoms is None else atoms, system_changes)
+
+    def _calculate(self, given: Atoms | None, system_changes: Sequence[str]) -> None:
+        atoms, structures, charge = self._adopt(given, system_changes)
         values = self.execution.evaluate(structures, self._available)
         closest = self.execution.closest_pair(structures)
         _refuse_overlap(closest)

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The ASE calculator: values, cache, refusals, and ASE's own tools on top of it."""
 
+import pickle
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -283,3 +285,20 @@ def test_placzek_raman_of_ase_agrees_with_exact_derivatives(
     traceless = derivative - isotropic[:, None, None] * np.eye(3)
     expected = 45.0 * isotropic**2 + 7.0 * 1.5 * (traceless**2).sum((1, 2))
     np.testing.assert_allclose(activities, expected, rtol=5e-3, atol=2e-3 * expected.max())
+
+
+def test_threads_that_share_a_calculator_get_the_values_of_their_own_atoms(calculator, ethanol):
+    shared = pickle.loads(pickle.dumps(calculator))
+    copies = [ethanol.copy() for _ in range(3)]
+    for scale, atoms in zip((0.97, 1.0, 1.03), copies, strict=True):
+        atoms.positions *= scale
+    expected = [calculator.get_potential_energy(atoms) for atoms in copies]
+    assert len(set(expected)) == 3
+
+    def energies(atoms):
+        atoms.calc = shared
+        return [atoms.get_potential_energy() for _ in range(8)]
+
+    with ThreadPoolExecutor(3) as threads:
+        for found, value in zip(threads.map(energies, copies), expected, strict=True):
+            assert found == [value] * 8

@@ -12,7 +12,6 @@ from typing import Any
 from eqcalc.cli.arguments import (
     add_device,
     add_dynamics,
-    add_flag,
     add_mass,
     add_model,
     add_number,
@@ -31,6 +30,7 @@ def _simulate(options: argparse.Namespace) -> None:
         Equilibration,
         default_observables,
         recorded_execution,
+        recorded_observables,
         simulate,
         strides_at,
     )
@@ -51,18 +51,18 @@ def _simulate(options: argparse.Namespace) -> None:
         **chosen(options, "device", "precision"),
     )
     observables = default_observables(options.timestep, evaluator.quantities)
-    observables["bead_positions"] = 10 * observables["positions"]  # for the sum rule
-    intervals = {"positions": 1.0} if options.positions else {}
-    if options.bead_positions is not None:
-        intervals["bead_positions"] = options.bead_positions
-    intervals |= dict(options.observables)
+    # a run of an earlier version is resumed as it was started
+    recorded = recorded_observables(options.output)
+    if options.beads > 1 or "bead_positions" in recorded:  # for the sum rule
+        observables |= strides_at({"bead_positions": None}, options.timestep)
+    observables = {name: recorded.get(name, stride) for name, stride in observables.items()}
     trajectory = simulate(
         structures,
         evaluator,
         steps=round(1000.0 * options.time / options.timestep),
         masses=dict(options.mass),
         equilibration=Equilibration(options.equilibration) if options.equilibration else None,
-        observables=observables | strides_at(intervals, options.timestep),
+        observables=observables | strides_at(dict(options.observables), options.timestep),
         **chosen(options, "output", "method", "temperature", "timestep", "seed"),
         **chosen(options, "replicas", "beads", "rotation", "progress"),
     )
@@ -119,19 +119,18 @@ def add_simulate_command(add: Callable[..., Any]) -> None:
         default="thermal",
         help="none: start without angular momentum, for bands without rotational envelope",
     )
-    text = "record positions as often as the dipole, for assign and molecular frames"
-    add_flag(command, "--positions", text)
-    text = "interval of bead positions (default 100; for committees: 1); large files"
-    add_number(command, "--bead-positions", None, text, metavar="FS")
     command.add_argument(
         "--observables",
         type=name_and_interval,
         nargs="+",
         default=[],
         metavar="NAME[=FS]",
-        help="additional observables, with the time between frames: any quantity of "
-        "the model, dipole_rate, kinetic_energy_virial, radius_of_gyration, …, or "
-        "package.module:NAME, an observable of your own",
+        help="record these too, or at other times between frames: any quantity of the model, "
+        "dipole_rate, kinetic_energy_virial, radius_of_gyration, …, or package.module:NAME, an "
+        "observable of your own (default: dipole, polarizability and positions every 1 fs, which "
+        "spectra and assign take; velocities, energies and temperature every 10 fs, bead_positions "
+        "every 100 fs; for a committee on path integrals bead_positions=1; for small files of "
+        "large molecules positions=10)",
     )
     add_device(command)
     command.add_argument(

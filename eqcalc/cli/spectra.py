@@ -204,7 +204,7 @@ def _add_spectra(add: Callable[..., Any]) -> None:
         nargs="+",
         metavar="MODEL",
         help="models whose disagreement about the dipole is shown beside the sampling error; "
-        "simulate with --positions, path integrals with --bead-positions 1",
+        "path integrals need simulate --observables bead_positions=1",
     )
     _add_resolution(command)
     text = (
@@ -263,7 +263,7 @@ def _add_assign(add: Callable[..., Any]) -> None:
         _assign,
         "Assign IR bands: position, area, harmonic partner, normal modes and atoms.",
     )
-    command.add_argument("trajectory", type=Path, help="simulated with --positions")
+    command.add_argument("trajectory", type=Path, help="trajectory of eqcalc simulate (.h5)")
     command.add_argument("--output", type=output_folder, default=Path("assignment"), help="folder")
     command.add_argument("--model", type=Path, help="model of the trajectory")
     _add_resolution(command)

@@ -6,6 +6,7 @@ from eqcalc.dynamics.checkpoint import (
     SettingsError,
     load_state,
     recorded_execution,
+    recorded_observables,
 )
 from eqcalc.dynamics.initial import BalancedModes, FromArrays, HarmonicModes, MaxwellBoltzmann
 from eqcalc.dynamics.methods import Method, register_thermostat
@@ -43,6 +44,7 @@ __all__ = [
     "load_state",
     "observable",
     "recorded_execution",
+    "recorded_observables",
     "register_observable",
     "register_thermostat",
     "simulate",

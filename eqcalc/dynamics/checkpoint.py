@@ -127,6 +127,13 @@ def recorded_execution(output: str | Path) -> str | None:
     return execution
 
 
+def recorded_observables(output: str | Path) -> dict[str, int]:
+    """Return the steps between frames in the trajectory `output`; none if there is none yet."""
+    if not Path(output).exists():
+        return {}
+    return dict(Trajectory.open(output).settings.get("observables", {}))
+
+
 def describe(value: Any) -> Any:
     """Return `value` JSON-able; arrays become a digest of their first 5 decimals.
 

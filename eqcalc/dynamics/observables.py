@@ -206,7 +206,7 @@ def with_rates(state: State, system: System, evaluator: Evaluator, names: Collec
 OBSERVABLES: dict[str, Observable] = {
     o.name: o
     for o in (
-        Observable("positions", "Å", _atoms, _positions),
+        Observable("positions", "Å", _atoms, _positions, interval=1.0),
         Observable("velocities", "Å/fs", _atoms, _velocities),
         Observable("bead_positions", "Å", lambda p, n: (p, n, 3), _bead_positions, interval=100.0),
         Observable("potential_energy", "eV", _scalar, _potential_energy),
@@ -313,7 +313,9 @@ def strides_of(
 
 
 def default_observables(timestep: float, given: Collection[str]) -> dict[str, int]:
-    """Return strides for a spectrum: dipole and polarizability every 1 fs, the rest 10 fs.
+    """Return strides for a spectrum and its assignment.
+
+    Dipole, polarizability and positions every 1 fs, the rest every 10 fs.
 
     Parameters
     ----------

@@ -261,7 +261,7 @@ def _assigned(
 def _series(trajectory: Trajectory) -> tuple[np.ndarray, np.ndarray]:
     """Return dipoles and positions at the same times."""
     missing = {"dipole", "positions"} - set(trajectory.observables())
-    advice = "simulate with --positions"
+    advice = "eqcalc simulate records both, unless --observables says otherwise"
     if missing:
         problem = f"no {' and no '.join(sorted(missing))}"
         raise InvalidInputError(problem, file=trajectory.path, advice=advice)

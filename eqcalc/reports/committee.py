@@ -89,11 +89,10 @@ def _geometries(trajectory: Trajectory, quantity: str) -> Series:
     own = intervals.get(quantity, intervals.get(f"{quantity}_rate"))
     classical = trajectory.n_beads == 1
     atoms = "the atoms" if classical else "all beads"
-    command = f"eqcalc simulate --bead-positions {own or trajectory.timestep:g}"
+    wanted = own or trajectory.timestep
+    command = f"eqcalc simulate --observables {'' if classical else 'bead_'}positions={wanted:g}"
     if "engine" in trajectory.settings:
-        command = command.replace("simulate", "ipi input")
-    elif classical:
-        command = "eqcalc simulate --positions"
+        command = f"eqcalc ipi input --bead-positions {wanted:g}"
     advice = f"record them as often as the {quantity}: {command}"
     known = (*(("positions",) if classical else ()), "bead_positions")
     found = [name for name in known if name in intervals]

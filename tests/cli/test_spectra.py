@@ -177,10 +177,10 @@ def water_run(tmp_path_factory):
     return model, start, trajectory
 
 
-def test_simulate_with_positions_spectra_and_assign(tmp_path, water_run, capsys, monkeypatch):
+def test_simulate_spectra_and_assign(tmp_path, water_run, capsys, monkeypatch):
     monkeypatch.setattr("torch.set_num_threads", lambda n: None)
     model, start, trajectory = water_run
-    arguments = ["--time", 0.12, "--replicas", 3, *SLOW, "--positions"]
+    arguments = ["--time", 0.12, "--replicas", 3, *SLOW]
     assert run("simulate", model, start, "--output", trajectory, *arguments) == 0
     assert run("spectra", trajectory, "--model", model, "--output", tmp_path / "s") == 0
     assert "sum rule: integrated infrared intensity / exact value" in capsys.readouterr().out
@@ -211,14 +211,16 @@ def test_simulate_with_positions_spectra_and_assign(tmp_path, water_run, capsys,
     model.with_suffix(".moved").rename(model)
 
 
-def test_trajectories_without_positions_say_what_to_do(tmp_path, water_run, capsys, monkeypatch):
+def test_trajectories_with_rare_positions_say_what_to_do(tmp_path, water_run, capsys, monkeypatch):
     monkeypatch.setattr("torch.set_num_threads", lambda n: None)
     model, start, _ = water_run
     trajectory = tmp_path / "run.h5"
-    arguments = ["--time", 0.05, "--replicas", 2, *SLOW]
+    arguments = ["--time", 0.05, "--replicas", 2, *SLOW, "--observables", "positions=10"]
     assert run("simulate", model, start, "--output", trajectory, *arguments) == 0
     assert run("assign", trajectory, "--model", model) == 2
-    assert "simulate with --positions" in capsys.readouterr().err
+    assert "expected as often as the dipole, every 1 fs" in capsys.readouterr().err
+    # it is resumed as it was started, also without its options
+    assert run("simulate", model, start, "--output", trajectory, *arguments[:-2]) == 0
     other = tmp_path / "other.eqc"
     save_model(make_potential(features=4), other)
     assert run("spectra", trajectory, "--model", other, "--output", tmp_path) == 2
@@ -281,10 +283,10 @@ def test_a_committee_on_path_integrals(tmp_path, water_run, capsys, monkeypatch)
     assert run(*command, "--output", tmp_path / "none") == FAILURE
     error = capsys.readouterr().err
     assert "positions of all beads are recorded every 100 fs, the dipole every 1 fs" in error
-    assert "eqcalc simulate --bead-positions 1" in error
+    assert "eqcalc simulate --observables bead_positions=1" in error
     assert not (tmp_path / "none").exists()
     command[1] = tmp_path / "fine.h5"
-    choices += ["--bead-positions", 1]
+    choices += ["--observables", "bead_positions=1"]
     assert run("simulate", model, start, "--output", tmp_path / "fine.h5", *choices) == 0
     assert run(*command, "--output", tmp_path / "s", "--model", model) == 0
     printed = capsys.readouterr().out

@@ -82,7 +82,10 @@ def test_time_axes(path):
         assert series.values.shape[:2] == (2, 40 // stride + 1)
         assert (series.interval, series.start) == (0.5 * stride, 0.0)
     assert default_observables(0.25, ["dipole"])["dipole"] == 4
-    assert default_observables(0.5, [])["positions"] == 20
+    assert default_observables(0.5, [])["velocities"] == 20
+    # an assignment takes dipoles and positions of the same times
+    found = default_observables(0.25, ["dipole", "polarizability"])
+    assert found["positions"] == found["dipole"] == found["polarizability"]
 
 
 def test_only_what_the_evaluator_gives_is_recorded(path):

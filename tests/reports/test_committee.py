@@ -92,7 +92,7 @@ def test_geometries_too_far_apart_are_refused(tmp_path, members):
     coarse = run(tmp_path / "coarse.h5", members[0], **options)
     message = (
         r"coarse\.h5: positions of the atoms are recorded every 10 fs, the dipole every 1 fs; .* "
-        r"above 1668 cm⁻¹ would be folded back .*: eqcalc simulate --positions"
+        r"above 1668 cm⁻¹ would be folded back .*: eqcalc simulate --observables positions=1"
     )
     with pytest.raises(ValueError, match=message):
         committee_on_trajectory(coarse, members, **OPTIONS)
