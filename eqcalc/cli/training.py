@@ -14,6 +14,7 @@ from eqcalc.cli.arguments import (
     add_threads,
     chosen,
     configure_process,
+    output_file,
     output_folder,
 )
 from eqcalc.validation import InvalidInputError
@@ -21,7 +22,24 @@ from eqcalc.validation import InvalidInputError
 
 def _train(options: argparse.Namespace) -> None:
     from eqcalc.training import train
+    from eqcalc.training.settings import TEMPLATE_ADVICE
+    from eqcalc.training.template import write_template
 
+    if options.template is not None:
+        if options.config is not None:
+            raise InvalidInputError(
+                key="config", value=options.config, expected="nothing beside --template"
+            )
+        text = write_template(options.template, options.output)
+        to = options.output
+        print(text if to is None else f"settings: {to}\nnext: eqcalc train {to}")
+        return
+    if options.config is None:
+        raise InvalidInputError("missing", key="config", advice=TEMPLATE_ADVICE)
+    if options.output is not None:
+        raise InvalidInputError(
+            key="--output", value=options.output, expected="only with --template"
+        )
     configure_process(options)
     result = train(options.config, progress=options.progress)
     if not result.finished:
@@ -70,7 +88,16 @@ def _sweep(options: argparse.Namespace) -> None:
 def add_training_commands(add: Callable[..., Any]) -> None:
     """Add train, evaluate and sweep with their options."""
     command = add("train", _train, "Train a potential, or resume an interrupted training.")
-    command.add_argument("config", type=Path, help="settings (YAML)")
+    command.add_argument("config", type=Path, nargs="?", help="settings (YAML); see --template")
+    command.add_argument(
+        "--template",
+        type=Path,
+        metavar="DATASET",
+        help="print settings for a dataset, with comments, instead of training",
+    )
+    command.add_argument(
+        "--output", type=output_file, metavar="FILE", help="write the settings of --template here"
+    )
     add_threads(command)
 
     command = add("evaluate", _evaluate, "Evaluate the errors of a model on labelled structures.")

@@ -155,8 +155,9 @@ def simulate(
     -----
     File size (8 bytes per number): by default dipole and polarizability every fs take 96 kB per
     ps and replica for any number of beads, positions of 9 atoms every fs 216 kB, and velocities
-    every 10 fs 22 kB. Positions of 64 beads take 1.4 MB every 10 fs. Memory: about ten arrays of the size of the positions
-    (24 bytes per replica, bead and atom), at most 4 MB of frames, and the noise of a few steps.
+    every 10 fs 22 kB. Positions of 64 beads take 1.4 MB every 10 fs. Memory: about ten arrays of
+    the size of the positions (24 bytes per replica, bead and atom), at most 4 MB of frames, and
+    the noise of a few steps.
     """
     output = Path(output)
     if not hasattr(evaluator, "numbers"):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,10 +13,19 @@ import torch
 from eqcalc.models.potential import PotentialConfig
 from eqcalc.models.readouts import readable_quantities
 from eqcalc.quantities import named, ordered, quantity
-from eqcalc.training.settings import build, plain, read_yaml, require, section_of
+from eqcalc.training.settings import (
+    TEMPLATE_ADVICE,
+    build,
+    plain,
+    read_yaml,
+    require,
+    section_of,
+)
+from eqcalc.training.template import completed, trainable_quantities
 from eqcalc.validation import (
     InvalidFileError,
     count,
+    known_keys,
     located,
     non_negative,
     number,
@@ -24,11 +33,6 @@ from eqcalc.validation import (
     positive,
     positive_fields,
 )
-
-
-def trainable_quantities() -> tuple[str, ...]:
-    """Return the quantities that can be part of a loss."""
-    return ordered((*readable_quantities(), "forces"))
 
 
 @dataclass(frozen=True)
@@ -358,7 +362,7 @@ class TrainingConfig:
         settings = read_yaml(path)
         with located(file=path):
             if settings is None:
-                raise InvalidFileError("no settings", advice="examples are workflows/*/*.yaml")
+                raise InvalidFileError("no settings", advice=TEMPLATE_ADVICE)
             if not isinstance(settings, dict):
                 raise InvalidFileError(expected="a mapping of settings", value=settings)
             for key, value in overrides.items():
@@ -372,12 +376,17 @@ class TrainingConfig:
     ) -> TrainingConfig:
         """Create a configuration from nested mappings; paths are relative to `folder`.
 
+        If output, loss or data sizes are missing, they and everything else that is left out are
+        chosen to fit the dataset (:func:`~eqcalc.training.template.fitting_settings`).
+
         Raises
         ------
         InvalidInputError
             A setting is unknown, missing or invalid.
         """
-        return build(cls, _with_full_loss(settings), "", Path(folder))
+        folder = Path(folder)
+        known_keys(settings, [f.name for f in fields(cls)])  # before the dataset is read
+        return build(cls, _with_full_loss(completed(settings, folder)), "", folder)
 
     def settings(self) -> dict[str, Any]:
         """Return nested mappings, the inverse of :meth:`from_settings`."""

@@ -26,6 +26,8 @@ from eqcalc.validation import (
     one_of,
 )
 
+TEMPLATE_ADVICE = "eqcalc train --template DATASET --output FILE writes settings for a dataset"
+
 
 class DuplicateKeyError(InvalidFileError):
     """A YAML file contains a duplicate key, in the given `lines`."""
@@ -164,7 +166,9 @@ def read_yaml(path: Path) -> Any:
     except OSError as error:
         raise InvalidFileError(f"cannot be read ({error.strerror})", file=path) from None
     except UnicodeDecodeError:
-        raise InvalidFileError("not text", file=path, expected="settings in YAML") from None
+        raise InvalidFileError(
+            "not text", file=path, expected="settings in YAML", advice=TEMPLATE_ADVICE
+        ) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InvalidFileError(f"not valid YAML: {_in_one_line(error)}", file=path) from None
 

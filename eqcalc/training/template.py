@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: MIT
+"""Settings that fit a dataset: what a settings file leaves out, and a file with comments."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from eqcalc.datasets import Dataset
+from eqcalc.files import require_writable, write_atomically
+from eqcalc.models.potential import PotentialConfig
+from eqcalc.models.readouts import readable_quantities
+from eqcalc.quantities import ordered, quantity
+from eqcalc.validation import InvalidFileError, InvalidInputError
+
+#: Optimiser steps of a training; more epochs of small datasets hardly improve a model.
+_STEPS, _EPOCHS = 40_000, (50, 2000)
+#: Structures per step, up to a size of the training set.
+_BATCHES = {1_000: 5, 10_000: 10, 50_000: 32}
+_LARGEST_BATCH = 100
+#: Largest number of structures kept for validation, and for the test.
+_HELD_OUT = 1_000
+
+
+def trainable_quantities() -> tuple[str, ...]:
+    """Return the quantities that can be part of a loss."""
+    return ordered((*readable_quantities(), "forces"))
+
+
+def fitting_settings(dataset: Dataset, stated: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return settings of a training that fit a dataset.
+
+    A tenth of the structures, at most 1000, is kept for validation and as many for the test. The
+    loss has all labels of the dataset that a model can learn. The learning rate is annealed in
+    about 40,000 steps. `stated` are the settings of ``data`` that are known already.
+    """
+    n = len(dataset)
+    data = {key: value for key, value in (stated or {}).items() if value is not None}
+    if "split" in data:
+        training = len(dataset.splits.get(str(data["split"]), {}).get("training", ()))
+        sizes = {}
+    else:
+        test = data.get("test", min(n // 10, _HELD_OUT))
+        sizes = {"validation": max(min(n // 10, _HELD_OUT), 1), **data}
+        if "training" not in sizes and all(isinstance(k, int) for k in (test, sizes["validation"])):
+            sizes |= {"training": n - sizes["validation"] - test, "test": test}
+        training = sizes.get("training", n)
+    known = [name for name in trainable_quantities() if name in dataset.quantities]
+    if n < 2 or not known:
+        raise InvalidInputError(
+            f"{n} structures with the labels {', '.join(dataset.quantities) or 'none'}",
+            key="data.path",
+            file=dataset.path,
+            expected=f"two or more, with some of {', '.join(trainable_quantities())}",
+        )
+    training = training if isinstance(training, int) else n  # what is wrong is refused later
+    batch = next((b for size, b in _BATCHES.items() if training < size), _LARGEST_BATCH)
+    epochs = round(_STEPS / max(training // batch, 1))
+    return {
+        "output": f"{dataset.path.stem}-model",
+        "data": sizes,
+        "loss": {name: quantity(name).loss_weight for name in known},
+        "optimizer": {"batch_size": batch, "learning_rate": 1e-3},
+        "schedule": {"name": "cosine", "warm_up": 5},
+        "ema": {"decay": 0.998},
+        "stopping": {"epochs": min(max(epochs, _EPOCHS[0]), _EPOCHS[1]), "patience": None},
+    }
+
+
+def completed(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return settings completed from their dataset, if they lack output, loss or data sizes.
+
+    Raises
+    ------
+    InvalidInputError
+        The dataset cannot be read, or has nothing to learn.
+    """
+    given = {key: value for key, value in settings.items() if value is not None}
+    data = given.get("data")
+    if not isinstance(data, Mapping) or not (path := data.get("path")):
+        return dict(settings)
+    sized = {key for key in ("training", "validation") if data.get(key) is not None}
+    if {"output", "loss"} <= set(given) and (data.get("split") or len(sized) == 2):
+        return dict(settings)
+    try:
+        dataset = Dataset.open(folder / Path(str(path)).expanduser())
+    except (OSError, InvalidFileError) as error:
+        raise InvalidInputError(str(error), key="data.path", value=str(path)) from error
+    found = fitting_settings(dataset, data)
+    for key in ("data", "optimizer", "ema", "stopping"):
+        if isinstance(given.get(key), Mapping):
+            given[key] = {**found[key], **given[key]}
+    given["data"] |= {key: v for key, v in found["data"].items() if given["data"][key] is None}
+    return found | given
+
+
+def write_template(dataset: str | Path, path: str | Path | None = None) -> str:
+    """Return the text of a settings file for a dataset, with comments, and write it.
+
+    Parameters
+    ----------
+    dataset
+        The dataset.
+    path
+        File to write, which must not exist; none if not given. The path of the dataset is
+        relative to its folder.
+
+    Raises
+    ------
+    InvalidInputError
+        The dataset has nothing to learn, or the file exists.
+    """
+    found = Dataset.open(dataset)
+    target = None if path is None else Path(path)
+    if target is not None and target.exists():
+        raise InvalidInputError(
+            "exists", file=target, key="--output", expected="the name of a new settings file"
+        )
+    text = _text(found, Path() if target is None else target.parent)
+    if target is not None:
+        require_writable(target.parent)
+        write_atomically(target, text)
+    return text
+
+
+def _text(dataset: Dataset, folder: Path) -> str:
+    s = fitting_settings(dataset)
+    heads = ordered(quantity(name).derivative_of or name for name in s["loss"])
+    network = PotentialConfig.from_settings({"heads": list(heads)}).settings()["representation"]
+    shown = {
+        key: network[key] for key in ("name", "features", "layers", "cutoff") if key in network
+    }
+    others = [name for name in dataset.quantities if name not in s["loss"]]
+    sizes, steps = s["data"], s["data"]["training"] // s["optimizer"]["batch_size"]
+    lines = [
+        f"# Settings of eqcalc train for {dataset.path.name}: {len(dataset)} structures.",
+        "# Everything but data.path may be left out; what is left out gets the value shown here.",
+        "",
+        f"output: {s['output']}    # folder of the model, the log and what is needed to resume",
+        "data:",
+        f"  path: {_quoted(os.path.relpath(dataset.path, folder))}    # relative to this file",
+        f"  training: {sizes['training']}    # structures to learn from",
+        f"  validation: {sizes['validation']}    # by which the best epoch is chosen",
+        f"  test: {sizes['test']}    # seen by no training; eqcalc evaluate --split test",
+        "  seed: 0    # of the random division",
+        "",
+        "# Smaller networks are faster and somewhat less accurate: features: 64.",
+        "model:",
+        f"  representation: {{{', '.join(f'{key}: {value}' for key, value in shown.items())}}}",
+        "",
+        "# Weights of the quantities to learn. Larger weights of dipole and polarizability overfit",
+        "# them: each structure gives three and six numbers, but three forces for each atom.",
+        "loss:",
+        *(f"  {name}: {weight:g}" for name, weight in s["loss"].items()),
+        *(f"  # {name} is in the dataset, but no model can learn it here" for name in others),
+        "",
+        "optimizer:",
+        f"  batch_size: {s['optimizer']['batch_size']}    # structures per step",
+        f"  learning_rate: {s['optimizer']['learning_rate']}",
+        "",
+        "# The learning rate is warmed up in 5 epochs and then annealed to zero.",
+        "schedule: {name: cosine, warm_up: 5}",
+        "ema: {decay: 0.998}    # the model is a moving average over some 500 steps",
+        "stopping:",
+        f"  epochs: {s['stopping']['epochs']}    # of {max(steps, 1)} steps each",
+        "  patience: null    # or stop after so many epochs without a lower validation loss",
+        "  hours: null    # or stop after so many hours; the same command resumes",
+        "seed: 0    # of the initial parameters and the order of the structures",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """Return a path as YAML, in quotes if it has other than letters, digits and ``._-/``."""
+    plain = all(c.isalnum() or c in "._-/" for c in text)
+    return text if plain else "'" + text.replace("'", "''") + "'"
