@@ -235,6 +235,16 @@ def require_writable(folder: Path) -> None:
         raise _failure(folder, error.errno, "the folder cannot be written") from None
 
 
+def shipped_data(folder: str, pattern: str) -> list[Path]:
+    """Return the sorted files of a folder of the data that come with eqcalc, or none."""
+    # in a wheel the data are inside the package, in a checkout next to it
+    package = Path(__file__).parent
+    for place in (package / "data" / folder, package.parent / "data" / folder):
+        if found := sorted(place.glob(pattern)):
+            return found
+    return []
+
+
 def _failure(path: Path, number: int | None, what: str) -> OSError:
     """Return an OSError of the matching subclass, without temporary names in its message."""
     number = number or errno.EIO

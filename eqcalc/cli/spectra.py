@@ -87,20 +87,46 @@ def _spectra(options: argparse.Namespace) -> None:
 
 def _compare(options: argparse.Namespace) -> None:
     from eqcalc.reports.files import write_comparison
+    from eqcalc.reports.sticks import write_band_comparison
+    from eqcalc.spectra import is_band_list
 
-    lower, upper = options.limits
-    print(
-        write_comparison(
-            options.calculated,
-            options.measured,
+    calculated, measured = list(options.calculated), None
+    if not (options.fundamentals or options.molecule):
+        if len(calculated) < 2:
+            raise InvalidInputError(
+                key="measured",
+                expected="a measured spectrum or list of bands after the computed ones, or "
+                "--fundamentals",
+            )
+        measured = calculated.pop()
+    shared = {"names": options.name, **chosen(options, "reversed_axis")}
+    lists = is_band_list(measured) if measured and options.bands is None else options.bands
+    if measured is None or lists:
+        text = write_band_comparison(
+            calculated,
+            measured,
+            options.output,
+            scale_range=options.scale,
+            **chosen(options, "molecule", "limits", "window"),
+            **shared,
+        )
+    else:
+        if options.limits is None:
+            raise InvalidInputError(
+                key="--limits", expected="the range of wavenumbers that is compared"
+            )
+        lower, upper = options.limits
+        text = write_comparison(
+            calculated,
+            measured,
             options.output,
             lower=lower,
             upper=upper,
             scale_range=options.scale,
-            names=options.name,
-            **chosen(options, "fwhm", "unit", "reversed_axis"),
+            **chosen(options, "fwhm", "unit"),
+            **shared,
         )
-    )
+    print(text)
 
 
 def _assign(options: argparse.Namespace) -> None:
@@ -224,24 +250,39 @@ def _add_spectra(add: Callable[..., Any]) -> None:
     add_text(command, "--geometry", "unpolarized", text)
     add_flag(command, "--anti-stokes", "the anti-Stokes Raman cross-section")
     add_flag(command, "--photon-counting", "photon-counting detector")
-    _add_limits(command, required=False)
+    _add_limits(command)
     _add_reversed(command)
     add_series_options(command)
 
 
 def _add_compare(add: Callable[..., Any]) -> None:
     command = add(
-        "compare", _compare, "Compare computed spectra with a measured one: overlay and scores."
+        "compare",
+        _compare,
+        "Compare computed spectra with a measured one, or their bands with a list.",
     )
-    command.add_argument("calculated", type=Path, nargs="+", help="spectra of eqcalc (.h5)")
     command.add_argument(
-        "measured",
+        "calculated",
         type=Path,
-        help="JCAMP-DX (.jdx), or text or .csv with wavenumber and value; transmittance is "
-        "converted",
+        nargs="+",
+        metavar="FILE",
+        help="spectra of eqcalc (.h5) and, last, the measured one: JCAMP-DX, or text or .csv with "
+        "wavenumber and value (transmittance is converted); or a list of bands: positions, with "
+        "intensities if known, or a JCAMP-DX peak table",
     )
+    add_flag(command, "--fundamentals", "compare with known fundamentals of the molecule")
+    command.add_argument(
+        "--molecule", metavar="NAME", help="whose fundamentals, by name or InChI, if not recognised"
+    )
+    command.add_argument(
+        "--bands",
+        action=argparse.BooleanOptionalAction,
+        help="the measured file is a list of bands, or (--no-bands) a curve; recognised by default",
+    )
+    text = "farthest a listed band may be from its computed one [cm⁻¹] (default 4 %%, at least 30)"
+    add_number(command, "--window", None, text)
     command.add_argument("--output", type=output_folder, default=Path("comparison"), help="folder")
-    _add_limits(command, required=True)
+    _add_limits(command)
     text = "fit and report a scale factor of computed wavenumbers between these"
     add_range(command, "--scale", ("LOWEST", "HIGHEST"), text, positive_number)
     add_number(
@@ -289,9 +330,9 @@ def _add_resolution(command: Any) -> None:
     add_number(group, "--lag", None, "longest correlation time [fs], instead")
 
 
-def _add_limits(command: Any, *, required: bool) -> None:
+def _add_limits(command: Any) -> None:
     text = "range of wavenumbers [cm⁻¹]"
-    add_range(command, "--limits", ("FROM", "TO"), text, required=required)
+    add_range(command, "--limits", ("FROM", "TO"), text)
 
 
 def _add_reversed(command: Any) -> None:

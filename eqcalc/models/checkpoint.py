@@ -19,7 +19,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from eqcalc.files import write_atomically
+from eqcalc.files import shipped_data, write_atomically
 from eqcalc.models.potential import Potential, PotentialConfig, References
 from eqcalc.models.precision import checked_device
 from eqcalc.models.registry import require_registered
@@ -226,9 +226,6 @@ def load_model(
     return potential.to(device=device, dtype=dtype or precision).eval()
 
 
-_PACKAGE = Path(__file__).parents[1]
-
-
 def shipped_model(name: str = "ethanol") -> Path:
     """Return the path of a model that comes with eqcalc.
 
@@ -243,8 +240,4 @@ def shipped_model(name: str = "ethanol") -> Path:
 
 def shipped_models() -> list[Path]:
     """Return the paths of all models that come with eqcalc."""
-    # in a wheel the models are inside the package, in a checkout next to it
-    for folder in (_PACKAGE / "data" / "models", _PACKAGE.parent / "data" / "models"):
-        if found := sorted(folder.glob("*.eqc")):
-            return found
-    return []
+    return shipped_data("models", "*.eqc")

@@ -421,7 +421,7 @@ def write_comparison(
     -------
     The content of ``comparison.txt``.
     """
-    spectra = [_read_calculated(path) for path in calculated]
+    spectra = [read_calculated(path) for path in calculated]
     target = read_measured(measured, unit=unit, limits=(lower, upper))
     names = list(names or map(dynamics_name, spectra))
     if len(names) != len(spectra):
@@ -455,7 +455,8 @@ def write_comparison(
     return text
 
 
-def _read_calculated(path: str | Path) -> Spectrum:
+def read_calculated(path: str | Path) -> Spectrum:
+    """Read a computed spectrum; the error says which of the files it is."""
     try:
         return read_spectrum(path)
     except InvalidInputError as error:

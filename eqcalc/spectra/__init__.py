@@ -32,6 +32,7 @@ from eqcalc.spectra.experiment.comparison import (
     ScoreInterval,
     compare,
 )
+from eqcalc.spectra.experiment.fundamentals import known_fundamentals
 from eqcalc.spectra.experiment.measured import (
     absorbance,
     broadened,
@@ -40,8 +41,16 @@ from eqcalc.spectra.experiment.measured import (
     read_measured,
     read_table,
 )
+from eqcalc.spectra.experiment.sticks import (
+    BandComparison,
+    BandList,
+    compare_bands,
+    is_band_list,
+    read_bands,
+)
 from eqcalc.spectra.figures import (
     plot_assignment,
+    plot_bands,
     plot_committee,
     plot_comparison,
     plot_harmonic,
@@ -73,6 +82,8 @@ from eqcalc.spectra.streaming import infrared_accumulator, raman_accumulator
 __all__ = [
     "AssignedBand",
     "Band",
+    "BandComparison",
+    "BandList",
     "CommitteeSpectrum",
     "Comparison",
     "Decomposition",
@@ -93,6 +104,7 @@ __all__ = [
     "broadened",
     "combine_committee",
     "compare",
+    "compare_bands",
     "convert_infrared",
     "cross_spectrum",
     "decompose",
@@ -106,10 +118,13 @@ __all__ = [
     "harmonic_analysis",
     "infrared",
     "infrared_accumulator",
+    "is_band_list",
+    "known_fundamentals",
     "langevin_kernel",
     "mode_spectra",
     "molar_absorption",
     "plot_assignment",
+    "plot_bands",
     "plot_committee",
     "plot_comparison",
     "plot_harmonic",
@@ -120,6 +135,7 @@ __all__ = [
     "raman",
     "raman_accumulator",
     "raman_oriented",
+    "read_bands",
     "read_measured",
     "read_raman",
     "read_series",

@@ -21,6 +21,7 @@ from eqcalc.spectra.assignment.modes import REMAINDER, ROTATION
 from eqcalc.spectra.committee import CommitteeSpectrum
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum
 from eqcalc.spectra.experiment.comparison import Comparison
+from eqcalc.spectra.experiment.sticks import BandComparison
 from eqcalc.spectra.raman_scattering import RamanSpectrum
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.validation import InvalidInputError
@@ -195,6 +196,38 @@ def plot_comparison(
         limits=(float(measured.wavenumber[0]), float(measured.wavenumber[-1])),
         reversed_axis=reversed_axis,
     )
+
+
+def plot_bands(comparison: BandComparison, name: str = "", reversed_axis: bool = False) -> Figure:
+    """Return a computed spectrum with listed bands as sticks, tied to the computed ones.
+
+    Parameters
+    ----------
+    comparison
+        Bands matched to a spectrum.
+    name
+        Of the spectrum in the legend.
+    reversed_axis
+        As for :func:`plot_spectrum`.
+    """
+    spectrum, listed = comparison.calculated, comparison.listed
+    limits = (float(spectrum.wavenumber[0]), float(spectrum.wavenumber[-1]))
+    figure = plot_spectrum([spectrum], names=[name], limits=limits, reversed_axis=reversed_axis)
+    axes = figure.axes[0]
+    top = _height([spectrum], limits, 0.95)
+    strengths = np.ones(len(listed.position)) if listed.intensity is None else listed.intensity
+    # unknown intensities have a stick of unit height as well
+    known = np.nan_to_num(strengths / max(np.nanmax(strengths), 1e-300), nan=1.0)
+    axes.vlines(listed.position, -0.35 * top * known, 0.0, _MEASURED, linewidth=1.0)
+    for match in comparison.matches:
+        if match.band is not None:
+            place = match.band.position.value
+            height = np.interp(place, spectrum.wavenumber, spectrum.values)
+            axes.plot([match.position.value, place], [0.0, height], color=_STICKS, linewidth=0.6)
+    axes.plot([], [], color=_MEASURED, linewidth=1.0, label=listed.label)
+    axes.set_ylim(-0.4 * top, None)
+    axes.legend(frameon=False)
+    return figure
 
 
 def plot_committee(

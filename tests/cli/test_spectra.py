@@ -20,6 +20,7 @@ from eqcalc.spectra import (
     read_spectrum,
     write_spectrum,
 )
+from eqcalc.spectra.provenance import molecule as record_of
 from tests.conftest import make_potential
 from tests.spectra.oscillators import oscillator, vector
 
@@ -131,6 +132,41 @@ def test_compare(tmp_path, spectrum, capsys):
         line.split("measured ")[1].split()[0],
     )
     assert float(computed) == pytest.approx(float(known), rel=1e-3)
+
+
+def test_compare_with_lists_of_bands(tmp_path, spectrum, capsys):
+    folder = tmp_path / "out"
+    bands = tmp_path / "bands.csv"
+    bands.write_text("wavenumber,km/mol,assignment\n1490,12,stretch\n1900,,overtone\n")
+    assert run("compare", spectrum, bands, "--output", folder, "--name", "MD") == 0
+    text = capsys.readouterr().out
+    assert "1 of 2 matched" in text
+    assert (folder / "bands.txt").read_text() == text
+    (found,) = json.loads((folder / "bands.json").read_text())["calculated"]
+    assert found["bands"][0]["deviation_cm-1"][0] == pytest.approx(10.0, abs=1.0)
+    assert found["bands"][1]["note"] == "no computed band"
+    assert (folder / "bands.png").stat().st_size > 10_000
+    # the same file as a curve, which takes limits
+    assert run("compare", spectrum, bands, "--no-bands", "--output", folder) == FAILURE
+    assert "--limits: expected the range" in capsys.readouterr().err
+    assert run("compare", spectrum, "--output", folder) == FAILURE
+    assert "--fundamentals" in capsys.readouterr().err
+
+
+def test_compare_with_fundamentals(tmp_path, spectrum, capsys):
+    water = molecule("H2O")
+    known = read_spectrum(spectrum)
+    known.provenance["source"] = {"molecule": record_of(water.numbers, None, water.positions)}
+    path = write_spectrum(known, tmp_path / "water.h5")
+    folder = tmp_path / "out"
+    assert run("compare", path, "--fundamentals", "--window", 150, "--output", folder) == 0
+    text = capsys.readouterr().out
+    assert "fundamentals of Water" in text
+    assert "1 of 3 matched" in text  # 1500 to the bend at 1595
+    assert run("compare", path, "--molecule", "Ammonia", "--output", folder) == 0
+    assert "with other atoms or isotopes" in capsys.readouterr().out
+    assert run("compare", spectrum, "--fundamentals", "--output", folder) == FAILURE
+    assert "--molecule" in capsys.readouterr().err
 
 
 def test_compare_names_what_is_wrong(tmp_path, spectrum, capsys):
