@@ -1,7 +1,27 @@
 # SPDX-License-Identifier: MIT
-"""Quantum vibrations of a molecule: n-mode surfaces, VSCF and VCI."""
+"""Quantum vibrations of a molecule: n-mode surfaces, VSCF, VCI, perturbation theory, rotors."""
 
 from eqcalc.anharmonic.analysis import Treatment, anharmonic_spectrum
+from eqcalc.anharmonic.internal_rotation import HinderedRotor, hindered_rotor, rotors
+from eqcalc.anharmonic.perturbation import (
+    perturbed_fundamentals,
+    perturbed_moments,
+    perturbed_states,
+)
 from eqcalc.anharmonic.spectrum import AnharmonicSpectrum, Configuration
+from eqcalc.anharmonic.taylor import ForceField, force_field
 
-__all__ = ["AnharmonicSpectrum", "Configuration", "Treatment", "anharmonic_spectrum"]
+__all__ = [
+    "AnharmonicSpectrum",
+    "Configuration",
+    "ForceField",
+    "HinderedRotor",
+    "Treatment",
+    "anharmonic_spectrum",
+    "force_field",
+    "hindered_rotor",
+    "perturbed_fundamentals",
+    "perturbed_moments",
+    "perturbed_states",
+    "rotors",
+]

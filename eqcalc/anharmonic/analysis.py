@@ -141,7 +141,7 @@ def anharmonic_spectrum(
     if not active:
         raise InvalidInputError(key="molecule", expected="a vibration that is no torsion")
     treatment = treatment or Treatment.for_modes(len(active))
-    modes = _treated(modes, active)
+    modes = treated_modes(modes, at_rest)
     wavenumber = modes.wavenumber
     kept = tuple(name for name in ("dipole", "polarizability") if name in evaluator.quantities)
     surface = model_surface(modes, evaluator, kept)
@@ -204,8 +204,9 @@ def anharmonic_spectrum(
     )
 
 
-def _treated(modes: NormalModes, active: Sequence[int]) -> NormalModes:
-    """Return some modes, with x, y and z the axes of ascending moments of inertia."""
+def treated_modes(modes: NormalModes, at_rest: Collection[int] = ()) -> NormalModes:
+    """Return modes without those at rest, in the axes of ascending moments of inertia."""
+    active = [k for k in range(len(modes)) if k not in at_rest]
     axes = principal_axes(modes.positions, modes.masses)[1]
     axes = axes * np.sign(np.linalg.det(axes))
     return NormalModes(

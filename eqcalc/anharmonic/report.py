@@ -11,16 +11,18 @@ import torch
 from ase import Atoms
 from ase.data import chemical_symbols
 
-from eqcalc.anharmonic.analysis import Treatment, anharmonic_spectrum
+from eqcalc.anharmonic.analysis import Treatment, anharmonic_spectrum, treated_modes
 from eqcalc.anharmonic.internal_rotation import (
     HinderedRotor,
     hindered_rotor,
     rotors,
     torsional_modes,
 )
+from eqcalc.anharmonic.perturbation import perturbed_fundamentals
+from eqcalc.anharmonic.taylor import force_field
 from eqcalc.facts import aligned
 from eqcalc.files import write_atomically
-from eqcalc.harmonic import harmonic_spectrum, relax
+from eqcalc.harmonic import harmonic_spectrum, potential_smoothness, relax
 from eqcalc.models.checkpoint import load_model
 from eqcalc.molecules import total_charge
 from eqcalc.runtime import evaluator_for
@@ -39,7 +41,8 @@ def write_anharmonic(
 ) -> str:
     """Write the anharmonic spectrum of a molecule; return its tables.
 
-    Torsions are treated as hindered rotors, everything else by VCI.
+    Torsions are treated as hindered rotors, everything else by VCI; fundamentals also by
+    second-order perturbation theory.
 
     Parameters
     ----------
@@ -60,6 +63,7 @@ def write_anharmonic(
     found = rotors(relaxed)
     torsions = torsional_modes(modes, found)
     turned = [hindered_rotor(relaxed, rotor) for rotor in found] if torsions else []
+    smooth = potential_smoothness(potential, relaxed).trusted
     evaluator = evaluator_for(potential, relaxed.numbers, charge=total_charge(atoms))
     treatment = Treatment.for_modes(len(modes) - len(torsions), **choices)
     spectrum = anharmonic_spectrum(modes, evaluator, treatment, at_rest=torsions)
@@ -74,7 +78,19 @@ def write_anharmonic(
             for rotor in turned
         ]
         write_atomically(Path(output), json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    parts = [spectrum.table(_PRINTED)]
+    active = [k for k in range(len(modes)) if k not in torsions]
+    second_order = perturbed_fundamentals(force_field(treated_modes(modes, torsions), evaluator))
+    rows = [["mode", "harmonic", "GVPT2", "VCI", ""], ["", "cm⁻¹", "cm⁻¹", "cm⁻¹", ""]]
+    for k, perturbed in zip(active, second_order, strict=True):
+        three = (spectrum.harmonic[k], perturbed, spectrum.fundamentals()[k])
+        shown = [f"{nu:.1f}" for nu in three]
+        rows.append([f"ν{k + 1}", *shown, "" if smooth[k] else "not smooth"])
+    parts = [aligned(rows, words={0, 4}), spectrum.table(_PRINTED)]
+    if not smooth[active].all():
+        parts.append(
+            "not smooth: derivatives of the energy at the minimum are not those over the range of "
+            "the vibration (eqcalc evaluate --smoothness); GVPT2 is not to be trusted there"
+        )
     if turned:
         numbers = ", ".join(f"ν{k + 1}" for k in torsions)
         parts += [f"internal rotations, in place of {numbers}:", _torsion_table(relaxed, turned)]
