@@ -20,9 +20,9 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 from ase.constraints import FixInternals
-from ase.neighborlist import build_neighbor_list, natural_cutoffs
 from ase.optimize import BFGS
 
+from eqcalc.labelling.conformer_search import rotatable_bonds, turning_atoms
 from eqcalc.normal_modes import NormalModes, centred, rigid_motions
 from eqcalc.units import HBAR, angular_frequency_to_wavenumber
 
@@ -64,26 +64,18 @@ class Rotor:
 
 def rotors(atoms: Atoms) -> list[Rotor]:
     """Return the groups of a molecule that can turn about a bond outside of rings."""
-    neighbors = build_neighbor_list(
-        atoms, cutoffs=natural_cutoffs(atoms, mult=1.1), self_interaction=False, bothways=True
-    )
-    bonded = [set(neighbors.get_neighbors(i)[0].tolist()) for i in range(len(atoms))]
     found = []
-    for i in range(len(atoms)):
-        for j in sorted(b for b in bonded[i] if b > i):
-            side = _side(bonded, i, j)
-            if i in side:
-                continue  # a ring
-            if 2 * len(side) > len(atoms):
-                start, end, side = j, i, set(range(len(atoms))) - side
-            else:
-                start, end = i, j
-            before, after = sorted(bonded[start] - {end}), sorted(bonded[end] - {start})
-            if before and after:
-                rotor = Rotor((before[0], start, end, after[0]), tuple(sorted(side)))
-                moved = rotor.displacement(atoms.positions, atoms.get_masses())
-                if moved @ moved > _LINEAR_TOP:
-                    found.append(rotor)
+    distances = atoms.get_all_distances()
+    for i, j in rotatable_bonds(atoms):
+        sides = [((j, i), turning_atoms(atoms, (j, i))), ((i, j), turning_atoms(atoms, (i, j)))]
+        (start, end), top = min(sides, key=lambda side: len(side[1]))
+        rest = [k for k in range(len(atoms)) if k not in top and k != start]
+        before = min(rest, key=lambda k: distances[start, k])
+        after = min((k for k in top if k != end), key=lambda k: distances[end, k])
+        rotor = Rotor((before, start, end, int(after)), tuple(top.tolist()))
+        moved = rotor.displacement(atoms.positions, atoms.get_masses())
+        if moved @ moved > _LINEAR_TOP:
+            found.append(rotor)
     return found
 
 
@@ -197,14 +189,3 @@ def rotor_levels(energy: np.ndarray, constant: np.ndarray) -> tuple[np.ndarray, 
     strength[: lowest + 1] = 0.0
     partner = int(np.argmax(strength * (levels - levels[lowest])))
     return levels - levels[0], float(levels[partner] - levels[lowest])
-
-
-def _side(bonded: Sequence[set[int]], i: int, j: int) -> set[int]:
-    """Return the atoms that are reached from j without the bond to i."""
-    reached, new = {j}, [b for b in bonded[j] if b != i]
-    while new:
-        atom = new.pop()
-        if atom not in reached:
-            reached.add(atom)
-            new.extend(bonded[atom])
-    return reached

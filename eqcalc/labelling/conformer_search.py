@@ -34,16 +34,28 @@ def rotatable_bonds(atoms: ase.Atoms) -> list[tuple[int, int]]:
     ]
 
 
-def rotate(atoms: ase.Atoms, bond: tuple[int, int], angle: float) -> ase.Atoms:
-    """Return a copy of `atoms` with one side of `bond` rotated by `angle` [degree].
+def turning_atoms(atoms: ase.Atoms, bond: tuple[int, int]) -> np.ndarray:
+    """Return the atoms on the side of the second atom of a bond, which turn about it.
 
-    The side of the second atom of `bond` moves.
+    Raises
+    ------
+    InvalidInputError
+        The bond is part of a ring, or no bond.
     """
     moving = _moving_atoms(atoms, _bonds(atoms), *bond)
     if not len(moving):
         raise InvalidInputError(
             key="bond", value=bond, expected="a bond that is not part of a ring"
         )
+    return moving
+
+
+def rotate(atoms: ase.Atoms, bond: tuple[int, int], angle: float) -> ase.Atoms:
+    """Return a copy of `atoms` with one side of `bond` rotated by `angle` [degree].
+
+    The side of the second atom of `bond` moves.
+    """
+    moving = turning_atoms(atoms, bond)
     rotated = atoms.copy()
     i, j = bond
     axis = atoms.positions[j] - atoms.positions[i]
