@@ -10,7 +10,7 @@ geometries with rotated torsions, and of ring-polymer beads about snapshots of t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -126,6 +126,21 @@ class SamplingPlan:
             key: {str(t): s for t, s in value.items()} if isinstance(value, dict) else value
             for key, value in asdict(self).items()
         }
+
+
+def sampled_temperatures(provenance: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Return the range of temperatures [K] at which the geometries of a dataset were sampled.
+
+    None if its provenance does not record the plan of all its structures.
+    """
+    parts = [provenance, *provenance.get("appended", ())]
+    found = []
+    for plan in (part.get("sampling") for part in parts):
+        if not isinstance(plan, Mapping):
+            return None
+        kinds = ("classical", "wigner", "torsional_wigner", "ring_polymer")
+        found += [float(t) for kind in kinds for t, share in plan.get(kind, {}).items() if share]
+    return (min(found), max(found)) if found else None
 
 
 def langevin(

@@ -135,6 +135,15 @@ class Compositions:
         return f"{self.count} compositions of {self.atoms[0]}–{self.atoms[1]} atoms, {spans}"
 
 
+def trained_on(metadata: Mapping[str, Any]) -> str:
+    """Return the compositions, and the temperatures of the geometries, a model was trained on."""
+    data = (metadata.get("training") or {}).get("dataset") or {}
+    span = data.get("temperatures")
+    temperatures = "not recorded" if span is None else f"{span[0]:g} to {span[1]:g} K"
+    compositions = Compositions.of_model(metadata) or "not recorded"
+    return f"compositions: {compositions}; temperatures of the geometries: {temperatures}"
+
+
 def warn_of_composition(metadata: Mapping[str, Any], numbers: np.ndarray) -> None:
     """Warn if a molecule's composition was not among the training data of a model.
 

@@ -3,20 +3,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
 from ase.data import chemical_symbols
+from ase.symbols import Symbols
 
 from eqcalc.datasets import Dataset
 from eqcalc.facts import joined_levels
 from eqcalc.ipi.reader import describe_run
+from eqcalc.labelling.sampling import sampled_temperatures
 from eqcalc.models.checkpoint import read_header
-from eqcalc.models.compositions import Compositions
+from eqcalc.models.compositions import Compositions, trained_on
 from eqcalc.spectra import Spectrum, read_raman, read_spectrum
 from eqcalc.spectra.provenance import provenance_facts
+from eqcalc.training.evaluation_table import describe_force_error
 from eqcalc.trajectory import Trajectory
 from eqcalc.validation import (
     InvalidFileError,
@@ -66,7 +69,7 @@ def describe_file(path: str | Path) -> str:
         ) from None
     describers: dict[str, Callable[[Path], str]] = {
         "eqcalc trajectory": _describe_trajectory,
-        "eqcalc dataset": lambda path: repr(Dataset.open(path)),
+        "eqcalc dataset": _describe_dataset,
         "eqcalc spectrum": lambda path: _describe_spectrum(read_spectrum(path)),
         "eqcalc Raman spectrum": _describe_raman,
     }
@@ -78,6 +81,13 @@ def _describe_trajectory(path: Path) -> str:
     trajectory = Trajectory.open(path)
     notes = trajectory.settings.get("notes", [])
     return "\n".join([repr(trajectory), *(f"note: {note}" for note in notes)])
+
+
+def _describe_dataset(path: Path) -> str:
+    dataset = Dataset.open(path)
+    span = sampled_temperatures(dataset.provenance)
+    known = "not recorded" if span is None else f"{span[0]:g} to {span[1]:g} K"
+    return f"{dataset!r}\ntemperatures of the geometries: {known}"
 
 
 def _describe_raman(path: Path) -> str:
@@ -115,8 +125,7 @@ def describe_model(header: Mapping[str, Any]) -> str:
     ]
     if training:
         lines.append("trained on " + _data(training))
-        compositions = Compositions.of_model(metadata)
-        lines.append(f"compositions trained on: {compositions or 'not recorded'}")
+        lines.append(f"knows {trained_on(metadata)}")
         start = training.get("started_from")
         while start:
             lines.append(
@@ -132,7 +141,17 @@ def describe_model(header: Mapping[str, Any]) -> str:
         if errors:
             n = training["dataset"].get("test", "its")
             lines.append(f"mean absolute errors on {n} held-out structures: {', '.join(errors)}")
+            lines += _meaning(training["test"], Compositions.of_model(metadata))
     return "\n".join(lines)
+
+
+def _meaning(rows: Sequence[Mapping[str, Any]], known: Compositions | None) -> list[str]:
+    """Return what the errors of forces mean for wavenumbers, if the molecules are recorded."""
+    errors = [r["rmse"] for r in rows if (r["quantity"], r["unit"]) == ("forces", "meV/Å")]
+    if not errors or known is None or not known.formulas:
+        return []
+    molecules = [Symbols.fromsymbols(text).numbers for text in known.formulas]
+    return [describe_force_error(errors[0] / 1000.0, molecules)]
 
 
 def level_of_theory(metadata: Mapping[str, Any]) -> str:

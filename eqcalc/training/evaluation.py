@@ -15,14 +15,19 @@ from eqcalc.datasets import Dataset
 from eqcalc.datasets.checks import list_structures, not_finite
 from eqcalc.datasets.dataset import levels_by_quantity
 from eqcalc.models.checkpoint import load_model
-from eqcalc.models.compositions import Compositions, formula
+from eqcalc.models.compositions import Compositions, formula, trained_on
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import check_precision, in_precision
 from eqcalc.progress import progress_bar
 from eqcalc.quantities import ordered, quantity
 from eqcalc.training.config import DataConfig
 from eqcalc.training.data import Batches, Split, evaluation_batches, file_hash, split_dataset
-from eqcalc.training.evaluation_table import EvaluationTable, error_rows
+from eqcalc.training.evaluation_table import (
+    ErrorRow,
+    EvaluationTable,
+    describe_force_error,
+    error_rows,
+)
 from eqcalc.validation import InvalidInputError, known_elements, located, one_of
 
 #: Largest number of compositions named in a note.
@@ -86,8 +91,9 @@ def evaluate(
     wanted = _comparable(model, dataset.subset(rows), names)
     rows, wrong = _finite(dataset, rows, wanted)
     predicted, labels, counts = predictions(model, dataset, rows, wanted, progress)
+    errors = error_rows(predicted, labels, counts)
     return EvaluationTable(
-        rows=error_rows(predicted, labels, counts),
+        rows=errors,
         model=text,
         dataset=dataset.path.name + (f" ({split})" if split else ""),
         n_structures=len(rows),
@@ -96,6 +102,10 @@ def evaluate(
             *_diverged(predicted),
             *_level_notes(model, dataset, predicted),
             *_training_notes(model, dataset, rows, split),
+        ),
+        meaning=(
+            f"the model knows {trained_on(model.metadata)}",
+            *_meaning(errors, dataset, rows),
         ),
         predicted=predicted,
         labels=labels,
@@ -236,11 +246,24 @@ def _training_notes(
             )
     trained = Compositions.of_model(model.metadata)
     if trained is not None:
-        structures = dataset.structures(rows)
-        parts = np.split(structures.numbers.numpy(), np.cumsum(structures.counts.numpy())[:-1])
-        found = {tuple(np.sort(numbers)) for numbers in parts}
+        found = _molecules(dataset, rows)
         strange = sorted({formula(z) for z in found if not trained.contain(np.array(z))})
         if strange:
             named = ", ".join(strange[:_NAMED]) + (", …" if len(strange) > _NAMED else "")
             notes.append(f"{named}: not among the training data of the model ({trained}).")
     return tuple(notes)
+
+
+def _molecules(dataset: Dataset, rows: np.ndarray) -> set[tuple[int, ...]]:
+    """Return the atomic numbers of the structures, once for each composition."""
+    structures = dataset.structures(rows)
+    parts = np.split(structures.numbers.numpy(), np.cumsum(structures.counts.numpy())[:-1])
+    return {tuple(np.sort(numbers).tolist()) for numbers in parts}
+
+
+def _meaning(errors: tuple[ErrorRow, ...], dataset: Dataset, rows: np.ndarray) -> tuple[str, ...]:
+    """Return what the error of forces means for wavenumbers of molecules."""
+    found = [row.rmse for row in errors if (row.quantity, row.unit) == ("forces", "meV/Å")]
+    if not found or dataset.structures(rows).periodic:
+        return ()
+    return (describe_force_error(found[0] / 1000.0, _molecules(dataset, rows)),)

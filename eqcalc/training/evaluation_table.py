@@ -8,15 +8,18 @@ import html
 import io
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from ase.data import atomic_masses
+from numpy.typing import ArrayLike
 
 from eqcalc.files import make_folder, replacing, write_atomically
 from eqcalc.quantities import Quantity, quantity
-from eqcalc.units import conversion_factor
+from eqcalc.units import BOLTZMANN, angular_frequency_to_wavenumber, conversion_factor
 from eqcalc.validation import one_of
 
 if TYPE_CHECKING:
@@ -70,6 +73,8 @@ class EvaluationTable:
         Number of structures evaluated.
     notes
         Caveats, for example that the levels of theory differ.
+    meaning
+        What the model was trained on, and what its errors mean for spectra.
     predicted, labels
         By quantity, in internal units, for known labels only: ``[n_known, ...]``, for
         forces ``[n_atoms, 3]``.
@@ -80,6 +85,7 @@ class EvaluationTable:
     dataset: str
     n_structures: int
     notes: tuple[str, ...] = ()
+    meaning: tuple[str, ...] = ()
     predicted: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
     labels: dict[str, np.ndarray] = field(default_factory=dict, repr=False)
 
@@ -101,7 +107,7 @@ class EvaluationTable:
         for r in self.rows:
             numbers = "".join(f"{x:>11.4g}" for x in (r.mae, r.rmse, r.largest, r.spread))
             lines.append(f"{r.quantity:<26}{r.unit:<13}{numbers}{r.n:>10}")
-        return "\n".join([*lines, *(f"Note: {note}" for note in self.notes)])
+        return "\n".join([*lines, *self.meaning, *(f"Note: {note}" for note in self.notes)])
 
     def __repr__(self) -> str:
         first: dict[str, ErrorRow] = {}
@@ -119,7 +125,7 @@ class EvaluationTable:
             numbers = [f"{x:.4g}" for x in (r.mae, r.rmse, r.largest, r.spread)]
             cells = (html.escape(r.quantity), html.escape(r.unit), *numbers, str(r.n))
             body += "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
-        notes = "".join(f"<p>{html.escape(note)}</p>" for note in self.notes)
+        notes = "".join(f"<p>{html.escape(note)}</p>" for note in (*self.meaning, *self.notes))
         caption = f"<caption>{html.escape(self._title)}</caption>"
         return f"<table>{caption}<tr>{head}</tr>{body}</table>{notes}"
 
@@ -130,6 +136,7 @@ class EvaluationTable:
             "dataset": self.dataset,
             "n_structures": self.n_structures,
             "notes": list(self.notes),
+            "meaning": list(self.meaning),
             "rows": [vars(row) for row in self.rows],
         }
 
@@ -161,6 +168,53 @@ class EvaluationTable:
             with replacing(paths[-1]) as written:
                 parity_plot(q, self.labels[q], predicted).savefig(written, dpi=150)
         return paths
+
+
+def wavenumber_error(rmse: float, numbers: ArrayLike, temperature: float = 300.0) -> float:
+    """Return the typical error of a harmonic wavenumber [cm⁻¹] of a model with this force error.
+
+    The errors of forces σ_F at thermal geometries, none of them along translations and rotations,
+    are taken to be those of n × n force constants between the n = 3N − 6 vibrations that share
+    them equally: each contributes by its thermal amplitude √(k_BT)/ω. In mass-weighted
+    coordinates the errors are σ_F √(3N ⟨1/m⟩ / n), diagonal constants thus uncertain by ω/√(n k_BT)
+    times that, and all wavenumbers by δω = σ_F √(3N ⟨1/m⟩ / (4 n² k_BT)), of which √(2/π) is the
+    mean absolute error. This is an order of magnitude; the guide to error bars compares it with
+    wavenumbers computed directly.
+
+    Parameters
+    ----------
+    rmse
+        Root-mean-square error of the components of forces, σ_F [eV/Å].
+    numbers
+        Atomic numbers of the molecule, ``[n_atoms]``.
+    temperature
+        [K].
+
+    Returns
+    -------
+    float
+        Mean absolute error [cm⁻¹]; NaN for a single atom.
+    """
+    masses = atomic_masses[np.asarray(numbers, dtype=int)]
+    if len(masses) < 2:
+        return math.nan
+    n = max(3 * len(masses) - 6, 1)
+    inverse = 3 * len(masses) / n * float(np.mean(1.0 / masses))
+    rms = 0.5 * rmse * math.sqrt(inverse / (n * BOLTZMANN * temperature))
+    return angular_frequency_to_wavenumber(math.sqrt(2.0 / math.pi) * rms)
+
+
+def describe_force_error(rmse: float, molecules: Iterable[ArrayLike]) -> str:
+    """Return what an error of forces [eV/Å] means for the wavenumbers of these molecules."""
+    found = [wavenumber_error(rmse, numbers) for numbers in molecules]
+    found = [error for error in found if math.isfinite(error)] or [math.nan]
+    low, high = (f"{x:.1g}" if x < 10.0 else f"{x:.0f}" for x in (min(found), max(found)))
+    typical = low if low == high else f"{low} to {high}"
+    return (
+        f"an error of forces of {1000.0 * rmse:.3g} meV/Å (RMSE) typically means {typical} cm⁻¹ in "
+        "harmonic wavenumbers at the level of theory of the labels, in single modes about four "
+        "times as much"
+    )
 
 
 def error_rows(

@@ -16,6 +16,7 @@ import yaml
 
 from eqcalc import __version__, files
 from eqcalc.datasets import Dataset
+from eqcalc.labelling.sampling import sampled_temperatures
 from eqcalc.models.checkpoint import read_header
 from eqcalc.models.compositions import Compositions
 from eqcalc.models.potential import Potential
@@ -209,6 +210,7 @@ def training_record(
             "structures": len(dataset),
             "elements": list(dataset.elements),
             "compositions": compositions.settings(),
+            "temperatures": sampled_temperatures(dataset.provenance),
             **split.sizes(),
         },
         "loss_scales": dict(loss.scales),

@@ -10,16 +10,19 @@ import numpy as np
 import pytest
 import torch
 from ase import Atoms
+from ase.data import atomic_masses
 from ase.units import Bohr, Debye, Hartree, kcal, mol
 
 from eqcalc.datasets import Dataset, store_split
+from eqcalc.labelling.sampling import SamplingPlan, sampled_temperatures
 from eqcalc.models.checkpoint import save_model
 from eqcalc.neighbors import all_pairs
 from eqcalc.structures import Structures
 from eqcalc.training import evaluate, train
 from eqcalc.training.config import DataConfig
 from eqcalc.training.data import split_dataset
-from eqcalc.training.evaluation_table import parity_plot
+from eqcalc.training.evaluation_table import parity_plot, wavenumber_error
+from eqcalc.units import BOLTZMANN, angular_frequency_to_wavenumber
 from eqcalc.validation import UnknownElementError
 from tests.errors import refused
 from tests.training.conftest import LEVEL, records
@@ -256,3 +259,36 @@ def test_refusals(model, dataset, tmp_path):
 def _relabelled():
     record = records(1)[0]
     return type(record)(np.array([7, 1, 1]), record.positions, record.labels)
+
+
+def test_errors_of_force_constants_are_recognised_in_those_of_forces():
+    """Random errors of all force constants between vibrations: their forces, and their shifts."""
+    rng = np.random.default_rng(3)
+    n_atoms, omega, temperature = 20, 0.2, 300.0
+    n, mass = 3 * n_atoms - 6, atomic_masses[6]
+    modes = np.linalg.qr(rng.normal(size=(3 * n_atoms, n)))[0]
+    upper = np.triu(1e-4 * rng.normal(size=(n, n)))
+    errors = upper + np.triu(upper, 1).T
+    thermal = np.sqrt(BOLTZMANN * temperature) / omega * rng.normal(size=(2000, n))
+    forces = np.sqrt(mass) * thermal @ errors @ modes.T
+    shifts = angular_frequency_to_wavenumber(1.0) * np.diag(errors) / (2.0 * omega)
+    found = wavenumber_error(np.sqrt(np.mean(forces**2)), [6] * n_atoms, temperature)
+    assert found == pytest.approx(np.mean(np.abs(shifts)), rel=0.2)
+
+
+def test_a_table_says_what_the_model_knows_and_what_its_errors_mean(settings, dataset):
+    result = train(settings, progress=False)
+    table = evaluate(result.path, dataset, split="test")
+    assert table.meaning[0].startswith("the model knows compositions: CH4, H2O; temperatures")
+    assert table.meaning[0].endswith("not recorded")
+    rmse = table.row("forces", "meV/Å").rmse
+    assert f"an error of forces of {rmse:.3g} meV/Å" in table.meaning[1]
+    assert table.meaning[1] in str(table)
+
+
+def test_temperatures_are_known_only_if_all_structures_record_them():
+    plan = SamplingPlan.default().settings()
+    assert sampled_temperatures({"sampling": plan}) == (300.0, 800.0)
+    assert sampled_temperatures({"sampling": plan, "appended": [{"method": "PBE0"}]}) is None
+    assert sampled_temperatures({"sampling": "by hand"}) is None
+    assert sampled_temperatures({}) is None
