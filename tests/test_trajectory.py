@@ -336,3 +336,22 @@ def test_values_are_read_in_internal_units(path):
 def test_impossible_headers_are_not_written(path, name, value):
     with refused(key=name, value=value):
         header(**{name: value})
+
+
+def test_the_wall_time_of_a_run_is_in_its_file_also_when_it_is_extended(tmp_path):
+    path = tmp_path / "run.h5"
+    writer = TrajectoryWriter.create(path, header(), LAYOUTS)
+    assert Trajectory.open(path).wall_time is None  # nothing false is said of other writers' files
+    write(writer, 0, 9)
+    writer.write_wall_time(12.5)
+    assert Trajectory.open(path).wall_time == 12.5
+    writer.close()
+    TrajectoryWriter.extend(path, header(steps=40), LAYOUTS, writer.frames).close()
+    assert Trajectory.open(path).wall_time == 12.5
+    with edited(path) as file:  # as in files of earlier versions
+        del file["frames/wall_time_ms"]
+    assert Trajectory.open(path).wall_time is None
+    writer = TrajectoryWriter(path)
+    writer.write_wall_time(3.0)
+    writer.close()
+    assert Trajectory.open(path).wall_time is None

@@ -15,7 +15,7 @@ from eqcalc.dynamics.checkpoint import Checkpoint, CheckpointError
 from eqcalc.dynamics.observables import Observable, System, with_rates
 from eqcalc.dynamics.stability import StabilityMonitor
 from eqcalc.dynamics.state import State
-from eqcalc.trajectory import TrajectoryWriter
+from eqcalc.trajectory import Trajectory, TrajectoryWriter
 
 if TYPE_CHECKING:
     from eqcalc.runtime.evaluator import Evaluator
@@ -47,7 +47,9 @@ class Recorder:
         self.settings = settings
         self.frames: dict[str, list[Tensor]] = {o.name: [] for o in self.strides}
         self.waiting = 0
-        self.last = self.flushed = time.monotonic()
+        self.last = self.flushed = self.began = time.monotonic()
+        #: Wall time of earlier calls [s].
+        self.earlier = Trajectory.open(writer.path).wall_time or 0.0
 
     def due(self, step: int) -> list[Observable]:
         """Return the observables recorded at `step`; none while equilibrating."""
@@ -98,6 +100,7 @@ class Recorder:
                 self.writer.write(name, torch.stack(frames, dim=1).cpu().numpy())
                 self.frames[name] = []
         self.waiting = 0
+        self.writer.write_wall_time(self.earlier + time.monotonic() - self.began)
         if sync:
             self.writer.sync()
         self.flushed = time.monotonic()

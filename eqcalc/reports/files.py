@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from eqcalc.files import write_atomically
+from eqcalc.progress import duration
 from eqcalc.reports.committee import (
     committee_on_trajectory,
     describe_committee,
@@ -171,7 +172,11 @@ def write_spectra(
             evaluator = eager_evaluator(potential, torch.tensor(trajectory.numbers))
             check = check_sum_rule(spectra.infrared, trajectory, evaluator)
     found = None if members is None else committee_on_trajectory(trajectory, members, **options)
-    return _write(spectra, folder, check, scattering or {}, limits, reversed_axis, found)
+    return _write(
+        *(spectra, folder, check, scattering or {}, limits, reversed_axis),
+        committee=found,
+        seconds=trajectory.wall_time,
+    )
 
 
 def write_series_spectra(
@@ -198,6 +203,7 @@ def _write(
     limits: tuple[float, float] | None,
     reversed_axis: bool,
     committee: CommitteeSpectrum | None = None,
+    seconds: float | None = None,
 ) -> str:
     for spectrum in (spectra.infrared, spectra.raman and spectra.raman.isotropic):
         if limits is not None and spectrum is not None:
@@ -217,7 +223,7 @@ def _write(
         *([] if committee is None else write_committee(committee, folder, **shown)),
         summary,
     ]
-    text = describe_spectra(spectra, check, committee)
+    text = describe_spectra(spectra, check, committee, seconds)
     summary.write_text(text + "\n", encoding="utf-8")
     return "\n".join([text, *remove_outdated(folder, written)])
 
@@ -229,8 +235,12 @@ def describe_spectra(
     spectra: MolecularSpectra,
     check: SumRuleCheck | None = None,
     committee: CommitteeSpectrum | None = None,
+    seconds: float | None = None,
 ) -> str:
-    """Return the settings of the run, bands with errors, the sum rule and warnings."""
+    """Return the settings of the run, bands with errors, the sum rule and warnings.
+
+    `seconds` is the wall time of the run, if known.
+    """
     mean = None if committee is None else committee.mean
     sources = [s for s in (spectra.infrared, spectra.raman, mean) if s is not None]
     record = spectra.provenance
@@ -246,7 +256,7 @@ def describe_spectra(
         bands = spectra.infrared.bands(lower=_LOWEST)
         lines += ["infrared bands: position, area (standard errors in brackets)"]
         lines += [_band_line(band, "km/mol") for band in bands] or ["  none"]
-        lines += _longer_run(bands, spectra.infrared)
+        lines += _longer_run(bands, spectra.infrared, seconds)
         lines += [f"  {note}" for note in unresolved_notes(spectra.infrared, lower=_LOWEST)]
     if spectra.raman is not None:
         lines += ["Raman bands: position, area, depolarization ratio (standard errors in brackets)"]
@@ -295,8 +305,13 @@ def _band_line(band: Band, unit: str) -> str:
     )
 
 
-def _longer_run(bands: Sequence[Band], spectrum: Spectrum) -> list[str]:
-    """Return the run length for 5 % errors of areas of at least a tenth of the strongest band."""
+def _longer_run(
+    bands: Sequence[Band], spectrum: Spectrum, seconds: float | None = None
+) -> list[str]:
+    """Return the run length for 5 % errors of areas of at least a tenth of the strongest band.
+
+    Its time is proportional to that of this run, which took `seconds`.
+    """
     strongest = max((band.area.value for band in bands), default=0.0)
     known = [
         band.area
@@ -312,6 +327,9 @@ def _longer_run(bands: Sequence[Band], spectrum: Spectrum) -> list[str]:
     if needed > spectrum.n_independent:
         text += f"; for {100.0 * _WANTED_ERROR:.0f} % run about {needed} {part}"
         text += f" instead of {spectrum.n_independent}"
+        if seconds is not None:
+            longer = duration(seconds * needed / spectrum.n_independent)
+            text += f", {longer} at the speed of this run, which took {duration(seconds)}"
     return [text]
 
 

@@ -12,6 +12,7 @@ A trajectory is an HDF5 file::
     /checksums/NAME     [n_replicas, n_frames] uint32, of each frame
     /frames/NAME        [1] uint64, how many frames of NAME are written so far, in the lower
                         40 bits, and a checksum of it in the upper ones
+    /frames/wall_time_ms  [1] uint64, the same for the wall time of the run; not in old files
 
 The rest of the file is sealed (:mod:`eqcalc.hdf5`). Version 1 had no checksums and no seal.
 

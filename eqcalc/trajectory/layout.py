@@ -24,6 +24,8 @@ from eqcalc.validation import InvalidFileError, InvalidInputError, count, finite
 
 FORMAT = "eqcalc trajectory"
 VERSION = 2  # 1: without checksums
+#: Counter of the wall time of a run [ms], beside those of the frames.
+CLOCK = "wall_time_ms"
 _COUNT = 40  # bits of a frame count; the rest is its checksum
 
 
@@ -256,6 +258,7 @@ def _write_header(file: h5py.File, header: Header, layouts: Mapping[str, Layout]
         _allocate(file.require_group("checksums"), name, shape, h5py.h5t.STD_U32LE)
         counter = _allocate(file.require_group("frames"), name, (1,), h5py.h5t.STD_U64LE)
         counter[...] = count_word(name, 0)
+    _allocate(file["frames"], CLOCK, (1,), h5py.h5t.STD_U64LE)[...] = count_word(CLOCK, 0)
 
 
 def _allocate(

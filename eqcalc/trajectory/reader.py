@@ -14,6 +14,7 @@ from ase import Atoms
 
 from eqcalc.facts import facts_table, joined_levels
 from eqcalc.trajectory.layout import (
+    CLOCK,
     FORMAT,
     VERSION,
     Header,
@@ -156,6 +157,13 @@ class Trajectory:
     def complete(self) -> bool:
         """Whether all frames of the run are written."""
         return self.steps_written == self.header.steps
+
+    @property
+    def wall_time(self) -> float | None:
+        """Time that the run has taken so far [s]; None if it is not recorded."""
+        with reading_trajectory(self.path) as file:
+            recorded = CLOCK in file["frames"] and frame_count(file, CLOCK)
+            return recorded / 1000.0 if recorded else None
 
     @property
     def steps_written(self) -> int:

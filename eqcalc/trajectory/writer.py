@@ -13,6 +13,7 @@ import numpy as np
 
 from eqcalc.files import sync_file
 from eqcalc.trajectory.layout import (
+    CLOCK,
     Header,
     Layout,
     TrajectoryError,
@@ -51,6 +52,8 @@ class TrajectoryWriter:
                 self._counters[name] = file["frames"][name].id.get_offset()
                 if "checksums" in file:
                     self._checksums[name] = file["checksums"][name].id.get_offset()
+            clock = file["frames"].get(CLOCK)
+            self._clock = None if clock is None else clock.id.get_offset()
         self.frames = dict.fromkeys(self.layouts, 0)
         self.frames.update(frames or {})
         try:
@@ -91,6 +94,7 @@ class TrajectoryWriter:
                     values = shorter.observable(name, one, slice(count)).values
                     writer._write_values(name, replica, 0, values[0])
                 writer._count(name, count)
+            writer.write_wall_time(shorter.wall_time or 0.0)
             writer.close()
         return cls(path, frames)
 
@@ -130,6 +134,15 @@ class TrajectoryWriter:
             self._count(name, count)
         except OSError as error:
             raise self._failure(error) from error
+
+    def write_wall_time(self, seconds: float) -> None:
+        """Record the wall time of the run so far, in files that have a place for it."""
+        if self._clock is not None:
+            word = count_word(CLOCK, round(1000.0 * seconds))
+            try:
+                self._write(struct.pack("<Q", word), self._clock)
+            except OSError as error:
+                raise self._failure(error) from error
 
     def sync(self) -> None:
         """Sync the file to disk.

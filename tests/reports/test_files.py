@@ -10,6 +10,7 @@ from ase.build import molecule
 
 from eqcalc.dynamics import Method, simulate
 from eqcalc.models.checkpoint import model_hash, save_model
+from eqcalc.progress import duration
 from eqcalc.reports.files import describe_spectra, write_figure
 from eqcalc.reports.molecular import (
     check_sum_rule,
@@ -274,6 +275,9 @@ def test_how_many_replicas_are_needed():
     needed = int(np.ceil(16 * (relative / 0.05) ** 2))
     text = describe_spectra(spectra)
     assert f"for 5 % run about {needed} replicas instead of 16" in text
+    assert "at the speed" not in text  # which is not known
+    told = describe_spectra(spectra, seconds=96.0)
+    assert f"{duration(6.0 * needed)} at the speed of this run, which took 96 s" in told
     assert "for 5 %" not in describe_spectra(series_spectra(scatter=0.0))
 
 
