@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -103,6 +104,11 @@ class _Range(argparse.Action):
 def chosen(options: argparse.Namespace, *names: str) -> dict[str, Any]:
     """Return options as keyword arguments of the same names."""
     return {name: getattr(options, name) for name in names}
+
+
+def tell_next(*command: Any) -> None:
+    """Print the command that usually comes next, which may be copied."""
+    print("next: eqcalc", shlex.join(map(str, command)))
 
 
 # --- files ----------------------------------------------------------------------------

@@ -9,7 +9,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from eqcalc.cli.arguments import add_flag, add_number, add_pairs, add_seed, chosen, positive_count
+from eqcalc.cli.arguments import (
+    add_flag,
+    add_number,
+    add_pairs,
+    add_seed,
+    chosen,
+    positive_count,
+    tell_next,
+)
 from eqcalc.validation import InvalidInputError
 
 
@@ -31,6 +39,11 @@ def _label(options: argparse.Namespace) -> None:
             molecule, method, options.target, options.structures, seed=options.seed, **settings
         )
     print(report)
+    _tell_next(options.target)
+
+
+def _tell_next(dataset: Path) -> None:
+    tell_next("train", "--template", dataset, "--output", dataset.with_suffix(".yaml"))
 
 
 def _method(options: argparse.Namespace) -> Any:
@@ -111,6 +124,7 @@ def _convert(options: argparse.Namespace) -> None:
         **chosen(options, "ignore", "format", "skip_bad", "overwrite", "progress"),
     )
     print(report)
+    _tell_next(options.target)
 
 
 def _reader_options(options: argparse.Namespace) -> dict[str, Any]:

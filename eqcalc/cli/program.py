@@ -74,8 +74,9 @@ def _doctor(options: argparse.Namespace) -> None:
 # --- the parser -------------------------------------------------------------------
 
 _ORDER = """\
-Each command uses the output of the previous one:
-  label or convert -> train -> evaluate -> simulate -> spectra -> compare
+Each command uses the output of the previous one, and says what comes next:
+  label or convert -> train --template -> train -> evaluate -> harmonic -> simulate
+  -> spectra -> assign, compare
 Rerun an interrupted command to resume it. eqcalc COMMAND --help lists its options.
 """
 

@@ -20,6 +20,7 @@ from eqcalc.cli.arguments import (
     name_and_interval,
     number_from_zero,
     positive_count,
+    tell_next,
     trajectory_file,
 )
 from eqcalc.methods import method_names
@@ -68,6 +69,7 @@ def _simulate(options: argparse.Namespace) -> None:
     )
     _report_compilations(getattr(evaluator, "members", [evaluator]))
     print(trajectory)
+    tell_next("spectra", options.output, "--output", options.output.with_suffix(""))
 
 
 def _report_compilations(members: Sequence[Any]) -> None:

@@ -23,6 +23,7 @@ from eqcalc.cli.arguments import (
     output_file,
     output_folder,
     positive_number,
+    tell_next,
 )
 from eqcalc.cli.series import add_series_options, read_series_options, refuse_series_options
 from eqcalc.validation import InvalidInputError, one_of
@@ -83,6 +84,8 @@ def _spectra(options: argparse.Namespace) -> None:
     else:
         text = write_series_spectra(options.output, **read_series_options(options), **choices)
     print(text)
+    if options.trajectory is not None:
+        tell_next("assign", options.trajectory, "--output", options.output)
 
 
 def _compare(options: argparse.Namespace) -> None:

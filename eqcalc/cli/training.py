@@ -16,12 +16,13 @@ from eqcalc.cli.arguments import (
     configure_process,
     output_file,
     output_folder,
+    tell_next,
 )
 from eqcalc.validation import InvalidInputError
 
 
 def _train(options: argparse.Namespace) -> None:
-    from eqcalc.training import train
+    from eqcalc.training import TrainingConfig, train
     from eqcalc.training.settings import TEMPLATE_ADVICE
     from eqcalc.training.template import write_template
 
@@ -32,7 +33,9 @@ def _train(options: argparse.Namespace) -> None:
             )
         text = write_template(options.template, options.output)
         to = options.output
-        print(text if to is None else f"settings: {to}\nnext: eqcalc train {to}")
+        print(text if to is None else f"settings: {to}")
+        if to is not None:
+            tell_next("train", to)
         return
     if options.config is None:
         raise InvalidInputError("missing", key="config", advice=TEMPLATE_ADVICE)
@@ -42,9 +45,12 @@ def _train(options: argparse.Namespace) -> None:
         )
     configure_process(options)
     result = train(options.config, progress=options.progress)
-    if not result.finished:
-        print("time limit reached; rerun the same command to resume")
     print(f"model: {result.path}")
+    if result.finished:
+        dataset = TrainingConfig.read(options.config).data.path
+        tell_next("evaluate", result.path, dataset, "--split", "test")
+    else:
+        print("time limit reached; rerun the same command to resume")
 
 
 def _evaluate(options: argparse.Namespace) -> None:

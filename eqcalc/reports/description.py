@@ -147,7 +147,7 @@ def describe_model(header: Mapping[str, Any]) -> str:
 
 def _meaning(rows: Sequence[Mapping[str, Any]], known: Compositions | None) -> list[str]:
     """Return what the errors of forces mean for wavenumbers, if the molecules are recorded."""
-    errors = [r["rmse"] for r in rows if (r["quantity"], r["unit"]) == ("forces", "meV/Å")]
+    errors = [r["mae"] for r in rows if (r["quantity"], r["unit"]) == ("forces", "meV/Å")]
     if not errors or known is None or not known.formulas:
         return []
     molecules = [Symbols.fromsymbols(text).numbers for text in known.formulas]

@@ -263,7 +263,7 @@ def _molecules(dataset: Dataset, rows: np.ndarray) -> set[tuple[int, ...]]:
 
 def _meaning(errors: tuple[ErrorRow, ...], dataset: Dataset, rows: np.ndarray) -> tuple[str, ...]:
     """Return what the error of forces means for wavenumbers of molecules."""
-    found = [row.rmse for row in errors if (row.quantity, row.unit) == ("forces", "meV/Å")]
+    found = [row.mae for row in errors if (row.quantity, row.unit) == ("forces", "meV/Å")]
     if not found or dataset.structures(rows).periodic:
         return ()
     return (describe_force_error(found[0] / 1000.0, _molecules(dataset, rows)),)

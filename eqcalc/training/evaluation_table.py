@@ -170,21 +170,20 @@ class EvaluationTable:
         return paths
 
 
-def wavenumber_error(rmse: float, numbers: ArrayLike, temperature: float = 300.0) -> float:
+def wavenumber_error(error: float, numbers: ArrayLike, temperature: float = 300.0) -> float:
     """Return the typical error of a harmonic wavenumber [cm⁻¹] of a model with this force error.
 
     The errors of forces σ_F at thermal geometries, none of them along translations and rotations,
     are taken to be those of n × n force constants between the n = 3N − 6 vibrations that share
     them equally: each contributes by its thermal amplitude √(k_BT)/ω. In mass-weighted
     coordinates the errors are σ_F √(3N ⟨1/m⟩ / n), diagonal constants thus uncertain by ω/√(n k_BT)
-    times that, and all wavenumbers by δω = σ_F √(3N ⟨1/m⟩ / (4 n² k_BT)), of which √(2/π) is the
-    mean absolute error. This is an order of magnitude; the guide to error bars compares it with
-    wavenumbers computed directly.
+    times that, and wavenumbers by δω = σ_F √(3N ⟨1/m⟩ / (4 n² k_BT)). This is an order of
+    magnitude; the guide to error bars compares it with wavenumbers computed directly.
 
     Parameters
     ----------
-    rmse
-        Root-mean-square error of the components of forces, σ_F [eV/Å].
+    error
+        Mean absolute error of the components of forces [eV/Å].
     numbers
         Atomic numbers of the molecule, ``[n_atoms]``.
     temperature
@@ -200,20 +199,20 @@ def wavenumber_error(rmse: float, numbers: ArrayLike, temperature: float = 300.0
         return math.nan
     n = max(3 * len(masses) - 6, 1)
     inverse = 3 * len(masses) / n * float(np.mean(1.0 / masses))
-    rms = 0.5 * rmse * math.sqrt(inverse / (n * BOLTZMANN * temperature))
-    return angular_frequency_to_wavenumber(math.sqrt(2.0 / math.pi) * rms)
+    shift = 0.5 * error * math.sqrt(inverse / (n * BOLTZMANN * temperature))
+    return angular_frequency_to_wavenumber(shift)
 
 
-def describe_force_error(rmse: float, molecules: Iterable[ArrayLike]) -> str:
-    """Return what an error of forces [eV/Å] means for the wavenumbers of these molecules."""
-    found = [wavenumber_error(rmse, numbers) for numbers in molecules]
-    found = [error for error in found if math.isfinite(error)] or [math.nan]
+def describe_force_error(error: float, molecules: Iterable[ArrayLike]) -> str:
+    """Return what a mean error of forces [eV/Å] means for the wavenumbers of these molecules."""
+    found = [wavenumber_error(error, numbers) for numbers in molecules]
+    found = [value for value in found if math.isfinite(value)] or [math.nan]
     low, high = (f"{x:.1g}" if x < 10.0 else f"{x:.0f}" for x in (min(found), max(found)))
     typical = low if low == high else f"{low} to {high}"
     return (
-        f"an error of forces of {1000.0 * rmse:.3g} meV/Å (RMSE) typically means {typical} cm⁻¹ in "
-        "harmonic wavenumbers at the level of theory of the labels, in single modes about four "
-        "times as much"
+        f"a mean error of forces of {1000.0 * error:.3g} meV/Å typically means one of {typical} "
+        "cm⁻¹ in harmonic wavenumbers, at the level of theory of the labels; single modes may be "
+        "off by four times as much"
     )
 
 

@@ -3,6 +3,7 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import ase.io
@@ -11,7 +12,7 @@ import pytest
 from ase import Atoms
 from ase.build import molecule
 
-from eqcalc.cli.program import FAILURE, main
+from eqcalc.cli.program import FAILURE, build_parser, main
 from eqcalc.models.checkpoint import save_model, shipped_model
 from eqcalc.spectra import (
     infrared,
@@ -27,6 +28,12 @@ from tests.spectra.oscillators import oscillator, vector
 ROOT = Path(__file__).parents[2]
 #: Random weights make a rough surface: heavy, cold atoms hardly leave their places.
 SLOW = ["--mass", "H=1e4", "--mass", "O=1e5", "--temperature", 1, "--equilibration", 0, "--quiet"]
+
+
+def _next(printed):
+    """Return the options of the command that is said to be next."""
+    (line,) = (line for line in printed.splitlines() if line.startswith("next: eqcalc "))
+    return build_parser().parse_args(shlex.split(line)[2:])
 
 
 def run(*arguments) -> int:
@@ -218,8 +225,11 @@ def test_simulate_spectra_and_assign(tmp_path, water_run, capsys, monkeypatch):
     model, start, trajectory = water_run
     arguments = ["--time", 0.12, "--replicas", 3, *SLOW]
     assert run("simulate", model, start, "--output", trajectory, *arguments) == 0
+    assert _next(capsys.readouterr().out).trajectory == trajectory
     assert run("spectra", trajectory, "--model", model, "--output", tmp_path / "s") == 0
-    assert "sum rule: integrated infrared intensity / exact value" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "sum rule: integrated infrared intensity / exact value" in printed
+    assert (_next(printed).command, _next(printed).trajectory) == ("assign", trajectory)
     member = tmp_path / "member.eqc"
     save_model(make_potential(features=12), member)
     command = ["spectra", trajectory, "--model", model, "--output", tmp_path / "c"]
