@@ -49,7 +49,8 @@ def test_commands_are_known_and_their_files_are_there() -> None:
 
 
 def test_settings_of_the_training_lead_to_data() -> None:
-    (path,) = {ROOT / arguments[1] for arguments in command_lines() if arguments[0] == "train"}
+    options = map(build_parser().parse_args, command_lines())
+    (path,) = {ROOT / o.config for o in options if o.command == "train" and o.config}
     settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     assert (path.parent / settings["data"]["path"]).is_file()
 
