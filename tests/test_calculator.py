@@ -2,6 +2,7 @@
 """The ASE calculator: values, cache, refusals, and ASE's own tools on top of it."""
 
 import pickle
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -287,18 +288,32 @@ def test_placzek_raman_of_ase_agrees_with_exact_derivatives(
     np.testing.assert_allclose(activities, expected, rtol=5e-3, atol=2e-3 * expected.max())
 
 
-def test_threads_that_share_a_calculator_get_the_values_of_their_own_atoms(calculator, ethanol):
+def test_threads_that_share_a_calculator_get_the_values_of_their_own_atoms(
+    calculator, ethanol, monkeypatch
+):
     shared = pickle.loads(pickle.dumps(calculator))
     copies = [ethanol.copy() for _ in range(3)]
     for scale, atoms in zip((0.97, 1.0, 1.03), copies, strict=True):
         atoms.positions *= scale
     expected = [calculator.get_potential_energy(atoms) for atoms in copies]
     assert len(set(expected)) == 3
+    execution, rng = type(shared.execution), np.random.default_rng(1)
+    evaluate = execution.evaluate
+
+    def slow(*arguments):
+        time.sleep(rng.uniform(0.0, 0.01))  # the others come in between
+        return evaluate(*arguments)
+
+    monkeypatch.setattr(execution, "evaluate", slow)
 
     def energies(atoms):
         atoms.calc = shared
-        return [atoms.get_potential_energy() for _ in range(8)]
+        found = []
+        for _ in range(10):
+            found.append(atoms.get_potential_energy())
+            time.sleep(rng.uniform(0.0, 0.01))
+        return found
 
     with ThreadPoolExecutor(3) as threads:
         for found, value in zip(threads.map(energies, copies), expected, strict=True):
-            assert found == [value] * 8
+            assert found == [value] * 10
