@@ -99,8 +99,9 @@ class Recorder:
             if frames:
                 self.writer.write(name, torch.stack(frames, dim=1).cpu().numpy())
                 self.frames[name] = []
+        if self.waiting:
+            self.writer.write_wall_time(self.earlier + time.monotonic() - self.began)
         self.waiting = 0
-        self.writer.write_wall_time(self.earlier + time.monotonic() - self.began)
         if sync:
             self.writer.sync()
         self.flushed = time.monotonic()
