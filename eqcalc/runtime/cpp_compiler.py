@@ -46,6 +46,7 @@ _FLAGS = (
     "-O3",
     "-shared",
     "-fPIC",
+    "-pthread",
     "-ffp-contract=fast",
     # the code is vectorized by hand; compilers would undo that
     "-fno-tree-vectorize",

@@ -7,10 +7,8 @@ import ctypes
 import functools
 import math
 import operator
-import os
 import weakref
-from collections.abc import Collection
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, cast
 
@@ -47,7 +45,7 @@ class Settings(ctypes.Structure):
             (name, ctypes.c_int64)
             for name in (
                 "features", "layers", "embeddings", "radial_functions", "basis",
-                "has_energy", "has_dipole", "has_polarizability",
+                "invariant", "cutoff_power", "has_energy", "has_dipole", "has_polarizability",
             )
         ),
         *(
@@ -61,7 +59,7 @@ class Settings(ctypes.Structure):
     ]  # fmt: skip
 
 
-def kernel_parameters(potential: Potential) -> tuple[Tensor, Settings, list[Tensor]]:
+def kernel_parameters(potential: Potential) -> tuple[Tensor, Settings, list[nn.Parameter]]:
     """Return constants of the radial functions, settings, and parameters in the kernels' order.
 
     Raises
@@ -97,6 +95,8 @@ def kernel_parameters(potential: Potential) -> tuple[Tensor, Settings, list[Tens
         embeddings=config.embeddings,
         radial_functions=config.radial_functions,
         basis=basis,
+        invariant=0,
+        cutoff_power=1,
         exponent=exponent,
         cutoff=config.cutoff,
         epsilon=cast("Any", config.invariant()).epsilon,
@@ -118,8 +118,8 @@ def kernel_parameters(potential: Potential) -> tuple[Tensor, Settings, list[Tens
         else:
             for block in cast("Any", potential.heads[name]).blocks:
                 modules += [block.mix, block.gate]
-    parameters = [parameter for module in modules for parameter in module.parameters()]
-    return constants, settings, [parameter.detach().contiguous() for parameter in parameters]
+    settings.constants = constants.data_ptr()
+    return constants, settings, [p for module in modules for p in module.parameters()]
 
 
 def compiled_heads(potential: Potential) -> tuple[str, ...]:
@@ -165,6 +165,7 @@ class _Input(ctypes.Structure):
                 "energy_reference", "polarizability_reference",
             )
         ),
+        ("before", ctypes.c_int64),
         ("n_pairs", ctypes.c_int64),
         *((name, ctypes.c_void_p) for name in ("receivers", "senders", "shifts")),
     ]  # fmt: skip
@@ -265,7 +266,7 @@ class HalfPairs:
 
 
 class FusedPotential:
-    """A potential evaluated by compiled kernels, without gradients for training.
+    """A potential evaluated by compiled kernels.
 
     Large calls are divided over ``torch.get_num_threads()`` threads. The kernels are thread-safe.
     The result of a structure is bitwise independent of the rest of its batch and of the number of
@@ -284,26 +285,27 @@ class FusedPotential:
     """
 
     def __init__(self, potential: Potential) -> None:
-        constants, settings, parameters = kernel_parameters(potential)
+        self._constants, self._settings, self._parameters = kernel_parameters(potential)
         self._potential = potential
         #: Outputs of the kernels: quantities, and the atomic features.
         self.outputs = frozenset((*compiled_heads(potential), "scalars", "vectors"))
         if "energy" in self.outputs:
             self.outputs |= {"forces", "stress"}
         self._library = _declared(kernel_library(potential.dtype))
-        self._parameters = parameters
         self._width = potential.config.representation.features
-        self._versions = [*map(_VERSION, parameters)]
-        pointers = (ctypes.c_void_p * len(parameters))(*(p.data_ptr() for p in parameters))
-        settings.constants = constants.data_ptr()
-        network = self._library.eqcalc_network(ctypes.byref(settings), pointers)
-        if not network:
-            raise MemoryError("there is no memory for the compiled network")
-        self._network = ctypes.c_void_p(network)
+        self._network = ctypes.c_void_p(self._library.eqcalc_network())
         weakref.finalize(self, self._library.eqcalc_free, self._network)
         self._tables = {name: potential.reference(name) for name in ("energy", "polarizability")}
-        self._threads: ThreadPoolExecutor | None = None
-        self._process = os.getpid()
+        self._read(torch.arange(self._settings.embeddings))
+
+    def _read(self, rows: Tensor) -> None:
+        """Give the kernels the present parameters, for elements `rows` of the embedding."""
+        self._versions = [*map(_VERSION, self._parameters)]
+        pointers = pointers_to([parameter.detach() for parameter in self._parameters])
+        status = self._library.eqcalc_read(
+            self._network, ctypes.byref(self._settings), pointers, rows.data_ptr(), len(rows)
+        )
+        require_memory(status)
 
     def __reduce__(self) -> tuple[type[FusedPotential], tuple[Potential]]:
         return FusedPotential, (self._potential,)  # copies and pickles are rebuilt
@@ -365,66 +367,103 @@ class FusedPotential:
             The parameters of the model have changed since.
         """
         assert self.outputs.issuperset(names)
-        if self._versions != [*map(_VERSION, self._parameters)]:
+        if not self.is_current:
             raise ModelChangedError
-        positions = positions.to(torch.float64).contiguous()
+        wanted = {*names, "forces", "virial"} - {"stress"} if "stress" in names else {*names}
+        given = Given(composition, positions, cell, pairs)
+        values, closest = self.evaluate_given(given, composition, wanted)
+        if "stress" in names:
+            assert cell is not None
+            values["stress"] = stress_of(values["virial"], cell)
+        return {name: values[name] for name in names}, closest
+
+    @property
+    def is_current(self) -> bool:
+        """Whether the kernels have the present parameters of the model."""
+        return self._versions == [*map(_VERSION, self._parameters)]
+
+    def evaluate_given(
+        self, given: Given, composition: Composition, names: Collection[str]
+    ) -> tuple[dict[str, Tensor], ClosestPair]:
+        """Return outputs of the kernels by name, and the closest pair."""
+        values, found = self._outputs(composition, names)
+        require_memory(
+            self._library.eqcalc_evaluate(
+                self._network, given.pointer, ctypes.byref(found), torch.get_num_threads()
+            )
+        )
+        return values, ClosestPair(found.shortest, *found.shortest_pair)
+
+    def _outputs(
+        self, composition: Composition, names: Collection[str]
+    ) -> tuple[dict[str, Tensor], _Output]:
+        """Return memory for outputs by name."""
+        n_atoms = len(composition.numbers)
+        features = {"scalars": (n_atoms, self._width), "vectors": (n_atoms, 3, self._width)}
+        values = {
+            name: torch.empty(features[name], dtype=self._potential.dtype)
+            if name in features
+            else torch.empty(composition.shapes[name], dtype=torch.float64)
+            for name in names
+        }
+        return values, _Output(**{name: value.data_ptr() for name, value in values.items()})
+
+
+class Given:
+    """What goes into the kernels, kept for as long as they use it."""
+
+    def __init__(
+        self,
+        composition: Composition,
+        positions: Tensor,
+        cell: Tensor | None,
+        pairs: HalfPairs | None,
+    ) -> None:
+        self._positions = positions.detach().to(torch.float64).contiguous()
+        self._composition, self._pairs = composition, pairs
         given = _Input.from_buffer_copy(composition.pointers)
-        given.positions = positions.data_ptr()
+        given.positions = self._positions.data_ptr()
         if pairs is not None:
             assert cell is not None
-            cells = cell.double()[composition.owner[pairs.receiver]]
-            shifts = torch.einsum("pa,pac->pc", pairs.image, cells).contiguous()
+            cells = cell.detach().double()[composition.owner[pairs.receiver]]
+            self._shifts = torch.einsum("pa,pac->pc", pairs.image, cells).contiguous()
             given.n_pairs = len(pairs.receiver)
             given.receivers = pairs.receiver.data_ptr()
             given.senders = pairs.sender.data_ptr()
-            given.shifts = shifts.data_ptr()
+            given.shifts = self._shifts.data_ptr()
+        self._input = given
+        self.pointer = ctypes.byref(given)
 
-        found = _Output()
-        values: dict[str, Tensor] = {}
-        for name in {*names, "forces", "virial"} - {"stress"} if "stress" in names else names:
-            if name in ("scalars", "vectors"):
-                shape = (len(positions), *([3] if name == "vectors" else []), self._width)
-                value = torch.empty(shape, dtype=self._potential.dtype)
-            else:
-                value = torch.empty(composition.shapes[name], dtype=torch.float64)
-            values[name] = value
-            setattr(found, name, value.data_ptr())
-        closest = self._run(given, found, composition.n_structures if pairs is None else 1)
-        if "stress" in names:
-            assert cell is not None
-            virial = values["virial"]
-            volume = torch.linalg.det(cell.double()).abs()
-            values["stress"] = 0.5 * (virial + virial.mT) / volume[:, None, None]
-            values = {name: values[name] for name in names}
-        return values, closest
 
-    def _run(self, given: _Input, found: _Output, n_structures: int) -> ClosestPair:
-        """Evaluate, dividing structures over threads, and return the closest pair."""
+def stress_of(virial: Tensor, cell: Tensor) -> Tensor:
+    """Return the stress from ``Σ r ⊗ ∂E/∂r`` and cells, all ``[n_structures, 3, 3]``."""
+    volume = torch.linalg.det(cell.double()).abs()
+    return 0.5 * (virial + virial.mT) / volume[:, None, None]
 
-        def share(begin: int, end: int, output: _Output) -> ClosestPair:
-            status = self._library.eqcalc_evaluate(
-                self._network, ctypes.byref(given), ctypes.byref(output), begin, end
-            )
-            if status != 0:
-                raise MemoryError(f"there is no memory to evaluate {end - begin} structures")
-            return ClosestPair(output.shortest, *output.shortest_pair)
 
-        n = min(torch.get_num_threads(), n_structures)
-        if n <= 1:
-            return share(0, n_structures, found)
-        if self._threads is None or self._process != os.getpid():  # threads do not survive a fork
-            self._threads = ThreadPoolExecutor(n, thread_name_prefix="eqcalc-fused")
-            self._process = os.getpid()
-        ends = [k * n_structures // n for k in range(n + 1)]
-        outputs = [_Output.from_buffer_copy(found) for _ in range(n)]  # of the same memory
-        return min(self._threads.map(share, ends[:-1], ends[1:], outputs))
+def pointers_to(tensors: Sequence[Tensor | None]) -> Any:
+    """Return an array of pointers, null for None."""
+    addresses = (None if tensor is None else tensor.data_ptr() for tensor in tensors)
+    return (ctypes.c_void_p * len(tensors))(*addresses)
+
+
+def require_memory(status: int) -> None:
+    if status != 0:
+        raise MemoryError("there is no memory to evaluate so many structures at once")
 
 
 def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
-    library.eqcalc_network.restype = ctypes.c_void_p
-    library.eqcalc_network.argtypes = [ctypes.c_void_p, ctypes.c_void_p]
-    library.eqcalc_evaluate.restype = ctypes.c_int
-    library.eqcalc_evaluate.argtypes = [*[ctypes.c_void_p] * 3, *[ctypes.c_int64] * 2]
-    library.eqcalc_free.restype = None
-    library.eqcalc_free.argtypes = [ctypes.c_void_p]
+    pointer, number = ctypes.c_void_p, ctypes.c_int
+    for name, result, arguments in (
+        ("network", pointer, ()),
+        ("tape", pointer, ()),
+        ("free", None, (pointer,)),
+        ("free_tape", None, (pointer,)),
+        ("read", number, (*[pointer] * 4, ctypes.c_int64)),
+        ("evaluate", number, (*[pointer] * 3, number)),
+        ("record", number, (*[pointer] * 4, number)),
+        ("differentiate", number, (*[pointer] * 3, number)),
+    ):
+        function = getattr(library, f"eqcalc_{name}")
+        function.restype, function.argtypes = result, [*arguments]
     return library

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// One evaluation: forward through the network, backward for the gradient of the energy.
+// One evaluation of some structures: forward through the network, backward for the gradient of the
+// energy; and in training both once more for the gradient of the loss.
 #pragma once
 
-#include "message.h"
+#include "gradients.h"
 #include "readouts.h"
 
 // What comes out; pointers that are null are not wanted.
@@ -18,11 +19,19 @@ struct Output {
     Real* vectors;                // [n_atoms, 3, width]
 };
 
+// The gradient of a loss with respect to what came out, in the same shapes; null where it has none.
+struct Seeds {
+    const double *energy, *forces, *virial;
+    const Real *scalars, *vectors;
+};
+
 class Evaluation {
 public:
-    Evaluation(const Network& net, const Input& in, Arena& arena, std::vector<Pair>& pairs)
-        : net_(net), in_(in), arena_(arena), pairs_(pairs), F(net.features),
-          n(in.first_atom[in.n_structures]) {
+    // With `recording` everything that training needs is kept.
+    Evaluation(const Network& net, const Input& in, Arena& arena, std::vector<Pair>& pairs,
+               bool recording = false)
+        : net_(net), in_(in), arena_(arena), pairs_(pairs), recording_(recording),
+          F(net.features), n(in.first_atom[in.n_structures]) {
         arena_.restart();
         find_pairs(pairs_, in_, net_.radial.cutoff);
     }
@@ -34,25 +43,44 @@ public:
                 out.shortest_pair[0] = pair.receiver;
                 out.shortest_pair[1] = pair.sender;
             }
-        const Filters filters(arena_, net_, pairs_);
-        scalars_ = arena_.take(n * F);
+        filters_ = Filters(arena_, net_, pairs_);
         hidden_ = arena_.take(n * F);
         joined_ = arena_.take(n * 2 * F);
         wide_ = arena_.take(n * 3 * F);
+        vectors_ = arena_.take(n * 3 * F);
         mixed_ = arena_.take(n * 6 * F);
-        for (std::size_t i = 0; i < n; ++i)
-            std::memcpy(scalars_ + i * F, net_.embedding.get() + in_.rows[i] * F, F * sizeof(Real));
         states_.resize(net_.layers.size());
-        for (std::size_t l = 0; l < net_.layers.size(); ++l) forward(l, filters);
-        if (out.scalars != nullptr) hand_out(n, scalars_, out.scalars);
-        if (out.vectors != nullptr) hand_out(3 * n, states_.back().vectors, out.vectors);
-        ReadOuts read_outs(net_, in_, arena_, scalars_, states_.back().vectors);
+        begin_ = arena_.mark();
+        forward<Values>();
+        const State& last = states_.back();
+        if (out.scalars != nullptr) hand_out(n, last.scalars.value, out.scalars);
+        if (out.vectors != nullptr) hand_out(3 * n, last.vectors.value, out.vectors);
+        ReadOuts read_outs(net_, in_, arena_, last.scalars, last.vectors);
         if (out.dipole != nullptr) read_outs.dipole(out.dipole);
         if (out.polarizability != nullptr) read_outs.polarizability(out.polarizability);
-        if (out.energy == nullptr && out.forces == nullptr) return;
-        Real* slope = energy(out.energy);
-        if (out.forces == nullptr) return;
-        backward(slope, filters, out);
+        middle_ = arena_.mark();
+        has_forces_ = out.forces != nullptr;
+        if (out.energy == nullptr && !has_forces_) return;
+        energy_forward<Values>(out.energy);
+        if (!has_forces_) return;
+        Gradient g = no_gradient();
+        energy_back<Values>(nullptr, g);
+        backward<Values>(g);
+        gather(out);
+    }
+
+    // Adds the gradient of the loss with respect to the parameters to `gradients`.
+    void differentiate(const Seeds& seeds, Gradients& gradients) {
+        gradients_ = &gradients;
+        const bool along = seeds.forces != nullptr || seeds.virial != nullptr;
+        if (along) {
+            find_rates(seeds);
+            arena_.restart(begin_);
+            forward<Tangents>();
+            differentiate<Tangents>(seeds);
+        } else {
+            differentiate<Adjoints>(seeds);
+        }
     }
 
 private:
@@ -62,186 +90,348 @@ private:
             std::memcpy(target + i * net_.width, features + i * F, net_.width * sizeof(Real));
     }
 
-    // What the backward pass needs of a layer.
+    // Features in a layer.
     struct State {
-        const Real* vectors_in;  // null in the first layer
-        Real *vectors;           // out
-        Real *message_hidden, *context, *carried;
-        Real *mixed;             // [n, 3, 2F]: left, right
-        Real *joined;            // [n, 2F]: scalars, lengths of left
-        Real *update_hidden, *gates;  // [n, F] before activation, [n, 3F]: ss, vv, sv
+        Array scalars, vectors;  // out
+        Array message_hidden, message_active, context, carried;
+        Array met;               // vectors after the message
+        Array mixed;             // [n, 3, 2F]: left, right
+        Array joined;            // [n, 2F]: scalars after the message, invariants of left
+        Array update_hidden, update_active, gates;  // [n, F], [n, F], [n, 3F]: ss, vv, sv
     };
 
-    void forward(std::size_t l, const Filters& filters) {
+    // Gradient with respect to the features between two blocks.
+    struct Gradient {
+        Array scalars, vectors;
+    };
+
+    // An array that is kept in training, and else the one that all layers share.
+    Array kept(Array shared, std::size_t size) { return recording_ ? arena_.take(size) : shared; }
+
+    template <class At>
+    static Array zeroed(Array a, std::size_t size) {
+        std::memset(At::written(a), 0, size * sizeof(Real));
+        return a;
+    }
+
+    template <class At>
+    static Array copied(Array from, Array to, std::size_t size) {
+        if (At::written(from) != At::written(to))
+            std::memcpy(At::written(to), At::written(from), size * sizeof(Real));
+        return to;
+    }
+
+    template <class At>
+    static void apply(const Map& map, std::size_t rows, Array x, Array y) {
+        if constexpr (std::is_same_v<At, InValue>) map.forward(int(rows), x.value, y.value);
+        else map.forward.without_bias(int(rows), At::written(x), At::written(y));
+    }
+
+    // From the gradient of y to that of x; in training also to that of the weights.
+    template <class Pass>
+    void apply_back(const Map& map, std::size_t rows, Array x, Array of_y, Array of_x) {
+        using Of = typename Pass::Of;
+        map.back(int(rows), Of::written(of_y), Of::written(of_x));
+        if constexpr (!std::is_same_v<Pass, Values>)
+            gradients_->add(map, {int(rows), x, of_y, std::is_same_v<Pass, Tangents>});
+    }
+
+    template <class Pass>
+    void forward() {
+        for (std::size_t l = 0; l < net_.layers.size(); ++l) forward<typename Pass::At, Pass>(l);
+    }
+
+    template <class At, class Pass>
+    void forward(std::size_t l) {
+        using N = typename At::Number;
         const Layer& layer = net_.layers[l];
         State& s = states_[l];
-        Real* activated = hidden_;
-        s.vectors_in = l == 0 ? nullptr : states_[l - 1].vectors;
         s.context = arena_.take(n * 3 * F);
+        s.scalars = arena_.take(n * F);
+        s.met = kept(vectors_, n * 3 * F);
         if (l == 0) {
-            s.vectors = arena_.take_zeros(n * 3 * F);
-            for (std::size_t i = 0; i < n; ++i)
-                std::memcpy(s.context + i * 3 * F, net_.first_context.get() + in_.rows[i] * 2 * F,
-                            2 * F * sizeof(Real));
-            receive<false>({F, s.context, nullptr}, pairs_, filters, layer.filter, scalars_,
-                           s.vectors);
+            begin_with_elements<At>(s);
+            receive<Pass, false>({F, s.context, {}}, pairs_, rates_, filters_, layer.filter,
+                                 s.scalars, s.met);
         } else {
+            const State& before = states_[l - 1];
             s.message_hidden = arena_.take(n * F);
-            layer.message.first(n, scalars_, s.message_hidden);
-            silu(n * F, s.message_hidden, activated);
-            layer.message.second(n, activated, s.context);
+            s.message_active = kept(hidden_, n * F);
+            apply<At>(layer.message.first, n, before.scalars, s.message_hidden);
+            silu<At>(n * F, s.message_hidden, s.message_active);
+            apply<At>(layer.message.second, n, s.message_active, s.context);
             s.carried = arena_.take(n * 3 * F);
             for_vectors([&](std::size_t i, std::size_t v, int k) {
-                const Vector phi = load(s.context + (3 * i + 2) * F + k);
-                store(s.carried + v, phi * load(s.vectors_in + v));
+                const N phi = At::get(s.context, (3 * i + 2) * F + k);
+                At::put(s.carried, v, phi * At::get(before.vectors, v));
             });
-            s.vectors = arena_.take(n * 3 * F);
-            std::memcpy(s.vectors, s.vectors_in, n * 3 * F * sizeof(Real));
-            receive<true>({F, s.context, s.carried}, pairs_, filters, layer.filter, scalars_,
-                          s.vectors);
+            copied<At>(before.scalars, s.scalars, n * F);
+            copied<At>(before.vectors, s.met, n * 3 * F);
+            receive<Pass, true>({F, s.context, s.carried}, pairs_, rates_, filters_, layer.filter,
+                                s.scalars, s.met);
         }
 
         s.mixed = arena_.take(n * 6 * F);
-        layer.mix(3 * n, s.vectors, s.mixed);
+        apply<At>(layer.mix, 3 * n, s.met, s.mixed);
         s.joined = arena_.take(n * 2 * F);
-        join(n, scalars_, F, s.mixed, F, net_.epsilon, s.joined);
+        join<At>(n, s.scalars, F, s.mixed, F, net_.invariant, s.joined);
         s.update_hidden = arena_.take(n * F);
-        layer.update.first(n, s.joined, s.update_hidden);
-        silu(n * F, s.update_hidden, activated);
+        s.update_active = kept(hidden_, n * F);
+        apply<At>(layer.update.first, n, s.joined, s.update_hidden);
+        silu<At>(n * F, s.update_hidden, s.update_active);
         s.gates = arena_.take(n * 3 * F);
-        layer.update.second(n, activated, s.gates);
+        apply<At>(layer.update.second, n, s.update_active, s.gates);
+        s.vectors = arena_.take(n * 3 * F);
         for_atoms([&](std::size_t i, int k) {
-            const Real* gates = s.gates + 3 * i * F + k;
-            Vector product{};
+            const std::size_t gates = 3 * i * F + k;
+            const N vv = At::get(s.gates, gates + F);
+            N product{};
             for (std::size_t c = 3 * i; c < 3 * i + 3; ++c) {
-                const Vector right = load(s.mixed + (2 * c + 1) * F + k);
-                product += load(s.mixed + 2 * c * F + k) * right;
-                add(s.vectors + c * F + k, load(gates + F) * right);
+                const N right = At::get(s.mixed, (2 * c + 1) * F + k);
+                product += At::get(s.mixed, 2 * c * F + k) * right;
+                At::put(s.vectors, c * F + k, At::get(s.met, c * F + k) + vv * right);
             }
-            add(scalars_ + i * F + k, load(gates) + load(gates + 2 * F) * product);
+            At::add(s.scalars, i * F + k,
+                    At::get(s.gates, gates) + At::get(s.gates, gates + 2 * F) * product);
         });
     }
 
-    // Energies, and their gradient with respect to the last scalars.
-    Real* energy(double* energies) {
-        const Perceptron& head = net_.energy;
-        const int hidden = head.hidden;
-        Real* z = arena_.take(n * hidden);
-        Real* slope = arena_.take(n * F);
-        head.first(n, scalars_, z);
-        for (std::int64_t s = 0; s < in_.n_structures; ++s) {
-            double total = 0.0;
-            for (std::int64_t i = in_.first_atom[s]; i < in_.first_atom[s + 1]; ++i) {
-                Vector sums{};
-                for (int k = 0; k < hidden; k += kLanes)
-                    sums += silu(load(z + i * hidden + k)) * load(net_.energy_weights.get() + k);
-                total += sum(sums) + net_.energy_bias;
+    // Before the first message everything depends on the elements only.
+    template <class At>
+    void begin_with_elements(const State& s) const {
+        zeroed<At>(s.met, n * 3 * F);
+        if constexpr (std::is_same_v<At, InValue>) {
+            for (std::size_t i = 0; i < n; ++i) {
+                std::memcpy(s.scalars.value + i * F, net_.embedding.get() + in_.rows[i] * F,
+                            F * sizeof(Real));
+                std::memcpy(s.context.value + i * 3 * F, net_.first_context.get() + in_.rows[i] * 2 * F,
+                            2 * F * sizeof(Real));
             }
-            if (energies != nullptr)
+        } else {
+            zeroed<At>(s.scalars, n * F);
+            zeroed<At>(s.context, n * 3 * F);
+        }
+    }
+
+    template <class Pass>
+    void energy_forward(double* energies) {
+        const int hidden = net_.energy_hidden;
+        energy_hidden_ = arena_.take(n * hidden);
+        apply<typename Pass::At>(net_.energy, n, states_.back().scalars, energy_hidden_);
+        if constexpr (std::is_same_v<Pass, Values>) {
+            if (energies == nullptr) return;
+            for (std::int64_t s = 0; s < in_.n_structures; ++s) {
+                double total = 0.0;
+                for (std::int64_t i = in_.first_atom[s]; i < in_.first_atom[s + 1]; ++i) {
+                    Vector sums{};
+                    for (int k = 0; k < hidden; k += kLanes)
+                        sums += silu(load(energy_hidden_.value + i * hidden + k)) *
+                                load(net_.energy_weights.get() + k);
+                    total += sum(sums) + net_.energy_bias;
+                }
                 energies[s] = net_.energy_scale * total + in_.energy_reference[s];
+            }
         }
-        Real* back = arena_.take(n * hidden);
-        for (std::size_t i = 0; i < n; ++i)
-            std::memcpy(back + i * hidden, net_.energy_weights.get(), hidden * sizeof(Real));
-        times_silu_slope(n * hidden, z, back);
-        head.first_back(n, back, slope);
-        return slope;
     }
 
-    void backward(Real* of_scalars, const Filters& filters, const Output& out) {
-        Real* of_vectors = arena_.take_zeros(n * 3 * F);
-        std::vector<PairGradient> of_pairs(pairs_.size());
+    // Gradient of the sum of energies; its tangent, or adjoint, includes that of the loss with
+    // respect to the energies.
+    template <class Pass>
+    void energy_back(const double* of_energies, const Gradient& g) {
+        using At = typename Pass::At;
+        using Of = typename Pass::Of;
+        const int hidden = net_.energy_hidden;
+        const Array of_hidden = arena_.take(n * hidden);
+        for (std::int64_t s = 0; s < in_.n_structures; ++s) {
+            const Real seed = of_energies == nullptr ? 0 : Real(net_.energy_scale * of_energies[s]);
+            for (std::int64_t i = in_.first_atom[s]; i < in_.first_atom[s + 1]; ++i) {
+                if constexpr (!std::is_same_v<Pass, Values>) gradients_->energy_bias += seed;
+                for (int k = 0; k < hidden; k += kLanes) {
+                    const Vector weights = load(net_.energy_weights.get() + k);
+                    const auto z = At::get(energy_hidden_, i * hidden + k);
+                    typename Of::Number of_active;
+                    if constexpr (std::is_same_v<Pass, Values>) {
+                        of_active = weights;
+                    } else if constexpr (std::is_same_v<Pass, Tangents>) {
+                        of_active = {weights, seed * weights};
+                        const Dual active = silu(z);
+                        ::add(gradients_->energy_weights.get() + k,
+                              seed * active.value + active.tangent);
+                    } else {
+                        of_active = seed * weights;
+                        ::add(gradients_->energy_weights.get() + k, seed * silu(z));
+                    }
+                    Of::put(of_hidden, i * hidden + k, of_active * silu_slope(z));
+                }
+            }
+        }
+        apply_back<Pass>(net_.energy, n, states_.back().scalars, of_hidden, g.scalars);
+    }
+
+    Gradient no_gradient() { return {arena_.take(n * F), arena_.take(n * 3 * F)}; }
+
+    template <class Pass>
+    void differentiate(const Seeds& seeds) {
+        arena_.restart(middle_);
+        const bool energy = seeds.energy != nullptr || std::is_same_v<Pass, Tangents>;
+        if constexpr (std::is_same_v<Pass, Tangents>) energy_forward<Pass>(nullptr);
+        else if (energy) arena_.take(n * net_.energy_hidden);
+        Gradient g = no_gradient();
+        if (energy) energy_back<Pass>(seeds.energy, g);
+        else zeroed<InTangent>(g.scalars, n * F);
+        zeroed<InTangent>(g.vectors, n * 3 * F);
+        add_seeds(n, seeds.scalars, g.scalars);
+        add_seeds(3 * n, seeds.vectors, g.vectors);
+        backward<Pass>(g);
+    }
+
+    void add_seeds(std::size_t rows, const Real* seeds, Array g) const {
+        if (seeds == nullptr) return;
+        for (std::size_t i = 0; i < rows; ++i)
+            for (int k = 0; k < net_.width; ++k) g.tangent[i * F + k] += seeds[i * net_.width + k];
+    }
+
+    // The direction is minus the gradient of the loss with respect to the forces, and for the
+    // virial the strain; both times the scale of the energy.
+    void find_rates(const Seeds& seeds) {
+        rates_.clear();
+        std::size_t s = 0;
+        for (const Pair& pair : pairs_) {
+            while (in_.first_atom[s + 1] <= pair.receiver) ++s;
+            double vector[3] = {0.0, 0.0, 0.0};
+            for (int c = 0; c < 3; ++c) {
+                if (seeds.forces != nullptr)
+                    vector[c] += seeds.forces[3 * pair.receiver + c] - seeds.forces[3 * pair.sender + c];
+                if (seeds.virial != nullptr)
+                    for (int a = 0; a < 3; ++a)
+                        vector[c] += pair.distance * pair.direction[a] *
+                                     seeds.virial[9 * s + 3 * a + c];
+                vector[c] *= net_.energy_scale;
+            }
+            rates_.push_back(pair.rate(vector));
+        }
+    }
+
+    template <class Pass>
+    void backward(Gradient g) {
+        if constexpr (std::is_same_v<Pass, Values>) {
+            zeroed<InValue>(g.vectors, n * 3 * F);
+            of_pairs_.assign(pairs_.size(), {});
+        }
         for (std::size_t l = net_.layers.size(); l-- > 0;) {
-            update_back(l, of_scalars, of_vectors);
-            message_back(l, of_scalars, of_vectors, filters, of_pairs.data());
+            g = update_back<Pass>(l, g);
+            g = message_back<Pass>(l, g);
         }
-        gather(of_pairs, out);
     }
 
-    void update_back(std::size_t l, Real* of_scalars, Real* of_vectors) {
+    template <class Pass>
+    Gradient update_back(std::size_t l, Gradient g) {
+        using At = typename Pass::At;
+        using Of = typename Pass::Of;
+        using G = typename Of::Number;
         const Layer& layer = net_.layers[l];
         const State& s = states_[l];
-        Real* of_gates = wide_;
+        const Array of_gates = kept(wide_, n * 3 * F);
         for_atoms([&](std::size_t i, int k) {
-            Vector ss = load(of_scalars + i * F + k), vv{}, product{};
+            const G ss = Of::get(g.scalars, i * F + k);
+            G vv{};
+            typename At::Number product{};
             for (std::size_t c = 3 * i; c < 3 * i + 3; ++c) {
-                const Vector right = load(s.mixed + (2 * c + 1) * F + k);
-                vv += load(of_vectors + c * F + k) * right;
-                product += load(s.mixed + 2 * c * F + k) * right;
+                const auto right = At::get(s.mixed, (2 * c + 1) * F + k);
+                vv += Of::get(g.vectors, c * F + k) * right;
+                product += At::get(s.mixed, 2 * c * F + k) * right;
             }
-            Real* target = of_gates + 3 * i * F + k;
-            store(target, ss);
-            store(target + F, vv);
-            store(target + 2 * F, ss * product);
+            const std::size_t gates = 3 * i * F + k;
+            Of::put(of_gates, gates, ss);
+            Of::put(of_gates, gates + F, vv);
+            Of::put(of_gates, gates + 2 * F, ss * product);
         });
-        Real* hidden = hidden_;
-        layer.update.second_back(n, of_gates, hidden);
-        times_silu_slope(n * F, s.update_hidden, hidden);
-        Real* of_joined = joined_;
-        layer.update.first_back(n, hidden, of_joined);
-        Real* of_mixed = mixed_;
+        const Array of_active = kept(hidden_, n * F), of_hidden = kept(hidden_, n * F);
+        apply_back<Pass>(layer.update.second, n, s.update_active, of_gates, of_active);
+        silu_back<At, Of>(n * F, s.update_hidden, of_active, of_hidden);
+        const Array of_joined = kept(joined_, n * 2 * F);
+        apply_back<Pass>(layer.update.first, n, s.joined, of_hidden, of_joined);
+        const Array of_mixed = kept(mixed_, n * 6 * F);
+        const Gradient before = recording_ ? no_gradient() : g;
         for_atoms([&](std::size_t i, int k) {
-            const Vector of_s = load(of_scalars + i * F + k);
-            const Real* gates = s.gates + 3 * i * F + k;
-            const Vector vv = load(gates + F), sv = of_s * load(gates + 2 * F);
-            const Vector length = load(s.joined + (2 * i + 1) * F + k);
-            const Vector stretch = load(of_joined + (2 * i + 1) * F + k) / length;
+            const G of_s = Of::get(g.scalars, i * F + k);
+            const auto vv = At::get(s.gates, (3 * i + 1) * F + k);
+            const G sv = of_s * At::get(s.gates, (3 * i + 2) * F + k);
+            const std::size_t invariant = (2 * i + 1) * F + k;
+            const G stretch =
+                net_.invariant.stretch(Of::get(of_joined, invariant), At::get(s.joined, invariant));
             for (std::size_t c = 3 * i; c < 3 * i + 3; ++c) {
-                const Real* mixed = s.mixed + 2 * c * F + k;
-                const Vector left = load(mixed), right = load(mixed + F);
-                store(of_mixed + 2 * c * F + k, sv * right + stretch * left);
-                store(of_mixed + (2 * c + 1) * F + k,
-                      sv * left + vv * load(of_vectors + c * F + k));
+                const std::size_t left = 2 * c * F + k, right = left + F;
+                const auto l_c = At::get(s.mixed, left), r_c = At::get(s.mixed, right);
+                Of::put(of_mixed, left, sv * r_c + stretch * l_c);
+                Of::put(of_mixed, right, sv * l_c + Of::get(g.vectors, c * F + k) * vv);
             }
-            store(of_scalars + i * F + k, of_s + load(of_joined + 2 * i * F + k));
+            Of::put(before.scalars, i * F + k, of_s + Of::get(of_joined, 2 * i * F + k));
         });
-        Real* through = wide_;
-        layer.mix_back(3 * n, of_mixed, through);
-        for (std::size_t k = 0; k < n * 3 * F; k += kLanes) add(of_vectors + k, load(through + k));
+        apply_back<Pass>(layer.mix, 3 * n, s.met, of_mixed, wide_);
+        for (std::size_t k = 0; k < n * 3 * F; k += kLanes)
+            Of::put(before.vectors, k, Of::get(g.vectors, k) + Of::get(wide_, k));
+        return before;
     }
 
-    void message_back(std::size_t l, Real* of_scalars, Real* of_vectors, const Filters& filters,
-                      PairGradient* of_pairs) {
+    template <class Pass>
+    Gradient message_back(std::size_t l, Gradient g) {
+        using At = typename Pass::At;
+        using Of = typename Pass::Of;
+        using G = typename Of::Number;
         const Layer& layer = net_.layers[l];
         const State& s = states_[l];
         if (l == 0) {
-            receive_back<false>({F, s.context, nullptr}, {of_scalars, of_vectors, nullptr, nullptr},
-                                pairs_, filters, layer.filter, of_pairs);
-            return;
+            const Message message{F, s.context, {}};
+            if constexpr (std::is_same_v<Pass, Values>) {
+                receive_back<false>(message, {g.scalars, g.vectors, {}, {}}, pairs_, filters_,
+                                    layer.filter, of_pairs_.data());
+            } else {
+                const Array of_context = zeroed<Of>(arena_.take(n * 3 * F), n * 3 * F);
+                receive_back<Pass, false>(message, {g.scalars, g.vectors, of_context, {}}, pairs_,
+                                          rates_, filters_, layer.filter, gradients_->work(net_),
+                                          gradients_->filters[l].get());
+                gradients_->of_first_context = of_context.tangent;
+                gradients_->of_embedding = g.scalars.tangent;
+            }
+            return g;
         }
-        Real* of_context = wide_;
-        Real* of_carried = mixed_;
-        std::memset(of_context, 0, n * 3 * F * sizeof(Real));
-        std::memset(of_carried, 0, n * 3 * F * sizeof(Real));
-        receive_back<true>({F, s.context, s.carried},
-                           {of_scalars, of_vectors, of_context, of_carried}, pairs_, filters,
-                           layer.filter, of_pairs);
+        const State& before = states_[l - 1];
+        const Array of_context = zeroed<Of>(kept(wide_, n * 3 * F), n * 3 * F);
+        const Array of_carried = zeroed<Of>(kept(mixed_, n * 3 * F), n * 3 * F);
+        const Message message{F, s.context, s.carried};
+        const MessageGradient of_message{g.scalars, g.vectors, of_context, of_carried};
+        if constexpr (std::is_same_v<Pass, Values>)
+            receive_back<true>(message, of_message, pairs_, filters_, layer.filter, of_pairs_.data());
+        else
+            receive_back<Pass, true>(message, of_message, pairs_, rates_, filters_, layer.filter,
+                                     gradients_->work(net_), gradients_->filters[l].get());
+        const Gradient of_before = recording_ ? no_gradient() : g;
         for_vectors([&](std::size_t i, std::size_t v, int k) {
             const std::size_t phi = (3 * i + 2) * F + k;
-            const Vector of_sent = load(of_carried + v);
-            add(of_context + phi, of_sent * load(s.vectors_in + v));
-            add(of_vectors + v, of_sent * load(s.context + phi));
+            const G of_sent = Of::get(of_carried, v);
+            Of::add(of_context, phi, of_sent * At::get(before.vectors, v));
+            Of::put(of_before.vectors, v, Of::get(g.vectors, v) + of_sent * At::get(s.context, phi));
         });
-        Real* hidden = hidden_;
-        layer.message.second_back(n, of_context, hidden);
-        times_silu_slope(n * F, s.message_hidden, hidden);
-        Real* through = joined_;
-        layer.message.first_back(n, hidden, through);
-        for (std::size_t k = 0; k < n * F; k += kLanes) add(of_scalars + k, load(through + k));
+        const Array of_active = kept(hidden_, n * F), of_hidden = kept(hidden_, n * F);
+        apply_back<Pass>(layer.message.second, n, s.message_active, of_context, of_active);
+        silu_back<At, Of>(n * F, s.message_hidden, of_active, of_hidden);
+        apply_back<Pass>(layer.message.first, n, before.scalars, of_hidden, joined_);
+        for (std::size_t k = 0; k < n * F; k += kLanes)
+            Of::put(of_before.scalars, k, Of::get(g.scalars, k) + Of::get(joined_, k));
+        return of_before;
     }
 
     // From distances and directions of pairs to positions of atoms.
-    void gather(const std::vector<PairGradient>& of_pairs, const Output& out) const {
+    void gather(const Output& out) const {
         std::memset(out.forces, 0, n * 3 * sizeof(double));
-        std::vector<std::int64_t> owner;
-        if (out.virial != nullptr) {
+        if (out.virial != nullptr)
             std::memset(out.virial, 0, in_.n_structures * 9 * sizeof(double));
-            for (std::int64_t s = 0; s < in_.n_structures; ++s)
-                owner.resize(in_.first_atom[s + 1], s);
-        }
+        std::int64_t s = 0;
         for (std::size_t p = 0; p < pairs_.size(); ++p) {
             const Pair& pair = pairs_[p];
-            const PairGradient& g = of_pairs[p];
+            const PairGradient& g = of_pairs_[p];
+            while (in_.first_atom[s + 1] <= pair.receiver) ++s;
             double along = 0.0;
             for (int c = 0; c < 3; ++c) along += g.direction[c] * pair.direction[c];
             for (int c = 0; c < 3; ++c) {
@@ -253,7 +443,7 @@ private:
                 out.forces[3 * pair.receiver + c] += of_vector;
                 if (out.virial != nullptr)
                     for (int a = 0; a < 3; ++a)
-                        out.virial[9 * owner[pair.receiver] + 3 * a + c] +=
+                        out.virial[9 * s + 3 * a + c] +=
                             pair.distance * pair.direction[a] * of_vector;
             }
         }
@@ -277,10 +467,17 @@ private:
     const Input& in_;
     Arena& arena_;
     std::vector<Pair>& pairs_;
+    const bool recording_;
     const int F;
     const std::size_t n;
-    Real* scalars_ = nullptr;
+    bool has_forces_ = false;
+    std::size_t begin_ = 0, middle_ = 0;  // of the arena, at the first layer and after the last
+    Filters filters_;
+    std::vector<PairRate> rates_;
+    std::vector<PairGradient> of_pairs_;
     std::vector<State> states_;
-    // temporary, [n, F], [n, 2F], [n, 3F] and [n, 6F]
-    Real *hidden_ = nullptr, *joined_ = nullptr, *wide_ = nullptr, *mixed_ = nullptr;
+    Array energy_hidden_;
+    Gradients* gradients_ = nullptr;
+    // temporary, [n, F], [n, 2F], [n, 3F], [n, 3F] and [n, 6F]
+    Array hidden_, joined_, wide_, vectors_, mixed_;
 };

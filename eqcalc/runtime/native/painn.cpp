@@ -8,7 +8,7 @@
 namespace {
 
 struct Settings {
-    std::int64_t features, layers, embeddings, radial_functions, basis;
+    std::int64_t features, layers, embeddings, radial_functions, basis, invariant, cutoff_power;
     std::int64_t has_energy, has_dipole, has_polarizability;
     double cutoff, epsilon, dipole_epsilon, polarizability_epsilon;
     double energy_scale, dipole_scale, polarizability_scale;
@@ -19,184 +19,298 @@ struct Settings {
 // Parameters in the order of Potential's modules, one after the other.
 class Parameters {
 public:
-    explicit Parameters(const Real* const* next) : next_(next) {}
-    const Real* operator()() { return *next_++; }
+    explicit Parameters(const Real* const* first) : first_(first) {}
+    int index() const { return index_; }
+    const Real* operator()() { return first_[index_++]; }
+
+    void read(Map& map, const Parts& in, const Parts& out, bool biased = true) {
+        map.weight = index();
+        const Real* weight = (*this)();
+        map.bias = biased ? index() : -1;
+        map.set(in, out, weight, biased ? (*this)() : nullptr);
+    }
+
+    void read(Perceptron& p, const Parts& in, int hidden, const Parts& out) {
+        p.hidden = padded(hidden);
+        read(p.first, in, {hidden});
+        read(p.second, {hidden}, out);
+    }
+
+    void read(std::vector<GatedBlock>& blocks, int F, const Invariant& invariant) {
+        const int widths[] = {F, std::max(F / 2, 1), 1};
+        blocks.resize(2);
+        for (int b = 0; b < 2; ++b) {
+            const int in = widths[b], out = widths[b + 1];
+            GatedBlock& block = blocks[b];
+            read(block.mix, {in}, {out, out}, false);
+            read(block.gate, {in, out}, in, {out, out});
+            block.in = padded(in);
+            block.out = padded(out);
+            block.activate = b == 0;
+            block.invariant = invariant;
+        }
+    }
 
 private:
-    const Real* const* next_;
+    const Real* const* first_;
+    int index_ = 0;
 };
 
-Perceptron perceptron(Parameters& take, const Parts& in, int hidden, const Parts& out) {
-    const Real *w1 = take(), *b1 = take(), *w2 = take(), *b2 = take();
-    Perceptron p;
-    p.hidden = padded(hidden);
-    p.first = Linear::from_matrix(in, {hidden}, w1, b1);
-    p.second = Linear::from_matrix({hidden}, out, w2, b2);
-    p.first_back = Linear::transpose(in, {hidden}, w1);
-    p.second_back = Linear::transpose({hidden}, out, w2);
-    return p;
-}
-
-Layer layer(Parameters& take, int F, const Radial& radial, const Real* filter_weights,
-            const Real* filter_bias) {
-    Layer l;
-    const int R = radial.size();
-    // the bias is the weight of the last radial function, which is the cutoff function
-    l.filter = Linear({radial.width()}, {F, F, F}, [=](int n, int o) {
-        return n == R ? filter_bias[o] : filter_weights[o * R + n];
-    });
-    l.message = perceptron(take, {F}, F, {F, F, F});
-    const Real* mix = take();
-    l.mix = Linear::from_matrix({F}, {F, F}, mix);
-    l.mix_back = Linear::transpose({F}, {F, F}, mix);
-    l.update = perceptron(take, {F, F}, F, {F, F, F});
-    return l;
-}
-
-GatedBlock gated_block(Parameters& take, int in, int out, bool activate, double epsilon) {
-    GatedBlock block;
-    block.mix = Linear::from_matrix({in}, {out, out}, take());
-    block.gate = perceptron(take, {in, out}, in, {out, out});
-    block.in = padded(in);
-    block.out = padded(out);
-    block.activate = activate;
-    block.epsilon = Real(epsilon);
-    return block;
-}
-
-std::vector<GatedBlock> gated_blocks(Parameters& take, int F, double epsilon) {
-    const int hidden = std::max(F / 2, 1);
-    std::vector<GatedBlock> blocks;
-    blocks.push_back(gated_block(take, F, hidden, true, epsilon));
-    blocks.push_back(gated_block(take, hidden, 1, false, epsilon));
-    return blocks;
-}
-
-// The context of the first message is a table over elements.
-Buffer first_context(const Network& net, std::size_t rows) {
+// The context of the first message is a table over elements: of row after row, where it is unknown.
+void find_first_context(Network& net, const std::int64_t* rows, std::size_t count) {
     const int F = net.features;
     const Perceptron& message = net.layers.front().message;
-    Buffer hidden = zeros(rows * F), table = zeros(rows * 2 * F);
-    message.first(int(rows), net.embedding.get(), hidden.get());
-    silu(rows * F, hidden.get(), hidden.get());
-    message.second(int(rows), hidden.get(), F, F, table.get(), 2 * F, 2 * F);
-    return table;
+    Buffer hidden = zeros(F);
+    const Array z{hidden.get()};
+    for (std::size_t k = 0; k < count; ++k) {
+        const std::int64_t row = rows[k];
+        if (net.context_is_known[row]) continue;
+        net.context_is_known[row] = true;
+        message.first.forward(1, net.embedding.get() + row * F, hidden.get());
+        silu<InValue>(F, z, z);
+        message.second.forward.partly(hidden.get(), net.first_context.get() + row * 2 * F, 2 * F);
+    }
 }
 
-Network network(const Settings& s, Parameters take) {
-    const int F = int(s.features);
-    Network net;
+// Fills a network, which may have been filled before, with parameters.
+void read(Network& net, const Settings& s, Parameters take) {
+    const int F = int(s.features), R = int(s.radial_functions);
     net.width = F;
     net.features = padded(F);
-    net.radial = {Basis(s.basis), s.cutoff, s.exponent,
+    net.radial = {Basis(s.basis), s.cutoff, s.exponent, int(s.cutoff_power),
                   {s.constants, s.constants + s.radial_functions}};
-    net.epsilon = Real(s.epsilon);
+    net.invariant = {Invariant::Kind(s.invariant), Real(s.epsilon)};
     const Real* embedding = take();
-    net.embedding = zeros(s.embeddings * net.features);
+    if (net.embedding == nullptr) {
+        net.embeddings = s.embeddings;
+        net.embedding = zeros(s.embeddings * net.features);
+        net.first_context = zeros(s.embeddings * 2 * net.features);
+        net.layers.resize(s.layers);
+    }
+    net.context_is_known.assign(s.embeddings, false);
     for (std::int64_t row = 0; row < s.embeddings; ++row)
-        std::memcpy(net.embedding.get() + row * net.features, embedding + row * F,
-                    F * sizeof(Real));
+        std::memcpy(net.embedding.get() + row * net.features, embedding + row * F, F * sizeof(Real));
     const Real *filters = take(), *filter_bias = take();
-    for (int l = 0; l < s.layers; ++l)
-        net.layers.push_back(layer(take, F, net.radial,
-                                   filters + std::size_t(l) * 3 * F * s.radial_functions,
-                                   filter_bias + std::size_t(l) * 3 * F));
-    net.first_context = first_context(net, s.embeddings);
+    for (Layer& layer : net.layers) {
+        // the bias is the weight of the last radial function, which is the cutoff function
+        layer.filter.set({R + 1}, {F, F, F}, [=](int n, int o) {
+            return n == R ? filter_bias[o] : filters[o * R + n];
+        });
+        filters += 3 * F * R;
+        filter_bias += 3 * F;
+        take.read(layer.message, {F}, F, {F, F, F});
+        take.read(layer.mix, {F}, {F, F}, false);
+        take.read(layer.update, {F, F}, F, {F, F, F});
+    }
     if (s.has_energy) {
         const int hidden = std::max(F / 2, 1);
-        const Real *w1 = take(), *b1 = take(), *w2 = take();
-        net.energy.hidden = padded(hidden);
-        net.energy.first = Linear::from_matrix({F}, {hidden}, w1, b1);
-        net.energy.first_back = Linear::transpose({F}, {hidden}, w1);
-        net.energy_weights = zeros(padded(hidden));
-        std::copy(w2, w2 + hidden, net.energy_weights.get());
+        net.energy_hidden = padded(net.energy_width = hidden);
+        take.read(net.energy, {F}, {hidden});
+        if (net.energy_weights == nullptr) net.energy_weights = zeros(net.energy_hidden);
+        const Real* weights = take();
+        std::copy(weights, weights + hidden, net.energy_weights.get());
         net.energy_bias = *take();
     }
     net.energy_scale = s.energy_scale;
     net.dipole_scale = s.dipole_scale;
     net.polarizability_scale = s.polarizability_scale;
-    if (s.has_dipole) net.dipole = gated_blocks(take, F, s.dipole_epsilon);
-    if (s.has_polarizability) net.polarizability = gated_blocks(take, F, s.polarizability_epsilon);
-    return net;
+    Invariant invariant = net.invariant;
+    invariant.epsilon = Real(s.dipole_epsilon);
+    if (s.has_dipole) take.read(net.dipole, F, invariant);
+    invariant.epsilon = Real(s.polarizability_epsilon);
+    if (s.has_polarizability) take.read(net.polarizability, F, invariant);
 }
 
-// Molecules of so many atoms go through the network together: enough rows to use each weight
-// often, few enough to stay in the cache.
-constexpr std::int64_t kBlockAtoms = 48;
+// Some consecutive structures of an input, as an input of its own.
+struct Part {
+    Input input;
+    std::int64_t begin, end, atom;  // structures, and the first atom
+    std::vector<std::int64_t> first_atom;
 
-template <class T>
-T* offset(T* p, std::int64_t by) { return p == nullptr ? nullptr : p + by; }
+    void set(const Input& in, std::int64_t from, std::int64_t to) {
+        begin = from;
+        end = to;
+        atom = in.first_atom[begin];
+        first_atom.assign(in.first_atom + begin, in.first_atom + end + 1);
+        for (std::int64_t& first : first_atom) first -= atom;
+        input = in;
+        input.n_structures = end - begin;
+        input.first_atom = first_atom.data();
+        input.before = atom;
+        input.rows += atom;
+        input.positions += 3 * atom;
+        input.masses += atom;
+        input.charges += begin;
+        input.energy_reference += begin;
+        input.polarizability_reference += begin;
+        if (in.n_pairs < 0) return;
+        const auto pair = [&](std::int64_t first) {
+            return std::lower_bound(in.receivers, in.receivers + in.n_pairs, first) - in.receivers;
+        };
+        const std::int64_t first = pair(atom);
+        input.n_pairs = pair(in.first_atom[end]) - first;
+        input.receivers += first;
+        input.senders += first;
+        input.shifts += 3 * first;
+    }
 
-// Evaluates the isolated structures from `begin` up to `end`.
-void evaluate_block(const Network& net, const Input& in, std::int64_t begin, std::int64_t end,
-                    Arena& arena, std::vector<Pair>& pairs, Output& out) {
-    const std::int64_t atom = in.first_atom[begin];
-    std::vector<std::int64_t> first_atom(in.first_atom + begin, in.first_atom + end + 1);
-    for (std::int64_t& first : first_atom) first -= atom;
-    Input block = in;
-    block.n_structures = end - begin;
-    block.first_atom = first_atom.data();
-    block.rows += atom;
-    block.positions += 3 * atom;
-    block.masses += atom;
-    block.charges += begin;
-    block.energy_reference += begin;
-    block.polarizability_reference += begin;
-    Output part{std::numeric_limits<double>::infinity(),
+    Output of(const Output& out, int width) const {
+        return {std::numeric_limits<double>::infinity(),
                 {0, 0},
                 offset(out.energy, begin),
                 offset(out.forces, 3 * atom),
-                nullptr,
+                offset(out.virial, 9 * begin),
                 offset(out.dipole, 3 * begin),
                 offset(out.polarizability, 9 * begin),
-                offset(out.scalars, atom * net.width),
-                offset(out.vectors, 3 * atom * net.width)};
-    Evaluation(net, block, arena, pairs).run(part);
-    if (part.shortest < out.shortest) {
-        out.shortest = part.shortest;
-        for (int k = 0; k < 2; ++k) out.shortest_pair[k] = part.shortest_pair[k] + atom;
+                offset(out.scalars, atom * width),
+                offset(out.vectors, 3 * atom * width)};
+    }
+
+    Seeds of(const Seeds& seeds, int width) const {
+        return {offset(seeds.energy, begin), offset(seeds.forces, 3 * atom),
+                offset(seeds.virial, 9 * begin), offset(seeds.scalars, atom * width),
+                offset(seeds.vectors, 3 * atom * width)};
+    }
+
+private:
+    template <class T>
+    static T* offset(T* p, std::int64_t by) {
+        return p == nullptr ? nullptr : p + by;
+    }
+};
+
+// Structures of about so many atoms go through the network together: enough rows to use each
+// weight often, few enough to stay in the cache.
+constexpr std::int64_t kAtoms = 48;
+
+// Where parts of about equally many atoms begin, and the end.
+std::vector<std::int64_t> division(const Input& in) {
+    const std::int64_t atoms = in.first_atom[in.n_structures];
+    const std::int64_t parts = std::max<std::int64_t>((atoms + kAtoms - 1) / kAtoms, 1);
+    std::vector<std::int64_t> bounds{0};
+    for (std::int64_t s = 1; s <= in.n_structures; ++s)
+        if (in.first_atom[s] * parts >= std::int64_t(bounds.size()) * atoms) bounds.push_back(s);
+    if (bounds.back() < in.n_structures) bounds.push_back(in.n_structures);
+    return bounds;
+}
+
+// What an evaluation works with.
+struct Workspace {
+    Part part;
+    Arena arena;
+    std::vector<Pair> pairs;
+};
+
+// A part of a batch in training.
+struct Block {
+    Part part;
+    Arena arena{true};
+    std::vector<Pair> pairs;
+    std::unique_ptr<Evaluation> evaluation;
+    Gradients gradients;
+};
+
+// A batch in training, from its evaluation to the gradient of its loss.
+struct Tape {
+    const Network* net = nullptr;
+    std::vector<std::unique_ptr<Block>> blocks;
+    int size = 0;
+
+    void run(const Network& network, const Input& in, const Output& out, int threads) {
+        net = &network;
+        const std::vector<std::int64_t> bounds = division(in);
+        size = int(bounds.size()) - 1;
+        while (int(blocks.size()) < size) blocks.push_back(std::make_unique<Block>());
+        parallel(threads, size, [&](int k) {
+            Block& block = *blocks[k];
+            block.part.set(in, bounds[k], bounds[k + 1]);
+            block.evaluation = std::make_unique<Evaluation>(network, block.part.input, block.arena,
+                                                            block.pairs, true);
+            Output part = block.part.of(out, network.width);
+            block.evaluation->run(part);
+        });
+    }
+
+    void differentiate(const Seeds& seeds, Real* const* of_parameters, int threads) {
+        parallel(threads, size, [&](int k) {
+            Block& block = *blocks[k];
+            block.gradients.start(*net);
+            block.evaluation->differentiate(block.part.of(seeds, net->width), block.gradients);
+        });
+        ParameterGradients of_all(*net, of_parameters);
+        for (int k = 0; k < size; ++k) of_all.add(blocks[k]->gradients, blocks[k]->part.input);
+        of_all.run(threads);
+    }
+};
+
+template <class Body>
+int guarded(Body body) {
+    try {
+        body();
+        return 0;
+    } catch (const std::bad_alloc&) {
+        return 1;
     }
 }
 
 }  // namespace
 
+// Functions that return an int return zero, or something else when there is no memory.
 extern "C" {
 
 // Null when there is no memory.
-void* eqcalc_network(const Settings* settings, const Real* const* parameters) {
-    try {
-        return new Network(network(*settings, Parameters(parameters)));
-    } catch (const std::bad_alloc&) {
-        return nullptr;
-    }
+void* eqcalc_network() { return new (std::nothrow) Network(); }
+void eqcalc_free(void* network) { delete static_cast<Network*>(network); }
+void* eqcalc_tape() { return new (std::nothrow) Tape(); }
+void eqcalc_free_tape(void* tape) { delete static_cast<Tape*>(tape); }
+
+// Gives a network its parameters, for the first time or anew, for structures of elements `rows`.
+int eqcalc_read(void* network, const Settings* settings, const Real* const* parameters,
+                const std::int64_t* rows, std::int64_t n_rows) {
+    return guarded([&] {
+        Network& net = *static_cast<Network*>(network);
+        read(net, *settings, Parameters(parameters));
+        find_first_context(net, rows, n_rows);
+    });
 }
 
-void eqcalc_free(void* network) { delete static_cast<Network*>(network); }
-
-// Evaluates the structures from `begin` up to `end`, or all of them if pairs are given. Nonzero
-// when there is no memory. Several threads may evaluate one network.
-int eqcalc_evaluate(const void* network, const Input* input, Output* output, std::int64_t begin,
-                    std::int64_t end) {
-    static thread_local Arena arena;
-    static thread_local std::vector<Pair> pairs;
-    try {
+// Several threads may evaluate one network. The result of a structure does not depend on the others.
+int eqcalc_evaluate(const void* network, const Input* input, Output* output, int threads) {
+    static Pool<Workspace> workspaces;
+    return guarded([&] {
         const Network& net = *static_cast<const Network*>(network);
+        const std::vector<std::int64_t> bounds = division(*input);
+        std::mutex mutex;
         output->shortest = std::numeric_limits<double>::infinity();
-        if (input->n_pairs >= 0) {
-            Evaluation(net, *input, arena, pairs).run(*output);
-            return 0;
-        }
-        while (begin < end) {
-            std::int64_t next = begin + 1;
-            while (next < end &&
-                   input->first_atom[next + 1] - input->first_atom[begin] <= kBlockAtoms)
-                ++next;
-            evaluate_block(net, *input, begin, next, arena, pairs, *output);
-            begin = next;
-        }
-        return 0;
-    } catch (const std::bad_alloc&) {
-        return 1;
-    }
+        parallel(threads, int(bounds.size()) - 1, [&](int k) {
+            Pool<Workspace>::Loan work(workspaces);
+            work->part.set(*input, bounds[k], bounds[k + 1]);
+            Output part = work->part.of(*output, net.width);
+            Evaluation(net, work->part.input, work->arena, work->pairs).run(part);
+            const std::lock_guard<std::mutex> lock(mutex);
+            // of equal distances the first, whichever thread is faster
+            const auto key = [](const Output& o) { return std::pair(o.shortest, o.shortest_pair[0]); };
+            for (std::int64_t& atom : part.shortest_pair) atom += work->part.atom;
+            if (key(part) < key(*output)) {
+                output->shortest = part.shortest;
+                std::copy(part.shortest_pair, part.shortest_pair + 2, output->shortest_pair);
+            }
+        });
+    });
+}
+
+// Evaluates a batch and keeps what the gradient of a loss needs; what the input points to must
+// exist until then.
+int eqcalc_record(const void* network, void* tape, const Input* input, const Output* output,
+                  int threads) {
+    return guarded([&] {
+        static_cast<Tape*>(tape)->run(*static_cast<const Network*>(network), *input, *output, threads);
+    });
+}
+
+// Gradient of a loss with respect to the parameters from that with respect to what was recorded;
+// null where it is not wanted.
+int eqcalc_differentiate(void* tape, const Seeds* seeds, Real* const* of_parameters, int threads) {
+    return guarded([&] { static_cast<Tape*>(tape)->differentiate(*seeds, of_parameters, threads); });
 }
 }

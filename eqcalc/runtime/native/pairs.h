@@ -18,16 +18,33 @@ struct Input {
     const double* charges;           // total charges, [n_structures] e
     const double* energy_reference;  // what the elements add, [n_structures]
     const double* polarizability_reference;
+    std::int64_t before;             // atoms that senders and receivers count and others do not
     std::int64_t n_pairs;            // negative: find them
-    const std::int64_t* receivers;   // [n_pairs]
+    const std::int64_t* receivers;   // [n_pairs], ascending
     const std::int64_t* senders;     // [n_pairs]
     const double* shifts;            // of the sender's periodic image, [n_pairs, 3] Å
+};
+
+// How distance and direction of a pair change along the direction of differentiation.
+struct PairRate {
+    Real distance = 0, direction[3] = {0, 0, 0};
 };
 
 struct Pair {
     int receiver, sender;
     double distance;
     double direction[3];  // from the receiver to the sender
+
+    // From the rate of the vector between the atoms.
+    PairRate rate(const double* vector) const {
+        double along = 0.0;
+        for (int c = 0; c < 3; ++c) along += vector[c] * direction[c];
+        PairRate found;
+        found.distance = Real(along);
+        for (int c = 0; c < 3; ++c)
+            found.direction[c] = Real((vector[c] - along * direction[c]) / distance);
+        return found;
+    }
 };
 
 inline void keep_if_near(std::vector<Pair>& pairs, const Input& in, std::int64_t i, std::int64_t j,
@@ -47,7 +64,8 @@ inline void keep_if_near(std::vector<Pair>& pairs, const Input& in, std::int64_t
 inline void find_pairs(std::vector<Pair>& pairs, const Input& in, double cutoff) {
     pairs.clear();
     for (std::int64_t p = 0; p < in.n_pairs; ++p)
-        keep_if_near(pairs, in, in.receivers[p], in.senders[p], in.shifts + 3 * p, cutoff);
+        keep_if_near(pairs, in, in.receivers[p] - in.before, in.senders[p] - in.before,
+                     in.shifts + 3 * p, cutoff);
     if (in.n_pairs >= 0) return;
     for (std::int64_t s = 0; s < in.n_structures; ++s)
         for (std::int64_t i = in.first_atom[s]; i < in.first_atom[s + 1]; ++i)
@@ -64,6 +82,7 @@ enum class Basis : std::int64_t { sine = 0, harmonics = 1, gaussian = 2 };
 struct Radial {
     Basis basis;
     double cutoff, exponent;
+    int power;                      // of (1 + cos(πd/r_c))/2 in the cutoff function
     std::vector<double> constants;  // k_n or c_n
 
     int size() const { return int(constants.size()); }
@@ -71,8 +90,12 @@ struct Radial {
 
     // value and derivative are [width()] each.
     void operator()(double d, Real* value, Real* derivative) const {
-        const double k = M_PI / cutoff, f = 0.5 * (std::cos(k * d) + 1.0);
-        const double df = -0.5 * k * std::sin(k * d);
+        const double k = M_PI / cutoff, bell = 0.5 * (std::cos(k * d) + 1.0);
+        double f = bell, df = -0.5 * k * std::sin(k * d);
+        for (int n = 1; n < power; ++n) {
+            df = df * bell * (n + 1.0) / n;
+            f *= bell;
+        }
         const double cosine = std::cos(constants[0] * d), sine = std::sin(constants[0] * d);
         double cn = 1.0, sn = 0.0;
         for (int n = 0; n < size(); ++n) {

@@ -4,27 +4,9 @@
 
 #include "network.h"
 
-// Scalars beside the lengths of the left half of mixed vectors, of n atoms.
-inline void join(std::size_t n, const Real* scalars, int in, const Real* mixed, int out,
-             Real epsilon, Real* joined) {
-    for (std::size_t i = 0; i < n; ++i) {
-        Real* row = joined + i * (in + out);
-        std::memcpy(row, scalars + i * in, in * sizeof(Real));
-        for (int k = 0; k < out; k += kLanes) {
-            Vector squared = broadcast(epsilon);
-            for (std::size_t c = 3 * i; c < 3 * i + 3; ++c) {
-                const Vector left = load(mixed + 2 * c * out + k);
-                squared += left * left;
-            }
-            store(row + in + k, square_root(squared));
-        }
-    }
-}
-
 class ReadOuts {
 public:
-    ReadOuts(const Network& net, const Input& in, Arena& arena, const Real* scalars,
-             const Real* vectors)
+    ReadOuts(const Network& net, const Input& in, Arena& arena, Array scalars, Array vectors)
         : net_(net), in_(in), arena_(arena), n_(in.first_atom[in.n_structures]),
           scalars_(scalars), vectors_(vectors) {}
 
@@ -81,38 +63,36 @@ public:
 private:
     // A scalar and a vector per atom, each the first of its padded features.
     std::pair<const Real*, const Real*> read_out(const std::vector<GatedBlock>& blocks) {
-        const Real* scalars = scalars_;
-        const Real* vectors = vectors_;
+        Array scalars = scalars_, vectors = vectors_;
         for (const GatedBlock& block : blocks) {
-            Real* mixed = arena_.take(n_ * 6 * block.out);
-            block.mix(3 * n_, vectors, mixed);
-            Real* joined = arena_.take(n_ * (block.in + block.out));
-            join(n_, scalars, block.in, mixed, block.out, block.epsilon, joined);
-            Real* hidden = arena_.take(n_ * block.gate.hidden);
-            block.gate.first(n_, joined, hidden);
-            silu(n_ * block.gate.hidden, hidden, hidden);
-            Real* gates = arena_.take(n_ * 2 * block.out);
-            block.gate.second(n_, hidden, gates);
-            Real* new_scalars = arena_.take(n_ * block.out);
-            Real* new_vectors = arena_.take(n_ * 3 * block.out);
+            const int rows = int(n_);
+            const Array mixed = arena_.take(n_ * 6 * block.out);
+            block.mix.forward(3 * rows, vectors.value, mixed.value);
+            const Array joined = arena_.take(n_ * (block.in + block.out));
+            join<InValue>(n_, scalars, block.in, mixed, block.out, block.invariant, joined);
+            const Array hidden = arena_.take(n_ * block.gate.hidden);
+            block.gate.first.forward(rows, joined.value, hidden.value);
+            silu<InValue>(n_ * block.gate.hidden, hidden, hidden);
+            const Array gates = arena_.take(n_ * 2 * block.out);
+            block.gate.second.forward(rows, hidden.value, gates.value);
+            scalars = arena_.take(n_ * block.out);
+            vectors = arena_.take(n_ * 3 * block.out);
             for (std::size_t i = 0; i < n_; ++i)
                 for (int k = 0; k < block.out; k += kLanes) {
-                    const Vector value = load(gates + 2 * i * block.out + k);
-                    const Vector gate = load(gates + (2 * i + 1) * block.out + k);
-                    store(new_scalars + i * block.out + k, block.activate ? silu(value) : value);
+                    const Vector value = InValue::get(gates, 2 * i * block.out + k);
+                    const Vector gate = InValue::get(gates, (2 * i + 1) * block.out + k);
+                    InValue::put(scalars, i * block.out + k, block.activate ? silu(value) : value);
                     for (std::size_t c = 3 * i; c < 3 * i + 3; ++c)
-                        store(new_vectors + c * block.out + k,
-                              gate * load(mixed + (2 * c + 1) * block.out + k));
+                        InValue::put(vectors, c * block.out + k,
+                                     gate * InValue::get(mixed, (2 * c + 1) * block.out + k));
                 }
-            scalars = new_scalars;
-            vectors = new_vectors;
         }
-        return {scalars, vectors};
+        return {scalars.value, vectors.value};
     }
 
     const Network& net_;
     const Input& in_;
     Arena& arena_;
     const std::size_t n_;
-    const Real *scalars_, *vectors_;
+    const Array scalars_, vectors_;
 };

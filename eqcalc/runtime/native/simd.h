@@ -6,6 +6,10 @@
 #include <cstring>
 #include <type_traits>
 
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
+
 #ifndef REAL
 #define REAL float
 #endif
@@ -70,6 +74,80 @@ inline Vector exponential(Vector x) {
 inline Vector sigmoid(Vector x) { return Real(1.0) / (Real(1.0) + exponential(-x)); }
 
 inline Vector square_root(Vector x) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(Real) == 4) return Vector(_mm512_sqrt_ps(__m512(x)));
+    else return Vector(_mm512_sqrt_pd(__m512d(x)));
+#elif defined(__AVX__)
+    if constexpr (sizeof(Real) == 4) return Vector(_mm256_sqrt_ps(__m256(x)));
+    else return Vector(_mm256_sqrt_pd(__m256d(x)));
+#else
     for (int k = 0; k < kLanes; ++k) x[k] = __builtin_sqrt(x[k]);
     return x;
+#endif
 }
+
+// A number with its derivative along one direction: what is computed with it is differentiated.
+template <class T>
+struct WithTangent {
+    T value, tangent;
+};
+using Dual = WithTangent<Vector>;
+using DualReal = WithTangent<Real>;
+
+inline Dual operator+(Dual a, Dual b) { return {a.value + b.value, a.tangent + b.tangent}; }
+inline Dual& operator+=(Dual& a, Dual b) { return a = a + b; }
+inline Dual operator+(Real a, Dual b) { return {a + b.value, b.tangent}; }
+inline Dual operator-(Real a, Dual b) { return {a - b.value, -b.tangent}; }
+inline Dual operator*(Real a, Dual b) { return {a * b.value, a * b.tangent}; }
+template <class T>
+inline Dual operator*(Dual a, WithTangent<T> b) {
+    return {a.value * b.value, a.tangent * b.value + a.value * b.tangent};
+}
+inline Dual operator/(Dual a, Dual b) {
+    const Vector ratio = a.value / b.value;
+    return {ratio, (a.tangent - ratio * b.tangent) / b.value};
+}
+
+inline Dual sigmoid(Dual x) {
+    const Vector s = sigmoid(x.value);
+    return {s, s * (Real(1.0) - s) * x.tangent};
+}
+
+inline Dual square_root(Dual x) {
+    const Vector root = square_root(x.value);
+    return {root, Real(0.5) * x.tangent / root};
+}
+
+// Rows of numbers; the tangents exist in training only.
+struct Array {
+    Real* value = nullptr;
+    Real* tangent = nullptr;
+
+    Array operator+(std::size_t k) const {
+        return {value + k, tangent == nullptr ? nullptr : tangent + k};
+    }
+};
+
+// What a pass reads and writes of an array.
+struct InValue {
+    using Number = Vector;
+    static Real* written(Array a) { return a.value; }
+    static Number get(Array a, std::size_t k) { return load(a.value + k); }
+    static void put(Array a, std::size_t k, Number v) { store(a.value + k, v); }
+    static void add(Array a, std::size_t k, Number v) { ::add(a.value + k, v); }
+};
+struct InTangent {
+    using Number = Vector;
+    static Real* written(Array a) { return a.tangent; }
+    static Number get(Array a, std::size_t k) { return load(a.tangent + k); }
+    static void put(Array a, std::size_t k, Number v) { store(a.tangent + k, v); }
+    static void add(Array a, std::size_t k, Number v) { ::add(a.tangent + k, v); }
+};
+// Values have been computed before; what is written is the tangent.
+struct InBoth {
+    using Number = Dual;
+    static Real* written(Array a) { return a.tangent; }
+    static Number get(Array a, std::size_t k) { return {load(a.value + k), load(a.tangent + k)}; }
+    static void put(Array a, std::size_t k, Number v) { store(a.tangent + k, v.tangent); }
+    static void add(Array a, std::size_t k, Number v) { ::add(a.tangent + k, v.tangent); }
+};

@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: MIT
+"""Training on CPUs by compiled kernels, which differentiate the loss without a second autograd graph.
+
+The gradient of a loss of the forces with respect to the parameters is the derivative of that of the
+energy along a direction of the positions, ``(∂L/∂F)·∂F/∂θ = −d/dε ∂E/∂θ(r + ε ∂L/∂F)``: the kernels
+repeat their pass forward and backward for numbers with a tangent. See ``docs/theory/painn.md``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import operator
+import weakref
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from eqcalc.models.potential import Potential
+from eqcalc.neighbors import Pairs, pairs_within
+from eqcalc.quantities import ordered
+from eqcalc.runtime.cpu_kernels import (
+    Composition,
+    FusedPotential,
+    Given,
+    HalfPairs,
+    pointers_to,
+    require_memory,
+    stress_of,
+)
+from eqcalc.runtime.execution import ExecutionUnavailableError
+from eqcalc.runtime.verification import TOLERANCES, deviations, trial_crystal, trial_molecule
+from eqcalc.structures import Structures
+
+#: What the kernels differentiate, in the order of their arguments.
+_SEEDS = ("energy", "forces", "virial", "scalars", "vectors")
+
+
+class _Seeds(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_void_p) for name in _SEEDS]
+
+
+class _Tape:
+    """An evaluation that can be differentiated, with its memory, which is used again."""
+
+    def __init__(self, recorder: _Recorder) -> None:
+        self._recorder = recorder
+        self._handle = recorder.free_tapes.pop() if recorder.free_tapes else recorder.new_tape()
+        self._given: Given | None = None
+
+    def __del__(self) -> None:
+        self._recorder.free_tapes.append(self._handle)
+
+    def record(self, given: Given, composition: Composition, names: Collection[str]) -> Any:
+        """Return the outputs `names`."""
+        self._given = given
+        return self._recorder.record(self._handle, given, composition, names)
+
+    def differentiate(self, seeds: dict[str, Tensor], wanted: Sequence[bool]) -> list[Tensor | None]:
+        """Return the gradients of the parameters from those of the outputs."""
+        return self._recorder.differentiate(self._handle, seeds, wanted)
+
+
+class _Recorder(FusedPotential):
+    """The kernels of a potential whose parameters change."""
+
+    def __init__(self, potential: Potential) -> None:
+        super().__init__(potential)
+        #: Memory that no evaluation uses.
+        self.free_tapes: list[ctypes.c_void_p] = []
+        self._nothing = torch.empty(0, dtype=torch.int64)
+        self._all_rows = torch.arange(potential.config.representation.embeddings)
+        self._knows_all = True
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """In the order of the kernels."""
+        return self._parameters
+
+    def trained(self, energy: bool) -> list[nn.Parameter]:
+        """Return the parameters of the representation, and of the read-out of the energy."""
+        modules = [self._potential.representation]
+        if energy:
+            modules.append(self._potential.heads["energy"])
+        return [parameter for module in modules for parameter in module.parameters()]
+
+    def update(self, *, recording: bool) -> None:
+        """Read the parameters if they have changed."""
+        if not self.is_current or not (recording or self._knows_all):
+            self._read(self._nothing if recording else self._all_rows)
+            self._knows_all = not recording
+
+    def new_tape(self) -> ctypes.c_void_p:
+        """Return the memory of another evaluation."""
+        tape = ctypes.c_void_p(self._library.eqcalc_tape())
+        weakref.finalize(self, self._library.eqcalc_free_tape, tape)
+        return tape
+
+    def record(
+        self, tape: ctypes.c_void_p, given: Given, composition: Composition, names: Collection[str]
+    ) -> dict[str, Tensor]:
+        """Evaluate, and keep what the gradients need."""
+        values, found = self._outputs(composition, names)
+        require_memory(
+            self._library.eqcalc_record(
+                self._network, tape, given.pointer, ctypes.byref(found), torch.get_num_threads()
+            )
+        )
+        return values
+
+    def differentiate(
+        self, tape: ctypes.c_void_p, seeds: dict[str, Tensor], wanted: Sequence[bool]
+    ) -> list[Tensor | None]:
+        """Return the gradients of the parameters that are wanted."""
+        gradients = [
+            torch.empty_like(parameter) if want else None
+            for parameter, want in zip(self._parameters, wanted, strict=True)
+        ]
+        pointers = _Seeds(**{name: seed.data_ptr() for name, seed in seeds.items()})
+        require_memory(
+            self._library.eqcalc_differentiate(
+                tape, ctypes.byref(pointers), pointers_to(gradients), torch.get_num_threads()
+            )
+        )
+        return gradients
+
+
+class _Kernels(torch.autograd.Function):
+    """Outputs of the kernels, differentiable in the parameters only."""
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> tuple[Tensor, ...]:
+        recorder, given, composition, names, *parameters = arguments
+        ctx.save_for_backward(*parameters)  # a change before the backward pass is an error
+        ctx.set_materialize_grads(False)
+        ctx.names, ctx.tape, ctx.recorder = names, _Tape(recorder), recorder
+        found = ctx.tape.record(given, composition, names)
+        return tuple(found[name] for name in names)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+        trained = {id(parameter) for parameter in ctx.saved_tensors}
+        seeds = {
+            name: gradient.contiguous()
+            for name, gradient in zip(ctx.names, gradients, strict=True)
+            if gradient is not None
+        }
+        parameters = ctx.recorder.parameters
+        found = ctx.tape.differentiate(seeds, [id(p) in trained for p in parameters])
+        of = {id(p): gradient for p, gradient in zip(parameters, found, strict=True)}
+        return (*[None] * 4, *(of[id(p)] for p in ctx.saved_tensors))
+
+
+class FusedTraining:
+    """A potential whose outputs, by compiled kernels, are differentiable in its parameters.
+
+    Read-outs without kernels for training are evaluated eagerly, from the features of the atoms.
+    Gradients do not depend on the number of threads, to the last bit.
+
+    Parameters
+    ----------
+    potential
+        The model, on a CPU, in float32 or float64; its parameters may change.
+
+    Raises
+    ------
+    ExecutionUnavailableError
+        As for :class:`FusedPotential`, or a gradient deviates from that by autograd.
+    """
+
+    def __init__(self, potential: Potential) -> None:
+        self._potential = potential
+        self._recorder = _Recorder(potential)
+        verify_training(self, potential)
+
+    def evaluate(
+        self,
+        structures: Structures,
+        pairs: Pairs,
+        names: Collection[str],
+        *,
+        create_graph: bool = False,
+    ) -> dict[str, Tensor]:
+        """Return quantities by name; see :meth:`eqcalc.models.Potential.evaluate`.
+
+        Outputs are not differentiable in the positions.
+        """
+        potential, recorder = self._potential, self._recorder
+        potential.require_outputs(names, structures)
+        recorder.update(recording=create_graph)
+        outputs = [name for name in ("energy", "forces") if name in names]
+        if "stress" in names:
+            outputs = ["energy", "forces", "virial"]
+        beside = [name for name in names if name not in ("energy", "forces", "stress")]
+        if beside:
+            outputs += ["scalars", "vectors"]
+        composition = recorder.composition(structures)
+        half = HalfPairs.of(pairs) if structures.periodic else None
+        given = Given(composition, structures.positions, structures.cell, half)
+        if create_graph:
+            trained = recorder.trained(bool({"energy", "forces", "virial"}.intersection(outputs)))
+            found = _Kernels.apply(recorder, given, composition, tuple(outputs), *trained)
+            values = dict(zip(outputs, found, strict=True))
+        else:
+            values, _ = recorder.evaluate_given(given, composition, outputs)
+        if "stress" in names:
+            assert structures.cell is not None
+            values["stress"] = stress_of(values["virial"], structures.cell)
+        if beside:
+            features = values["scalars"], values["vectors"]
+            with torch.set_grad_enabled(create_graph):
+                for name in beside:
+                    values[name] = potential.read_out(name, features, structures)
+        return {name: values[name] for name in ordered(names)}
+
+
+def verify_training(trained: FusedTraining, potential: Potential) -> dict[str, float]:
+    """Compare gradients of the parameters with those by autograd.
+
+    The loss is a sum of products of all outputs with random numbers, for two molecules
+    and, where the model has an energy, a crystal.
+
+    Returns
+    -------
+    dict
+        The largest deviation of each parameter, relative to its largest gradient.
+
+    Raises
+    ------
+    ExecutionUnavailableError
+        One is larger than rounding.
+    """
+    parameters = dict(potential.named_parameters())
+    trials = [trial_molecule(potential, n=2)]
+    if "energy" in potential.config.heads:
+        trials.append(trial_crystal(potential))
+    worst = dict.fromkeys(parameters, 0.0)
+    for structures in trials:
+        pairs = pairs_within(structures, potential.cutoff)
+        names = potential.available_for(structures)
+        found, expected = (
+            _gradients(model.evaluate(structures, pairs, names, create_graph=True), parameters)
+            for model in (trained, potential)
+        )
+        for name, deviation in deviations(found, expected).items():
+            worst[name] = max(worst[name], deviation)
+    name, deviation = max(worst.items(), key=operator.itemgetter(1))
+    tolerance = 10.0 * TOLERANCES[str(potential.dtype).removeprefix("torch.")]
+    if not deviation <= tolerance:
+        raise ExecutionUnavailableError(
+            "the gradient of the compiled kernels deviates from that by autograd",
+            key=name,
+            value=deviation,
+            expected=f"a relative deviation up to {tolerance:.0e}, as by rounding",
+            advice="please report this",
+        )
+    return worst
+
+
+def _gradients(
+    outputs: Mapping[str, Tensor], parameters: Mapping[str, nn.Parameter]
+) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    loss = sum(
+        (value * torch.rand(value.shape, generator=generator, dtype=value.dtype)).sum()
+        for value in outputs.values()
+    )
+    found = torch.autograd.grad(loss, [*parameters.values()], materialize_grads=True)
+    return dict(zip(parameters, found, strict=True))

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+// Work divided among threads.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <thread>
+#include <vector>
+
+// Calls task(index) for every index below `count`, in several threads.
+template <class Task>
+void parallel(int threads, int count, Task task) {
+    std::atomic<int> next{0};
+    std::atomic<bool> failed{false};
+    const auto work = [&] {
+        try {
+            for (int index = next++; index < count; index = next++) task(index);
+        } catch (const std::bad_alloc&) {
+            failed = true;
+        }
+    };
+    std::vector<std::thread> others;
+    for (int k = 1; k < std::min(threads, count); ++k) others.emplace_back(work);
+    work();
+    for (std::thread& other : others) other.join();
+    if (failed) throw std::bad_alloc();
+}
+
+// Objects that are expensive to make, for one thread at a time.
+template <class T>
+class Pool {
+public:
+    class Loan {
+    public:
+        explicit Loan(Pool& pool) : pool_(pool) {
+            const std::lock_guard<std::mutex> lock(pool_.mutex_);
+            if (pool_.free_.empty()) pool_.free_.push_back(std::make_unique<T>());
+            object_ = std::move(pool_.free_.back());
+            pool_.free_.pop_back();
+        }
+        ~Loan() {
+            const std::lock_guard<std::mutex> lock(pool_.mutex_);
+            pool_.free_.push_back(std::move(object_));
+        }
+        T& operator*() { return *object_; }
+        T* operator->() { return object_.get(); }
+
+    private:
+        Pool& pool_;
+        std::unique_ptr<T> object_;
+    };
+
+private:
+    std::mutex mutex_;
+    std::vector<std::unique_ptr<T>> free_;
+};
