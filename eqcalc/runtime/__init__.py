@@ -3,6 +3,7 @@
 
 from eqcalc.runtime.ahead_of_time import CompiledExecution
 from eqcalc.runtime.cpu_execution import FusedExecution
+from eqcalc.runtime.cpu_training import FusedTraining
 from eqcalc.runtime.cuda_graphs import CapturedCompiledExecution, CapturedExecution
 from eqcalc.runtime.evaluator import Evaluator, MoleculeEvaluator, eager_evaluator
 from eqcalc.runtime.execution import (
@@ -36,6 +37,7 @@ __all__ = [
     "ExecutionUnavailableError",
     "ExecutionWarning",
     "FusedExecution",
+    "FusedTraining",
     "ModelChangedError",
     "MoleculeEvaluator",
     "MoleculeExecution",

@@ -47,6 +47,8 @@ _FLAGS = (
     "-shared",
     "-fPIC",
     "-pthread",
+    # the libraries of two precisions in one process share nothing
+    "-fvisibility=hidden",
     "-ffp-contract=fast",
     # the code is vectorized by hand; compilers would undo that
     "-fno-tree-vectorize",

@@ -15,10 +15,11 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from eqcalc.models.networks.painn import PaiNN
+from eqcalc.models.networks.painn import Invariant, Length
+from eqcalc.models.networks.smooth_painn import FORMS, squared_length
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import precision_of
-from eqcalc.models.radial import GaussianBasis, SincBasis
+from eqcalc.models.radial import CosineCutoff, GaussianBasis, SincBasis, SquaredCosineCutoff
 from eqcalc.models.readouts import (
     ORIGINS,
     AtomicScalarAndVector,
@@ -33,6 +34,8 @@ from eqcalc.structures import Structures
 
 _VERSION = operator.attrgetter("_version")
 _SINE, _HARMONICS, _GAUSSIAN = range(3)
+#: Power of the cosine in a cutoff function.
+_POWERS = {CosineCutoff: 1, SquaredCosineCutoff: 2}
 #: In the order in which the kernels take their parameters.
 _HEADS = ("energy", "dipole", "polarizability")
 
@@ -70,7 +73,7 @@ def kernel_parameters(potential: Potential) -> tuple[Tensor, Settings, list[nn.P
     representation = potential.representation
     if potential.device.type != "cpu":
         raise ExecutionUnavailableError(key="device", value=str(potential.device), expected="a CPU")
-    if type(potential) is not Potential or type(representation) is not PaiNN:
+    if type(potential) is not Potential or type(representation) not in FORMS:
         raise ExecutionUnavailableError(
             f"there are no compiled kernels for {type(representation).__name__}", key="network"
         )
@@ -95,15 +98,15 @@ def kernel_parameters(potential: Potential) -> tuple[Tensor, Settings, list[nn.P
         embeddings=config.embeddings,
         radial_functions=config.radial_functions,
         basis=basis,
-        invariant=0,
-        cutoff_power=1,
+        invariant=0 if isinstance(config.invariant(), Length) else 1,
+        cutoff_power=_POWERS[type(representation.cutoff)],
         exponent=exponent,
         cutoff=config.cutoff,
-        epsilon=cast("Any", config.invariant()).epsilon,
+        epsilon=_epsilon(config.invariant()),
         **{f"has_{name}": name in compiled for name in _HEADS},
         **{f"{name}_scale": potential.references.scales.get(name, 1.0) for name in _HEADS},
         **{
-            f"{name}_epsilon": cast("Any", potential.heads[name]).blocks[0].invariant.epsilon
+            f"{name}_epsilon": _epsilon(cast("Any", potential.heads[name]).blocks[0].invariant)
             for name in compiled
             if name != "energy"
         },
@@ -120,6 +123,14 @@ def kernel_parameters(potential: Potential) -> tuple[Tensor, Settings, list[nn.P
                 modules += [block.mix, block.gate]
     settings.constants = constants.data_ptr()
     return constants, settings, [p for module in modules for p in module.parameters()]
+
+
+def _epsilon(invariant: Invariant) -> float:
+    """Return what is added to squared lengths; read-outs have the invariant of the network."""
+    if isinstance(invariant, Length):
+        return invariant.epsilon
+    assert invariant is squared_length
+    return 0.0
 
 
 def compiled_heads(potential: Potential) -> tuple[str, ...]:

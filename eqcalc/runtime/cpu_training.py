@@ -12,7 +12,7 @@ import ctypes
 import operator
 import weakref
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 
 from eqcalc.models.potential import Potential
 from eqcalc.neighbors import Pairs, pairs_within
-from eqcalc.quantities import ordered
+from eqcalc.quantities import ordered as ordered_names
 from eqcalc.runtime.cpu_kernels import (
     Composition,
     FusedPotential,
@@ -36,6 +36,10 @@ from eqcalc.structures import Structures
 
 #: What the kernels differentiate, in the order of their arguments.
 _SEEDS = ("energy", "forces", "virial", "scalars", "vectors")
+
+
+#: What the kernels can be differentiated for.
+_TRAINED = frozenset(("energy", "forces", "stress"))
 
 
 class _Seeds(ctypes.Structure):
@@ -58,7 +62,9 @@ class _Tape:
         self._given = given
         return self._recorder.record(self._handle, given, composition, names)
 
-    def differentiate(self, seeds: dict[str, Tensor], wanted: Sequence[bool]) -> list[Tensor | None]:
+    def differentiate(
+        self, seeds: dict[str, Tensor], wanted: Sequence[bool]
+    ) -> list[Tensor | None]:
         """Return the gradients of the parameters from those of the outputs."""
         return self._recorder.differentiate(self._handle, seeds, wanted)
 
@@ -70,9 +76,6 @@ class _Recorder(FusedPotential):
         super().__init__(potential)
         #: Memory that no evaluation uses.
         self.free_tapes: list[ctypes.c_void_p] = []
-        self._nothing = torch.empty(0, dtype=torch.int64)
-        self._all_rows = torch.arange(potential.config.representation.embeddings)
-        self._knows_all = True
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -84,13 +87,14 @@ class _Recorder(FusedPotential):
         modules = [self._potential.representation]
         if energy:
             modules.append(self._potential.heads["energy"])
-        return [parameter for module in modules for parameter in module.parameters()]
+        return [p for module in modules for p in cast("nn.Module", module).parameters()]
 
-    def update(self, *, recording: bool) -> None:
-        """Read the parameters if they have changed."""
-        if not self.is_current or not (recording or self._knows_all):
-            self._read(self._nothing if recording else self._all_rows)
-            self._knows_all = not recording
+    def update(self, numbers: Tensor) -> None:
+        """Read the parameters, for structures of these elements.
+
+        A fused optimizer changes them without changing their versions.
+        """
+        self._read(numbers.contiguous())
 
     def new_tape(self) -> ctypes.c_void_p:
         """Return the memory of another evaluation."""
@@ -164,6 +168,9 @@ class FusedTraining:
     ----------
     potential
         The model, on a CPU, in float32 or float64; its parameters may change.
+    verified
+        Whether such a model has been verified before; by default gradients are compared with those
+        by autograd.
 
     Raises
     ------
@@ -171,10 +178,11 @@ class FusedTraining:
         As for :class:`FusedPotential`, or a gradient deviates from that by autograd.
     """
 
-    def __init__(self, potential: Potential) -> None:
+    def __init__(self, potential: Potential, *, verified: bool = False) -> None:
         self._potential = potential
         self._recorder = _Recorder(potential)
-        verify_training(self, potential)
+        if not verified:
+            verify_training(self, potential)
 
     def evaluate(
         self,
@@ -190,20 +198,21 @@ class FusedTraining:
         """
         potential, recorder = self._potential, self._recorder
         potential.require_outputs(names, structures)
-        recorder.update(recording=create_graph)
-        outputs = [name for name in ("energy", "forces") if name in names]
-        if "stress" in names:
-            outputs = ["energy", "forces", "virial"]
-        beside = [name for name in names if name not in ("energy", "forces", "stress")]
-        if beside:
-            outputs += ["scalars", "vectors"]
+        recorder.update(structures.numbers)
+        # read-outs besides that of the energy are differentiated by autograd
+        compiled = _TRAINED if create_graph else recorder.outputs
+        outputs = {"virial" if name == "stress" else name for name in compiled.intersection(names)}
+        beside = [name for name in names if name not in compiled]
+        outputs |= {"forces"} if "virial" in outputs else set()
+        outputs |= {"scalars", "vectors"} if beside else set()
         composition = recorder.composition(structures)
         half = HalfPairs.of(pairs) if structures.periodic else None
         given = Given(composition, structures.positions, structures.cell, half)
         if create_graph:
-            trained = recorder.trained(bool({"energy", "forces", "virial"}.intersection(outputs)))
-            found = _Kernels.apply(recorder, given, composition, tuple(outputs), *trained)
-            values = dict(zip(outputs, found, strict=True))
+            ordered = sorted(outputs)
+            trained = recorder.trained(energy=not outputs <= {"scalars", "vectors"})
+            found = _Kernels.apply(recorder, given, composition, ordered, *trained)
+            values = dict(zip(ordered, found, strict=True))
         else:
             values, _ = recorder.evaluate_given(given, composition, outputs)
         if "stress" in names:
@@ -214,7 +223,7 @@ class FusedTraining:
             with torch.set_grad_enabled(create_graph):
                 for name in beside:
                     values[name] = potential.read_out(name, features, structures)
-        return {name: values[name] for name in ordered(names)}
+        return {name: values[name] for name in ordered_names(names)}
 
 
 def verify_training(trained: FusedTraining, potential: Potential) -> dict[str, float]:

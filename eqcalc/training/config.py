@@ -257,16 +257,18 @@ PRECISIONS = (
     *("32-true", "64-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true"),
     *("32", "64", "16", "bf16"),
 )
-KERNELS = ("torch", "triton")
+KERNELS = ("auto", "fused", "torch", "triton")
 
 
 @dataclass(frozen=True)
 class TrainerConfig:
     """Options of ``lightning.Trainer`` of the same names, and kernels.
 
-    ``accelerator: auto`` selects a CUDA GPU if available, else the CPU. ``kernels: triton``
-    uses fused message-passing kernels for PaiNN on a GPU
-    (:func:`eqcalc.runtime.with_triton_kernels`), in float32 or float64.
+    ``accelerator: auto`` selects a CUDA GPU if available, else the CPU. ``kernels: auto`` trains
+    PaiNN on a CPU with compiled kernels (:class:`eqcalc.runtime.FusedTraining`) where they can be
+    used and agree with PyTorch, which ``fused`` demands and ``torch`` avoids; ``triton`` uses fused
+    message-passing kernels for PaiNN on a GPU (:func:`eqcalc.runtime.with_triton_kernels`). All
+    but ``torch`` are for float32 or float64.
     """
 
     accelerator: str = "auto"
@@ -274,7 +276,7 @@ class TrainerConfig:
     num_nodes: int = 1
     strategy: str = "auto"
     precision: str = "32-true"
-    kernels: str = "torch"
+    kernels: str = "auto"
 
     def __post_init__(self) -> None:
         one_of("accelerator", self.accelerator, ACCELERATORS)
@@ -283,9 +285,15 @@ class TrainerConfig:
         expected = "a number of devices, auto or -1 for all, or their indices such as '0,2'"
         require(_are_devices(self.devices), "devices", expected, self.devices)
         count("num_nodes", self.num_nodes)
-        if self.kernels == "triton":
-            whole = self.precision in ("32", "64", "32-true", "64-true")
-            require(whole, "precision", "32-true with kernels: triton", self.precision)
+        if self.kernels in ("fused", "triton"):
+            require(
+                self.whole, "precision", f"32-true with kernels: {self.kernels}", self.precision
+            )
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of the network is in float32 or in float64."""
+        return self.precision in ("32", "64", "32-true", "64-true")
 
 
 def _are_devices(value: int | str) -> bool:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import typing
 from typing import Any
@@ -16,7 +17,7 @@ from torch.utils.data import DataLoader
 from eqcalc.datasets import Dataset
 from eqcalc.models.potential import Potential
 from eqcalc.quantities import ordered
-from eqcalc.runtime import ExecutionUnavailableError, with_triton_kernels
+from eqcalc.runtime import ExecutionUnavailableError, FusedTraining, with_triton_kernels
 from eqcalc.training.config import CosineSchedule, PlateauSchedule, TrainingConfig
 from eqcalc.training.data import (
     EVALUATION_ATOMS,
@@ -30,6 +31,8 @@ from eqcalc.training.data import (
 )
 from eqcalc.training.loss import ErrorSums, Loss
 from eqcalc.validation import InvalidInputError
+
+_log = logging.getLogger(__name__)
 
 
 class ParameterAverage(nn.Module):
@@ -95,9 +98,10 @@ class TrainingModule(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.potential = potential
-        # in a tuple, so that it is not registered as a submodule: it shares all parameters
-        self._executed = (potential,)
         self.average = ParameterAverage(potential, config.ema.decay)
+        #: What is evaluated in training and in validation: the models or the same with kernels. In
+        #: a tuple, so that they are not registered as submodules: they share all parameters.
+        self._executed: tuple[Potential | FusedTraining, ...] = (potential, self.averaged)
         self.loss = loss
         self.config = config
         self._split = split
@@ -161,7 +165,7 @@ class TrainingModule(lightning.LightningModule):
         """Accumulate the errors of the averaged model."""
         # Lightning disables gradients here, but forces need them
         with torch.enable_grad():
-            outputs = self.averaged.evaluate(batch.structures, batch.pairs, self.names)
+            outputs = self._executed[1].evaluate(batch.structures, batch.pairs, self.names)
         self._validation_errors.add(outputs, batch.labels, batch.present, batch.structures)
 
     def on_validation_epoch_end(self) -> None:
@@ -245,12 +249,18 @@ class TrainingModule(lightning.LightningModule):
         """Restore the state of the plateau scheduler, and enable the requested kernels."""
         if self.plateau is not None:
             self.plateau.__dict__.update(self._plateau_state)
-        if self.config.trainer.kernels == "triton":  # the model is on its device now
-            try:
-                self._executed = (with_triton_kernels(self.potential),)
-            except ExecutionUnavailableError as reason:
+        kernels = self.config.trainer.kernels
+        try:  # the model is on its device now
+            if kernels == "triton":
+                self._executed = (with_triton_kernels(self.potential), self.averaged)
+            elif kernels == "fused" or (kernels == "auto" and self.config.trainer.whole):
+                trained = FusedTraining(self.potential)
+                self._executed = (trained, FusedTraining(self.averaged, verified=True))
+        except ExecutionUnavailableError as reason:
+            if kernels != "auto":
                 key = "trainer.kernels"
-                raise InvalidInputError(str(reason), key=key, value="triton") from None
+                raise InvalidInputError(str(reason), key=key, value=kernels) from None
+            _log.info("training without compiled kernels: %s", reason)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the loader of the training part, divided among processes."""

@@ -255,6 +255,8 @@ int guarded(Body body) {
 
 }  // namespace
 
+#pragma GCC visibility push(default)
+
 // Functions that return an int return zero, or something else when there is no memory.
 extern "C" {
 
@@ -314,3 +316,5 @@ int eqcalc_differentiate(void* tape, const Seeds* seeds, Real* const* of_paramet
     return guarded([&] { static_cast<Tape*>(tape)->differentiate(*seeds, of_parameters, threads); });
 }
 }
+
+#pragma GCC visibility pop
