@@ -459,6 +459,7 @@ def pointers_to(tensors: Sequence[Tensor | None]) -> Any:
 
 
 def require_memory(status: int) -> None:
+    """Raise MemoryError if the kernels had none."""
     if status != 0:
         raise MemoryError("there is no memory to evaluate so many structures at once")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Training on CPUs by compiled kernels, which differentiate the loss without a second autograd graph.
+"""Training on CPUs by compiled kernels, without a second autograd graph.
 
 The gradient of a loss of the forces with respect to the parameters is the derivative of that of the
 energy along a direction of the positions, ``(∂L/∂F)·∂F/∂θ = −d/dε ∂E/∂θ(r + ε ∂L/∂F)``: the kernels
