@@ -70,7 +70,7 @@ def kernel_parameters(potential: Potential) -> tuple[Tensor, Settings, list[nn.P
     ExecutionUnavailableError
         There are no kernels for a part of the model.
     """
-    representation = potential.representation
+    representation = cast("Any", potential.representation)
     if potential.device.type != "cpu":
         raise ExecutionUnavailableError(key="device", value=str(potential.device), expected="a CPU")
     if type(potential) is not Potential or type(representation) not in FORMS:
@@ -112,8 +112,7 @@ def kernel_parameters(potential: Potential) -> tuple[Tensor, Settings, list[nn.P
         },
     )
     modules: list[nn.Module] = [representation.embedding, representation.filters]
-    messages, updates = cast("Any", representation.messages), cast("Any", representation.updates)
-    for message, update in zip(messages, updates, strict=True):
+    for message, update in zip(representation.messages, representation.updates, strict=True):
         modules += [message, update.mix, update.context]
     for name in compiled:
         if name == "energy":

@@ -12,7 +12,7 @@ import ctypes
 import operator
 import weakref
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -84,10 +84,8 @@ class _Recorder(FusedPotential):
 
     def trained(self, energy: bool) -> list[nn.Parameter]:
         """Return the parameters of the representation, and of the read-out of the energy."""
-        modules = [self._potential.representation]
-        if energy:
-            modules.append(self._potential.heads["energy"])
-        return [p for module in modules for p in cast("nn.Module", module).parameters()]
+        heads = [self._potential.heads["energy"]] if energy else []
+        return [p for m in (self._potential.representation, *heads) for p in m.parameters()]
 
     def update(self, numbers: Tensor) -> None:
         """Read the parameters, for structures of these elements.
@@ -273,9 +271,11 @@ def _gradients(
     outputs: Mapping[str, Tensor], parameters: Mapping[str, nn.Parameter]
 ) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
-    loss = sum(
-        (value * torch.rand(value.shape, generator=generator, dtype=value.dtype)).sum()
+    seeds = [
+        torch.rand(value.shape, generator=generator, dtype=value.dtype)
         for value in outputs.values()
+    ]
+    found = torch.autograd.grad(
+        [*outputs.values()], [*parameters.values()], seeds, materialize_grads=True
     )
-    found = torch.autograd.grad(loss, [*parameters.values()], materialize_grads=True)
     return dict(zip(parameters, found, strict=True))
