@@ -39,7 +39,7 @@ _SPIN_KEYS = ("multiplicity", "mult", "spin_multiplicity", "spin")
 #: Charges closer than this [e] are equal; sums of partial charges have rounding errors.
 _SAME_CHARGE = 1e-6
 #: Atoms closer than this multiple of the sum of their covalent radii are bonded.
-BONDED = 1.5
+_BONDED = 1.5
 #: Largest structure whose distances are checked.
 _CHECKED_ATOMS = 500
 
@@ -436,7 +436,7 @@ def _warn_of_distances(path: str | Path, structures: Sequence[Atoms]) -> None:
         ratios = bond_ratios(atoms.numbers, atoms.positions)
         atom = int(np.argmax(ratios.min(axis=1)))
         neighbour = int(np.argmin(ratios[atom]))
-        if ratios[atom, neighbour] > BONDED:
+        if ratios[atom, neighbour] > _BONDED:
             where = f" of structure {index}" if len(structures) > 1 else ""
             warnings.warn(
                 f"{path}: the nearest neighbour of atom {atom} ({atoms.symbols[atom]}){where} is "

@@ -111,6 +111,33 @@ class MissingFileError(InvalidFileError, FileNotFoundError):
     """A file or directory does not exist."""
 
 
+class SeveralInputsError(InvalidInputError):
+    """Several things are missing or wrong.
+
+    Attributes
+    ----------
+    errors
+        Each of them; ``key`` joins their keys.
+    """
+
+    errors: tuple[InvalidInputError, ...] = ()
+
+
+def raise_all(errors: Sequence[InvalidInputError], *, file: str | Path | None = None) -> None:
+    """Raise the errors, if any, as one that tells all of them."""
+    if not errors:
+        return
+    error = errors[0]
+    if len(errors) > 1:
+        told = "".join(f"\n  {one}" for one in errors)
+        keys = ", ".join(dict.fromkeys(one.key for one in errors))
+        error = SeveralInputsError(f"{len(errors)} things are missing or wrong:{told}", key=keys)
+        error.errors = tuple(errors)
+    if file is not None:
+        error.within_file(file)
+    raise error
+
+
 class UnknownElementError(InvalidInputError):
     """A structure contains an element that a model or method does not support.
 

@@ -113,6 +113,7 @@ def _levels(texts: Sequence[str]) -> str | dict[str, str] | None:
 
 def _convert(options: argparse.Namespace) -> None:
     from eqcalc.datasets import convert
+    from eqcalc.datasets.conversion import REFERENCE
 
     report = convert(
         options.source,
@@ -121,7 +122,8 @@ def _convert(options: argparse.Namespace) -> None:
         units=dict(options.unit),
         keys=dict(options.key),
         options=_reader_options(options),
-        **chosen(options, "ignore", "format", "skip_bad", "overwrite", "progress"),
+        **chosen(options, "ignore", "format", "skip_bad", "accept", "overwrite", "progress"),
+        reference=REFERENCE if options.reference else None,
     )
     print(report)
     _tell_next(options.target)
@@ -205,4 +207,18 @@ def add_data_commands(add: Callable[..., Any]) -> None:
         help="file with indices of QM9 molecules to leave out",
     )
     add_flag(command, "--skip-bad", "skip invalid structures instead of stopping")
+    command.add_argument(
+        "--accept",
+        nargs="+",
+        default=[],
+        metavar="CHECK",
+        help="checks whose failure is only reported: outliers, duplicates, lengths (no bonds), "
+        "forces, dipole, polarizability (their scale); nan (such labels are missing)",
+    )
+    command.add_argument(
+        "--no-reference",
+        dest="reference",
+        action="store_false",
+        help="do not compare labels of a few molecules with GFN2-xTB",
+    )
     add_flag(command, "--overwrite", "overwrite the output")

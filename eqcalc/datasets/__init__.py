@@ -26,14 +26,8 @@ memory. Files are written under a temporary name and renamed, so that readers ne
 partial file.
 """
 
-from eqcalc.datasets.checks import (
-    Agreement,
-    Problem,
-    ValidationReport,
-    check_forces,
-    compare_labels,
-    validate,
-)
+from eqcalc.datasets.agreement import Agreement, check_forces, compare_labels
+from eqcalc.datasets.checks import Problem, ValidationReport, validate
 from eqcalc.datasets.conversion import ConversionError, ConversionReport, convert, open_reader
 from eqcalc.datasets.dataset import Dataset, DatasetError
 from eqcalc.datasets.label_statistics import LabelStatistics, statistics

@@ -1,20 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""Find faulty structures and labels, individually or by comparison.
-
-:func:`validate` lists faults of structures by index. :func:`check_forces` and
-:func:`compare_labels` are regressions through the origin, which detect wrong units and
-signs but not small errors of labels.
-"""
+"""Find faulty structures and labels, individually or by comparison with each other."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from ase.data import chemical_symbols
+from ase.neighborlist import neighbor_list
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from eqcalc.datasets.dataset import Dataset
@@ -24,35 +22,31 @@ from eqcalc.datasets.label_statistics import (
     numbers_and_labels,
 )
 from eqcalc.datasets.record import Record
+from eqcalc.molecules import bond_ratios
 from eqcalc.quantities import ENERGY, Quantity, quantity
-from eqcalc.units import conversion_factor
-from eqcalc.validation import InvalidInputError
 
 #: Shortest plausible interatomic distance [Å]; the shortest bond, H2, has 0.74 Å.
 CLOSEST_APPROACH = 0.4
 #: Geometries whose interatomic distances all agree within this [Å] are duplicates.
 SAME_DISTANCE = 1e-5
 #: Energies this many robust standard deviations from the median are outliers, and forces
-#: this many times the root mean square. Even strongly distorted data stay below 10.
+#: this many times the root mean square. Formaldehyde from 10 to 2000 K stays below 17.
 OUTLIER = 30.0
+#: Checks whose failure may be accepted (:func:`~eqcalc.datasets.convert`).
+ACCEPTABLE = ("outliers", "duplicates", "nan", "lengths", "forces", "dipole", "polarizability")
+#: No label and no coordinate of a molecule is as large as this, in internal units.
+_ABSURD = 1e9
+#: No force is as large as this [eV/Å], even of nuclei at :data:`CLOSEST_APPROACH`.
+_LARGEST_FORCE = 1e5
+#: Molecules whose parts are further apart than this [Å] are not one structure.
+_REMOTE = 20.0
+#: Energies of one composition differ by less than this per atom [eV]: atoms are bound by less.
+_BINDING = 15.0
 
 _BLOCK = 4096  # structures looked at together
 _LISTED = 5  # structures named in a message
-_FEW = 20  # with fewer structures nothing is called an outlier
-
-#: Units that labels are often mistaken for.
-_MISTAKEN = {
-    "forces": ("kcal/mol/Å", "kJ/mol/Å", "hartree/bohr", "hartree/Å", "eV/bohr", "kcal/mol/bohr"),
-    "dipole": ("debye", "e*bohr"),
-    "polarizability": ("bohr^3", "Å^3"),
-}
-#: Factors by which labels are wrong that were converted once too often.
-_CONFUSED = {
-    "dipole": {
-        "atomic units multiplied by the factor of debye": conversion_factor("debye", "e*bohr")
-    },
-    "polarizability": {"bohr^3 for Å^3, or the reverse": conversion_factor("bohr^3", "Å^3")},
-}
+_NOBLE = {2, 10, 18, 36, 54}  # atomic numbers of atoms without bonds
+_FEW = 20  # with fewer structures, a spread is not known
 
 
 # --- faults of structures -------------------------------------------------------------
@@ -82,9 +76,9 @@ class ValidationReport:
     n_structures: int
     problems: list[Problem] = field(default_factory=list)
 
-    def add(self, index: int | None, *faults: str) -> None:
-        """Add faults: errors of one structure, or warnings about all of them."""
-        severity: Literal["error", "warning"] = "warning" if index is None else "error"
+    def add(self, index: int | None, *faults: str, accepted: bool = False) -> None:
+        """Add faults: errors of one structure unless accepted, or warnings about all of them."""
+        severity: Literal["error", "warning"] = "warning" if accepted or index is None else "error"
         self.problems += [Problem(index, severity, fault) for fault in faults]
 
     @property
@@ -117,22 +111,64 @@ class ValidationReport:
 def check_record(record: Record) -> list[str]:
     """Return the faults of a single structure."""
     found = []
-    finite = bool(np.isfinite(record.positions).all())
-    if not finite:
-        found.append("positions are not finite")
+    numbers, positions = record.numbers, record.positions
+    if not ((numbers > 0) & (numbers < len(chemical_symbols))).all():
+        wrong = [int(z) for z in np.unique(numbers) if not 0 < z < len(chemical_symbols)]
+        found.append(f"atomic number {', '.join(map(str, wrong))} does not exist (a dummy atom?)")
+    usable = _is_usable("positions", positions, found)
+    if not (np.isfinite(record.charge) and abs(record.charge) < 1 + abs(numbers).sum()):
+        found.append(f"a charge of {record.charge:g} e is not possible")
     if record.cell is not None and record.pbc is not None:
         periodic = record.cell[record.pbc]
-        if np.linalg.matrix_rank(periodic) < len(periodic):
+        if not np.isfinite(record.cell).all():
+            usable = False
+            found.append("the cell is not finite")
+        elif np.linalg.matrix_rank(periodic) < len(periodic):
+            usable = False
             found.append("periodic cell vectors are linearly dependent")
-    elif len(record.numbers) > 1 and finite:
-        pairs = cKDTree(record.positions).query_pairs(CLOSEST_APPROACH)
-        if pairs:
-            i, j = min(pairs)
-            distance = np.linalg.norm(record.positions[i] - record.positions[j])
-            found.append(f"atoms {i} and {j} are {distance:.3f} Å apart; is the length unit right?")
+    if usable and not found:
+        found += _overlaps(record)
     for name, value in record.labels.items():
         found += _faults(quantity(name), value)
     return found
+
+
+def _is_usable(name: str, values: np.ndarray, found: list[str]) -> bool:
+    """Return whether values are finite and of a possible size; else add what is wrong."""
+    finite = np.isfinite(values).all()
+    if not finite:
+        found.append(f"{name} are not finite")
+    elif np.abs(values).max(initial=0.0) > _ABSURD:
+        atom = int(np.argmax(np.abs(values).max(axis=1)))
+        found.append(f"{name}: atom {atom} is at {values[atom]} Å, which is not possible")
+        return False
+    return bool(finite)
+
+
+def _overlaps(record: Record) -> Iterator[str]:
+    """Yield the first pair of atoms that are closer than any bond."""
+    if len(record.numbers) < 2 and record.cell is None:
+        return
+    atoms = replace(record, labels={}).atoms()
+    i, j, d = neighbor_list("ijd", atoms, CLOSEST_APPROACH)
+    for k in np.lexsort((j, i))[:1]:
+        yield f"atoms {i[k]} and {j[k]} are {d[k]:.3f} Å apart; is the length unit right?"
+
+
+def _remote(record: Record) -> str:
+    """Return that a molecule is in parts far from each other, or an empty text."""
+    if record.cell is not None or not 1 < len(record.numbers) <= 5000:
+        return ""
+    if np.ptp(record.positions, axis=0).max() < _REMOTE:
+        return ""
+    i, j = cKDTree(record.positions).query_pairs(_REMOTE, output_type="ndarray").T
+    n = len(record.numbers)
+    parts, part = connected_components(coo_matrix((np.ones(len(i)), (i, j)), (n, n)), False)
+    if parts < 2:
+        return ""
+    atom = int(np.flatnonzero(part == np.argmin(np.bincount(part)))[0])
+    others = np.linalg.norm(record.positions[part != part[atom]] - record.positions[atom], axis=1)
+    return f"atom {atom} is {others.min():.4g} Å from the rest of the molecule"
 
 
 def _faults(q: Quantity, value: np.ndarray) -> Iterator[str]:
@@ -141,6 +177,9 @@ def _faults(q: Quantity, value: np.ndarray) -> Iterator[str]:
     if len(wrong):
         where = f" of atom {wrong[0][0]}" if q.per_atom else ""
         yield f"{q.name}{where} is not finite"
+    elif np.abs(value).max(initial=0.0) > (_LARGEST_FORCE if q.name == "forces" else _ABSURD):
+        where = f" of atom {np.argmax(np.abs(value).max(axis=1))}" if q.per_atom else ""
+        yield f"{q.name}{where} of {np.abs(value).max():.4g} {q.unit} is not possible"
     elif q.rank == 2:
         transposed = np.swapaxes(value, -1, -2)
         tolerance = 0.01 * np.abs(value).max(initial=0.0)
@@ -198,27 +237,48 @@ def list_structures(found: Mapping[str, np.ndarray]) -> str:
     return "; ".join(texts)
 
 
-def validate(dataset: Dataset) -> ValidationReport:
+def validate(dataset: Dataset, *, accept: Collection[str] = ()) -> ValidationReport:
     """Check every structure of `dataset`, duplicates and outliers.
 
     Duplicates are isolated structures with the same atom order, charge and interatomic
     distances. The energy of an outlier is far from that of others of its composition, or, for
-    rare compositions, from a sum of energies of its elements.
+    rare compositions, from a sum of energies of its elements; its forces or other labels are
+    much larger than all others; or an atom is far from the rest of the molecule.
+
+    Parameters
+    ----------
+    dataset
+        The structures.
+    accept
+        ``"outliers"`` or ``"duplicates"``, which are then warnings.
     """
     report = ValidationReport(len(dataset))
+    odd = 0
     for index, record in enumerate(dataset):
         report.add(index, *check_record(record))
+        remote = _remote(record) if np.isfinite(record.positions).all() else ""
+        report.add(index, *filter(None, [remote]), accepted="outliers" in accept)
+        odd += bool((record.numbers.sum() - round(record.charge)) % 2) and record.cell is None
     usable = np.setdiff1d(np.arange(len(dataset)), report.bad)
-    for find in (_duplicates, _energy_outliers, _force_faults):
+    for name, find in (
+        ("duplicates", _duplicates),
+        ("outliers", _energy_outliers),
+        ("outliers", _force_faults),
+        ("outliers", _large_labels),
+    ):
         for row, fault in find(dataset, usable):
-            report.add(row, fault)
+            report.add(row, fault, accepted=name in accept)
+    if odd:
+        report.add(
+            None, f"{odd} have an odd number of electrons: radicals, or is a charge missing?"
+        )
     report.problems.sort(key=lambda p: (-1 if p.index is None else p.index, p.severity))
     return report
 
 
 def _duplicates(dataset: Dataset, usable: np.ndarray) -> Iterator[tuple[int, str]]:
     """Yield duplicates of earlier structures."""
-    for rows in _same_molecule(dataset, usable):
+    for rows in same_molecule(dataset, usable):
         shapes = pair_distances(np.stack([r.positions for r in dataset.records(rows)]))
         pairs = cKDTree(shapes).query_pairs(SAME_DISTANCE, p=np.inf, output_type="ndarray")
         first: dict[int, int] = {}
@@ -231,36 +291,51 @@ def _duplicates(dataset: Dataset, usable: np.ndarray) -> Iterator[tuple[int, str
 def _energy_outliers(dataset: Dataset, usable: np.ndarray) -> Iterator[tuple[int, str]]:
     """Yield structures whose energy is far from that of comparable ones."""
     known = usable[dataset.present("energy")[usable]]
-    if len(known) <= _FEW:
+    if len(known) < 2:
         return
     numbers, energies = numbers_and_labels(dataset, "energy", known)
+    empty = (energies == 0.0) & (np.median(np.abs(energies)) > _BINDING)
+    yield from ((int(row), "its energy is zero, unlike the others") for row in known[empty])
     groups: dict[bytes, list[int]] = defaultdict(list)
-    for row, zs in enumerate(numbers):
-        groups[np.sort(zs).tobytes()].append(row)
+    for row in map(int, np.flatnonzero(~empty)):
+        groups[np.sort(numbers[row]).tobytes()].append(row)
     rare = []
     for rows in groups.values():
-        if len(rows) > _FEW:
-            yield from _far(energies[rows], known[rows], "of the same composition")
-        else:
+        off = energies[rows] - np.median(energies[rows])
+        yield from _far(off, known[rows], "of the same composition", len(numbers[rows[0]]))
+        if len(rows) <= _FEW:
             rare += rows
     if len(rare) > _FEW:
         few = [numbers[row] for row in rare]
         references = fit_element_values(ENERGY, few, energies[rare], robust=True)
         residual = energies[rare] - element_totals(ENERGY, few, references)
         per_atom = residual / np.array([len(zs) for zs in few])
-        yield from _far(per_atom, known[rare], "expected of its elements, per atom")
+        off = per_atom - np.median(per_atom)
+        yield from _far(off, known[rare], "expected of its elements, per atom")
 
 
-def _far(values: np.ndarray, indices: np.ndarray, others: str) -> Iterator[tuple[int, str]]:
-    """Yield structures whose value is far from the median."""
-    off = values - np.median(values)
+def _far(
+    off: np.ndarray, indices: np.ndarray, others: str, n_atoms: int = 0
+) -> Iterator[tuple[int, str]]:
+    """Yield structures whose value is far from the median, from which all are `off`.
+
+    Far is beyond :data:`OUTLIER` robust standard deviations; with `n_atoms`, also apart from all
+    other energies of the composition, or further than atoms can be bound.
+    """
+    size = np.abs(off)
     # 1.4826 makes the median absolute deviation that of a Gaussian
-    spread = max(1.4826 * float(np.median(np.abs(off))), 1e-3)
-    for row in np.flatnonzero(np.abs(off) > OUTLIER * spread):
-        yield (
-            int(indices[row]),
-            f"its energy is {off[row]:+.4g} eV off those {others}, whose spread is {spread:.2g} eV",
-        )
+    spread = max(1.4826 * float(np.median(size)), 1e-3)
+    limit = OUTLIER * spread if len(off) > _FEW else np.inf
+    if n_atoms:
+        limit = min(limit, _BINDING * n_atoms)
+        ascending = np.sort(size)
+        for k in range(len(off) - max(1, len(off) // _FEW), len(off)) if len(off) > 2 else ():
+            if ascending[k] > 2.5 * ascending[k - 1] + 1.0:  # eV; wide sets have no such gap
+                limit = min(limit, 0.5 * (ascending[k] + ascending[k - 1]))
+                break
+    for row in np.flatnonzero(size > limit):
+        spread_text = f", whose spread is {spread:.2g} eV" if len(off) > _FEW else ""
+        yield int(indices[row]), f"its energy is {off[row]:+.4g} eV off those {others}{spread_text}"
 
 
 def _force_faults(dataset: Dataset, usable: np.ndarray) -> Iterator[tuple[int | None, str]]:
@@ -275,9 +350,13 @@ def _force_faults(dataset: Dataset, usable: np.ndarray) -> Iterator[tuple[int | 
     # the median is insensitive to outliers
     typical = 1.3 * np.median(norms[norms > 0.0]) if (norms > 0.0).any() else np.inf
     largest = np.maximum.reduceat(norms, first)
-    for row in np.flatnonzero(largest > OUTLIER * typical) if len(known) > _FEW else ():
+    limit = max(OUTLIER * typical, 20.0 if len(known) <= _FEW else 0.0)
+    for row in np.flatnonzero(largest > limit):
         ratio = f"{largest[row] / typical:.0f} times the typical one"
         yield int(known[row]), f"a force of {largest[row]:.4g} eV/Å, {ratio}"
+    if np.median(largest) > 0.0:
+        for row in np.flatnonzero((largest == 0.0) & (counts > 1)):
+            yield int(known[row]), "its forces are zero, unlike the others"
     net = np.linalg.norm(np.add.reduceat(forces, first), axis=1)
     wrong = net > max(0.05 * float(np.sqrt(np.mean(forces**2))), 1e-3)
     if wrong.any():
@@ -288,209 +367,63 @@ def _force_faults(dataset: Dataset, usable: np.ndarray) -> Iterator[tuple[int | 
         )
 
 
+def _large_labels(dataset: Dataset, usable: np.ndarray) -> Iterator[tuple[int, str]]:
+    """Yield structures with a label far larger than all others of its kind."""
+    for name in dataset.quantities:
+        known = usable[dataset.present(name)[usable]]
+        if name in ("energy", "forces") or len(known) < 3:
+            continue
+        numbers, values = numbers_and_labels(dataset, name, known)
+        norms = np.abs(values).reshape(len(values), -1).max(axis=1)
+        if quantity(name).per_atom:
+            counts = np.array([len(zs) for zs in numbers])
+            norms = np.maximum.reduceat(norms, np.cumsum(counts) - counts)
+        order = np.argsort(norms)
+        largest, next_one = norms[order[-1]], norms[order[-2]]
+        if largest > OUTLIER * np.median(norms) and largest > 5.0 * next_one > 0.0:
+            ratio = f"{largest / next_one:.3g} times the next"
+            yield (
+                int(known[order[-1]]),
+                f"its {name} is {largest:.4g} {quantity(name).unit}, {ratio}",
+            )
+
+
+def length_fault(dataset: Dataset) -> str:
+    """Return why distances in molecules look like bohr taken for ångström, or the reverse.
+
+    The closest atoms of most molecules are bonded, at the sum of their covalent radii; that
+    of all structures is off by 1.89 then. Empty if there is no such fault.
+    """
+    shortest = [
+        bond_ratios(record.numbers, record.positions).min()
+        for record in dataset.records(np.arange(len(dataset))[:: 1 + len(dataset) // 200])
+        if record.cell is None
+        and 1 < len(record.numbers) <= 500
+        and not set(record.numbers.tolist()) <= _NOBLE
+    ]
+    if not shortest:
+        return ""
+    low, typical, high = np.quantile(shortest, (0.25, 0.5, 0.75))
+    bohr = next((b for b in (1.889726, 1 / 1.889726) if abs(np.log(typical / b)) < 0.13), None)
+    if bohr is None or np.log(high / low) > 0.15:
+        return ""
+    taken = "bohr, taken for Å" if bohr > 1.0 else "Å, taken for bohr"
+    return (
+        f"positions: the closest atoms of most structures are at {typical:.2f} times the length "
+        f"of a bond; are they in {taken}?"
+    )
+
+
 def pair_distances(positions: np.ndarray) -> np.ndarray:
     """Return the interatomic distances [Å] of ``[n, n_atoms, 3]``, ``[n, n_pairs]``."""
     i, j = np.triu_indices(positions.shape[1], 1)
     return np.linalg.norm(positions[:, i] - positions[:, j], axis=-1)
 
 
-def _same_molecule(dataset: Dataset, usable: np.ndarray) -> list[np.ndarray]:
+def same_molecule(dataset: Dataset, usable: np.ndarray) -> list[np.ndarray]:
     """Return groups of isolated molecules with the same atoms, in order, and charge."""
     groups: dict[tuple[bytes, float], list[int]] = defaultdict(list)
     for index, record in zip(usable, dataset.records(usable), strict=True):
         if record.cell is None and len(record.numbers) > 1:
             groups[record.numbers.tobytes(), record.charge].append(int(index))
     return [np.array(rows) for rows in groups.values() if len(rows) > 1]
-
-
-# --- labels beside each other ---------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """A regression y = slope · x through the origin for labels that should agree.
-
-    Parameters
-    ----------
-    quantity
-        Quantity compared.
-    slope
-        1 if the labels agree.
-    correlation
-        x·y / |x||y|: whether the slope is meaningful.
-    n
-        Number of structures or pairs.
-    tolerance
-        |ln slope| above this is a disagreement.
-    least_correlation
-        Below this the slope is not judged.
-    """
-
-    quantity: str
-    slope: float
-    correlation: float
-    n: int
-    tolerance: float
-    least_correlation: float
-
-    @property
-    def conclusive(self) -> bool:
-        """Whether the data are sufficient and well enough correlated to judge."""
-        return self.n >= 10 and abs(self.correlation) > self.least_correlation
-
-    @property
-    def ok(self) -> bool:
-        """Whether the labels are consistent, as far as can be judged."""
-        return not self.conclusive or (
-            self.slope > 0.0 and abs(np.log(self.slope)) <= self.tolerance
-        )
-
-    def __str__(self) -> str:
-        head = (
-            f"{self.quantity}: slope {self.slope:.4g}, correlation {self.correlation:.4f} "
-            f"({self.n} pairs)"
-        )
-        if self.ok:
-            return f"{head}: {'consistent' if self.conclusive else 'not conclusive'}"
-        sign = "wrong sign (gradients taken as forces?)"
-        advice = [sign if self.slope < 0.0 else "off by this factor"]
-        q = quantity(self.quantity)
-        mistaken = _MISTAKEN.get(q.name, tuple(unit for unit, _ in q.report))
-        factors = {unit: q.factor_from(unit) for unit in mistaken} | _CONFUSED.get(q.name, {})
-        for unit, factor in factors.items():
-            for ratio in (factor, 1.0 / factor):
-                if abs(np.log(abs(self.slope) / ratio)) < min(self.tolerance, 0.15):
-                    advice.append(f"{ratio:.4g} would be a mistaken unit ({unit})")
-        return f"{head}: {'; '.join(advice)}"
-
-
-def check_forces(
-    dataset: Dataset, rng: np.random.Generator, *, n_pairs: int = 300, reach: float = 0.3
-) -> Agreement:
-    """Compare energy differences between similar geometries with the work of the forces.
-
-    For two geometries of one molecule, superposed, E₂ − E₁ ≈ −½(F₁ + F₂)·(r₂ − r₁)
-    up to third order in the displacement. Pairs too far apart degrade the correlation before
-    the slope; below 0.95 the check is inconclusive. The slope is that of energy differences
-    against work: the factor by which the forces are too small.
-
-    Parameters
-    ----------
-    rng
-        Random generator for the choice of geometries to compare with their nearest neighbours.
-    n_pairs
-        Number of pairs.
-    reach
-        Largest root-mean-square displacement of the atoms between a pair [Å].
-    """
-    pairs = []
-    both = np.flatnonzero(dataset.present("energy") & dataset.present("forces"))
-    for rows in _same_molecule(dataset, both):
-        chosen = rng.permutation(len(rows))[: max(2, n_pairs * len(rows) // max(1, len(both)))]
-        records = list(dataset.records(rows))
-        positions = np.stack([record.positions for record in records])
-        positions -= positions.mean(axis=1, keepdims=True)
-        shapes = pair_distances(positions)
-        _, nearest = cKDTree(shapes).query(shapes[chosen], k=2)
-        for one, neighbours in zip(chosen, nearest, strict=True):
-            other = int(neighbours[1] if neighbours[0] == one else neighbours[0])
-            rotation = _superposition(positions[other], positions[one])
-            shift = positions[other] @ rotation - positions[one]
-            if np.sqrt(np.mean(np.sum(shift**2, axis=1))) > reach:
-                continue
-            a, b = records[int(one)].labels, records[other].labels
-            mean = 0.5 * (a["forces"] + b["forces"] @ rotation)
-            pairs.append(([-np.sum(mean * shift)], [b["energy"] - a["energy"]]))
-    # the smallest factor between confused units is 1.9; |ln 1.9| = 0.6
-    return _regression("forces", pairs, 0.3, 0.95)
-
-
-def compare_labels(
-    dataset: Dataset, other: Dataset, name: str, *, tolerance: float = 0.5
-) -> Agreement:
-    """Compare the label `name` of geometries that two datasets share.
-
-    The slope is that of the labels in `dataset` against those in `other`.
-
-    Parameters
-    ----------
-    dataset, other
-        The dataset to check and a trusted one, possibly of another level of theory.
-    name
-        ``"forces"``, ``"dipole"`` or ``"polarizability"``; energies have no common
-        origin.
-    tolerance
-        Largest |ln slope| between levels of theory. The default, a factor of 1.65, lies
-        between their typical differences and any confusion of units.
-    """
-    known = labelled_structures(other, name)
-    places = dict(zip(map(_geometry, other.records(known)), known, strict=True))
-
-    def trusted(record: Record) -> ArrayLike | None:
-        row = places.get(_geometry(record))
-        return None if row is None else other[row].labels[name]
-
-    found = compare(dataset, name, trusted, tolerance)
-    if not found.n:
-        raise InvalidInputError(
-            f"{dataset.path} and {other.path} share no geometry with a {name}", key="other"
-        )
-    return found
-
-
-def compare(
-    dataset: Dataset, name: str, trusted: Callable[[Record], ArrayLike | None], tolerance: float
-) -> Agreement:
-    """Compare the label `name` of structures with trusted ones, where available."""
-    records = dataset.records(labelled_structures(dataset, name))
-    found = [(trusted(record), record.labels[name]) for record in records]
-    pairs = [(np.ravel(x), np.ravel(y)) for x, y in found if x is not None]
-    return _regression(name, pairs, tolerance, 0.8)
-
-
-def labelled_structures(dataset: Dataset, name: str) -> np.ndarray:
-    """Return the indices of structures with the label `name`, if sources are comparable.
-
-    Raises
-    ------
-    InvalidInputError
-        It is an energy, whose zero may differ, or no structure has the label.
-    """
-    if quantity(name).rank == 0:
-        raise InvalidInputError(
-            "two sources may have another origin of energy",
-            key="name",
-            value=name,
-            expected="a vector or tensor",
-        )
-    known = np.flatnonzero(dataset.present(name))
-    if not len(known):
-        raise InvalidInputError(f"no structure has a {name}", key="name", file=dataset.path)
-    return known
-
-
-def _regression(
-    name: str, pairs: Sequence[tuple[ArrayLike, ArrayLike]], tolerance: float, least: float
-) -> Agreement:
-    """Return the regression over all components of pairs (x, y)."""
-    x, y = (np.concatenate([np.empty(0), *(pair[i] for pair in pairs)]) for i in (0, 1))
-    scale, norm = float(x @ x), float(np.sqrt((x @ x) * (y @ y)))
-    slope = float(x @ y) / scale if scale else np.nan
-    correlation = float(x @ y) / norm if norm else 0.0
-    return Agreement(name, slope, correlation, len(pairs), tolerance, least)
-
-
-def _geometry(record: Record) -> tuple[bytes, bytes]:
-    """Return a key that is equal for the same geometry in two sources."""
-    # the 0.0 turns -0 into 0
-    return record.numbers.tobytes(), (np.round(record.positions, 4) + 0.0).tobytes()
-
-
-def _superposition(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-    """Return the orthogonal matrix Q that minimises |moving @ Q − fixed|, both centred.
-
-    Improper ones are allowed: distances do not tell a geometry from its mirror
-    image, and neither does the energy.
-    """
-    u, _, vt = np.linalg.svd(moving.T @ fixed)
-    return np.asarray(u @ vt)

@@ -4,34 +4,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sized
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eqcalc.datasets.checks import (
+from eqcalc.datasets.agreement import (
+    COMPARED,
     Agreement,
-    ValidationReport,
     check_forces,
+    compare_with_reference,
+)
+from eqcalc.datasets.checks import (
+    ACCEPTABLE,
+    ValidationReport,
     check_record,
+    length_fault,
     validate,
 )
 from eqcalc.datasets.dataset import Dataset
-from eqcalc.datasets.readers import Frame, FrameError, Reader
+from eqcalc.datasets.interpretation import DERIVED, Interpretation
+from eqcalc.datasets.readers import FrameError, Reader
 from eqcalc.datasets.readers.ase_db import AseDatabaseReader
 from eqcalc.datasets.readers.extxyz import ExtxyzReader
 from eqcalc.datasets.readers.npz import NpzReader
 from eqcalc.datasets.readers.qm9 import Qm9Reader
-from eqcalc.datasets.record import Record
 from eqcalc.datasets.writer import DatasetWriter
 from eqcalc.files import make_folder, temporary_path
 from eqcalc.plugins import class_named, instance
 from eqcalc.progress import progress_bar
-from eqcalc.quantities import known_quantities, quantity
-from eqcalc.units import UnitError, conversion_factor
-from eqcalc.validation import InvalidFileError, InvalidInputError, located, one_of
+from eqcalc.quantities import known_quantities
+from eqcalc.validation import InvalidFileError, InvalidInputError, located, one_of, raise_all
 
 #: Readers by format.
 READERS: dict[str, Callable[..., Reader]] = {
@@ -42,6 +48,8 @@ READERS: dict[str, Callable[..., Reader]] = {
 }
 #: Entry-point group for readers of other packages.
 ENTRY_POINTS = "eqcalc.readers"
+#: Place of the method that labels are compared with, a room below: named, not imported.
+REFERENCE = "eqcalc.labelling.gfn2:GFN2"
 
 _SUFFIXES = {
     ".xyz": "extxyz",
@@ -80,21 +88,23 @@ class ConversionReport:
     dropped
         Indices in the source of the structures left out.
     forces
-        Consistency check of forces and energies; None without both.
+        Consistency check of forces, with energies or a reference; None without both.
+    agreements
+        All comparisons of labels with each other and with a reference.
     """
 
     dataset: Dataset
     validation: ValidationReport
     dropped: tuple[int, ...]
     forces: Agreement | None
+    agreements: tuple[Agreement, ...] = ()
 
     def __str__(self) -> str:
         lines = [
             f"{len(self.dataset)} of {self.validation.n_structures} structures in "
             f"{self.dataset.path}: {', '.join(self.dataset.quantities) or 'no labels'}"
         ]
-        if self.forces is not None:
-            lines.append(str(self.forces))
+        lines += map(str, self.agreements)
         if self.validation.problems:
             lines.append(self.validation.summary())
         return "\n".join(lines)
@@ -145,6 +155,8 @@ def convert(
     format: str | None = None,
     options: Mapping[str, Any] | None = None,
     skip_bad: bool = False,
+    accept: Collection[str] = (),
+    reference: Any = REFERENCE,
     overwrite: bool = False,
     provenance: Mapping[str, Any] | None = None,
     single_precision: Collection[str] = (),
@@ -164,9 +176,9 @@ def convert(
     level_of_theory
         Level of theory of the labels, or by quantity, unless given in the file.
     units
-        Unit by meaning, for example ``{"positions": "Å", "energy": "kcal/mol",
-        "forces": "kcal/mol/Å"}``. Required where the file or its format does not define
-        one, and takes precedence.
+        Unit by meaning, for example ``{"energy": "kcal/mol", "forces": "kcal/mol/Å"}``.
+        Required where the file or its format does not define one (positions of extended XYZ
+        are in Å), and takes precedence.
     keys
         Key in the file by meaning, in addition to those the format defines: a quantity;
         ``"gradients"`` (negative forces); ``"energy_per_atom"``; ``"charge"``;
@@ -183,6 +195,12 @@ def convert(
         leave out, such as its ``uncharacterized.txt``.
     skip_bad
         Skip structures with errors instead of raising.
+    accept
+        Checks whose failure is reported but accepted, among :data:`ACCEPTABLE`.
+    reference
+        Method whose labels of a few molecules detect wrong units and signs, or its place
+        ``"package.module:Class"``; None for no comparison. By default GFN2-xTB, if tblite
+        is installed.
     overwrite
         Replace an existing `target`.
     provenance
@@ -197,50 +215,54 @@ def convert(
     Raises
     ------
     ConversionError
-        Structures have errors and `skip_bad` is not set, none is left, or forces and
-        energies are inconsistent.
+        Structures have errors and `skip_bad` is not set, none is left, or labels are
+        inconsistent with each other or with the reference.
     InvalidInputError
-        The file, a key, a unit or the level of theory is missing or invalid.
+        The file, a key, a unit or the level of theory is missing or invalid; all that is missing
+        is in one :class:`~eqcalc.validation.SeveralInputsError`.
     OSError
         The folder of `target` is not writable.
     """
     source, target = Path(source), Path(target)
+    for name in accept:
+        one_of("accept", name, ACCEPTABLE)
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target} exists; choose another name or overwrite it")
     keys = dict(keys or {})
     layout = {name: keys.pop(name) for name in ("numbers", "positions") if name in keys}
     reader = open_reader(source, format=format, **layout, **(options or {}))
-    interpretation = _interpretation(reader, keys, dict(units or {}), ignore, source)
-    level = level_of_theory or reader.level_of_theory
-    if not level:
-        raise InvalidInputError(
-            "not stated by the file",
-            key="level_of_theory",
-            file=source,
-            advice="state it (eqcalc convert --level-of-theory)",
+    with located(file=source):
+        interpretation = Interpretation(
+            keys,
+            units or {},
+            ignore,
+            usual=reader.keys,
+            usual_units=reader.units,
+            units_by_key=getattr(reader, "units_by_key", {}),
+            nan_is_missing="nan" in accept,
         )
-
-    about = {
-        "converted_from": source.name,
-        "keys": dict(interpretation.keys),
-        "units": dict(interpretation.units),
-        **(provenance or {}),
-    }
+    level = level_of_theory or reader.level_of_theory
     make_folder(target.parent)
     draft = temporary_path(target)
     try:
-        with DatasetWriter(
-            draft,
-            level_of_theory=level,
-            provenance=about,
-            single_precision=single_precision,
-            overwrite=True,
-        ) as writer:
-            indices, report = _read(reader, interpretation, writer, source, progress)
+        with DatasetWriter(draft, level_of_theory="unknown", overwrite=True) as writer:
+            indices, report = _read(reader, interpretation, writer, source, accept, progress)
+            missing = _missing(reader, interpretation, level)
+            unread = report.n_structures == len(report.bad) and not interpretation.found
+            if unread and not getattr(reader, "problems", ()):
+                first = report.errors[0].message if report.errors else "it is empty"
+                raise ConversionError(f"no structure can be read: {first}", report, source)
+            raise_all(missing, file=source)
+        about = {
+            "converted_from": source.name,
+            "keys": interpretation.found,
+            "units": interpretation.used_units,
+            **(provenance or {}),
+        }
         dataset = Dataset.open(draft)
-        for problem in validate(dataset).problems:
+        for problem in validate(dataset, accept=accept).problems:
             index = None if problem.index is None else int(indices[problem.index])
-            report.add(index, problem.message)
+            report.problems.append(replace(problem, index=index))
         report.problems.sort(key=lambda p: -1 if p.index is None else p.index)
         bad = report.bad
         kept = np.flatnonzero(~np.isin(indices, bad))
@@ -249,201 +271,93 @@ def convert(
             trouble = f"{len(bad)} structures cannot be used; correct the cause or skip them"
         if trouble:
             raise ConversionError(f"{trouble}\n{report.summary()}", report, source)
-        forces = None
-        if {"energy", "forces"} <= set(dataset.quantities):
-            forces = check_forces(dataset.subset(kept), np.random.default_rng(seed))
-            if not forces.ok:
-                raise ConversionError(f"energies and forces disagree: {forces}", report, source)
+        dataset = dataset.subset(kept)
+        _count_missing(dataset, report)
+        _check_lengths(dataset, report, accept, source)
+        found = _agreements(dataset, reference, np.random.default_rng(seed))
+        for agreement in found:
+            if not agreement.ok and agreement.quantity in accept:
+                report.add(None, str(agreement))
+            elif not agreement.ok:
+                raise ConversionError(
+                    f"wrong {agreement.quantity}: {agreement} (eqcalc convert --accept "
+                    f"{agreement.quantity}, if it is right)",
+                    report,
+                    source,
+                )
         if bad:
             about["dropped"] = bad
-        converted = dataset.subset(kept).save(
-            target, provenance=about, compressed=compressed, overwrite=overwrite
+        converted = dataset.save(
+            target,
+            level_of_theory=level,
+            provenance=about,
+            single_precision=single_precision,
+            compressed=compressed,
+            overwrite=overwrite,
         )
     finally:
         draft.unlink(missing_ok=True)
-    return ConversionReport(converted, report, tuple(bad), forces)
+    forces = next((one for one in found if one.quantity == "forces"), None)
+    return ConversionReport(converted, report, tuple(bad), forces, tuple(found))
 
 
-# --- what the keys of a file mean -----------------------------------------------------
-
-#: Meanings of keys besides quantities, and the quantity each is converted to.
-_DERIVED = {"gradients": "forces", "energy_per_atom": "energy"}
-#: Keys of a structure that are not labels.
-_STRUCTURAL = ("charge", "source")
-
-
-@dataclass(frozen=True)
-class Interpretation:
-    """Mapping from the keys of a file to quantities.
-
-    Parameters
-    ----------
-    keys
-        Key in the file by meaning: a quantity; ``"gradients"`` (negative forces);
-        ``"energy_per_atom"``; ``"charge"`` [e]; or ``"source"``, a text.
-    units
-        Unit by meaning; that of ``"positions"`` also applies to the cell.
-    ignore
-        Keys to ignore.
-
-    Raises
-    ------
-    InvalidInputError
-        A unit is missing or invalid, a meaning is unknown, or two keys map to one quantity.
-    """
-
-    keys: Mapping[str, str]
-    units: Mapping[str, str]
-    ignore: Collection[str] = ()
-    _factors: dict[str, float] = field(default_factory=dict, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        meanings = [*known_quantities(), *_DERIVED, *_STRUCTURAL]
-        for meaning in self.keys:
-            one_of("keys", meaning, meanings)
-        for meaning in self.units:
-            one_of("units", meaning, [*meanings, "positions"])
-        labels = [meaning for meaning in self.keys if meaning not in _STRUCTURAL]
-        for name in {_DERIVED.get(meaning, meaning) for meaning in labels}:
-            both = [meaning for meaning in labels if _DERIVED.get(meaning, meaning) == name]
-            if len(both) > 1:
-                expected = f"one key that gives {name}"
-                raise InvalidInputError(key="keys", value=both, expected=expected)
-        for meaning in ("positions", *labels):
-            self._factors[meaning] = self._factor(meaning)
-        for meaning in self.units:
-            if meaning not in self._factors:
-                raise InvalidInputError(
-                    "no key of the file has that meaning",
-                    key=f"units.{meaning}",
-                    advice=f"name it (eqcalc convert --key {meaning}=KEY)",
-                )
-
-    def _factor(self, meaning: str) -> float:
-        """Return the conversion factor to internal units for this meaning."""
-        name = _DERIVED.get(meaning, meaning)
-        internal = "Å" if meaning == "positions" else quantity(name).unit
-        unstated = InvalidInputError(
-            "not stated by the file",
-            key=f"units.{meaning}",
-            expected=f"a unit such as {internal}",
-            advice=f"state it (eqcalc convert --unit {meaning}=UNIT)",
-        )
-        if meaning not in self.units:
-            raise unstated
-        try:
-            return conversion_factor(self.units[meaning], internal)
-        except UnitError as error:
-            expected = unstated.expected
-            raise InvalidInputError(str(error), key=unstated.key, expected=expected) from None
-
-    def unknown(self, frame: Frame) -> list[str]:
-        """Return keys of `frame` that look like labels but are neither mapped nor ignored.
-
-        Every number or numeric array does; text and booleans do not.
-        """
-        expected = {*self.keys.values(), *self.ignore}
-        return [
-            key
-            for key, value in frame.values.items()
-            if key not in expected and np.issubdtype(np.asarray(value).dtype, np.number)
-        ]
-
-    def record(self, frame: Frame) -> Record:
-        """Return `frame` as a record in internal units.
-
-        Raises
-        ------
-        FrameError
-            A value has the wrong shape or type. Missing keys are allowed: not every structure
-            needs every label.
-        """
-        n_atoms = len(frame.numbers)
-        if n_atoms == 0:
-            raise FrameError("it has no atoms")
-        labels: dict[str, np.ndarray] = {}
-        charge, source = 0.0, ""
-        for meaning, key in self.keys.items():
-            if key not in frame.values:
-                continue
-            value = frame.values[key]
-            if meaning == "source":
-                source = str(value)
-            elif meaning == "charge":
-                charge = float(_shaped(value, (), key))
-            else:
-                q = quantity(_DERIVED.get(meaning, meaning))
-                labels[q.name] = _shaped(value, q.shape_of(n_atoms), key) * self._factors[meaning]
-                labels[q.name] *= {"gradients": -1, "energy_per_atom": n_atoms}.get(meaning, 1)
-        length = self._factors["positions"]
-        periodic = frame.pbc is not None and bool(np.any(frame.pbc))
-        try:
-            return Record(
-                np.asarray(frame.numbers),
-                _real(frame.positions, "positions") * length,
-                labels,
-                charge,
-                _real(frame.cell, "cell") * length if periodic else None,
-                frame.pbc if periodic else None,
-                source,
+def _missing(
+    reader: Reader, interpretation: Interpretation, level: str | Mapping[str, str]
+) -> list[InvalidInputError]:
+    """Return all that the caller has to state."""
+    missing: list[InvalidInputError] = list(getattr(reader, "problems", ()))
+    if missing:
+        values = getattr(reader, "values", {})
+        interpretation.look(values, {})
+    missing += interpretation.problems()
+    names = {DERIVED.get(name, name) for name in interpretation.found} & {*known_quantities()}
+    lacking = [] if isinstance(level, str) else sorted(names - {*level})
+    if not level or lacking:
+        missing.append(
+            InvalidInputError(
+                "not stated by the file",
+                key=".".join(["level_of_theory", *lacking[:1]]),
+                advice="state it (eqcalc convert --level-of-theory)",
             )
-        except ValueError as error:
-            raise FrameError(str(error)) from None
+        )
+    return missing
 
 
-def _real(value: Any, key: str) -> np.ndarray:
-    """Return real numbers as float64."""
-    try:
-        array = np.asarray(value)
-    except ValueError:  # lists of unequal length
-        array = np.empty(0, dtype=object)
-    if array.dtype.kind not in "fiu":
-        text = repr(value)
-        shown = text if len(text) < 40 else text[:37] + "..."
-        raise FrameError(f"{key}: expected real numbers, got {shown}")
-    return array.astype(np.float64)
+def _count_missing(dataset: Dataset, report: ValidationReport) -> None:
+    """Report how many structures of the dataset lack a label that others have."""
+    for name in dataset.quantities:
+        lacking = int(np.count_nonzero(~dataset.present(name)))
+        if 0 < lacking < len(dataset):
+            report.add(None, f"{lacking} of {len(dataset)} structures have no {name}")
 
 
-def _shaped(value: Any, shape: tuple[int, ...], key: str) -> np.ndarray:
-    """Return real numbers in `shape`; accepts axes of length one and flattened tensors."""
-    array = _real(value, key)
-    same = np.squeeze(array).shape == tuple(n for n in shape if n != 1)
-    if array.shape == shape or (
-        array.size == np.prod(shape, dtype=int)
-        and (same or (shape == (3, 3) and array.shape == (9,)))
-    ):
-        return array.reshape(shape)
-    raise FrameError(f"{key}: expected shape {shape}, got {array.shape}")
+def _check_lengths(
+    dataset: Dataset, report: ValidationReport, accept: Collection[str], source: Path
+) -> None:
+    """Refuse molecules without bonds, or with bonds of half the length."""
+    fault = length_fault(dataset)
+    if fault and "lengths" not in accept:
+        raise ConversionError(f"{fault} (eqcalc convert --accept lengths, if so)", report, source)
+    if fault:
+        report.add(None, fault)
 
 
-def _interpretation(
-    reader: Reader,
-    keys: Mapping[str, str],
-    units: dict[str, str],
-    ignore: Collection[str],
-    source: Path,
-) -> Interpretation:
-    """Combine the mapping of the reader with that of the caller."""
-    taken = {*keys.values(), *ignore}
-    by_key: Mapping[str, str] = getattr(reader, "units_by_key", {})
-    meanings = {m: key for m, key in reader.keys.items() if key not in taken and m not in keys}
-    if "gradients" in keys:
-        meanings.pop("forces", None)
-    if "energy_per_atom" in keys:
-        meanings.pop("energy", None)
-    meanings.update(keys)
-    stated = {m: u for m, u in reader.units.items() if m == "positions" or m in meanings}
-    stated |= {m: by_key[key] for m, key in meanings.items() if key in by_key}
-    stated = {m: u for m, u in stated.items() if m not in _STRUCTURAL}
-    try:
-        with located(file=source):
-            return Interpretation(meanings, {**stated, **units}, ignore)
-    except InvalidInputError:
-        # keys may be missing because nothing was read
-        fault = next(iter(reader), FrameError("it is empty"))
-        if isinstance(fault, FrameError):
-            raise InvalidFileError(f"no structure can be read: {fault}", file=source) from None
-        raise
+def _agreements(dataset: Dataset, reference: Any, rng: np.random.Generator) -> list[Agreement]:
+    """Compare forces with energies, and labels with those of a reference method."""
+    found = []
+    if {"energy", "forces"} <= set(dataset.quantities):
+        found.append(check_forces(dataset, rng))
+    if reference is not None:
+        method = reference
+        if isinstance(reference, str):
+            if reference == REFERENCE and find_spec("tblite") is None:
+                return found
+            method = class_named("reference", reference, {}, "eqcalc.labelling")()
+        for name in COMPARED:
+            settled = any(one.quantity == name and one.conclusive for one in found)
+            if name in dataset.quantities and not settled:
+                found.append(compare_with_reference(dataset, method, name, rng))
+    return found
 
 
 def _read(
@@ -451,13 +365,12 @@ def _read(
     interpretation: Interpretation,
     writer: DatasetWriter,
     source: Path,
+    accept: Collection[str],
     progress: bool,
 ) -> tuple[np.ndarray, ValidationReport]:
     """Write the readable structures; return their source indices and the faults of the rest."""
     indices: list[int] = []
     report = ValidationReport(0)
-    readable = 0
-    seen = dict.fromkeys(interpretation.keys.values(), 0)
     total = len(reader) if isinstance(reader, Sized) else None
     frames = progress_bar(reader, total=total, shown=progress, desc=source.name, unit="structures")
     for index, frame in enumerate(frames):
@@ -465,20 +378,9 @@ def _read(
         if isinstance(frame, FrameError):
             report.add(index, str(frame))
             continue
-        readable += 1
-        for key in seen:
-            seen[key] += key in frame.values
-        unknown = interpretation.unknown(frame)
-        if unknown:
-            raise InvalidInputError(
-                f"structure {index} has {', '.join(unknown)}, whose meaning is not stated",
-                key="keys",
-                file=source,
-                advice="give each a meaning or ignore it (eqcalc convert --key, --ignore)",
-            )
         try:
-            record = interpretation.record(frame)
-        except FrameError as error:
+            record = interpretation.record(frame, index)
+        except ValueError as error:  # of the frame, or of its charge
             report.add(index, str(error))
             continue
         faults = check_record(record)
@@ -486,12 +388,4 @@ def _read(
         if not faults:
             indices.append(index)
             writer.append(record)
-    if not report.n_structures:
-        raise ConversionError("there is no structure", report, source)
-    absent = [key for key, number in seen.items() if not number]
-    if absent and indices:
-        raise InvalidInputError(f"no structure has {', '.join(absent)}", key="keys", file=source)
-    for meaning, key in interpretation.keys.items():
-        if readable > seen[key]:
-            report.add(None, f"{readable - seen[key]} structures have no {meaning} ({key})")
     return np.array(indices, dtype=np.int64), report

@@ -16,7 +16,7 @@ from typing import Any
 import ase
 import numpy as np
 
-from eqcalc.datasets.checks import Agreement, compare, labelled_structures
+from eqcalc.datasets.agreement import Agreement, compare, labelled_structures
 from eqcalc.datasets.dataset import Dataset, levels_by_quantity
 from eqcalc.datasets.record import Record
 from eqcalc.files import require_writable

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eqcalc.datasets import Dataset, DatasetError, Record
-from eqcalc.datasets.conversion import Interpretation
+from eqcalc.datasets.interpretation import Interpretation
 from eqcalc.datasets.readers import Frame, FrameError
 from eqcalc.datasets.readers.extxyz import ExtxyzReader
 from eqcalc.datasets.readers.npz import NpzReader
@@ -69,7 +69,7 @@ def read(reader):
     for frame in reader:
         assert isinstance(frame, (Frame, FrameError))
         if isinstance(frame, Frame):
-            MEANING.unknown(frame)
+            MEANING.look(frame.values, frame.units)
             try:
                 record = MEANING.record(frame)
             except FrameError:

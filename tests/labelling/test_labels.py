@@ -323,6 +323,7 @@ def test_dipoles_of_formaldehyde(tmp_path, name, right):
         level_of_theory=name,
         keys={"dipole": "D", "charge": "Q"},
         units={"positions": "Å", "energy": "eV", "forces": "eV/Å", "dipole": "e*Å"},
+        accept=["dipole"],
         progress=False,
     )
     dataset = Dataset.open(tmp_path / "a.h5")

@@ -33,6 +33,10 @@ class Frame:
         All other data of the structure, by key in the file.
     cell, pbc
         Cell vectors as rows, in the unit of the positions, and periodicity.
+    units
+        Units by key that the format defines for this structure.
+    padded
+        Number of rows of per-atom values, if they are padded to more than the atoms.
     """
 
     numbers: np.ndarray
@@ -40,6 +44,8 @@ class Frame:
     values: Mapping[str, Any] = field(default_factory=dict)
     cell: np.ndarray | None = None
     pbc: np.ndarray | None = None
+    units: Mapping[str, str] = field(default_factory=dict)
+    padded: int | None = None
 
 
 class Reader(Protocol):
@@ -51,10 +57,13 @@ class Reader(Protocol):
     Attributes
     ----------
     keys
-        Keys defined by the format, by meaning.
+        Keys defined by the format, by meaning; structures need not have them.
     units
         Units defined by the file or its format, by meaning. Those of other keys may be in
         an attribute ``units_by_key``.
+    problems
+        Optional: errors for which no structure can be read; an attribute ``values`` then holds
+        the other values of the first one.
     level_of_theory
         Level of theory recorded in the file; empty if none.
     """

@@ -37,24 +37,17 @@ class AseDatabaseReader:
             database = self._connect()
             metadata = dict(database.metadata)
             self._n = database.count()
-            first = next(iter(database.select(limit=1)), None)
+            next(iter(database.select(limit=1)), None)
         except Exception as error:  # errors of SQLite and JSON
             raise InvalidFileError(
                 f"not readable ({error})", expected="an ASE database", file=self.path
             ) from None
-        labels = {} if first is None else _values(first)
-        stored = {} if first is None else {**first.key_value_pairs, **first.data}
-        self.keys: Mapping[str, str] = {name: name for name in known_quantities() if name in labels}
-        stated = {
+        self.keys: Mapping[str, str] = {name: name for name in known_quantities()}
+        self.units: Mapping[str, str] = {"positions": metadata.get("_distance_unit", "Å")}
+        #: Units from the metadata, by key of the file.
+        self.units_by_key: Mapping[str, str] = {
             key: unit for key, unit in metadata.get("_property_unit_dict", {}).items() if unit
         }
-        self.units: Mapping[str, str] = {
-            "positions": metadata.get("_distance_unit", "Å"),
-            **{n: u for n, u in _ASE_UNITS.items() if n in self.keys and n not in stored},
-            **{n: u for n, u in stated.items() if n in self.keys and n in stored},
-        }
-        #: Units from the metadata, by key of the file.
-        self.units_by_key: Mapping[str, str] = stated
         self.level_of_theory = str(metadata.get("level_of_theory", ""))
 
     def __len__(self) -> int:
@@ -65,7 +58,8 @@ class AseDatabaseReader:
             for row in self._connect().select(sort="id"):
                 numbers = np.asarray(row.numbers, dtype=np.int64)
                 cell, pbc = np.asarray(row.cell), np.asarray(row.pbc)
-                yield Frame(numbers, np.asarray(row.positions), _values(row), cell, pbc)
+                values, units = _values(row)
+                yield Frame(numbers, np.asarray(row.positions), values, cell, pbc, units)
         except Exception as error:  # a damaged row, or page, of the database
             yield FrameError(f"a row cannot be read: {error}")
 
@@ -75,9 +69,18 @@ class AseDatabaseReader:
         return ase.db.connect(self.path, use_lock_file=False)
 
 
-def _values(row: Any) -> dict[str, Any]:
-    """Return the labels of `row`; entries of SchNetPack's ``data`` take precedence."""
+def _values(row: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the labels of `row` and the units that ASE defines for them.
+
+    Entries of SchNetPack's ``data`` take precedence over results.
+    """
     results = {name: row[name] for name in (*_ASE_UNITS, *_OTHER_RESULTS) if name in row}
     if "stress" in results and np.shape(results["stress"]) == (6,):
         results["stress"] = np.asarray(results["stress"])[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
-    return {**results, **row.key_value_pairs, **row.data}
+    if results.get("free_energy") == results.get("energy"):
+        results.pop("free_energy", None)
+    stored = {**row.key_value_pairs, **row.data}
+    if "initial_charges" in row:
+        results["initial_charges"] = row.initial_charges
+    units = {n: u for n, u in _ASE_UNITS.items() if n in results and n not in stored}
+    return {**results, **stored}, units

@@ -3,17 +3,17 @@
 
 The format: a line with the number of atoms; a line of ``key=value`` with
 ``Properties=species:S:1:pos:R:3:...`` naming the columns; a line per atom. A
-damaged structure is reported and the next one is read.
+damaged structure is reported and the next one is read. Positions are in ångström.
 """
 
 from __future__ import annotations
 
 import bz2
 import gzip
-import itertools
 import json
 import lzma
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -23,15 +23,18 @@ from ase.data import atomic_numbers
 
 from eqcalc.datasets.readers import Frame, FrameError
 from eqcalc.quantities import known_quantities
-from eqcalc.validation import InvalidInputError, existing_file
+from eqcalc.validation import InvalidInputError, existing_file, number_in
 
-_OPENERS: dict[str, Any] = {".xz": lzma.open, ".gz": gzip.open, ".bz2": bz2.open}
+#: By the first bytes of a compressed file, whatever its name is.
+_OPENERS: dict[bytes, Any] = {b"\xfd7zXZ\0": lzma.open, b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
 _PAIR = re.compile(
     r"""(?P<key>[^\s="']+)\s*=\s*
         (?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|[{](?P<brace>[^}]*)[}]|(?P<bare>[^\s"']+))""",
     re.VERBOSE,
 )
-_DIGITS = 9  # a count with more digits is a damaged line
+_DIGITS = 7  # a count with more digits is a damaged line
+_COLUMNS = 4  # of a line of an atom, at least; a damaged count is one word
+_REPEATED = 10**7  # lines read again after wrong counts, until the file is given up
 
 
 class ExtxyzReader:
@@ -40,7 +43,7 @@ class ExtxyzReader:
     Parameters
     ----------
     path
-        The file; ``.xz``, ``.gz`` and ``.bz2`` are decompressed.
+        The file; compressed ones are decompressed.
     properties
         Columns of a plain XYZ file, for example ``"species:S:1:pos:R:3:gradient:R:3"``. A
         comment line that is a single number has the key ``comment``.
@@ -55,46 +58,89 @@ class ExtxyzReader:
         except FrameError as error:
             raise InvalidInputError(str(error), key="properties", value=properties) from None
         self._properties = properties
-        first = next((frame for frame in self if isinstance(frame, Frame)), None)
-        named = () if first is None else first.values
-        #: Only keys named like a quantity are mapped by default.
-        self.keys: Mapping[str, str] = {name: name for name in known_quantities() if name in named}
-        #: None: the format does not define units.
-        self.units: Mapping[str, str] = {}
+        #: Keys named like a quantity.
+        self.keys: Mapping[str, str] = {name: name for name in known_quantities()}
+        #: The format defines no others.
+        self.units: Mapping[str, str] = {"positions": "Å"}
 
     def __iter__(self) -> Iterator[Frame | FrameError]:
-        opener = _OPENERS.get(self.path.suffix, open)
-        with opener(self.path, "rt", encoding="utf-8", errors="replace") as file:
+        with self.path.open("rb") as file:
+            start = file.read(8)
+        opener = next((o for magic, o in _OPENERS.items() if start.startswith(magic)), open)
+        is_utf_16 = opener is open and start[:2] in (b"\xff\xfe", b"\xfe\xff")
+        encoding = "utf-16" if is_utf_16 else "utf-8-sig"
+        with opener(self.path, "rt", encoding=encoding, errors="replace") as file:
             try:
-                yield from _frames(file, self._properties)
-            except (EOFError, OSError, lzma.LZMAError) as error:
+                yield from _frames(_Lines(file), self._properties)
+            except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
                 yield FrameError(f"the file ends or is damaged here: {error}")
 
 
-def _frames(file: IO[str], properties: str) -> Iterator[Frame | FrameError]:
-    number = 0
-    for line in file:
-        number += 1
-        text = line.strip()
+class _Lines:
+    """Numbered lines of a file, which can be put back."""
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file, self._back = file, list[str]()
+        self.number = 0
+
+    def next(self) -> str | None:
+        line = self._back.pop() if self._back else next(self._file, None)
+        self.number += line is not None
+        return line
+
+    def put_back(self, lines: list[str]) -> None:
+        self._back += reversed(lines)
+        self.number -= len(lines)
+
+
+def _frames(lines: _Lines, properties: str) -> Iterator[Frame | FrameError]:
+    repeated = 0
+    while (line := lines.next()) is not None:
+        text, number = line.strip(), lines.number
         if not text:
             continue
-        n_atoms = int(text) if text.isdecimal() and len(text) < _DIGITS else 0
-        if not n_atoms:
-            # without a count, the start of the next structure is unknown
-            yield FrameError(
-                f"line {number}: expected the number of atoms, got {text[:40]!r}; "
-                "the rest of the file is not read"
-            )
-            return
-        comment, *lines = list(itertools.islice(file, 1 + n_atoms)) or [""]
-        if len(lines) < n_atoms:
-            yield FrameError(f"line {number}: {n_atoms} atoms announced, the file ends before")
-            return
+        n_atoms = _count(text)
+        if n_atoms is None:
+            yield FrameError(f"line {number}: expected the number of atoms, got {text[:40]!r}")
+            _skip(lines)
+            continue
+        frame = [one for _ in range(1 + n_atoms) if (one := lines.next()) is not None]
         try:
-            yield _frame(comment, lines, properties)
+            if n_atoms == 0:
+                raise FrameError("it has no atoms")
+            if len(frame) < 1 + n_atoms:
+                raise FrameError(f"{n_atoms} atoms announced, the file ends before")
+            structure = _frame(frame[0], frame[1:], properties)
+            following = lines.next()
+            lines.put_back([following] if following is not None else [])
+            if following is not None and len(following.split()) >= _COLUMNS:
+                raise FrameError(f"{n_atoms} atoms announced, there are more")
+            yield structure
         except (ValueError, KeyError) as error:
             yield FrameError(f"line {number}: {error}")
-        number += 1 + n_atoms
+            # too few lines of atoms: the next structure begins among them
+            short = next((i for i in range(1, len(frame)) if _count(frame[i].strip())), None)
+            lines.put_back(frame[short:] if short is not None else [])
+            repeated += 0 if short is None else len(frame) - short
+            if repeated > _REPEATED:
+                yield FrameError("the rest of the file is not read: too many counts are wrong")
+                return
+            _skip(lines)
+
+
+def _count(text: str) -> int | None:
+    """Return the number of atoms that a line announces."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < _DIGITS else None
+
+
+def _skip(lines: _Lines) -> None:
+    """Go to the next line that may begin a structure."""
+    while (line := lines.next()) is not None:
+        if not line.strip():
+            continue
+        if _count(line.strip()) is not None:
+            lines.put_back([line])
+            return
 
 
 def _frame(comment: str, lines: list[str], properties: str) -> Frame:
@@ -149,7 +195,19 @@ def _read_columns(
     values = {}
     start = 0
     for name, kind, count in columns:
-        block = np.array([row[start : start + count] for row in cells]).astype(types[kind])
+        texts = np.array([row[start : start + count] for row in cells])
+        try:
+            block = texts.astype(types[kind])
+        except ValueError:  # 1.5D-03
+            block = None
+        if kind == "R" and (block is None or any("_" in text for text in texts.flat)):
+            numbers = _numbers(list(texts.flat))
+            if numbers is None:
+                wrong = next(text for text in texts.flat if _numbers([text]) is None)
+                raise FrameError(f"{name}: expected numbers, got {wrong[:40]!r}")
+            block = numbers.reshape(texts.shape)
+        if block is None:
+            raise FrameError(f"{name}: expected integers")
         values[name] = block[:, 0] if count == 1 else block
         start += count
     return values
@@ -180,13 +238,21 @@ def _parse(text: str) -> Any:
     parts = text.replace(",", " ").strip("[]() ").split()
     if parts and all(part in {"T", "F", "True", "False"} for part in parts):
         return np.array([part[0] == "T" for part in parts])
-    try:
-        array = np.array([float(part) for part in parts])
-    except ValueError:
-        return text
-    if not len(array):
+    array = _numbers(parts)
+    if array is None:
         return text
     return float(array[0]) if len(array) == 1 else array
+
+
+def _numbers(words: list[str]) -> np.ndarray | None:
+    """Return words as numbers, among them nan and inf; None if one is not a number or none is."""
+    found = [number_in(word) for word in words]
+    try:
+        values = [float(w) if n is None else n for w, n in zip(words, found, strict=True)]
+    except ValueError:
+        return None
+    # Python takes 1_10 for a number
+    return np.array(values) if words and not any("_" in word for word in words) else None
 
 
 def _truths(text: str) -> np.ndarray:
@@ -197,9 +263,10 @@ def _truths(text: str) -> np.ndarray:
 
 
 def _atomic_number(symbol: str) -> int:
-    """Return the atomic number of an element symbol or number."""
-    if symbol in atomic_numbers:
-        return atomic_numbers[symbol]
+    """Return the atomic number of an element symbol or number, of isotopes of hydrogen too."""
+    name = {"D": "H", "T": "H"}.get(symbol.capitalize(), symbol.capitalize())
+    if atomic_numbers.get(name):
+        return atomic_numbers[name]
     if not symbol.isdecimal():
         raise FrameError(f"unknown element {symbol!r}")
     if not 0 < int(symbol) < 119:

@@ -2,7 +2,8 @@
 """Read NumPy archives in the layout of MD17, revised MD17 and related datasets.
 
 One array per quantity with the structures along the first axis, and atomic numbers for all
-structures (``[n_atoms]``) or per structure (``[n, n_atoms]``, zero-padded).
+structures (``[n_atoms]``) or per structure (``[n, n_atoms]``). Structures are padded where the
+atomic number is zero (or negative).
 """
 
 from __future__ import annotations
@@ -12,16 +13,22 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+from ase.data import atomic_numbers
 
 from eqcalc.datasets.readers import Frame, FrameError
 from eqcalc.quantities import known_quantities
-from eqcalc.validation import InvalidFileError, existing_file, located
+from eqcalc.validation import InvalidFileError, InvalidInputError, existing_file, located
 
 _NUMBERS = ("z", "Z", "nuclear_charges", "numbers", "atomic_numbers")
 _POSITIONS = ("R", "coords", "positions")
 _COUNTS = "N"  # of atoms, where structures are padded
-#: Spellings of MD17 (E, F) and rMD17 (energies, forces).
-_LABELS = {"energy": ("energy", "E", "energies"), "forces": ("forces", "F")}
+#: Spellings of MD17 (E, F), rMD17 (energies, forces) and PhysNet (D, Q).
+_LABELS = {
+    "energy": ("energy", "E", "energies"),
+    "forces": ("forces", "F"),
+    "dipole": ("dipole", "D"),
+    "charge": ("Q",),
+}
 #: Keys under which sGDML archives store units and level of theory.
 _UNIT_TEXTS = {"energy": "e_unit", "positions": "r_unit"}
 
@@ -43,22 +50,14 @@ class NpzReader:
     ) -> None:
         self.path = existing_file(path, "an npz archive")
         self._arrays = _arrays(self.path)
-        with located(file=self.path):
-            self._numbers = self._key(numbers, _NUMBERS, "numbers")
-            self._positions = self._key(positions, _POSITIONS, "positions")
-            shape = self._arrays[self._positions].shape
-            if len(shape) != 3 or shape[2] != 3:
-                raise InvalidFileError(
-                    key=self._positions, value=shape, expected="shape (n, n_atoms, 3)"
-                )
-            self._n, self._n_atoms = shape[:2]
-            z = self._arrays[self._numbers]
-            if not np.issubdtype(z.dtype, np.integer) or z.shape not in {shape[1:2], shape[:2]}:
-                raise InvalidFileError(
-                    f"{z.dtype} of shape {z.shape}",
-                    key=self._numbers,
-                    expected=f"integers [{self._n_atoms}] or [{self._n}, {self._n_atoms}]",
-                )
+        #: Why no structure can be read.
+        self.problems: list[InvalidInputError] = []
+        self._n = self._n_atoms = 0
+        self._numbers = self._key(numbers, _NUMBERS, "numbers")
+        self._positions = self._key(positions, _POSITIONS, "positions")
+        if not self.problems:
+            with located(file=self.path):
+                self._check()
         spellings = {**{q: (q,) for q in known_quantities()}, **_LABELS}
         self.keys: Mapping[str, str] = {
             name: key
@@ -68,48 +67,72 @@ class NpzReader:
         self.units: Mapping[str, str] = self._stated_units()
         self.level_of_theory = self._text("theory")
 
+    def _check(self) -> None:
+        """Check the shapes of atomic numbers and positions."""
+        shape = self._arrays[self._positions].shape
+        if len(shape) != 3 or shape[2] != 3:
+            raise InvalidFileError(
+                key=self._positions, value=shape, expected="shape (n, n_atoms, 3)"
+            )
+        self._n, self._n_atoms = shape[:2]
+        z = self._arrays[self._numbers]
+        if z.dtype.kind == "U":
+            z = np.array([atomic_numbers.get(s.strip(), 0) for s in z.flat]).reshape(z.shape)
+        whole = z.dtype.kind in "iu" or (z.dtype.kind == "f" and bool((z == np.rint(z)).all()))
+        if not whole or z.shape not in {shape[1:2], shape[:2]}:
+            raise InvalidFileError(
+                f"{z.dtype} of shape {z.shape}",
+                key=self._numbers,
+                expected=f"integers [{self._n_atoms}] or [{self._n}, {self._n_atoms}]",
+            )
+        self._arrays[self._numbers] = z.astype(np.int64)
+
+    @property
+    def values(self) -> dict[str, np.ndarray]:
+        """The numeric arrays besides atomic numbers, positions and counts."""
+        skip = {self._numbers, self._positions, _COUNTS}
+        return {k: a for k, a in self._arrays.items() if k not in skip and a.dtype.kind in "fciu"}
+
     def __len__(self) -> int:
         return self._n
 
     def __iter__(self) -> Iterator[Frame | FrameError]:
-        skip = {self._numbers, self._positions, _COUNTS}
-        rest = {key: array for key, array in self._arrays.items() if key not in skip}
+        if self.problems:
+            return
+        rest = self.values
         rows = {key: a for key, a in rest.items() if a.ndim > 0 and len(a) == self._n}
-        # an array of another length belongs to no structure; it is attached to the
-        # first one, so that it must be mapped (an error) or ignored explicitly
-        other = {
-            key: array
-            for key, array in rest.items()
-            if key not in rows and array.size and array.dtype.kind in "fciu"
-        }
+        # an array of another length belongs to no structure, so that it must be mapped (an error,
+        # unless it is the one charge of all) or ignored explicitly
+        other = {key: array for key, array in rest.items() if key not in rows and array.size}
         z, positions = self._arrays[self._numbers], self._arrays[self._positions]
+        counts = self._arrays.get(_COUNTS)
         for i in range(self._n):
             numbers = z if z.ndim == 1 else z[i]
-            n_atoms = len(numbers) if z.ndim == 1 else int(np.count_nonzero(numbers))
+            n_atoms = int(np.count_nonzero(numbers > 0))
             if not (numbers[:n_atoms] > 0).all():
                 yield FrameError(f"{self._numbers}: expected atomic numbers, got {numbers}")
                 continue
-            values = {key: array[i] for key, array in rows.items()}
-            if n_atoms < self._n_atoms:
-                values = {
-                    key: value[:n_atoms] if value.shape[:1] == (self._n_atoms,) else value
-                    for key, value in values.items()
-                }
-            yield Frame(
-                numbers[:n_atoms].astype(np.int64), positions[i, :n_atoms], {**values, **other}
-            )
+            if counts is not None and counts.shape == (self._n,) and counts[i] != n_atoms:
+                yield FrameError(f"{_COUNTS}: {counts[i]} atoms, {self._numbers} has {n_atoms}")
+                continue
+            values = {**{key: array[i] for key, array in rows.items()}, **other}
+            padded = self._n_atoms if n_atoms < self._n_atoms else None
+            yield Frame(numbers[:n_atoms], positions[i, :n_atoms], values, padded=padded)
 
     def _key(self, given: str | None, usual: tuple[str, ...], what: str) -> str:
         candidates = (given,) if given else usual
         for key in candidates:
             if key in self._arrays:
                 return key
-        raise InvalidFileError(
-            f"there is no {' or '.join(candidates)}",
-            key=what,
-            expected=f"one of {', '.join(self._arrays)}",
-            advice=f"state which (eqcalc convert --key {what}=KEY)",
+        self.problems.append(
+            InvalidFileError(
+                f"there is no {' or '.join(candidates)}",
+                key=what,
+                expected=f"one of {', '.join(self._arrays)}",
+                advice=f"state which (eqcalc convert --key {what}=KEY)",
+            )
         )
+        return ""
 
     def _text(self, key: str) -> str:
         array = self._arrays.get(key)

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: MIT
+"""Labels of a few molecules beside those of GFN2-xTB, and values that cannot be."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eqcalc.datasets import ConversionError, Dataset, convert, validate
+from eqcalc.units import conversion_factor
+from tests.errors import refused
+
+pytest.importorskip("tblite")
+
+EXCERPTS = Path(__file__).parent / "excerpts"
+UNITS = {"positions": "Å", "energy": "eV", "forces": "eV/Å", "dipole": "e*Å"}
+SIX = [0, 80, 160, 240, 320, 400]
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    """Six ethanol geometries from an ensemble at 500 K and 800 K."""
+    source = Dataset.open(Path(__file__).parents[2] / "data" / "ethanol" / "pbe0-def2tzvp.h5")
+    records = list(source.records(np.array(SIX)))
+    labels = {key: [r.labels[name] for r in records] for key, name in NAMES.items()}
+    positions = [r.positions for r in records]
+    return {k: np.array(v) for k, v in {"z": records[0].numbers, "R": positions, **labels}.items()}
+
+
+NAMES = {"E": "energy", "F": "forces", "D": "dipole", "polarizability": "polarizability"}
+
+
+def run(tmp_path, arrays, names="EF", **options):
+    keys = {"z", "R", *names} | ({"polarizability"} if "P" in names else set())
+    np.savez(tmp_path / "a.npz", **{k: v for k, v in arrays.items() if k in keys})
+    units = {n: u for n, u in UNITS.items() if n[0].upper() in f"P{names}"}
+    if "P" in names:
+        units["polarizability"] = options.pop("alpha", "e^2*Å^2/eV")
+    options = {"units": units, "level_of_theory": "x", "overwrite": True, **options}
+    return convert(tmp_path / "a.npz", tmp_path / "a.h5", progress=False, **options)
+
+
+def test_good_labels_agree(tmp_path, arrays):
+    report = run(tmp_path, arrays, "EFDP")
+    found = {a.quantity: a for a in report.agreements if a.against}
+    assert {*found} == {"forces", "dipole", "polarizability"}
+    assert all(agreement.conclusive and agreement.ok for agreement in found.values())
+
+
+@pytest.mark.parametrize(
+    ("factor", "named"),
+    [
+        (1 / conversion_factor("debye", "e*Å"), "(debye)"),
+        (conversion_factor("debye", "e*Å"), "(debye)"),
+        (1 / conversion_factor("e*bohr", "e*Å"), "(e*bohr)"),
+        (conversion_factor("e*bohr", "e*Å"), "(e*bohr)"),
+        (1 / conversion_factor("debye", "e*bohr"), "factor of debye"),
+        (conversion_factor("debye", "e*bohr") ** -1.0, "factor of debye"),
+        (-1.0, "wrong sign"),
+    ],
+)
+def test_a_dipole_off_by_a_factor_is_refused(tmp_path, arrays, factor, named):
+    wrong = {**arrays, "D": factor * arrays["D"]}
+    with refused(ConversionError, file=tmp_path / "a.npz") as caught:
+        run(tmp_path, wrong, "ED")
+    assert named in str(caught.value)
+    report = run(tmp_path, wrong, "ED", accept=["dipole"])
+    assert len(report.dataset) == 6 and named in str(report.validation)
+    assert run(tmp_path, wrong, "ED", reference=None).agreements == ()
+
+
+@pytest.mark.parametrize("name", ["B3LYP_cc-pVDZ", "ccsdt_avtz"])
+def test_the_published_files_of_formaldehyde(tmp_path, name):
+    """One holds Debye factors on atomic units; it is refused, the other is read."""
+    source, target = EXCERPTS / f"h2co_{name}.npz", tmp_path / "a.h5"
+    options = {"units": UNITS, "level_of_theory": name, "progress": False}
+    if name == "ccsdt_avtz":
+        assert all(a.ok and a.conclusive for a in convert(source, target, **options).agreements)
+        return
+    with pytest.raises(ConversionError, match="factor of debye"):
+        convert(source, target, **options)
+
+
+def test_units_of_a_polarizability_that_are_not_those_stated(tmp_path, arrays):
+    for unit in ("bohr^3", "Å^3"):
+        wrong = {
+            **arrays,
+            "polarizability": arrays["polarizability"] / conversion_factor(unit, "e^2*Å^2/eV"),
+        }
+        assert run(tmp_path, wrong, "EP", alpha=unit).agreements[-1].ok
+        with pytest.raises(ConversionError, match="polarizability"):
+            run(tmp_path, wrong, "EP")
+
+
+@pytest.mark.parametrize("factor", [-1.0, conversion_factor("eV", "kcal/mol"), 1 / 1.889726])
+def test_forces_of_a_few_structures(tmp_path, arrays, factor):
+    with pytest.raises(ConversionError, match="wrong forces"):
+        run(tmp_path, {**arrays, "F": factor * arrays["F"]})
+
+
+# --- values that cannot be ------------------------------------------------------------
+
+
+def edited(arrays, name, place, value):
+    changed = arrays[name].copy()
+    changed[place] = value
+    return {**arrays, name: changed}
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "value", "hard"),
+    [
+        ("E", 3, 0.0, False),
+        ("E", 3, -4215.0 + 10.0, False),
+        ("E", 3, 1e300, True),
+        ("E", 3, -1e300, True),
+        ("E", 3, np.nan, True),
+        ("R", (3, 8, 0), 1e11, True),
+        ("R", (3, 8, 0), 50.0, False),
+        ("R", (3, 8), "of atom 7", True),
+        ("F", (3, 4, 1), 1e300, True),
+        ("F", (3, 4, 1), 1e3, False),
+        ("F", 3, 0.0, False),
+        ("D", (3, 1), 1e300, True),
+        ("D", (3, 1), 1e3, False),
+        ("polarizability", (3, 1, 1), 1e300, True),
+        ("polarizability", (3, 1, 1), -1.0, True),
+    ],
+)
+def test_what_cannot_be_is_named_by_its_index(tmp_path, arrays, name, place, value, hard):
+    value = arrays["R"][3, 7] + 0.1 if isinstance(value, str) else value
+    wrong = edited(arrays, name, place, value)
+    names = {"D": "ED", "polarizability": "EP"}.get(name, "EF")
+    with pytest.raises(ConversionError) as caught:
+        run(tmp_path, wrong, names, reference=None)
+    assert caught.value.report.bad == [3]
+    skipped = run(tmp_path, wrong, names, reference=None, skip_bad=True)
+    assert skipped.dropped == (3,) and len(skipped.dataset) == 5
+    if hard:
+        with pytest.raises(ConversionError):
+            run(tmp_path, wrong, names, reference=None, accept=["outliers"])
+    else:
+        kept = run(tmp_path, wrong, names, reference=None, accept=["outliers"])
+        assert len(kept.dataset) == 6
+        assert any(problem.index == 3 for problem in kept.validation.warnings)
+
+
+def test_an_energy_10_ev_off_among_hundreds(tmp_path, pbe0):
+    records = list(Dataset.open(pbe0))
+    labels = records[33].labels
+    records[33] = type(records[33])(
+        records[33].numbers, records[33].positions, {**labels, "energy": labels["energy"] + 10.0}
+    )
+    wrong = Dataset.create(tmp_path / "a.h5", records, level_of_theory="x")
+    assert validate(wrong).bad == [33]
+    assert validate(wrong, accept=["outliers"]).bad == []
+
+
+@pytest.mark.parametrize(("taken", "factor"), [("bohr", 1.889726), ("Å", 1 / 1.889726)])
+def test_lengths_in_another_unit(tmp_path, arrays, taken, factor):
+    """Extended XYZ is in Å; what is not is seen by its bonds."""
+    wrong = {**arrays, "R": factor * arrays["R"]}
+    with pytest.raises(ConversionError, match=f"are they in {taken}"):
+        run(tmp_path, wrong, "E")
+    assert len(run(tmp_path, wrong, "E", accept=["lengths"]).dataset) == 6
