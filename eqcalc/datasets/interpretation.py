@@ -203,7 +203,7 @@ class Interpretation:
         try:
             return Record(
                 np.asarray(frame.numbers),
-                _real(frame.positions, "positions") * length,
+                _real(_unrounded(frame.positions, "positions"), "positions") * length,
                 labels,
                 self._charge(frame),
                 _real(frame.cell, "cell") * length if periodic else None,
@@ -256,12 +256,18 @@ def _real(value: Any, key: str) -> np.ndarray:
 
 def _label(value: Any, q: Quantity, n_atoms: int, padded: int | None, key: str) -> np.ndarray:
     """Return a label in the shape of its quantity, without the padding of per-atom values."""
-    array = np.asarray(value)
-    if array.dtype == np.float16 or (array.dtype.kind in "iu" and q.rank and np.any(array)):
-        raise FrameError(f"{key}: rounded to {array.dtype}; expected float32 or float64")
+    array = _unrounded(value, key, whole=not q.rank)
     if q.per_atom and padded is not None and array.size == padded * 3**q.rank:
         return _shaped(array, q.shape_of(padded), key)[:n_atoms]
     return _shaped(value, q.shape_of(n_atoms), key)
+
+
+def _unrounded(value: Any, key: str, whole: bool = True) -> np.ndarray:
+    """Return an array after checking that its type did not round it, to `whole` numbers or more."""
+    array = np.asarray(value)
+    if array.dtype == np.float16 or (array.dtype.kind in "iu" and not whole and np.any(array)):
+        raise FrameError(f"{key}: rounded to {array.dtype}; expected float32 or float64")
+    return array
 
 
 def _shaped(value: Any, shape: tuple[int, ...], key: str) -> np.ndarray:

@@ -240,7 +240,11 @@ def test_values_that_were_rounded_are_refused(tmp_path):
     arrays = {"z": atoms.numbers, "R": atoms.positions[None], "E": np.array([-2079.0])}
     units = {"positions": "Å", "energy": "eV", "forces": "eV/Å"}
     path = tmp_path / "a.npz"
-    for change in ({"E": arrays["E"].astype("f2")}, {"F": np.ones((1, 3, 3), "i1")}):
+    for change in (
+        {"E": arrays["E"].astype("f2")},
+        {"F": np.ones((1, 3, 3), "i1")},
+        {"R": arrays["R"].astype("f2")},
+    ):
         np.savez(path, **{**arrays, **change})
         given = {k: u for k, u in units.items() if k != "forces" or "F" in change}
         with pytest.raises(ConversionError, match="rounded"):

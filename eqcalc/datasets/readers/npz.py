@@ -159,7 +159,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         with archive:
             for key in archive.files:
                 arrays[key] = archive[key]
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError, MemoryError) as error:
         if key:
             raise InvalidFileError(f"cannot be read ({error})", key=key, file=path) from None
         # numpy treats unknown data as a pickle, and explains how to load it
