@@ -132,8 +132,15 @@ def _text(dataset: Dataset, folder: Path) -> str:
     shown = {
         key: network[key] for key in ("name", "features", "layers", "cutoff") if key in network
     }
+    splits = [n for n, parts in dataset.splits.items() if {"training", "validation"} <= set(parts)]
     others = [name for name in dataset.quantities if name not in s["loss"]]
     sizes, steps = s["data"], s["data"]["training"] // s["optimizer"]["batch_size"]
+    weights = ["# Weights of the quantities to learn."]
+    if "forces" in s["loss"] and len(s["loss"]) > 2:
+        weights[0] += " Larger weights of dipole and polarizability overfit"
+        weights.append(
+            "# them: each structure gives three and six numbers, but three forces per atom."
+        )
     lines = [
         f"# Settings of eqcalc train for {dataset.path.name}: {len(dataset)} structures.",
         "# Everything but data.path may be left out; what is left out gets the value shown here.",
@@ -145,13 +152,16 @@ def _text(dataset: Dataset, folder: Path) -> str:
         f"  validation: {sizes['validation']}    # by which the best epoch is chosen",
         f"  test: {sizes['test']}    # seen by no training; eqcalc evaluate --split test",
         "  seed: 0    # of the random division",
+        *(
+            f"  # split: {name}    # stored in the dataset, instead of these numbers"
+            for name in splits
+        ),
         "",
         "# Smaller networks are faster and somewhat less accurate: features: 64.",
         "model:",
         f"  representation: {{{', '.join(f'{key}: {value}' for key, value in shown.items())}}}",
         "",
-        "# Weights of the quantities to learn. Larger weights of dipole and polarizability overfit",
-        "# them: each structure gives three and six numbers, but three forces for each atom.",
+        *weights,
         "loss:",
         *(f"  {name}: {weight:g}" for name, weight in s["loss"].items()),
         *(f"  # {name} is in the dataset, but no model can learn it here" for name in others),
