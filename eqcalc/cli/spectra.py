@@ -282,7 +282,7 @@ def _add_compare(add: Callable[..., Any]) -> None:
         action=argparse.BooleanOptionalAction,
         help="the measured file is a list of bands, or (--no-bands) a curve; recognised by default",
     )
-    text = "farthest a listed band may be from its computed one [cm⁻¹] (default 4 %%, at least 30)"
+    text = "farthest a listed band may be from its computed one [cm⁻¹] (default 6 %%, at least 30)"
     add_number(command, "--window", None, text)
     command.add_argument("--output", type=output_folder, default=Path("comparison"), help="folder")
     _add_limits(command)

@@ -10,6 +10,7 @@ from typing import Any
 from eqcalc.files import write_atomically
 from eqcalc.reports.files import read_calculated, write_record
 from eqcalc.spectra import compare_bands, known_fundamentals, plot_bands, read_bands, save_figure
+from eqcalc.spectra.experiment.comparison import spectroscopy
 from eqcalc.spectra.figures import dynamics_name
 from eqcalc.spectra.provenance import title
 from eqcalc.validation import InvalidInputError, located
@@ -57,9 +58,10 @@ def write_band_comparison(
     found = []
     for path, spectrum in zip(calculated, spectra, strict=True):
         with located(file=path):
-            listed = (
-                known_fundamentals(spectrum, molecule) if measured is None else read_bands(measured)
-            )
+            if measured is None:
+                listed = known_fundamentals(spectrum, molecule)
+            else:
+                listed = read_bands(measured, spectroscopy(spectrum))
             found.append(compare_bands(spectrum, listed, **options))
     text = "\n\n".join(
         f"{title(spectrum.label, spectrum.provenance)}, {name}, beside {comparison.listed.label}\n"

@@ -27,6 +27,7 @@ from eqcalc.spectra.double_harmonic import HarmonicSpectrum, harmonic_analysis
 from eqcalc.spectra.estimation import Estimation
 from eqcalc.spectra.estimator.statistics import Estimate, replicas_needed
 from eqcalc.spectra.estimator.windows import Window, register_window
+from eqcalc.spectra.experiment.band_lists import BandList, is_band_list, read_bands
 from eqcalc.spectra.experiment.comparison import (
     Comparison,
     ScoreInterval,
@@ -41,13 +42,7 @@ from eqcalc.spectra.experiment.measured import (
     read_measured,
     read_table,
 )
-from eqcalc.spectra.experiment.sticks import (
-    BandComparison,
-    BandList,
-    compare_bands,
-    is_band_list,
-    read_bands,
-)
+from eqcalc.spectra.experiment.sticks import BandComparison, compare_bands
 from eqcalc.spectra.figures import (
     plot_assignment,
     plot_bands,

@@ -224,9 +224,14 @@ def plot_bands(comparison: BandComparison, name: str = "", reversed_axis: bool =
             place = match.band.position.value
             height = np.interp(place, spectrum.wavenumber, spectrum.values)
             axes.plot([match.position.value, place], [0.0, height], color=_STICKS, linewidth=0.6)
-    axes.plot([], [], color=_MEASURED, linewidth=1.0, label=listed.label)
     axes.set_ylim(-0.4 * top, None)
-    axes.legend(frameon=False)
+    (stick,) = axes.plot([], [], color=_MEASURED, linewidth=1.0)
+    (legend,) = figure.legends
+    handles: list[Any] = [stick, *legend.legend_handles]
+    labels = [listed.label, *(text.get_text() for text in legend.get_texts())]
+    legend.remove()
+    layout: dict[str, Any] = {"loc": "outside upper center", "frameon": False, "fontsize": 8.0}
+    figure.legend(handles, labels, ncols=len(labels), **layout)
     return figure
 
 

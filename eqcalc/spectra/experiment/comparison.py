@@ -21,7 +21,8 @@ from eqcalc.validation import InvalidInputError, bounds
 _RAMAN_UNITS = ("Å⁴/amu per cm⁻¹", "cm²/sr per cm⁻¹")
 _INFRARED_UNITS = tuple(unit for unit, _, _ in INFRARED_QUANTITIES.values())
 #: Prefixes of labels of absorption spectra that have no specific unit.
-_INFRARED_LABELS = ("absorbance", "absorption coefficient", "imaginary part of the permittivity")
+_PERMITTIVITY = "imaginary part of the permittivity"
+_INFRARED_LABELS = ("absorbance", "absorption coefficient", _PERMITTIVITY)
 #: Quantities without bands whose intensities could be compared.
 _NO_INTENSITIES = ("depolarization ratio", "refractive index", "real part of the permittivity")
 
@@ -47,6 +48,12 @@ def spectroscopy(spectrum: Spectrum) -> str | None:
     if bool(raman) == bool(infrared):
         return None
     return "Raman" if raman else "infrared"
+
+
+def _is_permittivity(spectrum: Spectrum) -> bool:
+    """Return whether a spectrum is the imaginary part of the permittivity."""
+    stated = f"{spectrum.label} {spectrum.unit}".lower()
+    return _PERMITTIVITY in stated
 
 
 def check_intensity(spectrum: Spectrum) -> None:
@@ -276,7 +283,15 @@ def _check_spectroscopies(calculated: Spectrum, measured: Spectrum) -> None:
         )
     check_intensity(calculated)
     check_intensity(measured)
+    permittivity = [_is_permittivity(spectrum) for spectrum in (calculated, measured)]
     ours, theirs = spectroscopy(calculated), spectroscopy(measured)
+    if theirs is not None and permittivity[0] != permittivity[1]:
+        raise InvalidInputError(
+            f"the absorption is not proportional to the {_PERMITTIVITY}",
+            key="measured",
+            value=measured.label,
+            expected=f"the same quantity as the computed spectrum, {calculated.label}",
+        )
     if ours is not None and theirs is not None and ours != theirs:
         raise InvalidInputError(
             key="measured",

@@ -21,7 +21,7 @@ from ase.data import atomic_masses, atomic_numbers, covalent_radii
 from ase.symbols import Symbols
 
 from eqcalc.files import shipped_data
-from eqcalc.spectra.experiment.sticks import BandList
+from eqcalc.spectra.experiment.band_lists import BandList
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.validation import InvalidFileError, InvalidInputError, nearest
 

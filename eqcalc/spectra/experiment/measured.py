@@ -14,6 +14,7 @@ from eqcalc.spectra.experiment.ordinates import (
     TRANSMITTANCE,
     check_kind,
     is_absorbance,
+    is_quantity,
     is_transmittance,
     ordinate,
     states_quantity,
@@ -27,7 +28,7 @@ from eqcalc.validation import InvalidFileError, InvalidInputError, located, one_
 
 #: Titles of a first column that is not a wavenumber.
 _OTHER_AXIS = re.compile(
-    r"wave ?length|wellenl|^\W*(nm|[µμu]m|microns?|m/z|ppm|time|theta)\b"
+    r"wave ?length|wellenl|^\W*(nm|[µμu]m|microns?|m/z|ppm|time|theta|pixel|channel)\b"
     r"|[(\[/] *(nm|[µμu]m|microns?|nanomet\w*|micromet\w*|[TG]Hz|m?eV)\b",
     re.IGNORECASE,
 )
@@ -176,9 +177,16 @@ def read_table(path: str | Path, *, unit: str, label: str) -> Spectrum:
         provenance = {"file": path.name, **_header_statements(table.header)}
         if table.header:
             provenance["header"] = " | ".join(table.header)
-        more = f"the file has {table.n_columns} columns, of which the second is used"
+        place = _column_of_wavenumbers(table)
+        values = place + 1 if place + 1 < table.n_columns else place - 1
+        names = {1: "second", 2: "third", 3: "fourth"}
+        more = (
+            f"the file has {table.n_columns} columns, of which the "
+            f"{names.get(values, f'{values + 1}th')} is used"
+        )
+        x, y = table.numbers((place, values), "a wavenumber and a value", missing=(values,)).T
         return Spectrum(
-            *averaged(table.first, table.second),
+            *averaged(x, y),
             unit=unit,
             label=label,
             provenance=provenance,
@@ -219,11 +227,23 @@ def _header_statements(header: tuple[str, ...]) -> dict[str, str]:
         value = " ".join(others).strip()
         if key in ("DATATYPE", "YUNITS") and value:
             found[key] = value
+        elif name.strip()[-1:] in ("=", ":"):
+            continue  # a setting, not a title
         elif others and (_AXIS.search(name) or line == header[-1]) and states_quantity(others[0]):
             title = others[0].strip()
             if len(title) > 1 or len(others) == 1:  # not sample A and sample B
                 found.setdefault("YUNITS", title)
     return found
+
+
+def _column_of_wavenumbers(table: Table) -> int:
+    """Return the number of the column with wavenumbers: the first, unless titles say another."""
+    titles = re.split(r"\t+|;|,", table.header[-1]) if table.header else []
+    found = [i for i, title in enumerate(titles) if _WAVENUMBER.search(title)]
+    if len(titles) != table.n_columns or not found or titles[0].strip()[-1:] in ("=", ":"):
+        return 0
+    # of two, the first must be a quantity, as in "counts; wavenumber"
+    return found[0] if len(titles) > 2 or is_quantity(titles[0]) else 0
 
 
 def _check_axis(header: tuple[str, ...]) -> None:

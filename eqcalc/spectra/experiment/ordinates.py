@@ -109,6 +109,11 @@ def states_quantity(text: str) -> bool:
         return "known" not in error.problem
 
 
+def is_quantity(text: str) -> bool:
+    """Return whether a text names a quantity that can be compared, arbitrary units included."""
+    return _quantity(text) != ""
+
+
 def is_transmittance(unit: str) -> bool:
     """Return whether a unit is a transmittance, as a fraction or in percent."""
     return _quantity(unit) == "transmittance"

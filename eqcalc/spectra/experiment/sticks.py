@@ -1,19 +1,16 @@
 # SPDX-License-Identifier: MIT
-"""Lists of measured bands, and the bands of a computed spectrum that belong to them.
+"""The bands of a computed spectrum that belong to listed ones.
 
-A list has positions and, where they are known, intensities and uncertainties. Bands are matched
-one to one: of all ways to pair listed and computed bands that are nearer than the window, the one
-with the least sum of squared distances relative to the window, plus one half for every listed and
-every computed band that is left out (the assignment problem, solved by SciPy).
+Bands are matched one to one: of all ways to pair listed and computed bands that are nearer than
+the window, the one with the least sum of squared distances relative to the window, plus one half
+for every listed and every computed band that is left out (the assignment problem, solved by SciPy).
 """
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,215 +18,17 @@ from scipy.optimize import linear_sum_assignment
 
 from eqcalc.facts import aligned
 from eqcalc.spectra.estimator.statistics import Estimate
+from eqcalc.spectra.experiment.band_lists import BandList
 from eqcalc.spectra.experiment.comparison import check_intensity, spectroscopy
-from eqcalc.spectra.experiment.ordinates import check_kind, is_transmittance, ordinate
+from eqcalc.spectra.experiment.ordinates import ordinate
 from eqcalc.spectra.infrared_absorption import INFRARED_QUANTITIES, convert_infrared
-from eqcalc.spectra.io.files import is_written_by_eqcalc, read_jcamp_file
-from eqcalc.spectra.io.text import read_text
 from eqcalc.spectra.spectrum import Band, Spectrum
-from eqcalc.validation import (
-    InvalidFileError,
-    InvalidInputError,
-    bounds,
-    located,
-    number_in,
-    positive,
-)
+from eqcalc.validation import InvalidInputError, bounds, positive
 
-#: Titles of columns of a list of bands.
-_TITLES = {
-    "intensity": r"km[^a-z]{0,3}mol|intens|activity|raman(?! ?shift)|absorb|height|area|Å|\bA\^?4",
-    "uncertainty": r"uncert|error|std|sigma|±|\+/-",
-    "position": r"wave ?number|frequen|position|raman ?shift|cm\^?[-−⁻]|1/cm|\bpeak|\bband"
-    r"|^ν|^nu\b|^x$",
-    "name": r"mode|assign|symm|motion|label|species|descr|vibration",
-}
-#: A curve has points nearer than this [cm⁻¹], or evenly spaced, or more of them.
-_SPARSE, _UNEVEN, _MOST_BANDS = 10.0, 0.3, 200
 #: Window by default: relative to the wavenumber, and at least in cm⁻¹.
-_WINDOW, _LEAST_WINDOW = 0.04, 30.0
+_WINDOW, _LEAST_WINDOW = 0.06, 30.0
 #: Lower limit by default, to exclude rotation [cm⁻¹].
 _LOWEST = 100.0
-
-
-@dataclass(frozen=True)
-class BandList:
-    """Measured bands.
-
-    Parameters
-    ----------
-    position
-        ``[n_bands]``, cm⁻¹; a degenerate vibration may be listed more than once.
-    intensity
-        ``[n_bands]``, or None; nan where it is unknown.
-    unit
-        Of the intensities: ``"km/mol"``, ``"Å⁴/amu"``, or a text for relative ones.
-    uncertainty
-        ``[n_bands]``, cm⁻¹, or None; nan where it is unknown.
-    names
-        Assignment of each band, or empty.
-    """
-
-    position: np.ndarray
-    intensity: np.ndarray | None = None
-    unit: str = ""
-    uncertainty: np.ndarray | None = None
-    names: tuple[str, ...] = ()
-    label: str = "listed bands"
-    provenance: dict[str, Any] = field(default_factory=dict)
-    warnings: tuple[str, ...] = ()
-
-    def chosen(self, keep: np.ndarray) -> BandList:
-        """Return the bands of a boolean or index array."""
-        return replace(
-            self,
-            position=self.position[keep],
-            intensity=None if self.intensity is None else self.intensity[keep],
-            uncertainty=None if self.uncertainty is None else self.uncertainty[keep],
-            names=tuple(np.array(self.names, dtype=object)[keep]) if self.names else (),
-        )
-
-
-# --- reading --------------------------------------------------------------------------
-
-
-def is_band_list(path: str | Path) -> bool:
-    """Return whether a file is a list of bands, not a curve.
-
-    It is a JCAMP-DX peak table; a table with one number in a line, or whose titles say what a
-    curve has not; or it has few points, far apart and uneven.
-    """
-    path = Path(path)
-    known = path.suffix.lower() in (".h5", ".hdf5") or is_written_by_eqcalc(path)
-    if known or not path.is_file():  # the reader says what is missing
-        return False
-    text = read_text(path)
-    if text.lstrip().startswith("##"):
-        return bool(re.search(r"^##PEAK ?TABLE=", text, re.MULTILINE | re.IGNORECASE)) and not (
-            re.search(r"^##XY(DATA|POINTS)=", text, re.MULTILINE | re.IGNORECASE)
-        )
-    try:
-        rows, titles = _rows(text)
-        found = _from_rows(rows, titles, "")
-    except InvalidInputError:
-        return False
-    if len(rows) > _MOST_BANDS or not len(rows):
-        return False
-    if found.intensity is None or found.unit or found.uncertainty is not None or found.names:
-        return True
-    gaps = np.diff(np.unique(found.position))
-    sparse = len(gaps) > 1 and np.median(gaps) >= _SPARSE
-    return bool(sparse and gaps.std() > _UNEVEN * gaps.mean())
-
-
-def read_bands(path: str | Path) -> BandList:
-    """Read a list of bands: a JCAMP-DX peak table, or columns of text.
-
-    Columns without titles are the position and, optionally, the intensity. With titles the
-    position, intensity (km/mol or Raman activity, Å⁴/amu; else relative), uncertainty and
-    assignment are found by them.
-
-    Raises
-    ------
-    InvalidFileError
-        There is no such file, or a position is not a positive number, or an intensity negative.
-    """
-    path = Path(path)
-    with located(file=path):
-        text = read_text(path)
-        if text.lstrip().startswith("##"):
-            return _from_jcamp(read_jcamp_file(path))
-        return _from_rows(*_rows(text), path.stem)
-
-
-def _from_jcamp(spectrum: Spectrum) -> BandList:
-    check_kind(spectrum.provenance.get("DATATYPE", ""), "data type")
-    ordinate(spectrum.unit, "unit of the values")
-    known = not is_transmittance(spectrum.unit)  # of a maximum, not of its baseline
-    return BandList(
-        spectrum.wavenumber,
-        intensity=spectrum.values if known else None,
-        unit=spectrum.unit if known else "",
-        label=spectrum.label,
-        provenance=spectrum.provenance,
-        warnings=spectrum.warnings,
-    )
-
-
-def _rows(text: str) -> tuple[list[tuple[int, list[str]]], list[str]]:
-    """Return the numbered rows of a list of bands, split into columns, and the titles."""
-    lines = [
-        (number, line.partition("#")[0].strip()) for number, line in enumerate(text.splitlines(), 1)
-    ]
-    lines = [(number, line) for number, line in lines if line]
-    if not lines:
-        raise InvalidFileError(expected="a list of bands")
-    first = lines[0][1]
-    delimiter = next((mark for mark in "\t;," if mark in first), None)
-    if delimiter is None:
-        rows = [(number, line.split()) for number, line in lines]
-    else:
-        parts = csv.reader((line for _, line in lines), delimiter=delimiter)
-        rows = [(number, part) for (number, _), part in zip(lines, parts, strict=False)]
-    if delimiter != ",":
-        rows = [(number, [_point(word) for word in part]) for number, part in rows]
-    titled = all(number_in(word.strip()) is None for word in rows[0][1])
-    return (rows[1:], rows[0][1]) if titled else (rows, [])
-
-
-def _point(word: str) -> str:
-    """Return a word whose decimal comma is a point."""
-    return re.sub(r"^\s*([+-]?\d*),(\d+)\s*$", r"\1.\2", word)
-
-
-def _from_rows(rows: list[tuple[int, list[str]]], titles: list[str], label: str) -> BandList:
-    places: dict[str, list[int]] = {name: [] for name in _TITLES}
-    for column, title in enumerate(titles):
-        for name, pattern in _TITLES.items():
-            if re.search(pattern, title, re.IGNORECASE):
-                places[name].append(column)
-                break
-    if not titles:
-        places = {"position": [0], "intensity": [1], "uncertainty": [], "name": []}
-    if not places["position"]:
-        raise InvalidFileError(
-            key="titles of the columns", value=", ".join(titles)[:60], expected="a wavenumber"
-        )
-
-    def numbers(name: str, least: float) -> np.ndarray:
-        """Return the first column of a name with any numbers; nan where there is none."""
-        for place in places[name]:
-            words = [row[place].strip() if place < len(row) else "" for _, row in rows]
-            values = [number_in(word) for word in words]
-            if any(value is not None for value in values):
-                for (number, _), word, value in zip(rows, words, values, strict=True):
-                    if (value is None and word) or (value is not None and value < least):
-                        expected = f"{name}: a number of at least {least:g}"
-                        key = f"line {number}"
-                        raise InvalidFileError(key=key, value=word, expected=expected)
-                return np.array([np.nan if v is None else v for v in values])
-        return np.full(len(rows), np.nan)
-
-    position = numbers("position", 1e-9)
-    if not len(rows) or np.isnan(position).any():
-        line = rows[int(np.argmax(np.isnan(position)))][0] if rows else 1
-        raise InvalidFileError(key=f"line {line}", expected="position: a positive number")
-    intensity, uncertainty = numbers("intensity", 0.0), numbers("uncertainty", 0.0)
-    words = "".join(titles[place] for place in places["intensity"] if titles)
-    unit = "km/mol" if re.search(r"km.*mol", words) else ""
-    unit = "Å⁴/amu" if re.search(r"activity|Å|A\^?4", words, re.IGNORECASE) and not unit else unit
-    names = [" ".join(row[i].strip() for i in places["name"] if i < len(row)) for _, row in rows]
-    return BandList(
-        position,
-        None if np.isnan(intensity).all() else intensity,
-        unit,
-        None if np.isnan(uncertainty).all() else uncertainty,
-        tuple(names) if any(names) else (),
-        label,
-    )
-
-
-# --- matching -------------------------------------------------------------------------
 
 
 class MatchedBand(NamedTuple):
@@ -384,7 +183,7 @@ def compare_bands(
         Allow one factor on all computed wavenumbers within these limits.
     window
         Largest distance of a listed and a computed band that belong together, cm⁻¹; by default
-        4 % of the wavenumber, at least 30 cm⁻¹.
+        6 % of the wavenumber, at least 30 cm⁻¹: classical and harmonic X–H stretches are 5 % high.
 
     Raises
     ------
@@ -420,7 +219,8 @@ def compare_bands(
     stated = (
         f"{window:g} cm⁻¹" if window else f"{100 * _WINDOW:g} %, at least {_LEAST_WINDOW:g} cm⁻¹"
     )
-    shown = replace(calculated, wavenumber=scale * calculated.wavenumber).between(lower, upper)
+    end = max([upper, *(match.band.upper for match in matches if match.band is not None)])
+    shown = replace(calculated, wavenumber=scale * calculated.wavenumber).between(lower, end)
     return BandComparison(shown, chosen, matches, others, scale, stated)
 
 

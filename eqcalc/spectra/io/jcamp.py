@@ -128,7 +128,8 @@ _TOLERANCE = 1.1
 #: Units of the abscissa: wavenumber [cm⁻¹] of one unit, or of its reciprocal for wavelengths.
 _WAVENUMBERS = r"(?:1?/|RECIPROCAL|INVERSE)(?:CM|CENTIMET(?:ER|RE)S?)|CM-1|KAYSERS?"
 _AXES = {
-    rf"(?:WAVENUMBERS?|RAMANSHIFT|SHIFT)?(?:IN)?(?:{_WAVENUMBERS})|WAVENUMBERS?|RAMANSHIFT": 1.0,
+    rf"(?:WAVENUMBERS?|RAMANSHIFT|SHIFT)?(?:IN|,|/)?(?:{_WAVENUMBERS})": 1.0,
+    r"WAVENUMBERS?|RAMANSHIFT": 1.0,
     r"(?:WAVELENGTHS?)?(?:IN)?(?:MICROMET(?:ER|RE)S?|MICRONS?|UM)": 1e4,
     r"(?:WAVELENGTHS?)?(?:IN)?(?:NANOMET(?:ER|RE)S?|NM)": 1e7,
 }

@@ -26,11 +26,13 @@ _SEPARATOR = re.compile(r"\s*;\s*|\s+")
 #: Column separators if the comma is not the decimal mark.
 _ANY_SEPARATOR = re.compile(r"\s*[;,]\s*|\s+")
 _COMMA_BESIDE_BLANK = re.compile(r",\s|\s,")
-_FOOTER = re.compile(r"\s*(###|##END\b|\[[A-Za-z][\w .-]*\]\s*$)")
+_FOOTER = re.compile(r"\s*(###|##END\b|>{3}|\[[A-Za-z][\w .-]*\]\s*$)")
+#: Headings of the table itself, before which numbers are settings.
+_HEADING = re.compile(r"\s*(#\s*DATA|\[?XY ?DATA\]?|>{3,}\s*Begin.*)\s*$", re.IGNORECASE)
 #: Longest line of text, in characters.
 _LONGEST = 2**24
 #: Text of spectra packs ten times; what packs far more is no text.
-_PACKED, _SMALL = 100, 2**24
+_PACKED, _SMALL = 40, 2**19
 
 
 class Row(NamedTuple):
@@ -192,8 +194,12 @@ def parse_table(text: str) -> Table:
 
 def _before_footer(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
     """Return the numbered lines before the settings that some instruments write after a table."""
+    heading = next((i for i, line in enumerate(lines) if _HEADING.match(line)), -1)
     started = False
     for number, line in enumerate(lines, 1):
+        if number <= heading + 1:
+            yield number, f"#{line}"
+            continue
         if started and _FOOTER.match(line):
             return
         started = started or _starts_with_number(line.strip())

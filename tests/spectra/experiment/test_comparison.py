@@ -136,6 +136,13 @@ def test_what_cannot_be_compared_is_refused():
         with refused(key="measured"):
             compare(calculated, other, **limits)
     assert compare(raman, unknown, **limits).scores["match"].value == pytest.approx(1.0)
+    permittivity = replace(infrared, unit="1", label="imaginary part of the permittivity")
+    absorbance = replace(infrared, unit="1", label="absorbance")
+    for pair in ((permittivity, absorbance), (infrared, permittivity)):
+        with refused(key="measured", value=pair[1].label):
+            compare(*pair, **limits)
+    for pair in ((permittivity, permittivity), (infrared, absorbance), (permittivity, unknown)):
+        assert compare(*pair, **limits).scores["match"].value == pytest.approx(1.0)
     ratio = replace(infrared, unit="1", label="depolarization ratio")
     with refused(key="depolarization ratio"):
         compare(ratio, unknown, **limits)

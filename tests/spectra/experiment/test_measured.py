@@ -337,6 +337,7 @@ def test_the_content_decides_how_a_file_is_read(tmp_path):
         "#Acq. time (s)=\t1\n#Laser=\t532nm\n#X (µm)=\t0\n#Y (µm)=\t-1.5\n",
         "#Acq. time (s)=\t1\n#Laser (nm)=\t532\n",
         "Laser (nm)\t785\n",
+        "#Units=\tRaman shift (cm-1)\n",
         "X-Axis\tSpectrum\nrel. 1/cm\tCCD cts\n",
     ],
 )
@@ -393,6 +394,10 @@ def test_what_may_follow_or_repeat_in_one_spectrum(tmp_path):
     for text in (
         f"{head}{data}\n##### Extended Information\n[Comments]\nUser\tA\n",
         f"{data}\n[Measurement]\n12 scans\n",
+        f"PE IR\n-1\n4.00 2\n#HDR\nCM-1\n#DATA\n{data}",
+        f"Sample 3\n>>>>>Begin Spectral Data<<<<<\n{data}>>>>>End Spectral Data<<<<<\n",
+        f"Pixel\tRaman Shift\tData\tDark\n{rows(np.arange(len(NU)), NU, NU, NU / 9)}",
+        f"Counts;Raman shift (cm-1)\n{rows(NU, NU)}".replace("\t", ";"),
         data + data,  # two scans
         rows(NU, NU, NU / 10.0),
     ):

@@ -240,7 +240,10 @@ def test_one_point_in_a_line_is_a_pair(tmp_path):
     ("units", "first"),
     [
         *((u, 400.0) for u in ("1/CM", "CM-1", "cm^-1", "cm⁻¹", "CM**-1", "1/ cm", "WAVENUMBERS")),
-        *((u, 400.0) for u in ("Wavenumber (cm-1)", "RAMAN SHIFT", "Raman Shift (1/cm)")),
+        *(
+            (u, 400.0)
+            for u in ("Wavenumber (cm-1)", "Wavenumber / cm⁻¹", "RAMAN SHIFT", "Raman Shift (1/cm)")
+        ),
         *((u, 400.0) for u in ("reciprocal centimeters", "INVERSE CM", "kayser")),
         *((u, 1e4 / 499.0) for u in ("MICROMETERS", "micrometer", "MICRONS", "µm", "μm", "UM")),
         *((u, 1e7 / 499.0) for u in ("NANOMETERS", "nanometres", "nm", "WAVELENGTH (NM)")),
@@ -334,17 +337,17 @@ def test_the_only_spectrum_of_a_compound_file_is_read(tmp_path):
 )
 def test_short_files_do_not_become_long_tables(tmp_path, line):
     path = table(tmp_path, even([line], NPOINTS=None))
-    start = time.perf_counter()
+    start = time.process_time()
     with refused(InvalidFileError, file=path):
         read_spectrum(path)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 3.0
 
 
 def test_blank_lines_are_read_in_linear_time(tmp_path):
     path = table(tmp_path, "\n" * 200_000 + even(LINES))
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(read_spectrum(path)) == 100
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 3.0
 
 
 def test_repetitions_of_differences_and_a_last_line_that_only_checks(tmp_path):

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: MIT
+"""Lists of measured bands, from columns of text and JCAMP-DX peak tables."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from eqcalc.spectra.experiment.ordinates import check_kind, is_transmittance, ordinate
+from eqcalc.spectra.io.files import is_written_by_eqcalc, read_jcamp_file
+from eqcalc.spectra.io.text import read_text
+from eqcalc.spectra.spectrum import Spectrum
+from eqcalc.validation import InvalidFileError, InvalidInputError, located, number_in
+
+#: Titles of columns of a list of bands.
+_TITLES = {
+    "intensity": r"km[^a-z]{0,3}mol|inten|activ|raman(?! ?shift)|absorb|height|area|Å|\bA\W*4",
+    "uncertainty": r"uncert|error|std|sigma|±|\+/-",
+    "position": r"wave ?number|freq|position|raman ?shift|cm\^?[-−⁻]|1/cm|\bpeak|\bband"
+    r"|^ν|^nu\b|^x$",
+    "name": r"mode|assign|symm|motion|label|species|descr|vibration",
+}
+#: A curve has points nearer than this [cm⁻¹], or evenly spaced, or more of them.
+_SPARSE, _UNEVEN, _MOST_BANDS = 10.0, 0.3, 200
+
+
+@dataclass(frozen=True)
+class BandList:
+    """Measured bands.
+
+    Parameters
+    ----------
+    position
+        ``[n_bands]``, cm⁻¹; a degenerate vibration may be listed more than once.
+    intensity
+        ``[n_bands]``, or None; nan where it is unknown.
+    unit
+        Of the intensities: ``"km/mol"``, ``"Å⁴/amu"``, or a text for relative ones.
+    uncertainty
+        ``[n_bands]``, cm⁻¹, or None; nan where it is unknown.
+    names
+        Assignment of each band, or empty.
+    """
+
+    position: np.ndarray
+    intensity: np.ndarray | None = None
+    unit: str = ""
+    uncertainty: np.ndarray | None = None
+    names: tuple[str, ...] = ()
+    label: str = "listed bands"
+    provenance: dict[str, Any] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+
+    def chosen(self, keep: np.ndarray) -> BandList:
+        """Return the bands of a boolean or index array."""
+        return replace(
+            self,
+            position=self.position[keep],
+            intensity=None if self.intensity is None else self.intensity[keep],
+            uncertainty=None if self.uncertainty is None else self.uncertainty[keep],
+            names=tuple(np.array(self.names, dtype=object)[keep]) if self.names else (),
+        )
+
+
+# --- reading --------------------------------------------------------------------------
+
+
+def is_band_list(path: str | Path) -> bool:
+    """Return whether a file is a list of bands, not a curve.
+
+    It is a JCAMP-DX peak table; a table with one number in a line, or whose titles say what a
+    curve has not; or it has few points, far apart and uneven.
+    """
+    path = Path(path)
+    known = path.suffix.lower() in (".h5", ".hdf5") or is_written_by_eqcalc(path)
+    if known or not path.is_file():  # the reader says what is missing
+        return False
+    text = read_text(path)
+    if text.lstrip().startswith("##"):
+        tables = re.findall(r"^##(PEAK|XY) ?(?:TABLE|DATA|POINTS)=", text, re.M | re.IGNORECASE)
+        return bool(tables) and {name.upper() for name in tables} == {"PEAK"}
+    try:
+        rows, titles = _rows(text)
+        if not 0 < len(rows) <= _MOST_BANDS:
+            return False
+        places = _places(titles)
+        if any(_unit(titles[i]) for i in places["intensity"] if titles) or places["name"]:
+            return True
+        found = _from_rows(rows, titles, "")
+    except InvalidInputError:
+        return False
+    gaps = np.diff(np.unique(found.position))
+    sparse = len(gaps) > 1 and np.median(gaps) >= _SPARSE
+    return found.intensity is None or bool(sparse and gaps.std() > _UNEVEN * gaps.mean())
+
+
+def read_bands(path: str | Path, kind: str | None = None) -> BandList:
+    """Read a list of bands: a JCAMP-DX peak table, or columns of text.
+
+    Columns without titles are the position and, optionally, the intensity. With titles the
+    position, intensity (km/mol or Raman activity, Å⁴/amu; else relative), uncertainty and
+    assignment are found by them; of several intensities, the first or that of a `kind`,
+    ``"infrared"`` or ``"Raman"``.
+
+    Raises
+    ------
+    InvalidFileError
+        There is no such file, or a position is not a positive number, or an intensity negative.
+    """
+    path = Path(path)
+    with located(file=path):
+        text = read_text(path)
+        if text.lstrip().startswith("##"):
+            return _from_jcamp(read_jcamp_file(path))
+        return _from_rows(*_rows(text), path.stem, kind)
+
+
+def _from_jcamp(spectrum: Spectrum) -> BandList:
+    check_kind(spectrum.provenance.get("DATATYPE", ""), "data type")
+    ordinate(spectrum.unit, "unit of the values")
+    known = not is_transmittance(spectrum.unit)  # of a maximum, not of its baseline
+    return BandList(
+        spectrum.wavenumber,
+        intensity=spectrum.values if known else None,
+        unit=spectrum.unit if known else "",
+        label=spectrum.label,
+        provenance=spectrum.provenance,
+        warnings=spectrum.warnings,
+    )
+
+
+def _rows(text: str) -> tuple[list[tuple[int, list[str]]], list[str]]:
+    """Return the numbered rows of a list of bands, split into columns, and the titles."""
+    lines = [
+        (number, line.partition("#")[0].strip()) for number, line in enumerate(text.splitlines(), 1)
+    ]
+    lines = [(number, line) for number, line in lines if line]
+    if not lines:
+        raise InvalidFileError(expected="a list of bands")
+    first = lines[0][1]
+    delimiter = next((mark for mark in "\t;," if mark in first), None)
+    if delimiter is None:
+        rows = [(number, line.split()) for number, line in lines]
+    else:
+        parts = csv.reader((line for _, line in lines), delimiter=delimiter)
+        rows = [(number, part) for (number, _), part in zip(lines, parts, strict=False)]
+    if delimiter != ",":
+        rows = [(number, [_point(word) for word in part]) for number, part in rows]
+    titled = all(number_in(word.strip()) is None for word in rows[0][1])
+    return (rows[1:], rows[0][1]) if titled else (rows, [])
+
+
+def _point(word: str) -> str:
+    """Return a word whose decimal comma is a point."""
+    return re.sub(r"^\s*([+-]?\d*),(\d+)\s*$", r"\1.\2", word)
+
+
+def _places(titles: Sequence[str]) -> dict[str, list[int]]:
+    """Return the columns of each kind in :data:`_TITLES`."""
+    places: dict[str, list[int]] = {name: [] for name in _TITLES}
+    for column, title in enumerate(titles):
+        for name, pattern in _TITLES.items():
+            if re.search(pattern, title, re.IGNORECASE):
+                places[name].append(column)
+                break
+    return places if titles else {**places, "position": [0], "intensity": [1]}
+
+
+def _unit(title: str) -> str:
+    """Return the absolute unit of intensities in the title of a column, or an empty text."""
+    if re.search(r"km[^a-z]{0,3}mol(?!.*per)", title, re.IGNORECASE):
+        return "km/mol"
+    return "Å⁴/amu" if re.search(r"activ|Å|\bA\W*4", title, re.IGNORECASE) else ""
+
+
+def _from_rows(
+    rows: list[tuple[int, list[str]]], titles: list[str], label: str, kind: str | None = None
+) -> BandList:
+    places = _places(titles)
+    if not places["position"]:
+        raise InvalidFileError(
+            key="titles of the columns", value=", ".join(titles)[:60], expected="a wavenumber"
+        )
+
+    def words(place: int) -> list[str]:
+        return [row[place].strip() if place < len(row) else "" for _, row in rows]
+
+    def numbers(place: int | None, name: str, least: float) -> np.ndarray | None:
+        """Return a column, nan where it is empty; None if it has no number."""
+        found = [] if place is None else [number_in(word) for word in words(place)]
+        if place is None or not any(value is not None for value in found):
+            return None
+        for (number, _), word, value in zip(rows, words(place), found, strict=True):
+            if (value is None and word) or (value is not None and value < least):
+                expected = f"{name}: a number of at least {least:g}"
+                raise InvalidFileError(key=f"line {number}", value=word, expected=expected)
+        return np.array([np.nan if value is None else value for value in found])
+
+    position = numbers(places["position"][0], "position", 1e-9)
+    if position is None or np.isnan(position).any():
+        line = 1 if position is None else rows[int(np.argmax(np.isnan(position)))][0]
+        raise InvalidFileError(key=f"line {line}", expected="position: a positive number")
+    strengths = places["intensity"]
+    if kind is not None and titles:
+        other = r"raman|activ" if kind == "infrared" else r"km|infra|\bir"
+        strengths = sorted(strengths, key=lambda i: bool(re.search(other, titles[i], re.I)))
+    filled = [i for i in strengths if any(number_in(word) is not None for word in words(i))]
+    names = [" ".join(row[i].strip() for i in places["name"] if i < len(row)) for _, row in rows]
+    return BandList(
+        position,
+        numbers(filled[0] if filled else None, "intensity", 0.0),
+        _unit(titles[filled[0]]) if filled and titles else "",
+        numbers(next(iter(places["uncertainty"]), None), "uncertainty", 0.0),
+        tuple(names) if any(names) else (),
+        label,
+    )
