@@ -370,6 +370,10 @@ def read_structure(path: str | Path) -> Atoms:
     return structures[0]
 
 
+#: Largest coordinate of an atom [Å].
+_FARTHEST = 1e6
+
+
 def read_structures(paths: Sequence[str | Path]) -> list[Atoms]:
     """Read the structures of files, in any format that ASE reads.
 
@@ -397,7 +401,14 @@ def read_structures(paths: Sequence[str | Path]) -> list[Atoms]:
             ) from error
         with located(file=path):
             for index, atoms in enumerate(found):
-                finite(f"positions of structure {index}", atoms.positions)
+                key = f"positions of structure {index}"
+                finite(key, atoms.positions)
+                if np.abs(atoms.positions).max(initial=0.0) > _FARTHEST:
+                    raise InvalidFileError(
+                        key=key,
+                        value=float(np.abs(atoms.positions).max()),
+                        expected=f"coordinates below {_FARTHEST:g} Å",
+                    )
                 with located(section=f"structure {index}"):
                     total_charge(atoms)
         _warn_of_distances(path, found)

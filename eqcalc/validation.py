@@ -217,6 +217,8 @@ def positive_fields(config: Any, *names: str) -> None:
 
 #: Decimal numbers of programs: exponents may have the D of Fortran or the *^ of Mathematica.
 _DECIMAL = re.compile(r"[+\-−]?(?:\d+(?:\.\d*)?|\.\d+)(?:(?:[eEdD]|\*\^)[+\-]?\d{1,6})?", re.ASCII)
+#: No quantity is that large in any unit; sums and squares of larger numbers may overflow.
+LARGEST = 1e100
 #: Fortran leaves out the letter before exponents of three digits: 0.1234-104.
 _NO_LETTER = re.compile(r"([+\-]?\d?\.\d{3,})(-[123]\d\d)", re.ASCII)
 
@@ -224,7 +226,8 @@ _NO_LETTER = re.compile(r"([+\-]?\d?\.\d{3,})(-[123]\d\d)", re.ASCII)
 def number_in(text: str) -> float | None:
     """Return the finite decimal number that a text is; None if it is not one.
 
-    What only Python takes for a number is none: ``1_10``, ``１``, ``nan``, ``inf``, ``1e999``.
+    What only Python takes for a number is none: ``1_10``, ``１``, ``nan``, ``inf``, ``1e999``; nor
+    are numbers from 1e100 on, which no quantity has.
     """
     if _DECIMAL.fullmatch(text) is None:
         if _NO_LETTER.fullmatch(text) is None:
@@ -234,7 +237,7 @@ def number_in(text: str) -> float | None:
         value = float(text)
     except ValueError:
         value = float(re.sub(r"[dD]|\*\^", "e", text).replace("−", "-"))
-    return value if math.isfinite(value) else None
+    return value if abs(value) < LARGEST else None
 
 
 def numbers_in(text: str, key: str = "") -> list[float]:

@@ -51,7 +51,7 @@ def test_numbers_of_programs_are_read(text, value):
     [
         *("", "-", ".", "e5", "1e", "1_10", "１", "٣", "nan", "inf", "-inf", "Infinity", "1e999"),
         *("1,5", "0x10", "********", "0.1-0.2", "-0.123456-0.234567", "12.5-200", "1 2", "True"),
-        *("1e9999999", "9" * 400, "1" * 20000 + "x"),
+        *("1e9999999", "9" * 400, "-1e300", "1e100", "1" * 20000 + "x"),
     ],
 )
 def test_what_only_python_takes_for_a_number_is_none(text):

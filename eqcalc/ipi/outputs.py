@@ -31,9 +31,7 @@ class Records:
     values: np.ndarray
 
 
-_COLUMN = re.compile(
-    r"^#\s*(?:column\s+(\d+)|cols\.\s*(\d+)\s*-\s*(\d+))\s+-->\s+(\S[^:]*?)\s*(?::|$)"
-)
+_COLUMN = re.compile(r"^#\s*(?:column\s+(\d+)|cols\.\s*(\d+)\s*-\s*(\d+))\s+-->\s+(\S[^:]*)")
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -80,7 +78,7 @@ def read_properties(path: Path) -> dict[str, Records]:
             continue
         first = int(match.group(1) or match.group(2)) - 1
         last = int(match.group(1) or match.group(3))
-        columns[match.group(4)] = slice(first, last)
+        columns[match.group(4).strip()] = slice(first, last)
         width = max(width, last)
     names = {split_unit(what)[0]: what for what in columns}
     if "step" not in names:

@@ -20,7 +20,7 @@ from eqcalc.spectra.lines import (
     unresolved_maxima,
 )
 from eqcalc.spectra.provenance import provenance_facts
-from eqcalc.validation import InvalidInputError, shape
+from eqcalc.validation import LARGEST, InvalidInputError, shape
 
 
 class Band(NamedTuple):
@@ -87,7 +87,11 @@ class Spectrum:
             raise InvalidInputError(
                 key="wavenumber", expected="two or more wavenumbers in ascending order"
             )
-        shape("values", self.values, (n,))
+        known = np.asarray(shape("values", self.values, (n,)))
+        known = known[np.isfinite(known)]  # others are undefined
+        if np.abs(known).max(initial=0.0) >= LARGEST:
+            largest = float(np.abs(known).max())
+            raise InvalidInputError(key="values", value=largest, expected=f"below {LARGEST:g}")
         if self.samples is not None:
             shape("samples", self.samples, ("n_samples", n))
             if self.standard_error is None:
@@ -95,6 +99,9 @@ class Spectrum:
                 object.__setattr__(self, "standard_error", error)
         if self.standard_error is not None:
             shape("standard_error", self.standard_error, (n,))
+            if np.any(np.asarray(self.standard_error) < 0.0):
+                least = float(np.nanmin(self.standard_error))
+                raise InvalidInputError(key="standard_error", value=least, expected="none below 0")
 
     def __len__(self) -> int:
         return len(self.wavenumber)

@@ -81,7 +81,8 @@ def read_measured(
     if path.suffix.lower() in (".h5", ".hdf5") or is_written_by_eqcalc(path):
         spectrum = read_spectrum(path)
     elif _JCAMP.search(read_text(path)):
-        spectrum = read_jcamp_file(path)
+        with located(file=path):
+            spectrum = read_jcamp_file(path)
     else:
         spectrum = read_table(path, unit=unit or _ARBITRARY, label=path.stem)
     with located(file=path):

@@ -20,7 +20,13 @@ from eqcalc.spectra.io.text import read_text, split_table
 from eqcalc.spectra.provenance import provenance_facts, title
 from eqcalc.spectra.raman_scattering import RamanSpectrum
 from eqcalc.spectra.spectrum import Spectrum
-from eqcalc.validation import InvalidFileError, existing_file, file_suffix, located
+from eqcalc.validation import (
+    InvalidFileError,
+    InvalidInputError,
+    existing_file,
+    file_suffix,
+    located,
+)
 
 _FORMAT = "eqcalc spectrum"
 _RAMAN_FORMAT = "eqcalc Raman spectrum"
@@ -122,7 +128,7 @@ def _from_metadata(text: str, arrays: Mapping[str, np.ndarray | None], place: st
     """Return the spectrum of a record in JSON, which is at `place`, and its arrays."""
     try:
         record = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidFileError(f"damaged ({error})", key=place) from None
     if not isinstance(record, dict) or record.get("format") != _FORMAT:
         raise InvalidFileError(expected="a spectrum written by eqcalc")
@@ -138,15 +144,20 @@ def _from_metadata(text: str, arrays: Mapping[str, np.ndarray | None], place: st
     missing = sorted(needed - record.keys() - given.keys())
     if missing:
         raise InvalidFileError(f"incomplete, without {', '.join(missing)}")
-    return Spectrum(
-        **given,
-        unit=record["unit"],
-        label=record["label"],
-        n_independent=int(record["n_independent"]),
-        provenance=record.get("provenance", {}),
-        warnings=tuple(record.get("warnings", ())),
-        history=tuple(record.get("history", ())),
-    )
+    try:
+        return Spectrum(
+            **{name: np.asarray(array, dtype=float) for name, array in given.items()},
+            unit=str(record["unit"]),
+            label=str(record["label"]),
+            n_independent=int(record["n_independent"]),
+            provenance=dict(record.get("provenance", {})),
+            warnings=tuple(map(str, record.get("warnings", ()))),
+            history=tuple(map(str, record.get("history", ()))),
+        )
+    except InvalidInputError:
+        raise
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InvalidFileError(f"damaged ({error})", key=place) from None
 
 
 # --- HDF5 -----------------------------------------------------------------------------

@@ -115,9 +115,9 @@ _DIF = {c: str(i) for i, c in enumerate("%JKLMNOPQR")} | {
     c: f"-{i}" for i, c in enumerate("jklmnopqr", 1)
 }
 _DUP = {c: str(i) for i, c in enumerate("STUVWXYZs", 1)}
-_MANTISSA = r"[+-]?(?:\d+\.?\d*|\.\d+)"
+_MANTISSA = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"
 _NUMBER = _MANTISSA + r"(?:[Ee][+-]?\d+)?"
-_TOKEN = re.compile(rf"([@A-Ia-i%J-Rj-rS-Zs])(\d*\.?\d*)|({_NUMBER})|(\?)|[\s,;]+|(.)")
+_TOKEN = re.compile(rf"([@A-Ia-i%J-Rj-rS-Zs])(\d*(?:\.\d*)?)|({_NUMBER})|(\?)|[\s,;]+|(.)")
 #: Labels of tables of values: curves first, then lists of bands.
 _CURVES, _PEAKS = ("XYDATA", "XYPOINTS"), "PEAKTABLE"
 #: Points to which repetitions (DUP) may expand a table, or twice its characters if these are more.

@@ -7,9 +7,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 
+from eqcalc.hdf5 import reading
 from eqcalc.spectra.io.formats.base import SeriesReader, check_unrepeated
 from eqcalc.validation import InvalidFileError, located
 
@@ -39,9 +39,7 @@ class SchNetPackReader(SeriesReader):
 
 def _molecules(path: Path, name: str) -> tuple[np.ndarray, float | None]:
     """Return ``[n_molecules, n_frames, ...]`` and the time between frames in its unit, if known."""
-    if not h5py.is_hdf5(path):
-        raise InvalidFileError(expected="the HDF5 file of a SchNetPack simulation")
-    with h5py.File(path, "r") as file:
+    with reading(path, "the HDF5 file of a SchNetPack simulation") as file:
         if "properties" not in file or "positions" not in file["properties"].attrs:
             raise InvalidFileError(expected="a SchNetPack simulation with a property stream")
         data = file["properties"]
@@ -51,11 +49,11 @@ def _molecules(path: Path, name: str) -> tuple[np.ndarray, float | None]:
         # the data set is preallocated beyond the written frames
         record = file["molecules"].attrs if "molecules" in file else data.attrs
         entries = int(record.get("entries", len(data)))
-        if entries < 2:
-            raise InvalidFileError(expected="two or more frames", value=f"{entries} frames")
+        if not 2 <= entries <= len(data):
+            raise InvalidFileError(
+                key="entries", value=entries, expected=f"2 to {len(data)} frames, as are there"
+            )
         block = np.asarray(data[:entries, :, slice(*where[name])], dtype=float)
-    step = record.get("time_step")
-    return (
-        np.moveaxis(block.mean(1).reshape(entries, *shapes[name]), 0, 1),
-        None if step is None else float(step),
-    )
+        values = np.moveaxis(block.mean(1).reshape(entries, *shapes[name]), 0, 1)
+        step = record.get("time_step")
+        return values, None if step is None else float(step)
