@@ -27,6 +27,7 @@ from eqcalc.models.readouts import (
     readouts_of,
 )
 from eqcalc.models.registry import (
+    DEFAULT,
     RepresentationConfig,
     representation_config,
     representation_settings,
@@ -91,7 +92,7 @@ class PotentialConfig:
             A key is missing or unknown, or a value is invalid.
         """
         known_keys(settings, ("representation", "heads", "read_outs"))
-        representation = settings.get("representation", {"name": "painn"})
+        representation = settings.get("representation", {"name": DEFAULT})
         heads, read_outs = settings.get("heads", cls.heads), settings.get("read_outs", {})
         if not isinstance(representation, Mapping):
             raise InvalidInputError(

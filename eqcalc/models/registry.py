@@ -96,6 +96,9 @@ REPRESENTATIONS: dict[str, type[Any]] = {
 }
 
 
+#: The network of settings that name none.
+DEFAULT = SmoothPaiNNConfig.name
+
 #: Configurations of other packages, by import path.
 _REGISTERED: dict[str, type[Any]] = {}
 

@@ -12,7 +12,7 @@ The settings of a training, here with their defaults where they have one::
       test: null                    # all remaining structures
       seed: 0
     model:
-      representation: {name: painn, features: 128, layers: 3, cutoff: 5.0}
+      representation: {name: smooth_painn, features: 128, layers: 3, cutoff: 5.0}
       read_outs: {}                 # options, for example {dipole: {atomic_dipoles: false}}
       # or start_from: model.eqc, optionally with reset_heads: [dipole]
     loss:                           # one or more, as a list or with weights

@@ -12,6 +12,7 @@ import torch
 
 from eqcalc.models.potential import PotentialConfig
 from eqcalc.models.readouts import readable_quantities
+from eqcalc.models.registry import DEFAULT
 from eqcalc.quantities import named, ordered, quantity
 from eqcalc.training.settings import (
     TEMPLATE_ADVICE,
@@ -81,7 +82,8 @@ class ModelConfig:
     Parameters
     ----------
     representation, read_outs
-        Options of a new model; see :class:`eqcalc.models.PotentialConfig`.
+        Options of a new model, see :class:`eqcalc.models.PotentialConfig`; by default the network
+        is ``smooth_painn``.
     element_values
         Reference values of the elements in internal units, by quantity and atomic
         number, for example energies of free atoms. The mean residual per atom is added to
@@ -108,6 +110,8 @@ class ModelConfig:
         else:
             heads = list(self.reset_heads)
             require(not heads, "reset_heads", "model.start_from with it", heads)
+            if self.representation is None:
+                object.__setattr__(self, "representation", {"name": DEFAULT})
             self.potential_config(tuple(self.read_outs) or ("energy",))
         for name, table in self.element_values.items():
             key = f"element_values.{name}"
@@ -120,9 +124,9 @@ class ModelConfig:
 
     def potential_config(self, heads: tuple[str, ...]) -> PotentialConfig:
         """Return the configuration of a new model with the read-outs `heads`."""
-        representation = dict(self.representation or {"name": "painn"})
+        network = {"representation": self.representation} if self.representation else {}
         config = PotentialConfig.from_settings(
-            {"representation": representation, "heads": list(heads), "read_outs": self.read_outs}
+            {**network, "heads": list(heads), "read_outs": self.read_outs}
         )
         with torch.device("meta"):  # detects invalid options without initialising parameters
             config.build_heads()

@@ -149,6 +149,10 @@ class RunFolder:
             advice = f"put a copy of it back, {self._advice()}"
             raise _refusal(problem, self._state_path, advice) from None
         before, now = _flat(identity), _flat(self._identity)
+        unnamed = "settings.model.representation"
+        if identity.get("start_from") is None and before.get(unnamed, "") is None:
+            del before[unnamed]
+            before[f"{unnamed}.name"] = "painn"  # the default up to version 0.2
         for key in sorted({*before, *now}):
             if before.get(key) != now.get(key):
                 what = _NAMES.get(key, key.removeprefix("settings."))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The folder of a run: one process at a time, and nothing in it begins anew unasked."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,23 @@ def test_a_run_without_its_checkpoint_does_not_begin_anew(finished, settings, wh
     with refused(key="output", value=checkpoint):
         train(settings, progress=False)
     assert files_of(finished.folder) == before
+
+
+def test_a_run_of_an_older_version_that_named_no_network_stays_painn(settings):
+    """The default was another network, whose parameters have the same names and shapes."""
+    settings["stopping"] = {"epochs": 1}
+    settings["model"] = {"representation": {"name": "painn"}}
+    settings["data"] |= {"validation": 4}
+    folder = train(settings, progress=False).folder
+    state = json.loads((folder / "run.json").read_text())
+    state["identity"]["settings"]["model"]["representation"] = None
+    (folder / "run.json").write_text(json.dumps(state))
+    assert train(settings, progress=False).finished
+    del settings["model"]
+    assert TrainingConfig.from_settings(settings).model.representation == {"name": "smooth_painn"}
+    with refused(key="output", value=folder) as caught:
+        train(settings, progress=False)
+    assert "model.representation.name" in str(caught.value)
 
 
 def test_a_run_that_was_stopped_by_the_clock_does_not_begin_anew_either(settings):
