@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Energy drift of constant-energy dynamics of ethanol with the shipped model.
+"""Energy drift of constant-energy dynamics of ethanol, by default with the shipped model.
 
     OMP_NUM_THREADS=1 python workflows/benchmarks/nve_drift.py
 
@@ -28,18 +28,23 @@ from eqcalc.runtime import evaluator_for, keep_freed_memory
 
 
 def drift(
-    precision: str, timestep: float, duration: float, replicas: int
+    model: Path,
+    precision: str,
+    timestep: float,
+    duration: float,
+    replicas: int,
+    temperature: float,
 ) -> tuple[float, float, float]:
     """Return slope and its error [meV/atom/ns], and fluctuation [meV/atom]."""
     atoms = molecule("CH3CH2OH")
-    potential = in_precision(load_model(shipped_model("ethanol")), precision)
+    potential = in_precision(load_model(model), precision)
     with tempfile.TemporaryDirectory() as folder:
         trajectory = simulate(
             atoms,
             evaluator_for(potential, torch.tensor(atoms.numbers)),
             output=Path(folder) / "nve.h5",
             method="NVE",
-            temperature=300.0,
+            temperature=temperature,
             timestep=timestep,
             steps=round(1000.0 * duration / timestep),
             seed=1,
@@ -62,13 +67,22 @@ def main() -> None:
     parser.add_argument("--replicas", type=int, default=4)
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument("--timesteps", nargs="+", type=float, default=[0.5, 0.25], help="fs")
+    parser.add_argument("--model", type=Path, default=shipped_model("ethanol"))
+    parser.add_argument("--temperature", type=float, default=300.0, help="K")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     keep_freed_memory()
     sys.stdout.write("network  step/fs  drift/(meV/atom/ns)  fluctuation/(meV/atom)\n")
     for precision in arguments.precisions:
         for timestep in arguments.timesteps:
-            slope, error, noise = drift(precision, timestep, arguments.duration, arguments.replicas)
+            slope, error, noise = drift(
+                arguments.model,
+                precision,
+                timestep,
+                arguments.duration,
+                arguments.replicas,
+                arguments.temperature,
+            )
             sys.stdout.write(
                 f"{precision}  {timestep:7.2f}  {slope:+9.3f} ± {error:.3f}  {noise:18.4f}\n"
             )
