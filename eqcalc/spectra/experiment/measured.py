@@ -114,7 +114,8 @@ def _of_known_unit(spectrum: Spectrum, unit: str | None) -> Spectrum:
             "has it",
         )
     values = spectrum.values[np.isfinite(spectrum.values)]
-    if known is TRANSMITTANCE and not _is_percent(stated) and np.median(values) > _PERCENT:
+    in_percent = len(values) > 0 and np.median(values) > _PERCENT
+    if known is TRANSMITTANCE and in_percent and not _is_percent(stated):
         note = f"{stated} above 1 is read as percent"
         return replace(spectrum, unit=f"% {stated}", warnings=(*spectrum.warnings, note))
     return replace(spectrum, unit=stated)

@@ -268,6 +268,13 @@ def test_transmittance_under_all_its_names(tmp_path, stated, percent):
             read_measured(path, unit="T" if percent else "%T")
 
 
+def test_a_transmittance_without_numbers(tmp_path):
+    path = tmp_path / "m.txt"
+    path.write_text("cm-1\tTransmittance\n600\tnan\n601\tnan\n")
+    with refused(file=path, key="value at 600 cm⁻¹"):
+        read_measured(path)
+
+
 @pytest.mark.parametrize(
     "stated",
     [
