@@ -64,6 +64,8 @@ class Agreement:
         Slope of labels that agree, for a reference that is wrong by a known factor.
     against
         Name of the reference.
+    contrary
+        Rows of structures whose labels have the opposite sign of most others.
     """
 
     quantity: str
@@ -74,6 +76,7 @@ class Agreement:
     least_correlation: float
     expected: float = 1.0
     against: str = ""
+    contrary: tuple[int, ...] = ()
 
     @property
     def conclusive(self) -> bool:
@@ -240,12 +243,23 @@ def compare_with_reference(
         return np.asarray(value)
 
     records = dataset.records(np.array(chosen, int))
-    found = [(computed(record), record.labels[name]) for record in records]
-    pairs = [(np.ravel(x), np.ravel(y)) for x, y in found if x is not None]
+    found = [(computed(record), np.ravel(record.labels[name])) for record in records]
+    judged = [
+        (row, np.ravel(x), y) for row, (x, y) in zip(chosen, found, strict=True) if x is not None
+    ]
+    cosines = {
+        row: x @ y / max(np.linalg.norm(x) * np.linalg.norm(y), 1e-9) for row, x, y in judged
+    }
+    typical = float(np.median([*cosines.values()])) if cosines else 0.0
+    contrary = [row for row, cosine in cosines.items() if cosine < -0.8 and typical > 0.8]
+    pairs = [(x, y) for row, x, y in judged if row not in contrary]
     half = name == "polarizability"
     # GFN2-xTB dipoles are off by factors of 0.77 to 1.2, the smallest confusion is 1.9
     agreement = _regression(name, pairs, 0.9 if half else 0.4, 0.7 if half else 0.9)
-    return replace(agreement, expected=2.0 if half else 1.0, against=method.name)
+    expected = 2.0 if half else 1.0
+    return replace(
+        agreement, expected=expected, against=method.name, contrary=tuple(sorted(contrary))
+    )
 
 
 def labelled_structures(dataset: Dataset, name: str) -> np.ndarray:

@@ -149,10 +149,17 @@ def _overlaps(record: Record) -> Iterator[str]:
     """Yield the first pair of atoms that are closer than any bond."""
     if len(record.numbers) < 2 and record.cell is None:
         return
-    atoms = replace(record, labels={}).atoms()
-    i, j, d = neighbor_list("ijd", atoms, CLOSEST_APPROACH)
-    for k in np.lexsort((j, i))[:1]:
-        yield f"atoms {i[k]} and {j[k]} are {d[k]:.3f} Å apart; is the length unit right?"
+    if record.cell is None:
+        pairs = sorted(cKDTree(record.positions).query_pairs(CLOSEST_APPROACH))[:1]
+        found = [
+            (i, j, np.linalg.norm(record.positions[i] - record.positions[j])) for i, j in pairs
+        ]
+    else:
+        atoms = replace(record, labels={}).atoms()
+        i, j, d = neighbor_list("ijd", atoms, CLOSEST_APPROACH)
+        found = [(i[k], j[k], d[k]) for k in np.lexsort((j, i))[:1]]
+    for first, second, distance in found:
+        yield f"atoms {first} and {second} are {distance:.3f} Å apart; is the length unit right?"
 
 
 def _remote(record: Record) -> str:
@@ -330,7 +337,7 @@ def _far(
         limit = min(limit, _BINDING * n_atoms)
         ascending = np.sort(size)
         for k in range(len(off) - max(1, len(off) // _FEW), len(off)) if len(off) > 2 else ():
-            if ascending[k] > 2.5 * ascending[k - 1] + 1.0:  # eV; wide sets have no such gap
+            if ascending[k] > 2.0 * ascending[k - 1] + 3.0:  # eV; wide sets have no such gap
                 limit = min(limit, 0.5 * (ascending[k] + ascending[k - 1]))
                 break
     for row in np.flatnonzero(size > limit):

@@ -57,6 +57,8 @@ _SUFFIXES = {
     ".db": "ase",
     ".json": "ase",
     ".npz": "npz",
+    ".h5": "npz",
+    ".hdf5": "npz",
     ".tar": "qm9",
 }
 
@@ -169,7 +171,7 @@ def convert(
     Parameters
     ----------
     source
-        Extended XYZ, ASE database, npz archive in the layout of MD17, the QM9 archive, or
+        Extended XYZ, ASE database, npz archive (or HDF5) in the layout of MD17, the QM9 archive, or
         any file that a reader of another package supports.
     target
         The dataset, written only if validation succeeds; missing folders are created.
@@ -264,29 +266,15 @@ def convert(
             index = None if problem.index is None else int(indices[problem.index])
             report.problems.append(replace(problem, index=index))
         report.problems.sort(key=lambda p: -1 if p.index is None else p.index)
-        bad = report.bad
-        kept = np.flatnonzero(~np.isin(indices, bad))
-        trouble = "" if len(kept) else "no structure is left"
-        if bad and not skip_bad:
-            trouble = f"{len(bad)} structures cannot be used; correct the cause or skip them"
-        if trouble:
-            raise ConversionError(f"{trouble}\n{report.summary()}", report, source)
+        kept = _kept(indices, report, skip_bad, source)
+        _check_lengths(dataset.subset(kept), report, accept, source)
+        found = _agreements(dataset.subset(kept), reference, np.random.default_rng(seed))
+        _check_scales(found, report, indices[kept], accept, source)
+        kept = _kept(indices, report, skip_bad, source)
         dataset = dataset.subset(kept)
         _count_missing(dataset, report)
-        _check_lengths(dataset, report, accept, source)
-        found = _agreements(dataset, reference, np.random.default_rng(seed))
-        for agreement in found:
-            if not agreement.ok and agreement.quantity in accept:
-                report.add(None, str(agreement))
-            elif not agreement.ok:
-                raise ConversionError(
-                    f"wrong {agreement.quantity}: {agreement} (eqcalc convert --accept "
-                    f"{agreement.quantity}, if it is right)",
-                    report,
-                    source,
-                )
-        if bad:
-            about["dropped"] = bad
+        if report.bad:
+            about["dropped"] = report.bad
         converted = dataset.save(
             target,
             level_of_theory=level,
@@ -298,7 +286,41 @@ def convert(
     finally:
         draft.unlink(missing_ok=True)
     forces = next((one for one in found if one.quantity == "forces"), None)
-    return ConversionReport(converted, report, tuple(bad), forces, tuple(found))
+    return ConversionReport(converted, report, tuple(report.bad), forces, tuple(found))
+
+
+def _kept(
+    indices: np.ndarray, report: ValidationReport, skip_bad: bool, source: Path
+) -> np.ndarray:
+    """Return the rows of the structures to keep; ConversionError if bad ones cannot be skipped."""
+    bad = report.bad
+    kept = np.flatnonzero(~np.isin(indices, bad))
+    trouble = "" if len(kept) else "no structure is left"
+    if bad and not skip_bad:
+        trouble = f"{len(bad)} structures cannot be used; correct the cause or skip them"
+    if trouble:
+        raise ConversionError(f"{trouble}\n{report.summary()}", report, source)
+    return kept
+
+
+def _check_scales(
+    found: Collection[Agreement],
+    report: ValidationReport,
+    indices: np.ndarray,
+    accept: Collection[str],
+    source: Path,
+) -> None:
+    """Refuse labels of a wrong scale or sign, and report structures whose sign alone is wrong."""
+    for agreement in found:
+        name, accepted = agreement.quantity, agreement.quantity in accept
+        fault = f"its {name} point against those of {agreement.against}, unlike the others"
+        for row in agreement.contrary:
+            report.add(int(indices[row]), fault, accepted=accepted)
+        if not agreement.ok and accepted:
+            report.add(None, str(agreement))
+        elif not agreement.ok:
+            advice = f"eqcalc convert --accept {name}, if it is right"
+            raise ConversionError(f"wrong {name}: {agreement} ({advice})", report, source)
 
 
 def _missing(
@@ -311,15 +333,15 @@ def _missing(
         interpretation.look(values, {})
     missing += interpretation.problems()
     names = {DERIVED.get(name, name) for name in interpretation.found} & {*known_quantities()}
-    lacking = [] if isinstance(level, str) else sorted(names - {*level})
-    if not level or lacking:
-        missing.append(
-            InvalidInputError(
-                "not stated by the file",
-                key=".".join(["level_of_theory", *lacking[:1]]),
-                advice="state it (eqcalc convert --level-of-theory)",
-            )
+    lacking = [""] if not level else [] if isinstance(level, str) else sorted(names - {*level})
+    missing += [
+        InvalidInputError(
+            "not stated by the file",
+            key=f"level_of_theory.{name}".rstrip("."),
+            advice="state it (eqcalc convert --level-of-theory)",
         )
+        for name in lacking
+    ]
     return missing
 
 

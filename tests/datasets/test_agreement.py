@@ -98,6 +98,15 @@ def test_forces_of_a_few_structures(tmp_path, arrays, factor):
         run(tmp_path, {**arrays, "F": factor * arrays["F"]})
 
 
+def test_the_structure_whose_forces_have_the_wrong_sign_is_named(tmp_path, arrays):
+    wrong = edited(arrays, "F", 4, -arrays["F"][4])
+    with pytest.raises(ConversionError) as caught:
+        run(tmp_path, wrong)
+    assert caught.value.report.bad == [4]
+    assert run(tmp_path, wrong, skip_bad=True).dropped == (4,)
+    assert len(run(tmp_path, wrong, accept=["forces"]).dataset) == 6
+
+
 # --- values that cannot be ------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 
 import ase.db
 import ase.io
+import h5py
 import numpy as np
 import pytest
 from ase import Atoms
@@ -74,6 +75,9 @@ def test_an_archive_with_keys_of_its_own_is_described_at_once(tmp_path):
         *("keys", "level_of_theory", "numbers", "positions", "units.energy", "units.positions")
     ]
     keys = {"numbers": "elements", "positions": "xyz", "dipole": "mu"}
+    with refused(key="level_of_theory.dipole"):
+        units = {"positions": "Å", "energy": "eV", "dipole": "e*Å"}
+        run(path, keys=keys, units=units, level_of_theory={"energy": "x"})
     with refused(file=path, key="units.forces"):  # there are none
         run(path, keys=keys, units={**UNITS, "positions": "Å"})
 
@@ -233,6 +237,17 @@ def test_padding_is_told_by_the_atomic_numbers(tmp_path, largest, pad):
         assert record.labels["dipole"].tolist() == [0.1, 0.2, 0.3]
         assert record.labels["polarizability"].shape == (3, 3)
         np.testing.assert_array_equal(record.labels["forces"][:2], [[0, 0, 1], [0, 0, -1]])
+
+
+def test_arrays_in_hdf5_are_read_like_those_of_an_archive(tmp_path):
+    first, second = waters(2)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["z"], file["R"] = first.numbers, [first.positions, second.positions]
+        file["E"], file["Q"] = [-2079.0, -2079.1], [0.0, 0.0]
+    found = run(tmp_path / "a.h5", units={"positions": "Å", "energy": "eV"}).dataset
+    assert [float(record.labels["energy"]) for record in found] == [-2079.0, -2079.1]
+    with refused(value="eqcalc dataset", file=tmp_path / "out.h5"):
+        convert(tmp_path / "out.h5", tmp_path / "b.h5", level_of_theory="x", progress=False)
 
 
 def test_values_that_were_rounded_are_refused(tmp_path):

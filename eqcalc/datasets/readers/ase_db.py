@@ -82,5 +82,9 @@ def _values(row: Any) -> tuple[dict[str, Any], dict[str, str]]:
     stored = {**row.key_value_pairs, **row.data}
     if "initial_charges" in row:
         results["initial_charges"] = row.initial_charges
-    units = {n: u for n, u in _ASE_UNITS.items() if n in results and n not in stored}
+    units = {
+        name: unit
+        for name, unit in _ASE_UNITS.items()
+        if name in results and (name not in stored or np.array_equal(stored[name], results[name]))
+    }
     return {**results, **stored}, units

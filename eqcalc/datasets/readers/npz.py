@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Read NumPy archives in the layout of MD17, revised MD17 and related datasets.
+"""Read NumPy archives, and HDF5 files of the same arrays, in the layout of MD17 and its relatives.
 
 One array per quantity with the structures along the first axis, and atomic numbers for all
 structures (``[n_atoms]``) or per structure (``[n, n_atoms]``). Structures are padded where the
@@ -12,10 +12,12 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import h5py
 import numpy as np
 from ase.data import atomic_numbers
 
 from eqcalc.datasets.readers import Frame, FrameError
+from eqcalc.hdf5 import reading
 from eqcalc.quantities import known_quantities
 from eqcalc.validation import InvalidFileError, InvalidInputError, existing_file, located
 
@@ -152,6 +154,13 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays of an archive by key."""
     key = ""
     arrays: dict[str, np.ndarray] = {}
+    if path.suffix.lower() in (".h5", ".hdf5"):
+        with reading(path, "an HDF5 file of arrays") as file:
+            if "format" in file.attrs:
+                raise InvalidFileError(
+                    value=str(file.attrs["format"]), expected="a file of other programs"
+                )
+            return {k: item[()] for k, item in file.items() if isinstance(item, h5py.Dataset)}
     try:
         archive = np.load(path, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
