@@ -21,6 +21,7 @@ _PUBLIC = {
     "infrared": "eqcalc.spectra",
     "load_model": "eqcalc.models.checkpoint",
     "plot_spectrum": "eqcalc.spectra",
+    "predict": "eqcalc.prediction",
     "raman": "eqcalc.spectra",
     "read_run": "eqcalc.ipi",
     "read_spectrum": "eqcalc.spectra",
@@ -42,6 +43,7 @@ __all__ = [
     "infrared",
     "load_model",
     "plot_spectrum",
+    "predict",
     "raman",
     "read_run",
     "read_spectrum",
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from eqcalc.harmonic import harmonic_spectrum, relax
     from eqcalc.ipi import read_run
     from eqcalc.models.checkpoint import load_model, shipped_model
+    from eqcalc.prediction import predict
     from eqcalc.spectra.figures import plot_spectrum
     from eqcalc.spectra.infrared_absorption import infrared
     from eqcalc.spectra.io import read_spectrum, write_spectrum

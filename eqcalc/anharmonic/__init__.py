@@ -2,7 +2,13 @@
 """Quantum vibrations of a molecule: n-mode surfaces, VSCF, VCI, perturbation theory, rotors."""
 
 from eqcalc.anharmonic.analysis import Treatment, anharmonic_spectrum
-from eqcalc.anharmonic.internal_rotation import HinderedRotor, hindered_rotor, rotors
+from eqcalc.anharmonic.internal_rotation import (
+    HinderedRotor,
+    hindered_rotor,
+    rotor_table,
+    rotors,
+    torsional_modes,
+)
 from eqcalc.anharmonic.perturbation import (
     perturbed_fundamentals,
     perturbed_moments,
@@ -23,5 +29,7 @@ __all__ = [
     "perturbed_fundamentals",
     "perturbed_moments",
     "perturbed_states",
+    "rotor_table",
     "rotors",
+    "torsional_modes",
 ]

@@ -24,6 +24,7 @@ from eqcalc.anharmonic.spectrum import AnharmonicSpectrum, Configuration
 from eqcalc.anharmonic.vibrational_problem import Solver
 from eqcalc.normal_modes import NormalModes, centred, principal_axes, require_minimum
 from eqcalc.runtime.evaluator import Evaluator
+from eqcalc.spectra.provenance import molecule
 from eqcalc.units import (
     HBAR,
     SECOND_RADIATION_CONSTANT,
@@ -34,7 +35,7 @@ from eqcalc.units import (
 from eqcalc.validation import InvalidInputError, count, non_negative, one_of, positive
 
 #: Configurations of the default basis are at most so many.
-_CONFIGURATIONS = 6500
+_CONFIGURATIONS = 3100
 #: Points of terms of three modes are by default at most so many.
 _POINTS = 40_000
 #: Structures evaluated at once.
@@ -92,6 +93,17 @@ class Treatment:
         triples = math.comb(n_modes, 3) * nodes[2] ** 3
         chosen: Any = {name: value for name, value in choices.items() if value is not None}
         return replace(cls(3 if triples <= _POINTS else 2, quanta, nodes), **chosen)
+
+    def points(self, n_modes: int) -> int:
+        """Return how many configurations of a molecule are evaluated."""
+        one, two, three = self.nodes
+        pairs = math.comb(n_modes, 2) * (two**2 + three**2)
+        triples = math.comb(n_modes, 3) * three**3 if self.coupling == 3 else 0
+        return n_modes * (2 * one + two + three) + pairs + triples
+
+    def configurations(self, n_modes: int) -> int:
+        """Return the size of the basis."""
+        return math.comb(n_modes + self.quanta, self.quanta)
 
 
 def anharmonic_spectrum(
@@ -179,6 +191,7 @@ def anharmonic_spectrum(
         for value, (a, b) in zip(components.T, TENSOR, strict=True):
             polarizability[:, a, b] = polarizability[:, b, a] = value
         polarizability *= conversion_factor("e^2*Å^2/eV", "Å^3")
+    numbers = evaluator.numbers.cpu().numpy()
     named = [_leading(states, f, active) for f in range(len(levels))]
     return AnharmonicSpectrum(
         harmonic=harmonic,
@@ -199,6 +212,7 @@ def anharmonic_spectrum(
             "quanta": treatment.quanta,
             "nodes": list(treatment.nodes),
             "temperature_K": temperature,
+            "source": {"molecule": molecule(numbers, modes.masses, modes.positions)},
             **evaluator.provenance,
         },
     )

@@ -20,8 +20,10 @@ from dataclasses import dataclass
 import numpy as np
 from ase import Atoms
 from ase.constraints import FixInternals
+from ase.data import chemical_symbols
 from ase.optimize import BFGS
 
+from eqcalc.facts import aligned
 from eqcalc.labelling.conformer_search import rotatable_bonds, turning_atoms
 from eqcalc.normal_modes import NormalModes, centred, rigid_motions
 from eqcalc.units import HBAR, angular_frequency_to_wavenumber
@@ -189,3 +191,13 @@ def rotor_levels(energy: np.ndarray, constant: np.ndarray) -> tuple[np.ndarray, 
     strength[: lowest + 1] = 0.0
     partner = int(np.argmax(strength * (levels - levels[lowest])))
     return levels - levels[0], float(levels[partner] - levels[lowest])
+
+
+def rotor_table(atoms: Atoms, turned: Sequence[HinderedRotor]) -> str:
+    """Return internal rotations as text."""
+    rows = [["internal rotation", "barrier/cm⁻¹", "F/cm⁻¹", "ν̃/cm⁻¹"]]
+    for found in turned:
+        ends = [f"{chemical_symbols[atoms.numbers[i]]}{i + 1}" for i in found.rotor.dihedral[1:3]]
+        values = (f"{found.energy.max():.0f}", f"{found.constant.mean():.2f}")
+        rows.append(["–".join(ends), *values, f"{found.fundamental:.1f}"])
+    return aligned(rows, words={0})

@@ -9,12 +9,11 @@ from typing import Any
 
 import torch
 from ase import Atoms
-from ase.data import chemical_symbols
 
 from eqcalc.anharmonic.analysis import Treatment, anharmonic_spectrum, treated_modes
 from eqcalc.anharmonic.internal_rotation import (
-    HinderedRotor,
     hindered_rotor,
+    rotor_table,
     rotors,
     torsional_modes,
 )
@@ -93,17 +92,5 @@ def write_anharmonic(
         )
     if turned:
         numbers = ", ".join(f"ν{k + 1}" for k in torsions)
-        parts += [f"internal rotations, in place of {numbers}:", _torsion_table(relaxed, turned)]
+        parts += [f"internal rotations, in place of {numbers}:", rotor_table(relaxed, turned)]
     return "\n\n".join(parts)
-
-
-def _torsion_table(atoms: Atoms, turned: list[HinderedRotor]) -> str:
-    """Return the internal rotations as text."""
-    rows = [["bond", "barrier/cm⁻¹", "F/cm⁻¹", "ν̃/cm⁻¹"]]
-    for rotor in turned:
-        bond = "–".join(
-            f"{chemical_symbols[atoms.numbers[i]]}{i + 1}" for i in rotor.rotor.dihedral[1:3]
-        )
-        values = (f"{rotor.energy.max():.0f}", f"{rotor.constant.mean():.2f}")
-        rows.append([bond, *values, f"{rotor.fundamental:.1f}"])
-    return aligned(rows, words={0})

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The commands harmonic, anharmonic, spectra, compare and assign."""
+"""The commands predict, harmonic, anharmonic, spectra, compare and assign."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,19 @@ def _harmonic(options: argparse.Namespace) -> None:
             **chosen(options, *names),
         )
     )
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from eqcalc.prediction import plan, predict
+
+    asked = {"isotopes": dict(options.mass), **chosen(options, "level", "charge")}
+    print(plan(options.molecule, **asked), file=sys.stderr, flush=True)
+    if options.plan:
+        return
+    found = predict(options.molecule, **asked, **chosen(options, "temperature", "fwhm"))
+    folder = found.write(options.output)
+    print(found.summary(), end="")
+    print(f"results: {folder}")
 
 
 def _anharmonic(options: argparse.Namespace) -> None:
@@ -184,6 +198,7 @@ _measured_unit = argument(lambda key, text: one_of(key, text, _MEASURED_UNITS, f
 
 def add_spectrum_commands(add: Callable[..., Any]) -> None:
     """Add the commands; `add` creates a parser from name, function and help."""
+    _add_predict(add)
     command = add("harmonic", _harmonic, "Double-harmonic IR and Raman spectrum of a molecule.")
     add_model(command)
     command.add_argument("molecule", type=Path, help="structure file")
@@ -201,6 +216,22 @@ def add_spectrum_commands(add: Callable[..., Any]) -> None:
     _add_spectra(add)
     _add_compare(add)
     _add_assign(add)
+
+
+def _add_predict(add: Callable[..., Any]) -> None:
+    command = add(
+        "predict", _predict, "Spectrum of a small molecule in the gas phase, from its name."
+    )
+    text = "structure file, formula (CH3CH2OH), common name (ethanol) or SMILES string (CCO)"
+    command.add_argument("molecule", help=text)
+    text = "gfn2, dft, another method of eqcalc label, or a model file (.eqc)"
+    add_text(command, "--level", "gfn2", text)
+    add_number(command, "--temperature", 298.15, "temperature of the gas [K]")
+    add_number(command, "--fwhm", 4.0, "resolution [cm⁻¹]")
+    command.add_argument("--charge", type=int, help="total charge [e] (default: as stated)")
+    add_mass(command)
+    add_flag(command, "--plan", "print what would be done and how long it takes, and stop")
+    command.add_argument("--output", type=output_folder, default=Path("predicted"), help="folder")
 
 
 def _add_anharmonic(add: Callable[..., Any]) -> None:

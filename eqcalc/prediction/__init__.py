@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: MIT
+"""From the name of a molecule to its spectrum."""
+
+from eqcalc.prediction.level import Level, ModelLevel, ReferenceLevel, level_named
+from eqcalc.prediction.result import Conformer, Prediction
+from eqcalc.prediction.structure import molecule_from
+from eqcalc.prediction.workflow import Plan, plan, predict
+
+__all__ = [
+    "Conformer",
+    "Level",
+    "ModelLevel",
+    "Plan",
+    "Prediction",
+    "ReferenceLevel",
+    "level_named",
+    "molecule_from",
+    "plan",
+    "predict",
+]

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: MIT
+"""From a file, a formula, a name or a SMILES string to a structure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ase import Atoms
+from ase.build import molecule
+from ase.collections import g2
+from ase.symbols import Symbols
+
+from eqcalc.molecules import read_structure
+from eqcalc.validation import InvalidInputError, nearest
+
+#: Common names of molecules whose structures ASE ships (the G2 set).
+_NAMES = {
+    "water": "H2O",
+    "ammonia": "NH3",
+    "methane": "CH4",
+    "methanol": "CH3OH",
+    "ethanol": "CH3CH2OH",
+    "formaldehyde": "H2CO",
+    "acetaldehyde": "CH3CHO",
+    "formic acid": "HCOOH",
+    "acetic acid": "CH3COOH",
+    "acetone": "CH3COCH3",
+    "acetonitrile": "CH3CN",
+    "acetylene": "C2H2",
+    "ethylene": "C2H4",
+    "ethane": "C2H6",
+    "benzene": "C6H6",
+    "carbon dioxide": "CO2",
+    "carbon monoxide": "CO",
+    "hydrogen cyanide": "HCN",
+    "hydrogen peroxide": "H2O2",
+    "hydrazine": "N2H4",
+    "methylamine": "H3CNH2",
+    "dimethyl ether": "CH3OCH3",
+    "nitromethane": "CH3NO2",
+    "furan": "C4H4O",
+    "pyridine": "C5H5N",
+    "thiophene": "C4H4S",
+    "ketene": "H2CCO",
+    "oxirane": "CH2OCH2",
+    "chloromethane": "CH3Cl",
+    "dimethyl sulfoxide": "C2H6SO",
+}
+_EXPECTED = "a structure file, a formula of ASE's G2 set, a common name, or a SMILES string"
+
+
+def molecule_from(text: str) -> Atoms:
+    """Return a molecule, not relaxed.
+
+    Parameters
+    ----------
+    text
+        A structure file; a formula of ASE's G2 set of molecules (``CH3CH2OH``); a common name
+        (``ethanol``); a SMILES string (``CCO``), for which RDKit is needed. ``smiles:`` and
+        ``formula:`` in front tell what is meant where both could be.
+
+    Raises
+    ------
+    InvalidInputError
+        It is none of these, or both a formula and a SMILES string.
+    """
+    text = text.strip()
+    kind, separator, rest = text.partition(":")
+    if separator and kind in ("smiles", "formula"):
+        return _from_smiles(rest) if kind == "smiles" else _from_formula(rest)
+    if Path(text).suffix and Path(text).exists():
+        return read_structure(text)
+    if text.lower() in _NAMES:
+        return _from_formula(_NAMES[text.lower()])
+    formula = _from_formula(text) if _is_formula(text) else None
+    smiles = _parsed(text)
+    if formula is not None and smiles is not None:
+        other = _from_smiles(text)
+        if _hill(other) != _hill(formula):
+            raise InvalidInputError(
+                f"is {_hill(formula)} as a formula and {_hill(other)} as SMILES",
+                key="molecule",
+                value=text,
+                expected=f"formula:{text} or smiles:{text}",
+            )
+    if formula is not None:
+        return formula
+    if smiles is not None:
+        return _from_smiles(text)
+    missing = "" if _rdkit() is not None else "; SMILES need RDKit: pip install 'eqcalc[predict]'"
+    raise InvalidInputError(
+        key="molecule",
+        value=text,
+        expected=_EXPECTED + missing,
+        suggestion=nearest(text.lower(), [*_NAMES, *g2.names]),
+    )
+
+
+def _hill(atoms: Atoms) -> str:
+    return str(atoms.get_chemical_formula("hill"))
+
+
+def _is_formula(text: str) -> bool:
+    """Return whether a text is one of the formulas, or the sum formula of any of them."""
+    if text in g2.names:
+        return True
+    try:
+        return bool(_same_composition(text))
+    except (KeyError, ValueError):
+        return False
+
+
+def _same_composition(text: str) -> list[str]:
+    composition = Symbols.fromsymbols(text).formula.format("hill")
+    return [name for name in g2.names if _hill(molecule(name)) == composition]
+
+
+def _from_formula(text: str) -> Atoms:
+    """Return a molecule of the G2 set.
+
+    Raises
+    ------
+    InvalidInputError
+        None or several of the molecules have this formula.
+    """
+    if text in g2.names:
+        return molecule(text)
+    try:
+        found = _same_composition(text)
+    except (KeyError, ValueError):
+        found = []
+    if len(found) != 1:
+        raise InvalidInputError(
+            "several molecules have this formula" if found else "",
+            key="molecule",
+            value=text,
+            expected=", ".join(found) or _EXPECTED,
+        )
+    return molecule(found[0])
+
+
+def _rdkit() -> Any | None:
+    try:
+        return import_module("rdkit.Chem")
+    except ImportError:
+        return None
+
+
+def _parsed(text: str) -> Any | None:
+    """Return the molecule of a SMILES string, or None."""
+    chem = _rdkit()
+    if chem is None:
+        return None
+    log: Any = import_module("rdkit.RDLogger")
+    log.DisableLog("rdApp.error")
+    try:
+        return chem.MolFromSmiles(text)
+    finally:
+        log.EnableLog("rdApp.error")
+
+
+def _from_smiles(text: str) -> Atoms:
+    """Return the molecule of a SMILES string, with its charge in ``info``.
+
+    Raises
+    ------
+    InvalidInputError
+        RDKit is missing, or there is no such molecule, or no geometry of it.
+    """
+    chem = _rdkit()
+    if chem is None:
+        raise InvalidInputError(
+            "SMILES need RDKit",
+            key="molecule",
+            value=text,
+            advice="pip install 'eqcalc[predict]', or give a structure file",
+        )
+    parsed = _parsed(text)
+    if parsed is None or not parsed.GetNumAtoms():
+        raise InvalidInputError(key="molecule", value=text, expected="a SMILES string")
+    all_chem: Any = import_module("rdkit.Chem.AllChem")
+    whole = chem.AddHs(parsed)
+    if all_chem.EmbedMolecule(whole, randomSeed=1) != 0:
+        raise InvalidInputError(
+            "RDKit finds no geometry", key="molecule", value=text, expected="a structure file"
+        )
+    if all_chem.MMFFHasAllMoleculeParams(whole):
+        all_chem.MMFFOptimizeMolecule(whole, maxIters=2000)
+    symbols: Sequence[str] = [atom.GetSymbol() for atom in whole.GetAtoms()]
+    atoms = Atoms(symbols, whole.GetConformer().GetPositions())
+    atoms.info["charge"] = chem.GetFormalCharge(whole)
+    return atoms

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: MIT
+"""From a molecule to its spectrum: conformers, quantum vibrations, rotation, populations."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from scipy.optimize import linear_sum_assignment
+
+from eqcalc.anharmonic import (
+    Treatment,
+    anharmonic_spectrum,
+    hindered_rotor,
+    rotors,
+    torsional_modes,
+)
+from eqcalc.labelling import conformers, rotatable_bonds
+from eqcalc.molecules import isolated_molecule, isotope_masses, total_charge
+from eqcalc.normal_modes import NormalModes, centred, principal_axes
+from eqcalc.prediction.level import Level, level_named
+from eqcalc.prediction.result import Conformer, Prediction
+from eqcalc.prediction.structure import molecule_from
+from eqcalc.progress import duration
+from eqcalc.units import BOLTZMANN, SECOND_RADIATION_CONSTANT
+from eqcalc.validation import InvalidInputError, non_negative, positive
+
+#: Largest molecule: the surface of more modes takes too many points.
+LARGEST = 12
+#: Conformers of a smaller population are left out.
+_RARE = 0.02
+#: Points of the relaxed scan of a torsion times the steps of each relaxation.
+_SCAN = 36 * 15
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a prediction is going to do.
+
+    Parameters
+    ----------
+    molecule
+        Formula and charge.
+    level
+        Level of theory.
+    treatment
+        Of the vibrations.
+    conformers
+        Number of trial conformers.
+    points
+        Configurations evaluated for each conformer.
+    seconds
+        Expected time of one conformer, from calls that were timed on this machine.
+    """
+
+    molecule: str
+    level: str
+    treatment: Treatment
+    conformers: int
+    points: int
+    seconds: float
+
+    def __str__(self) -> str:
+        """Return the plan as text."""
+        return (
+            f"{self.molecule} at {self.level}: {self.conformers} trial conformers; for each that "
+            f"is populated VCI with {self.treatment.quanta} quanta on terms of up to "
+            f"{self.treatment.coupling} modes, {self.points} points, about "
+            f"{duration(self.seconds)}"
+        )
+
+
+def predict(
+    molecule: str | Atoms,
+    *,
+    level: str | Level = "gfn2",
+    temperature: float = 298.15,
+    fwhm: float = 4.0,
+    isotopes: Mapping[str, float] | None = None,
+    charge: int | None = None,
+) -> Prediction:
+    """Return the infrared (and, with a model, Raman) spectrum of a molecule in the gas phase.
+
+    Conformers are searched and relaxed; the vibrations of each populated one are treated by
+    VCI, torsions as hindered rotors; lines get the envelope of a rigid top; conformers are
+    weighted by their free energies.
+
+    Parameters
+    ----------
+    molecule
+        A structure, or what :func:`~eqcalc.prediction.structure.molecule_from` reads.
+    level
+        A model file (.eqc), or a method of ``eqcalc label``: ``"gfn2"``, ``"dft"``, ….
+    temperature
+        K.
+    fwhm
+        Resolution, cm⁻¹.
+    isotopes
+        Masses by element or atom; see :func:`~eqcalc.molecules.isotope_masses`.
+    charge
+        By default that of the structure or SMILES string.
+
+    Raises
+    ------
+    InvalidInputError
+        The molecule is unknown, too large, a radical, an atom or periodic.
+    """
+    atoms = _prepared(molecule, isotopes, charge)
+    source = level_named(level) if isinstance(level, str) else level
+    positive("temperature", temperature, unit="K")
+    positive("fwhm", fwhm, unit="cm⁻¹")
+    name = molecule if isinstance(molecule, str) else str(atoms.symbols)
+    found = conformers(atoms, source.method, rng=np.random.default_rng(0))
+    treated, notes = [], []
+    for trial in found:
+        trial.set_masses(atoms.get_masses())
+        relaxed = source.relaxed(trial)
+        modes = source.modes(relaxed)
+        if modes.eigenvalues.min() <= 0.0:
+            notes.append("a conformer was left out: it is no minimum")
+            continue
+        energy = float(relaxed.get_potential_energy())
+        treated.append((relaxed, modes, energy + _thermal(modes, relaxed, temperature)))
+    if not treated:
+        raise InvalidInputError("no minimum was found", key="molecule", value=name)
+    free = np.array([energy for _, _, energy in treated])
+    weights = np.exp(-(free - free.min()) / (BOLTZMANN * temperature))
+    weights /= weights.sum()
+    kept = np.flatnonzero(weights >= _RARE)
+    result = [
+        _conformer(
+            treated[k][0],
+            treated[k][1],
+            source,
+            temperature,
+            float(weights[k] / weights[kept].sum()),
+            float(free[k] - free.min()),
+        )
+        for k in kept
+    ]
+    if result[0].spectrum.polarizability_derivative is None:
+        notes.append(
+            "no Raman spectrum: this level gives no polarizabilities here; use a model with them"
+        )
+    notes.append(
+        "errors in the table are those of the treatment of the nuclei; the error of "
+        f"{source.name} itself comes on top"
+    )
+    result.sort(key=lambda conformer: -conformer.weight)
+    return Prediction(name, source.name, temperature, fwhm, tuple(result), tuple(notes))
+
+
+def plan(
+    molecule: str | Atoms,
+    *,
+    level: str | Level = "gfn2",
+    isotopes: Mapping[str, float] | None = None,
+    charge: int | None = None,
+) -> Plan:
+    """Return what :func:`predict` would do, and how long it would take on this machine.
+
+    The arguments are those of :func:`predict`.
+    """
+    atoms = _prepared(molecule, isotopes, charge)
+    source = level_named(level) if isinstance(level, str) else level
+    n_modes = 3 * len(atoms) - 6 + (len(atoms) == 2)
+    treatment = Treatment.for_modes(n_modes)
+    wanted = ("energy", "forces", "dipole")
+    names = tuple(name for name in wanted if name in source.method.quantities)
+    source.method.label(atoms, names)  # the first call is slower
+    call = _seconds(lambda: source.method.label(atoms, names))
+    size = 1000
+    square = np.random.default_rng(0).normal(size=(size, size))
+    diagonalisation = _seconds(lambda: np.linalg.eigh(square + square.T))
+    points = treatment.points(n_modes)
+    bonds = len(rotatable_bonds(atoms))
+    # three variants and their corrections take about as long as six diagonalisations
+    configurations = treatment.configurations(n_modes)
+    seconds = call * (points + 6 * len(atoms) + bonds * _SCAN)
+    seconds += 6.0 * diagonalisation * (configurations / size) ** 3
+    formula = str(atoms.symbols.formula.format("hill"))
+    charged = f", charge {total_charge(atoms):+g}" if total_charge(atoms) else ""
+    return Plan(
+        formula + charged, source.name, treatment, min(3**bonds, 243), points, float(seconds)
+    )
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    """Return how long a call takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _prepared(
+    molecule: str | Atoms, isotopes: Mapping[str, float] | None, charge: int | None
+) -> Atoms:
+    """Return the molecule that was asked for."""
+    atoms = isolated_molecule(molecule_from(molecule) if isinstance(molecule, str) else molecule)
+    atoms = atoms.copy()
+    if charge is not None:
+        atoms.info["charge"] = charge
+    atoms.set_masses(isotope_masses(atoms, dict(isotopes or {})))
+    electrons = int(atoms.numbers.sum() - total_charge(atoms))
+    if electrons % 2:
+        raise InvalidInputError(
+            "is a radical: its number of electrons is odd",
+            key="molecule",
+            value=str(atoms.symbols),
+            advice="state a charge, or use eqcalc label, train and simulate",
+        )
+    if not 2 <= len(atoms) <= LARGEST:
+        raise InvalidInputError(
+            key="molecule",
+            value=f"{len(atoms)} atoms",
+            expected=f"2 to {LARGEST} atoms",
+            advice="for larger molecules use eqcalc label, train and simulate",
+        )
+    return atoms
+
+
+def _conformer(
+    atoms: Atoms,
+    modes: NormalModes,
+    level: Level,
+    temperature: float,
+    weight: float,
+    free_energy: float,
+) -> Conformer:
+    """Return the spectrum of a conformer."""
+    found = rotors(atoms)
+    torsions = torsional_modes(modes, found)
+    turned = tuple(hindered_rotor(atoms, rotor) for rotor in found) if torsions else ()
+    spectrum = anharmonic_spectrum(
+        modes, level.evaluator(atoms), at_rest=torsions, temperature=temperature
+    )
+    return Conformer(atoms, weight, free_energy, spectrum, turned)
+
+
+def _thermal(modes: NormalModes, atoms: Atoms, temperature: float) -> float:
+    """Return the free energy of harmonic vibrations, rotation and mirror images, eV.
+
+    What all conformers have in common is left out.
+    """
+    kT = BOLTZMANN * non_negative("temperature", temperature)
+    x = SECOND_RADIATION_CONSTANT * modes.wavenumber / temperature
+    vibration = (0.5 * x + np.log1p(-np.exp(-x))).sum()
+    moments = principal_axes(atoms.positions, atoms.get_masses())[0]
+    rotation = 0.5 * np.log(np.maximum(moments, 1e-3)).sum()
+    return float(kT * (vibration - rotation - np.log(2.0 if _is_chiral(atoms) else 1.0)))
+
+
+def _is_chiral(atoms: Atoms, tolerance: float = 0.1) -> bool:
+    """Return whether a structure differs from its mirror image.
+
+    Both are compared in principal axes, of which signs are tried, with the best assignment of
+    the atoms of an element. Symmetric tops count as achiral.
+    """
+    moments, axes = principal_axes(atoms.positions, atoms.get_masses())
+    if np.min(np.diff(moments)) < 1e-3 * moments[-1]:
+        return False
+    places = centred(atoms.positions, atoms.get_masses()) @ axes
+    for signs in np.array([[-1, 1, 1], [1, -1, 1], [1, 1, -1], [-1, -1, -1]]):
+        image = places * signs
+        largest = 0.0
+        for z in np.unique(atoms.numbers):
+            group = atoms.numbers == z
+            distances = np.linalg.norm(places[group, None] - image[None, group], axis=-1)
+            rows, columns = linear_sum_assignment(distances)
+            largest = max(largest, float(distances[rows, columns].max()))
+        if largest < tolerance:
+            return False
+    return True

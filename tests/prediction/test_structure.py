@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: MIT
+"""Molecules from files, formulas, names and SMILES strings."""
+
+import pytest
+from ase.build import molecule
+from ase.io import write
+
+from eqcalc.prediction import molecule_from
+from tests.errors import refused
+
+
+@pytest.mark.parametrize(
+    ("text", "formula"),
+    [
+        ("ethanol", "C2H6O"),
+        ("Formic acid", "CH2O2"),
+        ("CH3CH2OH", "C2H6O"),
+        ("H2O", "H2O"),
+        ("CH2O", "CH2O"),  # the sum formula of one molecule of the set
+        ("2-butyne", "C4H6"),
+    ],
+)
+def test_names_and_formulas(text, formula):
+    assert molecule_from(text).get_chemical_formula("hill") == formula
+
+
+def test_every_common_name_has_a_structure():
+    from eqcalc.prediction.structure import _NAMES
+
+    for name in _NAMES:
+        assert len(molecule_from(name)) > 1
+
+
+def test_structure_files(tmp_path):
+    write(tmp_path / "water.xyz", molecule("H2O"))
+    assert len(molecule_from(str(tmp_path / "water.xyz"))) == 3
+
+
+@pytest.mark.parametrize("text", ["unobtainium", "C9H99", "", "CCX"])
+def test_unknown_molecules_are_refused(text):
+    with refused(key="molecule", value=text):
+        molecule_from(text)
+
+
+def test_a_misspelled_name_is_suggested():
+    with refused(key="molecule", suggestion="formaldehyde"):
+        molecule_from("formaldehide")
+
+
+def test_a_formula_of_several_molecules_is_refused():
+    with refused(key="molecule", value="C2H6O") as caught:
+        molecule_from("C2H6O")
+    assert "CH3OCH3" in caught.value.expected
+    assert "CH3CH2OH" in caught.value.expected
+
+
+class TestSmiles:
+    @pytest.fixture(autouse=True)
+    def _rdkit(self):
+        pytest.importorskip("rdkit")
+
+    @pytest.mark.parametrize(
+        ("text", "formula", "charge"),
+        [("CCO", "C2H6O", 0), ("C=O", "CH2O", 0), ("[NH4+]", "H4N", 1), ("smiles:O", "H2O", 0)],
+    )
+    def test_molecules_and_ions(self, text, formula, charge):
+        atoms = molecule_from(text)
+        assert atoms.get_chemical_formula("hill") == formula
+        assert atoms.info["charge"] == charge
+
+    def test_a_formula_that_is_another_molecule_as_smiles_is_refused(self):
+        with refused(key="molecule", expected="formula:CO or smiles:CO"):
+            molecule_from("CO")
+        assert len(molecule_from("formula:CO")) == 2
+        assert len(molecule_from("smiles:CO")) == 6
