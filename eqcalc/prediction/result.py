@@ -17,8 +17,8 @@ from ase import Atoms
 from eqcalc.anharmonic import AnharmonicSpectrum, HinderedRotor, rotor_table
 from eqcalc.files import make_folder, write_atomically
 from eqcalc.spectra import plot_spectrum, save_figure, write_spectrum
+from eqcalc.spectra.experiment.band_matching import compare_bands
 from eqcalc.spectra.experiment.fundamentals import known_fundamentals
-from eqcalc.spectra.experiment.sticks import compare_bands
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.validation import InvalidInputError
 

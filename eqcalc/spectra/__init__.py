@@ -28,6 +28,7 @@ from eqcalc.spectra.estimation import Estimation
 from eqcalc.spectra.estimator.statistics import Estimate, replicas_needed
 from eqcalc.spectra.estimator.windows import Window, register_window
 from eqcalc.spectra.experiment.band_lists import BandList, is_band_list, read_bands
+from eqcalc.spectra.experiment.band_matching import BandComparison, compare_bands
 from eqcalc.spectra.experiment.comparison import (
     Comparison,
     ScoreInterval,
@@ -42,7 +43,6 @@ from eqcalc.spectra.experiment.measured import (
     read_measured,
     read_table,
 )
-from eqcalc.spectra.experiment.sticks import BandComparison, compare_bands
 from eqcalc.spectra.figures import (
     plot_assignment,
     plot_bands,

@@ -20,8 +20,8 @@ from eqcalc.spectra.assignment.decomposition import Decomposition
 from eqcalc.spectra.assignment.modes import REMAINDER, ROTATION
 from eqcalc.spectra.committee import CommitteeSpectrum
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum
+from eqcalc.spectra.experiment.band_matching import BandComparison
 from eqcalc.spectra.experiment.comparison import Comparison
-from eqcalc.spectra.experiment.sticks import BandComparison
 from eqcalc.spectra.raman_scattering import RamanSpectrum
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.validation import InvalidInputError
