@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 
 from eqcalc.models.potential import Potential
 from eqcalc.neighbors import Pairs, pairs_within
-from eqcalc.quantities import ordered as ordered_names
+from eqcalc.quantities import ordered
 from eqcalc.runtime.cpu_kernels import (
     Composition,
     FusedPotential,
@@ -35,11 +35,7 @@ from eqcalc.runtime.verification import TOLERANCES, deviations, trial_crystal, t
 from eqcalc.structures import Structures
 
 #: What the kernels differentiate, in the order of their arguments.
-_SEEDS = ("energy", "forces", "virial", "scalars", "vectors")
-
-
-#: What the kernels can be differentiated for.
-_TRAINED = frozenset(("energy", "forces", "stress"))
+_SEEDS = ("energy", "forces", "virial", "dipole", "polarizability", "scalars", "vectors")
 
 
 class _Seeds(ctypes.Structure):
@@ -82,9 +78,11 @@ class _Recorder(FusedPotential):
         """In the order of the kernels."""
         return self._parameters
 
-    def trained(self, energy: bool) -> list[nn.Parameter]:
-        """Return the parameters of the representation, and of the read-out of the energy."""
-        heads = [self._potential.heads["energy"]] if energy else []
+    def trained(self, outputs: Collection[str]) -> list[nn.Parameter]:
+        """Return the parameters that outputs depend on."""
+        of = {"forces": "energy", "virial": "energy"}
+        names = {of.get(name, name) for name in outputs} - {"scalars", "vectors"}
+        heads = [self._potential.heads[name] for name in ordered(names)]
         return [p for m in (self._potential.representation, *heads) for p in m.parameters()]
 
     def update(self, numbers: Tensor) -> None:
@@ -159,7 +157,7 @@ class _Kernels(torch.autograd.Function):
 class FusedTraining:
     """A potential whose outputs, by compiled kernels, are differentiable in its parameters.
 
-    Read-outs without kernels for training are evaluated eagerly, from the features of the atoms.
+    Read-outs without kernels are evaluated eagerly, from the features of the atoms.
     Gradients do not depend on the number of threads, to the last bit.
 
     Parameters
@@ -197,9 +195,8 @@ class FusedTraining:
         potential, recorder = self._potential, self._recorder
         potential.require_outputs(names, structures)
         recorder.update(structures.numbers)
-        # read-outs besides that of the energy are differentiated by autograd
-        compiled = _TRAINED if create_graph else recorder.outputs
-        outputs = {"virial" if name == "stress" else name for name in compiled.intersection(names)}
+        compiled = recorder.outputs.intersection(names)
+        outputs = {"virial" if name == "stress" else name for name in compiled}
         beside = [name for name in names if name not in compiled]
         outputs |= {"forces"} if "virial" in outputs else set()
         outputs |= {"scalars", "vectors"} if beside else set()
@@ -207,10 +204,10 @@ class FusedTraining:
         half = HalfPairs.of(pairs) if structures.periodic else None
         given = Given(composition, structures.positions, structures.cell, half)
         if create_graph:
-            ordered = sorted(outputs)
-            trained = recorder.trained(energy=not outputs <= {"scalars", "vectors"})
-            found = _Kernels.apply(recorder, given, composition, ordered, *trained)
-            values = dict(zip(ordered, found, strict=True))
+            wanted = sorted(outputs)
+            trained = recorder.trained(wanted)
+            found = _Kernels.apply(recorder, given, composition, wanted, *trained)
+            values = dict(zip(wanted, found, strict=True))
         else:
             values, _ = recorder.evaluate_given(given, composition, outputs)
         if "stress" in names:
@@ -221,7 +218,7 @@ class FusedTraining:
             with torch.set_grad_enabled(create_graph):
                 for name in beside:
                     values[name] = potential.read_out(name, features, structures)
-        return {name: values[name] for name in ordered_names(names)}
+        return {name: values[name] for name in ordered(names)}
 
 
 def verify_training(trained: FusedTraining, potential: Potential) -> dict[str, float]:

@@ -8,8 +8,10 @@ labelled ethanols of `data/ethanol`, with the pipeline that each has: eqcalc fro
 SchNetPack from an ASE database with its loader and its neighbour list by matscipy, both in
 the process that trains. A step is reading, neighbours, batch, forward, loss, backward and
 AdamW. Steps are made in turn; what is compared is CPU time: medians of the ratios of
-neighbouring steps, with quartiles. See schnetpack_comparison.py for installing SchNetPack;
-without it eqcalc is timed alone.
+neighbouring steps, with quartiles. "Floor" is the time of the matrix products of energy, forces and
+the gradient of their loss alone, by torch.mm at the same shapes. `--molecule C6H6` takes so many
+distorted copies of another molecule instead, labelled with zeros. See schnetpack_comparison.py for
+installing SchNetPack; without it eqcalc is timed alone.
 """
 
 from __future__ import annotations
@@ -24,11 +26,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from ase.build import molecule
 
 import eqcalc
 from eqcalc import Dataset
+from eqcalc.datasets import Record
 from eqcalc.models import PaiNNConfig, Potential, PotentialConfig, References
-from eqcalc.runtime import keep_freed_memory
+from eqcalc.runtime import FusedTraining, keep_freed_memory
 from eqcalc.training.data import Batches, BatchOrder, loader
 from eqcalc.training.loss import Loss
 
@@ -60,13 +64,39 @@ def step_of(
     return step
 
 
-def of_eqcalc(dataset: Dataset, names: tuple[str, ...], size: int) -> Step:
-    """Return a training step of eqcalc."""
+def of_floor(atoms: int, pairs: int) -> Step:
+    """Return the matrix products of a step: of every linear map forward, back, and for its weights.
+
+    Values and tangents go forward and back; the weights take the rows of both.
+    """
+    F, made = 128, []
+    for layer in range(3):
+        maps = [(atoms, F, F), (atoms, F, 3 * F)] if layer else []
+        maps += [(3 * atoms, F, 2 * F), (atoms, 2 * F, F), (atoms, F, 3 * F)]
+        for rows, depth, columns in maps:
+            made += [(rows, depth, columns), (rows, columns, depth)] * 2
+            made.append((columns, 2 * rows, depth))
+        columns = 3 * F if layer else 2 * F
+        made += [(pairs, 21, columns), *[(2 * pairs, 21, columns)] * 3, (21, 2 * pairs, columns)]
+    made += [(atoms, F, F // 2), (atoms, F // 2, F)] * 2 + [(F // 2, 2 * atoms, F)]
+    factors = [(torch.rand(m, k), torch.rand(k, n), torch.empty(m, n)) for m, k, n in made]
+
+    def step() -> object:
+        for left, right, product in factors:
+            torch.mm(left, right, out=product)
+        return None
+
+    return step
+
+
+def of_eqcalc(dataset: Dataset, names: tuple[str, ...], size: int, *, fused: bool = True) -> Step:
+    """Return a training step of eqcalc, with compiled kernels or eagerly."""
     torch.manual_seed(0)
     heads = tuple(name for name in names if name != "forces")
     offset = float(np.mean(dataset.labels(range(len(dataset)))[0]["energy"].numpy())) / 9.0
     references = References((1, 6, 8), {"energy": dict.fromkeys((1, 6, 8), offset)})
     potential = Potential(PotentialConfig(PaiNNConfig(), heads), references)
+    model = FusedTraining(potential) if fused else potential
     total = Loss(dict.fromkeys(names, 1.0), dict.fromkeys(names, 1.0))
     batches, order = Batches(dataset, names, CUTOFF), BatchOrder(np.arange(len(dataset)), size, 0)
 
@@ -75,7 +105,7 @@ def of_eqcalc(dataset: Dataset, names: tuple[str, ...], size: int) -> Step:
         return iter(loader(batches, order))
 
     def loss(batch: object) -> torch.Tensor:
-        found = potential.evaluate(batch.structures, batch.pairs, names, create_graph=True)
+        found = model.evaluate(batch.structures, batch.pairs, names, create_graph=True)
         return total(found, batch.labels, batch.present, batch.structures)
 
     # as eqcalc.training makes it
@@ -149,25 +179,43 @@ def cpu_milliseconds(call: Step) -> float:
     return (time.process_time_ns() - start) * 1e-6
 
 
+def distorted(name: str, n: int, folder: Path) -> Dataset:
+    """Return distorted copies of a molecule, labelled with zeros."""
+    rng, atoms = np.random.default_rng(0), molecule(name)
+    labels = {"energy": np.zeros(()), "forces": np.zeros((len(atoms), 3)), "dipole": np.zeros(3)}
+    labels["polarizability"] = np.zeros((3, 3))
+    shapes = (atoms.positions + 0.05 * rng.normal(size=(len(atoms), 3)) for _ in range(n))
+    records = [Record(atoms.numbers, positions, labels) for positions in shapes]
+    return Dataset.create(folder / "distorted.h5", records, level_of_theory="none")
+
+
 def main() -> None:
     """Print CPU time and samples per second, and ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA)
+    parser.add_argument("--molecule")
     parser.add_argument("--batch-size", type=int, default=10)
-    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=100)
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     keep_freed_memory()
-    dataset, size = Dataset.open(options.data), options.batch_size
-    steps = options.epochs * (len(dataset) // size)
+    size = options.batch_size
     print(
         f"eqcalc {eqcalc.__version__}, torch {torch.__version__}, "
-        f"{torch.get_num_threads()} thread, "
-        f"{steps} steps of {size} structures of {options.data.name}"
+        f"{torch.get_num_threads()} thread, {options.steps} steps of {size} structures"
     )
     for names in (ALL[:2], ALL):
         with tempfile.TemporaryDirectory() as folder:
-            calls = {"eqcalc": of_eqcalc(dataset, names, size)}
+            if options.molecule:
+                dataset = distorted(options.molecule, 10 * size, Path(folder))
+            else:
+                dataset = Dataset.open(options.data)
+            batch = Batches(dataset, names, CUTOFF)[np.arange(size)]
+            calls = {
+                "eqcalc": of_eqcalc(dataset, names, size),
+                "eager": of_eqcalc(dataset, names, size, fused=False),
+                "floor": of_floor(batch.structures.n_atoms, len(batch.pairs.receiver) // 2),
+            }
             try:
                 calls["SchNetPack"] = of_schnetpack(dataset, names, size, Path(folder))
             except ImportError as error:
@@ -175,14 +223,14 @@ def main() -> None:
             for _, call in itertools.product(range(3), calls.values()):
                 call()
             times = np.array(
-                [[cpu_milliseconds(call) for call in calls.values()] for _ in range(steps)]
+                [[cpu_milliseconds(call) for call in calls.values()] for _ in range(options.steps)]
             )
         for (name, _), column in zip(calls.items(), times.T, strict=True):
-            low, middle, high = np.percentile(times[:, -1] / column, (25, 50, 75))
+            low, middle, high = np.percentile(column / times[:, 0], (25, 50, 75))
             print(
                 f"{'+'.join(names):40} {name:11} {np.median(column):7.1f} ms "
                 f"{1e3 * size / np.median(column):6.0f} samples/s"
-                + ("" if name != "eqcalc" else f"   {middle:.2f} ({low:.2f} to {high:.2f})"),
+                f"   {middle:.2f} ({low:.2f} to {high:.2f})",
                 flush=True,
             )
 

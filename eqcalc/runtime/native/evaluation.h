@@ -3,7 +3,8 @@
 // energy; and in training both once more for the gradient of the loss.
 #pragma once
 
-#include "gradients.h"
+#include <optional>
+
 #include "readouts.h"
 
 // What comes out; pointers that are null are not wanted.
@@ -21,17 +22,17 @@ struct Output {
 
 // The gradient of a loss with respect to what came out, in the same shapes; null where it has none.
 struct Seeds {
-    const double *energy, *forces, *virial;
+    const double *energy, *forces, *virial, *dipole, *polarizability;
     const Real *scalars, *vectors;
 };
 
 class Evaluation {
 public:
     // With `recording` everything that training needs is kept.
-    Evaluation(const Network& net, const Input& in, Arena& arena, std::vector<Pair>& pairs,
-               bool recording = false)
-        : net_(net), in_(in), arena_(arena), pairs_(pairs), recording_(recording),
-          F(net.features), n(in.first_atom[in.n_structures]) {
+    Evaluation(const Network& net, const Input& in, Arena& arena, Arena& of_read_outs,
+               std::vector<Pair>& pairs, bool recording = false)
+        : net_(net), in_(in), arena_(arena), of_read_outs_(of_read_outs), pairs_(pairs),
+          recording_(recording), F(net.features), n(in.first_atom[in.n_structures]) {
         arena_.restart();
         find_pairs(pairs_, in_, net_.radial.cutoff);
     }
@@ -55,9 +56,9 @@ public:
         const State& last = states_.back();
         if (out.scalars != nullptr) hand_out(n, last.scalars.value, out.scalars);
         if (out.vectors != nullptr) hand_out(3 * n, last.vectors.value, out.vectors);
-        ReadOuts read_outs(net_, in_, arena_, last.scalars, last.vectors);
-        if (out.dipole != nullptr) read_outs.dipole(out.dipole);
-        if (out.polarizability != nullptr) read_outs.polarizability(out.polarizability);
+        read_outs_.emplace(net_, in_, of_read_outs_, last.scalars, last.vectors);
+        if (out.dipole != nullptr) read_outs_->dipole(out.dipole);
+        if (out.polarizability != nullptr) read_outs_->polarizability(out.polarizability);
         middle_ = arena_.mark();
         has_forces_ = out.forces != nullptr;
         if (out.energy == nullptr && !has_forces_) return;
@@ -282,6 +283,10 @@ private:
         zeroed<InTangent>(g.vectors, n * 3 * F);
         add_seeds(n, seeds.scalars, g.scalars);
         add_seeds(3 * n, seeds.vectors, g.vectors);
+        if (seeds.dipole != nullptr)
+            read_outs_->dipole_back(seeds.dipole, g.scalars, g.vectors, *gradients_);
+        if (seeds.polarizability != nullptr)
+            read_outs_->polarizability_back(seeds.polarizability, g.scalars, g.vectors, *gradients_);
         backward<Pass>(g);
     }
 
@@ -465,7 +470,7 @@ private:
 
     const Network& net_;
     const Input& in_;
-    Arena& arena_;
+    Arena &arena_, &of_read_outs_;
     std::vector<Pair>& pairs_;
     const bool recording_;
     const int F;
@@ -477,6 +482,7 @@ private:
     std::vector<PairGradient> of_pairs_;
     std::vector<State> states_;
     Array energy_hidden_;
+    std::optional<ReadOuts> read_outs_;
     Gradients* gradients_ = nullptr;
     // temporary, [n, F], [n, 2F], [n, 3F], [n, 3F] and [n, 6F]
     Array hidden_, joined_, wide_, vectors_, mixed_;

@@ -98,9 +98,10 @@ inline void add_products(int rows, int depth, const Real* x, std::size_t step, c
 // reads them in order.
 class Linear {
 public:
-    // weight(input, output) and, if given, bias[output] count without padding.
-    template <class Weight>
-    void set(const Parts& in, const Parts& out, Weight weight, const Real* bias = nullptr) {
+    // The weight of an input and an output without padding is matrix[input·in_step + output·out_step];
+    // bias[output] may be null.
+    void set(const Parts& in, const Parts& out, const Real* matrix, std::size_t in_step,
+             std::size_t out_step, const Real* bias = nullptr) {
         const std::vector<int> inputs = places(in), outputs = places(out);
         depth_ = int(inputs.size());
         columns_ = int(outputs.size());
@@ -111,12 +112,22 @@ public:
             nothing_ = zeros(kPanel);
         }
         for (int begin = 0; begin < columns_; begin += kPanel) {
-            const int end = std::min(begin + kPanel, columns_);
             Real* panel = weights_.get() + std::size_t(begin) * depth_;
-            for (int k = 0; k < depth_; ++k, panel += kPanel)
-                if (inputs[k] >= 0)
-                    for (int c = begin; c < end; ++c)
-                        if (outputs[c] >= 0) panel[c - begin] = weight(inputs[k], outputs[c]);
+            const int count = std::min(kPanel, columns_ - begin);
+            const bool whole = count == kPanel && outputs[begin] >= 0 &&
+                               outputs[begin + kPanel - 1] == outputs[begin] + kPanel - 1;
+            const Real* column = matrix + (whole ? outputs[begin] * out_step : 0);
+            for (int k = 0; k < depth_; ++k, panel += kPanel) {
+                if (inputs[k] < 0) continue;
+                const Real* from = column + inputs[k] * in_step;
+                if (whole && out_step == 1)
+                    std::memcpy(panel, from, kPanel * sizeof(Real));
+                else if (whole)
+                    for (int c = 0; c < kPanel; ++c) panel[c] = from[c * out_step];
+                else
+                    for (int c = 0; c < count; ++c)
+                        if (outputs[begin + c] >= 0) panel[c] = from[outputs[begin + c] * out_step];
+            }
         }
         if (bias != nullptr)
             for (int c = 0; c < columns_; ++c)
@@ -146,8 +157,12 @@ public:
             const Real* w = weights_.get() + std::size_t(column) * depth_;
             const Real* b = bias == nullptr ? nothing_.get() : bias + column;
             const bool whole = columns - column >= kPanel;
+            const std::size_t share = std::size_t(depth) * kPanel / std::max(tiles, 1);
             for (int tile = 0; tile < tiles; ++tile) {
                 const int begin = long(tile) * rows / tiles, end = long(tile + 1) * rows / tiles;
+                // the next panel comes from a slower cache
+                for (std::size_t k = 0; k < share; k += 64 / sizeof(Real))
+                    __builtin_prefetch(w + std::size_t(depth_) * kPanel + tile * share + k);
                 kernels.of[end - begin - 1][whole](
                     depth, x + std::size_t(begin) * x_stride, x_stride, w, b,
                     y + std::size_t(begin) * y_stride + column, y_stride);
@@ -193,7 +208,7 @@ struct Map {
         out = outputs;
         int width = 0;
         for (int part : in) width += part;
-        forward.set(in, out, [=](int i, int o) { return matrix[o * width + i]; }, biases);
-        back.set(out, in, [=](int o, int i) { return matrix[o * width + i]; });
+        forward.set(in, out, matrix, 1, width, biases);
+        back.set(out, in, matrix, width, 1);
     }
 };

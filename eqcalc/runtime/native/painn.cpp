@@ -93,9 +93,12 @@ void read(Network& net, const Settings& s, Parameters take) {
     const Real *filters = take(), *filter_bias = take();
     for (Layer& layer : net.layers) {
         // the bias is the weight of the last radial function, which is the cutoff function
-        layer.filter.set({R + 1}, {F, F, F}, [=](int n, int o) {
-            return n == R ? filter_bias[o] : filters[o * R + n];
-        });
+        std::vector<Real> weights;
+        for (int o = 0; o < 3 * F; ++o) {
+            weights.insert(weights.end(), filters + o * R, filters + (o + 1) * R);
+            weights.push_back(filter_bias[o]);
+        }
+        layer.filter.set({R + 1}, {F, F, F}, weights.data(), 1, R + 1);
         filters += 3 * F * R;
         filter_bias += 3 * F;
         take.read(layer.message, {F}, F, {F, F, F});
@@ -168,7 +171,8 @@ struct Part {
 
     Seeds of(const Seeds& seeds, int width) const {
         return {offset(seeds.energy, begin), offset(seeds.forces, 3 * atom),
-                offset(seeds.virial, 9 * begin), offset(seeds.scalars, atom * width),
+                offset(seeds.virial, 9 * begin), offset(seeds.dipole, 3 * begin),
+                offset(seeds.polarizability, 9 * begin), offset(seeds.scalars, atom * width),
                 offset(seeds.vectors, 3 * atom * width)};
     }
 
@@ -197,14 +201,14 @@ std::vector<std::int64_t> division(const Input& in) {
 // What an evaluation works with.
 struct Workspace {
     Part part;
-    Arena arena;
+    Arena arena, of_read_outs;
     std::vector<Pair> pairs;
 };
 
 // A part of a batch in training.
 struct Block {
     Part part;
-    Arena arena{true};
+    Arena arena{true}, of_read_outs{true};
     std::vector<Pair> pairs;
     std::unique_ptr<Evaluation> evaluation;
     Gradients gradients;
@@ -224,8 +228,9 @@ struct Tape {
         parallel(threads, size, [&](int k) {
             Block& block = *blocks[k];
             block.part.set(in, bounds[k], bounds[k + 1]);
-            block.evaluation = std::make_unique<Evaluation>(network, block.part.input, block.arena,
-                                                            block.pairs, true);
+            block.evaluation =
+                std::make_unique<Evaluation>(network, block.part.input, block.arena,
+                                             block.of_read_outs, block.pairs, true);
             Output part = block.part.of(out, network.width);
             block.evaluation->run(part);
         });
@@ -288,7 +293,7 @@ int eqcalc_evaluate(const void* network, const Input* input, Output* output, int
             Pool<Workspace>::Loan work(workspaces);
             work->part.set(*input, bounds[k], bounds[k + 1]);
             Output part = work->part.of(*output, net.width);
-            Evaluation(net, work->part.input, work->arena, work->pairs).run(part);
+            Evaluation(net, work->part.input, work->arena, work->of_read_outs, work->pairs).run(part);
             const std::lock_guard<std::mutex> lock(mutex);
             // of equal distances the first, whichever thread is faster
             const auto key = [](const Output& o) { return std::pair(o.shortest, o.shortest_pair[0]); };
