@@ -212,7 +212,7 @@ class AnharmonicSpectrum(Sticks):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the transitions as JSON-able lists."""
-        result: dict[str, Any] = {
+        return {
             "harmonic_cm-1": self.harmonic.tolist(),
             "zero_point_energy_cm-1": self.zero_point_energy,
             "wavenumber_cm-1": self.wavenumber.tolist(),
@@ -223,15 +223,8 @@ class AnharmonicSpectrum(Sticks):
             ],
             "rotational_constants_cm-1": self.rotational_constants.tolist(),
             "provenance": self.provenance,
+            **self.intensities(),
         }
-        if self.dipole_derivative is not None:
-            result["infrared_km/mol"] = self.infrared_intensity.tolist()
-        if self.polarizability_derivative is not None:
-            result["raman_angstrom4/amu"] = self.raman_activity.tolist()
-            result["depolarization_ratio"] = [
-                None if np.isnan(r) else float(r) for r in self.depolarization_ratio
-            ]
-        return result
 
     def _shown(self, least: float) -> np.ndarray:
         shown = np.array([sum(found[0].quanta.values()) == 1 for found in self.assignment])

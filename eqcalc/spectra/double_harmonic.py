@@ -96,16 +96,9 @@ class HarmonicSpectrum(NormalModes, Sticks):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the table as JSON-able lists."""
-        result: dict[str, Any] = {
+        return {
             "wavenumber_cm-1": self.wavenumber.tolist(),
             "reduced_mass_amu": self.reduced_mass.tolist(),
             "residual_cm-1": self.residual.tolist(),
+            **self.intensities(),
         }
-        if self.dipole_derivative is not None:
-            result["infrared_km/mol"] = self.infrared_intensity.tolist()
-        if self.polarizability_derivative is not None:
-            result["raman_angstrom4/amu"] = self.raman_activity.tolist()
-            result["depolarization_ratio"] = [
-                None if np.isnan(r) else float(r) for r in self.depolarization_ratio
-            ]
-        return result

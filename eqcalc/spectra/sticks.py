@@ -127,6 +127,18 @@ class Sticks:
         broadened = self._broadened(self.raman_activity, fwhm, wavenumber, shape)
         return replace(broadened, unit="Å⁴/amu per cm⁻¹", label="Raman activity")
 
+    def intensities(self) -> dict[str, list[float | None]]:
+        """Return the intensities that are known as JSON-able lists."""
+        result: dict[str, list[float | None]] = {}
+        if self.dipole_derivative is not None:
+            result["infrared_km/mol"] = self.infrared_intensity.tolist()
+        if self.polarizability_derivative is not None:
+            result["raman_angstrom4/amu"] = self.raman_activity.tolist()
+            result["depolarization_ratio"] = [
+                None if np.isnan(r) else float(r) for r in self.depolarization_ratio
+            ]
+        return result
+
     def _broadened(
         self, strength: np.ndarray, fwhm: float, wavenumber: np.ndarray | None, shape: str
     ) -> Spectrum:
