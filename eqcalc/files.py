@@ -16,12 +16,23 @@ import hashlib
 import itertools
 import os
 import platform
+import re
+import stat
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 _counter = itertools.count()
+_TEMPORARY = re.compile(r"\.(.+)\.partial-[0-9a-f]{6}-\d+-\d+.*")
+#: Errors of file systems without locks.
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
+
+
+class LockWarning(UserWarning):
+    """A file system has no locks."""
 
 
 # --- atomic writing -------------------------------------------------------------------
@@ -46,6 +57,29 @@ def write_atomically(path: Path, data: bytes | str) -> None:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
+def appending(path: Path) -> TextIO:
+    """Open a text file to append to, in UTF-8 and without translating line ends.
+
+    Raises
+    ------
+    OSError
+        It cannot be written, or is a link, a pipe or a device.
+    """
+    descriptor = _opened(path, os.O_WRONLY | os.O_APPEND)
+    return os.fdopen(descriptor, "a", encoding="utf-8", newline="")
+
+
+def _opened(path: Path, flags: int) -> int:
+    """Open or create a regular file without following links, and return its descriptor."""
+    descriptor = os.open(
+        path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666
+    )
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _failure(path, errno.EEXIST, "is a pipe or a device")
+    return descriptor
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield the path of an empty temporary file, which replaces `path` at the end of the block.
@@ -56,8 +90,13 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises
     ------
     OSError
-        It cannot be written; the error names `path`.
+        It cannot be written, or is a folder, pipe or device; the error names `path`.
     """
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        kind = stat.S_IFMT(path.lstat().st_mode)
+        if kind not in (stat.S_IFREG, stat.S_IFLNK):
+            number = errno.EISDIR if kind == stat.S_IFDIR else errno.EEXIST
+            raise _failure(path, number, "is not a file that can be replaced")
     remove_leftovers(path)
     temporary = temporary_path(path)
     try:
@@ -80,8 +119,11 @@ def replacing(path: Path) -> Iterator[Path]:
 def temporary_path(path: Path) -> Path:
     """Return a unique hidden name in the folder of `path`, with the same suffix.
 
-    Files left behind by killed processes are removed by :func:`remove_leftovers`.
+    Files left behind by killed processes are removed by :func:`remove_leftovers`, also those
+    of a `path` that is itself temporary.
     """
+    if match := _TEMPORARY.fullmatch(path.name):
+        path = path.with_name(match[1])
     return path.with_name(f"{_prefix(path)}{os.getpid()}-{next(_counter)}{path.suffix}")
 
 
@@ -155,22 +197,32 @@ def _is_alive(process: int) -> bool:
 def exclusive(lock: Path) -> Iterator[None]:
     """Hold a lock file, which exists as long as the lock.
 
-    The operating system releases the lock when the process ends for whatever reason.
+    The operating system releases the lock when the process ends for whatever reason. Without
+    locks, as on some network file systems, the block runs after a LockWarning.
 
     Raises
     ------
     BlockingIOError
         Another process holds it.
     OSError
-        The file cannot be created, or is a symbolic link.
+        The file cannot be created, or is a link, a pipe or a device.
     """
     while True:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        descriptor = _opened(lock, os.O_RDWR)
         try:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise _failure(lock, errno.EAGAIN, "locked by another process") from None
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise _failure(lock, error.errno, "cannot be locked") from None
+                warnings.warn(
+                    f"{lock.parent}: this file system has no locks ({error.strerror}); make sure "
+                    "that no other process writes the same files",
+                    LockWarning,
+                    stacklevel=3,
+                )
             if not _is_file_of(descriptor, lock):
                 continue  # its previous owner removed it meanwhile
             try:

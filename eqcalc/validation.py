@@ -14,6 +14,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+import reprlib
 import typing
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -76,7 +77,7 @@ class InvalidInputError(ValueError):
         self.advice = advice
 
     def __str__(self) -> str:
-        got = "" if self.value is ABSENT else f", got {self.value!r}"
+        got = "" if self.value is ABSENT else f", got {_shown(self.value)}"
         expected = f"expected {self.expected}{got}" if self.expected else ""
         meant = "" if self.suggestion is None else f"did you mean {self.suggestion!r}?"
         text = "; ".join(part for part in (self.problem, expected, meant, self.advice) if part)
@@ -101,6 +102,15 @@ class InvalidInputError(ValueError):
     def of_kind(self, kind: type[FileError]) -> FileError:
         """Return this error as one of a file, with the same attributes."""
         return kind(**vars(self))
+
+
+def _shown(value: object) -> str:
+    """Return a value as in a message, shortened if it is long or deeply nested."""
+    short = reprlib.Repr()
+    short.maxlevel = 4
+    short.maxlist = short.maxtuple = short.maxdict = short.maxset = 30
+    short.maxstring = short.maxother = short.maxlong = 400
+    return short.repr(value)
 
 
 class InvalidFileError(InvalidInputError):
@@ -136,6 +146,10 @@ def raise_all(errors: Sequence[InvalidInputError], *, file: str | Path | None = 
     if file is not None:
         error.within_file(file)
     raise error
+
+
+class ExistingFileError(InvalidFileError, FileExistsError):
+    """A file to be written exists, and is not overwritten."""
 
 
 class UnknownElementError(InvalidInputError):
@@ -420,13 +434,29 @@ def existing_file(path: str | Path, what: str = "a file") -> Path:
     Raises
     ------
     MissingFileError, InvalidFileError
-        It does not exist, or is a directory.
+        It does not exist, or is a directory, pipe or device.
     """
     path = Path(path)
     if path.is_dir():
         raise InvalidFileError("is a directory", expected=what, file=path)
     if not path.exists():
         raise MissingFileError("no such file", file=path)
+    if not path.is_file():  # opening a pipe could wait forever
+        raise InvalidFileError("is a pipe, socket or device", expected=what, file=path)
+    return path
+
+
+def absent_file(path: str | Path, advice: str = "choose another name") -> Path:
+    """Return the path of a file to write, which does not exist yet.
+
+    Raises
+    ------
+    ExistingFileError
+        It exists, if only as a broken link.
+    """
+    path = Path(path)
+    if path.exists() or path.is_symlink():
+        raise ExistingFileError("exists and is never overwritten", file=path, advice=advice)
     return path
 
 

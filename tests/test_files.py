@@ -12,6 +12,7 @@ import pytest
 
 from eqcalc import files
 from eqcalc.files import (
+    appending,
     exclusive,
     make_folder,
     remove_leftovers,
@@ -207,6 +208,52 @@ def test_a_lock_that_its_owner_removes_while_another_takes_it(tmp_path, monkeypa
         assert lock.exists()
         with pytest.raises(BlockingIOError), exclusive(lock):
             pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_without_locks_one_is_warned_and_goes_on(tmp_path, monkeypatch, number):
+    def flock(descriptor, operation):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(files.fcntl, "flock", flock)
+    with pytest.warns(files.LockWarning, match=str(tmp_path)), exclusive(tmp_path / ".lock"):
+        assert (tmp_path / ".lock").exists()
+    assert not list(tmp_path.iterdir())
+
+
+def test_pipes_folders_and_devices_are_not_replaced_or_opened(tmp_path):
+    pipe, folder = tmp_path / "pipe", tmp_path / "folder"
+    os.mkfifo(pipe)
+    folder.mkdir()
+    for path in (pipe, folder):
+        with pytest.raises(OSError, match=str(path)):
+            write_atomically(path, b"new")
+    for call in (appending, lambda path: exclusive(path).__enter__()):
+        with pytest.raises(OSError):
+            call(pipe)
+    assert sorted(tmp_path.iterdir()) == [folder, pipe]
+
+
+def test_lines_are_not_appended_through_links(tmp_path):
+    with appending(tmp_path / "log") as stream:
+        stream.write("Å\n")
+    with appending(tmp_path / "log") as stream:
+        stream.write("b\n")
+    assert (tmp_path / "log").read_bytes() == "Å\nb\n".encode()
+    (tmp_path / "link").symlink_to(tmp_path / "log")
+    with pytest.raises(OSError):
+        appending(tmp_path / "link")
+
+
+def test_a_temporary_file_of_a_temporary_file_is_one_of_the_target(target):
+    first = temporary_path(target)
+    second = temporary_path(first)
+    assert second.name.startswith(".spectrum.h5.partial") and second.suffix == ".h5"
+    assert second != first
+    second.write_text("half")
+    second.rename(second.with_name(second.name.replace(f"-{os.getpid()}-", "-4194305-")))
+    remove_leftovers(target)
+    assert list(target.parent.iterdir()) == [target]
 
 
 # --- folders --------------------------------------------------------------------------

@@ -44,9 +44,9 @@ def add_ipi_commands(parser: argparse.ArgumentParser) -> None:
     command = add(
         "run",
         _run,
-        "Run or resume i-PI. Exit status: 0 complete, 75 stopped on request, 69 no client "
-        "answered, 70 failed (also if a molecule dissociates or heats up). Rerun the same command "
-        "to resume from the last checkpoint.",
+        "Run or resume i-PI. Exit status: 0 complete, 75 stopped by SIGTERM, 130 by Ctrl-C, 69 no "
+        "client answered, 70 failed (also if a molecule dissociates or heats up). Rerun the same "
+        "command to resume from the last checkpoint.",
     )
     command.add_argument("input", type=Path, help="i-PI input (.xml)")
     add_number(command, "--timeout", 600.0, "timeout of a step [s]")

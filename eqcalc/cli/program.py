@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import signal
@@ -29,11 +30,10 @@ from eqcalc.cli.ipi import add_ipi_commands
 from eqcalc.cli.simulate import add_simulate_command
 from eqcalc.cli.spectra import add_spectrum_commands
 from eqcalc.cli.training import add_training_commands
+from eqcalc.interruption import INTERRUPTED, STOPPED, Stopped, terminable
 
 #: Exit status for invalid input and known errors.
 FAILURE = 2
-#: Exit status after Ctrl-C, as in shells.
-INTERRUPTED = 128 + signal.SIGINT.value
 
 
 # --- commands -------------------------------------------------------------------
@@ -52,11 +52,11 @@ def _ipi(options: argparse.Namespace) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
-    from eqcalc.models.checkpoint import read_header
+    from eqcalc.models.checkpoint import read_checked
     from eqcalc.reports.description import describe_file
 
     if options.json:
-        print(json.dumps(read_header(options.file), indent=1, ensure_ascii=False))
+        print(json.dumps(read_checked(options.file)[0], indent=1, ensure_ascii=False))
     else:
         print(describe_file(options.file))
 
@@ -128,18 +128,22 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
+    for stream in (sys.stdout, sys.stderr):  # Å and ν on a terminal that has none
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     format_before = warnings.formatwarning
     warnings.formatwarning = _warning_line
     try:
         options = build_parser().parse_args(arguments)
         options.progress = not options.quiet
-        return _run(options)
-    except KeyboardInterrupt:
+        with terminable():
+            return _run(options)
+    except (KeyboardInterrupt, Stopped) as stop:
         print(
             "eqcalc: stopped; rerun the same command to resume simulate, train, label or demo",
             file=sys.stderr,
         )
-        return INTERRUPTED
+        return STOPPED if isinstance(stop, Stopped) else INTERRUPTED
     finally:
         warnings.formatwarning = format_before
 

@@ -65,7 +65,7 @@ def _simulate(options: argparse.Namespace) -> None:
         equilibration=Equilibration(options.equilibration) if options.equilibration else None,
         observables=observables | strides_at(dict(options.observables), options.timestep),
         **chosen(options, "output", "method", "temperature", "timestep", "seed"),
-        **chosen(options, "replicas", "beads", "rotation", "progress"),
+        **chosen(options, "replicas", "beads", "rotation", "progress", "checkpoint_interval"),
     )
     _report_compilations(getattr(evaluator, "members", [evaluator]))
     print(trajectory)
@@ -115,6 +115,8 @@ def add_simulate_command(add: Callable[..., Any]) -> None:
     text = "independent runs, used to estimate errors"
     add_number(command, "--replicas", 16, text, positive_count)
     add_mass(command)
+    text = "wall time between checkpoints [s]; SIGTERM and Ctrl-C write one at once"
+    add_number(command, "--checkpoint-interval", 10.0, text, number_from_zero)
     command.add_argument(
         "--rotation",
         choices=("thermal", "none"),

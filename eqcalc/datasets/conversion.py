@@ -37,7 +37,14 @@ from eqcalc.files import make_folder, temporary_path
 from eqcalc.plugins import class_named, instance
 from eqcalc.progress import progress_bar
 from eqcalc.quantities import known_quantities
-from eqcalc.validation import InvalidFileError, InvalidInputError, located, one_of, raise_all
+from eqcalc.validation import (
+    InvalidFileError,
+    InvalidInputError,
+    absent_file,
+    located,
+    one_of,
+    raise_all,
+)
 
 #: Readers by format.
 READERS: dict[str, Callable[..., Reader]] = {
@@ -228,8 +235,8 @@ def convert(
     source, target = Path(source), Path(target)
     for name in accept:
         one_of("accept", name, ACCEPTABLE)
-    if target.exists() and not overwrite:
-        raise FileExistsError(f"{target} exists; choose another name or overwrite it")
+    if not overwrite:
+        absent_file(target, "choose another name or overwrite it (eqcalc convert --overwrite)")
     keys = dict(keys or {})
     layout = {name: keys.pop(name) for name in ("numbers", "positions") if name in keys}
     reader = open_reader(source, format=format, **layout, **(options or {}))

@@ -14,9 +14,9 @@ import numpy as np
 
 from eqcalc import hdf5
 from eqcalc.datasets.record import Record
-from eqcalc.files import replacing, require_writable, temporary_path
+from eqcalc.files import remove_leftovers, replacing, require_writable, temporary_path
 from eqcalc.quantities import ordered, quantity
-from eqcalc.validation import InvalidInputError
+from eqcalc.validation import InvalidInputError, absent_file
 
 #: Value of the root attribute ``format``.
 FORMAT = "eqcalc dataset"
@@ -72,8 +72,8 @@ class DatasetWriter:
             raise InvalidInputError(
                 key="level_of_theory", value=level_of_theory, expected="that of the labels"
             )
-        if self.path.exists() and not overwrite:
-            raise FileExistsError(f"{self.path} exists; append to it or choose another name")
+        if not overwrite:
+            absent_file(self.path, "append to it or choose another name")
         self._levels = level_of_theory
         self._provenance = dict(provenance or {})
         self._single = {"positions"} & {*single_precision}
@@ -85,6 +85,7 @@ class DatasetWriter:
         self._n_structures = 0
         self._n_atoms = 0
         require_writable(self.path.parent)  # HDF5 would name the scratch file
+        remove_leftovers(self.path)
         self._scratch = temporary_path(self.path)
         self._file = h5py.File(self._scratch, "w")
         try:

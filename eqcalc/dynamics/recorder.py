@@ -15,6 +15,7 @@ from eqcalc.dynamics.checkpoint import Checkpoint, CheckpointError
 from eqcalc.dynamics.observables import Observable, System, with_rates
 from eqcalc.dynamics.stability import StabilityMonitor
 from eqcalc.dynamics.state import State
+from eqcalc.interruption import StopRequest
 from eqcalc.trajectory import Trajectory, TrajectoryWriter
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ _VISIBLE_AFTER = 1.0
 
 
 class Recorder:
-    """Writes frames of the observables, and checkpoints every `interval` seconds."""
+    """Writes frames of observables, and checkpoints every `interval` seconds and on `request`."""
 
     def __init__(
         self,
@@ -38,6 +39,7 @@ class Recorder:
         checkpoint: Path,
         interval: float,
         settings: dict[str, Any],
+        request: StopRequest,
     ) -> None:
         self.writer = writer
         self.evaluator = evaluator
@@ -45,6 +47,7 @@ class Recorder:
         self.path = checkpoint
         self.interval = interval
         self.settings = settings
+        self.request = request
         self.frames: dict[str, list[Tensor]] = {o.name: [] for o in self.strides}
         self.waiting = 0
         self.last = self.flushed = self.began = time.monotonic()
@@ -74,10 +77,11 @@ class Recorder:
             self.flush()
 
     def checkpoint_if_due(self, state: State, monitor: StabilityMonitor) -> None:
-        """Write a checkpoint if due, or else buffered frames if due."""
+        """Write a checkpoint if due, or else buffered frames if due; stop on request."""
         now = time.monotonic()
-        if now - self.last >= self.interval:
+        if self.request or now - self.last >= self.interval:
             self.checkpoint(state, monitor)
+            self.request.obey()
         elif now - self.flushed >= _VISIBLE_AFTER:
             self.flush()
 

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +47,9 @@ if TYPE_CHECKING:
 
 #: Parts of an evaluator's record that may change when a run is resumed.
 _NOT_PHYSICS = ("device", "eqcalc", "model_file", "torch", "versions")
+
+#: Arrays of the size of the positions during a step, and other memory of a replica [bytes].
+_ARRAYS, _PER_REPLICA = 10, 2000
 
 _PLAIN_SETTINGS = (
     *("temperature", "timestep", "seed", "replicas", "beads"),
@@ -135,6 +140,7 @@ class Setup:
         for name in ("translation", "rotation"):
             one_of(name, getattr(self, name), ("none", "thermal"))
         one_of("propagator", self.propagator, PROPAGATORS)
+        self._check_memory()
         if self.rotation == "none" and self.method.row.excites_rotation:
             raise InvalidInputError(
                 key="rotation",
@@ -148,6 +154,20 @@ class Setup:
         self.system(self.method)
         if self.warm_up is not None:
             self.system(self.warm_up)
+
+    def _check_memory(self) -> None:
+        """Check that positions, momenta, noise etc. of all replicas fit into memory."""
+        free = available_memory()
+        each = _ARRAYS * 24 * self.beads * len(self.numbers) + _PER_REPLICA
+        if free is not None and self.replicas * each > free:
+            raise InvalidInputError(
+                f"{self.replicas * each / 1e9:.3g} GB would be needed",
+                key="replicas",
+                value=self.replicas,
+                expected=f"at most {int(free // each)} replicas of {self.beads} beads, for which "
+                f"there is memory ({free / 1e9:.3g} GB)",
+                advice="run them one after another with other seeds",
+            )
 
     @property
     def warm_up(self) -> Method | None:
@@ -280,6 +300,18 @@ def _physics(provenance: Any) -> Any:
     if isinstance(provenance, list):
         return [_physics(member) for member in provenance]
     return provenance
+
+
+def available_memory() -> float | None:
+    """Return the memory that this process may use [bytes], None where that is not known."""
+    limits = []
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        text = Path("/proc/meminfo").read_text(encoding="ascii")
+        limits.append(1024.0 * int(text.partition("MemAvailable:")[2].split()[0]))
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):  # of a container
+        with contextlib.suppress(OSError, ValueError):
+            limits.append(float(int(Path("/sys/fs/cgroup", name).read_text(encoding="ascii"))))
+    return min(limits, default=None)
 
 
 # --- arguments -------------------------------------------------------------------------

@@ -37,10 +37,11 @@ from eqcalc.dynamics.recorder import Recorder
 from eqcalc.dynamics.setup import Equilibration, Setup, common_masses, common_numbers
 from eqcalc.dynamics.stability import StabilityLimits, StabilityMonitor, UnstableDynamicsError
 from eqcalc.dynamics.state import State
-from eqcalc.files import exclusive, make_folder
+from eqcalc.files import exclusive, make_folder, replacing
+from eqcalc.interruption import StopRequest, stopping
 from eqcalc.progress import progress_bar
 from eqcalc.trajectory import Trajectory, TrajectoryWriter
-from eqcalc.validation import InvalidInputError, count, positive
+from eqcalc.validation import InvalidInputError, count, non_negative, positive
 
 if TYPE_CHECKING:
     from eqcalc.runtime.evaluator import Evaluator
@@ -147,6 +148,8 @@ def simulate(
         `output` was started with different settings.
     BlockingIOError
         Another process is writing `output`.
+    KeyboardInterrupt, Stopped
+        After SIGINT or SIGTERM and a checkpoint; the same call resumes.
     UnstableDynamicsError
         The dynamics became unstable. Earlier frames are in the trajectory, the offending
         structure in ``<output>.failed.extxyz``.
@@ -193,8 +196,9 @@ def simulate(
     steps = count("steps", steps)
     run = _Run(setup, evaluator, StabilityLimits() if limits is None else limits)
     make_folder(output.parent)
-    with exclusive(output.with_name(f".{output.name}.lock")):
-        run.execute(output, steps, checkpoint_interval, progress)
+    interval = non_negative("checkpoint_interval", checkpoint_interval, unit="s")
+    with exclusive(output.with_name(f".{output.name}.lock")), stopping() as request:
+        run.execute(output, steps, interval, progress, request)
     return Trajectory.open(output)
 
 
@@ -211,14 +215,22 @@ class _Run:
         """Device of positions and momenta, that of the evaluator."""
         return self.evaluator.numbers.device
 
-    def execute(self, output: Path, steps: int, checkpoint_interval: float, progress: bool) -> None:
+    def execute(
+        self,
+        output: Path,
+        steps: int,
+        checkpoint_interval: float,
+        progress: bool,
+        request: StopRequest,
+    ) -> None:
         """Start or resume the run until `steps`."""
         setup, settings = self.setup, self.setup.settings()
         stored = _stored(output, settings)
         writer = self._writer(output, steps, {} if stored is None else stored.frames)
         path = checkpoint_path(output)
         recorder = Recorder(
-            writer, self.evaluator, setup.observables, path, checkpoint_interval, settings
+            *(writer, self.evaluator, setup.observables, path, checkpoint_interval, settings),
+            request,
         )
         if stored is None:  # a checkpoint exists before there is any frame
             stored = Checkpoint(setup.first_state(), {}, {}, settings)
@@ -342,7 +354,8 @@ class _Run:
         where = output.with_name(output.name + ".failed.extxyz")
         numbers = self.setup.numbers.numpy()
         beads = [Atoms(numbers, positions=bead.cpu().numpy()) for bead in error.positions]
-        ase.io.write(where, beads, format="extxyz")
+        with replacing(where) as temporary:
+            ase.io.write(temporary, beads, format="extxyz")
         elapsed = error.step * self.setup.timestep
         phase = "equilibration" if error.step < 0 else "production"
         return error.with_message(

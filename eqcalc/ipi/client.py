@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import time
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eqcalc.ipi.description import SOCKETS_PREFIX, check_socket
 from eqcalc.ipi.evaluation import BeadEvaluator, parse_quantities
 from eqcalc.ipi.input_document import check_file_name
 from eqcalc.ipi.protocol import (
@@ -26,8 +28,6 @@ from eqcalc.ipi.protocol import (
 from eqcalc.models.precision import check_precision, checked_device
 from eqcalc.validation import InvalidInputError
 
-#: Default prefix of i-PI's unix sockets.
-UNIX_PREFIX = "/tmp/ipi_"
 _ALL = "energy+forces+dipole+polarizability"
 
 
@@ -53,11 +53,12 @@ class Address:
     unix: str | None = None
     host: str | None = None
     port: int | None = None
-    prefix: str = UNIX_PREFIX
+    prefix: str = SOCKETS_PREFIX
 
     def __post_init__(self) -> None:
         if self.unix is not None:
             check_file_name("unix", self.unix)
+            check_socket(self.prefix, self.unix)
         given = (self.unix is not None, self.host is not None, self.port is not None)
         if given not in ((True, False, False), (False, True, True)):
             raise InvalidInputError(
@@ -230,7 +231,12 @@ def serve(
                 advice="add {symbols: C2OH6} there, or give the structure to the client",
             )
         quantities = parameters.get("quantities", _ALL)
-        total = float(parameters.get("charge", 0.0)) if charge is None else charge
+        try:
+            total = float(parameters.get("charge", 0.0)) if charge is None else charge
+        except ValueError:
+            total = math.nan
+        if not math.isfinite(total):
+            raise ProtocolError(key="charge", value=parameters["charge"], expected="a number [e]")
         key = (elements, quantities, total)
         if key not in loaded:
             loaded[key] = BeadEvaluator.load(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,12 +21,36 @@ from eqcalc.validation import InvalidInputError, existing_file, located
 #: Time constant beyond which the centroid counts as not thermostatted [fs].
 FREE_CENTROID = 1e6
 
+#: Longest path of a unix socket [bytes], that of Linux and macOS.
+_LONGEST_SOCKET = 103
+#: Default of ``sockets_prefix``.
+SOCKETS_PREFIX = "/tmp/ipi_"
 _ISOTOPE = re.compile(r"\d+$")
 _CHARGE = re.compile(r"\bcharge\s*:\s*([-+.\deE]+)")
 
 
 class InputError(InvalidInputError):
     """An input or checkpoint of i-PI cannot be used."""
+
+
+def check_socket(prefix: str, name: str) -> Path:
+    """Return the path of a unix socket.
+
+    Raises
+    ------
+    InputError
+        It is longer than operating systems allow.
+    """
+    path = f"{prefix}{name}"
+    room = _LONGEST_SOCKET - len(os.fsencode(prefix))
+    if len(os.fsencode(path)) > _LONGEST_SOCKET:
+        raise InputError(
+            "the name of a socket is limited by the operating system",
+            key="address",
+            value=name,
+            expected=f"at most {max(room, 0)} letters after the prefix {prefix}",
+        )
+    return Path(path)
 
 
 @dataclass(frozen=True)
@@ -64,6 +89,10 @@ class Description:
     def __init__(self, text: str, file: str | Path) -> None:
         self.file = Path(file)
         self.text = text
+        if "<!DOCTYPE" in text or "<!ENTITY" in text:  # which could grow without bounds
+            raise InputError(
+                "has a document type", file=file, expected="plain XML without entities"
+            )
         try:
             self.root = ElementTree.fromstring(text)
         except ElementTree.ParseError as error:
@@ -77,8 +106,9 @@ class Description:
         path = existing_file(path, "an input or checkpoint of i-PI")
         try:
             return cls(path.read_text(encoding="utf-8"), path)
-        except UnicodeDecodeError:
-            raise InputError("is not text", file=path) from None
+        except UnicodeDecodeError as error:
+            place = f"byte {error.start} is none"
+            raise InputError(f"is not text in UTF-8 ({place})", file=path) from None
 
     @property
     def prefix(self) -> str:
@@ -113,7 +143,7 @@ class Description:
             OutputFile(
                 kind=element.tag,
                 filename=element.get("filename", defaults[element.tag]).strip(),
-                stride=int(float(element.get("stride", "1"))),
+                stride=_whole(f"{element.tag}.stride", element.get("stride", "1"), self.file, 1),
                 what=" ".join((element.text or "").split()),
                 format=element.get("format", "xyz").strip(),
                 overwrite=element.get("overwrite", "true").strip().lower() == "true",
@@ -122,14 +152,38 @@ class Description:
             if element.tag in defaults
         ]
 
+    def check_integers(self) -> None:
+        """Check numbers that i-PI would use without end, or not at all.
+
+        Raises
+        ------
+        InputError
+            A stride, the length of the run or a batch size is not a positive integer.
+        """
+        self.outputs()
+        _whole("total_steps", str(self.total_steps), self.file)
+        _whole("safe_stride", self.root.get("safe_stride", "1"), self.file, 1)
+        for element in self.root.findall("*"):
+            if (text := element.findtext("batch_size")) is not None:
+                _whole(f"{element.tag}.batch_size", text, self.file, 1)
+
     def sockets(self) -> list[Path]:
         """Return the paths of the unix sockets on which i-PI listens."""
-        prefix = self.root.get("sockets_prefix", "/tmp/ipi_").strip()
+        prefix = self.root.get("sockets_prefix", SOCKETS_PREFIX).strip()
         return [
-            Path(f"{prefix}{(element.findtext('address') or 'localhost').strip()}")
+            check_socket(prefix, (element.findtext("address") or "localhost").strip())
             for element in self.root.findall("ffsocket")
             if element.get("mode", "inet").strip() in ("unix", "shm")
         ]
+
+    def ports(self) -> list[tuple[str, int]]:
+        """Return the hosts and ports on which i-PI listens."""
+        found = []
+        for element in self.root.findall("ffsocket"):
+            if element.get("mode", "inet").strip() == "inet":
+                port = self._integer("port", 65535, element)
+                found.append(((element.findtext("address") or "localhost").strip(), port))
+        return found
 
     def is_of_molecules(self) -> bool:
         """Return whether the potential is eqcalc's, of isolated molecules and in known units."""
@@ -155,7 +209,12 @@ class Description:
                 "holds no beads", file=self.file, expected="a checkpoint of i-PI, not an input"
             )
         with located(file=self.file):
-            return [_system(element, method) for element in self.root.findall("system")]
+            try:
+                return [_system(element, method) for element in self.root.findall("system")]
+            except InvalidInputError:
+                raise
+            except ValueError as error:
+                raise InputError(f"a number cannot be read ({error})", key="system") from None
 
     def beads(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return positions and momenta of each system, ``[n_beads, n_atoms, 3]`` [atomic units]."""
@@ -176,12 +235,9 @@ class Description:
             found.append((arrays[0].reshape(shape), arrays[1].reshape(shape)))
         return found
 
-    def _integer(self, tag: str, default: int) -> int:
-        text = (self.root.findtext(tag) or "").strip()
-        try:
-            return int(float(text)) if text else default
-        except ValueError:
-            raise InputError(file=self.file, key=tag, value=text, expected="a number") from None
+    def _integer(self, tag: str, default: int, root: ElementTree.Element | None = None) -> int:
+        text = ((self.root if root is None else root).findtext(tag) or "").strip()
+        return _whole(tag, text, self.file) if text else default
 
     def with_total_steps(self, steps: int) -> str:
         """Return the text with another length of the run."""
@@ -199,6 +255,18 @@ class Description:
         return ElementTree.canonicalize(
             ElementTree.tostring(root, encoding="unicode"), strip_text=True
         )
+
+
+def _whole(key: str, text: str, file: Path, least: int = 0) -> int:
+    """Return an integer of at least `least`, which may be written as 1e3."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value < 2**53 or not value.is_integer():
+        expected = f"an integer of at least {least}"
+        raise InputError(file=file, key=key, value=text.strip(), expected=expected)
+    return int(value)
 
 
 # --- parts of it ----------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from eqcalc.ipi.launcher import (
     Record,
     exit_now,
     remove_stale,
+    require_free_port,
     where_to_start,
 )
 from eqcalc.ipi.stability import Stability
@@ -75,6 +77,7 @@ def run_in_this_process(
     """
     path = Path(input_file).resolve()
     description = Description.read(path)
+    description.check_integers()
     os.chdir(path.parent)
     with exclusive(path.parent / f".{description.prefix or 'i-pi'}.lock"):
         record = Record(path.parent / f"{description.prefix}.run.json", description)
@@ -91,6 +94,8 @@ def run_in_this_process(
             )
         for file in description.sockets():
             remove_stale(file)
+        for place in description.ports():
+            require_free_port(*place)
         state = description if start is None else start.description
         engine = Engine(
             state.with_total_steps(description.total_steps),
@@ -123,6 +128,8 @@ class Engine:
         reference: Mapping[str, Any] | None = None,
     ) -> None:
         _treat_reset_as_disconnection()
+        self._signal = 0
+        self._note_signals()
         #: Record of each eqcalc potential, by the name of its force field.
         self.provenance: dict[str, Any] = {}
         self._simulation = Simulation.load_from_xml(text, post_init_hook=self._prepare)
@@ -192,8 +199,20 @@ class Engine:
             )
         if done < total:
             message = f"stopped after step {done} of {total}; rerun the same command to resume"
-            return Outcome(ExitStatus.STOPPED, message, done, total)
+            interrupted = self._signal == signal.SIGINT
+            status = ExitStatus.INTERRUPTED if interrupted else ExitStatus.STOPPED
+            return Outcome(status, message, done, total)
         return Outcome(ExitStatus.COMPLETE, f"all {total} steps are done", done, total)
+
+    def _note_signals(self) -> None:
+        """Remember which signal stops i-PI."""
+        handle = softexit._kill_handler
+
+        def noted(number: int, frame: Any) -> None:
+            self._signal = self._signal or number
+            handle(number, frame)
+
+        softexit._kill_handler = noted
 
     def _leave(self, failure: Failure | None) -> None:
         """Exit the process although threads of i-PI are stuck."""

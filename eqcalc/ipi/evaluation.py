@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Collection
 from typing import Any
 
@@ -18,6 +19,9 @@ from eqcalc.quantities import quantity
 from eqcalc.runtime import Evaluator, load_evaluator, to_numpy
 from eqcalc.units import atomic_unit
 from eqcalc.validation import InvalidInputError, one_of, shape
+
+#: Largest number of atoms of a formula.
+_MOST_ATOMS = 100_000
 
 
 class BeadEvaluator:
@@ -141,7 +145,10 @@ def _explain(positions: np.ndarray, columns: dict[str, np.ndarray]) -> None:
 
 def atomic_numbers(symbols: str) -> np.ndarray:
     """Return the atomic numbers of ``"C2OH6"``, in order."""
+    counts = re.findall(r"\d+", symbols)
     try:
+        if len(symbols) > _MOST_ATOMS or sum(map(int, counts)) > _MOST_ATOMS:
+            raise ValueError  # which would take much memory
         numbers = Atoms(symbols).numbers
     except (KeyError, ValueError, TypeError):
         numbers = np.zeros(0, dtype=int)

@@ -18,7 +18,7 @@ import torch
 from ase import Atoms
 
 from eqcalc.dynamics import Equilibration, FromArrays, UnstableDynamicsError, load_state, simulate
-from eqcalc.files import write_atomically
+from eqcalc.files import replacing, write_atomically
 from eqcalc.ipi.description import Description, InputError, System
 from eqcalc.ipi.input_document import (
     Connection,
@@ -43,7 +43,7 @@ from eqcalc.molecules import (
 )
 from eqcalc.quantities import known_quantities
 from eqcalc.runtime import Evaluator, load_evaluator
-from eqcalc.validation import count, known_elements, located, number, positive
+from eqcalc.validation import absent_file, count, known_elements, located, number, positive
 
 #: Vacuum around the molecule [Å]; i-PI requires a cell, the model ignores it.
 _MARGIN = 50.0
@@ -135,8 +135,7 @@ def write_input(
     structure = path.with_name(f"{path.stem}.start.extxyz")
     equilibrated = path.with_name(f"{path.stem}.start.chk")
     for target in (path, structure, equilibrated):
-        if target.exists():
-            raise FileExistsError(f"{target} exists and is never overwritten")
+        absent_file(target)
     for key, value in (("temperature", temperature), ("timestep", timestep)):
         positive(key, value)
     count("steps", steps)
@@ -235,7 +234,9 @@ def _write_structure(path: Path, atoms: Atoms) -> None:
     )
     structure.cell = np.diag(np.ptp(atoms.positions, axis=0) + _MARGIN)
     structure.center()
-    ase.io.write(path, structure, format="extxyz", columns=["symbols", "positions", "masses"])
+    with replacing(path) as temporary:
+        columns = ["symbols", "positions", "masses"]
+        ase.io.write(temporary, structure, format="extxyz", columns=columns)
 
 
 def check_device(name: str | None) -> None:

@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from eqcalc.ipi.description import FREE_CENTROID, InputError
+from eqcalc.ipi.description import FREE_CENTROID, SOCKETS_PREFIX, InputError, check_socket
 from eqcalc.methods import DynamicsMethod, IPIDynamics
 from eqcalc.quantities import quantity
 from eqcalc.validation import count, existing_file, finite, located, shape
@@ -49,6 +49,7 @@ class UnixSocket:
 
     def __post_init__(self) -> None:
         check_file_name("address", self.address)
+        check_socket(SOCKETS_PREFIX, self.address)
         count("clients", self.clients)
 
 

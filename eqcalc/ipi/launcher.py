@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import stat
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-from eqcalc.files import write_atomically
+from eqcalc.files import appending, write_atomically
+from eqcalc.interruption import INTERRUPTED, STOPPED
 from eqcalc.ipi.description import Checkpoint, Description, InputError, find_checkpoints
 
 
@@ -28,8 +30,9 @@ class ExitStatus(IntEnum):
     NO_CLIENT = 69
     #: The potential failed, a step took too long, or an output could not be written.
     FAILED = 70
-    #: Stopped on request; the same command resumes.
-    STOPPED = 75
+    #: Stopped on request, by SIGTERM or a file EXIT, or by SIGINT; the same command resumes.
+    STOPPED = STOPPED
+    INTERRUPTED = INTERRUPTED
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def run(
     log = input_file.with_suffix(".log") if log is None else Path(log)
     command = [sys.executable, "-m", "eqcalc", "ipi", "run", str(input_file)]
     command += ["--timeout", str(timeout), "--threads", str(threads)]
-    with log.open("ab") as stream:
+    with appending(log) as stream:
         status = subprocess.run(
             command, stdout=stream, stderr=subprocess.STDOUT, check=False
         ).returncode
@@ -142,7 +145,7 @@ def _end_half_records(folder: Path, description: Description) -> list[str]:
         if output.kind == "checkpoint":
             continue
         for path in sorted(folder.glob(f"*{description.file_prefix}{output.filename}*")):
-            if path.name.startswith("#") or not path.is_file():
+            if path.name.startswith("#") or not path.is_file() or path.is_symlink():
                 continue
             data = path.read_bytes()
             if data and not data.endswith(b"\n"):
@@ -153,8 +156,22 @@ def _end_half_records(folder: Path, description: Description) -> list[str]:
 
 
 def remove_stale(path: Path) -> None:
-    """Remove stale unix-socket files."""
-    if not path.exists():
+    """Remove a unix socket on which nobody listens.
+
+    Raises
+    ------
+    InputError
+        Somebody does, or the path is something else, which is never removed.
+    """
+    try:
+        if not stat.S_ISSOCK(path.lstat().st_mode):
+            raise InputError(
+                "is not a socket and is never removed",
+                key="address",
+                value=str(path),
+                advice="choose another <address> or sockets_prefix",
+            )
+    except FileNotFoundError:
         return
     reason = "another i-PI listens there"
     with socket.socket(socket.AF_UNIX) as probe:
@@ -167,6 +184,23 @@ def remove_stale(path: Path) -> None:
         except OSError as error:
             reason = str(error)
     raise InputError(reason, key="address", value=str(path), advice="choose another <address>")
+
+
+def require_free_port(host: str, port: int) -> None:
+    """Raise InputError unless i-PI can listen at a host and port."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            probe.listen()
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"i-PI cannot listen there ({error})",
+            key="address, port",
+            value=f"{host}:{port}",
+            advice="choose another <port>, or end the process that uses it",
+        ) from None
 
 
 @dataclass(frozen=True)

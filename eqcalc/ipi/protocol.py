@@ -34,7 +34,9 @@ from eqcalc.validation import InvalidInputError
 HEADER_LENGTH = 12
 HEADERS = (b"STATUS", b"INIT", b"POSDATA", b"GETFORCE", b"EXIT")
 #: Longest plausible INIT text.
-_LONGEST_TEXT = 2**24
+_LONGEST_TEXT = 2**18
+#: Largest plausible batch, which bounds the memory of a message.
+_LARGEST_BATCH = 1_000_000
 _REAL = 8
 _CELL = 9 * _REAL
 
@@ -218,8 +220,10 @@ def batch_size(parameters: dict[str, str]) -> int | None:
     text = parameters.get("batch_size")
     if text is None:
         return None
-    if not text.isdecimal() or int(text) < 1:
-        raise ProtocolError(key="batch_size", value=text, expected="an integer of at least 1")
+    digits = text.isascii() and text.isdecimal() and len(text) < 10
+    if not (digits and 0 < int(text) <= _LARGEST_BATCH):
+        expected = f"an integer from 1 to {_LARGEST_BATCH}"
+        raise ProtocolError(key="batch_size", value=text[:40], expected=expected)
     return int(text)
 
 

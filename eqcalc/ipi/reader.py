@@ -28,7 +28,7 @@ from eqcalc.methods import METHODS
 from eqcalc.trajectory import Header, Layout, Trajectory, TrajectoryWriter
 from eqcalc.trajectory.layout import UNITS
 from eqcalc.units import BOLTZMANN, FEMTOSECOND, atomic_unit
-from eqcalc.validation import InvalidInputError, existing_directory
+from eqcalc.validation import ExistingFileError, InvalidInputError, existing_directory
 
 #: i-PI's names of observables, besides the averages of extras.
 _PROPERTIES = {
@@ -312,7 +312,7 @@ def _header(
 def _write(path: Path, header: Header, found: Mapping[str, tuple[int, np.ndarray]]) -> Trajectory:
     """Write the trajectory, replacing an earlier reading of the same run."""
     if path.exists() and Trajectory.open(path).settings.get("engine") != _ENGINE:
-        raise FileExistsError(f"{path} was not read from i-PI and is never overwritten")
+        raise ExistingFileError("was not read from i-PI and is never overwritten", file=path)
     units = {name: q.unit for name, q in extra_quantities().items()} | UNITS
     layouts = {
         name: Layout(values.shape[2:], units[name], stride)

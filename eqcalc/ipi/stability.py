@@ -22,6 +22,7 @@ from eqcalc.dynamics import (
     System,
     UnstableDynamicsError,
 )
+from eqcalc.files import replacing
 from eqcalc.ipi.description import symbol, unstable_structure_file
 from eqcalc.ipi.units import (
     ATOMIC_MOMENTUM,
@@ -163,7 +164,8 @@ class _Group:
         name = str(self.systems[error.replica].prefix)
         where = Path((f"{name}_" if name else "") + unstable_structure_file(self.prefix)).absolute()
         beads = [Atoms(self.numbers, positions=bead.numpy()) for bead in error.positions]
-        ase.io.write(where, beads, format="extxyz")
+        with replacing(where) as temporary:
+            ase.io.write(temporary, beads, format="extxyz")
         system = f"system {name}: " if name else ""
         return error.with_message(f"{system}{error}. Its beads are in {where}")
 

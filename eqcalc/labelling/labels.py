@@ -19,7 +19,7 @@ import numpy as np
 from eqcalc.datasets.agreement import Agreement, compare, labelled_structures
 from eqcalc.datasets.dataset import Dataset, levels_by_quantity
 from eqcalc.datasets.record import Record
-from eqcalc.files import require_writable
+from eqcalc.files import appending, exclusive, require_writable, write_atomically
 from eqcalc.labelling.gfn2 import GFN2
 from eqcalc.labelling.method import ConvergenceError, Method, selected_quantities
 from eqcalc.labelling.registry import as_method
@@ -28,7 +28,14 @@ from eqcalc.labelling.workers import map_unordered
 from eqcalc.molecules import unpaired_electrons
 from eqcalc.progress import duration, progress_bar
 from eqcalc.quantities import quantity
-from eqcalc.validation import InvalidFileError, InvalidInputError, located, one_of
+from eqcalc.validation import (
+    InvalidFileError,
+    InvalidInputError,
+    absent_file,
+    existing_file,
+    located,
+    one_of,
+)
 
 #: Time of a first label that is more than that of loading the method [s].
 _SLOW = 5.0
@@ -127,6 +134,8 @@ def label(
     InvalidInputError
         The method is unknown or does not compute a quantity, the journal beside the
         target belongs to another run, or no geometry converged.
+    BlockingIOError
+        Another process labels the same target.
     OSError
         The folder of the target is not writable.
     """
@@ -147,55 +156,58 @@ def label(
         "n_geometries": len(records),
     }
     journal = target.with_name(target.name + ".journal")
-    done = _read_journal(journal, header)
-    resumed = len(done)
-    tasks = [
-        (index, record, spins[index]) for index, record in enumerate(records) if index not in done
-    ]
-    with (
-        journal.open("a", encoding="utf-8") as handle,
-        progress_bar(
-            total=len(records),
-            initial=resumed,
-            desc=f"labelling by {method.name}",
-            unit="geometries",
-            shown=progress,
-        ) as bar,
-    ):
-        if handle.tell() == 0:
-            _note(handle, header)
-        failures = sum("error" in entry for entry in done.values())
-        for entry in map_unordered(_label_one, (method, wanted), tasks, processes):
-            _note(handle, entry)
-            done[entry["index"]] = entry
-            failures += "error" in entry
-            bar.update()
-            if failures:
-                bar.set_postfix_str(f"{failures} not converged")
+    with exclusive(target.with_name(f".{target.name}.lock")):
+        done = _read_journal(journal, header)
+        resumed = len(done)
+        tasks = [
+            (index, record, spins[index])
+            for index, record in enumerate(records)
+            if index not in done
+        ]
+        with (
+            appending(journal) as handle,
+            progress_bar(
+                total=len(records),
+                initial=resumed,
+                desc=f"labelling by {method.name}",
+                unit="geometries",
+                shown=progress,
+            ) as bar,
+        ):
+            if handle.tell() == 0:
+                _note(handle, header)
+            failures = sum("error" in entry for entry in done.values())
+            for entry in map_unordered(_label_one, (method, wanted), tasks, processes):
+                _note(handle, entry)
+                done[entry["index"]] = entry
+                failures += "error" in entry
+                bar.update()
+                if failures:
+                    bar.set_postfix_str(f"{failures} not converged")
 
-    failed = {i: done[i]["error"] for i in sorted(done) if "error" in done[i]}
-    if len(failed) == len(records):
-        raise InvalidInputError(
-            "no geometry could be labelled; the first reason: "
-            + next(iter(failed.values()), "there are none"),
-            key="geometries",
+        failed = {i: done[i]["error"] for i in sorted(done) if "error" in done[i]}
+        if len(failed) == len(records):
+            raise InvalidInputError(
+                "no geometry could be labelled; the first reason: "
+                + next(iter(failed.values()), "there are none"),
+                key="geometries",
+            )
+        dataset = Dataset.create(
+            target,
+            _labelled(records, done),
+            level_of_theory=levels,
+            provenance={
+                "method": method.name,
+                "method_version": method.version,
+                "method_settings": settings,
+                "unpaired_electrons": header["unpaired_electrons"],
+                "not_converged": {str(i): reason for i, reason in failed.items()},
+                **(provenance or {}),
+            },
+            **options,
         )
-    dataset = Dataset.create(
-        target,
-        _labelled(records, done),
-        level_of_theory=levels,
-        provenance={
-            "method": method.name,
-            "method_version": method.version,
-            "method_settings": settings,
-            "unpaired_electrons": header["unpaired_electrons"],
-            "not_converged": {str(i): reason for i, reason in failed.items()},
-            **(provenance or {}),
-        },
-        **options,
-    )
-    journal.unlink()
-    return LabelReport(dataset, failed, resumed)
+        journal.unlink()
+        return LabelReport(dataset, failed, resumed)
 
 
 def generate(
@@ -337,9 +349,7 @@ def compare_with_method(
 
 def _new_file(target: str | Path) -> Path:
     """Return the path of a dataset to write, which must not exist yet."""
-    target = Path(target)
-    if target.exists():
-        raise FileExistsError(f"{target} exists; choose another name")
+    target = absent_file(target)
     require_writable(target.parent)
     return target
 
@@ -411,10 +421,10 @@ def _read_journal(path: Path, header: Mapping[str, Any]) -> dict[int, dict[str, 
     """Return the entries of the journal by geometry, ignoring a truncated last line."""
     if not path.exists():
         return {}
-    lines = path.read_bytes().split(b"\n")
+    lines = existing_file(path, "the journal of a run").read_bytes().split(b"\n")
     whole = b"".join(line + b"\n" for line in lines[:-1])
     if lines[-1]:
-        path.write_bytes(whole)
+        write_atomically(path, whole)
     if not whole:
         return {}
     found, *entries = (json.loads(line) for line in whole.splitlines())

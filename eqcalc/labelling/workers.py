@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -49,6 +51,7 @@ def map_unordered(
         return
     # spawn: forking a multi-threaded process (OpenMP, torch) can deadlock. An
     # executor: a Pool waits forever for a task whose process was killed.
+    others = {*multiprocessing.active_children()}
     executor = ProcessPoolExecutor(
         min(processes, len(tasks)),
         multiprocessing.get_context("spawn"),
@@ -60,6 +63,10 @@ def map_unordered(
             futures = [executor.submit(_run, task) for task in tasks]
         for future in as_completed(futures):
             yield future.result()
+    except (KeyboardInterrupt, SystemExit):  # tasks in progress are not waited for
+        for process in {*multiprocessing.active_children()} - others:
+            process.terminate()
+        raise
     except BrokenProcessPool:
         raise RuntimeError(
             "a worker process died without an error of its own: it ran out of memory, was "
@@ -73,6 +80,16 @@ def map_unordered(
 def _start(function: Callable[..., Any], state: Any) -> None:
     global _work  # noqa: PLW0603 - what a worker process keeps between tasks
     _work = (function, state)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the first process decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it has been killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _run(task: Any) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
         ) from None
     try:
         header = json.loads(metadata.get(_HEADER_KEY, "null"))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise CheckpointError(f"is not JSON ({error})", key="header", file=path) from None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise CheckpointError("was not written by eqcalc", expected=FORMAT, file=path)
@@ -152,6 +153,35 @@ def read_header(path: str | Path) -> dict[str, Any]:
         if key not in header:
             raise CheckpointError("is missing in the header", key=key, file=path)
     return header
+
+
+def read_checked(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Return the header and the parameters of a model file that match its hash.
+
+    Raises
+    ------
+    InvalidFileError
+        As :func:`read_header`, or the file has been changed, or a parameter is not finite.
+    """
+    header = read_header(path)
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, OSError) as error:
+        raise CheckpointError(f"cannot be read ({error})", key="parameters", file=path) from None
+    found = _content_hash(header, tensors)
+    if found != header["hash"]:
+        raise CheckpointError(
+            "the file was changed after it was written",
+            key="hash",
+            value=found,
+            expected=str(header["hash"]),
+            file=path,
+        )
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            advice = "the training has diverged; use an earlier model"
+            raise CheckpointError(key=name, expected="finite parameters", file=path, advice=advice)
+    return header, tensors
 
 
 def load_model(
@@ -179,20 +209,7 @@ def load_model(
         There is no such device here.
     """
     path, device = Path(path), checked_device(device)
-    header = read_header(path)
-    try:
-        tensors = safetensors.torch.load_file(path)
-    except (safetensors.SafetensorError, OSError) as error:
-        raise CheckpointError(f"cannot be read ({error})", key="parameters", file=path) from None
-    found = _content_hash(header, tensors)
-    if found != header["hash"]:
-        raise CheckpointError(
-            "the file was changed after it was written",
-            key="hash",
-            value=found,
-            expected=str(header["hash"]),
-            file=path,
-        )
+    header, tensors = read_checked(path)
     try:
         config = PotentialConfig.from_settings(header["model"])
         stored = header["references"]
@@ -202,6 +219,7 @@ def load_model(
             values={**values, **stored.get("scalars", {})},
             scales=stored["scales"],
         )
+        _check_extent(header["model"], tensors)
         with torch.random.fork_rng(devices=[]):  # the initial parameters are overwritten
             potential = Potential(config, references)
     except InvalidInputError as error:
@@ -209,9 +227,11 @@ def load_model(
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"cannot be used ({error})", key="model", file=path) from None
     for name, unit in header["units"].items():
-        if quantity(name).unit != unit:
+        with located(file=path):
+            expected = quantity(name).unit
+        if expected != unit:
             raise CheckpointError(
-                key=f"units.{name}", value=unit, expected=repr(quantity(name).unit), file=path
+                key=f"units.{name}", value=unit, expected=repr(expected), file=path
             )
     precision = next(iter(tensors.values())).dtype if tensors else torch.float32
     potential.to(precision)
@@ -224,6 +244,17 @@ def load_model(
     potential.metadata = {**header["metadata"], "hash": header["hash"]}
     potential.file = path.resolve()
     return potential.to(device=device, dtype=dtype or precision).eval()
+
+
+def _check_extent(settings: Any, tensors: Mapping[str, Tensor], place: str = "model") -> None:
+    """Check that no number of features, layers etc. exceeds what the file holds."""
+    most = sum(tensor.numel() for tensor in tensors.values())
+    if isinstance(settings, Mapping):
+        for key, value in settings.items():
+            _check_extent(value, tensors, f"{place}.{key}")
+    elif isinstance(settings, int) and settings > most:
+        expected = f"at most {most}, the numbers stored"
+        raise InvalidInputError(key=place, value=settings, expected=expected)
 
 
 def shipped_model(name: str = "ethanol") -> Path:

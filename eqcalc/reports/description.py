@@ -11,11 +11,12 @@ import h5py
 from ase.data import chemical_symbols
 from ase.symbols import Symbols
 
+from eqcalc import hdf5
 from eqcalc.datasets import Dataset
 from eqcalc.facts import joined_levels
 from eqcalc.ipi.reader import describe_run
 from eqcalc.labelling.sampling import sampled_temperatures
-from eqcalc.models.checkpoint import read_header
+from eqcalc.models.checkpoint import read_checked
 from eqcalc.models.compositions import Compositions, trained_on
 from eqcalc.spectra import Spectrum, read_raman, read_spectrum
 from eqcalc.spectra.provenance import provenance_facts
@@ -55,18 +56,16 @@ def describe_file(path: str | Path) -> str:
             raise InvalidFileError("is a directory", file=path, expected=_EXPECTED) from error
     existing_file(path)
     if path.suffix == ".eqc":
-        return describe_model(read_header(path))
+        try:
+            return describe_model(read_checked(path)[0])
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
+            raise InvalidFileError(f"cannot be described ({error!r})", file=path) from None
     if path.suffix.lower() in _TEXT_SPECTRA:
         return _describe_spectrum(read_spectrum(path))
     if not h5py.is_hdf5(path):
         raise InvalidFileError("is of no known format", file=path, expected=_EXPECTED)
-    try:
-        with h5py.File(path, "r") as file:
-            kind = str(file.attrs.get("format", "not stated"))
-    except OSError as error:
-        raise InvalidFileError(
-            f"is HDF5 but cannot be read ({error})", file=path, advice="was all of it copied?"
-        ) from None
+    with hdf5.reading(path, _EXPECTED) as file:
+        kind = str(file.attrs.get("format", "not stated"))
     describers: dict[str, Callable[[Path], str]] = {
         "eqcalc trajectory": _describe_trajectory,
         "eqcalc dataset": _describe_dataset,

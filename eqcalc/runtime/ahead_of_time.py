@@ -3,21 +3,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterator
-from pathlib import Path
+from collections.abc import Collection, Iterator
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from eqcalc.files import temporary_path, write_atomically
 from eqcalc.models.potential import Potential
 from eqcalc.runtime import programs
-from eqcalc.runtime.cpp_compiler import cache_folder
+from eqcalc.runtime.cpp_compiler import find, store
 from eqcalc.runtime.execution import (
     ExecutionUnavailableError,
     ExecutionWarning,
@@ -30,54 +27,6 @@ from eqcalc.runtime.verification import trial_molecule, verify
 from eqcalc.structures import Structures
 
 _SUFFIX = ".pt2"
-
-
-def find(key: str) -> Path | None:
-    """Return the file of a key if it is intact; a damaged file is deleted.
-
-    Raises
-    ------
-    OSError
-        The cache cannot be read.
-    """
-    for path in sorted(cache_folder().glob(f"{key}.*{_SUFFIX}")):
-        try:
-            if path.name == _name(key, path):
-                return path
-            path.unlink()
-        except FileNotFoundError:  # another process created it first
-            continue
-    return None
-
-
-def store(key: str, make: Callable[[Path], None]) -> Path:
-    """Create a file and store it under a key.
-
-    Parameters
-    ----------
-    key
-        Name that identifies the content.
-    make
-        Called with the path of the file to write.
-
-    Raises
-    ------
-    OSError
-        The cache cannot be written.
-    """
-    made = temporary_path(cache_folder() / f"{key}{_SUFFIX}")
-    try:
-        make(made)
-        path = made.with_name(_name(key, made))
-        write_atomically(path, made.read_bytes())
-        return path
-    finally:
-        made.unlink(missing_ok=True)
-
-
-def _name(key: str, path: Path) -> str:
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return f"{key}.{digest[:32]}{_SUFFIX}"
 
 
 _log = logging.getLogger(__name__)
@@ -150,7 +99,7 @@ class CompiledExecution(OneMoleculeExecution):
             for names in _quantities(potential, numbers)
         ]
         try:
-            return any(find(programs.program_key(potential, key)) for key in wanted)
+            return any(find(programs.program_key(potential, key), _SUFFIX) for key in wanted)
         except OSError:
             return False
 
@@ -218,7 +167,7 @@ class CompiledExecution(OneMoleculeExecution):
     def _load(self, wanted: Specification) -> bool:
         """Load a program from the cache and verify it; return whether there is one."""
         try:
-            path = find(programs.program_key(self.potential, wanted))
+            path = find(programs.program_key(self.potential, wanted), _SUFFIX)
         except OSError as error:
             raise ExecutionUnavailableError(f"cannot be read: {error}", key="cache") from error
         if path is None:
@@ -236,6 +185,7 @@ class CompiledExecution(OneMoleculeExecution):
         try:
             path = store(
                 programs.program_key(self.potential, wanted),
+                _SUFFIX,
                 lambda target: programs.compile_program(self.potential, wanted, target),
             )
         except OSError as error:

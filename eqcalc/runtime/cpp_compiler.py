@@ -3,41 +3,127 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import hashlib
 import os
 import platform
 import shutil
+import stat
 import subprocess
+import tempfile
+import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from eqcalc.files import make_folder, replacing
+from eqcalc.files import make_folder, remove_leftovers, temporary_path, write_atomically
 from eqcalc.runtime.execution import ExecutionUnavailableError
+
+
+class CacheWarning(UserWarning):
+    """The cache folder cannot be used."""
 
 
 def cache_folder() -> Path:
     """Return the cache folder of compiled executions, creating it if necessary.
 
-    It is ``$EQCALC_CACHE``, else ``$XDG_CACHE_HOME/eqcalc``, else
-    ``~/.cache/eqcalc``. Anything in it may be deleted at any time.
+    It is ``$EQCALC_CACHE``, else ``$XDG_CACHE_HOME/eqcalc``, else ``~/.cache/eqcalc``; where
+    that cannot be made, a private folder for temporary files. Anything in it may be deleted
+    at any time.
 
     Raises
     ------
     OSError
-        The folder cannot be created.
+        There is no folder that can be used.
     """
-    chosen = os.environ.get("EQCALC_CACHE")
-    if chosen:
-        folder = Path(chosen)
-    else:
-        folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "eqcalc"
-    # code is loaded from here, so nobody else may write to it
-    if not folder.is_dir():  # a read-only folder can still be used
-        make_folder(folder, private=True)
+    try:
+        chosen = os.environ.get("EQCALC_CACHE")
+        base = os.environ.get("XDG_CACHE_HOME", "")
+        folder = Path(chosen) if chosen else Path(base or Path.home() / ".cache") / "eqcalc"
+        # code is loaded from here, so nobody else may write to it
+        if not folder.is_dir():  # a read-only folder can still be used
+            make_folder(folder, private=True)
+        return folder.absolute()
+    except (OSError, RuntimeError) as reason:  # RuntimeError: nobody knows the home folder
+        return _temporary_folder(str(reason))
+
+
+def _temporary_folder(reason: str) -> Path:
+    """Return a private folder for temporary files, after a warning."""
+    folder = _place_for_temporary()
+    make_folder(folder, private=True)
+    status = folder.lstat()
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022 or folder.is_symlink():
+        raise PermissionError(f"{folder} is a link, or others can write to it")
+    text = f"compiled code is kept in {folder}: {reason}; set EQCALC_CACHE to another folder"
+    warnings.warn(text, CacheWarning, stacklevel=2)
     return folder
+
+
+def _place_for_temporary() -> Path:
+    return Path(tempfile.gettempdir()).absolute() / f"eqcalc-{os.geteuid()}"
+
+
+def find(key: str, suffix: str) -> Path | None:
+    """Return the file of a key if it is intact and nobody else could have written it.
+
+    The name holds the SHA-256 of the content; damaged files are deleted.
+
+    Raises
+    ------
+    OSError
+        The cache cannot be read.
+    """
+    folders = {cache_folder(), _place_for_temporary()}
+    for path in sorted(path for folder in folders for path in folder.glob(f"{key}.*{suffix}")):
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o022:
+            continue
+        if status.st_uid not in (os.geteuid(), 0):
+            continue
+        if path.name == _name(key, suffix, path):
+            return path
+        with contextlib.suppress(OSError):
+            path.unlink()
+    return None
+
+
+def store(key: str, suffix: str, make: Callable[[Path], None]) -> Path:
+    """Create a file and store it under a key.
+
+    Parameters
+    ----------
+    key, suffix
+        Name that identifies the content, and its suffix.
+    make
+        Called with the path of the file to write.
+
+    Raises
+    ------
+    OSError
+        The cache cannot be written.
+    """
+    folder = cache_folder()
+    if not os.access(folder, os.W_OK):
+        folder = _temporary_folder(f"{folder} cannot be written")
+    remove_leftovers(folder / f"{key}{suffix}")
+    made = temporary_path(folder / f"{key}{suffix}")
+    try:
+        make(made)
+        path = made.with_name(_name(key, suffix, made))
+        write_atomically(path, made.read_bytes())
+        path.chmod(0o644)  # whatever the umask, others must not write to it
+        return path
+    finally:
+        made.unlink(missing_ok=True)
+
+
+def _name(key: str, suffix: str, path: Path) -> str:
+    return f"{key}.{hashlib.sha256(path.read_bytes()).hexdigest()[:32]}{suffix}"
 
 
 _SOURCES = Path(__file__).parent / "native"
@@ -55,6 +141,7 @@ _FLAGS = (
 )
 #: Tried in this order; not every compiler supports every processor.
 _PROCESSOR_FLAGS = (("-march=native",), ("-mcpu=native",), ())
+_LIBRARY = ".so"
 _REALS = {torch.float32: "float", torch.float64: "double"}
 
 
@@ -76,14 +163,14 @@ def processor() -> str:
     return "\n".join(sorted({line for line in lines if line.startswith(wanted)}))
 
 
-def library_path(dtype: torch.dtype) -> Path:
-    """Return the path of the kernels in a precision, whether they exist or not."""
+def library_key(dtype: torch.dtype) -> str:
+    """Return the key under which the kernels in a precision are stored."""
     digest = hashlib.sha256()
     for source in sorted(_SOURCES.iterdir()):
         if source.suffix in (".h", ".cpp"):
             digest.update(source.name.encode() + b"\0" + source.read_bytes())
     digest.update("\0".join((*_FLAGS, _REALS[dtype], platform.machine(), processor())).encode())
-    return cache_folder() / f"kernels-{_REALS[dtype]}-{digest.hexdigest()[:24]}.so"
+    return f"kernels-{_REALS[dtype]}-{digest.hexdigest()[:24]}"
 
 
 @functools.cache
@@ -101,32 +188,33 @@ def kernel_library(dtype: torch.dtype) -> ctypes.CDLL:
             key="precision", value=str(dtype), expected="float32 or float64 for compiled kernels"
         )
     try:
-        path = library_path(dtype)
-        if not path.exists():
-            _compile(path, _REALS[dtype])
-        return ctypes.CDLL(str(path))
+        key, make = library_key(dtype), partial(_compile, _REALS[dtype])
+        if (path := find(key, _LIBRARY)) is not None:
+            with contextlib.suppress(OSError):
+                return ctypes.CDLL(str(path))
+            path.unlink(missing_ok=True)  # of another system, for example
+        return ctypes.CDLL(str(store(key, _LIBRARY, make)))
     except OSError as error:
         raise ExecutionUnavailableError(f"cannot be loaded: {error}", key="kernels") from None
 
 
-def _compile(target: Path, real: str) -> None:
+def _compile(real: str, made: Path) -> None:
     command = require_compiler()
     message = ""
-    with replacing(target) as made:  # several processes may start at once
-        for processor in _PROCESSOR_FLAGS:
-            options = [*_FLAGS, *processor, f"-DREAL={real}"]
-            done = subprocess.run(
-                [command, *options, str(_SOURCES / "painn.cpp"), "-o", str(made)],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode == 0:
-                return
-            message = message or done.stderr
-        raise ExecutionUnavailableError(
-            f"{command} cannot compile the kernels:\n{message[-2000:]}", key="compiler"
+    for processor in _PROCESSOR_FLAGS:
+        options = [*_FLAGS, *processor, f"-DREAL={real}"]
+        done = subprocess.run(
+            [command, *options, str(_SOURCES / "painn.cpp"), "-o", str(made)],
+            capture_output=True,
+            text=True,
+            check=False,
         )
+        if done.returncode == 0:
+            return
+        message = message or done.stderr
+    raise ExecutionUnavailableError(
+        f"{command} cannot compile the kernels:\n{message[-2000:]}", key="compiler"
+    )
 
 
 def require_compiler() -> str:

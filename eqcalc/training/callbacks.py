@@ -11,7 +11,8 @@ from typing import Any
 
 import lightning
 
-from eqcalc.files import replacing, write_atomically
+from eqcalc.files import appending, replacing, write_atomically
+from eqcalc.interruption import StopRequest
 from eqcalc.models.checkpoint import save_model
 from eqcalc.progress import progress_bar
 from eqcalc.quantities import quantity
@@ -43,10 +44,13 @@ def log_columns(figures: dict[str, float]) -> dict[str, float]:
 class Keeper(lightning.Callback):
     """Updates the run folder, shows progress, and stops the training."""
 
-    def __init__(self, folder: RunFolder, stopping: StoppingConfig, progress: bool) -> None:
+    def __init__(
+        self, folder: RunFolder, stopping: StoppingConfig, progress: bool, request: StopRequest
+    ) -> None:
         self.folder = folder
         self.stopping = stopping
         self.progress = progress
+        self.request = request
         #: Finished epochs.
         self.epochs = 0
         #: Which rule ended the training: "epochs", "patience" or "hours".
@@ -83,6 +87,7 @@ class Keeper(lightning.Callback):
     ) -> None:
         """Drop log rows after the checkpoint and show the progress bar."""
         self._began = time.perf_counter()
+        self.request.listen()  # after Lightning
         if self._patience_is_over():
             self.stopped_by = "patience"
             trainer.should_stop = True
@@ -92,16 +97,30 @@ class Keeper(lightning.Callback):
         steps = int(trainer.num_training_batches)
         self._bar = progress_bar(
             total=steps * self.stopping.epochs,
-            initial=self.epochs * steps,
+            initial=int(trainer.global_step),
             unit="steps",
             desc="training",
             shown=self.progress,
         )
 
-    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
-        """Advance the progress bar."""
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        """Advance the progress bar; stop on request, within an epoch if there is one process."""
         if self._bar is not None:
             self._bar.update()
+        if (
+            self.request
+            and trainer.world_size == 1
+            and batch_idx + 1 < trainer.num_training_batches
+        ):
+            self._save(trainer)
+            self.request.obey()
 
     def on_train_epoch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
@@ -136,6 +155,8 @@ class Keeper(lightning.Callback):
             self._append_log(row | figures)
             self._show(figures)
         self._save(trainer)
+        if trainer.world_size == 1:
+            self.request.obey()
         self._decide(trainer)
 
     def _show(self, figures: dict[str, float]) -> None:
@@ -170,16 +191,17 @@ class Keeper(lightning.Callback):
         if self._patience_is_over():
             self.stopped_by = "patience"
             trainer.should_stop = True
-        elif self.epochs < self.stopping.epochs and self.stopping.hours is not None:
-            elapsed = (time.perf_counter() - self._began) / 3600.0
+        elif self.epochs < self.stopping.epochs:
+            limit = math.inf if self.stopping.hours is None else self.stopping.hours
+            over = bool(self.request) or (time.perf_counter() - self._began) / 3600.0 >= limit
             # clocks of processes differ: the first one decides
-            if trainer.strategy.broadcast(elapsed >= self.stopping.hours):
+            if trainer.strategy.broadcast(over):
                 self.stopped_by = "hours"
                 trainer.should_stop = True
 
     def _append_log(self, row: dict[str, Any]) -> None:
         new = not self.folder.log.exists()
-        with self.folder.log.open("a", newline="", encoding="utf-8") as stream:
+        with appending(self.folder.log) as stream:
             writer = csv.DictWriter(stream, list(row), lineterminator="\n")
             if new:
                 writer.writeheader()

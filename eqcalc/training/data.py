@@ -221,6 +221,8 @@ class BatchOrder(Sampler[np.ndarray]):
         self.processes = processes
         #: Current epoch; Lightning sets it through :meth:`set_epoch`.
         self.epoch = 0
+        #: Batches of the first iteration that an interrupted training has seen.
+        self.skipped = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Select the permutation of `epoch`."""
@@ -231,7 +233,8 @@ class BatchOrder(Sampler[np.ndarray]):
 
     def __iter__(self) -> Iterator[np.ndarray]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.indices)
-        for step in range(len(self)):
+        first, self.skipped = self.skipped, 0
+        for step in range(first, len(self)):
             batch = order[step * self.batch_size : (step + 1) * self.batch_size]
             yield np.sort(batch[self.rank :: self.processes])
 

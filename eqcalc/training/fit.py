@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from eqcalc.datasets import Dataset
+from eqcalc.interruption import stopping
 from eqcalc.models.checkpoint import load_model, save_model
 from eqcalc.models.potential import Potential
 from eqcalc.training.config import TrainerConfig, TrainingConfig
@@ -115,8 +116,8 @@ def _fit(
     """Train until a stopping criterion is met."""
     from eqcalc.training.callbacks import Keeper
 
-    keeper = Keeper(folder, config.stopping, progress)
-    with _quiet_lightning(), contextlib.ExitStack() as held:
+    with _quiet_lightning(), contextlib.ExitStack() as held, stopping() as request:
+        keeper = Keeper(folder, config.stopping, progress, request)
         trainer = _trainer(
             config.trainer,
             folder.path,
@@ -218,7 +219,8 @@ def _quiet_lightning() -> Iterator[None]:
     """Suppress Lightning's start-up messages and advice on data loaders."""
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = {logger: logger.level for logger in loggers}
-    advice = "does not have many workers|overridden `transfer_batch_to_device`|treespec, LeafSpec"
+    advice = "does not have many workers|dataloader is not resumable|"
+    advice += "overridden `transfer_batch_to_device`|treespec, LeafSpec"
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=f".*({advice})")
         for logger in loggers:

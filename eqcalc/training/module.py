@@ -236,13 +236,16 @@ class TrainingModule(lightning.LightningModule):
     # the learning rate itself is part of the optimizer state
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save the state of the plateau scheduler."""
+        """Save the state of the plateau scheduler, and the sums of an unfinished epoch."""
+        checkpoint["epoch"] = {"errors": self._training_errors.sums, "loss": self._training_loss}
         if self.plateau is not None:
             best, bad = self.plateau.best, self.plateau.num_bad_epochs
             checkpoint["plateau"] = {"best": float(best), "num_bad_epochs": int(bad)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the state of the plateau scheduler until the scheduler exists."""
+        """Keep the state of the plateau scheduler until the scheduler exists, and those sums."""
+        sums = checkpoint.get("epoch", {"errors": self._training_errors.sums, "loss": []})
+        self._training_errors.sums, self._training_loss = sums["errors"], sums["loss"]
         self._plateau_state = checkpoint.get("plateau", {})
 
     def on_fit_start(self) -> None:
@@ -266,7 +269,10 @@ class TrainingModule(lightning.LightningModule):
         """Return the loader of the training part, divided among processes."""
         place = self.trainer.global_rank, self.trainer.world_size
         size, seed = self.config.optimizer.batch_size, self.config.seed
-        return loader(self._batches, BatchOrder(self._split.training, size, seed, *place))
+        order = BatchOrder(self._split.training, size, seed, *place)
+        # of an epoch that was interrupted; the counter of a finished one is the whole epoch
+        order.skipped = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready % len(order)
+        return loader(self._batches, order)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return the loader of the validation part, divided among processes."""

@@ -6,8 +6,9 @@ Errors have the dotted key, the value and the expectation as attributes.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
+import math
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -27,6 +28,15 @@ from eqcalc.validation import (
 )
 
 TEMPLATE_ADVICE = "eqcalc train --template DATASET --output FILE writes settings for a dataset"
+#: Bounds of a file of settings: depth, values with aliases expanded, and bytes.
+_DEEPEST, _MOST_NODES, _LARGEST = 40, 20_000, 2**20
+_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})$")
+_FLOAT = re.compile(
+    r"(?:[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+    r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+)
+#: Types whose YAML 1.1 notations are not used.
+_REPLACED = ("int", "float", "timestamp")
 
 
 class DuplicateKeyError(InvalidFileError):
@@ -86,9 +96,8 @@ def _convert(kind: Any, value: Any, key: str, folder: Path) -> Any:
 
 def _scalar(kind: type, value: Any, key: str) -> Any:
     if kind is float:
-        # YAML 1.1 reads 1e-3, without a decimal point, as text
-        with contextlib.suppress(ValueError):
-            value = float(value) if isinstance(value, str) else value
+        if isinstance(value, str) and _FLOAT.fullmatch(value):
+            value = float(value)
         return number(key, value)
     if kind is int:
         require(isinstance(value, int) and not isinstance(value, bool), key, "an integer", value)
@@ -139,7 +148,28 @@ def plain(value: Any) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """Rejects duplicate keys; merged ones may be overridden."""
+    """Rejects duplicate keys; merged ones may be overridden.
+
+    Numbers are those of YAML 1.2: what 1.1 takes for octal (0100), sexagesimal (1:30) or
+    grouped digits (1_000) is text, and dates are. Depth and expansion are limited.
+    """
+
+    depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            raise InvalidFileError("is nested too deeply", expected=f"{_DEEPEST} levels at most")
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None and _expanded(node, {}) > _MOST_NODES:
+            expected = f"{_MOST_NODES} values at most, with all aliases expanded"
+            raise InvalidFileError("is too large", expected=expected)
+        return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -154,9 +184,30 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in found if tag.rpartition(":")[2] not in _REPLACED]
+    for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", _INTEGER, list("-+0123456789"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _FLOAT, list("-+.0123456789"))
+
+
+def _expanded(node: yaml.Node, known: dict[int, float]) -> float:
+    """Return the number of nodes below a node, counting those of aliases each time."""
+    if id(node) not in known:
+        known[id(node)] = math.inf  # of an alias inside of what it stands for
+        parts = node.value if isinstance(node, yaml.CollectionNode) else []
+        pairs = (part if isinstance(part, tuple) else (part,) for part in parts)
+        known[id(node)] = 1 + sum(_expanded(child, known) for pair in pairs for child in pair)
+    return known[id(node)]
+
+
 def read_yaml(path: Path) -> Any:
     """Read a YAML file; errors give its name and, if known, the line."""
     existing_file(path, "a YAML file with the settings")
+    if (size := path.stat().st_size) > _LARGEST:
+        expected = f"settings of at most {_LARGEST} bytes"
+        raise InvalidFileError(file=path, value=f"{size} bytes", expected=expected)
     try:
         text = path.read_text(encoding="utf-8")
         with located(file=path):

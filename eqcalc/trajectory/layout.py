@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 
 from eqcalc import hdf5
-from eqcalc.files import replacing
+from eqcalc.files import remove_leftovers, replacing
 from eqcalc.quantities import known_quantities
 from eqcalc.validation import InvalidFileError, InvalidInputError, count, finite, positive, shape
 
@@ -211,6 +211,7 @@ def laid_out(path: Path, header: Header, layouts: Mapping[str, Layout]) -> Itera
         header.n_replicas * header.frames(layout) * (8 * math.prod(layout.shape) + 4)
         for layout in layouts.values()
     )
+    remove_leftovers(path)  # before the free space is asked for
     try:
         space = os.statvfs(path.parent)
         if size > space.f_bavail * space.f_frsize:

@@ -23,7 +23,7 @@ from eqcalc.trajectory.layout import (
     reading_trajectory,
 )
 from eqcalc.trajectory.reader import Trajectory
-from eqcalc.validation import InvalidInputError
+from eqcalc.validation import InvalidInputError, absent_file
 
 
 class TrajectoryWriter:
@@ -69,13 +69,12 @@ class TrajectoryWriter:
 
         Raises
         ------
-        FileExistsError
+        ExistingFileError
             The file exists.
         TrajectoryError
             It cannot be created, for lack of permission or disk space.
         """
-        if path.exists():
-            raise FileExistsError(f"{path} exists and is never overwritten")
+        absent_file(path)
         with laid_out(path, header, layouts):
             pass
         return cls(path)

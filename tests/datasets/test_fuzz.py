@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Damaged and hostile files are refused by a named error, never by an accident."""
 
+import io
+import lzma
+import time
+import zipfile
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +18,7 @@ from eqcalc.datasets.readers.extxyz import ExtxyzReader
 from eqcalc.datasets.readers.npz import NpzReader
 from eqcalc.units import UnitError
 from eqcalc.validation import InvalidFileError
+from tests.errors import refused
 
 FUZZ = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -173,3 +179,48 @@ def test_native_store(tmp_path, mixed, compressed):
         except (DatasetError, UnitError):
             refused += 1
     assert 5 < refused < 150
+
+
+def archive_of(path, shape, stored=80, compression=zipfile.ZIP_STORED):
+    """Write an archive whose header declares a shape that is not there."""
+    header = io.BytesIO()
+    description = {"descr": "<f8", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(header, description)
+    with zipfile.ZipFile(path, "w", compression) as made:
+        made.writestr("R.npy", header.getvalue() + b"\0" * stored)
+
+
+@pytest.mark.parametrize("shape", [(3 * 10**13,), (2, 2, 3), (10**6, 10**6, 3), (-1,), (0, 2, 3)])
+def test_archives_that_declare_other_shapes(tmp_path, shape):
+    path = tmp_path / "a.npz"
+    archive_of(path, shape)
+    with refused(InvalidFileError, file=path, key="R"):
+        NpzReader(path)
+
+
+def test_long_comments_are_read_in_linear_time(tmp_path):
+    path, times = tmp_path / "a.xyz", []
+    for comment in ("x" * 200_000, "x " * 100_000, "k={ " * 50_000, "=" * 200_000, 'k="' * 66_000):
+        path.write_text(f"1\n{comment}\nH 0 0 0\n")
+        start = time.process_time()
+        list(ExtxyzReader(path))
+        times.append(time.process_time() - start)
+    assert max(times) < 3.0
+
+
+@pytest.mark.parametrize("count", ["9" * 5000, "100000000003", "²", "٣"])
+def test_counts_that_are_none(tmp_path, count):
+    path = tmp_path / "a.xyz"
+    path.write_text(f"1\nProperties=species:S:1:pos:R:{count}\nH 0 0 0\n")
+    (found,) = ExtxyzReader(path)
+    assert isinstance(found, FrameError) and len(str(found)) < 200
+    path.write_text(f"{count}\n\nH 0 0 0\n")
+    (found,) = ExtxyzReader(path)
+    assert isinstance(found, FrameError)
+
+
+def test_a_line_that_is_long_only_when_decompressed(tmp_path):
+    path = tmp_path / "a.xyz.xz"
+    path.write_bytes(lzma.compress(b"1\n" + b"x" * 50_000_000))
+    (found,) = ExtxyzReader(path)
+    assert isinstance(found, FrameError)

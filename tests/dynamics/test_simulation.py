@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: MIT
 """simulate(): what is run, what is recorded, and what is refused."""
 
+import os
+import signal
+
 import ase.io
 import numpy as np
 import pytest
@@ -23,6 +26,7 @@ from eqcalc.dynamics import (
     simulate,
 )
 from eqcalc.dynamics.initial import remove_rotation
+from eqcalc.interruption import Stopped
 from eqcalc.trajectory import Trajectory
 from eqcalc.units import BOLTZMANN, FEMTOSECOND
 from eqcalc.validation import InvalidInputError
@@ -699,3 +703,42 @@ def test_isotopes_of_one_structure_alone_are_refused(path):
         run(path, atoms=structures, replicas=2)
     heavy = run(path, atoms=structures, replicas=2, masses=[15.999, 2.014, 2.014], steps=2)
     assert heavy.header.masses.tolist() == [15.999, 2.014, 2.014]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("call", [3, 17, 31])
+def test_a_signal_writes_a_checkpoint_at_once_and_the_run_resumes_bitwise(
+    tmp_path, path, monkeypatch, number, call
+):
+    """In the equilibration (20 steps), just after it, and in production."""
+
+    options = {"equilibration": Equilibration(10.0), "replicas": 2, "checkpoint_interval": 1e9}
+    whole = run(tmp_path / "whole.h5", **options)
+    evaluations, original = [], ToyWater.__call__
+
+    def signalled(self, *arguments):
+        evaluations.append(arguments)
+        if len(evaluations) == call:
+            os.kill(os.getpid(), number)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(ToyWater, "__call__", signalled)
+    with pytest.raises(Stopped if number == signal.SIGTERM else KeyboardInterrupt):
+        run(path, **options)
+    # nothing but the step in which it came is missing
+    step = load_state(path).step
+    assert step >= call - 23
+    assert Trajectory.open(path).n_frames("dipole") == (step // 2 + 1 if step >= 0 else 0)
+    resumed = run(path, **options)
+    for name in whole.observables():
+        expected, found = whole.observable(name).values, resumed.observable(name).values
+        assert found.tobytes() == expected.tobytes()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_more_replicas_than_memory(path):
+    with refused(key="replicas", value=10**9) as caught:
+        run(path, replicas=10**9)
+    fits = int(caught.value.expected.split()[2])
+    assert 1000 < fits < 10**9
+    assert not path.exists()

@@ -2,6 +2,7 @@
 """Model files: faithful, and refused for the right reason when they are not."""
 
 import json
+import os
 import pickle
 import struct
 
@@ -9,16 +10,18 @@ import pytest
 import safetensors.torch
 import torch
 
+from eqcalc.models import checkpoint
 from eqcalc.models.checkpoint import (
     CheckpointError,
     load_model,
     model_hash,
+    read_checked,
     read_header,
     save_model,
 )
 from eqcalc.neighbors import all_pairs
 from eqcalc.structures import Structures
-from eqcalc.validation import MissingFileError
+from eqcalc.validation import InvalidFileError, MissingFileError
 from tests.conftest import make_potential
 from tests.errors import refused
 
@@ -171,3 +174,36 @@ def test_hash_depends_on_parameters_and_references():
     with torch.no_grad():
         next(two.parameters()).add_(1e-12)
     assert model_hash(one) != model_hash(two)
+
+
+def test_parameters_that_are_no_numbers_are_refused(tmp_path, potential):
+    name, parameter = next(iter(potential.named_parameters()))
+    with torch.no_grad():
+        parameter.view(-1)[3] = float("nan")
+    save_model(potential, tmp_path / "m.eqc")
+    for read in (load_model, read_checked):
+        with refused(CheckpointError, file=tmp_path / "m.eqc", key=name):
+            read(tmp_path / "m.eqc")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("features", 10**9), ("layers", 10**12), ("embeddings", 10**10)]
+)
+def test_a_header_cannot_ask_for_more_than_the_file_holds(saved, key, value):
+    """Although its hash is right; refused before anything is allocated."""
+    path, _ = saved if isinstance(saved, tuple) else (saved, None)
+
+    def change(header):
+        header["model"]["representation"][key] = value
+        tensors = safetensors.torch.load_file(path)
+        header["hash"] = checkpoint._content_hash(header, tensors)
+
+    rewrite_header(path, change)
+    with refused(CheckpointError, file=path, key=f"model.representation.{key}", value=value):
+        load_model(path)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "m.eqc")
+    with refused(InvalidFileError, file=tmp_path / "m.eqc"):
+        load_model(tmp_path / "m.eqc")

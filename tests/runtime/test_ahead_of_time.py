@@ -24,7 +24,6 @@ from eqcalc.runtime import (
     ExecutionWarning,
     ModelChangedError,
     MoleculeEvaluator,
-    ahead_of_time,
     eager_evaluator,
     evaluator_for,
     programs,
@@ -165,7 +164,7 @@ def test_damaged_and_foreign_files_are_made_again(numbers, positions, cache, qui
     compiled_evaluator(small_potential(cutoff=4.0), numbers)
     (other,) = set(cache.iterdir()) - {path}
     path.unlink()
-    ahead_of_time.store(key, lambda target: target.write_bytes(other.read_bytes()))
+    compiler.store(key, ".pt2", lambda target: target.write_bytes(other.read_bytes()))
     assert CompiledExecution.in_cache(small_potential(), numbers)
     again = compiled_evaluator(small_potential(), numbers)
     assert again.execution.compilations == 1
@@ -182,7 +181,7 @@ def test_two_may_make_the_same_file_at_once(cache):
             barrier.wait()
             target.write_bytes(content)
 
-        paths.append(ahead_of_time.store("program-1", write))
+        paths.append(compiler.store("program-1", ".pt2", write))
 
     threads = [threading.Thread(target=make, args=(content,)) for content in (b"one", b"two")]
     for thread in threads:
@@ -190,8 +189,8 @@ def test_two_may_make_the_same_file_at_once(cache):
     for thread in threads:
         thread.join()
     assert len(paths) == 2
-    assert ahead_of_time.find("program-1") in paths
-    assert ahead_of_time.find("program-2") is None
+    assert compiler.find("program-1", ".pt2") in paths
+    assert compiler.find("program-2", ".pt2") is None
     assert set(cache.iterdir()) == set(paths)  # and nothing temporary
 
 

@@ -2,8 +2,10 @@
 """The compiled kernels give the eager function, whatever the shape of the call."""
 
 import copy
+import os
 import pickle
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -306,10 +308,55 @@ def test_kernels_are_compiled_once(ethanol, empty_cache, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)  # a second start needs no compiler
     fused_evaluator(make_potential(), numbers)
     assert library.stat().st_mtime_ns == made
-    other = compiler.library_path(torch.float32)
-    other.write_bytes(b"not a library")
-    with pytest.warns(ExecutionWarning, match="cannot be loaded"):
-        evaluator_for(make_potential().float(), numbers)
+
+
+@pytest.mark.parametrize("wrong", ["cut", "writable", "of another", "not a library", "link"])
+def test_wrong_libraries_are_not_loaded_but_made_again(ethanol, empty_cache, monkeypatch, wrong):
+    """Cut ones would kill the process; what others can write would run their code."""
+    compiler.kernel_library(torch.float32)
+    compiler.kernel_library.cache_clear()
+    (library,) = empty_cache.iterdir()
+    content = library.read_bytes()
+    if wrong == "cut":
+        library.write_bytes(content[:-4096])
+    elif wrong == "writable":
+        library.chmod(0o666)
+    elif wrong == "of another":
+        monkeypatch.setattr(compiler.os, "geteuid", lambda: 4_000_000)
+        os.chown(library, 4_000_001, -1)
+    elif wrong == "link":
+        library.rename(empty_cache / "elsewhere")
+        library.symlink_to(empty_cache / "elsewhere")
+    else:
+        library.unlink()
+        key = compiler.library_key(torch.float32)
+        library = compiler.store(key, ".so", lambda made: made.write_bytes(b"nothing"))
+    made = []
+    compile_ = compiler._compile
+
+    def counted(*arguments):
+        made.append(arguments)
+        compile_(*arguments)
+
+    monkeypatch.setattr(compiler, "_compile", counted)
+    evaluator = evaluator_for(make_potential().float(), torch.tensor(ethanol.numbers))
+    assert (len(made), evaluator.execution.name) == (1, "fused")
+    assert not [path for path in empty_cache.iterdir() if "partial" in path.name]
+
+
+def test_without_a_home_or_a_writable_cache_another_folder_is_used(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiler.tempfile, "gettempdir", lambda: str(tmp_path))
+    for name in ("EQCALC_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(compiler.Path, "home", lambda: Path("/proc/nobody"))
+    with pytest.warns(compiler.CacheWarning, match="EQCALC_CACHE"):
+        path = compiler.store("key", ".so", lambda made: made.write_bytes(b"code"))
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    with pytest.warns(compiler.CacheWarning):
+        assert compiler.find("key", ".so") == path
+    monkeypatch.setenv("EQCALC_CACHE", "relative")
+    monkeypatch.chdir(tmp_path)
+    assert compiler.cache_folder() == tmp_path / "relative"
 
 
 def test_models_without_kernels_and_wrong_kernels_fall_back(ethanol, monkeypatch):

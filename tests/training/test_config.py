@@ -2,6 +2,7 @@
 """Every wrong setting is named; right ones survive a round trip."""
 
 import copy
+import time
 from pathlib import Path
 
 import pytest
@@ -206,3 +207,54 @@ def test_settings_of_the_ethanol_workflow_are_valid(name):
 def test_wrong_options_are_refused_before_training(scalars, settings, model, key):
     with refused(key=key):
         TrainingConfig.from_settings(scalar_settings(scalars, settings, **model))
+
+
+def laughs(text):
+    """Return text with 9⁹ values, in half a kilobyte."""
+    lines = [f"&a0 [{', '.join('x' * 9)}]"]
+    lines += [f"&a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 9)]
+    return text.replace("HERE", f"[{', '.join(lines)}]")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        laughs("output: HERE"),
+        laughs("optimizer: {batch_size: HERE}"),
+        laughs("x: HERE"),
+        "[" * 20_000,
+        "a: " * 50_000,
+        "x: &x [*x]",
+        "{" * 200 + "}" * 200,
+        "output: !!python/object/apply:os.system [true]",
+        "# " + "x" * 2_000_000,
+    ],
+)
+def test_small_files_cannot_take_long_or_much(tmp_path, text):
+    path = tmp_path / "train.yaml"
+    path.write_text(text)
+    start = time.perf_counter()
+    with refused(file=path) as caught:
+        TrainingConfig.read(path)
+    assert len(str(caught.value)) < 2000
+    assert time.perf_counter() - start < 5.0  # on a busy machine; alone 0.1
+
+
+@pytest.mark.parametrize("text", ["0100", "1:30", "1_0", "0x10", "0o10", "２", "2024-01-01"])
+def test_numbers_of_yaml_1_1_are_not_guessed(tmp_path, text):
+    path = tmp_path / "train.yaml"
+    path.write_text(yaml.safe_dump(GOOD) + f"stopping: {{epochs: {text}}}\n")
+    with refused(file=path, key="stopping.epochs", value=text):
+        TrainingConfig.read(path)
+    path.write_text(yaml.safe_dump(GOOD) + f"optimizer: {{weight_decay: {text}}}\n")
+    with refused(file=path, key="optimizer.weight_decay", value=text):
+        TrainingConfig.read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1e-3", 1e-3), ("1", 1.0), (".5", 0.5), ("2.", 2.0), ("1.5E+0", 1.5)]
+)
+def test_numbers_of_yaml_1_2_are_read(tmp_path, text, value):
+    path = tmp_path / "train.yaml"
+    path.write_text(yaml.safe_dump(GOOD) + f"optimizer: {{weight_decay: {text}}}\n")
+    assert TrainingConfig.read(path).optimizer.weight_decay == value

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 from eqcalc.datasets import Dataset, DatasetWriter
+from eqcalc.interruption import Stopped
 from eqcalc.models.checkpoint import load_model
 from eqcalc.training import evaluate, train
 from eqcalc.training.config import DataConfig
@@ -117,6 +119,32 @@ def test_a_killed_run_resumes_as_if_nothing_had_happened(tmp_path, settings, sch
         assert torch.equal(value, last[1]["state_dict"][name]), name
     assert last[0]["global_step"] == last[1]["global_step"] == 15
     assert last[0].get("plateau") == last[1].get("plateau")
+
+
+@pytest.mark.parametrize("step", [2, 3, 8])
+def test_a_signal_stops_within_an_epoch_and_nothing_is_trained_twice(
+    tmp_path, settings, monkeypatch, step
+):
+    """Also in the last of the three steps of an epoch, which is then validated first."""
+    settings["stopping"] = {"epochs": 4}
+    whole = train(settings, progress=False)
+    steps, original = [], TrainingModule.training_step
+
+    def counted(self, batch, number):
+        steps.append(number)
+        if len(steps) == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, batch, number)
+
+    monkeypatch.setattr(TrainingModule, "training_step", counted)
+    settings["output"] = str(tmp_path / "stopped")
+    with pytest.raises(Stopped):
+        train(settings, progress=False)
+    assert len(steps) == step
+    resumed = train(settings, progress=False)
+    assert len(steps) == 12
+    assert without_time(log_of(resumed)) == without_time(log_of(whole))
+    assert same_parameters(resumed.model, whole.model)
 
 
 def test_a_time_limit_can_be_gone_past(settings):

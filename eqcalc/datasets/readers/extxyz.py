@@ -28,13 +28,15 @@ from eqcalc.validation import InvalidInputError, existing_file, number_in
 #: By the first bytes of a compressed file, whatever its name is.
 _OPENERS: dict[bytes, Any] = {b"\xfd7zXZ\0": lzma.open, b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
 _PAIR = re.compile(
-    r"""(?P<key>[^\s="']+)\s*=\s*
-        (?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|[{](?P<brace>[^}]*)[}]|(?P<bare>[^\s"']+))""",
+    # a key begins after a blank or quotation mark: the time grows with the length, not its square
+    r"""(?:(?<=[\s"'}])|^)(?P<key>[^\s="']+)\s*=\s*
+        (?:"(?P<double>[^"]*)"|'(?P<single>[^']*)'|[{](?P<brace>[^{}]*)[}]|(?P<bare>[^\s"']+))""",
     re.VERBOSE,
 )
 _DIGITS = 7  # a count with more digits is a damaged line
 _COLUMNS = 4  # of a line of an atom, at least; a damaged count is one word
 _REPEATED = 10**7  # lines read again after wrong counts, until the file is given up
+_LONGEST_LINE = 10**7  # characters, for files that are small only while compressed
 
 
 class ExtxyzReader:
@@ -84,7 +86,9 @@ class _Lines:
         self.number = 0
 
     def next(self) -> str | None:
-        line = self._back.pop() if self._back else next(self._file, None)
+        line = self._back.pop() if self._back else self._file.readline(_LONGEST_LINE) or None
+        if line is not None and len(line) == _LONGEST_LINE:
+            raise OSError(f"a line has {_LONGEST_LINE} characters or more")
         self.number += line is not None
         return line
 
@@ -141,6 +145,10 @@ def _skip(lines: _Lines) -> None:
         if _count(line.strip()) is not None:
             lines.put_back([line])
             return
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) < _DIGITS
 
 
 def _frame(comment: str, lines: list[str], properties: str) -> Frame:
@@ -219,8 +227,8 @@ def _columns(text: str) -> list[tuple[str, str, int]]:
         raise FrameError(f"Properties: expected name:type:count triples, got {text!r}")
     columns = []
     for name, kind, count in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
-        if kind not in {"S", "R", "I", "L"} or not count.isdecimal() or int(count) < 1:
-            raise FrameError(f"Properties: cannot read {name}:{kind}:{count}")
+        if kind not in {"S", "R", "I", "L"} or not _is_count(count) or int(count) < 1:
+            raise FrameError(f"Properties: cannot read {name}:{kind}:{count[:40]}")
         columns.append((name, kind, int(count)))
     names = [name for name, _, _ in columns]
     if len(set(names)) < len(names):
@@ -267,8 +275,8 @@ def _atomic_number(symbol: str) -> int:
     name = {"D": "H", "T": "H"}.get(symbol.capitalize(), symbol.capitalize())
     if atomic_numbers.get(name):
         return atomic_numbers[name]
-    if not symbol.isdecimal():
-        raise FrameError(f"unknown element {symbol!r}")
+    if not _is_count(symbol):
+        raise FrameError(f"unknown element {symbol[:40]!r}")
     if not 0 < int(symbol) < 119:
         raise FrameError(f"atomic number {symbol} does not exist")
     return int(symbol)

@@ -8,7 +8,9 @@ atomic number is zero (or negative).
 
 from __future__ import annotations
 
+import math
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -23,6 +25,9 @@ from eqcalc.validation import InvalidFileError, InvalidInputError, existing_file
 
 _NUMBERS = ("z", "Z", "nuclear_charges", "numbers", "atomic_numbers")
 _POSITIONS = ("R", "coords", "positions")
+#: Largest compression of a member (that of deflate is 1032).
+_MOST_COMPRESSED = 1100
+_UNREADABLE = (ValueError, OSError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error)
 _COUNTS = "N"  # of atoms, where structures are padded
 #: Spellings of MD17 (E, F), rMD17 (energies, forces) and PhysNet (D, Q).
 _LABELS = {
@@ -150,6 +155,35 @@ class NpzReader:
         return {k: v for k, v in units.items() if k == "positions" or k in self.keys}
 
 
+def _check_sizes(path: Path) -> None:
+    """Check that the members of an archive hold the arrays that their headers declare."""
+    if not zipfile.is_zipfile(path):
+        return  # refused by numpy
+    size = path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            key = member.filename.removesuffix(".npy")
+            stored = min(member.compress_size, size)
+            if member.file_size > _MOST_COMPRESSED * (stored + 100):
+                raise InvalidFileError(
+                    key=key, value=f"{member.file_size} bytes", expected=f"what {stored} can hold"
+                )
+            with archive.open(member) as stream:
+                version = np.lib.format.read_magic(stream)
+                reader = (
+                    np.lib.format.read_array_header_1_0
+                    if version == (1, 0)
+                    else np.lib.format.read_array_header_2_0
+                )
+                shape, _, dtype = reader(stream)
+                declared = math.prod(shape) * dtype.itemsize
+                held = member.file_size - stream.tell()
+            if not dtype.hasobject and declared != held:
+                raise InvalidFileError(
+                    key=key, value=shape, expected=f"the shape of {held} bytes of {dtype}"
+                )
+
+
 def _arrays(path: Path) -> dict[str, np.ndarray]:
     """Return the arrays of an archive by key."""
     key = ""
@@ -162,13 +196,17 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
                 )
             return {k: item[()] for k, item in file.items() if isinstance(item, h5py.Dataset)}
     try:
+        with located(file=path):
+            _check_sizes(path)
         archive = np.load(path, allow_pickle=False)
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise ValueError("it holds a single array")
         with archive:
             for key in archive.files:
                 arrays[key] = archive[key]
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, KeyError, MemoryError) as error:
+    except InvalidFileError:
+        raise
+    except _UNREADABLE as error:
         if key:
             raise InvalidFileError(f"cannot be read ({error})", key=key, file=path) from None
         # numpy treats unknown data as a pickle, and explains how to load it
