@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -75,3 +77,11 @@ def make_potential(
 def potential() -> Potential:
     """A small random potential with all three read-outs."""
     return make_potential()
+
+
+@pytest.fixture
+def signals():
+    """SIGINT as in a terminal: processes in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

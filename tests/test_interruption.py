@@ -9,6 +9,8 @@ import pytest
 
 from eqcalc.interruption import INTERRUPTED, STOPPED, Stopped, stopping, terminable
 
+pytestmark = pytest.mark.usefixtures("signals")
+
 ERRORS = {signal.SIGTERM: Stopped, signal.SIGINT: KeyboardInterrupt}
 
 

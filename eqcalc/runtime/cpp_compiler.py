@@ -79,6 +79,8 @@ def find(key: str, suffix: str) -> Path | None:
         The cache cannot be read.
     """
     folders = {cache_folder(), _place_for_temporary()}
+    for folder in folders:  # of killed processes, whose compiler may have gone on
+        remove_leftovers(folder / f"{key}{suffix}")
     for path in sorted(path for folder in folders for path in folder.glob(f"{key}.*{suffix}")):
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode) or status.st_mode & 0o022:
@@ -110,7 +112,6 @@ def store(key: str, suffix: str, make: Callable[[Path], None]) -> Path:
     folder = cache_folder()
     if not os.access(folder, os.W_OK):
         folder = _temporary_folder(f"{folder} cannot be written")
-    remove_leftovers(folder / f"{key}{suffix}")
     made = temporary_path(folder / f"{key}{suffix}")
     try:
         make(made)

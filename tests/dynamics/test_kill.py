@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "workflows" / "benchmarks" / "kill_test.py"
+SCRIPT = Path(__file__).parents[2] / "workflows" / "robustness" / "kill.py"
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork and SIGKILL")
 def test_killed_runs_end_bitwise_the_same():
     found = subprocess.run(
-        [sys.executable, SCRIPT, "--kills", "8", "--steps", "150"],
+        [sys.executable, SCRIPT, "--kills", "8", "--tasks", "simulate T-RPMD", "convert"],
         capture_output=True,
         text=True,
         check=False,
         timeout=900,
-        env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[2])},
+        env={**os.environ, "PYTHONPATH": str(SCRIPT.parents[2]), "OMP_NUM_THREADS": "1"},
     )
-    assert found.returncode == 0, found.stderr
+    assert found.returncode == 0, found.stdout + found.stderr
     assert "bitwise the same" in found.stdout

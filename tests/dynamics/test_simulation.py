@@ -708,7 +708,7 @@ def test_isotopes_of_one_structure_alone_are_refused(path):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("call", [3, 17, 31])
 def test_a_signal_writes_a_checkpoint_at_once_and_the_run_resumes_bitwise(
-    tmp_path, path, monkeypatch, number, call
+    tmp_path, path, monkeypatch, signals, number, call
 ):
     """In the equilibration (20 steps), just after it, and in production."""
 
