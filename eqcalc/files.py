@@ -69,6 +69,17 @@ def appending(path: Path) -> TextIO:
     return os.fdopen(descriptor, "a", encoding="utf-8", newline="")
 
 
+def append_text(path: Path, text: str) -> None:
+    """Append text to a file; see :func:`appending`. Errors give the name of the file."""
+    try:
+        with appending(path) as stream:
+            stream.write(text)
+    except OSError as error:
+        if error.filename is None and error.strerror is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
 def _opened(path: Path, flags: int) -> int:
     """Open or create a regular file without following links, and return its descriptor."""
     descriptor = os.open(

@@ -16,8 +16,10 @@ of their own, since the library may hang or crash on them.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
+import os
 import subprocess
 import sys
 import zlib
@@ -61,10 +63,52 @@ def writing(path: Path, *, growing: Collection[str] = ()) -> Iterator[h5py.File]
     growing
         Groups of contiguous arrays that are written after the file has been sealed.
     """
-    with h5py.File(path, "w", libver=("v110", "v110"), userblock_size=_BLOCK) as file:
-        file.attrs["sealed"] = f"except {' '.join(growing)}"
-        yield file
+    with OutputStream(path) as stream:
+        options = {"libver": ("v110", "v110"), "userblock_size": _BLOCK}
+        with h5py.File(stream, "w", **options) as file:
+            file.attrs["sealed"] = f"except {' '.join(growing)}"
+            yield file
+        stream.check()
     seal(path)
+
+
+class OutputStream(io.FileIO):
+    """A new file through which the library writes.
+
+    The library may crash at the end of a process in which writing has failed, so that it is
+    told of no error; :meth:`check` raises it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        super().__init__(os.open(path, flags, 0o666), "r+")
+        self._path = path
+        self._error: OSError | None = None
+
+    def check(self, path: Path | None = None) -> None:
+        """Raise the first OSError of writing, with the name of the file or another one."""
+        if self._error is not None:
+            error = self._error
+            raise OSError(error.errno, error.strerror, str(path or self._path)) from error
+
+    def write(self, data: Any) -> int:
+        """Write all bytes, or note why not."""
+        left = memoryview(data).cast("B")
+        size = len(left)
+        try:
+            while left and self._error is None:
+                left = left[super().write(left) :]
+        except OSError as error:
+            self._error = error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        """Change the length, or note why not."""
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self._error = self._error or error
+            return size or 0
 
 
 def seal(path: Path) -> None:

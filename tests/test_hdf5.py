@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """HDF5 files: changed bytes are noticed, files of others are bounded."""
 
+import errno
 import subprocess
+import sys
 import time
 
 import h5py
@@ -172,3 +174,36 @@ def test_a_sealed_file_needs_no_other_process(tmp_path, monkeypatch):
     trajectory(path)
     monkeypatch.setattr(subprocess, "run", None)
     Trajectory.open(path)
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+import numpy as np
+from eqcalc.datasets import Dataset, Record
+from eqcalc.spectra import Spectrum, write_spectrum
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+folder = Path(sys.argv[1])
+x = np.random.default_rng(0).normal(size=60_000)
+spectrum = Spectrum(np.arange(60_000) / 10, x**2, unit="km/mol cm", label="IR")
+records = [Record(np.array([8]), x[:3].reshape(1, 3), {"energy": 1.0})] * 9000
+for name, write in {
+    "a.h5": lambda path: Dataset.create(path, records, level_of_theory="x"),
+    "b.h5": lambda path: write_spectrum(spectrum, path),
+}.items():
+    try:
+        write(folder / name)
+    except OSError as error:
+        print(error.errno, error.filename)
+"""
+
+
+def test_a_full_disk_is_named_and_nothing_is_left(tmp_path):
+    """Files cannot be larger than 200 kB in this process."""
+    found = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    expected = [f"{errno.EFBIG} {tmp_path / name}" for name in ("a.h5", "b.h5")]
+    assert found.stdout.splitlines() == expected
+    assert list(tmp_path.iterdir()) == []

@@ -172,6 +172,7 @@ def _run(options: argparse.Namespace) -> int:
     except Exception as error:
         if options.traceback:
             raise
-        print(f"eqcalc {options.command}: error: {error}", file=sys.stderr)
+        text = str(error) or type(error).__name__  # such as MemoryError
+        print(f"eqcalc {options.command}: error: {text}", file=sys.stderr)
         return FAILURE
     return 0

@@ -57,8 +57,7 @@ class Dataset:
         self.path = Path(path)
         self._indices: np.ndarray | None = None
         self._cache: dict[str, np.ndarray] = {}
-        what = "a dataset (.h5); other formats are read by eqcalc convert"
-        with hdf5.reading(path, what, DatasetError) as file:
+        with hdf5.reading(path, "a dataset (.h5)", DatasetError) as file:
             self._read_header(file)
             self._check_rows(file)
 

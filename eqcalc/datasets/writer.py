@@ -87,7 +87,8 @@ class DatasetWriter:
         require_writable(self.path.parent)  # HDF5 would name the scratch file
         remove_leftovers(self.path)
         self._scratch = temporary_path(self.path)
-        self._file = h5py.File(self._scratch, "w")
+        self._stream = hdf5.OutputStream(self._scratch)
+        self._file = h5py.File(self._stream, "w")
         try:
             for name in ("atom_counts", "numbers", "charge", "source"):
                 self._extend(name, np.empty(0))
@@ -141,6 +142,8 @@ class DatasetWriter:
         """Write buffered records, pack the file and move it to the target."""
         try:
             self._flush()
+            self._file.flush()
+            self._stream.check(self.path)
             with replacing(self.path) as packed, hdf5.writing(packed) as target:
                 self._pack(target)
         finally:
@@ -149,8 +152,8 @@ class DatasetWriter:
     def discard(self) -> None:
         """Discard everything appended; the target is unchanged."""
         self._buffer.clear()
-        if self._file:
-            self._file.close()
+        self._file.close()
+        self._stream.close()
         self._scratch.unlink(missing_ok=True)
 
     # --- internals ---------------------------------------------------------------
@@ -175,8 +178,11 @@ class DatasetWriter:
     def _flush(self) -> None:
         """Write the buffered records."""
         records, self._buffer = self._buffer, []
-        if not records:
-            return
+        if records:
+            self._write(records)
+            self._stream.check(self.path)
+
+    def _write(self, records: list[Record]) -> None:
         n_structures, n_atoms = self._n_structures, self._n_atoms
         codes = [self._sources.setdefault(r.source, len(self._sources)) for r in records]
         self._extend("atom_counts", np.array([len(r.numbers) for r in records]))

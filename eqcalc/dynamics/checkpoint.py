@@ -78,6 +78,7 @@ class Checkpoint:
             "settings": json.dumps(self.settings, ensure_ascii=False),
         }
         contiguous = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
+        metadata["sha256"] = _digest(contiguous, metadata)
         write_atomically(path, save(contiguous, metadata))
 
     @classmethod
@@ -98,16 +99,30 @@ class Checkpoint:
                 raise CheckpointError(
                     file=path, key="format", value=metadata["format"], expected=repr(FORMAT)
                 )
+            stated = metadata.pop("sha256", None)  # not in files of 0.2
+            if stated is not None and stated != _digest(tensors, metadata):
+                raise CheckpointError(
+                    "was changed after it was written", file=path, key="sha256", advice="use a copy"
+                )
             stored: dict[str, Any] = {name: tensors.pop(name) for name in VARIABLES}
             state = State(step=int(metadata["step"]), **stored)
             frames, settings = json.loads(metadata["frames"]), json.loads(metadata["settings"])
         except InvalidInputError:
             raise
-        except (SafetensorError, KeyError, ValueError) as error:
+        except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
             raise CheckpointError(
                 f"is damaged ({error})", file=path, expected="the checkpoint of a simulation"
             ) from error
         return cls(state, frames, tensors, settings)
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def load_state(output: str | Path) -> State:
@@ -123,8 +138,8 @@ def recorded_execution(output: str | Path) -> str | None:
     """
     if not Path(output).exists():
         return None
-    execution: str | None = Trajectory.open(output).settings.get("evaluator", {}).get("execution")
-    return execution
+    evaluator = Trajectory.open(output).settings.get("evaluator")
+    return evaluator.get("execution") if isinstance(evaluator, dict) else None
 
 
 def recorded_observables(output: str | Path) -> dict[str, int]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from eqcalc.ipi.units import printed_factor, printed_units, split_unit
-from eqcalc.validation import InvalidFileError, MissingFileError, located, numbers_in
+from eqcalc.validation import InvalidFileError, MissingFileError, existing_file, located, numbers_in
 
 
 class OutputError(InvalidFileError):
@@ -37,8 +37,8 @@ _COLUMN = re.compile(r"^#\s*(?:column\s+(\d+)|cols\.\s*(\d+)\s*-\s*(\d+))\s+-->\
 def _lines(path: Path) -> Iterator[str]:
     """Return the complete lines of a file."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except FileNotFoundError:
+        text = existing_file(path, "an output of i-PI").read_text("utf-8", errors="replace")
+    except MissingFileError:
         raise MissingFileError("i-PI has not written this output", file=path) from None
     yield from text[: text.rfind("\n") + 1].splitlines()
 

@@ -286,10 +286,13 @@ def _header(
     record = folder / f"{description.prefix}.run.json"
     provenance: dict[str, Any] = {"engine": _ENGINE}
     if record.is_file():
-        models = json.loads(record.read_text())["provenance"]
-        for name in models:
-            provenance = {**models[name], **provenance}
-            break
+        try:
+            models = json.loads(record.read_text(encoding="utf-8"))["provenance"]
+            for name in models:
+                provenance = {**models[name], **provenance}
+                break
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise OutputError(f"is damaged ({error!r})", file=record, advice="remove it") from None
     settings: dict[str, Any] = {"engine": _ENGINE, "method": {"name": first.method}}
     if notes:
         settings["notes"] = list(notes)

@@ -19,7 +19,7 @@ import numpy as np
 from eqcalc.datasets.agreement import Agreement, compare, labelled_structures
 from eqcalc.datasets.dataset import Dataset, levels_by_quantity
 from eqcalc.datasets.record import Record
-from eqcalc.files import appending, exclusive, require_writable, write_atomically
+from eqcalc.files import append_text, exclusive, require_writable, write_atomically
 from eqcalc.labelling.gfn2 import GFN2
 from eqcalc.labelling.method import ConvergenceError, Method, selected_quantities
 from eqcalc.labelling.registry import as_method
@@ -164,21 +164,18 @@ def label(
             for index, record in enumerate(records)
             if index not in done
         ]
-        with (
-            appending(journal) as handle,
-            progress_bar(
-                total=len(records),
-                initial=resumed,
-                desc=f"labelling by {method.name}",
-                unit="geometries",
-                shown=progress,
-            ) as bar,
-        ):
-            if handle.tell() == 0:
-                _note(handle, header)
+        if not (journal.exists() and journal.stat().st_size):
+            append_text(journal, _line(header))
+        with progress_bar(
+            total=len(records),
+            initial=resumed,
+            desc=f"labelling by {method.name}",
+            unit="geometries",
+            shown=progress,
+        ) as bar:
             failures = sum("error" in entry for entry in done.values())
             for entry in map_unordered(_label_one, (method, wanted), tasks, processes):
-                _note(handle, entry)
+                append_text(journal, _line(entry))
                 done[entry["index"]] = entry
                 failures += "error" in entry
                 bar.update()
@@ -412,9 +409,8 @@ def _fingerprint(geometries: Iterable[Record]) -> str:
     return digest.hexdigest()
 
 
-def _note(handle: Any, entry: Mapping[str, Any]) -> None:
-    handle.write(json.dumps(entry) + "\n")
-    handle.flush()
+def _line(entry: Mapping[str, Any]) -> str:
+    return json.dumps(entry) + "\n"
 
 
 def _read_journal(path: Path, header: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
@@ -427,11 +423,17 @@ def _read_journal(path: Path, header: Mapping[str, Any]) -> dict[int, dict[str, 
         write_atomically(path, whole)
     if not whole:
         return {}
-    found, *entries = (json.loads(line) for line in whole.splitlines())
+    try:
+        found, *entries = (json.loads(line) for line in whole.splitlines())
+        done = {int(entry["index"]): entry for entry in entries}
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise InvalidFileError(
+            f"is damaged ({error!r})", file=path, advice="put a copy of it back, or delete it"
+        ) from None
     if found != json.loads(json.dumps(header)):
         different = [key for key in header if found.get(key) != header[key]]
         raise OtherRunError(path, different)
-    return {entry["index"]: entry for entry in entries}
+    return done
 
 
 # --- one geometry ---------------------------------------------------------------------

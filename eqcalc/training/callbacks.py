@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import math
 import time
 from typing import Any
 
 import lightning
 
-from eqcalc.files import appending, replacing, write_atomically
+from eqcalc.files import append_text, replacing, write_atomically
 from eqcalc.interruption import StopRequest
 from eqcalc.models.checkpoint import save_model
 from eqcalc.progress import progress_bar
@@ -201,18 +202,24 @@ class Keeper(lightning.Callback):
 
     def _append_log(self, row: dict[str, Any]) -> None:
         new = not self.folder.log.exists()
-        with appending(self.folder.log) as stream:
-            writer = csv.DictWriter(stream, list(row), lineterminator="\n")
-            if new:
-                writer.writeheader()
-            writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+        stream = io.StringIO()
+        writer = csv.DictWriter(stream, list(row), lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in row.items()})
+        append_text(self.folder.log, stream.getvalue())
 
     def _trim_log(self) -> None:
         """Remove rows after the epoch of the checkpoint, which are trained again."""
         if not self.folder.log.exists():
             return
         lines = self.folder.log.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines[1:] if int(line.split(",")[0]) <= self.epochs]
+        epochs = [line.split(",")[0] for line in lines[1:]]
+        kept = [
+            line
+            for line, epoch in zip(lines[1:], epochs, strict=True)
+            if line.endswith("\n") and epoch.isdecimal() and int(epoch) <= self.epochs
+        ]
         if kept:
             write_atomically(self.folder.log, "".join([lines[0], *kept]))
         else:

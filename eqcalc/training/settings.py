@@ -84,7 +84,10 @@ def _convert(kind: Any, value: Any, key: str, folder: Path) -> Any:
         return build(typing.cast("type[Any]", kind), value, key, folder)
     if kind is Path:
         require(isinstance(value, str | Path) and str(value) != "", key, "a path", value)
-        return (folder / Path(value).expanduser()).resolve()
+        try:
+            return (folder / Path(value).expanduser()).resolve()
+        except (RuntimeError, ValueError) as error:  # of nobody's home, or a null character
+            raise InvalidInputError(str(error), key=key, value=value) from None
     if origin is tuple:
         require(isinstance(value, list | tuple), key, "a list", value)
         return tuple(_convert(arguments[0], item, key, folder) for item in value)

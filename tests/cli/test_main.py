@@ -21,6 +21,7 @@ from eqcalc.calculator import EqCalculator
 from eqcalc.cli import build_parser, main
 from eqcalc.cli.program import FAILURE
 from eqcalc.datasets import Dataset
+from eqcalc.files import replacing
 from eqcalc.methods import method_names
 from eqcalc.models.checkpoint import load_model, save_model, shipped_model
 from eqcalc.molecules import GeometryWarning, read_structures
@@ -360,6 +361,29 @@ def test_help_of_simulate_names_every_method(capsys):
         run("simulate", "--help")
     words = capsys.readouterr().out.replace(",", " ").replace(";", " ").split()
     assert set(method_names(engine="eqcalc")) <= set(words)
+
+
+def test_a_terminal_without_the_letters_gets_others():
+    """Å and ⁻ are replaced; nothing fails after its files have been written."""
+    command = [sys.executable, "-m", "eqcalc", "info", str(shipped_model("ethanol"))]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LANG": "C", "LC_ALL": "C"}
+    done = subprocess.run(command, capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"meV/?" in done.stdout
+
+
+def test_sigterm_ends_a_command_with_its_status_and_without_remains(tmp_path, monkeypatch, capsys):
+    target = tmp_path / "result"
+
+    def slow(path):
+        with replacing(target):
+            os.kill(os.getpid(), signal.SIGTERM)
+            pytest.fail("is not reached")
+
+    monkeypatch.setattr("eqcalc.reports.description.describe_file", slow)
+    assert main(["info", "x"]) == 75
+    assert "rerun the same command" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("where", ["argparse", "eqcalc.cli.arguments"])

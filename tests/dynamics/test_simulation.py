@@ -742,3 +742,15 @@ def test_more_replicas_than_memory(path):
     fits = int(caught.value.expected.split()[2])
     assert 1000 < fits < 10**9
     assert not path.exists()
+
+
+def test_a_changed_checkpoint_is_noticed(path):
+    run(path, steps=4)
+    checkpoint = path.with_name(path.name + ".checkpoint")
+    data = checkpoint.read_bytes()
+    for place in np.linspace(9, len(data) - 1, 40, dtype=int):
+        checkpoint.write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
+        with refused(CheckpointError, file=checkpoint):
+            load_state(path)
+    checkpoint.write_bytes(data)
+    assert load_state(path).step == 4

@@ -17,6 +17,7 @@ from ase.constraints import FixAtoms
 from tblite.ase import TBLite
 
 from eqcalc.datasets import Dataset, Record, convert
+from eqcalc.files import exclusive
 from eqcalc.labelling import (
     GFN2,
     ConvergenceError,
@@ -29,7 +30,7 @@ from eqcalc.labelling import (
 )
 from eqcalc.labelling.conformer_search import relax
 from eqcalc.labelling.sampling import finite_difference_modes, sample
-from eqcalc.validation import InvalidInputError
+from eqcalc.validation import InvalidFileError, InvalidInputError
 from tests.errors import refused
 
 WIGNER = SamplingPlan(classical={}, wigner={300.0: 1.0}, torsional_wigner={}, ring_polymer={})
@@ -132,6 +133,19 @@ if __name__ == "__main__":
     fresh = label(geometries(), Fragile(), tmp_path / "b.h5", progress=False)
     for one, two in zip(report.dataset, fresh.dataset, strict=True):
         np.testing.assert_array_equal(one.labels["forces"], two.labels["forces"])
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", '{"x": 1}', "[" * 100_000])
+def test_a_damaged_journal_is_named(tmp_path, line):
+    journal = tmp_path / "a.h5.journal"
+    journal.write_text(f"{{}}\n{line}\n")
+    with refused(InvalidFileError, file=journal):
+        label([molecule("H2O")], "gfn2", tmp_path / "a.h5", progress=False)
+
+
+def test_a_target_is_labelled_by_one_process_at_a_time(tmp_path):
+    with exclusive(tmp_path / ".a.h5.lock"), pytest.raises(BlockingIOError):
+        label([molecule("H2O")], "gfn2", tmp_path / "a.h5", progress=False)
 
 
 def test_a_journal_of_another_run_is_refused(tmp_path):

@@ -463,6 +463,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="record (.json)")
     options = parser.parse_args()
     rng, began = random.Random(options.seed), time.monotonic()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
     if len(os.listdir("/proc/self/task")) > 1:  # noqa: PTH208
         raise SystemExit("set OMP_NUM_THREADS=1: a process with threads cannot be forked safely")
     total = sum(TASKS[name].share for name in options.tasks)
