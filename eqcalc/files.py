@@ -27,6 +27,7 @@ from typing import TextIO
 
 _counter = itertools.count()
 _TEMPORARY = re.compile(r"\.(.+)\.partial-[0-9a-f]{6}-\d+-\d+.*")
+_LONG = 200  # bytes of a name; temporary ones are longer, and at most 255
 #: Errors of file systems without locks.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 
@@ -188,7 +189,9 @@ def _sync(path: Path, flags: int) -> None:
 def _prefix(path: Path) -> str:
     """Return the prefix of temporary names of this machine; folders may be shared."""
     machine = hashlib.sha256(platform.node().encode()).hexdigest()[:6]
-    return f".{path.name}.partial-{machine}-"
+    name = os.fsencode(path.name)
+    short = path.name if len(name) < _LONG else hashlib.sha256(name).hexdigest()[:32]
+    return f".{short}.partial-{machine}-"
 
 
 def _is_alive(process: int) -> bool:

@@ -115,7 +115,7 @@ def seal(path: Path) -> None:
     """Seal a file that :func:`writing` made, also after a deliberate change."""
     with h5py.File(path, "r") as file:
         growing = str(file.attrs["sealed"]).split()[1:]
-        found = list(_contiguous(file))
+        found = _contiguous(file)
     changing = {name for name, _, _ in found if name.partition("/")[0] in growing}
     large = [r for r in found if r[0] not in changing and r[2] >= _LARGE]
     large = sorted(large, key=lambda r: -r[2])[:_MOST_RANGES]
@@ -129,13 +129,17 @@ def seal(path: Path) -> None:
         stream.write(_MAGIC + digest.encode() + b"\n" + text.ljust(room))
 
 
-def _contiguous(group: h5py.Group, prefix: str = "") -> Iterator[tuple[str, int, int]]:
-    """Yield name, first byte and length of the contiguous arrays of a file."""
-    for name, item in group.items():
-        if isinstance(item, h5py.Group):
-            yield from _contiguous(item, f"{prefix}{name}/")
-        elif (start := item.id.get_offset()) is not None and item.nbytes:
-            yield f"{prefix}{name}", start, item.nbytes
+def _contiguous(file: h5py.File) -> list[tuple[str, int, int]]:
+    """Return name, first byte and length of the contiguous arrays of a file."""
+    found = []
+
+    def add(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset) and item.nbytes:
+            start = item.id.get_offset()
+            found.extend([] if start is None else [(name, start, item.nbytes)])
+
+    file.visititems(add)
+    return found
 
 
 # --- reading ----------------------------------------------------------------------------
@@ -217,10 +221,11 @@ def _ranges(path: Path) -> list[_Range] | None:
         head = stream.read(_BLOCK)
     if not head.startswith(_MAGIC):
         return None
+    end = path.stat().st_size
     try:
         found = [tuple(entry) for entry in json.loads(head[len(_MAGIC) + 65 :])]
         valid = all(
-            isinstance(name, str) and int(start) >= 0 and int(size) >= 0
+            isinstance(name, str) and 0 <= int(start) <= int(start) + int(size) <= end
             for name, start, size, _ in found
         )
     except (ValueError, TypeError, RecursionError):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Stopping on request: SIGTERM and SIGINT are obeyed once nothing would be lost."""
+"""Stopping on request: SIGTERM, SIGHUP and SIGINT are obeyed once nothing would be lost."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ STOPPED = 75
 INTERRUPTED = 128 + signal.SIGINT.value
 
 
+#: SIGTERM, and that of a terminal that is closed.
+_TERMINATING = (signal.SIGTERM, signal.SIGHUP)
+
+
 class Stopped(SystemExit):
-    """The process was asked to end by SIGTERM; everything is stored."""
+    """The process was asked to end by SIGTERM or SIGHUP; everything is stored."""
 
     def __init__(self) -> None:
         super().__init__(STOPPED)
@@ -45,7 +49,7 @@ class StopRequest:
         """Note signals from now on; a second one acts as before. Ignored ones stay ignored."""
         if threading.current_thread() is not threading.main_thread():
             return
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, *_TERMINATING):
             handler = signal.getsignal(number)
             if handler not in (signal.SIG_IGN, None, self._note):
                 self._before.setdefault(number, handler)
@@ -64,7 +68,7 @@ class StopRequest:
 
 @contextmanager
 def stopping() -> Iterator[StopRequest]:
-    """Postpone SIGTERM and SIGINT in a block, which polls the request and obeys it.
+    """Postpone SIGTERM, SIGHUP and SIGINT in a block, which polls the request and obeys it.
 
     Raises
     ------
@@ -79,25 +83,25 @@ def stopping() -> Iterator[StopRequest]:
         pass
     finally:
         request._restore()
-    if request._number == signal.SIGTERM:
-        raise Stopped
-    if request:
+    if request._number == signal.SIGINT:
         raise KeyboardInterrupt
+    if request:
+        raise Stopped
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Let SIGTERM raise :class:`Stopped` in a block, so that temporary files are removed."""
+    """Let SIGTERM and SIGHUP raise :class:`Stopped`, so that temporary files are removed."""
 
     def stop(number: int, frame: Any) -> None:
         raise Stopped
 
     main = threading.current_thread() is threading.main_thread()
-    default = main and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if default:
-        signal.signal(signal.SIGTERM, stop)
+    default = [n for n in _TERMINATING if main and signal.getsignal(n) is signal.SIG_DFL]
+    for number in default:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        if default:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in default:
+            signal.signal(number, signal.SIG_DFL)

@@ -101,7 +101,8 @@ class InvalidInputError(ValueError):
 
     def of_kind(self, kind: type[FileError]) -> FileError:
         """Return this error as one of a file, with the same attributes."""
-        return kind(**vars(self))
+        names = ("problem", "key", "value", "expected", "file", "suggestion", "advice")
+        return kind(**{name: getattr(self, name) for name in names})
 
 
 def _shown(value: object) -> str:

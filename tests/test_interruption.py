@@ -11,10 +11,14 @@ from eqcalc.interruption import INTERRUPTED, STOPPED, Stopped, stopping, termina
 
 pytestmark = pytest.mark.usefixtures("signals")
 
-ERRORS = {signal.SIGTERM: Stopped, signal.SIGINT: KeyboardInterrupt}
+ERRORS = {
+    signal.SIGTERM: Stopped,
+    signal.SIGHUP: Stopped,
+    signal.SIGINT: KeyboardInterrupt,
+}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", list(ERRORS))
 def test_a_signal_waits_until_it_is_obeyed(number):
     before, steps = signal.getsignal(number), []
     with pytest.raises(ERRORS[number]), stopping() as request:

@@ -15,6 +15,7 @@ import ase
 import h5py
 import numpy as np
 import torch
+from ase.data import chemical_symbols
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -27,6 +28,7 @@ from eqcalc.structures import Structures
 from eqcalc.validation import InvalidFileError, InvalidInputError
 
 _BLOCK = 4096  # records decoded at a time when iterating
+_KINDS = {"f": "real numbers", "iu": "integers", "b": "truth values"}
 _NAMED = 5  # formulas named in a representation
 
 
@@ -395,7 +397,11 @@ class Dataset:
             **({"cell": (n, 3, 3), "pbc": (n, 3)} if "cell" in file else {}),
             **{f"labels/{name}/present": (n,) for name in self.quantities},
         }
+        kinds = {"charge": "f", "positions": "f", "cell": "f", "pbc": "b"}
         for name, expected in shapes.items():
+            kind = kinds.get(name, "b" if name.endswith("present") else "iu")
+            if file[name].dtype.kind not in kind:
+                raise DatasetError(key=name, value=str(file[name].dtype), expected=_KINDS[kind])
             if file[name].shape != expected:
                 raise DatasetError(
                     key=name, value=file[name].shape, expected=f"the shape {expected}"
@@ -409,19 +415,25 @@ class Dataset:
         for split, parts in self.splits.items():
             indices |= {f"splits/{split}/{part}": (rows, n) for part, rows in parts.items()}
         for name, (rows, stop) in indices.items():
+            if rows.dtype.kind not in "iu":
+                raise DatasetError(key=name, value=str(rows.dtype), expected=_KINDS["iu"])
             wrong = rows[(rows < 0) | (rows >= stop)]
             if wrong.size:
                 raise DatasetError(key=name, value=wrong[0].item(), expected=f"0 to {stop - 1}")
         if not np.isfinite(self._array("charge")).all():
             raise DatasetError(key="charge", expected="finite numbers")
+        numbers = self._array("numbers")
+        if numbers.size and not 0 < numbers.min() <= numbers.max() < len(chemical_symbols):
+            value = [int(numbers.min()), int(numbers.max())]
+            raise DatasetError(key="numbers", value=value, expected="atomic numbers")
 
     def _read_header(self, file: h5py.File) -> None:
         if file.attrs.get("format") != FORMAT:
             raise DatasetError("an HDF5 file, but not a dataset of eqcalc")
         version = int(file.attrs["format_version"])
-        if version > FORMAT_VERSION:
+        if not 1 <= version <= FORMAT_VERSION:
             raise DatasetError(
-                "written by a newer eqcalc",
+                "written by a newer eqcalc" if version > FORMAT_VERSION else "",
                 key="format_version",
                 value=version,
                 expected=f"at most {FORMAT_VERSION}",
@@ -431,11 +443,16 @@ class Dataset:
             if name not in file:
                 raise DatasetError("missing; the file is damaged", key=name)
         self.provenance: dict[str, Any] = json.loads(file["provenance"][()])
-        self.sources: tuple[str, ...] = tuple(json.loads(file["source"].attrs["names"]))
+        names = json.loads(file["source"].attrs["names"])
+        records = {"provenance": (self.provenance, dict), "source.names": (names, list)}
+        for key, (value, kind) in records.items():
+            if not isinstance(value, kind):
+                raise DatasetError(key=key, value=value, expected=f"JSON, a {kind.__name__}")
+        self.sources: tuple[str, ...] = tuple(map(str, names))
         self._n_stored = len(file["atom_counts"])
         self._units: dict[str, float] = {}
-        names = {"positions": "Å", "charge": "e"} | ({"cell": "Å"} if "cell" in file else {})
-        for name, unit in names.items():
+        fixed = {"positions": "Å", "charge": "e"} | ({"cell": "Å"} if "cell" in file else {})
+        for name, unit in fixed.items():
             self._units[name] = _factor(file, name, partial(units.conversion_factor, target=unit))
         self.levels_of_theory: dict[str, str] = {}
         self.quantities: tuple[str, ...] = ordered(file.get("labels", ()))
@@ -444,6 +461,8 @@ class Dataset:
         for name in self.quantities:
             q, key = quantity(name), f"labels/{name}/values"
             shape = (n_atoms if q.per_atom else self._n_stored, *q.shape)
+            if file[key].dtype.kind != "f":
+                raise DatasetError(key=key, value=str(file[key].dtype), expected=_KINDS["f"])
             if file[key].shape != shape:
                 raise DatasetError(key=key, value=file[key].shape, expected=f"the shape {shape}")
             self._units[key] = _factor(file, key, q.factor_from)

@@ -23,6 +23,8 @@ FREE_CENTROID = 1e6
 
 #: Longest path of a unix socket [bytes], that of Linux and macOS.
 _LONGEST_SOCKET = 103
+#: Longest prefix of outputs, which have names of at most 255 bytes, and largest port.
+_LONGEST_PREFIX, _LAST_PORT = 150, 65535
 #: Default of ``sockets_prefix``.
 SOCKETS_PREFIX = "/tmp/ipi_"
 _ISOTOPE = re.compile(r"\d+$")
@@ -152,15 +154,21 @@ class Description:
             if element.tag in defaults
         ]
 
-    def check_integers(self) -> None:
-        """Check numbers that i-PI would use without end, or not at all.
+    def check(self) -> None:
+        """Check what i-PI would use without end, not at all, or in another folder.
 
         Raises
         ------
         InputError
-            A stride, the length of the run or a batch size is not a positive integer.
+            A stride, the length of the run or a batch size is not a positive integer, or the
+            prefix not a name.
         """
         self.outputs()
+        if "/" in self.prefix or len(os.fsencode(self.prefix)) > _LONGEST_PREFIX:
+            expected = f"a name without folders of at most {_LONGEST_PREFIX} letters"
+            raise InputError(
+                file=self.file, key="output.prefix", value=self.prefix, expected=expected
+            )
         _whole("total_steps", str(self.total_steps), self.file)
         _whole("safe_stride", self.root.get("safe_stride", "1"), self.file, 1)
         for element in self.root.findall("*"):
@@ -170,11 +178,12 @@ class Description:
     def sockets(self) -> list[Path]:
         """Return the paths of the unix sockets on which i-PI listens."""
         prefix = self.root.get("sockets_prefix", SOCKETS_PREFIX).strip()
-        return [
-            check_socket(prefix, (element.findtext("address") or "localhost").strip())
-            for element in self.root.findall("ffsocket")
-            if element.get("mode", "inet").strip() in ("unix", "shm")
-        ]
+        with located(file=self.file):
+            return [
+                check_socket(prefix, (element.findtext("address") or "localhost").strip())
+                for element in self.root.findall("ffsocket")
+                if element.get("mode", "inet").strip() in ("unix", "shm")
+            ]
 
     def ports(self) -> list[tuple[str, int]]:
         """Return the hosts and ports on which i-PI listens."""
@@ -182,6 +191,10 @@ class Description:
         for element in self.root.findall("ffsocket"):
             if element.get("mode", "inet").strip() == "inet":
                 port = self._integer("port", 65535, element)
+                if port > _LAST_PORT:
+                    raise InputError(
+                        file=self.file, key="port", value=port, expected=f"at most {_LAST_PORT}"
+                    )
                 found.append(((element.findtext("address") or "localhost").strip(), port))
         return found
 

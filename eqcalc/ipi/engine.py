@@ -77,7 +77,7 @@ def run_in_this_process(
     """
     path = Path(input_file).resolve()
     description = Description.read(path)
-    description.check_integers()
+    description.check()
     os.chdir(path.parent)
     with exclusive(path.parent / f".{description.prefix or 'i-pi'}.lock"):
         record = Record(path.parent / f"{description.prefix}.run.json", description)

@@ -25,7 +25,14 @@ from eqcalc.models.potential import Potential, PotentialConfig, References
 from eqcalc.models.precision import checked_device
 from eqcalc.models.registry import require_registered
 from eqcalc.quantities import quantity
-from eqcalc.validation import InvalidFileError, InvalidInputError, existing_file, located, one_of
+from eqcalc.validation import (
+    InvalidFileError,
+    InvalidInputError,
+    existing_file,
+    located,
+    number,
+    one_of,
+)
 
 FORMAT = "eqcalc-model"
 VERSION = 1
@@ -152,6 +159,9 @@ def read_header(path: str | Path) -> dict[str, Any]:
     for key in _HEADER_FIELDS:
         if key not in header:
             raise CheckpointError("is missing in the header", key=key, file=path)
+    for key in ("model", "references", "units", "metadata"):
+        if not isinstance(header[key], dict):
+            raise CheckpointError(key=key, value=header[key], expected="a mapping", file=path)
     return header
 
 
@@ -219,12 +229,13 @@ def load_model(
             values={**values, **stored.get("scalars", {})},
             scales=stored["scales"],
         )
-        _check_extent(header["model"], tensors)
+        for key in ("model", "references"):
+            _check_numbers(header[key], tensors, key)
         with torch.random.fork_rng(devices=[]):  # the initial parameters are overwritten
             potential = Potential(config, references)
     except InvalidInputError as error:
         raise error.within_file(path).of_kind(CheckpointError) from None
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"cannot be used ({error})", key="model", file=path) from None
     for name, unit in header["units"].items():
         with located(file=path):
@@ -246,12 +257,14 @@ def load_model(
     return potential.to(device=device, dtype=dtype or precision).eval()
 
 
-def _check_extent(settings: Any, tensors: Mapping[str, Tensor], place: str = "model") -> None:
-    """Check that no number of features, layers etc. exceeds what the file holds."""
-    most = sum(tensor.numel() for tensor in tensors.values())
+def _check_numbers(settings: Any, tensors: Mapping[str, Tensor], place: str) -> None:
+    """Check that numbers are finite, and integers such as layers not more than the file holds."""
+    most = max(1000, sum(tensor.numel() for tensor in tensors.values()))
     if isinstance(settings, Mapping):
         for key, value in settings.items():
-            _check_extent(value, tensors, f"{place}.{key}")
+            _check_numbers(value, tensors, f"{place}.{key}")
+    elif isinstance(settings, float):
+        number(place, settings)
     elif isinstance(settings, int) and settings > most:
         expected = f"at most {most}, the numbers stored"
         raise InvalidInputError(key=place, value=settings, expected=expected)

@@ -20,7 +20,15 @@ import numpy as np
 from eqcalc import hdf5
 from eqcalc.files import remove_leftovers, replacing
 from eqcalc.quantities import known_quantities
-from eqcalc.validation import InvalidFileError, InvalidInputError, count, finite, positive, shape
+from eqcalc.validation import (
+    InvalidFileError,
+    InvalidInputError,
+    count,
+    finite,
+    positive,
+    shape,
+    within,
+)
 
 FORMAT = "eqcalc trajectory"
 VERSION = 2  # 1: without checksums
@@ -31,6 +39,9 @@ _COUNT = 40  # bits of a frame count; the rest is its checksum
 
 _OF_ATOMS = {"numbers": "atomic numbers, 1 to 118", "masses": "positive numbers [amu]"}
 
+
+#: Bounds beyond which a file is damaged: temperature [K], time step [fs], masses [amu].
+_LARGEST, _HEAVIEST = {"temperature": 1e6, "timestep": 1e4}, 1e5
 
 #: Internal units of observables that are not quantities of models.
 UNITS = {
@@ -137,15 +148,15 @@ class Header:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("temperature", "timestep"):
-            positive(name, getattr(self, name))
+        for name, most in _LARGEST.items():
+            within(name, positive(name, getattr(self, name)), 1e-6, most)
         for name, least in (("steps", 0), ("n_replicas", 1), ("n_beads", 1)):
             count(name, getattr(self, name), least=least)
         numbers = shape("numbers", self.numbers, ("n_atoms",))
         masses = finite("masses", shape("masses", self.masses, (len(numbers),)))
         for name, values, valid in (
             ("numbers", numbers, (numbers > 0) & (numbers < 119)),
-            ("masses", masses, masses > 0.0),
+            ("masses", masses, (masses > 0.0) & (masses < _HEAVIEST)),
         ):
             if not valid.all():
                 atom = int(np.argmin(valid))

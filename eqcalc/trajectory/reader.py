@@ -67,12 +67,12 @@ class Trajectory:
             if file.attrs.get("format") != FORMAT:
                 raise TrajectoryError(key="format", value=file.attrs.get("format"), expected=FORMAT)
             version = _scalar(file, "version", int)
-            if version > VERSION:
+            if not 1 <= version <= VERSION:
                 raise TrajectoryError(
                     key="version",
                     value=version,
                     expected=f"at most {VERSION}",
-                    advice="update eqcalc",
+                    advice="update eqcalc" if version > VERSION else "",
                 )
             for name, unit in _HEADER_UNITS.items():
                 _check_unit(file, f"{name} unit", unit)
@@ -299,7 +299,7 @@ def _scalar(item: h5py.Group | h5py.Dataset, name: str, kind: type) -> Any:
     """Return an attribute that is a number or text."""
     value = _attribute(item, name)
     try:
-        found = kind(value)
+        found = value.decode() if isinstance(value, bytes) else kind(value)
     except (TypeError, ValueError, OverflowError):
         found = None
     if found is None or (kind is int and found != value):

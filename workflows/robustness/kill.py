@@ -39,6 +39,8 @@ from ase.calculators.lj import LennardJones
 from torch import Tensor
 
 import eqcalc
+import eqcalc.ipi.engine
+import eqcalc.training.callbacks  # what processes would import after the fork
 from eqcalc.cli.program import main as command
 from eqcalc.datasets import Dataset, Record, convert
 from eqcalc.dynamics import Equilibration, simulate

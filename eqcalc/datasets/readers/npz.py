@@ -175,7 +175,12 @@ def _check_sizes(path: Path) -> None:
                     if version == (1, 0)
                     else np.lib.format.read_array_header_2_0
                 )
-                shape, _, dtype = reader(stream)
+                try:
+                    shape, _, dtype = reader(stream)
+                except Exception as error:  # numpy parses it as Python
+                    raise InvalidFileError(
+                        f"has no header of an array ({error})", key=key
+                    ) from None
                 declared = math.prod(shape) * dtype.itemsize
                 held = member.file_size - stream.tell()
             if not dtype.hasobject and declared != held:
