@@ -4,6 +4,7 @@
 import io
 import lzma
 import time
+import warnings
 import zipfile
 
 import numpy as np
@@ -224,3 +225,13 @@ def test_a_line_that_is_long_only_when_decompressed(tmp_path):
     path.write_bytes(lzma.compress(b"1\n" + b"x" * 50_000_000))
     (found,) = ExtxyzReader(path)
     assert isinstance(found, FrameError)
+
+
+def test_an_array_that_is_there_twice(tmp_path):
+    path = tmp_path / "a.npz"
+    with zipfile.ZipFile(path, "w") as made, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        made.writestr("R.npy", b"1")
+        made.writestr("R.npy", b"2")
+    with refused(InvalidFileError, file=path, key="R.npy"):
+        NpzReader(path)

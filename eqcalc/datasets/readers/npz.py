@@ -161,7 +161,10 @@ def _check_sizes(path: Path) -> None:
         return  # refused by numpy
     size = path.stat().st_size
     with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
         for member in archive.infolist():
+            if names.count(member.filename) > 1:
+                raise InvalidFileError("is there twice", key=member.filename)
             key = member.filename.removesuffix(".npy")
             stored = min(member.compress_size, size)
             if member.file_size > _MOST_COMPRESSED * (stored + 100):
