@@ -424,8 +424,8 @@ class Dataset:
             raise DatasetError(key="charge", expected="finite numbers")
         numbers = self._array("numbers")
         if numbers.size and not 0 < numbers.min() <= numbers.max() < len(chemical_symbols):
-            value = [int(numbers.min()), int(numbers.max())]
-            raise DatasetError(key="numbers", value=value, expected="atomic numbers")
+            extremes = int(numbers.min()), int(numbers.max())
+            raise DatasetError(key="numbers", value=extremes, expected="atomic numbers")
 
     def _read_header(self, file: h5py.File) -> None:
         if file.attrs.get("format") != FORMAT:

@@ -142,7 +142,9 @@ def label(
     method = as_method(method)
     wanted = selected_quantities(method, quantities)
     levels = _levels(method, wanted, level_of_theory)
-    target = _new_file(target)
+    target = Path(target)
+    require_writable(target.parent)
+    journal = target.with_name(target.name + ".journal")
     records = [_record(geometry) for geometry in geometries]
     spins = _spins(geometries, method)
     settings = {**method.settings(), "quantities": list(wanted)}
@@ -155,10 +157,15 @@ def label(
         "unpaired_electrons": {str(n): spins.count(n) for n in sorted({*spins})},
         "n_geometries": len(records),
     }
-    journal = target.with_name(target.name + ".journal")
     with exclusive(target.with_name(f".{target.name}.lock")):
+        if not journal.exists():
+            absent_file(target)
         done = _read_journal(journal, header)
         resumed = len(done)
+        # a run may have been killed between writing the dataset and removing the journal
+        written = target.exists() and resumed == len(records)
+        if not written:
+            absent_file(target)
         tasks = [
             (index, record, spins[index])
             for index, record in enumerate(records)
@@ -189,6 +196,9 @@ def label(
                 + next(iter(failed.values()), "there are none"),
                 key="geometries",
             )
+        if written:
+            journal.unlink()
+            return LabelReport(Dataset.open(target), failed, resumed)
         dataset = Dataset.create(
             target,
             _labelled(records, done),
@@ -242,7 +252,11 @@ def generate(
     processes, progress, options
         See :func:`label`.
     """
-    target = _new_file(target)  # fail before minutes of sampling
+    target = Path(target)
+    kept = target.with_name(target.name + ".geometries")
+    if not kept.exists():
+        absent_file(target)  # fail before minutes of sampling
+    require_writable(target.parent)
     method = as_method(method)
     wanted = selected_quantities(method, options.get("quantities"))
     if sampler is None:
@@ -262,12 +276,20 @@ def generate(
         "n_geometries": n,
         "seed": seed,
     }
-    kept = target.with_name(target.name + ".geometries")
     if kept.exists():
         geometries = Dataset.open(kept)
         different = [key for key, value in about.items() if geometries.provenance.get(key) != value]
         if different:
             raise OtherRunError(kept, different)
+        if target.exists() and not target.with_name(target.name + ".journal").exists():
+            dataset = Dataset.open(target)  # the run was killed at its very end
+            same = {**about, "method": method.name}
+            if any(dataset.provenance.get(key) != value for key, value in same.items()):
+                absent_file(target)
+            failed = dataset.provenance["not_converged"]
+            kept.unlink()
+            report = {int(index): reason for index, reason in failed.items()}
+            return LabelReport(dataset, report, len(geometries))
     else:
         began = time.monotonic()
         with suppress(ConvergenceError):  # errors of the method are raised now
@@ -342,13 +364,6 @@ def compare_with_method(
     if not found.n:
         raise ConvergenceError(f"{method.name} converged for none of {len(chosen)}")
     return found
-
-
-def _new_file(target: str | Path) -> Path:
-    """Return the path of a dataset to write, which must not exist yet."""
-    target = absent_file(target)
-    require_writable(target.parent)
-    return target
 
 
 def _record(geometry: Record | ase.Atoms) -> Record:

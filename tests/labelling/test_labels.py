@@ -143,6 +143,32 @@ def test_a_damaged_journal_is_named(tmp_path, line):
         label([molecule("H2O")], "gfn2", tmp_path / "a.h5", progress=False)
 
 
+@pytest.mark.parametrize("suffix", [".journal", ".geometries"])
+def test_a_run_killed_at_its_very_end_is_finished(tmp_path, monkeypatch, suffix):
+    """After the dataset has been written, before what was kept to resume is removed."""
+    unlink = Path.unlink
+
+    def killed(self, **options):
+        if self.name == f"a.h5{suffix}":
+            raise KeyboardInterrupt
+        unlink(self, **options)
+
+    def run():
+        target = tmp_path / "a.h5"
+        return generate(molecule("H2O"), "gfn2", target, 3, plan=WIGNER, progress=False)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, "unlink", killed)
+        run()
+    written = (tmp_path / "a.h5").read_bytes()
+    report = run()
+    assert (len(report.dataset), report.failed) == (3, {})
+    assert (tmp_path / "a.h5").read_bytes() == written
+    assert [path.name for path in tmp_path.iterdir()] == ["a.h5"]
+    with refused(InvalidFileError, file=tmp_path / "a.h5"):
+        run()
+
+
 def test_a_target_is_labelled_by_one_process_at_a_time(tmp_path):
     with exclusive(tmp_path / ".a.h5.lock"), pytest.raises(BlockingIOError):
         label([molecule("H2O")], "gfn2", tmp_path / "a.h5", progress=False)

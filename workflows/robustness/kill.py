@@ -61,6 +61,7 @@ RUNS = {
 }
 #: Share of the kills, by signal.
 SIGNALS = {signal.SIGKILL: 0.6, signal.SIGTERM: 0.3, signal.SIGINT: 0.1}
+_results: dict[str, Any] = {}
 STATUSES = {signal.SIGTERM: STOPPED, signal.SIGINT: INTERRUPTED}
 
 
@@ -421,6 +422,7 @@ def left_over(folder: Path) -> list[str]:
 def kill_runs(name: str, kills: int, folder: Path, rng: random.Random) -> dict[str, Any]:
     """Kill a calculation at least `kills` times; return what was counted."""
     task, counted, faults, runs = TASKS[name], Counter[str](), [], 0
+    began = time.monotonic()
     reference = folder / f"{name} undisturbed"
     reference.mkdir()
     prepared = folder / f"{name} prepared"
@@ -429,9 +431,9 @@ def kill_runs(name: str, kills: int, folder: Path, rng: random.Random) -> dict[s
     assert ended(child) == 0, (prepared / "log").read_text()
     (prepared / "log").unlink()
     shutil.copytree(prepared, reference, dirs_exist_ok=True)
-    began = time.monotonic()
+    start_time = time.monotonic()
     status = ended(start(task, reference))
-    duration = time.monotonic() - began
+    duration = time.monotonic() - start_time
     assert status == 0, (reference / "log").read_text()
     expected = task.results(reference)
     while sum(counted.values()) < kills:
@@ -453,7 +455,13 @@ def kill_runs(name: str, kills: int, folder: Path, rng: random.Random) -> dict[s
             counted["faulty"] += 1
         shutil.rmtree(place)
     faulty = counted.pop("faulty", 0)
-    return {"kills": dict(counted), "runs": runs, "faulty runs": faulty, "faults": faults[:5]}
+    return {
+        "kills": dict(counted),
+        "runs": runs,
+        "faulty runs": faulty,
+        "faults": faults[:5],
+        "seconds": round(time.monotonic() - began, 1),
+    }
 
 
 def main() -> None:
@@ -462,36 +470,42 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, help="record (.json)")
+    parser.add_argument("--output", type=Path, help="record (.json), of several calls")
     options = parser.parse_args()
-    rng, began = random.Random(options.seed), time.monotonic()
+    rng = random.Random(options.seed)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
     if len(os.listdir("/proc/self/task")) > 1:  # noqa: PTH208
         raise SystemExit("set OMP_NUM_THREADS=1: a process with threads cannot be forked safely")
     total = sum(TASKS[name].share for name in options.tasks)
-    found = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in options.tasks:
             kills = max(1, round(options.kills * TASKS[name].share / total))
-            found[name] = kill_runs(name, kills, Path(folder), rng)
-            sys.stdout.write(f"{name}: {found[name]}\n")
+            found = kill_runs(name, kills, Path(folder), rng)
+            sys.stdout.write(f"{name}: {found}\n")
             sys.stdout.flush()
-    everything = sum((Counter(task["kills"]) for task in found.values()), Counter())
-    faulty = sum(task["faulty runs"] for task in found.values())
-    record = {
-        "command": " ".join(["kill.py", *sys.argv[1:]]),
+            summary = record(options.output, {name: found})
+    sys.stdout.write(f"{json.dumps(summary['kills'])}, faulty runs: {summary['faulty runs']}\n")
+    raise SystemExit(summary["faulty runs"] > 0)
+
+
+def record(path: Path | None, found: dict[str, Any]) -> dict[str, Any]:
+    """Add results to those in a file, and return the summary."""
+    before = json.loads(path.read_text()) if path is not None and path.exists() else _results
+    _results["by calculation"] = {**before.get("by calculation", {}), **found}
+    tasks = _results["by calculation"].values()
+    summary = {
+        "command": "OMP_NUM_THREADS=1 nice -n 15 python workflows/robustness/kill.py --output FILE",
         "eqcalc": eqcalc.__version__,
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
-        "seconds": round(time.monotonic() - began, 1),
-        "kills": dict(everything),
-        "faulty runs": faulty,
-        "by calculation": found,
+        "kills": dict(sum((Counter(task["kills"]) for task in tasks), Counter())),
+        "runs": sum(task["runs"] for task in tasks),
+        "faulty runs": sum(task["faulty runs"] for task in tasks),
+        "seconds": round(sum(task["seconds"] for task in tasks), 1),
+        **_results,
     }
-    if options.output is not None:
-        options.output.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    text = "all results bitwise the same, nothing left behind" if not faulty else f"{faulty} FAULTY"
-    sys.stdout.write(f"{everything.total()} kills in {record['seconds']} s: {text}\n")
-    raise SystemExit(faulty > 0)
+    if path is not None:
+        path.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+    return summary
 
 
 if __name__ == "__main__":
