@@ -147,10 +147,6 @@ def _skip(lines: _Lines) -> None:
             return
 
 
-def _is_count(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) < _DIGITS
-
-
 def _frame(comment: str, lines: list[str], properties: str) -> Frame:
     texts: dict[str, str] = {}
     for match in _PAIR.finditer(comment):
@@ -227,7 +223,7 @@ def _columns(text: str) -> list[tuple[str, str, int]]:
         raise FrameError(f"Properties: expected name:type:count triples, got {text!r}")
     columns = []
     for name, kind, count in zip(parts[::3], parts[1::3], parts[2::3], strict=True):
-        if kind not in {"S", "R", "I", "L"} or not _is_count(count) or int(count) < 1:
+        if kind not in {"S", "R", "I", "L"} or not _count(count):
             raise FrameError(f"Properties: cannot read {name}:{kind}:{count[:40]}")
         columns.append((name, kind, int(count)))
     names = [name for name, _, _ in columns]
@@ -275,7 +271,7 @@ def _atomic_number(symbol: str) -> int:
     name = {"D": "H", "T": "H"}.get(symbol.capitalize(), symbol.capitalize())
     if atomic_numbers.get(name):
         return atomic_numbers[name]
-    if not _is_count(symbol):
+    if _count(symbol) is None:
         raise FrameError(f"unknown element {symbol[:40]!r}")
     if not 0 < int(symbol) < 119:
         raise FrameError(f"atomic number {symbol} does not exist")
