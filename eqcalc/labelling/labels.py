@@ -288,8 +288,8 @@ def generate(
                 absent_file(target)
             failed = dataset.provenance["not_converged"]
             kept.unlink()
-            report = {int(index): reason for index, reason in failed.items()}
-            return LabelReport(dataset, report, len(geometries))
+            reasons = {int(index): reason for index, reason in failed.items()}
+            return LabelReport(dataset, reasons, len(geometries))
     else:
         began = time.monotonic()
         with suppress(ConvergenceError):  # errors of the method are raised now
