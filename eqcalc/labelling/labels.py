@@ -7,6 +7,7 @@ import hashlib
 import json
 import sys
 import time
+import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -37,6 +38,7 @@ from eqcalc.validation import (
     one_of,
 )
 
+_ABSURD = 1e9  # of a label, in internal units
 #: Time of a first label that is more than that of loading the method [s].
 _SLOW = 5.0
 
@@ -425,7 +427,18 @@ def _fingerprint(geometries: Iterable[Record]) -> str:
 
 
 def _line(entry: Mapping[str, Any]) -> str:
-    return json.dumps(entry) + "\n"
+    """Return an entry in JSON, a tabulator, and their CRC-32."""
+    text = json.dumps(entry) + "\t"
+    return f"{text}{zlib.crc32(text.encode()):08x}\n"
+
+
+def _entry(line: bytes) -> Any:
+    text, tab, crc = line.rpartition(b"\t")
+    if not tab:  # of version 0.2
+        return json.loads(line)
+    if int(crc, 16) != zlib.crc32(text + tab):
+        raise ValueError(f"a line was changed: {line[:80]!r}")
+    return json.loads(text)
 
 
 def _read_journal(path: Path, header: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
@@ -439,9 +452,13 @@ def _read_journal(path: Path, header: Mapping[str, Any]) -> dict[int, dict[str, 
     if not whole:
         return {}
     try:
-        found, *entries = (json.loads(line) for line in whole.splitlines())
+        found, *entries = map(_entry, whole.splitlines())
         done = {int(entry["index"]): entry for entry in entries}
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        for entry in entries:
+            for name, values in (entry.get("labels") or {}).items():
+                if not np.abs(np.asarray(values, dtype=float)).max(initial=0.0) < _ABSURD:
+                    raise ValueError(f"{name} of geometry {entry['index']} is {values}")
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InvalidFileError(
             f"is damaged ({error!r})", file=path, advice="put a copy of it back, or delete it"
         ) from None

@@ -135,7 +135,13 @@ if __name__ == "__main__":
         np.testing.assert_array_equal(one.labels["forces"], two.labels["forces"])
 
 
-@pytest.mark.parametrize("line", ["{", "[1]", '{"x": 1}', "[" * 100_000])
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("{", "[1]", '{"x": 1}', "[" * 100_000, '{"index": 0}\t00000000'),
+        '{"index": 0, "labels": {"energy": 1e300}}',
+    ],
+)
 def test_a_damaged_journal_is_named(tmp_path, line):
     journal = tmp_path / "a.h5.journal"
     journal.write_text(f"{{}}\n{line}\n")

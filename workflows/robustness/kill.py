@@ -409,7 +409,12 @@ def same(name: str, found: Any, expected: Any) -> None:
     else:
         equal = found == expected
     if not equal:
-        raise AssertionError(f"{name} differs from the undisturbed run")
+        where = ""
+        if isinstance(expected, np.ndarray) and found.shape == expected.shape:
+            places = np.argwhere(found != expected)
+            where = f" at {len(places)} places from {places[:1].tolist()} on, by at most "
+            where += f"{np.abs(found - expected).max():.1e}"
+        raise AssertionError(f"{name} differs from the undisturbed run{where}")
 
 
 def left_over(folder: Path) -> list[str]:
