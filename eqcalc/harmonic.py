@@ -29,6 +29,7 @@ from eqcalc.runtime import evaluator_for
 from eqcalc.smoothness import Smoothness, mode_smoothness
 from eqcalc.spectra import plot_harmonic, save_figure
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum, harmonic_analysis
+from eqcalc.spectra.provenance import molecule_facts, sample
 from eqcalc.structures import Structures
 
 #: Largest Newton step of an atom [Å] (trust radius).
@@ -142,12 +143,19 @@ def harmonic_spectrum(
             return None
         return property_derivative(potential, structure, name).cpu().numpy()
 
+    masses = atoms.get_masses() if masses is None else np.asarray(masses, dtype=float)
+    metadata = potential.metadata
     return harmonic_analysis(
         atoms.positions,
-        atoms.get_masses() if masses is None else np.asarray(masses, dtype=float),
+        masses,
         hessian(potential, structure).reshape(size, size).cpu().numpy(),
         dipole_derivative=derivative("dipole"),
         polarizability_derivative=derivative("polarizability"),
+        provenance={
+            **molecule_facts(atoms.numbers, masses, atoms.positions),
+            "model": metadata.get("hash"),
+            "level_of_theory": metadata.get("level_of_theory"),
+        },
     )
 
 
@@ -214,7 +222,16 @@ def harmonic_notes(harmonic: HarmonicSpectrum) -> list[str]:
     """Return problems of the structure that its wavenumbers reveal."""
     imaginary = int(np.sum(harmonic.wavenumber < -_SOFTEST))
     soft = int(np.sum(np.abs(harmonic.wavenumber) <= _SOFTEST))
-    notes = []
+    missing = {
+        "infrared intensities": ("dipole", harmonic.dipole_derivative),
+        "Raman activities": ("polarizability", harmonic.polarizability_derivative),
+    }
+    notes = [
+        f"no {what}: the model does not predict the {quantity}; take one that does, or train one "
+        "on labels with it (eqcalc label, eqcalc train)"
+        for what, (quantity, derivative) in missing.items()
+        if derivative is None
+    ]
     if len(harmonic.masses) == 1:
         notes.append("a single atom has no vibrations")
     if imaginary:
@@ -263,9 +280,16 @@ def write_harmonic(
     potential = load_model(model, dtype=torch.float64)
     harmonic = harmonic_spectrum(potential, relax(potential, atoms) if relaxed else atoms)
     if output is not None:
-        record = {"molecule": name, "model": potential.metadata["hash"], **harmonic.to_dict()}
+        record = {
+            "molecule": name,
+            "model": potential.metadata["hash"],
+            "provenance": harmonic.provenance,
+            **harmonic.to_dict(),
+        }
         write_atomically(Path(output), json.dumps(record, indent=1, ensure_ascii=False) + "\n")
     if figure is not None:
         drawn = plot_harmonic(harmonic, fwhm=fwhm, reversed_axis=reversed_axis)
         save_figure(drawn, figure)
-    return "\n".join([harmonic.table(), *(f"note: {note}" for note in harmonic_notes(harmonic))])
+    notes = (f"note: {note}" for note in harmonic_notes(harmonic))
+    told = f"{sample({'source': harmonic.provenance})}; double-harmonic approximation"
+    return "\n".join([told, harmonic.table(), *notes])

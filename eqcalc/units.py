@@ -42,6 +42,10 @@ SPEED_OF_LIGHT_CM_PER_FS: float = _codata.c * 1e2 * 1e-15
 POLARIZABILITY_VOLUME: float = float(1.0 / (_ase.Hartree * _ase.Bohr))
 #: hc/k_B [cm · K], the second radiation constant.
 SECOND_RADIATION_CONSTANT: float = _codata.h * _codata.c / _codata.k * 100.0
+#: h/8π²c in cm⁻¹ amu Å²: over a moment of inertia, a rotational constant.
+ROTATIONAL_CONSTANT: float = (
+    _codata.h / (8.0 * math.pi**2 * _codata.c * _codata.atomic_mass * 1e-20) * 1e-2
+)
 #: 2c/k_B in amu, Å, fs, K, per cm⁻¹: the prefactor K of every spectrum
 #: S(ν) = (K/T) ∫⟨Ẋ(0)·Ẋ(t)⟩cos(2πcνt) dt over all t.
 SPECTRAL_PREFACTOR: float = (

@@ -162,7 +162,7 @@ def _assign(options: argparse.Namespace) -> None:
         groups=dict(options.group) or None,
         isotopes=dict(options.mass),
         frequency_correction=True,
-        **chosen(options, "lag", "resolution", "quantum_factor"),
+        **chosen(options, "lag", "resolution", "quantum_factor", "frame"),
     )
     print(write_assignment(found, options.output, reversed_axis=options.reversed_axis))
 
@@ -346,6 +346,8 @@ def _add_assign(add: Callable[..., Any]) -> None:
     add_pairs(command, "--group", "NAME=ATOMS", text, integers)
     add_mass(command, "isotope shift of harmonic partners: H=2.014, or 3=2.014")
     _add_quantum_factor(command)
+    text = "eckart (without rotation), or laboratory (with the rotational envelope)"
+    add_text(command, "--frame", "eckart", text)
     _add_reversed(command)
 
 

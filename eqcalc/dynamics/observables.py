@@ -361,4 +361,5 @@ def require_evaluated(observables: Iterable[Observable], evaluator: Evaluator) -
                 key="observables",
                 value=observable.name,
                 expected=f"observables of {', '.join(given)}",
+                advice=f"take a model that predicts it, or train one on labels with {needed}",
             )

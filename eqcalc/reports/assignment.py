@@ -34,6 +34,8 @@ from eqcalc.spectra import (
     unresolved_notes,
 )
 from eqcalc.spectra.assignment.modes import REMAINDER, ROTATION
+from eqcalc.spectra.provenance import provenance_facts, sample
+from eqcalc.spectra.quantum_factors import merged_warnings
 from eqcalc.trajectory import Trajectory
 from eqcalc.validation import InvalidInputError
 
@@ -45,6 +47,12 @@ _LEGEND = (
     "(counted from 0): share of\nthe kinetic energy of the mode; carried by: share of the area, in "
     "which parts of opposite sign interfere."
 )
+_FRAMES = {
+    "eckart": "Bands are those in the Eckart frame of the minimum: without rotation (--frame "
+    "laboratory: with it).",
+    "laboratory": "Bands contain the rotation of the molecule: maxima of P and R branches are no "
+    "vibrations, and shifts from\nthem no anharmonicity (--frame eckart: without it).",
+}
 
 
 @dataclass(frozen=True)
@@ -101,6 +109,7 @@ class Assignment:
     residences: tuple[Residence, ...]  #: all residences near minima
     n_replicas: int
     n_frames: int  #: of each replica
+    frame: str  #: of the spectra: "eckart" or "laboratory"
     shortest: float  #: the lag window, fs; shorter residences are not assigned
 
     @property
@@ -133,6 +142,7 @@ class Assignment:
             "replicas": self.n_replicas,
             "replicas_that_change_their_minimum": self.n_moving,
             "lag_fs": self.shortest,
+            "frame": self.frame,
             "fraction_of_time_assigned": self.fraction(),
             "conformers": [
                 {"fraction_of_time": self.fraction(c), **c.to_dict()} for c in self.conformers
@@ -147,6 +157,7 @@ def assign(
     groups: Mapping[str, Sequence[int]] | None = None,
     isotopes: Mapping[str, float] | None = None,
     threshold: float = 0.02,
+    frame: str = "eckart",
     quantum_factor: str = "harmonic",
     **estimation: Any,
 ) -> Assignment:
@@ -170,6 +181,9 @@ def assign(
         :func:`eqcalc.molecules.isotope_masses`.
     threshold
         See :meth:`eqcalc.spectra.Spectrum.bands`.
+    frame
+        ``"eckart"`` of the minima, or ``"laboratory"``: with the rotational envelope, whose P and R
+        branches may appear as bands.
     quantum_factor
         See :func:`eqcalc.spectra.infrared`.
     estimation
@@ -200,8 +214,9 @@ def assign(
     known = Series.from_trajectory(trajectory, "dipole", derivative=False)
     facts = ("interval", "temperature", "method", "timestep", "n_beads", "correlation")
     common = {
-        **{name: getattr(known, name) for name in facts},
+        **{name: getattr(known, name) for name in (*facts, "provenance")},
         "quantum_factor": quantum_factor,
+        "frame": frame,
         **{name: value for name, value in estimation.items() if name != "resolution"},
         "lag": n_lags * interval,
     }
@@ -220,7 +235,7 @@ def assign(
                 minima[members[0]], chosen, pieces, near, groups, isotopes, threshold, options
             )
         )
-    return Assignment(tuple(found), tuple(visits), len(dipole), n_frames, n_lags * interval)
+    return Assignment(tuple(found), tuple(visits), len(dipole), n_frames, frame, n_lags * interval)
 
 
 def _assigned(
@@ -295,12 +310,19 @@ def write_assignment(found: Assignment, folder: str | Path, *, reversed_axis: bo
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    texts = [_LEGEND, found.residence()]
+    record = found.conformers[0].modes.total.provenance
+    facts = provenance_facts(record)
+    texts = [
+        f"{sample(record)}; {facts['dynamics']}",
+        f"{_LEGEND}\n{_FRAMES[found.frame]}",
+        found.residence(),
+    ]
     for number, conformer in enumerate(found.conformers, 1):
         whole = conformer.modes.total.integrate().value
         shares = [
             f"{name} {100.0 * conformer.modes.share(name).integrate().value / whole:.0f} %"
             for name in (ROTATION, REMAINDER)
+            if name in conformer.modes.names
         ]
         texts.append(
             f"conformer {number} of {len(found.conformers)}: "
@@ -312,7 +334,8 @@ def write_assignment(found: Assignment, folder: str | Path, *, reversed_axis: bo
             conformer.modes, conformer.bands, conformer.harmonic, reversed_axis=reversed_axis
         )
         save_figure(figure, folder / f"assignment-{number}.png")
-    text = "\n\n".join(texts)
+    heard = merged_warnings(w for c in found.conformers for w in c.modes.total.warnings)
+    text = "\n\n".join([*texts, *(["\n".join(f"note: {w}" for w in heard)] if heard else [])])
     write_atomically(folder / "assignment.txt", text + "\n")
-    write_record(folder / "assignment.json", found.to_dict())
+    write_record(folder / "assignment.json", {"provenance": record, **found.to_dict()})
     return text

@@ -49,6 +49,7 @@ from eqcalc.spectra import (
     write_spectrum,
 )
 from eqcalc.spectra.figures import dynamics_name
+from eqcalc.spectra.provenance import sample
 from eqcalc.spectra.quantum_factors import exact_factor, merged_warnings
 from eqcalc.trajectory import Trajectory
 from eqcalc.validation import InvalidInputError
@@ -75,6 +76,7 @@ def write_molecular_spectra(
     """Write every spectrum as HDF5, CSV and JCAMP-DX and return the files.
 
     Infrared intensity density and molar absorption coefficient; Raman activity,
+    without rotation too if there are bands without it,
     depolarization ratio (not as JCAMP-DX, which cannot represent undefined values),
     cross-section, and the isotropic and anisotropic parts, from which all other Raman
     intensities follow.
@@ -93,6 +95,11 @@ def write_molecular_spectra(
     """
     found: dict[str, Spectrum] = {}
     files = []
+    inside = spectra.vibrations
+    if inside is not None and inside.infrared is not None:
+        found["infrared-without-rotation"] = inside.infrared
+    if inside is not None and inside.raman is not None:
+        found["raman-without-rotation"] = inside.raman.activity()
     if spectra.infrared is not None:
         found["infrared"] = spectra.infrared
         found["molar-absorption"] = convert_infrared(
@@ -123,6 +130,9 @@ def write_figure(
     """
     infrared = [s.infrared for s in spectra if s.infrared is not None]
     raman = [s.raman for s in spectra if s.raman is not None]
+    for inside in (s.vibrations for s in spectra):
+        infrared += [inside.infrared] if inside and inside.infrared else []
+        raman += [inside.raman] if inside and inside.raman else []
     return save_figure(plot_infrared_raman(infrared, raman, harmonic, **options), path)
 
 
@@ -250,30 +260,40 @@ def describe_spectra(
         f"{record['total_time_ps']:.3g} ps in all, "
         + ("" if step is None else f"time step {step:g} fs, ")
         + f"resolution {record['resolution_cm-1']:.0f} cm⁻¹, "
-        + f"quantum factor {record['quantum_factor']}"
+        + f"quantum factor {record['quantum_factor']}",
+        sample(record),
     ]
-    if spectra.infrared is not None:
-        bands = spectra.infrared.bands(lower=_LOWEST)
-        lines += ["infrared bands: position, area (standard errors in brackets)"]
+    # rotation splits a band into branches, whose maxima are no vibrations
+    shown = spectra.vibrations or spectra
+    where = f" {shown.name}" if spectra.vibrations else ""
+    if shown.infrared is not None:
+        bands = shown.infrared.bands(lower=_LOWEST)
+        lines += [f"infrared bands{where}: position, area (standard errors in brackets)"]
         lines += [_band_line(band, "km/mol") for band in bands] or ["  none"]
-        lines += _longer_run(bands, spectra.infrared, seconds)
-        lines += [f"  {note}" for note in unresolved_notes(spectra.infrared, lower=_LOWEST)]
-    if spectra.raman is not None:
-        lines += ["Raman bands: position, area, depolarization ratio (standard errors in brackets)"]
-        activity = spectra.raman.activity()
+        lines += _longer_run(bands, shown.infrared, seconds)
+        lines += [f"  {note}" for note in unresolved_notes(shown.infrared, lower=_LOWEST)]
+    if shown.raman is not None:
+        what = "position, area, depolarization ratio (standard errors in brackets)"
+        lines += [f"Raman bands{where}: {what}"]
+        activity = shown.raman.activity()
         lines += [
             f"{_band_line(band, 'Å⁴/amu')}   "
-            f"{_pair(spectra.raman.band_depolarization(band.lower, band.upper), 3)}"
+            f"{_pair(shown.raman.band_depolarization(band.lower, band.upper), 3)}"
             for band in activity.bands(lower=_LOWEST)
         ] or ["  none"]
         lines += [f"  {note}" for note in unresolved_notes(activity, lower=_LOWEST)]
+    if spectra.vibrations is not None:
+        lines += [
+            "  the rotational envelope is in the files of the spectra and in the figure; "
+            "…-without-rotation are the files of these bands"
+        ]
     whole = record.get("frame") == "laboratory" and "source" in record  # a series has no geometries
     if spectra.infrared is not None and whole:
         lines += [_sum_rule_line(check, record)]
     if committee is not None:
         lines += describe_committee(committee)
     warnings = merged_warnings(w for source in sources for w in source.warnings)
-    notes = [*_resolution_note(record), *warnings]
+    notes = [*spectra.notes, *_resolution_note(record), *warnings]
     return "\n".join([*lines, *(f"note: {note}" for note in notes)])
 
 

@@ -25,7 +25,9 @@ from eqcalc.spectra import (
     sum_rule_ratio,
     without_rotation,
 )
+from eqcalc.spectra.frames import LABORATORY, MOLECULAR_FRAMES, branch_separation, mean_geometry
 from eqcalc.spectra.provenance import trajectory_provenance
+from eqcalc.spectra.series import advice_to_record
 from eqcalc.trajectory import Trajectory
 from eqcalc.validation import InvalidFileError, InvalidInputError
 
@@ -40,6 +42,8 @@ class MolecularSpectra:
     name: str  #: the dynamics, as in the legend of a figure
     infrared: Spectrum | None
     raman: RamanSpectrum | None
+    vibrations: MolecularSpectra | None = None  #: the same without rotation
+    notes: tuple[str, ...] = ()  #: what the bands contain, and which spectra are missing
 
     def __post_init__(self) -> None:
         if self.infrared is None and self.raman is None:
@@ -73,6 +77,9 @@ def molecular_spectra(trajectory: Trajectory, **options: Any) -> MolecularSpectr
         Quantum factor, frame, window, resolution, errors: what
         :func:`eqcalc.spectra.infrared` and :func:`eqcalc.spectra.raman` share.
 
+    Spectra in the laboratory frame of a molecule that rotates have their bands without rotation
+    beside them, if the positions were recorded.
+
     Raises
     ------
     InvalidInputError
@@ -92,10 +99,73 @@ def molecular_spectra(trajectory: Trajectory, **options: Any) -> MolecularSpectr
     notes = (*trajectory.settings.get("notes", ()), *_unfinished(trajectory))
     absorption = infrared(trajectory, **options) if dipole else None
     scattering = raman(trajectory, **options) if polarizability else None
+    inside, rotation = None, ""
+    if options.get("frame", LABORATORY) == LABORATORY and _may_rotate(trajectory):
+        inside, rotation = _vibrations(trajectory, options)
+    missing = [
+        f"no {spectrum} spectrum: no {quantity.name} is recorded; "
+        f"{advice_to_record(trajectory, quantity.name)}"
+        for spectrum, quantity, found in (
+            ("infrared", DIPOLE, absorption),
+            ("Raman", POLARIZABILITY, scattering),
+        )
+        if found is None
+    ]
     return MolecularSpectra(
         _dynamics_name(trajectory.method, trajectory.n_beads),
         absorption and _noted(absorption, notes),
         scattering and replace(scattering, isotropic=_noted(scattering.isotropic, notes)),
+        inside,
+        (*missing, *([rotation] if rotation else [])),
+    )
+
+
+def _may_rotate(trajectory: Trajectory) -> bool:
+    """Return whether a trajectory is of a molecule that rotates."""
+    still = trajectory.n_beads == 1 and not rotates(trajectory_provenance(trajectory))
+    return trajectory.n_atoms > 1 and not still
+
+
+def _vibrations(
+    trajectory: Trajectory, options: Mapping[str, Any]
+) -> tuple[MolecularSpectra | None, str]:
+    """Return the spectra without rotation, or why there are none."""
+    recorded = set(trajectory.observables())
+    quantities = {DIPOLE.name, POLARIZABILITY.name} & recorded
+    if "positions" not in recorded or not quantities:
+        lacking = "dipole" if "positions" in recorded else "positions"
+        return None, rotation_note(
+            trajectory_provenance(trajectory),
+            trajectory.temperature,
+            f"record the {lacking} (simulate --positions) to have the bands without rotation",
+        )
+    first = trajectory.observable("positions", slice(0, 1)).values[0]
+    problem = ""
+    for frame in MOLECULAR_FRAMES:
+        try:
+            inside = {**options, "frame": frame}
+            if frame == "eckart":
+                inside["reference"] = mean_geometry(first, trajectory.masses)
+            return MolecularSpectra(
+                f"without rotation ({frame} frame)",
+                infrared(trajectory, **inside) if DIPOLE.name in quantities else None,
+                raman(trajectory, **inside) if POLARIZABILITY.name in quantities else None,
+            ), ""
+        except InvalidInputError as error:
+            problem = str(error)
+    return None, rotation_note(trajectory_provenance(trajectory), trajectory.temperature, problem)
+
+
+def rotation_note(source: Mapping[str, Any], temperature: float, advice: str) -> str:
+    """Return what rotation does to the bands of a molecule at `temperature` [K], and advice."""
+    known, apart = source.get("molecule", {}), ""
+    if {"positions_angstrom", "masses_amu"} <= known.keys():
+        geometry, masses = (np.array(known[k]) for k in ("positions_angstrom", "masses_amu"))
+        width = branch_separation(geometry, masses, temperature)
+        apart = f", about {width:.0f} cm⁻¹ apart,"
+    return (
+        f"the bands contain the rotation of the molecule: P and R branches of one vibration{apart} "
+        f"may be listed as two; {advice}"
     )
 
 
@@ -141,12 +211,24 @@ def spectra_of_series(
         :func:`eqcalc.spectra.infrared` and :func:`eqcalc.spectra.raman`.
     """
     common = {"method": method, "n_beads": n_beads, **options}
+    notes = [
+        f"no {spectrum} spectrum: no {quantity} was given (--{quantity})"
+        for spectrum, quantity, data in (
+            ("infrared", "dipole", dipole),
+            ("Raman", "polarizability", polarizability),
+        )
+        if data is None
+    ]
+    if options.get("n_molecules", 1) == 1:
+        advice = "a series without positions cannot be freed of it"
+        notes.append("if this is one molecule that rotates, " + rotation_note({}, 0.0, advice))
     return MolecularSpectra(
         _dynamics_name(method or "series", n_beads),
         None if dipole is None else infrared(dipole, unit=dipole_unit, **common),
         None
         if polarizability is None
         else raman(polarizability, unit=polarizability_unit, **common),
+        notes=tuple(notes),
     )
 
 

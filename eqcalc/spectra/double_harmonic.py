@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,6 +22,7 @@ def harmonic_analysis(
     hessian: np.ndarray,
     dipole_derivative: np.ndarray | None = None,
     polarizability_derivative: np.ndarray | None = None,
+    provenance: dict[str, Any] | None = None,
 ) -> HarmonicSpectrum:
     """Return the normal modes of a stationary point and their intensities.
 
@@ -33,6 +34,8 @@ def harmonic_analysis(
         ``[n_atoms, 3, 3]``, ∂μ_b/∂r_ia at [i, a, b], e.
     polarizability_derivative
         ``[n_atoms, 3, 3, 3]``, ∂α_bc/∂r_ia at [i, a, b, c], e²Å/eV.
+    provenance
+        Molecule, model and level of theory, JSON-able: the ``"source"`` of its spectra.
 
     Raises
     ------
@@ -53,7 +56,10 @@ def harmonic_analysis(
         polarizability = np.einsum("kia,iabc->kbc", modes.vectors, tensor)
         polarizability = polarizability * conversion_factor("e^2*Å^2/eV", "Å^3")
     return HarmonicSpectrum(
-        **vars(modes), dipole_derivative=dipole, polarizability_derivative=polarizability
+        **vars(modes),
+        dipole_derivative=dipole,
+        polarizability_derivative=polarizability,
+        provenance=provenance or {},
     )
 
 
@@ -67,10 +73,13 @@ class HarmonicSpectrum(NormalModes, Sticks):
         ``[n_modes, 3]``, ∂μ/∂Q, e/amu^½, or None.
     polarizability_derivative
         ``[n_modes, 3, 3]``, ∂α/∂Q, Å²/amu^½, or None.
+    provenance
+        Molecule, model and level of theory, JSON-able.
     """
 
     dipole_derivative: np.ndarray | None = None
     polarizability_derivative: np.ndarray | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
     kind: ClassVar[str] = "double-harmonic"
 
     def table(self) -> str:

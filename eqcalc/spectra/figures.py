@@ -8,6 +8,7 @@ All functions return :class:`matplotlib.figure.Figure` objects, which notebooks 
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,6 +23,8 @@ from eqcalc.spectra.committee import CommitteeSpectrum
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum
 from eqcalc.spectra.experiment.band_matching import BandComparison
 from eqcalc.spectra.experiment.comparison import Comparison
+from eqcalc.spectra.frames import MOLECULAR_FRAMES
+from eqcalc.spectra.provenance import sample
 from eqcalc.spectra.raman_scattering import RamanSpectrum
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.validation import InvalidInputError
@@ -36,6 +39,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 #: The (first) measured spectrum of a panel.
 _MEASURED = "black"
 _STICKS = "#6E6E6E"
+_FOOTER_WIDTH = 130  # characters
 #: A mode is labelled above a band if it contributes at least this fraction of its area.
 _NAMED_SHARE = 0.2
 _STYLE: Any = {
@@ -266,6 +270,7 @@ def plot_committee(
         lower.set_ylabel("standard\nerror")
         lower.legend(frameon=False, loc="best")
         _set_abscissa(lower, shown, reversed_axis)
+        _add_footer(figure, [mean])
     return figure
 
 
@@ -294,8 +299,9 @@ def plot_assignment(
     """
     from matplotlib.patheffects import withStroke
 
-    curves = [modes.total, modes.share(ROTATION), modes.share(REMAINDER)]
-    names = ["all", "rotation", "in no mode"]
+    parts = {"rotation": ROTATION, "in no mode": REMAINDER}
+    names = ["all", *(name for name, part in parts.items() if part in modes.names)]
+    curves = [modes.total, *(modes.share(parts[name]) for name in names[1:])]
     figure = plot_infrared_raman(
         curves, harmonic=harmonic, names=names, limits=limits, reversed_axis=reversed_axis
     )
@@ -343,7 +349,8 @@ def dynamics_name(spectrum: Spectrum) -> str:
     if "temperature_K" not in record:
         return str(record.get("spectrum", spectrum.label))
     beads = f", {record['n_beads']} beads" if record.get("n_beads", 1) > 1 else ""
-    return f"{record['method']}, {record['temperature_K']:g} K{beads}"
+    still = ", without rotation" if record.get("frame") in MOLECULAR_FRAMES else ""
+    return f"{record['method']}, {record['temperature_K']:g} K{beads}{still}"
 
 
 # --- panels ---------------------------------------------------------------------------
@@ -420,9 +427,17 @@ def _stacked(
             frameon=False,
         )
         _set_abscissa(rows[-1], limits, reversed_axis)
+        _add_footer(figure, [s for panel in panels for s in panel.spectra])
         if title:
             rows[0].set_title(title, fontsize=10.0)
     return figure
+
+
+def _add_footer(figure: Figure, spectra: Sequence[Spectrum]) -> None:
+    """Say below a figure of which molecule, level of theory and model its spectra are."""
+    known = [sample(s.provenance) for s in spectra if _is_calculated(s)]
+    lines = [line for text in dict.fromkeys(known) for line in textwrap.wrap(text, _FOOTER_WIDTH)]
+    figure.supxlabel("\n".join(lines), fontsize=6.5, color="0.35", x=0.02, ha="left")
 
 
 def _new_figure(width: float, height: float) -> Figure:

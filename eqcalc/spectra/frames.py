@@ -21,8 +21,15 @@ from typing import Any
 import numpy as np
 from scipy.spatial.transform import Rotation, RotationSpline
 
-from eqcalc.normal_modes import LINEAR_IN_MOTION, centred, inverse_inertia, is_linear
+from eqcalc.normal_modes import (
+    LINEAR_IN_MOTION,
+    centred,
+    inverse_inertia,
+    is_linear,
+    principal_axes,
+)
 from eqcalc.spectra.series import Series
+from eqcalc.units import ROTATIONAL_CONSTANT, SECOND_RADIATION_CONSTANT
 from eqcalc.validation import InvalidInputError, located, one_of
 
 #: The space-fixed frame.
@@ -32,6 +39,8 @@ MOLECULAR_FRAMES: tuple[str, ...] = ("eckart", "corotating")
 
 #: A reference whose second principal extension is below this fraction of the first is linear.
 _THIN = 1e-3
+#: Superpositions onto their mean until it does not change.
+_SUPERPOSITIONS = 5
 #: Largest rotation between two frames [rad].
 _LARGEST_TURN = 0.5
 
@@ -89,6 +98,71 @@ def eckart_rotations(
         )
     left[..., :, 2] *= sign[..., None]
     return np.asarray(left @ right)
+
+
+def molecular_rotations(
+    positions: np.ndarray, reference: np.ndarray, masses: np.ndarray
+) -> np.ndarray:
+    """Return the rotations of consecutive frames into the Eckart frame, of linear molecules too.
+
+    A linear reference leaves the rotation about its axis open: there the frame does not spin
+    (Σ mᵢ(rᵢ × ṙᵢ) = 0 along the axis), so that bending coordinates are continuous.
+
+    Parameters
+    ----------
+    positions
+        ``[n_frames, n_atoms, 3]`` of one replica, Å, a few fs apart.
+    reference, masses
+        See :func:`eckart_rotations`.
+
+    Returns
+    -------
+    ``[n_frames, 3, 3]``.
+    """
+    if not is_linear(reference, masses):
+        return eckart_rotations(positions, reference, masses)
+    fixed, r = centred(reference, masses), centred(positions, masses)
+    along = np.linalg.svd(np.sqrt(masses)[:, None] * fixed)[2][0]
+    weights = masses * (fixed @ along)
+    without_spin = corotating_rotations(positions[None], masses)[0]
+    axis = np.einsum("tab,tib,i->ta", without_spin, r, weights)
+    axis /= np.linalg.norm(axis, axis=1, keepdims=True)
+    # turn the first axis onto that of the reference, then each of the others, which are near it
+    start = Rotation.align_vectors(along[None], axis[:1])[0].as_matrix()
+    axis = axis @ start.T
+    turn = np.cross(axis, along)
+    sine = np.linalg.norm(turn, axis=1, keepdims=True)
+    angle = np.arctan2(sine[:, 0], axis @ along)[:, None]
+    vector = np.divide(angle * turn, sine, out=np.zeros_like(turn), where=sine > 0.0)
+    return np.asarray(Rotation.from_rotvec(vector).as_matrix() @ start @ without_spin)
+
+
+def branch_separation(positions: np.ndarray, masses: np.ndarray, temperature: float) -> float:
+    """Return the distance √(8Bk_BT/hc) of the maxima of P and R branches, cm⁻¹.
+
+    Of a linear molecule, with B of the largest moment of inertia; of others, with the mean of
+    the two smaller rotational constants (Herzberg, Infrared and Raman Spectra).
+    """
+    moments = principal_axes(positions, masses)[0][1:]
+    thermal = temperature / SECOND_RADIATION_CONSTANT
+    return float(np.sqrt(8.0 * thermal * np.mean(ROTATIONAL_CONSTANT / moments)))
+
+
+def mean_geometry(positions: np.ndarray, masses: np.ndarray) -> np.ndarray:
+    """Return the mean of superposed frames ``[n_frames, n_atoms, 3]``, a reference [Å]."""
+    reference = centred(np.asarray(positions[0], dtype=float), masses)
+    if is_linear(positions, masses, LINEAR_IN_MOTION):
+        # the frames do not bend on average: the mean extension along the axis
+        r = centred(positions, masses)
+        weights = masses * (reference @ np.linalg.svd(reference)[2][0])
+        axis = np.einsum("tia,i->ta", r, weights)
+        axis /= np.linalg.norm(axis, axis=1, keepdims=True)
+        extension = np.einsum("tia,ta->ti", r, axis).mean(axis=0)
+        return extension[:, None] * axis[0]
+    for _ in range(_SUPERPOSITIONS):
+        rotations = eckart_rotations(positions, reference, masses)
+        reference = np.einsum("tab,tib->ia", rotations, centred(positions, masses)) / len(positions)
+    return reference
 
 
 def corotating_rotations(positions: np.ndarray, masses: np.ndarray) -> np.ndarray:
@@ -185,7 +259,7 @@ def _rotations(series: Series, frame: str, reference: np.ndarray | None = None) 
     def rotations(r: np.ndarray) -> np.ndarray:
         if frame == "corotating":
             return corotating_rotations(r, masses)
-        return eckart_rotations(r, fixed, masses)
+        return np.stack([molecular_rotations(one, fixed, masses) for one in r])
 
     if len(set(map(len, positions))) == 1:
         return list(rotations(np.stack(positions)))

@@ -25,6 +25,7 @@ _SETTINGS = (
 )
 #: Masses within this of the standard atomic mass are not isotopes [amu].
 _NATURAL = 0.01
+_UNKNOWN = "not stated"
 #: Largest molecule whose geometry is kept with its spectra.
 _LARGEST = 200
 
@@ -33,7 +34,7 @@ def trajectory_provenance(trajectory: Any, **more: Any) -> dict[str, Any]:
     """Return the provenance of a trajectory: molecule, run and model, JSON-able.
 
     The path of the model is omitted, since spectra are published. ``"molecule"`` holds atomic
-    numbers, masses and, if known, a geometry: see :func:`molecule`.
+    numbers, masses and, if known, a geometry: see :func:`molecule_facts`.
 
     Parameters
     ----------
@@ -45,37 +46,38 @@ def trajectory_provenance(trajectory: Any, **more: Any) -> dict[str, Any]:
     record: dict[str, Any] = _without_paths({**trajectory.provenance, **more})
     numbers = getattr(trajectory, "numbers", None)
     if numbers is not None:
-        record["formula"] = str(Symbols(np.asarray(numbers)).get_chemical_formula("hill"))
-        masses = getattr(trajectory, "masses", None)
-        if masses is not None:
-            record |= _masses(np.asarray(numbers), np.asarray(masses, dtype=float))
-        record["molecule"] = molecule(numbers, masses, _geometry(trajectory))
+        record |= molecule_facts(
+            numbers, getattr(trajectory, "masses", None), _geometry(trajectory)
+        )
     settings = getattr(trajectory, "settings", {})
     kept = {key: settings[key] for key in _SETTINGS if key in settings}
     return record | ({"settings": kept} if kept else {})
 
 
-def molecule(
+def molecule_facts(
     numbers: np.ndarray, masses: np.ndarray | None = None, positions: np.ndarray | None = None
 ) -> dict[str, Any]:
-    """Return the record of a molecule, JSON-able.
+    """Return formula, masses, isotopes, and the ``"molecule"`` itself, JSON-able.
 
     Parameters
     ----------
     numbers
-        ``[n_atoms]``, atomic numbers: the entry ``"numbers"``.
+        ``[n_atoms]``, atomic numbers: ``"numbers"`` of the molecule.
     masses
-        ``[n_atoms]``, amu: the entry ``"masses_amu"``.
+        ``[n_atoms]``, amu: its ``"masses_amu"``.
     positions
-        ``[n_atoms, 3]``, Å, of any geometry: the entry ``"positions_angstrom"``, which large
-        systems lack.
+        ``[n_atoms, 3]``, Å, of any geometry: its ``"positions_angstrom"``, which large systems
+        lack.
     """
-    record: dict[str, Any] = {"numbers": np.asarray(numbers).tolist()}
+    atoms = np.asarray(numbers)
+    record = {"formula": str(Symbols(atoms).get_chemical_formula("hill"))}
+    molecule: dict[str, Any] = {"numbers": atoms.tolist()}
     if masses is not None:
-        record["masses_amu"] = np.asarray(masses, dtype=float).tolist()
-    if positions is not None and len(record["numbers"]) <= _LARGEST:
-        record["positions_angstrom"] = np.round(positions, 6).tolist()
-    return record
+        record |= _masses(atoms, np.asarray(masses, dtype=float))
+        molecule["masses_amu"] = np.asarray(masses, dtype=float).tolist()
+    if positions is not None and len(atoms) <= _LARGEST:
+        molecule["positions_angstrom"] = np.round(positions, 6).tolist()
+    return {**record, "molecule": molecule}
 
 
 def _geometry(trajectory: Any) -> np.ndarray | None:
@@ -181,6 +183,17 @@ def provenance_facts(provenance: Mapping[str, Any]) -> dict[str, str]:
     if "eqcalc_version" in provenance:
         facts["analysed with"] = f"eqcalc {provenance['eqcalc_version']}"
     return {name: str(fact) for name, fact in facts.items() if fact not in (None, "")}
+
+
+def sample(provenance: Mapping[str, Any]) -> str:
+    """Return molecule, level of theory and model in a line, each "not stated" if unknown."""
+    facts = provenance_facts(provenance)
+    isotopes = f" ({facts['isotopes']})" if "isotopes" in facts else ""
+    model = f"; model: {facts['model']}" if "model" in facts else ""
+    return (
+        f"molecule: {facts.get('molecule', _UNKNOWN)}{isotopes}; "
+        f"level of theory: {facts.get('level of theory', _UNKNOWN)}{model}"
+    )
 
 
 def _source(provenance: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -57,6 +57,7 @@ class SeriesOptions(TypedDict, total=False):
     timestep: float | None
     n_beads: int | None
     correlation: str | None
+    provenance: dict[str, Any] | None
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -424,13 +425,34 @@ class _StoredReplica:
 
 def _observable(trajectory: Any, name: str) -> tuple[Any, float, str]:
     """Return the replicas of an observable, the time between frames [fs] and the unit."""
-    one_of("observable", name, trajectory.observables())
+    recorded = trajectory.observables()
+    if name not in recorded:
+        raise InvalidInputError(
+            f"no {name} is recorded",
+            file=getattr(trajectory, "path", None),
+            key="observable",
+            value=name,
+            expected=f"one of {', '.join(recorded)}",
+            advice=advice_to_record(trajectory, name),
+        )
     if not isinstance(trajectory, Trajectory):
         series = trajectory.observable(name)
         return series.values, float(series.interval), series.unit
     series = trajectory.observable(name, slice(0, 1), slice(0, 1))
     values = [_StoredReplica(trajectory, name, r) for r in range(trajectory.n_replicas)]
     return values, float(series.interval), series.unit
+
+
+def advice_to_record(trajectory: Any, quantity: str) -> str:
+    """Return how to have a quantity that a trajectory lacks, from what its model predicts."""
+    levels = trajectory.provenance.get("level_of_theory")
+    learned = quantity in ("dipole", "polarizability") and isinstance(levels, Mapping)
+    if learned and quantity not in levels:
+        return (
+            f"its model has learned {', '.join(levels)} only: take one that predicts the "
+            f"{quantity}, or train one on labels with it (eqcalc label, eqcalc train)"
+        )
+    return f"record it with simulate(observables={{{quantity!r}: 2, …}})"
 
 
 def _energies(

@@ -15,7 +15,7 @@ from eqcalc.units import (
     INTENSITY_PER_SQUARED_CHARGE_PER_MASS,
     INTENSITY_PER_SQUARED_DEBYE_PER_MASS,
 )
-from eqcalc.validation import one_of, positive
+from eqcalc.validation import InvalidInputError, one_of, positive
 
 
 class Sticks:
@@ -34,6 +34,8 @@ class Sticks:
         ``[n_lines, 3, 3]``, ∂α/∂Q, Å²/amu^½, or None.
     kind
         What the lines are; recorded in broadened spectra.
+    provenance
+        Molecule, model and level of theory, JSON-able, if known; recorded likewise.
     """
 
     kind: ClassVar[str]
@@ -151,15 +153,26 @@ class Sticks:
         real = self.wavenumber > 0.0
         line = line_shape(np.asarray(wavenumber)[:, None] - self.wavenumber[real], fwhm)
         record = {"spectrum": self.kind, "line_shape": shape, "resolution_cm-1": fwhm}
+        source = getattr(self, "provenance", {})
+        record |= {"source": source} if source else {}
         axis = np.asarray(wavenumber, dtype=float)
         return Spectrum(axis, line @ strength[real], "", "", provenance=record)
 
     def _dipole(self) -> np.ndarray:
         if self.dipole_derivative is None:
-            raise ValueError("no infrared intensities: the dipole derivative was not given")
+            raise _missing("infrared intensities", "dipole")
         return self.dipole_derivative
 
     def _polarizability(self) -> np.ndarray:
         if self.polarizability_derivative is None:
-            raise ValueError("no Raman activities: the polarizability derivative was not given")
+            raise _missing("Raman activities", "polarizability")
         return self.polarizability_derivative
+
+
+def _missing(what: str, quantity: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"no {what}: the {quantity} derivative was not given",
+        key=f"{quantity}_derivative",
+        expected=f"that of a model which predicts the {quantity}",
+        advice="take one, or train one on labels with it (eqcalc label, eqcalc train)",
+    )

@@ -203,7 +203,10 @@ def test_pieces_of_a_replica_are_not_independent(run, harmonic):
     [
         # (bend, symmetric stretch, antisymmetric stretch), at the wavenumber of the bend
         ((0.0, 1.0, 0.0), "mode 2 (3590) has 100 %, but is 2203 cm⁻¹ away"),
-        ((0.45, 0.35, 0.2), "no mode contributes half of it"),
+        (
+            (0.45, 0.35, 0.2),
+            "shared by mode 1 (1387) 45 %, mode 2 (3590) 35 %, mode 3 (3669) 20 %",
+        ),
         ((0.8, 0.2, 0.0), None),
     ],
 )
@@ -234,6 +237,9 @@ def test_a_partner_carries_half_of_its_band_and_is_near(harmonic, strengths, dou
         assert item.doubts[0].startswith(doubt)
         assert assignment_notes([item, item])[0].startswith(f"1387, 1387 cm⁻¹: {doubt}")
         assert item.to_dict()["doubts"] == list(item.doubts)
+    sharers = [share for share in strengths if share >= 0.1] if max(strengths) < 0.5 else []
+    assert [s.value for _, s in item.shared] == pytest.approx(sharers, abs=1e-6)
+    assert list(item.to_dict()["shared_by"]) == [name for name, _ in item.shared]
     # what is in no part may take away from the others
     parts["remainder"] = -0.5 * sum(parts.values())
     less = decompose(parts, **known)

@@ -28,6 +28,8 @@ from eqcalc.spectra.spectrum import Band, Spectrum
 _LEADING_ATOM = 0.1
 #: Smallest share of a band for a mode to be its partner.
 _PARTNER = 0.5
+#: Smallest share of a band for a mode to be named among those that share it.
+_SHARER = 0.1
 #: Largest distance of a partner from its band, absolute [cm⁻¹] and relative to the band.
 _FARTHEST, _FARTHEST_RELATIVE = 100.0, 0.15
 #: A remainder below minus this share of a band is reported.
@@ -58,6 +60,8 @@ class AssignedBand:
     shares: tuple[tuple[str, Estimate], ...]
     #: if the parts are normal modes and one contributes at least half of the band and is near it
     partner: HarmonicPartner | None = None
+    #: if no mode contributes half of the band: those that contribute a tenth or more, and how much
+    shared: tuple[tuple[str, Estimate], ...] = ()
     #: why there is no partner, and other problems of the assignment
     doubts: tuple[str, ...] = ()
 
@@ -83,6 +87,7 @@ class AssignedBand:
                 )
             },
             "shares": {name: _jsonable(share) for name, share in self.shares},
+            "shared_by": {name: _jsonable(share) for name, share in self.shared},
             "doubts": list(self.doubts),
         }
         if self.partner is not None:
@@ -154,19 +159,29 @@ def assign_bands(
             for i in leading[:n_leading]
         )
         partner, doubts = None, []
+        shared: tuple[tuple[str, Estimate], ...] = ()
         if harmonic is not None:
-            doubt = _no_partner(band, *named[0], harmonic, int(leading[0]))
+            every = [(decomposition.names[i], column[i], errors[i][b]) for i in leading]
+            modes = set(decomposition.names[: len(harmonic)])
+            shared = tuple(
+                (name, Estimate(float(value), float(error), parts))
+                for name, value, error in every
+                if name in modes and value >= _SHARER
+            )
+            doubt = _no_partner(band, *named[0], harmonic, int(leading[0]), shared)
             if doubt is None:
                 partner = _partner(harmonic, int(leading[0]), isotope_shifts)
             else:
                 doubts.append(doubt)
+            if named[0][1].value >= _PARTNER:
+                shared = ()
         remainder = column[-1] if decomposition.names[-1] == REMAINDER else 0.0
         if remainder < _NEGATIVE:
             doubts.append(
                 f"a negative remainder cancels {-100 * remainder:.0f} %, so that the shares of "
                 "the other parts are too large"
             )
-        result.append(AssignedBand(band, named, partner, tuple(doubts)))
+        result.append(AssignedBand(band, named, partner, shared, tuple(doubts)))
     return result
 
 
@@ -183,13 +198,18 @@ def _partner(
 
 
 def _no_partner(
-    band: Band, name: str, share: Estimate, harmonic: HarmonicSpectrum, part: int
+    band: Band,
+    name: str,
+    share: Estimate,
+    harmonic: HarmonicSpectrum,
+    part: int,
+    shared: Sequence[tuple[str, Estimate]],
 ) -> str | None:
     """Return why the leading part of a band is not its harmonic partner, or None if it is."""
     if part >= len(harmonic):
         return f"{name} contributes more than any mode"
     if share.value < _PARTNER:
-        return "no mode contributes half of it"
+        return f"shared by {_percentages(shared)}" if shared else "of no mode in particular"
     position = band.position.value
     apart = abs(position - float(harmonic.wavenumber[part]))
     if apart > max(_FARTHEST, _FARTHEST_RELATIVE * position):
@@ -198,6 +218,10 @@ def _no_partner(
             "a combination, or a large amplitude of that mode"
         )
     return None
+
+
+def _percentages(shares: Sequence[tuple[str, Estimate]]) -> str:
+    return ", ".join(f"{name} {100.0 * share.value:.0f} %" for name, share in shares)
 
 
 def assignment_notes(assigned: Sequence[AssignedBand]) -> list[str]:
@@ -288,7 +312,8 @@ def _partner_columns(
 ) -> list[str]:
     partner = item.partner
     if partner is None:
-        return ["–", "–"] + (["–"] if isotopes else []) + ["–"]
+        what = f"shared by {len(item.shared)} modes" if len(item.shared) > 1 else "–"
+        return ["–", "–"] + (["–"] if isotopes else []) + [what]
     columns = [f"{partner.wavenumber:.0f}", f"{item.anharmonic_shift:+.0f}"]
     if isotopes:
         shift = partner.isotope_shift

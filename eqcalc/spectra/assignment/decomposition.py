@@ -17,6 +17,7 @@ import numpy as np
 
 from eqcalc.spectra.estimation import Estimation, Products
 from eqcalc.spectra.estimator.correlation import LagSums
+from eqcalc.spectra.frames import LABORATORY
 from eqcalc.spectra.observable import split_options
 from eqcalc.spectra.quantum_factors import check_quantum_factor, with_quantum_factor
 from eqcalc.spectra.series import Series
@@ -42,7 +43,7 @@ class Decomposition:
     scale, unit, label
         Scale, unit and label of the spectra; the scale is relative to the square of the unit of the
         series.
-    quantum_factor
+    quantum_factor, frame
         See :func:`eqcalc.spectra.infrared`.
     """
 
@@ -54,6 +55,7 @@ class Decomposition:
     unit: str
     label: str
     quantum_factor: str = "harmonic"
+    frame: str = LABORATORY
 
     @cached_property
     def total(self) -> Spectrum:
@@ -103,6 +105,7 @@ class Decomposition:
             unit=self.unit,
             label=label,
             spectrum="decomposition",
+            frame=self.frame,
         )
         return with_quantum_factor(found, self.series.temperature, self.quantum_factor)
 
@@ -120,6 +123,7 @@ def decompose(
     label: str,
     sources: Sequence[int] | None = None,
     quantum_factor: str = "harmonic",
+    frame: str = LABORATORY,
     **options: Any,
 ) -> Decomposition:
     """Return the spectra and cross spectra of the parts of an observable.
@@ -141,6 +145,8 @@ def decompose(
         replica are not independent and are resampled together.
     quantum_factor
         See :func:`eqcalc.spectra.infrared`.
+    frame
+        That the parts are in, for the record.
     options
         Metadata of the series (at least ``interval``, ``temperature`` and ``unit``) and options of
         the estimate: see :func:`eqcalc.spectra.infrared`.
@@ -177,7 +183,7 @@ def decompose(
     if sources is not None:
         products = _joined(products, sources)
     return Decomposition(
-        tuple(given), products, series, estimation, scale, result_unit, label, quantum_factor
+        tuple(given), products, series, estimation, scale, result_unit, label, quantum_factor, frame
     )
 
 

@@ -9,7 +9,8 @@ dipole moment is
 where Δμ_g is linear in the displacements: (∂μ/∂Q_k)Q_k of a normal mode, or
 Σ_i Δr_i·(∂μ/∂r_i) over a group of atoms. μ̄, the mean dipole moment, rotates with the molecule and
 gives the pure rotational spectrum; the remainder contains electrical anharmonicity. The parts add
-up to μ exactly.
+up to μ exactly. In the laboratory frame every part has the rotational envelope of its band; in the
+Eckart frame itself, U·μ, there is none, and no rotation.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ import numpy as np
 from eqcalc.normal_modes import centred
 from eqcalc.spectra.assignment.decomposition import Decomposition, decompose
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum
-from eqcalc.spectra.frames import eckart_rotations
+from eqcalc.spectra.frames import LABORATORY, molecular_rotations
 from eqcalc.units import INTENSITY_PER_SQUARED_CHARGE_PER_MASS
-from eqcalc.validation import InvalidInputError
+from eqcalc.validation import InvalidInputError, one_of
 
 #: Names of the parts that are neither modes nor groups.
 ROTATION, REMAINDER = "rotation", "remainder"
@@ -63,18 +64,23 @@ def _displacements(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return displacements in the Eckart frame of one replica, and the rotations into it."""
     masses = harmonic.masses
-    rotations = eckart_rotations(positions, harmonic.positions, masses)
+    rotations = molecular_rotations(positions, harmonic.positions, masses)
     seen = np.einsum("tab,tib->tia", rotations, centred(positions, masses), optimize=True)
     return seen - centred(harmonic.positions, masses), rotations
 
 
-def _completed(dipole: np.ndarray, linear: np.ndarray, rotations: np.ndarray) -> np.ndarray:
+def _completed(
+    dipole: np.ndarray, linear: np.ndarray, rotations: np.ndarray, frame: str
+) -> np.ndarray:
     """Return linear parts, rotation and remainder ``[n_parts + 2, n_frames, 3]`` of one replica.
 
     Their sum is the dipole moment ``[n_frames, 3]``. `linear` ``[n_parts, n_frames, 3]`` is in the
-    Eckart frame; `rotations` ``[n_frames, 3, 3]`` rotate into it.
+    Eckart frame; `rotations` ``[n_frames, 3, 3]`` rotate into it. In that frame there is no
+    rotation, and the parts are ``[n_parts + 1, n_frames, 3]``.
     """
     inside = np.einsum("tab,tb->ta", rotations, dipole) - linear.sum(0)
+    if frame == "eckart":
+        return np.concatenate([linear, inside[None]])
     permanent = np.broadcast_to(inside.mean(0), dipole.shape)
     parts = np.einsum("tba,gtb->gta", rotations, np.concatenate([linear, permanent[None]]))
     return np.concatenate([parts, (dipole - parts.sum(0))[None]])
@@ -84,6 +90,8 @@ def decompose_dipole_by_modes(
     dipole: Sequence[np.ndarray] | np.ndarray,
     positions: Sequence[np.ndarray] | np.ndarray,
     harmonic: HarmonicSpectrum | Sequence[HarmonicSpectrum],
+    *,
+    frame: str = LABORATORY,
     **options: Any,
 ) -> Decomposition:
     """Decompose the infrared spectrum into normal modes, rotation and a remainder.
@@ -98,9 +106,12 @@ def decompose_dipole_by_modes(
     harmonic
         Normal modes with dipole derivatives at the minimum of the replicas; or one analysis per
         replica, for minima that differ by a permutation of atoms or by reflection.
+    frame
+        ``"laboratory"``, or ``"eckart"`` of the minima, without rotation.
     options
         ``interval`` and ``temperature``, and those of :func:`decompose`.
     """
+    one_of("frame", frame, (LABORATORY, "eckart"))
     references = _references(harmonic, len(positions))
     parts = []
     for mu, r, reference in zip(dipole, positions, references, strict=True):
@@ -109,8 +120,8 @@ def decompose_dipole_by_modes(
         displacement, rotations = _displacements(r, reference)
         coordinates = reference.coordinates(displacement).T
         linear = coordinates[..., None] * reference.dipole_derivative[:, None]
-        parts.append(_completed(mu, linear, rotations))
-    return _infrared(mode_names(references[0]), parts, options)
+        parts.append(_completed(mu, linear, rotations, frame))
+    return _infrared(mode_names(references[0]), parts, frame, options)
 
 
 def decompose_dipole_by_groups(
@@ -119,6 +130,8 @@ def decompose_dipole_by_groups(
     harmonic: HarmonicSpectrum | Sequence[HarmonicSpectrum],
     polar_tensors: np.ndarray,
     groups: Mapping[str, Sequence[int]],
+    *,
+    frame: str = LABORATORY,
     **options: Any,
 ) -> Decomposition:
     """Decompose the infrared spectrum into groups of atoms and a remainder.
@@ -129,7 +142,7 @@ def decompose_dipole_by_groups(
 
     Parameters
     ----------
-    dipole, positions, harmonic, options
+    dipole, positions, harmonic, frame, options
         See :func:`decompose_dipole_by_modes`.
     polar_tensors
         ``[n_atoms, 3, 3]``, ∂μ_b/∂r_ia at [i, a, b], e, in the orientation of the
@@ -138,6 +151,7 @@ def decompose_dipole_by_groups(
         Indices of the atoms of each group; groups must not overlap. The other atoms form the group
         ``"others"``.
     """
+    one_of("frame", frame, (LABORATORY, "eckart"))
     everything = _complete_groups(groups, positions[0].shape[-2])
     references = _references(harmonic, len(positions))
     tensors = np.broadcast_to(polar_tensors, (len(positions), *polar_tensors.shape[-3:]))
@@ -146,8 +160,8 @@ def decompose_dipole_by_groups(
         displacement, rotations = _displacements(r, reference)
         by_atom = np.einsum("tia,iab->itb", displacement, tensor, optimize=True)
         linear = np.stack([by_atom[atoms].sum(0) for atoms in everything.values()])
-        parts.append(_completed(mu, linear, rotations))
-    return _infrared(tuple(everything), parts, options)
+        parts.append(_completed(mu, linear, rotations, frame))
+    return _infrared(tuple(everything), parts, frame, options)
 
 
 def decompose_dipole_by_atoms(
@@ -194,11 +208,12 @@ def _complete_groups(groups: Mapping[str, Sequence[int]], n_atoms: int) -> dict[
 
 
 def _infrared(
-    names: tuple[str, ...], parts: Sequence[np.ndarray], options: Mapping[str, Any]
+    names: tuple[str, ...], parts: Sequence[np.ndarray], frame: str, options: Mapping[str, Any]
 ) -> Decomposition:
     """Return the decomposition into the parts from :func:`_completed` for each replica."""
-    by_part = zip((*names, ROTATION, REMAINDER), zip(*parts, strict=True), strict=True)
-    return decompose(dict(by_part), unit="e*Å", **_INFRARED, **options)
+    rest = (REMAINDER,) if frame == "eckart" else (ROTATION, REMAINDER)
+    by_part = zip((*names, *rest), zip(*parts, strict=True), strict=True)
+    return decompose(dict(by_part), unit="e*Å", frame=frame, **_INFRARED, **options)
 
 
 # --- density of states --------------------------------------------------------------------
@@ -212,7 +227,9 @@ def mode_momenta(
     ``[n_replicas, n_frames, n_modes]``, Å amu^½/fs, of positions [Å] and velocities [Å/fs]
     ``[n_replicas, n_frames, n_atoms, 3]``. The geometry of the modes is the reference.
     """
-    rotations = eckart_rotations(positions, harmonic.positions, harmonic.masses)
+    rotations = np.stack(
+        [molecular_rotations(r, harmonic.positions, harmonic.masses) for r in positions]
+    )
     return harmonic.coordinates(np.einsum("rtab,rtib->rtia", rotations, velocities, optimize=True))
 
 
