@@ -476,13 +476,23 @@ def write_comparison(
     notes = [f"note: {warning}" for warning in target.warnings]
     texts = ["\n".join([f"{Path(measured).name}, {lower:g} to {upper:g} cm⁻¹", *notes])]
     for name, comparison, spectrum in zip(names, found, spectra, strict=True):
-        texts.append(f"{name}\n{comparison.table()}{_absolute(spectrum, target, comparison)}")
+        told = sample(spectrum.provenance)
+        texts.append(
+            f"{name}\n{told}\n{comparison.table()}{_absolute(spectrum, target, comparison)}"
+        )
     text = "\n\n".join(texts)
     record = {
         "measured": {"file": str(measured), **target.provenance},
         "calculated": [
-            {"file": str(path), "name": name, **comparison.to_dict()}
-            for path, name, comparison in zip(calculated, names, found, strict=True)
+            {
+                "file": str(path),
+                "name": name,
+                "provenance": spectrum.provenance,
+                **comparison.to_dict(),
+            }
+            for path, name, spectrum, comparison in zip(
+                calculated, names, spectra, found, strict=True
+            )
         ],
     }
     folder = Path(folder)

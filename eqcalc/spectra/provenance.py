@@ -123,12 +123,16 @@ def _masses(numbers: np.ndarray, masses: np.ndarray) -> dict[str, Any]:
 
 def title(label: str, provenance: Mapping[str, Any]) -> str:
     """Return the molecule, if known, and the label of the values."""
-    facts = provenance_facts(provenance)
-    molecule = facts.get("molecule")
-    if molecule is None:
+    facts, molecule = provenance_facts(provenance), formula(provenance)
+    if not molecule:
         return label
     isotopes = f" ({facts['isotopes']})" if "isotopes" in facts else ""
     return f"{molecule}{isotopes}, {label}"
+
+
+def formula(provenance: Mapping[str, Any]) -> str:
+    """Return the formula in Hill order, empty if unknown."""
+    return str(_source(provenance).get("formula", ""))
 
 
 def molecular_formula(provenance: Mapping[str, Any]) -> str | None:
@@ -152,7 +156,10 @@ def _term(symbol: str, count: int) -> str:
 
 
 def provenance_facts(provenance: Mapping[str, Any]) -> dict[str, str]:
-    """Return the known facts of the sample and method as short texts by name."""
+    """Return the known facts of the sample and method as short texts by name.
+
+    Molecule and level of theory of a computed spectrum are "not stated" if unknown.
+    """
     source = _source(provenance)
     settings = source.get("settings", {})
     models = [source, *source.get("committee", ())]
@@ -182,6 +189,8 @@ def provenance_facts(provenance: Mapping[str, Any]) -> dict[str, str]:
     }
     if "eqcalc_version" in provenance:
         facts["analysed with"] = f"eqcalc {provenance['eqcalc_version']}"
+    if "spectrum" in provenance:  # a computed one
+        facts |= {name: facts[name] or _UNKNOWN for name in ("molecule", "level of theory")}
     return {name: str(fact) for name, fact in facts.items() if fact not in (None, "")}
 
 

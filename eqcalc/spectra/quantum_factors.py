@@ -164,12 +164,16 @@ def temperature_warning(
     target
         Temperature of the run, K.
     expected_error
-        Standard error of a single replica, K.
+        Standard error of a single replica at the target temperature, K. Quantum energies scatter
+        more, and hide behind the error that is found; a temperature that is much too high is
+        compared with this one.
     """
     n, found = len(replicas), float(np.mean(replicas))
     error = float(np.std(replicas, ddof=1) / np.sqrt(n)) if n > 1 else expected_error
     # the error is estimated from few replicas: Student's t for 3 σ
     limit = 3.0 * error if n == 1 else student.ppf(_CERTAIN, n - 1) * error
+    if found > _HOT * target:
+        limit = np.fmin(limit, 4.0 * expected_error / np.sqrt(n))
     if not np.isfinite(limit) or abs(found - target) < max(limit, 0.01 * target):
         return []
     advice = "run more replicas, or equilibrate longer"

@@ -19,7 +19,7 @@ from eqcalc.spectra.lines import (
     resolved_bands,
     unresolved_maxima,
 )
-from eqcalc.spectra.provenance import provenance_facts
+from eqcalc.spectra.provenance import formula, provenance_facts
 from eqcalc.validation import LARGEST, InvalidInputError, shape
 
 
@@ -127,8 +127,7 @@ class Spectrum:
         method = [self.provenance["method"]] if "method" in self.provenance else []
         if "temperature_K" in self.provenance:
             method.append(f"{self.provenance['temperature_K']:g} K")
-        molecule = provenance_facts(self.provenance).get("molecule", "")
-        parts = [f"{molecule} {what}".strip(), where, ", ".join(method)]
+        parts = [f"{formula(self.provenance)} {what}".strip(), where, ", ".join(method)]
         parts += [f"{name} {fact}" for name, fact in facts.items()]
         return f"Spectrum({'; '.join(part for part in parts if part)})"
 

@@ -264,6 +264,10 @@ def test_a_wrong_kinetic_temperature_is_told():
     assert temperature_warning(np.array([330.0]), 300.0) == []
     assert temperature_warning(np.array([330.0]), 300.0, 20.0) == []
     assert temperature_warning(np.array([330.0]), 300.0, 5.0)
+    # quantum energies scatter as much as they are large: the thermal scatter decides
+    hot = 900.0 + 600.0 * scatter
+    assert temperature_warning(hot, 300.0) == []
+    assert "Wigner" in temperature_warning(hot, 300.0, 200.0)[0]
 
 
 def test_unknown_methods_are_refused():
