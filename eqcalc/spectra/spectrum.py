@@ -209,13 +209,19 @@ class Spectrum:
         x, weights = self.wavenumber[inside], self.weights(lower, upper)
         flat_top = self.provenance.get("estimator") == "multitaper"
         position = half_height_centre if flat_top else maximum
+        area = self.integrate(lower, upper)
+        parts = area.effective_parts()
+
+        def derived(function: Callable[[np.ndarray], float]) -> Estimate:
+            return Estimate(*self.estimate(function), parts)
+
         return Band(
             lower,
             upper,
-            self.estimate(lambda y: position(x, y[inside])),
-            self.estimate(lambda y: float(weights @ (self.wavenumber * y) / (weights @ y))),
-            self.estimate(lambda y: full_width(x, y[inside])),
-            self.integrate(lower, upper),
+            derived(lambda y: position(x, y[inside])),
+            derived(lambda y: float(weights @ (self.wavenumber * y) / (weights @ y))),
+            derived(lambda y: full_width(x, y[inside])),
+            area,
         )
 
     def bands(

@@ -4,6 +4,7 @@ import pytest
 
 from eqcalc.normal_modes import isotope_shifts
 from eqcalc.spectra import (
+    Series,
     assign_bands,
     assignment_notes,
     assignment_table,
@@ -17,6 +18,7 @@ from eqcalc.spectra import (
     vibrational_density_of_states,
 )
 from eqcalc.spectra.assignment.modes import mode_momenta, mode_names
+from eqcalc.validation import InvalidInputError
 from tests.spectra import toy_water as water
 from tests.spectra.oscillators import BOLTZMANN, angular
 
@@ -245,3 +247,25 @@ def test_a_partner_carries_half_of_its_band_and_is_near(harmonic, strengths, dou
     less = decompose(parts, **known)
     (item,) = assign_bands(less, [less.total.band(1200.0, 1600.0)], harmonic=harmonic)
     assert item.doubts[-1].startswith("a negative remainder cancels 100 %")
+
+
+def test_the_eckart_frame_has_no_rotation(run, harmonic):
+    """The parts are those of the spectrum in that frame; the envelope is in the laboratory one."""
+    dipole = water.dipole(run[0])
+    inside = decompose_dipole_by_modes(dipole, run[0], harmonic, frame="eckart", **KW)
+    assert inside.names == (*mode_names(harmonic), "remainder")
+    facts = {name: value for name, value in KW.items() if name != "unit"}
+    series = Series(
+        dipole, unit="e*Å", quantity="dipole", masses=water.MASSES,
+        positions=Series(run[0], 1.0, 20.0, "Å", "positions"),
+        interval=facts.pop("interval"), temperature=facts.pop("temperature"),
+    )  # fmt: skip
+    expected = infrared(series, frame="eckart", reference=water.EQUILIBRIUM, **facts)
+    assert_parts_are_the_whole(inside, expected)
+    assert inside.total.provenance["frame"] == "eckart"
+    outside = decompose_dipole_by_modes(dipole, run[0], harmonic, **KW)
+    rotation = outside.total.integrate(0.0, 300.0).value
+    assert inside.total.integrate(0.0, 300.0).value < 1e-3 * rotation
+    with pytest.raises(InvalidInputError) as caught:
+        decompose_dipole_by_modes(dipole, run[0], harmonic, frame="corotating", **KW)
+    assert caught.value.key == "frame"

@@ -46,9 +46,9 @@ class Estimate(_Pair):
         Number of replicas or blocks that the error is from, if known.
     """
 
-    n_independent: int | None
+    n_independent: float | None
 
-    def __new__(cls, value: float, error: float, n_independent: int | None = None) -> Estimate:
+    def __new__(cls, value: float, error: float, n_independent: float | None = None) -> Estimate:
         """Return a pair of numbers that knows where its error is from."""
         pair = super().__new__(cls, value, error)
         pair.n_independent = n_independent
@@ -59,6 +59,17 @@ class Estimate(_Pair):
         n = _MANY if self.n_independent is None else self.n_independent
         limits = confidence_interval(np.array(self.value), np.array(self.error), level, n)
         return float(limits[0]), float(limits[1])
+
+    def effective_parts(self) -> float | None:
+        """Return the number of equal parts whose scatter is known as well as that of these.
+
+        What is derived from an intensity, such as a position, has that many independent parts:
+        1 + f of :func:`confidence_interval`.
+        """
+        n = self.n_independent
+        if n is None or not (np.isfinite(self.error) and self.value != 0.0):
+            return n
+        return 1.0 + (n - 1.0) / (1.0 + n * (self.error / self.value) ** 2)
 
     def __str__(self) -> str:
         """Return value ± error, with two significant digits of the error."""
@@ -110,7 +121,7 @@ def standard_error(samples: np.ndarray) -> np.ndarray:
 
 
 def confidence_interval(
-    values: np.ndarray, error: np.ndarray, level: float, n_independent: int
+    values: np.ndarray, error: np.ndarray, level: float, n_independent: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the lower and the upper limit that contain the truth with probability `level`.
 
@@ -141,7 +152,7 @@ def confidence_interval(
     """
     if not 0.0 < level < 1.0:
         raise InvalidInputError(key="level", value=level, expected="a number between 0 and 1")
-    p, freedom = 0.5 + 0.5 * level, max(n_independent - 1, 1)
+    p, freedom = 0.5 + 0.5 * level, max(n_independent - 1.0, 1.0)
     size = np.abs(values)
     with np.errstate(divide="ignore", invalid="ignore"):
         c = np.where(size > 0.0, error / size, np.inf)
