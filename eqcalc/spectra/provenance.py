@@ -34,7 +34,7 @@ def trajectory_provenance(trajectory: Any, **more: Any) -> dict[str, Any]:
     """Return the provenance of a trajectory: molecule, run and model, JSON-able.
 
     The path of the model is omitted, since spectra are published. ``"molecule"`` holds atomic
-    numbers, masses and, if known, a geometry: see :func:`molecule_facts`.
+    numbers, masses and, if known, a geometry: see :func:`molecule`.
 
     Parameters
     ----------
@@ -54,30 +54,38 @@ def trajectory_provenance(trajectory: Any, **more: Any) -> dict[str, Any]:
     return record | ({"settings": kept} if kept else {})
 
 
-def molecule_facts(
+def molecule(
     numbers: np.ndarray, masses: np.ndarray | None = None, positions: np.ndarray | None = None
 ) -> dict[str, Any]:
-    """Return formula, masses, isotopes, and the ``"molecule"`` itself, JSON-able.
+    """Return the record of a molecule, JSON-able.
 
     Parameters
     ----------
     numbers
-        ``[n_atoms]``, atomic numbers: ``"numbers"`` of the molecule.
+        ``[n_atoms]``, atomic numbers: the entry ``"numbers"``.
     masses
-        ``[n_atoms]``, amu: its ``"masses_amu"``.
+        ``[n_atoms]``, amu: the entry ``"masses_amu"``.
     positions
-        ``[n_atoms, 3]``, Å, of any geometry: its ``"positions_angstrom"``, which large systems
-        lack.
+        ``[n_atoms, 3]``, Å, of any geometry: the entry ``"positions_angstrom"``, which large
+        systems lack.
     """
+    record: dict[str, Any] = {"numbers": np.asarray(numbers).tolist()}
+    if masses is not None:
+        record["masses_amu"] = np.asarray(masses, dtype=float).tolist()
+    if positions is not None and len(record["numbers"]) <= _LARGEST:
+        record["positions_angstrom"] = np.round(positions, 6).tolist()
+    return record
+
+
+def molecule_facts(
+    numbers: np.ndarray, masses: np.ndarray | None = None, positions: np.ndarray | None = None
+) -> dict[str, Any]:
+    """Return formula, masses, isotopes and the ``"molecule"`` itself, as :func:`molecule` does."""
     atoms = np.asarray(numbers)
-    record = {"formula": str(Symbols(atoms).get_chemical_formula("hill"))}
-    molecule: dict[str, Any] = {"numbers": atoms.tolist()}
+    record: dict[str, Any] = {"formula": str(Symbols(atoms).get_chemical_formula("hill"))}
     if masses is not None:
         record |= _masses(atoms, np.asarray(masses, dtype=float))
-        molecule["masses_amu"] = np.asarray(masses, dtype=float).tolist()
-    if positions is not None and len(atoms) <= _LARGEST:
-        molecule["positions_angstrom"] = np.round(positions, 6).tolist()
-    return {**record, "molecule": molecule}
+    return {**record, "molecule": molecule(atoms, masses, positions)}
 
 
 def _geometry(trajectory: Any) -> np.ndarray | None:
