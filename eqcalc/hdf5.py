@@ -45,6 +45,9 @@ _PATIENCE = 10.0
 _MOST_OBJECTS, _DEEPEST, _MOST_COMPRESSED = 10_000, 16, 1100
 _FILTERS = (h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_FLETCHER32)
 
+#: What the library and the code in a block raise for items that are missing or of another kind.
+_DAMAGE = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, MemoryError)
+
 #: Range of a large array: its name, first byte and length; its CRC-32, or None if it grows.
 _Range = tuple[str, int, int, int | None]
 
@@ -187,7 +190,7 @@ def reading(
     except InvalidInputError as found:
         found.within_file(path)
         raise found if isinstance(found, InvalidFileError) else found.of_kind(error) from None
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, MemoryError) as found:
+    except _DAMAGE as found:
         raise _unreadable(path, str(found), what, error) from found
 
 

@@ -8,6 +8,7 @@ other usual names, and the sum of the initial charges; statements that disagree 
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -390,6 +391,8 @@ def read_structures(paths: Sequence[str | Path]) -> list[Atoms]:
     structures: list[Atoms] = []
     for path in paths:
         existing_file(path, "a structure file, such as .xyz")
+        with located(file=path):
+            _check_columns(Path(path))
         try:
             found = _read(Path(path))
             found[0]
@@ -414,6 +417,21 @@ def read_structures(paths: Sequence[str | Path]) -> list[Atoms]:
         _warn_of_distances(path, found)
         structures.extend(found)
     return structures
+
+
+def _check_columns(path: Path) -> None:
+    """Check the numbers of columns in extended XYZ, for which ASE would take time and memory."""
+    if path.suffix.lower() not in (".xyz", ".extxyz"):
+        return
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for number, line in enumerate(file, 1):
+            _, found, columns = line.partition("Properties=")
+            if found and re.match(r"""["']?[^\s"']*:[0-9]{4}""", columns):
+                raise InvalidFileError(
+                    key=f"line {number}",
+                    value=columns[:60].strip(),
+                    expected="Properties with fewer than 1000 columns each",
+                )
 
 
 def _read(path: Path) -> list[Atoms]:

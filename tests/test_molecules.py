@@ -33,7 +33,7 @@ from eqcalc.molecules import (
     unpaired_electrons,
     warn_of_ignored,
 )
-from eqcalc.validation import InvalidInputError
+from eqcalc.validation import InvalidFileError, InvalidInputError
 from tests.errors import refused
 
 
@@ -306,3 +306,17 @@ def test_isolated_molecules(water):
         with pytest.raises(InvalidInputError) as found:
             isolated_molecule(atoms)
         assert found.value.key == key
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("1\nProperties=species:S:4294967296:pos:R:3\nH 0 0 0\n", "line 2"),
+        ("1\n\nH 0 0 1e11\n", "positions of structure 0"),
+    ],
+)
+def test_columns_and_coordinates_are_bounded(tmp_path, text, key):
+    path = tmp_path / "a.xyz"
+    path.write_text(text)
+    with refused(InvalidFileError, file=path, key=key):
+        read_structures([path])
