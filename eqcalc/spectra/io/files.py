@@ -15,7 +15,7 @@ import numpy as np
 
 from eqcalc import hdf5
 from eqcalc.files import replacing
-from eqcalc.spectra.io.jcamp import read_jcamp, write_jcamp
+from eqcalc.spectra.io.jcamp import LARGEST_WAVENUMBER, read_jcamp, write_jcamp
 from eqcalc.spectra.io.text import read_text, split_table
 from eqcalc.spectra.provenance import provenance_facts, title
 from eqcalc.spectra.raman_scattering import RamanSpectrum
@@ -26,6 +26,7 @@ from eqcalc.validation import (
     existing_file,
     file_suffix,
     located,
+    within,
 )
 
 _FORMAT = "eqcalc spectrum"
@@ -145,7 +146,7 @@ def _from_metadata(text: str, arrays: Mapping[str, np.ndarray | None], place: st
     if missing:
         raise InvalidFileError(f"incomplete, without {', '.join(missing)}")
     try:
-        return Spectrum(
+        spectrum = Spectrum(
             **{name: np.asarray(array, dtype=float) for name, array in given.items()},
             unit=str(record["unit"]),
             label=str(record["label"]),
@@ -154,6 +155,9 @@ def _from_metadata(text: str, arrays: Mapping[str, np.ndarray | None], place: st
             warnings=tuple(map(str, record.get("warnings", ()))),
             history=tuple(map(str, record.get("history", ()))),
         )
+        for end in spectrum.wavenumber[[0, -1]]:
+            within("wavenumber", end, 0.0, LARGEST_WAVENUMBER, unit="cm⁻¹")
+        return spectrum
     except InvalidInputError:
         raise
     except (TypeError, ValueError, OverflowError) as error:

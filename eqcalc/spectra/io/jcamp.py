@@ -117,6 +117,9 @@ _DIF = {c: str(i) for i, c in enumerate("%JKLMNOPQR")} | {
 _DUP = {c: str(i) for i, c in enumerate("STUVWXYZs", 1)}
 _MANTISSA = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)"
 _NUMBER = _MANTISSA + r"(?:[Ee][+-]?\d+)?"
+#: No spectrum reaches this far [cm⁻¹].
+LARGEST_WAVENUMBER = 1e7
+
 _TOKEN = re.compile(rf"([@A-Ia-i%J-Rj-rS-Zs])(\d*(?:\.\d*)?)|({_NUMBER})|(\?)|[\s,;]+|(.)")
 #: Labels of tables of values: curves first, then lists of bands.
 _CURVES, _PEAKS = ("XYDATA", "XYPOINTS"), "PEAKTABLE"
@@ -450,6 +453,12 @@ def _to_wavenumber(x: np.ndarray, records: dict[str, str]) -> np.ndarray:
         expected = "1/CM, MICROMETERS or NANOMETERS"
         raise InvalidFileError(key="##XUNITS", value=unit.strip()[:60], expected=expected)
     if scale == 1.0:
+        if np.abs(x).max(initial=0.0) > LARGEST_WAVENUMBER:
+            raise InvalidFileError(
+                key="abscissae",
+                value=float(x[np.argmax(np.abs(x))]),
+                expected=f"wavenumbers up to {LARGEST_WAVENUMBER:g} cm⁻¹",
+            )
         return x
     if "RAMAN" in records.get("DATATYPE", "").upper():
         raise InvalidFileError(

@@ -355,3 +355,12 @@ def test_repetitions_of_differences_and_a_last_line_that_only_checks(tmp_path):
     lines = ["400A0J0U", "403D0%U", "405D0"]
     found = read_spectrum(table(tmp_path, even(lines, NPOINTS=7, LASTX=406)))
     assert found.values.tolist() == [10.0, 20.0, 30.0, 40.0, 40.0, 40.0, 40.0]
+
+
+@pytest.mark.parametrize("place", ["1e20", "-2e7"])
+def test_absurd_abscissae_are_refused(tmp_path, place):
+    lines = ["##TITLE= x", "##JCAMP-DX= 4.24", "##DATA TYPE= INFRARED SPECTRUM", "##XUNITS= 1/CM"]
+    lines += ["##YUNITS= ABSORBANCE", "##XYPOINTS= (XY..XY)", "600, 1", "700, 2", f"{place}, 3"]
+    (tmp_path / "x.jdx").write_text("\n".join([*lines, "##END=", ""]))
+    with refused(InvalidFileError, key="abscissae"):
+        read_spectrum(tmp_path / "x.jdx")
