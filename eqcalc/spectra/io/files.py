@@ -156,7 +156,7 @@ def _from_metadata(text: str, arrays: Mapping[str, np.ndarray | None], place: st
             history=tuple(map(str, record.get("history", ()))),
         )
         for end in spectrum.wavenumber[[0, -1]]:
-            within("wavenumber", end, 0.0, LARGEST_WAVENUMBER, unit="cm⁻¹")
+            within("wavenumber", float(end), 0.0, LARGEST_WAVENUMBER, unit="cm⁻¹")
         return spectrum
     except InvalidInputError:
         raise
