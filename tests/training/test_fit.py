@@ -18,6 +18,7 @@ import torch
 from eqcalc.datasets import Dataset, DatasetWriter
 from eqcalc.interruption import Stopped
 from eqcalc.models.checkpoint import load_model
+from eqcalc.runtime.cpp_compiler import compiler
 from eqcalc.training import evaluate, train
 from eqcalc.training.config import DataConfig
 from eqcalc.training.data import split_dataset
@@ -333,6 +334,21 @@ def test_two_processes_learn_what_one_does(tmp_path, settings):
     two = load_model(tmp_path / "two" / "model.eqc")
     for name, value in two.state_dict().items():
         torch.testing.assert_close(value, one.model.state_dict()[name], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
+def test_compiled_kernels_learn_what_autograd_does(tmp_path, settings):
+    settings["loss"] = ["energy", "forces", "dipole", "polarizability"]
+    settings["stopping"] = {"epochs": 3}
+    logs = []
+    for kernels in ("fused", "torch"):
+        settings["output"] = str(tmp_path / kernels)
+        settings["trainer"] = {"precision": "64-true", "kernels": kernels, "accelerator": "cpu"}
+        logs.append(without_time(log_of(train(settings, progress=False))))
+    for fused, eager in zip(*logs, strict=True):
+        assert {k: float(v) for k, v in fused.items()} == pytest.approx(
+            {k: float(v) for k, v in eager.items()}, rel=1e-7
+        )
 
 
 def test_importing_does_not_import_lightning_or_change_anything():

@@ -66,7 +66,7 @@ public:
         bias_ = arena_.take(last - first).value;
         std::memset(bias_, 0, (last - first) * sizeof(Real));
         inputs_ = arena_.take(kDepth * width_).value;
-        outputs_ = arena_.take(kDepth * kTileRows).value;
+        outputs_ = arena_.take(kDepth * (last - first + 2 * kTileRows)).value;
         for (const Product& product : products) {
             const std::size_t in = inputs.size(), out = outputs.size();
             for (int r = 0; r < product.rows; ++r) {
@@ -109,14 +109,17 @@ private:
                 for (int v = 0; v < kPanel; v += kLanes)
                     store(inputs_ + column * depth + k * kPanel + v, load(rows_[k].first + column + v));
         const std::size_t tiles = (outputs + kTileRows - 1) / kTileRows;
+        for (std::size_t k = 0; k < depth; ++k)
+            for (std::size_t tile = 0; tile < tiles; ++tile)
+                std::memcpy(outputs_ + (tile * depth + k) * kTileRows,
+                            rows_[k].second + first_ + tile * outputs / tiles,
+                            kTileRows * sizeof(Real));
         for (std::size_t tile = 0; tile < tiles; ++tile) {
             const std::size_t begin = tile * outputs / tiles, end = (tile + 1) * outputs / tiles;
-            for (std::size_t k = 0; k < depth; ++k)
-                std::memcpy(outputs_ + k * kTileRows, rows_[k].second + first_ + begin,
-                            kTileRows * sizeof(Real));
             for (std::size_t column = 0; column < width_; column += kPanel)
-                add_products(int(end - begin), int(depth), outputs_, kTileRows,
-                             inputs_ + column * depth, sums_ + begin * width_ + column, width_);
+                add_products(int(end - begin), int(depth), outputs_ + tile * depth * kTileRows,
+                             kTileRows, inputs_ + column * depth, sums_ + begin * width_ + column,
+                             width_);
         }
         rows_.clear();
     }

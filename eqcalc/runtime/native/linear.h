@@ -157,12 +157,8 @@ public:
             const Real* w = weights_.get() + std::size_t(column) * depth_;
             const Real* b = bias == nullptr ? nothing_.get() : bias + column;
             const bool whole = columns - column >= kPanel;
-            const std::size_t share = std::size_t(depth) * kPanel / std::max(tiles, 1);
             for (int tile = 0; tile < tiles; ++tile) {
                 const int begin = long(tile) * rows / tiles, end = long(tile + 1) * rows / tiles;
-                // the next panel comes from a slower cache
-                for (std::size_t k = 0; k < share; k += 64 / sizeof(Real))
-                    __builtin_prefetch(w + std::size_t(depth_) * kPanel + tile * share + k);
                 kernels.of[end - begin - 1][whole](
                     depth, x + std::size_t(begin) * x_stride, x_stride, w, b,
                     y + std::size_t(begin) * y_stride + column, y_stride);
