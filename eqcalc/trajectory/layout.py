@@ -41,7 +41,7 @@ _OF_ATOMS = {"numbers": "atomic numbers, 1 to 118", "masses": "positive numbers 
 
 
 #: Bounds beyond which a file is damaged: temperature [K], time step [fs], masses [amu].
-_LARGEST, _HEAVIEST = {"temperature": 1e6, "timestep": 1e4}, 1e5
+_LARGEST, _HEAVIEST = {"temperature": 1e6, "timestep": 1e4}, 1e7
 
 #: Internal units of observables that are not quantities of models.
 UNITS = {

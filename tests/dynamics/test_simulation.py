@@ -3,6 +3,7 @@
 
 import os
 import signal
+import sys
 
 import ase.io
 import numpy as np
@@ -334,7 +335,8 @@ def test_numpy_integers_are_integers(tmp_path):
     np.testing.assert_array_equal(numpy.observable("dipole").values, plain)
 
 
-def test_progress_bar_is_optional(path, capsys):
+def test_progress_bar_is_optional(path, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     run(path, progress=True)
     assert "NVE 300 K" in capsys.readouterr().err
 

@@ -335,6 +335,8 @@ def test_without_a_compiler_or_a_cache_it_is_unavailable(numbers, monkeypatch, t
         compiled_evaluator(schnet(), numbers)
     (tmp_path / "file").touch()
     monkeypatch.setenv("EQCALC_CACHE", str(tmp_path / "file"))
+    # nor is there a place for temporary files
+    monkeypatch.setattr(compiler.tempfile, "gettempdir", lambda: str(tmp_path / "file"))
     with refused(ExecutionUnavailableError, key="cache"):
         compiled_evaluator(schnet(), numbers)
 
