@@ -240,7 +240,7 @@ class AnharmonicSpectrum(Sticks):
         self, strength: np.ndarray, fwhm: float, wavenumber: np.ndarray | None, shape: str
     ) -> Spectrum:
         plain = super()._broadened(strength, fwhm, wavenumber, shape)
-        return replace(plain, provenance={**self.provenance, **plain.provenance})
+        return replace(plain, provenance={**plain.provenance, **self.provenance})
 
 
 def _named(found: Sequence[Configuration]) -> str:

@@ -61,7 +61,12 @@ def test_bands_of_ethanol(trajectory, potential, tmp_path):
     # the hydroxyl group: oxygen and the hydrogen at it
     groups = {"OH": [2, 3]}
     everything = assign(
-        trajectory, potential, groups=groups, isotopes={"3": 2.014}, resolution=40.0
+        trajectory,
+        potential,
+        groups=groups,
+        isotopes={"3": 2.014},
+        resolution=40.0,
+        frame="laboratory",
     )
     (found,) = everything.conformers
     assert found.replicas == (0, 1, 2)
