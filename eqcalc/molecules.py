@@ -392,7 +392,7 @@ def read_structures(paths: Sequence[str | Path]) -> list[Atoms]:
     for path in paths:
         existing_file(path, "a structure file, such as .xyz")
         with located(file=path):
-            _check_columns(Path(path))
+            _check_counts(Path(path))
         try:
             found = _read(Path(path))
             found[0]
@@ -419,19 +419,32 @@ def read_structures(paths: Sequence[str | Path]) -> list[Atoms]:
     return structures
 
 
-def _check_columns(path: Path) -> None:
-    """Check the numbers of columns in extended XYZ, for which ASE would take time and memory."""
+def _check_counts(path: Path) -> None:
+    """Check numbers of atoms and columns in XYZ files, for which ASE would take time and memory."""
     if path.suffix.lower() not in (".xyz", ".extxyz"):
         return
     with path.open(encoding="utf-8", errors="replace") as file:
-        for number, line in enumerate(file, 1):
-            _, found, columns = line.partition("Properties=")
-            if found and re.match(r"""["']?[^\s"']*:[0-9]{4}""", columns):
-                raise InvalidFileError(
-                    key=f"line {number}",
-                    value=columns[:60].strip(),
-                    expected="Properties with fewer than 1000 columns each",
-                )
+        lines = file.readlines()
+    for number, line in enumerate(lines, 1):
+        _, found, columns = line.partition("Properties=")
+        if found and re.match(r"""["']?[^\s"']*:[0-9]{4}""", columns):
+            raise InvalidFileError(
+                key=f"line {number}",
+                value=columns[:60].strip(),
+                expected="Properties with fewer than 1000 columns each",
+            )
+    place = 0
+    while place < len(lines) and re.fullmatch(r"\s*\d{1,18}\s*", lines[place]):
+        count = int(lines[place])
+        if count > len(lines) - place - 2:
+            raise InvalidFileError(
+                key=f"line {place + 1}",
+                value=count,
+                expected=f"the number of atoms that follow, at most {len(lines) - place - 2}",
+            )
+        place += count + 2
+        while place < len(lines) and lines[place].startswith("VEC"):
+            place += 1
 
 
 def _read(path: Path) -> list[Atoms]:

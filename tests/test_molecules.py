@@ -320,3 +320,10 @@ def test_columns_and_coordinates_are_bounded(tmp_path, text, key):
     path.write_text(text)
     with refused(InvalidFileError, file=path, key=key):
         read_structures([path])
+
+
+def test_more_atoms_than_lines_are_refused_at_once(tmp_path):
+    """ASE would look for each of them beyond the end of the file."""
+    (tmp_path / "w.xyz").write_text("1\n\nH 0 0 0\n10937172\nH 0 0 0\nH 0 0 1\n")
+    with refused(InvalidFileError, key="line 4", value=10937172, file=tmp_path / "w.xyz"):
+        read_structures([tmp_path / "w.xyz"])

@@ -205,10 +205,12 @@ def run(
         for target in targets:
             read_valid(target, Path(folder))
     weights = np.array([SHARES.get(t.name, 1.0) for t in targets])
-    ends = np.floor(np.cumsum(weights) / weights.sum() * n_inputs + 0.5).astype(int)
+    # every reader has an input at least, and the one with most takes what is left
+    shares = np.maximum((weights / weights.sum() * n_inputs).astype(int), 1)
+    shares[np.argmax(shares)] += n_inputs - shares.sum()
     tasks = [
         (target, seed, range(first, min(first + PIECE, share)), keep)
-        for target, share in zip(targets, np.diff(ends, prepend=0).tolist(), strict=True)
+        for target, share in zip(targets, shares.tolist(), strict=True)
         for first in range(0, share, PIECE)
     ]
     _TASKS[:] = tasks  # inherited by the processes: readers cannot be pickled
