@@ -40,12 +40,12 @@ class QuadrupoleHead(AtomicScalarAndVector):
     counts
         Numbers of features.
     norm_epsilon
-        Added to squared lengths of vectors under the root.
+        Added to squared lengths of vectors under the root, with networks that have lengths.
     """
 
     conserves_charge = True
 
-    def __init__(self, counts: FeatureCounts, *, norm_epsilon: float = 1e-8) -> None:
+    def __init__(self, counts: FeatureCounts, *, norm_epsilon: float | None = None) -> None:
         super().__init__(counts, gated=counts.vectors > 0, norm_epsilon=norm_epsilon)
 
     def forward(
