@@ -312,6 +312,11 @@ class NormalModes:
         """Reduced mass of each mode, 1/Σ|∂r/∂Q|², amu."""
         return 1.0 / np.einsum("kna,kna->k", self.vectors, self.vectors)
 
+    @property
+    def steps(self) -> np.ndarray:
+        """∂r/∂q of the dimensionless coordinates q = √(ω/ħ) Q, ``[n_modes, n_atoms, 3]``, Å."""
+        return np.asarray(self.vectors * np.sqrt(HBAR / self.angular_frequency)[:, None, None])
+
     def coordinates(self, displacements: np.ndarray) -> np.ndarray:
         """Return the normal coordinates Q ``[..., n_modes]`` [Å amu^½] of Δr [Å]."""
         weighted = self.vectors * self.masses[:, None]

@@ -21,7 +21,7 @@ import numpy as np
 
 from eqcalc.facts import aligned, facts_table
 from eqcalc.normal_modes import NormalModes, require_minimum
-from eqcalc.units import HBAR, angular_frequency_to_wavenumber
+from eqcalc.units import WAVENUMBER_PER_EV
 
 #: Largest difference of the curvatures, and of φ_kkkk/16, of a trusted mode [cm⁻¹].
 TOLERANCE = 5.0
@@ -122,16 +122,13 @@ def mode_smoothness(modes: NormalModes, energy_and_forces: EnergyAndForces) -> S
         A wavenumber is imaginary or zero.
     """
     require_minimum(modes)
-    omega = modes.angular_frequency
-    unit = np.sqrt(HBAR / omega)  # Q = q·unit
     q = np.concatenate([_LOCAL, -_GRID, _GRID])
-    steps = modes.vectors * unit[:, None, None]
+    steps = modes.steps
     displaced = modes.positions + q[:, None, None] * steps[:, None]
     energies, forces = energy_and_forces(displaced.reshape(-1, *modes.positions.shape))
-    scale = angular_frequency_to_wavenumber(1.0) / HBAR  # cm⁻¹/eV
     forces = np.reshape(forces, displaced.shape)[:, : len(_LOCAL)]
-    slopes = -scale * np.einsum("kqia,kia->kq", forces, steps)
-    energies = scale * np.reshape(energies, displaced.shape[:2])[:, len(_LOCAL) :]
+    slopes = -WAVENUMBER_PER_EV * np.einsum("kqia,kia->kq", forces, steps)
+    energies = WAVENUMBER_PER_EV * np.reshape(energies, displaced.shape[:2])[:, len(_LOCAL) :]
 
     # central differences of the slopes of fourth and second order
     local_curvature = slopes @ np.array([1.0, -8.0, 8.0, -1.0]) / (12.0 * _STEP)

@@ -258,6 +258,10 @@ def angular_frequency_to_wavenumber(omega: float) -> float:
     return omega * FEMTOSECOND / (2.0 * math.pi * SPEED_OF_LIGHT_CM_PER_FS)
 
 
+#: 1 eV as a wavenumber [cm⁻¹].
+WAVENUMBER_PER_EV: float = angular_frequency_to_wavenumber(1.0) / HBAR
+
+
 def wavenumber_to_angular_frequency(wavenumber: float) -> float:
     """Convert a wavenumber [cm⁻¹] to an angular frequency [1/ASE time]."""
     return wavenumber * 2.0 * math.pi * SPEED_OF_LIGHT_CM_PER_FS / FEMTOSECOND

@@ -28,7 +28,7 @@ from eqcalc.spectra.provenance import molecule
 from eqcalc.units import (
     HBAR,
     SECOND_RADIATION_CONSTANT,
-    angular_frequency_to_wavenumber,
+    WAVENUMBER_PER_EV,
     conversion_factor,
     wavenumber_to_angular_frequency,
 )
@@ -240,15 +240,14 @@ def model_surface(modes: NormalModes, evaluator: Evaluator, properties: Sequence
     energy, cm⁻¹; then the components of the dipole moment, e Å, and of the polarizability,
     e²Å²/eV, in the order of :data:`~eqcalc.anharmonic.rotation_coupling.TENSOR`.
     """
-    steps = modes.vectors * np.sqrt(HBAR / modes.angular_frequency)[:, None, None]
-    per_energy = angular_frequency_to_wavenumber(1.0) / HBAR
+    steps = modes.steps
     inverse_inertia = None if modes.linear else inverse_inertia_surface(modes)
     names = ("energy", *properties)
 
     def evaluate(q: np.ndarray, origin: float) -> np.ndarray:
         positions = modes.positions + np.einsum("pk,kia->pia", q, steps, optimize=True)
         found = evaluator(torch.as_tensor(positions), names)
-        columns = [(found["energy"].cpu().numpy()[:, None] - origin) * per_energy]
+        columns = [(found["energy"].cpu().numpy()[:, None] - origin) * WAVENUMBER_PER_EV]
         if inverse_inertia is not None:
             columns[0] = columns[0] - 0.25 * inverse_inertia(q)[:, :3].sum(1, keepdims=True)
         if "dipole" in properties:

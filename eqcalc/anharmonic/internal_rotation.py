@@ -23,10 +23,11 @@ from ase.constraints import FixInternals
 from ase.data import chemical_symbols
 from ase.optimize import BFGS
 
+from eqcalc.anharmonic.rotation_coupling import ROTATIONAL
 from eqcalc.facts import aligned
 from eqcalc.labelling.conformer_search import rotatable_bonds, turning_atoms
 from eqcalc.normal_modes import NormalModes, centred, rigid_motions
-from eqcalc.units import HBAR, angular_frequency_to_wavenumber
+from eqcalc.units import WAVENUMBER_PER_EV
 
 #: A mode is a torsion if internal rotations make up this part of it, below this wavenumber, cm⁻¹.
 _TORSION, _HIGHEST = 0.6, 450.0
@@ -145,10 +146,10 @@ def hindered_rotor(atoms: Atoms, rotor: Rotor, points: int = 36) -> HinderedRoto
         # a copy of the list: it is changed in place
         scanned.set_constraint(FixInternals(dihedrals_deg=[[wanted, list(rotor.dihedral)]]))
         BFGS(scanned, logfile=None).run(fmax=5e-3, steps=200)
-        energy[p] = scanned.get_potential_energy() * angular_frequency_to_wavenumber(1.0) / HBAR
+        energy[p] = WAVENUMBER_PER_EV * scanned.get_potential_energy()
         positions = centred(scanned.positions, scanned.get_masses())
         moved = rotor.displacement(positions, scanned.get_masses())
-        constant[p] = 0.5 * HBAR * angular_frequency_to_wavenumber(1.0) / (moved @ moved)
+        constant[p] = ROTATIONAL / (moved @ moved)
     energy -= energy.min()
     levels, fundamental = rotor_levels(energy, constant)
     return HinderedRotor(rotor, angle, energy, constant, levels, fundamental)

@@ -56,7 +56,8 @@ class ModalBasis:
             Nodes of terms of two and of three modes; the first is the number of basis functions.
         """
         n = len(potential)
-        q, d, nodes, transformation = _oscillator(n)
+        q, d = oscillator_matrices(n)
+        nodes, transformation = np.linalg.eigh(q)
         quanta = np.arange(n)
         beyond = np.sqrt((quanta[:-2] + 1.0) * (quanta[:-2] + 2.0))
         squared = np.diag(quanta + 0.5) - 0.5 * (np.diag(beyond, 2) + np.diag(beyond, -2))
@@ -89,16 +90,13 @@ class ModalBasis:
 
 def oscillator_nodes(n: int) -> np.ndarray:
     """Return the n nodes of q on which a cut along one mode is evaluated, ascending."""
-    return _oscillator(n)[2]
+    return np.asarray(np.linalg.eigvalsh(oscillator_matrices(n)[0]))
 
 
-def _oscillator(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return q, d/dq, nodes and node transformation of n harmonic-oscillator functions."""
+def oscillator_matrices(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the matrices of q and d/dq in n harmonic-oscillator functions."""
     step = np.sqrt(0.5 * np.arange(1, n))
-    q = np.diag(step, 1) + np.diag(step, -1)
-    d = np.diag(step, 1) - np.diag(step, -1)
-    nodes, transformation = np.linalg.eigh(q)
-    return q, d, nodes, transformation
+    return np.diag(step, 1) + np.diag(step, -1), np.diag(step, 1) - np.diag(step, -1)
 
 
 def _optimal_nodes(position: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray]:

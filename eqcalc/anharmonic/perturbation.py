@@ -28,7 +28,7 @@ import numpy as np
 from eqcalc.anharmonic.configuration_interaction import States
 from eqcalc.anharmonic.configurations import all_configurations, matrix
 from eqcalc.anharmonic.expansion import Modes
-from eqcalc.anharmonic.modal_basis import ModalBasis
+from eqcalc.anharmonic.modal_basis import ModalBasis, oscillator_matrices
 from eqcalc.anharmonic.rotation_coupling import pair_coupling
 from eqcalc.anharmonic.taylor import ForceField
 from eqcalc.validation import InvalidInputError
@@ -151,8 +151,7 @@ def _inverse(gap: np.ndarray) -> np.ndarray:
 
 def _powers(n: int) -> list[np.ndarray]:
     """Return the matrices of 1, q, …, q⁴ in n harmonic-oscillator functions."""
-    step = np.sqrt(0.5 * np.arange(1, n + 5))
-    q = np.diag(step, 1) + np.diag(step, -1)
+    q, _ = oscillator_matrices(n + 5)
     return [np.linalg.matrix_power(q, p)[:n, :n] for p in range(5)]
 
 
@@ -184,8 +183,7 @@ def _quartic(field: ForceField, powers: list[np.ndarray]) -> Iterator[tuple[Mode
     phi, n = field.quartic, len(field.wavenumber)
     size = len(powers[0])
     # two more functions make the square of the angular momentum complete
-    step = np.sqrt(0.5 * np.arange(1, size + 2))
-    q, d = np.diag(step, 1) + np.diag(step, -1), np.diag(step, 1) - np.diag(step, -1)
+    q, d = oscillator_matrices(size + 2)
     bases = [ModalBasis(np.zeros_like(q), q, d, (), ())] * n
     coriolis = {
         modes: term[:size, :size, :size, :size]

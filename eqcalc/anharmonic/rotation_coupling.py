@@ -35,7 +35,7 @@ from eqcalc.units import HBAR, angular_frequency_to_wavenumber
 #: Components of a symmetric tensor, as rows and columns.
 TENSOR = ((0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1))
 #: ħ²/2 of 1/(amu Å²), cm⁻¹.
-_ROTATIONAL = 0.5 * HBAR * angular_frequency_to_wavenumber(1.0)
+ROTATIONAL = 0.5 * HBAR * angular_frequency_to_wavenumber(1.0)
 
 
 def coriolis_constants(modes: NormalModes) -> np.ndarray:
@@ -53,7 +53,7 @@ def inverse_inertia_surface(modes: NormalModes) -> Surface:
     """Return the function q → B_xx, B_yy, B_zz, B_yz, B_xz, B_xy, cm⁻¹."""
     masses = modes.masses
     rest = centred(modes.positions, masses)
-    steps = modes.vectors * np.sqrt(HBAR / modes.angular_frequency)[:, None, None]
+    steps = modes.steps
 
     def surface(q: np.ndarray) -> np.ndarray:
         moved = rest + np.einsum("pk,kia->pia", q, steps, optimize=True)
@@ -72,7 +72,7 @@ def inverse_inertia_surface(modes: NormalModes) -> Surface:
             still = np.trace(still) * np.eye(3) - still
             inverse = np.linalg.inv(half)
             inverse = inverse @ still @ np.swapaxes(inverse, 1, 2)
-        return _ROTATIONAL * np.stack([inverse[:, a, b] for a, b in TENSOR], axis=1)
+        return ROTATIONAL * np.stack([inverse[:, a, b] for a, b in TENSOR], axis=1)
 
     return surface
 

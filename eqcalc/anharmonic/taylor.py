@@ -21,7 +21,7 @@ import torch
 from eqcalc.anharmonic.rotation_coupling import coriolis_constants, rotational_constants
 from eqcalc.normal_modes import NormalModes
 from eqcalc.runtime.evaluator import Evaluator
-from eqcalc.units import HBAR, angular_frequency_to_wavenumber
+from eqcalc.units import WAVENUMBER_PER_EV
 from eqcalc.validation import positive
 
 #: Structures evaluated at once.
@@ -79,7 +79,7 @@ def force_field(
     """
     positive("step", step)
     n = len(modes)
-    steps = modes.vectors * np.sqrt(HBAR / modes.angular_frequency)[:, None, None]
+    steps = modes.steps
     eye = step * np.eye(n)
     pairs = list(combinations(range(n), 2))
     lines = [s * eye for s in (-2.0, -1.0, 1.0, 2.0)]
@@ -93,7 +93,7 @@ def force_field(
     for start in range(0, len(points), _BATCH):
         block = torch.as_tensor(positions[start : start + _BATCH])
         found = evaluator(block, ("energy", "forces", *properties))
-        forces = found["forces"].cpu().numpy() * angular_frequency_to_wavenumber(1.0) / HBAR
+        forces = WAVENUMBER_PER_EV * found["forces"].cpu().numpy()
         gradient = -np.einsum("pia,kia->pk", forces, steps, optimize=True)
         parts = [found[name].cpu().numpy().reshape(len(block), -1) for name in properties]
         values.append(np.concatenate([gradient, *parts], axis=1))
