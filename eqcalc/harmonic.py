@@ -26,6 +26,7 @@ from eqcalc.models.precision import in_precision
 from eqcalc.molecules import total_charge, unconstrained
 from eqcalc.normal_modes import NormalModes
 from eqcalc.runtime import evaluator_for
+from eqcalc.runtime.evaluator import Evaluator
 from eqcalc.smoothness import Smoothness, mode_smoothness
 from eqcalc.spectra import plot_harmonic, save_figure
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum, harmonic_analysis
@@ -180,6 +181,19 @@ def potential_smoothness(potential: Potential, atoms: Atoms) -> Smoothness:
     modes = harmonic_spectrum(potential, atoms)
     numbers = torch.as_tensor(atoms.numbers)
     evaluator = evaluator_for(potential, numbers, charge=total_charge(atoms))
+    return evaluator_smoothness(modes, evaluator)
+
+
+def evaluator_smoothness(modes: NormalModes, evaluator: Evaluator) -> Smoothness:
+    """Return :func:`~eqcalc.smoothness.mode_smoothness` of what an evaluator gives.
+
+    Parameters
+    ----------
+    modes
+        Normal modes at the minimum of the evaluator's energy.
+    evaluator
+        Energies and forces, in double precision.
+    """
 
     def energy_and_forces(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         found = evaluator(torch.from_numpy(positions), ("energy", "forces"))

@@ -7,7 +7,7 @@ from eqcalc.anharmonic.internal_rotation import (
     hindered_rotor,
     rotor_table,
     rotors,
-    torsional_modes,
+    separated_torsions,
 )
 from eqcalc.anharmonic.perturbation import (
     perturbed_fundamentals,
@@ -31,5 +31,5 @@ __all__ = [
     "perturbed_states",
     "rotor_table",
     "rotors",
-    "torsional_modes",
+    "separated_torsions",
 ]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from eqcalc.anharmonic.configuration_interaction import States
+from eqcalc.anharmonic.configuration_interaction import States, vibrational_states
 from eqcalc.anharmonic.expansion import Surface, expanded
 from eqcalc.anharmonic.modal_basis import ModalBasis, oscillator_nodes
 from eqcalc.anharmonic.rotation_coupling import (
@@ -21,7 +21,7 @@ from eqcalc.anharmonic.rotation_coupling import (
     rotational_constants,
 )
 from eqcalc.anharmonic.spectrum import AnharmonicSpectrum, Configuration
-from eqcalc.anharmonic.vibrational_problem import Solver
+from eqcalc.anharmonic.vibrational_problem import Solver, corrected_levels, levels_in
 from eqcalc.normal_modes import NormalModes, centred, principal_axes, require_minimum
 from eqcalc.runtime.evaluator import Evaluator
 from eqcalc.spectra.provenance import molecule
@@ -161,25 +161,26 @@ def anharmonic_spectrum(
     triples = list(combinations(range(len(modes)), 3)) if treatment.coupling == 3 else []
     expansion = expanded(surface, bases, triples)
     solver = Solver(modes, bases, expansion)
-    states = solver.states(treatment.quanta, treatment.upper)
+    hamiltonian = solver.hamiltonian()
+    size = (treatment.quanta, treatment.upper)
+    states = vibrational_states(hamiltonian, *size)
     population = _population(states.energies, temperature)
     lower, upper, moments = _transitions(solver, states, population)
     used, places = np.unique(np.concatenate([[0], lower, upper]), return_inverse=True)
     states, population = states.selected(used), population[used]
     lower, upper = np.split(places[1:], 2)
-    levels = states.energies + solver.correction(states)
+    levels = corrected_levels(hamiltonian, states)
     order = np.argsort(levels[upper] - levels[lower], kind="stable")
     gap = (levels[upper] - levels[lower])[order]
     order = order[(gap > 0.0) & (gap <= treatment.upper)]
     lower, upper, moments = lower[order], upper[order], moments[order]
     transitions = levels[upper] - levels[lower]
-    size = (treatment.quanta, treatment.upper)
     variants = {
-        "basis": solver.levels(states, treatment.quanta - 1, treatment.upper),
-        "nodes": solver.levels(states, *size, coarse=True),
+        "basis": levels_in(hamiltonian, states, treatment.quanta - 1, treatment.upper),
+        "nodes": levels_in(solver.hamiltonian(coarse=True), states, *size),
     }
     if triples:
-        variants["coupling"] = solver.levels(states, *size, highest=2)
+        variants["coupling"] = levels_in(solver.hamiltonian(highest=2), states, *size)
     # √(2ω/ħ) makes a moment the derivative by Q of a harmonic mode of that wavenumber
     scaled = moments * np.sqrt(2.0 * _OMEGA * transitions / HBAR)[:, None]
     dipole = polarizability = None

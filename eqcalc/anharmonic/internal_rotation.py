@@ -194,6 +194,30 @@ def rotor_levels(energy: np.ndarray, constant: np.ndarray) -> tuple[np.ndarray, 
     return levels - levels[0], float(levels[partner] - levels[lowest])
 
 
+def separated_torsions(
+    atoms: Atoms, modes: NormalModes
+) -> tuple[list[int], tuple[HinderedRotor, ...]]:
+    """Return the modes that are torsions, and the internal rotations in their place.
+
+    Parameters
+    ----------
+    atoms
+        A relaxed molecule with its calculator.
+    modes
+        Its normal modes.
+
+    Returns
+    -------
+    torsions
+        See :func:`torsional_modes`.
+    turned
+        The levels of every rotor; none if no mode is a torsion.
+    """
+    found = rotors(atoms)
+    torsions = torsional_modes(modes, found)
+    return torsions, tuple(hindered_rotor(atoms, rotor) for rotor in found if torsions)
+
+
 def rotor_table(atoms: Atoms, turned: Sequence[HinderedRotor]) -> str:
     """Return internal rotations as text."""
     rows = [["internal rotation", "barrier/cm⁻¹", "F/cm⁻¹", "ν̃/cm⁻¹"]]

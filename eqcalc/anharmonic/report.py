@@ -12,22 +12,18 @@ from ase import Atoms
 
 from eqcalc.anharmonic.analysis import Treatment, anharmonic_spectrum, treated_modes
 from eqcalc.anharmonic.internal_rotation import (
-    hindered_rotor,
     rotor_table,
-    rotors,
-    torsional_modes,
+    separated_torsions,
 )
 from eqcalc.anharmonic.perturbation import perturbed_fundamentals
+from eqcalc.anharmonic.spectrum import PRINTED
 from eqcalc.anharmonic.taylor import force_field
 from eqcalc.facts import aligned
 from eqcalc.files import write_atomically
-from eqcalc.harmonic import harmonic_spectrum, potential_smoothness, relax
+from eqcalc.harmonic import evaluator_smoothness, harmonic_spectrum, relax
 from eqcalc.models.checkpoint import load_model
 from eqcalc.molecules import total_charge
 from eqcalc.runtime import evaluator_for
-
-#: Transitions with less than this part of the largest intensity are not printed.
-_PRINTED = 0.02
 
 
 def write_anharmonic(
@@ -59,11 +55,9 @@ def write_anharmonic(
     potential = load_model(model, dtype=torch.float64)
     relaxed = relax(potential, atoms)
     modes = harmonic_spectrum(potential, relaxed)
-    found = rotors(relaxed)
-    torsions = torsional_modes(modes, found)
-    turned = [hindered_rotor(relaxed, rotor) for rotor in found] if torsions else []
-    smooth = potential_smoothness(potential, relaxed).trusted
+    torsions, turned = separated_torsions(relaxed, modes)
     evaluator = evaluator_for(potential, relaxed.numbers, charge=total_charge(atoms))
+    smooth = evaluator_smoothness(modes, evaluator).trusted
     treatment = Treatment.for_modes(len(modes) - len(torsions), **choices)
     spectrum = anharmonic_spectrum(modes, evaluator, treatment, at_rest=torsions)
     if output is not None:
@@ -80,11 +74,12 @@ def write_anharmonic(
     active = [k for k in range(len(modes)) if k not in torsions]
     second_order = perturbed_fundamentals(force_field(treated_modes(modes, torsions), evaluator))
     rows = [["mode", "harmonic", "GVPT2", "VCI", ""], ["", "cm⁻¹", "cm⁻¹", "cm⁻¹", ""]]
+    fundamentals = spectrum.fundamentals()
     for k, perturbed in zip(active, second_order, strict=True):
-        three = (spectrum.harmonic[k], perturbed, spectrum.fundamentals()[k])
+        three = (spectrum.harmonic[k], perturbed, fundamentals[k])
         shown = [f"{nu:.1f}" for nu in three]
         rows.append([f"ν{k + 1}", *shown, "" if smooth[k] else "not smooth"])
-    parts = [aligned(rows, words={0, 4}), spectrum.table(_PRINTED)]
+    parts = [aligned(rows, words={0, 4}), spectrum.table(PRINTED)]
     if not smooth[active].all():
         parts.append(
             "not smooth: derivatives of the energy at the minimum are not those over the range of "

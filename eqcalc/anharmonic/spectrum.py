@@ -18,6 +18,8 @@ from eqcalc.spectra.sticks import Sticks
 from eqcalc.units import INTENSITY_PER_SQUARED_CHARGE_PER_MASS
 from eqcalc.validation import one_of, positive
 
+#: In reports, transitions with less than this part of the largest intensity are not printed.
+PRINTED = 0.02
 #: A transition is named after configurations that make up at least this part of it.
 _NAMED = 0.1
 

@@ -56,28 +56,8 @@ class Solver:
             inertia = _inverse_inertia(modes, self._bases)
             self._rotation = {"momenta": momenta, "inverse_inertia": inertia}
 
-    def states(
-        self, quanta: int, upper: float, *, coarse: bool = False, highest: int = 3
-    ) -> States:
-        """Return the states, if wanted with fewer nodes, or without terms of more modes."""
-        return vibrational_states(self._hamiltonian(coarse, highest), quanta, upper)
-
-    def correction(self, states: States, *, coarse: bool = False, highest: int = 3) -> np.ndarray:
-        """Return the energy of the configurations outside of the basis."""
-        return outer_correction(self._hamiltonian(coarse, highest), states)
-
-    def levels(self, states: States, quanta: int, upper: float, **variant: Any) -> np.ndarray:
-        """Return the energies of the same states in a variant, cm⁻¹.
-
-        The same state is that of the largest overlap; nan if its square is below one half.
-        """
-        found = self.states(quanta, upper, **variant)
-        overlaps = states.overlaps(found) ** 2
-        partners = found.selected(np.argmax(overlaps, axis=1))
-        levels = partners.energies + self.correction(partners, **variant)
-        return np.where(overlaps.max(axis=1) > 0.5, levels, np.nan)
-
-    def _hamiltonian(self, coarse: bool, highest: int) -> Hamiltonian:
+    def hamiltonian(self, *, coarse: bool = False, highest: int = 3) -> Hamiltonian:
+        """Return the Hamiltonian, if wanted with fewer nodes, or without terms of more modes."""
         potential = self._potential(self._bases, coarse=coarse, highest=highest)
         for pair, term in self._pairs.items():
             potential[pair] = potential[pair] + term
@@ -108,6 +88,22 @@ class Solver:
             elif len(modes) <= highest:
                 result[modes] = self._expansion.operator(modes, 0, bases)
         return result
+
+
+def corrected_levels(hamiltonian: Hamiltonian, states: States) -> np.ndarray:
+    """Return the energies with those of the configurations outside of the basis, cm⁻¹."""
+    return states.energies + outer_correction(hamiltonian, states)
+
+
+def levels_in(hamiltonian: Hamiltonian, states: States, quanta: int, upper: float) -> np.ndarray:
+    """Return the energies of the same states in another Hamiltonian or basis, cm⁻¹.
+
+    The same state is that of the largest overlap; nan if its square is below one half.
+    """
+    found = vibrational_states(hamiltonian, quanta, upper)
+    overlaps = states.overlaps(found) ** 2
+    levels = corrected_levels(hamiltonian, found.selected(np.argmax(overlaps, axis=1)))
+    return np.where(overlaps.max(axis=1) > 0.5, levels, np.nan)
 
 
 def _inverse_inertia(

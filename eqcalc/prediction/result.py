@@ -8,22 +8,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import ase.io
 import numpy as np
 from ase import Atoms
 
 from eqcalc.anharmonic import AnharmonicSpectrum, HinderedRotor, rotor_table
+from eqcalc.anharmonic.spectrum import PRINTED
 from eqcalc.files import make_folder, write_atomically
 from eqcalc.spectra import plot_spectrum, save_figure, write_spectrum
 from eqcalc.spectra.experiment.band_matching import compare_bands
 from eqcalc.spectra.experiment.fundamentals import known_fundamentals
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.validation import InvalidInputError
-
-#: Transitions with less than this part of the largest intensity are not printed.
-_PRINTED = 0.02
 
 
 @dataclass(frozen=True)
@@ -97,11 +94,9 @@ class Prediction:
         values = np.zeros_like(longest.values)
         for conformer, spectrum in zip(self.conformers, found, strict=True):
             values[: len(spectrum.values)] += conformer.weight * spectrum.values
-        return replace(longest, values=values, provenance=self._provenance(longest.provenance))
-
-    def _provenance(self, record: dict[str, Any]) -> dict[str, Any]:
         weights = [round(conformer.weight, 4) for conformer in self.conformers]
-        return {**record, "level_of_theory": self.level, "conformer_weights": weights}
+        record = {"level_of_theory": self.level, "conformer_weights": weights}
+        return replace(longest, values=values, provenance={**longest.provenance, **record})
 
     def summary(self) -> str:
         """Return what was found as text."""
@@ -111,7 +106,7 @@ class Prediction:
                 f"conformer {i} of {len(self.conformers)}: population {conformer.weight:.2f}, "
                 f"{1000.0 * conformer.free_energy:.1f} meV"
             )
-            parts.append(conformer.spectrum.table(_PRINTED))
+            parts.append(conformer.spectrum.table(PRINTED))
             if conformer.rotors:
                 parts.append(rotor_table(conformer.atoms, conformer.rotors))
         measured = self.compared()
@@ -135,12 +130,12 @@ class Prediction:
         folder = Path(folder)
         make_folder(folder)
         for i, conformer in enumerate(self.conformers, 1):
-            ase.io.write(folder / f"conformer-{i}.xyz", _bare(conformer.atoms), format="extxyz")
-        write_spectrum(self.infrared, folder / "infrared.csv")
-        save_figure(plot_spectrum(self.infrared), folder / "infrared.png")
-        if self.raman is not None:
-            write_spectrum(self.raman, folder / "raman.csv")
-            save_figure(plot_spectrum(self.raman), folder / "raman.png")
+            # a copy has no calculator
+            ase.io.write(folder / f"conformer-{i}.xyz", conformer.atoms.copy(), format="extxyz")
+        for name, spectrum in (("infrared", self.infrared), ("raman", self.raman)):
+            if spectrum is not None:
+                write_spectrum(spectrum, folder / f"{name}.csv")
+                save_figure(plot_spectrum(spectrum), folder / f"{name}.png")
         record = {
             "molecule": self.name,
             "level_of_theory": self.level,
@@ -155,10 +150,3 @@ class Prediction:
         write_atomically(folder / "transitions.json", text + "\n")
         write_atomically(folder / "summary.txt", self.summary())
         return folder
-
-
-def _bare(atoms: Atoms) -> Atoms:
-    """Return the structure without its calculator."""
-    copy = atoms.copy()
-    copy.calc = None
-    return copy

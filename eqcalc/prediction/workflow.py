@@ -15,9 +15,7 @@ from scipy.optimize import linear_sum_assignment
 from eqcalc.anharmonic import (
     Treatment,
     anharmonic_spectrum,
-    hindered_rotor,
-    rotors,
-    torsional_modes,
+    separated_torsions,
 )
 from eqcalc.labelling import conformers, rotatable_bonds
 from eqcalc.molecules import isolated_molecule, isotope_masses, total_charge
@@ -232,9 +230,7 @@ def _conformer(
     free_energy: float,
 ) -> Conformer:
     """Return the spectrum of a conformer."""
-    found = rotors(atoms)
-    torsions = torsional_modes(modes, found)
-    turned = tuple(hindered_rotor(atoms, rotor) for rotor in found) if torsions else ()
+    torsions, turned = separated_torsions(atoms, modes)
     spectrum = anharmonic_spectrum(
         modes, level.evaluator(atoms), at_rest=torsions, temperature=temperature
     )
