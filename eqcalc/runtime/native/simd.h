@@ -129,20 +129,16 @@ struct Array {
 };
 
 // What a pass reads and writes of an array.
-struct InValue {
+template <Real* Array::*part>
+struct In {
     using Number = Vector;
-    static Real* written(Array a) { return a.value; }
-    static Number get(Array a, std::size_t k) { return load(a.value + k); }
-    static void put(Array a, std::size_t k, Number v) { store(a.value + k, v); }
-    static void add(Array a, std::size_t k, Number v) { ::add(a.value + k, v); }
+    static Real* written(Array a) { return a.*part; }
+    static Number get(Array a, std::size_t k) { return load(a.*part + k); }
+    static void put(Array a, std::size_t k, Number v) { store(a.*part + k, v); }
+    static void add(Array a, std::size_t k, Number v) { ::add(a.*part + k, v); }
 };
-struct InTangent {
-    using Number = Vector;
-    static Real* written(Array a) { return a.tangent; }
-    static Number get(Array a, std::size_t k) { return load(a.tangent + k); }
-    static void put(Array a, std::size_t k, Number v) { store(a.tangent + k, v); }
-    static void add(Array a, std::size_t k, Number v) { ::add(a.tangent + k, v); }
-};
+using InValue = In<&Array::value>;
+using InTangent = In<&Array::tangent>;
 // Values have been computed before; what is written is the tangent.
 struct InBoth {
     using Number = Dual;
