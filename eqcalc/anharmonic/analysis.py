@@ -208,13 +208,14 @@ def anharmonic_spectrum(
             for name, other in variants.items()
         },
         provenance={
+            # first, since a reference method as evaluator has a "method" of its own
+            **evaluator.provenance,
             "method": "VCI",
             "mode_coupling": treatment.coupling,
             "quanta": treatment.quanta,
             "nodes": list(treatment.nodes),
             "temperature_K": temperature,
             "source": {"molecule": molecule(numbers, modes.masses, modes.positions)},
-            **evaluator.provenance,
         },
     )
 

@@ -2,6 +2,7 @@
 """Levels and intensities of molecules beside exact ones."""
 
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -155,6 +156,14 @@ def test_nothing_left_to_treat_is_refused():
 def test_nodes_are_checked():
     with refused(key="nodes", value=(7, 9, 5)):
         Treatment(coupling=2, quanta=3, nodes=(7, 9, 5))
+
+
+def test_the_method_is_that_of_the_nuclei():
+    class Reference(Water):
+        provenance: ClassVar[dict] = {"method": "GFN2-xTB", "level_of_theory": "GFN2-xTB"}
+
+    found = anharmonic_spectrum(Water().modes(), Reference(), QUICK).provenance
+    assert (found["method"], found["level_of_theory"]) == ("VCI", "GFN2-xTB")
 
 
 def test_tables_and_records(water):
