@@ -52,7 +52,7 @@ class EqCalculator(Calculator):
     with the forces. Results are in ASE units: energy [eV], forces [eV/Å], dipole [e·Å] about the
     centre of mass, polarizability [e²Å²/eV] as a 3×3 array, others as defined in
     :mod:`eqcalc.quantities` (``calc.get_property(name, atoms)``), and the stress [eV/Å³] of
-    periodic structures, which have no dipole and polarizability.
+    periodic structures. These have dipole and polarizability from read-outs of the form ``local``.
 
     Threads may share a calculator: each call waits for the others (``calc.results`` is that of the
     last one). They run in parallel with a calculator each.

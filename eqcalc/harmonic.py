@@ -23,7 +23,7 @@ from eqcalc.models.checkpoint import load_model
 from eqcalc.models.derivatives import hessian, property_derivative
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import in_precision
-from eqcalc.molecules import total_charge, unconstrained
+from eqcalc.molecules import isolated_molecule, total_charge, unconstrained
 from eqcalc.normal_modes import NormalModes
 from eqcalc.runtime import evaluator_for
 from eqcalc.runtime.evaluator import Evaluator
@@ -77,10 +77,10 @@ def relax(potential: Potential, atoms: Atoms, *, fmax: float = 1e-6, steps: int 
     RelaxationError
         The forces did not converge below `fmax`.
     InvalidInputError
-        The atoms are constrained: a constrained minimum is no stationary point.
+        The atoms are periodic, or constrained: a constrained minimum is no stationary point.
     """
     potential = double_precision(potential)
-    relaxed = unconstrained(atoms).copy()
+    relaxed = unconstrained(isolated_molecule(atoms)).copy()
     relaxed.info["charge"] = total_charge(atoms)
     relaxed.calc = EqCalculator(potential)
     BFGS(relaxed, logfile=None).run(fmax=max(fmax, 1e-3), steps=steps)
@@ -124,10 +124,10 @@ def harmonic_spectrum(
     RelaxationError
         The forces on `atoms` are too large for a harmonic analysis.
     InvalidInputError
-        The atoms are constrained.
+        The atoms are periodic or constrained.
     """
     potential = double_precision(potential)
-    checked = unconstrained(atoms).copy()
+    checked = unconstrained(isolated_molecule(atoms)).copy()
     checked.info["charge"] = total_charge(atoms)
     checked.calc = EqCalculator(potential)
     residual = float(np.abs(checked.get_forces()).max())

@@ -51,6 +51,9 @@ class Quantity:
     invariant
         Invariant compared in evaluation tables besides the components: ``"magnitude"`` (the
         norm) or ``"isotropic"`` (a third of the trace).
+    of_charges
+        A moment of charges: that of a periodic cell is defined modulo e times the lattice vectors
+        (King-Smith and Vanderbilt, PRB 47, 1651 (1993)), and so are errors of it.
     loss_weight
         Default weight in the loss. Forces carry most of the information about the potential
         surface; the few components of dipole and polarizability would be overfitted with
@@ -77,6 +80,7 @@ class Quantity:
     positive_definite: bool = False
     error_per_atom: bool = False
     invariant: Literal["", "magnitude", "isotropic"] = ""
+    of_charges: bool = False
     loss_weight: float = 1.0
     recorded: bool = False
     figure: tuple[str, str] | None = None
@@ -171,6 +175,7 @@ STRESS = Quantity(
 DIPOLE = Quantity(
     *("dipole", (3,), "e*Å", (("mD", "mD"),)),
     invariant="magnitude",
+    of_charges=True,
     loss_weight=0.02,
     recorded=True,
     figure=("D", "D"),

@@ -223,6 +223,18 @@ class Structures:
         masses = self.masses.unsqueeze(-1)
         return self.sum_over_atoms(masses * self.positions) / self.sum_over_atoms(masses)
 
+    def nearest_images(self, vectors: Tensor) -> Tensor:
+        """Return vectors ``[n_structures, 3]`` Å less the whole lattice vectors they contain.
+
+        The fractional coordinates of the result are at most ½. Those of isolated structures, and
+        along directions that are not periodic, are unchanged.
+        """
+        if self.cell is None or self.pbc is None:
+            return vectors
+        lattice = torch.where(self.pbc.unsqueeze(-1), self.cell, 0.0).to(vectors.dtype)
+        whole = torch.round(vectors.unsqueeze(1) @ torch.linalg.pinv(lattice))
+        return vectors - (whole @ lattice).squeeze(1)
+
     def with_positions(self, positions: Tensor, cell: Tensor | None = None) -> Structures:
         """Return the same structures at other positions (and, if given, in other cells)."""
         twin = object.__new__(Structures)  # several times faster than replace

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ase.units as _ase
+import numpy as np
 from scipy import constants as _codata
 
 
@@ -248,6 +249,36 @@ def atomic_unit(unit: str) -> float:
 def convert(value: Any, source: str, target: str) -> Any:
     """Return `value` (a number, array or tensor), given in `source`, expressed in `target`."""
     return value * conversion_factor(source, target)
+
+
+def cell_polarizability(permittivity: Any, volume: Any) -> Any:
+    """Return the polarizability V(ε∞ − 1)/4π [e²Å²/eV] of a cell.
+
+    It is the dipole moment of the cell per macroscopic field: ε∞ − 1 = P/ε₀E.
+
+    Parameters
+    ----------
+    permittivity
+        ε∞ relative to that of the vacuum; a number, or tensors ``[..., 3, 3]``.
+    volume
+        V [Å³]; a number, or ``[...]``.
+    """
+    unit, scale = _isotropic(permittivity, volume)
+    return (permittivity - unit) * scale
+
+
+def cell_permittivity(polarizability: Any, volume: Any) -> Any:
+    """Return ε∞ of a cell; the inverse of :func:`cell_polarizability`."""
+    unit, scale = _isotropic(polarizability, volume)
+    return unit + polarizability / scale
+
+
+def _isotropic(values: Any, volume: Any) -> tuple[Any, Any]:
+    """Return the unit of numbers or tensors, and the polarizability of ε∞ = 2."""
+    scale = np.asarray(volume) * (POLARIZABILITY_VOLUME / (4.0 * math.pi))
+    if np.ndim(values) < 2:
+        return 1.0, scale
+    return np.eye(3), scale[..., None, None]
 
 
 # --- spectroscopy ---------------------------------------------------------------

@@ -48,6 +48,19 @@ def test_cells_are_kept_for_mixed_batches():
     assert not Structures.from_atoms(MOLECULES).periodic
 
 
+@pytest.mark.parametrize("pbc", [[True] * 3, [True, True, False], [False, False, True]])
+def test_nearest_images_lack_whole_lattice_vectors(pbc, generator):
+    """Of a mixed batch; what is not periodic is left alone."""
+    skew = bulk("C")
+    skew.pbc = pbc
+    batch = Structures.from_atoms([skew, MOLECULES[0]])
+    short = torch.tensor([0.3, -0.2, 0.45]) * torch.tensor(pbc) @ batch.cell[0].float()
+    short = torch.stack([short.double(), torch.tensor([9.0, -20.0, 5.0], dtype=torch.float64)])
+    whole = torch.randint(-5, 6, (2, 1, 3), generator=generator).double()
+    shift = ((whole * batch.pbc.unsqueeze(1)) @ batch.cell).squeeze(1)
+    torch.testing.assert_close(batch.nearest_images(short + shift), short, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("counts", [[2, 2], [5, -2], [3, 0]])
 def test_wrong_counts_are_refused(counts):
     with refused(key="counts", value=counts):

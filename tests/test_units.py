@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Constants against literal values, and unit expressions."""
 
+import math
+
 import ase.units
+import numpy as np
 import pytest
+from scipy.constants import elementary_charge, epsilon_0
 
 from eqcalc import units
 
@@ -74,3 +78,21 @@ def test_wavenumber_of_a_known_frequency():
 def test_hbar_is_that_of_ase():
     invcm = units.HBAR * units.wavenumber_to_angular_frequency(1.0)
     assert invcm == pytest.approx(ase.units.invcm, rel=1e-7)
+
+
+def test_permittivity_and_polarizability_of_a_cell():
+    """ε∞ = 1 + 4πα/V in the units of a volume; of tensors each component of ε∞ − 1."""
+    alpha = units.cell_polarizability(3.5, 40.0 * math.pi)
+    assert alpha == pytest.approx(units.convert(25.0, "Å^3", "e^2*Å^2/eV"), rel=1e-12)
+    tensors = np.eye(3) + np.arange(18.0).reshape(2, 3, 3)
+    volumes = np.array([10.0, 20.0])
+    found = units.cell_polarizability(tensors, volumes)
+    one = units.cell_polarizability(1.0 + tensors[1, 0, 1], 20.0)
+    assert found[1, 0, 1] == pytest.approx(one, rel=1e-12)
+    assert found[0, 0, 0] == 0.0
+    np.testing.assert_allclose(units.cell_permittivity(found, volumes), tensors, rtol=1e-14)
+    # P = ε₀(ε∞ − 1)E in SI, of a cube of 1 nm³ in 1 V/Å
+    field, edge = 1.0, 10.0
+    coulomb_metre = epsilon_0 * 2.0 * (field * 1e10) * (edge * 1e-10) ** 3
+    found = units.cell_polarizability(3.0, edge**3) * field
+    assert found == pytest.approx(coulomb_metre / (elementary_charge * 1e-10), rel=1e-7)

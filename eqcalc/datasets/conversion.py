@@ -190,7 +190,8 @@ def convert(
         are in Å), and takes precedence.
     keys
         Key in the file by meaning, in addition to those the format defines: a quantity;
-        ``"gradients"`` (negative forces); ``"energy_per_atom"``; ``"charge"``;
+        ``"gradients"`` (negative forces); ``"energy_per_atom"``; ``"permittivity"``, ε∞ of a
+        cell, which becomes its polarizability V(ε∞ − 1)/4π; ``"charge"``;
         ``"source"``; and for npz archives ``"numbers"`` and ``"positions"``.
     ignore
         Keys of the file to ignore. Any other unmapped number in the file is an error, so

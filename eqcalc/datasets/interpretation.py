@@ -13,11 +13,15 @@ from eqcalc.datasets.readers import Frame, FrameError
 from eqcalc.datasets.record import Record
 from eqcalc.molecules import ATOMIC_CHARGE_KEYS, CHARGE_KEYS, agreed_charge
 from eqcalc.quantities import Quantity, known_quantities, quantity
-from eqcalc.units import UnitError, conversion_factor
+from eqcalc.units import UnitError, cell_polarizability, conversion_factor
 from eqcalc.validation import InvalidInputError, one_of
 
 #: Meanings of keys besides quantities, and the quantity each is converted to.
-DERIVED = {"gradients": "forces", "energy_per_atom": "energy"}
+DERIVED = {
+    "gradients": "forces",
+    "energy_per_atom": "energy",
+    "permittivity": "polarizability",
+}
 #: Keys of a structure that are not labels.
 _STRUCTURAL = ("charge", "source")
 
@@ -32,7 +36,8 @@ class Interpretation:
     ----------
     keys
         Key in the file by meaning: a quantity; ``"gradients"`` (negative forces);
-        ``"energy_per_atom"``; ``"charge"`` [e]; or ``"source"``, a text. The total charge under
+        ``"energy_per_atom"``; ``"permittivity"``, ε∞ of a cell; ``"charge"`` [e]; or
+        ``"source"``, a text. The total charge under
         a usual name (:data:`~eqcalc.molecules.CHARGE_KEYS`) and initial charges need none.
     units
         Unit by meaning; that of ``"positions"`` also applies to the cell.
@@ -147,6 +152,8 @@ class Interpretation:
         unit = next(filter(None, (*stated, self.usual_units.get(meaning))), None)
         if unit is not None and (meaning, unit) in self._factors:
             return self._factors[meaning, unit]
+        if meaning == "permittivity":
+            return 1.0  # relative to that of the vacuum
         name = DERIVED.get(meaning, meaning)
         internal = "Å" if meaning == "positions" else quantity(name).unit
         problem, advice = (
@@ -183,6 +190,7 @@ class Interpretation:
         n_atoms = len(frame.numbers)
         if n_atoms == 0:
             raise FrameError("it has no atoms")
+        length = self._factor("positions", "", frame.units)
         labels: dict[str, np.ndarray] = {}
         source = ""
         for meaning, key in {**self.usual, **self.keys}.items():
@@ -198,7 +206,9 @@ class Interpretation:
                 continue
             labels[q.name] = array * self._factor(meaning, key, frame.units)
             labels[q.name] *= {"gradients": -1, "energy_per_atom": n_atoms}.get(meaning, 1)
-        length = self._factor("positions", "", frame.units)
+            if meaning == "permittivity":
+                volume = _volume(frame, key) * length**3
+                labels[q.name] = cell_polarizability(array, volume)
         periodic = frame.pbc is not None and bool(np.any(frame.pbc))
         try:
             return Record(
@@ -222,6 +232,13 @@ class Interpretation:
             {key: _scalar(frame.values[key], key) for key in sorted(keys) if key not in atomic},
             {key: _real(frame.values[key], key)[: len(frame.numbers)] for key in atomic},
         )
+
+
+def _volume(frame: Frame, key: str) -> float:
+    """Return the volume of a cell, in the unit of the file cubed."""
+    if frame.pbc is None or not np.all(frame.pbc):
+        raise FrameError(f"{key}: only a cell that is periodic in all directions has ε∞")
+    return abs(float(np.linalg.det(_real(frame.cell, "cell"))))
 
 
 def _charge_keys(values: Mapping[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 """Models: representations, read-outs, potentials, their derivatives and files."""
 
 from eqcalc.models.checkpoint import load_model, save_model
+from eqcalc.models.local_readouts import LocalDipoleHead, LocalPolarizabilityHead
 from eqcalc.models.networks.painn import PaiNN, PaiNNConfig
 from eqcalc.models.networks.smooth_painn import SmoothPaiNN, SmoothPaiNNConfig
 from eqcalc.models.potential import Potential, PotentialConfig, References
@@ -11,6 +12,8 @@ from eqcalc.models.registry import register_representation
 __all__ = [
     "FeatureCounts",
     "Head",
+    "LocalDipoleHead",
+    "LocalPolarizabilityHead",
     "PaiNN",
     "PaiNNConfig",
     "Potential",

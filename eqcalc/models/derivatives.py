@@ -5,12 +5,15 @@ All are exact, by automatic differentiation through the network:
 
 ====================  ==========================  ==================
 ∂²E/∂r∂r              Hessian                     eV/Å²
-∂μ/∂r                 atomic polar tensors        e
+∂μ/∂r                 atomic polar tensors,       e
+                      of a cell Born charges
 ∂α/∂r                 polarizability derivative   e²Å/eV
 ∂²μ/∂r∂r, ∂²α/∂r∂r    electrical anharmonicity    e/Å, e²/eV
 ====================  ==========================  ==================
 
-They are meant for one isolated molecule, and for a model in float64.
+They are meant for one molecule or cell, and for a model in float64. Born charges obey the acoustic
+sum rule, Σ_i ∂μ/∂r_i = 0, exactly, since read-outs do not change with a translation of all atoms;
+∂²E/∂r∂r of a cell contains the motions in which all cells move alike (Γ).
 """
 
 from __future__ import annotations
@@ -21,20 +24,24 @@ import torch
 from torch import Tensor
 
 from eqcalc.models.potential import Potential
-from eqcalc.neighbors import isolated_pairs
+from eqcalc.neighbors import Pairs, isolated_pairs, pairs_within
 from eqcalc.structures import Structures
 from eqcalc.validation import InvalidInputError
+
+
+def differentiable_pairs(potential: Potential, structures: Structures) -> Pairs:
+    """Return the pairs with which a potential is differentiated at the present positions."""
+    if structures.periodic:
+        return pairs_within(structures, potential.cutoff)
+    return isolated_pairs(structures, potential.cutoff)
 
 
 def _property_of_positions(
     potential: Potential, molecule: Structures, name: str
 ) -> Callable[[Tensor], Tensor]:
-    if molecule.n_structures != 1 or molecule.periodic:
+    if molecule.n_structures != 1:
         raise InvalidInputError(
-            key="molecule",
-            expected="one isolated molecule",
-            advice="for a molecule in a box set atoms.pbc = False, or write the file without its "
-            "cell",
+            key="molecule", value=molecule.n_structures, expected="one molecule or cell"
         )
     if name not in potential.config.heads:
         raise InvalidInputError(
@@ -43,7 +50,7 @@ def _property_of_positions(
             value=name,
             expected=f"one of {', '.join(potential.config.heads)}",
         )
-    pairs = isolated_pairs(molecule, potential.cutoff)
+    pairs = differentiable_pairs(potential, molecule)
 
     def evaluate(positions: Tensor) -> Tensor:
         return potential(molecule.with_positions(positions), pairs, (name,))[name][0]
@@ -64,7 +71,7 @@ def property_derivative(potential: Potential, molecule: Structures, name: str) -
     potential
         The model.
     molecule
-        One isolated molecule.
+        One molecule or cell.
     name
         ``"energy"``, ``"dipole"`` or ``"polarizability"``.
 
@@ -98,7 +105,7 @@ def time_derivatives(
     potential
         The model.
     structures
-        Isolated molecules.
+        Molecules or cells.
     velocities
         ``[n_atoms, 3]`` Å per unit of time.
     names
@@ -109,7 +116,7 @@ def time_derivatives(
     dict
         ``[n_structures, *shape]`` in the unit of the property per the same unit of time.
     """
-    pairs = isolated_pairs(structures, potential.cutoff)
+    pairs = differentiable_pairs(potential, structures)
 
     def evaluate(positions: Tensor) -> dict[str, Tensor]:
         return potential(structures.with_positions(positions), pairs, names)

@@ -280,9 +280,12 @@ class Potential(nn.Module):
             return
         for name in sorted(set(names) - set(self.available_for(structures))):
             raise InvalidInputError(
-                "its read-out weights with absolute positions, which a periodic structure lacks"
-                if structures.periodic
-                else "an isolated molecule has no stress",
+                "an isolated molecule has no stress"
+                if not structures.periodic
+                else "its read-out weights with absolute positions, which a periodic structure "
+                "lacks; that with form: local does not"
+                if name in self.of_isolated
+                else "a charged cell has no dipole moment",
                 key="quantities",
                 value=name,
                 expected=f"some of {', '.join(self.available_for(structures))}",
@@ -291,10 +294,14 @@ class Potential(nn.Module):
     def available_for(self, structures: Structures) -> tuple[str, ...]:
         """Return which of :attr:`quantities` are defined for these structures.
 
-        Periodic structures have none whose read-out contains absolute positions; isolated molecules
-        have no stress.
+        Periodic structures have none whose read-out contains absolute positions, and charged ones
+        no dipole moment; isolated molecules have no stress.
         """
-        missing = self.of_isolated if structures.periodic else ("stress",)
+        missing: tuple[str, ...] = ("stress",)
+        if structures.periodic:
+            missing = self.of_isolated
+            if bool(structures.charge.any()):
+                missing += tuple(n for n in self.config.heads if self._head(n).conserves_charge)
         return tuple(name for name in self.quantities if name not in missing)
 
     def forward(

@@ -68,7 +68,8 @@ class Head(nn.Module):
     Attributes
     ----------
     isolated
-        Whether it contains absolute positions, which are undefined in periodic structures.
+        Whether it contains absolute positions, which are undefined in periodic structures; of
+        :mod:`eqcalc.models.local_readouts` none do.
     additive
         Whether reference values of the elements can be added; see :meth:`reference`.
     conserves_charge
@@ -289,6 +290,27 @@ class GatedEquivariantBlock(nn.Module):
         return self.activation(scalars), gates.unsqueeze(1) * right
 
 
+def invariant_of(counts: FeatureCounts, norm_epsilon: float | None) -> Invariant:
+    """Return what gated blocks take of vectors: that of the network, or lengths.
+
+    Raises
+    ------
+    InvalidInputError
+        The network has an invariant of its own, and `norm_epsilon` is given.
+    """
+    if counts.invariant is None:
+        epsilon = 1e-8 if norm_epsilon is None else norm_epsilon
+        return Length(non_negative("norm_epsilon", epsilon))
+    if norm_epsilon is not None:
+        raise InvalidInputError(
+            "the read-outs of this network take no lengths of vectors",
+            key="norm_epsilon",
+            value=norm_epsilon,
+            expected="nothing",
+        )
+    return counts.invariant
+
+
 class AtomicScalarAndVector(Head):
     """One scalar and one vector per atom.
 
@@ -298,17 +320,7 @@ class AtomicScalarAndVector(Head):
 
     def __init__(self, counts: FeatureCounts, *, gated: bool, norm_epsilon: float | None) -> None:
         super().__init__()
-        invariant = counts.invariant
-        if invariant is None:
-            epsilon = 1e-8 if norm_epsilon is None else norm_epsilon
-            invariant = Length(non_negative("norm_epsilon", epsilon))
-        elif norm_epsilon is not None:
-            raise InvalidInputError(
-                "the read-outs of this network take no lengths of vectors",
-                key="norm_epsilon",
-                value=norm_epsilon,
-                expected="nothing",
-            )
+        invariant = invariant_of(counts, norm_epsilon)
         if gated and not counts.vectors:
             raise InvalidInputError(
                 "the network has no vector features", key="atomic_dipoles", value=gated
@@ -399,6 +411,11 @@ class DipoleMagnitudeHead(DipoleHead):
         return torch.linalg.vector_norm(super().forward(scalars, vectors, structures), dim=-1)
 
 
+def times_identity(values: Tensor) -> Tensor:
+    """Return isotropic tensors ``[n, 3, 3]`` of ``[n]``."""
+    return values[:, None, None] * torch.eye(3, dtype=values.dtype, device=values.device)
+
+
 @register_readout("polarizability", "tensor")
 class PolarizabilityHead(AtomicScalarAndVector):
     """Polarizability ``α = Σ_i a_i 1 + ν_i ⊗ (r_i − r_0) + (r_i − r_0) ⊗ ν_i``.
@@ -442,9 +459,7 @@ class PolarizabilityHead(AtomicScalarAndVector):
 
     def reference(self, atomic: Tensor, structures: Structures) -> Tensor:
         """Return the isotropic part ``Σ_i a_i`` times the unit matrix."""
-        total = structures.sum_over_atoms(atomic)
-        identity = torch.eye(3, dtype=total.dtype, device=total.device)
-        return total[:, None, None] * identity
+        return times_identity(structures.sum_over_atoms(atomic))
 
 
 for _scalar in MOLECULAR_SCALARS:

@@ -14,10 +14,9 @@ import eqcalc
 from eqcalc.facts import described, facts_table, grouped
 from eqcalc.models.checkpoint import model_hash
 from eqcalc.models.compositions import check_charge, formula, warn_of_composition
-from eqcalc.models.derivatives import time_derivatives
+from eqcalc.models.derivatives import differentiable_pairs, time_derivatives
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import precision_of
-from eqcalc.neighbors import isolated_pairs
 from eqcalc.quantities import quantity
 from eqcalc.runtime.execution import EagerExecution, Execution, joined
 from eqcalc.structures import Structures
@@ -150,7 +149,7 @@ class MoleculeEvaluator:
         parts = []
         for (block,) in self._blocks(positions):
             stack = self.stack(block)
-            pairs = isolated_pairs(stack, self.potential.cutoff)
+            pairs = differentiable_pairs(self.potential, stack)
             coordinates = stack.positions.detach().requires_grad_(True)
             dipole = self.potential(stack.with_positions(coordinates), pairs, ("dipole",))["dipole"]
             columns = [

@@ -205,7 +205,11 @@ def predictions(
             counts = batch.structures.counts[known]
             if quantity(name).per_atom:
                 known = batch.structures.spread_to_atoms(known)
-            values = outputs[name][known].double(), batch.labels[name][known].double(), counts
+            value, label = outputs[name].double(), batch.labels[name].double()
+            if quantity(name).of_charges:  # the label on the branch of the prediction
+                error = value - label
+                label = label + (error - batch.structures.nearest_images(error))
+            values = value[known], label[known], counts
             for parts, value in zip(found, values, strict=True):
                 parts[name].append(value.cpu())
     return tuple(

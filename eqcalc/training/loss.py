@@ -21,7 +21,8 @@ def errors(
 
     Energy errors are per atom, so that large and small molecules have the same weight. All nine
     components of a tensor are used, which makes the sum of squares the squared Frobenius norm
-    and the loss rotationally invariant.
+    and the loss rotationally invariant. The dipole moment of a periodic cell is compared with the
+    nearest of the values that differ by e times lattice vectors.
 
     Parameters
     ----------
@@ -45,6 +46,8 @@ def errors(
     known = structures.spread_to_atoms(present) if quantity(name).per_atom else present
     known = known.reshape(-1, *[1] * (predicted.ndim - 1)).expand_as(predicted)
     error = torch.where(known, predicted - label.to(predicted.dtype), 0.0)
+    if quantity(name).of_charges:
+        error = structures.nearest_images(error)
     if quantity(name).error_per_atom:
         error = error / structures.counts
     return error, known.to(predicted.dtype)

@@ -12,6 +12,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
 
 from eqcalc.datasets import ConversionError, Dataset, convert
+from eqcalc.units import convert as convert_unit
 from eqcalc.validation import SeveralInputsError
 from tests.errors import refused
 
@@ -274,3 +275,26 @@ def test_a_dataset_of_one_structure_is_a_dataset(tmp_path):
         "positions": "Å",
         "energy": "eV",
     }
+
+
+# --- permittivity ---------------------------------------------------------------------
+
+
+def test_permittivity_of_a_cell_becomes_its_polarizability(tmp_path):
+    path, edge = tmp_path / "a.xyz", 12.0
+    epsilon = np.diag([1.7, 1.8, 1.9])
+    listed = " ".join(map(str, epsilon.ravel()))
+    cell = f'Lattice="{edge} 0 0 0 {edge} 0 0 0 {edge}" pbc="T T T"'
+    (water,) = waters(1)
+    path.write_text(text(water, f'epsilon="{listed}" {cell}'))
+    found = run(path, keys={"permittivity": "epsilon"}).dataset[0].labels["polarizability"]
+    expected = edge**3 * (epsilon - np.eye(3)) / (4.0 * np.pi)  # Å³
+    np.testing.assert_allclose(convert_unit(found, "e^2*Å^2/eV", "Å^3"), expected, rtol=1e-6)
+
+
+def test_molecules_have_no_permittivity(tmp_path):
+    path = tmp_path / "a.xyz"
+    (water,) = waters(1)
+    path.write_text(text(water, 'energy=-1 epsilon="2 0 0 0 2 0 0 0 2"'))
+    with pytest.raises(ConversionError, match="periodic in all directions"):
+        run(path, keys={"permittivity": "epsilon"}, units={"energy": "eV"})

@@ -122,3 +122,24 @@ def test_error_sums_do_not_depend_on_batches():
     assert whole.mean_absolutes()["forces"] == pytest.approx(0.25)
     assert whole.mean_squares()["dipole"] == pytest.approx(0.0625)
     assert whole.sums[2, 2] == 4 * 3  # components of the four known dipoles
+
+
+def test_dipoles_of_cells_are_compared_modulo_the_polarization_quantum():
+    """Labels on other branches give the same errors and gradients; those of molecules do not."""
+    cell = torch.tensor([[6.0, 0.0, 0.0], [1.0, 7.0, 0.0], [0.0, 0.5, 8.0]], dtype=torch.float64)
+    pbc = torch.tensor([[True] * 3, [False] * 3])
+    structures = Structures.pack(
+        torch.tensor([1, 1]), torch.zeros(2, 3), [1, 1], cell=cell.expand(2, 3, 3), pbc=pbc
+    )
+    predicted = torch.tensor([[0.3, -0.2, 0.1], [0.3, -0.2, 0.1]], dtype=torch.float64)
+    branch = torch.tensor([[1.0, -2.0, 1.0], [0.0, 0.0, 0.0]], dtype=torch.float64) @ cell
+    present = torch.tensor([True, True])
+    loss = Loss({"dipole": 1.0}, {"dipole": 1.0})
+    values = []
+    for label in (torch.zeros(2, 3), branch, torch.flip(branch, [0])):
+        x = predicted.clone().requires_grad_(True)
+        value = loss({"dipole": x}, {"dipole": label}, {"dipole": present}, structures)
+        values.append((float(value), torch.autograd.grad(value, x)[0]))
+    assert values[1][0] == pytest.approx(values[0][0], rel=1e-12)
+    torch.testing.assert_close(values[1][1], values[0][1])
+    assert values[2][0] > 10.0 * values[0][0]
