@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from eqcalc.models.networks.painn import Invariant, Length
-from eqcalc.models.networks.smooth_painn import FORMS, squared_length
+from eqcalc.models.networks.smooth_painn import FORMS, soft_length, squared_length
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import precision_of
 from eqcalc.models.radial import CosineCutoff, GaussianBasis, SincBasis, SquaredCosineCutoff
@@ -34,6 +34,8 @@ from eqcalc.structures import Structures
 
 _VERSION = operator.attrgetter("_version")
 _SINE, _HARMONICS, _GAUSSIAN = range(3)
+#: Kinds of invariants (network.h); any other is a Length.
+_LENGTH, _INVARIANTS = 0, {squared_length: 1, soft_length: 2}
 #: Power of the cosine in a cutoff function.
 _POWERS = {CosineCutoff: 1, SquaredCosineCutoff: 2}
 #: In the order in which the kernels take their parameters.
@@ -98,7 +100,7 @@ def kernel_parameters(potential: Potential) -> tuple[Tensor, Settings, list[nn.P
         embeddings=config.embeddings,
         radial_functions=config.radial_functions,
         basis=basis,
-        invariant=0 if isinstance(config.invariant(), Length) else 1,
+        invariant=_INVARIANTS.get(config.invariant(), _LENGTH),
         cutoff_power=_POWERS[type(representation.cutoff)],
         exponent=exponent,
         cutoff=config.cutoff,
@@ -126,10 +128,7 @@ def kernel_parameters(potential: Potential) -> tuple[Tensor, Settings, list[nn.P
 
 def _epsilon(invariant: Invariant) -> float:
     """Return what is added to squared lengths; read-outs have the invariant of the network."""
-    if isinstance(invariant, Length):
-        return invariant.epsilon
-    assert invariant is squared_length
-    return 0.0
+    return invariant.epsilon if isinstance(invariant, Length) else 0.0
 
 
 def compiled_heads(potential: Potential) -> tuple[str, ...]:

@@ -139,16 +139,19 @@ class LossTerm:
 
     The scale is in internal units, for energies per atom. By default it is the root mean
     square of the training labels after subtraction of reference values, so that every term
-    starts near its weight.
+    starts near its weight. Errors beyond `linear_beyond`, in the same units, count linearly,
+    which keeps a varied dataset from being ruled by its strangest structures.
     """
 
     weight: float
     scale: float | None = None
+    linear_beyond: float | None = None
 
     def __post_init__(self) -> None:
         positive("weight", self.weight)
-        if self.scale is not None:
-            positive("scale", self.scale)
+        for key in ("scale", "linear_beyond"):
+            if getattr(self, key) is not None:
+                positive(key, getattr(self, key))
 
 
 @dataclass(frozen=True)

@@ -149,6 +149,7 @@ def _module(config: TrainingConfig, dataset: Dataset, split: Split) -> TrainingM
     loss = Loss(
         {name: term.weight for name, term in config.loss.items()},
         {name: term.scale or scales[name] for name, term in config.loss.items()},
+        {n: t.linear_beyond for n, t in config.loss.items() if t.linear_beyond is not None},
     )
     module = TrainingModule(potential, loss, config, dataset, split)
     module.averaged.metadata = {

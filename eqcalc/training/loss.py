@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""The loss: weighted mean squared errors over the available labels."""
+"""The loss: weighted mean squares of the errors of the labels, with outliers counted linearly."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -53,15 +53,34 @@ def errors(
     return error, known.to(predicted.dtype)
 
 
+def sum_of_squares(error: Tensor, linear_beyond: float | None = None) -> Tensor:
+    """Return Σ|Δ|², or its pseudo-Huber form Σ 2δ²(√(1 + |Δ|²/δ²) − 1), 2δ|Δ| for |Δ| ≫ δ.
+
+    Parameters
+    ----------
+    error
+        See :func:`errors`. |Δ| is the length of a vector, or the Frobenius norm of a tensor.
+    linear_beyond
+        δ, in the unit of the errors; None for plain squares.
+    """
+    if linear_beyond is None:
+        return error.square().sum()
+    reduced = error.reshape(len(error), -1).square().sum(1) / linear_beyond**2
+    # √(1 + x) − 1 without cancellation
+    return 2.0 * linear_beyond**2 * (reduced / (torch.sqrt(1.0 + reduced) + 1.0)).sum()
+
+
 @dataclass(frozen=True)
 class Loss:
     """``Σ_q weight_q · mean|Δ_q|² / scale_q²`` over known labels.
 
-    Scales are in internal units, for energies per atom.
+    Scales are in internal units, for energies per atom. Errors beyond those of `linear_beyond`
+    count linearly (:func:`sum_of_squares`).
     """
 
     weights: Mapping[str, float]
     scales: Mapping[str, float]
+    linear_beyond: Mapping[str, float] = field(default_factory=dict)
 
     def __call__(
         self,
@@ -86,7 +105,12 @@ class Loss:
             errors(name, predicted[name], labels[name], present[name], structures)
             for name in self.weights
         ]
-        sums = torch.stack([error.square().sum() for error, _ in found])
+        sums = torch.stack(
+            [
+                sum_of_squares(error, self.linear_beyond.get(name))
+                for name, (error, _) in zip(self.weights, found, strict=True)
+            ]
+        )
         counts = torch.stack([known.sum() for _, known in found])
         if share is not None:
             counts = share(counts)
@@ -109,10 +133,19 @@ def _on_device(values: tuple[float, ...], dtype: torch.dtype, device: torch.devi
 
 
 class ErrorSums:
-    """Running sums of the errors of the quantities `names`, kept on `device`."""
+    """Running sums of the errors of the quantities `names`, kept on `device`.
 
-    def __init__(self, names: Sequence[str], device: torch.device | str = "cpu") -> None:
+    Squares are those of a loss with the same `linear_beyond`.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        device: torch.device | str = "cpu",
+        linear_beyond: Mapping[str, float] | None = None,
+    ) -> None:
         self.names = tuple(names)
+        self._linear_beyond = linear_beyond or {}
         #: Sums of absolute and squared errors, and numbers of components,
         #: ``[n_quantities, 3]``; additive over processes.
         self.sums = torch.zeros(len(self.names), 3, dtype=torch.float64, device=device)
@@ -128,7 +161,8 @@ class ErrorSums:
         for row, name in enumerate(self.names):
             values = predicted[name].detach()
             error, known = errors(name, values, labels[name], present[name], structures)
-            self.sums[row] += torch.stack([error.abs().sum(), error.square().sum(), known.sum()])
+            squares = sum_of_squares(error, self._linear_beyond.get(name))
+            self.sums[row] += torch.stack([error.abs().sum(), squares, known.sum()])
 
     def mean_absolutes(self) -> dict[str, float]:
         """Return mean absolute errors in internal units (energy per atom); 0 without labels."""

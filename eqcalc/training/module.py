@@ -159,7 +159,7 @@ class TrainingModule(lightning.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         """Begin new sums."""
-        self._validation_errors = ErrorSums(self.names, self.device)
+        self._validation_errors = ErrorSums(self.names, self.device, self.loss.linear_beyond)
 
     def validation_step(self, batch: Batch, _: int) -> None:
         """Accumulate the errors of the averaged model."""

@@ -55,6 +55,7 @@ def bend():
     return atoms, direction
 
 
+@pytest.mark.parametrize("invariant", ["squared_length", "soft_length"])
 @pytest.mark.parametrize(
     ("quantity", "order", "weights"),
     [
@@ -64,9 +65,9 @@ def bend():
     ],
 )
 def test_derivatives_are_those_of_a_finite_range_where_vectors_vanish(
-    quantity, order, weights, bend
+    quantity, order, weights, invariant, bend
 ):
-    function = along(smooth(), *bend, quantity)
+    function = along(smooth(vector_invariant=invariant), *bend, quantity)
     at_zero, beside = (derivative(function, order, q) for q in (0.0, 1e-3))
     assert beside == pytest.approx(at_zero, rel=0.02)
     h = 0.05
@@ -140,6 +141,8 @@ def test_read_outs_take_what_the_network_takes():
         make_potential(
             form=SmoothPaiNNConfig, **SMALL, read_outs={"dipole": {"norm_epsilon": 1e-3}}
         )
+    with refused(key="representation.vector_invariant", value="length"):
+        representation_config({"name": "smooth_painn", "vector_invariant": "length"})
     with refused(key="representation.norm_epsilon"):
         representation_config({"name": "smooth_painn", "norm_epsilon": 1e-3})
 
@@ -159,4 +162,4 @@ def test_rounded_precisions(precision, ethanol):
 def test_defaults_are_those_of_the_paper_but_for_the_length():
     fields = dict(vars(PaiNNConfig()))
     assert fields.pop("norm_epsilon") > 0.0
-    assert fields == vars(SmoothPaiNNConfig())
+    assert fields | {"vector_invariant": "squared_length"} == vars(SmoothPaiNNConfig())

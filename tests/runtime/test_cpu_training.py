@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The compiled kernels give the gradients of autograd, for every loss and batch."""
 
+import functools
+
 import pytest
 import torch
 from ase.build import bulk, molecule
@@ -59,7 +61,10 @@ def assert_same(potential, structures, names, tolerance):
         assert max(deviations(*detached).values()) < tolerance
 
 
-@pytest.mark.parametrize("form", [PaiNNConfig, SmoothPaiNNConfig])
+SOFT = functools.partial(SmoothPaiNNConfig, vector_invariant="soft_length")
+
+
+@pytest.mark.parametrize("form", [PaiNNConfig, SmoothPaiNNConfig, SOFT])
 @pytest.mark.parametrize(
     "names", [("energy",), ("forces",), ("dipole",), ("polarizability",), ALL], ids="+".join
 )

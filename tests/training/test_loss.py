@@ -9,7 +9,7 @@ import torch
 
 from eqcalc.neighbors import all_pairs
 from eqcalc.structures import Structures
-from eqcalc.training.loss import ErrorSums, Loss
+from eqcalc.training.loss import ErrorSums, Loss, sum_of_squares
 from tests.training.conftest import records
 from tests.training.test_module import tiny_potential
 
@@ -69,6 +69,24 @@ def test_polarizability_loss_is_the_frobenius_norm():
     )
     turned = {"polarizability": labels["polarizability"] + rotation @ error @ rotation.T}
     assert float(loss(turned, labels, present, structures)) == pytest.approx(2 * 0.09 / 9)
+
+
+def test_outliers_count_linearly():
+    """Pseudo-Huber: |Δ|² of small errors, 2δ|Δ| − 2δ² of large ones, by the length of a vector."""
+    error = torch.tensor([[3e-4, 0.0, 4e-4], [300.0, 400.0, 0.0]], dtype=torch.float64)
+    small, large = error.split(1)
+    assert float(sum_of_squares(small, 0.1)) == pytest.approx(25e-8, rel=1e-5)
+    assert float(sum_of_squares(large, 0.1)) == pytest.approx(0.2 * 500.0 - 0.02, rel=1e-5)
+    assert sum_of_squares(error, 0.1) == sum_of_squares(small, 0.1) + sum_of_squares(large, 0.1)
+    found = records(3)
+    structures, labels, present = batch(found)
+    predicted = {name: value + 0.3 for name, value in labels.items()}
+    loss = Loss(WEIGHTS, SCALES, {"forces": 0.2, "energy": 0.05})
+    sums = ErrorSums(NAMES, linear_beyond=loss.linear_beyond)
+    sums.add(predicted, labels, present, structures)
+    whole = float(loss(predicted, labels, present, structures))
+    assert loss.of_mean_squares(sums.mean_squares()) == pytest.approx(whole, rel=1e-12)
+    assert whole < float(Loss(WEIGHTS, SCALES)(predicted, labels, present, structures))
 
 
 def gradients(potential, found, weights=None):

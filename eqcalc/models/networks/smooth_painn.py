@@ -3,10 +3,11 @@
 
 The equations are those of :mod:`eqcalc.models.networks.painn` with two parts changed:
 
-* The update and the read-outs take |V v|² of the vectors, where the paper takes the length
-  |V v|. A vector feature vanishes wherever symmetry demands it, as in every planar molecule,
-  and the length has a kink there: higher derivatives of the energy diverge, although energies
-  and forces show nothing of it. |V v|² is analytic.
+* The update and the read-outs take |V v|² of the vectors, or √(|V v|² + 1) − 1, where the paper
+  takes the length |V v|. A vector feature vanishes wherever symmetry demands it, as in every
+  planar molecule, and the length has a kink there: higher derivatives of the energy diverge,
+  although energies and forces show nothing of it. Both others are analytic; the second grows
+  only linearly, which steadies training on many kinds of molecules.
 * The cutoff function is the square of the cosine, whose third derivative still is continuous
   where an atom passes the cutoff.
 
@@ -18,10 +19,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
 from eqcalc.models.networks.painn import Invariant, PaiNN, PaiNNSize
 from eqcalc.models.radial import SquaredCosineCutoff
+from eqcalc.validation import one_of
 
 
 def squared_length(vectors: Tensor) -> Tensor:
@@ -29,17 +32,42 @@ def squared_length(vectors: Tensor) -> Tensor:
     return vectors.square().sum(-2)
 
 
+def soft_length(vectors: Tensor) -> Tensor:
+    """Return √(|v|² + 1) − 1 ``[..., n]`` of vectors ``[..., 3, n]``."""
+    return torch.sqrt(squared_length(vectors) + 1.0) - 1.0
+
+
+INVARIANTS: dict[str, Invariant] = {"squared_length": squared_length, "soft_length": soft_length}
+
+
 @dataclass(frozen=True)
 class SmoothPaiNNConfig(PaiNNSize):
-    """Configuration of :class:`SmoothPaiNN`; see :class:`PaiNNSize` for the parameters."""
+    """Configuration of :class:`SmoothPaiNN`.
+
+    Parameters
+    ----------
+    features, layers, cutoff, radial_basis, radial_functions, embeddings
+        As in :class:`~eqcalc.models.networks.painn.PaiNNSize`.
+    vector_invariant
+        What update and read-outs take of a vector: ``"squared_length"`` or ``"soft_length"``.
+    """
 
     name: ClassVar[str] = "smooth_painn"
 
-    read_out_invariant = staticmethod(squared_length)
+    vector_invariant: str = "squared_length"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("vector_invariant", self.vector_invariant, tuple(INVARIANTS))
 
     def invariant(self) -> Invariant:
-        """Return the squared length."""
-        return squared_length
+        """Return what the update takes of the vectors."""
+        return INVARIANTS[self.vector_invariant]
+
+    @property
+    def read_out_invariant(self) -> Invariant:
+        """What the read-outs take of the vectors."""
+        return self.invariant()
 
     def envelope(self) -> SquaredCosineCutoff:
         """Return a cutoff function with three continuous derivatives."""

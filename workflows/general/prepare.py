@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""Labels of distorted molecules of H, C, N and O as a dataset that is split by molecule.
+
+    python workflows/general/prepare.py hcno_aiqm2_ptb_*.npz --output data/hcno/hcno-aiqm2.h5
+
+Left out are structures about whose energy the eight networks of AIQM2 disagree by more than
+0.1 eV, and those with a force above 20 eV/Å, far beyond what dynamics meets. A hash of a molecule's
+index in QM9 says whether it is trained on, validates or is held out, so that no molecule is in two
+parts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from eqcalc.datasets import Dataset, DatasetWriter, Record
+from eqcalc.units import convert
+
+MAXIMUM_SPREAD = 0.1  # eV
+MAXIMUM_FORCE = 20.0  # eV/Å
+LEVELS = {"energy": "AIQM2", "forces": "AIQM2", "dipole": "PTB", "polarizability": "PTB"}
+
+
+def records(path: Path) -> Iterator[tuple[int, Record]]:
+    """Yield the index in QM9 and the record of each structure of a packed file that is kept."""
+    with np.load(path) as file:
+        data = {name: file[name] for name in file}
+    dipole = convert(data["dipole_au"].astype(float), "e*bohr", "e*Å")
+    alpha = convert(data["polarizability_bohr3"].astype(float), "bohr^3", "e^2*Å^2/eV")
+    for k, (first, last) in enumerate(zip(data["ptr"][:-1], data["ptr"][1:], strict=True)):
+        forces = data["forces_eV_per_A"][first:last].astype(float)
+        spread = data["nn_std_eV"][k]
+        if spread > MAXIMUM_SPREAD or np.linalg.norm(forces, axis=1).max() > MAXIMUM_FORCE:
+            continue
+        labels = {"energy": data["energy_eV"][k], "forces": forces}
+        if np.isfinite(dipole[k]).all() and np.isfinite(alpha[k]).all():
+            symmetric = 0.5 * (alpha[k] + alpha[k].T)
+            labels |= {"dipole": dipole[k], "polarizability": symmetric}
+        yield (
+            int(data["gdb_id"][k]),
+            Record(
+                numbers=data["numbers"][first:last].astype(int),
+                positions=data["positions_A"][first:last].astype(float),
+                labels=labels,
+                source=f"harmonic quantum distribution {data['temperature_K'][k]:.0f} K",
+            ),
+        )
+
+
+def part_of(molecule: int) -> str:
+    """Return the part of the split to which all structures of a molecule belong."""
+    share = int(hashlib.sha256(str(molecule).encode()).hexdigest()[:8], 16) / 16**8
+    return "test" if share < 0.06 else "validation" if share < 0.08 else "training"
+
+
+def main() -> None:
+    """Write the dataset and its split."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args()
+    parts: dict[str, list[int]] = {"training": [], "validation": [], "test": []}
+    row = 0
+    with DatasetWriter(
+        options.output,
+        level_of_theory=LEVELS,
+        provenance={"source": "data/hcno/README.md", "files": [p.name for p in options.files]},
+        single_precision=("positions", "forces", "dipole", "polarizability"),
+        compressed=True,
+    ) as writer:
+        for path in options.files:
+            for molecule, record in records(path):
+                writer.append(record)
+                parts[part_of(molecule)].append(row)
+                row += 1
+        writer.add_split("molecules", {name: np.array(rows) for name, rows in parts.items()})
+    dataset = Dataset.open(options.output)
+    print(dataset, {name: len(rows) for name, rows in parts.items()})
+
+
+if __name__ == "__main__":
+    main()
