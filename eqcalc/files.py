@@ -28,6 +28,8 @@ from typing import TextIO
 _counter = itertools.count()
 _TEMPORARY = re.compile(r"\.(.+)\.partial-[0-9a-f]{6}-\d+-\d+.*")
 _LONG = 200  # bytes of a name; temporary ones are longer, and at most 255
+#: The shipped model of molecules of H, C, N and O.
+GENERAL_MODEL = "hcno"
 #: Errors of file systems without locks.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 
@@ -309,6 +311,12 @@ def shipped_data(folder: str, pattern: str) -> list[Path]:
         if found := sorted(place.glob(pattern)):
             return found
     return []
+
+
+def model_file(name: str | Path) -> Path:
+    """Return the path of a model: that of the shipped one of this name, else the name itself."""
+    known = {shipped.stem: shipped for shipped in shipped_data("models", "*.eqc")}
+    return Path(name) if Path(name).exists() else known.get(str(name), Path(name))
 
 
 def _failure(path: Path, number: int | None, what: str) -> OSError:

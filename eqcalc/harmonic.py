@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from ase import Atoms
 from ase.optimize import BFGS
+from scipy.optimize import linear_sum_assignment
 
 from eqcalc.calculator import EqCalculator
 from eqcalc.datasets import Dataset, Record
 from eqcalc.files import write_atomically
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.derivatives import hessian, property_derivative
+from eqcalc.models.last_layers import last_layer_members
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import in_precision
 from eqcalc.molecules import isolated_molecule, total_charge, unconstrained
-from eqcalc.normal_modes import NormalModes
+from eqcalc.normal_modes import NormalModes, mode_overlap
 from eqcalc.runtime import evaluator_for
 from eqcalc.runtime.evaluator import Evaluator
 from eqcalc.smoothness import Smoothness, mode_smoothness
@@ -160,6 +163,36 @@ def harmonic_spectrum(
     )
 
 
+def wavenumber_errors(potential: Potential, relaxed: Atoms, *, members: int = 8) -> np.ndarray:
+    """Return the standard deviations of harmonic wavenumbers that a model knows of.
+
+    They are those of members drawn from the distribution of the last layers of the model
+    (:func:`~eqcalc.models.last_layers.last_layer_members`), each at its own minimum; its modes are
+    assigned by their overlap.
+
+    Parameters
+    ----------
+    potential
+        A model with the distribution of its last layers.
+    relaxed
+        The molecule, relaxed, with its masses.
+    members
+        Number of members.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``[n_modes]``, cm⁻¹.
+    """
+    modes = harmonic_spectrum(potential, relaxed)
+    found = []
+    for member in last_layer_members(double_precision(potential), members):
+        others = harmonic_spectrum(member, relax(member, relaxed, fmax=1e-4))
+        rows, columns = linear_sum_assignment(-(mode_overlap(modes, others) ** 2))
+        found.append(others.wavenumber[columns[np.argsort(rows)]])
+    return np.sqrt(np.mean((np.array(found) - modes.wavenumber) ** 2, axis=0))
+
+
 def potential_smoothness(potential: Potential, atoms: Atoms) -> Smoothness:
     """Return whether local derivatives of the energy may be trusted, mode by mode.
 
@@ -292,7 +325,10 @@ def write_harmonic(
         Line width in the figure [cm⁻¹], and whether wavenumbers decrease from left to right.
     """
     potential = load_model(model, dtype=torch.float64)
-    harmonic = harmonic_spectrum(potential, relax(potential, atoms) if relaxed else atoms)
+    at_rest = relax(potential, atoms) if relaxed else atoms
+    harmonic = harmonic_spectrum(potential, at_rest)
+    if potential.last_layers is not None and relaxed:
+        harmonic = replace(harmonic, wavenumber_error=wavenumber_errors(potential, at_rest))
     if output is not None:
         record = {
             "molecule": name,

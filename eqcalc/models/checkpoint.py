@@ -20,7 +20,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from eqcalc.files import shipped_data, write_atomically
+from eqcalc.files import model_file, shipped_data, write_atomically
+from eqcalc.models.last_layers import LastLayers
 from eqcalc.models.potential import Potential, PotentialConfig, References
 from eqcalc.models.precision import checked_device
 from eqcalc.models.registry import require_registered
@@ -202,7 +203,8 @@ def load_model(
     Parameters
     ----------
     path
-        A file written by :func:`save_model`.
+        A file written by :func:`save_model`, or the name of a shipped model
+        (:func:`eqcalc.files.model_file`).
     device
         Device of the parameters.
     dtype
@@ -218,7 +220,7 @@ def load_model(
     InvalidInputError
         There is no such device here.
     """
-    path, device = Path(path), checked_device(device)
+    path, device = model_file(path), checked_device(device)
     header, tensors = read_checked(path)
     try:
         config = PotentialConfig.from_settings(header["model"])
@@ -244,6 +246,9 @@ def load_model(
             raise CheckpointError(
                 key=f"units.{name}", value=unit, expected=repr(expected), file=path
             )
+    place = "last_layers."
+    if spreads := {k.removeprefix(place): v for k, v in tensors.items() if k.startswith(place)}:
+        potential.last_layers = LastLayers(spreads)
     precision = next(iter(tensors.values())).dtype if tensors else torch.float32
     potential.to(precision)
     try:

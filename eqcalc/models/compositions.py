@@ -51,12 +51,16 @@ class Compositions:
         Smallest and largest number of atoms of a structure.
     elements
         Smallest and largest number of atoms of each element, by atomic number.
+    parities
+        Remainders by two of the numbers of protons: only 0 where there were neither radicals nor
+        ions.
     """
 
     count: int
     formulas: tuple[str, ...]
     atoms: tuple[int, int]
     elements: Mapping[int, tuple[int, int]]
+    parities: tuple[int, ...] = (0, 1)
 
     @classmethod
     def of(cls, numbers: np.ndarray, counts: np.ndarray) -> Compositions:
@@ -84,6 +88,7 @@ class Compositions:
                 int(z): (int(column.min()), int(column.max()))
                 for z, column in zip(found, table.T, strict=True)
             },
+            tuple(np.unique(table @ found.astype(np.int64) % 2).tolist()),
         )
 
     @classmethod
@@ -97,6 +102,7 @@ class Compositions:
                 tuple(record["formulas"]),
                 _pair(record["atoms"]),
                 {atomic_numbers[name]: _pair(v) for name, v in record["elements"].items()},
+                tuple(map(int, record.get("parities", cls.parities))),
             )
         if data.get("sha256") in _RECORDED_LATER:
             molecules = [Symbols.fromsymbols(text) for text in _RECORDED_LATER[data["sha256"]]]
@@ -111,6 +117,7 @@ class Compositions:
             "formulas": list(self.formulas),
             "atoms": list(self.atoms),
             "elements": {chemical_symbols[z]: list(span) for z, span in self.elements.items()},
+            "parities": list(self.parities),
         }
 
     def contain(self, numbers: np.ndarray) -> bool:
@@ -121,6 +128,7 @@ class Compositions:
         spans = self.elements.items()
         return (
             self.atoms[0] <= len(numbers) <= self.atoms[1]
+            and int(np.sum(numbers)) % 2 in self.parities
             and set(counts) <= set(self.elements)
             and all(low <= counts.get(z, 0) <= high for z, (low, high) in spans)
         )
@@ -132,7 +140,10 @@ class Compositions:
         spans = ", ".join(
             f"{chemical_symbols[z]} {low}–{high}" for z, (low, high) in self.elements.items()
         )
-        return f"{self.count} compositions of {self.atoms[0]}–{self.atoms[1]} atoms, {spans}"
+        shells = ", no radicals" if self.parities == (0,) else ""
+        return (
+            f"{self.count} compositions of {self.atoms[0]}–{self.atoms[1]} atoms, {spans}{shells}"
+        )
 
 
 def trained_on(metadata: Mapping[str, Any]) -> str:

@@ -194,6 +194,9 @@ class Potential(nn.Module):
         self.metadata: dict[str, Any] = {}
         #: The file it was read from, if it was; not written to checkpoints.
         self.file: Path | None = None
+        #: Distribution of the last layers of the read-outs, if known
+        #: (:mod:`eqcalc.models.last_layers`).
+        self.last_layers: nn.Module | None = None
         self.representation = config.representation.build()
         self.heads = nn.ModuleDict(config.build_heads())
         self._additive = [name for name in config.heads if self._head(name).additive]

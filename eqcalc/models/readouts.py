@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -80,6 +80,11 @@ class Head(nn.Module):
     isolated: ClassVar[bool] = True
     additive: ClassVar[bool] = False
     conserves_charge: ClassVar[bool] = False
+
+    @property
+    def last_layer(self) -> nn.Linear | None:
+        """The linear map in whose parameters the values are linear; None if there is none."""
+        return None
 
     def forward(
         self, scalars: Tensor, vectors: Tensor, structures: Structures, origin: Tensor | None = None
@@ -190,6 +195,11 @@ class ScalarHead(Head):
         super().__init__()
         self.aggregation = one_of("aggregation", aggregation, ("sum", "mean"))
         self.atomwise = perceptron(counts, layers, function)
+
+    @property
+    def last_layer(self) -> nn.Linear:
+        """The last map of the perceptron."""
+        return cast("nn.Linear", self.atomwise[-1])
 
     def forward(
         self, scalars: Tensor, vectors: Tensor, structures: Structures, origin: Tensor | None = None
@@ -338,6 +348,12 @@ class AtomicScalarAndVector(Head):
         else:
             self.atomwise = perceptron(counts, None, None)
 
+    @property
+    def last_layer(self) -> nn.Linear | None:
+        """The last map of the gates, or of the perceptron."""
+        gates = cast("GatedEquivariantBlock", self.blocks[-1]).gate if self.gated else None
+        return cast("nn.Linear", (self.atomwise if gates is None else gates)[-1])
+
     def atomic(
         self, scalars: Tensor, vectors: Tensor, dtype: torch.dtype
     ) -> tuple[Tensor, Tensor | None]:
@@ -403,6 +419,8 @@ class DipoleHead(AtomicScalarAndVector):
 @register_readout("dipole_magnitude", "vector")
 class DipoleMagnitudeHead(DipoleHead):
     """Length of the dipole of :class:`DipoleHead`."""
+
+    last_layer = None
 
     def forward(
         self, scalars: Tensor, vectors: Tensor, structures: Structures, origin: Tensor | None = None

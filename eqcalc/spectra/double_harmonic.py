@@ -75,11 +75,14 @@ class HarmonicSpectrum(NormalModes, Sticks):
         ``[n_modes, 3, 3]``, ∂α/∂Q, Å²/amu^½, or None.
     provenance
         Molecule, model and level of theory, JSON-able.
+    wavenumber_error
+        ``[n_modes]``, standard deviation of the wavenumbers that the model states [cm⁻¹], or None.
     """
 
     dipole_derivative: np.ndarray | None = None
     polarizability_derivative: np.ndarray | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
+    wavenumber_error: np.ndarray | None = None
     kind: ClassVar[str] = "double-harmonic"
 
     def table(self) -> str:
@@ -91,6 +94,10 @@ class HarmonicSpectrum(NormalModes, Sticks):
             [f"{abs(nu):.2f}{'i' if nu < 0 else ''}" for nu in self.wavenumber],
             [f"{m:.3f}" for m in self.reduced_mass],
         ]
+        if self.wavenumber_error is not None:
+            heads.insert(2, "±")
+            units.insert(2, "")
+            columns.insert(2, [f"{error:.1f}" for error in self.wavenumber_error])
         if self.dipole_derivative is not None:
             heads += ["IR", "IR"]
             units += ["(D/Å)²/amu", "km/mol"]
@@ -109,5 +116,10 @@ class HarmonicSpectrum(NormalModes, Sticks):
             "wavenumber_cm-1": self.wavenumber.tolist(),
             "reduced_mass_amu": self.reduced_mass.tolist(),
             "residual_cm-1": self.residual.tolist(),
+            **(
+                {}
+                if self.wavenumber_error is None
+                else {"wavenumber_error_cm-1": self.wavenumber_error.tolist()}
+            ),
             **self.intensities(),
         }

@@ -16,7 +16,7 @@ The settings of a training, here with their defaults where they have one::
       read_outs: {}                 # options, for example {dipole: {atomic_dipoles: false}}
       # or start_from: model.eqc, optionally with reset_heads: [dipole]
     loss:                           # one or more, as a list or with weights
-      energy: 0.05                  # or {weight: 0.05, scale: 0.01}
+      energy: 0.05                  # or {weight: 0.05, scale: 0.01, linear_beyond: 0.02}
       forces: 0.95
       dipole: 0.02
       polarizability: 0.05          # or scalars of molecules, for example homo_lumo_gap: 1.0
@@ -33,11 +33,15 @@ from eqcalc.training.config import TrainingConfig
 from eqcalc.training.evaluation import evaluate
 from eqcalc.training.evaluation_table import EvaluationTable
 from eqcalc.training.fit import TrainingResult, train
+from eqcalc.training.uncertainty import Calibration, calibrated_last_layers, calibration
 
 __all__ = [
+    "Calibration",
     "EvaluationTable",
     "TrainingConfig",
     "TrainingResult",
+    "calibrated_last_layers",
+    "calibration",
     "evaluate",
     "train",
 ]

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: MIT
+"""Scaled harmonic wavenumbers against the measured fundamentals of small molecules.
+
+    python workflows/general/fundamentals.py --level gfn2 --output results/fundamentals-gfn2.json
+
+The molecules are the neutral ones of H, C, N and O in ``data/experiment/fundamentals.csv`` that
+RDKit builds from their InChI, closed shells of natural isotopes. The level is a model file or a
+method of ``eqcalc label``. Fundamentals, with the degeneracy of their symmetry species, are
+assigned to modes so that the deviations are least. One scale factor is fitted to one half of the
+molecules, chosen by a hash of the InChI, and reported for the other, and vice versa.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from rdkit import Chem, RDLogger
+from scipy.optimize import linear_sum_assignment
+
+from eqcalc.prediction.level import level_named
+from eqcalc.prediction.structure import molecule_from
+
+TABLE = Path(__file__).parents[2] / "data" / "experiment" / "fundamentals.csv"
+_DEGENERACY = {"e": 2, "t": 3, "f": 3, "π": 2, "δ": 2, "p": 2}
+
+
+def molecules() -> dict[str, tuple[str, str, np.ndarray]]:
+    """Return name, SMILES and fundamentals [cm⁻¹] of the molecules by InChI."""
+    rows: dict[str, list[dict[str, str]]] = defaultdict(list)
+    with TABLE.open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            if row["inchi"]:
+                rows[row["inchi"]].append(row)
+    found = {}
+    for inchi, entries in rows.items():
+        built = Chem.MolFromInchi(f"InChI={inchi}")
+        if built is None or any(a.GetIsotope() for a in built.GetAtoms()):
+            continue
+        elements = {a.GetSymbol() for a in Chem.AddHs(built).GetAtoms()}
+        radical = any(a.GetNumRadicalElectrons() for a in built.GetAtoms())
+        if not elements <= set("HCNO") or radical or Chem.GetFormalCharge(built):
+            continue
+        wavenumbers = [
+            float(row["wavenumber_cm-1"])
+            for row in entries
+            for _ in range(_DEGENERACY.get(row["symmetry"][:1].lower(), 1))
+        ]
+        found[inchi] = (entries[0]["name"], Chem.MolToSmiles(built), np.array(wavenumbers))
+    return found
+
+
+def assigned(harmonic: np.ndarray, measured: np.ndarray, scale: float) -> np.ndarray:
+    """Return the harmonic wavenumbers assigned to the measured ones."""
+    cost = np.abs(scale * harmonic[:, None] - measured)
+    modes, bands = linear_sum_assignment(cost)
+    ordered = np.empty(len(measured))
+    ordered[bands] = harmonic[modes]
+    return ordered
+
+
+def best_scale(pairs: list[tuple[np.ndarray, np.ndarray]]) -> float:
+    """Return the factor of least absolute deviations, assignments included."""
+    scales = np.arange(0.90, 1.05, 0.0005)
+    errors = [
+        sum(np.abs(s * assigned(h, m, s) - m).sum() for h, m in pairs if len(h) >= len(m))
+        for s in scales
+    ]
+    return float(scales[int(np.argmin(errors))])
+
+
+def half(inchi: str) -> int:
+    """Return the half of the molecules that one belongs to."""
+    return hashlib.sha256(inchi.encode()).digest()[0] % 2
+
+
+def main() -> None:
+    """Compute, fit on each half and report on the other."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--level", required=True, help="a model file (.eqc), gfn2, dft, …")
+    parser.add_argument("--output", type=Path)
+    options = parser.parse_args()
+    RDLogger.DisableLog("rdApp.*")
+    level = level_named(options.level)
+    found: dict[str, dict] = {}
+    for inchi, (name, smiles, measured) in molecules().items():
+        try:
+            atoms = level.relaxed(molecule_from(f"smiles:{smiles}"))
+            harmonic = np.asarray(level.modes(atoms).wavenumber)
+        except Exception as error:  # a molecule that a level cannot do is reported
+            print(f"{name}: {type(error).__name__}: {error}")
+            continue
+        if len(measured) > len(harmonic):
+            print(f"{name}: {len(measured)} fundamentals of {len(harmonic)} modes")
+            continue
+        found[inchi] = {
+            "name": name,
+            "harmonic": harmonic.round(2).tolist(),
+            "measured": measured.tolist(),
+        }
+    halves: list[list[tuple[np.ndarray, np.ndarray]]] = [[], []]
+    for inchi, entry in found.items():
+        pair = (np.array(entry["harmonic"]), np.array(entry["measured"]))
+        halves[half(inchi)].append(pair)
+    scales = [best_scale(pairs) for pairs in halves]
+    for inchi, entry in found.items():
+        scale = scales[1 - half(inchi)]  # fitted to the other half
+        harmonic, measured = np.array(entry["harmonic"]), np.array(entry["measured"])
+        entry["deviations"] = (scale * assigned(harmonic, measured, scale) - measured).tolist()
+    deviations = np.concatenate([entry["deviations"] for entry in found.values()])
+    summary = {
+        "level": level.name,
+        "molecules": len(found),
+        "bands": len(deviations),
+        "scales": scales,
+        "mean absolute deviation / cm-1": float(np.abs(deviations).mean()),
+        "median absolute deviation / cm-1": float(np.median(np.abs(deviations))),
+        "root mean square / cm-1": float(np.sqrt(np.mean(deviations**2))),
+    }
+    print(json.dumps(summary, indent=1, ensure_ascii=False))
+    for entry in sorted(found.values(), key=lambda e: -np.abs(e["deviations"]).mean())[:12]:
+        print(f"{entry['name']:24s} {np.abs(entry['deviations']).mean():7.1f}")
+    if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps({"summary": summary, "molecules": found}, indent=1, ensure_ascii=False)
+        options.output.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
