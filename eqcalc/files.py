@@ -17,6 +17,7 @@ import itertools
 import os
 import platform
 import re
+import shutil
 import stat
 import tempfile
 import warnings
@@ -301,6 +302,20 @@ def require_writable(folder: Path) -> None:
             pass
     except OSError as error:
         raise _failure(folder, error.errno, "the folder cannot be written") from None
+
+
+def require_space(folder: Path, size: int) -> None:
+    """Check that a disk has room for so many bytes, before the work is done.
+
+    Raises
+    ------
+    OSError
+        It has not; the message gives the folder and what is free.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        text = f"{free / 1e6:.0f} MB are free, and {size / 1e6:.0f} MB are needed"
+        raise _failure(folder, errno.ENOSPC, text)
 
 
 def shipped_data(folder: str, pattern: str) -> list[Path]:

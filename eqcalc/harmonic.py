@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from eqcalc.models.last_layers import last_layer_members
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import in_precision
 from eqcalc.molecules import isolated_molecule, total_charge, unconstrained
-from eqcalc.normal_modes import NormalModes, mode_overlap
+from eqcalc.normal_modes import NormalModes, mode_overlap, require_minimum
 from eqcalc.runtime import evaluator_for
 from eqcalc.runtime.evaluator import Evaluator
 from eqcalc.smoothness import Smoothness, mode_smoothness
@@ -35,6 +35,7 @@ from eqcalc.spectra import plot_harmonic, save_figure
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum, harmonic_analysis
 from eqcalc.spectra.provenance import molecule_facts, sample
 from eqcalc.structures import Structures
+from eqcalc.units import HBAR, conversion_factor
 
 #: Largest Newton step of an atom [Å] (trust radius).
 _TRUSTED_STEP = 0.1
@@ -233,6 +234,40 @@ def evaluator_smoothness(modes: NormalModes, evaluator: Evaluator) -> Smoothness
         return found["energy"].cpu().numpy(), found["forces"].cpu().numpy()
 
     return mode_smoothness(modes, energy_and_forces)
+
+
+def evaluator_spectrum(
+    modes: NormalModes, evaluator: Evaluator, step: float = 0.05
+) -> HarmonicSpectrum:
+    """Return the double-harmonic spectrum of modes, whose intensities are those of an evaluator.
+
+    Parameters
+    ----------
+    modes
+        Normal modes at a minimum.
+    evaluator
+        Dipole moments and polarizabilities, if it has them, in double precision.
+    step
+        Displacement of the dimensionless normal coordinates to either side.
+    """
+    require_minimum(modes)
+    displaced = step * np.concatenate([modes.steps, -modes.steps])
+    names = tuple(name for name in ("dipole", "polarizability") if name in evaluator.quantities)
+    found = evaluator(torch.as_tensor(modes.positions + displaced), names) if names else {}
+    # dq/dQ = √(ω/ħ)
+    scale = np.sqrt(modes.angular_frequency / HBAR) / (2.0 * step)
+    slopes: dict[str, np.ndarray] = {}
+    for name, value in found.items():
+        up, down = np.split(value.cpu().numpy(), 2)
+        slopes[name] = np.einsum("k,k...->k...", scale, up - down)
+    if "polarizability" in slopes:
+        slopes["polarizability"] *= conversion_factor("e^2*Å^2/eV", "Å^3")
+    return HarmonicSpectrum(
+        **{field.name: getattr(modes, field.name) for field in fields(NormalModes)},
+        dipole_derivative=slopes.get("dipole"),
+        polarizability_derivative=slopes.get("polarizability"),
+        provenance=dict(evaluator.provenance),
+    )
 
 
 def describe_smoothness(

@@ -27,6 +27,7 @@ from eqcalc.validation import (
     existing_file,
     finite,
     located,
+    one_of,
     positive,
     shape,
 )
@@ -39,6 +40,27 @@ ATOMIC_CHARGE_KEYS = ("initial_charges",)
 _SPIN_KEYS = ("multiplicity", "mult", "spin_multiplicity", "spin")
 #: Charges closer than this [e] are equal; sums of partial charges have rounding errors.
 _SAME_CHARGE = 1e-6
+#: Element and mass [amu] of isotopes by name (AME2020).
+ISOTOPES: dict[str, tuple[str, float]] = {
+    "D": ("H", 2.01410178),
+    "T": ("H", 3.01604928),
+    "6Li": ("Li", 6.01512289),
+    "7Li": ("Li", 7.01600344),
+    "10B": ("B", 10.01293686),
+    "11B": ("B", 11.00930517),
+    "13C": ("C", 13.00335484),
+    "15N": ("N", 15.00010890),
+    "17O": ("O", 16.99913176),
+    "18O": ("O", 17.99915961),
+    "29Si": ("Si", 28.97649466),
+    "30Si": ("Si", 29.97377014),
+    "33S": ("S", 32.97145891),
+    "34S": ("S", 33.96786701),
+    "35Cl": ("Cl", 34.96885269),
+    "37Cl": ("Cl", 36.96590257),
+    "79Br": ("Br", 78.91833757),
+    "81Br": ("Br", 80.91628820),
+}
 #: Atoms closer than this multiple of the sum of their covalent radii are bonded.
 _BONDED = 1.5
 #: Largest structure whose distances are checked.
@@ -266,7 +288,7 @@ def warn_of_ignored(atoms: Atoms) -> None:
 
 
 def atomic_masses(
-    atoms: Atoms, masses: ArrayLike | Mapping[str, float] | None = None
+    atoms: Atoms, masses: ArrayLike | Mapping[str, float | str] | None = None
 ) -> np.ndarray:
     """Return masses ``[n_atoms]`` [amu].
 
@@ -295,7 +317,7 @@ def atomic_masses(
     return values
 
 
-def isotope_masses(atoms: Atoms, isotopes: Mapping[str, float]) -> np.ndarray:
+def isotope_masses(atoms: Atoms, isotopes: Mapping[str, float | str]) -> np.ndarray:
     """Return the masses ``[n_atoms]`` [amu] of a molecule with other isotopes.
 
     Parameters
@@ -303,13 +325,15 @@ def isotope_masses(atoms: Atoms, isotopes: Mapping[str, float]) -> np.ndarray:
     atoms
         The molecule.
     isotopes
-        Mass [amu] of all atoms of an element, ``{"H": 2.014}``, or of one atom by its index
-        from zero, ``{"3": 2.014}``, which takes precedence.
+        Mass [amu] or isotope (:data:`ISOTOPES`) of all atoms of an element, ``{"H": 2.014}`` or
+        ``{"H": "D"}``, or of one atom by its index from zero, ``{"3": "D"}``, which takes
+        precedence.
 
     Raises
     ------
     InvalidInputError
-        There is no such element or atom, or a mass is not positive.
+        There is no such element, atom or isotope, it is one of another element, or a mass is not
+        positive.
     """
     masses = atoms.get_masses().astype(float)
     for key, mass in sorted(isotopes.items(), key=lambda item: item[0].isdecimal()):
@@ -324,7 +348,15 @@ def isotope_masses(atoms: Atoms, isotopes: Mapping[str, float]) -> np.ndarray:
                 expected=f"an element of {atoms.symbols}, or the index of an atom "
                 f"(0 to {len(atoms) - 1})",
             )
-        masses[chosen] = positive(f"masses.{key}", mass, unit="amu")
+        value = mass
+        if isinstance(mass, str):
+            symbol, value = ISOTOPES[one_of(f"masses.{key}", mass, ISOTOPES)]
+            other = [x for x in np.array(atoms.get_chemical_symbols())[chosen] if x != symbol]
+            if other:
+                raise InvalidInputError(
+                    key=f"masses.{key}", value=mass, expected=f"an isotope of {other[0]}"
+                )
+        masses[chosen] = positive(f"masses.{key}", value, unit="amu")
     return masses
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Quantum vibrations of a molecule: n-mode surfaces, VSCF, VCI, perturbation theory, rotors."""
 
-from eqcalc.anharmonic.analysis import Treatment, anharmonic_spectrum
+from eqcalc.anharmonic.analysis import Treatment, anharmonic_spectrum, perturbed_spectrum
 from eqcalc.anharmonic.internal_rotation import (
     HinderedRotor,
     hindered_rotor,
@@ -28,6 +28,7 @@ __all__ = [
     "hindered_rotor",
     "perturbed_fundamentals",
     "perturbed_moments",
+    "perturbed_spectrum",
     "perturbed_states",
     "rotor_table",
     "rotors",

@@ -15,12 +15,14 @@ import torch
 from eqcalc.anharmonic.configuration_interaction import States, vibrational_states
 from eqcalc.anharmonic.expansion import Surface, expanded
 from eqcalc.anharmonic.modal_basis import ModalBasis, oscillator_nodes
+from eqcalc.anharmonic.perturbation import LARGEST, perturbed_moments, perturbed_states
 from eqcalc.anharmonic.rotation_coupling import (
     TENSOR,
     inverse_inertia_surface,
     rotational_constants,
 )
 from eqcalc.anharmonic.spectrum import AnharmonicSpectrum, Configuration
+from eqcalc.anharmonic.taylor import force_field
 from eqcalc.anharmonic.vibrational_problem import Solver, corrected_levels, levels_in
 from eqcalc.normal_modes import NormalModes, centred, principal_axes, require_minimum
 from eqcalc.runtime.evaluator import Evaluator
@@ -181,8 +183,7 @@ def anharmonic_spectrum(
     }
     if triples:
         variants["coupling"] = levels_in(solver.hamiltonian(highest=2), states, *size)
-    # √(2ω/ħ) makes a moment the derivative by Q of a harmonic mode of that wavenumber
-    scaled = moments * np.sqrt(2.0 * _OMEGA * transitions / HBAR)[:, None]
+    scaled = _derivatives(moments, transitions)
     dipole = polarizability = None
     if "dipole" in kept:
         dipole = scaled[:, 1:4] * np.sqrt(population[lower] - population[upper])[:, None]
@@ -218,6 +219,46 @@ def anharmonic_spectrum(
             "source": {"molecule": molecule(numbers, modes.masses, modes.positions)},
         },
     )
+
+
+def perturbed_spectrum(
+    modes: NormalModes, evaluator: Evaluator, *, at_rest: Collection[int] = ()
+) -> AnharmonicSpectrum:
+    """Return fundamentals, overtones and combination bands of two quanta by GVPT2.
+
+    The arguments are those of :func:`anharmonic_spectrum`; the evaluator needs forces. Of more
+    than :data:`~eqcalc.anharmonic.perturbation.LARGEST` modes there are no intensities.
+    """
+    active = [k for k in range(len(modes)) if k not in at_rest]
+    wanted = ("dipole", "polarizability") if len(active) <= LARGEST else ()
+    kept = [name for name in wanted if name in evaluator.quantities]
+    field = force_field(treated_modes(modes, at_rest), evaluator, kept)
+    states = perturbed_states(field)
+    transitions = states.energies[1:] - states.energies[0]
+    dipole = polarizability = None
+    if kept:
+        scaled = _derivatives(perturbed_moments(field, states)[1:], transitions)
+        dipole = scaled[:, :3] if "dipole" in kept else None
+        if "polarizability" in kept:
+            polarizability = scaled[:, -9:].reshape(-1, 3, 3)
+            polarizability = polarizability * conversion_factor("e^2*Å^2/eV", "Å^3")
+    named = [_leading(states, f, active) for f in range(len(states.energies))]
+    return AnharmonicSpectrum(
+        harmonic=modes.wavenumber,
+        wavenumber=transitions,
+        dipole_derivative=dipole,
+        polarizability_derivative=polarizability,
+        assignment=named[1:],
+        initial=[named[0]] * len(transitions),
+        rotational_constants=field.rotational_constants,
+        zero_point_energy=float(states.energies[0]),
+        provenance={**evaluator.provenance, "method": "GVPT2"},
+    )
+
+
+def _derivatives(moments: np.ndarray, wavenumber: np.ndarray) -> np.ndarray:
+    """Return √(2ω/ħ) ⟨i|X|f⟩, the derivative by Q of a harmonic mode of that wavenumber."""
+    return np.asarray(moments * np.sqrt(2.0 * _OMEGA * wavenumber / HBAR)[:, None])
 
 
 def treated_modes(modes: NormalModes, at_rest: Collection[int] = ()) -> NormalModes:

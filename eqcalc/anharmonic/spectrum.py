@@ -185,7 +185,7 @@ class AnharmonicSpectrum(Sticks):
             Transitions whose infrared and Raman intensities are both below this part of the
             largest are left out, unless they are fundamentals.
         """
-        shown = self._shown(least)
+        shown = self.shown(least)
         heads, units = ["ν̃/cm⁻¹"], [""]
         columns = [[f"{nu:.1f}" for nu in self.wavenumber]]
         for source, error in self.errors.items():
@@ -203,14 +203,17 @@ class AnharmonicSpectrum(Sticks):
             columns.append([f"{r:.3f}" for r in self.depolarization_ratio])
         heads.append("state")
         units.append("")
-        columns.append(
-            [
-                _named(found) + (f" ← {start[0]}" if start[0].quanta else "")
-                for found, start in zip(self.assignment, self.initial, strict=True)
-            ]
-        )
+        columns.append([self.state(t) for t in range(len(self))])
         rows = [row for row, keep in zip(zip(*columns, strict=True), shown, strict=True) if keep]
         return aligned([heads, units, *rows], words={len(heads) - 1})
+
+    def state(self, transition: int) -> str:
+        """Return the upper state of a transition, and the lower one unless it is the ground state.
+
+        For example ``"ν3 (90 %)"`` or ``"2ν1 (95 %) ← ν1"``.
+        """
+        start = self.initial[transition][0]
+        return _named(self.assignment[transition]) + (f" ← {start}" if start.quanta else "")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the transitions as JSON-able lists."""
@@ -228,7 +231,8 @@ class AnharmonicSpectrum(Sticks):
             **self.intensities(),
         }
 
-    def _shown(self, least: float) -> np.ndarray:
+    def shown(self, least: float) -> np.ndarray:
+        """Return which transitions :meth:`table` shows, ``[n_transitions]``."""
         shown = np.array([sum(found[0].quanta.values()) == 1 for found in self.assignment])
         for strength in (
             None if self.dipole_derivative is None else self.infrared_intensity,

@@ -19,6 +19,7 @@ from eqcalc.validation import (
     count,
     file_suffix,
     non_negative,
+    one_of,
     positive,
 )
 
@@ -196,12 +197,31 @@ def add_range(
     )
 
 
+def isotope(text: str) -> tuple[str, float | str]:
+    """Read ``H=2.014``, ``3=2.014``, ``3=D`` or ``D``: an element or atom, and mass or isotope."""
+    from eqcalc.molecules import ISOTOPES  # ASE is slow to import
+
+    if "=" not in text:
+        try:
+            return ISOTOPES[one_of("", text, ISOTOPES)][0], text
+        except InvalidInputError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+    return named(lambda value: value if value in ISOTOPES else positive_number(value))(text)
+
+
 def add_mass(
     command: Any,
-    text: str = "isotopic mass [amu] of an element, H=2.014, or atom (from 0), 3=2.014",
+    text: str = "isotope D, 13C, …, of all atoms or of one (from 0), 3=D; or a mass [amu], H=2.014",
 ) -> None:
-    """Add the option for isotopes: an element or atom and its mass."""
-    add_pairs(command, "--mass", "ATOM=AMU", text, positive_number)
+    """Add the option for isotopes: an element or atom and its mass or isotope."""
+    command.add_argument(
+        *("--mass", "--isotope"),
+        type=isotope,
+        action="append",
+        default=[],
+        metavar="ISOTOPE",
+        help=text,
+    )
 
 
 def add_model(command: Any) -> None:

@@ -54,16 +54,21 @@ def _harmonic(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from eqcalc.prediction import plan, predict
+    from eqcalc.files import make_folder, require_space
+    from eqcalc.prediction import plan, predict, read_experiment
 
     asked = {"isotopes": dict(options.mass), **chosen(options, "level", "charge")}
-    print(plan(options.molecule, **asked), file=sys.stderr, flush=True)
+    measured = [read_experiment(path) for path in options.measured]
+    expected = plan(options.molecule, **asked)
+    print(expected, file=sys.stderr, flush=True)
     if options.plan:
         return
+    make_folder(options.output)
+    require_space(options.output, expected.space)
     found = predict(options.molecule, **asked, **chosen(options, "temperature", "fwhm"))
-    folder = found.write(options.output)
+    folder = found.write(options.output, measured)
     print(found.summary(), end="")
-    print(f"results: {folder}")
+    print(f"results: {folder}; the page to read is report.html")
 
 
 def _anharmonic(options: argparse.Namespace) -> None:
@@ -230,6 +235,8 @@ def _add_predict(add: Callable[..., Any]) -> None:
     add_number(command, "--fwhm", 4.0, "resolution [cm⁻¹]")
     command.add_argument("--charge", type=int, help="total charge [e] (default: as stated)")
     add_mass(command)
+    text = "measured spectrum or list of bands, drawn over the computed one with its score"
+    command.add_argument("--measured", type=Path, action="append", default=[], help=text)
     add_flag(command, "--plan", "print what would be done and how long it takes, and stop")
     command.add_argument("--output", type=output_folder, default=Path("predicted"), help="folder")
 
@@ -344,7 +351,7 @@ def _add_assign(add: Callable[..., Any]) -> None:
     _add_resolution(command)
     text = "also assign to a group of atoms (from 0), such as OH=2,3"
     add_pairs(command, "--group", "NAME=ATOMS", text, integers)
-    add_mass(command, "isotope shift of harmonic partners: H=2.014, or 3=2.014")
+    add_mass(command, "isotope shift of harmonic partners: D, 3=D, or 3=2.014")
     _add_quantum_factor(command)
     text = "eckart (without rotation), or laboratory (with the rotational envelope)"
     add_text(command, "--frame", "eckart", text)

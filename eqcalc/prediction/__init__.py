@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """From the name of a molecule to its spectrum."""
 
+from eqcalc.prediction.bands import Conformer, PredictedBand
 from eqcalc.prediction.level import Level, ModelLevel, ReferenceLevel, level_named
-from eqcalc.prediction.result import Conformer, Prediction
+from eqcalc.prediction.report import read_experiment
+from eqcalc.prediction.result import Prediction
 from eqcalc.prediction.structure import molecule_from
 from eqcalc.prediction.workflow import Plan, plan, predict
 
@@ -11,10 +13,12 @@ __all__ = [
     "Level",
     "ModelLevel",
     "Plan",
+    "PredictedBand",
     "Prediction",
     "ReferenceLevel",
     "level_named",
     "molecule_from",
     "plan",
     "predict",
+    "read_experiment",
 ]

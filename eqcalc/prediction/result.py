@@ -4,48 +4,29 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import ase.io
 import numpy as np
-from ase import Atoms
 
-from eqcalc.anharmonic import AnharmonicSpectrum, HinderedRotor, rotor_table
+from eqcalc.anharmonic import AnharmonicSpectrum, rotor_table
 from eqcalc.anharmonic.spectrum import PRINTED
-from eqcalc.files import make_folder, write_atomically
+from eqcalc.facts import facts_table
+from eqcalc.files import make_folder, replacing, write_atomically
+from eqcalc.prediction.bands import Conformer, PredictedBand, predicted_bands
+from eqcalc.prediction.report import read_experiment, report_page
 from eqcalc.spectra import plot_spectrum, save_figure, write_spectrum
+from eqcalc.spectra.experiment.band_lists import BandList
 from eqcalc.spectra.experiment.band_matching import compare_bands
-from eqcalc.spectra.experiment.fundamentals import known_fundamentals
 from eqcalc.spectra.spectrum import Spectrum
-from eqcalc.validation import InvalidInputError
 
-
-@dataclass(frozen=True)
-class Conformer:
-    """A minimum of a molecule.
-
-    Parameters
-    ----------
-    atoms
-        The structure.
-    weight
-        Population, mirror images included.
-    free_energy
-        Above the most stable conformer, eV.
-    spectrum
-        Its transitions.
-    rotors
-        Its internal rotations, if modes were left to them.
-    """
-
-    atoms: Atoms
-    weight: float
-    free_energy: float
-    spectrum: AnharmonicSpectrum
-    rotors: tuple[HinderedRotor, ...]
+#: Measured spectra or lists of bands, or their files.
+Measured = Sequence[Spectrum | BandList | str | Path]
 
 
 @dataclass(frozen=True)
@@ -66,6 +47,8 @@ class Prediction:
         In descending order of population.
     notes
         What a reader has to know.
+    asked
+        The arguments of :func:`~eqcalc.prediction.predict`, if they can be written down.
     """
 
     name: str
@@ -74,6 +57,7 @@ class Prediction:
     fwhm: float
     conformers: tuple[Conformer, ...]
     notes: tuple[str, ...] = ()
+    asked: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def infrared(self) -> Spectrum:
@@ -86,6 +70,11 @@ class Prediction:
         if self.conformers[0].spectrum.polarizability_derivative is None:
             return None
         return self._weighted(lambda s: s.gas_raman(self.temperature, self.fwhm))
+
+    @cached_property
+    def bands(self) -> tuple[PredictedBand, ...]:
+        """Fundamentals and visible transitions of all conformers, in ascending order."""
+        return predicted_bands(self.conformers)
 
     def _weighted(self, spectrum_of: Callable[[AnharmonicSpectrum], Spectrum]) -> Spectrum:
         """Return the sum over conformers on the longest axis."""
@@ -117,21 +106,38 @@ class Prediction:
 
     def compared(self) -> str:
         """Return the bands beside the measured fundamentals of the molecule, if they are known."""
-        # lines without rotation, at a resolution that separates them
-        whole = self.conformers[0].spectrum.infrared(4.0)
-        try:
-            listed = known_fundamentals(whole)
-            return f"{listed.label} (infrared)\n{compare_bands(whole, listed).table()}"
-        except InvalidInputError:
+        whole = self.conformers[0].sharp("infrared")
+        listed = self.conformers[0].fundamentals("infrared")
+        if whole is None or listed is None:
             return ""
+        return f"{listed.label} (infrared)\n{compare_bands(whole, listed).table()}"
 
-    def write(self, folder: str | Path) -> Path:
-        """Write structures, spectra, transitions, figures and the summary into a folder."""
+    def report(self, path: str | Path, measured: Measured = ()) -> Path:
+        """Write one HTML page with everything, which needs no network.
+
+        Parameters
+        ----------
+        path
+            The file, such as ``report.html``.
+        measured
+            Measured spectra or lists of bands to compare with; what does not state its kind is
+            taken as infrared.
+        """
+        items = [read_experiment(m) if isinstance(m, str | Path) else m for m in measured]
+        write_atomically(Path(path), report_page(self, items).html())
+        return Path(path)
+
+    def write(self, folder: str | Path, measured: Measured = ()) -> Path:
+        """Write structures, spectra, transitions, figures, summary and page into a folder.
+
+        See :meth:`report` for `measured`.
+        """
         folder = Path(folder)
         make_folder(folder)
         for i, conformer in enumerate(self.conformers, 1):
-            # a copy has no calculator
-            ase.io.write(folder / f"conformer-{i}.xyz", conformer.atoms.copy(), format="extxyz")
+            with replacing(folder / f"conformer-{i}.xyz") as temporary:
+                # a copy has no calculator
+                ase.io.write(temporary, conformer.atoms.copy(), format="extxyz")
         for name, spectrum in (("infrared", self.infrared), ("raman", self.raman)):
             if spectrum is not None:
                 write_spectrum(spectrum, folder / f"{name}.csv")
@@ -149,4 +155,14 @@ class Prediction:
         text = json.dumps(record, indent=1, ensure_ascii=False, default=str)
         write_atomically(folder / "transitions.json", text + "\n")
         write_atomically(folder / "summary.txt", self.summary())
+        self.report(folder / "report.html", measured)
         return folder
+
+    def _repr_html_(self) -> str:
+        facts = {"level of theory": self.level, "temperature": f"{self.temperature:g} K"}
+        for band in self.bands:
+            strengths = ((band.infrared, "km/mol"), (band.raman, "Å⁴/amu"))
+            known = [f"{x:.1f} {unit}" for x, unit in strengths if not math.isnan(x)]
+            place = f"{band.wavenumber:.1f} ± {band.error:.1f} cm⁻¹"
+            facts[place] = "; ".join([band.state, *known])
+        return facts_table(f"Prediction of {self.name}", facts)

@@ -163,7 +163,7 @@ def _parsed(text: str) -> Any | None:
 
 
 def _from_smiles(text: str) -> Atoms:
-    """Return the molecule of a SMILES string, with its charge in ``info``.
+    """Return the molecule of a SMILES string, with its isotopes, and its charge in ``info``.
 
     Raises
     ------
@@ -192,4 +192,10 @@ def _from_smiles(text: str) -> Atoms:
     symbols: Sequence[str] = [atom.GetSymbol() for atom in whole.GetAtoms()]
     atoms = Atoms(symbols, whole.GetConformer().GetPositions())
     atoms.info["charge"] = chem.GetFormalCharge(whole)
+    radicals = sum(atom.GetNumRadicalElectrons() for atom in whole.GetAtoms())
+    if radicals > 1:
+        atoms.info["multiplicity"] = radicals + 1
+    # the natural masses of RDKit have other digits than those of ASE
+    found = zip(whole.GetAtoms(), atoms.get_masses(), strict=True)
+    atoms.set_masses([x.GetMass() if x.GetIsotope() else natural for x, natural in found])
     return atoms

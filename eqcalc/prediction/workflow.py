@@ -10,20 +10,32 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 from scipy.optimize import linear_sum_assignment
 
 from eqcalc.anharmonic import (
+    AnharmonicSpectrum,
     Treatment,
     anharmonic_spectrum,
+    perturbed_spectrum,
     separated_torsions,
 )
+from eqcalc.harmonic import evaluator_smoothness, evaluator_spectrum
 from eqcalc.labelling import conformers, rotatable_bonds
-from eqcalc.molecules import isolated_molecule, isotope_masses, total_charge
-from eqcalc.normal_modes import NormalModes, centred, principal_axes
+from eqcalc.molecules import (
+    isolated_molecule,
+    isotope_masses,
+    total_charge,
+    unpaired_electrons,
+)
+from eqcalc.normal_modes import NormalModes, centred, is_linear, principal_axes
+from eqcalc.prediction.bands import Conformer
 from eqcalc.prediction.level import Level, level_named
-from eqcalc.prediction.result import Conformer, Prediction
+from eqcalc.prediction.result import Prediction
 from eqcalc.prediction.structure import molecule_from
 from eqcalc.progress import duration
+from eqcalc.runtime.evaluator import Evaluator
+from eqcalc.spectra.double_harmonic import HarmonicSpectrum
 from eqcalc.units import BOLTZMANN, SECOND_RADIATION_CONSTANT
 from eqcalc.validation import InvalidInputError, non_negative, positive
 
@@ -33,6 +45,12 @@ LARGEST = 12
 _RARE = 0.02
 #: Points of the relaxed scan of a torsion times the steps of each relaxation.
 _SCAN = 36 * 15
+#: Largest output of a conformer with its page, bytes.
+_OUTPUT = 5_000_000
+#: Atomic numbers of d- and f-block elements, whose ground states are not told by their charge.
+_METALS = {*range(21, 31), *range(39, 49), *range(57, 81), *range(89, 113)}
+#: Modes of the largest molecule whose GVPT2 fits into memory.
+_PERTURBED = 21
 
 
 @dataclass(frozen=True)
@@ -53,6 +71,8 @@ class Plan:
         Configurations evaluated for each conformer.
     seconds
         Expected time of one conformer, from calls that were timed on this machine.
+    space
+        Space on the disk that must be free, bytes.
     """
 
     molecule: str
@@ -61,6 +81,7 @@ class Plan:
     conformers: int
     points: int
     seconds: float
+    space: int
 
     def __str__(self) -> str:
         """Return the plan as text."""
@@ -68,7 +89,7 @@ class Plan:
             f"{self.molecule} at {self.level}: {self.conformers} trial conformers; for each that "
             f"is populated VCI with {self.treatment.quanta} quanta on terms of up to "
             f"{self.treatment.coupling} modes, {self.points} points, about "
-            f"{duration(self.seconds)}"
+            f"{duration(self.seconds)}; up to {self.space / 1e6:.0f} MB of output"
         )
 
 
@@ -78,7 +99,7 @@ def predict(
     level: str | Level = "gfn2",
     temperature: float = 298.15,
     fwhm: float = 4.0,
-    isotopes: Mapping[str, float] | None = None,
+    isotopes: Mapping[str, float | str] | None = None,
     charge: int | None = None,
 ) -> Prediction:
     """Return the infrared (and, with a model, Raman) spectrum of a molecule in the gas phase.
@@ -140,6 +161,11 @@ def predict(
         )
         for k in kept
     ]
+    if any(c.perturbed is None for c in result):
+        notes.append(
+            "no GVPT2: it takes an energy that is smooth at the minimum (eqcalc evaluate "
+            f"--smoothness) and at most {_PERTURBED} modes"
+        )
     if result[0].spectrum.polarizability_derivative is None:
         notes.append(
             "no Raman spectrum: this level gives no polarizabilities here; use a model with them"
@@ -149,14 +175,19 @@ def predict(
         f"{source.name} itself comes on top"
     )
     result.sort(key=lambda conformer: -conformer.weight)
-    return Prediction(name, source.name, temperature, fwhm, tuple(result), tuple(notes))
+    asked: dict[str, Any] = {}
+    if isinstance(molecule, str) and isinstance(level, str):
+        asked = {"molecule": molecule, "level": level, "temperature": temperature, "fwhm": fwhm}
+        asked |= {} if charge is None else {"charge": charge}
+        asked |= {"isotopes": dict(isotopes)} if isotopes else {}
+    return Prediction(name, source.name, temperature, fwhm, tuple(result), tuple(notes), asked)
 
 
 def plan(
     molecule: str | Atoms,
     *,
     level: str | Level = "gfn2",
-    isotopes: Mapping[str, float] | None = None,
+    isotopes: Mapping[str, float | str] | None = None,
     charge: int | None = None,
 ) -> Plan:
     """Return what :func:`predict` would do, and how long it would take on this machine.
@@ -165,7 +196,7 @@ def plan(
     """
     atoms = _prepared(molecule, isotopes, charge)
     source = level_named(level) if isinstance(level, str) else level
-    n_modes = 3 * len(atoms) - 6 + (len(atoms) == 2)
+    n_modes = 3 * len(atoms) - 6 + is_linear(atoms.positions, atoms.get_masses())
     treatment = Treatment.for_modes(n_modes)
     wanted = ("energy", "forces", "dipole")
     names = tuple(name for name in wanted if name in source.method.quantities)
@@ -182,8 +213,15 @@ def plan(
     seconds += 6.0 * diagonalisation * (configurations / size) ** 3
     formula = str(atoms.symbols.formula.format("hill"))
     charged = f", charge {total_charge(atoms):+g}" if total_charge(atoms) else ""
+    trials = min(3**bonds, 243)
     return Plan(
-        formula + charged, source.name, treatment, min(3**bonds, 243), points, float(seconds)
+        formula + charged,
+        source.name,
+        treatment,
+        trials,
+        points,
+        float(seconds),
+        trials * _OUTPUT,
     )
 
 
@@ -195,28 +233,37 @@ def _seconds(work: Callable[[], Any]) -> float:
 
 
 def _prepared(
-    molecule: str | Atoms, isotopes: Mapping[str, float] | None, charge: int | None
+    molecule: str | Atoms, isotopes: Mapping[str, float | str] | None, charge: int | None
 ) -> Atoms:
     """Return the molecule that was asked for."""
     atoms = isolated_molecule(molecule_from(molecule) if isinstance(molecule, str) else molecule)
     atoms = atoms.copy()
     if charge is not None:
         atoms.info["charge"] = charge
-    atoms.set_masses(isotope_masses(atoms, dict(isotopes or {})))
-    electrons = int(atoms.numbers.sum() - total_charge(atoms))
-    if electrons % 2:
-        raise InvalidInputError(
-            "is a radical: its number of electrons is odd",
-            key="molecule",
-            value=str(atoms.symbols),
-            advice="state a charge, or use eqcalc label, train and simulate",
-        )
+        atoms.set_initial_magnetic_moments(None)  # those of another charge
     if not 2 <= len(atoms) <= LARGEST:
         raise InvalidInputError(
             key="molecule",
             value=f"{len(atoms)} atoms",
             expected=f"2 to {LARGEST} atoms",
             advice="for larger molecules use eqcalc label, train and simulate",
+        )
+    atoms.set_masses(isotope_masses(atoms, dict(isotopes or {})))
+    if metals := sorted(_METALS & {*atoms.numbers.tolist()}):
+        raise InvalidInputError(
+            "has a metal whose spin state is not known",
+            key="molecule",
+            value=str(atoms.symbols),
+            expected=f"a molecule without {', '.join(chemical_symbols[z] for z in metals)}",
+            advice="use eqcalc label with a method that states the spin, train and simulate",
+        )
+    if unpaired_electrons(atoms):
+        raise InvalidInputError(
+            "is a radical: it has unpaired electrons",
+            key="molecule",
+            value=str(atoms.symbols),
+            expected="a closed shell",
+            advice="state a charge, or use eqcalc label, train and simulate",
         )
     return atoms
 
@@ -231,10 +278,24 @@ def _conformer(
 ) -> Conformer:
     """Return the spectrum of a conformer."""
     torsions, turned = separated_torsions(atoms, modes)
-    spectrum = anharmonic_spectrum(
-        modes, level.evaluator(atoms), at_rest=torsions, temperature=temperature
-    )
-    return Conformer(atoms, weight, free_energy, spectrum, turned)
+    evaluator = level.evaluator(atoms)
+    spectrum = anharmonic_spectrum(modes, evaluator, at_rest=torsions, temperature=temperature)
+    if not isinstance(modes, HarmonicSpectrum):
+        modes = evaluator_spectrum(modes, evaluator)
+    perturbed = _perturbed(modes, evaluator, torsions)
+    return Conformer(atoms, weight, free_energy, spectrum, turned, modes, perturbed)
+
+
+def _perturbed(
+    modes: NormalModes, evaluator: Evaluator, torsions: list[int]
+) -> AnharmonicSpectrum | None:
+    """Return the spectrum by GVPT2, None if it is too large or the energy not smooth."""
+    active = [k for k in range(len(modes)) if k not in torsions]
+    if "forces" not in evaluator.quantities or len(active) > _PERTURBED:
+        return None
+    if not evaluator_smoothness(modes, evaluator).trusted[active].all():
+        return None
+    return perturbed_spectrum(modes, evaluator, at_rest=torsions)
 
 
 def _thermal(modes: NormalModes, atoms: Atoms, temperature: float) -> float:

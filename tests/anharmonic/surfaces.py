@@ -27,6 +27,10 @@ class Molecule:
     def dipole(self, r: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def forces(self, r: Tensor) -> Tensor:
+        r = r.clone().requires_grad_(True)
+        return -torch.autograd.grad(self.energy(r).sum(), r)[0]
+
     def __call__(self, positions: Tensor, quantities) -> dict[str, Tensor]:
         return {name: getattr(self, name)(positions) for name in quantities}
 

@@ -6,7 +6,6 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-import torch
 
 from eqcalc.anharmonic.perturbation import (
     Resonance,
@@ -18,12 +17,6 @@ from eqcalc.anharmonic.perturbation import (
 from eqcalc.anharmonic.taylor import ForceField, force_field
 from tests.anharmonic.surfaces import Water
 from tests.errors import refused
-
-
-class WaterWithForces(Water):
-    def forces(self, r):
-        r = r.clone().requires_grad_(True)
-        return -torch.autograd.grad(self.energy(r).sum(), r)[0]
 
 
 def blank(wavenumber):
@@ -126,7 +119,7 @@ def test_a_fermi_resonance_is_diagonalised():
 
 @pytest.fixture(scope="module")
 def water():
-    return force_field(Water().modes(), WaterWithForces(), ("dipole",))
+    return force_field(Water().modes(), Water(), ("dipole",))
 
 
 def test_water(water):
@@ -155,4 +148,4 @@ def test_intensities_of_large_molecules_are_refused():
 
 def test_step_is_checked():
     with refused(key="step"):
-        force_field(Water().modes(), WaterWithForces(), step=0.0)
+        force_field(Water().modes(), Water(), step=0.0)

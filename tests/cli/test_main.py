@@ -239,7 +239,7 @@ def test_wrong_assignments_are_explained(tmp_path, ethanol_file, capsys, monkeyp
     for wrong in ("deuterium", "H=heavy", "H=-2"):
         with pytest.raises(SystemExit):
             run(*arguments, "--mass", wrong)
-        assert "--mass: expected" in capsys.readouterr().err
+        assert "--mass/--isotope: expected" in capsys.readouterr().err
     assert run(*arguments, "--mass", "9=2.014") == FAILURE
     assert "'9'" in capsys.readouterr().err
 

@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: MIT
 """Molecules from files, formulas, names and SMILES strings."""
 
+import re
+import sys
+from importlib import import_module
+
+import numpy as np
 import pytest
 from ase.build import molecule
 from ase.io import write
 
+from eqcalc.molecules import ISOTOPES
 from eqcalc.prediction import molecule_from
 from tests.errors import refused
 
@@ -68,8 +74,26 @@ class TestSmiles:
         assert atoms.get_chemical_formula("hill") == formula
         assert atoms.info["charge"] == charge
 
+    def test_isotopes(self):
+        heavy = molecule_from("[2H]O[2H]").get_masses()
+        np.testing.assert_allclose(np.sort(heavy), [2.0141, 2.0141, 15.999], atol=1e-3)
+        table = import_module("rdkit.Chem").GetPeriodicTable()
+        for name, (element, mass) in ISOTOPES.items():
+            number = {"D": 2, "T": 3}.get(name) or int(re.match(r"\d+", name)[0])
+            assert mass == pytest.approx(table.GetMassForIsotope(element, number), abs=3e-6)
+
+    def test_radical_electrons(self):
+        assert molecule_from("[CH2]").info["multiplicity"] == 3
+
     def test_a_formula_that_is_another_molecule_as_smiles_is_refused(self):
         with refused(key="molecule", expected="formula:CO or smiles:CO"):
             molecule_from("CO")
         assert len(molecule_from("formula:CO")) == 2
         assert len(molecule_from("smiles:CO")) == 6
+
+
+def test_without_rdkit_the_error_says_so(monkeypatch):
+    monkeypatch.setitem(sys.modules, "rdkit.Chem", None)
+    with refused(key="molecule", value="CCO") as caught:
+        molecule_from("smiles:CCO")
+    assert "eqcalc[predict]" in caught.value.advice

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: MIT
 """Predictions of whole spectra."""
 
+from shutil import _ntuple_diskusage as usage
+
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import molecule
 
+from eqcalc.anharmonic import Treatment
 from eqcalc.cli import main
+from eqcalc.cli.program import FAILURE
 from eqcalc.normal_modes import NormalModes
-from eqcalc.prediction import plan, predict
-from eqcalc.prediction.workflow import _is_chiral, _thermal
+from eqcalc.prediction import molecule_from, plan, predict
+from eqcalc.prediction.workflow import _is_chiral, _prepared, _thermal
 from tests.anharmonic.surfaces import Water
 from tests.errors import refused
 
@@ -82,3 +86,66 @@ def test_free_energy_of_a_stiffer_molecule_is_higher():
     # at 10 K the zero-point energy, a tenth of which is 467.7 cm⁻¹
     assert difference * 8065.544 == pytest.approx(0.05 * modes.wavenumber.sum(), rel=1e-3)
     assert np.isfinite(_thermal(modes, atoms, 300.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "linear"), [("CO2", 1), ("acetylene", 1), ("formula:CO", 1), ("H2O", 0)]
+)
+def test_linear_molecules_have_a_vibration_more(name, linear):
+    atoms = molecule_from(name)
+    n_modes = 3 * len(atoms) - 6 + linear
+    assert plan(name).points == Treatment.for_modes(n_modes).points(n_modes)
+
+
+@pytest.mark.parametrize("atoms", [molecule("O2"), Atoms("NiO", [[0, 0, 0], [0, 0, 1.6]])])
+def test_open_shells_are_refused(atoms):
+    with refused(key="molecule", value=str(atoms.symbols)):
+        predict(atoms)
+
+
+def test_cations_of_radicals_are_closed_shells():
+    assert plan("CH3", charge=1).molecule == "CH3, charge +1"
+
+
+def test_isotopes_by_name():
+    masses = _prepared("formaldehyde", {"H": "D", "0": "18O"}, None).get_masses()
+    np.testing.assert_allclose(masses, [17.99916, 12.011, 2.014102, 2.014102], atol=1e-4)
+    with refused(key="masses.1", value="D", expected="an isotope of C"):
+        predict("formaldehyde", isotopes={"1": "D"})
+
+
+class TestBeforeAnyWork:
+    @pytest.fixture(autouse=True)
+    def _no_work(self, monkeypatch):
+        def work(*arguments, **options):
+            raise AssertionError("the prediction has begun")
+
+        monkeypatch.setattr("eqcalc.prediction.predict", work)
+        monkeypatch.setattr("eqcalc.prediction.workflow.conformers", work)
+
+    def failed(self, capsys, *arguments):
+        """Return the only line of an error."""
+        assert main(["predict", *map(str, arguments)]) == FAILURE
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[-1].startswith("eqcalc predict: error: ")
+        return lines[-1]
+
+    def test_a_full_disk_is_named(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.setattr("shutil.disk_usage", lambda folder: usage(10**12, 10**12, 10**6))
+        assert str(tmp_path) in self.failed(capsys, "H2O", "--output", tmp_path)
+
+    def test_a_folder_that_cannot_be_written_is_named(self, capsys):
+        assert "/proc/none" in self.failed(capsys, "H2O", "--output", "/proc/none")
+
+    def test_a_measured_file_that_is_missing_is_named(self, tmp_path, capsys):
+        assert "gas.jdx" in self.failed(capsys, "H2O", "--measured", tmp_path / "gas.jdx")
+        assert not (tmp_path / "predicted").exists()
+
+    @pytest.mark.parametrize("text", ["unobtainium", "C" * 25, "CH3", "[Fe]"])
+    def test_molecules_that_are_not_treated_are_named(self, capsys, text):
+        self.failed(capsys, text)
+
+    def test_a_plan_writes_nothing(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert main(["predict", "H2O", "--plan"]) == 0
+        assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,367 @@
+# SPDX-License-Identifier: MIT
+"""The page of a prediction: what it shows, from the results."""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date
+from html import escape
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from eqcalc._version import __version__
+from eqcalc.anharmonic import AnharmonicSpectrum, rotor_table
+from eqcalc.prediction.bands import Conformer, PredictedBand, predicted_bands
+from eqcalc.reports.citations import bibliography
+from eqcalc.reports.page import Line, Page, Panel, Section, paragraph, preformatted, table
+from eqcalc.spectra import (
+    HarmonicSpectrum,
+    compare,
+    compare_bands,
+    convert_infrared,
+    is_band_list,
+    read_bands,
+    read_measured,
+)
+from eqcalc.spectra.experiment.band_lists import BandList
+from eqcalc.spectra.experiment.comparison import spectroscopy
+from eqcalc.spectra.spectrum import Spectrum
+from eqcalc.spectra.sticks import Sticks
+from eqcalc.validation import InvalidInputError
+
+if TYPE_CHECKING:
+    from eqcalc.prediction.result import Prediction
+
+#: Transitions with this part of the largest intensity have a line in the figures.
+_DRAWN = 0.002
+#: Citations of the methods whose names contain these texts.
+_LEVELS = {"GFN2": "gfn2", "PySCF": "pyscf"}
+_SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+#: Titles of the panels.
+_KINDS = {"infrared": "Infrared", "raman": "Raman"}
+
+
+def read_experiment(path: str | Path) -> Spectrum | BandList:
+    """Read a measured spectrum or a list of bands; the content decides which.
+
+    Raises
+    ------
+    InvalidInputError
+        See :func:`~eqcalc.spectra.read_measured` and :func:`~eqcalc.spectra.read_bands`.
+    """
+    if is_band_list(path):
+        return replace(read_bands(path), label=Path(path).name)
+    return replace(read_measured(path), label=Path(path).name)
+
+
+def report_page(prediction: Prediction, measured: Sequence[Spectrum | BandList] = ()) -> Page:
+    """Return the page of a prediction, with measured spectra if there are any."""
+    spectra = {"infrared": prediction.infrared, "raman": prediction.raman}
+    panels, found = [], []
+    for kind, spectrum in spectra.items():
+        if spectrum is None:
+            continue
+        curves, lists = [], []
+        known = prediction.conformers[0].fundamentals(kind)
+        lists += [] if known is None else [replace(known, label="literature")]
+        for item in measured:
+            if _kind(item) != kind:
+                continue
+            section, curve, bands = _measured(item, spectrum)
+            found.append(section)
+            curves += [] if curve is None else [curve]
+            lists += [] if bands is None else [bands]
+        panels.append(Panel(kind, _KINDS[kind], spectrum, curves, lists))
+    missing = [item.label for item in measured if spectra[_kind(item)] is None]
+    lines = predicted_bands(prediction.conformers, _DRAWN)
+    treatments = {"VCI": [_line(band) for band in lines]}
+    if any(c.perturbed is not None for c in prediction.conformers):
+        treatments["GVPT2"] = _simple(prediction.conformers, "perturbed")
+    treatments["harmonic"] = _simple(prediction.conformers, "harmonic")
+    formula = prediction.conformers[0].atoms.symbols.formula.format("hill")
+    lead = [formula.translate(_SUBSCRIPTS)] if formula != prediction.name else []
+    lead += [prediction.level, f"gas at {prediction.temperature:g} K"]
+    lead += [f"resolution {prediction.fwhm:g} cm⁻¹"]
+    return Page(
+        title=prediction.name,
+        lead=" · ".join(lead),
+        panels=panels,
+        treatments=treatments,
+        molecules={
+            f"{i} ({100.0 * c.weight:.0f} %)": (c.atoms, c.harmonic)
+            for i, c in enumerate(prediction.conformers, 1)
+        },
+        temperature=prediction.temperature,
+        sections=[
+            _bands(prediction, lines),
+            _budget(prediction),
+            *found,
+            _conformers(prediction),
+            _method(prediction, missing),
+            _provenance(prediction),
+            _again(prediction),
+            Section("Please cite", preformatted(bibliography(_cited(prediction)), copied=True)),
+        ],
+        footer=f"Made by eqcalc {__version__} on {date.today().isoformat()}; everything is in "
+        "this file, and it asks nothing of the network.",
+    )
+
+
+# --- lines ----------------------------------------------------------------------------
+
+
+def _line(band: PredictedBand) -> Line:
+    facts = [(f"± {source}", f"{error:.1f} cm⁻¹") for source, error in band.errors.items()]
+    for name, value in (("harmonic", band.harmonic), ("GVPT2", band.perturbed)):
+        facts += [] if math.isnan(value) else [(name, f"{value:.1f} cm⁻¹")]
+    if not math.isnan(band.measured.value):
+        facts.append(("literature", f"{band.measured.value:.0f} ± {band.measured.error:.0f} cm⁻¹"))
+    return Line(
+        band.wavenumber,
+        band.state,
+        {k: abs(n) for k, n in band.quanta.items()},
+        band.error,
+        band.infrared,
+        band.raman,
+        band.depolarization_ratio,
+        band.conformer,
+        facts,
+    )
+
+
+def _simple(conformers: Sequence[Conformer], treatment: str) -> list[Line]:
+    """Return the lines of the harmonic approximation or of perturbation theory."""
+    lines = []
+    for i, conformer in enumerate(conformers):
+        sticks: HarmonicSpectrum | AnharmonicSpectrum | None = getattr(conformer, treatment)
+        if sticks is None:
+            continue
+        infrared, raman, ratio = _strengths(sticks, conformer.weight)
+        for t, nu in enumerate(sticks.wavenumber):
+            if isinstance(sticks, AnharmonicSpectrum):
+                label, quanta = sticks.state(t), sticks.assignment[t][0].quanta
+            else:
+                label, quanta = f"ν{t + 1}", {t: 1}
+            lines.append(
+                Line(float(nu), label, quanta, math.nan, infrared[t], raman[t], ratio[t], i)
+            )
+    return lines
+
+
+def _strengths(sticks: Sticks, weight: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    infrared = raman = ratio = np.full(len(sticks.wavenumber), np.nan)
+    if sticks.dipole_derivative is not None:
+        infrared = weight * sticks.infrared_intensity
+    if sticks.polarizability_derivative is not None:
+        raman, ratio = weight * sticks.raman_activity, sticks.depolarization_ratio
+    return infrared, raman, ratio
+
+
+# --- experiment -----------------------------------------------------------------------
+
+
+def _kind(measured: Spectrum | BandList) -> str:
+    """Return the kind of a measured spectrum; infrared if it is not said."""
+    if isinstance(measured, BandList):
+        stated = f"{measured.unit} {measured.provenance.get('DATATYPE', '')}".lower()
+        return "raman" if "raman" in stated or "å" in stated else "infrared"
+    return "raman" if spectroscopy(measured) == "Raman" else "infrared"
+
+
+def _measured(
+    measured: Spectrum | BandList, computed: Spectrum
+) -> tuple[Section, Spectrum | None, BandList | None]:
+    """Return the comparison with a measured spectrum, and what is drawn of it."""
+    title = f"Measured: {measured.label}"
+    if isinstance(measured, BandList):
+        bands = replace(measured, label="measured")
+        try:
+            return (
+                Section(title, preformatted(compare_bands(computed, measured).table())),
+                None,
+                bands,
+            )
+        except InvalidInputError as error:
+            return Section(title, paragraph(f"not compared: {error}")), None, bands
+    lower = max(float(x.wavenumber[0]) for x in (measured, computed))
+    upper = min(float(x.wavenumber[-1]) for x in (measured, computed))
+    try:
+        found = compare(computed, measured, lower=lower, upper=upper)
+        try:
+            curve, how = convert_infrared(measured, "intensity"), "in absolute units"
+        except InvalidInputError:
+            area = computed.integrate(lower, upper).value
+            curve = measured.scaled(area / measured.integrate(lower, upper).value)
+            how = "scaled to the area of the computed spectrum"
+        curve = replace(curve.between(lower, upper), label=measured.label)
+    except InvalidInputError as error:
+        return Section(title, paragraph(f"not compared: {error}")), None, None
+    text = (
+        f"Similarity of the shapes from {lower:.0f} to {upper:.0f} cm⁻¹; 1 is the same shape. "
+        f"The measured curve is drawn {how}."
+    )
+    notes = "".join(paragraph(warning, "note") for warning in measured.warnings)
+    return Section(title, paragraph(text) + preformatted(found.table()) + notes), curve, None
+
+
+# --- sections -------------------------------------------------------------------------
+
+
+def _text(value: float, digits: int = 1) -> str:
+    return "–" if math.isnan(value) else f"{value:.{digits}f}"
+
+
+def _bands(prediction: Prediction, lines: Sequence[PredictedBand]) -> Section:
+    """Return the table of the bands, whose rows select their lines."""
+    bands = prediction.bands
+    several, scattering = len(prediction.conformers) > 1, prediction.raman is not None
+    known = any(not math.isnan(band.measured.value) for band in bands)
+    head = ["state", "VCI\ncm⁻¹", "±", "GVPT2\ncm⁻¹", "harmonic\ncm⁻¹"]
+    head += ["measured\ncm⁻¹", "deviation"] if known else []
+    head += ["infrared\nkm/mol"]
+    head += ["Raman\nÅ⁴/amu", "ρ"] if scattering else []
+    head += ["conformer"] if several else []
+    rows = []
+    for band in bands:
+        row = [band.state, *map(_text, (band.wavenumber, band.error))]
+        row += [_text(band.perturbed), _text(band.harmonic)]
+        if known:
+            off = band.wavenumber - band.measured.value
+            row += [
+                _text(band.measured.value, 0),
+                "–" if math.isnan(off) else f"{off:+.0f}".replace("-", "−"),
+            ]
+        row += [_text(band.infrared)]
+        row += [_text(band.raman), _text(band.depolarization_ratio, 2)] if scattering else []
+        row += [str(band.conformer + 1)] if several else []
+        rows.append(row)
+    numbers = {(b.conformer, b.state, b.wavenumber): i for i, b in enumerate(lines)}
+    sticks = [numbers[(b.conformer, b.state, b.wavenumber)] for b in bands]
+    advice = "A click on a row, a band or a line shows its motion; drag in a figure to zoom."
+    return Section("Bands", paragraph(advice, "soft") + table(head, rows, (0,), sticks))
+
+
+def _budget(prediction: Prediction) -> Section:
+    """Return the errors of the positions by their sources, and what is not among them."""
+    bands = [b for b in prediction.bands if b.conformer == 0]
+    sources = list(dict.fromkeys(source for band in bands for source in band.errors))
+    head = ["state", "VCI\ncm⁻¹", *(f"± {source}\ncm⁻¹" for source in sources), "± sum\ncm⁻¹"]
+    rows = [
+        [
+            band.state,
+            _text(band.wavenumber),
+            *(_text(band.errors.get(source, math.nan)) for source in sources),
+            _text(band.error),
+        ]
+        for band in bands
+    ]
+    meaning = {
+        "basis": "the last quantum added to the basis",
+        "nodes": "fewer quadrature nodes",
+        "coupling": "the terms of three modes left out",
+    }
+    told = "; ".join(f"{s}: {meaning[s]}" for s in sources if s in meaning)
+    text = f"How far positions move by what the treatment of the nuclei leaves out ({told})."
+    rest = (
+        "Not among them: the error of the level of theory, which is the largest for approximate "
+        f"methods ({prediction.level}). There is no sampling error, since no dynamics is run."
+    )
+    return Section("Error budget", paragraph(text) + table(head, rows, (0,)) + paragraph(rest))
+
+
+def _conformers(prediction: Prediction) -> Section:
+    head = ["conformer", "population", "free energy\nmeV", "A, B, C\ncm⁻¹"]
+    head += ["zero-point energy\ncm⁻¹"]
+    rows, rotors = [], ""
+    for i, c in enumerate(prediction.conformers, 1):
+        constants = ", ".join(f"{x:.4g}" for x in c.spectrum.rotational_constants)
+        zero = _text(c.spectrum.zero_point_energy, 0)
+        rows.append([str(i), f"{c.weight:.3f}", f"{1000.0 * c.free_energy:.1f}", constants, zero])
+        if c.rotors:
+            rotors += paragraph(f"Internal rotations of conformer {i}:")
+            rotors += preformatted(rotor_table(c.atoms, c.rotors))
+    return Section("Conformers", table(head, rows) + rotors)
+
+
+def _method(prediction: Prediction, missing: Sequence[str]) -> Section:
+    record = prediction.conformers[0].spectrum.provenance
+    text = (
+        "The spectra are those of quantum nuclei: vibrational configuration interaction (VCI) "
+        f"with up to {record['quanta']} quanta on a surface with terms of up to "
+        f"{record['mode_coupling']} modes, each transition with the rotational envelope of a "
+        "rigid top, conformers weighted by their populations. For a molecule of this size this "
+        "is more accurate than dynamics."
+    )
+    notes = [
+        *prediction.notes,
+        *(f"{x}: not compared, there is no Raman spectrum" for x in missing),
+    ]
+    return Section(
+        "What is computed, and what is not",
+        paragraph(text) + "".join(paragraph(note, "note") for note in notes),
+    )
+
+
+def _provenance(prediction: Prediction) -> Section:
+    record = prediction.infrared.provenance
+    versions = {name: metadata.version(name) for name in ("ase", "numpy", "scipy", "torch")}
+    facts = {
+        "molecule": prediction.name,
+        "level of theory": prediction.level,
+        "vibrations": str(record.get("method", "")),
+        "computed with": str(record.get("method_version", "")),
+        "model": str(record.get("model", ""))[:12],
+        "eqcalc": __version__,
+        "libraries": ", ".join(f"{name} {version}" for name, version in versions.items()),
+        "Python": f"{platform.python_version()}, {platform.system()} {platform.machine()}",
+    }
+    rows = [[name, fact] for name, fact in facts.items() if fact]
+    whole = json.dumps(record, indent=1, ensure_ascii=False, default=str)
+    return Section(
+        "Provenance", table(["", ""], rows, (0, 1)) + _details("the whole record", whole)
+    )
+
+
+def _again(prediction: Prediction) -> Section:
+    """Return how to run the prediction again, on the command line and in Python."""
+    asked: dict[str, Any] = dict(prediction.asked)
+    version = f"pip install 'eqcalc[predict]=={__version__}'"
+    if not asked:
+        text = (
+            "It was asked for in Python with a structure, which is conformer-1.xyz in the folder."
+        )
+        return Section("Run it again", paragraph(text) + preformatted(version, copied=True))
+    molecule, isotopes = asked.pop("molecule"), asked.pop("isotopes", {})
+    options = [x for key, value in asked.items() for x in (f"--{key}", str(value))]
+    options += [x for key, mass in isotopes.items() for x in ("--isotope", f"{key}={mass}")]
+    command = shlex.join(["eqcalc", "predict", molecule, *options])
+    given = {**asked, **({"isotopes": isotopes} if isotopes else {})}
+    arguments = ", ".join([repr(molecule), *(f"{k}={v!r}" for k, v in given.items())])
+    python = f"import eqcalc\nprediction = eqcalc.predict({arguments})"
+    body = preformatted(f"{version}\n{command}", copied=True) + preformatted(python, copied=True)
+    return Section("Run it again", body)
+
+
+def _cited(prediction: Prediction) -> list[str]:
+    record = prediction.infrared.provenance
+    stated = f"{prediction.level} {record.get('method', '')}"
+    keys = ["eqcalc", *(key for name, key in _LEVELS.items() if name in stated)]
+    keys += ["painn"] if "model" in record else []
+    keys += ["watson", "nmode"]
+    keys += ["gvpt2"] if any(c.perturbed is not None for c in prediction.conformers) else []
+    keys += ["pitzer"] if any(c.rotors for c in prediction.conformers) else []
+    keys += ["shimanouchi"] if prediction.conformers[0].fundamentals("infrared") else []
+    return [*keys, "ase"]
+
+
+def _details(summary: str, text: str) -> str:
+    """Return text that is folded away."""
+    return f"<details><summary>{escape(summary)}</summary>{preformatted(text)}</details>"

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+"""A prediction of a molecule whose energy is an elementary function."""
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+
+from eqcalc.prediction import Prediction
+from eqcalc.prediction.workflow import _conformer
+from tests.anharmonic.surfaces import Water
+
+
+class PolarizableWater(Water):
+    """Water whose bonds are polarizable along their direction."""
+
+    quantities = ("energy", "forces", "dipole", "polarizability")
+
+    def polarizability(self, r):
+        bond = r[:, 1:] - r[:, :1]
+        along = torch.einsum("pba,pbc->pac", bond, bond)
+        return 0.1 * torch.eye(3, dtype=r.dtype) + 0.06 * along
+
+
+class _Level:
+    name = "<analytic> & exact"
+
+    def evaluator(self, atoms):
+        return PolarizableWater()
+
+
+@pytest.fixture(scope="session")
+def prediction() -> Prediction:
+    """Water at an analytic level, infrared and Raman."""
+    water = PolarizableWater()
+    atoms = Atoms("OH2", water.equilibrium.numpy(), masses=water.masses)
+    conformer = _conformer(atoms, water.modes(), _Level(), 298.15, 1.0, 0.0)
+    asked = {"molecule": "water", "level": "gfn2", "temperature": 298.15, "fwhm": 8.0}
+    asked |= {"charge": 0, "isotopes": {"H": 2.014, "0": 17.999}}
+    found = Prediction("water", _Level.name, 298.15, 8.0, (conformer,), ("a <note>",), asked)
+    assert np.isfinite(found.infrared.values).all()
+    return found

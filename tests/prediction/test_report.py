@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: MIT
+"""The page of a prediction and its bands."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ase.io import read
+
+from eqcalc.cli.program import build_parser
+from eqcalc.prediction.bands import predicted_bands
+from eqcalc.prediction.report import report_page
+from eqcalc.spectra import write_spectrum
+from eqcalc.spectra.experiment.band_lists import BandList
+from tests.errors import refused
+
+
+def data_of(html: str) -> dict:
+    """Return the data that the scripts of a page draw."""
+    return json.loads(
+        re.search(r'<script type="application/json" id="data">(.*?)</script>', html)[1]
+    )
+
+
+@pytest.fixture(scope="module")
+def html(prediction):
+    return report_page(prediction).html()
+
+
+def test_bands_beside_other_treatments_and_experiment(prediction):
+    fundamentals = [band for band in prediction.bands if sum(band.quanta.values()) == 1]
+    assert [band.quanta for band in fundamentals] == [{0: 1}, {1: 1}, {2: 1}]
+    for band, measured in zip(fundamentals, (1595.0, 3657.0, 3756.0), strict=True):
+        assert band.measured.value == measured
+        # second order has most of the anharmonicity
+        assert abs(band.perturbed - band.wavenumber) < 0.3 * (band.harmonic - band.wavenumber)
+        assert band.error == pytest.approx(np.linalg.norm(list(band.errors.values())))
+    assert sum(band.infrared for band in prediction.bands) == pytest.approx(
+        prediction.infrared.integrate().value, rel=0.03
+    )
+
+
+def test_combinations_have_the_quanta_of_their_modes(prediction):
+    bend = prediction.conformers[0].spectrum.harmonic[0]
+    overtone = next(b for b in predicted_bands(prediction.conformers, 0.0) if b.quanta == {0: 2})
+    assert overtone.harmonic == pytest.approx(2.0 * bend)
+    assert np.isnan(overtone.measured.value)
+
+
+def test_the_page_draws_the_spectra(prediction, html):
+    data = data_of(html)
+    assert [panel["kind"] for panel in data["panels"]] == ["infrared", "raman"]
+    for panel, spectrum in zip(
+        data["panels"], (prediction.infrared, prediction.raman), strict=True
+    ):
+        area = panel["step"] * sum(panel["values"])
+        assert area == pytest.approx(spectrum.integrate().value, rel=1e-3)
+        assert panel["error"] is None
+        assert [bands["label"] for bands in panel["listed"]] == ["literature"]
+
+
+def test_the_page_has_lines_of_every_treatment_and_their_motions(prediction, html):
+    data = data_of(html)
+    assert [t["name"] for t in data["treatments"]] == ["VCI", "GVPT2", "harmonic"]
+    harmonic = data["treatments"][2]["sticks"]
+    strengths = prediction.conformers[0].harmonic.infrared_intensity
+    np.testing.assert_allclose([s["infrared"] for s in harmonic], strengths, rtol=1e-4)
+    (molecule,) = data["conformers"]
+    assert molecule["symbols"] == ["O", "H", "H"]
+    assert sorted(map(tuple, molecule["bonds"])) == [(0, 1), (0, 2)]
+    masses = prediction.conformers[0].harmonic.masses
+    for mode in molecule["modes"]:
+        # no motion of the centre of mass, and normal coordinates
+        vectors = np.array(mode["vectors"])
+        np.testing.assert_allclose(masses @ vectors, 0.0, atol=1e-3)
+        assert np.sum(masses[:, None] * vectors**2) == pytest.approx(1.0, rel=1e-3)
+
+
+def test_every_row_selects_its_line(prediction, html):
+    lines = data_of(html)["treatments"][0]["sticks"]
+    numbers = [int(n) for n in re.findall(r"<tr data-stick='(\d+)'>", html)]
+    assert [lines[n]["label"] for n in numbers] == [band.state for band in prediction.bands]
+
+
+def test_the_page_needs_nothing_else(html):
+    assert "default-src 'none'" in html
+    assert not re.findall(r"<[^>]+\s(?:src|href)=|@import|url\((?!#)", html)
+
+
+def test_texts_are_escaped(prediction):
+    name = "</script><script>alert(1)</script><b>"
+    listed = BandList(np.array([1600.0]), label="<i>file&.txt", names=(name,))
+    page = report_page(replace(prediction, name=name), [listed]).html()
+    assert "<b>" not in page
+    assert "<i>" not in page
+    assert "<note>" not in page
+    assert page.count("</script>") == 2
+    (drawn,) = data_of(page)["panels"][0]["listed"][1:]
+    assert drawn["bands"][0]["name"] == name
+
+
+def test_a_measured_spectrum_is_drawn_with_its_score(prediction, tmp_path):
+    measured = prediction.infrared.between(500.0, 4000.0).scaled(0.013, unit="arbitrary units")
+    table = np.stack([measured.wavenumber, measured.values], axis=1)
+    np.savetxt(tmp_path / "gas <1>.txt", table)
+    prediction.report(tmp_path / "page.html", [tmp_path / "gas <1>.txt"])
+    page = (tmp_path / "page.html").read_text()
+    (curve,) = data_of(page)["panels"][0]["measured"]
+    assert curve["name"] == "gas <1>.txt"
+    # scaled to the computed area
+    inside = prediction.infrared.between(500.0, 4000.0)
+    np.testing.assert_allclose(curve["y"], inside.values, rtol=0.01, atol=1e-5)
+    assert re.search(r"match +1\.000", page)
+
+
+def test_absolute_intensities_are_not_scaled(prediction, tmp_path):
+    doubled = prediction.infrared.scaled(2.0)
+    page = report_page(prediction, [replace(doubled, label="twice")]).html()
+    (curve,) = data_of(page)["panels"][0]["measured"]
+    assert max(curve["y"]) == pytest.approx(2.0 * prediction.infrared.values.max(), rel=1e-3)
+
+
+def test_a_measured_spectrum_that_cannot_be_compared_loses_nothing(prediction):
+    far = prediction.infrared.between(1000.0, 2000.0)
+    flat = replace(far, values=np.ones(len(far)), label="flat")
+    page = report_page(prediction, [flat]).html()
+    assert "not compared" in page
+    assert data_of(page)["panels"][0]["measured"] == []
+
+
+def test_raman_of_a_level_without_it_is_told(prediction):
+    spectrum = replace(prediction.conformers[0].spectrum, polarizability_derivative=None)
+    conformer = replace(prediction.conformers[0], spectrum=spectrum)
+    plain = replace(prediction, conformers=(conformer,))
+    page = report_page(plain, [replace(prediction.raman, label="measured Raman")]).html()
+    assert [panel["kind"] for panel in data_of(page)["panels"]] == ["infrared"]
+    assert "measured Raman: not compared" in page
+
+
+def test_the_command_asks_for_the_same(prediction, html):
+    command = re.search(r"\neqcalc (predict .*?)</pre>", html)[1]
+    options = build_parser().parse_args(command.split())
+    for name in ("molecule", "level", "temperature", "fwhm", "charge"):
+        assert getattr(options, name) == prediction.asked[name]
+    assert dict(options.mass) == prediction.asked["isotopes"]
+
+
+def test_everything_is_written(prediction, tmp_path):
+    folder = prediction.write(tmp_path / "out")
+    written = {path.name for path in folder.iterdir()}
+    assert {"report.html", "infrared.csv", "raman.csv", "conformer-1.xyz"} <= written
+    assert len(read(folder / "conformer-1.xyz")) == 3
+
+
+def test_a_notebook_shows_the_bands(prediction):
+    text = prediction._repr_html_()
+    assert "&lt;analytic&gt;" in text
+    for band in prediction.bands:
+        assert band.state in text
+
+
+def test_measured_files_are_checked(prediction, tmp_path):
+    with refused(file=tmp_path / "none.txt"):
+        prediction.report(tmp_path / "page.html", [tmp_path / "none.txt"])
+    assert not (tmp_path / "page.html").exists()
+
+
+def test_spectra_of_eqcalc_are_measured_ones_too(prediction, tmp_path):
+    write_spectrum(prediction.raman, tmp_path / "raman.csv")
+    page = report_page(prediction, []).html()
+    assert data_of(page)["panels"][1]["measured"] == []
+    prediction.report(tmp_path / "page.html", [tmp_path / "raman.csv"])
+    panels = data_of((tmp_path / "page.html").read_text())["panels"]
+    assert [len(panel["measured"]) for panel in panels] == [0, 1]
