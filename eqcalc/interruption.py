@@ -40,6 +40,11 @@ class StopRequest:
     def __bool__(self) -> bool:
         return self._number is not None
 
+    @property
+    def status(self) -> int:
+        """The exit status of a process that obeys."""
+        return INTERRUPTED if self._number == signal.SIGINT else STOPPED
+
     def obey(self) -> None:
         """Leave the block of :func:`stopping`, if a signal has come."""
         if self:

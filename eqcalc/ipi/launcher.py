@@ -121,6 +121,11 @@ def where_to_start(path: Path, description: Description) -> tuple[Checkpoint | N
 
     `path` is the input, or a checkpoint to continue from; outputs are beside it. A last record
     that was cut off is removed, for i-PI would append to it.
+
+    Raises
+    ------
+    InputError
+        An output is a link, a pipe or a device, into which i-PI would write.
     """
     if description.is_checkpoint:
         start: Checkpoint | None = Checkpoint(path, description)
@@ -129,30 +134,44 @@ def where_to_start(path: Path, description: Description) -> tuple[Checkpoint | N
         found, broken = find_checkpoints(path.parent, description)
         notes = [f"ignored: {error}" for error in broken]
         start = found[0] if found else None
+    outputs = _present_outputs(path.parent, description)
     if start is None or start.step == 0:
         return None, notes
     notes += [
-        f"{name}: removed a record that was cut off"
-        for name in _end_half_records(path.parent, description)
+        f"{output.name}: removed a record that was cut off"
+        for output in outputs
+        if _end_half_record(output)
     ]
     return start, [*notes, f"resuming from step {start.step} in {start.path.name}"]
 
 
-def _end_half_records(folder: Path, description: Description) -> list[str]:
-    """Remove an incomplete last line from each output; return the affected files."""
-    changed = []
+def _present_outputs(folder: Path, description: Description) -> list[Path]:
+    """Return the files of outputs, of all systems and beads, that are there already."""
+    found = set()
     for output in description.outputs():
-        if output.kind == "checkpoint":
-            continue
-        for path in sorted(folder.glob(f"*{description.file_prefix}{output.filename}*")):
-            if path.name.startswith("#") or not path.is_file() or path.is_symlink():
-                continue
-            data = path.read_bytes()
-            if data and not data.endswith(b"\n"):
-                with path.open("r+b") as file:
-                    file.truncate(data.rfind(b"\n") + 1)
-                changed.append(path.name)
-    return changed
+        if output.kind != "checkpoint":
+            found |= set(folder.glob(f"*{description.file_prefix}{output.filename}*"))
+    files = []
+    for path in sorted(path for path in found if not path.name.startswith("#")):
+        mode = path.lstat().st_mode
+        if stat.S_ISREG(mode):
+            files.append(path)
+        elif not stat.S_ISDIR(mode):
+            raise InputError(
+                "is a link, a pipe or a device, and has the name of an output",
+                file=path,
+                advice="remove it, or choose another <output prefix>",
+            )
+    return files
+
+
+def _end_half_record(path: Path) -> bool:
+    """Remove an incomplete last line of an output; return whether there was one."""
+    data = path.read_bytes()
+    if not data or data.endswith(b"\n"):
+        return False
+    os.truncate(path, data.rfind(b"\n") + 1)
+    return True
 
 
 def remove_stale(path: Path) -> None:

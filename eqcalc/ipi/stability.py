@@ -34,7 +34,7 @@ from eqcalc.ipi.units import (
 )
 
 #: Steps between checks.
-_EVERY = 10
+CHECK_INTERVAL = 10
 #: i-PI ensembles to which the limits apply.
 _CONSTANT_ENERGY, _THERMOSTATTED = "nve", "nvt"
 
@@ -62,18 +62,18 @@ class Stability:
         """What the systems are compared with, by the number of each; JSON can hold it."""
         return {name: entry for group in self._groups for name, entry in group.reference().items()}
 
-    def check(self, step: int) -> None:
-        """Check the systems after a step, if due.
+    def check(self) -> None:
+        """Check the systems after a step; the energy of the first time is to be conserved.
 
         Raises UnstableDynamicsError if a molecule has dissociated, is too hot, or does not conserve
         its energy. The beads of the system are in a file that the message names.
         """
-        last = step >= int(self._simulation.tsteps)
+        step = int(self._simulation.step)
         for group in self._groups:
-            if step > 0 and not group.started:
-                group.start(step)
-            elif step > 0 and (last or step % _EVERY == 0):
+            if group.started:
                 group.check(step)
+            else:
+                group.start(step)
 
 
 class _Group:

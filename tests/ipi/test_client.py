@@ -144,6 +144,43 @@ class TestAgainstIPI:
         assert ending == [None]
         assert evaluate.structures == 6
 
+    @pytest.mark.parametrize("batch", [1, 2])
+    def test_the_job_of_a_client_that_is_reset_is_given_to_another(self, beads, batch, tmp_path):
+        """i-PI's own interface raises here, which ends the thread that serves all clients."""
+        from ipi.interfaces.sockets import Driver, InterfaceSocket, Status
+
+        from eqcalc.ipi.preparation import Interface
+
+        original = InterfaceSocket(address="a", sockets_prefix=f"{tmp_path}/", batch_size=batch)
+        original.requests = requests = self.requests(beads[: 2 * batch])
+        done, lost = requests[:batch], requests[batch:]
+        interface = Interface.like(original)
+        interface.open()
+        ours, theirs = socket.socketpair()
+        other, silent = socket.socketpair()
+        client, finished = Driver(ours), Driver(other)
+        client.batch_size = batch
+        client.status = Status.Up | Status.Ready
+        interface.clients, interface.poll_iter = [client], 0
+        if batch == 1:
+            (done, lost), send = (done[0], lost[0]), client.dispatch_send
+        else:
+            send = client.dispatch_send_batch
+        assert send(lost)
+        for request in requests[:batch]:
+            request["status"] = "Done"  # found in the same round, before the reset
+        for request in requests[batch:]:
+            request["status"] = "Running"
+        interface.jobs = [[done, finished, None], [lost, client, None]]
+        theirs.close()  # with the positions unread
+        for _ in range(3):
+            interface.poll()
+        assert [request["status"] for request in requests[batch:]] == ["Queued"] * batch
+        assert (interface.jobs, interface.clients) == ([], [])
+        interface.close()
+        for end in (ours, other, silent, client, finished):
+            end.close()
+
     def test_the_request_is_read_before_the_computation(self, evaluate, beads):
         """A client killed while it computes must leave nothing unread in its socket."""
         left = []

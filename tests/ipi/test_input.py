@@ -126,10 +126,11 @@ def test_several_hosts_over_tcp(prepare, launch, eqcalc, model, tmp_path):
         port = probe.getsockname()[1]
     path = prepare(method="T-RPMD", connection=TCPSocket("127.0.0.1", port, clients=2))
     assert "<batch_size> 2 </batch_size>" in path.read_text()
-    process = launch(path)
     address = ("--host", "127.0.0.1", "--port", port, "--wait", PATIENCE)
     logs = [tmp_path / f"client{i}.log" for i in range(2)]
+    # before i-PI, which would not wait for the second one with its 40 steps
     clients = [eqcalc("ipi", "client", model, *address, log=log) for log in logs]
+    process = launch(path)
     assert process.wait() == ExitStatus.COMPLETE
     assert [client.wait() for client in clients] == [0, 0]
     shared = prepare("in-process", method="T-RPMD")

@@ -9,7 +9,7 @@ import pytest
 from eqcalc.ipi import Address, UnixSocket
 from eqcalc.ipi.description import Description, InputError
 from eqcalc.ipi.evaluation import atomic_numbers
-from eqcalc.ipi.launcher import remove_stale, require_free_port
+from eqcalc.ipi.launcher import remove_stale, require_free_port, where_to_start
 from eqcalc.ipi.protocol import ProtocolError, batch_size
 from eqcalc.validation import InvalidFileError, InvalidInputError
 from tests.errors import refused
@@ -106,6 +106,36 @@ def test_only_sockets_are_removed(tmp_path):
     remove_stale(stale)
     assert not stale.exists()
     remove_stale(stale)
+
+
+@pytest.mark.parametrize("step", [0, 4])
+@pytest.mark.parametrize("name", ["a.out", "s001_a.out", "a.beads_02.extxyz"])
+def test_outputs_that_are_links_are_refused(tmp_path, step, name):
+    """i-PI would write through a link, also one that points nowhere, and wait for a pipe."""
+    text = f"""<simulation><output prefix='a'><properties> [ step ] </properties>
+    <trajectory filename='beads'> positions </trajectory></output><step> {step} </step>
+    <system><beads><q> [ 0 ] </q></beads></system></simulation>"""
+    description = read(tmp_path, text)
+    path = tmp_path / name
+    others = tmp_path / "plots-of-a.out", tmp_path / "#a.out#0#", tmp_path / "model.eqc"
+    others[0].mkdir()
+    for link in others[1:]:
+        link.symlink_to("/dev/null")
+    path.write_text("1\n2")
+    where_to_start(description.file, description)
+    assert path.read_text() == ("1\n" if step else "1\n2")
+    path.rename(tmp_path / "elsewhere")
+    makers = (
+        lambda: path.symlink_to(tmp_path / "elsewhere"),
+        lambda: path.symlink_to(tmp_path / "nowhere"),
+        lambda: os.mkfifo(path),
+    )
+    for make in makers:
+        make()
+        with refused(InputError, file=path):
+            where_to_start(description.file, description)
+        path.unlink()
+    assert not (tmp_path / "nowhere").exists()
 
 
 @pytest.mark.parametrize("make", [UnixSocket, Address])
