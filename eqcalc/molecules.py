@@ -360,6 +360,30 @@ def isotope_masses(atoms: Atoms, isotopes: Mapping[str, float | str]) -> np.ndar
     return masses
 
 
+# --- bonds ----------------------------------------------------------------------------
+
+
+def bonds(atoms: Atoms, stretch: float = 1.15) -> np.ndarray:
+    """Return the pairs of bonded atoms, ``[n_bonds, 2]``, of periodic ones across the boundary too.
+
+    They are closer than `stretch` times the sum of their covalent radii.
+    """
+    from ase.neighborlist import natural_cutoffs, neighbor_list
+
+    i, j = neighbor_list("ij", atoms, natural_cutoffs(atoms, mult=stretch))
+    return np.stack([i, j], axis=1)[i < j]
+
+
+def molecules_of(atoms: Atoms, stretch: float = 1.25) -> np.ndarray:
+    """Return the index of the molecule, a group of bonded atoms, of each atom, ``[n_atoms]``."""
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    pairs, n = bonds(atoms, stretch), len(atoms)
+    graph = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(n, n))
+    return np.asarray(connected_components(graph, directed=False)[1])
+
+
 # --- positions and cell ---------------------------------------------------------------
 
 
@@ -384,6 +408,30 @@ def isolated_molecule(atoms: Atoms) -> Atoms:
         )
     finite("positions", atoms.positions)
     return atoms
+
+
+def periodic_cell(atoms: Atoms) -> np.ndarray | None:
+    """Return the cell vectors of atoms as rows, ``[3, 3]`` Å, None of an isolated molecule.
+
+    Raises
+    ------
+    InvalidInputError
+        The atoms are periodic in one or two directions only, or the cell has no volume.
+    """
+    if not atoms.pbc.any():
+        return None
+    if not atoms.pbc.all():
+        raise InvalidInputError(
+            key="atoms.pbc",
+            value=atoms.pbc.tolist(),
+            expected="periodic in all three directions, or in none",
+            advice="give a layer a cell that is high enough",
+        )
+    if not abs(atoms.cell.volume) > 1e-6:
+        raise InvalidInputError(
+            key="atoms.cell", value=atoms.cell.array.tolist(), expected="a cell with a volume"
+        )
+    return np.array(atoms.cell.array)
 
 
 # --- structure files ------------------------------------------------------------------

@@ -119,8 +119,14 @@ class Structures:
         )
 
     @classmethod
-    def stack(cls, numbers: Tensor, positions: Tensor, charge: float | Tensor = 0.0) -> Structures:
-        """Stack replicas or beads of one isolated molecule.
+    def stack(
+        cls,
+        numbers: Tensor,
+        positions: Tensor,
+        charge: float | Tensor = 0.0,
+        cell: Tensor | None = None,
+    ) -> Structures:
+        """Stack replicas or beads of one molecule or cell.
 
         Parameters
         ----------
@@ -130,6 +136,8 @@ class Structures:
             ``[n_structures, n, 3]`` Å.
         charge
             Total charge of each [e].
+        cell
+            Cell vectors of all as rows, ``[3, 3]`` Å; None for an isolated molecule.
         """
         if positions.ndim != 3 or positions.shape[1:] != (len(numbers), 3):
             raise InvalidInputError(
@@ -141,12 +149,16 @@ class Structures:
         device, dtype = positions.device, positions.dtype
         if not isinstance(charge, Tensor):  # no copy from the host: no synchronization
             charge = positions.new_full((), charge)
+        if cell is not None:
+            cell = cell.to(positions).expand(n_structures, 3, 3).contiguous()
         return cls(
             numbers=numbers.to(device=device, dtype=torch.int64).repeat(n_structures),
             positions=positions.reshape(-1, 3),
             owner=torch.arange(n_structures, device=device).repeat_interleave(n),
             n_structures=n_structures,
             charge=charge.to(device=device, dtype=dtype).expand(n_structures),
+            cell=cell,
+            pbc=None if cell is None else cell.new_ones((n_structures, 3), dtype=torch.bool),
             uniform=n,
         )
 

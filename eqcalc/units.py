@@ -60,6 +60,8 @@ INTENSITY_PER_SQUARED_CHARGE_PER_MASS: float = (
     / _codata.atomic_mass
     * 1e-3
 )
+#: cε₀ [S]: times αn [cm⁻¹], a conductivity [S/cm].
+CONDUCTIVITY_PER_ABSORPTION: float = _codata.c * _codata.epsilon_0
 #: Avogadro constant [1/mol].
 AVOGADRO: float = _codata.N_A
 #: Molar gas constant [J/(mol K)].

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Any
 
 import ase.units
+import numpy as np
 import torch
 from ase import Atoms
 from torch import Tensor
@@ -142,3 +143,44 @@ class ToyWater(Analytic):
         atoms = Atoms("OHH", positions=[(0.0, 0.0, 0.0), (x, y, 0.0), (-x, y, 0.0)])
         atoms.set_masses(self.masses)
         return atoms
+
+
+class WaterBox(ToyWater):
+    """Toy waters in a periodic cell that do not see each other, wherever their images are."""
+
+    def __init__(self, n_molecules: int = 4, edge: float = 6.0) -> None:
+        super().__init__()
+        self.n_molecules = n_molecules
+        self.numbers = self.numbers.repeat(n_molecules)
+        skew = [[1.0, 0.0, 0.0], [0.1, 1.0, 0.0], [0.0, -0.2, 1.0]]
+        self.cell = edge * torch.tensor(skew, dtype=torch.float64)
+
+    def _molecules(self, positions: Tensor) -> Tensor:
+        """Whole molecules, each about its oxygen atom, ``[n · n_molecules, 3, 3]``."""
+        apart = positions.reshape(-1, 3, 3)
+        arms = apart - apart[:, :1]
+        return arms - torch.round(arms @ torch.linalg.inv(self.cell)) @ self.cell
+
+    def _total(self, of_molecules: Tensor) -> Tensor:
+        return of_molecules.unflatten(0, (-1, self.n_molecules)).sum(1)
+
+    def energy(self, positions: Tensor) -> Tensor:
+        return self._total(super().energy(self._molecules(positions)))
+
+    def dipole(self, positions: Tensor) -> Tensor:
+        return self._total(super().dipole(self._molecules(positions)))
+
+    def polarizability(self, positions: Tensor) -> Tensor:
+        return self._total(super().polarizability(self._molecules(positions)))
+
+    @property
+    def atoms(self) -> Atoms:
+        one, rng = super().atoms, np.random.default_rng(5)
+        box = Atoms(cell=self.cell.numpy(), pbc=True)
+        for _ in range(self.n_molecules):
+            molecule = one.copy()
+            molecule.rotate(360.0 * rng.random(), rng.normal(size=3))
+            molecule.positions += rng.random(3) @ self.cell.numpy()
+            box += molecule
+        box.set_masses(self.masses * self.n_molecules)
+        return box

@@ -21,7 +21,7 @@ from eqcalc.validation import InvalidInputError, located
 _SERIES_OPTIONS = (
     *("dipole", "polarizability", "format", "interval", "temperature", "timestep", "skip"),
     *("dipole_unit", "polarizability_unit", "dipole_key", "polarizability_key", "time_key"),
-    *("unwrap", "method", "beads", "molecules"),
+    *("unwrap", "method", "beads"),
 )
 #: Options that require the positions or the model of a trajectory.
 _TRAJECTORY_OPTIONS = ("model", "committee", "frame")
@@ -68,7 +68,10 @@ def add_series_options(command: Any) -> None:
     )
     text = "time to skip at the start of each replica [fs]"
     add_number(series, "--skip", None, text, number_from_zero)
-    text = "molecules in the cell, for intensities per molecule (default 1)"
+    text = (
+        "molecules in the cell, for intensities per molecule (default 1; of a trajectory of eqcalc "
+        "the groups of bonded atoms)"
+    )
     add_number(series, "--molecules", None, text, positive_count)
     text = f"dynamics method, for checks and warnings: {', '.join(METHODS)}"
     series.add_argument("--method", help=text)

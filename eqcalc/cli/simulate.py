@@ -35,7 +35,12 @@ def _simulate(options: argparse.Namespace) -> None:
         simulate,
         strides_at,
     )
-    from eqcalc.molecules import read_structures, total_charge, warn_of_ignored
+    from eqcalc.molecules import (
+        periodic_cell,
+        read_structures,
+        total_charge,
+        warn_of_ignored,
+    )
     from eqcalc.runtime import EXECUTIONS, load_evaluator
 
     configure_process(options)
@@ -48,6 +53,7 @@ def _simulate(options: argparse.Namespace) -> None:
         [options.model, *options.committee],
         structures[0].numbers,
         charge=total_charge(structures[0]),
+        cell=periodic_cell(structures[0]),
         execution=execution,
         **chosen(options, "device", "precision"),
     )
@@ -90,7 +96,10 @@ def add_simulate_command(add: Callable[..., Any]) -> None:
     command = add("simulate", _simulate, "Run molecular dynamics of many replicas, for spectra.")
     add_model(command)
     command.add_argument(
-        "molecule", type=Path, nargs="+", help="structure files, also several conformers"
+        "molecule",
+        type=Path,
+        nargs="+",
+        help="structure files, also several conformers; periodic ones of one cell",
     )
     command.add_argument("--output", type=trajectory_file, required=True, help="trajectory (.h5)")
     command.add_argument(

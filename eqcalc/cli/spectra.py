@@ -97,13 +97,14 @@ def _spectra(options: argparse.Namespace) -> None:
             trajectory,
             options.output,
             frame=options.frame or "laboratory",
+            n_molecules=options.molecules,
             **chosen(options, "model", "committee"),
             **choices,
         )
     else:
         text = write_series_spectra(options.output, **read_series_options(options), **choices)
     print(text)
-    if options.trajectory is not None:
+    if options.trajectory is not None and trajectory.cell is None:
         tell_next("assign", options.trajectory, "--output", options.output)
 
 

@@ -288,9 +288,9 @@ def observable(name: str | Observable) -> Observable:
 
 def _of_structures() -> dict[str, Observable]:
     """Return the observables of all quantities, and of the rates of structure quantities."""
-    known = [q for q in known_quantities().values() if q.derivative_of is None]
-    known = [q for q in known if q.name != "energy"]  # which is the potential energy
-    rates = [_of_quantity(q, rate=True) for q in known if not q.per_atom]
+    known = [q for q in known_quantities().values() if q.name not in ("energy", "forces")]
+    whole = [q for q in known if not q.per_atom and q.derivative_of is None]
+    rates = [_of_quantity(q, rate=True) for q in whole]
     return {o.name: o for o in (*map(_of_quantity, known), *rates)}
 
 

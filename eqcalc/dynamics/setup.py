@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The validated description of a run: molecule, method, ensemble, and observables."""
+"""The validated description of a run: molecule or cell, method, ensemble, and observables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from torch import Tensor
 import eqcalc
 from eqcalc.dynamics.checkpoint import describe
 from eqcalc.dynamics.initial import (
+    FromArrays,
     InitialConditions,
+    MaxwellBoltzmann,
     Starts,
     degrees_of_freedom,
     remove_rotation,
@@ -33,13 +35,14 @@ from eqcalc.dynamics.state import State
 from eqcalc.molecules import (
     atomic_masses,
     isolated_molecule,
+    periodic_cell,
     states_charge,
     total_charge,
     unconstrained,
 )
 from eqcalc.normal_modes import is_linear
 from eqcalc.trajectory import Header, Layout
-from eqcalc.validation import InvalidInputError, located, one_of
+from eqcalc.validation import InvalidInputError, finite, located, one_of
 
 if TYPE_CHECKING:
     from eqcalc.runtime.evaluator import Evaluator
@@ -113,6 +116,8 @@ class Setup:
         ``[n_atoms]``, masses in amu.
     structures
         ``[n_structures, n_atoms, 3]`` [Å].
+    cell
+        Cell vectors as rows, ``[3, 3]`` [Å]; None for a molecule.
     provenance
         Provenance of the evaluator.
     others
@@ -122,6 +127,7 @@ class Setup:
     numbers: Tensor
     masses: Tensor
     structures: Tensor
+    cell: np.ndarray | None
     provenance: dict[str, Any]
     method: Method
     temperature: float
@@ -148,12 +154,27 @@ class Setup:
                 expected=f"'thermal' for {self.method.name}, which sets the molecule into rotation",
                 advice="take the rotation out of the spectrum instead (frame='eckart')",
             )
+        if self.cell is not None:
+            self._check_periodic()
         self.method.row.checked_beads(self.beads)
         with located(section="initial"):
             self.initial.check(len(self.structures), self.replicas, self.beads, len(self.numbers))
         self.system(self.method)
         if self.warm_up is not None:
             self.system(self.warm_up)
+
+    def _check_periodic(self) -> None:
+        """Refuse what only molecules have."""
+        if self.rotation == "none":
+            raise InvalidInputError(
+                key="rotation", value=self.rotation, expected="'thermal': a cell does not rotate"
+            )
+        if not isinstance(self.initial, MaxwellBoltzmann | FromArrays):
+            raise InvalidInputError(
+                key="initial",
+                value=self.initial.settings()["name"],
+                expected="Maxwell-Boltzmann momenta or given arrays for a cell",
+            )
 
     def _check_memory(self) -> None:
         """Check that positions, momenta, noise etc. of all replicas fit into memory."""
@@ -219,6 +240,7 @@ class Setup:
             "numbers": self.numbers.tolist(),
             "masses": self.masses.tolist(),
             "structures": self.structures,
+            **({} if self.cell is None else {"cell": self.cell.tolist()}),
             "initial": self.initial.settings(),
             "equilibration": warm_up
             and {"method": warm_up.settings(), "steps": self.warm_up_steps},
@@ -243,6 +265,7 @@ class Setup:
             n_beads=self.beads,
             numbers=self.numbers.numpy(),
             masses=self.masses.numpy(),
+            cell=self.cell,
             settings=self.settings(),
             provenance={
                 **self.provenance,
@@ -323,7 +346,7 @@ def common_numbers(structures: Sequence[Atoms], evaluator: Evaluator) -> Tensor:
     Raises
     ------
     InvalidInputError
-        They or the charges differ, or a structure is periodic, constrained or has positions
+        They, the charges or the cells differ, or a structure is constrained or has positions
         that are not finite.
     """
     if not structures:
@@ -333,7 +356,7 @@ def common_numbers(structures: Sequence[Atoms], evaluator: Evaluator) -> Tensor:
     silent = not any(states_charge(atoms) for atoms in structures)  # the caller states it then
     for index, atoms in enumerate(structures):
         with located(section=f"structures[{index}]"):
-            unconstrained(isolated_molecule(atoms))
+            unconstrained(_in_its_cell(atoms, evaluator))
             own = charge if silent else total_charge(atoms)
         if atoms.numbers.tolist() != expected:
             raise InvalidInputError(
@@ -351,6 +374,29 @@ def common_numbers(structures: Sequence[Atoms], evaluator: Evaluator) -> Tensor:
                 "structures of one run have one charge",
             )
     return torch.tensor(expected, dtype=torch.long)
+
+
+def _in_its_cell(atoms: Atoms, evaluator: Evaluator) -> Atoms:
+    """Require a molecule, or a structure in the cell of the evaluator; return it."""
+    expected = cell_of(evaluator)
+    if expected is None:
+        return isolated_molecule(atoms)
+    found = periodic_cell(atoms)
+    if found is None or not np.allclose(found, expected, rtol=0.0, atol=1e-6):
+        raise InvalidInputError(
+            key="atoms.cell",
+            value=None if found is None else found.tolist(),
+            expected=f"{expected.tolist()} Å, the cell of the evaluator",
+            advice="structures of one run have one cell",
+        )
+    finite("positions", atoms.positions)
+    return atoms
+
+
+def cell_of(evaluator: Evaluator) -> np.ndarray | None:
+    """Return the cell vectors of an evaluator as rows [Å], None of one for a molecule."""
+    cell = getattr(evaluator, "cell", None)
+    return None if cell is None else np.asarray(torch.as_tensor(cell).cpu(), dtype=float)
 
 
 def common_masses(

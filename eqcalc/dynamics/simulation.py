@@ -34,7 +34,13 @@ from eqcalc.dynamics.observables import (
     strides_of,
 )
 from eqcalc.dynamics.recorder import Recorder
-from eqcalc.dynamics.setup import Equilibration, Setup, common_masses, common_numbers
+from eqcalc.dynamics.setup import (
+    Equilibration,
+    Setup,
+    cell_of,
+    common_masses,
+    common_numbers,
+)
 from eqcalc.dynamics.stability import StabilityLimits, StabilityMonitor, UnstableDynamicsError
 from eqcalc.dynamics.state import State
 from eqcalc.files import exclusive, make_folder, replacing
@@ -74,7 +80,7 @@ def simulate(
     checkpoint_interval: float = 10.0,
     progress: bool = True,
 ) -> Trajectory:
-    """Run molecular dynamics of many replicas of a molecule.
+    """Run molecular dynamics of many replicas of a molecule or of a cell.
 
     All replicas and beads are evaluated in one call per step. If `output` exists and the
     settings agree, the run is resumed from its last checkpoint, and extended if `steps` is
@@ -85,7 +91,8 @@ def simulate(
     ----------
     structures
         Initial structure, or several conformers with the same order of atoms; replica r
-        starts from structure r modulo their number.
+        starts from structure r modulo their number. Periodic structures have the cell of the
+        evaluator, which does not change; their atoms are not wrapped into it.
     evaluator
         Predicts energy and forces, and all recorded quantities. The dynamics runs on its
         device.
@@ -178,6 +185,7 @@ def simulate(
         numbers=numbers,
         masses=common_masses(starts, masses),
         structures=torch.from_numpy(np.stack([atoms.positions for atoms in starts])),
+        cell=cell_of(evaluator),
         provenance=evaluator.provenance,
         method=as_method(method),
         temperature=positive("temperature", temperature, unit="K"),
@@ -336,9 +344,10 @@ class _Run:
 
     def _system(self, method: Method) -> tuple[System, StabilityMonitor]:
         system = self.setup.system(method, self.device)
-        starts = self.setup.starts.to(self.device)
+        setup = self.setup
+        starts = setup.starts.to(self.device)
         return system, StabilityMonitor(
-            self.limits, system, self.setup.numbers, starts, self.setup.temperature
+            self.limits, system, setup.numbers, starts, setup.temperature, setup.cell
         )
 
     def _with_thermostat(self, state: State, system: System) -> State:
@@ -353,7 +362,11 @@ class _Run:
         """Save the unstable replica, and raise the error with its path."""
         where = output.with_name(output.name + ".failed.extxyz")
         numbers = self.setup.numbers.numpy()
-        beads = [Atoms(numbers, positions=bead.cpu().numpy()) for bead in error.positions]
+        cell = self.setup.cell
+        beads = [
+            Atoms(numbers, positions=bead.cpu().numpy(), cell=cell, pbc=cell is not None)
+            for bead in error.positions
+        ]
         with replacing(where) as temporary:
             ase.io.write(temporary, beads, format="extxyz")
         elapsed = error.step * self.setup.timestep

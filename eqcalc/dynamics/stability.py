@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from ase.data import chemical_symbols, covalent_radii
 from torch import Tensor
@@ -66,7 +67,7 @@ class StabilityLimits:
         Largest ratio of the distance of two bonded atoms to their initial distance.
     distance
         Largest distance of an atom from the centre of mass in excess of the initial maximum
-        [Å]; detects fragments that were never bonded.
+        [Å]; detects fragments that were never bonded. Not for periodic structures.
     temperature
         Highest kinetic temperature [K]. Default: the value that thermal fluctuations about
         the larger of target and initial temperature exceed with a probability of 1e-13,
@@ -102,6 +103,8 @@ class StabilityMonitor:
         than 1.3 times the sum of their covalent radii are bonded.
     temperature
         Target temperature [K].
+    cell
+        Cell vectors as rows, ``[3, 3]`` [Å]; None for a molecule.
     """
 
     def __init__(
@@ -111,6 +114,7 @@ class StabilityMonitor:
         numbers: Tensor,
         structures: Tensor,
         temperature: float,
+        cell: np.ndarray | None = None,
     ) -> None:
         self.limits = limits
         self.system = system
@@ -119,11 +123,17 @@ class StabilityMonitor:
         n = len(self.numbers)
         radii = torch.tensor(covalent_radii[self.numbers], dtype=torch.float64)
         first, second = torch.triu_indices(n, n, offset=1)
-        lengths = (structures[:, first] - structures[:, second]).norm(dim=-1)
+        arms = structures[:, first] - structures[:, second]
+        images = torch.zeros_like(arms)  # atoms are not wrapped, so that they stay the same
+        self.periodic = cell is not None
+        if cell is not None:
+            lattice = torch.as_tensor(cell).to(arms)
+            images = torch.round(arms @ torch.linalg.inv(lattice)) @ lattice
+        lengths = (arms - images).norm(dim=-1)
         bonded = (lengths < 1.3 * (radii[first] + radii[second]).to(lengths)).any(dim=0)
         bonded = bonded.cpu()
         self.first, self.second = (end[bonded].to(lengths.device) for end in (first, second))
-        self.lengths = lengths[:, bonded]
+        self.lengths, self.images = lengths[:, bonded], images[:, bonded]
         self.weights = system.integrator.masses / system.integrator.masses.sum()
         self.radius = self._radii(structures).amax(dim=1)
         self.window = math.inf
@@ -206,7 +216,7 @@ class StabilityMonitor:
         energy = self.system.integrator.conserved_energy(state)
         conditions = [
             *self._dissociated(centroid),
-            self._evaporated(centroid),
+            *([] if self.periodic else [self._evaporated(centroid)]),
             self._too_hot(state),
             self._drifted(energy, state.n_atoms),
         ]
@@ -218,7 +228,8 @@ class StabilityMonitor:
         first, second = self.first, self.second
         if not len(first):
             return []
-        stretch = (centroid[:, first] - centroid[:, second]).norm(dim=-1) / self.lengths
+        arms = centroid[:, first] - centroid[:, second] - self.images
+        stretch = arms.norm(dim=-1) / self.lengths
         worst, pair = stretch.max(dim=1)
         return [
             _Condition(

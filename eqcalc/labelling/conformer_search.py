@@ -8,13 +8,12 @@ from collections.abc import Sequence
 
 import ase
 import numpy as np
-from ase.neighborlist import natural_cutoffs, neighbor_list
 from ase.optimize import BFGS
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from eqcalc.labelling.method import ConvergenceError, Method, MethodCalculator
-from eqcalc.molecules import unconstrained
+from eqcalc.molecules import bonds, unconstrained
 from eqcalc.validation import InvalidInputError
 
 
@@ -25,7 +24,7 @@ def rotatable_bonds(atoms: ase.Atoms) -> list[tuple[int, int]]:
     Methyl and hydroxyl groups count, and so do double bonds, whose barriers exclude
     unwanted geometries later.
     """
-    pairs = _bonds(atoms)
+    pairs = bonds(atoms)
     degree = np.bincount(pairs.ravel(), minlength=len(atoms))
     return [
         (int(i), int(j))
@@ -42,7 +41,7 @@ def turning_atoms(atoms: ase.Atoms, bond: tuple[int, int]) -> np.ndarray:
     InvalidInputError
         The bond is part of a ring, or no bond.
     """
-    moving = _moving_atoms(atoms, _bonds(atoms), *bond)
+    moving = _moving_atoms(atoms, bonds(atoms), *bond)
     if not len(moving):
         raise InvalidInputError(
             key="bond", value=bond, expected="a bond that is not part of a ring"
@@ -139,11 +138,6 @@ def _shape(atoms: ase.Atoms) -> np.ndarray:
     low, high = np.sort(np.stack([atoms.numbers[i], atoms.numbers[j]]), axis=0)
     distances = np.linalg.norm(atoms.positions[i] - atoms.positions[j], axis=1)
     return distances[np.lexsort((distances, high, low))]
-
-
-def _bonds(atoms: ase.Atoms) -> np.ndarray:
-    i, j = neighbor_list("ij", atoms, natural_cutoffs(atoms, mult=1.15))
-    return np.stack([i, j], axis=1)[i < j]
 
 
 def _moving_atoms(atoms: ase.Atoms, pairs: np.ndarray, i: int, j: int) -> np.ndarray:

@@ -68,6 +68,8 @@ class Committee:
         self.numbers = self.members[0].numbers
         #: Total charge [e].
         self.charge: float = getattr(self.members[0], "charge", 0.0)
+        #: Cell vectors as rows [Å]; None for a molecule.
+        self.cell: Tensor | None = getattr(self.members[0], "cell", None)
         for index, member in enumerate(self.members):
             if member.numbers.tolist() != self.numbers.tolist():
                 raise InvalidInputError(

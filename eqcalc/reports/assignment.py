@@ -192,9 +192,13 @@ def assign(
     Raises
     ------
     InvalidInputError
-        The trajectory has no positions, or fewer than dipoles; or no replica stays near
-        a minimum for as long as the lag window.
+        The trajectory is of a cell, has no positions, or fewer than dipoles; or no replica stays
+        near a minimum for as long as the lag window.
     """
+    if trajectory.cell is not None:
+        raise InvalidInputError(
+            "is of a periodic cell", file=trajectory.path, key="cell", expected="a molecule"
+        )
     dipole, positions = _series(trajectory)
     potential = double_precision(potential)
     interval = trajectory.observable("dipole", slice(0, 1), slice(0, 1)).interval

@@ -181,7 +181,7 @@ def read_members(trajectory: Trajectory, models: Sequence[str | Path]) -> list[E
     members: list[Evaluator] = []
     for path in models:
         with located(file=path):
-            member = eager_evaluator(load_model(path), numbers)
+            member = eager_evaluator(load_model(path), numbers, cell=trajectory.cell)
             if DIPOLE.name not in member.quantities:
                 problem = f"a model of {', '.join(member.quantities)}, without a dipole"
                 raise InvalidInputError(problem)

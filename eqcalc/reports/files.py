@@ -79,7 +79,7 @@ def write_molecular_spectra(
     without rotation too if there are bands without it,
     depolarization ratio (not as JCAMP-DX, which cannot represent undefined values),
     cross-section, and the isotropic and anisotropic parts, from which all other Raman
-    intensities follow.
+    intensities follow. Of a periodic cell also αn, ε′, ε″, n, k, α and the conductivity.
 
     Parameters
     ----------
@@ -110,6 +110,8 @@ def write_molecular_spectra(
         found["depolarization-ratio"] = spectra.raman.depolarization_ratio()
         found["raman-cross-section"] = spectra.raman.cross_section(laser, **scattering)
         files.append(write_spectrum(spectra.raman, folder / f"{stem}-raman-parts.h5"))
+    if spectra.optics is not None:
+        found |= spectra.optics.spectra()
     return files + [
         write_spectrum(spectrum, folder / f"{stem}-{kind}{suffix}")
         for kind, spectrum in found.items()
@@ -179,8 +181,11 @@ def write_spectra(
     if options.get("frame", "laboratory") == "laboratory":
         potential = model_of(trajectory, model)
         if potential is not None:
-            evaluator = eager_evaluator(potential, torch.tensor(trajectory.numbers))
+            evaluator = eager_evaluator(
+                potential, torch.tensor(trajectory.numbers), cell=trajectory.cell
+            )
             check = check_sum_rule(spectra.infrared, trajectory, evaluator)
+    options["n_molecules"] = spectra.provenance["n_molecules"]
     found = None if members is None else committee_on_trajectory(trajectory, members, **options)
     return _write(
         *(spectra, folder, check, scattering or {}, limits, reversed_axis),
@@ -262,7 +267,10 @@ def describe_spectra(
         + f"resolution {record['resolution_cm-1']:.0f} cm⁻¹, "
         + f"quantum factor {record['quantum_factor']}",
         sample(record),
+        *(spectra.optics.lines() if spectra.optics else ()),
     ]
+    if (n_molecules := record.get("n_molecules", 1)) > 1:
+        lines.append(f"intensities are per molecule, of {n_molecules} in the cell")
     # rotation splits a band into branches, whose maxima are no vibrations
     shown = spectra.vibrations or spectra
     where = f" {shown.name}" if spectra.vibrations else ""

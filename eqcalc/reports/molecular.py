@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Infrared and Raman spectra of a molecule, and the infrared sum rule."""
+"""Infrared and Raman spectra of a molecule or cell, and the infrared sum rule."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import torch
 from eqcalc.models.checkpoint import load_model, model_hash, shipped_models
 from eqcalc.models.potential import Potential
 from eqcalc.quantities import DIPOLE, POLARIZABILITY
+from eqcalc.reports.cell import CellOptics, cell_optics, count_molecules
 from eqcalc.runtime import MoleculeEvaluator
 from eqcalc.spectra import (
     Estimate,
@@ -33,6 +34,8 @@ from eqcalc.validation import InvalidFileError, InvalidInputError
 
 #: Largest number of geometries for the sum rule.
 _SUM_RULE_SAMPLES = 400
+#: The same in atoms, for cells.
+_SUM_RULE_ATOMS = 1600
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class MolecularSpectra:
     infrared: Spectrum | None
     raman: RamanSpectrum | None
     vibrations: MolecularSpectra | None = None  #: the same without rotation
+    optics: CellOptics | None = None  #: of a periodic cell
     notes: tuple[str, ...] = ()  #: what the bands contain, and which spectra are missing
 
     def __post_init__(self) -> None:
@@ -66,13 +70,17 @@ class SumRuleCheck:
     rotating: bool = True  #: whether the exact value includes rotation
 
 
-def molecular_spectra(trajectory: Trajectory, **options: Any) -> MolecularSpectra:
-    """Return the infrared and Raman spectrum of a trajectory.
+def molecular_spectra(
+    trajectory: Trajectory, *, n_molecules: int | None = None, **options: Any
+) -> MolecularSpectra:
+    """Return the infrared and Raman spectrum of a trajectory, and the optics of a cell.
 
     Parameters
     ----------
     trajectory
-        A trajectory with the dipole or the polarizability of a molecule.
+        A trajectory with the dipole or the polarizability of a molecule or cell.
+    n_molecules
+        Spectra are per molecule; by default the number of groups of bonded atoms of a cell.
     options
         Quantum factor, frame, window, resolution, errors: what
         :func:`eqcalc.spectra.infrared` and :func:`eqcalc.spectra.raman` share.
@@ -97,8 +105,18 @@ def molecular_spectra(trajectory: Trajectory, **options: Any) -> MolecularSpectr
             advice="record them with simulate(observables={'dipole': 2, 'polarizability': 2, …})",
         )
     notes = (*trajectory.settings.get("notes", ()), *_unfinished(trajectory))
-    absorption = infrared(trajectory, **options) if dipole else None
-    scattering = raman(trajectory, **options) if polarizability else None
+    optics = None
+    if trajectory.cell is not None:
+        if options.get("frame", LABORATORY) != LABORATORY:
+            raise InvalidInputError(
+                key="frame", value=options["frame"], expected=f"{LABORATORY} for a periodic cell"
+            )
+        n_molecules = n_molecules or count_molecules(trajectory)
+        of_cell = {name: value for name, value in options.items() if name != "frame"}
+        optics = cell_optics(trajectory, **of_cell) if dipole else None
+    per_molecule = {**options, "n_molecules": n_molecules or 1}
+    absorption = infrared(trajectory, **per_molecule) if dipole else None
+    scattering = raman(trajectory, **per_molecule) if polarizability else None
     inside, rotation = None, ""
     if options.get("frame", LABORATORY) == LABORATORY and _may_rotate(trajectory):
         inside, rotation = _vibrations(trajectory, options)
@@ -116,12 +134,15 @@ def molecular_spectra(trajectory: Trajectory, **options: Any) -> MolecularSpectr
         absorption and _noted(absorption, notes),
         scattering and replace(scattering, isotropic=_noted(scattering.isotropic, notes)),
         inside,
+        optics,
         (*missing, *([rotation] if rotation else [])),
     )
 
 
 def _may_rotate(trajectory: Trajectory) -> bool:
     """Return whether a trajectory is of a molecule that rotates."""
+    if trajectory.cell is not None:
+        return False
     still = trajectory.n_beads == 1 and not rotates(trajectory_provenance(trajectory))
     return trajectory.n_atoms > 1 and not still
 
@@ -293,12 +314,17 @@ def check_sum_rule(
     beads = trajectory.observable(name).values
     geometries = beads.reshape(-1, *beads.shape[-2:])
     # evenly spread over replicas, times and beads
-    indices = np.linspace(0, len(geometries) - 1, min(_SUM_RULE_SAMPLES, len(geometries)))
+    samples = min(_SUM_RULE_SAMPLES, len(geometries))
+    if trajectory.cell is not None:  # each is an average over many molecules
+        samples = min(samples, max(_SUM_RULE_ATOMS // trajectory.n_atoms, 2))
+    indices = np.linspace(0, len(geometries) - 1, samples)
     chosen = geometries[indices.astype(int)]
     tensors = evaluator.polar_tensors(torch.from_numpy(chosen)).cpu().numpy()
     if not rotating:
         tensors = without_rotation(tensors, chosen, trajectory.masses)
     exact = sum_rule(tensors, trajectory.masses)
+    n_molecules = spectrum.provenance.get("n_molecules", 1)
+    exact = Estimate(exact.value / n_molecules, exact.error / n_molecules)
     return SumRuleCheck(exact, sum_rule_ratio(spectrum, exact), rotating)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The interface of dynamics to a model: replicas × beads of one molecule per call."""
+"""The interface of dynamics to a model: replicas × beads of one molecule or cell per call."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from typing import Any, Protocol
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 import eqcalc
@@ -29,7 +30,10 @@ _CHUNK = 32
 
 
 class Evaluator(Protocol):
-    """Energies, forces and properties of configurations of one molecule, as dynamics needs them."""
+    """Energies, forces and properties of configurations of one molecule, as dynamics needs them.
+
+    One with a ``cell`` ``[3, 3]`` Å is of the contents of that cell.
+    """
 
     #: Atomic numbers, ``[n_atoms]``.
     numbers: Tensor
@@ -61,7 +65,7 @@ class Evaluator(Protocol):
 
 
 class MoleculeEvaluator:
-    """A model evaluated for configurations of one isolated molecule.
+    """A model evaluated for configurations of one molecule, or of the contents of one cell.
 
     :func:`eqcalc.runtime.evaluator_for` creates one with the fastest execution. Energy, forces
     and properties are those of the execution; derivatives of properties are taken eagerly.
@@ -74,6 +78,8 @@ class MoleculeEvaluator:
         Atomic numbers of the molecule, ``[n_atoms]``.
     charge
         Its total charge [e].
+    cell
+        Cell vectors as rows, ``[3, 3]`` Å, of a periodic structure. Positions need not be in it.
 
     Raises
     ------
@@ -83,15 +89,30 @@ class MoleculeEvaluator:
         The model was not trained on this charge.
     """
 
-    def __init__(self, execution: Execution, numbers: Tensor, *, charge: float = 0.0) -> None:
+    def __init__(
+        self,
+        execution: Execution,
+        numbers: Tensor,
+        *,
+        charge: float = 0.0,
+        cell: ArrayLike | None = None,
+    ) -> None:
         potential = execution.potential
         numbers = known_numbers(potential, numbers)
         check_charge(potential.metadata, charge)
-        warn_of_composition(potential.metadata, numbers.cpu().numpy())
+        if cell is None:  # supercells have many compositions
+            warn_of_composition(potential.metadata, numbers.cpu().numpy())
         #: How the model is executed.
         self.execution = execution
-        self.quantities = potential.quantities
         self.device = potential.device
+        #: Cell vectors as rows [Å]; None for a molecule.
+        self.cell: Tensor | None = None
+        self.quantities = potential.quantities
+        if cell is not None:
+            self.cell = torch.as_tensor(cell, dtype=torch.float64, device=self.device)
+            nowhere = self.cell.new_zeros(1, len(numbers), 3)
+            one = Structures.stack(numbers, nowhere, charge, self.cell)
+            self.quantities = potential.available_for(one)
         self.numbers = numbers.to(self.device)
         self.charge = charge
         self._shape = [len(numbers), 3]
@@ -101,6 +122,7 @@ class MoleculeEvaluator:
             **({} if potential.file is None else {"model_file": str(potential.file)}),
             "level_of_theory": potential.metadata.get("level_of_theory"),
             **({"charge": charge} if charge else {}),
+            **({} if self.cell is None else {"cell_angstrom": self.cell.tolist()}),
             "network_precision": precision_of(potential),
             "execution": execution.name,
             "device": str(self.device),
@@ -123,7 +145,8 @@ class MoleculeEvaluator:
         n, *shape = positions.shape
         kept = self._stacks.get(n)
         if kept is None or shape != self._shape:
-            kept = Structures.stack(self.numbers, positions, self.charge)  # checks the shape
+            # checks the shape
+            kept = Structures.stack(self.numbers, positions, self.charge, self.cell)
             if len(self._stacks) >= _KEPT:
                 self._stacks.clear()
             self._stacks[n] = kept.with_positions(positions.new_empty(0, 3))
@@ -195,7 +218,8 @@ class MoleculeEvaluator:
         """Return a description of the molecule, model and execution."""
         facts = self.potential.facts()
         return {
-            "molecule": f"{formula(self.numbers.tolist())}, charge {self.charge:g} e",
+            "molecule" if self.cell is None else "cell": f"{formula(self.numbers.tolist())}, "
+            f"charge {self.charge:g} e",
             "execution": grouped(self.parts),
             "level of theory": facts["level of theory"],
             "precision": f"{self.provenance['network_precision']} on {self.device}",
@@ -209,20 +233,28 @@ class MoleculeEvaluator:
 
 
 def eager_evaluator(
-    potential: Potential, numbers: Tensor, *, charge: float = 0.0, chunk: int | None = None
+    potential: Potential,
+    numbers: Tensor,
+    *,
+    charge: float = 0.0,
+    cell: ArrayLike | None = None,
+    chunk: int | None = None,
 ) -> MoleculeEvaluator:
-    """Return the reference evaluator of a molecule, which runs the model eagerly.
+    """Return the reference evaluator of a molecule or cell, which runs the model eagerly.
 
     Parameters
     ----------
-    potential, numbers, charge
+    potential, numbers, charge, cell
         See :func:`eqcalc.runtime.evaluator_for`.
     chunk
         See :class:`EagerExecution`.
     """
     numbers = known_numbers(potential, numbers)
-    execution = EagerExecution.for_molecule(potential, numbers, charge=charge, chunk=chunk)
-    return MoleculeEvaluator(execution, numbers, charge=charge)
+    if cell is None:
+        execution = EagerExecution.for_molecule(potential, numbers, charge=charge, chunk=chunk)
+    else:
+        execution = EagerExecution(potential)
+    return MoleculeEvaluator(execution, numbers, charge=charge, cell=cell)
 
 
 def known_numbers(potential: Potential, numbers: Tensor) -> Tensor:

@@ -59,9 +59,10 @@ def evaluator_for(
     numbers: Tensor,
     *,
     charge: float = 0.0,
+    cell: ArrayLike | None = None,
     execution: str | None = None,
 ) -> MoleculeEvaluator:
-    """Return the fastest evaluator of a molecule that works here.
+    """Return the fastest evaluator of a molecule, or of a cell, that works here.
 
     On a CPU it uses the C++ kernels, on a GPU CUDA graphs. Read-outs without kernels are evaluated
     eagerly; see :attr:`MoleculeEvaluator.parts`. A network without kernels runs eagerly on a CPU,
@@ -76,6 +77,9 @@ def evaluator_for(
         Atomic numbers of the molecule, ``[n_atoms]``.
     charge
         Its total charge [e].
+    cell
+        Cell vectors as rows, ``[3, 3]`` Å, of a structure that is periodic in all directions.
+        Pairs are searched with a skin; the execution is one of :func:`execution_for`.
     execution
         One of :data:`EXECUTIONS`; it is an error if that one cannot be used. By default the fastest
         that works, with a warning if it is not the usual one for the device. ``"compiled"`` works
@@ -91,11 +95,14 @@ def evaluator_for(
         The requested execution cannot be used here.
     """
     numbers = known_numbers(potential, numbers)
-    if execution is None:
+    chosen: Execution
+    if cell is not None:
+        chosen = execution_for(potential, execution=execution)
+    elif execution is None:
         chosen = _fastest(potential, numbers, charge=charge)
     else:
         chosen = _named(execution).for_molecule(potential, numbers, charge=charge)
-    return MoleculeEvaluator(chosen, numbers, charge=charge)
+    return MoleculeEvaluator(chosen, numbers, charge=charge, cell=cell)
 
 
 def load_evaluator(
@@ -103,6 +110,7 @@ def load_evaluator(
     numbers: ArrayLike,
     *,
     charge: float = 0.0,
+    cell: ArrayLike | None = None,
     device: str | None = None,
     precision: str | None = None,
     execution: str | None = None,
@@ -113,7 +121,7 @@ def load_evaluator(
     ----------
     models
         Model files; several are averaged, see :class:`~eqcalc.models.committee.Committee`.
-    numbers, charge, execution
+    numbers, charge, cell, execution
         See :func:`evaluator_for`.
     device
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, …; by default a GPU if there is one.
@@ -132,7 +140,7 @@ def load_evaluator(
     for path in [models] if isinstance(models, str | Path) else models:
         model = in_precision(load_model(path, device=device), precision)
         tensor = torch.as_tensor(numbers)
-        members.append(evaluator_for(model, tensor, charge=charge, execution=execution))
+        members.append(evaluator_for(model, tensor, charge=charge, cell=cell, execution=execution))
     return Committee(members) if len(members) > 1 else members[0]
 
 

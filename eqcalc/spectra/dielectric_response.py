@@ -25,7 +25,11 @@ from eqcalc.spectra.quantum_factors import with_quantum_factor
 from eqcalc.spectra.series import Series
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.trajectory import Trajectory
-from eqcalc.units import AVOGADRO, INTENSITY_PER_SQUARED_CHARGE_PER_MASS
+from eqcalc.units import (
+    AVOGADRO,
+    CONDUCTIVITY_PER_ABSORPTION,
+    INTENSITY_PER_SQUARED_CHARGE_PER_MASS,
+)
 from eqcalc.validation import InvalidInputError, positive
 
 if TYPE_CHECKING:
@@ -220,6 +224,20 @@ class Dielectric:
             self.imaginary(),
             lambda a, b: np.sqrt(0.5 * (np.hypot(a, b) + a)),
             label="refractive index",
+        )
+
+    def extinction_coefficient(self) -> Spectrum:
+        """Return k(ν̃) = √[(|ε| − ε')/2], the imaginary part of the refractive index."""
+        return self.real().combined(
+            self.imaginary(),
+            lambda a, b: b / np.sqrt(2.0 * (np.hypot(a, b) + a)),
+            label="extinction coefficient",
+        )
+
+    def conductivity(self) -> Spectrum:
+        """Return σ(ν̃) = 2πcν̃ ε₀ε''(ν̃) = cε₀ α(ν̃)n(ν̃), S/cm."""
+        return self.absorption.weighted(
+            CONDUCTIVITY_PER_ABSORPTION, "times cε₀", unit="S/cm", label="conductivity"
         )
 
     def absorption_coefficient(self) -> Spectrum:

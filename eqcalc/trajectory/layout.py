@@ -134,6 +134,8 @@ class Header:
         All other settings of the run, JSON-able.
     provenance
         Model, level of theory, and software versions, JSON-able.
+    cell
+        Cell vectors as rows, ``[3, 3]`` [Å]; None for a molecule.
     """
 
     method: str
@@ -146,6 +148,7 @@ class Header:
     masses: np.ndarray
     settings: dict[str, Any] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    cell: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         for name, most in _LARGEST.items():
@@ -154,6 +157,12 @@ class Header:
             count(name, getattr(self, name), least=least)
         numbers = shape("numbers", self.numbers, ("n_atoms",))
         masses = finite("masses", shape("masses", self.masses, (len(numbers),)))
+        if self.cell is not None:
+            cell = finite("cell", shape("cell", self.cell, (3, 3)))
+            if not abs(np.linalg.det(cell)) > 1e-6:
+                raise InvalidInputError(
+                    key="cell", value=np.asarray(cell).tolist(), expected="a cell with a volume"
+                )
         for name, values, valid in (
             ("numbers", numbers, (numbers > 0) & (numbers < 119)),
             ("masses", masses, (masses > 0.0) & (masses < _HEAVIEST)),
@@ -244,13 +253,16 @@ def _write_header(file: h5py.File, header: Header, layouts: Mapping[str, Layout]
     file.attrs["format"] = FORMAT
     file.attrs["version"] = VERSION
     for name, value in asdict(header).items():
-        if name in ("numbers", "masses"):
-            file[name] = np.asarray(value)
+        if name in ("numbers", "masses", "cell"):
+            if value is not None:
+                file[name] = np.asarray(value)
         elif isinstance(value, dict):
             file.attrs[name] = json.dumps(value, ensure_ascii=False, sort_keys=True)
         else:
             file.attrs[name] = value
     file["masses"].attrs["unit"] = "amu"
+    if header.cell is not None:
+        file["cell"].attrs["unit"] = "Å"
     file.attrs["temperature unit"] = "K"
     file.attrs["timestep unit"] = "fs"
     for name, layout in layouts.items():

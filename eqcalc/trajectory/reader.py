@@ -77,10 +77,13 @@ class Trajectory:
             for name, unit in _HEADER_UNITS.items():
                 _check_unit(file, f"{name} unit", unit)
             _check_unit(_item(file, "masses"), "unit", "amu")
+            if periodic := "cell" in file:
+                _check_unit(file["cell"], "unit", "Å")
             header = Header(
                 **{name: _scalar(file, name, kind) for name, kind in _SCALARS.items()},
                 numbers=_item(file, "numbers")[()],
                 masses=_item(file, "masses")[()],
+                cell=file["cell"][()] if periodic else None,
                 settings=_record(file, "settings"),
                 provenance=_record(file, "provenance"),
             )
@@ -128,6 +131,11 @@ class Trajectory:
     def masses(self) -> np.ndarray:
         """Masses [amu], ``[n_atoms]``."""
         return self.header.masses
+
+    @property
+    def cell(self) -> np.ndarray | None:
+        """Cell vectors as rows, ``[3, 3]`` [Å]; None of a molecule."""
+        return self.header.cell
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: MIT
+"""The optics of a periodic cell along its trajectory: permittivity, refractive index, absorption.
+
+``ε∞ = 1 + 4π⟨α⟩/V`` is from the recorded polarizability and ``ε(0) = ε∞ + ⟨δM²⟩/(3ε₀Vk_BT)`` from
+the fluctuation of the dipole moment; between them lies :class:`eqcalc.spectra.Dielectric`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from eqcalc.molecules import molecules_of
+from eqcalc.quantities import DIPOLE, POLARIZABILITY
+from eqcalc.spectra import Dielectric, Estimate, Spectrum, dielectric
+from eqcalc.trajectory import Trajectory
+from eqcalc.units import BOLTZMANN, cell_permittivity
+from eqcalc.validation import InvalidInputError
+
+
+@dataclass(frozen=True)
+class CellOptics:
+    """The optics of a cell; what is not recorded is None.
+
+    Parameters
+    ----------
+    dielectric
+        α(ν̃)n(ν̃), and what follows from it.
+    high_frequency
+        ε∞, a third of the trace.
+    static
+        ε(0), if the dipole moment itself was recorded.
+    """
+
+    dielectric: Dielectric
+    high_frequency: Estimate | None
+    static: Estimate | None
+
+    def spectra(self) -> dict[str, Spectrum]:
+        """Return the spectra by the names of their files.
+
+        Those that need ε∞ are left out where it is not known.
+        """
+        response = self.dielectric
+        found = {
+            "absorption-times-index": response.absorption,
+            "permittivity-imaginary": response.imaginary(),
+            "conductivity": response.conductivity(),
+        }
+        if self.high_frequency is not None:
+            found |= {
+                "permittivity-real": response.real(),
+                "refractive-index": response.refractive_index(),
+                "extinction-coefficient": response.extinction_coefficient(),
+                "absorption-coefficient": response.absorption_coefficient(),
+            }
+        return found
+
+    def lines(self) -> list[str]:
+        """Return the permittivities as text."""
+        parts = [
+            f"{name} = {value.value:.3f} ± {value.error:.3f}"
+            for name, value in (("ε∞", self.high_frequency), ("ε(0)", self.static))
+            if value is not None
+        ]
+        volume = f"cell of {self.dielectric.volume:.1f} Å³"
+        if self.high_frequency is None:
+            parts.append(
+                "no polarizability is recorded, so that ε∞, and with it n, k and ε′, are unknown"
+            )
+        return [f"{volume}: {', '.join(parts)}"]
+
+
+def cell_optics(trajectory: Trajectory, **options: Any) -> CellOptics:
+    """Return the optics of the cell of a trajectory.
+
+    Parameters
+    ----------
+    trajectory
+        Periodic, with the dipole moment or its time derivative.
+    options
+        See :func:`eqcalc.spectra.dielectric`.
+
+    Raises
+    ------
+    InvalidInputError
+        The trajectory is not periodic.
+    """
+    volume, recorded = cell_volume(trajectory), trajectory.observables()
+    high = None
+    if POLARIZABILITY.name in recorded:
+        alpha = trajectory.observable(POLARIZABILITY.name).values.mean(axis=1)
+        epsilon = np.trace(cell_permittivity(alpha, volume), axis1=-2, axis2=-1) / 3.0
+        high = _over_replicas(epsilon)
+    response = dielectric(
+        trajectory,
+        volume=volume,
+        high_frequency=1.0 if high is None else high.value,
+        **options,
+    )
+    static = None
+    if DIPOLE.name in recorded:
+        moment = trajectory.observable(DIPOLE.name).values
+        # 1/(3ε₀Vk_BT) as the permittivity of a polarizability ⟨δM²⟩/3k_BT
+        square = np.square(moment - moment.mean(axis=(0, 1))).sum(axis=-1).mean(axis=1)
+        response_of = square / (3.0 * BOLTZMANN * trajectory.temperature)
+        base = 1.0 if high is None else high.value
+        static = _over_replicas(base - 1.0 + cell_permittivity(response_of, volume))
+    return CellOptics(response, high, static)
+
+
+def cell_volume(trajectory: Trajectory) -> float:
+    """Return the volume [Å³] of the cell of a trajectory; InvalidInputError if it has none."""
+    if trajectory.cell is None:
+        raise InvalidInputError(
+            "is of a molecule", file=trajectory.path, key="cell", expected="a periodic system"
+        )
+    return abs(float(np.linalg.det(trajectory.cell)))
+
+
+def count_molecules(trajectory: Trajectory) -> int:
+    """Return the number of molecules in the cell: groups of bonded atoms where the run starts."""
+    start = trajectory.provenance["molecule"]["positions_angstrom"]
+    atoms = Atoms(trajectory.numbers, positions=start, cell=trajectory.cell, pbc=True)
+    return int(molecules_of(atoms).max()) + 1
+
+
+def _over_replicas(values: np.ndarray) -> Estimate:
+    """Return the mean over replicas ``[n_replicas]`` and its error, nan of a single one."""
+    n = len(values)
+    error = float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+    return Estimate(float(values.mean()), error, n)
