@@ -54,6 +54,9 @@ class EqCalculator(Calculator):
     :mod:`eqcalc.quantities` (``calc.get_property(name, atoms)``), and the stress [eV/Å³] of
     periodic structures. These have dipole and polarizability from read-outs of the form ``local``.
 
+    ASE finds it by name after ``ase.calculators.calculator.register_calculator_class("eqcalc",
+    EqCalculator)``, which importing eqcalc does not do.
+
     Threads may share a calculator: each call waits for the others (``calc.results`` is that of the
     last one). They run in parallel with a calculator each.
 
@@ -88,6 +91,7 @@ class EqCalculator(Calculator):
         "dipole",
         "polarizability",
     ]
+    nolabel = True  # for the command of ASE that runs calculators: no files to be labelled
 
     def __init__(
         self,
