@@ -110,6 +110,11 @@ class DynamicsMethod:
         Whether stretching bands are red-shifted and broadened at low temperature.
     fictitious_masses
         Whether internal modes have masses other than those of the atoms.
+    fixed_centroid
+        Whether the centroid stays where it is.
+    effective_potential
+        Whether it is classical dynamics on an effective potential that contains the quantum
+        statistics of the nuclei.
     constant_pressure
         Whether the cell fluctuates.
     parameters, reference
@@ -128,6 +133,8 @@ class DynamicsMethod:
     ring_resonances: bool = False
     curvature_problem: bool = False
     fictitious_masses: bool = False
+    fixed_centroid: bool = False
+    effective_potential: bool = False
     constant_pressure: bool = False
     parameters: tuple[Parameter, ...] = ()
     simulated: bool = False
@@ -403,6 +410,29 @@ _ROWS = (
         ipi=IPIDynamics("nvt", ("nm_gle", "nm_gle_g")),
         reference="Ceriotti and Manolopoulos, Phys. Rev. Lett. 109, 100604 (2012)",
     ),
+    DynamicsMethod(
+        "CC-PIMD",
+        "path-integral molecular dynamics with a constrained centroid, for mean forces on it",
+        ring_polymer=True,
+        correlation="none",
+        thermostat="friction",
+        thermostatted="internal",
+        aliases=("constrained centroid", "NVT-CC"),
+        fixed_centroid=True,
+        parameters=(_damping(1.0, _CRITICAL),),
+        simulated=True,
+        reference="Cao and Voth, J. Chem. Phys. 101, 6168 (1994)",
+    ),
+    # --- classical on an effective potential: quantum dynamics ---
+    _quantum(
+        "Te-PIGS",
+        "classical dynamics on the centroid potential of an elevated temperature, learned from "
+        "path integrals",
+        ring_polymer=False,
+        effective_potential=True,
+        simulated=True,
+        reference="Musil, Zaporozhets, Noé, Clementi and Kapil, J. Chem. Phys. 157, 181102 (2022)",
+    ),
     # --- other codes only: their time series can be analysed ---
     _classical("NVT", "classical dynamics with some thermostat, taken as friction", "friction"),
     _classical("NPT", "classical dynamics at constant pressure", "global", constant_pressure=True),
@@ -454,19 +484,13 @@ _ROWS = (
         "f-QCMD",
         "fast quasi-centroid molecular dynamics: classical on an effective potential",
         ring_polymer=False,
+        effective_potential=True,
         reference="Fletcher, Zhu, Lawrence and Manolopoulos, J. Chem. Phys. 155, 231101 (2021)",
     ),
     _quantum(
         "Te-CMD",
         "centroid molecular dynamics at an elevated temperature of the internal modes",
         "friction",
-    ),
-    _quantum(
-        "Te-PIGS",
-        "classical dynamics on the centroid potential of an elevated temperature, learned from "
-        "path integrals",
-        ring_polymer=False,
-        reference="Musil, Zaporozhets, Noé, Clementi and Kapil, J. Chem. Phys. 157, 181102 (2022)",
     ),
     _sampling(
         "PIMD",

@@ -31,7 +31,7 @@ def test_quantum_dynamics_leaves_the_physical_modes_alone():
 
 def test_path_integrals_that_only_sample_have_no_spectra():
     found = names_where(lambda row: row.spectra == "none")
-    assert found == {"PILE-L", "PILE-G", "PI+GLE", "PIGLET", "PIMD", "PIGLE-QTB"}
+    assert found == {"PILE-L", "PILE-G", "PI+GLE", "PIGLET", "PIMD", "PIGLE-QTB", "CC-PIMD"}
     assert all(METHODS[name].ring_polymer and METHODS[name].ensemble == "NVT" for name in found)
 
 
@@ -59,10 +59,17 @@ def test_internal_modes_of_the_ring_show_unless_they_are_moved_or_averaged():
     assert names_where(lambda row: row.fictitious_masses) == {"PA-CMD"}
 
 
+def test_effective_potentials_and_centroids_that_are_held():
+    assert names_where(lambda row: row.effective_potential) == {"f-QCMD", "Te-PIGS"}
+    assert names_where(lambda row: row.fixed_centroid) == {"CC-PIMD"}
+    for row in ALL:
+        assert not row.effective_potential or (row.kubo and not row.ring_polymer)
+
+
 def test_rotation_is_excited_by_all_but_constant_energy_and_global_thermostats():
     simulated = [METHODS[name] for name in method_names(engine="eqcalc")]
     still = {row.name for row in simulated if not row.excites_rotation}
-    assert still == {"NVE", "RPMD", "SVR", "NHC"}
+    assert still == {"NVE", "RPMD", "SVR", "NHC", "Te-PIGS"}
 
 
 def test_literature_values():
@@ -125,8 +132,8 @@ def test_methods_of_other_codes_are_not_run():
 
 
 def test_what_the_engines_run():
-    classical = ("NVE", "Langevin", "SVR", "NHC", "GLE")
-    quantum = ("RPMD", "T-RPMD", "PA-CMD", "PILE-L", "PILE-G", "PI+GLE")
+    classical = ("NVE", "Langevin", "SVR", "NHC", "GLE", "Te-PIGS")
+    quantum = ("RPMD", "T-RPMD", "PA-CMD", "PILE-L", "PILE-G", "PI+GLE", "CC-PIMD")
     assert method_names(engine="eqcalc", ring_polymer=False) == classical
     assert method_names(engine="eqcalc", ring_polymer=True) == quantum
     assert "GLE" not in method_names(engine="eqcalc", by_name=True)

@@ -23,7 +23,23 @@ from eqcalc.cli.arguments import (
     tell_next,
     trajectory_file,
 )
-from eqcalc.methods import method_names
+from eqcalc.methods import method, method_names
+from eqcalc.validation import InvalidInputError
+
+#: Options of methods on an effective potential.
+_LEARNING = ("correction", "elevated_temperature", "labels")
+
+
+def _is_effective(options: argparse.Namespace) -> bool:
+    """Return whether the dynamics is that on a corrected potential; refuse its options if not."""
+    is_effective = ":" not in options.method and method(options.method).effective_potential
+    for name in _LEARNING:
+        value = getattr(options, name)
+        if value is not None and not is_effective:
+            raise InvalidInputError(
+                key=f"--{name.replace('_', '-')}", value=value, expected="--method Te-PIGS with it"
+            )
+    return is_effective
 
 
 def _simulate(options: argparse.Namespace) -> None:
@@ -44,9 +60,13 @@ def _simulate(options: argparse.Namespace) -> None:
     from eqcalc.runtime import EXECUTIONS, load_evaluator
 
     configure_process(options)
+    is_effective = _is_effective(options)
+    learned = options.output.with_name(f"{options.output.stem}-correction")
     structures = read_structures(options.molecule)
     warn_of_ignored(structures[0])
-    execution = options.execution or recorded_execution(options.output)
+    execution = options.execution or next(
+        filter(None, map(recorded_execution, (options.output, learned / "path-integrals.h5"))), None
+    )
     if execution in EXECUTIONS and EXECUTIONS[execution].compiles:
         print("compiling takes minutes unless the program is in the cache", file=sys.stderr)
     evaluator = load_evaluator(
@@ -57,6 +77,8 @@ def _simulate(options: argparse.Namespace) -> None:
         execution=execution,
         **chosen(options, "device", "precision"),
     )
+    if is_effective:
+        evaluator = _corrected(options, structures, evaluator, learned)
     observables = default_observables(options.timestep, evaluator.quantities)
     # a run of an earlier version is resumed as it was started
     recorded = recorded_observables(options.output)
@@ -73,9 +95,36 @@ def _simulate(options: argparse.Namespace) -> None:
         **chosen(options, "output", "method", "temperature", "timestep", "seed"),
         **chosen(options, "replicas", "beads", "rotation", "progress", "checkpoint_interval"),
     )
-    _report_compilations(getattr(evaluator, "members", [evaluator]))
+    model = getattr(evaluator, "model", evaluator)
+    _report_compilations(getattr(model, "members", [model]))
     print(trajectory)
     tell_next("spectra", options.output, "--output", options.output.with_suffix(""))
+
+
+def _corrected(
+    options: argparse.Namespace, structures: Sequence[Any], model: Any, folder: Path
+) -> Any:
+    """Return V + δV, with a correction that is given or learned now."""
+    from eqcalc.centroid import CorrectionError, LearningPlan, corrected, learn_correction
+
+    if options.correction is not None:
+        return corrected(model, options.correction)
+    masses = dict(options.mass)
+    plan = LearningPlan.for_molecule(
+        structures[0],
+        model,
+        temperature=options.temperature,
+        elevated=options.elevated_temperature,
+        masses=masses,
+        **({} if options.labels is None else {"labels": options.labels}),
+    )
+    if not (folder / "correction.eqc").exists():
+        print(plan.told(model, structures[0]), file=sys.stderr)
+    correction = learn_correction(
+        structures, model, folder, plan, masses=masses, **chosen(options, "seed", "progress")
+    )
+    print(f"correction: {CorrectionError(**correction.metadata['correction']['test'])}")
+    return corrected(model, correction)
 
 
 def _report_compilations(members: Sequence[Any]) -> None:
@@ -116,6 +165,21 @@ def add_simulate_command(add: Callable[..., Any]) -> None:
         default=[],
         metavar="MODEL",
         help="further models, averaged with the first; the run stops where their forces disagree",
+    )
+    add_number(
+        command,
+        "--elevated-temperature",
+        None,
+        "of the path integrals from which Te-PIGS learns [K] (default 500, or --temperature)",
+    )
+    add_number(
+        command, "--labels", None, "rings from which it learns (default 10000)", positive_count
+    )
+    command.add_argument(
+        "--correction",
+        type=Path,
+        metavar="FILE",
+        help="take this correction.eqc of an earlier run of Te-PIGS instead of learning one",
     )
     add_dynamics(command, timestep=0.5)
     add_number(

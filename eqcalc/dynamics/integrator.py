@@ -45,7 +45,7 @@ class Integrator:
     With a scaling s_k the time of ring mode k runs s_k times faster: B adds s_k F̃_k and C
     rotates by s_k times the angle, which leaves the energy and the canonical distribution
     as they are. It is the same as giving the mode the mass m/s_k² with momenta p̃_k/s_k,
-    as centroid molecular dynamics does. s_0 = 1.
+    as centroid molecular dynamics does. s_0 is 1, or 0 to hold the centroid.
 
     ======  ===========================  =========================================
     symbol  variable                     unit

@@ -129,17 +129,21 @@ class Method:
     def mode_scaling(self, ensemble: Ensemble) -> Tensor | None:
         """Return the factor by which the time of each ring mode is scaled, None if unscaled.
 
-        With internal modes of a common frequency Ω it is Ω/ω_k, and 1 for the centroid.
+        With internal modes of a common frequency Ω it is Ω/ω_k, and 1 for the centroid. A
+        centroid that is held has no time: 0, and 1 for the others.
 
         Raises
         ------
         InvalidInputError
             The scaled time step of the slowest internal mode would exceed 1 fs.
         """
+        scaling = torch.ones_like(ensemble.frequencies)
+        if self.row.fixed_centroid:
+            scaling[0] = 0.0
+            return scaling
         if not self.row.fictitious_masses:
             return None
         frequency = self.parameters["frequency"]
-        scaling = torch.ones_like(ensemble.frequencies)
         scaling[1:] = wavenumber_to_angular_frequency(frequency) / ensemble.frequencies[1:]
         longest = FEMTOSECOND / float(scaling.max())
         if ensemble.timestep > longest:

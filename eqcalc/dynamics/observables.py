@@ -88,11 +88,18 @@ def _positions(state: State, system: System) -> Tensor:
 
 
 def _velocities(state: State, system: System) -> Tensor:
-    return state.momenta.mean(dim=1) / system.integrator.masses * FEMTOSECOND
+    velocities = state.momenta.mean(dim=1) / system.integrator.masses * FEMTOSECOND
+    scaling = system.integrator.mode_scaling
+    return velocities if scaling is None else scaling[0] * velocities
 
 
 def _bead_positions(state: State, system: System) -> Tensor:
     return state.positions
+
+
+def _centroid_force(state: State, system: System) -> Tensor:
+    """(1/P) Σ_j F(r_j), whose mean with the centroid held is that of its potential."""
+    return state.forces.mean(dim=1)
 
 
 def _potential_energy(state: State, system: System) -> Tensor:
@@ -209,6 +216,7 @@ OBSERVABLES: dict[str, Observable] = {
         Observable("positions", "Å", _atoms, _positions, interval=1.0),
         Observable("velocities", "Å/fs", _atoms, _velocities),
         Observable("bead_positions", "Å", lambda p, n: (p, n, 3), _bead_positions, interval=100.0),
+        Observable("centroid_force", "eV/Å", _atoms, _centroid_force),
         Observable("potential_energy", "eV", _scalar, _potential_energy),
         Observable("kinetic_energy", "eV", _scalar, _kinetic_energy),
         Observable("kinetic_energy_primitive", "eV", _scalar, _kinetic_energy_primitive),

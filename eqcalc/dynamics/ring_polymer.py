@@ -143,7 +143,8 @@ class Propagator:
         fraction
             Part of the rotation angle of the whole step: 1 or 1/2.
         mode_scaling
-            s_k by which the time of each mode is faster than Δt, ``[n_beads]``; None: 1.
+            s_k by which the time of each mode is faster than Δt, ``[n_beads]``; 0: the mode
+            stands still; None: 1.
         """
         angle = frequencies.double() * timestep
         if mode_scaling is not None:
@@ -154,6 +155,8 @@ class Propagator:
         still = frequencies == 0.0
         safe = torch.where(still, torch.ones_like(frequencies), frequencies)
         free = torch.full_like(frequencies, fraction * timestep)
+        if mode_scaling is not None:
+            free = free * mode_scaling
         advance = torch.where(still, free, torch.sin(angle) / safe)
         shape = (-1, 1, 1)
         return cls(

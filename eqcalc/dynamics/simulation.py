@@ -45,6 +45,7 @@ from eqcalc.dynamics.stability import StabilityLimits, StabilityMonitor, Unstabl
 from eqcalc.dynamics.state import State
 from eqcalc.files import exclusive, make_folder, replacing
 from eqcalc.interruption import StopRequest, stopping
+from eqcalc.models.corrected import require_potential
 from eqcalc.progress import progress_bar
 from eqcalc.trajectory import Trajectory, TrajectoryWriter
 from eqcalc.validation import InvalidInputError, count, non_negative, positive
@@ -201,6 +202,9 @@ def simulate(
         propagator=propagator,
     )
     require_evaluated(setup.observables, evaluator)
+    require_potential(
+        setup.method.row, evaluator.provenance, setup.temperature, setup.masses.tolist()
+    )
     steps = count("steps", steps)
     run = _Run(setup, evaluator, StabilityLimits() if limits is None else limits)
     make_folder(output.parent)

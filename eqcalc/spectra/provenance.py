@@ -187,6 +187,7 @@ def provenance_facts(provenance: Mapping[str, Any]) -> dict[str, str]:
         "rotation": settings.get("rotation"),
         "equilibration": _equilibration(settings, provenance.get("timestep_fs")),
         "model": ", ".join(hashes),
+        "correction": _correction(source.get("correction")),
         **{
             f"{key.removesuffix('_by')} by": str(other.get("model"))[:12]
             for key, other in source.items()
@@ -231,6 +232,21 @@ def _dynamics(record: Mapping[str, Any]) -> str:
         f"{record['total_time_ps']:.4g} ps in all" if "total_time_ps" in record else "",
     ]
     return ", ".join(part for part in parts if part)
+
+
+def _correction(record: Any) -> str:
+    """Return what path integrals a correction of the potential was learned from, and its error."""
+    if not isinstance(record, Mapping):
+        return ""
+    parts = [str(record.get("model", ""))[:12]]
+    if "elevated_temperature_K" in record:
+        parts.append(f"path integrals at {record['elevated_temperature_K']:g} K")
+    if "beads" in record:
+        parts.append(f"{record['beads']} beads")
+    if test := record.get("test"):
+        left, all_of_it = (1000.0 * test[name] for name in ("residual", "difference"))
+        parts.append(f"error {left:.1f} of {all_of_it:.1f} meV/Å")
+    return ", ".join(filter(None, parts))
 
 
 def _equilibration(settings: Mapping[str, Any], timestep: float | None) -> str:

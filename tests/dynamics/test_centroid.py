@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Partially adiabatic centroid dynamics: fast internal modes, unchanged ensemble."""
+"""Centroid dynamics: fast internal modes in an unchanged ensemble, and a centroid that is held."""
 
 import math
 from dataclasses import replace
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from eqcalc.dynamics import HarmonicModes, Method
+from eqcalc.dynamics import OBSERVABLES, HarmonicModes, Method, System
 from eqcalc.dynamics.initial import Starts
 from eqcalc.dynamics.noise import GaussianNoise
 from eqcalc.dynamics.ring_polymer import from_modes, ring_transform, to_modes
@@ -97,11 +97,13 @@ def test_the_centroid_of_a_harmonic_well_is_classical():
         torch.testing.assert_close(state.positions.mean(dim=1), expected, rtol=0, atol=1e-12)
 
 
-def test_internal_modes_sample_the_ring_polymer():
+@pytest.mark.parametrize("method", [FAST, Method("CC-PIMD")])
+def test_internal_modes_sample_the_ring_polymer(method):
     """<(x − x_c)²> of 4 beads is the physical one, whatever the pace of its dynamics."""
     omega, replicas = wavenumber_to_angular_frequency(1000.0), 400
     well, mass = HarmonicWell([omega**2]), torch.ones(1, dtype=torch.float64)
-    run = integrator(masses=mass, translation="thermal")
+    timestep = 0.1 if method is FAST else 0.5
+    run = integrator(method, masses=mass, translation="thermal", timestep=timestep)
     state = State.at_rest(torch.zeros(replicas, 4, 1, 3, dtype=torch.float64)).with_evaluation(well)
     noise = GaussianNoise(2, range(replicas), (1, 4, 1, 3))
     squares = []
@@ -126,3 +128,20 @@ def test_too_long_a_step_is_refused():
     assert (caught.value.key, caught.value.value) == ("timestep", pytest.approx(0.25))
     assert "0.08" in caught.value.expected
     assert integrator(Method("PA-CMD"), timestep=0.08, n_beads=16).mode_scaling is not None
+
+
+@pytest.mark.parametrize("propagator", ["cayley", "exact"])
+def test_a_centroid_that_is_held_stays_and_the_energy_is_conserved(propagator):
+    water, first = water_state()
+    run = integrator(Method("CC-PIMD"), timestep=0.1, propagator=propagator)
+    noise = GaussianNoise(3, range(2), (1, 4, 3, 3))
+    state, energies = first, []
+    for n in range(100):
+        state = run.step(state, water, noise(n))
+        energies.append(run.conserved_energy(state))
+    centroid = first.positions.mean(dim=1)
+    torch.testing.assert_close(state.positions.mean(dim=1), centroid, rtol=0, atol=1e-12)
+    assert float((state.positions - first.positions).abs().max()) > 0.01
+    assert float(torch.stack(energies).std(dim=0).max()) < 1e-3
+    velocities = OBSERVABLES["velocities"].estimate(state, System(run, 9 * 4))
+    assert torch.equal(velocities, torch.zeros_like(velocities))

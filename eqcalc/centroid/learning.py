@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: MIT
+"""Learn the correction of a potential: path integrals, labels, training and test in one folder."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from ase import Atoms
+from numpy.typing import ArrayLike
+
+from eqcalc.centroid.correction import (
+    correction_error,
+    store_correction,
+    train_correction,
+)
+from eqcalc.centroid.forces import classical_forces, constrained_forces, sampled_forces
+from eqcalc.files import make_folder
+from eqcalc.models.checkpoint import load_model
+from eqcalc.models.potential import Potential
+from eqcalc.molecules import atomic_masses
+from eqcalc.normal_modes import NormalModes
+from eqcalc.progress import duration
+from eqcalc.runtime import evaluator_for
+from eqcalc.units import SECOND_RADIATION_CONSTANT
+from eqcalc.validation import InvalidInputError, positive_fields
+
+if TYPE_CHECKING:
+    from eqcalc.runtime.evaluator import Evaluator
+
+#: Lowest elevated temperature that is chosen for molecules with hydrogen [K].
+_ELEVATED = 500.0
+#: Beads in units of ħω/k_BT of the fastest mode; the spread of the ring is then 3 % too small.
+_BEADS = 2.0
+#: Displacement of a coordinate for the fastest mode [Å].
+_STEP = 0.01
+
+
+@dataclass(frozen=True)
+class LearningPlan:
+    """What is computed to learn a correction.
+
+    Parameters
+    ----------
+    temperature
+        Elevated temperature of the path integrals [K].
+    beads
+        Beads of each ring.
+    labels, interval
+        Number of rings for training, and the time between them [fs].
+    replicas, timestep, equilibration
+        Of the path integrals; times in fs.
+    tests, test_time
+        Number of centroids that are held for the test, and the time of each average [fs].
+    epochs
+        Length of the training.
+    """
+
+    temperature: float
+    beads: int
+    labels: int = 10_000
+    interval: float = 4.0
+    replicas: int = 32
+    timestep: float = 0.5
+    equilibration: float = 500.0
+    tests: int = 32
+    test_time: float = 500.0
+    epochs: int = 60
+
+    def __post_init__(self) -> None:
+        positive_fields(self, *(field.name for field in fields(self)))
+
+    @classmethod
+    def for_molecule(
+        cls,
+        atoms: Atoms,
+        evaluator: Evaluator,
+        *,
+        temperature: float,
+        elevated: float | None = None,
+        masses: ArrayLike | Mapping[str, float] | None = None,
+        **others: float,
+    ) -> LearningPlan:
+        """Return a plan for a molecule whose dynamics is at `temperature` [K].
+
+        Parameters
+        ----------
+        elevated
+            Elevated temperature [K], by default the higher of `temperature` and 500 K.
+        masses
+            See :func:`~eqcalc.dynamics.simulate`.
+        others
+            Fields of the plan; the beads are by default twice ħω/k_BT of the fastest mode.
+
+        Raises
+        ------
+        InvalidInputError
+            The elevated temperature is lower than that of the dynamics.
+        """
+        elevated = max(temperature, _ELEVATED) if elevated is None else elevated
+        if elevated < temperature:
+            raise InvalidInputError(
+                key="elevated_temperature",
+                value=elevated,
+                expected=f"at least {temperature:g} K, the temperature of the dynamics",
+            )
+        fastest = highest_wavenumber(atoms, evaluator, atomic_masses(atoms, masses))
+        needed = _BEADS * SECOND_RADIATION_CONSTANT * fastest / elevated
+        chosen = {"beads": max(2, math.ceil(needed)), **others}
+        return cls(temperature=elevated, **chosen)  # type: ignore[arg-type]
+
+    @property
+    def evaluations(self) -> int:
+        """Number of configurations whose forces are evaluated, besides the training."""
+        sampling = self.labels * self.interval + self.replicas * self.equilibration
+        test = self.tests * (self.equilibration + self.test_time)
+        return round((sampling + test) / self.timestep) * self.beads
+
+    def told(self, evaluator: Evaluator, atoms: Atoms) -> str:
+        """Return what will be done and how long the path integrals take, from a timed call."""
+        batch = np.repeat(atoms.positions[None], self.replicas * self.beads, axis=0)
+        classical_forces(evaluator, batch)  # the first call is slower
+        began = time.perf_counter()
+        classical_forces(evaluator, batch)
+        seconds = (time.perf_counter() - began) / len(batch) * self.evaluations
+        return (
+            f"path integrals at {self.temperature:g} K, {self.beads} beads: {self.labels} labels "
+            f"and a test of {self.tests} centroids, {self.evaluations} evaluations, about "
+            f"{duration(seconds)}; then {self.epochs} epochs of training"
+        )
+
+
+def learn_correction(
+    structures: Atoms | Sequence[Atoms],
+    evaluator: Evaluator,
+    folder: str | Path,
+    plan: LearningPlan,
+    *,
+    seed: int = 0,
+    masses: ArrayLike | Mapping[str, float] | None = None,
+    progress: bool = True,
+) -> Potential:
+    """Learn δV, the correction of a potential to that of the centroid.
+
+    Path integrals give the labels, a small network is trained on them, and its errors are those
+    on centroids that were held. The same call resumes each step; with the result in the folder
+    it returns that.
+
+    Parameters
+    ----------
+    structures
+        Starting structure, or several conformers.
+    evaluator
+        The potential V.
+    folder
+        Receives ``path-integrals.h5``, ``centroid-forces.h5``, ``training/``,
+        ``constrained.h5`` and the result ``correction.eqc``.
+    plan
+        What is computed.
+    seed, masses, progress
+        See :func:`~eqcalc.dynamics.simulate`.
+
+    Returns
+    -------
+    Potential
+        δV for :func:`~eqcalc.centroid.corrected`; its metadata have the errors.
+
+    Raises
+    ------
+    InvalidInputError, UnstableDynamicsError
+        See :func:`~eqcalc.dynamics.simulate` and :func:`eqcalc.training.train`.
+    """
+    folder = Path(folder)
+    make_folder(folder)
+    common: dict[str, Any] = {
+        "temperature": plan.temperature,
+        "beads": plan.beads,
+        "timestep": plan.timestep,
+        "equilibration": plan.equilibration,
+        "masses": masses,
+        "progress": progress,
+    }
+    dataset = sampled_forces(
+        structures,
+        evaluator,
+        folder,
+        labels=plan.labels,
+        interval=plan.interval,
+        replicas=plan.replicas,
+        seed=seed,
+        **common,
+    )
+    target = folder / "correction.eqc"
+    if target.exists():
+        return load_model(target, device=str(evaluator.numbers.device))
+    correction = train_correction(
+        dataset, folder / "training", epochs=plan.epochs, seed=seed, progress=progress
+    )
+    reference = constrained_forces(
+        structures,
+        evaluator,
+        folder / "constrained.h5",
+        replicas=plan.tests,
+        time=plan.test_time,
+        seed=seed + 1,
+        **common,
+    )
+    charge = float(getattr(evaluator, "charge", 0.0))
+    learned = evaluator_for(correction, evaluator.numbers.cpu(), charge=charge)
+    store_correction(correction, correction_error(learned, reference), target)
+    return load_model(target, device=str(evaluator.numbers.device))
+
+
+def highest_wavenumber(atoms: Atoms, evaluator: Evaluator, masses: np.ndarray) -> float:
+    """Return the highest wavenumber about a structure, by central differences [cm⁻¹]."""
+    steps = _STEP * np.eye(atoms.positions.size).reshape(-1, *atoms.positions.shape)
+    displaced = np.concatenate([atoms.positions + steps, atoms.positions - steps])
+    ahead, behind = np.split(classical_forces(evaluator, displaced), 2)
+    hessian = ((behind - ahead) / (2.0 * _STEP)).reshape(len(steps), -1)
+    modes = NormalModes.from_hessian(atoms.positions, masses, 0.5 * (hessian + hessian.T))
+    return float(modes.wavenumber.max())
