@@ -104,19 +104,13 @@ class DynamicsMethod:
         The modes it acts on: the ``"internal"`` ones of the ring polymer only, or ``"all"``.
     aliases
         Other names; case and punctuation are ignored.
-    ring_resonances
-        Whether internal modes of the ring polymer appear as spurious resonances in spectra.
-    curvature_problem
-        Whether stretching bands are red-shifted and broadened at low temperature.
-    fictitious_masses
-        Whether internal modes have masses other than those of the atoms.
-    fixed_centroid
-        Whether the centroid stays where it is.
-    effective_potential
-        Whether it is classical dynamics on an effective potential that contains the quantum
-        statistics of the nuclei.
-    constant_pressure
-        Whether the cell fluctuates.
+    ring_resonances, curvature_problem
+        Whether internal modes of the ring polymer appear as spurious resonances in spectra;
+        whether stretching bands are red-shifted and broadened at low temperature.
+    fictitious_masses, constant_pressure
+        Whether internal modes have masses of their own; whether the cell fluctuates.
+    fixed_centroid, effective_potential
+        Whether the centroid is held; whether the potential contains the quantum statistics.
     parameters, reference
         Its parameters, and the original publication.
     simulated, ipi
@@ -270,9 +264,11 @@ def _quantum(
     return DynamicsMethod(name, title, ring_polymer, "kubo", thermostat, where, **facts)
 
 
-def _sampling(name: str, title: str, thermostat: Thermostat, **facts: Any) -> DynamicsMethod:
-    """Return a path-integral sampling method, with a thermostat on all modes."""
-    return DynamicsMethod(name, title, True, "none", thermostat, "all", **facts)
+def _sampling(
+    name: str, title: str, thermostat: Thermostat, where: ThermostattedModes = "all", **facts: Any
+) -> DynamicsMethod:
+    """Return a path-integral sampling method, with a thermostat on all modes by default."""
+    return DynamicsMethod(name, title, True, "none", thermostat, where, **facts)
 
 
 _PILE = "Ceriotti, Parrinello, Markland and Manolopoulos, J. Chem. Phys. 133, 124104 (2010)"
@@ -410,24 +406,20 @@ _ROWS = (
         ipi=IPIDynamics("nvt", ("nm_gle", "nm_gle_g")),
         reference="Ceriotti and Manolopoulos, Phys. Rev. Lett. 109, 100604 (2012)",
     ),
-    DynamicsMethod(
+    _sampling(
         "CC-PIMD",
         "path-integral molecular dynamics with a constrained centroid, for mean forces on it",
-        ring_polymer=True,
-        correlation="none",
-        thermostat="friction",
-        thermostatted="internal",
+        "friction",
+        "internal",
         aliases=("constrained centroid", "NVT-CC"),
         fixed_centroid=True,
         parameters=(_damping(1.0, _CRITICAL),),
         simulated=True,
         reference="Cao and Voth, J. Chem. Phys. 101, 6168 (1994)",
     ),
-    # --- classical on an effective potential: quantum dynamics ---
     _quantum(
         "Te-PIGS",
-        "classical dynamics on the centroid potential of an elevated temperature, learned from "
-        "path integrals",
+        "classical dynamics on the centroid potential of path integrals at elevated temperature",
         ring_polymer=False,
         effective_potential=True,
         simulated=True,

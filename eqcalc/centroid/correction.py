@@ -75,7 +75,7 @@ def train_correction(
     folder: str | Path,
     *,
     representation: Mapping[str, Any] = REPRESENTATION,
-    epochs: int = 60,
+    epochs: int = 40,
     batch_size: int = 50,
     learning_rate: float = 2e-3,
     seed: int = 0,

@@ -39,7 +39,7 @@ SPLIT = "replicas"
 #: One replica in so many is for validation.
 _VALIDATION = 8
 #: Time in which rings forget how they started, and blocks that are independent [fs].
-_RELAXATION, _INDEPENDENT = 100.0, 50.0
+RELAXATION, _INDEPENDENT = 100.0, 50.0
 #: Structures evaluated at once.
 _CHUNK = 256
 
@@ -75,7 +75,7 @@ def sampled_forces(
     interval: float = 4.0,
     replicas: int = 32,
     timestep: float = 0.5,
-    equilibration: float = 500.0,
+    equilibration: float = 200.0,
     seed: int = 0,
     masses: ArrayLike | Mapping[str, float] | None = None,
     progress: bool = True,
@@ -102,7 +102,8 @@ def sampled_forces(
     interval
         Time between two labels [fs]; a ring forgets its internal modes in a few fs.
     replicas, timestep, equilibration, seed
-        Of the run by PILE-L, times in fs.
+        Of the run by PILE-L, times in fs. A label is right for its centroid, wherever that is:
+        only the internal modes need be in equilibrium.
 
     Raises
     ------
@@ -164,7 +165,7 @@ def constrained_forces(
     temperature: float,
     beads: int,
     replicas: int | None = None,
-    time: float = 500.0,
+    time: float = 400.0,
     timestep: float = 0.5,
     equilibration: float | None = None,
     seed: int = 0,
@@ -213,7 +214,7 @@ def constrained_forces(
         method="CC-PIMD",
         temperature=temperature,
         timestep=timestep,
-        steps=round((_RELAXATION + time) / timestep),
+        steps=round((RELAXATION + time) / timestep),
         seed=seed,
         replicas=n_structures if replicas is None else replicas,
         beads=beads,
@@ -225,7 +226,7 @@ def constrained_forces(
     )
     positions = trajectory.observable("positions").values[:, 0]
     forces = trajectory.observable("centroid_force")
-    kept = forces.values[:, round(_RELAXATION / forces.interval) :]
+    kept = forces.values[:, round(RELAXATION / forces.interval) :]
     size = kept.shape[1] // blocks
     means = kept[:, : blocks * size].reshape(len(kept), blocks, size, *kept.shape[2:]).mean(axis=2)
     return CentroidForces(

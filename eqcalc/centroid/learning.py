@@ -19,7 +19,12 @@ from eqcalc.centroid.correction import (
     store_correction,
     train_correction,
 )
-from eqcalc.centroid.forces import classical_forces, constrained_forces, sampled_forces
+from eqcalc.centroid.forces import (
+    RELAXATION,
+    classical_forces,
+    constrained_forces,
+    sampled_forces,
+)
 from eqcalc.files import make_folder
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.potential import Potential
@@ -67,10 +72,10 @@ class LearningPlan:
     interval: float = 4.0
     replicas: int = 32
     timestep: float = 0.5
-    equilibration: float = 500.0
-    tests: int = 32
-    test_time: float = 500.0
-    epochs: int = 60
+    equilibration: float = 200.0
+    tests: int = 16
+    test_time: float = 400.0
+    epochs: int = 40
 
     def __post_init__(self) -> None:
         positive_fields(self, *(field.name for field in fields(self)))
@@ -118,7 +123,7 @@ class LearningPlan:
     def evaluations(self) -> int:
         """Number of configurations whose forces are evaluated, besides the training."""
         sampling = self.labels * self.interval + self.replicas * self.equilibration
-        test = self.tests * (self.equilibration + self.test_time)
+        test = self.tests * (self.equilibration + RELAXATION + self.test_time)
         return round((sampling + test) / self.timestep) * self.beads
 
     def told(self, evaluator: Evaluator, atoms: Atoms) -> str:

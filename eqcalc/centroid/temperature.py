@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ def temperature_dependence(
     replicas: int = 64,
     seed: int = 0,
     progress: bool = True,
-    **plan: Any,
+    plan: Mapping[str, Any] | None = None,
 ) -> dict[float, Band]:
     """Return an infrared band by Te PIGS for several elevated temperatures.
 
@@ -60,7 +60,7 @@ def temperature_dependence(
     for hot in elevated:
         place = Path(folder) / f"{hot:g}K"
         how = LearningPlan.for_molecule(
-            first, evaluator, temperature=temperature, elevated=hot, **plan
+            first, evaluator, temperature=temperature, elevated=hot, **(plan or {})
         )
         correction = learn_correction(
             structures, evaluator, place, how, seed=seed, progress=progress
@@ -79,5 +79,5 @@ def temperature_dependence(
             observables={"dipole": max(1, round(1.0 / timestep))},
             progress=progress,
         )
-        found[hot] = infrared(trajectory).band(*limits)
+        found[hot] = infrared(trajectory, frequency_correction=True).band(*limits)
     return found

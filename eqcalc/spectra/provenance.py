@@ -11,6 +11,7 @@ from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 from ase.symbols import Symbols
 
 from eqcalc.facts import joined_levels
+from eqcalc.models.corrected import CORRECTION, ELEVATED_TEMPERATURE
 from eqcalc.trajectory import Trajectory
 
 #: Settings of a simulation that affect its spectra.
@@ -187,7 +188,7 @@ def provenance_facts(provenance: Mapping[str, Any]) -> dict[str, str]:
         "rotation": settings.get("rotation"),
         "equilibration": _equilibration(settings, provenance.get("timestep_fs")),
         "model": ", ".join(hashes),
-        "correction": _correction(source.get("correction")),
+        "correction": _correction(source.get(CORRECTION)),
         **{
             f"{key.removesuffix('_by')} by": str(other.get("model"))[:12]
             for key, other in source.items()
@@ -239,8 +240,8 @@ def _correction(record: Any) -> str:
     if not isinstance(record, Mapping):
         return ""
     parts = [str(record.get("model", ""))[:12]]
-    if "elevated_temperature_K" in record:
-        parts.append(f"path integrals at {record['elevated_temperature_K']:g} K")
+    if ELEVATED_TEMPERATURE in record:
+        parts.append(f"path integrals at {record[ELEVATED_TEMPERATURE]:g} K")
     if "beads" in record:
         parts.append(f"{record['beads']} beads")
     if test := record.get("test"):

@@ -18,6 +18,7 @@ from ase import Atoms
 from ase.build import molecule
 
 from eqcalc.calculator import EqCalculator
+from eqcalc.centroid import LearningPlan
 from eqcalc.cli import build_parser, main
 from eqcalc.cli.program import FAILURE
 from eqcalc.datasets import Dataset
@@ -27,6 +28,7 @@ from eqcalc.models.checkpoint import load_model, save_model, shipped_model
 from eqcalc.molecules import GeometryWarning, read_structures
 from eqcalc.runtime import eager_evaluator, programs
 from eqcalc.spectra import read_spectrum
+from eqcalc.spectra.provenance import provenance_facts
 from eqcalc.trajectory import Trajectory
 from tests.conftest import make_potential
 
@@ -140,6 +142,59 @@ def test_simulate_and_spectra(tmp_path, ethanol_file, capsys, monkeypatch):
     spectrum = read_spectrum(tmp_path / "spectra" / "spectrum-infrared.csv")
     assert spectrum.integrate().value > 0.0
     assert (tmp_path / "spectra" / "spectra.png").is_file()
+
+
+@pytest.mark.slow
+def test_te_pigs_learns_runs_and_resumes(tmp_path, ethanol_file, capsys, monkeypatch):
+    """One command; another run takes its correction, and spectra say how they were made."""
+    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+    whole = LearningPlan.for_molecule
+    small = {"beads": 4, "replicas": 4, "equilibration": 5.0, "tests": 2, "test_time": 100.0}
+    monkeypatch.setattr(
+        LearningPlan, "for_molecule", lambda *a, **k: whole(*a, **{**small, "epochs": 1, **k})
+    )
+    output = tmp_path / "run.h5"
+    simulate = ["simulate", shipped_model("ethanol"), ethanol_file, "--quiet", "--replicas", 2]
+    simulate += ["--method", "Te-PIGS", "--time", 0.05, "--equilibration", 5]
+    assert run(*simulate, "--labels", 32, "--elevated-temperature", 600, "--output", output) == 0
+    told = capsys.readouterr()
+    assert "path integrals at 600 K, 4 beads: 32 labels" in told.err
+    assert "correction: of " in told.out
+    correction = tmp_path / "run-correction" / "correction.eqc"
+    before = correction.read_bytes()
+    assert run(*simulate, "--labels", 32, "--elevated-temperature", 600, "--output", output) == 0
+    assert correction.read_bytes() == before
+    assert "evaluations" not in capsys.readouterr().err
+
+    other = tmp_path / "other.h5"
+    assert run(*simulate, "--correction", correction, "--output", other) == 0
+    first, second = (Trajectory.open(p).observable("dipole").values for p in (output, other))
+    np.testing.assert_array_equal(first, second)
+    assert run("spectra", output, "--output", tmp_path / "spectra") == 0
+    spectrum = read_spectrum(tmp_path / "spectra" / "spectrum-infrared.csv")
+    facts = provenance_facts(spectrum.provenance)
+    assert "Te-PIGS, 300 K" in facts["dynamics"]
+    assert "path integrals at 600 K, 4 beads, error " in facts["correction"]
+    assert spectrum.provenance["correlation"] == "kubo"
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        (["--labels", 9], "--labels"),
+        (["--method", "T-RPMD", "--elevated-temperature", 500], "--elevated-temperature"),
+        (["--method", "Te-PIGS", "--elevated-temperature", 200], "elevated_temperature"),
+        (["--method", "Te-PIGS", "--correction", shipped_model("ethanol")], "correction"),
+    ],
+)
+def test_corrections_are_those_of_te_pigs(
+    tmp_path, ethanol_file, capsys, monkeypatch, options, key
+):
+    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+    simulate = ["simulate", shipped_model("ethanol"), ethanol_file, "--quiet", *options]
+    assert run(*simulate, "--output", tmp_path / "run.h5") == FAILURE
+    assert f"{key}: " in capsys.readouterr().err
+    assert not (tmp_path / "run.h5").exists()
 
 
 def test_an_execution_is_chosen_by_name(tmp_path, ethanol_file, capsys, monkeypatch):
