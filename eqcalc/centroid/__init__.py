@@ -8,8 +8,7 @@ from eqcalc.centroid.correction import (
     train_correction,
 )
 from eqcalc.centroid.forces import CentroidForces, constrained_forces, sampled_forces
-from eqcalc.centroid.learning import LearningPlan, learn_correction
-from eqcalc.centroid.temperature import temperature_dependence
+from eqcalc.centroid.learning import LearningPlan, learn_correction, temperature_dependence
 
 __all__ = [
     "CentroidForces",

@@ -15,6 +15,7 @@ from ase import Atoms
 from numpy.typing import ArrayLike
 
 from eqcalc.centroid.correction import (
+    corrected,
     correction_error,
     store_correction,
     train_correction,
@@ -25,6 +26,7 @@ from eqcalc.centroid.forces import (
     constrained_forces,
     sampled_forces,
 )
+from eqcalc.dynamics import Equilibration, simulate
 from eqcalc.files import make_folder
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.potential import Potential
@@ -32,6 +34,7 @@ from eqcalc.molecules import atomic_masses
 from eqcalc.normal_modes import NormalModes
 from eqcalc.progress import duration
 from eqcalc.runtime import evaluator_for
+from eqcalc.spectra import Band, infrared
 from eqcalc.units import SECOND_RADIATION_CONSTANT
 from eqcalc.validation import InvalidInputError, positive_fields
 
@@ -219,6 +222,71 @@ def learn_correction(
     learned = evaluator_for(correction, evaluator.numbers.cpu(), charge=charge)
     store_correction(correction, correction_error(learned, reference), target)
     return load_model(target, device=str(evaluator.numbers.device))
+
+
+def temperature_dependence(
+    structures: Atoms | Sequence[Atoms],
+    evaluator: Evaluator,
+    folder: str | Path,
+    *,
+    temperature: float,
+    elevated: Sequence[float] = (400.0, 500.0, 600.0),
+    limits: tuple[float, float] = (2500.0, 4500.0),
+    time: float = 2.0,
+    timestep: float = 0.5,
+    replicas: int = 64,
+    seed: int = 0,
+    progress: bool = True,
+    plan: Mapping[str, Any] | None = None,
+) -> dict[float, Band]:
+    """Return an infrared band by Te PIGS for several elevated temperatures.
+
+    A low one has the curvature problem of centroid dynamics, which shifts stretching bands
+    down and broadens them; a high one has lost quantum statistics, which shifts them up. A band
+    that moves little between them can be trusted. Each temperature costs as much as
+    :func:`~eqcalc.centroid.learn_correction`; the same call resumes.
+
+    Parameters
+    ----------
+    structures, evaluator, temperature, timestep, replicas, seed, progress
+        See :func:`~eqcalc.dynamics.simulate`.
+    folder
+        Receives a folder for each temperature.
+    elevated
+        Elevated temperatures [K].
+    limits
+        Range of the band [cm⁻¹].
+    time
+        Length of each run [ps].
+    plan
+        Fields of the :class:`~eqcalc.centroid.LearningPlan`.
+    """
+    first = structures if isinstance(structures, Atoms) else structures[0]
+    found = {}
+    for hot in elevated:
+        place = Path(folder) / f"{hot:g}K"
+        how = LearningPlan.for_molecule(
+            first, evaluator, temperature=temperature, elevated=hot, **(plan or {})
+        )
+        correction = learn_correction(
+            structures, evaluator, place, how, seed=seed, progress=progress
+        )
+        trajectory = simulate(
+            structures,
+            corrected(evaluator, correction),
+            output=place / "dynamics.h5",
+            method="Te-PIGS",
+            temperature=temperature,
+            timestep=timestep,
+            steps=round(1000.0 * time / timestep),
+            seed=seed,
+            replicas=replicas,
+            equilibration=Equilibration(500.0),
+            observables={"dipole": max(1, round(1.0 / timestep))},
+            progress=progress,
+        )
+        found[hot] = infrared(trajectory, frequency_correction=True).band(*limits)
+    return found
 
 
 def highest_wavenumber(atoms: Atoms, evaluator: Evaluator, masses: np.ndarray) -> float:
