@@ -155,7 +155,7 @@ def _bands(conformer: Conformer, number: int, least: float) -> list[PredictedBan
                 spectrum.state(t),
                 number,
                 float(spectrum.wavenumber[t]),
-                {source: float(error[t]) for source, error in spectrum.errors.items()},
+                _errors(conformer, t, quanta),
                 float(infrared[t]),
                 float(raman[t]),
                 float(ratio[t]),
@@ -166,6 +166,16 @@ def _bands(conformer: Conformer, number: int, least: float) -> list[PredictedBan
             )
         )
     return result
+
+
+def _errors(conformer: Conformer, transition: int, quanta: dict[int, int]) -> dict[str, float]:
+    """Return the errors of the treatment and, if it is known, that of the model."""
+    treatment = conformer.spectrum.errors.items()
+    errors = {source: float(error[transition]) for source, error in treatment}
+    of_modes = conformer.harmonic.wavenumber_error
+    if of_modes is not None:
+        errors["model"] = math.hypot(*(n * float(of_modes[k]) for k, n in quanta.items()))
+    return errors
 
 
 def _gained(upper: Configuration, lower: Configuration) -> dict[int, int]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -10,7 +11,7 @@ from ase import Atoms
 
 from eqcalc.calculator import EqCalculator
 from eqcalc.facts import joined_levels
-from eqcalc.harmonic import harmonic_spectrum
+from eqcalc.harmonic import harmonic_spectrum, wavenumber_errors
 from eqcalc.harmonic import relax as relax_with_model
 from eqcalc.labelling import (
     Method,
@@ -93,8 +94,11 @@ class ModelLevel:
         return relax_with_model(self._potential, atoms)
 
     def modes(self, atoms: Atoms) -> NormalModes:
-        """Return the normal modes from the exact Hessian."""
-        return harmonic_spectrum(self._potential, atoms)
+        """Return the normal modes from the exact Hessian, with errors if the model knows them."""
+        modes = harmonic_spectrum(self._potential, atoms)
+        if self._potential.last_layers is None or modes.eigenvalues.min() <= 0.0:
+            return modes
+        return replace(modes, wavenumber_error=wavenumber_errors(self._potential, atoms))
 
     def evaluator(self, atoms: Atoms) -> Evaluator:
         """Return the model with its fastest execution."""

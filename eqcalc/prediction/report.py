@@ -20,6 +20,7 @@ import numpy as np
 from eqcalc._version import __version__
 from eqcalc.anharmonic import AnharmonicSpectrum, rotor_table
 from eqcalc.prediction.bands import Conformer, PredictedBand, predicted_bands
+from eqcalc.prediction.point_groups import symmetry
 from eqcalc.reports.citations import bibliography
 from eqcalc.reports.page import Line, Page, Panel, Section, paragraph, preformatted, table
 from eqcalc.spectra import (
@@ -119,7 +120,11 @@ def report_page(prediction: Prediction, measured: Sequence[Spectrum | BandList] 
 
 
 def _line(band: PredictedBand) -> Line:
-    facts = [(f"± {source}", f"{error:.1f} cm⁻¹") for source, error in band.errors.items()]
+    facts = [
+        (f"± {source}", f"{error:.1f} cm⁻¹")
+        for source, error in band.errors.items()
+        if not math.isnan(error)
+    ]
     for name, value in (("harmonic", band.harmonic), ("GVPT2", band.perturbed)):
         facts += [] if math.isnan(value) else [(name, f"{value:.1f} cm⁻¹")]
     if not math.isnan(band.measured.value):
@@ -224,7 +229,8 @@ def _bands(prediction: Prediction, lines: Sequence[PredictedBand]) -> Section:
     bands = prediction.bands
     several, scattering = len(prediction.conformers) > 1, prediction.raman is not None
     known = any(not math.isnan(band.measured.value) for band in bands)
-    head = ["state", "VCI\ncm⁻¹", "±", "GVPT2\ncm⁻¹", "harmonic\ncm⁻¹"]
+    perturbed = any(not math.isnan(band.perturbed) for band in bands)
+    head = ["state", "VCI\ncm⁻¹", "±", *(["GVPT2\ncm⁻¹"] if perturbed else []), "harmonic\ncm⁻¹"]
     head += ["measured\ncm⁻¹", "deviation"] if known else []
     head += ["infrared\nkm/mol"]
     head += ["Raman\nÅ⁴/amu", "ρ"] if scattering else []
@@ -232,7 +238,8 @@ def _bands(prediction: Prediction, lines: Sequence[PredictedBand]) -> Section:
     rows = []
     for band in bands:
         row = [band.state, *map(_text, (band.wavenumber, band.error))]
-        row += [_text(band.perturbed), _text(band.harmonic)]
+        row += [_text(band.perturbed)] if perturbed else []
+        row += [_text(band.harmonic)]
         if known:
             off = band.wavenumber - band.measured.value
             row += [
@@ -267,9 +274,10 @@ def _budget(prediction: Prediction) -> Section:
         "basis": "the last quantum added to the basis",
         "nodes": "fewer quadrature nodes",
         "coupling": "the terms of three modes left out",
+        "model": "the standard deviation that the model states, of harmonic wavenumbers",
     }
     told = "; ".join(f"{s}: {meaning[s]}" for s in sources if s in meaning)
-    text = f"How far positions move by what the treatment of the nuclei leaves out ({told})."
+    text = f"How far positions move, by what is left out or not known ({told})."
     rest = (
         "Not among them: the error of the level of theory, which is the largest for approximate "
         f"methods ({prediction.level}). There is no sampling error, since no dynamics is run."
@@ -279,12 +287,14 @@ def _budget(prediction: Prediction) -> Section:
 
 def _conformers(prediction: Prediction) -> Section:
     head = ["conformer", "population", "free energy\nmeV", "A, B, C\ncm⁻¹"]
-    head += ["zero-point energy\ncm⁻¹"]
+    head += ["zero-point energy\ncm⁻¹", "point group", "symmetry number"]
     rows, rotors = [], ""
     for i, c in enumerate(prediction.conformers, 1):
         constants = ", ".join(f"{x:.4g}" for x in c.spectrum.rotational_constants)
         zero = _text(c.spectrum.zero_point_energy, 0)
-        rows.append([str(i), f"{c.weight:.3f}", f"{1000.0 * c.free_energy:.1f}", constants, zero])
+        found = symmetry(c.atoms)
+        row = [str(i), f"{c.weight:.3f}", f"{1000.0 * c.free_energy:.1f}", constants, zero]
+        rows.append([*row, found.point_group, str(found.number)])
         if c.rotors:
             rotors += paragraph(f"Internal rotations of conformer {i}:")
             rotors += preformatted(rotor_table(c.atoms, c.rotors))

@@ -19,6 +19,7 @@ from eqcalc.anharmonic.spectrum import PRINTED
 from eqcalc.facts import facts_table
 from eqcalc.files import make_folder, replacing, write_atomically
 from eqcalc.prediction.bands import Conformer, PredictedBand, predicted_bands
+from eqcalc.prediction.point_groups import symmetry
 from eqcalc.prediction.report import read_experiment, report_page
 from eqcalc.spectra import plot_spectrum, save_figure, write_spectrum
 from eqcalc.spectra.experiment.band_lists import BandList
@@ -93,7 +94,7 @@ class Prediction:
         for i, conformer in enumerate(self.conformers, 1):
             parts.append(
                 f"conformer {i} of {len(self.conformers)}: population {conformer.weight:.2f}, "
-                f"{1000.0 * conformer.free_energy:.1f} meV"
+                f"{1000.0 * conformer.free_energy:.1f} meV, {symmetry(conformer.atoms).point_group}"
             )
             parts.append(conformer.spectrum.table(PRINTED))
             if conformer.rotors:

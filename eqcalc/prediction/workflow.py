@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
-from scipy.optimize import linear_sum_assignment
 
 from eqcalc.anharmonic import (
     AnharmonicSpectrum,
@@ -28,9 +27,10 @@ from eqcalc.molecules import (
     total_charge,
     unpaired_electrons,
 )
-from eqcalc.normal_modes import NormalModes, centred, is_linear, principal_axes
+from eqcalc.normal_modes import NormalModes, is_linear, principal_axes
 from eqcalc.prediction.bands import Conformer
 from eqcalc.prediction.level import Level, level_named
+from eqcalc.prediction.point_groups import ALMOST_LINEAR, symmetry
 from eqcalc.prediction.result import Prediction
 from eqcalc.prediction.structure import molecule_from
 from eqcalc.progress import duration
@@ -196,7 +196,8 @@ def plan(
     """
     atoms = _prepared(molecule, isotopes, charge)
     source = level_named(level) if isinstance(level, str) else level
-    n_modes = 3 * len(atoms) - 6 + is_linear(atoms.positions, atoms.get_masses())
+    linear = is_linear(atoms.positions, atoms.get_masses(), ALMOST_LINEAR)  # not relaxed yet
+    n_modes = 3 * len(atoms) - 6 + linear
     treatment = Treatment.for_modes(n_modes)
     wanted = ("energy", "forces", "dipole")
     names = tuple(name for name in wanted if name in source.method.quantities)
@@ -299,7 +300,7 @@ def _perturbed(
 
 
 def _thermal(modes: NormalModes, atoms: Atoms, temperature: float) -> float:
-    """Return the free energy of harmonic vibrations, rotation and mirror images, eV.
+    """Return the free energy of harmonic vibrations, rotation, symmetry and mirror images, eV.
 
     What all conformers have in common is left out.
     """
@@ -308,27 +309,6 @@ def _thermal(modes: NormalModes, atoms: Atoms, temperature: float) -> float:
     vibration = (0.5 * x + np.log1p(-np.exp(-x))).sum()
     moments = principal_axes(atoms.positions, atoms.get_masses())[0]
     rotation = 0.5 * np.log(np.maximum(moments, 1e-3)).sum()
-    return float(kT * (vibration - rotation - np.log(2.0 if _is_chiral(atoms) else 1.0)))
-
-
-def _is_chiral(atoms: Atoms, tolerance: float = 0.1) -> bool:
-    """Return whether a structure differs from its mirror image.
-
-    Both are compared in principal axes, of which signs are tried, with the best assignment of
-    the atoms of an element. Symmetric tops count as achiral.
-    """
-    moments, axes = principal_axes(atoms.positions, atoms.get_masses())
-    if np.min(np.diff(moments)) < 1e-3 * moments[-1]:
-        return False
-    places = centred(atoms.positions, atoms.get_masses()) @ axes
-    for signs in np.array([[-1, 1, 1], [1, -1, 1], [1, 1, -1], [-1, -1, -1]]):
-        image = places * signs
-        largest = 0.0
-        for z in np.unique(atoms.numbers):
-            group = atoms.numbers == z
-            distances = np.linalg.norm(places[group, None] - image[None, group], axis=-1)
-            rows, columns = linear_sum_assignment(distances)
-            largest = max(largest, float(distances[rows, columns].max()))
-        if largest < tolerance:
-            return False
-    return True
+    found = symmetry(atoms)
+    images = np.log(2.0 if found.chiral else 1.0) - np.log(found.number)
+    return float(kT * (vibration - rotation - images))

@@ -42,6 +42,16 @@ def test_bands_beside_other_treatments_and_experiment(prediction):
     )
 
 
+def test_errors_of_the_model_are_those_of_its_modes(prediction):
+    (conformer,) = prediction.conformers
+    harmonic = replace(conformer.harmonic, wavenumber_error=np.array([3.0, 4.0, 5.0]))
+    bands = predicted_bands([replace(conformer, harmonic=harmonic)], 0.0)
+    for quanta, error in (({0: 1}, 3.0), ({2: 1}, 5.0), ({0: 2}, 6.0)):
+        band = next(b for b in bands if b.quanta == quanta)
+        assert band.errors["model"] == pytest.approx(error)
+        assert band.error > error
+
+
 def test_combinations_have_the_quanta_of_their_modes(prediction):
     bend = prediction.conformers[0].spectrum.harmonic[0]
     overtone = next(b for b in predicted_bands(prediction.conformers, 0.0) if b.quanta == {0: 2})
@@ -152,6 +162,11 @@ def test_everything_is_written(prediction, tmp_path):
     written = {path.name for path in folder.iterdir()}
     assert {"report.html", "infrared.csv", "raman.csv", "conformer-1.xyz"} <= written
     assert len(read(folder / "conformer-1.xyz")) == 3
+
+
+def test_the_point_group_is_told(prediction, html):
+    assert "<td>C2v</td><td>2</td>" in html
+    assert "C2v" in prediction.summary()
 
 
 def test_a_notebook_shows_the_bands(prediction):

@@ -13,7 +13,7 @@ from eqcalc.cli import main
 from eqcalc.cli.program import FAILURE
 from eqcalc.normal_modes import NormalModes
 from eqcalc.prediction import molecule_from, plan, predict
-from eqcalc.prediction.workflow import _is_chiral, _prepared, _thermal
+from eqcalc.prediction.workflow import _prepared, _thermal
 from tests.anharmonic.surfaces import Water
 from tests.errors import refused
 
@@ -70,11 +70,17 @@ def test_temperature_is_checked():
         predict("H2O", temperature=-1.0)
 
 
-def test_mirror_images():
-    chiral = molecule("H2O2")
-    assert _is_chiral(chiral)
-    assert not _is_chiral(molecule("CH3CH2OH"))
-    assert not _is_chiral(molecule("H2O"))
+def test_mirror_images_and_symmetry_count_in_free_energies():
+    water = Water()
+    modes = water.modes()
+    symmetric = Atoms("OH2", water.equilibrium.numpy())
+    other = symmetric.copy()
+    other.set_masses([16.0, 1.008, 1.5])  # Cs instead of C2v
+    kT = 300.0 * 8.617333e-5
+    difference = _thermal(modes, symmetric, 300.0) - _thermal(modes, other, 300.0)
+    moments = [np.log(a.get_moments_of_inertia()).sum() for a in (symmetric, other)]
+    expected = kT * (np.log(2.0) - 0.5 * (moments[0] - moments[1]))
+    assert difference == pytest.approx(expected, rel=1e-6)
 
 
 def test_free_energy_of_a_stiffer_molecule_is_higher():

@@ -249,7 +249,7 @@ class Chart {
       s.tall = tall;
       inside.append(make("line", { class: "stick", x1: x, x2: x, y1: base, y2: s.top, stroke: lane.color, "stroke-width": 1.8 }));
       const half = s.error ? Math.abs(this.toX(s.x + s.error) - x) : 0;
-      if (half > 1.5) {
+      if (half > 1.5 && tall > 0.05) {
         inside.append(make("line", { class: "error", x1: x - half, x2: x + half, y1: s.top, y2: s.top, stroke: lane.color, "stroke-width": 1 }));
       }
     }
