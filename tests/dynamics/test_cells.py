@@ -56,6 +56,17 @@ def test_extended_runs_are_bitwise_those_of_one_go(tmp_path):
         assert np.array_equal(once.observable(name).values, twice.observable(name).values)
 
 
+def test_ring_polymers_in_a_cell_have_the_mean_of_their_beads(tmp_path):
+    observables = {"dipole": 1, "bead_positions": 1}
+    trajectory = box_run(
+        tmp_path / "a.h5", method="T-RPMD", beads=3, steps=4, observables=observables
+    )
+    beads = torch.tensor(trajectory.observable("bead_positions").values)
+    moments = WaterBox().dipole(beads.flatten(0, 2)).unflatten(0, beads.shape[:3])
+    found = trajectory.observable("dipole").values
+    np.testing.assert_allclose(found, moments.mean(dim=2), rtol=0.0, atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("change", "key"),
     [
