@@ -34,6 +34,7 @@ from eqcalc.spectra import (
 )
 from eqcalc.spectra.experiment.band_lists import BandList
 from eqcalc.spectra.experiment.comparison import spectroscopy
+from eqcalc.spectra.provenance import molecule_facts, provenance_facts
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.spectra.sticks import Sticks
 from eqcalc.validation import InvalidInputError
@@ -89,6 +90,9 @@ def report_page(prediction: Prediction, measured: Sequence[Spectrum | BandList] 
     treatments["harmonic"] = _simple(prediction.conformers, "harmonic")
     formula = prediction.conformers[0].atoms.symbols.formula.format("hill")
     lead = [formula.translate(_SUBSCRIPTS)] if formula != prediction.name else []
+    first = prediction.conformers[0].atoms
+    facts = provenance_facts({"source": molecule_facts(first.numbers, first.get_masses())})
+    lead += [facts["isotopes"]] if "isotopes" in facts else []
     lead += [prediction.level, f"gas at {prediction.temperature:g} K"]
     lead += [f"resolution {prediction.fwhm:g} cm⁻¹"]
     return Page(

@@ -169,6 +169,15 @@ def test_the_point_group_is_told(prediction, html):
     assert "C2v" in prediction.summary()
 
 
+def test_isotopes_are_told_in_the_heading(prediction, html):
+    assert "2.014 amu" not in html.partition("<main>")[0]
+    (conformer,) = prediction.conformers
+    atoms = conformer.atoms.copy()
+    atoms.set_masses([15.999, 2.014, 2.014])
+    heavy = replace(prediction, conformers=(replace(conformer, atoms=atoms),))
+    assert "2 H of 2.014 amu" in report_page(heavy).html().partition("<main>")[0]
+
+
 def test_a_notebook_shows_the_bands(prediction):
     text = prediction._repr_html_()
     assert "&lt;analytic&gt;" in text

@@ -69,7 +69,7 @@ const INPUTS = {
   length: ["path", "cm", 0],
   laser: ["laser", "nm", 100],
 };
-const LEFT = 78, RIGHT = 12, TOP = 8, LANE = 32, AXIS = 42;
+const LEFT = 78, RIGHT = 26, TOP = 8, LANE = 32, AXIS = 42;
 
 class Chart {
   /** Draw a panel into a parent; `app` holds what all panels share: range, direction, selection. */
@@ -151,6 +151,7 @@ class Chart {
     for (const m of this.measured) {
       inside.append(make("path", { class: "measured", d: this.path(m.y, (i) => m.x[i]), fill: "none", stroke: "var(--measured)", "stroke-width": 1.2 }));
     }
+    this.measured.forEach((m, n) => parts.push(make("text", { x: width - RIGHT - 6, y: TOP + 14 + 16 * n, "text-anchor": "end", style: "fill: var(--measured)" }, m.name)));
     this.laneList.forEach((lane, n) => this.drawLane(inside, parts, lane, TOP + this.tall + n * LANE, width));
     const chosen = this.app.selection;
     if (chosen) {

@@ -66,9 +66,12 @@ class Viewer {
     const places = this.displaced(phases), atoms = places.map(project);
     const parts = atoms.map((at, i) => ({ z: at.z, draw: () => this.atom(pen, at, i) }));
     for (const [i, j] of molecule.bonds) {
-      const middle = project(places[i].map((x, a) => (x + places[j][a]) / 2));
+      const middle = places[i].map((x, a) => (x + places[j][a]) / 2), end = project(middle);
       for (const k of [i, j]) {
-        parts.push({ z: (atoms[k].z + middle.z) / 2 - 0.05, draw: () => this.line(pen, atoms[k], middle, 0.19 * middle.size, molecule.colors[k]) });
+        // from within the surface of the atom, so that no bond is seen on it
+        const half = middle.map((x, a) => x - places[k][a]), inside = (0.8 * molecule.radii[k]) / Math.hypot(...half);
+        const start = project(places[k].map((x, a) => x + inside * half[a]));
+        parts.push({ z: (start.z + end.z) / 2, draw: () => this.line(pen, start, end, 0.17 * end.size, molecule.colors[k]) });
       }
     }
     if (this.arrows && this.modes.length) {
@@ -107,7 +110,7 @@ class Viewer {
   }
 
   line(pen, a, b, width, color) {
-    pen.lineCap = "round";
+    pen.lineCap = "butt";
     for (const [w, c] of [[width, mixed(color, 0.5)], [0.7 * width, mixed(color, 0.9)]]) {
       pen.lineWidth = w;
       pen.strokeStyle = c;
