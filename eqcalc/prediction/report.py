@@ -21,8 +21,16 @@ from eqcalc._version import __version__
 from eqcalc.anharmonic import AnharmonicSpectrum, rotor_table
 from eqcalc.prediction.bands import Conformer, PredictedBand, predicted_bands
 from eqcalc.prediction.point_groups import symmetry
-from eqcalc.reports.citations import bibliography
-from eqcalc.reports.page import Line, Page, Panel, Section, paragraph, preformatted, table
+from eqcalc.reports.page import (
+    Line,
+    Page,
+    Panel,
+    Section,
+    bibliography,
+    paragraph,
+    preformatted,
+    table,
+)
 from eqcalc.spectra import (
     HarmonicSpectrum,
     compare,

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -22,6 +23,7 @@ from ase import Atoms
 from ase.data import chemical_symbols, covalent_radii
 from ase.data.colors import jmol_colors
 
+from eqcalc._version import __version__
 from eqcalc.normal_modes import NormalModes, centred, principal_axes
 from eqcalc.spectra.experiment.band_lists import BandList
 from eqcalc.spectra.infrared_absorption import INFRARED_QUANTITIES
@@ -32,6 +34,7 @@ from eqcalc.units import (
     RAMAN_CROSS_SECTION,
     SECOND_RADIATION_CONSTANT,
 )
+from eqcalc.validation import one_of
 
 _ASSETS = Path(__file__).parent / "assets"
 #: Scripts in the order in which they need each other.
@@ -271,6 +274,22 @@ def embedded(data: Any) -> str:
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
     return text
+
+
+def bibliography(keys: Iterable[str]) -> str:
+    """Return the entries of ``assets/citations.bib`` with these keys as BibTeX, each once.
+
+    Raises
+    ------
+    InvalidInputError
+        There is no such entry.
+    """
+    text = _asset("citations.bib").replace("VERSION", __version__)
+    entries = {
+        re.match(r"@\w+\{(\w+),", entry)[1]: entry.strip()  # type: ignore[index]
+        for entry in re.split(r"\n(?=@)", text)
+    }
+    return "\n".join(entries[one_of("citation", key, entries)] for key in dict.fromkeys(keys))
 
 
 # --- data -----------------------------------------------------------------------------
