@@ -37,6 +37,7 @@ try:
     from ipi.engine.forcefields import FFSocket
     from ipi.engine.outputs import CheckpointOutput, get_identification_info_xml
     from ipi.engine.simulation import Simulation
+    from ipi.utils.depend import dstrip
     from ipi.utils.softexit import softexit
 
     from eqcalc.ipi.preparation import prepare
@@ -145,7 +146,10 @@ class Engine:
         self._lost = False
         #: Record of each eqcalc potential, by the name of its force field.
         self.provenance: dict[str, Any] = {}
+        self._momenta: list[Any] = []
         self._simulation = Simulation.load_from_xml(text, post_init_hook=self._prepare)
+        for system, momenta in zip(self._simulation.syslist, self._momenta, strict=False):
+            system.beads.p = momenta
         # i-PI's own soft exit would write RESTART at any time, also ahead of the outputs
         softexit.reset()
         self._total = int(self._simulation.tsteps)
@@ -163,6 +167,10 @@ class Engine:
 
     def _prepare(self, simulation: Any) -> None:
         self.provenance = prepare(simulation, self._report_of_thread)
+        if simulation.step:
+            # i-PI then removes the motion of the centre of mass once more than in the run that
+            # did not stop, which changes last digits
+            self._momenta = [dstrip(system.beads.p).copy() for system in simulation.syslist]
 
     @property
     def reference(self) -> dict[str, Any]:
