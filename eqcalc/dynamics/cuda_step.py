@@ -21,7 +21,7 @@ from eqcalc.dynamics.noise import GaussianNoise
 from eqcalc.dynamics.state import VARIABLES, State
 
 if TYPE_CHECKING:
-    from eqcalc.runtime.cuda_graphs import CapturedExecution, Recording
+    from eqcalc.runtime.cuda_graphs import CapturedExecution, CapturedGraph
     from eqcalc.runtime.evaluator import Evaluator, MoleculeEvaluator
 
 
@@ -33,8 +33,8 @@ def stepper(integrator: Integrator, evaluator: Evaluator, noise: GaussianNoise |
 
     Steps are captured if the evaluator replays CUDA graphs.
     """
-    if hasattr(getattr(evaluator, "execution", None), "recorded"):
-        return RecordedStep(integrator, cast("MoleculeEvaluator", evaluator), noise)
+    if hasattr(getattr(evaluator, "execution", None), "captured"):
+        return CapturedStep(integrator, cast("MoleculeEvaluator", evaluator), noise)
 
     def step(state: State, quantities: Collection[str]) -> State:
         numbers = None if noise is None else noise(state.step)
@@ -43,7 +43,7 @@ def stepper(integrator: Integrator, evaluator: Evaluator, noise: GaussianNoise |
     return step
 
 
-class RecordedStep:
+class CapturedStep:
     """Integrator steps, captured for each set of quantities and replayed.
 
     States are those of :meth:`Integrator.step` and are not modified by later steps. If capture
@@ -68,35 +68,35 @@ class RecordedStep:
         self._integrator, self._evaluator, self._noise = integrator, evaluator, noise
         self._execution = cast("CapturedExecution", evaluator.execution)
         #: Evaluates the model eagerly, for capture.
-        self._model = evaluator.using(self._execution.recorded)
-        self._recordings: dict[tuple[str, ...], Recording] | None = {}
+        self._model = evaluator.using(self._execution.captured)
+        self._graphs: dict[tuple[str, ...], CapturedGraph] | None = {}
         self._last: tuple[State, Tensor] | None = None
 
     def __call__(self, state: State, quantities: Collection[str]) -> State:
         """Return the state one step later; `quantities` besides energy and forces."""
         names = tuple(sorted(quantities))
-        recording = self._recording(state, names)
-        if recording is None:
+        graph = self._graph(state, names)
+        if graph is None:
             numbers = None if self._noise is None else self._noise(state.step)
             return self._integrator.step(state, self._evaluator, numbers, names)
-        return self._played(recording, state)
+        return self._replayed(graph, state)
 
-    def _played(self, recording: Recording, state: State) -> State:
+    def _replayed(self, graph: CapturedGraph, state: State) -> State:
         self._execution.check_memory()
         # the output of the last step is packed already
         known = self._last is not None and self._last[0] is state
-        recording.inputs.copy_(self._last[1] if known and self._last else _packed(state))
-        recording.play()
-        values = {name: value.clone() for name, value in recording.outputs.items()}
+        graph.inputs.copy_(self._last[1] if known and self._last else _packed(state))
+        graph.replay()
+        values = {name: value.clone() for name, value in graph.outputs.items()}
         packed = values.pop("state")
         after = _unpacked(packed, state, state.step + 1, values)
         self._last = (after, packed)
         return after
 
-    def _recording(self, state: State, names: tuple[str, ...]) -> Recording | None:
-        if self._recordings is None:
+    def _graph(self, state: State, names: tuple[str, ...]) -> CapturedGraph | None:
+        if self._graphs is None:
             return None
-        if names not in self._recordings:
+        if names not in self._graphs:
 
             def step(packed: Tensor) -> dict[str, Tensor]:
                 number = packed[-1:].to(torch.int64)
@@ -108,22 +108,22 @@ class RecordedStep:
             try:
                 # with another state than the first: a graph must read its input
                 other = replace(state, positions=1.01 * state.positions, step=state.step + 1)
-                recording = self._execution.record(step, _packed(other))
-                self._check(recording, state, names)
-                self._recordings[names] = recording
+                graph = self._execution.capture(step, _packed(other))
+                self._check(graph, state, names)
+                self._graphs[names] = graph
             except Exception as error:  # operations that CUDA cannot capture
                 from eqcalc.runtime.execution import ExecutionWarning
 
                 warnings.warn(
-                    f"steps cannot be recorded and are taken operation by operation: {error}",
+                    f"steps cannot be captured and are taken operation by operation: {error}",
                     ExecutionWarning,
                     stacklevel=2,
                 )
-                self._recordings = None
+                self._graphs = None
                 return None
-        return self._recordings[names]
+        return self._graphs[names]
 
-    def _check(self, recording: Recording, state: State, names: tuple[str, ...]) -> None:
+    def _check(self, graph: CapturedGraph, state: State, names: tuple[str, ...]) -> None:
         """Raise RuntimeError if a replayed step differs from that of the integrator."""
         from eqcalc.models.precision import precision_of
         from eqcalc.runtime.verification import TOLERANCES, deviations
@@ -135,14 +135,14 @@ class RecordedStep:
                 **after.properties,
             }
             for after in (
-                self._played(recording, state),
+                self._replayed(graph, state),
                 self._integrator.step(state, self._model, numbers, names),
             )
         )
         tolerance = TOLERANCES[precision_of(self._evaluator.potential)]
         for name, deviation in deviations(found, expected).items():
             if not deviation <= tolerance:
-                raise RuntimeError(f"a step played back deviates by {deviation:.1e} in its {name}")
+                raise RuntimeError(f"a replayed step deviates by {deviation:.1e} in its {name}")
 
 
 def _packed(state: State, step: Tensor | None = None) -> Tensor:

@@ -33,15 +33,15 @@ from eqcalc.validation import count
 Values = dict[str, Tensor]
 
 
-class Recording(NamedTuple):
+class CapturedGraph(NamedTuple):
     """A CUDA graph with its input and output tensors."""
 
-    play: Callable[[], None]
+    replay: Callable[[], None]
     inputs: Tensor
     outputs: Values
 
 
-def record_cuda_graph(function: Callable[[Tensor], Values], inputs: Tensor) -> Recording:
+def capture_cuda_graph(function: Callable[[Tensor], Values], inputs: Tensor) -> CapturedGraph:
     """Capture a function of one tensor as a CUDA graph.
 
     Parameters
@@ -69,7 +69,7 @@ def record_cuda_graph(function: Callable[[Tensor], Values], inputs: Tensor) -> R
             torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"),
         ):
             outputs = function(static)
-    return Recording(graph.replay, static, outputs)
+    return CapturedGraph(graph.replay, static, outputs)
 
 
 @contextmanager
@@ -103,7 +103,7 @@ class CapturedExecution(OneMoleculeExecution):
         Its total charge [e].
     limit
         Number of graphs to keep; each holds the memory of one evaluation.
-    record
+    capture
         Function that captures a graph.
 
     Raises
@@ -125,11 +125,11 @@ class CapturedExecution(OneMoleculeExecution):
         *,
         charge: float = 0.0,
         limit: int = 8,
-        record: Callable[[Callable[[Tensor], Values], Tensor], Recording] = record_cuda_graph,
+        capture: Callable[[Callable[[Tensor], Values], Tensor], CapturedGraph] = capture_cuda_graph,
         **options: Any,
     ) -> None:
         super().__init__(potential, skin=0.0)
-        if record is record_cuda_graph and potential.device.type != "cuda":
+        if capture is capture_cuda_graph and potential.device.type != "cuda":
             raise ExecutionUnavailableError(
                 "CUDA graphs need a GPU",
                 key="device",
@@ -137,13 +137,13 @@ class CapturedExecution(OneMoleculeExecution):
                 expected="cuda",
             )
         #: The function that is captured.
-        self.recorded = self._to_record(potential, numbers, charge=charge, **options)
+        self.captured = self._to_capture(potential, numbers, charge=charge, **options)
         #: Captures a function; also used for a whole time step.
-        self.record = record
+        self.capture = capture
         self._limit = count("limit", limit)
-        self._recordings: OrderedDict[tuple[int, tuple[str, ...]], Recording] = OrderedDict()
+        self._graphs: OrderedDict[tuple[int, tuple[str, ...]], CapturedGraph] = OrderedDict()
         #: Number of graphs captured so far; if it keeps growing, `limit` is too small.
-        self.recordings = 0
+        self.captures = 0
         # graphs read the memory of these tensors
         self._read = [t.detach() for t in (*potential.parameters(), *potential.buffers())]
         try:
@@ -157,7 +157,7 @@ class CapturedExecution(OneMoleculeExecution):
         except Exception as error:  # errors of CUDA graph capture and of kernels
             raise ExecutionUnavailableError(f"cannot be captured: {error}", key="model") from error
 
-    def _to_record(
+    def _to_capture(
         self, potential: Potential, numbers: Tensor, *, charge: float, **options: Any
     ) -> Execution:
         # a neighbour search would synchronize with the device
@@ -166,7 +166,7 @@ class CapturedExecution(OneMoleculeExecution):
     @property
     def parts(self) -> Mapping[str, str]:
         """How each quantity is evaluated."""
-        return {name: f"{how}, {self.manner}" for name, how in self.recorded.parts.items()}
+        return {name: f"{how}, {self.manner}" for name, how in self.captured.parts.items()}
 
     def check_memory(self) -> None:
         """Raise ModelChangedError if the parameters have moved in memory since capture."""
@@ -185,20 +185,20 @@ class CapturedExecution(OneMoleculeExecution):
         self.check_memory()
         positions = structures.positions.detach()
         key = (structures.n_structures, tuple(sorted(quantities)))
-        recording = self._recordings.get(key)
-        if recording is None:
-            recording = self.record(
-                lambda static: self.recorded.evaluate(structures.with_positions(static), key[1]),
+        graph = self._graphs.get(key)
+        if graph is None:
+            graph = self.capture(
+                lambda static: self.captured.evaluate(structures.with_positions(static), key[1]),
                 positions,
             )
-            self.recordings += 1
-            self._recordings[key] = recording
-            if len(self._recordings) > self._limit:
-                self._recordings.popitem(last=False)
-        self._recordings.move_to_end(key)
-        recording.inputs.copy_(positions)
-        recording.play()
-        return {name: recording.outputs[name].clone() for name in quantities}
+            self.captures += 1
+            self._graphs[key] = graph
+            if len(self._graphs) > self._limit:
+                self._graphs.popitem(last=False)
+        self._graphs.move_to_end(key)
+        graph.inputs.copy_(positions)
+        graph.replay()
+        return {name: graph.outputs[name].clone() for name in quantities}
 
 
 class CapturedCompiledExecution(CapturedExecution):
@@ -210,7 +210,7 @@ class CapturedCompiledExecution(CapturedExecution):
 
     Parameters
     ----------
-    potential, numbers, charge, limit, record
+    potential, numbers, charge, limit, capture
         See :class:`CapturedExecution`.
 
     Raises
@@ -224,7 +224,7 @@ class CapturedCompiledExecution(CapturedExecution):
     #: Its program exists already.
     checked: ClassVar[int] = 1
 
-    def _to_record(
+    def _to_capture(
         self, potential: Potential, numbers: Tensor, *, charge: float, **options: Any
     ) -> Execution:
         return CompiledExecution(potential, numbers, charge=charge, **options)

@@ -137,7 +137,7 @@ def _executions(potential: Potential, numbers: Tensor, seconds: float, compile: 
         )
         worst = max(verify(execution, (trial_molecule(potential, numbers),)).values())
         lines.append(f"{name:<{_WIDTH}} {start:6.1f} s {times}   {worst:.0e}")
-        compiled = execution.recorded if isinstance(execution, CapturedExecution) else execution
+        compiled = execution.captured if isinstance(execution, CapturedExecution) else execution
         if isinstance(compiled, CompiledExecution):
             lines.append(
                 f"{'':<{_WIDTH}} compiled now: {compiled.compilations} programs in "

@@ -19,8 +19,8 @@ from eqcalc.runtime.ahead_of_time import CompiledExecution
 from eqcalc.runtime.cuda_graphs import (
     CapturedCompiledExecution,
     CapturedExecution,
-    Recording,
-    record_cuda_graph,
+    CapturedGraph,
+    capture_cuda_graph,
 )
 from eqcalc.runtime.execution import (
     EagerExecution,
@@ -48,12 +48,12 @@ _faster: dict[tuple[Any, ...], str] = {}
 _SPREAD = 1.5
 
 
-def faster_recording(
+def faster_captured(
     potential: Potential,
     numbers: Tensor,
     *,
     charge: float = 0.0,
-    record: Callable[..., Recording] = record_cuda_graph,
+    capture: Callable[..., CapturedGraph] = capture_cuda_graph,
 ) -> EagerExecution:
     """Return the fastest of the executions of a molecule on a GPU.
 
@@ -64,7 +64,7 @@ def faster_recording(
 
     Parameters
     ----------
-    potential, numbers, charge, record
+    potential, numbers, charge, capture
         See :class:`CapturedExecution`.
 
     Raises
@@ -81,12 +81,12 @@ def faster_recording(
     )
 
     makers: dict[str, Callable[[], EagerExecution]] = {
-        "captured": lambda: CapturedExecution(potential, numbers, charge=charge, record=record),
+        "captured": lambda: CapturedExecution(potential, numbers, charge=charge, capture=capture),
         "captured-triton": lambda: CapturedTritonExecution(
-            potential, numbers, charge=charge, record=record
+            potential, numbers, charge=charge, capture=capture
         ),
         "captured-compiled": lambda: CapturedCompiledExecution(
-            potential, numbers, charge=charge, record=record, only_cached=True
+            potential, numbers, charge=charge, capture=capture, only_cached=True
         ),
         "eager": lambda: EagerExecution(potential, skin=0.0),
     }

@@ -26,7 +26,7 @@ from eqcalc.runtime.execution import (
     ExecutionUnavailableError,
     ExecutionWarning,
 )
-from eqcalc.runtime.gpu_choice import faster_execution, faster_recording
+from eqcalc.runtime.gpu_choice import faster_captured, faster_execution
 from eqcalc.runtime.molecule_execution import MoleculeExecution
 from eqcalc.runtime.triton.execution import CapturedTritonExecution, TritonExecution
 from eqcalc.validation import one_of
@@ -188,7 +188,7 @@ def execution_for(
 def _fastest(potential: Potential, numbers: Tensor, *, charge: float) -> EagerExecution:
     """Return the fastest execution of a molecule that works here; the eager one always does."""
     usual: dict[str, Callable[..., EagerExecution]]
-    usual = {"cpu": FusedExecution.for_molecule, "cuda": faster_recording}
+    usual = {"cpu": FusedExecution.for_molecule, "cuda": faster_captured}
     kind = potential.device.type
     if kind in usual:
         try:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from eqcalc.dynamics import Method, simulate
-from eqcalc.dynamics.cuda_step import RecordedStep
+from eqcalc.dynamics.cuda_step import CapturedStep
 from eqcalc.dynamics.methods import as_method
 from eqcalc.dynamics.noise import GaussianNoise
 from eqcalc.dynamics.setup import Equilibration
@@ -17,7 +17,7 @@ from eqcalc.runtime import (
     MoleculeEvaluator,
     eager_evaluator,
 )
-from eqcalc.runtime.cuda_graphs import Recording
+from eqcalc.runtime.cuda_graphs import CapturedGraph
 from tests.conftest import make_potential
 
 # steps that are taken operation by operation would pass every test of this file
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.filterwarnings("error::eqcalc.runtime.ExecutionWarning"
 OBSERVABLES = {"dipole": 4, "polarizability": 4, "positions": 3, "conserved_energy": 1}
 
 
-class Recorder:
+class Capturing:
     """Plays back into the same memory every time, as a CUDA graph does."""
 
     def __init__(self):
@@ -39,11 +39,11 @@ class Recorder:
             outputs = {name: value.clone() for name, value in function(static).items()}
         static.fill_(torch.nan)
 
-        def play():
+        def replay():
             for name, value in function(static).items():
                 outputs[name].copy_(value)
 
-        return Recording(play, static, outputs)
+        return CapturedGraph(replay, static, outputs)
 
 
 def captured_evaluator(potential, numbers, **options):
@@ -76,23 +76,23 @@ def run(atoms, evaluator, output, steps=24, **options):
 @pytest.mark.parametrize(
     ("method", "beads"), [("NVE", 1), ("NHC", 1), ("SVR", 1), ("PILE-L", 4), ("PA-CMD", 4)]
 )
-def test_recorded_steps_are_the_steps_of_the_integrator(ethanol, tmp_path, method, beads):
+def test_captured_steps_are_the_steps_of_the_integrator(ethanol, tmp_path, method, beads):
     slow = {"PA-CMD": Method("PA-CMD", frequency=4000.0)}  # one that the time step can follow
     choice = {"method": slow.get(method, method), "beads": beads}
     plain = run(ethanol, evaluator_of(ethanol, eager_evaluator), tmp_path / "a.h5", **choice)
-    recorder = Recorder()
-    evaluator = evaluator_of(ethanol, captured_evaluator, record=recorder)
-    before = len(recorder.functions)
-    recorded = run(ethanol, evaluator, tmp_path / "b.h5", **choice)
+    capturing = Capturing()
+    evaluator = evaluator_of(ethanol, captured_evaluator, capture=capturing)
+    before = len(capturing.functions)
+    captured = run(ethanol, evaluator, tmp_path / "b.h5", **choice)
     for name, values in plain.items():
-        np.testing.assert_array_equal(recorded[name], values, err_msg=name)
+        np.testing.assert_array_equal(captured[name], values, err_msg=name)
     # equilibration and production, the latter with and without dipole and polarizability;
-    # the model alone is recorded for the first state of each
-    assert len(recorder.functions) - before <= 5
+    # the model alone is captured for the first state of each
+    assert len(capturing.functions) - before <= 5
 
 
-def test_a_run_that_was_stopped_goes_on_with_recorded_steps(ethanol, tmp_path):
-    evaluator = evaluator_of(ethanol, captured_evaluator, record=Recorder())
+def test_a_run_that_was_stopped_goes_on_with_captured_steps(ethanol, tmp_path):
+    evaluator = evaluator_of(ethanol, captured_evaluator, capture=Capturing())
     whole = run(ethanol, evaluator, tmp_path / "whole.h5", steps=24)
     run(ethanol, evaluator, tmp_path / "parts.h5", steps=13)
     parts = run(ethanol, evaluator, tmp_path / "parts.h5", steps=24)
@@ -105,10 +105,10 @@ def stepper_of(ethanol):
     integrator = as_method("Langevin").integrator(
         timestep=0.25, temperature=300.0, n_beads=1, masses=masses
     )
-    evaluator = evaluator_of(ethanol, captured_evaluator, record=Recorder())
+    evaluator = evaluator_of(ethanol, captured_evaluator, capture=Capturing())
     noise = GaussianNoise(7, range(3), (1, 1, 9, 3))
     positions = torch.from_numpy(ethanol.positions).expand(3, 1, 9, 3).clone()
-    return RecordedStep(integrator, evaluator, noise), State.at_rest(positions).with_evaluation(
+    return CapturedStep(integrator, evaluator, noise), State.at_rest(positions).with_evaluation(
         evaluator
     )
 
@@ -127,7 +127,7 @@ def test_states_survive_the_next_steps(ethanol):
 
 
 def test_a_step_back_is_the_same_step(ethanol):
-    """The recording remembers nothing of the steps before."""
+    """The graph remembers nothing of the steps before."""
     step, start = stepper_of(ethanol)
     first = step(start, ())
     second = step(first, ())
@@ -138,29 +138,29 @@ def test_a_step_back_is_the_same_step(ethanol):
     assert torch.equal(again.momenta, second.momenta)
 
 
-def test_steps_that_cannot_be_recorded_are_taken_all_the_same(ethanol):
+def test_steps_that_cannot_be_captured_are_taken_all_the_same(ethanol):
     def refuse(function, inputs):
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    recorded, start = stepper_of(ethanol)
-    plain, _ = stepper_of(ethanol)  # whose model alone is recorded already
-    plain._execution.record = refuse
+    captured, start = stepper_of(ethanol)
+    plain, _ = stepper_of(ethanol)  # whose model alone is captured already
+    plain._execution.capture = refuse
     with pytest.warns(
         ExecutionWarning, match="taken operation by operation: operation not"
     ) as told:
         first = plain(start, ())
         second = plain(first, ())
     assert len(told) == 1
-    expected = recorded(recorded(start, ()), ())
+    expected = captured(captured(start, ()), ())
     assert torch.equal(second.positions, expected.positions)
     assert second.step == expected.step == 2
 
 
-def test_a_recorded_step_that_does_not_read_its_input_is_refused(ethanol):
+def test_a_captured_step_that_does_not_read_its_input_is_refused(ethanol):
     stepped, start = stepper_of(ethanol)
-    record = stepped._execution.record
-    stepped._execution.record = lambda *given: record(*given)._replace(play=lambda: None)
-    with pytest.warns(ExecutionWarning, match="a step played back deviates by"):
+    capture = stepped._execution.capture
+    stepped._execution.capture = lambda *given: capture(*given)._replace(replay=lambda: None)
+    with pytest.warns(ExecutionWarning, match="a replayed step deviates by"):
         found = stepped(start, ())
     expected = stepper_of(ethanol)[0](start, ())
     assert torch.equal(found.positions, expected.positions)

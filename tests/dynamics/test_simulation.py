@@ -548,7 +548,9 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("name", sorted(OPTIONS))
-@pytest.mark.parametrize("after", [1, 7, 20, 21, 22, 40])
+@pytest.mark.parametrize(
+    "after", [7, 20, 40, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 21, 22))]
+)
 def test_an_interrupted_run_goes_on_bitwise(tmp_path, name, after):
     """Interrupted in the equilibration, at its end, and in production."""
     options = {**OPTIONS[name], "observables": {"dipole": 1, "positions": 3, "temperature": 7}}

@@ -51,8 +51,8 @@ def test_closed_form_against_published_numbers():
         (Method("PILE-L", time_constant=15.0), 2),
         (Method("PILE-L", time_constant=15.0), 4),
         (Method("PILE-L", time_constant=15.0), 16),
-        (Method("PILE-L", time_constant=15.0), 64),
-        (Method("PILE-L", time_constant=15.0, damping=0.5), 16),
+        pytest.param(Method("PILE-L", time_constant=15.0), 64, marks=pytest.mark.slow),
+        pytest.param(Method("PILE-L", time_constant=15.0, damping=0.5), 16, marks=pytest.mark.slow),
         (Method("PILE-G", time_constant=30.0), 4),
         (Method("GLE", drift=COLOURED), 1),
         (Method("PI+GLE", drift=[COLOURED] * 4), 4),
@@ -147,7 +147,9 @@ def validate(kinetic_energies, temperature, n_atoms, resting):
 @pytest.mark.parametrize(
     ("method", "beads", "rotation"), METHODS, ids=[f"{m.name}-{r}" for m, _, r in METHODS]
 )
-@pytest.mark.parametrize("molecule", [MorseDiatomic, ToyWater])
+@pytest.mark.parametrize(
+    "molecule", [pytest.param(MorseDiatomic, marks=pytest.mark.slow), ToyWater]
+)
 def test_kinetic_energy_is_canonical(tmp_path, method, beads, rotation, molecule):
     """The whole distribution with the right number of degrees of freedom."""
     evaluator, replicas = molecule(), 150
@@ -312,14 +314,14 @@ def test_nose_hoover_conserves_its_energy_and_reverses():
     chain = run.thermostat.initial(p, [rng])
     first = State(**{**vars(first), "momenta": p, "auxiliary": chain})
     state, energies, noise = first, [], torch.empty(1, 0, 1, 3, 3, dtype=torch.float64)
-    for _ in range(400):
+    for _ in range(200):
         state = run.step(state, water, noise)
         energies.append(float(run.conserved_energy(state)))
     assert np.std(energies) < 1e-3
     assert torch.linalg.cross(state.positions, state.momenta).sum(dim=2).abs().max() < 1e-10
     chain = state.auxiliary * torch.tensor([1.0, -1.0]).view(1, 2, 1)
     state = State(**{**vars(state), "momenta": -state.momenta, "auxiliary": chain})
-    for _ in range(400):
+    for _ in range(200):
         state = run.step(state, water, noise)
     torch.testing.assert_close(state.positions, first.positions, rtol=0, atol=1e-9)
 

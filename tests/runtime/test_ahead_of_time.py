@@ -31,7 +31,7 @@ from eqcalc.runtime import (
 from eqcalc.runtime import cpp_compiler as compiler
 from tests.conftest import make_potential
 from tests.errors import refused
-from tests.runtime.test_cuda_graphs import record_on_the_host
+from tests.runtime.test_cuda_graphs import capture_on_the_host
 
 NAMES = ("energy", "forces", "dipole", "polarizability")
 
@@ -255,19 +255,19 @@ def test_compiled_is_the_default_only_where_it_was_compiled(numbers, cache, quic
     assert len(warned) == 1
 
 
-def test_programs_can_be_played_back(numbers, positions, quick):
+def test_programs_can_be_replayed(numbers, positions, quick):
     potential = small_potential()
-    evaluator = captured_compiled(potential, numbers, record=record_on_the_host)
+    evaluator = captured_compiled(potential, numbers, capture=capture_on_the_host)
     assert evaluator.provenance["execution"] == "captured-compiled"
-    assert evaluator.execution.recorded.compilations > 0
+    assert evaluator.execution.captured.compilations > 0
     eager = eager_evaluator(potential, numbers)
     for n, quantities in ((3, NAMES), (8, NAMES), (5, ("forces",)), (3, NAMES)):
         found, expected = evaluator(positions[:n], quantities), eager(positions[:n], quantities)
         for name in quantities:
             torch.testing.assert_close(found[name], expected[name], rtol=1e-11, atol=1e-11)
-    again = captured_compiled(potential, numbers, record=record_on_the_host, only_cached=True)
+    again = captured_compiled(potential, numbers, capture=capture_on_the_host, only_cached=True)
     again(positions[:8], NAMES)
-    assert again.execution.recorded.compilations == 0
+    assert again.execution.captured.compilations == 0
     with refused(ExecutionUnavailableError, key="device", expected="cuda"):
         captured_compiled(potential, numbers)
 

@@ -299,6 +299,7 @@ def test_without_a_compiler_one_warning_and_the_same_numbers(
         evaluator_for(make_potential(), numbers, execution="fused")
 
 
+@pytest.mark.slow
 def test_kernels_are_compiled_once(ethanol, empty_cache, monkeypatch):
     numbers = torch.tensor(ethanol.numbers)
     fused_evaluator(make_potential(), numbers)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Recorded evaluations: what can be tested without a GPU."""
+"""Captured evaluations: what can be tested without a GPU."""
 
 import pytest
 import torch
@@ -14,25 +14,26 @@ from eqcalc.runtime import (
     MoleculeEvaluator,
     eager_evaluator,
 )
-from eqcalc.runtime.cuda_graphs import Recording
+from eqcalc.runtime.cuda_graphs import CapturedGraph
 from eqcalc.structures import Structures
 from tests.conftest import make_potential
 from tests.errors import refused
 from tests.no_host import NoHost
 
 NAMES = ("energy", "forces", "dipole", "polarizability")
+OTHERS = ("lnet", "cormorant")
 
 
-def record_on_the_host(function, inputs):
-    """Play back into the same memory every time, as a CUDA graph does."""
+def capture_on_the_host(function, inputs):
+    """Replay into the same memory every time, as a CUDA graph does."""
     static = inputs.clone()
     outputs = {name: value.clone() for name, value in function(static).items()}
 
-    def play():
+    def replay():
         for name, value in function(static).items():
             outputs[name].copy_(value)
 
-    return Recording(play, static, outputs)
+    return CapturedGraph(replay, static, outputs)
 
 
 @pytest.fixture
@@ -47,11 +48,11 @@ def captured_evaluator(potential, numbers, **options):
 
 def evaluator_of(ethanol, **options):
     numbers = torch.tensor(ethanol.numbers)
-    return captured_evaluator(make_potential(), numbers, record=record_on_the_host, **options)
+    return captured_evaluator(make_potential(), numbers, capture=capture_on_the_host, **options)
 
 
 @pytest.mark.parametrize("n", [1, 2, 16, 5])
-def test_playing_back_gives_what_eager_gives(ethanol, positions, n):
+def test_replaying_gives_what_eager_gives(ethanol, positions, n):
     evaluator = evaluator_of(ethanol)
     eager = eager_evaluator(make_potential(), torch.tensor(ethanol.numbers))
     for start in (0, 7):
@@ -71,49 +72,49 @@ def test_results_survive_the_next_call_and_layouts_do_not_matter(ethanol, positi
         assert torch.equal(second[name], evaluator(positions[3:6], NAMES)[name])
 
 
-def test_recordings_are_counted_and_the_oldest_is_forgotten(ethanol, positions):
+def test_captures_are_counted_and_the_oldest_is_forgotten(ethanol, positions):
     evaluator = evaluator_of(ethanol, limit=2)
-    start = evaluator.execution.recordings
+    start = evaluator.execution.captures
     for _ in range(5):  # as in dynamics: two kinds of call in turn
         evaluator(positions[:4], ("forces",))
         evaluator(positions[:4], NAMES)
-    assert evaluator.execution.recordings == start + 2
+    assert evaluator.execution.captures == start + 2
     evaluator(positions[:4], ("dipole",))
     evaluator(positions[:4], NAMES)
-    assert evaluator.execution.recordings == start + 3
+    assert evaluator.execution.captures == start + 3
     evaluator(positions[:4], ("forces",))
-    assert evaluator.execution.recordings == start + 4
+    assert evaluator.execution.captures == start + 4
 
 
-def test_without_a_gpu_nothing_is_recorded(ethanol):
+def test_without_a_gpu_nothing_is_captured(ethanol):
     with refused(ExecutionUnavailableError, key="device", expected="cuda"):
         captured_evaluator(make_potential(), torch.tensor(ethanol.numbers))
 
 
-def test_what_cannot_be_recorded_is_told(ethanol):
+def test_what_cannot_be_captured_is_told(ethanol):
     def refuse(function, inputs):
         raise RuntimeError("operation not permitted when stream is capturing")
 
     with refused(ExecutionUnavailableError, key="model"):
-        captured_evaluator(make_potential(), torch.tensor(ethanol.numbers), record=refuse)
+        captured_evaluator(make_potential(), torch.tensor(ethanol.numbers), capture=refuse)
 
 
 def test_a_recording_that_does_not_read_its_input_is_refused(ethanol):
     def empty(function, inputs):
-        return record_on_the_host(function, inputs)._replace(play=lambda: None)
+        return capture_on_the_host(function, inputs)._replace(replay=lambda: None)
 
     with refused(
         ExecutionUnavailableError, problem="the captured execution deviates from the eager one"
     ):
-        captured_evaluator(make_potential(), torch.tensor(ethanol.numbers), record=empty)
+        captured_evaluator(make_potential(), torch.tensor(ethanol.numbers), capture=empty)
 
 
-def test_a_model_that_was_moved_is_not_played_back(ethanol, positions):
+def test_a_model_that_was_moved_is_not_replayed(ethanol, positions):
     potential = make_potential()
     evaluator = captured_evaluator(
-        potential, torch.tensor(ethanol.numbers), record=record_on_the_host
+        potential, torch.tensor(ethanol.numbers), capture=capture_on_the_host
     )
-    with torch.no_grad():  # changed where it is: the recording reads it
+    with torch.no_grad():  # changed where it is: the graph reads it
         potential.heads["dipole"].blocks[0].mix.weight.mul_(1.1)
     numbers = torch.tensor(ethanol.numbers)
     expected = eager_evaluator(potential, numbers)(positions[:2], ("dipole",))["dipole"]
@@ -123,10 +124,12 @@ def test_a_model_that_was_moved_is_not_played_back(ethanol, positions):
         evaluator(positions[:2], NAMES)
 
 
-@pytest.mark.parametrize("name", ["painn", "schnet", "lnet", "cormorant"])
+@pytest.mark.parametrize(
+    "name", ["painn", "schnet", *(pytest.param(n, marks=pytest.mark.slow) for n in OTHERS)]
+)
 def test_an_evaluation_needs_nothing_of_the_host(ethanol, name):
     """Tensors on the meta device have no values, so that looking at one is an error."""
-    if name in ("lnet", "cormorant"):
+    if name in OTHERS:
         pytest.importorskip("e3nn")
     config = PotentialConfig(representation_config({"name": name}))
     potential = Potential(config, References((1, 6, 8))).to("meta")

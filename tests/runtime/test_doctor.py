@@ -40,6 +40,7 @@ def test_what_is_missing_is_told(monkeypatch, tmp_path):
     assert "By default the eager execution is used." in text
 
 
+@pytest.mark.slow
 def test_no_warning_about_the_trial_molecule(recwarn):
     potential = load_model(shipped_model("ethanol"))
     diagnose(potential, seconds=0.0)

@@ -19,7 +19,7 @@ from eqcalc.runtime import (
 from eqcalc.runtime.verification import trial_molecule
 from eqcalc.structures import Structures
 from tests.conftest import make_potential
-from tests.runtime.test_cuda_graphs import record_on_the_host
+from tests.runtime.test_cuda_graphs import capture_on_the_host
 
 WATER = torch.tensor([8, 1, 1])
 
@@ -34,7 +34,7 @@ def nothing_measured(monkeypatch):
 
 
 def choose(**options):
-    return gpu_choice.faster_recording(make_potential(**options), WATER, record=record_on_the_host)
+    return gpu_choice.faster_captured(make_potential(**options), WATER, capture=capture_on_the_host)
 
 
 @pytest.mark.parametrize("faster", ["captured", "captured-triton"])
@@ -60,7 +60,7 @@ def test_a_large_molecule_may_leave_out_pairs(monkeypatch, nothing_measured, fas
     monkeypatch.setattr(gpu_choice, "_seconds", lambda execution, batch: times[execution.name])
     potential, numbers = make_potential(features=4), torch.ones(STATIC_ATOMS + 1, dtype=int)
     for _ in range(2):
-        execution = gpu_choice.faster_recording(potential, numbers, record=record_on_the_host)
+        execution = gpu_choice.faster_captured(potential, numbers, capture=capture_on_the_host)
         assert execution.name == faster
 
 
@@ -84,11 +84,11 @@ def test_programs_that_exist_are_tried(monkeypatch, nothing_measured, faster):
 
 
 def test_the_measurement_is_a_time(nothing_measured):
-    execution = CapturedExecution(make_potential(features=4), WATER, record=record_on_the_host)
-    before = execution.recordings
+    execution = CapturedExecution(make_potential(features=4), WATER, capture=capture_on_the_host)
+    before = execution.captures
     batch = trial_molecule(execution.potential, WATER, 2)
     assert 0.0 < gpu_choice._seconds(execution, batch) < 60.0
-    assert execution.recordings == before + 1
+    assert execution.captures == before + 1
 
 
 def test_without_kernels_there_is_one_warning_and_the_model_as_it_is(monkeypatch, nothing_measured):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Evaluators of whatever molecule comes, such as recordings played back on the host."""
+"""Evaluators of whatever molecule comes, such as captures replayed on the host."""
 
 import numpy as np
 import pytest
@@ -12,18 +12,18 @@ from eqcalc.runtime.cuda_graphs import CapturedExecution
 from eqcalc.runtime.molecule_execution import MoleculeExecution, _round
 from eqcalc.structures import Structures
 from tests.conftest import make_potential
-from tests.runtime.test_cuda_graphs import NAMES, record_on_the_host
+from tests.runtime.test_cuda_graphs import NAMES, capture_on_the_host
 
 
 class Made:
-    """Makes evaluators that play back on the host, and counts them."""
+    """Makes evaluators that replay on the host, and counts them."""
 
     def __init__(self):
         self.molecules = []
 
     def __call__(self, potential, numbers, *, charge):
         self.molecules.append((tuple(numbers.tolist()), charge))
-        return CapturedExecution(potential, numbers, charge=charge, record=record_on_the_host)
+        return CapturedExecution(potential, numbers, charge=charge, capture=capture_on_the_host)
 
 
 def moved(atoms, seed):
@@ -33,7 +33,7 @@ def moved(atoms, seed):
 
 
 @pytest.mark.parametrize(
-    ("frames", "recordings"),
+    ("frames", "captures"),
     [
         (["H2O"], 1),
         (["CH3CH2OH"] * 3, 1),
@@ -41,18 +41,18 @@ def moved(atoms, seed):
         (["CO", "H2"], 0),  # of one size
     ],
 )
-def test_values_are_those_of_the_eager_execution(frames, recordings):
+def test_values_are_those_of_the_eager_execution(frames, captures):
     potential, made = make_potential(), Made()
     structures = Structures.from_atoms([moved(molecule(f), k) for k, f in enumerate(frames)])
     execution, eager = MoleculeExecution(potential, made), EagerExecution(potential)
     found, expected = (one.evaluate(structures, NAMES) for one in (execution, eager))
-    assert len(made.molecules) == recordings
+    assert len(made.molecules) == captures
     assert execution.closest_pair(structures) == eager.closest_pair(structures)
     for name in NAMES:
         torch.testing.assert_close(found[name], expected[name], rtol=1e-12, atol=1e-12)
 
 
-def test_molecules_and_charges_have_recordings_of_their_own():
+def test_molecules_and_charges_have_captures_of_their_own():
     potential, made = make_potential(), Made()
     execution, eager = MoleculeExecution(potential, made), EagerExecution(potential)
     for name, charge in (("H2O", 0), ("CH4", 0), ("H2O", 0), ("H2O", 1), ("CH4", 0)):
@@ -105,7 +105,7 @@ def test_molecules_without_an_evaluator_are_evaluated_as_written():
     assert asked == [[1, 1]]
 
 
-def test_a_molecule_is_recorded_once_it_was_met_often_enough():
+def test_a_molecule_is_captured_once_it_was_met_often_enough():
     potential, made = make_potential(), Made()
     execution, eager = MoleculeExecution(potential, made, patience=2), EagerExecution(potential)
     for k, name in enumerate(["H2O", "H2O", "CH4", "CH4", "H2O", "H2O", "CH4"]):
@@ -116,7 +116,7 @@ def test_a_molecule_is_recorded_once_it_was_met_often_enough():
         assert len(made.molecules) == (k > 3) + (k > 5)
 
 
-def test_changing_numbers_of_copies_need_few_recordings():
+def test_changing_numbers_of_copies_need_few_graphs():
     potential, made = make_potential(), Made()
     execution, eager = MoleculeExecution(potential, made), EagerExecution(potential)
     for n in (7, 6, 5, 3, 2, 1, 8):
@@ -126,12 +126,12 @@ def test_changing_numbers_of_copies_need_few_recordings():
         for key, value in expected.items():
             assert found[key].shape == value.shape
             torch.testing.assert_close(found[key], value, rtol=1e-12, atol=1e-12)
-    ((recorded,),) = [execution._executions.values()]
-    assert recorded.recordings <= 5  # of 1, 2, 4 and 8, and that of the check
+    ((captured,),) = [execution._executions.values()]
+    assert captured.captures <= 5  # of 1, 2, 4 and 8, and that of the check
     assert [_round(n) for n in (1, 2, 3, 64, 65, 128, 129)] == [1, 2, 4, 64, 128, 128, 192]
 
 
-def test_a_calculator_plays_back(ethanol):
+def test_a_calculator_replays(ethanol):
     potential, made = make_potential(), Made()
     atoms = ethanol.copy()
     atoms.calc = EqCalculator(potential, execution=MoleculeExecution(potential, made))

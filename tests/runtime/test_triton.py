@@ -47,6 +47,7 @@ def test_the_interpreted_kernels_are_right():
 
 
 @needs_triton
+@pytest.mark.slow
 @pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="needs Triton's compiler")
 @pytest.mark.parametrize("name", ["to_receivers", "to_senders", "to_pairs", "to_weights"])
 def test_kernels_compile_for_a_gpu_without_atomic_operations(name, tmp_path, monkeypatch):

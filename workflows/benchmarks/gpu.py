@@ -131,8 +131,8 @@ def check_model(device: str) -> dict[str, float]:
                     if not error <= tolerance:
                         raise SystemExit(f"{label} on {device} is off by {error:.1e}")
             execution = evaluator.execution
-            if isinstance(execution, CapturedExecution) and execution.recordings != 5:
-                raise SystemExit(f"{execution.recordings} recordings instead of 5")
+            if isinstance(execution, CapturedExecution) and execution.captures != 5:
+                raise SystemExit(f"{execution.captures} captures instead of 5")
     return result
 
 
@@ -233,9 +233,9 @@ def check_dynamics(device: str) -> dict[str, float]:
 
 
 def check_steps(device: str, replicas: int, beads: int) -> dict[str, float]:
-    """Compare and time whole steps played back: kicks, ring, noise, thermostat and model.
+    """Compare and time whole replayed steps: kicks, ring, noise, thermostat and model.
 
-    On a CPU, which plays nothing back, both are steps taken operation by operation.
+    On a CPU, which replays nothing, both are steps taken operation by operation.
     """
     masses = torch.from_numpy(ETHANOL.get_masses()).to(device)
     method = Method("Langevin") if beads == 1 else Method("PILE-L")
@@ -246,17 +246,17 @@ def check_steps(device: str, replicas: int, beads: int) -> dict[str, float]:
     start = torch.from_numpy(ETHANOL.positions).to(device).expand(replicas, beads, 9, 3).clone()
     first = State.at_rest(start).with_evaluation(eager)
 
-    expected = played = first
+    expected = replayed = first
     step = stepper(integrator, chosen, noise)
-    with warnings.catch_warnings():  # of steps that cannot be recorded
+    with warnings.catch_warnings():  # of steps that cannot be captured
         warnings.simplefilter("error", ExecutionWarning)
         for number in range(40):
             expected = integrator.step(expected, eager, noise(number), ALL[2:])
-            played = step(played, ALL[2:])
+            replayed = step(replayed, ALL[2:])
         step(first, ())
-    error = float((played.positions - expected.positions).abs().max())
+    error = float((replayed.positions - expected.positions).abs().max())
     if not error < 1e-3:
-        raise SystemExit(f"steps played back are off by {error:.1e} Å after 40 steps")
+        raise SystemExit(f"replayed steps are off by {error:.1e} Å after 40 steps")
     return {
         "replicas": replicas,
         "beads": beads,
@@ -303,7 +303,7 @@ def fraction_of_peak(device: str, n: int, peak: float) -> dict[str, float]:
 def time_dynamics(device: str, sizes: list[tuple[int, int]]) -> list[dict[str, float]]:
     """Time steps of T-RPMD with the dipole and polarizability at every fourth.
 
-    The difference of a long and a short run is free of the recordings at their start.
+    The difference of a long and a short run is free of the captures at their start.
     """
     rows = []
     evaluator = evaluator_for(
@@ -398,7 +398,7 @@ def time_kernels(
             message_kernels.time_messages(device, n, bandwidth, clock) for n in batches
         ],
         "Triton kernels, recorded": [
-            message_kernels.time_recordings(single, distorted(n, device), numbers, clock)
+            message_kernels.time_captured(single, distorted(n, device), numbers, clock)
             for n in batches
         ],
         "Triton kernels, gradient of a loss of forces": [

@@ -18,7 +18,7 @@ Rows = list[dict[str, Any]]
 
 
 def steps(tables: dict[str, Any], atoms: int, key: str) -> float:
-    """Return the time of a step that is played back [ms]."""
+    """Return the time of a replayed step [ms]."""
     rows: Rows = tables["gpu-steps"]["steps played back"]
     return next(float(row[key]) for row in rows if row["atoms"] == atoms)
 

@@ -8,7 +8,7 @@ second derivatives, for pairs without order and symmetry, atoms without pairs, a
 of features that are no powers of two; gradients of a loss of forces, dipoles and
 polarizabilities with respect to every parameter. Times, beside the model as it is
 written: one sum of messages and its gradient, and the time that memory needs to move each
-of their arguments and results once; evaluations recorded as CUDA graphs; training steps.
+of their arguments and results once; evaluations captured as CUDA graphs; training steps.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from eqcalc.structures import Structures
 __all__ = [
     "check_messages",
     "check_training",
+    "time_captured",
     "time_messages",
-    "time_recordings",
     "time_training_steps",
     "why_not",
 ]
@@ -167,10 +167,10 @@ def time_messages(
     return row
 
 
-def time_recordings(
+def time_captured(
     potential: Potential, positions: Tensor, numbers: Tensor, clock: Clock
 ) -> dict[str, Any]:
-    """Time evaluations played back, with and without kernels."""
+    """Time replayed evaluations, with and without kernels."""
     row: dict[str, Any] = {"molecules": len(positions)}
     for execution in ("captured", "captured-triton"):
         evaluator = evaluator_for(potential, numbers, execution=execution)

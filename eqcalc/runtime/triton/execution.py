@@ -121,7 +121,7 @@ class CapturedTritonExecution(CapturedExecution):
 
     name: ClassVar[str] = "captured-triton"
 
-    def _to_record(
+    def _to_capture(
         self, potential: Potential, numbers: Tensor, *, charge: float, **options: Any
     ) -> Execution:
         network = with_triton_kernels(potential, frozen=True)

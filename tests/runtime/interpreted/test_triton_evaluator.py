@@ -21,7 +21,7 @@ from eqcalc.runtime.triton.execution import (
 from eqcalc.runtime.verification import deviations, trial_positions
 from eqcalc.structures import Structures
 from tests.conftest import make_potential
-from tests.runtime.test_cuda_graphs import record_on_the_host
+from tests.runtime.test_cuda_graphs import capture_on_the_host
 
 NAMES = ("energy", "forces", "dipole", "polarizability")
 WATER = torch.tensor([8, 1, 1])
@@ -99,9 +99,9 @@ def test_parameters_are_shared():
     torch.testing.assert_close(after, expected, rtol=1e-13, atol=0.0)
 
 
-def test_kernels_can_be_played_back():
+def test_kernels_can_be_replayed():
     potential = small_potential()
-    execution = CapturedTritonExecution(potential, WATER, record=record_on_the_host)
+    execution = CapturedTritonExecution(potential, WATER, capture=capture_on_the_host)
     evaluator = MoleculeEvaluator(execution, WATER)
     assert evaluator.provenance["execution"] == "captured-triton"
     positions = trial_positions(3, 5)[3:]
