@@ -17,10 +17,9 @@ from typing import Any, ClassVar, TypeVar
 
 import torch
 from ase import Atoms
-from ase.calculators.calculator import InputError
 from torch import Tensor
 
-from eqcalc.calculator import EqCalculator
+from eqcalc.calculator import CalculatorInputError, EqCalculator
 from eqcalc.models.potential import Potential
 from eqcalc.quantities import quantity
 from eqcalc.runtime import ClosestPair, Execution, to_numpy
@@ -59,8 +58,8 @@ def run_together(
 
     Raises
     ------
-    InputError
-        The same object is given twice.
+    CalculatorInputError
+        The same object is given twice, or something else than atoms.
     Exception
         The first exception of a script, raised after all have ended.
 
@@ -70,10 +69,16 @@ def run_together(
     """
     first: dict[int, int] = {}
     for index, atoms in enumerate(structures):
+        if not isinstance(atoms, Atoms):
+            raise CalculatorInputError(
+                key=f"structures[{index}]", value=atoms, expected="atoms, in a list"
+            )
         if first.setdefault(id(atoms), index) != index:
-            raise InputError(
-                f"structures {first[id(atoms)]} and {index} are the same object, which two scripts "
-                "cannot move at once; give copies, atoms.copy()"
+            raise CalculatorInputError(
+                f"{first[id(atoms)]} and {index} are the same object, which two scripts cannot "
+                "move at once",
+                key="structures",
+                advice="give copies, atoms.copy()",
             )
     alone = EqCalculator(model, device=device, precision=precision)
     executor = BatchingExecutor(alone.execution)

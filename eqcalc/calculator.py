@@ -6,7 +6,8 @@ from __future__ import annotations
 import copy
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,18 +32,24 @@ from eqcalc.models.potential import Potential
 from eqcalc.models.precision import checked_device, in_precision
 from eqcalc.molecules import GeometryWarning, total_charge, warn_of_ignored
 from eqcalc.quantities import quantity
-from eqcalc.runtime import (
-    ClosestPair,
-    Execution,
-    ExecutionUnavailableError,
-    execution_for,
-    to_numpy,
-)
+from eqcalc.runtime import ClosestPair, Execution, execution_for, to_numpy
 from eqcalc.structures import Structures
-from eqcalc.validation import UnknownElementError, known_elements
+from eqcalc.validation import InvalidInputError, known_elements
 
 #: Atoms closer than this [Å] are an error; the shortest bonds are twice as long.
 SHORTEST_DISTANCE = 0.3
+
+
+class CalculatorInputError(InvalidInputError, InputError):
+    """Invalid input of a calculator, which is ASE's InputError, too."""
+
+
+@contextmanager
+def _errors_of_ase() -> Iterator[None]:
+    try:
+        yield
+    except InvalidInputError as error:
+        raise error.of_kind(CalculatorInputError) from error
 
 
 class EqCalculator(Calculator):
@@ -104,11 +111,11 @@ class EqCalculator(Calculator):
     ) -> None:
         super().__init__()
         if not isinstance(model, str | Path | Potential):
-            raise InputError(f"model: expected a model file or a Potential, got {model!r}")
-        try:
+            raise CalculatorInputError(
+                key="model", value=model, expected="a model file or a Potential"
+            )
+        with _errors_of_ase():
             device = None if device is None else checked_device(device)
-        except ValueError as error:
-            raise InputError(str(error)) from None
         if isinstance(model, Potential):
             potential = model
             if device is not None:
@@ -118,17 +125,13 @@ class EqCalculator(Calculator):
             if device is None:
                 device = "cuda" if torch.cuda.is_available() else "cpu"
             potential = load_model(model, device=device)
-        try:
+        with _errors_of_ase():
             potential = in_precision(potential, precision)
-        except ValueError as error:
-            raise InputError(str(error)) from None
         #: The model in use, and how it is executed.
         self.potential = potential
         if execution is None or isinstance(execution, str):
-            try:
+            with _errors_of_ase():
                 execution = execution_for(potential, skin=skin, execution=execution)
-            except (ValueError, ExecutionUnavailableError) as error:
-                raise InputError(str(error)) from None
         self.execution = execution
         self._lock = threading.RLock()
         self._charge: float | None = None
@@ -270,7 +273,7 @@ class EqCalculator(Calculator):
     ) -> tuple[Atoms, Structures, float]:
         """Check atoms, store a copy as all ASE calculators do, and convert them to tensors."""
         if atoms is None:
-            raise InputError("there are no atoms to calculate")
+            raise CalculatorInputError("there are no atoms to calculate", key="atoms")
         kept, structures, charge = self._copy, self._structures, self._charge
         if (
             kept is None
@@ -292,22 +295,18 @@ class EqCalculator(Calculator):
 
     def _checked_charge(self, atoms: Atoms) -> float:
         charge = _charge_of(atoms)
-        try:
+        with _errors_of_ase():
             check_charge(self.potential.metadata, charge)
-        except ValueError as error:
-            raise InputError(str(error)) from None
         return charge
 
     def _checked_structures(self, atoms: Atoms, charge: float) -> Structures:
         if len(atoms) == 0:
-            raise InputError("there are no atoms")
-        try:
+            raise CalculatorInputError("there are no atoms", key="atoms")
+        with _errors_of_ase():
             known_elements(atoms.numbers, self.potential.references.elements)
-        except UnknownElementError as error:
-            raise InputError(f"the model does not know {error.value}: {error}") from error
         if atoms.pbc.any() and not abs(atoms.cell.volume) > 1e-6:
-            raise InputError(
-                f"a structure with pbc={atoms.pbc.tolist()} needs a cell with a volume"
+            raise CalculatorInputError(
+                f"a structure with pbc={atoms.pbc.tolist()} needs a cell with a volume", key="cell"
             )
         warn_of_ignored(atoms)
         if not atoms.pbc.any():  # supercells of one crystal have many compositions
@@ -321,7 +320,11 @@ class EqCalculator(Calculator):
         finite = np.isfinite(atoms.positions)
         if not finite.all():
             broken = np.flatnonzero(~finite.all(axis=1))[0]
-            raise InputError(f"the position of atom {broken} is {atoms.positions[broken]}")
+            raise CalculatorInputError(
+                key=f"positions[{broken}]",
+                value=atoms.positions[broken].tolist(),
+                expected="finite numbers",
+            )
         return torch.tensor(atoms.positions, dtype=torch.float64, device=self.potential.device)
 
 
@@ -352,15 +355,14 @@ class StaticPolarizability(StaticPolarizabilityCalculator):
 def _refuse_overlap(closest: ClosestPair) -> None:
     if closest.distance < SHORTEST_DISTANCE:
         first, second = sorted((closest.receiver, closest.sender))
-        raise InputError(
+        raise CalculatorInputError(
             f"atoms {first} and {second} are {closest.distance:.3f} Å apart; "
-            f"below {SHORTEST_DISTANCE} Å they are considered to overlap"
+            f"below {SHORTEST_DISTANCE} Å they are considered to overlap",
+            key="positions",
         )
 
 
 def _charge_of(atoms: Atoms) -> float:
-    """Return the total charge [e]; an invalid one raises ASE's InputError."""
-    try:
+    """Return the total charge [e]; an invalid one is an error of ASE, too."""
+    with _errors_of_ase():
         return total_charge(atoms)
-    except ValueError as error:
-        raise InputError(str(error)) from None

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 Choice = TypeVar("Choice")
-FileError = TypeVar("FileError", bound="InvalidFileError")
+Kind = TypeVar("Kind", bound="InvalidInputError")
 
 #: Sentinel for a missing value, where None could be a value.
 ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "nothing", "__slots__": ()})()
@@ -99,8 +99,8 @@ class InvalidInputError(ValueError):
         self.key = f"{section}.{self.key}" if self.key and section else section or self.key
         return self
 
-    def of_kind(self, kind: type[FileError]) -> FileError:
-        """Return this error as one of a file, with the same attributes."""
+    def of_kind(self, kind: type[Kind]) -> Kind:
+        """Return this error as one of another kind, with the same attributes."""
         names = ("problem", "key", "value", "expected", "file", "suggestion", "advice")
         return kind(**{name: getattr(self, name) for name in names})
 

@@ -18,13 +18,15 @@ from ase.vibrations import Infrared, Vibrations
 from ase.vibrations.placzek import PlaczekStatic
 from ase.vibrations.raman import StaticRamanCalculator
 
-from eqcalc.calculator import EqCalculator, StaticPolarizability
+from eqcalc.calculator import CalculatorInputError, EqCalculator, StaticPolarizability
 from eqcalc.models.checkpoint import save_model
 from eqcalc.models.derivatives import hessian, property_derivative
 from eqcalc.molecules import GeometryWarning
 from eqcalc.neighbors import all_pairs
 from eqcalc.structures import Structures
+from eqcalc.validation import ABSENT
 from tests.conftest import make_potential
+from tests.errors import refused
 
 
 @pytest.fixture
@@ -111,45 +113,49 @@ def test_charged_dipole_is_about_the_centre_of_mass_of_the_isotopes(ethanol):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "key", "value"),
     [
-        (lambda a: a.numbers.__setitem__(0, 17), "does not know Cl"),
-        (lambda a: a.positions.__setitem__((3, 1), np.nan), "position of atom 3"),
-        (lambda a: a.positions.__setitem__(4, a.positions[1] + 0.01), "atoms 1 and 4"),
-        (lambda a: a.info.__setitem__("charge", 1), "charge: expected .* trained on: 0, got 1"),
-        (lambda a: a.info.__setitem__("charge", "one"), "expected a number"),
-        (lambda a: a.set_pbc(True), "cell with a volume"),
+        (lambda a: a.numbers.__setitem__(0, 17), "elements", "Cl"),
+        (lambda a: a.positions.__setitem__((3, slice(None)), np.inf), "positions[3]", 3 * [np.inf]),
+        (lambda a: a.positions.__setitem__(4, a.positions[1] + 0.01), "positions", ABSENT),
+        (lambda a: a.info.__setitem__("charge", 1), "charge", 1.0),
+        (lambda a: a.info.__setitem__("charge", "one"), "atoms.info['charge']", "one"),
+        (lambda a: a.set_pbc(True), "cell", ABSENT),
     ],
 )
-def test_bad_input_is_a_clear_error(calculator, ethanol, change, message):
+def test_bad_input_is_a_clear_error(calculator, ethanol, change, key, value):
     ethanol.calc = calculator
     ethanol.get_potential_energy()
     change(ethanol)
-    with pytest.raises(InputError, match=message):
+    with refused(CalculatorInputError, key=key, value=value) as caught:
         ethanol.get_potential_energy()
+    assert isinstance(caught.value, InputError)  # that of ASE
 
 
 def test_contradicting_charges_are_refused(calculator, ethanol):
     ethanol.calc = calculator
     ethanol.set_initial_charges([0.5] + [0.0] * 8)
     ethanol.info["charge"] = 0
-    with pytest.raises(InputError, match=r"sum of the initial charges.*0\.5"):
+    with refused(CalculatorInputError, key="atoms.info['charge']", value=0.0):
         ethanol.get_potential_energy()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    "arguments",
     [
-        ({"model": 5}, "model: expected a model file or a Potential, got 5"),
-        ({"device": "gpu"}, "device: expected cpu, cuda or cuda:1, got 'gpu'"),
-        ({"device": 1.5}, "device: expected cpu"),
-        ({"skin": float("nan")}, r"skin: expected zero or a positive number \[Å\], got nan"),
-        ({"skin": "a"}, r"skin: expected zero or a positive number \[Å\], got 'a'"),
-        ({"device": "cuda:99"}, r"device: cuda:99 requested, but"),
+        {"model": 5},
+        {"device": "gpu"},
+        {"device": 1.5},
+        {"skin": -1.0},
+        {"skin": "a"},
+        {"device": "cuda:99"},
+        {"precision": "float16"},
     ],
+    ids=str,
 )
-def test_impossible_arguments_are_named(potential, arguments, message):
-    with pytest.raises(InputError, match=message):
+def test_impossible_arguments_are_named(potential, arguments):
+    ((key, _),) = arguments.items()
+    with refused(CalculatorInputError, key=key):
         EqCalculator(**{"model": potential, **arguments})
 
 
@@ -171,7 +177,7 @@ def test_atoms_that_nothing_is_near_are_pointed_out(calculator, ethanol):
 
 
 def test_no_atoms_is_refused(calculator):
-    with pytest.raises(InputError, match="no atoms"):
+    with refused(CalculatorInputError, key="atoms"):
         Atoms(calculator=calculator).get_potential_energy()
 
 
@@ -208,7 +214,7 @@ def test_file_and_precision(tmp_path, potential, ethanol):
         energies[precision] = ethanol.get_potential_energy()
     assert energies[None] == energies["float64"]
     assert 0.0 < abs(energies["float32"] - energies[None]) < 1e-4
-    with pytest.raises(InputError, match="float16"):
+    with refused(CalculatorInputError, key="precision", value="float16"):
         EqCalculator(tmp_path / "m.eqc", precision="float16")
 
 
