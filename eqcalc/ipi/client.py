@@ -26,7 +26,7 @@ from eqcalc.ipi.protocol import (
     parse_init,
 )
 from eqcalc.models.precision import check_precision, checked_device
-from eqcalc.validation import InvalidInputError
+from eqcalc.validation import InvalidInputError, number_in
 
 _ALL = "energy+forces+dipole+polarizability"
 
@@ -231,11 +231,8 @@ def serve(
                 advice="add {symbols: C2OH6} there, or give the structure to the client",
             )
         quantities = parameters.get("quantities", _ALL)
-        try:
-            total = float(parameters.get("charge", 0.0)) if charge is None else charge
-        except ValueError:
-            total = math.nan
-        if not math.isfinite(total):
+        total = number_in(parameters.get("charge", "0").strip()) if charge is None else charge
+        if total is None or not math.isfinite(total):
             raise ProtocolError(key="charge", value=parameters["charge"], expected="a number [e]")
         key = (elements, quantities, total)
         if key not in loaded:

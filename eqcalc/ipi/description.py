@@ -16,7 +16,7 @@ from ase.data import atomic_numbers as numbers_by_symbol
 
 from eqcalc.ipi.units import ELECTRON_MASS, TEMPERATURES, TIMES, unit_factor
 from eqcalc.methods import METHODS, method_of_ipi
-from eqcalc.validation import InvalidInputError, existing_file, located
+from eqcalc.validation import InvalidInputError, existing_file, located, number_in, numbers_in
 
 #: Time constant beyond which the centroid counts as not thermostatted [fs].
 FREE_CENTROID = 1e6
@@ -222,12 +222,7 @@ class Description:
                 "holds no beads", file=self.file, expected="a checkpoint of i-PI, not an input"
             )
         with located(file=self.file):
-            try:
-                return [_system(element, method) for element in self.root.findall("system")]
-            except InvalidInputError:
-                raise
-            except ValueError as error:
-                raise InputError(f"a number cannot be read ({error})", key="system") from None
+            return [_system(element, method) for element in self.root.findall("system")]
 
     def beads(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return positions and momenta of each system, ``[n_beads, n_atoms, 3]`` [atomic units]."""
@@ -236,7 +231,8 @@ class Description:
             self.root.findall("system"), self.systems(method="any"), strict=True
         ):
             shape = (system.n_beads, len(system.numbers), 3)
-            arrays = [_array(element.findtext(f"beads/{tag}") or "") for tag in ("q", "p")]
+            with located(file=self.file, section="beads"):
+                arrays = [_array(tag, element.findtext(f"beads/{tag}") or "") for tag in ("q", "p")]
             for tag, array in zip(("q", "p"), arrays, strict=True):
                 if array.size != np.prod(shape):
                     raise InputError(
@@ -270,13 +266,10 @@ class Description:
         )
 
 
-def _whole(key: str, text: str, file: Path, least: int = 0) -> int:
+def _whole(key: str, text: str, file: Path | None = None, least: int = 0) -> int:
     """Return an integer of at least `least`, which may be written as 1e3."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not least <= value < 2**53 or not value.is_integer():
+    value = number_in(text.strip())
+    if value is None or not least <= value < 2**53 or not value.is_integer():
         expected = f"an integer of at least {least}"
         raise InputError(file=file, key=key, value=text.strip(), expected=expected)
     return int(value)
@@ -298,7 +291,7 @@ def _system(element: ElementTree.Element, stated: str | None) -> System:
     dynamics = element.find("motion/dynamics")
     if dynamics is None or kind != "dynamics":
         raise InputError(key="motion", value=kind, expected="mode='dynamics'")
-    n_beads = int(beads.get("nbeads", "1"))
+    n_beads = _whole("beads.nbeads", beads.get("nbeads", "1"), least=1)
     recognised = _method(element, dynamics, n_beads) if stated is None else (stated, None)
     names = [symbol(name) for name in _words(beads.findtext("names") or "")]
     for name in names:
@@ -307,7 +300,7 @@ def _system(element: ElementTree.Element, stated: str | None) -> System:
     return System(
         prefix=element.get("prefix", "").strip(),
         numbers=np.array([numbers_by_symbol[name] for name in names]),
-        masses=_array(beads.findtext("m") or "") * ELECTRON_MASS,
+        masses=_array("beads.m", beads.findtext("m") or "") * ELECTRON_MASS,
         n_beads=n_beads,
         temperature=_quantity(element.find("ensemble/temperature"), TEMPERATURES, 1.0),
         timestep=_quantity(dynamics.find("timestep"), TIMES, 1.0),
@@ -316,9 +309,9 @@ def _system(element: ElementTree.Element, stated: str | None) -> System:
     )
 
 
-def _array(text: str) -> np.ndarray:
+def _array(key: str, text: str) -> np.ndarray:
     """Return the numbers of an array of i-PI, ``[ 1.0, 2.0 ]``."""
-    return np.array([float(word) for word in _words(text)])
+    return np.array(numbers_in(" ".join(_words(text)), key))
 
 
 def _words(text: str) -> list[str]:
@@ -331,7 +324,10 @@ def _quantity(
     if element is None:
         return default
     factor = unit_factor(f"units of {element.tag}", element.get("units", ""), table)
-    return float(element.text or "nan") * factor
+    value = number_in((element.text or "").strip())
+    if value is None:
+        raise InputError(key=element.tag, value=element.text, expected="a number")
+    return value * factor
 
 
 def _method(
@@ -368,7 +364,7 @@ def _method(
 def _is_quantum(system: ElementTree.Element, thermostat: ElementTree.Element) -> bool:
     """Return whether the covariance C of a GLE thermostat is not the canonical T."""
     covariance = thermostat.find("C")
-    matrix = _array("" if covariance is None else covariance.text or "")
+    matrix = _array("thermostat.C", "" if covariance is None else covariance.text or "")
     if covariance is None or matrix.size < 1:
         return False
     size = round(math.sqrt(matrix.size))

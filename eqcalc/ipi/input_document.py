@@ -17,7 +17,7 @@ import numpy as np
 from eqcalc.ipi.description import FREE_CENTROID, SOCKETS_PREFIX, InputError, check_socket
 from eqcalc.methods import DynamicsMethod, IPIDynamics
 from eqcalc.quantities import quantity
-from eqcalc.validation import count, existing_file, finite, located, shape
+from eqcalc.validation import count, existing_file, finite, located, numbers_in, shape
 
 _FORCES = "energy+forces"
 _FILE_NAME = re.compile(r"\w[\w.+-]*")
@@ -414,6 +414,6 @@ def _matrix(element: ElementTree.Element) -> np.ndarray:
     text = (element.text or "").replace("[", " ").replace("]", " ").replace(",", " ")
     try:
         lengths = tuple(int(word) for word in element.get("shape", "").strip("() ").split(","))
-        return np.array([float(word) for word in text.split()]).reshape(lengths)
+        return np.array(numbers_in(text, element.tag)).reshape(lengths)
     except ValueError as error:
         raise InputError(f"cannot be read ({error})", key=element.tag) from None
