@@ -27,6 +27,7 @@ from eqcalc.validation import (
     existing_file,
     finite,
     located,
+    number_in,
     one_of,
     positive,
     shape,
@@ -37,7 +38,7 @@ CHARGE_KEYS = ("charge", "total_charge", "net_charge", "molecular_charge")
 #: Names of charges of single atoms whose sum is the total charge.
 ATOMIC_CHARGE_KEYS = ("initial_charges",)
 #: Names of the spin: 2S + 1, or under "spin" also 2S, whichever fits the number of electrons.
-_SPIN_KEYS = ("multiplicity", "mult", "spin_multiplicity", "spin")
+SPIN_KEYS = ("multiplicity", "mult", "spin_multiplicity", "spin")
 #: Charges closer than this [e] are equal; sums of partial charges have rounding errors.
 _SAME_CHARGE = 1e-6
 #: Element and mass [amu] of isotopes by name (AME2020).
@@ -107,11 +108,8 @@ def agreed_charge(stated: Mapping[str, Any], of_atoms: Mapping[str, ArrayLike]) 
     """
     found: dict[str, float] = {}
     for key, given in stated.items():
-        try:
-            # may be text of other programs; "charge 1" without "=" is read as a flag
-            charge = math.nan if isinstance(given, bool | np.bool_) else float(given)
-        except (TypeError, ValueError):
-            charge = math.nan
+        # "charge 1" without "=" is read as a flag
+        charge = math.nan if isinstance(given, bool | np.bool_) else _number(given)
         if not math.isfinite(charge):
             raise InvalidInputError(key=key, value=given, expected="a number, such as charge=1")
         found[key] = charge
@@ -147,6 +145,17 @@ def _named(info: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
         if str(key).lower().rstrip(":") in names
     }
     return found
+
+
+def _number(value: Any) -> float:
+    """Return a number, also of a text of other programs; NaN if it is not one."""
+    if isinstance(value, str):
+        found = number_in(value.strip())
+        return math.nan if found is None else found
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
 
 
 # --- spin -----------------------------------------------------------------------------
@@ -203,6 +212,12 @@ def unpaired_electrons(atoms: Atoms, chosen: int | None = None) -> int:
     return int(number)
 
 
+def stated_unpaired_electrons(atoms: Atoms) -> int | None:
+    """Return the number of unpaired electrons that an isolated molecule states, if it does."""
+    states = bool(_named(atoms.info, SPIN_KEYS)) or np.any(atoms.get_initial_magnetic_moments())
+    return unpaired_electrons(atoms) if states and not atoms.pbc.any() else None
+
+
 def open_shell(atoms: Atoms) -> dict[str, int]:
     """Return the entry of ``atoms.info`` that states a spin above the least possible one."""
     unpaired = unpaired_electrons(atoms)
@@ -215,11 +230,8 @@ def _stated_spins(atoms: Atoms, electrons: int) -> Iterable[tuple[str, float]]:
     if np.abs(moments).max(initial=0.0) > _SAME_CHARGE:
         total = float(np.linalg.norm(np.sum(moments, axis=0)))
         yield "initial magnetic moments", round(total, 6)
-    for key, value in _named(atoms.info, _SPIN_KEYS).items():
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = math.nan
+    for key, value in _named(atoms.info, SPIN_KEYS).items():
+        number = _number(value)
         if not number.is_integer() or number < 0:
             raise InvalidInputError(key=key, value=value, expected="a multiplicity, 2S + 1")
         is_unpaired = "spin'" in key.lower() and number % 2 == electrons % 2
@@ -276,7 +288,7 @@ def warn_of_ignored(atoms: Atoms) -> None:
     charges = atoms.get_initial_charges()
     if np.any(np.abs(charges) > _SAME_CHARGE) and abs(charges.sum()) < _SAME_CHARGE:
         ignored.append("initial charges of the atoms are ignored: only their sum, zero, counts")
-    for key, value in _named(atoms.info, _SPIN_KEYS).items():
+    for key, value in _named(atoms.info, SPIN_KEYS).items():
         if value not in ((0, 1) if "spin'" in key.lower() else (1,)):
             ignored.append(f"{key} is ignored: {no_spin}")
     for text in ignored:
@@ -535,7 +547,7 @@ def _read(path: Path) -> list[Atoms]:
             for row in database.select(sort="id"):
                 said = {**row.key_value_pairs, **row.data}
                 found.append(row.toatoms())
-                names = (*CHARGE_KEYS, *_SPIN_KEYS)
+                names = (*CHARGE_KEYS, *SPIN_KEYS)
                 found[-1].info.update({k: v for k, v in said.items() if k.lower() in names})
         return found
     found = [*ase.io.iread(path)]

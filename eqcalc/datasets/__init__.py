@@ -11,6 +11,7 @@ total number of atoms; the atoms of structure ``i`` start at ``sum(atom_counts[:
     /numbers                       [N]       uint8, atomic numbers
     /positions                     [N, 3]    attribute unit
     /charge                        [n]       attribute unit
+    /unpaired_electrons            [n]       int32, -1 where it is not known; only if some is
     /source                        [n]       int32, index into the attribute names (a JSON list)
     /cell, /pbc                    [n, 3, 3], [n, 3]; only if some structure is periodic
     /labels/<quantity>/values      [n, ...], forces [N, 3]; attributes unit, level_of_theory;

@@ -305,7 +305,10 @@ def _kept(
     kept = np.flatnonzero(~np.isin(indices, bad))
     trouble = "" if len(kept) else "no structure is left"
     if bad and not skip_bad:
-        trouble = f"{len(bad)} structures cannot be used; correct the cause or skip them"
+        trouble = (
+            f"{len(bad)} structures cannot be used; correct the cause, leave them out "
+            "(--skip-bad), or accept what is meant (--accept, such as nan for missing labels)"
+        )
     if trouble:
         raise ConversionError(f"{trouble}\n{report.summary()}", report, source)
     return kept

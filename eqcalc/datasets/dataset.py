@@ -29,6 +29,7 @@ from eqcalc.validation import InvalidFileError, InvalidInputError
 
 _BLOCK = 4096  # records decoded at a time when iterating
 _KINDS = {"f": "real numbers", "iu": "integers", "b": "truth values"}
+_SPIN = "unpaired_electrons"
 _NAMED = 5  # formulas named in a representation
 
 
@@ -323,7 +324,9 @@ class Dataset:
         """Yield the structures `indices`, read in one go."""
         batch = self.structures(indices)
         values, present = self.labels(indices)
-        sources = self._array("source")[self._resolve(indices)]
+        rows = self._resolve(indices)
+        sources = self._array("source")[rows]
+        spins = self._array(_SPIN)[rows] if self._has_spins else np.full(len(rows), -1)
         last = np.cumsum(batch.counts.numpy())
         for i, (stop, count) in enumerate(zip(last, batch.counts.numpy(), strict=True)):
             own = slice(stop - count, stop)
@@ -340,6 +343,7 @@ class Dataset:
                 batch.cell[i].numpy() if periodic and batch.cell is not None else None,
                 batch.pbc[i].numpy() if periodic and batch.pbc is not None else None,
                 self.sources[sources[i]] if self.sources else "",
+                int(spins[i]) if spins[i] >= 0 else None,
             )
 
     def _resolve(self, indices: ArrayLike) -> np.ndarray:
@@ -395,6 +399,7 @@ class Dataset:
             **dict.fromkeys(("atom_counts", "charge", "source"), (n,)),
             **{"numbers": (atoms,), "positions": (atoms, 3)},
             **({"cell": (n, 3, 3), "pbc": (n, 3)} if "cell" in file else {}),
+            **({_SPIN: (n,)} if self._has_spins else {}),
             **{f"labels/{name}/present": (n,) for name in self.quantities},
         }
         kinds = {"charge": "f", "positions": "f", "cell": "f", "pbc": "b"}
@@ -450,6 +455,7 @@ class Dataset:
                 raise DatasetError(key=key, value=value, expected=f"JSON, a {kind.__name__}")
         self.sources: tuple[str, ...] = tuple(map(str, names))
         self._n_stored = len(file["atom_counts"])
+        self._has_spins = _SPIN in file
         self._units: dict[str, float] = {}
         fixed = {"positions": "Å", "charge": "e"} | ({"cell": "Å"} if "cell" in file else {})
         for name, unit in fixed.items():

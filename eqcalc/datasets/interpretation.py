@@ -7,11 +7,18 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import ase
 import numpy as np
 
 from eqcalc.datasets.readers import Frame, FrameError
 from eqcalc.datasets.record import Record
-from eqcalc.molecules import ATOMIC_CHARGE_KEYS, CHARGE_KEYS, agreed_charge
+from eqcalc.molecules import (
+    ATOMIC_CHARGE_KEYS,
+    CHARGE_KEYS,
+    SPIN_KEYS,
+    agreed_charge,
+    stated_unpaired_electrons,
+)
 from eqcalc.quantities import Quantity, known_quantities, quantity
 from eqcalc.units import UnitError, cell_polarizability, conversion_factor
 from eqcalc.validation import InvalidInputError, one_of
@@ -37,8 +44,9 @@ class Interpretation:
     keys
         Key in the file by meaning: a quantity; ``"gradients"`` (negative forces);
         ``"energy_per_atom"``; ``"permittivity"``, ε∞ of a cell; ``"charge"`` [e]; or
-        ``"source"``, a text. The total charge under
-        a usual name (:data:`~eqcalc.molecules.CHARGE_KEYS`) and initial charges need none.
+        ``"source"``, a text. The total charge under a usual name
+        (:data:`~eqcalc.molecules.CHARGE_KEYS`) and initial charges need none, nor does a
+        multiplicity (:data:`~eqcalc.molecules.SPIN_KEYS`).
     units
         Unit by meaning; that of ``"positions"`` also applies to the cell.
     ignore
@@ -136,7 +144,7 @@ class Interpretation:
         Every number or numeric array looks like a label; text and booleans do not.
         """
         self._factor("positions", "", units)
-        mapped = {*self.keys.values(), *self.usual.values(), *self.ignore, *_charge_keys(values)}
+        mapped = {*self.keys.values(), *self.usual.values(), *self.ignore, *_stating_keys(values)}
         for meaning, key in {**self.usual, **self.keys}.items():
             if key in values:
                 self._seen.setdefault(meaning, key)
@@ -211,14 +219,16 @@ class Interpretation:
                 labels[q.name] = cell_polarizability(array, volume)
         periodic = frame.pbc is not None and bool(np.any(frame.pbc))
         try:
+            charge = self._charge(frame)
             return Record(
                 np.asarray(frame.numbers),
                 _real(_unrounded(frame.positions, "positions"), "positions") * length,
                 labels,
-                self._charge(frame),
+                charge,
                 _real(frame.cell, "cell") * length if periodic else None,
                 frame.pbc if periodic else None,
                 source,
+                None if periodic else self._unpaired_electrons(frame, charge),
             )
         except ValueError as error:
             raise FrameError(str(error)) from None
@@ -233,6 +243,15 @@ class Interpretation:
             {key: _real(frame.values[key], key)[: len(frame.numbers)] for key in atomic},
         )
 
+    def _unpaired_electrons(self, frame: Frame, charge: float) -> int | None:
+        """Return what a structure says of its spin."""
+        keys = {*_spin_keys(frame.values)} - {*self.keys.values(), *self.ignore}
+        stated = {key: _scalar(frame.values[key], key) for key in keys}
+        if not stated:
+            return None
+        atoms = ase.Atoms(frame.numbers, info={"charge": charge, **stated})
+        return stated_unpaired_electrons(atoms)
+
 
 def _volume(frame: Frame, key: str) -> float:
     """Return the volume of a cell, in the unit of the file cubed."""
@@ -244,6 +263,15 @@ def _volume(frame: Frame, key: str) -> float:
 def _charge_keys(values: Mapping[str, Any]) -> list[str]:
     """Return the keys of a structure that state its charge by their names."""
     return [key for key in values if key.lower() in (*CHARGE_KEYS, *ATOMIC_CHARGE_KEYS)]
+
+
+def _spin_keys(values: Mapping[str, Any]) -> list[str]:
+    """Return the keys of a structure that state its spin by their names, by one number."""
+    return [key for key in values if key.lower() in SPIN_KEYS and np.size(values[key]) == 1]
+
+
+def _stating_keys(values: Mapping[str, Any]) -> list[str]:
+    return [*_charge_keys(values), *_spin_keys(values)]
 
 
 def _is_numeric(value: Any) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from ase.calculators.calculator import all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from eqcalc.molecules import total_charge
+from eqcalc.molecules import stated_unpaired_electrons, total_charge
 from eqcalc.quantities import quantity
 from eqcalc.validation import InvalidInputError, shape
 
@@ -38,6 +38,8 @@ class Record:
         Periodicity along each cell vector, ``[3]``; None for an isolated structure.
     source
         Origin of the geometry, for example ``"Langevin 500 K"``.
+    unpaired_electrons
+        Number of unpaired electrons, 2S; None if it is not known.
     """
 
     numbers: np.ndarray
@@ -47,6 +49,7 @@ class Record:
     cell: np.ndarray | None = None
     pbc: np.ndarray | None = None
     source: str = ""
+    unpaired_electrons: int | None = None
 
     def __post_init__(self) -> None:
         numbers = shape("numbers", self.numbers, ("n_atoms",))
@@ -74,8 +77,8 @@ class Record:
     ) -> Record:
         """Return the record of `atoms` with the `labels` given, in internal units.
 
-        The charge is that of :func:`~eqcalc.molecules.total_charge`. Results of an attached
-        calculator are not read, since their level of theory is unknown.
+        Charge and spin are those that the atoms state, see :mod:`eqcalc.molecules`. Results of an
+        attached calculator are not read, since their level of theory is unknown.
         """
         periodic = bool(atoms.pbc.any())
         return cls(
@@ -86,19 +89,22 @@ class Record:
             cell=np.array(atoms.cell.array) if periodic else None,
             pbc=np.array(atoms.pbc) if periodic else None,
             source=source,
+            unpaired_electrons=stated_unpaired_electrons(atoms),
         )
 
     def atoms(self) -> ase.Atoms:
         """Return the structure as ASE atoms.
 
         Energy, forces, stress and dipole are results of a
-        :class:`~ase.calculators.singlepoint.SinglePointCalculator`; the charge, the source and
-        other labels, such as the polarizability, are in ``atoms.info``, per-atom labels in
-        ``atoms.arrays``.
+        :class:`~ase.calculators.singlepoint.SinglePointCalculator`; the charge, the multiplicity
+        of an open shell, the source and other labels, such as the polarizability, are in
+        ``atoms.info``, per-atom labels in ``atoms.arrays``.
         """
         atoms = ase.Atoms(self.numbers, self.positions, cell=self.cell, pbc=self.pbc)
         if self.charge:
             atoms.info["charge"] = self.charge
+        if (self.unpaired_electrons or 0) > 1:  # above the least possible
+            atoms.info["multiplicity"] = 1 + (self.unpaired_electrons or 0)
         if self.source:
             atoms.info["source"] = self.source
         results: dict[str, Any] = {}

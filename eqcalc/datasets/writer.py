@@ -23,7 +23,12 @@ FORMAT = "eqcalc dataset"
 #: Version of the layout; readers reject newer versions.
 FORMAT_VERSION = 1
 
-_DTYPES = {"atom_counts": "i4", "numbers": "u1", "source": "i4", "pbc": "?", "present": "?"}
+_DTYPES = {
+    **dict.fromkeys(("atom_counts", "source", "unpaired_electrons"), "i4"),
+    **{"numbers": "u1", "pbc": "?", "present": "?"},
+}
+#: What stands for an unknown label, and an unknown number of unpaired electrons.
+_UNKNOWN = {"values": np.nan, "unpaired_electrons": -1}
 _BLOCK = 4096  # records held before they are written, and rows copied at a time
 
 
@@ -169,7 +174,7 @@ class DatasetWriter:
                 maxshape=(None, *tail),
                 dtype=dtype,
                 chunks=(max(1, 2**18 // (math.prod(tail) * np.dtype(dtype).itemsize)), *tail),
-                fillvalue=np.nan if kind == "values" else None,
+                fillvalue=_UNKNOWN.get(kind),
             )
         array = self._file[name]
         array.resize(len(array) + len(values), axis=0)
@@ -195,6 +200,9 @@ class DatasetWriter:
             periodic = [np.zeros(3, dtype=bool) if r.pbc is None else r.pbc for r in records]
             self._extend("cell", np.stack(cells), n_structures)
             self._extend("pbc", np.stack(periodic), n_structures)
+        spins = [-1 if r.unpaired_electrons is None else r.unpaired_electrons for r in records]
+        if "unpaired_electrons" in self._file or max(spins) >= 0:
+            self._extend("unpaired_electrons", np.array(spins), n_structures)
         known = set(self._file.get("labels", ()))
         for name in ordered(known.union(*(r.labels for r in records))):
             q = quantity(name)

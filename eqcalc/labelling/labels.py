@@ -147,8 +147,11 @@ def label(
     target = Path(target)
     require_writable(target.parent)
     journal = target.with_name(target.name + ".journal")
-    records = [_record(geometry) for geometry in geometries]
     spins = _spins(geometries, method)
+    records = [
+        replace(_record(geometry), unpaired_electrons=spin)
+        for geometry, spin in zip(geometries, spins, strict=True)
+    ]
     settings = {**method.settings(), "quantities": list(wanted)}
     header = {
         "journal_version": 1,
@@ -168,11 +171,7 @@ def label(
         written = target.exists() and resumed == len(records)
         if not written:
             absent_file(target)
-        tasks = [
-            (index, record, spins[index])
-            for index, record in enumerate(records)
-            if index not in done
-        ]
+        tasks = [(index, record) for index, record in enumerate(records) if index not in done]
         if not (journal.exists() and journal.stat().st_size):
             append_text(journal, _line(header))
         with progress_bar(
@@ -315,7 +314,7 @@ def generate(
         geometries = Dataset.create(kept, records, level_of_theory="none", provenance=about)
     unpaired = unpaired_electrons(frames[0], getattr(method, "unpaired_electrons", None))
     report = label(
-        [_with_spin(record, unpaired) for record in geometries],
+        [replace(record, unpaired_electrons=unpaired) for record in geometries],
         method,
         target,
         processes=processes,
@@ -471,21 +470,11 @@ def _read_journal(path: Path, header: Mapping[str, Any]) -> dict[int, dict[str, 
 # --- one geometry ---------------------------------------------------------------------
 
 
-def _with_spin(record: Record, unpaired: int) -> ase.Atoms:
-    """Return the atoms of a record, which state a spin above the least possible one."""
-    atoms = record.atoms()
-    if unpaired > 1:
-        atoms.info["multiplicity"] = unpaired + 1
-    return atoms
-
-
-def _label_one(
-    state: tuple[Method, tuple[str, ...]], task: tuple[int, Record, int]
-) -> dict[str, Any]:
+def _label_one(state: tuple[Method, tuple[str, ...]], task: tuple[int, Record]) -> dict[str, Any]:
     method, quantities = state
-    index, record, unpaired = task
+    index, record = task
     try:
-        labels = method.label(_with_spin(record, unpaired), quantities)
+        labels = method.label(record.atoms(), quantities)
     except ConvergenceError as error:
         return {"index": index, "error": str(error)}
     return {"index": index, "labels": {name: value.tolist() for name, value in labels.items()}}

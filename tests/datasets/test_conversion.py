@@ -20,6 +20,7 @@ from eqcalc.datasets.readers import Frame, FrameError
 from eqcalc.datasets.readers.ase_db import AseDatabaseReader
 from eqcalc.units import conversion_factor
 from eqcalc.validation import InvalidFileError, InvalidInputError
+from tests.errors import refused
 
 EXCERPTS = Path(__file__).parent / "excerpts"
 MD17 = EXCERPTS / "md17_ethanol.xyz.xz"
@@ -46,6 +47,15 @@ def water(**values):
 
 
 # --- extended XYZ -----------------------------------------------------------------
+
+
+def test_the_multiplicity_of_each_structure_is_kept(tmp_path):
+    lines = ["1\nenergy=-75.0 multiplicity=3\nO 0 0 0", "1\nenergy=-74.0 spin=0\nO 0 0 0"]
+    lines += ["1\nenergy=-0.5\nH 0 0 0", "1\nenergy=-0.5 multiplicity=3\nH 0 0 0"]
+    (tmp_path / "a.xyz").write_text("\n".join(lines))
+    report = run(tmp_path / "a.xyz", tmp_path, units={"energy": "eV"}, skip_bad=True)
+    assert [r.unpaired_electrons for r in Dataset.open(tmp_path / "out.h5")] == [2, 0, None]
+    assert report.dropped == (3,)
 
 
 def test_md17_excerpt(tmp_path):
@@ -283,6 +293,29 @@ def test_archive_with_its_own_keys(tmp_path, pbe0):
         overwrite=True,
     )
     assert Dataset.open(tmp_path / "out.h5")[0].labels["energy"] < -4000.0
+
+
+def test_structures_of_several_sizes_one_after_the_other(tmp_path):
+    """Water, an oxygen atom and a hydrogen molecule, with the offsets of their atoms."""
+    positions = np.random.default_rng(0).normal(size=(6, 3))
+    arrays = {
+        "z": [8, 1, 1, 8, 1, 1],
+        "R": positions,
+        "ptr": [0, 3, 4, 6],
+        "E": [-76.0, -75.0, -1.0],
+        "F": 0.1 * positions,
+    }
+    np.savez(tmp_path / "a.npz", **{key: np.array(value) for key, value in arrays.items()})
+    run(tmp_path / "a.npz", tmp_path, units=EV, accept=("forces",), reference=None)
+    found = list(Dataset.open(tmp_path / "out.h5"))
+    assert [r.numbers.tolist() for r in found] == [[8, 1, 1], [8], [1, 1]]
+    np.testing.assert_array_equal(np.concatenate([r.positions for r in found]), positions)
+    np.testing.assert_array_equal(found[2].labels["forces"], 0.1 * positions[4:])
+    assert found[1].labels["energy"] == -75.0
+    for wrong in ([0, 3, 4, 7], [0, 4, 3, 6], [1, 3, 6], [0.0, 3.0, 6.0]):
+        np.savez(tmp_path / "b.npz", **(arrays | {"ptr": wrong}))
+        with refused(InvalidFileError, key="ptr", file=tmp_path / "b.npz"):
+            run(tmp_path / "b.npz", tmp_path, units=EV, overwrite=True)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ def equal(a: Record, b: Record) -> bool:
         and all(np.array_equal(a.labels[name], b.labels[name]) for name in a.labels)
         and a.charge == b.charge
         and a.source == b.source
+        and a.unpaired_electrons == b.unpaired_electrons
         and (a.cell is None) == (b.cell is None)
         and (a.cell is None or np.array_equal(a.cell, b.cell))
     )
@@ -43,6 +44,11 @@ def test_what_is_written_is_read(tmp_path, mixed, compressed):
     assert dataset.quantities == ("energy", "forces", "dipole", "polarizability")
     assert dataset.level_of_theory == "made up"
     assert equal(dataset[-1], mixed[2])
+    oxygen = Record(np.array([8, 8]), np.array([[0, 0, 0], [0, 0, 1.2]]), unpaired_electrons=2)
+    more = Dataset.append(tmp_path / "a.h5", [oxygen])
+    assert equal(more[0], mixed[0])
+    assert equal(more[3], oxygen)
+    assert equal(Record.from_atoms(more.atoms(3)), oxygen)
     with pytest.raises(IndexError):
         dataset[3]
 

@@ -38,6 +38,9 @@ _COLUMNS = 4  # of a line of an atom, at least; a damaged count is one word
 _REPEATED = 10**7  # lines read again after wrong counts, until the file is given up
 _LONGEST_LINE = 10**7  # characters, for files that are small only while compressed
 
+#: What programs write for a label that they do not have.
+_NOT_FINITE = {"nan", "inf", "+inf", "-inf", "infinity", "-infinity"}
+
 
 class ExtxyzReader:
     """The structures of an extended XYZ file.
@@ -194,7 +197,10 @@ def _read_columns(
     width = sum(count for _, _, count in columns)
     for i, row in enumerate(cells):
         if len(row) != width:
-            raise FrameError(f"atom {i}: expected {width} columns, got {len(row)}")
+            raise FrameError(
+                f"atom {i}: expected {width} columns, got {len(row)}; those of plain XYZ are named "
+                "by --properties (eqcalc convert)"
+            )
     types = {"R": np.float64, "I": np.int64, "S": np.str_, "L": np.str_}
     values = {}
     start = 0
@@ -250,13 +256,8 @@ def _parse(text: str) -> Any:
 
 def _numbers(words: list[str]) -> np.ndarray | None:
     """Return words as numbers, among them nan and inf; None if one is not a number or none is."""
-    found = [number_in(word) for word in words]
-    try:
-        values = [float(w) if n is None else n for w, n in zip(words, found, strict=True)]
-    except ValueError:
-        return None
-    # Python takes 1_10 for a number
-    return np.array(values) if words and not any("_" in word for word in words) else None
+    found = [float(w) if w.lower() in _NOT_FINITE else number_in(w) for w in words]
+    return None if not words or None in found else np.array(found)
 
 
 def _truths(text: str) -> np.ndarray:

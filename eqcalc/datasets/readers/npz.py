@@ -3,7 +3,8 @@
 
 One array per quantity with the structures along the first axis, and atomic numbers for all
 structures (``[n_atoms]``) or per structure (``[n, n_atoms]``). Structures are padded where the
-atomic number is zero (or negative).
+atomic number is zero (or negative). Or arrays of atoms hold those of all structures, one after the
+other, and ``ptr`` (``[n + 1]``) where each begins.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -29,6 +31,7 @@ _POSITIONS = ("R", "coords", "positions")
 _MOST_COMPRESSED = 1100
 _UNREADABLE = (ValueError, OSError, EOFError, KeyError, MemoryError, zipfile.BadZipFile, zlib.error)
 _COUNTS = "N"  # of atoms, where structures are padded
+_OFFSETS = "ptr"  # of the first atom of each structure, where they are concatenated
 #: Spellings of MD17 (E, F), rMD17 (energies, forces) and PhysNet (D, Q).
 _LABELS = {
     "energy": ("energy", "E", "energies"),
@@ -60,6 +63,7 @@ class NpzReader:
         #: Why no structure can be read.
         self.problems: list[InvalidInputError] = []
         self._n = self._n_atoms = 0
+        self._offsets: list[int] = []
         self._numbers = self._key(numbers, _NUMBERS, "numbers")
         self._positions = self._key(positions, _POSITIONS, "positions")
         if not self.problems:
@@ -77,27 +81,32 @@ class NpzReader:
     def _check(self) -> None:
         """Check the shapes of atomic numbers and positions."""
         shape = self._arrays[self._positions].shape
-        if len(shape) != 3 or shape[2] != 3:
-            raise InvalidFileError(
-                key=self._positions, value=shape, expected="shape (n, n_atoms, 3)"
-            )
-        self._n, self._n_atoms = shape[:2]
         z = self._arrays[self._numbers]
         if z.dtype.kind == "U":
             z = np.array([atomic_numbers.get(s.strip(), 0) for s in z.flat]).reshape(z.shape)
+        if len(shape) == 2 and shape[1] == 3 and _OFFSETS in self._arrays:
+            offsets = self._arrays[_OFFSETS]
+            _check_offsets(offsets, len(self._arrays[self._positions]))
+            self._n, self._offsets, shapes = len(offsets) - 1, offsets.tolist(), {shape[:1]}
+        elif len(shape) == 3 and shape[2] == 3:
+            self._n, self._n_atoms = shape[:2]
+            shapes = {shape[1:2], shape[:2]}
+        else:
+            expected = f"shape (n, n_atoms, 3), or (n_atoms, 3) and an array {_OFFSETS}"
+            raise InvalidFileError(key=self._positions, value=shape, expected=expected)
         whole = z.dtype.kind in "iu" or (z.dtype.kind == "f" and bool((z == np.rint(z)).all()))
-        if not whole or z.shape not in {shape[1:2], shape[:2]}:
+        if not whole or z.shape not in shapes:
             raise InvalidFileError(
                 f"{z.dtype} of shape {z.shape}",
                 key=self._numbers,
-                expected=f"integers [{self._n_atoms}] or [{self._n}, {self._n_atoms}]",
+                expected=f"integers {' or '.join(str(list(one)) for one in sorted(shapes))}",
             )
         self._arrays[self._numbers] = z.astype(np.int64)
 
     @property
     def values(self) -> dict[str, np.ndarray]:
         """The numeric arrays besides atomic numbers, positions and counts."""
-        skip = {self._numbers, self._positions, _COUNTS}
+        skip = {self._numbers, self._positions, _COUNTS, *([_OFFSETS] if self._offsets else [])}
         return {k: a for k, a in self._arrays.items() if k not in skip and a.dtype.kind in "fciu"}
 
     def __len__(self) -> int:
@@ -108,23 +117,34 @@ class NpzReader:
             return
         rest = self.values
         rows = {key: a for key, a in rest.items() if a.ndim > 0 and len(a) == self._n}
+        n_all = self._offsets[-1] if self._offsets else -1
+        atomic = {k: a for k, a in rest.items() if k not in rows and a.ndim and len(a) == n_all}
         # an array of another length belongs to no structure, so that it must be mapped (an error,
         # unless it is the one charge of all) or ignored explicitly
-        other = {key: array for key, array in rest.items() if key not in rows and array.size}
+        used = {*rows, *atomic}
+        other = {key: array for key, array in rest.items() if key not in used and array.size}
         z, positions = self._arrays[self._numbers], self._arrays[self._positions]
-        counts = self._arrays.get(_COUNTS)
         for i in range(self._n):
-            numbers = z if z.ndim == 1 else z[i]
-            n_atoms = int(np.count_nonzero(numbers > 0))
-            if not (numbers[:n_atoms] > 0).all():
-                yield FrameError(f"{self._numbers}: expected atomic numbers, got {numbers}")
-                continue
-            if counts is not None and counts.shape == (self._n,) and counts[i] != n_atoms:
-                yield FrameError(f"{_COUNTS}: {counts[i]} atoms, {self._numbers} has {n_atoms}")
-                continue
             values = {**{key: array[i] for key, array in rows.items()}, **other}
-            padded = self._n_atoms if n_atoms < self._n_atoms else None
-            yield Frame(numbers[:n_atoms], positions[i, :n_atoms], values, padded=padded)
+            if self._offsets:
+                own = slice(*self._offsets[i : i + 2])
+                values |= {key: array[own] for key, array in atomic.items()}
+                yield self._frame(i, z[own], positions[own], values)
+            else:
+                yield self._frame(i, z if z.ndim == 1 else z[i], positions[i], values)
+
+    def _frame(
+        self, i: int, numbers: np.ndarray, positions: np.ndarray, values: dict[str, Any]
+    ) -> Frame | FrameError:
+        """Return a structure without its padding."""
+        n_atoms = int(np.count_nonzero(numbers > 0))
+        if not (numbers[:n_atoms] > 0).all():
+            return FrameError(f"{self._numbers}: expected atomic numbers, got {numbers}")
+        counts = self._arrays.get(_COUNTS)
+        if counts is not None and counts.shape == (self._n,) and counts[i] != n_atoms:
+            return FrameError(f"{_COUNTS}: {counts[i]} atoms, {self._numbers} has {n_atoms}")
+        padded = self._n_atoms if n_atoms < self._n_atoms else None
+        return Frame(numbers[:n_atoms], positions[:n_atoms], values, padded=padded)
 
     def _key(self, given: str | None, usual: tuple[str, ...], what: str) -> str:
         candidates = (given,) if given else usual
@@ -153,6 +173,14 @@ class NpzReader:
         if {"energy", "positions"} <= set(units):
             units["forces"] = f"{units['energy']}/{units['positions']}"
         return {k: v for k, v in units.items() if k == "positions" or k in self.keys}
+
+
+def _check_offsets(offsets: np.ndarray, n_atoms: int) -> None:
+    """Check that structures follow each other from the first atom to the last."""
+    whole = offsets.dtype.kind in "iu" and offsets.ndim == 1 and len(offsets) > 1
+    if not whole or offsets[0] != 0 or offsets[-1] != n_atoms or (np.diff(offsets) < 0).any():
+        expected = f"integers that rise from 0 to {n_atoms}"
+        raise InvalidFileError(key=_OFFSETS, value=offsets.tolist()[:6], expected=expected)
 
 
 def _check_sizes(path: Path) -> None:
