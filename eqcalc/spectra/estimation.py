@@ -173,7 +173,7 @@ class Estimation:
     def __post_init__(self) -> None:
         window(self.window)
         if self.resolution is not None and self.lag is not None:
-            raise TypeError("give either the resolution or the lag of the window, not both")
+            raise InvalidInputError("give either the resolution or the lag, not both", key="lag")
         for key, number, unit in (("resolution", self.resolution, "cm⁻¹"), ("lag", self.lag, "fs")):
             if number is not None:
                 positive(key, number, unit=unit)
@@ -377,7 +377,9 @@ class Estimation:
     @staticmethod
     def _timestep(series: Series, option: str) -> float:
         if series.timestep is None:
-            raise TypeError(f"timestep: {option} needs the time step of the integrator in fs")
+            raise InvalidInputError(
+                f"{option} needs the time step of the integrator in fs", key="timestep"
+            )
         return series.timestep
 
 

@@ -289,16 +289,16 @@ def in_frame(series: Series, frame: str, reference: np.ndarray | None = None) ->
     Raises
     ------
     FrameError
-        The series has no positions, or the frame is undefined.
-    TypeError
-        The series is a time derivative, which is not that of the rotated observable.
+        The series has no positions, or is a time derivative, which is not that of the rotated
+        observable; or the frame is undefined.
     """
     if one_of("frame", frame, (LABORATORY, *MOLECULAR_FRAMES)) == LABORATORY:
         return series
     if series.rate:
-        raise TypeError(
-            f"frame: in the {frame} frame the derivative is that of the rotated observable; give "
-            f"the {series.quantity} itself"
+        raise FrameError(
+            f"in the {frame} frame the derivative is that of the rotated observable; give the "
+            f"{series.quantity} itself",
+            key="frame",
         )
     rotations = _rotations(series, frame, reference)
     assert series.positions is not None

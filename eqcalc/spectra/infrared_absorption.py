@@ -98,7 +98,7 @@ def infrared(
 
     Raises
     ------
-    TypeError, InvalidInputError
+    InvalidInputError
         The input is incomplete, has a wrong shape, repeats frames, jumps or has equal replicas, or
         a second quantum correction is requested.
     """

@@ -107,7 +107,7 @@ def _flattened(
     """Return a series of replicas ``[n_frames, n_components]`` without their common mean."""
     if not isinstance(values, Series):
         if interval is None or unit is None:
-            raise TypeError("interval, unit: must be stated for plain arrays")
+            raise InvalidInputError("must be stated for plain arrays", key="interval, unit")
         values = Series([np.asarray(v) for v in values], interval, 1.0, unit, name)
     flat = [
         finite_frames(replica[:], f"{name}, {values.name(index)}").reshape(len(replica), -1)
@@ -171,7 +171,7 @@ def vibrational_density_of_states(
     if masses is None:
         masses = getattr(data, "masses", None)
     if masses is None:
-        raise TypeError("masses: must be stated for plain arrays, in amu")
+        raise InvalidInputError("must be stated for plain arrays, in amu", key="masses")
     masses = np.asarray(masses, dtype=float)
     selected = np.arange(len(masses)) if atoms is None else np.asarray(atoms)
     root = np.sqrt(masses[selected])[:, None]

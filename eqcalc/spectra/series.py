@@ -36,6 +36,10 @@ _WIGNER_WITH_FRICTION = (
     "the run starts with the quantum energy of every mode (Wigner), which its thermostat removes "
     "in a few of its time constants: leave out the start (simulate --equilibration)"
 )
+_GLE_BY_NAME = (
+    "a generalised Langevin equation gives classical or quantum energies, which its name does not "
+    "say, and classical ones are assumed: with a covariance C other than k_BT state the method QT"
+)
 #: Relative deviation of two statements of a time or a unit that are the same.
 SAME_STATEMENT = 1e-3
 #: Replicas per frame above which the axes of an array are presumably exchanged.
@@ -206,8 +210,11 @@ class Series:
         names: tuple[str, ...] = ()
         if isinstance(data, Mapping):
             names, data = tuple(map(str, data)), list(data.values())
-        replicas = _replicas(data, shapes, quantity)
-        return cls(replicas, quantity=quantity, names=names, **facts)
+        series = cls(_replicas(data, shapes, quantity), quantity=quantity, names=names, **facts)
+        row = series.dynamics
+        if row is None or "correlation" in facts or row.correlation != "classical":
+            return series
+        return replace(series, warnings=(_GLE_BY_NAME,)) if row.thermostat == "memory" else series
 
     @classmethod
     def from_trajectory(
@@ -336,16 +343,15 @@ def as_series(
 
     Raises
     ------
-    TypeError
-        A required option is missing or given twice.
     InvalidInputError
-        See :class:`Series`; or arrays repeat frames, jump, or have two equal replicas.
+        A required option is missing or given twice; see :class:`Series`; or arrays repeat frames,
+        jump, or have two equal replicas.
     """
     stated: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     derivative = stated.pop("derivative", None)
     if isinstance(data, Series) or hasattr(data, "observable"):
         for key in stated.keys() - {"temperature"}:
-            raise TypeError(f"{key}: known already; give it for plain arrays only")
+            raise InvalidInputError("known already; give it for plain arrays only", key=key)
     if isinstance(data, Series):
         one_of("quantity", data.quantity, (quantity,))
         _replicas(data.replicas, shapes, quantity)
@@ -363,11 +369,13 @@ def as_series(
         or given is False
         or (data is not None and derivative is not None and derivative is not False)
     ):
-        raise TypeError(f"give either the {quantity} or its time derivative, and not both")
+        raise InvalidInputError(
+            f"give either the {quantity} or its time derivative, and not both", key="derivative"
+        )
     _compare(given, stated)
     for key in ("interval", "temperature", "unit"):
         if key not in stated:
-            raise TypeError(f"{key}: must be stated for plain arrays")
+            raise InvalidInputError("must be stated for plain arrays", key=key)
     rate = data is None or quantity in _RATES
     return require_unbroken(Series.from_arrays(given, quantity, shapes, rate=rate, **stated))
 

@@ -62,7 +62,9 @@ class SpectrumAccumulator(Generic[Result]):
         count("n_replicas", n_replicas)
         facts, estimation = split_options(options)
         if estimation.lag is None and estimation.resolution is None:
-            raise TypeError("give the resolution or the lag: the length of the run is unknown")
+            raise InvalidInputError(
+                "give it, or the lag: the length of the run is unknown", key="resolution"
+            )
         one_of("estimator", estimation.estimator, ("correlation",))
         one_of("errors", estimation.errors, (None, "replicas", "none"))
         series = Series((), quantity=observable.quantity, rate=rate, **facts)

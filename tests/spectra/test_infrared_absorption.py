@@ -15,6 +15,7 @@ from eqcalc.spectra.estimator.statistics import Estimate
 from eqcalc.spectra.quantum_factors import QuantumFactorError
 from eqcalc.units import UnitError
 from eqcalc.validation import InvalidInputError
+from tests.errors import refused
 from tests.spectra.oscillators import BOLTZMANN, C, angular, oscillator, vector
 
 #: Integrated absorption of a charge 1 e with mass 1 amu, km/mol.
@@ -68,7 +69,7 @@ def test_verlet_shift_is_undone_and_the_area_kept():
     assert after.integrate(3200.0, 4200.0).value == pytest.approx(
         before.integrate(3200.0, 4300.0).value, rel=3e-4
     )
-    with pytest.raises(TypeError, match="timestep"):
+    with refused(key="timestep"):
         infrared(x, frequency_correction=True, **KW)
 
 
@@ -292,7 +293,7 @@ def test_bending_of_a_linear_molecule_is_no_rotation():
 
 def test_bad_input_is_refused():
     x = vector(oscillator(1000.0, n_frames=2000))
-    with pytest.raises(TypeError, match="temperature: must be stated"):
+    with refused(key="temperature"):
         infrared(x, interval=0.5, unit="e*Å")
     with pytest.raises(InvalidInputError) as caught:
         infrared(x, interval=-0.5, temperature=300.0, unit="e*Å")
@@ -300,12 +301,12 @@ def test_bad_input_is_refused():
     with pytest.raises(InvalidInputError) as caught:
         infrared(x[..., :2], **KW)
     assert (caught.value.key, caught.value.value) == ("dipole", (4, 2000, 2))
-    with pytest.raises(TypeError, match="either the dipole or its time derivative"):
+    with refused(key="derivative"):
         infrared(x, derivative=x, **KW)
     with pytest.raises(LagWindowError) as caught:
         infrared(x, lag=1e5, **KW)
     assert caught.value.value == 1e5
-    with pytest.raises(TypeError, match="either the resolution or the lag"):
+    with refused(key="lag"):
         infrared(x, lag=100.0, resolution=10.0, **KW)
     with pytest.raises(TypeError, match="'resolutoin'; did you mean 'resolution'"):
         infrared(x, resolutoin=10.0, **KW)

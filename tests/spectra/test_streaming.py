@@ -8,6 +8,7 @@ from eqcalc.spectra import infrared, raman
 from eqcalc.spectra.estimation import LagWindowError
 from eqcalc.spectra.streaming import infrared_accumulator, raman_accumulator
 from eqcalc.validation import InvalidInputError
+from tests.errors import refused
 
 KW = {"interval": 0.5, "temperature": 300.0, "lag": 60.0}
 
@@ -138,7 +139,7 @@ def test_unbiased_at_every_lag():
 
 
 def test_bad_input_is_refused():
-    with pytest.raises(TypeError, match="give the resolution"):
+    with refused(key="resolution"):
         infrared_accumulator(2, interval=0.5, temperature=300.0, unit="D")
     for wrong in ({"estimator": "welch"}, {"errors": "blocks"}, {"method": "RMPD"}):
         with pytest.raises(InvalidInputError) as caught:

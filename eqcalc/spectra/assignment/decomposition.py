@@ -158,7 +158,9 @@ def decompose(
     """
     given = parts if derivative is None else derivative
     if given is None or (parts is not None and derivative is not None):
-        raise TypeError("give either the parts or their time derivatives, and not both")
+        raise InvalidInputError(
+            "give either the parts or their time derivatives, and not both", key="derivative"
+        )
     arrays = [[np.asarray(replica, dtype=float) for replica in part] for part in given.values()]
     shapes = {tuple(replica.shape for replica in part) for part in arrays}
     if len(shapes) != 1 or any(replica.ndim < 1 for replica in arrays[0]):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import brentq
 
+from eqcalc.plugins import load_plugins
 from eqcalc.units import SPEED_OF_LIGHT_CM_PER_FS
 from eqcalc.validation import InvalidInputError, one_of
 
@@ -93,6 +94,8 @@ def window(name: str) -> Window:
     InvalidInputError
         There is no such window.
     """
+    if name not in WINDOWS:
+        load_plugins()  # which may register it
     return WINDOWS[one_of("window", name, WINDOWS)]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.stats import rankdata
 
+from eqcalc.spectra.estimator.statistics import confidence_interval
 from eqcalc.spectra.experiment.measured import broadened
 from eqcalc.spectra.experiment.ordinates import is_absorbance, is_transmittance
 from eqcalc.spectra.infrared_absorption import INFRARED_QUANTITIES
@@ -110,7 +111,7 @@ def displacement(x: np.ndarray, f: np.ndarray, g: np.ndarray) -> float:
 
 
 class ScoreInterval(NamedTuple):
-    """A value with its 95 % bootstrap interval."""
+    """A value with its 95 % interval, from the scatter over bootstrap samples."""
 
     value: float
     lower: float  #: nan without bootstrap samples
@@ -260,7 +261,9 @@ def compare(
     limits = np.full((2, len(best)), np.nan)
     if calculated.samples is not None:
         sampled = np.array([numbers(sample) for sample in calculated.samples])
-        limits = np.quantile(sampled, (0.025, 0.975), axis=0)
+        # about the best value: noise lowers a score, and more so that of a sample
+        error = np.sqrt(np.mean((sampled - best) ** 2, axis=0))
+        limits = _limits(best, error, calculated.n_independent, scale_range)
     intervals = [ScoreInterval(*map(float, n)) for n in zip(best, *limits, strict=True)]
     moved = replace(
         calculated,
@@ -273,6 +276,25 @@ def compare(
     )
     scores = dict(zip(SCORES, intervals[1:-1], strict=True))
     return Comparison(ours, theirs, intervals[0], scale_range, scores, intervals[-1])
+
+
+def _limits(
+    best: np.ndarray, error: np.ndarray, n_independent: int, scale_range: tuple[float, float] | None
+) -> np.ndarray:
+    """Return the 95 % limits of the scale factor, the scores and the displacement, ``[2, n]``.
+
+    They are those of a spectrum, see :func:`confidence_interval`; of a score s they are those of
+    1 − s, which is positive.
+    """
+    scores = slice(1, -1)
+    values = best.copy()
+    values[scores] = 1.0 - best[scores]
+    limits = np.stack(confidence_interval(values, error, 0.95, n_independent))
+    limits[:, scores] = np.minimum(1.0 - limits[::-1, scores], 1.0)
+    limits[:, -1] = np.maximum(limits[:, -1], 0.0)
+    if scale_range is not None:
+        limits[:, 0] = np.clip(limits[:, 0], *scale_range)
+    return limits
 
 
 def _check_spectroscopies(calculated: Spectrum, measured: Spectrum) -> None:

@@ -20,6 +20,7 @@ from eqcalc.spectra.experiment.ordinates import (
     states_quantity,
 )
 from eqcalc.spectra.io.files import is_written_by_eqcalc, read_jcamp_file, read_spectrum
+from eqcalc.spectra.io.jcamp import to_wavenumber
 from eqcalc.spectra.io.text import Table, averaged, parse_table, read_text
 from eqcalc.spectra.lines import LINE_SHAPES
 from eqcalc.spectra.spectrum import Spectrum
@@ -31,6 +32,10 @@ _OTHER_AXIS = re.compile(
     r"wave ?length|wellenl|^\W*(nm|[µμu]m|microns?|m/z|ppm|time|theta|pixel|channel)\b"
     r"|[(\[/] *(nm|[µμu]m|microns?|nanomet\w*|micromet\w*|[TG]Hz|m?eV)\b",
     re.IGNORECASE,
+)
+#: Among them those that are converted: wavelengths and frequencies in a unit.
+_UNIT_OF_AXIS = re.compile(
+    r"(?<![a-z])(nm|[µμu]m|microns?|nanomet(?:er|re)s?|micromet(?:er|re)s?|[TG]Hz)\b", re.IGNORECASE
 )
 _WAVENUMBER = re.compile(r"cm\^?[-−⁻]|1/cm|wave ?number|wellenzahl|raman ?shift", re.IGNORECASE)
 #: A JCAMP-DX file by its labels; other files too mark their header with ##.
@@ -141,7 +146,7 @@ def _covering(spectrum: Spectrum, lower: float, upper: float) -> Spectrum:
     """Return the part between two wavenumbers, with the next point on either side."""
     x = spectrum.wavenumber
     if not (x[0] <= lower < upper <= x[-1]):
-        wavelengths = "are these wavelengths in µm? Their wavenumbers are 10⁴/µm"
+        wavelengths = "are these wavelengths in µm? Say so in the header: µm,A"
         raise InvalidInputError(
             key="limits",
             value=(lower, upper),
@@ -161,6 +166,8 @@ def _covering(spectrum: Spectrum, lower: float, upper: float) -> Spectrum:
 def read_table(path: str | Path, *, unit: str, label: str) -> Spectrum:
     """Read a measured spectrum from two columns of text: wavenumber [cm⁻¹] and value.
 
+    The header may say that the first column is in µm, nm, GHz or THz instead.
+
     Decimal points or decimal commas; blanks, tabs, semicolons or commas between
     columns; a header, and comments after ``#``. The points may come in any
     order; values at the same wavenumber are averaged.
@@ -169,13 +176,13 @@ def read_table(path: str | Path, *, unit: str, label: str) -> Spectrum:
     ------
     InvalidFileError
         There is no such file; it has another form or is ambiguous; or its header says that the
-        first column is not a wavenumber.
+        first column is not a wavenumber, wavelength or frequency.
     """
     path = Path(path)
     with located(file=path):
         table = parse_table(read_text(path))
         _check_one_spectrum(table)
-        _check_axis(table.header)
+        unit_of_axis = _unit_of_axis(table.header)
         provenance = {"file": path.name, **_header_statements(table.header)}
         if table.header:
             provenance["header"] = " | ".join(table.header)
@@ -187,11 +194,14 @@ def read_table(path: str | Path, *, unit: str, label: str) -> Spectrum:
             f"{names.get(values, f'{values + 1}th')} is used"
         )
         x, y = table.numbers((place, values), "a wavenumber and a value", missing=(values,)).T
+        if unit_of_axis and place == 0:
+            x = to_wavenumber(x, unit_of_axis, " ".join(table.header), "first column")
         return Spectrum(
             *averaged(x, y),
             unit=unit,
             label=label,
             provenance=provenance,
+            history=(f"wavenumbers from {unit_of_axis}",) if unit_of_axis else (),
             warnings=(more,) if table.n_columns > 2 else (),
         )
 
@@ -248,21 +258,27 @@ def _column_of_wavenumbers(table: Table) -> int:
     return found[0] if len(titles) > 2 or is_quantity(titles[0]) else 0
 
 
-def _check_axis(header: tuple[str, ...]) -> None:
-    """Raise an error if the header says that the first column is not a wavenumber."""
+def _unit_of_axis(header: tuple[str, ...]) -> str | None:
+    """Return the unit of the first column if it is a wavelength or frequency by the header.
+
+    InvalidFileError: it is something else, or has no unit.
+    """
     for line in header:
         title, *others = re.split("[,;\t]", re.sub(r"^XUNITS\W*", "[", line))
         # a title has no number, unlike the wavelength of a laser or the place on a stage
         numbers = re.search(r"\d", title) or any(re.fullmatch(r"[ \d.+-]+", x) for x in others)
         if numbers or not _OTHER_AXIS.search(title):
             continue
-        if not _WAVENUMBER.search(line):
-            raise InvalidFileError(
-                key="header of the first column",
-                value=line[:60],
-                expected="wavenumbers in cm⁻¹",
-                advice="convert it (10⁴/µm, 10⁷/nm, 33.356 × THz)",
-            )
+        if _WAVENUMBER.search(line):
+            continue
+        if (unit := _UNIT_OF_AXIS.search(title)) is not None:
+            return unit.group(1)
+        raise InvalidFileError(
+            key="header of the first column",
+            value=line[:60],
+            expected="wavenumbers in cm⁻¹, or wavelengths or frequencies with their unit",
+        )
+    return None
 
 
 # --- absorption -----------------------------------------------------------------------
@@ -350,13 +366,14 @@ def molar_absorption(
 
     Raises
     ------
-    TypeError
-        Neither a concentration nor pressure and temperature are given, or both.
     InvalidInputError
-        One of them is not positive.
+        Neither a concentration nor pressure and temperature are given, or both, or one of them is
+        not positive.
     """
     if (concentration is None) == (pressure is None or temperature is None):
-        raise TypeError("give the concentration, or the pressure and the temperature of a gas")
+        raise InvalidInputError(
+            "give it, or the pressure and the temperature of a gas", key="concentration"
+        )
     if concentration is None:
         assert pressure is not None and temperature is not None
         concentration = pressure / (GAS_CONSTANT * temperature) * 1e-3

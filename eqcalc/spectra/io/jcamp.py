@@ -22,6 +22,7 @@ import numpy as np
 from eqcalc.spectra.io.text import averaged
 from eqcalc.spectra.provenance import molecular_formula, provenance_facts, title
 from eqcalc.spectra.spectrum import Spectrum
+from eqcalc.units import SPEED_OF_LIGHT_CM_PER_FS
 from eqcalc.validation import InvalidFileError, number_in, numbers_in
 
 _LINE = 78
@@ -128,13 +129,17 @@ _MOST_POINTS = 1_000_000
 #: Largest distance of the abscissa of a line from the even grid, in spacings: the lines of some
 #: programs begin with the abscissa of the point before or after.
 _TOLERANCE = 1.1
-#: Units of the abscissa: wavenumber [cm⁻¹] of one unit, or of its reciprocal for wavelengths.
+#: cm⁻¹/THz
+_TERAHERTZ = 1e-3 / SPEED_OF_LIGHT_CM_PER_FS
+#: Units of the abscissa: wavenumber [cm⁻¹] of one unit, and its power, −1 for wavelengths.
 _WAVENUMBERS = r"(?:1?/|RECIPROCAL|INVERSE)(?:CM|CENTIMET(?:ER|RE)S?)|CM-1|KAYSERS?"
 _AXES = {
-    rf"(?:WAVENUMBERS?|RAMANSHIFT|SHIFT)?(?:IN|,|/)?(?:{_WAVENUMBERS})": 1.0,
-    r"WAVENUMBERS?|RAMANSHIFT": 1.0,
-    r"(?:WAVELENGTHS?)?(?:IN)?(?:MICROMET(?:ER|RE)S?|MICRONS?|UM)": 1e4,
-    r"(?:WAVELENGTHS?)?(?:IN)?(?:NANOMET(?:ER|RE)S?|NM)": 1e7,
+    rf"(?:WAVENUMBERS?|RAMANSHIFT|SHIFT)?(?:IN|,|/)?(?:{_WAVENUMBERS})": (1.0, 1),
+    r"WAVENUMBERS?|RAMANSHIFT": (1.0, 1),
+    r"(?:WAVELENGTHS?)?(?:IN)?(?:MICROMET(?:ER|RE)S?|MICRONS?|UM)": (1e4, -1),
+    r"(?:WAVELENGTHS?)?(?:IN)?(?:NANOMET(?:ER|RE)S?|NM)": (1e7, -1),
+    r"(?:FREQUENCY)?(?:IN)?(?:TERAHERTZ|THZ)": (_TERAHERTZ, 1),
+    r"(?:FREQUENCY)?(?:IN)?(?:GIGAHERTZ|GHZ)": (1e-3 * _TERAHERTZ, 1),
 }
 
 
@@ -312,7 +317,8 @@ def read_jcamp(text: str, path: Path) -> tuple[Spectrum, str | None, np.ndarray 
         raise InvalidFileError(
             "missing, and not said to be an infrared or Raman spectrum", key="##XUNITS"
         )
-    x, y = averaged(_to_wavenumber(x, records), y)
+    axis = records.get("XUNITS", "1/CM")
+    x, y = averaged(to_wavenumber(x, axis, records.get("DATATYPE", ""), "##XUNITS"), y)
     record = records.get("$EQCALC")
     error = None
     if "$STANDARDERROR" in records:
@@ -444,15 +450,25 @@ def _contradiction(
     )
 
 
-def _to_wavenumber(x: np.ndarray, records: dict[str, str]) -> np.ndarray:
-    unit = records.get("XUNITS", "1/CM")
+def to_wavenumber(x: np.ndarray, unit: str, data_type: str, key: str) -> np.ndarray:
+    """Return wavenumbers [cm⁻¹] of abscissae in wavenumbers, wavelengths or frequencies.
+
+    The key is that of errors about the unit.
+
+    Raises
+    ------
+    InvalidFileError
+        The unit is none of these; a wavelength is not positive, or one of scattered light.
+    """
     name = unit.upper().replace("⁻¹", "-1").replace("−", "-")
     name = re.sub(r"[\s^*(){}\[\].]", "", name.replace("\N{MICRO SIGN}", "U").replace("Μ", "U"))
-    scale = next((scale for form, scale in _AXES.items() if re.fullmatch(form, name)), None)
-    if scale is None:
-        expected = "1/CM, MICROMETERS or NANOMETERS"
-        raise InvalidFileError(key="##XUNITS", value=unit.strip()[:60], expected=expected)
-    if scale == 1.0:
+    found = next((found for form, found in _AXES.items() if re.fullmatch(form, name)), None)
+    if found is None:
+        expected = "1/CM, MICROMETERS, NANOMETERS or THZ"
+        raise InvalidFileError(key=key, value=unit.strip()[:60], expected=expected)
+    scale, power = found
+    if power == 1:
+        x = scale * x
         if np.abs(x).max(initial=0.0) > LARGEST_WAVENUMBER:
             raise InvalidFileError(
                 key="abscissae",
@@ -460,10 +476,10 @@ def _to_wavenumber(x: np.ndarray, records: dict[str, str]) -> np.ndarray:
                 expected=f"wavenumbers up to {LARGEST_WAVENUMBER:g} cm⁻¹",
             )
         return x
-    if "RAMAN" in records.get("DATATYPE", "").upper():
+    if "RAMAN" in data_type.upper():
         raise InvalidFileError(
             "a wavelength of scattered light",
-            key="##XUNITS",
+            key=key,
             value=unit.strip()[:60],
             expected="the Raman shift in 1/CM",
         )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import t as student
 
 from eqcalc.spectra import Spectrum, infrared, plot_comparison, raman
 from eqcalc.spectra.experiment.comparison import (
@@ -63,11 +64,23 @@ def test_a_spectrum_matches_itself():
     c = compare(s, 3.7 * lines(*BANDS), lower=600.0, upper=3400.0)
     for score in c.scores.values():
         assert score.value == pytest.approx(1.0, abs=1e-9)
-        assert 0.9 < score.lower < score.upper < 1.0
+        assert 0.9 < score.lower < score.upper == 1.0
     assert c.displacement.value < 1e-6
     assert c.wavenumber_scale == (1.0, 1.0, 1.0)
     assert not c.fitted
     assert c.calculated.integrate().value == pytest.approx(1.0, rel=1e-6)
+
+
+def test_intervals_are_those_of_student_for_few_replicas():
+    measured, calculated = lines(*BANDS, scale=0.99), lines(*BANDS, seed=2)
+    limits = {"lower": 600.0, "upper": 3400.0, "scale_range": (0.9, 1.05)}
+    many, few = (compare(replace(calculated, n_independent=n), measured, **limits) for n in (20, 3))
+    pairs = [(many.scores[name], score) for name, score in few.scores.items()]
+    for a, b in [*pairs, (many.wavenumber_scale, few.wavenumber_scale)]:
+        assert a.value == b.value
+        assert b.lower < a.lower < a.value < a.upper < b.upper or b.upper == a.upper == 1.0
+    ratio = np.ptp(few.wavenumber_scale[1:]) / np.ptp(many.wavenumber_scale[1:])
+    assert ratio == pytest.approx(student.ppf(0.975, 2) / student.ppf(0.975, 19), rel=0.01)
 
 
 def test_the_scale_factor_is_found():

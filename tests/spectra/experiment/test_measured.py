@@ -98,7 +98,7 @@ def test_absorbance_of_a_known_amount():
     # 0.1 atm at 300 K are 0.1/(0.0820574·300) mol/L
     gas = molar_absorption(absorbance(s), path_length=10.0, pressure=10132.5, temperature=300.0)
     assert np.allclose(gas.values, 0.06 * 0.0820573661 * 300.0 / 0.1, rtol=1e-8)
-    with pytest.raises(TypeError, match="concentration, or the pressure"):
+    with refused(key="concentration"):
         molar_absorption(s, path_length=10.0, pressure=1e4)
     with refused(key="path_length", value=0.0):
         molar_absorption(s, path_length=0.0, concentration=1.0)
@@ -166,24 +166,37 @@ def test_csv_with_a_header(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("header", "other"),
+    ("header", "factor", "power"),
     [
-        ("Wavelength (µm)\tA\n", True),
-        ("nm,A\n", True),
-        ("XUNITS\tNANOMETERS\n", True),
-        ("Laser wavelength: 532 nm\nRaman shift (cm-1)\tCounts\n", False),
-        ("Frequency\tIntensity\ncm-1\ta.u.\n", False),
-        ("Frequency/THz\tA\n", True),
-        ("Time (s)\tAbsorbance\n", True),
+        ("Wavelength (µm)\tA\n", 1e4, -1),
+        ("nm,A\n", 1e7, -1),
+        ("Wavelength/nm\tA\n", 1e7, -1),
+        ("XUNITS\tNANOMETERS\n", 1e7, -1),
+        ("Frequency/THz\tA\n", 33.3564095, 1),
+        ("Laser wavelength: 532 nm\nRaman shift (cm-1)\tCounts\n", 1.0, 1),
+        ("Frequency\tIntensity\ncm-1\ta.u.\n", 1.0, 1),
     ],
 )
-def test_other_axes_are_refused(tmp_path, header, other):
+def test_wavelengths_and_frequencies_become_wavenumbers(tmp_path, header, factor, power):
     path = write(tmp_path / "m.txt", [2.5, 3.0], [1.0, 2.0], header=header)
-    if other:
-        with refused(InvalidFileError, file=path, key="header of the first column"):
-            read_measured(path)
-    else:
-        assert len(read_measured(path)) == 2
+    found = read_measured(path)
+    expected = factor * np.array([2.5, 3.0]) ** power
+    np.testing.assert_allclose(found.wavenumber, np.sort(expected), rtol=1e-8)
+    np.testing.assert_array_equal(found.values, [1.0, 2.0] if power > 0 else [2.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("header", "key"),
+    [
+        ("Wavelength\tA\n", "header of the first column"),
+        ("Time (s)\tAbsorbance\n", "header of the first column"),
+        ("Raman\nWavelength (nm)\tcounts\n", "first column"),
+    ],
+)
+def test_other_axes_are_refused(tmp_path, header, key):
+    path = write(tmp_path / "m.txt", [2.5, 3.0], [1.0, 2.0], header=header)
+    with refused(InvalidFileError, file=path, key=key):
+        read_measured(path)
 
 
 def test_the_range_is_cut_before_the_conversion(tmp_path):

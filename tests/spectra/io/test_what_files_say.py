@@ -6,6 +6,7 @@ import pytest
 
 from eqcalc.spectra import infrared, read_series
 from eqcalc.spectra.io.formats.base import unit_in
+from eqcalc.spectra.io.formats.outputs import RestartWarning
 from eqcalc.validation import InvalidFileError, InvalidInputError
 from tests.errors import refused
 
@@ -277,6 +278,26 @@ def test_a_restart_of_cp2k_that_goes_on_is_one_series(tmp_path):
     assert interval == pytest.approx(0.5)
     with refused(value="39 moments", expected="one for each of 38 steps"):
         read(tmp_path, first + last + second, format="cp2k")
+
+
+@pytest.mark.parametrize("start", [True, False])
+def test_a_restart_of_cp2k_replaces_the_steps_after_its_start(tmp_path, start):
+    """Steps 1 to 19, then from the checkpoint of step 12 again to 30."""
+    whole = cp2k(range(1, 31), start=start)
+    first = whole[: whole.index("  Dipole", whole.index("number   19"))]
+    text = whole[whole.rindex("  Dipole", 0, whole.index("number   12\n")) :]
+    moment, second = text[: text.index(" MD|")], text[text.index("  Dipole", 9) :]
+    lost = "  Dipole moment [Debye]\n    X= 9.0 Y= 0.1 Z= -0.2     Total= 1.0\n"
+    other = first.replace("Y= 0.1", "Y= 0.2")
+    kept = first.index("  Dipole", first.index("number   12\n"))
+    # what the run before the restart went on with is not in the result
+    text = f"{first[:kept]}{other[kept:]}{lost} ** PROGRAM STARTED AT noon\n{moment}{second}"
+    with pytest.warns(RestartWarning, match="steps 13 to 19"):
+        values, interval, _ = read(tmp_path, text, format="cp2k")
+    np.testing.assert_array_equal(values, read(tmp_path, whole, format="cp2k")[0])
+    assert interval == pytest.approx(0.5)
+    with refused(InvalidFileError):
+        read(tmp_path, text.replace("PROGRAM STARTED", "PROGRAM"), format="cp2k")
 
 
 def test_an_outcar_that_was_cut_off(tmp_path):

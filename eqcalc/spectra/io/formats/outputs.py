@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,15 @@ _POTIM = re.compile(r"\s*POTIM\s*=\s*(\d\S*)")
 _IONIC_STEP = re.compile(r"Iteration\s+(\d+)\(")
 
 
+class RestartWarning(UserWarning):
+    """A restart has computed steps again."""
+
+
 class CP2KReader(SeriesReader):
-    """Lines ``X= … Y= … Z= …`` of each step: the main output, or the file of moments alone."""
+    """Lines ``X= … Y= … Z= …`` of each step: the main output, or the file of moments alone.
+
+    A restart from a step before the last one replaces the steps since.
+    """
 
     name = "cp2k"
     units = ("D", None)
@@ -37,8 +45,11 @@ class CP2KReader(SeriesReader):
     def read_file(self, path: Path, key: None, time_key: None) -> np.ndarray:
         """Return the dipole moments, Debye."""
         frames: list[list[float]] = []
-        steps, lines, times = [], [], []
+        steps: list[int] = []
+        lines: list[int] = []
+        times: list[float] = []
         counts: list[int] = []  # of moments at each step
+        before: int | None = None  # of moments at the last restart
         again = False
         for number, line in text_lines(path):
             if (match := _MOMENT.search(line)) is not None:
@@ -47,13 +58,27 @@ class CP2KReader(SeriesReader):
                     frames.append(found)
                 again = False
             elif (step := _STEP.search(line)) is not None:
-                steps.append(int(step.group(1)))
+                count = int(step.group(1))
+                if before is not None and count in steps and len(frames) - before < 2:
+                    first = steps.index(count)
+                    new = frames[before:]
+                    warnings.warn(
+                        f"{path}: line {number}: a restart goes on from step {count - 1}; steps "
+                        f"{count} to {steps[-1]} of the run before it are replaced",
+                        RestartWarning,
+                        stacklevel=2,
+                    )
+                    frames[counts[first] - len(new) :] = new
+                    del steps[first:], lines[first:], times[first:], counts[first:]
+                before = None
+                steps.append(count)
                 lines.append(number)
                 counts.append(len(frames))
             elif (time := _TIME.search(line)) is not None:
                 times += numbers_in(time.group(1), f"line {number}")
             elif _STARTED in line:
-                again = bool(steps)  # a restart computes the last step again
+                again = bool(steps)  # a restart computes the step it starts from again
+                before = len(frames)
             elif "ipole" in line:
                 self.says_unit([line], 3, f"line {number}")
         if len(frames) < 2:
