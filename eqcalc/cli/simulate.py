@@ -130,7 +130,7 @@ def _corrected(
 def _report_compilations(members: Sequence[Any]) -> None:
     from eqcalc.runtime import CompiledExecution
 
-    executions = [getattr(m.execution, "recorded", m.execution) for m in members]
+    executions = [getattr(m.execution, "captured", m.execution) for m in members]
     compiled = [e for e in executions if isinstance(e, CompiledExecution)]
     if compiled:
         made, took = (

@@ -51,6 +51,8 @@ def _harmonic(options: argparse.Namespace) -> None:
             **chosen(options, *names),
         )
     )
+    run = options.molecule.with_suffix(".h5").name
+    tell_next("simulate", options.model, options.molecule, "--output", run)
 
 
 def _predict(options: argparse.Namespace) -> None:
@@ -171,6 +173,8 @@ def _assign(options: argparse.Namespace) -> None:
         **chosen(options, "lag", "resolution", "quantum_factor", "frame"),
     )
     print(write_assignment(found, options.output, reversed_axis=options.reversed_axis))
+    for spectrum in sorted(options.output.glob("*-infrared.h5"))[:1]:  # of eqcalc spectra
+        tell_next("compare", spectrum, "--fundamentals", "--output", options.output)
 
 
 # --- reading arguments ------------------------------------------------------------

@@ -76,6 +76,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     if options.smoothness is not None:
         molecules = read_structures(options.smoothness)
         print(describe_smoothness(options.model, molecules or options.dataset))
+    tell_next("harmonic", options.model, "MOLECULE.xyz")
 
 
 def _sweep(options: argparse.Namespace) -> None:
