@@ -48,6 +48,11 @@ def ethanol() -> Atoms:
     return atoms
 
 
+def slow(*values):
+    """Return parameters of tests that are run with the slow ones."""
+    return [pytest.param(value, marks=pytest.mark.slow) for value in values]
+
+
 def make_potential(
     *,
     form: type[PaiNNSize] = PaiNNConfig,

@@ -64,12 +64,12 @@ def test_label_train_evaluate_and_info(tmp_path, water, capsys, monkeypatch):
     pytest.importorskip("tblite")
     monkeypatch.setattr("torch.set_num_threads", lambda n: None)  # the test owns no process
     labels = tmp_path / "labels.h5"
-    assert run("label", water, labels, "--structures", 60, "--quiet") == 0
-    assert len(Dataset.open(labels)) == 60
+    assert run("label", water, labels, "--structures", 24, "--quiet") == 0
+    assert len(Dataset.open(labels)) == 24
 
     settings = {
         "output": str(tmp_path / "run"),
-        "data": {"path": str(labels), "training": 40, "validation": 10},
+        "data": {"path": str(labels), "training": 16, "validation": 4},
         "model": {"representation": {"name": "painn", "features": 8, "layers": 1}},
         "loss": {"energy": 0.1, "forces": 1.0, "dipole": 0.1},
         "stopping": {"epochs": 2},
@@ -92,7 +92,7 @@ def test_label_train_evaluate_and_info(tmp_path, water, capsys, monkeypatch):
     header = json.loads(capsys.readouterr().out)
     assert header["metadata"]["level_of_theory"]["energy"] == "GFN2-xTB"
     assert run("info", labels) == 0
-    assert "60 structures" in capsys.readouterr().out
+    assert "24 structures" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -32,6 +32,7 @@ from eqcalc.trajectory import Trajectory
 from eqcalc.units import BOLTZMANN, FEMTOSECOND
 from eqcalc.validation import InvalidInputError
 from tests.analytic import HarmonicWell, MorseDiatomic, ToyWater
+from tests.conftest import slow
 from tests.errors import refused
 
 WATER = ToyWater()
@@ -548,9 +549,7 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("name", sorted(OPTIONS))
-@pytest.mark.parametrize(
-    "after", [7, 20, 40, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 21, 22))]
-)
+@pytest.mark.parametrize("after", [7, 20, 40, *slow(1, 21, 22)])
 def test_an_interrupted_run_goes_on_bitwise(tmp_path, name, after):
     """Interrupted in the equilibration, at its end, and in production."""
     options = {**OPTIONS[name], "observables": {"dipole": 1, "positions": 3, "temperature": 7}}

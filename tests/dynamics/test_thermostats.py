@@ -14,6 +14,7 @@ from eqcalc.dynamics.state import State
 from eqcalc.units import BOLTZMANN, HBAR, wavenumber_to_angular_frequency
 from eqcalc.validation import InvalidInputError
 from tests.analytic import HarmonicWell, MorseDiatomic, ToyWater
+from tests.conftest import slow
 
 TEMPERATURE = 300.0
 WAVENUMBER = 1000.0
@@ -147,9 +148,7 @@ def validate(kinetic_energies, temperature, n_atoms, resting):
 @pytest.mark.parametrize(
     ("method", "beads", "rotation"), METHODS, ids=[f"{m.name}-{r}" for m, _, r in METHODS]
 )
-@pytest.mark.parametrize(
-    "molecule", [pytest.param(MorseDiatomic, marks=pytest.mark.slow), ToyWater]
-)
+@pytest.mark.parametrize("molecule", [ToyWater, *slow(MorseDiatomic)])
 def test_kinetic_energy_is_canonical(tmp_path, method, beads, rotation, molecule):
     """The whole distribution with the right number of degrees of freedom."""
     evaluator, replicas = molecule(), 150

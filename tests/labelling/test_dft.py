@@ -83,6 +83,7 @@ def test_open_shells_are_refused():
             PySCF().label(atoms)
 
 
+@pytest.mark.slow
 def test_any_functional_and_basis(water):
     """Meta-GGA and range-separated hybrids differentiate as PBE0 does."""
     for functional in ("r2SCAN", "wB97X"):

@@ -15,7 +15,7 @@ from eqcalc.runtime import cpp_compiler as compiler
 from eqcalc.runtime.cpu_training import _Recorder, verify_training
 from eqcalc.runtime.verification import deviations
 from eqcalc.structures import Structures
-from tests.conftest import make_potential
+from tests.conftest import make_potential, slow
 from tests.errors import refused
 
 pytestmark = pytest.mark.skipif(compiler.compiler() is None, reason="needs a C++ compiler")
@@ -74,7 +74,7 @@ def test_gradients_of_every_loss_for_different_molecules(form, names):
     assert_same(potential, molecules, names, 1e-10)
 
 
-@pytest.mark.parametrize("names", [("energy", "forces"), ("stress",), ("forces", "stress")])
+@pytest.mark.parametrize("names", [("energy", "forces"), *slow(("stress",), ("forces", "stress"))])
 def test_gradients_for_crystals(names):
     assert_same(make_potential(), crystals(), names, 1e-10)
 

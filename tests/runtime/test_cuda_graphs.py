@@ -16,7 +16,7 @@ from eqcalc.runtime import (
 )
 from eqcalc.runtime.cuda_graphs import CapturedGraph
 from eqcalc.structures import Structures
-from tests.conftest import make_potential
+from tests.conftest import make_potential, slow
 from tests.errors import refused
 from tests.no_host import NoHost
 
@@ -51,7 +51,7 @@ def evaluator_of(ethanol, **options):
     return captured_evaluator(make_potential(), numbers, capture=capture_on_the_host, **options)
 
 
-@pytest.mark.parametrize("n", [1, 2, 16, 5])
+@pytest.mark.parametrize("n", [1, 5, *slow(2, 16)])
 def test_replaying_gives_what_eager_gives(ethanol, positions, n):
     evaluator = evaluator_of(ethanol)
     eager = eager_evaluator(make_potential(), torch.tensor(ethanol.numbers))
@@ -124,9 +124,7 @@ def test_a_model_that_was_moved_is_not_replayed(ethanol, positions):
         evaluator(positions[:2], NAMES)
 
 
-@pytest.mark.parametrize(
-    "name", ["painn", "schnet", *(pytest.param(n, marks=pytest.mark.slow) for n in OTHERS)]
-)
+@pytest.mark.parametrize("name", ["painn", "schnet", *slow(*OTHERS)])
 def test_an_evaluation_needs_nothing_of_the_host(ethanol, name):
     """Tensors on the meta device have no values, so that looking at one is an error."""
     if name in OTHERS:

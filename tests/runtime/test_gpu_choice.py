@@ -18,7 +18,7 @@ from eqcalc.runtime import (
 )
 from eqcalc.runtime.verification import trial_molecule
 from eqcalc.structures import Structures
-from tests.conftest import make_potential
+from tests.conftest import make_potential, slow
 from tests.runtime.test_cuda_graphs import capture_on_the_host
 
 WATER = torch.tensor([8, 1, 1])
@@ -37,7 +37,7 @@ def choose(**options):
     return gpu_choice.faster_captured(make_potential(**options), WATER, capture=capture_on_the_host)
 
 
-@pytest.mark.parametrize("faster", ["captured", "captured-triton"])
+@pytest.mark.parametrize("faster", ["captured-triton", *slow("captured")])
 def test_the_faster_is_taken_and_measured_once(monkeypatch, nothing_measured, faster):
     measured = []
 
@@ -53,7 +53,7 @@ def test_the_faster_is_taken_and_measured_once(monkeypatch, nothing_measured, fa
     assert len(measured) == 4
 
 
-@pytest.mark.parametrize("faster", ["captured", "captured-triton", "eager"])
+@pytest.mark.parametrize("faster", ["eager", *slow("captured", "captured-triton")])
 def test_a_large_molecule_may_leave_out_pairs(monkeypatch, nothing_measured, faster):
     monkeypatch.setattr(gpu_choice, "CapturedTritonExecution", Fused)
     times = {"captured": 0.2, "captured-triton": 0.2, "eager": 0.2, faster: 0.1}
@@ -64,7 +64,7 @@ def test_a_large_molecule_may_leave_out_pairs(monkeypatch, nothing_measured, fas
         assert execution.name == faster
 
 
-@pytest.mark.parametrize("faster", ["captured-triton", "captured-compiled"])
+@pytest.mark.parametrize("faster", ["captured-compiled", *slow("captured-triton")])
 def test_programs_that_exist_are_tried(monkeypatch, nothing_measured, faster):
     class Compiled(CapturedExecution):
         name = "captured-compiled"

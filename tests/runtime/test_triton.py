@@ -21,7 +21,7 @@ from eqcalc.runtime.triton import launch as triton_launch
 from eqcalc.runtime.triton import message as triton_message
 from eqcalc.runtime.triton.execution import CapturedTritonExecution, TritonExecution
 from eqcalc.structures import Structures
-from tests.conftest import make_potential
+from tests.conftest import make_potential, slow
 from tests.errors import refused
 
 NAMES = ("energy", "forces", "dipole", "polarizability")
@@ -81,7 +81,7 @@ def test_kernels_compile_for_a_gpu_without_atomic_operations(name, tmp_path, mon
     assert not re.search(r"\b(atom|red)\.", compiled.asm["ptx"])
 
 
-@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("training", [True, *slow(False)])
 def test_launches_need_no_number_on_the_host(monkeypatch, training):
     """On the meta device looking at a value is an error, as waiting is while a GPU records."""
     launches = []

@@ -23,6 +23,7 @@ from eqcalc.training import evaluate, train
 from eqcalc.training.config import DataConfig
 from eqcalc.training.data import split_dataset
 from eqcalc.training.module import TrainingModule
+from tests.conftest import slow
 from tests.errors import refused
 from tests.training.conftest import LEVEL, records, scalar_settings
 
@@ -122,7 +123,7 @@ def test_a_killed_run_resumes_as_if_nothing_had_happened(tmp_path, settings, sch
     assert last[0].get("plateau") == last[1].get("plateau")
 
 
-@pytest.mark.parametrize("step", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 8))])
+@pytest.mark.parametrize("step", [2, *slow(3, 8)])
 def test_a_signal_stops_within_an_epoch_and_nothing_is_trained_twice(
     tmp_path, settings, monkeypatch, step
 ):
