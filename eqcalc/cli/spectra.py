@@ -157,6 +157,7 @@ def _compare(options: argparse.Namespace) -> None:
 def _assign(options: argparse.Namespace) -> None:
     from eqcalc.reports.assignment import assign, write_assignment
     from eqcalc.reports.molecular import model_of
+    from eqcalc.spectra import known_fundamentals, read_spectrum
 
     trajectory = _read_trajectory(options.trajectory)
     potential = model_of(trajectory, options.model)
@@ -173,8 +174,13 @@ def _assign(options: argparse.Namespace) -> None:
         **chosen(options, "lag", "resolution", "quantum_factor", "frame"),
     )
     print(write_assignment(found, options.output, reversed_axis=options.reversed_axis))
-    for spectrum in sorted(options.output.glob("*-infrared.h5"))[:1]:  # of eqcalc spectra
-        tell_next("compare", spectrum, "--fundamentals", "--output", options.output)
+    for path in sorted(options.output.glob("*-infrared.h5"))[:1]:  # of eqcalc spectra
+        try:
+            known_fundamentals(read_spectrum(path))
+            measured = "--fundamentals"
+        except InvalidInputError:  # not in the table
+            measured = "MEASURED"
+        tell_next("compare", path, measured, "--output", options.output)
 
 
 # --- reading arguments ------------------------------------------------------------

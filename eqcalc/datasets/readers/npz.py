@@ -81,6 +81,7 @@ class NpzReader:
     def _check(self) -> None:
         """Check the shapes of atomic numbers and positions."""
         shape = self._arrays[self._positions].shape
+        shapes: set[tuple[int, ...]]
         z = self._arrays[self._numbers]
         if z.dtype.kind == "U":
             z = np.array([atomic_numbers.get(s.strip(), 0) for s in z.flat]).reshape(z.shape)

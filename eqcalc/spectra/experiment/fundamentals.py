@@ -352,7 +352,10 @@ def _recognised(here: _Molecule | None) -> tuple[_Entry, str]:
     others = [entry.name for entry, molecule in known if molecule.formula == here.formula]
     listed = f"with this formula: {', '.join(others)}" if others else "none with this formula"
     raise InvalidInputError(
-        f"not in the table of fundamentals ({listed})", key="molecule", value=here.formula
+        f"not in the table of fundamentals ({listed})",
+        key="molecule",
+        value=here.formula,
+        advice="compare with a measured spectrum or a list of bands",
     )
 
 
