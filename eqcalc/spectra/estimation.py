@@ -267,6 +267,7 @@ class Estimation:
         LagWindowError
             The window is longer than the shortest replica.
         """
+        n_frames = max(n_frames, 0)
         if self.lag is not None:
             lag = self.lag
         elif self.resolution is not None:

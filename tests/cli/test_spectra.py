@@ -255,9 +255,6 @@ def test_simulate_spectra_and_assign(tmp_path, water_run, capsys, monkeypatch):
     assert run("assign", trajectory, "--output", tmp_path / "a") == 2
     assert "--model: expected the model" in capsys.readouterr().err
     model.with_suffix(".moved").rename(model)
-    assert run("assign", trajectory, "--output", tmp_path / "s") == 0
-    following = _next(capsys.readouterr().out)
-    assert (following.command, following.fundamentals) == ("compare", True)
 
 
 def test_trajectories_with_rare_positions_say_what_to_do(tmp_path, water_run, capsys, monkeypatch):
