@@ -13,8 +13,8 @@ from typing import Any, ClassVar, TypeVar, cast
 import torch
 from torch import Tensor, nn
 
-from eqcalc.models.activations import activation
 from eqcalc.models.networks.painn import Invariant, Length
+from eqcalc.models.networks.schnet import ShiftedSoftplus
 from eqcalc.plugins import instance, load_plugins
 from eqcalc.quantities import MOLECULAR_SCALARS, named, ordered, quantity
 from eqcalc.structures import Structures
@@ -25,6 +25,24 @@ from eqcalc.validation import (
     non_negative,
     one_of,
 )
+
+#: Activations by the name used in configurations.
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "silu": nn.SiLU,
+    "relu": nn.ReLU,
+    "shifted_softplus": ShiftedSoftplus,
+}
+
+
+def activation(name: str) -> nn.Module:
+    """Return the activation called `name`.
+
+    Raises
+    ------
+    InvalidInputError
+        There is no activation of that name.
+    """
+    return ACTIVATIONS[one_of("activation", name, ACTIVATIONS)]()
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ import torch
 from e3nn import nn as e3nn_nn
 from e3nn import o3
 
-from eqcalc.models.activations import Normalized
 from eqcalc.models.networks.irreps import (
     Gate,
     Linear,
     Neighborhoods,
+    Normalized,
     PointConvolution,
     RadialPerceptron,
     clebsch_gordan,

@@ -13,10 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from eqcalc.models.activations import Normalized
 from eqcalc.models.radial import CosineCutoff, CosineSquaredBasis, radial_basis
 from eqcalc.neighbors import Pairs
 from eqcalc.structures import Structures
@@ -153,6 +153,25 @@ def surroundings(
     distances = torch.sqrt(separations.square().sum(-1, keepdim=True))
     harmonics = spherical_harmonics(degrees, separations / distances)
     return distances, harmonics, Neighborhoods.of(pairs, structures.n_atoms)
+
+
+class Normalized(nn.Module):
+    """An activation scaled so that normally distributed inputs give a mean square of one.
+
+    Signals then keep unit variance from layer to layer for any activation (e3nn). The mean square
+    is computed by Gauss–Hermite quadrature.
+    """
+
+    def __init__(self, function: nn.Module) -> None:
+        super().__init__()
+        self.function = function
+        nodes, weights = np.polynomial.hermite_e.hermegauss(64)
+        values = function(torch.as_tensor(nodes)).square().numpy()
+        self.factor = float((weights @ values / weights.sum()) ** -0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply to every element."""
+        return self.factor * self.function(x)
 
 
 class RadialPerceptron(nn.Module):

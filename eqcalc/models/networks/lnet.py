@@ -30,7 +30,6 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from eqcalc.models.activations import ShiftedSoftplus
 from eqcalc.models.networks.irreps import (
     Features,
     Gate,
@@ -39,6 +38,7 @@ from eqcalc.models.networks.irreps import (
     RadialPerceptron,
     surroundings,
 )
+from eqcalc.models.networks.schnet import ShiftedSoftplus
 from eqcalc.neighbors import Pairs
 from eqcalc.structures import Structures
 from eqcalc.validation import count, positive_fields

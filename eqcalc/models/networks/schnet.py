@@ -14,17 +14,29 @@ from atomic scalars and positions.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from eqcalc.models.activations import ShiftedSoftplus
 from eqcalc.models.radial import CosineCutoff, radial_basis
 from eqcalc.neighbors import Pairs
 from eqcalc.structures import Structures
 from eqcalc.validation import positive_fields
+
+
+class ShiftedSoftplus(nn.Module):
+    """``ln((1 + exp βx)/2)/β``, which is zero at zero (Schütt et al., SchNet, 2017)."""
+
+    def __init__(self, beta: float = 1.0) -> None:
+        super().__init__()
+        self.beta = beta
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Apply to every element."""
+        return nn.functional.softplus(x, self.beta) - math.log(2.0) / self.beta
 
 
 @dataclass(frozen=True)
