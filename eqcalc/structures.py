@@ -291,6 +291,12 @@ class Structures:
         )
 
 
+def volumes(cell: Tensor) -> Tensor:
+    """Return the volumes of cells ``[n_structures, 3, 3]`` Å, infinite for molecules among them."""
+    found = torch.linalg.det(cell.detach()).abs()
+    return torch.where(found > 0.0, found, torch.inf)
+
+
 @functools.cache
 def _mass_table(dtype: torch.dtype, device: torch.device) -> Tensor:
     # cached: copying it to a GPU would synchronize

@@ -33,7 +33,7 @@ from eqcalc.models.registry import (
     representation_settings,
 )
 from eqcalc.neighbors import Pairs
-from eqcalc.structures import Structures
+from eqcalc.structures import Structures, volumes
 from eqcalc.validation import InvalidInputError, known_elements, known_keys, located
 
 
@@ -303,7 +303,8 @@ class Potential(nn.Module):
         missing: tuple[str, ...] = ("stress",)
         if structures.periodic:
             missing = self.of_isolated
-            if bool(structures.charge.any()):
+            assert structures.pbc is not None
+            if bool((structures.charge * structures.pbc.any(-1)).any()):
                 missing += tuple(n for n in self.config.heads if self._head(n).conserves_charge)
         return tuple(name for name in self.quantities if name not in missing)
 
@@ -437,8 +438,7 @@ class Potential(nn.Module):
                     results[name] = -gradient
                 else:
                     assert structures.cell is not None
-                    volume = torch.linalg.det(structures.cell.detach()).abs()
-                    results[name] = gradient / volume[:, None, None]
+                    results[name] = gradient / volumes(structures.cell)[:, None, None]
         return {
             name: results[name] if create_graph else results[name].detach()
             for name in q.ordered(names)

@@ -30,7 +30,7 @@ from eqcalc.models.readouts import (
 from eqcalc.neighbors import Pairs
 from eqcalc.runtime.cpp_compiler import kernel_library
 from eqcalc.runtime.execution import ClosestPair, ExecutionUnavailableError, ModelChangedError
-from eqcalc.structures import Structures
+from eqcalc.structures import Structures, volumes
 
 _VERSION = operator.attrgetter("_version")
 _SINE, _HARMONICS, _GAUSSIAN = range(3)
@@ -446,8 +446,7 @@ class Given:
 
 def stress_of(virial: Tensor, cell: Tensor) -> Tensor:
     """Return the stress from ``Σ r ⊗ ∂E/∂r`` and cells, all ``[n_structures, 3, 3]``."""
-    volume = torch.linalg.det(cell.double()).abs()
-    return 0.5 * (virial + virial.mT) / volume[:, None, None]
+    return 0.5 * (virial + virial.mT) / volumes(cell.double())[:, None, None]
 
 
 def pointers_to(tensors: Sequence[Tensor | None]) -> Any:

@@ -104,6 +104,22 @@ def test_far_molecules_add(potential):
     assert_same(response(potential, together), {n: parts[0][n] + parts[1][n] for n in RESPONSE})
 
 
+def test_a_batch_of_cells_and_molecules_is_each_alone(potential):
+    """Ions included; the stress of molecules is zero, and finite gradients can be trained."""
+    ion = molecule("NH3")
+    ion.info["charge"] = 1.0
+    batch = [water_box(), ion, water_box(seed=4), molecule("H2O")]
+    structures = Structures.from_atoms(batch)
+    pairs = pairs_within(structures, potential.cutoff)
+    names = (*RESPONSE, "stress")
+    found = potential.evaluate(structures, pairs, names, create_graph=True)
+    for index, atoms in enumerate(batch):
+        assert_same({n: found[n][index : index + 1] for n in RESPONSE}, response(potential, atoms))
+    assert not found["stress"][1::2].any()
+    found["stress"].square().sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in potential.parameters())
+
+
 @pytest.mark.parametrize(
     "check", [testing.assert_equivariant, testing.assert_permutation_invariant]
 )
