@@ -45,6 +45,7 @@ def ethanol(relaxed, calculator):
     return atoms
 
 
+@pytest.mark.slow
 def test_thermochemistry_of_vibrations_has_our_harmonic_energies(ethanol, tmp_path):
     """The zero-point energy is half the sum of our frequencies, the entropy that of experiment."""
     vibrations = Vibrations(ethanol, name=str(tmp_path / "vib"), delta=0.002)
