@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The commands predict, harmonic, anharmonic, spectra, compare and assign."""
+"""The commands predict, harmonic, anharmonic, spectra, compare, methods and assign."""
 
 from __future__ import annotations
 
@@ -154,6 +154,15 @@ def _compare(options: argparse.Namespace) -> None:
     print(text)
 
 
+def _methods(options: argparse.Namespace) -> None:
+    from eqcalc.molecules import isotope_masses, read_structure
+    from eqcalc.reports.method_comparison import write_method_comparison
+
+    atoms = read_structure(options.molecule)
+    atoms.set_masses(isotope_masses(atoms, dict(options.mass)))
+    print(write_method_comparison(atoms, options.model, options.runs, options.output))
+
+
 def _assign(options: argparse.Namespace) -> None:
     from eqcalc.reports.assignment import assign, write_assignment
     from eqcalc.reports.molecular import model_of
@@ -231,6 +240,7 @@ def add_spectrum_commands(add: Callable[..., Any]) -> None:
     _add_anharmonic(add)
     _add_spectra(add)
     _add_compare(add)
+    _add_methods(add)
     _add_assign(add)
 
 
@@ -348,6 +358,20 @@ def _add_compare(add: Callable[..., Any]) -> None:
         + ", ".join(_MEASURED_UNITS).replace("%", "%%"),
     )
     _add_reversed(command)
+
+
+def _add_methods(add: Callable[..., Any]) -> None:
+    command = add(
+        "methods",
+        _methods,
+        "Infrared bands of one model by harmonic analysis, VCI and runs of several methods.",
+    )
+    add_model(command)
+    command.add_argument("molecule", type=Path, help="structure file of the conformer")
+    text = "trajectories of eqcalc simulate (.h5) with this model"
+    command.add_argument("runs", type=Path, nargs="+", help=text)
+    add_mass(command)
+    command.add_argument("--output", type=output_folder, default=Path("methods"), help="folder")
 
 
 def _add_assign(add: Callable[..., Any]) -> None:

@@ -271,6 +271,8 @@ def test_trajectories_with_rare_positions_say_what_to_do(tmp_path, water_run, ca
     save_model(make_potential(features=4), other)
     assert run("spectra", trajectory, "--model", other, "--output", tmp_path) == 2
     assert "not the model that" in capsys.readouterr().err
+    assert run("methods", other, start, trajectory, "--output", tmp_path) == 2
+    assert "not the model that" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""Treatments of the nuclei side by side: bands, and the errors that methods are known to have."""
+
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from eqcalc.anharmonic import Treatment, anharmonic_spectrum
+from eqcalc.dynamics import simulate
+from eqcalc.methods import METHODS
+from eqcalc.models.checkpoint import shipped_model
+from eqcalc.reports import method_comparison
+from eqcalc.reports.method_comparison import (
+    KNOWN_ERRORS,
+    compare_methods,
+    method_table,
+)
+from eqcalc.runtime import load_evaluator
+from eqcalc.spectra import Spectrum
+
+AXIS = np.arange(0.0, 4500.0, 2.0)
+
+
+@dataclass
+class Modes:
+    """Lines as compare_methods takes them."""
+
+    wavenumber: np.ndarray
+    infrared_intensity: np.ndarray
+
+
+@dataclass
+class Quantum(Modes):
+    errors: dict
+    levels: np.ndarray
+
+    def fundamentals(self):
+        return self.levels
+
+
+HARMONIC = Modes(np.array([300.0, 1600.0, 3700.0, 3800.0]), np.array([50.0, 80.0, 10.0, 30.0]))
+LEVELS = np.array([np.nan, 1560.0, 3540.0, 3640.0])
+QUANTUM = Quantum(
+    np.array([1560.0, 3110.0, 3540.0, 3640.0]),
+    np.array([78.0, 1.0, 9.0, 29.0]),
+    {"basis": np.array([0.1, 0.2, 2.0, 0.3]), "nodes": np.array([0.2, 0.1, 0.1, 3.0])},
+    LEVELS,
+)
+
+
+def spectrum(method, *lines):
+    values = sum(np.exp(-0.5 * ((AXIS - nu) / 10.0) ** 2) for nu in lines)
+    return Spectrum(AXIS, values, "km/mol per cm⁻¹", "IR intensity", provenance={"method": method})
+
+
+def test_bands_are_groups_of_modes():
+    classical = spectrum("NVE", 300.0, 1590.0, 3690.0)
+    rows = compare_methods(
+        HARMONIC, QUANTUM, [classical, spectrum("Te-PIGS", 310.0, 1570.0, 3620.0)]
+    )
+    assert [row.modes for row in rows] == [(0,), (1,), (2, 3)]
+    assert [row.harmonic for row in rows] == pytest.approx([300.0, 1600.0, 3775.0])
+    assert rows[2].quantum == pytest.approx(3615.0)  # weighted by intensity
+    assert rows[2].convergence == 3.0
+    assert np.isnan(rows[0].quantum)  # a torsion that was not treated
+    assert rows[2].dynamics[0].centroid.value == pytest.approx(3690.0, abs=0.5)
+    assert rows[1].dynamics[1].centroid.value == pytest.approx(1570.0, abs=0.5)
+    # an overtone between bands belongs to one of them
+    edges = [(band.lower, band.upper) for band in (row.dynamics[0] for row in rows)]
+    assert all(left[1] == right[0] for left, right in pairwise(edges))
+
+
+def test_systematic_errors_are_in_proportion_to_the_anharmonic_shift():
+    spectra = [spectrum("NVE", 300.0, 1590.0, 3690.0), spectrum("Langevin", 300.0, 1590.0, 3690.0)]
+    table = method_table(compare_methods(HARMONIC, QUANTUM, spectra), spectra)
+    torsion, bend, stretch = table.splitlines()[2:]
+    assert "+123 … +131" in stretch  # 0.77 to 0.82 of 160 cm⁻¹
+    assert "+31 … +33" in bend
+    assert "…" not in torsion
+    assert stretch.count("…") == 1  # nothing is known of the other method
+
+
+def test_methods_with_known_errors_are_in_the_table():
+    for name, known in KNOWN_ERRORS.items():
+        assert METHODS[name].simulated
+        assert METHODS[name].spectra == "physical"
+        assert known.low < known.high < 1.0 < known.width
+
+
+@pytest.mark.slow
+def test_a_run_beside_the_vibrations_of_its_model(tmp_path, ethanol, monkeypatch):
+    rough = Treatment(coupling=2, quanta=2, nodes=(5, 4, 3))
+    whole = partial(anharmonic_spectrum, treatment=rough)
+    monkeypatch.setattr(method_comparison, "anharmonic_spectrum", whole)
+    model, run = shipped_model("ethanol"), tmp_path / "run.h5"
+    simulate(
+        ethanol,
+        load_evaluator(model, ethanol.numbers),
+        output=run,
+        method="NVE",
+        temperature=300.0,
+        timestep=0.5,
+        steps=600,
+        seed=0,
+        replicas=2,
+        observables={"dipole": 2, "positions": 2},
+        progress=False,
+    )
+    text = method_comparison.write_method_comparison(ethanol, model, [run], tmp_path / "out")
+    assert (tmp_path / "out" / "methods.txt").read_text(encoding="utf-8") == text + "\n"
+    assert (tmp_path / "out" / "methods.png").stat().st_size > 5000
+    stretch = next(cells for line in text.splitlines() if (cells := line.split())[:1] == ["21"])
+    assert 3700.0 < float(stretch[1]) < 4000.0
+    assert "NVE: misses 77% to 82% of the anharmonic shift" in text
