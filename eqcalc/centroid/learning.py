@@ -41,8 +41,8 @@ from eqcalc.validation import InvalidInputError, positive_fields
 if TYPE_CHECKING:
     from eqcalc.runtime.evaluator import Evaluator
 
-#: Lowest elevated temperature that is chosen for molecules with hydrogen [K].
-_ELEVATED = 500.0
+#: Lowest elevated temperature that is chosen, for molecules that rotate and have hydrogen [K].
+_ELEVATED = 600.0
 #: Beads in units of ħω/k_BT of the fastest mode; the spread of the ring is then 3 % too small.
 _BEADS = 2.0
 #: Displacement of a coordinate for the fastest mode [Å].
@@ -99,7 +99,7 @@ class LearningPlan:
         Parameters
         ----------
         elevated
-            Elevated temperature [K], by default the higher of `temperature` and 500 K.
+            Elevated temperature [K], by default the higher of `temperature` and 600 K.
         masses
             See :func:`~eqcalc.dynamics.simulate`.
         others
@@ -230,7 +230,7 @@ def temperature_dependence(
     folder: str | Path,
     *,
     temperature: float,
-    elevated: Sequence[float] = (400.0, 500.0, 600.0),
+    elevated: Sequence[float] = (500.0, 600.0, 700.0),
     limits: tuple[float, float] = (2500.0, 4500.0),
     time: float = 2.0,
     timestep: float = 0.5,

@@ -170,7 +170,7 @@ def add_simulate_command(add: Callable[..., Any]) -> None:
         command,
         "--elevated-temperature",
         None,
-        "of the path integrals from which Te-PIGS learns [K] (default 500, or --temperature)",
+        "of the path integrals from which Te-PIGS learns [K] (default 600, or --temperature)",
     )
     add_number(
         command, "--labels", None, "rings from which it learns (default 10000)", positive_count

@@ -72,12 +72,12 @@ def test_plans():
     bond = MorseDiatomic()
     options = {"temperature": 300.0, "labels": 100, "interval": 10.0, "replicas": 4}
     plan = LearningPlan.for_molecule(bond.atoms, bond, **options)
-    assert (plan.temperature, plan.beads) == (500.0, 18)  # 2 · 1.4388 · 2991 / 500
+    assert (plan.temperature, plan.beads) == (600.0, 15)  # 2 · 1.4388 · 2991 / 600
     heavy = LearningPlan.for_molecule(bond.atoms, bond, masses={"H": 2.014}, **options)
-    assert heavy.beads == 13
+    assert heavy.beads == 11
     times = 100 * 10.0 + 4 * 200.0 + 16 * (200.0 + 100.0 + 400.0)
-    assert plan.evaluations == pytest.approx(2 * times * 18)
-    assert "500 K, 18 beads" in plan.told(bond, bond.atoms)
+    assert plan.evaluations == pytest.approx(2 * times * 15)
+    assert "600 K, 15 beads" in plan.told(bond, bond.atoms)
     hot = LearningPlan.for_molecule(bond.atoms, bond, temperature=900.0)
     assert hot.temperature == 900.0
     with pytest.raises(InvalidInputError) as caught:
