@@ -24,7 +24,7 @@ import torch
 from ase import Atoms
 from numpy.typing import ArrayLike
 
-from eqcalc.datasets import Dataset, Record
+from eqcalc.datasets import Dataset, DatasetWriter, Record
 from eqcalc.dynamics import Equilibration, simulate
 from eqcalc.facts import joined_levels
 from eqcalc.models.corrected import CORRECTION, ELEVATED_TEMPERATURE, MASSES
@@ -141,20 +141,15 @@ def sampled_forces(
     n_frames = trajectory.n_frames("positions") - 1  # the first is that of the equilibration
     of_validation = np.arange(replicas) % _VALIDATION == 0
     rows = np.arange(replicas * n_frames).reshape(replicas, n_frames)
-    Dataset.create(
+    parts = {"training": rows[~of_validation], "validation": rows[of_validation]}
+    with DatasetWriter(
         target,
-        _records(trajectory, evaluator),
         level_of_theory=f"mean over {beads} beads at {temperature:g} K less classical, {level}",
         provenance={CORRECTION: record},
-    )
-    return Dataset.open(target).rewrite(
-        splits={
-            SPLIT: {
-                "training": rows[~of_validation].ravel(),
-                "validation": rows[of_validation].ravel(),
-            }
-        }
-    )
+    ) as writer:
+        writer.append(_records(trajectory, evaluator))
+        writer.add_split(SPLIT, {name: part.ravel() for name, part in parts.items()})
+    return Dataset.open(target)
 
 
 def constrained_forces(
