@@ -125,7 +125,7 @@ from eqcalc.ipi.engine import Engine
 
 engine = Engine(Path(sys.argv[1]).read_text(), timeout=60.0, grace=5.0)
 np.save(sys.argv[2], engine._simulation.syslist[0].beads.p)
-engine.abandon()
+engine.close()
 """
 
 
