@@ -43,8 +43,10 @@ def _lines(path: Path) -> Iterator[str]:
     yield from text[: text.rfind("\n") + 1].splitlines()
 
 
-def _ordered(found: dict[int, np.ndarray], path: Path, shape: tuple[int, ...]) -> Records:
-    """Return records ordered by step; OutputError if some are missing."""
+def _ordered(
+    found: dict[int, np.ndarray], path: Path, shape: tuple[int, ...], largest: float = 1e9
+) -> Records:
+    """Return records ordered by step; OutputError if some are missing or not possible."""
     steps = np.array(sorted(found), dtype=int)
     gaps = np.diff(steps)
     if len(gaps) and (gaps != gaps[0]).any():
@@ -57,8 +59,11 @@ def _ordered(found: dict[int, np.ndarray], path: Path, shape: tuple[int, ...]) -
             value=int(steps[i + 1]),
             expected=str(steps[i] + usual),
         )
-    values = [found[step] for step in steps.tolist()]
-    return Records(steps, np.array(values, dtype=float).reshape(len(steps), *shape))
+    values = np.array([found[step] for step in steps.tolist()], dtype=float)
+    if np.abs(values).max(initial=0.0) >= largest:
+        value, expected = float(np.abs(values).max()), f"numbers below {largest:g}"
+        raise OutputError("is damaged", file=path, key="values", value=value, expected=expected)
+    return Records(steps, values.reshape(len(steps), *shape))
 
 
 def read_properties(path: Path) -> dict[str, Records]:
@@ -100,7 +105,8 @@ def read_properties(path: Path) -> dict[str, Records]:
             row = np.array(numbers_in(" ".join(words)))
         except ValueError:
             continue
-        rows[round(row[step_column])] = row
+        if abs(row[step_column]) < 2**53:
+            rows[round(row[step_column])] = row
     result = {}
     known = printed_units()
     for name, what in names.items():
@@ -116,7 +122,7 @@ def read_properties(path: Path) -> dict[str, Records]:
     return result
 
 
-_FRAME = re.compile(r'ipi_comment="Step:\s*(\d+)\s+Bead:\s*(\d+)\s+(\w+\{\w*\})')
+_FRAME = re.compile(r'ipi_comment="Step:\s*(\d{1,15})\s+Bead:\s*(\d+)\s+(\w+\{\w*\})')
 
 
 def read_frames(path: Path, n_atoms: int) -> Records:
@@ -154,7 +160,7 @@ def _vector(line: str) -> list[float] | None:
         return None
 
 
-_EXTRAS = re.compile(r"#EXTRAS\w*\(([^)]*)\)#\s*Step:\s*(\d+)")
+_EXTRAS = re.compile(r"#EXTRAS\w*\(([^)]*)\)#\s*Step:\s*(\d{1,15})(?!\d)")
 
 
 def read_extras(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Records]:
@@ -187,4 +193,4 @@ def read_extras(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, 
         for name in names:
             found.setdefault(name, {})[step] = mean[first : first + sizes[name]]
             first += sizes[name]
-    return {name: _ordered(values, path, shapes[name]) for name, values in found.items()}
+    return {name: _ordered(values, path, shapes[name], 1e6) for name, values in found.items()}

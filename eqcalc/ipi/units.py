@@ -82,7 +82,8 @@ def unit_factor(key: str, unit: str, table: Mapping[str, float]) -> float:
 def printed_factor(what: str) -> float:
     """Return the factor to internal units of what i-PI prints as ``name(...){unit}``."""
     name, unit = split_unit(what)
-    return unit_factor(f"unit of {name}", unit, printed_units()[name])
+    known = printed_units()
+    return unit_factor(f"unit of {name}", unit, known[one_of("output", name, known)])
 
 
 def split_unit(what: str) -> tuple[str, str]:

@@ -452,6 +452,8 @@ def _read_journal(path: Path, header: Mapping[str, Any]) -> dict[int, dict[str, 
         return {}
     try:
         found, *entries = map(_entry, whole.splitlines())
+        if not isinstance(found, dict):
+            raise ValueError("the first line is no record")
         done = {int(entry["index"]): entry for entry in entries}
         for entry in entries:
             for name, values in (entry.get("labels") or {}).items():

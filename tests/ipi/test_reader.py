@@ -11,6 +11,7 @@ from eqcalc.ipi.description import Description
 from eqcalc.ipi.outputs import OutputError, read_extras, read_frames, read_properties
 from eqcalc.units import conversion_factor
 from eqcalc.validation import ABSENT, InvalidInputError
+from tests.errors import refused
 
 BOHR = conversion_factor("bohr", "Å")
 RNG = np.random.default_rng(4)
@@ -118,6 +119,9 @@ def test_frames_after_a_kill_in_the_middle_of_one(tmp_path):
     with pytest.raises(InvalidInputError) as error:
         read_frames(path, 3)
     assert (error.value.file, error.value.value) == (path, "angstrom")
+    path.write_text("".join(complete).replace("positions{ase}", "forces{ase}"))
+    with refused(file=path, key="output", value="forces"):
+        read_frames(path, 3)
 
 
 def test_extras(tmp_path):
@@ -133,6 +137,9 @@ def test_extras(tmp_path):
         np.testing.assert_allclose(found["dipole"].values, beads[:4, :, :3].mean(1), atol=1e-10)
         flat = found["polarizability"].values.reshape(-1, 9)
         np.testing.assert_allclose(flat, beads[:4, :, 3:].mean(1), atol=1e-10)
+    path.write_text("".join(records[:4]).replace(rows[1][:18], "1e8".ljust(18)))
+    with refused(OutputError, file=path, key="values"):
+        read_extras(path, {"dipole": (3,), "polarizability": (3, 3)})
 
 
 CHECKPOINT = """<!-- i-PI -->

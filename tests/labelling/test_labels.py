@@ -144,9 +144,10 @@ if __name__ == "__main__":
 )
 def test_a_damaged_journal_is_named(tmp_path, line):
     journal = tmp_path / "a.h5.journal"
-    journal.write_text(f"{{}}\n{line}\n")
-    with refused(InvalidFileError, file=journal):
-        label([molecule("H2O")], "gfn2", tmp_path / "a.h5", progress=False)
+    for text in (f"{{}}\n{line}\n", "null\n"):
+        journal.write_text(text)
+        with refused(InvalidFileError, file=journal):
+            label([molecule("H2O")], "gfn2", tmp_path / "a.h5", progress=False)
 
 
 @pytest.mark.parametrize("suffix", [".journal", ".geometries"])
