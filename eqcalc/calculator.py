@@ -26,6 +26,7 @@ from ase.outputs import Properties, all_outputs
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from eqcalc.facts import described, facts_table, grouped
+from eqcalc.files import GENERAL_MODEL
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.compositions import check_charge, known_charges, warn_of_composition
 from eqcalc.models.potential import Potential
@@ -70,7 +71,8 @@ class EqCalculator(Calculator):
     Parameters
     ----------
     model
-        A model file or a :class:`~eqcalc.models.Potential`.
+        A model file, the name of a shipped model or a :class:`~eqcalc.models.Potential`. By
+        default the general model of molecules of H, C, N and O.
     device
         ``"cpu"``, ``"cuda"``, …; by default a GPU if there is one.
     precision
@@ -102,7 +104,7 @@ class EqCalculator(Calculator):
 
     def __init__(
         self,
-        model: str | Path | Potential,
+        model: str | Path | Potential = GENERAL_MODEL,
         *,
         device: torch.device | str | None = None,
         precision: str | None = None,

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from eqcalc.files import GENERAL_MODEL, model_file
 from eqcalc.validation import (
     InvalidInputError,
     bounds,
@@ -224,9 +225,13 @@ def add_mass(
     )
 
 
-def add_model(command: Any) -> None:
-    """Add the model file, the first argument."""
-    command.add_argument("model", type=Path, help="model file (.eqc)")
+def add_model(command: Any, *, optional: bool = False) -> None:
+    """Add the model, the first argument; if `optional`, the general one may be left out."""
+    text = "model file (.eqc), or the name of a shipped model"
+    if optional:
+        text += f" (default {GENERAL_MODEL}, for molecules of H, C, N and O)"
+    arity: dict[str, Any] = {"nargs": "?", "default": model_file(GENERAL_MODEL)} if optional else {}
+    command.add_argument("model", type=model_file, help=text, **arity)
 
 
 def add_device(command: Any, default: str | None = "cpu") -> None:

@@ -143,7 +143,7 @@ def add_simulate_command(add: Callable[..., Any]) -> None:
     """Add simulate with its options."""
     names, by_name = (method_names(engine="eqcalc", by_name=short) for short in (False, True))
     command = add("simulate", _simulate, "Run molecular dynamics of many replicas, for spectra.")
-    add_model(command)
+    add_model(command, optional=True)
     command.add_argument(
         "molecule",
         type=Path,

@@ -225,7 +225,7 @@ def add_spectrum_commands(add: Callable[..., Any]) -> None:
     """Add the commands; `add` creates a parser from name, function and help."""
     _add_predict(add)
     command = add("harmonic", _harmonic, "Double-harmonic IR and Raman spectrum of a molecule.")
-    add_model(command)
+    add_model(command, optional=True)
     command.add_argument("molecule", type=Path, help="structure file")
     add_flag(command, "--as-given", "do not relax the structure")
     add_mass(command)
@@ -250,8 +250,11 @@ def _add_predict(add: Callable[..., Any]) -> None:
     )
     text = "structure file, formula (CH3CH2OH), common name (ethanol) or SMILES string (CCO)"
     command.add_argument("molecule", help=text)
-    text = "gfn2, dft, another method of eqcalc label, or a model file (.eqc)"
-    add_text(command, "--level", "gfn2", text)
+    text = (
+        "general (neutral molecules of H, C, N and O), gfn2, dft, another method of eqcalc label, "
+    )
+    text += "or a model file (.eqc); default: general where it knows the molecule, else gfn2"
+    command.add_argument("--level", help=text)
     add_number(command, "--temperature", 298.15, "temperature of the gas [K]")
     add_number(command, "--fwhm", 4.0, "resolution [cm⁻¹]")
     command.add_argument("--charge", type=int, help="total charge [e] (default: as stated)")
@@ -266,7 +269,7 @@ def _add_anharmonic(add: Callable[..., Any]) -> None:
     command = add(
         "anharmonic", _anharmonic, "Quantum vibrational spectrum of a molecule: VSCF and VCI."
     )
-    add_model(command)
+    add_model(command, optional=True)
     command.add_argument("molecule", type=Path, help="structure file")
     add_mass(command)
     command.add_argument(

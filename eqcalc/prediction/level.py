@@ -11,6 +11,7 @@ from ase import Atoms
 
 from eqcalc.calculator import EqCalculator
 from eqcalc.facts import joined_levels
+from eqcalc.files import GENERAL_MODEL, model_file
 from eqcalc.harmonic import harmonic_spectrum, wavenumber_errors
 from eqcalc.harmonic import relax as relax_with_model
 from eqcalc.labelling import (
@@ -22,7 +23,8 @@ from eqcalc.labelling import (
     method_named,
     relax,
 )
-from eqcalc.models.checkpoint import load_model
+from eqcalc.models.checkpoint import load_model, read_header
+from eqcalc.models.compositions import Compositions
 from eqcalc.molecules import total_charge
 from eqcalc.normal_modes import NormalModes
 from eqcalc.runtime import evaluator_for
@@ -107,5 +109,21 @@ class ModelLevel:
 
 
 def level_named(name: str) -> Level:
-    """Return the level of a model file (.eqc) or of a method of ``eqcalc label``: ``gfn2``, …."""
+    """Return a level of theory.
+
+    Parameters
+    ----------
+    name
+        ``general``, the shipped model of molecules of H, C, N and O; a model file (.eqc); or a
+        method of ``eqcalc label``: ``gfn2``, ``dft``, ….
+    """
+    if name == "general":
+        name = str(model_file(GENERAL_MODEL))
     return ModelLevel(name) if name.endswith(".eqc") else ReferenceLevel(method_named(name))
+
+
+def default_level(atoms: Atoms) -> str:
+    """Return ``general`` if its model was trained on molecules of this kind, else ``gfn2``."""
+    compositions = Compositions.of_model(read_header(model_file(GENERAL_MODEL))["metadata"])
+    known = compositions is not None and compositions.contain(atoms.numbers)
+    return "general" if known and not total_charge(atoms) else "gfn2"

@@ -29,7 +29,7 @@ from eqcalc.molecules import (
 )
 from eqcalc.normal_modes import NormalModes, is_linear, principal_axes
 from eqcalc.prediction.bands import Conformer
-from eqcalc.prediction.level import Level, level_named
+from eqcalc.prediction.level import Level, default_level, level_named
 from eqcalc.prediction.point_groups import ALMOST_LINEAR, symmetry
 from eqcalc.prediction.result import Prediction
 from eqcalc.prediction.structure import molecule_from
@@ -96,7 +96,7 @@ class Plan:
 def predict(
     molecule: str | Atoms,
     *,
-    level: str | Level = "gfn2",
+    level: str | Level | None = None,
     temperature: float = 298.15,
     fwhm: float = 4.0,
     isotopes: Mapping[str, float | str] | None = None,
@@ -113,7 +113,8 @@ def predict(
     molecule
         A structure, or what :func:`~eqcalc.prediction.structure.molecule_from` reads.
     level
-        A model file (.eqc), or a method of ``eqcalc label``: ``"gfn2"``, ``"dft"``, ….
+        See :func:`~eqcalc.prediction.level.level_named`: ``"general"``, ``"gfn2"``, ``"dft"``, a
+        model file, …. By default the general model where it knows the molecule, else GFN2-xTB.
     temperature
         K.
     fwhm
@@ -129,6 +130,7 @@ def predict(
         The molecule is unknown, too large, a radical, an atom or periodic.
     """
     atoms = _prepared(molecule, isotopes, charge)
+    level = level or default_level(atoms)
     source = level_named(level) if isinstance(level, str) else level
     positive("temperature", temperature, unit="K")
     positive("fwhm", fwhm, unit="cm⁻¹")
@@ -186,7 +188,7 @@ def predict(
 def plan(
     molecule: str | Atoms,
     *,
-    level: str | Level = "gfn2",
+    level: str | Level | None = None,
     isotopes: Mapping[str, float | str] | None = None,
     charge: int | None = None,
 ) -> Plan:
@@ -195,6 +197,7 @@ def plan(
     The arguments are those of :func:`predict`.
     """
     atoms = _prepared(molecule, isotopes, charge)
+    level = level or default_level(atoms)
     source = level_named(level) if isinstance(level, str) else level
     linear = is_linear(atoms.positions, atoms.get_masses(), ALMOST_LINEAR)  # not relaxed yet
     n_modes = 3 * len(atoms) - 6 + linear

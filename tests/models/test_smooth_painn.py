@@ -162,4 +162,4 @@ def test_rounded_precisions(precision, ethanol):
 def test_defaults_are_those_of_the_paper_but_for_the_length():
     fields = dict(vars(PaiNNConfig()))
     assert fields.pop("norm_epsilon") > 0.0
-    assert fields | {"vector_invariant": "squared_length"} == vars(SmoothPaiNNConfig())
+    assert fields | {"vector_invariant": "soft_length"} == vars(SmoothPaiNNConfig())

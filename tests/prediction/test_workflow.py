@@ -22,7 +22,7 @@ pytest.importorskip("tblite")
 
 @pytest.mark.slow
 def test_water_from_its_name(tmp_path, capsys):
-    assert main(["predict", "water", "--output", str(tmp_path / "out")]) == 0
+    assert main(["predict", "water", "--level", "gfn2", "--output", str(tmp_path / "out")]) == 0
     text = capsys.readouterr().out
     assert "fundamentals of Water" in text
     assert (tmp_path / "out" / "infrared.csv").is_file()
@@ -31,7 +31,7 @@ def test_water_from_its_name(tmp_path, capsys):
 
 @pytest.mark.slow
 def test_isotopes_move_the_bands():
-    light, heavy = (predict("H2O", isotopes=masses) for masses in ({}, {"H": 2.014}))
+    light, heavy = (predict("H2O", level="gfn2", isotopes=masses) for masses in ({}, {"H": 2.014}))
     ratio = (
         heavy.conformers[0].spectrum.fundamentals() / light.conformers[0].spectrum.fundamentals()
     )
@@ -43,7 +43,7 @@ def test_isotopes_move_the_bands():
 
 
 def test_a_plan_states_its_time():
-    found = plan("formaldehyde")
+    found = plan("formaldehyde", level="gfn2")
     assert found.seconds > 0.0
     assert found.points > 1000
     assert "CH2O at GFN2-xTB" in str(found)

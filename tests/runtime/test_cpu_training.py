@@ -61,10 +61,10 @@ def assert_same(potential, structures, names, tolerance):
         assert max(deviations(*detached).values()) < tolerance
 
 
-SOFT = functools.partial(SmoothPaiNNConfig, vector_invariant="soft_length")
+SQUARED = functools.partial(SmoothPaiNNConfig, vector_invariant="squared_length")
 
 
-@pytest.mark.parametrize("form", [PaiNNConfig, SmoothPaiNNConfig, SOFT])
+@pytest.mark.parametrize("form", [PaiNNConfig, SmoothPaiNNConfig, SQUARED])
 @pytest.mark.parametrize(
     "names", [("energy",), ("forces",), ("dipole",), ("polarizability",), ALL], ids="+".join
 )

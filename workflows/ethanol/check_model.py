@@ -6,7 +6,7 @@
 Errors are those of the 61 held-out geometries, every eighth of the first 481. The Hessians and
 dipole derivatives of both conformers are differences of forces and dipoles at the level of the
 labels (``data/ethanol/pbe0-def2tzvp-hessians.npz``), at its own minima; none of their geometries
-was trained on. The model shipped with 0.2.0 was trained on some of the 61.
+was trained on. The model of version 0.2 was trained on some of the 61.
 """
 
 from __future__ import annotations

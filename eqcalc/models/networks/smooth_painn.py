@@ -3,11 +3,11 @@
 
 The equations are those of :mod:`eqcalc.models.networks.painn` with two parts changed:
 
-* The update and the read-outs take |V v|² of the vectors, or √(|V v|² + 1) − 1, where the paper
+* The update and the read-outs take √(|V v|² + 1) − 1 of the vectors, or |V v|², where the paper
   takes the length |V v|. A vector feature vanishes wherever symmetry demands it, as in every
   planar molecule, and the length has a kink there: higher derivatives of the energy diverge,
-  although energies and forces show nothing of it. Both others are analytic; the second grows
-  only linearly, which steadies training on many kinds of molecules.
+  although energies and forces show nothing of it. Both others are analytic. The first grows only
+  linearly; with the second training may diverge on geometries far from the others.
 * The cutoff function is the square of the cosine, whose third derivative still is continuous
   where an atom passes the cutoff.
 
@@ -37,7 +37,7 @@ def soft_length(vectors: Tensor) -> Tensor:
     return torch.sqrt(squared_length(vectors) + 1.0) - 1.0
 
 
-INVARIANTS: dict[str, Invariant] = {"squared_length": squared_length, "soft_length": soft_length}
+INVARIANTS: dict[str, Invariant] = {"soft_length": soft_length, "squared_length": squared_length}
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class SmoothPaiNNConfig(PaiNNSize):
     features, layers, cutoff, radial_basis, radial_functions, embeddings
         As in :class:`~eqcalc.models.networks.painn.PaiNNSize`.
     vector_invariant
-        What update and read-outs take of a vector: ``"squared_length"`` or ``"soft_length"``.
+        What update and read-outs take of a vector: ``"soft_length"`` or ``"squared_length"``.
     """
 
     name: ClassVar[str] = "smooth_painn"
 
-    vector_invariant: str = "squared_length"
+    vector_invariant: str = "soft_length"
 
     def __post_init__(self) -> None:
         super().__post_init__()

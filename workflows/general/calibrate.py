@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: MIT
+"""Uncertainty of the general model, and its errors on molecules that were held out.
+
+    python workflows/general/calibrate.py runs/hcno/model.eqc --output data/models/hcno.eqc \
+        --results workflows/general/results/hcno.json
+
+The distribution of the last layers is fitted to some structures of the training set and scaled on
+the validation molecules; the test molecules, seen by neither, give the errors by temperature and
+size, and predicted against actual errors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from eqcalc.datasets import Dataset
+from eqcalc.models.checkpoint import load_model, save_model
+from eqcalc.training import calibrated_last_layers, calibration, evaluate
+
+DATA = Path(__file__).parents[2] / "data" / "hcno" / "hcno-aiqm2.h5"
+
+
+def errors(model: object, dataset: Dataset, rows: np.ndarray) -> dict[str, float]:
+    """Return mean absolute errors by quantity and unit."""
+    return {f"{r.quantity} [{r.unit}]": r.mae for r in evaluate(model, dataset, rows).rows}
+
+
+def main() -> None:
+    """Fit, scale, evaluate and write."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--results", type=Path, required=True)
+    parser.add_argument("--fitted", type=int, default=300, help="structures of the training set")
+    parser.add_argument("--tested", type=int, default=200, help="for predicted against actual")
+    options = parser.parse_args()
+    dataset = Dataset.open(DATA)
+    split = dataset.splits["molecules"]
+    rng = np.random.default_rng(0)
+    some = rng.choice(split["training"], options.fitted, replace=False)
+    model = load_model(options.model)
+    model = calibrated_last_layers(model, dataset, some, split["validation"][::3], progress=True)
+    save_model(model, options.output)
+    test = split["test"]
+    kinds, structures = dataset.source()[test], dataset.structures(test)
+    heavy = (structures.numbers > 1).double().unsqueeze(-1)
+    sizes = structures.sum_over_atoms(heavy).squeeze(-1).int().numpy()
+    groups = {"all": np.ones(len(test), dtype=bool)}
+    groups |= {kind.rsplit(" ", 2)[-2] + " K": kinds == kind for kind in sorted(set(kinds))}
+    groups |= {f"{n} heavy atoms": sizes == n for n in sorted(set(sizes))}
+    tables = {
+        name: {"structures": int(chosen.sum()), **errors(model, dataset, test[chosen])}
+        for name, chosen in groups.items()
+    }
+    checked = calibration(
+        model, dataset, rng.choice(test, options.tested, replace=False), progress=True
+    )
+    found = {"errors": tables, "calibration": {c.quantity: c.record() for c in checked}}
+    options.results.parent.mkdir(parents=True, exist_ok=True)
+    options.results.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
+    print(json.dumps(found, indent=1, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()
