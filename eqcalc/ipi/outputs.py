@@ -50,7 +50,8 @@ def _ordered(
     steps = np.array(sorted(found), dtype=int)
     gaps = np.diff(steps)
     if len(gaps) and (gaps != gaps[0]).any():
-        usual = int(np.bincount(gaps).argmax())
+        different, counts = np.unique(gaps, return_counts=True)
+        usual = int(different[counts.argmax()])
         i = int(np.flatnonzero(gaps != usual)[0])
         raise OutputError(
             f"records are missing after step {steps[i]}",
@@ -160,7 +161,7 @@ def _vector(line: str) -> list[float] | None:
         return None
 
 
-_EXTRAS = re.compile(r"#EXTRAS\w*\(([^)]*)\)#\s*Step:\s*(\d{1,15})(?!\d)")
+_EXTRAS = re.compile(r"#EXTRAS\w*\(([^()]*)\)#\s*Step:\s*(\d{1,15})(?!\d)")
 
 
 def read_extras(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Records]:

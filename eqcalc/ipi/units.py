@@ -52,7 +52,7 @@ _PRINTED: Mapping[str, Mapping[str, float]] = {
     "v_centroid": _VELOCITIES,
 }
 
-_PRINTED_NAME = re.compile(r"^\s*(\w+)\s*(?:\([^)]*\))?\s*(?:\{\s*([^}]*?)\s*\})?")
+_PRINTED_NAME = re.compile(r"^\s*(\w+)\s*(?:\([^()]*\))?\s*(?:\{([^{}]*)\})?")
 
 
 def extra_quantities() -> dict[str, Quantity]:
@@ -89,4 +89,4 @@ def printed_factor(what: str) -> float:
 def split_unit(what: str) -> tuple[str, str]:
     """Return the name and the unit in ``name(...){unit}``."""
     match = _PRINTED_NAME.match(what)
-    return (what, "") if match is None else (match.group(1), match.group(2) or "")
+    return (what, "") if match is None else (match.group(1), (match.group(2) or "").strip())

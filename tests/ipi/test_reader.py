@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What i-PI leaves behind, also after a kill: one record per step, in internal units."""
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,18 @@ def test_missing_records_are_named(tmp_path):
         properties(tmp_path, "".join(record(i) for i in range(8) if i != 4))
     assert error.value.file == tmp_path / "simulation.spectra"
     assert (error.value.value, error.value.expected) == (10, "8")
+
+
+def test_damaged_steps_and_headers_take_neither_memory_nor_time(tmp_path):
+    path = tmp_path / "properties"
+    head = "# column   1     --> step : The step.\n# column   2     --> potential : V.\n"
+    path.write_text(f"{head}  0 1.0\n  1 1.0\n  4294967295 1.0\n")
+    with refused(OutputError, file=path, key="step", value=4294967295):
+        read_properties(path)
+    path.write_text(head.replace("step", "step{" + 10**5 * " ") + "  0 1.0\n")
+    began = time.process_time()
+    read_properties(path)
+    assert time.process_time() - began < 2.0
 
 
 def test_units_are_read_from_the_header(tmp_path):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What files of series say of themselves: times, steps, units, the order of their columns."""
 
+import time
+
 import numpy as np
 import pytest
 
@@ -227,6 +229,14 @@ def test_what_is_no_number_is_named(tmp_path, word):
     frame = f'1\nProperties=species:S:1:pos:R:3 mu="1 {word} 2"\nH 0 0 0\n'
     with refused(InvalidFileError, key="frame 0, mu"):
         read(tmp_path, frame * 2, "mu", format="extxyz")
+
+
+@pytest.mark.parametrize("comment", ["a" * 10**5, "k={" * 10**5, "k=[" * 10**5, 'k="' * 10**5])
+def test_long_comments_take_time_by_their_length(tmp_path, comment):
+    began = time.process_time()
+    with refused(InvalidFileError, key="frame 0"):
+        read(tmp_path, f"1\n{comment}\nH 0 0 0\n", "mu", format="extxyz")
+    assert time.process_time() - began < 2.0
 
 
 # --- outputs --------------------------------------------------------------------------

@@ -17,8 +17,9 @@ from eqcalc.validation import InvalidFileError, numbers_in
 #: Keys of the comment line that number frames: with the time, or counted.
 _TIMES = re.compile(r"(?:simulation_?)?time(?:_?(fs|ps|ns))?", re.IGNORECASE)
 _STEPS = re.compile(r"(?:md_?|time_?)?(?:step|frame)", re.IGNORECASE)
-#: key=value, key="value", key={value} or key=[value]; linear in the length of the line.
-_PAIR = re.compile(r"""([^\s="']+)\s*=\s*("[^"]*"|'[^']*'|\{[^}]*\}|\[[^\s"]*\]|\S*)""")
+#: key=value, key="value" or key={value}. A key begins after a blank, a quotation mark or a brace:
+#: the time grows with the length of the line, not its square.
+_PAIR = re.compile(r"""(?:(?<=[\s"'}])|^)([^\s="']+)\s*=\s*("[^"]*"|'[^']*'|\{[^{}]*\}|\S*)""")
 
 
 class ExtxyzReader(SeriesReader):
