@@ -172,10 +172,13 @@ def predict(
         notes.append(
             "no Raman spectrum: this level gives no polarizabilities here; use a model with them"
         )
-    notes.append(
-        "errors in the table are those of the treatment of the nuclei; the error of "
-        f"{source.name} itself comes on top"
-    )
+    notes.append("errors in the table are those of the treatment of the nuclei")
+    if (stated := result[0].harmonic.wavenumber_error) is not None:
+        notes.append(
+            f"the model states errors of {stated.min():.0f} to {stated.max():.0f} cm⁻¹ of its "
+            "harmonic wavenumbers; report.html has them for each band"
+        )
+    notes.append(f"the error of the level of theory itself comes on top ({source.name})")
     result.sort(key=lambda conformer: -conformer.weight)
     asked: dict[str, Any] = {}
     if isinstance(molecule, str) and isinstance(level, str):
