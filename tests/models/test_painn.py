@@ -49,8 +49,8 @@ def test_representation_equals_the_equations_written_as_loops(form, ethanol):
         update = painn.updates[layer]
         left = torch.einsum("of,ifc->ioc", update.mix.weight[:f], v)
         right = torch.einsum("of,ifc->ioc", update.mix.weight[f:], v)
-        norm = (left**2).sum(-1)
-        norm = norm if smooth else torch.sqrt(norm + 1e-8)
+        square = (left**2).sum(-1)
+        norm = torch.sqrt(square + 1.0) - 1.0 if smooth else torch.sqrt(square + 1e-8)
         a = update.context(torch.cat([s, norm], dim=1))
         s = s + a[:, :f] + a[:, 2 * f :] * (left * right).sum(-1)
         v = v + a[:, f : 2 * f, None] * right
