@@ -130,7 +130,7 @@ def test_an_interrupt_ends_every_script_at_its_next_evaluation():
     program = """
 import os, signal, threading
 from tests.test_ase_batch import *
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
 counts = [0, 0]
 def script(atoms):
     seat = 0 if atoms is frames[0] else 1
