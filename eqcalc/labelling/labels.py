@@ -459,7 +459,14 @@ def _read_journal(path: Path, header: Mapping[str, Any]) -> dict[int, dict[str, 
             for name, values in (entry.get("labels") or {}).items():
                 if not np.abs(np.asarray(values, dtype=float)).max(initial=0.0) < _ABSURD:
                     raise ValueError(f"{name} of geometry {entry['index']} is {values}")
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ) as error:
         raise InvalidFileError(
             f"is damaged ({error!r})", file=path, advice="put a copy of it back, or delete it"
         ) from None

@@ -140,6 +140,7 @@ if __name__ == "__main__":
     [
         *("{", "[1]", '{"x": 1}', "[" * 100_000, '{"index": 0}\t00000000'),
         '{"index": 0, "labels": {"energy": 1e300}}',
+        '{"index": Infinity}',
     ],
 )
 def test_a_damaged_journal_is_named(tmp_path, line):
