@@ -93,7 +93,7 @@ def compare_methods(
     """Return the infrared bands of a molecule by all treatments.
 
     Bands reach half-way to the next group of modes, between the lower of harmonic and quantum
-    wavenumbers below and the higher one above.
+    wavenumbers below and the higher one above. Modes within four points of a spectrum share a band.
 
     Parameters
     ----------
@@ -107,7 +107,8 @@ def compare_methods(
     nu, intensity = harmonic.wavenumber, harmonic.infrared_intensity
     known = np.isfinite(levels)
     low, high = (np.where(known, f(nu, levels), nu) for f in (np.fmin, np.fmax))
-    groups = group_modes(nu, _SEPARATION)
+    steps = [float(np.diff(spectrum.wavenumber).max()) for spectrum in spectra]
+    groups = group_modes(nu, max(_SEPARATION, 4.0 * max(steps, default=0.0)))
     edges = [max(0.5 * low[0], low[0] - _SEPARATION)]
     edges += [0.5 * (high[a].max() + low[b].min()) for a, b in pairwise(groups)]
     edges.append(high[-1] + 2.0 * _SEPARATION)
