@@ -328,10 +328,14 @@ def shipped_data(folder: str, pattern: str) -> list[Path]:
     return []
 
 
+def shipped_models() -> dict[str, Path]:
+    """Return the models that come with eqcalc, by name."""
+    return {path.stem: path for path in shipped_data("models", "*.eqc")}
+
+
 def model_file(name: str | Path) -> Path:
     """Return the path of a model: that of the shipped one of this name, else the name itself."""
-    known = {shipped.stem: shipped for shipped in shipped_data("models", "*.eqc")}
-    return Path(name) if Path(name).exists() else known.get(str(name), Path(name))
+    return Path(name) if Path(name).exists() else shipped_models().get(str(name), Path(name))
 
 
 def _failure(path: Path, number: int | None, what: str) -> OSError:

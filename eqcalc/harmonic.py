@@ -164,7 +164,9 @@ def harmonic_spectrum(
     )
 
 
-def wavenumber_errors(potential: Potential, relaxed: Atoms, *, members: int = 8) -> np.ndarray:
+def wavenumber_errors(
+    modes: NormalModes, potential: Potential, relaxed: Atoms, *, members: int = 8
+) -> np.ndarray:
     """Return the standard deviations of harmonic wavenumbers that a model knows of.
 
     They are those of members drawn from the distribution of the last layers of the model
@@ -173,6 +175,8 @@ def wavenumber_errors(potential: Potential, relaxed: Atoms, *, members: int = 8)
 
     Parameters
     ----------
+    modes
+        Normal modes of the model itself.
     potential
         A model with the distribution of its last layers.
     relaxed
@@ -185,12 +189,11 @@ def wavenumber_errors(potential: Potential, relaxed: Atoms, *, members: int = 8)
     numpy.ndarray
         ``[n_modes]``, cm⁻¹.
     """
-    modes = harmonic_spectrum(potential, relaxed)
     found = []
     for member in last_layer_members(double_precision(potential), members):
         others = harmonic_spectrum(member, relax(member, relaxed, fmax=1e-4))
-        rows, columns = linear_sum_assignment(-(mode_overlap(modes, others) ** 2))
-        found.append(others.wavenumber[columns[np.argsort(rows)]])
+        _, columns = linear_sum_assignment(-(mode_overlap(modes, others) ** 2))
+        found.append(others.wavenumber[columns])
     return np.sqrt(np.mean((np.array(found) - modes.wavenumber) ** 2, axis=0))
 
 
@@ -363,7 +366,8 @@ def write_harmonic(
     at_rest = relax(potential, atoms) if relaxed else atoms
     harmonic = harmonic_spectrum(potential, at_rest)
     if potential.last_layers is not None and relaxed:
-        harmonic = replace(harmonic, wavenumber_error=wavenumber_errors(potential, at_rest))
+        errors = wavenumber_errors(harmonic, potential, at_rest)
+        harmonic = replace(harmonic, wavenumber_error=errors)
     if output is not None:
         record = {
             "molecule": name,

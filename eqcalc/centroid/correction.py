@@ -13,6 +13,7 @@ import numpy as np
 from eqcalc.centroid.forces import SPLIT, CentroidForces, classical_forces, potential_identity
 from eqcalc.datasets import Dataset
 from eqcalc.models.checkpoint import load_model, save_model
+from eqcalc.models.committee import charge_of
 from eqcalc.models.corrected import CORRECTION, Corrected
 from eqcalc.models.potential import Potential
 from eqcalc.runtime import evaluator_for
@@ -59,6 +60,11 @@ class CorrectionError:
     residual: float
     noise: float
     chi_square: float
+
+    @classmethod
+    def of(cls, correction: Potential) -> CorrectionError:
+        """Return the errors that a learned correction states."""
+        return cls(**correction.metadata[CORRECTION]["test"])
 
     def __str__(self) -> str:
         difference, residual, noise = (
@@ -149,7 +155,7 @@ def corrected(model: Evaluator, correction: Potential | str | Path) -> Corrected
             value=record["potential"],
             expected=str(found),
         )
-    charge = float(getattr(model, "charge", 0.0))
+    charge = charge_of(model)
     part = evaluator_for(correction, model.numbers, charge=charge)
     return Corrected(model, part, {**record, "model": part.provenance["model"]})
 

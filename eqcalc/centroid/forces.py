@@ -27,6 +27,7 @@ from numpy.typing import ArrayLike
 from eqcalc.datasets import Dataset, DatasetWriter, Record
 from eqcalc.dynamics import Equilibration, simulate
 from eqcalc.facts import joined_levels
+from eqcalc.models.committee import charge_of
 from eqcalc.models.corrected import CORRECTION, ELEVATED_TEMPERATURE, MASSES
 from eqcalc.trajectory import Trajectory
 from eqcalc.validation import InvalidFileError, InvalidInputError
@@ -238,7 +239,7 @@ def classical_forces(evaluator: Evaluator, positions: np.ndarray) -> np.ndarray:
 
 
 def _records(trajectory: Trajectory, evaluator: Evaluator) -> Iterator[Record]:
-    charge = float(getattr(evaluator, "charge", 0.0))
+    charge = charge_of(evaluator)
     for replica in range(trajectory.n_replicas):
         one = slice(replica, replica + 1)
         positions, forces = (

@@ -29,6 +29,7 @@ from eqcalc.centroid.forces import (
 from eqcalc.dynamics import Equilibration, simulate
 from eqcalc.files import make_folder
 from eqcalc.models.checkpoint import load_model
+from eqcalc.models.committee import charge_of
 from eqcalc.models.potential import Potential
 from eqcalc.molecules import atomic_masses
 from eqcalc.normal_modes import NormalModes
@@ -218,7 +219,7 @@ def learn_correction(
         seed=seed + 1,
         **common,
     )
-    charge = float(getattr(evaluator, "charge", 0.0))
+    charge = charge_of(evaluator)
     learned = evaluator_for(correction, evaluator.numbers.cpu(), charge=charge)
     store_correction(correction, correction_error(learned, reference), target)
     return load_model(target, device=str(evaluator.numbers.device))

@@ -123,7 +123,7 @@ def _corrected(
     correction = learn_correction(
         structures, model, folder, plan, masses=masses, **chosen(options, "seed", "progress")
     )
-    print(f"correction: {CorrectionError(**correction.metadata['correction']['test'])}")
+    print(f"correction: {CorrectionError.of(correction)}")
     return corrected(model, correction)
 
 

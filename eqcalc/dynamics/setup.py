@@ -32,6 +32,7 @@ from eqcalc.dynamics.noise import replica_generator
 from eqcalc.dynamics.observables import Observable, System
 from eqcalc.dynamics.ring_polymer import PROPAGATORS
 from eqcalc.dynamics.state import State
+from eqcalc.models.committee import charge_of
 from eqcalc.molecules import (
     atomic_masses,
     isolated_molecule,
@@ -352,7 +353,7 @@ def common_numbers(structures: Sequence[Atoms], evaluator: Evaluator) -> Tensor:
     if not structures:
         raise InvalidInputError(key="structures", value=0, expected="at least one structure")
     expected = evaluator.numbers.tolist()
-    charge = float(getattr(evaluator, "charge", 0.0))
+    charge = charge_of(evaluator)
     silent = not any(states_charge(atoms) for atoms in structures)  # the caller states it then
     for index, atoms in enumerate(structures):
         with located(section=f"structures[{index}]"):

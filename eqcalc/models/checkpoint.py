@@ -20,7 +20,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from eqcalc.files import model_file, shipped_data, write_atomically
+from eqcalc.files import model_file, shipped_models, write_atomically
 from eqcalc.models.last_layers import LastLayers
 from eqcalc.models.potential import Potential, PotentialConfig, References
 from eqcalc.models.precision import checked_device
@@ -283,10 +283,5 @@ def shipped_model(name: str = "ethanol") -> Path:
     InvalidInputError
         There is no such model; the message lists the available ones.
     """
-    known = {path.stem: path for path in shipped_models()}
+    known = shipped_models()
     return known[one_of("model", name, known)]
-
-
-def shipped_models() -> list[Path]:
-    """Return the paths of all models that come with eqcalc."""
-    return shipped_data("models", "*.eqc")

@@ -33,6 +33,11 @@ class Member(Protocol):
         ...
 
 
+def charge_of(evaluator: Any) -> float:
+    """Return the total charge [e] of the molecule of an evaluator; 0 if it does not state one."""
+    return float(getattr(evaluator, "charge", 0.0))
+
+
 class Committee:
     """The mean of several models trained on different data or with different seeds.
 
@@ -67,7 +72,7 @@ class Committee:
         self.members = tuple(members)
         self.numbers = self.members[0].numbers
         #: Total charge [e].
-        self.charge: float = getattr(self.members[0], "charge", 0.0)
+        self.charge: float = charge_of(self.members[0])
         #: Cell vectors as rows [Å]; None for a molecule.
         self.cell: Tensor | None = getattr(self.members[0], "cell", None)
         for index, member in enumerate(self.members):
@@ -78,11 +83,11 @@ class Committee:
                     value=member.numbers.tolist(),
                     expected=str(self.numbers.tolist()),
                 )
-            if getattr(member, "charge", 0.0) != self.charge:
+            if charge_of(member) != self.charge:
                 raise InvalidInputError(
                     "the members of a committee are for one molecule",
                     key=f"members[{index}].charge",
-                    value=getattr(member, "charge", 0.0),
+                    value=charge_of(member),
                     expected=f"{self.charge:g}",
                 )
             if member.provenance == self.members[0].provenance and index > 0:

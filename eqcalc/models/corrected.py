@@ -10,6 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from eqcalc.methods import DynamicsMethod
+from eqcalc.models.committee import charge_of
 from eqcalc.validation import InvalidInputError
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class Corrected:
     """
 
     def __init__(self, model: Evaluator, correction: Evaluator, record: Mapping[str, Any]) -> None:
-        for name, expected in (("numbers", model.numbers.tolist()), ("charge", _charge(model))):
-            value = correction.numbers.tolist() if name == "numbers" else _charge(correction)
+        for name, expected in (("numbers", model.numbers.tolist()), ("charge", charge_of(model))):
+            value = correction.numbers.tolist() if name == "numbers" else charge_of(correction)
             if value != expected:
                 raise InvalidInputError(
                     "a correction is for the molecule of its model",
@@ -60,7 +61,7 @@ class Corrected:
         self.model, self.correction = model, correction
         self.numbers = model.numbers
         #: Total charge [e].
-        self.charge = _charge(model)
+        self.charge = charge_of(model)
         self.quantities = model.quantities
         self.provenance: dict[str, Any] = {**model.provenance, CORRECTION: dict(record)}
         for name in _OF_MODEL:
@@ -74,10 +75,6 @@ class Corrected:
         for name, value in (self.correction(positions, shared) if shared else {}).items():
             values[name] = values[name] + value
         return values
-
-
-def _charge(evaluator: Any) -> float:
-    return float(getattr(evaluator, "charge", 0.0))
 
 
 def require_potential(

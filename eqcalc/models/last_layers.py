@@ -47,10 +47,6 @@ class LastLayers(nn.Module):
         for name, factor in factors.items():
             self.register_buffer(name, factor.detach().clone())
 
-    def factors(self) -> dict[str, Tensor]:
-        """Return L ``[p, p]`` by quantity."""
-        return dict(self.named_buffers())
-
 
 def parameters_of(layer: nn.Linear) -> Tensor:
     """Return the parameters θ ``[p]`` of a layer: its weights, row by row, and its bias."""
@@ -81,6 +77,25 @@ def last_layer(potential: Potential, name: str) -> nn.Linear:
             expected="a read-out that is linear in its last layer",
         )
     return found
+
+
+def last_layer_factors(potential: Potential) -> dict[str, Tensor]:
+    """Return L with C = L Lᵀ by quantity, ``[p, p]``.
+
+    Raises
+    ------
+    InvalidInputError
+        The model has no distribution of its last layers.
+    """
+    if not isinstance(potential.last_layers, LastLayers):
+        raise InvalidInputError(
+            "this model does not know its uncertainty",
+            key="model",
+            value=str(potential.file or potential.metadata.get("hash", "")),
+            expected="one with the distribution of its last layers",
+            advice="use a committee of models, or eqcalc.training.calibrated_last_layers",
+        )
+    return dict(potential.last_layers.named_buffers())
 
 
 def with_last_layers(potential: Potential, factors: Mapping[str, Tensor]) -> Potential:
@@ -118,20 +133,13 @@ def last_layer_members(potential: Potential, n: int = 8, seed: int = 0) -> list[
         The model has no such distribution.
     """
     count("n", n, least=2)
-    if not isinstance(potential.last_layers, LastLayers):
-        raise InvalidInputError(
-            "this model does not know its uncertainty",
-            key="model",
-            value=str(potential.file or potential.metadata.get("hash", "")),
-            expected="one with the distribution of its last layers",
-            advice="use a committee of models, or eqcalc.training.calibrated_last_layers",
-        )
+    factors = last_layer_factors(potential)
     generator = torch.Generator().manual_seed(seed)
     members = []
     for k in range(n):
         member = copy.deepcopy(potential)
         member.last_layers = None
-        for name, factor in potential.last_layers.factors().items():
+        for name, factor in factors.items():
             layer = last_layer(member, name)
             normal = torch.randn(len(factor), generator=generator, dtype=torch.float64)
             step = factor.to("cpu", torch.float64) @ normal

@@ -19,13 +19,13 @@ with vectors μ, u, v and scalars a from gated blocks, and channels c. In settin
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from eqcalc.models.readouts import (
     AtomicScalarAndVector,
     FeatureCounts,
-    GatedEquivariantBlock,
     Head,
+    gated_blocks,
     invariant_of,
     register_readout,
     times_identity,
@@ -105,15 +105,7 @@ class LocalPolarizabilityHead(Head):
         super().__init__()
         _require_vectors(counts)
         self.channels = count("channels", channels)
-        invariant = invariant_of(counts, norm_epsilon)
-        hidden = max(counts.scalars // 2, 1)
-        self.blocks = nn.ModuleList(
-            GatedEquivariantBlock(*sizes, activate=activate, invariant=invariant)
-            for sizes, activate in (
-                ((counts.scalars, counts.vectors, hidden), True),
-                ((hidden, hidden, 2 * channels), False),
-            )
-        )
+        self.blocks = gated_blocks(counts, 2 * channels, invariant_of(counts, norm_epsilon))
 
     def forward(
         self, scalars: Tensor, vectors: Tensor, structures: Structures, origin: Tensor | None = None

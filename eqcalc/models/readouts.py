@@ -318,6 +318,18 @@ class GatedEquivariantBlock(nn.Module):
         return self.activation(scalars), gates.unsqueeze(1) * right
 
 
+def gated_blocks(counts: FeatureCounts, features: int, invariant: Invariant) -> nn.ModuleList:
+    """Return two blocks, F → F/2 → `features`."""
+    hidden = max(counts.scalars // 2, 1)
+    return nn.ModuleList(
+        GatedEquivariantBlock(*sizes, activate=activate, invariant=invariant)
+        for sizes, activate in (
+            ((counts.scalars, counts.vectors, hidden), True),
+            ((hidden, hidden, features), False),
+        )
+    )
+
+
 def invariant_of(counts: FeatureCounts, norm_epsilon: float | None) -> Invariant:
     """Return what gated blocks take of vectors: that of the network, or lengths.
 
@@ -355,14 +367,7 @@ class AtomicScalarAndVector(Head):
             )
         self.gated = gated
         if gated:
-            hidden = max(counts.scalars // 2, 1)
-            self.blocks = nn.ModuleList(
-                GatedEquivariantBlock(*sizes, activate=activate, invariant=invariant)
-                for sizes, activate in (
-                    ((counts.scalars, counts.vectors, hidden), True),
-                    ((hidden, hidden, 1), False),
-                )
-            )
+            self.blocks = gated_blocks(counts, 1, invariant)
         else:
             self.atomwise = perceptron(counts, None, None)
 

@@ -17,6 +17,7 @@ from eqcalc.spectra import Estimate, HarmonicSpectrum
 from eqcalc.spectra.experiment.band_lists import BandList
 from eqcalc.spectra.experiment.fundamentals import known_fundamentals
 from eqcalc.spectra.spectrum import Spectrum
+from eqcalc.spectra.sticks import Sticks
 from eqcalc.validation import InvalidInputError
 
 #: Width of sharp lines and the end of their axis, cm⁻¹.
@@ -137,13 +138,7 @@ def predicted_bands(
 
 def _bands(conformer: Conformer, number: int, least: float) -> list[PredictedBand]:
     spectrum = conformer.spectrum
-    unknown = np.full(len(spectrum), np.nan)
-    infrared = raman = ratio = unknown
-    if spectrum.dipole_derivative is not None:
-        infrared = conformer.weight * spectrum.infrared_intensity
-    if spectrum.polarizability_derivative is not None:
-        raman = conformer.weight * spectrum.raman_activity
-        ratio = spectrum.depolarization_ratio
+    infrared, raman, ratio = strengths(spectrum, conformer.weight)
     second_order = {} if conformer.perturbed is None else _by_quanta(conformer.perturbed)
     measured = _measured(conformer)
     result = []
@@ -166,6 +161,16 @@ def _bands(conformer: Conformer, number: int, least: float) -> list[PredictedBan
             )
         )
     return result
+
+
+def strengths(sticks: Sticks, weight: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return km/mol and Å⁴/amu times a population, and depolarization ratios; nan if unknown."""
+    infrared = raman = ratio = np.full(len(sticks.wavenumber), np.nan)
+    if sticks.dipole_derivative is not None:
+        infrared = weight * sticks.infrared_intensity
+    if sticks.polarizability_derivative is not None:
+        raman, ratio = weight * sticks.raman_activity, sticks.depolarization_ratio
+    return infrared, raman, ratio
 
 
 def _errors(conformer: Conformer, transition: int, quanta: dict[int, int]) -> dict[str, float]:

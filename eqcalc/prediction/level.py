@@ -100,7 +100,7 @@ class ModelLevel:
         modes = harmonic_spectrum(self._potential, atoms)
         if self._potential.last_layers is None or modes.eigenvalues.min() <= 0.0:
             return modes
-        return replace(modes, wavenumber_error=wavenumber_errors(self._potential, atoms))
+        return replace(modes, wavenumber_error=wavenumber_errors(modes, self._potential, atoms))
 
     def evaluator(self, atoms: Atoms) -> Evaluator:
         """Return the model with its fastest execution."""

@@ -15,11 +15,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from eqcalc._version import __version__
 from eqcalc.anharmonic import AnharmonicSpectrum, rotor_table
-from eqcalc.prediction.bands import Conformer, PredictedBand, predicted_bands
+from eqcalc.prediction.bands import Conformer, PredictedBand, predicted_bands, strengths
 from eqcalc.prediction.point_groups import symmetry
 from eqcalc.reports.page import (
     Line,
@@ -44,7 +42,6 @@ from eqcalc.spectra.experiment.band_lists import BandList
 from eqcalc.spectra.experiment.comparison import spectroscopy
 from eqcalc.spectra.provenance import molecule_facts, provenance_facts
 from eqcalc.spectra.spectrum import Spectrum
-from eqcalc.spectra.sticks import Sticks
 from eqcalc.validation import InvalidInputError
 
 if TYPE_CHECKING:
@@ -161,7 +158,7 @@ def _simple(conformers: Sequence[Conformer], treatment: str) -> list[Line]:
         sticks: HarmonicSpectrum | AnharmonicSpectrum | None = getattr(conformer, treatment)
         if sticks is None:
             continue
-        infrared, raman, ratio = _strengths(sticks, conformer.weight)
+        infrared, raman, ratio = strengths(sticks, conformer.weight)
         for t, nu in enumerate(sticks.wavenumber):
             if isinstance(sticks, AnharmonicSpectrum):
                 label, quanta = sticks.state(t), sticks.assignment[t][0].quanta
@@ -171,15 +168,6 @@ def _simple(conformers: Sequence[Conformer], treatment: str) -> list[Line]:
                 Line(float(nu), label, quanta, math.nan, infrared[t], raman[t], ratio[t], i)
             )
     return lines
-
-
-def _strengths(sticks: Sticks, weight: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    infrared = raman = ratio = np.full(len(sticks.wavenumber), np.nan)
-    if sticks.dipole_derivative is not None:
-        infrared = weight * sticks.infrared_intensity
-    if sticks.polarizability_derivative is not None:
-        raman, ratio = weight * sticks.raman_activity, sticks.depolarization_ratio
-    return infrared, raman, ratio
 
 
 # --- experiment -----------------------------------------------------------------------

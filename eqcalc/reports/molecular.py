@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from eqcalc.models.checkpoint import load_model, model_hash, shipped_models
+from eqcalc.files import shipped_models
+from eqcalc.models.checkpoint import load_model, model_hash
 from eqcalc.models.potential import Potential
 from eqcalc.quantities import DIPOLE, POLARIZABILITY
 from eqcalc.reports.cell import CellOptics, cell_optics, count_molecules
@@ -269,7 +270,7 @@ def model_of(trajectory: Trajectory, path: str | Path | None = None) -> Potentia
         The model at `path` is a different one.
     """
     made_with = trajectory.provenance.get("model")
-    candidates = shipped_models() if path is None else [Path(path)]
+    candidates = list(shipped_models().values()) if path is None else [Path(path)]
     recorded = trajectory.provenance.get("model_file")
     if path is None and recorded is not None and Path(recorded).is_file():
         candidates.insert(0, Path(recorded))

@@ -24,6 +24,7 @@ from ase.data import chemical_symbols, covalent_radii
 from ase.data.colors import jmol_colors
 
 from eqcalc._version import __version__
+from eqcalc.molecules import bonds
 from eqcalc.normal_modes import NormalModes, centred, principal_axes
 from eqcalc.spectra.experiment.band_lists import BandList
 from eqcalc.spectra.infrared_absorption import INFRARED_QUANTITIES
@@ -301,16 +302,13 @@ def _molecule(atoms: Atoms, modes: NormalModes) -> dict[str, Any]:
     axes = axes * np.sign(np.linalg.det(axes))
     numbers = atoms.numbers
     positions = centred(modes.positions, modes.masses) @ axes
-    distances = np.linalg.norm(positions[:, None] - positions, axis=-1)
-    reach = _BONDED * (covalent_radii[numbers][:, None] + covalent_radii[numbers])
-    bonds = np.argwhere(np.triu(distances < reach, 1))
     colors = np.rint(255 * jmol_colors[numbers]).astype(int)
     return {
         "symbols": [_isotope(int(z), m) for z, m in zip(numbers, modes.masses, strict=True)],
         "colors": [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in colors.tolist()],
         "radii": _numbers(0.15 + 0.26 * covalent_radii[numbers], 3),
         "positions": [_numbers(row, 6) for row in positions],
-        "bonds": bonds.tolist(),
+        "bonds": bonds(Atoms(numbers, positions), _BONDED).tolist(),
         "modes": [
             {"wavenumber": _number(nu, 6), "vectors": [_numbers(row, 4) for row in vector @ axes]}
             for nu, vector in zip(modes.wavenumber, modes.vectors, strict=True)

@@ -22,6 +22,7 @@ from torch import Tensor
 from eqcalc.datasets import Dataset
 from eqcalc.models.last_layers import (
     last_layer,
+    last_layer_factors,
     parameters_of,
     set_parameters,
     with_last_layers,
@@ -30,7 +31,6 @@ from eqcalc.models.potential import Potential
 from eqcalc.progress import progress_bar
 from eqcalc.quantities import ordered, quantity
 from eqcalc.training.data import Batch, Batches
-from eqcalc.validation import InvalidInputError
 
 #: Structures evaluated at once.
 _BATCH = 8
@@ -102,7 +102,7 @@ def calibrated_last_layers(
     precisions: dict[str, Tensor] = {}
     for name, jacobian, error in _rows(fitted, dataset, training, progress):
         weighted = jacobian / error.square().mean().sqrt().clamp(min=1e-12)
-        head = quantity(name).derivative_of or name
+        head = _head(name)
         precisions[head] = precisions.get(head, 0.0) + weighted.T @ weighted
     factors = {}
     for head, precision in precisions.items():
@@ -113,8 +113,9 @@ def calibrated_last_layers(
         factors[head] = torch.linalg.solve_triangular(lower, eye, upper=False).T
     sums: dict[str, np.ndarray] = {}
     for name, jacobian, error in _rows(fitted, dataset, validation, progress):
-        head = quantity(name).derivative_of or name
-        if head != name or name != "energy" or "forces" not in dataset.quantities:
+        head = _head(name)
+        # forces, where they are known, decide the factor of the energy
+        if name != "energy" or "forces" not in dataset.quantities:
             variance = (jacobian @ factors[head]).square().sum(-1)
             found = np.array([float(error.square().sum()), float(variance.sum())])
             sums[head] = sums.get(head, 0.0) + found
@@ -144,15 +145,10 @@ def calibration(
     InvalidInputError
         The model has no such distribution.
     """
-    if model.last_layers is None:
-        raise InvalidInputError(
-            key="model", value=repr(model), expected="one with the distribution of its last layers"
-        )
-    factors = {name: factor.double() for name, factor in model.last_layers.named_buffers()}
+    factors = {name: factor.double() for name, factor in last_layer_factors(model).items()}
     found: dict[str, list[tuple[float, float, np.ndarray]]] = {}
     for name, jacobian, error in _rows(copy.deepcopy(model).double(), dataset, rows, progress):
-        head = quantity(name).derivative_of or name
-        variance = (jacobian @ factors[head]).square().sum(-1)
+        variance = (jacobian @ factors[_head(name)]).square().sum(-1)
         ratio = (error.abs() / variance.sqrt()).flatten().numpy()
         found.setdefault(name, []).append(
             (float(variance.mean().sqrt()), float(error.square().mean().sqrt()), ratio)
@@ -173,6 +169,11 @@ def calibration(
             )
         )
     return tables
+
+
+def _head(name: str) -> str:
+    """Return the read-out of a quantity."""
+    return quantity(name).derivative_of or name
 
 
 def _rows(

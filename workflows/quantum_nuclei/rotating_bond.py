@@ -149,7 +149,7 @@ def main() -> None:
         )
         folder = options.folder / f"{elevated:g}K"
         correction = learn_correction(bond.atoms, bond, folder, plan)
-        error = CorrectionError(**correction.metadata["correction"]["test"])
+        error = CorrectionError.of(correction)
         found = band(f"te-pigs-{elevated:g}K", corrected(bond, correction), "Te-PIGS")
         rows.append((f"Te PIGS, {elevated:g} K", *found, str(error)))
     with options.output.open("w", newline="", encoding="utf-8") as file:

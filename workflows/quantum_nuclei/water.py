@@ -131,7 +131,7 @@ def main() -> None:
             water.atoms, water, temperature=TEMPERATURE, elevated=elevated, epochs=15
         )
         correction = learn_correction(water.atoms, water, options.folder / f"{elevated:g}K", plan)
-        error = CorrectionError(**correction.metadata["correction"]["test"])
+        error = CorrectionError.of(correction)
         trajectory = run(f"te-pigs-{elevated:g}K", corrected(water, correction), "Te-PIGS")
         rows.append((f"Te PIGS, {elevated:g} K", bands(trajectory), str(error)))
     with options.output.open("w", newline="", encoding="utf-8") as file:
