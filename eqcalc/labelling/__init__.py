@@ -4,6 +4,7 @@
 from eqcalc.labelling.ase_calculators import CalculatorMethod
 from eqcalc.labelling.conformer_search import conformers, relax, rotatable_bonds, rotate
 from eqcalc.labelling.dft import PySCF
+from eqcalc.labelling.external import AIQM2, PTB
 from eqcalc.labelling.gfn2 import GFN2
 from eqcalc.labelling.labels import (
     LabelReport,
@@ -31,7 +32,9 @@ from eqcalc.labelling.sampling import (
 )
 
 __all__ = [
+    "AIQM2",
     "GFN2",
+    "PTB",
     "CalculatorMethod",
     "CombinedMethod",
     "ConvergenceError",

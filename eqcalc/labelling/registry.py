@@ -6,6 +6,8 @@ name                               method
 =================================  ====================================================
 ``gfn2``                           :class:`~eqcalc.labelling.gfn2.GFN2`
 ``dft``                            :class:`~eqcalc.labelling.dft.PySCF`
+``aiqm2``                          :class:`~eqcalc.labelling.external.AIQM2`
+``ptb``                            :class:`~eqcalc.labelling.external.PTB`
 ``ase:package.module.Calculator``  an ASE calculator
 ``package.module:Class``           a class that implements
                                    :class:`~eqcalc.labelling.method.Method`
@@ -21,6 +23,7 @@ from typing import Any
 
 from eqcalc.labelling.ase_calculators import CalculatorMethod
 from eqcalc.labelling.dft import PySCF
+from eqcalc.labelling.external import AIQM2, PTB
 from eqcalc.labelling.gfn2 import GFN2
 from eqcalc.labelling.method import CombinedMethod, Method
 from eqcalc.plugins import class_named, instance
@@ -28,7 +31,12 @@ from eqcalc.quantities import known_quantities
 from eqcalc.validation import InvalidInputError, one_of
 
 #: Built-in methods by name.
-METHODS: dict[str, Callable[..., Method]] = {"gfn2": GFN2, "dft": PySCF}
+METHODS: dict[str, Callable[..., Method]] = {
+    "gfn2": GFN2,
+    "dft": PySCF,
+    "aiqm2": AIQM2,
+    "ptb": PTB,
+}
 #: Entry-point group for methods of other packages.
 ENTRY_POINTS = "eqcalc.labelling"
 

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Labels of distorted molecules of H, C, N and O as a dataset that is split by molecule.
 
-    python workflows/general/prepare.py hcno_aiqm2_ptb_*.npz --output data/hcno/hcno-aiqm2.h5
+    python workflows/general/prepare.py packed.npz small.h5 --output data/hcno/hcno-aiqm2.h5
 
-Left out are structures about whose energy the eight networks of AIQM2 disagree by more than
-0.1 eV, and those with a force above 20 eV/Å, far beyond what dynamics meets. A hash of a molecule's
-index in QM9 says whether it is trained on, validates or is held out, so that no molecule is in two
-parts.
+The files are packed labels of QM9 molecules, and what ``small_molecules.py`` wrote. Left out are
+structures about whose energy the eight networks of AIQM2 disagree by more than 0.1 eV, and those
+with a force above 20 eV/Å, far beyond what dynamics meets. A hash of a molecule's index in QM9,
+or of its SMILES string, says whether it is trained on, validates or is held out, so that no
+molecule is in two parts.
 """
 
 from __future__ import annotations
@@ -26,7 +27,17 @@ MAXIMUM_FORCE = 20.0  # eV/Å
 LEVELS = {"energy": "AIQM2", "forces": "AIQM2", "dipole": "PTB", "polarizability": "PTB"}
 
 
-def records(path: Path) -> Iterator[tuple[int, Record]]:
+def records(path: Path) -> Iterator[tuple[str, Record]]:
+    """Yield the molecule and the record of each structure of a file that is kept."""
+    if path.suffix == ".npz":
+        yield from packed_records(path)
+        return
+    for record in Dataset.open(path):
+        if np.linalg.norm(record.labels["forces"], axis=1).max() <= MAXIMUM_FORCE:
+            yield record.source.split(", ")[0].removeprefix("QM9 "), record
+
+
+def packed_records(path: Path) -> Iterator[tuple[str, Record]]:
     """Yield the index in QM9 and the record of each structure of a packed file that is kept."""
     with np.load(path) as file:
         data = {name: file[name] for name in file}
@@ -42,7 +53,7 @@ def records(path: Path) -> Iterator[tuple[int, Record]]:
             symmetric = 0.5 * (alpha[k] + alpha[k].T)
             labels |= {"dipole": dipole[k], "polarizability": symmetric}
         yield (
-            int(data["gdb_id"][k]),
+            str(data["gdb_id"][k]),
             Record(
                 numbers=data["numbers"][first:last].astype(int),
                 positions=data["positions_A"][first:last].astype(float),
@@ -52,9 +63,9 @@ def records(path: Path) -> Iterator[tuple[int, Record]]:
         )
 
 
-def part_of(molecule: int) -> str:
+def part_of(molecule: str) -> str:
     """Return the part of the split to which all structures of a molecule belong."""
-    share = int(hashlib.sha256(str(molecule).encode()).hexdigest()[:8], 16) / 16**8
+    share = int(hashlib.sha256(molecule.encode()).hexdigest()[:8], 16) / 16**8
     return "test" if share < 0.06 else "validation" if share < 0.08 else "training"
 
 
