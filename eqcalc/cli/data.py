@@ -160,9 +160,10 @@ def add_data_commands(add: Callable[..., Any]) -> None:
         "--method",
         action="append",
         metavar="NAME",
-        help="gfn2 (default), dft (PySCF), ase:package.module.Calculator, package.module:Class, or "
-        "the entry point of an installed package; several methods by quantity: --method "
-        "energy,forces=gfn2 --method dipole,polarizability=dft",
+        help="gfn2 (default), dft (PySCF), aiqm2 (MLatom, energy and forces), ptb (xtb, dipole and "
+        "polarizability), ase:package.module.Calculator, package.module:Class, or the entry point "
+        "of an installed package; several methods by quantity: --method energy,forces=aiqm2 "
+        "--method dipole,polarizability=ptb",
     )
     text = "setting of the method, such as accuracy=0.01; for several methods QUANTITY.KEY=VALUE"
     add_pairs(command, "--option", "KEY=VALUE", text)

@@ -24,12 +24,12 @@ import ase.io
 import numpy as np
 from ase.units import Bohr, Hartree
 
+from eqcalc.labelling.gfn2 import GFN2
 from eqcalc.labelling.method import ConvergenceError, molecule_labels
 from eqcalc.molecules import unpaired_electrons
 from eqcalc.units import convert
 from eqcalc.validation import InvalidInputError, positive_fields
 
-_RESIDUAL_FORCE = 0.02  # of the sum over the atoms; more is a gradient that is wrong [eV/Å]
 _AIQM2_ELEMENTS = {1, 6, 7, 8}
 _TIME_LIMIT = 600.0  # of one single point of xtb [s]
 
@@ -38,7 +38,7 @@ _TIME_LIMIT = 600.0  # of one single point of xtb [s]
 class AIQM2:
     """AIQM2 energies and forces: GFN2-xTB without dispersion, networks, and D4 of ωB97X.
 
-    Needs MLatom, TorchANI and dftd4 (``pip install mlatom torchani dftd4``).
+    Needs MLatom, TorchANI, dftd4 and tblite (``pip install mlatom torchani dftd4 tblite``).
 
     Parameters
     ----------
@@ -48,9 +48,8 @@ class AIQM2:
 
     Notes
     -----
-    The gradient of GFN2-xTB by xtb 6.7.0, which MLatom brings along, is wrong at geometries of
-    exact symmetry, such as minima: it is for geometries of dynamics and of quantum
-    displacements. A sum of forces that is not zero is refused.
+    The gradient of GFN2-xTB by xtb 6.7.0, which MLatom brings along, is wrong near geometries of
+    exact symmetry, such as minima; that of tblite takes its place.
     """
 
     maximum_spread: float = 0.1
@@ -68,7 +67,7 @@ class AIQM2:
         _aiqm2()
         from importlib.metadata import version
 
-        return ", ".join(f"{name} {version(name)}" for name in ("mlatom", "dftd4"))
+        return ", ".join(f"{name} {version(name)}" for name in ("mlatom", "dftd4", "tblite"))
 
     def settings(self) -> dict[str, Any]:
         """Return every setting that changes the labels."""
@@ -90,26 +89,29 @@ class AIQM2:
                 value=f"{molecule.symbols}, charge {charge:g}",
                 expected="a neutral closed-shell molecule of H, C, N and O for AIQM2",
             )
-        mlatom, method = _aiqm2()
+        mlatom, method, gfn2 = _aiqm2()
         from dftd4.interface import DampingParam, DispersionModel
 
-        one = mlatom.data.molecule.from_numpy(
-            coordinates=molecule.positions, species=molecule.numbers.astype(int)
+        one, other = (
+            mlatom.data.molecule.from_numpy(
+                coordinates=molecule.positions, species=molecule.numbers.astype(int)
+            )
+            for _ in range(2)
         )
         try:
             method.predict(molecule=one, calculate_energy=True, calculate_energy_gradients=True)
-            gradient = np.asarray(one.get_energy_gradients()) * Bohr
+            gfn2.predict(molecule=other, calculate_energy=True, calculate_energy_gradients=True)
+            gradient = (one.get_energy_gradients() - other.get_energy_gradients()) * Bohr
             spread = float(one.aiqm2_nn.energy_standard_deviation) * Hartree
         except Exception as error:  # of a program that MLatom starts, of any kind
             raise ConvergenceError(f"AIQM2: {error}") from error
         dispersion = DispersionModel(molecule.numbers, molecule.positions / Bohr).get_dispersion(
             DampingParam(method="wb97x"), grad=True
         )
-        forces = -(gradient + dispersion["gradient"]) * (Hartree / Bohr)
+        forces = GFN2().label(molecule, ("forces",))["forces"]
+        forces -= (gradient + dispersion["gradient"]) * (Hartree / Bohr)
         if spread > self.maximum_spread:
             raise ConvergenceError(f"AIQM2: its networks disagree by {spread:.2f} eV")
-        if np.abs(forces.sum(axis=0)).max() > _RESIDUAL_FORCE:
-            raise ConvergenceError("AIQM2: the sum of forces is not zero")
         labels = {
             "energy": (float(one.energy) + dispersion["energy"]) * Hartree,
             "forces": forces,
@@ -118,21 +120,23 @@ class AIQM2:
 
 
 @functools.cache
-def _aiqm2() -> tuple[Any, Any]:
-    """Return MLatom and its AIQM2 without dispersion, loaded once per process."""
+def _aiqm2() -> tuple[Any, Any, Any]:
+    """Return MLatom, its AIQM2 without dispersion and its GFN2-xTB, loaded once per process."""
     # xtb overflows its stack at the default size
     os.environ.setdefault("OMP_STACKSIZE", "1G")
     try:
         import dftd4.interface  # noqa: F401
         import mlatom
+        import tblite  # noqa: F401
         import torchani  # noqa: F401
         from mlatom.aiqm2 import aiqm2
     except ImportError as error:
         raise ImportError(
-            f"AIQM2 needs MLatom, TorchANI and dftd4, and found no {error.name}; install them with "
-            "`pip install mlatom torchani dftd4`"
+            f"AIQM2 needs MLatom, TorchANI, dftd4 and tblite, and found no {error.name}; "
+            "install them with `pip install mlatom torchani dftd4 tblite`"
         ) from error
-    return mlatom, aiqm2(method="AIQM2", dispersion_kwargs=False)
+    gfn2 = mlatom.models.methods(method="GFN2-xTB")
+    return mlatom, aiqm2(method="AIQM2", dispersion_kwargs=False), gfn2
 
 
 @dataclass(frozen=True)
