@@ -31,7 +31,7 @@ def _train(options: argparse.Namespace) -> None:
             raise InvalidInputError(
                 key="config", value=options.config, expected="nothing beside --template"
             )
-        text = write_template(options.template, options.output)
+        text = write_template(options.template, options.output, start_from=options.start_from)
         to = options.output
         print(text if to is None else f"settings: {to}")
         if to is not None:
@@ -39,10 +39,10 @@ def _train(options: argparse.Namespace) -> None:
         return
     if options.config is None:
         raise InvalidInputError("missing", key="config", advice=TEMPLATE_ADVICE)
-    if options.output is not None:
-        raise InvalidInputError(
-            key="--output", value=options.output, expected="only with --template"
-        )
+    for key in ("output", "start_from"):
+        if (value := getattr(options, key)) is not None:
+            name = "--" + key.replace("_", "-")
+            raise InvalidInputError(key=name, value=value, expected="only with --template")
     configure_process(options)
     result = train(options.config, progress=options.progress)
     print(f"model: {result.path}")
@@ -104,6 +104,12 @@ def add_training_commands(add: Callable[..., Any]) -> None:
     )
     command.add_argument(
         "--output", type=output_file, metavar="FILE", help="write the settings of --template here"
+    )
+    command.add_argument(
+        "--start-from",
+        metavar="MODEL",
+        help="with --template: fine-tune this model, a file (.eqc) or a shipped one (hcno: the "
+        "general model of molecules of H, C, N and O), in minutes and with few labels",
     )
     add_threads(command)
 

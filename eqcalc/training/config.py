@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 
+from eqcalc.files import shipped_models
 from eqcalc.models.potential import PotentialConfig
 from eqcalc.models.readouts import readable_quantities
 from eqcalc.models.registry import DEFAULT
@@ -89,8 +90,8 @@ class ModelConfig:
         number, for example energies of free atoms. The mean residual per atom is added to
         them. By default they are fitted to the training set by least squares.
     start_from
-        Model file to fine-tune. Missing read-outs are added. If the level of theory of the
-        data differs, its reference values are refitted.
+        Model to fine-tune, a file or the name of a shipped one. Missing read-outs are added. If
+        the level of theory of the data differs, its reference values are refitted.
     reset_heads
         Read-outs of `start_from` to reinitialise.
     """
@@ -401,11 +402,21 @@ class TrainingConfig:
         """
         folder = Path(folder)
         known_keys(settings, [f.name for f in fields(cls)])  # before the dataset is read
-        return build(cls, _with_full_loss(completed(settings, folder)), "", folder)
+        settings = _with_model_file(completed(settings, folder), folder)
+        return build(cls, _with_full_loss(settings), "", folder)
 
     def settings(self) -> dict[str, Any]:
         """Return nested mappings, the inverse of :meth:`from_settings`."""
         return plain(self)
+
+
+def _with_model_file(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Replace the name of a shipped model by the path of its file."""
+    model = settings.get("model")
+    name = model.get("start_from") if isinstance(model, Mapping) else None
+    if not isinstance(name, str) or (folder / name).exists() or name not in shipped_models():
+        return dict(settings)
+    return {**settings, "model": {**model, "start_from": str(shipped_models()[name])}}
 
 
 def _with_full_loss(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from eqcalc.datasets import Dataset
-from eqcalc.files import require_writable, write_atomically
+from eqcalc.files import require_writable, shipped_models, write_atomically
 from eqcalc.models.potential import PotentialConfig
 from eqcalc.models.readouts import readable_quantities
 from eqcalc.quantities import ordered, quantity
-from eqcalc.validation import InvalidFileError, InvalidInputError
+from eqcalc.validation import InvalidFileError, InvalidInputError, existing_file
 
 #: Optimiser steps of a training; more epochs of small datasets hardly improve a model.
 _STEPS, _EPOCHS = 40_000, (50, 2000)
+#: The same of a model that is trained further, with a smaller learning rate.
+_FINE_TUNING_STEPS = 12_000
 #: Structures per step, up to a size of the training set.
 _BATCHES = {1_000: 5, 10_000: 10, 50_000: 32}
 _LARGEST_BATCH = 100
@@ -29,12 +31,15 @@ def trainable_quantities() -> tuple[str, ...]:
     return ordered((*readable_quantities(), "forces"))
 
 
-def fitting_settings(dataset: Dataset, stated: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def fitting_settings(
+    dataset: Dataset, stated: Mapping[str, Any] | None = None, *, fine_tuned: bool = False
+) -> dict[str, Any]:
     """Return settings of a training that fit a dataset.
 
     A tenth of the structures, at most 1000, is kept for validation and as many for the test. The
     loss has all labels of the dataset that a model can learn. The learning rate is annealed in
-    about 40,000 steps. `stated` are the settings of ``data`` that are known already.
+    about 40,000 steps, that of a model that is `fine_tuned` in 12,000 and from half as high.
+    `stated` are the settings of ``data`` that are known already.
     """
     n = len(dataset)
     data = {key: value for key, value in (stated or {}).items() if value is not None}
@@ -57,12 +62,13 @@ def fitting_settings(dataset: Dataset, stated: Mapping[str, Any] | None = None) 
         )
     training = training if isinstance(training, int) else n  # what is wrong is refused later
     batch = next((b for size, b in _BATCHES.items() if training < size), _LARGEST_BATCH)
-    epochs = round(_STEPS / max(training // batch, 1))
+    steps = _FINE_TUNING_STEPS if fine_tuned else _STEPS
+    epochs = round(steps / max(training // batch, 1))
     return {
         "output": f"{dataset.path.stem}-model",
         "data": sizes,
         "loss": {name: quantity(name).loss_weight for name in known},
-        "optimizer": {"batch_size": batch, "learning_rate": 1e-3},
+        "optimizer": {"batch_size": batch, "learning_rate": 5e-4 if fine_tuned else 1e-3},
         "schedule": {"name": "cosine", "warm_up": 5},
         "ema": {"decay": 0.998},
         "stopping": {"epochs": min(max(epochs, _EPOCHS[0]), _EPOCHS[1]), "patience": None},
@@ -88,7 +94,9 @@ def completed(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         dataset = Dataset.open(folder / Path(str(path)).expanduser())
     except (OSError, InvalidFileError) as error:
         raise InvalidInputError(str(error), key="data.path", value=str(path)) from error
-    found = fitting_settings(dataset, data)
+    model = given.get("model")
+    fine_tuned = isinstance(model, Mapping) and model.get("start_from") is not None
+    found = fitting_settings(dataset, data, fine_tuned=fine_tuned)
     for key in ("data", "optimizer", "ema", "stopping"):
         if isinstance(given.get(key), Mapping):
             given[key] = {**found[key], **given[key]}
@@ -96,7 +104,9 @@ def completed(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return found | given
 
 
-def write_template(dataset: str | Path, path: str | Path | None = None) -> str:
+def write_template(
+    dataset: str | Path, path: str | Path | None = None, *, start_from: str | Path | None = None
+) -> str:
     """Return the text of a settings file for a dataset, with comments, and write it.
 
     Parameters
@@ -106,11 +116,13 @@ def write_template(dataset: str | Path, path: str | Path | None = None) -> str:
     path
         File to write, which must not exist; none if not given. The path of the dataset is
         relative to its folder.
+    start_from
+        A model to fine-tune: its file, or the name of a shipped one.
 
     Raises
     ------
     InvalidInputError
-        The dataset has nothing to learn, or the file exists.
+        The dataset has nothing to learn, the file exists, or there is no such model.
     """
     found = Dataset.open(dataset)
     target = None if path is None else Path(path)
@@ -118,20 +130,15 @@ def write_template(dataset: str | Path, path: str | Path | None = None) -> str:
         raise InvalidInputError(
             "exists", file=target, key="--output", expected="the name of a new settings file"
         )
-    text = _text(found, Path() if target is None else target.parent)
+    text = _text(found, Path() if target is None else target.parent, start_from)
     if target is not None:
         require_writable(target.parent)
         write_atomically(target, text)
     return text
 
 
-def _text(dataset: Dataset, folder: Path) -> str:
-    s = fitting_settings(dataset)
-    heads = ordered(quantity(name).derivative_of or name for name in s["loss"])
-    network = PotentialConfig.from_settings({"heads": list(heads)}).settings()["representation"]
-    shown = {
-        key: network[key] for key in ("name", "features", "layers", "cutoff") if key in network
-    }
+def _text(dataset: Dataset, folder: Path, start_from: str | Path | None) -> str:
+    s = fitting_settings(dataset, fine_tuned=start_from is not None)
     splits = [n for n, parts in dataset.splits.items() if {"training", "validation"} <= set(parts)]
     others = [name for name in dataset.quantities if name not in s["loss"]]
     sizes, steps = s["data"], s["data"]["training"] // s["optimizer"]["batch_size"]
@@ -157,9 +164,7 @@ def _text(dataset: Dataset, folder: Path) -> str:
             for name in splits
         ),
         "",
-        "# Smaller networks are faster and somewhat less accurate: features: 64.",
-        "model:",
-        f"  representation: {{{', '.join(f'{key}: {value}' for key, value in shown.items())}}}",
+        *_model(s["loss"], folder, start_from),
         "",
         *weights,
         "loss:",
@@ -180,6 +185,28 @@ def _text(dataset: Dataset, folder: Path) -> str:
         "seed: 0    # of the initial parameters and the order of the structures",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _model(loss: Mapping[str, Any], folder: Path, start_from: str | Path | None) -> list[str]:
+    """Return the lines of the model: one to fine-tune, or a new network."""
+    if start_from is None:
+        heads = ordered(quantity(name).derivative_of or name for name in loss)
+        network = PotentialConfig.from_settings({"heads": list(heads)}).settings()["representation"]
+        shown = ", ".join(
+            f"{key}: {network[key]}"
+            for key in ("name", "features", "layers", "cutoff")
+            if key in network
+        )
+        return [
+            "# Smaller networks are faster and somewhat less accurate: features: 64.",
+            "model:",
+            f"  representation: {{{shown}}}",
+        ]
+    name = str(start_from)
+    if name not in (shipped := shipped_models()):
+        known = f"a model file (.eqc), or one of {', '.join(shipped)}"
+        name = os.path.relpath(existing_file(start_from, known), folder)
+    return ["# All of it is trained further.", "model:", f"  start_from: {_quoted(name)}"]
 
 
 def _quoted(text: str) -> str:

@@ -6,8 +6,10 @@ import yaml
 
 from eqcalc.cli.program import main
 from eqcalc.datasets import Dataset
+from eqcalc.files import shipped_models
 from eqcalc.training import TrainingConfig, train
 from eqcalc.training.template import fitting_settings, write_template
+from eqcalc.validation import MissingFileError
 from tests.errors import refused
 from tests.training.conftest import LEVEL, records
 
@@ -47,6 +49,25 @@ def test_sizes_and_quantities_fit_the_dataset(dataset):
     assert list(fitting_settings(without)["loss"]) == ["energy", "forces", "dipole"]
     # as many steps for few structures as for many, as far as epochs allow
     assert found["stopping"]["epochs"] == 2000
+
+
+def test_a_template_that_fine_tunes_names_the_model(tmp_path, dataset):
+    path = tmp_path / "fine-tuning.yaml"
+    text = write_template(dataset.path, path, start_from="hcno")
+    assert yaml.safe_load(text)["model"] == {"start_from": "hcno"}
+    stated = TrainingConfig.read(path)
+    assert stated.model.start_from == shipped_models()["hcno"]
+    # minutes: 32 structures in steps of 5
+    assert stated.stopping.epochs * 6 == pytest.approx(12_000)
+    assert stated.optimizer.learning_rate == 5e-4
+    bare = tmp_path / "bare.yaml"
+    bare.write_text(f"data: {{path: {dataset.path.name}}}\nmodel: {{start_from: hcno}}\n")
+    assert TrainingConfig.read(bare).stopping == stated.stopping
+
+
+def test_a_template_names_a_model_that_is_missing(tmp_path, dataset):
+    with pytest.raises(MissingFileError):
+        write_template(dataset.path, start_from=tmp_path / "hcnoo")
 
 
 def test_stated_settings_are_kept(minimal, dataset):
