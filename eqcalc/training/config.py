@@ -413,10 +413,12 @@ class TrainingConfig:
 def _with_model_file(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Replace the name of a shipped model by the path of its file."""
     model = settings.get("model")
-    name = model.get("start_from") if isinstance(model, Mapping) else None
-    if not isinstance(name, str) or (folder / name).exists() or name not in shipped_models():
+    if not isinstance(model, Mapping) or not isinstance(name := model.get("start_from"), str):
         return dict(settings)
-    return {**settings, "model": {**model, "start_from": str(shipped_models()[name])}}
+    shipped = shipped_models()
+    if (folder / name).exists() or name not in shipped:
+        return dict(settings)
+    return {**settings, "model": {**model, "start_from": str(shipped[name])}}
 
 
 def _with_full_loss(settings: Mapping[str, Any]) -> dict[str, Any]:
