@@ -20,13 +20,9 @@ from pathlib import Path
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from polynomials import direct_harmonics, operation_counts, recursive_harmonics
 from torch import Tensor
 
-from eqcalc.models.spherical_harmonics import (
-    direct_harmonics,
-    operation_counts,
-    recursive_harmonics,
-)
 from eqcalc.training.sweeps import how_made
 
 VECTORS, REPEATS = 3600, 30

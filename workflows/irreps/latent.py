@@ -20,6 +20,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from latent_features import (
+    degree_slices,
+    effective_rank,
+    flattened,
+    gradient_norms,
+    invariants,
+    pooled_latent,
+    principal_components,
+    without_degree,
+)
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -32,16 +42,6 @@ from eqcalc.neighbors import all_pairs
 from eqcalc.training import evaluate
 from eqcalc.training.config import DataConfig
 from eqcalc.training.data import split_dataset
-from eqcalc.training.latent_space import (
-    degree_slices,
-    effective_rank,
-    flattened,
-    gradient_norms,
-    invariants,
-    pooled_latent,
-    principal_components,
-    without_degree,
-)
 from eqcalc.training.sweeps import how_made
 
 

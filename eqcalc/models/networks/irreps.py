@@ -74,7 +74,7 @@ def spherical_harmonics(degrees: Sequence[int], directions: Tensor) -> dict[int,
 
     By recursion: ``Y_l = (2l+1)/√l · [Y_{l−1} ⊗ u]_l``, with values, order and signs
     of e3nn; Y_1 is proportional to (x, y, z). Explicit polynomials, from
-    :mod:`eqcalc.models.spherical_harmonics`, are not faster below l = 5.
+    ``workflows/irreps/polynomials.py``, are not faster below l = 5.
 
     Parameters
     ----------

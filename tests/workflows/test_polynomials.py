@@ -8,14 +8,10 @@ import pytest
 import torch
 from e3nn import o3
 
-from eqcalc.models.spherical_harmonics import (
-    direct_harmonics,
-    operation_counts,
-    polynomials,
-    recursive_harmonics,
-    source_code,
-)
 from tests.errors import refused
+from tests.workflows import module
+
+found = module("irreps/polynomials.py")
 
 
 @pytest.mark.parametrize("degree", [1, 2, 3, 4, pytest.param(7, marks=pytest.mark.slow)])
@@ -24,7 +20,7 @@ def test_values_and_gradients_are_those_of_e3nn(degree, generator):
     weights = torch.randn(20, 2 * degree + 1, generator=generator, dtype=torch.float64)
     results = []
     for evaluate in (
-        lambda v: direct_harmonics(degree, v),
+        lambda v: found.direct_harmonics(degree, v),
         lambda v: o3.spherical_harmonics(degree, v, False, "integral"),
     ):
         inputs = vectors.clone().requires_grad_(True)
@@ -42,7 +38,10 @@ def test_recursion_and_polynomials_agree(generator):
     )
     for degree in (1, 3, 5):
         torch.testing.assert_close(
-            direct_harmonics(degree, unit), recursive_harmonics(degree, unit), rtol=0, atol=1e-12
+            found.direct_harmonics(degree, unit),
+            found.recursive_harmonics(degree, unit),
+            rtol=0,
+            atol=1e-12,
         )
 
 
@@ -57,21 +56,21 @@ def test_polynomials_are_orthonormal():
     nodes = torch.as_tensor(
         np.stack([radius * np.sin(phi), y, radius * np.cos(phi)], -1).reshape(-1, 3)
     )
-    values = torch.cat([direct_harmonics(l, nodes) for l in range(4)], dim=-1)
+    values = torch.cat([found.direct_harmonics(l, nodes) for l in range(4)], dim=-1)
     overlap = torch.einsum("n,na,nb->ab", weights, values, values)
     torch.testing.assert_close(overlap, torch.eye(16, dtype=torch.float64), rtol=0, atol=1e-12)
 
 
 def test_operations_are_counted():
-    counts = [operation_counts(l) for l in (1, 2, 3, 4)]
+    counts = [found.operation_counts(l) for l in (1, 2, 3, 4)]
     # three products with a constant
     assert counts[0].direct == 3
     for previous, one in pairwise(counts):
         assert one.direct < one.recursive < one.substituted
         assert one.substituted > 3 * previous.substituted
-    assert "**" not in source_code(4)
+    assert "**" not in found.source_code(4)
 
 
 def test_a_negative_degree_is_refused():
     with refused(key="degree"):
-        polynomials(-1)
+        found.polynomials(-1)
