@@ -24,7 +24,7 @@ _SERIES_OPTIONS = (
     *("unwrap", "method", "beads"),
 )
 #: Options that require the positions or the model of a trajectory.
-_TRAJECTORY_OPTIONS = ("model", "committee", "frame")
+_TRAJECTORY_OPTIONS = ("model", "committee", "frame", "density_of_states", "internal")
 
 
 def add_series_options(command: Any) -> None:

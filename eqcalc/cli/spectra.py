@@ -100,7 +100,8 @@ def _spectra(options: argparse.Namespace) -> None:
             options.output,
             frame=options.frame or "laboratory",
             n_molecules=options.molecules,
-            **chosen(options, "model", "committee"),
+            internal=options.internal,
+            **chosen(options, "model", "committee", "density_of_states"),
             **choices,
         )
     else:
@@ -296,6 +297,16 @@ def _add_spectra(add: Callable[..., Any]) -> None:
         metavar="MODEL",
         help="models whose disagreement about the dipole is shown beside the sampling error; "
         "path integrals need simulate --observables bead_positions=1",
+    )
+    text = "also the vibrational density of states, and the part of each element"
+    add_flag(command, "--density-of-states", text)
+    command.add_argument(
+        "--internal",
+        nargs="+",
+        default=[],
+        metavar="COORDINATE",
+        help="also power spectra of distances, angles or dihedral angles: of atoms from 0, as 0-8, "
+        "0-1-8 or 3-0-1-8, or of all bonded elements, as O-H or C-O-H",
     )
     _add_resolution(command)
     text = (

@@ -26,6 +26,7 @@ from eqcalc.reports.molecular import (
     check_sum_rule,
     model_of,
     molecular_spectra,
+    motion_spectra,
     rotates,
     spectra_of_series,
 )
@@ -41,6 +42,7 @@ from eqcalc.spectra import (
     convert_infrared,
     plot_comparison,
     plot_infrared_raman,
+    plot_spectrum,
     read_measured,
     read_spectrum,
     replicas_needed,
@@ -147,6 +149,8 @@ def write_spectra(
     scattering: Mapping[str, Any] | None = None,
     limits: tuple[float, float] | None = None,
     reversed_axis: bool = False,
+    density_of_states: bool = False,
+    internal: Sequence[str] = (),
     **options: Any,
 ) -> str:
     """Write the spectra of a trajectory, a figure and a summary; return the summary.
@@ -171,11 +175,17 @@ def write_spectra(
         Wavenumbers shown in the figure [cm⁻¹].
     reversed_axis
         Wavenumbers decrease from left to right in the figure.
+    density_of_states, internal
+        Spectra of the motion of atoms and of internal coordinates, which are written as well: see
+        :func:`eqcalc.reports.molecular.motion_spectra`.
     options
         See :func:`molecular_spectra`.
     """
     options = {"frequency_correction": True, **options}
     members = None if committee is None else read_members(trajectory, committee)
+    motion = motion_spectra(
+        trajectory, density_of_states=density_of_states, internal=internal, **options
+    )
     spectra = molecular_spectra(trajectory, **options)
     check = None
     if options.get("frame", "laboratory") == "laboratory":
@@ -190,6 +200,7 @@ def write_spectra(
     return _write(
         *(spectra, folder, check, scattering or {}, limits, reversed_axis),
         committee=found,
+        motion=motion,
         seconds=trajectory.wall_time,
     )
 
@@ -218,6 +229,7 @@ def _write(
     limits: tuple[float, float] | None,
     reversed_axis: bool,
     committee: CommitteeSpectrum | None = None,
+    motion: Mapping[str, Spectrum] | None = None,
     seconds: float | None = None,
 ) -> str:
     for spectrum in (spectra.infrared, spectra.raman and spectra.raman.isotropic):
@@ -236,11 +248,28 @@ def _write(
         *write_molecular_spectra(spectra, folder, "spectrum", **scattering),
         write_figure(folder / "spectra.png", [spectra], **shown),
         *([] if committee is None else write_committee(committee, folder, **shown)),
+        *_write_motion(motion or {}, folder, shown),
         summary,
     ]
     text = describe_spectra(spectra, check, committee, seconds)
     summary.write_text(text + "\n", encoding="utf-8")
     return "\n".join([text, *remove_outdated(folder, written)])
+
+
+def _write_motion(
+    motion: Mapping[str, Spectrum], folder: Path, shown: Mapping[str, Any]
+) -> list[Path]:
+    """Write spectra of the motion of atoms, those of one unit into one figure."""
+    files = [
+        write_spectrum(spectrum, folder / f"spectrum-{name}{suffix}")
+        for name, spectrum in motion.items()
+        for suffix in (".h5", ".csv")
+    ]
+    for unit in dict.fromkeys(spectrum.unit for spectrum in motion.values()):
+        named = {name: spectrum for name, spectrum in motion.items() if spectrum.unit == unit}
+        figure = plot_spectrum(list(named.values()), names=list(named), **shown)
+        files.append(save_figure(figure, folder / f"{next(iter(named))}.png"))
+    return files
 
 
 # --- text -------------------------------------------------------------------------

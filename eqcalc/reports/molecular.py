@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from ase.data import chemical_symbols
 
 from eqcalc.files import shipped_models
 from eqcalc.models.checkpoint import load_model, model_hash
@@ -19,12 +20,15 @@ from eqcalc.reports.cell import CellOptics, cell_optics, count_molecules
 from eqcalc.runtime import MoleculeEvaluator
 from eqcalc.spectra import (
     Estimate,
+    Estimation,
     RamanSpectrum,
     Spectrum,
     infrared,
+    internal_spectrum,
     raman,
     sum_rule,
     sum_rule_ratio,
+    vibrational_density_of_states,
     without_rotation,
 )
 from eqcalc.spectra.frames import LABORATORY, MOLECULAR_FRAMES, branch_separation, mean_geometry
@@ -138,6 +142,49 @@ def molecular_spectra(
         optics,
         (*missing, *([rotation] if rotation else [])),
     )
+
+
+def motion_spectra(
+    trajectory: Trajectory,
+    *,
+    density_of_states: bool = False,
+    internal: Sequence[str] = (),
+    quantum_factor: str = "harmonic",
+    **options: Any,
+) -> dict[str, Spectrum]:
+    """Return spectra of the motion of the atoms, by name.
+
+    Parameters
+    ----------
+    trajectory
+        A trajectory with positions or velocities.
+    density_of_states
+        The vibrational density of states, and its part of each element if there are several.
+    internal
+        Internal coordinates, see :mod:`eqcalc.spectra.internal`.
+    quantum_factor
+        See :func:`eqcalc.spectra.vibrational_density_of_states`.
+    options
+        Of the estimate, see :class:`eqcalc.spectra.Estimation`; others are not used.
+    """
+    names = {item.name for item in fields(Estimation)}
+    estimation = {name: value for name, value in options.items() if name in names}
+    found: dict[str, Spectrum] = {}
+    if density_of_states:
+        elements = {chemical_symbols[z]: trajectory.numbers == z for z in trajectory.numbers}
+        parts = {"": None} | {
+            f"-{symbol}": np.flatnonzero(own)
+            for symbol, own in sorted(elements.items())
+            if len(elements) > 1
+        }
+        for part, atoms in parts.items():
+            found[f"density-of-states{part}"] = vibrational_density_of_states(
+                trajectory, atoms=atoms, quantum_factor=quantum_factor, **estimation
+            )
+    own = {k: v for k, v in estimation.items() if k != "frequency_correction"}
+    for coordinate in internal:
+        found[f"internal-{coordinate}"] = internal_spectrum(trajectory, coordinate, **own)
+    return found
 
 
 def _may_rotate(trajectory: Trajectory) -> bool:

@@ -60,6 +60,7 @@ from eqcalc.spectra.infrared_absorption import (
     sum_rule_ratio,
     without_rotation,
 )
+from eqcalc.spectra.internal import bonded_chains, internal_coordinates, internal_spectrum
 from eqcalc.spectra.io import (
     SeriesReader,
     read_raman,
@@ -96,6 +97,7 @@ __all__ = [
     "assign_bands",
     "assignment_notes",
     "assignment_table",
+    "bonded_chains",
     "broadened",
     "combine_committee",
     "compare",
@@ -113,6 +115,8 @@ __all__ = [
     "harmonic_analysis",
     "infrared",
     "infrared_accumulator",
+    "internal_coordinates",
+    "internal_spectrum",
     "is_band_list",
     "known_fundamentals",
     "langevin_kernel",

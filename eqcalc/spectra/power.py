@@ -155,9 +155,10 @@ def vibrational_density_of_states(
     Parameters
     ----------
     data
-        A trajectory with the observable ``"velocities"``, a series of them, or the velocities
-        ``[n_replicas, n_frames, n_atoms, 3]``, one replica of them, or a list
-        of replicas of different length. For ring polymers, those of the centroid.
+        A trajectory with the observable ``"velocities"``, or with ``"positions"`` at shorter
+        intervals, a series of velocities, or the velocities ``[n_replicas, n_frames, n_atoms,
+        3]``, one replica of them, or a list of replicas of different length. For ring polymers,
+        those of the centroid.
     masses
         ``[n_atoms]``, amu; taken from a trajectory.
     atoms
@@ -180,7 +181,8 @@ def vibrational_density_of_states(
         return (frames[:, selected] * root).reshape(len(frames), -1)
 
     shapes = [(len(masses), 3)]
-    momenta = Observable("velocities", shapes, "Å", 3 * len(selected), weighted)
+    recorded = _finest(data) if isinstance(data, Trajectory) else "velocities"
+    momenta = Observable(recorded, shapes, "Å", 3 * len(selected), weighted)
     density, series = estimated(momenta, data, options, quantum_factor=quantum_factor)
     states = density.spectrum(
         lambda values: values[..., 0, :],
@@ -189,3 +191,13 @@ def vibrational_density_of_states(
         spectrum="vibrational density of states",
     )
     return with_quantum_factor(states, series.temperature, quantum_factor)
+
+
+def _finest(trajectory: Trajectory) -> str:
+    """Return which of positions and velocities a trajectory has at shorter intervals."""
+    intervals = {
+        name: trajectory.observable(name, slice(0, 1), slice(0, 1)).interval
+        for name in ("velocities", "positions")
+        if name in trajectory.observables()
+    }
+    return min(intervals, key=intervals.__getitem__, default="velocities")

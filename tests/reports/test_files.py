@@ -11,11 +11,12 @@ from ase.build import molecule
 from eqcalc.dynamics import Method, simulate
 from eqcalc.models.checkpoint import model_hash, save_model
 from eqcalc.progress import duration
-from eqcalc.reports.files import describe_spectra, write_figure
+from eqcalc.reports.files import describe_spectra, write_figure, write_spectra
 from eqcalc.reports.molecular import (
     check_sum_rule,
     model_of,
     molecular_spectra,
+    motion_spectra,
     spectra_of_series,
 )
 from eqcalc.runtime import MoleculeEvaluator, eager_evaluator
@@ -206,6 +207,33 @@ def test_the_thermostat_of_a_run_is_told_with_its_width(evaluator, tmp_path):
     )
     text = describe_spectra(molecular_spectra(damped))
     assert "adds 26.5 cm⁻¹ to the width of every band" in text
+
+
+def test_parts_of_elements_add_to_the_density_of_states(evaluator, tmp_path):
+    run = simulate(
+        molecule("H2O"),
+        evaluator,
+        output=tmp_path / "run.h5",
+        method="NVE",
+        temperature=20.0,
+        timestep=0.05,
+        steps=STEPS,
+        seed=5,
+        replicas=4,
+        observables={"dipole": 1, "positions": 1, "velocities": 20},
+        progress=False,
+    )
+    found = motion_spectra(run, density_of_states=True, internal=["O-H", "H-O-H"])
+    total = found["density-of-states"]
+    parts = [found[f"density-of-states-{symbol}"] for symbol in ("H", "O")]
+    np.testing.assert_allclose(sum(p.values for p in parts), total.values, atol=1e-12)
+    # of the positions, which are recorded 20 times as often
+    assert total.wavenumber[-1] > 1e5
+    write_spectra(run, tmp_path / "out", density_of_states=True, internal=["O-H"])
+    assert (tmp_path / "out" / "spectrum-internal-O-H.csv").exists()
+    assert (tmp_path / "out" / "density-of-states.png").exists()
+    write_spectra(run, tmp_path / "out")  # what was not asked for again is not left there
+    assert not (tmp_path / "out" / "spectrum-internal-O-H.csv").exists()
 
 
 def test_without_positions_there_is_no_check(evaluator, tmp_path):
