@@ -82,7 +82,7 @@ def bonded_chains(atoms: ase.Atoms, coordinate: str) -> np.ndarray:
     for i, j in bonds(atoms):
         neighbours[i].append(int(j))
         neighbours[j].append(int(i))
-    chains = [(i,) for i in range(len(atoms))]
+    chains: list[tuple[int, ...]] = [(i,) for i in range(len(atoms))]
     for _ in parts[1:]:
         chains = [(*c, k) for c in chains for k in neighbours[c[-1]] if k not in c]
     symbols = atoms.get_chemical_symbols()
