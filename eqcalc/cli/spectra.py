@@ -100,8 +100,9 @@ def _spectra(options: argparse.Namespace) -> None:
             options.output,
             frame=options.frame or "laboratory",
             n_molecules=options.molecules,
-            internal=options.internal,
-            **chosen(options, "model", "committee", "density_of_states"),
+            density_of_states=bool(options.density_of_states),
+            internal=options.internal or (),
+            **chosen(options, "model", "committee"),
             **choices,
         )
     else:
@@ -299,11 +300,10 @@ def _add_spectra(add: Callable[..., Any]) -> None:
         "path integrals need simulate --observables bead_positions=1",
     )
     text = "also the vibrational density of states, and the part of each element"
-    add_flag(command, "--density-of-states", text)
+    command.add_argument("--density-of-states", action="store_true", default=None, help=text)
     command.add_argument(
         "--internal",
         nargs="+",
-        default=[],
         metavar="COORDINATE",
         help="also power spectra of distances, angles or dihedral angles: of atoms from 0, as 0-8, "
         "0-1-8 or 3-0-1-8, or of all bonded elements, as O-H or C-O-H",
