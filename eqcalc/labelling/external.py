@@ -15,6 +15,8 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -98,9 +100,11 @@ class AIQM2:
             )
             for _ in range(2)
         )
+        wanted = {"calculate_energy": True, "calculate_energy_gradients": True}
         try:
-            method.predict(molecule=one, calculate_energy=True, calculate_energy_gradients=True)
-            gfn2.predict(molecule=other, calculate_energy=True, calculate_energy_gradients=True)
+            with _scratch_folder():
+                method.predict(molecule=one, **wanted)
+                gfn2.predict(molecule=other, **wanted)
             gradient = (one.get_energy_gradients() - other.get_energy_gradients()) * Bohr
             spread = float(one.aiqm2_nn.energy_standard_deviation) * Hartree
         except Exception as error:  # of a program that MLatom starts, of any kind
@@ -117,6 +121,18 @@ class AIQM2:
             "forces": forces,
         }
         return {name: labels[name] for name in quantities}
+
+
+@contextmanager
+def _scratch_folder() -> Iterator[None]:
+    """Work in a temporary folder: MLatom leaves files of xtb in the current one."""
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            yield
+        finally:
+            os.chdir(before)
 
 
 @functools.cache
