@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Quantum vibrations of a molecule: n-mode surfaces, VSCF, VCI, perturbation theory, rotors."""
 
-from eqcalc.anharmonic.analysis import Treatment, anharmonic_spectrum, perturbed_spectrum
+from eqcalc.anharmonic.analysis import (
+    Treatment,
+    anharmonic_spectrum,
+    one_mode_fundamentals,
+    perturbed_spectrum,
+)
 from eqcalc.anharmonic.internal_rotation import (
     HinderedRotor,
     hindered_rotor,
@@ -26,6 +31,7 @@ __all__ = [
     "anharmonic_spectrum",
     "force_field",
     "hindered_rotor",
+    "one_mode_fundamentals",
     "perturbed_fundamentals",
     "perturbed_moments",
     "perturbed_spectrum",

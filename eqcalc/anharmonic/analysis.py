@@ -36,7 +36,7 @@ from eqcalc.units import (
 )
 from eqcalc.validation import InvalidInputError, count, non_negative, one_of, positive
 
-#: Configurations of the default basis are at most so many.
+#: Configurations of the default basis are at most so many, if two quanta allow for it.
 _CONFIGURATIONS = 3100
 #: Points of terms of three modes are by default at most so many.
 _POINTS = 40_000
@@ -86,10 +86,22 @@ class Treatment:
             )
 
     @classmethod
-    def for_modes(cls, n_modes: int, **choices: Any) -> Treatment:
-        """Return what minutes on two cores allow for so many modes; None chooses a default."""
-        quanta = 3
-        while quanta < 12 and math.comb(n_modes + quanta + 1, quanta + 1) <= _CONFIGURATIONS:
+    def for_modes(
+        cls, n_modes: int, *, configurations: int = _CONFIGURATIONS, **choices: Any
+    ) -> Treatment:
+        """Return what minutes on two cores allow for so many modes.
+
+        Parameters
+        ----------
+        n_modes
+            Number of modes that are treated.
+        configurations
+            Largest size of the basis, if two quanta allow for it.
+        choices
+            Fields of the class; None chooses a default.
+        """
+        quanta = 2
+        while quanta < 12 and math.comb(n_modes + quanta + 1, quanta + 1) <= configurations:
             quanta += 1
         nodes = (15, 13, 13) if n_modes <= 4 else (13, 9, 7) if n_modes <= 7 else (13, 7, 5)
         triples = math.comb(n_modes, 3) * nodes[2] ** 3
@@ -159,7 +171,7 @@ def anharmonic_spectrum(
     wavenumber = modes.wavenumber
     kept = tuple(name for name in ("dipole", "polarizability") if name in evaluator.quantities)
     surface = model_surface(modes, evaluator, kept)
-    bases = _modal_bases(surface, wavenumber, treatment)
+    bases = _modal_bases(surface, wavenumber, treatment.nodes)
     triples = list(combinations(range(len(modes)), 3)) if treatment.coupling == 3 else []
     expansion = expanded(surface, bases, triples)
     solver = Solver(modes, bases, expansion)
@@ -309,17 +321,36 @@ def model_surface(modes: NormalModes, evaluator: Evaluator, properties: Sequence
     return surface
 
 
+def one_mode_fundamentals(modes: NormalModes, evaluator: Evaluator, nodes: int = 13) -> np.ndarray:
+    """Return the fundamental of each mode in the cut along it alone, ``[n_modes]``, cm⁻¹.
+
+    Parameters
+    ----------
+    modes
+        Directions and wavenumbers of the oscillators, at a minimum of the evaluator's energy. The
+        directions may be the modes of a similar energy.
+    evaluator
+        Energies, in double precision.
+    nodes
+        Of each cut.
+    """
+    modes = treated_modes(modes)
+    surface = model_surface(modes, evaluator, ())
+    bases = _modal_bases(surface, modes.wavenumber, (nodes, nodes - 4, nodes - 4))
+    return np.array([basis.hamiltonian[1, 1] - basis.hamiltonian[0, 0] for basis in bases])
+
+
 def _modal_bases(
-    surface: Surface, wavenumber: np.ndarray, treatment: Treatment
+    surface: Surface, wavenumber: np.ndarray, nodes: tuple[int, int, int]
 ) -> list[ModalBasis]:
     """Return the basis of each mode from the cut along it."""
-    nodes = oscillator_nodes(treatment.nodes[0])
+    places = oscillator_nodes(nodes[0])
     n = len(wavenumber)
-    points = np.zeros((n, len(nodes), n))
-    points[np.arange(n), :, np.arange(n)] = nodes
+    points = np.zeros((n, len(places), n))
+    points[np.arange(n), :, np.arange(n)] = places
     cuts = surface(points.reshape(-1, n))[:, 0].reshape(n, -1) - surface(np.zeros((1, n)))[0, 0]
     return [
-        ModalBasis.from_cut(float(nu), cut, treatment.nodes[1:])
+        ModalBasis.from_cut(float(nu), cut, nodes[1:])
         for nu, cut in zip(wavenumber, cuts, strict=True)
     ]
 

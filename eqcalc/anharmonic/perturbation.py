@@ -25,8 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eqcalc.anharmonic.configuration_interaction import States
-from eqcalc.anharmonic.configurations import all_configurations, matrix
+from eqcalc.anharmonic.configuration_interaction import States, all_configurations, matrix
 from eqcalc.anharmonic.expansion import Modes
 from eqcalc.anharmonic.modal_basis import ModalBasis, oscillator_matrices
 from eqcalc.anharmonic.rotation_coupling import pair_coupling

@@ -93,13 +93,20 @@ class AnharmonicSpectrum(Sticks):
         It is that of the transition with the largest weight of one quantum in the mode; nan if
         no transition has it as its leading configuration.
         """
-        result = np.full(len(self.harmonic), np.nan)
+        return np.append(self.wavenumber, np.nan)[self.fundamental_transitions()]
+
+    def fundamental_transitions(self) -> np.ndarray:
+        """Return the transition that is the fundamental of each mode, −1 if none is.
+
+        See :meth:`fundamentals`.
+        """
+        result = np.full(len(self.harmonic), -1)
         best = np.zeros(len(self.harmonic))
-        for nu, found, start in zip(self.wavenumber, self.assignment, self.initial, strict=True):
+        for t, (found, start) in enumerate(zip(self.assignment, self.initial, strict=True)):
             if sum(found[0].quanta.values()) == 1 and not start[0].quanta:
                 (k,) = found[0].quanta
                 if found[0].weight > best[k]:
-                    result[k], best[k] = nu, found[0].weight
+                    result[k], best[k] = t, found[0].weight
         return result
 
     def gas_infrared(

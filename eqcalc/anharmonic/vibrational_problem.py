@@ -11,11 +11,12 @@ import numpy as np
 from eqcalc.anharmonic.configuration_interaction import (
     Hamiltonian,
     States,
+    connections,
+    elements,
     outer_correction,
     self_consistent_rotations,
     vibrational_states,
 )
-from eqcalc.anharmonic.configurations import connections, elements
 from eqcalc.anharmonic.expansion import Expansion, Modes, expanded
 from eqcalc.anharmonic.modal_basis import ModalBasis
 from eqcalc.anharmonic.rotation_coupling import (

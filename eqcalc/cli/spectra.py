@@ -59,7 +59,7 @@ def _predict(options: argparse.Namespace) -> None:
     from eqcalc.files import make_folder, require_space
     from eqcalc.prediction import plan, predict, read_experiment
 
-    asked = {"isotopes": dict(options.mass), **chosen(options, "level", "charge")}
+    asked = {"isotopes": dict(options.mass), **chosen(options, "level", "quality", "charge")}
     measured = [read_experiment(path) for path in options.measured]
     expected = plan(options.molecule, **asked)
     print(expected, file=sys.stderr, flush=True)
@@ -67,7 +67,8 @@ def _predict(options: argparse.Namespace) -> None:
         return
     make_folder(options.output)
     require_space(options.output, expected.space)
-    found = predict(options.molecule, **asked, **chosen(options, "temperature", "fwhm"))
+    asked |= {"level": expected.source, **chosen(options, "temperature", "fwhm")}
+    found = predict(options.molecule, **asked)
     folder = found.write(options.output, measured)
     print(found.summary(), end="")
     print(f"results: {folder}; the page to read is report.html")
@@ -255,8 +256,10 @@ def _add_predict(add: Callable[..., Any]) -> None:
     text = (
         "general (neutral molecules of H, C, N and O), gfn2, dft, another method of eqcalc label, "
     )
-    text += "or a model file (.eqc); default: general where it knows the molecule, else gfn2"
-    command.add_argument("--level", help=text)
+    text += "a shipped model (ethanol) or a model file (.eqc); default: general where it knows the "
+    command.add_argument("--level", help=text + "molecule, else gfn2")
+    text = "quick: VCI on terms of two modes, in minutes; best: on terms of three modes"
+    command.add_argument("--quality", choices=("quick", "best"), default="quick", help=text)
     add_number(command, "--temperature", 298.15, "temperature of the gas [K]")
     add_number(command, "--fwhm", 4.0, "resolution [cm⁻¹]")
     command.add_argument("--charge", type=int, help="total charge [e] (default: as stated)")

@@ -2,6 +2,7 @@
 """From the name of a molecule to its spectrum."""
 
 from eqcalc.prediction.bands import Conformer, PredictedBand
+from eqcalc.prediction.errors import Calibration, ModelError, calibration_of
 from eqcalc.prediction.level import Level, ModelLevel, ReferenceLevel, level_named
 from eqcalc.prediction.report import read_experiment
 from eqcalc.prediction.result import Prediction
@@ -9,13 +10,16 @@ from eqcalc.prediction.structure import molecule_from
 from eqcalc.prediction.workflow import Plan, plan, predict
 
 __all__ = [
+    "Calibration",
     "Conformer",
     "Level",
+    "ModelError",
     "ModelLevel",
     "Plan",
     "PredictedBand",
     "Prediction",
     "ReferenceLevel",
+    "calibration_of",
     "level_named",
     "molecule_from",
     "plan",

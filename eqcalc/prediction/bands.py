@@ -13,6 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 from eqcalc.anharmonic import AnharmonicSpectrum, Configuration, HinderedRotor
 from eqcalc.anharmonic.spectrum import PRINTED
+from eqcalc.prediction.errors import Calibration, ModelError, band_error
 from eqcalc.spectra import Estimate, HarmonicSpectrum
 from eqcalc.spectra.experiment.band_lists import BandList
 from eqcalc.spectra.experiment.fundamentals import known_fundamentals
@@ -49,6 +50,8 @@ class Conformer:
         Its normal modes with double-harmonic intensities.
     perturbed
         Its transitions by GVPT2, if the molecule is small and the energy smooth.
+    model_error
+        What a model states of its own error, if it does.
     """
 
     atoms: Atoms
@@ -58,6 +61,7 @@ class Conformer:
     rotors: tuple[HinderedRotor, ...]
     harmonic: HarmonicSpectrum
     perturbed: AnharmonicSpectrum | None = None
+    model_error: ModelError | None = None
 
     def sharp(self, kind: str) -> Spectrum | None:
         """Return lines without rotation, ``"infrared"`` or ``"raman"``; None if unknown."""
@@ -91,7 +95,8 @@ class PredictedBand:
     wavenumber
         cm⁻¹.
     errors
-        Of the wavenumber by their sources, cm⁻¹.
+        Of the wavenumber by their sources, cm⁻¹: half-widths of 68 % if the level of theory is
+        among them (:mod:`~eqcalc.prediction.errors`).
     infrared, raman, depolarization_ratio
         km/mol and Å⁴/amu, times the population of the conformer; nan if unknown.
     quanta
@@ -100,6 +105,12 @@ class PredictedBand:
         Wavenumber in the harmonic approximation and by GVPT2, cm⁻¹; nan if unknown.
     measured
         Fundamental of the tables and its uncertainty, cm⁻¹; nan if unknown.
+    bias
+        By how much the level and the treatment put it too high, cm⁻¹; nan if unknown.
+    error_95
+        Half-width of 95 % about the expected wavenumber, cm⁻¹; nan if unknown.
+    infrared_error, raman_error
+        Of the intensities of fundamentals, by the model alone; nan if unknown.
     """
 
     state: str
@@ -113,15 +124,26 @@ class PredictedBand:
     harmonic: float = math.nan
     perturbed: float = math.nan
     measured: Estimate = _UNKNOWN
+    bias: float = math.nan
+    error_95: float = math.nan
+    infrared_error: float = math.nan
+    raman_error: float = math.nan
 
     @property
     def error(self) -> float:
-        """Root of the sum of squares of the errors that are known, cm⁻¹."""
+        """Root of the sum of squares of the errors, cm⁻¹; nan if VCI is not converged enough."""
         return math.hypot(*self.errors.values()) if self.errors else math.nan
+
+    @property
+    def expected(self) -> float:
+        """Wavenumber without the bias, cm⁻¹: where it is expected in experiment."""
+        return self.wavenumber - (0.0 if math.isnan(self.bias) else self.bias)
 
 
 def predicted_bands(
-    conformers: Sequence[Conformer], least: float = PRINTED
+    conformers: Sequence[Conformer],
+    calibration: Calibration | None = None,
+    least: float = PRINTED,
 ) -> tuple[PredictedBand, ...]:
     """Return the transitions of all conformers in ascending order of wavenumber.
 
@@ -129,14 +151,33 @@ def predicted_bands(
     ----------
     conformers
         Their intensities are weighted by the populations.
+    calibration
+        Constants of the error of the level of theory, if they are known.
     least
         See :meth:`~eqcalc.anharmonic.AnharmonicSpectrum.table`.
     """
-    found = [band for i, c in enumerate(conformers) for band in _bands(c, i, least)]
+    found = [band for i, c in enumerate(conformers) for band in _bands(c, i, calibration, least)]
     return tuple(sorted(found, key=lambda band: band.wavenumber))
 
 
-def _bands(conformer: Conformer, number: int, least: float) -> list[PredictedBand]:
+def error_budget(bands: Sequence[PredictedBand]) -> list[list[str]]:
+    """Return the errors of positions by their sources, as a table with a head and units."""
+    sources = list(dict.fromkeys(source for band in bands for source in band.errors))
+    known = any(not math.isnan(band.bias) for band in bands)
+    head = ["state", "VCI", *(["bias", "expected"] if known else [])]
+    head += [*(f"± {source}" for source in sources), "± sum", *(["± 95 %"] if known else [])]
+    rows = [head, ["", *["cm⁻¹"] * (len(head) - 1)]]
+    for band in bands:
+        values = [band.wavenumber, *([band.bias, band.expected] if known else [])]
+        values += [*(band.errors.get(source, math.nan) for source in sources), band.error]
+        values += [band.error_95] if known else []
+        rows.append([band.state, *("–" if math.isnan(x) else f"{x:.1f}" for x in values)])
+    return rows
+
+
+def _bands(
+    conformer: Conformer, number: int, calibration: Calibration | None, least: float
+) -> list[PredictedBand]:
     spectrum = conformer.spectrum
     infrared, raman, ratio = strengths(spectrum, conformer.weight)
     second_order = {} if conformer.perturbed is None else _by_quanta(conformer.perturbed)
@@ -145,12 +186,22 @@ def _bands(conformer: Conformer, number: int, least: float) -> list[PredictedBan
     for t in np.flatnonzero(spectrum.shown(least)).tolist():
         quanta = _gained(spectrum.assignment[t][0], spectrum.initial[t][0])
         cold = not spectrum.initial[t][0].quanta
+        wavenumber = float(spectrum.wavenumber[t])
+        convergence = {name: float(error[t]) for name, error in spectrum.errors.items()}
+        bias, errors, wide = band_error(
+            quanta,
+            wavenumber,
+            spectrum.harmonic,
+            convergence,
+            conformer.model_error,
+            calibration,
+        )
         result.append(
             PredictedBand(
                 spectrum.state(t),
                 number,
-                float(spectrum.wavenumber[t]),
-                _errors(conformer, t, quanta),
+                wavenumber,
+                errors,
                 float(infrared[t]),
                 float(raman[t]),
                 float(ratio[t]),
@@ -158,9 +209,25 @@ def _bands(conformer: Conformer, number: int, least: float) -> list[PredictedBan
                 float(sum(n * spectrum.harmonic[k] for k, n in quanta.items())),
                 second_order.get(_key(quanta), math.nan) if cold else math.nan,
                 measured.get(t, _UNKNOWN),
+                bias,
+                wide,
+                *_intensity_errors(conformer, t, quanta if cold else {}),
             )
         )
     return result
+
+
+def _intensity_errors(
+    conformer: Conformer, transition: int, quanta: dict[int, int]
+) -> tuple[float, float]:
+    """Return the errors that the model states of the intensities of a fundamental."""
+    stated = conformer.model_error
+    if stated is None or list(quanta.values()) != [1]:
+        return math.nan, math.nan
+    (k,) = quanta
+    part = conformer.weight * conformer.spectrum.assignment[transition][0].weight
+    found = [math.nan if e is None else part * float(e[k]) for e in (stated.infrared, stated.raman)]
+    return found[0], found[1]
 
 
 def strengths(sticks: Sticks, weight: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -171,16 +238,6 @@ def strengths(sticks: Sticks, weight: float) -> tuple[np.ndarray, np.ndarray, np
     if sticks.polarizability_derivative is not None:
         raman, ratio = weight * sticks.raman_activity, sticks.depolarization_ratio
     return infrared, raman, ratio
-
-
-def _errors(conformer: Conformer, transition: int, quanta: dict[int, int]) -> dict[str, float]:
-    """Return the errors of the treatment and, if it is known, that of the model."""
-    treatment = conformer.spectrum.errors.items()
-    errors = {source: float(error[transition]) for source, error in treatment}
-    of_modes = conformer.harmonic.wavenumber_error
-    if of_modes is not None:
-        errors["model"] = math.hypot(*(n * float(of_modes[k]) for k, n in quanta.items()))
-    return errors
 
 
 def _gained(upper: Configuration, lower: Configuration) -> dict[int, int]:

@@ -6,13 +6,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Protocol
 
+import numpy as np
 import torch
 from ase import Atoms
 
+from eqcalc.anharmonic import one_mode_fundamentals
 from eqcalc.calculator import EqCalculator
 from eqcalc.facts import joined_levels
-from eqcalc.files import GENERAL_MODEL, model_file
-from eqcalc.harmonic import harmonic_spectrum, wavenumber_errors
+from eqcalc.files import GENERAL_MODEL, model_file, shipped_models
+from eqcalc.harmonic import evaluator_spectrum, harmonic_spectrum
 from eqcalc.harmonic import relax as relax_with_model
 from eqcalc.labelling import (
     Method,
@@ -25,8 +27,10 @@ from eqcalc.labelling import (
 )
 from eqcalc.models.checkpoint import load_model, read_header
 from eqcalc.models.compositions import Compositions
+from eqcalc.models.last_layers import last_layer_members
 from eqcalc.molecules import total_charge
 from eqcalc.normal_modes import NormalModes
+from eqcalc.prediction.errors import ModelError
 from eqcalc.runtime import evaluator_for
 from eqcalc.runtime.evaluator import Evaluator
 
@@ -39,6 +43,10 @@ class Level(Protocol):
 
     #: Level of theory, as text.
     name: str
+    #: What its errors are known by (:func:`~eqcalc.prediction.errors.calibration_of`).
+    key: str
+    #: What :func:`level_named` made it from, or nothing.
+    given: str
     #: The same as a method of the search for conformers.
     method: Method
 
@@ -54,13 +62,19 @@ class Level(Protocol):
         """Return what evaluates configurations of a molecule."""
         ...
 
+    def model_error(self, modes: NormalModes, relaxed: Atoms) -> ModelError | None:
+        """Return what a model states of its own error, or None."""
+        ...
+
 
 class ReferenceLevel:
     """A reference method, called for every configuration; it has no polarizabilities here."""
 
-    def __init__(self, method: Method) -> None:
+    def __init__(self, method: Method, given: str = "") -> None:
         self.method: Method = method
+        self.given = given
         self.name: str = joined_levels(method.level_of_theory)
+        self.key = self.name
 
     def relaxed(self, atoms: Atoms) -> Atoms:
         """Return a tightly relaxed structure."""
@@ -82,30 +96,80 @@ class ReferenceLevel:
         )
         return evaluator
 
+    def model_error(self, modes: NormalModes, relaxed: Atoms) -> ModelError | None:
+        """Return None: there is no model."""
+        return None
+
 
 class ModelLevel:
     """A trained model, in double precision."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, given: str = "") -> None:
         self._potential = load_model(path, dtype=torch.float64)
+        self.given = given or path
         self.method: Method = as_method(EqCalculator(self._potential))
         self.name: str = self._potential.facts()["level of theory"]
+        self.key = str(self._potential.metadata["hash"])
 
     def relaxed(self, atoms: Atoms) -> Atoms:
         """Return a tightly relaxed structure."""
         return relax_with_model(self._potential, atoms)
 
     def modes(self, atoms: Atoms) -> NormalModes:
-        """Return the normal modes from the exact Hessian, with errors if the model knows them."""
-        modes = harmonic_spectrum(self._potential, atoms)
-        if self._potential.last_layers is None or modes.eigenvalues.min() <= 0.0:
-            return modes
-        return replace(modes, wavenumber_error=wavenumber_errors(modes, self._potential, atoms))
+        """Return the normal modes from the exact Hessian."""
+        return harmonic_spectrum(self._potential, atoms)
 
     def evaluator(self, atoms: Atoms) -> Evaluator:
         """Return the model with its fastest execution."""
         numbers = torch.as_tensor(atoms.numbers)
         return evaluator_for(self._potential, numbers, charge=total_charge(atoms))
+
+    def model_error(
+        self, modes: NormalModes, relaxed: Atoms, *, members: int = 8
+    ) -> ModelError | None:
+        """Return the deviations of members drawn from the distribution of the last layers.
+
+        Each has its own minimum, and there along the modes of the model its own fundamentals in
+        cuts of one mode, and its own double-harmonic intensities.
+
+        Parameters
+        ----------
+        modes
+            Normal modes of the model itself.
+        relaxed
+            The molecule at the minimum of the model.
+        members
+            Number of members.
+
+        Returns
+        -------
+        ModelError or None
+            None if the model does not have this distribution.
+        """
+        if self._potential.last_layers is None:
+            return None
+        numbers, charge = torch.as_tensor(relaxed.numbers), total_charge(relaxed)
+        found = []
+        for potential in (self._potential, *last_layer_members(self._potential, members)):
+            # forces of this size move a fundamental by far less than members differ
+            at_rest = relax_with_model(potential, relaxed, fmax=1e-3)
+            here = replace(modes, positions=at_rest.positions)
+            evaluator = evaluator_for(potential, numbers, charge=charge)
+            sticks = evaluator_spectrum(here, evaluator)
+            found.append((one_mode_fundamentals(here, evaluator), sticks))
+        (mean, sticks), *others = found
+
+        def deviation(own: np.ndarray, of_members: list[np.ndarray]) -> np.ndarray:
+            return np.sqrt(np.mean((np.array(of_members) - own) ** 2, axis=0))
+
+        infrared = raman = None
+        if sticks.dipole_derivative is not None:
+            strengths = [other.infrared_intensity for _, other in others]
+            infrared = deviation(sticks.infrared_intensity, strengths)
+        if sticks.polarizability_derivative is not None:
+            strengths = [other.raman_activity for _, other in others]
+            raman = deviation(sticks.raman_activity, strengths)
+        return ModelError(deviation(mean, [nu for nu, _ in others]), infrared, raman)
 
 
 def level_named(name: str) -> Level:
@@ -114,12 +178,13 @@ def level_named(name: str) -> Level:
     Parameters
     ----------
     name
-        ``general``, the shipped model of molecules of H, C, N and O; a model file (.eqc); or a
-        method of ``eqcalc label``: ``gfn2``, ``dft``, ….
+        ``general``, the shipped model of molecules of H, C, N and O; another shipped model by its
+        name; a model file (.eqc); or a method of ``eqcalc label``: ``gfn2``, ``dft``, ….
     """
-    if name == "general":
-        name = str(model_file(GENERAL_MODEL))
-    return ModelLevel(name) if name.endswith(".eqc") else ReferenceLevel(method_named(name))
+    model = GENERAL_MODEL if name == "general" else name
+    if model in shipped_models() or model.endswith(".eqc"):
+        return ModelLevel(model, name)
+    return ReferenceLevel(method_named(name), name)
 
 
 def default_level(atoms: Atoms) -> str:

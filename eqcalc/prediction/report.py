@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from eqcalc._version import __version__
 from eqcalc.anharmonic import AnharmonicSpectrum, rotor_table
-from eqcalc.prediction.bands import Conformer, PredictedBand, predicted_bands, strengths
+from eqcalc.prediction.bands import (
+    Conformer,
+    PredictedBand,
+    error_budget,
+    predicted_bands,
+    strengths,
+)
 from eqcalc.prediction.point_groups import symmetry
 from eqcalc.reports.page import (
     Line,
@@ -88,7 +94,7 @@ def report_page(prediction: Prediction, measured: Sequence[Spectrum | BandList] 
             lists += [] if bands is None else [bands]
         panels.append(Panel(kind, _KINDS[kind], spectrum, curves, lists))
     missing = [item.label for item in measured if spectra[_kind(item)] is None]
-    lines = predicted_bands(prediction.conformers, _DRAWN)
+    lines = predicted_bands(prediction.conformers, prediction.calibration, _DRAWN)
     treatments = {"VCI": [_line(band) for band in lines]}
     if any(c.perturbed is not None for c in prediction.conformers):
         treatments["GVPT2"] = _simple(prediction.conformers, "perturbed")
@@ -134,6 +140,13 @@ def _line(band: PredictedBand) -> Line:
         for source, error in band.errors.items()
         if not math.isnan(error)
     ]
+    if not math.isnan(band.error_95):
+        facts.append(("± 95 %", f"{band.error_95:.1f} cm⁻¹"))
+    for kind, error, unit in (
+        ("infrared", band.infrared_error, "km/mol"),
+        ("Raman", band.raman_error, "Å⁴/amu"),
+    ):
+        facts += [] if math.isnan(error) else [(f"± {kind}", f"{error:.2g} {unit}")]
     for name, value in (("harmonic", band.harmonic), ("GVPT2", band.perturbed)):
         facts += [] if math.isnan(value) else [(name, f"{value:.1f} cm⁻¹")]
     if not math.isnan(band.measured.value):
@@ -148,6 +161,7 @@ def _line(band: PredictedBand) -> Line:
         band.depolarization_ratio,
         band.conformer,
         facts,
+        math.nan if math.isnan(band.bias) else band.expected,
     )
 
 
@@ -224,30 +238,39 @@ def _text(value: float, digits: int = 1) -> str:
     return "–" if math.isnan(value) else f"{value:.{digits}f}"
 
 
+def _with_error(value: float, error: float) -> str:
+    return _text(value) + ("" if math.isnan(error) else f" ± {error:.1f}")
+
+
 def _bands(prediction: Prediction, lines: Sequence[PredictedBand]) -> Section:
     """Return the table of the bands, whose rows select their lines."""
     bands = prediction.bands
     several, scattering = len(prediction.conformers) > 1, prediction.raman is not None
     known = any(not math.isnan(band.measured.value) for band in bands)
     perturbed = any(not math.isnan(band.perturbed) for band in bands)
-    head = ["state", "VCI\ncm⁻¹", "±", *(["GVPT2\ncm⁻¹"] if perturbed else []), "harmonic\ncm⁻¹"]
+    calibrated = prediction.calibration is not None
+    head = ["state", "VCI\ncm⁻¹", *(["expected\ncm⁻¹"] if calibrated else []), "±"]
+    head += [*(["GVPT2\ncm⁻¹"] if perturbed else []), "harmonic\ncm⁻¹"]
     head += ["measured\ncm⁻¹", "deviation"] if known else []
     head += ["infrared\nkm/mol"]
     head += ["Raman\nÅ⁴/amu", "ρ"] if scattering else []
     head += ["conformer"] if several else []
     rows = []
     for band in bands:
-        row = [band.state, *map(_text, (band.wavenumber, band.error))]
+        row = [band.state, _text(band.wavenumber)]
+        row += [_text(band.expected)] if calibrated else []
+        row += [_text(band.error)]
         row += [_text(band.perturbed)] if perturbed else []
         row += [_text(band.harmonic)]
         if known:
-            off = band.wavenumber - band.measured.value
+            off = band.expected - band.measured.value
             row += [
                 _text(band.measured.value, 0),
                 "–" if math.isnan(off) else f"{off:+.0f}".replace("-", "−"),
             ]
-        row += [_text(band.infrared)]
-        row += [_text(band.raman), _text(band.depolarization_ratio, 2)] if scattering else []
+        row += [_with_error(band.infrared, band.infrared_error)]
+        if scattering:
+            row += [_with_error(band.raman, band.raman_error), _text(band.depolarization_ratio, 2)]
         row += [str(band.conformer + 1)] if several else []
         rows.append(row)
     numbers = {(b.conformer, b.state, b.wavenumber): i for i, b in enumerate(lines)}
@@ -259,30 +282,35 @@ def _bands(prediction: Prediction, lines: Sequence[PredictedBand]) -> Section:
 def _budget(prediction: Prediction) -> Section:
     """Return the errors of the positions by their sources, and what is not among them."""
     bands = [b for b in prediction.bands if b.conformer == 0]
-    sources = list(dict.fromkeys(source for band in bands for source in band.errors))
-    head = ["state", "VCI\ncm⁻¹", *(f"± {source}\ncm⁻¹" for source in sources), "± sum\ncm⁻¹"]
-    rows = [
-        [
-            band.state,
-            _text(band.wavenumber),
-            *(_text(band.errors.get(source, math.nan)) for source in sources),
-            _text(band.error),
-        ]
-        for band in bands
-    ]
+    head, units, *rows = error_budget(bands)
+    sources = {source for band in bands for source in band.errors}
+    record = prediction.conformers[0].spectrum.provenance
+    terms = "" if record["mode_coupling"] == 3 else ", and of the terms of three modes left out"
     meaning = {
-        "basis": "the last quantum added to the basis",
-        "nodes": "fewer quadrature nodes",
-        "coupling": "the terms of three modes left out",
-        "model": "the standard deviation that the model states, of harmonic wavenumbers",
+        "model": "how much the members of the model disagree",
+        "nuclei": f"convergence of the basis and of the quadrature of VCI{terms}",
+        "level": "the level of theory, with what the members of a model do not tell of its error",
     }
-    told = "; ".join(f"{s}: {meaning[s]}" for s in sources if s in meaning)
-    text = f"How far positions move, by what is left out or not known ({told})."
-    rest = (
-        "Not among them: the error of the level of theory, which is the largest for approximate "
-        f"methods ({prediction.level}). There is no sampling error, since no dynamics is run."
-    )
-    return Section("Error budget", paragraph(text) + table(head, rows, (0,)) + paragraph(rest))
+    told = "; ".join(f"{s}: {meaning[s]}" for s in meaning if s in sources)
+    found = prediction.calibration
+    if found is None:
+        text = (
+            f"How far positions may be off, by what is left out or not known ({told}). Not among "
+            "them: the error of the level of theory, which is the largest for approximate methods "
+            f"({prediction.level} was not compared with measured fundamentals)."
+        )
+    else:
+        text = (
+            f"How far positions may be off ({told}): half-widths that contain 68 % of "
+            f"{found.bands} measured fundamentals of {found.molecules} molecules, about the "
+            "position that is expected without the bias of this level; the last column contains "
+            "95 %. Those of overtones and combinations are extrapolated."
+        )
+    rest = "There is no sampling error, since no dynamics is run."
+    if prediction.conformers[0].model_error is not None:
+        rest += " Errors of intensities are those of the model alone, one standard deviation."
+    titles = [f"{name}\n{unit}" for name, unit in zip(head, units, strict=True)]
+    return Section("Error budget", paragraph(text) + table(titles, rows, (0,)) + paragraph(rest))
 
 
 def _conformers(prediction: Prediction) -> Section:

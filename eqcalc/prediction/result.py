@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ import numpy as np
 
 from eqcalc.anharmonic import AnharmonicSpectrum, rotor_table
 from eqcalc.anharmonic.spectrum import PRINTED
-from eqcalc.facts import facts_table
+from eqcalc.facts import aligned, facts_table
 from eqcalc.files import make_folder, replacing, write_atomically
-from eqcalc.prediction.bands import Conformer, PredictedBand, predicted_bands
+from eqcalc.prediction.bands import Conformer, PredictedBand, error_budget, predicted_bands
+from eqcalc.prediction.errors import Calibration
 from eqcalc.prediction.point_groups import symmetry
 from eqcalc.prediction.report import read_experiment, report_page
 from eqcalc.spectra import plot_spectrum, save_figure, write_spectrum
@@ -50,6 +51,8 @@ class Prediction:
         What a reader has to know.
     asked
         The arguments of :func:`~eqcalc.prediction.predict`, if they can be written down.
+    calibration
+        Constants of the error of the level of theory, if they are known.
     """
 
     name: str
@@ -59,6 +62,7 @@ class Prediction:
     conformers: tuple[Conformer, ...]
     notes: tuple[str, ...] = ()
     asked: Mapping[str, Any] = field(default_factory=dict)
+    calibration: Calibration | None = None
 
     @cached_property
     def infrared(self) -> Spectrum:
@@ -75,7 +79,7 @@ class Prediction:
     @cached_property
     def bands(self) -> tuple[PredictedBand, ...]:
         """Fundamentals and visible transitions of all conformers, in ascending order."""
-        return predicted_bands(self.conformers)
+        return predicted_bands(self.conformers, self.calibration)
 
     def _weighted(self, spectrum_of: Callable[[AnharmonicSpectrum], Spectrum]) -> Spectrum:
         """Return the sum over conformers on the longest axis."""
@@ -99,6 +103,8 @@ class Prediction:
             parts.append(conformer.spectrum.table(PRINTED))
             if conformer.rotors:
                 parts.append(rotor_table(conformer.atoms, conformer.rotors))
+        first = [band for band in self.bands if band.conformer == 0]
+        parts.append("errors of positions (conformer 1)\n" + aligned(error_budget(first), (0,)))
         measured = self.compared()
         if measured:
             parts.append(measured)
@@ -151,6 +157,8 @@ class Prediction:
                 {"weight": c.weight, "free_energy_eV": c.free_energy, **c.spectrum.to_dict()}
                 for c in self.conformers
             ],
+            "bands": [_record(band) for band in self.bands],
+            "calibration": None if self.calibration is None else asdict(self.calibration),
             "notes": list(self.notes),
         }
         text = json.dumps(record, indent=1, ensure_ascii=False, default=str)
@@ -164,6 +172,24 @@ class Prediction:
         for band in self.bands:
             strengths = ((band.infrared, "km/mol"), (band.raman, "Å⁴/amu"))
             known = [f"{x:.1f} {unit}" for x, unit in strengths if not math.isnan(x)]
-            place = f"{band.wavenumber:.1f} ± {band.error:.1f} cm⁻¹"
+            place = f"{band.expected:.1f} ± {band.error:.1f} cm⁻¹"
             facts[place] = "; ".join([band.state, *known])
         return facts_table(f"Prediction of {self.name}", facts)
+
+
+def _record(band: PredictedBand) -> dict[str, Any]:
+    """Return a band with its errors as JSON-able values; what is unknown is left out."""
+    values = {
+        "wavenumber_cm-1": band.wavenumber,
+        "expected_cm-1": band.expected,
+        "bias_cm-1": band.bias,
+        **{f"error_{source}_cm-1": error for source, error in band.errors.items()},
+        "error_cm-1": band.error,
+        "error_95_cm-1": band.error_95,
+        "infrared_km/mol": band.infrared,
+        "infrared_error_km/mol": band.infrared_error,
+        "raman_angstrom4/amu": band.raman,
+        "raman_error_angstrom4/amu": band.raman_error,
+    }
+    known = {name: value for name, value in values.items() if not math.isnan(value)}
+    return {"state": band.state, "conformer": band.conformer + 1, **known}

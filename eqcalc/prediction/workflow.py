@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ from eqcalc.molecules import (
 )
 from eqcalc.normal_modes import NormalModes, is_linear, principal_axes
 from eqcalc.prediction.bands import Conformer
+from eqcalc.prediction.errors import Calibration, calibration_of
 from eqcalc.prediction.level import Level, default_level, level_named
 from eqcalc.prediction.point_groups import ALMOST_LINEAR, symmetry
 from eqcalc.prediction.result import Prediction
@@ -37,10 +38,15 @@ from eqcalc.progress import duration
 from eqcalc.runtime.evaluator import Evaluator
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum
 from eqcalc.units import BOLTZMANN, SECOND_RADIATION_CONSTANT
-from eqcalc.validation import InvalidInputError, non_negative, positive
+from eqcalc.validation import InvalidInputError, non_negative, one_of, positive
 
 #: Largest molecule: the surface of more modes takes too many points.
 LARGEST = 12
+#: What is chosen of :meth:`~eqcalc.anharmonic.Treatment.for_modes` for each quality.
+QUALITIES: dict[str, dict[str, int]] = {
+    "quick": {"coupling": 2, "configurations": 1000},
+    "best": {"coupling": 3},
+}
 #: Conformers of a smaller population are left out.
 _RARE = 0.02
 #: Points of the relaxed scan of a torsion times the steps of each relaxation.
@@ -73,6 +79,8 @@ class Plan:
         Expected time of one conformer, from calls that were timed on this machine.
     space
         Space on the disk that must be free, bytes.
+    source
+        The level of theory itself, which :func:`predict` takes as well.
     """
 
     molecule: str
@@ -82,6 +90,7 @@ class Plan:
     points: int
     seconds: float
     space: int
+    source: Level
 
     def __str__(self) -> str:
         """Return the plan as text."""
@@ -97,6 +106,7 @@ def predict(
     molecule: str | Atoms,
     *,
     level: str | Level | None = None,
+    quality: str = "quick",
     temperature: float = 298.15,
     fwhm: float = 4.0,
     isotopes: Mapping[str, float | str] | None = None,
@@ -115,6 +125,9 @@ def predict(
     level
         See :func:`~eqcalc.prediction.level.level_named`: ``"general"``, ``"gfn2"``, ``"dft"``, a
         model file, …. By default the general model where it knows the molecule, else GFN2-xTB.
+    quality
+        ``"quick"``: VCI in a small basis on terms of up to two modes; ``"best"``: on terms of up to
+        three modes in a larger one.
     temperature
         K.
     fwhm
@@ -127,13 +140,14 @@ def predict(
     Raises
     ------
     InvalidInputError
-        The molecule is unknown, too large, a radical, an atom or periodic.
+        The molecule is unknown, too large, a radical, an atom or periodic; or the quality is
+        unknown.
     """
     atoms = _prepared(molecule, isotopes, charge)
-    level = level or default_level(atoms)
-    source = level_named(level) if isinstance(level, str) else level
+    one_of("quality", quality, QUALITIES)
     positive("temperature", temperature, unit="K")
     positive("fwhm", fwhm, unit="cm⁻¹")
+    source = _level(level, atoms)
     name = molecule if isinstance(molecule, str) else str(atoms.symbols)
     found = conformers(atoms, source.method, rng=np.random.default_rng(0))
     treated, notes = [], []
@@ -157,6 +171,7 @@ def predict(
             treated[k][0],
             treated[k][1],
             source,
+            quality,
             temperature,
             float(weights[k] / weights[kept].sum()),
             float(free[k] - free.min()),
@@ -172,26 +187,44 @@ def predict(
         notes.append(
             "no Raman spectrum: this level gives no polarizabilities here; use a model with them"
         )
-    notes.append("errors in the table are those of the treatment of the nuclei")
-    if (stated := result[0].harmonic.wavenumber_error) is not None:
-        notes.append(
-            f"the model states errors of {stated.min():.0f} to {stated.max():.0f} cm⁻¹ of its "
-            "harmonic wavenumbers; report.html has them for each band"
-        )
-    notes.append(f"the error of the level of theory itself comes on top ({source.name})")
+    calibration = calibration_of(source.key)
+    notes += _of_errors(source.name, calibration, result[0])
     result.sort(key=lambda conformer: -conformer.weight)
     asked: dict[str, Any] = {}
-    if isinstance(molecule, str) and isinstance(level, str):
-        asked = {"molecule": molecule, "level": level, "temperature": temperature, "fwhm": fwhm}
+    if isinstance(molecule, str) and source.given:
+        asked = {"molecule": molecule, "level": source.given, "quality": quality}
+        asked |= {"temperature": temperature, "fwhm": fwhm}
         asked |= {} if charge is None else {"charge": charge}
         asked |= {"isotopes": dict(isotopes)} if isotopes else {}
-    return Prediction(name, source.name, temperature, fwhm, tuple(result), tuple(notes), asked)
+    return Prediction(
+        name, source.name, temperature, fwhm, tuple(result), tuple(notes), asked, calibration
+    )
+
+
+def _of_errors(level: str, calibration: Calibration | None, conformer: Conformer) -> Iterator[str]:
+    """Yield what the errors mean, and which are not stated."""
+    if calibration is None:
+        yield (
+            f"the error of the level of theory comes on top: {level} was not compared with "
+            "measured fundamentals"
+        )
+    else:
+        yield (
+            "errors are half-widths of 68 %, as they were for "
+            f"{calibration.bands} measured fundamentals of {calibration.molecules} molecules; "
+            "those of overtones and combinations are extrapolated"
+        )
+    if conformer.model_error is not None:
+        yield "errors of intensities are those of the model alone, one standard deviation"
+    elif "model" in conformer.spectrum.provenance:
+        yield "the model does not state its own error"
 
 
 def plan(
     molecule: str | Atoms,
     *,
     level: str | Level | None = None,
+    quality: str = "quick",
     isotopes: Mapping[str, float | str] | None = None,
     charge: int | None = None,
 ) -> Plan:
@@ -200,11 +233,11 @@ def plan(
     The arguments are those of :func:`predict`.
     """
     atoms = _prepared(molecule, isotopes, charge)
-    level = level or default_level(atoms)
-    source = level_named(level) if isinstance(level, str) else level
+    one_of("quality", quality, QUALITIES)
+    source = _level(level, atoms)
     linear = is_linear(atoms.positions, atoms.get_masses(), ALMOST_LINEAR)  # not relaxed yet
     n_modes = 3 * len(atoms) - 6 + linear
-    treatment = Treatment.for_modes(n_modes)
+    treatment = Treatment.for_modes(n_modes, **QUALITIES[quality])
     wanted = ("energy", "forces", "dipole")
     names = tuple(name for name in wanted if name in source.method.quantities)
     source.method.label(atoms, names)  # the first call is slower
@@ -229,7 +262,14 @@ def plan(
         points,
         float(seconds),
         trials * _OUTPUT,
+        source,
     )
+
+
+def _level(level: str | Level | None, atoms: Atoms) -> Level:
+    """Return the level of theory that was asked for."""
+    level = level or default_level(atoms)
+    return level_named(level) if isinstance(level, str) else level
 
 
 def _seconds(work: Callable[[], Any]) -> float:
@@ -279,6 +319,7 @@ def _conformer(
     atoms: Atoms,
     modes: NormalModes,
     level: Level,
+    quality: str,
     temperature: float,
     weight: float,
     free_energy: float,
@@ -286,11 +327,15 @@ def _conformer(
     """Return the spectrum of a conformer."""
     torsions, turned = separated_torsions(atoms, modes)
     evaluator = level.evaluator(atoms)
-    spectrum = anharmonic_spectrum(modes, evaluator, at_rest=torsions, temperature=temperature)
+    treatment = Treatment.for_modes(len(modes) - len(torsions), **QUALITIES[quality])
+    spectrum = anharmonic_spectrum(
+        modes, evaluator, treatment, at_rest=torsions, temperature=temperature
+    )
     if not isinstance(modes, HarmonicSpectrum):
         modes = evaluator_spectrum(modes, evaluator)
     perturbed = _perturbed(modes, evaluator, torsions)
-    return Conformer(atoms, weight, free_energy, spectrum, turned, modes, perturbed)
+    stated = level.model_error(modes, atoms)
+    return Conformer(atoms, weight, free_energy, spectrum, turned, modes, perturbed, stated)
 
 
 def _perturbed(

@@ -64,6 +64,9 @@ class Line:
         Number of the molecule, from zero.
     facts
         What else is told about it.
+    expected
+        Where it is expected without the bias of its level, cm⁻¹: the centre of its error; nan if
+        that is not known.
     """
 
     wavenumber: float
@@ -75,6 +78,7 @@ class Line:
     ratio: float = math.nan
     conformer: int = 0
     facts: Sequence[tuple[str, str]] = ()
+    expected: float = math.nan
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the script draws."""
@@ -83,6 +87,7 @@ class Line:
             "label": self.label,
             "quanta": {str(k): int(n) for k, n in self.quanta.items()},
             "error": _number(self.error),
+            "expected": _number(self.expected, 7),
             "infrared": _number(self.infrared),
             "raman": _number(self.raman),
             "ratio": _number(self.ratio),

@@ -9,9 +9,10 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from eqcalc.anharmonic import Treatment, anharmonic_spectrum
+from eqcalc.anharmonic import Treatment, anharmonic_spectrum, one_mode_fundamentals
 from eqcalc.normal_modes import NormalModes, NotAMinimumError
-from tests.anharmonic.surfaces import CarbonDioxide, Water
+from eqcalc.units import WAVENUMBER_PER_EV
+from tests.anharmonic.surfaces import CarbonDioxide, Molecule, Water
 from tests.errors import refused
 
 #: Vibrational levels of the q-TIP4P/F monomer without rotation from a discrete variable
@@ -93,6 +94,36 @@ def test_heavy_water_obeys_the_isotope_rules(water):
     np.testing.assert_allclose(
         heavy_shift / shift, (heavy.harmonic / water.harmonic) ** 2, rtol=0.1
     )
+
+
+class CarbonMonoxide(Molecule):
+    """A Morse bond."""
+
+    numbers = torch.tensor([6, 8])
+    masses = np.array([12.0, 15.9949146221])
+    equilibrium = torch.tensor([[0, 0, 0], [0, 0, 1.128]], dtype=torch.float64)
+    depth = 11.2
+
+    def energy(self, r):
+        length = (r[:, 1] - r[:, 0]).norm(dim=-1)
+        return self.depth * (1.0 - torch.exp(-2.3 * (length - 1.128))) ** 2
+
+
+def test_a_bond_alone_has_its_exact_fundamental():
+    bond = CarbonMonoxide()
+    modes = bond.modes()
+    (omega,) = modes.wavenumber
+    exact = omega - 0.5 * omega**2 / (bond.depth * WAVENUMBER_PER_EV)
+    np.testing.assert_allclose(one_mode_fundamentals(modes, bond), exact, atol=1e-3)
+    # oscillators of another wavenumber span the same states
+    other = replace(modes, eigenvalues=1.02 * modes.eigenvalues)
+    np.testing.assert_allclose(one_mode_fundamentals(other, bond), exact, atol=0.05)
+
+
+@pytest.mark.parametrize(("n_modes", "quanta"), [(3, 12), (9, 4), (15, 3), (18, 2), (30, 2)])
+def test_a_small_basis_has_two_quanta_at_least(n_modes, quanta):
+    found = Treatment.for_modes(n_modes, coupling=2, configurations=1000)
+    assert (found.coupling, found.quanta) == (2, quanta)
 
 
 def test_bending_levels_of_a_linear_molecule_are_degenerate():

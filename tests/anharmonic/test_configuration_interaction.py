@@ -5,11 +5,12 @@ import numpy as np
 
 from eqcalc.anharmonic.configuration_interaction import (
     Hamiltonian,
+    all_configurations,
+    connections,
     outer_correction,
     self_consistent_rotations,
     vibrational_states,
 )
-from eqcalc.anharmonic.configurations import all_configurations, connections
 from eqcalc.anharmonic.expansion import expanded
 from eqcalc.anharmonic.modal_basis import ModalBasis, oscillator_nodes
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from ase import Atoms
 
-from eqcalc.prediction import Prediction
+from eqcalc.prediction import ModelError, Prediction
 from eqcalc.prediction.workflow import _conformer
 from tests.anharmonic.surfaces import Water
 
@@ -28,14 +28,25 @@ class _Level:
     def evaluator(self, atoms):
         return PolarizableWater()
 
+    def model_error(self, modes, relaxed):
+        return ModelError(
+            np.array([3.0, 4.0, 5.0]), np.array([2.0, 0.1, 0.2]), np.array([1.0, 2.0, 3.0])
+        )
+
 
 @pytest.fixture(scope="session")
 def prediction() -> Prediction:
     """Water at an analytic level, infrared and Raman."""
     water = PolarizableWater()
     atoms = Atoms("OH2", water.equilibrium.numpy(), masses=water.masses)
-    conformer = _conformer(atoms, water.modes(), _Level(), 298.15, 1.0, 0.0)
-    asked = {"molecule": "water", "level": "gfn2", "temperature": 298.15, "fwhm": 8.0}
+    conformer = _conformer(atoms, water.modes(), _Level(), "best", 298.15, 1.0, 0.0)
+    asked = {
+        "molecule": "water",
+        "level": "gfn2",
+        "quality": "best",
+        "temperature": 298.15,
+        "fwhm": 8.0,
+    }
     asked |= {"charge": 0, "isotopes": {"H": 2.014, "0": 17.999}}
     found = Prediction("water", _Level.name, 298.15, 8.0, (conformer,), ("a <note>",), asked)
     assert np.isfinite(found.infrared.values).all()

@@ -10,6 +10,7 @@ import pytest
 from ase.io import read
 
 from eqcalc.cli.program import build_parser
+from eqcalc.prediction import Calibration
 from eqcalc.prediction.bands import predicted_bands
 from eqcalc.prediction.report import report_page
 from eqcalc.spectra import write_spectrum
@@ -43,18 +44,43 @@ def test_bands_beside_other_treatments_and_experiment(prediction):
 
 
 def test_errors_of_the_model_are_those_of_its_modes(prediction):
-    (conformer,) = prediction.conformers
-    harmonic = replace(conformer.harmonic, wavenumber_error=np.array([3.0, 4.0, 5.0]))
-    bands = predicted_bands([replace(conformer, harmonic=harmonic)], 0.0)
+    bands = predicted_bands(prediction.conformers, least=0.0)
     for quanta, error in (({0: 1}, 3.0), ({2: 1}, 5.0), ({0: 2}, 6.0)):
         band = next(b for b in bands if b.quanta == quanta)
         assert band.errors["model"] == pytest.approx(error)
         assert band.error > error
+        assert np.isnan(band.bias)  # of a level that was compared with nothing
+        assert band.expected == band.wavenumber
+    bend = bands[0]
+    part = prediction.conformers[0].spectrum.assignment[0][0].weight
+    assert bend.infrared_error == pytest.approx(2.0 * part)
+    assert bend.raman_error == pytest.approx(1.0 * part)
+    assert np.isnan(next(b for b in bands if b.quanta == {0: 2}).infrared_error)
+
+
+def test_errors_of_a_level_are_told_everywhere(prediction):
+    constants = Calibration(
+        "", 0.01, 0.002, 0.003, 2.0, 0.5, (0.0, 0.0), (1.0, 2.5), molecules=40, bands=600
+    )
+    known = replace(prediction, calibration=constants)
+    bend = known.bands[0]
+    assert bend.expected == pytest.approx(bend.wavenumber - 0.002 * bend.harmonic)
+    assert list(bend.errors) == ["model", "nuclei", "level"]
+    assert bend.error_95 == pytest.approx(2.5 * bend.error)
+    page = report_page(known).html()
+    line = data_of(page)["treatments"][0]["sticks"][0]
+    assert line["expected"] == pytest.approx(bend.expected, abs=1e-3)
+    assert ["± level", f"{bend.errors['level']:.1f} cm⁻¹"] in line["facts"]
+    assert "<th>± level<small>cm⁻¹</small></th>" in page
+    assert "± level" in known.summary()
+    assert data_of(report_page(prediction).html())["treatments"][0]["sticks"][0]["expected"] is None
 
 
 def test_combinations_have_the_quanta_of_their_modes(prediction):
     bend = prediction.conformers[0].spectrum.harmonic[0]
-    overtone = next(b for b in predicted_bands(prediction.conformers, 0.0) if b.quanta == {0: 2})
+    overtone = next(
+        b for b in predicted_bands(prediction.conformers, least=0.0) if b.quanta == {0: 2}
+    )
     assert overtone.harmonic == pytest.approx(2.0 * bend)
     assert np.isnan(overtone.measured.value)
 
@@ -152,7 +178,7 @@ def test_raman_of_a_level_without_it_is_told(prediction):
 def test_the_command_asks_for_the_same(prediction, html):
     command = re.search(r"\neqcalc (predict .*?)</pre>", html)[1]
     options = build_parser().parse_args(command.split())
-    for name in ("molecule", "level", "temperature", "fwhm", "charge"):
+    for name in ("molecule", "level", "quality", "temperature", "fwhm", "charge"):
         assert getattr(options, name) == prediction.asked[name]
     assert dict(options.mass) == prediction.asked["isotopes"]
 

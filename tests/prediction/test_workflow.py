@@ -65,6 +65,20 @@ def test_radicals_are_refused():
         predict("H2O", charge=1)
 
 
+def test_qualities():
+    quick, best = (plan("formaldehyde", quality=quality) for quality in ("quick", "best"))
+    assert (quick.treatment.coupling, best.treatment.coupling) == (2, 3)
+    assert best.points > quick.points
+    with refused(key="quality", value="standard"):
+        plan("formaldehyde", quality="standard")
+
+
+def test_shipped_models_are_levels_by_their_names():
+    level = plan("ethanol", level="ethanol").source
+    assert level.given == "ethanol"
+    assert level.name.startswith("PBE0")
+
+
 def test_temperature_is_checked():
     with refused(key="temperature"):
         predict("H2O", temperature=-1.0)
@@ -100,7 +114,8 @@ def test_free_energy_of_a_stiffer_molecule_is_higher():
 def test_linear_molecules_have_a_vibration_more(name, linear):
     atoms = molecule_from(name)
     n_modes = 3 * len(atoms) - 6 + linear
-    assert plan(name).points == Treatment.for_modes(n_modes).points(n_modes)
+    treatment = Treatment.for_modes(n_modes, coupling=2)
+    assert plan(name).points == treatment.points(n_modes)
 
 
 @pytest.mark.parametrize("atoms", [molecule("O2"), Atoms("NiO", [[0, 0, 0], [0, 0, 1.6]])])

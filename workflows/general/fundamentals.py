@@ -18,6 +18,7 @@ import hashlib
 import json
 from collections import defaultdict
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from rdkit import Chem, RDLogger
@@ -25,13 +26,23 @@ from scipy.optimize import linear_sum_assignment
 
 from eqcalc.prediction.level import level_named
 from eqcalc.prediction.structure import molecule_from
+from eqcalc.spectra.experiment.fundamentals import UNCERTAINTY
 
 TABLE = Path(__file__).parents[2] / "data" / "experiment" / "fundamentals.csv"
 _DEGENERACY = {"e": 2, "t": 3, "f": 3, "π": 2, "δ": 2, "p": 2}
 
 
-def molecules() -> dict[str, tuple[str, str, np.ndarray]]:
-    """Return name, SMILES and fundamentals [cm⁻¹] of the molecules by InChI."""
+class Molecule(NamedTuple):
+    """A molecule of the table; fundamentals and their uncertainties in cm⁻¹."""
+
+    name: str
+    smiles: str
+    measured: np.ndarray
+    uncertainty: np.ndarray
+
+
+def molecules() -> dict[str, Molecule]:
+    """Return the molecules by InChI."""
     rows: dict[str, list[dict[str, str]]] = defaultdict(list)
     with TABLE.open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
@@ -46,12 +57,13 @@ def molecules() -> dict[str, tuple[str, str, np.ndarray]]:
         radical = any(a.GetNumRadicalElectrons() for a in built.GetAtoms())
         if not elements <= set("HCNO") or radical or Chem.GetFormalCharge(built):
             continue
-        wavenumbers = [
-            float(row["wavenumber_cm-1"])
+        listed = [
+            (float(row["wavenumber_cm-1"]), UNCERTAINTY[row["uncertainty_class"]])
             for row in entries
             for _ in range(_DEGENERACY.get(row["symmetry"][:1].lower(), 1))
         ]
-        found[inchi] = (entries[0]["name"], Chem.MolToSmiles(built), np.array(wavenumbers))
+        name, smiles = entries[0]["name"], Chem.MolToSmiles(built)
+        found[inchi] = Molecule(name, smiles, *np.array(listed).T)
     return found
 
 
@@ -88,7 +100,7 @@ def main() -> None:
     RDLogger.DisableLog("rdApp.*")
     level = level_named(options.level)
     found: dict[str, dict] = {}
-    for inchi, (name, smiles, measured) in molecules().items():
+    for inchi, (name, smiles, measured, _) in molecules().items():
         try:
             atoms = level.relaxed(molecule_from(f"smiles:{smiles}"))
             harmonic = np.asarray(level.modes(atoms).wavenumber)

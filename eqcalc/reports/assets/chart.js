@@ -122,7 +122,7 @@ class Chart {
 
   lanes() {
     const found = this.app.treatments.map((t, n) => ({ label: t.name, treatment: n, errors: true, color: `var(--lane${n})`,
-      sticks: t.sticks.map((s, i) => ({ x: s.x, h: s[this.panel.kind], error: s.error, index: i })) }));
+      sticks: t.sticks.map((s, i) => ({ x: s.x, h: s[this.panel.kind], error: s.error, expected: s.expected, index: i })) }));
     const color = "var(--lane4)";
     for (const list of this.panel.listed) {
       found.push({ label: list.label, treatment: null, errors: true, color,
@@ -249,9 +249,10 @@ class Chart {
       s.top = base - Math.max(4, tall * (LANE - 6));
       s.tall = tall;
       inside.append(make("line", { class: "stick", x1: x, x2: x, y1: base, y2: s.top, stroke: lane.color, "stroke-width": 1.8 }));
-      const half = s.error ? Math.abs(this.toX(s.x + s.error) - x) : 0;
+      const expected = s.expected ?? s.x, centre = this.toX(expected);
+      const half = s.error ? Math.abs(this.toX(expected + s.error) - centre) : 0;
       if (half > 1.5 && tall > 0.05) {
-        inside.append(make("line", { class: "error", x1: x - half, x2: x + half, y1: s.top, y2: s.top, stroke: lane.color, "stroke-width": 1 }));
+        inside.append(make("line", { class: "error", x1: centre - half, x2: centre + half, y1: s.top, y2: s.top, stroke: lane.color, "stroke-width": 1 }));
       }
     }
   }

@@ -34,7 +34,9 @@ const app = {
 function describe(treatment, stick) {
   const rows = [["treatment", treatment]];
   const total = stick.error ? ` ± ${shown(stick.error, 2)}` : "";
-  rows.push(["position", `${stick.x.toFixed(1)}${total} cm⁻¹`]);
+  const biased = stick.expected !== null;
+  rows.push(["position", `${stick.x.toFixed(1)}${biased ? "" : total} cm⁻¹`]);
+  if (biased) rows.push(["expected", `${stick.expected.toFixed(1)}${total} cm⁻¹`]);
   if (stick.infrared !== null) rows.push(["infrared", `${shown(stick.infrared, 3)} km/mol`]);
   if (stick.raman !== null) rows.push(["Raman", `${shown(stick.raman, 3)} Å⁴/amu`]);
   if (stick.ratio !== null) rows.push(["depolarization ρ", shown(stick.ratio, 3)]);

@@ -28,7 +28,7 @@ from eqcalc.validation import InvalidFileError, InvalidInputError, nearest
 #: Largest distance of bonded atoms, in sums of covalent radii.
 _BONDED = 1.25
 #: Uncertainty [cm⁻¹] of the classes of the table: their upper limits.
-_UNCERTAINTY = {"A": 1.0, "B": 3.0, "C": 6.0, "D": 15.0, "E": 30.0}
+UNCERTAINTY = {"A": 1.0, "B": 3.0, "C": 6.0, "D": 15.0, "E": 30.0}
 #: Masses within this of the standard atomic mass are not isotopes [amu].
 _NATURAL = 0.01
 
@@ -91,7 +91,7 @@ def known_fundamentals(spectrum: Spectrum, molecule: str | None = None) -> BandL
         notes.append(f"{inactive} of {len(entry.rows)} fundamentals are not {kind} active")
     return BandList(
         position=np.array([float(row["wavenumber_cm-1"]) for row in rows]),
-        uncertainty=np.array([_UNCERTAINTY[row["uncertainty_class"]] for row in rows]),
+        uncertainty=np.array([UNCERTAINTY[row["uncertainty_class"]] for row in rows]),
         names=tuple(f"{row['symmetry']} {row['motion']}" for row in rows),
         label=f"fundamentals of {entry.name}",
         provenance={"molecule": entry.name, "inchi": entry.inchi},

@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: MIT
+r"""The total error of a band: where it comes from, and how its constants are measured.
+
+A transition at ν that gains n_k quanta in modes of harmonic wavenumber ω_k is expected in
+experiment at ν − β, and within ± q₆₈ σ and ± q₉₅ σ of that in 68 and 95 of 100 cases:
+
+    β  = Σ_k n_k s_k ω_k + t (Σ_k n_k ω_k − ν),
+    σ² = Σ_k n_k² [f² σ_k² + a² ω_k² + b²] + σ_nuclei².
+
+========  ============================================================================
+model     f σ_k: σ_k is how members drawn from the distribution of the last layers disagree,
+          each at its own minimum, in harmonic and one-mode terms
+nuclei    the convergence of VCI: its basis, its nodes, and the terms of three modes; where
+          these are left out, the part u of the anharmonic shift Σ n_k ω_k − ν. Their mean
+          effect, the part t of that shift, is in β. Against exact results for three modes VCI
+          is off by 0.01 cm⁻¹, so that it has no other bias
+level     a ω_k and b: all else, the level of theory and what the members of a model do not
+          tell of its error. Its bias is the part s_k of the wavenumber, with one constant for
+          stretching vibrations of hydrogen and one for all other modes
+========  ============================================================================
+
+The constants are those of a level of theory or a model. ``workflows/predict/calibrate.py`` measures
+them on fundamentals of the table of Shimanouchi: s by least absolute deviations, t and u from
+molecules with and without terms of three modes, and a, b, f by maximum likelihood of deviations
+whose distribution is exp(−|x|/σ)/2σ, with the uncertainty of the measured values in σ; then q₆₈
+and q₉₅ are the quantiles of |x|/σ, whatever their distribution. The same fit to one half of the
+molecules is tested on the other half. The formula for several quanta is an extrapolation. Levels
+without constants have errors of the model and the nuclei alone.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from eqcalc.files import shipped_data
+
+#: Modes above this are stretching vibrations of hydrogen, cm⁻¹.
+HYDROGEN = 2500.0
+#: Beside the shipped models: the constants by the keys of levels.
+FILE = "errors-of-levels.json"
+
+
+class ModelError(NamedTuple):
+    """Standard deviations that a model states, by normal mode.
+
+    Parameters
+    ----------
+    wavenumber
+        Of the fundamental, ``[n_modes]``, cm⁻¹.
+    infrared, raman
+        Of the double-harmonic intensity, ``[n_modes]``, km/mol and Å⁴/amu; None if unknown.
+    """
+
+    wavenumber: np.ndarray
+    infrared: np.ndarray | None
+    raman: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Constants of the error of a level of theory.
+
+    Parameters
+    ----------
+    level
+        Level of theory, as text.
+    hydrogen, other
+        s of stretching vibrations of hydrogen, and of other modes.
+    proportional
+        a.
+    constant
+        b, cm⁻¹.
+    model
+        f.
+    truncation
+        t and u.
+    quantiles
+        q₆₈ and q₉₅.
+    molecules, bands
+        Number of molecules and fundamentals that the constants were fitted to.
+    """
+
+    level: str
+    hydrogen: float
+    other: float
+    proportional: float
+    constant: float
+    model: float
+    truncation: tuple[float, float]
+    quantiles: tuple[float, float]
+    molecules: int
+    bands: int
+
+    def bias(
+        self, quanta: np.ndarray, harmonic: np.ndarray, wavenumber: np.ndarray, *, coupling: int
+    ) -> np.ndarray:
+        """Return how far transitions are expected above the measured ones, ``[…]``, cm⁻¹.
+
+        Parameters
+        ----------
+        quanta, harmonic
+            n_k and ω_k, ``[…, n_modes]``, cm⁻¹.
+        wavenumber
+            ν, ``[…]``, cm⁻¹.
+        coupling
+            Most modes in a term of the surface.
+        """
+        nominal = quanta * harmonic
+        scale = np.where(np.asarray(harmonic) > HYDROGEN, self.hydrogen, self.other)
+        left_out = self.truncation[0] if coupling < 3 else 0.0
+        return np.asarray((scale * nominal).sum(-1) + left_out * (nominal.sum(-1) - wavenumber))
+
+    def nuclei_error(
+        self, converged: np.ndarray, shift: np.ndarray, *, coupling: int
+    ) -> np.ndarray:
+        """Return the part of σ that the treatment of the nuclei has, ``[…]``, cm⁻¹.
+
+        Parameters
+        ----------
+        converged
+            Error of convergence of VCI on its surface, cm⁻¹.
+        shift
+            Σ n_k ω_k − ν, cm⁻¹.
+        coupling
+            Most modes in a term of the surface.
+        """
+        return np.hypot(converged, self.truncation[1] * shift if coupling < 3 else 0.0)
+
+    def level_error(self, quanta: np.ndarray, harmonic: np.ndarray) -> np.ndarray:
+        """Return the part of σ that the level of theory has, ``[…]``, cm⁻¹; see :meth:`bias`."""
+        squared = (self.proportional * np.asarray(harmonic)) ** 2 + self.constant**2
+        return np.sqrt((quanta**2 * squared).sum(-1))
+
+
+class BandError(NamedTuple):
+    """The error of the position of a band, cm⁻¹.
+
+    Parameters
+    ----------
+    bias
+        By how much it is expected too high; nan if unknown.
+    parts
+        Half-widths of 68 % by their sources; standard deviations, not half-widths, if the level
+        has no constants.
+    wide
+        Half-width of 95 % of their sum; nan if unknown.
+    """
+
+    bias: float
+    parts: dict[str, float]
+    wide: float
+
+
+def band_error(
+    quanta: Mapping[int, int],
+    wavenumber: float,
+    harmonic: np.ndarray,
+    convergence: Mapping[str, float],
+    model: ModelError | None,
+    calibration: Calibration | None,
+) -> BandError:
+    """Return the error of the position of a band.
+
+    Parameters
+    ----------
+    quanta
+        Gained by each mode.
+    wavenumber
+        ν, cm⁻¹.
+    harmonic
+        Of all modes, ``[n_modes]``, cm⁻¹.
+    convergence
+        Errors of VCI by their sources, cm⁻¹; *coupling* among them if there are terms of three
+        modes.
+    model
+        What the model states.
+    calibration
+        Constants of the level, or None.
+    """
+    modes = np.array(list(quanta), dtype=int)
+    n, omega = np.array(list(quanta.values())), harmonic[modes]
+    nuclei = math.hypot(*convergence.values())
+    parts = {}
+    if model is not None:
+        parts["model"] = float(np.sqrt(((n * model.wavenumber[modes]) ** 2).sum()))
+    if calibration is None:
+        return BandError(math.nan, {**parts, "nuclei": nuclei}, math.nan)
+    coupling = 3 if "coupling" in convergence else 2
+    shift = (n * omega).sum() - wavenumber
+    nuclei = float(calibration.nuclei_error(np.array(nuclei), shift, coupling=coupling))
+    narrow, wide = calibration.quantiles
+    parts = {name: narrow * calibration.model * value for name, value in parts.items()}
+    parts["nuclei"] = narrow * nuclei
+    parts["level"] = narrow * float(calibration.level_error(n, omega))
+    bias = float(calibration.bias(n, omega, np.array(wavenumber), coupling=coupling))
+    return BandError(bias, parts, wide / narrow * math.hypot(*parts.values()))
+
+
+def read_calibrations(path: Path) -> dict[str, Calibration]:
+    """Return the constants in a file by the keys of levels."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    pairs = ("truncation", "quantiles")
+    return {
+        key: Calibration(**{**entry, **{name: tuple(entry[name]) for name in pairs}})
+        for key, entry in record.items()
+    }
+
+
+@cache
+def _shipped() -> dict[str, Calibration]:
+    found = shipped_data("models", FILE)
+    return read_calibrations(found[0]) if found else {}
+
+
+def calibration_of(key: str) -> Calibration | None:
+    """Return the constants of a level of theory or a model; None if it has none.
+
+    Parameters
+    ----------
+    key
+        Hash of a model, or the name of the level of theory of a reference method.
+    """
+    return _shipped().get(key)

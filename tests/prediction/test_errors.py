@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""The total error of a band, its constants, and the workflow that measures them."""
+
+import json
+import math
+from dataclasses import asdict, replace
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eqcalc.prediction.errors import Calibration, ModelError, band_error, read_calibrations
+
+ROOT = Path(__file__).parents[2]
+CONSTANTS = Calibration(
+    "exact", 0.01, 0.002, 0.003, 4.0, 0.5, (0.05, 0.1), (1.1, 2.75), molecules=2, bands=6
+)
+HARMONIC = np.array([1000.0, 3000.0])
+MODEL = ModelError(np.array([20.0, 30.0]), None, None)
+CONVERGED = {"basis": 3.0, "nodes": 4.0}
+
+
+def test_parts_of_a_fundamental():
+    bias, parts, wide = band_error({1: 1}, 2860.0, HARMONIC, CONVERGED, MODEL, CONSTANTS)
+    # a stretching vibration of hydrogen, and terms of three modes
+    assert bias == pytest.approx(0.01 * 3000.0 + 0.05 * 140.0)
+    expected = {
+        "model": 1.1 * 0.5 * 30.0,
+        "nuclei": 1.1 * math.hypot(3.0, 4.0, 0.1 * 140.0),
+        "level": 1.1 * math.hypot(0.003 * 3000.0, 4.0),
+    }
+    assert parts == pytest.approx(expected)
+    assert wide == pytest.approx(2.5 * math.hypot(*expected.values()))
+
+
+def test_terms_of_three_modes_are_their_own_error():
+    converged = {**CONVERGED, "coupling": 12.0}
+    bias, parts, _ = band_error({0: 1}, 980.0, HARMONIC, converged, None, CONSTANTS)
+    assert bias == pytest.approx(0.002 * 1000.0)
+    assert parts["nuclei"] == pytest.approx(1.1 * 13.0)
+    assert "model" not in parts
+
+
+def test_quanta_of_a_mode_err_together_and_modes_apart():
+    one, two, both = (
+        band_error(quanta, nu, HARMONIC, {}, MODEL, CONSTANTS)
+        for quanta, nu in (({0: 1}, 1000.0), ({0: 2}, 2000.0), ({0: 1, 1: 1}, 4000.0))
+    )
+    assert two.bias == pytest.approx(2.0 * one.bias)
+    for source in ("model", "level"):
+        assert two.parts[source] == pytest.approx(2.0 * one.parts[source])
+    assert both.parts["model"] == pytest.approx(0.55 * math.hypot(20.0, 30.0))
+
+
+def test_a_level_without_constants_has_no_bias():
+    bias, parts, wide = band_error({0: 1}, 980.0, HARMONIC, CONVERGED, MODEL, None)
+    assert math.isnan(bias)
+    assert math.isnan(wide)
+    assert parts == {"model": 20.0, "nuclei": 5.0}
+
+
+def test_what_is_not_converged_has_no_error():
+    found = band_error({0: 1}, 980.0, HARMONIC, {"basis": math.nan}, MODEL, CONSTANTS)
+    assert math.isnan(found.parts["nuclei"])
+    assert math.isnan(found.wide)
+
+
+def test_constants_are_read_as_they_are_written(tmp_path):
+    path = tmp_path / "constants.json"
+    path.write_text(json.dumps({"key": asdict(CONSTANTS)}))
+    assert read_calibrations(path) == {"key": CONSTANTS}
+
+
+@pytest.fixture(scope="module")
+def script():
+    pytest.importorskip("rdkit")
+    spec = spec_from_file_location("calibrate", ROOT / "workflows" / "predict" / "calibrate.py")
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def entries():
+    """Molecules whose deviations have the distribution of the model of errors."""
+    rng = np.random.default_rng(0)
+    truth = replace(CONSTANTS, truncation=(0.0, 0.0))
+    found = {}
+    for i in range(60):
+        harmonic = np.sort(rng.uniform(300.0, 3500.0, 12))
+        nu = 0.96 * harmonic
+        stated = rng.uniform(1.0, 40.0, 12)
+        level = truth.level_error(np.ones((12, 1)), harmonic[:, None])
+        sigma = np.hypot(truth.model * stated, level)
+        bias = truth.bias(np.ones((12, 1)), harmonic[:, None], nu, coupling=2)
+        found[f"InChI {i}"] = {
+            "name": f"molecule {i}",
+            "harmonic": harmonic.tolist(),
+            "wavenumber": nu.tolist(),
+            "three_modes": nu.tolist(),
+            "converged": [0.0] * 12,
+            "model": stated.tolist(),
+            "measured": (nu - bias - rng.laplace(0.0, sigma)).tolist(),
+            "uncertainty": [0.0] * 12,
+        }
+    return found
+
+
+class TestWorkflow:
+    def test_the_fit_finds_the_constants(self, script, entries):
+        found = script.fitted(list(entries.values()), "exact")
+        assert found.hydrogen == pytest.approx(0.01, abs=0.003)
+        assert found.other == pytest.approx(0.002, abs=0.001)
+        assert found.bands == 720
+        assert found.truncation == (0.0, 0.0)
+        # of exp(−|x|/σ)/2σ: −ln 0.32 and −ln 0.05, and a little less by the assignment
+        assert found.quantiles == pytest.approx((1.14, 3.0), rel=0.12)
+
+    def test_the_other_half_is_within_the_stated_errors(self, script, entries):
+        found = script.tested(entries, "exact")
+        assert found["measured fundamentals"] == 720
+        assert found["within 68 %"] == pytest.approx(0.68, abs=0.05)
+        assert found["within 95 %"] == pytest.approx(0.95, abs=0.03)
+        narrow, wide = (
+            found[f"mean absolute error of the fifth of {which} bars / cm-1"]
+            for which in ("narrowest", "widest")
+        )
+        assert wide > 2.0 * narrow
+
+    def test_modes_without_a_fundamental_are_counted(self, script, entries):
+        entry = dict(next(iter(entries.values())))
+        entry["wavenumber"] = [None, *entry["wavenumber"][1:]]
+        constants = replace(CONSTANTS, truncation=(0.0, 0.0))
+        bands, missing = script.matched([entry], constants)
+        assert (len(bands.harmonic), missing) == (11, 1)
+
+    def test_effect_of_terms_of_three_modes(self, script):
+        entry = {
+            "harmonic": [1000.0, 3000.0],
+            "wavenumber": [980.0, 2900.0],
+            "three_modes": [979.0, 2895.0],
+        }
+        assert script.truncation([entry]) == pytest.approx((0.05, 0.0))
+        assert script.truncation([{**entry, "three_modes": [None, None]}]) == (0.0, 0.0)

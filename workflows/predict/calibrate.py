@@ -1,0 +1,343 @@
+# SPDX-License-Identifier: MIT
+"""Predicted against measured fundamentals: the constants of the error of a level, and their test.
+
+    python workflows/predict/calibrate.py --level general --constants FILE
+    python workflows/predict/calibrate.py --level gfn2 --largest 7 --constants FILE
+
+Molecules of H, C, N and O of Shimanouchi's table are predicted like ``eqcalc predict --quality
+quick``. Each has a file in a folder of results; the same command continues where it was
+interrupted, and begins anew for another model. Measured fundamentals, with the degeneracy of their
+symmetry species, are assigned to the modes of the most stable conformer so that the deviations are
+least. The constants (:mod:`eqcalc.prediction.errors`) are fitted to one half of the molecules,
+chosen by a hash of the InChI, and tested on the other, and vice versa; those that are written for
+the package are fitted to all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from rdkit import RDLogger
+from scipy.optimize import linear_sum_assignment, minimize
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "general"))
+from fundamentals import Molecule, assigned, best_scale, half, molecules
+
+from eqcalc.anharmonic import Treatment, anharmonic_spectrum
+from eqcalc.files import write_atomically
+from eqcalc.prediction import Calibration, Level, level_named, molecule_from, predict
+from eqcalc.prediction.errors import HYDROGEN
+from eqcalc.prediction.workflow import LARGEST, QUALITIES
+
+#: Molecules of at most so many modes are treated with terms of three modes as well.
+_THREE_MODES = 9
+#: Least and greatest a, b [cm⁻¹] and f.
+_LIMITS = ((1e-4, 0.05), (0.1, 50.0), (0.01, 3.0))
+_NARROW, _WIDE = 0.68, 0.95
+
+
+class Bands(NamedTuple):
+    """Fundamentals that were predicted and measured, ``[n_bands]``, cm⁻¹."""
+
+    harmonic: np.ndarray
+    wavenumber: np.ndarray
+    converged: np.ndarray  #: error of convergence of VCI
+    model: np.ndarray  #: standard deviation that the model states, zero if it states none
+    measured: np.ndarray
+    uncertainty: np.ndarray
+
+    def deviation(self, constants: Calibration) -> np.ndarray:
+        """Return expected less measured wavenumbers."""
+        one = np.ones((len(self.harmonic), 1))
+        bias = constants.bias(one, self.harmonic[:, None], self.wavenumber, coupling=2)
+        return self.wavenumber - bias - self.measured
+
+    def sigma(self, constants: Calibration) -> np.ndarray:
+        """Return σ of the prediction."""
+        one, shift = np.ones((len(self.harmonic), 1)), self.harmonic - self.wavenumber
+        level = constants.level_error(one, self.harmonic[:, None])
+        nuclei = constants.nuclei_error(self.converged, shift, coupling=2)
+        return np.sqrt((constants.model * self.model) ** 2 + level**2 + nuclei**2)
+
+    def relative(self, constants: Calibration) -> np.ndarray:
+        """Return |deviation| in units of σ of prediction and measurement."""
+        sigma = np.hypot(self.sigma(constants), self.uncertainty)
+        return np.abs(self.deviation(constants)) / sigma
+
+
+# --- prediction -----------------------------------------------------------------------
+
+
+def predicted(molecule: Molecule, level: Level) -> dict[str, Any]:
+    """Return what the prediction of a molecule has to do with its fundamentals, as JSON."""
+    start = time.process_time()
+    (conformer, *others) = predict(f"smiles:{molecule.smiles}", level=level).conformers
+    spectrum, stated = conformer.spectrum, conformer.model_error
+    place = spectrum.fundamental_transitions()
+    converged = np.sqrt(sum(error**2 for error in spectrum.errors.values()))
+    three = np.full(len(place), np.nan)
+    if len(place) <= _THREE_MODES and not conformer.rotors:
+        treatment = Treatment.for_modes(
+            len(place), coupling=3, configurations=QUALITIES["quick"]["configurations"]
+        )
+        evaluator = level.evaluator(conformer.atoms)
+        three = anharmonic_spectrum(conformer.harmonic, evaluator, treatment).fundamentals()
+    return {
+        "name": molecule.name,
+        "level": level.key,
+        "conformers": 1 + len(others),
+        "cpu_s": round(time.process_time() - start, 1),
+        "harmonic": _listed(spectrum.harmonic),
+        "wavenumber": _listed(spectrum.fundamentals()),
+        "three_modes": _listed(three),
+        "converged": _listed(np.append(converged, np.nan)[place]),
+        "model": _listed(np.zeros(len(place)) if stated is None else stated.wavenumber),
+        "measured": molecule.measured.tolist(),
+        "uncertainty": molecule.uncertainty.tolist(),
+    }
+
+
+def _listed(values: np.ndarray) -> list[float | None]:
+    return [None if np.isnan(x) else round(float(x), 2) for x in values]
+
+
+def _array(values: Sequence[float | None]) -> np.ndarray:
+    return np.array([np.nan if x is None else x for x in values], dtype=float)
+
+
+def all_predicted(level: Level, largest: int, folder: Path) -> dict[str, dict[str, Any]]:
+    """Return the predictions of all molecules by InChI, from their files or made now."""
+    folder.mkdir(parents=True, exist_ok=True)
+    listed = molecules()
+    sizes = {i: len(molecule_from(f"smiles:{m.smiles}")) for i, m in listed.items()}
+    found = {}
+    for inchi, molecule in sorted(listed.items(), key=lambda item: sizes[item[0]]):
+        if sizes[inchi] > largest:
+            print(f"{molecule.name}: more than {largest} atoms", flush=True)
+            continue
+        file = folder / f"{hashlib.sha256(inchi.encode()).hexdigest()[:12]}.json"
+        entry = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        if entry.get("level") != level.key:
+            try:
+                entry = predicted(molecule, level)
+            except Exception as error:  # a molecule that a level cannot do is reported
+                print(f"{molecule.name}: {type(error).__name__}: {error}", flush=True)
+                continue
+            write_atomically(file, json.dumps(entry, ensure_ascii=False) + "\n")
+        print(f"{molecule.name}: {entry['cpu_s']} s of CPU time", flush=True)
+        if len(entry["measured"]) > len(entry["harmonic"]):
+            print(f"{molecule.name}: more fundamentals than modes", flush=True)
+            continue
+        found[inchi] = entry
+    return found
+
+
+# --- the fit --------------------------------------------------------------------------
+
+
+def matched(entries: Sequence[Mapping[str, Any]], constants: Calibration) -> tuple[Bands, int]:
+    """Return the bands of molecules, and how many measured ones no transition is stated for.
+
+    Modes without a stated fundamental, torsions and those lost in resonances, take part in the
+    assignment with their harmonic wavenumbers.
+    """
+    parts, missing = [], 0
+    for entry in entries:
+        columns = [_array(entry[key]) for key in ("harmonic", "wavenumber", "converged", "model")]
+        harmonic, wavenumber, converged, _ = columns
+        stated = np.isfinite(wavenumber) & np.isfinite(converged)
+        nu = np.where(stated, wavenumber, harmonic)
+        one = np.ones((len(nu), 1))
+        place = nu - constants.bias(one, harmonic[:, None], nu, coupling=2)
+        measured = [_array(entry[key]) for key in ("measured", "uncertainty")]
+        modes, bands = linear_sum_assignment(np.abs(place[:, None] - measured[0]))
+        kept = stated[modes]
+        missing += int((~kept).sum())
+        parts.append(
+            [column[modes[kept]] for column in columns]
+            + [column[bands[kept]] for column in measured]
+        )
+    return Bands(*(np.concatenate(column) for column in zip(*parts, strict=True))), missing
+
+
+def truncation(entries: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    """Return t and u: mean effect of terms of three modes in anharmonic shifts, and its spread."""
+    columns = [
+        np.concatenate([_array(e[key]) for e in entries])
+        for key in ("harmonic", "wavenumber", "three_modes")
+    ]
+    harmonic, two, three = columns
+    known = np.isfinite(two) & np.isfinite(three)
+    if not known.any():
+        return 0.0, 0.0
+    shift, effect = (harmonic - two)[known], (two - three)[known]
+    mean = float(shift @ effect / (shift @ shift))
+    return mean, float(np.sqrt(np.sum((effect - mean * shift) ** 2) / (shift @ shift)))
+
+
+def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+    """Return the value that makes Σ w |x − value| least; zero without values."""
+    if not len(values):
+        return 0.0
+    order = np.argsort(values)
+    below = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(below, 0.5 * below[-1])])
+
+
+def fitted(entries: Sequence[Mapping[str, Any]], level: str) -> Calibration:
+    """Return the constants that fit the fundamentals of some molecules."""
+    left_out = truncation(entries)
+    found = Calibration(level, 0.0, 0.0, 0.005, 5.0, 1.0, left_out, (1.0, 2.0), len(entries), 0)
+    for _ in range(5):  # assignments and biases depend on each other
+        bands, _ = matched(entries, found)
+        unbiased = replace(found, hydrogen=0.0, other=0.0)
+        part = bands.deviation(unbiased) / bands.harmonic
+        hydrogen = bands.harmonic > HYDROGEN
+        found = replace(
+            found,
+            hydrogen=weighted_median(part[hydrogen], bands.harmonic[hydrogen]),
+            other=weighted_median(part[~hydrogen], bands.harmonic[~hydrogen]),
+        )
+    bands, _ = matched(entries, found)
+
+    def with_widths(logarithms: np.ndarray) -> Calibration:
+        a, b, f = np.exp(logarithms).tolist()
+        return replace(found, proportional=a, constant=b, model=f)
+
+    def improbability(logarithms: np.ndarray) -> float:
+        """Return the negative logarithm of the likelihood of exp(−|x|/σ)/2σ, per band."""
+        constants = with_widths(logarithms)
+        sigma = np.hypot(bands.sigma(constants), bands.uncertainty)
+        return float(np.mean(np.log(sigma) + np.abs(bands.deviation(constants)) / sigma))
+
+    limits = np.log(_LIMITS)
+    best = minimize(improbability, limits.mean(axis=1), bounds=limits, method="L-BFGS-B")
+    found = replace(with_widths(best.x), bands=len(bands.harmonic))
+    if not bands.model.any():
+        found = replace(found, model=1.0)
+    quantiles = np.quantile(bands.relative(found), (_NARROW, _WIDE)).tolist()
+    return _rounded(replace(found, quantiles=tuple(quantiles)))
+
+
+def _rounded(constants: Calibration) -> Calibration:
+    """Return constants with four digits."""
+
+    def short(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(map(short, value))
+        return float(f"{value:.4g}") if isinstance(value, float) else value
+
+    return Calibration(**{name: short(value) for name, value in asdict(constants).items()})
+
+
+# --- the test -------------------------------------------------------------------------
+
+
+def tested(entries: Mapping[str, Mapping[str, Any]], level: str) -> dict[str, Any]:
+    """Return how well each half of the molecules is predicted with the constants of the other."""
+    halves = [[e for inchi, e in entries.items() if half(inchi) == k] for k in (0, 1)]
+    constants = [fitted(halves[1 - k], level) for k in (0, 1)]
+    relative, off, raw, width, missing = [], [], [], [], 0
+    for k in (0, 1):
+        bands, lost = matched(halves[k], constants[k])
+        missing += lost
+        relative.append(bands.relative(constants[k]) / constants[k].quantiles[0])
+        off.append(np.abs(bands.deviation(constants[k])))
+        raw.append(np.abs(bands.wavenumber - bands.measured))
+        width.append(constants[k].quantiles[0] * bands.sigma(constants[k]))
+    wider = [x * c.quantiles[0] / c.quantiles[1] for x, c in zip(relative, constants, strict=True)]
+    deviation, widths = np.concatenate(off), np.concatenate(width)
+    order, fifth = np.argsort(widths), len(widths) // 5
+    harmonic = [[(_array(e["harmonic"]), _array(e["measured"])) for e in part] for part in halves]
+    scales = [best_scale(harmonic[1 - k]) for k in (0, 1)]
+    simple = {
+        name: [
+            s * assigned(h, m, s) - m
+            for k in (0, 1)
+            for h, m in harmonic[k]
+            for s in (scales[k] if scaled else 1.0,)
+        ]
+        for name, scaled in (("harmonic", False), ("scaled harmonic", True))
+    }
+    return {
+        "molecules": len(entries),
+        "measured fundamentals": len(deviation) + missing,
+        "of these without a stated transition": missing,
+        "within 68 %": _mean(np.concatenate(relative) <= 1.0),
+        "within 95 %": _mean(np.concatenate(wider) <= 1.0),
+        "mean absolute error / cm-1": _mean(deviation),
+        "median absolute error / cm-1": round(float(np.median(deviation)), 2),
+        "the same without the bias: mean / cm-1": _mean(np.concatenate(raw)),
+        "median half-width of 68 % / cm-1": round(float(np.median(widths)), 2),
+        "mean absolute error of the fifth of narrowest bars / cm-1": _mean(
+            deviation[order[:fifth]]
+        ),
+        "mean absolute error of the fifth of widest bars / cm-1": _mean(deviation[order[-fifth:]]),
+        **{
+            f"mean absolute error, {name} / cm-1": _mean(np.abs(np.concatenate(found)))
+            for name, found in simple.items()
+        },
+        "scales of harmonic wavenumbers": [round(s, 4) for s in scales],
+        "constants of each half": [asdict(c) for c in reversed(constants)],
+    }
+
+
+def _mean(values: np.ndarray) -> float:
+    return round(float(np.mean(values)), 3)
+
+
+def main() -> None:
+    """Predict, fit, test and write."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--level", default="general", help="as for eqcalc predict")
+    parser.add_argument(
+        "--largest", type=int, default=LARGEST, help="atoms of the largest molecule"
+    )
+    parser.add_argument("--folder", type=Path, help="of a file for each molecule")
+    parser.add_argument("--output", type=Path, help="results (.json)")
+    parser.add_argument("--constants", type=Path, help="file of constants, whose other levels stay")
+    options = parser.parse_args()
+    RDLogger.DisableLog("rdApp.*")
+    level = level_named(options.level)
+    name = Path(options.level).stem
+    folder = options.folder or Path("runs") / f"predict-{name}"
+    entries = all_predicted(level, options.largest, folder)
+    everything = fitted(list(entries.values()), level.name)
+    results = {
+        "level": level.name,
+        "key": level.key,
+        "cpu_s": round(sum(e["cpu_s"] for e in entries.values()), 1),
+        **tested(entries, level.name),
+        "constants of all": asdict(everything),
+    }
+    by_name = {
+        e["name"]: _mean(np.abs(matched([e], everything)[0].deviation(everything)))
+        for e in entries.values()
+    }
+    print(json.dumps(results, indent=1, ensure_ascii=False))
+    results["mean absolute error of each molecule / cm-1"] = by_name
+    output = options.output or Path(__file__).parent / "results" / f"{name}.json"
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(output, json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    if options.constants:
+        known = {}
+        if options.constants.exists():
+            known = json.loads(options.constants.read_text(encoding="utf-8"))
+        # an older model of the same level is replaced
+        known = {key: entry for key, entry in known.items() if entry["level"] != level.name}
+        known[level.key] = asdict(everything)
+        text = json.dumps(known, indent=1, ensure_ascii=False, sort_keys=True)
+        write_atomically(options.constants, text + "\n")
+
+
+if __name__ == "__main__":
+    main()
