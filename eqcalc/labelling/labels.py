@@ -21,11 +21,13 @@ from eqcalc.datasets.agreement import Agreement, compare, labelled_structures
 from eqcalc.datasets.dataset import Dataset, levels_by_quantity
 from eqcalc.datasets.record import Record
 from eqcalc.files import append_text, exclusive, require_writable, write_atomically
+from eqcalc.labelling.ase_calculators import CalculatorMethod
 from eqcalc.labelling.gfn2 import GFN2
 from eqcalc.labelling.method import ConvergenceError, Method, selected_quantities
 from eqcalc.labelling.registry import as_method
 from eqcalc.labelling.sampling import SamplingPlan, sample
 from eqcalc.labelling.workers import map_unordered
+from eqcalc.models.compositions import general_model_knows
 from eqcalc.molecules import unpaired_electrons
 from eqcalc.progress import duration, progress_bar
 from eqcalc.quantities import quantity
@@ -245,7 +247,8 @@ def generate(
     n
         Number of geometries.
     sampler
-        Method used for the sampling; by default GFN2-xTB with loose thresholds.
+        Method used for the sampling; by default the general model of molecules of H, C, N and O
+        if it knows this one, else GFN2-xTB with loose thresholds.
     plan
         Composition of the sample; by default :meth:`SamplingPlan.default`.
     seed
@@ -260,11 +263,14 @@ def generate(
     require_writable(target.parent)
     method = as_method(method)
     wanted = selected_quantities(method, options.get("quantities"))
-    if sampler is None:
-        sampler = GFN2(1.0, unpaired_electrons=getattr(method, "unpaired_electrons", None))
-    sampler = as_method(sampler)
     plan = plan or SamplingPlan.default()
     frames = [molecule] if isinstance(molecule, ase.Atoms) else list(molecule)
+    unpaired = getattr(method, "unpaired_electrons", None)
+    if sampler is None and not unpaired and all(map(general_model_knows, frames)):
+        sampler = CalculatorMethod("eqcalc.calculator.EqCalculator")
+    elif sampler is None:
+        sampler = GFN2(1.0, unpaired_electrons=unpaired)
+    sampler = as_method(sampler)
     about = {
         "sampling": plan.settings(),
         "sampled_with": sampler.name,
@@ -312,9 +318,9 @@ def generate(
             progress=progress,
         )
         geometries = Dataset.create(kept, records, level_of_theory="none", provenance=about)
-    unpaired = unpaired_electrons(frames[0], getattr(method, "unpaired_electrons", None))
+    spin = unpaired_electrons(frames[0], unpaired)
     report = label(
-        [replace(record, unpaired_electrons=unpaired) for record in geometries],
+        [replace(record, unpaired_electrons=spin) for record in geometries],
         method,
         target,
         processes=processes,

@@ -13,9 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from ase import Atoms
 from ase.data import atomic_numbers, chemical_symbols
 from ase.symbols import Symbols
 
+from eqcalc.files import GENERAL_MODEL, model_file
+from eqcalc.models.checkpoint import read_header
+from eqcalc.molecules import open_shell, total_charge
 from eqcalc.validation import InvalidInputError
 
 #: Up to this many formulas are recorded individually; beyond that, only ranges.
@@ -198,3 +202,10 @@ def check_charge(metadata: Mapping[str, Any], charge: float) -> None:
 def _pair(values: Iterable[int]) -> tuple[int, int]:
     low, high = values
     return int(low), int(high)
+
+
+def general_model_knows(atoms: Atoms) -> bool:
+    """Return whether the general model was trained on molecules like this one."""
+    found = Compositions.of_model(read_header(model_file(GENERAL_MODEL))["metadata"])
+    closed = not total_charge(atoms) and not open_shell(atoms)
+    return found is not None and closed and found.contain(atoms.numbers)

@@ -20,6 +20,11 @@ from eqcalc.trajectory import Trajectory
 from eqcalc.units import BOLTZMANN, cell_permittivity
 from eqcalc.validation import InvalidInputError
 
+_SHORT_RANGED = (
+    "note: a model with a cutoff has no electrostatics beyond it, so that ε(0) and long-range "
+    "order of dipoles are those of a short-ranged liquid"
+)
+
 
 @dataclass(frozen=True)
 class CellOptics:
@@ -71,7 +76,7 @@ class CellOptics:
             parts.append(
                 "no polarizability is recorded, so that ε∞, and with it n, k and ε′, are unknown"
             )
-        return [f"{volume}: {', '.join(parts)}"]
+        return [f"{volume}: {', '.join(parts)}", _SHORT_RANGED]
 
 
 def cell_optics(trajectory: Trajectory, **options: Any) -> CellOptics:

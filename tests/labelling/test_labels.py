@@ -390,3 +390,12 @@ def test_shipped_ethanol():
         with pytest.raises(InvalidInputError) as caught:
             compare_with_method(dataset, GFN2(), name, np.random.default_rng(0))
         assert caught.value.key == "name"
+
+
+@pytest.mark.parametrize(("name", "sampler"), [("H2O", "EqCalculator"), ("HCl", "GFN2-xTB")])
+def test_the_general_model_samples_what_it_knows(tmp_path, name, sampler):
+    plan = SamplingPlan(classical={}, wigner={300.0: 1.0}, torsional_wigner={}, ring_polymer={})
+    atoms = molecule(name)
+    report = generate(atoms, GFN2(), tmp_path / "a.h5", 3, plan=plan, progress=False)
+    assert report.dataset.provenance["sampled_with"] == sampler
+    assert report.dataset.level_of_theory == "GFN2-xTB"
