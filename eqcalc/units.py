@@ -155,6 +155,7 @@ _TABLE: tuple[tuple[tuple[str, ...], float, Dimension], ...] = (
     (("D", "Debye", "debye"), _ase.Debye, _DIPOLE),
     (("mD",), 1e-3 * _ase.Debye, _DIPOLE),
     (("V",), 1.0, _POTENTIAL),
+    (("GPa",), _ase.GPa, _ENERGY * _LENGTH**-3),
     (("amu", "u", "Da"), 1.0, _MASS),
     (("K",), 1.0, _TEMPERATURE),
     (("mol",), _ase.mol, _NUMBER),

@@ -185,7 +185,10 @@ def add_data_commands(add: Callable[..., Any]) -> None:
 
     command = add("convert", _convert, "Convert labelled structures to an eqcalc dataset.")
     command.add_argument(
-        "source", type=Path, help="extxyz, ASE database, npz (MD17 layout), or QM9 archive"
+        "source",
+        type=Path,
+        help="extxyz, ASE database, npz (MD17 layout), QM9 archive, or an output, or a folder of "
+        "outputs, of CP2K, Gaussian, ORCA, Psi4 or Q-Chem",
     )
     command.add_argument("target", type=Path, help="dataset to write (.h5)")
     _add_level_of_theory(command, "as the file says")
@@ -194,8 +197,8 @@ def add_data_commands(add: Callable[..., Any]) -> None:
     command.add_argument("--ignore", nargs="*", default=[], metavar="KEY", help="keys to ignore")
     command.add_argument(
         "--format",
-        help="extxyz, ase, npz or qm9, if not clear from the suffix; or a reader of another "
-        "package, package.module:Class",
+        help="extxyz, ase, npz, qm9 or outputs, if not clear from the suffix; or a reader of "
+        "another package, package.module:Class",
     )
     add_pairs(command, "--option", "KEY=VALUE", "option of the reader")
     command.add_argument(
@@ -214,6 +217,7 @@ def add_data_commands(add: Callable[..., Any]) -> None:
         default=[],
         metavar="CHECK",
         help="checks whose failure is only reported: outliers, duplicates, lengths (no bonds), "
+        "levels (outputs at other levels of theory than most), "
         "forces, dipole, polarizability (their scale); nan (such labels are missing)",
     )
     command.add_argument(

@@ -33,7 +33,10 @@ SAME_DISTANCE = 1e-5
 #: this many times the root mean square. Formaldehyde from 10 to 2000 K stays below 17.
 OUTLIER = 30.0
 #: Checks whose failure may be accepted (:func:`~eqcalc.datasets.convert`).
-ACCEPTABLE = ("outliers", "duplicates", "nan", "lengths", "forces", "dipole", "polarizability")
+ACCEPTABLE = (
+    *("outliers", "duplicates", "nan", "lengths", "levels"),
+    *("forces", "dipole", "polarizability"),
+)
 #: No label and no coordinate of a molecule is as large as this, in internal units.
 _ABSURD = 1e9
 #: No force is as large as this [eV/Å], even of nuclei at :data:`CLOSEST_APPROACH`.

@@ -31,6 +31,7 @@ from eqcalc.datasets.readers import FrameError, Reader
 from eqcalc.datasets.readers.ase_db import AseDatabaseReader
 from eqcalc.datasets.readers.extxyz import ExtxyzReader
 from eqcalc.datasets.readers.npz import NpzReader
+from eqcalc.datasets.readers.outputs import OutputsReader
 from eqcalc.datasets.readers.qm9 import Qm9Reader
 from eqcalc.datasets.writer import DatasetWriter
 from eqcalc.files import make_folder, temporary_path
@@ -52,6 +53,7 @@ READERS: dict[str, Callable[..., Reader]] = {
     "ase": AseDatabaseReader,
     "npz": NpzReader,
     "qm9": Qm9Reader,
+    "outputs": OutputsReader,
 }
 #: Entry-point group for readers of other packages.
 ENTRY_POINTS = "eqcalc.readers"
@@ -67,6 +69,8 @@ _SUFFIXES = {
     ".h5": "npz",
     ".hdf5": "npz",
     ".tar": "qm9",
+    ".out": "outputs",
+    ".log": "outputs",
 }
 
 
@@ -125,11 +129,12 @@ def open_reader(source: str | Path, *, format: str | None = None, **options: Any
     Parameters
     ----------
     source
-        The file.
+        The file, or a folder of outputs.
     format
-        ``"extxyz"``, ``"ase"``, ``"npz"`` or ``"qm9"``, by default inferred from the file name;
-        or a :class:`~eqcalc.datasets.readers.Reader` of another package, as
-        ``"package.module:Class"`` or by its entry point in the group ``eqcalc.readers``.
+        ``"extxyz"``, ``"ase"``, ``"npz"``, ``"qm9"`` or ``"outputs"`` of quantum-chemistry
+        programs, by default inferred from the file name; or a
+        :class:`~eqcalc.datasets.readers.Reader` of another package, as ``"package.module:Class"``
+        or by its entry point in the group ``eqcalc.readers``.
     options
         Arguments of the reader.
 
@@ -139,7 +144,7 @@ def open_reader(source: str | Path, *, format: str | None = None, **options: Any
         The format or an option is unknown, or the reader rejects the file.
     """
     name = Path(source).name.removesuffix(".xz").removesuffix(".gz").removesuffix(".bz2")
-    kind = format or _SUFFIXES.get(Path(name).suffix)
+    kind = format or _SUFFIXES.get(Path(name).suffix, "outputs" if Path(source).is_dir() else None)
     if kind is None:
         raise InvalidInputError(
             "the name does not tell it",
@@ -178,8 +183,9 @@ def convert(
     Parameters
     ----------
     source
-        Extended XYZ, ASE database, npz archive (or HDF5) in the layout of MD17, the QM9 archive, or
-        any file that a reader of another package supports.
+        Extended XYZ, ASE database, npz archive (or HDF5) in the layout of MD17, the QM9 archive,
+        outputs of CP2K, Gaussian, ORCA, Psi4 and Q-Chem (a file or a folder of many), or any file
+        that a reader of another package supports.
     target
         The dataset, written only if validation succeeds; missing folders are created.
     level_of_theory
@@ -418,6 +424,11 @@ def _read(
             continue
         faults = check_record(record)
         report.add(index, *faults)
+        level, usual = frame.level_of_theory, reader.level_of_theory
+        if level.casefold() not in ("", usual.casefold()):
+            fault = f"{record.source}: its level of theory is {level}, that of most is {usual}"
+            report.add(index, fault, accepted="levels" in accept)
+            faults += [fault] if "levels" not in accept else []
         if not faults:
             indices.append(index)
             writer.append(record)

@@ -37,6 +37,8 @@ class Frame:
         Units by key that the format defines for this structure.
     padded
         Number of rows of per-atom values, if they are padded to more than the atoms.
+    level_of_theory
+        That of this structure, if the file states one for each.
     """
 
     numbers: np.ndarray
@@ -46,6 +48,7 @@ class Frame:
     pbc: np.ndarray | None = None
     units: Mapping[str, str] = field(default_factory=dict)
     padded: int | None = None
+    level_of_theory: str = ""
 
 
 class Reader(Protocol):
@@ -65,7 +68,7 @@ class Reader(Protocol):
         Optional: errors for which no structure can be read; an attribute ``values`` then holds
         the other values of the first one.
     level_of_theory
-        Level of theory recorded in the file; empty if none.
+        Level of theory recorded in the file, that of most structures; empty if none.
     """
 
     keys: Mapping[str, str]
