@@ -87,7 +87,12 @@ class Treatment:
 
     @classmethod
     def for_modes(
-        cls, n_modes: int, *, configurations: int = _CONFIGURATIONS, **choices: Any
+        cls,
+        n_modes: int,
+        *,
+        configurations: int = _CONFIGURATIONS,
+        points: int = _POINTS,
+        **choices: Any,
     ) -> Treatment:
         """Return what minutes on two cores allow for so many modes.
 
@@ -97,6 +102,8 @@ class Treatment:
             Number of modes that are treated.
         configurations
             Largest size of the basis, if two quanta allow for it.
+        points
+            Terms of three modes are included if they take at most so many points.
         choices
             Fields of the class; None chooses a default.
         """
@@ -106,7 +113,7 @@ class Treatment:
         nodes = (15, 13, 13) if n_modes <= 4 else (13, 9, 7) if n_modes <= 7 else (13, 7, 5)
         triples = math.comb(n_modes, 3) * nodes[2] ** 3
         chosen: Any = {name: value for name, value in choices.items() if value is not None}
-        return replace(cls(3 if triples <= _POINTS else 2, quanta, nodes), **chosen)
+        return replace(cls(3 if triples <= points else 2, quanta, nodes), **chosen)
 
     def points(self, n_modes: int) -> int:
         """Return how many configurations of a molecule are evaluated."""
@@ -152,7 +159,7 @@ def anharmonic_spectrum(
     AnharmonicSpectrum
         Errors are *basis*, the change of each wavenumber by the last quantum added to the basis;
         *nodes*, by fewer nodes in terms of two modes; and *coupling*, by leaving out
-        the terms of three modes, if there are any.
+        the terms of three modes, if there are any and not all terms.
 
     Raises
     ------
@@ -193,7 +200,7 @@ def anharmonic_spectrum(
         "basis": levels_in(hamiltonian, states, treatment.quanta - 1, treatment.upper),
         "nodes": levels_in(solver.hamiltonian(coarse=True), states, *size),
     }
-    if triples:
+    if len(triples) > 1:  # a molecule of three modes has no terms of more
         variants["coupling"] = levels_in(solver.hamiltonian(highest=2), states, *size)
     scaled = _derivatives(moments, transitions)
     dipole = polarizability = None

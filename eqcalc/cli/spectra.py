@@ -258,7 +258,7 @@ def _add_predict(add: Callable[..., Any]) -> None:
     )
     text += "a shipped model (ethanol) or a model file (.eqc); default: general where it knows the "
     command.add_argument("--level", help=text + "molecule, else gfn2")
-    text = "quick: VCI on terms of two modes, in minutes; best: on terms of three modes"
+    text = "quick: VCI in a small basis, on terms of two modes above nine modes; best: three modes"
     command.add_argument("--quality", choices=("quick", "best"), default="quick", help=text)
     add_number(command, "--temperature", 298.15, "temperature of the gas [K]")
     add_number(command, "--fwhm", 4.0, "resolution [cm⁻¹]")

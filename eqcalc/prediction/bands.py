@@ -193,6 +193,7 @@ def _bands(
             wavenumber,
             spectrum.harmonic,
             convergence,
+            int(spectrum.provenance["mode_coupling"]),
             conformer.model_error,
             calibration,
         )

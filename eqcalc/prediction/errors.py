@@ -10,22 +10,23 @@ experiment at ν − β, and within ± q₆₈ σ and ± q₉₅ σ of that in 6
 ========  ============================================================================
 model     f σ_k: σ_k is how members drawn from the distribution of the last layers disagree,
           each at its own minimum, in harmonic and one-mode terms
-nuclei    the convergence of VCI: its basis, its nodes, and the terms of three modes; where
-          these are left out, the part u of the anharmonic shift Σ n_k ω_k − ν. Their mean
-          effect, the part t of that shift, is in β. Against exact results for three modes VCI
-          is off by 0.01 cm⁻¹, so that it has no other bias
+nuclei    the convergence of VCI: its basis, its nodes, and the effect of the terms of three
+          modes, in place of those of four; where these are left out, the part u of the
+          anharmonic shift Σ n_k ω_k − ν. Their median effect, the part t of that shift, is in
+          β. Against exact results for three modes VCI is off by 0.01 cm⁻¹, so that it has no
+          other bias
 level     a ω_k and b: all else, the level of theory and what the members of a model do not
           tell of its error. Its bias is the part s_k of the wavenumber, with one constant for
           stretching vibrations of hydrogen and one for all other modes
 ========  ============================================================================
 
 The constants are those of a level of theory or a model. ``workflows/predict/calibrate.py`` measures
-them on fundamentals of the table of Shimanouchi: s by least absolute deviations, t and u from
-molecules with and without terms of three modes, and a, b, f by maximum likelihood of deviations
-whose distribution is exp(−|x|/σ)/2σ, with the uncertainty of the measured values in σ; then q₆₈
-and q₉₅ are the quantiles of |x|/σ, whatever their distribution. The same fit to one half of the
-molecules is tested on the other half. The formula for several quanta is an extrapolation. Levels
-without constants have errors of the model and the nuclei alone.
+them on fundamentals of the table of Shimanouchi: s by least absolute deviations; t likewise, and u
+as the mean absolute deviation, from molecules with and without terms of three modes; a, b and f by
+maximum likelihood of deviations whose distribution is exp(−|x|/σ)/2σ, with the uncertainty of the
+measured values in σ; q₆₈ and q₉₅ as the quantiles of |x|/σ, whatever their distribution. The same
+fit to one half of the molecules is tested on the other half. The formula for several quanta is an
+extrapolation. Levels without constants have errors of the model and the nuclei alone.
 """
 
 from __future__ import annotations
@@ -100,7 +101,11 @@ class Calibration:
     bands: int
 
     def bias(
-        self, quanta: np.ndarray, harmonic: np.ndarray, wavenumber: np.ndarray, *, coupling: int
+        self,
+        quanta: np.ndarray,
+        harmonic: np.ndarray,
+        wavenumber: np.ndarray,
+        coupling: np.ndarray,
     ) -> np.ndarray:
         """Return how far transitions are expected above the measured ones, ``[…]``, cm⁻¹.
 
@@ -111,15 +116,15 @@ class Calibration:
         wavenumber
             ν, ``[…]``, cm⁻¹.
         coupling
-            Most modes in a term of the surface.
+            Most modes in a term of the surface, ``[…]``.
         """
         nominal = quanta * harmonic
         scale = np.where(np.asarray(harmonic) > HYDROGEN, self.hydrogen, self.other)
-        left_out = self.truncation[0] if coupling < 3 else 0.0
+        left_out = np.where(coupling < 3, self.truncation[0], 0.0)
         return np.asarray((scale * nominal).sum(-1) + left_out * (nominal.sum(-1) - wavenumber))
 
     def nuclei_error(
-        self, converged: np.ndarray, shift: np.ndarray, *, coupling: int
+        self, converged: np.ndarray, shift: np.ndarray, coupling: np.ndarray
     ) -> np.ndarray:
         """Return the part of σ that the treatment of the nuclei has, ``[…]``, cm⁻¹.
 
@@ -130,9 +135,9 @@ class Calibration:
         shift
             Σ n_k ω_k − ν, cm⁻¹.
         coupling
-            Most modes in a term of the surface.
+            Most modes in a term of the surface, ``[…]``.
         """
-        return np.hypot(converged, self.truncation[1] * shift if coupling < 3 else 0.0)
+        return np.hypot(converged, np.where(coupling < 3, self.truncation[1] * shift, 0.0))
 
     def level_error(self, quanta: np.ndarray, harmonic: np.ndarray) -> np.ndarray:
         """Return the part of σ that the level of theory has, ``[…]``, cm⁻¹; see :meth:`bias`."""
@@ -164,6 +169,7 @@ def band_error(
     wavenumber: float,
     harmonic: np.ndarray,
     convergence: Mapping[str, float],
+    coupling: int,
     model: ModelError | None,
     calibration: Calibration | None,
 ) -> BandError:
@@ -178,8 +184,9 @@ def band_error(
     harmonic
         Of all modes, ``[n_modes]``, cm⁻¹.
     convergence
-        Errors of VCI by their sources, cm⁻¹; *coupling* among them if there are terms of three
-        modes.
+        Errors of VCI by their sources, cm⁻¹.
+    coupling
+        Most modes in a term of the surface.
     model
         What the model states.
     calibration
@@ -193,14 +200,13 @@ def band_error(
         parts["model"] = float(np.sqrt(((n * model.wavenumber[modes]) ** 2).sum()))
     if calibration is None:
         return BandError(math.nan, {**parts, "nuclei": nuclei}, math.nan)
-    coupling = 3 if "coupling" in convergence else 2
-    shift = (n * omega).sum() - wavenumber
-    nuclei = float(calibration.nuclei_error(np.array(nuclei), shift, coupling=coupling))
+    terms, nu = np.array(coupling), np.array(wavenumber)
+    nuclei = float(calibration.nuclei_error(np.array(nuclei), (n * omega).sum() - nu, terms))
     narrow, wide = calibration.quantiles
     parts = {name: narrow * calibration.model * value for name, value in parts.items()}
     parts["nuclei"] = narrow * nuclei
     parts["level"] = narrow * float(calibration.level_error(n, omega))
-    bias = float(calibration.bias(n, omega, np.array(wavenumber), coupling=coupling))
+    bias = float(calibration.bias(n, omega, nu, terms))
     return BandError(bias, parts, wide / narrow * math.hypot(*parts.values()))
 
 

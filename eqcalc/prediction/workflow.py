@@ -44,7 +44,7 @@ from eqcalc.validation import InvalidInputError, non_negative, one_of, positive
 LARGEST = 12
 #: What is chosen of :meth:`~eqcalc.anharmonic.Treatment.for_modes` for each quality.
 QUALITIES: dict[str, dict[str, int]] = {
-    "quick": {"coupling": 2, "configurations": 1000},
+    "quick": {"points": 12_500, "configurations": 1000},
     "best": {"coupling": 3},
 }
 #: Conformers of a smaller population are left out.
@@ -126,8 +126,8 @@ def predict(
         See :func:`~eqcalc.prediction.level.level_named`: ``"general"``, ``"gfn2"``, ``"dft"``, a
         model file, …. By default the general model where it knows the molecule, else GFN2-xTB.
     quality
-        ``"quick"``: VCI in a small basis on terms of up to two modes; ``"best"``: on terms of up to
-        three modes in a larger one.
+        ``"quick"``: VCI in a small basis, on terms of three modes for molecules of up to nine
+        modes and of two for larger ones; ``"best"``: always on terms of three, in a larger basis.
     temperature
         K.
     fwhm

@@ -15,7 +15,7 @@ from eqcalc.files import GENERAL_MODEL, model_file
 from eqcalc.harmonic import harmonic_spectrum, potential_smoothness, relax, wavenumber_errors
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.compositions import UnknownCompositionWarning
-from eqcalc.prediction.level import default_level
+from eqcalc.prediction.level import ModelLevel, default_level
 from eqcalc.units import convert
 
 #: Harmonic wavenumbers of formaldehyde, CCSD(T)-F12 [cm⁻¹].
@@ -40,6 +40,19 @@ def test_formaldehyde_by_coupled_clusters(model, formaldehyde):
     assert (np.abs(error) < 3.0 * stated).all()
     assert (stated < 80.0).all()
     assert potential_smoothness(model, formaldehyde).trusted.all()
+
+
+@pytest.mark.slow
+def test_members_disagree_alike_with_one_mode_terms(model, formaldehyde):
+    modes = harmonic_spectrum(model, formaldehyde)
+    found = ModelLevel(GENERAL_MODEL).model_error(modes, formaldehyde)
+    stated = wavenumber_errors(modes, model, formaldehyde)
+    np.testing.assert_allclose(found.wavenumber, stated, rtol=0.5)
+    for error, value in zip(
+        found[1:], (modes.infrared_intensity, modes.raman_activity), strict=True
+    ):
+        assert (error > 0.0).all()
+        assert error.sum() < value.sum()
 
 
 def test_dipole_and_polarizability_of_formaldehyde(formaldehyde):

@@ -22,7 +22,7 @@ CONVERGED = {"basis": 3.0, "nodes": 4.0}
 
 
 def test_parts_of_a_fundamental():
-    bias, parts, wide = band_error({1: 1}, 2860.0, HARMONIC, CONVERGED, MODEL, CONSTANTS)
+    bias, parts, wide = band_error({1: 1}, 2860.0, HARMONIC, CONVERGED, 2, MODEL, CONSTANTS)
     # a stretching vibration of hydrogen, and terms of three modes
     assert bias == pytest.approx(0.01 * 3000.0 + 0.05 * 140.0)
     expected = {
@@ -36,7 +36,7 @@ def test_parts_of_a_fundamental():
 
 def test_terms_of_three_modes_are_their_own_error():
     converged = {**CONVERGED, "coupling": 12.0}
-    bias, parts, _ = band_error({0: 1}, 980.0, HARMONIC, converged, None, CONSTANTS)
+    bias, parts, _ = band_error({0: 1}, 980.0, HARMONIC, converged, 3, None, CONSTANTS)
     assert bias == pytest.approx(0.002 * 1000.0)
     assert parts["nuclei"] == pytest.approx(1.1 * 13.0)
     assert "model" not in parts
@@ -44,7 +44,7 @@ def test_terms_of_three_modes_are_their_own_error():
 
 def test_quanta_of_a_mode_err_together_and_modes_apart():
     one, two, both = (
-        band_error(quanta, nu, HARMONIC, {}, MODEL, CONSTANTS)
+        band_error(quanta, nu, HARMONIC, {}, 3, MODEL, CONSTANTS)
         for quanta, nu in (({0: 1}, 1000.0), ({0: 2}, 2000.0), ({0: 1, 1: 1}, 4000.0))
     )
     assert two.bias == pytest.approx(2.0 * one.bias)
@@ -54,14 +54,14 @@ def test_quanta_of_a_mode_err_together_and_modes_apart():
 
 
 def test_a_level_without_constants_has_no_bias():
-    bias, parts, wide = band_error({0: 1}, 980.0, HARMONIC, CONVERGED, MODEL, None)
+    bias, parts, wide = band_error({0: 1}, 980.0, HARMONIC, CONVERGED, 2, MODEL, None)
     assert math.isnan(bias)
     assert math.isnan(wide)
     assert parts == {"model": 20.0, "nuclei": 5.0}
 
 
 def test_what_is_not_converged_has_no_error():
-    found = band_error({0: 1}, 980.0, HARMONIC, {"basis": math.nan}, MODEL, CONSTANTS)
+    found = band_error({0: 1}, 980.0, HARMONIC, {"basis": math.nan}, 2, MODEL, CONSTANTS)
     assert math.isnan(found.parts["nuclei"])
     assert math.isnan(found.wide)
 
@@ -93,12 +93,14 @@ def entries():
         stated = rng.uniform(1.0, 40.0, 12)
         level = truth.level_error(np.ones((12, 1)), harmonic[:, None])
         sigma = np.hypot(truth.model * stated, level)
-        bias = truth.bias(np.ones((12, 1)), harmonic[:, None], nu, coupling=2)
+        bias = truth.bias(np.ones((12, 1)), harmonic[:, None], nu, np.array(2))
         found[f"InChI {i}"] = {
             "name": f"molecule {i}",
             "harmonic": harmonic.tolist(),
             "wavenumber": nu.tolist(),
+            "two_modes": nu.tolist(),
             "three_modes": nu.tolist(),
+            "coupling": [2] * 12,
             "converged": [0.0] * 12,
             "model": stated.tolist(),
             "measured": (nu - bias - rng.laplace(0.0, sigma)).tolist(),
@@ -138,7 +140,7 @@ class TestWorkflow:
     def test_effect_of_terms_of_three_modes(self, script):
         entry = {
             "harmonic": [1000.0, 3000.0],
-            "wavenumber": [980.0, 2900.0],
+            "two_modes": [980.0, 2900.0],
             "three_modes": [979.0, 2895.0],
         }
         assert script.truncation([entry]) == pytest.approx((0.05, 0.0))

@@ -12,8 +12,9 @@ from eqcalc.anharmonic import Treatment
 from eqcalc.cli import main
 from eqcalc.cli.program import FAILURE
 from eqcalc.normal_modes import NormalModes
-from eqcalc.prediction import molecule_from, plan, predict
+from eqcalc.prediction import molecule_from, plan, predict, workflow
 from eqcalc.prediction.workflow import _prepared, _thermal
+from eqcalc.validation import InvalidInputError
 from tests.anharmonic.surfaces import Water
 from tests.errors import refused
 
@@ -66,7 +67,7 @@ def test_radicals_are_refused():
 
 
 def test_qualities():
-    quick, best = (plan("formaldehyde", quality=quality) for quality in ("quick", "best"))
+    quick, best = (plan("methylamine", quality=quality) for quality in ("quick", "best"))
     assert (quick.treatment.coupling, best.treatment.coupling) == (2, 3)
     assert best.points > quick.points
     with refused(key="quality", value="standard"):
@@ -114,8 +115,7 @@ def test_free_energy_of_a_stiffer_molecule_is_higher():
 def test_linear_molecules_have_a_vibration_more(name, linear):
     atoms = molecule_from(name)
     n_modes = 3 * len(atoms) - 6 + linear
-    treatment = Treatment.for_modes(n_modes, coupling=2)
-    assert plan(name).points == treatment.points(n_modes)
+    assert plan(name).points == Treatment.for_modes(n_modes).points(n_modes)
 
 
 @pytest.mark.parametrize("atoms", [molecule("O2"), Atoms("NiO", [[0, 0, 0], [0, 0, 1.6]])])
@@ -165,6 +165,25 @@ class TestBeforeAnyWork:
     @pytest.mark.parametrize("text", ["unobtainium", "C" * 25, "CH3", "[Fe]"])
     def test_molecules_that_are_not_treated_are_named(self, capsys, text):
         self.failed(capsys, text)
+
+    def test_a_level_is_made_once(self, tmp_path, monkeypatch):
+        made, asked = [], {}
+
+        def level_named(name):
+            made.append(real(name))
+            return made[-1]
+
+        def predict(molecule, **options):
+            asked.update(options)
+            raise InvalidInputError(key="molecule")
+
+        real = workflow.level_named
+        monkeypatch.setattr(workflow, "level_named", level_named)
+        monkeypatch.setattr("eqcalc.prediction.predict", predict)
+        options = ["--level", "gfn2", "--quality", "best", "--output", str(tmp_path)]
+        assert main(["predict", "H2O", *options]) == FAILURE
+        assert [asked["level"]] == made
+        assert asked["quality"] == "best"
 
     def test_a_plan_writes_nothing(self, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)

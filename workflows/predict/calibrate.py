@@ -38,11 +38,13 @@ from eqcalc.prediction import Calibration, Level, level_named, molecule_from, pr
 from eqcalc.prediction.errors import HYDROGEN
 from eqcalc.prediction.workflow import LARGEST, QUALITIES
 
-#: Molecules of at most so many modes are treated with terms of three modes as well.
-_THREE_MODES = 9
+#: Molecules of at most so many modes are treated both with and without terms of three modes.
+_BOTH = 12
 #: Least and greatest a, b [cm⁻¹] and f.
 _LIMITS = ((1e-4, 0.05), (0.1, 50.0), (0.01, 3.0))
 _NARROW, _WIDE = 0.68, 0.95
+#: Columns of a file of a molecule.
+_PREDICTED = ("harmonic", "wavenumber", "converged", "coupling", "model")
 
 
 class Bands(NamedTuple):
@@ -51,6 +53,7 @@ class Bands(NamedTuple):
     harmonic: np.ndarray
     wavenumber: np.ndarray
     converged: np.ndarray  #: error of convergence of VCI
+    coupling: np.ndarray  #: most modes in a term of the surface
     model: np.ndarray  #: standard deviation that the model states, zero if it states none
     measured: np.ndarray
     uncertainty: np.ndarray
@@ -58,14 +61,14 @@ class Bands(NamedTuple):
     def deviation(self, constants: Calibration) -> np.ndarray:
         """Return expected less measured wavenumbers."""
         one = np.ones((len(self.harmonic), 1))
-        bias = constants.bias(one, self.harmonic[:, None], self.wavenumber, coupling=2)
+        bias = constants.bias(one, self.harmonic[:, None], self.wavenumber, self.coupling)
         return self.wavenumber - bias - self.measured
 
     def sigma(self, constants: Calibration) -> np.ndarray:
         """Return σ of the prediction."""
         one, shift = np.ones((len(self.harmonic), 1)), self.harmonic - self.wavenumber
         level = constants.level_error(one, self.harmonic[:, None])
-        nuclei = constants.nuclei_error(self.converged, shift, coupling=2)
+        nuclei = constants.nuclei_error(self.converged, shift, self.coupling)
         return np.sqrt((constants.model * self.model) ** 2 + level**2 + nuclei**2)
 
     def relative(self, constants: Calibration) -> np.ndarray:
@@ -84,13 +87,14 @@ def predicted(molecule: Molecule, level: Level) -> dict[str, Any]:
     spectrum, stated = conformer.spectrum, conformer.model_error
     place = spectrum.fundamental_transitions()
     converged = np.sqrt(sum(error**2 for error in spectrum.errors.values()))
-    three = np.full(len(place), np.nan)
-    if len(place) <= _THREE_MODES and not conformer.rotors:
-        treatment = Treatment.for_modes(
-            len(place), coupling=3, configurations=QUALITIES["quick"]["configurations"]
-        )
+    coupling = int(spectrum.provenance["mode_coupling"])
+    both = dict.fromkeys((2, 3), np.full(len(place), np.nan))
+    if len(place) <= _BOTH and not conformer.rotors:
+        both[coupling], other = spectrum.fundamentals(), 5 - coupling
+        treatment = Treatment.for_modes(len(place), **{**QUALITIES["quick"], "coupling": other})
         evaluator = level.evaluator(conformer.atoms)
-        three = anharmonic_spectrum(conformer.harmonic, evaluator, treatment).fundamentals()
+        found = anharmonic_spectrum(conformer.harmonic, evaluator, treatment)
+        both[other] = found.fundamentals()
     return {
         "name": molecule.name,
         "level": level.key,
@@ -98,7 +102,9 @@ def predicted(molecule: Molecule, level: Level) -> dict[str, Any]:
         "cpu_s": round(time.process_time() - start, 1),
         "harmonic": _listed(spectrum.harmonic),
         "wavenumber": _listed(spectrum.fundamentals()),
-        "three_modes": _listed(three),
+        "two_modes": _listed(both[2]),
+        "three_modes": _listed(both[3]),
+        "coupling": [coupling] * len(place),
         "converged": _listed(np.append(converged, np.nan)[place]),
         "model": _listed(np.zeros(len(place)) if stated is None else stated.wavenumber),
         "measured": molecule.measured.tolist(),
@@ -152,12 +158,12 @@ def matched(entries: Sequence[Mapping[str, Any]], constants: Calibration) -> tup
     """
     parts, missing = [], 0
     for entry in entries:
-        columns = [_array(entry[key]) for key in ("harmonic", "wavenumber", "converged", "model")]
-        harmonic, wavenumber, converged, _ = columns
+        columns = [_array(entry[key]) for key in _PREDICTED]
+        harmonic, wavenumber, converged, coupling, _ = columns
         stated = np.isfinite(wavenumber) & np.isfinite(converged)
         nu = np.where(stated, wavenumber, harmonic)
         one = np.ones((len(nu), 1))
-        place = nu - constants.bias(one, harmonic[:, None], nu, coupling=2)
+        place = nu - constants.bias(one, harmonic[:, None], nu, coupling)
         measured = [_array(entry[key]) for key in ("measured", "uncertainty")]
         modes, bands = linear_sum_assignment(np.abs(place[:, None] - measured[0]))
         kept = stated[modes]
@@ -170,18 +176,19 @@ def matched(entries: Sequence[Mapping[str, Any]], constants: Calibration) -> tup
 
 
 def truncation(entries: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
-    """Return t and u: mean effect of terms of three modes in anharmonic shifts, and its spread."""
+    """Return t and u: effect of terms of three modes in anharmonic shifts, and its spread."""
     columns = [
         np.concatenate([_array(e[key]) for e in entries])
-        for key in ("harmonic", "wavenumber", "three_modes")
+        for key in ("harmonic", "two_modes", "three_modes")
     ]
     harmonic, two, three = columns
     known = np.isfinite(two) & np.isfinite(three)
     if not known.any():
         return 0.0, 0.0
     shift, effect = (harmonic - two)[known], (two - three)[known]
-    mean = float(shift @ effect / (shift @ shift))
-    return mean, float(np.sqrt(np.sum((effect - mean * shift) ** 2) / (shift @ shift)))
+    size = np.maximum(np.abs(shift), 1e-3)
+    typical = weighted_median(effect * np.sign(shift) / size, size)
+    return typical, float(np.abs(effect - typical * shift).sum() / size.sum())
 
 
 def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
