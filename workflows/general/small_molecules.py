@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +23,7 @@ import numpy as np
 from rdkit import Chem, RDLogger
 from rdkit.Chem import AllChem
 
+from eqcalc.datasets import Record
 from eqcalc.labelling import (
     GFN2,
     PTB,
@@ -31,6 +31,7 @@ from eqcalc.labelling import (
     SamplingError,
     SamplingPlan,
     label,
+    relax,
     sample,
 )
 from eqcalc.molecules import bonds
@@ -159,6 +160,17 @@ def embedded(mol: Chem.Mol) -> ase.Atoms | None:
     return ase.Atoms(numbers, full.GetConformer().GetPositions())
 
 
+def stretched(atoms: ase.Atoms, method: GFN2, n: int = 24) -> list[Record]:
+    """Return a diatomic molecule at bond lengths of its lowest ten vibrational levels or so."""
+    relaxed = relax(atoms, method)
+    records = []
+    for factor in np.linspace(0.82, 1.3, n):
+        moved = relaxed.copy()
+        moved.set_distance(0, 1, factor * relaxed.get_distance(0, 1))
+        records.append(Record.from_atoms(moved, source="bond lengths 0.82 to 1.3 times the least"))
+    return records
+
+
 def main() -> None:
     """Enumerate, sample and label."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
@@ -200,13 +212,15 @@ def main() -> None:
         heavy = mol.GetNumAtoms()
         wanted = options.structures if heavy < 4 else options.structures // 4
         try:
-            rng = np.random.default_rng([4, number])
-            records = sample(atoms, method, wanted, rng, replace(PLAN))
+            if len(atoms) == 2:
+                kept = records = stretched(atoms, method)
+            else:
+                records = sample(atoms, method, wanted, np.random.default_rng([4, number]), PLAN)
+                expected = connectivity(mol)
+                kept = [r for r in records if graph_of(r.numbers, r.positions) == expected]
         except (ConvergenceError, SamplingError, InvalidInputError) as error:
             print(f"{smiles}: {type(error).__name__}: {error}", flush=True)
             continue
-        expected = connectivity(mol)
-        kept = [r for r in records if graph_of(r.numbers, r.positions) == expected]
         if len(kept) < 0.5 * len(records):
             print(f"{smiles}: GFN2-xTB does not keep its bonds", flush=True)
             continue
@@ -215,7 +229,7 @@ def main() -> None:
         print(f"{number + 1} of {len(chosen)}: {smiles} {len(kept)}", flush=True)
     methods = {"energy,forces": "aiqm2", "dipole,polarizability": PTB(options.xtb)}
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    provenance = {"sampling": json.loads(json.dumps(PLAN.settings()))}
+    provenance = {"sampling": PLAN.settings()}
     report = label(geometries, methods, options.output, provenance=provenance)
     print(report.dataset, f"{len(report.failed)} without labels")
 
