@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
 """What an installed wheel must do from any folder: its own check, and a spectrum in a second."""
 
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,15 @@ import eqcalc
 
 installed = Path(sys.argv[1]).resolve()
 assert Path(eqcalc.__file__).resolve().is_relative_to(installed), eqcalc.__file__
-subprocess.run([sys.executable, "-m", "eqcalc", "doctor"], check=True)
+# its kernels are in it: nothing is compiled
+with tempfile.TemporaryDirectory() as cache:
+    environment = {**os.environ, "EQCALC_CACHE": cache, "PATH": ""}
+    doctor = [sys.executable, "-m", "eqcalc", "doctor"]
+    said = subprocess.run(doctor, check=True, env=environment, capture_output=True, text=True)
+    print(said.stdout)
+    assert not list(Path(cache).glob("kernels-*"))
+    fused = next(line for line in said.stdout.splitlines() if line.startswith("fused"))
+    assert "cannot be used" not in fused, fused
 
 # an oscillator at 1000 cm⁻¹: its band is where it belongs
 period = 33.3564  # fs

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The C++ compiler of the CPU kernels, and the cache of compiled libraries."""
+"""The libraries of the CPU kernels: those of a wheel, or a cache of compiled ones."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ import functools
 import hashlib
 import os
 import platform
-import shutil
 import stat
-import subprocess
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -21,7 +19,9 @@ from pathlib import Path
 import torch
 
 from eqcalc.files import make_folder, remove_leftovers, temporary_path, write_atomically
+from eqcalc.runtime import kernel_build
 from eqcalc.runtime.execution import ExecutionUnavailableError
+from eqcalc.runtime.kernel_build import compiler
 
 
 class CacheWarning(UserWarning):
@@ -127,31 +127,10 @@ def _name(key: str, suffix: str, path: Path) -> str:
     return f"{key}.{hashlib.sha256(path.read_bytes()).hexdigest()[:32]}{suffix}"
 
 
-_SOURCES = Path(__file__).parent / "native"
-_FLAGS = (
-    "-std=c++17",
-    "-O3",
-    "-shared",
-    "-fPIC",
-    "-pthread",
-    # the libraries of two precisions in one process share nothing
-    "-fvisibility=hidden",
-    "-ffp-contract=fast",
-    # the code is vectorized by hand; compilers would undo that
-    "-fno-tree-vectorize",
-)
 #: Tried in this order; not every compiler supports every processor.
 _PROCESSOR_FLAGS = (("-march=native",), ("-mcpu=native",), ())
 _LIBRARY = ".so"
 _REALS = {torch.float32: "float", torch.float64: "double"}
-
-
-def compiler() -> str | None:
-    """Return the C++ compiler: ``$CXX``, else the first of c++, g++ and clang++."""
-    for name in (os.environ.get("CXX"), "c++", "g++", "clang++"):
-        if name and shutil.which(name):
-            return shutil.which(name)
-    return None
 
 
 def processor() -> str:
@@ -167,16 +146,18 @@ def processor() -> str:
 def library_key(dtype: torch.dtype) -> str:
     """Return the key under which the kernels in a precision are stored."""
     digest = hashlib.sha256()
-    for source in sorted(_SOURCES.iterdir()):
+    for source in sorted(kernel_build.SOURCES.iterdir()):
         if source.suffix in (".h", ".cpp"):
             digest.update(source.name.encode() + b"\0" + source.read_bytes())
-    digest.update("\0".join((*_FLAGS, _REALS[dtype], platform.machine(), processor())).encode())
+    digest.update(
+        "\0".join((*kernel_build.FLAGS, _REALS[dtype], platform.machine(), processor())).encode()
+    )
     return f"kernels-{_REALS[dtype]}-{digest.hexdigest()[:24]}"
 
 
 @functools.cache
 def kernel_library(dtype: torch.dtype) -> ctypes.CDLL:
-    """Return the kernels in a precision, compiling them on first use on a machine.
+    """Return the kernels in a precision: those of a wheel, or compiled on first use on a machine.
 
     Raises
     ------
@@ -188,6 +169,9 @@ def kernel_library(dtype: torch.dtype) -> ctypes.CDLL:
         raise ExecutionUnavailableError(
             key="precision", value=str(dtype), expected="float32 or float64 for compiled kernels"
         )
+    if (bundled := bundled_library(dtype)) is not None:
+        with contextlib.suppress(OSError):  # of another C library
+            return ctypes.CDLL(str(bundled))
     try:
         key, make = library_key(dtype), partial(_compile, _REALS[dtype])
         if (path := find(key, _LIBRARY)) is not None:
@@ -199,22 +183,24 @@ def kernel_library(dtype: torch.dtype) -> ctypes.CDLL:
         raise ExecutionUnavailableError(f"cannot be loaded: {error}", key="kernels") from None
 
 
+def bundled_library(dtype: torch.dtype) -> Path | None:
+    """Return the library of a wheel that is best for this processor; None if there is none."""
+    known = {"AVX512": 0, "AVX2": 1}.get(torch.backends.cpu.get_cpu_capability(), 2)
+    found = (
+        kernel_build.bundled_library(_REALS[dtype], level) for level in kernel_build.LEVELS[known:]
+    )
+    return next((path for path in found if path.is_file()), None)
+
+
 def _compile(real: str, made: Path) -> None:
     command = require_compiler()
-    message = ""
-    for processor in _PROCESSOR_FLAGS:
-        options = [*_FLAGS, *processor, f"-DREAL={real}"]
-        done = subprocess.run(
-            [command, *options, str(_SOURCES / "painn.cpp"), "-o", str(made)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode == 0:
+    messages = []
+    for flags in _PROCESSOR_FLAGS:
+        if not (message := kernel_build.compile_kernels(command, real, flags, made)):
             return
-        message = message or done.stderr
+        messages.append(message)
     raise ExecutionUnavailableError(
-        f"{command} cannot compile the kernels:\n{message[-2000:]}", key="compiler"
+        f"{command} cannot compile the kernels:\n{messages[0][-2000:]}", key="compiler"
     )
 
 

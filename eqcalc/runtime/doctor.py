@@ -22,7 +22,7 @@ from eqcalc.models.potential import Potential
 from eqcalc.models.precision import PRECISIONS, in_precision, precision_of
 from eqcalc.neighbors import STATIC_ATOMS
 from eqcalc.runtime.ahead_of_time import CompiledExecution
-from eqcalc.runtime.cpp_compiler import cache_folder, compiler
+from eqcalc.runtime.cpp_compiler import bundled_library, cache_folder, compiler
 from eqcalc.runtime.cuda_graphs import CapturedCompiledExecution, CapturedExecution
 from eqcalc.runtime.evaluator import eager_evaluator
 from eqcalc.runtime.execution import EagerExecution, ExecutionUnavailableError
@@ -73,7 +73,7 @@ def _machine() -> list[str]:
         "processor": f"{_processor()}, {os.cpu_count()} cores, "
         f"{torch.get_num_threads()} threads in use",
         "GPU": _gpu(),
-        "compiler": compiler() or "none: install g++, or set $CXX",
+        "kernels": _kernels(),
         "cache": _cache(),
     }
     return [f"{name:<10} {text}" for name, text in rows.items()]
@@ -94,6 +94,13 @@ def _gpu() -> str:
     properties = torch.cuda.get_device_properties(0)
     memory = properties.total_memory / 2**30
     return f"{properties.name}, {memory:.0f} GiB, CUDA {torch.version.cuda}"
+
+
+def _kernels() -> str:
+    if (bundled := bundled_library(torch.float32)) is not None:
+        return f"{bundled.name} and others of the wheel"
+    command = compiler()
+    return f"compiled by {command}" if command else "no compiler: install g++, or set $CXX"
 
 
 def _cache() -> str:

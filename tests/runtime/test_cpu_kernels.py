@@ -21,6 +21,7 @@ from eqcalc.runtime import (
     ModelChangedError,
     eager_evaluator,
     evaluator_for,
+    kernel_build,
 )
 from eqcalc.runtime import cpp_compiler as compiler
 from eqcalc.runtime.cpu_kernels import FusedPotential, HalfPairs, kernel_parameters
@@ -297,6 +298,27 @@ def test_without_a_compiler_one_warning_and_the_same_numbers(
         assert torch.equal(value, expected[name])
     with refused(ExecutionUnavailableError, key="compiler"):
         evaluator_for(make_potential(), numbers, execution="fused")
+
+
+def test_libraries_of_a_wheel_come_first(tmp_path, empty_cache, monkeypatch):
+    with monkeypatch.context() as usual:
+        usual.delenv("EQCALC_CACHE")
+        made = Path(compiler.kernel_library(torch.float32)._name)
+    compiler.kernel_library.cache_clear()
+    monkeypatch.setattr(kernel_build, "SOURCES", tmp_path)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    kernel_build.bundled_library("float", "x86-64-v3").write_bytes(b"of another system")
+    shutil.copy(made, kernel_build.bundled_library("float", "x86-64"))
+    for capability, level in (("AVX512", "x86-64-v3"), ("DEFAULT", "x86-64")):
+        monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda c=capability: c)
+        expected = kernel_build.bundled_library("float", level)
+        assert compiler.bundled_library(torch.float32) == expected
+    assert compiler.kernel_library(torch.float32)._name == str(expected)
+    assert not empty_cache.exists()
+    compiler.kernel_library.cache_clear()
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    with refused(ExecutionUnavailableError, key="compiler"):  # which would be the next way
+        compiler.kernel_library(torch.float32)
 
 
 @pytest.mark.slow

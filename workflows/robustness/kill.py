@@ -48,7 +48,7 @@ from eqcalc.interruption import INTERRUPTED, STOPPED, terminable
 from eqcalc.ipi import Strides, write_input
 from eqcalc.labelling import label
 from eqcalc.models.checkpoint import load_model, shipped_model
-from eqcalc.runtime import cpp_compiler
+from eqcalc.runtime import cpp_compiler, kernel_build
 from eqcalc.spectra import read_spectrum
 from eqcalc.training import train
 from eqcalc.trajectory import Trajectory
@@ -298,7 +298,7 @@ def compiled(folder: Path) -> dict[str, Any]:
 
 
 # kernels are compiled without optimisation, in a third of the time
-cpp_compiler._FLAGS = tuple(flag.replace("-O3", "-O0") for flag in cpp_compiler._FLAGS)
+kernel_build.FLAGS = tuple(flag.replace("-O3", "-O0") for flag in kernel_build.FLAGS)
 
 TASKS = {
     **{f"simulate {name}": simulation(name) for name in RUNS},

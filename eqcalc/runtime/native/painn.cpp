@@ -5,6 +5,15 @@
 
 #include "evaluation.h"
 
+#ifdef EQCALC_WHEEL
+// vectors of new compilers refer to it, and libraries of older systems lack it
+namespace std {
+[[noreturn]] __attribute__((weak, visibility("hidden"))) void __throw_bad_array_new_length() {
+    throw bad_alloc();
+}
+}  // namespace std
+#endif
+
 namespace {
 
 struct Settings {
