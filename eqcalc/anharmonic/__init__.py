@@ -13,6 +13,7 @@ from eqcalc.anharmonic.internal_rotation import (
     rotor_table,
     rotors,
     separated_torsions,
+    with_torsions,
 )
 from eqcalc.anharmonic.perturbation import (
     perturbed_fundamentals,
@@ -39,4 +40,5 @@ __all__ = [
     "rotor_table",
     "rotors",
     "separated_torsions",
+    "with_torsions",
 ]

@@ -202,7 +202,7 @@ def anharmonic_spectrum(
     }
     if len(triples) > 1:  # a molecule of three modes has no terms of more
         variants["coupling"] = levels_in(solver.hamiltonian(highest=2), states, *size)
-    scaled = _derivatives(moments, transitions)
+    scaled = moment_derivatives(moments, transitions)
     dipole = polarizability = None
     if "dipole" in kept:
         dipole = scaled[:, 1:4] * np.sqrt(population[lower] - population[upper])[:, None]
@@ -256,7 +256,7 @@ def perturbed_spectrum(
     transitions = states.energies[1:] - states.energies[0]
     dipole = polarizability = None
     if kept:
-        scaled = _derivatives(perturbed_moments(field, states)[1:], transitions)
+        scaled = moment_derivatives(perturbed_moments(field, states)[1:], transitions)
         dipole = scaled[:, :3] if "dipole" in kept else None
         if "polarizability" in kept:
             polarizability = scaled[:, -9:].reshape(-1, 3, 3)
@@ -275,8 +275,16 @@ def perturbed_spectrum(
     )
 
 
-def _derivatives(moments: np.ndarray, wavenumber: np.ndarray) -> np.ndarray:
-    """Return √(2ω/ħ) ⟨i|X|f⟩, the derivative by Q of a harmonic mode of that wavenumber."""
+def moment_derivatives(moments: np.ndarray, wavenumber: np.ndarray) -> np.ndarray:
+    """Return √(2ω/ħ) ⟨i|X|f⟩, the derivative by Q of a harmonic mode of that wavenumber.
+
+    Parameters
+    ----------
+    moments
+        Components of each transition, ``[n_transitions, n]``.
+    wavenumber
+        ``[n_transitions]``, cm⁻¹.
+    """
     return np.asarray(moments * np.sqrt(2.0 * _OMEGA * wavenumber / HBAR)[:, None])
 
 

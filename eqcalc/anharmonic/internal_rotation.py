@@ -9,32 +9,47 @@ of an n-mode surface. Each is treated by itself as a hindered rotor about its bo
 with V from a relaxed scan of the dihedral angle, and I the moment of inertia of the internal
 rotation with total momentum and angular momentum of the molecule zero (Pitzer, J. Chem. Phys.
 14, 239 (1946), for arbitrary tops: the squared length of its mass-weighted displacement
-without rigid motions).
+without rigid motions). Its transitions have the moments ⟨i|μ(φ)|f⟩ of the structures of the scan,
+turned onto the relaxed one (Eckart, Phys. Rev. 47, 552 (1935)).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from ase import Atoms
 from ase.constraints import FixInternals
 from ase.data import chemical_symbols
 from ase.optimize import BFGS
+from scipy.optimize import linear_sum_assignment
+from scipy.signal import resample
+from scipy.spatial.transform import Rotation
 
+from eqcalc.anharmonic.analysis import moment_derivatives, treated_modes
 from eqcalc.anharmonic.rotation_coupling import ROTATIONAL
+from eqcalc.anharmonic.spectrum import AnharmonicSpectrum, Configuration
 from eqcalc.facts import aligned
 from eqcalc.labelling.conformer_search import rotatable_bonds, turning_atoms
 from eqcalc.normal_modes import NormalModes, centred, rigid_motions
-from eqcalc.units import WAVENUMBER_PER_EV
+from eqcalc.runtime.evaluator import Evaluator
+from eqcalc.units import SECOND_RADIATION_CONSTANT, WAVENUMBER_PER_EV, conversion_factor
 
 #: A mode is a torsion if internal rotations make up this part of it, below this wavenumber, cm⁻¹.
 _TORSION, _HIGHEST = 0.6, 450.0
 #: Tops with a smaller moment of inertia lie on their axis, amu Å².
 _LINEAR_TOP = 0.1
-#: Highest angular momentum of the basis functions exp(imφ).
-_LARGEST_M = 60
+#: Points of the grid, as many as functions exp(imφ), |m| ≤ 60.
+_GRID = 121
+#: Initial states of a smaller population, and transitions of a smaller part of the largest
+#: strength, are left out; so are those between partners by tunnelling, cm⁻¹.
+_POPULATED, _VISIBLE, _TUNNELLING = 0.01, 0.01, 20.0
+#: Upper states that are at least this part of the state that is moved have one quantum more.
+_ONE_QUANTUM = 0.1
+#: Of a number of states.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -107,19 +122,103 @@ class HinderedRotor:
         V, cm⁻¹.
     constant
         F, cm⁻¹.
-    levels
-        Energies above the lowest, cm⁻¹, ascending.
-    fundamental
-        Transition out of the well of the structure it started from: from its lowest state
-        to the state with the largest matrix element of sin(φ − φ₀), cm⁻¹.
+    positions
+        Structures of the scan, ``[n_angles, n_atoms, 3]``, Å.
+    states
+        Levels and wave functions.
     """
 
     rotor: Rotor
     angle: np.ndarray
     energy: np.ndarray
     constant: np.ndarray
+    positions: np.ndarray
+    states: RotorStates
+
+    @property
+    def levels(self) -> np.ndarray:
+        """Energies above the lowest, cm⁻¹, ascending."""
+        return self.states.levels - self.states.levels[0]
+
+    @property
+    def fundamental(self) -> float:
+        """Transition out of the well of the structure the scan started from, cm⁻¹."""
+        return self.states.fundamental
+
+
+@dataclass(frozen=True)
+class RotorStates:
+    """States of a hindered rotor on an even grid of angles.
+
+    Parameters
+    ----------
+    levels
+        ``[n_states]``, cm⁻¹, ascending.
+    functions
+        Real wave functions as columns, ``[n_grid, n_states]``, of unit length.
+    """
+
     levels: np.ndarray
-    fundamental: float
+    functions: np.ndarray
+
+    @classmethod
+    def of(cls, energy: np.ndarray, constant: np.ndarray) -> RotorStates:
+        """Return the states of −d/dφ F d/dφ + V.
+
+        Parameters
+        ----------
+        energy, constant
+            V and F on an even grid of angles over 2π, starting at φ = 0, ``[n]``, cm⁻¹.
+        """
+        apart = np.arange(_GRID)[:, None] - np.arange(_GRID)
+        half = np.pi * apart / _GRID + np.eye(_GRID)
+        derivative = np.where(apart, 0.5 * (-1.0) ** apart / np.sin(half), 0.0)
+        kinetic = derivative.T @ (resample(constant, _GRID)[:, None] * derivative)
+        return cls(*np.linalg.eigh(kinetic + np.diag(resample(energy, _GRID))))
+
+    @property
+    def angle(self) -> np.ndarray:
+        """The grid, rad."""
+        return 2.0 * np.pi * np.arange(_GRID) / _GRID
+
+    @property
+    def _near(self) -> np.ndarray:
+        """One within ±60° of φ = 0, zero elsewhere."""
+        return np.asarray(0.5 + 0.5 * np.tanh(8.0 * (np.cos(self.angle) - 0.5)))
+
+    @property
+    def inside(self) -> np.ndarray:
+        """Probability of each state within ±60° of φ = 0."""
+        return np.asarray(self._near @ self.functions**2)
+
+    @property
+    def fundamental(self) -> float:
+        """From the lowest state at home to the one that is most its first excitation, cm⁻¹."""
+        upper = int(np.argmax(self.one_quantum(self.lowest)))
+        return float(self.levels[upper] - self.levels[self.lowest])
+
+    @property
+    def lowest(self) -> int:
+        """The lowest state that belongs to the well at φ = 0 as much as to any other."""
+        inside = self.inside
+        return int(np.flatnonzero(inside >= 0.5 * inside[:12].max())[0])
+
+    def one_quantum(self, state: int) -> np.ndarray:
+        """Return the part of each higher state in a state that is moved, sin φ ψ within the well.
+
+        They add to one or less.
+        """
+        moved = self._near * np.sin(self.angle) * self.functions[:, state]
+        part = (self.functions.T @ moved) ** 2 / (moved @ moved)
+        part[: state + 1] = 0.0
+        return part
+
+    def quanta(self) -> np.ndarray:
+        """Return the quanta of each state: how many states of the well lie below it."""
+        inside = self.inside
+        # half of its own, so that partners by tunnelling share a number
+        below = np.cumsum(inside) - 0.5 * inside
+        return np.maximum(np.floor(below - _ROUNDING), 0.0).astype(int)
 
 
 def hindered_rotor(atoms: Atoms, rotor: Rotor, points: int = 36) -> HinderedRotor:
@@ -136,6 +235,7 @@ def hindered_rotor(atoms: Atoms, rotor: Rotor, points: int = 36) -> HinderedRoto
     """
     angle = 2.0 * np.pi * np.arange(points) / points
     energy, constant = np.empty(points), np.empty(points)
+    structures = np.empty((points, len(atoms), 3))
     start = atoms.get_dihedral(*rotor.dihedral)
     scanned = atoms.copy()
     scanned.calc = atoms.calc
@@ -147,51 +247,12 @@ def hindered_rotor(atoms: Atoms, rotor: Rotor, points: int = 36) -> HinderedRoto
         scanned.set_constraint(FixInternals(dihedrals_deg=[[wanted, list(rotor.dihedral)]]))
         BFGS(scanned, logfile=None).run(fmax=5e-3, steps=200)
         energy[p] = WAVENUMBER_PER_EV * scanned.get_potential_energy()
-        positions = centred(scanned.positions, scanned.get_masses())
-        moved = rotor.displacement(positions, scanned.get_masses())
+        structures[p] = centred(scanned.positions, scanned.get_masses())
+        moved = rotor.displacement(structures[p], scanned.get_masses())
         constant[p] = ROTATIONAL / (moved @ moved)
     energy -= energy.min()
-    levels, fundamental = rotor_levels(energy, constant)
-    return HinderedRotor(rotor, angle, energy, constant, levels, fundamental)
-
-
-def rotor_levels(energy: np.ndarray, constant: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return the levels of a rotor and the fundamental of the well at φ = 0.
-
-    Parameters
-    ----------
-    energy, constant
-        V and F on an even grid of angles over 2π, starting at φ = 0, ``[n]``, cm⁻¹.
-
-    Returns
-    -------
-    levels
-        Above the lowest, cm⁻¹.
-    fundamental
-        See :class:`HinderedRotor`, cm⁻¹.
-    """
-    m = np.arange(-_LARGEST_M, _LARGEST_M + 1)
-    difference = m[:, None] - m[None]
-
-    def matrix(values: np.ndarray) -> np.ndarray:
-        """Return ⟨m|f|m'⟩ of a function on the grid."""
-        n = len(values)
-        coefficients = np.fft.fft(values) / n
-        highest = (n - 1) // 2
-        inside = np.abs(difference) <= highest
-        return np.where(inside, coefficients[difference % n], 0.0)
-
-    hamiltonian = m[:, None] * matrix(constant) * m[None] + matrix(energy)
-    levels, states = np.linalg.eigh(hamiltonian)
-    angle = 2.0 * np.pi * np.arange(len(energy)) / len(energy)
-    # the lowest state that is at home in the well: within ±60° of its bottom
-    near = matrix(0.5 + 0.5 * np.tanh(8.0 * (np.cos(angle) - 0.5)))
-    inside = np.einsum("as,ab,bs->s", states.conj(), near, states).real
-    lowest = int(np.flatnonzero(inside >= 0.5 * inside[:12].max())[0])
-    strength = np.abs(states.conj().T @ matrix(np.sin(angle)) @ states[:, lowest]) ** 2
-    strength[: lowest + 1] = 0.0
-    partner = int(np.argmax(strength * (levels - levels[lowest])))
-    return levels - levels[0], float(levels[partner] - levels[lowest])
+    states = RotorStates.of(energy, constant)
+    return HinderedRotor(rotor, angle, energy, constant, structures, states)
 
 
 def separated_torsions(
@@ -216,6 +277,150 @@ def separated_torsions(
     found = rotors(atoms)
     torsions = torsional_modes(modes, found)
     return torsions, tuple(hindered_rotor(atoms, rotor) for rotor in found if torsions)
+
+
+def with_torsions(
+    spectrum: AnharmonicSpectrum,
+    torsions: Sequence[int],
+    turned: Sequence[HinderedRotor],
+    modes: NormalModes,
+    evaluator: Evaluator,
+    temperature: float = 0.0,
+) -> AnharmonicSpectrum:
+    """Return a spectrum with the transitions of internal rotations.
+
+    Parameters
+    ----------
+    spectrum
+        The transitions of the other modes.
+    torsions, turned
+        The modes that are torsions, and the rotors: see :func:`separated_torsions`. Each torsion
+        is the rotor that is most like it.
+    modes
+        All normal modes.
+    evaluator
+        Dipole moments and polarizabilities, as far as the spectrum has them.
+    temperature
+        Of the populations of the states in the well of the structure, K.
+
+    Returns
+    -------
+    AnharmonicSpectrum
+        Of the coupling of a torsion to other modes nothing is known: its error is nan.
+    """
+    if not torsions:
+        return spectrum
+    turns = np.array([f.rotor.displacement(modes.positions, modes.masses) for f in turned])
+    weighted = (modes.vectors[torsions] * np.sqrt(modes.masses)[:, None]).reshape(len(torsions), -1)
+    alike = (weighted @ turns.T) ** 2 / (turns**2).sum(axis=1)
+    pairs = zip(*linear_sum_assignment(-alike), strict=True)
+    reference = treated_modes(modes, torsions).positions
+    for row, column in pairs:
+        lines = _transitions(turned[column], spectrum, evaluator, reference, modes, temperature)
+        spectrum = _merged(spectrum, torsions[row], lines)
+    return spectrum
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """Transitions of a rotor, with quanta of both states and weights of one quantum."""
+
+    wavenumber: np.ndarray
+    dipole: np.ndarray | None
+    polarizability: np.ndarray | None
+    quanta: list[tuple[int, int]]
+    weight: np.ndarray
+
+
+def _transitions(
+    found: HinderedRotor,
+    spectrum: AnharmonicSpectrum,
+    evaluator: Evaluator,
+    reference: np.ndarray,
+    modes: NormalModes,
+    temperature: float,
+) -> _Lines:
+    """Return the visible transitions from states in the well of the structure."""
+    states = found.states
+    above = states.levels - states.levels[states.lowest]
+    population = np.eye(len(above))[states.lowest]
+    if temperature > 0.0:
+        population = states.inside * np.exp(-SECOND_RADIATION_CONSTANT * above / temperature)
+    population /= population.sum()
+    lower, upper = np.nonzero(
+        (population >= _POPULATED)[:, None] & (above - above[:, None] > _TUNNELLING)
+    )
+    wavenumber = above[upper] - above[lower]
+
+    turned = [
+        Rotation.align_vectors(reference, structure, weights=modes.masses)[0].apply(structure)
+        for structure in found.positions
+    ]
+    kept = [
+        name
+        for name in ("dipole", "polarizability")
+        if getattr(spectrum, f"{name}_derivative") is not None
+    ]
+    values = evaluator(torch.as_tensor(np.array(turned)), kept) if kept else {}
+    moments = {}
+    for name in kept:
+        along = resample(values[name].cpu().numpy().reshape(len(turned), -1), _GRID)
+        products = states.functions[:, lower] * states.functions[:, upper]
+        moments[name] = moment_derivatives(products.T @ along, wavenumber)
+    one = np.array([states.one_quantum(int(i)) for i in range(len(above))])[lower, upper]
+    from_lowest = lower == states.lowest
+    keep = from_lowest & (one == one[from_lowest].max(initial=0.0))
+    for moment in moments.values():
+        strength = population[lower] * (moment**2).sum(axis=1)
+        keep |= strength > _VISIBLE * strength.max(initial=0.0)
+    quanta = states.quanta()
+    start = population[lower][keep]
+    emptied = np.zeros(len(start))
+    if temperature > 0.0:
+        emptied = np.exp(-SECOND_RADIATION_CONSTANT * wavenumber[keep] / temperature)
+    dipole = polarizability = None
+    if "dipole" in moments:
+        dipole = moments["dipole"][keep] * np.sqrt(start * (1.0 - emptied))[:, None]
+    if "polarizability" in moments:
+        polarizability = moments["polarizability"][keep] * np.sqrt(start)[:, None]
+        polarizability = polarizability.reshape(-1, 3, 3) * conversion_factor("e^2*Å^2/eV", "Å^3")
+    next_one = quanta[lower] + 1
+    higher = np.where(one >= _ONE_QUANTUM, next_one, np.maximum(quanta[upper], next_one))
+    pairs = list(zip(quanta[lower][keep].tolist(), higher[keep].tolist(), strict=True))
+    return _Lines(wavenumber[keep], dipole, polarizability, pairs, one[keep])
+
+
+def _merged(spectrum: AnharmonicSpectrum, mode: int, lines: _Lines) -> AnharmonicSpectrum:
+    """Return a spectrum with the lines of a mode, in ascending order."""
+    wavenumber = np.concatenate([spectrum.wavenumber, lines.wavenumber])
+    order = np.argsort(wavenumber, kind="stable")
+
+    def joined(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
+        return None if first is None or second is None else np.concatenate([first, second])[order]
+
+    def states(first: Sequence[Sequence[Configuration]], end: int) -> list[Sequence[Configuration]]:
+        added = [
+            [Configuration({mode: v[end]} if v[end] else {}, float(w) if end else 1.0)]
+            for v, w in zip(lines.quanta, lines.weight, strict=True)
+        ]
+        both = [*first, *added]
+        return [both[k] for k in order]
+
+    # there is no other basis, and nothing is known of coupling
+    unknown = {name: np.nan if name == "coupling" else 0.0 for name in spectrum.errors}
+    errors = {
+        name: np.append(error, np.full(len(lines.quanta), unknown[name]))[order]
+        for name, error in spectrum.errors.items()
+    }
+    return replace(
+        spectrum,
+        wavenumber=wavenumber[order],
+        dipole_derivative=joined(spectrum.dipole_derivative, lines.dipole),
+        polarizability_derivative=joined(spectrum.polarizability_derivative, lines.polarizability),
+        assignment=states(spectrum.assignment, 1),
+        initial=states(spectrum.initial, 0),
+        errors=errors,
+    )
 
 
 def rotor_table(atoms: Atoms, turned: Sequence[HinderedRotor]) -> str:

@@ -14,6 +14,7 @@ from eqcalc.anharmonic.analysis import Treatment, anharmonic_spectrum, treated_m
 from eqcalc.anharmonic.internal_rotation import (
     rotor_table,
     separated_torsions,
+    with_torsions,
 )
 from eqcalc.anharmonic.perturbation import perturbed_fundamentals
 from eqcalc.anharmonic.spectrum import PRINTED
@@ -60,6 +61,7 @@ def write_anharmonic(
     smooth = evaluator_smoothness(modes, evaluator).trusted
     treatment = Treatment.for_modes(len(modes) - len(torsions), **choices)
     spectrum = anharmonic_spectrum(modes, evaluator, treatment, at_rest=torsions)
+    spectrum = with_torsions(spectrum, torsions, turned, modes, evaluator)
     if output is not None:
         record = {"molecule": name, **spectrum.to_dict()}
         record["torsions"] = [

@@ -240,7 +240,12 @@ class AnharmonicSpectrum(Sticks):
 
     def shown(self, least: float) -> np.ndarray:
         """Return which transitions :meth:`table` shows, ``[n_transitions]``."""
-        shown = np.array([sum(found[0].quanta.values()) == 1 for found in self.assignment])
+        shown = np.array(
+            [
+                sum(found[0].quanta.values()) == 1 and found[0].weight >= _NAMED
+                for found in self.assignment
+            ]
+        )
         for strength in (
             None if self.dipole_derivative is None else self.infrared_intensity,
             None if self.polarizability_derivative is None else self.raman_activity,

@@ -18,6 +18,7 @@ from eqcalc.anharmonic import (
     anharmonic_spectrum,
     perturbed_spectrum,
     separated_torsions,
+    with_torsions,
 )
 from eqcalc.harmonic import evaluator_smoothness, evaluator_spectrum
 from eqcalc.labelling import conformers, rotatable_bonds
@@ -331,6 +332,7 @@ def _conformer(
     spectrum = anharmonic_spectrum(
         modes, evaluator, treatment, at_rest=torsions, temperature=temperature
     )
+    spectrum = with_torsions(spectrum, torsions, turned, modes, evaluator, temperature)
     if not isinstance(modes, HarmonicSpectrum):
         modes = evaluator_spectrum(modes, evaluator)
     perturbed = _perturbed(modes, evaluator, torsions)
