@@ -3,8 +3,7 @@
 
 from eqcalc.models.checkpoint import load_model, save_model
 from eqcalc.models.local_readouts import LocalDipoleHead, LocalPolarizabilityHead
-from eqcalc.models.networks.painn import PaiNN, PaiNNConfig
-from eqcalc.models.networks.smooth_painn import SmoothPaiNN, SmoothPaiNNConfig
+from eqcalc.models.networks.painn import PaiNN, PaiNNConfig, SmoothPaiNN, SmoothPaiNNConfig
 from eqcalc.models.potential import Potential, PotentialConfig, References
 from eqcalc.models.readouts import FeatureCounts, Head, register_readout
 from eqcalc.models.registry import register_representation

@@ -22,7 +22,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from eqcalc.models.networks.smooth_painn import FORMS
+from eqcalc.models.networks.painn import FORMS
 from eqcalc.models.potential import Potential
 from eqcalc.validation import InvalidInputError, one_of
 

@@ -16,30 +16,19 @@ import dataclasses
 import inspect
 from typing import Any, Protocol, TypeVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from eqcalc.models.networks.cormorant import CormorantConfig
 from eqcalc.models.networks.dimenet import DimeNetConfig
 from eqcalc.models.networks.irreps_gcn import IrrepsGCNConfig
 from eqcalc.models.networks.lnet import LNetConfig
-from eqcalc.models.networks.painn import PaiNNConfig
+from eqcalc.models.networks.painn import PaiNNConfig, SmoothPaiNNConfig
 from eqcalc.models.networks.painn_ablation import AblatedPaiNNConfig
 from eqcalc.models.networks.schnet import SchNetConfig
-from eqcalc.models.networks.smooth_painn import SmoothPaiNNConfig
-from eqcalc.neighbors import Pairs
 from eqcalc.plugins import PLUGINS, import_plugin, instance, plugin_modules
-from eqcalc.structures import Structures
 from eqcalc.validation import InvalidInputError, located, one_of
 
 _Class = TypeVar("_Class", bound=type)
-
-
-class Representation(Protocol):
-    """A network that describes the environment of every atom."""
-
-    def __call__(self, structures: Structures, pairs: Pairs) -> tuple[Tensor, Tensor]:
-        """Return scalars ``[n_atoms, F]`` and vectors ``[n_atoms, 3, V]``."""
-        ...
 
 
 class RepresentationConfig(Protocol):

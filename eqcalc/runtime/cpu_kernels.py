@@ -15,8 +15,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from eqcalc.models.networks.painn import Invariant, Length
-from eqcalc.models.networks.smooth_painn import FORMS, soft_length, squared_length
+from eqcalc.models.networks.painn import FORMS, Invariant, Length, soft_length, squared_length
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import precision_of
 from eqcalc.models.radial import CosineCutoff, GaussianBasis, SincBasis, SquaredCosineCutoff

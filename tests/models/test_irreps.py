@@ -87,7 +87,7 @@ def test_convolution_is_the_tensor_product_of_e3nn(double, generator, parity):
     product = o3.FullyConnectedTensorProduct(
         irreps_in, irreps_filter, irreps_out, shared_weights=False, internal_weights=False
     )
-    assert product.weight_numel == convolution.weights_per_pair
+    assert product.weight_numel * width == sum(w.numel() for w in convolution.weights.values())
     blocks = []
     for instruction in product.instructions:
         path = tuple(

@@ -7,8 +7,7 @@ import pytest
 import torch
 from e3nn import o3
 
-from eqcalc.models.networks.painn import Length, Message, PaiNNConfig, Update
-from eqcalc.models.networks.smooth_painn import SmoothPaiNNConfig
+from eqcalc.models.networks.painn import Length, Message, PaiNNConfig, SmoothPaiNNConfig, Update
 from eqcalc.models.radial import CosineCutoff, GaussianBasis, SincBasis, radial_basis
 from eqcalc.neighbors import Pairs, all_pairs
 from eqcalc.structures import Structures

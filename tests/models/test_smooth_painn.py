@@ -6,8 +6,7 @@ import torch
 from ase.build import molecule
 
 from eqcalc.models import PaiNN, SmoothPaiNN
-from eqcalc.models.networks.painn import PaiNNConfig
-from eqcalc.models.networks.smooth_painn import SmoothPaiNNConfig
+from eqcalc.models.networks.painn import PaiNNConfig, SmoothPaiNNConfig
 from eqcalc.models.precision import in_precision, precision_of
 from eqcalc.models.radial import CosineCutoff, SquaredCosineCutoff
 from eqcalc.models.registry import representation_config

@@ -8,7 +8,7 @@ import torch
 from ase.build import bulk, molecule
 
 from eqcalc.models import PaiNNConfig
-from eqcalc.models.networks.smooth_painn import SmoothPaiNNConfig
+from eqcalc.models.networks.painn import SmoothPaiNNConfig
 from eqcalc.neighbors import pairs_within
 from eqcalc.runtime import ExecutionUnavailableError, FusedTraining
 from eqcalc.runtime import cpp_compiler as compiler

@@ -9,7 +9,7 @@ and, with natural parity, by (−1)^l under inversion.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -145,14 +145,28 @@ class Neighborhoods:
         return torch.bmm(self._gather(left).transpose(1, 2), self._gather(right))
 
 
-def surroundings(
-    structures: Structures, pairs: Pairs, degrees: Sequence[int], dtype: torch.dtype
-) -> tuple[Tensor, dict[int, Tensor], Neighborhoods]:
-    """Return distances ``[n_pairs, 1]`` Å, spherical harmonics and neighbourhoods of pairs."""
-    separations = pairs.vectors(structures).to(dtype)
+def passed_through(
+    blocks: Iterable[nn.Module],
+    scalars: Tensor,
+    structures: Structures,
+    pairs: Pairs,
+    degrees: Sequence[int],
+) -> Features:
+    """Return what blocks of convolutions make of embedded atoms ``[n_atoms, n]``."""
+    separations = pairs.vectors(structures).to(scalars.dtype)
     distances = torch.sqrt(separations.square().sum(-1, keepdim=True))
     harmonics = spherical_harmonics(degrees, separations / distances)
-    return distances, harmonics, Neighborhoods.of(pairs, structures.n_atoms)
+    neighborhoods = Neighborhoods.of(pairs, structures.n_atoms)
+    features: Features = {0: scalars.unsqueeze(1)}
+    for block in blocks:
+        features = block(features, harmonics, distances, pairs, neighborhoods)
+    return features
+
+
+def scalars_and_vectors(features: Features) -> tuple[Tensor, Tensor]:
+    """Return the features of degree 0, ``[n_atoms, F]``, and of degree 1, which may be none."""
+    scalars = features[0].squeeze(1)
+    return scalars, features.get(1, scalars.new_zeros(scalars.shape[0], 3, 0))
 
 
 class Normalized(nn.Module):
@@ -311,11 +325,6 @@ class PointConvolution(nn.Module):
             for l in outputs
             for fan_in in [sum(inputs[a] for a, _, c in self.paths if c == l)]
         }
-
-    @property
-    def weights_per_pair(self) -> int:
-        """Number of elements of all matrices W."""
-        return sum(self.inputs[a] * self.outputs[c] for a, _, c in self.paths)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> PointConvolution:
         # couplings in float32 would limit the equivariance of a float64 model

@@ -30,7 +30,8 @@ from eqcalc.models.networks.irreps import (
     Neighborhoods,
     PointConvolution,
     RadialPerceptron,
-    surroundings,
+    passed_through,
+    scalars_and_vectors,
 )
 from eqcalc.models.networks.painn import Length
 from eqcalc.neighbors import Pairs
@@ -191,22 +192,16 @@ class IrrepsGCN(nn.Module):
         """Return the features of every degree after the last block."""
         if self.config.graph == "bonds":
             pairs = bonds(structures, pairs)
-        dtype = self.embedding.weight.dtype
-        distances, harmonics, neighborhoods = surroundings(
-            structures, pairs, self.config.degrees, dtype
-        )
-        features: Features = {0: self.embedding(structures.numbers).unsqueeze(1)}
-        for block in self.blocks:
-            features = block(features, harmonics, distances, pairs, neighborhoods)
-        return features
+        scalars = self.embedding(structures.numbers)
+        return passed_through(self.blocks, scalars, structures, pairs, self.config.degrees)
 
     def read_out(self, features: Features) -> tuple[Tensor, Tensor]:
         """Return the scalars and vectors among features of all degrees."""
-        scalars = features[0].squeeze(1)
+        scalars, vectors = scalars_and_vectors(features)
         if self.config.read_out == "norms":
             lengths = [Length(1e-8)(features[l]) for l in self.config.degrees if l > 0]
             scalars = torch.cat([scalars, *lengths], dim=-1)
-        return scalars, features.get(1, scalars.new_zeros(scalars.shape[0], 3, 0))
+        return scalars, vectors
 
     def forward(self, structures: Structures, pairs: Pairs) -> tuple[Tensor, Tensor]:
         """Represent atoms; see :class:`eqcalc.models.networks.painn.PaiNN`."""

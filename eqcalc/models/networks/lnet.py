@@ -36,7 +36,8 @@ from eqcalc.models.networks.irreps import (
     Neighborhoods,
     PointConvolution,
     RadialPerceptron,
-    surroundings,
+    passed_through,
+    scalars_and_vectors,
 )
 from eqcalc.models.networks.schnet import ShiftedSoftplus
 from eqcalc.neighbors import Pairs
@@ -200,13 +201,9 @@ class LNet(nn.Module):
 
     def forward(self, structures: Structures, pairs: Pairs) -> tuple[Tensor, Tensor]:
         """Represent atoms; see :class:`eqcalc.models.networks.painn.PaiNN`."""
-        dtype = self.embedding.weight.dtype
-        distances, harmonics, neighborhoods = surroundings(structures, pairs, self.degrees, dtype)
-        features: Features = {0: self.embedding(structures.numbers).unsqueeze(1)}
-        for block in self.blocks:
-            features = block(features, harmonics, distances, pairs, neighborhoods)
-        scalars = features[0].squeeze(1)
-        return scalars, features.get(1, scalars.new_zeros(scalars.shape[0], 3, 0))
+        scalars = self.embedding(structures.numbers)
+        features = passed_through(self.blocks, scalars, structures, pairs, self.degrees)
+        return scalars_and_vectors(features)
 
 
 def _multiplicities(scalars: int, vectors: int) -> dict[int, int]:

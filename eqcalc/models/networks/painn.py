@@ -14,8 +14,17 @@ radial filters and ∘ the product of features,
 No product but these appears, so the features are equivariant under rotations
 and reflections alike: U and V mix features and have no bias.
 
-What the update takes of the vectors, the length |V v_i|, and the cutoff function
-are parts: :mod:`eqcalc.models.networks.smooth_painn` has others.
+What the update takes of the vectors, the length |V v_i|, and the cutoff function are parts.
+:class:`SmoothPaiNN`, with as many parameters and an energy that is smooth enough for vibrations,
+has others:
+
+* The update and the read-outs take √(|V v|² + 1) − 1 of the vectors, or |V v|². A vector feature
+  vanishes wherever symmetry demands it, as in every planar molecule, and the length has a kink
+  there: higher derivatives of the energy diverge, although energies and forces show nothing of it.
+  Both others are analytic. The first grows only linearly; with the second training may diverge on
+  geometries far from the others.
+* The cutoff function is the square of the cosine, whose third derivative still is continuous
+  where an atom passes the cutoff.
 """
 
 from __future__ import annotations
@@ -27,10 +36,10 @@ from typing import ClassVar, Protocol, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from eqcalc.models.radial import CosineCutoff, radial_basis
+from eqcalc.models.radial import CosineCutoff, SquaredCosineCutoff, radial_basis
 from eqcalc.neighbors import Pairs
 from eqcalc.structures import Structures
-from eqcalc.validation import positive_fields
+from eqcalc.validation import one_of, positive_fields
 
 #: A function of vectors ``[..., 3, n]`` that no rotation changes, ``[..., n]``.
 Invariant: TypeAlias = Callable[[Tensor], Tensor]
@@ -51,6 +60,19 @@ class Length:
     def __call__(self, vectors: Tensor) -> Tensor:
         """Return the lengths ``[..., n]`` of ``[..., 3, n]``."""
         return torch.sqrt(vectors.square().sum(-2) + self.epsilon)
+
+
+def squared_length(vectors: Tensor) -> Tensor:
+    """Return |v|² ``[..., n]`` of vectors ``[..., 3, n]``."""
+    return vectors.square().sum(-2)
+
+
+def soft_length(vectors: Tensor) -> Tensor:
+    """Return √(|v|² + 1) − 1 ``[..., n]`` of vectors ``[..., 3, n]``."""
+    return torch.sqrt(squared_length(vectors) + 1.0) - 1.0
+
+
+INVARIANTS: dict[str, Invariant] = {"soft_length": soft_length, "squared_length": squared_length}
 
 
 @dataclass(frozen=True)
@@ -135,6 +157,44 @@ class PaiNNConfig(PaiNNSize):
     def build(self) -> nn.Module:
         """Return a representation with random initial parameters."""
         return PaiNN(self)
+
+
+@dataclass(frozen=True)
+class SmoothPaiNNConfig(PaiNNSize):
+    """Configuration of :class:`SmoothPaiNN`.
+
+    Parameters
+    ----------
+    features, layers, cutoff, radial_basis, radial_functions, embeddings
+        As in :class:`~eqcalc.models.networks.painn.PaiNNSize`.
+    vector_invariant
+        What update and read-outs take of a vector: ``"soft_length"`` or ``"squared_length"``.
+    """
+
+    name: ClassVar[str] = "smooth_painn"
+
+    vector_invariant: str = "soft_length"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("vector_invariant", self.vector_invariant, tuple(INVARIANTS))
+
+    def invariant(self) -> Invariant:
+        """Return what the update takes of the vectors."""
+        return INVARIANTS[self.vector_invariant]
+
+    @property
+    def read_out_invariant(self) -> Invariant:
+        """What the read-outs take of the vectors."""
+        return self.invariant()
+
+    def envelope(self) -> SquaredCosineCutoff:
+        """Return a cutoff function with three continuous derivatives."""
+        return SquaredCosineCutoff(self.cutoff)
+
+    def build(self) -> nn.Module:
+        """Return a representation with random initial parameters."""
+        return SmoothPaiNN(self)
 
 
 class Aggregation(Protocol):
@@ -296,3 +356,11 @@ class PaiNN(nn.Module):
             scalars, vectors = update(scalars, vectors)
         assert vectors is not None
         return scalars, vectors
+
+
+class SmoothPaiNN(PaiNN):
+    """PaiNN whose features are analytic in the positions of the atoms within the cutoff."""
+
+
+#: The forms of PaiNN: the same messages and linear layers.
+FORMS: tuple[type[PaiNN], ...] = (PaiNN, SmoothPaiNN)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // PaiNN, its read-outs, and their gradients by hand.
 //
-// The functions and names are those of eqcalc/models/networks/painn.py, smooth_painn.py and readouts.py.
+// The functions and names are those of eqcalc/models/networks/painn.py and readouts.py.
 // Scalars are rows [atom, feature], vectors [atom, component, feature]. Exact savings: a filter serves
 // both directions of its pair; in the first layer there are no vectors yet and the context of an atom
 // depends on its element only; the derivative of a filter replaces the gradient of the radial

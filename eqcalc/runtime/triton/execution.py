@@ -12,8 +12,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from eqcalc.models.networks.painn import Message
-from eqcalc.models.networks.smooth_painn import FORMS
+from eqcalc.models.networks.painn import FORMS, Message
 from eqcalc.models.potential import Potential
 from eqcalc.runtime.cuda_graphs import CapturedExecution
 from eqcalc.runtime.execution import EagerExecution, Execution, ExecutionUnavailableError
