@@ -40,6 +40,7 @@ two sides. A geometry taken from dynamics is bent by its vibration: there the mi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -343,6 +344,30 @@ def require_minimum(modes: NormalModes) -> None:
     flat = modes.eigenvalues <= 0.0
     if flat.any():
         raise NotAMinimumError(modes.wavenumber[flat])
+
+
+def finite_difference_hessian(
+    positions: np.ndarray, forces: Callable[[np.ndarray], np.ndarray], step: float
+) -> np.ndarray:
+    """Return the Hessian by central differences of forces, symmetrised.
+
+    Parameters
+    ----------
+    positions
+        ``[n_atoms, 3]``, Å.
+    forces
+        Maps displaced positions ``[n, n_atoms, 3]`` Å to forces of the same shape, eV/Å.
+    step
+        Displacement of each coordinate [Å].
+
+    Returns
+    -------
+    ``[3 n_atoms, 3 n_atoms]``, eV/Å².
+    """
+    steps = step * np.eye(positions.size).reshape(-1, *positions.shape)
+    ahead, behind = np.split(forces(np.concatenate([positions + steps, positions - steps])), 2)
+    rows = ((behind - ahead) / (2.0 * step)).reshape(len(steps), -1)
+    return np.asarray(0.5 * (rows + rows.T))
 
 
 # --- modes of isotopologues and of other surfaces -------------------------------------------

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -32,7 +33,7 @@ from eqcalc.models.checkpoint import load_model
 from eqcalc.models.committee import charge_of
 from eqcalc.models.potential import Potential
 from eqcalc.molecules import atomic_masses
-from eqcalc.normal_modes import NormalModes
+from eqcalc.normal_modes import NormalModes, finite_difference_hessian
 from eqcalc.progress import duration
 from eqcalc.runtime import evaluator_for
 from eqcalc.spectra import Band, infrared
@@ -118,7 +119,10 @@ class LearningPlan:
                 value=elevated,
                 expected=f"at least {temperature:g} K, the temperature of the dynamics",
             )
-        fastest = highest_wavenumber(atoms, evaluator, atomic_masses(atoms, masses))
+        forces = functools.partial(classical_forces, evaluator)
+        hessian = finite_difference_hessian(atoms.positions, forces, _STEP)
+        modes = NormalModes.from_hessian(atoms.positions, atomic_masses(atoms, masses), hessian)
+        fastest = float(modes.wavenumber.max())
         needed = _BEADS * SECOND_RADIATION_CONSTANT * fastest / elevated
         chosen = {"beads": max(2, math.ceil(needed)), **others}
         return cls(temperature=elevated, **chosen)  # type: ignore[arg-type]
@@ -288,13 +292,3 @@ def temperature_dependence(
         )
         found[hot] = infrared(trajectory, frequency_correction=True).band(*limits)
     return found
-
-
-def highest_wavenumber(atoms: Atoms, evaluator: Evaluator, masses: np.ndarray) -> float:
-    """Return the highest wavenumber about a structure, by central differences [cm⁻¹]."""
-    steps = _STEP * np.eye(atoms.positions.size).reshape(-1, *atoms.positions.shape)
-    displaced = np.concatenate([atoms.positions + steps, atoms.positions - steps])
-    ahead, behind = np.split(classical_forces(evaluator, displaced), 2)
-    hessian = ((behind - ahead) / (2.0 * _STEP)).reshape(len(steps), -1)
-    modes = NormalModes.from_hessian(atoms.positions, masses, 0.5 * (hessian + hessian.T))
-    return float(modes.wavenumber.max())

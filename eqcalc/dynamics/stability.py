@@ -10,13 +10,18 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from ase.data import chemical_symbols, covalent_radii
+from ase import Atoms
+from ase.data import chemical_symbols
 from torch import Tensor
 
 from eqcalc.dynamics.observables import OBSERVABLES, System
 from eqcalc.dynamics.state import State
 from eqcalc.models.committee import FORCE_DISAGREEMENT
+from eqcalc.molecules import bonds
 from eqcalc.units import FEMTOSECOND
+
+#: Largest distance of bonded atoms, in sums of covalent radii.
+_BONDED = 1.3
 
 
 class UnstableDynamicsError(RuntimeError):
@@ -99,8 +104,7 @@ class StabilityMonitor:
     numbers
         Atomic numbers ``[n_atoms]``.
     structures
-        Initial structure of each replica ``[n_replicas, n_atoms, 3]`` [Å]. Atoms closer
-        than 1.3 times the sum of their covalent radii are bonded.
+        Initial structure of each replica ``[n_replicas, n_atoms, 3]`` [Å].
     temperature
         Target temperature [K].
     cell
@@ -120,20 +124,17 @@ class StabilityMonitor:
         self.system = system
         self.numbers = [int(z) for z in numbers]
         self.target = temperature
-        n = len(self.numbers)
-        radii = torch.tensor(covalent_radii[self.numbers], dtype=torch.float64)
-        first, second = torch.triu_indices(n, n, offset=1)
-        arms = structures[:, first] - structures[:, second]
-        images = torch.zeros_like(arms)  # atoms are not wrapped, so that they stay the same
         self.periodic = cell is not None
+        distinct = np.unique(structures.cpu().numpy(), axis=0)
+        atoms = [Atoms(self.numbers, x, cell=cell, pbc=self.periodic) for x in distinct]
+        pairs = np.unique(np.concatenate([bonds(one, _BONDED) for one in atoms]), axis=0)
+        self.first, self.second = torch.as_tensor(pairs.T, device=structures.device)
+        arms = structures[:, self.first] - structures[:, self.second]
+        self.images = torch.zeros_like(arms)  # atoms are not wrapped: they stay the same
         if cell is not None:
             lattice = torch.as_tensor(cell).to(arms)
-            images = torch.round(arms @ torch.linalg.inv(lattice)) @ lattice
-        lengths = (arms - images).norm(dim=-1)
-        bonded = (lengths < 1.3 * (radii[first] + radii[second]).to(lengths)).any(dim=0)
-        bonded = bonded.cpu()
-        self.first, self.second = (end[bonded].to(lengths.device) for end in (first, second))
-        self.lengths, self.images = lengths[:, bonded], images[:, bonded]
+            self.images = torch.round(arms @ torch.linalg.inv(lattice)) @ lattice
+        self.lengths = (arms - self.images).norm(dim=-1)
         self.weights = system.integrator.masses / system.integrator.masses.sum()
         self.radius = self._radii(structures).amax(dim=1)
         self.window = math.inf

@@ -29,6 +29,7 @@ from eqcalc.labelling.workers import map_unordered
 from eqcalc.molecules import isolated_molecule, open_shell, total_charge, unconstrained
 from eqcalc.normal_modes import (
     NormalModes,
+    finite_difference_hessian,
     is_linear,
     ring_polymer_displacements,
     wigner_displacements,
@@ -293,16 +294,16 @@ def finite_difference_modes(
     linear
         Whether the molecule is linear, if `atoms` are not at its minimum.
     """
-    shifted = unconstrained(atoms).copy()
+    moved = unconstrained(atoms).copy()
 
-    def forces(i: int, shift: float) -> np.ndarray:
-        """Return the forces with one coordinate displaced."""
-        shifted.positions = atoms.positions
-        shifted.positions.flat[i] += shift
-        return method.label(shifted, ("forces",))["forces"].ravel()
+    def forces(displaced: np.ndarray) -> np.ndarray:
+        found = []
+        for positions in displaced:
+            moved.positions = positions
+            found.append(method.label(moved, ("forces",))["forces"])
+        return np.array(found)
 
-    rows = [(forces(i, -step) - forces(i, step)) / (2.0 * step) for i in range(3 * len(atoms))]
-    hessian = 0.5 * (np.array(rows) + np.array(rows).T)
+    hessian = finite_difference_hessian(atoms.positions, forces, step)
     return NormalModes.from_hessian(atoms.positions, atoms.get_masses(), hessian, linear=linear)
 
 

@@ -17,10 +17,11 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from ase.data import atomic_masses, atomic_numbers, covalent_radii
+from ase.data import atomic_masses, atomic_numbers
 from ase.symbols import Symbols
 
 from eqcalc.files import shipped_data
+from eqcalc.molecules import bond_ratios
 from eqcalc.spectra.experiment.band_lists import BandList
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.validation import InvalidFileError, InvalidInputError, nearest
@@ -152,10 +153,8 @@ def _from_geometry(
     atoms = tuple((int(z), shift) for z, shift in zip(numbers, shifts, strict=True))
     if positions is None:
         return _Molecule(atoms, None)
-    places, radii = np.asarray(positions, dtype=float), covalent_radii[list(numbers)]
-    distances = np.linalg.norm(places[:, None] - places, axis=-1)
-    near = distances < _BONDED * (radii[:, None] + radii)
-    np.fill_diagonal(near, False)
+    places = np.asarray(positions, dtype=float)
+    near = bond_ratios(np.asarray(numbers), places) < _BONDED
     hydrogen = np.asarray(numbers) == 1
     # atoms that two hydrogen atoms bridge are not bonded themselves, as in diborane
     bridged = (near[:, hydrogen].astype(int) @ near[hydrogen].astype(int)) >= 2
