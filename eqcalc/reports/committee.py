@@ -145,26 +145,6 @@ def committee_on_trajectory(
     return combine_committee(found, common_trajectory=True)
 
 
-def committee_of_trajectories(
-    trajectories: Sequence[Trajectory], spectrum: str = "infrared", **options: Any
-) -> CommitteeSpectrum:
-    """Return the mean spectrum of members, each with its own trajectory.
-
-    The spread includes the disagreement about the potential; the contribution of sampling is
-    subtracted.
-
-    Parameters
-    ----------
-    trajectories
-        One for each member, with the same settings.
-    spectrum, options
-        See :func:`committee_on_trajectory`.
-    """
-    _, function = _KINDS[one_of("spectrum", spectrum, _KINDS)]
-    found = [function(trajectory, **options) for trajectory in trajectories]
-    return combine_committee(found, common_trajectory=False)
-
-
 def read_members(trajectory: Trajectory, models: Sequence[str | Path]) -> list[Evaluator]:
     """Return the models of a committee on the molecule of a trajectory.
 

@@ -11,8 +11,10 @@ from eqcalc.models.checkpoint import load_model, shipped_model
 from eqcalc.models.derivatives import hessian
 from eqcalc.runtime import evaluator_for
 from eqcalc.spectra import infrared, raman
-from eqcalc.spectra.assignment.bands import compare_with_modes
 from eqcalc.structures import Structures
+from tests.workflows import module
+
+script = module("ethanol/low_temperature.py")
 
 TEMPERATURE = 0.02  # K
 AREA_TOLERANCE = 0.03
@@ -57,7 +59,7 @@ def test_bands_have_the_harmonic_areas_and_positions(run, kind):
     else:
         spectrum, intensity = raman(trajectory, **choices).activity(), harmonic.raman_activity
     separation = 2.5 * spectrum.provenance["resolution_cm-1"]
-    rows = compare_with_modes(spectrum, harmonic, intensity, separation=separation)
+    rows = script.compare_with_modes(spectrum, harmonic, intensity, separation=separation)
     assert len(rows) >= 4
     for row in rows:
         assert row.ratio == pytest.approx(1.0, abs=AREA_TOLERANCE), row

@@ -10,7 +10,6 @@ from eqcalc.dynamics import simulate
 from eqcalc.models.checkpoint import save_model
 from eqcalc.quantities import DIPOLE
 from eqcalc.reports.committee import (
-    committee_of_trajectories,
     committee_on_trajectory,
     describe_committee,
     read_members,
@@ -124,7 +123,8 @@ def test_members_with_trajectories_of_their_own(tmp_path, members):
     runs = [
         run(tmp_path / f"{i}.h5", member, seed=i, method="NVE") for i, member in enumerate(members)
     ]
-    found = committee_of_trajectories(runs, **OPTIONS)
+    spectra = [infrared(trajectory, **OPTIONS) for trajectory in runs]
+    found = combine_committee(spectra, common_trajectory=False)
     assert not found.common_trajectory
     assert len(found.members) == 2
     mean = np.mean([m.values for m in found.members], axis=0)

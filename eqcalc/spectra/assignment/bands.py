@@ -2,21 +2,17 @@
 """Assignment of the bands of a spectrum: position, intensity, and contributing modes or parts.
 
 :func:`assign_bands` finds the main contributions to each band of an anharmonic spectrum.
-:func:`compare_with_modes` compares bands with given modes; at low temperature both must agree,
-which tests everything from forces to prefactors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from eqcalc.facts import aligned
-from eqcalc.normal_modes import require_minimum
 from eqcalc.spectra.assignment.decomposition import Decomposition
 from eqcalc.spectra.assignment.modes import REMAINDER
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum
@@ -253,6 +249,12 @@ def unresolved_notes(
     ]
 
 
+def group_modes(wavenumber: Sequence[float] | np.ndarray, separation: float) -> list[list[int]]:
+    """Group the indices of ascending wavenumbers at gaps of at least `separation` [cm⁻¹]."""
+    gaps = np.flatnonzero(np.diff(wavenumber) >= separation) + 1
+    return [group.tolist() for group in np.split(np.arange(len(wavenumber)), gaps)]
+
+
 def _maxima(group: Sequence[tuple[float, float]]) -> str:
     """Return the range of neighbouring maxima, and the rise of the most significant one."""
     first, last = group[0][0], group[-1][0]
@@ -323,98 +325,3 @@ def _partner_columns(
         for atom, share in partner.atoms[:3]
     ]
     return [*columns, ", ".join(names)]
-
-
-# --- bands compared with given modes ----------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class BandComparison:
-    """One band, or group of unresolved bands, compared with its modes."""
-
-    modes: tuple[int, ...]  #: indices of the modes
-    lower: float  #: limits of the integration, cm⁻¹
-    upper: float
-    harmonic_position: float  #: intensity-weighted mean wavenumber of the modes, cm⁻¹
-    position: Estimate  #: likewise of the spectrum
-    harmonic_area: float  #: integrated intensity of the modes, in the unit of the spectrum
-    area: Estimate  #: likewise of the spectrum
-
-    @property
-    def shift(self) -> float:
-        """Position less the harmonic one [cm⁻¹]."""
-        return self.position.value - self.harmonic_position
-
-    @property
-    def ratio(self) -> float:
-        """Area over the harmonic one."""
-        return self.area.value / self.harmonic_area
-
-
-def group_modes(wavenumber: Sequence[float] | np.ndarray, separation: float) -> list[list[int]]:
-    """Group the indices of ascending wavenumbers at gaps of at least `separation` [cm⁻¹]."""
-    gaps = np.flatnonzero(np.diff(wavenumber) >= separation) + 1
-    return [group.tolist() for group in np.split(np.arange(len(wavenumber)), gaps)]
-
-
-def compare_with_modes(
-    spectrum: Spectrum,
-    harmonic: HarmonicSpectrum,
-    intensity: np.ndarray,
-    *,
-    separation: float,
-) -> list[BandComparison]:
-    """Integrate the spectrum around each group of modes.
-
-    Parameters
-    ----------
-    spectrum
-        An infrared intensity density or a Raman activity density.
-    harmonic
-        The modes.
-    intensity
-        ``[n_modes]``, their integrated intensity in the unit of the spectrum
-        times cm⁻¹: ``harmonic.infrared_intensity`` or ``harmonic.raman_activity``.
-    separation
-        Modes closer than this [cm⁻¹] are compared as a sum; with three times the resolution the
-        wings of a band stay within its limits.
-
-    Raises
-    ------
-    NotAMinimumError
-        A mode is imaginary.
-    """
-    require_minimum(harmonic)
-    nu = harmonic.wavenumber
-    groups = group_modes(nu, separation)
-    between = [0.5 * (nu[left[-1]] + nu[right[0]]) for left, right in pairwise(groups)]
-    first = max(0.5 * nu[0], nu[0] - 2.0 * separation)
-    edges = [float(edge) for edge in (first, *between, nu[-1] + 2.0 * separation)]
-    return [
-        BandComparison(
-            tuple(group),
-            lower,
-            upper,
-            float(np.average(nu[group], weights=intensity[group])),
-            spectrum.band(lower, upper).centroid,
-            float(intensity[group].sum()),
-            spectrum.integrate(lower, upper),
-        )
-        for group, (lower, upper) in zip(groups, pairwise(edges), strict=True)
-    ]
-
-
-def comparison_table(rows: Sequence[BandComparison], unit: str) -> str:
-    """Return a table of positions and areas; `unit` is that of the areas."""
-    lines = [
-        f"{'modes':>8} {'harmonic':>9} {'found':>9} {'shift':>7} {'harmonic':>9} "
-        f"{'found':>9} {'error':>7} {'ratio':>7}",
-        f"{'':>8} {'cm⁻¹':>9} {'cm⁻¹':>9} {'cm⁻¹':>7} {unit:>9} {unit:>9} {unit:>7} {'':>7}",
-    ]
-    for row in rows:
-        modes = f"{row.modes[0] + 1}" + (f"–{row.modes[-1] + 1}" if len(row.modes) > 1 else "")
-        lines.append(
-            f"{modes:>8} {row.harmonic_position:9.2f} {row.position.value:9.2f} {row.shift:7.2f} "
-            f"{row.harmonic_area:9.3f} {row.area.value:9.3f} {row.area.error:7.3f} {row.ratio:7.4f}"
-        )
-    return "\n".join(lines)

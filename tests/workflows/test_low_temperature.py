@@ -5,13 +5,12 @@ import numpy as np
 import pytest
 
 from eqcalc.normal_modes import NotAMinimumError
-from eqcalc.spectra.assignment.bands import (
-    compare_with_modes,
-    comparison_table,
-    group_modes,
-)
+from eqcalc.spectra.assignment.bands import group_modes
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum
 from eqcalc.units import angular_frequency_to_wavenumber
+from tests.workflows import module
+
+script = module("ethanol/low_temperature.py")
 
 
 @pytest.fixture
@@ -38,7 +37,9 @@ def test_close_modes_are_grouped(harmonic):
 
 def test_a_broadened_harmonic_spectrum_agrees_with_its_modes(harmonic):
     spectrum = harmonic.infrared(fwhm=5.0, shape="gaussian")
-    rows = compare_with_modes(spectrum, harmonic, harmonic.infrared_intensity, separation=30.0)
+    rows = script.compare_with_modes(
+        spectrum, harmonic, harmonic.infrared_intensity, separation=30.0
+    )
     for row in rows:
         assert row.ratio == pytest.approx(1.0, abs=2e-3)
         assert abs(row.shift) < 0.1
@@ -50,16 +51,16 @@ def test_a_shifted_and_scaled_band_is_seen(harmonic):
     moved = type(spectrum)(
         spectrum.wavenumber + 7.0, 1.1 * spectrum.values, spectrum.unit, spectrum.label
     )
-    rows = compare_with_modes(moved, harmonic, harmonic.infrared_intensity, separation=30.0)
+    rows = script.compare_with_modes(moved, harmonic, harmonic.infrared_intensity, separation=30.0)
     for row in rows:
         assert row.shift == pytest.approx(7.0, abs=0.1)
         assert row.ratio == pytest.approx(1.1, abs=3e-3)
-    assert "2–3" in comparison_table(rows, "km/mol")
+    assert "2–3" in script.comparison_table(rows, "km/mol")
 
 
 def test_a_saddle_point_is_refused(harmonic):
     spectrum = harmonic.infrared(fwhm=5.0, shape="gaussian")
     harmonic.eigenvalues[0] *= -1.0
     with pytest.raises(NotAMinimumError) as caught:
-        compare_with_modes(spectrum, harmonic, harmonic.infrared_intensity, separation=30.0)
+        script.compare_with_modes(spectrum, harmonic, harmonic.infrared_intensity, separation=30.0)
     assert len(caught.value.wavenumber) == 1
