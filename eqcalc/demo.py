@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -24,6 +22,7 @@ import eqcalc
 from eqcalc.dynamics import Equilibration, HarmonicModes, recorded_execution, simulate
 from eqcalc.files import make_folder, write_atomically
 from eqcalc.harmonic import harmonic_spectrum, relax
+from eqcalc.labelling.workers import end_with_parent
 from eqcalc.models.checkpoint import load_model, shipped_model
 from eqcalc.models.derivatives import hessian
 from eqcalc.models.potential import Potential
@@ -304,7 +303,7 @@ def _simulate_all(
     """Run the simulations in parallel and monitor their trajectories."""
     context = get_context("spawn")
     with ProcessPoolExecutor(
-        len(plan.runs), mp_context=context, initializer=_start_worker, initargs=(os.getpid(),)
+        len(plan.runs), mp_context=context, initializer=_start_worker
     ) as workers:
         futures = {
             run: workers.submit(_simulate_one, folder, plan, run, seed, starts, hessians)
@@ -357,17 +356,11 @@ def _follow(bar: Any, path: Path, steps: int) -> None:
     bar.update(min(max(done, 0), steps) - bar.n)
 
 
-def _start_worker(parent: int) -> None:
+def _start_worker() -> None:
     """Prepare a worker: one thread, fast memory, and exit together with the parent."""
     torch.set_num_threads(1)
     keep_freed_memory()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    end_with_parent()
 
 
 def _simulate_one(

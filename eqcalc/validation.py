@@ -374,6 +374,15 @@ def known_keys(
     return settings
 
 
+def by_dotted_key(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings in one mapping, with keys such as ``"model.cutoff"``."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        nested = isinstance(value, Mapping)
+        flat |= by_dotted_key(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return flat
+
+
 def nearest(
     value: object, names: Iterable[str], *, fold: Callable[[str], str] | None = None
 ) -> str | None:

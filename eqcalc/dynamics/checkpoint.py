@@ -17,7 +17,12 @@ from torch import Tensor
 from eqcalc.dynamics.state import VARIABLES, State
 from eqcalc.files import write_atomically
 from eqcalc.trajectory import Trajectory
-from eqcalc.validation import InvalidFileError, InvalidInputError, existing_file
+from eqcalc.validation import (
+    InvalidFileError,
+    InvalidInputError,
+    by_dotted_key,
+    existing_file,
+)
 
 FORMAT = "eqcalc dynamics checkpoint 1"
 
@@ -167,18 +172,8 @@ def describe(value: Any) -> Any:
 
 def require_same_settings(old: Mapping[str, Any], new: Mapping[str, Any], output: Path) -> None:
     """Raise SettingsError with all differences unless the settings agree."""
-    was, now = _flatten(old), _flatten(new)
+    was, now = by_dotted_key(old), by_dotted_key(new)
     pairs = {key: (was.get(key, "absent"), now.get(key, "absent")) for key in sorted({*was, *now})}
     differences = {key: pair for key, pair in pairs.items() if pair[0] != pair[1]}
     if differences:
         raise SettingsError(output, differences)
-
-
-def _flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat

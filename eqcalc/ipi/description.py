@@ -23,8 +23,10 @@ FREE_CENTROID = 1e6
 
 #: Longest path of a unix socket [bytes], that of Linux and macOS.
 _LONGEST_SOCKET = 103
-#: Longest prefix of outputs, which have names of at most 255 bytes, and largest port.
-_LONGEST_PREFIX, _LAST_PORT = 150, 65535
+#: Longest prefix of outputs, which have names of at most 255 bytes.
+_LONGEST_PREFIX = 150
+#: Ports are 16 bits.
+LAST_PORT = 65535
 #: Default of ``sockets_prefix``.
 SOCKETS_PREFIX = "/tmp/ipi_"
 _ISOTOPE = re.compile(r"\d+$")
@@ -191,9 +193,9 @@ class Description:
         for element in self.root.findall("ffsocket"):
             if element.get("mode", "inet").strip() == "inet":
                 port = self._integer("port", 65535, element)
-                if port > _LAST_PORT:
+                if port > LAST_PORT:
                     raise InputError(
-                        file=self.file, key="port", value=port, expected=f"at most {_LAST_PORT}"
+                        file=self.file, key="port", value=port, expected=f"at most {LAST_PORT}"
                     )
                 found.append(((element.findtext("address") or "localhost").strip(), port))
         return found
@@ -232,7 +234,9 @@ class Description:
         ):
             shape = (system.n_beads, len(system.numbers), 3)
             with located(file=self.file, section="beads"):
-                arrays = [_array(tag, element.findtext(f"beads/{tag}") or "") for tag in ("q", "p")]
+                arrays = [
+                    array_in(tag, element.findtext(f"beads/{tag}") or "") for tag in ("q", "p")
+                ]
             for tag, array in zip(("q", "p"), arrays, strict=True):
                 if array.size != np.prod(shape):
                     raise InputError(
@@ -300,7 +304,7 @@ def _system(element: ElementTree.Element, stated: str | None) -> System:
     return System(
         prefix=element.get("prefix", "").strip(),
         numbers=np.array([numbers_by_symbol[name] for name in names]),
-        masses=_array("beads.m", beads.findtext("m") or "") * ELECTRON_MASS,
+        masses=array_in("beads.m", beads.findtext("m") or "") * ELECTRON_MASS,
         n_beads=n_beads,
         temperature=_quantity(element.find("ensemble/temperature"), TEMPERATURES, 1.0),
         timestep=_quantity(dynamics.find("timestep"), TIMES, 1.0),
@@ -309,7 +313,7 @@ def _system(element: ElementTree.Element, stated: str | None) -> System:
     )
 
 
-def _array(key: str, text: str) -> np.ndarray:
+def array_in(key: str, text: str) -> np.ndarray:
     """Return the numbers of an array of i-PI, ``[ 1.0, 2.0 ]``."""
     return np.array(numbers_in(" ".join(_words(text)), key))
 
@@ -364,7 +368,7 @@ def _method(
 def _is_quantum(system: ElementTree.Element, thermostat: ElementTree.Element) -> bool:
     """Return whether the covariance C of a GLE thermostat is not the canonical T."""
     covariance = thermostat.find("C")
-    matrix = _array("thermostat.C", "" if covariance is None else covariance.text or "")
+    matrix = array_in("thermostat.C", "" if covariance is None else covariance.text or "")
     if covariance is None or matrix.size < 1:
         return False
     size = round(math.sqrt(matrix.size))

@@ -14,15 +14,20 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 
-from eqcalc.ipi.description import FREE_CENTROID, SOCKETS_PREFIX, InputError, check_socket
+from eqcalc.ipi.description import (
+    FREE_CENTROID,
+    LAST_PORT,
+    SOCKETS_PREFIX,
+    InputError,
+    array_in,
+    check_socket,
+)
 from eqcalc.methods import DynamicsMethod, IPIDynamics
 from eqcalc.quantities import quantity
-from eqcalc.validation import count, existing_file, finite, located, numbers_in, shape
+from eqcalc.validation import count, existing_file, finite, located, shape
 
 _FORCES = "energy+forces"
 _FILE_NAME = re.compile(r"\w[\w.+-]*")
-#: Ports are 16 bits.
-_LAST_PORT = 65535
 
 # --- what can be chosen ---------------------------------------------------------------
 
@@ -71,8 +76,8 @@ class TCPSocket:
 
     def __post_init__(self) -> None:
         count("clients", self.clients)
-        if count("port", self.port) > _LAST_PORT:
-            raise InputError(key="port", value=self.port, expected=f"at most {_LAST_PORT}")
+        if count("port", self.port) > LAST_PORT:
+            raise InputError(key="port", value=self.port, expected=f"at most {LAST_PORT}")
 
 
 Connection = InProcess | UnixSocket | TCPSocket
@@ -411,9 +416,8 @@ def read_matrices(path: str | Path, n_beads: int) -> list[str]:
 
 def _matrix(element: ElementTree.Element) -> np.ndarray:
     """Return an array of i-PI in its stated shape."""
-    text = (element.text or "").replace("[", " ").replace("]", " ").replace(",", " ")
     try:
         lengths = tuple(int(word) for word in element.get("shape", "").strip("() ").split(","))
-        return np.array(numbers_in(text, element.tag)).reshape(lengths)
+        return array_in(element.tag, element.text or "").reshape(lengths)
     except ValueError as error:
         raise InputError(f"cannot be read ({error})", key=element.tag) from None

@@ -81,15 +81,19 @@ def _start(function: Callable[..., Any], state: Any) -> None:
     global _work  # noqa: PLW0603 - what a worker process keeps between tasks
     _work = (function, state)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the first process decides
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
 
 
-def _end_with_parent() -> None:
-    """End this process when the one that started it has been killed."""
+def end_with_parent() -> None:
+    """Let this process, started by multiprocessing, end when its parent has been killed."""
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+
+    def wait() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _run(task: Any) -> Any:

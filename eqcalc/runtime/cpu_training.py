@@ -30,8 +30,13 @@ from eqcalc.runtime.cpu_kernels import (
     require_memory,
     stress_of,
 )
-from eqcalc.runtime.execution import ExecutionUnavailableError
-from eqcalc.runtime.verification import TOLERANCES, deviations, trial_crystal, trial_molecule
+from eqcalc.runtime.verification import (
+    TOLERANCES,
+    deviations,
+    require_agreement,
+    trial_crystal,
+    trial_molecule,
+)
 from eqcalc.structures import Structures
 
 #: What the kernels differentiate, in the order of their arguments.
@@ -253,14 +258,8 @@ def verify_training(trained: FusedTraining, potential: Potential) -> dict[str, f
             worst[name] = max(worst[name], deviation)
     name, deviation = max(worst.items(), key=operator.itemgetter(1))
     tolerance = 10.0 * TOLERANCES[str(potential.dtype).removeprefix("torch.")]
-    if not deviation <= tolerance:
-        raise ExecutionUnavailableError(
-            "the gradient of the compiled kernels deviates from that by autograd",
-            key=name,
-            value=deviation,
-            expected=f"a relative deviation up to {tolerance:.0e}, as by rounding",
-            advice="please report this",
-        )
+    problem = "the gradient of the compiled kernels deviates from that by autograd"
+    require_agreement(problem, name, deviation, tolerance)
     return worst
 
 

@@ -127,15 +127,25 @@ def verify(
             )
         for name, deviation in deviations(found, expected).items():
             worst[name] = max(deviation, worst.get(name, 0.0))
-            if not deviation <= tolerance:
-                raise ExecutionUnavailableError(
-                    f"the {execution.name} execution deviates from the eager one",
-                    key=name,
-                    value=deviation,
-                    expected=f"a relative deviation up to {tolerance:.0e}, as by rounding",
-                    advice="please report this",
-                )
+            require_agreement(
+                f"the {execution.name} execution deviates from the eager one",
+                name,
+                deviation,
+                tolerance,
+            )
     return worst
+
+
+def require_agreement(problem: str, name: str, deviation: float, tolerance: float) -> None:
+    """Raise ExecutionUnavailableError if a relative deviation is more than rounding."""
+    if not deviation <= tolerance:
+        raise ExecutionUnavailableError(
+            problem,
+            key=name,
+            value=deviation,
+            expected=f"a relative deviation up to {tolerance:.0e}, as by rounding",
+            advice="please report this",
+        )
 
 
 class VerifiedExecution(EagerExecution):

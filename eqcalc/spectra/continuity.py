@@ -192,13 +192,20 @@ def _resolution(flat: np.ndarray, dtype: np.dtype) -> float:
     """Return the rounding unit of values written as decimals or in single precision."""
     sample = flat[:: max(len(flat) // 1000, 1)]
     largest = float(np.abs(flat).max())
-    for digits in range(13):
-        if np.allclose(np.round(sample, digits), sample, rtol=1e-14, atol=0.0):
-            return 10.0**-digits
+    if digit := last_digit(sample):
+        return digit
     single = sample.astype(np.float32)
     if dtype == np.float32 or np.array_equal(single.astype(float), sample):
         return float(np.spacing(np.float32(largest)))
     return 1e-13 * largest
+
+
+def last_digit(values: np.ndarray) -> float:
+    """Return the unit of the last digit of decimal numbers, at most 1; 0 beyond 12 digits."""
+    for digits in range(13):
+        if np.allclose(np.round(values, digits), values, rtol=1e-14, atol=0.0):
+            return float(10.0**-digits)
+    return 0.0
 
 
 def _repeated_block(flat: np.ndarray) -> tuple[int, int, int] | None:

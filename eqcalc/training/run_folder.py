@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -23,7 +23,7 @@ from eqcalc.models.potential import Potential
 from eqcalc.training.config import TrainingConfig
 from eqcalc.training.data import Split, file_hash
 from eqcalc.training.loss import Loss
-from eqcalc.validation import InvalidFileError, InvalidInputError
+from eqcalc.validation import InvalidFileError, InvalidInputError, by_dotted_key
 
 #: Descriptions of the hashes in the identity of a run.
 _NAMES = {
@@ -148,7 +148,7 @@ class RunFolder:
             problem = f"{self._state_path} is damaged; the run cannot be identified"
             advice = f"put a copy of it back, {self._advice()}"
             raise _refusal(problem, self._state_path, advice) from None
-        before, now = _flat(identity), _flat(self._identity)
+        before, now = by_dotted_key(identity), by_dotted_key(self._identity)
         unnamed = "settings.model.representation"
         if identity.get("start_from") is None and before.get(unnamed, "") is None:
             del before[unnamed]
@@ -180,16 +180,6 @@ def _identity(config: TrainingConfig) -> dict[str, Any]:
     del settings["trainer"], settings["output"]
     del settings["data"]["path"], settings["model"]["start_from"]
     return settings
-
-
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def training_record(

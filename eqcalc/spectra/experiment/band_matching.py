@@ -19,9 +19,9 @@ from scipy.optimize import linear_sum_assignment
 from eqcalc.facts import aligned
 from eqcalc.spectra.estimator.statistics import Estimate
 from eqcalc.spectra.experiment.band_lists import BandList
-from eqcalc.spectra.experiment.comparison import check_intensity, spectroscopy
+from eqcalc.spectra.experiment.comparison import INFRARED_UNITS, check_intensity, spectroscopy
 from eqcalc.spectra.experiment.ordinates import ordinate
-from eqcalc.spectra.infrared_absorption import INFRARED_QUANTITIES, convert_infrared
+from eqcalc.spectra.infrared_absorption import convert_infrared
 from eqcalc.spectra.spectrum import Band, Spectrum
 from eqcalc.validation import InvalidInputError, bounds, positive
 
@@ -193,7 +193,7 @@ def compare_bands(
     """
     check_intensity(calculated)
     _check_unit(calculated, listed)
-    if listed.unit == "km/mol" and calculated.unit in _INFRARED:
+    if listed.unit == "km/mol" and calculated.unit in INFRARED_UNITS:
         calculated = convert_infrared(calculated, "intensity")
     lower, upper = _limits(calculated, listed, limits, window)
     ascending = listed.chosen(np.argsort(listed.position, kind="stable"))
@@ -222,9 +222,6 @@ def compare_bands(
     end = max([upper, *(match.band.upper for match in matches if match.band is not None)])
     shown = replace(calculated, wavenumber=scale * calculated.wavenumber).between(lower, end)
     return BandComparison(shown, chosen, matches, others, scale, stated)
-
-
-_INFRARED = tuple(unit for unit, _, _ in INFRARED_QUANTITIES.values())
 
 
 def _check_unit(calculated: Spectrum, listed: BandList) -> None:

@@ -20,7 +20,8 @@ from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.validation import InvalidInputError, bounds
 
 _RAMAN_UNITS = ("Å⁴/amu per cm⁻¹", "cm²/sr per cm⁻¹")
-_INFRARED_UNITS = tuple(unit for unit, _, _ in INFRARED_QUANTITIES.values())
+#: Units of infrared absorption.
+INFRARED_UNITS = tuple(unit for unit, _, _ in INFRARED_QUANTITIES.values())
 #: Prefixes of labels of absorption spectra that have no specific unit.
 _PERMITTIVITY = "imaginary part of the permittivity"
 _INFRARED_LABELS = ("absorbance", "absorption coefficient", _PERMITTIVITY)
@@ -40,7 +41,7 @@ def spectroscopy(spectrum: Spectrum) -> str | None:
         return "density of states"
     raman = spectrum.unit in _RAMAN_UNITS or re.search("raman", stated, re.IGNORECASE)
     infrared = (
-        spectrum.unit in _INFRARED_UNITS
+        spectrum.unit in INFRARED_UNITS
         or spectrum.label.startswith(_INFRARED_LABELS)
         or is_absorbance(spectrum.unit)
         or is_transmittance(spectrum.unit)

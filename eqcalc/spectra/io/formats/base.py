@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from eqcalc.spectra.continuity import describe_repeat, repeated_frames
-from eqcalc.spectra.io.text import split_table, text_lines
+from eqcalc.spectra.continuity import describe_repeat, last_digit, repeated_frames
 from eqcalc.spectra.series import SAME_STATEMENT
 from eqcalc.units import FEMTOSECOND, UnitError, atomic_unit, conversion_factor
 from eqcalc.validation import InvalidFileError, located
@@ -192,20 +191,6 @@ def unit_in(text: str, n_components: int) -> str | None:
     return None
 
 
-def number_rows(
-    path: Path, comments: str, width: int | None = None
-) -> tuple[list[int], np.ndarray]:
-    """Return the line numbers and the first `width` columns of a table; by default, all."""
-    table = split_table(text_lines(path), comments)
-    if len(table.rows) < 2:
-        raise InvalidFileError(
-            expected="a frame on each line", value=f"{len(table.rows)} lines with numbers"
-        )
-    width = table.n_columns if width is None else width
-    values = table.numbers(range(width), f"{width} numbers, each in a column of its own")
-    return [row.number for row in table.rows], values
-
-
 def matrices(values: np.ndarray) -> np.ndarray:
     """Return frames of nine numbers as 3 × 3, and others as they are."""
     return values.reshape(-1, 3, 3) if values.shape[1] == 9 else values
@@ -227,7 +212,7 @@ def check_even(
     if len(times) < 2:
         raise InvalidFileError(expected="two or more frames", value=f"{len(times)} frames")
     mean = (times[-1] - times[0]) / (len(times) - 1)
-    digit = _digit(times)
+    digit = last_digit(times)
     gaps = np.diff(times)
     usual = _usual(gaps)
     # times are rounded, steps are not
@@ -263,7 +248,7 @@ def looks_like_time(values: np.ndarray) -> bool:
     """Return whether numbers rise, or nearly always by the same amount (with restarts)."""
     gaps = np.diff(values)
     usual = _usual(gaps)
-    even = np.abs(gaps - usual) <= max(0.01 * abs(usual), 1.01 * _digit(values) % 1.0)
+    even = np.abs(gaps - usual) <= max(0.01 * abs(usual), 1.01 * last_digit(values) % 1.0)
     return bool((gaps > 0.0).all()) or (usual > 0.0 and float(even.mean()) >= 0.9)
 
 
@@ -273,14 +258,6 @@ def _usual(gaps: np.ndarray) -> float:
     rounded, counts = np.unique(np.round(gaps / scale, 4), return_counts=True)
     common = np.round(gaps / scale, 4) == rounded[np.argmax(counts)]
     return float(np.median(gaps[common]))
-
-
-def _digit(values: np.ndarray) -> float:
-    """Return the unit of the last digit of decimal numbers, at most 1."""
-    for digits in range(12):
-        if np.allclose(np.round(values, digits), values, rtol=1e-14, atol=0.0):
-            return float(10.0**-digits)
-    return 0.0
 
 
 def check_unrepeated(values: np.ndarray) -> np.ndarray:
