@@ -397,11 +397,12 @@ def _transitions(
     single = states.configurations.sum(axis=1) == 1
     fundamental = (states.vectors[single] ** 2).sum(axis=0) > _FUNDAMENTAL
     lower, upper, found = [], [], []
-    for initial in np.flatnonzero(population >= _POPULATED):
+    populated = np.flatnonzero(population >= _POPULATED)
+    for initial, moments in zip(populated, solver.moments(states, populated), strict=True):
         above = np.arange(initial + 1, len(states.energies))
         lower.append(np.full(len(above), initial))
         upper.append(above)
-        found.append(solver.moments(states, int(initial))[above])
+        found.append(moments[above])
     i, f, moments = np.concatenate(lower), np.concatenate(upper), np.concatenate(found)
     keep = fundamental[f] & (i == 0)
     strength = ((states.energies[f] - states.energies[i]) * population[i])[:, None] * moments**2

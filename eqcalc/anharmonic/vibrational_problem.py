@@ -64,16 +64,20 @@ class Solver:
             potential[pair] = potential[pair] + term
         return Hamiltonian(self._bases, potential, **self._rotation)
 
-    def moments(self, states: States, initial: int) -> np.ndarray:
-        """Return ⟨i|X|f⟩ of every component of the surface, ``[n_states, n_components]``."""
-        rows, vector = states.configurations, states.vectors[:, initial]
-        acted = np.outer(vector, self._expansion.reference)
+    def moments(self, states: States, initial: np.ndarray) -> np.ndarray:
+        """Return ⟨i|X|f⟩ of every component of the surface for some initial states.
+
+        The shape is ``[n_initial, n_states, n_components]``.
+        """
+        rows, vectors = states.configurations, states.vectors[:, initial].T
+        acted = vectors[:, :, None] * self._expansion.reference
         for modes in self._expansion.terms:
             i, j = connections(rows, rows, modes)
-            for component in range(1, acted.shape[1]):
+            for component in range(1, acted.shape[2]):
                 operator = self._expansion.operator(modes, component, self._bases)
-                products = elements(operator, rows[i], rows[j], modes) * vector[j]
-                acted[:, component] += np.bincount(i, products, len(rows))
+                values = elements(operator, rows[i], rows[j], modes)
+                for whole, vector in zip(acted, vectors, strict=True):
+                    whole[:, component] += np.bincount(i, values * vector[j], len(rows))
         return np.asarray(states.vectors.T @ acted)
 
     def _potential(
