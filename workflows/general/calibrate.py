@@ -50,7 +50,10 @@ def main() -> None:
     heavy = (structures.numbers > 1).double().unsqueeze(-1)
     sizes = structures.sum_over_atoms(heavy).squeeze(-1).int().numpy()
     groups = {"all": np.ones(len(test), dtype=bool)}
-    groups |= {kind.rsplit(" ", 2)[-2] + " K": kinds == kind for kind in sorted(set(kinds))}
+    of_qm9 = "harmonic quantum distribution "
+    for kind in sorted({kind for kind in kinds if kind.startswith(of_qm9)}):
+        groups[kind.removeprefix(of_qm9)] = kinds == kind
+    groups["small molecules"] = np.array([not kind.startswith(of_qm9) for kind in kinds])
     groups |= {f"{n} heavy atoms": sizes == n for n in sorted(set(sizes))}
     tables = {
         name: {"structures": int(chosen.sum()), **errors(model, dataset, test[chosen])}
