@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Quantum vibrations of a molecule: n-mode surfaces, VSCF, VCI, perturbation theory, rotors."""
+"""Quantum vibrations: n-mode surfaces, VSCF, VCI, perturbation theory, large amplitudes."""
 
 from eqcalc.anharmonic.analysis import (
     Treatment,
@@ -7,19 +7,13 @@ from eqcalc.anharmonic.analysis import (
     one_mode_fundamentals,
     perturbed_spectrum,
 )
-from eqcalc.anharmonic.internal_rotation import (
-    HinderedRotor,
-    hindered_rotor,
-    rotor_table,
-    rotors,
-    separated_torsions,
-    with_torsions,
-)
+from eqcalc.anharmonic.large_amplitude import LargeAmplitude, PathStates
 from eqcalc.anharmonic.perturbation import (
     perturbed_fundamentals,
     perturbed_moments,
     perturbed_states,
 )
+from eqcalc.anharmonic.separation import motion_table, separated_motions, with_motions
 from eqcalc.anharmonic.spectrum import AnharmonicSpectrum, Configuration
 from eqcalc.anharmonic.taylor import ForceField, force_field
 
@@ -27,18 +21,17 @@ __all__ = [
     "AnharmonicSpectrum",
     "Configuration",
     "ForceField",
-    "HinderedRotor",
+    "LargeAmplitude",
+    "PathStates",
     "Treatment",
     "anharmonic_spectrum",
     "force_field",
-    "hindered_rotor",
+    "motion_table",
     "one_mode_fundamentals",
     "perturbed_fundamentals",
     "perturbed_moments",
     "perturbed_spectrum",
     "perturbed_states",
-    "rotor_table",
-    "rotors",
-    "separated_torsions",
-    "with_torsions",
+    "separated_motions",
+    "with_motions",
 ]

@@ -11,12 +11,8 @@ import torch
 from ase import Atoms
 
 from eqcalc.anharmonic.analysis import Treatment, anharmonic_spectrum, treated_modes
-from eqcalc.anharmonic.internal_rotation import (
-    rotor_table,
-    separated_torsions,
-    with_torsions,
-)
 from eqcalc.anharmonic.perturbation import perturbed_fundamentals
+from eqcalc.anharmonic.separation import motion_table, separated_motions, with_motions
 from eqcalc.anharmonic.spectrum import PRINTED
 from eqcalc.anharmonic.taylor import force_field
 from eqcalc.facts import aligned
@@ -37,8 +33,8 @@ def write_anharmonic(
 ) -> str:
     """Write the anharmonic spectrum of a molecule; return its tables.
 
-    Torsions are treated as hindered rotors, everything else by VCI; fundamentals also by
-    second-order perturbation theory.
+    Torsions and inversions are treated in one dimension, everything else by VCI; fundamentals
+    also by second-order perturbation theory.
 
     Parameters
     ----------
@@ -56,25 +52,26 @@ def write_anharmonic(
     potential = load_model(model, dtype=torch.float64)
     relaxed = relax(potential, atoms)
     modes = harmonic_spectrum(potential, relaxed)
-    torsions, turned = separated_torsions(relaxed, modes)
+    at_rest, motions = separated_motions(relaxed, modes)
     evaluator = evaluator_for(potential, relaxed.numbers, charge=total_charge(atoms))
     smooth = evaluator_smoothness(modes, evaluator).trusted
-    treatment = Treatment.for_modes(len(modes) - len(torsions), **choices)
-    spectrum = anharmonic_spectrum(modes, evaluator, treatment, at_rest=torsions)
-    spectrum = with_torsions(spectrum, torsions, turned, modes, evaluator)
+    treatment = Treatment.for_modes(len(modes) - len(at_rest), **choices)
+    spectrum = anharmonic_spectrum(modes, evaluator, treatment, at_rest=at_rest)
+    spectrum = with_motions(spectrum, at_rest, motions, modes, evaluator)
     if output is not None:
         record = {"molecule": name, **spectrum.to_dict()}
-        record["torsions"] = [
+        record["motions"] = [
             {
-                "bond": [i + 1 for i in rotor.rotor.dihedral[1:3]],
-                "fundamental_cm-1": rotor.fundamental,
-                "levels_cm-1": rotor.levels[:20].tolist(),
+                "name": motion.name,
+                "barrier_cm-1": motion.barrier,
+                "fundamental_cm-1": motion.states.fundamental,
+                "levels_cm-1": motion.levels[:20].tolist(),
             }
-            for rotor in turned
+            for motion in motions
         ]
         write_atomically(Path(output), json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-    active = [k for k in range(len(modes)) if k not in torsions]
-    second_order = perturbed_fundamentals(force_field(treated_modes(modes, torsions), evaluator))
+    active = [k for k in range(len(modes)) if k not in at_rest]
+    second_order = perturbed_fundamentals(force_field(treated_modes(modes, at_rest), evaluator))
     rows = [["mode", "harmonic", "GVPT2", "VCI", ""], ["", "cm⁻¹", "cm⁻¹", "cm⁻¹", ""]]
     fundamentals = spectrum.fundamentals()
     for k, perturbed in zip(active, second_order, strict=True):
@@ -87,7 +84,7 @@ def write_anharmonic(
             "not smooth: derivatives of the energy at the minimum are not those over the range of "
             "the vibration (eqcalc evaluate --smoothness); GVPT2 is not to be trusted there"
         )
-    if turned:
-        numbers = ", ".join(f"ν{k + 1}" for k in torsions)
-        parts += [f"internal rotations, in place of {numbers}:", rotor_table(relaxed, turned)]
+    if motions:
+        numbers = ", ".join(f"ν{k + 1}" for k in at_rest)
+        parts += [f"motions of large amplitude, in place of {numbers}:", motion_table(motions)]
     return "\n\n".join(parts)

@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 from scipy.optimize import linear_sum_assignment
 
-from eqcalc.anharmonic import AnharmonicSpectrum, Configuration, HinderedRotor
+from eqcalc.anharmonic import AnharmonicSpectrum, Configuration, LargeAmplitude
 from eqcalc.anharmonic.spectrum import PRINTED
 from eqcalc.prediction.errors import Calibration, ModelError, band_error
 from eqcalc.spectra import Estimate, HarmonicSpectrum
@@ -44,8 +44,8 @@ class Conformer:
         Above the most stable conformer, eV.
     spectrum
         Its transitions.
-    rotors
-        Its internal rotations, if modes were left to them.
+    motions
+        Its motions of large amplitude, if modes were left to them.
     harmonic
         Its normal modes with double-harmonic intensities.
     perturbed
@@ -58,7 +58,7 @@ class Conformer:
     weight: float
     free_energy: float
     spectrum: AnharmonicSpectrum
-    rotors: tuple[HinderedRotor, ...]
+    motions: tuple[LargeAmplitude, ...]
     harmonic: HarmonicSpectrum
     perturbed: AnharmonicSpectrum | None = None
     model_error: ModelError | None = None

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from eqcalc._version import __version__
-from eqcalc.anharmonic import AnharmonicSpectrum, rotor_table
+from eqcalc.anharmonic import AnharmonicSpectrum, motion_table
 from eqcalc.prediction.bands import (
     Conformer,
     PredictedBand,
@@ -316,17 +316,17 @@ def _budget(prediction: Prediction) -> Section:
 def _conformers(prediction: Prediction) -> Section:
     head = ["conformer", "population", "free energy\nmeV", "A, B, C\ncm⁻¹"]
     head += ["zero-point energy\ncm⁻¹", "point group", "symmetry number"]
-    rows, rotors = [], ""
+    rows, motions = [], ""
     for i, c in enumerate(prediction.conformers, 1):
         constants = ", ".join(f"{x:.4g}" for x in c.spectrum.rotational_constants)
         zero = _text(c.spectrum.zero_point_energy, 0)
         found = symmetry(c.atoms)
         row = [str(i), f"{c.weight:.3f}", f"{1000.0 * c.free_energy:.1f}", constants, zero]
         rows.append([*row, found.point_group, str(found.number)])
-        if c.rotors:
-            rotors += paragraph(f"Internal rotations of conformer {i}:")
-            rotors += preformatted(rotor_table(c.atoms, c.rotors))
-    return Section("Conformers", table(head, rows) + rotors)
+        if c.motions:
+            motions += paragraph(f"Motions of large amplitude of conformer {i}:")
+            motions += preformatted(motion_table(c.motions))
+    return Section("Conformers", table(head, rows) + motions)
 
 
 def _method(prediction: Prediction, missing: Sequence[str]) -> Section:
@@ -395,7 +395,7 @@ def _cited(prediction: Prediction) -> list[str]:
     keys += ["painn"] if "model" in record else []
     keys += ["watson", "nmode"]
     keys += ["gvpt2"] if any(c.perturbed is not None for c in prediction.conformers) else []
-    keys += ["pitzer"] if any(c.rotors for c in prediction.conformers) else []
+    keys += ["pitzer"] if any(c.motions for c in prediction.conformers) else []
     keys += ["shimanouchi"] if prediction.conformers[0].fundamentals("infrared") else []
     return [*keys, "ase"]
 

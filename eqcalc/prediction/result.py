@@ -14,7 +14,7 @@ from typing import Any
 import ase.io
 import numpy as np
 
-from eqcalc.anharmonic import AnharmonicSpectrum, rotor_table
+from eqcalc.anharmonic import AnharmonicSpectrum, motion_table
 from eqcalc.anharmonic.spectrum import PRINTED
 from eqcalc.facts import aligned, facts_table
 from eqcalc.files import make_folder, replacing, write_atomically
@@ -101,8 +101,8 @@ class Prediction:
                 f"{1000.0 * conformer.free_energy:.1f} meV, {symmetry(conformer.atoms).point_group}"
             )
             parts.append(conformer.spectrum.table(PRINTED))
-            if conformer.rotors:
-                parts.append(rotor_table(conformer.atoms, conformer.rotors))
+            if conformer.motions:
+                parts.append(motion_table(conformer.motions))
         first = [band for band in self.bands if band.conformer == 0]
         parts.append("errors of positions (conformer 1)\n" + aligned(error_budget(first), (0,)))
         measured = self.compared()

@@ -17,8 +17,8 @@ from eqcalc.anharmonic import (
     Treatment,
     anharmonic_spectrum,
     perturbed_spectrum,
-    separated_torsions,
-    with_torsions,
+    separated_motions,
+    with_motions,
 )
 from eqcalc.harmonic import evaluator_smoothness, evaluator_spectrum
 from eqcalc.labelling import conformers, rotatable_bonds
@@ -116,8 +116,8 @@ def predict(
     """Return the infrared (and, with a model, Raman) spectrum of a molecule in the gas phase.
 
     Conformers are searched and relaxed; the vibrations of each populated one are treated by
-    VCI, torsions as hindered rotors; lines get the envelope of a rigid top; conformers are
-    weighted by their free energies.
+    VCI, torsions and inversions in one dimension; lines get the envelope of a rigid top;
+    conformers are weighted by their free energies.
 
     Parameters
     ----------
@@ -326,30 +326,30 @@ def _conformer(
     free_energy: float,
 ) -> Conformer:
     """Return the spectrum of a conformer."""
-    torsions, turned = separated_torsions(atoms, modes)
+    at_rest, motions = separated_motions(atoms, modes)
     evaluator = level.evaluator(atoms)
-    treatment = Treatment.for_modes(len(modes) - len(torsions), **QUALITIES[quality])
+    treatment = Treatment.for_modes(len(modes) - len(at_rest), **QUALITIES[quality])
     spectrum = anharmonic_spectrum(
-        modes, evaluator, treatment, at_rest=torsions, temperature=temperature
+        modes, evaluator, treatment, at_rest=at_rest, temperature=temperature
     )
-    spectrum = with_torsions(spectrum, torsions, turned, modes, evaluator, temperature)
+    spectrum = with_motions(spectrum, at_rest, motions, modes, evaluator, temperature)
     if not isinstance(modes, HarmonicSpectrum):
         modes = evaluator_spectrum(modes, evaluator)
-    perturbed = _perturbed(modes, evaluator, torsions)
+    perturbed = _perturbed(modes, evaluator, at_rest)
     stated = level.model_error(modes, atoms)
-    return Conformer(atoms, weight, free_energy, spectrum, turned, modes, perturbed, stated)
+    return Conformer(atoms, weight, free_energy, spectrum, motions, modes, perturbed, stated)
 
 
 def _perturbed(
-    modes: NormalModes, evaluator: Evaluator, torsions: list[int]
+    modes: NormalModes, evaluator: Evaluator, at_rest: list[int]
 ) -> AnharmonicSpectrum | None:
     """Return the spectrum by GVPT2, None if it is too large or the energy not smooth."""
-    active = [k for k in range(len(modes)) if k not in torsions]
+    active = [k for k in range(len(modes)) if k not in at_rest]
     if "forces" not in evaluator.quantities or len(active) > _PERTURBED:
         return None
     if not evaluator_smoothness(modes, evaluator).trusted[active].all():
         return None
-    return perturbed_spectrum(modes, evaluator, at_rest=torsions)
+    return perturbed_spectrum(modes, evaluator, at_rest=at_rest)
 
 
 def _thermal(modes: NormalModes, atoms: Atoms, temperature: float) -> float:

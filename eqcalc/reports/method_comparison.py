@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from eqcalc.anharmonic import AnharmonicSpectrum, anharmonic_spectrum, separated_torsions
+from eqcalc.anharmonic import AnharmonicSpectrum, anharmonic_spectrum, separated_motions
 from eqcalc.facts import aligned
 from eqcalc.files import make_folder, write_atomically
 from eqcalc.harmonic import harmonic_spectrum, relax
@@ -187,11 +187,11 @@ def write_method_comparison(
         model_of(trajectory, model)
     relaxed = relax(potential, atoms)
     modes = harmonic_spectrum(potential, relaxed)
-    torsions, _ = separated_torsions(relaxed, modes)
+    at_rest, _ = separated_motions(relaxed, modes)
     evaluator = evaluator_for(
         potential, torch.as_tensor(relaxed.numbers), charge=total_charge(atoms)
     )
-    quantum = anharmonic_spectrum(modes, evaluator, at_rest=torsions)
+    quantum = anharmonic_spectrum(modes, evaluator, at_rest=at_rest)
     spectra = [infrared(t, frame="eckart", frequency_correction=True) for t in trajectories]
     rows = compare_methods(modes, quantum, spectra)
     folder = Path(folder)

@@ -1,28 +1,18 @@
 # SPDX-License-Identifier: MIT
 """Internal rotations."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-import torch
 from ase.build import molecule
-from ase.io import read
 from scipy.special import mathieu_a, mathieu_b
 
-from eqcalc.anharmonic import AnharmonicSpectrum, rotors, separated_torsions, with_torsions
-from eqcalc.anharmonic.internal_rotation import RotorStates
-from eqcalc.calculator import EqCalculator
-from eqcalc.files import model_file
-from eqcalc.harmonic import harmonic_spectrum, relax
-from eqcalc.models.checkpoint import load_model
-from eqcalc.runtime import evaluator_for
+from eqcalc.anharmonic.internal_rotation import rotor_states, rotors
 
 ANGLE = 2.0 * np.pi * np.arange(36) / 36
 
 
 def test_a_free_rotor():
-    states = RotorStates.of(np.zeros(36), np.full(36, 5.0))
+    states = rotor_states(np.zeros(36), np.full(36, 5.0))
     np.testing.assert_allclose(states.levels[:5], [0.0, 5.0, 5.0, 20.0, 20.0], atol=1e-9)
 
 
@@ -31,7 +21,7 @@ def test_a_threefold_barrier_has_the_levels_of_mathieu(barrier):
     """The totally symmetric levels are those of Mathieu functions of period π in 3φ/2."""
     constant = 5.3
     energy = 0.5 * barrier * (1.0 - np.cos(3.0 * ANGLE))
-    states = RotorStates.of(energy, np.full(36, constant))
+    states = rotor_states(energy, np.full(36, constant))
     levels = states.levels - states.levels[0]
     q = barrier / (9.0 * constant)
     even = [mathieu_a(2 * n, q) for n in range(3)] + [mathieu_b(2 * n, q) for n in (1, 2)]
@@ -65,54 +55,10 @@ def test_the_moment_of_inertia_of_a_symmetric_internal_rotor():
 def test_a_dipole_that_turns_has_the_intensity_of_its_oscillator():
     """In a high barrier a torsion is harmonic: |⟨1|μ|0⟩|² = (dμ/dφ)² ħ/2Iω."""
     constant, barrier = 20.0, 20_000.0
-    states = RotorStates.of(0.5 * barrier * (1.0 - np.cos(ANGLE)), np.full(36, constant))
+    states = rotor_states(0.5 * barrier * (1.0 - np.cos(ANGLE)), np.full(36, constant))
     assert states.lowest == 0
     assert states.quanta()[:4].tolist() == [0, 1, 2, 3]
-    moment = states.functions[:, 0] @ (np.sin(states.angle) * states.functions[:, 1])
+    moment = states.functions[:, 0] @ (np.sin(states.coordinate) * states.functions[:, 1])
     expected = constant / states.fundamental
     assert moment**2 == pytest.approx(expected, rel=0.05)
     assert states.one_quantum(0)[1] == pytest.approx(1.0, abs=0.01)
-
-
-@pytest.fixture(scope="module")
-def ethanol():
-    """The torsions of the shipped model, and a spectrum of nothing else."""
-    model = load_model(model_file("ethanol"), dtype=torch.float64)
-    atoms = relax(model, read(Path(__file__).parents[2] / "workflows/ethanol/ethanol.xyz"))
-    modes = harmonic_spectrum(model, atoms)
-    atoms.calc = EqCalculator(model)
-    empty = AnharmonicSpectrum(
-        harmonic=modes.wavenumber,
-        wavenumber=np.zeros(0),
-        dipole_derivative=np.zeros((0, 3)),
-        polarizability_derivative=np.zeros((0, 3, 3)),
-        assignment=[],
-        initial=[],
-        rotational_constants=np.ones(3),
-        zero_point_energy=0.0,
-        errors={"basis": np.zeros(0), "coupling": np.zeros(0)},
-    )
-    evaluator = evaluator_for(model, torch.as_tensor(atoms.numbers))
-    return modes, separated_torsions(atoms, modes), evaluator, empty
-
-
-@pytest.mark.slow
-def test_torsions_of_ethanol(ethanol):
-    modes, (torsions, turned), evaluator, empty = ethanol
-    found = with_torsions(empty, torsions, turned, modes, evaluator)
-    methyl, hydroxyl = found.fundamental_transitions()[torsions]
-    # measured: 243 and 203 cm⁻¹ (Durig, Larsen, J. Mol. Struct. 238, 195 (1990))
-    assert found.wavenumber[methyl] == pytest.approx(243.0, abs=15.0)
-    assert found.wavenumber[hydroxyl] == pytest.approx(203.0, abs=15.0)
-    # the hydroxyl group turns its dipole, the methyl group has none
-    assert found.infrared_intensity[hydroxyl] == pytest.approx(95.0, rel=0.2)
-    assert found.infrared_intensity[methyl] < 0.1 * found.infrared_intensity[hydroxyl]
-    assert (np.diff(found.wavenumber) >= 0.0).all()
-    assert np.isnan(found.errors["coupling"]).all()
-    warm = with_torsions(empty, torsions, turned, modes, evaluator, 300.0)
-    hot = [t for t, start in enumerate(warm.initial) if start[0].quanta]
-    assert hot
-    assert np.isin(found.wavenumber[[methyl, hydroxyl]], warm.wavenumber).all()
-    # what leaves the ground state is less, by its population
-    again = warm.fundamental_transitions()[torsions[1]]
-    assert warm.infrared_intensity[again] < found.infrared_intensity[hydroxyl]

@@ -89,7 +89,7 @@ def predicted(molecule: Molecule, level: Level) -> dict[str, Any]:
     converged = np.sqrt(sum(error**2 for error in spectrum.errors.values()))
     coupling = int(spectrum.provenance["mode_coupling"])
     both = dict.fromkeys((2, 3), np.full(len(place), np.nan))
-    if len(place) <= _BOTH and not conformer.rotors:
+    if len(place) <= _BOTH and not conformer.motions:
         both[coupling], other = spectrum.fundamentals(), 5 - coupling
         treatment = Treatment.for_modes(len(place), **{**QUALITIES["quick"], "coupling": other})
         evaluator = level.evaluator(conformer.atoms)

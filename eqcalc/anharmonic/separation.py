@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: MIT
+r"""Modes that leave an n-mode surface, and come back as transitions of motions in one dimension.
+
+Transitions have the moments ⟨i|μ(s)|f⟩ of the structures of a scan, each turned onto the relaxed
+one (Eckart, Phys. Rev. 47, 552 (1935)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from ase import Atoms
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.transform import Rotation
+
+from eqcalc.anharmonic.analysis import moment_derivatives, treated_modes
+from eqcalc.anharmonic.internal_rotation import hindered_rotor, rotors, torsional_modes
+from eqcalc.anharmonic.inversion import inversion, inversion_mode, pyramids
+from eqcalc.anharmonic.large_amplitude import LargeAmplitude
+from eqcalc.anharmonic.spectrum import AnharmonicSpectrum, Configuration
+from eqcalc.facts import aligned
+from eqcalc.normal_modes import NormalModes
+from eqcalc.runtime.evaluator import Evaluator
+from eqcalc.units import SECOND_RADIATION_CONSTANT, conversion_factor
+
+#: Initial states of a smaller population, and transitions of a smaller part of the largest
+#: strength, are left out; so are those between partners by tunnelling, cm⁻¹.
+_POPULATED, _VISIBLE, _TUNNELLING = 0.01, 0.01, 20.0
+#: Upper states that are at least this part of the state that is moved have one quantum more.
+_ONE_QUANTUM = 0.1
+#: Inversions with a higher barrier are vibrations about one minimum, cm⁻¹.
+_BARRIER = 4000.0
+
+
+def separated_motions(
+    atoms: Atoms, modes: NormalModes
+) -> tuple[list[int], tuple[LargeAmplitude, ...]]:
+    """Return the modes that are torsions or inversions, and the motions in their place.
+
+    Parameters
+    ----------
+    atoms
+        A relaxed molecule with its calculator.
+    modes
+        Its normal modes.
+
+    Returns
+    -------
+    at_rest
+        Modes that do not belong on an n-mode surface.
+    motions
+        Every internal rotation, if a mode is a torsion, and inversions over low barriers.
+    """
+    found = rotors(atoms)
+    at_rest = torsional_modes(modes, found)
+    motions = [hindered_rotor(atoms, rotor) for rotor in found if at_rest]
+    for pyramid in pyramids(atoms):
+        mode = inversion_mode(modes, pyramid)
+        if mode is not None and mode not in at_rest:
+            motion = inversion(atoms, pyramid)
+            if motion.barrier < _BARRIER:
+                at_rest, motions = [*at_rest, mode], [*motions, motion]
+    return at_rest, tuple(motions)
+
+
+def with_motions(
+    spectrum: AnharmonicSpectrum,
+    at_rest: Sequence[int],
+    motions: Sequence[LargeAmplitude],
+    modes: NormalModes,
+    evaluator: Evaluator,
+    temperature: float = 0.0,
+) -> AnharmonicSpectrum:
+    """Return a spectrum with the transitions of motions of large amplitude.
+
+    Parameters
+    ----------
+    spectrum
+        The transitions of the other modes.
+    at_rest, motions
+        The modes that are not part of it, and the motions in their place. Each mode is the motion
+        that is most like it.
+    modes
+        All normal modes.
+    evaluator
+        Dipole moments and polarizabilities, as far as the spectrum has them.
+    temperature
+        Of the populations of the states in the well of the structure, K.
+
+    Returns
+    -------
+    AnharmonicSpectrum
+        Of the coupling to other modes nothing is known: its error is nan.
+    """
+    if not at_rest:
+        return spectrum
+    paths = np.array([motion.direction for motion in motions])
+    weighted = (modes.vectors[list(at_rest)] * np.sqrt(modes.masses)[:, None]).reshape(
+        len(at_rest), -1
+    )
+    alike = (weighted @ paths.T) ** 2 / (paths**2).sum(axis=1)
+    reference = treated_modes(modes, at_rest).positions
+    for row, column in zip(*linear_sum_assignment(-alike), strict=True):
+        lines = _transitions(motions[column], spectrum, evaluator, reference, modes, temperature)
+        spectrum = _merged(spectrum, at_rest[row], lines)
+    return spectrum
+
+
+@dataclass(frozen=True)
+class _Lines:
+    """Transitions of a motion, with quanta of both states and weights of one quantum."""
+
+    wavenumber: np.ndarray
+    dipole: np.ndarray | None
+    polarizability: np.ndarray | None
+    quanta: list[tuple[int, int]]
+    weight: np.ndarray
+
+
+def _transitions(
+    found: LargeAmplitude,
+    spectrum: AnharmonicSpectrum,
+    evaluator: Evaluator,
+    reference: np.ndarray,
+    modes: NormalModes,
+    temperature: float,
+) -> _Lines:
+    """Return the visible transitions from states in the well of the structure."""
+    states = found.states
+    above = states.levels - states.levels[states.lowest]
+    population = np.eye(len(above))[states.lowest]
+    if temperature > 0.0:
+        population = states.inside * np.exp(-SECOND_RADIATION_CONSTANT * above / temperature)
+    population /= population.sum()
+    lower, upper = np.nonzero(
+        (population >= _POPULATED)[:, None] & (above - above[:, None] > _TUNNELLING)
+    )
+    wavenumber = above[upper] - above[lower]
+
+    turned = [
+        Rotation.align_vectors(reference, structure, weights=modes.masses)[0].apply(structure)
+        for structure in found.positions
+    ]
+    kept = [
+        name
+        for name in ("dipole", "polarizability")
+        if getattr(spectrum, f"{name}_derivative") is not None
+    ]
+    values = evaluator(torch.as_tensor(np.array(turned)), kept) if kept else {}
+    moments = {}
+    for name in kept:
+        along = found.on_grid(values[name].cpu().numpy().reshape(len(turned), -1))
+        products = states.functions[:, lower] * states.functions[:, upper]
+        moments[name] = moment_derivatives(products.T @ along, wavenumber)
+    one = np.array([states.one_quantum(int(i)) for i in range(len(above))])[lower, upper]
+    from_lowest = lower == states.lowest
+    keep = from_lowest & (one == one[from_lowest].max(initial=0.0))
+    for moment in moments.values():
+        strength = population[lower] * (moment**2).sum(axis=1)
+        keep |= strength > _VISIBLE * strength.max(initial=0.0)
+    quanta = states.quanta()
+    start = population[lower][keep]
+    emptied = np.zeros(len(start))
+    if temperature > 0.0:
+        emptied = np.exp(-SECOND_RADIATION_CONSTANT * wavenumber[keep] / temperature)
+    dipole = polarizability = None
+    if "dipole" in moments:
+        dipole = moments["dipole"][keep] * np.sqrt(start * (1.0 - emptied))[:, None]
+    if "polarizability" in moments:
+        polarizability = moments["polarizability"][keep] * np.sqrt(start)[:, None]
+        polarizability = polarizability.reshape(-1, 3, 3) * conversion_factor("e^2*Å^2/eV", "Å^3")
+    next_one = quanta[lower] + 1
+    higher = np.where(one >= _ONE_QUANTUM, next_one, np.maximum(quanta[upper], next_one))
+    pairs = list(zip(quanta[lower][keep].tolist(), higher[keep].tolist(), strict=True))
+    return _Lines(wavenumber[keep], dipole, polarizability, pairs, one[keep])
+
+
+def _merged(spectrum: AnharmonicSpectrum, mode: int, lines: _Lines) -> AnharmonicSpectrum:
+    """Return a spectrum with the lines of a mode, in ascending order."""
+    wavenumber = np.concatenate([spectrum.wavenumber, lines.wavenumber])
+    order = np.argsort(wavenumber, kind="stable")
+
+    def joined(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | None:
+        return None if first is None or second is None else np.concatenate([first, second])[order]
+
+    def states(first: Sequence[Sequence[Configuration]], end: int) -> list[Sequence[Configuration]]:
+        added = [
+            [Configuration({mode: v[end]} if v[end] else {}, float(w) if end else 1.0)]
+            for v, w in zip(lines.quanta, lines.weight, strict=True)
+        ]
+        both = [*first, *added]
+        return [both[k] for k in order]
+
+    # there is no other basis, and nothing is known of coupling
+    unknown = {name: np.nan if name == "coupling" else 0.0 for name in spectrum.errors}
+    errors = {
+        name: np.append(error, np.full(len(lines.quanta), unknown[name]))[order]
+        for name, error in spectrum.errors.items()
+    }
+    return replace(
+        spectrum,
+        wavenumber=wavenumber[order],
+        dipole_derivative=joined(spectrum.dipole_derivative, lines.dipole),
+        polarizability_derivative=joined(spectrum.polarizability_derivative, lines.polarizability),
+        assignment=states(spectrum.assignment, 1),
+        initial=states(spectrum.initial, 0),
+        errors=errors,
+    )
+
+
+def motion_table(motions: Sequence[LargeAmplitude]) -> str:
+    """Return motions of large amplitude as text."""
+    rows = [["motion", "barrier", "fundamental"], ["", "cm⁻¹", "cm⁻¹"]]
+    for found in motions:
+        rows.append([found.name, f"{found.barrier:.0f}", f"{found.states.fundamental:.1f}"])
+    return aligned(rows, words={0})

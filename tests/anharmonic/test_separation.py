@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+"""Torsions and inversions as parts of a spectrum."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from ase.build import molecule
+from ase.io import read
+
+from eqcalc.anharmonic import AnharmonicSpectrum, separated_motions, with_motions
+from eqcalc.calculator import EqCalculator
+from eqcalc.files import model_file
+from eqcalc.harmonic import harmonic_spectrum, relax
+from eqcalc.models.checkpoint import load_model
+from eqcalc.runtime import evaluator_for
+
+pytestmark = pytest.mark.slow
+
+
+def separated(name, atoms):
+    """Return modes, motions, an evaluator, and a spectrum of nothing else."""
+    model = load_model(model_file(name), dtype=torch.float64)
+    atoms = relax(model, atoms)
+    modes = harmonic_spectrum(model, atoms)
+    atoms.calc = EqCalculator(model)
+    empty = AnharmonicSpectrum(
+        harmonic=modes.wavenumber,
+        wavenumber=np.zeros(0),
+        dipole_derivative=np.zeros((0, 3)),
+        polarizability_derivative=np.zeros((0, 3, 3)),
+        assignment=[],
+        initial=[],
+        rotational_constants=np.ones(3),
+        zero_point_energy=0.0,
+        errors={"basis": np.zeros(0), "coupling": np.zeros(0)},
+    )
+    evaluator = evaluator_for(model, torch.as_tensor(atoms.numbers))
+    return modes, separated_motions(atoms, modes), evaluator, empty
+
+
+def test_torsions_of_ethanol():
+    start = read(Path(__file__).parents[2] / "workflows/ethanol/ethanol.xyz")
+    modes, (at_rest, motions), evaluator, empty = separated("ethanol", start)
+    found = with_motions(empty, at_rest, motions, modes, evaluator)
+    methyl, hydroxyl = found.fundamental_transitions()[at_rest]
+    # measured: 243 and 203 cm⁻¹ (Durig, Larsen, J. Mol. Struct. 238, 195 (1990))
+    assert found.wavenumber[methyl] == pytest.approx(243.0, abs=15.0)
+    assert found.wavenumber[hydroxyl] == pytest.approx(203.0, abs=15.0)
+    # the hydroxyl group turns its dipole, the methyl group has none
+    assert found.infrared_intensity[hydroxyl] == pytest.approx(95.0, rel=0.2)
+    assert found.infrared_intensity[methyl] < 0.1 * found.infrared_intensity[hydroxyl]
+    assert (np.diff(found.wavenumber) >= 0.0).all()
+    assert np.isnan(found.errors["coupling"]).all()
+    warm = with_motions(empty, at_rest, motions, modes, evaluator, 300.0)
+    hot = [t for t, start in enumerate(warm.initial) if start[0].quanta]
+    assert hot
+    assert np.isin(found.wavenumber[[methyl, hydroxyl]], warm.wavenumber).all()
+    # what leaves the ground state is less, by its population
+    again = warm.fundamental_transitions()[at_rest[1]]
+    assert warm.infrared_intensity[again] < found.infrared_intensity[hydroxyl]
+
+
+def test_the_inversion_of_ammonia_splits_its_lines():
+    modes, (at_rest, (inversion,)), evaluator, empty = separated("hcno", molecule("NH3"))
+    assert at_rest == [0]
+    lowest, partner, first, second = inversion.levels[:4]
+    # measured: 0.8, 932 and 968 cm⁻¹ over a barrier of about 2000 cm⁻¹; heavier to invert here
+    assert 0.0 < partner - lowest < second - first < 0.1 * first
+    assert 1500.0 < inversion.barrier < 4000.0
+    # the two wells are one molecule: what starts in one is half of either parity
+    assert inversion.states.inside[:2] == pytest.approx([0.5, 0.5], abs=0.05)
+    warm = with_motions(empty, at_rest, (inversion,), modes, evaluator, 300.0)
+    strong = np.argsort(-warm.infrared_intensity)[:2]
+    expected = [first - partner, second - lowest]  # parity changes
+    assert np.sort(warm.wavenumber[strong]) == pytest.approx(np.sort(expected), abs=1e-6)
+    # both together: 138 km/mol are measured, where the harmonic mode has 190
+    assert warm.infrared_intensity[strong].sum() == pytest.approx(138.0, rel=0.15)
