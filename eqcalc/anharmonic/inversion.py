@@ -129,7 +129,7 @@ def inversion_mode(modes: NormalModes, pyramid: Pyramid) -> int | None:
     return mode if is_one else None
 
 
-def inversion(atoms: Atoms, pyramid: Pyramid) -> LargeAmplitude:
+def inverting(atoms: Atoms, pyramid: Pyramid) -> LargeAmplitude:
     """Return the levels of an inversion from a relaxed scan of the height.
 
     Parameters

@@ -18,7 +18,7 @@ from scipy.spatial.transform import Rotation
 
 from eqcalc.anharmonic.analysis import moment_derivatives, treated_modes
 from eqcalc.anharmonic.internal_rotation import hindered_rotor, rotors, torsional_modes
-from eqcalc.anharmonic.inversion import inversion, inversion_mode, pyramids
+from eqcalc.anharmonic.inversion import inversion_mode, inverting, pyramids
 from eqcalc.anharmonic.large_amplitude import LargeAmplitude
 from eqcalc.anharmonic.spectrum import AnharmonicSpectrum, Configuration
 from eqcalc.facts import aligned
@@ -60,7 +60,7 @@ def separated_motions(
     for pyramid in pyramids(atoms):
         mode = inversion_mode(modes, pyramid)
         if mode is not None and mode not in at_rest:
-            motion = inversion(atoms, pyramid)
+            motion = inverting(atoms, pyramid)
             if motion.barrier < _BARRIER:
                 at_rest, motions = [*at_rest, mode], [*motions, motion]
     return at_rest, tuple(motions)
