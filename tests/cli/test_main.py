@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import ase.io
 import numpy as np
@@ -23,6 +24,7 @@ from eqcalc.cli import build_parser, main
 from eqcalc.cli.program import FAILURE
 from eqcalc.datasets import Dataset
 from eqcalc.files import replacing
+from eqcalc.labelling import SamplingPlan
 from eqcalc.methods import method_names
 from eqcalc.models.checkpoint import load_model, save_model, shipped_model
 from eqcalc.molecules import GeometryWarning, read_structures
@@ -63,6 +65,8 @@ def test_label_train_evaluate_and_info(tmp_path, water, capsys, monkeypatch):
     """The chain of the README: each command reads what the last one wrote."""
     pytest.importorskip("tblite")
     monkeypatch.setattr("torch.set_num_threads", lambda n: None)  # the test owns no process
+    short = replace(SamplingPlan.default(), equilibration=20.0)  # tests/labelling run the plan
+    monkeypatch.setattr(SamplingPlan, "default", lambda: short)
     labels = tmp_path / "labels.h5"
     assert run("label", water, labels, "--structures", 24, "--quiet") == 0
     assert len(Dataset.open(labels)) == 24

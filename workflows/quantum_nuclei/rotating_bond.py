@@ -11,30 +11,25 @@ Takes about ten minutes of one core. Rerun it to resume.
 
 from __future__ import annotations
 
-import argparse
-import csv
-import sys
 from collections.abc import Collection
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import torch
 from ase import Atoms
 from ase.units import Bohr, Hartree
+from methods_of_dynamics import TEMPERATURE, Study
 from torch import Tensor
 
-from eqcalc import Spectrum, infrared, simulate
-from eqcalc.centroid import CorrectionError, LearningPlan, corrected, learn_correction
+from eqcalc import infrared
 from eqcalc.dynamics import Equilibration, StabilityLimits
+from eqcalc.trajectory import Trajectory
 from eqcalc.units import BOLTZMANN, HBAR, WAVENUMBER_PER_EV
 
 DEPTH, LENGTH, WIDTH = 0.18748 * Hartree, 1.8324 * Bohr, 1.1605 / Bohr
 OXYGEN, REDUCED = 15.9949, 1741.1 / 1822.888486
 MASSES = (OXYGEN, 1.0 / (1.0 / REDUCED - 1.0 / OXYGEN))
-TEMPERATURE = 300.0
 BAND = (2900.0, 4400.0)
-RESULTS = Path(__file__).parent / "results"
 
 
 class MorseBond:
@@ -104,62 +99,29 @@ def moments(x: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
     return float(centroid), float(np.sqrt(np.average((x - centroid) ** 2, weights=weight)))
 
 
-def measured(spectrum: Spectrum) -> tuple[float, ...]:
+def bands(trajectory: Trajectory) -> tuple[float, ...]:
     """Return centroid and width of the band, and the standard error of the centroid."""
+    spectrum = infrared(trajectory, resolution=25.0, frequency_correction=True)
     part = spectrum.between(*BAND)
     return *moments(part.wavenumber, part.values), spectrum.band(*BAND).centroid.error
 
 
-def main() -> None:
-    """Run every method and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=RESULTS / "rotating_bond.csv")
-    parser.add_argument("--folder", type=Path, default=Path("runs/rotating-bond"))
-    parser.add_argument("--elevated", type=float, nargs="+", default=[600.0])
-    parser.add_argument("--replicas", type=int, default=256)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    bond = MorseBond()
-
-    def band(
-        name: str, evaluator: object, method: str, **changed: int
-    ) -> tuple[float, float, float]:
-        trajectory = simulate(
-            bond.atoms,
-            evaluator,
-            output=options.folder / f"{name}.h5",
-            method=method,
-            temperature=TEMPERATURE,
-            timestep=0.25,
-            steps=8000,
-            seed=3,
-            equilibration=Equilibration(1000.0),
-            observables={"dipole": 4},
-            limits=StabilityLimits(energy_drift=1.0),  # of rings of two atoms
-            **{"replicas": options.replicas, **changed},
-        )
-        return measured(infrared(trajectory, resolution=25.0, frequency_correction=True))
-
-    rows = [("exact", *exact_band(), 0.0, "")]
-    rows.append(("classical", *band("classical", bond, "NVE"), ""))
-    rows.append(("T-RPMD, 32 beads", *band("t-rpmd", bond, "T-RPMD", beads=32, replicas=24), ""))
-    for elevated in options.elevated:
-        plan = LearningPlan.for_molecule(
-            bond.atoms, bond, temperature=TEMPERATURE, elevated=elevated, epochs=8
-        )
-        folder = options.folder / f"{elevated:g}K"
-        correction = learn_correction(bond.atoms, bond, folder, plan)
-        error = CorrectionError.of(correction)
-        found = band(f"te-pigs-{elevated:g}K", corrected(bond, correction), "Te-PIGS")
-        rows.append((f"Te PIGS, {elevated:g} K", *found, str(error)))
-    with options.output.open("w", newline="", encoding="utf-8") as file:
-        file.write(f"# {' '.join(['python', *sys.argv])}\n")
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["method", "centroid_cm-1", "width_cm-1", "error_cm-1", "correction"])
-        for name, centroid, width, error, note in rows:
-            writer.writerow([name, f"{centroid:.1f}", f"{width:.1f}", f"{error:.1f}", note])
-    print(options.output.read_text(encoding="utf-8"))
-
+STUDY = Study(
+    name="rotating_bond",
+    potential=MorseBond(),
+    dynamics={
+        "timestep": 0.25,
+        "steps": 8000,
+        "equilibration": Equilibration(1000.0),
+        "observables": {"dipole": 4},
+        "limits": StabilityLimits(energy_drift=1.0),  # of rings of two atoms
+    },
+    bands=bands,
+    heads=["centroid_cm-1", "width_cm-1", "error_cm-1"],
+    elevated=600.0,
+    replicas=256,
+    epochs=8,
+)
 
 if __name__ == "__main__":
-    main()
+    STUDY.main(__doc__, lambda: [("exact", (*exact_band(), 0.0), "")])

@@ -11,30 +11,23 @@ Takes about ten minutes of one core. Rerun it to resume.
 
 from __future__ import annotations
 
-import argparse
-import csv
-import sys
-from collections.abc import Collection
-from pathlib import Path
+from collections.abc import Collection, Iterator
 from typing import ClassVar
 
 import numpy as np
 import torch
 from ase import Atoms
 from ase.units import kcal, mol
+from methods_of_dynamics import Row, Study
 from torch import Tensor
 
-from eqcalc import anharmonic_spectrum, infrared, simulate
-from eqcalc.centroid import CorrectionError, LearningPlan, corrected, learn_correction
+from eqcalc import anharmonic_spectrum, infrared
 from eqcalc.dynamics import Equilibration
 from eqcalc.normal_modes import NormalModes
-from eqcalc.runtime import Evaluator
 from eqcalc.trajectory import Trajectory
 
-TEMPERATURE = 300.0
 #: Limits of the bands [cm⁻¹].
 BANDS = {"bend": (1300.0, 1900.0), "asymmetric stretch": (3300.0, 4400.0)}
-RESULTS = Path(__file__).parent / "results"
 
 
 class Water:
@@ -84,66 +77,36 @@ class Water:
         return NormalModes.from_hessian(atoms.positions, atoms.get_masses(), hessian.numpy())
 
 
-def bands(trajectory: Trajectory) -> list[tuple[float, float, float]]:
+def bands(trajectory: Trajectory) -> list[float]:
     """Return centroid, its standard error, and full width of each band [cm⁻¹]."""
     spectrum = infrared(trajectory, frame="eckart", resolution=25.0, frequency_correction=True)
     found = [spectrum.band(*limits) for limits in BANDS.values()]
-    return [(band.centroid.value, band.centroid.error, band.width.value) for band in found]
+    return [x for b in found for x in (b.centroid.value, b.centroid.error, b.width.value)]
 
 
-def main() -> None:
-    """Run every method and write the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--output", type=Path, default=RESULTS / "water.csv", help="table (.csv)")
-    parser.add_argument("--folder", type=Path, default=Path("runs/water-pigs"))
-    parser.add_argument("--elevated", type=float, nargs="+", default=[500.0])
-    parser.add_argument("--replicas", type=int, default=96)
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    water = Water()
+def references() -> Iterator[Row]:
+    """Yield the anharmonic and harmonic wavenumbers."""
+    modes = Water().modes()
+    quantum = anharmonic_spectrum(modes, Water()).fundamentals()
+    for name, wavenumber in (("VCI", quantum), ("harmonic", modes.wavenumber)):
+        yield name, [x for k in (0, 2) for x in (wavenumber[k], np.nan, np.nan)], ""
 
-    def run(name: str, evaluator: Evaluator, method: str, **changed: int) -> Trajectory:
-        return simulate(
-            water.atoms,
-            evaluator,
-            output=options.folder / f"{name}.h5",
-            method=method,
-            temperature=TEMPERATURE,
-            timestep=0.5,
-            steps=4000,
-            seed=3,
-            equilibration=Equilibration(500.0),
-            observables={"dipole": 2, "positions": 2},
-            **{"replicas": options.replicas, **changed},
-        )
 
-    modes = water.modes()
-    quantum = anharmonic_spectrum(modes, water).fundamentals()
-    none = float("nan")
-    rows = [
-        ("VCI", [(quantum[k], none, none) for k in (0, 2)], ""),
-        ("harmonic", [(modes.wavenumber[k], none, none) for k in (0, 2)], ""),
-        ("classical", bands(run("classical", water, "NVE")), ""),
-        ("T-RPMD, 32 beads", bands(run("t-rpmd", water, "T-RPMD", beads=32, replicas=24)), ""),
-    ]
-    for elevated in options.elevated:
-        plan = LearningPlan.for_molecule(
-            water.atoms, water, temperature=TEMPERATURE, elevated=elevated, epochs=15
-        )
-        correction = learn_correction(water.atoms, water, options.folder / f"{elevated:g}K", plan)
-        error = CorrectionError.of(correction)
-        trajectory = run(f"te-pigs-{elevated:g}K", corrected(water, correction), "Te-PIGS")
-        rows.append((f"Te PIGS, {elevated:g} K", bands(trajectory), str(error)))
-    with options.output.open("w", newline="", encoding="utf-8") as file:
-        file.write(f"# {' '.join(['python', *sys.argv])}\n")
-        writer = csv.writer(file, lineterminator="\n")
-        heads = [f"{name}_{what}_cm-1" for name in BANDS for what in ("centroid", "error", "width")]
-        writer.writerow(["method", *heads, "correction"])
-        for name, found, note in rows:
-            cells = [f"{value:.1f}" for band in found for value in band]
-            writer.writerow([name, *(cell.replace("nan", "") for cell in cells), note])
-    print(options.output.read_text(encoding="utf-8"))
-
+STUDY = Study(
+    name="water",
+    potential=Water(),
+    dynamics={
+        "timestep": 0.5,
+        "steps": 4000,
+        "equilibration": Equilibration(500.0),
+        "observables": {"dipole": 2, "positions": 2},
+    },
+    bands=bands,
+    heads=[f"{name}_{what}_cm-1" for name in BANDS for what in ("centroid", "error", "width")],
+    elevated=500.0,
+    replicas=96,
+    epochs=15,
+)
 
 if __name__ == "__main__":
-    main()
+    STUDY.main(__doc__, references)
