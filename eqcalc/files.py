@@ -14,6 +14,7 @@ import errno
 import fcntl
 import hashlib
 import itertools
+import json
 import os
 import platform
 import re
@@ -21,10 +22,10 @@ import shutil
 import stat
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 _counter = itertools.count()
 _TEMPORARY = re.compile(r"\.(.+)\.partial-[0-9a-f]{6}-\d+-\d+.*")
@@ -59,6 +60,20 @@ def write_atomically(path: Path, data: bytes | str) -> None:
     """
     with replacing(path) as temporary:
         temporary.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def write_record(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a JSON-able record, indented, atomically."""
+    write_atomically(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def appending(path: Path) -> TextIO:

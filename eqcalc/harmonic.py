@@ -7,7 +7,6 @@ low-temperature limit of classical molecular dynamics with the same model.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from scipy.optimize import linear_sum_assignment
 
 from eqcalc.calculator import EqCalculator
 from eqcalc.datasets import Dataset, Record
-from eqcalc.files import write_atomically
+from eqcalc.files import write_record
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.derivatives import hessian, property_derivative
 from eqcalc.models.last_layers import last_layer_members
@@ -375,7 +374,7 @@ def write_harmonic(
             "provenance": harmonic.provenance,
             **harmonic.to_dict(),
         }
-        write_atomically(Path(output), json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        write_record(Path(output), record)
     if figure is not None:
         drawn = plot_harmonic(harmonic, fwhm=fwhm, reversed_axis=reversed_axis)
         save_figure(drawn, figure)

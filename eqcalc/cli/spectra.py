@@ -30,6 +30,8 @@ from eqcalc.cli.series import add_series_options, read_series_options, refuse_se
 from eqcalc.validation import InvalidInputError, one_of
 
 if TYPE_CHECKING:
+    from ase import Atoms
+
     from eqcalc.trajectory import Trajectory
 
 # --- commands -------------------------------------------------------------------
@@ -37,10 +39,8 @@ if TYPE_CHECKING:
 
 def _harmonic(options: argparse.Namespace) -> None:
     from eqcalc.harmonic import write_harmonic
-    from eqcalc.molecules import isotope_masses, read_structure
 
-    atoms = read_structure(options.molecule)
-    atoms.set_masses(isotope_masses(atoms, dict(options.mass)))
+    atoms = _read_molecule(options)
     names = ("output", "figure", "fwhm", "reversed_axis")
     print(
         write_harmonic(
@@ -76,10 +76,8 @@ def _predict(options: argparse.Namespace) -> None:
 
 def _anharmonic(options: argparse.Namespace) -> None:
     from eqcalc.anharmonic.report import write_anharmonic
-    from eqcalc.molecules import isotope_masses, read_structure
 
-    atoms = read_structure(options.molecule)
-    atoms.set_masses(isotope_masses(atoms, dict(options.mass)))
+    atoms = _read_molecule(options)
     choices = chosen(options, "output", "coupling", "quanta", "upper")
     print(write_anharmonic(atoms, options.model, name=str(options.molecule), **choices))
 
@@ -114,8 +112,7 @@ def _spectra(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from eqcalc.reports.files import write_comparison
-    from eqcalc.reports.sticks import write_band_comparison
+    from eqcalc.reports.comparison import write_band_comparison, write_comparison
     from eqcalc.spectra import is_band_list
 
     calculated, measured = list(options.calculated), None
@@ -158,11 +155,9 @@ def _compare(options: argparse.Namespace) -> None:
 
 
 def _methods(options: argparse.Namespace) -> None:
-    from eqcalc.molecules import isotope_masses, read_structure
     from eqcalc.reports.method_comparison import write_method_comparison
 
-    atoms = read_structure(options.molecule)
-    atoms.set_masses(isotope_masses(atoms, dict(options.mass)))
+    atoms = _read_molecule(options)
     print(write_method_comparison(atoms, options.model, options.runs, options.output))
 
 
@@ -196,6 +191,15 @@ def _assign(options: argparse.Namespace) -> None:
 
 
 # --- reading arguments ------------------------------------------------------------
+
+
+def _read_molecule(options: argparse.Namespace) -> Atoms:
+    """Return the molecule of a command with the isotopes that were asked for."""
+    from eqcalc.molecules import isotope_masses, read_structure
+
+    atoms = read_structure(options.molecule)
+    atoms.set_masses(isotope_masses(atoms, dict(options.mass)))
+    return atoms
 
 
 def _read_trajectory(path: Path) -> Trajectory:

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from eqcalc.files import write_atomically
+from eqcalc.files import write_atomically, write_record
 from eqcalc.harmonic import double_precision
 from eqcalc.models.potential import Potential
 from eqcalc.molecules import isotope_masses
 from eqcalc.normal_modes import isotope_shifts
-from eqcalc.reports.files import write_record
+from eqcalc.reports.files import LOWEST
 from eqcalc.reports.minima import Minimum, Residence, conformers, visited_minima
 from eqcalc.spectra import (
     AssignedBand,
@@ -39,8 +39,6 @@ from eqcalc.spectra.quantum_factors import merged_warnings
 from eqcalc.trajectory import Trajectory
 from eqcalc.validation import InvalidInputError
 
-#: Lower limit for bands, to exclude rotation and noise [cm⁻¹].
-_LOWEST = 100.0
 _LEGEND = (
     "Wavenumbers in cm⁻¹. Harmonic: wavenumber of the mode that carries at least half of the band; "
     "shift: the\nband less that; isotope: change of that mode with the other masses; moving atoms "
@@ -259,7 +257,7 @@ def _assigned(
     data = (*pieces, [minimum.harmonic for minimum in near])
     modes = decompose_dipole_by_modes(*data, **options)
     total = modes.total
-    bands = total.bands(threshold, lower=_LOWEST)
+    bands = total.bands(threshold, lower=LOWEST)
     by_mode = assign_bands(modes, bands, harmonic=first.harmonic, isotope_shifts=shifts)
     by_group = None
     if groups:
@@ -273,7 +271,7 @@ def _assigned(
         tuple(by_mode),
         by_group,
         () if by_group is None else tuple(assign_bands(by_group, bands, n_leading=4)),
-        (*assignment_notes(by_mode), *unresolved_notes(total, threshold, _LOWEST)),
+        (*assignment_notes(by_mode), *unresolved_notes(total, threshold, LOWEST)),
     )
 
 

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Write spectra, figures, summaries, and comparisons with experiment."""
+"""Write spectra, figures and summaries."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from eqcalc.files import write_atomically
+from eqcalc.files import file_hash, write_record
 from eqcalc.progress import duration
 from eqcalc.reports.committee import (
     committee_on_trajectory,
@@ -34,23 +33,17 @@ from eqcalc.runtime import eager_evaluator
 from eqcalc.spectra import (
     Band,
     CommitteeSpectrum,
-    Comparison,
     Estimate,
     HarmonicSpectrum,
     Spectrum,
-    compare,
     convert_infrared,
-    plot_comparison,
     plot_infrared_raman,
     plot_spectrum,
-    read_measured,
-    read_spectrum,
     replicas_needed,
     save_figure,
     unresolved_notes,
     write_spectrum,
 )
-from eqcalc.spectra.figures import dynamics_name
 from eqcalc.spectra.provenance import sample
 from eqcalc.spectra.quantum_factors import exact_factor, merged_warnings
 from eqcalc.trajectory import Trajectory
@@ -59,7 +52,7 @@ from eqcalc.validation import InvalidInputError
 #: Target relative error of band areas.
 _WANTED_ERROR = 0.05
 #: Lower limit for bands, to exclude rotation and noise [cm⁻¹].
-_LOWEST = 100.0
+LOWEST = 100.0
 #: Resolution above which neighbouring bands merge [cm⁻¹].
 _COARSE = 30.0
 
@@ -304,11 +297,11 @@ def describe_spectra(
     shown = spectra.vibrations or spectra
     where = f" {shown.name}" if spectra.vibrations else ""
     if shown.infrared is not None:
-        bands = shown.infrared.bands(lower=_LOWEST)
+        bands = shown.infrared.bands(lower=LOWEST)
         lines += [f"infrared bands{where}: position, area (standard errors in brackets)"]
         lines += [_band_line(band, "km/mol") for band in bands] or ["  none"]
         lines += _longer_run(bands, shown.infrared, seconds)
-        lines += [f"  {note}" for note in unresolved_notes(shown.infrared, lower=_LOWEST)]
+        lines += [f"  {note}" for note in unresolved_notes(shown.infrared, lower=LOWEST)]
     if shown.raman is not None:
         what = "position, area, depolarization ratio (standard errors in brackets)"
         lines += [f"Raman bands{where}: {what}"]
@@ -316,9 +309,9 @@ def describe_spectra(
         lines += [
             f"{_band_line(band, 'Å⁴/amu')}   "
             f"{_pair(shown.raman.band_depolarization(band.lower, band.upper), 3)}"
-            for band in activity.bands(lower=_LOWEST)
+            for band in activity.bands(lower=LOWEST)
         ] or ["  none"]
-        lines += [f"  {note}" for note in unresolved_notes(activity, lower=_LOWEST)]
+        lines += [f"  {note}" for note in unresolved_notes(activity, lower=LOWEST)]
     if spectra.vibrations is not None:
         lines += [
             "  the rotational envelope is in the files of the spectra and in the figure; "
@@ -414,23 +407,18 @@ def _pair(estimate: Estimate, digits: int) -> str:
 _RECORD = ".eqcalc-spectra.json"
 
 
-def write_record(path: Path, record: Mapping[str, Any]) -> None:
-    """Write a JSON-able record, indented, atomically."""
-    write_atomically(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
-
-
 def remove_outdated(folder: Path, written: Iterable[Path]) -> list[str]:
     """Remove stale files of an earlier call from a folder; return a note on them.
 
     Only files that are unchanged since that call are removed.
     """
-    now = {path.name: _digest(path) for path in written}
+    now = {path.name: file_hash(path) for path in written}
     removed, kept = [], []
     for name, digest in sorted(_recorded(folder).items()):
         path = folder / name
         if name in now or path.is_symlink() or not path.is_file():
             continue
-        if _digest(path) == digest:
+        if file_hash(path) == digest:
             path.unlink()
             removed.append(name)
         else:
@@ -451,115 +439,3 @@ def _recorded(folder: Path) -> dict[str, str]:
         return {name: digest for name, digest in files.items() if Path(name).name == name}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-# --- comparison with a measured spectrum ------------------------------------------------
-
-
-def write_comparison(
-    calculated: Sequence[str | Path],
-    measured: str | Path,
-    folder: str | Path,
-    *,
-    lower: float,
-    upper: float,
-    scale_range: tuple[float, float] | None = None,
-    fwhm: float | None = None,
-    names: Sequence[str] | None = None,
-    unit: str | None = None,
-    reversed_axis: bool = False,
-) -> str:
-    """Compare files of computed spectra with a measured one; write a figure and the scores.
-
-    Parameters
-    ----------
-    calculated
-        eqcalc files; HDF5 files contain the samples needed for confidence intervals.
-    measured
-        See :func:`eqcalc.spectra.read_measured`.
-    folder
-        Output folder for ``comparison.txt``, ``comparison.json`` and ``comparison.png``.
-    lower, upper, scale_range, fwhm
-        See :func:`compare`.
-    names
-        Legend labels of the computed spectra; by default their dynamics method.
-    unit
-        Unit of the measured values, if the file does not state it.
-    reversed_axis
-        Wavenumbers decrease from left to right.
-
-    Returns
-    -------
-    The content of ``comparison.txt``.
-    """
-    spectra = [read_calculated(path) for path in calculated]
-    target = read_measured(measured, unit=unit, limits=(lower, upper))
-    names = list(names or map(dynamics_name, spectra))
-    if len(names) != len(spectra):
-        expected = f"{len(spectra)}, one for each computed spectrum"
-        raise InvalidInputError(key="names (--name)", value=len(names), expected=expected)
-    options: dict[str, Any] = {"scale_range": scale_range, "fwhm": fwhm}
-    found = []
-    for path, spectrum in zip(calculated, spectra, strict=True):
-        try:
-            found.append(compare(spectrum, target, lower=lower, upper=upper, **options))
-        except InvalidInputError as error:
-            error.key = f"{path} against {measured}: {error.key}"
-            raise
-    notes = [f"note: {warning}" for warning in target.warnings]
-    texts = ["\n".join([f"{Path(measured).name}, {lower:g} to {upper:g} cm⁻¹", *notes])]
-    for name, comparison, spectrum in zip(names, found, spectra, strict=True):
-        told = sample(spectrum.provenance)
-        texts.append(
-            f"{name}\n{told}\n{comparison.table()}{_absolute(spectrum, target, comparison)}"
-        )
-    text = "\n\n".join(texts)
-    record = {
-        "measured": {"file": str(measured), **target.provenance},
-        "calculated": [
-            {
-                "file": str(path),
-                "name": name,
-                "provenance": spectrum.provenance,
-                **comparison.to_dict(),
-            }
-            for path, name, spectrum, comparison in zip(
-                calculated, names, spectra, found, strict=True
-            )
-        ],
-    }
-    folder = Path(folder)
-    figure = plot_comparison(found, names, reversed_axis=reversed_axis)
-    save_figure(figure, folder / "comparison.png")
-    write_atomically(folder / "comparison.txt", text + "\n")
-    write_record(folder / "comparison.json", record)
-    return text
-
-
-def read_calculated(path: str | Path) -> Spectrum:
-    """Read a computed spectrum; the error says which of the files it is."""
-    try:
-        return read_spectrum(path)
-    except InvalidInputError as error:
-        order = "computed spectra come first, in files of eqcalc, and the measured one last"
-        error.advice = f"{error.advice}; {order}" if error.advice else order
-        raise
-
-
-def _absolute(spectrum: Spectrum, measured: Spectrum, comparison: Comparison) -> str:
-    """Return a line with both integrated absorptions, if both are absolute."""
-    try:
-        ours, theirs = (convert_infrared(s, "intensity") for s in (spectrum, measured))
-    except InvalidInputError:
-        return ""
-    lower, upper = comparison.measured.wavenumber[[0, -1]]
-    scale = comparison.wavenumber_scale.value
-    a, b = ours.integrate(lower / scale, upper / scale), theirs.integrate(lower, upper)
-    return (
-        f"\nintegrated absorption: computed {a.value:.1f} ± {a.error:.1f} km/mol, "
-        f"measured {b.value:.1f} km/mol"
-    )

@@ -18,7 +18,13 @@ from pathlib import Path
 
 import torch
 
-from eqcalc.files import make_folder, remove_leftovers, temporary_path, write_atomically
+from eqcalc.files import (
+    file_hash,
+    make_folder,
+    remove_leftovers,
+    temporary_path,
+    write_atomically,
+)
 from eqcalc.runtime import kernel_build
 from eqcalc.runtime.execution import ExecutionUnavailableError
 from eqcalc.runtime.kernel_build import compiler
@@ -124,7 +130,7 @@ def store(key: str, suffix: str, make: Callable[[Path], None]) -> Path:
 
 
 def _name(key: str, suffix: str, path: Path) -> str:
-    return f"{key}.{hashlib.sha256(path.read_bytes()).hexdigest()[:32]}{suffix}"
+    return f"{key}.{file_hash(path)[:32]}{suffix}"
 
 
 #: Tried in this order; not every compiler supports every processor.

@@ -14,6 +14,7 @@ from torch import Tensor
 from eqcalc.datasets import Dataset
 from eqcalc.datasets.checks import list_structures, not_finite
 from eqcalc.datasets.dataset import levels_by_quantity
+from eqcalc.files import file_hash
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.compositions import Compositions, formula, trained_on
 from eqcalc.models.potential import Potential
@@ -21,7 +22,7 @@ from eqcalc.models.precision import check_precision, in_precision
 from eqcalc.progress import progress_bar
 from eqcalc.quantities import ordered, quantity
 from eqcalc.training.config import DataConfig
-from eqcalc.training.data import Batches, Split, evaluation_batches, file_hash, split_dataset
+from eqcalc.training.data import Batches, Split, evaluation_batches, split_dataset
 from eqcalc.training.evaluation_table import (
     ErrorRow,
     EvaluationTable,

@@ -6,7 +6,6 @@ from __future__ import annotations
 import csv
 import html
 import io
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
@@ -17,7 +16,7 @@ import numpy as np
 from ase.data import atomic_masses
 from numpy.typing import ArrayLike
 
-from eqcalc.files import make_folder, replacing, write_atomically
+from eqcalc.files import make_folder, replacing, write_atomically, write_record
 from eqcalc.quantities import Quantity, quantity
 from eqcalc.units import BOLTZMANN, angular_frequency_to_wavenumber, conversion_factor
 from eqcalc.validation import one_of
@@ -161,8 +160,7 @@ class EvaluationTable:
         make_folder(folder)
         paths = [folder / f"{name}.csv", folder / f"{name}.json"]
         write_atomically(paths[0], self.csv())
-        text = json.dumps(self.settings(), indent=1, ensure_ascii=False)
-        write_atomically(paths[1], text + "\n")
+        write_record(paths[1], self.settings())
         for q, predicted in self.predicted.items():
             paths.append(folder / f"{name}-{q}.png")
             with replacing(paths[-1]) as written:

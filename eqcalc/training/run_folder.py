@@ -21,7 +21,7 @@ from eqcalc.models.checkpoint import read_header
 from eqcalc.models.compositions import Compositions
 from eqcalc.models.potential import Potential
 from eqcalc.training.config import TrainingConfig
-from eqcalc.training.data import Split, file_hash
+from eqcalc.training.data import Split
 from eqcalc.training.loss import Loss
 from eqcalc.validation import InvalidFileError, InvalidInputError, by_dotted_key
 
@@ -48,8 +48,8 @@ class RunFolder:
         start = config.model.start_from
         self._identity = {
             "settings": _identity(config),
-            "dataset": file_hash(config.data.path),
-            "start_from": None if start is None else file_hash(start),
+            "dataset": files.file_hash(config.data.path),
+            "start_from": None if start is None else files.file_hash(start),
         }
 
     @contextmanager
@@ -200,7 +200,7 @@ def training_record(
         "config": settings,
         "dataset": {
             "file": config.data.path.name,
-            "sha256": file_hash(config.data.path),
+            "sha256": files.file_hash(config.data.path),
             "structures": len(dataset),
             "elements": list(dataset.elements),
             "compositions": compositions.settings(),
