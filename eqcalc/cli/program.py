@@ -18,11 +18,13 @@ import eqcalc
 from eqcalc.cli.arguments import (
     add_device,
     add_flag,
+    add_model,
     add_precision,
     add_seed,
     add_threads,
     chosen,
     configure_process,
+    output_file,
     output_folder,
 )
 from eqcalc.cli.data import add_data_commands
@@ -71,6 +73,14 @@ def _doctor(options: argparse.Namespace) -> None:
     print(diagnose(in_precision(potential, options.precision), compile=options.compile))
 
 
+def _export(options: argparse.Namespace) -> None:
+    from eqcalc.models.checkpoint import load_model
+    from eqcalc.runtime.metatomic import export_metatomic
+
+    potential = load_model(options.model, device=options.device)
+    print(export_metatomic(potential, options.output, charge=options.charge))
+
+
 # --- the parser -------------------------------------------------------------------
 
 _ORDER = """\
@@ -112,6 +122,20 @@ def build_parser() -> argparse.ArgumentParser:
     command = add("info", _info, "Describe a model, dataset, trajectory or spectrum file.")
     command.add_argument("file", type=Path, help="any eqcalc file, or the folder of an i-PI run")
     add_flag(command, "--json", "full header of a model file")
+
+    command = add("export", _export, "Write a model for other programs.")
+    add_model(command)
+    command.add_argument(
+        "--format",
+        choices=["metatomic"],
+        default="metatomic",
+        help="metatomic (default): for ASE, i-PI, LAMMPS, torch-sim and others by metatomic",
+    )
+    command.add_argument("--output", type=output_file, required=True, help="file to write (.pt)")
+    command.add_argument(
+        "--charge", type=float, default=0.0, help="total charge of every system [e] (default 0)"
+    )
+    add_device(command)
 
     command = add(
         "doctor", _doctor, "Check the installation, and benchmark all execution backends."
