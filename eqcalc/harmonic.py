@@ -38,8 +38,10 @@ from eqcalc.units import HBAR, conversion_factor
 
 #: Largest Newton step of an atom [Å] (trust radius).
 _TRUSTED_STEP = 0.1
-#: Newton steps are taken along modes with a force constant above this [eV/Å²].
-_STIFF = 1e-2
+#: Force constants of Newton steps are at least this [eV/Å²].
+_SOFT = 1e-2
+#: Largest number of Newton steps.
+_NEWTON_STEPS = 100
 #: Modes below this wavenumber suggest separate fragments [cm⁻¹].
 _SOFTEST = 5.0
 
@@ -87,7 +89,7 @@ def relax(potential: Potential, atoms: Atoms, *, fmax: float = 1e-6, steps: int 
     relaxed.info["charge"] = total_charge(atoms)
     relaxed.calc = EqCalculator(potential)
     BFGS(relaxed, logfile=None).run(fmax=max(fmax, 1e-3), steps=steps)
-    for _ in range(20):
+    for _ in range(_NEWTON_STEPS):
         forces = relaxed.get_forces()
         if np.abs(forces).max() <= fmax:
             return relaxed
@@ -95,9 +97,9 @@ def relax(potential: Potential, atoms: Atoms, *, fmax: float = 1e-6, steps: int 
         matrix = hessian(potential, structure).cpu().numpy()
         # equal masses make the modes eigenvectors of the Hessian itself
         modes = NormalModes.from_hessian(relaxed.positions, np.ones(len(relaxed)), matrix)
-        stiff = np.abs(modes.eigenvalues) > _STIFF
-        along = modes.coordinates(forces)[stiff] / np.abs(modes.eigenvalues[stiff])
-        step = np.einsum("k,kia->ia", along, modes.vectors[stiff])
+        # soft modes, whose curvature may change its sign, by a short step downhill
+        along = modes.coordinates(forces) / np.maximum(np.abs(modes.eigenvalues), _SOFT)
+        step = np.einsum("k,kia->ia", along, modes.vectors)
         relaxed.positions += step * min(1.0, _TRUSTED_STEP / max(np.abs(step).max(), 1e-300))
     residual = float(np.abs(relaxed.get_forces()).max())
     if residual > fmax:
