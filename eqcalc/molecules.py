@@ -8,19 +8,17 @@ other usual names, and the sum of the initial charges; statements that disagree 
 from __future__ import annotations
 
 import math
-import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import ase.db
-import ase.io
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
 from numpy.typing import ArrayLike
 
+from eqcalc.structure_formats import read_atoms
 from eqcalc.validation import (
     InvalidFileError,
     InvalidInputError,
@@ -37,10 +35,14 @@ from eqcalc.validation import (
 CHARGE_KEYS = ("charge", "total_charge", "net_charge", "molecular_charge")
 #: Names of charges of single atoms whose sum is the total charge.
 ATOMIC_CHARGE_KEYS = ("initial_charges",)
+#: Names of the number of unpaired electrons, 2S.
+_UNPAIRED_KEYS = ("unpaired_electrons", "unpaired", "uhf")
 #: Names of the spin: 2S + 1, or under "spin" also 2S, whichever fits the number of electrons.
-SPIN_KEYS = ("multiplicity", "mult", "spin_multiplicity", "spin")
+SPIN_KEYS = ("multiplicity", "mult", "spin_multiplicity", "spin", *_UNPAIRED_KEYS)
 #: Charges closer than this [e] are equal; sums of partial charges have rounding errors.
 _SAME_CHARGE = 1e-6
+#: Rounding error [e] of each of several computed charges.
+_ROUNDED = 1e-3
 #: Element and mass [amu] of isotopes by name (AME2020).
 ISOTOPES: dict[str, tuple[str, float]] = {
     "D": ("H", 2.01410178),
@@ -82,12 +84,18 @@ class GeometryWarning(UserWarning):
 def total_charge(atoms: Atoms) -> float:
     """Return the total charge of atoms [e]; 0 if they do not state it.
 
-    See :func:`agreed_charge`.
+    See :func:`agreed_charge`. Computed charges of the atoms, in the results of a calculator, count
+    if they add up to an integer and nothing else states a charge.
     """
     initial = {}
     if atoms.has("initial_charges"):
         initial["initial charges"] = atoms.get_initial_charges()
-    return agreed_charge(_named(atoms.info, CHARGE_KEYS), initial)
+    stated = _named(atoms.info, CHARGE_KEYS)
+    computed = (getattr(atoms.calc, "results", None) or {}).get("charges")
+    if not stated and not initial and np.shape(computed) == (len(atoms),):
+        total = float(np.sum(computed))
+        return float(round(total)) if abs(total - round(total)) < _ROUNDED * len(atoms) else 0.0
+    return agreed_charge(stated, initial)
 
 
 def agreed_charge(stated: Mapping[str, Any], of_atoms: Mapping[str, ArrayLike]) -> float:
@@ -145,6 +153,11 @@ def _named(info: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
         if str(key).lower().rstrip(":") in names
     }
     return found
+
+
+def _named_as(key: str, *names: str) -> bool:
+    """Return whether a key of :func:`_named` is one of the names."""
+    return any(f"'{name}'" in key.lower().replace(":", "") for name in names)
 
 
 def _number(value: Any) -> float:
@@ -234,7 +247,9 @@ def _stated_spins(atoms: Atoms, electrons: int) -> Iterable[tuple[str, float]]:
         number = _number(value)
         if not number.is_integer() or number < 0:
             raise InvalidInputError(key=key, value=value, expected="a multiplicity, 2S + 1")
-        is_unpaired = "spin'" in key.lower() and number % 2 == electrons % 2
+        is_unpaired = _named_as(key, *_UNPAIRED_KEYS) or (
+            _named_as(key, "spin") and number % 2 == electrons % 2
+        )
         yield key, number if is_unpaired else number - 1.0
 
 
@@ -289,7 +304,7 @@ def warn_of_ignored(atoms: Atoms) -> None:
     if np.any(np.abs(charges) > _SAME_CHARGE) and abs(charges.sum()) < _SAME_CHARGE:
         ignored.append("initial charges of the atoms are ignored: only their sum, zero, counts")
     for key, value in _named(atoms.info, SPIN_KEYS).items():
-        if value not in ((0, 1) if "spin'" in key.lower() else (1,)):
+        if value not in ((0, 1) if _named_as(key, "spin", *_UNPAIRED_KEYS) else (1,)):
             ignored.append(f"{key} is ignored: {no_spin}")
     for text in ignored:
         # attributed to this line for all callers, so that two calculators warn once
@@ -483,11 +498,12 @@ def read_structures(paths: Sequence[str | Path]) -> list[Atoms]:
     structures: list[Atoms] = []
     for path in paths:
         existing_file(path, "a structure file, such as .xyz")
-        with located(file=path):
-            _check_counts(Path(path))
         try:
-            found = _read(Path(path))
+            with located(file=path):
+                found = read_atoms(Path(path), (*CHARGE_KEYS, *SPIN_KEYS), ISOTOPES.values())
             found[0]
+        except InvalidInputError:
+            raise
         except Exception as error:  # readers of ASE raise errors of many types
             raise InvalidFileError(
                 f"ASE cannot read it ({type(error).__name__}: {error})",
@@ -509,57 +525,6 @@ def read_structures(paths: Sequence[str | Path]) -> list[Atoms]:
         _warn_of_distances(path, found)
         structures.extend(found)
     return structures
-
-
-def _check_counts(path: Path) -> None:
-    """Check numbers of atoms and columns in XYZ files, for which ASE would take time and memory."""
-    if path.suffix.lower() not in (".xyz", ".extxyz"):
-        return
-    with path.open(encoding="utf-8", errors="replace") as file:
-        lines = file.readlines()
-    for number, line in enumerate(lines, 1):
-        _, found, columns = line.partition("Properties=")
-        if found and re.match(r"""["']?[^\s"']*:[0-9]{4}""", columns):
-            raise InvalidFileError(
-                key=f"line {number}",
-                value=columns[:60].strip(),
-                expected="Properties with fewer than 1000 columns each",
-            )
-    place = 0
-    while place < len(lines) and re.fullmatch(r"\s*\d{1,18}\s*", lines[place]):
-        count = int(lines[place])
-        if count > len(lines) - place - 2:
-            raise InvalidFileError(
-                key=f"line {place + 1}",
-                value=count,
-                expected=f"the number of atoms that follow, at most {len(lines) - place - 2}",
-            )
-        place += count + 2
-        while place < len(lines) and lines[place].startswith("VEC"):
-            place += 1
-
-
-def _read(path: Path) -> list[Atoms]:
-    """Return the structures of a file, with the charge and spin that readers of ASE leave out."""
-    if path.suffix == ".db":
-        found = []
-        with ase.db.connect(path, use_lock_file=False) as database:
-            for row in database.select(sort="id"):
-                said = {**row.key_value_pairs, **row.data}
-                found.append(row.toatoms())
-                names = (*CHARGE_KEYS, *SPIN_KEYS)
-                found[-1].info.update({k: v for k, v in said.items() if k.lower() in names})
-        return found
-    found = [*ase.io.iread(path)]
-    if path.suffix.lower() in (".mol", ".sdf"):
-        lines = path.read_text(encoding="utf-8", errors="replace").split("$$$$")[0].splitlines()
-        ions = [line.split()[4::2] for line in lines if line.startswith("M  CHG")]
-        found[0].info["charge"] = sum(int(text) for line in ions for text in line)
-    for atoms in found:  # inputs of other programs, read as parameters of a calculator
-        parameters = getattr(atoms.calc, "parameters", None) or {}
-        if parameters.get("charge") is not None:
-            atoms.info.setdefault("charge", parameters["charge"])
-    return found
 
 
 def _warn_of_distances(path: str | Path, structures: Sequence[Atoms]) -> None:

@@ -118,6 +118,15 @@ def test_what_is_usual_is_no_reason_to_warn(water):
         warn_of_ignored(water)
 
 
+@pytest.mark.parametrize("name", ["unpaired_electrons", "UHF", "unpaired"])
+def test_the_number_of_unpaired_electrons_is_not_a_multiplicity(name):
+    oxygen = Atoms("O2", [[0, 0, 0], [0, 0, 1.2]], info={name: 2})
+    assert unpaired_electrons(oxygen) == 2
+    oxygen.info["multiplicity"] = 1
+    with refused(value=2.0):
+        unpaired_electrons(oxygen)
+
+
 # --- files ----------------------------------------------------------------------------
 
 HYDRONIUM = Atoms("OH3", [[0, 0, 0.1], [0.94, 0, -0.2], [-0.47, 0.81, -0.2], [-0.47, -0.81, -0.2]])

@@ -121,6 +121,8 @@ def check_record(record: Record) -> list[str]:
     usable = _is_usable("positions", positions, found)
     if not (np.isfinite(record.charge) and abs(record.charge) < 1 + abs(numbers).sum()):
         found.append(f"a charge of {record.charge:g} e is not possible")
+    elif record.cell is None and abs(record.charge - round(record.charge)) > 0.01:
+        found.append(f"a charge of {record.charge:g} e is not that of whole electrons")
     if record.cell is not None and record.pbc is not None:
         periodic = record.cell[record.pbc]
         if not np.isfinite(record.cell).all():

@@ -89,6 +89,15 @@ def test_outliers_of_mixed_compositions(tmp_path):
     assert validate(stored(tmp_path, records)).bad == [7, 33]
 
 
+def test_the_charge_of_a_molecule_is_that_of_whole_electrons():
+    record = harmonic(np.random.default_rng(0), 1)[0]
+    half = Record(NUMBERS, record.positions, record.labels, charge=0.5)
+    assert [len(check_record(one)) for one in (record, half)] == [0, 1]
+    cell = 9.0 * np.eye(3)
+    doped = Record(NUMBERS, record.positions, record.labels, 0.5, cell, np.ones(3, bool))
+    assert check_record(doped) == []
+
+
 def test_net_force_is_a_warning(tmp_path):
     records = harmonic(np.random.default_rng(3), 30)
     records[5] = changed(records[5], forces=records[5].labels["forces"] + [0.0, 0.0, 1.0])

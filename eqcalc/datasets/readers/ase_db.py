@@ -11,6 +11,7 @@ import numpy as np
 
 from eqcalc.datasets.readers import Frame, FrameError
 from eqcalc.quantities import known_quantities
+from eqcalc.structure_formats import stated_in_row
 from eqcalc.validation import InvalidFileError, existing_file
 
 #: Results of ASE calculators and the units ASE defines for them.
@@ -79,7 +80,7 @@ def _values(row: Any) -> tuple[dict[str, Any], dict[str, str]]:
         results["stress"] = np.asarray(results["stress"])[[[0, 5, 4], [5, 1, 3], [4, 3, 2]]]
     if results.get("free_energy") == results.get("energy"):
         results.pop("free_energy", None)
-    stored = {**row.key_value_pairs, **row.data}
+    stored = stated_in_row(row)
     if "initial_charges" in row:
         results["initial_charges"] = row.initial_charges
     units = {
