@@ -91,9 +91,9 @@ def total_charge(atoms: Atoms) -> float:
     if atoms.has("initial_charges"):
         initial["initial charges"] = atoms.get_initial_charges()
     stated = _named(atoms.info, CHARGE_KEYS)
-    computed = (getattr(atoms.calc, "results", None) or {}).get("charges")
-    if not stated and not initial and np.shape(computed) == (len(atoms),):
-        total = float(np.sum(computed))
+    results: Mapping[str, Any] = getattr(atoms.calc, "results", None) or {}
+    if not stated and not initial and np.shape(results.get("charges", 0.0)) == (len(atoms),):
+        total = float(np.sum(results["charges"]))
         return float(round(total)) if abs(total - round(total)) < _ROUNDED * len(atoms) else 0.0
     return agreed_charge(stated, initial)
 

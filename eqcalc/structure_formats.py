@@ -116,7 +116,7 @@ def _of_molfile(block: str, isotopes: Mapping[tuple[str, int], float]) -> Atoms:
     lines = block.splitlines()
     if len(lines) < 4 or "V3000" in lines[3]:
         raise InvalidFileError(key="molfile", value=lines[3:4], expected="one of version V2000")
-    atoms = ase.io.read(io.StringIO(block), format="sdf")
+    atoms = next(iter(ase.io.iread(io.StringIO(block), format="sdf")))
     codes = [int(line[36:39].strip() or 0) for line in lines[4 : 4 + len(atoms)]]
     said: dict[str, list[tuple[int, int]]] = {"CHG": [], "RAD": [], "ISO": []}
     for line in lines[4 + len(atoms) :]:

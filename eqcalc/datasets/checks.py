@@ -35,7 +35,7 @@ OUTLIER = 30.0
 #: Checks whose failure may be accepted (:func:`~eqcalc.datasets.convert`).
 ACCEPTABLE = (
     *("outliers", "duplicates", "nan", "lengths", "levels"),
-    *("forces", "dipole", "polarizability"),
+    *("energy", "forces", "dipole", "polarizability"),
 )
 #: No label and no coordinate of a molecule is as large as this, in internal units.
 _ABSURD = 1e9
@@ -43,6 +43,10 @@ _ABSURD = 1e9
 _LARGEST_FORCE = 1e5
 #: Molecules whose parts are further apart than this [Å] are not one structure.
 _REMOTE = 20.0
+#: Bonds longer than others by this factor, and all of a molecule, are not stretched.
+_BOHR_LIKE = 1.6
+#: Dipole moment [e Å] of the nuclear charges about the mean position of a molecule that is polar.
+_POLAR = 0.1
 #: Energies of one composition differ by less than this per atom [eV]: atoms are bound by less.
 _BINDING = 15.0
 
@@ -183,6 +187,17 @@ def _remote(record: Record) -> str:
     return f"atom {atom} is {others.min():.4g} Å from the rest of the molecule"
 
 
+def _vanishes(record: Record) -> str:
+    """Return that the dipole moment of a molecule without symmetry is zero, or an empty text."""
+    dipole = record.labels.get("dipole")
+    if dipole is None or np.any(dipole) or record.cell is not None:
+        return ""
+    # the nuclear charges have no dipole moment where symmetry forbids one
+    centred = record.positions - record.positions.mean(axis=0)
+    polar = float(np.linalg.norm(record.numbers @ centred)) > _POLAR
+    return "its dipole is zero, which no symmetry explains: is it missing?" if polar else ""
+
+
 def _faults(q: Quantity, value: np.ndarray) -> Iterator[str]:
     """Yield the reasons why a label is not a valid value of its quantity."""
     wrong = np.argwhere(~np.isfinite(value))
@@ -268,11 +283,14 @@ def validate(dataset: Dataset, *, accept: Collection[str] = ()) -> ValidationRep
     odd = 0
     for index, record in enumerate(dataset):
         report.add(index, *check_record(record))
-        remote = _remote(record) if np.isfinite(record.positions).all() else ""
-        report.add(index, *filter(None, [remote]), accepted="outliers" in accept)
+        unlikely = (
+            [_remote(record), _vanishes(record)] if np.isfinite(record.positions).all() else []
+        )
+        report.add(index, *filter(None, unlikely), accepted="outliers" in accept)
         odd += bool((record.numbers.sum() - round(record.charge)) % 2) and record.cell is None
     usable = np.setdiff1d(np.arange(len(dataset)), report.bad)
     for name, find in (
+        ("lengths", _other_lengths),
         ("duplicates", _duplicates),
         ("outliers", _energy_outliers),
         ("outliers", _force_faults),
@@ -398,6 +416,24 @@ def _large_labels(dataset: Dataset, usable: np.ndarray) -> Iterator[tuple[int, s
                 int(known[order[-1]]),
                 f"its {name} is {largest:.4g} {quantity(name).unit}, {ratio}",
             )
+
+
+def _other_lengths(dataset: Dataset, usable: np.ndarray) -> Iterator[tuple[int, str]]:
+    """Yield molecules all of whose bonds are longer or shorter by 1.89 than those of the others."""
+    rows, scales = [], []
+    for index, record in zip(usable, dataset.records(usable), strict=True):
+        if record.cell is None and 3 <= len(record.numbers) <= 500:
+            nearest = bond_ratios(record.numbers, record.positions).min(axis=1)
+            rows.append(int(index))
+            scales.append((nearest.min(), nearest.max()))
+    if not rows:
+        return
+    low, high = np.array(scales).T / np.median(np.array(scales)[:, 0])
+    for row in np.flatnonzero((low > _BOHR_LIKE) & (high < 2.5) | (high < 1.0 / _BOHR_LIKE)):
+        yield (
+            rows[row],
+            f"its bonds are {low[row]:.2f} times as long as those of the others: is it in bohr?",
+        )
 
 
 def length_fault(dataset: Dataset) -> str:

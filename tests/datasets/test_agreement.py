@@ -5,8 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ase.build import molecule
+from ase.data import chemical_symbols
 
 from eqcalc.datasets import ConversionError, Dataset, convert, validate
+from eqcalc.labelling import GFN2
 from eqcalc.units import conversion_factor
 from tests.errors import refused
 
@@ -43,8 +46,55 @@ def run(tmp_path, arrays, names="EF", **options):
 def test_good_labels_agree(tmp_path, arrays):
     report = run(tmp_path, arrays, "EFDP")
     found = {a.quantity: a for a in report.agreements if a.against}
-    assert {*found} == {"forces", "dipole", "polarizability"}
+    assert {*found} == {"energy", "forces", "dipole", "polarizability"}
     assert all(agreement.conclusive and agreement.ok for agreement in found.values())
+
+
+def test_symbols_of_elements_in_an_archive(tmp_path, arrays):
+    """Unknown ones were taken for padding."""
+    symbols = np.array([chemical_symbols[z] for z in arrays["z"]])
+    for spelling in (symbols, symbols.astype("S2")):
+        read = run(tmp_path, {**arrays, "z": spelling}, "E", reference=None).dataset[0]
+        assert read.numbers.tolist() == arrays["z"].tolist()
+    symbols[-1] = "X"
+    with refused(key="numbers", value="X"):
+        run(tmp_path, {**arrays, "z": symbols}, "E", reference=None)
+
+
+@pytest.mark.parametrize("unit", ["hartree", "kcal/mol"])
+def test_energies_alone_are_judged_by_their_differences(tmp_path, arrays, unit):
+    """Total energies of other methods have another origin."""
+    shifted = {**arrays, "E": 1000.0 + arrays["E"]}
+    (agreement,) = run(tmp_path, shifted, "E").agreements
+    assert agreement.ok and agreement.conclusive
+    wrong = {**arrays, "E": arrays["E"] / conversion_factor(unit, "eV")}
+    with pytest.raises(ConversionError, match=unit):
+        run(tmp_path, wrong, "E")
+    assert run(tmp_path, wrong, "E", accept=["energy"]).dataset.quantities == ("energy",)
+    few = {k: v if k == "z" else v[:5] for k, v in wrong.items()}
+    assert not run(tmp_path, few, "E").agreements[0].conclusive
+
+
+def test_energies_and_forces_in_the_same_wrong_unit(tmp_path):
+    """They fit each other: only another method can tell."""
+    rng = np.random.default_rng(0)
+    method, water = GFN2(), molecule("H2O")
+    found = []
+    for _ in range(12):
+        atoms = water.copy()
+        atoms.positions += rng.normal(0.0, 0.05, (3, 3))
+        found.append((atoms.positions, method.label(atoms, ("energy", "forces"))))
+    arrays = {
+        "z": water.numbers,
+        "R": np.array([r for r, _ in found]),
+        "E": np.array([float(labels["energy"]) for _, labels in found]),
+        "F": np.array([labels["forces"] for _, labels in found]),
+    }
+    assert run(tmp_path, arrays).forces.conclusive
+    kcal = conversion_factor("kcal/mol", "eV")
+    wrong = {**arrays, "E": arrays["E"] / kcal, "F": arrays["F"] / kcal}
+    with pytest.raises(ConversionError, match="kcal/mol/Å"):
+        run(tmp_path, wrong)
 
 
 @pytest.mark.parametrize(

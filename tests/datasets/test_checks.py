@@ -98,6 +98,23 @@ def test_the_charge_of_a_molecule_is_that_of_whole_electrons():
     assert check_record(doped) == []
 
 
+def test_a_dipole_is_zero_by_symmetry_only(tmp_path):
+    water = harmonic(np.random.default_rng(0), 2)
+    missing = changed(water[1], dipole=np.zeros(3))
+    line = Record([8, 6, 8], [[0, 0, -1.16], [0, 0, 0], [0, 0, 1.16]], {"dipole": np.zeros(3)})
+    records = [changed(water[0], dipole=np.array([0.0, 0.0, 0.4])), missing, line]
+    report = validate(stored(tmp_path, records))
+    assert report.bad == [1]
+    assert validate(Dataset.open(tmp_path / "a.h5"), accept=["outliers"]).bad == []
+
+
+@pytest.mark.parametrize("scale", [1.889726, 1 / 1.889726])
+def test_one_molecule_in_another_unit_of_length(tmp_path, scale):
+    records = harmonic(np.random.default_rng(1), 25)
+    records[7] = Record(NUMBERS, scale * records[7].positions, records[7].labels)
+    assert 7 in validate(stored(tmp_path, records)).bad
+
+
 def test_net_force_is_a_warning(tmp_path):
     records = harmonic(np.random.default_rng(3), 30)
     records[5] = changed(records[5], forces=records[5].labels["forces"] + [0.0, 0.0, 1.0])

@@ -83,8 +83,9 @@ class NpzReader:
         shape = self._arrays[self._positions].shape
         shapes: set[tuple[int, ...]]
         z = self._arrays[self._numbers]
-        if z.dtype.kind == "U":
-            z = np.array([atomic_numbers.get(s.strip(), 0) for s in z.flat]).reshape(z.shape)
+        if z.dtype.kind in "US":
+            z = np.array([_atomic_number(str(np.char.strip(s))) for s in z.astype(str).flat])
+            z = z.reshape(self._arrays[self._numbers].shape)
         if len(shape) == 2 and shape[1] == 3 and _OFFSETS in self._arrays:
             offsets = self._arrays[_OFFSETS]
             _check_offsets(offsets, len(self._arrays[self._positions]))
@@ -174,6 +175,13 @@ class NpzReader:
         if {"energy", "positions"} <= set(units):
             units["forces"] = f"{units['energy']}/{units['positions']}"
         return {k: v for k, v in units.items() if k == "positions" or k in self.keys}
+
+
+def _atomic_number(symbol: str) -> int:
+    """Return the atomic number of an element symbol, 0 of padding."""
+    if symbol and not atomic_numbers.get(symbol):
+        raise InvalidFileError(key="numbers", value=symbol[:20], expected="symbols of elements")
+    return atomic_numbers.get(symbol, 0)
 
 
 def _check_offsets(offsets: np.ndarray, n_atoms: int) -> None:
