@@ -20,14 +20,15 @@ from eqcalc.validation import InvalidFileError, InvalidInputError, located, numb
 
 #: Titles of columns of a list of bands.
 _TITLES = {
-    "intensity": r"km[^a-z]{0,3}mol|inten|activ|raman(?! ?shift)|absorb|height|area|Å|\bA\W*4",
+    "intensity": r"km[^a-z]{0,3}mol|inten|\bint\b|activ|raman(?! ?shift)|absorb|height|area|Å"
+    r"|\bA\W*4",
     "uncertainty": r"uncert|error|std|sigma|±|\+/-",
-    "position": r"wave ?number|freq|position|raman ?shift|cm\^?[-−⁻]|1/cm|\bpeak|\bband"
-    r"|^ν|^nu\b|^x$",
+    "position": r"wave ?number|wellenzahl|nombre d.onde|n[uú]mero de onda|freq|position"
+    r"|raman ?shift|cm\^?[-−⁻]|1/cm|\bpeak|\bband|^ν|^nu\b|^x$",
     "name": r"mode|assign|symm|motion|label|species|descr|vibration",
 }
 #: A curve has points nearer than this [cm⁻¹], or evenly spaced, or more of them.
-_SPARSE, _UNEVEN, _MOST_BANDS = 10.0, 0.3, 200
+_SPARSE, _UNEVEN, _COARSE, _MOST_BANDS = 10.0, 0.3, 100.0, 200
 
 
 @dataclass(frozen=True)
@@ -87,17 +88,27 @@ def is_band_list(path: str | Path) -> bool:
         return bool(tables) and {name.upper() for name in tables} == {"PEAK"}
     try:
         rows, titles = _rows(text)
-        if not 0 < len(rows) <= _MOST_BANDS:
-            return False
         places = _places(titles)
-        if any(_unit(titles[i]) for i in places["intensity"] if titles) or places["name"]:
-            return True
-        found = _from_rows(rows, titles, "")
+        said = any(_unit(titles[i]) for i in places["intensity"] if titles) or places["name"]
+        if not 0 < len(rows) <= _MOST_BANDS or said:
+            return 0 < len(rows) <= _MOST_BANDS
+        return _is_sparse(rows, places) or _from_rows(rows, titles, "").intensity is None
     except InvalidInputError:
         return False
-    gaps = np.diff(np.unique(found.position))
-    sparse = len(gaps) > 1 and np.median(gaps) >= _SPARSE
-    return found.intensity is None or bool(sparse and gaps.std() > _UNEVEN * gaps.mean())
+
+
+def _is_sparse(rows: list[tuple[int, list[str]]], places: dict[str, list[int]]) -> bool:
+    """Return whether the first column has numbers too far apart, or too uneven, for a curve.
+
+    Zeros and imaginary wavenumbers of calculations are among them, which are refused later.
+    """
+    words = [part[i] if i < len(part) else "" for _, part in rows for i in places["position"][:1]]
+    first = [number_in(word.strip()) for word in words]
+    gaps = np.diff(np.unique([value for value in first if value is not None]))
+    if not first or None in first or not len(gaps):
+        return False
+    uneven = len(gaps) > 1 and gaps.std() > _UNEVEN * gaps.mean()
+    return bool(np.median(gaps) >= (_SPARSE if uneven else _COARSE))
 
 
 def read_bands(path: str | Path, kind: str | None = None) -> BandList:
@@ -140,7 +151,7 @@ def _rows(text: str) -> tuple[list[tuple[int, list[str]]], list[str]]:
     lines = [
         (number, line.partition("#")[0].strip()) for number, line in enumerate(text.splitlines(), 1)
     ]
-    lines = [(number, line) for number, line in lines if line]
+    lines = [(n, re.sub(r"\s*(?:±|\+/-)\s*", "±", line)) for n, line in lines if line]
     if not lines:
         raise InvalidFileError(expected="a list of bands")
     first = lines[0][1]
@@ -152,6 +163,10 @@ def _rows(text: str) -> tuple[list[tuple[int, list[str]]], list[str]]:
         rows = [(number, part) for (number, _), part in zip(lines, parts, strict=False)]
     if delimiter != ",":
         rows = [(number, [_point(word) for word in part]) for number, part in rows]
+    if all(re.match(r"[\d.]+±[\d.]+$", part[0]) for _, part in rows):
+        rows = [(number, [*part[0].split("±"), *part[1:]]) for number, part in rows]
+        more = ["intensity"] if any(len(part) > 2 for _, part in rows) else []
+        return rows, ["position", "uncertainty", *more]
     titled = all(number_in(word.strip()) is None for word in rows[0][1])
     return (rows[1:], rows[0][1]) if titled else (rows, [])
 

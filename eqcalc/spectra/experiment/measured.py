@@ -29,14 +29,21 @@ from eqcalc.validation import InvalidFileError, InvalidInputError, located, one_
 
 #: Titles of a first column that is not a wavenumber.
 _OTHER_AXIS = re.compile(
-    r"wave ?length|wellenl|^\W*(nm|[µμu]m|microns?|m/z|ppm|time|theta|pixel|channel)\b"
-    r"|[(\[/] *(nm|[µμu]m|microns?|nanomet\w*|micromet\w*|[TG]Hz|m?eV)\b",
+    r"wave ?length|wellenl|^\W*(nm|[µμu]m|microns?|m/z|ppm|time|(2 ?)?(theta|θ)|pixel|channel)\b"
+    r"|[(\[/] *(nm|[µμu]m|microns?|nanomet\w*|micromet\w*|[TG]Hz|m?eV|1/m|m\^?-1|m⁻¹)(?!\w)",
     re.IGNORECASE,
 )
 #: Among them those that are converted: wavelengths and frequencies in a unit.
 _UNIT_OF_AXIS = re.compile(
-    r"(?<![a-z])(nm|[µμu]m|microns?|nanomet(?:er|re)s?|micromet(?:er|re)s?|[TG]Hz)\b", re.IGNORECASE
+    r"(?<![a-z])(nm|[µμu]m|microns?|nanomet(?:er|re)s?|micromet(?:er|re)s?|[TG]Hz"
+    r"|1/m|m\^?-1|m⁻¹)(?!\w)",
+    re.IGNORECASE,
 )
+_PER_METRE = ("1/m", "m-1", "m^-1", "m⁻¹")
+#: How LabSpec states the unit of the first column.
+_LABSPEC_AXIS = re.compile(r"^AxisUnit\[1\]\W+([^\s\d]+)\s*$")
+#: Titles of wavenumbers without a unit, which a quantity may have too.
+_NAMED_WAVENUMBER = re.compile(r"wave ?number|wellenzahl|raman ?shift", re.IGNORECASE)
 _WAVENUMBER = re.compile(r"cm\^?[-−⁻]|1/cm|wave ?number|wellenzahl|raman ?shift", re.IGNORECASE)
 #: A JCAMP-DX file by its labels; other files too mark their header with ##.
 _JCAMP = re.compile(
@@ -227,6 +234,10 @@ def _check_one_spectrum(table: Table) -> None:
         raise InvalidFileError(
             problem, key="first column", expected="wavenumbers in cm⁻¹", advice=advice
         )
+    titled = len(re.split("[\t;,]", table.header[-1])) > 2 if table.header else False
+    if table.n_columns > max(_FEW, len(first)) or (table.n_columns > _FEW and not titled):
+        problem = f"{table.n_columns} columns without titles: {several}"
+        raise InvalidFileError(problem, key=f"line {table.rows[0].number}", advice=advice)
 
 
 def _header_statements(header: tuple[str, ...]) -> dict[str, str]:
@@ -264,14 +275,20 @@ def _unit_of_axis(header: tuple[str, ...]) -> str | None:
     InvalidFileError: it is something else, or has no unit.
     """
     for line in header:
+        labspec = None if _WAVENUMBER.search(line) else _LABSPEC_AXIS.match(line)
         title, *others = re.split("[,;\t]", re.sub(r"^XUNITS\W*", "[", line))
         # a title has no number, unlike the wavelength of a laser or the place on a stage
-        numbers = re.search(r"\d", title) or any(re.fullmatch(r"[ \d.+-]+", x) for x in others)
-        if numbers or not _OTHER_AXIS.search(title):
+        numbers = re.search(r"\d(?! ?(theta|θ)|/m\b)(?<!m-1)(?<!m\^-1)", title) or any(
+            re.fullmatch(r"[ \d.+-]+", x) for x in others
+        )
+        if labspec is None and (numbers or not _OTHER_AXIS.search(title)):
             continue
-        if _WAVENUMBER.search(line):
+        unit = _UNIT_OF_AXIS.search(title)
+        per_metre = unit is not None and unit.group(1).lower() in _PER_METRE
+        named = _WAVENUMBER.search(title) or any(map(_NAMED_WAVENUMBER.search, others))
+        if named and not per_metre:
             continue
-        if (unit := _UNIT_OF_AXIS.search(title)) is not None:
+        if unit is not None and labspec is None:
             return unit.group(1)
         raise InvalidFileError(
             key="header of the first column",

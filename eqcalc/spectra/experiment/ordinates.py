@@ -24,30 +24,32 @@ class Ordinate(NamedTuple):
 
 #: Signals of other kinds, in units and in kinds of spectra.
 _SIGNALS = {
-    "reflectance": r"refle[cx]|1 ?/ ?R\b|^%? ?R *(\(?%\)?)?$|specular",
+    "reflectance": r"refle[cx]|1 ?/ ?R\b|log ?\(?R\b|^%? ?R *(\(?%\)?)?$|specular",
     "the Kubelka–Munk function": r"kubelka|munk|\bK ?[-–/]? ?M\b(?! ?/)|\bF ?\(R",
     "emission": r"emissi|emittance|radian|luminesc|fluoresc|brightness",
     "a photoacoustic signal": r"photo-? ?acoustic",
     "an interferogram or a single beam": r"interferogram|single[- ]?(beam|channel)",
     "a derivative": r"derivative|\bd[2²]? ?A ?/ ?d",
-    "dichroism or optical activity": r"dichro|optical (activity|rotation)|\b(VCD|ROA)\b"
-    r"|([Δ∆]|\bdelta) ?A\b",
+    "dichroism or optical activity": r"dichro|optical (activity|rotation)|\b(VCD|ROA)\b",
+    "a difference spectrum": r"differen|([Δ∆]|\bdelta) ?(A|abs\w*|O\.?D|T|trans\w*|R|mO\.?D)\b",
     "neutron scattering": r"neutron|\bS ?\(Q",
     "X-ray scattering": r"x-? ?ray|diffract",
-    "a nonlinear signal": r"sum[- ]frequency|\bSFG\b|hyper-?raman|\bCARS\b|second[- ]harmonic",
+    "a nonlinear signal": r"sum[- ]frequency|\bSFG\b|hyper[- ]?raman|\bCARS\b|second[- ]harmonic",
 }
 #: Other quantities that are not proportional to absorption or Raman scattering.
 _OTHERS = {
     **_SIGNALS,
     "the absorbed fraction 1 − T": r"absorptance|absor\w* *[(\[]? *%|(%|percent) *absorp",
     "the depolarization ratio": r"depolari[sz]",
-    "a refractive or absorption index": r"refractive|\bindex\b",
+    "a refractive or absorption index": r"refractive|\bindex\b|^(?-i:[nk])$",
     "the real part of the permittivity": r"real part|\bRe ?\(?ε|^ε'$",
     "a logarithm": r"^log(?!.*1 ?/ ?T)",
 }
 #: Transmittance, as a fraction or in percent.
 TRANSMITTANCE = Ordinate(
-    "transmittance", "infrared", r"transm|durchl|% *T\b|^T$|\bT *[(\[/]? *%|^I ?/ ?I_?0"
+    "transmittance",
+    "infrared",
+    r"tra?n?sm|durchl|% *T(rans\.?)?(?!\w)|^T$|\bT *[(\[/]? *%|^I ?/ ?I_?0",
 )
 #: Quantities that are.
 _KNOWN = (

@@ -132,9 +132,13 @@ _TOLERANCE = 1.1
 #: cm⁻¹/THz
 _TERAHERTZ = 1e-3 / SPEED_OF_LIGHT_CM_PER_FS
 #: Units of the abscissa: wavenumber [cm⁻¹] of one unit, and its power, −1 for wavelengths.
-_WAVENUMBERS = r"(?:1?/|RECIPROCAL|INVERSE)(?:CM|CENTIMET(?:ER|RE)S?)|CM-1|KAYSERS?"
+_WAVENUMBERS = r"(?:1?/|PER|RECIPROCAL|INVERSE)(?:CM|CENTIMET(?:ER|RE)S?)|CM-1|KAYSERS?"
 _AXES = {
-    rf"(?:WAVENUMBERS?|RAMANSHIFT|SHIFT)?(?:IN|,|/)?(?:{_WAVENUMBERS})": (1.0, 1),
+    rf"(?:WAVENUMBERS?|RAMANSHIFT|SHIFT|DELTA)?(?:IN|,|/)?(?:{_WAVENUMBERS})(?:RAMANSHIFT)?": (
+        1.0,
+        1,
+    ),
+    r"(?:WAVENUMBERS?)?(?:IN)?(?:1/M|M-1)": (0.01, 1),
     r"WAVENUMBERS?|RAMANSHIFT": (1.0, 1),
     r"(?:WAVELENGTHS?)?(?:IN)?(?:MICROMET(?:ER|RE)S?|MICRONS?|UM)": (1e4, -1),
     r"(?:WAVELENGTHS?)?(?:IN)?(?:NANOMET(?:ER|RE)S?|NM)": (1e7, -1),

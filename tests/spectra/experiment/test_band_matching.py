@@ -197,3 +197,28 @@ def test_a_list_and_a_spectrum_of_different_kinds_are_refused():
         compare_bands(lines(*BANDS), listed, limits=(300.0, 500.0))
     with refused(key="limits", value=(300.0, 5000.0)):
         compare_bands(lines(*BANDS), listed, limits=(300.0, 5000.0))
+
+
+def test_errors_beside_positions(tmp_path):
+    (tmp_path / "a.txt").write_text("3100 ± 2 12\n1500±1 4\n1050.5 +/- 0.5 1\n")
+    bands = read_bands(tmp_path / "a.txt")
+    assert is_band_list(tmp_path / "a.txt")
+    assert bands.position.tolist() == [3100.0, 1500.0, 1050.5]
+    assert bands.uncertainty.tolist() == [2.0, 1.0, 0.5]
+    assert bands.intensity.tolist() == [12.0, 4.0, 1.0]
+
+
+@pytest.mark.parametrize("first", ["0 0\n", "-50 1\n", ""])
+def test_a_few_distant_positions_are_no_curve(tmp_path, first):
+    """Lists of calculations begin with translations, or imaginary wavenumbers."""
+    (tmp_path / "a.txt").write_text(f"{first}1500 12\n3000 10\n")
+    assert is_band_list(tmp_path / "a.txt")
+    if first:
+        with refused(key="line 1"):
+            read_bands(tmp_path / "a.txt")
+
+
+def test_titles_in_other_languages(tmp_path):
+    (tmp_path / "a.csv").write_text("Wellenzahl;Intensität (km/mol)\n3100,5;12,1\n1500,2;3,3\n")
+    bands = read_bands(tmp_path / "a.csv")
+    assert bands.unit == "km/mol" and bands.intensity.tolist() == [12.1, 3.3]

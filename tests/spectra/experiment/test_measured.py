@@ -14,6 +14,7 @@ from eqcalc.spectra.experiment.measured import (
     read_measured,
     read_table,
 )
+from eqcalc.spectra.io.jcamp import to_wavenumber
 from eqcalc.validation import InvalidFileError
 from tests.errors import refused
 from tests.spectra.experiment.bands import BANDS, lines
@@ -426,3 +427,56 @@ def test_what_may_follow_or_repeat_in_one_spectrum(tmp_path):
     path.write_text(f"{head.replace('RAMAN', 'FLUORESCENCE')}{data}")
     with refused(file=path, key="data type", value="FLUORESCENCE SPECTRUM"):
         read_measured(path)
+
+
+@pytest.mark.parametrize(
+    ("title", "factor"),
+    [("Frequency (THz)\talpha (cm-1)", 33.35641), ("Wavenumber (1/m)\tAbsorbance", 0.01)],
+)
+def test_the_unit_of_the_first_column_is_that_of_its_own_title(tmp_path, title, factor):
+    """Not the cm⁻¹ of the second, and not that of the usual one."""
+    x = np.arange(10.0, 20.0, 0.5)
+    read = read_measured(write(tmp_path / "a.txt", x, 1.0 + 0.0 * x, header=f"{title}\n"))
+    assert read.wavenumber == pytest.approx(factor * x, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "header", ["#AxisUnit[1]=\tnm\n", "#AxisUnit[1]=\teV\n", "2theta\tIntensity\n", "2θ\tCounts\n"]
+)
+def test_axes_of_other_experiments(tmp_path, header):
+    x = np.arange(500.0, 600.0)
+    with refused(key="header of the first column"):
+        read_measured(write(tmp_path / "a.txt", x, 1.0 + 0.0 * x, header=header))
+    shifts = write(tmp_path / "b.txt", x, 1.0 + 0.0 * x, header="#AxisUnit[1]=\t1/cm\n")
+    assert len(read_measured(shifts)) == 100
+
+
+@pytest.mark.parametrize("n_spectra", [5, 300])
+def test_a_table_of_many_spectra_without_titles_is_refused(tmp_path, n_spectra):
+    rows = np.column_stack([np.arange(500.0, 700.0), np.ones((200, n_spectra))])
+    np.savetxt(tmp_path / "a.txt", rows, fmt="%.2f")
+    with refused(key="line 1"):
+        read_measured(tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize(
+    "stated",
+    ["DELTA ABSORBANCE", "difference absorbance", "ΔOD", "-LOG R", "-log(R)", "n", "k"],
+)
+def test_differences_and_indices_are_not_absorption(tmp_path, stated):
+    with refused(key="unit of the values"):
+        read_measured(jcamp(tmp_path / "a.jdx", stated))
+
+
+@pytest.mark.parametrize("kind", ["HYPER RAMAN", "HYPER-RAMAN SPECTRUM", "HYPERRAMAN"])
+def test_hyper_raman_scattering_is_another_kind(tmp_path, kind):
+    with refused(key="data type"):
+        read_measured(jcamp(tmp_path / "a.jdx", "ARBITRARY UNITS", kind=kind))
+
+
+@pytest.mark.parametrize(
+    ("stated", "factor"),
+    [("PER CM", 1.0), ("CM-1 (RAMAN SHIFT)", 1.0), ("DELTA CM-1", 1.0), ("1/M", 0.01)],
+)
+def test_spellings_of_wavenumbers(tmp_path, stated, factor):
+    assert to_wavenumber(np.array([500.0]), stated, "", "##XUNITS") == pytest.approx(500 * factor)
