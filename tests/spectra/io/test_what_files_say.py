@@ -401,3 +401,31 @@ def test_nine_columns_are_symmetric(tmp_path):
 )
 def test_units_in_texts(text, n, unit):
     assert unit_in(text, n) == unit
+
+
+# --- components in titles -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("titles", "columns", "right"),
+    [
+        ("step axx ayy azz axy axz ayz", [1, 2, 3, 4, 5, 6], "1,2,3,6,5,4"),
+        ("step xx xy xz yy yz zz", [1, 2, 3, 4, 5, 6], "1,4,6,5,3,2"),
+        ("step q1 mu_x[D] mu_y[D] mu_z[D] E F", [1, 2, 3], "2,3,4"),
+    ],
+)
+def test_titles_say_the_order_of_the_components(tmp_path, titles, columns, right):
+    values = USUAL + 20.0
+    text = f"# {titles}\n{rows(range(N), values)}"
+    with refused(key="columns", value=columns) as found:
+        read(tmp_path, text, columns, interval=1.0, unit="D" if len(columns) == 3 else "Å^3")
+    assert found.value.advice.endswith(right)
+    good = [int(column) for column in right.split(",")]
+    if len(good) == 3:
+        taken, _, _ = read(tmp_path, text, good, interval=1.0, unit="D")
+        assert taken == pytest.approx(values[:, 1:4], abs=1e-7)
+
+
+def test_titles_without_components_say_nothing(tmp_path):
+    text = f"# step energy flux max\n{rows(range(N), DIPOLE)}"
+    assert read(tmp_path, text, interval=1.0, unit="D")[0] == pytest.approx(DIPOLE, abs=1e-7)

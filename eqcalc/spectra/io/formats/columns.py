@@ -35,6 +35,16 @@ _IPI_COLUMN = re.compile(r"(?:column|cols\.)\s+(\d+)(?:\s*-\s*(\d+))?\s+-->\s+([
 _AXIS = re.compile(r"@\s*([xy])axis\s+label\s+\"(.*)\"")
 #: A title with its unit, of titles between blanks.
 _TITLE = re.compile(r"[^\s\[({]+(?:\s*[\[({][^\])}]*[\])}])?")
+#: Component at the end of a title without its unit: mu_x, alpha_xy, axx.
+_COMPONENT = re.compile(
+    r"(?:.*[^a-z])?(?:mu|m|d|p|dip|dipole|a|alpha|pol)?_?([xyz]{1,2})", re.IGNORECASE
+)
+#: Components of a frame of three, six and nine numbers.
+_COMPONENTS = {
+    3: ("x", "y", "z"),
+    6: ("xx", "yy", "zz", "yz", "xz", "xy"),
+    9: ("xx", "xy", "xz", "yx", "yy", "yz", "zx", "zy", "zz"),
+}
 #: Steps and units of LAMMPS, fs.
 _LAMMPS_UNITS = {"real": 1.0, "electron": 1.0, "metal": 1e3}
 #: Fewer frames than this may rise evenly by chance.
@@ -83,6 +93,7 @@ class ColumnsReader(SeriesReader):
                     value=columns,
                     expected="the columns of the quantity, numbered from 0",
                 )
+        _check_components(titles, columns)
         lines = [row.number for row in table.rows]
         for column, title in times.items():
             step, slack = check_even(values[column], f"column {column}:", lines)
@@ -167,6 +178,33 @@ def _rises_evenly(values: np.ndarray) -> bool:
     """Return whether all numbers of many rise by the same amount."""
     gaps = np.diff(values)
     return len(gaps) >= _SOME and gaps[0] > 0.0 and bool(np.allclose(gaps, gaps[0], rtol=1e-6))
+
+
+def _check_components(titles: Mapping[int, str], columns: Sequence[int]) -> None:
+    """Check that titles which name components name those that are read from their columns."""
+    named = {}
+    for column, title in titles.items():
+        match = _COMPONENT.fullmatch(re.sub(r"[\[({/].*", "", title).strip(" _"))
+        component = match.group(1).lower() if match else ""
+        if len(component) == len(_COMPONENTS[len(columns)][0]):
+            named[column] = component
+    wanted = _COMPONENTS[len(columns)]
+    found = [named.get(column, "") for column in columns]
+    same = [
+        {"".join(sorted(a)), ""} >= {"".join(sorted(b))} for a, b in zip(wanted, found, strict=True)
+    ]
+    if not any(found) or all(same):
+        return
+    places = {"".join(sorted(component)): column for column, component in named.items()}
+    right = [places.get("".join(sorted(component))) for component in wanted]
+    whole = None not in right and len(named) == len(places)
+    raise InvalidInputError(
+        f"the titles of the columns are {', '.join(name or '?' for name in found)}",
+        key="columns",
+        value=list(columns),
+        expected=f"{', '.join(wanted)}, in this order",
+        advice=f"take the columns {','.join(map(str, right))}" if whole else "",
+    )
 
 
 def _titles(table: Table, columns: Sequence[int]) -> Mapping[int, str]:
