@@ -75,5 +75,6 @@ def test_the_inversion_of_ammonia_splits_its_lines():
     strong = np.argsort(-warm.infrared_intensity)[:2]
     expected = [first - partner, second - lowest]  # parity changes
     assert np.sort(warm.wavenumber[strong]) == pytest.approx(np.sort(expected), abs=1e-6)
-    # both together: 138 km/mol are measured, where the harmonic mode has 190
-    assert warm.infrared_intensity[strong].sum() == pytest.approx(138.0, rel=0.15)
+    # both together have the intensity of the harmonic mode, but for anharmonicity
+    part = warm.infrared_intensity[strong].sum() / modes.infrared_intensity[0]
+    assert 0.7 < part < 1.1
