@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
-from ase.constraints import FixInternals
 from ase.data import chemical_symbols
+from ase.geometry import get_dihedrals_derivatives
 from ase.optimize import BFGS
 from scipy.signal import resample
 
@@ -30,6 +30,10 @@ from eqcalc.units import WAVENUMBER_PER_EV
 _TORSION, _HIGHEST = 0.6, 450.0
 #: Tops with a smaller moment of inertia lie on their axis, amu Å².
 _LINEAR_TOP = 0.1
+#: Inner angles of a dihedral angle are at least this far from 180°, degrees.
+_BENT = 10.0
+#: Stiffness that holds a dihedral angle, eV/rad².
+_STIFFNESS = 300.0
 #: Points of the grid, as many as functions exp(imφ), |m| ≤ 60.
 _GRID = 121
 
@@ -62,6 +66,35 @@ class Rotor:
         return np.asarray(weighted - rigid.T @ (rigid @ weighted))
 
 
+class _Held:
+    """A constraint of ASE that holds a dihedral angle by a stiff spring."""
+
+    def __init__(self, dihedral: tuple[int, int, int, int], angle: float) -> None:
+        self.dihedral, self.angle = dihedral, angle
+
+    def excess(self, atoms: Atoms) -> float:
+        """Return by how much the angle is too large, rad."""
+        beyond = atoms.get_dihedral(*self.dihedral) - self.angle
+        return float(np.radians((beyond + 180.0) % 360.0 - 180.0))
+
+    def adjust_positions(self, atoms: Atoms, new: np.ndarray) -> None:
+        """Leave positions as they are."""
+
+    def adjust_forces(self, atoms: Atoms, forces: np.ndarray) -> None:
+        """Add the force of the spring."""
+        arms = [v[None] for v in np.diff(atoms.positions[list(self.dihedral)], axis=0)]
+        gradient = np.radians(get_dihedrals_derivatives(*arms)[0])
+        forces[list(self.dihedral)] -= _STIFFNESS * self.excess(atoms) * gradient
+
+    def adjust_potential_energy(self, atoms: Atoms) -> float:
+        """Return the energy of the spring."""
+        return 0.5 * _STIFFNESS * self.excess(atoms) ** 2
+
+    def get_removed_dof(self, atoms: Atoms) -> int:
+        """Return zero: the spring yields."""
+        return 0
+
+
 def rotors(atoms: Atoms) -> list[Rotor]:
     """Return the groups of a molecule that can turn about a bond outside of rings."""
     found = []
@@ -74,7 +107,8 @@ def rotors(atoms: Atoms) -> list[Rotor]:
         after = min((k for k in top if k != end), key=lambda k: distances[end, k])
         rotor = Rotor((before, start, end, int(after)), tuple(top.tolist()))
         moved = rotor.displacement(atoms.positions, atoms.get_masses())
-        if moved @ moved > _LINEAR_TOP:
+        inner = [atoms.get_angle(*rotor.dihedral[k : k + 3]) for k in (0, 1)]
+        if moved @ moved > _LINEAR_TOP and max(inner) < 180.0 - _BENT:
             found.append(rotor)
     return found
 
@@ -109,13 +143,16 @@ def hindered_rotor(atoms: Atoms, rotor: Rotor, points: int = 36) -> LargeAmplitu
     scanned = atoms.copy()
     scanned.calc = atoms.calc
     for p, turn in enumerate(angle):
-        scanned.set_constraint()
         wanted = start + np.degrees(turn)
+        scanned.set_constraint()
         scanned.set_dihedral(*rotor.dihedral, wanted, indices=list(rotor.top))
-        # a copy of the list: it is changed in place
-        scanned.set_constraint(FixInternals(dihedrals_deg=[[wanted, list(rotor.dihedral)]]))
+        held = _Held(rotor.dihedral, wanted)
+        scanned.set_constraint(held)
         BFGS(scanned, logfile=None).run(fmax=5e-3, steps=200)
-        energy[p] = WAVENUMBER_PER_EV * scanned.get_potential_energy()
+        scanned.set_constraint()
+        # at the angle that was wanted, by the slope that the spring tells
+        moved_on = _STIFFNESS * held.excess(scanned) ** 2
+        energy[p] = WAVENUMBER_PER_EV * (scanned.get_potential_energy() + moved_on)
         structures[p] = centred(scanned.positions, scanned.get_masses())
         moved = rotor.displacement(structures[p], scanned.get_masses())
         constant[p] = ROTATIONAL / (moved @ moved)

@@ -31,6 +31,8 @@ from eqcalc.units import SECOND_RADIATION_CONSTANT, conversion_factor
 _POPULATED, _VISIBLE, _TUNNELLING = 0.01, 0.01, 20.0
 #: Upper states that are at least this part of the state that is moved have one quantum more.
 _ONE_QUANTUM = 0.1
+#: Modes below this are no vibrations: a group that turns about a linear chain, cm⁻¹.
+_FREE = 20.0
 #: Inversions with a higher barrier are vibrations about one minimum, cm⁻¹.
 _BARRIER = 4000.0
 
@@ -50,20 +52,22 @@ def separated_motions(
     Returns
     -------
     at_rest
-        Modes that do not belong on an n-mode surface.
+        Modes that do not belong on an n-mode surface, those of free rotations included.
     motions
-        Every internal rotation, if a mode is a torsion, and inversions over low barriers.
+        The internal rotation that is most like each torsion, and inversions over low barriers.
     """
     found = rotors(atoms)
     at_rest = torsional_modes(modes, found)
-    motions = [hindered_rotor(atoms, rotor) for rotor in found if at_rest]
+    turns = [rotor.displacement(modes.positions, modes.masses) for rotor in found]
+    motions = [hindered_rotor(atoms, found[k]) for _, k in _pairs(modes, at_rest, turns)]
     for pyramid in pyramids(atoms):
         mode = inversion_mode(modes, pyramid)
         if mode is not None and mode not in at_rest:
             motion = inverting(atoms, pyramid)
             if motion.barrier < _BARRIER:
                 at_rest, motions = [*at_rest, mode], [*motions, motion]
-    return at_rest, tuple(motions)
+    free = [int(k) for k in np.flatnonzero(modes.wavenumber < _FREE) if k not in at_rest]
+    return [*at_rest, *free], tuple(motions)
 
 
 def with_motions(
@@ -97,16 +101,24 @@ def with_motions(
     """
     if not at_rest:
         return spectrum
-    paths = np.array([motion.direction for motion in motions])
-    weighted = (modes.vectors[list(at_rest)] * np.sqrt(modes.masses)[:, None]).reshape(
-        len(at_rest), -1
-    )
-    alike = (weighted @ paths.T) ** 2 / (paths**2).sum(axis=1)
     reference = treated_modes(modes, at_rest).positions
-    for row, column in zip(*linear_sum_assignment(-alike), strict=True):
+    for row, column in _pairs(modes, at_rest, [motion.direction for motion in motions]):
         lines = _transitions(motions[column], spectrum, evaluator, reference, modes, temperature)
         spectrum = _merged(spectrum, at_rest[row], lines)
     return spectrum
+
+
+def _pairs(
+    modes: NormalModes, at_rest: Sequence[int], directions: Sequence[np.ndarray]
+) -> list[tuple[int, int]]:
+    """Return which mode, as an index of `at_rest`, is which direction."""
+    if not at_rest or not directions:
+        return []
+    paths = np.array(directions)
+    weighted = modes.vectors[list(at_rest)] * np.sqrt(modes.masses)[:, None]
+    alike = (weighted.reshape(len(at_rest), -1) @ paths.T) ** 2 / (paths**2).sum(axis=1)
+    rows, columns = linear_sum_assignment(-alike)
+    return list(zip(rows.tolist(), columns.tolist(), strict=True))
 
 
 @dataclass(frozen=True)

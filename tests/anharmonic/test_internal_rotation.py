@@ -36,7 +36,16 @@ def test_a_threefold_barrier_has_the_levels_of_mathieu(barrier):
 
 @pytest.mark.parametrize(
     ("name", "tops"),
-    [("CH3CH2OH", 2), ("CH3OH", 1), ("C2H6", 1), ("H2O2", 1), ("C6H6", 0), ("C2H2", 0), ("CO2", 0)],
+    [
+        ("CH3CH2OH", 2),
+        ("CH3OH", 1),
+        ("C2H6", 1),
+        ("H2O2", 1),
+        ("C6H6", 0),
+        ("C2H2", 0),
+        ("CO2", 0),
+        ("2-butyne", 0),
+    ],
 )
 def test_tops_of_molecules(name, tops):
     assert len(rotors(molecule(name))) == tops

@@ -70,7 +70,12 @@ def test_md17_excerpt(tmp_path):
 
 
 def test_ase_reads_the_same(tmp_path):
-    run(MD17, tmp_path, units={**KCAL, "energy": "eV", "forces": "eV/Å"}, accept=["energy", "forces"])
+    run(
+        MD17,
+        tmp_path,
+        units={**KCAL, "energy": "eV", "forces": "eV/Å"},
+        accept=["energy", "forces"],
+    )
     dataset = Dataset.open(tmp_path / "out.h5")
     with lzma.open(MD17, "rt") as file:
         frames = ase.io.read(file, ":", format="extxyz")
