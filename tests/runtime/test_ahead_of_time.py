@@ -3,6 +3,7 @@
 
 import copy
 import pickle
+import shutil
 import threading
 import warnings
 
@@ -237,7 +238,7 @@ def test_a_wrong_program_is_not_used_and_not_kept(numbers, cache, quick, monkeyp
 
 
 def test_compiled_is_the_default_only_where_it_was_compiled(numbers, cache, quick, monkeypatch):
-    monkeypatch.setattr(compiler.shutil, "which", lambda name: "/usr/bin/c++")
+    monkeypatch.setattr(shutil, "which", lambda name: "/usr/bin/c++")
     with pytest.warns(ExecutionWarning, match=r"SchNet.*execution='compiled'") as warned:
         assert evaluator_for(schnet(), numbers).execution.name == "eager"
     assert len(warned) == 1
@@ -330,7 +331,7 @@ def test_ase_takes_programs_that_were_compiled_before_and_by_name(ethanol, numbe
 
 
 def test_without_a_compiler_or_a_cache_it_is_unavailable(numbers, monkeypatch, tmp_path):
-    monkeypatch.setattr(compiler.shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda name: None)
     with refused(ExecutionUnavailableError, key="compiler"):
         compiled_evaluator(schnet(), numbers)
     (tmp_path / "file").touch()
