@@ -12,15 +12,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
-from ase.geometry import get_dihedrals_derivatives
+from ase.geometry import get_dihedrals, get_dihedrals_derivatives
 from ase.optimize import BFGS
 from scipy.signal import resample
 
-from eqcalc.anharmonic.large_amplitude import LargeAmplitude, PathStates
+from eqcalc.anharmonic.large_amplitude import Held, LargeAmplitude, PathStates
 from eqcalc.anharmonic.rotation_coupling import ROTATIONAL
 from eqcalc.labelling.conformer_search import rotatable_bonds, turning_atoms
 from eqcalc.normal_modes import NormalModes, centred, rigid_motions
@@ -53,6 +54,21 @@ class Rotor:
     dihedral: tuple[int, int, int, int]
     top: tuple[int, ...]
 
+    def beyond(self, angle: float, positions: np.ndarray) -> float:
+        """Return φ less an angle [degree], rad, between −π and π."""
+        found = float(get_dihedrals(*self._arms(positions))[0]) - angle
+        return float(np.radians((found + 180.0) % 360.0 - 180.0))
+
+    def gradient(self, positions: np.ndarray) -> np.ndarray:
+        """Return ∂φ/∂r, ``[n_atoms, 3]``, rad/Å."""
+        found = np.zeros_like(positions)
+        derivatives = get_dihedrals_derivatives(*self._arms(positions))[0]
+        found[list(self.dihedral)] = np.radians(derivatives)
+        return found
+
+    def _arms(self, positions: np.ndarray) -> list[np.ndarray]:
+        return [arm[None] for arm in np.diff(positions[list(self.dihedral)], axis=0)]
+
     def displacement(self, positions: np.ndarray, masses: np.ndarray) -> np.ndarray:
         """Return √m ∂r/∂φ without rigid motions, ``[3 n_atoms]``, Å amu^½ per radian."""
         _, i, j, _ = self.dihedral
@@ -64,35 +80,6 @@ class Rotor:
         weighted = (np.sqrt(masses)[:, None] * turned).ravel()
         rigid = rigid_motions(positions, masses)
         return np.asarray(weighted - rigid.T @ (rigid @ weighted))
-
-
-class _Held:
-    """A constraint of ASE that holds a dihedral angle by a stiff spring."""
-
-    def __init__(self, dihedral: tuple[int, int, int, int], angle: float) -> None:
-        self.dihedral, self.angle = dihedral, angle
-
-    def excess(self, atoms: Atoms) -> float:
-        """Return by how much the angle is too large, rad."""
-        beyond = atoms.get_dihedral(*self.dihedral) - self.angle
-        return float(np.radians((beyond + 180.0) % 360.0 - 180.0))
-
-    def adjust_positions(self, atoms: Atoms, new: np.ndarray) -> None:
-        """Leave positions as they are."""
-
-    def adjust_forces(self, atoms: Atoms, forces: np.ndarray) -> None:
-        """Add the force of the spring."""
-        arms = [v[None] for v in np.diff(atoms.positions[list(self.dihedral)], axis=0)]
-        gradient = np.radians(get_dihedrals_derivatives(*arms)[0])
-        forces[list(self.dihedral)] -= _STIFFNESS * self.excess(atoms) * gradient
-
-    def adjust_potential_energy(self, atoms: Atoms) -> float:
-        """Return the energy of the spring."""
-        return 0.5 * _STIFFNESS * self.excess(atoms) ** 2
-
-    def get_removed_dof(self, atoms: Atoms) -> int:
-        """Return zero: the spring yields."""
-        return 0
 
 
 def rotors(atoms: Atoms) -> list[Rotor]:
@@ -146,12 +133,12 @@ def hindered_rotor(atoms: Atoms, rotor: Rotor, points: int = 36) -> LargeAmplitu
         wanted = start + np.degrees(turn)
         scanned.set_constraint()
         scanned.set_dihedral(*rotor.dihedral, wanted, indices=list(rotor.top))
-        held = _Held(rotor.dihedral, wanted)
-        scanned.set_constraint(held)
+        excess = partial(rotor.beyond, wanted)
+        scanned.set_constraint(Held(excess, rotor.gradient, _STIFFNESS))
         BFGS(scanned, logfile=None).run(fmax=5e-3, steps=200)
         scanned.set_constraint()
         # at the angle that was wanted, by the slope that the spring tells
-        moved_on = _STIFFNESS * held.excess(scanned) ** 2
+        moved_on = _STIFFNESS * excess(scanned.positions) ** 2
         energy[p] = WAVENUMBER_PER_EV * (scanned.get_potential_energy() + moved_on)
         structures[p] = centred(scanned.positions, scanned.get_masses())
         moved = rotor.displacement(structures[p], scanned.get_masses())

@@ -9,6 +9,7 @@ tunnelling, as in ammonia (:mod:`~eqcalc.anharmonic.large_amplitude`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from ase import Atoms
@@ -16,7 +17,7 @@ from ase.data import chemical_symbols
 from ase.optimize import BFGS
 from scipy.interpolate import CubicSpline
 
-from eqcalc.anharmonic.large_amplitude import LargeAmplitude, PathStates
+from eqcalc.anharmonic.large_amplitude import Held, LargeAmplitude, PathStates
 from eqcalc.anharmonic.rotation_coupling import ROTATIONAL
 from eqcalc.molecules import bonds
 from eqcalc.normal_modes import NormalModes, centred, rigid_motions
@@ -73,30 +74,6 @@ class Pyramid:
         return np.asarray(normal / np.linalg.norm(normal))
 
 
-class _Held:
-    """A constraint of ASE that holds the height of a pyramid by a stiff spring."""
-
-    def __init__(self, pyramid: Pyramid, height: float) -> None:
-        self.pyramid, self.height = pyramid, height
-
-    def adjust_positions(self, atoms: Atoms, new: np.ndarray) -> None:
-        """Leave positions as they are."""
-
-    def adjust_forces(self, atoms: Atoms, forces: np.ndarray) -> None:
-        """Add the force of the spring."""
-        excess = self.pyramid.height(atoms.positions) - self.height
-        forces -= _STIFFNESS * excess * self.pyramid.gradient(atoms.positions)
-
-    def adjust_potential_energy(self, atoms: Atoms) -> float:
-        """Return the energy of the spring."""
-        excess = self.pyramid.height(atoms.positions) - self.height
-        return 0.5 * _STIFFNESS * excess**2
-
-    def get_removed_dof(self, atoms: Atoms) -> int:
-        """Return zero: the spring yields."""
-        return 0
-
-
 def pyramids(atoms: Atoms) -> list[Pyramid]:
     """Return the atoms of a molecule that have three neighbours and are not in their plane.
 
@@ -147,7 +124,8 @@ def inverting(atoms: Atoms, pyramid: Pyramid) -> LargeAmplitude:
     height, energy, structures = [], [], []
 
     def relaxed(wanted: float) -> float:
-        scanned.set_constraint(_Held(pyramid, wanted))
+        excess = partial(_excess, pyramid, wanted)
+        scanned.set_constraint(Held(excess, pyramid.gradient, _STIFFNESS))
         BFGS(scanned, logfile=None).run(fmax=5e-3, steps=300)
         scanned.set_constraint()
         height.append(pyramid.height(scanned.positions))
@@ -175,6 +153,10 @@ def inverting(atoms: Atoms, pyramid: Pyramid) -> LargeAmplitude:
     direction = tangents[int(np.argmin(np.abs(h - start)))]
     states = inversion_states(h, v, constant, start)
     return LargeAmplitude(name, direction, h, v, constant, path, states, periodic=False)
+
+
+def _excess(pyramid: Pyramid, wanted: float, positions: np.ndarray) -> float:
+    return pyramid.height(positions) - wanted
 
 
 def inversion_states(

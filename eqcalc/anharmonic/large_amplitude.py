@@ -11,9 +11,11 @@ Phys. 72, 99 (1980), for any path). The motion does not couple to others.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from ase import Atoms
 from scipy.interpolate import CubicSpline
 from scipy.signal import resample
 
@@ -135,3 +137,41 @@ class LargeAmplitude:
 def _between_minima(energy: np.ndarray) -> slice:
     inner = np.flatnonzero((energy[1:-1] <= energy[:-2]) & (energy[1:-1] <= energy[2:])) + 1
     return slice(int(inner[0]), int(inner[-1]) + 1) if len(inner) else slice(None)
+
+
+class Held:
+    """A constraint of ASE that holds a coordinate by a stiff spring, ½k(s − s₀)².
+
+    Parameters
+    ----------
+    excess
+        s − s₀ from positions ``[n_atoms, 3]``.
+    gradient
+        ∂s/∂r from positions, ``[n_atoms, 3]``.
+    stiffness
+        k, eV and powers of the unit of s.
+    """
+
+    def __init__(
+        self,
+        excess: Callable[[np.ndarray], float],
+        gradient: Callable[[np.ndarray], np.ndarray],
+        stiffness: float,
+    ) -> None:
+        self.excess, self.gradient, self.stiffness = excess, gradient, stiffness
+
+    def adjust_positions(self, atoms: Atoms, new: np.ndarray) -> None:
+        """Leave positions as they are."""
+
+    def adjust_forces(self, atoms: Atoms, forces: np.ndarray) -> None:
+        """Add the force of the spring."""
+        x = atoms.positions
+        forces -= self.stiffness * self.excess(x) * self.gradient(x)
+
+    def adjust_potential_energy(self, atoms: Atoms) -> float:
+        """Return the energy of the spring."""
+        return 0.5 * self.stiffness * self.excess(atoms.positions) ** 2
+
+    def get_removed_dof(self, atoms: Atoms) -> int:
+        """Return zero: the spring yields."""
+        return 0

@@ -13,7 +13,7 @@ from ase import Atoms
 from eqcalc.anharmonic import one_mode_fundamentals
 from eqcalc.calculator import EqCalculator
 from eqcalc.facts import joined_levels
-from eqcalc.files import GENERAL_MODEL, model_file, shipped_models
+from eqcalc.files import GENERAL_MODEL, shipped_models
 from eqcalc.harmonic import evaluator_spectrum, harmonic_spectrum
 from eqcalc.harmonic import relax as relax_with_model
 from eqcalc.labelling import (
@@ -25,8 +25,8 @@ from eqcalc.labelling import (
     method_named,
     relax,
 )
-from eqcalc.models.checkpoint import load_model, read_header
-from eqcalc.models.compositions import Compositions
+from eqcalc.models.checkpoint import load_model
+from eqcalc.models.compositions import general_model_knows
 from eqcalc.models.last_layers import last_layer_members
 from eqcalc.molecules import total_charge
 from eqcalc.normal_modes import NormalModes
@@ -189,6 +189,4 @@ def level_named(name: str) -> Level:
 
 def default_level(atoms: Atoms) -> str:
     """Return ``general`` if its model was trained on molecules of this kind, else ``gfn2``."""
-    compositions = Compositions.of_model(read_header(model_file(GENERAL_MODEL))["metadata"])
-    known = compositions is not None and compositions.contain(atoms.numbers)
-    return "general" if known and not total_charge(atoms) else "gfn2"
+    return "general" if general_model_knows(atoms) else "gfn2"
