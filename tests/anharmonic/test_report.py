@@ -13,7 +13,7 @@ from eqcalc.models.checkpoint import load_model, shipped_model
 
 @pytest.mark.slow
 def test_ethanol(tmp_path, capsys):
-    """Quantum nuclei lower the O–H stretch by about 200 cm⁻¹; both torsions are rotors."""
+    """Quantum nuclei lower the O–H stretch by about 200 cm⁻¹; both torsions turn."""
     model = shipped_model("ethanol")
     write(tmp_path / "gauche.xyz", ethanol_conformers(load_model(model))["gauche"])
     output = tmp_path / "levels.json"
@@ -21,13 +21,13 @@ def test_ethanol(tmp_path, capsys):
     assert main([*command, "--output", str(output)]) == 0
     record = json.loads(output.read_text())
     shown = capsys.readouterr().out
-    assert "internal rotations, in place of ν1, ν2" in shown
+    assert "motions of large amplitude, in place of ν1, ν2" in shown
     stretch = [
         nu
         for nu, found in zip(record["wavenumber_cm-1"], record["assignment"], strict=True)
         if found[0]["quanta"] == {"21": 1}
     ]
     assert 120.0 < record["harmonic_cm-1"][20] - stretch[0] < 260.0
-    methyl, hydroxyl = (rotor["fundamental_cm-1"] for rotor in record["torsions"])
+    methyl, hydroxyl = (motion["fundamental_cm-1"] for motion in record["motions"])
     assert 200.0 < methyl < 280.0
     assert 180.0 < hydroxyl < 280.0

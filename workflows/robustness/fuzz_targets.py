@@ -108,6 +108,7 @@ def _converted(format: str, **options: Any) -> Callable[[Path], Found]:
                 path.with_name("converted.h5"),
                 level_of_theory="none",
                 format=format,
+                accept=["energy"],  # labels are random
                 progress=False,
                 **options,
             )
@@ -416,7 +417,13 @@ def _files_of_eqcalc(folder: Path) -> dict[str, Path]:
     source.write_bytes(_extxyz(6))
     paths = {name: folder / f"{name}.h5" for name in ("dataset", "trajectory", "spectrum", "raman")}
     convert(
-        source, paths["dataset"], level_of_theory="none", units=UNITS, keys=KEYS, progress=False
+        source,
+        paths["dataset"],
+        level_of_theory="none",
+        units=UNITS,
+        keys=KEYS,
+        accept=["energy"],  # its labels are random
+        progress=False,
     )
     model = potential()
     paths["model"] = folder / "model.eqc"
