@@ -36,20 +36,19 @@ def evaluator():
     return eager_evaluator(make_potential(features=8), numbers)
 
 
+def short_run(evaluator, path, **changes):
+    """Return a trajectory of water."""
+    settings = {"method": "NVE", "temperature": 20.0, "timestep": 0.05, "steps": STEPS, "seed": 5}
+    return simulate(molecule("H2O"), evaluator, output=path, progress=False, **settings | changes)
+
+
 @pytest.fixture(scope="module")
 def trajectory(tmp_path_factory, evaluator):
-    return simulate(
-        molecule("H2O"),
+    return short_run(
         evaluator,
-        output=tmp_path_factory.mktemp("report") / "run.h5",
-        method="NVE",
-        temperature=20.0,
-        timestep=0.05,
-        steps=STEPS,
-        seed=5,
+        tmp_path_factory.mktemp("report") / "run.h5",
         replicas=8,
         observables={"dipole": 1, "polarizability": 1, "bead_positions": 5},
-        progress=False,
     )
 
 
@@ -159,15 +158,12 @@ def test_the_need_for_beads_is_said_once():
 
 
 def test_exact_rates_give_the_spectra_of_differences(evaluator, tmp_path):
-    run = simulate(
-        molecule("H2O"),
+    run = short_run(
         evaluator,
-        output=tmp_path / "run.h5",
-        method="NVE",
+        tmp_path / "run.h5",
         temperature=1.0,
         timestep=0.5,
         steps=60,
-        seed=5,
         replicas=3,
         masses={"H": 1e4, "O": 1e5},
         observables={
@@ -176,7 +172,6 @@ def test_exact_rates_give_the_spectra_of_differences(evaluator, tmp_path):
             "polarizability": 1,
             "polarizability_rate": 1,
         },
-        progress=False,
     )
     exact = molecular_spectra(run, lag=10.0)
     assert exact.infrared.provenance["derivative"] == "given"
@@ -191,37 +186,27 @@ def test_exact_rates_give_the_spectra_of_differences(evaluator, tmp_path):
 
 
 def test_the_thermostat_of_a_run_is_told_with_its_width(evaluator, tmp_path):
-    damped = simulate(
-        molecule("H2O"),
+    damped = short_run(
         evaluator,
-        output=tmp_path / "run.h5",
+        tmp_path / "run.h5",
         method=Method("Langevin", time_constant=200.0),
         temperature=1.0,
         timestep=0.5,
         steps=60,
-        seed=5,
         replicas=3,
         masses={"H": 1e4, "O": 1e5},
         observables={"dipole": 1, "temperature": 2},
-        progress=False,
     )
     text = describe_spectra(molecular_spectra(damped))
     assert "adds 26.5 cm⁻¹ to the width of every band" in text
 
 
 def test_parts_of_elements_add_to_the_density_of_states(evaluator, tmp_path):
-    run = simulate(
-        molecule("H2O"),
+    run = short_run(
         evaluator,
-        output=tmp_path / "run.h5",
-        method="NVE",
-        temperature=20.0,
-        timestep=0.05,
-        steps=STEPS,
-        seed=5,
+        tmp_path / "run.h5",
         replicas=4,
         observables={"dipole": 1, "positions": 1, "velocities": 20},
-        progress=False,
     )
     found = motion_spectra(run, density_of_states=True, internal=["O-H", "H-O-H"])
     total = found["density-of-states"]
@@ -237,18 +222,12 @@ def test_parts_of_elements_add_to_the_density_of_states(evaluator, tmp_path):
 
 
 def test_without_positions_there_is_no_check(evaluator, tmp_path):
-    bare = simulate(
-        molecule("H2O"),
+    bare = short_run(
         evaluator,
-        output=tmp_path / "bare.h5",
-        method="NVE",
-        temperature=20.0,
-        timestep=0.05,
+        tmp_path / "bare.h5",
         steps=40,
-        seed=5,
         replicas=2,
         observables={"dipole": 1},
-        progress=False,
     )
     spectra = molecular_spectra(bare)
     assert spectra.raman is None
@@ -258,17 +237,11 @@ def test_without_positions_there_is_no_check(evaluator, tmp_path):
 
 
 def test_a_trajectory_without_properties_says_what_to_record(evaluator, tmp_path):
-    energies = simulate(
-        molecule("H2O"),
+    energies = short_run(
         evaluator,
-        output=tmp_path / "energies.h5",
-        method="NVE",
-        temperature=20.0,
-        timestep=0.05,
+        tmp_path / "energies.h5",
         steps=20,
-        seed=5,
         observables={"potential_energy": 1},
-        progress=False,
     )
     with pytest.raises(ValueError, match="record them"):
         molecular_spectra(energies)
