@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from eqcalc.anharmonic.separation import motion_table, separated_motions, with_m
 from eqcalc.anharmonic.spectrum import PRINTED
 from eqcalc.anharmonic.taylor import force_field
 from eqcalc.facts import aligned
-from eqcalc.files import write_atomically
+from eqcalc.files import write_record
 from eqcalc.harmonic import evaluator_smoothness, harmonic_spectrum, relax
 from eqcalc.models.checkpoint import load_model
 from eqcalc.molecules import total_charge
@@ -69,7 +68,7 @@ def write_anharmonic(
             }
             for motion in motions
         ]
-        write_atomically(Path(output), json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+        write_record(Path(output), record)
     active = [k for k in range(len(modes)) if k not in at_rest]
     second_order = perturbed_fundamentals(force_field(treated_modes(modes, at_rest), evaluator))
     rows = [["mode", "harmonic", "GVPT2", "VCI", ""], ["", "cm⁻¹", "cm⁻¹", "cm⁻¹", ""]]

@@ -167,7 +167,8 @@ def _transitions(
         along = found.on_grid(values[name].cpu().numpy().reshape(len(turned), -1))
         products = states.functions[:, lower] * states.functions[:, upper]
         moments[name] = moment_derivatives(products.T @ along, wavenumber)
-    one = np.array([states.one_quantum(int(i)) for i in range(len(above))])[lower, upper]
+    parts = {int(i): states.one_quantum(int(i)) for i in np.unique(lower)}
+    one = np.array([parts[i][f] for i, f in zip(lower.tolist(), upper.tolist(), strict=True)])
     from_lowest = lower == states.lowest
     keep = from_lowest & (one == one[from_lowest].max(initial=0.0))
     for moment in moments.values():

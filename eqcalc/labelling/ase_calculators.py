@@ -19,8 +19,8 @@ from ase.calculators.calculator import BaseCalculator, CalculatorSetupError, all
 
 from eqcalc.labelling.method import (
     ConvergenceError,
+    MoleculeMethod,
     UnavailableQuantityError,
-    molecule_labels,
 )
 from eqcalc.molecules import unpaired_electrons
 from eqcalc.plugins import class_at, instance
@@ -36,7 +36,7 @@ _SAME = 1e-6
 
 
 @dataclass(frozen=True)
-class CalculatorMethod:
+class CalculatorMethod(MoleculeMethod):
     """Labels by an ASE calculator.
 
     The centre of mass of each molecule is placed at the origin, the reference point of the
@@ -131,12 +131,6 @@ class CalculatorMethod:
             "calculator": f"{kind.__module__}.{kind.__qualname__}",
             **{key: _json(value) for key, value in self._parameters().items()},
         }
-
-    def label(
-        self, atoms: ase.Atoms, quantities: tuple[str, ...] | None = None
-    ) -> dict[str, np.ndarray]:
-        """Return `quantities` of the isolated molecule `atoms`; see :class:`Method`."""
-        return molecule_labels(self, atoms, quantities, self._compute)
 
     def _compute(
         self, molecule: ase.Atoms, charge: float, quantities: tuple[str, ...]

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import ase
@@ -13,15 +13,15 @@ from ase.units import Bohr, Hartree
 
 from eqcalc.labelling.method import (
     ConvergenceError,
+    MoleculeMethod,
     finite_field_polarizability,
-    molecule_labels,
 )
 from eqcalc.molecules import unpaired_electrons
 from eqcalc.validation import InvalidInputError, nearest, positive, within
 
 
 @dataclass(frozen=True)
-class PySCF:
+class PySCF(MoleculeMethod):
     """Restricted Kohn–Sham energies, forces, dipoles and polarizabilities (closed shell).
 
     Parameters
@@ -74,16 +74,6 @@ class PySCF:
     def version(self) -> str:
         """Program and version."""
         return f"PySCF {_pyscf().__version__}"
-
-    def settings(self) -> dict[str, Any]:
-        """Return every setting that changes the labels."""
-        return asdict(self)
-
-    def label(
-        self, atoms: ase.Atoms, quantities: tuple[str, ...] | None = None
-    ) -> dict[str, np.ndarray]:
-        """Return `quantities` of the isolated molecule `atoms`; see :class:`Method`."""
-        return molecule_labels(self, atoms, quantities, self._compute)
 
     def _compute(
         self, molecule: ase.Atoms, charge: float, quantities: tuple[str, ...]

@@ -17,7 +17,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,7 +27,7 @@ import numpy as np
 from ase.units import Bohr, Hartree
 
 from eqcalc.labelling.gfn2 import GFN2
-from eqcalc.labelling.method import ConvergenceError, molecule_labels
+from eqcalc.labelling.method import ConvergenceError, MoleculeMethod
 from eqcalc.molecules import unpaired_electrons
 from eqcalc.units import convert
 from eqcalc.validation import InvalidInputError, positive_fields
@@ -37,7 +37,7 @@ _TIME_LIMIT = 600.0  # of one single point of xtb [s]
 
 
 @dataclass(frozen=True)
-class AIQM2:
+class AIQM2(MoleculeMethod):
     """AIQM2 energies and forces: GFN2-xTB without dispersion, networks, and D4 of ωB97X.
 
     Needs MLatom, TorchANI, dftd4 and tblite (``pip install mlatom torchani dftd4 tblite``).
@@ -70,16 +70,6 @@ class AIQM2:
         from importlib.metadata import version
 
         return ", ".join(f"{name} {version(name)}" for name in ("mlatom", "dftd4", "tblite"))
-
-    def settings(self) -> dict[str, Any]:
-        """Return every setting that changes the labels."""
-        return asdict(self)
-
-    def label(
-        self, atoms: ase.Atoms, quantities: tuple[str, ...] | None = None
-    ) -> dict[str, np.ndarray]:
-        """Return `quantities` of the isolated molecule `atoms`; see :class:`Method`."""
-        return molecule_labels(self, atoms, quantities, self._compute)
 
     def _compute(
         self, molecule: ase.Atoms, charge: float, quantities: tuple[str, ...]
@@ -156,7 +146,7 @@ def _aiqm2() -> tuple[Any, Any, Any]:
 
 
 @dataclass(frozen=True)
-class PTB:
+class PTB(MoleculeMethod):
     """PTB dipole moments and polarizabilities.
 
     Needs xtb 6.7 or newer.
@@ -181,12 +171,6 @@ class PTB:
     def settings(self) -> dict[str, Any]:
         """Return every setting that changes the labels: none."""
         return {}
-
-    def label(
-        self, atoms: ase.Atoms, quantities: tuple[str, ...] | None = None
-    ) -> dict[str, np.ndarray]:
-        """Return `quantities` of the isolated molecule `atoms`; see :class:`Method`."""
-        return molecule_labels(self, atoms, quantities, self._compute)
 
     def _compute(
         self, molecule: ase.Atoms, charge: float, quantities: tuple[str, ...]

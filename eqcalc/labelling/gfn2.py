@@ -9,7 +9,7 @@ testing, not for Raman intensities.
 from __future__ import annotations
 
 import atexit
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import ase
@@ -18,8 +18,8 @@ from ase.units import Bohr, Hartree
 
 from eqcalc.labelling.method import (
     ConvergenceError,
+    MoleculeMethod,
     finite_field_polarizability,
-    molecule_labels,
 )
 from eqcalc.molecules import unpaired_electrons
 from eqcalc.validation import count, positive_fields
@@ -32,7 +32,7 @@ atexit.register(_calculators.clear)
 
 
 @dataclass(frozen=True)
-class GFN2:
+class GFN2(MoleculeMethod):
     """GFN2-xTB energies, forces, dipoles and finite-field polarizabilities.
 
     Parameters
@@ -81,16 +81,6 @@ class GFN2:
         from importlib.metadata import version
 
         return f"tblite {version('tblite')}"
-
-    def settings(self) -> dict[str, Any]:
-        """Return every setting that changes the labels."""
-        return asdict(self)
-
-    def label(
-        self, atoms: ase.Atoms, quantities: tuple[str, ...] | None = None
-    ) -> dict[str, np.ndarray]:
-        """Return `quantities` of the isolated molecule `atoms`; see :class:`Method`."""
-        return molecule_labels(self, atoms, quantities, self._compute)
 
     def _compute(
         self, molecule: ase.Atoms, charge: float, quantities: tuple[str, ...]

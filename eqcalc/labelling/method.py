@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import ase
@@ -119,27 +120,36 @@ def selected_quantities(
     return ordered(quantities)
 
 
-def molecule_labels(
-    method: Method,
-    atoms: ase.Atoms,
-    quantities: Collection[str] | None,
-    compute: Callable[[ase.Atoms, float, tuple[str, ...]], Mapping[str, Any]],
-) -> dict[str, np.ndarray]:
-    """Return checked labels of an isolated molecule.
+class MoleculeMethod(Method):
+    """A method that computes one isolated molecule, centred at its centre of mass.
 
-    `compute` is called with the molecule, centred at its centre of mass, its charge [e] and
-    the names of the quantities; see :meth:`Method.label`.
+    Subclasses are dataclasses.
     """
-    wanted = selected_quantities(method, quantities)
-    molecule = isolated_molecule(atoms).copy()
-    molecule.positions -= molecule.get_center_of_mass()
-    labels = {}
-    for name, value in compute(molecule, total_charge(atoms), wanted).items():
-        expected = quantity(name).shape_of(len(atoms))
-        labels[name] = shape(f"{name} of {method.name}", np.asarray(value, dtype=float), expected)
-        if not np.isfinite(labels[name]).all():
-            raise ConvergenceError(f"{method.name}: non-finite {name}")
-    return labels
+
+    def settings(self) -> dict[str, Any]:
+        """Return every setting that changes the labels: the fields of the dataclass."""
+        return asdict(self)  # type: ignore[call-overload]
+
+    def label(
+        self, atoms: ase.Atoms, quantities: tuple[str, ...] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Return checked `quantities` of the isolated molecule `atoms`; see :class:`Method`."""
+        wanted = selected_quantities(self, quantities)
+        molecule = isolated_molecule(atoms).copy()
+        molecule.positions -= molecule.get_center_of_mass()
+        labels = {}
+        for name, value in self._compute(molecule, total_charge(atoms), wanted).items():
+            expected = quantity(name).shape_of(len(atoms))
+            labels[name] = shape(f"{name} of {self.name}", np.asarray(value, dtype=float), expected)
+            if not np.isfinite(labels[name]).all():
+                raise ConvergenceError(f"{self.name}: non-finite {name}")
+        return labels
+
+    @abstractmethod
+    def _compute(
+        self, molecule: ase.Atoms, charge: float, quantities: tuple[str, ...]
+    ) -> Mapping[str, Any]:
+        """Return labels of a centred molecule and its charge [e], by name."""
 
 
 def finite_field_polarizability(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -206,6 +207,11 @@ def _pair(values: Iterable[int]) -> tuple[int, int]:
 
 def general_model_knows(atoms: Atoms) -> bool:
     """Return whether the general model was trained on molecules like this one."""
-    found = Compositions.of_model(read_header(model_file(GENERAL_MODEL))["metadata"])
+    found = _of_general_model()
     closed = not total_charge(atoms) and not open_shell(atoms)
     return found is not None and closed and found.contain(atoms.numbers)
+
+
+@cache
+def _of_general_model() -> Compositions | None:
+    return Compositions.of_model(read_header(model_file(GENERAL_MODEL))["metadata"])
