@@ -50,6 +50,7 @@ class Settings(ctypes.Structure):
             for name in (
                 "features", "layers", "embeddings", "radial_functions", "basis",
                 "invariant", "cutoff_power", "has_energy", "has_dipole", "has_polarizability",
+                "has_atomic_dipoles", "polarizability_about_mass",
             )
         ),
         *(
@@ -92,6 +93,8 @@ def kernel_parameters(potential: Potential) -> tuple[Tensor, Settings, list[nn.P
             key="read_outs.energy",
         )
     config = representation.config
+    gated = {name: potential.heads[name] for name in compiled if _is_gated(potential.heads[name])}
+    polarizability = gated.get("polarizability")
     basis, constants, exponent = _radial_basis(representation.basis, config.cutoff)
     settings = Settings(
         features=config.features,
@@ -107,20 +110,22 @@ def kernel_parameters(potential: Potential) -> tuple[Tensor, Settings, list[nn.P
         **{f"has_{name}": name in compiled for name in _HEADS},
         **{f"{name}_scale": potential.references.scales.get(name, 1.0) for name in _HEADS},
         **{
-            f"{name}_epsilon": _epsilon(cast("Any", potential.heads[name]).blocks[0].invariant)
-            for name in compiled
-            if name != "energy"
+            f"{name}_epsilon": _epsilon(cast("Any", head).blocks[0].invariant)
+            for name, head in gated.items()
         },
+        has_atomic_dipoles="dipole" in gated,
+        polarizability_about_mass=getattr(polarizability, "origin", None)
+        is ORIGINS["center_of_mass"],
     )
     modules: list[nn.Module] = [representation.embedding, representation.filters]
     for message, update in zip(representation.messages, representation.updates, strict=True):
         modules += [message, update.mix, update.context]
     for name in compiled:
-        if name == "energy":
-            modules.append(potential.heads[name])
-        else:
-            for block in cast("Any", potential.heads[name]).blocks:
+        if name in gated:
+            for block in cast("Any", gated[name]).blocks:
                 modules += [block.mix, block.gate]
+        else:
+            modules.append(potential.heads[name])
     settings.constants = constants.data_ptr()
     return constants, settings, [p for module in modules for p in module.parameters()]
 
@@ -154,13 +159,15 @@ def _radial_basis(basis: nn.Module, cutoff: float) -> tuple[int, Tensor, float]:
 
 
 def _has_kernels(head: nn.Module) -> bool:
-    if type(head) is EnergyHead:
+    if type(head) is PolarizabilityHead:
+        return head.gated and head.origin is not ORIGINS["center_of_charge"]
+    if type(head) is EnergyHead or (type(head) is DipoleHead and not head.gated):
         return [type(module) for module in head.atomwise] == [nn.Linear, nn.SiLU, nn.Linear]
-    if type(head) is PolarizabilityHead and head.origin is not ORIGINS["centroid"]:
-        return False
-    return isinstance(head, AtomicScalarAndVector) and (
-        type(head) in (DipoleHead, PolarizabilityHead) and head.gated
-    )
+    return type(head) is DipoleHead
+
+
+def _is_gated(head: nn.Module) -> bool:
+    return isinstance(head, AtomicScalarAndVector) and head.gated
 
 
 class _Input(ctypes.Structure):

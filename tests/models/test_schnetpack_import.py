@@ -16,6 +16,8 @@ from ase import Atoms
 
 from eqcalc.models.schnetpack_import import SchNetPackError, import_schnetpack
 from eqcalc.neighbors import all_pairs
+from eqcalc.runtime import evaluator_for
+from eqcalc.runtime.cpp_compiler import compiler
 from eqcalc.structures import Structures
 from eqcalc.units import conversion_factor
 
@@ -163,3 +165,10 @@ def test_an_offset_that_the_state_lacks_is_named(record):
     state = {name: v for name, v in record["state"].items() if "postprocessors" not in name}
     with pytest.raises(SchNetPackError, match=r"the state has no postprocessors\.1\.mean"):
         imported({**record, "state": state})
+
+
+@pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
+def test_everything_runs_on_compiled_kernels(record):
+    potential = imported(record)
+    chosen = evaluator_for(potential, torch.tensor(record["numbers"]))
+    assert set(chosen.parts.values()) == {"compiled kernels"}

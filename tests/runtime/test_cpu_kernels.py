@@ -30,6 +30,11 @@ from tests.conftest import make_potential
 from tests.errors import refused
 
 NAMES = ("energy", "forces", "dipole", "polarizability")
+#: Read-outs of imported models.
+OF_SCHNETPACK = {
+    "dipole": {"atomic_dipoles": False},
+    "polarizability": {"origin": "center_of_mass"},
+}
 
 
 def fused_evaluator(potential, numbers, **options):
@@ -79,6 +84,8 @@ def assert_same(found, expected, tolerance):
         {"layers": 5},
         {"heads": ("energy",)},
         {"heads": ("polarizability",)},
+        {"read_outs": OF_SCHNETPACK},
+        {"read_outs": OF_SCHNETPACK, "features": 37},
     ],
     ids=str,
 )
@@ -425,8 +432,6 @@ def test_without_kernels_for_the_energy_everything_runs_eagerly(ethanol, generat
 @pytest.mark.parametrize(
     ("head", "options"),
     [
-        ("dipole", {"atomic_dipoles": False}),
-        ("polarizability", {"origin": "center_of_mass"}),
         ("polarizability", {"origin": "center_of_charge"}),
         ("zero_point_energy", {}),
         ("homo_energy", {}),

@@ -88,6 +88,12 @@ def test_gradients_for_crystals(names):
         {"radial_basis": "gaussian", "radial_functions": 9},
         {"cutoff": 2.0},
         {"heads": ("energy",)},
+        {
+            "read_outs": {
+                "dipole": {"atomic_dipoles": False},
+                "polarizability": {"origin": "center_of_mass"},
+            }
+        },
     ],
     ids=str,
 )

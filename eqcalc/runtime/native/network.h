@@ -42,12 +42,12 @@ struct Layer {
     Linear filter;
 };
 
-// Gated equivariant block.
+// Gated equivariant block, or a perceptron of scalars alone.
 struct GatedBlock {
     Map mix;
     Perceptron gate;
     int in = 0, out = 0;  // padded widths
-    bool activate = false;
+    bool activate = false, has_vectors = true;
     Invariant invariant;
 };
 
@@ -65,6 +65,7 @@ struct Network {
     double energy_bias = 0;
     std::vector<GatedBlock> dipole, polarizability;
     double energy_scale = 1, dipole_scale = 1, polarizability_scale = 1;
+    bool polarizability_about_mass = false;  // or about the centroid
 };
 
 template <class N>

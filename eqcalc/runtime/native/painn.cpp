@@ -19,6 +19,7 @@ namespace {
 struct Settings {
     std::int64_t features, layers, embeddings, radial_functions, basis, invariant, cutoff_power;
     std::int64_t has_energy, has_dipole, has_polarizability;
+    std::int64_t has_atomic_dipoles, polarizability_about_mass;
     double cutoff, epsilon, dipole_epsilon, polarizability_epsilon;
     double energy_scale, dipole_scale, polarizability_scale;
     double exponent;
@@ -43,6 +44,15 @@ public:
         p.hidden = padded(hidden);
         read(p.first, in, {hidden});
         read(p.second, {hidden}, out);
+    }
+
+    void read_perceptron(std::vector<GatedBlock>& blocks, int F) {
+        blocks.resize(1);
+        GatedBlock& block = blocks[0];
+        read(block.gate, {F}, std::max(F / 2, 1), {1});
+        block.in = padded(F);
+        block.out = padded(1);
+        block.has_vectors = false;
     }
 
     void read(std::vector<GatedBlock>& blocks, int F, const Invariant& invariant) {
@@ -126,9 +136,11 @@ void read(Network& net, const Settings& s, Parameters take) {
     net.energy_scale = s.energy_scale;
     net.dipole_scale = s.dipole_scale;
     net.polarizability_scale = s.polarizability_scale;
+    net.polarizability_about_mass = s.polarizability_about_mass;
     Invariant invariant = net.invariant;
     invariant.epsilon = Real(s.dipole_epsilon);
-    if (s.has_dipole) take.read(net.dipole, F, invariant);
+    if (s.has_dipole && s.has_atomic_dipoles) take.read(net.dipole, F, invariant);
+    else if (s.has_dipole) take.read_perceptron(net.dipole, F);
     invariant.epsilon = Real(s.polarizability_epsilon);
     if (s.has_polarizability) take.read(net.polarizability, F, invariant);
 }

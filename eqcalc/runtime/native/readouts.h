@@ -31,12 +31,13 @@ public:
         }
     }
 
-    // α = Σ a_i 1 + ν_i ⊗ (r_i − r̄) + (r_i − r̄) ⊗ ν_i, r̄ the centroid.
+    // α = Σ a_i 1 + ν_i ⊗ (r_i − r_0) + (r_i − r_0) ⊗ ν_i, r_0 the centroid or the centre of mass.
     void polarizability(double* polarizabilities) {
         const auto [isotropic, vectors] = read_out(net_.polarizability, of_polarizability_);
+        const double* weights = net_.polarizability_about_mass ? in_.masses : nullptr;
         for (std::int64_t s = 0; s < in_.n_structures; ++s) {
             const std::int64_t begin = in_.first_atom[s], end = in_.first_atom[s + 1];
-            const Point origin = center(begin, end, nullptr);
+            const Point origin = center(begin, end, weights);
             double* alpha = polarizabilities + 9 * s;
             std::fill(alpha, alpha + 9, 0.0);
             for (std::int64_t i = begin; i < end; ++i)
@@ -81,9 +82,10 @@ public:
     void polarizability_back(const double* seeds, Array of_scalars, Array of_vectors,
                              Gradients& gradients) {
         const auto [of_isotropic, of_directions] = seeds_of_atoms();
+        const double* weights = net_.polarizability_about_mass ? in_.masses : nullptr;
         for (std::int64_t s = 0; s < in_.n_structures; ++s) {
             const std::int64_t begin = in_.first_atom[s], end = in_.first_atom[s + 1];
-            const Point origin = center(begin, end, nullptr);
+            const Point origin = center(begin, end, weights);
             const double* of_alpha = seeds + 9 * s;
             for (std::int64_t i = begin; i < end; ++i) {
                 of_isotropic.tangent[i * kLanes] =
@@ -123,6 +125,14 @@ private:
         return sums;
     }
 
+    // The hidden layer of a perceptron.
+    void activate(const Perceptron& perceptron, State& s) {
+        s.hidden = arena_.take(n_ * perceptron.hidden);
+        s.active = arena_.take(n_ * perceptron.hidden);
+        perceptron.first.forward(int(n_), s.joined.value, s.hidden.value);
+        silu<InValue>(n_ * perceptron.hidden, s.hidden, s.active);
+    }
+
     // A scalar and a vector per atom, each the first of its padded features.
     std::pair<const Real*, const Real*> read_out(const std::vector<GatedBlock>& blocks,
                                                  std::vector<State>& states) {
@@ -131,14 +141,21 @@ private:
         for (const GatedBlock& block : blocks) {
             const int rows = int(n_);
             State s{scalars, vectors, {}, {}, {}, {}, {}};
+            if (!block.has_vectors) {
+                s.joined = scalars;
+                activate(block.gate, s);
+                scalars = arena_.take(n_ * block.out);
+                block.gate.second.forward(rows, s.active.value, scalars.value);
+                vectors = arena_.take(n_ * 3 * block.out);
+                std::memset(vectors.value, 0, n_ * 3 * block.out * sizeof(Real));
+                states.push_back(s);
+                continue;
+            }
             s.mixed = arena_.take(n_ * 6 * block.out);
             block.mix.forward(3 * rows, vectors.value, s.mixed.value);
             s.joined = arena_.take(n_ * (block.in + block.out));
             join<InValue>(n_, scalars, block.in, s.mixed, block.out, block.invariant, s.joined);
-            s.hidden = arena_.take(n_ * block.gate.hidden);
-            s.active = arena_.take(n_ * block.gate.hidden);
-            block.gate.first.forward(rows, s.joined.value, s.hidden.value);
-            silu<InValue>(n_ * block.gate.hidden, s.hidden, s.active);
+            activate(block.gate, s);
             s.gates = arena_.take(n_ * 2 * block.out);
             block.gate.second.forward(rows, s.active.value, s.gates.value);
             scalars = arena_.take(n_ * block.out);
@@ -178,6 +195,18 @@ private:
             const GatedBlock& block = blocks[b];
             const State& s = states[b];
             const int out = block.out, width = block.in + out;
+            if (!block.has_vectors) {
+                const Array of_active = arena_.take(n_ * block.gate.hidden);
+                const Array of_hidden = arena_.take(n_ * block.gate.hidden);
+                const Array of_output = of_scalars;
+                of_scalars = arena_.take(n_ * block.in);
+                of_vectors = arena_.take(n_ * 3 * block.in);
+                std::memset(of_vectors.tangent, 0, n_ * 3 * block.in * sizeof(Real));
+                apply_back(block.gate.second, rows, s.active, of_output, of_active);
+                silu_back<InValue, InTangent>(n_ * block.gate.hidden, s.hidden, of_active, of_hidden);
+                apply_back(block.gate.first, rows, s.joined, of_hidden, of_scalars);
+                continue;
+            }
             const Array of_gates = arena_.take(n_ * 2 * out), of_mixed = arena_.take(n_ * 6 * out);
             const Array of_active = arena_.take(n_ * block.gate.hidden);
             const Array of_hidden = arena_.take(n_ * block.gate.hidden);
