@@ -25,10 +25,11 @@ from eqcalc.ipi.description import (
 from eqcalc.ipi.outputs import OutputError, Records, read_extras, read_frames, read_properties
 from eqcalc.ipi.units import extra_quantities, split_unit
 from eqcalc.methods import METHODS
+from eqcalc.spectra.tensor_components import require_polarizabilities
 from eqcalc.trajectory import Header, Layout, Trajectory, TrajectoryWriter
 from eqcalc.trajectory.layout import UNITS
 from eqcalc.units import BOLTZMANN, FEMTOSECOND, atomic_unit
-from eqcalc.validation import ExistingFileError, InvalidInputError, existing_directory
+from eqcalc.validation import ExistingFileError, InvalidInputError, existing_directory, located
 
 #: i-PI's names of observables, besides the averages of extras.
 _PROPERTIES = {
@@ -216,6 +217,9 @@ def _observables(
         if name not in found:
             scale = _extras_factor(name, description, extras_units)
             found[name] = Records(records.steps, records.values * scale)
+            if name == "polarizability" and name in (extras_units or ()):  # of another potential
+                with located(file=folder, section="extras"):
+                    require_polarizabilities([found[name].values])
     return {name: records for name, records in found.items() if len(records.steps)}
 
 

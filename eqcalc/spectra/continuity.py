@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Checks that a series is one continuous motion: repeated frames, jumps, equal replicas.
+"""Checks that a series is one continuous motion: repeated frames, jumps, equal replicas, times.
 
-Repeated frames and unphysical jumps give a wrong spectrum with small error bars. Times are not
-checked here but when a file is read (:mod:`eqcalc.spectra.io.formats`).
+Repeated frames, unphysical jumps and columns of times give a wrong spectrum with small error bars.
+The times of a file are checked when it is read (:mod:`eqcalc.spectra.io.formats`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ _FRAMES, _LONG = 2**16, 2**20
 _MEDIANS, _GAP = 10.0, 3.0
 #: This many consecutive frames equal to earlier ones are a restart, not a coincidence.
 _BLOCK = 3
+#: Fewer frames than this may rise evenly by chance.
+_SOME = 10
 #: First remedy for jumps of a quantity.
 _REPAIR = {
     "dipole": "remove jumps between polarization branches of a cell with --unwrap or "
@@ -54,7 +56,7 @@ def require_unbroken(series: Series) -> Series:
     Raises
     ------
     BrokenSeriesError
-        A replica repeats frames or jumps, or two are equal.
+        A replica repeats frames or jumps, or has times among its components, or two are equal.
     """
 
     def broken(index: int, frame: int | None, problem: str, advice: str = "") -> Exception:
@@ -69,6 +71,15 @@ def require_unbroken(series: Series) -> Series:
             repeated = repeated_frames(values)
             if repeated is not None:
                 raise broken(index, repeated[0], describe_repeat(*repeated))
+            columns = values.reshape(len(values), -1).T if values.ndim > 1 else values[None]
+            times = [i for i, column in enumerate(columns[:9]) if rises_evenly(column)]
+            if times and not series.rate:
+                raise broken(
+                    index,
+                    None,
+                    f"component {times[0]} rises by the same amount in every frame: a time or step",
+                    "leave it out",
+                )
         found = None if series.rate else jump(values)
         if found is not None:
             frame, step, usual = found
@@ -89,6 +100,14 @@ def require_unbroken(series: Series) -> Series:
             "give each replica once: errors come from independent ones",
         )
     return series
+
+
+def rises_evenly(values: np.ndarray) -> bool:
+    """Return whether all numbers of many rise by the same amount, as times and steps do."""
+    if len(values) <= _SOME or not values[1] > values[0]:
+        return False
+    gaps = np.diff(values)
+    return bool(np.allclose(gaps, gaps[0], rtol=1e-6, atol=0.0))
 
 
 # --- jumps ------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from eqcalc.spectra.continuity import require_unbroken
 from eqcalc.spectra.estimator.correlation import Signal, differentiate
 from eqcalc.spectra.provenance import trajectory_provenance
 from eqcalc.spectra.quantum_factors import temperature_warning
+from eqcalc.spectra.tensor_components import require_polarizabilities
 from eqcalc.trajectory import Trajectory
 from eqcalc.units import UnitError, conversion_factor
 from eqcalc.validation import InvalidInputError, count, one_of, positive, within
@@ -345,7 +346,7 @@ def as_series(
     ------
     InvalidInputError
         A required option is missing or given twice; see :class:`Series`; or arrays repeat frames,
-        jump, or have two equal replicas.
+        jump, have two equal replicas, or are no polarizabilities in the usual order.
     """
     stated: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     derivative = stated.pop("derivative", None)
@@ -355,7 +356,7 @@ def as_series(
     if isinstance(data, Series):
         one_of("quantity", data.quantity, (quantity,))
         _replicas(data.replicas, shapes, quantity)
-        return require_unbroken(replace(data, **stated))
+        return _sound(replace(data, **stated))
     if hasattr(data, "observable"):
         wanted = derivative is not False and not positions
         series = Series.from_trajectory(
@@ -377,7 +378,14 @@ def as_series(
         if key not in stated:
             raise InvalidInputError("must be stated for plain arrays", key=key)
     rate = data is None or quantity in _RATES
-    return require_unbroken(Series.from_arrays(given, quantity, shapes, rate=rate, **stated))
+    return _sound(Series.from_arrays(given, quantity, shapes, rate=rate, **stated))
+
+
+def _sound(series: Series) -> Series:
+    """Return a series that no file says more of, after checking its values."""
+    if series.quantity == "polarizability":
+        require_polarizabilities(series.replicas, rate=series.rate)
+    return require_unbroken(series)
 
 
 def _compare(data: Any, stated: dict[str, Any]) -> None:

@@ -254,3 +254,20 @@ def test_inputs_that_are_not(tmp_path):
     with pytest.raises(InputError) as error:
         _ = Description("<simulation><total_steps>x</total_steps></simulation>", "i").total_steps
     assert (error.value.key, error.value.value) == ("total_steps", "x")
+
+
+def test_a_polarizability_of_another_code_is_one(tmp_path):
+    folder = run_of_somebody(tmp_path)
+    for sign in (1.0, -1.0):
+        text = "".join(
+            f" #EXTRAS_COMPONENT_RAW(polarizability)# Step: {step:10d}  Bead: 0 \n"
+            + f"{9.0 * sign} 0 0 0 {8.0 * sign} 0.1 0 0.1 7.{step}\n" * 4
+            for step in (0, 2, 4)
+        )
+        (folder / "sim.mu").write_text(text)
+        units = {"polarizability": "bohr^3"}
+        if sign > 0.0:
+            assert read_run(folder, extras_units=units).observable("polarizability")
+        else:
+            with refused(file=folder, key="extras.polarizability"):
+                read_run(folder, extras_units=units)

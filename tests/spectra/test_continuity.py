@@ -145,3 +145,11 @@ def test_repeated_frames_far_into_a_long_series():
     for last in (600_000, 1_050_000):
         broken = np.concatenate([x[:last], x[last - 50 :]])
         assert repeated_frames(broken) == (last, last + 49, last - 50)
+
+
+def test_a_component_that_rises_evenly_is_a_time(motion):
+    with pytest.raises(BrokenSeriesError) as caught:
+        infrared(np.dstack([np.tile(np.arange(4000.0), (3, 1)), motion[..., :2]]), **KW)
+    assert caught.value.key == "dipole, replica 0" and caught.value.frame is None
+    drifting = motion + 0.01 * np.arange(4000.0)[:, None]
+    assert infrared(drifting, **KW)

@@ -27,18 +27,6 @@ _TIMES = {
 #: Internal units by the number of components of a frame.
 _UNITS = {3: "e*Å", 6: "e^2*Å^2/eV", 9: "e^2*Å^2/eV"}
 _ATOMIC_UNITS = {3: "e*bohr", 6: "bohr^3", 9: "bohr^3"}
-#: Orders of the components of a polarizability: the usual one, and those of other programs.
-_ORDER = "xx yy zz yz xz xy"
-_ORDERS = (
-    "xx xy xz yy yz zz",
-    "xx xy yy xz yz zz",
-    "xx yy zz xy yz xz",
-    "xx yy zz xy xz yz",
-)
-#: Mean difference of αxy and αyx relative to the mean of all: finite fields are exact to 1 %.
-_ASYMMETRIC = 0.03
-#: Mean relative to the standard deviation if the mean was subtracted.
-_NO_MEAN = 0.01
 #: Spellings in other codes, and those of :mod:`eqcalc.units`.
 _SPELLINGS = (
     (r"electrons?|\be(?=a\b|å|ang|bohr)", "e "),
@@ -266,50 +254,3 @@ def check_unrepeated(values: np.ndarray) -> np.ndarray:
     if repeated is not None:
         raise InvalidFileError(f"{describe_repeat(*repeated)} (frames count from 0)")
     return values
-
-
-def check_polarizability(values: np.ndarray) -> None:
-    """Check that frames of six or nine numbers are polarizabilities, with columns in their order.
-
-    The polarizability of a molecule is symmetric and, in the mean, positive definite.
-
-    Raises
-    ------
-    InvalidFileError
-        They are not; the error names the order of columns with which they would be.
-    """
-    frames = values.reshape(len(values), -1)
-    if frames.shape[1] == 9:
-        tensor = frames.reshape(-1, 3, 3)
-        odd = float(np.abs(tensor - tensor.swapaxes(1, 2)).mean())
-        if odd > _ASYMMETRIC * float(np.abs(tensor).mean()):
-            raise InvalidFileError(
-                key="polarizability",
-                value=f"xy, xz, yz beside yx, zx, zy that differ by {odd:.3g}",
-                expected="symmetric tensors: xx, xy, xz, yx, yy, yz, zx, zy, zz",
-                advice="check the columns: is one of them a step?",
-            )
-        frames = frames[:, [0, 4, 8, 5, 2, 1]]
-    mean = frames.mean(0)
-    if frames.shape[1] != 6 or _is_polarizability(mean):
-        return
-    if np.abs(mean).max() <= _NO_MEAN * frames.std(0).max():
-        return  # the mean was subtracted
-    fitting = [
-        order
-        for order in _ORDERS
-        if _is_polarizability(np.array([mean[order.split().index(c)] for c in _ORDER.split()]))
-    ]
-    raise InvalidFileError(
-        "the mean of the polarizability is not positive definite",
-        key="polarizability",
-        value=[round(float(x), 4) for x in mean],
-        expected=f"{_ORDER}, in this order",
-        advice=f"it is with the columns taken as {' or as '.join(fitting)}" if fitting else "",
-    )
-
-
-def _is_polarizability(six: np.ndarray) -> bool:
-    xx, yy, zz, yz, xz, xy = six
-    tensor = np.array([[xx, xy, xz], [xy, yy, yz], [xz, yz, zz]])
-    return bool(np.linalg.eigvalsh(tensor)[0] > 0.0)

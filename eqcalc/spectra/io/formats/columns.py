@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eqcalc.spectra.continuity import rises_evenly
 from eqcalc.spectra.io.formats.base import (
     SeriesReader,
     check_even,
@@ -47,8 +48,6 @@ _COMPONENTS = {
 }
 #: Steps and units of LAMMPS, fs.
 _LAMMPS_UNITS = {"real": 1.0, "electron": 1.0, "metal": 1e3}
-#: Fewer frames than this may rise evenly by chance.
-_SOME = 10
 
 
 class ColumnsReader(SeriesReader):
@@ -86,7 +85,7 @@ class ColumnsReader(SeriesReader):
                     times = {other: ""}
                     break
         for column in columns:
-            if column in times or _rises_evenly(values[column]):
+            if column in times or rises_evenly(values[column]):
                 raise InvalidInputError(
                     f"column {column} is a time or step",
                     key="columns",
@@ -172,12 +171,6 @@ def _is_number(table: Table, column: int) -> bool:
 
 def _is_time(title: str) -> bool:
     return _TIME.match(title) is not None and _STEP.match(title) is None
-
-
-def _rises_evenly(values: np.ndarray) -> bool:
-    """Return whether all numbers of many rise by the same amount."""
-    gaps = np.diff(values)
-    return len(gaps) >= _SOME and gaps[0] > 0.0 and bool(np.allclose(gaps, gaps[0], rtol=1e-6))
 
 
 def _check_components(titles: Mapping[int, str], columns: Sequence[int]) -> None:

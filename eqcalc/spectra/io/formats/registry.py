@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from eqcalc.plugins import class_named
-from eqcalc.spectra.io.formats.base import SeriesReader, SeriesReplicas, check_polarizability
+from eqcalc.spectra.io.formats.base import SeriesReader, SeriesReplicas
 from eqcalc.spectra.io.formats.columns import ColumnsReader, GPUMDReader
 from eqcalc.spectra.io.formats.extxyz import ExtxyzReader
 from eqcalc.spectra.io.formats.ipi import IPIReader
 from eqcalc.spectra.io.formats.outputs import CP2KReader, VASPReader
 from eqcalc.spectra.io.formats.schnetpack import SchNetPackReader
-from eqcalc.validation import InvalidInputError, existing_file, located
+from eqcalc.spectra.tensor_components import require_polarizabilities
+from eqcalc.validation import InvalidFileError, InvalidInputError, existing_file
 
 #: Entry-point group of readers in installed packages.
 ENTRY_POINTS = "eqcalc.series_readers"
@@ -135,6 +136,8 @@ def read_series(
     replicas = SeriesReplicas(reader.read(list(found.values()), key, time_key))
     replicas.interval, replicas.unit = reader.interval, reader.unit
     for name, values in replicas.items():
-        with located(file=name):
-            check_polarizability(values)
+        try:
+            require_polarizabilities([values])
+        except InvalidInputError as error:
+            raise error.of_kind(InvalidFileError).within_file(name) from None
     return replicas
