@@ -18,6 +18,17 @@ def grouped(facts: Mapping[str, str]) -> str:
     return described({", ".join(names): fact for fact, names in alike.items()})
 
 
+def ungrouped(text: str) -> dict[str, str]:
+    """Return facts by name from the line of :func:`grouped`; empty for another text."""
+    facts: dict[str, str] = {}
+    for part in text.split("; "):
+        names, separator, fact = part.partition(": ")
+        if not separator:
+            return {}
+        facts |= dict.fromkeys(names.split(", "), fact)
+    return facts
+
+
 def joined_levels(levels: Mapping[str, str] | str | None) -> str:
     """Return levels of theory by quantity as text, merging equal ones."""
     if not isinstance(levels, Mapping):

@@ -112,9 +112,22 @@ def _levels(texts: Sequence[str]) -> str | dict[str, str] | None:
 
 
 def _convert(options: argparse.Namespace) -> None:
-    from eqcalc.datasets import convert
+    from eqcalc.datasets import Dataset, convert, export_dataset
     from eqcalc.datasets.conversion import REFERENCE
+    from eqcalc.datasets.export import WRITERS
 
+    if options.target.suffix.lower() in WRITERS:
+        for name in ("level_of_theory", "unit", "ignore", "format", "option", "accept"):
+            if getattr(options, name):
+                raise InvalidInputError(
+                    key=f"--{name.replace('_', '-')}",
+                    value=getattr(options, name),
+                    expected=f"nothing: {options.target} is written as {options.source} has it",
+                )
+        keys = dict(options.key)
+        dataset = Dataset.open(options.source)
+        print(export_dataset(dataset, options.target, keys=keys, overwrite=options.overwrite))
+        return
     report = convert(
         options.source,
         options.target,
@@ -183,17 +196,23 @@ def add_data_commands(add: Callable[..., Any]) -> None:
     add_number(command, "--processes", 1, "structures labelled in parallel", positive_count)
     add_seed(command)
 
-    command = add("convert", _convert, "Convert labelled structures to an eqcalc dataset.")
+    command = add(
+        "convert",
+        _convert,
+        "Convert labelled structures to an eqcalc dataset, or a dataset to extended XYZ or an ASE "
+        "database.",
+    )
     command.add_argument(
         "source",
         type=Path,
         help="extxyz, ASE database, npz (MD17 layout), QM9 archive, or an output, or a folder of "
-        "outputs, of CP2K, Gaussian, ORCA, Psi4 or Q-Chem",
+        "outputs, of CP2K, Gaussian, ORCA, Psi4 or Q-Chem; or an eqcalc dataset",
     )
-    command.add_argument("target", type=Path, help="dataset to write (.h5)")
+    text = "dataset to write (.h5); of an eqcalc dataset .extxyz, .xyz or .db"
+    command.add_argument("target", type=Path, help=text)
     _add_level_of_theory(command, "as the file says")
     add_pairs(command, "--unit", "QUANTITY=UNIT", "energy=kcal/mol")
-    add_pairs(command, "--key", "QUANTITY=KEY", "energy=E")
+    add_pairs(command, "--key", "QUANTITY=KEY", "energy=E, to read or to write")
     command.add_argument("--ignore", nargs="*", default=[], metavar="KEY", help="keys to ignore")
     command.add_argument(
         "--format",

@@ -31,6 +31,7 @@ from eqcalc.datasets.agreement import Agreement, check_forces, compare_labels
 from eqcalc.datasets.checks import Problem, ValidationReport, validate
 from eqcalc.datasets.conversion import ConversionError, ConversionReport, convert, open_reader
 from eqcalc.datasets.dataset import Dataset, DatasetError
+from eqcalc.datasets.export import export_dataset
 from eqcalc.datasets.label_statistics import LabelStatistics, statistics
 from eqcalc.datasets.record import Record
 from eqcalc.datasets.splits import check_split, random_split, store_split
@@ -51,6 +52,7 @@ __all__ = [
     "check_split",
     "compare_labels",
     "convert",
+    "export_dataset",
     "open_reader",
     "random_split",
     "statistics",

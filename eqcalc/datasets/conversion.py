@@ -34,6 +34,7 @@ from eqcalc.datasets.readers.npz import NpzReader
 from eqcalc.datasets.readers.outputs import OutputsReader
 from eqcalc.datasets.readers.qm9 import Qm9Reader
 from eqcalc.datasets.writer import DatasetWriter
+from eqcalc.facts import ungrouped
 from eqcalc.files import make_folder, temporary_path
 from eqcalc.plugins import class_named, instance
 from eqcalc.progress import progress_bar
@@ -257,7 +258,7 @@ def convert(
             units_by_key=getattr(reader, "units_by_key", {}),
             nan_is_missing="nan" in accept,
         )
-    level = level_of_theory or reader.level_of_theory
+    level = level_of_theory or _by_quantity(reader.level_of_theory)
     make_folder(target.parent)
     draft = temporary_path(target)
     try:
@@ -301,6 +302,12 @@ def convert(
         draft.unlink(missing_ok=True)
     forces = next((one for one in found if one.quantity == "forces"), None)
     return ConversionReport(converted, report, tuple(report.bad), forces, tuple(found))
+
+
+def _by_quantity(level: str) -> str | dict[str, str]:
+    """Return levels of theory by quantity, if a text of a file states several."""
+    levels = ungrouped(level)
+    return levels if levels and set(levels) <= {*known_quantities()} else level
 
 
 def _kept(

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """``eqcalc label`` with methods by name, by quantity and by their options."""
 
+from pathlib import Path
+
 import ase.io
 import numpy as np
 import pytest
@@ -99,3 +101,15 @@ def test_levels_of_theory_of_a_conversion(tmp_path):
     units = ["--unit", "energy=eV", "--unit", "dipole=e*Å", "--unit", "positions=Å"]
     assert main(["convert", str(source), str(target), "--quiet", *levels, *keys, *units]) == 0
     assert Dataset.open(target).levels_of_theory == {"energy": "CCSD(T)", "dipole": "MP2"}
+
+
+def test_a_dataset_becomes_extended_xyz(tmp_path, capsys):
+    dataset = Path(__file__).parents[2] / "data" / "ethanol" / "pbe0-def2tzvp.h5"
+    target = tmp_path / "a.extxyz"
+    command = ["convert", str(dataset), str(target), "--quiet"]
+    assert main([*command, "--unit", "energy=eV"]) == FAILURE and not target.exists()
+    assert main([*command, "--key", "energy=REF_energy"]) == 0
+    assert "REF_energy=-" in target.read_text("utf-8").splitlines()[1]
+    capsys.readouterr()
+    assert main(command) == FAILURE
+    assert str(target) in capsys.readouterr().err

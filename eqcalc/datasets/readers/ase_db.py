@@ -43,7 +43,7 @@ class AseDatabaseReader:
             raise InvalidFileError(
                 f"not readable ({error})", expected="an ASE database", file=self.path
             ) from None
-        self.keys: Mapping[str, str] = {name: name for name in known_quantities()}
+        self.keys: Mapping[str, str] = {name: name for name in (*known_quantities(), "source")}
         self.units: Mapping[str, str] = {"positions": metadata.get("_distance_unit", "Å")}
         #: Units from the metadata, by key of the file.
         self.units_by_key: Mapping[str, str] = {

@@ -3,7 +3,8 @@
 
 The format: a line with the number of atoms; a line of ``key=value`` with
 ``Properties=species:S:1:pos:R:3:...`` naming the columns; a line per atom. A
-damaged structure is reported and the next one is read. Positions are in ångström.
+damaged structure is reported and the next one is read. Positions are in ångström; ``units`` and
+``level_of_theory`` of a comment line are those that :mod:`eqcalc.datasets.export` writes.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy as np
 from ase.data import atomic_numbers
 
 from eqcalc.datasets.readers import Frame, FrameError
+from eqcalc.facts import ungrouped
 from eqcalc.quantities import known_quantities
 from eqcalc.validation import InvalidInputError, existing_file, number_in
 
@@ -54,8 +56,6 @@ class ExtxyzReader:
         comment line that is a single number has the key ``comment``.
     """
 
-    level_of_theory = ""
-
     def __init__(self, path: str | Path, *, properties: str = "species:S:1:pos:R:3") -> None:
         self.path = existing_file(path, "an extended XYZ file")
         try:
@@ -64,9 +64,12 @@ class ExtxyzReader:
             raise InvalidInputError(str(error), key="properties", value=properties) from None
         self._properties = properties
         #: Keys named like a quantity.
-        self.keys: Mapping[str, str] = {name: name for name in known_quantities()}
-        #: The format defines no others.
+        self.keys: Mapping[str, str] = {name: name for name in (*known_quantities(), "source")}
+        #: The format defines no others; structures may state theirs.
         self.units: Mapping[str, str] = {"positions": "Å"}
+        first = next(iter(self), None)
+        #: That of the first structure, if it states one.
+        self.level_of_theory = first.level_of_theory if isinstance(first, Frame) else ""
 
     def __iter__(self) -> Iterator[Frame | FrameError]:
         with self.path.open("rb") as file:
@@ -172,8 +175,10 @@ def _frame(comment: str, lines: list[str], properties: str) -> Frame:
         if name in texts:
             raise FrameError(f"{name} is both a column and a key of the comment line")
     numbers = np.array([_atomic_number(str(symbol)) for symbol in species])
+    level = texts.pop("level_of_theory", "")
+    units = ungrouped(texts.get("units", ""))
     values = {key: _parse(text) for key, text in texts.items()}
-    return Frame(numbers, positions, {**values, **columns}, cell, pbc)
+    return Frame(numbers, positions, {**values, **columns}, cell, pbc, units, level_of_theory=level)
 
 
 def _periodicity(
