@@ -149,9 +149,11 @@ _TABLE: tuple[tuple[tuple[str, ...], float, Dimension], ...] = (
     (("Å", "Å", "Ang", "ang", "Angstrom", "angstrom", "A"), 1.0, _LENGTH),
     (("Bohr", "bohr", "a0", "a₀"), _ase.Bohr, _LENGTH),
     (("nm",), _ase.nm, _LENGTH),
+    (("m", "meter", "metre"), _ase.m, _LENGTH),
     (("fs", "femtosecond"), _ase.fs, _TIME),
     (("ps", "picosecond"), 1e3 * _ase.fs, _TIME),
     (("e",), 1.0, _CHARGE),
+    (("C", "coulomb"), _ase.C, _CHARGE),
     (("D", "Debye", "debye"), _ase.Debye, _DIPOLE),
     (("mD",), 1e-3 * _ase.Debye, _DIPOLE),
     (("V",), 1.0, _POTENTIAL),
@@ -160,6 +162,7 @@ _TABLE: tuple[tuple[tuple[str, ...], float, Dimension], ...] = (
     (("K",), 1.0, _TEMPERATURE),
     (("mol",), _ase.mol, _NUMBER),
     (("1",), 1.0, _NUMBER),
+    (("10",), 10.0, _NUMBER),  # 10^-30 C*m
 )
 _NAMED: dict[str, Unit] = {
     name: Unit(float(factor), dimension) for names, factor, dimension in _TABLE for name in names
@@ -200,6 +203,84 @@ def parse_unit(text: str) -> Unit:
             raise UnitError(f"unknown unit {name!r} in {text!r}; known units: {known}")
         result = result * _NAMED[name] ** (-exponent if operator == "/" else exponent)
     return result
+
+
+#: Spellings of units in other programs, and those here.
+_SPELLINGS = (
+    (r"^[×x]\s*(?=10)|^1(?=e[-+]?\d)", ""),
+    (r"^e([-+]?\d+)", r"10^\1 "),
+    (r"electrons?|\be(?=a\b|å|ang|bohr)", "e "),
+    (r"\b(coulombs?|c)[\s.·*-]*(?=m\b|met)", "C "),
+    (r"\bmet(er|re)s?\b", "m"),
+    (r"ang(str(o|oe|ö)ms?)?\b|å|\ba(?=\b|3|\^|\*\*)(?!0)", "Å"),
+    (r"\bdebyes?\b|\bd\b", "D"),
+    (r"\ba0|a₀|\bbohrs?\b", "bohr"),
+    (r"(?<=[År])3", "^3"),
+    (r"\bev\b", "eV"),
+    (r"\bmev\b", "meV"),
+    (r"\b(hartrees?|ha|eh)\b", "hartree"),
+    (r"\b(rydbergs?|ry)\b", "Ry"),
+    (r"\bkj\b", "kJ"),
+    (r"\bgpa\b", "GPa"),
+    (r"\b(v|volts?)\b", "V"),
+    (r"(?<!\^)[\s.\-]+", " "),
+)
+#: Atomic units by name, in lower case.
+_ATOMIC = ("a.u.", "a.u", "au", "atomic_unit", "atomic_units", "atomic units", "atomic unit")
+#: A component at the end of a name.
+_COMPONENT = re.compile(r"_[xyz]{1,2}$", re.IGNORECASE)
+
+
+def known_spelling(text: str, like: str) -> str | None:
+    """Return the unit that a text of another program is, as known here; None if it is none.
+
+    Parameters
+    ----------
+    text
+        Such as ``"Debye"``, ``"e.Ang"``, ``"Bohr3"``, ``"a.u."`` or ``"10^-30 C m"``.
+    like
+        A unit of what it should measure.
+    """
+    if text.strip().lower() in _ATOMIC:
+        d = parse_unit(like).dimension
+        powers = {"e": d.charge, "bohr": d.length, "hartree": d.energy}
+        return "*".join(f"{unit}^{n}" if n != 1 else unit for unit, n in powers.items() if n)
+    name = text.strip().lower()
+    for spelling, usual in _SPELLINGS:
+        name = re.sub(spelling, usual, name)
+    for unit in (name.strip().replace(" ", "*"), text.strip()):
+        try:
+            conversion_factor(unit, like)
+        except UnitError:
+            continue
+        return unit
+    return None
+
+
+def unit_in_name(name: str, like: str) -> tuple[str, str | None]:
+    """Return a name without the unit at its end, and the unit, or None.
+
+    Parameters
+    ----------
+    name
+        A key or title of a column, such as ``"dipole_debye"``, ``"mu_D_x"``, ``"alpha_bohr3"`` or
+        ``"energy_kcal_mol"``.
+    like
+        A unit of what it measures.
+    """
+    component = match.group() if (match := _COMPONENT.search(name)) else ""
+    words = name.removesuffix(component).split("_")
+    for first in range(1, len(words)):
+        tail = words[first:]
+        if tail[0].lower() == "in":
+            tail = tail[1:]
+        if len(tail) == 1 and len(tail[0]) == 1 and tail[0] not in "DJVK":
+            continue  # A, E and a are names more often than units
+        said = "/".join(tail).removesuffix("/per/atom").replace("/per/", "/")
+        for text in (said, said.replace("/", " "), "_".join(tail), said.replace("/", "^")):
+            if tail and (unit := known_spelling(text, like)) is not None:
+                return "_".join(words[:first]) + component, unit
+    return name, None
 
 
 _VOLUME = _LENGTH**3

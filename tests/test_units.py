@@ -96,3 +96,40 @@ def test_permittivity_and_polarizability_of_a_cell():
     coulomb_metre = epsilon_0 * 2.0 * (field * 1e10) * (edge * 1e-10) ** 3
     found = units.cell_polarizability(3.0, edge**3) * field
     assert found == pytest.approx(coulomb_metre / (elementary_charge * 1e-10), rel=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("name", "like", "rest", "factor"),
+    [
+        ("dipole_debye", "e*Å", "dipole", 0.20819433),
+        ("mu_D_x", "e*Å", "mu_x", 0.20819433),
+        ("dipole_au", "e*Å", "dipole", 0.52917721),
+        ("dipole_C_m", "e*Å", "dipole", 6.2415091e28),
+        ("alpha_bohr3", "Å^3", "alpha", 0.14818471),
+        ("alpha_xx_au", "e^2*Å^2/eV", "alpha_xx", 0.01029086),
+        ("energy_kcal_mol", "eV", "energy", 0.0433641),
+        ("energy_in_Ha", "eV", "energy", 27.2113862),
+        ("energy_eV_per_atom", "eV", "energy", 1.0),
+        ("forces_ev_A", "eV/Å", "forces", 1.0),
+        ("forces_hartree_bohr", "eV/Å", "forces", 51.4220675),
+    ],
+)
+def test_units_at_the_end_of_names(name, like, rest, factor):
+    found, unit = units.unit_in_name(name, like)
+    assert found == rest
+    assert units.conversion_factor(unit, like) == pytest.approx(factor, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["dipole", "dipole_vector", "energy_pbe", "mu_x", "E_a", "d_d"])
+def test_names_without_a_unit(name):
+    for like in ("e*Å", "eV", "Å^3", "eV/Å", "Å"):
+        assert units.unit_in_name(name, like) == (name, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "debye"),
+    [("C m", 1e30), ("10^-30 C m", 1.0), ("1e-30 C·m", 1.0), ("×10⁻³⁰ C·m", 1.0)],
+)
+def test_dipole_moments_in_si_units(text, debye):
+    unit = units.known_spelling(text, "e*Å")
+    assert units.conversion_factor(unit, "D") == pytest.approx(debye / 3.33564095, rel=1e-7)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,7 @@ from eqcalc.molecules import (
     stated_unpaired_electrons,
 )
 from eqcalc.quantities import Quantity, known_quantities, quantity
-from eqcalc.units import UnitError, cell_polarizability, conversion_factor
+from eqcalc.units import UnitError, cell_polarizability, conversion_factor, unit_in_name
 from eqcalc.validation import InvalidInputError, one_of
 
 #: Meanings of keys besides quantities, and the quantity each is converted to.
@@ -164,6 +165,8 @@ class Interpretation:
             return 1.0  # relative to that of the vacuum
         name = DERIVED.get(meaning, meaning)
         internal = "Å" if meaning == "positions" else quantity(name).unit
+        self._check_name(meaning, key, unit, internal)
+        unit = unit or unit_in_name(key, internal)[1]
         problem, advice = (
             "not stated by the file",
             f"state it (eqcalc convert --unit {meaning}=UNIT)",
@@ -184,6 +187,35 @@ class Interpretation:
             ),
         )
         return 1.0
+
+    def _check_name(self, meaning: str, key: str, unit: str | None, internal: str) -> None:
+        """Note a key whose name says another unit than the stated one, or a mean over atoms."""
+        said = unit_in_name(key, internal)[1]
+        try:
+            same = unit is None or said is None or _same_unit(said, unit)
+        except UnitError:
+            return  # noted with what is not known
+        if not same:
+            self._faults.setdefault(
+                f"{meaning}, {key}",
+                InvalidInputError(
+                    f"the name of the key {key} says {said}",
+                    key=f"units.{meaning}",
+                    value=unit,
+                    expected=str(said),
+                    advice="correct the one that is wrong",
+                ),
+            )
+        if meaning == "energy" and re.search(r"per_?atom", key, re.IGNORECASE):
+            self._faults.setdefault(
+                f"{meaning}, {key}",
+                InvalidInputError(
+                    f"the name of the key {key} says energies per atom",
+                    key="keys.energy",
+                    value=key,
+                    advice=f"give it that meaning (eqcalc convert --key energy_per_atom={key})",
+                ),
+            )
 
     def record(self, frame: Frame, index: int = 0) -> Record:
         """Return `frame` as a record in internal units.
@@ -251,6 +283,10 @@ class Interpretation:
             return None
         atoms = ase.Atoms(frame.numbers, info={"charge": charge, **stated})
         return stated_unpaired_electrons(atoms)
+
+
+def _same_unit(one: str, other: str) -> bool:
+    return abs(conversion_factor(one, other) - 1.0) < 1e-3
 
 
 def _volume(frame: Frame, key: str) -> float:

@@ -66,6 +66,23 @@ def test_all_that_is_missing_is_said_at_once(tmp_path):
     assert not (tmp_path / "out.h5").exists()
 
 
+def test_names_of_keys_say_units(tmp_path):
+    path = tmp_path / "a.xyz"
+    rng = np.random.default_rng(1)
+    info = 'E_kcal_mol={:.9f} dipole_debye="0.1 0.2 {:.9f}"'
+    path.write_text("".join(text(a, info.format(*rng.normal(size=2))) for a in waters(4)))
+    keys = {"energy": "E_kcal_mol", "dipole": "dipole_debye"}
+    labels = run(path, keys=keys).dataset[0].labels
+    assert labels["dipole"][1] == pytest.approx(0.2 * 0.20819433)
+    right = {"energy": "kcal/mol", "dipole": "D"}
+    assert run(path, keys=keys, units=right).dataset[0].labels["energy"] == labels["energy"]
+    with refused(key="units.dipole", value="e*Å", expected="D", file=path):
+        run(path, keys=keys, units={"dipole": "e*Å"})
+    path.write_text(path.read_text().replace("E_kcal_mol", "e_per_atom_eV"))
+    with refused(key="keys.energy", value="e_per_atom_eV"):
+        run(path, keys={**keys, "energy": "e_per_atom_eV"})
+
+
 def test_an_archive_with_keys_of_its_own_is_described_at_once(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, elements=[8, 1, 1], xyz=np.zeros((2, 3, 3)), E=np.zeros(2), mu=np.zeros((2, 3)))

@@ -394,6 +394,10 @@ def test_nine_columns_are_symmetric(tmp_path):
         ("alpha {atomic_unit}", 9, "bohr^3"),
         ("(A^3)", 6, "Å^3"),
         ("axx(Bohr3)", 6, "bohr^3"),
+        ("dipole_debye", 3, "D"),
+        ("alpha_bohr3", 6, "bohr^3"),
+        ("dipole [C m]", 3, "C*m"),
+        ("[1e-30 C·m]", 3, "10^-30*C*m"),
         ("Time (ps)", 3, None),
         ("v_x", 3, None),
         ("[Å^3]", 3, None),
@@ -426,6 +430,68 @@ def test_titles_say_the_order_of_the_components(tmp_path, titles, columns, right
         assert taken == pytest.approx(values[:, 1:4], abs=1e-7)
 
 
-def test_titles_without_components_say_nothing(tmp_path):
-    text = f"# step energy flux max\n{rows(range(N), DIPOLE)}"
-    assert read(tmp_path, text, interval=1.0, unit="D")[0] == pytest.approx(DIPOLE, abs=1e-7)
+def test_titles_without_components_say_nothing_of_the_order(tmp_path):
+    for titles in ("step a b c", "made by our code", "step dip dip dip", "n col11 col12 col13"):
+        text = f"# {titles}\n{rows(range(N), DIPOLE)}"
+        assert read(tmp_path, text, interval=1.0, unit="D")[0] == pytest.approx(DIPOLE, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("titles", "columns", "unit"),
+    [
+        ("step energy flux max", [1, 2, 3], "D"),
+        ("time dip dip dip total", [2, 3, 4], "D"),
+        ("step axx ayy azz", [1, 2, 3], "D"),
+        ("step iso aniso a b c d", [1, 2, 3, 4, 5, 6], "Å^3"),
+        ("step a11 a12 a13 a22 a23 a33", [1, 2, 3, 4, 5, 6], "Å^3"),
+        ("step\ttrace\tperpendicular\tb", [1, 2, 3], "D"),
+    ],
+)
+def test_titles_that_are_no_components_are_refused(tmp_path, titles, columns, unit):
+    values = [
+        [a, *(b for b, _ in zip([*more, *more], titles.split()[2:], strict=False))]
+        for a, more in zip(DIPOLE[:, 0], USUAL, strict=True)
+    ]
+    with refused(InvalidInputError, key="columns", value=columns):
+        read(tmp_path, f"# {titles}\n{rows(range(N), values)}", columns, interval=1.0, unit=unit)
+
+
+def test_titles_without_components_say_times_and_units(tmp_path):
+    """Those of a table that are no x, y and z."""
+    text = rows(0.5e-3 * np.arange(N), DIPOLE, "{:.4f}", ";")
+    for titles in ("Time (ps);a (D);b (D);c (D)", "t_ps;a_debye;b_debye;c_debye"):
+        assert read(tmp_path, f"{titles}\n{text}")[1:] == (pytest.approx(0.5), "D")
+        with refused(value="0.5 fs"):
+            read(tmp_path, f"{titles}\n{text}", interval=0.0005)
+    blanks = f"# time[ps] dip dip dip\n{text.replace(';', ' ')}"
+    assert read(tmp_path, blanks, unit="D")[1] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("title", "unit"),
+    [
+        ("mu_{}_D", "D"),
+        ("mu_debye_{}", "D"),
+        ("dip_{}_au", "e*bohr"),
+        ("d{} (10^-30 C m)", "10^-30*C*m"),
+        ("{}_Cm", "C*m"),
+    ],
+)
+def test_units_in_names_of_columns(tmp_path, title, unit):
+    titles = ",".join(title.format(c) for c in "xyz")
+    text = f"t_fs,{titles}\n{rows(0.5 * np.arange(N), DIPOLE, separator=',')}"
+    assert read(tmp_path, text)[1:] == (0.5, unit)
+    with refused(InvalidFileError, value=unit):
+        read(tmp_path, text, unit="e*Å")
+    with refused(key="columns", value=[1, 3, 2]):
+        read(tmp_path, text, [1, 3, 2])
+
+
+def test_units_in_names_of_keys(tmp_path):
+    text = "".join(
+        f'1\nProperties=species:S:1:pos:R:3 dipole_debye="{row[0]} {row[1]} {row[2]}"\nH 0 0 0\n'
+        for row in DIPOLE
+    )
+    assert read(tmp_path, text, "dipole_debye", format="extxyz", interval=1.0)[2] == "D"
+    with refused(InvalidFileError, value="D", expected="e*Å, the stated one"):
+        read(tmp_path, text, "dipole_debye", format="extxyz", interval=1.0, unit="e*Å")

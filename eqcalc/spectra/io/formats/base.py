@@ -12,7 +12,13 @@ import numpy as np
 
 from eqcalc.spectra.continuity import describe_repeat, last_digit, repeated_frames
 from eqcalc.spectra.series import SAME_STATEMENT
-from eqcalc.units import FEMTOSECOND, UnitError, atomic_unit, conversion_factor
+from eqcalc.units import (
+    FEMTOSECOND,
+    atomic_unit,
+    conversion_factor,
+    known_spelling,
+    unit_in_name,
+)
 from eqcalc.validation import InvalidFileError, located
 
 #: Units of time of other codes, fs.
@@ -24,19 +30,8 @@ _TIMES = {
     **dict.fromkeys(("a.u.", "a.u", "au", "atomic_unit"), atomic_unit("fs")),
     "Å√(amu/eV)": 1.0 / FEMTOSECOND,  # of ASE, which does not write it
 }
-#: Internal units by the number of components of a frame.
-_UNITS = {3: "e*Å", 6: "e^2*Å^2/eV", 9: "e^2*Å^2/eV"}
-_ATOMIC_UNITS = {3: "e*bohr", 6: "bohr^3", 9: "bohr^3"}
-#: Spellings in other codes, and those of :mod:`eqcalc.units`.
-_SPELLINGS = (
-    (r"electrons?|\be(?=a\b|å|ang|bohr)", "e "),
-    (r"ang(str(o|oe|ö)ms?)?\b|å|\ba(?=\b|3|\^|\*\*)(?!0)", "Å"),
-    (r"\bdebyes?\b|\bd\b", "D"),
-    (r"\ba0|a₀|\bbohrs?\b", "bohr"),
-    (r"(?<=[År])3", "^3"),
-    (r"\bev\b", "eV"),
-    (r"[\s.\-]+", " "),
-)
+#: Units by the number of components of a frame.
+UNITS = {3: "e*Å", 6: "Å^3", 9: "Å^3"}
 
 
 class SeriesReplicas(dict[str, np.ndarray]):
@@ -164,18 +159,11 @@ def unit_in(text: str, n_components: int) -> str | None:
     bracketed = re.findall(r"[\[({]([^\[\](){}]{1,40})[\])}]", text)
     words = [word for word in re.split(r"[\s,;:=\"]+", text[:1000]) if len(word) > 1]
     short = [text] if 1 < len(text.strip()) <= 40 else []
+    like = UNITS[n_components]
     for part in (*bracketed, *short, *words, *text.rsplit("/", 1)[1:]):
-        name = part.strip().lower()
-        if name.replace(" ", "_").rstrip("s") in ("a.u.", "a.u", "au", "atomic_unit"):
-            return _ATOMIC_UNITS[n_components]
-        for spelling, usual in _SPELLINGS:
-            name = re.sub(spelling, usual, name)
-        try:
-            name = name.strip().replace(" ", "*")
-            conversion_factor(name, _UNITS[n_components])
-        except UnitError:
-            continue
-        return name
+        unit = known_spelling(part, like) or unit_in_name(part, like)[1]
+        if unit is not None:
+            return unit
     return None
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from eqcalc.spectra.continuity import rises_evenly
 from eqcalc.spectra.io.formats.base import (
+    UNITS,
     SeriesReader,
     check_even,
     check_unrepeated,
@@ -19,6 +20,7 @@ from eqcalc.spectra.io.formats.base import (
     unit_in,
 )
 from eqcalc.spectra.io.text import Table, split_table, text_lines
+from eqcalc.units import unit_in_name
 from eqcalc.validation import InvalidFileError, InvalidInputError, number_in
 
 #: First characters of lines that are skipped.
@@ -36,9 +38,19 @@ _IPI_COLUMN = re.compile(r"(?:column|cols\.)\s+(\d+)(?:\s*-\s*(\d+))?\s+-->\s+([
 _AXIS = re.compile(r"@\s*([xy])axis\s+label\s+\"(.*)\"")
 #: A title with its unit, of titles between blanks.
 _TITLE = re.compile(r"[^\s\[({]+(?:\s*[\[({][^\])}]*[\])}])?")
-#: Component at the end of a title without its unit: mu_x, alpha_xy, axx.
+#: Component at the end of a title without its unit: mu_x, alpha_xy, axx, alpha_12.
 _COMPONENT = re.compile(
-    r"(?:.*[^a-z])?(?:mu|m|d|p|dip|dipole|a|alpha|pol)?_?([xyz]{1,2})", re.IGNORECASE
+    r"(?:.*[^a-z])?(?:mu|m|d|p|dip|dipole|a|alpha|pol)?_?([xyz]{1,2})"
+    r"|(?:mu|m|d|p|dip|dipole|a|alpha|pol)_?([123]{1,2})",
+    re.IGNORECASE,
+)
+#: Titles of what is no component: lengths, traces, other quantities.
+_NO_COMPONENT = re.compile(
+    r"\W*(?:(?:mu|m|d|p|dip|dipole|a|alpha|pol|polarizability)?[ _]?(?:total|tot|norm|abs|modul\w*"
+    r"|magnitude|mean|average|avg|trace|iso|isotropic|aniso\w*|perp\w*|par|parallel)"
+    r"|e(?:nergy|_?pot\w*|_?kin\w*|_?tot\w*)|(?:pot|kin|tot)\w*_?(?:energy|e)|temp\w*|press\w*"
+    r"|vol\w*|density|charge|(?:force|veloc|posit|coord|momentum)\w*)\W*",
+    re.IGNORECASE,
 )
 #: Components of a frame of three, six and nine numbers.
 _COMPONENTS = {
@@ -176,12 +188,21 @@ def _is_time(title: str) -> bool:
 def _check_components(titles: Mapping[int, str], columns: Sequence[int]) -> None:
     """Check that titles which name components name those that are read from their columns."""
     named = {}
-    for column, title in titles.items():
-        match = _COMPONENT.fullmatch(re.sub(r"[\[({/].*", "", title).strip(" _"))
-        component = match.group(1).lower() if match else ""
-        if len(component) == len(_COMPONENTS[len(columns)][0]):
-            named[column] = component
     wanted = _COMPONENTS[len(columns)]
+    for column, title in titles.items():
+        name, _ = unit_in_name(re.sub(r"[\[({/].*", "", title).strip(" _"), UNITS[len(columns)])
+        match = _COMPONENT.fullmatch(name)
+        component = (match.group(1) or match.group(2)).lower() if match else ""
+        component = component.translate(str.maketrans("123", "xyz"))
+        if len(component) == len(wanted[0]):
+            named[column] = component
+        elif column in columns and (len(component) == 2 or _NO_COMPONENT.fullmatch(name)):
+            raise InvalidInputError(
+                f"column {column} is titled {title.strip()!r}, which is no component",
+                key="columns",
+                value=list(columns),
+                expected=f"{', '.join(wanted)}, in this order",
+            )
     found = [named.get(column, "") for column in columns]
     same = [
         {"".join(sorted(a)), ""} >= {"".join(sorted(b))} for a, b in zip(wanted, found, strict=True)
@@ -217,10 +238,14 @@ def _titles(table: Table, columns: Sequence[int]) -> Mapping[int, str]:
         text = re.sub(r"^[!@%&\s]*(FIELDS\s)?", "", line)
         separator = next((mark for mark in ";\t," if mark in text), None)
         words = _TITLE.findall(text) if separator is None else text.split(separator)
+        if len(words) != n or number_in(words[0].strip()) is not None:
+            continue
         # not a sentence of as many words
-        named = len(words) == n and all(
+        named = separator is not None or all(
             re.search("[xyz0-9]", words[i], re.IGNORECASE) for i in columns if i < n
         )
-        if named and number_in(words[0].strip()) is None:
+        first = re.sub(r"[\[({/].*", "", words[0]).strip()
+        timed = 0 not in columns and bool(_TIME.fullmatch(first) or _STEP.match(first))
+        if named or timed:
             return dict(enumerate(words))
     return {}

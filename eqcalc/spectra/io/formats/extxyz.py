@@ -48,7 +48,7 @@ class ExtxyzReader(SeriesReader):
             frames.append(numbers_in(re.sub(r"[\[\]{}\"',]", " ", pairs[key]), place))
             if index == 0:
                 units = [pairs.get(f"{key}_unit{plural}", "") for plural in ("", "s")]
-                self.says_unit(units, len(frames[0]), f"frame 0, {key}_unit")
+                self.says_unit([*units, key], len(frames[0]), f"frame 0, {key}")
             if time_key is None and index == 0:
                 time_key = next((k for k in pairs if _TIMES.fullmatch(k)), None) or next(
                     (k for k in pairs if _STEPS.fullmatch(k)), None

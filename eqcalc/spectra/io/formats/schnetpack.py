@@ -33,6 +33,7 @@ class SchNetPackReader(SeriesReader):
                 if step is not None:
                     self.says_interval(step, None, "molecules: time_step")
                 for index, molecule in enumerate(molecules):
+                    self.says_unit([key], molecule[0].size, key)
                     replicas[f"{path}, molecule {index}"] = check_unrepeated(molecule)
         return replicas
 
