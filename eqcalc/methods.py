@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from eqcalc.plugins import load_plugins
-from eqcalc.validation import InvalidInputError, count, known_keys, nearest, positive
+from eqcalc.validation import InvalidInputError, count, known_keys, nearest, number, positive
 
 Correlation = Literal["classical", "kubo", "symmetrized", "none"]
 Thermostat = Literal["none", "friction", "memory", "global"]
@@ -38,8 +38,8 @@ class Parameter:
     symbol, unit, description
         Symbol in the literature, unit used here, and meaning.
     kind
-        ``"number"`` and ``"integer"`` must be positive; ``"matrix"`` and ``"file"`` are
-        checked where they are used.
+        ``"number"`` and ``"integer"`` must be positive, ``"real"`` may have any sign;
+        ``"matrix"`` and ``"file"`` are checked where they are used.
     default, required
         Default value, if any, and whether a value must be given.
     """
@@ -49,7 +49,7 @@ class Parameter:
     unit: str
     description: str
     default: float | None = None
-    kind: Literal["number", "integer", "matrix", "file"] = "number"
+    kind: Literal["number", "real", "integer", "matrix", "file"] = "number"
     required: bool = False
 
 
@@ -198,6 +198,8 @@ class DynamicsMethod:
                     value = count(key, value)
                 elif parameter.kind == "number":
                     value = positive(key, value, unit=parameter.unit)
+                elif parameter.kind == "real":
+                    value = number(key, value, unit=parameter.unit)
                 values[parameter.name] = value
             elif parameter.required:
                 raise InvalidInputError(
@@ -320,6 +322,20 @@ _ROWS = (
         ipi=IPIDynamics("nvt", ("gle", "nm_gle"), written=False),
         reference="Ceriotti, Bussi and Parrinello, J. Chem. Theory Comput. 6, 1170 (2010)",
     ),
+    _classical(
+        "NPT",
+        "classical dynamics at constant pressure",
+        "global",
+        constant_pressure=True,
+        parameters=(
+            Parameter("pressure", "P₀", "bar", "external pressure", 1.0, "real"),
+            _friction(100.0, "relaxation time of the kinetic energy"),
+            Parameter("barostat_time", "τ_p", "fs", "relaxation time of the volume", 1000.0),
+            Parameter("compressibility", "β_T", "1/bar", "isothermal, that of water", 4.5e-5),
+        ),
+        simulated=True,
+        reference="Bernetti and Bussi, J. Chem. Phys. 153, 114107 (2020)",
+    ),
     # --- ring polymers: quantum dynamics ---
     _quantum(
         "RPMD",
@@ -427,7 +443,6 @@ _ROWS = (
     ),
     # --- other codes only: their time series can be analysed ---
     _classical("NVT", "classical dynamics with some thermostat, taken as friction", "friction"),
-    _classical("NPT", "classical dynamics at constant pressure", "global", constant_pressure=True),
     _classical(
         "Berendsen",
         "classical dynamics with weak coupling to a bath",
@@ -569,32 +584,3 @@ def method_names(
         and (ring_polymer is None or row.ring_polymer is ring_polymer)
         and (row.by_name or not by_name)
     )
-
-
-def method_of_ipi(
-    mode: str,
-    thermostat: str,
-    *,
-    n_beads: int,
-    free_centroid: bool = False,
-    frequencies: str = "",
-) -> DynamicsMethod | None:
-    """Return the method that i-PI input describes, or None if it is not in the table.
-
-    The arguments are those of :class:`IPIDynamics`; `thermostat` is ignored at constant
-    energy, and `frequencies` is empty for those of the ring polymer.
-    """
-    found = None
-    for row in _ROWS:
-        ipi = row.ipi
-        if (
-            ipi is not None
-            and row.ring_polymer is (n_beads > 1)
-            and ipi.mode == mode
-            and (mode == "nve" or thermostat in ipi.thermostats)
-            and ipi.free_centroid is free_centroid
-            and (not ipi.frequencies or frequencies in ipi.frequencies)
-            and (found is None or ipi.frequencies)  # a match with frequencies is more specific
-        ):
-            found = row
-    return found

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -336,10 +337,14 @@ def nearest_pairs(structures: Structures, cutoff: float) -> Pairs:
 
 
 def _searched_pairs(structures: Structures, cutoff: float) -> Pairs:
-    """Search each structure with vesin (on the CPU) and concatenate the results."""
+    """Search each structure with vesin (on the CPU) and concatenate the results.
+
+    Pairs are ordered by receiver, sender and image, so that sums over them have one order however
+    old a list is: a resumed run is bitwise that of one go.
+    """
     import vesin
 
-    search = vesin.NeighborList(cutoff=cutoff, full_list=True, sorted=True)
+    search = vesin.NeighborList(cutoff=cutoff, full_list=True)
     positions = structures.positions.detach().cpu().double()
     if structures.cell is None or structures.pbc is None:
         cells = positions.new_zeros(structures.n_structures, 3, 3)
@@ -354,9 +359,10 @@ def _searched_pairs(structures: Structures, cutoff: float) -> Pairs:
             periodic=pbc[index].numpy(),
             quantities="ijS",
         )
-        receivers.append(torch.as_tensor(i.astype("int64")) + offset)
-        senders.append(torch.as_tensor(j.astype("int64")) + offset)
-        images.append(torch.as_tensor(image.astype("int64")))
+        order = np.lexsort((*image.T[::-1], j, i))
+        receivers.append(torch.as_tensor(i[order].astype("int64")) + offset)
+        senders.append(torch.as_tensor(j[order].astype("int64")) + offset)
+        images.append(torch.as_tensor(image[order].astype("int64")))
         offset += count
     device = structures.positions.device
     image = torch.cat(images).to(device=device, dtype=structures.positions.dtype)
@@ -371,8 +377,10 @@ class NeighborList:
     """Pairs for a sequence of configurations of the same atoms.
 
     Isolated molecules of up to `static_atoms` atoms get all of their pairs once. Others are
-    searched within ``cutoff + skin``, and again once any atom has moved by more than half the skin
-    or any cell, periodicity or atom has changed.
+    searched within R + S, cutoff plus skin, and again once a pair outside of that could have come
+    within R, or any periodicity or atom has changed. Atoms follow the deformation F of their cell
+    but for displacements u, so that this takes (R + 2 max|u|) ‖F⁻¹‖ > R + S: in a cell that stays,
+    a displacement of more than half the skin.
 
     Parameters
     ----------
@@ -434,12 +442,27 @@ class NeighborList:
         else:
             assert structures.cell is not None and reference.cell is not None
             assert structures.pbc is not None and reference.pbc is not None
-            if not torch.equal(structures.cell, reference.cell) or not torch.equal(
-                structures.pbc, reference.pbc
-            ):
+            if not torch.equal(structures.pbc, reference.pbc):
                 return False
+            if not torch.equal(structures.cell, reference.cell):
+                return bool(structures.pbc.all()) and self._covers(structures, reference)
         moved = (structures.positions.detach() - reference.positions).square().sum(-1)
         return bool(moved.max() <= (0.5 * self.skin) ** 2)
+
+    def _covers(self, structures: Structures, reference: Structures) -> bool:
+        """Whether the pairs of `reference` are enough for other, fully periodic cells."""
+        assert structures.cell is not None and reference.cell is not None
+        cell = structures.cell.detach()
+        deformation = torch.linalg.solve(reference.cell, cell)  # rows: r' = r F
+        affine = torch.einsum(
+            "ia,iab->ib", reference.positions, structures.spread_to_atoms(deformation)
+        )
+        moved = torch.linalg.vector_norm(structures.positions.detach() - affine, dim=-1)
+        # the largest of each structure; atoms of a structure may be few in a ragged batch
+        largest = moved.new_zeros(structures.n_structures)
+        largest = largest.scatter_reduce(0, structures.owner, moved, "amax")
+        shrunk = torch.linalg.matrix_norm(torch.linalg.solve(cell, reference.cell), ord=2)
+        return bool(((self.cutoff + 2.0 * largest) * shrunk <= self.cutoff + self.skin).all())
 
 
 def _static(structures: Structures) -> bool:

@@ -158,6 +158,7 @@ _TABLE: tuple[tuple[tuple[str, ...], float, Dimension], ...] = (
     (("mD",), 1e-3 * _ase.Debye, _DIPOLE),
     (("V",), 1.0, _POTENTIAL),
     (("GPa",), _ase.GPa, _ENERGY * _LENGTH**-3),
+    (("bar",), 1e-4 * _ase.GPa, _ENERGY * _LENGTH**-3),
     (("amu", "u", "Da"), 1.0, _MASS),
     (("K",), 1.0, _TEMPERATURE),
     (("mol",), _ase.mol, _NUMBER),

@@ -184,3 +184,79 @@ class WaterBox(ToyWater):
             box += molecule
         box.set_masses(self.masses * self.n_molecules)
         return box
+
+
+class IdealGas(Analytic):
+    """Atoms that do not see each other, in a cell: V of N of them is Γ(N + 1, k_BT/P)."""
+
+    quantities = ("energy", "forces", "stress")
+
+    def __init__(self, n_atoms: int = 6, edge: float = 30.0) -> None:
+        super().__init__()
+        self.numbers = torch.full((n_atoms,), 18)
+        self.cell = edge * torch.eye(3, dtype=torch.float64)
+
+    def in_cells(self, positions: Tensor, cells: Tensor) -> Tensor:
+        """[n] eV from [n, n_atoms, 3] Å and [n, 3, 3] Å."""
+        return 0.0 * positions.sum(dim=(1, 2))
+
+    def __call__(
+        self, positions: Tensor, quantities: Collection[str], cells: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        cells = self.cell.expand(len(positions), 3, 3) if cells is None else cells
+        with torch.enable_grad():
+            strain = torch.zeros_like(cells).requires_grad_()
+            x = positions.detach().requires_grad_()
+            strained = 0.5 * (strain + strain.mT)
+            energy = self.in_cells(x + x @ strained, cells + cells @ strained)
+            slopes = torch.autograd.grad(energy.sum(), (x, strain), materialize_grads=True)
+        volume = torch.linalg.det(cells)[:, None, None]
+        values = {"energy": energy, "forces": -slopes[0], "stress": slopes[1] / volume}
+        return {name: values[name].detach() for name in quantities}
+
+    @property
+    def atoms(self) -> Atoms:
+        n = len(self.numbers)
+        places = np.random.default_rng(2).random((n, 3)) @ self.cell.numpy()
+        return Atoms(self.numbers.numpy(), positions=places, cell=self.cell.numpy(), pbc=True)
+
+
+class HarmonicCrystal(IdealGas):
+    """A simple cubic crystal, ½k|d − a₀e|² of each of the 3N neighbours along an axis e.
+
+    The displacements of the atoms and the size of the cell, with a = (V/N)^⅓, separate:
+    p(V) ∝ V exp[−(3/2 N k (a − a₀)² + PV)/k_BT], the factor V being the centre of mass.
+    """
+
+    def __init__(self, edge: int = 2, spacing: float = 3.0, stiffness: float = 0.5) -> None:
+        super().__init__(edge**3, edge * spacing)
+        self.edge, self.spacing, self.stiffness = edge, spacing, stiffness
+        sites = torch.cartesian_prod(*[torch.arange(edge)] * 3)
+        self.sites = sites.double() / edge
+        axes = torch.eye(3, dtype=torch.int64)
+        ahead = (sites[None] + axes[:, None]).flatten(0, 1)
+        self.images = torch.div(ahead, edge, rounding_mode="floor").double()
+        place = torch.tensor([edge**2, edge, 1])
+        self.first = torch.arange(edge**3).repeat(3)
+        self.second = (ahead % edge) @ place
+        self.axes = axes.double().repeat_interleave(edge**3, dim=0)
+
+    def in_cells(self, positions: Tensor, cells: Tensor) -> Tensor:
+        arms = positions[:, self.second] - positions[:, self.first] + self.images @ cells
+        stretch = arms - self.spacing * self.axes
+        return 0.5 * self.stiffness * stretch.square().sum(dim=(1, 2))
+
+    def mean_and_variance(self, thermal_energy: float, pressure: float) -> tuple[float, float]:
+        """Exact moments of the volume [Å³], at a pressure in eV/Å³."""
+        n = len(self.numbers)
+        volume = n * np.linspace(0.4, 2.0, 20001) * self.spacing**3
+        strain = np.cbrt(volume / n) - self.spacing
+        exponent = -(1.5 * n * self.stiffness * strain**2 + pressure * volume) / thermal_energy
+        weight = volume * np.exp(exponent - exponent.max())
+        mean = float(np.average(volume, weights=weight))
+        return mean, float(np.average((volume - mean) ** 2, weights=weight))
+
+    @property
+    def atoms(self) -> Atoms:
+        places = (self.sites @ self.cell).numpy()
+        return Atoms(self.numbers.numpy(), positions=places, cell=self.cell.numpy(), pbc=True)

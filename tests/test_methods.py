@@ -5,7 +5,8 @@ import math
 
 import pytest
 
-from eqcalc.methods import METHODS, method, method_names, method_of_ipi
+from eqcalc.ipi.description import method_of_ipi
+from eqcalc.methods import METHODS, method, method_names
 from eqcalc.validation import InvalidInputError
 
 ALL = list(METHODS.values())
@@ -69,7 +70,7 @@ def test_effective_potentials_and_centroids_that_are_held():
 def test_rotation_is_excited_by_all_but_constant_energy_and_global_thermostats():
     simulated = [METHODS[name] for name in method_names(engine="eqcalc")]
     still = {row.name for row in simulated if not row.excites_rotation}
-    assert still == {"NVE", "RPMD", "SVR", "NHC", "Te-PIGS"}
+    assert still == {"NVE", "RPMD", "SVR", "NHC", "NPT", "Te-PIGS"}
 
 
 def test_literature_values():
@@ -132,7 +133,7 @@ def test_methods_of_other_codes_are_not_run():
 
 
 def test_what_the_engines_run():
-    classical = ("NVE", "Langevin", "SVR", "NHC", "GLE", "Te-PIGS")
+    classical = ("NVE", "Langevin", "SVR", "NHC", "GLE", "NPT", "Te-PIGS")
     quantum = ("RPMD", "T-RPMD", "PA-CMD", "PILE-L", "PILE-G", "PI+GLE", "CC-PIMD")
     assert method_names(engine="eqcalc", ring_polymer=False) == classical
     assert method_names(engine="eqcalc", ring_polymer=True) == quantum

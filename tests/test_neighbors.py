@@ -154,6 +154,25 @@ def test_skin_list_is_never_stale_along_a_random_walk():
     assert 2 < neighbors.builds < 50
 
 
+def test_skin_list_follows_a_cell_that_changes():
+    """Breathing and shearing by less than the skin needs no search; no pair is ever missed."""
+    cutoff, random = 4.0, np.random.default_rng(6)
+    frames = [bulk("NaCl", "rocksalt", a=5.0, cubic=True), bulk("C", cubic=True)]
+    for atoms in frames:
+        atoms.positions += 40.0 * random.normal(size=atoms.positions.shape).round() @ atoms.cell
+    neighbors = NeighborList(cutoff, skin=0.8)
+    for _ in range(40):
+        for atoms in frames:
+            strain = np.eye(3) * (1.0 + random.normal(scale=0.01))
+            strain += random.normal(scale=0.003, size=(3, 3))
+            atoms.set_cell(atoms.cell.array @ strain, scale_atoms=True)
+            atoms.positions += random.normal(scale=0.02, size=atoms.positions.shape)
+        batch = Structures.from_atoms(frames)
+        pairs, fresh = neighbors.pairs(batch), pairs_within(batch, cutoff)
+        assert as_set(pairs, batch, cutoff) == as_set(fresh, batch, cutoff)
+    assert 1 < neighbors.builds < 30
+
+
 def test_list_is_rebuilt_for_other_atoms():
     neighbors = NeighborList(4.0)
     for frames in ([molecule("H2O")], [molecule("CH4")], [bulk("C")], [bulk("C"), bulk("C")]):

@@ -45,6 +45,7 @@ def _is_effective(options: argparse.Namespace) -> bool:
 def _simulate(options: argparse.Namespace) -> None:
     from eqcalc.dynamics import (
         Equilibration,
+        Method,
         default_observables,
         recorded_execution,
         recorded_observables,
@@ -57,6 +58,7 @@ def _simulate(options: argparse.Namespace) -> None:
         total_charge,
         warn_of_ignored,
     )
+    from eqcalc.reports.cell import mean_density
     from eqcalc.runtime import EXECUTIONS, load_evaluator
 
     configure_process(options)
@@ -79,7 +81,9 @@ def _simulate(options: argparse.Namespace) -> None:
     )
     if is_effective:
         evaluator = _corrected(options, structures, evaluator, learned)
-    observables = default_observables(options.timestep, evaluator.quantities)
+    pressure = {} if options.pressure is None else {"pressure": options.pressure}
+    dynamics = Method(options.method, **pressure)
+    observables = default_observables(options.timestep, evaluator.quantities, dynamics)
     # a run of an earlier version is resumed as it was started
     recorded = recorded_observables(options.output)
     if options.beads > 1 or "bead_positions" in recorded:  # for the sum rule
@@ -88,17 +92,21 @@ def _simulate(options: argparse.Namespace) -> None:
     trajectory = simulate(
         structures,
         evaluator,
+        method=dynamics,
         steps=round(1000.0 * options.time / options.timestep),
         masses=dict(options.mass),
         equilibration=Equilibration(options.equilibration) if options.equilibration else None,
         observables=observables | strides_at(dict(options.observables), options.timestep),
-        **chosen(options, "output", "method", "temperature", "timestep", "seed"),
+        **chosen(options, "output", "temperature", "timestep", "seed"),
         **chosen(options, "replicas", "beads", "rotation", "progress", "checkpoint_interval"),
     )
     model = getattr(evaluator, "model", evaluator)
     _report_compilations(getattr(model, "members", [model]))
     print(trajectory)
-    tell_next("spectra", options.output, "--output", options.output.with_suffix(""))
+    if dynamics.row.constant_pressure:
+        print(mean_density(trajectory))
+    else:
+        tell_next("spectra", options.output, "--output", options.output.with_suffix(""))
 
 
 def _corrected(
@@ -182,6 +190,8 @@ def add_simulate_command(add: Callable[..., Any]) -> None:
         help="take this correction.eqc of an earlier run of Te-PIGS instead of learning one",
     )
     add_dynamics(command, timestep=0.5)
+    text = "of NPT, in its cells of the same shape [bar] (default 1)"
+    add_number(command, "--pressure", None, text, float)
     add_number(
         command, "--equilibration", 500.0, "equilibration before each run [fs]", number_from_zero
     )

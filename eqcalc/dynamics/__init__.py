@@ -9,7 +9,7 @@ from eqcalc.dynamics.checkpoint import (
     recorded_observables,
 )
 from eqcalc.dynamics.initial import BalancedModes, FromArrays, HarmonicModes, MaxwellBoltzmann
-from eqcalc.dynamics.methods import Method, register_thermostat
+from eqcalc.dynamics.methods import Method, register_barostat, register_thermostat
 from eqcalc.dynamics.observables import (
     OBSERVABLES,
     Observable,
@@ -45,6 +45,7 @@ __all__ = [
     "observable",
     "recorded_execution",
     "recorded_observables",
+    "register_barostat",
     "register_observable",
     "register_thermostat",
     "simulate",

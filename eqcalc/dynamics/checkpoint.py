@@ -109,7 +109,8 @@ class Checkpoint:
                 raise CheckpointError(
                     "was changed after it was written", file=path, key="sha256", advice="use a copy"
                 )
-            stored: dict[str, Any] = {name: tensors.pop(name) for name in VARIABLES}
+            none = tensors["heat"].new_zeros(len(tensors["heat"]), 0)  # of 0.2: without cells
+            stored: dict[str, Any] = {name: tensors.pop(name, none) for name in VARIABLES}
             state = State(step=int(metadata["step"]), **stored)
             frames, settings = json.loads(metadata["frames"]), json.loads(metadata["settings"])
         except InvalidInputError:

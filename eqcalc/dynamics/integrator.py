@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from eqcalc.dynamics.cell_rescaling import Barostat
 from eqcalc.dynamics.ring_polymer import (
     Propagator,
     from_modes,
@@ -47,6 +48,9 @@ class Integrator:
     as they are. It is the same as giving the mode the mass m/s_k² with momenta p̃_k/s_k,
     as centroid molecular dynamics does. s_0 is 1, or 0 to hold the centroid.
 
+    With a barostat V (one bead) the step is O B C V C B, so that V is in the middle of a reversible
+    step that O is not part of; see :mod:`eqcalc.dynamics.cell_rescaling`.
+
     ======  ===========================  =========================================
     symbol  variable                     unit
     ======  ===========================  =========================================
@@ -70,6 +74,7 @@ class Integrator:
     whole: Propagator
     thermostat: Thermostat | None
     mode_scaling: Tensor | None
+    barostat: Barostat | None = None
 
     @classmethod
     def build(
@@ -80,6 +85,7 @@ class Integrator:
         n_beads: int,
         masses: Tensor,
         thermostat: Thermostat | None = None,
+        barostat: Barostat | None = None,
         propagator: str = "cayley",
         mode_scaling: Tensor | None = None,
     ) -> Integrator:
@@ -97,6 +103,8 @@ class Integrator:
             ``[n_atoms]`` [amu].
         thermostat
             Applied in the middle of the step; none for microcanonical dynamics.
+        barostat
+            None at constant volume; only for one bead.
         propagator
             ``"cayley"`` or ``"exact"``, see :class:`~eqcalc.dynamics.ring_polymer.Propagator`.
         mode_scaling
@@ -113,6 +121,7 @@ class Integrator:
             half=Propagator.build(frequencies, timestep, propagator, 0.5, mode_scaling).to(device),
             whole=Propagator.build(frequencies, timestep, propagator, 1.0, mode_scaling).to(device),
             thermostat=thermostat,
+            barostat=barostat,
             mode_scaling=None if mode_scaling is None else mode_scaling.to(device).view(-1, 1, 1),
         )
 
@@ -120,6 +129,12 @@ class Integrator:
     def n_beads(self) -> int:
         """Number of beads."""
         return len(self.transform)
+
+    @property
+    def noise_sets(self) -> int:
+        """Number of standard normals per momentum and step; the last are for the barostat."""
+        of_thermostat = 0 if self.thermostat is None else self.thermostat.noise_sets
+        return of_thermostat + (self.barostat is not None)
 
     def step(
         self,
@@ -138,18 +153,20 @@ class Integrator:
             The potential.
         noise
             ``[n_replicas, noise_sets, n_beads, n_atoms, 3]`` standard normals for the
-            thermostat.
+            thermostat and barostat.
         quantities
             Quantities to evaluate at the new positions besides energy and forces.
         """
+        if noise is None and (self.thermostat is not None or self.barostat is not None):
+            raise ValueError("a thermostatted step needs noise")
+        if self.barostat is not None and noise is not None:
+            return self._isobaric_step(state, evaluator, self.barostat, noise, quantities)
         momenta = self._kick(state.momenta, state.forces)
         x, p = to_modes(self.transform, state.positions), to_modes(self.transform, momenta)
         heat, auxiliary = state.heat, state.auxiliary
-        if self.thermostat is None:
+        if self.thermostat is None or noise is None:
             x, p = self.whole(x, p, self.masses)
         else:
-            if noise is None:
-                raise ValueError("a thermostatted step needs noise")
             x, p = self.half(x, p, self.masses)
             p, auxiliary, taken = self.thermostat(p, auxiliary, noise)
             heat = heat + taken
@@ -163,6 +180,42 @@ class Integrator:
             potential_energies=energies,
             heat=heat,
             auxiliary=auxiliary,
+            cell=state.cell,
+            stress=state.stress,
+            step=state.step + 1,
+            properties=properties,
+        )
+
+    def _isobaric_step(
+        self,
+        state: State,
+        evaluator: Evaluator,
+        barostat: Barostat,
+        noise: Tensor,
+        quantities: Collection[str],
+    ) -> State:
+        """Take the step O B C V C B of one bead."""
+        p, auxiliary, heat = state.momenta, state.auxiliary, state.heat
+        if self.thermostat is not None:
+            p, auxiliary, taken = self.thermostat(p, auxiliary, noise[:, :-1])
+            heat = heat + taken
+        p = self._kick(p, state.forces)
+        force = barostat.force(p, state.stress, state.cell)
+        x, p = self.half(state.positions, p, self.masses)
+        x, p, cell = barostat(x, p, state.cell, force, noise[:, -1])
+        x, p = self.half(x, p, self.masses)
+        energies, forces, properties = evaluate(evaluator, x, quantities, cell)
+        stress = properties["stress"].mean(dim=1)
+        later = barostat.force(p, stress, cell)
+        return State(
+            positions=x,
+            momenta=self._kick(p, forces),
+            forces=forces,
+            potential_energies=energies,
+            heat=heat + barostat.heat((state.cell, force), (cell, later)),
+            auxiliary=auxiliary,
+            cell=cell,
+            stress=stress,
             step=state.step + 1,
             properties=properties,
         )
@@ -193,7 +246,7 @@ class Integrator:
         """Return the conserved quantity (H_P + heat)/P.
 
         ``[n_replicas]`` [eV], per bead; for one bead it is the total energy plus the heat
-        absorbed by the thermostat.
+        absorbed by the thermostat and, at constant pressure, the barostat and its energy.
         """
         energy = (
             kinetic_energy(state.momenta, self.masses)
@@ -203,4 +256,6 @@ class Integrator:
         )
         if self.thermostat is not None:
             energy = energy + self.thermostat.energy(state.auxiliary)
+        if self.barostat is not None:
+            energy = energy + self.barostat.energy(state.cell)
         return energy / self.n_beads

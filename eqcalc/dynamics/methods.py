@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from eqcalc.dynamics.cell_rescaling import Barostat, CellRescaling
 from eqcalc.dynamics.integrator import Integrator
 from eqcalc.dynamics.ring_polymer import ring_frequencies
 from eqcalc.dynamics.thermostats.gle import GLEThermostat
@@ -23,7 +24,9 @@ from eqcalc.validation import InvalidInputError
 _Class = TypeVar("_Class", bound=type)
 
 #: Thermostats of other packages, by the name of their method.
-_REGISTERED: dict[str, type[Any]] = {}
+_THERMOSTATS: dict[str, type[Any]] = {}
+#: Barostats by the name of their method.
+_BAROSTATS: dict[str, type[Any]] = {"NPT": CellRescaling}
 
 
 def register_thermostat(thermostat: _Class) -> _Class:
@@ -46,15 +49,49 @@ def register_thermostat(thermostat: _Class) -> _Class:
     InvalidInputError
         It has no `method`, or another method has its name.
     """
-    row = getattr(thermostat, "method", None)
-    if not isinstance(row, DynamicsMethod) or not hasattr(thermostat, "build"):
+    return _registered(thermostat, _THERMOSTATS)
+
+
+def register_barostat(barostat: _Class) -> _Class:
+    """Register a custom barostat and its method at constant pressure; usable as a decorator.
+
+    Parameters
+    ----------
+    barostat
+        A class with the interface of :class:`~eqcalc.dynamics.cell_rescaling.Barostat`, an
+        attribute ``method`` and a class method ``build`` as of :func:`register_thermostat`. Its
+        parameter ``time_constant``, if there is one, is that of the thermostat which the row of
+        the method names, and is not passed to ``build``.
+
+    Returns
+    -------
+    type
+        `barostat` itself.
+
+    Raises
+    ------
+    InvalidInputError
+        See :func:`register_thermostat`.
+    """
+    return _registered(barostat, _BAROSTATS)
+
+
+def _registered(cls: _Class, classes: dict[str, type[Any]]) -> _Class:
+    row = getattr(cls, "method", None)
+    if not isinstance(row, DynamicsMethod) or not hasattr(cls, "build"):
         raise InvalidInputError(
-            key=thermostat.__qualname__,
+            key=cls.__qualname__,
             expected="a class with a DynamicsMethod as its attribute 'method', and 'build'",
         )
+    if row.constant_pressure is not (classes is _BAROSTATS):
+        raise InvalidInputError(
+            key=f"{cls.__qualname__}.method.constant_pressure",
+            value=row.constant_pressure,
+            expected="True of a barostat, False of a thermostat",
+        )
     register_method(replace(row, simulated=True))
-    _REGISTERED[row.name] = thermostat
-    return thermostat
+    classes[row.name] = cls
+    return cls
 
 
 class Method:
@@ -63,7 +100,7 @@ class Method:
     Parameters
     ----------
     name
-        Name in the table of :mod:`eqcalc.methods` or of a registered thermostat, or
+        Name in the table of :mod:`eqcalc.methods` or of a registered thermostat or barostat, or
         ``"package.module:Class"``, whose module is imported.
     parameters
         Parameters of the method; others have their defaults.
@@ -77,8 +114,9 @@ class Method:
     def __init__(self, name: str, **parameters: Any) -> None:
         module, is_place, class_name = name.partition(":")
         if is_place:
-            thermostat: Any = class_at("method", module, class_name)
-            name = register_thermostat(thermostat).method.name
+            own: Any = class_at("method", module, class_name)
+            isobaric = getattr(getattr(own, "method", None), "constant_pressure", False)
+            name = _registered(own, _BAROSTATS if isobaric else _THERMOSTATS).method.name
         self.row = method(name, engine="eqcalc")
         self.parameters = self.row.settings(**parameters)
 
@@ -102,8 +140,8 @@ class Method:
         are scaled to Ω, and on the centroid with γ_0 = 1/τ if the method has a τ.
         """
         row, values = self.row, self.parameters
-        if self.name in _REGISTERED:
-            built: Thermostat = _REGISTERED[self.name].build(ensemble, **values)
+        if self.name in _THERMOSTATS:
+            built: Thermostat = _THERMOSTATS[self.name].build(ensemble, **values)
             return built
         if row.thermostatted == "none":
             return None
@@ -125,6 +163,14 @@ class Method:
             return RescalingThermostat.build(ensemble, time_constant, friction)
         friction[0] = 1.0 / time_constant
         return LangevinThermostat.build(ensemble, friction)
+
+    def barostat(self, ensemble: Ensemble) -> Barostat | None:
+        """Build the barostat, None at constant volume."""
+        if not self.row.constant_pressure:
+            return None
+        own = {name: v for name, v in self.parameters.items() if name != "time_constant"}
+        built: Barostat = _BAROSTATS[self.name].build(ensemble, **own)
+        return built
 
     def mode_scaling(self, ensemble: Ensemble) -> Tensor | None:
         """Return the factor by which the time of each ring mode is scaled, None if unscaled.
@@ -203,13 +249,14 @@ class Method:
             translation=translation,
             freedom=freedom,
         )
-        thermostat = self.thermostat(ensemble)
+        thermostat, barostat = self.thermostat(ensemble), self.barostat(ensemble)
         return Integrator.build(
             timestep=ensemble.timestep,
             temperature=temperature,
             n_beads=n_beads,
             masses=masses,
             thermostat=None if thermostat is None else thermostat.to(masses.device),
+            barostat=None if barostat is None else barostat.to(masses.device),
             propagator=propagator,
             mode_scaling=self.mode_scaling(ensemble),
         )

@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from eqcalc.dynamics.cell_rescaling import internal_pressure
 from eqcalc.dynamics.integrator import Integrator
+from eqcalc.dynamics.methods import Method, as_method
 from eqcalc.dynamics.state import State
 from eqcalc.dynamics.thermostats.langevin import kinetic_energy
+from eqcalc.methods import DynamicsMethod
 from eqcalc.models.committee import FORCE_DISAGREEMENT
 from eqcalc.plugins import object_at
-from eqcalc.quantities import Quantity, known_quantities
-from eqcalc.units import BOLTZMANN, FEMTOSECOND
+from eqcalc.quantities import STRESS, Quantity, known_quantities
+from eqcalc.structures import volumes
+from eqcalc.units import BOLTZMANN, FEMTOSECOND, conversion_factor
 from eqcalc.validation import InvalidInputError, count, nearest, positive
 
 if TYPE_CHECKING:
@@ -64,6 +68,8 @@ class Observable:
         The quantity whose time derivative is required from the evaluator, if any.
     interval
         Default time between frames [fs].
+    periodic
+        Only cells have it.
     """
 
     name: str
@@ -73,6 +79,7 @@ class Observable:
     evaluated: str | None = None
     rate: str | None = None
     interval: float = 10.0
+    periodic: bool = False
 
 
 def _scalar(n_beads: int, n_atoms: int) -> tuple[int, ...]:
@@ -145,6 +152,25 @@ def _radius_of_gyration(state: State, system: System) -> Tensor:
     """Root-mean-square distance of the beads of each atom from their centroid."""
     centroid = state.positions.mean(dim=1, keepdim=True)
     return (state.positions - centroid).square().sum(dim=-1).mean(dim=1).sqrt()
+
+
+def _cell(state: State, system: System) -> Tensor:
+    return state.cell
+
+
+def _volume(state: State, system: System) -> Tensor:
+    return volumes(state.cell)
+
+
+def _pressure(state: State, system: System) -> Tensor:
+    """2K/3V − tr σ/3 of classical nuclei, with the mean share of modes at rest."""
+    masses, temperature = system.integrator.masses, system.integrator.temperature
+    resting = 3 * len(masses) - system.centroid_degrees_of_freedom
+    pressure = internal_pressure(
+        *(state.momenta, masses, state.properties[STRESS.name].mean(dim=1), state.cell),
+        resting_energy=0.5 * resting * BOLTZMANN * temperature,
+    )
+    return pressure * conversion_factor("eV/Å^3", "bar")
 
 
 def _force_disagreement(state: State, system: System) -> Tensor:
@@ -224,6 +250,9 @@ OBSERVABLES: dict[str, Observable] = {
         Observable("temperature", "K", _scalar, _temperature),
         Observable("centroid_temperature", "K", _scalar, _centroid_temperature),
         Observable("conserved_energy", "eV", _scalar, _conserved_energy),
+        Observable("cell", "Å", lambda p, n: (3, 3), _cell, periodic=True),
+        Observable("volume", "Å^3", _scalar, _volume, periodic=True),
+        Observable("pressure", "bar", _scalar, _pressure, evaluated=STRESS.name, periodic=True),
         Observable("radius_of_gyration", "Å", lambda p, n: (n,), _radius_of_gyration),
         Observable(
             *(FORCE_DISAGREEMENT, "eV/Å", _scalar, _force_disagreement),
@@ -320,8 +349,10 @@ def strides_of(
     return {item: max(1, round(item.interval / timestep)) for item in map(observable, observables)}
 
 
-def default_observables(timestep: float, given: Collection[str]) -> dict[str, int]:
-    """Return strides for a spectrum and its assignment.
+def default_observables(
+    timestep: float, given: Collection[str], method: str | Method = "NVE"
+) -> dict[str, int]:
+    """Return strides for a spectrum and its assignment, or for what runs at constant pressure show.
 
     Dipole, polarizability and positions every 1 fs, the rest every 10 fs.
 
@@ -331,6 +362,9 @@ def default_observables(timestep: float, given: Collection[str]) -> dict[str, in
         [fs].
     given
         Quantities that the evaluator predicts.
+    method
+        At constant pressure there are no spectra; cell and pressure are recorded, and the rest
+        every 10 fs.
 
     Raises
     ------
@@ -341,6 +375,9 @@ def default_observables(timestep: float, given: Collection[str]) -> dict[str, in
     names = [name for name, q in known_quantities().items() if q.recorded]
     names = [name for name in names if name in given]
     names += ["positions", "velocities", "potential_energy", "temperature", "conserved_energy"]
+    if as_method(method).row.constant_pressure:
+        names = ["cell", "pressure", *names[names.index("positions") :]]
+        return strides_at(dict.fromkeys(names, 10.0), timestep)
     return {item.name: stride for item, stride in strides_of(names, timestep).items()}
 
 
@@ -352,16 +389,31 @@ def strides_at(intervals: Mapping[str, float | None], timestep: float) -> dict[s
     }
 
 
-def require_evaluated(observables: Iterable[Observable], evaluator: Evaluator) -> None:
-    """Require that the evaluator predicts every recorded quantity.
+def require_evaluated(
+    observables: Iterable[Observable], evaluator: Evaluator, method: DynamicsMethod
+) -> None:
+    """Require that the evaluator predicts every recorded quantity, and the stress for a barostat.
 
     Raises
     ------
     InvalidInputError
-        It does not.
+        It does not; or a time derivative is requested at constant pressure, where cells jump.
     """
     given = (*evaluator.quantities, *getattr(evaluator, "diagnostics", ()))
+    if method.constant_pressure and STRESS.name not in given:
+        raise InvalidInputError(
+            f"{method.name} needs the stress",
+            key="evaluator.quantities",
+            value=given,
+            expected=f"{STRESS.name} among them: a model of energies, and a structure with a cell",
+        )
     for observable in observables:
+        if observable.rate is not None and method.constant_pressure:
+            raise InvalidInputError(
+                key="observables",
+                value=observable.name,
+                expected=f"no time derivatives: {method.name} changes the cell by random steps",
+            )
         needed = observable.evaluated or observable.rate
         if needed is not None and needed not in given:
             raise InvalidInputError(

@@ -72,21 +72,33 @@ class Equilibration:
     duration
         Length [fs].
     method
-        A thermostatted method; by default Langevin for one bead, PILE-L for more.
+        A thermostatted method; by default that of the run at constant pressure, else Langevin for
+        one bead and PILE-L for more.
     """
 
     duration: float
     method: str | Method | None = None
 
-    def resolve(self, beads: int) -> Method:
-        """Return the equilibration method for this number of beads.
+    def resolve(self, beads: int, production: Method | None = None) -> Method:
+        """Return the equilibration method for this number of beads and method of the run.
 
         Raises
         ------
         InvalidInputError
-            The method does not thermostat all modes.
+            The method does not thermostat all modes, or changes the cell of a run at constant
+            volume.
         """
-        method = as_method(self.method or ("Langevin" if beads == 1 else "PILE-L"))
+        usual: str | Method = "Langevin" if beads == 1 else "PILE-L"
+        if production is not None and production.row.constant_pressure:
+            usual = production
+        method = as_method(self.method or usual)
+        if method.row.constant_pressure and usual is not production:
+            raise InvalidInputError(
+                key="equilibration.method",
+                value=method.name,
+                expected="a method at constant volume, like that of the run",
+                advice="take the mean volume of a run at constant pressure for the structure",
+            )
         if not method.row.thermostats_centroid:
             raise InvalidInputError(
                 key="equilibration.method",
@@ -157,6 +169,8 @@ class Setup:
             )
         if self.cell is not None:
             self._check_periodic()
+        else:
+            self._check_isolated()
         self.method.row.checked_beads(self.beads)
         with located(section="initial"):
             self.initial.check(len(self.structures), self.replicas, self.beads, len(self.numbers))
@@ -177,6 +191,19 @@ class Setup:
                 expected="Maxwell-Boltzmann momenta or given arrays for a cell",
             )
 
+    def _check_isolated(self) -> None:
+        """Refuse what only cells have."""
+        if self.method.row.constant_pressure:
+            raise InvalidInputError(
+                key="method",
+                value=self.method.name,
+                expected="a method at constant volume: a molecule without a cell has no pressure",
+            )
+        for name in (o.name for o in self.observables if o.periodic):
+            raise InvalidInputError(
+                key="observables", value=name, expected="observables of a molecule without a cell"
+            )
+
     def _check_memory(self) -> None:
         """Check that positions, momenta, noise etc. of all replicas fit into memory."""
         free = available_memory()
@@ -194,7 +221,9 @@ class Setup:
     @property
     def warm_up(self) -> Method | None:
         """Method of the equilibration."""
-        return None if self.equilibration is None else self.equilibration.resolve(self.beads)
+        if self.equilibration is None:
+            return None
+        return self.equilibration.resolve(self.beads, self.method)
 
     @property
     def warm_up_steps(self) -> int:
@@ -292,13 +321,18 @@ class Setup:
     def first_state(self) -> State:
         """Draw the initial conditions of every replica."""
         positions, momenta = self.initial.sample(self._starts("initial conditions"))
-        state = replace(State.at_rest(positions, step=-self.warm_up_steps), momenta=momenta)
+        cell = None if self.cell is None else torch.as_tensor(self.cell)
+        state = replace(State.at_rest(positions, -self.warm_up_steps, cell), momenta=momenta)
         return self._without_rigid_motion(state)
 
     def production_state(self, equilibrated: State) -> State:
-        """Return equilibrated positions with new Maxwell–Boltzmann momenta at step 0."""
+        """Return equilibrated positions and cells with new momenta at step 0.
+
+        They are drawn from the Maxwell–Boltzmann distribution.
+        """
         momenta = self._starts("production momenta").thermal_momenta()
-        state = State.at_rest(equilibrated.positions)
+        cell = equilibrated.cell if self.cell is not None else None
+        state = State.at_rest(equilibrated.positions, cell=cell)
         fresh = momenta.to(state.positions.device)
         return self._without_rigid_motion(replace(state, momenta=fresh))
 

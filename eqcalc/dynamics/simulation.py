@@ -93,7 +93,8 @@ def simulate(
     structures
         Initial structure, or several conformers with the same order of atoms; replica r
         starts from structure r modulo their number. Periodic structures have the cell of the
-        evaluator, which does not change; their atoms are not wrapped into it.
+        evaluator, which changes at constant pressure only, for each replica on its own; their
+        atoms are not wrapped into it.
     evaluator
         Predicts energy and forces, and all recorded quantities. The dynamics runs on its
         device.
@@ -181,7 +182,7 @@ def simulate(
     starts = [structures] if isinstance(structures, Atoms) else list(structures)
     numbers = common_numbers(starts, evaluator)
     if observables is None:
-        observables = default_observables(timestep, evaluator.quantities)
+        observables = default_observables(timestep, evaluator.quantities, method)
     setup = Setup(
         numbers=numbers,
         masses=common_masses(starts, masses),
@@ -201,7 +202,7 @@ def simulate(
         observables=strides_of(observables, timestep),
         propagator=propagator,
     )
-    require_evaluated(setup.observables, evaluator)
+    require_evaluated(setup.observables, evaluator, setup.method.row)
     require_potential(
         setup.method.row, evaluator.provenance, setup.temperature, setup.masses.tolist()
     )
@@ -292,7 +293,7 @@ class _Run:
                 monitor.restore(reference)
                 reference = {}
             else:
-                state = self._with_thermostat(state.with_evaluation(self.evaluator), system)
+                state = self._evaluated(state, system)
                 monitor.start(state)
             state = self._propagate(state, 0, system, monitor, recorder, bar)
             state = setup.production_state(state)
@@ -300,9 +301,7 @@ class _Run:
         if reference:
             monitor.restore(reference)
         else:
-            wanted = self._quantities(recorder.evaluated(0))
-            state = state.with_evaluation(self.evaluator, wanted)
-            state = self._with_thermostat(state, system)
+            state = self._evaluated(state, system, self._quantities(recorder.evaluated(0)))
             monitor.check_step(state)
             monitor.start(state)
             recorder.record(state, system)
@@ -320,10 +319,10 @@ class _Run:
         bar: Any,
     ) -> State:
         """Take steps until the step number `until`."""
-        integrator, thermostat = system.integrator, system.integrator.thermostat
+        integrator = system.integrator
         noise = None
-        if thermostat is not None:
-            shape = (thermostat.noise_sets, *state.positions.shape[1:])
+        if integrator.thermostat is not None:
+            shape = (integrator.noise_sets, *state.positions.shape[1:])
             noise = GaussianNoise(self.setup.seed, range(state.n_replicas), shape, self.device)
         recording = until > 0  # equilibration ends at step 0
         always = self.device.type == "cpu"  # on a GPU, reading a number synchronises
@@ -354,8 +353,10 @@ class _Run:
             self.limits, system, setup.numbers, starts, setup.temperature, setup.cell
         )
 
-    def _with_thermostat(self, state: State, system: System) -> State:
-        """Return the state with initial auxiliary variables of the thermostat."""
+    def _evaluated(self, state: State, system: System, quantities: Collection[str] = ()) -> State:
+        """Return the first state of a phase: its forces, and variables of the thermostat."""
+        stressed = system.integrator.barostat is not None
+        state = state.with_evaluation(self.evaluator, quantities, stressed=stressed)
         thermostat = system.integrator.thermostat
         if thermostat is None:
             return state
@@ -366,7 +367,7 @@ class _Run:
         """Save the unstable replica, and raise the error with its path."""
         where = output.with_name(output.name + ".failed.extxyz")
         numbers = self.setup.numbers.numpy()
-        cell = self.setup.cell
+        cell = None if error.cell is None else error.cell.cpu().numpy()
         beads = [
             Atoms(numbers, positions=bead.cpu().numpy(), cell=cell, pbc=cell is not None)
             for bead in error.positions

@@ -42,17 +42,27 @@ class UnstableDynamicsError(RuntimeError):
         Step number.
     positions
         Beads of that replica, ``[n_beads, n_atoms, 3]`` [Å].
+    cell
+        Its cell vectors as rows [Å]; None for a molecule.
     """
 
     def __init__(
-        self, message: str, limit: str, value: float, replica: int, step: int, positions: Tensor
+        self,
+        message: str,
+        limit: str,
+        value: float,
+        replica: int,
+        step: int,
+        positions: Tensor,
+        cell: Tensor | None = None,
     ) -> None:
-        super().__init__(message, limit, value, replica, step, positions)
+        super().__init__(message, limit, value, replica, step, positions, cell)
         self.limit = limit
         self.value = value
         self.replica = replica
         self.step = step
         self.positions = positions
+        self.cell = cell
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -83,6 +93,8 @@ class StabilityLimits:
     force_disagreement
         Largest standard deviation of the force on an atom over the members of a committee
         [eV/Å]; see :class:`~eqcalc.models.committee.Committee`.
+    volume_change
+        Largest ratio of the volume of a cell to that at the start, or of the start to it.
     """
 
     bond_stretch: float = 2.0
@@ -90,6 +102,7 @@ class StabilityLimits:
     temperature: float | None = None
     energy_drift: float = 0.1
     force_disagreement: float = 1.0
+    volume_change: float = 2.0
 
 
 class StabilityMonitor:
@@ -108,7 +121,7 @@ class StabilityMonitor:
     temperature
         Target temperature [K].
     cell
-        Cell vectors as rows, ``[3, 3]`` [Å]; None for a molecule.
+        Cell vectors of the initial structures as rows, ``[3, 3]`` [Å]; None for a molecule.
     """
 
     def __init__(
@@ -130,11 +143,11 @@ class StabilityMonitor:
         pairs = np.unique(np.concatenate([bonds(one, _BONDED) for one in atoms]), axis=0)
         self.first, self.second = torch.as_tensor(pairs.T, device=structures.device)
         arms = structures[:, self.first] - structures[:, self.second]
+        self.cell = torch.zeros(3, 3).to(arms) if cell is None else torch.as_tensor(cell).to(arms)
         self.images = torch.zeros_like(arms)  # atoms are not wrapped: they stay the same
-        if cell is not None:
-            lattice = torch.as_tensor(cell).to(arms)
-            self.images = torch.round(arms @ torch.linalg.inv(lattice)) @ lattice
-        self.lengths = (arms - self.images).norm(dim=-1)
+        if self.periodic:
+            self.images = torch.round(arms @ torch.linalg.inv(self.cell))
+        self.lengths = (arms - self.images @ self.cell).norm(dim=-1)
         self.weights = system.integrator.masses / system.integrator.masses.sum()
         self.radius = self._radii(structures).amax(dim=1)
         self.window = math.inf
@@ -215,9 +228,10 @@ class StabilityMonitor:
         self.check_step(state)
         centroid = state.positions.mean(dim=1)
         energy = self.system.integrator.conserved_energy(state)
+        cell = state.cell if state.cell.numel() else self.cell
         conditions = [
-            *self._dissociated(centroid),
-            *([] if self.periodic else [self._evaporated(centroid)]),
+            *self._dissociated(centroid, cell),
+            self._expanded(cell) if self.periodic else self._evaporated(centroid),
             self._too_hot(state),
             self._drifted(energy, state.n_atoms),
         ]
@@ -225,11 +239,11 @@ class StabilityMonitor:
         if state.step - self.since >= self.window:
             self.since, self.energy = state.step, energy
 
-    def _dissociated(self, centroid: Tensor) -> list[_Condition]:
+    def _dissociated(self, centroid: Tensor, cell: Tensor) -> list[_Condition]:
         first, second = self.first, self.second
         if not len(first):
             return []
-        arms = centroid[:, first] - centroid[:, second] - self.images
+        arms = centroid[:, first] - centroid[:, second] - self.images @ cell
         stretch = arms.norm(dim=-1) / self.lengths
         worst, pair = stretch.max(dim=1)
         return [
@@ -254,6 +268,22 @@ class StabilityMonitor:
             lambda r: (
                 f"the atom {self._label(atom[r])} is {float(radius[r]):.1f} Å from the centre "
                 "of mass: it has left the molecule"
+            ),
+        )
+
+    def _expanded(self, cell: Tensor) -> _Condition:
+        ratio = (
+            (torch.linalg.det(cell) / torch.linalg.det(self.cell)).abs().expand(len(self.radius))
+        )
+        change = torch.maximum(ratio, 1.0 / ratio)
+        return _Condition(
+            "volume_change",
+            ratio,
+            change > self.limits.volume_change,
+            lambda r: (
+                f"the volume is {float(ratio[r]):.2f} times that at the start: the pressure or the "
+                "temperature is not one at which the system is condensed, or the model was not "
+                "trained on stresses or on cells of several densities"
             ),
         )
 
@@ -315,4 +345,5 @@ def _raise_first(conditions: list[_Condition], state: State) -> None:
                 replica,
                 state.step,
                 state.positions[replica],
+                state.cell[replica] if state.cell.numel() else None,
             )

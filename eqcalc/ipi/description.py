@@ -15,7 +15,7 @@ import numpy as np
 from ase.data import atomic_numbers as numbers_by_symbol
 
 from eqcalc.ipi.units import ELECTRON_MASS, TEMPERATURES, TIMES, unit_factor
-from eqcalc.methods import METHODS, method_of_ipi
+from eqcalc.methods import METHODS, DynamicsMethod
 from eqcalc.validation import InvalidInputError, existing_file, located, number_in, numbers_in
 
 #: Time constant beyond which the centroid counts as not thermostatted [fs].
@@ -332,6 +332,35 @@ def _quantity(
     if value is None:
         raise InputError(key=element.tag, value=element.text, expected="a number")
     return value * factor
+
+
+def method_of_ipi(
+    mode: str,
+    thermostat: str,
+    *,
+    n_beads: int,
+    free_centroid: bool = False,
+    frequencies: str = "",
+) -> DynamicsMethod | None:
+    """Return the method that i-PI input describes, or None if it is not in the table.
+
+    The arguments are those of :class:`~eqcalc.methods.IPIDynamics`; `thermostat` is ignored at
+    constant energy, and `frequencies` is empty for those of the ring polymer.
+    """
+    found = None
+    for row in METHODS.values():
+        ipi = row.ipi
+        if (
+            ipi is not None
+            and row.ring_polymer is (n_beads > 1)
+            and ipi.mode == mode
+            and (mode == "nve" or thermostat in ipi.thermostats)
+            and ipi.free_centroid is free_centroid
+            and (not ipi.frequencies or frequencies in ipi.frequencies)
+            and (found is None or ipi.frequencies)  # a match with frequencies is more specific
+        ):
+            found = row
+    return found
 
 
 def _method(

@@ -112,7 +112,9 @@ class Committee:
             "committee": [dict(member.provenance) for member in self.members],
         }
 
-    def __call__(self, positions: Tensor, quantities: Collection[str]) -> dict[str, Tensor]:
+    def __call__(
+        self, positions: Tensor, quantities: Collection[str], cells: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Evaluate configurations.
 
         Parameters
@@ -121,6 +123,8 @@ class Committee:
             ``[n_structures, n_atoms, 3]`` Å.
         quantities
             Those of the members, and ``"force_disagreement"``.
+        cells
+            Cells other than that of the members, ``[n_structures, 3, 3]`` Å.
 
         Returns
         -------
@@ -131,7 +135,8 @@ class Committee:
         wanted = set(quantities) - {FORCE_DISAGREEMENT}
         disagreement = FORCE_DISAGREEMENT in quantities
         asked = wanted | {"forces"} if disagreement else wanted
-        found = [member(positions, asked) for member in self.members]
+        given: tuple[Any, ...] = (positions, asked) if cells is None else (positions, asked, cells)
+        found = [member(*given) for member in self.members]
         means = _means(found)
         results = {name: means[name] for name in wanted if name in means}
         if disagreement:

@@ -17,9 +17,11 @@ from eqcalc.molecules import molecules_of
 from eqcalc.quantities import DIPOLE, POLARIZABILITY
 from eqcalc.spectra import Dielectric, Estimate, Spectrum, dielectric
 from eqcalc.trajectory import Trajectory
-from eqcalc.units import BOLTZMANN, cell_permittivity
+from eqcalc.units import AVOGADRO, BOLTZMANN, cell_permittivity
 from eqcalc.validation import InvalidInputError
 
+#: 1 amu/Å³ in g/cm³.
+_GRAM_PER_CUBIC_CENTIMETRE = 1e24 / AVOGADRO
 _SHORT_RANGED = (
     "note: a model with a cutoff has no electrostatics beyond it, so that ε(0) and long-range "
     "order of dipoles are those of a short-ranged liquid"
@@ -124,6 +126,26 @@ def cell_volume(trajectory: Trajectory) -> float:
             "is of a molecule", file=trajectory.path, key="cell", expected="a periodic system"
         )
     return abs(float(np.linalg.det(trajectory.cell)))
+
+
+def mean_density(trajectory: Trajectory) -> str:
+    """Return mean volume, density and pressure of a run at constant pressure as text.
+
+    Errors are those over the replicas.
+    """
+    volume = np.abs(np.linalg.det(trajectory.observable("cell").values)).mean(axis=1)
+    mass = float(trajectory.masses.sum()) * _GRAM_PER_CUBIC_CENTIMETRE
+    values = {
+        "volume": (_over_replicas(volume), "Å³"),
+        "density": (_over_replicas(mass / volume), "g/cm³"),
+    }
+    if "pressure" in trajectory.observables():
+        pressure = trajectory.observable("pressure").values.mean(axis=1)
+        values["pressure"] = (_over_replicas(pressure), "bar")
+    return "mean " + ", ".join(
+        f"{name} {mean.value:.5g} ± {mean.error:.2g} {unit}"
+        for name, (mean, unit) in values.items()
+    )
 
 
 def count_molecules(trajectory: Trajectory) -> int:

@@ -64,6 +64,16 @@ class Evaluator(Protocol):
         ...
 
 
+class CellEvaluator(Evaluator, Protocol):
+    """What dynamics at constant pressure needs: the contents of a cell in other cells."""
+
+    def __call__(
+        self, positions: Tensor, quantities: Collection[str], cells: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Evaluate configurations in cells ``[n_structures, 3, 3]`` Å."""
+        ...
+
+
 class MoleculeEvaluator:
     """A model evaluated for configurations of one molecule, or of the contents of one cell.
 
@@ -152,10 +162,15 @@ class MoleculeEvaluator:
             self._stacks[n] = kept.with_positions(positions.new_empty(0, 3))
         return kept.with_positions(positions.reshape(-1, 3))
 
-    def __call__(self, positions: Tensor, quantities: Collection[str]) -> dict[str, Tensor]:
-        """Evaluate positions ``[n_structures, n_atoms, 3]`` Å; see :class:`Evaluator`."""
+    def __call__(
+        self, positions: Tensor, quantities: Collection[str], cells: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Evaluate positions ``[n_structures, n_atoms, 3]`` Å; see :class:`CellEvaluator`."""
         positions = positions.detach().to(device=self.device, dtype=torch.float64)
-        values = self.execution.evaluate(self.stack(positions), quantities)
+        structures = self.stack(positions)
+        if cells is not None:
+            structures = structures.with_positions(structures.positions, cells.to(positions))
+        values = self.execution.evaluate(structures, quantities)
         for name in values:
             if quantity(name).per_atom:
                 values[name] = values[name].unflatten(0, positions.shape[:2])

@@ -273,6 +273,11 @@ def method_warnings(
             "broadens bands unless it is slow (1 ps or more)",
         }[method.thermostat]
         result.append(f"the dynamics was thermostatted ({method.name}): {effect}")
+    if method.constant_pressure:
+        result.append(
+            "the cell changed along the run: intensities per volume are those of one volume, and "
+            "steps of a barostat add noise; take a run at the mean volume"
+        )
     if method.kubo and n_beads > 1:
         first = ", ".join(f"{nu:.0f}" for nu in ring_modes(n_beads, temperature)[:3])
         if method.ring_resonances and method.thermostat == "none":

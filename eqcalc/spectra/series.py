@@ -245,8 +245,19 @@ class Series:
         Raises
         ------
         InvalidInputError
-            The observable was not recorded.
+            The observable was not recorded, or the pressure was constant: steps of the cell are
+            not motion, and spectra of a cell have one volume.
         """
+        dynamics = methods.method(trajectory.method)
+        if dynamics.constant_pressure:
+            raise InvalidInputError(
+                "random steps of the cell are no motion of the atoms",
+                file=getattr(trajectory, "path", None),
+                key="method",
+                value=dynamics.name,
+                expected="dynamics at constant volume for spectra",
+                advice="simulate (NVE) in the mean cell of this run",
+            )
         found = f"{quantity}_rate"
         rate = derivative and found in trajectory.observables()
         values, interval, unit = _observable(trajectory, found if rate else quantity)
