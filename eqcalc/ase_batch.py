@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -67,12 +67,15 @@ def run_together(
     --------
     >>> run_together(model, frames, lambda atoms: BFGS(atoms).run(0.01))  # doctest: +SKIP
     """
+    if isinstance(structures, Atoms) or not isinstance(structures, Iterable):
+        raise CalculatorInputError(key="structures", value=structures, expected="a list of atoms")
+    if not callable(script):
+        raise CalculatorInputError(key="script", value=script, expected="a function of atoms")
+    structures = list(structures)
     first: dict[int, int] = {}
     for index, atoms in enumerate(structures):
         if not isinstance(atoms, Atoms):
-            raise CalculatorInputError(
-                key=f"structures[{index}]", value=atoms, expected="atoms, in a list"
-            )
+            raise CalculatorInputError(key=f"structures[{index}]", value=atoms, expected="atoms")
         if first.setdefault(id(atoms), index) != index:
             raise CalculatorInputError(
                 f"{first[id(atoms)]} and {index} are the same object, which two scripts cannot "
@@ -194,15 +197,19 @@ class BatchingExecutor:
 
         Raises
         ------
-        ValueError
+        InvalidInputError
             The structures are periodic.
-        RuntimeError
+        CalculatorInputError
             The call does not come from a script of :meth:`run`.
         """
         if structures.periodic:
             raise InvalidInputError(key="structures", expected="isolated molecules")
         if not hasattr(self._thread, "script"):
-            raise RuntimeError("a calculator made for scripts that run together was used elsewhere")
+            raise CalculatorInputError(
+                "made for a script of run_together, and used in another thread or after it",
+                key="calc",
+                advice="give each thread a calculator of its own, EqCalculator(model)",
+            )
         request = _Request(self._thread.script, structures, tuple(quantities))
         with self._condition:
             if self._interrupted:

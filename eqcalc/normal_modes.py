@@ -52,7 +52,7 @@ from eqcalc.units import (
     angular_frequency_to_wavenumber,
     wavenumber_to_angular_frequency,
 )
-from eqcalc.validation import InvalidInputError, finite, shape
+from eqcalc.validation import InvalidInputError, array_of, finite, shape
 
 #: A relaxed molecule is linear if I_a/I_c, its smallest over its largest moment of inertia,
 #: is below this value.
@@ -84,6 +84,21 @@ class NotAMinimumError(ValueError):
 
 
 # --- rigid motions -----------------------------------------------------------------------
+
+
+def atomic_masses(masses: ArrayLike) -> np.ndarray:
+    """Return masses ``[n_atoms]``, amu, checked to be positive and finite.
+
+    Raises
+    ------
+    InvalidInputError
+        There are none, or one is not.
+    """
+    checked = array_of("masses", masses, ("n_atoms",))
+    if not checked.size or checked.min() <= 0.0:
+        expected = "a positive mass [amu] of each atom"
+        raise InvalidInputError(key="masses", value=checked.tolist(), expected=expected)
+    return checked
 
 
 def centred(positions: np.ndarray, masses: np.ndarray) -> np.ndarray:
@@ -252,14 +267,12 @@ class NormalModes:
             A shape is wrong, a number is not finite, a mass is not positive, or the Hessian
             is not symmetric.
         """
-        masses = finite("masses", masses).astype(float)
+        masses = atomic_masses(masses)
         n = len(masses)
-        if n == 0 or masses.min() <= 0.0:
-            given, expected = masses.tolist(), "a positive mass [amu] of each atom"
-            raise InvalidInputError(key="masses", value=given, expected=expected)
-        positions = finite("positions", shape("positions", positions, (n, 3))).astype(float)
-        sizes = (n, 3, n, 3) if np.ndim(hessian) == 4 else (3 * n, 3 * n)
-        matrix = finite("hessian", shape("hessian", hessian, sizes)).reshape(3 * n, 3 * n)
+        positions = array_of("positions", positions, (n, 3))
+        hessian = finite("hessian", hessian)
+        sizes = (n, 3, n, 3) if hessian.ndim == 4 else (3 * n, 3 * n)
+        matrix = shape("hessian", hessian, sizes).reshape(3 * n, 3 * n)
         asymmetry = float(np.abs(matrix - matrix.T).max())
         if asymmetry > 1e-2 * max(float(np.abs(matrix).max()), 1e-12):
             raise InvalidInputError(

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 Choice = TypeVar("Choice")
 Kind = TypeVar("Kind", bound="InvalidInputError")
+Instance = TypeVar("Instance")
 
 #: Sentinel for a missing value, where None could be a value.
 ABSENT: Any = type("Absent", (), {"__repr__": lambda self: "nothing", "__slots__": ()})()
@@ -213,9 +214,10 @@ def count(key: str, value: Any, *, least: int = 1) -> int:
 def bounds(key: str, value: Sequence[Any], *, unit: str = "") -> tuple[float, float]:
     """Return two finite numbers in ascending order."""
     expected = "two finite numbers, the lower one first" + (f" [{unit}]" if unit else "")
-    low, high = value if len(value) == 2 else (math.nan, math.nan)
+    pair = value if isinstance(value, Collection) and len(value) == 2 else (math.nan, math.nan)
+    low, high = pair
     if not (_is_finite(low) and _is_finite(high) and low < high):
-        raise InvalidInputError(key=key, value=tuple(value), expected=expected)
+        raise InvalidInputError(key=key, value=value, expected=expected)
     return float(low), float(high)
 
 
@@ -284,12 +286,25 @@ def _is_finite(value: Any) -> bool:
 # --- arrays ---------------------------------------------------------------------------
 
 
+def real(key: str, values: ArrayLike) -> np.ndarray:
+    """Return an array of real numbers; text, complex, masked and ragged values are none."""
+    import numpy as np
+
+    try:
+        array = np.asarray(values)
+    except ValueError:  # lists of different length
+        array = np.asarray(None)
+    if array.dtype.kind not in "fiu" or np.ma.is_masked(values):
+        raise InvalidInputError(key=key, value=values, expected="an array of real numbers")
+    return array
+
+
 def finite(key: str, values: ArrayLike) -> np.ndarray:
     """Return an array of finite numbers; the error gives the index of the first non-finite one."""
     import numpy as np
 
-    array = np.asarray(values)
-    broken = ~np.isfinite(array)
+    array = real(key, values)
+    broken = ~(np.abs(array) < LARGEST)
     if broken.any():
         index = tuple(int(i) for i in np.argwhere(broken)[0])
         place = f"{key}[{', '.join(map(str, index))}]" if index else key
@@ -297,23 +312,50 @@ def finite(key: str, values: ArrayLike) -> np.ndarray:
     return array
 
 
-def shape(key: str, values: ArrayLike, expected: Sequence[int | str]) -> np.ndarray:
+def shape(key: str, values: ArrayLike, expected: Sequence[Any]) -> np.ndarray:
     """Return an array of shape `expected`, in which a name stands for any length.
 
-    A name used twice stands for the same length: ``("n", "n")`` is a square matrix.
+    A name used twice stands for the same length: ``("n", "n")`` is a square matrix. Three dots at
+    the start stand for any further axes.
     """
-    import numpy as np
-
-    array = np.asarray(values)
-    lengths: dict[int | str, int] = {}
-    fits = array.ndim == len(expected) and all(
-        length == (wanted if isinstance(wanted, int) else lengths.setdefault(wanted, length))
-        for wanted, length in zip(expected, array.shape, strict=True)
+    array = real(key, values)
+    given, wanted = array.shape, tuple(expected)
+    if wanted and wanted[0] is ...:
+        wanted = wanted[1:]
+        given = given[max(len(given) - len(wanted), 0) :]
+    lengths: dict[str, int] = {}
+    fits = len(given) == len(wanted) and all(
+        length == (each if isinstance(each, int) else lengths.setdefault(each, length))
+        for each, length in zip(wanted, given, strict=True)
     )
     if not fits:
-        text = f"the shape [{', '.join(map(str, expected))}]"
-        raise InvalidInputError(key=key, value=list(array.shape), expected=text)
+        text = ", ".join("…" if each is ... else str(each) for each in expected)
+        raise InvalidInputError(key=key, value=list(array.shape), expected=f"the shape [{text}]")
     return array
+
+
+def array_of(key: str, values: ArrayLike, expected: Sequence[Any]) -> np.ndarray:
+    """Return finite numbers of a shape (:func:`shape`), in double precision."""
+    import numpy as np
+
+    return np.asarray(finite(key, shape(key, values, expected)), dtype=np.float64)
+
+
+# --- types ----------------------------------------------------------------------------
+
+
+def instance(key: str, value: Any, kind: type[Instance], expected: str = "") -> Instance:
+    """Return a value of a type, of which `expected` may say more than the name."""
+    if not isinstance(value, kind):
+        raise InvalidInputError(key=key, value=value, expected=expected or f"a {kind.__name__}")
+    return value
+
+
+def instances(key: str, values: Any, kind: type[Instance]) -> list[Instance]:
+    """Return values of a type as a list."""
+    if not isinstance(values, Sequence) or isinstance(values, str | bytes):
+        raise InvalidInputError(key=key, value=values, expected=f"a list of {kind.__name__}")
+    return [instance(f"{key}[{index}]", value, kind) for index, value in enumerate(values)]
 
 
 # --- names ----------------------------------------------------------------------------
@@ -341,7 +383,7 @@ def one_of(
     """
     known = list(choices)
     for choice in known:
-        if choice == value or (
+        if _equal(choice, value) or (
             fold is not None
             and isinstance(value, str)
             and isinstance(choice, str)
@@ -355,6 +397,13 @@ def one_of(
         expected=f"one of {', '.join(names)}" if names else "nothing, since there is none",
         suggestion=nearest(value, names, fold=fold),
     )
+
+
+def _equal(choice: object, value: object) -> bool:
+    try:
+        return bool(choice == value)
+    except (TypeError, ValueError):  # an array
+        return False
 
 
 def known_keys(
@@ -431,6 +480,13 @@ def known_elements(
 # --- files ----------------------------------------------------------------------------
 
 
+def file_path(path: str | Path) -> Path:
+    """Return a path, of a text or a path."""
+    if not isinstance(path, str | Path) or "\0" in str(path):
+        raise InvalidInputError(key="path", value=path, expected="the name of a file")
+    return Path(path)
+
+
 def existing_file(path: str | Path, what: str = "a file") -> Path:
     """Return the path of an existing file.
 
@@ -446,7 +502,7 @@ def existing_file(path: str | Path, what: str = "a file") -> Path:
     MissingFileError, InvalidFileError
         It does not exist, or is a directory, pipe or device.
     """
-    path = Path(path)
+    path = file_path(path)
     if path.is_dir():
         raise InvalidFileError("is a directory", expected=what, file=path)
     if not path.exists():
@@ -464,7 +520,7 @@ def absent_file(path: str | Path, advice: str = "choose another name") -> Path:
     ExistingFileError
         It exists, if only as a broken link.
     """
-    path = Path(path)
+    path = file_path(path)
     if path.exists() or path.is_symlink():
         raise ExistingFileError("exists and is never overwritten", file=path, advice=advice)
     return path
@@ -478,7 +534,7 @@ def existing_directory(path: str | Path, what: str = "a directory") -> Path:
     MissingFileError, InvalidFileError
         It does not exist, or is a file.
     """
-    path = Path(path)
+    path = file_path(path)
     if not path.exists():
         raise MissingFileError("no such directory", file=path)
     if not path.is_dir():

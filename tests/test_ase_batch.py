@@ -92,7 +92,7 @@ def test_periodic_structures_and_foreign_calls_are_refused():
     executor = BatchingExecutor(EagerExecution(make_potential()))
     atoms = distorted("H2O", 0)
     atoms.calc = EqCalculator(make_potential(), execution=executor)
-    with pytest.raises(RuntimeError, match="used elsewhere"):
+    with refused(CalculatorInputError, key="calc"):
         atoms.get_forces()
     atoms.center(vacuum=2.0)
     atoms.pbc = True
@@ -100,12 +100,18 @@ def test_periodic_structures_and_foreign_calls_are_refused():
         atoms.get_forces()
 
 
-def test_an_object_given_twice_is_refused():
+def test_an_object_given_twice_and_other_types_are_refused():
     atoms = distorted("H2O", 0)
     with refused(CalculatorInputError, key="structures"):
         run_together(make_potential(), [atoms, distorted("H2O", 1), atoms], dynamics)
-    with refused(CalculatorInputError, key="structures[0]"):
-        run_together(make_potential(), atoms, dynamics)
+    for key, frames, script in (
+        ("structures", atoms, dynamics),
+        ("structures", None, dynamics),
+        ("structures[0]", ["H2O"], dynamics),
+        ("script", [atoms], None),
+    ):
+        with refused(CalculatorInputError, key=key):
+            run_together(make_potential(), frames, script)
 
 
 def test_scripts_may_take_the_calculator_away_and_copy_atoms():

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eqcalc.spectra.spectrum import Spectrum
-from eqcalc.validation import InvalidInputError
+from eqcalc.validation import InvalidInputError, instances
 
 
 class CommitteeEstimate(NamedTuple):
@@ -83,7 +83,7 @@ def combine_committee(spectra: Sequence[Spectrum], *, common_trajectory: bool) -
         models. False: each member ran its own trajectories, and the variance expected from sampling
         alone is subtracted.
     """
-    if len(spectra) < 2:
+    if len(instances("spectra", spectra, Spectrum)) < 2:
         raise InvalidInputError(key="spectra", value=len(spectra), expected="two or more members")
     if not common_trajectory and any(s.standard_error is None for s in spectra):
         raise InvalidInputError(

@@ -17,7 +17,7 @@ from scipy.linalg import solve_continuous_lyapunov
 
 from eqcalc.spectra.quantum_factors import thermostat_width
 from eqcalc.spectra.spectrum import Spectrum
-from eqcalc.validation import positive, shape, within
+from eqcalc.validation import InvalidInputError, array_of, count, instance, positive, within
 
 
 def langevin_kernel(wavenumber: np.ndarray, time_constant: float) -> np.ndarray:
@@ -37,7 +37,7 @@ def langevin_kernel(wavenumber: np.ndarray, time_constant: float) -> np.ndarray:
     ``[n_wavenumbers, n_wavenumbers]``, cm, at [ω, ω₀].
     """
     gamma = thermostat_width(positive("time_constant", time_constant, unit="fs"))
-    nu = np.asarray(wavenumber, dtype=float)[:, None]
+    nu = _wavenumbers(wavenumber)[:, None]
     # ω = 0 of ω₀ = 0 is the limit 2/(πγ)
     square = np.maximum(nu**2, 1e-12)
     return (2.0 / np.pi) * gamma * square / ((square - nu.T**2) ** 2 + gamma**2 * square)
@@ -64,13 +64,21 @@ def gle_kernel(
     -------
     ``[n_wavenumbers, n_wavenumbers]``, cm, at [ω, ω₀]; the integral over ω is 1.
     """
-    nu = np.array(wavenumber, dtype=float)
+    nu = _wavenumbers(wavenumber)
     if nu[0] == 0.0:
         nu[0] = 0.1 * nu[1]
-    size = len(drift)
     # frequencies as wavenumbers: a rate of 1/fs is 1/(2πc) cm⁻¹
-    friction = np.asarray(drift, dtype=float) * thermostat_width(1.0)
-    free = np.eye(size) if covariance is None else np.asarray(covariance, dtype=float)
+    friction = array_of("drift", drift, ("n", "n")) * thermostat_width(1.0)
+    size = len(friction)
+    if not size or np.linalg.eigvals(friction).real.min() <= 0.0:
+        expected = "a matrix whose eigenvalues have positive real parts"
+        raise InvalidInputError(key="drift", value=drift, expected=expected)
+    free = np.eye(size)
+    if covariance is not None:
+        free = array_of("covariance", covariance, (size, size))
+        if not np.allclose(free, free.T) or np.linalg.eigvalsh(free).min() <= 0.0:
+            expected = "a symmetric positive definite matrix"
+            raise InvalidInputError(key="covariance", value=covariance, expected=expected)
     noise = np.zeros((size + 1, size + 1))
     noise[1:, 1:] = friction @ free + free @ friction.T
     kernel = np.empty((len(nu), len(nu)))
@@ -86,6 +94,15 @@ def gle_kernel(
         line = (weights / (values**2 + nu[:, None] ** 2)).sum(1).real
         kernel[:, j] = (2.0 / np.pi) * line / stationary[1, 1]
     return kernel
+
+
+def _wavenumbers(values: np.ndarray) -> np.ndarray:
+    """Return a copy of two or more wavenumbers, ascending from zero or above."""
+    nu = array_of("wavenumber", values, ("n_wavenumbers",)).copy()
+    if len(nu) < 2 or nu[0] < 0.0 or not np.all(np.diff(nu) > 0.0):
+        expected = "two or more wavenumbers [cm⁻¹] in ascending order, none below zero"
+        raise InvalidInputError(key="wavenumber", value=values, expected=expected)
+    return nu
 
 
 @dataclass(frozen=True)
@@ -131,20 +148,21 @@ def deconvolve(
     stop
         Iteration to take, instead of the bend of the L-curve.
     """
-    n = len(spectrum)
+    n = len(instance("spectrum", spectrum, Spectrum))
     step = spectrum.even_step()
+    count("iterations", iterations)
     if stop is not None:
-        within("stop", stop, 1, iterations)
-    matrix = shape("kernel", kernel, (n, n)) * step
+        within("stop", count("stop", stop), 1, iterations)
+    matrix = array_of("kernel", kernel, (n, n)) * step
     gram = matrix.T @ matrix
 
-    def iterate(y: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the iterates [count, n], or only the last, and their residuals."""
+    def iterate(y: np.ndarray, n_steps: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the iterates [n_steps, n] and their residuals."""
         data = np.maximum(y, 0.0)  # negative side lobes of the window are clipped
         target = matrix.T @ data
         f = np.maximum(data, 1e-6 * data.max())
-        path, residual = np.empty((count, n)), np.empty(count)
-        for k in range(count):
+        path, residual = np.empty((n_steps, n)), np.empty(n_steps)
+        for k in range(n_steps):
             image = gram @ f
             f = f * target / np.maximum(image, 1e-300)
             path[k] = f

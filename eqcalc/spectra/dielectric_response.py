@@ -30,7 +30,7 @@ from eqcalc.units import (
     CONDUCTIVITY_PER_ABSORPTION,
     INTENSITY_PER_SQUARED_CHARGE_PER_MASS,
 )
-from eqcalc.validation import InvalidInputError, positive
+from eqcalc.validation import InvalidInputError, array_of, positive
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -61,14 +61,15 @@ def unwrap_dipole(dipole: np.ndarray, cell: np.ndarray, charge: float = 1.0) -> 
     InvalidInputError
         The cell has no volume, or a step is nearly as close to another branch.
     """
-    quantum = charge * np.asarray(cell, dtype=float)
+    quantum = positive("charge", charge, unit="e") * array_of("cell", cell, (3, 3))
+    dipole = array_of("dipole", dipole, ("n_replicas", "n_frames", 3))
     if not abs(np.linalg.det(quantum)) > 1e-6 * np.prod(np.linalg.norm(quantum, axis=1)):
         raise InvalidInputError(
             key="cell",
             value=np.asarray(cell).tolist(),
             expected="three lattice vectors that span a volume, in Å",
         )
-    step = np.diff(np.asarray(dipole, dtype=float), axis=1) @ np.linalg.inv(quantum)
+    step = np.diff(dipole, axis=1) @ np.linalg.inv(quantum)
     whole = np.round(step)
     left = np.abs(step - whole).max(axis=2, initial=0.0)
     if np.any(left > _CLEAR):
@@ -81,7 +82,7 @@ def unwrap_dipole(dipole: np.ndarray, cell: np.ndarray, charge: float = 1.0) -> 
             advice="write frames more often, or check the cell and the charge",
         )
     jumps = np.cumsum(whole, axis=1) @ quantum
-    result = np.array(dipole, dtype=float)
+    result = dipole.copy()
     result[:, 1:] -= jumps
     return result
 

@@ -178,6 +178,10 @@ class Estimation:
             if number is not None:
                 positive(key, number, unit=unit)
         count("padding", self.padding)
+        count("n_samples", self.n_samples, least=0)
+        one_of("frequency_correction", self.frequency_correction, (False, True))
+        if not isinstance(self.generator, np.random.Generator):
+            count("generator", self.generator, least=0)
         one_of("estimator", self.estimator, ESTIMATORS)
         one_of("errors", self.errors, (None, "replicas", "blocks", "none"))
         known = ("exact", "velocity-verlet", "none")

@@ -27,7 +27,16 @@ from eqcalc.spectra.frames import MOLECULAR_FRAMES
 from eqcalc.spectra.provenance import sample
 from eqcalc.spectra.raman_scattering import RamanSpectrum
 from eqcalc.spectra.spectrum import Spectrum
-from eqcalc.validation import InvalidInputError
+from eqcalc.validation import (
+    InvalidInputError,
+    bounds,
+    file_path,
+    file_suffix,
+    instance,
+    instances,
+    positive,
+    within,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,7 +120,8 @@ def plot_spectrum(
     InvalidInputError
         There are no spectra, their units differ, or the number of names is wrong.
     """
-    found = [spectra] if isinstance(spectra, Spectrum) else list(spectra)
+    listed = [spectra] if isinstance(spectra, Spectrum) else spectra
+    found = instances("spectra", listed, Spectrum)
     if not found:
         raise InvalidInputError(key="spectra", expected="a spectrum to draw")
     units = sorted({s.unit for s in found})
@@ -144,7 +154,10 @@ def plot_infrared_raman(
     title
         Title of the figure.
     """
-    activities = [r.activity() for r in raman]
+    instances("infrared", infrared, Spectrum)
+    if harmonic is not None:
+        instance("harmonic", harmonic, HarmonicSpectrum)
+    activities = [r.activity() for r in instances("raman", raman, RamanSpectrum)]
     panels = _panels(infrared, activities, harmonic)
     shown = _range([*infrared, *activities], harmonic, limits)
     return _stacked(panels, names, shown, reversed_axis, level, title)
@@ -164,6 +177,8 @@ def plot_harmonic(
     reversed_axis
         As for :func:`plot_spectrum`.
     """
+    instance("harmonic", harmonic, HarmonicSpectrum)
+    within("fwhm", positive("fwhm", fwhm, unit="cm⁻¹"), 0.0, 10_000.0, unit="cm⁻¹")
     infrared = [] if harmonic.dipole_derivative is None else [harmonic.infrared(fwhm)]
     raman = [] if harmonic.polarizability_derivative is None else [harmonic.raman(fwhm)]
     panels = _panels(infrared, raman, harmonic)
@@ -189,6 +204,10 @@ def plot_comparison(
     reversed_axis
         As for :func:`plot_spectrum`.
     """
+    if not instances("comparisons", comparisons, Comparison):
+        raise InvalidInputError(key="comparisons", value=comparisons, expected="one or more")
+    if len(instances("names", names, str)) != len(comparisons):
+        raise InvalidInputError(key="names", value=names, expected=f"{len(comparisons)} names")
     measured = comparisons[0].measured
     scaled = [
         f"{name}, wavenumbers × {c.wavenumber_scale.value:.3f}" if c.fitted else name
@@ -214,6 +233,7 @@ def plot_bands(comparison: BandComparison, name: str = "", reversed_axis: bool =
     reversed_axis
         As for :func:`plot_spectrum`.
     """
+    instance("comparison", comparison, BandComparison)
     spectrum, listed = comparison.calculated, comparison.listed
     limits = (float(spectrum.wavenumber[0]), float(spectrum.wavenumber[-1]))
     figure = plot_spectrum([spectrum], names=[name], limits=limits, reversed_axis=reversed_axis)
@@ -252,7 +272,7 @@ def plot_committee(
     """
     import matplotlib as mpl
 
-    mean = committee.mean
+    mean = instance("committee", committee, CommitteeSpectrum).mean
     errors = [("models", _COLOURS[1], committee.model_error)]
     if mean.standard_error is not None:
         errors.append(("sampling", _COLOURS[0], mean.standard_error))
@@ -265,7 +285,7 @@ def plot_committee(
         upper.legend(frameon=False, loc="best")
         for name, colour, error in errors:
             lower.plot(mean.wavenumber, error, color=colour, linewidth=1.1, label=name)
-        highest = max(float(error[inside].max()) for _, _, error in errors)
+        highest = max(float(error[inside].max(initial=0.0)) for _, _, error in errors)
         lower.set_ylim(0.0, 1.12 * highest or 1.0)
         lower.set_ylabel("standard\nerror")
         lower.legend(frameon=False, loc="best")
@@ -300,6 +320,7 @@ def plot_assignment(
     from matplotlib.patheffects import withStroke
 
     parts = {"rotation": ROTATION, "in no mode": REMAINDER}
+    instance("modes", modes, Decomposition)
     names = ["all", *(name for name, part in parts.items() if part in modes.names)]
     curves = [modes.total, *(modes.share(parts[name]) for name in names[1:])]
     figure = plot_infrared_raman(
@@ -335,8 +356,12 @@ def plot_assignment(
 def save_figure(figure: Figure, path: str | Path, dpi: float = 200.0) -> Path:
     """Write a figure as PNG, PDF or SVG, by the suffix of the path, atomically."""
     import matplotlib as mpl
+    from matplotlib.figure import Figure as AnyFigure
 
-    path = Path(path)
+    path = file_path(path)
+    instance("figure", figure, AnyFigure)
+    file_suffix(path, (".png", ".pdf", ".svg"), key="path")
+    within("dpi", dpi, 1.0, 10_000.0)
     path.parent.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(_STYLE), replacing(path) as temporary:
         figure.savefig(temporary, dpi=dpi)
@@ -383,8 +408,7 @@ def _range(
 ) -> tuple[float, float]:
     """Return the range shown: the given one, or where values exceed 1 % of the maximum."""
     if limits is not None:
-        lower, upper = sorted(limits)
-        return lower, upper
+        return bounds("limits", limits, unit="cm⁻¹")
     highest = 0.0
     strongest: dict[str, float] = {}
     for s in spectra:
@@ -408,6 +432,8 @@ def _stacked(
     """Return stacked panels with a common abscissa and legend."""
     import matplotlib as mpl
 
+    if names is not None:
+        instances("names", names, str)
     with mpl.rc_context(_STYLE):
         figure = _new_figure(6.7, 0.5 + 2.5 * len(panels))
         rows = figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]

@@ -23,6 +23,7 @@ from scipy.spatial.transform import Rotation, RotationSpline
 
 from eqcalc.normal_modes import (
     LINEAR_IN_MOTION,
+    atomic_masses,
     centred,
     inverse_inertia,
     is_linear,
@@ -30,7 +31,7 @@ from eqcalc.normal_modes import (
 )
 from eqcalc.spectra.series import Series
 from eqcalc.units import ROTATIONAL_CONSTANT, SECOND_RADIATION_CONSTANT
-from eqcalc.validation import InvalidInputError, located, one_of
+from eqcalc.validation import InvalidInputError, array_of, located, one_of, positive
 
 #: The space-fixed frame.
 LABORATORY = "laboratory"
@@ -75,9 +76,9 @@ def eckart_rotations(
     FrameError
         The reference is linear, or a geometry is so far from it that the frame is undefined.
     """
-    masses = np.asarray(masses, dtype=float)
-    moving = centred(np.asarray(positions, dtype=float), masses)
-    fixed = centred(np.asarray(reference, dtype=float), masses)
+    masses = atomic_masses(masses)
+    moving = centred(array_of("positions", positions, (..., len(masses), 3)), masses)
+    fixed = centred(array_of("reference", reference, (len(masses), 3)), masses)
     extension = np.linalg.svd(np.sqrt(masses)[:, None] * fixed, compute_uv=False)
     if extension[1] <= _THIN * extension[0]:
         raise FrameError(
@@ -143,14 +144,19 @@ def branch_separation(positions: np.ndarray, masses: np.ndarray, temperature: fl
     Of a linear molecule, with B of the largest moment of inertia; of others, with the mean of
     the two smaller rotational constants (Herzberg, Infrared and Raman Spectra).
     """
-    moments = principal_axes(positions, masses)[0][1:]
-    thermal = temperature / SECOND_RADIATION_CONSTANT
+    masses = atomic_masses(masses)
+    moments = principal_axes(array_of("positions", positions, (len(masses), 3)), masses)[0][1:]
+    thermal = positive("temperature", temperature, unit="K") / SECOND_RADIATION_CONSTANT
     return float(np.sqrt(8.0 * thermal * np.mean(ROTATIONAL_CONSTANT / moments)))
 
 
 def mean_geometry(positions: np.ndarray, masses: np.ndarray) -> np.ndarray:
     """Return the mean of superposed frames ``[n_frames, n_atoms, 3]``, a reference [Å]."""
-    reference = centred(np.asarray(positions[0], dtype=float), masses)
+    masses = atomic_masses(masses)
+    positions = array_of("positions", positions, ("n_frames", len(masses), 3))
+    if not len(positions):
+        raise InvalidInputError(key="positions", value=[], expected="one frame or more")
+    reference = centred(positions[0], masses)
     if is_linear(positions, masses, LINEAR_IN_MOTION):
         # the frames do not bend on average: the mean extension along the axis
         r = centred(positions, masses)
@@ -186,8 +192,9 @@ def corotating_rotations(positions: np.ndarray, masses: np.ndarray) -> np.ndarra
     FrameError
         The molecule rotates by more than half a radian between two frames.
     """
-    masses = np.asarray(masses, dtype=float)
-    r = centred(np.asarray(positions, dtype=float), masses)
+    masses = atomic_masses(masses)
+    form = ("n_replicas", "n_frames", len(masses), 3)
+    r = centred(array_of("positions", positions, form), masses)
     mean = 0.5 * (r[:, 1:] + r[:, :-1])
     step = r[:, 1:] - r[:, :-1]
     momentum = np.einsum("i,rtia->rta", masses, np.cross(mean, step))
@@ -219,7 +226,17 @@ def interpolate_rotations(rotations: np.ndarray, interval: float, times: np.ndar
     The `rotations` ``[n_replicas, n_frames, 3, 3]`` are at 0, interval, …; the times [fs] must lie
     within their range.
     """
-    known = interval * np.arange(rotations.shape[1])
+    rotations = array_of("rotations", rotations, ("n_replicas", "n_frames", 3, 3))
+    if not rotations.size or np.linalg.det(rotations).min() <= 0.0:
+        raise InvalidInputError(key="rotations", value=rotations, expected="proper rotations")
+    known = positive("interval", interval, unit="fs") * np.arange(rotations.shape[1])
+    times = array_of("times", times, ("n_times",))
+    if not 0.0 <= times.min(initial=0.0) <= times.max(initial=0.0) <= known[-1] * (1.0 + 1e-9):
+        raise InvalidInputError(
+            key="times",
+            value=(float(times.min()), float(times.max())),
+            expected=f"times within those of the rotations, 0 to {known[-1]:g} fs",
+        )
     return np.stack(
         [RotationSpline(known, Rotation.from_matrix(u))(times).as_matrix() for u in rotations]
     )
@@ -231,15 +248,21 @@ def rotate(values: np.ndarray, rotations: np.ndarray) -> np.ndarray:
     The leading axes of both are the same; atoms need an axis of length one in
     the rotations. Positions are rotated about the origin.
     """
-    if values.ndim == rotations.ndim:
+    rotations = array_of("rotations", rotations, (..., 3, 3))
+    values = array_of("values", values, (..., 3))
+    tensors = values.ndim == rotations.ndim
+    leading, fixed = values.shape[: -2 if tensors else -1], rotations.shape[:-2]
+    if len(leading) != len(fixed) or any(
+        b not in (a, 1) for a, b in zip(leading, fixed, strict=True)
+    ):
+        raise InvalidInputError(
+            key="values",
+            value=values.shape,
+            expected=f"vectors or tensors compatible with rotations of shape {rotations.shape}",
+        )
+    if tensors:
         return np.einsum("...ab,...bc,...dc->...ad", rotations, values, rotations, optimize=True)
-    if values.ndim == rotations.ndim - 1:
-        return np.einsum("...ab,...b->...a", rotations, values)
-    raise InvalidInputError(
-        key="values",
-        value=values.shape,
-        expected=f"vectors or tensors compatible with rotations of shape {rotations.shape}",
-    )
+    return np.einsum("...ab,...b->...a", rotations, values)
 
 
 def _rotations(series: Series, frame: str, reference: np.ndarray | None = None) -> list[np.ndarray]:

@@ -20,7 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from eqcalc.normal_modes import LINEAR_IN_MOTION, centred, inverse_inertia, is_linear
+from eqcalc.normal_modes import (
+    LINEAR_IN_MOTION,
+    atomic_masses,
+    centred,
+    inverse_inertia,
+    is_linear,
+)
 from eqcalc.spectra.estimation import Density
 from eqcalc.spectra.estimator.statistics import Estimate
 from eqcalc.spectra.frames import LABORATORY
@@ -35,7 +41,7 @@ from eqcalc.spectra.series import Series
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.trajectory import Trajectory
 from eqcalc.units import AVOGADRO, INTENSITY_PER_SQUARED_CHARGE_PER_MASS
-from eqcalc.validation import count, one_of, shape
+from eqcalc.validation import InvalidInputError, array_of, count, instance, one_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -149,7 +155,8 @@ def convert_infrared(spectrum: Spectrum, quantity: str) -> Spectrum:
     """
     unit, label, factor = INFRARED_QUANTITIES[one_of("quantity", quantity, INFRARED_QUANTITIES)]
     known = {unit: own for unit, _, own in INFRARED_QUANTITIES.values()}
-    own = known[one_of("unit of the spectrum", spectrum.unit, known)]
+    given = instance("spectrum", spectrum, Spectrum).unit
+    own = known[one_of("unit of the spectrum", given, known)]
     return spectrum.scaled(factor / own, unit=unit, label=label)
 
 
@@ -171,9 +178,11 @@ def sum_rule(dipole_derivative: np.ndarray, masses: np.ndarray) -> Estimate:
     masses
         ``[n_atoms]``, amu.
     """
-    derivative = np.asarray(dipole_derivative, dtype=float)
-    masses = np.asarray(masses, dtype=float)
-    shape("dipole_derivative", derivative, ("n_samples", len(masses), 3, 3))
+    masses = atomic_masses(masses)
+    form = ("n_samples", len(masses), 3, 3)
+    derivative = array_of("dipole_derivative", dipole_derivative, form)
+    if not len(derivative):
+        raise InvalidInputError(key="dipole_derivative", value=[], expected="one geometry or more")
     totals = INTENSITY_PER_SQUARED_CHARGE_PER_MASS * np.einsum(
         "sabc,a->s", derivative**2, 1.0 / masses
     )
@@ -199,8 +208,10 @@ def without_rotation(
     masses
         ``[n_atoms]``, amu.
     """
-    masses = np.asarray(masses, dtype=float)
-    derivative = np.asarray(dipole_derivative, dtype=float)
+    masses = atomic_masses(masses)
+    form = ("n_samples", len(masses), 3, 3)
+    derivative = array_of("dipole_derivative", dipole_derivative, form)
+    positions = array_of("positions", positions, (len(derivative), len(masses), 3))
     linear = is_linear(positions, masses, LINEAR_IN_MOTION)
     inverse = inverse_inertia(positions, masses, linear=linear)
     # displacements of rotations about x, y and z, and their effect on the dipole moment
@@ -221,7 +232,8 @@ def sum_rule_ratio(spectrum: Spectrum, expected: Estimate) -> Estimate:
     temperature, a series that is not in equilibrium or not sampled finely
     enough, or a wrong unit.
     """
-    record = spectrum.provenance
+    instance("expected", expected, Estimate, "an estimate, of sum_rule")
+    record = instance("spectrum", spectrum, Spectrum).provenance
     exact = exact_factor(record.get("correlation"))
     if record.get("quantum_factor", exact) != exact:
         spectrum = with_quantum_factor(spectrum, record["temperature_K"], exact)

@@ -19,7 +19,7 @@ from eqcalc.spectra.power import power_spectrum
 from eqcalc.spectra.series import Series
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.trajectory import Trajectory
-from eqcalc.validation import InvalidInputError
+from eqcalc.validation import InvalidInputError, array_of, instance, real
 
 _KINDS = {2: ("distance", "Å"), 3: ("angle", "degree"), 4: ("dihedral angle", "degree")}
 _EXPECTED = "two to four atoms as 0-8, 0-1-8 or 3-0-1-8, or bonded elements as O-H or C-O-H"
@@ -69,7 +69,8 @@ def internal_spectrum(trajectory: Trajectory, coordinate: str, **estimation: Any
 
 def bonded_chains(atoms: ase.Atoms, coordinate: str) -> np.ndarray:
     """Return the atoms of the coordinates that a name stands for, ``[n, 2 to 4]``."""
-    parts = coordinate.split("-")
+    instance("atoms", atoms, ase.Atoms)
+    parts = coordinate.split("-") if isinstance(coordinate, str) else []
     if not 2 <= len(parts) <= 4:
         raise InvalidInputError(key="internal", value=coordinate, expected=_EXPECTED)
     if all(part.isdecimal() for part in parts):
@@ -114,10 +115,26 @@ def internal_coordinates(
     cell
         Cell vectors as rows [Å]; the image of each bond is that of the first frame.
     """
+    positions = array_of("positions", positions, ("n_frames", "n_atoms", 3))
+    chains = real("chains", chains)
+    atoms = range(positions.shape[1])
+    if (
+        chains.ndim != 2
+        or chains.dtype.kind not in "iu"
+        or not 2 <= chains.shape[1] <= 4
+        or not {*chains.ravel().tolist()} <= {*atoms}
+        or any(len({*chain}) < len(chain) for chain in chains.tolist())
+    ):
+        expected = f"two to four different atoms of each coordinate, from 0 to {len(atoms) - 1}"
+        raise InvalidInputError(key="chains", value=chains.tolist(), expected=expected)
     arms = [
         positions[:, second] - positions[:, first] for first, second in itertools.pairwise(chains.T)
     ]
     if cell is not None:
+        cell = array_of("cell", cell, (3, 3))
+        if not np.linalg.det(cell):
+            expected = "three vectors that span a volume"
+            raise InvalidInputError(key="cell", value=cell.tolist(), expected=expected)
         arms = [arm - np.rint(arm[0] @ np.linalg.inv(cell)) @ cell for arm in arms]
     if len(arms) == 1:
         return np.linalg.norm(arms[0], axis=-1)

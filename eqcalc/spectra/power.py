@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eqcalc.normal_modes import atomic_masses
 from eqcalc.spectra.estimation import Estimation, grouped
 from eqcalc.spectra.estimator.correlation import Pairs, Signal
 from eqcalc.spectra.observable import (
@@ -21,7 +22,7 @@ from eqcalc.spectra.series import Series, finite_frames
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.trajectory import Trajectory
 from eqcalc.units import SPECTRAL_PREFACTOR, SPEED_OF_LIGHT_CM_PER_FS
-from eqcalc.validation import InvalidInputError
+from eqcalc.validation import InvalidInputError, real
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -108,12 +109,15 @@ def _flattened(
     if not isinstance(values, Series):
         if interval is None or unit is None:
             raise InvalidInputError("must be stated for plain arrays", key="interval, unit")
-        values = Series([np.asarray(v) for v in values], interval, 1.0, unit, name)
+        if not np.iterable(values):
+            expected = "an array [n_replicas, n_frames, ...], or a list of replicas"
+            raise InvalidInputError(key=name, value=values, expected=expected)
+        values = Series([real(name, v) for v in values], interval, 1.0, unit, name)
     flat = [
         finite_frames(replica[:], f"{name}, {values.name(index)}").reshape(len(replica), -1)
         for index, replica in enumerate(values.replicas)
     ]
-    if len({replica.shape[1] for replica in flat}) > 1:
+    if len({replica.shape[1] for replica in flat}) != 1:
         raise InvalidInputError(
             key=name, value=[r.shape for r in flat], expected="replicas of the same shape"
         )
@@ -173,8 +177,17 @@ def vibrational_density_of_states(
         masses = getattr(data, "masses", None)
     if masses is None:
         raise InvalidInputError("must be stated for plain arrays, in amu", key="masses")
-    masses = np.asarray(masses, dtype=float)
-    selected = np.arange(len(masses)) if atoms is None else np.asarray(atoms)
+    masses = atomic_masses(masses)
+    every = np.arange(len(masses))
+    selected = every if atoms is None else real("atoms", atoms)
+    if (
+        selected.ndim != 1
+        or selected.dtype.kind not in "iu"
+        or not selected.size
+        or not {*selected.tolist()} <= {*every.tolist()}
+    ):
+        expected = f"indices of atoms, from 0 to {len(masses) - 1}"
+        raise InvalidInputError(key="atoms", value=atoms, expected=expected)
     root = np.sqrt(masses[selected])[:, None]
 
     def weighted(frames: np.ndarray) -> np.ndarray:

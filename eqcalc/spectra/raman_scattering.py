@@ -39,7 +39,16 @@ from eqcalc.spectra.series import Series
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.trajectory import Trajectory
 from eqcalc.units import RAMAN_CROSS_SECTION, SECOND_RADIATION_CONSTANT
-from eqcalc.validation import InvalidInputError, count, one_of, positive
+from eqcalc.validation import (
+    InvalidInputError,
+    array_of,
+    count,
+    instance,
+    non_negative,
+    number,
+    one_of,
+    positive,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -104,7 +113,11 @@ def stokes_factor(
         The detector counts photons instead of measuring power: the fourth
         power of the scattered wavenumber ν̃ₛ becomes ν̃₀ν̃ₛ³.
     """
-    wavenumber = np.asarray(wavenumber, dtype=float)
+    wavenumber = array_of("wavenumber", wavenumber, (...,))
+    if wavenumber.min(initial=np.inf) <= 0.0:
+        value = float(wavenumber.min())
+        raise InvalidInputError(key="wavenumber", value=value, expected="positive shifts [cm⁻¹]")
+    temperature = positive("temperature", temperature, unit="K")
     laser = 1e7 / positive("laser_wavelength", laser_wavelength, unit="nm")
     x = SECOND_RADIATION_CONSTANT * wavenumber / temperature
     scattered = laser + wavenumber if anti_stokes else laser - wavenumber
@@ -177,6 +190,7 @@ class RamanSpectrum:
             can in the negative side lobes of a lag window next to a strong polarized band; a Parzen
             window and the multitaper estimate have none.)
         """
+        non_negative("threshold", threshold)
         lower = self._mixed(45.0, 7.0 if natural_light else 4.0, "")
         factor = 6.0 if natural_light else 3.0
         clear = lower.values > 1e-3 * lower.values.max()
@@ -244,13 +258,17 @@ class RamanSpectrum:
             See :func:`stokes_factor`.
         """
         intensity = self.polarized(geometry)
-        if not 0.0 < laser_wavelength < 1e7 / float(intensity.wavenumber[3]):
+        if (
+            not 0.0
+            < number("laser_wavelength", laser_wavelength, unit="nm")
+            < 1e7 / float(intensity.wavenumber[3])
+        ):
             raise InvalidInputError(
                 key="laser_wavelength",
                 value=laser_wavelength,
                 expected="a wavelength in nm, such as 532, with photons above the Raman shifts",
             )
-        upper = np.inf if anti_stokes else 1e7 / laser_wavelength
+        upper = None if anti_stokes else 1e7 / laser_wavelength
         # exclude the elastic line and shifts beyond the laser
         shifted = intensity.between(0.5 * float(intensity.wavenumber[1]), upper)
         weight = stokes_factor(
@@ -281,7 +299,7 @@ def reduced(spectrum: Spectrum) -> Spectrum:
     The cross-section divided by its dependence on laser, temperature and
     wavenumber: Å⁴/amu per cm⁻¹ again.
     """
-    record = spectrum.provenance
+    record = instance("spectrum", spectrum, Spectrum).provenance
     if "laser_wavelength_nm" not in record:
         raise InvalidInputError(
             key="spectrum", value=spectrum.label, expected="a Raman cross-section"
@@ -385,7 +403,8 @@ def porto(notation: str) -> tuple[np.ndarray, np.ndarray]:
     InvalidInputError
         The notation is invalid, or a polarization is parallel to its direction of propagation.
     """
-    match = re.fullmatch(r"-?([xyz])\(([xyz])\s*([xyz])\)-?([xyz])", notation.strip().lower())
+    text = notation.strip().lower() if isinstance(notation, str) else ""
+    match = re.fullmatch(r"-?([xyz])\(([xyz])\s*([xyz])\)-?([xyz])", text)
     if match is None or match[2] == match[1] or match[3] == match[4]:
         raise InvalidInputError(
             key="notation",
@@ -417,9 +436,9 @@ def raman_oriented(
     incoming, outgoing
         ``[3]``, directions of the polarizations; normalised here.
     """
-    first, second = (np.asarray(v, dtype=float) for v in (outgoing, incoming))
+    first, second = array_of("outgoing", outgoing, (3,)), array_of("incoming", incoming, (3,))
     for key, direction in (("outgoing", first), ("incoming", second)):
-        if direction.shape != (3,) or not direction.any():
+        if not direction.any():
             raise InvalidInputError(
                 key=key, value=direction.tolist(), expected="three components, not all zero"
             )

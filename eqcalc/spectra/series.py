@@ -23,7 +23,7 @@ from eqcalc.spectra.quantum_factors import temperature_warning
 from eqcalc.spectra.tensor_components import require_polarizabilities
 from eqcalc.trajectory import Trajectory
 from eqcalc.units import UnitError, conversion_factor
-from eqcalc.validation import InvalidInputError, count, one_of, positive, within
+from eqcalc.validation import LARGEST, InvalidInputError, count, one_of, positive, real, within
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -131,6 +131,9 @@ class Series:
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if not np.iterable(self.replicas):
+            expected = "an array [n_replicas, n_frames, ...], or a list of replicas"
+            raise InvalidInputError(key="replicas", value=self.replicas, expected=expected)
         positive("interval", self.interval, unit="fs")
         positive("temperature", self.temperature, unit="K")
         count("n_beads", self.n_beads)
@@ -419,9 +422,10 @@ def finite_frames(values: Any, key: str, first: int = 0) -> np.ndarray:
     InvalidInputError
         A value is not finite.
     """
-    frames = np.asarray(values, dtype=float)
-    if not np.isfinite(frames).all():
-        bad = np.argwhere(~np.isfinite(frames))[0]
+    frames = real(key, values).astype(float, copy=False)
+    broken = ~(np.abs(frames) < LARGEST)
+    if broken.any():
+        bad = np.argwhere(broken)[0]
         raise InvalidInputError(
             "non-finite values",
             key=f"{key}, frame {first + int(bad[0])}",
@@ -521,9 +525,14 @@ def _replicas(data: Any, shapes: Sequence[FrameShape], quantity: str) -> tuple[A
     """Split data into replicas, each ``[n_frames, *shape]`` with one of `shapes`."""
     # arrays on disk (h5py, memmap) are read in pieces
     whole = hasattr(data, "shape")
-    arrays = [data] if whole else [a if hasattr(a, "shape") else np.asarray(a, float) for a in data]
     forms = " or ".join(f"[n_replicas, n_frames, {', '.join(map(str, s))}]" for s in shapes)
     expected = f"an array {forms}, one replica of it, or a list of replicas"
+    if (not whole and not isinstance(data, Sequence)) or isinstance(data, str | bytes):
+        raise InvalidInputError(key=quantity, value=data, expected=expected)
+    arrays = [
+        real(quantity, a) if isinstance(a, np.ndarray) or not hasattr(a, "shape") else a
+        for a in ([data] if whole else data)
+    ]
     replicas: list[Any] = []
     for array in arrays:
         shape = tuple(array.shape)

@@ -20,7 +20,16 @@ from eqcalc.spectra.lines import (
     unresolved_maxima,
 )
 from eqcalc.spectra.provenance import formula, provenance_facts
-from eqcalc.validation import LARGEST, InvalidInputError, shape
+from eqcalc.validation import (
+    LARGEST,
+    InvalidInputError,
+    array_of,
+    count,
+    instance,
+    non_negative,
+    number,
+    shape,
+)
 
 
 class Band(NamedTuple):
@@ -82,13 +91,14 @@ class Spectrum:
     history: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        n = len(self.wavenumber)
-        if n < 2 or np.any(np.diff(self.wavenumber) <= 0.0):
+        n = len(shape("wavenumber", self.wavenumber, ("n_wavenumbers",)))
+        count("n_independent", self.n_independent)
+        if n < 2 or not np.all(np.diff(self.wavenumber) > 0.0):
             raise InvalidInputError(
                 key="wavenumber", expected="two or more wavenumbers in ascending order"
             )
         known = np.asarray(shape("values", self.values, (n,)))
-        known = known[np.isfinite(known)]  # others are undefined
+        known = known[~np.isnan(known)]  # others are undefined
         if np.abs(known).max(initial=0.0) >= LARGEST:
             largest = float(np.abs(known).max())
             raise InvalidInputError(key="values", value=largest, expected=f"below {LARGEST:g}")
@@ -186,8 +196,8 @@ class Spectrum:
     def weights(self, lower: float | None, upper: float | None) -> np.ndarray:
         """Return w with w·values the trapezoid integral over [lower, upper] cm⁻¹."""
         x = self.wavenumber
-        a = float(x[0]) if lower is None else lower
-        b = float(x[-1]) if upper is None else upper
+        a = float(x[0]) if lower is None else number("lower", lower, unit="cm⁻¹")
+        b = float(x[-1]) if upper is None else number("upper", upper, unit="cm⁻¹")
         if not (x[0] - 1e-9 <= a < b <= x[-1] + 1e-9):
             raise _out_of_range("the limits of an integral", a, b, x)
         # in each interval of the grid, the part [s, t] inside the limits
@@ -239,7 +249,9 @@ class Spectrum:
         """
         part = self.between(lower, upper)
         x = part.wavenumber
-        limits = resolved_bands(part.values, threshold, part.standard_error)
+        limits = resolved_bands(
+            part.values, non_negative("threshold", threshold), part.standard_error
+        )
         return [self.band(float(x[first]), float(x[last])) for first, last in limits]
 
     def unresolved(
@@ -262,14 +274,16 @@ class Spectrum:
         part = self.between(lower, upper)
         if part.standard_error is None:
             return []
-        found = unresolved_maxima(part.values, threshold, part.standard_error)
+        found = unresolved_maxima(
+            part.values, non_negative("threshold", threshold), part.standard_error
+        )
         return [(float(part.wavenumber[i]), rise) for i, rise in found]
 
     # --- operations -----------------------------------------------------------------
 
     def scaled(self, factor: float, **changes: Any) -> Spectrum:
         """Return the spectrum multiplied by a number; see :meth:`weighted`."""
-        return self.weighted(factor, f"multiplied by {factor:.9g}", **changes)
+        return self.weighted(number("factor", factor), f"multiplied by {factor:.9g}", **changes)
 
     def weighted(self, factor: np.ndarray | float, operation: str, **changes: Any) -> Spectrum:
         """Return the spectrum multiplied by a known function of the wavenumber.
@@ -329,9 +343,9 @@ class Spectrum:
         """Return the part of the spectrum between two wavenumbers [cm⁻¹]."""
         keep = np.ones(len(self), dtype=bool)
         if lower is not None:
-            keep &= self.wavenumber >= lower
+            keep &= self.wavenumber >= number("lower", lower, unit="cm⁻¹")
         if upper is not None:
-            keep &= self.wavenumber <= upper
+            keep &= self.wavenumber <= number("upper", upper, unit="cm⁻¹")
         error = None if self.standard_error is None else self.standard_error[keep]
         axis = self.wavenumber[keep]
         return self.mapped(lambda y: y[keep], wavenumber=axis, standard_error=error)
@@ -344,7 +358,7 @@ class Spectrum:
         If both have samples, the errors follow from pairs of samples, which are drawn from the same
         replicas if both come from one trajectory. Without them the result has no errors.
         """
-        if len(self) != len(other) or not np.allclose(
+        if len(self) != len(instance("other", other, Spectrum)) or not np.allclose(
             self.wavenumber, other.wavenumber, rtol=0.0, atol=1e-6
         ):
             raise InvalidInputError(
@@ -368,15 +382,17 @@ class Spectrum:
         return replace(self, values=values, samples=samples, standard_error=None, **changes)
 
     def __mul__(self, factor: float) -> Spectrum:
-        return self.scaled(float(factor))
+        return self.scaled(number("factor", factor))
 
     __rmul__ = __mul__
 
     def __truediv__(self, divisor: float) -> Spectrum:
+        if number("divisor", divisor) == 0.0:
+            raise InvalidInputError(key="divisor", value=divisor, expected="a number other than 0")
         return self.scaled(1.0 / float(divisor))
 
     def _sum(self, other: Spectrum, sign: float, word: str) -> Spectrum:
-        if self.unit != other.unit:
+        if self.unit != instance("other", other, Spectrum).unit:
             raise InvalidInputError(key="unit", value=other.unit, expected=repr(self.unit))
         history = (*self.history, f"{word} {other.label}")
         result = self.combined(other, lambda a, b: a + sign * b, history=history)
@@ -395,7 +411,9 @@ class Spectrum:
 
     def interpolated(self, wavenumber: np.ndarray) -> Spectrum:
         """Return the spectrum interpolated linearly to an axis within its range."""
-        wavenumber = np.asarray(wavenumber, dtype=float)
+        wavenumber = array_of("wavenumber", wavenumber, ("n_wavenumbers",))
+        if len(wavenumber) < 2:
+            raise InvalidInputError(key="wavenumber", value=wavenumber, expected="two or more")
         if wavenumber[0] < self.wavenumber[0] - 1e-9 or wavenumber[-1] > self.wavenumber[-1] + 1e-9:
             raise _out_of_range("wavenumber", wavenumber[0], wavenumber[-1], self.wavenumber)
 

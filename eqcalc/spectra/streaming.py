@@ -67,6 +67,9 @@ class SpectrumAccumulator(Generic[Result]):
             )
         one_of("estimator", estimation.estimator, ("correlation",))
         one_of("errors", estimation.errors, (None, "replicas", "none"))
+        for key in ("interval", "temperature", "unit"):
+            if key not in facts:
+                raise InvalidInputError("must be stated", key=key)
         series = Series((), quantity=observable.quantity, rate=rate, **facts)
         check_quantum_factor(quantum_factor, series.correlation, series.temperature)
         self._series, self._estimation = series, estimation
@@ -74,6 +77,7 @@ class SpectrumAccumulator(Generic[Result]):
         self._factor = series.factor(observable.unit)
         self._components = observable.components
         self._pairs = observable.pairs
+        self._shapes = tuple(observable.shapes)
         self._finish = result
         self._n_lags = estimation.number_of_lags(series.interval, np.iinfo(np.int32).max)
         shape = (n_replicas, len(self._pairs), self._n_lags)
@@ -99,10 +103,11 @@ class SpectrumAccumulator(Generic[Result]):
         InvalidInputError
             The number of replicas is wrong, or a value is not finite.
         """
-        if len(values) != len(self._sums):
-            raise InvalidInputError(
-                key="values", value=len(values), expected=f"{len(self._sums)} replicas"
-            )
+        forms = [f"[{len(self._sums)}, n_frames, {', '.join(map(str, s))}]" for s in self._shapes]
+        shapes = [np.shape(v) for v in values] if np.iterable(values) else []
+        if len(shapes) != len(self._sums) or any(s[1:] not in self._shapes for s in shapes):
+            expected = f"an array {' or '.join(forms)}"
+            raise InvalidInputError(key="values", value=shapes or values, expected=expected)
         given = [
             finite_frames(v, f"{self._series.quantity}, replica {r}", self._frames)
             for r, v in enumerate(values)
@@ -208,6 +213,10 @@ class SpectrumAccumulator(Generic[Result]):
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Continue from a state of an accumulator with the same settings."""
+        names = {"sums", "frames", "last", "recent"}
+        if not isinstance(state, Mapping) or not names <= state.keys():
+            expected = f"{', '.join(sorted(names))}, as state() returns them"
+            raise InvalidInputError(key="state", value=state, expected=expected)
         if state["sums"].shape != self._sums.shape:
             raise InvalidInputError(
                 key="state",

@@ -148,7 +148,7 @@ def test_bad_input_is_refused():
     stream = infrared_accumulator(2, unit="D", **KW)
     with pytest.raises(InvalidInputError) as caught:
         stream.append(np.zeros((3, 5, 3)))
-    assert caught.value.value == 3
+    assert caught.value.value == [(5, 3)] * 3
     stream.append(np.ones((2, 50, 3)))
     with pytest.raises(LagWindowError):
         stream.result()

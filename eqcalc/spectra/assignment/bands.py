@@ -19,6 +19,7 @@ from eqcalc.spectra.double_harmonic import HarmonicSpectrum
 from eqcalc.spectra.estimator.statistics import Estimate
 from eqcalc.spectra.lines import RESOLVED
 from eqcalc.spectra.spectrum import Band, Spectrum
+from eqcalc.validation import count, instance, instances
 
 #: Smallest share of a mode's kinetic energy for an atom to be listed.
 _LEADING_ATOM = 0.1
@@ -131,8 +132,11 @@ def assign_bands(
     n_leading
         Number of parts listed per band.
     """
-    total = decomposition.total
-    bands = total.bands() if bands is None else list(bands)
+    total = instance("decomposition", decomposition, Decomposition).total
+    bands = total.bands() if bands is None else instances("bands", bands, Band)
+    if harmonic is not None:
+        instance("harmonic", harmonic, HarmonicSpectrum)
+    count("n_leading", n_leading)
     if not bands:
         return []
     weights = np.array([total.weights(band.lower, band.upper) for band in bands])
@@ -239,7 +243,7 @@ def unresolved_notes(
     spectrum, threshold, lower
         As for :meth:`Spectrum.bands`.
     """
-    found = spectrum.unresolved(threshold, lower)
+    found = instance("spectrum", spectrum, Spectrum).unresolved(threshold, lower)
     if not found:
         return []
     groups = [[found[i] for i in group] for group in group_modes([nu for nu, _ in found], _GAP)]

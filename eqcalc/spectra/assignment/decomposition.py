@@ -172,6 +172,9 @@ def decompose(
     )
     n, n_components = stacked[0].shape[1:]
     facts, estimation = split_options(options)
+    for key in ("interval", "temperature", "unit"):
+        if key not in facts:
+            raise InvalidInputError("must be stated", key=key)
     series = Series(stacked, rate=derivative is not None, **facts)
     check_quantum_factor(quantum_factor, series.correlation, series.temperature)
     if not isinstance(estimation.generator, int):

@@ -25,7 +25,7 @@ from eqcalc.spectra.assignment.decomposition import Decomposition, decompose
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum
 from eqcalc.spectra.frames import LABORATORY, molecular_rotations
 from eqcalc.units import INTENSITY_PER_SQUARED_CHARGE_PER_MASS
-from eqcalc.validation import InvalidInputError, one_of
+from eqcalc.validation import InvalidInputError, array_of, count, instance, instances, one_of
 
 #: Names of the parts that are neither modes nor groups.
 ROTATION, REMAINDER = "rotation", "remainder"
@@ -49,6 +49,7 @@ def _references(
     """Return the reference of each replica."""
     if isinstance(harmonic, HarmonicSpectrum):
         return [harmonic] * n_replicas
+    instances("harmonic", harmonic, HarmonicSpectrum)
     if len(harmonic) != n_replicas or len({len(h) for h in harmonic}) != 1:
         raise InvalidInputError(
             key="harmonic",
@@ -59,11 +60,31 @@ def _references(
     return list(harmonic)
 
 
+def _pieces(dipole: Any, positions: Any) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Return dipole moments and positions of each replica, checked to be of the same times."""
+    pieces: dict[str, list[np.ndarray]] = {}
+    for key, values, form in (
+        ("dipole", dipole, ("n_frames", 3)),
+        ("positions", positions, ("n_frames", "n_atoms", 3)),
+    ):
+        if not np.iterable(values) or isinstance(values, str | bytes | Mapping):
+            expected = "an array of all replicas, or a list of them"
+            raise InvalidInputError(key=key, value=values, expected=expected)
+        pieces[key] = [array_of(f"{key}[{i}]", v, form) for i, v in enumerate(values)]
+    lengths = {key: [len(piece) for piece in found] for key, found in pieces.items()}
+    if lengths["dipole"] != lengths["positions"] or not all(lengths["dipole"] or [0]):
+        raise InvalidInputError(
+            key="dipole", value=lengths["dipole"], expected=f"frames {lengths['positions']}"
+        )
+    return pieces["dipole"], pieces["positions"]
+
+
 def _displacements(
     positions: np.ndarray, harmonic: HarmonicSpectrum
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return displacements in the Eckart frame of one replica, and the rotations into it."""
     masses = harmonic.masses
+    positions = array_of("positions", positions, ("n_frames", len(masses), 3))
     rotations = molecular_rotations(positions, harmonic.positions, masses)
     seen = np.einsum("tab,tib->tia", rotations, centred(positions, masses), optimize=True)
     return seen - centred(harmonic.positions, masses), rotations
@@ -112,6 +133,7 @@ def decompose_dipole_by_modes(
         ``interval`` and ``temperature``, and those of :func:`decompose`.
     """
     one_of("frame", frame, (LABORATORY, "eckart"))
+    dipole, positions = _pieces(dipole, positions)
     references = _references(harmonic, len(positions))
     parts = []
     for mu, r, reference in zip(dipole, positions, references, strict=True):
@@ -152,9 +174,18 @@ def decompose_dipole_by_groups(
         ``"others"``.
     """
     one_of("frame", frame, (LABORATORY, "eckart"))
-    everything = _complete_groups(groups, positions[0].shape[-2])
+    dipole, positions = _pieces(dipole, positions)
     references = _references(harmonic, len(positions))
-    tensors = np.broadcast_to(polar_tensors, (len(positions), *polar_tensors.shape[-3:]))
+    n_atoms = len(references[0].masses)
+    everything = _complete_groups(groups, n_atoms)
+    polar_tensors = array_of("polar_tensors", polar_tensors, (..., n_atoms, 3, 3))
+    if polar_tensors.shape[:-3] not in ((), (len(positions),)):
+        raise InvalidInputError(
+            key="polar_tensors",
+            value=polar_tensors.shape,
+            expected=f"the shape [{n_atoms}, 3, 3], or [{len(positions)}, {n_atoms}, 3, 3]",
+        )
+    tensors = np.broadcast_to(polar_tensors, (len(positions), n_atoms, 3, 3))
     parts = []
     for mu, r, reference, tensor in zip(dipole, positions, references, tensors, strict=True):
         displacement, rotations = _displacements(r, reference)
@@ -184,15 +215,20 @@ def decompose_dipole_by_atoms(
     groups, options
         See :func:`decompose_dipole_by_groups`.
     """
+    velocities = array_of("velocities", velocities, ("n_replicas", "n_frames", "n_atoms", 3))
+    polar_tensors = array_of("polar_tensors", polar_tensors, (*velocities.shape, 3))
     everything = _complete_groups(groups, velocities.shape[-2])
     rates = np.einsum("rtia,rtiab->rtib", velocities, polar_tensors, optimize=True)
     parts = {name: rates[:, :, atoms].sum(2) for name, atoms in everything.items()}
-    return decompose(derivative=parts, unit="e*Å/fs", **_INFRARED, **options)
+    return decompose(derivative=parts, unit="e*Å/fs", **_INFRARED, **_without_unit(options))
 
 
 def _complete_groups(groups: Mapping[str, Sequence[int]], n_atoms: int) -> dict[str, list[int]]:
     """Return the groups, with all other atoms as an additional group."""
-    chosen = [int(i) for group in groups.values() for i in group]
+    if not isinstance(groups, Mapping):
+        expected = "names with the indices of the atoms of each group"
+        raise InvalidInputError(key="groups", value=groups, expected=expected)
+    chosen = [count(f"groups.{name}", i, least=0) for name, group in groups.items() for i in group]
     problem = ""
     if len(set(chosen)) != len(chosen):
         problem = "an atom belongs to more than one group"
@@ -213,7 +249,15 @@ def _infrared(
     """Return the decomposition into the parts from :func:`_completed` for each replica."""
     rest = (REMAINDER,) if frame == "eckart" else (ROTATION, REMAINDER)
     by_part = zip((*names, *rest), zip(*parts, strict=True), strict=True)
-    return decompose(dict(by_part), unit="e*Å", frame=frame, **_INFRARED, **options)
+    return decompose(dict(by_part), unit="e*Å", frame=frame, **_INFRARED, **_without_unit(options))
+
+
+def _without_unit(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return options without a unit, which is that of the arguments."""
+    if "unit" in options:
+        expected = "none: the arguments are in Å, fs and e"
+        raise InvalidInputError(key="unit", value=options["unit"], expected=expected)
+    return options
 
 
 # --- density of states --------------------------------------------------------------------
@@ -227,6 +271,11 @@ def mode_momenta(
     ``[n_replicas, n_frames, n_modes]``, Å amu^½/fs, of positions [Å] and velocities [Å/fs]
     ``[n_replicas, n_frames, n_atoms, 3]``. The geometry of the modes is the reference.
     """
+    form = ("n_replicas", "n_frames", len(harmonic.masses), 3)
+    positions = array_of("positions", positions, form)
+    velocities = array_of("velocities", velocities, positions.shape)
+    if not positions.size:
+        raise InvalidInputError(key="positions", value=positions.shape, expected="frames")
     rotations = np.stack(
         [molecular_rotations(r, harmonic.positions, harmonic.masses) for r in positions]
     )
@@ -247,6 +296,7 @@ def mode_spectra(
     options
         See :func:`decompose_dipole_by_modes`.
     """
+    instance("harmonic", harmonic, HarmonicSpectrum)
     momenta = mode_momenta(positions, velocities, harmonic)
     return decompose(
         derivative={name: momenta[..., k, None] for k, name in enumerate(mode_names(harmonic))},
@@ -254,5 +304,5 @@ def mode_spectra(
         quantity_unit="Å",
         result_unit="states per cm⁻¹",
         label="density of states",
-        **options,
+        **_without_unit(options),
     )

@@ -18,7 +18,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from eqcalc.spectra.estimator.correlation import LagSums
-from eqcalc.validation import InvalidInputError, positive
+from eqcalc.validation import InvalidInputError, instance, number, positive
 
 #: Independent parts of an estimate that does not say how many it has.
 _MANY = 10**6
@@ -150,7 +150,7 @@ def confidence_interval(
     InvalidInputError
         The level is no probability.
     """
-    if not 0.0 < level < 1.0:
+    if not 0.0 < number("level", level) < 1.0:
         raise InvalidInputError(key="level", value=level, expected="a number between 0 and 1")
     p, freedom = 0.5 + 0.5 * level, max(n_independent - 1.0, 1.0)
     size = np.abs(values)
@@ -176,6 +176,8 @@ def replicas_needed(estimate: Estimate, relative_error: float, n_independent: in
 
     The error falls with the square root of their number.
     """
+    instance("estimate", estimate, Estimate, "a value with its error")
+    positive("n_independent", n_independent)
     if not np.isfinite(estimate.error) or estimate.value == 0.0:
         raise InvalidInputError(
             key="estimate", value=estimate, expected="a value that is not zero, with an error"

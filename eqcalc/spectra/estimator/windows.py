@@ -18,7 +18,7 @@ from scipy.optimize import brentq
 
 from eqcalc.plugins import load_plugins
 from eqcalc.units import SPEED_OF_LIGHT_CM_PER_FS
-from eqcalc.validation import InvalidInputError, one_of
+from eqcalc.validation import InvalidInputError, instance, non_negative, one_of
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,14 @@ class Window:
     width: float = 0.0
 
     def __post_init__(self) -> None:
-        start = float(self.function(np.zeros(1))[0])
-        if abs(start - 1.0) > 1e-12:
-            raise InvalidInputError(key=f"window {self.name}", value=start, expected="w(0) = 1")
-        if not self.width:
+        key = f"window {instance('name', self.name, str)}"
+        values = self.function(np.arange(3) / 4) if callable(self.function) else self.function
+        if np.shape(values) != (3,) or not np.isfinite(values).all():
+            expected = "a function of an array that returns finite numbers of its shape"
+            raise InvalidInputError(key=key, value=values, expected=expected)
+        if abs(values[0] - 1.0) > 1e-12:
+            raise InvalidInputError(key=key, value=float(values[0]), expected="w(0) = 1")
+        if not non_negative("width", self.width):
             object.__setattr__(self, "width", self._computed_width())
 
     def _computed_width(self) -> float:
@@ -80,7 +84,7 @@ def register_window(new: Window) -> Window:
     InvalidInputError
         The name is taken.
     """
-    if new.name in WINDOWS:
+    if instance("window", new, Window).name in WINDOWS:
         raise InvalidInputError("the name is taken", key="window", value=new.name)
     WINDOWS[new.name] = new
     return new
@@ -94,7 +98,7 @@ def window(name: str) -> Window:
     InvalidInputError
         There is no such window.
     """
-    if name not in WINDOWS:
+    if isinstance(name, str) and name not in WINDOWS:
         load_plugins()  # which may register it
     return WINDOWS[one_of("window", name, WINDOWS)]
 

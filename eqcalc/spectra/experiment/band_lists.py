@@ -16,7 +16,7 @@ from eqcalc.spectra.experiment.ordinates import check_kind, is_transmittance, or
 from eqcalc.spectra.io.files import is_written_by_eqcalc, read_jcamp_file
 from eqcalc.spectra.io.text import read_text
 from eqcalc.spectra.spectrum import Spectrum
-from eqcalc.validation import InvalidFileError, InvalidInputError, located, number_in
+from eqcalc.validation import InvalidFileError, InvalidInputError, file_path, located, number_in
 
 #: Titles of columns of a list of bands.
 _TITLES = {
@@ -78,7 +78,7 @@ def is_band_list(path: str | Path) -> bool:
     It is a JCAMP-DX peak table; a table with one number in a line, or whose titles say what a
     curve has not; or it has few points, far apart and uneven.
     """
-    path = Path(path)
+    path = file_path(path)
     known = path.suffix.lower() in (".h5", ".hdf5") or is_written_by_eqcalc(path)
     if known or not path.is_file():  # the reader says what is missing
         return False
@@ -124,7 +124,7 @@ def read_bands(path: str | Path, kind: str | None = None) -> BandList:
     InvalidFileError
         There is no such file, or a position is not a positive number, or an intensity negative.
     """
-    path = Path(path)
+    path = file_path(path)
     with located(file=path):
         text = read_text(path)
         if text.lstrip().startswith("##"):

@@ -23,7 +23,7 @@ from eqcalc.spectra.experiment.comparison import INFRARED_UNITS, check_intensity
 from eqcalc.spectra.experiment.ordinates import ordinate
 from eqcalc.spectra.infrared_absorption import convert_infrared
 from eqcalc.spectra.spectrum import Band, Spectrum
-from eqcalc.validation import InvalidInputError, bounds, positive
+from eqcalc.validation import InvalidInputError, bounds, instance, positive
 
 #: Window by default: relative to the wavenumber, and at least in cm⁻¹.
 _WINDOW, _LEAST_WINDOW = 0.06, 30.0
@@ -191,7 +191,8 @@ def compare_bands(
         The spectrum has no intensities or is of another kind than those of the list; the limits
         contain no listed band or leave the spectrum.
     """
-    check_intensity(calculated)
+    instance("listed", listed, BandList)
+    check_intensity(instance("calculated", calculated, Spectrum))
     _check_unit(calculated, listed)
     if listed.unit == "km/mol" and calculated.unit in INFRARED_UNITS:
         calculated = convert_infrared(calculated, "intensity")

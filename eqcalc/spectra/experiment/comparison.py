@@ -17,7 +17,7 @@ from eqcalc.spectra.experiment.measured import broadened
 from eqcalc.spectra.experiment.ordinates import is_absorbance, is_transmittance
 from eqcalc.spectra.infrared_absorption import INFRARED_QUANTITIES
 from eqcalc.spectra.spectrum import Spectrum
-from eqcalc.validation import InvalidInputError, bounds
+from eqcalc.validation import InvalidInputError, bounds, instance
 
 _RAMAN_UNITS = ("Å⁴/amu per cm⁻¹", "cm²/sr per cm⁻¹")
 #: Units of infrared absorption.
@@ -300,6 +300,8 @@ def _limits(
 
 def _check_spectroscopies(calculated: Spectrum, measured: Spectrum) -> None:
     """Raise an error for spectra of different kinds."""
+    instance("calculated", calculated, Spectrum)
+    instance("measured", measured, Spectrum)
     if is_transmittance(measured.unit):
         raise InvalidInputError(
             key="measured", value=measured.unit, expected="absorption", advice="use absorbance()"
@@ -337,7 +339,7 @@ def _check_coverage(
         )
     if scale_range is None:
         return
-    least, most = scale_range
+    least, most = bounds("scale", scale_range)
     if not 0.0 < least < most < np.inf:
         expected = "two positive factors, the smaller one first"
         raise InvalidInputError(key="scale", value=scale_range, expected=expected)

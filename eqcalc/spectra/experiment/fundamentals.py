@@ -24,7 +24,7 @@ from eqcalc.files import shipped_data
 from eqcalc.molecules import bond_ratios
 from eqcalc.spectra.experiment.band_lists import BandList
 from eqcalc.spectra.spectrum import Spectrum
-from eqcalc.validation import InvalidFileError, InvalidInputError, nearest
+from eqcalc.validation import InvalidFileError, InvalidInputError, instance, nearest
 
 #: Largest distance of bonded atoms, in sums of covalent radii.
 _BONDED = 1.25
@@ -83,7 +83,9 @@ def known_fundamentals(spectrum: Spectrum, molecule: str | None = None) -> BandL
     InvalidInputError
         The molecule is unknown, not in the table, or one of several there.
     """
-    here = _molecule_of(spectrum.provenance)
+    here = _molecule_of(instance("spectrum", spectrum, Spectrum).provenance)
+    if molecule is not None:
+        instance("molecule", molecule, str, "a name or InChI")
     entry, note = _named(molecule, here) if molecule else _recognised(here)
     rows, inactive = _active(entry.rows, "raman" in spectrum.label.lower())
     kind = "Raman" if "raman" in spectrum.label.lower() else "infrared"

@@ -25,7 +25,17 @@ from eqcalc.spectra.io.text import Table, averaged, parse_table, read_text
 from eqcalc.spectra.lines import LINE_SHAPES
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.units import GAS_CONSTANT
-from eqcalc.validation import InvalidFileError, InvalidInputError, located, one_of, positive
+from eqcalc.validation import (
+    InvalidFileError,
+    InvalidInputError,
+    bounds,
+    file_path,
+    instance,
+    located,
+    one_of,
+    positive,
+    within,
+)
 
 #: Titles of a first column that is not a wavenumber.
 _OTHER_AXIS = re.compile(
@@ -89,7 +99,9 @@ def read_measured(
         a quantity that is not proportional to absorption or Raman scattering; or a value between
         the limits is not finite, or is a transmittance that is not positive.
     """
-    path = Path(path)
+    path = file_path(path)
+    if unit is not None:
+        instance("unit", unit, str, "the unit of the values")
     if path.suffix.lower() in (".h5", ".hdf5") or is_written_by_eqcalc(path):
         spectrum = read_spectrum(path)
     elif _JCAMP.search(read_text(path)):
@@ -140,7 +152,7 @@ def _converted(spectrum: Spectrum, limits: tuple[float, float] | None) -> Spectr
         # decided from the whole spectrum: a part may be saturated
         _check_percent(spectrum)
     if limits is not None:
-        spectrum = _covering(spectrum, *limits)
+        spectrum = _covering(spectrum, *bounds("limits", limits, unit="cm⁻¹"))
     if not np.isfinite(spectrum.values).all():
         where = float(spectrum.wavenumber[~np.isfinite(spectrum.values)][0])
         raise InvalidInputError("not a finite number", key=f"value at {where:g} cm⁻¹")
@@ -185,7 +197,7 @@ def read_table(path: str | Path, *, unit: str, label: str) -> Spectrum:
         There is no such file; it has another form or is ambiguous; or its header says that the
         first column is not a wavenumber, wavelength or frequency.
     """
-    path = Path(path)
+    path = file_path(path)
     with located(file=path):
         table = parse_table(read_text(path))
         _check_one_spectrum(table)
@@ -346,7 +358,7 @@ def _is_percent(unit: str) -> bool:
 
 def _check_percent(spectrum: Spectrum) -> None:
     """Raise an error if fraction and percent of a transmittance are confused."""
-    unit = spectrum.unit
+    unit = instance("spectrum", spectrum, Spectrum).unit
     values = spectrum.values[np.isfinite(spectrum.values)]
     if not is_transmittance(unit) or not len(values):
         return
@@ -416,6 +428,7 @@ def gas_absorption(spectrum: Spectrum) -> Spectrum:
     InvalidInputError
         It has another unit, or its record lacks pressure and temperature.
     """
+    instance("spectrum", spectrum, Spectrum)
     if "MICROMOL/MOL" not in spectrum.unit.upper() or "BASE 10" not in spectrum.unit.upper():
         expected = "decadic absorbance per (µmol/mol) m"
         raise InvalidInputError(key="unit", value=spectrum.unit, expected=expected)
@@ -470,10 +483,11 @@ def broadened(spectrum: Spectrum, fwhm: float, shape: str = "gaussian") -> Spect
     InvalidInputError
         The grid is not even, the width not positive, or the shape unknown.
     """
-    step = spectrum.even_step()
+    step = instance("spectrum", spectrum, Spectrum).even_step()
     line_shape = LINE_SHAPES[one_of("shape", shape, LINE_SHAPES)]
     n = len(spectrum)
-    line = line_shape(step * np.arange(-(n - 1), n), positive("fwhm", fwhm, unit="cm⁻¹"))
+    width = within("fwhm", positive("fwhm", fwhm, unit="cm⁻¹"), 0.0, n * step, unit="cm⁻¹")
+    line = line_shape(step * np.arange(-(n - 1), n), width)
     line /= line.sum()
 
     def convolve(y: np.ndarray) -> np.ndarray:

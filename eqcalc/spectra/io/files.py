@@ -24,6 +24,7 @@ from eqcalc.validation import (
     InvalidFileError,
     InvalidInputError,
     existing_file,
+    file_path,
     file_suffix,
     located,
     within,
@@ -58,7 +59,9 @@ def write_spectrum(spectrum: Spectrum | RamanSpectrum, path: str | Path) -> Path
     OSError
         The file cannot be written; an existing file is left unchanged.
     """
-    path = Path(path)
+    path = file_path(path)
+    if not isinstance(spectrum, Spectrum | RamanSpectrum):
+        raise InvalidInputError(key="spectrum", value=spectrum, expected="a spectrum")
     writers = _RAMAN_WRITERS if isinstance(spectrum, RamanSpectrum) else _WRITERS
     writer: Callable[[Any, Path], None] = writers[file_suffix(path, writers, key="path")]
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -75,7 +75,7 @@ class ColumnsReader(SeriesReader):
 
     def read_file(self, path: Path, key: Sequence[int], time_key: int | None) -> np.ndarray:
         """Return the columns `key`, after checking for equal steps."""
-        columns = list(key)
+        columns = list(key) if isinstance(key, Sequence) else []
         if len(columns) not in (3, 6, 9) or min(columns) < 0:
             expected = "3, 6 or 9 columns, numbered from 0"
             raise InvalidInputError(key="columns", value=columns, expected=expected)

@@ -16,7 +16,7 @@ from eqcalc.spectra.io.formats.ipi import IPIReader
 from eqcalc.spectra.io.formats.outputs import CP2KReader, VASPReader
 from eqcalc.spectra.io.formats.schnetpack import SchNetPackReader
 from eqcalc.spectra.tensor_components import require_polarizabilities
-from eqcalc.validation import InvalidFileError, InvalidInputError, existing_file
+from eqcalc.validation import InvalidFileError, InvalidInputError, existing_file, instance
 
 #: Entry-point group of readers in installed packages.
 ENTRY_POINTS = "eqcalc.series_readers"
@@ -45,6 +45,8 @@ def register_reader(reader: _Class) -> _Class:
     InvalidInputError
         Another reader has this name.
     """
+    if not (inspect.isclass(reader) and issubclass(reader, SeriesReader)):
+        raise InvalidInputError(key="reader", value=reader, expected="a subclass of SeriesReader")
     if _READERS.setdefault(reader.name, reader) is not reader:
         raise InvalidInputError("another reader has this name", key="name", value=reader.name)
     return reader
@@ -114,7 +116,9 @@ def read_series(
         A file is missing or invalid, or contradicts `interval` or `unit`; or a polarizability is
         not symmetric, or its mean not positive definite, as with columns in another order.
     """
-    reader = find_reader(format)
+    if isinstance(paths, str | Path):
+        paths = [paths]
+    reader = find_reader(instance("format", format, str, "the name of a format"))
     if (key is None) != (reader.key is None):
         expected = "none" if reader.key is None else f"the {reader.key} of the quantity"
         raise InvalidInputError(key="key", value=key, expected=f"{expected} (format {format})")
