@@ -240,7 +240,7 @@ class EqCalculator(Calculator):
         atoms, structures, charge = self._adopt(given, system_changes)
         values = self.execution.evaluate(structures, self._available)
         closest = self.execution.closest_pair(structures)
-        _refuse_overlap(closest)
+        refuse_overlap(closest)
         if len(atoms) > 1 and closest.distance > self.potential.cutoff:
             # attributed to this line for any caller, so that dynamics warns once
             warnings.warn(
@@ -354,7 +354,8 @@ class StaticPolarizability(StaticPolarizabilityCalculator):
         return self.calculator.get_polarizability(atoms)
 
 
-def _refuse_overlap(closest: ClosestPair) -> None:
+def refuse_overlap(closest: ClosestPair) -> None:
+    """Raise CalculatorInputError if the closest atoms overlap."""
     if closest.distance < SHORTEST_DISTANCE:
         first, second = sorted((closest.receiver, closest.sender))
         raise CalculatorInputError(

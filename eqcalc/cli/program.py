@@ -74,8 +74,8 @@ def _doctor(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
+    from eqcalc.engines.metatomic import export_metatomic
     from eqcalc.models.checkpoint import load_model
-    from eqcalc.runtime.metatomic import export_metatomic
 
     potential = load_model(options.model, device=options.device)
     print(export_metatomic(potential, options.output, charge=options.charge))

@@ -8,9 +8,9 @@ from ase import Atoms
 from ase.build import molecule
 
 from eqcalc import EqCalculator
+from eqcalc.engines.metatomic import export_metatomic, metatomic_model
 from eqcalc.models.networks.painn import SmoothPaiNNConfig
 from eqcalc.runtime import ExecutionUnavailableError
-from eqcalc.runtime.metatomic import export_metatomic, metatomic_model
 from tests.conftest import make_potential
 
 LOCAL = {"dipole": {"form": "local"}, "polarizability": {"form": "local"}}
@@ -100,6 +100,21 @@ def test_energies_of_atoms_and_of_selected_ones(engine):
     atomic = block.values[:, 0]
     expected = torch.stack([atomic[2], atomic[3] + atomic[6]])
     torch.testing.assert_close(partial[:, 0], expected, rtol=0.0, atol=1e-10)
+
+
+def test_dipole_moments_when_all_atoms_are_selected_as_lammps_does(engine):
+    from metatensor.torch import Labels
+
+    theirs, ours = engine
+    water = molecule("H2O")
+    atoms = Labels(["system", "atom"], torch.tensor([[0, 0], [0, 1], [0, 2]]))
+    found = theirs.run_model(water, requests(), selected_atoms=atoms)
+    water.calc = ours
+    dipole = found["mtt::dipole"].block().values[0, :, 0].detach().numpy()
+    np.testing.assert_allclose(dipole, water.get_dipole_moment(), atol=1e-10)
+    some = Labels(["system", "atom"], torch.tensor([[0, 1]]))
+    with pytest.raises(torch.jit.Error):
+        theirs.run_model(water, requests(), selected_atoms=some)
 
 
 def test_read_outs_of_molecules_refuse_cells(tmp_path):

@@ -159,8 +159,9 @@ class MetatomicModule(nn.Module):
                     total = torch.zeros_like(charge).index_add(0, owner[rows], values[rows])
                     results["energy"] = self.labelled(total.unsqueeze(-1), samples, name)
             if name != "energy" and "mtt::" + name in outputs:
-                if selected_atoms is not None:
-                    raise ValueError("mtt::" + name + " is of whole systems: select no atoms")
+                # LAMMPS selects those that are no ghosts
+                if selected_atoms is not None and selected_atoms.values.size(0) < number.size(0):
+                    raise ValueError("mtt::" + name + " is of whole systems: select all atoms")
                 if name in self.of_isolated and any([bool(s.pbc.any()) for s in systems]):  # noqa: C419
                     raise ValueError("mtt::" + name + " of this model is of molecules only")
                 response = read_out(scalars, vectors, number, position, owner, charge, cell)[0]
