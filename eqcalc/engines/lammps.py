@@ -173,6 +173,7 @@ class ModelFix:
         FloatingPointError
             The model returned non-finite values.
         """
+        self.check()
         count("steps", steps)
         recording = None
         if output is not None:
@@ -318,7 +319,7 @@ class ModelFix:
         if cell is None:
             return positions
         flags = self.lmp.numpy.extract_atom("image")[order].astype(np.int64)
-        bits = 10 if self.lmp.extract_setting("imageint") == 4 else 20
+        bits = 10 if self.lmp.extract_setting("imageint") == 4 else 21
         fields = flags[:, None] >> np.array([0, bits, 2 * bits])
         # a copy of fewer than 2 ** bits boxes is stored with an offset of half of them
         crossed = (fields & 2**bits - 1) - 2 ** (bits - 1)

@@ -272,6 +272,9 @@ def test_an_error_of_the_model_stops_lammps(engine, exact, ethanol):
     with refused(key="positions"):
         fix.run(500)
     assert lmp.extract_global("ntimestep") < 3
+    lmp.command("run 500")  # without a word
+    with refused(key="positions"):
+        fix.run(500)
     x[second] = x[first] + [1.4, 0.0, 0.0]
     before = lmp.extract_global("ntimestep")
     fix.run(5)
