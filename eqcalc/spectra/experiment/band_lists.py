@@ -24,9 +24,13 @@ _TITLES = {
     r"|\bA\W*4",
     "uncertainty": r"uncert|error|std|sigma|±|\+/-",
     "position": r"wave ?number|wellenzahl|nombre d.onde|n[uú]mero de onda|freq|position"
-    r"|raman ?shift|cm\^?[-−⁻]|1/cm|\bpeak|\bband|^ν|^nu\b|^x$",
-    "name": r"mode|assign|symm|motion|label|species|descr|vibration",
+    r"|raman ?shift|cm\^?[-−⁻]|1/cm|\bpeak|\bband|^ν|^nu\b|^x$|^(exp|obs|meas)",
+    "name": r"mode|assign|symm|motion|label|species|descr|vibration|^name$",
 }
+#: Lowest band of a numbered list [cm⁻¹].
+_LOWEST = 10.0
+#: A number whose last digits are uncertain: 1746.01(3).
+_LAST_DIGITS = re.compile(r"(?<![\w.])(\d+(?:\.(\d+))?)\((\d{1,2})\)")
 #: A curve has points nearer than this [cm⁻¹], or evenly spaced, or more of them.
 _SPARSE, _UNEVEN, _COARSE, _MOST_BANDS = 10.0, 0.3, 100.0, 200
 
@@ -84,7 +88,8 @@ def is_band_list(path: str | Path) -> bool:
         return False
     text = read_text(path)
     if text.lstrip().startswith("##"):
-        tables = re.findall(r"^##(PEAK|XY) ?(?:TABLE|DATA|POINTS)=", text, re.M | re.IGNORECASE)
+        form = r"^##(PEAK|XY) ?(?:TABLE|DATA|POINTS|ASSIGNMENTS) *="
+        tables = re.findall(form, text, re.MULTILINE | re.IGNORECASE)
         return bool(tables) and {name.upper() for name in tables} == {"PEAK"}
     try:
         rows, titles = _rows(text)
@@ -135,11 +140,13 @@ def read_bands(path: str | Path, kind: str | None = None) -> BandList:
 def _from_jcamp(spectrum: Spectrum) -> BandList:
     check_kind(spectrum.provenance.get("DATATYPE", ""), "data type")
     ordinate(spectrum.unit, "unit of the values")
-    known = not is_transmittance(spectrum.unit)  # of a maximum, not of its baseline
+    # of a maximum, not of its baseline
+    known = not is_transmittance(spectrum.unit) and bool(np.isfinite(spectrum.values).any())
     return BandList(
         spectrum.wavenumber,
         intensity=spectrum.values if known else None,
         unit=spectrum.unit if known else "",
+        names=tuple(spectrum.provenance.get("assignments", ())),
         label=spectrum.label,
         provenance=spectrum.provenance,
         warnings=spectrum.warnings,
@@ -152,12 +159,13 @@ def _rows(text: str) -> tuple[list[tuple[int, list[str]]], list[str]]:
         (number, line.partition("#")[0].strip()) for number, line in enumerate(text.splitlines(), 1)
     ]
     lines = [(n, re.sub(r"\s*(?:±|\+/-)\s*", "±", line)) for n, line in lines if line]
+    lines = [(n, _LAST_DIGITS.sub(_uncertain, line)) for n, line in lines]
     if not lines:
         raise InvalidFileError(expected="a list of bands")
     first = lines[0][1]
     delimiter = next((mark for mark in "\t;," if mark in first), None)
     if delimiter is None:
-        rows = [(number, line.split()) for number, line in lines]
+        rows = [(number, _after_name(line)) for number, line in lines]
     else:
         parts = csv.reader((line for _, line in lines), delimiter=delimiter)
         rows = [(number, part) for (number, _), part in zip(lines, parts, strict=False)]
@@ -165,10 +173,45 @@ def _rows(text: str) -> tuple[list[tuple[int, list[str]]], list[str]]:
         rows = [(number, [_point(word) for word in part]) for number, part in rows]
     if all(re.match(r"[\d.]+±[\d.]+$", part[0]) for _, part in rows):
         rows = [(number, [*part[0].split("±"), *part[1:]]) for number, part in rows]
-        more = ["intensity"] if any(len(part) > 2 for _, part in rows) else []
+        more = ["intensity"] if any(_first_number(part[2:3]) for _, part in rows) else []
         return rows, ["position", "uncertainty", *more]
     titled = all(number_in(word.strip()) is None for word in rows[0][1])
-    return (rows[1:], rows[0][1]) if titled else (rows, [])
+    if titled and len(rows) > 1:
+        return rows[1:], rows[0][1]
+    return rows, _titles_of_names(rows)
+
+
+def _uncertain(match: re.Match[str]) -> str:
+    """Return 1746.01±0.03 of 1746.01(3), whose last digits are uncertain."""
+    value, decimals, digits = match.groups()
+    return f"{value}±{int(digits) / 10 ** len(decimals or ''):g}"
+
+
+def _after_name(line: str) -> list[str]:
+    """Return the words of a line; those before its first number are one, a name."""
+    words = line.split()
+    first = next((i for i, word in enumerate(words) if number_in(_point(word)) is not None), 0)
+    return [" ".join(words[:first]), *words[first:]] if first else words
+
+
+def _first_number(words: Sequence[str]) -> bool:
+    return bool(words) and number_in(words[0].strip()) is not None
+
+
+def _titles_of_names(rows: list[tuple[int, list[str]]]) -> list[str]:
+    """Return titles of the columns of lists in which names or numbers of bands come first."""
+    width = max(len(part) for _, part in rows)
+    columns = [[part[i].strip() if i < len(part) else "" for _, part in rows] for i in range(width)]
+    values = [[number_in(_point(word)) for word in column] for column in columns]
+    numeric = [all(value is not None for value in column) for column in values]
+    counted = values[0] == [float(i) for i in range(1, len(rows) + 1)] and any(numeric[1:])
+    if True not in numeric or (numeric[0] and not counted):
+        return []
+    place = next(i for i in range(counted, width) if numeric[i])
+    if counted and min(value or 0.0 for value in values[place]) < _LOWEST:
+        return []  # a curve from 1 cm⁻¹ on
+    more = ["intensity"] if place + 1 < width and numeric[place + 1] else []
+    return [*["name"] * place, "position", *more]
 
 
 def _point(word: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from scipy.ndimage import median_filter
 from scipy.signal import fftconvolve
 
 from eqcalc.spectra.experiment.ordinates import (
@@ -39,7 +40,8 @@ from eqcalc.validation import (
 
 #: Titles of a first column that is not a wavenumber.
 _OTHER_AXIS = re.compile(
-    r"wave ?length|wellenl|^\W*(nm|[µμu]m|microns?|m/z|ppm|time|(2 ?)?(theta|θ)|pixel|channel)\b"
+    r"wave ?length|wellenl|^\W*(nm|[µμu]m|microns?|m/z|ppm|time|(2 ?)?(theta|θ)|pixel|channel"
+    r"|kK|angle|voltage|potential|retention|temperature|pressure|concentration)\b"
     r"|[(\[/] *(nm|[µμu]m|microns?|nanomet\w*|micromet\w*|[TG]Hz|m?eV|1/m|m\^?-1|m⁻¹)(?!\w)",
     re.IGNORECASE,
 )
@@ -65,6 +67,12 @@ _AXIS = re.compile(rf"{_WAVENUMBER.pattern}|frequency|shift|^ *x\b", re.IGNORECA
 _FEW = 4
 #: Median above which a transmittance is in percent.
 _PERCENT = 2.0
+#: Share of one side, see :func:`excursions`, beyond which a curve has dips or peaks; levels of its
+#: baseline relative to the maximum; and the shortest curve that is judged.
+_ONE_SIDED, _HIGH, _LOW, _FEWEST_POINTS, _EXAMINED = 0.5, 0.4, 0.2, 40, 2000
+#: Titles of columns that are not the spectrum, and of the one that is, beside others.
+_BESIDE = re.compile(r"^\W*(dark|reference|background|blank|pixel|index|err|std|sd|σ|±)", re.I)
+_FINAL = re.compile(r"dark ?subtracted|corrected|processed", re.IGNORECASE)
 #: Unit of a measured spectrum that states none.
 _ARBITRARY = "arbitrary units"
 
@@ -130,7 +138,11 @@ def _of_known_unit(spectrum: Spectrum, unit: str | None) -> Spectrum:
                 raise InvalidInputError(problem, key="unit", value=unit, expected=expected.name)
         return replace(spectrum, unit=unit)
     known, header = ordinate(stated, "unit of the values"), record.get("header", "")
-    if stated == _ARBITRARY and re.search(TRANSMITTANCE.pattern, header, re.IGNORECASE):
+    said = f"{header} {record.get('DATATYPE', '')} {spectrum.label}"
+    if known.spectroscopy is None and not re.search("raman|stokes|absor", said, re.IGNORECASE):
+        _check_dips(spectrum)
+    titles = record.get("column", header)
+    if stated == _ARBITRARY and re.search(TRANSMITTANCE.pattern, titles, re.IGNORECASE):
         raise InvalidFileError(
             f"the header {header[:60]!r} says transmittance",
             key="unit",
@@ -139,10 +151,48 @@ def _of_known_unit(spectrum: Spectrum, unit: str | None) -> Spectrum:
         )
     values = spectrum.values[np.isfinite(spectrum.values)]
     in_percent = len(values) > 0 and np.median(values) > _PERCENT
+    if known is TRANSMITTANCE and excursions(spectrum.values) > _ONE_SIDED:
+        note = f"{stated} is stated, but the values have peaks on a low baseline, as of absorbance"
+        spectrum = replace(spectrum, warnings=(*spectrum.warnings, note))
     if known is TRANSMITTANCE and in_percent and not _is_percent(stated):
         note = f"{stated} above 1 is read as percent"
         return replace(spectrum, unit=f"% {stated}", warnings=(*spectrum.warnings, note))
     return replace(spectrum, unit=stated)
+
+
+def _check_dips(spectrum: Spectrum) -> None:
+    """Raise an error if values of an unknown quantity look like a transmittance."""
+    values = spectrum.values[np.isfinite(spectrum.values)]
+    if excursions(spectrum.values) < -_ONE_SIDED:
+        percent = np.median(values) > _PERCENT
+        raise InvalidFileError(
+            "the values have dips below a high baseline, as of transmittance, and the file does "
+            "not say what they are",
+            key="unit",
+            value=spectrum.unit,
+            expected="%T" if percent else "T",
+            advice="state it (eqcalc compare --unit), or arbitrary units if they are intensities",
+        )
+
+
+def excursions(values: np.ndarray) -> float:
+    """Return how one-sided the deviations of a curve from its running median are, −1 to 1.
+
+    It is (h − d)/(h + d) with h and d the sums of squares of what is above and below: near 1 for
+    bands on a low baseline, and near −1 for dips in a high one. Of curves that are short, or
+    whose baseline is neither low nor high, nothing is known: 0.
+    """
+    y = values[np.isfinite(values)]
+    y = y[:: max(len(y) // _EXAMINED, 1)]
+    if len(y) < _FEWEST_POINTS or y.max() <= 0.0 or y.min() < -0.05 * y.max():
+        return 0.0
+    off = y - median_filter(y, size=max(len(y) // 8, 5), mode="nearest")
+    above, below = float(np.sum(off[off > 0.0] ** 2)), float(np.sum(off[off < 0.0] ** 2))
+    if above + below == 0.0:
+        return 0.0
+    sided = (above - below) / (above + below)
+    level = float(np.median(y)) / float(y.max())
+    return sided if (level > _HIGH if sided < 0.0 else level < _LOW) else 0.0
 
 
 def _converted(spectrum: Spectrum, limits: tuple[float, float] | None) -> Spectrum:
@@ -202,16 +252,21 @@ def read_table(path: str | Path, *, unit: str, label: str) -> Spectrum:
         table = parse_table(read_text(path))
         _check_one_spectrum(table)
         unit_of_axis = _unit_of_axis(table.header)
+        place, values, titles = _columns_of_spectrum(table)
         provenance = {"file": path.name, **_header_statements(table.header)}
         if table.header:
             provenance["header"] = " | ".join(table.header)
-        place = _column_of_wavenumbers(table)
-        values = place + 1 if place + 1 < table.n_columns else place - 1
+        if titles and (place, values) != (0, 1):
+            provenance["column"] = titles[values]
+            if states_quantity(titles[values]):
+                provenance["YUNITS"] = titles[values].strip()
         names = {1: "second", 2: "third", 3: "fourth"}
         more = (
             f"the file has {table.n_columns} columns, of which the "
             f"{names.get(values, f'{values + 1}th')} is used"
         )
+        if place:  # pixels of no wavenumber
+            table = table.filled(place)
         x, y = table.numbers((place, values), "a wavenumber and a value", missing=(values,)).T
         if unit_of_axis and place == 0:
             x = to_wavenumber(x, unit_of_axis, " ".join(table.header), "first column")
@@ -255,6 +310,9 @@ def _check_one_spectrum(table: Table) -> None:
 def _header_statements(header: tuple[str, ...]) -> dict[str, str]:
     """Return what a header says of the kind of spectrum and the quantity of the second column."""
     found: dict[str, str] = {}
+    graph = next((i for i, line in enumerate(header) if line.strip() in ("GR", "#GR")), None)
+    if graph is not None and graph + 2 < len(header):  # Perkin-Elmer: the two units
+        return {"YUNITS": header[graph + 2].strip()}
     for line in header:
         tab = "\t" in line
         name, *others = re.split(r"\t" if tab else r"[=:,;]| {2,}", line)
@@ -271,14 +329,30 @@ def _header_statements(header: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _column_of_wavenumbers(table: Table) -> int:
-    """Return the number of the column with wavenumbers: the first, unless titles say another."""
-    titles = re.split(r"\t+|;|,", table.header[-1]) if table.header else []
+def _columns_of_spectrum(table: Table) -> tuple[int, int, list[str]]:
+    """Return the columns of the wavenumber and the value, and the titles, if there are any.
+
+    They are the first two unless titles say others.
+
+    Of several wavenumbers it is the Raman shift, and of several values the corrected one, or the
+    first that is no reference or error.
+    """
+    titles = re.split(r"\t+|;|,", table.header[-1].rstrip(";,\t ")) if table.header else []
     found = [i for i, title in enumerate(titles) if _WAVENUMBER.search(title)]
-    if len(titles) != table.n_columns or not found or titles[0].strip()[-1:] in ("=", ":"):
-        return 0
+    place = 0
     # of two, the first must be a quantity, as in "counts; wavenumber"
-    return found[0] if len(titles) > 2 or is_quantity(titles[0]) else 0
+    several = len(titles) > 2 or (len(titles) > 0 and is_quantity(titles[0]))
+    known = len(titles) == table.n_columns and titles[0].strip()[-1:] not in ("=", ":")
+    if known and found and several:
+        shifts = [i for i in found if re.search(r"shift", titles[i], re.IGNORECASE)]
+        place = (shifts or found)[0]
+    if not known or len(titles) <= _FEW:
+        values = place + 1 if place + 1 < table.n_columns else place - 1
+        return place, values, titles if known else []
+    others = [i for i in range(len(titles)) if i > place] or [place - 1]
+    final = [i for i in others if _FINAL.search(titles[i])]
+    value = [i for i in others if not _BESIDE.search(titles[i])]
+    return place, (final or value or others)[0], titles
 
 
 def _unit_of_axis(header: tuple[str, ...]) -> str | None:

@@ -39,7 +39,8 @@ _SIGNALS = {
 #: Other quantities that are not proportional to absorption or Raman scattering.
 _OTHERS = {
     **_SIGNALS,
-    "the absorbed fraction 1 − T": r"absorptance|absor\w* *[(\[]? *%|(%|percent) *absorp",
+    "the absorbed fraction 1 − T": r"absorptance|absor\w* *[(\[]? *%|(%|percent) *absorp"
+    r"|^1 ?[-−–] ?T\b",
     "the depolarization ratio": r"depolari[sz]",
     "a refractive or absorption index": r"refractive|\bindex\b|^(?-i:[nk])$",
     "the real part of the permittivity": r"real part|\bRe ?\(?ε|^ε'$",
@@ -49,7 +50,7 @@ _OTHERS = {
 TRANSMITTANCE = Ordinate(
     "transmittance",
     "infrared",
-    r"tra?n?sm|durchl|% *T(rans\.?)?(?!\w)|^T$|\bT *[(\[/]? *%|^I ?/ ?I_?0",
+    r"tra?n?sm|durchl|(%|percent|pct)[ _]*TR?(rans\.?)?(?!\w)|^T$|\bT *[(\[/]? *%|^I ?/ ?I_?0",
 )
 #: Quantities that are.
 _KNOWN = (

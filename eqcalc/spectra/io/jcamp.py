@@ -123,7 +123,7 @@ LARGEST_WAVENUMBER = 1e7
 
 _TOKEN = re.compile(rf"([@A-Ia-i%J-Rj-rS-Zs])(\d*(?:\.\d*)?)|({_NUMBER})|(\?)|[\s,;]+|(.)")
 #: Labels of tables of values: curves first, then lists of bands.
-_CURVES, _PEAKS = ("XYDATA", "XYPOINTS"), "PEAKTABLE"
+_CURVES, _PEAKS = ("XYDATA", "XYPOINTS"), ("PEAKTABLE", "PEAKASSIGNMENTS")
 #: Points to which repetitions (DUP) may expand a table, or twice its characters if these are more.
 _MOST_POINTS = 1_000_000
 #: Largest distance of the abscissa of a line from the even grid, in spacings: the lines of some
@@ -249,7 +249,7 @@ def _blocks(text: str) -> list[dict[str, str]]:
 def _spectrum_block(blocks: list[dict[str, str]]) -> dict[str, str]:
     """Return the block of the only spectrum; in a compound file others may describe the sample."""
     curves = [block for block in blocks if any(label in block for label in _CURVES)]
-    found = curves or [block for block in blocks if _PEAKS in block]
+    found = curves or [block for block in blocks if any(label in block for label in _PEAKS)]
     found = [b for b in found if _is_vibrational(b)] or found
     if len(found) == 1:
         return found[0]
@@ -267,7 +267,8 @@ def _spectrum_block(blocks: list[dict[str, str]]) -> dict[str, str]:
                 key="##NTUPLES", value=kind, expected="one spectrum with a table ##XYDATA="
             )
     raise InvalidFileError(
-        expected="a JCAMP-DX file, with a table ##XYDATA=, ##XYPOINTS= or ##PEAK TABLE="
+        expected="a JCAMP-DX file, with a table ##XYDATA=, ##XYPOINTS=, ##PEAK TABLE= or ##PEAK "
+        "ASSIGNMENTS="
     )
 
 
@@ -294,14 +295,18 @@ def read_jcamp(text: str, path: Path) -> tuple[Spectrum, str | None, np.ndarray 
     JSON record and standard error are returned too.
     """
     records = _spectrum_block(_blocks("\n".join(text.splitlines())))
-    label = next(key for key in (*_CURVES, _PEAKS) if key in records)
+    label = next(key for key in (*_CURVES, *_PEAKS) if key in records)
     form, *lines = records[label].strip().split("\n")
     form = re.sub(r"\s", "", form).upper()
     if re.search(r"^\s*[+-]?\d+,\d+\s*$", records.get("FIRSTX", "") or records.get("MAXX", "")):
         lines = [line.replace(",", ".") for line in lines]  # decimal commas
     warnings: tuple[str, ...] = ()
+    names: list[str] = []
     if form.startswith("(X++(Y..Y)"):
         x, y, warnings = _evenly_spaced(records, [line for line in lines if line.strip()])
+    elif label == _PEAKS[1]:
+        x, y, names = _assigned(form, lines)
+        x = x * _number(records, "XFACTOR", 1.0)
     elif tuple_form := re.fullmatch(r"\((XY[A-Z]?)\.*(?:XY[A-Z]?)?\)", form):
         x, y = _pairs(f"##{label}", lines, len(tuple_form.group(1)))
         x = x * _number(records, "XFACTOR", 1.0)
@@ -322,14 +327,20 @@ def read_jcamp(text: str, path: Path) -> tuple[Spectrum, str | None, np.ndarray 
             "missing, and not said to be an infrared or Raman spectrum", key="##XUNITS"
         )
     axis = records.get("XUNITS", "1/CM")
-    x, y = averaged(to_wavenumber(x, axis, records.get("DATATYPE", ""), "##XUNITS"), y)
+    x = to_wavenumber(x, axis, records.get("DATATYPE", ""), "##XUNITS")
+    by_position = dict(zip(x.tolist(), names, strict=False))
+    x, y = averaged(x, y)
     record = records.get("$EQCALC")
     error = None
     if "$STANDARDERROR" in records:
         error = np.array(numbers_in(records["$STANDARDERROR"], "##$STANDARD ERROR"))
-    provenance = {k: records[k].strip() for k in _KEPT if records.get(k, "").strip()}
-    if label == _PEAKS:
+    provenance: dict[str, Any] = {
+        k: records[k].strip() for k in _KEPT if records.get(k, "").strip()
+    }
+    if label in _PEAKS:
         provenance["table"] = "peak table"
+    if by_position:
+        provenance["assignments"] = [by_position.get(float(position), "") for position in x]
     spectrum = Spectrum(
         wavenumber=x,
         values=y,
@@ -340,6 +351,31 @@ def read_jcamp(text: str, path: Path) -> tuple[Spectrum, str | None, np.ndarray 
     )
     joined = None if record is None else "".join(record.split())
     return spectrum, joined, error
+
+
+def _assigned(form: str, lines: list[str]) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return positions, intensities (nan where there are none) and names of assigned bands.
+
+    They are groups in parentheses, ``(X, Y, <name>)``, of the form ``(XYA)`` or without the Y.
+    """
+    n_numbers = 2 if form.startswith("(XY") else 1
+    x: list[float] = []
+    y: list[float] = []
+    names: list[str] = []
+    for group, name in re.findall(r"\(([^()<>]*)<([^>]*)>[^()]*\)", "\n".join(lines)):
+        words = [word for word in re.split(r"[\s,;]+", group) if word][:n_numbers]
+        numbers = numbers_in(" ".join(words), "##PEAK ASSIGNMENTS")
+        if len(numbers) < n_numbers:
+            raise InvalidFileError(
+                key="##PEAK ASSIGNMENTS", value=group.strip()[:60], expected=f"groups of {form}"
+            )
+        x.append(numbers[0])
+        y.append(numbers[1] if n_numbers > 1 else np.nan)
+        names.append(name.strip())
+    if not x:
+        expected = "groups such as (1746, 0.5, <C=O stretch>)"
+        raise InvalidFileError(key="##PEAK ASSIGNMENTS", value=form, expected=expected)
+    return np.array(x), np.array(y), names
 
 
 def _pairs(key: str, lines: list[str], n_columns: int) -> tuple[np.ndarray, np.ndarray]:

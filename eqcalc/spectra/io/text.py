@@ -25,6 +25,8 @@ from eqcalc.validation import InvalidFileError, existing_file, located, number_i
 _SEPARATOR = re.compile(r"\s*;\s*|\s+")
 #: Column separators if the comma is not the decimal mark.
 _ANY_SEPARATOR = re.compile(r"\s*[;,]\s*|\s+")
+_SOME_ROWS = 10  # of a table that a text follows
+_COLUMN_MARK = re.compile(r"[;,\t]")
 _COMMA_BESIDE_BLANK = re.compile(r",\s|\s,")
 _FOOTER = re.compile(r"\s*(###|##END\b|>{3}|\[[A-Za-z][\w .-]*\]\s*$)")
 #: Headings of the table itself, before which numbers are settings.
@@ -59,6 +61,12 @@ class Table:
     def n_columns(self) -> int:
         """Number of columns of the longest line."""
         return max(map(len, self.words))
+
+    def filled(self, column: int) -> Table:
+        """Return the table without the rows in which a column is empty."""
+        kept = [i for i, words in enumerate(self.words) if column < len(words) and words[column]]
+        rows, words = [self.rows[i] for i in kept], [self.words[i] for i in kept]
+        return Table(rows, words, self.header)
 
     def numbers(
         self, columns: Sequence[int], expected: str, *, missing: Sequence[int] = ()
@@ -195,12 +203,15 @@ def parse_table(text: str) -> Table:
 def _before_footer(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
     """Return the numbered lines before the settings that some instruments write after a table."""
     heading = next((i for i, line in enumerate(lines) if _HEADING.match(line)), -1)
+    last = max((i for i, line in enumerate(lines) if _starts_with_number(line.strip())), default=0)
     started = False
     for number, line in enumerate(lines, 1):
         if number <= heading + 1:
             yield number, f"#{line}"
             continue
-        if started and _FOOTER.match(line):
+        # text after a whole table and an empty line
+        apart = number > last + 1 > heading + _SOME_ROWS and not lines[last + 1].strip()
+        if started and (_FOOTER.match(line) or apart):
             return
         started = started or _starts_with_number(line.strip())
         yield number, line
@@ -227,6 +238,9 @@ def split_table(lines: Iterable[tuple[int, str]], comments: str = "#") -> Table:
     rows: list[Row] = []
     for number, line in lines:
         content, _, comment = line.partition("#")
+        titles = _COLUMN_MARK.search(content) and not _starts_with_number(content.strip())
+        if not rows and titles:
+            content, comment = line, ""  # a number sign in titles of columns
         content = _unquoted(content).strip()
         if content and content[0] in comments:
             content, comment = "", line.strip()

@@ -220,7 +220,7 @@ def test_the_range_is_cut_before_the_conversion(tmp_path):
         read_measured(path, unit="T", limits=(500.0, 515.0))
     micrometres = write(tmp_path / "um.txt", 1e4 / nu, values)
     with refused(key="limits") as caught:
-        read_measured(micrometres, limits=(500.0, 900.0))
+        read_measured(micrometres, unit="absorbance", limits=(500.0, 900.0))
     assert "µm" in caught.value.advice
 
 
