@@ -30,11 +30,12 @@ from eqcalc.normal_modes import NormalModes, mode_overlap, require_minimum
 from eqcalc.runtime import evaluator_for
 from eqcalc.runtime.evaluator import Evaluator
 from eqcalc.smoothness import Smoothness, mode_smoothness
-from eqcalc.spectra import plot_harmonic, save_figure
+from eqcalc.spectra import compare_modes, plot_harmonic, read_harmonic, save_figure
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum, harmonic_analysis
 from eqcalc.spectra.provenance import molecule_facts, sample
 from eqcalc.structures import Structures
 from eqcalc.units import HBAR, conversion_factor
+from eqcalc.validation import InvalidInputError
 
 #: Largest Newton step of an atom [Å] (trust radius).
 _TRUSTED_STEP = 0.1
@@ -343,6 +344,7 @@ def write_harmonic(
     figure: str | Path | None = None,
     fwhm: float = 10.0,
     reversed_axis: bool = False,
+    reference: str | Path | None = None,
 ) -> str:
     """Write the double-harmonic spectrum of a molecule; return its table and notes.
 
@@ -362,19 +364,34 @@ def write_harmonic(
         File for the broadened spectra; see :func:`eqcalc.spectra.plot_harmonic`.
     fwhm, reversed_axis
         Line width in the figure [cm⁻¹], and whether wavenumbers decrease from left to right.
+    reference
+        Vibrations computed by another program for the same conformer, with its atoms in the same
+        order, to compare with (see :func:`~eqcalc.spectra.read_harmonic`); masses are then those
+        of this file.
     """
     potential = load_model(model, dtype=torch.float64)
+    known = None
+    if reference is not None:
+        others, known = read_harmonic(reference)
+        if not np.array_equal(others.numbers, atoms.numbers):
+            raise InvalidInputError(
+                key="reference", value=str(others.symbols), expected=str(atoms.symbols)
+            )
+        atoms = atoms.copy()
+        atoms.set_masses(others.get_masses())
     at_rest = relax(potential, atoms) if relaxed else atoms
     harmonic = harmonic_spectrum(potential, at_rest)
     if potential.last_layers is not None and relaxed:
         errors = wavenumber_errors(harmonic, potential, at_rest)
         harmonic = replace(harmonic, wavenumber_error=errors)
+    comparison = None if known is None else compare_modes(harmonic, known)
     if output is not None:
         record = {
             "molecule": name,
             "model": potential.metadata["hash"],
             "provenance": harmonic.provenance,
             **harmonic.to_dict(),
+            **({} if comparison is None else {"reference": comparison.to_dict()}),
         }
         write_record(Path(output), record)
     if figure is not None:
@@ -382,4 +399,7 @@ def write_harmonic(
         save_figure(drawn, figure)
     notes = (f"note: {note}" for note in harmonic_notes(harmonic))
     told = f"{sample({'source': harmonic.provenance})}; double-harmonic approximation"
-    return "\n".join([told, harmonic.table(), *notes])
+    lines = [told, harmonic.table(), *notes]
+    if comparison is not None:
+        lines += [f"beside {reference}:", comparison.table(), comparison.summary()]
+    return "\n".join(lines)

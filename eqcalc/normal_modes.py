@@ -60,6 +60,9 @@ LINEAR_AT_REST = 1e-5
 #: A vibrating molecule is linear if the means of I_a and I_c have a ratio below this value.
 LINEAR_IN_MOTION = 1e-2
 
+#: Largest overlap of printed displacements, of two digits, with translations and rotations.
+_RIGID = 0.1
+
 #: Below this I_a/I_c a rotation about the axis cannot be told from rounding.
 _ROUNDING = 1e-9
 
@@ -293,6 +296,58 @@ class NormalModes:
             vectors=(_with_fixed_sign(coefficients.T @ basis) / root).reshape(-1, n, 3),
             rigid=(rigid / root).reshape(-1, n, 3),
             residual=_signed_wavenumber(np.linalg.eigvalsh(rigid @ weighted @ rigid.T)),
+        )
+
+    @staticmethod
+    def from_displacements(
+        positions: ArrayLike,
+        masses: ArrayLike,
+        wavenumber: ArrayLike,
+        displacements: ArrayLike,
+    ) -> NormalModes:
+        """Return modes that are known by their wavenumbers and displacements.
+
+        Parameters
+        ----------
+        positions, masses
+            See :meth:`from_hessian`.
+        wavenumber
+            ``[n_modes]``, cm⁻¹, ascending; imaginary ones negative.
+        displacements
+            ``[n_modes, n_atoms, 3]`` in the axes of `positions`, of any length.
+
+        Raises
+        ------
+        InvalidInputError
+            A shape is wrong, a number is not finite, or the displacements move the molecule as a
+            whole: they are in other axes, or those of other masses.
+        """
+        masses = finite("masses", masses).astype(float)
+        n = len(masses)
+        positions = finite("positions", shape("positions", positions, (n, 3))).astype(float)
+        wavenumber = finite("wavenumber", shape("wavenumber", wavenumber, ("n_modes",)))
+        sizes = (len(wavenumber), n, 3)
+        given = finite("displacements", shape("displacements", displacements, sizes))
+        root = np.repeat(np.sqrt(masses), 3)
+        weighted = given.reshape(len(given), 3 * n) * root
+        weighted = weighted / np.linalg.norm(weighted, axis=1, keepdims=True)
+        rigid = rigid_motions(positions, masses)
+        moved = float(np.linalg.norm(weighted @ rigid.T, axis=1).max(initial=0.0))
+        if moved > _RIGID:
+            raise InvalidInputError(
+                "they move the molecule as a whole",
+                key="displacements",
+                value=round(moved, 3),
+                expected=f"an overlap with rigid motions below {_RIGID}: the axes of the positions",
+            )
+        scale = wavenumber_to_angular_frequency(1.0)
+        return NormalModes(
+            positions=positions,
+            masses=masses,
+            eigenvalues=np.sign(wavenumber) * (scale * wavenumber) ** 2,
+            vectors=(_with_fixed_sign(weighted) / root).reshape(sizes),
+            rigid=(rigid / root).reshape(-1, n, 3),
+            residual=np.full(len(rigid), np.nan),
         )
 
     def __len__(self) -> int:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Relaxation and the double-harmonic spectrum of a model."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -14,8 +15,15 @@ from ase.vibrations import Infrared
 from eqcalc.ase_batch import run_together
 from eqcalc.calculator import EqCalculator
 from eqcalc.demo import ethanol_conformers
-from eqcalc.harmonic import RelaxationError, harmonic_notes, harmonic_spectrum, relax
+from eqcalc.harmonic import (
+    RelaxationError,
+    harmonic_notes,
+    harmonic_spectrum,
+    relax,
+    write_harmonic,
+)
 from eqcalc.models.checkpoint import load_model, shipped_model
+from eqcalc.units import conversion_factor
 from tests.errors import refused
 
 
@@ -124,3 +132,33 @@ def test_scripts_of_ase_obey_constraints(potential, conformers):
     moved = [np.abs(a.positions - x)[:3].max() for a, x in zip(held, before, strict=True)]
     assert moved[0] > 0.01 and moved[1] == 0.0
     assert np.abs(held[1].get_forces(apply_constraint=False)[:3]).max() > 0.1
+
+
+def test_reference_of_another_program(potential, conformers, harmonic, tmp_path):
+    """Force constants of the model itself, in the layout of ORCA, for deuterated ethanol."""
+    atoms = conformers["trans"]
+    bohr, size = conversion_factor("bohr", "Å"), 3 * len(atoms)
+    matrix = harmonic.hessian() / conversion_factor("hartree/bohr^2", "eV/Å^2")
+    masses = np.where(atoms.numbers == 1, 2.014, atoms.get_masses())
+    rows = zip(atoms.symbols, masses, atoms.positions[:, [1, 2, 0]] / bohr, strict=True)
+    turned = np.concatenate([3 * k + np.array([1, 2, 0]) for k in range(len(atoms))])
+    lines = ["$orca_hessian_file", "$atoms", str(len(atoms))]
+    lines += [f"{s} {m:.5f} {x:.10f} {y:.10f} {z:.10f}" for s, m, (x, y, z) in rows]
+    lines += ["$hessian", str(size), " ".join(map(str, range(size)))]
+    for i, row in enumerate(matrix[np.ix_(turned, turned)]):
+        lines.append(f"{i} " + " ".join(f"{x:.10f}" for x in row))
+    reference = tmp_path / "ethanol.hess"
+    reference.write_text("\n".join([*lines, "$end"]))
+    target = tmp_path / "found.json"
+    told = write_harmonic(
+        atoms, shipped_model("ethanol"), relaxed=False, reference=reference, output=target
+    )
+    assert told.count("mode ") >= 2
+    found = json.loads(target.read_text())
+    np.testing.assert_allclose(
+        found["reference"]["wavenumber_cm-1"], found["wavenumber_cm-1"], atol=1e-3
+    )
+    assert max(found["wavenumber_cm-1"]) < 3000.0
+    np.testing.assert_allclose(found["reference"]["overlap"], 1.0, atol=1e-6)
+    with refused(key="reference"):
+        write_harmonic(atoms[[0, 1, 2]], shipped_model("ethanol"), reference=reference)

@@ -41,7 +41,11 @@ def _harmonic(options: argparse.Namespace) -> None:
     from eqcalc.harmonic import write_harmonic
 
     atoms = _read_molecule(options)
-    names = ("output", "figure", "fwhm", "reversed_axis")
+    names = ("output", "figure", "fwhm", "reversed_axis", "reference")
+    if options.reference is not None and options.mass:
+        raise InvalidInputError(
+            "with a reference, masses are those of its file", key="--mass", expected="nothing"
+        )
     print(
         write_harmonic(
             atoms,
@@ -244,6 +248,9 @@ def add_spectrum_commands(add: Callable[..., Any]) -> None:
     )
     add_number(command, "--fwhm", 10.0, "line width in the figure [cm⁻¹]")
     _add_reversed(command)
+    text = "frequency calculation of another program to compare with, mode by mode: ORCA .hess, "
+    text += ".fchk, or an output"
+    command.add_argument("--reference", type=Path, metavar="FILE", help=text)
     _add_anharmonic(add)
     _add_spectra(add)
     _add_compare(add)

@@ -23,7 +23,7 @@ from eqcalc.spectra.assignment.modes import (
 from eqcalc.spectra.committee import CommitteeSpectrum, combine_committee
 from eqcalc.spectra.deconvolution import deconvolve, gle_kernel, langevin_kernel
 from eqcalc.spectra.dielectric_response import Dielectric, dielectric, unwrap_dipole
-from eqcalc.spectra.double_harmonic import HarmonicSpectrum, harmonic_analysis
+from eqcalc.spectra.double_harmonic import HarmonicSpectrum, PrintedModes, harmonic_analysis
 from eqcalc.spectra.estimation import Estimation
 from eqcalc.spectra.estimator.statistics import Estimate, replicas_needed
 from eqcalc.spectra.estimator.windows import Window, register_window
@@ -63,12 +63,14 @@ from eqcalc.spectra.infrared_absorption import (
 from eqcalc.spectra.internal import bonded_chains, internal_coordinates, internal_spectrum
 from eqcalc.spectra.io import (
     SeriesReader,
+    read_harmonic,
     read_raman,
     read_series,
     read_spectrum,
     register_reader,
     write_spectrum,
 )
+from eqcalc.spectra.mode_comparison import ModeComparison, compare_modes
 from eqcalc.spectra.power import cross_spectrum, power_spectrum, vibrational_density_of_states
 from eqcalc.spectra.raman_scattering import RamanSpectrum, porto, raman, raman_oriented, reduced
 from eqcalc.spectra.series import Series
@@ -87,6 +89,8 @@ __all__ = [
     "Estimate",
     "Estimation",
     "HarmonicSpectrum",
+    "ModeComparison",
+    "PrintedModes",
     "RamanSpectrum",
     "ScoreInterval",
     "Series",
@@ -102,6 +106,7 @@ __all__ = [
     "combine_committee",
     "compare",
     "compare_bands",
+    "compare_modes",
     "convert_infrared",
     "cross_spectrum",
     "decompose",
@@ -135,6 +140,7 @@ __all__ = [
     "raman_accumulator",
     "raman_oriented",
     "read_bands",
+    "read_harmonic",
     "read_measured",
     "read_raman",
     "read_series",

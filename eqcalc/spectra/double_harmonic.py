@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from eqcalc.facts import aligned
 from eqcalc.normal_modes import NormalModes
-from eqcalc.spectra.sticks import Sticks
+from eqcalc.spectra.sticks import Sticks, missing_intensities
 from eqcalc.units import conversion_factor
 from eqcalc.validation import finite
 from eqcalc.validation import shape as shaped
@@ -123,3 +124,42 @@ class HarmonicSpectrum(NormalModes, Sticks):
             ),
             **self.intensities(),
         }
+
+
+@dataclass(frozen=True, repr=False)
+class PrintedModes(NormalModes, Sticks):
+    """Normal modes and intensities that a program has printed, without derivatives.
+
+    Parameters
+    ----------
+    printed
+        ``"infrared"`` intensities, km/mol, and ``"raman"`` activities, Å⁴/amu, as far as known:
+        ``[n_modes]`` each.
+    provenance
+        Molecule and level of theory, JSON-able.
+    """
+
+    printed: Mapping[str, np.ndarray] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    dipole_derivative: None = field(default=None, init=False)
+    polarizability_derivative: None = field(default=None, init=False)
+    kind: ClassVar[str] = "double-harmonic"
+
+    @property
+    def known(self) -> frozenset[str]:
+        """Of ``"infrared"`` and ``"raman"``, those whose intensities are printed."""
+        return frozenset(self.printed)
+
+    @property
+    def infrared_intensity(self) -> np.ndarray:
+        """Integrated absorption of each mode, km/mol."""
+        if "infrared" not in self.printed:
+            raise missing_intensities("infrared intensities", "dipole")
+        return self.printed["infrared"]
+
+    @property
+    def raman_activity(self) -> np.ndarray:
+        """45a'² + 7γ'² of each mode, Å⁴/amu."""
+        if "raman" not in self.printed:
+            raise missing_intensities("Raman activities", "polarizability")
+        return self.printed["raman"]

@@ -46,6 +46,12 @@ class Sticks:
     polarizability_derivative: Any
 
     @property
+    def known(self) -> frozenset[str]:
+        """Of ``"infrared"`` and ``"raman"``, those whose intensities are known."""
+        derivatives = {"infrared": self.dipole_derivative, "raman": self.polarizability_derivative}
+        return frozenset(name for name, value in derivatives.items() if value is not None)
+
+    @property
     def infrared_intensity(self) -> np.ndarray:
         """Integrated absorption of each mode, km/mol."""
         derivative = self._dipole()
@@ -132,10 +138,11 @@ class Sticks:
     def intensities(self) -> dict[str, list[float | None]]:
         """Return the intensities that are known as JSON-able lists."""
         result: dict[str, list[float | None]] = {}
-        if self.dipole_derivative is not None:
+        if "infrared" in self.known:
             result["infrared_km/mol"] = self.infrared_intensity.tolist()
-        if self.polarizability_derivative is not None:
+        if "raman" in self.known:
             result["raman_angstrom4/amu"] = self.raman_activity.tolist()
+        if self.polarizability_derivative is not None:
             result["depolarization_ratio"] = [
                 None if np.isnan(r) else float(r) for r in self.depolarization_ratio
             ]
@@ -160,16 +167,17 @@ class Sticks:
 
     def _dipole(self) -> np.ndarray:
         if self.dipole_derivative is None:
-            raise _missing("infrared intensities", "dipole")
+            raise missing_intensities("infrared intensities", "dipole")
         return self.dipole_derivative
 
     def _polarizability(self) -> np.ndarray:
         if self.polarizability_derivative is None:
-            raise _missing("Raman activities", "polarizability")
+            raise missing_intensities("Raman activities", "polarizability")
         return self.polarizability_derivative
 
 
-def _missing(what: str, quantity: str) -> InvalidInputError:
+def missing_intensities(what: str, quantity: str) -> InvalidInputError:
+    """Return the error of lines without these intensities."""
     return InvalidInputError(
         f"no {what}: the {quantity} derivative was not given",
         key=f"{quantity}_derivative",
