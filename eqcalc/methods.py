@@ -74,7 +74,7 @@ class IPIDynamics:
         Whether eqcalc writes such input, or only reads it.
     """
 
-    mode: Literal["nve", "nvt"]
+    mode: Literal["nve", "nvt", "npt"]
     thermostats: tuple[str, ...] = ()
     free_centroid: bool = False
     frequencies: tuple[str, ...] = ()
@@ -334,6 +334,7 @@ _ROWS = (
             Parameter("compressibility", "β_T", "1/bar", "isothermal, that of water", 4.5e-5),
         ),
         simulated=True,
+        ipi=IPIDynamics("npt", written=False),
         reference="Bernetti and Bussi, J. Chem. Phys. 153, 114107 (2020)",
     ),
     # --- ring polymers: quantum dynamics ---
@@ -439,6 +440,7 @@ _ROWS = (
         ring_polymer=False,
         effective_potential=True,
         simulated=True,
+        ipi=IPIDynamics("nve"),
         reference="Musil, Zaporozhets, Noé, Clementi and Kapil, J. Chem. Phys. 157, 181102 (2022)",
     ),
     # --- other codes only: their time series can be analysed ---
@@ -507,6 +509,7 @@ _ROWS = (
             *("path-integral molecular dynamics", "PIMD-NVT", "NVT-PIMD", "PIMC"),
             *("NVT-RPMD", "RPMD-NVT", "NPT-RPMD", "RPMD-NPT", "Langevin-RPMD", "RPMD-Langevin"),
         ),
+        ipi=IPIDynamics("npt", written=False),
     ),
     _sampling("PIGLE-QTB", "path integrals with a quantum thermal bath", "memory"),
 )

@@ -139,6 +139,7 @@ def test_what_the_engines_run():
     assert method_names(engine="eqcalc", ring_polymer=True) == quantum
     assert "GLE" not in method_names(engine="eqcalc", by_name=True)
     in_ipi = {"NVE", "Langevin", "SVR", "RPMD", "T-RPMD", "PILE-L", "PILE-G", "PA-CMD", "PIGLET"}
+    in_ipi.add("Te-PIGS")
     assert set(method_names(engine="i-PI")) == in_ipi
     assert in_ipi - set(method_names(engine="i-PI", by_name=True)) == {"PIGLET"}
 
@@ -188,12 +189,14 @@ def test_what_is_written_for_ipi_is_read_as_the_same_method():
                     n_beads=8 if row.ring_polymer else 1,
                     free_centroid=row.ipi.free_centroid,
                     frequencies=style,
+                    corrected=row.effective_potential,
                 )
                 assert found is row, (thermostat, style)
 
 
 def test_ipi_of_other_kinds_is_not_known():
-    assert method_of_ipi("npt", "langevin", n_beads=1) is None
+    assert method_of_ipi("sc", "langevin", n_beads=1) is None
+    assert method_of_ipi("nvt", "langevin", n_beads=1, corrected=True) is None
     assert method_of_ipi("nvt", "cl", n_beads=1) is None
     assert method_of_ipi("nvt", "langevin", n_beads=8) is None
     # moved frequencies with a thermostat of the centroid are no PA-CMD

@@ -155,8 +155,8 @@ def corrected(model: Evaluator, correction: Potential | str | Path) -> Corrected
             value=record["potential"],
             expected=str(found),
         )
-    charge = charge_of(model)
-    part = evaluator_for(correction, model.numbers, charge=charge)
+    cell = getattr(model, "cell", None)
+    part = evaluator_for(correction, model.numbers, charge=charge_of(model), cell=cell)
     return Corrected(model, part, {**record, "model": part.provenance["model"]})
 
 

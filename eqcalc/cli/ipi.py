@@ -27,6 +27,10 @@ from eqcalc.validation import InvalidInputError
 if TYPE_CHECKING:
     from eqcalc.ipi.input_document import Connection
 
+_SPECTRA = (
+    "interval of dipole moment and polarizability [fs]; 0: none (default 1, with --pressure 0)"
+)
+_PRESSURE = "pressure [bar] of a cell that fluctuates (default: constant volume)"
 #: Default equilibration [fs], as in simulate.
 _EQUILIBRATION = 500.0
 
@@ -77,6 +81,10 @@ def _add_input(command: argparse.ArgumentParser) -> None:
     _add_address(command, "use a unix socket instead of running the model in process")
     text = "number of clients (default 1)"
     add_number(command, "--clients", None, text, positive_count)
+    add_number(command, "--spectra", None, _SPECTRA, number_from_zero, metavar="FS")
+    command.add_argument("--pressure", type=float, help=_PRESSURE)
+    add_flag(command, "--flexible", "with --pressure: the shape of the cell changes, too")
+    command.add_argument("--correction", type=Path, help="for Te-PIGS, unless a client has it")
     text = "interval of numbered checkpoints [fs]; 0: none"
     add_number(command, "--checkpoints", 0.0, text, number_from_zero)
     text = "interval of bead positions [fs]; 0: none"
@@ -94,6 +102,7 @@ def _add_client(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--molecule", type=Path, help="structure, if the i-PI input does not give the elements"
     )
+    command.add_argument("--correction", type=Path, help="correction of the potential, for Te-PIGS")
     add_device(command, None)
     add_precision(command)
     add_number(command, "--wait", 60.0, "timeout for connecting [s]")
@@ -133,14 +142,14 @@ def _client(options: argparse.Namespace) -> None:
         symbols=symbols,
         patience=options.wait,
         idle=options.timeout,
-        **chosen(options, "device", "precision", "reconnect"),
+        **chosen(options, "device", "precision", "reconnect", "correction"),
     )
     print(f"eqcalc ipi: {service.structures} structures in {service.calls} calls")
 
 
 def _input(options: argparse.Namespace) -> None:
     from eqcalc.dynamics import Equilibration
-    from eqcalc.ipi import InProcess, Strides, write_input
+    from eqcalc.ipi import Barostat, InProcess, Strides, write_input
     from eqcalc.molecules import read_structure, warn_of_ignored
 
     def stride(femtoseconds: float) -> int:
@@ -150,6 +159,11 @@ def _input(options: argparse.Namespace) -> None:
     if duration is None:
         duration = 0.0 if options.start else _EQUILIBRATION
     connection = _connection(options)
+    if options.flexible and options.pressure is None:
+        raise InvalidInputError(key="--flexible", expected="--pressure with it")
+    barostat = None
+    if options.pressure is not None:
+        barostat = Barostat(options.pressure, flexible=options.flexible)
     configure_process(options)
     atoms = None if options.molecule is None else read_structure(options.molecule)
     if atoms is not None:
@@ -162,10 +176,15 @@ def _input(options: argparse.Namespace) -> None:
         atoms=atoms,
         starts=options.start,
         connection=connection,
-        strides=Strides(series=stride(options.checkpoints), beads=stride(options.bead_positions)),
+        strides=Strides(
+            spectra=None if options.spectra is None else stride(options.spectra),
+            series=stride(options.checkpoints),
+            beads=stride(options.bead_positions),
+        ),
+        barostat=barostat,
         equilibration=Equilibration(duration) if duration else None,
         **chosen(options, "method", "temperature", "timestep", "beads", "seed", "device"),
-        **chosen(options, "precision", "charge", "prefix", "progress"),
+        **chosen(options, "precision", "charge", "prefix", "progress", "correction"),
     )
     if atoms is not None and not duration:
         print("not equilibrated: use this run for checkpoints to start from, not for spectra")

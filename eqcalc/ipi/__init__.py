@@ -6,8 +6,9 @@ i-PI is needed only to run simulations (``pip install 'eqcalc[ipi]'``).
 
 from eqcalc.ipi.client import Address, Service, serve
 from eqcalc.ipi.description import InputError
-from eqcalc.ipi.input import initial_conditions, write_input
-from eqcalc.ipi.input_document import InProcess, Strides, TCPSocket, UnixSocket
+from eqcalc.ipi.initial_state import initial_conditions
+from eqcalc.ipi.input import write_input
+from eqcalc.ipi.input_document import Barostat, InProcess, Strides, TCPSocket, UnixSocket
 from eqcalc.ipi.launcher import ExitStatus, RunError, run
 from eqcalc.ipi.outputs import OutputError
 from eqcalc.ipi.protocol import ProtocolError, ServerGoneError
@@ -15,6 +16,7 @@ from eqcalc.ipi.reader import RunWarning, read_run
 
 __all__ = [
     "Address",
+    "Barostat",
     "ExitStatus",
     "InProcess",
     "InputError",

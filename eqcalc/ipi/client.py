@@ -151,11 +151,11 @@ class Client:
     def _compute(self) -> None:
         if self._evaluate is None:
             raise ProtocolError("i-PI sends positions before INIT")
-        positions = self.channel.read_positions(self._evaluate.n_atoms, self._batch)
+        positions, cells = self.channel.read_positions(self._evaluate.n_atoms, self._batch)
         self.channel.read_ahead()
-        distinct = _without_padding(positions)
-        results = self._evaluate(distinct)
-        self._results = results + results[-1:] * (len(positions) - len(distinct))
+        n = _without_padding(positions, cells)
+        results = self._evaluate(positions[:n], cells[:n])
+        self._results = results + results[-1:] * (len(positions) - n)
 
     def _answer(self) -> None:
         if not self._results:
@@ -164,11 +164,11 @@ class Client:
         self._results = []
 
 
-def _without_padding(positions: np.ndarray) -> np.ndarray:
-    """Return the structures without the copies of the last one that pad a batch."""
-    same = (positions == positions[-1]).all(axis=(1, 2))
+def _without_padding(*arrays: np.ndarray) -> int:
+    """Return the number of structures without the copies of the last one that pad a batch."""
+    same = np.logical_and.reduce([(array == array[-1]).all(axis=(1, 2)) for array in arrays])
     others = np.flatnonzero(~same)
-    return positions[: (int(others[-1]) if len(others) else -1) + 2]
+    return (int(others[-1]) if len(others) else -1) + 2
 
 
 def serve(
@@ -179,6 +179,7 @@ def serve(
     device: str | None = None,
     precision: str | None = None,
     charge: float | None = None,
+    correction: str | Path | None = None,
     patience: float = 60.0,
     idle: float = 600.0,
     stall: float = 60.0,
@@ -201,6 +202,8 @@ def serve(
         Device and precision of the network; see :meth:`BeadEvaluator.load`.
     charge
         Total charge [e], if not given in the input of i-PI.
+    correction
+        File of the correction of the potential, if i-PI is to simulate ``Te-PIGS``.
     patience
         Timeout for connecting [s].
     idle
@@ -220,7 +223,7 @@ def serve(
     check_precision(precision)
     if device is not None:
         checked_device(device)
-    loaded: dict[tuple[str, str, float], BeadEvaluator] = {}
+    loaded: dict[tuple[str, str, float, bool], BeadEvaluator] = {}
 
     def molecule(parameters: dict[str, str]) -> BeadEvaluator:
         elements = symbols or parameters.get("symbols")
@@ -234,7 +237,15 @@ def serve(
         total = number_in(parameters.get("charge", "0").strip()) if charge is None else charge
         if total is None or not math.isfinite(total):
             raise ProtocolError(key="charge", value=parameters["charge"], expected="a number [e]")
-        key = (elements, quantities, total)
+        if (parameters.get("correction") is None) is not (correction is None):
+            expected = "none, for i-PI is to simulate the model alone"
+            raise ProtocolError(
+                key="correction",
+                value="" if correction is None else str(correction),
+                expected="that of the potential" if correction is None else expected,
+            )
+        periodic = parameters.get("periodic", "").lower() == "true"
+        key = (elements, quantities, total, periodic)
         if key not in loaded:
             loaded[key] = BeadEvaluator.load(
                 str(model),
@@ -243,6 +254,8 @@ def serve(
                 device=device,
                 precision=precision,
                 charge=total,
+                periodic=periodic,
+                correction=None if correction is None else str(correction),
             )
         return loaded[key]
 
@@ -257,7 +270,7 @@ def serve(
             if not reconnect:
                 raise
         finally:
-            channel.close()
+            channel.connection.close()
     return Service(
         sum(evaluator.calls for evaluator in loaded.values()),
         sum(evaluator.structures for evaluator in loaded.values()),

@@ -14,12 +14,16 @@ from xml.etree import ElementTree
 import numpy as np
 from ase.data import atomic_numbers as numbers_by_symbol
 
-from eqcalc.ipi.units import ELECTRON_MASS, TEMPERATURES, TIMES, unit_factor
+from eqcalc.ipi.units import BOHR, ELECTRON_MASS, TEMPERATURES, TIMES, unit_factor
 from eqcalc.methods import METHODS, DynamicsMethod
 from eqcalc.validation import InvalidInputError, existing_file, located, number_in, numbers_in
 
 #: Time constant beyond which the centroid counts as not thermostatted [fs].
 FREE_CENTROID = 1e6
+
+#: ``<dynamics mode=...>`` with a barostat that eqcalc writes, and all of them.
+CONSTANT_PRESSURE = "npt"
+CONSTANT_PRESSURES = (CONSTANT_PRESSURE, "nst", "scnpt")
 
 #: Longest path of a unix socket [bytes], that of Linux and macOS.
 _LONGEST_SOCKET = 103
@@ -31,6 +35,8 @@ LAST_PORT = 65535
 SOCKETS_PREFIX = "/tmp/ipi_"
 _ISOTOPE = re.compile(r"\d+$")
 _CHARGE = re.compile(r"\bcharge\s*:\s*([-+.\deE]+)")
+_PERIODIC = re.compile(r"\bperiodic\s*:\s*True\b", re.IGNORECASE)
+_CORRECTED = re.compile(r"\bcorrection\s*:\s*\S")
 
 
 class InputError(InvalidInputError):
@@ -75,7 +81,10 @@ class OutputFile:
 
 @dataclass(frozen=True)
 class System:
-    """A system of a checkpoint; masses in amu, temperature in K, times in fs."""
+    """A system of a checkpoint; masses in amu, temperature in K, times in fs.
+
+    The cell has its vectors as rows ``[3, 3]`` [Å], also that around a molecule.
+    """
 
     prefix: str
     numbers: np.ndarray
@@ -85,6 +94,7 @@ class System:
     timestep: float
     method: str
     time_constant: float | None
+    cell: np.ndarray
 
 
 class Description:
@@ -136,6 +146,12 @@ class Description:
         return self._integer("total_steps", 1000)
 
     @property
+    def constant_pressure(self) -> bool:
+        """Whether the cell of a system fluctuates."""
+        modes = (element.get("mode", "nve").strip() for element in self.root.iter("dynamics"))
+        return any(mode in CONSTANT_PRESSURES for mode in modes)
+
+    @property
     def is_checkpoint(self) -> bool:
         """Whether it contains a state, not only instructions to initialise one."""
         return self.root.find("system/beads/q") is not None
@@ -162,9 +178,18 @@ class Description:
         Raises
         ------
         InputError
-            A stride, the length of the run or a batch size is not a positive integer, or the
-            prefix not a name.
+            A stride, the length of the run or a batch size is not a positive integer, the
+            prefix not a name, or a molecule is at constant pressure.
         """
+        if self.constant_pressure and self.is_of_eqcalc() and not self.is_periodic():
+            raise InputError(
+                "a molecule has no pressure",
+                file=self.file,
+                key="dynamics.mode",
+                value=CONSTANT_PRESSURE,
+                expected="nve or nvt",
+                advice="add {periodic: True} to the <parameters> if the atoms fill the cell",
+            )
         self.outputs()
         if "/" in self.prefix or len(os.fsencode(self.prefix)) > _LONGEST_PREFIX:
             expected = f"a name without folders of at most {_LONGEST_PREFIX} letters"
@@ -200,9 +225,17 @@ class Description:
                 found.append(((element.findtext("address") or "localhost").strip(), port))
         return found
 
-    def is_of_molecules(self) -> bool:
-        """Return whether the potential is eqcalc's, of isolated molecules and in known units."""
+    def is_of_eqcalc(self) -> bool:
+        """Return whether the potential is eqcalc's, with known units."""
         return any("symbols" in text for text in self._parameters())
+
+    def is_periodic(self) -> bool:
+        """Return whether eqcalc's potential is of the contents of the cell."""
+        return any(_PERIODIC.search(text) for text in self._parameters())
+
+    def is_corrected(self) -> bool:
+        """Return whether eqcalc's potential contains the correction of Te PIGS."""
+        return any(_CORRECTED.search(text) for text in self._parameters())
 
     def charges(self) -> set[float]:
         """Return the total charges [e] in the parameters of eqcalc's potentials."""
@@ -224,7 +257,9 @@ class Description:
                 "holds no beads", file=self.file, expected="a checkpoint of i-PI, not an input"
             )
         with located(file=self.file):
-            return [_system(element, method) for element in self.root.findall("system")]
+            corrected = self.is_corrected()
+            elements = self.root.findall("system")
+            return [_system(element, method, corrected) for element in elements]
 
     def beads(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return positions and momenta of each system, ``[n_beads, n_atoms, 3]`` [atomic units]."""
@@ -287,7 +322,7 @@ def symbol(name: str) -> str:
     return _ISOTOPE.sub("", name)
 
 
-def _system(element: ElementTree.Element, stated: str | None) -> System:
+def _system(element: ElementTree.Element, stated: str | None, corrected: bool) -> System:
     beads = element.find("beads")
     assert beads is not None
     motion = element.find("motion")
@@ -296,7 +331,9 @@ def _system(element: ElementTree.Element, stated: str | None) -> System:
     if dynamics is None or kind != "dynamics":
         raise InputError(key="motion", value=kind, expected="mode='dynamics'")
     n_beads = _whole("beads.nbeads", beads.get("nbeads", "1"), least=1)
-    recognised = _method(element, dynamics, n_beads) if stated is None else (stated, None)
+    recognised: tuple[str, float | None] = (stated or "", None)
+    if stated is None:
+        recognised = _method(element, dynamics, n_beads, corrected)
     names = [symbol(name) for name in _words(beads.findtext("names") or "")]
     for name in names:
         if name not in numbers_by_symbol:
@@ -310,7 +347,16 @@ def _system(element: ElementTree.Element, stated: str | None) -> System:
         timestep=_quantity(dynamics.find("timestep"), TIMES, 1.0),
         method=recognised[0],
         time_constant=recognised[1],
+        cell=_cell(element.findtext("cell") or ""),
     )
+
+
+def _cell(text: str) -> np.ndarray:
+    """Return the vectors of a cell as rows [Å], zeros if there is none."""
+    numbers = array_in("cell", text)
+    if numbers.size not in (0, 9):
+        raise InputError(key="cell", value=numbers.size, expected="9 numbers")
+    return (numbers.reshape(3, 3).T if numbers.size else np.zeros((3, 3))) * BOHR
 
 
 def array_in(key: str, text: str) -> np.ndarray:
@@ -341,11 +387,13 @@ def method_of_ipi(
     n_beads: int,
     free_centroid: bool = False,
     frequencies: str = "",
+    corrected: bool = False,
 ) -> DynamicsMethod | None:
     """Return the method that i-PI input describes, or None if it is not in the table.
 
     The arguments are those of :class:`~eqcalc.methods.IPIDynamics`; `thermostat` is ignored at
-    constant energy, and `frequencies` is empty for those of the ring polymer.
+    constant energy and at constant pressure, `frequencies` is empty for those of the ring polymer,
+    and a `corrected` potential contains the quantum statistics.
     """
     found = None
     for row in METHODS.values():
@@ -354,7 +402,8 @@ def method_of_ipi(
             ipi is not None
             and row.ring_polymer is (n_beads > 1)
             and ipi.mode == mode
-            and (mode == "nve" or thermostat in ipi.thermostats)
+            and row.effective_potential is corrected
+            and (not ipi.thermostats or thermostat in ipi.thermostats)
             and ipi.free_centroid is free_centroid
             and (not ipi.frequencies or frequencies in ipi.frequencies)
             and (found is None or ipi.frequencies)  # a match with frequencies is more specific
@@ -364,7 +413,7 @@ def method_of_ipi(
 
 
 def _method(
-    system: ElementTree.Element, dynamics: ElementTree.Element, n_beads: int
+    system: ElementTree.Element, dynamics: ElementTree.Element, n_beads: int, corrected: bool
 ) -> tuple[str, float | None]:
     """Return the name of the dynamics and the time constant of its friction [fs]."""
     mode = dynamics.get("mode", "nve").strip()
@@ -374,11 +423,12 @@ def _method(
     tau = None if thermostat is None else thermostat.find("tau")
     time_constant = _quantity(tau, TIMES, float("nan"))
     method = method_of_ipi(
-        mode,
+        CONSTANT_PRESSURE if mode in CONSTANT_PRESSURES else mode,
         kind,
         n_beads=n_beads,
         free_centroid=n_beads > 1 and kind == "pile_l" and time_constant >= FREE_CENTROID,
         frequencies="" if style is None else style.get("style", ""),
+        corrected=corrected,
     )
     if method is None:
         raise InputError(

@@ -160,8 +160,8 @@ class Engine:
         self._simulation.outputs = [output for output in outputs if output not in checkpoints]
         description = Description(text, "the input")
         self._stability = (
-            Stability(self._simulation, reference, description.prefix)
-            if description.is_of_molecules()
+            Stability(self._simulation, reference, description.prefix, description.is_periodic())
+            if description.is_of_eqcalc()
             else None
         )
 

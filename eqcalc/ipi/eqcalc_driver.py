@@ -21,7 +21,10 @@ __DRIVER_CLASS__ = "EqcalcDriver"
 
 #: Parameters added by i-PI.
 _INJECTED = {"verbose", "verbosity"}
-_PARAMETERS = ("model", "symbols", "quantities", "device", "precision", "charge", "execution")
+_PARAMETERS = (
+    *("model", "symbols", "quantities", "device", "precision", "charge", "execution"),
+    *("periodic", "correction"),
+)
 
 
 class EqcalcDriver(Dummy_driver):
@@ -36,6 +39,10 @@ class EqcalcDriver(Dummy_driver):
         ``weight='0'``.
     device, precision, charge, execution
         See :func:`eqcalc.runtime.load_evaluator`.
+    periodic
+        The atoms fill the cell of i-PI; by default they are a molecule, whose cell is ignored.
+    correction
+        File of the correction of the potential for ``Te-PIGS``, if it is to be added.
 
     Raises
     ------
@@ -52,6 +59,8 @@ class EqcalcDriver(Dummy_driver):
         precision: str | None = None,
         charge: float = 0.0,
         execution: str | None = None,
+        periodic: bool = False,
+        correction: str | None = None,
         **others: Any,
     ) -> None:
         unknown = {name: value for name, value in others.items() if name not in _INJECTED}
@@ -64,15 +73,17 @@ class EqcalcDriver(Dummy_driver):
             precision=precision,
             charge=float(charge),
             execution=execution,
+            periodic=bool(periodic),
+            correction=correction,
         )
         super().__init__(verbose=bool(others.get("verbosity", others.get("verbose", False))))
 
     def compute(
         self, cell: np.ndarray | list[np.ndarray], pos: np.ndarray | list[np.ndarray]
     ) -> Result | list[Result]:
-        """Evaluate ``[n_atoms, 3]`` [bohr], or a list of such arrays; the cell is ignored."""
+        """Evaluate ``[n_atoms, 3]`` in a cell with vectors as columns [bohr], or lists of them."""
         if not isinstance(cell, list):
-            return self.evaluate(np.asarray(pos)[None])[0]
+            return self.evaluate(np.asarray(pos)[None], np.asarray(cell)[None])[0]
         counts = sorted({len(p) for p in pos})
         if len(counts) != 1:
             raise InvalidInputError(
@@ -80,4 +91,4 @@ class EqcalcDriver(Dummy_driver):
                 value=counts,
                 expected="the same molecule in all systems of a force field",
             )
-        return self.evaluate(np.stack(list(pos)))
+        return self.evaluate(np.stack(list(pos)), np.stack(cell))

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from ase import Atoms
 
+from eqcalc.centroid import corrected
 from eqcalc.ipi.protocol import Result
-from eqcalc.ipi.units import BOHR, extra_quantities
+from eqcalc.ipi.units import BOHR, HARTREE, extra_quantities
 from eqcalc.quantities import quantity
 from eqcalc.runtime import Evaluator, load_evaluator, to_numpy
 from eqcalc.units import atomic_unit
@@ -22,20 +23,24 @@ from eqcalc.validation import InvalidInputError, one_of, shape
 
 #: Largest number of atoms of a formula.
 _MOST_ATOMS = 100_000
+#: Smallest width of a cell [Å]: that of a narrower one has shrunk without end.
+_NARROWEST = 1.0
 
 
 class BeadEvaluator:
-    """Evaluates any number of beads of a molecule in one call of the model.
+    """Evaluates any number of beads of a molecule or cell in one call of the model.
 
     Uses one transfer to the device and one back.
 
     Parameters
     ----------
     evaluator
-        The model, for one molecule.
+        The model, for one molecule or the contents of a cell.
     quantities
         Names of the quantities to evaluate. Without ``"forces"`` energy and forces are
         reported as zero, for an i-PI component of weight zero.
+    periodic
+        Whether i-PI's cells, which may change, take the place of that of the evaluator.
 
     Raises
     ------
@@ -43,7 +48,9 @@ class BeadEvaluator:
         A quantity is not supported for i-PI.
     """
 
-    def __init__(self, evaluator: Evaluator, quantities: Collection[str]) -> None:
+    def __init__(
+        self, evaluator: Evaluator, quantities: Collection[str], *, periodic: bool = False
+    ) -> None:
         usable = ("energy", "forces", *extra_quantities())
         if not quantities:
             raise InvalidInputError(
@@ -57,47 +64,76 @@ class BeadEvaluator:
             name: 1.0 / atomic_unit(quantity(name).unit) for name in self.quantities
         }
         self.n_atoms = len(evaluator.numbers)
+        self.periodic = periodic
+        #: Whether the virial is known; that of a cell is its stress.
+        self.has_virial = not periodic or "stress" in evaluator.quantities
+        self._names = self.quantities
+        if periodic and self.has_virial and "forces" in self.quantities:
+            self._names += ("stress",)
         #: Calls and structures so far.
         self.calls = self.structures = 0
 
     @classmethod
     def load(
-        cls, model: str, symbols: str, *, quantities: Collection[str], **options: Any
+        cls,
+        model: str,
+        symbols: str,
+        *,
+        quantities: Collection[str],
+        periodic: bool = False,
+        correction: str | None = None,
+        **options: Any,
     ) -> BeadEvaluator:
         """Read a model file, which must predict the quantities.
 
-        `symbols` are the elements in the order of the atoms, such as ``"C2OH6"``; options are
-        those of :func:`eqcalc.runtime.load_evaluator`.
+        `symbols` are the elements in the order of the atoms, such as ``"C2OH6"``; `correction` is
+        the file of a correction of the potential. Options are those of
+        :func:`eqcalc.runtime.load_evaluator`.
         """
-        evaluator = load_evaluator(model, atomic_numbers(symbols), **options)
+        some_cell = np.eye(3) if periodic else None  # i-PI's come with the positions
+        evaluator = load_evaluator(model, atomic_numbers(symbols), cell=some_cell, **options)
+        evaluator.provenance.pop("cell_angstrom", None)
+        if correction is not None:
+            evaluator = corrected(evaluator, correction)
         missing = sorted(set(quantities) - set(evaluator.quantities))
         if missing:
             raise InvalidInputError(
-                f"the model does not predict {', '.join(missing)}",
+                f"the model does not predict {', '.join(missing)}{' of a cell' * periodic}",
                 file=model,
                 key="quantities",
                 value=tuple(missing),
                 expected=f"some of {', '.join(evaluator.quantities)}",
             )
-        return cls(evaluator, quantities)
+        return cls(evaluator, quantities, periodic=periodic)
 
-    def __call__(self, positions: np.ndarray) -> list[Result]:
-        """Evaluate ``[n_structures, n_atoms, 3]`` [bohr], not wrapped into a cell.
+    def __call__(self, positions: np.ndarray, cells: np.ndarray | None = None) -> list[Result]:
+        """Evaluate ``[n_structures, n_atoms, 3]`` [bohr].
+
+        `cells` ``[n_structures, 3, 3]`` [bohr] have the vectors as columns. A molecule has none,
+        and its atoms must not be wrapped into a cell.
 
         Raises
         ------
         InvalidInputError
-            The number of atoms is not that of the molecule, or a position is not finite.
+            The number of atoms is not that of the molecule, a position is not finite, or a cell
+            has collapsed.
         FloatingPointError
             The model returned non-finite values.
         """
         shape("positions", positions, ("structures", self.n_atoms, 3))
         self.calls += 1
         self.structures += len(positions)
-        values = self.evaluator(torch.from_numpy(positions * BOHR), self.quantities)
-        columns = {
-            name: array * self._to_atomic_units[name] for name, array in to_numpy(values).items()
-        }
+        options: dict[str, Any] = {}
+        if self.periodic:
+            assert cells is not None
+            rows = shape("cells", cells, (len(positions), 3, 3)).transpose(0, 2, 1) * BOHR
+            _check_widths(rows)
+            options["cells"] = torch.from_numpy(np.ascontiguousarray(rows))
+        found = to_numpy(self.evaluator(torch.from_numpy(positions * BOHR), self._names, **options))
+        columns = {name: found[name] * factor for name, factor in self._to_atomic_units.items()}
+        if "stress" in found:
+            volumes = np.linalg.det(rows)[:, None, None]
+            columns["virial"] = -volumes * found["stress"] / HARTREE
         # one sum instead of all elements: non-finite values propagate
         if not math.isfinite(sum(float(array.sum()) for array in columns.values())):
             _explain(positions, columns)
@@ -118,10 +154,30 @@ class BeadEvaluator:
             return [Result(0.0, nothing, no_virial, text) for text in texts]
         energies = columns["energy"].tolist() if "energy" in columns else [0.0] * len(positions)
         forces = columns["forces"]
-        # relative to the first atom, to keep precision far from the origin
-        arms = positions - positions[:, :1]
-        virials = np.matmul(arms.transpose(0, 2, 1), forces)
+        if not self.has_virial:
+            virials = np.full((len(positions), 3, 3), np.nan)
+        elif self.periodic:
+            virials = columns["virial"]
+        else:
+            # relative to the first atom, to keep precision far from the origin
+            arms = positions - positions[:, :1]
+            virials = np.matmul(arms.transpose(0, 2, 1), forces)
         return [Result(*parts) for parts in zip(energies, forces, virials, texts, strict=True)]
+
+
+def _check_widths(cells: np.ndarray) -> None:
+    """Require that cells, with vectors as rows ``[n, 3, 3]`` Å, have not collapsed."""
+    faces = np.cross(cells[:, [1, 2, 0]], cells[:, [2, 0, 1]])
+    volumes = np.abs(np.einsum("na,na->n", cells[:, 0], faces[:, 0]))
+    wide = (volumes[:, None] > _NARROWEST * np.linalg.norm(faces, axis=2)).all(axis=1)
+    if not wide.all():
+        raise InvalidInputError(
+            "the cell has collapsed",
+            key="cell",
+            value=cells[int(wide.argmin())].tolist(),
+            expected=f"widths of at least {_NARROWEST:g} Å",
+            advice="is the model made for this density, and the barostat slow enough?",
+        )
 
 
 def _explain(positions: np.ndarray, columns: dict[str, np.ndarray]) -> None:

@@ -1,26 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""Write complete, commented i-PI inputs for all supported methods.
-
-Also transfers states between engines and from run to run.
-"""
+"""Write complete, commented i-PI inputs for all supported methods."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import ase.io
 import numpy as np
 import torch
 from ase import Atoms
 
-from eqcalc.dynamics import Equilibration, FromArrays, UnstableDynamicsError, load_state, simulate
-from eqcalc.files import replacing, write_atomically
-from eqcalc.ipi.description import Description, InputError, System
+from eqcalc.centroid import corrected
+from eqcalc.dynamics import Equilibration
+from eqcalc.files import write_atomically
+from eqcalc.ipi.description import Description, InputError
+from eqcalc.ipi.initial_state import Starts, equilibrated_checkpoint, write_structure
 from eqcalc.ipi.input_document import (
+    Barostat,
     Connection,
     InProcess,
     InputDocument,
@@ -28,27 +26,18 @@ from eqcalc.ipi.input_document import (
     check_file_name,
     read_matrices,
 )
-from eqcalc.ipi.units import ATOMIC_MOMENTUM, BOHR, ELECTRON_MASS
-from eqcalc.methods import METHODS, DynamicsMethod
+from eqcalc.methods import METHODS, DynamicsMethod, method_names
 from eqcalc.methods import method as method_named
-from eqcalc.models.checkpoint import read_header
+from eqcalc.models.checkpoint import load_model, read_header
 from eqcalc.models.compositions import check_charge
+from eqcalc.models.corrected import require_potential
 from eqcalc.models.precision import check_precision
-from eqcalc.molecules import (
-    atomic_masses,
-    isolated_molecule,
-    states_charge,
-    total_charge,
-    unconstrained,
-)
+from eqcalc.molecules import states_charge, total_charge
 from eqcalc.quantities import known_quantities
-from eqcalc.runtime import Evaluator, load_evaluator
+from eqcalc.runtime import load_evaluator
+from eqcalc.structures import Structures
 from eqcalc.validation import absent_file, count, known_elements, located, number, positive
 
-#: Vacuum around the molecule [Å]; i-PI requires a cell, the model ignores it.
-_MARGIN = 50.0
-#: The same in checkpoints [bohr].
-_CHECKPOINT_MARGIN = 100.0
 #: Device types supported by eqcalc.
 _DEVICES = ("cpu", "cuda")
 
@@ -71,11 +60,16 @@ def write_input(
     device: str | None = None,
     precision: str | None = None,
     charge: float | None = None,
+    barostat: Barostat | None = None,
+    correction: str | Path | None = None,
     equilibration: Equilibration | None = None,
     prefix: str = "simulation",
     progress: bool = False,
 ) -> Path:
     """Write an i-PI input, and in the same folder its initial structure and state.
+
+    A periodic structure is turned so that its cell vectors are the rows of a lower triangular
+    matrix, as i-PI has them; dipole moments and polarizabilities are in that frame.
 
     Parameters
     ----------
@@ -85,14 +79,14 @@ def write_input(
         Model file.
     method
         ``"NVE"``, ``"Langevin"``, ``"SVR"``, ``"RPMD"``, ``"T-RPMD"``, ``"PILE-L"``,
-        ``"PILE-G"``, ``"PA-CMD"`` or ``"PIGLET"``; see :mod:`eqcalc.methods`.
+        ``"PILE-G"``, ``"PA-CMD"``, ``"PIGLET"`` or ``"Te-PIGS"``; see :mod:`eqcalc.methods`.
     steps
         Length of the run.
     method_parameters
         Parameters of the method by name, such as ``{"time_constant": 50.0}`` [fs] of a
         thermostat. PIGLET needs ``{"matrices": path}``, a file of gle4md.org.
     atoms
-        Initial structure, with masses and charge.
+        Initial structure, with masses and charge: a molecule, or atoms in a periodic cell.
     starts
         Instead of `atoms`: checkpoints of a run equilibrated at `temperature`, each the initial
         state of an independent system; all systems are evaluated in one call.
@@ -110,6 +104,11 @@ def write_input(
         See :class:`~eqcalc.ipi.eqcalc_driver.EqcalcDriver`.
     charge
         Total charge [e]; by default that of the molecule or checkpoints.
+    barostat
+        Of a cell at constant pressure, with one of the methods that thermostat the centroid.
+    correction
+        File of the correction of the potential that ``"Te-PIGS"`` needs. Over a socket the
+        clients have it.
     equilibration
         Equilibration with eqcalc's own engine before i-PI starts, which provides positions
         and momenta of all beads. Otherwise i-PI starts with all beads at the initial
@@ -144,33 +143,29 @@ def write_input(
     check_file_name("prefix", prefix)
     check_precision(precision)
     check_device(device)
-    model = Path(model).resolve()
-    if "," in str(model):
-        raise InputError(
-            key="model", value=str(model), expected="a path without commas, as i-PI reads it"
-        )
+    model = _path("model", model)
+    correction = None if correction is None else _path("correction", correction)
     header = read_header(model)
     heads = header["model"]["heads"]
     strides = Strides() if strides is None else strides
     if strides.spectra is None:
-        strides = replace(strides, spectra=max(1, round(1.0 / timestep)))
-    if (atoms is None) == (not starts):
-        raise InputError(
-            key="atoms, starts", expected="either the molecule or checkpoints to start from"
-        )
+        interval = 0 if barostat is not None else max(1, round(1.0 / timestep))
+        strides = replace(strides, spectra=interval)
     if starts and equilibration is not None:
         raise InputError(
             key="equilibration",
             value=equilibration.duration,
             expected="none, for checkpoints are equilibrated already",
         )
-    begin = Starts.read(starts, beads=beads, temperature=temperature)
-    if atoms is not None:
-        atomic_masses(unconstrained(isolated_molecule(atoms)))
-    numbers = begin.numbers if atoms is None else atoms.numbers
-    known_elements(numbers, header["references"]["elements"])
-    total = charge_of(atoms, begin.charges, charge, header["metadata"])
-    symbols = str(Atoms(numbers).symbols)
+    begin = Starts.of(atoms, starts, beads=beads, temperature=temperature)
+    known_elements(begin.numbers, header["references"]["elements"])
+    total = charge_of(begin.atoms, begin.charges, charge, header["metadata"])
+    _check_pressure(barostat, dynamics, begin.periodic)
+    response = [name for name, q in known_quantities().items() if q.recorded and name in heads]
+    if begin.periodic and strides.spectra:
+        _check_response(model, response, begin.numbers, total)
+    _check_correction(correction, dynamics, temperature, begin.masses)
+    symbols = str(Atoms(begin.numbers).symbols)
     potential = {"model": str(model), "symbols": symbols, "charge": f"{total:g}"}
     chosen = (("device", device), ("precision", precision))
     potential |= {k: v for k, v in chosen if v is not None}
@@ -179,7 +174,7 @@ def write_input(
     document = InputDocument(
         method=dynamics,
         method_parameters=parameters,
-        response=[name for name, q in known_quantities().items() if q.recorded and name in heads],
+        response=response if strides.spectra else [],
         potential=potential,
         connection=InProcess() if connection is None else connection,
         strides=strides,
@@ -192,15 +187,27 @@ def write_input(
         structure=structure.name,
         starts=files,
         thermal_momenta=not known_momenta,
+        periodic=begin.periodic,
+        barostat=barostat,
+        correction=correction,
     )
     text = document.text()
     Description(text, path)
     checkpoint = None
-    if atoms is not None and equilibration is not None:
+    if begin.atoms is not None and equilibration is not None:
+        evaluator = load_evaluator(
+            model,
+            begin.numbers,
+            cell=begin.atoms.cell.array if begin.periodic else None,
+            device=device,
+            precision=precision,
+            charge=total,
+        )
         checkpoint = equilibrated_checkpoint(
-            atoms,
-            load_evaluator(model, numbers, device=device, precision=precision, charge=total),
+            begin.atoms,
+            evaluator if correction is None else corrected(evaluator, correction),
             equilibration,
+            method=dynamics,
             temperature=temperature,
             timestep=timestep,
             beads=beads,
@@ -208,11 +215,21 @@ def write_input(
             progress=progress,
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    if atoms is not None:
-        _write_structure(structure, atoms)
+    if begin.atoms is not None:
+        write_structure(structure, begin.atoms)
     if checkpoint is not None:
         write_atomically(equilibrated, checkpoint.encode())
     write_atomically(path, text.encode())
+    return path
+
+
+def _path(key: str, path: str | Path) -> Path:
+    """Return the absolute path of a model, which i-PI must be able to read."""
+    path = Path(path).resolve()
+    if "," in str(path):
+        raise InputError(
+            key=key, value=str(path), expected="a path without commas, as i-PI reads it"
+        )
     return path
 
 
@@ -228,15 +245,45 @@ def _dynamics(
     return method, parameters
 
 
-def _write_structure(path: Path, atoms: Atoms) -> None:
-    structure = Atoms(
-        atoms.symbols, positions=atoms.positions, masses=atoms.get_masses(), pbc=False
-    )
-    structure.cell = np.diag(np.ptp(atoms.positions, axis=0) + _MARGIN)
-    structure.center()
-    with replacing(path) as temporary:
-        columns = ["symbols", "positions", "masses"]
-        ase.io.write(temporary, structure, format="extxyz", columns=columns)
+def _check_pressure(barostat: Barostat | None, method: DynamicsMethod, periodic: bool) -> None:
+    """Raise InputError if this method, or a molecule, cannot be at constant pressure."""
+    if barostat is None:
+        return
+    if not periodic:
+        raise InputError(
+            "a molecule has no pressure", key="barostat", expected="none, or a periodic structure"
+        )
+    if not method.thermostats_centroid:
+        names = [n for n in method_names(engine="i-PI") if METHODS[n].thermostats_centroid]
+        raise InputError(
+            "constant pressure needs a thermostat on the centroid",
+            key="method",
+            value=method.name,
+            expected=f"one of {', '.join(names)}",
+        )
+
+
+def _check_correction(
+    correction: Path | None, method: DynamicsMethod, temperature: float, masses: np.ndarray
+) -> None:
+    """Raise InvalidInputError unless the method has the correction that it needs, or none."""
+    if method.effective_potential and correction is None:
+        raise InputError(
+            key="correction",
+            expected=f"a file of eqcalc.centroid.learn_correction, for {method.name}",
+        )
+    record = {} if correction is None else read_header(correction)["metadata"]
+    require_potential(method, record, temperature, masses.tolist())
+
+
+def _check_response(model: Path, names: Sequence[str], numbers: np.ndarray, charge: float) -> None:
+    """Raise InvalidInputError if a model has no such read-outs for a cell."""
+    somewhere = torch.zeros(1, len(numbers), 3, dtype=torch.float64)
+    cell = torch.eye(3, dtype=torch.float64)
+    with located(file=model):
+        load_model(model, device="cpu").require_outputs(
+            names, Structures.stack(torch.as_tensor(numbers), somewhere, charge, cell)
+        )
 
 
 def check_device(name: str | None) -> None:
@@ -275,194 +322,3 @@ def charge_of(
     charge = known.pop() if known else 0.0
     check_charge(metadata, charge)
     return charge
-
-
-# --- checkpoints of i-PI --------------------------------------------------------------
-
-
-def initial_conditions(checkpoints: Sequence[str | Path]) -> FromArrays:
-    """Return positions and momenta of all beads, one replica for each system.
-
-    Can be used as initial conditions of :func:`eqcalc.simulate`.
-
-    Parameters
-    ----------
-    checkpoints
-        Checkpoints of i-PI of the same molecule and number of beads.
-
-    Raises
-    ------
-    InputError
-        A file is not a checkpoint, or sizes differ.
-    """
-    beads = [pair for path in checkpoints for pair in Description.read(path).beads()]
-    shapes = sorted({positions.shape for positions, _ in beads})
-    if len(shapes) != 1:
-        raise InputError(
-            key="checkpoints", value=shapes, expected="the same molecule and number of beads"
-        )
-    positions, momenta = (torch.from_numpy(np.stack(arrays)) for arrays in zip(*beads, strict=True))
-    return FromArrays(positions * BOHR, momenta * ATOMIC_MOMENTUM)
-
-
-@dataclass(frozen=True)
-class Starts:
-    """Checkpoints of one molecule, used as initial states.
-
-    With the atomic numbers ``[n_atoms]``, the total charges [e] stored in the files, and whether
-    their momenta belong to fictitious masses.
-    """
-
-    paths: tuple[Path, ...]
-    numbers: np.ndarray
-    charges: set[float]
-    fictitious_masses: bool
-
-    @classmethod
-    def read(cls, files: Sequence[str | Path], *, beads: int, temperature: float) -> Starts:
-        """Read checkpoints and check that they match each other and the run."""
-        paths = tuple(Path(file).resolve() for file in files)
-        systems: list[System] = []
-        charges: set[float] = set()
-        for path in paths:
-            description = Description.read(path)
-            with located(file=path):
-                systems.append(_only_system(description, beads, temperature))
-            charges |= description.charges()
-        molecules = sorted({str(Atoms(system.numbers).symbols) for system in systems})
-        if len(molecules) > 1:
-            raise InputError(key="starts", value=molecules, expected="the same molecule in all")
-        fictitious = {METHODS[system.method].fictitious_masses for system in systems}
-        if len(fictitious) > 1:
-            raise InputError(
-                key="starts",
-                value=sorted({system.method for system in systems}),
-                expected="momenta of the real masses in all, or of the fictitious ones in all",
-            )
-        numbers = systems[0].numbers if systems else np.zeros(0, dtype=int)
-        return cls(paths, numbers, charges, True in fictitious)
-
-
-def _only_system(description: Description, beads: int, temperature: float) -> System:
-    """Return the only system of a checkpoint, checked against the settings of the run."""
-    systems = description.systems()
-    if len(systems) != 1:
-        raise InputError(
-            key="systems",
-            value=len(systems),
-            expected="one, for i-PI would take the first",
-            advice="equilibrate one system",
-        )
-    (system,) = systems
-    if system.n_beads != beads:
-        raise InputError(
-            key="beads",
-            value=system.n_beads,
-            expected=f"{beads}, as in the run",
-            advice="equilibrate with the same number",
-        )
-    if abs(system.temperature - temperature) > 1e-4 * temperature:
-        raise InputError(
-            key="temperature",
-            value=round(system.temperature, 6),
-            expected=f"{temperature:g} K, as in the run",
-            advice="equilibrate at the temperature of the run",
-        )
-    return system
-
-
-# --- equilibration by the in-process engine -------------------------------------------
-
-
-def equilibrated_checkpoint(
-    atoms: Atoms,
-    evaluator: Evaluator,
-    equilibration: Equilibration,
-    *,
-    temperature: float,
-    timestep: float,
-    beads: int,
-    seed: int,
-    progress: bool,
-) -> str:
-    """Equilibrate a molecule, and return its beads as a checkpoint of i-PI (XML).
-
-    Parameters: see :func:`~eqcalc.ipi.write_input`. InputError: the dynamics is unstable.
-    """
-    method = equilibration.resolve(beads)
-    with tempfile.TemporaryDirectory(prefix="eqcalc-") as folder:
-        output = Path(folder) / "equilibration.h5"
-        try:
-            simulate(
-                atoms,
-                evaluator,
-                output=output,
-                method=method,
-                temperature=temperature,
-                timestep=timestep,
-                steps=equilibration.steps(timestep),
-                seed=seed,
-                beads=beads,
-                observables={"temperature": equilibration.steps(timestep)},
-                progress=progress,
-            )
-        except UnstableDynamicsError as error:
-            reason = error.__cause__ or error
-            raise InputError(
-                f"the equilibration failed after {error.step * timestep:g} fs: {reason}",
-                key="equilibration",
-                value=error.step * timestep,
-                advice="start from a relaxed structure, or with a shorter time step",
-            ) from error
-        state = load_state(output)
-    return _checkpoint(
-        atoms,
-        state.positions[0].cpu().numpy() / BOHR,
-        state.momenta[0].cpu().numpy() / ATOMIC_MOMENTUM,
-        f"{method.name}, {equilibration.duration:g} fs at {temperature:g} K",
-        temperature,
-        timestep,
-    )
-
-
-def _checkpoint(
-    atoms: Atoms,
-    positions: np.ndarray,
-    momenta: np.ndarray,
-    how: str,
-    temperature: float,
-    timestep: float,
-) -> str:
-    """Return a checkpoint of positions and momenta, ``[n_beads, n_atoms, 3]`` in atomic units."""
-    cell = np.diag(np.ptp(positions, axis=(0, 1)) + _CHECKPOINT_MARGIN)
-    masses = atoms.get_masses() / ELECTRON_MASS
-    names = ", ".join(atoms.get_chemical_symbols())
-    beads, size = len(positions), 3 * len(atoms)
-    return "\n".join(
-        [
-            f"<!-- the beads of {atoms.symbols}, equilibrated by eqcalc: {how} -->",
-            "<simulation>",
-            "  <system>",
-            f"    <beads natoms='{len(atoms)}' nbeads='{beads}'>",
-            f"      <q shape='({beads}, {size})'> {_numbers(positions)} </q>",
-            f"      <p shape='({beads}, {size})'> {_numbers(momenta)} </p>",
-            f"      <m shape='({len(atoms)})'> {_numbers(masses)} </m>",
-            f"      <names shape='({len(atoms)})'> [ {names} ] </names>",
-            "    </beads>",
-            "    <forces> </forces>",
-            f"    <cell shape='(3, 3)'> {_numbers(cell)} </cell>",
-            f"    <ensemble> <temperature units='kelvin'> {temperature:g} </temperature> "
-            "</ensemble>",
-            "    <motion mode='dynamics'> <dynamics mode='nvt'>",
-            f"      <timestep units='femtosecond'> {timestep:g} </timestep>",
-            "      <thermostat mode='pile_l'> <tau units='femtosecond'> 100 </tau> </thermostat>",
-            "    </dynamics> </motion>",
-            "  </system>",
-            "</simulation>",
-            "",
-        ]
-    )
-
-
-def _numbers(values: np.ndarray) -> str:
-    return f"[ {', '.join(f'{value:.16e}' for value in values.ravel())} ]"

@@ -15,6 +15,7 @@ from xml.sax.saxutils import escape
 import numpy as np
 
 from eqcalc.ipi.description import (
+    CONSTANT_PRESSURE,
     FREE_CENTROID,
     LAST_PORT,
     SOCKETS_PREFIX,
@@ -24,8 +25,10 @@ from eqcalc.ipi.description import (
 )
 from eqcalc.methods import DynamicsMethod, IPIDynamics
 from eqcalc.quantities import quantity
-from eqcalc.validation import count, existing_file, finite, located, shape
+from eqcalc.validation import count, existing_file, finite, located, number, positive, shape
 
+#: Of a force field whose client has the correction of the potential.
+OF_CLIENT = "of_the_client"
 _FORCES = "energy+forces"
 _FILE_NAME = re.compile(r"\w[\w.+-]*")
 
@@ -84,13 +87,50 @@ Connection = InProcess | UnixSocket | TCPSocket
 
 
 @dataclass(frozen=True)
+class Barostat:
+    """Constant pressure of a cell, by a piston with a Langevin thermostat.
+
+    Without `flexible` the cell keeps its shape (Bussi, Zykova-Timan and Parrinello, J. Chem. Phys.
+    130, 074101 (2009)), with it all cell vectors move (Martyna, Hughes and Tuckerman, J. Chem.
+    Phys. 110, 3275 (1999)).
+
+    Parameters
+    ----------
+    pressure
+        [bar].
+    time_constant
+        Of the piston and of its thermostat [fs].
+    flexible
+        For solids: whether the shape of the cell changes, too.
+    """
+
+    pressure: float = 1.0
+    time_constant: float = 500.0
+    flexible: bool = False
+
+    def __post_init__(self) -> None:
+        number("barostat.pressure", self.pressure, unit="bar")
+        positive("barostat.time_constant", self.time_constant, unit="fs")
+
+    def lines(self) -> list[str]:
+        """Return the element of i-PI, as lines of XML."""
+        time = f"<tau units='femtosecond'> {self.time_constant:g} </tau>"
+        return [
+            f"<barostat mode='{'flexible' if self.flexible else 'isotropic'}'> {time}",
+            f"  <thermostat mode='langevin'> {time} </thermostat>",
+            "</barostat>",
+        ]
+
+
+@dataclass(frozen=True)
 class Strides:
     """How often what is written [steps]; zero: never.
 
     Parameters
     ----------
     spectra
-        Bead-averaged dipole and polarizability. None: as close to 1 fs as the time step allows.
+        Bead-averaged dipole and polarizability. None: as close to 1 fs as the time step allows,
+        and never at constant pressure.
     energies
         Temperature, energies.
     centroid
@@ -136,7 +176,8 @@ class InputDocument:
     The response is what the model has of recorded quantities, such as the dipole; potential are
     the parameters of the potential besides its quantities. `structure` is the name of the file
     to start from, `starts` are checkpoints to start from instead; names without folder are
-    beside the input. Other fields: see :func:`~eqcalc.ipi.write_input`.
+    beside the input. `periodic` says that the atoms fill a cell. Other fields: see
+    :func:`~eqcalc.ipi.write_input`.
     """
 
     method: DynamicsMethod
@@ -154,6 +195,9 @@ class InputDocument:
     structure: str
     starts: tuple[Path, ...]
     thermal_momenta: bool
+    periodic: bool = False
+    barostat: Barostat | None = None
+    correction: Path | None = None
 
     @property
     def n_systems(self) -> int:
@@ -211,10 +255,11 @@ class InputDocument:
                 f"step, time{{femtosecond}}, {', '.join(columns)} ] </properties>",
             ]
         if strides.energies:
+            of_cell = ", volume{angstrom3}, pressure_cv{bar}" if self.periodic else ""
             lines += [
                 f"    <properties filename='energies' stride='{strides.energies}' flush='100'> [ "
                 "step, time{femtosecond}, conserved{electronvolt}, temperature{kelvin}, "
-                "potential{electronvolt}, kinetic_cv{electronvolt} ] </properties>",
+                f"potential{{electronvolt}}, kinetic_cv{{electronvolt}}{of_cell} ] </properties>",
             ]
         for name, what, stride in (
             ("centroid", "x_centroid{ase}", strides.centroid),
@@ -267,7 +312,8 @@ class InputDocument:
             f"    <pes> custom </pes> <pes_path> {escape(str(driver))} </pes_path>",
             "    <!-- all beads of all systems in one call -->",
             f"    <batch_size> {beads * self.n_systems} </batch_size>",
-            f"    <parameters> {self._parameters(quantities)} </parameters>",
+            f"    <parameters> {self._parameters(quantities, forces=name == 'eqcalc')} "
+            "</parameters>",
             "  </ffdirect>",
         ]
 
@@ -293,14 +339,18 @@ class InputDocument:
             "    <!-- beads of one message; all clients together have all beads -->",
             f"    <batch_size> {total // clients} </batch_size>",
             "    <!-- what i-PI tells a client that connects -->",
-            f"    <parameters> {self._parameters(quantities, model=False)} </parameters>",
+            f"    <parameters> {self._parameters(quantities, socket=True)} </parameters>",
             "  </ffsocket>",
         ]
 
-    def _parameters(self, quantities: str, *, model: bool = True) -> str:
-        """Return the parameters of the model; a client has its own model and device."""
+    def _parameters(self, quantities: str, *, forces: bool = True, socket: bool = False) -> str:
+        """Return the parameters of the model; a client has its own models and device."""
         local = ("model", "device", "precision")
-        chosen = {k: v for k, v in self.potential.items() if model or k not in local}
+        chosen = {k: v for k, v in self.potential.items() if not (socket and k in local)}
+        if self.periodic:
+            chosen["periodic"] = "True"
+        if self.correction is not None and forces:
+            chosen["correction"] = OF_CLIENT if socket else str(self.correction)
         pairs = [f"{key}: {escape(value)}" for key, value in chosen.items()]
         return f"{{{', '.join([*pairs, f'quantities: {quantities}'])}}}"
 
@@ -334,6 +384,11 @@ class InputDocument:
             f"      <velocities mode='thermal' units='kelvin'> {self.temperature:g} </velocities>"
         )
         forces = ["    <forces>", "      <force forcefield='eqcalc'/>"]
+        mode: str = self._dynamics.mode
+        barostat, pressure = [], ""
+        if self.barostat is not None:
+            mode, barostat = CONSTANT_PRESSURE, self.barostat.lines()
+            pressure = f" <pressure units='bar'> {self.barostat.pressure:g} </pressure>"
         if self.lazy:
             beads = " nbeads='1'" if self.at_centroid else ""
             forces.append(f"      <force forcefield='response' weight='0'{beads}/>")
@@ -344,11 +399,12 @@ class InputDocument:
             "    </initialize>",
             *forces,
             "    </forces>",
-            f"    <ensemble> <temperature units='kelvin'> {self.temperature:g} </temperature> "
-            "</ensemble>",
+            f"    <ensemble> <temperature units='kelvin'> {self.temperature:g} </temperature>"
+            f"{pressure} </ensemble>",
             *(f"    {line}" for line in normal_modes(self.method, self.method_parameters)),
-            f"    <motion mode='dynamics'> <dynamics mode='{self._dynamics.mode}'>",
+            f"    <motion mode='dynamics'> <dynamics mode='{mode}'>",
             f"      <timestep units='femtosecond'> {self.timestep:g} </timestep>",
+            *(f"      {line}" for line in barostat),
             *(f"      {line}" for line in thermostat(self.method, self.method_parameters)),
             "    </dynamics> </motion>",
         ]

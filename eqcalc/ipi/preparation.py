@@ -14,7 +14,7 @@ from ase.data import atomic_numbers
 from ipi.engine.forcefields import FFDirect, FFSocket
 from ipi.interfaces.sockets import InterfaceSocket
 
-from eqcalc.ipi.description import InputError, symbol
+from eqcalc.ipi.description import CONSTANT_PRESSURES, InputError, symbol
 from eqcalc.ipi.units import extra_quantities
 
 
@@ -94,7 +94,7 @@ def _is_done(request: Any) -> bool:
 
 def _check_potential(simulation: Any, name: str, forcefield: FFDirect, evaluate: Any) -> None:
     """Reject what eqcalc's potential would not notice."""
-    if forcefield.dopbc:
+    if forcefield.dopbc and not evaluate.periodic:
         raise InputError(
             key=f"ffdirect[{name}].pbc",
             value="true",
@@ -110,7 +110,16 @@ def _check_potential(simulation: Any, name: str, forcefield: FFDirect, evaluate:
                 expected=f"the atoms that i-PI simulates, {' '.join(names)}",
             )
         for component in system.fcomp:
-            if component.ffield == name and component.weight and not forces:
+            if component.ffield != name or not component.weight:
+                continue
+            if system.motion.enstype in CONSTANT_PRESSURES and not evaluate.has_virial:
+                raise InputError(
+                    "the model has no stress",
+                    key="dynamics.mode",
+                    value=system.motion.enstype,
+                    expected="nve or nvt",
+                )
+            if not forces:
                 raise InputError(
                     key=f"force[{name}].weight",
                     value=component.weight,

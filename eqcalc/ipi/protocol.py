@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: MIT
 """i-PI's socket protocol, with timeouts.
 
+i-PI's own client, ``i-pi-py_driver``, is a script without timeouts that reads on for ever after a
+connection has ended, takes every unknown message for the next one, evaluates the padding of
+batches, and passes none of the parameters in INIT on; hence this one.
+
 A message starts with a header of 12 characters, padded with blanks; numbers follow in the
 byte order of the machine: 4-byte integers and 8-byte reals, in atomic units. The base
 protocol sends one structure at a time::
@@ -23,7 +27,6 @@ from __future__ import annotations
 
 import socket
 import struct
-import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -59,7 +62,7 @@ class Result(NamedTuple):
     forces
         ``[n_atoms, 3]`` [hartree/bohr].
     virial
-        −∂V/∂strain = Σ_i r_i ⊗ F_i, ``[3, 3]`` [hartree].
+        −∂V/∂strain, ``[3, 3]`` [hartree]: Σ_i r_i ⊗ F_i of a molecule, −volume · stress of a cell.
     extras
         JSON with ``dipole``, 3 numbers [e·bohr], and ``polarizability``, the 9 numbers
         of the tensor row by row [e²bohr²/hartree]; empty if neither is evaluated.
@@ -120,38 +123,33 @@ class Channel:
         del self._buffer[:size]
         return data
 
-    def read_integer(self, what: str) -> int:
-        """Return the next integer."""
-        return int(struct.unpack("=i", self.read(4, what))[0])
-
     def read_init(self) -> str:
         """Return the text of INIT."""
-        self.read_integer("INIT")  # the bead
-        length = self.read_integer("INIT")
+        _, length = struct.unpack("=ii", self.read(8, "INIT"))  # the first is the bead
         if not 0 <= length <= _LONGEST_TEXT:
             raise ProtocolError(
                 key="bytes of INIT", value=length, expected=f"at most {_LONGEST_TEXT}"
             )
         return self.read(length, "INIT").decode(errors="replace")
 
-    def read_positions(self, n_atoms: int, batch: int | None) -> np.ndarray:
-        """Return the positions of POSDATA, ``[n_structures, n_atoms, 3]`` [bohr].
+    def read_positions(self, n_atoms: int, batch: int | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return positions and cells of POSDATA [bohr].
 
-        `batch` is the number of structures of the batched protocol, None for the base protocol.
+        They are ``[n_structures, n_atoms, 3]`` and ``[n_structures, 3, 3]`` with the vectors of
+        the cell as columns. `batch` is the number of structures of the batched protocol, None for
+        the base protocol.
         """
+        count = batch or 1
+        if batch is not None:
+            self._check_atoms(n_atoms)
+        cells = np.frombuffer(self.read(2 * _CELL * count, "POSDATA")).reshape(count, 2, 3, 3)
         if batch is None:
-            self.read(2 * _CELL, "POSDATA")
             self._check_atoms(n_atoms)
-            count = 1
-        else:
-            self._check_atoms(n_atoms)
-            self.read(2 * _CELL * batch, "POSDATA")
-            count = batch
         data = self.read(3 * _REAL * n_atoms * count, "POSDATA")
-        return np.frombuffer(data).reshape(count, n_atoms, 3)
+        return np.frombuffer(data).reshape(count, n_atoms, 3), cells[:, 0]
 
     def _check_atoms(self, n_atoms: int) -> None:
-        sent = self.read_integer("POSDATA")
+        (sent,) = struct.unpack("=i", self.read(4, "POSDATA"))
         if sent != n_atoms:
             raise ProtocolError(
                 key="atoms sent by i-PI",
@@ -185,21 +183,15 @@ class Channel:
         except OSError as error:
             raise ServerGoneError(f"i-PI has closed the connection: {error}") from error
 
-    def close(self) -> None:
-        """Close the connection."""
-        self.connection.close()
-
     def _receive(self, limit: float, got: str) -> None:
         """Wait for more bytes, at most `limit` s."""
         self.connection.settimeout(limit)
-        started = time.monotonic()
         try:
             data = self.connection.recv(1 << 16)
         except TimeoutError:
-            waited = time.monotonic() - started
             if self._buffer:
-                raise ProtocolError(f"{got} arrived, then nothing for {waited:.0f} s") from None
-            raise ServerGoneError(f"nothing from i-PI for {waited:.0f} s") from None
+                raise ProtocolError(f"{got} arrived, then nothing for {limit:g} s") from None
+            raise ServerGoneError(f"nothing from i-PI for {limit:g} s") from None
         except OSError as error:
             raise ServerGoneError(f"the connection to i-PI broke: {error}") from error
         if not data:

@@ -36,6 +36,8 @@ _PROPERTIES = {
     "potential": "potential_energy",
     "kinetic_cv": "kinetic_energy_virial",
     "temperature": "temperature",
+    "volume": "volume",
+    "pressure_cv": "pressure",
 }
 _FRAMES = {"x_centroid": "positions", "v_centroid": "velocities", "positions": "bead_positions"}
 _ENGINE = "i-PI"
@@ -106,7 +108,7 @@ def read_run(
     for note in (*progress, *heat):
         warnings.warn(f"{folder}: {note}", RunWarning, stacklevel=2)
     path = folder / "trajectory.h5" if output is None else Path(output)
-    header = _header(folder, description, systems, method, [*progress, *heat])
+    header = _header(folder, description, systems, method, [*progress, *heat], common)
     return _write(path, header, common)
 
 
@@ -163,10 +165,12 @@ def _state(folder: Path) -> Checkpoint:
 def _systems(description: Description, method: str | None) -> list[System]:
     systems = description.systems(method)
     first = systems[0]
+    one_cell = description.is_periodic() and not description.constant_pressure
     for system in systems[1:]:
         same = (
             np.array_equal(system.numbers, first.numbers)
             and np.allclose(system.masses, first.masses)
+            and (not one_cell or np.allclose(system.cell, first.cell, rtol=1e-6))
             and (system.n_beads, system.temperature, system.timestep, system.method)
             == (first.n_beads, first.temperature, first.timestep, first.method)
         )
@@ -242,7 +246,7 @@ def _extras_factor(
     if extras_units is not None and name in extras_units:
         return quantities.quantity(name).factor_from(extras_units[name])
     unit = quantities.quantity(name).unit
-    if description.is_of_molecules():
+    if description.is_of_eqcalc():
         return atomic_unit(unit)
     raise OutputError(
         "comes from another code than eqcalc, and i-PI does not know its unit",
@@ -285,6 +289,7 @@ def _header(
     systems: Sequence[System],
     method: str | None,
     notes: Sequence[str],
+    found: Mapping[str, tuple[int, np.ndarray]],
 ) -> Header:
     first = systems[0]
     record = folder / f"{description.prefix}.run.json"
@@ -311,9 +316,17 @@ def _header(
         n_beads=first.n_beads,
         numbers=first.numbers,
         masses=first.masses,
+        cell=_mean_cell(first.cell, found.get("volume")) if description.is_periodic() else None,
         settings=settings,
         provenance=provenance,
     )
+
+
+def _mean_cell(cell: np.ndarray, volumes: tuple[int, np.ndarray] | None) -> np.ndarray:
+    """Return a cell of the shape of the last one and of the mean volume, if it is recorded."""
+    if volumes is None:
+        return cell
+    return cell * np.cbrt(volumes[1].mean() / np.linalg.det(cell))
 
 
 def _write(path: Path, header: Header, found: Mapping[str, tuple[int, np.ndarray]]) -> Trajectory:

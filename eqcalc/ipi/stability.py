@@ -23,7 +23,7 @@ from eqcalc.dynamics import (
     UnstableDynamicsError,
 )
 from eqcalc.files import replacing
-from eqcalc.ipi.description import symbol, unstable_structure_file
+from eqcalc.ipi.description import CONSTANT_PRESSURE, symbol, unstable_structure_file
 from eqcalc.ipi.units import (
     ATOMIC_MOMENTUM,
     ATOMIC_TIME,
@@ -36,24 +36,32 @@ from eqcalc.ipi.units import (
 #: Steps between checks.
 CHECK_INTERVAL = 10
 #: i-PI ensembles to which the limits apply.
-_CONSTANT_ENERGY, _THERMOSTATTED = "nve", "nvt"
+_CONSTANT_ENERGY = "nve"
+_ENSEMBLES = (_CONSTANT_ENERGY, "nvt", CONSTANT_PRESSURE)
 
 
 class Stability:
     """Checks all systems of a simulation and stops it when a limit is exceeded.
 
     `reference` is the :attr:`reference` of an earlier part of the same run, None if there is
-    none; `prefix` is that of the file for a structure that went wrong.
+    none; `prefix` is that of the file for a structure that went wrong, `periodic` whether the
+    atoms fill the cell.
     """
 
-    def __init__(self, simulation: Any, reference: Mapping[str, Any] | None, prefix: str) -> None:
+    def __init__(
+        self,
+        simulation: Any,
+        reference: Mapping[str, Any] | None,
+        prefix: str,
+        periodic: bool = False,
+    ) -> None:
         self._simulation = simulation
         alike: dict[tuple[Any, ...], list[int]] = {}
         for index, system in enumerate(simulation.syslist):
             if _kind(system):
                 alike.setdefault(_kind(system), []).append(index)
         self._groups = [
-            _Group({i: simulation.syslist[i] for i in members}, reference or {}, prefix)
+            _Group({i: simulation.syslist[i] for i in members}, reference or {}, prefix, periodic)
             for members in alike.values()
         ]
 
@@ -77,9 +85,15 @@ class Stability:
 
 
 class _Group:
-    """Systems of one molecule with the same beads, temperature and time step."""
+    """Systems of one molecule or cell with the same beads, temperature and time step."""
 
-    def __init__(self, systems: Mapping[int, Any], stored: Mapping[str, Any], prefix: str) -> None:
+    def __init__(
+        self,
+        systems: Mapping[int, Any],
+        stored: Mapping[str, Any],
+        prefix: str,
+        periodic: bool,
+    ) -> None:
         self.names = [str(index) for index in systems]
         self.systems = list(systems.values())
         self.prefix = prefix
@@ -97,6 +111,10 @@ class _Group:
         )
         freedom = 3 * len(masses) * n_beads - (3 if first.motion.fixcom else 0)
         self._system = System(integrator, freedom)
+        self._cell: np.ndarray | None = None
+        if periodic:
+            cells = (stored[name]["cell"] for name in self.names if name in stored)
+            self._cell = np.array(next(cells, _cell_of(first)))
         state = self._state(0, conserved=False)
         self._structures = state.positions.mean(dim=1)
         for index, name in enumerate(self.names):
@@ -108,6 +126,7 @@ class _Group:
             torch.tensor(self.numbers),
             self._structures,
             temperature,
+            self._cell,
         )
         self._monitor.start(state)
         for index, name in enumerate(self.names):
@@ -115,9 +134,11 @@ class _Group:
                 self._monitor.hottest[index] = stored[name]["hottest"]
 
     def reference(self) -> dict[str, Any]:
-        """Return structures [Å] and highest temperatures [K] by name."""
+        """Return structures [Å], highest temperatures [K] and cells [Å] by name."""
+        cell = {} if self._cell is None else {"cell": self._cell.tolist()}
         return {
             name: {
+                **cell,
                 "positions": self._structures[index].tolist(),
                 "hottest": float(self._monitor.hottest[index]),
             }
@@ -147,8 +168,11 @@ class _Group:
             return torch.from_numpy(np.array(values, dtype=float).reshape(shape) * unit)
 
         positions = stacked([s.beads.q for s in self.systems], BOHR)
+        cell = None
+        if self._cell is not None:
+            cell = torch.from_numpy(np.stack([_cell_of(s) for s in self.systems]))
         state = replace(
-            State.at_rest(positions, step),
+            State.at_rest(positions, step, cell),
             momenta=stacked([s.beads.p for s in self.systems], ATOMIC_MOMENTUM),
             forces=torch.zeros_like(positions),
             potential_energies=positions.new_zeros(shape[:2]),
@@ -163,11 +187,20 @@ class _Group:
         """Save the unstable system, and raise the error that names it."""
         name = str(self.systems[error.replica].prefix)
         where = Path((f"{name}_" if name else "") + unstable_structure_file(self.prefix)).absolute()
-        beads = [Atoms(self.numbers, positions=bead.numpy()) for bead in error.positions]
+        cell = None if error.cell is None else error.cell.numpy()
+        beads = [
+            Atoms(self.numbers, positions=bead.numpy(), cell=cell, pbc=cell is not None)
+            for bead in error.positions
+        ]
         with replacing(where) as temporary:
             ase.io.write(temporary, beads, format="extxyz")
         system = f"system {name}: " if name else ""
         return error.with_message(f"{system}{error}. Its beads are in {where}")
+
+
+def _cell_of(system: Any) -> np.ndarray:
+    """Return the cell vectors of a system as rows [Å]."""
+    return np.array(system.cell.h, dtype=float).T * BOHR
 
 
 def _kind(system: Any) -> tuple[Any, ...]:
@@ -175,7 +208,7 @@ def _kind(system: Any) -> tuple[Any, ...]:
     motion = system.motion
     ensemble = getattr(motion, "enstype", None)
     temperature = float(system.ensemble.temp)
-    if ensemble not in (_CONSTANT_ENERGY, _THERMOSTATTED) or not temperature > 0.0:
+    if ensemble not in _ENSEMBLES or not temperature > 0.0:
         return ()
     names = tuple(str(name) for name in system.beads.names)
     return names, int(system.beads.nbeads), temperature, float(motion.dt), ensemble

@@ -23,11 +23,11 @@ ELEVATED_TEMPERATURE = "elevated_temperature_K"
 #: Masses of the atoms in them [amu].
 MASSES = "masses_amu"
 #: What an evaluator may have besides, and the sum takes from the model.
-_OF_MODEL = ("diagnostics", "rates", "polar_tensors")
+_OF_MODEL = ("cell", "diagnostics", "rates", "polar_tensors")
 
 
 class Corrected:
-    """Energy and forces of a model plus those of a correction, all else of the model alone.
+    """Energy, forces and stress of a model plus those of a correction, all else of the model.
 
     It has the interface of an evaluator, so that each part is executed by its own kernels.
 
@@ -36,7 +36,7 @@ class Corrected:
     model
         Evaluator of V.
     correction
-        Evaluator of δV, energy and forces, for the same molecule.
+        Evaluator of δV, energy and forces, for the same molecule or cell.
     record
         What the correction is, such as the temperature of the path integrals that it was
         learned from; the entry ``"correction"`` of the provenance.
@@ -68,11 +68,17 @@ class Corrected:
             if hasattr(model, name):
                 setattr(self, name, getattr(model, name))
 
-    def __call__(self, positions: Tensor, quantities: Collection[str]) -> dict[str, Tensor]:
-        """Evaluate ``[n_structures, n_atoms, 3]`` Å; see :class:`~eqcalc.runtime.Evaluator`."""
-        values = dict(self.model(positions, quantities))
-        shared = [name for name in ("energy", "forces") if name in quantities]
-        for name, value in (self.correction(positions, shared) if shared else {}).items():
+    def __call__(
+        self, positions: Tensor, quantities: Collection[str], **options: Any
+    ) -> dict[str, Tensor]:
+        """Evaluate ``[n_structures, n_atoms, 3]`` Å; see :class:`~eqcalc.runtime.Evaluator`.
+
+        Options are those of both parts.
+        """
+        values = dict(self.model(positions, quantities, **options))
+        shared = [name for name in ("energy", "forces", "stress") if name in quantities]
+        found = self.correction(positions, shared, **options) if shared else {}
+        for name, value in found.items():
             values[name] = values[name] + value
         return values
 

@@ -51,6 +51,8 @@ UNITS = {
     "positions": "Å",
     "bead_positions": "Å",
     "velocities": "Å/fs",
+    "volume": "Å^3",
+    "pressure": "bar",
 }
 
 

@@ -45,7 +45,8 @@ def test_lost_records_are_noted(tmp_path):
 
 def system(method="NVE", beads=1, temperature=300.0):
     masses = np.array([16.0, 1.0, 1.0, 12.0, 1.0])
-    return System("", np.array([8, 1, 1, 6, 1]), masses, beads, temperature, 0.5, method, None)
+    numbers, cell = np.array([8, 1, 1, 6, 1]), np.zeros((3, 3))
+    return System("", numbers, masses, beads, temperature, 0.5, method, None, cell)
 
 
 def temperatures(mean, replicas=1, spread=20.0):

@@ -75,6 +75,6 @@ def test_limits_are_for_molecules_of_eqcalc_only():
     text = "<simulation><{0}><parameters>{1}</parameters></{0}></simulation>"
     for kind in ("ffdirect", "ffsocket"):
         mine = Description(text.format(kind, "{symbols: OH2, charge: -1}"), "input")
-        assert mine.is_of_molecules()
+        assert mine.is_of_eqcalc()
         assert mine.charges() == {-1.0}
-        assert not Description(text.format(kind, "{a: 1}"), "input").is_of_molecules()
+        assert not Description(text.format(kind, "{a: 1}"), "input").is_of_eqcalc()

@@ -140,7 +140,7 @@ def held():
 @pytest.mark.parametrize(
     ("options", "key"),
     [
-        ({"atoms": periodic()}, "atoms.pbc"),
+        ({"atoms": periodic()}, "quantities"),  # of molecules
         ({"atoms": broken()}, "positions[1, 2]"),
         ({"atoms": molecule("SiH4")}, "elements"),
         ({"atoms": charged()}, "charge"),
