@@ -21,12 +21,12 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.doctest",
-    "sphinx.ext.mathjax",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
     "sphinx_design",
     "command_line",
     "docstrings",
+    "mathml",
     "result_table",
     "whole_outputs",
 ]
@@ -38,6 +38,7 @@ exclude_patterns = ["_build"]
 smartquotes = False  # options of commands begin with two hyphens
 html_theme = "furo"
 html_title = f"eqcalc {release}"
+html_math_renderer = "mathml"
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 

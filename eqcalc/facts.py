@@ -46,6 +46,14 @@ def facts_table(caption: str, facts: Mapping[str, str]) -> str:
     return f"<table><caption>{escape(caption)}</caption>{rows}</table>"
 
 
+def preformatted(text: str, *, copied: bool = False) -> str:
+    """Return text as it is, such as of :func:`aligned`, as HTML for notebooks and pages.
+
+    In pages with a button that copies it, if it is to be copied.
+    """
+    return f"<pre{' data-copy' if copied else ''}>{escape(text)}</pre>"
+
+
 def aligned(rows: Sequence[Sequence[str]], words: Collection[int] = ()) -> str:
     """Return a table as text: numbers right-aligned, columns of `words` left-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

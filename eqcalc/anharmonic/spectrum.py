@@ -11,7 +11,7 @@ import numpy as np
 from scipy.signal import fftconvolve
 
 from eqcalc.anharmonic.rigid_top import rotational_envelope
-from eqcalc.facts import aligned
+from eqcalc.facts import aligned, preformatted
 from eqcalc.spectra.lines import LINE_SHAPES
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.spectra.sticks import Sticks
@@ -182,6 +182,9 @@ class AnharmonicSpectrum(Sticks):
         record = {**self.provenance, "spectrum": self.kind, "line_shape": shape}
         record |= {"resolution_cm-1": fwhm, "rotational_temperature_K": temperature}
         return Spectrum(step * np.arange(n), values, unit, label, provenance=record)
+
+    def _repr_html_(self) -> str:
+        return preformatted(self.table(PRINTED))
 
     def table(self, least: float = 0.0) -> str:
         """Return the transitions as text.

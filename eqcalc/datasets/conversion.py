@@ -34,7 +34,7 @@ from eqcalc.datasets.readers.npz import NpzReader
 from eqcalc.datasets.readers.outputs import OutputsReader
 from eqcalc.datasets.readers.qm9 import Qm9Reader
 from eqcalc.datasets.writer import DatasetWriter
-from eqcalc.facts import ungrouped
+from eqcalc.facts import preformatted, ungrouped
 from eqcalc.files import make_folder, temporary_path
 from eqcalc.plugins import class_named, instance
 from eqcalc.progress import progress_bar
@@ -112,6 +112,9 @@ class ConversionReport:
     dropped: tuple[int, ...]
     forces: Agreement | None
     agreements: tuple[Agreement, ...] = ()
+
+    def _repr_html_(self) -> str:
+        return preformatted(str(self))
 
     def __str__(self) -> str:
         lines = [

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from eqcalc._version import __version__
 from eqcalc.anharmonic import AnharmonicSpectrum, motion_table
+from eqcalc.facts import preformatted
 from eqcalc.prediction.bands import (
     Conformer,
     PredictedBand,
@@ -32,7 +33,6 @@ from eqcalc.reports.page import (
     Section,
     bibliography,
     paragraph,
-    preformatted,
     table,
 )
 from eqcalc.spectra import (

@@ -22,6 +22,7 @@ from eqcalc.prediction.bands import Conformer, PredictedBand, error_budget, pred
 from eqcalc.prediction.errors import Calibration
 from eqcalc.prediction.point_groups import symmetry
 from eqcalc.prediction.report import read_experiment, report_page
+from eqcalc.reports.page import Page
 from eqcalc.spectra import plot_spectrum, save_figure, write_spectrum
 from eqcalc.spectra.experiment.band_lists import BandList
 from eqcalc.spectra.experiment.band_matching import compare_bands
@@ -130,9 +131,13 @@ class Prediction:
             Measured spectra or lists of bands to compare with; what does not state its kind is
             taken as infrared.
         """
-        items = [read_experiment(m) if isinstance(m, str | Path) else m for m in measured]
-        write_atomically(Path(path), report_page(self, items).html())
+        write_atomically(Path(path), self.page(measured).html())
         return Path(path)
+
+    def page(self, measured: Measured = ()) -> Page:
+        """Return the page of :meth:`report`, which notebooks show within a cell."""
+        items = [read_experiment(m) if isinstance(m, str | Path) else m for m in measured]
+        return report_page(self, items)
 
     def write(self, folder: str | Path, measured: Measured = ()) -> Path:
         """Write structures, spectra, transitions, figures, summary and page into a folder.

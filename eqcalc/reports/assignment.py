@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from eqcalc.facts import preformatted
 from eqcalc.files import write_atomically, write_record
 from eqcalc.harmonic import double_precision
 from eqcalc.models.potential import Potential
@@ -76,6 +77,9 @@ class ConformerAssignment:
     def n_frames(self) -> int:
         """Total number of frames of all replicas."""
         return sum(residence.n_frames for residence in self.residences)
+
+    def _repr_html_(self) -> str:
+        return preformatted(self.table())
 
     def table(self) -> str:
         """Return the bands as text."""

@@ -182,6 +182,10 @@ class Page:
     sections: Sequence[Section] = ()
     footer: str = ""
 
+    def _repr_html_(self) -> str:
+        frame = "width: 100%; height: 45rem; border: 1px solid #ccc"
+        return f'<iframe srcdoc="{escape(self.html())}" style="{frame}"></iframe>'
+
     def html(self) -> str:
         """Return the page."""
         used = [x.wavenumber for lines in self.treatments.values() for x in lines]
@@ -267,11 +271,6 @@ def table(
 def paragraph(text: str, kind: str = "") -> str:
     """Return a paragraph as HTML."""
     return f"<p{f' class={kind!r}' if kind else ''}>{escape(text)}</p>"
-
-
-def preformatted(text: str, *, copied: bool = False) -> str:
-    """Return text as it is, optionally with a button that copies it."""
-    return f"<pre{' data-copy' if copied else ''}>{escape(text)}</pre>"
 
 
 def embedded(data: Any) -> str:

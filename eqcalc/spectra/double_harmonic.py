@@ -5,16 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from eqcalc.facts import aligned
+from eqcalc.facts import aligned, preformatted
 from eqcalc.normal_modes import NormalModes
 from eqcalc.spectra.sticks import Sticks, missing_intensities
 from eqcalc.units import conversion_factor
 from eqcalc.validation import finite
 from eqcalc.validation import shape as shaped
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def harmonic_analysis(
@@ -110,6 +113,15 @@ class HarmonicSpectrum(NormalModes, Sticks):
             columns.append([f"{a:.3f}" for a in self.raman_activity])
             columns.append([f"{r:.4f}" for r in self.depolarization_ratio])
         return aligned([heads, units, *zip(*columns, strict=True)])
+
+    def _repr_html_(self) -> str:
+        return preformatted(self.table())
+
+    def plot(self, **options: Any) -> Figure:
+        """Return a figure, which notebooks display; see :func:`~eqcalc.spectra.plot_harmonic`."""
+        from eqcalc.spectra import plot_harmonic
+
+        return plot_harmonic(self, **options)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the table as JSON-able lists."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from eqcalc.facts import aligned
+from eqcalc.facts import aligned, preformatted
 from eqcalc.normal_modes import mode_overlap
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum, PrintedModes
 from eqcalc.spectra.frames import FrameError, molecular_rotations
@@ -67,6 +67,9 @@ class ModeComparison:
         """Return calculated minus reference values, ``[n_modes]``; see :meth:`values`."""
         reference, calculated = self.values(name)
         return calculated - reference
+
+    def _repr_html_(self) -> str:
+        return preformatted(f"{self.table()}\n{self.summary()}")
 
     def table(self) -> str:
         """Return the modes and their deviations as text."""

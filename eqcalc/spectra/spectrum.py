@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -30,6 +30,9 @@ from eqcalc.validation import (
     number,
     shape,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Band(NamedTuple):
@@ -143,6 +146,12 @@ class Spectrum:
 
     def _repr_html_(self) -> str:
         return facts_table("Spectrum", self._facts() | provenance_facts(self.provenance))
+
+    def plot(self, **options: Any) -> Figure:
+        """Return a figure, which notebooks display; see :func:`~eqcalc.spectra.plot_spectrum`."""
+        from eqcalc.spectra import plot_spectrum
+
+        return plot_spectrum(self, **options)
 
     # --- errors -------------------------------------------------------------------
 

@@ -4,6 +4,7 @@
 import json
 import re
 from dataclasses import replace
+from html import unescape
 
 import numpy as np
 import pytest
@@ -28,6 +29,12 @@ def data_of(html: str) -> dict:
 @pytest.fixture(scope="module")
 def html(prediction):
     return report_page(prediction).html()
+
+
+def test_notebooks_show_the_page(prediction, html):
+    shown = prediction.page()._repr_html_()
+    inside = re.search(r'srcdoc="([^"]*)"', shown)[1]  # no quotation mark ends it early
+    assert unescape(inside) == html
 
 
 def test_bands_beside_other_treatments_and_experiment(prediction):

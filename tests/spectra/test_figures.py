@@ -56,6 +56,14 @@ def test_combined_figure(spectra, tmp_path):
     assert len(list(tmp_path.iterdir())) == 3
 
 
+def test_spectra_draw_themselves(spectra):
+    ir, _, harmonic = spectra
+    axes = ir.plot(limits=(0.0, 4000.0)).axes[0]
+    assert np.array_equal(axes.lines[0].get_ydata(), ir.values)
+    assert len(harmonic.plot(fwhm=5.0).axes) == len(plot_harmonic(harmonic).axes)
+    assert "km/mol" in harmonic._repr_html_()
+
+
 def test_pyplot_is_left_alone(spectra):
     import sys
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from eqcalc.facts import aligned
+from eqcalc.facts import aligned, preformatted
 from eqcalc.spectra.estimator.statistics import Estimate
 from eqcalc.spectra.experiment.band_lists import BandList
 from eqcalc.spectra.experiment.comparison import INFRARED_UNITS, check_intensity, spectroscopy
@@ -86,6 +86,9 @@ class BandComparison:
             "root_mean_square": float(np.sqrt(np.mean(d**2))),
             "largest": float(d[np.argmax(np.abs(d))]),
         }
+
+    def _repr_html_(self) -> str:
+        return preformatted(self.table())
 
     def table(self) -> str:
         """Return the bands as text, with standard errors in brackets, and a summary."""

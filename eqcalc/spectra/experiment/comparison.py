@@ -12,6 +12,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.stats import rankdata
 
+from eqcalc.facts import preformatted
 from eqcalc.spectra.estimator.statistics import confidence_interval
 from eqcalc.spectra.experiment.measured import broadened
 from eqcalc.spectra.experiment.ordinates import is_absorbance, is_transmittance
@@ -169,6 +170,9 @@ class Comparison:
         limits = self.scale_range or (0.0, 0.0)
         near = max(1e-3 * (limits[1] - limits[0]), 2e-5)
         return next((x for x in limits if self.fitted and abs(scale - x) <= near), None)
+
+    def _repr_html_(self) -> str:
+        return preformatted(self.table())
 
     def table(self) -> str:
         """Return the scores as text, with 95 % intervals from the sampling."""
