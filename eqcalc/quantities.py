@@ -192,6 +192,17 @@ POLARIZABILITY = Quantity(
     ipi_property="alpha_mean",
 )
 
+#: What the atoms contribute to the quantities of local read-outs (`form: local`), which are sums
+#: over atoms. They can be recorded, and are no labels.
+ATOMIC_PARTS: dict[str, Quantity] = {
+    DIPOLE.name: Quantity("atomic_dipole", (3,), DIPOLE.unit, DIPOLE.report, per_atom=True),
+    POLARIZABILITY.name: Quantity(
+        *("atomic_polarizability", (3, 3), POLARIZABILITY.unit, POLARIZABILITY.report),
+        per_atom=True,
+        symmetric=True,
+    ),
+}
+
 
 def _scalar(
     name: str, unit: str, report: tuple[str, str] = ("meV", "meV"), *, extensive: bool = True
@@ -220,6 +231,7 @@ MOLECULAR_SCALARS: tuple[Quantity, ...] = (
 _QUANTITIES: dict[str, Quantity] = {
     q.name: q for q in (ENERGY, FORCES, STRESS, DIPOLE, POLARIZABILITY, *MOLECULAR_SCALARS)
 }
+_PARTS = {part.name: part for part in ATOMIC_PARTS.values()}
 
 
 def register_quantity(quantity: Quantity) -> Quantity:
@@ -259,7 +271,7 @@ def quantity(name: str) -> Quantity:
     InvalidInputError
         There is no such quantity.
     """
-    found = _QUANTITIES.get(name)
+    found = _QUANTITIES.get(name) or _PARTS.get(name)
     return _QUANTITIES[named("quantity", name, known_quantities())] if found is None else found
 
 
@@ -284,4 +296,4 @@ def named(key: str, name: object, known: Iterable[str]) -> str:
 def ordered(names: Iterable[str]) -> tuple[str, ...]:
     """Return `names`, checked, in the order of the table of quantities."""
     requested = {quantity(name).name for name in names}
-    return tuple(name for name in _QUANTITIES if name in requested)
+    return tuple(name for name in (*_QUANTITIES, *_PARTS) if name in requested)

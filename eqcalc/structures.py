@@ -255,6 +255,18 @@ class Structures:
             vars(twin)["cell"] = cell
         return twin
 
+    def apart(self) -> Structures:
+        """Return every atom as an isolated, neutral structure of its own."""
+        return replace(
+            self,
+            owner=torch.arange(self.n_atoms, device=self.owner.device),
+            n_structures=self.n_atoms,
+            charge=self.charge.new_zeros(self.n_atoms),
+            cell=None,
+            pbc=None,
+            uniform=1,
+        )
+
     def split(self, size: int) -> Iterator[Structures]:
         """Split isolated structures of equal size into batches of at most `size`."""
         if self.uniform is None or self.periodic:

@@ -24,7 +24,15 @@ _SERIES_OPTIONS = (
     *("unwrap", "method", "beads"),
 )
 #: Options that require the positions or the model of a trajectory.
-_TRAJECTORY_OPTIONS = ("model", "committee", "frame", "density_of_states", "internal")
+_TRAJECTORY_OPTIONS = (
+    "model",
+    "committee",
+    "frame",
+    "density_of_states",
+    "group",
+    "internal",
+    "decompose",
+)
 
 
 def add_series_options(command: Any) -> None:

@@ -103,8 +103,10 @@ def _spectra(options: argparse.Namespace) -> None:
             options.output,
             frame=options.frame or "laboratory",
             n_molecules=options.molecules,
-            density_of_states=bool(options.density_of_states),
+            density_of_states=bool(options.density_of_states or options.group),
+            groups=dict(options.group or ()),
             internal=options.internal or (),
+            decompose=options.decompose,
             **chosen(options, "model", "committee"),
             **choices,
         )
@@ -315,6 +317,18 @@ def _add_spectra(add: Callable[..., Any]) -> None:
     )
     text = "also the vibrational density of states, and the part of each element"
     command.add_argument("--density-of-states", action="store_true", default=None, help=text)
+    text = "also the density of states of a group of atoms (from 0), such as OH=2,3"
+    add_pairs(command, "--group", "NAME=ATOMS", text, integers)
+    command.set_defaults(group=None)
+    command.add_argument(
+        "--decompose",
+        type=positive_number,
+        nargs="*",
+        metavar="Å",
+        help="also the terms of single and of different molecules of a cell, these by distance: "
+        "3.5 5.5 for pairs up to 3.5 Å, to 5.5 Å, and all others; needs simulate --observables "
+        "atomic_dipole, for the isotropic Raman spectrum atomic_polarizability",
+    )
     command.add_argument(
         "--internal",
         nargs="+",

@@ -17,7 +17,7 @@ from eqcalc.dynamics.thermostats.langevin import kinetic_energy
 from eqcalc.methods import DynamicsMethod
 from eqcalc.models.committee import FORCE_DISAGREEMENT
 from eqcalc.plugins import object_at
-from eqcalc.quantities import STRESS, Quantity, known_quantities
+from eqcalc.quantities import ATOMIC_PARTS, STRESS, Quantity, known_quantities
 from eqcalc.structures import volumes
 from eqcalc.units import BOLTZMANN, FEMTOSECOND, conversion_factor
 from eqcalc.validation import InvalidInputError, count, nearest, positive
@@ -328,7 +328,8 @@ def _of_structures() -> dict[str, Observable]:
     known = [q for q in known_quantities().values() if q.name not in ("energy", "forces")]
     whole = [q for q in known if not q.per_atom and q.derivative_of is None]
     rates = [_of_quantity(q, rate=True) for q in whole]
-    return {o.name: o for o in (*map(_of_quantity, known), *rates)}
+    parts = [replace(_of_quantity(q), interval=1.0) for q in ATOMIC_PARTS.values()]
+    return {o.name: o for o in (*map(_of_quantity, known), *rates, *parts)}
 
 
 def strides_of(

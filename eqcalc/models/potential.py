@@ -243,6 +243,15 @@ class Potential(nn.Module):
         return q.ordered((*self.config.heads, *derived))
 
     @property
+    def atomic_parts(self) -> dict[str, str]:
+        """Names of the contributions of atoms to sums over them, and which sums these are."""
+        return {
+            part.name: whole
+            for whole, part in q.ATOMIC_PARTS.items()
+            if whole in self.config.heads and not self._head(whole).isolated
+        }
+
+    @property
     def of_isolated(self) -> tuple[str, ...]:
         """Which of :attr:`quantities` are undefined for periodic structures.
 
@@ -272,7 +281,8 @@ class Potential(nn.Module):
 
     def require_outputs(self, names: Collection[str], structures: Structures | None = None) -> None:
         """Raise InvalidInputError unless the model predicts quantities (of `structures`)."""
-        for name in sorted(set(names) - set(self.quantities)):
+        names = {self.atomic_parts.get(name, name) for name in names}
+        for name in sorted(names - set(self.quantities)):
             raise InvalidInputError(
                 f"this model does not predict a {name}",
                 key="quantities",
@@ -281,7 +291,7 @@ class Potential(nn.Module):
             )
         if structures is None:
             return
-        for name in sorted(set(names) - set(self.available_for(structures))):
+        for name in sorted(names - set(self.available_for(structures))):
             raise InvalidInputError(
                 "an isolated molecule has no stress"
                 if not structures.periodic
@@ -346,12 +356,14 @@ class Potential(nn.Module):
         Parameters
         ----------
         name
-            A head of the model.
+            A head of the model, or one of :attr:`atomic_parts`.
         features
             Scalars ``[n_atoms, F]`` and vectors ``[n_atoms, 3, V]`` of the representation.
         structures, dipole_origin
             As for :meth:`forward`.
         """
+        if name in self.atomic_parts:
+            return self.read_out(self.atomic_parts[name], features, structures.apart())
         scalars, vectors = features
         head = self._head(name)
         scale = self.references.scales.get(name, 1.0)
@@ -381,7 +393,7 @@ class Potential(nn.Module):
         pairs
             Pairs, at least all those within the cutoff.
         names
-            Any of :attr:`quantities`.
+            Any of :attr:`quantities` and :attr:`atomic_parts`.
         create_graph
             Keep everything differentiable in the parameters, for training.
 
@@ -423,7 +435,7 @@ class Potential(nn.Module):
         )
         with torch.set_grad_enabled(create_graph):
             for name in names:
-                if name in self.config.heads and name != "energy":
+                if name != "energy" and (name in self.config.heads or name in self.atomic_parts):
                     results[name] = self.read_out(name, features, frozen)
         if inputs:
             with torch.enable_grad():  # even under the caller's no_grad

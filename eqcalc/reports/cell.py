@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from ase import Atoms
 
-from eqcalc.molecules import molecules_of
 from eqcalc.quantities import DIPOLE, POLARIZABILITY
 from eqcalc.spectra import Dielectric, Estimate, Spectrum, dielectric
+from eqcalc.spectra.cross_terms import molecules_of_run
 from eqcalc.trajectory import Trajectory
 from eqcalc.units import AVOGADRO, BOLTZMANN, cell_permittivity
 from eqcalc.validation import InvalidInputError
@@ -150,9 +149,7 @@ def mean_density(trajectory: Trajectory) -> str:
 
 def count_molecules(trajectory: Trajectory) -> int:
     """Return the number of molecules in the cell: groups of bonded atoms where the run starts."""
-    start = trajectory.provenance["molecule"]["positions_angstrom"]
-    atoms = Atoms(trajectory.numbers, positions=start, cell=trajectory.cell, pbc=True)
-    return int(molecules_of(atoms).max()) + 1
+    return int(molecules_of_run(trajectory).max()) + 1
 
 
 def _over_replicas(values: np.ndarray) -> Estimate:

@@ -28,6 +28,7 @@ from eqcalc.reports.molecular import (
     motion_spectra,
     rotates,
     spectra_of_series,
+    term_spectra,
 )
 from eqcalc.runtime import eager_evaluator
 from eqcalc.spectra import (
@@ -143,7 +144,9 @@ def write_spectra(
     limits: tuple[float, float] | None = None,
     reversed_axis: bool = False,
     density_of_states: bool = False,
+    groups: Mapping[str, Sequence[int]] | None = None,
     internal: Sequence[str] = (),
+    decompose: Sequence[float] | None = None,
     **options: Any,
 ) -> str:
     """Write the spectra of a trajectory, a figure and a summary; return the summary.
@@ -168,17 +171,26 @@ def write_spectra(
         Wavenumbers shown in the figure [cm⁻¹].
     reversed_axis
         Wavenumbers decrease from left to right in the figure.
-    density_of_states, internal
+    density_of_states, groups, internal
         Spectra of the motion of atoms and of internal coordinates, which are written as well: see
         :func:`eqcalc.reports.molecular.motion_spectra`.
+    decompose
+        Distances [Å] between the shells of neighbours, none of them for single-molecule and cross
+        terms alone, which are written as well: see :func:`eqcalc.reports.molecular.term_spectra`.
     options
         See :func:`molecular_spectra`.
     """
     options = {"frequency_correction": True, **options}
     members = None if committee is None else read_members(trajectory, committee)
     motion = motion_spectra(
-        trajectory, density_of_states=density_of_states, internal=internal, **options
+        trajectory,
+        density_of_states=density_of_states,
+        groups=groups,
+        internal=internal,
+        **options,
     )
+    if decompose is not None:
+        motion |= term_spectra(trajectory, decompose, **options)
     spectra = molecular_spectra(trajectory, **options)
     check = None
     if options.get("frame", "laboratory") == "laboratory":
@@ -252,7 +264,7 @@ def _write(
 def _write_motion(
     motion: Mapping[str, Spectrum], folder: Path, shown: Mapping[str, Any]
 ) -> list[Path]:
-    """Write spectra of the motion of atoms, those of one unit into one figure."""
+    """Write spectra of motions and of terms, those of one unit into one figure."""
     files = [
         write_spectrum(spectrum, folder / f"spectrum-{name}{suffix}")
         for name, spectrum in motion.items()

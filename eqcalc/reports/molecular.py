@@ -15,7 +15,7 @@ from ase.data import chemical_symbols
 from eqcalc.files import shipped_models
 from eqcalc.models.checkpoint import load_model, model_hash
 from eqcalc.models.potential import Potential
-from eqcalc.quantities import DIPOLE, POLARIZABILITY
+from eqcalc.quantities import ATOMIC_PARTS, DIPOLE, POLARIZABILITY
 from eqcalc.reports.cell import CellOptics, cell_optics, count_molecules
 from eqcalc.runtime import MoleculeEvaluator
 from eqcalc.spectra import (
@@ -25,6 +25,7 @@ from eqcalc.spectra import (
     Spectrum,
     infrared,
     internal_spectrum,
+    molecular_terms,
     raman,
     sum_rule,
     sum_rule_ratio,
@@ -148,6 +149,7 @@ def motion_spectra(
     trajectory: Trajectory,
     *,
     density_of_states: bool = False,
+    groups: Mapping[str, Sequence[int]] | None = None,
     internal: Sequence[str] = (),
     quantum_factor: str = "harmonic",
     **options: Any,
@@ -160,6 +162,8 @@ def motion_spectra(
         A trajectory with positions or velocities.
     density_of_states
         The vibrational density of states, and its part of each element if there are several.
+    groups
+        Atoms (from 0) by name, whose parts of the density of states are added.
     internal
         Internal coordinates, see :mod:`eqcalc.spectra.internal`.
     quantum_factor
@@ -177,6 +181,9 @@ def motion_spectra(
             for symbol, own in sorted(elements.items())
             if len(elements) > 1
         }
+        parts |= {
+            f"-{name}": _atoms_of(name, atoms, trajectory) for name, atoms in (groups or {}).items()
+        }
         for part, atoms in parts.items():
             found[f"density-of-states{part}"] = vibrational_density_of_states(
                 trajectory, atoms=atoms, quantum_factor=quantum_factor, **estimation
@@ -184,6 +191,44 @@ def motion_spectra(
     own = {k: v for k, v in estimation.items() if k != "frequency_correction"}
     for coordinate in internal:
         found[f"internal-{coordinate}"] = internal_spectrum(trajectory, coordinate, **own)
+    return found
+
+
+def _atoms_of(name: str, atoms: Sequence[int], trajectory: Trajectory) -> np.ndarray:
+    """Return the atoms of a group; InvalidInputError if one is not there or named twice."""
+    found = np.array(atoms)
+    if len(set(atoms)) < len(atoms) or not len(atoms) or found.max() >= len(trajectory.numbers):
+        expected = f"different atoms from 0 to {len(trajectory.numbers) - 1}"
+        raise InvalidInputError(key=f"group {name}", value=list(atoms), expected=expected)
+    return found
+
+
+def term_spectra(
+    trajectory: Trajectory, edges: Sequence[float], **options: Any
+) -> dict[str, Spectrum]:
+    """Return single-molecule and cross terms of the infrared and isotropic Raman spectra, by name.
+
+    Parameters
+    ----------
+    trajectory
+        A trajectory with what atoms contribute to the dipole moment, the polarizability or both.
+    edges
+        Distances between shells [Å]; see :func:`eqcalc.spectra.molecular_terms`.
+    options
+        Quantum factor, window, resolution, …; others are not used.
+    """
+    names = {"quantum_factor", *(item.name for item in fields(Estimation))}
+    own = {name: value for name, value in options.items() if name in names}
+    recorded = trajectory.observables()
+    found: dict[str, Spectrum] = {}
+    for kind, quantity in (("infrared", DIPOLE), ("isotropic Raman", POLARIZABILITY)):
+        if quantity is POLARIZABILITY and ATOMIC_PARTS[quantity.name].name not in recorded:
+            continue
+        terms = molecular_terms(trajectory, kind, edges=edges, **own)
+        parts = {"total": terms.total, "single": terms.single, "cross": terms.cross}
+        parts |= {f"{low:g}-{high:g}A": part for (low, high), part in terms.shells.items()}
+        stem = kind.lower().replace(" ", "-")
+        found |= {f"{stem}-{name}": spectrum for name, spectrum in parts.items()}
     return found
 
 

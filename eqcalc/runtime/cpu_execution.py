@@ -45,7 +45,8 @@ class FusedExecution(VerifiedExecution):
     def _prepare(self) -> None:
         potential = self.potential
         self._fused = FusedPotential(potential)
-        self._beside = frozenset(potential.quantities) - self._fused.outputs
+        named = {*potential.quantities, *potential.atomic_parts}
+        self._beside = frozenset(named) - self._fused.outputs
         self._of_molecules = frozenset(potential.quantities) - {"stress"}
         self._compositions: list[tuple[tuple[Tensor, Tensor, Tensor], Composition]] = []
         self._half_pairs: tuple[Pairs, HalfPairs] | None = None

@@ -122,7 +122,9 @@ class MoleculeEvaluator:
             self.cell = torch.as_tensor(cell, dtype=torch.float64, device=self.device)
             nowhere = self.cell.new_zeros(1, len(numbers), 3)
             one = Structures.stack(numbers, nowhere, charge, self.cell)
-            self.quantities = potential.available_for(one)
+            available = potential.available_for(one)
+            parts = [part for part, of in potential.atomic_parts.items() if of in available]
+            self.quantities = (*available, *parts)
         self.numbers = numbers.to(self.device)
         self.charge = charge
         self._shape = [len(numbers), 3]

@@ -21,6 +21,7 @@ from eqcalc.spectra.assignment.modes import (
     mode_spectra,
 )
 from eqcalc.spectra.committee import CommitteeSpectrum, combine_committee
+from eqcalc.spectra.cross_terms import MolecularTerms, molecular_terms
 from eqcalc.spectra.deconvolution import deconvolve, gle_kernel, langevin_kernel
 from eqcalc.spectra.dielectric_response import Dielectric, dielectric, unwrap_dipole
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum, PrintedModes, harmonic_analysis
@@ -90,6 +91,7 @@ __all__ = [
     "Estimation",
     "HarmonicSpectrum",
     "ModeComparison",
+    "MolecularTerms",
     "PrintedModes",
     "RamanSpectrum",
     "ScoreInterval",
@@ -127,6 +129,7 @@ __all__ = [
     "langevin_kernel",
     "mode_spectra",
     "molar_absorption",
+    "molecular_terms",
     "plot_assignment",
     "plot_bands",
     "plot_committee",

@@ -8,9 +8,9 @@ import torch
 from eqcalc.cli import main
 from eqcalc.dynamics import StabilityLimits
 from eqcalc.reports.cell import count_molecules
-from eqcalc.reports.molecular import molecular_spectra
+from eqcalc.reports.molecular import molecular_spectra, motion_spectra
 from eqcalc.spectra import infrared, read_spectrum
-from eqcalc.units import POLARIZABILITY_VOLUME, cell_permittivity, convert
+from eqcalc.units import BOLTZMANN, FEMTOSECOND, POLARIZABILITY_VOLUME, cell_permittivity, convert
 from tests.analytic import HarmonicWell, WaterBox
 from tests.dynamics.test_cells import box_run
 from tests.dynamics.test_simulation import run
@@ -120,6 +120,27 @@ def test_intensities_are_per_molecule(box):
     volume = abs(np.linalg.det(box.cell)) * 1e-24  # cm³
     absorption = spectra.optics.dielectric.absorption.values
     np.testing.assert_allclose(absorption, 4.0 * sigma.values / volume, rtol=1e-7)
+
+
+def test_densities_of_states_of_sites_add_up(box):
+    sites = {"first": [0, 1, 2], "oxygen": [3, 6, 9], "others": [4, 5, 7, 8, 10, 11]}
+    found = motion_spectra(box, density_of_states=True, groups=sites, lag=30.0)
+    whole = found["density-of-states"].values
+    for parts in (("first", "oxygen", "others"), ("H", "O")):
+        total = sum(found[f"density-of-states-{name}"].values for name in parts)
+        np.testing.assert_allclose(total, whole, rtol=0.0, atol=1e-12 * whole.max())
+    # the integral is ⟨Σ m v²⟩/k_BT of the recorded motion
+    velocities = box.observable("positions").values
+    velocities = (velocities[:, 2:] - velocities[:, :-2]) / (2.0 * 0.5)
+    square = np.einsum("rtia,i->rtia", velocities**2, box.masses)[:, :, [0, 1, 2]]
+    expected = square.sum(axis=(2, 3)).mean() / FEMTOSECOND**2  # eV
+    raw = motion_spectra(
+        box, density_of_states=True, groups=sites, lag=30.0, finite_difference="none"
+    )["density-of-states-first"]
+    degrees = raw.integrate().value
+    assert degrees == pytest.approx(expected / (BOLTZMANN * box.temperature), rel=1e-6)
+    with refused(key="group odd", value=[0, 12]):
+        motion_spectra(box, density_of_states=True, groups={"odd": [0, 12]}, lag=30.0)
 
 
 def test_a_cell_has_no_molecular_frame(box):
