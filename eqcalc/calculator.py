@@ -62,8 +62,10 @@ class EqCalculator(Calculator):
     :mod:`eqcalc.quantities` (``calc.get_property(name, atoms)``), and the stress [eV/Å³] of
     periodic structures. These have dipole and polarizability from read-outs of the form ``local``.
 
-    ASE finds it by name after ``ase.calculators.calculator.register_calculator_class("eqcalc",
-    EqCalculator)``, which importing eqcalc does not do.
+    ASE finds it by its name (:mod:`eqcalc.ase_plugin`): ``ase run eqcalc``, and
+    ``get_calculator_class("eqcalc")`` wherever ``ase.io`` was imported. Files of ASE keep the
+    dipole moment among the results; for the polarizability, which ASE does not know, set
+    ``atoms.info["polarizability"]`` before (in databases ``data={"polarizability": …}``).
 
     Threads may share a calculator: each call waits for the others (``calc.results`` is that of the
     last one). They run in parallel with a calculator each.

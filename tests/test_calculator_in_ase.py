@@ -1,25 +1,33 @@
 # SPDX-License-Identifier: MIT
 """The shipped model in ASE's own programs: vibrations, thermochemistry, NEB, filters, dynamics."""
 
-from argparse import ArgumentParser
+import subprocess
+import sys
+from importlib.metadata import entry_points
 
+import ase.db
 import ase.io
 import numpy as np
 import pytest
 from ase import units
-from ase.build import molecule
-from ase.calculators import calculator as ase_calculators
-from ase.cli.run import CLICommand
-from ase.filters import Filter
+from ase.build import bulk, molecule
+from ase.calculators.calculator import get_calculator_class
+from ase.calculators.names import names as calculator_names
+from ase.filters import Filter, FrechetCellFilter
 from ase.md.langevin import Langevin
 from ase.mep import NEB
 from ase.optimize import BFGS
+from ase.phonons import Phonons
 from ase.thermochemistry import IdealGasThermo
 from ase.vibrations import Vibrations
 
-from eqcalc import EqCalculator, harmonic_spectrum
+from eqcalc import EqCalculator, harmonic_spectrum, simulate
+from eqcalc.ase_plugin import read_eqcalc
 from eqcalc.models.checkpoint import shipped_model
+from eqcalc.models.networks.painn import SmoothPaiNNConfig
+from eqcalc.runtime import evaluator_for
 from eqcalc.units import WAVENUMBER_PER_EV
+from tests.conftest import make_potential
 
 #: The hydrogen of the hydroxyl group of ethanol.
 HYDROXYL = 3
@@ -104,18 +112,113 @@ def test_langevin_dynamics_of_ase_heats_a_cold_molecule(ethanol):
     assert 150.0 < ethanol.get_temperature() < 500.0
 
 
-def test_ase_finds_the_calculator_once_it_is_registered(tmp_path, monkeypatch, relaxed):
-    """ASE looks in its own package and in a table only, so somebody has to register it."""
-    monkeypatch.setattr(ase_calculators, "external_calculators", {})
-    ase_calculators.register_calculator_class("eqcalc", EqCalculator)
-    assert ase_calculators.get_calculator_class("eqcalc") is EqCalculator
-    monkeypatch.chdir(tmp_path)
-    ase.io.write("ethanol.xyz", relaxed.copy())
-    parser = ArgumentParser()
-    CLICommand.add_arguments(parser)
+def test_lattice_vibrations_have_the_frequencies_of_the_lattice_at_its_centre(tmp_path):
+    """Phonons of ASE, by supercells, at Γ: the translations, and the modes of the cell alone."""
+    potential = make_potential(form=SmoothPaiNNConfig, cutoff=3.5)
+    crystal = bulk("C", "diamond", a=3.6)
+    crystal.calc = EqCalculator(potential, device="cpu")
+    phonons = Phonons(
+        crystal, crystal.calc, supercell=(3, 3, 3), delta=1e-3, name=str(tmp_path / "phonon")
+    )
+    phonons.run()
+    phonons.read(acoustic=True)
+    squared = np.sign(found := phonons.band_structure([[0.0, 0.0, 0.0]])[0]) * found**2
+    vibrations = Vibrations(crystal, name=str(tmp_path / "vib"), delta=1e-3)
+    vibrations.run()
+    expected = np.sort((vibrations.get_energies() ** 2).real)
+    np.testing.assert_allclose(np.sort(squared), expected, atol=1e-3 * np.abs(expected).max())
+
+
+def test_a_cell_and_its_contents_are_relaxed():
+    potential = make_potential(form=SmoothPaiNNConfig, cutoff=3.5)
+    crystal = bulk("C", "diamond", a=3.6)
+    crystal.rattle(0.05, seed=2)
+    crystal.calc = EqCalculator(potential, device="cpu")
+    energy, stress = crystal.get_potential_energy(), np.abs(crystal.get_stress()).max()
+    BFGS(FrechetCellFilter(crystal), logfile=None).run(fmax=1e-3, steps=60)
+    assert crystal.get_potential_energy() < energy
+    assert np.abs(crystal.get_stress()).max() < 0.05 * stress
+    assert np.abs(crystal.get_forces()).max() < 1e-3
+
+
+@pytest.mark.parametrize("suffix", ["extxyz", "traj", "db"])
+def test_dipole_moments_and_polarizabilities_come_back_from_files(ethanol, tmp_path, suffix):
+    """ASE has no polarizability among its properties: it travels as additional information."""
+    path = tmp_path / f"ethanol.{suffix}"
+    ethanol.get_forces()
+    ethanol.info["polarizability"] = ethanol.calc.get_polarizability()
+    if suffix == "db":
+        with ase.db.connect(path) as database:
+            database.write(ethanol, data={"polarizability": ethanol.info["polarizability"]})
+            row = database.get(1)
+        found, alpha = row.toatoms(), row.data["polarizability"]
+    else:
+        ase.io.write(path, ethanol)
+        found = ase.io.read(path)
+        alpha = found.info["polarizability"]
+    np.testing.assert_allclose(found.get_dipole_moment(), ethanol.get_dipole_moment(), atol=1e-8)
+    np.testing.assert_allclose(found.get_forces(), ethanol.get_forces(), atol=1e-8)
+    np.testing.assert_allclose(alpha, ethanol.calc.get_polarizability(), atol=1e-8)
+
+
+# --- what ASE finds of eqcalc ---
+
+
+def test_the_calculator_is_found_by_its_name(ethanol):
+    assert "eqcalc" in calculator_names
+    found = get_calculator_class("eqcalc")(shipped_model("ethanol"), device="cpu")
+    assert isinstance(found, EqCalculator)
+    assert found.get_potential_energy(ethanol) == ethanol.get_potential_energy()
+
+
+@pytest.mark.slow
+def test_the_command_of_ase_runs_the_calculator(tmp_path, relaxed):
+    """A process of its own, which is told of eqcalc by the entry point alone."""
+    if not entry_points(group="ase.ioformats", name="eqcalc"):
+        pytest.skip("eqcalc was installed before it had this entry point")
+    ase.io.write(tmp_path / "ethanol.xyz", relaxed.copy())
+    command = [sys.executable, "-m", "ase", "run", "eqcalc", "ethanol.xyz"]
     options = ["-p", f"model={shipped_model('ethanol')}", "-o", "out.extxyz"]
-    CLICommand.run(parser.parse_args(["eqcalc", "ethanol.xyz", *options]))
-    found = ase.io.read("out.extxyz")
+    subprocess.run([*command, *options], cwd=tmp_path, check=True, timeout=300)
+    found = ase.io.read(tmp_path / "out.extxyz")
     assert found.get_potential_energy() == pytest.approx(relaxed.get_potential_energy(), abs=1e-5)
     np.testing.assert_allclose(found.get_forces(), relaxed.get_forces(), atol=1e-4)
     np.testing.assert_allclose(found.get_dipole_moment(), relaxed.get_dipole_moment(), atol=1e-5)
+
+
+def test_what_ase_loads_with_its_formats_is_not_slow():
+    code = "import eqcalc.ase_plugin, sys; print('torch' in sys.modules or 'h5py' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"
+
+
+def test_trajectories_are_read_as_atoms(ethanol, tmp_path):
+    evaluator = evaluator_for(ethanol.calc.potential, ethanol.numbers)
+    strides = {"positions": 2, "dipole": 2, "polarizability": 4, "velocities": 2}
+    path = tmp_path / "run.h5"
+    run = simulate(
+        *(ethanol, evaluator),
+        output=path,
+        method="NVE",
+        temperature=300.0,
+        timestep=0.5,
+        steps=8,
+        seed=1,
+        replicas=2,
+        observables=strides | {"potential_energy": 2, "temperature": 2},
+        progress=False,
+    )
+    frames = read_eqcalc(str(path), slice(None))
+    assert [frame.info["time_fs"] for frame in frames] == 2 * [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert [frame.info["replica"] for frame in frames] == 5 * [0] + 5 * [1]
+    assert ["polarizability" in f.info for f in frames] == 2 * [True, False, True, False, True]
+    (last,) = read_eqcalc(str(path))
+    temperature = run.observable("temperature").values[1, -1]  # of 24 degrees of freedom
+    assert last.get_temperature() * 27 / 24 == pytest.approx(temperature, rel=1e-6)
+    energy, dipole, alpha = last.get_potential_energy(), last.get_dipole_moment(), last.info
+    last.calc = ethanol.calc
+    assert last.get_potential_energy() == pytest.approx(energy, abs=2e-3)
+    np.testing.assert_allclose(last.get_dipole_moment(), dipole, atol=1e-5)
+    np.testing.assert_allclose(
+        last.calc.get_polarizability(last), alpha["polarizability"], atol=1e-5
+    )
