@@ -80,7 +80,9 @@ class TorchSimModel(ModelInterface):
         compute_polarization: bool = True,
     ) -> None:
         if ModelInterface is nn.Module:
-            raise ExecutionUnavailableError("pip install 'eqcalc[torch-sim]'", key="torch-sim")
+            raise ExecutionUnavailableError(
+                "pip install 'eqcalc[torch-sim]', with Python 3.12 or newer", key="torch-sim"
+            )
         super().__init__()
         calculator.potential.require_outputs(["energy"])
         self._calculator = calculator
