@@ -32,7 +32,10 @@ from eqcalc.validation import (
 )
 
 #: Names of the total charge [e] in files and ``atoms.info``, in any case of letters.
-CHARGE_KEYS = ("charge", "total_charge", "net_charge", "molecular_charge")
+CHARGE_KEYS = (
+    *("charge", "total_charge", "net_charge", "molecular_charge", "tot_charge", "formal_charge"),
+    *("q", "chrg"),
+)
 #: Names of charges of single atoms whose sum is the total charge.
 ATOMIC_CHARGE_KEYS = ("initial_charges",)
 #: Names of the number of unpaired electrons, 2S.
@@ -513,6 +516,10 @@ def read_structures(paths: Sequence[str | Path]) -> list[Atoms]:
         with located(file=path):
             for index, atoms in enumerate(found):
                 key = f"positions of structure {index}"
+                if not len(atoms):
+                    raise InvalidFileError(
+                        key=f"structure {index}", value="no atoms", expected="a structure"
+                    )
                 finite(key, atoms.positions)
                 if np.abs(atoms.positions).max(initial=0.0) > _FARTHEST:
                     raise InvalidFileError(

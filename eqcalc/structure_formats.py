@@ -5,21 +5,61 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Collection, Iterable, Mapping
+import warnings
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import ase.db
 import ase.io
+import numpy as np
 from ase import Atoms
+from ase.data import atomic_numbers
+from numpy.typing import ArrayLike
 
-from eqcalc.validation import InvalidFileError
+from eqcalc.validation import InvalidFileError, numbers_in
 
 #: Databases of ASE.
 _DATABASES = (".db", ".json")
 #: Charges [e] of the codes in the atom block of a molfile.
 _MOLFILE_CHARGES = {1: 3, 2: 2, 3: 1, 5: -1, 6: -2, 7: -3}
 _DOUBLET = 4  # among these codes, a radical
+#: Statements of the charge and the spin in comments, such as "charge: +1", "q=1", "mult 2".
+_NUMBER = r"""["']?\s*{}\s*["']?([+-]?\d{{1,2}}(?:\.0*)?(?![\d.])|\d{{1,2}}[+-](?!\d))"""
+_IN_COMMENT = {
+    "charge": (
+        r"(?<!\w)(?:(?:total|net|tot|formal|molecular)[ _])?(?:charge|chrg)"
+        + _NUMBER.format("[:=]?")
+        + r"|(?<!\w)q"
+        + _NUMBER.format("[:=]")
+    ),
+    "multiplicity": r"(?<!\w)(?:spin[ _])?mult(?:iplicity)?" + _NUMBER.format("[:=]?"),
+    "unpaired_electrons": r"(?<!\w)(?:uhf|unpaired(?:[ _]electrons)?)" + _NUMBER.format("[:=]?"),
+}
+_PAIR = re.compile(r"\s*([+-]?\d)\s+(\d)\s*")
+#: Comments that speak of an ion.
+_ION = re.compile(r"\b(?:cation|anion)\b|(?<![\w.])(?:[A-Z][a-z]?\d*)+[+-](?![\w.])")
+#: Frames with pairs of numbers that all differ are counted by them.
+_COUNTED = 3
+#: Statements of the charge and the multiplicity in inputs and outputs of other programs.
+_IN_TEXT = (
+    r"Charge\s*=\s*([+-]?\d+)\s+Multiplicity\s*=\s*(\d+)",  # Gaussian
+    r"Total Charge\s+Charge\s+\.+\s+([+-]?\d+)\s+Multiplicity\s+Mult\s+\.+\s+(\d+)",  # ORCA
+    r"charge = ([+-]?\d+), multiplicity = (\d+)",  # Psi4
+    r"^\s*Charge\s*:\s*([+-]?\d+)\s*$",  # NWChem
+    r"\$molecule\s+([+-]?\d+)\s+(\d+)\s*$",  # Q-Chem
+    r"net charge\s+([+-]?\d+)\s",  # xtb
+)
+_TURBOMOLE = {
+    "charge": r"^\s*\$?(?:eht.*\bcharge\s*=|charge|chrg\s*=?)\s*([+-]?\d+)",
+    "unpaired_electrons": r"^\s*\$?(?:eht.*\bunpaired\s*=|uhf\s*=?)\s*(\d+)",
+}
+#: Characters of a text that are searched for statements.
+_SEARCHED = 10**7
+
+
+class IonWarning(UserWarning):
+    """A comment speaks of an ion or a state, but states no charge."""
 
 
 def read_atoms(
@@ -34,33 +74,126 @@ def read_atoms(
     Raises
     ------
     InvalidFileError
-        An XYZ file has fewer lines than it declares, or a molfile is none of version 2000.
+        An XYZ file has fewer lines than it declares, or a molfile is damaged.
     Exception
         Of any type, by readers of ASE.
     """
     suffix = path.suffix.lower()
     if suffix in (".xyz", ".extxyz"):
-        _check_counts(path)
-    elif suffix in (".mol", ".sdf", ".sd"):
+        comments = _comments(path)
+        found = [*ase.io.iread(path)]
+        _add_comments(found, comments)
+        return found
+    if suffix in (".mol", ".sdf", ".sd"):
         text = path.read_text(encoding="utf-8", errors="replace")
         masses = {(symbol, round(mass)): mass for symbol, mass in isotopes}
         blocks = re.split(r"^\$\$\$\$.*\n?", text, flags=re.MULTILINE)
         return [_of_molfile(block, masses) for block in blocks if block.strip()]
     elif suffix in _DATABASES:
         return _of_database(path, keys)
-    found = [*ase.io.iread(path)]
+    gaussian: dict[str, Any] = {"attach_calculator": True} if suffix in (".gjf", ".com") else {}
+    found = [*ase.io.iread(path, **gaussian)]
     if suffix in (".pdb", ".ent"):
         for atoms, charge in zip(found, _pdb_charges(path), strict=False):
             atoms.info["charge"] = charge
     for atoms in found:  # inputs of other programs, read as parameters of a calculator
         parameters = getattr(atoms.calc, "parameters", None) or {}
-        if parameters.get("charge") is not None:
-            atoms.info.setdefault("charge", parameters["charge"])
+        for name, key in (("charge", "charge"), ("mult", "multiplicity")):
+            if parameters.get(name) is not None:
+                atoms.info.setdefault(key, parameters[name])
+        if gaussian:
+            atoms.calc = None
+        for key, value in _in_text(path).items():
+            atoms.info.setdefault(key, value)
     return found
 
 
-def _check_counts(path: Path) -> None:
-    """Check numbers of atoms and columns in XYZ files, for which ASE would take time and memory."""
+def _in_text(path: Path) -> dict[str, int]:
+    """Return the charge and spin that inputs and outputs state, of which ASE reads the atoms."""
+    if path.suffix.lower() not in (".log", ".out", ".nwo", "", ".coord", ".tmol"):
+        return {}
+    with path.open(encoding="utf-8", errors="replace") as file:
+        text = file.read(_SEARCHED)
+    if re.search(r"^\s*\$coord", text, re.MULTILINE):
+        lines = re.MULTILINE | re.IGNORECASE
+        matches = {key: re.search(form, text, lines) for key, form in _TURBOMOLE.items()}
+        return {key: int(match[1]) for key, match in matches.items() if match}
+    for form in _IN_TEXT:
+        match = re.search(form, text, re.MULTILINE)
+        if match is not None:
+            return dict(zip(("charge", "multiplicity"), map(int, match.groups()), strict=False))
+    return {}
+
+
+# --- XYZ ------------------------------------------------------------------------------
+
+
+def stated_in_comment(comment: str, numbers: ArrayLike) -> dict[str, int]:
+    """Return the charge and the spin that the comment line of an XYZ file states in words.
+
+    They are ``charge: +1``, ``q=1``, ``mult 2``, ``uhf=1`` and the like, or a pair such as
+    ``1 2``, if it is possible as charge and multiplicity of the atomic `numbers`.
+    """
+    found = {}
+    for key, form in _IN_COMMENT.items():
+        match = re.search(form, comment, re.IGNORECASE)
+        if match is not None:
+            text = next(filter(None, match.groups()))
+            digits, sign = text.rstrip("+-"), text[-1] if text[-1] in "+-" else ""
+            found[key] = int(float(f"{sign}{digits}"))
+    pair = _PAIR.fullmatch(comment)
+    if pair is not None:
+        charge, multiplicity = int(pair[1]), int(pair[2])
+        electrons = int(np.sum(numbers)) - charge
+        if multiplicity > 0 and electrons >= multiplicity - 1 and (electrons - multiplicity) % 2:
+            found = {"charge": charge, "multiplicity": multiplicity}
+    return found
+
+
+def add_stated(info: dict[str, Any], stated: Mapping[str, int]) -> None:
+    """Add what a comment states to entries by key, of which flags and text are no statements."""
+    for key, value in stated.items():
+        said = [k for k in info if k.lower().rstrip(":") in (key, *_NAMES[key])]
+        if not any(_is_number(info[k]) for k in said):
+            for name in said:
+                del info[name]
+            info[key] = value
+
+
+def _add_comments(structures: Sequence[Atoms], comments: Sequence[str]) -> None:
+    """Add what comment lines state to ``info``, where ASE reads flags: ``charge 1``."""
+    counted = len(set(comments)) == len(comments) >= _COUNTED
+    for index, (atoms, comment) in enumerate(zip(structures, comments, strict=False)):
+        pair = _PAIR.fullmatch(comment) is not None
+        stated = {} if pair and counted else stated_in_comment(comment, atoms.numbers)
+        add_stated(atoms.info, stated)
+        unclear = not stated and ((pair and not counted) or _ION.search(comment) is not None)
+        if unclear and not {key.lower() for key in atoms.info} & {"charge", *_NAMES["charge"]}:
+            warnings.warn(
+                f"structure {index}: the comment {comment.strip()[:60]!r} states no charge of "
+                f"{atoms.symbols} that is understood; 0 is taken: write charge=1",
+                IonWarning,
+                stacklevel=4,
+            )
+
+
+#: Names under which ASE reads the same.
+_NAMES = {
+    "charge": {"q", "chrg", "total_charge", "net_charge", "tot_charge", "formal_charge"},
+    "multiplicity": {"mult", "spin_multiplicity"},
+    "unpaired_electrons": {"uhf", "unpaired"},
+}
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, bool | np.bool_ | str)
+
+
+def _comments(path: Path) -> list[str]:
+    """Return the comment lines of XYZ files, whose numbers of atoms and columns are right.
+
+    With wrong ones, ASE would take time and memory.
+    """
     with path.open(encoding="utf-8", errors="replace") as file:
         lines = file.readlines()
     for number, line in enumerate(lines, 1):
@@ -71,7 +204,7 @@ def _check_counts(path: Path) -> None:
                 value=columns[:60].strip(),
                 expected="Properties with fewer than 1000 columns each",
             )
-    place = 0
+    place, comments = 0, []
     while place < len(lines) and re.fullmatch(r"\s*\d{1,18}\s*", lines[place]):
         count = int(lines[place])
         if count > len(lines) - place - 2:
@@ -80,9 +213,11 @@ def _check_counts(path: Path) -> None:
                 value=count,
                 expected=f"the number of atoms that follow, at most {len(lines) - place - 2}",
             )
+        comments.append(lines[place + 1])
         place += count + 2
         while place < len(lines) and lines[place].startswith("VEC"):
             place += 1
+    return comments
 
 
 # --- databases ------------------------------------------------------------------------
@@ -112,17 +247,12 @@ def _of_database(path: Path, keys: Collection[str]) -> list[Atoms]:
 
 
 def _of_molfile(block: str, isotopes: Mapping[tuple[str, int], float]) -> Atoms:
-    """Return a molecule of a molfile or SDF (CTfile formats, V2000); ASE reads its elements."""
+    """Return a molecule of a molfile or SDF (CTfile formats, V2000 and V3000)."""
     lines = block.splitlines()
-    if len(lines) < 4 or "V3000" in lines[3]:
-        raise InvalidFileError(key="molfile", value=lines[3:4], expected="one of version V2000")
-    atoms = next(iter(ase.io.iread(io.StringIO(block), format="sdf")))
-    codes = [int(line[36:39].strip() or 0) for line in lines[4 : 4 + len(atoms)]]
+    if len(lines) < 4:
+        raise InvalidFileError(key="molfile", value=lines, expected="four lines and the atoms")
     said: dict[str, list[tuple[int, int]]] = {"CHG": [], "RAD": [], "ISO": []}
-    for line in lines[4 + len(atoms) :]:
-        if line.startswith("M  ") and line[3:6] in said:
-            numbers = [int(word) for word in line[9:].split()]
-            said[line[3:6]] += zip(numbers[::2], numbers[1::2], strict=True)
+    atoms, codes = (_of_v3000 if "V3000" in lines[3] else _of_v2000)(lines, said)
     charge = sum(_MOLFILE_CHARGES.get(code, 0) for code in codes)
     unpaired = codes.count(_DOUBLET)
     if said["CHG"] or said["RAD"]:  # supersede the atom block
@@ -137,6 +267,50 @@ def _of_molfile(block: str, isotopes: Mapping[tuple[str, int], float]) -> Atoms:
     if said["ISO"]:
         atoms.set_masses(masses)
     return atoms
+
+
+def _of_v2000(lines: list[str], said: dict[str, list[tuple[int, int]]]) -> tuple[Atoms, list[int]]:
+    """Return the atoms, which ASE reads, and their charge codes; add the property lines."""
+    atoms = next(iter(ase.io.iread(io.StringIO("\n".join(lines)), format="sdf")))
+    codes = [int(line[36:39].strip() or 0) for line in lines[4 : 4 + len(atoms)]]
+    for line in lines[4 + len(atoms) :]:
+        if line.startswith("M  ") and line[3:6] in said:
+            numbers = [int(word) for word in line[9:].split()]
+            said[line[3:6]] += zip(numbers[::2], numbers[1::2], strict=True)
+    return atoms, codes
+
+
+def _of_v3000(lines: list[str], said: dict[str, list[tuple[int, int]]]) -> tuple[Atoms, list[int]]:
+    """Return the atoms of lines ``M  V30 index type x y z map KEY=VALUE``, and add their values."""
+    text = "\n".join(line[7:] for line in lines if line.startswith("M  V30 "))
+    rows = [line.split() for line in re.sub(r"-\s*\n", " ", text).splitlines()]
+    begin, end, counts = (
+        next((i for i, row in enumerate(rows) if row[: len(start)] == start), None)
+        for start in (["BEGIN", "ATOM"], ["END", "ATOM"], ["COUNTS"])
+    )
+    if (
+        begin is None
+        or end is None
+        or counts is None
+        or rows[counts][1:2] != [f"{end - begin - 1}"]
+    ):
+        expected = "a block of as many atoms as COUNTS says"
+        raise InvalidFileError(key="M  V30 BEGIN ATOM", expected=expected)
+    symbols, positions = [], []
+    places = {row[0]: place for place, row in enumerate(rows[begin + 1 : end], 1)}
+    for row in rows[begin + 1 : end]:
+        key = f"M  V30 {row[0]}"
+        symbol = {"D": "H", "T": "H"}.get(row[1], row[1]) if len(row) > 4 else ""
+        if symbol not in atomic_numbers:
+            raise InvalidFileError(key=key, value=" ".join(row)[:60], expected="an atom")
+        symbols.append(symbol)
+        positions.append(numbers_in(" ".join(row[2:5]), key))
+        values = dict(word.split("=", 1) for word in row[5:] if "=" in word)
+        values |= {"MASS": {"D": "2", "T": "3"}[row[1]]} if row[1] != symbol else {}
+        for name, ours in (("CHG", "CHG"), ("RAD", "RAD"), ("MASS", "ISO")):
+            if name in values:
+                said[ours].append((places[row[0]], int(numbers_in(values[name], key)[0])))
+    return Atoms(symbols, positions), []
 
 
 def _pdb_charges(path: Path) -> list[int]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Charge, spin and isotopes of structure files that readers of ASE leave out."""
 
+import ase.build
 import ase.db
 import ase.io
 import numpy as np
@@ -9,6 +10,8 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from eqcalc.datasets import convert
+from eqcalc.datasets.interpretation import Interpretation
+from eqcalc.datasets.readers.extxyz import ExtxyzReader
 from eqcalc.molecules import (
     atomic_masses,
     read_structure,
@@ -16,6 +19,7 @@ from eqcalc.molecules import (
     total_charge,
     unpaired_electrons,
 )
+from eqcalc.structure_formats import IonWarning
 from eqcalc.validation import InvalidFileError
 
 HYDRONIUM = Atoms("OH3", [[0, 0, 0.1], [0.94, 0, -0.2], [-0.47, 0.81, -0.2], [-0.47, -0.81, -0.2]])
@@ -68,12 +72,50 @@ def test_every_molecule_of_an_sdf_is_read(tmp_path):
     assert [(len(atoms), total_charge(atoms)) for atoms in found] == [(3, 0.0), (4, 1.0)]
 
 
-def test_a_molfile_of_version_3000_is_refused_by_name(tmp_path):
-    text = molfile(HYDRONIUM).replace("V2000", "V3000")
-    (tmp_path / "a.mol").write_text(text)
+def v3000(atoms, values=()):
+    """Return a molfile of version 3000 whose first atoms have these values."""
+    rows = [
+        f"M  V30 {10 + i} {symbol} {x:.4f} {y:.4f} {z:.4f} 0 {dict(enumerate(values)).get(i, '')}"
+        for i, (symbol, (x, y, z)) in enumerate(zip(atoms.symbols, atoms.positions, strict=True))
+    ]
+    return "\n".join(
+        [
+            *("name", "", "", "  0  0  0     0  0            999 V3000", "M  V30 BEGIN CTAB"),
+            *(f"M  V30 COUNTS {len(atoms)} 0 0 0 0", "M  V30 BEGIN ATOM", *rows),
+            *("M  V30 END ATOM", "M  V30 END CTAB", "M  END", ""),
+        ]
+    )
+
+
+def test_a_molfile_of_version_3000(tmp_path):
+    for suffix, end in ((".mol", ""), (".sdf", "$$$$\n")):
+        path = tmp_path / f"a{suffix}"
+        path.write_text(v3000(HYDRONIUM, ["CHG=2", "CHG=-1"]) + end)
+        read = read_structure(path)
+        assert total_charge(read) == 1.0
+        assert read.positions == pytest.approx(HYDRONIUM.positions, abs=1e-4)
+    methylene = Atoms("CH2", [[0, 0, 0], [0.9, 0.5, 0], [-0.9, 0.5, 0]])
+    text = v3000(methylene, ["RAD=3", "-\nM  V30 MASS=2"])  # which goes on in the next line
+    (tmp_path / "a.mol").write_text(text.replace("M  V30 12 H", "M  V30 12 D"))
+    read = read_structure(tmp_path / "a.mol")
+    assert unpaired_electrons(read) == 2
+    assert atomic_masses(read) == pytest.approx([12.011, 2.01410178, 2.01410178])
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        (("COUNTS 4", "COUNTS 5"), "M  V30 BEGIN ATOM"),
+        (("END ATOM", "END"), "M  V30 BEGIN ATOM"),
+        (("11 H 0.94", "11 R# 0.94"), "M  V30 11"),
+        (("11 H 0.94", "11 H nan"), "M  V30 11"),
+    ],
+)
+def test_a_damaged_molfile_of_version_3000_is_named(tmp_path, change, key):
+    (tmp_path / "a.mol").write_text(v3000(HYDRONIUM).replace(*change))
     with pytest.raises(InvalidFileError) as found:
         read_structure(tmp_path / "a.mol")
-    assert found.value.key == "molfile" and found.value.file == tmp_path / "a.mol"
+    assert found.value.key == key and found.value.file == tmp_path / "a.mol"
 
 
 @pytest.mark.parametrize(("text", "charge"), [("1+", 1), ("2-", -2), ("", 0), ("+1", 1)])
@@ -105,3 +147,88 @@ def test_computed_charges_of_the_atoms_add_up_to_the_total(tmp_path):
         assert total_charge(read_structure(tmp_path / "a.traj")) == total
         atoms.info["charge"] = 2  # what is stated counts
         assert total_charge(atoms) == 2.0
+
+
+# --- what comments and texts state ----------------------------------------------------
+
+
+def xyz(atoms, comment):
+    rows = zip(atoms.symbols, atoms.positions, strict=True)
+    lines = (f"{symbol} {x:.6f} {y:.6f} {z:.6f}" for symbol, (x, y, z) in rows)
+    return "\n".join([str(len(atoms)), comment, *lines, ""])
+
+
+COMMENTS = [
+    *("charge=1", "charge=+1", "charge: +1", "charge 1", "charge=1+", "Charge=1, Multiplicity=1"),
+    *("q=1", "Q=+1 s=0", "chrg=1", "tot_charge=1", "formal_charge=1", "net charge: 1 e"),
+    *("hydronium, charge +1", "H3O+ (charge=1)", "{'charge': 1}", "charge=1;mult=1", "1 1", "+1 1"),
+]
+
+
+@pytest.mark.parametrize("comment", COMMENTS)
+def test_charges_in_comments_of_xyz_files(tmp_path, comment):
+    """The same where structures and where labels are read."""
+    path = tmp_path / "a.xyz"
+    path.write_text(xyz(HYDRONIUM, comment))
+    read = read_structure(path)
+    assert (total_charge(read), unpaired_electrons(read)) == (1.0, 0)
+    (frame,) = ExtxyzReader(path)
+    assert Interpretation({}, {"positions": "Å"}, ["s"]).record(frame).charge == 1.0
+
+
+@pytest.mark.parametrize(
+    "comment", ["0 1", "charge=0", "q: 0", "frame 17 energy -5.0", "", "1 2 3"]
+)
+@pytest.mark.filterwarnings("error")
+def test_comments_of_a_neutral_molecule(tmp_path, comment):
+    (tmp_path / "a.xyz").write_text(xyz(ase.build.molecule("H2O"), comment))
+    read = read_structure(tmp_path / "a.xyz")
+    assert (total_charge(read), unpaired_electrons(read)) == (0.0, 0)
+
+
+@pytest.mark.parametrize("comment", ["H3O+", "hydronium cation", "0 1", "1 2"])
+def test_comments_of_an_ion_without_its_charge_are_warned_of(tmp_path, comment):
+    (tmp_path / "a.xyz").write_text(xyz(HYDRONIUM, comment))
+    with pytest.warns(IonWarning):
+        assert total_charge(read_structure(tmp_path / "a.xyz")) == 0.0
+
+
+def test_pairs_that_count_the_frames_are_no_charges(tmp_path):
+    water = ase.build.molecule("H2O")
+    (tmp_path / "a.xyz").write_text("".join(xyz(water, f"0 {i}") for i in range(1, 6)))
+    for read in read_structures([tmp_path / "a.xyz"]):
+        assert unpaired_electrons(read) == 0
+    (tmp_path / "a.xyz").write_text(xyz(water, "0 3") * 4)
+    for read in read_structures([tmp_path / "a.xyz"]):
+        assert unpaired_electrons(read) == 2
+
+
+ATOMS = "\n".join(xyz(HYDRONIUM, "").splitlines()[2:])
+BOHR = "".join(
+    f"{x / 0.529177:.6f} {y / 0.529177:.6f} {z / 0.529177:.6f} {symbol.lower()}\n"
+    for symbol, (x, y, z) in zip(HYDRONIUM.symbols, HYDRONIUM.positions, strict=True)
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("coord", f"$coord\n{BOHR}$eht charge=1 unpaired=0\n$end\n"),
+        ("coord", f"$coord\n{BOHR}$eht charge=+1\n$end\n"),
+        ("coord", f"$coord\n{BOHR}$set\n chrg 1\n uhf 0\n$end\n"),
+        ("a.gjf", f"%chk=a\n#p b3lyp/6-31g* freq\n\ntitle\n\n1 1\n{ATOMS}\n\n"),
+        ("a.com", f"#p b3lyp/6-31g*\n\ntitle\n\n1 1\n{ATOMS}\n\n"),
+    ],
+)
+def test_charges_of_inputs_of_other_programs(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    read = read_structure(tmp_path / name)
+    assert (len(read), total_charge(read), unpaired_electrons(read)) == (4, 1.0, 0)
+
+
+def test_a_structure_without_atoms_is_refused(tmp_path):
+    """An input of Q-Chem, which ASE takes for one of FHI-aims."""
+    (tmp_path / "a.in").write_text(f"$molecule\n1 1\n{ATOMS}\n$end\n")
+    with pytest.raises(InvalidFileError) as found:
+        read_structure(tmp_path / "a.in")
+    assert found.value.key == "structure 0"

@@ -30,6 +30,8 @@ DERIVED = {
     "energy_per_atom": "energy",
     "permittivity": "polarizability",
 }
+#: Names of total charges that charges of atoms may have too.
+_SHORT = ("q", "formal_charge")
 #: Keys of a structure that are not labels.
 _STRUCTURAL = ("charge", "source")
 
@@ -298,7 +300,12 @@ def _volume(frame: Frame, key: str) -> float:
 
 def _charge_keys(values: Mapping[str, Any]) -> list[str]:
     """Return the keys of a structure that state its charge by their names."""
-    return [key for key in values if key.lower() in (*CHARGE_KEYS, *ATOMIC_CHARGE_KEYS)]
+    names = (*CHARGE_KEYS, *ATOMIC_CHARGE_KEYS)
+    return [
+        key
+        for key, value in values.items()
+        if key.lower() in names and (key.lower() not in _SHORT or np.size(value) == 1)
+    ]
 
 
 def _spin_keys(values: Mapping[str, Any]) -> list[str]:

@@ -25,6 +25,7 @@ from ase.data import atomic_numbers
 from eqcalc.datasets.readers import Frame, FrameError
 from eqcalc.facts import ungrouped
 from eqcalc.quantities import known_quantities
+from eqcalc.structure_formats import add_stated, stated_in_comment
 from eqcalc.validation import InvalidInputError, existing_file, number_in
 
 #: By the first bytes of a compressed file, whatever its name is.
@@ -160,9 +161,8 @@ def _frame(comment: str, lines: list[str], properties: str) -> Frame:
         if match["key"] in texts:
             raise FrameError(f"{match['key']} is given twice")
         texts[match["key"]] = text
+    plain = "Properties" not in texts
     properties = texts.pop("Properties", properties)
-    if not texts and isinstance(_parse(comment), float):
-        texts["comment"] = comment
     cell, pbc = _periodicity(texts.pop("Lattice", None), texts.pop("pbc", None))
     columns = _read_columns(_columns(properties), [line.split() for line in lines])
     species = next((columns.pop(n) for n in ("species", "Z", "numbers") if n in columns), None)
@@ -177,7 +177,11 @@ def _frame(comment: str, lines: list[str], properties: str) -> Frame:
     numbers = np.array([_atomic_number(str(symbol)) for symbol in species])
     level = texts.pop("level_of_theory", "")
     units = ungrouped(texts.get("units", ""))
+    stated = stated_in_comment(comment, numbers) if plain else {}
+    if not stated and not texts and isinstance(_parse(comment), float | np.ndarray):
+        texts["comment"] = comment
     values = {key: _parse(text) for key, text in texts.items()}
+    add_stated(values, stated)
     return Frame(numbers, positions, {**values, **columns}, cell, pbc, units, level_of_theory=level)
 
 
