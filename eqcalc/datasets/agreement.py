@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.spatial import cKDTree
+from scipy.stats import t as student
 
 from eqcalc.datasets.checks import pair_distances, same_molecule
 from eqcalc.datasets.dataset import Dataset
@@ -26,7 +27,8 @@ from eqcalc.validation import InvalidInputError
 COMPARED = ("energy", "forces", "dipole", "polarizability")
 _TRIED = 12  # molecules labelled by a reference
 _LARGE = 60  # atoms; larger molecules are not labelled by a reference
-_FEW = 6  # energies, with one of them less to know the origin
+#: Probability with which labels that have nothing to do with a reference are judged by it.
+FALSE_ALARM = 1e-3
 
 #: Units that labels are often mistaken for.
 _MISTAKEN = {
@@ -211,7 +213,9 @@ def compare_with_reference(
     """Compare the label `name` of a few molecules with those of a fast method.
 
     Labels in a wrong unit are off by factors of 1.9 to 100; those of a method such as
-    GFN2-xTB are less wrong, but for its polarizabilities, half of what they should be.
+    GFN2-xTB are less wrong, but for its polarizabilities, half of what they should be. They are
+    judged only if the correlation is one that unrelated labels would have with a probability of
+    less than :data:`FALSE_ALARM`; see :func:`critical_correlation`.
 
     Parameters
     ----------
@@ -246,8 +250,11 @@ def compare_with_reference(
 
     records = [*dataset.records(np.array(chosen, int))]
     found = [(computed(record), np.ravel(record.labels[name])) for record in records]
+    origins = 0
     if name == "energy":  # has another origin for each composition
         found = _from_means([r.numbers for r in records], found)
+        alike = zip(records, found, strict=True)
+        origins = len({np.sort(r.numbers).tobytes() for r, (x, _) in alike if x is not None})
     judged = [
         (row, np.ravel(x), y) for row, (x, y) in zip(chosen, found, strict=True) if x is not None
     ]
@@ -261,13 +268,32 @@ def compare_with_reference(
     pairs = [(x, y) for row, x, y in judged if row not in contrary]
     half = name == "polarizability"
     # GFN2-xTB dipoles are off by factors of 0.77 to 1.2, the smallest confusion is 1.9
-    agreement = _regression(name, pairs, 0.9 if half else 0.4, 0.7 if half else 0.9)
-    if name == "energy" and agreement.n < _FEW:  # whose differences correlate by chance
-        agreement = replace(agreement, least_correlation=1.0)
+    freedom = sum(len(x) for x, _ in pairs) - origins - 1
+    least = max(0.7 if half else 0.9, critical_correlation(freedom))
+    agreement = _regression(name, pairs, 0.9 if half else 0.4, least)
     expected = 2.0 if half else 1.0
     return replace(
         agreement, expected=expected, against=method.name, contrary=tuple(sorted(contrary))
     )
+
+
+def critical_correlation(freedom: int, probability: float = FALSE_ALARM) -> float:
+    """Return the size of a correlation that unrelated numbers exceed with a probability.
+
+    Of independent normal numbers, r·√(f/(1 − r²)) has Student's distribution with f degrees of
+    freedom (R. A. Fisher, Biometrika 10, 507 (1915)).
+
+    Parameters
+    ----------
+    freedom
+        Degrees of freedom f: the numbers, less one for the slope and one for each origin.
+    probability
+        Of either sign.
+    """
+    if freedom < 1:
+        return 1.0
+    t = float(student.isf(0.5 * probability, freedom))
+    return t / float(np.hypot(t, np.sqrt(freedom)))
 
 
 def _from_means(

@@ -9,6 +9,8 @@ from ase.build import molecule
 from ase.data import chemical_symbols
 
 from eqcalc.datasets import ConversionError, Dataset, convert, validate
+from eqcalc.datasets.agreement import compare_with_reference, critical_correlation
+from eqcalc.datasets.record import Record
 from eqcalc.labelling import GFN2
 from eqcalc.units import conversion_factor
 from tests.errors import refused
@@ -71,8 +73,74 @@ def test_energies_alone_are_judged_by_their_differences(tmp_path, arrays, unit):
     with pytest.raises(ConversionError, match=unit):
         run(tmp_path, wrong, "E")
     assert run(tmp_path, wrong, "E", accept=["energy"]).dataset.quantities == ("energy",)
-    few = {k: v if k == "z" else v[:5] for k, v in wrong.items()}
-    assert not run(tmp_path, few, "E").agreements[0].conclusive
+
+
+class Quadratic:
+    """A fast reference: an energy that grows with the distances from a mean geometry."""
+
+    name = "quadratic"
+
+    def label(self, atoms, names):
+        return {"energy": float(np.sum(atoms.positions**2))}
+
+
+def energies(n, label, rng):
+    """Return the comparison of n energies with those of the reference."""
+    numbers = [8, 1, 1]
+    positions = rng.normal(0.0, 0.3, (n, 3, 3))
+    records = [
+        Record(np.array(numbers), r, {"energy": np.array(label(float(np.sum(r**2))))})
+        for r in positions
+    ]
+    dataset = DatasetInMemory(records)
+    return compare_with_reference(dataset, Quadratic(), "energy", rng)
+
+
+class DatasetInMemory:
+    """What the comparison asks of a dataset."""
+
+    def __init__(self, records):
+        self._records = records
+        self.counts = [len(r.numbers) for r in records]
+
+    def present(self, name):
+        return np.array([name in r.labels for r in self._records])
+
+    def records(self, rows):
+        return [self._records[int(row)] for row in rows]
+
+
+@pytest.mark.parametrize("n", [4, 6, 12])
+@pytest.mark.parametrize("draw", ["normal", "exponential"])
+def test_random_numbers_are_seldom_judged_as_energies(n, draw):
+    """At most once in a thousand; where both are skewed, twice."""
+    rng = np.random.default_rng(n)
+    x, y = (getattr(rng, draw)(size=(40_000, n)) for _ in range(2))
+    x, y = (z - z.mean(1, keepdims=True) for z in (x, y))
+    r = (x * y).sum(1) / np.sqrt((x**2).sum(1) * (y**2).sum(1))
+    alarms = np.mean(np.abs(r) > max(0.9, critical_correlation(n - 2)))
+    assert alarms < (1.4e-3 if draw == "normal" else 2.4e-3)
+
+
+def test_the_correlation_of_chance_depends_on_the_number():
+    # tables of r for 4 and 10 degrees of freedom, two-sided 0.001
+    assert critical_correlation(4) == pytest.approx(0.97406, abs=1e-5)
+    assert critical_correlation(10) == pytest.approx(0.8233, abs=1e-4)
+    assert critical_correlation(0) == 1.0
+
+
+@pytest.mark.parametrize("n", [4, 6, 12])
+def test_random_energies_are_accepted_and_wrong_units_are_not(n):
+    rng = np.random.default_rng(3)
+    random = [energies(n, lambda _: rng.normal(), rng) for _ in range(60)]
+    assert all(agreement.ok for agreement in random)
+    for unit in ("hartree", "kcal/mol", "kJ/mol"):
+        factor = conversion_factor(unit, "eV")
+        for scale in (factor, 1.0 / factor):
+            wrong = energies(n, lambda e, scale=scale: -7e4 + scale * e, rng)
+            assert wrong.conclusive and not wrong.ok and unit in str(wrong)
+    right = energies(n, lambda e: -7e4 + 1.1 * e + 0.01 * rng.normal(), rng)
+    assert right.ok
 
 
 def test_energies_and_forces_in_the_same_wrong_unit(tmp_path):
