@@ -6,12 +6,20 @@ import pytest
 import torch
 
 from eqcalc.cli import main
-from eqcalc.dynamics import StabilityLimits
+from eqcalc.dynamics import Equilibration, Method, StabilityLimits
 from eqcalc.reports.cell import count_molecules
 from eqcalc.reports.molecular import molecular_spectra, motion_spectra
 from eqcalc.spectra import infrared, read_spectrum
-from eqcalc.units import BOLTZMANN, FEMTOSECOND, POLARIZABILITY_VOLUME, cell_permittivity, convert
-from tests.analytic import HarmonicWell, WaterBox
+from eqcalc.units import (
+    BOLTZMANN,
+    FEMTOSECOND,
+    INTENSITY_PER_SQUARED_CHARGE_PER_MASS,
+    POLARIZABILITY_VOLUME,
+    SPEED_OF_LIGHT_CM_PER_FS,
+    cell_permittivity,
+    convert,
+)
+from tests.analytic import HarmonicWell, IonicCrystal, WaterBox
 from tests.dynamics.test_cells import box_run
 from tests.dynamics.test_simulation import run
 from tests.errors import refused
@@ -100,6 +108,43 @@ def test_spectra_of_a_cell_are_consistent(polarizable):
     omega = 2.0 * np.pi * 2.99792458e10 * imaginary.wavenumber
     exact = 8.8541878128e-14 * omega * imaginary.values
     np.testing.assert_allclose(sigma.values, exact, rtol=1e-8)
+
+
+def test_a_crystal_has_its_lattice_vibration_and_permittivities(tmp_path):
+    """One line at ω² = 6k/μ, with the area of the charges, and ε(0), ε∞, as they are known."""
+    crystal = IonicCrystal()
+    n, volume = crystal.n_pairs, float(torch.linalg.det(crystal.cell))
+    masses = np.where(crystal.numbers.numpy() == 12, *crystal.masses)
+    trajectory = run(
+        *(tmp_path / "run.h5", crystal),
+        masses=masses,
+        method=Method("Langevin", time_constant=200.0),
+        timestep=4.0,
+        steps=500,
+        replicas=16,
+        equilibration=Equilibration(400.0),
+        observables={"dipole": 1, "polarizability": 1, "positions": 200},
+    )
+    spectra = molecular_spectra(trajectory, n_molecules=n, lag=450.0, frequency_correction=True)
+    reduced = np.prod(crystal.masses) / np.sum(crystal.masses)
+    omega = np.sqrt(6.0 * crystal.stiffness / reduced) * FEMTOSECOND  # 1/fs
+    line = spectra.infrared.band(300.0, 1200.0)
+    assert line.position.value == pytest.approx(
+        omega / (2.0 * np.pi * SPEED_OF_LIGHT_CM_PER_FS), rel=5e-3
+    )
+    area = INTENSITY_PER_SQUARED_CHARGE_PER_MASS * 3.0 * crystal.charge**2 / reduced
+    assert line.area.error < 0.15 * area
+    assert line.area.value == pytest.approx(area, abs=4.0 * line.area.error)
+    optics = spectra.optics
+    high = 1.0 + 4.0 * np.pi * n * crystal.polarizability_volume / volume
+    assert optics.high_frequency.value == pytest.approx(high, rel=1e-12)
+    of_ions = n * crystal.charge**2 / (6.0 * crystal.stiffness)
+    static = high - 1.0 + cell_permittivity(of_ions, volume)
+    assert optics.static.error < 0.15 * static
+    assert optics.static.value == pytest.approx(static, abs=4.0 * optics.static.error)
+    # between the line and that of the longitudinal vibration light is reflected: ε' < 0
+    real = optics.spectra()["permittivity-real"]
+    assert real.values.min() < -1.0 < 1.0 < real.values[0]
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,34 @@ def test_kramers_kronig_of_a_damped_oscillator():
     assert np.allclose(found[shown], response.real[shown], atol=5e-3 * np.abs(response).max())
 
 
+def test_kramers_kronig_of_a_plateau_and_of_a_ramp():
+    """ε'' = c between a and b gives (c/π) ln|(b² − ν²)/(a² − ν²)|, a triangle its logarithms."""
+    a, m, b, edge = 700.0, 900.0, 1600.0, 1e-5
+    nu = np.sort(np.r_[0.0, 250.0, 1111.0, 2900.0, a - edge, a, m, b, b + edge])
+    shown = ~np.isin(nu, (a - edge, a, b, b + edge))
+    inside = (nu >= a) & (nu <= b)
+    exact = 0.3 / np.pi * np.log(np.abs((b**2 - nu[shown] ** 2) / (a**2 - nu[shown] ** 2)))
+    assert np.allclose(kramers_kronig(nu, 0.3 * inside)[shown], exact, rtol=0.0, atol=1e-7)
+
+    def integral(s):  # of the triangle over x − s
+        left, right = ((x - s) * np.log(np.abs((x - s) / (m - s))) for x in (a, b))
+        return left / (m - a) + right / (b - m)
+
+    nodes = np.r_[0.0, 250.0, a, m, b, 2900.0]
+    triangle = np.where(nodes == m, 1.0, 0.0)
+    away = ~np.isin(nodes, (a, m, b))
+    exact = (integral(nodes[away]) + integral(-nodes[away])) / np.pi
+    assert np.allclose(kramers_kronig(nodes, triangle)[away], exact, rtol=0.0, atol=1e-12)
+
+
+def test_kramers_kronig_of_a_relaxation():
+    """Debye: ε'' = Δ ντ/(1 + ν²τ²) and ε' − ε∞ = Δ/(1 + ν²τ²)."""
+    x = np.concatenate([[0.0], np.geomspace(1e-3, 1e5, 1500)])  # ντ
+    found = kramers_kronig(50.0 * x, 70.0 * x / (1.0 + x**2))
+    shown = x < 100.0
+    assert np.allclose(found[shown], 70.0 / (1.0 + x[shown] ** 2), rtol=0.0, atol=0.002)
+
+
 @pytest.mark.parametrize("first", [0.0, 35.0])
 def test_kramers_kronig_is_the_same_on_even_and_uneven_grids(monkeypatch, first):
     nu = first + 7.0 * np.arange(60)
