@@ -23,6 +23,7 @@ from eqcalc.cli.arguments import (
     integers,
     output_file,
     output_folder,
+    positive_count,
     positive_number,
     tell_next,
 )
@@ -63,7 +64,9 @@ def _predict(options: argparse.Namespace) -> None:
     from eqcalc.files import make_folder, require_space
     from eqcalc.prediction import plan, predict, read_experiment
 
-    asked = {"isotopes": dict(options.mass), **chosen(options, "level", "quality", "charge")}
+    names = ("level", "quality", "charge", "temperature")
+    asked = {"isotopes": dict(options.mass), **chosen(options, *names)}
+    asked["learning"] = _learning(options)
     measured = [read_experiment(path) for path in options.measured]
     expected = plan(options.molecule, **asked)
     print(expected, file=sys.stderr, flush=True)
@@ -71,11 +74,25 @@ def _predict(options: argparse.Namespace) -> None:
         return
     make_folder(options.output)
     require_space(options.output, expected.space)
-    asked |= {"level": expected.source, **chosen(options, "temperature", "fwhm")}
-    found = predict(options.molecule, **asked)
+    asked |= {"level": expected.source, **chosen(options, "fwhm")}
+    found = predict(options.molecule, progress=options.progress, **asked)
     folder = found.write(options.output, measured)
     print(found.summary(), end="")
     print(f"results: {folder}; the page to read is report.html")
+
+
+def _learning(options: argparse.Namespace) -> Any:
+    """Return how a model is fine-tuned, None unless the quality asks for it."""
+    from eqcalc.prediction import ActiveLearning
+
+    names = ("labels", "hours", "tolerance", "area_tolerance", "start_from", "processes")
+    stated = {name: value for name, value in chosen(options, *names).items() if value is not None}
+    if options.quality == "standard":
+        return ActiveLearning(options.output, **stated)
+    for name, value in stated.items():
+        key = "--" + name.replace("_", "-")
+        raise InvalidInputError(key=key, value=value, expected="only with --quality standard")
+    return None
 
 
 def _anharmonic(options: argparse.Namespace) -> None:
@@ -271,8 +288,22 @@ def _add_predict(add: Callable[..., Any]) -> None:
     )
     text += "a shipped model (ethanol) or a model file (.eqc); default: general where it knows the "
     command.add_argument("--level", help=text + "molecule, else gfn2")
-    text = "quick: VCI in a small basis, on terms of two modes above nine modes; best: three modes"
-    command.add_argument("--quality", choices=("quick", "best"), default="quick", help=text)
+    text = "quick: VCI in a small basis, on terms of two modes above nine modes; standard: a model "
+    text += "fine-tuned on labels of --level for this molecule; best: always terms of three modes"
+    qualities = ("quick", "standard", "best")
+    command.add_argument("--quality", choices=qualities, default="quick", help=text)
+    learning = command.add_argument_group("fine-tuning", "of --quality standard")
+    text = "most labels of the level (default 60)"
+    add_number(learning, "--labels", None, text, positive_count)
+    add_number(learning, "--hours", None, "most time for the model [h] (default 1)")
+    text = "fine-tune until members of the model agree about positions [cm⁻¹] (default 3)"
+    add_number(learning, "--tolerance", None, text)
+    text = "and about infrared intensities, of the strongest (default 0.05)"
+    add_number(learning, "--area-tolerance", None, text)
+    text = "model to fine-tune: a file (.eqc) or a shipped one (default general)"
+    learning.add_argument("--start-from", metavar="MODEL", help=text)
+    text = "structures labelled in parallel (default 1)"
+    add_number(learning, "--processes", None, text, positive_count)
     add_number(command, "--temperature", 298.15, "temperature of the gas [K]")
     add_number(command, "--fwhm", 4.0, "resolution [cm⁻¹]")
     command.add_argument("--charge", type=int, help="total charge [e] (default: as stated)")

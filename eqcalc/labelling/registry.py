@@ -6,6 +6,7 @@ name                               method
 =================================  ====================================================
 ``gfn2``                           :class:`~eqcalc.labelling.gfn2.GFN2`
 ``dft``                            :class:`~eqcalc.labelling.dft.PySCF`
+``dft:FUNCTIONAL/BASIS``           the same with a functional and, if given, a basis set
 ``aiqm2``                          :class:`~eqcalc.labelling.external.AIQM2`
 ``ptb``                            :class:`~eqcalc.labelling.external.PTB`
 ``ase:package.module.Calculator``  an ASE calculator
@@ -61,6 +62,10 @@ def method_named(name: str, options: Mapping[str, Any] | None = None) -> Method:
     options = dict(options or {})
     if name.startswith("ase:"):
         return CalculatorMethod(name.removeprefix("ase:"), options)
+    if name.startswith("dft:"):
+        functional, _, basis = name.removeprefix("dft:").partition("/")
+        options = {"functional": functional, **({"basis": basis} if basis else {}), **options}
+        name = "dft"
     kind = class_named("method", name, METHODS, ENTRY_POINTS)
     return as_method(instance(name, kind, options))
 

@@ -2,14 +2,17 @@
 """From the name of a molecule to its spectrum."""
 
 from eqcalc.prediction.bands import Conformer, PredictedBand
+from eqcalc.prediction.convergence import ActiveLearning
 from eqcalc.prediction.errors import Calibration, ModelError, calibration_of
 from eqcalc.prediction.level import Level, ModelLevel, ReferenceLevel, level_named
+from eqcalc.prediction.planning import Plan, plan
 from eqcalc.prediction.report import read_experiment
 from eqcalc.prediction.result import Prediction
 from eqcalc.prediction.structure import molecule_from
-from eqcalc.prediction.workflow import Plan, plan, predict
+from eqcalc.prediction.workflow import predict
 
 __all__ = [
+    "ActiveLearning",
     "Calibration",
     "Conformer",
     "Level",

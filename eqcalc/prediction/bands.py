@@ -14,6 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from eqcalc.anharmonic import AnharmonicSpectrum, Configuration, LargeAmplitude
 from eqcalc.anharmonic.spectrum import PRINTED
 from eqcalc.prediction.errors import Calibration, ModelError, band_error
+from eqcalc.prediction.irreps import mode_irreps
 from eqcalc.spectra import Estimate, HarmonicSpectrum
 from eqcalc.spectra.experiment.band_lists import BandList
 from eqcalc.spectra.experiment.fundamentals import known_fundamentals
@@ -111,6 +112,8 @@ class PredictedBand:
         Half-width of 95 % about the expected wavenumber, cm⁻¹; nan if unknown.
     infrared_error, raman_error
         Of the intensities of fundamentals, by the model alone; nan if unknown.
+    irrep
+        Irreducible representation of a fundamental (:mod:`~eqcalc.prediction.irreps`).
     """
 
     state: str
@@ -128,6 +131,7 @@ class PredictedBand:
     error_95: float = math.nan
     infrared_error: float = math.nan
     raman_error: float = math.nan
+    irrep: str = ""
 
     @property
     def error(self) -> float:
@@ -182,6 +186,7 @@ def _bands(
     infrared, raman, ratio = strengths(spectrum, conformer.weight)
     second_order = {} if conformer.perturbed is None else _by_quanta(conformer.perturbed)
     measured = _measured(conformer)
+    irreps = mode_irreps(conformer.harmonic, conformer.atoms)
     result = []
     for t in np.flatnonzero(spectrum.shown(least)).tolist():
         quanta = _gained(spectrum.assignment[t][0], spectrum.initial[t][0])
@@ -213,6 +218,7 @@ def _bands(
                 bias,
                 wide,
                 *_intensity_errors(conformer, t, quanta if cold else {}),
+                irreps[next(iter(quanta))] if cold and list(quanta.values()) == [1] else "",
             )
         )
     return result

@@ -34,7 +34,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -99,6 +99,14 @@ class Calibration:
     quantiles: tuple[float, float]
     molecules: int
     bands: int
+
+    def of_model(self) -> Calibration:
+        """Return the constants of a model that has learnt the level.
+
+        What it states of its own error is taken as a standard deviation, which is the half-width
+        of 68 % of a Gaussian: f is 1/q₆₈.
+        """
+        return replace(self, model=1.0 / self.quantiles[0])
 
     def bias(
         self,

@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import torch
 from ase import Atoms
+from ase.data import chemical_symbols
 
 from eqcalc.anharmonic import one_mode_fundamentals
 from eqcalc.calculator import EqCalculator
 from eqcalc.facts import joined_levels
-from eqcalc.files import GENERAL_MODEL, shipped_models
+from eqcalc.files import GENERAL_MODEL, model_file, shipped_models
 from eqcalc.harmonic import evaluator_spectrum, harmonic_spectrum
 from eqcalc.harmonic import relax as relax_with_model
 from eqcalc.labelling import (
@@ -30,9 +32,11 @@ from eqcalc.models.compositions import general_model_knows
 from eqcalc.models.last_layers import last_layer_members
 from eqcalc.molecules import total_charge
 from eqcalc.normal_modes import NormalModes
-from eqcalc.prediction.errors import ModelError
+from eqcalc.prediction.errors import Calibration, ModelError, calibration_of
 from eqcalc.runtime import evaluator_for
 from eqcalc.runtime.evaluator import Evaluator
+from eqcalc.spectra.double_harmonic import HarmonicSpectrum
+from eqcalc.validation import InvalidInputError
 
 #: Largest force on a relaxed structure, eV/Å.
 _RELAXED = 1e-4
@@ -64,6 +68,10 @@ class Level(Protocol):
 
     def model_error(self, modes: NormalModes, relaxed: Atoms) -> ModelError | None:
         """Return what a model states of its own error, or None."""
+        ...
+
+    def calibration(self) -> Calibration | None:
+        """Return the constants of the error of the level, or None."""
         ...
 
 
@@ -100,29 +108,36 @@ class ReferenceLevel:
         """Return None: there is no model."""
         return None
 
+    def calibration(self) -> Calibration | None:
+        """Return the constants of the level."""
+        return calibration_of(self.key)
+
 
 class ModelLevel:
     """A trained model, in double precision."""
 
-    def __init__(self, path: str, given: str = "") -> None:
-        self._potential = load_model(path, dtype=torch.float64)
-        self.given = given or path
-        self.method: Method = as_method(EqCalculator(self._potential))
-        self.name: str = self._potential.facts()["level of theory"]
-        self.key = str(self._potential.metadata["hash"])
+    def __init__(self, path: str | Path, given: str = "") -> None:
+        #: Its file.
+        self.file = model_file(path)
+        #: The model.
+        self.potential = load_model(path, dtype=torch.float64)
+        self.given = given or str(path)
+        self.method: Method = as_method(EqCalculator(self.potential))
+        self.name: str = self.potential.facts()["level of theory"]
+        self.key = str(self.potential.metadata["hash"])
 
     def relaxed(self, atoms: Atoms) -> Atoms:
         """Return a tightly relaxed structure."""
-        return relax_with_model(self._potential, atoms)
+        return relax_with_model(self.potential, atoms)
 
-    def modes(self, atoms: Atoms) -> NormalModes:
+    def modes(self, atoms: Atoms) -> HarmonicSpectrum:
         """Return the normal modes from the exact Hessian."""
-        return harmonic_spectrum(self._potential, atoms)
+        return harmonic_spectrum(self.potential, atoms)
 
     def evaluator(self, atoms: Atoms) -> Evaluator:
         """Return the model with its fastest execution."""
         numbers = torch.as_tensor(atoms.numbers)
-        return evaluator_for(self._potential, numbers, charge=total_charge(atoms))
+        return evaluator_for(self.potential, numbers, charge=total_charge(atoms))
 
     def model_error(
         self, modes: NormalModes, relaxed: Atoms, *, members: int = 8
@@ -146,11 +161,11 @@ class ModelLevel:
         ModelError or None
             None if the model does not have this distribution.
         """
-        if self._potential.last_layers is None:
+        if self.potential.last_layers is None:
             return None
         numbers, charge = torch.as_tensor(relaxed.numbers), total_charge(relaxed)
         found = []
-        for potential in (self._potential, *last_layer_members(self._potential, members)):
+        for potential in (self.potential, *last_layer_members(self.potential, members)):
             # forces of this size move a fundamental by far less than members differ
             at_rest = relax_with_model(potential, relaxed, fmax=1e-3)
             here = replace(modes, positions=at_rest.positions)
@@ -170,6 +185,58 @@ class ModelLevel:
             strengths = [other.raman_activity for _, other in others]
             raman = deviation(sticks.raman_activity, strengths)
         return ModelError(deviation(mean, [nu for nu, _ in others]), infrared, raman)
+
+    def calibration(self) -> Calibration | None:
+        """Return the constants of the model."""
+        return calibration_of(self.key)
+
+
+class FineTunedLevel(ModelLevel):
+    """A model that was fine-tuned on labels of the molecule, with the errors of their level."""
+
+    def __init__(self, path: str | Path, reference: ReferenceLevel) -> None:
+        super().__init__(path, reference.given)
+        self.name = f"{reference.name} (fine-tuned model)"
+        self._reference = reference
+
+    def calibration(self) -> Calibration | None:
+        """Return the constants of the level that was learnt, with the error of the model."""
+        found = self._reference.calibration()
+        return None if found is None else found.of_model()
+
+
+def start_level(name: str, atoms: Atoms) -> ModelLevel:
+    """Return the model from which one for a molecule is fine-tuned.
+
+    Parameters
+    ----------
+    name
+        ``general``, another shipped model, or a model file.
+    atoms
+        The molecule.
+
+    Raises
+    ------
+    InvalidInputError
+        It is no model, or does not know an element of the molecule.
+    """
+    found = level_named(name)
+    if not isinstance(found, ModelLevel):
+        raise InvalidInputError(
+            key="start_from",
+            value=name,
+            expected=f"a model file (.eqc), general, or one of {', '.join(shipped_models())}",
+        )
+    known = found.potential.references.elements
+    if unknown := sorted({*atoms.numbers.tolist()} - {*known}):
+        raise InvalidInputError(
+            f"does not know {', '.join(chemical_symbols[z] for z in unknown)}",
+            key="start_from",
+            value=name,
+            expected="a model of these elements to fine-tune",
+            advice="without one, use quality quick or best with the method itself",
+        )
+    return found
 
 
 def level_named(name: str) -> Level:

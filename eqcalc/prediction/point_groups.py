@@ -51,24 +51,51 @@ def symmetry(atoms: Atoms, tolerance: float = _TOLERANCE) -> Symmetry:
     tolerance
         How far an atom may be from the image of another, Å.
     """
+    if is_linear(atoms.positions, atoms.get_masses(), ALMOST_LINEAR):
+        centre = image_of_atoms(atoms, -np.eye(3), tolerance) is not None
+        return Symmetry("D∞h" if centre else "C∞v", 2 if centre else 1, False)
+    found = operations(atoms, tolerance)
+    rotations = [r for r in found if np.linalg.det(r) > 0.0]
+    others = [r for r in found if np.linalg.det(r) < 0.0]
+    return Symmetry(_schoenflies(rotations, others), len(rotations), not others)
+
+
+def image_of_atoms(
+    atoms: Atoms, operation: np.ndarray, tolerance: float = _TOLERANCE
+) -> np.ndarray | None:
+    """Return which atom each one is taken to, ``[n_atoms]``; None if to none of its isotope.
+
+    Parameters
+    ----------
+    atoms, tolerance
+        See :func:`symmetry`.
+    operation
+        Orthogonal matrix about the centre of mass, ``[3, 3]``.
+    """
     masses = atoms.get_masses()
     r = centred(atoms.positions, masses)
     kinds = np.round(np.stack([atoms.numbers, masses], axis=1), 2)
     alike = (kinds[:, None] == kinds).all(axis=-1)
+    distances = np.linalg.norm((r @ operation.T)[:, None] - r[None], axis=-1)
+    distances[~alike] = np.inf
+    image = distances.argmin(axis=1)
+    near = distances.min(axis=1).max() < tolerance
+    return image if near and len(np.unique(image)) == len(r) else None
 
-    def fits(operation: np.ndarray) -> bool:
-        distances = np.linalg.norm(r[:, None] - (r @ operation.T)[None], axis=-1)
-        return bool((np.where(alike, distances, np.inf).min(axis=1) < tolerance).all())
 
-    if is_linear(atoms.positions, masses, ALMOST_LINEAR):
-        centre = fits(-np.eye(3))
-        return Symmetry("D∞h" if centre else "C∞v", 2 if centre else 1, False)
+def operations(atoms: Atoms, tolerance: float = _TOLERANCE) -> list[np.ndarray]:
+    """Return the symmetry operations of a structure that is not linear, each ``[3, 3]``.
+
+    The arguments are those of :func:`symmetry`.
+    """
+    masses = atoms.get_masses()
+    r = centred(atoms.positions, masses)
+    alike = (atoms.numbers[:, None] == atoms.numbers) & (np.abs(masses[:, None] - masses) < 0.005)
     spread = np.linalg.norm(np.cross(r[:, None], r[None]), axis=-1)
     i, j = np.unravel_index(np.argmax(spread), spread.shape)
     home = _frame(r[i], r[j])
     mirror = np.diag([1.0, 1.0, -1.0])
-    rotations: list[np.ndarray] = []
-    others: list[np.ndarray] = []
+    found: list[np.ndarray] = []
     for k, l in permutations(range(len(r)), 2):
         lengths = np.abs(
             [
@@ -80,11 +107,11 @@ def symmetry(atoms: Atoms, tolerance: float = _TOLERANCE) -> Symmetry:
         if not (alike[i, k] and alike[j, l] and (lengths < 2.0 * tolerance).all()):
             continue
         away = _frame(r[k], r[l])
-        for found, turned in ((rotations, away), (others, away @ mirror)):
+        for turned in (away, away @ mirror):
             operation = turned @ home.T
-            if fits(operation):
+            if image_of_atoms(atoms, operation, tolerance) is not None:
                 found.append(operation)
-    return Symmetry(_schoenflies(rotations, others), len(rotations), not others)
+    return found
 
 
 def _frame(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -98,7 +125,7 @@ def _frame(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _schoenflies(rotations: list[np.ndarray], others: list[np.ndarray]) -> str:
     """Return the symbol of a group of rotations and of operations that are none."""
     number = len(rotations)
-    orders = [_order(r) for r in rotations]
+    orders = [order_of(r) for r in rotations]
     n = max(orders)
     inversion = any(np.trace(r) < -2.5 for r in others)
     if orders.count(3) > 2:  # several threefold axes
@@ -107,8 +134,8 @@ def _schoenflies(rotations: list[np.ndarray], others: list[np.ndarray]) -> str:
     mirrors = [r for r in others if np.trace(r) > 0.5 and np.allclose(r @ r, np.eye(3), atol=0.3)]
     if n == 1:
         return "C1" if not others else "Ci" if inversion else "Cs"
-    axis = _axis(rotations[orders.index(n)])
-    across = any(abs(_axis(-r) @ axis) > 0.9 for r in mirrors)
+    axis = axis_of(rotations[orders.index(n)])
+    across = any(abs(axis_of(-r) @ axis) > 0.9 for r in mirrors)
     if number == n:
         if not others:
             return f"C{n}"
@@ -118,13 +145,13 @@ def _schoenflies(rotations: list[np.ndarray], others: list[np.ndarray]) -> str:
     return f"D{n}h" if (inversion if n == 2 else across) else f"D{n}d"
 
 
-def _order(rotation: np.ndarray) -> int:
+def order_of(rotation: np.ndarray) -> int:
     """Return n of the smallest power that is the identity, from the angle."""
     angle = np.arccos(np.clip(0.5 * (np.trace(rotation) - 1.0), -1.0, 1.0))
     turns = angle / (2.0 * np.pi)
     return next(n for n in range(1, 100) if abs(n * turns - round(n * turns)) < 0.04)
 
 
-def _axis(rotation: np.ndarray) -> np.ndarray:
+def axis_of(rotation: np.ndarray) -> np.ndarray:
     """Return the axis of a rotation: the eigenvector of its symmetric part of eigenvalue one."""
     return np.asarray(np.linalg.eigh(0.5 * (rotation + rotation.T))[1][:, -1])

@@ -249,7 +249,14 @@ def _bands(prediction: Prediction, lines: Sequence[PredictedBand]) -> Section:
     known = any(not math.isnan(band.measured.value) for band in bands)
     perturbed = any(not math.isnan(band.perturbed) for band in bands)
     calibrated = prediction.calibration is not None
-    head = ["state", "VCI\ncm⁻¹", *(["expected\ncm⁻¹"] if calibrated else []), "±"]
+    symmetric = any(band.irrep for band in bands)
+    head = [
+        "state",
+        *(["symmetry"] if symmetric else []),
+        "VCI\ncm⁻¹",
+        *(["expected\ncm⁻¹"] if calibrated else []),
+        "±",
+    ]
     head += [*(["GVPT2\ncm⁻¹"] if perturbed else []), "harmonic\ncm⁻¹"]
     head += ["measured\ncm⁻¹", "deviation"] if known else []
     head += ["infrared\nkm/mol"]
@@ -257,7 +264,7 @@ def _bands(prediction: Prediction, lines: Sequence[PredictedBand]) -> Section:
     head += ["conformer"] if several else []
     rows = []
     for band in bands:
-        row = [band.state, _text(band.wavenumber)]
+        row = [band.state, *([band.irrep or "–"] if symmetric else []), _text(band.wavenumber)]
         row += [_text(band.expected)] if calibrated else []
         row += [_text(band.error)]
         row += [_text(band.perturbed)] if perturbed else []
@@ -276,7 +283,10 @@ def _bands(prediction: Prediction, lines: Sequence[PredictedBand]) -> Section:
     numbers = {(b.conformer, b.state, b.wavenumber): i for i, b in enumerate(lines)}
     sticks = [numbers[(b.conformer, b.state, b.wavenumber)] for b in bands]
     advice = "A click on a row, a band or a line shows its motion; drag in a figure to zoom."
-    return Section("Bands", paragraph(advice, "soft") + table(head, rows, (0,), sticks))
+    return Section(
+        "Bands",
+        paragraph(advice, "soft") + table(head, rows, (0, 1) if symmetric else (0,), sticks),
+    )
 
 
 def _budget(prediction: Prediction) -> Section:
@@ -378,12 +388,16 @@ def _again(prediction: Prediction) -> Section:
         )
         return Section("Run it again", paragraph(text) + preformatted(version, copied=True))
     molecule, isotopes = asked.pop("molecule"), asked.pop("isotopes", {})
+    learning = asked.pop("learning", None)
     options = [x for key, value in asked.items() for x in (f"--{key}", str(value))]
+    options += [] if learning is None else learning.arguments()
     options += [x for key, mass in isotopes.items() for x in ("--isotope", f"{key}={mass}")]
     command = shlex.join(["eqcalc", "predict", molecule, *options])
     given = {**asked, **({"isotopes": isotopes} if isotopes else {})}
+    given |= {} if learning is None else {"learning": learning}
     arguments = ", ".join([repr(molecule), *(f"{k}={v!r}" for k, v in given.items())])
-    python = f"import eqcalc\nprediction = eqcalc.predict({arguments})"
+    imported = "" if learning is None else "\nfrom eqcalc.prediction import ActiveLearning"
+    python = f"import eqcalc{imported}\nprediction = eqcalc.predict({arguments})"
     body = preformatted(f"{version}\n{command}", copied=True) + preformatted(python, copied=True)
     return Section("Run it again", body)
 

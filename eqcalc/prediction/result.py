@@ -197,4 +197,5 @@ def _record(band: PredictedBand) -> dict[str, Any]:
         "raman_error_angstrom4/amu": band.raman_error,
     }
     known = {name: value for name, value in values.items() if not math.isnan(value)}
-    return {"state": band.state, "conformer": band.conformer + 1, **known}
+    named = {"irrep": band.irrep} if band.irrep else {}
+    return {"state": band.state, "conformer": band.conformer + 1, **named, **known}

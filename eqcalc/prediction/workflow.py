@@ -3,14 +3,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.data import chemical_symbols
 
 from eqcalc.anharmonic import (
     AnharmonicSpectrum,
@@ -21,86 +18,31 @@ from eqcalc.anharmonic import (
     with_motions,
 )
 from eqcalc.harmonic import evaluator_smoothness, evaluator_spectrum
-from eqcalc.labelling import conformers, rotatable_bonds
-from eqcalc.molecules import (
-    isolated_molecule,
-    isotope_masses,
-    total_charge,
-    unpaired_electrons,
-)
-from eqcalc.normal_modes import NormalModes, is_linear, principal_axes
+from eqcalc.labelling import conformers
+from eqcalc.normal_modes import NormalModes, principal_axes
+from eqcalc.prediction.active_learning import fine_tuned, learnt_quantities
 from eqcalc.prediction.bands import Conformer
-from eqcalc.prediction.errors import Calibration, calibration_of
-from eqcalc.prediction.level import Level, default_level, level_named
-from eqcalc.prediction.point_groups import ALMOST_LINEAR, symmetry
+from eqcalc.prediction.convergence import ActiveLearning
+from eqcalc.prediction.errors import Calibration
+from eqcalc.prediction.level import Level, ReferenceLevel
+from eqcalc.prediction.planning import (
+    LEFT_OUT,
+    QUALITIES,
+    requested_learning,
+    requested_level,
+    requested_molecule,
+)
+from eqcalc.prediction.point_groups import symmetry
 from eqcalc.prediction.result import Prediction
-from eqcalc.prediction.structure import molecule_from
-from eqcalc.progress import duration
 from eqcalc.runtime.evaluator import Evaluator
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum
 from eqcalc.units import BOLTZMANN, SECOND_RADIATION_CONSTANT
 from eqcalc.validation import InvalidInputError, non_negative, one_of, positive
 
-#: Largest molecule: the surface of more modes takes too many points.
-LARGEST = 12
-#: What is chosen of :meth:`~eqcalc.anharmonic.Treatment.for_modes` for each quality.
-QUALITIES: dict[str, dict[str, int]] = {
-    "quick": {"points": 12_500, "configurations": 1000},
-    "best": {"coupling": 3},
-}
 #: Conformers of a smaller population are left out.
 _RARE = 0.02
-#: Points of the relaxed scan of a torsion times the steps of each relaxation.
-_SCAN = 36 * 15
-#: Largest output of a conformer with its page, bytes.
-_OUTPUT = 5_000_000
-#: Atomic numbers of d- and f-block elements, whose ground states are not told by their charge.
-_METALS = {*range(21, 31), *range(39, 49), *range(57, 81), *range(89, 113)}
 #: Modes of the largest molecule whose GVPT2 fits into memory.
 _PERTURBED = 21
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a prediction is going to do.
-
-    Parameters
-    ----------
-    molecule
-        Formula and charge.
-    level
-        Level of theory.
-    treatment
-        Of the vibrations.
-    conformers
-        Number of trial conformers.
-    points
-        Configurations evaluated for each conformer.
-    seconds
-        Expected time of one conformer, from calls that were timed on this machine.
-    space
-        Space on the disk that must be free, bytes.
-    source
-        The level of theory itself, which :func:`predict` takes as well.
-    """
-
-    molecule: str
-    level: str
-    treatment: Treatment
-    conformers: int
-    points: int
-    seconds: float
-    space: int
-    source: Level
-
-    def __str__(self) -> str:
-        """Return the plan as text."""
-        return (
-            f"{self.molecule} at {self.level}: {self.conformers} trial conformers; for each that "
-            f"is populated VCI with {self.treatment.quanta} quanta on terms of up to "
-            f"{self.treatment.coupling} modes, {self.points} points, about "
-            f"{duration(self.seconds)}; up to {self.space / 1e6:.0f} MB of output"
-        )
 
 
 def predict(
@@ -112,6 +54,8 @@ def predict(
     fwhm: float = 4.0,
     isotopes: Mapping[str, float | str] | None = None,
     charge: int | None = None,
+    learning: ActiveLearning | None = None,
+    progress: bool = False,
 ) -> Prediction:
     """Return the infrared (and, with a model, Raman) spectrum of a molecule in the gas phase.
 
@@ -128,7 +72,8 @@ def predict(
         model file, …. By default the general model where it knows the molecule, else GFN2-xTB.
     quality
         ``"quick"``: VCI in a small basis, on terms of three modes for molecules of up to nine
-        modes and of two for larger ones; ``"best"``: always on terms of three, in a larger basis.
+        modes and of two for larger ones; ``"standard"``: in a larger basis, of a model that is
+        fine-tuned on labels of the level for this molecule; ``"best"``: always on terms of three.
     temperature
         K.
     fwhm
@@ -137,6 +82,10 @@ def predict(
         Masses by element or atom; see :func:`~eqcalc.molecules.isotope_masses`.
     charge
         By default that of the structure or SMILES string.
+    learning
+        Of quality ``"standard"``: folder, labels, hours and when the model is good enough.
+    progress
+        Show the progress of the learning.
 
     Raises
     ------
@@ -144,14 +93,20 @@ def predict(
         The molecule is unknown, too large, a radical, an atom or periodic; or the quality is
         unknown.
     """
-    atoms = _prepared(molecule, isotopes, charge)
+    atoms = requested_molecule(molecule, isotopes, charge)
     one_of("quality", quality, QUALITIES)
     positive("temperature", temperature, unit="K")
     positive("fwhm", fwhm, unit="cm⁻¹")
-    source = _level(level, atoms)
+    source = requested_level(level, atoms)
     name = molecule if isinstance(molecule, str) else str(atoms.symbols)
-    found = conformers(atoms, source.method, rng=np.random.default_rng(0))
     treated, notes = [], []
+    if (options := requested_learning(quality, learning)) is not None:
+        learnt_quantities(source)
+        assert isinstance(source, ReferenceLevel)
+        learnt = fine_tuned(atoms, source, options, temperature=temperature, progress=progress)
+        notes += [learnt.note(source.name), LEFT_OUT]
+        source = learnt.level
+    found = conformers(atoms, source.method, rng=np.random.default_rng(0))
     for trial in found:
         trial.set_masses(atoms.get_masses())
         relaxed = source.relaxed(trial)
@@ -188,7 +143,7 @@ def predict(
         notes.append(
             "no Raman spectrum: this level gives no polarizabilities here; use a model with them"
         )
-    calibration = calibration_of(source.key)
+    calibration = source.calibration()
     notes += _of_errors(source.name, calibration, result[0])
     result.sort(key=lambda conformer: -conformer.weight)
     asked: dict[str, Any] = {}
@@ -197,6 +152,7 @@ def predict(
         asked |= {"temperature": temperature, "fwhm": fwhm}
         asked |= {} if charge is None else {"charge": charge}
         asked |= {"isotopes": dict(isotopes)} if isotopes else {}
+        asked |= {} if learning is None else {"learning": learning}
     return Prediction(
         name, source.name, temperature, fwhm, tuple(result), tuple(notes), asked, calibration
     )
@@ -219,101 +175,6 @@ def _of_errors(level: str, calibration: Calibration | None, conformer: Conformer
         yield "errors of intensities are those of the model alone, one standard deviation"
     elif "model" in conformer.spectrum.provenance:
         yield "the model does not state its own error"
-
-
-def plan(
-    molecule: str | Atoms,
-    *,
-    level: str | Level | None = None,
-    quality: str = "quick",
-    isotopes: Mapping[str, float | str] | None = None,
-    charge: int | None = None,
-) -> Plan:
-    """Return what :func:`predict` would do, and how long it would take on this machine.
-
-    The arguments are those of :func:`predict`.
-    """
-    atoms = _prepared(molecule, isotopes, charge)
-    one_of("quality", quality, QUALITIES)
-    source = _level(level, atoms)
-    linear = is_linear(atoms.positions, atoms.get_masses(), ALMOST_LINEAR)  # not relaxed yet
-    n_modes = 3 * len(atoms) - 6 + linear
-    treatment = Treatment.for_modes(n_modes, **QUALITIES[quality])
-    wanted = ("energy", "forces", "dipole")
-    names = tuple(name for name in wanted if name in source.method.quantities)
-    source.method.label(atoms, names)  # the first call is slower
-    call = _seconds(lambda: source.method.label(atoms, names))
-    size = 1000
-    square = np.random.default_rng(0).normal(size=(size, size))
-    diagonalisation = _seconds(lambda: np.linalg.eigh(square + square.T))
-    points = treatment.points(n_modes)
-    bonds = len(rotatable_bonds(atoms))
-    # three variants and their corrections take about as long as six diagonalisations
-    configurations = treatment.configurations(n_modes)
-    seconds = call * (points + 6 * len(atoms) + bonds * _SCAN)
-    seconds += 6.0 * diagonalisation * (configurations / size) ** 3
-    formula = str(atoms.symbols.formula.format("hill"))
-    charged = f", charge {total_charge(atoms):+g}" if total_charge(atoms) else ""
-    trials = min(3**bonds, 243)
-    return Plan(
-        formula + charged,
-        source.name,
-        treatment,
-        trials,
-        points,
-        float(seconds),
-        trials * _OUTPUT,
-        source,
-    )
-
-
-def _level(level: str | Level | None, atoms: Atoms) -> Level:
-    """Return the level of theory that was asked for."""
-    level = level or default_level(atoms)
-    return level_named(level) if isinstance(level, str) else level
-
-
-def _seconds(work: Callable[[], Any]) -> float:
-    """Return how long a call takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def _prepared(
-    molecule: str | Atoms, isotopes: Mapping[str, float | str] | None, charge: int | None
-) -> Atoms:
-    """Return the molecule that was asked for."""
-    atoms = isolated_molecule(molecule_from(molecule) if isinstance(molecule, str) else molecule)
-    atoms = atoms.copy()
-    if charge is not None:
-        atoms.info["charge"] = charge
-        atoms.set_initial_magnetic_moments(None)  # those of another charge
-    if not 2 <= len(atoms) <= LARGEST:
-        raise InvalidInputError(
-            key="molecule",
-            value=f"{len(atoms)} atoms",
-            expected=f"2 to {LARGEST} atoms",
-            advice="for larger molecules use eqcalc label, train and simulate",
-        )
-    atoms.set_masses(isotope_masses(atoms, dict(isotopes or {})))
-    if metals := sorted(_METALS & {*atoms.numbers.tolist()}):
-        raise InvalidInputError(
-            "has a metal whose spin state is not known",
-            key="molecule",
-            value=str(atoms.symbols),
-            expected=f"a molecule without {', '.join(chemical_symbols[z] for z in metals)}",
-            advice="use eqcalc label with a method that states the spin, train and simulate",
-        )
-    if unpaired_electrons(atoms):
-        raise InvalidInputError(
-            "is a radical: it has unpaired electrons",
-            key="molecule",
-            value=str(atoms.symbols),
-            expected="a closed shell",
-            advice="state a charge, or use eqcalc label, train and simulate",
-        )
-    return atoms
 
 
 def _conformer(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ase.build import molecule
 
-from eqcalc.labelling import PySCF
+from eqcalc.labelling import PySCF, method_named
 from eqcalc.labelling.dft import _finite_field
 from eqcalc.units import convert
 from eqcalc.validation import InvalidInputError
@@ -125,3 +125,9 @@ def test_missing_pyscf_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyscf", None)
     with pytest.raises(ImportError, match=r"pip install 'eqcalc\[dft\]'"):
         PySCF()
+
+
+def test_functional_and_basis_are_part_of_the_name():
+    assert method_named("dft:B3LYP/def2-SVP") == PySCF("B3LYP", "def2-SVP")
+    assert method_named("dft:B3LYP") == PySCF("B3LYP")
+    assert method_named("dft:B3LYP/def2-SVP", {"grid_level": 2}).grid_level == 2

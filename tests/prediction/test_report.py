@@ -231,3 +231,8 @@ def test_spectra_of_eqcalc_are_measured_ones_too(prediction, tmp_path):
     prediction.report(tmp_path / "page.html", [tmp_path / "raman.csv"])
     panels = data_of((tmp_path / "page.html").read_text())["panels"]
     assert [len(panel["measured"]) for panel in panels] == [0, 1]
+
+
+def test_fundamentals_have_symmetries(prediction):
+    found = [band.irrep for band in prediction.bands if band.irrep]
+    assert sorted(found) == ["A1", "A1", "B2"]

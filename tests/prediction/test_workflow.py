@@ -12,8 +12,9 @@ from eqcalc.anharmonic import Treatment
 from eqcalc.cli import main
 from eqcalc.cli.program import FAILURE
 from eqcalc.normal_modes import NormalModes
-from eqcalc.prediction import molecule_from, plan, predict, workflow
-from eqcalc.prediction.workflow import _prepared, _thermal
+from eqcalc.prediction import molecule_from, plan, planning, predict
+from eqcalc.prediction.planning import requested_molecule
+from eqcalc.prediction.workflow import _thermal
 from eqcalc.validation import InvalidInputError
 from tests.anharmonic.surfaces import Water
 from tests.errors import refused
@@ -70,8 +71,8 @@ def test_qualities():
     quick, best = (plan("methylamine", quality=quality) for quality in ("quick", "best"))
     assert (quick.treatment.coupling, best.treatment.coupling) == (2, 3)
     assert best.points > quick.points
-    with refused(key="quality", value="standard"):
-        plan("formaldehyde", quality="standard")
+    with refused(key="quality", value="better"):
+        plan("formaldehyde", quality="better")
 
 
 def test_shipped_models_are_levels_by_their_names():
@@ -129,7 +130,7 @@ def test_cations_of_radicals_are_closed_shells():
 
 
 def test_isotopes_by_name():
-    masses = _prepared("formaldehyde", {"H": "D", "0": "18O"}, None).get_masses()
+    masses = requested_molecule("formaldehyde", {"H": "D", "0": "18O"}, None).get_masses()
     np.testing.assert_allclose(masses, [17.99916, 12.011, 2.014102, 2.014102], atol=1e-4)
     with refused(key="masses.1", value="D", expected="an isotope of C"):
         predict("formaldehyde", isotopes={"1": "D"})
@@ -177,8 +178,8 @@ class TestBeforeAnyWork:
             asked.update(options)
             raise InvalidInputError(key="molecule")
 
-        real = workflow.level_named
-        monkeypatch.setattr(workflow, "level_named", level_named)
+        real = planning.level_named
+        monkeypatch.setattr(planning, "level_named", level_named)
         monkeypatch.setattr("eqcalc.prediction.predict", predict)
         options = ["--level", "gfn2", "--quality", "best", "--output", str(tmp_path)]
         assert main(["predict", "H2O", *options]) == FAILURE

@@ -36,7 +36,7 @@ from eqcalc.anharmonic import Treatment, anharmonic_spectrum
 from eqcalc.files import write_atomically
 from eqcalc.prediction import Calibration, Level, level_named, molecule_from, predict
 from eqcalc.prediction.errors import HYDROGEN
-from eqcalc.prediction.workflow import LARGEST, QUALITIES
+from eqcalc.prediction.planning import LARGEST, QUALITIES
 
 #: Molecules of at most so many modes are treated both with and without terms of three modes.
 _BOTH = 12

@@ -1,0 +1,421 @@
+# SPDX-License-Identifier: MIT
+"""A model fine-tuned on labels of one molecule, in rounds, until its spectrum has converged.
+
+Each round has a folder of ordinary files. What exists is not computed again, and labelling and
+training resume by themselves, so that a run that was killed loses the label each process was at.
+
+==================  =====================================================================
+``candidates.h5``   the structures that were chosen (:mod:`eqcalc.prediction.proposals`)
+``labels.h5``       the same with labels
+``dataset.h5``      the labels of all rounds, with the split of the training
+``training``        the folder of the training
+``model.eqc``       the model with the distribution of its last layers
+``minima.xyz``      its minima
+``round.json``      what the round has led to (:class:`~eqcalc.prediction.convergence.Round`)
+``summary.txt``     harmonic bands with the half-widths of fundamentals
+==================  =====================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ase.io
+import numpy as np
+from ase import Atoms
+
+from eqcalc.datasets import Dataset, Record
+from eqcalc.files import exclusive, make_folder, replacing, write_atomically, write_record
+from eqcalc.labelling import Method, OtherRunError, conformers, label
+from eqcalc.labelling.method import selected_quantities
+from eqcalc.models.checkpoint import save_model
+from eqcalc.molecules import read_structures, total_charge
+from eqcalc.prediction.convergence import (
+    LEAST,
+    ActiveLearning,
+    Round,
+    largest_change,
+    largest_errors,
+    minima_spectra,
+    reason_to_stop,
+    summary,
+    wavenumbers,
+)
+from eqcalc.prediction.level import FineTunedLevel, Level, ModelLevel, ReferenceLevel, start_level
+from eqcalc.prediction.proposals import chosen, disagreement, highest_energy, proposed
+from eqcalc.progress import duration
+from eqcalc.training import TrainingConfig, calibrated_last_layers, train
+from eqcalc.validation import InvalidInputError
+
+#: Part of a round that is a random sample of the dynamics.
+_TYPICAL = 2 / 3
+#: One of so many labels of a round is kept for validation, at least two.
+_VALIDATION = 8
+#: Structures per step of the training.
+_BATCH = 5
+#: Minima that are at most so far above the lowest are learnt, eV, and so many.
+_WINDOW, _MINIMA = 0.2, 6
+#: Shortest time of a training, h.
+_SHORTEST = 1.0 / 60.0
+#: Name of the split of the labels into those of the training and the validation.
+SPLIT = "labels"
+_QUANTITIES = ("energy", "forces", "dipole", "polarizability")
+
+
+class FineTuned(NamedTuple):
+    """The last model, its rounds, and why there are no more."""
+
+    level: Level
+    rounds: tuple[Round, ...]
+    reason: str
+
+    def note(self, method: str) -> str:
+        """Return what was done as a sentence."""
+        last = self.rounds[-1]
+        return (
+            f"the model was fine-tuned on {last.labels} labels of {method} in {last.number} "
+            f"round{'s' * (last.number > 1)}, {duration(sum(r.seconds for r in self.rounds))}; "
+            f"stopped: {self.reason}"
+        )
+
+
+def fine_tuned(
+    atoms: Atoms,
+    reference: ReferenceLevel,
+    options: ActiveLearning,
+    *,
+    temperature: float = 298.15,
+    progress: bool = False,
+) -> FineTuned:
+    """Return a model that was fine-tuned on labels of a molecule; the same call resumes.
+
+    Parameters
+    ----------
+    atoms
+        The molecule.
+    reference
+        Level of the labels.
+    options
+        When to stop.
+    temperature
+        Of the dynamics that proposes structures, K.
+    progress
+        Show the progress.
+
+    Raises
+    ------
+    InvalidInputError
+        The level cannot be learnt, or the model does not know the elements.
+    OtherRunError
+        The folder has the rounds of another molecule, level or model.
+    BlockingIOError
+        Another process works in the folder.
+    """
+    quantities = learnt_quantities(reference)
+    start = start_level(options.start_from, atoms)
+    make_folder(options.folder)
+    with exclusive(options.folder / ".lock"):
+        _same_run(atoms, reference.method, quantities, start, options, temperature)
+        rounds = _Rounds(atoms, reference, start, options, temperature, progress)
+        return rounds.run()
+
+
+def learnt_quantities(reference: Level) -> tuple[str, ...]:
+    """Return what is labelled and learnt.
+
+    Raises
+    ------
+    InvalidInputError
+        It is no reference method, or one without dipole moments.
+    """
+    if not isinstance(reference, ReferenceLevel):
+        raise InvalidInputError(
+            key="level",
+            value=reference.given,
+            expected="for this quality a method of eqcalc label that the model learns: "
+            "dft:PBE0/def2-TZVP, gfn2, ase:…",
+        )
+    found = selected_quantities(reference.method)
+    missing = [name for name in _QUANTITIES[:3] if name not in found]
+    if missing:
+        raise InvalidInputError(
+            f"has no {', '.join(missing)}",
+            key="level",
+            value=reference.given or reference.name,
+            expected="a method of energies, forces and dipole moments",
+        )
+    return tuple(name for name in _QUANTITIES if name in found)
+
+
+def _same_run(
+    atoms: Atoms,
+    method: Method,
+    quantities: Sequence[str],
+    start: ModelLevel,
+    options: ActiveLearning,
+    temperature: float,
+) -> None:
+    """Note what is learnt from what, or check that it is what was begun."""
+    file = options.folder / "learning.json"
+    stated = {
+        "method": method.name,
+        "settings": method.settings(),
+        "quantities": list(quantities),
+        "numbers": atoms.numbers.tolist(),
+        "positions": atoms.positions.tolist(),
+        "masses": atoms.get_masses().tolist(),
+        "charge": total_charge(atoms),
+        "temperature": temperature,
+        "start_from": start.key,
+        "steps": options.steps,
+        "seed": options.seed,
+    }
+    if not file.exists():
+        write_record(file, stated)
+        return
+    found, now = json.loads(file.read_text(encoding="utf-8")), json.loads(json.dumps(stated))
+    different = [key for key in now if found.get(key) != now[key]]
+    if different:
+        raise OtherRunError(file, different)
+
+
+class _Rounds:
+    """The rounds of one molecule."""
+
+    def __init__(
+        self,
+        atoms: Atoms,
+        reference: ReferenceLevel,
+        start: ModelLevel,
+        options: ActiveLearning,
+        temperature: float,
+        progress: bool,
+    ) -> None:
+        self._atoms, self._reference, self._start = atoms, reference, start
+        self._quantities = learnt_quantities(reference)
+        self._options, self._temperature, self._progress = options, temperature, progress
+
+    def run(self) -> FineTuned:
+        """Return the result of all rounds."""
+        level, rounds = self._start, list[Round]()
+        minima = self._first_minima(level)
+        reason = None
+        while reason is None:
+            folder = self._options.folder / f"round-{len(rounds) + 1}"
+            if (folder / "round.json").exists():
+                found = Round(**json.loads((folder / "round.json").read_text(encoding="utf-8")))
+                level = FineTunedLevel(folder / "model.eqc", self._reference)
+                minima = _read_minima(folder / "minima.xyz")
+            else:
+                begun = (folder / "candidates.h5").exists()
+                n = LEAST if begun else self._affordable(rounds, minima)
+                if n < LEAST and rounds:
+                    reason = "the hours do not suffice for another round, not converged"
+                    break
+                level, minima, found = self._round(folder, level, minima, rounds, max(n, LEAST))
+            rounds.append(found)
+            self._tell(found)
+            reason = reason_to_stop(rounds, self._options)
+        return FineTuned(level, tuple(rounds), reason)
+
+    def _tell(self, found: Round) -> None:
+        if self._progress:
+            print(
+                f"round {found.number}: {found.labels} labels, half-widths of at most "
+                f"{found.position_error:.1f} cm⁻¹ and {100.0 * found.area_error:.1f} %, changed by "
+                f"{found.change:.1f} cm⁻¹, {duration(found.seconds)}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def _affordable(self, rounds: Sequence[Round], minima: Sequence[Atoms]) -> int:
+        """Return how many labels there is time for in the next round."""
+        done = rounds[-1].labels if rounds else 0
+        wanted, hours = self._options.batch(done), self._options.hours
+        if rounds:
+            each = sum(r.labelling for r in rounds) / done
+            besides = max(r.seconds - r.labelling for r in rounds)
+        else:
+            began = time.monotonic()
+            self._reference.method.label(minima[0], self._quantities)
+            each, besides = (time.monotonic() - began) / self._options.processes, 0.0
+        left = 3600.0 * hours - sum(r.seconds for r in rounds) - besides
+        return min(wanted, max(0, int(left / max(each, 1e-6))))
+
+    def _first_minima(self, level: ModelLevel) -> list[Atoms]:
+        file = self._options.folder / "minima.xyz"
+        if not file.exists():
+            found = conformers(
+                self._atoms,
+                level.method,
+                energy_window=_WINDOW,
+                rng=np.random.default_rng(self._options.seed),
+            )
+            for trial in found:
+                trial.set_masses(self._atoms.get_masses())
+            _write_minima(file, found[:_MINIMA])
+        return _read_minima(file)
+
+    def _round(
+        self,
+        folder: Path,
+        level: ModelLevel,
+        minima: Sequence[Atoms],
+        rounds: Sequence[Round],
+        n: int,
+    ) -> tuple[ModelLevel, list[Atoms], Round]:
+        """Choose and label structures, train, and return the new model, minima and record."""
+        times, cpu = [time.monotonic()], _cpu_seconds()
+        make_folder(folder)
+        before = None
+        if rounds:
+            before = Dataset.open(folder.parent / f"round-{len(rounds)}" / "dataset.h5")
+        earlier = rounds[-1].wavenumber if rounds else wavenumbers(minima_spectra(level, minima))
+        rng = np.random.default_rng((self._options.seed, len(rounds)))
+        candidates = self._candidates(folder, level, minima, before, n, rng)
+        times.append(time.monotonic())
+        labels = self._labelled(folder, candidates)
+        times.append(time.monotonic())
+        spent = sum(r.seconds for r in rounds) + times[-1] - times[0]
+        dataset = self._dataset(folder, before, labels)
+        hours = max(self._options.hours - spent / 3600.0, _SHORTEST)
+        self._train(folder, dataset, hours)
+        level = FineTunedLevel(folder / "model.eqc", self._reference)
+        times.append(time.monotonic())
+        spectra = minima_spectra(level, minima)
+        errors = [one and level.model_error(one[1], one[0]) for one in spectra]
+        position, area = largest_errors(spectra, errors)
+        moved = [old if one is None else one[0] for old, one in zip(minima, spectra, strict=True)]
+        _write_minima(folder / "minima.xyz", moved)
+        write_atomically(folder / "summary.txt", summary(spectra, errors))
+        found = Round(
+            number=len(rounds) + 1,
+            labels=(rounds[-1].labels if rounds else 0) + len(candidates),
+            wavenumber=wavenumbers(spectra),
+            position_error=position,
+            area_error=area,
+            change=largest_change(earlier, wavenumbers(spectra)),
+            seconds=time.monotonic() - times[0],
+            labelling=times[2] - times[1],
+            training=times[3] - times[2],
+            cpu_seconds=_cpu_seconds() - cpu,
+        )
+        write_record(folder / "round.json", asdict(found))
+        return level, moved, found
+
+    def _candidates(
+        self,
+        folder: Path,
+        level: ModelLevel,
+        minima: Sequence[Atoms],
+        before: Dataset | None,
+        n: int,
+        rng: np.random.Generator,
+    ) -> Dataset:
+        """Return the structures of a round that are labelled."""
+        file = folder / "candidates.h5"
+        if file.exists():
+            return Dataset.open(file)
+        spectra = [one for one in minima_spectra(level, minima) if one is not None]
+        if not spectra:
+            raise InvalidInputError("no minimum was found", key="molecule", value=self._atoms)
+        known = [] if before is None else list(before)
+        minimal = [Record.from_atoms(atoms, source="minimum") for atoms, _ in spectra]
+        picked = chosen(minimal, np.ones(len(minimal)), n // 2, known)
+        dynamics, nodes = proposed(level, spectra, n, self._temperature, rng)
+        typical = len(picked) + round(_TYPICAL * (n - len(picked)))
+        while len(picked) < typical:  # they are in random order
+            picked.append(dynamics.pop())
+        pool = [*dynamics, *nodes]
+        unsure = disagreement(level.potential, pool)
+        picked += chosen(pool, unsure, n - len(picked), [*known, *picked])
+        return Dataset.create(
+            file, picked, level_of_theory="none", provenance={"proposed_by": level.key}
+        )
+
+    def _labelled(self, folder: Path, candidates: Dataset) -> Dataset:
+        """Return the labels of a round."""
+        file = folder / "labels.h5"
+        if file.exists() and not file.with_name(f"{file.name}.journal").exists():
+            return Dataset.open(file)
+        return label(
+            list(candidates),
+            self._reference.method,
+            file,
+            quantities=self._quantities,
+            processes=self._options.processes,
+            progress=self._progress,
+            provenance={"proposed_by": candidates.provenance["proposed_by"]},
+        ).dataset
+
+    def _dataset(self, folder: Path, before: Dataset | None, labels: Dataset) -> Dataset:
+        """Return the labels so far, but for those of very high energies, with their split."""
+        file = folder / "dataset.h5"
+        if file.exists():
+            return Dataset.open(file)
+        old = [] if before is None else list(before)
+        energies = [float(record.labels["energy"]) for record in (*old, *labels)]
+        limit = min(energies) + 2.0 * highest_energy(len(self._atoms))
+        new = [record for record in labels if float(record.labels["energy"]) <= limit]
+        rng = np.random.default_rng((self._options.seed, len(old)))
+        held = set(rng.permutation(len(new))[: max(2, len(new) // _VALIDATION)].tolist())
+        parts: dict[str, list[int]] = {"training": [], "validation": []}
+        if before is not None:
+            parts = {name: before.splits[SPLIT][name].tolist() for name in parts}
+        for k in range(len(new)):
+            parts["validation" if k in held else "training"].append(len(old) + k)
+        with labels.writer(file) as writer:
+            writer.append([*old, *new])
+            writer.add_split(SPLIT, {name: np.array(rows) for name, rows in parts.items()})
+        return Dataset.open(file)
+
+    def _train(self, folder: Path, dataset: Dataset, hours: float) -> None:
+        """Fine-tune the model of the start, and write it with the distribution of its last layers.
+
+        The model of the last round would begin from what it has learnt of few labels by heart.
+        """
+        if (folder / "model.eqc").exists():
+            return
+        rows = dataset.splits[SPLIT]
+        settings = training_settings(dataset, len(rows["training"]), self._options.steps)
+        settings["output"] = str(folder / "training")
+        settings["model"] = {"start_from": str(self._start.file)}
+        settings["stopping"]["hours"] = hours
+        model = train(TrainingConfig.from_settings(settings), progress=False).model
+        model = calibrated_last_layers(model, dataset, rows["training"], rows["validation"])
+        save_model(model, folder / "model.eqc")
+
+
+def training_settings(dataset: Dataset, training: int, steps: int) -> dict[str, Any]:
+    """Return settings of a training of so many steps on the split of a dataset.
+
+    What is not said is that of a model that is trained further
+    (:func:`eqcalc.training.template.fitting_settings`).
+    """
+    epochs = max(1, round(steps / max(1, training // _BATCH)))
+    return {
+        "data": {"path": str(dataset.path), "split": SPLIT},
+        "optimizer": {"batch_size": _BATCH},
+        "stopping": {"epochs": epochs, "patience": None},
+    }
+
+
+def _write_minima(file: Path, minima: Sequence[Atoms]) -> None:
+    with replacing(file) as temporary:
+        ase.io.write(temporary, [atoms.copy() for atoms in minima], format="extxyz")
+
+
+def _read_minima(file: Path) -> list[Atoms]:
+    return read_structures([file])
+
+
+def _cpu_seconds() -> float:
+    """Return the CPU time of this process and of those that it has waited for, s."""
+    return sum(os.times()[:4])
