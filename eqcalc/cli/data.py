@@ -124,9 +124,8 @@ def _convert(options: argparse.Namespace) -> None:
                     value=getattr(options, name),
                     expected=f"nothing: {options.target} is written as {options.source} has it",
                 )
-        keys = dict(options.key)
-        dataset = Dataset.open(options.source)
-        print(export_dataset(dataset, options.target, keys=keys, overwrite=options.overwrite))
+        choices = {"keys": dict(options.key), **chosen(options, "overwrite", "progress")}
+        print(export_dataset(Dataset.open(options.source), options.target, **choices))
         return
     report = convert(
         options.source,

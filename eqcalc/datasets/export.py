@@ -8,7 +8,7 @@ each comment line of extended XYZ, and in the metadata of a database as SchNetPa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from eqcalc.datasets.dataset import Dataset
 from eqcalc.datasets.record import Record
 from eqcalc.facts import described, joined_levels
 from eqcalc.files import replacing
+from eqcalc.progress import progress_bar
 from eqcalc.quantities import quantity
 from eqcalc.validation import absent_file, file_suffix, one_of
 
@@ -34,6 +35,7 @@ def export_dataset(
     *,
     keys: Mapping[str, str] | None = None,
     overwrite: bool = False,
+    progress: bool = True,
 ) -> str:
     """Write the structures of a dataset to a file of another format; return what it has.
 
@@ -50,6 +52,8 @@ def export_dataset(
         it is another than its name: ``{"energy": "REF_energy"}``.
     overwrite
         Replace an existing `target`.
+    progress
+        Show the progress.
 
     Raises
     ------
@@ -65,10 +69,14 @@ def export_dataset(
     if not overwrite:
         absent_file(target, "choose another name or overwrite it (eqcalc convert --overwrite)")
     named = {name: name for name in (*dataset.quantities, *_OTHERS)} | dict(keys or {})
-    levels = dataset.levels_of_theory
+    units = {named[name]: quantity(name).unit for name in dataset.quantities}
+    level = joined_levels(dataset.levels_of_theory)
+    records = progress_bar(
+        dataset.records(), shown=progress, total=len(dataset), desc=target.name, unit="structures"
+    )
     with replacing(target) as draft:
-        write(draft, dataset, named, joined_levels(levels))
-    told = {f"{name} ({named[name]})": quantity(name).unit for name in dataset.quantities}
+        write(draft, records, named, units, level)
+    told = {f"{name} ({named[name]})": units[named[name]] for name in dataset.quantities}
     return f"{len(dataset)} structures in {target}: {described({'positions': 'Å', **told})}"
 
 
@@ -87,14 +95,19 @@ def _values(record: Record, keys: Mapping[str, str]) -> dict[str, Any]:
 # --- extended XYZ -------------------------------------------------------------------------
 
 
-def _write_extxyz(path: Path, dataset: Dataset, keys: Mapping[str, str], level: str) -> None:
-    units = {keys[name]: quantity(name).unit for name in dataset.quantities}
+def _write_extxyz(
+    path: Path,
+    records: Iterable[Record],
+    keys: Mapping[str, str],
+    units: Mapping[str, str],
+    level: str,
+) -> None:
     stated = {"units": described({"positions": "Å", **units}), "level_of_theory": level}
-    per_atom = [keys[name] for name in dataset.quantities if quantity(name).per_atom]
     with path.open("w", encoding="utf-8") as file:
-        for record in dataset.records():
+        for record in records:
             values = _values(record, keys) | stated
-            columns = {key: values.pop(key) for key in per_atom if key in values}
+            per_atom = [keys[name] for name in record.labels if quantity(name).per_atom]
+            columns = {key: values.pop(key) for key in per_atom}
             file.writelines(f"{line}\n" for line in _frame(record, columns, values))
 
 
@@ -129,8 +142,13 @@ def _text(value: Any) -> str:
 # --- ASE databases ------------------------------------------------------------------------
 
 
-def _write_database(path: Path, dataset: Dataset, keys: Mapping[str, str], level: str) -> None:
-    units = {keys[name]: quantity(name).unit for name in dataset.quantities}
+def _write_database(
+    path: Path,
+    records: Iterable[Record],
+    keys: Mapping[str, str],
+    units: Mapping[str, str],
+    level: str,
+) -> None:
     path.unlink()  # an empty file is no database
     with ase.db.connect(path, type="db", use_lock_file=False) as database:
         database.metadata = {
@@ -139,7 +157,7 @@ def _write_database(path: Path, dataset: Dataset, keys: Mapping[str, str], level
             "atomrefs": {},
             "level_of_theory": level,
         }
-        for record in dataset.records():
+        for record in records:
             values = _values(record, keys)
             arrays = {k: v if isinstance(v, str) else np.atleast_1d(v) for k, v in values.items()}
             usual = {name: value for name, value in record.labels.items() if keys[name] == name}
@@ -147,7 +165,7 @@ def _write_database(path: Path, dataset: Dataset, keys: Mapping[str, str], level
 
 
 #: Writers by suffix.
-WRITERS: dict[str, Callable[[Path, Dataset, Mapping[str, str], str], None]] = {
+WRITERS: dict[str, Callable[..., None]] = {
     ".extxyz": _write_extxyz,
     ".xyz": _write_extxyz,
     ".db": _write_database,

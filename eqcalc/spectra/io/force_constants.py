@@ -165,9 +165,8 @@ def _of_orca(text: str) -> tuple[Atoms, HarmonicSpectrum]:
     size = 3 * len(atoms)
 
     def table(name: str, width: int) -> np.ndarray | None:
-        if name not in sections:
-            return None
-        return _reals(sections[name].split("\n", 2)[2]).reshape(size, width)
+        found = _reals(sections.get(name, "\n\n").split("\n", 2)[2])
+        return found.reshape(size, width) if len(found) else None
 
     tensors = table("polarizability_derivatives", 6)
     return _harmonic(
