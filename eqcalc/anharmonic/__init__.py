@@ -8,6 +8,7 @@ from eqcalc.anharmonic.analysis import (
     perturbed_spectrum,
 )
 from eqcalc.anharmonic.large_amplitude import LargeAmplitude, PathStates
+from eqcalc.anharmonic.last_layer_spread import grid_uncertainty
 from eqcalc.anharmonic.perturbation import (
     perturbed_fundamentals,
     perturbed_moments,
@@ -26,6 +27,7 @@ __all__ = [
     "Treatment",
     "anharmonic_spectrum",
     "force_field",
+    "grid_uncertainty",
     "motion_table",
     "one_mode_fundamentals",
     "perturbed_fundamentals",

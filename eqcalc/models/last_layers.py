@@ -22,7 +22,7 @@ C = L Lᵀ     :class:`LastLayers`, which has L by quantity
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import torch
@@ -59,6 +59,31 @@ def set_parameters(layer: nn.Linear, values: Tensor) -> None:
         weights, bias = values.split([layer.weight.numel(), layer.bias.numel()])
         layer.weight.copy_(weights.view_as(layer.weight))
         layer.bias.copy_(bias)
+
+
+def parameter_columns(layer: nn.Linear, output: Callable[[], Tensor]) -> Tensor:
+    """Return the Jacobian of an output that is linear in the parameters of a layer, ``[…, p]``.
+
+    Column k is the output for the k-th unit vector as parameters, less that for zeros.
+
+    Parameters
+    ----------
+    layer
+        The layer; its parameters are restored.
+    output
+        Evaluates the output with the present parameters.
+    """
+    fitted = parameters_of(layer)
+    try:
+        set_parameters(layer, torch.zeros_like(fitted))
+        offset = output()
+        columns = []
+        for unit in torch.eye(len(fitted), dtype=fitted.dtype, device=fitted.device):
+            set_parameters(layer, unit)
+            columns.append(output() - offset)
+    finally:
+        set_parameters(layer, fitted)
+    return torch.stack(columns, dim=-1)
 
 
 def last_layer(potential: Potential, name: str) -> nn.Linear:

@@ -23,8 +23,7 @@ from eqcalc.datasets import Dataset
 from eqcalc.models.last_layers import (
     last_layer,
     last_layer_factors,
-    parameters_of,
-    set_parameters,
+    parameter_columns,
     with_last_layers,
 )
 from eqcalc.models.potential import Potential
@@ -198,36 +197,30 @@ def _of_quantity(
     structures = batch.structures
     positions = structures.positions.detach().requires_grad_(with_forces)
     moved = structures.with_positions(positions)
-    layer = last_layer(model, name)
-    fitted = parameters_of(layer)
     counts: Sequence[int] = structures.counts.tolist()
 
-    def outputs() -> dict[str, Tensor]:
+    def outputs() -> Tensor:
+        """Return the quantity, then the forces."""
         value = model.read_out(name, features, moved)
         if not with_forces:
-            return {name: value.detach()}
+            return value.detach().flatten()
         (gradient,) = torch.autograd.grad(value.sum(), positions, retain_graph=True)
-        return {name: value.detach(), "forces": -gradient}
+        return torch.cat([value.detach().flatten(), -gradient.flatten()])
 
-    try:
-        with torch.set_grad_enabled(with_forces):
-            features = model.representation(moved, batch.pairs)
-            found = outputs()
-            set_parameters(layer, torch.zeros_like(fitted))
-            offset = outputs()
-            columns = []
-            for unit in torch.eye(len(fitted), dtype=fitted.dtype):
-                set_parameters(layer, unit)
-                columns.append(outputs())
-    finally:
-        set_parameters(layer, fitted)
-    for kind, value in found.items():
-        error = value - batch.labels[kind].to(value.dtype)
-        jacobian = torch.stack([column[kind] - offset[kind] for column in columns], dim=-1)
+    with torch.set_grad_enabled(with_forces):
+        features = model.representation(moved, batch.pairs)
+        value = outputs()
+        jacobian = parameter_columns(last_layer(model, name), outputs)
+    size = batch.labels[name].numel()
+    parts = {name: slice(size), **({"forces": slice(size, None)} if with_forces else {})}
+    for kind, part in parts.items():
+        label = batch.labels[kind]
+        error = value[part].view_as(label) - label.to(value.dtype)
+        columns = jacobian[part].view(*label.shape, -1)
         per_atom = quantity(kind).per_atom
         sizes = counts if per_atom else [1] * len(counts)
         present = batch.present[kind]
-        for k, (one, row) in enumerate(zip(error.split(sizes), jacobian.split(sizes), strict=True)):
+        for k, (one, row) in enumerate(zip(error.split(sizes), columns.split(sizes), strict=True)):
             if present[k]:
                 scale = counts[k] if quantity(kind).error_per_atom else 1
                 yield kind, row.reshape(-1, row.shape[-1]) / scale, one.flatten() / scale
