@@ -255,7 +255,7 @@ class InputDocument:
                 f"step, time{{femtosecond}}, {', '.join(columns)} ] </properties>",
             ]
         if strides.energies:
-            of_cell = ", volume{angstrom3}, pressure_cv{bar}" if self.periodic else ""
+            of_cell = ", cell_h{ase}, pressure_cv{bar}" if self.periodic else ""
             lines += [
                 f"    <properties filename='energies' stride='{strides.energies}' flush='100'> [ "
                 "step, time{femtosecond}, conserved{electronvolt}, temperature{kelvin}, "

@@ -36,7 +36,7 @@ _PROPERTIES = {
     "potential": "potential_energy",
     "kinetic_cv": "kinetic_energy_virial",
     "temperature": "temperature",
-    "volume": "volume",
+    "cell_h": "cell",
     "pressure_cv": "pressure",
 }
 _FRAMES = {"x_centroid": "positions", "v_centroid": "velocities", "positions": "bead_positions"}
@@ -202,7 +202,8 @@ def _observables(
         path = folder / f"{start}{item.filename}"
         if item.kind == "properties":
             for name, records in read_properties(path).items():
-                found.setdefault(observables.get(name, name), records)
+                read = _rows(records) if name == "cell_h" else records
+                found.setdefault(observables.get(name, name), read)
         elif item.kind == "trajectory":
             name = split_unit(item.what)[0]
             if name in ("extras", "extras_component_raw"):
@@ -316,17 +317,23 @@ def _header(
         n_beads=first.n_beads,
         numbers=first.numbers,
         masses=first.masses,
-        cell=_mean_cell(first.cell, found.get("volume")) if description.is_periodic() else None,
+        cell=_mean_cell(first, found) if description.is_periodic() else None,
         settings=settings,
         provenance=provenance,
     )
 
 
-def _mean_cell(cell: np.ndarray, volumes: tuple[int, np.ndarray] | None) -> np.ndarray:
-    """Return a cell of the shape of the last one and of the mean volume, if it is recorded."""
-    if volumes is None:
-        return cell
-    return cell * np.cbrt(volumes[1].mean() / np.linalg.det(cell))
+def _mean_cell(system: System, found: Mapping[str, tuple[int, np.ndarray]]) -> np.ndarray:
+    """Return the mean of the cells that are recorded, the last one if none are."""
+    return found["cell"][1].mean(axis=(0, 1)) if "cell" in found else system.cell
+
+
+def _rows(cells: Records) -> Records:
+    """Return cells with vectors as rows ``[n, 3, 3]``, which i-PI prints as xx yy zz xy xz yz."""
+    xx, yy, zz, xy, xz, yz = cells.values.T
+    zero = np.zeros_like(xx)
+    vectors = [[xx, zero, zero], [xy, yy, zero], [xz, yz, zz]]
+    return Records(cells.steps, np.moveaxis(np.array(vectors), -1, 0))
 
 
 def _write(path: Path, header: Header, found: Mapping[str, tuple[int, np.ndarray]]) -> Trajectory:

@@ -40,8 +40,6 @@ TIMES: Mapping[str, float] = {
 #: The eV of i-PI is rounded; this undoes what it does.
 _ENERGIES = {"": HARTREE, "electronvolt": 0.036749326 * HARTREE}
 _LENGTHS = {"ase": 1.0}
-#: So is its Å³.
-_VOLUMES = {"": BOHR**3, "angstrom3": 6.748334231 * BOHR**3}
 _PRESSURES = {"": 1.0 / 3.398827377e-9, "bar": 1.0}
 _VELOCITIES = {"ase": FEMTOSECOND}
 #: Units in which i-PI may print what is read, besides the averages of extras.
@@ -49,7 +47,7 @@ _PRINTED: Mapping[str, Mapping[str, float]] = {
     "potential": _ENERGIES,
     "kinetic_cv": _ENERGIES,
     "temperature": {"": HARTREE_TEMPERATURE, "kelvin": 1.0},
-    "volume": _VOLUMES,
+    "cell_h": _LENGTHS,
     "pressure_cv": _PRESSURES,
     "positions": _LENGTHS,
     "x_centroid": _LENGTHS,

@@ -51,7 +51,7 @@ UNITS = {
     "positions": "Å",
     "bead_positions": "Å",
     "velocities": "Å/fs",
-    "volume": "Å^3",
+    "cell": "Å",
     "pressure": "bar",
 }
 

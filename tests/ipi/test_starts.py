@@ -187,6 +187,9 @@ def test_sockets_and_strides_that_cannot_be(make, key):
         (["--unix", "a/b"], "a/b"),
         (["--matrices", "gle.xml"], "NVE.matrices"),
         (["--charge", "1"], "charge"),
+        (["--flexible"], "--pressure"),
+        (["--pressure", "1"], "barostat"),
+        (["--correction", "x.eqc"], "x.eqc"),
         (["--prefix", "a b/c"], "prefix"),
     ],
 )
