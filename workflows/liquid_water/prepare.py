@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Make the dataset of liquid water: energies and forces of some frames, response of others.
 
+Close contacts (``contacts.py``) join the training; GFN2-xTB labels them (``eqcalc[label]``).
+
     python workflows/liquid_water/prepare.py runs/liquid-water.h5
 
 writes the dataset and beside it ``liquid-water.xyz``, a frame to start dynamics from. Where the
@@ -15,13 +17,14 @@ from pathlib import Path
 
 import ase.io
 import numpy as np
+from contacts import contacts
 
 from eqcalc.datasets import DatasetWriter, Record
 from eqcalc.units import cell_polarizability, conversion_factor
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "water"
-#: Structures of each part, first those with forces.
-PARTS = {"training": (360, 800), "validation": (20, 50), "test": (20, 150)}
+#: Structures of each part: cells with forces, cells with response, close contacts.
+PARTS = {"training": (360, 800, 800), "validation": (20, 50, 0), "test": (20, 150, 0)}
 
 
 def with_forces(path: Path) -> Iterator[Record]:
@@ -50,8 +53,8 @@ def with_response(path: Path) -> Iterator[Record]:
         yield Record(a["numbers"], positions, labels, cell=cell, pbc=True, source="32 H2O")
 
 
-def split(sizes: tuple[int, int], seed: int = 0) -> dict[str, np.ndarray]:
-    """Return the indices of each part, drawn at random from both kinds of structures."""
+def split(sizes: tuple[int, ...], seed: int = 0) -> dict[str, np.ndarray]:
+    """Return the indices of each part, drawn at random from every kind of structures."""
     rng, offset = np.random.default_rng(seed), 0
     parts: dict[str, list[np.ndarray]] = {name: [] for name in PARTS}
     for kind, size in enumerate(sizes):
@@ -70,10 +73,11 @@ def main() -> None:
     options = parser.parse_args()
     first = list(with_forces(DATA / "water64-energies-forces.npz"))
     second = list(with_response(DATA / "water32-dipole-permittivity.npz"))
+    third = list(contacts(first, PARTS["training"][2]))
     options.target.parent.mkdir(parents=True, exist_ok=True)
     levels = {
         "energy": "functional not stated (DeePMD-kit example water)",
-        "forces": "functional not stated (DeePMD-kit example water)",
+        "forces": "functional not stated (DeePMD-kit example water); close contacts: GFN2-xTB",
         "dipole": "functional not stated (Kapil, water_bulk)",
         "polarizability": "functional not stated (Kapil, water_bulk)",
     }
@@ -85,10 +89,14 @@ def main() -> None:
     ) as writer:
         writer.append(first)
         writer.append(second)
-        writer.add_split("liquid", split((len(first), len(second))))
+        writer.append(third)
+        writer.add_split("liquid", split((len(first), len(second), len(third))))
     start = options.target.with_suffix(".xyz")
     ase.io.write(start, first[-1].atoms(), format="extxyz", columns=["symbols", "positions"])
-    print(f"{len(first)} cells with forces and {len(second)} with response in {options.target}")
+    print(
+        f"{len(first)} cells with forces, {len(second)} with response and {len(third)} close "
+        f"contacts in {options.target}"
+    )
 
 
 if __name__ == "__main__":
