@@ -2,9 +2,9 @@
 """Close contacts of water molecules, of which frames of a liquid at 300 K have none.
 
 A network that has never seen them may have minima there: one trained on the cells alone lost
-two hydrogen atoms as H₂ after a picosecond. Clusters of two to four molecules are cut from the cells, atoms
-are brought together, and GFN2-xTB gives the forces: its errors are small beside forces of 5 to 30
-eV/Å. They are no part of the test of the liquid.
+two hydrogen atoms as H₂ after a picosecond. Clusters of two to four molecules are cut from the
+cells, atoms are brought together, and GFN2-xTB gives the forces: its errors are small beside
+forces of several eV/Å. They are no part of the test of the liquid.
 """
 
 from __future__ import annotations
