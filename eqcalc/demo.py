@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""The demonstration: from the shipped ethanol model to its IR and Raman spectrum."""
+"""The demonstration: IR and Raman spectrum of ethanol by several treatments of its nuclei."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -19,22 +19,47 @@ from ase import Atoms
 from ase.build import molecule
 
 import eqcalc
+from eqcalc.anharmonic import (
+    AnharmonicSpectrum,
+    Treatment,
+    anharmonic_spectrum,
+    separated_motions,
+    with_motions,
+)
+from eqcalc.anharmonic.spectrum import PRINTED
+from eqcalc.calculator import EqCalculator
+from eqcalc.centroid import corrected, shipped_correction
 from eqcalc.dynamics import Equilibration, HarmonicModes, recorded_execution, simulate
-from eqcalc.files import make_folder, write_atomically
+from eqcalc.files import make_folder, write_atomically, write_record
 from eqcalc.harmonic import harmonic_spectrum, relax
 from eqcalc.labelling.workers import end_with_parent
+from eqcalc.methods import method
 from eqcalc.models.checkpoint import load_model, shipped_model
 from eqcalc.models.derivatives import hessian
 from eqcalc.models.potential import Potential
+from eqcalc.prediction.bands import Conformer
+from eqcalc.prediction.result import Prediction
 from eqcalc.progress import progress_bar
 from eqcalc.reports.description import level_of_theory
-from eqcalc.reports.files import describe_spectra, write_figure, write_molecular_spectra
+from eqcalc.reports.files import describe_spectra, write_molecular_spectra
+from eqcalc.reports.method_comparison import (
+    Vibrations,
+    compare_methods,
+    fundamentals_of,
+    method_notes,
+    method_table,
+)
 from eqcalc.reports.molecular import MolecularSpectra, check_sum_rule, molecular_spectra
 from eqcalc.runtime import FusedExecution, eager_evaluator, evaluator_for, keep_freed_memory
+from eqcalc.spectra import Spectrum, plot_infrared_raman, save_figure, write_spectrum
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum
+from eqcalc.spectra.figures import dynamics_name
 from eqcalc.structures import Structures
 from eqcalc.trajectory import Trajectory
 from eqcalc.validation import InvalidInputError, count
+
+#: Conformers that differ, and their populations: gauche has a mirror image, all have one energy.
+POPULATIONS = {"trans": 1.0 / 3.0, "gauche": 2.0 / 3.0}
 
 
 class DemoError(InvalidInputError):
@@ -42,12 +67,12 @@ class DemoError(InvalidInputError):
 
 
 class DemoRunError(RuntimeError):
-    """A simulation of the demonstration failed.
+    """A calculation of the demonstration failed.
 
     Parameters
     ----------
     run
-        Its name.
+        Name of the simulation, or ``"vci"``.
     reason
         Why.
     """
@@ -71,8 +96,8 @@ class RunPlan:
         Stem of its files.
     method
         Dynamics method.
-    replicas, beads
-        Numbers of replicas and beads.
+    replicas
+        Number of replicas.
     steps
         Length of the production run.
     equilibration
@@ -82,21 +107,19 @@ class RunPlan:
     name: str
     method: str
     replicas: int
-    beads: int
     steps: int
     equilibration: float
 
 
-#: About two minutes each with the compiled kernels.
+#: About a minute each with the compiled kernels.
 LONG_RUNS = (
-    RunPlan("classical", "NVE", replicas=32, beads=1, steps=8000, equilibration=200.0),
-    RunPlan("t-rpmd", "T-RPMD", replicas=6, beads=20, steps=3000, equilibration=50.0),
+    RunPlan("classical", "NVE", replicas=18, steps=8000, equilibration=200.0),
+    RunPlan("te-pigs", "Te-PIGS", replicas=9, steps=8000, equilibration=200.0),
 )
 #: Without them, a step takes five times as long.
-SHORT_RUNS = (
-    RunPlan("classical", "NVE", replicas=24, beads=1, steps=4000, equilibration=200.0),
-    RunPlan("t-rpmd", "T-RPMD", replicas=6, beads=16, steps=1200, equilibration=50.0),
-)
+SHORT_RUNS = tuple(replace(run, steps=3000) for run in LONG_RUNS)
+#: Terms of two modes: under a minute for both conformers.
+TREATMENT = Treatment(coupling=2, quanta=3, nodes=(13, 7, 5))
 
 
 @dataclass(frozen=True)
@@ -108,14 +131,17 @@ class DemoPlan:
     temperature
         Temperature [K].
     timestep
-        Time step [fs]; with the Cayley propagator also suitable for ring polymers.
+        Time step [fs].
     runs
         The simulations, each in a single-threaded process.
+    treatment
+        Of the quantum vibrations.
     """
 
     temperature: float = 300.0
     timestep: float = 0.5
     runs: tuple[RunPlan, ...] = LONG_RUNS
+    treatment: Treatment = TREATMENT
 
     @classmethod
     def for_execution(cls, execution: str) -> DemoPlan:
@@ -129,7 +155,7 @@ class DemoResult:
 
     folder: Path
     spectra: tuple[MolecularSpectra, ...]
-    harmonic: HarmonicSpectrum
+    quantum: Prediction
     summary: str
 
 
@@ -140,11 +166,12 @@ def run_demo(
     plan: DemoPlan | None = None,
     progress: bool = True,
 ) -> DemoResult:
-    """Run classical MD and T-RPMD of ethanol and write their IR and Raman spectra.
+    """Write the IR and Raman spectrum of ethanol by several treatments of its nuclei.
 
-    The folder receives the trajectories, the spectra (HDF5 and CSV), the
-    harmonic analysis, a figure and a summary. An interrupted demonstration is resumed
-    from the last checkpoints; of a finished one only the results are rewritten.
+    They are harmonic modes, classical dynamics, Te PIGS with the correction that comes with eqcalc,
+    and VCI. The folder receives the trajectories, the transitions, the spectra (HDF5 and CSV), a
+    figure and a summary. An interrupted demonstration is resumed from the last checkpoints; of a
+    finished one only the results are rewritten.
 
     Parameters
     ----------
@@ -165,7 +192,7 @@ def run_demo(
     DemoError
         The folder contains something else, such as a demonstration with other settings.
     DemoRunError
-        One of the simulations failed.
+        One of the calculations failed.
     """
     count("seed", seed, least=0)
     started = time.monotonic()
@@ -176,9 +203,7 @@ def run_demo(
 
     potential = load_model(model, dtype=torch.float64)
     conformers = ethanol_conformers(potential)
-    harmonics = {  # its mirror image has the same spectrum
-        name: harmonic_spectrum(potential, conformers[name]) for name in ("trans", "gauche")
-    }
+    harmonics = {name: harmonic_spectrum(potential, conformers[name]) for name in POPULATIONS}
     for name, harmonic in harmonics.items():
         write_atomically(folder / f"harmonic-{name}.txt", harmonic.table() + "\n")
 
@@ -189,7 +214,7 @@ def run_demo(
         ]
     )
     starts = [Atoms(atoms.numbers, atoms.positions) for atoms in conformers.values()]
-    _simulate_all(folder, plan, seed, starts, hessians.numpy(), progress)
+    _calculate_all(folder, plan, seed, starts, hessians.numpy(), harmonics, progress)
 
     spectra, checks = [], []
     evaluator = eager_evaluator(potential, torch.tensor(conformers["trans"].numbers))
@@ -199,28 +224,28 @@ def run_demo(
         write_molecular_spectra(result, folder, run.name)
         spectra.append(result)
         checks.append(check_sum_rule(result.infrared, trajectory, evaluator))
-    write_figure(
-        folder / "ethanol.png",
-        spectra,
-        harmonics["trans"],
-        title="Ethanol, 300 K; sticks: trans conformer",
-    )
-
+    quantum = _prediction(folder, plan, conformers, harmonics, spectra[0])
+    table = _compare(folder, plan, quantum, spectra)
     summary = "\n\n".join(
         [
             f"eqcalc {eqcalc.__version__}: IR and Raman spectrum of ethanol",
             f"model {model.name}, {level_of_theory(potential.metadata)}, "
             f"hash {potential.metadata['hash'][:12]}, seed {seed}",
+            table,
             *(describe_spectra(s, check) for s, check in zip(spectra, checks, strict=True)),
             *(
-                f"double-harmonic spectrum, {name} conformer\n{harmonic.table()}"
-                for name, harmonic in harmonics.items()
+                f"{name} conformer, {treatment}\n{lines}"
+                for name, conformer in zip(POPULATIONS, quantum.conformers, strict=True)
+                for treatment, lines in (
+                    ("double-harmonic", conformer.harmonic.table()),
+                    ("VCI, errors of convergence", conformer.spectrum.table(PRINTED)),
+                )
             ),
             f"this call took {time.monotonic() - started:.0f} s",
         ]
     )
     write_atomically(folder / "summary.txt", summary + "\n")
-    return DemoResult(folder, tuple(spectra), harmonics["trans"], summary)
+    return DemoResult(folder, tuple(spectra), quantum, summary)
 
 
 def ethanol_conformers(potential: Potential) -> dict[str, Atoms]:
@@ -265,7 +290,9 @@ def _recorded_plan(folder: Path) -> DemoPlan | None:
     try:
         settings = json.loads(record.read_text())["plan"]
         runs = tuple(RunPlan(**run) for run in settings.pop("runs"))
-        return DemoPlan(**settings, runs=runs)
+        treatment = settings.pop("treatment")
+        treatment["nodes"] = tuple(treatment["nodes"])
+        return DemoPlan(**settings, runs=runs, treatment=Treatment(**treatment))
     except (ValueError, KeyError, TypeError):
         return None  # of another version; _claim says so
 
@@ -292,23 +319,25 @@ def _claim(folder: Path, settings: dict[str, Any]) -> None:
         raise DemoError("holds a demonstration with other settings", file=record, advice=advice)
 
 
-def _simulate_all(
+def _calculate_all(
     folder: Path,
     plan: DemoPlan,
     seed: int,
     starts: list[Atoms],
     hessians: np.ndarray,
+    harmonics: dict[str, HarmonicSpectrum],
     progress: bool,
 ) -> None:
-    """Run the simulations in parallel and monitor their trajectories."""
+    """Run the simulations and VCI in parallel and monitor the trajectories."""
     context = get_context("spawn")
     with ProcessPoolExecutor(
         len(plan.runs), mp_context=context, initializer=_start_worker
     ) as workers:
         futures = {
-            run: workers.submit(_simulate_one, folder, plan, run, seed, starts, hessians)
+            run.name: workers.submit(_simulate_one, folder, plan, run, seed, starts, hessians)
             for run in plan.runs
         }
+        futures["vci"] = workers.submit(_vibrate, folder, plan.treatment, harmonics)
         with _bars(plan, progress) as bars:
             while not all(future.done() for future in futures.values()):
                 for run, bar in zip(plan.runs, bars, strict=True):
@@ -320,10 +349,10 @@ def _simulate_all(
         _raise_first_error(futures)
 
 
-def _raise_first_error(futures: dict[RunPlan, Future[None]]) -> None:
-    for run, future in futures.items():
+def _raise_first_error(futures: dict[str, Future[None]]) -> None:
+    for name, future in futures.items():
         if future.done() and future.exception() is not None:
-            raise DemoRunError(run.name, future.exception()) from future.exception()
+            raise DemoRunError(name, future.exception()) from future.exception()
 
 
 @contextmanager
@@ -331,8 +360,7 @@ def _bars(plan: DemoPlan, progress: bool) -> Iterator[list[Any]]:
     bars = [
         progress_bar(
             total=run.steps,
-            desc=f"{run.method:>6}, {run.replicas} replicas"
-            + (f" × {run.beads} beads" if run.beads > 1 else ""),
+            desc=f"{run.method:>7}, {run.replicas} replicas",
             unit="steps",
             position=index,
             shown=progress,
@@ -374,11 +402,16 @@ def _simulate_one(
     potential = load_model(shipped_model("ethanol"), dtype=torch.float32)
     fine = max(1, round(1.0 / plan.timestep))
     output = folder / f"{run.name}.h5"
+    evaluator: Any = evaluator_for(
+        potential, torch.tensor(starts[0].numbers), execution=recorded_execution(output)
+    )
+    if method(run.method).effective_potential:
+        correction = shipped_correction(evaluator, plan.temperature, starts[0].get_masses())
+        assert correction is not None  # tests/centroid
+        evaluator = corrected(evaluator, correction)
     simulate(
         starts,
-        evaluator_for(
-            potential, torch.tensor(starts[0].numbers), execution=recorded_execution(output)
-        ),
+        evaluator,
         output=output,
         method=run.method,
         temperature=plan.temperature,
@@ -386,7 +419,6 @@ def _simulate_one(
         steps=run.steps,
         seed=seed,
         replicas=run.replicas,
-        beads=run.beads,
         initial=HarmonicModes(torch.from_numpy(hessians)),
         equilibration=Equilibration(run.equilibration),
         observables={
@@ -399,3 +431,78 @@ def _simulate_one(
         },
         progress=False,
     )
+
+
+def _vibrate(folder: Path, treatment: Treatment, harmonics: dict[str, HarmonicSpectrum]) -> None:
+    """Write the transitions of each conformer by VCI, unless they are there."""
+    potential = load_model(shipped_model("ethanol"), dtype=torch.float64)
+    numbers = molecule("CH3CH2OH").numbers
+    for name, modes in harmonics.items():
+        target = _transitions(folder, name)
+        if target.exists():
+            continue
+        evaluator = evaluator_for(potential, torch.tensor(numbers))
+        atoms = Atoms(numbers, modes.positions, calculator=EqCalculator(potential))
+        at_rest, motions = separated_motions(atoms, modes)
+        spectrum = anharmonic_spectrum(modes, evaluator, treatment, at_rest=at_rest)
+        spectrum = with_motions(spectrum, at_rest, motions, modes, evaluator)
+        write_record(target, spectrum.to_dict())
+
+
+def _transitions(folder: Path, conformer: str) -> Path:
+    return folder / f"vci-{conformer}.json"
+
+
+# --- results ----------------------------------------------------------------------
+
+
+def _prediction(
+    folder: Path,
+    plan: DemoPlan,
+    conformers: dict[str, Atoms],
+    harmonics: dict[str, HarmonicSpectrum],
+    dynamics: MolecularSpectra,
+) -> Prediction:
+    """Return the quantum vibrations, which rotate, at the resolution of the dynamics."""
+    found = []
+    for name, weight in POPULATIONS.items():
+        record = json.loads(_transitions(folder, name).read_text(encoding="utf-8"))
+        transitions = AnharmonicSpectrum.from_dict(record)
+        found.append(Conformer(conformers[name], weight, 0.0, transitions, (), harmonics[name]))
+    source = dynamics.provenance
+    level = str(source["source"]["level_of_theory"])
+    return Prediction("ethanol", level, plan.temperature, source["resolution_cm-1"], tuple(found))
+
+
+def _compare(
+    folder: Path, plan: DemoPlan, quantum: Prediction, spectra: Sequence[MolecularSpectra]
+) -> str:
+    """Write the figure of all treatments; return their table."""
+    assert quantum.raman is not None
+    absorption = [s.infrared for s in spectra if s.infrared is not None]
+    lines: dict[str, Spectrum] = {}
+    for kind, spectrum in (("infrared", quantum.infrared), ("raman", quantum.raman)):
+        # the same sample as that of the dynamics, in the footer of the figure
+        record = {**spectrum.provenance, "source": absorption[0].provenance["source"]}
+        lines[kind] = replace(spectrum, provenance=record)
+        for suffix in (".h5", ".csv"):
+            write_spectrum(lines[kind], folder / f"vci-{kind}{suffix}")
+    measured = fundamentals_of(absorption[0])
+    save_figure(
+        plot_infrared_raman(
+            [*absorption, lines["infrared"]],
+            [*(s.raman for s in spectra if s.raman is not None), lines["raman"]],
+            quantum.conformers[0].harmonic,
+            measured=measured,
+            names=[*map(dynamics_name, absorption), "VCI"],
+            title=f"Ethanol, {plan.temperature:g} K; sticks: trans conformer",
+        ),
+        folder / "ethanol.png",
+    )
+    vibrations = [Vibrations(c.weight, c.harmonic, c.spectrum) for c in quantum.conformers]
+    rows = compare_methods(vibrations, absorption, measured)
+    notes = [
+        *method_notes([run.method for run in plan.runs]),
+        *(f"not run here: {note}" for note in method_notes(["T-RPMD"])[-1:]),
+    ]
+    return "\n".join(["infrared bands", method_table(rows, absorption), *notes])

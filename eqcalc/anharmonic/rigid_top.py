@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.special import gammaln
@@ -108,8 +109,15 @@ def rotational_envelope(constants: np.ndarray, temperature: float) -> Envelope:
         K.
     """
     positive("temperature", temperature, unit="K")
+    return _envelope(tuple(np.asarray(constants, dtype=float).tolist()), temperature)
+
+
+@lru_cache(maxsize=8)
+def _envelope(rotation: tuple[float, ...], temperature: float) -> Envelope:
+    """Return the envelope, once for infrared and Raman."""
+    constants = np.array(rotation)
     energy_unit = temperature / SECOND_RADIATION_CONSTANT  # kT, cm⁻¹
-    levels = list(_levels(np.asarray(constants, dtype=float), _HIGHEST * energy_unit))
+    levels = list(_levels(constants, _HIGHEST * energy_unit))
     partition = sum(
         (2 * j + 1) * np.exp(-energies / energy_unit).sum()
         for j, (energies, _) in enumerate(levels)

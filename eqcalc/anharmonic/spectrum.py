@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
@@ -22,6 +22,7 @@ from eqcalc.validation import one_of, positive
 PRINTED = 0.02
 #: A transition is named after configurations that make up at least this part of it.
 _NAMED = 0.1
+_DERIVATIVES = ("dipole_derivative", "polarizability_derivative")
 
 
 @dataclass(frozen=True)
@@ -232,14 +233,35 @@ class AnharmonicSpectrum(Sticks):
             "zero_point_energy_cm-1": self.zero_point_energy,
             "wavenumber_cm-1": self.wavenumber.tolist(),
             "errors_cm-1": {source: error.tolist() for source, error in self.errors.items()},
-            "assignment": [
-                [{"quanta": {k + 1: v for k, v in c.quanta.items()}, "weight": c.weight} for c in f]
-                for f in self.assignment
-            ],
+            "assignment": _listed(self.assignment),
+            "initial": _listed(self.initial),
             "rotational_constants_cm-1": self.rotational_constants.tolist(),
             "provenance": self.provenance,
+            **{
+                name: None if values is None else values.tolist()
+                for name in _DERIVATIVES
+                for values in [getattr(self, name)]
+            },
             **self.intensities(),
         }
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> AnharmonicSpectrum:
+        """Return the spectrum whose :meth:`to_dict` is given, also after it was JSON."""
+        derivatives: dict[str, Any] = {
+            name: None if record[name] is None else np.array(record[name]) for name in _DERIVATIVES
+        }
+        return cls(
+            harmonic=np.array(record["harmonic_cm-1"]),
+            wavenumber=np.array(record["wavenumber_cm-1"]),
+            assignment=_configurations(record["assignment"]),
+            initial=_configurations(record["initial"]),
+            rotational_constants=np.array(record["rotational_constants_cm-1"]),
+            zero_point_energy=record["zero_point_energy_cm-1"],
+            errors={source: np.array(error) for source, error in record["errors_cm-1"].items()},
+            provenance=record["provenance"],
+            **derivatives,
+        )
 
     def shown(self, least: float) -> np.ndarray:
         """Return which transitions :meth:`table` shows, ``[n_transitions]``."""
@@ -262,6 +284,22 @@ class AnharmonicSpectrum(Sticks):
     ) -> Spectrum:
         plain = super()._broadened(strength, fwhm, wavenumber, shape)
         return replace(plain, provenance={**plain.provenance, **self.provenance})
+
+
+def _listed(states: Sequence[Sequence[Configuration]]) -> list[list[dict[str, Any]]]:
+    """Return configurations of states as JSON-able lists; modes count from one."""
+    return [
+        [{"quanta": {k + 1: v for k, v in c.quanta.items()}, "weight": c.weight} for c in f]
+        for f in states
+    ]
+
+
+def _configurations(states: Sequence[Sequence[Mapping[str, Any]]]) -> list[list[Configuration]]:
+    """Return what :func:`_listed` lists."""
+    return [
+        [Configuration({int(k) - 1: v for k, v in c["quanta"].items()}, c["weight"]) for c in f]
+        for f in states
+    ]
 
 
 def _named(found: Sequence[Configuration]) -> str:

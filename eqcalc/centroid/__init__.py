@@ -5,6 +5,7 @@ from eqcalc.centroid.correction import (
     CorrectionError,
     corrected,
     correction_error,
+    shipped_correction,
     train_correction,
 )
 from eqcalc.centroid.forces import CentroidForces, constrained_forces, sampled_forces
@@ -19,6 +20,7 @@ __all__ = [
     "correction_error",
     "learn_correction",
     "sampled_forces",
+    "shipped_correction",
     "temperature_dependence",
     "train_correction",
 ]

@@ -9,12 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from eqcalc.centroid.forces import SPLIT, CentroidForces, classical_forces, potential_identity
 from eqcalc.datasets import Dataset
-from eqcalc.models.checkpoint import load_model, save_model
+from eqcalc.files import shipped_data
+from eqcalc.models.checkpoint import load_model, read_header, save_model
 from eqcalc.models.committee import charge_of
-from eqcalc.models.corrected import CORRECTION, Corrected
+from eqcalc.models.corrected import (
+    CORRECTION,
+    ELEVATED_TEMPERATURE,
+    MASSES,
+    Corrected,
+    same_isotopes,
+)
 from eqcalc.models.potential import Potential
 from eqcalc.runtime import evaluator_for
 from eqcalc.training import TrainingConfig, train
@@ -158,6 +166,29 @@ def corrected(model: Evaluator, correction: Potential | str | Path) -> Corrected
     cell = getattr(model, "cell", None)
     part = evaluator_for(correction, model.numbers, charge=charge_of(model), cell=cell)
     return Corrected(model, part, {**record, "model": part.provenance["model"]})
+
+
+def shipped_correction(model: Evaluator, temperature: float, masses: ArrayLike) -> Path | None:
+    """Return the correction that comes with eqcalc for a model and a run, or None.
+
+    Parameters
+    ----------
+    model
+        Evaluator of V.
+    temperature, masses
+        Of the run [K, amu]; the correction is of path integrals at this temperature or above, of
+        the same isotopes.
+    """
+    identity = potential_identity(model.provenance)
+    for path in shipped_data("models/corrections", "*.eqc"):
+        record = read_header(path)["metadata"][CORRECTION]
+        if (
+            record["potential"] == identity
+            and temperature <= record[ELEVATED_TEMPERATURE]
+            and same_isotopes(model.numbers.tolist(), masses, record[MASSES])
+        ):
+            return path
+    return None
 
 
 def correction_error(correction: Evaluator, reference: CentroidForces) -> CorrectionError:

@@ -112,12 +112,29 @@ def _simulate(options: argparse.Namespace) -> None:
 def _corrected(
     options: argparse.Namespace, structures: Sequence[Any], model: Any, folder: Path
 ) -> Any:
-    """Return V + δV, with a correction that is given or learned now."""
-    from eqcalc.centroid import CorrectionError, LearningPlan, corrected, learn_correction
+    """Return V + δV, with a correction that is given, comes with eqcalc, or is learned now."""
+    from eqcalc.centroid import (
+        CorrectionError,
+        LearningPlan,
+        corrected,
+        learn_correction,
+        shipped_correction,
+    )
+    from eqcalc.models.checkpoint import load_model
+    from eqcalc.molecules import atomic_masses
 
     if options.correction is not None:
         return corrected(model, options.correction)
     masses = dict(options.mass)
+    if options.elevated_temperature is None and options.labels is None and not folder.exists():
+        of_atoms = atomic_masses(structures[0], masses)
+        if (shipped := shipped_correction(model, options.temperature, of_atoms)) is not None:
+            print(
+                f"correction: {shipped}, which comes with eqcalc, "
+                f"{CorrectionError.of(load_model(shipped))}; another is learned with "
+                "--elevated-temperature or --labels"
+            )
+            return corrected(model, shipped)
     plan = LearningPlan.for_molecule(
         structures[0],
         model,
@@ -187,7 +204,8 @@ def add_simulate_command(add: Callable[..., Any]) -> None:
         "--correction",
         type=Path,
         metavar="FILE",
-        help="take this correction.eqc of an earlier run of Te-PIGS instead of learning one",
+        help="take this correction.eqc of an earlier run of Te-PIGS instead of learning one "
+        "(default: one that comes with eqcalc, if it is of this model and these isotopes)",
     )
     add_dynamics(command, timestep=0.5)
     text = "of NPT, in its cells of the same shape [bar] (default 1)"

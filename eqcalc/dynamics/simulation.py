@@ -204,7 +204,11 @@ def simulate(
     )
     require_evaluated(setup.observables, evaluator, setup.method.row)
     require_potential(
-        setup.method.row, evaluator.provenance, setup.temperature, setup.masses.tolist()
+        setup.method.row,
+        evaluator.provenance,
+        setup.temperature,
+        setup.numbers.tolist(),
+        setup.masses.tolist(),
     )
     steps = count("steps", steps)
     run = _Run(setup, evaluator, StabilityLimits() if limits is None else limits)

@@ -164,7 +164,7 @@ def write_input(
     response = [name for name, q in known_quantities().items() if q.recorded and name in heads]
     if begin.periodic and strides.spectra:
         _check_response(model, response, begin.numbers, total)
-    _check_correction(correction, dynamics, temperature, begin.masses)
+    _check_correction(correction, dynamics, temperature, begin.numbers, begin.masses)
     symbols = str(Atoms(begin.numbers).symbols)
     potential = {"model": str(model), "symbols": symbols, "charge": f"{total:g}"}
     chosen = (("device", device), ("precision", precision))
@@ -264,7 +264,11 @@ def _check_pressure(barostat: Barostat | None, method: DynamicsMethod, periodic:
 
 
 def _check_correction(
-    correction: Path | None, method: DynamicsMethod, temperature: float, masses: np.ndarray
+    correction: Path | None,
+    method: DynamicsMethod,
+    temperature: float,
+    numbers: np.ndarray,
+    masses: np.ndarray,
 ) -> None:
     """Raise InvalidInputError unless the method has the correction that it needs, or none."""
     if method.effective_potential and correction is None:
@@ -273,7 +277,7 @@ def _check_correction(
             expected=f"a file of eqcalc.centroid.learn_correction, for {method.name}",
         )
     record = {} if correction is None else read_header(correction)["metadata"]
-    require_potential(method, record, temperature, masses.tolist())
+    require_potential(method, record, temperature, numbers.tolist(), masses.tolist())
 
 
 def _check_response(model: Path, names: Sequence[str], numbers: np.ndarray, charge: float) -> None:

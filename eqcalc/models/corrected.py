@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from eqcalc.methods import DynamicsMethod
@@ -83,10 +84,31 @@ class Corrected:
         return values
 
 
+def same_isotopes(numbers: Sequence[int], masses: ArrayLike, learned: ArrayLike) -> bool:
+    """Return whether masses are those that a correction was learned for.
+
+    The order of the atoms does not matter if all atoms of an element have one mass.
+
+    Parameters
+    ----------
+    numbers
+        Atomic numbers of the molecule, ``[n_atoms]``.
+    masses, learned
+        Of the molecule and of the correction [amu].
+    """
+    here, there = np.asarray(masses, dtype=float), np.asarray(learned, dtype=float)
+    if here.shape != there.shape:
+        return False
+    if len({*here.tolist()}) == len({*numbers}):
+        here, there = np.sort(here), np.sort(there)
+    return np.allclose(here, there, atol=0.0, rtol=1e-6)
+
+
 def require_potential(
     method: DynamicsMethod,
     provenance: Mapping[str, Any],
     temperature: float,
+    numbers: Sequence[int],
     masses: Sequence[float],
 ) -> None:
     """Require a corrected potential for the methods that are meant for one, and only for them.
@@ -97,8 +119,8 @@ def require_potential(
         Row of the table of methods.
     provenance
         That of the evaluator.
-    temperature, masses
-        Of the run [K, amu].
+    temperature, numbers, masses
+        Of the run [K; atomic numbers; amu].
 
     Raises
     ------
@@ -131,7 +153,7 @@ def require_potential(
             advice="learn a correction at a higher temperature",
         )
     learned = corrected.get(MASSES, masses)
-    if not np.allclose(masses, learned, atol=0.0, rtol=1e-6):
+    if not same_isotopes(numbers, masses, learned):
         raise InvalidInputError(
             "quantum statistics depend on the masses",
             key="masses",

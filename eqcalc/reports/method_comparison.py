@@ -30,10 +30,12 @@ from eqcalc.molecules import total_charge
 from eqcalc.reports.molecular import model_of
 from eqcalc.runtime import evaluator_for
 from eqcalc.spectra import Band, Spectrum, infrared, plot_infrared_raman, save_figure
-from eqcalc.spectra.assignment.bands import group_modes
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum
+from eqcalc.spectra.experiment.band_lists import BandList
+from eqcalc.spectra.experiment.fundamentals import known_fundamentals
 from eqcalc.spectra.figures import dynamics_name
 from eqcalc.trajectory import Trajectory
+from eqcalc.validation import InvalidInputError
 
 
 class KnownError(NamedTuple):
@@ -62,6 +64,24 @@ KNOWN_ERRORS = {
 _HYDROGEN = 2000.0
 #: Modes closer than this are one band [cm⁻¹].
 _SEPARATION = 60.0
+#: A mode whose single quanta are found to less than this part has no position by VCI.
+_FOUND = 0.3
+
+
+class Vibrations(NamedTuple):
+    """The vibrations of a conformer.
+
+    Parameters
+    ----------
+    weight
+        Its population.
+    harmonic, quantum
+        Of the same modes.
+    """
+
+    weight: float
+    harmonic: HarmonicSpectrum
+    quantum: AnharmonicSpectrum
 
 
 @dataclass(frozen=True)
@@ -71,13 +91,16 @@ class BandByMethods:
     Parameters
     ----------
     modes
-        Normal modes in it.
+        Normal modes in it, of any conformer.
     harmonic, quantum
-        Mean wavenumber of their fundamentals, weighted by intensity [cm⁻¹]; nan if VCI lacks one.
+        Mean wavenumber of their fundamentals, weighted by harmonic intensity [cm⁻¹]; nan if VCI
+        lacks one.
     convergence
         Largest error of convergence of the VCI fundamentals [cm⁻¹].
     dynamics
         The band in each spectrum.
+    measured
+        Measured fundamentals in it [cm⁻¹].
     """
 
     modes: tuple[int, ...]
@@ -85,62 +108,99 @@ class BandByMethods:
     quantum: float
     convergence: float
     dynamics: tuple[Band, ...]
+    measured: tuple[float, ...] = ()
 
 
 def compare_methods(
-    harmonic: HarmonicSpectrum, quantum: AnharmonicSpectrum, spectra: Sequence[Spectrum]
+    conformers: Sequence[Vibrations],
+    spectra: Sequence[Spectrum],
+    measured: BandList | None = None,
 ) -> list[BandByMethods]:
     """Return the infrared bands of a molecule by all treatments.
 
-    Bands reach half-way to the next group of modes, between the lower of harmonic and quantum
-    wavenumbers below and the higher one above. Modes within four points of a spectrum share a band.
+    A mode reaches from the lower to the higher of its harmonic and quantum wavenumbers. Modes
+    within 60 cm⁻¹, or four points of a spectrum, share a band, which ends half-way to the next one.
+    In a Fermi resonance the quantum wavenumber of a mode is the mean of the transitions that share
+    its single quantum, weighted by their parts of it.
 
     Parameters
     ----------
-    harmonic, quantum
-        Of the same modes.
+    conformers
+        Their vibrations.
     spectra
         Infrared spectra of dynamics.
+    measured
+        Measured fundamentals.
     """
-    levels = quantum.fundamentals()
-    errors = np.array([quantum.errors[name] for name in quantum.errors]).max(axis=0)
-    nu, intensity = harmonic.wavenumber, harmonic.infrared_intensity
-    known = np.isfinite(levels)
-    low, high = (np.where(known, f(nu, levels), nu) for f in (np.fmin, np.fmax))
+    parts = [_of_modes(conformer) for conformer in conformers]
+    mode, nu, level, error, strength = (np.concatenate(p) for p in zip(*parts, strict=True))
+    low, high = np.fmin(nu, level), np.fmax(nu, level)
     steps = [float(np.diff(spectrum.wavenumber).max()) for spectrum in spectra]
-    groups = group_modes(nu, max(_SEPARATION, 4.0 * max(steps, default=0.0)))
-    edges = [max(0.5 * low[0], low[0] - _SEPARATION)]
+    groups = _overlapping(low, high, max(_SEPARATION, 4.0 * max(steps, default=0.0)))
+    edges = [max(0.5 * low.min(), low.min() - _SEPARATION)]
     edges += [0.5 * (high[a].max() + low[b].min()) for a, b in pairwise(groups)]
-    edges.append(high[-1] + 2.0 * _SEPARATION)
-    rows = []
-    for group, (lower, upper) in zip(groups, pairwise(edges), strict=True):
-        weights = intensity[group]
-        treated = known[group].all()
-        found = [int(np.argmin(np.abs(quantum.wavenumber - levels[k]))) for k in group if treated]
-        rows.append(
-            BandByMethods(
-                tuple(group),
-                float(np.average(nu[group], weights=weights)),
-                float(np.average(levels[group], weights=weights)),
-                float(errors[found].max()) if treated else float("nan"),
-                tuple(spectrum.band(lower, upper) for spectrum in spectra),
-            )
+    edges.append(high.max() + 2.0 * _SEPARATION)
+    known = () if measured is None else np.sort(measured.position)
+    return [
+        BandByMethods(
+            tuple(np.unique(mode[group]).tolist()),
+            float(np.average(nu[group], weights=strength[group])),
+            float(np.average(level[group], weights=strength[group])),
+            float(error[group].max()),
+            tuple(spectrum.band(lower, upper) for spectrum in spectra),
+            tuple(float(position) for position in known if lower <= position < upper),
         )
-    return rows
+        for group, (lower, upper) in zip(groups, pairwise(edges), strict=True)
+    ]
+
+
+def _of_modes(conformer: Vibrations) -> tuple[np.ndarray, ...]:
+    """Return modes, harmonic and quantum wavenumbers, errors of these, and strengths."""
+    weight, harmonic, quantum = conformer
+    worst = np.fmax.reduce([*quantum.errors.values(), np.full(len(quantum.wavenumber), np.nan)])
+    n = len(harmonic.wavenumber)
+    found, position, error = np.zeros(n), np.zeros(n), np.full(n, np.nan)
+    lines = zip(quantum.wavenumber, worst, quantum.assignment, quantum.initial, strict=True)
+    for wavenumber, convergence, upper, lower in lines:
+        if lower[0].quanta:
+            continue
+        for state in upper:
+            if sum(state.quanta.values()) == 1:
+                (k,) = state.quanta
+                found[k] += state.weight
+                position[k] += state.weight * wavenumber
+                error[k] = np.fmax(error[k], convergence)
+    level = np.full(n, np.nan)
+    np.divide(position, found, out=level, where=found >= _FOUND)
+    strength = weight * harmonic.infrared_intensity
+    return np.arange(n), harmonic.wavenumber, level, error, strength
+
+
+def _overlapping(low: np.ndarray, high: np.ndarray, separation: float) -> list[np.ndarray]:
+    """Return groups of intervals with gaps of at least `separation` between them."""
+    order = np.argsort(low, kind="stable")
+    reached = np.maximum.accumulate(high[order])
+    walls = np.flatnonzero(low[order][1:] - reached[:-1] >= separation) + 1
+    return np.split(order, walls)
 
 
 def method_table(rows: Sequence[BandByMethods], spectra: Sequence[Spectrum]) -> str:
     """Return the bands as text: centroids with standard and systematic errors, and widths."""
-    heads = ["modes", "harmonic", "VCI"]
-    units = ["", "cm⁻¹", "cm⁻¹"]
+    heads, units = ["modes"], [""]
+    compared = any(row.measured for row in rows)
+    if compared:
+        heads.append("measured")
+    heads += ["harmonic", "VCI"]
+    units += ["cm⁻¹"] * (len(heads) - 1)
     for spectrum in spectra:
         heads += [str(spectrum.provenance["method"]), "systematic", "width"]
         units += ["cm⁻¹", "cm⁻¹", "cm⁻¹"]
     cells = []
     for row in rows:
-        first, last = row.modes[0] + 1, row.modes[-1] + 1
-        line = [f"{first}" if first == last else f"{first}–{last}", f"{row.harmonic:.0f}"]
-        line.append(_with_error(row.quantum, row.convergence))
+        line = [_from_to([k + 1 for k in row.modes])]
+        if compared:
+            line.append(_from_to(row.measured))
+        line += [f"{row.harmonic:.0f}", _with_error(row.quantum, row.convergence)]
         for spectrum, band in zip(spectra, row.dynamics, strict=True):
             known = KNOWN_ERRORS.get(str(spectrum.provenance["method"]))
             shift = row.harmonic - row.quantum
@@ -152,6 +212,12 @@ def method_table(rows: Sequence[BandByMethods], spectra: Sequence[Spectrum]) -> 
             line.append("–" if np.isnan(band.width.value) else f"{band.width.value:.0f}")
         cells.append(line)
     return aligned([heads, units, *cells])
+
+
+def _from_to(values: Sequence[float]) -> str:
+    """Return ascending values by the first and the last one."""
+    shown = [f"{value:.0f}" for value in values]
+    return "–".join(dict.fromkeys([*shown[:1], *shown[-1:]])) or "–"
 
 
 def _with_error(value: float, error: float) -> str:
@@ -193,7 +259,7 @@ def write_method_comparison(
     )
     quantum = anharmonic_spectrum(modes, evaluator, at_rest=at_rest)
     spectra = [infrared(t, frame="eckart", frequency_correction=True) for t in trajectories]
-    rows = compare_methods(modes, quantum, spectra)
+    rows = compare_methods([Vibrations(1.0, modes, quantum)], spectra, fundamentals_of(spectra[0]))
     folder = Path(folder)
     make_folder(folder)
     lines = quantum.infrared(10.0)
@@ -201,20 +267,29 @@ def write_method_comparison(
     drawn = [lines, *spectra]
     names = ["VCI, broadened", *map(dynamics_name, spectra)]
     save_figure(plot_infrared_raman(drawn, (), modes, names=names), folder / "methods.png")
-    text = "\n".join([method_table(rows, spectra), "", *_notes(spectra)])
+    methods = [str(spectrum.provenance["method"]) for spectrum in spectra]
+    text = "\n".join([method_table(rows, spectra), "", *method_notes(methods)])
     write_atomically(folder / "methods.txt", text + "\n")
     return text
 
 
-def _notes(spectra: Sequence[Spectrum]) -> list[str]:
-    """Return what the columns mean and how far a method is to be trusted."""
+def fundamentals_of(spectrum: Spectrum) -> BandList | None:
+    """Return the measured fundamentals of the molecule of a spectrum; None if they are unknown."""
+    try:
+        return known_fundamentals(spectrum)
+    except InvalidInputError:
+        return None
+
+
+def method_notes(methods: Sequence[str]) -> list[str]:
+    """Return what the columns of :func:`method_table` mean, and what methods are known to miss."""
     notes = [
         "harmonic and VCI: fundamentals weighted by intensity, VCI with its error of convergence",
         "dynamics: centroid of the band ± standard error, its full width at half maximum, and for "
         "stretching vibrations of hydrogen the systematic error that the method has where exact "
         "results exist, in proportion to the anharmonic shift",
     ]
-    for name in dict.fromkeys(str(spectrum.provenance["method"]) for spectrum in spectra):
+    for name in dict.fromkeys(methods):
         if name in KNOWN_ERRORS:
             known = KNOWN_ERRORS[name]
             notes.append(

@@ -21,6 +21,7 @@ from eqcalc.spectra.assignment.decomposition import Decomposition
 from eqcalc.spectra.assignment.modes import REMAINDER, ROTATION
 from eqcalc.spectra.committee import CommitteeSpectrum
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum
+from eqcalc.spectra.experiment.band_lists import BandList
 from eqcalc.spectra.experiment.band_matching import BandComparison
 from eqcalc.spectra.experiment.comparison import Comparison
 from eqcalc.spectra.frames import MOLECULAR_FRAMES
@@ -86,10 +87,11 @@ class _Sticks(NamedTuple):
 
 
 class _Panel(NamedTuple):
-    """The content of one panel: spectra of one unit, and sticks."""
+    """The content of one panel: spectra of one unit, sticks, and measured bands."""
 
     spectra: Sequence[Spectrum]
     sticks: _Sticks | None = None
+    measured: BandList | None = None
 
 
 def plot_spectrum(
@@ -132,9 +134,10 @@ def plot_spectrum(
 
 def plot_infrared_raman(
     infrared: Sequence[Spectrum],
-    raman: Sequence[RamanSpectrum] = (),
+    raman: Sequence[RamanSpectrum | Spectrum] = (),
     harmonic: HarmonicSpectrum | None = None,
     *,
+    measured: BandList | None = None,
     names: Sequence[str] | None = None,
     limits: tuple[float, float] | None = None,
     reversed_axis: bool = False,
@@ -146,9 +149,12 @@ def plot_infrared_raman(
     Parameters
     ----------
     infrared, raman
-        Spectra of different methods; either may be empty. Raman is drawn as activity 45A + 7G.
+        Spectra of different methods; either may be empty. Raman is drawn as activity 45A + 7G,
+        which may be given itself.
     harmonic
         Double-harmonic spectrum of the same potential, drawn as sticks.
+    measured
+        Measured bands, marked at the top.
     names, limits, reversed_axis, level
         As for :func:`plot_spectrum`.
     title
@@ -157,9 +163,12 @@ def plot_infrared_raman(
     instances("infrared", infrared, Spectrum)
     if harmonic is not None:
         instance("harmonic", harmonic, HarmonicSpectrum)
-    activities = [r.activity() for r in instances("raman", raman, RamanSpectrum)]
+    if isinstance(raman, Sequence):
+        raman = [r.activity() if isinstance(r, RamanSpectrum) else r for r in raman]
+    activities = instances("raman", raman, Spectrum)
     panels = _panels(infrared, activities, harmonic)
     shown = _range([*infrared, *activities], harmonic, limits)
+    panels = [panel._replace(measured=measured) for panel in panels]
     return _stacked(panels, names, shown, reversed_axis, level, title)
 
 
@@ -507,7 +516,13 @@ def _draw_panel(
         axes.plot(spectrum.wavenumber, spectrum.values, color=colour, label=name, linewidth=1.1)
     if any(s.standard_error is not None for s in spectra):
         axes.plot([], [], color="0.8", linewidth=6.0, label=f"{100 * level:g} % confidence")
-    _mark_ring_modes(axes, spectra, limits)
+    # free ring-polymer modes, where spurious resonances may appear
+    modes = {nu for s in spectra for nu in s.provenance.get("ring_modes_cm-1", [])}
+    triangles = {"marker": "v", "markersize": 4.0, "color": _COLOURS[3]}
+    _mark(axes, sorted(modes), limits, "free ring-polymer modes", **triangles)
+    if (bands := panel.measured) is not None:
+        lines = {"marker": "|", "markersize": 8.0, "color": _MEASURED}
+        _mark(axes, bands.position, limits, bands.label, **lines)
     axes.axhline(0.0, color="0.6", linewidth=0.5, zorder=0)
     height = _height(spectra, limits, level)
     axes.set_ylim(-0.04 * height, 1.12 * height)
@@ -521,21 +536,24 @@ def _is_calculated(spectrum: Spectrum) -> bool:
     return "spectrum" in spectrum.provenance or "file" not in spectrum.provenance
 
 
-def _mark_ring_modes(axes: Axes, spectra: Sequence[Spectrum], limits: tuple[float, float]) -> None:
-    """Mark the free ring-polymer modes, where spurious resonances may appear."""
-    modes = {nu for s in spectra for nu in s.provenance.get("ring_modes_cm-1", [])}
-    shown = sorted(nu for nu in modes if limits[0] <= nu <= limits[1])
-    for i, nu in enumerate(shown):
+def _mark(
+    axes: Axes,
+    positions: Sequence[float] | np.ndarray,
+    limits: tuple[float, float],
+    label: str,
+    **style: Any,
+) -> None:
+    """Mark wavenumbers at the top of a panel."""
+    shown = [nu for nu in positions if limits[0] <= nu <= limits[1]]
+    if shown:
         axes.plot(
-            nu,
-            1.0,
-            marker="v",
-            markersize=4.0,
-            color=_COLOURS[3],
+            shown,
+            np.ones(len(shown)),
             linestyle="none",
             clip_on=False,
             transform=axes.get_xaxis_transform(),
-            label="free ring-polymer modes" if i == 0 else None,
+            label=label,
+            **style,
         )
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Levels and intensities of molecules beside exact ones."""
 
+import json
 from dataclasses import replace
 from typing import ClassVar
 
@@ -9,7 +10,12 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from eqcalc.anharmonic import Treatment, anharmonic_spectrum, one_mode_fundamentals
+from eqcalc.anharmonic import (
+    AnharmonicSpectrum,
+    Treatment,
+    anharmonic_spectrum,
+    one_mode_fundamentals,
+)
 from eqcalc.normal_modes import NormalModes, NotAMinimumError
 from eqcalc.units import WAVENUMBER_PER_EV
 from tests.anharmonic.surfaces import CarbonDioxide, Molecule, Water
@@ -214,4 +220,7 @@ def test_tables_and_records(water):
     assert "ν1 (100 %)" in table
     record = water.to_dict()
     assert len(record["wavenumber_cm-1"]) == len(water) == len(record["assignment"])
+    again = AnharmonicSpectrum.from_dict(json.loads(json.dumps(record)))
+    assert again.table(0.01) == table
+    assert json.dumps(again.to_dict()) == json.dumps(record)
     assert water.infrared(2.0).integrate(1400.0, 1700.0).value == pytest.approx(223.18, rel=0.01)

@@ -17,11 +17,14 @@ from eqcalc.centroid import (
     corrected,
     correction_error,
     learn_correction,
+    shipped_correction,
     temperature_dependence,
 )
 from eqcalc.dynamics import Equilibration, StabilityLimits, simulate
 from eqcalc.models import load_model
+from eqcalc.models.checkpoint import shipped_model
 from eqcalc.models.corrected import Corrected
+from eqcalc.runtime import load_evaluator
 from eqcalc.spectra import infrared
 from eqcalc.validation import InvalidInputError
 from tests.analytic import Analytic, HarmonicWell, MorseDiatomic, ToyWater
@@ -64,6 +67,23 @@ def test_a_correction_is_learned_in_one_folder_and_kept(tmp_path):
 def test_a_model_is_no_correction(potential):
     with pytest.raises(InvalidInputError) as caught:
         corrected(ToyWater(), potential)
+    assert caught.value.key == "correction"
+
+
+def test_the_correction_of_a_shipped_model_is_shipped(ethanol):
+    """For this model, up to the temperature of its path integrals, for its isotopes."""
+    model = load_evaluator(shipped_model("ethanol"), ethanol.numbers)
+    masses = ethanol.get_masses()
+    found = shipped_correction(model, 300.0, masses)
+    record = corrected(model, found).provenance["correction"]
+    assert record["test"]["residual"] < 0.3 * record["test"]["difference"]
+    assert found.stat().st_size < 1_000_000
+    assert shipped_correction(model, record["elevated_temperature_K"] + 1.0, masses) is None
+    assert shipped_correction(model, 300.0, np.where(masses < 2.0, 2.014, masses)) is None
+    other = load_evaluator(shipped_model("hcno"), ethanol.numbers)
+    assert shipped_correction(other, 300.0, masses) is None
+    with pytest.raises(InvalidInputError) as caught:
+        corrected(other, found)
     assert caught.value.key == "correction"
 
 

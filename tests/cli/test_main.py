@@ -148,6 +148,18 @@ def test_simulate_and_spectra(tmp_path, ethanol_file, capsys, monkeypatch):
     assert (tmp_path / "spectra" / "spectra.png").is_file()
 
 
+def test_te_pigs_takes_the_correction_that_is_shipped(tmp_path, ethanol_file, capsys, monkeypatch):
+    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+    simulate = ["simulate", shipped_model("ethanol"), ethanol_file, "--quiet", "--replicas", 1]
+    simulate += ["--method", "Te-PIGS", "--time", 0.002, "--equilibration", 0]
+    output = tmp_path / "run.h5"
+    for _ in range(2):  # the second one resumes
+        assert run(*simulate, "--output", output) == 0
+        assert "corrections/ethanol.eqc, which comes with eqcalc" in capsys.readouterr().out
+    assert not (tmp_path / "run-correction").exists()
+    assert Trajectory.open(output).provenance["correction"]["elevated_temperature_K"] == 600.0
+
+
 @pytest.mark.slow
 def test_te_pigs_learns_runs_and_resumes(tmp_path, ethanol_file, capsys, monkeypatch):
     """One command; another run takes its correction, and spectra say how they were made."""

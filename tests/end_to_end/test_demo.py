@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 
+from eqcalc.anharmonic import Treatment
 from eqcalc.demo import DemoError, DemoPlan, RunPlan, run_demo
 from eqcalc.spectra import read_spectrum
 from eqcalc.trajectory import Trajectory
@@ -18,9 +19,10 @@ from eqcalc.validation import InvalidInputError
 
 SMALL = DemoPlan(
     runs=(
-        RunPlan("classical", "NVE", replicas=4, beads=1, steps=300, equilibration=10.0),
-        RunPlan("t-rpmd", "T-RPMD", replicas=2, beads=4, steps=200, equilibration=5.0),
-    )
+        RunPlan("classical", "NVE", replicas=4, steps=300, equilibration=10.0),
+        RunPlan("te-pigs", "Te-PIGS", replicas=2, steps=200, equilibration=5.0),
+    ),
+    treatment=Treatment(coupling=2, quanta=2, nodes=(5, 4, 3)),
 )
 
 
@@ -44,17 +46,35 @@ def test_everything_promised_is_written(finished):
             for suffix in (".h5", ".csv"):
                 spectrum = read_spectrum(finished.folder / f"{run.name}-{kind}{suffix}")
                 assert spectrum.unit
+    for kind in ("infrared", "raman"):
+        for suffix in (".h5", ".csv"):
+            assert read_spectrum(finished.folder / f"vci-{kind}{suffix}").unit
     assert finished.folder.joinpath("ethanol.png").read_bytes()[:4] == b"\x89PNG"
 
 
 def test_summary_says_what_was_run_and_checks_it(finished):
     text = (finished.folder / "summary.txt").read_text()
-    for words in ("NVE", "T-RPMD, 4 beads", "sum rule", "km/mol", "Å⁴/amu", "double-harmonic"):
+    for words in ("NVE", "Te-PIGS", "VCI", "sum rule", "km/mol", "Å⁴/amu", "double-harmonic"):
         assert words in text
 
 
+def test_bands_stand_beside_measured_ones(finished):
+    text = (finished.folder / "summary.txt").read_text()
+    stretch = next(cells for line in text.splitlines() if (cells := line.split())[:1] == ["21"])
+    measured, harmonic, quantum = map(float, stretch[1:4])
+    assert measured == 3653.0
+    assert harmonic == pytest.approx(3860.0, abs=20.0)
+    assert quantum < harmonic - 100.0
+
+
+def test_dynamics_is_that_of_the_correction_that_is_shipped(finished):
+    record = Trajectory.open(finished.folder / "te-pigs.h5").provenance["correction"]
+    assert record["elevated_temperature_K"] > 300.0
+
+
 def test_calling_again_changes_no_trajectory(finished):
-    before = {p.name: p.read_bytes() for p in finished.folder.glob("*.h5") if "-" not in p.name}
+    names = [f"{run.name}.h5" for run in SMALL.runs] + ["vci-trans.json", "vci-gauche.json"]
+    before = {name: (finished.folder / name).read_bytes() for name in names}
     again = run_demo(finished.folder, plan=SMALL, progress=False)
     for name, data in before.items():
         assert (finished.folder / name).read_bytes() == data
@@ -119,12 +139,14 @@ def test_a_killed_demonstration_goes_on_to_the_same_result(finished, tmp_path):
     for mine, expected in zip(result.spectra, finished.spectra, strict=True):
         np.testing.assert_array_equal(mine.infrared.values, expected.infrared.values)
         np.testing.assert_array_equal(mine.raman.isotropic.values, expected.raman.isotropic.values)
+    lines = [found.quantum.conformers[0].spectrum.wavenumber for found in (result, finished)]
+    np.testing.assert_array_equal(*lines)
 
 
 def test_the_plan_fits_the_execution():
     assert DemoPlan.for_execution("fused") == DemoPlan()
     costs = [
-        [run.replicas * run.beads * run.steps for run in DemoPlan.for_execution(name).runs]
+        [run.replicas * run.steps for run in DemoPlan.for_execution(name).runs]
         for name in ("eager", "fused")
     ]
     assert all(short < long for short, long in zip(*costs, strict=True))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from eqcalc.dynamics import simulate
-from eqcalc.models.corrected import Corrected
+from eqcalc.models.corrected import Corrected, same_isotopes
 from eqcalc.runtime import eager_evaluator
 from eqcalc.validation import InvalidInputError
 from tests.analytic import HarmonicWell, ToyWater
@@ -113,3 +113,12 @@ def test_parts_are_for_one_molecule():
     with pytest.raises(InvalidInputError) as caught:
         Corrected(ToyWater(), charged, {})
     assert np.isclose(caught.value.value, 1.0)
+
+
+def test_the_order_of_atoms_matters_for_isotopes_alone():
+    light, heavy, oxygen = 1.008, 2.014, 15.999
+    assert same_isotopes([8, 1, 1], [oxygen, light, light], [light, oxygen, light])
+    assert not same_isotopes([8, 1, 1], [oxygen, heavy, heavy], [light, oxygen, light])
+    # CH₂D–OH is not CH₃–OD
+    assert not same_isotopes([8, 1, 1], [oxygen, heavy, light], [oxygen, light, heavy])
+    assert not same_isotopes([8, 1], [oxygen, light], [oxygen, light, light])

@@ -11,6 +11,7 @@ from eqcalc.spectra import (
     raman,
     save_figure,
 )
+from eqcalc.spectra.experiment.band_lists import BandList
 from eqcalc.units import POLARIZABILITY_VOLUME
 from tests.errors import refused
 from tests.spectra import toy_water as water
@@ -90,6 +91,18 @@ def test_ring_polymer_modes_are_marked(spectra):
     labels = [t.get_text() for t in axes.figure.legends[0].get_texts()]
     assert "free ring-polymer modes" in labels
     assert [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "v"] == [1308.0]
+
+
+def test_measured_bands_are_marked_and_activities_may_be_given(spectra):
+    ir, ra, harmonic = spectra
+    measured = BandList(np.array([1400.0, 2500.0, 9000.0]), label="fundamentals")
+    figure = plot_infrared_raman([ir], [ra.activity()], harmonic, measured=measured)
+    for axes in figure.axes[:2]:
+        (marks,) = (line for line in axes.lines if line.get_marker() == "|")
+        assert marks.get_xdata().tolist() == [1400.0, 2500.0]
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels.count("fundamentals") == 1
+    np.testing.assert_array_equal(figure.axes[1].lines[0].get_ydata(), ra.activity().values)
 
 
 def test_different_units_are_refused(spectra):
