@@ -159,19 +159,18 @@ def _of_modes(conformer: Vibrations) -> tuple[np.ndarray, ...]:
     weight, harmonic, quantum = conformer
     worst = np.fmax.reduce([*quantum.errors.values(), np.full(len(quantum.wavenumber), np.nan)])
     n = len(harmonic.wavenumber)
-    found, position, error = np.zeros(n), np.zeros(n), np.full(n, np.nan)
-    lines = zip(quantum.wavenumber, worst, quantum.assignment, quantum.initial, strict=True)
-    for wavenumber, convergence, upper, lower in lines:
-        if lower[0].quanta:
-            continue
-        for state in upper:
+    parts = np.zeros((n, len(quantum.wavenumber)))
+    for t, (upper, lower) in enumerate(zip(quantum.assignment, quantum.initial, strict=True)):
+        for state in upper if not lower[0].quanta else ():
             if sum(state.quanta.values()) == 1:
                 (k,) = state.quanta
-                found[k] += state.weight
-                position[k] += state.weight * wavenumber
-                error[k] = np.fmax(error[k], convergence)
-    level = np.full(n, np.nan)
-    np.divide(position, found, out=level, where=found >= _FOUND)
+                parts[k, t] = state.weight
+    known = np.isfinite(worst)
+    level, error = np.full((2, n), np.nan)
+    found = parts.sum(axis=1)
+    np.divide(parts @ quantum.wavenumber, found, out=level, where=found >= _FOUND)
+    found = parts[:, known].sum(axis=1)
+    np.divide(parts[:, known] @ worst[known], found, out=error, where=found > 0.0)
     strength = weight * harmonic.infrared_intensity
     return np.arange(n), harmonic.wavenumber, level, error, strength
 
