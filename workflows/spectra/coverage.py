@@ -20,6 +20,7 @@ from eqcalc.spectra import (
     Estimate,
     Spectrum,
     combine_committee,
+    compare,
     dielectric,
     infrared,
     power_spectrum,
@@ -27,6 +28,7 @@ from eqcalc.spectra import (
     sum_rule_ratio,
 )
 from eqcalc.spectra.estimator.correlation import spectral_density
+from eqcalc.spectra.experiment.comparison import ScoreInterval
 from eqcalc.units import INTENSITY_PER_SQUARED_CHARGE_PER_MASS as KM_PER_MOL
 from eqcalc.units import SPECTRAL_PREFACTOR, SPEED_OF_LIGHT_CM_PER_FS
 
@@ -111,7 +113,23 @@ def hits(n_replicas: int, rng: np.random.Generator) -> dict[str, list[bool]]:
             weights, x = spectrum.weights(*BANDS[0]), spectrum.wavenumber
             mean = (weights * x) @ exact / (weights @ exact)
             count("centroid of two bands", *spectrum.band(*BANDS[0]).centroid.interval(), mean)
+            for kind, (value, truth) in scores(spectrum, exact).items():
+                count(kind, value.lower, value.upper, truth.value)
     return found
+
+
+def scores(
+    spectrum: Spectrum, exact: np.ndarray
+) -> dict[str, tuple[ScoreInterval, ScoreInterval]]:
+    """Return scores of a spectrum and of the exact one beside a measured one of other strengths."""
+    x = spectrum.wavenumber
+    bands = ((1010.0, 1.0), (1590.0, 0.6), (3020.0, 0.5))
+    other = sum(a / (1.0 + ((x - center) / 30.0) ** 2) for center, a in bands)
+    measured = Spectrum(x, np.asarray(other), "1", "measured")
+    truth = Spectrum(x, exact, spectrum.unit, spectrum.label)
+    ours, best = (compare(s, measured, lower=800.0, upper=3200.0) for s in (spectrum, truth))
+    named = {f"scores, {name}": (ours.scores[name], best.scores[name]) for name in ours.scores}
+    return {**named, "displacement": (ours.displacement, best.displacement)}
 
 
 def coverage(n_replicas: int, repetitions: int, seed: int) -> dict[str, float]:
