@@ -317,6 +317,7 @@ _ROWS = (
         "GLE",
         "classical dynamics with a generalised Langevin equation",
         "memory",
+        aliases=("NVT-GLE", "GLE-NVT", "GLE thermostat", "fix gle", "colored noise"),
         parameters=_matrices("[n + 1, n + 1]", "n extra momenta"),
         simulated=True,
         ipi=IPIDynamics("nvt", ("gle", "nm_gle"), written=False),

@@ -210,7 +210,7 @@ def parse_unit(text: str) -> Unit:
 _SPELLINGS = (
     (r"^[×x]\s*(?=10)|^1(?=e[-+]?\d)", ""),
     (r"^e([-+]?\d+)", r"10^\1 "),
-    (r"electrons?|\be(?=a\b|å|ang|bohr)", "e "),
+    (r"electrons?|\be(?=a\b|å|ang|bohr|nm)", "e "),
     (r"\b(coulombs?|c)[\s.·*-]*(?=m\b|met)", "C "),
     (r"\bmet(er|re)s?\b", "m"),
     (r"ang(str(o|oe|ö)ms?)?\b|å|\ba(?=\b|3|\^|\*\*)(?!0)", "Å"),

@@ -118,9 +118,7 @@ def hits(n_replicas: int, rng: np.random.Generator) -> dict[str, list[bool]]:
     return found
 
 
-def scores(
-    spectrum: Spectrum, exact: np.ndarray
-) -> dict[str, tuple[ScoreInterval, ScoreInterval]]:
+def scores(spectrum: Spectrum, exact: np.ndarray) -> dict[str, tuple[ScoreInterval, ScoreInterval]]:
     """Return scores of a spectrum and of the exact one beside a measured one of other strengths."""
     x = spectrum.wavenumber
     bands = ((1010.0, 1.0), (1590.0, 0.6), (3020.0, 0.5))

@@ -445,6 +445,9 @@ def test_titles_without_components_say_nothing_of_the_order(tmp_path):
         ("step iso aniso a b c d", [1, 2, 3, 4, 5, 6], "Å^3"),
         ("step a11 a12 a13 a22 a23 a33", [1, 2, 3, 4, 5, 6], "Å^3"),
         ("step\ttrace\tperpendicular\tb", [1, 2, 3], "D"),
+        ("step vel_x vel_y vel_z", [1, 2, 3], "D"),
+        ("step vx vy vz", [1, 2, 3], "D"),
+        ("step Fx Fy Fz", [1, 2, 3], "D"),
     ],
 )
 def test_titles_that_are_no_components_are_refused(tmp_path, titles, columns, unit):
@@ -495,3 +498,24 @@ def test_units_in_names_of_keys(tmp_path):
     assert read(tmp_path, text, "dipole_debye", format="extxyz", interval=1.0)[2] == "D"
     with refused(InvalidFileError, value="D", expected="e*Å, the stated one"):
         read(tmp_path, text, "dipole_debye", format="extxyz", interval=1.0, unit="e*Å")
+
+
+def test_legends_of_gromacs_are_titles(tmp_path):
+    legends = "".join(f'@ s{i} legend "{x}"\n' for i, x in enumerate(LEGENDS))
+    values = np.column_stack([DIPOLE, np.linalg.norm(DIPOLE, axis=1)])
+    text = XVG.replace('@ s0 legend "Mx"\n', legends) + rows(5e-4 * np.arange(N), values, "{:.4f}")
+    found, interval, unit = read(tmp_path, text)
+    assert found == pytest.approx(DIPOLE, abs=1e-7)
+    assert (interval, unit) == (pytest.approx(0.5), "D")
+    with refused(InvalidInputError, key="columns", value=[2, 3, 4]):
+        read(tmp_path, text, [2, 3, 4])
+
+
+LEGENDS = ("M\\sx \\N", "M\\sy \\N", "M\\sz \\N", "|M\\stot \\N|")
+
+
+def test_a_unit_of_the_time_is_not_that_of_the_quantity(tmp_path):
+    text = "# t(a.u.) x y z\n" + rows(20.670687 * np.arange(N), DIPOLE)
+    assert read(tmp_path, text, unit="D")[1:] == (pytest.approx(0.5), "D")
+    text = "# dipole moments in atomic units\n# time/fs x y z\n" + rows(0.5 * np.arange(N), DIPOLE)
+    assert read(tmp_path, text)[1:] == (0.5, "e*bohr")

@@ -160,7 +160,8 @@ def unit_in(text: str, n_components: int) -> str | None:
     words = [word for word in re.split(r"[\s,;:=\"]+", text[:1000]) if len(word) > 1]
     short = [text] if 1 < len(text.strip()) <= 40 else []
     like = UNITS[n_components]
-    for part in (*bracketed, *short, *words, *text.rsplit("/", 1)[1:]):
+    after = [] if "time" in text.lower() else re.findall(r"\bin ([^,;()\[\]]{1,30})", text)
+    for part in (*bracketed, *after, *short, *words, *text.rsplit("/", 1)[1:]):
         unit = known_spelling(part, like) or unit_in_name(part, like)[1]
         if unit is not None:
             return unit

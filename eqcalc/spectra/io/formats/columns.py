@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -36,6 +37,7 @@ _TIME_UNIT = re.compile(
 #: How i-PI describes its columns, and GROMACS its axes.
 _IPI_COLUMN = re.compile(r"(?:column|cols\.)\s+(\d+)(?:\s*-\s*(\d+))?\s+-->\s+([^:]*)")
 _AXIS = re.compile(r"@\s*([xy])axis\s+label\s+\"(.*)\"")
+_LEGEND = re.compile(r"@\s*s(\d+)\s+legend\s+\"(.*)\"")
 #: A title with its unit, of titles between blanks.
 _TITLE = re.compile(r"[^\s\[({]+(?:\s*[\[({][^\])}]*[\])}])?")
 #: Component at the end of a title without its unit: mu_x, alpha_xy, axx, alpha_12.
@@ -51,6 +53,10 @@ _NO_COMPONENT = re.compile(
     r"|e(?:nergy|_?pot\w*|_?kin\w*|_?tot\w*)|(?:pot|kin|tot)\w*_?(?:energy|e)|temp\w*|press\w*"
     r"|vol\w*|density|charge|(?:force|veloc|posit|coord|momentum)\w*)\W*",
     re.IGNORECASE,
+)
+#: Titles of the components of other vectors: velocities, forces, positions.
+_OTHER_VECTOR = re.compile(
+    r"(?:v(?!_)|f|pos|vel|force|(?:veloc|posit|coord|moment)\w*?)_?[xyz]", re.IGNORECASE
 )
 #: Components of a frame of three, six and nine numbers.
 _COMPONENTS = {
@@ -111,7 +117,9 @@ class ColumnsReader(SeriesReader):
             self._says_times(step, slack, title, bool(np.all(values[column] % 1.0 == 0.0)), column)
         named = [titles[i] for i in columns if i in titles]
         said = any(unit_in(title, len(columns)) for title in named)
-        self.says_unit(named if said else table.header, len(columns), "header")
+        others = [title for title in times.values() if title.strip()]  # have units of their own
+        header = [functools.reduce(lambda x, y: x.replace(y, ""), others, h) for h in table.header]
+        self.says_unit(named if said else header, len(columns), "header")
         return matrices(check_unrepeated(np.stack([values[i] for i in columns], axis=1)))
 
     def _says_times(self, step: float, slack: float, title: str, whole: bool, column: int) -> None:
@@ -194,9 +202,12 @@ def _check_components(titles: Mapping[int, str], columns: Sequence[int]) -> None
         match = _COMPONENT.fullmatch(name)
         component = (match.group(1) or match.group(2)).lower() if match else ""
         component = component.translate(str.maketrans("123", "xyz"))
-        if len(component) == len(wanted[0]):
+        other = column in columns and _OTHER_VECTOR.fullmatch(name) is not None
+        if len(component) == len(wanted[0]) and not other:
             named[column] = component
-        elif column in columns and (len(component) == 2 or _NO_COMPONENT.fullmatch(name)):
+        elif other or (
+            column in columns and (len(component) == 2 or _NO_COMPONENT.fullmatch(name))
+        ):
             raise InvalidInputError(
                 f"column {column} is titled {title.strip()!r}, which is no component",
                 key="columns",
@@ -224,6 +235,7 @@ def _check_components(titles: Mapping[int, str], columns: Sequence[int]) -> None
 def _titles(table: Table, columns: Sequence[int]) -> Mapping[int, str]:
     """Return the titles of columns that the header of a table has."""
     titles: dict[int, str] = {}
+    legends: dict[int, str] = {}
     n = table.n_columns
     for line in table.header:
         if (match := _IPI_COLUMN.search(line)) is not None:
@@ -232,8 +244,12 @@ def _titles(table: Table, columns: Sequence[int]) -> Mapping[int, str]:
         elif (match := _AXIS.match(line)) is not None:
             places = [0] if match.group(1) == "x" else range(1, n)
             titles |= dict.fromkeys(places, match.group(2))
+        elif (match := _LEGEND.match(line)) is not None:  # with marks of subscripts
+            legends[int(match.group(1)) + 1] = re.sub(r"\\[sSN]", "", match.group(2)).strip("| ")
     if titles:
-        return titles
+        units = {i: re.findall(r"[\[(].*[\])]", title) for i, title in titles.items()}
+        named = {i: " ".join([x, *units.get(i, [])]) for i, x in legends.items() if i < n}
+        return {**titles, **named}
     for line in reversed(table.header):
         text = re.sub(r"^[!@%&\s]*(FIELDS\s)?", "", line)
         separator = next((mark for mark in ";\t," if mark in text), None)
