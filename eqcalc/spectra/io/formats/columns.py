@@ -248,8 +248,8 @@ def _titles(table: Table, columns: Sequence[int]) -> Mapping[int, str]:
             legends[int(match.group(1)) + 1] = re.sub(r"\\[sSN]", "", match.group(2)).strip("| ")
     if titles:
         units = {i: re.findall(r"[\[(].*[\])]", title) for i, title in titles.items()}
-        named = {i: " ".join([x, *units.get(i, [])]) for i, x in legends.items() if i < n}
-        return {**titles, **named}
+        of_sets = {i: " ".join([x, *units.get(i, [])]) for i, x in legends.items() if i < n}
+        return {**titles, **of_sets}
     for line in reversed(table.header):
         text = re.sub(r"^[!@%&\s]*(FIELDS\s)?", "", line)
         separator = next((mark for mark in ";\t," if mark in text), None)
