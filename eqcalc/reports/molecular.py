@@ -34,7 +34,7 @@ from eqcalc.spectra import (
 )
 from eqcalc.spectra.frames import LABORATORY, MOLECULAR_FRAMES, branch_separation, mean_geometry
 from eqcalc.spectra.provenance import trajectory_provenance
-from eqcalc.spectra.series import advice_to_record
+from eqcalc.spectra.series import advice_to_record, require_constant_volume
 from eqcalc.trajectory import Trajectory
 from eqcalc.validation import InvalidFileError, InvalidInputError
 
@@ -99,6 +99,7 @@ def molecular_spectra(
     InvalidInputError
         The trajectory has neither.
     """
+    require_constant_volume(trajectory)
     recorded = trajectory.observables()
     # the quantity or its exact time derivative
     dipole, polarizability = (

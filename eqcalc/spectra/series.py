@@ -251,16 +251,7 @@ class Series:
             The observable was not recorded, or the pressure was constant: steps of the cell are
             not motion, and spectra of a cell have one volume.
         """
-        dynamics = methods.method(trajectory.method)
-        if dynamics.constant_pressure:
-            raise InvalidInputError(
-                "random steps of the cell are no motion of the atoms",
-                file=getattr(trajectory, "path", None),
-                key="method",
-                value=dynamics.name,
-                expected="dynamics at constant volume for spectra",
-                advice="simulate (NVE) in the mean cell of this run",
-            )
+        require_constant_volume(trajectory)
         found = f"{quantity}_rate"
         rate = derivative and found in trajectory.observables()
         values, interval, unit = _observable(trajectory, found if rate else quantity)
@@ -412,6 +403,20 @@ def _compare(data: Any, stated: dict[str, Any]) -> None:
                 raise InvalidInputError(
                     key=key, value=given, expected=f"{said}, which the files say"
                 )
+
+
+def require_constant_volume(trajectory: Any) -> None:
+    """Raise InvalidInputError for a run at constant pressure, of which there are no spectra."""
+    dynamics = methods.method(trajectory.method)
+    if dynamics.constant_pressure:
+        raise InvalidInputError(
+            "random steps of the cell are no motion of the atoms",
+            file=getattr(trajectory, "path", None),
+            key="method",
+            value=dynamics.name,
+            expected="dynamics at constant volume for spectra",
+            advice="simulate (NVE) in the mean cell of this run",
+        )
 
 
 def finite_frames(values: Any, key: str, first: int = 0) -> np.ndarray:

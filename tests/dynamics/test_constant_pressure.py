@@ -26,6 +26,7 @@ from eqcalc.dynamics.cell_rescaling import CellRescaling
 from eqcalc.dynamics.thermostats import LangevinThermostat
 from eqcalc.methods import DynamicsMethod, Parameter
 from eqcalc.models import save_model
+from eqcalc.reports.molecular import molecular_spectra
 from eqcalc.runtime import evaluator_for
 from eqcalc.spectra import internal_spectrum, vibrational_density_of_states
 from eqcalc.trajectory import Trajectory
@@ -291,7 +292,11 @@ def test_command_and_no_spectra(tmp_path, capsys):
     trajectory = Trajectory.open(path)
     assert trajectory.settings["method"]["pressure"] == -2000.0
     assert {"cell", "pressure", "conserved_energy"} <= set(trajectory.observables())
-    for spectrum in (vibrational_density_of_states, lambda run: internal_spectrum(run, "O-H")):
+    for spectrum in (
+        molecular_spectra,
+        vibrational_density_of_states,
+        lambda run: internal_spectrum(run, "O-H"),
+    ):
         with refused(key="method", value="NPT"):
             spectrum(trajectory)
 
