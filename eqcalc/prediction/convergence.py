@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ _PATIENCE = 2
 Spectra = Sequence[tuple[Atoms, HarmonicSpectrum] | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ActiveLearning:
     """How far a model is fine-tuned.
 
@@ -70,6 +70,12 @@ class ActiveLearning:
             count(key, getattr(self, key))
         count("seed", self.seed, least=0)
         object.__setattr__(self, "folder", Path(self.folder))
+
+    def __repr__(self) -> str:
+        """Return the expression that makes it."""
+        stated = {f.name: getattr(self, f.name) for f in fields(self)[1:]}
+        options = ", ".join(f"{name}={value!r}" for name, value in stated.items())
+        return f"{type(self).__name__}({str(self.folder)!r}, {options})"
 
     def arguments(self) -> list[str]:
         """Return the arguments of ``eqcalc predict`` that say the same, but for the folder."""

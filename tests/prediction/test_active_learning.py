@@ -8,17 +8,14 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 from ase.build import molecule
 
 from eqcalc.cli import main
-from eqcalc.datasets import Dataset
 from eqcalc.labelling import OtherRunError
 from eqcalc.prediction import ActiveLearning, level_named, predict
 from eqcalc.prediction.active_learning import fine_tuned
 from eqcalc.prediction.planning import plan
-from tests.anharmonic.surfaces import Water
 from tests.errors import refused
 
 TOY = "tests.prediction.toy:ToyWater"
@@ -37,19 +34,6 @@ def learnt(folder, **options):
     return fine_tuned(
         molecule("H2O"), level_named(TOY), ActiveLearning(folder, **options), progress=False
     )
-
-
-@pytest.mark.slow
-def test_the_spectrum_is_that_of_the_method(tmp_path):
-    found = learnt(tmp_path, labels=24, steps=600, tolerance=0.1)
-    assert found.rounds[-1].labels == 24
-    exact = Water().modes(molecule("H2O").get_masses()).wavenumber
-    deviation = np.abs(np.array(found.rounds[-1].wavenumber[0]) - exact).max()
-    assert deviation < 15.0
-    assert deviation < 0.1 * found.rounds[0].change  # the general model is of another level
-    dataset = Dataset.open(tmp_path / f"round-{len(found.rounds)}" / "dataset.h5")
-    assert dataset.level_of_theory == "q-TIP4P/F"
-    assert len(dataset) == 24
 
 
 @pytest.mark.slow

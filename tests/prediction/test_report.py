@@ -11,7 +11,7 @@ import pytest
 from ase.io import read
 
 from eqcalc.cli.program import build_parser
-from eqcalc.prediction import Calibration
+from eqcalc.prediction import ActiveLearning, Calibration
 from eqcalc.prediction.bands import predicted_bands
 from eqcalc.prediction.report import report_page
 from eqcalc.spectra import write_spectrum
@@ -236,3 +236,11 @@ def test_spectra_of_eqcalc_are_measured_ones_too(prediction, tmp_path):
 def test_fundamentals_have_symmetries(prediction):
     found = [band.irrep for band in prediction.bands if band.irrep]
     assert sorted(found) == ["A1", "A1", "B2"]
+
+
+def test_what_was_learnt_is_run_again(prediction, tmp_path):
+    learning = ActiveLearning(tmp_path, labels=30)
+    asked = {"molecule": "water", "level": "gfn2", "quality": "standard", "learning": learning}
+    html = replace(prediction, asked=asked).report(tmp_path / "report.html").read_text()
+    assert "--quality standard --labels 30 --hours 1.0" in html
+    assert eval(repr(learning)) == learning
