@@ -141,9 +141,21 @@ def replacing(path: Path) -> Iterator[Path]:
                 temporary.unlink(missing_ok=True)
         sync_directory(path.parent)
     except OSError as error:
-        if error.errno is not None and error.filename == str(temporary):
+        # libraries that write into a stream raise errors without a name
+        if error.strerror is not None and error.filename in (None, str(temporary)):
             raise OSError(error.errno, error.strerror, str(path)) from error
         raise
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Raise errors about temporary files of `path` in a block as errors about `path`."""
+    try:
+        yield
+    except OSError as error:
+        if _TEMPORARY.fullmatch(Path(str(error.filename)).name) is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def temporary_path(path: Path) -> Path:
@@ -310,7 +322,7 @@ def require_writable(folder: Path) -> None:
         It is not; the message gives the folder and the reason.
     """
     if not folder.is_dir():
-        raise _failure(folder, errno.ENOENT, "there is no such folder")
+        raise _failure(folder, errno.ENOENT, "there is no such folder; make it first")
     try:
         # permissions do not reveal read-only file systems
         with tempfile.TemporaryFile(dir=folder):
@@ -329,8 +341,17 @@ def require_space(folder: Path, size: int) -> None:
     """
     free = shutil.disk_usage(folder).free
     if free < size:
-        text = f"{free / 1e6:.0f} MB are free, and {size / 1e6:.0f} MB are needed"
+        text = f"{size_text(free)} are free, and {size_text(size)} are needed"
         raise _failure(folder, errno.ENOSPC, text)
+
+
+def size_text(size: float) -> str:
+    """Return a number of bytes as text, such as "1.4 MB"."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000.0:
+            return f"{size:.3g} {unit}"
+        size /= 1000.0
+    return f"{size:.3g} TB"
 
 
 def shipped_data(folder: str, pattern: str) -> list[Path]:

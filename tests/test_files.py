@@ -15,9 +15,11 @@ from eqcalc.files import (
     appending,
     exclusive,
     make_folder,
+    naming,
     remove_leftovers,
     replacing,
     require_writable,
+    size_text,
     temporary_path,
     write_atomically,
 )
@@ -74,6 +76,26 @@ def test_the_old_content_stays_when_the_writer_fails(target):
         raise ZeroDivisionError
     assert target.read_bytes() == b"old"
     assert list(target.parent.iterdir()) == [target]
+
+
+def test_errors_of_a_full_disk_name_the_file_and_not_the_temporary_one(target):
+    full = errno.ENOSPC, os.strerror(errno.ENOSPC)
+    with pytest.raises(OSError, match="No space") as caught, replacing(target):
+        raise OSError(*full)  # as libraries do that write into a stream
+    assert caught.value.filename == str(target)
+    with pytest.raises(OSError, match="No space") as caught, naming(target):
+        raise OSError(*full, str(temporary_path(target)))
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(target))
+    with pytest.raises(FileNotFoundError) as caught, naming(target):
+        raise FileNotFoundError(errno.ENOENT, "no", "another")
+    assert caught.value.filename == "another"
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 bytes"), (999, "999 bytes"), (614400, "614 kB"), (3e15, "3e+03 TB")]
+)
+def test_sizes_are_told_in_units_of_their_own(size, text):
+    assert size_text(size) == text
 
 
 def test_everything_is_on_the_disk_before_and_after_the_renaming(target, monkeypatch):

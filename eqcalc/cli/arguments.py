@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from eqcalc.files import GENERAL_MODEL, model_file
+from eqcalc.files import GENERAL_MODEL, model_file, require_writable, shipped_models
 from eqcalc.validation import (
     InvalidInputError,
     bounds,
@@ -110,7 +110,14 @@ def chosen(options: argparse.Namespace, *names: str) -> dict[str, Any]:
 
 def tell_next(*command: Any) -> None:
     """Print the command that usually comes next, which may be copied."""
-    print("next: eqcalc", shlex.join(map(str, command)))
+    names = {str(path): name for name, path in shipped_models().items()}
+    print("next: eqcalc", shlex.join(names.get(str(part), str(part)) for part in command))
+
+
+def tell_results(*paths: Path | None) -> None:
+    """Print which files and folders have been written; None is one that was not asked for."""
+    if written := [str(path) for path in paths if path is not None]:
+        print("results:", ", ".join(written))
 
 
 # --- files ----------------------------------------------------------------------------
@@ -136,6 +143,7 @@ def output_folder(text: str) -> Path:
     for part in (path, *path.parents):
         if part.exists() and not part.is_dir():
             raise argparse.ArgumentTypeError(f"{part} is a file; expected a folder for the results")
+    _check_writable(path)
     return path
 
 
@@ -146,7 +154,17 @@ def output_file(text: str) -> Path:
         raise argparse.ArgumentTypeError(f"{path} is a directory; expected a file for the result")
     if not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"{path}: there is no folder {path.parent}")
+    _check_writable(path.parent)
     return path
+
+
+def _check_writable(folder: Path) -> None:
+    """Refuse results where no file can be written, before the work is done."""
+    there = next((part for part in (folder, *folder.parents) if part.is_dir()), folder)
+    try:
+        require_writable(there)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 # --- options of several commands ------------------------------------------------------

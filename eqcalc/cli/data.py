@@ -235,6 +235,7 @@ def add_data_commands(add: Callable[..., Any]) -> None:
         default=[],
         metavar="CHECK",
         help="checks whose failure is only reported: outliers, duplicates, lengths (no bonds), "
+        "spins (other multiplicities than most of a composition), "
         "levels (outputs at other levels of theory than most), "
         "forces, dipole, polarizability (their scale); nan (such labels are missing)",
     )

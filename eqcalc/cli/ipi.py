@@ -20,6 +20,7 @@ from eqcalc.cli.arguments import (
     configure_process,
     number_from_zero,
     positive_count,
+    tell_next,
 )
 from eqcalc.methods import method_names
 from eqcalc.validation import InvalidInputError
@@ -122,11 +123,14 @@ def _add_address(command: argparse.ArgumentParser, text: str) -> None:
 
 def _run(options: argparse.Namespace) -> None:
     from eqcalc.ipi.engine import run_in_this_process
-    from eqcalc.ipi.launcher import exit_now
+    from eqcalc.ipi.launcher import ExitStatus, exit_now
 
     configure_process(options)
     outcome = run_in_this_process(options.input, timeout=options.timeout)
     print(f"eqcalc ipi: {outcome.message}")
+    if outcome.status == ExitStatus.COMPLETE:
+        folder = options.input.parent
+        tell_next("spectra", folder, "--output", folder / "spectra")
     exit_now(outcome.status)
 
 
@@ -188,7 +192,7 @@ def _input(options: argparse.Namespace) -> None:
     )
     if atoms is not None and not duration:
         print("not equilibrated: use this run for checkpoints to start from, not for spectra")
-    print(f"run it with: eqcalc ipi run {path}")
+    tell_next("ipi", "run", path)
     if not isinstance(connection, InProcess):
         where = (
             f"--host {options.host} --port {options.port}"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import json
 import os
@@ -32,6 +33,7 @@ from eqcalc.cli.ipi import add_ipi_commands
 from eqcalc.cli.simulate import add_simulate_command
 from eqcalc.cli.spectra import add_spectrum_commands
 from eqcalc.cli.training import add_training_commands
+from eqcalc.files import model_file
 from eqcalc.interruption import INTERRUPTED, STOPPED, Stopped, terminable
 
 #: Exit status for invalid input and known errors.
@@ -120,7 +122,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_ipi_commands(add("ipi", _ipi, "Path-integral dynamics by i-PI: inputs, runs, clients."))
 
     command = add("info", _info, "Describe a model, dataset, trajectory or spectrum file.")
-    command.add_argument("file", type=Path, help="any eqcalc file, or the folder of an i-PI run")
+    text = "any eqcalc file, the folder of an i-PI run, or the name of a shipped model"
+    command.add_argument("file", type=model_file, help=text)
     add_flag(command, "--json", "full header of a model file")
 
     command = add("export", _export, "Write a model for other programs.")
@@ -187,6 +190,18 @@ def _warning_line(
     return f"{filename}: {category.__name__}: {message}\n"
 
 
+def _os_error(error: Exception) -> str:
+    """Return what an error of the operating system about a file says and what can be done."""
+    if not isinstance(error, OSError) or error.filename is None or error.strerror is None:
+        return ""
+    advice = ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        advice = "; make room, or choose another place"
+    elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        advice = "; choose another place, or change its permissions"
+    return f"{error.filename}: {error.strerror}{advice}"
+
+
 def _run(options: argparse.Namespace) -> int:
     try:
         options.run(options)
@@ -198,7 +213,7 @@ def _run(options: argparse.Namespace) -> int:
     except Exception as error:
         if options.traceback:
             raise
-        text = str(error) or type(error).__name__  # such as MemoryError
+        text = _os_error(error) or str(error) or type(error).__name__  # such as MemoryError
         print(f"eqcalc {options.command}: error: {text}", file=sys.stderr)
         return FAILURE
     return 0

@@ -26,6 +26,7 @@ from eqcalc.cli.arguments import (
     positive_count,
     positive_number,
     tell_next,
+    tell_results,
 )
 from eqcalc.cli.series import add_series_options, read_series_options, refuse_series_options
 from eqcalc.validation import InvalidInputError, one_of
@@ -56,6 +57,7 @@ def _harmonic(options: argparse.Namespace) -> None:
             **chosen(options, *names),
         )
     )
+    tell_results(options.output, options.figure)
     run = options.molecule.with_suffix(".h5").name
     tell_next("simulate", options.model, options.molecule, "--output", run)
 
@@ -101,6 +103,7 @@ def _anharmonic(options: argparse.Namespace) -> None:
     atoms = _read_molecule(options)
     choices = chosen(options, "output", "coupling", "quanta", "upper")
     print(write_anharmonic(atoms, options.model, name=str(options.molecule), **choices))
+    tell_results(options.output)
 
 
 def _spectra(options: argparse.Namespace) -> None:
@@ -130,6 +133,7 @@ def _spectra(options: argparse.Namespace) -> None:
     else:
         text = write_series_spectra(options.output, **read_series_options(options), **choices)
     print(text)
+    tell_results(options.output)
     if options.trajectory is not None and trajectory.cell is None:
         tell_next("assign", options.trajectory, "--output", options.output)
 
@@ -175,6 +179,7 @@ def _compare(options: argparse.Namespace) -> None:
             **shared,
         )
     print(text)
+    tell_results(options.output)
 
 
 def _methods(options: argparse.Namespace) -> None:
@@ -182,6 +187,7 @@ def _methods(options: argparse.Namespace) -> None:
 
     atoms = _read_molecule(options)
     print(write_method_comparison(atoms, options.model, options.runs, options.output))
+    tell_results(options.output)
 
 
 def _assign(options: argparse.Namespace) -> None:
@@ -204,7 +210,11 @@ def _assign(options: argparse.Namespace) -> None:
         **chosen(options, "lag", "resolution", "quantum_factor", "frame"),
     )
     print(write_assignment(found, options.output, reversed_axis=options.reversed_axis))
-    for path in sorted(options.output.glob("*-infrared.h5"))[:1]:  # of eqcalc spectra
+    tell_results(options.output)
+    spectra = sorted(options.output.glob("*-infrared.h5"))  # of eqcalc spectra
+    if not spectra:
+        tell_next("spectra", options.trajectory, "--output", options.output)
+    for path in spectra[:1]:
         try:
             known_fundamentals(read_spectrum(path))
             measured = "--fundamentals"

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -34,7 +34,7 @@ SAME_DISTANCE = 1e-5
 OUTLIER = 30.0
 #: Checks whose failure may be accepted (:func:`~eqcalc.datasets.convert`).
 ACCEPTABLE = (
-    *("outliers", "duplicates", "nan", "lengths", "levels"),
+    *("outliers", "duplicates", "nan", "lengths", "levels", "spins"),
     *("energy", "forces", "dipole", "polarizability"),
 )
 #: No label and no coordinate of a molecule is as large as this, in internal units.
@@ -280,17 +280,19 @@ def validate(dataset: Dataset, *, accept: Collection[str] = ()) -> ValidationRep
         ``"outliers"`` or ``"duplicates"``, which are then warnings.
     """
     report = ValidationReport(len(dataset))
-    odd = 0
+    odd = []
     for index, record in enumerate(dataset):
         report.add(index, *check_record(record))
         unlikely = (
             [_remote(record), _vanishes(record)] if np.isfinite(record.positions).all() else []
         )
         report.add(index, *filter(None, unlikely), accepted="outliers" in accept)
-        odd += bool((record.numbers.sum() - round(record.charge)) % 2) and record.cell is None
+        if record.cell is None and record.unpaired_electrons is None and _least_unpaired(record):
+            odd.append(index)
     usable = np.setdiff1d(np.arange(len(dataset)), report.bad)
     for name, find in (
         ("lengths", _other_lengths),
+        ("spins", _other_spins),
         ("duplicates", _duplicates),
         ("outliers", _energy_outliers),
         ("outliers", _force_faults),
@@ -299,11 +301,36 @@ def validate(dataset: Dataset, *, accept: Collection[str] = ()) -> ValidationRep
         for row, fault in find(dataset, usable):
             report.add(row, fault, accepted=name in accept)
     if odd:
-        report.add(
-            None, f"{odd} have an odd number of electrons: radicals, or is a charge missing?"
-        )
+        listed = list_structures({"an odd number of electrons": np.array(odd)})
+        report.add(None, f"{listed}: radicals, or is a charge missing?")
     report.problems.sort(key=lambda p: (-1 if p.index is None else p.index, p.severity))
     return report
+
+
+def _least_unpaired(record: Record) -> int:
+    """Return the least possible number of unpaired electrons, 0 or 1."""
+    return int(record.numbers.sum() - round(record.charge)) % 2
+
+
+def _other_spins(dataset: Dataset, usable: np.ndarray) -> Iterator[tuple[int, str]]:
+    """Yield molecules in another spin state than most of their composition and charge."""
+    groups: dict[tuple[bytes, float], list[tuple[int, int]]] = defaultdict(list)
+    for index, record in zip(usable, dataset.records(usable), strict=True):
+        if record.cell is None:
+            known = record.unpaired_electrons
+            unpaired = _least_unpaired(record) if known is None else known
+            key = np.sort(record.numbers).tobytes(), record.charge
+            groups[key].append((int(index), unpaired))
+    for members in groups.values():
+        counts = Counter(unpaired for _, unpaired in members)
+        usual = max(counts, key=lambda unpaired: (counts[unpaired], -unpaired))
+        for row, unpaired in members:
+            if unpaired != usual:
+                yield (
+                    row,
+                    f"its multiplicity is {unpaired + 1}, and {usual + 1} of most of its "
+                    "composition: a model has one energy for each geometry",
+                )
 
 
 def _duplicates(dataset: Dataset, usable: np.ndarray) -> Iterator[tuple[int, str]]:

@@ -35,7 +35,7 @@ from eqcalc.datasets.readers.outputs import OutputsReader
 from eqcalc.datasets.readers.qm9 import Qm9Reader
 from eqcalc.datasets.writer import DatasetWriter
 from eqcalc.facts import preformatted, ungrouped
-from eqcalc.files import make_folder, temporary_path
+from eqcalc.files import make_folder, naming, temporary_path
 from eqcalc.plugins import class_named, instance
 from eqcalc.progress import progress_bar
 from eqcalc.quantities import known_quantities
@@ -265,7 +265,10 @@ def convert(
     make_folder(target.parent)
     draft = temporary_path(target)
     try:
-        with DatasetWriter(draft, level_of_theory="unknown", overwrite=True) as writer:
+        with (
+            naming(target),
+            DatasetWriter(draft, level_of_theory="unknown", overwrite=True) as writer,
+        ):
             indices, report = _read(reader, interpretation, writer, source, accept, progress)
             missing = _missing(reader, interpretation, level)
             unread = report.n_structures == len(report.bad) and not interpretation.found

@@ -19,7 +19,7 @@ from eqcalc.labelling.sampling import sampled_temperatures
 from eqcalc.models.checkpoint import read_checked
 from eqcalc.models.compositions import Compositions, trained_on
 from eqcalc.spectra import Spectrum, read_raman, read_spectrum
-from eqcalc.spectra.provenance import provenance_facts
+from eqcalc.spectra.provenance import provenance_facts, trajectory_provenance
 from eqcalc.training.evaluation_table import describe_force_error
 from eqcalc.trajectory import Trajectory
 from eqcalc.validation import (
@@ -78,8 +78,20 @@ def describe_file(path: str | Path) -> str:
 
 def _describe_trajectory(path: Path) -> str:
     trajectory = Trajectory.open(path)
+    facts = provenance_facts({"source": trajectory_provenance(trajectory)})
+    recorded = []
+    for name in trajectory.observables():
+        first = trajectory.observable(name, slice(0, 1), slice(0, 1))
+        recorded.append(f"{name} [{first.unit}] every {first.interval:g} fs")
+    facts["recorded"] = ", ".join(recorded)
     notes = trajectory.settings.get("notes", [])
-    return "\n".join([repr(trajectory), *(f"note: {note}" for note in notes)])
+    return "\n".join(
+        [
+            repr(trajectory),
+            *(f"{name}: {fact}" for name, fact in facts.items()),
+            *(f"note: {note}" for note in notes),
+        ]
+    )
 
 
 def _describe_dataset(path: Path) -> str:

@@ -150,7 +150,7 @@ def _text(dataset: Dataset, folder: Path, start_from: str | Path | None) -> str:
         )
     lines = [
         f"# Settings of eqcalc train for {dataset.path.name}: {len(dataset)} structures.",
-        "# Everything but data.path may be left out; what is left out gets the value shown here.",
+        "# Only data.path is needed: a file with nothing else gets the values shown here.",
         "",
         f"output: {s['output']}    # folder of the model, the log and what is needed to resume",
         "data:",

@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 
 from eqcalc import hdf5
-from eqcalc.files import remove_leftovers, replacing
+from eqcalc.files import remove_leftovers, replacing, size_text
 from eqcalc.quantities import known_quantities
 from eqcalc.validation import (
     InvalidFileError,
@@ -236,12 +236,14 @@ def laid_out(path: Path, header: Header, layouts: Mapping[str, Layout]) -> Itera
     remove_leftovers(path)  # before the free space is asked for
     try:
         space = os.statvfs(path.parent)
-        if size > space.f_bavail * space.f_frsize:
+        free = space.f_bavail * space.f_frsize
+        if size > free:
+            fitting = header.n_replicas * free // size
+            fewer = f", or run at most {fitting} replicas" if fitting else ""
             raise TrajectoryError(
-                f"will need {size / 1e9:.1f} GB, but "
-                f"{space.f_bavail * space.f_frsize / 1e9:.1f} GB are free",
+                f"will need {size_text(size)}, but {size_text(free)} are free",
                 file=path,
-                advice="record fewer observables or with longer strides",
+                advice=f"record fewer observables or with longer strides{fewer}",
             )
         with replacing(path) as temporary:
             with hdf5.writing(temporary, growing=("observables", "checksums", "frames")) as file:

@@ -2,6 +2,7 @@
 """The commands, end to end on small inputs, and how they fail."""
 
 import argparse
+import errno
 import json
 import os
 import signal
@@ -263,7 +264,12 @@ def test_simulate_stops_where_a_committee_disagrees(tmp_path, ethanol_file, caps
 def test_harmonic(tmp_path, ethanol_file, capsys):
     output = tmp_path / "modes.json"
     assert run("harmonic", shipped_model("ethanol"), ethanol_file, "--output", output) == 0
-    assert "km/mol" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "km/mol" in printed
+    assert f"results: {output}\n" in printed
+    assert "next: eqcalc simulate ethanol " in printed
+    assert run("info", "ethanol") == 0
+    assert "knows compositions: C2H6O" in capsys.readouterr().out
     assert len(json.loads(output.read_text())["wavenumber_cm-1"]) == 21
 
 
@@ -513,6 +519,32 @@ def test_a_trajectory_is_called_what_it_is(capsys):
     with pytest.raises(SystemExit):
         run("simulate", "m.eqc", "m.xyz", "--output", "run.xyz")
     assert "--output: expected a name that ends in .h5 or .hdf5" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["spectra", "run.h5", "--output", "/proc/spectra"],
+        ["assign", "run.h5", "--output", "/proc/deep/bands"],
+        ["harmonic", "m.xyz", "--output", "/proc/modes.json"],
+    ],
+)
+def test_places_where_nothing_can_be_written_are_told_before_the_work(arguments, capsys):
+    with pytest.raises(SystemExit):
+        run(*arguments)
+    assert "/proc: the folder cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("number", "advice"), [(errno.ENOSPC, "room"), (errno.EROFS, "place")])
+def test_errors_of_the_system_say_what_to_do(number, advice, capsys, monkeypatch):
+    def fail(path):
+        raise OSError(number, os.strerror(number), "run.h5")
+
+    monkeypatch.setattr("eqcalc.reports.description.describe_file", fail)
+    assert run("info", "run.h5") == FAILURE
+    told = capsys.readouterr().err
+    assert f"error: run.h5: {os.strerror(number)}; " in told
+    assert advice in told
 
 
 def test_a_folder_of_results_is_tried_out_before_the_work(tmp_path, capsys, monkeypatch):

@@ -133,7 +133,8 @@ def test_compare(tmp_path, spectrum, capsys):
     own = read_spectrum(spectrum).scaled(43.4294482, unit="L/(mol cm)", label="ε")
     reference = write_spectrum(own, tmp_path / "reference.csv")
     assert run("compare", spectrum, reference, "--limits", 1000, 2000, "--output", tmp_path) == 0
-    line = capsys.readouterr().out.splitlines()[-1]
+    line, written = capsys.readouterr().out.splitlines()[-2:]
+    assert written == f"results: {tmp_path}"
     computed, known = (
         line.split("computed ")[1].split(" ± ")[0],
         line.split("measured ")[1].split()[0],
@@ -148,7 +149,7 @@ def test_compare_with_lists_of_bands(tmp_path, spectrum, capsys):
     assert run("compare", spectrum, bands, "--output", folder, "--name", "MD") == 0
     text = capsys.readouterr().out
     assert "1 of 2 matched" in text
-    assert (folder / "bands.txt").read_text() == text
+    assert (folder / "bands.txt").read_text() + f"results: {folder}\n" == text
     (found,) = json.loads((folder / "bands.json").read_text())["calculated"]
     assert found["bands"][0]["deviation_cm-1"][0] == pytest.approx(10.0, abs=1.0)
     assert found["bands"][1]["note"] == "no computed band"
@@ -229,6 +230,7 @@ def test_simulate_spectra_and_assign(tmp_path, water_run, capsys, monkeypatch):
     assert run("spectra", trajectory, "--model", model, "--output", tmp_path / "s") == 0
     printed = capsys.readouterr().out
     assert "sum rule: integrated infrared intensity / exact value" in printed
+    assert f"results: {tmp_path / 's'}\n" in printed
     assert (_next(printed).command, _next(printed).trajectory) == ("assign", trajectory)
     member = tmp_path / "member.eqc"
     save_model(make_potential(features=12), member)
@@ -255,6 +257,18 @@ def test_simulate_spectra_and_assign(tmp_path, water_run, capsys, monkeypatch):
     assert run("assign", trajectory, "--output", tmp_path / "a") == 2
     assert "--model: expected the model" in capsys.readouterr().err
     model.with_suffix(".moved").rename(model)
+
+
+def test_assignments_say_where_they_are_and_what_comes_next(tmp_path, capsys, monkeypatch):
+    reports = "eqcalc.reports.assignment."
+    monkeypatch.setattr("eqcalc.cli.spectra._read_trajectory", lambda path: path)
+    monkeypatch.setattr("eqcalc.reports.molecular.model_of", lambda *_: "model")
+    monkeypatch.setattr(f"{reports}assign", lambda *_, **options: options)
+    monkeypatch.setattr(f"{reports}write_assignment", lambda *_, **options: "table")
+    assert run("assign", "run.h5", "--output", tmp_path) == 0
+    printed = capsys.readouterr().out
+    assert f"results: {tmp_path}\n" in printed
+    assert (_next(printed).command, _next(printed).output) == ("spectra", tmp_path)
 
 
 def test_trajectories_with_rare_positions_say_what_to_do(tmp_path, water_run, capsys, monkeypatch):

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: MIT
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -96,6 +98,22 @@ def test_the_charge_of_a_molecule_is_that_of_whole_electrons():
     cell = 9.0 * np.eye(3)
     doped = Record(NUMBERS, record.positions, record.labels, 0.5, cell, np.ones(3, bool))
     assert check_record(doped) == []
+
+
+def test_open_shells_among_closed_ones_are_named(tmp_path):
+    """A triplet and a singlet of one composition have two energies for one geometry."""
+    records = harmonic(np.random.default_rng(3), 30)
+    for index in (4, 17):
+        records[index] = replace(records[index], unpaired_electrons=2)
+    hydroxyl = Record(NUMBERS[:2], WATER[:2], {"energy": -2000.0})
+    records += [replace(hydroxyl, unpaired_electrons=1), hydroxyl]
+    dataset = stored(tmp_path, records)
+    report = validate(dataset, accept=["duplicates", "outliers"])
+    assert report.bad == [4, 17]
+    # a radical that states its spin is one; the other may lack its charge
+    (noted,) = (p.message for p in report.warnings if p.index is None)
+    assert "structure 31:" in noted
+    assert validate(dataset, accept=["duplicates", "outliers", "spins"]).bad == []
 
 
 def test_a_dipole_is_zero_by_symmetry_only(tmp_path):

@@ -53,7 +53,9 @@ def test_the_multiplicity_of_each_structure_is_kept(tmp_path):
     lines = ["1\nenergy=-75.0 multiplicity=3\nO 0 0 0", "1\nenergy=-74.0 spin=0\nO 0 0 0"]
     lines += ["1\nenergy=-0.5\nH 0 0 0", "1\nenergy=-0.5 multiplicity=3\nH 0 0 0"]
     (tmp_path / "a.xyz").write_text("\n".join(lines))
-    report = run(tmp_path / "a.xyz", tmp_path, units={"energy": "eV"}, skip_bad=True)
+    report = run(
+        tmp_path / "a.xyz", tmp_path, units={"energy": "eV"}, skip_bad=True, accept=["spins"]
+    )
     assert [r.unpaired_electrons for r in Dataset.open(tmp_path / "out.h5")] == [2, 0, None]
     assert report.dropped == (3,)
 

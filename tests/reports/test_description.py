@@ -42,7 +42,9 @@ def test_trajectories_and_spectra(tmp_path):
         progress=False,
     )
     spectrum = write_spectrum(molecular_spectra(trajectory).infrared, tmp_path / "spectrum.h5")
-    assert "NVE" in describe_file(trajectory.path)
+    told = describe_file(trajectory.path)
+    assert "NVE" in told and "molecule: H2O" in told
+    assert "recorded: dipole [e*Å] every 0.05 fs" in told
     assert "km/mol" in describe_file(spectrum)
     for ending in (".csv", ".jdx"):
         text = describe_file(
