@@ -8,6 +8,7 @@ other usual names, and the sum of the initial charges; statements that disagree 
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -166,7 +167,7 @@ def _named_as(key: str, *names: str) -> bool:
 def _number(value: Any) -> float:
     """Return a number, also of a text of other programs; NaN if it is not one."""
     if isinstance(value, str):
-        found = number_in(value.strip())
+        found = number_in(re.sub(r"^\s*(\d+)([+-])\s*$", r"\2\1", value).strip())  # 1+
         return math.nan if found is None else found
     try:
         return float(value)

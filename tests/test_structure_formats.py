@@ -159,7 +159,15 @@ def xyz(atoms, comment):
 
 
 COMMENTS = [
-    *("charge=1", "charge=+1", "charge: +1", "charge 1", "charge=1+", "Charge=1, Multiplicity=1"),
+    *(
+        "Properties=species:S:1:pos:R:3 charge=1+",
+        "charge=1",
+        "charge=+1",
+        "charge: +1",
+        "charge 1",
+        "charge=1+",
+        "Charge=1, Multiplicity=1",
+    ),
     *("q=1", "Q=+1 s=0", "chrg=1", "tot_charge=1", "formal_charge=1", "net charge: 1 e"),
     *("hydronium, charge +1", "H3O+ (charge=1)", "{'charge': 1}", "charge=1;mult=1", "1 1", "+1 1"),
 ]
