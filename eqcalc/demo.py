@@ -114,7 +114,7 @@ class RunPlan:
 #: About a minute each with the compiled kernels.
 LONG_RUNS = (
     RunPlan("classical", "NVE", replicas=18, steps=8000, equilibration=200.0),
-    RunPlan("te-pigs", "Te-PIGS", replicas=9, steps=8000, equilibration=200.0),
+    RunPlan("te-pigs", "Te-PIGS", replicas=18, steps=8000, equilibration=200.0),
 )
 #: Without them, a step takes five times as long.
 SHORT_RUNS = tuple(replace(run, steps=3000) for run in LONG_RUNS)
