@@ -25,8 +25,9 @@ OPTIONS = {"resolution": 1800.0, "n_samples": 50}
 
 @pytest.fixture(scope="module")
 def members():
+    """Two potentials of random parameters that have positive polarizabilities."""
     numbers = torch.tensor(molecule("H2O").numbers)
-    return [eager_evaluator(make_potential(features=width), numbers) for width in (8, 12)]
+    return [eager_evaluator(make_potential(features=width), numbers) for width in (6, 14)]
 
 
 def run(path, evaluator, seed=5, **options):
