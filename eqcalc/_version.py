@@ -1,4 +1,4 @@
 # SPDX-License-Identifier: MIT
 """The version, stated once."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
