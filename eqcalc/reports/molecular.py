@@ -252,7 +252,8 @@ def _vibrations(
         return None, rotation_note(
             trajectory_provenance(trajectory),
             trajectory.temperature,
-            f"record the {lacking} (simulate --observables {lacking}) to have the bands without rotation",
+            f"record the {lacking} (simulate --observables {lacking}) "
+            "to have the bands without rotation",
         )
     first = trajectory.observable("positions", slice(0, 1)).values[0]
     problem = ""
