@@ -143,7 +143,7 @@ def output_folder(text: str) -> Path:
     for part in (path, *path.parents):
         if part.exists() and not part.is_dir():
             raise argparse.ArgumentTypeError(f"{part} is a file; expected a folder for the results")
-    _check_writable(path)
+    _check_writable(path, path)
     return path
 
 
@@ -154,17 +154,17 @@ def output_file(text: str) -> Path:
         raise argparse.ArgumentTypeError(f"{path} is a directory; expected a file for the result")
     if not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"{path}: there is no folder {path.parent}")
-    _check_writable(path.parent)
+    _check_writable(path.parent, path)
     return path
 
 
-def _check_writable(folder: Path) -> None:
-    """Refuse results where no file can be written, before the work is done."""
+def _check_writable(folder: Path, target: Path) -> None:
+    """Refuse a `target` in a folder where no file can be written, before the work is done."""
     there = next((part for part in (folder, *folder.parents) if part.is_dir()), folder)
     try:
         require_writable(there)
     except OSError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        raise argparse.ArgumentTypeError(f"{target}: {error}") from None
 
 
 # --- options of several commands ------------------------------------------------------

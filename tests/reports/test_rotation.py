@@ -109,7 +109,7 @@ def test_without_positions_the_branches_are_told(run):
     # √(8Bk_BT/hc) of H³⁵Cl
     apart = float(note.split("about ")[1].split()[0])
     assert apart == pytest.approx(131.97, abs=4.0)  # at the first bond length, not the mean
-    assert "--positions" in note
+    assert "--observables positions" in note
     # nor does a series of another code say where its atoms are
     facts = {"dipole_unit": "e*Å", "interval": 1.0, "temperature": T, "resolution": 20.0}
     text = describe_spectra(spectra_of_series(run.dipole, **facts))
