@@ -34,8 +34,14 @@ from eqcalc.validation import (
 
 #: Names of the total charge [e] in files and ``atoms.info``, in any case of letters.
 CHARGE_KEYS = (
-    *("charge", "total_charge", "net_charge", "molecular_charge", "tot_charge", "formal_charge"),
-    *("q", "chrg"),
+    "charge",
+    "total_charge",
+    "net_charge",
+    "molecular_charge",
+    "tot_charge",
+    "formal_charge",
+    "q",
+    "chrg",
 )
 #: Names of charges of single atoms whose sum is the total charge.
 ATOMIC_CHARGE_KEYS = ("initial_charges",)

@@ -322,12 +322,12 @@ class NormalModes:
             A shape is wrong, a number is not finite, or the displacements move the molecule as a
             whole: they are in other axes, or those of other masses.
         """
-        masses = finite("masses", masses).astype(float)
+        masses = atomic_masses(masses)
         n = len(masses)
-        positions = finite("positions", shape("positions", positions, (n, 3))).astype(float)
-        wavenumber = finite("wavenumber", shape("wavenumber", wavenumber, ("n_modes",)))
+        positions = array_of("positions", positions, (n, 3))
+        wavenumber = array_of("wavenumber", wavenumber, ("n_modes",))
         sizes = (len(wavenumber), n, 3)
-        given = finite("displacements", shape("displacements", displacements, sizes))
+        given = array_of("displacements", displacements, sizes)
         root = np.repeat(np.sqrt(masses), 3)
         weighted = given.reshape(len(given), 3 * n) * root
         weighted = weighted / np.linalg.norm(weighted, axis=1, keepdims=True)

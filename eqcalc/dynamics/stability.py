@@ -18,6 +18,7 @@ from eqcalc.dynamics.observables import OBSERVABLES, System
 from eqcalc.dynamics.state import State
 from eqcalc.models.committee import FORCE_DISAGREEMENT
 from eqcalc.molecules import bonds
+from eqcalc.structures import volumes
 from eqcalc.units import FEMTOSECOND
 
 #: Largest distance of bonded atoms, in sums of covalent radii.
@@ -272,9 +273,7 @@ class StabilityMonitor:
         )
 
     def _expanded(self, cell: Tensor) -> _Condition:
-        ratio = (
-            (torch.linalg.det(cell) / torch.linalg.det(self.cell)).abs().expand(len(self.radius))
-        )
+        ratio = (volumes(cell) / volumes(self.cell)).expand(len(self.radius))
         change = torch.maximum(ratio, 1.0 / ratio)
         return _Condition(
             "volume_change",

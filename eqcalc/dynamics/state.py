@@ -18,8 +18,14 @@ if TYPE_CHECKING:
 
 #: Variables of a step, stored in checkpoints, in packing order.
 VARIABLES = (
-    *("positions", "momenta", "forces", "potential_energies", "heat", "auxiliary"),
-    *("cell", "stress"),
+    "positions",
+    "momenta",
+    "forces",
+    "potential_energies",
+    "heat",
+    "auxiliary",
+    "cell",
+    "stress",
 )
 
 

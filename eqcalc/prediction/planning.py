@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -20,7 +18,7 @@ from eqcalc.prediction.convergence import ActiveLearning
 from eqcalc.prediction.level import Level, default_level, level_named
 from eqcalc.prediction.point_groups import ALMOST_LINEAR
 from eqcalc.prediction.structure import molecule_from
-from eqcalc.prediction.timing import LearningCost, learning_cost
+from eqcalc.prediction.timing import LearningCost, learning_cost, seconds_of
 from eqcalc.progress import duration
 from eqcalc.validation import InvalidInputError, one_of
 
@@ -121,10 +119,10 @@ def plan(
     wanted = ("energy", "forces", "dipole")
     names = tuple(name for name in wanted if name in method.quantities)
     method.label(atoms, names)  # the first call is slower
-    call = _seconds(lambda: method.label(atoms, names))
+    call = seconds_of(lambda: method.label(atoms, names))
     size = 1000
     square = np.random.default_rng(0).normal(size=(size, size))
-    diagonalisation = _seconds(lambda: np.linalg.eigh(square + square.T))
+    diagonalisation = seconds_of(lambda: np.linalg.eigh(square + square.T))
     points = treatment.points(n_modes)
     bonds = len(rotatable_bonds(atoms))
     # three variants and their corrections take about as long as six diagonalisations
@@ -168,13 +166,6 @@ def requested_learning(quality: str, learning: ActiveLearning | None) -> ActiveL
             expected=f"an ActiveLearning with a folder for quality {LEARNT}, and for no other",
         )
     return learning
-
-
-def _seconds(work: Callable[[], Any]) -> float:
-    """Return how long a call takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def requested_molecule(

@@ -72,15 +72,18 @@ def image_of_atoms(
     operation
         Orthogonal matrix about the centre of mass, ``[3, 3]``.
     """
-    masses = atoms.get_masses()
-    r = centred(atoms.positions, masses)
-    kinds = np.round(np.stack([atoms.numbers, masses], axis=1), 2)
-    alike = (kinds[:, None] == kinds).all(axis=-1)
+    r = centred(atoms.positions, atoms.get_masses())
     distances = np.linalg.norm((r @ operation.T)[:, None] - r[None], axis=-1)
-    distances[~alike] = np.inf
+    distances[~_same_isotopes(atoms)] = np.inf
     image = distances.argmin(axis=1)
     near = distances.min(axis=1).max() < tolerance
     return image if near and len(np.unique(image)) == len(r) else None
+
+
+def _same_isotopes(atoms: Atoms) -> np.ndarray:
+    """Return which atoms are of one isotope, ``[n_atoms, n_atoms]``."""
+    kinds = np.round(np.stack([atoms.numbers, atoms.get_masses()], axis=1), 2)
+    return np.asarray((kinds[:, None] == kinds).all(axis=-1))
 
 
 def operations(atoms: Atoms, tolerance: float = _TOLERANCE) -> list[np.ndarray]:
@@ -88,9 +91,8 @@ def operations(atoms: Atoms, tolerance: float = _TOLERANCE) -> list[np.ndarray]:
 
     The arguments are those of :func:`symmetry`.
     """
-    masses = atoms.get_masses()
-    r = centred(atoms.positions, masses)
-    alike = (atoms.numbers[:, None] == atoms.numbers) & (np.abs(masses[:, None] - masses) < 0.005)
+    r = centred(atoms.positions, atoms.get_masses())
+    alike = _same_isotopes(atoms)
     spread = np.linalg.norm(np.cross(r[:, None], r[None]), axis=-1)
     i, j = np.unravel_index(np.argmax(spread), spread.shape)
     home = _frame(r[i], r[j])

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -117,18 +118,21 @@ def learning_cost(
     labels = reference.method.label(atoms, quantities)
     label = time.perf_counter() - began
     if label < 1.0:  # the first one is slower
-        began = time.perf_counter()
-        reference.method.label(atoms, quantities)
-        label = time.perf_counter() - began
+        label = seconds_of(lambda: reference.method.label(atoms, quantities))
     start.method.label(atoms, quantities)
-    began = time.perf_counter()
-    start.method.label(atoms, quantities)
-    call = time.perf_counter() - began
+    call = seconds_of(lambda: start.method.label(atoms, quantities))
     record = Record.from_atoms(atoms, labels)
     step = _step(record, quantities, reference.name, start)
     return LearningCost(
         options, reference.name, quantities, start, temperature, label, step, call, len(atoms)
     )
+
+
+def seconds_of(work: Callable[[], Any]) -> float:
+    """Return how long a call takes, s."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
 
 
 def _step(record: Record, quantities: Sequence[str], level: str, start: ModelLevel) -> float:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from ase.build import molecule
 
-from eqcalc.ipi import Strides, write_input
+from eqcalc.ipi import ExitStatus, Strides, read_run, write_input
 from eqcalc.models.checkpoint import save_model
 from tests.conftest import make_potential
 
@@ -123,6 +123,15 @@ def prepare(tmp_path, model, water):
         return write_input(tmp_path / name / "input.xml", model, **options)
 
     return write
+
+
+def finish(path: Path, launch):
+    """Run i-PI to the end and return what it has written."""
+    process = launch(path)
+    assert process.wait() == ExitStatus.COMPLETE, process.text()
+    trajectory = read_run(path.parent)
+    assert trajectory.complete
+    return trajectory
 
 
 def wait_for(condition, timeout: float = PATIENCE) -> None:

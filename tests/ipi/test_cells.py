@@ -16,13 +16,11 @@ from eqcalc.dynamics import Equilibration, simulate
 from eqcalc.ipi import (
     Address,
     Barostat,
-    ExitStatus,
     InputError,
     ProtocolError,
     Strides,
     UnixSocket,
     initial_conditions,
-    read_run,
     serve,
     write_input,
 )
@@ -37,7 +35,7 @@ from eqcalc.units import BOLTZMANN, atomic_unit
 from eqcalc.validation import InvalidInputError
 from tests.conftest import make_potential
 from tests.errors import refused
-from tests.ipi.conftest import PATIENCE
+from tests.ipi.conftest import PATIENCE, finish
 from tests.ipi.test_client import connected, init
 from tests.models.test_local_readouts import local_potential, water_box
 
@@ -299,14 +297,6 @@ def test_constant_pressure_needs_a_stress():
 
 
 # --- runs -----------------------------------------------------------------------------
-
-
-def finish(path, launch):
-    process = launch(path)
-    assert process.wait() == ExitStatus.COMPLETE, process.text()
-    trajectory = read_run(path.parent)
-    assert trajectory.complete
-    return trajectory
 
 
 @pytest.fixture(scope="module")

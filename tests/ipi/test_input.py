@@ -19,7 +19,7 @@ from eqcalc.models.checkpoint import load_model
 from eqcalc.runtime import eager_evaluator
 from eqcalc.units import BOLTZMANN
 from eqcalc.validation import InvalidInputError
-from tests.ipi.conftest import PATIENCE
+from tests.ipi.conftest import PATIENCE, finish
 
 
 def matrices(path, beads, temperature=300.0):
@@ -35,14 +35,6 @@ def matrices(path, beads, temperature=300.0):
     lines = [element("A", "", drift), element("C", " units='kelvin'", covariance)]
     path.write_text("<thermostat mode='nm_gle'>\n" + "\n".join(lines) + "\n</thermostat>\n")
     return path
-
-
-def finish(path, launch):
-    process = launch(path)
-    assert process.wait() == ExitStatus.COMPLETE, process.text()
-    trajectory = read_run(path.parent)
-    assert trajectory.complete
-    return trajectory
 
 
 SLOW = ("NVE", "Langevin", "SVR", "PILE-L", "PILE-G", "PA-CMD")

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from eqcalc.spectra import (
-    harmonic_analysis,
     infrared,
     raman,
     sum_rule,
@@ -13,7 +12,6 @@ from eqcalc.spectra import (
     vibrational_density_of_states,
     without_rotation,
 )
-from eqcalc.units import POLARIZABILITY_VOLUME
 from eqcalc.validation import InvalidInputError
 from tests.spectra import toy_water as water
 from tests.spectra.oscillators import BOLTZMANN, angular
@@ -34,13 +32,7 @@ LIMITS = [(1290.0, 1490.0), (3500.0, 3628.0), (3633.0, 3780.0)]
 
 @pytest.fixture(scope="module")
 def harmonic():
-    return harmonic_analysis(
-        water.EQUILIBRIUM,
-        water.MASSES,
-        water.hessian(),
-        water.derivatives(water.dipole),
-        water.derivatives(water.polarizability) * POLARIZABILITY_VOLUME,
-    )
+    return water.harmonic_modes()
 
 
 def test_harmonic_spectrum(harmonic):

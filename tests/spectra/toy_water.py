@@ -3,6 +3,9 @@
 
 import numpy as np
 
+from eqcalc.spectra import HarmonicSpectrum, harmonic_analysis
+from eqcalc.units import POLARIZABILITY_VOLUME
+
 #: eV per kcal/mol, and eV per amu Å²/fs²
 KCAL, EV = 0.0433641042, 103.642697
 CHARGES = np.array([-0.84, 0.42, 0.42])
@@ -76,3 +79,14 @@ def propagate(r, v, timestep: float, n_steps: int, every: int = 1):
         f = forces(r)
         v = v + 0.5 * timestep * acceleration * f
     return np.stack(positions, 1), np.stack(velocities, 1)
+
+
+def harmonic_modes() -> HarmonicSpectrum:
+    """Return the double-harmonic spectrum."""
+    return harmonic_analysis(
+        EQUILIBRIUM,
+        MASSES,
+        hessian(),
+        derivatives(dipole),
+        derivatives(polarizability) * POLARIZABILITY_VOLUME,
+    )
