@@ -4,8 +4,8 @@
 import numpy as np
 import pytest
 
+from eqcalc.harmonic import mode_smoothness
 from eqcalc.normal_modes import NormalModes, NotAMinimumError
-from eqcalc.smoothness import mode_smoothness
 from eqcalc.units import HBAR, angular_frequency_to_wavenumber
 
 MASSES = np.array([15.999, 1.008, 1.008, 12.011])

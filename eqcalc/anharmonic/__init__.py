@@ -8,12 +8,12 @@ from eqcalc.anharmonic.analysis import (
     perturbed_spectrum,
 )
 from eqcalc.anharmonic.large_amplitude import LargeAmplitude, PathStates
-from eqcalc.anharmonic.last_layer_spread import grid_uncertainty
 from eqcalc.anharmonic.perturbation import (
     perturbed_fundamentals,
     perturbed_moments,
     perturbed_states,
 )
+from eqcalc.anharmonic.report import grid_uncertainty
 from eqcalc.anharmonic.separation import motion_table, separated_motions, with_motions
 from eqcalc.anharmonic.spectrum import AnharmonicSpectrum, Configuration
 from eqcalc.anharmonic.taylor import ForceField, force_field

@@ -12,7 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from eqcalc.anharmonic.configuration_interaction import States, vibrational_states
+from eqcalc.anharmonic.configuration_interaction import (
+    Solver,
+    States,
+    corrected_levels,
+    levels_in,
+    vibrational_states,
+)
 from eqcalc.anharmonic.expansion import Surface, expanded
 from eqcalc.anharmonic.modal_basis import ModalBasis, oscillator_nodes
 from eqcalc.anharmonic.perturbation import LARGEST, perturbed_moments, perturbed_states
@@ -23,7 +29,6 @@ from eqcalc.anharmonic.rotation_coupling import (
 )
 from eqcalc.anharmonic.spectrum import AnharmonicSpectrum, Configuration
 from eqcalc.anharmonic.taylor import force_field
-from eqcalc.anharmonic.vibrational_problem import Solver, corrected_levels, levels_in
 from eqcalc.normal_modes import NormalModes, centred, principal_axes, require_minimum
 from eqcalc.runtime.evaluator import Evaluator
 from eqcalc.spectra.provenance import molecule

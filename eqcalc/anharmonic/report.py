@@ -11,7 +11,7 @@ import torch
 from ase import Atoms
 
 from eqcalc.anharmonic.analysis import Treatment, anharmonic_spectrum, treated_modes
-from eqcalc.anharmonic.last_layer_spread import KNOWN, grid_uncertainty
+from eqcalc.anharmonic.modal_basis import oscillator_nodes
 from eqcalc.anharmonic.perturbation import perturbed_fundamentals
 from eqcalc.anharmonic.separation import motion_table, separated_motions, with_motions
 from eqcalc.anharmonic.spectrum import PRINTED
@@ -20,10 +20,19 @@ from eqcalc.facts import aligned
 from eqcalc.files import write_record
 from eqcalc.harmonic import evaluator_smoothness, harmonic_spectrum, relax
 from eqcalc.models.checkpoint import load_model
+from eqcalc.models.derivatives import differentiable_pairs
+from eqcalc.models.last_layers import last_layer, last_layer_factors, parameter_columns
 from eqcalc.models.potential import Potential
 from eqcalc.molecules import total_charge
 from eqcalc.normal_modes import NormalModes
 from eqcalc.runtime import evaluator_for
+from eqcalc.structures import Structures
+from eqcalc.units import WAVENUMBER_PER_EV
+
+#: Largest spread of a mode whose grid is known, in parts of the energy. Of the general model it is
+#: 3 to 12 % for most modes of small molecules, up to 27 % for twists and inversions, and 77 % in
+#: ozone.
+KNOWN = 0.2
 
 
 def write_anharmonic(
@@ -113,3 +122,57 @@ def _spread(modes: NormalModes, potential: Potential, relaxed: Atoms) -> np.ndar
     if potential.last_layers is None:
         return None
     return grid_uncertainty(modes, potential, relaxed.numbers, charge=total_charge(relaxed))
+
+
+def grid_uncertainty(
+    modes: NormalModes,
+    potential: Potential,
+    numbers: np.ndarray,
+    *,
+    charge: float = 0.0,
+    nodes: int = 13,
+) -> np.ndarray:
+    """Return the largest relative spread of the energy on the cut along each mode, ``[n_modes]``.
+
+    It is the standard deviation of E(q) − E(0) by the distribution of the last layer, over E(q) −
+    E(0) or a quantum of the mode, whichever is greater. As E is linear in the parameters of that
+    layer, with the Jacobian J, the standard deviation is |(J(q) − J(0)) L| for C = L Lᵀ
+    (:mod:`eqcalc.models.last_layers`), which is large where features are far from those of the
+    training set.
+
+    Parameters
+    ----------
+    modes
+        Normal modes at the minimum of the potential.
+    potential
+        A model with the distribution of its last layers, in double precision.
+    numbers, charge
+        Atomic numbers of the molecule, ``[n_atoms]``, and its total charge [e].
+    nodes
+        Of each cut.
+
+    Raises
+    ------
+    InvalidInputError
+        The model has no such distribution.
+    """
+    factor = last_layer_factors(potential)["energy"]
+    q = oscillator_nodes(nodes)
+    cuts = modes.positions + q[:, None, None] * modes.steps[:, None]
+    positions = np.concatenate([modes.positions[None], cuts.reshape(-1, *modes.positions.shape)])
+    structures = Structures.stack(torch.as_tensor(numbers), torch.from_numpy(positions), charge)
+    with torch.no_grad():
+        pairs = differentiable_pairs(potential, structures)
+        features = potential.representation(structures, pairs)
+
+        def energy() -> torch.Tensor:
+            return potential.read_out("energy", features, structures)
+
+        energies = energy()
+        jacobian = parameter_columns(last_layer(potential, "energy"), energy)
+        spread = ((jacobian[1:] - jacobian[0]) @ factor.to(jacobian)).norm(dim=-1)
+        above = torch.maximum(
+            (energies[1:] - energies[0]).view(len(modes), nodes),
+            torch.as_tensor(modes.wavenumber / WAVENUMBER_PER_EV)[:, None],
+        )
+    return np.asarray((spread.view(len(modes), nodes) / above).amax(dim=1).numpy())

@@ -14,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 from eqcalc.anharmonic import AnharmonicSpectrum, Configuration, LargeAmplitude
 from eqcalc.anharmonic.spectrum import PRINTED
 from eqcalc.prediction.errors import Calibration, ModelError, band_error
-from eqcalc.prediction.irreps import mode_irreps
+from eqcalc.prediction.point_groups import mode_irreps
 from eqcalc.spectra import Estimate, HarmonicSpectrum
 from eqcalc.spectra.experiment.band_lists import BandList
 from eqcalc.spectra.experiment.fundamentals import known_fundamentals
@@ -113,7 +113,7 @@ class PredictedBand:
     infrared_error, raman_error
         Of the intensities of fundamentals, by the model alone; nan if unknown.
     irrep
-        Irreducible representation of a fundamental (:mod:`~eqcalc.prediction.irreps`).
+        Irreducible representation of a fundamental (:mod:`~eqcalc.prediction.point_groups`).
     """
 
     state: str

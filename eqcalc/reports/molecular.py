@@ -166,7 +166,7 @@ def motion_spectra(
     groups
         Atoms (from 0) by name, whose parts of the density of states are added.
     internal
-        Internal coordinates, see :mod:`eqcalc.spectra.internal`.
+        Internal coordinates, see :mod:`eqcalc.spectra.power`.
     quantum_factor
         See :func:`eqcalc.spectra.vibrational_density_of_states`.
     options

@@ -24,7 +24,13 @@ from eqcalc.spectra.committee import CommitteeSpectrum, combine_committee
 from eqcalc.spectra.cross_terms import MolecularTerms, molecular_terms
 from eqcalc.spectra.deconvolution import deconvolve, gle_kernel, langevin_kernel
 from eqcalc.spectra.dielectric_response import Dielectric, dielectric, unwrap_dipole
-from eqcalc.spectra.double_harmonic import HarmonicSpectrum, PrintedModes, harmonic_analysis
+from eqcalc.spectra.double_harmonic import (
+    HarmonicSpectrum,
+    ModeComparison,
+    PrintedModes,
+    compare_modes,
+    harmonic_analysis,
+)
 from eqcalc.spectra.estimation import Estimation
 from eqcalc.spectra.estimator.statistics import Estimate, replicas_needed
 from eqcalc.spectra.estimator.windows import Window, register_window
@@ -61,7 +67,6 @@ from eqcalc.spectra.infrared_absorption import (
     sum_rule_ratio,
     without_rotation,
 )
-from eqcalc.spectra.internal import bonded_chains, internal_coordinates, internal_spectrum
 from eqcalc.spectra.io import (
     SeriesReader,
     read_harmonic,
@@ -71,8 +76,14 @@ from eqcalc.spectra.io import (
     register_reader,
     write_spectrum,
 )
-from eqcalc.spectra.mode_comparison import ModeComparison, compare_modes
-from eqcalc.spectra.power import cross_spectrum, power_spectrum, vibrational_density_of_states
+from eqcalc.spectra.power import (
+    bonded_chains,
+    cross_spectrum,
+    internal_coordinates,
+    internal_spectrum,
+    power_spectrum,
+    vibrational_density_of_states,
+)
 from eqcalc.spectra.raman_scattering import RamanSpectrum, porto, raman, raman_oriented, reduced
 from eqcalc.spectra.series import Series
 from eqcalc.spectra.spectrum import Band, Spectrum

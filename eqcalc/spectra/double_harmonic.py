@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from eqcalc.facts import aligned, preformatted
-from eqcalc.normal_modes import NormalModes
+from eqcalc.normal_modes import NormalModes, mode_overlap
+from eqcalc.spectra.frames import FrameError, molecular_rotations
 from eqcalc.spectra.sticks import Sticks, missing_intensities
 from eqcalc.units import conversion_factor
-from eqcalc.validation import finite
+from eqcalc.validation import InvalidInputError, finite
 from eqcalc.validation import shape as shaped
 
 if TYPE_CHECKING:
@@ -175,3 +177,169 @@ class PrintedModes(NormalModes, Sticks):
         if "raman" not in self.printed:
             raise missing_intensities("Raman activities", "polarizability")
         return self.printed["raman"]
+
+
+# --- comparison with a reference, mode by mode --------------------------------------
+
+#: Masses [amu] that differ by less are those of the same isotopes.
+_SAME_MASS = 0.1
+#: Modes closer than this [cm⁻¹] are degenerate.
+_DEGENERATE = 1.0
+#: Intensities by name: attribute, heading and unit.
+_INTENSITIES = {
+    "infrared": ("infrared_intensity", "IR", "km/mol"),
+    "raman": ("raman_activity", "Raman", "Å⁴/amu"),
+}
+
+
+@dataclass(frozen=True)
+class ModeComparison:
+    """Modes of a reference, each with the calculated one of the largest overlap.
+
+    Parameters
+    ----------
+    calculated, reference
+        The vibrations.
+    matched
+        ``[n_modes]``, index of the calculated mode of each mode of the reference.
+    overlap
+        ``[n_modes]``, squared overlaps of mass-weighted displacements, with all calculated modes
+        that are degenerate with the matched one; 1 for the same motion.
+    distance
+        Mass-weighted root-mean-square distance of the two geometries, Å.
+    """
+
+    calculated: HarmonicSpectrum
+    reference: HarmonicSpectrum | PrintedModes
+    matched: np.ndarray
+    overlap: np.ndarray
+    distance: float
+
+    def values(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return reference and calculated values, ``"wavenumber"``, ``"infrared"`` or ``"raman"``.
+
+        ``[n_modes]`` each, in the order of the reference and the units of the spectra.
+        """
+        attribute = _INTENSITIES[name][0] if name in _INTENSITIES else name
+        return getattr(self.reference, attribute), getattr(self.calculated, attribute)[self.matched]
+
+    @property
+    def compared(self) -> list[str]:
+        """The wavenumber, and the intensities that both have."""
+        both = self.reference.known & self.calculated.known
+        return ["wavenumber", *(name for name in _INTENSITIES if name in both)]
+
+    def deviations(self, name: str) -> np.ndarray:
+        """Return calculated minus reference values, ``[n_modes]``; see :meth:`values`."""
+        reference, calculated = self.values(name)
+        return calculated - reference
+
+    def _repr_html_(self) -> str:
+        return preformatted(f"{self.table()}\n{self.summary()}")
+
+    def table(self) -> str:
+        """Return the modes and their deviations as text."""
+        heads, units = ["mode", "ν̃/cm⁻¹", "model", "Δ", "overlap"], [""] * 5
+        reference, calculated = self.values("wavenumber")
+        columns = [
+            [str(k + 1) for k in range(len(reference))],
+            [f"{nu:.2f}" for nu in reference],
+            [f"{nu:.2f}" for nu in calculated],
+            [f"{nu:+.2f}" for nu in calculated - reference],
+            [f"{overlap:.3f}" for overlap in self.overlap],
+        ]
+        for name in self.compared[1:]:
+            _, head, unit = _INTENSITIES[name]
+            heads, units = [*heads, head, "model"], [*units, unit, ""]
+            columns += [[f"{value:.2f}" for value in values] for values in self.values(name)]
+        rows = [heads, units] if any(units) else [heads]
+        return aligned([*rows, *zip(*columns, strict=True)])
+
+    def summary(self) -> str:
+        """Return mean and largest deviations, a line for each quantity."""
+        lines = []
+        for name in self.compared:
+            found = self.deviations(name)
+            worst = int(np.abs(found).argmax())
+            _, head, unit = _INTENSITIES.get(name, (name, "ν̃", "cm⁻¹"))
+            lines.append(
+                f"{head}: mean deviation {found.mean():+.2f}, mean absolute "
+                f"{np.abs(found).mean():.2f}, largest {found[worst]:+.2f} {unit} (mode {worst + 1})"
+            )
+        lines.append(f"geometries: {self.distance:.4f} Å apart (mass-weighted rms)")
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the comparison as JSON-able lists."""
+        return {
+            "provenance": self.reference.provenance,
+            "mode": (self.matched + 1).tolist(),
+            "overlap": self.overlap.tolist(),
+            "distance_angstrom": self.distance,
+            "wavenumber_cm-1": self.reference.wavenumber.tolist(),
+            **self.reference.intensities(),
+        }
+
+
+def compare_modes(
+    calculated: HarmonicSpectrum, reference: HarmonicSpectrum | PrintedModes
+) -> ModeComparison:
+    """Match modes one to one so that the sum of their squared overlaps is largest.
+
+    The molecules may be turned, and mirror images of each other; see
+    :func:`~eqcalc.normal_modes.mode_overlap`.
+
+    Parameters
+    ----------
+    calculated, reference
+        Vibrations of the same atoms in the same order, with the same masses.
+
+    Raises
+    ------
+    InvalidInputError
+        Masses or the numbers of modes differ, or the geometries are too far apart.
+    """
+    masses = reference.masses
+    same = len(masses) == len(calculated.masses) and len(reference) == len(calculated)
+    if not same or np.abs(masses - calculated.masses).max() > _SAME_MASS:
+        raise InvalidInputError(
+            "not the same atoms in the same order",
+            key="reference",
+            value=f"{len(reference)} modes, masses {np.round(masses, 3).tolist()}",
+            expected=f"{len(calculated)} modes, {np.round(calculated.masses, 3).tolist()}",
+        )
+    images = []
+    for sign in (1.0, -1.0):
+        try:
+            turn = molecular_rotations(
+                sign * reference.positions[None], calculated.positions, masses
+            )[0]
+        except FrameError:
+            continue
+        turned = replace(
+            reference,
+            positions=sign * reference.positions @ turn.T,
+            vectors=sign * reference.vectors @ turn.T,
+        )
+        images.append((_distance(turned, calculated), turned))
+    if not images:
+        raise InvalidInputError(
+            "its geometry cannot be superposed on that of the model",
+            key="reference",
+            expected="the same conformer",
+        )
+    distance, turned = min(images, key=lambda image: round(image[0], 6))
+    squares = mode_overlap(turned, calculated) ** 2
+    _, columns = linear_sum_assignment(-squares)
+    wavenumber = calculated.wavenumber
+    alike = np.abs(wavenumber[columns, None] - wavenumber) < _DEGENERATE
+    overlap = np.where(alike, squares, 0.0).sum(axis=1)
+    return ModeComparison(calculated, reference, columns, overlap, distance)
+
+
+def _distance(one: Any, other: Any) -> float:
+    """Return the mass-weighted root-mean-square distance of superposed geometries, Å."""
+    weights = one.masses / one.masses.sum()
+    shift = one.positions - other.positions
+    shift = shift - weights @ shift
+    return float(np.sqrt(weights @ np.square(shift).sum(axis=1)))

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from eqcalc.anharmonic.last_layer_spread import grid_uncertainty
 from eqcalc.anharmonic.modal_basis import oscillator_nodes
+from eqcalc.anharmonic.report import grid_uncertainty
 from eqcalc.models.last_layers import last_layer, last_layer_members, with_last_layers
 from eqcalc.runtime import eager_evaluator
 from eqcalc.units import WAVENUMBER_PER_EV
@@ -49,7 +49,7 @@ def test_a_model_has_to_know_its_last_layers():
 def test_ozone_is_not_known_to_the_general_model():
     from ase.build import molecule
 
-    from eqcalc.anharmonic.last_layer_spread import KNOWN
+    from eqcalc.anharmonic.report import KNOWN
     from eqcalc.harmonic import harmonic_spectrum, relax
     from eqcalc.models import load_model
 

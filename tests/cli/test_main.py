@@ -29,7 +29,7 @@ from eqcalc.labelling import SamplingPlan
 from eqcalc.methods import method_names
 from eqcalc.models.checkpoint import load_model, save_model, shipped_model
 from eqcalc.molecules import GeometryWarning, read_structures
-from eqcalc.runtime import eager_evaluator, programs
+from eqcalc.runtime import ahead_of_time, eager_evaluator
 from eqcalc.spectra import read_spectrum
 from eqcalc.spectra.provenance import provenance_facts
 from eqcalc.trajectory import Trajectory
@@ -229,7 +229,7 @@ def test_compilations_are_reported(tmp_path, ethanol_file, capsys, monkeypatch):
     monkeypatch.setattr("torch.set_num_threads", lambda n: None)
     monkeypatch.setenv("EQCALC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(
-        programs, "compile_program", lambda p, s, target: torch.save((p, s), target)
+        ahead_of_time, "compile_program", lambda p, s, target: torch.save((p, s), target)
     )
 
     def load_program(path, device):  # what was to be compiled, as it is
@@ -239,7 +239,7 @@ def test_compilations_are_reported(tmp_path, ethanol_file, capsys, monkeypatch):
             eager(positions, wanted.quantities)[name] for name in wanted.quantities
         ]
 
-    monkeypatch.setattr(programs, "load_program", load_program)
+    monkeypatch.setattr(ahead_of_time, "load_program", load_program)
     arguments = ["simulate", shipped_model("ethanol"), ethanol_file, "--execution", "compiled"]
     arguments += ["--quiet", "--replicas", 5, "--time", 0.002, "--equilibration", 0]
     for made in (2, 0):  # energy and forces, and all that is recorded

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eqcalc.dynamics import recorder, simulate
+from eqcalc.dynamics import simulate, simulation
 from eqcalc.spectra import infrared
 from eqcalc.trajectory import Trajectory
 from tests.analytic import ToyWater
@@ -56,7 +56,7 @@ print(*(float(value).hex() for value in spectrum.integrate(500.0, 4000.0)))
 
 
 def test_another_process_computes_the_spectrum_of_a_running_simulation(tmp_path, monkeypatch):
-    monkeypatch.setattr(recorder, "_VISIBLE_AFTER", 0.0)
+    monkeypatch.setattr(simulation, "_VISIBLE_AFTER", 0.0)
     path, printed = tmp_path / "run.h5", []
 
     class Watched(ToyWater):

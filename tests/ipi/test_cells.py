@@ -277,7 +277,7 @@ def test_pressure_of_a_molecule_is_refused_before_ipi_starts(prepare):
 
 
 def test_constant_pressure_needs_a_stress():
-    preparation = pytest.importorskip("eqcalc.ipi.preparation")
+    preparation = pytest.importorskip("eqcalc.ipi.engine")
     from types import SimpleNamespace as Namespace
 
     class WithoutStress:

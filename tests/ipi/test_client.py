@@ -149,7 +149,7 @@ class TestAgainstIPI:
         """i-PI's own interface raises here, which ends the thread that serves all clients."""
         from ipi.interfaces.sockets import Driver, InterfaceSocket, Status
 
-        from eqcalc.ipi.preparation import Interface
+        from eqcalc.ipi.engine import Interface
 
         original = InterfaceSocket(address="a", sockets_prefix=f"{tmp_path}/", batch_size=batch)
         original.requests = requests = self.requests(beads[: 2 * batch])

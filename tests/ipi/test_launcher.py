@@ -334,7 +334,7 @@ def test_without_ipi_the_command_says_what_to_install(prepare, monkeypatch, caps
     for name in [
         name
         for name in sys.modules
-        if name.startswith(("ipi.", "eqcalc.ipi.engine", "eqcalc.ipi.preparation"))
+        if name.startswith(("ipi.", "eqcalc.ipi.engine", "eqcalc.ipi.engine"))
     ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr("torch.set_num_threads", lambda n: None)

@@ -10,7 +10,7 @@ from ase.build import molecule
 from scipy.spatial.transform import Rotation
 
 from eqcalc.normal_modes import NormalModes
-from eqcalc.prediction.irreps import mode_irreps
+from eqcalc.prediction.point_groups import mode_irreps
 from tests.prediction.test_point_groups import allene
 
 

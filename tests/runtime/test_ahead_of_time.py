@@ -25,9 +25,9 @@ from eqcalc.runtime import (
     ExecutionWarning,
     ModelChangedError,
     MoleculeEvaluator,
+    ahead_of_time,
     eager_evaluator,
     evaluator_for,
-    programs,
 )
 from eqcalc.runtime import cpp_compiler as compiler
 from tests.conftest import make_potential
@@ -82,8 +82,8 @@ def quick(monkeypatch):
 
         return program
 
-    monkeypatch.setattr(programs, "compile_program", compile_program)
-    monkeypatch.setattr(programs, "load_program", load_program)
+    monkeypatch.setattr(ahead_of_time, "compile_program", compile_program)
+    monkeypatch.setattr(ahead_of_time, "load_program", load_program)
 
 
 def compiled_evaluator(potential, numbers, *, charge=0.0, **options):
@@ -201,8 +201,8 @@ def test_a_trace_holds_the_reverse_pass_and_no_dependence_on_where_it_was_made(
 ):
     potential = small_potential()
     monkeypatch.setattr(pairs_module, "_scatters_pay", lambda values: not on_a_gpu)
-    specification = programs.Specification(tuple(numbers.tolist()), 1.0, 2, NAMES)
-    program = programs.trace(potential, specification).module()
+    specification = ahead_of_time.Specification(tuple(numbers.tolist()), 1.0, 2, NAMES)
+    program = ahead_of_time.trace(potential, specification).module()
     operations = {str(node.target) for node in program.graph.nodes}
     assert not operations & {"aten.index_add.default", "aten.index_put.default"}
     expected = eager_evaluator(potential, numbers, charge=1.0)(positions[:2], NAMES)
@@ -223,7 +223,7 @@ def test_models_whose_operations_depend_on_positions_are_refused(numbers):
 
 
 def test_a_wrong_program_is_not_used_and_not_kept(numbers, cache, quick, monkeypatch):
-    compile_program = programs.compile_program
+    compile_program = ahead_of_time.compile_program
 
     def wrong(potential, specification, target):
         spoiled = copy.deepcopy(potential)
@@ -231,7 +231,7 @@ def test_a_wrong_program_is_not_used_and_not_kept(numbers, cache, quick, monkeyp
             spoiled.heads["dipole"].blocks[0].mix.weight.mul_(1.001)
         compile_program(spoiled, specification, target)
 
-    monkeypatch.setattr(programs, "compile_program", wrong)
+    monkeypatch.setattr(ahead_of_time, "compile_program", wrong)
     with refused(ExecutionUnavailableError, key="dipole"):
         compiled_evaluator(small_potential(), numbers)
     assert not list(cache.iterdir())
@@ -250,7 +250,7 @@ def test_compiled_is_the_default_only_where_it_was_compiled(numbers, cache, quic
     def refuse(*arguments):
         raise ExecutionUnavailableError("it does not load")
 
-    monkeypatch.setattr(programs, "load_program", refuse)
+    monkeypatch.setattr(ahead_of_time, "load_program", refuse)
     with pytest.warns(ExecutionWarning, match="does not load") as warned:
         assert evaluator_for(schnet(), numbers).execution.name == "eager"
     assert len(warned) == 1
@@ -293,7 +293,7 @@ def test_a_program_that_stops_loading_is_told_once(numbers, positions, quick, mo
     def refuse(*arguments):
         raise ExecutionUnavailableError("it does not load")
 
-    monkeypatch.setattr(programs, "load_program", refuse)
+    monkeypatch.setattr(ahead_of_time, "load_program", refuse)
     expected = eager_evaluator(small_potential(), numbers)(positions[:1], NAMES)
     with pytest.warns(ExecutionWarning, match="1 structures eagerly") as warned:
         for _ in range(2):

@@ -17,7 +17,6 @@ from eqcalc.models.potential import Potential
 from eqcalc.models.registry import representation_config
 from eqcalc.neighbors import Pairs
 from eqcalc.runtime import ExecutionUnavailableError
-from eqcalc.runtime.triton import launch as triton_launch
 from eqcalc.runtime.triton import message as triton_message
 from eqcalc.runtime.triton.execution import CapturedTritonExecution, TritonExecution
 from eqcalc.structures import Structures
@@ -96,7 +95,7 @@ def test_launches_need_no_number_on_the_host(monkeypatch, training):
 
     names = ("to_receivers", "to_senders", "to_pairs", "to_weights")
     kernels = SimpleNamespace(**{name: Kernel(name) for name in names})
-    monkeypatch.setattr(triton_launch, "_kernels", lambda: kernels)
+    monkeypatch.setattr(triton_message, "_kernels", lambda: kernels)
     potential = make_potential(features=134).to("meta")
     for message in potential.representation.messages:
         message.aggregation = triton_message.sum_messages

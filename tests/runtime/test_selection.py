@@ -14,7 +14,7 @@ from eqcalc.runtime import (
     EagerExecution,
     ExecutionUnavailableError,
     ExecutionWarning,
-    gpu_choice,
+    selection,
 )
 from eqcalc.runtime.verification import trial_molecule
 from eqcalc.structures import Structures
@@ -30,11 +30,11 @@ class Fused(CapturedExecution):
 
 @pytest.fixture
 def nothing_measured(monkeypatch):
-    monkeypatch.setattr(gpu_choice, "_faster", {})
+    monkeypatch.setattr(selection, "_faster", {})
 
 
 def choose(**options):
-    return gpu_choice.faster_captured(make_potential(**options), WATER, capture=capture_on_the_host)
+    return selection.faster_captured(make_potential(**options), WATER, capture=capture_on_the_host)
 
 
 @pytest.mark.parametrize("faster", ["captured-triton", *slow("captured")])
@@ -45,8 +45,8 @@ def test_the_faster_is_taken_and_measured_once(monkeypatch, nothing_measured, fa
         measured.append(execution.name)
         return 0.1 if execution.name == faster else 0.2
 
-    monkeypatch.setattr(gpu_choice, "CapturedTritonExecution", Fused)
-    monkeypatch.setattr(gpu_choice, "_seconds", seconds)
+    monkeypatch.setattr(selection, "CapturedTritonExecution", Fused)
+    monkeypatch.setattr(selection, "_seconds", seconds)
     assert [choose().name for _ in range(3)] == [faster] * 3
     assert sorted(measured) == ["captured", "captured-triton"]
     assert choose(features=4).name == faster  # another network is measured by itself
@@ -55,12 +55,12 @@ def test_the_faster_is_taken_and_measured_once(monkeypatch, nothing_measured, fa
 
 @pytest.mark.parametrize("faster", ["eager", *slow("captured", "captured-triton")])
 def test_a_large_molecule_may_leave_out_pairs(monkeypatch, nothing_measured, faster):
-    monkeypatch.setattr(gpu_choice, "CapturedTritonExecution", Fused)
+    monkeypatch.setattr(selection, "CapturedTritonExecution", Fused)
     times = {"captured": 0.2, "captured-triton": 0.2, "eager": 0.2, faster: 0.1}
-    monkeypatch.setattr(gpu_choice, "_seconds", lambda execution, batch: times[execution.name])
+    monkeypatch.setattr(selection, "_seconds", lambda execution, batch: times[execution.name])
     potential, numbers = make_potential(features=4), torch.ones(STATIC_ATOMS + 1, dtype=int)
     for _ in range(2):
-        execution = gpu_choice.faster_captured(potential, numbers, capture=capture_on_the_host)
+        execution = selection.faster_captured(potential, numbers, capture=capture_on_the_host)
         assert execution.name == faster
 
 
@@ -73,10 +73,10 @@ def test_programs_that_exist_are_tried(monkeypatch, nothing_measured, faster):
             assert only_cached  # nothing is compiled unasked
             super().__init__(*given, **options)
 
-    monkeypatch.setattr(gpu_choice, "CapturedTritonExecution", Fused)
-    monkeypatch.setattr(gpu_choice, "CapturedCompiledExecution", Compiled)
+    monkeypatch.setattr(selection, "CapturedTritonExecution", Fused)
+    monkeypatch.setattr(selection, "CapturedCompiledExecution", Compiled)
     times = {"captured": 0.2, "captured-triton": 0.2, "captured-compiled": 0.2, faster: 0.1}
-    monkeypatch.setattr(gpu_choice, "_seconds", lambda execution, batch: times[execution.name])
+    monkeypatch.setattr(selection, "_seconds", lambda execution, batch: times[execution.name])
     monkeypatch.setattr(CompiledExecution, "in_cache", lambda *given, **options: True)
     assert [choose().name for _ in range(2)] == [faster] * 2
     monkeypatch.setattr(CompiledExecution, "in_cache", lambda *given, **options: False)
@@ -87,7 +87,7 @@ def test_the_measurement_is_a_time(nothing_measured):
     execution = CapturedExecution(make_potential(features=4), WATER, capture=capture_on_the_host)
     before = execution.captures
     batch = trial_molecule(execution.potential, WATER, 2)
-    assert 0.0 < gpu_choice._seconds(execution, batch) < 60.0
+    assert 0.0 < selection._seconds(execution, batch) < 60.0
     assert execution.captures == before + 1
 
 
@@ -95,7 +95,7 @@ def test_without_kernels_there_is_one_warning_and_the_model_as_it_is(monkeypatch
     def refuse(*arguments, **options):
         raise ExecutionUnavailableError("there is no Triton")
 
-    monkeypatch.setattr(gpu_choice, "CapturedTritonExecution", refuse)
+    monkeypatch.setattr(selection, "CapturedTritonExecution", refuse)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assert choose().name == "captured"
@@ -112,7 +112,7 @@ class FusedCrystal(EagerExecution):
 
 @pytest.fixture
 def crystals(monkeypatch, nothing_measured):
-    monkeypatch.setattr(gpu_choice, "TritonExecution", FusedCrystal)
+    monkeypatch.setattr(selection, "TritonExecution", FusedCrystal)
 
 
 @pytest.mark.parametrize("faster", ["eager", "triton"])
@@ -123,8 +123,8 @@ def test_the_faster_for_crystals_is_taken_and_measured_once(monkeypatch, crystal
         measured.append(execution.name)
         return 0.1 if execution.name == faster else 0.2
 
-    monkeypatch.setattr(gpu_choice, "_seconds", seconds)
-    assert [gpu_choice.faster_execution(make_potential()).name for _ in range(3)] == [faster] * 3
+    monkeypatch.setattr(selection, "_seconds", seconds)
+    assert [selection.faster_execution(make_potential()).name for _ in range(3)] == [faster] * 3
     assert sorted(measured) == ["eager", "triton"]
 
 
@@ -132,10 +132,10 @@ def test_without_kernels_for_crystals_there_is_one_warning(monkeypatch, crystals
     def refuse(*arguments, **options):
         raise ExecutionUnavailableError("there is no Triton")
 
-    monkeypatch.setattr(gpu_choice, "TritonExecution", refuse)
+    monkeypatch.setattr(selection, "TritonExecution", refuse)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        execution = gpu_choice.faster_execution(make_potential())
+        execution = selection.faster_execution(make_potential())
     (warning,) = (w for w in caught if w.category is ExecutionWarning)
     assert "without fused kernels: there is no Triton" in str(warning.message)
     values = execution.evaluate(Structures.from_atoms(bulk("C")), ("energy",))
@@ -143,5 +143,5 @@ def test_without_kernels_for_crystals_there_is_one_warning(monkeypatch, crystals
 
 
 def test_a_model_without_energy_has_nothing_to_measure(crystals):
-    execution = gpu_choice.faster_execution(make_potential(heads=("dipole",)))
+    execution = selection.faster_execution(make_potential(heads=("dipole",)))
     assert type(execution) is EagerExecution
