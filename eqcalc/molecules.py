@@ -411,14 +411,27 @@ def bonds(atoms: Atoms, stretch: float = 1.15) -> np.ndarray:
     return np.stack([i, j], axis=1)[i < j]
 
 
-def molecules_of(atoms: Atoms, stretch: float = 1.25) -> np.ndarray:
-    """Return the index of the molecule, a group of bonded atoms, of each atom, ``[n_atoms]``."""
+def bonded_neighbours(atoms: Atoms) -> list[list[int]]:
+    """Return the atoms that each atom is bonded to."""
+    found: list[list[int]] = [[] for _ in atoms]
+    for i, j in bonds(atoms).tolist():
+        found[i].append(j)
+        found[j].append(i)
+    return found
+
+
+def connected_parts(pairs: np.ndarray, n: int) -> np.ndarray:
+    """Return the index of the part that each of n atoms is in, connected by `pairs`, ``[n]``."""
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
-    pairs, n = bonds(atoms, stretch), len(atoms)
     graph = coo_matrix((np.ones(len(pairs)), pairs.T), shape=(n, n))
     return np.asarray(connected_components(graph, directed=False)[1])
+
+
+def molecules_of(atoms: Atoms) -> np.ndarray:
+    """Return the index of the molecule, a group of bonded atoms, of each atom, ``[n_atoms]``."""
+    return connected_parts(bonds(atoms, 1.25), len(atoms))
 
 
 # --- positions and cell ---------------------------------------------------------------

@@ -19,8 +19,7 @@ from eqcalc.anharmonic.configuration_interaction import (
     levels_in,
     vibrational_states,
 )
-from eqcalc.anharmonic.expansion import Surface, expanded
-from eqcalc.anharmonic.modal_basis import ModalBasis, oscillator_nodes
+from eqcalc.anharmonic.modal_basis import ModalBasis, Surface, expanded, oscillator_nodes
 from eqcalc.anharmonic.perturbation import LARGEST, perturbed_moments, perturbed_states
 from eqcalc.anharmonic.rotation_coupling import (
     TENSOR,

@@ -25,8 +25,7 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import eigh
 
-from eqcalc.anharmonic.expansion import Expansion, Modes, expanded
-from eqcalc.anharmonic.modal_basis import ModalBasis
+from eqcalc.anharmonic.modal_basis import Expansion, ModalBasis, Modes, expanded
 from eqcalc.anharmonic.rotation_coupling import (
     TENSOR,
     coriolis_constants,

@@ -19,7 +19,7 @@ from scipy.interpolate import CubicSpline
 
 from eqcalc.anharmonic.large_amplitude import Held, LargeAmplitude, PathStates
 from eqcalc.anharmonic.rotation_coupling import ROTATIONAL
-from eqcalc.molecules import bonds
+from eqcalc.molecules import bonded_neighbours
 from eqcalc.normal_modes import NormalModes, centred, rigid_motions
 from eqcalc.units import WAVENUMBER_PER_EV
 
@@ -79,12 +79,8 @@ def pyramids(atoms: Atoms) -> list[Pyramid]:
 
     Their heights are positive.
     """
-    neighbours: list[list[int]] = [[] for _ in atoms]
-    for i, j in bonds(atoms):
-        neighbours[i].append(int(j))
-        neighbours[j].append(int(i))
     found = []
-    for atom, three in enumerate(neighbours):
+    for atom, three in enumerate(bonded_neighbours(atoms)):
         if len(three) == 3:
             pyramid = Pyramid(atom, (three[0], three[1], three[2]))
             if pyramid.height(atoms.positions) < 0.0:

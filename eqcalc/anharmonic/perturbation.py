@@ -26,8 +26,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eqcalc.anharmonic.configuration_interaction import States, all_configurations, matrix
-from eqcalc.anharmonic.expansion import Modes
-from eqcalc.anharmonic.modal_basis import ModalBasis, oscillator_matrices
+from eqcalc.anharmonic.modal_basis import ModalBasis, Modes, oscillator_matrices
 from eqcalc.anharmonic.rotation_coupling import pair_coupling
 from eqcalc.anharmonic.taylor import ForceField
 from eqcalc.validation import InvalidInputError

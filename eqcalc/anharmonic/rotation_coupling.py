@@ -27,8 +27,7 @@ from itertools import combinations
 
 import numpy as np
 
-from eqcalc.anharmonic.expansion import Modes, Surface
-from eqcalc.anharmonic.modal_basis import ModalBasis
+from eqcalc.anharmonic.modal_basis import ModalBasis, Modes, Surface
 from eqcalc.normal_modes import NormalModes, centred
 from eqcalc.units import HBAR, angular_frequency_to_wavenumber
 

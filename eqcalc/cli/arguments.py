@@ -108,6 +108,11 @@ def chosen(options: argparse.Namespace, *names: str) -> dict[str, Any]:
     return {name: getattr(options, name) for name in names}
 
 
+def option_name(name: str) -> str:
+    """Return how the option that is stored under a name is written."""
+    return f"--{name.replace('_', '-')}"
+
+
 def tell_next(*command: Any) -> None:
     """Print the command that usually comes next, which may be copied."""
     names = {str(path): name for name, path in shipped_models().items()}

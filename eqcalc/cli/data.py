@@ -15,6 +15,7 @@ from eqcalc.cli.arguments import (
     add_pairs,
     add_seed,
     chosen,
+    option_name,
     positive_count,
     tell_next,
 )
@@ -120,7 +121,7 @@ def _convert(options: argparse.Namespace) -> None:
         for name in ("level_of_theory", "unit", "ignore", "format", "option", "accept"):
             if getattr(options, name):
                 raise InvalidInputError(
-                    key=f"--{name.replace('_', '-')}",
+                    key=option_name(name),
                     value=getattr(options, name),
                     expected=f"nothing: {options.target} is written as {options.source} has it",
                 )

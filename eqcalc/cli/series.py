@@ -12,6 +12,7 @@ from eqcalc.cli.arguments import (
     add_number,
     comma_separated_integers,
     number_from_zero,
+    option_name,
     positive_count,
 )
 from eqcalc.methods import METHODS, method
@@ -130,19 +131,15 @@ def read_series_options(options: argparse.Namespace) -> dict[str, Any]:
     return result
 
 
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
 def _refuse(options: argparse.Namespace, names: Iterable[str], why: str) -> None:
     for name in names:
         if (value := getattr(options, name)) is not None:
-            raise InvalidInputError(why, key=_option(name), value=value)
+            raise InvalidInputError(why, key=option_name(name), value=value)
 
 
 def _require(name: str, value: Any, what: str) -> Any:
     if value is None:
-        raise InvalidInputError(f"must be stated for {what}", key=_option(name), value=None)
+        raise InvalidInputError(f"must be stated for {what}", key=option_name(name), value=None)
     return value
 
 
@@ -159,7 +156,7 @@ def _beads(options: argparse.Namespace, quantities: Iterable[str]) -> int:
             if count != beads:
                 raise InvalidInputError(
                     "the mean is over the file of every bead",
-                    key=_option(name),
+                    key=option_name(name),
                     value=count,
                     expected=f"{beads} files, each given once",
                 )

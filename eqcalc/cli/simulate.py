@@ -19,6 +19,7 @@ from eqcalc.cli.arguments import (
     configure_process,
     name_and_interval,
     number_from_zero,
+    option_name,
     positive_count,
     tell_next,
     trajectory_file,
@@ -37,7 +38,7 @@ def _is_effective(options: argparse.Namespace) -> bool:
         value = getattr(options, name)
         if value is not None and not is_effective:
             raise InvalidInputError(
-                key=f"--{name.replace('_', '-')}", value=value, expected="--method Te-PIGS with it"
+                key=option_name(name), value=value, expected="--method Te-PIGS with it"
             )
     return is_effective
 

@@ -21,6 +21,7 @@ from eqcalc.cli.arguments import (
     chosen,
     figure_file,
     integers,
+    option_name,
     output_file,
     output_folder,
     positive_count,
@@ -92,8 +93,8 @@ def _learning(options: argparse.Namespace) -> Any:
     if options.quality == "standard":
         return ActiveLearning(options.output, **stated)
     for name, value in stated.items():
-        key = "--" + name.replace("_", "-")
-        raise InvalidInputError(key=key, value=value, expected="only with --quality standard")
+        expected = "only with --quality standard"
+        raise InvalidInputError(key=option_name(name), value=value, expected=expected)
     return None
 
 

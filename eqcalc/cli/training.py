@@ -14,6 +14,7 @@ from eqcalc.cli.arguments import (
     add_threads,
     chosen,
     configure_process,
+    option_name,
     output_file,
     output_folder,
     tell_next,
@@ -41,8 +42,8 @@ def _train(options: argparse.Namespace) -> None:
         raise InvalidInputError("missing", key="config", advice=TEMPLATE_ADVICE)
     for key in ("output", "start_from"):
         if (value := getattr(options, key)) is not None:
-            name = "--" + key.replace("_", "-")
-            raise InvalidInputError(key=name, value=value, expected="only with --template")
+            expected = "only with --template"
+            raise InvalidInputError(key=option_name(key), value=value, expected=expected)
     configure_process(options)
     result = train(options.config, progress=options.progress)
     print(f"model: {result.path}")

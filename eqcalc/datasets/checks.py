@@ -11,8 +11,6 @@ from typing import Literal
 import numpy as np
 from ase.data import chemical_symbols
 from ase.neighborlist import neighbor_list
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from eqcalc.datasets.dataset import Dataset
@@ -22,7 +20,7 @@ from eqcalc.datasets.label_statistics import (
     numbers_and_labels,
 )
 from eqcalc.datasets.record import Record
-from eqcalc.molecules import bond_ratios
+from eqcalc.molecules import bond_ratios, connected_parts
 from eqcalc.quantities import ENERGY, Quantity, quantity
 
 #: Shortest plausible interatomic distance [Å]; the shortest bond, H2, has 0.74 Å.
@@ -177,10 +175,9 @@ def _remote(record: Record) -> str:
         return ""
     if np.ptp(record.positions, axis=0).max() < _REMOTE:
         return ""
-    i, j = cKDTree(record.positions).query_pairs(_REMOTE, output_type="ndarray").T
-    n = len(record.numbers)
-    parts, part = connected_components(coo_matrix((np.ones(len(i)), (i, j)), (n, n)), False)
-    if parts < 2:
+    pairs = cKDTree(record.positions).query_pairs(_REMOTE, output_type="ndarray")
+    part = connected_parts(pairs, len(record.numbers))
+    if not part.any():
         return ""
     atom = int(np.flatnonzero(part == np.argmin(np.bincount(part)))[0])
     others = np.linalg.norm(record.positions[part != part[atom]] - record.positions[atom], axis=1)

@@ -9,11 +9,9 @@ from collections.abc import Sequence
 import ase
 import numpy as np
 from ase.optimize import BFGS
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from eqcalc.labelling.method import ConvergenceError, Method, MethodCalculator
-from eqcalc.molecules import bonds, unconstrained
+from eqcalc.molecules import bonds, connected_parts, unconstrained
 from eqcalc.validation import InvalidInputError
 
 
@@ -145,7 +143,5 @@ def _moving_atoms(atoms: ase.Atoms, pairs: np.ndarray, i: int, j: int) -> np.nda
     keep = ~(((pairs == (i, j)) | (pairs == (j, i))).all(axis=1))
     if keep.all():
         return np.empty(0, dtype=int)
-    rest = pairs[keep]
-    graph = coo_matrix((np.ones(len(rest)), rest.T), shape=(len(atoms), len(atoms)))
-    _, part = connected_components(graph, directed=False)
+    part = connected_parts(pairs[keep], len(atoms))
     return np.empty(0, dtype=int) if part[i] == part[j] else np.flatnonzero(part == part[j])

@@ -100,7 +100,7 @@ def cell_optics(trajectory: Trajectory, **options: Any) -> CellOptics:
     if POLARIZABILITY.name in recorded:
         alpha = trajectory.observable(POLARIZABILITY.name).values.mean(axis=1)
         epsilon = np.trace(cell_permittivity(alpha, volume), axis1=-2, axis2=-1) / 3.0
-        high = _over_replicas(epsilon)
+        high = Estimate.of_mean(epsilon)
     response = dielectric(
         trajectory,
         volume=volume,
@@ -114,7 +114,7 @@ def cell_optics(trajectory: Trajectory, **options: Any) -> CellOptics:
         square = np.square(moment - moment.mean(axis=(0, 1))).sum(axis=-1).mean(axis=1)
         response_of = square / (3.0 * BOLTZMANN * trajectory.temperature)
         base = 1.0 if high is None else high.value
-        static = _over_replicas(base - 1.0 + cell_permittivity(response_of, volume))
+        static = Estimate.of_mean(base - 1.0 + cell_permittivity(response_of, volume))
     return CellOptics(response, high, static)
 
 
@@ -135,12 +135,12 @@ def mean_density(trajectory: Trajectory) -> str:
     volume = np.abs(np.linalg.det(trajectory.observable("cell").values)).mean(axis=1)
     mass = float(trajectory.masses.sum()) * _GRAM_PER_CUBIC_CENTIMETRE
     values = {
-        "volume": (_over_replicas(volume), "Å³"),
-        "density": (_over_replicas(mass / volume), "g/cm³"),
+        "volume": (Estimate.of_mean(volume), "Å³"),
+        "density": (Estimate.of_mean(mass / volume), "g/cm³"),
     }
     if "pressure" in trajectory.observables():
         pressure = trajectory.observable("pressure").values.mean(axis=1)
-        values["pressure"] = (_over_replicas(pressure), "bar")
+        values["pressure"] = (Estimate.of_mean(pressure), "bar")
     return "mean " + ", ".join(
         f"{name} {mean.value:.5g} ± {mean.error:.2g} {unit}"
         for name, (mean, unit) in values.items()
@@ -150,10 +150,3 @@ def mean_density(trajectory: Trajectory) -> str:
 def count_molecules(trajectory: Trajectory) -> int:
     """Return the number of molecules in the cell: groups of bonded atoms where the run starts."""
     return int(molecules_of_run(trajectory).max()) + 1
-
-
-def _over_replicas(values: np.ndarray) -> Estimate:
-    """Return the mean over replicas ``[n_replicas]`` and its error, nan of a single one."""
-    n = len(values)
-    error = float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
-    return Estimate(float(values.mean()), error, n)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import ase
 import numpy as np
 
-from eqcalc.molecules import bonds
+from eqcalc.molecules import bonded_neighbours, bonds
 from eqcalc.normal_modes import atomic_masses
 from eqcalc.spectra.estimation import Estimation, grouped
 from eqcalc.spectra.estimator.correlation import Pairs, Signal
@@ -282,10 +282,7 @@ def bonded_chains(atoms: ase.Atoms, coordinate: str) -> np.ndarray:
             expected = f"different atoms from 0 to {len(atoms) - 1}"
             raise InvalidInputError(key="internal", value=coordinate, expected=expected)
         return chosen
-    neighbours: list[list[int]] = [[] for _ in atoms]
-    for i, j in bonds(atoms):
-        neighbours[i].append(int(j))
-        neighbours[j].append(int(i))
+    neighbours = bonded_neighbours(atoms)
     chains: list[tuple[int, ...]] = [(i,) for i in range(len(atoms))]
     for _ in parts[1:]:
         chains = [(*c, k) for c in chains for k in neighbours[c[-1]] if k not in c]

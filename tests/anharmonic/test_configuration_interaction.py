@@ -11,8 +11,7 @@ from eqcalc.anharmonic.configuration_interaction import (
     self_consistent_rotations,
     vibrational_states,
 )
-from eqcalc.anharmonic.expansion import expanded
-from eqcalc.anharmonic.modal_basis import ModalBasis, oscillator_nodes
+from eqcalc.anharmonic.modal_basis import ModalBasis, expanded, oscillator_nodes
 
 OMEGA, DEPTH = 3737.7486, 41146.6
 

@@ -54,6 +54,13 @@ class Estimate(_Pair):
         pair.n_independent = n_independent
         return pair
 
+    @classmethod
+    def of_mean(cls, values: np.ndarray) -> Estimate:
+        """Return the mean of independent values ``[n]`` and its error, unknown for a single one."""
+        n = len(values)
+        error = float(values.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+        return cls(float(values.mean()), error, n)
+
     def interval(self, level: float = 0.95) -> tuple[float, float]:
         """Return the limits that contain the truth with probability `level`."""
         n = _MANY if self.n_independent is None else self.n_independent
