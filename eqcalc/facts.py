@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 
 
@@ -64,3 +64,18 @@ def aligned(rows: Sequence[Sequence[str]], words: Collection[int] = ()) -> str:
         ).rstrip()
         for row in rows
     )
+
+
+#: Head, unit and texts of a column of a table.
+Column = tuple[str, str, Sequence[str]]
+
+
+def column(head: str, unit: str, values: Iterable[float], form: str) -> Column:
+    """Return a column of numbers, ``f"{number:{form}}"``."""
+    return head, unit, [f"{value:{form}}" for value in values]
+
+
+def rows_of(columns: Sequence[Column]) -> list[tuple[str, ...]]:
+    """Return the rows of a table for :func:`aligned`; heads and units come first."""
+    heads, units, texts = zip(*columns, strict=True)
+    return [heads, units, *zip(*texts, strict=True)]

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from typing import Any, ClassVar
 
 import numpy as np
 from scipy.signal import fftconvolve
 
 from eqcalc.anharmonic.rigid_top import rotational_envelope
-from eqcalc.facts import aligned, preformatted
+from eqcalc.facts import Column, aligned, column, preformatted, rows_of
 from eqcalc.spectra.lines import LINE_SHAPES
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.spectra.sticks import Sticks
@@ -197,26 +198,14 @@ class AnharmonicSpectrum(Sticks):
             largest are left out, unless they are fundamentals.
         """
         shown = self.shown(least)
-        heads, units = ["ν̃/cm⁻¹"], [""]
-        columns = [[f"{nu:.1f}" for nu in self.wavenumber]]
-        for source, error in self.errors.items():
-            heads.append(f"± {source}")
-            units.append("cm⁻¹")
-            columns.append([f"{e:.1f}" for e in error])
-        if self.dipole_derivative is not None:
-            heads.append("IR")
-            units.append("km/mol")
-            columns.append([f"{a:.3f}" for a in self.infrared_intensity])
-        if self.polarizability_derivative is not None:
-            heads += ["Raman", "ρ"]
-            units += ["Å⁴/amu", ""]
-            columns.append([f"{a:.3f}" for a in self.raman_activity])
-            columns.append([f"{r:.3f}" for r in self.depolarization_ratio])
-        heads.append("state")
-        units.append("")
-        columns.append([self.state(t) for t in range(len(self))])
-        rows = [row for row, keep in zip(zip(*columns, strict=True), shown, strict=True) if keep]
-        return aligned([heads, units, *rows], words={len(heads) - 1})
+        columns: list[Column] = [
+            column("ν̃/cm⁻¹", "", self.wavenumber, ".1f"),
+            *(column(f"± {name}", "cm⁻¹", error, ".1f") for name, error in self.errors.items()),
+            *self.intensity_columns(3),
+            ("state", "", [self.state(t) for t in range(len(self))]),
+        ]
+        heads, units, *rows = rows_of(columns)
+        return aligned([heads, units, *compress(rows, shown)], words={len(heads) - 1})
 
     def state(self, transition: int) -> str:
         """Return the upper state of a transition, and the lower one unless it is the ground state.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from eqcalc.facts import aligned, preformatted
+from eqcalc.facts import Column, aligned, column, preformatted, rows_of
 from eqcalc.normal_modes import NormalModes, mode_overlap
 from eqcalc.spectra.frames import FrameError, molecular_rotations
 from eqcalc.spectra.sticks import Sticks, missing_intensities
@@ -93,28 +93,17 @@ class HarmonicSpectrum(NormalModes, Sticks):
 
     def table(self) -> str:
         """Return the modes as text: wavenumber, reduced mass, intensities, depolarization."""
-        heads = ["mode", "ν̃/cm⁻¹", "μ/amu"]
-        units = ["", "", ""]
-        columns: list[list[str]] = [
-            [str(k + 1) for k in range(len(self))],
-            [f"{abs(nu):.2f}{'i' if nu < 0 else ''}" for nu in self.wavenumber],
-            [f"{m:.3f}" for m in self.reduced_mass],
+        wavenumber = [f"{abs(nu):.2f}{'i' if nu < 0 else ''}" for nu in self.wavenumber]
+        columns: list[Column] = [
+            column("mode", "", range(1, len(self) + 1), "d"),
+            ("ν̃/cm⁻¹", "", wavenumber),
         ]
         if self.wavenumber_error is not None:
-            heads.insert(2, "±")
-            units.insert(2, "")
-            columns.insert(2, [f"{error:.1f}" for error in self.wavenumber_error])
+            columns.append(column("±", "", self.wavenumber_error, ".1f"))
+        columns.append(column("μ/amu", "", self.reduced_mass, ".3f"))
         if self.dipole_derivative is not None:
-            heads += ["IR", "IR"]
-            units += ["(D/Å)²/amu", "km/mol"]
-            columns.append([f"{a:.4f}" for a in self.infrared_activity])
-            columns.append([f"{a:.3f}" for a in self.infrared_intensity])
-        if self.polarizability_derivative is not None:
-            heads += ["Raman", "ρ"]
-            units += ["Å⁴/amu", ""]
-            columns.append([f"{a:.3f}" for a in self.raman_activity])
-            columns.append([f"{r:.4f}" for r in self.depolarization_ratio])
-        return aligned([heads, units, *zip(*columns, strict=True)])
+            columns.append(column("IR", "(D/Å)²/amu", self.infrared_activity, ".4f"))
+        return aligned(rows_of([*columns, *self.intensity_columns(4)]))
 
     def _repr_html_(self) -> str:
         return preformatted(self.table())
@@ -239,21 +228,20 @@ class ModeComparison:
 
     def table(self) -> str:
         """Return the modes and their deviations as text."""
-        heads, units = ["mode", "ν̃/cm⁻¹", "model", "Δ", "overlap"], [""] * 5
         reference, calculated = self.values("wavenumber")
         columns = [
-            [str(k + 1) for k in range(len(reference))],
-            [f"{nu:.2f}" for nu in reference],
-            [f"{nu:.2f}" for nu in calculated],
-            [f"{nu:+.2f}" for nu in calculated - reference],
-            [f"{overlap:.3f}" for overlap in self.overlap],
+            column("mode", "", range(1, len(reference) + 1), "d"),
+            column("ν̃/cm⁻¹", "", reference, ".2f"),
+            column("model", "", calculated, ".2f"),
+            column("Δ", "", calculated - reference, "+.2f"),
+            column("overlap", "", self.overlap, ".3f"),
         ]
         for name in self.compared[1:]:
             _, head, unit = _INTENSITIES[name]
-            heads, units = [*heads, head, "model"], [*units, unit, ""]
-            columns += [[f"{value:.2f}" for value in values] for values in self.values(name)]
-        rows = [heads, units] if any(units) else [heads]
-        return aligned([*rows, *zip(*columns, strict=True)])
+            known, found = self.values(name)
+            columns += [column(head, unit, known, ".2f"), column("model", "", found, ".2f")]
+        heads, units, *rows = rows_of(columns)
+        return aligned([heads, *([units] if any(units) else []), *rows])
 
     def summary(self) -> str:
         """Return mean and largest deviations, a line for each quantity."""

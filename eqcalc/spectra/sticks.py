@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from eqcalc.facts import Column, column
 from eqcalc.spectra.lines import LINE_SHAPES
 from eqcalc.spectra.raman_scattering import stokes_factor
 from eqcalc.spectra.spectrum import Spectrum
@@ -147,6 +148,16 @@ class Sticks:
                 None if np.isnan(r) else float(r) for r in self.depolarization_ratio
             ]
         return result
+
+    def intensity_columns(self, digits: int) -> list[Column]:
+        """Return the columns of a table: intensities and, to some digits, depolarization ratios."""
+        columns = []
+        if self.dipole_derivative is not None:
+            columns.append(column("IR", "km/mol", self.infrared_intensity, ".3f"))
+        if self.polarizability_derivative is not None:
+            columns.append(column("Raman", "Å⁴/amu", self.raman_activity, ".3f"))
+            columns.append(column("ρ", "", self.depolarization_ratio, f".{digits}f"))
+        return columns
 
     def _broadened(
         self, strength: np.ndarray, fwhm: float, wavenumber: np.ndarray | None, shape: str

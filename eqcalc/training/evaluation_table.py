@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
 import math
 from collections.abc import Iterable
@@ -16,6 +15,7 @@ import numpy as np
 from ase.data import atomic_masses
 from numpy.typing import ArrayLike
 
+from eqcalc.facts import aligned, preformatted
 from eqcalc.files import make_folder, replacing, write_atomically, write_record
 from eqcalc.quantities import Quantity, quantity
 from eqcalc.units import BOLTZMANN, angular_frequency_to_wavenumber, conversion_factor
@@ -98,15 +98,12 @@ class EvaluationTable:
         return f"{self.model} on {self.n_structures} structures of {self.dataset}"
 
     def __str__(self) -> str:
-        lines = [
-            self._title,
-            f"{'quantity':<26}{'unit':<13}{'MAE':>11}{'RMSE':>11}{'largest':>11}{'spread':>11}"
-            f"{'values':>10}",
-        ]
+        rows = [["quantity", "unit", "MAE", "RMSE", "largest", "spread", "values"]]
         for r in self.rows:
-            numbers = "".join(f"{x:>11.4g}" for x in (r.mae, r.rmse, r.largest, r.spread))
-            lines.append(f"{r.quantity:<26}{r.unit:<13}{numbers}{r.n:>10}")
-        return "\n".join([*lines, *self.meaning, *(f"Note: {note}" for note in self.notes)])
+            numbers = [f"{x:.4g}" for x in (r.mae, r.rmse, r.largest, r.spread)]
+            rows.append([r.quantity, r.unit, *numbers, str(r.n)])
+        notes = [f"Note: {note}" for note in self.notes]
+        return "\n".join([self._title, aligned(rows, words=(0, 1)), *self.meaning, *notes])
 
     def __repr__(self) -> str:
         first: dict[str, ErrorRow] = {}
@@ -117,16 +114,7 @@ class EvaluationTable:
         return f"<EvaluationTable: {self._title}; MAE {errors}>"
 
     def _repr_html_(self) -> str:
-        names = ("quantity", "unit", "MAE", "RMSE", "largest", "spread", "values")
-        head = "".join(f"<th>{name}</th>" for name in names)
-        body = ""
-        for r in self.rows:
-            numbers = [f"{x:.4g}" for x in (r.mae, r.rmse, r.largest, r.spread)]
-            cells = (html.escape(r.quantity), html.escape(r.unit), *numbers, str(r.n))
-            body += "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
-        notes = "".join(f"<p>{html.escape(note)}</p>" for note in (*self.meaning, *self.notes))
-        caption = f"<caption>{html.escape(self._title)}</caption>"
-        return f"<table>{caption}<tr>{head}</tr>{body}</table>{notes}"
+        return preformatted(str(self))
 
     def settings(self) -> dict[str, Any]:
         """Return the table as JSON-able mappings."""

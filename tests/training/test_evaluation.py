@@ -84,7 +84,7 @@ def test_numbers_by_hand(model, dataset):
         assert row.largest == pytest.approx(np.max(np.abs(errors)) * factor, rel=1e-9), name
         assert row.n == errors.size
     assert "forces" in repr(table) and len(repr(table)) < 250
-    assert table._repr_html_().count("<tr>") == 1 + len(table.rows)
+    assert table._repr_html_().count("\n") == 1 + len(table.rows) + len(table.meaning)
     labels = np.concatenate([r.labels["forces"] for r in found])
     assert table.row("forces", "meV/Å").spread == pytest.approx(
         1e3 * np.sqrt(np.mean(labels.var(axis=0)))
