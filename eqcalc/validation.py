@@ -123,6 +123,16 @@ class MissingFileError(InvalidFileError, FileNotFoundError):
     """A file or directory does not exist."""
 
 
+class MissingExtraError(InvalidInputError, ImportError):
+    """A package is not installed; `key` is the extra of eqcalc that brings it along."""
+
+    @classmethod
+    def of(cls, extra: str, task: str, package: str) -> MissingExtraError:
+        """Return the error of a task that needs a package of an extra."""
+        advice = f"install it with `pip install 'eqcalc[{extra}]'`"
+        return cls(f"{task} needs {package}", key=extra, advice=advice)
+
+
 class SeveralInputsError(InvalidInputError):
     """Several things are missing or wrong.
 

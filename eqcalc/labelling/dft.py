@@ -17,7 +17,7 @@ from eqcalc.labelling.method import (
     finite_field_polarizability,
 )
 from eqcalc.molecules import unpaired_electrons
-from eqcalc.validation import InvalidInputError, nearest, positive, within
+from eqcalc.validation import InvalidInputError, MissingExtraError, nearest, positive, within
 
 
 @dataclass(frozen=True)
@@ -241,8 +241,6 @@ def _pyscf() -> Any:
     try:
         import pyscf
     except ImportError as error:
-        raise ImportError(
-            "labelling with density-functional theory needs PySCF; "
-            "install it with `pip install 'eqcalc[dft]'`"
-        ) from error
+        task = "labelling with density-functional theory"
+        raise MissingExtraError.of("dft", task, "PySCF") from error
     return pyscf

@@ -22,7 +22,7 @@ from eqcalc.labelling.method import (
     finite_field_polarizability,
 )
 from eqcalc.molecules import unpaired_electrons
-from eqcalc.validation import count, positive_fields
+from eqcalc.validation import MissingExtraError, count, positive_fields
 
 # Building a calculator costs as much as a single point, so one is cached per
 # molecule. Earlier results are not reused: labels do not depend on their order.
@@ -143,9 +143,7 @@ def _tblite() -> Any:
     try:
         import tblite.interface
     except ImportError as error:
-        raise ImportError(
-            "labelling with GFN2-xTB needs tblite; install it with `pip install 'eqcalc[label]'`"
-        ) from error
+        raise MissingExtraError.of("label", "labelling with GFN2-xTB", "tblite") from error
     return tblite.interface
 
 

@@ -51,7 +51,7 @@ from eqcalc.prediction.convergence import (
 from eqcalc.prediction.level import FineTunedLevel, Level, ModelLevel, ReferenceLevel, start_level
 from eqcalc.prediction.proposals import chosen, disagreement, highest_energy, proposed
 from eqcalc.progress import duration
-from eqcalc.training import TrainingConfig, calibrated_last_layers, train
+from eqcalc.training import TrainingConfig, calibrated_last_layers, require_lightning, train
 from eqcalc.validation import InvalidInputError
 
 #: Part of a round that is a random sample of the dynamics.
@@ -117,7 +117,10 @@ def fine_tuned(
         The folder has the rounds of another molecule, level or model.
     BlockingIOError
         Another process works in the folder.
+    MissingExtraError
+        Lightning is not installed.
     """
+    require_lightning()
     quantities = learnt_quantities(reference)
     start = start_level(options.start_from, atoms)
     make_folder(options.folder)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import math
 import warnings
@@ -39,7 +40,7 @@ from eqcalc.training.data import (
 from eqcalc.training.evaluation import evaluate, predictions
 from eqcalc.training.loss import Loss
 from eqcalc.training.run_folder import RunFolder, require_start, training_record
-from eqcalc.validation import InvalidInputError, located, one_of
+from eqcalc.validation import InvalidInputError, MissingExtraError, located, one_of
 
 if TYPE_CHECKING:
     import lightning
@@ -95,12 +96,15 @@ def train(
     InvalidInputError
         A setting is invalid, labels are missing or not finite, the folder contains a run
         with other settings or one that cannot be resumed, or another process uses it.
+    MissingExtraError
+        Lightning is not installed.
     """
     if isinstance(config, str | Path):
         with located(file=config):
             return train(TrainingConfig.read(config), progress=progress)
     if not isinstance(config, TrainingConfig):
         config = TrainingConfig.from_settings(config)
+    require_lightning()
     dataset = open_dataset(config)
     split = split_dataset(dataset, config.data)
     check_labels(config, dataset, split)
@@ -116,6 +120,12 @@ def train(
     return TrainingResult(
         model, folder.model, folder.path, model.metadata["training"], folder.finished()
     )
+
+
+def require_lightning() -> None:
+    """Raise MissingExtraError if Lightning, which trains, is not installed."""
+    if importlib.util.find_spec("lightning") is None:
+        raise MissingExtraError.of("train", "training", "Lightning")
 
 
 def _fit(

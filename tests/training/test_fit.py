@@ -23,6 +23,7 @@ from eqcalc.training import evaluate, train
 from eqcalc.training.config import DataConfig
 from eqcalc.training.data import split_dataset
 from eqcalc.training.module import TrainingModule
+from eqcalc.validation import MissingExtraError
 from tests.conftest import slow
 from tests.errors import refused
 from tests.training.conftest import LEVEL, records, scalar_settings
@@ -361,6 +362,13 @@ def test_importing_does_not_import_lightning_or_change_anything():
         "assert torch.get_default_dtype() == torch.float32"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_missing_lightning_is_named_before_anything_is_written(monkeypatch, settings):
+    monkeypatch.setitem(sys.modules, "lightning", None)
+    with refused(MissingExtraError, key="train"):
+        train(settings, progress=False)
+    assert not Path(settings["output"]).exists()
 
 
 @pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="a CPU may interpret them")
