@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
 
@@ -54,6 +55,11 @@ def preformatted(text: str, *, copied: bool = False) -> str:
     return f"<pre{' data-copy' if copied else ''}>{escape(text)}</pre>"
 
 
+def number(value: float, form: str = ".1f") -> str:
+    """Return ``f"{value:{form}}"``, a dash for nan: unknown."""
+    return "–" if math.isnan(value) else f"{value:{form}}"
+
+
 def aligned(rows: Sequence[Sequence[str]], words: Collection[int] = ()) -> str:
     """Return a table as text: numbers right-aligned, columns of `words` left-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -71,8 +77,8 @@ Column = tuple[str, str, Sequence[str]]
 
 
 def column(head: str, unit: str, values: Iterable[float], form: str) -> Column:
-    """Return a column of numbers, ``f"{number:{form}}"``."""
-    return head, unit, [f"{value:{form}}" for value in values]
+    """Return a column of numbers."""
+    return head, unit, [number(value, form) for value in values]
 
 
 def rows_of(columns: Sequence[Column]) -> list[tuple[str, ...]]:

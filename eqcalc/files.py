@@ -370,8 +370,14 @@ def shipped_models() -> dict[str, Path]:
 
 
 def model_file(name: str | Path) -> Path:
-    """Return the path of a model: that of the shipped one of this name, else the name itself."""
-    return Path(name) if Path(name).exists() else shipped_models().get(str(name), Path(name))
+    """Return the path of a model: that of the shipped one of this name, else the name itself.
+
+    ``general`` is the general model.
+    """
+    if Path(name).exists():
+        return Path(name)
+    shipped = GENERAL_MODEL if str(name) == "general" else str(name)
+    return shipped_models().get(shipped, Path(name))
 
 
 def _failure(path: Path, number: int | None, what: str) -> OSError:

@@ -516,7 +516,7 @@ def existing_file(path: str | Path, what: str = "a file") -> Path:
     if path.is_dir():
         raise InvalidFileError("is a directory", expected=what, file=path)
     if not path.exists():
-        raise MissingFileError("no such file", file=path)
+        raise MissingFileError("no such file", expected=what if what != "a file" else "", file=path)
     if not path.is_file():  # opening a pipe could wait forever
         raise InvalidFileError("is a pipe, socket or device", expected=what, file=path)
     return path

@@ -19,7 +19,13 @@ from eqcalc.anharmonic.configuration_interaction import (
     levels_in,
     vibrational_states,
 )
-from eqcalc.anharmonic.modal_basis import ModalBasis, Surface, expanded, oscillator_nodes
+from eqcalc.anharmonic.modal_basis import (
+    Expansion,
+    ModalBasis,
+    Surface,
+    expanded,
+    oscillator_nodes,
+)
 from eqcalc.anharmonic.perturbation import LARGEST, perturbed_moments, perturbed_states
 from eqcalc.anharmonic.rotation_coupling import (
     TENSOR,
@@ -30,7 +36,7 @@ from eqcalc.anharmonic.spectrum import AnharmonicSpectrum, Configuration
 from eqcalc.anharmonic.taylor import force_field
 from eqcalc.normal_modes import NormalModes, centred, principal_axes, require_minimum
 from eqcalc.runtime.evaluator import Evaluator
-from eqcalc.spectra.provenance import molecule
+from eqcalc.spectra.provenance import molecule_facts
 from eqcalc.units import (
     HBAR,
     SECOND_RADIATION_CONSTANT,
@@ -44,6 +50,12 @@ from eqcalc.validation import InvalidInputError, count, non_negative, one_of, po
 _CONFIGURATIONS = 3100
 #: Points of terms of three modes are by default at most so many.
 _POINTS = 40_000
+#: Default end of the spectrum, cm⁻¹.
+_HIGHEST = 4000.0
+#: A cut that falls this far below the minimum leads into a hole of a model, cm⁻¹.
+_HOLE = 3000.0
+#: What the source of a spectrum states, of the provenance of an evaluator.
+_OF_SOURCE = ("model", "level_of_theory", "charge")
 #: Structures evaluated at once.
 _BATCH = 2000
 #: Angular frequency of 1 cm⁻¹.
@@ -70,18 +82,20 @@ class Treatment:
     nodes
         Quadrature nodes of terms of one, two and three modes.
     upper
-        Transitions are computed up to this wavenumber, cm⁻¹.
+        Transitions are computed up to this wavenumber, cm⁻¹; by default 4000, or the highest
+        harmonic wavenumber if that is more.
     """
 
     coupling: int
     quanta: int
     nodes: tuple[int, int, int]
-    upper: float = 4000.0
+    upper: float | None = None
 
     def __post_init__(self) -> None:
         one_of("coupling", self.coupling, (2, 3))
         count("quanta", self.quanta, least=2)
-        positive("upper", self.upper, unit="cm⁻¹")
+        if self.upper is not None:
+            positive("upper", self.upper, unit="cm⁻¹")
         if not 3 <= self.nodes[2] <= self.nodes[1] <= self.nodes[0]:
             raise InvalidInputError(
                 key="nodes",
@@ -170,7 +184,7 @@ def anharmonic_spectrum(
     NotAMinimumError
         A wavenumber is imaginary.
     InvalidInputError
-        No mode is left to treat.
+        No mode is left to treat, or the energy falls far below that of the minimum.
     """
     require_minimum(modes)
     harmonic = modes.wavenumber
@@ -185,9 +199,11 @@ def anharmonic_spectrum(
     bases = _modal_bases(surface, wavenumber, treatment.nodes)
     triples = list(combinations(range(len(modes)), 3)) if treatment.coupling == 3 else []
     expansion = expanded(surface, bases, triples)
+    _require_well(expansion, active)
     solver = Solver(modes, bases, expansion)
     hamiltonian = solver.hamiltonian()
-    size = (treatment.quanta, treatment.upper)
+    end = treatment.upper or max(_HIGHEST, float(wavenumber.max()))
+    size = (treatment.quanta, end)
     states = vibrational_states(hamiltonian, *size)
     population = _population(states.energies, temperature)
     lower, upper, moments = _transitions(solver, states, population)
@@ -197,11 +213,11 @@ def anharmonic_spectrum(
     levels = corrected_levels(hamiltonian, states)
     order = np.argsort(levels[upper] - levels[lower], kind="stable")
     gap = (levels[upper] - levels[lower])[order]
-    order = order[(gap > 0.0) & (gap <= treatment.upper)]
+    order = order[(gap > 0.0) & (gap <= end)]
     lower, upper, moments = lower[order], upper[order], moments[order]
     transitions = levels[upper] - levels[lower]
     variants = {
-        "basis": levels_in(hamiltonian, states, treatment.quanta - 1, treatment.upper),
+        "basis": levels_in(hamiltonian, states, treatment.quanta - 1, end),
         "nodes": levels_in(solver.hamiltonian(coarse=True), states, *size),
     }
     if len(triples) > 1:  # a molecule of three modes has no terms of more
@@ -239,7 +255,10 @@ def anharmonic_spectrum(
             "quanta": treatment.quanta,
             "nodes": list(treatment.nodes),
             "temperature_K": temperature,
-            "source": {"molecule": molecule(numbers, modes.masses, modes.positions)},
+            "source": {
+                **{k: v for k, v in evaluator.provenance.items() if k in _OF_SOURCE},
+                **molecule_facts(numbers, modes.masses, modes.positions),
+            },
         },
     )
 
@@ -372,6 +391,25 @@ def _modal_bases(
         ModalBasis.from_cut(float(nu), cut, nodes[1:])
         for nu, cut in zip(wavenumber, cuts, strict=True)
     ]
+
+
+def _require_well(expansion: Expansion, active: Sequence[int]) -> None:
+    """Require that no cut through a single mode leads far below the minimum.
+
+    Raises
+    ------
+    InvalidInputError
+        One does: states would be in a hole that only the model has.
+    """
+    for place, k in enumerate(active):
+        depth = -float(expansion.terms[(place,)][:, 0].min())
+        if depth > _HOLE:
+            raise InvalidInputError(
+                f"the energy along ν{k + 1} falls {depth:.3g} cm⁻¹ below that of the minimum: the "
+                "model does not know such structures",
+                key="molecule",
+                advice="use another model or level of theory, such as gfn2",
+            )
 
 
 def _leading(states: States, f: int, active: Sequence[int]) -> list[Configuration]:

@@ -162,8 +162,10 @@ def expanded(
 
     def add(order: int, wanted: Sequence[Modes]) -> None:
         """Evaluate cuts on the nodes of an order, all in one call."""
+        if not wanted:  # a diatomic molecule has no pairs
+            return
         grids = [_grid(order, modes, bases) for modes in wanted]
-        found = surface(np.concatenate(grids)) if grids else np.empty((0, len(reference)))
+        found = surface(np.concatenate(grids))
         ends = np.cumsum([len(grid) for grid in grids])
         for modes, values in zip(wanted, np.split(found, ends[:-1]), strict=True):
             sizes = [len(bases[k].nodes[order - 1]) for k in modes]
@@ -182,8 +184,7 @@ def expanded(
     for order in (2, 3):
         add(order, pairs)
     chosen = sorted(triples)
-    if chosen:
-        add(3, chosen)
+    add(3, chosen)
     return Expansion(
         reference=reference,
         terms={modes: lower[len(modes), modes] for modes in (*singles, *pairs, *chosen)},

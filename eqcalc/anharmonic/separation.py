@@ -97,7 +97,8 @@ def with_motions(
     Returns
     -------
     AnharmonicSpectrum
-        Of the coupling to other modes nothing is known: its error is nan.
+        Errors of the motions are nan: nothing is known of their coupling to other modes. The
+        provenance has the modes, counted from one, as ``separated_modes``.
     """
     if not at_rest:
         return spectrum
@@ -105,7 +106,8 @@ def with_motions(
     for row, column in _pairs(modes, at_rest, [motion.direction for motion in motions]):
         lines = _transitions(motions[column], spectrum, evaluator, reference, modes, temperature)
         spectrum = _merged(spectrum, at_rest[row], lines)
-    return spectrum
+    record = {**spectrum.provenance, "separated_modes": sorted(k + 1 for k in at_rest)}
+    return replace(spectrum, provenance=record)
 
 
 def _pairs(
@@ -207,10 +209,8 @@ def _merged(spectrum: AnharmonicSpectrum, mode: int, lines: _Lines) -> Anharmoni
         both = [*first, *added]
         return [both[k] for k in order]
 
-    # there is no other basis, and nothing is known of coupling
-    unknown = {name: np.nan if name == "coupling" else 0.0 for name in spectrum.errors}
     errors = {
-        name: np.append(error, np.full(len(lines.quanta), unknown[name]))[order]
+        name: np.append(error, np.full(len(lines.quanta), np.nan))[order]
         for name, error in spectrum.errors.items()
     }
     return replace(
@@ -226,7 +226,7 @@ def _merged(spectrum: AnharmonicSpectrum, mode: int, lines: _Lines) -> Anharmoni
 
 def motion_table(motions: Sequence[LargeAmplitude]) -> str:
     """Return motions of large amplitude as text."""
-    rows = [["motion", "barrier", "fundamental"], ["", "cm⁻¹", "cm⁻¹"]]
+    rows = [["motion", "barrier", "fundamental"], ["(atoms from 1)", "cm⁻¹", "cm⁻¹"]]
     for found in motions:
         rows.append([found.name, f"{found.barrier:.0f}", f"{found.states.fundamental:.1f}"])
     return aligned(rows, words={0})

@@ -210,10 +210,13 @@ class AnharmonicSpectrum(Sticks):
     def state(self, transition: int) -> str:
         """Return the upper state of a transition, and the lower one unless it is the ground state.
 
-        For example ``"ν3 (90 %)"`` or ``"2ν1 (95 %) ← ν1"``.
+        For example ``"ν3 (90 %)"`` or ``"2ν1 (95 %) ← ν1"``; without weights for a motion of large
+        amplitude, whose states are not made of configurations.
         """
-        start = self.initial[transition][0]
-        return _named(self.assignment[transition]) + (f" ← {start}" if start.quanta else "")
+        upper, start = self.assignment[transition], self.initial[transition][0]
+        separated = {k - 1 for k in self.provenance.get("separated_modes", ())}
+        name = str(upper[0]) if separated.issuperset(upper[0].quanta) else _named(upper)
+        return name + (f" ← {start}" if start.quanta else "")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the transitions as JSON-able lists."""
@@ -221,7 +224,10 @@ class AnharmonicSpectrum(Sticks):
             "harmonic_cm-1": self.harmonic.tolist(),
             "zero_point_energy_cm-1": self.zero_point_energy,
             "wavenumber_cm-1": self.wavenumber.tolist(),
-            "errors_cm-1": {source: error.tolist() for source, error in self.errors.items()},
+            "errors_cm-1": {
+                source: [None if np.isnan(e) else float(e) for e in error]
+                for source, error in self.errors.items()
+            },
             "assignment": _listed(self.assignment),
             "initial": _listed(self.initial),
             "rotational_constants_cm-1": self.rotational_constants.tolist(),
@@ -247,7 +253,10 @@ class AnharmonicSpectrum(Sticks):
             initial=_configurations(record["initial"]),
             rotational_constants=np.array(record["rotational_constants_cm-1"]),
             zero_point_energy=record["zero_point_energy_cm-1"],
-            errors={source: np.array(error) for source, error in record["errors_cm-1"].items()},
+            errors={
+                source: np.array(error, dtype=float)  # None is nan
+                for source, error in record["errors_cm-1"].items()
+            },
             provenance=record["provenance"],
             **derivatives,
         )
@@ -256,8 +265,10 @@ class AnharmonicSpectrum(Sticks):
         """Return which transitions :meth:`table` shows, ``[n_transitions]``."""
         shown = np.array(
             [
-                sum(found[0].quanta.values()) == 1 and found[0].weight >= _NAMED
-                for found in self.assignment
+                sum(found[0].quanta.values()) == 1
+                and found[0].weight >= _NAMED
+                and not start[0].quanta
+                for found, start in zip(self.assignment, self.initial, strict=True)
             ]
         )
         for strength in (

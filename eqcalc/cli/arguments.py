@@ -252,7 +252,7 @@ def add_model(command: Any, *, optional: bool = False) -> None:
     """Add the model, the first argument; if `optional`, the general one may be left out."""
     text = "model file (.eqc), or the name of a shipped model"
     if optional:
-        text += f" (default {GENERAL_MODEL}, for molecules of H, C, N and O)"
+        text += " (default general, for molecules of H, C, N and O)"
     arity: dict[str, Any] = {"nargs": "?", "default": model_file(GENERAL_MODEL)} if optional else {}
     command.add_argument("model", type=model_file, help=text, **arity)
 

@@ -339,7 +339,8 @@ def _add_anharmonic(add: Callable[..., Any]) -> None:
     command.add_argument("--coupling", type=int, choices=(2, 3), help=text)
     text = "largest sum of quanta in the basis (default: what a few thousand functions allow)"
     command.add_argument("--quanta", type=int, help=text)
-    add_number(command, "--upper", 4000.0, "highest wavenumber [cm⁻¹]")
+    text = "highest wavenumber [cm⁻¹] (default 4000, or that of the stiffest mode)"
+    add_number(command, "--upper", None, text)
 
 
 def _add_spectra(add: Callable[..., Any]) -> None:

@@ -83,8 +83,21 @@ def _header(potential: Potential) -> dict[str, Any]:
 
 
 def model_hash(potential: Potential) -> str:
-    """Return the content hash of this model as stored in its file."""
-    return _content_hash(_header(potential), potential.state_dict())
+    """Return the content hash of this model as stored in its file.
+
+    It is that of the file a model was read from if the parameters are still those, in whatever
+    precision.
+    """
+    header, tensors = _header(potential), potential.state_dict()
+    found = _content_hash(header, tensors)
+    if found == (known := potential.metadata.get("hash")) or known is None:
+        return found
+    for dtype in (torch.float32, torch.float64):
+        stored = {name: tensor.to(dtype) for name, tensor in tensors.items()}
+        same = all(torch.equal(stored[name].to(t.dtype), t) for name, t in tensors.items())
+        if same and _content_hash(header, stored) == known:
+            return str(known)
+    return found
 
 
 def save_model(potential: Potential, path: str | Path) -> None:
@@ -132,7 +145,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
     InvalidFileError
         It is truncated, not an eqcalc model, or written by a newer version.
     """
-    path = existing_file(path, "a model file (.eqc)")
+    path = existing_file(path, f"a model file (.eqc), general, {', '.join(shipped_models())}")
     try:
         with safetensors.safe_open(path, framework="pt") as stream:
             metadata = stream.metadata() or {}

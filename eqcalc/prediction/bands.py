@@ -13,6 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 from eqcalc.anharmonic import AnharmonicSpectrum, Configuration, LargeAmplitude
 from eqcalc.anharmonic.spectrum import PRINTED
+from eqcalc.facts import number
 from eqcalc.prediction.errors import Calibration, ModelError, band_error
 from eqcalc.prediction.point_groups import mode_irreps
 from eqcalc.spectra import Estimate, HarmonicSpectrum
@@ -74,7 +75,7 @@ class Conformer:
         return found
 
     def fundamentals(self, kind: str) -> BandList | None:
-        """Return the measured fundamentals that are active; None if unknown."""
+        """Return the measured fundamentals that are active, None if unknown; see :meth:`sharp`."""
         whole = self.sharp(kind)
         try:
             return None if whole is None else known_fundamentals(whole)
@@ -104,8 +105,9 @@ class PredictedBand:
         Gained by each mode, from zero.
     harmonic, perturbed
         Wavenumber in the harmonic approximation and by GVPT2, cm⁻¹; nan if unknown.
-    measured
-        Fundamental of the tables and its uncertainty, cm⁻¹; nan if unknown.
+    measured, assigned
+        Fundamental of the tables with its uncertainty, cm⁻¹, and its assignment there; nan and
+        nothing if unknown.
     bias
         By how much the level and the treatment put it too high, cm⁻¹; nan if unknown.
     error_95
@@ -132,6 +134,7 @@ class PredictedBand:
     infrared_error: float = math.nan
     raman_error: float = math.nan
     irrep: str = ""
+    assigned: str = ""
 
     @property
     def error(self) -> float:
@@ -175,7 +178,7 @@ def error_budget(bands: Sequence[PredictedBand]) -> list[list[str]]:
         values = [band.wavenumber, *([band.bias, band.expected] if known else [])]
         values += [*(band.errors.get(source, math.nan) for source in sources), band.error]
         values += [band.error_95] if known else []
-        rows.append([band.state, *("–" if math.isnan(x) else f"{x:.1f}" for x in values)])
+        rows.append([band.state, *(number(x) for x in values)])
     return rows
 
 
@@ -187,6 +190,8 @@ def _bands(
     second_order = {} if conformer.perturbed is None else _by_quanta(conformer.perturbed)
     measured = _measured(conformer)
     irreps = mode_irreps(conformer.harmonic, conformer.atoms)
+    # no terms of more modes are left out of motions of large amplitude
+    separated = {k - 1 for k in spectrum.provenance.get("separated_modes", ())}
     result = []
     for t in np.flatnonzero(spectrum.shown(least)).tolist():
         quanta = _gained(spectrum.assignment[t][0], spectrum.initial[t][0])
@@ -198,7 +203,7 @@ def _bands(
             wavenumber,
             spectrum.harmonic,
             convergence,
-            int(spectrum.provenance["mode_coupling"]),
+            3 if separated.issuperset(quanta) else int(spectrum.provenance["mode_coupling"]),
             conformer.model_error,
             calibration,
         )
@@ -214,11 +219,12 @@ def _bands(
                 quanta,
                 float(sum(n * spectrum.harmonic[k] for k, n in quanta.items())),
                 second_order.get(_key(quanta), math.nan) if cold else math.nan,
-                measured.get(t, _UNKNOWN),
+                measured.get(t, ("", _UNKNOWN))[1],
                 bias,
                 wide,
                 *_intensity_errors(conformer, t, quanta if cold else {}),
                 irreps[next(iter(quanta))] if cold and list(quanta.values()) == [1] else "",
+                measured.get(t, ("", _UNKNOWN))[0],
             )
         )
     return result
@@ -264,14 +270,8 @@ def _by_quanta(spectrum: AnharmonicSpectrum) -> dict[tuple[tuple[int, int], ...]
     return dict(zip(leading, spectrum.wavenumber[order].tolist(), strict=True))
 
 
-def _measured(conformer: Conformer) -> dict[int, Estimate]:
-    """Return the known fundamental of each transition that has one."""
-    spectrum = conformer.spectrum
-    single = [
-        t
-        for t, (found, start) in enumerate(zip(spectrum.assignment, spectrum.initial, strict=True))
-        if sum(found[0].quanta.values()) == 1 and not start[0].quanta
-    ]
+def measured_fundamentals(conformer: Conformer) -> list[tuple[str, Estimate]]:
+    """Return assignment and position of the measured fundamentals, infrared or Raman active."""
     lists = [conformer.fundamentals(kind) for kind in ("infrared", "raman")]
     listed = dict.fromkeys(
         (name, Estimate(float(x), float(u)))
@@ -279,19 +279,30 @@ def _measured(conformer: Conformer) -> dict[int, Estimate]:
         if bands is not None and bands.uncertainty is not None
         for name, x, u in zip(bands.names, bands.position, bands.uncertainty, strict=True)
     )
-    places = [estimate for _, estimate in listed]
-    if not places or not single:
+    return sorted(listed, key=lambda found: found[1].value)
+
+
+def _measured(conformer: Conformer) -> dict[int, tuple[str, Estimate]]:
+    """Return the known fundamental of each transition that has one."""
+    spectrum = conformer.spectrum
+    single = [
+        t
+        for t, (found, start) in enumerate(zip(spectrum.assignment, spectrum.initial, strict=True))
+        if sum(found[0].quanta.values()) == 1 and not start[0].quanta
+    ]
+    listed = measured_fundamentals(conformer)
+    if not listed or not single:
         return {}
     computed = spectrum.wavenumber[single]
-    values = np.array([estimate.value for estimate in places])
+    values = np.array([estimate.value for _, estimate in listed])
     distance = (np.abs(computed[:, None] - values) / (_NEAR * values)) ** 2
     # what is too far costs as much as no partner
     rows, columns = linear_sum_assignment(np.minimum(distance, 1.0))
     result = {
-        single[i]: places[j] for i, j in zip(rows, columns, strict=True) if distance[i, j] < 1.0
+        single[i]: listed[j] for i, j in zip(rows, columns, strict=True) if distance[i, j] < 1.0
     }
     for t, nu in zip(single, computed, strict=True):
-        for other, estimate in list(result.items()):
+        for other, found in list(result.items()):
             if t not in result and abs(nu - spectrum.wavenumber[other]) < _DEGENERATE:
-                result[t] = estimate
+                result[t] = found
     return result

@@ -15,7 +15,7 @@ from ase.data import chemical_symbols
 from eqcalc.anharmonic import one_mode_fundamentals
 from eqcalc.calculator import EqCalculator
 from eqcalc.facts import joined_levels
-from eqcalc.files import GENERAL_MODEL, model_file, shipped_models
+from eqcalc.files import model_file, shipped_models
 from eqcalc.harmonic import evaluator_spectrum, harmonic_spectrum
 from eqcalc.harmonic import relax as relax_with_model
 from eqcalc.labelling import (
@@ -123,7 +123,7 @@ class ModelLevel:
         self.potential = load_model(path, dtype=torch.float64)
         self.given = given or str(path)
         self.method: Method = as_method(EqCalculator(self.potential))
-        self.name: str = self.potential.facts()["level of theory"]
+        self.name: str = f"{self.potential.facts()['level of theory']} (model {self.file.stem})"
         self.key = str(self.potential.metadata["hash"])
 
     def relaxed(self, atoms: Atoms) -> Atoms:
@@ -248,9 +248,8 @@ def level_named(name: str) -> Level:
         ``general``, the shipped model of molecules of H, C, N and O; another shipped model by its
         name; a model file (.eqc); or a method of ``eqcalc label``: ``gfn2``, ``dft``, ….
     """
-    model = GENERAL_MODEL if name == "general" else name
-    if model in shipped_models() or model.endswith(".eqc"):
-        return ModelLevel(model, name)
+    if model_file(name).suffix == ".eqc":
+        return ModelLevel(name, name)
     return ReferenceLevel(method_named(name), name)
 
 

@@ -99,10 +99,11 @@ class Plan:
         """Return the plan as text."""
         learnt = "" if self.learning is None else f"{self.learning}\n"
         return (
-            f"{learnt}{self.molecule} at {self.level}: {self.conformers} trial conformers; for "
-            f"each that is populated VCI with {self.treatment.quanta} quanta on terms of up to "
-            f"{self.treatment.coupling} modes, {self.points} points, about "
-            f"{duration(self.seconds)}; up to {self.space / 1e6:.0f} MB of output"
+            f"{learnt}{self.molecule} at {self.level}: {self.conformers} trial conformer"
+            f"{'s' if self.conformers > 1 else ''}; for each that is populated VCI with "
+            f"{self.treatment.quanta} quanta on terms of up to {self.treatment.coupling} modes, "
+            f"{self.points} points, about {duration(self.seconds)}; up to "
+            f"{self.space / 1e6:.0f} MB of output"
             + ("" if self.learning is None else f"\n{LEFT_OUT}")
         )
 
@@ -196,7 +197,9 @@ def requested_molecule(
             key="molecule",
             value=f"{len(atoms)} atoms",
             expected=f"2 to {LARGEST} atoms",
-            advice="for larger molecules use eqcalc label, train and simulate",
+            advice="an atom has no vibrations"
+            if len(atoms) < 2
+            else "for larger molecules use eqcalc label, train and simulate",
         )
     atoms.set_masses(isotope_masses(atoms, dict(isotopes or {})))
     if metals := sorted(_METALS & {*atoms.numbers.tolist()}):

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from eqcalc._version import __version__
 from eqcalc.anharmonic import AnharmonicSpectrum, motion_table
-from eqcalc.facts import preformatted
+from eqcalc.facts import number, preformatted
 from eqcalc.prediction.bands import (
     Conformer,
     PredictedBand,
@@ -234,12 +234,8 @@ def _measured(
 # --- sections -------------------------------------------------------------------------
 
 
-def _text(value: float, digits: int = 1) -> str:
-    return "–" if math.isnan(value) else f"{value:.{digits}f}"
-
-
 def _with_error(value: float, error: float) -> str:
-    return _text(value) + ("" if math.isnan(error) else f" ± {error:.1f}")
+    return number(value) + ("" if math.isnan(error) else f" ± {error:.1f}")
 
 
 def _bands(prediction: Prediction, lines: Sequence[PredictedBand]) -> Section:
@@ -264,20 +260,23 @@ def _bands(prediction: Prediction, lines: Sequence[PredictedBand]) -> Section:
     head += ["conformer"] if several else []
     rows = []
     for band in bands:
-        row = [band.state, *([band.irrep or "–"] if symmetric else []), _text(band.wavenumber)]
-        row += [_text(band.expected)] if calibrated else []
-        row += [_text(band.error)]
-        row += [_text(band.perturbed)] if perturbed else []
-        row += [_text(band.harmonic)]
+        row = [band.state, *([band.irrep or "–"] if symmetric else []), number(band.wavenumber)]
+        row += [number(band.expected)] if calibrated else []
+        row += [number(band.error)]
+        row += [number(band.perturbed)] if perturbed else []
+        row += [number(band.harmonic)]
         if known:
             off = band.expected - band.measured.value
             row += [
-                _text(band.measured.value, 0),
-                "–" if math.isnan(off) else f"{off:+.0f}".replace("-", "−"),
+                number(band.measured.value, ".0f"),
+                number(off, "+.0f").replace("-", "−"),
             ]
         row += [_with_error(band.infrared, band.infrared_error)]
         if scattering:
-            row += [_with_error(band.raman, band.raman_error), _text(band.depolarization_ratio, 2)]
+            row += [
+                _with_error(band.raman, band.raman_error),
+                number(band.depolarization_ratio, ".2f"),
+            ]
         row += [str(band.conformer + 1)] if several else []
         rows.append(row)
     numbers = {(b.conformer, b.state, b.wavenumber): i for i, b in enumerate(lines)}
@@ -329,7 +328,7 @@ def _conformers(prediction: Prediction) -> Section:
     rows, motions = [], ""
     for i, c in enumerate(prediction.conformers, 1):
         constants = ", ".join(f"{x:.4g}" for x in c.spectrum.rotational_constants)
-        zero = _text(c.spectrum.zero_point_energy, 0)
+        zero = number(c.spectrum.zero_point_energy, ".0f")
         found = symmetry(c.atoms)
         row = [str(i), f"{c.weight:.3f}", f"{1000.0 * c.free_energy:.1f}", constants, zero]
         rows.append([*row, found.point_group, str(found.number)])

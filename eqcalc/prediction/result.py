@@ -16,16 +16,21 @@ import numpy as np
 
 from eqcalc.anharmonic import AnharmonicSpectrum, motion_table
 from eqcalc.anharmonic.spectrum import PRINTED
-from eqcalc.facts import aligned, facts_table
+from eqcalc.facts import aligned, facts_table, number
 from eqcalc.files import make_folder, replacing, write_atomically
-from eqcalc.prediction.bands import Conformer, PredictedBand, error_budget, predicted_bands
+from eqcalc.prediction.bands import (
+    Conformer,
+    PredictedBand,
+    error_budget,
+    measured_fundamentals,
+    predicted_bands,
+)
 from eqcalc.prediction.errors import Calibration
 from eqcalc.prediction.point_groups import symmetry
 from eqcalc.prediction.report import read_experiment, report_page
 from eqcalc.reports.page import Page
 from eqcalc.spectra import plot_spectrum, save_figure, write_spectrum
 from eqcalc.spectra.experiment.band_lists import BandList
-from eqcalc.spectra.experiment.band_matching import compare_bands
 from eqcalc.spectra.spectrum import Spectrum
 
 #: Measured spectra or lists of bands, or their files.
@@ -113,12 +118,37 @@ class Prediction:
         return "\n\n".join(parts) + "\n"
 
     def compared(self) -> str:
-        """Return the bands beside the measured fundamentals of the molecule, if they are known."""
-        whole = self.conformers[0].sharp("infrared")
-        listed = self.conformers[0].fundamentals("infrared")
-        if whole is None or listed is None:
+        """Return the fundamentals beside measured ones as text; empty if none are known."""
+        first = self.conformers[0]
+        listed = first.fundamentals("infrared") or first.fundamentals("raman")
+        if listed is None:
             return ""
-        return f"{listed.label} (infrared)\n{compare_bands(whole, listed).table()}"
+        found: dict[tuple[str, float], PredictedBand] = {}
+        for band in self.bands:
+            if band.conformer == 0 and band.assigned:  # of degenerate modes the first
+                found.setdefault((band.assigned, band.measured.value), band)
+        rows = [["assignment", "measured", "expected", "deviation", "state"]]
+        rows.append(["", *["cm⁻¹"] * 3, ""])
+        deviations = []
+        for name, value in measured_fundamentals(first):
+            partner = found.get((name, value.value))
+            row = [name, number(value.value, ".0f")]
+            if partner is None:
+                rows.append([*row, "–", "–", "no such fundamental near it"])
+                continue
+            deviations.append(partner.expected - value.value)
+            row += [number(partner.expected), f"{deviations[-1]:+.1f}", partner.state]
+            rows.append(row)
+        text = f"{listed.label}, beside positions without the known bias of the level\n"
+        if self.calibration is None:
+            text = f"{listed.label}\n"
+        text += aligned(rows, (0, 4))
+        if deviations:
+            text += (
+                f"\n{len(deviations)} of {len(rows) - 2} found; deviation/cm⁻¹: mean "
+                f"{np.mean(deviations):+.1f}, mean absolute {np.mean(np.abs(deviations)):.1f}"
+            )
+        return text
 
     def report(self, path: str | Path, measured: Measured = ()) -> Path:
         """Write one HTML page with everything, which needs no network.

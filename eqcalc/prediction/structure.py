@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
@@ -13,10 +14,12 @@ from ase.build import molecule
 from ase.collections import g2
 from ase.symbols import Symbols
 
-from eqcalc.molecules import read_structure
+from eqcalc.molecules import isotope_masses, read_structure
+from eqcalc.spectra.experiment.fundamentals import molecule_names
 from eqcalc.validation import InvalidInputError, nearest
 
-#: Common names of molecules whose structures ASE ships (the G2 set).
+#: Common names of molecules: a formula of the G2 set, whose structures ASE ships, or SMILES. Beside
+#: them there are those of the table of fundamentals.
 _NAMES = {
     "water": "H2O",
     "ammonia": "NH3",
@@ -48,8 +51,40 @@ _NAMES = {
     "oxirane": "CH2OCH2",
     "chloromethane": "CH3Cl",
     "dimethyl sulfoxide": "C2H6SO",
+    "hydrogen": "H2",
+    "nitrogen": "N2",
+    "nitrous oxide": "N2O",
+    "ozone": "O3",
+    "hydrogen chloride": "HCl",
+    "hydrogen fluoride": "HF",
+    "sulfur dioxide": "SO2",
+    "heavy water": "D2O",
+    "pyrrole": "C4H4NH",
+    "propane": "C3H8",
+    "propene": "C3H6_Cs",
+    "cyanogen": "NCCN",
+    "glyoxal": "OCHCHO",
+    "methyl formate": "HCOOCH3",
+    "glycine": "smiles:NCC(=O)O",
+    "urea": "smiles:NC(N)=O",
+    "formamide": "smiles:NC=O",
+    "acetamide": "CH3CONH2",
+    "nitric acid": "smiles:O[N+](=O)[O-]",
+    "nitrous acid": "smiles:ON=O",
+    "isocyanic acid": "smiles:N=C=O",
+    "hydroxylamine": "smiles:NO",
+    "glycolaldehyde": "smiles:OCC=O",
+    "acrylonitrile": "H2CCHCN",
+    "imidazole": "smiles:c1c[nH]cn1",
+    "pyrazole": "smiles:c1cn[nH]c1",
+    "pyrimidine": "smiles:c1cncnc1",
+    "pyrazine": "smiles:c1cnccn1",
 }
-_EXPECTED = "a structure file, a formula of ASE's G2 set, a common name, or a SMILES string"
+#: Molecules of the G2 set; a lone atom has no vibrations, and is a hydride as SMILES.
+_MOLECULES = tuple(name for name in g2.names if len(g2[name]) > 1)
+_EXPECTED = (
+    "a structure file, a formula of ASE's G2 set, a common name, a SMILES string, or an InChI"
+)
 
 
 def molecule_from(text: str) -> Atoms:
@@ -59,8 +94,8 @@ def molecule_from(text: str) -> Atoms:
     ----------
     text
         A structure file; a formula of ASE's G2 set of molecules (``CH3CH2OH``); a common name
-        (``ethanol``); a SMILES string (``CCO``), for which RDKit is needed. ``smiles:`` and
-        ``formula:`` in front tell what is meant where both could be.
+        (``ethanol``); a SMILES string (``CCO``) or an InChI (``InChI=1S/…``), for which RDKit is
+        needed. ``smiles:`` and ``formula:`` in front tell what is meant where both could be.
 
     Raises
     ------
@@ -73,8 +108,11 @@ def molecule_from(text: str) -> Atoms:
         return _from_smiles(rest) if kind == "smiles" else _from_formula(rest)
     if Path(text).suffix and Path(text).exists():
         return read_structure(text)
-    if text.lower() in _NAMES:
-        return _from_formula(_NAMES[text.lower()])
+    names = {**molecule_names(), **_NAMES}
+    meant = names.get(text.lower(), text if text.startswith("InChI=") else None)
+    if meant is not None:
+        coded = meant.startswith(("smiles:", "InChI="))
+        return _from_smiles(meant.removeprefix("smiles:")) if coded else _from_formula(meant)
     formula = _from_formula(text) if _is_formula(text) else None
     smiles = _parsed(text)
     if formula is not None and smiles is not None:
@@ -88,14 +126,15 @@ def molecule_from(text: str) -> Atoms:
             )
     if formula is not None:
         return formula
-    if smiles is not None:
-        return _from_smiles(text)
+    if smiles is not None or Path(text).is_file():  # such as POSCAR
+        return read_structure(text) if smiles is None else _from_smiles(text)
     missing = "" if _rdkit() is not None else "; SMILES need RDKit: pip install 'eqcalc[predict]'"
     raise InvalidInputError(
+        "no such file" if re.search(r"/|\.\w{2,}$", text) else "",
         key="molecule",
         value=text,
         expected=_EXPECTED + missing,
-        suggestion=nearest(text.lower(), [*_NAMES, *g2.names]),
+        suggestion=nearest(text.lower(), [*names, *_MOLECULES]),
     )
 
 
@@ -105,7 +144,8 @@ def _hill(atoms: Atoms) -> str:
 
 def _is_formula(text: str) -> bool:
     """Return whether a text is one of the formulas, or the sum formula of any of them."""
-    if text in g2.names:
+    text = _light(text)
+    if text in _MOLECULES:
         return True
     try:
         return bool(_same_composition(text))
@@ -113,9 +153,14 @@ def _is_formula(text: str) -> bool:
         return False
 
 
+def _light(formula: str) -> str:
+    """Return a formula with H for D."""
+    return re.sub("D(?![a-z])", "H", formula)
+
+
 def _same_composition(text: str) -> list[str]:
     composition = Symbols.fromsymbols(text).formula.format("hill")
-    return [name for name in g2.names if _hill(molecule(name)) == composition]
+    return [name for name in _MOLECULES if _hill(molecule(name)) == composition]
 
 
 def _from_formula(text: str) -> Atoms:
@@ -124,9 +169,21 @@ def _from_formula(text: str) -> Atoms:
     Raises
     ------
     InvalidInputError
-        None or several of the molecules have this formula.
+        None or several of the molecules have this formula, or it does not tell which of the
+        hydrogen atoms are deuterium.
     """
-    if text in g2.names:
+    if (light := _light(text)) != text:
+        if re.search("H(?![a-z])", text):
+            raise InvalidInputError(
+                "a formula does not tell which of the hydrogen atoms are deuterium",
+                key="molecule",
+                value=text,
+                expected=f"a SMILES string with [2H], or {light} and isotopes such as 3=D",
+            )
+        atoms = _from_formula(light)
+        atoms.set_masses(isotope_masses(atoms, {"H": "D"}))
+        return atoms
+    if text in _MOLECULES:
         return molecule(text)
     try:
         found = _same_composition(text)
@@ -150,45 +207,50 @@ def _rdkit() -> Any | None:
 
 
 def _parsed(text: str) -> Any | None:
-    """Return the molecule of a SMILES string, or None."""
+    """Return the molecule of a SMILES string or InChI, or None."""
     chem = _rdkit()
-    if chem is None:
+    if chem is None or not text:
         return None
-    log: Any = import_module("rdkit.RDLogger")
-    log.DisableLog("rdApp.error")
-    try:
-        return chem.MolFromSmiles(text)
-    finally:
-        log.EnableLog("rdApp.error")
+    with import_module("rdkit.rdBase").BlockLogs():  # what matters is said by errors
+        return chem.MolFromInchi(text) if text.startswith("InChI=") else chem.MolFromSmiles(text)
 
 
 def _from_smiles(text: str) -> Atoms:
-    """Return the molecule of a SMILES string, with its isotopes, and its charge in ``info``.
+    """Return the molecule of a SMILES string or InChI, with its isotopes and charge.
 
     Raises
     ------
     InvalidInputError
-        RDKit is missing, or there is no such molecule, or no geometry of it.
+        RDKit is missing, or there is no such molecule, or several, or no geometry of it.
     """
     chem = _rdkit()
     if chem is None:
         raise InvalidInputError(
-            "SMILES need RDKit",
+            "SMILES and InChI need RDKit",
             key="molecule",
             value=text,
             advice="pip install 'eqcalc[predict]', or give a structure file",
         )
     parsed = _parsed(text)
     if parsed is None or not parsed.GetNumAtoms():
-        raise InvalidInputError(key="molecule", value=text, expected="a SMILES string")
+        raise InvalidInputError(key="molecule", value=text, expected="a SMILES string or InChI")
     all_chem: Any = import_module("rdkit.Chem.AllChem")
-    whole = chem.AddHs(parsed)
-    if all_chem.EmbedMolecule(whole, randomSeed=1) != 0:
+    if (n := len(chem.GetMolFrags(parsed))) > 1:
         raise InvalidInputError(
-            "RDKit finds no geometry", key="molecule", value=text, expected="a structure file"
+            f"consists of {n} molecules or ions",
+            key="molecule",
+            value=text,
+            expected="a single molecule",
+            advice="a complex takes a structure file",
         )
-    if all_chem.MMFFHasAllMoleculeParams(whole):
-        all_chem.MMFFOptimizeMolecule(whole, maxIters=2000)
+    with import_module("rdkit.rdBase").BlockLogs():
+        whole = chem.AddHs(parsed)
+        if all_chem.EmbedMolecule(whole, randomSeed=1) != 0:
+            raise InvalidInputError(
+                "RDKit finds no geometry", key="molecule", value=text, expected="a structure file"
+            )
+        if all_chem.MMFFHasAllMoleculeParams(whole):
+            all_chem.MMFFOptimizeMolecule(whole, maxIters=2000)
     symbols: Sequence[str] = [atom.GetSymbol() for atom in whole.GetAtoms()]
     atoms = Atoms(symbols, whole.GetConformer().GetPositions())
     atoms.info["charge"] = chem.GetFormalCharge(whole)

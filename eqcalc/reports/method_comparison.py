@@ -22,7 +22,7 @@ import torch
 from ase import Atoms
 
 from eqcalc.anharmonic import AnharmonicSpectrum, anharmonic_spectrum, separated_motions
-from eqcalc.facts import aligned
+from eqcalc.facts import aligned, number
 from eqcalc.files import make_folder, write_atomically
 from eqcalc.harmonic import harmonic_spectrum, relax
 from eqcalc.models.checkpoint import load_model
@@ -208,7 +208,7 @@ def method_table(rows: Sequence[BandByMethods], spectra: Sequence[Spectrum]) -> 
                 line.append("")
             else:
                 line.append(f"{known.low * shift:+.0f} … {known.high * shift:+.0f}")
-            line.append("–" if np.isnan(band.width.value) else f"{band.width.value:.0f}")
+            line.append(number(band.width.value, ".0f"))
         cells.append(line)
     return aligned([heads, units, *cells])
 

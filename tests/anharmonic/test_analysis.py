@@ -17,6 +17,7 @@ from eqcalc.anharmonic import (
     one_mode_fundamentals,
 )
 from eqcalc.normal_modes import NormalModes, NotAMinimumError
+from eqcalc.spectra.provenance import provenance_facts
 from eqcalc.units import WAVENUMBER_PER_EV
 from tests.anharmonic.surfaces import CarbonDioxide, Molecule, Water
 from tests.errors import refused
@@ -126,6 +127,9 @@ class CarbonMonoxide(Molecule):
         length = (r[:, 1] - r[:, 0]).norm(dim=-1)
         return self.depth * (1.0 - torch.exp(-2.3 * (length - 1.128))) ** 2
 
+    def dipole(self, r):
+        return 0.3 * (r[:, 1] - r[:, 0])
+
 
 def test_a_bond_alone_has_its_exact_fundamental():
     bond = CarbonMonoxide()
@@ -133,9 +137,30 @@ def test_a_bond_alone_has_its_exact_fundamental():
     (omega,) = modes.wavenumber
     exact = omega - 0.5 * omega**2 / (bond.depth * WAVENUMBER_PER_EV)
     np.testing.assert_allclose(one_mode_fundamentals(modes, bond), exact, atol=1e-3)
+    spectrum = anharmonic_spectrum(modes, bond)
+    assert spectrum.fundamentals() == pytest.approx([exact], abs=1e-3)
     # oscillators of another wavenumber span the same states
     other = replace(modes, eigenvalues=1.02 * modes.eigenvalues)
     np.testing.assert_allclose(one_mode_fundamentals(other, bond), exact, atol=0.05)
+
+
+def test_the_stiffest_fundamental_is_below_the_end():
+    stiff = CarbonMonoxide()
+    modes = stiff.modes(np.array([1.0078, 1.0078]))
+    assert modes.wavenumber > 4500.0
+    assert len(anharmonic_spectrum(modes, stiff)) == 1
+    treatment = Treatment.for_modes(1, upper=4000.0)
+    assert len(anharmonic_spectrum(modes, stiff, treatment)) == 0
+
+
+def test_a_hole_of_a_model_is_refused():
+    class Hole(CarbonMonoxide):
+        def energy(self, r):
+            length = (r[:, 1] - r[:, 0]).norm(dim=-1)
+            return torch.where(length < 1.0, -100.0, super().energy(r))
+
+    with refused(key="molecule"):
+        anharmonic_spectrum(CarbonMonoxide().modes(), Hole())
 
 
 @pytest.mark.parametrize(("n_modes", "quanta"), [(3, 12), (9, 4), (15, 3), (18, 2), (30, 2)])
@@ -213,6 +238,8 @@ def test_the_method_is_that_of_the_nuclei():
 
     found = anharmonic_spectrum(Water().modes(), Reference(), QUICK).provenance
     assert (found["method"], found["level_of_theory"]) == ("VCI", "GFN2-xTB")
+    facts = provenance_facts({**found, "spectrum": "anharmonic"})
+    assert (facts["molecule"], facts["level of theory"]) == ("H2O", "GFN2-xTB")
 
 
 def test_tables_and_records(water):
@@ -224,3 +251,17 @@ def test_tables_and_records(water):
     assert again.table(0.01) == table
     assert json.dumps(again.to_dict()) == json.dumps(record)
     assert water.infrared(2.0).integrate(1400.0, 1700.0).value == pytest.approx(223.18, rel=0.01)
+    # what is unknown is valid JSON
+    unknown = replace(water, errors={"basis": np.full(len(water), np.nan)})
+    text = json.dumps(unknown.to_dict(), allow_nan=False)
+    assert np.isnan(AnharmonicSpectrum.from_dict(json.loads(text)).errors["basis"]).all()
+    assert "nan" not in unknown.table()
+
+
+def test_hot_bands_are_shown_by_their_strength_alone():
+    hot = anharmonic_spectrum(CarbonDioxide().modes(), CarbonDioxide(), QUICK, temperature=700.0)
+    weak = hot.infrared_intensity < 0.01 * hot.infrared_intensity.max()
+    lower = np.array([bool(start[0].quanta) for start in hot.initial])
+    upper = np.array([sum(found[0].quanta.values()) for found in hot.assignment])
+    assert (weak & lower & (upper == 1)).any()
+    assert not hot.shown(0.01)[weak & lower].any()

@@ -75,6 +75,7 @@ def test_the_inversion_of_ammonia_splits_its_lines():
     strong = np.argsort(-warm.infrared_intensity)[:2]
     expected = [first - partner, second - lowest]  # parity changes
     assert np.sort(warm.wavenumber[strong]) == pytest.approx(np.sort(expected), abs=1e-6)
+    assert {warm.state(t) for t in strong.tolist()} == {"ν1"}  # no weights of configurations
     # both together have the intensity of the harmonic mode, but for anharmonicity
     part = warm.infrared_intensity[strong].sum() / modes.infrared_intensity[0]
     assert 0.7 < part < 1.1

@@ -168,6 +168,15 @@ def test_unwritable_directory_is_a_clear_error(tmp_path, potential):
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 
 
+def test_precision_does_not_change_which_model_it_is(saved):
+    stored = read_header(saved)["hash"]
+    precise = load_model(saved, dtype=torch.float64)
+    assert model_hash(precise) == model_hash(load_model(saved, dtype=torch.float32)) == stored
+    with torch.no_grad():
+        next(iter(precise.parameters())).mul_(1.0 + 1e-12)
+    assert model_hash(precise) != stored
+
+
 def test_hash_depends_on_parameters_and_references():
     one, two = make_potential(), make_potential()
     assert model_hash(one) == model_hash(two)

@@ -50,6 +50,19 @@ def test_bands_beside_other_treatments_and_experiment(prediction):
     )
 
 
+def test_fundamentals_are_compared_state_by_state(prediction):
+    lines = [line.split() for line in prediction.compared().splitlines()]
+    for band in prediction.bands:
+        if band.assigned:
+            (line,) = [x for x in lines if f"{band.measured.value:.0f}" in x]
+            assert f"{band.expected:.1f}" in line
+            assert f"{band.expected - band.measured.value:+.1f}" in line
+    assert sum(bool(band.assigned) for band in prediction.bands) == 3
+    unknown = replace(prediction.conformers[0], atoms=prediction.conformers[0].atoms)
+    strange = replace(unknown.spectrum, provenance={**unknown.spectrum.provenance, "source": {}})
+    assert not replace(prediction, conformers=(replace(unknown, spectrum=strange),)).compared()
+
+
 def test_errors_of_the_model_are_those_of_its_modes(prediction):
     bands = predicted_bands(prediction.conformers, least=0.0)
     for quanta, error in (({0: 1}, 3.0), ({2: 1}, 5.0), ({0: 2}, 6.0)):
@@ -81,6 +94,23 @@ def test_errors_of_a_level_are_told_everywhere(prediction):
     assert "<th>± level<small>cm⁻¹</small></th>" in page
     assert "± level" in known.summary()
     assert data_of(report_page(prediction).html())["treatments"][0]["sticks"][0]["expected"] is None
+
+
+def test_no_terms_are_left_out_of_a_motion_of_large_amplitude(prediction):
+    constants = Calibration(
+        "", 0.01, 0.002, 0.003, 2.0, 0.5, (0.5, 0.5), (1.0, 2.5), molecules=40, bands=600
+    )
+    conformer = prediction.conformers[0]
+    record = {**conformer.spectrum.provenance, "mode_coupling": 2}
+    found = []
+    for modes in ([], [1]):
+        spectrum = replace(conformer.spectrum, provenance={**record, "separated_modes": modes})
+        found.append(predicted_bands([replace(conformer, spectrum=spectrum)], constants)[0])
+    vibration, motion = found
+    assert motion.bias == pytest.approx(0.002 * motion.harmonic)
+    shift = vibration.harmonic - vibration.wavenumber
+    assert vibration.bias - motion.bias == pytest.approx(0.5 * shift)
+    assert motion.errors["nuclei"] < vibration.errors["nuclei"]
 
 
 def test_combinations_have_the_quanta_of_their_modes(prediction):

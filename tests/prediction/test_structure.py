@@ -24,22 +24,48 @@ from tests.errors import refused
         ("H2O", "H2O"),
         ("CH2O", "CH2O"),  # the sum formula of one molecule of the set
         ("2-butyne", "C4H6"),
+        ("nitrogen", "N2"),
     ],
 )
 def test_names_and_formulas(text, formula):
     assert molecule_from(text).get_chemical_formula("hill") == formula
 
 
+@pytest.mark.parametrize(("text", "light"), [("D2O", "H2O"), ("C6D6", "C6H6"), ("CDCl3", "CHCl3")])
+def test_formulas_of_deuterated_molecules(text, light):
+    atoms = molecule_from(text)
+    assert atoms.get_chemical_formula("hill") == molecule_from(light).get_chemical_formula("hill")
+    np.testing.assert_allclose(atoms.get_masses()[atoms.numbers == 1], 2.014, atol=1e-3)
+
+
+def test_a_formula_does_not_place_deuterium():
+    with refused(key="molecule", value="CH3OD") as caught:
+        molecule_from("CH3OD")
+    assert "[2H]" in caught.value.expected
+
+
 def test_every_common_name_has_a_structure():
+    pytest.importorskip("rdkit")
     from eqcalc.prediction.structure import _NAMES
 
     for name in _NAMES:
         assert len(molecule_from(name)) > 1
 
 
-def test_structure_files(tmp_path):
-    write(tmp_path / "water.xyz", molecule("H2O"))
-    assert len(molecule_from(str(tmp_path / "water.xyz"))) == 3
+@pytest.mark.parametrize(
+    ("name", "format"), [("water.xyz", "xyz"), ("POSCAR", "vasp"), ("water.pdb", "proteindatabank")]
+)
+def test_structure_files(tmp_path, name, format):
+    atoms = molecule("H2O")
+    if format == "vasp":
+        atoms.center(vacuum=5.0)
+    write(tmp_path / name, atoms, format=format)
+    assert len(molecule_from(str(tmp_path / name))) == 3
+
+
+def test_a_file_that_does_not_exist():
+    with refused(key="molecule", value="water.xyz", problem="no such file"):
+        molecule_from("water.xyz")
 
 
 @pytest.mark.parametrize("text", ["unobtainium", "C9H99", "", "CCX"])
@@ -67,7 +93,13 @@ class TestSmiles:
 
     @pytest.mark.parametrize(
         ("text", "formula", "charge"),
-        [("CCO", "C2H6O", 0), ("C=O", "CH2O", 0), ("[NH4+]", "H4N", 1), ("smiles:O", "H2O", 0)],
+        [
+            ("CCO", "C2H6O", 0),
+            ("C=O", "CH2O", 0),
+            ("[NH4+]", "H4N", 1),
+            ("O", "H2O", 0),  # the atom has no vibrations
+            ("InChI=1S/CH4O/c1-2/h2H,1H3", "CH4O", 0),
+        ],
     )
     def test_molecules_and_ions(self, text, formula, charge):
         atoms = molecule_from(text)
@@ -81,6 +113,22 @@ class TestSmiles:
         for name, (element, mass) in ISOTOPES.items():
             number = {"D": 2, "T": 3}.get(name) or int(re.match(r"\d+", name)[0])
             assert mass == pytest.approx(table.GetMassForIsotope(element, number), abs=3e-6)
+
+    def test_names_of_the_table_of_fundamentals(self):
+        heavy = molecule_from("Methanol-d1")
+        assert heavy.get_chemical_formula("hill") == "CH4O"
+        (place,) = np.flatnonzero(heavy.get_masses().round() == 2)
+        assert heavy.get_distance(int(place), int(np.flatnonzero(heavy.numbers == 8)[0])) < 1.1
+
+    @pytest.mark.parametrize("text", ["O.O", "[Na+].[Cl-]"])
+    def test_several_molecules_are_refused(self, text):
+        with refused(key="molecule", value=text, expected="a single molecule"):
+            molecule_from(text)
+
+    def test_nothing_but_errors_is_told(self, capfd):
+        for text in ("[H][H]", "S(F)(F)(F)(F)(F)F"):
+            molecule_from(text)
+        assert capfd.readouterr() == ("", "")
 
     def test_radical_electrons(self):
         assert molecule_from("[CH2]").info["multiplicity"] == 3

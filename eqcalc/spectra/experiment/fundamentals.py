@@ -102,6 +102,21 @@ def known_fundamentals(spectrum: Spectrum, molecule: str | None = None) -> BandL
     )
 
 
+def molecule_names() -> dict[str, str]:
+    """Return the InChI of the molecules in the table by their names in lower case.
+
+    What a name has in brackets may be left out of that without rare isotopes.
+    """
+    names: dict[str, str] = {}
+    for entry in _table():
+        if entry.inchi and "." not in entry.inchi:  # not compounds of metals
+            names[entry.name.lower()] = f"InChI={entry.inchi}"
+            short = entry.name.lower().partition(" (")[0]
+            if "/i" not in entry.inchi:
+                names.setdefault(short, f"InChI={entry.inchi}")
+    return names
+
+
 @cache
 def _table() -> tuple[_Entry, ...]:
     """Return the entries of the table."""
