@@ -18,7 +18,6 @@ import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 from ase.geometry import get_dihedrals, get_dihedrals_derivatives
-from ase.optimize import BFGS
 from scipy.signal import resample
 
 from eqcalc.anharmonic.large_amplitude import Held, LargeAmplitude, PathStates
@@ -131,12 +130,9 @@ def hindered_rotor(atoms: Atoms, rotor: Rotor, points: int = 36) -> LargeAmplitu
     scanned.calc = atoms.calc
     for p, turn in enumerate(angle):
         wanted = start + np.degrees(turn)
-        scanned.set_constraint()
         scanned.set_dihedral(*rotor.dihedral, wanted, indices=list(rotor.top))
         excess = partial(rotor.beyond, wanted)
-        scanned.set_constraint(Held(excess, rotor.gradient, _STIFFNESS))
-        BFGS(scanned, logfile=None).run(fmax=5e-3, steps=200)
-        scanned.set_constraint()
+        Held(excess, rotor.gradient, _STIFFNESS).relax(scanned)
         # at the angle that was wanted, by the slope that the spring tells
         moved_on = _STIFFNESS * excess(scanned.positions) ** 2
         energy[p] = WAVENUMBER_PER_EV * (scanned.get_potential_energy() + moved_on)

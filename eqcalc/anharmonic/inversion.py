@@ -9,12 +9,10 @@ tunnelling, as in ammonia (:mod:`~eqcalc.anharmonic.large_amplitude`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
-from ase.optimize import BFGS
 from scipy.interpolate import CubicSpline
 
 from eqcalc.anharmonic.large_amplitude import Held, LargeAmplitude, PathStates
@@ -120,10 +118,7 @@ def inverting(atoms: Atoms, pyramid: Pyramid) -> LargeAmplitude:
     height, energy, structures = [], [], []
 
     def relaxed(wanted: float) -> float:
-        excess = partial(_excess, pyramid, wanted)
-        scanned.set_constraint(Held(excess, pyramid.gradient, _STIFFNESS))
-        BFGS(scanned, logfile=None).run(fmax=5e-3, steps=300)
-        scanned.set_constraint()
+        Held(lambda x: pyramid.height(x) - wanted, pyramid.gradient, _STIFFNESS).relax(scanned)
         height.append(pyramid.height(scanned.positions))
         energy.append(WAVENUMBER_PER_EV * scanned.get_potential_energy() - lowest)
         structures.append(centred(scanned.positions, masses))
@@ -149,10 +144,6 @@ def inverting(atoms: Atoms, pyramid: Pyramid) -> LargeAmplitude:
     direction = tangents[int(np.argmin(np.abs(h - start)))]
     states = inversion_states(h, v, constant, start)
     return LargeAmplitude(name, direction, h, v, constant, path, states, periodic=False)
-
-
-def _excess(pyramid: Pyramid, wanted: float, positions: np.ndarray) -> float:
-    return pyramid.height(positions) - wanted
 
 
 def inversion_states(

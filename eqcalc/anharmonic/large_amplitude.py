@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from ase import Atoms
+from ase.optimize import BFGS
 from scipy.interpolate import CubicSpline
 from scipy.signal import resample
 
@@ -175,3 +176,9 @@ class Held:
     def get_removed_dof(self, atoms: Atoms) -> int:
         """Return zero: the spring yields."""
         return 0
+
+    def relax(self, atoms: Atoms) -> None:
+        """Relax everything but the coordinate, and take the spring off again."""
+        atoms.set_constraint(self)
+        BFGS(atoms, logfile=None).run(fmax=5e-3, steps=300)
+        atoms.set_constraint()

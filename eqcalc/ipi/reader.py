@@ -25,7 +25,7 @@ from eqcalc.ipi.description import (
 from eqcalc.ipi.outputs import OutputError, Records, read_extras, read_frames, read_properties
 from eqcalc.ipi.units import extra_quantities, split_unit
 from eqcalc.methods import METHODS
-from eqcalc.spectra.tensor_components import require_polarizabilities
+from eqcalc.spectra.series_checks import require_polarizabilities
 from eqcalc.trajectory import Header, Layout, Trajectory, TrajectoryWriter
 from eqcalc.trajectory.layout import UNITS
 from eqcalc.units import BOLTZMANN, FEMTOSECOND, atomic_unit

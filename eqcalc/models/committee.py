@@ -148,15 +148,7 @@ class Committee:
     def rates(
         self, positions: Tensor, velocities: Tensor, quantities: Collection[str]
     ) -> dict[str, Tensor]:
-        """Return the mean of the members' exact time derivatives.
-
-        Parameters
-        ----------
-        positions, velocities
-            ``[n_structures, n_atoms, 3]`` in Å and Å per unit of time.
-        quantities
-            ``"dipole"`` and/or ``"polarizability"``.
-        """
+        """Return the mean of the members' exact time derivatives, with the same arguments."""
         return _means([member.rates(positions, velocities, quantities) for member in self.members])
 
 

@@ -16,11 +16,10 @@ import numpy as np
 
 from eqcalc import methods
 from eqcalc.facts import facts_table
-from eqcalc.spectra.continuity import require_unbroken
 from eqcalc.spectra.estimator.correlation import Signal, differentiate
 from eqcalc.spectra.provenance import trajectory_provenance
 from eqcalc.spectra.quantum_factors import temperature_warning
-from eqcalc.spectra.tensor_components import require_polarizabilities
+from eqcalc.spectra.series_checks import require_polarizabilities, require_unbroken
 from eqcalc.trajectory import Trajectory
 from eqcalc.units import UnitError, conversion_factor
 from eqcalc.validation import LARGEST, InvalidInputError, count, one_of, positive, real, within

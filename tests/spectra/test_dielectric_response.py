@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from eqcalc.spectra import dielectric, infrared, unwrap_dipole
-from eqcalc.spectra.continuity import BrokenSeriesError
 from eqcalc.spectra.dielectric_response import kramers_kronig
 from eqcalc.spectra.quantum_factors import QuantumFactorError
+from eqcalc.spectra.series_checks import BrokenSeriesError
 from eqcalc.validation import InvalidInputError
 from tests.spectra.oscillators import BOLTZMANN, angular, oscillator, vector
 from tests.spectra.test_infrared_absorption import langevin

@@ -9,10 +9,10 @@ from eqcalc.spectra import (
     sum_rule_ratio,
     without_rotation,
 )
-from eqcalc.spectra.continuity import BrokenSeriesError
 from eqcalc.spectra.estimation import LagWindowError
 from eqcalc.spectra.estimator.statistics import Estimate
 from eqcalc.spectra.quantum_factors import QuantumFactorError
+from eqcalc.spectra.series_checks import BrokenSeriesError
 from eqcalc.units import UnitError
 from eqcalc.validation import InvalidInputError
 from tests.errors import refused

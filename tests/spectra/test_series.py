@@ -11,8 +11,8 @@ from eqcalc.spectra import (
     raman_oriented,
     vibrational_density_of_states,
 )
-from eqcalc.spectra.continuity import BrokenSeriesError
 from eqcalc.spectra.series import as_series
+from eqcalc.spectra.series_checks import BrokenSeriesError
 from eqcalc.units import UnitError
 from eqcalc.validation import InvalidInputError
 from tests.errors import refused

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from eqcalc.spectra.continuity import describe_repeat, last_digit, repeated_frames
 from eqcalc.spectra.series import SAME_STATEMENT
+from eqcalc.spectra.series_checks import describe_repeat, last_digit, repeated_frames
 from eqcalc.units import (
     FEMTOSECOND,
     atomic_unit,

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from eqcalc.spectra.continuity import rises_evenly
 from eqcalc.spectra.io.formats.base import (
     UNITS,
     SeriesReader,
@@ -21,6 +20,7 @@ from eqcalc.spectra.io.formats.base import (
     unit_in,
 )
 from eqcalc.spectra.io.text import Table, split_table, text_lines
+from eqcalc.spectra.series_checks import rises_evenly
 from eqcalc.units import unit_in_name
 from eqcalc.validation import InvalidFileError, InvalidInputError, number_in
 

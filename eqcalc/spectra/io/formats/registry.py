@@ -15,7 +15,7 @@ from eqcalc.spectra.io.formats.extxyz import ExtxyzReader
 from eqcalc.spectra.io.formats.ipi import IPIReader
 from eqcalc.spectra.io.formats.outputs import CP2KReader, VASPReader
 from eqcalc.spectra.io.formats.schnetpack import SchNetPackReader
-from eqcalc.spectra.tensor_components import require_polarizabilities
+from eqcalc.spectra.series_checks import require_polarizabilities
 from eqcalc.validation import InvalidFileError, InvalidInputError, existing_file, instance
 
 #: Entry-point group of readers in installed packages.

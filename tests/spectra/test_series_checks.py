@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from eqcalc.spectra import infrared, raman
-from eqcalc.spectra.continuity import BrokenSeriesError, equal_replicas, jump, repeated_frames
 from eqcalc.spectra.estimation import LagWindowError
+from eqcalc.spectra.series_checks import BrokenSeriesError, equal_replicas, jump, repeated_frames
 from eqcalc.validation import InvalidInputError
 from tests.spectra.oscillators import oscillator, vector
 
