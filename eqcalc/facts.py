@@ -77,7 +77,7 @@ Column = tuple[str, str, Sequence[str]]
 
 
 def column(head: str, unit: str, values: Iterable[float], form: str) -> Column:
-    """Return a column of numbers."""
+    """Return a column of numbers, as :func:`number`."""
     return head, unit, [number(value, form) for value in values]
 
 

@@ -13,7 +13,7 @@ from scipy.optimize import linear_sum_assignment
 
 from eqcalc.anharmonic import AnharmonicSpectrum, Configuration, LargeAmplitude
 from eqcalc.anharmonic.spectrum import PRINTED
-from eqcalc.facts import number
+from eqcalc.facts import column, rows_of
 from eqcalc.prediction.errors import Calibration, ModelError, band_error
 from eqcalc.prediction.point_groups import mode_irreps
 from eqcalc.spectra import Estimate, HarmonicSpectrum
@@ -167,19 +167,20 @@ def predicted_bands(
     return tuple(sorted(found, key=lambda band: band.wavenumber))
 
 
-def error_budget(bands: Sequence[PredictedBand]) -> list[list[str]]:
+def error_budget(bands: Sequence[PredictedBand]) -> list[tuple[str, ...]]:
     """Return the errors of positions by their sources, as a table with a head and units."""
     sources = list(dict.fromkeys(source for band in bands for source in band.errors))
     known = any(not math.isnan(band.bias) for band in bands)
-    head = ["state", "VCI", *(["bias", "expected"] if known else [])]
-    head += [*(f"± {source}" for source in sources), "± sum", *(["± 95 %"] if known else [])]
-    rows = [head, ["", *["cm⁻¹"] * (len(head) - 1)]]
-    for band in bands:
-        values = [band.wavenumber, *([band.bias, band.expected] if known else [])]
-        values += [*(band.errors.get(source, math.nan) for source in sources), band.error]
-        values += [band.error_95] if known else []
-        rows.append([band.state, *(number(x) for x in values)])
-    return rows
+    values = {"VCI": [band.wavenumber for band in bands]}
+    if known:
+        values["bias"] = [band.bias for band in bands]
+        values["expected"] = [band.expected for band in bands]
+    values |= {f"± {s}": [band.errors.get(s, math.nan) for band in bands] for s in sources}
+    values["± sum"] = [band.error for band in bands]
+    if known:
+        values["± 95 %"] = [band.error_95 for band in bands]
+    numbers = [column(head, "cm⁻¹", found, ".1f") for head, found in values.items()]
+    return rows_of([("state", "", [band.state for band in bands]), *numbers])
 
 
 def _bands(

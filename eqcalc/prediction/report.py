@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from eqcalc._version import __version__
 from eqcalc.anharmonic import AnharmonicSpectrum, motion_table
-from eqcalc.facts import number, preformatted
+from eqcalc.facts import Column, column, number, preformatted, rows_of
 from eqcalc.prediction.bands import (
     Conformer,
     PredictedBand,
@@ -235,7 +235,16 @@ def _measured(
 
 
 def _with_error(value: float, error: float) -> str:
-    return number(value) + ("" if math.isnan(error) else f" ± {error:.1f}")
+    return number(value, ".1f") + ("" if math.isnan(error) else f" ± {error:.1f}")
+
+
+def _in_columns(
+    rows: Sequence[Sequence[str]], words: Sequence[int], sticks: Sequence[int] = ()
+) -> str:
+    """Return rows, those of heads and units first, as a table."""
+    heads, units, *texts = rows
+    titles = [f"{head}\n{unit}" for head, unit in zip(heads, units, strict=True)]
+    return table(titles, texts, words, sticks)
 
 
 def _bands(prediction: Prediction, lines: Sequence[PredictedBand]) -> Section:
@@ -246,52 +255,40 @@ def _bands(prediction: Prediction, lines: Sequence[PredictedBand]) -> Section:
     perturbed = any(not math.isnan(band.perturbed) for band in bands)
     calibrated = prediction.calibration is not None
     symmetric = any(band.irrep for band in bands)
-    head = [
-        "state",
-        *(["symmetry"] if symmetric else []),
-        "VCI\ncm⁻¹",
-        *(["expected\ncm⁻¹"] if calibrated else []),
-        "±",
-    ]
-    head += [*(["GVPT2\ncm⁻¹"] if perturbed else []), "harmonic\ncm⁻¹"]
-    head += ["measured\ncm⁻¹", "deviation"] if known else []
-    head += ["infrared\nkm/mol"]
-    head += ["Raman\nÅ⁴/amu", "ρ"] if scattering else []
-    head += ["conformer"] if several else []
-    rows = []
-    for band in bands:
-        row = [band.state, *([band.irrep or "–"] if symmetric else []), number(band.wavenumber)]
-        row += [number(band.expected)] if calibrated else []
-        row += [number(band.error)]
-        row += [number(band.perturbed)] if perturbed else []
-        row += [number(band.harmonic)]
-        if known:
-            off = band.expected - band.measured.value
-            row += [
-                number(band.measured.value, ".0f"),
-                number(off, "+.0f").replace("-", "−"),
-            ]
-        row += [_with_error(band.infrared, band.infrared_error)]
-        if scattering:
-            row += [
-                _with_error(band.raman, band.raman_error),
-                number(band.depolarization_ratio, ".2f"),
-            ]
-        row += [str(band.conformer + 1)] if several else []
-        rows.append(row)
+    columns: list[Column] = [("state", "", [b.state for b in bands])]
+    if symmetric:
+        columns.append(("symmetry", "", [b.irrep or "–" for b in bands]))
+    columns.append(column("VCI", "cm⁻¹", [b.wavenumber for b in bands], ".1f"))
+    if calibrated:
+        columns.append(column("expected", "cm⁻¹", [b.expected for b in bands], ".1f"))
+    columns.append(column("±", "", [b.error for b in bands], ".1f"))
+    if perturbed:
+        columns.append(column("GVPT2", "cm⁻¹", [b.perturbed for b in bands], ".1f"))
+    columns.append(column("harmonic", "cm⁻¹", [b.harmonic for b in bands], ".1f"))
+    if known:
+        off = [number(b.expected - b.measured.value, "+.0f").replace("-", "−") for b in bands]
+        columns.append(column("measured", "cm⁻¹", [b.measured.value for b in bands], ".0f"))
+        columns.append(("deviation", "", off))
+    strengths = [_with_error(b.infrared, b.infrared_error) for b in bands]
+    columns.append(("infrared", "km/mol", strengths))
+    if scattering:
+        columns.append(("Raman", "Å⁴/amu", [_with_error(b.raman, b.raman_error) for b in bands]))
+        columns.append(column("ρ", "", [b.depolarization_ratio for b in bands], ".2f"))
+    if several:
+        columns.append(("conformer", "", [str(b.conformer + 1) for b in bands]))
     numbers = {(b.conformer, b.state, b.wavenumber): i for i, b in enumerate(lines)}
     sticks = [numbers[(b.conformer, b.state, b.wavenumber)] for b in bands]
     advice = "A click on a row, a band or a line shows its motion; drag in a figure to zoom."
     return Section(
         "Bands",
-        paragraph(advice, "soft") + table(head, rows, (0, 1) if symmetric else (0,), sticks),
+        paragraph(advice, "soft")
+        + _in_columns(rows_of(columns), (0, 1) if symmetric else (0,), sticks),
     )
 
 
 def _budget(prediction: Prediction) -> Section:
     """Return the errors of the positions by their sources, and what is not among them."""
     bands = [b for b in prediction.bands if b.conformer == 0]
-    head, units, *rows = error_budget(bands)
     sources = {source for band in bands for source in band.errors}
     record = prediction.conformers[0].spectrum.provenance
     terms = "" if record["mode_coupling"] == 3 else ", and of the terms of three modes left out"
@@ -318,8 +315,8 @@ def _budget(prediction: Prediction) -> Section:
     rest = "There is no sampling error, since no dynamics is run."
     if prediction.conformers[0].model_error is not None:
         rest += " Errors of intensities are those of the model alone, one standard deviation."
-    titles = [f"{name}\n{unit}" for name, unit in zip(head, units, strict=True)]
-    return Section("Error budget", paragraph(text) + table(titles, rows, (0,)) + paragraph(rest))
+    budget = _in_columns(error_budget(bands), (0,))
+    return Section("Error budget", paragraph(text) + budget + paragraph(rest))
 
 
 def _conformers(prediction: Prediction) -> Section:

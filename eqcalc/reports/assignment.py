@@ -203,7 +203,7 @@ def assign(
         )
     dipole, positions = _series(trajectory)
     potential = double_precision(potential)
-    interval = trajectory.observable("dipole", slice(0, 1), slice(0, 1)).interval
+    interval = trajectory.interval("dipole")
     n_frames = dipole.shape[1]
     # central differences lose a frame at either end
     n_lags = Estimation(**estimation).number_of_lags(interval, n_frames - 2)

@@ -82,10 +82,7 @@ def reevaluated(trajectory: Trajectory, evaluator: Evaluator, quantity: Quantity
 
 def _geometries(trajectory: Trajectory, quantity: str) -> Series:
     """Return the geometries of all beads, if recorded often enough for vibrations."""
-    intervals = {
-        name: trajectory.observable(name, slice(0, 1), slice(0, 1)).interval
-        for name in trajectory.observables()
-    }
+    intervals = {name: trajectory.interval(name) for name in trajectory.observables()}
     own = intervals.get(quantity, intervals.get(f"{quantity}_rate"))
     classical = trajectory.n_beads == 1
     atoms = "the atoms" if classical else "all beads"

@@ -22,7 +22,7 @@ import torch
 from ase import Atoms
 
 from eqcalc.anharmonic import AnharmonicSpectrum, anharmonic_spectrum, separated_motions
-from eqcalc.facts import aligned, number
+from eqcalc.facts import Column, aligned, column, number, rows_of
 from eqcalc.files import make_folder, write_atomically
 from eqcalc.harmonic import harmonic_spectrum, relax
 from eqcalc.models.checkpoint import load_model
@@ -185,32 +185,27 @@ def _overlapping(low: np.ndarray, high: np.ndarray, separation: float) -> list[n
 
 def method_table(rows: Sequence[BandByMethods], spectra: Sequence[Spectrum]) -> str:
     """Return the bands as text: centroids with standard and systematic errors, and widths."""
-    heads, units = ["modes"], [""]
-    compared = any(row.measured for row in rows)
-    if compared:
-        heads.append("measured")
-    heads += ["harmonic", "VCI"]
-    units += ["cm⁻¹"] * (len(heads) - 1)
-    for spectrum in spectra:
-        heads += [str(spectrum.provenance["method"]), "systematic", "width"]
-        units += ["cm⁻¹", "cm⁻¹", "cm⁻¹"]
-    cells = []
-    for row in rows:
-        line = [_from_to([k + 1 for k in row.modes])]
-        if compared:
-            line.append(_from_to(row.measured))
-        line += [f"{row.harmonic:.0f}", _with_error(row.quantum, row.convergence)]
-        for spectrum, band in zip(spectra, row.dynamics, strict=True):
-            known = KNOWN_ERRORS.get(str(spectrum.provenance["method"]))
-            shift = row.harmonic - row.quantum
-            line.append(_with_error(band.centroid.value, band.centroid.error))
-            if known is None or np.isnan(shift) or row.quantum < _HYDROGEN:
-                line.append("")
-            else:
-                line.append(f"{known.low * shift:+.0f} … {known.high * shift:+.0f}")
-            line.append(number(band.width.value, ".0f"))
-        cells.append(line)
-    return aligned([heads, units, *cells])
+    columns: list[Column] = [("modes", "", [_from_to([k + 1 for k in r.modes]) for r in rows])]
+    if any(row.measured for row in rows):
+        columns.append(("measured", "cm⁻¹", [_from_to(row.measured) for row in rows]))
+    columns.append(column("harmonic", "cm⁻¹", [row.harmonic for row in rows], ".0f"))
+    columns.append(("VCI", "cm⁻¹", [_with_error(row.quantum, row.convergence) for row in rows]))
+    for i, spectrum in enumerate(spectra):
+        method = str(spectrum.provenance["method"])
+        bands = [row.dynamics[i] for row in rows]
+        centroids = [_with_error(band.centroid.value, band.centroid.error) for band in bands]
+        columns.append((method, "cm⁻¹", centroids))
+        columns.append(("systematic", "cm⁻¹", [_systematic(row, method) for row in rows]))
+        columns.append(column("width", "cm⁻¹", [band.width.value for band in bands], ".0f"))
+    return aligned(rows_of(columns))
+
+
+def _systematic(row: BandByMethods, method: str) -> str:
+    """Return the systematic error of a method, where it is known."""
+    known, shift = KNOWN_ERRORS.get(method), row.harmonic - row.quantum
+    if known is None or np.isnan(shift) or row.quantum < _HYDROGEN:
+        return ""
+    return f"{known.low * shift:+.0f} … {known.high * shift:+.0f}"
 
 
 def _from_to(values: Sequence[float]) -> str:
@@ -220,9 +215,8 @@ def _from_to(values: Sequence[float]) -> str:
 
 
 def _with_error(value: float, error: float) -> str:
-    if np.isnan(value):
-        return "–"
-    return f"{value:.0f}" if np.isnan(error) else f"{value:.0f} ± {max(error, 1.0):.0f}"
+    unknown = np.isnan(value) or np.isnan(error)
+    return number(value, ".0f") + ("" if unknown else f" ± {max(error, 1.0):.0f}")
 
 
 def write_method_comparison(

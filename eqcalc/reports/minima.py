@@ -81,7 +81,7 @@ def visited_minima(
     if not search.found:
         assert failure is not None
         raise failure
-    interval = trajectory.observable("positions", slice(0, 1), slice(0, 1)).interval
+    interval = trajectory.interval("positions")
     stride = max(1, round(_COMPARED / interval))
     block = max(1, round(_AVERAGED / (stride * interval)))
     nearest = [search.nearest(frames[::stride], block) for frames in positions]

@@ -211,12 +211,8 @@ def vibrational_density_of_states(
 
 def _finest(trajectory: Trajectory) -> str:
     """Return which of positions and velocities a trajectory has at shorter intervals."""
-    intervals = {
-        name: trajectory.observable(name, slice(0, 1), slice(0, 1)).interval
-        for name in ("velocities", "positions")
-        if name in trajectory.observables()
-    }
-    return min(intervals, key=intervals.__getitem__, default="velocities")
+    found = [name for name in ("velocities", "positions") if name in trajectory.observables()]
+    return min(found, key=trajectory.interval, default="velocities")
 
 
 # --- internal coordinates -----------------------------------------------------------

@@ -151,6 +151,10 @@ class Trajectory:
         """Return the names of the recorded observables."""
         return tuple(self._layouts)
 
+    def interval(self, name: str) -> float:
+        """Return the time between frames of an observable [fs]."""
+        return self._layout(name).stride * self.timestep
+
     def n_frames(self, name: str) -> int:
         """Return the number of frames of an observable written so far."""
         self._layout(name)
@@ -218,7 +222,7 @@ class Trajectory:
                         key=f"{name}, frame {frame}",
                         advice="use a copy; an unfinished run is repaired by resuming it",
                     )
-        interval = layout.stride * self.timestep
+        interval = self.interval(name)
         unit = internal_unit(name) or layout.unit
         if unit != layout.unit:
             values = values * conversion_factor(layout.unit, unit)

@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from eqcalc.facts import aligned
+from eqcalc.facts import aligned, column, rows_of
 from eqcalc.spectra.assignment.decomposition import Decomposition
 from eqcalc.spectra.assignment.modes import REMAINDER
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum
@@ -284,27 +285,30 @@ def assignment_table(
     symbols
         ``[n_atoms]``, chemical symbols.
     """
-    isotopes = any(a.partner is not None and a.partner.isotope_shift is not None for a in assigned)
-    partners = any(a.partner is not None for a in assigned)
-    heads = ["ν̃", "FWHM", f"area / {unit}"]
-    if partners:
-        heads += ["harmonic", "shift"] + (["isotope"] if isotopes else []) + ["moving atoms"]
-    rows = [[*heads, "carried by"]]
-    for item in assigned:
-        band = item.band
-        row = [
-            f"{band.position.value:.0f}",
-            f"{band.width.value:.0f}" if np.isfinite(band.width.value) else "–",
-            f"{band.area.value:.1f}"
-            + (f" ± {band.area.error:.1f}" if np.isfinite(band.area.error) else ""),
-        ]
-        if partners:
-            row += _partner_columns(item, isotopes, symbols)
-        row.append(", ".join(_carried(item)))
-        rows.append(row)
+    bands, partners = [a.band for a in assigned], [a.partner for a in assigned]
+    columns = [
+        column("ν̃", "", [band.position.value for band in bands], ".0f"),
+        column("FWHM", "", [band.width.value for band in bands], ".0f"),
+        (f"area / {unit}", "", [_area(band.area) for band in bands]),
+    ]
+    if any(partners):
+        harmonic = [p.wavenumber if p else math.nan for p in partners]
+        isotope = [p.isotope_shift if p else None for p in partners]
+        columns.append(column("harmonic", "", harmonic, ".0f"))
+        columns.append(column("shift", "", [a.anharmonic_shift for a in assigned], "+.0f"))
+        if isotope != [None] * len(isotope):
+            shifts = [math.nan if shift is None else shift for shift in isotope]
+            columns.append(column("isotope", "", shifts, "+.0f"))
+        columns.append(("moving atoms", "", [_moving_atoms(a, symbols) for a in assigned]))
+    columns.append(("carried by", "", [", ".join(_carried(a)) for a in assigned]))
+    heads, _, *rows = rows_of(columns)
     # numbers right-aligned, words left-aligned
-    last = len(rows[0]) - 1
-    return aligned(rows, words=(last - 1, last) if partners else (last,))
+    last = len(heads) - 1
+    return aligned([heads, *rows], words=(last - 1, last) if any(partners) else (last,))
+
+
+def _area(area: Estimate) -> str:
+    return f"{area.value:.1f}" + (f" ± {area.error:.1f}" if np.isfinite(area.error) else "")
 
 
 def _carried(item: AssignedBand) -> list[str]:
@@ -313,19 +317,10 @@ def _carried(item: AssignedBand) -> list[str]:
     return [f"{name} {p} %" for i, (name, p) in enumerate(percent) if p != 0 or i == 0]
 
 
-def _partner_columns(
-    item: AssignedBand, isotopes: bool, symbols: Sequence[str] | None
-) -> list[str]:
-    partner = item.partner
-    if partner is None:
-        what = f"shared by {len(item.shared)} modes" if len(item.shared) > 1 else "–"
-        return ["–", "–"] + (["–"] if isotopes else []) + [what]
-    columns = [f"{partner.wavenumber:.0f}", f"{item.anharmonic_shift:+.0f}"]
-    if isotopes:
-        shift = partner.isotope_shift
-        columns.append("–" if shift is None else f"{shift:+.0f}")
-    names = [
+def _moving_atoms(item: AssignedBand, symbols: Sequence[str] | None) -> str:
+    if item.partner is None:
+        return f"shared by {len(item.shared)} modes" if len(item.shared) > 1 else "–"
+    return ", ".join(
         f"{'atom ' if symbols is None else symbols[atom]}{atom} {100 * share:.0f} %"
-        for atom, share in partner.atoms[:3]
-    ]
-    return [*columns, ", ".join(names)]
+        for atom, share in item.partner.atoms[:3]
+    )
