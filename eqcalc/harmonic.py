@@ -19,7 +19,7 @@ from scipy.optimize import linear_sum_assignment
 
 from eqcalc.calculator import EqCalculator
 from eqcalc.datasets import Dataset, Record
-from eqcalc.facts import aligned, facts_table
+from eqcalc.facts import aligned, column, preformatted, rows_of
 from eqcalc.files import write_record
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.derivatives import hessian, property_derivative
@@ -473,10 +473,7 @@ class Smoothness:
         return f"{type(self).__name__}({len(self)} modes; {self.summary()})"
 
     def _repr_html_(self) -> str:
-        """Return what notebooks show."""
-        rows = {f"mode {cells[0]}": ", ".join(cells[1:]) for cells in self._cells()}
-        heads = "ν̃ local, grid; φ_kkkk local, grid; (φ_kkkk local − grid)/16 [cm⁻¹]"
-        return facts_table(f"{self.summary()}. {heads}", rows)
+        return preformatted(f"{self.table()}\n{self.summary()}")
 
     def summary(self) -> str:
         """Return in a line which modes are trusted."""
@@ -487,18 +484,16 @@ class Smoothness:
 
     def table(self) -> str:
         """Return the constants of each mode as text."""
-        heads = ["mode", "ν̃/cm⁻¹", "ν̃/cm⁻¹", "φ_kkkk/cm⁻¹", "φ_kkkk/cm⁻¹", "Δφ_kkkk/16", ""]
-        units = ["", "local", "grid", "local", "grid", "cm⁻¹", "trusted"]
-        return aligned([heads, units, *self._cells()])
-
-    def _cells(self) -> list[list[str]]:
-        columns = (
-            *(map("{:.1f}".format, c) for c in (self.local_curvature, self.grid_curvature)),
-            *(map("{:.0f}".format, c) for c in (self.local_quartic, self.grid_quartic)),
-            map("{:.1f}".format, self.quartic_deviation),
-            ("yes" if good else "no" for good in self.trusted),
-        )
-        return [[str(k + 1), *cells] for k, cells in enumerate(zip(*columns, strict=True))]
+        columns = [
+            column("mode", "", range(1, len(self) + 1), "d"),
+            column("ν̃/cm⁻¹", "local", self.local_curvature, ".1f"),
+            column("ν̃/cm⁻¹", "grid", self.grid_curvature, ".1f"),
+            column("φ_kkkk/cm⁻¹", "local", self.local_quartic, ".0f"),
+            column("φ_kkkk/cm⁻¹", "grid", self.grid_quartic, ".0f"),
+            column("Δφ_kkkk/16", "cm⁻¹", self.quartic_deviation, ".1f"),
+            ("", "trusted", ["yes" if good else "no" for good in self.trusted]),
+        ]
+        return aligned(rows_of(columns))
 
 
 def mode_smoothness(modes: NormalModes, energy_and_forces: EnergyAndForces) -> Smoothness:

@@ -65,7 +65,7 @@ def test_a_needle_is_found(modes):
     assert found.local_quartic[3] < -5000.0
     assert abs(found.grid_quartic[3] - QUARTIC[3]) / 16.0 < 2.0
     assert found.summary().endswith("but 4")
-    assert "mode 4" in found._repr_html_()
+    assert found.table() in found._repr_html_()
 
 
 def test_a_saddle_point_is_refused(modes):

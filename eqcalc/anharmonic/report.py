@@ -16,7 +16,7 @@ from eqcalc.anharmonic.perturbation import perturbed_fundamentals
 from eqcalc.anharmonic.separation import motion_table, separated_motions, with_motions
 from eqcalc.anharmonic.spectrum import PRINTED
 from eqcalc.anharmonic.taylor import force_field
-from eqcalc.facts import aligned
+from eqcalc.facts import Column, aligned, column, rows_of
 from eqcalc.files import write_record
 from eqcalc.harmonic import evaluator_smoothness, harmonic_spectrum, relax
 from eqcalc.models.checkpoint import load_model
@@ -85,21 +85,19 @@ def write_anharmonic(
         write_record(Path(output), record)
     active = [k for k in range(len(modes)) if k not in at_rest]
     second_order = perturbed_fundamentals(force_field(treated_modes(modes, at_rest), evaluator))
-    heads, units = ["mode", "harmonic", "GVPT2", "VCI"], ["", *["cm⁻¹"] * 3]
+    columns: list[Column] = [
+        ("mode", "", [f"ν{k + 1}" for k in active]),
+        column("harmonic", "cm⁻¹", spectrum.harmonic[active], ".1f"),
+        column("GVPT2", "cm⁻¹", second_order, ".1f"),
+        column("VCI", "cm⁻¹", spectrum.fundamentals()[active], ".1f"),
+    ]
+    doubts = {"not smooth": ~smooth}
     if spread is not None:
-        heads.append("spread")
-        units.append("%")
-    rows = [[*heads, ""], [*units, ""]]
-    fundamentals = spectrum.fundamentals()
-    for k, perturbed in zip(active, second_order, strict=True):
-        three = (spectrum.harmonic[k], perturbed, fundamentals[k])
-        shown = [f"{nu:.1f}" for nu in three]
-        notes = [] if smooth[k] else ["not smooth"]
-        if spread is not None:
-            shown.append(f"{100.0 * spread[k]:.1f}")
-            notes += ["not known"] if spread[k] > KNOWN else []
-        rows.append([f"ν{k + 1}", *shown, ", ".join(notes)])
-    parts = [aligned(rows, words={0, len(heads)}), spectrum.table(PRINTED)]
+        columns.append(column("spread", "%", 100.0 * spread[active], ".1f"))
+        doubts["not known"] = spread > KNOWN
+    notes = [", ".join(text for text, doubtful in doubts.items() if doubtful[k]) for k in active]
+    columns.append(("", "", notes))
+    parts = [aligned(rows_of(columns), words={0, len(columns) - 1}), spectrum.table(PRINTED)]
     if not smooth[active].all():
         parts.append(
             "not smooth: derivatives of the energy at the minimum are not those over the range of "

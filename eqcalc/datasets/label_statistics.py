@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eqcalc.datasets.dataset import Dataset
+from eqcalc.models.compositions import composition_table
 from eqcalc.quantities import Quantity, quantity
 
 
@@ -96,7 +97,8 @@ def fit_element_values(
         Value of each element, by atomic number.
     """
     values = isotropic_part(q, values)
-    elements, composition = _composition(numbers)
+    sizes = np.array([len(z) for z in numbers])
+    elements, composition = composition_table(np.concatenate(numbers), sizes)
     counts = composition.sum(axis=1)
     if not q.extensive:
         composition = composition / counts[:, None]
@@ -128,15 +130,6 @@ def numbers_and_labels(
     structures = dataset.structures(rows)
     stops = np.cumsum(structures.counts.numpy())[:-1]
     return np.split(structures.numbers.numpy(), stops), dataset.labels(rows)[0][name].numpy()
-
-
-def _composition(numbers: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the elements and the number of atoms of each, ``[n_structures, n_elements]``."""
-    elements, column = np.unique(np.concatenate(numbers), return_inverse=True)
-    row = np.repeat(np.arange(len(numbers)), [len(z) for z in numbers])
-    composition = np.zeros((len(numbers), len(elements)))
-    np.add.at(composition, (row, column), 1.0)
-    return elements, composition
 
 
 def _rms(values: np.ndarray) -> float:

@@ -42,6 +42,18 @@ def formula(numbers: Iterable[int]) -> str:
     return str(Symbols(np.asarray(list(numbers), dtype=int)).get_chemical_formula(mode="hill"))
 
 
+def composition_table(numbers: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the elements and the number of atoms of each, ``[n_structures, n_elements]``.
+
+    The arguments are those of :meth:`Compositions.of`.
+    """
+    elements, kind = np.unique(numbers, return_inverse=True)
+    owner = np.repeat(np.arange(len(counts)), counts)
+    table = np.zeros((len(counts), len(elements)), dtype=np.int64)
+    np.add.at(table, (owner, kind.reshape(-1)), 1)
+    return elements, table
+
+
 @dataclass(frozen=True)
 class Compositions:
     """The compositions that occur in a set of training data.
@@ -78,10 +90,7 @@ class Compositions:
         counts
             Number of atoms of each, ``[n_structures]``.
         """
-        found, kind = np.unique(numbers, return_inverse=True)
-        owner = np.repeat(np.arange(len(counts)), counts)
-        table = np.zeros((len(counts), len(found)), dtype=np.int64)
-        np.add.at(table, (owner, kind.reshape(-1)), 1)
+        found, table = composition_table(numbers, counts)
         table = np.unique(table, axis=0)
         sizes = table.sum(axis=1)
         listed = [formula(np.repeat(found, row)) for row in table] if len(table) <= _LISTED else []
