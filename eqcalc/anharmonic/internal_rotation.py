@@ -140,7 +140,7 @@ def hindered_rotor(atoms: Atoms, rotor: Rotor, points: int = 36) -> LargeAmplitu
         moved = rotor.displacement(structures[p], scanned.get_masses())
         constant[p] = ROTATIONAL / (moved @ moved)
     energy -= energy.min()
-    ends = [f"{chemical_symbols[atoms.numbers[i]]}{i + 1}" for i in rotor.dihedral[1:3]]
+    ends = [f"{chemical_symbols[atoms.numbers[i]]}{i}" for i in rotor.dihedral[1:3]]
     direction = rotor.displacement(structures[0], scanned.get_masses())
     return LargeAmplitude(
         "rotation about " + "–".join(ends),

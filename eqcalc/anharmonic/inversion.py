@@ -140,7 +140,7 @@ def inverting(atoms: Atoms, pyramid: Pyramid) -> LargeAmplitude:
     rigid = [rigid_motions(positions, masses) for positions in path]
     tangents -= np.array([r.T @ (r @ t) for r, t in zip(rigid, tangents, strict=True)])
     constant = ROTATIONAL / (tangents**2).sum(axis=1)
-    name = f"inversion of {chemical_symbols[atoms.numbers[pyramid.atom]]}{pyramid.atom + 1}"
+    name = f"inversion of {chemical_symbols[atoms.numbers[pyramid.atom]]}{pyramid.atom}"
     direction = tangents[int(np.argmin(np.abs(h - start)))]
     states = inversion_states(h, v, constant, start)
     return LargeAmplitude(name, direction, h, v, constant, path, states, periodic=False)

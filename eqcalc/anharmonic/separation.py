@@ -226,7 +226,7 @@ def _merged(spectrum: AnharmonicSpectrum, mode: int, lines: _Lines) -> Anharmoni
 
 def motion_table(motions: Sequence[LargeAmplitude]) -> str:
     """Return motions of large amplitude as text."""
-    rows = [["motion", "barrier", "fundamental"], ["(atoms from 1)", "cm⁻¹", "cm⁻¹"]]
+    rows = [["motion", "barrier", "fundamental"], ["(atoms from 0)", "cm⁻¹", "cm⁻¹"]]
     for found in motions:
         rows.append([found.name, f"{found.barrier:.0f}", f"{found.states.fundamental:.1f}"])
     return aligned(rows, words={0})

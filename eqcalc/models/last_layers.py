@@ -69,20 +69,22 @@ def parameter_columns(layer: nn.Linear, output: Callable[[], Tensor]) -> Tensor:
     Parameters
     ----------
     layer
-        The layer; its parameters are restored.
+        The layer. Its parameters are replaced meanwhile but not changed, so that executions of
+        the model remain valid.
     output
         Evaluates the output with the present parameters.
     """
-    fitted = parameters_of(layer)
+    fitted = layer.weight, layer.bias
+    theta = parameters_of(layer)
+    layer.weight, layer.bias = (nn.Parameter(torch.zeros_like(p)) for p in fitted)
     try:
-        set_parameters(layer, torch.zeros_like(fitted))
         offset = output()
         columns = []
-        for unit in torch.eye(len(fitted), dtype=fitted.dtype, device=fitted.device):
+        for unit in torch.eye(len(theta), dtype=theta.dtype, device=theta.device):
             set_parameters(layer, unit)
             columns.append(output() - offset)
     finally:
-        set_parameters(layer, fitted)
+        layer.weight, layer.bias = fitted
     return torch.stack(columns, dim=-1)
 
 

@@ -8,7 +8,7 @@ import torch
 from eqcalc.anharmonic.modal_basis import oscillator_nodes
 from eqcalc.anharmonic.report import grid_uncertainty
 from eqcalc.models.last_layers import last_layer, last_layer_members, with_last_layers
-from eqcalc.runtime import eager_evaluator
+from eqcalc.runtime import eager_evaluator, evaluator_for
 from eqcalc.units import WAVENUMBER_PER_EV
 from tests.anharmonic.surfaces import Water
 from tests.conftest import make_potential
@@ -22,7 +22,10 @@ def test_it_is_the_spread_of_members():
     factor = torch.diag(torch.linspace(0.02, 0.3, p, dtype=torch.float64))
     potential = with_last_layers(potential, {"energy": factor})
     before = {name: value.clone() for name, value in potential.state_dict().items()}
+    evaluator = evaluator_for(potential, Water().numbers)
     found = grid_uncertainty(modes, potential, numbers, nodes=5)
+    here = torch.from_numpy(modes.positions)[None]
+    assert torch.isfinite(evaluator(here, ("energy",))["energy"]).all()  # of the same model still
     for name, value in potential.state_dict().items():
         assert torch.equal(value, before[name])
 
