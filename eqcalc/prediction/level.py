@@ -250,7 +250,19 @@ def level_named(name: str) -> Level:
     """
     if model_file(name).suffix == ".eqc":
         return ModelLevel(name, name)
-    return ReferenceLevel(method_named(name), name)
+    try:
+        return ReferenceLevel(method_named(name), name)
+    except InvalidInputError as error:
+        if error.key != "method":
+            raise
+        raise InvalidInputError(
+            error.problem,
+            key="level",
+            value=name,
+            expected=f"general, another shipped model, a model file (.eqc), or {error.expected}",
+            suggestion=error.suggestion,
+            advice="a density functional is named like dft:PBE0/def2-TZVP",
+        ) from None
 
 
 def default_level(atoms: Atoms) -> str:

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import torch
 from ase import Atoms
 from ase.data import chemical_symbols
 
@@ -53,6 +54,8 @@ LEFT_OUT = (
 )
 #: Points of the relaxed scan of a torsion times the steps of each relaxation.
 _SCAN = 36 * 15
+#: Structures of a batch that is timed, if a call takes less than so many seconds.
+_TIMED, _SHORT = 128, 0.05
 #: Largest output of a conformer with its page, bytes.
 _OUTPUT = 5_000_000
 #: Atomic numbers of d- and f-block elements, whose ground states are not told by their charge.
@@ -127,14 +130,18 @@ def plan(
     source = requested_level(level, atoms)
     options = requested_learning(quality, learning)
     cost = None if options is None else learning_cost(atoms, source, options, temperature)
-    method = source.method if cost is None else cost.start.method
+    evaluator = (source if cost is None else cost.start).evaluator(atoms)
     linear = is_linear(atoms.positions, atoms.get_masses(), ALMOST_LINEAR)  # not relaxed yet
     n_modes = 3 * len(atoms) - 6 + linear
     treatment = Treatment.for_modes(n_modes, **QUALITIES[quality])
-    wanted = ("energy", "forces", "dipole")
-    names = tuple(name for name in wanted if name in method.quantities)
-    method.label(atoms, names)  # the first call is slower
-    call = seconds_of(lambda: method.label(atoms, names))
+    wanted = ("energy", "dipole", "polarizability")
+    names = tuple(name for name in wanted if name in evaluator.quantities)
+    one = torch.as_tensor(atoms.positions)[None]
+    evaluator(one, names)  # the first call is slower
+    call = point = seconds_of(lambda: evaluator(one, names))
+    if call < _SHORT:  # points are evaluated in batches, which pay for a model
+        batch = one.repeat(_TIMED, 1, 1)
+        point = seconds_of(lambda: evaluator(batch, names)) / _TIMED
     size = 1000
     square = np.random.default_rng(0).normal(size=(size, size))
     diagonalisation = seconds_of(lambda: np.linalg.eigh(square + square.T))
@@ -142,7 +149,7 @@ def plan(
     bonds = len(rotatable_bonds(atoms))
     # three variants and their corrections take about as long as six diagonalisations
     configurations = treatment.configurations(n_modes)
-    seconds = call * (points + 6 * len(atoms) + bonds * _SCAN)
+    seconds = point * points + call * (6 * len(atoms) + bonds * _SCAN)
     seconds += 6.0 * diagonalisation * (configurations / size) ** 3
     formula = str(atoms.symbols.formula.format("hill"))
     charged = f", charge {total_charge(atoms):+g}" if total_charge(atoms) else ""

@@ -88,7 +88,8 @@ def report_page(prediction: Prediction, measured: Sequence[Spectrum | BandList] 
         for item in measured:
             if _kind(item) != kind:
                 continue
-            section, curve, bands = _measured(item, spectrum)
+            sharp = prediction.without_rotation(kind) if isinstance(item, BandList) else None
+            section, curve, bands = _measured(item, spectrum if sharp is None else sharp)
             found.append(section)
             curves += [] if curve is None else [curve]
             lists += [] if bands is None else [bands]

@@ -32,12 +32,15 @@ from eqcalc.reports.page import Page
 from eqcalc.spectra import plot_spectrum, save_figure, write_spectrum
 from eqcalc.spectra.experiment.band_lists import BandList
 from eqcalc.spectra.spectrum import Spectrum
+from eqcalc.validation import one_of
 
+#: Width of lines without rotation, cm⁻¹.
+_RESOLVED = 10.0
 #: Measured spectra or lists of bands, or their files.
 Measured = Sequence[Spectrum | BandList | str | Path]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """The infrared and Raman spectrum of a gas.
 
@@ -82,6 +85,28 @@ class Prediction:
             return None
         return self._weighted(lambda s: s.gas_raman(self.temperature, self.fwhm))
 
+    def without_rotation(self, kind: str) -> Spectrum | None:
+        """Return the lines without rotation, for comparison with lists of bands.
+
+        They are 10 cm⁻¹ wide, which makes most hot bands part of the bands they belong to.
+
+        Parameters
+        ----------
+        kind
+            ``"infrared"`` or ``"raman"``.
+
+        Returns
+        -------
+        Spectrum or None
+            None if the level of theory has no Raman intensities.
+        """
+        one_of("kind", kind, ("infrared", "raman"))
+        if kind == "raman" and self.raman is None:
+            return None
+        ends = [c.spectrum.wavenumber.max(initial=0.0) for c in self.conformers]
+        axis = np.arange(0.0, max(ends) + 20.0 * _RESOLVED, 0.1 * _RESOLVED)
+        return self._weighted(lambda s: getattr(s, kind)(_RESOLVED, wavenumber=axis))
+
     @cached_property
     def bands(self) -> tuple[PredictedBand, ...]:
         """Fundamentals and visible transitions of all conformers, in ascending order."""
@@ -97,6 +122,14 @@ class Prediction:
         weights = [round(conformer.weight, 4) for conformer in self.conformers]
         record = {"level_of_theory": self.level, "conformer_weights": weights}
         return replace(longest, values=values, provenance={**longest.provenance, **record})
+
+    def __repr__(self) -> str:
+        found = self.conformers[0].spectrum.fundamentals()
+        shown = ", ".join(f"{nu:.0f}" for nu in found if not math.isnan(nu))
+        return (
+            f"{type(self).__name__}({self.name}; {self.level}; {self.temperature:g} K; "
+            f"conformers: {len(self.conformers)}; fundamentals {shown} cm⁻¹)"
+        )
 
     def summary(self) -> str:
         """Return what was found as text."""
@@ -184,6 +217,8 @@ class Prediction:
             if spectrum is not None:
                 write_spectrum(spectrum, folder / f"{name}.csv")
                 save_figure(plot_spectrum(spectrum), folder / f"{name}.png")
+            if (sharp := self.without_rotation(name)) is not None:
+                write_spectrum(sharp, folder / f"{name}-without-rotation.csv")
         record = {
             "molecule": self.name,
             "level_of_theory": self.level,

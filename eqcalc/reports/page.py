@@ -150,7 +150,7 @@ class Section:
     body: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Page:
     """What a page shows.
 
@@ -181,6 +181,9 @@ class Page:
     temperature: float
     sections: Sequence[Section] = ()
     footer: str = ""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.title!r})"
 
     def _repr_html_(self) -> str:
         frame = "width: 100%; height: 45rem; border: 1px solid #ccc"

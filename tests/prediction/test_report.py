@@ -113,6 +113,25 @@ def test_no_terms_are_left_out_of_a_motion_of_large_amplitude(prediction):
     assert motion.errors["nuclei"] < vibration.errors["nuclei"]
 
 
+def test_lists_of_bands_are_beside_lines_without_rotation(prediction):
+    lines = prediction.without_rotation("infrared")
+    strong = max(prediction.bands, key=lambda band: band.infrared)
+    assert lines.wavenumber[np.argmax(lines.values)] == pytest.approx(strong.wavenumber, abs=1.0)
+    assert lines.integrate().value == pytest.approx(prediction.infrared.integrate().value, rel=0.05)
+    listed = BandList(np.array([strong.wavenumber]), label="one")
+    (section,) = [
+        x for x in report_page(prediction, [listed]).sections if x.title.startswith("Measured")
+    ]
+    # not a maximum of the rotational structure
+    assert "1 of 1 matched" in section.body
+    assert f"{strong.wavenumber:.0f}" in section.body
+
+
+def test_what_it_is_fits_into_a_line(prediction):
+    assert len(repr(prediction)) < 200
+    assert len(repr(prediction.page())) < 100
+
+
 def test_combinations_have_the_quanta_of_their_modes(prediction):
     bend = prediction.conformers[0].spectrum.harmonic[0]
     overtone = next(

@@ -81,6 +81,13 @@ def test_shipped_models_are_levels_by_their_names():
     assert level.name.startswith("PBE0")
 
 
+def test_unknown_levels_are_refused():
+    with refused(key="level", value="b3lyp") as caught:
+        plan("H2O", level="b3lyp")
+    assert "general" in caught.value.expected
+    assert "dft:" in caught.value.advice
+
+
 def test_temperature_is_checked():
     with refused(key="temperature"):
         predict("H2O", temperature=-1.0)
