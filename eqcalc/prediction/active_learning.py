@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
 """A model fine-tuned on labels of one molecule, in rounds, until its spectrum has converged.
 
-Each round has a folder of ordinary files. What exists is not computed again, and labelling and
-training resume by themselves, so that a run that was killed loses the label each process was at.
+Each round has a folder of ordinary files. What exists is not computed again, and labelling resumes
+by itself, so that a run that was killed loses the label each process was at.
 
 ==================  =====================================================================
 ``candidates.h5``   the structures that were chosen (:mod:`eqcalc.prediction.proposals`)
 ``labels.h5``       the same with labels
-``dataset.h5``      the labels of all rounds, with the split of the training
-``training``        the folder of the training
-``model.eqc``       the model with the distribution of its last layers
+``dataset.h5``      the labels of all rounds
+``model.eqc``       the model that was fitted to them (:func:`eqcalc.training.tangent_fit`)
+``members``         models drawn from its distribution
 ``minima.xyz``      its minima
 ``round.json``      what the round has led to (:class:`~eqcalc.prediction.convergence.Round`)
 ``summary.txt``     harmonic bands with the half-widths of fundamentals
@@ -25,13 +25,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import ase.io
 import numpy as np
 from ase import Atoms
 
-from eqcalc.datasets import Dataset, Record
+from eqcalc.datasets import Dataset
 from eqcalc.files import exclusive, make_folder, replacing, write_atomically, write_record
 from eqcalc.labelling import Method, OtherRunError, conformers, label
 from eqcalc.labelling.method import selected_quantities
@@ -48,24 +48,21 @@ from eqcalc.prediction.convergence import (
     summary,
     wavenumbers,
 )
-from eqcalc.prediction.level import FineTunedLevel, Level, ModelLevel, ReferenceLevel, start_level
-from eqcalc.prediction.proposals import chosen, disagreement, highest_energy, proposed
+from eqcalc.prediction.level import (
+    MEMBERS,
+    FineTunedLevel,
+    Level,
+    ModelLevel,
+    ReferenceLevel,
+    start_level,
+)
+from eqcalc.prediction.proposals import highest_energy, proposed
 from eqcalc.progress import duration
-from eqcalc.training import TrainingConfig, calibrated_last_layers, require_lightning, train
+from eqcalc.training import TOLERATED, tangent_fit
 from eqcalc.validation import InvalidInputError
 
-#: Part of a round that is a random sample of the dynamics.
-_TYPICAL = 2 / 3
-#: One of so many labels of a round is kept for validation, at least two.
-_VALIDATION = 8
-#: Structures per step of the training.
-_BATCH = 5
 #: Minima that are at most so far above the lowest are learnt, eV, and so many.
 _WINDOW, _MINIMA = 0.2, 6
-#: Shortest time of a training, h.
-_SHORTEST = 1.0 / 60.0
-#: Name of the split of the labels into those of the training and the validation.
-SPLIT = "labels"
 _QUANTITIES = ("energy", "forces", "dipole", "polarizability")
 
 
@@ -105,7 +102,7 @@ def fine_tuned(
     options
         When to stop.
     temperature
-        Of the dynamics that proposes structures, K.
+        Of the displacements that are proposed, K.
     progress
         Show the progress.
 
@@ -117,10 +114,7 @@ def fine_tuned(
         The folder has the rounds of another molecule, level or model.
     BlockingIOError
         Another process works in the folder.
-    MissingExtraError
-        Lightning is not installed.
     """
-    require_lightning()
     quantities = learnt_quantities(reference)
     start = start_level(options.start_from, atoms)
     make_folder(options.folder)
@@ -177,7 +171,7 @@ def _same_run(
         "charge": total_charge(atoms),
         "temperature": temperature,
         "start_from": start.key,
-        "steps": options.steps,
+        "fit": TOLERATED,
         "seed": options.seed,
     }
     if not file.exists():
@@ -286,10 +280,7 @@ class _Rounds:
         times.append(time.monotonic())
         labels = self._labelled(folder, candidates)
         times.append(time.monotonic())
-        spent = sum(r.seconds for r in rounds) + times[-1] - times[0]
-        dataset = self._dataset(folder, before, labels)
-        hours = max(self._options.hours - spent / 3600.0, _SHORTEST)
-        self._train(folder, dataset, hours)
+        self._fit(folder, self._dataset(folder, before, labels))
         level = FineTunedLevel(folder / "model.eqc", self._reference)
         times.append(time.monotonic())
         spectra = minima_spectra(level, minima)
@@ -330,15 +321,7 @@ class _Rounds:
         if not spectra:
             raise InvalidInputError("no minimum was found", key="molecule", value=self._atoms)
         known = [] if before is None else list(before)
-        minimal = [Record.from_atoms(atoms, source="minimum") for atoms, _ in spectra]
-        picked = chosen(minimal, np.ones(len(minimal)), n // 2, known)
-        dynamics, nodes = proposed(level, spectra, n, self._temperature, rng)
-        typical = len(picked) + round(_TYPICAL * (n - len(picked)))
-        while len(picked) < typical:  # they are in random order
-            picked.append(dynamics.pop())
-        pool = [*dynamics, *nodes]
-        unsure = disagreement(level.potential, pool)
-        picked += chosen(pool, unsure, n - len(picked), [*known, *picked])
+        picked = proposed(level, spectra, n, self._temperature, rng, known)
         return Dataset.create(
             file, picked, level_of_theory="none", provenance={"proposed_by": level.key}
         )
@@ -359,7 +342,7 @@ class _Rounds:
         ).dataset
 
     def _dataset(self, folder: Path, before: Dataset | None, labels: Dataset) -> Dataset:
-        """Return the labels so far, but for those of very high energies, with their split."""
+        """Return the labels so far, but for those of very high energies."""
         file = folder / "dataset.h5"
         if file.exists():
             return Dataset.open(file)
@@ -367,47 +350,19 @@ class _Rounds:
         energies = [float(record.labels["energy"]) for record in (*old, *labels)]
         limit = min(energies) + 2.0 * highest_energy(len(self._atoms))
         new = [record for record in labels if float(record.labels["energy"]) <= limit]
-        rng = np.random.default_rng((self._options.seed, len(old)))
-        held = set(rng.permutation(len(new))[: max(2, len(new) // _VALIDATION)].tolist())
-        parts: dict[str, list[int]] = {"training": [], "validation": []}
-        if before is not None:
-            parts = {name: before.splits[SPLIT][name].tolist() for name in parts}
-        for k in range(len(new)):
-            parts["validation" if k in held else "training"].append(len(old) + k)
         with labels.writer(file) as writer:
             writer.append([*old, *new])
-            writer.add_split(SPLIT, {name: np.array(rows) for name, rows in parts.items()})
         return Dataset.open(file)
 
-    def _train(self, folder: Path, dataset: Dataset, hours: float) -> None:
-        """Fine-tune the model of the start, and write it with the distribution of its last layers.
-
-        The model of the last round would begin from what it has learnt of few labels by heart.
-        """
+    def _fit(self, folder: Path, dataset: Dataset) -> None:
+        """Fit the model of the start to all labels, and write it after its members."""
         if (folder / "model.eqc").exists():
             return
-        rows = dataset.splits[SPLIT]
-        settings = training_settings(dataset, len(rows["training"]), self._options.steps)
-        settings["output"] = str(folder / "training")
-        settings["model"] = {"start_from": str(self._start.file)}
-        settings["stopping"]["hours"] = hours
-        model = train(TrainingConfig.from_settings(settings), progress=False).model
-        model = calibrated_last_layers(model, dataset, rows["training"], rows["validation"])
-        save_model(model, folder / "model.eqc")
-
-
-def training_settings(dataset: Dataset, training: int, steps: int) -> dict[str, Any]:
-    """Return settings of a training of so many steps on the split of a dataset.
-
-    What is not said is that of a model that is trained further
-    (:func:`eqcalc.training.template.fitting_settings`).
-    """
-    epochs = max(1, round(steps / max(1, training // _BATCH)))
-    return {
-        "data": {"path": str(dataset.path), "split": SPLIT},
-        "optimizer": {"batch_size": _BATCH},
-        "stopping": {"epochs": epochs, "patience": None},
-    }
+        found = tangent_fit(self._start.file, dataset, seed=self._options.seed)
+        make_folder(folder / MEMBERS)
+        for number, member in enumerate(found.members, 1):
+            save_model(member, folder / MEMBERS / f"{number}.eqc")
+        save_model(found.model, folder / "model.eqc")
 
 
 def _write_minima(file: Path, minima: Sequence[Atoms]) -> None:

@@ -37,7 +37,7 @@ class ActiveLearning:
     labels
         Most labels of the reference method.
     hours
-        Wall time of all rounds, h. A label or training that has begun is finished.
+        Wall time of all rounds, h. A label or fit that has begun is finished.
     tolerance
         Wanted half-width of 68 % of fundamentals, by the members of the model, cm⁻¹.
     area_tolerance
@@ -46,8 +46,6 @@ class ActiveLearning:
         Model to fine-tune: a file, or a shipped one.
     processes
         Labels computed at once; see :func:`eqcalc.labelling.label`.
-    steps
-        Of the optimiser in each round.
     seed
         Random seed.
     """
@@ -59,15 +57,13 @@ class ActiveLearning:
     area_tolerance: float = 0.05
     start_from: str = "general"
     processes: int = 1
-    steps: int = 1200
     seed: int = 0
 
     def __post_init__(self) -> None:
         count("labels", self.labels, least=2 * LEAST)
         for key in ("hours", "tolerance", "area_tolerance"):
             positive(key, getattr(self, key))
-        for key in ("processes", "steps"):
-            count(key, getattr(self, key))
+        count("processes", self.processes)
         count("seed", self.seed, least=0)
         object.__setattr__(self, "folder", Path(self.folder))
 

@@ -30,6 +30,7 @@ from eqcalc.labelling import (
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.compositions import general_model_knows
 from eqcalc.models.last_layers import last_layer_members
+from eqcalc.models.potential import Potential
 from eqcalc.molecules import total_charge
 from eqcalc.normal_modes import NormalModes
 from eqcalc.prediction.errors import Calibration, ModelError, calibration_of
@@ -40,6 +41,8 @@ from eqcalc.validation import InvalidInputError
 
 #: Largest force on a relaxed structure, eV/Å.
 _RELAXED = 1e-4
+#: Folder of the members of a fine-tuned model.
+MEMBERS = "members"
 
 
 class Level(Protocol):
@@ -139,10 +142,14 @@ class ModelLevel:
         numbers = torch.as_tensor(atoms.numbers)
         return evaluator_for(self.potential, numbers, charge=total_charge(atoms))
 
-    def model_error(
-        self, modes: NormalModes, relaxed: Atoms, *, members: int = 8
-    ) -> ModelError | None:
-        """Return the deviations of members drawn from the distribution of the last layers.
+    def members(self) -> list[Potential]:
+        """Return members drawn from the distribution of the last layers; none without it."""
+        if self.potential.last_layers is None:
+            return []
+        return last_layer_members(self.potential)
+
+    def model_error(self, modes: NormalModes, relaxed: Atoms) -> ModelError | None:
+        """Return the deviations of members of the model.
 
         Each has its own minimum, and there along the modes of the model its own fundamentals in
         cuts of one mode, and its own double-harmonic intensities.
@@ -153,19 +160,17 @@ class ModelLevel:
             Normal modes of the model itself.
         relaxed
             The molecule at the minimum of the model.
-        members
-            Number of members.
 
         Returns
         -------
         ModelError or None
-            None if the model does not have this distribution.
+            None if the model has no members.
         """
-        if self.potential.last_layers is None:
+        if not (members := self.members()):
             return None
         numbers, charge = torch.as_tensor(relaxed.numbers), total_charge(relaxed)
         found = []
-        for potential in (self.potential, *last_layer_members(self.potential, members)):
+        for potential in (self.potential, *members):
             # forces of this size move a fundamental by far less than members differ
             at_rest = relax_with_model(potential, relaxed, fmax=1e-3)
             here = replace(modes, positions=at_rest.positions)
@@ -192,12 +197,20 @@ class ModelLevel:
 
 
 class FineTunedLevel(ModelLevel):
-    """A model that was fine-tuned on labels of the molecule, with the errors of their level."""
+    """A model that was fine-tuned on labels of the molecule, with the errors of their level.
+
+    Its members are the models in the folder :data:`MEMBERS` beside it.
+    """
 
     def __init__(self, path: str | Path, reference: ReferenceLevel) -> None:
         super().__init__(path, reference.given)
         self.name = f"{reference.name} (fine-tuned model)"
         self._reference = reference
+
+    def members(self) -> list[Potential]:
+        """Return the members that were drawn when it was fitted."""
+        files = sorted((self.file.parent / MEMBERS).glob("*.eqc"))
+        return [load_model(file, dtype=torch.float64) for file in files]
 
     def calibration(self) -> Calibration | None:
         """Return the constants of the level that was learnt, with the error of the model."""

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,11 +15,11 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from eqcalc.anharmonic import Treatment
-from eqcalc.datasets import Dataset, Record
 from eqcalc.labelling import rotatable_bonds
+from eqcalc.models.checkpoint import load_model
 from eqcalc.molecules import isolated_molecule, isotope_masses, total_charge, unpaired_electrons
 from eqcalc.normal_modes import is_linear
-from eqcalc.prediction.active_learning import SPLIT, learnt_quantities, training_settings
+from eqcalc.prediction.active_learning import learnt_quantities
 from eqcalc.prediction.convergence import ActiveLearning
 from eqcalc.prediction.level import (
     Level,
@@ -34,7 +33,7 @@ from eqcalc.prediction.point_groups import ALMOST_LINEAR
 from eqcalc.prediction.proposals import calls
 from eqcalc.prediction.structure import molecule_from
 from eqcalc.progress import duration
-from eqcalc.training import TrainingConfig, train
+from eqcalc.training.tangent_fit import seconds_of_fits
 from eqcalc.validation import InvalidInputError, one_of
 
 #: Largest molecule: the surface of more modes takes too many points.
@@ -230,12 +229,10 @@ def requested_molecule(
 
 # --- active learning: a first unit of each work is timed ----------------------------
 
-#: Structures and epochs of the training that is timed.
-_STRUCTURES, _EPOCHS = 20, 3
 #: Evaluations for the errors of one minimum: relaxations of members, and their cuts by mode.
 _ERRORS = 400
-#: Files of a round, in sizes of the model: checkpoint with the optimiser, two models.
-_FILES = 6
+#: Models that a round writes: with its members.
+_FILES = 9
 
 
 @dataclass(frozen=True)
@@ -251,9 +248,11 @@ class LearningCost:
     start
         The model that is fine-tuned.
     temperature
-        Of the dynamics that proposes structures, K.
-    label, step, call
-        Time of a label, of a step of the optimiser and of a structure evaluated by the model, s.
+        Of the displacements that are proposed, K.
+    label, call
+        Time of a label and of a structure evaluated by the model, s.
+    fits
+        Time of the fit of each round, s.
     n_atoms
         Number of atoms.
     """
@@ -264,8 +263,8 @@ class LearningCost:
     start: ModelLevel
     temperature: float
     label: float
-    step: float
     call: float
+    fits: tuple[float, ...]
     n_atoms: int
 
     @property
@@ -275,7 +274,7 @@ class LearningCost:
         proposals = sum(calls(n, self.n_atoms) + _ERRORS for n in rounds)
         return {
             "labels": self.label * self.options.labels / self.options.processes,
-            "training": self.step * self.options.steps * len(rounds),
+            "fits": sum(self.fits),
             "proposals and errors": self.call * proposals,
         }
 
@@ -297,17 +296,15 @@ class LearningCost:
         in_time = "" if sum(self.parts.values()) < 3600.0 * o.hours else ", as far as there is time"
         return "\n".join(
             [
-                f"1. structures: minima, classical and ring-polymer dynamics at "
-                f"{self.temperature:g} K, Wigner displacements and nodes of the n-mode surface, by "
-                "the model of each round; chosen by its disagreement and their distance: "
-                f"{times['proposals and errors']} with the errors of 3",
+                f"1. structures: minima and Wigner displacements at {self.temperature:g} K by the "
+                f"model of each round: {times['proposals and errors']} with the errors of 3",
                 f"2. labels: {', '.join(self.quantities)} by {self.method}{raman}; up to "
                 f"{o.labels} of {self.label:.2g} s, {o.processes} at once: {times['labels']}",
-                f"3. training: {len(rounds)} rounds with {', '.join(map(str, rounds))} new labels, "
-                f"{o.steps} steps each, from {self.start.given} ({self.start.name}): "
-                f"{times['training']}; until half-widths by the members are at most "
-                f"{o.tolerance:g} cm⁻¹ and {100.0 * o.area_tolerance:g} % of the strongest band, "
-                f"labels no longer help, or for {o.hours:g} h{in_time}",
+                f"3. fits: {len(rounds)} rounds with {', '.join(map(str, rounds))} new labels, "
+                f"from {self.start.given} ({self.start.name}): {times['fits']}; until half-widths "
+                f"by the members are at most {o.tolerance:g} cm⁻¹ and "
+                f"{100.0 * o.area_tolerance:g} % of the strongest band, labels no longer "
+                f"help, or for {o.hours:g} h{in_time}",
                 f"together {duration(self.seconds)} at most; 4. the spectrum of the last model:",
             ]
         )
@@ -316,7 +313,7 @@ class LearningCost:
 def learning_cost(
     atoms: Atoms, reference: Level, options: ActiveLearning, temperature: float
 ) -> LearningCost:
-    """Return what fine-tuning takes, from a label, some steps and a call of the model.
+    """Return what fine-tuning takes, from a label, a Jacobian and a call of the model.
 
     The arguments are those of :func:`~eqcalc.prediction.active_learning.fine_tuned`.
     """
@@ -324,16 +321,16 @@ def learning_cost(
     assert isinstance(reference, ReferenceLevel)
     start = start_level(options.start_from, atoms)
     began = time.perf_counter()
-    labels = reference.method.label(atoms, quantities)
+    reference.method.label(atoms, quantities)
     label = time.perf_counter() - began
     if label < 1.0:  # the first one is slower
         label = seconds_of(lambda: reference.method.label(atoms, quantities))
     start.method.label(atoms, quantities)
     call = seconds_of(lambda: start.method.label(atoms, quantities))
-    record = Record.from_atoms(atoms, labels)
-    step = _step(record, quantities, reference.name, start)
+    sizes = list(itertools.accumulate(options.rounds()))
+    fits = seconds_of_fits(load_model(start.file), atoms, quantities, sizes)
     return LearningCost(
-        options, reference.name, quantities, start, temperature, label, step, call, len(atoms)
+        options, reference.name, quantities, start, temperature, label, call, fits, len(atoms)
     )
 
 
@@ -342,24 +339,3 @@ def seconds_of(work: Callable[[], Any]) -> float:
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
-
-
-def _step(record: Record, quantities: Sequence[str], level: str, start: ModelLevel) -> float:
-    """Return the time of a step of the optimiser, s."""
-    with TemporaryDirectory() as name:
-        folder = Path(name)
-        rows = np.arange(_STRUCTURES)
-        dataset = Dataset.create(
-            folder / "labels.h5", [record] * _STRUCTURES, level_of_theory=level
-        )
-        with dataset.writer(folder / "dataset.h5") as writer:
-            writer.append(dataset)
-            writer.add_split(SPLIT, {"training": rows, "validation": rows[:2]})
-        dataset = Dataset.open(folder / "dataset.h5")
-        settings = training_settings(dataset, _STRUCTURES, 1)
-        settings |= {"output": str(folder / "training"), "model": {"start_from": str(start.file)}}
-        settings["stopping"]["epochs"] = _EPOCHS
-        batch = settings["optimizer"]["batch_size"]
-        found = train(TrainingConfig.from_settings(settings), progress=False)
-        seconds = 3600.0 * float(found.record["hours"])
-    return seconds * batch / (_STRUCTURES * _EPOCHS)

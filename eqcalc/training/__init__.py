@@ -32,17 +32,20 @@ The settings of a training, here with their defaults where they have one::
 from eqcalc.training.config import TrainingConfig
 from eqcalc.training.evaluation import evaluate
 from eqcalc.training.evaluation_table import EvaluationTable
-from eqcalc.training.fit import TrainingResult, require_lightning, train
+from eqcalc.training.fit import TrainingResult, train
+from eqcalc.training.tangent_fit import TOLERATED, TangentFit, tangent_fit
 from eqcalc.training.uncertainty import Calibration, calibrated_last_layers, calibration
 
 __all__ = [
+    "TOLERATED",
     "Calibration",
     "EvaluationTable",
+    "TangentFit",
     "TrainingConfig",
     "TrainingResult",
     "calibrated_last_layers",
     "calibration",
     "evaluate",
-    "require_lightning",
+    "tangent_fit",
     "train",
 ]

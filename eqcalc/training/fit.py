@@ -8,7 +8,7 @@ import importlib.util
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,7 +104,7 @@ def train(
             return train(TrainingConfig.read(config), progress=progress)
     if not isinstance(config, TrainingConfig):
         config = TrainingConfig.from_settings(config)
-    require_lightning()
+    _require_lightning()
     dataset = open_dataset(config)
     split = split_dataset(dataset, config.data)
     check_labels(config, dataset, split)
@@ -122,7 +122,7 @@ def train(
     )
 
 
-def require_lightning() -> None:
+def _require_lightning() -> None:
     """Raise MissingExtraError if Lightning, which trains, is not installed."""
     if importlib.util.find_spec("lightning") is None:
         raise MissingExtraError.of("train", "training", "Lightning")
@@ -268,7 +268,14 @@ def initial_potential(config: TrainingConfig, dataset: Dataset, training: np.nda
     trained at another level of theory, to its residuals.
     """
     if config.model.start_from is not None:
-        return _fine_tuned(config, dataset, training)
+        return potential_from(
+            config.model.start_from,
+            config.heads,
+            dataset,
+            training,
+            reset_heads=config.model.reset_heads,
+            seed=config.seed,
+        )
     elements = dataset.subset(training).elements
     potential = config.model.potential_config(config.heads)
     given = config.model.element_values
@@ -345,27 +352,45 @@ def _fresh_references(
     return References(elements, tables, {name: rms[name] for name in config.heads})
 
 
-def _fine_tuned(config: TrainingConfig, dataset: Dataset, rows: np.ndarray) -> Potential:
-    assert config.model.start_from is not None
-    start = load_model(config.model.start_from)
+def potential_from(
+    start_from: Path,
+    heads: Sequence[str],
+    dataset: Dataset,
+    rows: np.ndarray,
+    *,
+    reset_heads: Collection[str] = (),
+    seed: int = 0,
+) -> Potential:
+    """Return the initial model for labels of another level or other molecules.
+
+    Parameters
+    ----------
+    start_from
+        The model file.
+    heads
+        Read-outs of the model that is returned; others are left out.
+    dataset, rows
+        The structures (indices) to which reference values are fitted where the level changes.
+    reset_heads
+        Read-outs that are initialised, as those that are new.
+    seed
+        Random seed of their parameters.
+    """
+    start = load_model(start_from)
     found = dataset.subset(rows).elements
     elements = tuple(sorted({*start.references.elements, *found}))
     if unknown := sorted(set(found) - set(start.references.elements)):
-        _log.warning("elements %s are new to %s", unknown, config.model.start_from)
-    new = tuple(
-        name
-        for name in config.heads
-        if name not in start.config.heads or name in config.model.reset_heads
-    )
-    kept = [name for name in config.heads if name not in new]
+        _log.warning("elements %s are new to %s", unknown, start_from)
+    new = tuple(name for name in heads if name not in start.config.heads or name in reset_heads)
+    kept = [name for name in heads if name not in new]
     for name in start.config.heads:
-        if name not in config.heads:
+        if name not in heads:
             _log.info("%s: its read-out is not trained here and is left out", name)
     for name in new:
         _log.info("%s: new read-out", name)
 
-    options = {name: o for name, o in start.config.read_outs.items() if name in config.heads}
-    potential_config = PotentialConfig(start.config.representation, config.heads, options)
+    options = {name: o for name, o in start.config.read_outs.items() if name in heads}
+    potential_config = PotentialConfig(start.config.representation, tuple(heads), options)
     fresh = References(elements)
     if new:
         new_heads = replace(potential_config, heads=new, read_outs={})
@@ -384,7 +409,7 @@ def _fine_tuned(config: TrainingConfig, dataset: Dataset, rows: np.ndarray) -> P
             for z, value in _fit_elements(name, dataset, rows, start).items():
                 table[z] = table.get(z, 0.0) + value
     scales = {**fresh.scales, **{name: start.references.scales.get(name, 1.0) for name in kept}}
-    potential = _build(potential_config, References(elements, tables, scales), config.seed)
+    potential = _build(potential_config, References(elements, tables, scales), seed)
     potential.representation.load_state_dict(start.representation.state_dict())
     for name in kept:
         potential.heads[name].load_state_dict(start.heads[name].state_dict())

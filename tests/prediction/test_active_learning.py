@@ -24,7 +24,7 @@ import sys
 from ase.build import molecule
 from eqcalc.prediction import ActiveLearning, level_named
 from eqcalc.prediction.active_learning import fine_tuned
-options = ActiveLearning(sys.argv[1], labels=12, steps=30)
+options = ActiveLearning(sys.argv[1], labels=12)
 fine_tuned(molecule("H2O"), level_named("{TOY}"), options)
 """
 
@@ -60,10 +60,10 @@ def test_a_killed_run_loses_a_label_at_most(tmp_path):
 
 @pytest.mark.slow
 def test_a_folder_belongs_to_one_run(tmp_path):
-    learnt(tmp_path, labels=8, steps=5, tolerance=1e3, area_tolerance=1e3)
+    learnt(tmp_path, labels=8, tolerance=1e3, area_tolerance=1e3)
     with pytest.raises(OtherRunError) as caught:
-        learnt(tmp_path, labels=8, steps=6)
-    assert caught.value.different == ("steps",)
+        learnt(tmp_path, labels=8, seed=1)
+    assert caught.value.different == ("seed",)
 
 
 def test_only_methods_are_learnt(tmp_path):
@@ -92,6 +92,6 @@ def test_a_plan_counts_each_kind_of_work(tmp_path):
     options = ActiveLearning(tmp_path, labels=30, hours=0.5, processes=2)
     found = plan("H2O", level=TOY, quality="standard", learning=options).learning
     assert found.parts["labels"] == pytest.approx(15 * found.label)
-    assert found.parts["training"] > 0.0
+    assert found.parts["fits"] > 0.0
     assert found.seconds <= 1800.0
     assert list(tmp_path.iterdir()) == []

@@ -1,50 +1,43 @@
 # SPDX-License-Identifier: MIT
-"""Structures that are chosen for labels."""
+"""Structures that are proposed for labels."""
 
 import numpy as np
-import torch
+import pytest
+from ase.build import molecule
 
 from eqcalc.datasets import Record
-from eqcalc.models.checkpoint import load_model
-from eqcalc.prediction.proposals import chosen, disagreement
-from tests.anharmonic.surfaces import Water
+from eqcalc.prediction.level import start_level
+from eqcalc.prediction.proposals import proposed
 
 
-def stretched(*lengths):
-    """Return water with bonds of these lengths relative to equilibrium."""
-    shape = Water.equilibrium.numpy()
-    return [Record(Water.numbers.numpy(), length * shape) for length in lengths]
+@pytest.fixture(scope="module")
+def level():
+    return start_level("general", molecule("H2O"))
 
 
-def places(found, records):
-    """Return which of the records were chosen."""
-    return [next(i for i, other in enumerate(records) if other is one) for one in found]
+@pytest.fixture(scope="module")
+def minimum(level):
+    relaxed = level.relaxed(molecule("H2O"))
+    return relaxed, level.modes(relaxed)
 
 
-def test_the_most_uncertain_comes_first_and_what_resembles_it_last():
-    records = stretched(1.0, 1.001, 1.1, 1.2)
-    found = chosen(records, np.array([5.0, 4.9, 1.0, 1.0]), 3)
-    assert places(found, records) == [0, 3, 2]
+def lengths(records):
+    """Return the lengths of both bonds of each water molecule."""
+    places = np.array([record.positions for record in records])
+    return np.linalg.norm(places[:, 1:] - places[:, :1], axis=-1)
 
 
-def test_known_structures_are_not_chosen():
-    records = stretched(1.0, 1.1)
-    found = chosen(records, np.array([9.0, 1.0]), 2, stretched(1.0))
-    assert places(found, records) == [1]
+def test_the_minimum_and_displacements_as_wide_as_the_ground_state(level, minimum):
+    found = proposed(level, [minimum], 60, 298.15, np.random.default_rng(0))
+    assert len(found) == 60
+    np.testing.assert_allclose(found[0].positions, minimum[0].positions)
+    spread = lengths(found[1:]).std()
+    # an O–H bond of 3700 cm⁻¹: √(ħ/2μω) = 0.069 Å; the mean square of factors is 0.57
+    assert spread == pytest.approx(0.069 * 0.57**0.5, rel=0.25)
 
 
-def test_copies_are_chosen_once():
-    assert len(chosen(stretched(1.0, 1.0, 1.1), np.ones(3), 3)) == 2
-
-
-def test_members_disagree_more_about_what_the_model_does_not_know():
-    model = load_model("hcno", dtype=torch.float64)
-    near, far = disagreement(model, stretched(1.0, 1.6))
-    # E is 0 and 2Ē
-    assert 9.0 * far > 2.0 * near
-
-
-def test_a_model_without_members_finds_all_alike():
-    model = load_model("hcno", dtype=torch.float64)
-    model.last_layers = None
-    np.testing.assert_array_equal(disagreement(model, stretched(1.0, 1.6)), 1.0)
+def test_a_known_minimum_is_not_proposed_again(level, minimum):
+    known = [Record.from_atoms(minimum[0].copy())]
+    found = proposed(level, [minimum], 4, 298.15, np.random.default_rng(0), known)
+    assert len(found) == 4
+    assert all("Wigner" in record.source for record in found)
