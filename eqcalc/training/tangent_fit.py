@@ -324,7 +324,7 @@ class _Fit:
         self._solved = torch.cholesky_solve(targets[:, None], self._factor).view(self._n, -1)
         self._inverse = torch.cholesky_inverse(self._factor)
         missed = torch.zeros_like(self._weights)
-        drawn = []
+        drawn: list[Potential] = []
         while len(drawn) < members:
             for part in torch.randperm(self._n, generator=self._generator).chunk(_PARTS):
                 missed[part] = self._missed(part)
