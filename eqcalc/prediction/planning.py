@@ -33,7 +33,7 @@ from eqcalc.prediction.point_groups import ALMOST_LINEAR
 from eqcalc.prediction.proposals import calls
 from eqcalc.prediction.structure import molecule_from
 from eqcalc.progress import duration
-from eqcalc.training.tangent_fit import seconds_of_fits
+from eqcalc.training.few_labels import seconds_of_fits
 from eqcalc.validation import InvalidInputError, one_of
 
 #: Largest molecule: the surface of more modes takes too many points.

@@ -12,7 +12,7 @@ from eqcalc.harmonic import harmonic_spectrum, relax
 from eqcalc.models.checkpoint import load_model
 from eqcalc.normal_modes import wigner_displacements
 from eqcalc.training import TOLERATED, tangent_fit
-from eqcalc.training.tangent_fit import fitted_parameters, seconds_of_fits
+from eqcalc.training.few_labels import fitted_parameters, seconds_of_fits
 from tests.anharmonic.surfaces import Water
 from tests.errors import refused
 
