@@ -32,8 +32,8 @@ The settings of a training, here with their defaults where they have one::
 from eqcalc.training.config import TrainingConfig
 from eqcalc.training.evaluation import evaluate
 from eqcalc.training.evaluation_table import EvaluationTable
-from eqcalc.training.fit import TrainingResult, train
 from eqcalc.training.few_labels import TOLERATED, TangentFit, tangent_fit
+from eqcalc.training.fit import TrainingResult, train
 from eqcalc.training.uncertainty import Calibration, calibrated_last_layers, calibration
 
 __all__ = [
