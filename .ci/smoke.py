@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What an installed wheel must do from any folder: its own check, and a spectrum in a second."""
+"""What an installed wheel must do in an empty folder: its own check, a spectrum, the README."""
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -35,3 +36,9 @@ spectrum = eqcalc.infrared(
 peak = spectrum.wavenumber[int(np.argmax(spectrum.values))]
 assert abs(peak - 1000.0) < 5.0, peak
 print(f"installed wheel of eqcalc {eqcalc.__version__}: band at {peak:.0f} cm⁻¹")
+
+# the examples of the README find all they need in it
+readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+names: dict[str, object] = {}
+for code in re.findall(r"^```python\n(.*?)^```", readme, re.DOTALL | re.MULTILINE):
+    exec(compile(code, "README.md", "exec"), names)
