@@ -316,6 +316,70 @@ _NO_MEAN = 0.3
 _EXAMINED = 20_000
 
 
+class TensorSums:
+    """Sums over frames of six or nine numbers, which tell whether these are polarizabilities.
+
+    Frames of another shape are not counted.
+    """
+
+    def __init__(self, array: np.ndarray | None = None) -> None:
+        #: number of frames; Σ and Σ of squares of xx, yy, zz, yz, xz, xy; Σ|αij − αji| and Σ|αij|
+        self.array = np.zeros(15) if array is None else np.array(array, dtype=float)
+
+    def plus(self, frames: np.ndarray) -> TensorSums:
+        """Return the sums with ``[n, 6]`` (xx, yy, zz, yz, xz, xy) or ``[n, 3, 3]`` added."""
+        flat = np.asarray(frames, dtype=float).reshape(len(frames), -1)
+        if flat.shape[1] not in (6, 9):
+            return self
+        odd, size = 0.0, 0.0
+        if flat.shape[1] == 9:
+            tensor = flat.reshape(-1, 3, 3)
+            odd = float(np.abs(tensor - tensor.swapaxes(1, 2)).sum())
+            size = float(np.abs(tensor).sum())
+            flat = flat[:, [0, 4, 8, 5, 2, 1]]
+        added = [len(flat), *flat.sum(0), *(flat**2).sum(0), odd, size]
+        return TensorSums(self.array + added)
+
+    def require_symmetric(self) -> None:
+        """Raise InvalidInputError unless the tensors are symmetric."""
+        n_frames, odd, size = self.array[[0, 13, 14]]
+        if odd > _ASYMMETRIC * size:
+            raise InvalidInputError(
+                key="polarizability",
+                value=f"xy, xz, yz beside yx, zx, zy that differ by {odd / (9.0 * n_frames):.3g}",
+                expected="symmetric tensors: xx, xy, xz, yx, yy, yz, zx, zy, zz",
+                advice="check the components: is one of them a step?",
+            )
+
+    def require_positive(self) -> None:
+        """Raise InvalidInputError unless the mean is that of polarizabilities.
+
+        It is positive definite, or nearly zero where the mean was subtracted.
+        """
+        mean, square = self.array[1:13].reshape(2, 6) / max(self.array[0], 1.0)
+        # what is not finite is reported elsewhere
+        if not self.array[0] or not np.isfinite(mean).all() or _is_polarizability(mean):
+            return
+        scatter = np.sqrt(np.maximum(square - mean**2, 0.0))
+        if np.abs(mean).max() <= _NO_MEAN * scatter.max():
+            return
+        fitting = [
+            order
+            for order in _ORDERS
+            if _is_polarizability(np.array([mean[order.split().index(c)] for c in _ORDER.split()]))
+        ]
+        advice = f"it is with the numbers taken as {' or as '.join(fitting)}" if fitting else ""
+        if not fitting and _is_polarizability(-mean):
+            advice = "it is with the opposite sign"
+        raise InvalidInputError(
+            "the mean of the polarizability is not positive definite",
+            key="polarizability",
+            value=[round(float(x), 4) for x in mean],
+            expected=f"{_ORDER}, in this order",
+            advice=advice,
+        )
+
+
 def require_polarizabilities(replicas: Sequence[Any], *, rate: bool = False) -> None:
     """Check that frames of six or nine numbers are polarizabilities in the usual order.
 
@@ -332,42 +396,12 @@ def require_polarizabilities(replicas: Sequence[Any], *, rate: bool = False) -> 
     InvalidInputError
         They are not; the error names the order with which they would be.
     """
-    parts = [values[:: max(1, len(values) // _EXAMINED)] for values in replicas]
-    frames = np.concatenate([np.asarray(p, dtype=float).reshape(len(p), -1) for p in parts])
-    if not len(frames) or frames.shape[1] not in (6, 9):
-        return
-    if frames.shape[1] == 9:
-        tensor = frames.reshape(-1, 3, 3)
-        odd = float(np.abs(tensor - tensor.swapaxes(1, 2)).mean())
-        if odd > _ASYMMETRIC * float(np.abs(tensor).mean()):
-            raise InvalidInputError(
-                key="polarizability",
-                value=f"xy, xz, yz beside yx, zx, zy that differ by {odd:.3g}",
-                expected="symmetric tensors: xx, xy, xz, yx, yy, yz, zx, zy, zz",
-                advice="check the components: is one of them a step?",
-            )
-        frames = frames[:, [0, 4, 8, 5, 2, 1]]
-    mean = frames.mean(0)
-    # what is not finite is reported elsewhere
-    if rate or not np.isfinite(mean).all() or _is_polarizability(mean):
-        return
-    if np.abs(mean).max() <= _NO_MEAN * frames.std(0).max():
-        return
-    fitting = [
-        order
-        for order in _ORDERS
-        if _is_polarizability(np.array([mean[order.split().index(c)] for c in _ORDER.split()]))
-    ]
-    advice = f"it is with the numbers taken as {' or as '.join(fitting)}" if fitting else ""
-    if not fitting and _is_polarizability(-mean):
-        advice = "it is with the opposite sign"
-    raise InvalidInputError(
-        "the mean of the polarizability is not positive definite",
-        key="polarizability",
-        value=[round(float(x), 4) for x in mean],
-        expected=f"{_ORDER}, in this order",
-        advice=advice,
-    )
+    sums = TensorSums()
+    for values in replicas:
+        sums = sums.plus(values[:: max(1, len(values) // _EXAMINED)])
+    sums.require_symmetric()
+    if not rate:
+        sums.require_positive()
 
 
 def _is_polarizability(six: np.ndarray) -> bool:

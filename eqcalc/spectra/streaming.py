@@ -21,6 +21,7 @@ from eqcalc.spectra.observable import Observable, SpectrumOptions, split_options
 from eqcalc.spectra.quantum_factors import check_quantum_factor
 from eqcalc.spectra.raman_scattering import POLARIZABILITY, RamanSpectrum, raman_result
 from eqcalc.spectra.series import Series, finite_frames
+from eqcalc.spectra.series_checks import TensorSums
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.trajectory import Trajectory
 from eqcalc.validation import InvalidInputError, count, one_of
@@ -83,6 +84,7 @@ class SpectrumAccumulator(Generic[Result]):
         shape = (n_replicas, len(self._pairs), self._n_lags)
         self._sums = np.zeros(shape)
         self._frames = 0
+        self._tensors = TensorSums()
         # the last frames as given (for differences), and the last derivatives
         self._last: np.ndarray | None = None
         self._recent: np.ndarray | None = None
@@ -101,17 +103,36 @@ class SpectrumAccumulator(Generic[Result]):
         Raises
         ------
         InvalidInputError
-            The number of replicas is wrong, or a value is not finite.
+            The number of replicas is wrong, a value is not finite, or polarizabilities are not
+            symmetric.
         """
+        given = self._checked(values)
+        if self._series.quantity == "polarizability":
+            tensors = self._tensors
+            for replica in given:
+                tensors = tensors.plus(replica)
+            tensors.require_symmetric()
+            self._tensors = tensors
+        self._add(given)
+
+    def _checked(self, values: Any) -> list[np.ndarray]:
+        """Return the frames of each replica, all finite and equally many."""
         forms = [f"[{len(self._sums)}, n_frames, {', '.join(map(str, s))}]" for s in self._shapes]
         shapes = [np.shape(v) for v in values] if np.iterable(values) else []
-        if len(shapes) != len(self._sums) or any(s[1:] not in self._shapes for s in shapes):
+        if (
+            len(shapes) != len(self._sums)
+            or any(s[1:] not in self._shapes for s in shapes)
+            or len({s[0] for s in shapes}) > 1
+        ):
             expected = f"an array {' or '.join(forms)}"
             raise InvalidInputError(key="values", value=shapes or values, expected=expected)
-        given = [
+        return [
             finite_frames(v, f"{self._series.quantity}, replica {r}", self._frames)
             for r, v in enumerate(values)
         ]
+
+    def _add(self, given: list[np.ndarray]) -> None:
+        """Add frames of each replica."""
         if len(given[0]) == 0:
             return
         components = self._components or (lambda frames: frames)
@@ -157,7 +178,7 @@ class SpectrumAccumulator(Generic[Result]):
                 )
             if piece.values.shape[1] == 0:
                 return added
-            self.append(piece.values)
+            self._add(self._checked(piece.values))
             added += piece.values.shape[1]
 
     def _correlate(self) -> None:
@@ -186,7 +207,11 @@ class SpectrumAccumulator(Generic[Result]):
         ------
         LagWindowError
             There are fewer frames than lags.
+        InvalidInputError
+            The mean of the polarizabilities is not positive definite.
         """
+        if not self._series.rate:
+            self._tensors.require_positive()
         self._correlate()
         usable = self._frames - (0 if self._series.rate else 2)
         self._estimation.number_of_lags(self._series.interval, max(usable, 0))
@@ -209,11 +234,12 @@ class SpectrumAccumulator(Generic[Result]):
             "frames": np.array(self._frames),
             "last": empty if self._last is None else self._last.copy(),
             "recent": empty if self._recent is None else self._recent.copy(),
+            "tensors": self._tensors.array.copy(),
         }
 
     def restore(self, state: dict[str, np.ndarray]) -> None:
         """Continue from a state of an accumulator with the same settings."""
-        names = {"sums", "frames", "last", "recent"}
+        names = {"sums", "frames", "last", "recent", "tensors"}
         if not isinstance(state, Mapping) or not names <= state.keys():
             expected = f"{', '.join(sorted(names))}, as state() returns them"
             raise InvalidInputError(key="state", value=state, expected=expected)
@@ -227,6 +253,7 @@ class SpectrumAccumulator(Generic[Result]):
         self._frames = int(state["frames"])
         self._last = np.array(state["last"]) if state["last"].size else None
         self._recent = np.array(state["recent"]) if state["recent"].size else None
+        self._tensors = TensorSums(state["tensors"])
         self._waiting = []
 
 

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from eqcalc.spectra import Series, raman, raman_oriented
+from eqcalc.spectra import Series, raman, raman_accumulator, raman_oriented
 from tests.errors import refused
 
 RNG = np.random.default_rng(7)
@@ -61,3 +61,35 @@ def test_a_long_molecule_that_turns_is_accepted():
     axis = np.stack([np.cos(angle), np.sin(angle), 0.0 * angle], axis=1)
     alpha = 13.0 * np.eye(3) + 14.0 * axis[:, :, None] * axis[:, None, :]
     assert raman(alpha, **KNOWN)
+
+
+@pytest.mark.parametrize("wrong", [UPPER, -ALPHA, ALPHA - 9.0])
+def test_pieces_of_a_series_are_checked_like_the_whole(wrong):
+    with refused() as whole:
+        raman(wrong, **KNOWN)
+    stream = raman_accumulator(1, **KNOWN)
+    for start in range(0, N, 90):
+        stream.append(wrong[None, start : start + 90])
+    with refused(key="polarizability", advice=whole.value.advice) as found:
+        stream.result()
+    assert found.value.value == pytest.approx(whole.value.value, abs=2e-4)
+    later = raman_accumulator(1, **KNOWN)
+    later.restore(stream.state())
+    with refused(key="polarizability"):
+        later.result()
+
+
+def test_pieces_are_symmetric_or_refused_before_they_count():
+    stream = raman_accumulator(2, **KNOWN)
+    stream.append([ALPHA[:200], ALPHA[200:]])
+    skew = ALPHA.copy()
+    skew[:, 0, 1] += 3.0
+    with refused(key="polarizability"):
+        stream.append([ALPHA, skew])
+    with refused(key="values"):
+        stream.append([ALPHA[:9], ALPHA[:8]])
+    assert stream.n_frames == 200
+    assert stream.result().isotropic.values.max() > 0.0
+    fluctuations = raman_accumulator(1, **KNOWN)
+    fluctuations.append((ALPHA - ALPHA.mean(0))[None])
+    assert fluctuations.result()
