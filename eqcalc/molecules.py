@@ -19,7 +19,7 @@ from ase import Atoms
 from ase.data import atomic_numbers, covalent_radii
 from numpy.typing import ArrayLike
 
-from eqcalc.structure_formats import read_atoms
+from eqcalc.structure_formats import IonWarning, read_atoms, stated_beside
 from eqcalc.validation import (
     InvalidFileError,
     InvalidInputError,
@@ -42,11 +42,12 @@ CHARGE_KEYS = (
     "formal_charge",
     "q",
     "chrg",
+    ".chrg",  # a file of xtb
 )
 #: Names of charges of single atoms whose sum is the total charge.
 ATOMIC_CHARGE_KEYS = ("initial_charges",)
 #: Names of the number of unpaired electrons, 2S.
-_UNPAIRED_KEYS = ("unpaired_electrons", "unpaired", "uhf")
+_UNPAIRED_KEYS = ("unpaired_electrons", "unpaired", "uhf", ".uhf")
 #: Names of the spin: 2S + 1, or under "spin" also 2S, whichever fits the number of electrons.
 SPIN_KEYS = ("multiplicity", "mult", "spin_multiplicity", "spin", *_UNPAIRED_KEYS)
 #: Charges closer than this [e] are equal; sums of partial charges have rounding errors.
@@ -508,15 +509,16 @@ _FARTHEST = 1e6
 def read_structures(paths: Sequence[str | Path]) -> list[Atoms]:
     """Read the structures of files, in any format that ASE reads.
 
-    Warns if an atom of a molecule has no bonded neighbour, for example if coordinates are in
-    bohr.
+    A charge and spin that files do not state are those of xtb's ``.CHRG`` and ``.UHF`` beside
+    them. Warns if an atom of a molecule has no bonded neighbour, for example if coordinates are
+    in bohr.
 
     Raises
     ------
     InvalidFileError
         A file does not exist or contains no structures.
     InvalidInputError
-        A position is not finite.
+        A position is not finite, or two statements of the charge disagree.
     """
     structures: list[Atoms] = []
     for path in paths:
@@ -549,9 +551,36 @@ def read_structures(paths: Sequence[str | Path]) -> list[Atoms]:
                     )
                 with located(section=f"structure {index}"):
                     total_charge(atoms)
+            _add_beside(Path(path), found)
         _warn_of_distances(path, found)
         structures.extend(found)
     return structures
+
+
+def _add_beside(path: Path, structures: Sequence[Atoms]) -> None:
+    """Add to structures what xtb would read beside their file, unless they state it."""
+    beside = stated_beside(path)
+    taken = False
+    for index, atoms in enumerate(structures if beside else ()):
+        silent = not states_charge(atoms), not _named(atoms.info, SPIN_KEYS)
+        atoms.info.update(beside)
+        with located(section=f"structure {index}"):
+            charge = total_charge(atoms)
+            unpaired = unpaired_electrons(atoms) if ".UHF" in beside else 0
+        for name in beside:
+            del atoms.info[name]
+        if silent[0] and ".CHRG" in beside:
+            atoms.info["charge"] = charge
+            taken = taken or charge != 0
+        if silent[1] and ".UHF" in beside:
+            atoms.info["unpaired_electrons"] = unpaired
+    if taken:
+        warnings.warn(
+            f"{path}: the charge is {beside['.CHRG']:+d}, from {path.with_name('.CHRG')}; if it is "
+            "of another molecule, state charge=0 in the structure",
+            IonWarning,
+            stacklevel=3,
+        )
 
 
 def _warn_of_distances(path: str | Path, structures: Sequence[Atoms]) -> None:

@@ -17,7 +17,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from numpy.typing import ArrayLike
 
-from eqcalc.validation import InvalidFileError, numbers_in
+from eqcalc.validation import InvalidFileError, number_in, numbers_in
 
 #: Databases of ASE.
 _DATABASES = (".db", ".json")
@@ -58,8 +58,12 @@ _TURBOMOLE = {
 _SEARCHED = 10**7
 
 
+#: Files that xtb reads beside a structure, which the names of what they state are too.
+_OF_XTB = {".CHRG": "charge", ".UHF": "unpaired electrons"}
+
+
 class IonWarning(UserWarning):
-    """A comment speaks of an ion or a state, but states no charge."""
+    """A comment speaks of an ion but states no charge, or a file beside the structure does."""
 
 
 def read_atoms(
@@ -105,6 +109,32 @@ def read_atoms(
             atoms.calc = None
         for key, value in _in_text(path).items():
             atoms.info.setdefault(key, value)
+    return found
+
+
+def stated_beside(path: Path) -> dict[str, int]:
+    """Return the charge ``.CHRG`` and the unpaired electrons ``.UHF`` that xtb reads beside a file.
+
+    They are of no database, which xtb does not read.
+
+    Raises
+    ------
+    InvalidFileError
+        One of these files has no integer.
+    """
+    found = {}
+    for name, what in _OF_XTB.items():
+        file = path.with_name(name)
+        if path.suffix.lower() in (*_DATABASES, ".traj") or not file.is_file():
+            continue
+        with file.open(encoding="utf-8-sig", errors="replace") as stream:
+            words = stream.read(1000).split()
+        value = number_in(words[0]) if words else None
+        if value is None or value != round(value):
+            raise InvalidFileError(
+                file=file, key=what, value=" ".join(words)[:60], expected="an integer, as for xtb"
+            )
+        found[name] = round(value)
     return found
 
 

@@ -11,6 +11,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 
 from eqcalc.datasets import convert
 from eqcalc.datasets.interpretation import Interpretation
+from eqcalc.datasets.readers import FrameError
 from eqcalc.datasets.readers.extxyz import ExtxyzReader
 from eqcalc.molecules import (
     atomic_masses,
@@ -21,6 +22,7 @@ from eqcalc.molecules import (
 )
 from eqcalc.structure_formats import IonWarning
 from eqcalc.validation import InvalidFileError
+from tests.errors import refused
 
 HYDRONIUM = Atoms("OH3", [[0, 0, 0.1], [0.94, 0, -0.2], [-0.47, 0.81, -0.2], [-0.47, -0.81, -0.2]])
 
@@ -232,6 +234,59 @@ def test_charges_of_inputs_of_other_programs(tmp_path, name, text):
     (tmp_path / name).write_text(text)
     read = read_structure(tmp_path / name)
     assert (len(read), total_charge(read), unpaired_electrons(read)) == (4, 1.0, 0)
+
+
+def beside(folder, charge=None, unpaired=None, text=""):
+    """Write hydronium and what xtb reads beside it; return the file and a reader of labels."""
+    for name, value in ((".CHRG", charge), (".UHF", unpaired)):
+        (folder / name).unlink(missing_ok=True)
+        if value is not None:
+            (folder / name).write_text(f"{value}\n")
+    (folder / "a.xyz").write_text(xyz(HYDRONIUM, text))
+    return folder / "a.xyz"
+
+
+def labelled(path):
+    (frame,) = ExtxyzReader(path)
+    return Interpretation({}, {"positions": "Å"}, ["s"]).record(frame)
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.xyz", ""), ("coord", f"$coord\n{BOHR}$end\n")])
+def test_what_xtb_reads_beside_a_structure_is_its_charge_and_spin(tmp_path, name, text):
+    path = beside(tmp_path, " 1 ", 2)
+    if text:
+        path = tmp_path / name
+        path.write_text(text)
+    with pytest.warns(IonWarning, match=r"\.CHRG"):
+        read = read_structure(path)
+    assert (total_charge(read), unpaired_electrons(read)) == (1.0, 2)
+    assert set(read.info) == {"charge", "unpaired_electrons"}
+    if not text:
+        record = labelled(path)
+        assert (record.charge, record.unpaired_electrons) == (1.0, 2)
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_same_beside_a_structure_and_in_it_is_right(tmp_path):
+    path = beside(tmp_path, 1, 0, "charge=1")
+    assert total_charge(read_structure(path)) == labelled(path).charge == 1.0
+    path = beside(tmp_path, 0, text="")
+    assert total_charge(read_structure(path)) == 0.0
+
+
+def test_what_contradicts_a_structure_beside_it_is_refused(tmp_path):
+    path = beside(tmp_path, -1, text="charge=1")
+    with refused(file=path, value=1.0):
+        read_structure(path)
+    with pytest.raises(FrameError):
+        labelled(path)
+    path = beside(tmp_path, 1, 1)
+    with refused(file=path, value=1.0):  # an even number of electrons
+        read_structure(path)
+    path = beside(tmp_path, "one")
+    for reader in (read_structure, ExtxyzReader):
+        with refused(file=tmp_path / ".CHRG", key="charge", value="one"):
+            reader(path)
 
 
 def test_a_structure_without_atoms_is_refused(tmp_path):

@@ -16,6 +16,7 @@ import lzma
 import re
 import zlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,7 +26,7 @@ from ase.data import atomic_numbers
 from eqcalc.datasets.readers import Frame, FrameError
 from eqcalc.facts import ungrouped
 from eqcalc.quantities import known_quantities
-from eqcalc.structure_formats import add_stated, stated_in_comment
+from eqcalc.structure_formats import add_stated, stated_beside, stated_in_comment
 from eqcalc.validation import InvalidInputError, existing_file, number_in
 
 #: By the first bytes of a compressed file, whatever its name is.
@@ -64,6 +65,7 @@ class ExtxyzReader:
         except FrameError as error:
             raise InvalidInputError(str(error), key="properties", value=properties) from None
         self._properties = properties
+        self._beside = stated_beside(self.path)
         #: Keys named like a quantity.
         self.keys: Mapping[str, str] = {name: name for name in (*known_quantities(), "source")}
         #: The format defines no others; structures may state theirs.
@@ -80,7 +82,11 @@ class ExtxyzReader:
         encoding = "utf-16" if is_utf_16 else "utf-8-sig"
         with opener(self.path, "rt", encoding=encoding, errors="replace") as file:
             try:
-                yield from _frames(_Lines(file), self._properties)
+                for frame in _frames(_Lines(file), self._properties):
+                    if self._beside and isinstance(frame, Frame):
+                        yield replace(frame, values={**frame.values, **self._beside})
+                    else:
+                        yield frame
             except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
                 yield FrameError(f"the file ends or is damaged here: {error}")
 
