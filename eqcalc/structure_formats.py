@@ -17,6 +17,7 @@ from ase import Atoms
 from ase.data import atomic_numbers
 from numpy.typing import ArrayLike
 
+from eqcalc.program_outputs import Output, program_of
 from eqcalc.validation import InvalidFileError, number_in, numbers_in
 
 #: Databases of ASE.
@@ -43,11 +44,7 @@ _ION = re.compile(r"\b(?:cation|anion)\b|(?<![\w.])(?:[A-Z][a-z]?\d*)+[+-](?![\w
 _COUNTED = 3
 #: Statements of the charge and the multiplicity in inputs and outputs of other programs.
 _IN_TEXT = (
-    r"Charge\s*=\s*([+-]?\d+)\s+Multiplicity\s*=\s*(\d+)",  # Gaussian
-    r"Total Charge\s+Charge\s+\.+\s+([+-]?\d+)\s+Multiplicity\s+Mult\s+\.+\s+(\d+)",  # ORCA
-    r"charge = ([+-]?\d+), multiplicity = (\d+)",  # Psi4
     r"^\s*Charge\s*:\s*([+-]?\d+)\s*$",  # NWChem
-    r"\$molecule\s+([+-]?\d+)\s+(\d+)\s*$",  # Q-Chem
     r"net charge\s+([+-]?\d+)\s",  # xtb
 )
 _TURBOMOLE = {
@@ -71,6 +68,7 @@ def read_atoms(
 ) -> list[Atoms]:
     """Return the structures of a file.
 
+    Of an output of :data:`~eqcalc.program_outputs.PROGRAMS` it is the last geometry.
     Their ``info`` has the charge and multiplicity that molfiles, PDB files and inputs of other
     programs state, and of rows of a database the entries named by `keys`, in any case of letters.
     Elements and masses [amu] of `isotopes` are those of the mass numbers in molfiles.
@@ -95,6 +93,9 @@ def read_atoms(
         return [_of_molfile(block, masses) for block in blocks if block.strip()]
     elif suffix in _DATABASES:
         return _of_database(path, keys)
+    program = program_of(path)
+    if program is not None:
+        return [_of_output(path, program)]
     gaussian: dict[str, Any] = {"attach_calculator": True} if suffix in (".gjf", ".com") else {}
     found = [*ase.io.iread(path, **gaussian)]
     if suffix in (".pdb", ".ent"):
@@ -110,6 +111,22 @@ def read_atoms(
         for key, value in _in_text(path).items():
             atoms.info.setdefault(key, value)
     return found
+
+
+def _of_output(path: Path, program: type[Output]) -> Atoms:
+    """Return the last geometry of the output of a program."""
+    try:
+        steps = program(path.read_text(encoding="utf-8", errors="replace")).steps
+    except (ValueError, LookupError) as error:
+        raise InvalidFileError(f"{program.name} printed what cannot be read ({error})") from error
+    last = next((step for step in reversed(steps) if len(step.numbers)), None)
+    if last is None:
+        raise InvalidFileError(
+            f"the output of {program.name} has no geometry", expected="one with positions"
+        )
+    info = {"charge": last.charge, "multiplicity": last.multiplicity}
+    said = {key: value for key, value in info.items() if value is not None}
+    return Atoms(last.numbers, last.positions, cell=last.cell, pbc=last.pbc, info=said)
 
 
 def stated_beside(path: Path) -> dict[str, int]:

@@ -13,13 +13,11 @@ import numpy as np
 from ase.data import atomic_masses
 
 from eqcalc.datasets.readers import Frame, FrameError
-from eqcalc.datasets.readers.quantum_chemistry import PROGRAMS
-from eqcalc.datasets.readers.steps import Output, Step
+from eqcalc.program_outputs import PROGRAMS, Output, Step, program_of
 from eqcalc.units import conversion_factor
 from eqcalc.validation import InvalidFileError, existing_directory, existing_file
 
 _BOHR = conversion_factor("bohr", "Å")
-_BEGINNING = 2**16  # bytes in which a program names itself
 #: Suffixes of outputs, among files of a folder that no program names itself in.
 _SUFFIXES = (".out", ".log")
 #: Geometries printed twice agree within this [Å].
@@ -86,9 +84,7 @@ class OutputsReader:
     def _read(self, file: Path) -> None:
         """Append the steps of a file, and what is wrong with it."""
         name = file.name if file == self.path else file.relative_to(self.path).as_posix()
-        with file.open("rb") as stream:
-            beginning = stream.read(_BEGINNING).decode(errors="replace")
-        program = next((one for one in PROGRAMS if one.signature in beginning), None)
+        program = program_of(file)
         found: list[Step | FrameError] = []
         if program is not None:
             found += _steps_of(program, file.read_text(encoding="utf-8", errors="replace"), name)

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.stats import rankdata
+from scipy.stats import norm, rankdata
+from scipy.stats import t as student
 
 from eqcalc.facts import preformatted
-from eqcalc.spectra.estimator.statistics import confidence_interval
+from eqcalc.spectra.estimator.statistics import Estimate, confidence_interval
 from eqcalc.spectra.experiment.measured import broadened
 from eqcalc.spectra.experiment.ordinates import is_absorbance, is_transmittance
 from eqcalc.spectra.infrared_absorption import INFRARED_QUANTITIES
@@ -26,6 +27,7 @@ INFRARED_UNITS = tuple(unit for unit, _, _ in INFRARED_QUANTITIES.values())
 #: Prefixes of labels of absorption spectra that have no specific unit.
 _PERMITTIVITY = "imaginary part of the permittivity"
 _INFRARED_LABELS = ("absorbance", "absorption coefficient", _PERMITTIVITY)
+_Map = Callable[[np.ndarray], np.ndarray]
 #: Quantities without bands whose intensities could be compared.
 _NO_INTENSITIES = ("depolarization ratio", "refractive index", "real part of the permittivity")
 
@@ -102,6 +104,16 @@ SCORES = {
 }
 
 
+#: Each score as a distance, 0 for the same shape, and the inverse: 1 − cos θ of the spectra as
+#: vectors for the match and the Euclidean score, one minus a correlation for the others.
+_DISTANCES: dict[str, tuple[_Map, _Map]] = {
+    "match": (lambda s: 1.0 - np.sqrt(s), lambda d: np.maximum(1.0 - d, 0.0) ** 2),
+    "pearson": (lambda s: 1.0 - s, lambda d: 1.0 - d),
+    "spearman": (lambda s: 1.0 - s, lambda d: 1.0 - d),
+    "euclidean": (lambda s: 0.5 * (1.0 / s - 1.0), lambda d: 1.0 / (1.0 + 2.0 * d)),
+}
+
+
 def displacement(x: np.ndarray, f: np.ndarray, g: np.ndarray) -> float:
     """Return ∫|F − G| dν̃ of the cumulative distributions of two non-negative spectra."""
     a, b = np.maximum(f, 0.0), np.maximum(g, 0.0)
@@ -113,7 +125,10 @@ def displacement(x: np.ndarray, f: np.ndarray, g: np.ndarray) -> float:
 
 
 class ScoreInterval(NamedTuple):
-    """A value with its 95 % interval, from the scatter over bootstrap samples."""
+    """A value with its 95 % interval, from bootstrap samples.
+
+    Noise makes spectra dissimilar: the truth is more often above the value of a score than below.
+    """
 
     value: float
     lower: float  #: nan without bootstrap samples
@@ -266,9 +281,10 @@ def compare(
     limits = np.full((2, len(best)), np.nan)
     if calculated.samples is not None:
         sampled = np.array([numbers(sample) for sample in calculated.samples])
-        # about the best value: noise lowers a score, and more so that of a sample
-        error = np.sqrt(np.mean((sampled - best) ** 2, axis=0))
-        limits = _limits(best, error, calculated.n_independent, scale_range)
+        part = calculated.between(lower, upper)
+        size, error = (float(np.linalg.norm(v)) for v in (part.values, part.standard_error))
+        parts = Estimate(size, error, part.n_independent).effective_parts()
+        limits = _limits(best, sampled, (part.n_independent, parts or 1.0), scale_range)
     intervals = [ScoreInterval(*map(float, n)) for n in zip(best, *limits, strict=True)]
     moved = replace(
         calculated,
@@ -284,22 +300,62 @@ def compare(
 
 
 def _limits(
-    best: np.ndarray, error: np.ndarray, n_independent: int, scale_range: tuple[float, float] | None
+    best: np.ndarray,
+    sampled: np.ndarray,
+    parts: tuple[float, float],
+    scale_range: tuple[float, float] | None,
 ) -> np.ndarray:
     """Return the 95 % limits of the scale factor, the scores and the displacement, ``[2, n]``.
 
-    They are those of a spectrum, see :func:`confidence_interval`; of a score s they are those of
-    1 − s, which is positive.
+    Those of the factor are of :func:`confidence_interval`.
+
+    Parameters
+    ----------
+    best, sampled
+        ``[n]`` and ``[n_samples, n]``.
+    parts
+        The number of independent parts, and of equal ones whose scatter is known as well.
+    scale_range
+        Limits of the factor, if it was fitted.
     """
-    scores = slice(1, -1)
-    values = best.copy()
-    values[scores] = 1.0 - best[scores]
-    limits = np.stack(confidence_interval(values, error, 0.95, n_independent))
-    limits[:, scores] = np.minimum(1.0 - limits[::-1, scores], 1.0)
-    limits[:, -1] = np.maximum(limits[:, -1], 0.0)
+    limits = np.empty((2, len(best)))
+    error = np.sqrt(np.mean((sampled[:, 0] - best[0]) ** 2))
+    limits[:, 0] = np.concatenate(confidence_interval(best[:1], error[None], 0.95, parts[0]))
     if scale_range is not None:
         limits[:, 0] = np.clip(limits[:, 0], *scale_range)
+    for i, (name, (distance, score)) in enumerate(_DISTANCES.items(), 1):
+        d, samples = distance(best[i]), distance(sampled[:, i])
+        if name == "spearman":
+            limits[::-1, i] = score(_unsmooth_limits(d, samples, parts[1]))
+        else:
+            limits[::-1, i] = score(_angle_limits(d, samples, parts[0]))
+    limits[:, -1] = _unsmooth_limits(best[-1], sampled[:, -1], parts[1])
     return limits
+
+
+def _angle_limits(best: np.ndarray, samples: np.ndarray, n_parts: float) -> np.ndarray:
+    """Return the 95 % limits of 1 − cos θ, ``[2]``.
+
+    It is a square of deviations. Noise adds to it, and as much again to that of samples, by
+    which it is corrected. The samples therefore scatter more than it does, and their scatter is
+    known like that of twice as many parts.
+    """
+    bias, error = np.mean(samples) - best, np.std(samples, ddof=1)
+    reach = student.ppf(0.975, max(2.0 * (n_parts - 1.0), 1.0)) * error
+    ends = best - bias + np.array([-reach, reach])
+    return np.maximum([min(ends[0], best), max(ends[1], best)], 0.0)
+
+
+def _unsmooth_limits(best: np.ndarray, samples: np.ndarray, n_parts: float) -> np.ndarray:
+    """Return the 95 % limits of a distance that is no smooth function of the values, ``[2]``.
+
+    They are the quantiles of the samples, since ranks change in steps and a standard deviation
+    misses the next one. The samples are stretched by what Student's t of few parts exceeds that
+    of many, and reflected towards agreement, from which noise takes the distance away.
+    """
+    stretch = student.ppf(0.975, max(n_parts - 1.0, 1.0)) / norm.ppf(0.975)
+    low, high = best + stretch * (np.quantile(samples, [0.025, 0.975]) - best)
+    return np.maximum([min(low, 2.0 * best - high), max(high, best)], 0.0)
 
 
 def _check_spectroscopies(calculated: Spectrum, measured: Spectrum) -> None:

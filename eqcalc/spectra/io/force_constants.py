@@ -31,9 +31,8 @@ import numpy as np
 from ase import Atoms
 from ase.data import atomic_masses, atomic_masses_common
 
-from eqcalc.datasets.readers.quantum_chemistry import PROGRAMS, Gaussian
-from eqcalc.datasets.readers.steps import REAL, Output, real
 from eqcalc.normal_modes import NormalModes
+from eqcalc.program_outputs import PROGRAMS, REAL, Gaussian, Output, real
 from eqcalc.quantities import quantity
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum, PrintedModes, harmonic_analysis
 from eqcalc.spectra.provenance import molecule_facts

@@ -5,15 +5,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from ase.data import atomic_numbers
 
-from eqcalc.datasets.readers.steps import REAL, Output, Step, real
+from eqcalc.program_outputs.steps import REAL, Output, Step, real
 from eqcalc.units import conversion_factor
 
 _GPA = conversion_factor("GPa", "hartree/bohr^3")
+_BEGINNING = 2**16  # bytes in which a program names itself
 #: Methods whose energy is not that of the self-consistent field.
 _CORRELATED = re.compile(r"MP[2-5]|CC|CI|CEPA|B2|DSD|RPA|ADC|%casscf")
 #: Words of inputs, in lower case, that change neither the energy nor its derivatives.
@@ -480,3 +482,10 @@ class Cp2k(Output):
 
 #: Programs whose outputs are recognised.
 PROGRAMS: tuple[type[Output], ...] = (Cp2k, Gaussian, Orca, Psi4, QChem)
+
+
+def program_of(path: Path) -> type[Output] | None:
+    """Return the program whose output a file is; None if it is not one of :data:`PROGRAMS`."""
+    with path.open("rb") as stream:
+        beginning = stream.read(_BEGINNING).decode(errors="replace")
+    return next((program for program in PROGRAMS if program.signature in beginning), None)
