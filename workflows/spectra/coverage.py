@@ -3,7 +3,8 @@
 
 The energy of each mode is drawn from the canonical ensemble (an exponential distribution) for each
 replica, and kept; the exact spectrum is the transform of the exact correlation function with the
-same lag window. Takes some minutes on one core:
+same lag window. Scores are those of the infrared spectrum beside a measured one with other
+positions and strengths. Takes some minutes on one core:
 
     python workflows/spectra/coverage.py --output workflows/spectra/results/coverage.csv
 """
@@ -28,7 +29,6 @@ from eqcalc.spectra import (
     sum_rule_ratio,
 )
 from eqcalc.spectra.estimator.correlation import spectral_density
-from eqcalc.spectra.experiment.comparison import ScoreInterval
 from eqcalc.units import INTENSITY_PER_SQUARED_CHARGE_PER_MASS as KM_PER_MOL
 from eqcalc.units import SPECTRAL_PREFACTOR, SPEED_OF_LIGHT_CM_PER_FS
 
@@ -54,19 +54,27 @@ def density(strength: np.ndarray, temperature: float = TEMPERATURE) -> np.ndarra
     return spectral_density(exact, INTERVAL, temperature)[1]
 
 
-def kinds(n_replicas: int, rng: np.random.Generator) -> Iterator[tuple[str, Spectrum, np.ndarray]]:
-    """Yield the spectra of one sample of replicas, and the exact ones."""
+def exact_infrared() -> np.ndarray:
+    """Return the exact infrared spectrum, km/mol per cm⁻¹."""
+    return KM_PER_MOL * density((DIPOLE**2).sum(1))
+
+
+def speeds(n_replicas: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the velocities of the modes of one sample of replicas, [replica, mode, frame]."""
     energy = rng.exponential(THERMAL, size=(n_replicas, len(MODES), 1))
     phase = 2.0 * np.pi * rng.random(energy.shape)
-    time = INTERVAL * np.arange(FRAMES)
-    angle = OMEGA[:, None] * time + phase
-    speed = -np.sqrt(2.0 * energy) * np.sin(angle)
+    angle = OMEGA[:, None] * INTERVAL * np.arange(FRAMES) + phase
+    return -np.sqrt(2.0 * energy) * np.sin(angle)
+
+
+def kinds(n_replicas: int, rng: np.random.Generator) -> Iterator[tuple[str, Spectrum, np.ndarray]]:
+    """Yield the spectra of one sample of replicas, and the exact ones."""
+    speed = speeds(n_replicas, rng)
     dipole = np.einsum("rkt,ka->rta", speed, DIPOLE)
     polarizability = np.einsum("rkt,kab->rtab", speed, POLARIZABILITY)
     common = {"interval": INTERVAL, "lag": INTERVAL * LAG, "generator": rng}
     facts = {**common, "temperature": TEMPERATURE}
-    squares = (DIPOLE**2).sum(1)
-    exact = KM_PER_MOL * density(squares)
+    squares, exact = (DIPOLE**2).sum(1), exact_infrared()
     absorption = infrared(derivative=dipole, unit="e*Å/fs", **facts)
     yield "infrared", absorption, exact
     trace = np.einsum("kaa->k", POLARIZABILITY) / 3.0
@@ -91,53 +99,59 @@ def kinds(n_replicas: int, rng: np.random.Generator) -> Iterator[tuple[str, Spec
     yield "committee", found, (0.81 + 1.0 + 1.21) / 3.0 * exact
 
 
-def hits(n_replicas: int, rng: np.random.Generator) -> dict[str, list[bool]]:
-    """Return which limits contain the truth: points, areas, totals, ratios and centroids."""
-    found: dict[str, list[bool]] = {}
+class Hits(dict[str, list[bool]]):
+    """Which limits contain the truth, by quantity."""
 
-    def count(name: str, low: np.ndarray | float, high: np.ndarray | float, truth: object) -> None:
-        inside = (low <= np.asarray(truth)) & (np.asarray(truth) <= high)
-        found.setdefault(name, []).extend(np.atleast_1d(inside).tolist())
+    def count(self, name: str, low: object, high: object, truth: object) -> None:
+        """Add limits, one or many."""
+        inside = (np.asarray(low) <= np.asarray(truth)) & (np.asarray(truth) <= np.asarray(high))
+        self.setdefault(name, []).extend(np.atleast_1d(inside).tolist())
 
+
+def of_spectra(n_replicas: int, rng: np.random.Generator, found: Hits) -> None:
+    """Count points, areas, totals, ratios and centroids of one sample of replicas."""
     for name, spectrum, exact in kinds(n_replicas, rng):
         low, high = spectrum.confidence_band(0.95)
         seen = np.flatnonzero(np.abs(exact) > SMALLEST * exact.max())[::5]
-        count(f"{name}, points", low[seen], high[seen], exact[seen])
+        found.count(f"{name}, points", low[seen], high[seen], exact[seen])
         for band in BANDS:
             weights = spectrum.weights(*band)
-            count(f"{name}, areas", *spectrum.integrate(*band).interval(), weights @ exact)
+            found.count(f"{name}, areas", *spectrum.integrate(*band).interval(), weights @ exact)
         if name == "infrared":
             total = Estimate(KM_PER_MOL * float((DIPOLE**2).sum()), 0.0)
-            count("infrared, whole area", *spectrum.integrate().interval(), total.value)
-            count("sum rule", *sum_rule_ratio(spectrum, total).interval(), 1.0)
+            found.count("infrared, whole area", *spectrum.integrate().interval(), total.value)
+            found.count("sum rule", *sum_rule_ratio(spectrum, total).interval(), 1.0)
             weights, x = spectrum.weights(*BANDS[0]), spectrum.wavenumber
             mean = (weights * x) @ exact / (weights @ exact)
-            count("centroid of two bands", *spectrum.band(*BANDS[0]).centroid.interval(), mean)
-            for kind, (value, truth) in scores(spectrum, exact).items():
-                count(kind, value.lower, value.upper, truth.value)
-    return found
+            centroid = spectrum.band(*BANDS[0]).centroid
+            found.count("centroid of two bands", *centroid.interval(), mean)
 
 
-def scores(spectrum: Spectrum, exact: np.ndarray) -> dict[str, tuple[ScoreInterval, ScoreInterval]]:
-    """Return scores of a spectrum and of the exact one beside a measured one of other strengths."""
-    x = spectrum.wavenumber
+def of_scores(n_replicas: int, rng: np.random.Generator, found: Hits) -> None:
+    """Count scores of one sample of replicas beside a measured spectrum of other strengths."""
+    dipole = np.einsum("rkt,ka->rta", speeds(n_replicas, rng), DIPOLE)
+    facts = {"interval": INTERVAL, "lag": INTERVAL * LAG, "temperature": TEMPERATURE}
+    ours = infrared(derivative=dipole, unit="e*Å/fs", generator=rng, **facts)
+    x = ours.wavenumber
     bands = ((1010.0, 1.0), (1590.0, 0.6), (3020.0, 0.5))
     other = sum(a / (1.0 + ((x - center) / 30.0) ** 2) for center, a in bands)
     measured = Spectrum(x, np.asarray(other), "1", "measured")
-    truth = Spectrum(x, exact, spectrum.unit, spectrum.label)
-    ours, best = (compare(s, measured, lower=800.0, upper=3200.0) for s in (spectrum, truth))
-    named = {f"scores, {name}": (ours.scores[name], best.scores[name]) for name in ours.scores}
-    return {**named, "displacement": (ours.displacement, best.displacement)}
+    exact = Spectrum(x, exact_infrared(), ours.unit, ours.label)
+    found_ours, truth = (compare(s, measured, lower=800.0, upper=3200.0) for s in (ours, exact))
+    for name, score in found_ours.scores.items():
+        found.count(f"scores, {name}", score.lower, score.upper, truth.scores[name].value)
+    moved = found_ours.displacement
+    found.count("displacement", moved.lower, moved.upper, truth.displacement.value)
 
 
 def coverage(n_replicas: int, repetitions: int, seed: int) -> dict[str, float]:
     """Return the fraction of 95 % limits that contain the truth, by quantity."""
-    rng = np.random.default_rng(seed)
-    every: dict[str, list[bool]] = {}
-    for _ in range(repetitions):
-        for name, inside in hits(n_replicas, rng).items():
-            every.setdefault(name, []).extend(inside)
-    return {name: float(np.mean(inside)) for name, inside in every.items()}
+    found = Hits()
+    for count in (of_spectra, of_scores):
+        rng = np.random.default_rng(seed)
+        for _ in range(repetitions):
+            count(n_replicas, rng, found)
+    return {name: float(np.mean(inside)) for name, inside in found.items()}
 
 
 def main() -> None:

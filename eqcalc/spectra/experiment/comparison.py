@@ -281,10 +281,11 @@ def compare(
     limits = np.full((2, len(best)), np.nan)
     if calculated.samples is not None:
         sampled = np.array([numbers(sample) for sample in calculated.samples])
-        part = calculated.between(lower, upper)
-        size, error = (float(np.linalg.norm(v)) for v in (part.values, part.standard_error))
-        parts = Estimate(size, error, part.n_independent).effective_parts()
-        limits = _limits(best, sampled, (part.n_independent, parts or 1.0), scale_range)
+        part, n = calculated.between(lower, upper), calculated.n_independent
+        errors = np.zeros(0) if part.standard_error is None else part.standard_error
+        size, error = (float(np.linalg.norm(v)) for v in (part.values, errors))
+        parts = Estimate(size, error, n).effective_parts() or float(n)
+        limits = _limits(best, sampled, (n, parts), scale_range)
     intervals = [ScoreInterval(*map(float, n)) for n in zip(best, *limits, strict=True)]
     moved = replace(
         calculated,

@@ -71,6 +71,37 @@ def test_a_spectrum_matches_itself():
     assert c.calculated.integrate().value == pytest.approx(1.0, rel=1e-6)
 
 
+def sampled(n_replicas, rng):
+    """Return the mean of replicas with thermal energies in each band, with bootstrap samples."""
+    exact = lines(*BANDS)
+    areas = rng.exponential(size=(n_replicas, len(BANDS[0]))) * BANDS[2]
+    drawn = areas[rng.integers(n_replicas, size=(100, n_replicas))].mean(1)
+    unit = np.array([lines([p], [w], [1.0]).values for p, w in zip(*BANDS[:2], strict=True)])
+    return exact, replace(
+        exact, values=areas.mean(0) @ unit, samples=drawn @ unit, n_independent=n_replicas
+    )
+
+
+def test_limits_contain_the_truth_to_which_noise_is_no_friend():
+    """A sampled spectrum is less similar than the exact one, also where that agrees fully."""
+    rng = np.random.default_rng(5)
+    others = lines([905.0, 1100.0, 1460.0, 2940.0], BANDS[1], [20.0, 50.0, 40.0, 100.0])
+    limits = {"lower": 600.0, "upper": 3400.0}
+    inside = {name: 0 for name in ("match", "pearson", "spearman", "euclidean")}
+    for _ in range(40):
+        exact, spectrum = sampled(8, rng)
+        found = compare(spectrum, exact, **limits).scores
+        assert all(s.value < 1.0 and s.lower < s.value <= s.upper <= 1.0 for s in found.values())
+        assert found["match"].upper > 0.999
+        truth, found = (compare(s, others, **limits).scores for s in (exact, spectrum))
+        for name, score in found.items():
+            inside[name] += score.lower <= truth[name].value <= score.upper
+        # one angle, two scores
+        match, euclidean = (np.array(found[name]) for name in ("match", "euclidean"))
+        assert np.allclose(euclidean, 1.0 / (3.0 - 2.0 * np.sqrt(match)))
+    assert all(36 <= n for n in inside.values()), inside
+
+
 def test_intervals_are_those_of_student_for_few_replicas():
     measured, calculated = lines(*BANDS, scale=0.99), lines(*BANDS, seed=2)
     limits = {"lower": 600.0, "upper": 3400.0, "scale_range": (0.9, 1.05)}
