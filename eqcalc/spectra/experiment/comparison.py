@@ -338,11 +338,10 @@ def _angle_limits(best: np.ndarray, samples: np.ndarray, n_parts: float) -> np.n
     """Return the 95 % limits of 1 − cos θ, ``[2]``.
 
     It is a square of deviations. Noise adds to it, and as much again to that of samples, by
-    which it is corrected. The samples therefore scatter more than it does, and their scatter is
-    known like that of twice as many parts.
+    which it is corrected.
     """
     bias, error = np.mean(samples) - best, np.std(samples, ddof=1)
-    reach = student.ppf(0.975, max(2.0 * (n_parts - 1.0), 1.0)) * error
+    reach = student.ppf(0.975, max(n_parts - 1.0, 1.0)) * error
     ends = best - bias + np.array([-reach, reach])
     return np.maximum([min(ends[0], best), max(ends[1], best)], 0.0)
 

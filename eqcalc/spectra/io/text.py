@@ -29,6 +29,8 @@ _SOME_ROWS = 10  # of a table that a text follows
 _COLUMN_MARK = re.compile(r"[;,\t]")
 _COMMA_BESIDE_BLANK = re.compile(r",\s|\s,")
 _FOOTER = re.compile(r"\s*(###|##END\b|>{3}|\[[A-Za-z][\w .-]*\]\s*$)")
+#: A line of text after a table, or the end of a file of DOS; a value that is missing is none.
+_TEXT = re.compile(r"\s*(?!(?:nan|inf)\w*\b)[A-Za-z]{2}|\x1a", re.IGNORECASE)
 #: Headings of the table itself, before which numbers are settings.
 _HEADING = re.compile(r"\s*(#\s*DATA|\[?XY ?DATA\]?|>{3,}\s*Begin.*)\s*$", re.IGNORECASE)
 #: Longest line of text, in characters.
@@ -209,8 +211,9 @@ def _before_footer(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
         if number <= heading + 1:
             yield number, f"#{line}"
             continue
-        # text after a whole table and an empty line
-        apart = number > last + 1 > heading + _SOME_ROWS and not lines[last + 1].strip()
+        # text after a whole table
+        after = number > last + 1 > heading + _SOME_ROWS
+        apart = after and (not lines[last + 1].strip() or _TEXT.match(lines[last + 1]))
         if started and (_FOOTER.match(line) or apart):
             return
         started = started or _starts_with_number(line.strip())

@@ -219,9 +219,10 @@ def test_the_range_is_cut_before_the_conversion(tmp_path):
     with refused(file=path, key="limits", value=(500.0, 515.0)):
         read_measured(path, unit="T", limits=(500.0, 515.0))
     micrometres = write(tmp_path / "um.txt", 1e4 / nu, values)
-    with refused(key="limits") as caught:
-        read_measured(micrometres, unit="absorbance", limits=(500.0, 900.0))
-    assert "µm" in caught.value.advice
+    for limits in ((500.0, 900.0), None):
+        with refused(file=micrometres, key="first column") as caught:
+            read_measured(micrometres, unit="absorbance", limits=limits)
+        assert "µm" in caught.value.advice
 
 
 def test_percent_and_fraction_are_told_apart(tmp_path):
@@ -426,6 +427,39 @@ def test_what_may_follow_or_repeat_in_one_spectrum(tmp_path):
         assert np.array_equal(read_measured(path).values, NU)
     path.write_text(f"{head.replace('RAMAN', 'FLUORESCENCE')}{data}")
     with refused(file=path, key="data type", value="FLUORESCENCE SPECTRUM"):
+        read_measured(path)
+
+
+def test_columns_without_titles_are_told_apart_or_refused(tmp_path):
+    path, nu = tmp_path / "m.txt", np.linspace(4000.0, 600.0, 301)
+    values = 0.1 + 0.8 / (1.0 + ((nu - 1700.0) / 30.0) ** 2)
+    swapped, numbered = rows(values, nu), rows(np.arange(1.0, 302.0), nu, values)
+    for text in (rows(nu, values), swapped, numbered):
+        path.write_text(text)
+        found = read_measured(path)
+        assert np.array_equal(found.wavenumber, np.round(nu[::-1], 2))
+        assert np.allclose(found.values, values[::-1], atol=0.006)
+        assert bool(found.warnings) == (text != rows(nu, values))
+    path.write_text("cm-1\tA\n" + rows(nu / 100.0, values))  # far infrared
+    assert read_measured(path).wavenumber[-1] == 40.0
+    for x, unit in ((1e4 / nu, "µm"), (1e4 / nu[::-1], "µm"), (1e7 / nu, "nm")):
+        path.write_text(rows(x, values))
+        with refused(file=path, key="first column") as caught:
+            read_measured(path)
+        assert unit in caught.value.advice
+    path.write_text(rows(nu, values) + rows(nu, 2.0 * values))
+    with refused(file=path, key="first column") as caught:
+        read_measured(path)
+    assert "several spectra" in caught.value.problem
+
+
+@pytest.mark.parametrize("tail", ["End of data", "Scans: 32\nResolution: 4", "\x1a", "# done"])
+def test_text_right_after_a_table(tmp_path, tail):
+    path = tmp_path / "m.txt"
+    path.write_text(rows(NU, NU) + tail + "\n")
+    assert np.array_equal(read_measured(path).values, NU)
+    path.write_text(rows(NU, NU) + "nan nan\n" + tail)
+    with refused(file=path, key=f"line {len(NU) + 1}"):
         read_measured(path)
 
 
