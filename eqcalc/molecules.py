@@ -509,9 +509,8 @@ _FARTHEST = 1e6
 def read_structures(paths: Sequence[str | Path]) -> list[Atoms]:
     """Read the structures of files, in any format that ASE reads.
 
-    A charge and spin that files do not state are those of xtb's ``.CHRG`` and ``.UHF`` beside
-    them. Warns if an atom of a molecule has no bonded neighbour, for example if coordinates are
-    in bohr.
+    Charge and spin may be in xtb's ``.CHRG`` and ``.UHF`` beside them. Warns if an atom of a
+    molecule has no bonded neighbour, for example if coordinates are in bohr.
 
     Raises
     ------
@@ -558,29 +557,15 @@ def read_structures(paths: Sequence[str | Path]) -> list[Atoms]:
 
 
 def _add_beside(path: Path, structures: Sequence[Atoms]) -> None:
-    """Add to structures what xtb would read beside their file, unless they state it."""
+    """Add to structures what xtb would read beside their file; what contradicts is an error."""
     beside = stated_beside(path)
-    taken = False
+    if beside.get(".CHRG") and not all(map(states_charge, structures)):
+        text = f"{path}: the charge is {beside['.CHRG']:+d}, from {path.with_name('.CHRG')}"
+        warnings.warn(text, IonWarning, stacklevel=3)
     for index, atoms in enumerate(structures if beside else ()):
-        silent = not states_charge(atoms), not _named(atoms.info, SPIN_KEYS)
         atoms.info.update(beside)
         with located(section=f"structure {index}"):
-            charge = total_charge(atoms)
-            unpaired = unpaired_electrons(atoms) if ".UHF" in beside else 0
-        for name in beside:
-            del atoms.info[name]
-        if silent[0] and ".CHRG" in beside:
-            atoms.info["charge"] = charge
-            taken = taken or charge != 0
-        if silent[1] and ".UHF" in beside:
-            atoms.info["unpaired_electrons"] = unpaired
-    if taken:
-        warnings.warn(
-            f"{path}: the charge is {beside['.CHRG']:+d}, from {path.with_name('.CHRG')}; if it is "
-            "of another molecule, state charge=0 in the structure",
-            IonWarning,
-            stacklevel=3,
-        )
+            (unpaired_electrons if ".UHF" in beside else total_charge)(atoms)
 
 
 def _warn_of_distances(path: str | Path, structures: Sequence[Atoms]) -> None:

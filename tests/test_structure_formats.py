@@ -260,7 +260,6 @@ def test_what_xtb_reads_beside_a_structure_is_its_charge_and_spin(tmp_path, name
     with pytest.warns(IonWarning, match=r"\.CHRG"):
         read = read_structure(path)
     assert (total_charge(read), unpaired_electrons(read)) == (1.0, 2)
-    assert set(read.info) == {"charge", "unpaired_electrons"}
     if not text:
         record = labelled(path)
         assert (record.charge, record.unpaired_electrons) == (1.0, 2)
