@@ -4,8 +4,9 @@ r"""Vibrational self-consistent field and configuration interaction.
 VSCF (Bowman, J. Chem. Phys. 68, 608 (1978)) gives each mode the functions of the mean
 field of the others in the ground state. VCI diagonalises the Hamiltonian in all
 configurations of at most n quanta. As that is better for the ground state than for excited
-ones, the configurations of n + 1 and n + 2 quanta are added by second-order perturbation
-theory, each as a two-level problem so that no denominator vanishes:
+ones, the configurations of n + 1 to n + 3 quanta (cubic terms connect states that differ by three;
+in the largest bases to n + 2) are added by second-order perturbation theory, each as a two-level
+problem so that no denominator vanishes:
 
     ΔE_i = Σ_c ½ [sgn(Δ) √(Δ² + 4⟨c|H|i⟩²) − Δ],   Δ = E_i − E_c.
 
@@ -17,6 +18,7 @@ operator are left out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,6 +40,8 @@ from eqcalc.normal_modes import NormalModes
 
 #: Configurations outside the basis whose coupling is computed at once.
 _BLOCK = 8000
+#: Configurations of three more quanta are added for at most so many couplings to the basis.
+_COUPLINGS = 200_000_000
 
 
 @dataclass(frozen=True)
@@ -165,10 +169,16 @@ def vibrational_states(hamiltonian: Hamiltonian, quanta: int, upper: float) -> S
 
 
 def outer_correction(hamiltonian: Hamiltonian, states: States) -> np.ndarray:
-    """Return the second-order energies of configurations of up to two more quanta, cm⁻¹."""
+    """Return the second-order energies of configurations of up to three more quanta, cm⁻¹.
+
+    Of up to two more, if there are too many of three.
+    """
     inside = states.configurations
     quanta = int(inside.sum(axis=1).max())
-    outside = all_configurations(inside.shape[1], quanta + 2, len(hamiltonian.bases[0]) - 1)
+    n_modes = inside.shape[1]
+    couplings = math.comb(n_modes + quanta + 3, n_modes) * len(inside)
+    end = quanta + (3 if couplings <= _COUPLINGS else 2)
+    outside = all_configurations(n_modes, end, len(hamiltonian.bases[0]) - 1)
     outside = outside[outside.sum(axis=1) > quanta]
     correction = np.zeros(len(states.energies))
     for start in range(0, len(outside), _BLOCK):

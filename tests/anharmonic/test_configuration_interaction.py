@@ -108,6 +108,27 @@ def test_configurations_outside_of_the_basis_are_nearly_as_good_as_inside():
     assert better < 0.5 * plain
 
 
+def test_spectators_do_not_shift_combinations():
+    """What takes all quanta of the basis is corrected like the rest: hot bands are in place."""
+    wavenumber = [1500.0, 1600.0, 1900.0, 2900.0]
+
+    def surface(q):
+        cubic = 250.0 * q[:, 2] ** 2 * q[:, 3]  # of modes that are not excited
+        return (0.5 * q**2 @ wavenumber + cubic)[:, None]
+
+    system = hamiltonian(surface, wavenumber, nodes=11)
+    states = vibrational_states(system, 2, 4500.0)
+    levels = states.energies + outer_correction(system, states)
+
+    def level(*quanta):
+        (place,) = np.flatnonzero((states.configurations == quanta).all(axis=1))
+        return levels[np.argmax(states.vectors[place] ** 2)] - levels[0]
+
+    single = level(1, 0, 0, 0), level(0, 1, 0, 0)
+    np.testing.assert_allclose(single, wavenumber[:2], atol=1.0)
+    assert abs(level(1, 1, 0, 0) - sum(single)) < 0.1
+
+
 def test_configurations_and_their_connections():
     rows = all_configurations(3, 3, 2)
     assert len(rows) == len(np.unique(rows, axis=0)) == 17
