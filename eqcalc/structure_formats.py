@@ -15,6 +15,7 @@ import ase.io
 import numpy as np
 from ase import Atoms
 from ase.data import atomic_numbers
+from ase.units import Bohr
 from numpy.typing import ArrayLike
 
 from eqcalc.program_outputs import Output, program_of
@@ -26,7 +27,7 @@ _DATABASES = (".db", ".json")
 _MOLFILE_CHARGES = {1: 3, 2: 2, 3: 1, 5: -1, 6: -2, 7: -3}
 _DOUBLET = 4  # among these codes, a radical
 #: Statements of the charge and the spin in comments, such as "charge: +1", "q=1", "mult 2".
-_NUMBER = r"""["']?\s*{}\s*["']?([+-]?\d{{1,2}}(?:\.0*)?(?![\d.])|\d{{1,2}}[+-](?!\d))"""
+_NUMBER = r"""["']?\s*{}\s*["']?(\d{{1,2}}[+-](?!\w)|[+-]?\d{{1,2}}(?:\.0*)?(?![\d.]))"""
 _IN_COMMENT = {
     "charge": (
         r"(?<!\w)(?:(?:total|net|tot|formal|molecular)[ _])?(?:charge|chrg)"
@@ -51,6 +52,8 @@ _TURBOMOLE = {
     "charge": r"^\s*\$?(?:eht.*\bcharge\s*=|charge|chrg\s*=?)\s*([+-]?\d+)",
     "unpaired_electrons": r"^\s*\$?(?:eht.*\bunpaired\s*=|uhf\s*=?)\s*(\d+)",
 }
+#: Coordinates of Turbomole in Å.
+_ANGSTROM = re.compile(r"^\s*\$coord[ \t]+angs", re.MULTILINE | re.IGNORECASE)
 #: Characters of a text that are searched for statements.
 _SEARCHED = 10**7
 
@@ -108,8 +111,11 @@ def read_atoms(
                 atoms.info.setdefault(key, parameters[name])
         if gaussian:
             atoms.calc = None
-        for key, value in _in_text(path).items():
+        text = _text_of_output(path)
+        for key, value in _in_text(text).items():
             atoms.info.setdefault(key, value)
+        if _ANGSTROM.search(text):  # ASE takes bohr
+            atoms.positions /= Bohr
     return found
 
 
@@ -155,12 +161,16 @@ def stated_beside(path: Path) -> dict[str, int]:
     return found
 
 
-def _in_text(path: Path) -> dict[str, int]:
-    """Return the charge and spin that inputs and outputs state, of which ASE reads the atoms."""
+def _text_of_output(path: Path) -> str:
+    """Return the text of inputs and outputs that state more than ASE reads; else nothing."""
     if path.suffix.lower() not in (".log", ".out", ".nwo", "", ".coord", ".tmol"):
-        return {}
+        return ""
     with path.open(encoding="utf-8", errors="replace") as file:
-        text = file.read(_SEARCHED)
+        return file.read(_SEARCHED)
+
+
+def _in_text(text: str) -> dict[str, int]:
+    """Return the charge and spin that inputs and outputs state, of which ASE reads the atoms."""
     if re.search(r"^\s*\$coord", text, re.MULTILINE):
         lines = re.MULTILINE | re.IGNORECASE
         matches = {key: re.search(form, text, lines) for key, form in _TURBOMOLE.items()}

@@ -186,6 +186,26 @@ def test_charges_in_comments_of_xyz_files(tmp_path, comment):
     assert Interpretation({}, {"positions": "Å"}, ["s"]).record(frame).charge == 1.0
 
 
+@pytest.mark.parametrize("comment", ["charge=1-", "q=1-", "charge: -1", "charge=-1.0", "chrg 1-"])
+def test_negative_charges_in_comments_of_xyz_files(tmp_path, comment):
+    hydroxide = Atoms("OH", [[0, 0, 0], [0, 0, 0.97]])
+    (tmp_path / "a.xyz").write_text(xyz(hydroxide, comment))
+    assert total_charge(read_structure(tmp_path / "a.xyz")) == -1.0
+    (frame,) = ExtxyzReader(tmp_path / "a.xyz")
+    assert Interpretation({}, {"positions": "Å"}, ["s"]).record(frame).charge == -1.0
+
+
+def test_coordinates_of_turbomole_in_angstrom(tmp_path):
+    rows = "".join(
+        f"{x:.6f} {y:.6f} {z:.6f} {symbol.lower()}\n"
+        for symbol, (x, y, z) in zip(HYDRONIUM.symbols, HYDRONIUM.positions, strict=True)
+    )
+    for text in (f"$coord angs\n{rows}$end\n", f"$coord\n{BOHR}$end\n"):
+        (tmp_path / "coord").write_text(text)
+        read = read_structure(tmp_path / "coord")
+        np.testing.assert_allclose(read.positions, HYDRONIUM.positions, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "comment", ["0 1", "charge=0", "q: 0", "frame 17 energy -5.0", "", "1 2 3"]
 )
