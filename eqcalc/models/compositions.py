@@ -20,7 +20,7 @@ from ase.symbols import Symbols
 
 from eqcalc.files import GENERAL_MODEL, model_file
 from eqcalc.models.checkpoint import read_header
-from eqcalc.molecules import open_shell, total_charge
+from eqcalc.molecules import bonded_neighbours, open_shell, total_charge
 from eqcalc.validation import InvalidInputError
 
 #: Up to this many formulas are recorded individually; beyond that, only ranges.
@@ -215,10 +215,38 @@ def _pair(values: Iterable[int]) -> tuple[int, int]:
 
 
 def general_model_knows(atoms: Atoms) -> bool:
-    """Return whether the general model was trained on molecules like this one."""
+    """Return whether the general model was trained on molecules like this one.
+
+    It knows no groups at the ends of a linear chain, as in allene, whose twist it cannot tell.
+    """
     found = _of_general_model()
-    closed = not total_charge(atoms) and not open_shell(atoms)
-    return found is not None and closed and found.contain(atoms.numbers)
+    if found is None or not found.contain(atoms.numbers):
+        return False
+    return not (total_charge(atoms) or open_shell(atoms) or _groups_across_a_chain(atoms))
+
+
+def _groups_across_a_chain(atoms: Atoms) -> bool:
+    """Return whether two groups such as CH₂ stand at the ends of a linear chain, as in allene.
+
+    Their orientation about the chain is that of two planes, which no vector tells.
+    """
+    neighbours = bonded_neighbours(atoms)
+
+    inner = {
+        k
+        for k, around in enumerate(neighbours)
+        if len(around) == 2 and atoms.get_angle(around[0], k, around[1]) > 165.0
+    }
+    for end, bonded in enumerate(neighbours):
+        if len(bonded) != 3:
+            continue
+        for first in inner & set(bonded):
+            before, here = end, first
+            while here in inner:
+                before, here = here, next(k for k in neighbours[here] if k != before)
+            if here != end and len(neighbours[here]) == 3:
+                return True
+    return False
 
 
 @cache

@@ -16,6 +16,7 @@ from eqcalc.harmonic import harmonic_spectrum, potential_smoothness, relax, wave
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.compositions import UnknownCompositionWarning
 from eqcalc.prediction.level import ModelLevel, default_level
+from eqcalc.prediction.structure import molecule_from
 from eqcalc.units import convert
 
 #: Harmonic wavenumbers of formaldehyde, CCSD(T)-F12 [cm⁻¹].
@@ -73,6 +74,14 @@ def test_it_says_where_it_ends(name):
     with pytest.warns(UnknownCompositionWarning):
         atoms.get_potential_energy()
     assert default_level(atoms) == "gfn2"
+
+
+@pytest.mark.parametrize(("smiles", "known"), [("C=C=C", False), ("C=C=O", True), ("CC#CC", True)])
+def test_planes_across_a_chain_are_not_told_by_vectors(smiles, known):
+    """Allene's twist has 865 cm⁻¹, and next to none in a network of scalars and vectors."""
+    pytest.importorskip("rdkit")
+    atoms = molecule_from(f"smiles:{smiles}")
+    assert default_level(atoms) == ("general" if known else "gfn2")
 
 
 def test_it_is_the_default_where_it_knows_the_molecule():

@@ -2,6 +2,8 @@
 """Scaled harmonic wavenumbers against the measured fundamentals of small molecules.
 
     python workflows/general/fundamentals.py --level gfn2 --output results/fundamentals-gfn2.json
+    python workflows/general/fundamentals.py --level general \
+        --beside results/fundamentals-aiqm2.json
 
 The molecules are the neutral ones of H, C, N and O in ``data/experiment/fundamentals.csv`` that
 RDKit builds from their InChI, closed shells of natural isotopes. The level is a model file or a
@@ -95,6 +97,9 @@ def main() -> None:
     """Compute, fit on each half and report on the other."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--level", required=True, help="a model file (.eqc), gfn2, dft, …")
+    parser.add_argument(
+        "--beside", type=Path, help="results of the level that a model was trained on"
+    )
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
@@ -134,6 +139,18 @@ def main() -> None:
         "median absolute deviation / cm-1": float(np.median(np.abs(deviations))),
         "root mean square / cm-1": float(np.sqrt(np.mean(deviations**2))),
     }
+    if options.beside:
+        beside = json.loads(options.beside.read_text(encoding="utf-8"))
+        differences = {
+            entry["name"]: np.abs(np.subtract(entry["harmonic"], known["harmonic"])).mean()
+            for inchi, entry in found.items()
+            if (known := beside["molecules"].get(inchi))
+        }
+        summary |= {
+            "harmonic wavenumbers beside": beside["summary"]["level"],
+            "mean absolute difference / cm-1": float(np.mean([*differences.values()])),
+            "largest / cm-1": dict(sorted(differences.items(), key=lambda x: -x[1])[:5]),
+        }
     print(json.dumps(summary, indent=1, ensure_ascii=False))
     for entry in sorted(found.values(), key=lambda e: -np.abs(e["deviations"]).mean())[:12]:
         print(f"{entry['name']:24s} {np.abs(entry['deviations']).mean():7.1f}")

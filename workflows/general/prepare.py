@@ -2,12 +2,13 @@
 """Labels of distorted molecules of H, C, N and O as a dataset that is split by molecule.
 
     python workflows/general/prepare.py packed.npz small.h5 --output data/hcno/hcno-aiqm2.h5
+    python workflows/general/prepare.py data/hcno/hcno-aiqm2.h5 more.npz --output more.h5
 
-The files are packed labels of QM9 molecules, and what ``small_molecules.py`` wrote. Left out are
-structures about whose energy the eight networks of AIQM2 disagree by more than 0.1 eV, and those
-with a force above 20 eV/Å, far beyond what dynamics meets. A hash of a molecule's index in QM9,
-or of its SMILES string, says whether it is trained on, validates or is held out, so that no
-molecule is in two parts.
+The files are packed labels of QM9 molecules, what ``small_molecules.py`` and ``double_bonds.py``
+wrote, and what this wrote before, whose structures stay in their parts. Left out are structures
+about whose energy the eight networks of AIQM2 disagree by more than 0.1 eV, and those with a force
+above 20 eV/Å, far beyond what dynamics meets. A hash of a molecule's index in QM9, or of its SMILES
+string, says whether it is trained on, validates or is held out: no molecule is in two parts.
 """
 
 from __future__ import annotations
@@ -24,17 +25,30 @@ from eqcalc.units import convert
 
 MAXIMUM_SPREAD = 0.1  # eV
 MAXIMUM_FORCE = 20.0  # eV/Å
+#: How the source of a distorted molecule of QM9 begins.
+DISTORTED_QM9 = "harmonic quantum distribution"
 LEVELS = {"energy": "AIQM2", "forces": "AIQM2", "dipole": "PTB", "polarizability": "PTB"}
 
 
 def records(path: Path) -> Iterator[tuple[str, Record]]:
-    """Yield the molecule and the record of each structure of a file that is kept."""
+    """Yield the part and the record of each structure of a file that is kept."""
     if path.suffix == ".npz":
-        yield from packed_records(path)
-        return
-    for record in Dataset.open(path):
-        if np.linalg.norm(record.labels["forces"], axis=1).max() <= MAXIMUM_FORCE:
-            yield record.source.split(", ")[0].removeprefix("QM9 "), record
+        kept = packed_records(path)
+    else:
+        dataset = Dataset.open(path)
+        if "molecules" in dataset.splits:
+            part = {
+                int(i): name for name, rows in dataset.splits["molecules"].items() for i in rows
+            }
+            yield from ((part[i], record) for i, record in enumerate(dataset))
+            return
+        kept = (
+            (record.source.split(", ")[0].removeprefix("QM9 "), record)
+            for record in dataset
+            if np.linalg.norm(record.labels["forces"], axis=1).max() <= MAXIMUM_FORCE
+        )
+    for molecule, record in kept:
+        yield part_of(molecule, int((record.numbers > 1).sum())), record
 
 
 def packed_records(path: Path) -> Iterator[tuple[str, Record]]:
@@ -58,7 +72,7 @@ def packed_records(path: Path) -> Iterator[tuple[str, Record]]:
                 numbers=data["numbers"][first:last].astype(int),
                 positions=data["positions_A"][first:last].astype(float),
                 labels=labels,
-                source=f"harmonic quantum distribution {data['temperature_K'][k]:.0f} K",
+                source=f"{DISTORTED_QM9} {data['temperature_K'][k]:.0f} K",
             ),
         )
 
@@ -75,12 +89,9 @@ def part_of(molecule: str, heavy: int) -> str:
     return "test" if share < 0.06 else "validation" if share < 0.08 else "training"
 
 
-def emphasis(training: np.ndarray, small: np.ndarray, heavy: np.ndarray) -> np.ndarray:
-    """Return rows to train on for small molecules: theirs three times, a third of large ones."""
-    known, size = small[training], heavy[training]
-    large = training[(size >= 7) & ~known]
-    some = np.random.default_rng(0).choice(large, len(large) // 3, replace=False)
-    return np.concatenate([*[training[known]] * 3, training[(size < 7) & ~known], some])
+def emphasis(training: np.ndarray, small: np.ndarray) -> np.ndarray:
+    """Return the rows to train on with those of small molecules twice."""
+    return np.concatenate([training, training[small[training]]])
 
 
 def main() -> None:
@@ -90,7 +101,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     parts: dict[str, list[int]] = {"training": [], "validation": [], "test": []}
-    small, heavy_atoms = [], []
+    small: list[bool] = []
     with DatasetWriter(
         options.output,
         level_of_theory=LEVELS,
@@ -99,15 +110,13 @@ def main() -> None:
         compressed=True,
     ) as writer:
         for path in options.files:
-            for molecule, record in records(path):
+            for part, record in records(path):
                 writer.append(record)
-                heavy = int((record.numbers > 1).sum())
-                parts[part_of(molecule, heavy)].append(len(small))
-                small.append(path.suffix != ".npz")
-                heavy_atoms.append(heavy)
+                parts[part].append(len(small))
+                small.append(not record.source.startswith(DISTORTED_QM9))
         split = {name: np.array(rows) for name, rows in parts.items()}
         writer.add_split("molecules", split)
-        first = emphasis(split["training"], np.array(small), np.array(heavy_atoms))
+        first = emphasis(split["training"], np.array(small))
         writer.add_split("small", {**split, "training": first})
     dataset = Dataset.open(options.output)
     print(dataset, {name: len(rows) for name, rows in parts.items()})

@@ -36,6 +36,7 @@ from eqcalc.anharmonic import Treatment, anharmonic_spectrum
 from eqcalc.files import write_atomically
 from eqcalc.prediction import Calibration, Level, level_named, molecule_from, predict
 from eqcalc.prediction.errors import HYDROGEN
+from eqcalc.prediction.level import default_level
 from eqcalc.prediction.planning import LARGEST, QUALITIES
 
 #: Molecules of at most so many modes are treated both with and without terms of three modes.
@@ -124,11 +125,15 @@ def all_predicted(level: Level, largest: int, folder: Path) -> dict[str, dict[st
     """Return the predictions of all molecules by InChI, from their files or made now."""
     folder.mkdir(parents=True, exist_ok=True)
     listed = molecules()
-    sizes = {i: len(molecule_from(f"smiles:{m.smiles}")) for i, m in listed.items()}
+    structures = {i: molecule_from(f"smiles:{m.smiles}") for i, m in listed.items()}
+    sizes = {i: len(atoms) for i, atoms in structures.items()}
     found = {}
     for inchi, molecule in sorted(listed.items(), key=lambda item: sizes[item[0]]):
         if sizes[inchi] > largest:
             print(f"{molecule.name}: more than {largest} atoms", flush=True)
+            continue
+        if level.given == "general" and default_level(structures[inchi]) != level.given:
+            print(f"{molecule.name}: the general model does not know its kind", flush=True)
             continue
         file = folder / f"{hashlib.sha256(inchi.encode()).hexdigest()[:12]}.json"
         entry = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
