@@ -420,7 +420,7 @@ def test_limits_beyond_the_data_name_the_file(tmp_path, spectrum, series, capsys
     assert run(*command, "--limits", 500, 1900) == FAILURE
     assert f"{measured}: limits: expected a range within 1000" in capsys.readouterr().err
     wide = tmp_path / "wide.txt"
-    wide.write_text("\n".join(f"{x} {x}" for x in range(0, 200_000, 500)))
+    wide.write_text("\n".join(["cm-1 A", *(f"{x} {x}" for x in range(0, 200_000, 500))]))
     assert run("compare", spectrum, wide, "--limits", 500, 190_000) == FAILURE
     assert f"{spectrum} against {wide}: limits" in capsys.readouterr().err
     np.savetxt(tmp_path / "d.txt", vector(series[:1])[0])
