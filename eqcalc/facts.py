@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from html import escape
+from typing import TypeAlias
 
 
 def described(facts: Mapping[str, str]) -> str:
@@ -73,7 +74,7 @@ def aligned(rows: Sequence[Sequence[str]], words: Collection[int] = ()) -> str:
 
 
 #: Head, unit and texts of a column of a table.
-Column = tuple[str, str, Sequence[str]]
+Column: TypeAlias = "tuple[str, str, Sequence[str]]"
 
 
 def column(head: str, unit: str, values: Iterable[float], form: str) -> Column:
