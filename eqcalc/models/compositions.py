@@ -231,7 +231,6 @@ def _groups_across_a_chain(atoms: Atoms) -> bool:
     Their orientation about the chain is that of two planes, which no vector tells.
     """
     neighbours = bonded_neighbours(atoms)
-
     inner = {
         k
         for k, around in enumerate(neighbours)

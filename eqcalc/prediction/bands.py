@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from ase import Atoms
@@ -81,6 +82,18 @@ class Conformer:
             return None if whole is None else known_fundamentals(whole)
         except InvalidInputError:
             return None
+
+    @cached_property
+    def measured(self) -> list[tuple[str, Estimate]]:
+        """Assignment and position of the measured fundamentals, infrared or Raman active."""
+        lists = [self.fundamentals(kind) for kind in ("infrared", "raman")]
+        listed = dict.fromkeys(
+            (name, Estimate(float(x), float(u)))
+            for bands in lists
+            if bands is not None and bands.uncertainty is not None
+            for name, x, u in zip(bands.names, bands.position, bands.uncertainty, strict=True)
+        )
+        return sorted(listed, key=lambda found: found[1].value)
 
 
 @dataclass(frozen=True)
@@ -271,18 +284,6 @@ def _by_quanta(spectrum: AnharmonicSpectrum) -> dict[tuple[tuple[int, int], ...]
     return dict(zip(leading, spectrum.wavenumber[order].tolist(), strict=True))
 
 
-def measured_fundamentals(conformer: Conformer) -> list[tuple[str, Estimate]]:
-    """Return assignment and position of the measured fundamentals, infrared or Raman active."""
-    lists = [conformer.fundamentals(kind) for kind in ("infrared", "raman")]
-    listed = dict.fromkeys(
-        (name, Estimate(float(x), float(u)))
-        for bands in lists
-        if bands is not None and bands.uncertainty is not None
-        for name, x, u in zip(bands.names, bands.position, bands.uncertainty, strict=True)
-    )
-    return sorted(listed, key=lambda found: found[1].value)
-
-
 def _measured(conformer: Conformer) -> dict[int, tuple[str, Estimate]]:
     """Return the known fundamental of each transition that has one."""
     spectrum = conformer.spectrum
@@ -291,7 +292,7 @@ def _measured(conformer: Conformer) -> dict[int, tuple[str, Estimate]]:
         for t, (found, start) in enumerate(zip(spectrum.assignment, spectrum.initial, strict=True))
         if sum(found[0].quanta.values()) == 1 and not start[0].quanta
     ]
-    listed = measured_fundamentals(conformer)
+    listed = conformer.measured
     if not listed or not single:
         return {}
     computed = spectrum.wavenumber[single]

@@ -320,9 +320,7 @@ def learning_cost(
     quantities = learnt_quantities(reference)
     assert isinstance(reference, ReferenceLevel)
     start = start_level(options.start_from, atoms)
-    began = time.perf_counter()
-    reference.method.label(atoms, quantities)
-    label = time.perf_counter() - began
+    label = seconds_of(lambda: reference.method.label(atoms, quantities))
     if label < 1.0:  # the first one is slower
         label = seconds_of(lambda: reference.method.label(atoms, quantities))
     start.method.label(atoms, quantities)

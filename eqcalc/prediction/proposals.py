@@ -85,5 +85,5 @@ def proposed(
 
 def calls(n: int, n_atoms: int) -> int:
     """Return about how many times :func:`proposed` evaluates the model, with rotatable bonds."""
-    turned = round(_TORSIONAL * n / SamplingPlan.default().draws_per_hessian)
-    return round(_TORSIONAL * n) + 6 * n_atoms * turned
+    hessians = round(_TORSIONAL * n / SamplingPlan.default().draws_per_hessian)
+    return round(_TORSIONAL * n) + 6 * n_atoms * hessians

@@ -22,7 +22,6 @@ from eqcalc.prediction.bands import (
     Conformer,
     PredictedBand,
     error_budget,
-    measured_fundamentals,
     predicted_bands,
 )
 from eqcalc.prediction.errors import Calibration
@@ -163,7 +162,7 @@ class Prediction:
         rows = [["assignment", "measured", "expected", "deviation", "state"]]
         rows.append(["", *["cm⁻¹"] * 3, ""])
         deviations = []
-        for name, value in measured_fundamentals(first):
+        for name, value in first.measured:
             partner = found.get((name, value.value))
             row = [name, number(value.value, ".0f")]
             if partner is None:

@@ -37,16 +37,22 @@ def choose(**options):
     return selection.faster_captured(make_potential(**options), WATER, capture=capture_on_the_host)
 
 
-@pytest.mark.parametrize("faster", ["captured-triton", *slow("captured")])
-def test_the_faster_is_taken_and_measured_once(monkeypatch, nothing_measured, faster):
+def told_times(monkeypatch, faster):
+    """Let one execution be the faster, and return the list of those that are measured."""
     measured = []
 
     def seconds(execution, batch):
         measured.append(execution.name)
         return 0.1 if execution.name == faster else 0.2
 
-    monkeypatch.setattr(selection, "CapturedTritonExecution", Fused)
     monkeypatch.setattr(selection, "_seconds", seconds)
+    return measured
+
+
+@pytest.mark.parametrize("faster", ["captured-triton", *slow("captured")])
+def test_the_faster_is_taken_and_measured_once(monkeypatch, nothing_measured, faster):
+    measured = told_times(monkeypatch, faster)
+    monkeypatch.setattr(selection, "CapturedTritonExecution", Fused)
     assert [choose().name for _ in range(3)] == [faster] * 3
     assert sorted(measured) == ["captured", "captured-triton"]
     assert choose(features=4).name == faster  # another network is measured by itself
@@ -56,8 +62,7 @@ def test_the_faster_is_taken_and_measured_once(monkeypatch, nothing_measured, fa
 @pytest.mark.parametrize("faster", ["eager", *slow("captured", "captured-triton")])
 def test_a_large_molecule_may_leave_out_pairs(monkeypatch, nothing_measured, faster):
     monkeypatch.setattr(selection, "CapturedTritonExecution", Fused)
-    times = {"captured": 0.2, "captured-triton": 0.2, "eager": 0.2, faster: 0.1}
-    monkeypatch.setattr(selection, "_seconds", lambda execution, batch: times[execution.name])
+    told_times(monkeypatch, faster)
     potential, numbers = make_potential(features=4), torch.ones(STATIC_ATOMS + 1, dtype=int)
     for _ in range(2):
         execution = selection.faster_captured(potential, numbers, capture=capture_on_the_host)
@@ -75,8 +80,7 @@ def test_programs_that_exist_are_tried(monkeypatch, nothing_measured, faster):
 
     monkeypatch.setattr(selection, "CapturedTritonExecution", Fused)
     monkeypatch.setattr(selection, "CapturedCompiledExecution", Compiled)
-    times = {"captured": 0.2, "captured-triton": 0.2, "captured-compiled": 0.2, faster: 0.1}
-    monkeypatch.setattr(selection, "_seconds", lambda execution, batch: times[execution.name])
+    told_times(monkeypatch, faster)
     monkeypatch.setattr(CompiledExecution, "in_cache", lambda *given, **options: True)
     assert [choose().name for _ in range(2)] == [faster] * 2
     monkeypatch.setattr(CompiledExecution, "in_cache", lambda *given, **options: False)
@@ -117,13 +121,7 @@ def crystals(monkeypatch, nothing_measured):
 
 @pytest.mark.parametrize("faster", ["eager", "triton"])
 def test_the_faster_for_crystals_is_taken_and_measured_once(monkeypatch, crystals, faster):
-    measured = []
-
-    def seconds(execution, crystal):
-        measured.append(execution.name)
-        return 0.1 if execution.name == faster else 0.2
-
-    monkeypatch.setattr(selection, "_seconds", seconds)
+    measured = told_times(monkeypatch, faster)
     assert [selection.faster_execution(make_potential()).name for _ in range(3)] == [faster] * 3
     assert sorted(measured) == ["eager", "triton"]
 

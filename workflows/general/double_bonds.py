@@ -13,15 +13,23 @@ Energies and forces are those of AIQM2, dipoles and polarizabilities those of PT
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from rdkit import Chem, RDLogger
-from small_molecules import connectivity, embedded, graph_of, grown, qm9_indices, with_rings
+from small_molecules import (
+    connectivity,
+    embedded,
+    graph_of,
+    grown,
+    named,
+    qm9_indices,
+    with_rings,
+    write_labels,
+)
 
 from eqcalc.datasets import Record
-from eqcalc.labelling import GFN2, PTB, ConvergenceError, finite_difference_modes, label, relax
+from eqcalc.labelling import GFN2, ConvergenceError, finite_difference_modes, relax
 from eqcalc.normal_modes import wigner_displacements
 from eqcalc.validation import InvalidInputError
 
@@ -124,14 +132,10 @@ def main() -> None:
         except (ConvergenceError, InvalidInputError) as error:
             print(f"{smiles}: {type(error).__name__}: {error}", flush=True)
             continue
-        key = connectivity(mol)
-        part = f"QM9 {qm9[key]}" if key in qm9 else Chem.MolToSmiles(mol)
-        geometries += [replace(r, source=f"{part}, {r.source}") for r in records]
+        geometries += named(records, mol, qm9)
         print(f"{smiles} {len(records)}", flush=True)
-    methods = {"energy,forces": "aiqm2", "dipole,polarizability": PTB(options.xtb)}
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    report = label(geometries, methods, options.output)
-    print(report.dataset, f"{len(report.failed)} without labels")
+    sampling = {"along normal modes": list(DISPLACEMENTS)}
+    write_labels(geometries, options.xtb, options.output, sampling)
 
 
 if __name__ == "__main__":

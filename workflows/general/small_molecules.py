@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import argparse
 import itertools
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import ase
 import numpy as np
@@ -171,6 +173,21 @@ def stretched(atoms: ase.Atoms, method: GFN2, n: int = 24) -> list[Record]:
     return records
 
 
+def named(records: list[Record], mol: Chem.Mol, qm9: Mapping[str, int]) -> list[Record]:
+    """Return records whose sources begin with the molecule: its index in QM9, or SMILES string."""
+    key = connectivity(mol)
+    name = f"QM9 {qm9[key]}" if key in qm9 else Chem.MolToSmiles(mol, isomericSmiles=False)
+    return [replace(record, source=f"{name}, {record.source}") for record in records]
+
+
+def write_labels(geometries: list[Record], xtb: str, output: Path, sampling: Any) -> None:
+    """Label structures, energy and forces by AIQM2, and the rest by PTB."""
+    methods = {"energy,forces": "aiqm2", "dipole,polarizability": PTB(xtb)}
+    output.parent.mkdir(parents=True, exist_ok=True)
+    report = label(geometries, methods, output, provenance={"sampling": sampling})
+    print(report.dataset, f"{len(report.failed)} without labels")
+
+
 def main() -> None:
     """Enumerate, sample and label."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
@@ -204,7 +221,7 @@ def main() -> None:
 
     method = GFN2()
     geometries = []
-    for number, (key, smiles) in enumerate(chosen.items()):
+    for number, smiles in enumerate(chosen.values()):
         mol = Chem.MolFromSmiles(smiles)
         atoms = embedded(mol)
         if atoms is None:
@@ -224,14 +241,9 @@ def main() -> None:
         if len(kept) < 0.5 * len(records):
             print(f"{smiles}: GFN2-xTB does not keep its bonds", flush=True)
             continue
-        part = f"QM9 {qm9[key]}" if key in qm9 else smiles
-        geometries += [replace(r, source=f"{part}, {r.source}") for r in kept]
+        geometries += named(kept, mol, qm9)
         print(f"{number + 1} of {len(chosen)}: {smiles} {len(kept)}", flush=True)
-    methods = {"energy,forces": "aiqm2", "dipole,polarizability": PTB(options.xtb)}
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    provenance = {"sampling": PLAN.settings()}
-    report = label(geometries, methods, options.output, provenance=provenance)
-    print(report.dataset, f"{len(report.failed)} without labels")
+    write_labels(geometries, options.xtb, options.output, PLAN.settings())
 
 
 if __name__ == "__main__":
