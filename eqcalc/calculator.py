@@ -31,9 +31,10 @@ from eqcalc.models.checkpoint import load_model
 from eqcalc.models.compositions import check_charge, known_charges, warn_of_composition
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import checked_device, in_precision
-from eqcalc.molecules import GeometryWarning, total_charge, warn_of_ignored
+from eqcalc.molecules import total_charge, warn_of_ignored
 from eqcalc.quantities import quantity
 from eqcalc.runtime import ClosestPair, Execution, execution_for, to_numpy
+from eqcalc.structure_formats import GeometryWarning
 from eqcalc.structures import Structures
 from eqcalc.validation import InvalidInputError, known_elements
 

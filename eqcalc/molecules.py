@@ -16,10 +16,12 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers, covalent_radii
+from ase.data import atomic_numbers
+from ase.io.formats import UnknownFileTypeError
 from numpy.typing import ArrayLike
 
-from eqcalc.structure_formats import IonWarning, read_atoms, stated_beside
+from eqcalc.elements import ISOTOPES
+from eqcalc.structure_formats import check_atoms, read_atoms, stated_beside, warn_of_distances
 from eqcalc.validation import (
     InvalidFileError,
     InvalidInputError,
@@ -31,6 +33,7 @@ from eqcalc.validation import (
     positive,
     shape,
 )
+from eqcalc.xyz_files import IonWarning
 
 #: Names of the total charge [e] in files and ``atoms.info``, in any case of letters.
 CHARGE_KEYS = (
@@ -54,39 +57,10 @@ SPIN_KEYS = ("multiplicity", "mult", "spin_multiplicity", "spin", *_UNPAIRED_KEY
 _SAME_CHARGE = 1e-6
 #: Rounding error [e] of each of several computed charges.
 _ROUNDED = 1e-3
-#: Element and mass [amu] of isotopes by name (AME2020).
-ISOTOPES: dict[str, tuple[str, float]] = {
-    "D": ("H", 2.01410178),
-    "T": ("H", 3.01604928),
-    "6Li": ("Li", 6.01512289),
-    "7Li": ("Li", 7.01600344),
-    "10B": ("B", 10.01293686),
-    "11B": ("B", 11.00930517),
-    "13C": ("C", 13.00335484),
-    "15N": ("N", 15.00010890),
-    "17O": ("O", 16.99913176),
-    "18O": ("O", 17.99915961),
-    "29Si": ("Si", 28.97649466),
-    "30Si": ("Si", 29.97377014),
-    "33S": ("S", 32.97145891),
-    "34S": ("S", 33.96786701),
-    "35Cl": ("Cl", 34.96885269),
-    "37Cl": ("Cl", 36.96590257),
-    "79Br": ("Br", 78.91833757),
-    "81Br": ("Br", 80.91628820),
-}
-#: Atoms closer than this multiple of the sum of their covalent radii are bonded.
-_BONDED = 1.5
-#: Largest structure whose distances are checked.
-_CHECKED_ATOMS = 500
 
 
 class IgnoredInputWarning(UserWarning):
     """The atoms have properties that the model ignores."""
-
-
-class GeometryWarning(UserWarning):
-    """A geometry seems to be dissociated or in a unit other than ångström."""
 
 
 # --- charge ---------------------------------------------------------------------------
@@ -517,20 +491,24 @@ def read_structures(paths: Sequence[str | Path]) -> list[Atoms]:
     InvalidFileError
         A file does not exist or contains no structures.
     InvalidInputError
-        A position is not finite, or two statements of the charge disagree.
+        A position is not finite, an atom is a dummy, in part or upon another one, or two statements
+        of the charge disagree.
     """
     structures: list[Atoms] = []
     for path in paths:
         existing_file(path, "a structure file, such as .xyz")
         try:
             with located(file=path):
-                found = read_atoms(Path(path), (*CHARGE_KEYS, *SPIN_KEYS), ISOTOPES.values())
+                found = read_atoms(Path(path), (*CHARGE_KEYS, *SPIN_KEYS))
             found[0]
         except InvalidInputError:
             raise
         except Exception as error:  # readers of ASE raise errors of many types
+            said = f"{type(error).__name__}: {error}"
+            if isinstance(error, UnknownFileTypeError):
+                said = f"neither its name nor its content is of a format it knows: {error}"
             raise InvalidFileError(
-                f"ASE cannot read it ({type(error).__name__}: {error})",
+                f"ASE cannot read it ({said})",
                 file=path,
                 expected="a structure file, such as .xyz",
             ) from error
@@ -549,9 +527,10 @@ def read_structures(paths: Sequence[str | Path]) -> list[Atoms]:
                         expected=f"coordinates below {_FARTHEST:g} Å",
                     )
                 with located(section=f"structure {index}"):
+                    check_atoms(atoms)
                     total_charge(atoms)
             _add_beside(Path(path), found)
-        _warn_of_distances(path, found)
+        warn_of_distances(path, found)
         structures.extend(found)
     return structures
 
@@ -566,34 +545,3 @@ def _add_beside(path: Path, structures: Sequence[Atoms]) -> None:
         atoms.info.update(beside)
         with located(section=f"structure {index}"):
             (unpaired_electrons if ".UHF" in beside else total_charge)(atoms)
-
-
-def _warn_of_distances(path: str | Path, structures: Sequence[Atoms]) -> None:
-    """Warn of the first molecule in which an atom has no bonded neighbour."""
-    for index, atoms in enumerate(structures):
-        if not 1 < len(atoms) <= _CHECKED_ATOMS or atoms.pbc.any():
-            continue
-        ratios = bond_ratios(atoms.numbers, atoms.positions)
-        atom = int(np.argmax(ratios.min(axis=1)))
-        neighbour = int(np.argmin(ratios[atom]))
-        if ratios[atom, neighbour] > _BONDED:
-            where = f" of structure {index}" if len(structures) > 1 else ""
-            warnings.warn(
-                f"{path}: the nearest neighbour of atom {atom} ({atoms.symbols[atom]}){where} is "
-                f"{atoms.symbols[neighbour]} at {atoms.get_distance(atom, neighbour):.2f} Å, too "
-                "far for a bond; coordinates are taken in ångström",
-                GeometryWarning,
-                stacklevel=3,
-            )
-            return
-
-
-def bond_ratios(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Return distances [Å] over sums of covalent radii, ``[n_atoms, n_atoms]``.
-
-    Bonds are near 1; the diagonal is infinite.
-    """
-    distances = np.linalg.norm(positions[:, None] - positions, axis=-1)
-    np.fill_diagonal(distances, np.inf)
-    radii = covalent_radii[numbers]
-    return np.asarray(distances / (radii[:, None] + radii))

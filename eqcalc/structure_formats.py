@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-import io
 import re
 import warnings
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,35 +13,21 @@ import ase.db
 import ase.io
 import numpy as np
 from ase import Atoms
-from ase.data import atomic_numbers
+from ase.constraints import FixAtoms
+from ase.data import atomic_masses, covalent_radii
+from ase.io.zmatrix import parse_zmatrix
+from ase.neighborlist import natural_cutoffs, neighbor_list
 from ase.units import Bohr
-from numpy.typing import ArrayLike
 
+from eqcalc.elements import element, isotope_of, with_isotopes
+from eqcalc.files import text_lines
+from eqcalc.molfiles import read_molfile, read_pdb
 from eqcalc.program_outputs import Output, program_of
-from eqcalc.validation import InvalidFileError, number_in, numbers_in
+from eqcalc.validation import InvalidFileError, located, number_in
+from eqcalc.xyz_files import read_xyz
 
 #: Databases of ASE.
 _DATABASES = (".db", ".json")
-#: Charges [e] of the codes in the atom block of a molfile.
-_MOLFILE_CHARGES = {1: 3, 2: 2, 3: 1, 5: -1, 6: -2, 7: -3}
-_DOUBLET = 4  # among these codes, a radical
-#: Statements of the charge and the spin in comments, such as "charge: +1", "q=1", "mult 2".
-_NUMBER = r"""["']?\s*{}\s*["']?(\d{{1,2}}[+-](?!\w)|[+-]?\d{{1,2}}(?:\.0*)?(?![\d.]))"""
-_IN_COMMENT = {
-    "charge": (
-        r"(?<!\w)(?:(?:total|net|tot|formal|molecular)[ _])?(?:charge|chrg)"
-        + _NUMBER.format("[:=]?")
-        + r"|(?<!\w)q"
-        + _NUMBER.format("[:=]")
-    ),
-    "multiplicity": r"(?<!\w)(?:spin[ _])?mult(?:iplicity)?" + _NUMBER.format("[:=]?"),
-    "unpaired_electrons": r"(?<!\w)(?:uhf|unpaired(?:[ _]electrons)?)" + _NUMBER.format("[:=]?"),
-}
-_PAIR = re.compile(r"\s*([+-]?\d)\s+(\d)\s*")
-#: Comments that speak of an ion.
-_ION = re.compile(r"\b(?:cation|anion)\b|(?<![\w.])(?:[A-Z][a-z]?\d*)+[+-](?![\w.])")
-#: Frames with pairs of numbers that all differ are counted by them.
-_COUNTED = 3
 #: Statements of the charge and the multiplicity in inputs and outputs of other programs.
 _IN_TEXT = (
     r"^\s*Charge\s*:\s*([+-]?\d+)\s*$",  # NWChem
@@ -62,55 +47,48 @@ _SEARCHED = 10**7
 _OF_XTB = {".CHRG": "charge", ".UHF": "unpaired electrons"}
 
 
-class IonWarning(UserWarning):
-    """A comment speaks of an ion but states no charge, or a file beside the structure does."""
+#: Atoms closer than this multiple of the sum of their covalent radii are bonded.
+_BONDED = 1.5
+#: Atoms closer than this multiple are upon each other; ångströms taken for bohr are.
+_UPON = 0.55
+#: Isotopes and masses changed for simulations are within this factor of the element's.
+_HEAVIEST = 10.0
+#: Largest structure whose distances are checked.
+_CHECKED_ATOMS = 500
 
 
-def read_atoms(
-    path: Path, keys: Collection[str], isotopes: Iterable[tuple[str, float]]
-) -> list[Atoms]:
+class GeometryWarning(UserWarning):
+    """A geometry seems to be dissociated or in a unit other than ångström."""
+
+
+def read_atoms(path: Path, keys: Collection[str]) -> list[Atoms]:
     """Return the structures of a file.
 
     Of an output of :data:`~eqcalc.program_outputs.PROGRAMS` it is the last geometry.
     Their ``info`` has the charge and multiplicity that molfiles, PDB files and inputs of other
     programs state, and of rows of a database the entries named by `keys`, in any case of letters.
-    Elements and masses [amu] of `isotopes` are those of the mass numbers in molfiles.
 
     Raises
     ------
     InvalidFileError
-        An XYZ file has fewer lines than it declares, or a molfile is damaged.
+        The file is damaged.
     Exception
         Of any type, by readers of ASE.
     """
-    suffix = path.suffix.lower()
-    if suffix in (".xyz", ".extxyz"):
-        comments = _comments(path)
-        found = [*ase.io.iread(path)]
-        _add_comments(found, comments)
-        return found
-    if suffix in (".mol", ".sdf", ".sd"):
-        text = path.read_text(encoding="utf-8", errors="replace")
-        masses = {(symbol, round(mass)): mass for symbol, mass in isotopes}
-        blocks = re.split(r"^\$\$\$\$.*\n?", text, flags=re.MULTILINE)
-        return [_of_molfile(block, masses) for block in blocks if block.strip()]
-    elif suffix in _DATABASES:
+    suffix = Path(path.stem if path.suffix.lower() == ".gz" else path).suffix.lower()
+    if suffix in _READERS:
+        return _READERS[suffix](path)
+    if suffix in _DATABASES:
         return _of_database(path, keys)
     program = program_of(path)
     if program is not None:
         return [_of_output(path, program)]
-    gaussian: dict[str, Any] = {"attach_calculator": True} if suffix in (".gjf", ".com") else {}
-    found = [*ase.io.iread(path, **gaussian)]
-    if suffix in (".pdb", ".ent"):
-        for atoms, charge in zip(found, _pdb_charges(path), strict=False):
-            atoms.info["charge"] = charge
+    found = [*ase.io.iread(path)]
     for atoms in found:  # inputs of other programs, read as parameters of a calculator
         parameters = getattr(atoms.calc, "parameters", None) or {}
         for name, key in (("charge", "charge"), ("mult", "multiplicity")):
             if parameters.get(name) is not None:
                 atoms.info.setdefault(key, parameters[name])
-        if gaussian:
-            atoms.calc = None
         text = _text_of_output(path)
         for key, value in _in_text(text).items():
             atoms.info.setdefault(key, value)
@@ -182,99 +160,110 @@ def _in_text(text: str) -> dict[str, int]:
     return {}
 
 
-# --- XYZ ------------------------------------------------------------------------------
+# --- inputs of Gaussian ---------------------------------------------------------------
+
+#: An atom of an input: its element or name, and settings such as (Iso=2).
+_GAUSSIAN_ATOM = re.compile(r"([A-Za-z]+|\d+)([A-Za-z0-9]*)((?:-[^\s(]*)?)(?:\(([^)]*)\))?")
 
 
-def stated_in_comment(comment: str, numbers: ArrayLike) -> dict[str, int]:
-    """Return the charge and the spin that the comment line of an XYZ file states in words.
+def read_gaussian(path: Path) -> list[Atoms]:
+    """Return the geometries of an input of Gaussian, one of each job that has its own.
 
-    They are ``charge: +1``, ``q=1``, ``mult 2``, ``uhf=1`` and the like, or a pair such as
-    ``1 2``, if it is possible as charge and multiplicity of the atomic `numbers`.
+    Coordinates are Cartesian or a Z-matrix, in Å unless the route says ``units=au``; atoms with the
+    freeze code −1 are fixed, dummy atoms left out.
+
+    Raises
+    ------
+    InvalidFileError
+        A line is not what it should be.
     """
-    found = {}
-    for key, form in _IN_COMMENT.items():
-        match = re.search(form, comment, re.IGNORECASE)
-        if match is not None:
-            text = next(filter(None, match.groups()))
-            digits, sign = text.rstrip("+-"), text[-1] if text[-1] in "+-" else ""
-            found[key] = int(float(f"{sign}{digits}"))
-    pair = _PAIR.fullmatch(comment)
-    if pair is not None:
-        charge, multiplicity = int(pair[1]), int(pair[2])
-        electrons = int(np.sum(numbers)) - charge
-        if multiplicity > 0 and electrons >= multiplicity - 1 and (electrons - multiplicity) % 2:
-            found = {"charge": charge, "multiplicity": multiplicity}
+    lines = [line.split("!")[0].strip() for _, line in text_lines(path)]
+    links = [i for i, line in enumerate(lines) if line.lower() == "--link1--"]
+    found = []
+    for start, end in zip([0, *(i + 1 for i in links)], [*links, len(lines)], strict=True):
+        atoms = _of_gaussian_job(lines[:end], start)
+        found += [] if atoms is None else [atoms]
+    if not found:
+        raise InvalidFileError(
+            "has no geometry of its own", expected="coordinates", advice="are they in a .chk file?"
+        )
     return found
 
 
-def add_stated(info: dict[str, Any], stated: Mapping[str, int]) -> None:
-    """Add what a comment states to entries by key, of which flags and text are no statements."""
-    for key, value in stated.items():
-        said = [k for k in info if k.lower().rstrip(":") in (key, *_NAMES[key])]
-        if not any(_is_number(info[k]) for k in said):
-            for name in said:
-                del info[name]
-            info[key] = value
+def _of_gaussian_job(lines: Sequence[str], start: int) -> Atoms | None:
+    """Return the geometry of a job, or None if it takes that of a checkpoint file."""
+    sections: list[list[int]] = [[]]  # the indices of the lines between blank ones
+    for index in range(start, len(lines)):
+        if lines[index]:
+            sections[-1].append(index)
+        elif sections[-1]:
+            sections.append([])
+    route = " ".join(lines[i] for i in sections[0] if not lines[i].startswith("%")).lower()
+    if re.search(r"geom\s*=?\s*\(?[^\s)]*(?:check|modify)", route) or len(sections) < 3:
+        return None
+    first, *atoms = sections[2]
+    charges = re.split(r"[,\s]+", lines[first])
+    values = [number_in(word) for word in charges]
+    if len(values) < 2 or any(value is None or value != round(value) for value in values):
+        raise InvalidFileError(
+            key=f"line {first + 1}", value=lines[first][:60], expected="charge and multiplicity"
+        )
+    bohr = re.search(r"units?\s*=?\s*\(?[^\s)]*\b(?:au|bohr)\b", route) is not None
+    rows = {f"line {i + 1}": re.split(r"[,\s]+", lines[i]) for i in atoms}
+    variables = [lines[i] for section in sections[2:5] for i in section]
+    structure = _of_gaussian_atoms(rows, Bohr if bohr else 1.0, variables)
+    structure.info |= {"charge": int(charges[0]), "multiplicity": int(charges[1])}
+    return structure
 
 
-def _add_comments(structures: Sequence[Atoms], comments: Sequence[str]) -> None:
-    """Add what comment lines state to ``info``, where ASE reads flags: ``charge 1``."""
-    counted = len(set(comments)) == len(comments) >= _COUNTED
-    for index, (atoms, comment) in enumerate(zip(structures, comments, strict=False)):
-        pair = _PAIR.fullmatch(comment) is not None
-        stated = {} if pair and counted else stated_in_comment(comment, atoms.numbers)
-        add_stated(atoms.info, stated)
-        unclear = not stated and ((pair and not counted) or _ION.search(comment) is not None)
-        if unclear and not {key.lower() for key in atoms.info} & {"charge", *_NAMES["charge"]}:
-            warnings.warn(
-                f"structure {index}: the comment {comment.strip()[:60]!r} states no charge of "
-                f"{atoms.symbols} that is understood; 0 is taken: write charge=1",
-                IonWarning,
-                stacklevel=4,
-            )
+def _of_gaussian_atoms(
+    rows: Mapping[str, list[str]], unit: float, variables: Sequence[str]
+) -> Atoms:
+    """Return the atoms of the words of lines, by the place of each line."""
+    numbers: list[int] = []
+    isotopes: dict[int, float] = {}
+    positions: list[list[float | None]] = []
+    fixed: list[int] = []
+    matrix: list[str] = []
+    for key, words in rows.items():
+        match = _GAUSSIAN_ATOM.fullmatch(words[0])
+        if match is None:  # the variables of a Z-matrix
+            break
+        name = match[1] if "bq" not in words[0].lower() else words[0]
+        with located(section=key):
+            number, mass = (0, None) if name.lower() in ("x", "xx") else element(name)
+            isotope = re.search(r"iso\w*=(\d+)", match[4] or "", re.IGNORECASE)
+            mass = isotope_of(name, int(isotope[1]))[1] if isotope else mass
+        isotopes |= {} if mass is None else {len(numbers): mass}
+        numbers.append(number)
+        values = [number_in(word) for word in words[1:]]
+        code = len(values) > 3 and None not in values[:4] and values[0] in (0.0, -1.0)
+        fixed += [len(numbers) - 1] if code and values[0] == -1.0 else []
+        if matrix or len(values) < 3 or None in values[code : code + 3]:
+            matrix.append(" ".join([f"{'X' if number == 0 else match[1]}{match[2]}", *words[1:7]]))
+        else:
+            positions.append(values[code : code + 3])
+    if matrix and positions:
+        raise InvalidFileError(
+            key="coordinates", value=matrix[0], expected="three numbers, as of the atoms before"
+        )
+    places = _of_z_matrix(matrix, variables) if matrix else np.array(positions, dtype=float)
+    atoms = with_isotopes(Atoms(numbers, places * unit), isotopes)
+    atoms.set_constraint(FixAtoms(fixed) if fixed else None)
+    return atoms[atoms.numbers > 0]
 
 
-#: Names under which ASE reads the same.
-_NAMES = {
-    "charge": {"q", "chrg", "total_charge", "net_charge", "tot_charge", "formal_charge"},
-    "multiplicity": {"mult", "spin_multiplicity"},
-    "unpaired_electrons": {"uhf", "unpaired"},
-}
-
-
-def _is_number(value: Any) -> bool:
-    return not isinstance(value, bool | np.bool_ | str)
-
-
-def _comments(path: Path) -> list[str]:
-    """Return the comment lines of XYZ files, whose numbers of atoms and columns are right.
-
-    With wrong ones, ASE would take time and memory.
-    """
-    with path.open(encoding="utf-8", errors="replace") as file:
-        lines = file.readlines()
-    for number, line in enumerate(lines, 1):
-        _, found, columns = line.partition("Properties=")
-        if found and re.match(r"""["']?[^\s"']*:[0-9]{4}""", columns):
-            raise InvalidFileError(
-                key=f"line {number}",
-                value=columns[:60].strip(),
-                expected="Properties with fewer than 1000 columns each",
-            )
-    place, comments = 0, []
-    while place < len(lines) and re.fullmatch(r"\s*\d{1,18}\s*", lines[place]):
-        count = int(lines[place])
-        if count > len(lines) - place - 2:
-            raise InvalidFileError(
-                key=f"line {place + 1}",
-                value=count,
-                expected=f"the number of atoms that follow, at most {len(lines) - place - 2}",
-            )
-        comments.append(lines[place + 1])
-        place += count + 2
-        while place < len(lines) and lines[place].startswith("VEC"):
-            place += 1
-    return comments
+def _of_z_matrix(rows: Sequence[str], variables: Sequence[str]) -> np.ndarray:
+    """Return the positions of a Z-matrix, in its unit, with variables such as ``r=0.96``."""
+    named = (re.fullmatch(r"([A-Za-z]\w*)[\s=,]+(\S+)", line) for line in variables)
+    values = {match[1]: number_in(match[2]) for match in named if match}
+    known = {name: value for name, value in values.items() if value is not None}
+    try:
+        return np.asarray(parse_zmatrix(list(rows), defs=known).positions)
+    except (ValueError, RuntimeError, KeyError) as error:
+        raise InvalidFileError(
+            key="Z-matrix", value=str(error)[:200], expected="numbers, or variables with values"
+        ) from error
 
 
 # --- databases ------------------------------------------------------------------------
@@ -300,86 +289,78 @@ def _of_database(path: Path, keys: Collection[str]) -> list[Atoms]:
     return found
 
 
-# --- molfiles and PDB -----------------------------------------------------------------
+# --- what structures must be ----------------------------------------------------------
 
 
-def _of_molfile(block: str, isotopes: Mapping[tuple[str, int], float]) -> Atoms:
-    """Return a molecule of a molfile or SDF (CTfile formats, V2000 and V3000)."""
-    lines = block.splitlines()
-    if len(lines) < 4:
-        raise InvalidFileError(key="molfile", value=lines, expected="four lines and the atoms")
-    said: dict[str, list[tuple[int, int]]] = {"CHG": [], "RAD": [], "ISO": []}
-    atoms, codes = (_of_v3000 if "V3000" in lines[3] else _of_v2000)(lines, said)
-    charge = sum(_MOLFILE_CHARGES.get(code, 0) for code in codes)
-    unpaired = codes.count(_DOUBLET)
-    if said["CHG"] or said["RAD"]:  # supersede the atom block
-        charge = sum(value for _, value in said["CHG"])
-        unpaired = sum(value - 1 for _, value in said["RAD"])
-    atoms.info["charge"] = charge
-    if unpaired:
-        atoms.info["multiplicity"] = unpaired + 1
-    masses = atoms.get_masses()
-    for atom, mass in said["ISO"]:
-        masses[atom - 1] = isotopes.get((atoms.symbols[atom - 1], mass), mass)
-    if said["ISO"]:
-        atoms.set_masses(masses)
-    return atoms
+def check_atoms(atoms: Atoms) -> None:
+    """Check that atoms are real ones at different places, with masses in amu."""
+    dummies = np.flatnonzero(atoms.numbers == 0)
+    if dummies.size:
+        raise InvalidFileError(
+            key="dummy atoms", value=dummies.tolist(), expected="none", advice="remove them"
+        )
+    shares = [x for site in atoms.info.get("occupancy", {}).values() for x in site.values()]
+    if shares and min(shares) < 1.0 - 1e-6:
+        raise InvalidFileError(
+            key="occupancy", value=min(shares), expected="1 of every atom", advice="order the atoms"
+        )
+    ratios = atoms.get_masses() / atomic_masses[atoms.numbers]
+    if not (np.abs(np.log(np.clip(ratios, 1e-9, 1e9))) < np.log(_HEAVIEST)).all():
+        atom = int(np.argmax(np.abs(np.log(np.clip(ratios, 1e-9, 1e9)))))
+        raise InvalidFileError(
+            key=f"mass of atom {atom} ({atoms.symbols[atom]})",
+            value=float(atoms.get_masses()[atom]),
+            expected=f"a mass [amu] near {atomic_masses[atoms.numbers[atom]]:.3f}",
+        )
+    if atoms.pbc.any() and not abs(atoms.cell.volume) > 1e-6:
+        return  # an error where the cell is needed
+    i, j, distances = neighbor_list("ijd", atoms, natural_cutoffs(atoms, mult=_UPON))
+    if i.size:
+        first = int(np.argmin(distances))
+        raise InvalidFileError(
+            key=f"atoms {i[first]} and {j[first]}",
+            value=f"{distances[first]:.3f} Å between {atoms.symbols[i[first]]} and "
+            f"{atoms.symbols[j[first]]}",
+            expected="atoms apart from each other",
+            advice="are the coordinates in ångström, is an atom there twice, is the cell right?",
+        )
 
 
-def _of_v2000(lines: list[str], said: dict[str, list[tuple[int, int]]]) -> tuple[Atoms, list[int]]:
-    """Return the atoms, which ASE reads, and their charge codes; add the property lines."""
-    atoms = next(iter(ase.io.iread(io.StringIO("\n".join(lines)), format="sdf")))
-    codes = [int(line[36:39].strip() or 0) for line in lines[4 : 4 + len(atoms)]]
-    for line in lines[4 + len(atoms) :]:
-        if line.startswith("M  ") and line[3:6] in said:
-            numbers = [int(word) for word in line[9:].split()]
-            said[line[3:6]] += zip(numbers[::2], numbers[1::2], strict=True)
-    return atoms, codes
+def warn_of_distances(path: str | Path, structures: Sequence[Atoms]) -> None:
+    """Warn of the first molecule in which an atom has no bonded neighbour."""
+    for index, atoms in enumerate(structures):
+        if not 1 < len(atoms) <= _CHECKED_ATOMS or atoms.pbc.any():
+            continue
+        ratios = bond_ratios(atoms.numbers, atoms.positions)
+        atom = int(np.argmax(ratios.min(axis=1)))
+        neighbour = int(np.argmin(ratios[atom]))
+        if ratios[atom, neighbour] > _BONDED:
+            where = f" of structure {index}" if len(structures) > 1 else ""
+            warnings.warn(
+                f"{path}: the nearest neighbour of atom {atom} ({atoms.symbols[atom]}){where} is "
+                f"{atoms.symbols[neighbour]} at {atoms.get_distance(atom, neighbour):.2f} Å, too "
+                "far for a bond; coordinates are taken in ångström",
+                GeometryWarning,
+                stacklevel=3,
+            )
+            return
 
 
-def _of_v3000(lines: list[str], said: dict[str, list[tuple[int, int]]]) -> tuple[Atoms, list[int]]:
-    """Return the atoms of lines ``M  V30 index type x y z map KEY=VALUE``, and add their values."""
-    text = "\n".join(line[7:] for line in lines if line.startswith("M  V30 "))
-    rows = [line.split() for line in re.sub(r"-\s*\n", " ", text).splitlines()]
-    begin, end, counts = (
-        next((i for i, row in enumerate(rows) if row[: len(start)] == start), None)
-        for start in (["BEGIN", "ATOM"], ["END", "ATOM"], ["COUNTS"])
-    )
-    if (
-        begin is None
-        or end is None
-        or counts is None
-        or rows[counts][1:2] != [f"{end - begin - 1}"]
-    ):
-        expected = "a block of as many atoms as COUNTS says"
-        raise InvalidFileError(key="M  V30 BEGIN ATOM", expected=expected)
-    symbols, positions = [], []
-    places = {row[0]: place for place, row in enumerate(rows[begin + 1 : end], 1)}
-    for row in rows[begin + 1 : end]:
-        key = f"M  V30 {row[0]}"
-        symbol = {"D": "H", "T": "H"}.get(row[1], row[1]) if len(row) > 4 else ""
-        if symbol not in atomic_numbers:
-            raise InvalidFileError(key=key, value=" ".join(row)[:60], expected="an atom")
-        symbols.append(symbol)
-        positions.append(numbers_in(" ".join(row[2:5]), key))
-        values = dict(word.split("=", 1) for word in row[5:] if "=" in word)
-        values |= {"MASS": {"D": "2", "T": "3"}[row[1]]} if row[1] != symbol else {}
-        for name, ours in (("CHG", "CHG"), ("RAD", "RAD"), ("MASS", "ISO")):
-            if name in values:
-                said[ours].append((places[row[0]], int(numbers_in(values[name], key)[0])))
-    return Atoms(symbols, positions), []
+def bond_ratios(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Return distances [Å] over sums of covalent radii, ``[n_atoms, n_atoms]``.
+
+    Bonds are near 1; the diagonal is infinite.
+    """
+    distances = np.linalg.norm(positions[:, None] - positions, axis=-1)
+    np.fill_diagonal(distances, np.inf)
+    radii = covalent_radii[numbers]
+    return np.asarray(distances / (radii[:, None] + radii))
 
 
-def _pdb_charges(path: Path) -> list[int]:
-    """Return the sum of the charges in columns 79 and 80, as 1+ or 2-, of each model."""
-    totals = [0]
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        if line.startswith("ENDMDL"):
-            totals.append(0)
-        elif line.startswith(("ATOM", "HETATM")) and (text := line[78:80].strip()):
-            match = re.fullmatch(r"(\d)([+-])|([+-])(\d)", text)
-            if match is None:
-                continue
-            size, sign = match.group(1) or match.group(4), match.group(2) or match.group(3)
-            totals[-1] += int(f"{sign}{size}")
-    return totals
+#: Readers by the end of the name; others are ASE's.
+_READERS = {
+    **dict.fromkeys((".xyz", ".extxyz"), read_xyz),
+    **dict.fromkeys((".mol", ".sdf", ".sd"), read_molfile),
+    **dict.fromkeys((".pdb", ".ent"), read_pdb),
+    **dict.fromkeys((".gjf", ".com"), read_gaussian),
+}

@@ -21,8 +21,8 @@ from ase.vibrations.raman import StaticRamanCalculator
 from eqcalc.calculator import CalculatorInputError, EqCalculator, StaticPolarizability
 from eqcalc.models.checkpoint import save_model
 from eqcalc.models.derivatives import hessian, property_derivative
-from eqcalc.molecules import GeometryWarning
 from eqcalc.neighbors import all_pairs
+from eqcalc.structure_formats import GeometryWarning
 from eqcalc.structures import Structures
 from eqcalc.validation import ABSENT
 from tests.conftest import make_potential

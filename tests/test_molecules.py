@@ -320,7 +320,7 @@ def test_isolated_molecules(water):
 @pytest.mark.parametrize(
     ("text", "key"),
     [
-        ("1\nProperties=species:S:4294967296:pos:R:3\nH 0 0 0\n", "line 2"),
+        ("1\nProperties=species:S:4294967296:pos:R:3\nH 0 0 0\n", "line 2, Properties"),
         ("1\n\nH 0 0 1e11\n", "positions of structure 0"),
     ],
 )

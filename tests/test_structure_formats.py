@@ -20,8 +20,8 @@ from eqcalc.molecules import (
     total_charge,
     unpaired_electrons,
 )
-from eqcalc.structure_formats import IonWarning
 from eqcalc.validation import InvalidFileError
+from eqcalc.xyz_files import IonWarning
 from tests.errors import refused
 
 HYDRONIUM = Atoms("OH3", [[0, 0, 0.1], [0.94, 0, -0.2], [-0.47, 0.81, -0.2], [-0.47, -0.81, -0.2]])
@@ -109,7 +109,7 @@ def test_a_molfile_of_version_3000(tmp_path):
     [
         (("COUNTS 4", "COUNTS 5"), "M  V30 BEGIN ATOM"),
         (("END ATOM", "END"), "M  V30 BEGIN ATOM"),
-        (("11 H 0.94", "11 R# 0.94"), "M  V30 11"),
+        (("11 H 0.94", "11 R# 0.94"), "M  V30 11.element"),
         (("11 H 0.94", "11 H nan"), "M  V30 11"),
     ],
 )
@@ -314,3 +314,206 @@ def test_a_structure_without_atoms_is_refused(tmp_path):
     with pytest.raises(InvalidFileError) as found:
         read_structure(tmp_path / "a.in")
     assert found.value.key == "structure 0"
+
+
+# --- what files of other programs and hands write -------------------------------------
+
+WATER = np.array([[0.0, 0.0, 0.119], [0.0, 0.763, -0.477], [0.0, -0.763, -0.477]])
+
+
+def water(symbols="O H H", comment="water", count="3", number=repr):
+    """Return water as an XYZ file."""
+    rows = [
+        " ".join([symbol, *map(number, map(float, place))])
+        for symbol, place in zip(symbols.split(), WATER, strict=True)
+    ]
+    return "\n".join([count, comment, *rows, ""])
+
+
+@pytest.mark.parametrize(
+    ("text", "hydrogen"),
+    [
+        (water("O D D"), 2.01410178),
+        (water("O 2H D"), 2.01410178),
+        (water("8 1 1"), 1.008),
+        (water("O1 H2 H3"), 1.008),
+        (water("O h H", count="3 atoms"), 1.008),
+        ("\n\n" + water(), 1.008),
+        (water().replace("\n", "\r"), 1.008),
+        (water(number=lambda x: f"{x:.3f}".replace(".", ",")), 1.008),
+        (water(number=lambda x: f"{x:.6E}".replace("E", "D")), 1.008),
+        (water("O D D", comment='Properties=species:S:1:pos:R:3 pbc="F F F"'), 2.01410178),
+        (water(number=lambda x: f"{x / 0.529177210903:.9f}", count="3 bohr"), 1.008),
+        (
+            water(
+                number=lambda x: f"{x / 0.529177210903:.9f}",
+                comment="# CELL(abcABC): 9 9 9 90 90 90 Step: 1 Bead: 0 positions{atomic_unit}",
+            ),
+            1.008,
+        ),
+        (water(number=lambda x: f"{x / 0.529177210903:.9f}", comment="coordinates in bohr"), 1.008),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_water_as_hands_and_programs_write_it(tmp_path, text, hydrogen, encoding):
+    (tmp_path / "a.xyz").write_bytes(text.encode(encoding))
+    read = read_structure(tmp_path / "a.xyz")
+    assert read.numbers.tolist() == [8, 1, 1]
+    assert read.positions == pytest.approx(WATER, abs=2e-6)
+    assert read.get_masses()[1:] == pytest.approx(hydrogen)
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (water("O H X"), "line 5.element"),
+        (water("O H H-Bq"), "line 5.element"),
+        (water("OW H H"), "line 3.element"),
+        (water().replace("0.119", "0.1_19"), "line 3"),
+        (water().replace(" 0.119", ""), "line 3"),
+        (water().split("\n", 2)[2], "line 1"),
+        (water(count="2"), "line 5"),
+        (water(count="4"), "line 1"),
+        (water().replace("-0.763", "0.763"), "structure 0.atoms 1 and 2"),
+        (water(count="3 bohr"), "structure 0.atoms 0 and 1"),
+        (water(comment="Properties=species:S:1:scaled:R:3"), "line 2, Properties"),
+        ("", ""),
+    ],
+)
+def test_damaged_xyz_files_are_refused_by_line(tmp_path, text, key):
+    (tmp_path / "a.xyz").write_text(text)
+    with refused(key=key, file=tmp_path / "a.xyz"):
+        read_structure(tmp_path / "a.xyz")
+
+
+def gaussian(atoms, route="# pbe1pbe/def2tzvp", charge="0 1"):
+    return f"%chk=a.chk\n{route}\n\ntitle\n\n{charge}\n{atoms}\n\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "charge", "hydrogen"),
+    [
+        (gaussian("O 0 0 0\nH 0 1 0\nH 1 0 0"), 0, 1.008),
+        (gaussian("O,0.,0.,0.\nH,0.,1.,0.\nH,1.,0.,0.", charge="1,2"), 1, 1.008),
+        (gaussian("8 0. 0. 0.\nH(Iso=2) 0. 1. 0.\nH(Iso=2) 1. 0. 0."), 0, 2.01410178),
+        (gaussian("O 0 0. 0. 0.\nD -1 0. 1. 0.\nD -1 1. 0. 0. L"), 0, 2.01410178),
+        (gaussian("O\nH 1 r\nH 1 r 2 a\n\nr=1.0\na=90.0"), 0, 1.008),
+        (gaussian("X\nO 1 1.\nH 2 r 1 90.\nH 2 r 1 90. 3 90.\n\nr 1."), 0, 1.008),
+        (
+            gaussian("O 0. 0. 0.\nH 0. 1.8897261 0.\nH 1.8897261 0. 0.", route="#p hf units(au)"),
+            0,
+            1.008,
+        ),
+        (
+            gaussian("O 0 0 0\nH 0 1 0\nH 1 0 0").replace("\n", "\r\n")
+            + "--Link1--\n# hf geom=check\n\ntitle\n\n0 1\n\n",
+            0,
+            1.008,
+        ),
+    ],
+)
+def test_inputs_of_gaussian(tmp_path, text, charge, hydrogen):
+    (tmp_path / "a.gjf").write_bytes(text.encode())
+    read = read_structure(tmp_path / "a.gjf")
+    assert sorted(read.get_all_distances()[np.triu_indices(3, 1)]) == pytest.approx(
+        [1.0, 1.0, np.sqrt(2.0)], abs=1e-6
+    )
+    assert read.numbers.tolist() == [8, 1, 1] and total_charge(read) == charge
+    assert read.get_masses()[1:] == pytest.approx(hydrogen)
+    assert [list(c.index) for c in read.constraints] == ([[1, 2]] if " -1 " in text else [])
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (gaussian("O 0 0 0\nH-Bq 0 1 0"), "line 8.element"),
+        (gaussian("O 0 0 0", charge="neutral"), "line 6"),
+        (gaussian("O\nH 1 r"), "Z-matrix"),
+        (gaussian("O 0 0 0", route="# hf geom=allcheck"), ""),
+    ],
+)
+def test_damaged_inputs_of_gaussian(tmp_path, text, key):
+    (tmp_path / "a.gjf").write_text(text)
+    with refused(key=key, file=tmp_path / "a.gjf"):
+        read_structure(tmp_path / "a.gjf")
+
+
+def test_models_of_a_pdb_file_without_elements(tmp_path):
+    """Deuterium, a C-alpha in its columns, the cell of 1 Å of NMR, an END after the models."""
+    names = [" CA ", " D1 ", "HD21", "2HB ", "CL  "]
+    rows = "".join(
+        f"ATOM  {i:5} {name} ALA A   1    {i:8.3f}{0.0:8.3f}{0.0:8.3f}\n"
+        for i, name in enumerate(names)
+    )
+    cell = "CRYST1    1.000    1.000    1.000  90.00  90.00  90.00 P 1           1\n"
+    (tmp_path / "a.pdb").write_text(f"{cell}MODEL 1\n{rows}ENDMDL\nMODEL 2\n{rows}ENDMDL\nEND\n")
+    models = read_structures([tmp_path / "a.pdb"])
+    assert [str(atoms.symbols) for atoms in models] == ["CH3Cl", "CH3Cl"]
+    assert models[1].get_masses()[1:3] == pytest.approx([2.01410178, 1.008])
+    assert not models[0].pbc.any()
+
+
+@pytest.mark.parametrize(
+    ("rows", "key"),
+    [
+        ([("CA  ", " ", "")], "line 1.name"),
+        ([(" O  ", "A", "O"), (" O  ", "B", "O")], "line 2"),
+        ([(" X  ", " ", "X")], "line 1.element"),
+    ],
+)
+def test_atoms_of_a_pdb_file_that_are_not_clear(tmp_path, rows, key):
+    text = "".join(
+        f"ATOM      1 {name}{place}ALA A   1    {i:8.3f}{0.0:8.3f}{0.0:8.3f}{'':22}{symbol:>2}\n"
+        for i, (name, place, symbol) in enumerate(rows)
+    )
+    (tmp_path / "a.pdb").write_text(text)
+    with refused(key=key, file=tmp_path / "a.pdb"):
+        read_structures([tmp_path / "a.pdb"])
+
+
+def test_data_items_of_an_sdf_state_the_charge(tmp_path):
+    path = tmp_path / "a.sdf"
+    for item in ("charge", "PUBCHEM_TOTAL_CHARGE"):
+        path.write_text(f"{molfile(HYDRONIUM)}> <{item}>\n1\n\n$$$$\n")
+        assert total_charge(read_structure(path)) == 1.0
+    path.write_text(f"{molfile(HYDRONIUM, 3)}> <charge>\n-1\n\n$$$$\n")
+    with refused(value=1.0, file=path):
+        read_structure(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        (("  4  0", "  9  0"), "line 4"),
+        ((" H   0", " R#  0"), "line 6.element"),
+        (("M  END", "M  CHG  1   9   1\nM  END"), "M  CHG"),
+        (("M  END", "M  ISO  1   2   9\nM  END"), "atom 2.isotope"),
+    ],
+)
+def test_damaged_molfiles(tmp_path, change, key):
+    (tmp_path / "a.mol").write_text(molfile(HYDRONIUM).replace(*change, 1))
+    with refused(key=key, file=tmp_path / "a.mol"):
+        read_structure(tmp_path / "a.mol")
+
+
+def test_the_drawing_of_a_molecule_is_no_structure(tmp_path):
+    flat = HYDRONIUM.copy()
+    flat.positions[:, 2] = 0.0
+    lines = molfile(flat).splitlines()
+    for dimensions, is_refused in (("2D", True), ("3D", False)):
+        lines[1] = f"  RDKit            {'':2}{dimensions}"[:18].ljust(20) + dimensions
+        (tmp_path / "a.mol").write_text("\n".join(lines))
+        if is_refused:
+            with refused(key="line 2"):
+                read_structure(tmp_path / "a.mol")
+        else:
+            assert len(read_structure(tmp_path / "a.mol")) == 4
+
+
+def test_atoms_of_a_crystal_that_are_there_in_part(tmp_path):
+    atoms = ase.build.bulk("NaCl", "rocksalt", 5.64)
+    ase.io.write(tmp_path / "a.cif", atoms)
+    text = (tmp_path / "a.cif").read_text().replace("  1.0000\n", "  0.5000\n")
+    (tmp_path / "a.cif").write_text(text)
+    with refused(key="structure 0.occupancy", file=tmp_path / "a.cif"):
+        read_structure(tmp_path / "a.cif")

@@ -20,8 +20,9 @@ from eqcalc.datasets.label_statistics import (
     numbers_and_labels,
 )
 from eqcalc.datasets.record import Record
-from eqcalc.molecules import bond_ratios, connected_parts
+from eqcalc.molecules import connected_parts
 from eqcalc.quantities import ENERGY, Quantity, quantity
+from eqcalc.structure_formats import bond_ratios
 
 #: Shortest plausible interatomic distance [Å]; the shortest bond, H2, has 0.74 Å.
 CLOSEST_APPROACH = 0.4

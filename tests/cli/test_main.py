@@ -28,10 +28,11 @@ from eqcalc.files import replacing
 from eqcalc.labelling import SamplingPlan
 from eqcalc.methods import method_names
 from eqcalc.models.checkpoint import load_model, save_model, shipped_model
-from eqcalc.molecules import GeometryWarning, read_structures
+from eqcalc.molecules import read_structures
 from eqcalc.runtime import ahead_of_time, eager_evaluator
 from eqcalc.spectra import read_spectrum
 from eqcalc.spectra.provenance import provenance_facts
+from eqcalc.structure_formats import GeometryWarning
 from eqcalc.trajectory import Trajectory
 from tests.conftest import make_potential
 

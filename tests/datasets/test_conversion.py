@@ -165,7 +165,7 @@ def test_unknown_keys_are_refused(tmp_path):
         (lambda t: t.replace("-0.1 -0.1", "nan -0.1"), "forces of atom 2 is not finite"),
         (lambda t: t.replace("H 0.0 0.8", "H 0.0 1e999"), "positions are not finite"),
         (lambda t: t.replace("0.1 -0.1\n", "0.1\n", 1), "atom 1: expected 7 columns, got 6"),
-        (lambda t: t.replace("H 0.0 0.8", "Hx 0.0 0.8"), "unknown element 'Hx'"),
+        (lambda t: t.replace("H 0.0 0.8", "Hx 0.0 0.8"), "number of an element, got 'Hx'"),
         (lambda t: t.replace("forces:R:3", "forces:R"), "triples"),
         (lambda t: t.replace("0.8", "abc", 1), "pos: expected numbers, got 'abc'"),
         (lambda t: t.replace("energy=-1.5", "energy=high"), "energy: expected real numbers"),

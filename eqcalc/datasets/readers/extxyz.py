@@ -21,13 +21,14 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from ase.data import atomic_numbers
 
 from eqcalc.datasets.readers import Frame, FrameError
+from eqcalc.elements import element
 from eqcalc.facts import ungrouped
 from eqcalc.quantities import known_quantities
-from eqcalc.structure_formats import add_stated, stated_beside, stated_in_comment
+from eqcalc.structure_formats import stated_beside
 from eqcalc.validation import InvalidInputError, existing_file, number_in
+from eqcalc.xyz_files import add_stated, stated_in_comment
 
 #: By the first bytes of a compressed file, whatever its name is.
 _OPENERS: dict[bytes, Any] = {b"\xfd7zXZ\0": lzma.open, b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
@@ -180,7 +181,7 @@ def _frame(comment: str, lines: list[str], properties: str) -> Frame:
     for name in columns:
         if name in texts:
             raise FrameError(f"{name} is both a column and a key of the comment line")
-    numbers = np.array([_atomic_number(str(symbol)) for symbol in species])
+    numbers = np.array([element(str(symbol))[0] for symbol in species])
     level = texts.pop("level_of_theory", "")
     units = ungrouped(texts.get("units", ""))
     stated = stated_in_comment(comment, numbers) if plain else {}
@@ -280,15 +281,3 @@ def _truths(text: str) -> np.ndarray:
     if value.shape != (3,) or not (value.dtype == bool or np.isin(value, (0, 1)).all()):
         raise FrameError(f"pbc: expected three truth values, got {text!r}")
     return value.astype(bool)
-
-
-def _atomic_number(symbol: str) -> int:
-    """Return the atomic number of an element symbol or number, of isotopes of hydrogen too."""
-    name = {"D": "H", "T": "H"}.get(symbol.capitalize(), symbol.capitalize())
-    if atomic_numbers.get(name):
-        return atomic_numbers[name]
-    if _count(symbol) is None:
-        raise FrameError(f"unknown element {symbol[:40]!r}")
-    if not 0 < int(symbol) < 119:
-        raise FrameError(f"atomic number {symbol} does not exist")
-    return int(symbol)

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from eqcalc.files import read_text
 from eqcalc.spectra.experiment.ordinates import check_kind, is_transmittance, ordinate
 from eqcalc.spectra.io.files import is_written_by_eqcalc, read_jcamp_file
-from eqcalc.spectra.io.text import read_text
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.validation import InvalidFileError, InvalidInputError, file_path, located, number_in
 

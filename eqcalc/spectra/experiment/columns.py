@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from eqcalc.files import read_text
 from eqcalc.spectra.experiment.ordinates import is_quantity, states_quantity
 from eqcalc.spectra.io.jcamp import to_wavenumber
-from eqcalc.spectra.io.text import Table, averaged, parse_table, read_text
+from eqcalc.spectra.io.text import Table, averaged, parse_table
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.validation import InvalidFileError, file_path, located
 

@@ -21,9 +21,9 @@ from ase.data import atomic_masses, atomic_numbers
 from ase.symbols import Symbols
 
 from eqcalc.files import shipped_data
-from eqcalc.molecules import bond_ratios
 from eqcalc.spectra.experiment.band_lists import BandList
 from eqcalc.spectra.spectrum import Spectrum
+from eqcalc.structure_formats import bond_ratios
 from eqcalc.validation import InvalidFileError, InvalidInputError, instance, nearest
 
 #: Largest distance of bonded atoms, in sums of covalent radii.

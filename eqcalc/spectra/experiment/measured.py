@@ -11,6 +11,7 @@ import numpy as np
 from scipy.ndimage import median_filter
 from scipy.signal import fftconvolve
 
+from eqcalc.files import read_text
 from eqcalc.spectra.experiment.columns import read_table
 from eqcalc.spectra.experiment.ordinates import (
     TRANSMITTANCE,
@@ -21,7 +22,6 @@ from eqcalc.spectra.experiment.ordinates import (
     states_quantity,
 )
 from eqcalc.spectra.io.files import is_written_by_eqcalc, read_jcamp_file, read_spectrum
-from eqcalc.spectra.io.text import read_text
 from eqcalc.spectra.lines import LINE_SHAPES
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.units import GAS_CONSTANT

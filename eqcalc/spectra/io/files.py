@@ -14,9 +14,9 @@ import h5py
 import numpy as np
 
 from eqcalc import hdf5
-from eqcalc.files import replacing
+from eqcalc.files import read_text, replacing
 from eqcalc.spectra.io.jcamp import LARGEST_WAVENUMBER, read_jcamp, write_jcamp
-from eqcalc.spectra.io.text import read_text, split_table
+from eqcalc.spectra.io.text import split_table
 from eqcalc.spectra.provenance import provenance_facts, title
 from eqcalc.spectra.raman_scattering import RamanSpectrum
 from eqcalc.spectra.spectrum import Spectrum

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Text of other programs: its encoding, its lines, and the numbers in its columns.
+"""Text of other programs: its lines, and the numbers in its columns.
 
 Numbers have a decimal point or a decimal comma, columns are separated by
 blanks, tabs, semicolons or (with decimal points) commas. The convention of a file is inferred from
@@ -8,18 +8,14 @@ all of its lines; ambiguous files are an error.
 
 from __future__ import annotations
 
-import gzip
-import io
 import re
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from eqcalc.validation import InvalidFileError, existing_file, located, number_in
+from eqcalc.validation import InvalidFileError, number_in
 
 #: Column separators for any decimal mark.
 _SEPARATOR = re.compile(r"\s*;\s*|\s+")
@@ -33,10 +29,6 @@ _FOOTER = re.compile(r"\s*(###|##END\b|>{3}|\[[A-Za-z][\w .-]*\]\s*$)")
 _TEXT = re.compile(r"\s*(?!(?:nan|inf)\w*\b)[A-Za-z]{2}|\x1a", re.IGNORECASE)
 #: Headings of the table itself, before which numbers are settings.
 _HEADING = re.compile(r"\s*(#\s*DATA|\[?XY ?DATA\]?|>{3,}\s*Begin.*)\s*$", re.IGNORECASE)
-#: Longest line of text, in characters.
-_LONGEST = 2**24
-#: Text of spectra packs ten times; what packs far more is no text.
-_PACKED, _SMALL = 40, 2**19
 
 
 class Row(NamedTuple):
@@ -114,75 +106,6 @@ class Table:
 
 _MISSING = dict.fromkeys(("nan", "inf", "infinity"), float("nan"))
 _POINT = "a wavenumber and a value"
-
-
-def text_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Return the lines of a text file with their numbers, from 1, without their ends.
-
-    UTF-8, UTF-16 or Latin-1; any ends of lines; also packed by gzip.
-
-    Raises
-    ------
-    InvalidFileError
-        There is no such file; or it is a directory, or not text.
-    """
-    size = existing_file(path, "a text file").stat().st_size
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
-        binary = io.BufferedReader(gzip.GzipFile(fileobj=file)) if packed else file
-        try:
-            start = binary.read(4096)
-            binary.seek(0)
-            encoding = _encoding(start)
-            text = io.TextIOWrapper(binary, encoding, errors="surrogateescape")
-            length = 0
-            for number, line in enumerate(iter(lambda: text.readline(_LONGEST), ""), 1):
-                length += len(line)
-                if packed and length > _SMALL + _PACKED * size:
-                    raise InvalidFileError("packs more than text does", expected="a text file")
-                if len(line) == _LONGEST or "\0" in line:
-                    raise InvalidFileError(key=f"line {number}", expected="a line of text")
-                yield number, (line if line.isascii() else _decoded(line)).rstrip("\n")
-        except (OSError, EOFError, zlib.error, UnicodeError) as error:
-            raise InvalidFileError(f"cannot be read ({error})", expected="a text file") from None
-
-
-def _encoding(start: bytes) -> str:
-    """Return the encoding of a file that starts with these bytes."""
-    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return "utf-16"
-    if start[:64].count(0) >= 16:  # ASCII in UTF-16 without byte-order mark
-        return "utf-16-le" if start[1:2] == b"\0" else "utf-16-be"
-    if b"\0" in start:
-        raise InvalidFileError(
-            expected="a text file", advice="export it as columns of text, or as JCAMP-DX"
-        )
-    return "utf-8-sig"
-
-
-def _decoded(line: str) -> str:
-    """Return a line in which bytes that are not UTF-8 are Latin-1: µ and Å of older programs."""
-    try:
-        line.encode()
-        return line
-    except UnicodeEncodeError:
-        return line.encode("utf-8", "surrogateescape").decode("latin-1")
-
-
-def read_text(path: Path) -> str:
-    """Return the content of a text file, its lines ended by line feeds; see :func:`text_lines`.
-
-    Raises
-    ------
-    InvalidFileError
-        There is no such file; or it is a directory, empty, or not text.
-    """
-    with located(file=path):
-        text = "".join(f"{line}\n" for _, line in text_lines(path))
-    if not text.strip():
-        raise InvalidFileError("is empty", file=path)
-    return text
 
 
 def parse_table(text: str) -> Table:

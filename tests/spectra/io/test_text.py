@@ -6,8 +6,9 @@ import gzip
 import numpy as np
 import pytest
 
-from eqcalc.spectra.io import text
-from eqcalc.spectra.io.text import averaged, parse_table, read_text, split_table, text_lines
+from eqcalc import files
+from eqcalc.files import read_text, text_lines
+from eqcalc.spectra.io.text import averaged, parse_table, split_table
 from eqcalc.validation import InvalidFileError, MissingFileError
 from tests.errors import refused
 
@@ -121,7 +122,7 @@ def test_encodings(tmp_path):
 
 
 def test_what_is_packed_or_long_without_end_is_no_text(tmp_path, monkeypatch):
-    monkeypatch.setattr(text, "_SMALL", 1000)
+    monkeypatch.setattr(files, "_SMALL", 1000)
     path = tmp_path / "zeros.txt"
     path.write_bytes(gzip.compress(b"0\n" * 100_000))
     with refused(InvalidFileError, file=path, expected="a text file"):
@@ -129,7 +130,7 @@ def test_what_is_packed_or_long_without_end_is_no_text(tmp_path, monkeypatch):
     path.write_bytes(gzip.compress(b"1 2\n" * 10)[:-5])
     with refused(InvalidFileError, file=path, expected="a text file"):
         read_text(path)
-    monkeypatch.setattr(text, "_LONGEST", 1000)
+    monkeypatch.setattr(files, "_LONGEST", 1000)
     path.write_bytes(b"1" * 2000)
     with refused(InvalidFileError, file=path, key="line 1", expected="a line of text"):
         read_text(path)

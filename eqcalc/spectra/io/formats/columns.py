@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from eqcalc.files import text_lines
 from eqcalc.spectra.io.formats.base import (
     UNITS,
     SeriesReader,
@@ -19,7 +20,7 @@ from eqcalc.spectra.io.formats.base import (
     matrices,
     unit_in,
 )
-from eqcalc.spectra.io.text import Table, split_table, text_lines
+from eqcalc.spectra.io.text import Table, split_table
 from eqcalc.spectra.series_checks import rises_evenly
 from eqcalc.units import unit_in_name
 from eqcalc.validation import InvalidFileError, InvalidInputError, number_in

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from eqcalc.files import text_lines
 from eqcalc.spectra.io.formats.base import SeriesReader, check_even, check_unrepeated, matrices
-from eqcalc.spectra.io.text import text_lines
 from eqcalc.validation import InvalidFileError, numbers_in
 
 #: Keys of the comment line that number frames: with the time, or counted.

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from eqcalc.files import text_lines
 from eqcalc.spectra.io.formats.base import SeriesReader, check_even, matrices
-from eqcalc.spectra.io.text import text_lines
 from eqcalc.validation import InvalidFileError, located, numbers_in
 
 _HEADER = re.compile(r"#\s*EXTRAS\w*\s*\(([^()]*)\)#\s*Step:\s*(\d{1,15})(?!\d)", re.IGNORECASE)

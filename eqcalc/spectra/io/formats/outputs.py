@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from eqcalc.files import text_lines
 from eqcalc.spectra.io.formats.base import (
     SeriesReader,
     check_even,
     check_unrepeated,
 )
-from eqcalc.spectra.io.text import text_lines
 from eqcalc.validation import InvalidFileError, numbers_in
 
 _MOMENT = re.compile(r"(?<!\w)X=\s*(\S+)\s+Y=\s*(\S+)\s+Z=\s*(\S+)", re.IGNORECASE)

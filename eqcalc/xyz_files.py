@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: MIT
+"""XYZ files, plain and extended, and what their comments say of charge and spin."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.data import chemical_symbols
+from numpy.typing import ArrayLike
+
+from eqcalc.elements import element, with_isotopes
+from eqcalc.files import text_lines
+from eqcalc.units import conversion_factor
+from eqcalc.validation import InvalidFileError, located, numbers_in
+
+#: Statements of the charge and the spin in comments, such as "charge: +1", "q=1", "mult 2".
+_NUMBER = r"""["']?\s*{}\s*["']?(\d{{1,2}}[+-](?!\w)|[+-]?\d{{1,2}}(?:\.0*)?(?![\d.]))"""
+_IN_COMMENT = {
+    "charge": (
+        r"(?<!\w)(?:(?:total|net|tot|formal|molecular)[ _])?(?:charge|chrg)"
+        + _NUMBER.format("[:=]?")
+        + r"|(?<!\w)q"
+        + _NUMBER.format("[:=]")
+    ),
+    "multiplicity": r"(?<!\w)(?:spin[ _])?mult(?:iplicity)?" + _NUMBER.format("[:=]?"),
+    "unpaired_electrons": r"(?<!\w)(?:uhf|unpaired(?:[ _]electrons)?)" + _NUMBER.format("[:=]?"),
+}
+_PAIR = re.compile(r"\s*([+-]?\d)\s+(\d)\s*")
+#: Comments that speak of an ion.
+_ION = re.compile(r"\b(?:cation|anion)\b|(?<![\w.])(?:[A-Z][a-z]?\d*)+[+-](?![\w.])")
+#: Frames with pairs of numbers that all differ are counted by them.
+_COUNTED = 3
+#: Units of coordinates in comments, and after the number of atoms.
+_UNIT = r"(bohrs?|a\.?u\.?|atomic[ _]units?|nm|angstroms?|angs?|å)(?!\w)\W*"
+_UNIT_IN_COMMENT = re.compile(
+    r"(?<!energy )(?<!dipole )\b(?:units?|coord(?:inate)?s?|positions?|geometry)\W*"
+    r"(?:(?:are )?in\W+)?" + _UNIT,
+    re.IGNORECASE,
+)
+_PROPERTIES = re.compile(r"""\bProperties\s*=\s*["']?([^\s"']+)""")
+
+
+class IonWarning(UserWarning):
+    """A comment speaks of an ion but states no charge, or a file beside the structure does."""
+
+
+def stated_in_comment(comment: str, numbers: ArrayLike) -> dict[str, int]:
+    """Return the charge and the spin that the comment line of an XYZ file states in words.
+
+    They are ``charge: +1``, ``q=1``, ``mult 2``, ``uhf=1`` and the like, or a pair such as
+    ``1 2``, if it is possible as charge and multiplicity of the atomic `numbers`.
+    """
+    found = {}
+    for key, form in _IN_COMMENT.items():
+        match = re.search(form, comment, re.IGNORECASE)
+        if match is not None:
+            text = next(filter(None, match.groups()))
+            digits, sign = text.rstrip("+-"), text[-1] if text[-1] in "+-" else ""
+            found[key] = int(float(f"{sign}{digits}"))
+    pair = _PAIR.fullmatch(comment)
+    if pair is not None:
+        charge, multiplicity = int(pair[1]), int(pair[2])
+        electrons = int(np.sum(numbers)) - charge
+        if multiplicity > 0 and electrons >= multiplicity - 1 and (electrons - multiplicity) % 2:
+            found = {"charge": charge, "multiplicity": multiplicity}
+    return found
+
+
+def add_stated(info: dict[str, Any], stated: Mapping[str, int]) -> None:
+    """Add what a comment states to entries by key, of which flags and text are no statements."""
+    for key, value in stated.items():
+        said = [k for k in info if k.lower().rstrip(":") in (key, *_NAMES[key])]
+        if not any(_is_number(info[k]) for k in said):
+            for name in said:
+                del info[name]
+            info[key] = value
+
+
+def _add_comments(structures: Sequence[Atoms], comments: Sequence[str]) -> None:
+    """Add what comment lines state to ``info``, where ASE reads flags: ``charge 1``."""
+    counted = len(set(comments)) == len(comments) >= _COUNTED
+    for index, (atoms, comment) in enumerate(zip(structures, comments, strict=False)):
+        pair = _PAIR.fullmatch(comment) is not None
+        stated = {} if pair and counted else stated_in_comment(comment, atoms.numbers)
+        add_stated(atoms.info, stated)
+        unclear = not stated and ((pair and not counted) or _ION.search(comment) is not None)
+        if unclear and not {key.lower() for key in atoms.info} & {"charge", *_NAMES["charge"]}:
+            warnings.warn(
+                f"structure {index}: the comment {comment.strip()[:60]!r} states no charge of "
+                f"{atoms.symbols} that is understood; 0 is taken: write charge=1",
+                IonWarning,
+                stacklevel=4,
+            )
+
+
+#: Names under which ASE reads the same.
+_NAMES = {
+    "charge": {"q", "chrg", "total_charge", "net_charge", "tot_charge", "formal_charge"},
+    "multiplicity": {"mult", "spin_multiplicity"},
+    "unpaired_electrons": {"uhf", "unpaired"},
+}
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, bool | np.bool_ | str)
+
+
+def read_xyz(path: Path) -> list[Atoms]:
+    """Return the structures of an XYZ file, also packed by gzip.
+
+    Elements may be symbols, numbers or isotopes (:func:`~eqcalc.elements.element`); coordinates may
+    have decimal commas and exponents of Fortran. They are in Å, unless the comment states their
+    unit or it follows the number of atoms, as in ``3 bohr``.
+
+    Raises
+    ------
+    InvalidFileError
+        A line is not what it should be.
+    Exception
+        Of any type, by the reader of ASE, of further columns.
+    """
+    lines = [line for _, line in text_lines(path)]
+    frames: list[_Frame] = []
+    place = 0
+    while place < len(lines):
+        if lines[place].strip():
+            frames.append(_Frame(lines, place))
+            place = frames[-1].end
+        else:
+            place += 1
+    if not frames:
+        raise InvalidFileError("is empty", expected="the number of atoms, a comment and the atoms")
+    text = "".join(line + "\n" for frame in frames for line in frame.lines)
+    found = [*ase.io.iread(io.StringIO(text), format="extxyz")]
+    for atoms, frame in zip(found, frames, strict=True):
+        atoms.positions *= frame.unit
+        masses = atoms.arrays.pop("mass", None)
+        if masses is not None:
+            atoms.set_masses(masses)
+        elif not atoms.has("masses"):
+            with_isotopes(atoms, frame.isotopes)
+    _add_comments(found, [frame.comment for frame in frames])
+    return found
+
+
+class _Frame:
+    """The lines of a frame as ASE reads them: with element symbols and decimal points."""
+
+    def __init__(self, lines: Sequence[str], start: int) -> None:
+        #: Masses [amu] of atoms that are isotopes.
+        self.isotopes: dict[int, float] = {}
+        count, self.unit = _header(lines, start)
+        self.comment = lines[start + 1]
+        self.end = start + 2 + count
+        rows = lines[start + 2 : self.end]
+        named = _PROPERTIES.search(self.comment)
+        if named is None:
+            columns: tuple[int | None, int, int] = (0, 1, 4)
+        else:
+            columns = _columns(named[1], f"line {start + 2}")
+        species, coordinates, width = columns
+        stated = _UNIT_IN_COMMENT.search(self.comment)
+        self.unit = _length(stated[1]) if stated else self.unit
+        rewritten = []
+        for index, row in enumerate(rows):
+            key = f"line {start + 3 + index}"
+            words = row.split()
+            if len(words) < width:
+                expected = (
+                    "an element and three coordinates" if named is None else f"{width} columns"
+                )
+                raise InvalidFileError(key=key, value=row.strip()[:60], expected=expected)
+            if species is not None:
+                with located(section=key):
+                    number, mass = element(words[species])
+                words[species] = chemical_symbols[number]
+                self.isotopes |= {} if mass is None else {index: mass}
+            three = slice(coordinates, coordinates + 3)
+            words[three] = [_decimal_point(word) for word in words[three]]
+            words[three] = map(repr, numbers_in(" ".join(words[three]), key))
+            rewritten.append(" ".join(words[:width] if named is None else words))
+        vectors = self.end
+        while self.end < len(lines) and lines[self.end].startswith("VEC"):
+            self.end += 1
+        self.lines = [str(count), self.comment, *rewritten, *lines[vectors : self.end]]
+
+
+def _header(lines: Sequence[str], start: int) -> tuple[int, float]:
+    """Return the number of atoms of a frame, and the unit of its coordinates [Å]."""
+    key, words = f"line {start + 1}", lines[start].split()
+    match = re.fullmatch(r"\s*(\d{1,18})(?:\s+(\S.*))?", lines[start])
+    unit = match[2].strip().lower() if match and match[2] else "angstrom"
+    known = re.fullmatch(_UNIT, unit)
+    if match is None or not (known or unit.startswith("atom")):
+        advice = (
+            "write the number of atoms and a comment, which may be empty, in lines of their own"
+        )
+        if start:
+            advice = "is the number of atoms of the structure before it right?"
+        raise InvalidFileError(
+            key=key,
+            value=" ".join(words)[:60],
+            expected="the number of atoms of a structure",
+            advice=advice,
+        )
+    count, after = int(match[1]), len(lines) - start - 2
+    if count > after:
+        raise InvalidFileError(
+            key=key,
+            value=count,
+            expected=f"the number of atoms that follow, at most {max(after, 0)}",
+            advice="is the file cut off, or does it lack the comment, which may be an empty line?",
+        )
+    return count, _length(unit) if known else 1.0
+
+
+def _length(unit: str) -> float:
+    """Return a unit of length as a file names it, in Å."""
+    if unit.lower().startswith(("b", "a.", "au", "atomic")):
+        return conversion_factor("bohr", "Å")
+    return 10.0 if unit.lower() == "nm" else 1.0
+
+
+def _columns(properties: str, key: str) -> tuple[int | None, int, int]:
+    """Return the columns of the symbols, if any, and coordinates, and how many there are."""
+    parts = properties.split(":")
+    names, counts = parts[::3], parts[2::3]
+    if len(parts) % 3 or not all(re.fullmatch("[0-9]{1,3}", count) for count in counts):
+        raise InvalidFileError(
+            key=f"{key}, Properties",
+            value=properties[:60],
+            expected="triples of name, type and number of columns below 1000, species:S:1:pos:R:3",
+        )
+    starts, width = {}, 0
+    for name, count in zip(names, counts, strict=True):
+        starts[name.lower()] = width
+        width += int(count)
+    coordinates = starts.get("pos", starts.get("positions"))
+    numbers = next((starts[name] for name in ("z", "numbers") if name in starts), None)
+    species = next((starts[name] for name in ("species", "symbols") if name in starts), None)
+    if coordinates is None or (species is None and numbers is None):
+        raise InvalidFileError(
+            key=f"{key}, Properties", value=properties[:60], expected="species:S:1 and pos:R:3"
+        )
+    return species, coordinates, width
+
+
+def _decimal_point(word: str) -> str:
+    return word.replace(",", ".") if re.fullmatch(r"[+-]?\d*,\d+", word) else word
