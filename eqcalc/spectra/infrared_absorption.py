@@ -186,9 +186,7 @@ def sum_rule(dipole_derivative: np.ndarray, masses: np.ndarray) -> Estimate:
     totals = INTENSITY_PER_SQUARED_CHARGE_PER_MASS * np.einsum(
         "sabc,a->s", derivative**2, 1.0 / masses
     )
-    n = len(totals)
-    error = float(totals.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
-    return Estimate(float(totals.mean()), error)
+    return Estimate.of_mean(totals)
 
 
 def without_rotation(

@@ -188,18 +188,6 @@ def temperature_warning(
     ]
 
 
-def relative_quantum_factor(wavenumber: np.ndarray, temperature: float, name: str) -> np.ndarray:
-    """Return Q/Q_harmonic, the factor to be applied to a spectrum of eqcalc.
-
-    It is exactly 1 for ``"harmonic"``. The parameters are those of :func:`quantum_factor`.
-    """
-    if name == "harmonic":
-        return np.ones_like(np.asarray(wavenumber, dtype=float))
-    return quantum_factor(wavenumber, temperature, name) / quantum_factor(
-        wavenumber, temperature, "harmonic"
-    )
-
-
 def with_quantum_factor(spectrum: Spectrum, temperature: float, name: str) -> Spectrum:
     """Return a spectrum with its quantum factor, the harmonic one unless recorded, replaced.
 
@@ -213,11 +201,9 @@ def with_quantum_factor(spectrum: Spectrum, temperature: float, name: str) -> Sp
     now = record.get("quantum_factor", "harmonic")
     if name == now:
         return replace(spectrum, provenance={"quantum_factor": name, **record})
-    ratio, before = (
-        relative_quantum_factor(spectrum.wavenumber, temperature, n) for n in (name, now)
-    )
+    wanted, before = (quantum_factor(spectrum.wavenumber, temperature, n) for n in (name, now))
     return spectrum.weighted(
-        ratio / before,
+        wanted / before,
         f"quantum factor {name} / {now}",
         provenance={**record, "quantum_factor": name},
         warnings=(

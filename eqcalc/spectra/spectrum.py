@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from eqcalc.facts import facts_table
-from eqcalc.spectra.estimator import statistics
-from eqcalc.spectra.estimator.statistics import Estimate
+from eqcalc.spectra.estimator.statistics import Estimate, confidence_interval
 from eqcalc.spectra.lines import (
     full_width,
     half_height_centre,
@@ -108,7 +107,7 @@ class Spectrum:
         if self.samples is not None:
             shape("samples", self.samples, ("n_samples", n))
             if self.standard_error is None:
-                error = statistics.standard_error(self.samples)
+                error = np.std(self.samples, axis=0, ddof=1)
                 object.__setattr__(self, "standard_error", error)
         if self.standard_error is not None:
             shape("standard_error", self.standard_error, (n,))
@@ -167,9 +166,7 @@ class Spectrum:
         """
         if self.standard_error is None:
             raise InvalidInputError("this spectrum has no errors", key=self.label)
-        return statistics.confidence_interval(
-            self.values, self.standard_error, level, self.n_independent
-        )
+        return confidence_interval(self.values, self.standard_error, level, self.n_independent)
 
     def estimate(self, function: Callable[[np.ndarray], float]) -> Estimate:
         """Return a number computed from the values, with its standard error.

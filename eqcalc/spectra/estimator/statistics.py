@@ -97,11 +97,6 @@ class Estimate(_Pair):
         return str(self)
 
 
-def bootstrap_weights(n_parts: int, n_samples: int, generator: np.random.Generator) -> np.ndarray:
-    """Return the multiplicity of each part in each bootstrap sample, ``[n_samples, n_parts]``."""
-    return generator.multinomial(n_parts, np.full(n_parts, 1.0 / n_parts), n_samples).astype(float)
-
-
 def bootstrap(
     sums: LagSums, n_samples: int, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray | None]:
@@ -115,16 +110,13 @@ def bootstrap(
     n_parts = sums.n_parts
     if n_parts < 2 or n_samples < 2:
         return correlation, None
-    samples = sums.correlation(bootstrap_weights(n_parts, n_samples, generator))
+    # how often each part is in each sample
+    counts = generator.multinomial(n_parts, np.full(n_parts, 1.0 / n_parts), n_samples)
+    samples = sums.correlation(counts.astype(float))
     samples -= correlation
     samples *= np.sqrt(n_parts / (n_parts - 1.0))
     samples += correlation
     return correlation, samples
-
-
-def standard_error(samples: np.ndarray) -> np.ndarray:
-    """Return the standard deviation over bootstrap samples, the first axis."""
-    return np.asarray(np.std(samples, axis=0, ddof=1))
 
 
 def confidence_interval(
