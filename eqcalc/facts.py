@@ -61,6 +61,22 @@ def number(value: float, form: str = ".1f") -> str:
     return "–" if math.isnan(value) else f"{value:{form}}"
 
 
+def with_error(value: float, error: float, form: str = ".1f") -> str:
+    """Return ``12.3 ± 0.4``, without an error that is nan: unknown."""
+    return number(value, form) + ("" if math.isnan(error) else f" ± {error:{form}}")
+
+
+def with_bracketed_error(value: float, error: float, form: str = ".1f") -> str:
+    """Return ``12.3 (0.4)``, without an error that is nan: unknown."""
+    stated = "" if math.isnan(error) else f" ({error:{form.removeprefix('+')}})"
+    return number(value, form) + stated
+
+
+def jsonable(values: Iterable[float]) -> list[float | None]:
+    """Return numbers for JSON, which has no nan: None, unknown."""
+    return [None if math.isnan(value) else float(value) for value in values]
+
+
 def aligned(rows: Sequence[Sequence[str]], words: Collection[int] = ()) -> str:
     """Return a table as text: numbers right-aligned, columns of `words` left-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

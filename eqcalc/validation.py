@@ -351,6 +351,19 @@ def array_of(key: str, values: ArrayLike, expected: Sequence[Any]) -> np.ndarray
     return np.asarray(finite(key, shape(key, values, expected)), dtype=np.float64)
 
 
+def indices(key: str, values: ArrayLike, n: int) -> np.ndarray:
+    """Return indices from 0 to n − 1, of any shape, that differ along the last axis."""
+    import numpy as np
+
+    array = real(key, values)
+    whole = array.dtype.kind in "iu" and array.ndim > 0 and array.size > 0
+    inside = whole and 0 <= array.min() <= array.max() < n
+    if not inside or not np.diff(np.sort(array)).all():
+        expected = f"different indices from 0 to {n - 1}"
+        raise InvalidInputError(key=key, value=array.tolist(), expected=expected)
+    return array
+
+
 # --- types ----------------------------------------------------------------------------
 
 

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Facts as text and as a table."""
 
-from eqcalc.facts import facts_table, joined_levels
+import math
+
+from eqcalc.facts import facts_table, joined_levels, jsonable, with_bracketed_error, with_error
 
 
 def test_levels_of_theory_are_told_once_where_they_are_the_same():
@@ -13,3 +15,10 @@ def test_levels_of_theory_are_told_once_where_they_are_the_same():
 
 def test_what_a_file_says_is_text_in_a_table():
     assert "&lt;b&gt;" in facts_table("a", {"level of theory": "<b>"})
+
+
+def test_unknown_numbers_and_errors_are_not_told():
+    assert (with_error(12.34, 0.5), with_error(12.34, math.nan)) == ("12.3 ± 0.5", "12.3")
+    assert with_error(math.nan, math.nan) == with_bracketed_error(math.nan, math.nan) == "–"
+    assert with_bracketed_error(2.0, 0.25, "+.2f") == "+2.00 (0.25)"
+    assert jsonable([1, math.nan]) == [1.0, None]

@@ -168,6 +168,13 @@ def test_shapes():
     refused(validation.shape, "H", np.zeros(6), ("n", "n"))
 
 
+def test_indices_are_whole_in_range_and_different():
+    assert validation.indices("atoms", [2, 0], 3).tolist() == [2, 0]
+    assert validation.indices("chains", [[0, 1], [1, 0]], 2).shape == (2, 2)
+    for wrong in ([], [3], [-1], [0.0], [1, 1], [[0, 1], [1, 1]], 0, "O", None):
+        assert refused(validation.indices, "atoms", wrong, 3).key == "atoms"
+
+
 # --- names ----------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.signal import fftconvolve
 
 from eqcalc.anharmonic.rigid_top import rotational_envelope
-from eqcalc.facts import Column, aligned, column, preformatted, rows_of
+from eqcalc.facts import Column, aligned, column, jsonable, preformatted, rows_of
 from eqcalc.spectra.lines import LINE_SHAPES
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.spectra.sticks import Sticks
@@ -224,10 +224,7 @@ class AnharmonicSpectrum(Sticks):
             "harmonic_cm-1": self.harmonic.tolist(),
             "zero_point_energy_cm-1": self.zero_point_energy,
             "wavenumber_cm-1": self.wavenumber.tolist(),
-            "errors_cm-1": {
-                source: [None if np.isnan(e) else float(e) for e in error]
-                for source, error in self.errors.items()
-            },
+            "errors_cm-1": {source: jsonable(error) for source, error in self.errors.items()},
             "assignment": _listed(self.assignment),
             "initial": _listed(self.initial),
             "rotational_constants_cm-1": self.rotational_constants.tolist(),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from eqcalc._version import __version__
 from eqcalc.anharmonic import AnharmonicSpectrum, motion_table
-from eqcalc.facts import Column, column, number, preformatted, rows_of
+from eqcalc.facts import Column, column, number, preformatted, rows_of, with_error
 from eqcalc.prediction.bands import (
     Conformer,
     PredictedBand,
@@ -235,10 +235,6 @@ def _measured(
 # --- sections -------------------------------------------------------------------------
 
 
-def _with_error(value: float, error: float) -> str:
-    return number(value, ".1f") + ("" if math.isnan(error) else f" ± {error:.1f}")
-
-
 def _in_columns(
     rows: Sequence[Sequence[str]], words: Sequence[int], sticks: Sequence[int] = ()
 ) -> str:
@@ -270,10 +266,10 @@ def _bands(prediction: Prediction, lines: Sequence[PredictedBand]) -> Section:
         off = [number(b.expected - b.measured.value, "+.0f").replace("-", "−") for b in bands]
         columns.append(column("measured", "cm⁻¹", [b.measured.value for b in bands], ".0f"))
         columns.append(("deviation", "", off))
-    strengths = [_with_error(b.infrared, b.infrared_error) for b in bands]
+    strengths = [with_error(b.infrared, b.infrared_error) for b in bands]
     columns.append(("infrared", "km/mol", strengths))
     if scattering:
-        columns.append(("Raman", "Å⁴/amu", [_with_error(b.raman, b.raman_error) for b in bands]))
+        columns.append(("Raman", "Å⁴/amu", [with_error(b.raman, b.raman_error) for b in bands]))
         columns.append(column("ρ", "", [b.depolarization_ratio for b in bands], ".2f"))
     if several:
         columns.append(("conformer", "", [str(b.conformer + 1) for b in bands]))

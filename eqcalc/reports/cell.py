@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from eqcalc.facts import with_error
 from eqcalc.quantities import DIPOLE, POLARIZABILITY
 from eqcalc.spectra import Dielectric, Estimate, Spectrum, dielectric
 from eqcalc.spectra.cross_terms import molecules_of_run
@@ -68,7 +69,7 @@ class CellOptics:
     def lines(self) -> list[str]:
         """Return the permittivities as text."""
         parts = [
-            f"{name} = {value.value:.3f} ± {value.error:.3f}"
+            f"{name} = {with_error(*value, '.3f')}"
             for name, value in (("ε∞", self.high_frequency), ("ε(0)", self.static))
             if value is not None
         ]

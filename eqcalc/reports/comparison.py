@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from eqcalc.facts import with_error
 from eqcalc.files import write_atomically, write_record
 from eqcalc.spectra import (
     Comparison,
@@ -187,6 +188,5 @@ def _absolute(spectrum: Spectrum, measured: Spectrum, comparison: Comparison) ->
     scale = comparison.wavenumber_scale.value
     a, b = ours.integrate(lower / scale, upper / scale), theirs.integrate(lower, upper)
     return (
-        f"\nintegrated absorption: computed {a.value:.1f} ± {a.error:.1f} km/mol, "
-        f"measured {b.value:.1f} km/mol"
+        f"\nintegrated absorption: computed {with_error(*a)} km/mol, measured {b.value:.1f} km/mol"
     )

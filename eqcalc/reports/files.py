@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from eqcalc.facts import with_bracketed_error
 from eqcalc.files import file_hash, write_record
 from eqcalc.progress import duration
 from eqcalc.reports.committee import (
@@ -34,7 +35,6 @@ from eqcalc.runtime import eager_evaluator
 from eqcalc.spectra import (
     Band,
     CommitteeSpectrum,
-    Estimate,
     HarmonicSpectrum,
     Spectrum,
     convert_infrared,
@@ -320,7 +320,7 @@ def describe_spectra(
         activity = shown.raman.activity()
         lines += [
             f"{_band_line(band, 'Å⁴/amu')}   "
-            f"{_pair(shown.raman.band_depolarization(band.lower, band.upper), 3)}"
+            f"{with_bracketed_error(*shown.raman.band_depolarization(*band[:2]), '.3f')}"
             for band in activity.bands(lower=LOWEST)
         ] or ["  none"]
         lines += [f"  {note}" for note in unresolved_notes(activity, lower=LOWEST)]
@@ -345,9 +345,10 @@ def _sum_rule_line(check: SumRuleCheck | None, record: Mapping[str, Any]) -> str
         factor, right = record["quantum_factor"], exact_factor(record.get("correlation"))
         changed = "" if factor == right else f" with the {right} quantum factor, not {factor}"
         exact = "exact value" if check.rotating else "exact value without rotation"
+        value = with_bracketed_error(*check.exact)
+        ratio = with_bracketed_error(*check.ratio, ".3f")
         return (
-            f"sum rule: integrated infrared intensity{changed} / {exact} {_pair(check.exact, 1)} "
-            f"km/mol = {_pair(check.ratio, 3)}"
+            f"sum rule: integrated infrared intensity{changed} / {exact} {value} km/mol = {ratio}"
         )
     if record["n_beads"] > 1 and not rotates(record.get("source", {})):
         return (
@@ -361,9 +362,10 @@ def _sum_rule_line(check: SumRuleCheck | None, record: Mapping[str, Any]) -> str
 
 
 def _band_line(band: Band, unit: str) -> str:
+    position = with_bracketed_error(*band.position, ".0f")
     return (
-        f"  {band.lower:6.0f} – {band.upper:6.0f} cm⁻¹   {_pair(band.position, 0):>12} cm⁻¹   "
-        f"{_pair(band.area, 1):>16} {unit}"
+        f"  {band.lower:6.0f} – {band.upper:6.0f} cm⁻¹   {position:>12} cm⁻¹   "
+        f"{with_bracketed_error(*band.area):>16} {unit}"
     )
 
 
@@ -405,12 +407,6 @@ def _resolution_note(record: Mapping[str, Any]) -> list[str]:
         "of the areas: neighbouring vibrations, or rotation and a low vibration; a longer run "
         "(simulate --time) takes --resolution 10"
     ]
-
-
-def _pair(estimate: Estimate, digits: int) -> str:
-    if np.isnan(estimate.error):
-        return f"{estimate.value:.{digits}f}"
-    return f"{estimate.value:.{digits}f} ({estimate.error:.{digits}f})"
 
 
 # --- a folder that is written again --------------------------------------------------

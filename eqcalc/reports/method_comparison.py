@@ -11,6 +11,7 @@ stretching bands of other bonds with hydrogen.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -22,7 +23,7 @@ import torch
 from ase import Atoms
 
 from eqcalc.anharmonic import AnharmonicSpectrum, anharmonic_spectrum, separated_motions
-from eqcalc.facts import Column, aligned, column, number, rows_of
+from eqcalc.facts import Column, aligned, column, rows_of, with_error
 from eqcalc.files import make_folder, write_atomically
 from eqcalc.harmonic import harmonic_spectrum, relax
 from eqcalc.models.checkpoint import load_model
@@ -189,11 +190,11 @@ def method_table(rows: Sequence[BandByMethods], spectra: Sequence[Spectrum]) -> 
     if any(row.measured for row in rows):
         columns.append(("measured", "cm⁻¹", [_from_to(row.measured) for row in rows]))
     columns.append(column("harmonic", "cm⁻¹", [row.harmonic for row in rows], ".0f"))
-    columns.append(("VCI", "cm⁻¹", [_with_error(row.quantum, row.convergence) for row in rows]))
+    columns.append(("VCI", "cm⁻¹", [_rounded(row.quantum, row.convergence) for row in rows]))
     for i, spectrum in enumerate(spectra):
         method = str(spectrum.provenance["method"])
         bands = [row.dynamics[i] for row in rows]
-        centroids = [_with_error(band.centroid.value, band.centroid.error) for band in bands]
+        centroids = [_rounded(*band.centroid) for band in bands]
         columns.append((method, "cm⁻¹", centroids))
         columns.append(("systematic", "cm⁻¹", [_systematic(row, method) for row in rows]))
         columns.append(column("width", "cm⁻¹", [band.width.value for band in bands], ".0f"))
@@ -214,9 +215,9 @@ def _from_to(values: Sequence[float]) -> str:
     return "–".join(dict.fromkeys([*shown[:1], *shown[-1:]])) or "–"
 
 
-def _with_error(value: float, error: float) -> str:
-    unknown = np.isnan(value) or np.isnan(error)
-    return number(value, ".0f") + ("" if unknown else f" ± {max(error, 1.0):.0f}")
+def _rounded(value: float, error: float) -> str:
+    """Return a wavenumber with its error, of at least 1 cm⁻¹."""
+    return with_error(value, math.nan if math.isnan(value) else max(error, 1.0), ".0f")
 
 
 def write_method_comparison(

@@ -36,8 +36,10 @@ from eqcalc.spectra.frames import LABORATORY, MOLECULAR_FRAMES, branch_separatio
 from eqcalc.spectra.provenance import trajectory_provenance
 from eqcalc.spectra.series import advice_to_record, require_constant_volume
 from eqcalc.trajectory import Trajectory
-from eqcalc.validation import InvalidFileError, InvalidInputError
+from eqcalc.validation import InvalidFileError, InvalidInputError, indices
 
+#: Options of every estimate.
+_ESTIMATION = {item.name for item in fields(Estimation)}
 #: Largest number of geometries for the sum rule.
 _SUM_RULE_SAMPLES = 400
 #: The same in atoms, for cells.
@@ -172,8 +174,7 @@ def motion_spectra(
     options
         Of the estimate, see :class:`eqcalc.spectra.Estimation`; others are not used.
     """
-    names = {item.name for item in fields(Estimation)}
-    estimation = {name: value for name, value in options.items() if name in names}
+    estimation = {name: options[name] for name in _ESTIMATION & options.keys()}
     found: dict[str, Spectrum] = {}
     if density_of_states:
         elements = {chemical_symbols[z]: trajectory.numbers == z for z in trajectory.numbers}
@@ -182,8 +183,9 @@ def motion_spectra(
             for symbol, own in sorted(elements.items())
             if len(elements) > 1
         }
+        n = len(trajectory.numbers)
         parts |= {
-            f"-{name}": _atoms_of(name, atoms, trajectory) for name, atoms in (groups or {}).items()
+            f"-{name}": indices(f"group {name}", atoms, n) for name, atoms in (groups or {}).items()
         }
         for part, atoms in parts.items():
             found[f"density-of-states{part}"] = vibrational_density_of_states(
@@ -192,15 +194,6 @@ def motion_spectra(
     own = {k: v for k, v in estimation.items() if k != "frequency_correction"}
     for coordinate in internal:
         found[f"internal-{coordinate}"] = internal_spectrum(trajectory, coordinate, **own)
-    return found
-
-
-def _atoms_of(name: str, atoms: Sequence[int], trajectory: Trajectory) -> np.ndarray:
-    """Return the atoms of a group; InvalidInputError if one is not there or named twice."""
-    found = np.array(atoms)
-    if len(set(atoms)) < len(atoms) or not len(atoms) or found.max() >= len(trajectory.numbers):
-        expected = f"different atoms from 0 to {len(trajectory.numbers) - 1}"
-        raise InvalidInputError(key=f"group {name}", value=list(atoms), expected=expected)
     return found
 
 
@@ -218,8 +211,7 @@ def term_spectra(
     options
         Quantum factor, window, resolution, …; others are not used.
     """
-    names = {"quantum_factor", *(item.name for item in fields(Estimation))}
-    own = {name: value for name, value in options.items() if name in names}
+    own = {name: options[name] for name in (_ESTIMATION | {"quantum_factor"}) & options.keys()}
     recorded = trajectory.observables()
     found: dict[str, Spectrum] = {}
     for kind, quantity in (("infrared", DIPOLE), ("isotropic Raman", POLARIZABILITY)):

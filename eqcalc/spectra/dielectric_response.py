@@ -13,7 +13,8 @@ moment must not jump when a charge crosses the boundary: use the current
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -201,6 +202,11 @@ class Dielectric:
         Below the first wavenumber ε'' is taken as proportional to ν̃, as for
         any relaxation at low frequency.
         """
+        return self._real
+
+    @cached_property
+    def _real(self) -> Spectrum:
+        """The real part, of which n, k and α are made too."""
         loss = self.imaginary()
         grid = np.concatenate([[0.0], loss.wavenumber])
 
@@ -208,15 +214,13 @@ class Dielectric:
             padded = np.concatenate([np.zeros((*y.shape[:-1], 1)), y], axis=-1)
             return self.high_frequency + kramers_kronig(grid, padded)[..., 1:]
 
-        return Spectrum(
-            wavenumber=loss.wavenumber,
+        return replace(
+            loss,
             values=transform(loss.values),
-            unit="1",
-            label="real part of the permittivity",
             samples=None if loss.samples is None else transform(loss.samples),
-            n_independent=loss.n_independent,
-            provenance=loss.provenance,
-            warnings=loss.warnings,
+            standard_error=None,
+            label="real part of the permittivity",
+            history=(*loss.history, "Kramers–Kronig"),
         )
 
     def refractive_index(self) -> Spectrum:
@@ -271,7 +275,7 @@ def dielectric(
     scale = _ABSORPTION / positive("volume", volume, unit="Å³")
     density, series = estimated(DIPOLE, data, options, quantum_factor=quantum_factor)
     absorption = density.spectrum(
-        lambda values: values[..., 0, :] * scale,
+        [scale],
         unit="cm⁻¹",
         label="absorption coefficient times refractive index",
         spectrum="dielectric",

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,20 +85,23 @@ class Density:
     warnings: tuple[str, ...]
 
     def spectrum(
-        self, function: Callable[[np.ndarray], np.ndarray], *, unit: str, label: str, **record: Any
+        self, weights: Sequence[float], *, unit: str, label: str, **record: Any
     ) -> Spectrum:
-        """Return a spectrum that is a linear function of the densities.
+        """Return the sum of the densities of the first groups, each times its weight.
 
-        The function maps densities ``[..., n_groups, n_wavenumbers]`` to values
-        ``[..., n_wavenumbers]``; the record is added to the provenance.
+        The record is added to the provenance.
         """
-        values = function(self.values)
+
+        def summed(densities: np.ndarray) -> np.ndarray:
+            return np.tensordot(weights, densities[..., : len(weights), :], (0, -2))
+
+        values = summed(self.values)
         return Spectrum(
             wavenumber=self.wavenumber,
             values=values,
             unit=unit,
             label=label,
-            samples=None if self.samples is None else function(self.samples),
+            samples=None if self.samples is None else summed(self.samples),
             n_independent=self.n_independent,
             provenance={**record, **self.provenance},
             warnings=(*self.warnings, *self._implausible(values, label)),

@@ -133,7 +133,7 @@ def infrared_result(
     scale = INTENSITY_PER_SQUARED_CHARGE_PER_MASS / n_molecules
     unit, label, _ = INFRARED_QUANTITIES["intensity"]
     spectrum = density.spectrum(
-        lambda values: values[..., 0, :] * scale,
+        [scale],
         unit=unit,
         label=label,
         spectrum="infrared",

@@ -25,7 +25,15 @@ from eqcalc.spectra.series import Series, finite_frames
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.trajectory import Trajectory
 from eqcalc.units import SPECTRAL_PREFACTOR, SPEED_OF_LIGHT_CM_PER_FS
-from eqcalc.validation import InvalidInputError, array_of, instance, real
+from eqcalc.validation import (
+    InvalidInputError,
+    array_of,
+    indices,
+    instance,
+    real,
+    shape,
+    within,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -137,9 +145,7 @@ def _spectrum(
     signals = [Signal.from_array(replica) for replica in series.replicas]
     density = Estimation(**estimation).density(series, signals, pairs)
     scale = 2.0 * SPEED_OF_LIGHT_CM_PER_FS / SPECTRAL_PREFACTOR
-    spectrum = density.spectrum(
-        lambda found: found[..., 0, :] * scale, unit=unit, label=label, spectrum=kind
-    )
+    spectrum = density.spectrum([scale], unit=unit, label=label, spectrum=kind)
     # metadata unknown for these series
     unknown = ("temperature_K", "derivative", "method", "correlation")
     record = {key: value for key, value in spectrum.provenance.items() if key not in unknown}
@@ -181,16 +187,9 @@ def vibrational_density_of_states(
     if masses is None:
         raise InvalidInputError("must be stated for plain arrays, in amu", key="masses")
     masses = atomic_masses(masses)
-    every = np.arange(len(masses))
-    selected = every if atoms is None else real("atoms", atoms)
-    if (
-        selected.ndim != 1
-        or selected.dtype.kind not in "iu"
-        or not selected.size
-        or not {*selected.tolist()} <= {*every.tolist()}
-    ):
-        expected = f"indices of atoms, from 0 to {len(masses) - 1}"
-        raise InvalidInputError(key="atoms", value=atoms, expected=expected)
+    selected = np.arange(len(masses))
+    if atoms is not None:
+        selected = shape("atoms", indices("atoms", atoms, len(masses)), ("n_selected",))
     root = np.sqrt(masses[selected])[:, None]
 
     def weighted(frames: np.ndarray) -> np.ndarray:
@@ -201,7 +200,7 @@ def vibrational_density_of_states(
     momenta = Observable(recorded, shapes, "Å", 3 * len(selected), weighted)
     density, series = estimated(momenta, data, options, quantum_factor=quantum_factor)
     states = density.spectrum(
-        lambda values: values[..., 0, :],
+        [1.0],
         unit="states per cm⁻¹",
         label="vibrational density of states",
         spectrum="vibrational density of states",
@@ -312,17 +311,8 @@ def internal_coordinates(
         Cell vectors as rows [Å]; the image of each bond is that of the first frame.
     """
     positions = array_of("positions", positions, ("n_frames", "n_atoms", 3))
-    chains = real("chains", chains)
-    atoms = range(positions.shape[1])
-    if (
-        chains.ndim != 2
-        or chains.dtype.kind not in "iu"
-        or not 2 <= chains.shape[1] <= 4
-        or not {*chains.ravel().tolist()} <= {*atoms}
-        or any(len({*chain}) < len(chain) for chain in chains.tolist())
-    ):
-        expected = f"two to four different atoms of each coordinate, from 0 to {len(atoms) - 1}"
-        raise InvalidInputError(key="chains", value=chains.tolist(), expected=expected)
+    chains = shape("chains", indices("chains", chains, positions.shape[1]), ("n", "n_chain"))
+    within("atoms of a chain", chains.shape[1], 2, 4)
     arms = [
         positions[:, second] - positions[:, first] for first, second in itertools.pairwise(chains.T)
     ]

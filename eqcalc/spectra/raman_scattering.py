@@ -20,6 +20,7 @@ correlation functions.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,6 @@ from eqcalc.validation import (
     array_of,
     count,
     instance,
-    non_negative,
     number,
     one_of,
     positive,
@@ -64,6 +64,8 @@ GEOMETRIES: dict[str, tuple[float, float]] = {
 }
 
 _ACTIVITY = "Å⁴/amu per cm⁻¹"
+#: Standard errors above which an intensity has a depolarization ratio.
+_SIGNIFICANT = 3.0
 
 
 def invariants(frames: np.ndarray) -> np.ndarray:
@@ -175,27 +177,24 @@ class RamanSpectrum:
         """Return 45A + 7G, Å⁴/amu per cm⁻¹, which integrates to the static activities."""
         return self._mixed(45.0, 7.0, "Raman activity")
 
-    def depolarization_ratio(
-        self, *, natural_light: bool = False, threshold: float = 3.0
-    ) -> Spectrum:
+    def depolarization_ratio(self, *, natural_light: bool = False) -> Spectrum:
         """Return ρ = VH/VV, nan where the polarized intensity is below the noise.
 
         Parameters
         ----------
         natural_light
             6G/(45A + 7G) of unpolarized light instead of 3G/(45A + 4G).
-        threshold
-            The denominator must exceed this many of its standard errors, and a
-            thousandth of its maximum; and the ratio must not exceed its upper bound by as many. (It
-            can in the negative side lobes of a lag window next to a strong polarized band; a Parzen
-            window and the multitaper estimate have none.)
+
+        The denominator must exceed three of its standard errors, and a thousandth of its maximum;
+        and the ratio must not exceed its upper bound by three of its own. (It can in the negative
+        side lobes of a lag window next to a strong polarized band; a Parzen window and the
+        multitaper estimate have none.)
         """
-        non_negative("threshold", threshold)
         lower = self._mixed(45.0, 7.0 if natural_light else 4.0, "")
         factor = 6.0 if natural_light else 3.0
         clear = lower.values > 1e-3 * lower.values.max()
         if lower.standard_error is not None:
-            clear &= lower.values > threshold * lower.standard_error
+            clear &= lower.values > _SIGNIFICANT * lower.standard_error
 
         def ratio(g: np.ndarray, d: np.ndarray) -> np.ndarray:
             good = np.broadcast_to(clear, g.shape) & (d > 0.0)
@@ -208,7 +207,7 @@ class RamanSpectrum:
         error = np.zeros(len(clear))
         if result.samples is not None:
             error = np.std(np.where(clear, result.samples, 0.0), axis=0, ddof=1)
-        clear = clear & ~(result.values > largest + threshold * error + 1e-3)
+        clear = clear & ~(result.values > largest + _SIGNIFICANT * error + 1e-3)
         return replace(
             result,
             values=np.where(clear, result.values, np.nan),
@@ -364,16 +363,11 @@ def raman_result(
 ) -> RamanSpectrum:
     """Return the Raman spectrum of the spectral densities of :func:`invariants` in Å³."""
     record = {"n_molecules": n_molecules, "frame": frame}
-    weights = np.array([45.0, 7.0])
-    activity = density.spectrum(
-        lambda values: np.tensordot(weights, values[..., :2, :], (0, -2)),
-        unit=_ACTIVITY,
-        label="Raman activity",
-    )
+    activity = density.spectrum([45.0, 7.0], unit=_ACTIVITY, label="Raman activity")
 
-    def part(index: int, name: str) -> Spectrum:
+    def part(weights: Sequence[float], name: str) -> Spectrum:
         spectrum = density.spectrum(
-            lambda values: values[..., index, :] / n_molecules,
+            weights,
             unit=_ACTIVITY,
             label=f"Raman intensity, {name}",
             spectrum="Raman",
@@ -382,7 +376,9 @@ def raman_result(
         spectrum = with_beads_warning(spectrum, series, activity)
         return with_quantum_factor(spectrum, series.temperature, quantum_factor)
 
-    return RamanSpectrum(part(0, "isotropic"), part(1, "anisotropic"), series.temperature)
+    isotropic = part([1.0 / n_molecules], "isotropic")
+    anisotropic = part([0.0, 1.0 / n_molecules], "anisotropic")
+    return RamanSpectrum(isotropic, anisotropic, series.temperature)
 
 
 # --- oriented samples: crystals, surfaces, fixed single molecules -----------------
@@ -452,7 +448,7 @@ def raman_oriented(
     )
     density, series = estimated(element, data, options, quantum_factor=quantum_factor)
     spectrum = density.spectrum(
-        lambda values: values[..., 0, :],
+        [1.0],
         unit=_ACTIVITY,
         label="Raman intensity, oriented",
         spectrum="Raman",

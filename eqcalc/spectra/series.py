@@ -368,21 +368,27 @@ def as_series(
         )
         _replicas(series.replicas, shapes, quantity)
         return series
-    given = derivative if data is None else data
-    if (
-        given is None
-        or given is False
-        or (data is not None and derivative is not None and derivative is not False)
-    ):
-        raise InvalidInputError(
-            f"give either the {quantity} or its time derivative, and not both", key="derivative"
-        )
+    given = one_given(f"the {quantity}", data, None if derivative is False else derivative)
     _compare(given, stated)
-    for key in ("interval", "temperature", "unit"):
-        if key not in stated:
-            raise InvalidInputError("must be stated for plain arrays", key=key)
+    require_stated(stated)
     rate = data is None or quantity in _RATES
     return _sound(Series.from_arrays(given, quantity, shapes, rate=rate, **stated))
+
+
+def one_given(name: str, data: Any, derivative: Any) -> Any:
+    """Return what is given of some data and their time derivative, which must be one of them."""
+    if (data is None) == (derivative is None):
+        raise InvalidInputError(
+            f"give either {name} or the time derivative, and not both", key="derivative"
+        )
+    return derivative if data is None else data
+
+
+def require_stated(facts: Mapping[str, Any]) -> None:
+    """Raise InvalidInputError unless facts say what plain arrays do not."""
+    for key in ("interval", "temperature", "unit"):
+        if key not in facts:
+            raise InvalidInputError("must be stated for plain arrays", key=key)
 
 
 def _sound(series: Series) -> Series:

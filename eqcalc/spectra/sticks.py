@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from eqcalc.facts import Column, column
+from eqcalc.facts import Column, column, jsonable
 from eqcalc.spectra.lines import LINE_SHAPES
 from eqcalc.spectra.raman_scattering import stokes_factor
 from eqcalc.spectra.spectrum import Spectrum
@@ -144,9 +144,7 @@ class Sticks:
         if "raman" in self.known:
             result["raman_angstrom4/amu"] = self.raman_activity.tolist()
         if self.polarizability_derivative is not None:
-            result["depolarization_ratio"] = [
-                None if np.isnan(r) else float(r) for r in self.depolarization_ratio
-            ]
+            result["depolarization_ratio"] = jsonable(self.depolarization_ratio)
         return result
 
     def intensity_columns(self, digits: int) -> list[Column]:

@@ -20,7 +20,7 @@ from eqcalc.spectra.infrared_absorption import DIPOLE, infrared_result
 from eqcalc.spectra.observable import Observable, SpectrumOptions, split_options
 from eqcalc.spectra.quantum_factors import check_quantum_factor
 from eqcalc.spectra.raman_scattering import POLARIZABILITY, RamanSpectrum, raman_result
-from eqcalc.spectra.series import Series, finite_frames
+from eqcalc.spectra.series import Series, finite_frames, require_stated
 from eqcalc.spectra.series_checks import TensorSums
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.trajectory import Trajectory
@@ -68,21 +68,15 @@ class SpectrumAccumulator(Generic[Result]):
             )
         one_of("estimator", estimation.estimator, ("correlation",))
         one_of("errors", estimation.errors, (None, "replicas", "none"))
-        for key in ("interval", "temperature", "unit"):
-            if key not in facts:
-                raise InvalidInputError("must be stated", key=key)
+        require_stated(facts)
         series = Series((), quantity=observable.quantity, rate=rate, **facts)
         check_quantum_factor(quantum_factor, series.correlation, series.temperature)
         self._series, self._estimation = series, estimation
         self._quantum_factor = quantum_factor
+        self._observable, self._finish = observable, result
         self._factor = series.factor(observable.unit)
-        self._components = observable.components
-        self._pairs = observable.pairs
-        self._shapes = tuple(observable.shapes)
-        self._finish = result
         self._n_lags = estimation.number_of_lags(series.interval, np.iinfo(np.int32).max)
-        shape = (n_replicas, len(self._pairs), self._n_lags)
-        self._sums = np.zeros(shape)
+        self._sums = np.zeros((n_replicas, len(observable.groups), self._n_lags))
         self._frames = 0
         self._tensors = TensorSums()
         # the last frames as given (for differences), and the last derivatives
@@ -117,11 +111,12 @@ class SpectrumAccumulator(Generic[Result]):
 
     def _checked(self, values: Any) -> list[np.ndarray]:
         """Return the frames of each replica, all finite and equally many."""
-        forms = [f"[{len(self._sums)}, n_frames, {', '.join(map(str, s))}]" for s in self._shapes]
+        known = self._observable.shapes
+        forms = [f"[{len(self._sums)}, n_frames, {', '.join(map(str, s))}]" for s in known]
         shapes = [np.shape(v) for v in values] if np.iterable(values) else []
         if (
             len(shapes) != len(self._sums)
-            or any(s[1:] not in self._shapes for s in shapes)
+            or any(s[1:] not in known for s in shapes)
             or len({s[0] for s in shapes}) > 1
         ):
             expected = f"an array {' or '.join(forms)}"
@@ -135,7 +130,7 @@ class SpectrumAccumulator(Generic[Result]):
         """Add frames of each replica."""
         if len(given[0]) == 0:
             return
-        components = self._components or (lambda frames: frames)
+        components = self._observable.components or (lambda frames: frames)
         frames = np.stack([components(v) for v in given]) * self._factor
         self._frames += frames.shape[1]
         if not self._series.rate:
@@ -189,14 +184,15 @@ class SpectrumAccumulator(Generic[Result]):
             return
         known = self._recent
         joined = frames if known is None else np.concatenate([known, frames], 1)
+        pairs = self._observable.pairs
         # time reversed, the new frames are the earlier ones of each pair
         n_new, reach = frames.shape[1], min(self._n_lags, joined.shape[1])
         for r, replica in enumerate(joined[:, ::-1]):
-            whole = lag_sums(Signal.from_array(replica), reach, self._pairs).sums[0]
+            whole = lag_sums(Signal.from_array(replica), reach, pairs).sums[0]
             if known is not None:
                 old = replica[n_new:]
                 depth = min(reach, len(old))
-                whole[:, :depth] -= lag_sums(Signal.from_array(old), depth, self._pairs).sums[0]
+                whole[:, :depth] -= lag_sums(Signal.from_array(old), depth, pairs).sums[0]
             self._sums[r, :, :reach] += whole
         self._recent = joined[:, max(joined.shape[1] - self._n_lags + 1, 0) :]
 

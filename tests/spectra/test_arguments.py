@@ -139,7 +139,6 @@ CASES = (
      {"estimate": NO_NUMBERS, "n_independent": NO_NUMBERS}),
     (reduced, {"spectrum": RAMAN.cross_section(532.0)}, {"spectrum": NO_SPECTRA}),
     (RAMAN.cross_section, {"laser_wavelength": 532.0}, {"laser_wavelength": NO_NUMBERS}),
-    (RAMAN.depolarization_ratio, {}, {"threshold": NO_NUMBERS}),
     (SPECTRUM.integrate, {}, {"lower": ("a", NAN, []), "upper": ("a", NAN)}),
     (SPECTRUM.between, {}, {"lower": ("a", NAN, []), "upper": ("a", NAN)}),
     (SPECTRUM.scaled, {"factor": 2.0}, {"factor": NO_NUMBERS}),

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from eqcalc.facts import aligned, column, rows_of
+from eqcalc.facts import aligned, column, jsonable, rows_of, with_error
 from eqcalc.spectra.assignment.decomposition import Decomposition
 from eqcalc.spectra.assignment.modes import REMAINDER
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum
@@ -76,7 +76,7 @@ class AssignedBand:
         result: dict[str, Any] = {
             "limits_cm-1": [band.lower, band.upper],
             **{
-                f"{name}_{unit}": _jsonable(getattr(band, name))
+                f"{name}_{unit}": jsonable(getattr(band, name))
                 for name, unit in (
                     ("position", "cm-1"),
                     ("centroid", "cm-1"),
@@ -84,8 +84,8 @@ class AssignedBand:
                     ("area", "km/mol"),
                 )
             },
-            "shares": {name: _jsonable(share) for name, share in self.shares},
-            "shared_by": {name: _jsonable(share) for name, share in self.shared},
+            "shares": {name: jsonable(share) for name, share in self.shares},
+            "shared_by": {name: jsonable(share) for name, share in self.shared},
             "doubts": list(self.doubts),
         }
         if self.partner is not None:
@@ -97,10 +97,6 @@ class AssignedBand:
                 "isotope_shift_cm-1": self.partner.isotope_shift,
             }
         return result
-
-
-def _jsonable(estimate: Estimate) -> list[float | None]:
-    return [None if np.isnan(number) else float(number) for number in estimate]
 
 
 def leading_atoms(harmonic: HarmonicSpectrum, mode: int) -> tuple[tuple[int, float], ...]:
@@ -151,24 +147,20 @@ def assign_bands(
             errors.append(np.full(len(bands), np.nan))
         else:
             errors.append(np.std(share.samples @ weights.T / sampled_areas, axis=0, ddof=1))
-    result, parts = [], total.n_independent
+    result, n_parts = [], total.n_independent
     for b, band in enumerate(bands):
         column = np.array([share[b] for share in shares])
         leading = np.argsort(-np.abs(column))
-        named = tuple(
-            (decomposition.names[i], Estimate(float(column[i]), float(errors[i][b]), parts))
-            for i in leading[:n_leading]
+        parts = tuple(
+            (decomposition.names[i], Estimate(float(column[i]), float(errors[i][b]), n_parts))
+            for i in leading
         )
+        named = parts[:n_leading]
         partner, doubts = None, []
         shared: tuple[tuple[str, Estimate], ...] = ()
         if harmonic is not None:
-            every = [(decomposition.names[i], column[i], errors[i][b]) for i in leading]
-            modes = set(decomposition.names[: len(harmonic)])
-            shared = tuple(
-                (name, Estimate(float(value), float(error), parts))
-                for name, value, error in every
-                if name in modes and value >= _SHARER
-            )
+            modes = decomposition.names[: len(harmonic)]
+            shared = tuple(part for part in parts if part[0] in modes and part[1].value >= _SHARER)
             doubt = _no_partner(band, *named[0], harmonic, int(leading[0]), shared)
             if doubt is None:
                 partner = _partner(harmonic, int(leading[0]), isotope_shifts)
@@ -289,7 +281,7 @@ def assignment_table(
     columns = [
         column("ν̃", "", [band.position.value for band in bands], ".0f"),
         column("FWHM", "", [band.width.value for band in bands], ".0f"),
-        (f"area / {unit}", "", [_area(band.area) for band in bands]),
+        (f"area / {unit}", "", [with_error(*band.area) for band in bands]),
     ]
     if any(partners):
         harmonic = [p.wavenumber if p else math.nan for p in partners]
@@ -305,10 +297,6 @@ def assignment_table(
     # numbers right-aligned, words left-aligned
     last = len(heads) - 1
     return aligned([heads, *rows], words=(last - 1, last) if any(partners) else (last,))
-
-
-def _area(area: Estimate) -> str:
-    return f"{area.value:.1f}" + (f" ± {area.error:.1f}" if np.isfinite(area.error) else "")
 
 
 def _carried(item: AssignedBand) -> list[str]:

@@ -20,7 +20,7 @@ from eqcalc.spectra.estimator.correlation import LagSums
 from eqcalc.spectra.frames import LABORATORY
 from eqcalc.spectra.observable import split_options
 from eqcalc.spectra.quantum_factors import check_quantum_factor, with_quantum_factor
-from eqcalc.spectra.series import Series
+from eqcalc.spectra.series import Series, one_given, require_stated
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.validation import InvalidInputError, one_of
 
@@ -101,7 +101,7 @@ class Decomposition:
         products = replace(self.products, sums=LagSums(sums[:, None], self.products.sums.counts))
         density = self.estimation.transform(self.series, products)
         found = density.spectrum(
-            lambda values: self.scale * values[..., 0, :],
+            [self.scale],
             unit=self.unit,
             label=label,
             spectrum="decomposition",
@@ -156,11 +156,7 @@ def decompose(
     InvalidInputError
         The parts have different shapes.
     """
-    given = parts if derivative is None else derivative
-    if given is None or (parts is not None and derivative is not None):
-        raise InvalidInputError(
-            "give either the parts or their time derivatives, and not both", key="derivative"
-        )
+    given = one_given("the parts", parts, derivative)
     arrays = [[np.asarray(replica, dtype=float) for replica in part] for part in given.values()]
     shapes = {tuple(replica.shape for replica in part) for part in arrays}
     if len(shapes) != 1 or any(replica.ndim < 1 for replica in arrays[0]):
@@ -172,9 +168,7 @@ def decompose(
     )
     n, n_components = stacked[0].shape[1:]
     facts, estimation = split_options(options)
-    for key in ("interval", "temperature", "unit"):
-        if key not in facts:
-            raise InvalidInputError("must be stated", key=key)
+    require_stated(facts)
     series = Series(stacked, rate=derivative is not None, **facts)
     check_quantum_factor(quantum_factor, series.correlation, series.temperature)
     if not isinstance(estimation.generator, int):

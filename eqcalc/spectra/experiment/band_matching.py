@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from eqcalc.facts import aligned, preformatted
+from eqcalc.facts import aligned, jsonable, number, preformatted, with_bracketed_error
 from eqcalc.spectra.estimator.statistics import Estimate
 from eqcalc.spectra.experiment.band_lists import BandList
 from eqcalc.spectra.experiment.comparison import INFRARED_UNITS, check_intensity, spectroscopy
@@ -97,10 +97,14 @@ class BandComparison:
         rows = [
             [
                 " + ".join(f"{self.listed.position[i]:.0f}" for i in m.members),
-                "–" if m.band is None else _pair(_place(m)),
-                "–" if m.band is None else _pair(m.deviation, sign="+"),
-                *([_number(m.intensity)] if self.listed.intensity is not None else []),
-                *(["–" if m.band is None else _pair(m.band.area)] if absolute else []),
+                "–" if m.band is None else with_bracketed_error(*_place(m)),
+                with_bracketed_error(*m.deviation, "+.1f"),
+                *([number(m.intensity, ".4g")] if self.listed.intensity is not None else []),
+                *(
+                    ["–" if m.band is None else with_bracketed_error(*m.band.area)]
+                    if absolute
+                    else []
+                ),
                 "; ".join(
                     dict.fromkeys(
                         [*(self.listed.names[i] for i in m.members if self.listed.names), m.note]
@@ -133,10 +137,6 @@ class BandComparison:
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON-able numbers."""
-
-        def numbers(values: Sequence[float]) -> list[float | None]:
-            return [None if np.isnan(value) else float(value) for value in values]
-
         return {
             "listed": self.listed.label,
             "wavenumber_scale": self.scale,
@@ -145,11 +145,11 @@ class BandComparison:
                 {
                     "listed_cm-1": [float(self.listed.position[i]) for i in m.members],
                     "names": [self.listed.names[i] for i in m.members if self.listed.names],
-                    "measured_cm-1": numbers(m.position),
-                    "computed_cm-1": None if m.band is None else numbers(_place(m)),
-                    "deviation_cm-1": numbers(m.deviation),
-                    "measured_intensity": numbers([m.intensity])[0],
-                    "computed_area": None if m.band is None else numbers(m.band.area),
+                    "measured_cm-1": jsonable(m.position),
+                    "computed_cm-1": None if m.band is None else jsonable(_place(m)),
+                    "deviation_cm-1": jsonable(m.deviation),
+                    "measured_intensity": jsonable([m.intensity])[0],
+                    "computed_area": None if m.band is None else jsonable(m.band.area),
                     "note": m.note,
                 }
                 for m in self.matches
@@ -386,12 +386,3 @@ def _match(
     errors = [e for e in (computed.error, group.position.error) if np.isfinite(e)]
     error = float(np.hypot.reduce(errors)) if errors else float("nan")
     return matched._replace(deviation=Estimate(computed.value - group.position.value, error))
-
-
-def _pair(estimate: Estimate, sign: str = "") -> str:
-    text = f"{estimate.value:{sign}.1f}"
-    return text if np.isnan(estimate.error) else f"{text} ({estimate.error:.1f})"
-
-
-def _number(value: float) -> str:
-    return "–" if np.isnan(value) else f"{value:.4g}"

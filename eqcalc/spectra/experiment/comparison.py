@@ -13,7 +13,7 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import norm, rankdata
 from scipy.stats import t as student
 
-from eqcalc.facts import preformatted
+from eqcalc.facts import jsonable, preformatted
 from eqcalc.spectra.estimator.statistics import Estimate, confidence_interval
 from eqcalc.spectra.experiment.measured import broadened
 from eqcalc.spectra.experiment.ordinates import is_absorbance, is_transmittance
@@ -141,7 +141,7 @@ class ScoreInterval(NamedTuple):
 
     def to_list(self) -> list[float | None]:
         """Return the three numbers, JSON-able."""
-        return [None if np.isnan(number) else float(number) for number in self]
+        return jsonable(self)
 
 
 @dataclass(frozen=True)
