@@ -27,7 +27,12 @@ memory. Files are written under a temporary name and renamed, so that readers ne
 partial file.
 """
 
-from eqcalc.datasets.agreement import Agreement, check_forces, compare_labels
+from eqcalc.datasets.agreement import (
+    Agreement,
+    check_forces,
+    compare_labels,
+    compare_with_reference,
+)
 from eqcalc.datasets.checks import Problem, ValidationReport, validate
 from eqcalc.datasets.conversion import ConversionError, ConversionReport, convert, open_reader
 from eqcalc.datasets.dataset import Dataset, DatasetError
@@ -51,6 +56,7 @@ __all__ = [
     "check_forces",
     "check_split",
     "compare_labels",
+    "compare_with_reference",
     "convert",
     "export_dataset",
     "open_reader",

@@ -7,12 +7,13 @@ small errors of labels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.linalg import orthogonal_procrustes
 from scipy.spatial import cKDTree
 from scipy.stats import t as student
 
@@ -27,6 +28,8 @@ from eqcalc.validation import InvalidInputError
 COMPARED = ("energy", "forces", "dipole", "polarizability")
 _TRIED = 12  # molecules labelled by a reference
 _LARGE = 60  # atoms; larger molecules are not labelled by a reference
+_PAIRS = 300  # pairs of geometries whose energies and forces are compared
+_REACH = 0.3  # Å; largest root-mean-square displacement of the atoms between a pair
 #: Probability with which labels that have nothing to do with a reference are judged by it.
 FALSE_ALARM = 1e-3
 
@@ -123,9 +126,7 @@ class Agreement:
         return f"{head}: {'; '.join(advice)}"
 
 
-def check_forces(
-    dataset: Dataset, rng: np.random.Generator, *, n_pairs: int = 300, reach: float = 0.3
-) -> Agreement:
+def check_forces(dataset: Dataset, rng: np.random.Generator) -> Agreement:
     """Compare energy differences between similar geometries with the work of the forces.
 
     For two geometries of one molecule, superposed, E₂ − E₁ ≈ −½(F₁ + F₂)·(r₂ − r₁)
@@ -137,15 +138,11 @@ def check_forces(
     ----------
     rng
         Random generator for the choice of geometries to compare with their nearest neighbours.
-    n_pairs
-        Number of pairs.
-    reach
-        Largest root-mean-square displacement of the atoms between a pair [Å].
     """
     pairs = []
     both = np.flatnonzero(dataset.present("energy") & dataset.present("forces"))
     for rows in same_molecule(dataset, both):
-        chosen = rng.permutation(len(rows))[: max(2, n_pairs * len(rows) // max(1, len(both)))]
+        chosen = rng.permutation(len(rows))[: max(2, _PAIRS * len(rows) // max(1, len(both)))]
         records = list(dataset.records(rows))
         positions = np.stack([record.positions for record in records])
         positions -= positions.mean(axis=1, keepdims=True)
@@ -153,9 +150,11 @@ def check_forces(
         _, nearest = cKDTree(shapes).query(shapes[chosen], k=2)
         for one, neighbours in zip(chosen, nearest, strict=True):
             other = int(neighbours[1] if neighbours[0] == one else neighbours[0])
-            rotation = _superposition(positions[other], positions[one])
+            # improper, too: distances do not tell a geometry from its mirror image, and neither
+            # does the energy
+            rotation, _ = orthogonal_procrustes(positions[other], positions[one])
             shift = positions[other] @ rotation - positions[one]
-            if np.sqrt(np.mean(np.sum(shift**2, axis=1))) > reach:
+            if np.sqrt(np.mean(np.sum(shift**2, axis=1))) > _REACH:
                 continue
             a, b = records[int(one)].labels, records[other].labels
             mean = 0.5 * (a["forces"] + b["forces"] @ rotation)
@@ -182,28 +181,26 @@ def compare_labels(
         Largest |ln slope| between levels of theory. The default, a factor of 1.65, lies
         between their typical differences and any confusion of units.
     """
-    known = labelled_structures(other, name)
-    places = dict(zip(map(_geometry, other.records(known)), known, strict=True))
+    if quantity(name).rank == 0:
+        raise InvalidInputError(
+            "two sources may have another origin of energy",
+            key="name",
+            value=name,
+            expected="a vector or tensor",
+        )
 
-    def trusted(record: Record) -> ArrayLike | None:
-        row = places.get(_geometry(record))
-        return None if row is None else other[row].labels[name]
+    def labels(one: Dataset) -> list[tuple[tuple[bytes, bytes], np.ndarray]]:
+        known = np.flatnonzero(one.present(name))
+        if not len(known):
+            raise InvalidInputError(f"no structure has a {name}", key="name", file=one.path)
+        return [(_geometry(record), np.ravel(record.labels[name])) for record in one.records(known)]
 
-    found = compare(dataset, name, trusted, tolerance)
-    if not found.n:
+    trusted = dict(labels(other))
+    pairs = [(trusted[key], label) for key, label in labels(dataset) if key in trusted]
+    if not pairs:
         raise InvalidInputError(
             f"{dataset.path} and {other.path} share no geometry with a {name}", key="other"
         )
-    return found
-
-
-def compare(
-    dataset: Dataset, name: str, trusted: Callable[[Record], ArrayLike | None], tolerance: float
-) -> Agreement:
-    """Compare the label `name` of structures with trusted ones, where available."""
-    records = dataset.records(labelled_structures(dataset, name))
-    found = [(trusted(record), record.labels[name]) for record in records]
-    pairs = [(np.ravel(x), np.ravel(y)) for x, y in found if x is not None]
     return _regression(name, pairs, tolerance, 0.8)
 
 
@@ -277,8 +274,8 @@ def compare_with_reference(
     )
 
 
-def critical_correlation(freedom: int, probability: float = FALSE_ALARM) -> float:
-    """Return the size of a correlation that unrelated numbers exceed with a probability.
+def critical_correlation(freedom: int) -> float:
+    """Return the size of a correlation that unrelated numbers exceed at :data:`FALSE_ALARM`.
 
     Of independent normal numbers, r·√(f/(1 − r²)) has Student's distribution with f degrees of
     freedom (R. A. Fisher, Biometrika 10, 507 (1915)).
@@ -287,12 +284,10 @@ def critical_correlation(freedom: int, probability: float = FALSE_ALARM) -> floa
     ----------
     freedom
         Degrees of freedom f: the numbers, less one for the slope and one for each origin.
-    probability
-        Of either sign.
     """
     if freedom < 1:
         return 1.0
-    t = float(student.isf(0.5 * probability, freedom))
+    t = float(student.isf(0.5 * FALSE_ALARM, freedom))
     return t / float(np.hypot(t, np.sqrt(freedom)))
 
 
@@ -315,27 +310,6 @@ def _from_means(
     return found
 
 
-def labelled_structures(dataset: Dataset, name: str) -> np.ndarray:
-    """Return the indices of structures with the label `name`, if sources are comparable.
-
-    Raises
-    ------
-    InvalidInputError
-        It is an energy, whose zero may differ, or no structure has the label.
-    """
-    if quantity(name).rank == 0:
-        raise InvalidInputError(
-            "two sources may have another origin of energy",
-            key="name",
-            value=name,
-            expected="a vector or tensor",
-        )
-    known = np.flatnonzero(dataset.present(name))
-    if not len(known):
-        raise InvalidInputError(f"no structure has a {name}", key="name", file=dataset.path)
-    return known
-
-
 def _regression(
     name: str, pairs: Sequence[tuple[ArrayLike, ArrayLike]], tolerance: float, least: float
 ) -> Agreement:
@@ -351,13 +325,3 @@ def _geometry(record: Record) -> tuple[bytes, bytes]:
     """Return a key that is equal for the same geometry in two sources."""
     # the 0.0 turns -0 into 0
     return record.numbers.tobytes(), (np.round(record.positions, 4) + 0.0).tobytes()
-
-
-def _superposition(moving: np.ndarray, fixed: np.ndarray) -> np.ndarray:
-    """Return the orthogonal matrix Q that minimises |moving @ Q − fixed|, both centred.
-
-    Improper ones are allowed: distances do not tell a geometry from its mirror
-    image, and neither does the energy.
-    """
-    u, _, vt = np.linalg.svd(moving.T @ fixed)
-    return np.asarray(u @ vt)

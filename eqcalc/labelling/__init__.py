@@ -6,13 +6,7 @@ from eqcalc.labelling.conformer_search import conformers, relax, rotatable_bonds
 from eqcalc.labelling.dft import PySCF
 from eqcalc.labelling.external import AIQM2, PTB
 from eqcalc.labelling.gfn2 import GFN2
-from eqcalc.labelling.labels import (
-    LabelReport,
-    OtherRunError,
-    compare_with_method,
-    generate,
-    label,
-)
+from eqcalc.labelling.labels import LabelReport, OtherRunError, generate, label
 from eqcalc.labelling.method import (
     CombinedMethod,
     ConvergenceError,
@@ -48,7 +42,6 @@ __all__ = [
     "SamplingPlan",
     "UnavailableQuantityError",
     "as_method",
-    "compare_with_method",
     "conformers",
     "distinct",
     "finite_difference_modes",

@@ -17,7 +17,6 @@ from typing import Any
 import ase
 import numpy as np
 
-from eqcalc.datasets.agreement import Agreement, compare, labelled_structures
 from eqcalc.datasets.dataset import Dataset, levels_by_quantity
 from eqcalc.datasets.record import Record
 from eqcalc.files import append_text, exclusive, require_writable, write_atomically
@@ -330,47 +329,6 @@ def generate(
     )
     kept.unlink()
     return report
-
-
-def compare_with_method(
-    dataset: Dataset,
-    method: Any,
-    name: str,
-    rng: np.random.Generator,
-    *,
-    n: int = 30,
-    tolerance: float = 0.6,
-) -> Agreement:
-    """Compare the label `name` of `n` random structures with those of a fast method.
-
-    This detects wrong units, which are off by a factor of 1.9 to 4.8: GFN2-xTB dipoles are
-    within about 30 % of DFT for most molecules. A molecule that the method describes badly
-    fails the test, too. The slope is that of the labels in `dataset` against those of `method`.
-
-    Parameters
-    ----------
-    dataset, method
-        Labelled structures, and what :func:`label` takes.
-    name, tolerance
-        See :func:`~eqcalc.datasets.compare_labels`. GFN2-xTB polarizabilities are too small
-        by a factor of two.
-    rng
-        Random generator for the choice of the `n` structures.
-    """
-    method = as_method(method)
-    known = labelled_structures(dataset, name)
-    chosen = dataset.subset(rng.permutation(known)[:n])
-
-    def computed(record: Record) -> np.ndarray | None:
-        try:
-            return method.label(replace(record, labels={}).atoms(), (name,))[name]
-        except ConvergenceError:
-            return None
-
-    found = compare(chosen, name, computed, tolerance)
-    if not found.n:
-        raise ConvergenceError(f"{method.name} converged for none of {len(chosen)}")
-    return found
 
 
 def _record(geometry: Record | ase.Atoms) -> Record:

@@ -8,8 +8,14 @@ import pytest
 from ase.build import molecule
 from ase.data import chemical_symbols
 
-from eqcalc.datasets import ConversionError, Dataset, convert, validate
-from eqcalc.datasets.agreement import compare_with_reference, critical_correlation
+from eqcalc.datasets import (
+    ConversionError,
+    Dataset,
+    compare_with_reference,
+    convert,
+    validate,
+)
+from eqcalc.datasets.agreement import critical_correlation
 from eqcalc.datasets.record import Record
 from eqcalc.labelling import GFN2
 from eqcalc.units import conversion_factor
@@ -18,6 +24,7 @@ from tests.errors import refused
 pytest.importorskip("tblite")
 
 EXCERPTS = Path(__file__).parent / "excerpts"
+ETHANOL = Path(__file__).parents[2] / "data" / "ethanol" / "pbe0-def2tzvp.h5"
 UNITS = {"positions": "Å", "energy": "eV", "forces": "eV/Å", "dipole": "e*Å"}
 SIX = [0, 80, 160, 240, 320, 400]
 
@@ -25,7 +32,7 @@ SIX = [0, 80, 160, 240, 320, 400]
 @pytest.fixture(scope="module")
 def arrays():
     """Six ethanol geometries from an ensemble at 500 K and 800 K."""
-    source = Dataset.open(Path(__file__).parents[2] / "data" / "ethanol" / "pbe0-def2tzvp.h5")
+    source = Dataset.open(ETHANOL)
     records = list(source.records(np.array(SIX)))
     labels = {key: [r.labels[name] for r in records] for key, name in NAMES.items()}
     positions = [r.positions for r in records]
@@ -73,6 +80,34 @@ def test_energies_alone_are_judged_by_their_differences(tmp_path, arrays, unit):
     with pytest.raises(ConversionError, match=unit):
         run(tmp_path, wrong, "E")
     assert run(tmp_path, wrong, "E", accept=["energy"]).dataset.quantities == ("energy",)
+
+
+@pytest.mark.parametrize(("name", "right"), [("ccsdt_avtz", True), ("B3LYP_cc-pVDZ", False)])
+def test_dipoles_of_formaldehyde(tmp_path, name, right):
+    """One of two published files holds dipoles too small by 2.54."""
+    convert(
+        EXCERPTS / f"h2co_{name}.npz",
+        tmp_path / "a.h5",
+        level_of_theory=name,
+        keys={"dipole": "D", "charge": "Q"},
+        units=UNITS,
+        accept=["dipole"],
+        reference=None,
+        progress=False,
+    )
+    dataset = Dataset.open(tmp_path / "a.h5")
+    found = compare_with_reference(dataset, GFN2(), "dipole", np.random.default_rng(0))
+    assert found.conclusive and found.ok == right
+    assert ("factor of debye" in str(found)) != right
+    forces = compare_with_reference(dataset, GFN2(), "forces", np.random.default_rng(0))
+    assert forces.conclusive and forces.ok
+
+
+@pytest.mark.parametrize("name", ["forces", "dipole"])
+def test_shipped_ethanol(name):
+    dataset = Dataset.open(ETHANOL)
+    found = compare_with_reference(dataset, GFN2(), name, np.random.default_rng(0))
+    assert found.conclusive and found.ok
 
 
 class Quadratic:

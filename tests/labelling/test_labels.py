@@ -16,7 +16,7 @@ from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
 from tblite.ase import TBLite
 
-from eqcalc.datasets import Dataset, Record, convert
+from eqcalc.datasets import Dataset, Record
 from eqcalc.files import exclusive
 from eqcalc.labelling import (
     GFN2,
@@ -24,7 +24,6 @@ from eqcalc.labelling import (
     OtherRunError,
     SamplingPlan,
     UnavailableQuantityError,
-    compare_with_method,
     generate,
     label,
 )
@@ -357,39 +356,6 @@ def test_what_is_wrong_with_the_method_shows_before_the_sampling(tmp_path, monke
 
 
 # --- comparison with a fast method ----------------------------------------------------
-
-EXCERPTS = Path(__file__).parents[1] / "datasets" / "excerpts"
-ETHANOL = Path(__file__).parents[2] / "data" / "ethanol" / "pbe0-def2tzvp.h5"
-
-
-@pytest.mark.parametrize(("name", "right"), [("ccsdt_avtz", True), ("B3LYP_cc-pVDZ", False)])
-def test_dipoles_of_formaldehyde(tmp_path, name, right):
-    """One of two published files holds dipoles too small by 2.54."""
-    convert(
-        EXCERPTS / f"h2co_{name}.npz",
-        tmp_path / "a.h5",
-        level_of_theory=name,
-        keys={"dipole": "D", "charge": "Q"},
-        units={"positions": "Å", "energy": "eV", "forces": "eV/Å", "dipole": "e*Å"},
-        accept=["dipole"],
-        progress=False,
-    )
-    dataset = Dataset.open(tmp_path / "a.h5")
-    found = compare_with_method(dataset, "gfn2", "dipole", np.random.default_rng(0))
-    assert found.conclusive and found.ok == right
-    assert ("factor of debye" in str(found)) != right
-    assert compare_with_method(dataset, GFN2(), "forces", np.random.default_rng(0)).ok
-
-
-def test_shipped_ethanol():
-    dataset = Dataset.open(ETHANOL)
-    for name in ("forces", "dipole"):
-        found = compare_with_method(dataset, GFN2(), name, np.random.default_rng(0))
-        assert found.conclusive and found.ok
-    for name in ("energy", "stress"):  # no common origin; not there
-        with pytest.raises(InvalidInputError) as caught:
-            compare_with_method(dataset, GFN2(), name, np.random.default_rng(0))
-        assert caught.value.key == "name"
 
 
 @pytest.mark.parametrize(("name", "sampler"), [("H2O", "EqCalculator"), ("HCl", "GFN2-xTB")])
