@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import ase.io
 import numpy as np
 import torch
 from ase import Atoms
@@ -44,7 +43,7 @@ from eqcalc.dynamics.setup import (
 )
 from eqcalc.dynamics.stability import StabilityLimits, StabilityMonitor, UnstableDynamicsError
 from eqcalc.dynamics.state import State
-from eqcalc.files import exclusive, make_folder, replacing
+from eqcalc.files import exclusive, make_folder
 from eqcalc.interruption import StopRequest, stopping
 from eqcalc.models.corrected import require_potential
 from eqcalc.progress import progress_bar
@@ -370,14 +369,7 @@ class _Run:
     def _failed(self, error: UnstableDynamicsError, output: Path) -> UnstableDynamicsError:
         """Save the unstable replica, and raise the error with its path."""
         where = output.with_name(output.name + ".failed.extxyz")
-        numbers = self.setup.numbers.numpy()
-        cell = None if error.cell is None else error.cell.cpu().numpy()
-        beads = [
-            Atoms(numbers, positions=bead.cpu().numpy(), cell=cell, pbc=cell is not None)
-            for bead in error.positions
-        ]
-        with replacing(where) as temporary:
-            ase.io.write(temporary, beads, format="extxyz")
+        error.write_beads(where, self.setup.numbers.tolist())
         elapsed = error.step * self.setup.timestep
         phase = "equilibration" if error.step < 0 else "production"
         return error.with_message(

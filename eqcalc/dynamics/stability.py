@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
+import ase.io
 import numpy as np
 import torch
 from ase import Atoms
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from eqcalc.dynamics.observables import OBSERVABLES, System
 from eqcalc.dynamics.state import State
+from eqcalc.files import replacing
 from eqcalc.models.committee import FORCE_DISAGREEMENT
 from eqcalc.molecules import bonds
 from eqcalc.structures import volumes
@@ -71,6 +74,16 @@ class UnstableDynamicsError(RuntimeError):
     def with_message(self, message: str) -> UnstableDynamicsError:
         """Return the same error with another message."""
         return UnstableDynamicsError(message, *self.args[1:])
+
+    def write_beads(self, path: Path, numbers: Sequence[int]) -> None:
+        """Write the beads of that replica as extended XYZ; atomic numbers are ``[n_atoms]``."""
+        cell = None if self.cell is None else self.cell.cpu().numpy()
+        beads = [
+            Atoms(numbers, positions=bead.cpu().numpy(), cell=cell, pbc=cell is not None)
+            for bead in self.positions
+        ]
+        with replacing(path) as temporary:
+            ase.io.write(temporary, beads, format="extxyz")
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import ase.io
 import numpy as np
 import torch
-from ase import Atoms
 from ase.data import atomic_numbers
 
 from eqcalc.dynamics import (
@@ -22,7 +20,6 @@ from eqcalc.dynamics import (
     System,
     UnstableDynamicsError,
 )
-from eqcalc.files import replacing
 from eqcalc.ipi.description import CONSTANT_PRESSURE, symbol, unstable_structure_file
 from eqcalc.ipi.units import (
     ATOMIC_MOMENTUM,
@@ -187,13 +184,7 @@ class _Group:
         """Save the unstable system, and raise the error that names it."""
         name = str(self.systems[error.replica].prefix)
         where = Path((f"{name}_" if name else "") + unstable_structure_file(self.prefix)).absolute()
-        cell = None if error.cell is None else error.cell.numpy()
-        beads = [
-            Atoms(self.numbers, positions=bead.numpy(), cell=cell, pbc=cell is not None)
-            for bead in error.positions
-        ]
-        with replacing(where) as temporary:
-            ase.io.write(temporary, beads, format="extxyz")
+        error.write_beads(where, self.numbers)
         system = f"system {name}: " if name else ""
         return error.with_message(f"{system}{error}. Its beads are in {where}")
 
