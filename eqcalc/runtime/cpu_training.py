@@ -48,26 +48,14 @@ class _Seeds(ctypes.Structure):
 
 
 class _Tape:
-    """An evaluation that can be differentiated, with its memory, which is used again."""
+    """The memory of an evaluation that can be differentiated, which is used again."""
 
     def __init__(self, recorder: _Recorder) -> None:
-        self._recorder = recorder
-        self._handle = recorder.free_tapes.pop() if recorder.free_tapes else recorder.new_tape()
-        self._given: Given | None = None
+        self._free = recorder.free_tapes
+        self.handle = self._free.pop() if self._free else recorder.new_tape()
 
     def __del__(self) -> None:
-        self._recorder.free_tapes.append(self._handle)
-
-    def record(self, given: Given, composition: Composition, names: Collection[str]) -> Any:
-        """Return the outputs `names`."""
-        self._given = given
-        return self._recorder.record(self._handle, given, composition, names)
-
-    def differentiate(
-        self, seeds: dict[str, Tensor], wanted: Sequence[bool]
-    ) -> list[Tensor | None]:
-        """Return the gradients of the parameters from those of the outputs."""
-        return self._recorder.differentiate(self._handle, seeds, wanted)
+        self._free.append(self.handle)
 
 
 class _Recorder(FusedPotential):
@@ -104,31 +92,29 @@ class _Recorder(FusedPotential):
         return tape
 
     def record(
-        self, tape: ctypes.c_void_p, given: Given, composition: Composition, names: Collection[str]
+        self, tape: _Tape, given: Given, composition: Composition, names: Collection[str]
     ) -> dict[str, Tensor]:
-        """Evaluate, and keep what the gradients need."""
+        """Evaluate, and keep what the gradients need besides the input."""
         values, found = self._outputs(composition, names)
-        require_memory(
-            self._library.eqcalc_record(
-                self._network, tape, given.pointer, ctypes.byref(found), torch.get_num_threads()
-            )
+        status = self._library.eqcalc_record(
+            self._network, tape.handle, given.pointer, ctypes.byref(found), torch.get_num_threads()
         )
+        require_memory(status)
         return values
 
     def differentiate(
-        self, tape: ctypes.c_void_p, seeds: dict[str, Tensor], wanted: Sequence[bool]
+        self, tape: _Tape, seeds: dict[str, Tensor], wanted: Sequence[bool]
     ) -> list[Tensor | None]:
-        """Return the gradients of the parameters that are wanted."""
+        """Return the gradients of the parameters that are wanted, from those of the outputs."""
         gradients = [
             torch.empty_like(parameter) if want else None
             for parameter, want in zip(self._parameters, wanted, strict=True)
         ]
         pointers = _Seeds(**{name: seed.data_ptr() for name, seed in seeds.items()})
-        require_memory(
-            self._library.eqcalc_differentiate(
-                tape, ctypes.byref(pointers), pointers_to(gradients), torch.get_num_threads()
-            )
+        status = self._library.eqcalc_differentiate(
+            tape.handle, ctypes.byref(pointers), pointers_to(gradients), torch.get_num_threads()
         )
+        require_memory(status)
         return gradients
 
 
@@ -141,7 +127,8 @@ class _Kernels(torch.autograd.Function):
         ctx.save_for_backward(*parameters)  # a change before the backward pass is an error
         ctx.set_materialize_grads(False)
         ctx.names, ctx.tape, ctx.recorder = names, _Tape(recorder), recorder
-        found = ctx.tape.record(given, composition, names)
+        ctx.given = given  # whose memory the kernels read again
+        found = recorder.record(ctx.tape, given, composition, names)
         return tuple(found[name] for name in names)
 
     @staticmethod
@@ -154,7 +141,7 @@ class _Kernels(torch.autograd.Function):
             if gradient is not None
         }
         parameters = ctx.recorder.parameters
-        found = ctx.tape.differentiate(seeds, [id(p) in trained for p in parameters])
+        found = ctx.recorder.differentiate(ctx.tape, seeds, [id(p) in trained for p in parameters])
         of = {id(p): gradient for p, gradient in zip(parameters, found, strict=True)}
         return (*[None] * 4, *(of[id(p)] for p in ctx.saved_tensors))
 

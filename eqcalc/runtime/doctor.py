@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import platform
-import statistics
 import sys
 import time
 import warnings
@@ -26,7 +25,7 @@ from eqcalc.runtime.cpp_compiler import bundled_library, cache_folder, compiler
 from eqcalc.runtime.cuda_graphs import CapturedCompiledExecution, CapturedExecution
 from eqcalc.runtime.evaluator import eager_evaluator
 from eqcalc.runtime.execution import EagerExecution, ExecutionUnavailableError
-from eqcalc.runtime.selection import EXECUTIONS, evaluator_for
+from eqcalc.runtime.selection import EXECUTIONS, evaluation_seconds, evaluator_for
 from eqcalc.runtime.verification import trial_molecule, trial_positions, verify
 
 #: Atoms of the trial molecule, and the batch sizes that are timed.
@@ -188,11 +187,4 @@ def _precisions(potential: Potential, numbers: Tensor) -> list[str]:
 def _milliseconds(execution: EagerExecution, numbers: Tensor, n: int, seconds: float) -> float:
     batch = trial_molecule(execution.potential, numbers, n)
     names = execution.potential.available_for(batch)
-    times: list[float] = []
-    begin = time.perf_counter()
-    while len(times) < 3 or time.perf_counter() - begin < seconds:
-        before = time.perf_counter()
-        values = execution.evaluate(batch, names)
-        values[names[0]].cpu()  # synchronizes with the device
-        times.append(time.perf_counter() - before)
-    return 1e3 * statistics.median(times)
+    return 1e3 * evaluation_seconds(execution, batch, names, seconds)

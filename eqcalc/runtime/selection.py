@@ -37,7 +37,7 @@ from eqcalc.runtime.execution import (
 )
 from eqcalc.runtime.molecule_execution import MoleculeExecution
 from eqcalc.runtime.triton.execution import CapturedTritonExecution, TritonExecution
-from eqcalc.runtime.verification import trial_molecule, trial_positions
+from eqcalc.runtime.verification import trial_crystal, trial_molecule
 from eqcalc.structures import Structures
 from eqcalc.validation import one_of
 
@@ -233,11 +233,12 @@ def _compiled_before(
 
 # --- by timing, on a GPU ------------------------------------------------------------
 
+#: Evaluations of which the median is taken.
+_REPEATS = 5
 #: Total atoms of the trial molecules; far fewer would not occupy a GPU.
 _ATOMS = 576
-#: Atoms of the trial crystal along an edge, and their distance [Å]: a twentieth of an atom per Å³
-#: is less than in most crystals, and they are fewer than in most cells of a GPU.
-_EDGE, _SPACING = 8, 2.7
+#: Atoms of the trial crystal, fewer than in most cells of a GPU.
+_ATOMS_OF_A_CRYSTAL = 512
 _WITHOUT = {
     "captured-triton": "without fused kernels",
     "captured-compiled": "without compiled programs",
@@ -246,8 +247,9 @@ _WITHOUT = {
 #: The faster execution, by device, precision, network and, for molecules, number of atoms. Measured
 #: once, so that the members of a committee, and evaluators created later, are executed alike.
 _faster: dict[tuple[Any, ...], str] = {}
-#: Spacing of atoms in the trial, relative to that of verification: the density of a molecule.
-_SPREAD = 1.5
+#: Spacing of atoms in the trials, relative to that of verification: the density of a molecule, and
+#: a twentieth of an atom per Å³, less than in most crystals.
+_SPREAD, _SPREAD_OF_A_CRYSTAL = 1.5, 1.86
 
 
 def faster_captured(
@@ -329,34 +331,27 @@ def faster_execution(potential: Potential, skin: float = 0.5) -> EagerExecution:
         _warn(f"running the model eagerly, without fused kernels: {reason}")
         return plain
     if key not in _faster:
-        crystal = _trial_crystal(potential)
+        crystal = trial_crystal(potential, _ATOMS_OF_A_CRYSTAL, _SPREAD_OF_A_CRYSTAL)
         _faster[key] = min((fused, plain), key=lambda one: _seconds(one, crystal)).name
     return fused if _faster[key] == fused.name else plain
 
 
-def _trial_crystal(potential: Potential) -> Structures:
-    n = _EDGE**3
-    elements = torch.tensor(potential.references.elements)
-    positions = trial_positions(n, 1)
-    scale = _SPACING / float(positions.max() / (_EDGE - 1))
-    return Structures.pack(
-        elements[torch.arange(n) % len(elements)],
-        scale * positions[0],
-        [n],
-        cell=torch.eye(3, dtype=torch.float64)[None] * _EDGE * _SPACING,
-        pbc=torch.ones(1, 3, dtype=torch.bool),
-    ).to(potential.device)
-
-
-def _seconds(execution: EagerExecution, batch: Structures, repeats: int = 5) -> float:
-    """Return the median time of an evaluation, including the transfer of its result [s].
-
-    A first call, which may capture or compile, is not counted.
-    """
+def _seconds(execution: EagerExecution, batch: Structures) -> float:
     quantities = execution.potential.quantities
     names = tuple({"energy", "forces"} & set(quantities)) or quantities[:1]
-    times = []
-    for _ in range(1 + repeats):
+    return evaluation_seconds(execution, batch, names)
+
+
+def evaluation_seconds(
+    execution: EagerExecution, batch: Structures, names: Sequence[str], least: float = 0.0
+) -> float:
+    """Return the median time of an evaluation, including the transfer of its result [s].
+
+    A first call, which may capture or compile, is not counted. Five more are, or as many as take
+    `least` s.
+    """
+    times: list[float] = []
+    while len(times) < 1 + _REPEATS or sum(times[1:]) < least:
         begin = time.perf_counter()
         execution.evaluate(batch, names)[names[0]].cpu()  # synchronizes with the device
         times.append(time.perf_counter() - begin)

@@ -63,13 +63,13 @@ def trial_molecule(
     return Structures.stack(numbers, trial_positions(len(numbers), n), charge).to(potential.device)
 
 
-def trial_crystal(potential: Potential) -> Structures:
-    """Return a trial crystal with seven atoms in the cell."""
-    edge = _SPACING * _edge(7) + 0.4
+def trial_crystal(potential: Potential, n_atoms: int = 7, spread: float = 1.0) -> Structures:
+    """Return a trial crystal of the known elements, with all distances `spread` times as long."""
+    edge = spread * (_SPACING * _edge(n_atoms) + 0.4)
     return Structures.pack(
-        _of_known_elements(potential, 7),
-        trial_positions(7, 1)[0],
-        [7],
+        _of_known_elements(potential, n_atoms),
+        spread * trial_positions(n_atoms, 1)[0],
+        [n_atoms],
         cell=torch.eye(3, dtype=torch.float64)[None] * edge,
         pbc=torch.ones(1, 3, dtype=torch.bool),
     ).to(potential.device)
