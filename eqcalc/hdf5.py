@@ -153,8 +153,6 @@ def reading(
     path: str | Path,
     what: str,
     error: type[InvalidFileError] = InvalidFileError,
-    *,
-    sparse: bool = False,
 ) -> Iterator[h5py.File]:
     """Yield a file opened for reading, after its seal and structure have been checked.
 
@@ -166,8 +164,6 @@ def reading(
         Kind of file expected, such as "a dataset (.h5)".
     error
         Type of the errors, also of those of HDF5 or for missing items in the block.
-    sparse
-        Arrays may be larger than what is stored, as other programs allocate them.
 
     Raises
     ------
@@ -183,7 +179,7 @@ def reading(
         _try_elsewhere(path, what, error)
     try:
         with h5py.File(path, "r") as file:
-            _check_structure(file, path.stat().st_size, sparse=sparse)
+            _check_structure(file, path.stat().st_size)
             if damage is not None and "sealed" in file.attrs:
                 raise _changed(path, "seal", error)
             yield file
@@ -301,7 +297,7 @@ def _try_elsewhere(path: Path, what: str, error: type[InvalidFileError]) -> None
     _opened.add(known)
 
 
-def _check_structure(file: h5py.File, size: int, *, sparse: bool = False) -> None:
+def _check_structure(file: h5py.File, size: int) -> None:
     """Check that a file refers only to data that it holds; `size` is its length [bytes].
 
     Raises
@@ -325,10 +321,10 @@ def _check_structure(file: h5py.File, size: int, *, sparse: bool = False) -> Non
             if isinstance(item, h5py.Group):
                 groups.append((item, depth + 1))
             elif isinstance(item, h5py.Dataset):
-                _check_storage(item, size, place, sparse)
+                _check_storage(item, size, place)
 
 
-def _check_storage(dataset: h5py.Dataset, size: int, place: str, sparse: bool) -> None:
+def _check_storage(dataset: h5py.Dataset, size: int, place: str) -> None:
     creation = dataset.id.get_create_plist()
     layout = creation.get_layout()
     if creation.get_external_count() or layout == h5py.h5d.VIRTUAL:
@@ -336,7 +332,7 @@ def _check_storage(dataset: h5py.Dataset, size: int, place: str, sparse: bool) -
     filters = [creation.get_filter(i)[0] for i in range(creation.get_nfilters())]
     if not {*filters} <= {*_FILTERS}:
         raise InvalidFileError(key=place, value=filters, expected="only gzip, shuffle, Fletcher-32")
-    if dataset.shape is None or sparse:
+    if dataset.shape is None:
         return
     stored, needed = dataset.id.get_storage_size(), dataset.nbytes
     if layout == h5py.h5d.CHUNKED and needed:
@@ -363,6 +359,6 @@ def visit(path: str) -> None:
             np.asarray(item[()])
 
     with h5py.File(path, "r") as file:
-        _check_structure(file, Path(path).stat().st_size, sparse=True)
+        _check_structure(file, Path(path).stat().st_size)
         dict(file.attrs)
         file.visititems(item_read)

@@ -29,6 +29,8 @@ from eqcalc.models.precision import check_precision, checked_device
 from eqcalc.validation import InvalidInputError, number_in
 
 _ALL = "energy+forces+dipole+polarizability"
+#: Timeout within a message [s].
+_STALL = 60.0
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,6 @@ def serve(
     correction: str | Path | None = None,
     patience: float = 60.0,
     idle: float = 600.0,
-    stall: float = 60.0,
     reconnect: bool = False,
 ) -> Service:
     """Provide energies, forces, virials and extras to i-PI until it sends EXIT.
@@ -208,8 +209,6 @@ def serve(
         Timeout for connecting [s].
     idle
         Timeout between messages [s].
-    stall
-        Timeout within a message [s].
     reconnect
         If i-PI disconnects without EXIT, wait for it to restart instead of raising.
 
@@ -261,7 +260,7 @@ def serve(
 
     connections = 0
     while True:
-        channel = Channel(address.connect_within(patience), idle=idle, stall=stall)
+        channel = Channel(address.connect_within(patience), idle=idle, stall=_STALL)
         connections += 1
         try:
             Client(channel, molecule).run()

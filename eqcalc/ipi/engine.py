@@ -62,12 +62,12 @@ _UNSTABLE = (
 )
 #: Seconds between checks that steps are finished.
 _PERIOD = 0.2
+#: Longest time to finish a step after a request to stop, and to disconnect clients [s].
+_GRACE = 30.0
 _RESTART, _EXIT = Path("RESTART"), Path("EXIT")
 
 
-def run_in_this_process(
-    input_file: str | Path, *, timeout: float = 600.0, grace: float | None = None
-) -> Outcome:
+def run_in_this_process(input_file: str | Path, *, timeout: float = 600.0) -> Outcome:
     """Run or resume an i-PI simulation in this process, which must be dedicated to it.
 
     The working directory becomes that of the input, and signals are handled. If threads of i-PI
@@ -78,9 +78,6 @@ def run_in_this_process(
     ----------
     input_file, timeout
         See :func:`~eqcalc.ipi.run`.
-    grace
-        Longest time to finish a step after a request to stop, and to disconnect clients [s]; by
-        default `timeout`, but at most 30 s.
     """
     path = Path(input_file).resolve()
     description = Description.read(path)
@@ -107,8 +104,8 @@ def run_in_this_process(
         engine = Engine(
             state.with_total_steps(description.total_steps),
             timeout=timeout,
-            grace=min(timeout, 30.0) if grace is None else grace,
-            reference=record.reference(),
+            grace=min(timeout, _GRACE),
+            reference=record.reference,
         )
         try:
             record.check_models(engine.provenance)
@@ -131,8 +128,9 @@ class Failure:
 class Engine:
     """An i-PI simulation, ready to run, from the text of an input or checkpoint.
 
-    For times see :func:`run_in_this_process`; `reference` is the :attr:`reference` of an earlier
-    part of the run. InputError: i-PI would hang or compute something else.
+    A step takes `timeout` s at most, and after a request to stop `grace` s; `reference` is the
+    :attr:`reference` of an earlier part of the run. InputError: i-PI would hang or compute
+    something else.
     """
 
     def __init__(

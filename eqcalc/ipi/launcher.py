@@ -17,7 +17,7 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-from eqcalc.files import appending, write_atomically
+from eqcalc.files import appending, write_record
 from eqcalc.interruption import INTERRUPTED, STOPPED
 from eqcalc.ipi.description import Checkpoint, Description, InputError, find_checkpoints
 
@@ -222,19 +222,39 @@ def require_free_port(host: str, port: int) -> None:
         ) from None
 
 
-@dataclass(frozen=True)
 class Record:
-    """Record of the run in a folder, stored at `path`; `description` is that of the input."""
+    """Record of the run in a folder, stored at `path`; `description` is that of the input.
 
-    path: Path
-    description: Description
+    InputError: the stored record cannot be read.
+    """
+
+    def __init__(self, path: Path, description: Description) -> None:
+        self.path = path
+        self.description = description
+        self._stored: dict[str, Any] | None = None
+        if path.exists():
+            try:
+                content = json.loads(path.read_text())
+                self._stored = {
+                    "input": content["input"],
+                    "provenance": content["provenance"],
+                    "reference": content.get("reference"),
+                }
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(
+                    f"is damaged ({type(error).__name__}: {error})", file=path, advice="remove it"
+                ) from None
+
+    @property
+    def reference(self) -> dict[str, Any] | None:
+        """The reference of the stability limits, None at the beginning."""
+        return None if self._stored is None else self._stored["reference"]
 
     def check(self) -> None:
         """Check that the folder does not contain a run of another input."""
-        stored = self._stored()
-        if stored is None or self.description.is_checkpoint:
+        if self._stored is None or self.description.is_checkpoint:
             return
-        if stored["input"] != self.description.physics():
+        if self._stored["input"] != self.description.physics():
             raise InputError(
                 f"{self.path.parent} holds a run of another input; only <total_steps> may change",
                 file=self.description.file,
@@ -243,9 +263,8 @@ class Record:
 
     def check_models(self, provenance: dict[str, Any]) -> None:
         """Check that the models are those of the original run."""
-        stored = self._stored()
         for name, now in provenance.items():
-            before = {} if stored is None else stored["provenance"].get(name, {})
+            before = {} if self._stored is None else self._stored["provenance"].get(name, {})
             if before and before.get("model") != now.get("model"):
                 raise InputError(
                     file=self.description.file,
@@ -254,32 +273,12 @@ class Record:
                     expected=f"{before.get('model')}, with which the run was started",
                 )
 
-    def reference(self) -> dict[str, Any] | None:
-        """Return the reference of the stability limits, None at the beginning."""
-        stored = self._stored()
-        return None if stored is None else stored["reference"]
-
     def write(self, provenance: dict[str, Any], reference: dict[str, Any]) -> None:
-        """Write the record, unless it exists."""
-        if self._stored() is None:
+        """Write the record, unless there was one."""
+        if self._stored is None:
             content = {
                 "input": self.description.physics(),
                 "provenance": provenance,
                 "reference": reference,
             }
-            write_atomically(self.path, json.dumps(content, indent=1))
-
-    def _stored(self) -> dict[str, Any] | None:
-        if not self.path.exists():
-            return None
-        try:
-            content = json.loads(self.path.read_text())
-            return {
-                "input": content["input"],
-                "provenance": content["provenance"],
-                "reference": content.get("reference"),
-            }
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"is damaged ({type(error).__name__}: {error})", file=self.path, advice="remove it"
-            ) from None
+            write_record(self.path, content)

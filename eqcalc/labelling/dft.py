@@ -185,7 +185,7 @@ def _folded(name: str) -> str:
     return name.lower().replace("-", "").replace("_", "").replace("o", "0")
 
 
-def _polarizability(field: Any, tolerance: float = 1e-8) -> np.ndarray:
+def _polarizability(field: Any) -> np.ndarray:
     """Return the static polarizability [atomic units], ``[3, 3]``.
 
     Solves the coupled-perturbed Kohn–Sham equations of a uniform electric field,
@@ -209,7 +209,7 @@ def _polarizability(field: Any, tolerance: float = 1e-8) -> np.ndarray:
         return (potential / gap).reshape(rotation.shape)
 
     source = -(empty.T @ dipole @ occupied) / gap
-    rotation = krylov(coupling, source.reshape(3, -1), tol=tolerance, max_cycle=50)
+    rotation = krylov(coupling, source.reshape(3, -1), tol=1e-8, max_cycle=50)
     residual = rotation + coupling(rotation) - source.reshape(3, -1)
     if np.abs(residual).max() > 1e-4 * np.abs(source).max():
         raise ConvergenceError("the coupled-perturbed equations of the polarizability diverged")

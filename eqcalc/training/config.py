@@ -355,7 +355,7 @@ class TrainingConfig:
     @property
     def heads(self) -> tuple[str, ...]:
         """Read-outs the loss needs."""
-        return ordered(quantity(name).derivative_of or name for name in self.loss)
+        return ordered(quantity(name).read_out for name in self.loss)
 
     @classmethod
     def read(cls, path: str | Path, **overrides: Any) -> TrainingConfig:

@@ -20,7 +20,7 @@ from eqcalc.neighbors import Pairs, all_pairs, pairs_within
 from eqcalc.structures import Structures
 from eqcalc.training.config import DataConfig, TrainingConfig
 from eqcalc.training.settings import require
-from eqcalc.validation import InvalidFileError, InvalidInputError, one_of
+from eqcalc.validation import InvalidInputError, one_of
 
 #: Atoms per batch for prediction.
 EVALUATION_ATOMS = 600
@@ -49,14 +49,6 @@ class Split:
     def sizes(self) -> dict[str, int]:
         """Return the number of structures of each part."""
         return {name: len(rows) for name, rows in vars(self).items()}
-
-
-def open_dataset(config: TrainingConfig) -> Dataset:
-    """Open the dataset of a training, or raise InvalidInputError."""
-    try:
-        return Dataset.open(config.data.path)
-    except (OSError, InvalidFileError) as error:
-        raise InvalidInputError(str(error), key="data.path", value=str(config.data.path)) from error
 
 
 def split_dataset(dataset: Dataset, config: DataConfig) -> Split:

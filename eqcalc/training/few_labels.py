@@ -112,7 +112,7 @@ def tangent_fit(
     """
     count("members", members, least=2)
     names = _learnt(dataset)
-    heads = ordered(quantity(name).derivative_of or name for name in names)
+    heads = ordered(quantity(name).read_out for name in names)
     model = potential_from(Path(start), heads, dataset, np.arange(len(dataset)), seed=seed)
     model.metadata = {
         "level_of_theory": {name: dataset.levels_of_theory[name] for name in names},

@@ -33,13 +33,13 @@ from eqcalc.training.data import (
     Split,
     check_labels,
     check_numbers,
-    open_dataset,
     split_dataset,
     warn_without_pairs,
 )
 from eqcalc.training.evaluation import evaluate, predictions
 from eqcalc.training.loss import Loss
 from eqcalc.training.run_folder import RunFolder, require_start, training_record
+from eqcalc.training.template import open_dataset
 from eqcalc.validation import InvalidInputError, MissingExtraError, located, one_of
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def train(
     if not isinstance(config, TrainingConfig):
         config = TrainingConfig.from_settings(config)
     _require_lightning()
-    dataset = open_dataset(config)
+    dataset = open_dataset(config.data.path)
     split = split_dataset(dataset, config.data)
     check_labels(config, dataset, split)
     require_start(config)

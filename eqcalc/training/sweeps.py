@@ -21,10 +21,11 @@ import torch
 
 from eqcalc.files import make_folder, write_atomically
 from eqcalc.training.config import TrainingConfig
-from eqcalc.training.data import open_dataset, split_dataset
+from eqcalc.training.data import split_dataset
 from eqcalc.training.fit import train
 from eqcalc.training.run_folder import RunFolder, hardware, require_start
 from eqcalc.training.settings import read_yaml, require, section_of
+from eqcalc.training.template import open_dataset
 from eqcalc.validation import InvalidFileError, located, one_of
 
 
@@ -201,20 +202,20 @@ def _rows(record: Mapping[str, Any], made: Mapping[str, str]) -> list[dict[str, 
     ]
 
 
-def summary(table: str | Path, over: str = "seed") -> list[dict[str, Any]]:
-    """Average the errors of a table over one axis.
+def summary(table: str | Path) -> list[dict[str, Any]]:
+    """Average the errors of a table over the axis ``seed``.
 
     Returns
     -------
     list of dict
-        Axes other than `over`, ``quantity``, ``unit``, mean ``mae``, its standard
-        deviation ``spread`` over the axis (NaN for a single run), and ``runs``.
+        The other axes, ``quantity``, ``unit``, mean ``mae``, its standard deviation ``spread``
+        over the seeds (NaN for a single run), and ``runs``.
     """
     with Path(table).open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     groups: dict[tuple[tuple[str, str], ...], list[float]] = {}
     for row in rows:
-        axes = [key for key in row if key not in COLUMNS and key != over]
+        axes = [key for key in row if key not in COLUMNS and key != "seed"]
         key = tuple((name, row[name]) for name in (*axes, "quantity", "unit"))
         groups.setdefault(key, []).append(float(row["mae"]))
     return [
@@ -228,14 +229,14 @@ def summary(table: str | Path, over: str = "seed") -> list[dict[str, Any]]:
     ]
 
 
-def summary_text(table: str | Path, over: str = "seed") -> str:
+def summary_text(table: str | Path) -> str:
     """Return :func:`summary` as a table in Markdown."""
-    rows = summary(table, over)
+    rows = summary(table)
     if not rows:
         return "no results yet"
     axes = [key for key in rows[0] if key not in {"mae", "spread", "runs"}]
     lines = [
-        "| " + " | ".join([*axes, "MAE", f"± over {over}", "runs"]) + " |",
+        "| " + " | ".join([*axes, "MAE", "± over seed", "runs"]) + " |",
         "|" + "---|" * (len(axes) + 3),
     ]
     for row in rows:
@@ -267,7 +268,7 @@ def _axes(axes: Any) -> dict[str, dict[str, dict[str, Any]]]:
 def _require_data(config: TrainingConfig) -> None:
     """Reject a training whose files are missing or that has no test structures."""
     require_start(config)
-    n = len(split_dataset(open_dataset(config), config.data).test)
+    n = len(split_dataset(open_dataset(config.data.path), config.data).test)
     require(n > 0, "data.test", "test structures, by which a sweep judges its models", n)
 
 

@@ -75,6 +75,14 @@ def fitting_settings(
     }
 
 
+def open_dataset(path: Path) -> Dataset:
+    """Open the dataset of a training, or raise InvalidInputError."""
+    try:
+        return Dataset.open(path)
+    except (OSError, InvalidFileError) as error:
+        raise InvalidInputError(str(error), key="data.path", value=str(path)) from error
+
+
 def completed(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Return settings completed from their dataset, if they lack output, loss or data sizes.
 
@@ -90,10 +98,7 @@ def completed(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     sized = {key for key in ("training", "validation") if data.get(key) is not None}
     if {"output", "loss"} <= set(given) and (data.get("split") or len(sized) == 2):
         return dict(settings)
-    try:
-        dataset = Dataset.open(folder / Path(str(path)).expanduser())
-    except (OSError, InvalidFileError) as error:
-        raise InvalidInputError(str(error), key="data.path", value=str(path)) from error
+    dataset = open_dataset(folder / Path(str(path)).expanduser())
     model = given.get("model")
     fine_tuned = isinstance(model, Mapping) and model.get("start_from") is not None
     found = fitting_settings(dataset, data, fine_tuned=fine_tuned)
@@ -190,7 +195,7 @@ def _text(dataset: Dataset, folder: Path, start_from: str | Path | None) -> str:
 def _model(loss: Mapping[str, Any], folder: Path, start_from: str | Path | None) -> list[str]:
     """Return the lines of the model: one to fine-tune, or a new network."""
     if start_from is None:
-        heads = ordered(quantity(name).derivative_of or name for name in loss)
+        heads = ordered(quantity(name).read_out for name in loss)
         network = PotentialConfig.from_settings({"heads": list(heads)}).settings()["representation"]
         shown = ", ".join(
             f"{key}: {network[key]}"

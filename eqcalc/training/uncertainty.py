@@ -101,7 +101,7 @@ def calibrated_last_layers(
     precisions: dict[str, Tensor] = {}
     for name, jacobian, error in _rows(fitted, dataset, training, progress):
         weighted = jacobian / error.square().mean().sqrt().clamp(min=1e-12)
-        head = _head(name)
+        head = quantity(name).read_out
         precisions[head] = precisions.get(head, 0.0) + weighted.T @ weighted
     factors = {}
     for head, precision in precisions.items():
@@ -112,7 +112,7 @@ def calibrated_last_layers(
         factors[head] = torch.linalg.solve_triangular(lower, eye, upper=False).T
     sums: dict[str, np.ndarray] = {}
     for name, jacobian, error in _rows(fitted, dataset, validation, progress):
-        head = _head(name)
+        head = quantity(name).read_out
         # forces, where they are known, decide the factor of the energy
         if name != "energy" or "forces" not in dataset.quantities:
             variance = (jacobian @ factors[head]).square().sum(-1)
@@ -147,7 +147,7 @@ def calibration(
     factors = {name: factor.double() for name, factor in last_layer_factors(model).items()}
     found: dict[str, list[tuple[float, float, np.ndarray]]] = {}
     for name, jacobian, error in _rows(copy.deepcopy(model).double(), dataset, rows, progress):
-        variance = (jacobian @ factors[_head(name)]).square().sum(-1)
+        variance = (jacobian @ factors[quantity(name).read_out]).square().sum(-1)
         ratio = (error.abs() / variance.sqrt()).flatten().numpy()
         found.setdefault(name, []).append(
             (float(variance.mean().sqrt()), float(error.square().mean().sqrt()), ratio)
@@ -168,11 +168,6 @@ def calibration(
             )
         )
     return tables
-
-
-def _head(name: str) -> str:
-    """Return the read-out of a quantity."""
-    return quantity(name).derivative_of or name
 
 
 def _rows(
