@@ -289,7 +289,7 @@ class EqCalculator(Calculator):
         ):
             self._copy = self._structures = self._charge = None  # in case a check fails
             charge = self._checked_charge(atoms)
-            structures = self._checked_structures(atoms, charge)
+            structures = self._checked_structures(atoms)
             kept = atoms.copy()
             self._copy, self._structures, self._charge = kept, structures, charge
             self._available = self.potential.available_for(structures)
@@ -304,7 +304,7 @@ class EqCalculator(Calculator):
             check_charge(self.potential.metadata, charge)
         return charge
 
-    def _checked_structures(self, atoms: Atoms, charge: float) -> Structures:
+    def _checked_structures(self, atoms: Atoms) -> Structures:
         if len(atoms) == 0:
             raise CalculatorInputError("there are no atoms", key="atoms")
         with _errors_of_ase():
@@ -316,10 +316,7 @@ class EqCalculator(Calculator):
         warn_of_ignored(atoms)
         if not atoms.pbc.any():  # supercells of one crystal have many compositions
             warn_of_composition(self.potential.metadata, atoms.numbers)
-        structures = Structures.from_atoms(atoms, device=self.potential.device)
-        return Structures(
-            **{**vars(structures), "charge": torch.full_like(structures.charge, charge)}
-        )
+        return Structures.from_atoms(atoms, device=self.potential.device)
 
     def _checked_positions(self, atoms: Atoms) -> torch.Tensor:
         finite = np.isfinite(atoms.positions)

@@ -7,7 +7,7 @@ low-temperature limit of classical molecular dynamics with the same model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from eqcalc.models.potential import Potential
 from eqcalc.models.precision import in_precision
 from eqcalc.molecules import isolated_molecule, total_charge, unconstrained
 from eqcalc.normal_modes import NormalModes, mode_overlap, require_minimum
-from eqcalc.runtime import evaluator_for
+from eqcalc.runtime import evaluator_for, to_numpy
 from eqcalc.runtime.evaluator import Evaluator
 from eqcalc.spectra import compare_modes, plot_harmonic, read_harmonic, save_figure
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum, harmonic_analysis
@@ -43,17 +43,14 @@ _TRUSTED_STEP = 0.1
 _SOFT = 1e-2
 #: Largest number of Newton steps.
 _NEWTON_STEPS = 100
+#: Displacement of dimensionless normal coordinates to either side, for slopes of properties.
+_DISPLACEMENT = 0.05
 #: Modes below this wavenumber suggest separate fragments [cm⁻¹].
 _SOFTEST = 5.0
 
 
 class RelaxationError(RuntimeError):
     """A structure could not be relaxed to a stationary point."""
-
-
-def double_precision(potential: Potential) -> Potential:
-    """Return the potential in float64, a copy unless it is already."""
-    return in_precision(potential, "float64")
 
 
 def relax(potential: Potential, atoms: Atoms, *, fmax: float = 1e-6, steps: int = 2000) -> Atoms:
@@ -85,7 +82,7 @@ def relax(potential: Potential, atoms: Atoms, *, fmax: float = 1e-6, steps: int 
     InvalidInputError
         The atoms are periodic, or constrained: a constrained minimum is no stationary point.
     """
-    potential = double_precision(potential)
+    potential = in_precision(potential, "float64")
     relaxed = unconstrained(isolated_molecule(atoms)).copy()
     relaxed.info["charge"] = total_charge(atoms)
     relaxed.calc = EqCalculator(potential)
@@ -132,7 +129,7 @@ def harmonic_spectrum(
     InvalidInputError
         The atoms are periodic or constrained.
     """
-    potential = double_precision(potential)
+    potential = in_precision(potential, "float64")
     checked = unconstrained(isolated_molecule(atoms)).copy()
     checked.info["charge"] = total_charge(atoms)
     checked.calc = EqCalculator(potential)
@@ -192,7 +189,7 @@ def wavenumber_errors(
         ``[n_modes]``, cm⁻¹.
     """
     found = []
-    for member in last_layer_members(double_precision(potential), members):
+    for member in last_layer_members(in_precision(potential, "float64"), members):
         others = harmonic_spectrum(member, relax(member, relaxed, fmax=1e-4))
         _, columns = linear_sum_assignment(-(mode_overlap(modes, others) ** 2))
         found.append(others.wavenumber[columns])
@@ -216,34 +213,14 @@ def potential_smoothness(potential: Potential, atoms: Atoms) -> Smoothness:
     NotAMinimumError
         A wavenumber is imaginary or zero.
     """
-    potential = double_precision(potential)
+    potential = in_precision(potential, "float64")
     modes = harmonic_spectrum(potential, atoms)
     numbers = torch.as_tensor(atoms.numbers)
     evaluator = evaluator_for(potential, numbers, charge=total_charge(atoms))
-    return evaluator_smoothness(modes, evaluator)
+    return mode_smoothness(modes, evaluator)
 
 
-def evaluator_smoothness(modes: NormalModes, evaluator: Evaluator) -> Smoothness:
-    """Return :func:`mode_smoothness` of what an evaluator gives.
-
-    Parameters
-    ----------
-    modes
-        Normal modes at the minimum of the evaluator's energy.
-    evaluator
-        Energies and forces, in double precision.
-    """
-
-    def energy_and_forces(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        found = evaluator(torch.from_numpy(positions), ("energy", "forces"))
-        return found["energy"].cpu().numpy(), found["forces"].cpu().numpy()
-
-    return mode_smoothness(modes, energy_and_forces)
-
-
-def evaluator_spectrum(
-    modes: NormalModes, evaluator: Evaluator, step: float = 0.05
-) -> HarmonicSpectrum:
+def evaluator_spectrum(modes: NormalModes, evaluator: Evaluator) -> HarmonicSpectrum:
     """Return the double-harmonic spectrum of modes, whose intensities are those of an evaluator.
 
     Parameters
@@ -252,15 +229,13 @@ def evaluator_spectrum(
         Normal modes at a minimum.
     evaluator
         Dipole moments and polarizabilities, if it has them, in double precision.
-    step
-        Displacement of the dimensionless normal coordinates to either side.
     """
     require_minimum(modes)
-    displaced = step * np.concatenate([modes.steps, -modes.steps])
+    displaced = _DISPLACEMENT * np.concatenate([modes.steps, -modes.steps])
     names = tuple(name for name in ("dipole", "polarizability") if name in evaluator.quantities)
     found = evaluator(torch.as_tensor(modes.positions + displaced), names) if names else {}
     # dq/dQ = √(ω/ħ)
-    scale = np.sqrt(modes.angular_frequency / HBAR) / (2.0 * step)
+    scale = np.sqrt(modes.angular_frequency / HBAR) / (2.0 * _DISPLACEMENT)
     slopes: dict[str, np.ndarray] = {}
     for name, value in found.items():
         up, down = np.split(value.cpu().numpy(), 2)
@@ -418,9 +393,6 @@ _GRID = 0.15 * np.arange(1, 11)
 #: Powers of q in the fit of the even part; the constant takes up what happens at \|q\| < 0.15.
 _POWERS = np.array([0, 2, 4, 6])
 
-#: Energies ``[n]`` eV and forces ``[n, n_atoms, 3]`` eV/Å of positions ``[n, n_atoms, 3]`` Å.
-EnergyAndForces = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-
 
 @dataclass(frozen=True, repr=False)
 class Smoothness:
@@ -496,15 +468,15 @@ class Smoothness:
         return aligned(rows_of(columns))
 
 
-def mode_smoothness(modes: NormalModes, energy_and_forces: EnergyAndForces) -> Smoothness:
+def mode_smoothness(modes: NormalModes, evaluator: Evaluator) -> Smoothness:
     """Compare local derivatives of an energy with those of a finite range, mode by mode.
 
     Parameters
     ----------
     modes
-        Normal modes of a minimum.
-    energy_and_forces
-        The energy, in double precision; called once, with all displaced geometries.
+        Normal modes at the minimum of the evaluator's energy.
+    evaluator
+        Energies and forces, in double precision; called once, with all displaced geometries.
 
     Raises
     ------
@@ -515,10 +487,11 @@ def mode_smoothness(modes: NormalModes, energy_and_forces: EnergyAndForces) -> S
     q = np.concatenate([_LOCAL, -_GRID, _GRID])
     steps = modes.steps
     displaced = modes.positions + q[:, None, None] * steps[:, None]
-    energies, forces = energy_and_forces(displaced.reshape(-1, *modes.positions.shape))
-    forces = np.reshape(forces, displaced.shape)[:, : len(_LOCAL)]
+    geometries = torch.from_numpy(displaced.reshape(-1, *modes.positions.shape))
+    found = to_numpy(evaluator(geometries, ("energy", "forces")))
+    forces = found["forces"].reshape(displaced.shape)[:, : len(_LOCAL)]
     slopes = -WAVENUMBER_PER_EV * np.einsum("kqia,kia->kq", forces, steps)
-    energies = WAVENUMBER_PER_EV * np.reshape(energies, displaced.shape[:2])[:, len(_LOCAL) :]
+    energies = WAVENUMBER_PER_EV * found["energy"].reshape(displaced.shape[:2])[:, len(_LOCAL) :]
 
     # central differences of the slopes of fourth and second order
     local_curvature = slopes @ np.array([1.0, -8.0, 8.0, -1.0]) / (12.0 * _STEP)

@@ -122,6 +122,11 @@ class Quantity:
             )
 
     @property
+    def read_out(self) -> str:
+        """Name of the quantity that a model reads out for it: itself, or of which it derives."""
+        return self.derivative_of or self.name
+
+    @property
     def rank(self) -> int:
         """Cartesian rank: 0 scalar, 1 vector, 2 tensor."""
         return len(self.shape)

@@ -8,6 +8,7 @@ Each returns the largest error, relative to the size of the quantity, or raises 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import torch
@@ -46,12 +47,26 @@ def _evaluate(potential: Potential, structures: Structures) -> dict[str, Tensor]
     return potential.evaluate(structures, pairs, potential.available_for(structures))
 
 
-def _compare(found: Tensor, expected: Tensor, tolerance: float, what: str) -> float:
-    size = max(float(expected.abs().max()), 1e-12)
+def _compare(
+    found: Tensor, expected: Tensor, tolerance: float, what: str, size: float | None = None
+) -> float:
+    """Return the largest error relative to `size`, by default the largest expected value."""
+    size = max(float(expected.abs().max()), 1e-12) if size is None else size
     error = float((found - expected).abs().max()) / size
     if not error <= tolerance:
         raise AssertionError(f"{what}: relative error {error:.2e} exceeds {tolerance:.0e}")
     return error
+
+
+def _compare_all(
+    found: Mapping[str, Tensor], expected: Mapping[str, Tensor], tolerance: float, where: str
+) -> float:
+    """Return the largest relative error of several quantities."""
+    return max(
+        _compare(value, expected[name], tolerance, f"{name} {where}")
+        for name, value in found.items()
+        if name in expected
+    )
 
 
 def _rotate(name: str, value: Tensor, rotation: Tensor) -> Tensor:
@@ -77,10 +92,9 @@ def assert_equivariant(
         rotation = random_rotation(generator, improper=improper)
         cell = None if structures.cell is None else structures.cell @ rotation.T
         turned = structures.with_positions(structures.positions @ rotation.T, cell)
-        for name, value in _evaluate(potential, turned).items():
-            what = f"{name} under {'improper ' if improper else ''}rotation"
-            expected = _rotate(name, reference[name], rotation)
-            worst = max(worst, _compare(value, expected, tolerance, what))
+        expected = {name: _rotate(name, value, rotation) for name, value in reference.items()}
+        where = "under improper rotation" if improper else "under rotation"
+        worst = max(worst, _compare_all(_evaluate(potential, turned), expected, tolerance, where))
     return worst
 
 
@@ -95,10 +109,8 @@ def assert_translation_invariant(
     _require_precision(potential, tolerance)
     shift = 10.0 * torch.randn(structures.n_structures, 3, generator=generator, dtype=torch.float64)
     moved = structures.with_positions(structures.positions + structures.spread_to_atoms(shift))
-    reference, worst = _evaluate(potential, structures), 0.0
-    for name, value in _evaluate(potential, moved).items():
-        worst = max(worst, _compare(value, reference[name], tolerance, f"{name} under translation"))
-    return worst
+    found, reference = _evaluate(potential, moved), _evaluate(potential, structures)
+    return _compare_all(found, reference, tolerance, "under translation")
 
 
 def assert_permutation_invariant(
@@ -115,11 +127,11 @@ def assert_permutation_invariant(
     shuffled = replace(
         structures, numbers=structures.numbers[order], positions=structures.positions[order]
     )
-    reference, worst = _evaluate(potential, structures), 0.0
-    for name, value in _evaluate(potential, shuffled).items():
-        expected = reference[name][order] if quantity(name).per_atom else reference[name]
-        worst = max(worst, _compare(value, expected, tolerance, f"{name} under permutation"))
-    return worst
+    expected = {
+        name: value[order] if quantity(name).per_atom else value
+        for name, value in _evaluate(potential, structures).items()
+    }
+    return _compare_all(_evaluate(potential, shuffled), expected, tolerance, "under permutation")
 
 
 def assert_shift_law(
@@ -160,11 +172,12 @@ def assert_extensive_batching(
             None if structures.cell is None else structures.cell[one],
             None if structures.pbc is None else structures.pbc[one],
         )
-        for name, value in _evaluate(potential, alone).items():
-            if name in together:
-                expected = together[name][atoms if quantity(name).per_atom else one]
-                what = f"{name} of structure {index} alone"
-                worst = max(worst, _compare(value, expected, tolerance, what))
+        expected = {
+            name: value[atoms if quantity(name).per_atom else one]
+            for name, value in together.items()
+        }
+        where = f"of structure {index} alone"
+        worst = max(worst, _compare_all(_evaluate(potential, alone), expected, tolerance, where))
         offset += count
     return worst
 
@@ -172,29 +185,14 @@ def assert_extensive_batching(
 def assert_consistent_forces(
     potential: Potential, structures: Structures, *, step: float = 2e-5, tolerance: float = 1e-6
 ) -> float:
-    """Check forces (and stress) against central differences of the energy with `step` [Å]."""
+    """Check forces against central differences of the energy with `step` [Å]."""
     _require_precision(potential, tolerance)
-    reference = _evaluate(potential, structures)
-    size = float(reference["forces"].abs().max())
-    worst = 0.0
-    for atom in range(structures.n_atoms):
-        for axis in range(3):
-            energies = []
-            for sign in (1.0, -1.0):
-                positions = structures.positions.clone()
-                positions[atom, axis] += sign * step
-                moved = structures.with_positions(positions)
-                pairs = pairs_within(moved, potential.cutoff)
-                energy = potential.evaluate(moved, pairs, ("energy",))["energy"]
-                energies.append(energy[structures.owner[atom]])
-            numerical = -(energies[0] - energies[1]) / (2.0 * step)
-            error = abs(float(numerical - reference["forces"][atom, axis])) / size
-            if not error <= tolerance:
-                raise AssertionError(
-                    f"force on atom {atom}, axis {axis}: relative error {error:.2e} against a "
-                    f"finite difference exceeds {tolerance:.0e}"
-                )
-            worst = max(worst, error)
+    forces = _evaluate(potential, structures)["forces"]
+    size, worst = float(forces.abs().max()), 0.0
+    for atom, axis, slopes in _central_differences(potential, structures, step):
+        numerical = -slopes["energy"][structures.owner[atom]]
+        what = f"force on atom {atom}, axis {axis}, against a finite difference"
+        worst = max(worst, _compare(numerical, forces[atom, axis], tolerance, what, size))
     return worst
 
 
@@ -209,25 +207,26 @@ def assert_consistent_derivatives(
         if name != "energy"
     }
     exact["forces"] = -hessian(potential, molecule)
-    worst = 0.0
-    for atom in range(molecule.n_atoms):
+    sizes, worst = {name: float(value.abs().max()) for name, value in exact.items()}, 0.0
+    for atom, axis, slopes in _central_differences(potential, molecule, step):
+        for name, derivative in exact.items():
+            numerical = slopes[name] if name == "forces" else slopes[name][0]
+            what = f"derivative of the {name} along atom {atom}, axis {axis}"
+            error = _compare(numerical, derivative[atom, axis], tolerance, what, sizes[name])
+            worst = max(worst, error)
+    return worst
+
+
+def _central_differences(
+    potential: Potential, structures: Structures, step: float
+) -> Iterator[tuple[int, int, dict[str, Tensor]]]:
+    """Yield atom and axis of each coordinate, and the derivatives of all quantities along it."""
+    for atom in range(structures.n_atoms):
         for axis in range(3):
-            displacement = torch.zeros_like(molecule.positions)
+            displacement = torch.zeros_like(structures.positions)
             displacement[atom, axis] = step
             plus, minus = (
-                _evaluate(potential, molecule.with_positions(molecule.positions + signed))
+                _evaluate(potential, structures.with_positions(structures.positions + signed))
                 for signed in (displacement, -displacement)
             )
-            for name, derivative in exact.items():
-                numerical = (plus[name] - minus[name]) / (2.0 * step)
-                if name != "forces":
-                    numerical = numerical[0]
-                size = float(derivative.abs().max())
-                error = float((numerical - derivative[atom, axis]).abs().max()) / size
-                if not error <= tolerance:
-                    raise AssertionError(
-                        f"derivative of the {name} along atom {atom}, axis {axis}: relative error "
-                        f"{error:.2e} exceeds {tolerance:.0e}"
-                    )
-                worst = max(worst, error)
-    return worst
+            yield atom, axis, {k: (plus[k] - minus[k]) / (2.0 * step) for k in plus}

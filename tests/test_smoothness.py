@@ -3,6 +3,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from eqcalc.harmonic import mode_smoothness
 from eqcalc.normal_modes import NormalModes, NotAMinimumError
@@ -23,12 +24,12 @@ def modes():
 
 
 def surface(modes, needle=0.0):
-    """Return energy and forces of a sum over modes; a needle in the fourth, as of a length."""
+    """Return the evaluator of a sum over modes; a needle in the fourth, as of a length."""
     unit = np.sqrt(HBAR / modes.angular_frequency)
     omega = modes.wavenumber
 
-    def energy_and_forces(positions):
-        q = modes.coordinates(positions - POSITIONS) / unit
+    def evaluate(positions, quantities):
+        q = modes.coordinates(positions.numpy() - POSITIONS) / unit
         energy = 0.5 * omega * q**2 + np.array(CUBIC) / 6 * q**3 + np.array(QUARTIC) / 24 * q**4
         slope = omega * q + np.array(CUBIC) / 2 * q**2 + np.array(QUARTIC) / 6 * q**3
         a = np.sqrt(2.0 * 0.02)  # anharmonicity: 2 % of the wavenumber
@@ -39,9 +40,11 @@ def surface(modes, needle=0.0):
         energy[:, 3] += needle * (np.sqrt(q[:, 3] ** 2 + width**2) - width)
         slope[:, 3] += needle * q[:, 3] / np.sqrt(q[:, 3] ** 2 + width**2)
         to_forces = modes.vectors * MASSES[:, None] / unit[:, None, None]
-        return energy.sum(axis=1) / CM, -np.einsum("nk,kia->nia", slope, to_forces) / CM
+        forces = -np.einsum("nk,kia->nia", slope, to_forces)
+        values = {"energy": energy.sum(axis=1) / CM, "forces": forces / CM}
+        return {name: torch.from_numpy(values[name]) for name in quantities}
 
-    return energy_and_forces
+    return evaluate
 
 
 def test_constants_of_a_known_energy(modes):

@@ -18,7 +18,7 @@ from eqcalc.anharmonic.spectrum import PRINTED
 from eqcalc.anharmonic.taylor import force_field
 from eqcalc.facts import Column, aligned, column, rows_of
 from eqcalc.files import write_record
-from eqcalc.harmonic import evaluator_smoothness, harmonic_spectrum, relax
+from eqcalc.harmonic import harmonic_spectrum, mode_smoothness, relax
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.derivatives import differentiable_pairs
 from eqcalc.models.last_layers import last_layer, last_layer_factors, parameter_columns
@@ -66,7 +66,7 @@ def write_anharmonic(
     modes = harmonic_spectrum(potential, relaxed)
     at_rest, motions = separated_motions(relaxed, modes)
     evaluator = evaluator_for(potential, relaxed.numbers, charge=total_charge(atoms))
-    smooth = evaluator_smoothness(modes, evaluator).trusted
+    smooth = mode_smoothness(modes, evaluator).trusted
     spread = _spread(modes, potential, relaxed)
     treatment = Treatment.for_modes(len(modes) - len(at_rest), **choices)
     spectrum = anharmonic_spectrum(modes, evaluator, treatment, at_rest=at_rest)

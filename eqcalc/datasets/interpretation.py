@@ -147,7 +147,8 @@ class Interpretation:
         Every number or numeric array looks like a label; text and booleans do not.
         """
         self._factor("positions", "", units)
-        mapped = {*self.keys.values(), *self.usual.values(), *self.ignore, *_stating_keys(values)}
+        mapped = {*self.keys.values(), *self.usual.values(), *self.ignore}
+        mapped |= {*_charge_keys(values), *_spin_keys(values)}
         for meaning, key in {**self.usual, **self.keys}.items():
             if key in values:
                 self._seen.setdefault(meaning, key)
@@ -194,7 +195,7 @@ class Interpretation:
         """Note a key whose name says another unit than the stated one, or a mean over atoms."""
         said = unit_in_name(key, internal)[1]
         try:
-            same = unit is None or said is None or _same_unit(said, unit)
+            same = unit is None or said is None or abs(conversion_factor(said, unit) - 1.0) < 1e-3
         except UnitError:
             return  # noted with what is not known
         if not same:
@@ -287,10 +288,6 @@ class Interpretation:
         return stated_unpaired_electrons(atoms)
 
 
-def _same_unit(one: str, other: str) -> bool:
-    return abs(conversion_factor(one, other) - 1.0) < 1e-3
-
-
 def _volume(frame: Frame, key: str) -> float:
     """Return the volume of a cell, in the unit of the file cubed."""
     if frame.pbc is None or not np.all(frame.pbc):
@@ -311,10 +308,6 @@ def _charge_keys(values: Mapping[str, Any]) -> list[str]:
 def _spin_keys(values: Mapping[str, Any]) -> list[str]:
     """Return the keys of a structure that state its spin by their names, by one number."""
     return [key for key in values if key.lower() in SPIN_KEYS and np.size(values[key]) == 1]
-
-
-def _stating_keys(values: Mapping[str, Any]) -> list[str]:
-    return [*_charge_keys(values), *_spin_keys(values)]
 
 
 def _is_numeric(value: Any) -> bool:

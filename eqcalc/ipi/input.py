@@ -31,15 +31,12 @@ from eqcalc.methods import method as method_named
 from eqcalc.models.checkpoint import load_model, read_header
 from eqcalc.models.compositions import check_charge
 from eqcalc.models.corrected import require_potential
-from eqcalc.models.precision import check_precision
+from eqcalc.models.precision import check_precision, device_named
 from eqcalc.molecules import states_charge, total_charge
 from eqcalc.quantities import known_quantities
 from eqcalc.runtime import load_evaluator
 from eqcalc.structures import Structures
 from eqcalc.validation import absent_file, count, known_elements, located, number, positive
-
-#: Device types supported by eqcalc.
-_DEVICES = ("cpu", "cuda")
 
 
 def write_input(
@@ -142,7 +139,8 @@ def write_input(
     dynamics, parameters = _dynamics(method, method_parameters or {}, beads)
     check_file_name("prefix", prefix)
     check_precision(precision)
-    check_device(device)
+    if device is not None:
+        device_named(device)
     model = _path("model", model)
     correction = None if correction is None else _path("correction", correction)
     header = read_header(model)
@@ -287,20 +285,6 @@ def _check_response(model: Path, names: Sequence[str], numbers: np.ndarray, char
     with located(file=model):
         load_model(model, device="cpu").require_outputs(
             names, Structures.stack(torch.as_tensor(numbers), somewhere, charge, cell)
-        )
-
-
-def check_device(name: str | None) -> None:
-    """Raise InputError unless a text names a device, not necessarily of this machine."""
-    if name is None:
-        return
-    try:
-        known = torch.device(name).type in _DEVICES
-    except RuntimeError:
-        known = False
-    if not known:
-        raise InputError(
-            key="device", value=name, expected=f"{', '.join(_DEVICES)} or such as cuda:1"
         )
 
 

@@ -55,6 +55,8 @@ class GFN2(MoleculeMethod):
     unpaired_electrons: int | None = None
     field: float = 0.02
 
+    name: ClassVar[str] = "GFN2-xTB"
+    level_of_theory: ClassVar[str] = "GFN2-xTB"
     quantities: ClassVar[tuple[str, ...]] = ("energy", "forces", "dipole", "polarizability")
     #: Without the polarizability, which costs six more single points.
     default_quantities: ClassVar[tuple[str, ...]] = ("energy", "forces", "dipole")
@@ -63,16 +65,6 @@ class GFN2(MoleculeMethod):
         positive_fields(self, "accuracy", "electronic_temperature", "field")
         if self.unpaired_electrons is not None:
             count("unpaired_electrons", self.unpaired_electrons, least=0)
-
-    @property
-    def name(self) -> str:
-        """Name of the method."""
-        return "GFN2-xTB"
-
-    @property
-    def level_of_theory(self) -> str:
-        """Level of theory of the labels."""
-        return "GFN2-xTB"
 
     @property
     def version(self) -> str:

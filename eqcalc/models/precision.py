@@ -43,6 +43,24 @@ def check_precision(name: str | None) -> None:
         one_of("precision", name, PRECISIONS)
 
 
+def device_named(device: torch.device | str) -> torch.device:
+    """Return a device that may be one of another machine.
+
+    Raises
+    ------
+    InvalidInputError
+        It is neither a CPU nor a CUDA GPU; others lack float64, in which positions are.
+    """
+    expected = "cpu, cuda or cuda:1"
+    try:
+        found = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise InvalidInputError(key="device", value=device, expected=expected) from None
+    if found.type not in ("cpu", "cuda"):
+        raise InvalidInputError(key="device", value=str(device), expected=expected)
+    return found
+
+
 def checked_device(device: torch.device | str) -> torch.device:
     """Return a device that exists here.
 
@@ -51,11 +69,7 @@ def checked_device(device: torch.device | str) -> torch.device:
     InvalidInputError
         There is no device of that name, or it is a GPU that torch does not see.
     """
-    try:
-        found = torch.device(device)
-    except (RuntimeError, TypeError):
-        expected = "cpu, cuda or cuda:1"
-        raise InvalidInputError(key="device", value=device, expected=expected) from None
+    found = device_named(device)
     if found.type != "cuda":
         return found
     if not torch.cuda.is_available():

@@ -17,7 +17,7 @@ from eqcalc.anharmonic import (
     separated_motions,
     with_motions,
 )
-from eqcalc.harmonic import evaluator_smoothness, evaluator_spectrum
+from eqcalc.harmonic import evaluator_spectrum, mode_smoothness
 from eqcalc.labelling import conformers
 from eqcalc.normal_modes import NormalModes, principal_axes
 from eqcalc.prediction.active_learning import fine_tuned, learnt_quantities
@@ -208,7 +208,7 @@ def _perturbed(
     active = [k for k in range(len(modes)) if k not in at_rest]
     if "forces" not in evaluator.quantities or len(active) > _PERTURBED:
         return None
-    if not evaluator_smoothness(modes, evaluator).trusted[active].all():
+    if not mode_smoothness(modes, evaluator).trusted[active].all():
         return None
     return perturbed_spectrum(modes, evaluator, at_rest=at_rest)
 

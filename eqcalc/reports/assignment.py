@@ -13,8 +13,8 @@ from ase import Atoms
 
 from eqcalc.facts import preformatted
 from eqcalc.files import write_atomically, write_record
-from eqcalc.harmonic import double_precision
 from eqcalc.models.potential import Potential
+from eqcalc.models.precision import in_precision
 from eqcalc.molecules import isotope_masses
 from eqcalc.normal_modes import isotope_shifts
 from eqcalc.reports.files import LOWEST
@@ -202,7 +202,7 @@ def assign(
             "is of a periodic cell", file=trajectory.path, key="cell", expected="a molecule"
         )
     dipole, positions = _series(trajectory)
-    potential = double_precision(potential)
+    potential = in_precision(potential, "float64")
     interval = trajectory.interval("dipole")
     n_frames = dipole.shape[1]
     # central differences lose a frame at either end
