@@ -18,6 +18,7 @@ from ase.calculators.calculator import (
     CalculationFailed,
     Calculator,
     InputError,
+    Parameters,
     PropertyNotImplementedError,
     all_changes,
 )
@@ -40,6 +41,7 @@ from eqcalc.validation import InvalidInputError, known_elements
 
 #: Atoms closer than this [Å] are an error; the shortest bonds are twice as long.
 SHORTEST_DISTANCE = 0.3
+_SKIN = 0.5
 
 
 class CalculatorInputError(InvalidInputError, InputError):
@@ -64,9 +66,10 @@ class EqCalculator(Calculator):
     periodic structures. These have dipole and polarizability from read-outs of the form ``local``.
 
     ASE finds it by its name (:mod:`eqcalc.ase_plugin`): ``ase run eqcalc``, and
-    ``get_calculator_class("eqcalc")`` wherever ``ase.io`` was imported. Files of ASE keep the
-    dipole moment among the results; for the polarizability, which ASE does not know, set
-    ``atoms.info["polarizability"]`` before (in databases ``data={"polarizability": …}``).
+    ``get_calculator_class("eqcalc")`` wherever ``ase.io`` was imported. Files of ASE keep its
+    arguments, and the dipole moment among the results; for the polarizability, which ASE does not
+    know, set ``atoms.info["polarizability"]`` before (in databases
+    ``data={"polarizability": …}``).
 
     Threads may share a calculator: each call waits for the others (``calc.results`` is that of the
     last one). They run in parallel with a calculator each.
@@ -104,6 +107,7 @@ class EqCalculator(Calculator):
         "polarizability",
     ]
     nolabel = True  # for the command of ASE that runs calculators: no files to be labelled
+    name = "eqcalc"  # by which ASE finds it, also for what its files and databases hold
 
     def __init__(
         self,
@@ -111,7 +115,7 @@ class EqCalculator(Calculator):
         *,
         device: torch.device | str | None = None,
         precision: str | None = None,
-        skin: float = 0.5,
+        skin: float = _SKIN,
         execution: Execution | str | None = None,
     ) -> None:
         super().__init__()
@@ -127,11 +131,18 @@ class EqCalculator(Calculator):
                 # .to would modify the caller's model in place
                 potential = copy.deepcopy(model).to(device=device)
         else:
-            if device is None:
-                device = "cuda" if torch.cuda.is_available() else "cpu"
-            potential = load_model(model, device=device)
+            default = "cuda" if torch.cuda.is_available() else "cpu"
+            potential = load_model(model, device=device or default)
         with _errors_of_ase():
             potential = in_precision(potential, precision)
+        given = model if not isinstance(model, Potential) else potential.file or "Potential"
+        stated = {"device": device and str(device), "precision": precision, "execution": execution}
+        #: Arguments, which ASE writes beside results; others are defaults.
+        self.parameters = Parameters(
+            model=str(given),
+            **({} if skin == _SKIN else {"skin": skin}),
+            **{name: value for name, value in stated.items() if isinstance(value, str)},
+        )
         #: The model in use, and how it is executed.
         self.potential = potential
         if execution is None or isinstance(execution, str):
@@ -188,12 +199,22 @@ class EqCalculator(Calculator):
                 ("cell", (last.cell.array == atoms.cell.array).all()),
                 ("pbc", (last.pbc == atoms.pbc).all()),
                 ("initial_charges", _charge_of(atoms) == self._charge),
+                # no change of the results, but a reason to say that they are ignored
+                ("initial_magmoms", _same(last, atoms, "initial_magmoms")),
             )
             if not same
         ]
         if self._charge and not np.array_equal(last.get_masses(), atoms.get_masses()):
             changes.append("masses")  # isotopes shift the origin of the dipole of an ion
         return changes
+
+    def set(self, **kwargs: Any) -> dict[str, Any]:
+        """Refuse to change arguments of a calculator, which needs another execution."""
+        for key, value in kwargs.items():
+            raise CalculatorInputError(
+                key=key, value=value, expected="a new EqCalculator with this argument"
+            )
+        return {}
 
     def get_polarizability(self, atoms: Atoms | None = None) -> np.ndarray:
         """Return the polarizability, ``[3, 3]`` e²Å²/eV."""
@@ -363,6 +384,12 @@ def refuse_overlap(closest: ClosestPair) -> None:
             f"below {SHORTEST_DISTANCE} Å they are considered to overlap",
             key="positions",
         )
+
+
+def _same(a: Atoms, b: Atoms, name: str) -> bool:
+    """Return whether arrays of atoms are equal, or both missing."""
+    one, other = a.arrays.get(name), b.arrays.get(name)
+    return one is other or (one is not None and other is not None and np.array_equal(one, other))
 
 
 def _charge_of(atoms: Atoms) -> float:

@@ -53,7 +53,14 @@ class RelaxationError(RuntimeError):
     """A structure could not be relaxed to a stationary point."""
 
 
-def relax(potential: Potential, atoms: Atoms, *, fmax: float = 1e-6, steps: int = 2000) -> Atoms:
+def _in_double_precision(model: Potential | str | Path) -> Potential:
+    """Return a model, or that of a file, in float64, a copy unless it is already."""
+    return in_precision(model if isinstance(model, Potential) else load_model(model), "float64")
+
+
+def relax(
+    potential: Potential | str | Path, atoms: Atoms, *, fmax: float = 1e-6, steps: int = 2000
+) -> Atoms:
     """Relax a molecule on the model's potential-energy surface.
 
     A quasi-Newton search is followed by Newton steps with the exact Hessian, which converge
@@ -62,7 +69,7 @@ def relax(potential: Potential, atoms: Atoms, *, fmax: float = 1e-6, steps: int 
     Parameters
     ----------
     potential
-        The model; evaluated in float64.
+        The model or its file, or the name of a shipped one; evaluated in float64.
     atoms
         The molecule; not changed.
     fmax
@@ -82,7 +89,7 @@ def relax(potential: Potential, atoms: Atoms, *, fmax: float = 1e-6, steps: int 
     InvalidInputError
         The atoms are periodic, or constrained: a constrained minimum is no stationary point.
     """
-    potential = in_precision(potential, "float64")
+    potential = _in_double_precision(potential)
     relaxed = unconstrained(isolated_molecule(atoms)).copy()
     relaxed.info["charge"] = total_charge(atoms)
     relaxed.calc = EqCalculator(potential)
@@ -109,14 +116,14 @@ def relax(potential: Potential, atoms: Atoms, *, fmax: float = 1e-6, steps: int 
 
 
 def harmonic_spectrum(
-    potential: Potential, atoms: Atoms, *, masses: np.ndarray | None = None
+    potential: Potential | str | Path, atoms: Atoms, *, masses: np.ndarray | None = None
 ) -> HarmonicSpectrum:
     """Return the double-harmonic infrared and Raman spectrum at a stationary point.
 
     Parameters
     ----------
     potential
-        The model; evaluated in float64.
+        The model or its file, or the name of a shipped one; evaluated in float64.
     atoms
         A relaxed molecule (see :func:`relax`).
     masses
@@ -129,7 +136,7 @@ def harmonic_spectrum(
     InvalidInputError
         The atoms are periodic or constrained.
     """
-    potential = in_precision(potential, "float64")
+    potential = _in_double_precision(potential)
     checked = unconstrained(isolated_molecule(atoms)).copy()
     checked.info["charge"] = total_charge(atoms)
     checked.calc = EqCalculator(potential)

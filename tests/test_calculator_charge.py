@@ -27,6 +27,14 @@ def test_magnetic_moments_are_said_to_be_ignored_once(potential, ethanol):
     assert "magnetic moments are ignored" in str(warning.message)
 
 
+def test_magnetic_moments_of_later_are_said_to_be_ignored(potential, ethanol):
+    ethanol.calc = EqCalculator(potential)
+    before = ethanol.get_potential_energy()
+    ethanol.set_initial_magnetic_moments([1.0] + [0.0] * 8)
+    with pytest.warns(IgnoredInputWarning, match="magnetic moments"):
+        assert ethanol.get_potential_energy() == before
+
+
 def test_partial_charges_are_said_to_be_ignored(potential, ethanol):
     ethanol.set_initial_charges([0.4, -0.4] + [0.0] * 7)
     with pytest.warns(IgnoredInputWarning, match="only their sum, zero, counts"):

@@ -27,7 +27,9 @@ from eqcalc.models.checkpoint import shipped_model
 from eqcalc.models.networks.painn import SmoothPaiNNConfig
 from eqcalc.runtime import evaluator_for
 from eqcalc.units import WAVENUMBER_PER_EV
+from eqcalc.validation import MissingFileError
 from tests.conftest import make_potential
+from tests.errors import refused
 
 #: The hydrogen of the hydroxyl group of ethanol.
 HYDROXYL = 3
@@ -159,6 +161,29 @@ def test_dipole_moments_and_polarizabilities_come_back_from_files(ethanol, tmp_p
     np.testing.assert_allclose(found.get_dipole_moment(), ethanol.get_dipole_moment(), atol=1e-8)
     np.testing.assert_allclose(found.get_forces(), ethanol.get_forces(), atol=1e-8)
     np.testing.assert_allclose(alpha, ethanol.calc.get_polarizability(), atol=1e-8)
+
+
+def test_files_tell_with_which_model_and_make_the_calculator_again(relaxed, tmp_path):
+    ethanol = relaxed.copy()
+    ethanol.calc = EqCalculator("ethanol", device="cpu", precision="float64")
+    energy = ethanol.get_potential_energy()
+    ase.io.write(tmp_path / "ethanol.traj", ethanol)
+    kept = ase.io.read(tmp_path / "ethanol.traj").calc
+    with ase.db.connect(tmp_path / "ethanol.db") as database:
+        database.write(ethanol)
+        row = database.get(1)
+    assert row.calculator == kept.name == ethanol.calc.name
+    assert row.calculator_parameters == kept.parameters
+    again = get_calculator_class(row.calculator)(**row.calculator_parameters)
+    assert again.get_potential_energy(row.toatoms()) == energy
+    # of a model without a file nothing else is made
+    with pytest.raises(MissingFileError):
+        get_calculator_class("eqcalc")(**EqCalculator(make_potential()).parameters)
+
+
+def test_arguments_of_a_calculator_do_not_change(calculator):
+    with refused(key="precision", value="float64"):
+        calculator.set(precision="float64")
 
 
 # --- what ASE finds of eqcalc ---
