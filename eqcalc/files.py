@@ -426,7 +426,9 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
                 length += len(line)
                 if packed and length > _SMALL + _PACKED * size:
                     raise InvalidFileError("packs more than text does", expected="a text file")
-                if len(line) == _LONGEST or "\0" in line:
+                if "\0" in line:
+                    raise _is_binary(f"line {number}")
+                if len(line) == _LONGEST:
                     raise InvalidFileError(key=f"line {number}", expected="a line of text")
                 yield number, (line if line.isascii() else _decoded(line)).rstrip("\n")
         except (OSError, EOFError, zlib.error, UnicodeError) as error:
@@ -440,12 +442,17 @@ def _encoding(start: bytes) -> str:
     if start[:64].count(0) >= 16:  # ASCII in UTF-16 without byte-order mark
         return "utf-16-le" if start[1:2] == b"\0" else "utf-16-be"
     if b"\0" in start:
-        raise InvalidFileError(
-            "has bytes that text has not",
-            expected="a text file",
-            advice="export measured spectra as columns of text or JCAMP-DX",
-        )
+        raise _is_binary()
     return "utf-8-sig"
+
+
+def _is_binary(key: str = "") -> InvalidFileError:
+    return InvalidFileError(
+        "has bytes that text has not",
+        key=key,
+        expected="a text file",
+        advice="export measured spectra as columns of text or JCAMP-DX",
+    )
 
 
 def _decoded(line: str) -> str:

@@ -16,7 +16,7 @@ from eqcalc.cli.arguments import (
     positive_count,
 )
 from eqcalc.methods import METHODS, method
-from eqcalc.validation import InvalidInputError, located
+from eqcalc.validation import InvalidInputError, located, raise_all
 
 #: Options for information that an eqcalc trajectory contains or does not need.
 _SERIES_OPTIONS = (
@@ -58,7 +58,10 @@ def add_series_options(command: Any) -> None:
     add_number(series, "--temperature", None, "[K]")
     series.add_argument("--dipole-unit", help="such as D or e*Å, unless the format implies it")
     series.add_argument("--polarizability-unit", help="such as bohr^3, Å^3 or e^2*Å^2/eV")
-    series.add_argument("--dipole-key", help="columns from 0 such as 1,2,3, or name in the file")
+    series.add_argument(
+        "--dipole-key",
+        help="columns from 0 such as 1,2,3, or name in the file (default: columns if three)",
+    )
     series.add_argument(
         "--polarizability-key", help="six (xx,yy,zz,yz,xz,xy) or nine columns, or name"
     )
@@ -106,8 +109,7 @@ def read_series_options(options: argparse.Namespace) -> dict[str, Any]:
     _refuse(
         options, _TRAJECTORY_OPTIONS, "needs the positions and the model of a trajectory of eqcalc"
     )
-    for name in ("format", "temperature"):
-        _require(name, getattr(options, name), "series of another code")
+    raise_all(_missing(options, quantities))
     if options.unwrap is not None and options.dipole is None:
         raise InvalidInputError(key="--unwrap", value=options.unwrap, expected="only with --dipole")
     result: dict[str, Any] = {
@@ -141,6 +143,24 @@ def _require(name: str, value: Any, what: str) -> Any:
     if value is None:
         raise InvalidInputError(f"must be stated for {what}", key=option_name(name), value=None)
     return value
+
+
+def _missing(options: argparse.Namespace, quantities: Iterable[str]) -> list[InvalidInputError]:
+    """Return what is to be stated of series of another code, and is not."""
+    from eqcalc.spectra.io.formats import find_reader
+
+    expected = {
+        "format": "columns, cp2k, extxyz, gpumd, i-pi, schnetpack, vasp, or a reader of your own",
+        "temperature": "that of the dynamics [K]",
+    }
+    if options.format is not None and find_reader(options.format).key == "key":
+        for name in quantities:
+            expected[f"{name}_key"] = f"the name of the {name} in the file"
+    return [
+        InvalidInputError("must be stated", key=option_name(name), expected=text)
+        for name, text in expected.items()
+        if getattr(options, name) is None
+    ]
 
 
 def _beads(options: argparse.Namespace, quantities: Iterable[str]) -> int:

@@ -79,6 +79,9 @@ def test_series_of_another_code(tmp_path, series, capsys):
         i = command.index(missing)
         assert run(*command[:i], *command[i + 2 :]) == 2
         assert message in capsys.readouterr().err
+    assert run("spectra", "--dipole", paths[0]) == 2
+    told = capsys.readouterr().err
+    assert "--format" in told and "--temperature" in told  # in one go
     assert run("spectra") == 2
     assert "trajectory: expected one of eqcalc" in capsys.readouterr().err
     assert run("spectra", "run.h5", "--interval", 0.5) == 2
@@ -582,7 +585,7 @@ def test_bad_structure_files_are_named(tmp_path, capsys):
     bad = tmp_path / "nan.xyz"
     bad.write_text("3\n\nO 0 0 0\nH nan 0 0\nH 0 0 1\n")
     assert run("harmonic", model, bad) == FAILURE
-    assert f"{bad}: positions of structure 0[1, 0]: expected finite" in capsys.readouterr().err
+    assert f"{bad}: line 4: expected numbers, got 'nan 0 0'" in capsys.readouterr().err
     assert run("harmonic", model, tmp_path) == FAILURE
     assert f"{tmp_path}: is a directory; expected a structure file" in capsys.readouterr().err
     atom = tmp_path / "atom.xyz"

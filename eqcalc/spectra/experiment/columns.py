@@ -19,16 +19,17 @@ from eqcalc.validation import InvalidFileError, file_path, located
 _OTHER_AXIS = re.compile(
     r"wave ?length|wellenl|^\W*(nm|[µμu]m|microns?|m/z|ppm|time|(2 ?)?(theta|θ)|pixel|channel"
     r"|kK|angle|voltage|potential|retention|temperature|pressure|concentration)\b"
-    r"|[(\[/] *(nm|[µμu]m|microns?|nanomet\w*|micromet\w*|[TG]Hz|m?eV|1/m|m\^?-1|m⁻¹)(?!\w)",
+    r"|[(\[/] *(nm|[µμu]m|microns?|nanomet\w*|micromet\w*|[TG]Hz|m?eV|kK|1/m|m\^?-1|m⁻¹)(?!\w)",
     re.IGNORECASE,
 )
-#: Among them those that are converted: wavelengths and frequencies in a unit.
+#: Among them those that are converted: wavelengths, frequencies and energies in a unit.
 _UNIT_OF_AXIS = re.compile(
     r"(?<![a-z])(nm|[µμu]m|microns?|nanomet(?:er|re)s?|micromet(?:er|re)s?|[TG]Hz"
-    r"|1/m|m\^?-1|m⁻¹)(?!\w)",
+    r"|m?eV|kK|1/m|m\^?-1|m⁻¹)(?!\w)",
     re.IGNORECASE,
 )
-_PER_METRE = ("1/m", "m-1", "m^-1", "m⁻¹")
+#: Units of wavenumbers other than cm⁻¹.
+_OTHER_WAVENUMBERS = ("1/m", "m-1", "m^-1", "m⁻¹", "kk")
 #: How LabSpec states the unit of the first column.
 _LABSPEC_AXIS = re.compile(r"^AxisUnit\[1\]\W+([^\s\d]+)\s*$")
 #: Titles of wavenumbers without a unit, which a quantity may have too.
@@ -240,15 +241,15 @@ def _unit_of_axis(header: tuple[str, ...]) -> str | None:
         if labspec is None and (numbers or not _OTHER_AXIS.search(title)):
             continue
         unit = _UNIT_OF_AXIS.search(title)
-        per_metre = unit is not None and unit.group(1).lower() in _PER_METRE
+        other = unit is not None and unit.group(1).lower() in _OTHER_WAVENUMBERS
         named = _WAVENUMBER.search(title) or any(map(_NAMED_WAVENUMBER.search, others))
-        if named and not per_metre:
+        if named and not other:
             continue
         if unit is not None and labspec is None:
             return unit.group(1)
         raise InvalidFileError(
             key="header of the first column",
             value=line[:60],
-            expected="wavenumbers in cm⁻¹, or wavelengths or frequencies with their unit",
+            expected="wavenumbers in cm⁻¹, or wavelengths, frequencies or energies with their unit",
         )
     return None

@@ -44,6 +44,7 @@ _OTHERS = {
     "the depolarization ratio": r"depolari[sz]",
     "a refractive or absorption index": r"refractive|\bindex\b|^(?-i:[nk])$",
     "the real part of the permittivity": r"real part|\bRe ?\(?ε|^ε'$",
+    "no intensity": r"^(temperature|pressure|time|phase|voltage|concentration|angle)\b",
     "a logarithm": r"^log(?!.*1 ?/ ?T)",
 }
 #: Transmittance, as a fraction or in percent.

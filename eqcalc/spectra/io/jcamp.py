@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ import numpy as np
 from eqcalc.spectra.io.text import averaged
 from eqcalc.spectra.provenance import molecular_formula, provenance_facts, title
 from eqcalc.spectra.spectrum import Spectrum
-from eqcalc.units import SPEED_OF_LIGHT_CM_PER_FS
+from eqcalc.units import SPEED_OF_LIGHT_CM_PER_FS, WAVENUMBER_PER_EV
 from eqcalc.validation import InvalidFileError, number_in, numbers_in
 
 _LINE = 78
@@ -144,6 +145,9 @@ _AXES = {
     r"(?:WAVELENGTHS?)?(?:IN)?(?:NANOMET(?:ER|RE)S?|NM)": (1e7, -1),
     r"(?:FREQUENCY)?(?:IN)?(?:TERAHERTZ|THZ)": (_TERAHERTZ, 1),
     r"(?:FREQUENCY)?(?:IN)?(?:GIGAHERTZ|GHZ)": (1e-3 * _TERAHERTZ, 1),
+    r"(?:WAVENUMBERS?)?(?:IN)?(?:KK|KILOKAYSERS?)": (1e3, 1),
+    r"(?:(?:PHOTON)?ENERGY)?(?:IN)?(?:EV|ELECTRONVOLTS?)": (WAVENUMBER_PER_EV, 1),
+    r"(?:(?:PHOTON)?ENERGY)?(?:IN)?(?:MEV|MILLIELECTRONVOLTS?)": (1e-3 * WAVENUMBER_PER_EV, 1),
 }
 
 
@@ -315,6 +319,7 @@ def read_jcamp(text: str, path: Path) -> tuple[Spectrum, str | None, np.ndarray 
             key=f"##{label}", expected="(X++(Y..Y)) or (XY..XY)", value=form[:40]
         )
     y = y * _number(records, "YFACTOR", 1.0)
+    warnings += _first_ordinate(records, y) if label in _CURVES else ()
     n_points = _number(records, "NPOINTS", float(len(x)))
     if n_points != len(x):
         raise InvalidFileError(
@@ -351,6 +356,18 @@ def read_jcamp(text: str, path: Path) -> tuple[Spectrum, str | None, np.ndarray 
     )
     joined = None if record is None else "".join(record.split())
     return spectrum, joined, error
+
+
+def _first_ordinate(records: Mapping[str, str], y: np.ndarray) -> tuple[str, ...]:
+    """Return a warning if ``##FIRSTY=`` is another ordinate, with and without ``##YFACTOR=``."""
+    stated = number_in(records.get("FIRSTY", "").strip())
+    factor = _number(records, "YFACTOR", 1.0)
+    if stated is None or not len(y) or not np.isfinite(y[0]):
+        return ()
+    rounding = max(0.01 * abs(y[0]), 2.0 * abs(factor), 1e-3 * float(np.nanmax(np.abs(y))))
+    if min(abs(stated - y[0]), abs(stated * factor - y[0])) <= rounding:
+        return ()
+    return (f"##FIRSTY is {stated:g}, the first ordinate {y[0]:g}: is ##YFACTOR right?",)
 
 
 def _assigned(form: str, lines: list[str]) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -504,7 +521,7 @@ def to_wavenumber(x: np.ndarray, unit: str, data_type: str, key: str) -> np.ndar
     name = re.sub(r"[\s^*(){}\[\].]", "", name.replace("\N{MICRO SIGN}", "U").replace("Μ", "U"))
     found = next((found for form, found in _AXES.items() if re.fullmatch(form, name)), None)
     if found is None:
-        expected = "1/CM, MICROMETERS, NANOMETERS or THZ"
+        expected = "1/CM, MICROMETERS, NANOMETERS, THZ or EV"
         raise InvalidFileError(key=key, value=unit.strip()[:60], expected=expected)
     scale, power = found
     if power == 1:

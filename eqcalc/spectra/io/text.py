@@ -23,6 +23,8 @@ _SEPARATOR = re.compile(r"\s*;\s*|\s+")
 _ANY_SEPARATOR = re.compile(r"\s*[;,]\s*|\s+")
 _SOME_ROWS = 10  # of a table that a text follows
 _COLUMN_MARK = re.compile(r"[;,\t]")
+#: A percent sign after the last number of a line.
+_PERCENT = re.compile(r"(?<=\d) ?%\s*$")
 _COMMA_BESIDE_BLANK = re.compile(r",\s|\s,")
 _FOOTER = re.compile(r"\s*(###|##END\b|>{3}|\[[A-Za-z][\w .-]*\]\s*$)")
 #: A line of text after a table, or the end of a file of DOS; a value that is missing is none.
@@ -167,7 +169,7 @@ def split_table(lines: Iterable[tuple[int, str]], comments: str = "#") -> Table:
         titles = _COLUMN_MARK.search(content) and not _starts_with_number(content.strip())
         if not rows and titles:
             content, comment = line, ""  # a number sign in titles of columns
-        content = _unquoted(content).strip()
+        content = _PERCENT.sub("", _unquoted(content)).strip()
         if content and content[0] in comments:
             content, comment = "", line.strip()
         if content and (rows or _starts_with_number(content)):

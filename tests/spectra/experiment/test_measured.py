@@ -465,13 +465,31 @@ def test_text_right_after_a_table(tmp_path, tail):
 
 @pytest.mark.parametrize(
     ("title", "factor"),
-    [("Frequency (THz)\talpha (cm-1)", 33.35641), ("Wavenumber (1/m)\tAbsorbance", 0.01)],
+    [
+        ("Frequency (THz)\talpha (cm-1)", 33.35641),
+        ("Wavenumber (1/m)\tAbsorbance", 0.01),
+        ("Wavenumber (kK)\tAbsorbance", 1e3),
+        ("Energy (meV)\tAbsorbance", 8.06554394),
+    ],
 )
 def test_the_unit_of_the_first_column_is_that_of_its_own_title(tmp_path, title, factor):
     """Not the cm⁻¹ of the second, and not that of the usual one."""
     x = np.arange(10.0, 20.0, 0.5)
     read = read_measured(write(tmp_path / "a.txt", x, 1.0 + 0.0 * x, header=f"{title}\n"))
     assert read.wavenumber == pytest.approx(factor * x, rel=1e-6)
+
+
+@pytest.mark.parametrize("title", ["Phase", "Temperature (K)", "Time (s)"])
+def test_values_that_are_no_intensity_are_refused(tmp_path, title):
+    (tmp_path / "a.txt").write_text(f"Wavenumber (cm-1)\t{title}\n1000\t1\n1002\t2\n1004\t1\n")
+    with refused(key="unit of the values", value=title):
+        read_measured(tmp_path / "a.txt")
+
+
+def test_cells_in_percent_are_transmittance(tmp_path):
+    rows = "".join(f"{x},{50.0 + x / 100:.1f}%\n" for x in range(1000, 1100, 2))
+    (tmp_path / "a.csv").write_text(f"Wavenumber,Transmittance\n{rows}")
+    assert read_measured(tmp_path / "a.csv").values[0] == pytest.approx(-np.log10(0.6))
 
 
 @pytest.mark.parametrize(

@@ -298,13 +298,31 @@ def test_arguments_that_do_not_fit_are_refused(tmp_path):
     with refused(key="time_key", value="time"):
         read_series([path], "cp2k", time_key="time")
     with refused(key="key", value=None):
-        read_series([path], "columns")
+        read_series([path], "extxyz")
+    path.write_text("1.5 2 3 4\n2 3.5 4 1\n" * 4)  # with the length, or a time that is not even
+    for key, value in ((None, "4 columns"), ([1, 1, 2], [1, 1, 2])):
+        with refused(key="columns", value=value):
+            read_series([path], "columns", key)
     with refused(key="key", value="mu"):
         read_series([path], "cp2k", "mu")
     with refused(key="format", value="cp3k", suggestion="cp2k"):
         read_series([path], "cp3k")
     with refused(key="paths"):
         read_series([], "cp2k")
+
+
+def test_three_columns_beside_the_time_need_no_numbers(tmp_path):
+    values = np.random.default_rng(0).normal(size=(30, 3))
+    times = 0.5 * np.arange(30.0)
+    for name, header, columns in (
+        ("a", "", values),
+        ("b", "# dipole moment in Debye\n", np.column_stack([times, values])),
+        ("c", "# time(fs) mu_x mu_y mu_z\n", np.column_stack([times, values])),
+    ):
+        rows = "\n".join(" ".join(f"{x:.6f}" for x in row) for row in columns)
+        (tmp_path / name).write_text(f"{header}{rows}\n")
+        (read,) = read_series([tmp_path / name], "columns").values()
+        assert read == pytest.approx(values, abs=1e-6)
 
 
 def test_replicas_are_named_by_their_files(tmp_path):

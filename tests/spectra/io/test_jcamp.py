@@ -62,6 +62,16 @@ def write(tmp_path, **parts):
     return path
 
 
+def test_a_first_ordinate_that_contradicts_the_factor_is_told(tmp_path):
+    parts = {"xunits": "1/CM", "first": 1009, "last": 1000, "n": 10}
+    path = write(tmp_path, **parts, table="1009I9Jkn%T\n1004I3K7j20j3K0")
+    text = path.read_text()
+    first = ORDINATES[0]  # as integers of the table too
+    for stated, told in ((first / 100, 0), (first, 0), (first / 1e4, 1), (3.0 * first, 1)):
+        path.write_text(text.replace("##XYDATA", f"##FIRSTY= {stated}\n##XYDATA"))
+        assert len(read_spectrum(path).warnings) == told
+
+
 def test_instrument_file(tmp_path):
     path = write(
         tmp_path, xunits="1/CM", first=1009, last=1000, n=10, table="1009I9Jkn%T\n1004I3K7j20j3K0"

@@ -72,6 +72,7 @@ _LAMMPS_UNITS = {"real": 1.0, "electron": 1.0, "metal": 1e3}
 class ColumnsReader(SeriesReader):
     """Three columns of a dipole moment, six or nine of a polarizability, numbered from 0.
 
+    By default they are all three of a file, beside the time.
     Columns that a header calls time or step must have equal increments; without a header, so must
     the first one, if it rises. Times and units in the header are compared with the stated ones.
     """
@@ -80,16 +81,19 @@ class ColumnsReader(SeriesReader):
     key = "columns"
     has_time_key = True
 
-    def read_file(self, path: Path, key: Sequence[int], time_key: int | None) -> np.ndarray:
+    def read_file(self, path: Path, key: Sequence[int] | None, time_key: int | None) -> np.ndarray:
         """Return the columns `key`, after checking for equal steps."""
         columns = list(key) if isinstance(key, Sequence) else []
-        if len(columns) not in (3, 6, 9) or min(columns) < 0:
-            expected = "3, 6 or 9 columns, numbered from 0"
+        if key is not None and (
+            len(columns) not in (3, 6, 9) or min(columns) < 0 or len(set(columns)) < len(columns)
+        ):
+            expected = "3, 6 or 9 different columns, numbered from 0"
             raise InvalidInputError(key="columns", value=columns, expected=expected)
         if time_key is not None and time_key < 0:
             expected = "a column, numbered from 0"
             raise InvalidInputError(key="time_key", value=time_key, expected=expected)
         table = _table(self._of_lammps(text_lines(path)))
+        columns = columns or _three_columns(table, time_key)
         titles = _titles(table, columns)
         times = {i: title for i, title in titles.items() if _is_time(title) or _STEP.match(title)}
         if time_key is not None:
@@ -183,6 +187,25 @@ def _table(lines: Iterable[tuple[int, str]]) -> Table:
             expected="a frame on each line", value=f"{len(table.rows)} lines with numbers"
         )
     return table
+
+
+def _three_columns(table: Table, time_key: int | None) -> list[int]:
+    """Return the three columns of a table that are not the time; an error if there are others."""
+    every = [i for i in range(table.n_columns) if i != time_key]
+    if len(every) == 4 and time_key is None:
+        titles = _titles(table, every[1:])
+        first = table.numbers([0], "numbers")[:, 0]
+        timed = _is_time(titles.get(0, "")) or _STEP.match(titles.get(0, "")) is not None
+        every = every[1:] if timed or looks_like_time(first) else every
+    if len(every) != 3:
+        titled = _titles(table, every).values()
+        raise InvalidInputError(
+            key="columns",
+            value=f"{table.n_columns} columns" + (f": {', '.join(titled)}" if titled else ""),
+            expected="those of the quantity, numbered from 0, such as 1,2,3",
+            advice="state them (--dipole-key, --polarizability-key)",
+        )
+    return every
 
 
 def _is_number(table: Table, column: int) -> bool:

@@ -91,8 +91,8 @@ def read_series(
     format
         Its name; see :func:`find_reader`.
     key
-        Numbers of the columns from 0 (``"columns"``), or the name of the quantity
-        (``"extxyz"``, ``"schnetpack"``).
+        Numbers of the columns from 0 (``"columns"``; by default the three that are not the time,
+        if there are three), or the name of the quantity (``"extxyz"``, ``"schnetpack"``).
     time_key
         Number of the column (``"columns"``), or name (``"extxyz"``), of the time or
         step, which must have equal increments. By default it is detected.
@@ -119,7 +119,7 @@ def read_series(
     if isinstance(paths, str | Path):
         paths = [paths]
     reader = find_reader(instance("format", format, str, "the name of a format"))
-    if (key is None) != (reader.key is None):
+    if (key is None) != (reader.key is None) and reader.key != "columns":
         expected = "none" if reader.key is None else f"the {reader.key} of the quantity"
         raise InvalidInputError(key="key", value=key, expected=f"{expected} (format {format})")
     if time_key is not None and not reader.has_time_key:
