@@ -95,7 +95,7 @@ def run_together(
             calculator.execution = alone.execution
 
 
-@dataclass
+@dataclass(eq=False)
 class _Request:
     """A pending request of one script."""
 

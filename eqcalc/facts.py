@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import fields
 from html import escape
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 
 def described(facts: Mapping[str, str]) -> str:
@@ -102,3 +103,37 @@ def rows_of(columns: Sequence[Column]) -> list[tuple[str, ...]]:
     """Return the rows of a table for :func:`aligned`; heads and units come first."""
     heads, units, texts = zip(*columns, strict=True)
     return [heads, units, *zip(*texts, strict=True)]
+
+
+class ComparedByValue:
+    """Dataclass, with ``eq=False``, whose ``==`` compares all fields by value, arrays included.
+
+    Arrays are equal if their shapes and all elements are; NaN is equal to NaN.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(
+            _equal(getattr(self, field.name), getattr(other, field.name))
+            for field in fields(self)  # type: ignore[arg-type]
+            if field.compare
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Return whether values are equal, which may be arrays or contain some."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    if hasattr(one, "shape") or hasattr(other, "shape"):
+        import numpy as np
+
+        one, other = (np.asarray(getattr(x, "detach", lambda x=x: x)()) for x in (one, other))
+        return bool(
+            np.array_equal(one, other, equal_nan={one.dtype.kind, other.dtype.kind} <= {*"fc"})
+        )
+    return one is other or bool(one == other)

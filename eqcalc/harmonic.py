@@ -19,7 +19,7 @@ from scipy.optimize import linear_sum_assignment
 
 from eqcalc.calculator import EqCalculator
 from eqcalc.datasets import Dataset, Record
-from eqcalc.facts import aligned, column, preformatted, rows_of
+from eqcalc.facts import ComparedByValue, aligned, column, preformatted, rows_of
 from eqcalc.files import write_record
 from eqcalc.models.checkpoint import load_model
 from eqcalc.models.derivatives import hessian, property_derivative
@@ -401,8 +401,8 @@ _GRID = 0.15 * np.arange(1, 11)
 _POWERS = np.array([0, 2, 4, 6])
 
 
-@dataclass(frozen=True, repr=False)
-class Smoothness:
+@dataclass(frozen=True, repr=False, eq=False)
+class Smoothness(ComparedByValue):
     r"""Whether an energy is smooth enough for anharmonic vibrations, mode by mode.
 
     Along the dimensionless normal coordinate q = Q√(ω/ħ) of a mode the energy is

@@ -14,7 +14,7 @@ from eqcalc.structures import Structures
 from eqcalc.validation import InvalidInputError, non_negative, positive
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CompressedPairs:
     """Pairs as compressed rows, by receiver and by sender.
 
@@ -48,7 +48,7 @@ class CompressedPairs:
         return self.receiver.shape[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pairs:
     """Directed pairs sender → receiver, sorted by receiver.
 

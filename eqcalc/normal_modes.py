@@ -46,6 +46,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from eqcalc.facts import ComparedByValue
 from eqcalc.units import (
     BOLTZMANN,
     HBAR,
@@ -211,8 +212,8 @@ def rigid_motions(
 # --- normal modes --------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, repr=False)
-class NormalModes:
+@dataclass(frozen=True, repr=False, eq=False)
+class NormalModes(ComparedByValue):
     """Harmonic vibrations about a geometry, in ascending order of wavenumber.
 
     Parameters

@@ -18,12 +18,13 @@ from ase import Atoms
 from ase.data import atomic_masses
 from torch import Tensor
 
+from eqcalc.facts import ComparedByValue
 from eqcalc.molecules import total_charge
 from eqcalc.validation import InvalidInputError
 
 
-@dataclass(frozen=True)
-class Structures:
+@dataclass(frozen=True, eq=False)
+class Structures(ComparedByValue):
     """A batch of isolated molecules or periodic cells.
 
     Parameters

@@ -2,8 +2,12 @@
 """Facts as text and as a table."""
 
 import math
+from dataclasses import replace
+
+import numpy as np
 
 from eqcalc.facts import facts_table, joined_levels, jsonable, with_bracketed_error, with_error
+from eqcalc.spectra import Spectrum
 
 
 def test_levels_of_theory_are_told_once_where_they_are_the_same():
@@ -22,3 +26,20 @@ def test_unknown_numbers_and_errors_are_not_told():
     assert with_error(math.nan, math.nan) == with_bracketed_error(math.nan, math.nan) == "–"
     assert with_bracketed_error(2.0, 0.25, "+.2f") == "+2.00 (0.25)"
     assert jsonable([1, math.nan]) == [1.0, None]
+
+
+def test_results_with_arrays_are_compared_by_value():
+    x = np.array([1000.0, 1002.0, 1004.0])
+    values = np.array([1.0, np.nan, 2.0])
+    first = Spectrum(x, values, "1", label="a", provenance={"cell": np.eye(3)})
+    same = replace(first, values=first.values.copy(), provenance={"cell": np.eye(3)})
+    assert first == same
+    for change in (
+        {"values": np.array([1.0, np.nan, 3.0])},
+        {"unit": "2"},
+        {"provenance": {"cell": 2.0 * np.eye(3)}},
+        {"provenance": {}},
+    ):
+        assert first != replace(first, **change)
+    assert first != 1
+    assert first in [1, same]

@@ -74,6 +74,22 @@ def test_files_are_replaced_and_synchronised_in_one_module():
     assert modules_with(writes) == {"files.py"}
 
 
+def test_dataclasses_with_arrays_have_no_generated_equality():
+    """It raises an error of NumPy: they are compared by value (``ComparedByValue``) or identity."""
+
+    def raises(node: ast.AST) -> bool:
+        if not isinstance(node, ast.ClassDef):
+            return False
+        made = [d for d in map(ast.unparse, node.decorator_list) if d.startswith("dataclass")]
+        types = " ".join(
+            ast.unparse(line.annotation) for line in node.body if isinstance(line, ast.AnnAssign)
+        )
+        has_arrays = any(name in types for name in ("ndarray", "Tensor", "ArrayLike"))
+        return bool(made) and has_arrays and "eq=False" not in made[0]
+
+    assert modules_with(raises) == set()
+
+
 def test_locks_are_taken_in_one_module():
     def imports(node: ast.AST) -> bool:
         names = [alias.name for alias in getattr(node, "names", []) if hasattr(alias, "name")]

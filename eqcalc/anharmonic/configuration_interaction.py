@@ -44,7 +44,7 @@ _BLOCK = 8000
 _COUPLINGS = 200_000_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Hamiltonian:
     """Vibrational Hamiltonian in the product of one-mode functions, cm⁻¹.
 
@@ -85,7 +85,7 @@ class Hamiltonian:
         return len(self.bases[0]) - 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class States:
     """Vibrational states.
 

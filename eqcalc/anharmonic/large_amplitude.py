@@ -26,7 +26,7 @@ _ROUNDING = 1e-6
 _LOWEST = 12
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PathStates:
     """States along a coordinate, on an even grid.
 
@@ -89,7 +89,7 @@ class PathStates:
         return np.maximum(np.floor(below - _ROUNDING), 0.0).astype(int)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LargeAmplitude:
     """A motion of large amplitude.
 

@@ -26,7 +26,7 @@ from itertools import combinations
 import numpy as np
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ModalBasis:
     """Basis functions of one mode; energies in cm⁻¹.
 
@@ -122,7 +122,7 @@ Surface = Callable[[np.ndarray], np.ndarray]
 Modes = tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Expansion:
     """Terms of a function of several components.
 

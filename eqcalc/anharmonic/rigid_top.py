@@ -37,7 +37,7 @@ _VECTOR: dict[str, dict[int, complex]] = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Envelope:
     """Distribution of a band of unit strength about its origin.
 

@@ -123,7 +123,7 @@ def _pairs(
     return list(zip(rows.tolist(), columns.tolist(), strict=True))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Lines:
     """Transitions of a motion, with quanta of both states and weights of one quantum."""
 

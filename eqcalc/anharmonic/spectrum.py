@@ -12,7 +12,15 @@ import numpy as np
 from scipy.signal import fftconvolve
 
 from eqcalc.anharmonic.rigid_top import rotational_envelope
-from eqcalc.facts import Column, aligned, column, jsonable, preformatted, rows_of
+from eqcalc.facts import (
+    Column,
+    ComparedByValue,
+    aligned,
+    column,
+    jsonable,
+    preformatted,
+    rows_of,
+)
 from eqcalc.spectra.lines import LINE_SHAPES
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.spectra.sticks import Sticks
@@ -39,8 +47,8 @@ class Configuration:
         return " + ".join(parts) or "0"
 
 
-@dataclass(frozen=True, repr=False)
-class AnharmonicSpectrum(Sticks):
+@dataclass(frozen=True, repr=False, eq=False)
+class AnharmonicSpectrum(ComparedByValue, Sticks):
     """Transitions in ascending order of wavenumber.
 
     Parameters

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from eqcalc.anharmonic.rotation_coupling import coriolis_constants, rotational_constants
+from eqcalc.facts import ComparedByValue
 from eqcalc.normal_modes import NormalModes
 from eqcalc.runtime.evaluator import Evaluator
 from eqcalc.units import WAVENUMBER_PER_EV
@@ -28,8 +29,8 @@ from eqcalc.validation import positive
 _BATCH = 2000
 
 
-@dataclass(frozen=True)
-class ForceField:
+@dataclass(frozen=True, eq=False)
+class ForceField(ComparedByValue):
     """Expansion of a molecule about its minimum, cm⁻¹.
 
     Parameters

@@ -45,7 +45,7 @@ RELAXATION, _INDEPENDENT = 100.0, 50.0
 _CHUNK = 256
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CentroidForces:
     """Mean forces on centroids that were held.
 

@@ -12,13 +12,14 @@ import numpy as np
 from ase.calculators.calculator import all_properties
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from eqcalc.facts import ComparedByValue
 from eqcalc.molecules import stated_unpaired_electrons, total_charge
 from eqcalc.quantities import quantity
 from eqcalc.validation import InvalidInputError, shape
 
 
-@dataclass(frozen=True)
-class Record:
+@dataclass(frozen=True, eq=False)
+class Record(ComparedByValue):
     """A structure and its labels, in internal units.
 
     Parameters

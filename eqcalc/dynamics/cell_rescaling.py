@@ -74,7 +74,7 @@ class Barostat(Protocol):
         return on_device(self, device)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CellRescaling(Barostat):
     """Isotropic stochastic cell rescaling.
 

@@ -14,6 +14,7 @@ from scipy.linalg import hadamard
 from torch import Tensor
 
 from eqcalc.dynamics.ring_polymer import ring_frequencies, ring_transform
+from eqcalc.facts import ComparedByValue
 from eqcalc.normal_modes import (
     NormalModes,
     inverse_inertia,
@@ -130,8 +131,8 @@ def degrees_of_freedom(
 DISTRIBUTIONS = ("thermal", "fixed-action", "wigner")
 
 
-@dataclass(frozen=True)
-class Starts:
+@dataclass(frozen=True, eq=False)
+class Starts(ComparedByValue):
     """The system for which initial conditions are drawn.
 
     Parameters
@@ -200,7 +201,7 @@ class MaxwellBoltzmann:
         return {"name": self.name}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HarmonicModes:
     """Independent harmonic normal modes about each starting structure, a minimum.
 
@@ -300,7 +301,7 @@ class HarmonicModes:
         return {"name": self.name, "distribution": self.distribution, "hessians": hessians}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BalancedModes:
     """Every normal mode starts with exactly k_BT, and replicas form a balanced ensemble.
 
@@ -371,7 +372,7 @@ class BalancedModes:
         return {"name": self.name, "hessian": _on_host(self.hessian)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FromArrays:
     """Given positions, and optionally momenta, of every replica and bead.
 

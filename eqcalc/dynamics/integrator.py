@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from eqcalc.runtime.evaluator import Evaluator
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Integrator:
     """The symmetric splitting B C O C B of ring-polymer dynamics.
 

@@ -48,7 +48,7 @@ class System:
         return self.degrees_of_freedom - internal
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Observable:
     """A quantity recorded at regular steps.
 

@@ -89,7 +89,7 @@ def from_modes(transform: Tensor, modes: Tensor) -> Tensor:
     return torch.matmul(transform.T, modes.flatten(2)).view_as(modes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Propagator:
     """Free ring-polymer motion in normal modes.
 

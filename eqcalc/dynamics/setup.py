@@ -119,7 +119,7 @@ class Equilibration:
         return steps
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Setup:
     """The validated arguments of :func:`~eqcalc.dynamics.simulation.simulate`.
 

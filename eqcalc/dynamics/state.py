@@ -29,7 +29,7 @@ VARIABLES = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class State:
     """All replicas and beads of a molecule or cell at one time.
 

@@ -79,7 +79,7 @@ class OutputFile:
     overwrite: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class System:
     """A system of a checkpoint; masses in amu, temperature in K, times in fs.
 

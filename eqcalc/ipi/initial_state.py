@@ -20,6 +20,7 @@ from ase.neighborlist import neighbor_list
 
 from eqcalc.calculator import SHORTEST_DISTANCE
 from eqcalc.dynamics import Equilibration, FromArrays, UnstableDynamicsError, load_state, simulate
+from eqcalc.facts import ComparedByValue
 from eqcalc.files import replacing
 from eqcalc.ipi.description import Description, InputError, System
 from eqcalc.ipi.units import ATOMIC_MOMENTUM, BOHR, ELECTRON_MASS
@@ -34,8 +35,8 @@ _MARGIN = 50.0
 _CHECKPOINT_MARGIN = 100.0
 
 
-@dataclass(frozen=True)
-class Starts:
+@dataclass(frozen=True, eq=False)
+class Starts(ComparedByValue):
     """A structure in the frame of i-PI, or checkpoints of one molecule or cell.
 
     With the atomic numbers and masses [amu] ``[n_atoms]``, the total charges [e] stored in the

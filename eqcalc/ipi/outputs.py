@@ -23,7 +23,7 @@ class OutputError(InvalidFileError):
     """An i-PI output is invalid."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Records:
     """One quantity in internal units, values ``[n, ...]``, at increasing steps ``[n]``."""
 

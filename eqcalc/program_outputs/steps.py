@@ -25,7 +25,7 @@ _SAME_FORCES = 1e-4  # hartree/bohr, of one geometry that are printed twice
 _HEAD = 8  # lines between a heading and its table, at most
 
 
-@dataclass
+@dataclass(eq=False)
 class Step:
     """One geometry of an output and its labels in atomic units; None for what is not printed.
 

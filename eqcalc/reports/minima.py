@@ -48,7 +48,7 @@ class Residence(NamedTuple):
         return self.stop - self.start
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Minimum:
     """A minimum of the potential, with its normal modes and polar tensors."""
 

@@ -199,7 +199,7 @@ class _Output(ctypes.Structure):
     ]  # fmt: skip
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Composition:
     """The part of a batch that does not change while its atoms move.
 
@@ -262,7 +262,7 @@ class Composition:
         return type(self), tuple(getattr(self, field.name) for field in fields(self))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HalfPairs:
     """Each pair of a periodic batch once; see :class:`~eqcalc.neighbors.Pairs`."""
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from eqcalc.facts import ComparedByValue
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.validation import InvalidInputError, instances
 
@@ -25,8 +26,8 @@ class CommitteeEstimate(NamedTuple):
     model: float
 
 
-@dataclass(frozen=True, repr=False)
-class CommitteeSpectrum:
+@dataclass(frozen=True, repr=False, eq=False)
+class CommitteeSpectrum(ComparedByValue):
     """The mean spectrum of a committee with two kinds of error.
 
     Parameters

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.linalg import solve_continuous_lyapunov
 
+from eqcalc.facts import ComparedByValue
 from eqcalc.spectra.quantum_factors import thermostat_width
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.validation import InvalidInputError, array_of, count, instance, positive, within
@@ -105,8 +106,8 @@ def _wavenumbers(values: np.ndarray) -> np.ndarray:
     return nu
 
 
-@dataclass(frozen=True)
-class Deconvolution:
+@dataclass(frozen=True, eq=False)
+class Deconvolution(ComparedByValue):
     """A deconvolved spectrum and the L-curve of the iteration.
 
     Parameters

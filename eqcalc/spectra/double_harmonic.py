@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from eqcalc.facts import Column, aligned, column, preformatted, rows_of
+from eqcalc.facts import Column, ComparedByValue, aligned, column, preformatted, rows_of
 from eqcalc.normal_modes import NormalModes, mode_overlap
 from eqcalc.spectra.frames import FrameError, molecular_rotations
 from eqcalc.spectra.sticks import Sticks, missing_intensities
@@ -69,7 +69,7 @@ def harmonic_analysis(
     )
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class HarmonicSpectrum(NormalModes, Sticks):
     """Normal modes and their intensities, in ascending order of wavenumber.
 
@@ -129,7 +129,7 @@ class HarmonicSpectrum(NormalModes, Sticks):
         }
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class PrintedModes(NormalModes, Sticks):
     """Normal modes and intensities that a program has printed, without derivatives.
 
@@ -181,8 +181,8 @@ _INTENSITIES = {
 }
 
 
-@dataclass(frozen=True)
-class ModeComparison:
+@dataclass(frozen=True, eq=False)
+class ModeComparison(ComparedByValue):
     """Modes of a reference, each with the calculated one of the largest overlap.
 
     Parameters

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import eqcalc
+from eqcalc.facts import ComparedByValue
 from eqcalc.spectra.estimator.correlation import (
     LagSums,
     Pairs,
@@ -73,8 +74,8 @@ class Products:
     warnings: tuple[str, ...] = ()  #: warnings about the errors
 
 
-@dataclass(frozen=True)
-class Density:
+@dataclass(frozen=True, eq=False)
+class Density(ComparedByValue):
     """Spectral densities of several groups of components, with bootstrap samples."""
 
     wavenumber: np.ndarray  #: [n_wavenumbers], cm⁻¹

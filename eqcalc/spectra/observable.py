@@ -47,7 +47,7 @@ class SpectrumOptions(SeriesOptions, EstimationOptions, total=False):
     """Options of every spectrum: metadata of arrays, and options of the estimate."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Observable:
     """The quantity whose correlation function gives a spectrum.
 

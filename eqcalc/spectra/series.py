@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import numpy as np
 
 from eqcalc import methods
-from eqcalc.facts import facts_table
+from eqcalc.facts import ComparedByValue, facts_table
 from eqcalc.spectra.estimator.correlation import Signal, differentiate
 from eqcalc.spectra.provenance import trajectory_provenance
 from eqcalc.spectra.quantum_factors import temperature_warning
@@ -65,7 +65,7 @@ class SeriesOptions(TypedDict, total=False):
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Series:
+class Series(ComparedByValue):
     """An observable along independent replicas, with its metadata.
 
     Parameters

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from eqcalc.facts import facts_table
+from eqcalc.facts import ComparedByValue, facts_table
 from eqcalc.spectra.estimator.statistics import Estimate, confidence_interval
 from eqcalc.spectra.lines import (
     full_width,
@@ -47,8 +47,8 @@ class Band(NamedTuple):
     area: Estimate  #: integral, unit of the spectrum times cm⁻¹
 
 
-@dataclass(frozen=True, repr=False)
-class Spectrum:
+@dataclass(frozen=True, repr=False, eq=False)
+class Spectrum(ComparedByValue):
     """A quantity on a wavenumber axis.
 
     Parameters

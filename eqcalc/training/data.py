@@ -38,7 +38,7 @@ class TrainingWarning(UserWarning):
     """A training may not have the intended result."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
     """Indices of the structures of each part of a dataset, ascending within each."""
 

@@ -15,7 +15,7 @@ import numpy as np
 from ase.data import atomic_masses
 from numpy.typing import ArrayLike
 
-from eqcalc.facts import aligned, preformatted
+from eqcalc.facts import ComparedByValue, aligned, preformatted
 from eqcalc.files import make_folder, replacing, write_atomically, write_record
 from eqcalc.quantities import Quantity, quantity
 from eqcalc.units import BOLTZMANN, angular_frequency_to_wavenumber, conversion_factor
@@ -58,8 +58,8 @@ class ErrorRow:
     n: int
 
 
-@dataclass(frozen=True, repr=False)
-class EvaluationTable:
+@dataclass(frozen=True, repr=False, eq=False)
+class EvaluationTable(ComparedByValue):
     """Errors of a model, with the underlying values.
 
     Parameters

@@ -20,6 +20,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from eqcalc.datasets import Dataset
+from eqcalc.facts import ComparedByValue
 from eqcalc.models.last_layers import (
     last_layer,
     last_layer_factors,
@@ -39,8 +40,8 @@ _DAMPING = 1e-6
 _GROUPS = 5
 
 
-@dataclass(frozen=True)
-class Calibration:
+@dataclass(frozen=True, eq=False)
+class Calibration(ComparedByValue):
     """Predicted against actual errors of a quantity on structures that were not trained on.
 
     Parameters

@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 
 from eqcalc import hdf5
+from eqcalc.facts import ComparedByValue
 from eqcalc.files import remove_leftovers, replacing, size_text
 from eqcalc.quantities import known_quantities
 from eqcalc.validation import (
@@ -66,8 +67,8 @@ class TrajectoryError(InvalidFileError):
     """A trajectory file cannot be read or written."""
 
 
-@dataclass(frozen=True)
-class TimeSeries:
+@dataclass(frozen=True, eq=False)
+class TimeSeries(ComparedByValue):
     """An observable of all replicas on a regular time grid.
 
     Parameters
@@ -112,8 +113,8 @@ class Layout:
     stride: int
 
 
-@dataclass(frozen=True)
-class Header:
+@dataclass(frozen=True, eq=False)
+class Header(ComparedByValue):
     """Metadata of a trajectory: what is needed to compute a spectrum, and its provenance.
 
     Parameters

@@ -21,7 +21,7 @@ class FrameError(ValueError):
     """One structure of a file cannot be used; the others may be valid."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frame:
     """A structure as read from a file, in the units of the file.
 

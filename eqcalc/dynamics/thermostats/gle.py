@@ -20,7 +20,7 @@ from eqcalc.units import BOLTZMANN, FEMTOSECOND
 from eqcalc.validation import InvalidInputError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GLEThermostat(Thermostat):
     """Coloured noise from extra momenta coupled linearly to the physical ones.
 

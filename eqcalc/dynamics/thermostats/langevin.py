@@ -22,7 +22,7 @@ from eqcalc.units import BOLTZMANN
 _Self = TypeVar("_Self", bound="Thermostat")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ensemble:
     """Properties of the ensemble from which a thermostat is built.
 
@@ -103,7 +103,7 @@ class Thermostat(Protocol):
         return on_device(self, device)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LangevinThermostat(Thermostat):
     """White-noise Langevin on each ring normal mode.
 

@@ -23,7 +23,7 @@ _WEIGHTS = (*_OUTER, 1.0 - 2.0 * sum(_OUTER), *reversed(_OUTER))
 _SUBSTEPS = 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NoseHooverThermostat(Thermostat):
     """A chain of M thermostats.
 

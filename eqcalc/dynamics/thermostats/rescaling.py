@@ -18,7 +18,7 @@ from eqcalc.dynamics.thermostats.langevin import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RescalingThermostat(Thermostat):
     """Samples the kinetic energy of the centroid and rescales its momenta accordingly.
 

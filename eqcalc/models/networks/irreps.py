@@ -98,7 +98,7 @@ def spherical_harmonics(degrees: Sequence[int], directions: Tensor) -> dict[int,
     return {l: found[l] for l in degrees}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Neighborhoods:
     """The pairs of every atom, padded to the largest number of neighbours.
 

@@ -32,7 +32,7 @@ _PIECE_SIZE = 2**21
 MULTITAPER_BANDWIDTH = 4.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Signal:
     """A series along one replica that is read in pieces.
 
@@ -94,7 +94,7 @@ def transfer_function(
     return (np.sinc(u / np.pi) / np.sinc(u * timestep / interval / np.pi)) ** 2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LagSums:
     """Σ_t x(t)·x(t+k) and the number of its terms, for parts of the data.
 

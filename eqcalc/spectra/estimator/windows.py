@@ -21,7 +21,7 @@ from eqcalc.units import SPEED_OF_LIGHT_CM_PER_FS
 from eqcalc.validation import InvalidInputError, instance, non_negative, one_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Window:
     """A one-sided lag window w(s) on 0 ≤ s = t/T < 1, with w(0) = 1.
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from eqcalc.facts import ComparedByValue
 from eqcalc.files import read_text
 from eqcalc.spectra.experiment.ordinates import check_kind, is_transmittance, ordinate
 from eqcalc.spectra.io.files import is_written_by_eqcalc, read_jcamp_file
@@ -35,8 +36,8 @@ _LAST_DIGITS = re.compile(r"(?<![\w.])(\d+(?:\.(\d+))?)\((\d{1,2})\)")
 _SPARSE, _UNEVEN, _COARSE, _MOST_BANDS = 10.0, 0.3, 100.0, 200
 
 
-@dataclass(frozen=True)
-class BandList:
+@dataclass(frozen=True, eq=False)
+class BandList(ComparedByValue):
     """Measured bands.
 
     Parameters

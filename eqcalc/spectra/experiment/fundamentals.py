@@ -34,7 +34,7 @@ UNCERTAINTY = {"A": 1.0, "B": 3.0, "C": 6.0, "D": 15.0, "E": 30.0}
 _NATURAL = 0.01
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Molecule:
     """Atoms, each an element and the mass above that of the element, and their bonds."""
 

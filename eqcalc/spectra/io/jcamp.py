@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import re
 import textwrap
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -358,7 +357,7 @@ def read_jcamp(text: str, path: Path) -> tuple[Spectrum, str | None, np.ndarray 
     return spectrum, joined, error
 
 
-def _first_ordinate(records: Mapping[str, str], y: np.ndarray) -> tuple[str, ...]:
+def _first_ordinate(records: dict[str, str], y: np.ndarray) -> tuple[str, ...]:
     """Return a warning if ``##FIRSTY=`` is another ordinate, with and without ``##YFACTOR=``."""
     stated = number_in(records.get("FIRSTY", "").strip())
     factor = _number(records, "YFACTOR", 1.0)
