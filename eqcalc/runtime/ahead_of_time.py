@@ -180,14 +180,9 @@ class CompiledExecution(OneMoleculeExecution):
             path = find(program_key(self.potential, wanted), _SUFFIX)
         except OSError as error:
             raise ExecutionUnavailableError(f"cannot be read: {error}", key="cache") from error
-        if path is None:
-            return False
-        try:
-            self._check(wanted, load_program(path, self.potential.device))
-        except ExecutionUnavailableError:
-            path.unlink(missing_ok=True)  # any failure to load means compiling again
-            raise
-        return True
+        if path is not None:
+            self._adopt(wanted, path)
+        return path is not None
 
     def _compile(self, wanted: Specification) -> None:
         """Compile a program, cache and verify it."""
@@ -206,19 +201,17 @@ class CompiledExecution(OneMoleculeExecution):
         _log.info(
             "compiled %s for %d structures in %.0f s", wanted.quantities, wanted.n_structures, took
         )
-        try:
-            self._check(wanted, load_program(path, self.potential.device))
-        except ExecutionUnavailableError:
-            path.unlink(missing_ok=True)
-            raise
+        self._adopt(wanted, path)
 
-    def _check(self, wanted: Specification, program: Program) -> None:
-        self._programs[wanted] = program
+    def _adopt(self, wanted: Specification, path: Path) -> None:
+        """Load a program and verify it; one that fails is deleted, to be compiled again."""
         trial = trial_molecule(self.potential, self._numbers, wanted.n_structures, self._charge)
         try:
+            self._programs[wanted] = load_program(path, self.potential.device)
             verify(self, (trial,), wanted.quantities)
         except ExecutionUnavailableError:
-            del self._programs[wanted]
+            self._programs.pop(wanted, None)
+            path.unlink(missing_ok=True)
             raise
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from eqcalc.neighbors import Pairs, pairs_within
@@ -22,8 +21,8 @@ _KEPT = 8
 class FusedExecution(VerifiedExecution):
     """Execution on a CPU with compiled kernels; read-outs without kernels run eagerly.
 
-    These take the atomic features from the kernels. The result of a structure is bitwise
-    independent of the others in the call and of the number of threads.
+    The result of a structure is bitwise independent of the others in the call and of the number of
+    threads.
 
     Parameters
     ----------
@@ -45,8 +44,6 @@ class FusedExecution(VerifiedExecution):
     def _prepare(self) -> None:
         potential = self.potential
         self._fused = FusedPotential(potential)
-        named = {*potential.quantities, *potential.atomic_parts}
-        self._beside = frozenset(named) - self._fused.outputs
         self._of_molecules = frozenset(potential.quantities) - {"stress"}
         self._compositions: list[tuple[tuple[Tensor, Tensor, Tensor], Composition]] = []
         self._half_pairs: tuple[Pairs, HalfPairs] | None = None
@@ -56,7 +53,7 @@ class FusedExecution(VerifiedExecution):
     def parts(self) -> Mapping[str, str]:
         """How each quantity is evaluated."""
         return {
-            name: "eager read-out" if name in self._beside else self.manner
+            name: self.manner if name in self._fused.outputs else "eager read-out"
             for name in self.potential.quantities
         }
 
@@ -65,24 +62,10 @@ class FusedExecution(VerifiedExecution):
         if structures.periodic or not self._of_molecules.issuperset(quantities):
             # outputs that the kernels do not compute would stay uninitialised
             self.potential.require_outputs(quantities, structures)
-        beside = self._beside.intersection(quantities) if self._beside else ()
-        wanted: Collection[str] = quantities
-        if beside:
-            wanted = [*(name for name in quantities if name not in beside), "scalars", "vectors"]
-        composition, positions = self._composition(structures), structures.positions
-        if structures.periodic:
-            values, closest = self._fused.evaluate(
-                composition, positions, wanted, cell=structures.cell, pairs=self._pairs(structures)
-            )
-        else:
-            values, closest = self._fused.evaluate(composition, positions, wanted)
-        self._closest = (positions, closest)
-        if beside:
-            features = values.pop("scalars"), values.pop("vectors")
-            with torch.no_grad():
-                for name in beside:
-                    values[name] = self.potential.read_out(name, features, structures)
-            return {name: values[name] for name in quantities}
+        composition = self._composition(structures)
+        pairs = self._pairs(structures) if structures.periodic else None
+        values, closest = self._fused.evaluate(composition, structures, quantities, pairs)
+        self._closest = (structures.positions, closest)
         return values
 
     def closest_pair(self, structures: Structures) -> ClosestPair:

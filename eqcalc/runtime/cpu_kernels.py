@@ -345,27 +345,50 @@ class FusedPotential:
             polarizability_reference=reference("polarizability"),
         )
 
+    def kernel_outputs(self, names: Collection[str]) -> set[str]:
+        """Return the outputs of the kernels from which quantities follow."""
+        found = self.outputs.intersection(names)
+        beside = {"scalars", "vectors"} if len(found) < len(set(names)) else set()
+        if "stress" in found:
+            found = found - {"stress"} | {"forces", "virial"}
+        return {*found, *beside}
+
+    def from_outputs(
+        self, values: dict[str, Tensor], names: Collection[str], structures: Structures
+    ) -> dict[str, Tensor]:
+        """Return quantities: outputs of the kernels, the stress, and other read-outs, eagerly."""
+        found = {}
+        for name in names:
+            if name in values:
+                found[name] = values[name]
+            elif name == "stress":
+                found[name] = _stress(values["virial"], structures)
+            else:
+                features = values["scalars"], values["vectors"]
+                found[name] = self._potential.read_out(name, features, structures)
+        return found
+
     def evaluate(
         self,
         composition: Composition,
-        positions: Tensor,
+        structures: Structures,
         names: Collection[str],
-        *,
-        cell: Tensor | None = None,
         pairs: HalfPairs | None = None,
     ) -> tuple[dict[str, Tensor], ClosestPair]:
         """Return quantities by name, and the closest pair.
+
+        Read-outs without kernels are evaluated eagerly, from the features of the atoms.
 
         Parameters
         ----------
         composition
             Composition of the batch.
-        positions
-            ``[n_atoms, 3]`` Å, of any type and memory layout.
+        structures
+            The batch.
         names
-            Any of :attr:`outputs`.
-        cell, pairs
-            Cells ``[n_structures, 3, 3]`` Å and pairs of periodic structures.
+            Quantities of the model, or any of :attr:`outputs`.
+        pairs
+            Those of periodic structures.
 
         Returns
         -------
@@ -381,16 +404,12 @@ class FusedPotential:
         ModelChangedError
             The parameters of the model have changed since.
         """
-        assert self.outputs.issuperset(names)
         if not self.is_current:
             raise ModelChangedError
-        wanted = {*names, "forces", "virial"} - {"stress"} if "stress" in names else {*names}
-        given = Given(composition, positions, cell, pairs)
-        values, closest = self.evaluate_given(given, composition, wanted)
-        if "stress" in names:
-            assert cell is not None
-            values["stress"] = stress_of(values["virial"], cell)
-        return {name: values[name] for name in names}, closest
+        given = Given(composition, structures, pairs)
+        values, closest = self.evaluate_given(given, composition, self.kernel_outputs(names))
+        with torch.no_grad():
+            return self.from_outputs(values, names, structures), closest
 
     @property
     def is_current(self) -> bool:
@@ -428,19 +447,15 @@ class Given:
     """What goes into the kernels, kept for as long as they use it."""
 
     def __init__(
-        self,
-        composition: Composition,
-        positions: Tensor,
-        cell: Tensor | None,
-        pairs: HalfPairs | None,
+        self, composition: Composition, structures: Structures, pairs: HalfPairs | None
     ) -> None:
-        self._positions = positions.detach().to(torch.float64).contiguous()
+        self._positions = structures.positions.detach().to(torch.float64).contiguous()
         self._composition, self._pairs = composition, pairs
         given = _Input.from_buffer_copy(composition.pointers)
         given.positions = self._positions.data_ptr()
         if pairs is not None:
-            assert cell is not None
-            cells = cell.detach().double()[composition.owner[pairs.receiver]]
+            assert structures.cell is not None
+            cells = structures.cell.detach().double()[composition.owner[pairs.receiver]]
             self._shifts = torch.einsum("pa,pac->pc", pairs.image, cells).contiguous()
             given.n_pairs = len(pairs.receiver)
             given.receivers = pairs.receiver.data_ptr()
@@ -450,9 +465,10 @@ class Given:
         self.pointer = ctypes.byref(given)
 
 
-def stress_of(virial: Tensor, cell: Tensor) -> Tensor:
-    """Return the stress from ``Σ r ⊗ ∂E/∂r`` and cells, all ``[n_structures, 3, 3]``."""
-    return 0.5 * (virial + virial.mT) / volumes(cell.double())[:, None, None]
+def _stress(virial: Tensor, structures: Structures) -> Tensor:
+    """Return the stress from ``Σ r ⊗ ∂E/∂r``, both ``[n_structures, 3, 3]``."""
+    assert structures.cell is not None
+    return 0.5 * (virial + virial.mT) / volumes(structures.cell.double())[:, None, None]
 
 
 def pointers_to(tensors: Sequence[Tensor | None]) -> Any:

@@ -28,7 +28,6 @@ from eqcalc.runtime.cpu_kernels import (
     HalfPairs,
     pointers_to,
     require_memory,
-    stress_of,
 )
 from eqcalc.runtime.verification import (
     TOLERANCES,
@@ -187,30 +186,18 @@ class FusedTraining:
         potential, recorder = self._potential, self._recorder
         potential.require_outputs(names, structures)
         recorder.update(structures.numbers)
-        compiled = recorder.outputs.intersection(names)
-        outputs = {"virial" if name == "stress" else name for name in compiled}
-        beside = [name for name in names if name not in compiled]
-        outputs |= {"forces"} if "virial" in outputs else set()
-        outputs |= {"scalars", "vectors"} if beside else set()
+        wanted = sorted(recorder.kernel_outputs(names))
         composition = recorder.composition(structures)
         half = HalfPairs.of(pairs) if structures.periodic else None
-        given = Given(composition, structures.positions, structures.cell, half)
+        given = Given(composition, structures, half)
         if create_graph:
-            wanted = sorted(outputs)
             trained = recorder.trained(wanted)
             found = _Kernels.apply(recorder, given, composition, wanted, *trained)
             values = dict(zip(wanted, found, strict=True))
         else:
-            values, _ = recorder.evaluate_given(given, composition, outputs)
-        if "stress" in names:
-            assert structures.cell is not None
-            values["stress"] = stress_of(values["virial"], structures.cell)
-        if beside:
-            features = values["scalars"], values["vectors"]
-            with torch.set_grad_enabled(create_graph):
-                for name in beside:
-                    values[name] = potential.read_out(name, features, structures)
-        return {name: values[name] for name in ordered(names)}
+            values, _ = recorder.evaluate_given(given, composition, wanted)
+        with torch.set_grad_enabled(create_graph):
+            return recorder.from_outputs(values, ordered(names), structures)
 
 
 def verify_training(trained: FusedTraining, potential: Potential) -> dict[str, float]:

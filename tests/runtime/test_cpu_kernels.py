@@ -204,7 +204,7 @@ def test_ragged_batches(generator):
     structures = Structures.from_atoms(frames)
     expected = potential.evaluate(structures, NeighborList(5.0).pairs(structures), NAMES)
     fused = FusedPotential(potential)
-    found, closest = fused.evaluate(fused.composition(structures), structures.positions, NAMES)
+    found, closest = fused.evaluate(fused.composition(structures), structures, NAMES)
     assert_same(found, expected, 1e-12)
     distances = torch.pdist(structures.positions[:3])
     assert closest.distance <= float(distances.min())
@@ -223,13 +223,8 @@ def test_periodic_structures_have_the_stress_of_eager():
     names = ("energy", "forces", "stress")
     expected = potential.evaluate(structures, pairs, names)
     fused = FusedPotential(potential)
-    found, closest = fused.evaluate(
-        fused.composition(structures),
-        structures.positions,
-        names,
-        cell=structures.cell,
-        pairs=HalfPairs.of(pairs),
-    )
+    composition = fused.composition(structures)
+    found, closest = fused.evaluate(composition, structures, names, HalfPairs.of(pairs))
     assert_same(found, expected, 1e-12)
     shortest = pairs.vectors(structures).norm(dim=-1).min()
     assert closest.distance == pytest.approx(float(shortest), rel=1e-14)
@@ -462,9 +457,7 @@ def test_features_of_atoms_are_those_of_the_network(generator):
     frames = [molecule(name) for name in ("H2O", "CH3CH2OH", "O2", "C6H6")]
     structures = Structures.from_atoms(frames)
     fused = FusedPotential(potential)
-    found, _ = fused.evaluate(
-        fused.composition(structures), structures.positions, ("scalars", "vectors")
-    )
+    found, _ = fused.evaluate(fused.composition(structures), structures, ("scalars", "vectors"))
     with torch.no_grad():
         expected = potential.representation(structures, NeighborList(5.0).pairs(structures))
     assert_same(found, dict(zip(("scalars", "vectors"), expected, strict=True)), 1e-12)
