@@ -8,7 +8,6 @@ a script that ends or fails leaves the group.
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,8 +20,10 @@ from torch import Tensor
 
 from eqcalc.calculator import CalculatorInputError, EqCalculator
 from eqcalc.models.potential import Potential
+from eqcalc.neighbors import all_pairs
 from eqcalc.quantities import quantity
 from eqcalc.runtime import ClosestPair, Execution, to_numpy
+from eqcalc.runtime.execution import closest_of
 from eqcalc.structures import Structures
 from eqcalc.validation import InvalidInputError
 
@@ -224,13 +225,8 @@ class BatchingExecutor:
 
     def closest_pair(self, structures: Structures) -> ClosestPair:
         """Return the closest pair of one molecule."""
-        positions, n = structures.positions.cpu(), structures.n_atoms
-        if n < 2:
-            return ClosestPair(math.inf, 0, 0)
-        distances = torch.pdist(positions)
-        index = int(distances.argmin())
-        first, second = (int(atoms[index]) for atoms in torch.triu_indices(n, n, offset=1))
-        return ClosestPair(float(distances[index]), first, second)
+        alone = structures.to("cpu")
+        return closest_of(alone, all_pairs(alone))
 
     def __deepcopy__(self, memo: object) -> BatchingExecutor:
         """Return this object, so that copies of a calculator join the same batches."""

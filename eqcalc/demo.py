@@ -58,6 +58,8 @@ from eqcalc.structures import Structures
 from eqcalc.trajectory import Trajectory
 from eqcalc.validation import InvalidInputError, count
 
+#: Indices of the atoms of the torsion C–C–O–H in ASE's ethanol.
+_C_C_O_H = (0, 1, 2, 3)
 #: Conformers that differ, and their populations: gauche has a mirror image, all have one energy.
 POPULATIONS = {"trans": 1.0 / 3.0, "gauche": 2.0 / 3.0}
 
@@ -251,25 +253,12 @@ def run_demo(
 def ethanol_conformers(potential: Potential) -> dict[str, Atoms]:
     """Return the trans and the two mirror-image gauche conformers, relaxed."""
     start = molecule("CH3CH2OH")
-    carbon, oxygen, hydrogen = _hydroxyl(start)
     relaxed = {}
     for name, angle in (("trans", 180.0), ("gauche", 60.0), ("gauche-mirror", -60.0)):
         turned = start.copy()
-        methyl = next(i for i in (0, 1) if i != carbon)
-        turned.set_dihedral(methyl, carbon, oxygen, hydrogen, angle, indices=[hydrogen])
+        turned.set_dihedral(*_C_C_O_H, angle, indices=_C_C_O_H[-1:])
         relaxed[name] = relax(potential, turned)
     return relaxed
-
-
-def _hydroxyl(ethanol: Atoms) -> tuple[int, int, int]:
-    """Return the carbon, oxygen and hydrogen of the C–O–H group."""
-    distances = ethanol.get_all_distances()
-    (oxygen,) = np.flatnonzero(ethanol.numbers == 8)
-    hydrogens = np.flatnonzero(ethanol.numbers == 1)
-    carbons = np.flatnonzero(ethanol.numbers == 6)
-    hydrogen = hydrogens[distances[oxygen, hydrogens].argmin()]
-    carbon = carbons[distances[oxygen, carbons].argmin()]
-    return int(carbon), int(oxygen), int(hydrogen)
 
 
 # --- what to run ------------------------------------------------------------------

@@ -135,7 +135,9 @@ def replacing(path: Path) -> Iterator[Path]:
     remove_leftovers(path)
     temporary = temporary_path(path)
     try:
-        create(temporary)
+        # fails if the name exists, even as a broken link
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        os.close(os.open(temporary, flags, 0o666))
         try:
             yield temporary
             sync_file(temporary)
@@ -144,7 +146,7 @@ def replacing(path: Path) -> Iterator[Path]:
             # of a failing disk, report the first error
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
-        sync_directory(path.parent)
+        sync_file(path.parent)
     except OSError as error:
         # libraries that write into a stream raise errors without a name
         if error.strerror is not None and error.filename in (None, str(temporary)):
@@ -188,33 +190,12 @@ def remove_leftovers(path: Path) -> None:
                 path.with_name(name).unlink(missing_ok=True)
 
 
-def create(path: Path) -> None:
-    """Create an empty file.
-
-    Raises
-    ------
-    FileExistsError
-        The name exists, possibly as a broken symbolic link.
-    """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    os.close(os.open(path, flags, 0o666))
-
-
 def sync_file(file: Path | int) -> None:
-    """Sync the content of a file, or of an open descriptor, to disk."""
+    """Sync the content of a file or of an open descriptor, or the entries of a folder, to disk."""
     if isinstance(file, int):
         os.fsync(file)
-    else:
-        _sync(file, os.O_RDONLY)
-
-
-def sync_directory(path: Path) -> None:
-    """Sync the entries of a directory to disk."""
-    _sync(path, os.O_RDONLY | os.O_DIRECTORY)
-
-
-def _sync(path: Path, flags: int) -> None:
-    descriptor = os.open(path, flags | os.O_CLOEXEC)
+        return
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

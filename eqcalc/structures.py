@@ -292,13 +292,12 @@ class Structures(ComparedByValue):
         def real(tensor: Tensor | None) -> Tensor | None:
             return None if tensor is None else tensor.to(device=device, dtype=dtype)
 
-        positions, charge = self.positions, self.charge
         return replace(
             self,
             numbers=self.numbers.to(device=device),
-            positions=positions.to(device=device, dtype=dtype),
+            positions=self.positions.to(device=device, dtype=dtype),
             owner=self.owner.to(device=device),
-            charge=charge.to(device=device, dtype=dtype),
+            charge=self.charge.to(device=device, dtype=dtype),
             cell=real(self.cell),
             pbc=None if self.pbc is None else self.pbc.to(device=device),
         )

@@ -197,11 +197,10 @@ class Dataset:
 
     def formulas(self) -> dict[str, int]:
         """Return the number of structures by formula, most frequent first."""
-        atoms, counts = self._atom_rows(self.indices)
-        numbers = np.split(self._array("numbers")[atoms], np.cumsum(counts)[:-1])
+        numbers = self.numbers(np.arange(len(self)))
         found = Counter(np.sort(z).tobytes() for z in numbers if len(z))
         return {
-            ase.Atoms(np.frombuffer(z, np.uint8)).get_chemical_formula("hill"): n
+            ase.Atoms(np.frombuffer(z, np.int64)).get_chemical_formula("hill"): n
             for z, n in found.most_common()
         }
 
@@ -255,6 +254,12 @@ class Dataset:
         selection = object.__new__(Dataset)  # which shares the arrays
         selection.__dict__.update(self.__dict__, _indices=self._resolve(indices))
         return selection
+
+    def numbers(self, indices: ArrayLike) -> list[np.ndarray]:
+        """Return the atomic numbers of each of the structures `indices`, ``[n_atoms]`` int64."""
+        atoms, counts = self._atom_rows(self._resolve(indices))
+        numbers = self._array("numbers")[atoms].astype(np.int64)
+        return np.split(numbers, np.cumsum(counts)[:-1]) if len(counts) else []
 
     def structures(self, indices: ArrayLike, *, dtype: torch.dtype = torch.float64) -> Structures:
         """Return the structures `indices` as one batch, positions in `dtype`."""

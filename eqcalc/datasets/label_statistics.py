@@ -127,9 +127,7 @@ def numbers_and_labels(
     dataset: Dataset, name: str, rows: np.ndarray
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Return the atomic numbers of structures and their labels called `name`."""
-    structures = dataset.structures(rows)
-    stops = np.cumsum(structures.counts.numpy())[:-1]
-    return np.split(structures.numbers.numpy(), stops), dataset.labels(rows)[0][name].numpy()
+    return dataset.numbers(rows), dataset.labels(rows)[0][name].numpy()
 
 
 def _rms(values: np.ndarray) -> float:

@@ -298,9 +298,7 @@ def _header(
     if record.is_file():
         try:
             models = json.loads(record.read_text(encoding="utf-8"))["provenance"]
-            for name in models:
-                provenance = {**models[name], **provenance}
-                break
+            provenance = {**next(iter(models.values()), {}), **provenance}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise OutputError(f"is damaged ({error!r})", file=record, advice="remove it") from None
     settings: dict[str, Any] = {"engine": _ENGINE, "method": {"name": first.method}}

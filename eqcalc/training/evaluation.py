@@ -261,9 +261,7 @@ def _training_notes(
 
 def _molecules(dataset: Dataset, rows: np.ndarray) -> set[tuple[int, ...]]:
     """Return the atomic numbers of the structures, once for each composition."""
-    structures = dataset.structures(rows)
-    parts = np.split(structures.numbers.numpy(), np.cumsum(structures.counts.numpy())[:-1])
-    return {tuple(np.sort(numbers).tolist()) for numbers in parts}
+    return {tuple(np.sort(numbers).tolist()) for numbers in dataset.numbers(rows)}
 
 
 def _meaning(errors: tuple[ErrorRow, ...], dataset: Dataset, rows: np.ndarray) -> tuple[str, ...]:

@@ -104,7 +104,8 @@ def train(
             return train(TrainingConfig.read(config), progress=progress)
     if not isinstance(config, TrainingConfig):
         config = TrainingConfig.from_settings(config)
-    _require_lightning()
+    if importlib.util.find_spec("lightning") is None:
+        raise MissingExtraError.of("train", "training", "Lightning")
     dataset = open_dataset(config.data.path)
     split = split_dataset(dataset, config.data)
     check_labels(config, dataset, split)
@@ -120,12 +121,6 @@ def train(
     return TrainingResult(
         model, folder.model, folder.path, model.metadata["training"], folder.finished()
     )
-
-
-def _require_lightning() -> None:
-    """Raise MissingExtraError if Lightning, which trains, is not installed."""
-    if importlib.util.find_spec("lightning") is None:
-        raise MissingExtraError.of("train", "training", "Lightning")
 
 
 def _fit(
