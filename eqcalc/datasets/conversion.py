@@ -99,19 +99,23 @@ class ConversionReport:
         The converted structures.
     validation
         Validation report, by index in the source.
-    dropped
-        Indices in the source of the structures left out.
-    forces
-        Consistency check of forces, with energies or a reference; None without both.
     agreements
         All comparisons of labels with each other and with a reference.
     """
 
     dataset: Dataset
     validation: ValidationReport
-    dropped: tuple[int, ...]
-    forces: Agreement | None
-    agreements: tuple[Agreement, ...] = ()
+    agreements: tuple[Agreement, ...]
+
+    @property
+    def dropped(self) -> tuple[int, ...]:
+        """Indices in the source of the structures left out."""
+        return tuple(self.validation.bad)
+
+    @property
+    def forces(self) -> Agreement | None:
+        """Consistency check of forces, with energies or a reference; None without both."""
+        return next((one for one in self.agreements if one.quantity == "forces"), None)
 
     def _repr_html_(self) -> str:
         return preformatted(str(self))
@@ -306,8 +310,7 @@ def convert(
         )
     finally:
         draft.unlink(missing_ok=True)
-    forces = next((one for one in found if one.quantity == "forces"), None)
-    return ConversionReport(converted, report, tuple(report.bad), forces, tuple(found))
+    return ConversionReport(converted, report, tuple(found))
 
 
 def _by_quantity(level: str) -> str | dict[str, str]:

@@ -462,29 +462,17 @@ def _is_quantum(system: ElementTree.Element, thermostat: ElementTree.Element) ->
 # --- checkpoints ----------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """A file from which a run can be resumed."""
-
-    path: Path
-    description: Description
-
-    @property
-    def step(self) -> int:
-        """Steps done."""
-        return self.description.step
-
-
 def find_checkpoints(
-    folder: Path, description: Description
-) -> tuple[list[Checkpoint], list[InvalidInputError]]:
+    description: Description,
+) -> tuple[list[Description], list[InvalidInputError]]:
     """Return the checkpoints of a run, latest first, and the errors of damaged ones."""
+    folder = description.file.parent
     paths = [folder / "RESTART"]
     for output in description.outputs():
         if output.kind == "checkpoint":
             stem = f"{description.file_prefix}{output.filename}"
             paths += [folder / stem] if output.overwrite else sorted(folder.glob(f"{stem}_*"))
-    found: list[Checkpoint] = []
+    found: list[Description] = []
     broken: list[InvalidInputError] = []
     for path in (path for path in paths if path.is_file()):
         try:
@@ -495,7 +483,7 @@ def find_checkpoints(
             broken.append(error)
             continue
         if candidate.prefix == description.prefix:
-            found.append(Checkpoint(path, candidate))
+            found.append(candidate)
     return sorted(found, key=lambda checkpoint: checkpoint.step, reverse=True), broken
 
 

@@ -84,23 +84,19 @@ def run_in_this_process(input_file: str | Path, *, timeout: float = 600.0) -> Ou
     description.check()
     os.chdir(path.parent)
     with exclusive(path.parent / f".{description.prefix or 'i-pi'}.lock"):
-        record = Record(path.parent / f"{description.prefix}.run.json", description)
+        record = Record(description)
         record.check()
-        start, notes = where_to_start(path, description)
+        start, notes = where_to_start(description)
         for note in notes:
             print(f"eqcalc ipi: {note}", flush=True)
         if start is not None and start.step >= description.total_steps:
-            return Outcome(
-                ExitStatus.COMPLETE,
-                f"all {description.total_steps} steps are done; raise <total_steps> for more",
-                start.step,
-                description.total_steps,
-            )
+            message = f"all {description.total_steps} steps are done; raise <total_steps> for more"
+            return Outcome(ExitStatus.COMPLETE, message)
         for file in description.sockets():
             remove_stale(file)
         for place in description.ports():
             require_free_port(*place)
-        state = description if start is None else start.description
+        state = description if start is None else start
         engine = Engine(
             state.with_total_steps(description.total_steps),
             timeout=timeout,
@@ -275,12 +271,12 @@ class Engine:
         done, total = int(state.status.step.fetch()), self._total
         if failure is not None:
             message = f"stopped after step {done} of {total}: {failure.message}. {failure.advice}"
-            return Outcome(failure.status, message, done, total)
+            return Outcome(failure.status, message)
         if done < total:
             _EXIT.unlink(missing_ok=True)  # it has been obeyed
             message = f"stopped after step {done} of {total}; rerun the same command to resume"
-            return Outcome(ExitStatus(self._request.status), message, done, total)
-        return Outcome(ExitStatus.COMPLETE, f"all {total} steps are done", done, total)
+            return Outcome(ExitStatus(self._request.status), message)
+        return Outcome(ExitStatus.COMPLETE, f"all {total} steps are done")
 
     # --- what is noticed by other threads ---------------------------------------------
 

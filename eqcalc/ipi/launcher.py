@@ -19,7 +19,7 @@ from typing import Any
 
 from eqcalc.files import appending, write_record
 from eqcalc.interruption import INTERRUPTED, STOPPED
-from eqcalc.ipi.description import Checkpoint, Description, InputError, find_checkpoints
+from eqcalc.ipi.description import Description, InputError, find_checkpoints
 
 
 class ExitStatus(IntEnum):
@@ -37,12 +37,10 @@ class ExitStatus(IntEnum):
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended, with the numbers of completed and requested steps."""
+    """How a run ended."""
 
     status: ExitStatus
     message: str
-    step: int
-    total_steps: int
 
 
 class RunError(RuntimeError):
@@ -116,11 +114,11 @@ def exit_now(status: int) -> None:
 # --- the folder of a run --------------------------------------------------------------
 
 
-def where_to_start(path: Path, description: Description) -> tuple[Checkpoint | None, list[str]]:
+def where_to_start(description: Description) -> tuple[Description | None, list[str]]:
     """Return the checkpoint to continue from, None at the beginning, and notes for the user.
 
-    `path` is the input, or a checkpoint to continue from; outputs are beside it. A last record
-    that was cut off is removed, for i-PI would append to it.
+    The description is that of the input, or of a checkpoint to continue from; outputs are beside
+    it. A last record that was cut off is removed, for i-PI would append to it.
 
     Raises
     ------
@@ -128,13 +126,13 @@ def where_to_start(path: Path, description: Description) -> tuple[Checkpoint | N
         An output is a link, a pipe or a device, into which i-PI would write.
     """
     if description.is_checkpoint:
-        start: Checkpoint | None = Checkpoint(path, description)
+        start: Description | None = description
         notes = []
     else:
-        found, broken = find_checkpoints(path.parent, description)
+        found, broken = find_checkpoints(description)
         notes = [f"ignored: {error}" for error in broken]
         start = found[0] if found else None
-    outputs = _present_outputs(path.parent, description)
+    outputs = _present_outputs(description)
     if start is None or start.step == 0:
         return None, notes
     notes += [
@@ -142,15 +140,16 @@ def where_to_start(path: Path, description: Description) -> tuple[Checkpoint | N
         for output in outputs
         if _end_half_record(output)
     ]
-    return start, [*notes, f"resuming from step {start.step} in {start.path.name}"]
+    return start, [*notes, f"resuming from step {start.step} in {start.file.name}"]
 
 
-def _present_outputs(folder: Path, description: Description) -> list[Path]:
+def _present_outputs(description: Description) -> list[Path]:
     """Return the files of outputs, of all systems and beads, that are there already."""
     found = set()
     for output in description.outputs():
         if output.kind != "checkpoint":
-            found |= set(folder.glob(f"*{description.file_prefix}{output.filename}*"))
+            pattern = f"*{description.file_prefix}{output.filename}*"
+            found |= set(description.file.parent.glob(pattern))
     files = []
     for path in sorted(path for path in found if not path.name.startswith("#")):
         mode = path.lstat().st_mode
@@ -223,14 +222,14 @@ def require_free_port(host: str, port: int) -> None:
 
 
 class Record:
-    """Record of the run in a folder, stored at `path`; `description` is that of the input.
+    """Record of a run, beside its input, of which `description` is.
 
     InputError: the stored record cannot be read.
     """
 
-    def __init__(self, path: Path, description: Description) -> None:
-        self.path = path
+    def __init__(self, description: Description) -> None:
         self.description = description
+        self.path = path = description.file.with_name(f"{description.prefix}.run.json")
         self._stored: dict[str, Any] | None = None
         if path.exists():
             try:

@@ -15,7 +15,6 @@ from scipy.stats import t as student
 from eqcalc import quantities
 from eqcalc.files import replacing
 from eqcalc.ipi.description import (
-    Checkpoint,
     Description,
     InputError,
     System,
@@ -89,8 +88,7 @@ def read_run(
         Records are missing, a unit is unknown, or there is no checkpoint.
     """
     folder = existing_directory(directory, "the folder of a run of i-PI")
-    state = _state(folder)
-    description = state.description
+    description = _state(folder)
     systems = _systems(description, method)
     found = [_observables(folder, description, system, extras_units) for system in systems]
     extras = extra_quantities()
@@ -104,7 +102,7 @@ def read_run(
             "polarizability",
         )
     common = {name: _together([o[name] for o in found], name, folder) for name in names}
-    progress, heat = progress_notes(state, common), temperature_notes(systems[0], common)
+    progress, heat = progress_notes(description, common), temperature_notes(systems[0], common)
     for note in (*progress, *heat):
         warnings.warn(f"{folder}: {note}", RunWarning, stacklevel=2)
     path = folder / "trajectory.h5" if output is None else Path(output)
@@ -115,20 +113,20 @@ def read_run(
 def describe_run(directory: str | Path) -> str:
     """Describe an i-PI run and its progress, without reading the outputs."""
     state = _state(Path(directory))
-    systems = _systems(state.description, None)
-    first, total = systems[0], state.description.total_steps
+    systems = _systems(state, None)
+    first, total = systems[0], state.total_steps
     beads = f", {first.n_beads} beads" if first.n_beads > 1 else ""
     count = f"{len(systems)} systems" if len(systems) > 1 else "1 system"
     progress = f"all {total} steps" if state.step >= total else f"{state.step} of {total} steps"
     return (
         f"run of i-PI: {first.method}, {first.temperature:g} K, {count}{beads}, "
-        f"{len(first.numbers)} atoms, {progress} of {first.timestep:g} fs done at {state.path.name}"
+        f"{len(first.numbers)} atoms, {progress} of {first.timestep:g} fs done at {state.file.name}"
     )
 
 
-def _state(folder: Path) -> Checkpoint:
+def _state(folder: Path) -> Description:
     """Return the latest checkpoint in a folder, whatever its prefix."""
-    candidates: dict[str, Checkpoint] = {}
+    candidates: dict[str, Description] = {}
     for path in sorted(
         p for p in folder.iterdir() if p.is_file() and not p.name.startswith(("#", "."))
     ):
@@ -142,7 +140,7 @@ def _state(folder: Path) -> Checkpoint:
             description = Description.read(path)
         except InvalidInputError:
             continue
-        found, _ = find_checkpoints(folder, description)
+        found, _ = find_checkpoints(description)
         if found:
             candidates[description.prefix] = found[0]
     if not candidates:
@@ -358,12 +356,12 @@ def _write(path: Path, header: Header, found: Mapping[str, tuple[int, np.ndarray
 # --- what to know before trusting the outputs ------------------------------------------
 
 
-def progress_notes(state: Checkpoint, found: Mapping[str, tuple[int, np.ndarray]]) -> list[str]:
+def progress_notes(state: Description, found: Mapping[str, tuple[int, np.ndarray]]) -> list[str]:
     """Return notes on unfinished runs and missing outputs.
 
     `found` has the stride and values ``[n_replicas, n_frames, ...]`` of each observable.
     """
-    total = state.description.total_steps
+    total = state.total_steps
     last = {name: stride * (values.shape[1] - 1) for name, (stride, values) in found.items()}
     notes = []
     done = max(state.step, *last.values())
@@ -372,9 +370,7 @@ def progress_notes(state: Checkpoint, found: Mapping[str, tuple[int, np.ndarray]
     notes += [
         f"the run was stopped because the molecule in {path.name} has left the limits of the "
         "dynamics"
-        for path in sorted(
-            state.path.parent.glob(f"*{unstable_structure_file(state.description.prefix)}")
-        )
+        for path in sorted(state.file.parent.glob(f"*{unstable_structure_file(state.prefix)}"))
     ]
     ends: dict[int, list[str]] = {}
     for name, (stride, values) in found.items():
@@ -383,7 +379,7 @@ def progress_notes(state: Checkpoint, found: Mapping[str, tuple[int, np.ndarray]
             ends.setdefault(last[name], []).append(name)
     for step, names in sorted(ends.items()):
         notes.append(
-            f"{', '.join(names)}: the outputs end at step {step}, but {state.path.name} says that "
+            f"{', '.join(names)}: the outputs end at step {step}, but {state.file.name} says that "
             f"{state.step} of {total} steps are done: the rest was lost"
         )
     return notes

@@ -122,7 +122,7 @@ def test_outputs_that_are_links_are_refused(tmp_path, step, name):
     for link in others[1:]:
         link.symlink_to("/dev/null")
     path.write_text("1\n2")
-    where_to_start(description.file, description)
+    where_to_start(description)
     assert path.read_text() == ("1\n" if step else "1\n2")
     path.rename(tmp_path / "elsewhere")
     makers = (
@@ -133,7 +133,7 @@ def test_outputs_that_are_links_are_refused(tmp_path, step, name):
     for make in makers:
         make()
         with refused(InputError, file=path):
-            where_to_start(description.file, description)
+            where_to_start(description)
         path.unlink()
     assert not (tmp_path / "nowhere").exists()
 

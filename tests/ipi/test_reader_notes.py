@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from eqcalc.ipi import read_run
-from eqcalc.ipi.description import Checkpoint, Description, System
+from eqcalc.ipi.description import Description, System
 from eqcalc.ipi.reader import RunWarning, progress_notes, temperature_notes
 from eqcalc.reports.description import describe_file
 from eqcalc.reports.molecular import molecular_spectra
@@ -19,7 +19,7 @@ RNG = np.random.default_rng(8)
 
 def state(tmp_path, step, total=400):
     text = CHECKPOINT.replace("<step> 4 ", f"<step> {step} ").replace("> 8 </t", f"> {total} </t")
-    return Checkpoint(tmp_path / "RESTART", Description(text, "RESTART"))
+    return Description(text, tmp_path / "RESTART")
 
 
 def series(**last):
