@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.optimize import BFGS
-from scipy.optimize import linear_sum_assignment
 
 from eqcalc.calculator import EqCalculator
 from eqcalc.datasets import Dataset, Record
@@ -27,7 +26,7 @@ from eqcalc.models.last_layers import last_layer_members
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import in_precision
 from eqcalc.molecules import isolated_molecule, total_charge, unconstrained
-from eqcalc.normal_modes import NormalModes, mode_overlap, require_minimum
+from eqcalc.normal_modes import NormalModes, matched_modes, require_minimum
 from eqcalc.runtime import evaluator_for, to_numpy
 from eqcalc.runtime.evaluator import Evaluator
 from eqcalc.spectra import compare_modes, plot_harmonic, read_harmonic, save_figure
@@ -198,8 +197,7 @@ def wavenumber_errors(
     found = []
     for member in last_layer_members(in_precision(potential, "float64"), members):
         others = harmonic_spectrum(member, relax(member, relaxed, fmax=1e-4))
-        _, columns = linear_sum_assignment(-(mode_overlap(modes, others) ** 2))
-        found.append(others.wavenumber[columns])
+        found.append(others.wavenumber[matched_modes(modes, others)])
     return np.sqrt(np.mean((np.array(found) - modes.wavenumber) ** 2, axis=0))
 
 

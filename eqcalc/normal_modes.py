@@ -383,6 +383,13 @@ class NormalModes(ComparedByValue):
         return 1.0 / np.einsum("kna,kna->k", self.vectors, self.vectors)
 
     @property
+    def weighted(self) -> np.ndarray:
+        """√m ∂r/∂Q, orthonormal rows ``[n_modes, 3 n_atoms]``."""
+        return (self.vectors * np.sqrt(self.masses)[:, None]).reshape(
+            len(self), 3 * len(self.masses)
+        )
+
+    @property
     def steps(self) -> np.ndarray:
         """∂r/∂q of the dimensionless coordinates q = √(ω/ħ) Q, ``[n_modes, n_atoms, 3]``, Å."""
         return np.asarray(self.vectors * np.sqrt(HBAR / self.angular_frequency)[:, None, None])
@@ -449,39 +456,30 @@ def mode_overlap(first: NormalModes, second: NormalModes) -> np.ndarray:
     Acta Physicochim. URSS 7, 551 (1937)) of isotopologues or of two potential-energy
     surfaces, ``[n_first, n_second]``. Both need the same order of atoms and orientation.
     """
-    a = first.vectors * np.sqrt(first.masses)[:, None]
-    b = second.vectors * np.sqrt(second.masses)[:, None]
-    return np.asarray(np.einsum("kia,lia->kl", a, b))
+    return np.asarray(first.weighted @ second.weighted.T)
 
 
-def isotope_shifts(modes: NormalModes, masses: np.ndarray) -> tuple[np.ndarray, NormalModes]:
-    """Return how far each mode moves when the masses change.
+def matched_modes(first: NormalModes, second: NormalModes) -> np.ndarray:
+    """Return the index of the mode of `second` that is each mode of `first`, one to one.
 
-    Modes are paired one to one so that the sum of their squared overlaps is largest.
-
-    Parameters
-    ----------
-    modes
-        Modes with the original masses.
-    masses
-        ``[n_atoms]``, the new masses, amu.
-
-    Returns
-    -------
-    shifts
-        ``[n_modes]``, cm⁻¹: new wavenumber less the original one, in the original order.
-    changed
-        All modes of the isotopologue, in its own order.
+    The sum of the squared overlaps (:func:`mode_overlap`) is the largest.
     """
     from scipy.optimize import linear_sum_assignment  # slow to import
 
+    squares = mode_overlap(first, second) ** 2
+    return np.asarray(linear_sum_assignment(squares, maximize=True)[1])
+
+
+def isotope_shifts(modes: NormalModes, masses: np.ndarray) -> tuple[np.ndarray, NormalModes]:
+    """Return how far each mode moves with other masses ``[n_atoms]`` [amu], and the modes there.
+
+    The shifts ``[n_modes]`` [cm⁻¹] are in the order of `modes`: new wavenumber less the original
+    one, matched by overlap. The modes of the isotopologue are in their own order.
+    """
     changed = NormalModes.from_hessian(
         modes.positions, masses, modes.hessian(), linear=modes.linear
     )
-    rows, columns = linear_sum_assignment(-(mode_overlap(modes, changed) ** 2))
-    shifts = np.empty(len(modes))
-    shifts[rows] = changed.wavenumber[columns] - modes.wavenumber[rows]
-    return shifts, changed
+    return changed.wavenumber[matched_modes(modes, changed)] - modes.wavenumber, changed
 
 
 # --- quantum displacements --------------------------------------------------------------------

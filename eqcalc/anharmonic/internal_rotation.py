@@ -105,8 +105,7 @@ def torsional_modes(modes: NormalModes, found: Sequence[Rotor]) -> list[int]:
         return []
     turns = np.array([rotor.displacement(modes.positions, modes.masses) for rotor in found])
     basis = np.linalg.qr(turns.T)[0]
-    weighted = (modes.vectors * np.sqrt(modes.masses)[:, None]).reshape(len(modes), -1)
-    part = ((weighted @ basis) ** 2).sum(axis=1)
+    part = ((modes.weighted @ basis) ** 2).sum(axis=1)
     return [int(k) for k in np.flatnonzero((part > _TORSION) & (modes.wavenumber < _HIGHEST))]
 
 

@@ -93,8 +93,7 @@ def inversion_mode(modes: NormalModes, pyramid: Pyramid) -> int | None:
     gradient = pyramid.gradient(modes.positions)
     # along the gradient of h, in mass-weighted coordinates
     steepest = (gradient / np.sqrt(modes.masses)[:, None]).ravel()
-    weighted = (modes.vectors * np.sqrt(modes.masses)[:, None]).reshape(len(modes), -1)
-    part = (weighted @ steepest) ** 2 / (steepest @ steepest)
+    part = (modes.weighted @ steepest) ** 2 / (steepest @ steepest)
     mode = int(np.argmax(part))
     is_one = part[mode] > _INVERSION and modes.wavenumber[mode] < _HIGHEST
     return mode if is_one else None

@@ -117,8 +117,7 @@ def _pairs(
     if not at_rest or not directions:
         return []
     paths = np.array(directions)
-    weighted = modes.vectors[list(at_rest)] * np.sqrt(modes.masses)[:, None]
-    alike = (weighted.reshape(len(at_rest), -1) @ paths.T) ** 2 / (paths**2).sum(axis=1)
+    alike = (modes.weighted[list(at_rest)] @ paths.T) ** 2 / (paths**2).sum(axis=1)
     rows, columns = linear_sum_assignment(-alike)
     return list(zip(rows.tolist(), columns.tolist(), strict=True))
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from eqcalc.facts import Column, ComparedByValue, aligned, column, preformatted, rows_of
-from eqcalc.normal_modes import NormalModes, mode_overlap
+from eqcalc.normal_modes import NormalModes, matched_modes, mode_overlap
 from eqcalc.spectra.frames import FrameError, molecular_rotations
 from eqcalc.spectra.sticks import Sticks, missing_intensities
 from eqcalc.units import conversion_factor
@@ -272,10 +271,9 @@ class ModeComparison(ComparedByValue):
 def compare_modes(
     calculated: HarmonicSpectrum, reference: HarmonicSpectrum | PrintedModes
 ) -> ModeComparison:
-    """Match modes one to one so that the sum of their squared overlaps is largest.
+    """Match modes one to one by :func:`~eqcalc.normal_modes.matched_modes`.
 
-    The molecules may be turned, and mirror images of each other; see
-    :func:`~eqcalc.normal_modes.mode_overlap`.
+    The molecules may be turned, and mirror images of each other.
 
     Parameters
     ----------
@@ -317,8 +315,7 @@ def compare_modes(
             expected="the same conformer",
         )
     distance, turned = min(images, key=lambda image: round(image[0], 6))
-    squares = mode_overlap(turned, calculated) ** 2
-    _, columns = linear_sum_assignment(-squares)
+    squares, columns = mode_overlap(turned, calculated) ** 2, matched_modes(turned, calculated)
     wavenumber = calculated.wavenumber
     alike = np.abs(wavenumber[columns, None] - wavenumber) < _DEGENERATE
     overlap = np.where(alike, squares, 0.0).sum(axis=1)
