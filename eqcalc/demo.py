@@ -56,16 +56,12 @@ from eqcalc.spectra.double_harmonic import HarmonicSpectrum
 from eqcalc.spectra.figures import dynamics_name
 from eqcalc.structures import Structures
 from eqcalc.trajectory import Trajectory
-from eqcalc.validation import InvalidInputError, count
+from eqcalc.validation import InvalidFileError, count
 
 #: Indices of the atoms of the torsion C–C–O–H in ASE's ethanol.
 _C_C_O_H = (0, 1, 2, 3)
 #: Conformers that differ, and their populations: gauche has a mirror image, all have one energy.
 POPULATIONS = {"trans": 1.0 / 3.0, "gauche": 2.0 / 3.0}
-
-
-class DemoError(InvalidInputError):
-    """The folder contains something other than this demonstration."""
 
 
 class DemoRunError(RuntimeError):
@@ -191,7 +187,7 @@ def run_demo(
     ------
     InvalidInputError
         The seed is negative.
-    DemoError
+    InvalidFileError
         The folder contains something else, such as a demonstration with other settings.
     DemoRunError
         One of the calculations failed.
@@ -297,15 +293,19 @@ def _claim(folder: Path, settings: dict[str, Any]) -> None:
     text = json.dumps(settings, indent=1, sort_keys=True)
     if not record.exists():
         if any(folder.iterdir()):
-            raise DemoError("is not empty and holds no demonstration", file=folder, advice=advice)
+            raise InvalidFileError(
+                "is not empty and holds no demonstration", file=folder, advice=advice
+            )
         write_atomically(record, text)
         return
     try:
         found = json.loads(record.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DemoError(f"is damaged ({error})", file=record, advice=advice) from None
+        raise InvalidFileError(f"is damaged ({error})", file=record, advice=advice) from None
     if found != json.loads(text):
-        raise DemoError("holds a demonstration with other settings", file=record, advice=advice)
+        raise InvalidFileError(
+            "holds a demonstration with other settings", file=record, advice=advice
+        )
 
 
 def _calculate_all(

@@ -62,10 +62,6 @@ _HEADS = {
 _BASES = {"GaussianRBF": ("gaussian", "offsets"), "BesselRBF": ("sinc", "freqs")}
 
 
-class SchNetPackError(InvalidInputError):
-    """A model of SchNetPack cannot be imported; `key` names the part."""
-
-
 def import_schnetpack(
     state: Mapping[str, Tensor],
     config: Mapping[str, Any],
@@ -99,7 +95,7 @@ def import_schnetpack(
 
     Raises
     ------
-    SchNetPackError
+    InvalidInputError
         The model has a part that eqcalc's PaiNN lacks, a parameter or setting is missing or
         unknown, or a unit is missing or unknown.
     """
@@ -108,7 +104,7 @@ def import_schnetpack(
     left = dict(state)
     representation = _representation(config.get("representation", {}), state)
     if max(elements) >= representation.embeddings:
-        raise SchNetPackError(
+        raise InvalidInputError(
             f"{max(elements)} does not fit the embedding, which has "
             f"{representation.embeddings} rows",
             key="elements",
@@ -120,20 +116,22 @@ def import_schnetpack(
         if name is None:
             continue
         if name in heads:
-            raise SchNetPackError(f"a second {name}", key=f"output_modules.{index}")
+            raise InvalidInputError(f"a second {name}", key=f"output_modules.{index}")
         heads[name] = index
         if name == "polarizability":
             options["origin"] = polarizability_origin
         if options:
             read_outs[name] = options
     if not heads:
-        raise SchNetPackError("there is no energy, dipole or polarizability", key="output_modules")
+        raise InvalidInputError(
+            "there is no energy, dipole or polarizability", key="output_modules"
+        )
 
     names = {}
     for name in heads:
         if name not in units:
             example = f"{name}={quantity(name).unit!r}"
-            raise SchNetPackError(
+            raise InvalidInputError(
                 f"give the unit of the {name}, for example {example}", key="units"
             )
         names[name] = quantity(name).factor_from(units[name])
@@ -149,10 +147,10 @@ def import_schnetpack(
     try:
         potential.to(dtype).load_state_dict(parameters)
     except RuntimeError as error:
-        raise SchNetPackError(f"the parameters do not fit: {error}") from None
+        raise InvalidInputError(f"the parameters do not fit: {error}") from None
     unknown = [name for name in left if not name.startswith(("postprocessors.", "input_modules."))]
     if unknown:
-        raise SchNetPackError(f"parameters without a counterpart in eqcalc: {', '.join(unknown)}")
+        raise InvalidInputError(f"parameters without a counterpart in eqcalc: {', '.join(unknown)}")
     potential.metadata = {"training": {"imported_from": "SchNetPack"}}
     return potential.eval()
 
@@ -161,32 +159,32 @@ def _check_arguments(state: Any, config: Any, elements: Any, units: Any) -> None
     """Check the types of the arguments of :func:`import_schnetpack`."""
     tensors = isinstance(state, Mapping) and all(isinstance(v, Tensor) for v in state.values())
     if not tensors:
-        raise SchNetPackError(
+        raise InvalidInputError(
             "expected the tensors that torch.load('state.pt', weights_only=True) returns, "
             f"got {_short(state)}",
             key="state",
         )
     if not isinstance(config, Mapping):
-        raise SchNetPackError(
+        raise InvalidInputError(
             f"expected the mapping that json.loads returns for model.json, got {config!r:.60}",
             key="config",
         )
     if not isinstance(config.get("representation"), Mapping):
         hint = "; pass the section `model` only" if "model" in config else ""
-        raise SchNetPackError(f"it has no representation{hint}", key="config")
+        raise InvalidInputError(f"it has no representation{hint}", key="config")
     try:
         numbers = [operator.index(z) for z in elements]
     except TypeError:
         numbers = []
     if not numbers or min(numbers) < 1:
-        raise SchNetPackError(
+        raise InvalidInputError(
             f"expected atomic numbers such as (1, 6, 8), got {elements!r}",
             key="elements",
         )
     for name in units:
         if name not in _HEADS.values():
             known = ", ".join(_HEADS.values())
-            raise SchNetPackError(f"expected some of {known}, got {name!r}", key="units")
+            raise InvalidInputError(f"expected some of {known}, got {name!r}", key="units")
 
 
 def _short(value: Any) -> str:
@@ -196,7 +194,7 @@ def _short(value: Any) -> str:
 def _setting(settings: Mapping[str, Any], key: str, where: str) -> Any:
     """Return a setting; an error if it is missing."""
     if settings.get(key) is None:
-        raise SchNetPackError("missing in the settings", key=f"{where}.{key}")
+        raise InvalidInputError("missing in the settings", key=f"{where}.{key}")
     return settings[key]
 
 
@@ -207,23 +205,23 @@ def _kind(settings: Mapping[str, Any]) -> str:
 
 def _representation(settings: Mapping[str, Any], state: Mapping[str, Tensor]) -> PaiNNConfig:
     if _kind(settings) != "PaiNN":
-        raise SchNetPackError(f"expected PaiNN, got {_kind(settings)!r}", key="representation")
+        raise InvalidInputError(f"expected PaiNN, got {_kind(settings)!r}", key="representation")
     basis, cutoff = settings.get("radial_basis", {}), settings.get("cutoff_fn", {})
     if _kind(basis) not in _BASES:
         known = " or ".join(_BASES)
-        raise SchNetPackError(
+        raise InvalidInputError(
             f"expected {known}, got {_kind(basis)!r}",
             key="representation.radial_basis",
         )
     if _kind(cutoff) != "CosineCutoff":
-        raise SchNetPackError(
+        raise InvalidInputError(
             f"expected CosineCutoff, got {_kind(cutoff)!r}",
             key="representation.cutoff_fn",
         )
     _require_silu(settings, "representation")
     for key in ("nuclear_embedding", "electronic_embeddings"):
         if settings.get(key):
-            raise SchNetPackError(
+            raise InvalidInputError(
                 "eqcalc has only the plain embedding", key=f"representation.{key}"
             )
     name, buffer = _BASES[_kind(basis)]
@@ -231,7 +229,7 @@ def _representation(settings: Mapping[str, Any], state: Mapping[str, Tensor]) ->
     radius = float(_setting(cutoff, "cutoff", "representation.cutoff_fn"))
     spanned = float(_setting(basis, "cutoff", "representation.radial_basis"))
     if spanned != radius or float(basis.get("start", 0.0)) != 0.0:
-        raise SchNetPackError("it must span 0 to the cutoff", key="representation.radial_basis")
+        raise InvalidInputError("it must span 0 to the cutoff", key="representation.radial_basis")
     stored = state.get(f"representation.radial_basis.{buffer}")
     return PaiNNConfig(
         features=int(_setting(settings, "n_atom_basis", "representation")),
@@ -253,7 +251,7 @@ def _rounding(name: str, size: int, cutoff: float, stored: Tensor | None) -> str
         constants = basis.get_buffer("centers" if name == "gaussian" else "wavenumbers")
         if torch.equal(constants, stored.to(torch.float64)):
             return candidate
-    raise SchNetPackError(
+    raise InvalidInputError(
         "its constants are not those of its settings; a trained radial basis cannot be imported",
         key="representation.radial_basis",
     )
@@ -264,7 +262,7 @@ def _require_silu(settings: Mapping[str, Any], where: str) -> None:
     if isinstance(activation, Mapping):
         activation = activation.get("path", _kind(activation))
     if str(getattr(activation, "__name__", activation)).rsplit(".", 1)[-1] not in {"silu", "SiLU"}:
-        raise SchNetPackError(f"expected silu, got {activation!r}", key=f"{where}.activation")
+        raise InvalidInputError(f"expected silu, got {activation!r}", key=f"{where}.activation")
 
 
 def _head(settings: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
@@ -273,13 +271,15 @@ def _head(settings: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
     if kind in {"Forces", "Strain"}:
         return None, {}
     if kind not in _HEADS:
-        raise SchNetPackError(f"{kind!r} has no counterpart in eqcalc", key="output_modules")
+        raise InvalidInputError(f"{kind!r} has no counterpart in eqcalc", key="output_modules")
     _require_silu(settings, f"output_modules: {kind}")
     if int(settings.get("n_layers", 2)) != 2 or settings.get("n_hidden") is not None:
-        raise SchNetPackError(f"{kind}: expected two layers of default width", key="output_modules")
+        raise InvalidInputError(
+            f"{kind}: expected two layers of default width", key="output_modules"
+        )
     if kind == "Atomwise":
         if settings.get("aggregation_mode", "sum") != "sum" or int(settings.get("n_out", 1)) != 1:
-            raise SchNetPackError(
+            raise InvalidInputError(
                 "Atomwise: expected one energy, summed over atoms",
                 key="output_modules",
             )
@@ -287,7 +287,7 @@ def _head(settings: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
     if kind == "Polarizability":
         return "polarizability", {"norm_epsilon": _NO_EPSILON}
     if not settings.get("correct_charges", True) or settings.get("predict_magnitude", False):
-        raise SchNetPackError(
+        raise InvalidInputError(
             "DipoleMoment: expected a vector from charges that add up to the "
             "total charge (correct_charges, not predict_magnitude)",
             key="output_modules",
@@ -306,7 +306,7 @@ def _tables(
     for name in state:
         # without their settings, an offset would be lost
         if name.startswith("postprocessors.") and not int(name.split(".")[1]) < len(postprocessors):
-            raise SchNetPackError(
+            raise InvalidInputError(
                 f"the state has {name}, but the settings have {len(postprocessors)} postprocessors",
                 key="postprocessors",
             )
@@ -316,7 +316,7 @@ def _tables(
         if kind.startswith("Cast"):
             continue
         if kind != "AddOffsets" or not settings.get("is_extensive", True):
-            raise SchNetPackError(
+            raise InvalidInputError(
                 f"{kind!r} has no counterpart in eqcalc", key=f"postprocessors.{index}"
             )
         mean = float(_parameter(state, f"postprocessors.{index}.mean").reshape(-1)[0])
@@ -330,7 +330,7 @@ def _tables(
 
 def _parameter(state: Mapping[str, Tensor], name: str) -> Tensor:
     if name not in state:
-        raise SchNetPackError(f"the state has no {name}")
+        raise InvalidInputError(f"the state has no {name}")
     return state[name]
 
 
@@ -343,7 +343,7 @@ def _renamed(
     def take(new: str, old: str, *, bias: bool = True) -> None:
         for kind in ("weight", "bias") if bias else ("weight",):
             if f"{old}.{kind}" not in left:
-                raise SchNetPackError(f"the state has no {old}.{kind}")
+                raise InvalidInputError(f"the state has no {old}.{kind}")
             found[f"{new}.{kind}"] = left.pop(f"{old}.{kind}")
 
     take("representation.embedding", "representation.embedding", bias=False)

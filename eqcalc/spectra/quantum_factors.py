@@ -63,10 +63,6 @@ _HOT = 1.3
 _TOLD = (500.0, 1500.0, 3000.0)
 
 
-class QuantumFactorError(InvalidInputError):
-    """A quantum factor would count the quantum energy of the nuclei twice."""
-
-
 def _x(wavenumber: np.ndarray, temperature: float) -> np.ndarray:
     return SECOND_RADIATION_CONSTANT * np.asarray(wavenumber, dtype=float) / temperature
 
@@ -111,7 +107,7 @@ def check_quantum_factor(
 
     Raises
     ------
-    InvalidInputError, QuantumFactorError
+    InvalidInputError
         There is no such factor, or it would count the quantum energy twice.
     """
     one_of("quantum_factor", name, QUANTUM_FACTORS)
@@ -119,7 +115,7 @@ def check_quantum_factor(
     if name not in allowed:
         if correlation == "symmetrized" and temperature is not None:
             reason += f": {_quantum_energies(temperature)}"
-        raise QuantumFactorError(
+        raise InvalidInputError(
             reason,
             key="quantum_factor",
             value=name,
@@ -193,7 +189,7 @@ def with_quantum_factor(spectrum: Spectrum, temperature: float, name: str) -> Sp
 
     Raises
     ------
-    InvalidInputError, QuantumFactorError
+    InvalidInputError
         See :func:`check_quantum_factor`, for the correlation function that is recorded.
     """
     record = spectrum.provenance

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from eqcalc.anharmonic import Treatment
-from eqcalc.demo import DemoError, DemoPlan, RunPlan, run_demo
+from eqcalc.demo import DemoPlan, RunPlan, run_demo
 from eqcalc.spectra import read_spectrum
 from eqcalc.trajectory import Trajectory
-from eqcalc.validation import InvalidInputError
+from eqcalc.validation import InvalidFileError, InvalidInputError
 
 SMALL = DemoPlan(
     runs=(
@@ -84,14 +84,14 @@ def test_calling_again_changes_no_trajectory(finished):
 
 
 def test_other_settings_do_not_overwrite(finished):
-    with pytest.raises(DemoError) as error:
+    with pytest.raises(InvalidFileError) as error:
         run_demo(finished.folder, seed=1, plan=SMALL, progress=False)
     assert error.value.file == finished.folder / "demo.json"
 
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("important")
-    with pytest.raises(DemoError) as error:
+    with pytest.raises(InvalidFileError) as error:
         run_demo(tmp_path, plan=SMALL, progress=False)
     assert error.value.file == tmp_path
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
@@ -99,7 +99,7 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path):
 
 def test_a_damaged_record_is_named(tmp_path):
     (tmp_path / "demo.json").write_text('{"seed": ')
-    with pytest.raises(DemoError) as error:
+    with pytest.raises(InvalidFileError) as error:
         run_demo(tmp_path, plan=SMALL, progress=False)
     assert error.value.file == tmp_path / "demo.json"
 

@@ -14,12 +14,13 @@ import pytest
 import torch
 from ase import Atoms
 
-from eqcalc.models.schnetpack_import import SchNetPackError, import_schnetpack
+from eqcalc.models.schnetpack_import import import_schnetpack
 from eqcalc.neighbors import all_pairs
 from eqcalc.runtime import evaluator_for
 from eqcalc.runtime.cpp_compiler import compiler
 from eqcalc.structures import Structures
 from eqcalc.units import conversion_factor
+from eqcalc.validation import InvalidInputError
 
 UNITS = {"energy": "kcal/mol", "dipole": "debye", "polarizability": "bohr^3"}
 
@@ -125,19 +126,19 @@ def changed(settings, path, value):
 )
 def test_what_cannot_be_imported_is_named(record, path, value, message):
     settings = changed(record["settings"], path, value)
-    with pytest.raises(SchNetPackError, match=message):
+    with pytest.raises(InvalidInputError, match=message):
         import_schnetpack(record["state"], settings, elements=(1, 6, 8), units=UNITS)
 
 
 def test_missing_units_and_parameters_are_named(record):
-    with pytest.raises(SchNetPackError, match="unit of the dipole"):
+    with pytest.raises(InvalidInputError, match="unit of the dipole"):
         imported(record, units={"energy": "eV"})
     stranger = {**record["state"], "representation.charge_embedding": torch.zeros(3)}
-    with pytest.raises(SchNetPackError, match="charge_embedding"):
+    with pytest.raises(InvalidInputError, match="charge_embedding"):
         imported({**record, "state": stranger})
     incomplete = dict(record["state"])
     del incomplete["representation.mixing.1.mu_channel_mix.weight"]
-    with pytest.raises(SchNetPackError, match="mu_channel_mix"):
+    with pytest.raises(InvalidInputError, match="mu_channel_mix"):
         imported({**record, "state": incomplete})
 
 
@@ -157,13 +158,13 @@ def test_missing_units_and_parameters_are_named(record):
 def test_wrong_arguments_are_named(record, changes, message):
     arguments = {"state": record["state"], "config": record["settings"]}
     arguments |= {"elements": (1, 6, 8), "units": UNITS, **changes}
-    with pytest.raises(SchNetPackError, match=message):
+    with pytest.raises(InvalidInputError, match=message):
         import_schnetpack(**arguments)
 
 
 def test_an_offset_that_the_state_lacks_is_named(record):
     state = {name: v for name, v in record["state"].items() if "postprocessors" not in name}
-    with pytest.raises(SchNetPackError, match=r"the state has no postprocessors\.1\.mean"):
+    with pytest.raises(InvalidInputError, match=r"the state has no postprocessors\.1\.mean"):
         imported({**record, "state": state})
 
 

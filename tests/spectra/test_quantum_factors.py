@@ -20,7 +20,6 @@ from eqcalc.spectra import (
 )
 from eqcalc.spectra.quantum_factors import (
     QUANTUM_FACTORS,
-    QuantumFactorError,
     bead_warning,
     beads_needed,
     merged_warnings,
@@ -86,12 +85,12 @@ def test_quantum_energy_is_not_counted_twice():
                 if factor in allowed:
                     infrared(x, method=name, quantum_factor=factor, **KW)
                     continue
-                with pytest.raises(QuantumFactorError) as caught:
+                with refused(key="quantum_factor") as caught:
                     infrared(x, method=name, quantum_factor=factor, **KW)
                 assert caught.value.expected == " or ".join(allowed)
     # beads sample quantum statistics, whatever their dynamics is called
     for facts in ({}, {"method": "PIMD"}):
-        with pytest.raises(QuantumFactorError):
+        with refused(key="quantum_factor"):
             infrared(x, quantum_factor="standard", n_beads=32, **facts, **KW)
     with pytest.raises(InvalidInputError) as caught:
         infrared(x, method="NVE", n_beads=32, **KW)
@@ -115,7 +114,7 @@ def test_a_quantum_thermostat_is_recognised_whatever_it_is_called():
     trajectory.settings = {"method": method}
     infrared(trajectory, lag=100.0)
     method["covariance"][0][0] = 900.0
-    with pytest.raises(QuantumFactorError) as caught:
+    with refused(key="quantum_factor") as caught:
         infrared(trajectory, lag=100.0)
     assert caught.value.expected == "standard or none"
     infrared(trajectory, lag=100.0, quantum_factor="standard")
@@ -168,11 +167,11 @@ def test_every_door_takes_the_quantum_energy_out(door):
     make = DOORS[door]
     x = vector(oscillator(1500.0, n_frames=8000, n_replicas=2))
     for name in ("QTB", "Wigner"):
-        with pytest.raises(QuantumFactorError) as caught:
+        with refused(key="quantum_factor") as caught:
             make(x, method=name)
         assert caught.value.expected == "standard or none"
         assert "3.6 at 1500" in str(caught.value)
-    with pytest.raises(QuantumFactorError):
+    with refused(key="quantum_factor"):
         make(x, method="NVT+RPMD", n_beads=32, quantum_factor="standard")
     classical = make(x, method="NVE")
     quantum = make(x, method="QTB", quantum_factor="standard")
@@ -199,7 +198,7 @@ def test_a_factor_is_replaced_and_not_multiplied():
     assert np.allclose(back.values, plain.values, rtol=1e-12)
     assert back.provenance["quantum_factor"] == "harmonic"
     ring = infrared(x, method="TRPMD", n_beads=32, **KW)
-    with pytest.raises(QuantumFactorError):
+    with refused(key="quantum_factor"):
         with_quantum_factor(ring, 300.0, "schofield")
 
 
@@ -228,7 +227,7 @@ class WignerTrajectory:
 
 def test_a_quantum_start_is_recognised_by_the_record_of_the_run():
     options = {"lag": 500.0, "errors": "none"}
-    with pytest.raises(QuantumFactorError) as caught:
+    with refused(key="quantum_factor") as caught:
         infrared(WignerTrajectory(), **options)
     assert caught.value.expected == "standard or none"
     found = infrared(WignerTrajectory(), quantum_factor="standard", **options)
@@ -244,7 +243,7 @@ def test_a_quantum_start_is_recognised_by_the_record_of_the_run():
     assert any(
         "Wigner" in w for w in infrared(WignerTrajectory(method="Langevin"), **options).warnings
     )
-    with pytest.raises(QuantumFactorError) as caught:
+    with refused(key="quantum_factor") as caught:
         infrared(WignerTrajectory(method="SVR"), quantum_factor="standard", **options)
     assert caught.value.expected == "another run"
 
@@ -378,7 +377,7 @@ def test_a_trajectory_carries_everything():
     assert np.allclose(record["ring_modes_cm-1"], ring_modes(8, 300.0), atol=0.01)
     with refused(key="interval"):
         infrared(RingPolymerTrajectory(), interval=0.5)
-    with pytest.raises(QuantumFactorError):
+    with refused(key="quantum_factor"):
         infrared(RingPolymerTrajectory(), quantum_factor="standard")
 
 
