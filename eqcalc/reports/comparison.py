@@ -25,6 +25,7 @@ from eqcalc.spectra import (
 )
 from eqcalc.spectra.experiment.comparison import spectroscopy
 from eqcalc.spectra.figures import dynamics_name
+from eqcalc.spectra.frames import LABORATORY
 from eqcalc.spectra.provenance import sample, title
 from eqcalc.validation import InvalidInputError, located
 
@@ -113,7 +114,9 @@ def write_band_comparison(
     Parameters
     ----------
     calculated
-        eqcalc files; HDF5 files contain the samples needed for errors of positions and areas.
+        eqcalc files; HDF5 files contain the samples needed for errors of positions and areas. Of a
+        spectrum with rotational envelopes, whose maxima are P and R branches, the file
+        ``…-without-rotation`` beside it is compared.
     measured
         See :func:`eqcalc.spectra.read_bands`; None for the fundamentals of the molecule of each
         spectrum.
@@ -132,7 +135,8 @@ def write_band_comparison(
     -------
     The content of ``bands.txt``.
     """
-    spectra, names = _read_named(calculated, names)
+    read, names = _read_named(calculated, names)
+    spectra, notes = zip(*map(_without_rotation, calculated, read), strict=True)
     found = []
     for path, spectrum in zip(calculated, spectra, strict=True):
         with located(file=path):
@@ -143,8 +147,8 @@ def write_band_comparison(
             found.append(compare_bands(spectrum, listed, **options))
     text = "\n\n".join(
         f"{title(spectrum.label, spectrum.provenance)}, {name}, beside {comparison.listed.label}\n"
-        f"{comparison.table()}"
-        for spectrum, name, comparison in zip(spectra, names, found, strict=True)
+        f"{comparison.table()}{note}"
+        for spectrum, name, comparison, note in zip(spectra, names, found, notes, strict=True)
     )
     folder = Path(folder)
     for number, (name, comparison) in enumerate(zip(names, found, strict=True), 1):
@@ -157,6 +161,24 @@ def write_band_comparison(
     ]
     write_record(folder / "bands.json", {"measured": str(measured), "calculated": record})
     return text
+
+
+def _without_rotation(path: str | Path, spectrum: Spectrum) -> tuple[Spectrum, str]:
+    """Return the spectrum without rotational envelopes, if it is beside it, and a note about it."""
+    path, record = Path(path), spectrum.provenance
+    of_gas = "rotational_temperature_K" in record
+    if not of_gas and record.get("frame") != LABORATORY:
+        return spectrum, ""
+    other = path.with_name(f"{path.stem}-without-rotation{path.suffix}")
+    if other.is_file():
+        note = f"\nnote: these are bands of {other.name}, since {path.name} contains rotation"
+        return read_spectrum(other), note
+    if not of_gas:  # perhaps of a liquid
+        return spectrum, ""
+    note = (
+        f"\nnote: {path.name} contains rotation: what is matched may be P and R branches; eqcalc "
+    )
+    return spectrum, f"{note}predict writes {other.name}, whose bands are vibrations"
 
 
 def _read_named(

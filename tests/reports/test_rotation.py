@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: MIT
 """Rotation of small molecules: branches are no vibrations, and their envelope is said."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from eqcalc.reports.comparison import write_band_comparison
 from eqcalc.reports.files import describe_spectra, write_figure, write_molecular_spectra
 from eqcalc.reports.molecular import molecular_spectra, spectra_of_series
 from eqcalc.spectra import infrared, read_spectrum
@@ -164,3 +166,13 @@ def test_distance_of_the_branches():
         assert branch_separation(geometry, masses, 300.0) == pytest.approx(expected, rel=2e-3), (
             numbers
         )
+
+
+def test_listed_bands_are_compared_with_vibrations_not_branches(run, tmp_path):
+    write_molecular_spectra(molecular_spectra(run.whole, resolution=20.0), tmp_path, "s")
+    (tmp_path / "list.txt").write_text(f"{VIBRATION}\n")
+    write_band_comparison([tmp_path / "s-infrared.h5"], tmp_path / "list.txt", tmp_path)
+    (spectrum,) = json.loads((tmp_path / "bands.json").read_text())["calculated"]
+    (band,) = spectrum["bands"]
+    assert band["computed_cm-1"][0] == pytest.approx(VIBRATION, abs=3.0)
+    assert spectrum["not_listed_cm-1"] == []
