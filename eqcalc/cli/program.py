@@ -13,7 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import eqcalc
 from eqcalc.cli.arguments import (
@@ -192,14 +192,28 @@ def _warning_line(
 
 def _os_error(error: Exception) -> str:
     """Return what an error of the operating system about a file says and what can be done."""
-    if not isinstance(error, OSError) or error.filename is None or error.strerror is None:
+    if not isinstance(error, OSError) or error.strerror is None:
+        return ""
+    place = error.filename
+    if place is None and _is_lost(sys.stdout):
+        place = "standard output"
+    if place is None:
         return ""
     advice = ""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         advice = "; make room, or choose another place"
     elif error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         advice = "; choose another place, or change its permissions"
-    return f"{error.filename}: {error.strerror}{advice}"
+    return f"{place}: {error.strerror}{advice}"
+
+
+def _is_lost(stream: TextIO) -> bool:
+    """Return whether what was printed cannot be written, as to a full disk."""
+    try:
+        print(file=stream, flush=True)  # flushing again what has failed may raise nothing
+    except OSError:
+        return True
+    return False
 
 
 def _run(options: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import ase.io
 import numpy as np
@@ -344,6 +345,16 @@ def test_a_reader_that_has_enough_is_no_error():
         done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, check=False)
     assert done.stderr == b""
     assert done.returncode == 128 + signal.SIGPIPE
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+def test_output_to_a_full_disk_is_told():
+    command = [sys.executable, "-m", "eqcalc", "info", str(shipped_model("ethanol"))]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    (line,) = done.stderr.decode().splitlines()
+    assert done.returncode == FAILURE
+    assert "standard output: No space left on device; make room" in line
 
 
 def test_a_file_that_holds_no_structure(tmp_path, capsys):
