@@ -2,7 +2,14 @@
 """Reference labels: geometries sampled and labelled with a quantum-chemistry code."""
 
 from eqcalc.labelling.ase_calculators import CalculatorMethod
-from eqcalc.labelling.conformer_search import conformers, relax, rotatable_bonds, rotate
+from eqcalc.labelling.conformer_search import (
+    conformational_bonds,
+    conformers,
+    relax,
+    rotatable_bonds,
+    rotate,
+    same_conformer,
+)
 from eqcalc.labelling.dft import PySCF
 from eqcalc.labelling.external import AIQM2, PTB
 from eqcalc.labelling.gfn2 import GFN2
@@ -42,6 +49,7 @@ __all__ = [
     "SamplingPlan",
     "UnavailableQuantityError",
     "as_method",
+    "conformational_bonds",
     "conformers",
     "distinct",
     "finite_difference_modes",
@@ -52,5 +60,6 @@ __all__ = [
     "relax",
     "rotatable_bonds",
     "rotate",
+    "same_conformer",
     "sample",
 ]

@@ -11,16 +11,23 @@ import numpy as np
 from ase.optimize import BFGS
 
 from eqcalc.labelling.method import ConvergenceError, Method, MethodCalculator
-from eqcalc.molecules import bonds, connected_parts, unconstrained
+from eqcalc.molecules import bonded_neighbours, bonds, connected_parts, unconstrained
 from eqcalc.validation import InvalidInputError
+
+#: Shorter bonds are double bonds, by the atomic numbers, Å: not those of conjugated chains or
+#: amides.
+_DOUBLE = {(6, 6): 1.4, (6, 7): 1.3, (7, 7): 1.3}
+#: Bonded atoms of a linear chain have a larger angle, degree.
+_LINEAR = 170.0
+#: Relaxed structures whose energies [eV] and distances [Å] differ by less are the same.
+_SAME_ENERGY, _SAME_SHAPE = 1e-3, 0.05
 
 
 def rotatable_bonds(atoms: ase.Atoms) -> list[tuple[int, int]]:
     """Return the bonds (i, j), i < j, about which `atoms` can be rotated.
 
     Both atoms of the bond must have further neighbours, and it must not be part of a ring.
-    Methyl and hydroxyl groups count, and so do double bonds, whose barriers exclude
-    unwanted geometries later.
+    Methyl and hydroxyl groups count, and so do double bonds.
     """
     pairs = bonds(atoms)
     degree = np.bincount(pairs.ravel(), minlength=len(atoms))
@@ -29,6 +36,40 @@ def rotatable_bonds(atoms: ase.Atoms) -> list[tuple[int, int]]:
         for i, j in pairs
         if degree[i] > 1 and degree[j] > 1 and len(_moving_atoms(atoms, pairs, i, j)) > 0
     ]
+
+
+def conformational_bonds(atoms: ase.Atoms) -> list[tuple[int, int]]:
+    """Return the rotatable bonds of which a third of a turn makes another conformer.
+
+    A group with three equal ends, such as methyl, comes back to the same structure, and so does
+    what is on the axis; of the bonds of a linear chain one is returned. About a double bond another
+    isomer is made.
+    """
+    neighbours = bonded_neighbours(atoms)
+
+    def end(before: int, here: int) -> tuple[int, list[int]]:
+        """Return where a linear chain ends, and what is bonded to it there."""
+        beyond = [k for k in neighbours[here] if k != before]
+        while len(beyond) == 1 and atoms.get_angle(before, here, beyond[0]) > _LINEAR:
+            before, here = here, beyond[0]
+            beyond = [k for k in neighbours[here] if k != before]
+        return here, beyond
+
+    def turns(beyond: list[int]) -> bool:
+        """Return whether a third of a turn changes a group."""
+        equal = len({int(atoms.numbers[k]) for k in beyond}) == 1
+        ends = all(len(neighbours[k]) == 1 for k in beyond)
+        return bool(beyond) and not (len(beyond) == 3 and equal and ends)
+
+    found: dict[tuple[int, int], tuple[int, int]] = {}
+    for i, j in rotatable_bonds(atoms):
+        low, high = sorted((int(atoms.numbers[i]), int(atoms.numbers[j])))
+        if atoms.get_distance(i, j) < _DOUBLE.get((low, high), 0.0):
+            continue
+        (first, left), (last, right) = end(j, i), end(i, j)
+        if turns(left) and turns(right):
+            found.setdefault((min(first, last), max(first, last)), (i, j))
+    return list(found.values())
 
 
 def turning_atoms(atoms: ase.Atoms, bond: tuple[int, int]) -> np.ndarray:
@@ -90,15 +131,15 @@ def conformers(
 ) -> list[ase.Atoms]:
     """Return the distinct relaxed conformers of `atoms`, lowest energy first.
 
-    Rotatable bonds are rotated by 0, 120 and 240 degrees in all combinations, or in
-    `max_trials` random ones drawn with `rng` if there are more. Mirror images count once.
+    Bonds of :func:`conformational_bonds` are rotated by 0, 120 and 240 degrees in all combinations,
+    or in `max_trials` random ones drawn with `rng` if there are more. Mirror images count once.
 
     Parameters
     ----------
     energy_window
         Conformers more than this above the lowest one [eV] are discarded.
     """
-    bonds = rotatable_bonds(atoms)
+    bonds = conformational_bonds(atoms)
     trials: list[Sequence[float]]
     if 3 ** len(bonds) <= max_trials:
         trials = list(itertools.product((0.0, 120.0, 240.0), repeat=len(bonds)))
@@ -111,7 +152,7 @@ def conformers(
         )
     else:
         trials = [list(120.0 * rng.integers(0, 3, len(bonds))) for _ in range(max_trials)]
-    found: list[tuple[float, np.ndarray, ase.Atoms]] = []
+    found: list[tuple[float, ase.Atoms]] = []
     for angles in trials:
         trial = atoms
         for bond, angle in zip(bonds, angles, strict=True):
@@ -121,13 +162,27 @@ def conformers(
             energy = float(method.label(trial, ("energy",))["energy"])
         except ConvergenceError:  # two groups clash
             continue
-        shape = _shape(trial)
-        if not any(abs(energy - e) < 1e-3 and np.abs(shape - s).max() < 0.05 for e, s, _ in found):
-            found.append((energy, shape, trial))
+        if not any(same_conformer(trial, other, energy - e) for e, other in found):
+            found.append((energy, trial))
     if not found:
         raise ConvergenceError("no trial geometry could be relaxed")
     found.sort(key=lambda item: item[0])
-    return [conformer for energy, _, conformer in found if energy - found[0][0] <= energy_window]
+    return [conformer for energy, conformer in found if energy - found[0][0] <= energy_window]
+
+
+def same_conformer(first: ase.Atoms, second: ase.Atoms, difference: float) -> bool:
+    """Return whether relaxed structures of a molecule are the same, or mirror images.
+
+    Parameters
+    ----------
+    first, second
+        The structures.
+    difference
+        Of their energies, eV.
+    """
+    if abs(difference) >= _SAME_ENERGY:
+        return False
+    return bool(np.abs(_shape(first) - _shape(second)).max() < _SAME_SHAPE)
 
 
 def _shape(atoms: ase.Atoms) -> np.ndarray:

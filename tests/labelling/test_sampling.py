@@ -12,6 +12,7 @@ from eqcalc.labelling import (
     ConvergenceError,
     SamplingError,
     SamplingPlan,
+    conformational_bonds,
     conformers,
     distinct,
     finite_difference_modes,
@@ -38,6 +39,30 @@ def test_rotatable_bonds():
     assert rotatable_bonds(molecule("C6H6")) == []
     assert rotatable_bonds(molecule("H2O")) == []
     assert len(rotatable_bonds(molecule("CH3CONH2"))) == 2  # methyl and amide
+
+
+@pytest.mark.parametrize(
+    ("name", "n"),
+    [
+        ("CH3CH2OH", 1),  # not methyl
+        ("CH3CONH2", 1),
+        ("CH3CN", 0),
+        ("2-butyne", 0),
+        ("trans-butane", 1),
+        ("C3H4_D2d", 0),  # allene
+        ("C2H4", 0),
+        ("butadiene", 1),  # not its double bonds
+        ("H2O2", 1),
+    ],
+)
+def test_bonds_whose_turns_make_conformers(name, n):
+    assert len(conformational_bonds(molecule(name))) == n
+
+
+def test_a_linear_chain_turns_once():
+    chain = ("HOCCOH", [[0.5, 0.8, 0], [0, 0, 0], [1.3, 0, 0], [2.5, 0, 0], [3.8, 0, 0]])
+    atoms = ase.Atoms(chain[0], [*chain[1], [4.3, 0.8, 0.0]])
+    assert len(conformational_bonds(atoms)) == 1
 
 
 def test_rotation_turns_one_side_only():
@@ -72,7 +97,7 @@ def test_ethanol_has_two_conformers(ethanol):
 
 def test_many_conformers_need_random_numbers():
     with pytest.raises(InvalidInputError, match="pass rng"):
-        conformers(molecule("CH3CH2OH"), SAMPLER, max_trials=4)
+        conformers(molecule("CH3CH2OH"), SAMPLER, max_trials=2)
 
 
 @pytest.mark.slow
