@@ -4,6 +4,7 @@
 from eqcalc.anharmonic.analysis import (
     Treatment,
     anharmonic_spectrum,
+    harmonic_fundamentals,
     one_mode_fundamentals,
     perturbed_spectrum,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "anharmonic_spectrum",
     "force_field",
     "grid_uncertainty",
+    "harmonic_fundamentals",
     "motion_table",
     "one_mode_fundamentals",
     "perturbed_fundamentals",

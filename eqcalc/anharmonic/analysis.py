@@ -36,6 +36,7 @@ from eqcalc.anharmonic.spectrum import AnharmonicSpectrum, Configuration
 from eqcalc.anharmonic.taylor import force_field
 from eqcalc.normal_modes import NormalModes, centred, principal_axes, require_minimum
 from eqcalc.runtime.evaluator import Evaluator
+from eqcalc.spectra.double_harmonic import HarmonicSpectrum
 from eqcalc.spectra.provenance import molecule_facts
 from eqcalc.units import (
     HBAR,
@@ -232,7 +233,6 @@ def anharmonic_spectrum(
         for value, (a, b) in zip(components.T, TENSOR, strict=True):
             polarizability[:, a, b] = polarizability[:, b, a] = value
         polarizability *= conversion_factor("e^2*Å^2/eV", "Å^3")
-    numbers = evaluator.numbers.cpu().numpy()
     named = [_leading(states, f, active) for f in range(len(levels))]
     return AnharmonicSpectrum(
         harmonic=harmonic,
@@ -247,19 +247,15 @@ def anharmonic_spectrum(
             name: np.abs(other[upper] - other[lower] - transitions)
             for name, other in variants.items()
         },
-        provenance={
-            # first, since a reference method as evaluator has a "method" of its own
-            **evaluator.provenance,
-            "method": "VCI",
-            "mode_coupling": treatment.coupling,
-            "quanta": treatment.quanta,
-            "nodes": list(treatment.nodes),
-            "temperature_K": temperature,
-            "source": {
-                **{k: v for k, v in evaluator.provenance.items() if k in _OF_SOURCE},
-                **molecule_facts(numbers, modes.masses, modes.positions),
-            },
-        },
+        provenance=_provenance(
+            modes,
+            evaluator,
+            method="VCI",
+            mode_coupling=treatment.coupling,
+            quanta=treatment.quanta,
+            nodes=list(treatment.nodes),
+            temperature_K=temperature,
+        ),
     )
 
 
@@ -298,6 +294,75 @@ def perturbed_spectrum(
     )
 
 
+def harmonic_fundamentals(
+    modes: HarmonicSpectrum,
+    evaluator: Evaluator,
+    scale: np.ndarray,
+    *,
+    temperature: float = 0.0,
+) -> AnharmonicSpectrum:
+    """Return the fundamentals of harmonic oscillators at scaled wavenumbers.
+
+    Transitions from excited states lie on them: they leave infrared intensities as they are, and
+    make Raman activities n + 1 times as large, with the mean quantum number n.
+
+    Parameters
+    ----------
+    modes
+        At a minimum, with intensities.
+    evaluator
+        What they are the modes of.
+    scale
+        Factor of each wavenumber, ``[n_modes]``; ones where none is known.
+    temperature
+        K.
+    """
+    require_minimum(modes)
+    aligned, axes = treated_modes(modes), principal_frame(modes)
+    wavenumber = scale * modes.wavenumber
+    order = np.argsort(wavenumber, kind="stable")
+    dipole, polarizability = modes.dipole_derivative, modes.polarizability_derivative
+    if dipole is not None:
+        dipole = (dipole @ axes)[order]
+    if polarizability is not None:
+        quanta = np.zeros(len(wavenumber))
+        if non_negative("temperature", temperature, unit="K") > 0.0:
+            quanta = 1.0 / np.expm1(SECOND_RADIATION_CONSTANT * wavenumber / temperature)
+        polarizability = axes.T @ polarizability @ axes * np.sqrt(quanta + 1.0)[:, None, None]
+        polarizability = polarizability[order]
+    return AnharmonicSpectrum(
+        harmonic=modes.wavenumber,
+        wavenumber=wavenumber[order],
+        dipole_derivative=dipole,
+        polarizability_derivative=polarizability,
+        assignment=[[Configuration({int(k): 1}, 1.0)] for k in order],
+        initial=[[Configuration({}, 1.0)]] * len(order),
+        rotational_constants=rotational_constants(aligned),
+        zero_point_energy=0.5 * float(modes.wavenumber.sum()),
+        provenance=_provenance(
+            aligned,
+            evaluator,
+            method="harmonic" if (scale == 1.0).all() else "scaled harmonic",
+            scale=np.round(scale, 6).tolist(),
+            temperature_K=temperature,
+        ),
+    )
+
+
+def _provenance(modes: NormalModes, evaluator: Evaluator, **facts: Any) -> dict[str, Any]:
+    """Return how a spectrum was computed, and of which molecule in which frame."""
+    numbers = evaluator.numbers.cpu().numpy()
+    return {
+        # first, since a reference method as evaluator has a "method" of its own
+        **evaluator.provenance,
+        **facts,
+        "source": {
+            **{k: v for k, v in evaluator.provenance.items() if k in _OF_SOURCE},
+            **molecule_facts(numbers, modes.masses, modes.positions),
+        },
+    }
+
+
 def moment_derivatives(moments: np.ndarray, wavenumber: np.ndarray) -> np.ndarray:
     """Return √(2ω/ħ) ⟨i|X|f⟩, the derivative by Q of a harmonic mode of that wavenumber.
 
@@ -311,11 +376,16 @@ def moment_derivatives(moments: np.ndarray, wavenumber: np.ndarray) -> np.ndarra
     return np.asarray(moments * np.sqrt(2.0 * _OMEGA * wavenumber / HBAR)[:, None])
 
 
+def principal_frame(modes: NormalModes) -> np.ndarray:
+    """Return the axes of ascending moments of inertia as columns, ``[3, 3]``, right-handed."""
+    axes = principal_axes(modes.positions, modes.masses)[1]
+    return np.asarray(axes * np.sign(np.linalg.det(axes)))
+
+
 def treated_modes(modes: NormalModes, at_rest: Collection[int] = ()) -> NormalModes:
     """Return modes without those at rest, in the axes of ascending moments of inertia."""
     active = [k for k in range(len(modes)) if k not in at_rest]
-    axes = principal_axes(modes.positions, modes.masses)[1]
-    axes = axes * np.sign(np.linalg.det(axes))
+    axes = principal_frame(modes)
     return NormalModes(
         positions=centred(modes.positions, modes.masses) @ axes,
         masses=modes.masses,

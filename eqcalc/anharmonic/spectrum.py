@@ -218,8 +218,8 @@ class AnharmonicSpectrum(ComparedByValue, Sticks):
     def state(self, transition: int) -> str:
         """Return the upper state of a transition, and the lower one unless it is the ground state.
 
-        For example ``"ν3 (90 %)"`` or ``"2ν1 (95 %) ← ν1"``; without weights for a motion of large
-        amplitude, whose states are not made of configurations.
+        For example ``"ν3 (90 %)"`` or ``"2ν1 (95 %) ← ν1"``; without weights for a harmonic
+        oscillator and for a motion of large amplitude, whose states are not made of configurations.
         """
         upper, start = self.assignment[transition], self.initial[transition][0]
         separated = {k - 1 for k in self.provenance.get("separated_modes", ())}
@@ -308,6 +308,8 @@ def _configurations(states: Sequence[Sequence[Mapping[str, Any]]]) -> list[list[
 
 
 def _named(found: Sequence[Configuration]) -> str:
-    """Return the configurations of a state with their weights in per cent."""
+    """Return the configurations of a state, with their weights in per cent if there are several."""
+    if len(found) == 1:
+        return str(found[0])
     leading = [c for c in found if c.weight >= _NAMED] or found[:1]
     return ", ".join(f"{c} ({100.0 * c.weight:.0f} %)" for c in leading)

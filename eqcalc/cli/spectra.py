@@ -65,15 +65,19 @@ def _harmonic(options: argparse.Namespace) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     from eqcalc.files import make_folder, require_space
-    from eqcalc.prediction import plan, predict, read_experiment
+    from eqcalc.prediction import other_levels, plan, predict, read_experiment
 
     names = ("level", "quality", "charge", "temperature")
-    asked = {"isotopes": dict(options.mass), **chosen(options, *names)}
+    isotopes = dict(options.mass)
+    asked = {"isotopes": isotopes, **chosen(options, *names)}
     asked["learning"] = _learning(options)
     measured = [read_experiment(path) for path in options.measured]
     expected = plan(options.molecule, **asked)
     print(expected, file=sys.stderr, flush=True)
     if options.plan:
+        if options.level is None and expected.source.given != "general":
+            also = other_levels(options.molecule, **chosen(options, "charge"), isotopes=isotopes)
+            print(f"the general model does not know this molecule; levels:\n{also}")
         return
     make_folder(options.output)
     require_space(options.output, expected.space)
@@ -300,8 +304,9 @@ def _add_predict(add: Callable[..., Any]) -> None:
     text += "a shipped model (ethanol) or a model file (.eqc); default: general where it knows the "
     command.add_argument("--level", help=text + "molecule, else gfn2")
     text = "quick: VCI in a small basis, on terms of two modes above nine modes; standard: a model "
-    text += "fine-tuned on labels of --level for this molecule; best: always terms of three modes"
-    qualities = ("quick", "standard", "best")
+    text += "fine-tuned on labels of --level for this molecule; best: always terms of three modes; "
+    text += "harmonic: scaled harmonic vibrations, as of all molecules of more than 12 atoms"
+    qualities = ("harmonic", "quick", "standard", "best")
     command.add_argument("--quality", choices=qualities, default="quick", help=text)
     learning = command.add_argument_group("fine-tuning", "of --quality standard")
     text = "most labels of the level (default 60)"

@@ -181,15 +181,20 @@ def warn_of_composition(metadata: Mapping[str, Any], numbers: np.ndarray) -> Non
     numbers
         Atomic numbers of the molecule, ``[n_atoms]``.
     """
-    trained = Compositions.of_model(metadata)
-    if trained is not None and not trained.contain(numbers):
+    if unknown := unknown_composition(metadata, numbers):
         # attributed to this line whoever calls, so that two calculators warn once
-        warnings.warn(
-            f"{formula(numbers)} was not among the training data of the model ({trained}): it "
-            "knows the elements, but the error of its predictions is unknown",
-            UnknownCompositionWarning,
-            stacklevel=1,
-        )
+        warnings.warn(unknown, UnknownCompositionWarning, stacklevel=1)
+
+
+def unknown_composition(metadata: Mapping[str, Any], numbers: np.ndarray) -> str:
+    """Return what :func:`warn_of_composition` warns of; empty if there is nothing."""
+    trained = Compositions.of_model(metadata)
+    if trained is None or trained.contain(numbers):
+        return ""
+    return (
+        f"{formula(numbers)} was not among the training data of the model ({trained}): it "
+        "knows the elements, but the error of its predictions is unknown"
+    )
 
 
 def known_charges(metadata: Mapping[str, Any]) -> tuple[float, ...]:

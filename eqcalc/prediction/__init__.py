@@ -5,7 +5,7 @@ from eqcalc.prediction.bands import Conformer, PredictedBand
 from eqcalc.prediction.convergence import ActiveLearning
 from eqcalc.prediction.errors import Calibration, ModelError, calibration_of
 from eqcalc.prediction.level import Level, ModelLevel, ReferenceLevel, level_named
-from eqcalc.prediction.planning import Plan, plan
+from eqcalc.prediction.planning import Plan, other_levels, plan
 from eqcalc.prediction.report import read_experiment
 from eqcalc.prediction.result import Prediction
 from eqcalc.prediction.structure import molecule_from
@@ -25,6 +25,7 @@ __all__ = [
     "calibration_of",
     "level_named",
     "molecule_from",
+    "other_levels",
     "plan",
     "predict",
     "read_experiment",

@@ -22,10 +22,10 @@ from eqcalc.spectra.experiment.band_lists import BandList
 from eqcalc.spectra.experiment.fundamentals import known_fundamentals
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.spectra.sticks import Sticks
-from eqcalc.validation import InvalidInputError
+from eqcalc.validation import InvalidInputError, one_of
 
-#: Width of sharp lines and the end of their axis, cm⁻¹.
-_RESOLVED, _HIGHEST = 4.0, 4500.0
+#: Width of lines without rotation, cm⁻¹.
+_RESOLVED = 10.0
 #: Largest distance of a transition and its measured fundamental, relative.
 _NEAR = 0.1
 #: Transitions nearer than this are degenerate, cm⁻¹.
@@ -66,18 +66,36 @@ class Conformer:
     perturbed: AnharmonicSpectrum | None = None
     model_error: ModelError | None = None
 
-    def sharp(self, kind: str) -> Spectrum | None:
-        """Return lines without rotation, ``"infrared"`` or ``"raman"``; None if unknown."""
-        axis = np.arange(0.0, _HIGHEST, 0.25 * _RESOLVED)
-        try:
-            found: Spectrum = getattr(self.spectrum, kind)(_RESOLVED, wavenumber=axis)
-        except InvalidInputError:
+    @property
+    def treatment(self) -> str:
+        """How the vibrations are treated: VCI, or (scaled) harmonic."""
+        return str(self.spectrum.provenance["method"])
+
+    def without_rotation(self, kind: str) -> Spectrum | None:
+        """Return the lines without rotation.
+
+        They are 10 cm⁻¹ wide, which makes most hot bands part of the bands they belong to.
+
+        Parameters
+        ----------
+        kind
+            ``"infrared"`` or ``"raman"``.
+
+        Returns
+        -------
+        Spectrum or None
+            In steps of 1 cm⁻¹; None if the level of theory has no such intensities.
+        """
+        if one_of("kind", kind, ("infrared", "raman")) not in self.spectrum.known:
             return None
+        end = self.spectrum.wavenumber.max(initial=0.0) + 20.0 * _RESOLVED
+        axis = np.arange(0.0, end, 0.1 * _RESOLVED)
+        found: Spectrum = getattr(self.spectrum, kind)(_RESOLVED, wavenumber=axis)
         return found
 
     def fundamentals(self, kind: str) -> BandList | None:
-        """Return the measured fundamentals that are active, None if unknown; see :meth:`sharp`."""
-        whole = self.sharp(kind)
+        """Return the measured fundamentals that are active, None if unknown."""
+        whole = self.without_rotation(kind)
         try:
             return None if whole is None else known_fundamentals(whole)
         except InvalidInputError:
@@ -180,17 +198,21 @@ def predicted_bands(
     return tuple(sorted(found, key=lambda band: band.wavenumber))
 
 
-def error_budget(bands: Sequence[PredictedBand]) -> list[tuple[str, ...]]:
+def biased(bands: Sequence[PredictedBand]) -> bool:
+    """Return whether bands are expected elsewhere than where they are."""
+    return any(abs(band.bias) > 0.0 for band in bands)  # not if unknown
+
+
+def error_budget(bands: Sequence[PredictedBand], treatment: str) -> list[tuple[str, ...]]:
     """Return the errors of positions by their sources, as a table with a head and units."""
     sources = list(dict.fromkeys(source for band in bands for source in band.errors))
-    known = any(not math.isnan(band.bias) for band in bands)
-    values = {"VCI": [band.wavenumber for band in bands]}
-    if known:
+    values = {treatment: [band.wavenumber for band in bands]}
+    if biased(bands):
         values["bias"] = [band.bias for band in bands]
         values["expected"] = [band.expected for band in bands]
     values |= {f"± {s}": [band.errors.get(s, math.nan) for band in bands] for s in sources}
     values["± sum"] = [band.error for band in bands]
-    if known:
+    if any(not math.isnan(band.error_95) for band in bands):
         values["± 95 %"] = [band.error_95 for band in bands]
     numbers = [column(head, "cm⁻¹", found, ".1f") for head, found in values.items()]
     return rows_of([("state", "", [band.state for band in bands]), *numbers])
@@ -206,6 +228,8 @@ def _bands(
     irreps = mode_irreps(conformer.harmonic, conformer.atoms)
     # no terms of more modes are left out of motions of large amplitude
     separated = {k - 1 for k in spectrum.provenance.get("separated_modes", ())}
+    # nor of harmonic oscillators, whose error is not told by the terms
+    coupling = int(spectrum.provenance.get("mode_coupling", 3))
     result = []
     for t in np.flatnonzero(spectrum.shown(least)).tolist():
         quanta = _gained(spectrum.assignment[t][0], spectrum.initial[t][0])
@@ -217,7 +241,7 @@ def _bands(
             wavenumber,
             spectrum.harmonic,
             convergence,
-            3 if separated.issuperset(quanta) else int(spectrum.provenance["mode_coupling"]),
+            3 if separated.issuperset(quanta) else coupling,
             conformer.model_error,
             calibration,
         )

@@ -20,13 +20,17 @@ level     a ω_k and b: all else, the level of theory and what the members of a 
           stretching vibrations of hydrogen and one for all other modes
 ========  ============================================================================
 
-The constants are those of a level of theory or a model. ``workflows/predict/calibrate.py`` measures
-them on fundamentals of the table of Shimanouchi: s by least absolute deviations; t likewise, and u
-as the mean absolute deviation, from molecules with and without terms of three modes; a, b and f by
-maximum likelihood of deviations whose distribution is exp(−|x|/σ)/2σ, with the uncertainty of the
-measured values in σ; q₆₈ and q₉₅ as the quantiles of |x|/σ, whatever their distribution. The same
-fit to one half of the molecules is tested on the other half. The formula for several quanta is an
-extrapolation. Levels without constants have errors of the model and the nuclei alone.
+In the harmonic approximation ν is Σ_k n_k ω_k, s has what anharmonicity lowers wavenumbers by, and
+a and b have its spread: there is no error of the nuclei apart from that of the level.
+
+The constants are those of a level of theory or a model, and of a treatment: VCI or harmonic.
+``workflows/predict/calibrate.py`` measures them on fundamentals of the table of Shimanouchi: s by
+least absolute deviations; t likewise, and u as the mean absolute deviation, from molecules with and
+without terms of three modes; a, b and f by maximum likelihood of deviations whose distribution is
+exp(−|x|/σ)/2σ, with the uncertainty of the measured values in σ; q₆₈ and q₉₅ as the quantiles of
+|x|/σ, whatever their distribution. The same fit to one half of the molecules is tested on the other
+half. The formula for several quanta is an extrapolation. Levels without constants have errors of
+the model and the nuclei alone.
 """
 
 from __future__ import annotations
@@ -42,9 +46,12 @@ from typing import NamedTuple
 import numpy as np
 
 from eqcalc.files import shipped_data
+from eqcalc.validation import one_of
 
 #: Modes above this are stretching vibrations of hydrogen, cm⁻¹.
 HYDROGEN = 2500.0
+#: How vibrations are treated.
+VCI, HARMONIC = TREATMENTS = ("VCI", "harmonic")
 #: Beside the shipped models: the constants by the keys of levels.
 FILE = "errors-of-levels.json"
 
@@ -100,6 +107,14 @@ class Calibration:
     molecules: int
     bands: int
 
+    def scale(self, harmonic: np.ndarray) -> np.ndarray:
+        """Return 1 − s of modes of these wavenumbers [cm⁻¹], ``[n_modes]``."""
+        return 1.0 - np.where(np.asarray(harmonic) > HYDROGEN, self.hydrogen, self.other)
+
+    def unbiased(self) -> Calibration:
+        """Return the constants of positions that the bias was taken from."""
+        return replace(self, hydrogen=0.0, other=0.0, truncation=(0.0, 0.0))
+
     def of_model(self) -> Calibration:
         """Return the constants of a model that has learnt the level.
 
@@ -127,9 +142,9 @@ class Calibration:
             Most modes in a term of the surface, ``[…]``.
         """
         nominal = quanta * harmonic
-        scale = np.where(np.asarray(harmonic) > HYDROGEN, self.hydrogen, self.other)
+        part = 1.0 - self.scale(harmonic)
         left_out = np.where(coupling < 3, self.truncation[0], 0.0)
-        return np.asarray((scale * nominal).sum(-1) + left_out * (nominal.sum(-1) - wavenumber))
+        return np.asarray((part * nominal).sum(-1) + left_out * (nominal.sum(-1) - wavenumber))
 
     def nuclei_error(
         self, converged: np.ndarray, shift: np.ndarray, coupling: np.ndarray
@@ -192,7 +207,8 @@ def band_error(
     harmonic
         Of all modes, ``[n_modes]``, cm⁻¹.
     convergence
-        Errors of VCI by their sources, cm⁻¹.
+        Errors of VCI by their sources, cm⁻¹; none in the harmonic approximation, whose error is
+        part of that of the level.
     coupling
         Most modes in a term of the surface.
     model
@@ -202,44 +218,50 @@ def band_error(
     """
     modes = np.array(list(quanta), dtype=int)
     n, omega = np.array(list(quanta.values())), harmonic[modes]
-    nuclei = math.hypot(*convergence.values())
+    nuclei = {"nuclei": math.hypot(*convergence.values())} if convergence else {}
     parts = {}
     if model is not None:
         parts["model"] = float(np.sqrt(((n * model.wavenumber[modes]) ** 2).sum()))
     if calibration is None:
-        return BandError(math.nan, {**parts, "nuclei": nuclei}, math.nan)
+        return BandError(math.nan, parts | nuclei, math.nan)
     terms, nu = np.array(coupling), np.array(wavenumber)
-    nuclei = float(calibration.nuclei_error(np.array(nuclei), (n * omega).sum() - nu, terms))
     narrow, wide = calibration.quantiles
     parts = {name: narrow * calibration.model * value for name, value in parts.items()}
-    parts["nuclei"] = narrow * nuclei
+    for name, converged in nuclei.items():
+        total = calibration.nuclei_error(np.array(converged), (n * omega).sum() - nu, terms)
+        parts[name] = narrow * float(total)
     parts["level"] = narrow * float(calibration.level_error(n, omega))
     bias = float(calibration.bias(n, omega, nu, terms))
     return BandError(bias, parts, wide / narrow * math.hypot(*parts.values()))
 
 
-def read_calibrations(path: Path) -> dict[str, Calibration]:
-    """Return the constants in a file by the keys of levels."""
+def read_calibrations(path: Path) -> dict[str, dict[str, Calibration]]:
+    """Return the constants in a file by the keys of levels and the :data:`TREATMENTS`."""
     record = json.loads(path.read_text(encoding="utf-8"))
     pairs = ("truncation", "quantiles")
     return {
-        key: Calibration(**{**entry, **{name: tuple(entry[name]) for name in pairs}})
-        for key, entry in record.items()
+        key: {
+            treatment: Calibration(**{**entry, **{name: tuple(entry[name]) for name in pairs}})
+            for treatment, entry in entries.items()
+        }
+        for key, entries in record.items()
     }
 
 
 @cache
-def _shipped() -> dict[str, Calibration]:
+def _shipped() -> dict[str, dict[str, Calibration]]:
     found = shipped_data("models", FILE)
     return read_calibrations(found[0]) if found else {}
 
 
-def calibration_of(key: str) -> Calibration | None:
+def calibration_of(key: str, treatment: str = VCI) -> Calibration | None:
     """Return the constants of a level of theory or a model; None if it has none.
 
     Parameters
     ----------
     key
         Hash of a model, or the name of the level of theory of a reference method.
+    treatment
+        One of :data:`TREATMENTS`.
     """
-    return _shipped().get(key)
+    return _shipped().get(key, {}).get(one_of("treatment", treatment, TREATMENTS))

@@ -73,8 +73,8 @@ class Level(Protocol):
         """Return what a model states of its own error, or None."""
         ...
 
-    def calibration(self) -> Calibration | None:
-        """Return the constants of the error of the level, or None."""
+    def calibration(self, treatment: str) -> Calibration | None:
+        """Return the constants of the error of the level with a treatment, or None."""
         ...
 
 
@@ -111,9 +111,9 @@ class ReferenceLevel:
         """Return None: there is no model."""
         return None
 
-    def calibration(self) -> Calibration | None:
+    def calibration(self, treatment: str) -> Calibration | None:
         """Return the constants of the level."""
-        return calibration_of(self.key)
+        return calibration_of(self.key, treatment)
 
 
 class ModelLevel:
@@ -191,9 +191,9 @@ class ModelLevel:
             raman = deviation(sticks.raman_activity, strengths)
         return ModelError(deviation(mean, [nu for nu, _ in others]), infrared, raman)
 
-    def calibration(self) -> Calibration | None:
+    def calibration(self, treatment: str) -> Calibration | None:
         """Return the constants of the model."""
-        return calibration_of(self.key)
+        return calibration_of(self.key, treatment)
 
 
 class FineTunedLevel(ModelLevel):
@@ -212,9 +212,9 @@ class FineTunedLevel(ModelLevel):
         files = sorted((self.file.parent / MEMBERS).glob("*.eqc"))
         return [load_model(file, dtype=torch.float64) for file in files]
 
-    def calibration(self) -> Calibration | None:
+    def calibration(self, treatment: str) -> Calibration | None:
         """Return the constants of the level that was learnt, with the error of the model."""
-        found = self._reference.calibration()
+        found = self._reference.calibration(treatment)
         return None if found is None else found.of_model()
 
 

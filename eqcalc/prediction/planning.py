@@ -15,7 +15,8 @@ from ase import Atoms
 from ase.data import chemical_symbols
 
 from eqcalc.anharmonic import Treatment
-from eqcalc.labelling import rotatable_bonds
+from eqcalc.facts import aligned
+from eqcalc.labelling import conformational_bonds, rotatable_bonds
 from eqcalc.models.checkpoint import load_model
 from eqcalc.molecules import isolated_molecule, isotope_masses, total_charge, unpaired_electrons
 from eqcalc.normal_modes import is_linear
@@ -33,13 +34,17 @@ from eqcalc.prediction.point_groups import ALMOST_LINEAR
 from eqcalc.prediction.proposals import calls
 from eqcalc.prediction.structure import molecule_from
 from eqcalc.progress import duration
+from eqcalc.runtime.evaluator import Evaluator
 from eqcalc.training.few_labels import seconds_of_fits
-from eqcalc.validation import InvalidInputError, one_of
+from eqcalc.validation import InvalidInputError, MissingExtraError, one_of
 
-#: Largest molecule: the surface of more modes takes too many points.
-LARGEST = 12
-#: What is chosen of :meth:`~eqcalc.anharmonic.Treatment.for_modes` for each quality.
-QUALITIES: dict[str, dict[str, int]] = {
+#: Largest molecule, and the largest whose vibrations are not harmonic: the surface of more modes
+#: takes too many points.
+LARGEST, LARGEST_ANHARMONIC = 40, 12
+#: What is chosen of :meth:`~eqcalc.anharmonic.Treatment.for_modes` for each quality; None for
+#: harmonic vibrations.
+QUALITIES: dict[str, dict[str, int] | None] = {
+    "harmonic": None,
     "quick": {"points": 12_500, "configurations": 1000},
     "standard": {},
     "best": {"coupling": 3},
@@ -55,6 +60,10 @@ LEFT_OUT = (
 _SCAN = 36 * 15
 #: Structures of a batch that is timed, if a call takes less than so many seconds.
 _TIMED, _SHORT = 128, 0.05
+#: Levels for molecules that no model knows.
+_LEVELS = ("gfn2", "dft")
+#: Steps of the relaxation of a trial conformer; displacements of each mode for errors of a model.
+_STEPS, _MEMBERS = 30, 150
 #: Largest output of a conformer with its page, bytes.
 _OUTPUT = 5_000_000
 #: Atomic numbers of d- and f-block elements, whose ground states are not told by their charge.
@@ -72,13 +81,14 @@ class Plan:
     level
         Level of theory.
     treatment
-        Of the vibrations.
+        Of the vibrations; None if they are harmonic.
     conformers
         Number of trial conformers.
     points
         Configurations evaluated for each conformer.
-    seconds
-        Expected time of one conformer, from calls that were timed on this machine.
+    search, seconds
+        Expected time of the search for conformers, and of each that is found, from calls that were
+        timed on this machine.
     space
         Space on the disk that must be free, bytes.
     source
@@ -89,9 +99,10 @@ class Plan:
 
     molecule: str
     level: str
-    treatment: Treatment
+    treatment: Treatment | None
     conformers: int
     points: int
+    search: float
     seconds: float
     space: int
     source: Level
@@ -100,13 +111,16 @@ class Plan:
     def __str__(self) -> str:
         """Return the plan as text."""
         learnt = "" if self.learning is None else f"{self.learning}\n"
+        treated = "harmonic vibrations"
+        if self.treatment is not None:
+            treated = f"VCI with {self.treatment.quanta} quanta on terms of up to "
+            treated += f"{self.treatment.coupling} modes"
         return (
             f"{learnt}{self.molecule} at {self.level}: {self.conformers} trial conformer"
-            f"{'s' if self.conformers > 1 else ''}; for each that is populated VCI with "
-            f"{self.treatment.quanta} quanta on terms of up to {self.treatment.coupling} modes, "
-            f"{self.points} points, about {duration(self.seconds)}; up to "
+            f"{'s' if self.conformers > 1 else ''}, about {duration(self.search)}; for each that "
+            f"is populated {treated}, {self.points} points, about {duration(self.seconds)}; up to "
             f"{self.space / 1e6:.0f} MB of output"
-            + ("" if self.learning is None else f"\n{LEFT_OUT}")
+            + ("" if self.learning is None or self.treatment is None else f"\n{LEFT_OUT}")
         )
 
 
@@ -130,40 +144,137 @@ def plan(
     options = requested_learning(quality, learning)
     cost = None if options is None else learning_cost(atoms, source, options, temperature)
     evaluator = (source if cost is None else cost.start).evaluator(atoms)
-    linear = is_linear(atoms.positions, atoms.get_masses(), ALMOST_LINEAR)  # not relaxed yet
-    n_modes = 3 * len(atoms) - 6 + linear
-    treatment = Treatment.for_modes(n_modes, **QUALITIES[quality])
-    wanted = ("energy", "dipole", "polarizability")
-    names = tuple(name for name in wanted if name in evaluator.quantities)
-    one = torch.as_tensor(atoms.positions)[None]
-    evaluator(one, names)  # the first call is slower
-    call = point = seconds_of(lambda: evaluator(one, names))
-    if call < _SHORT:  # points are evaluated in batches, which pay for a model
-        batch = one.repeat(_TIMED, 1, 1)
-        point = seconds_of(lambda: evaluator(batch, names)) / _TIMED
-    size = 1000
-    square = np.random.default_rng(0).normal(size=(size, size))
-    diagonalisation = seconds_of(lambda: np.linalg.eigh(square + square.T))
-    points = treatment.points(n_modes)
-    bonds = len(rotatable_bonds(atoms))
-    # three variants and their corrections take about as long as six diagonalisations
-    configurations = treatment.configurations(n_modes)
-    seconds = point * points + call * (6 * len(atoms) + bonds * _SCAN)
-    seconds += 6.0 * diagonalisation * (configurations / size) ** 3
+    work = _Work.of(evaluator, atoms)
+    treatment = treatment_of(quality, len(atoms), work.n_modes)
+    points, seconds = work.of_conformer(treatment, isinstance(source, ModelLevel))
     formula = str(atoms.symbols.formula.format("hill"))
     charged = f", charge {total_charge(atoms):+g}" if total_charge(atoms) else ""
-    trials = min(3**bonds, 243)
     return Plan(
         formula + charged,
         source.name,
         treatment,
-        trials,
+        work.trials,
         points,
-        float(seconds),
-        trials * _OUTPUT + (0 if cost is None else cost.space),
+        work.search,
+        seconds,
+        work.trials * _OUTPUT + (0 if cost is None else cost.space),
         source,
         cost,
     )
+
+
+def other_levels(
+    molecule: str | Atoms,
+    *,
+    isotopes: Mapping[str, float | str] | None = None,
+    charge: int | None = None,
+) -> str:
+    """Return how long a molecule takes at levels that are trained on none, as text.
+
+    The arguments are those of :func:`predict`. A call of each level is timed.
+    """
+    atoms = requested_molecule(molecule, isotopes, charge)
+    rows = [["--level", "--quality", "conformers", "spectrum of each"]]
+    for name in _LEVELS:
+        try:
+            work = _Work.of(level_named(name).evaluator(atoms), atoms)
+        except MissingExtraError as error:
+            rows.append([name, str(error.advice), "", ""])
+            continue
+        for quality in ("harmonic", "quick"):
+            treatment = treatment_of(quality, len(atoms), work.n_modes)
+            if quality == "harmonic" or treatment is not None:
+                times = [work.search, work.of_conformer(treatment, False)[1]]
+                rows.append([name, quality, *map(duration, times)])
+    return aligned(rows, (0, 1, 2, 3))
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a molecule takes at a level.
+
+    Parameters
+    ----------
+    n_atoms, n_modes
+        Numbers of atoms and modes.
+    bonds, trials
+        Number of rotatable bonds and of trial conformers.
+    call, point
+        Time of a call with forces, and of a point of a surface, s.
+    """
+
+    n_atoms: int
+    n_modes: int
+    bonds: int
+    trials: int
+    call: float
+    point: float
+
+    @classmethod
+    def of(cls, evaluator: Evaluator, atoms: Atoms) -> _Work:
+        """Return the work that an evaluator takes, which is timed."""
+        linear = is_linear(atoms.positions, atoms.get_masses(), ALMOST_LINEAR)  # not relaxed yet
+        wanted = ("energy", "dipole", "polarizability")
+        names = tuple(name for name in wanted if name in evaluator.quantities)
+        one = torch.as_tensor(atoms.positions)[None]
+
+        def call() -> Any:
+            return evaluator(one, ("forces", *names))
+
+        seconds = seconds_of(call)
+        if seconds < 1.0:  # the first call is slower
+            seconds = seconds_of(call)
+        batch = one.repeat(_TIMED if seconds < _SHORT else 1, 1, 1)
+        # points are evaluated in batches, which pay for a model
+        point = seconds_of(lambda: evaluator(batch, names)) / len(batch)
+        return cls(
+            len(atoms),
+            3 * len(atoms) - 6 + linear,
+            len(rotatable_bonds(atoms)),
+            min(3 ** len(conformational_bonds(atoms)), 243),
+            seconds,
+            point,
+        )
+
+    @property
+    def search(self) -> float:
+        """Time of the search for conformers, s."""
+        return self.trials * _STEPS * self.call
+
+    def of_conformer(self, treatment: Treatment | None, model: bool) -> tuple[int, float]:
+        """Return the points, and the time [s], of a conformer at a level that is a model or not."""
+        seconds = self.call * 6 * self.n_atoms
+        if model:
+            seconds += self.point * _MEMBERS * self.n_modes
+        points = 2 * self.n_modes
+        if treatment is not None:
+            points = treatment.points(self.n_modes)
+            seconds += self.call * self.bonds * _SCAN
+            size = 1000
+            square = np.random.default_rng(0).normal(size=(size, size))
+            diagonalisation = seconds_of(lambda: np.linalg.eigh(square + square.T))
+            # three variants and their corrections take about as long as six diagonalisations
+            configurations = treatment.configurations(self.n_modes)
+            seconds += 6.0 * diagonalisation * (configurations / size) ** 3
+        return points, float(seconds + self.point * points)
+
+
+def treatment_of(quality: str, n_atoms: int, n_modes: int) -> Treatment | None:
+    """Return how far VCI is taken, None if vibrations are harmonic.
+
+    Parameters
+    ----------
+    quality
+        One of :data:`QUALITIES`.
+    n_atoms
+        Of the molecule.
+    n_modes
+        Number of modes that are treated.
+    """
+    choices = QUALITIES[quality]
+    if choices is None or n_atoms > LARGEST_ANHARMONIC:
+        return None
+    return Treatment.for_modes(n_modes, **choices)
 
 
 def requested_level(level: str | Level | None, atoms: Atoms) -> Level:
@@ -253,8 +364,8 @@ class LearningCost:
         Time of a label and of a structure evaluated by the model, s.
     fits
         Time of the fit of each round, s.
-    n_atoms
-        Number of atoms.
+    evaluations
+        Structures that the model evaluates in each round.
     """
 
     options: ActiveLearning
@@ -265,17 +376,15 @@ class LearningCost:
     label: float
     call: float
     fits: tuple[float, ...]
-    n_atoms: int
+    evaluations: tuple[int, ...]
 
     @property
     def parts(self) -> dict[str, float]:
         """Time of each kind of work if all labels are computed, s."""
-        rounds = self.options.rounds()
-        proposals = sum(calls(n, self.n_atoms) + _ERRORS for n in rounds)
         return {
             "labels": self.label * self.options.labels / self.options.processes,
             "fits": sum(self.fits),
-            "proposals and errors": self.call * proposals,
+            "proposals and errors": self.call * sum(self.evaluations),
         }
 
     @property
@@ -327,8 +436,9 @@ def learning_cost(
     call = seconds_of(lambda: start.method.label(atoms, quantities))
     sizes = list(itertools.accumulate(options.rounds()))
     fits = seconds_of_fits(load_model(start.file), atoms, quantities, sizes)
+    evaluations = tuple(calls(n, atoms) + _ERRORS for n in options.rounds())
     return LearningCost(
-        options, reference.name, quantities, start, temperature, label, call, fits, len(atoms)
+        options, reference.name, quantities, start, temperature, label, call, fits, evaluations
     )
 
 

@@ -83,7 +83,9 @@ def proposed(
     return found
 
 
-def calls(n: int, n_atoms: int) -> int:
-    """Return about how many times :func:`proposed` evaluates the model, with rotatable bonds."""
+def calls(n: int, atoms: Atoms) -> int:
+    """Return about how many times :func:`proposed` evaluates the model."""
+    if not rotatable_bonds(atoms):
+        return 0
     hessians = round(_TORSIONAL * n / SamplingPlan.default().draws_per_hessian)
-    return round(_TORSIONAL * n) + 6 * n_atoms * hessians
+    return round(_TORSIONAL * n) + 6 * len(atoms) * hessians

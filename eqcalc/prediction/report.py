@@ -21,6 +21,7 @@ from eqcalc.facts import Column, column, number, preformatted, rows_of, with_err
 from eqcalc.prediction.bands import (
     Conformer,
     PredictedBand,
+    biased,
     error_budget,
     predicted_bands,
     strengths,
@@ -96,10 +97,10 @@ def report_page(prediction: Prediction, measured: Sequence[Spectrum | BandList] 
         panels.append(Panel(kind, _KINDS[kind], spectrum, curves, lists))
     missing = [item.label for item in measured if spectra[_kind(item)] is None]
     lines = predicted_bands(prediction.conformers, prediction.calibration, _DRAWN)
-    treatments = {"VCI": [_line(band) for band in lines]}
+    treatments = {prediction.treatment: [_line(band) for band in lines]}
     if any(c.perturbed is not None for c in prediction.conformers):
         treatments["GVPT2"] = _simple(prediction.conformers, "perturbed")
-    treatments["harmonic"] = _simple(prediction.conformers, "harmonic")
+    treatments.setdefault("harmonic", _simple(prediction.conformers, "harmonic"))
     formula = prediction.conformers[0].atoms.symbols.formula.format("hill")
     lead = [formula.translate(_SUBSCRIPTS)] if formula != prediction.name else []
     first = prediction.conformers[0].atoms
@@ -250,18 +251,19 @@ def _bands(prediction: Prediction, lines: Sequence[PredictedBand]) -> Section:
     several, scattering = len(prediction.conformers) > 1, prediction.raman is not None
     known = any(not math.isnan(band.measured.value) for band in bands)
     perturbed = any(not math.isnan(band.perturbed) for band in bands)
-    calibrated = prediction.calibration is not None
     symmetric = any(band.irrep for band in bands)
     columns: list[Column] = [("state", "", [b.state for b in bands])]
     if symmetric:
         columns.append(("symmetry", "", [b.irrep or "–" for b in bands]))
-    columns.append(column("VCI", "cm⁻¹", [b.wavenumber for b in bands], ".1f"))
-    if calibrated:
+    treatment = prediction.treatment
+    columns.append(column(treatment, "cm⁻¹", [b.wavenumber for b in bands], ".1f"))
+    if biased(bands):
         columns.append(column("expected", "cm⁻¹", [b.expected for b in bands], ".1f"))
     columns.append(column("±", "", [b.error for b in bands], ".1f"))
     if perturbed:
         columns.append(column("GVPT2", "cm⁻¹", [b.perturbed for b in bands], ".1f"))
-    columns.append(column("harmonic", "cm⁻¹", [b.harmonic for b in bands], ".1f"))
+    if treatment != "harmonic":
+        columns.append(column("harmonic", "cm⁻¹", [b.harmonic for b in bands], ".1f"))
     if known:
         off = [number(b.expected - b.measured.value, "+.0f").replace("-", "−") for b in bands]
         columns.append(column("measured", "cm⁻¹", [b.measured.value for b in bands], ".0f"))
@@ -288,18 +290,21 @@ def _budget(prediction: Prediction) -> Section:
     bands = [b for b in prediction.bands if b.conformer == 0]
     sources = {source for band in bands for source in band.errors}
     record = prediction.conformers[0].spectrum.provenance
-    terms = "" if record["mode_coupling"] == 3 else ", and of the terms of three modes left out"
+    coupling = record.get("mode_coupling")
+    terms = ", and of the terms of three modes left out" if coupling == 2 else ""
+    harmonic = "" if coupling else ", the harmonic approximation"
     meaning = {
         "model": "how much the members of the model disagree",
         "nuclei": f"convergence of the basis and of the quadrature of VCI{terms}",
-        "level": "the level of theory, with what the members of a model do not tell of its error",
+        "level": f"the level of theory{harmonic}, with what the members of a model do not tell of "
+        "its error",
     }
     told = "; ".join(f"{s}: {meaning[s]}" for s in meaning if s in sources)
     found = prediction.calibration
     if found is None:
         text = (
-            f"How far positions may be off, by what is left out or not known ({told}). Not among "
-            "them: the error of the level of theory, which is the largest for approximate methods "
+            f"How far positions may be off, by what is left out or not known ({told or 'none'}). "
+            f"Not among them: the error of the level of theory{harmonic}, which is the largest "
             f"({prediction.level} was not compared with measured fundamentals)."
         )
     else:
@@ -307,12 +312,12 @@ def _budget(prediction: Prediction) -> Section:
             f"How far positions may be off ({told}): half-widths that contain 68 % of "
             f"{found.bands} measured fundamentals of {found.molecules} molecules, about the "
             "position that is expected without the bias of this level; the last column contains "
-            "95 %. Those of overtones and combinations are extrapolated."
+            "95 %." + (" Those of overtones and combinations are extrapolated." if coupling else "")
         )
     rest = "There is no sampling error, since no dynamics is run."
     if prediction.conformers[0].model_error is not None:
         rest += " Errors of intensities are those of the model alone, one standard deviation."
-    budget = _in_columns(error_budget(bands), (0,))
+    budget = _in_columns(error_budget(bands, prediction.treatment), (0,))
     return Section("Error budget", paragraph(text) + budget + paragraph(rest))
 
 
@@ -334,12 +339,21 @@ def _conformers(prediction: Prediction) -> Section:
 
 def _method(prediction: Prediction, missing: Sequence[str]) -> Section:
     record = prediction.conformers[0].spectrum.provenance
+    if "quanta" in record:
+        how = (
+            "those of quantum nuclei: vibrational configuration interaction (VCI) "
+            f"with up to {record['quanta']} quanta on a surface with terms of up to "
+            f"{record['mode_coupling']} modes"
+        )
+        rest = " For a molecule of this size this is more accurate than dynamics."
+    else:
+        how = "those of harmonic vibrations without overtones and combination bands"
+        if found := {f"{x:.4f}" for x in record["scale"] if x != 1.0}:
+            how += f", wavenumbers times {' and '.join(sorted(found))}"
+        rest = " Torsions and inversions are harmonic, too."
     text = (
-        "The spectra are those of quantum nuclei: vibrational configuration interaction (VCI) "
-        f"with up to {record['quanta']} quanta on a surface with terms of up to "
-        f"{record['mode_coupling']} modes, each transition with the rotational envelope of a "
-        "rigid top, conformers weighted by their populations. For a molecule of this size this "
-        "is more accurate than dynamics."
+        f"The spectra are {how}; each transition has the rotational envelope of a rigid top, "
+        f"conformers are weighted by their populations.{rest}"
     )
     notes = [
         *prediction.notes,
@@ -400,7 +414,7 @@ def _cited(prediction: Prediction) -> list[str]:
     stated = f"{prediction.level} {record.get('method', '')}"
     keys = ["eqcalc", *(key for name, key in _LEVELS.items() if name in stated)]
     keys += ["painn"] if "model" in record else []
-    keys += ["watson", "nmode"]
+    keys += ["watson", "nmode"] if prediction.treatment == "VCI" else []
     keys += ["gvpt2"] if any(c.perturbed is not None for c in prediction.conformers) else []
     keys += ["pitzer"] if any(c.motions for c in prediction.conformers) else []
     keys += ["shimanouchi"] if prediction.conformers[0].fundamentals("infrared") else []

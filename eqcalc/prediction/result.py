@@ -14,7 +14,7 @@ from typing import Any
 import ase.io
 import numpy as np
 
-from eqcalc.anharmonic import AnharmonicSpectrum, motion_table
+from eqcalc.anharmonic import motion_table
 from eqcalc.anharmonic.spectrum import PRINTED
 from eqcalc.facts import aligned, facts_table, number
 from eqcalc.files import make_folder, replacing, write_atomically
@@ -31,10 +31,7 @@ from eqcalc.reports.page import Page
 from eqcalc.spectra import plot_spectrum, save_figure, write_spectrum
 from eqcalc.spectra.experiment.band_lists import BandList
 from eqcalc.spectra.spectrum import Spectrum
-from eqcalc.validation import one_of
 
-#: Width of lines without rotation, cm⁻¹.
-_RESOLVED = 10.0
 #: Measured spectra or lists of bands, or their files.
 Measured = Sequence[Spectrum | BandList | str | Path]
 
@@ -74,46 +71,39 @@ class Prediction:
 
     @cached_property
     def infrared(self) -> Spectrum:
-        """Infrared spectrum, km/mol per cm⁻¹: VCI lines with the envelope of a rigid top."""
-        return self._weighted(lambda s: s.gas_infrared(self.temperature, self.fwhm))
+        """Infrared spectrum, km/mol per cm⁻¹: lines with the envelope of a rigid top."""
+        return self._weighted(lambda c: c.spectrum.gas_infrared(self.temperature, self.fwhm))
 
     @cached_property
     def raman(self) -> Spectrum | None:
         """Raman activity, Å⁴/amu per cm⁻¹, or None if the level has no polarizabilities."""
         if self.conformers[0].spectrum.polarizability_derivative is None:
             return None
-        return self._weighted(lambda s: s.gas_raman(self.temperature, self.fwhm))
+        return self._weighted(lambda c: c.spectrum.gas_raman(self.temperature, self.fwhm))
 
     def without_rotation(self, kind: str) -> Spectrum | None:
         """Return the lines without rotation, for comparison with lists of bands.
 
-        They are 10 cm⁻¹ wide, which makes most hot bands part of the bands they belong to.
-
-        Parameters
-        ----------
-        kind
-            ``"infrared"`` or ``"raman"``.
-
-        Returns
-        -------
-        Spectrum or None
-            None if the level of theory has no Raman intensities.
+        See :meth:`eqcalc.prediction.Conformer.without_rotation`.
         """
-        one_of("kind", kind, ("infrared", "raman"))
-        if kind == "raman" and self.raman is None:
+        if self.conformers[0].without_rotation(kind) is None:
             return None
-        ends = [c.spectrum.wavenumber.max(initial=0.0) for c in self.conformers]
-        axis = np.arange(0.0, max(ends) + 20.0 * _RESOLVED, 0.1 * _RESOLVED)
-        return self._weighted(lambda s: getattr(s, kind)(_RESOLVED, wavenumber=axis))
+        return self._weighted(lambda conformer: conformer.without_rotation(kind))
 
     @cached_property
     def bands(self) -> tuple[PredictedBand, ...]:
         """Fundamentals and visible transitions of all conformers, in ascending order."""
         return predicted_bands(self.conformers, self.calibration)
 
-    def _weighted(self, spectrum_of: Callable[[AnharmonicSpectrum], Spectrum]) -> Spectrum:
+    @property
+    def treatment(self) -> str:
+        """How the vibrations are treated: VCI, or (scaled) harmonic."""
+        return self.conformers[0].treatment
+
+    def _weighted(self, spectrum_of: Callable[[Conformer], Spectrum | None]) -> Spectrum:
         """Return the sum over conformers on the longest axis."""
-        found = [spectrum_of(conformer.spectrum) for conformer in self.conformers]
+        spectra = [spectrum_of(conformer) for conformer in self.conformers]
+        found = [spectrum for spectrum in spectra if spectrum is not None]
         longest = max(found, key=lambda spectrum: len(spectrum.wavenumber))
         values = np.zeros_like(longest.values)
         for conformer, spectrum in zip(self.conformers, found, strict=True):
@@ -132,7 +122,7 @@ class Prediction:
 
     def summary(self) -> str:
         """Return what was found as text."""
-        parts = [f"{self.name}: VCI at {self.level}, gas at {self.temperature:g} K"]
+        parts = [f"{self.name}: {self.treatment} at {self.level}, gas at {self.temperature:g} K"]
         for i, conformer in enumerate(self.conformers, 1):
             parts.append(
                 f"conformer {i} of {len(self.conformers)}: population {conformer.weight:.2f}, "
@@ -142,7 +132,8 @@ class Prediction:
             if conformer.motions:
                 parts.append(motion_table(conformer.motions))
         first = [band for band in self.bands if band.conformer == 0]
-        parts.append("errors of positions (conformer 1)\n" + aligned(error_budget(first), (0,)))
+        budget = error_budget(first, self.treatment)
+        parts.append("errors of positions (conformer 1)\n" + aligned(budget, (0,)))
         measured = self.compared()
         if measured:
             parts.append(measured)
@@ -171,7 +162,7 @@ class Prediction:
             deviations.append(partner.expected - value.value)
             row += [number(partner.expected), f"{deviations[-1]:+.1f}", partner.state]
             rows.append(row)
-        text = f"{listed.label}, beside positions without the known bias of the level\n"
+        text = f"{listed.label}, beside positions without the known bias\n"
         if self.calibration is None:
             text = f"{listed.label}\n"
         text += aligned(rows, (0, 4))

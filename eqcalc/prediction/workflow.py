@@ -4,33 +4,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ase import Atoms
 
 from eqcalc.anharmonic import (
     AnharmonicSpectrum,
-    Treatment,
     anharmonic_spectrum,
+    harmonic_fundamentals,
     perturbed_spectrum,
     separated_motions,
     with_motions,
 )
 from eqcalc.harmonic import evaluator_spectrum, mode_smoothness
-from eqcalc.labelling import conformers
+from eqcalc.labelling import conformers, same_conformer
 from eqcalc.normal_modes import NormalModes, principal_axes
 from eqcalc.prediction.active_learning import fine_tuned, learnt_quantities
 from eqcalc.prediction.bands import Conformer
 from eqcalc.prediction.convergence import ActiveLearning
-from eqcalc.prediction.errors import Calibration
+from eqcalc.prediction.errors import HARMONIC, VCI, Calibration
 from eqcalc.prediction.level import Level, ReferenceLevel
 from eqcalc.prediction.planning import (
+    LARGEST_ANHARMONIC,
     LEFT_OUT,
     QUALITIES,
     requested_learning,
     requested_level,
     requested_molecule,
+    treatment_of,
 )
 from eqcalc.prediction.point_groups import symmetry
 from eqcalc.prediction.result import Prediction
@@ -41,6 +43,8 @@ from eqcalc.validation import InvalidInputError, non_negative, one_of, positive
 
 #: Conformers of a smaller population are left out.
 _RARE = 0.02
+#: How often saddle points are left, and by how much of the atom that moves most, Å.
+_ATTEMPTS, _PUSH = 4, 0.3
 #: Modes of the largest molecule whose GVPT2 fits into memory.
 _PERTURBED = 21
 
@@ -60,8 +64,9 @@ def predict(
     """Return the infrared (and, with a model, Raman) spectrum of a molecule in the gas phase.
 
     Conformers are searched and relaxed; the vibrations of each populated one are treated by
-    VCI, torsions and inversions in one dimension; lines get the envelope of a rigid top;
-    conformers are weighted by their free energies.
+    VCI, torsions and inversions in one dimension; of molecules of more than twelve atoms all are
+    scaled harmonic ones. Lines get the envelope of a rigid top; conformers are weighted by their
+    free energies.
 
     Parameters
     ----------
@@ -71,9 +76,10 @@ def predict(
         See :func:`~eqcalc.prediction.level.level_named`: ``"general"``, ``"gfn2"``, ``"dft"``, a
         model file, …. By default the general model where it knows the molecule, else GFN2-xTB.
     quality
-        ``"quick"``: VCI in a small basis, on terms of three modes for molecules of up to nine
-        modes and of two for larger ones; ``"standard"``: in a larger basis, of a model that is
-        fine-tuned on labels of the level for this molecule; ``"best"``: always on terms of three.
+        ``"harmonic"``: harmonic vibrations, scaled if factors of the level are known; ``"quick"``:
+        VCI in a small basis, on terms of three modes for molecules of up to nine modes and of two
+        for larger ones; ``"standard"``: in a larger basis, of a model that is fine-tuned on labels
+        of the level for this molecule; ``"best"``: always on terms of three.
     temperature
         K.
     fwhm
@@ -99,33 +105,25 @@ def predict(
     positive("fwhm", fwhm, unit="cm⁻¹")
     source = requested_level(level, atoms)
     name = molecule if isinstance(molecule, str) else str(atoms.symbols)
-    treated, notes = [], []
+    notes: list[str] = []
     if (options := requested_learning(quality, learning)) is not None:
         learnt_quantities(source)
         assert isinstance(source, ReferenceLevel)
         learnt = fine_tuned(atoms, source, options, temperature=temperature, progress=progress)
         notes += [learnt.note(source.name), LEFT_OUT]
         source = learnt.level
-    found = conformers(atoms, source.method, rng=np.random.default_rng(0))
-    for trial in found:
-        trial.set_masses(atoms.get_masses())
-        relaxed = source.relaxed(trial)
-        modes = source.modes(relaxed)
-        if modes.eigenvalues.min() <= 0.0:
-            notes.append("a conformer was left out: it is no minimum")
-            continue
-        energy = float(relaxed.get_potential_energy())
-        treated.append((relaxed, modes, energy + _thermal(modes, relaxed, temperature)))
+    treated, left_out = _minima(atoms, source, temperature)
+    notes += ["a conformer was left out: it is no minimum"] * left_out
     if not treated:
         raise InvalidInputError("no minimum was found", key="molecule", value=name)
-    free = np.array([energy for _, _, energy in treated])
+    free = np.array([found.free_energy for found in treated])
     weights = np.exp(-(free - free.min()) / (BOLTZMANN * temperature))
     weights /= weights.sum()
     kept = np.flatnonzero(weights >= _RARE)
     result = [
         _conformer(
-            treated[k][0],
-            treated[k][1],
+            treated[k].atoms,
+            treated[k].modes,
             source,
             quality,
             temperature,
@@ -134,7 +132,10 @@ def predict(
         )
         for k in kept
     ]
-    if any(c.perturbed is None for c in result):
+    anharmonic = result[0].treatment == VCI
+    if not anharmonic:
+        notes += _of_harmonic(result[0])
+    elif any(c.perturbed is None for c in result):
         notes.append(
             "no GVPT2: it takes an energy that is smooth at the minimum (eqcalc evaluate "
             f"--smoothness) and at most {_PERTURBED} modes"
@@ -143,7 +144,9 @@ def predict(
         notes.append(
             "no Raman spectrum: this level gives no polarizabilities here; use a model with them"
         )
-    calibration = source.calibration()
+    calibration = source.calibration(VCI if anharmonic else HARMONIC)
+    if calibration is not None and not anharmonic:
+        calibration = calibration.unbiased()  # positions are scaled
     notes += _of_errors(source.name, calibration, result[0])
     result.sort(key=lambda conformer: -conformer.weight)
     asked: dict[str, Any] = {}
@@ -158,6 +161,17 @@ def predict(
     )
 
 
+def _of_harmonic(conformer: Conformer) -> Iterator[str]:
+    """Yield what harmonic vibrations leave out."""
+    if len(conformer.atoms) > LARGEST_ANHARMONIC:
+        yield (
+            "vibrations are harmonic, without overtones and combination bands: VCI takes molecules "
+            f"of at most {LARGEST_ANHARMONIC} atoms"
+        )
+    else:
+        yield "vibrations are harmonic, without overtones and combination bands; see quality quick"
+
+
 def _of_errors(level: str, calibration: Calibration | None, conformer: Conformer) -> Iterator[str]:
     """Yield what the errors mean, and which are not stated."""
     if calibration is None:
@@ -168,9 +182,12 @@ def _of_errors(level: str, calibration: Calibration | None, conformer: Conformer
     else:
         yield (
             "errors are half-widths of 68 %, as they were for "
-            f"{calibration.bands} measured fundamentals of {calibration.molecules} molecules; "
-            "those of overtones and combinations are extrapolated"
+            f"{calibration.bands} measured fundamentals of {calibration.molecules} molecules"
         )
+        if conformer.treatment == VCI:
+            yield "those of overtones and combinations are extrapolated"
+        elif len(conformer.atoms) > LARGEST_ANHARMONIC:
+            yield f"these had at most {LARGEST_ANHARMONIC} atoms"
     if conformer.model_error is not None:
         yield "errors of intensities are those of the model alone, one standard deviation"
     elif "model" in conformer.spectrum.provenance:
@@ -187,9 +204,11 @@ def _conformer(
     free_energy: float,
 ) -> Conformer:
     """Return the spectrum of a conformer."""
-    at_rest, motions = separated_motions(atoms, modes)
     evaluator = level.evaluator(atoms)
-    treatment = Treatment.for_modes(len(modes) - len(at_rest), **QUALITIES[quality])
+    if treatment_of(quality, len(atoms), len(modes)) is None:
+        return _harmonic(atoms, modes, level, evaluator, temperature, weight, free_energy)
+    at_rest, motions = separated_motions(atoms, modes)
+    treatment = treatment_of(quality, len(atoms), len(modes) - len(at_rest))
     spectrum = anharmonic_spectrum(
         modes, evaluator, treatment, at_rest=at_rest, temperature=temperature
     )
@@ -199,6 +218,65 @@ def _conformer(
     perturbed = _perturbed(modes, evaluator, at_rest)
     stated = level.model_error(modes, atoms)
     return Conformer(atoms, weight, free_energy, spectrum, motions, modes, perturbed, stated)
+
+
+def _harmonic(
+    atoms: Atoms,
+    modes: NormalModes,
+    level: Level,
+    evaluator: Evaluator,
+    temperature: float,
+    weight: float,
+    free_energy: float,
+) -> Conformer:
+    """Return the spectrum of a conformer with harmonic vibrations."""
+    if not isinstance(modes, HarmonicSpectrum):
+        modes = evaluator_spectrum(modes, evaluator)
+    constants = level.calibration(HARMONIC)
+    scale = np.ones(len(modes)) if constants is None else constants.scale(modes.wavenumber)
+    spectrum = harmonic_fundamentals(modes, evaluator, scale, temperature=temperature)
+    stated = level.model_error(modes, atoms)
+    return Conformer(atoms, weight, free_energy, spectrum, (), modes, model_error=stated)
+
+
+class _Minimum(NamedTuple):
+    """A relaxed conformer; energies in eV."""
+
+    atoms: Atoms
+    modes: NormalModes
+    energy: float
+    free_energy: float
+
+
+def _minima(atoms: Atoms, level: Level, temperature: float) -> tuple[list[_Minimum], int]:
+    """Return the distinct minima of a molecule, and how many conformers are none."""
+    found: list[_Minimum] = []
+    left_out = 0
+    for trial in conformers(atoms, level.method, rng=np.random.default_rng(0)):
+        trial.set_masses(atoms.get_masses())
+        relaxed, modes = _minimum(trial, level)
+        energy = float(relaxed.get_potential_energy())
+        if modes.eigenvalues[0] <= 0.0:
+            left_out += 1
+        elif not any(
+            same_conformer(relaxed, other.atoms, energy - other.energy) for other in found
+        ):
+            free_energy = energy + _thermal(modes, relaxed, temperature)
+            found.append(_Minimum(relaxed, modes, energy, free_energy))
+    return found, left_out
+
+
+def _minimum(atoms: Atoms, level: Level) -> tuple[Atoms, NormalModes]:
+    """Return a minimum with its modes; saddle points are left along their lowest mode."""
+    for _ in range(_ATTEMPTS):
+        relaxed = level.relaxed(atoms)
+        modes = level.modes(relaxed)
+        if modes.eigenvalues[0] > 0.0:
+            break
+        atoms = relaxed.copy()
+        along = modes.vectors[0]
+        atoms.positions += _PUSH * along / np.linalg.norm(along, axis=1).max()
+    return relaxed, modes
 
 
 def _perturbed(

@@ -14,9 +14,11 @@ from eqcalc.anharmonic import (
     AnharmonicSpectrum,
     Treatment,
     anharmonic_spectrum,
+    harmonic_fundamentals,
     one_mode_fundamentals,
 )
 from eqcalc.normal_modes import NormalModes, NotAMinimumError
+from eqcalc.spectra.double_harmonic import HarmonicSpectrum
 from eqcalc.spectra.provenance import provenance_facts
 from eqcalc.units import WAVENUMBER_PER_EV
 from tests.anharmonic.surfaces import CarbonDioxide, Molecule, Water
@@ -182,6 +184,41 @@ def test_bending_levels_of_a_linear_molecule_are_degenerate():
     for nu, strength in zip(spectrum.wavenumber, spectrum.infrared_intensity, strict=True):
         if 1000.0 < nu < 1600.0:
             assert strength < 1e-6 * strongest
+
+
+def test_fundamentals_of_harmonic_oscillators():
+    turn = Rotation.from_rotvec([0.3, -1.0, 0.7]).as_matrix()
+    molecule = CarbonDioxide()
+    plain = molecule.modes()
+    bent = NormalModes(
+        positions=plain.positions @ turn.T,
+        masses=plain.masses,
+        eigenvalues=plain.eigenvalues,
+        vectors=plain.vectors @ turn.T,
+        rigid=plain.rigid @ turn.T,
+        residual=plain.residual,
+    )
+    scale = np.array([0.9, 0.9, 0.98, 0.5])
+    tensor = np.diag([0.1, 0.1, 0.5])[None] * np.ones(4)[:, None, None]
+    modes = HarmonicSpectrum(
+        **vars(bent),
+        dipole_derivative=np.eye(4)[:, :3] @ turn.T,
+        polarizability_derivative=turn @ tensor @ turn.T,
+    )
+    found = harmonic_fundamentals(modes, molecule, scale, temperature=600.0)
+    # the last mode is moved below the third one
+    np.testing.assert_allclose(found.wavenumber, (scale * plain.wavenumber)[[0, 1, 3, 2]])
+    assert lines_of(found) == ["ν1", "ν2", "ν4", "ν3"]
+    np.testing.assert_allclose(found.fundamentals(), scale * plain.wavenumber)
+    np.testing.assert_allclose(found.infrared_intensity, modes.infrared_intensity[[0, 1, 3, 2]])
+    # all levels of an oscillator: Σ_v p_v (v + 1) = 1/(1 − exp(−ħω/kT))
+    more = 1.0 / (1.0 - np.exp(-1.438777 * found.wavenumber / 600.0))
+    np.testing.assert_allclose(found.raman_activity, modes.raman_activity * more, rtol=1e-5)
+    # the axis of the molecule is the first principal axis
+    np.testing.assert_allclose(np.abs(found.dipole_derivative[3]), [1.0, 0.0, 0.0], atol=1e-9)
+    cold = harmonic_fundamentals(modes, molecule, np.ones(4))
+    np.testing.assert_allclose(cold.raman_activity, modes.raman_activity)
+    assert cold.provenance["method"] == "harmonic"
 
 
 def test_modes_at_rest_are_left_out():

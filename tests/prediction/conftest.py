@@ -6,7 +6,7 @@ import pytest
 import torch
 from ase import Atoms
 
-from eqcalc.prediction import ModelError, Prediction
+from eqcalc.prediction import Calibration, ModelError, Prediction
 from eqcalc.prediction.workflow import _conformer
 from tests.anharmonic.surfaces import Water
 
@@ -24,6 +24,10 @@ class PolarizableWater(Water):
 
 class _Level:
     name = "<analytic> & exact"
+    #: Of the harmonic approximation; zero for VCI.
+    constants = Calibration(
+        name, 0.045, 0.02, 0.01, 5.0, 0.5, (0.0, 0.0), (1.0, 2.5), molecules=40, bands=600
+    )
 
     def evaluator(self, atoms):
         return PolarizableWater()
@@ -32,6 +36,19 @@ class _Level:
         return ModelError(
             np.array([3.0, 4.0, 5.0]), np.array([2.0, 0.1, 0.2]), np.array([1.0, 2.0, 3.0])
         )
+
+    def calibration(self, treatment):
+        return {"harmonic": self.constants}.get(treatment)
+
+
+@pytest.fixture(scope="session")
+def scaled() -> Prediction:
+    """The same in the harmonic approximation."""
+    water = PolarizableWater()
+    atoms = Atoms("OH2", water.equilibrium.numpy(), masses=water.masses)
+    conformer = _conformer(atoms, water.modes(), _Level(), "harmonic", 298.15, 1.0, 0.0)
+    calibration = _Level.constants.unbiased()
+    return Prediction("water", _Level.name, 298.15, 8.0, (conformer,), calibration=calibration)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eqcalc.prediction.errors import Calibration, ModelError, band_error, read_calibrations
+from eqcalc.prediction.errors import (
+    TREATMENTS,
+    Calibration,
+    ModelError,
+    band_error,
+    calibration_of,
+    read_calibrations,
+)
+from eqcalc.prediction.level import level_named
 
 ROOT = Path(__file__).parents[2]
 CONSTANTS = Calibration(
@@ -66,10 +74,28 @@ def test_what_is_not_converged_has_no_error():
     assert math.isnan(found.wide)
 
 
+def test_scaled_wavenumbers_have_no_bias():
+    scaled = CONSTANTS.scale(HARMONIC) * HARMONIC
+    np.testing.assert_allclose(scaled, [998.0, 2970.0])
+    bias, parts, _ = band_error({0: 1}, scaled[0], HARMONIC, {}, 3, MODEL, CONSTANTS.unbiased())
+    assert bias == 0.0
+    assert list(parts) == ["model", "level"]  # which has the error of the treatment
+    assert not band_error({0: 1}, 1000.0, HARMONIC, {}, 3, None, None).parts  # all unknown
+
+
+@pytest.mark.parametrize("treatment", TREATMENTS)
+def test_the_general_model_has_constants_of_each_treatment(treatment):
+    level = level_named("general")
+    constants = calibration_of(level.key, treatment)
+    assert constants.level == level.name
+    # anharmonicity lowers stretching vibrations of hydrogen most
+    assert (constants.hydrogen > 0.02) == (treatment == "harmonic")
+
+
 def test_constants_are_read_as_they_are_written(tmp_path):
     path = tmp_path / "constants.json"
-    path.write_text(json.dumps({"key": asdict(CONSTANTS)}))
-    assert read_calibrations(path) == {"key": CONSTANTS}
+    path.write_text(json.dumps({"key": {"VCI": asdict(CONSTANTS)}}))
+    assert read_calibrations(path) == {"key": {"VCI": CONSTANTS}}
 
 
 @pytest.fixture(scope="module")

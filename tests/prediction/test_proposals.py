@@ -7,7 +7,7 @@ from ase.build import molecule
 
 from eqcalc.datasets import Record
 from eqcalc.prediction.level import start_level
-from eqcalc.prediction.proposals import proposed
+from eqcalc.prediction.proposals import calls, proposed
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,11 @@ def test_the_minimum_and_displacements_as_wide_as_the_ground_state(level, minimu
     spread = lengths(found[1:]).std()
     # an O–H bond of 3700 cm⁻¹: √(ħ/2μω) = 0.069 Å; the mean square of factors is 0.57
     assert spread == pytest.approx(0.069 * 0.57**0.5, rel=0.25)
+
+
+def test_only_rotatable_bonds_take_evaluations():
+    assert calls(20, molecule("H2CO")) == 0
+    assert calls(20, molecule("CH3OH")) > 0
 
 
 def test_a_known_minimum_is_not_proposed_again(level, minimum):

@@ -96,6 +96,40 @@ def test_errors_of_a_level_are_told_everywhere(prediction):
     assert data_of(report_page(prediction).html())["treatments"][0]["sticks"][0]["expected"] is None
 
 
+def test_scaled_harmonic_vibrations_are_called_so(scaled):
+    spectrum = scaled.conformers[0].spectrum
+    np.testing.assert_allclose(spectrum.wavenumber / spectrum.harmonic, [0.98, 0.955, 0.955])
+    assert scaled.summary().startswith("water: scaled harmonic at")
+    bend = scaled.bands[0]
+    assert bend.expected == bend.wavenumber == pytest.approx(0.98 * bend.harmonic)
+    level = np.hypot(0.01 * bend.harmonic, 5.0)
+    assert bend.errors == pytest.approx({"model": 1.5, "level": level})
+    assert bend.error_95 == pytest.approx(2.5 * bend.error)
+    assert bend.state == "ν1"
+    page = report_page(scaled).html()
+    data = data_of(page)
+    assert [t["name"] for t in data["treatments"]] == ["scaled harmonic", "harmonic"]
+    assert data["treatments"][0]["sticks"][0]["x"] == pytest.approx(bend.wavenumber, abs=1e-3)
+    assert "<th>± level<small>cm⁻¹</small></th>" in page
+    assert "± nuclei" not in page
+    assert "watson" not in page.lower()
+    assert "0.9800" in page  # the factors are told
+
+
+def test_a_harmonic_band_without_constants_is_not_scaled(scaled):
+    conformer = scaled.conformers[0]
+    record = {**conformer.spectrum.provenance, "method": "harmonic", "scale": [1.0] * 3}
+    spectrum = replace(
+        conformer.spectrum, wavenumber=conformer.spectrum.harmonic, provenance=record
+    )
+    plain = replace(scaled, conformers=(replace(conformer, spectrum=spectrum),), calibration=None)
+    assert list(plain.bands[0].errors) == ["model"]
+    assert np.isnan(plain.bands[0].bias)
+    data = data_of(report_page(plain).html())
+    assert [t["name"] for t in data["treatments"]] == ["harmonic"]
+    assert data["treatments"][0]["sticks"][0]["error"] == pytest.approx(3.0)
+
+
 def test_no_terms_are_left_out_of_a_motion_of_large_amplitude(prediction):
     constants = Calibration(
         "", 0.01, 0.002, 0.003, 2.0, 0.5, (0.5, 0.5), (1.0, 2.5), molecules=40, bands=600

@@ -11,10 +11,12 @@ from ase.build import molecule
 from eqcalc.anharmonic import Treatment
 from eqcalc.cli import main
 from eqcalc.cli.program import FAILURE
+from eqcalc.labelling import rotate
 from eqcalc.normal_modes import NormalModes
 from eqcalc.prediction import molecule_from, plan, planning, predict
+from eqcalc.prediction.level import level_named
 from eqcalc.prediction.planning import requested_molecule
-from eqcalc.prediction.workflow import _thermal
+from eqcalc.prediction.workflow import _minimum, _thermal
 from eqcalc.validation import InvalidInputError
 from tests.anharmonic.surfaces import Water
 from tests.errors import refused
@@ -53,7 +55,7 @@ def test_a_plan_states_its_time():
 
 @pytest.mark.parametrize(
     ("atoms", "value"),
-    [(molecule("C6H6") + Atoms("He", [[0, 0, 5]]), "13 atoms"), (Atoms("He"), "1 atoms")],
+    [(Atoms("He41", [[0, 0, 2 * k] for k in range(41)]), "41 atoms"), (Atoms("He"), "1 atoms")],
 )
 def test_sizes_are_checked(atoms, value):
     with refused(key="molecule", value=value):
@@ -73,6 +75,30 @@ def test_qualities():
     assert best.points > quick.points
     with refused(key="quality", value="better"):
         plan("formaldehyde", quality="better")
+
+
+@pytest.mark.parametrize("quality", planning.QUALITIES)
+def test_vibrations_of_large_molecules_are_harmonic(quality):
+    assert planning.treatment_of(quality, 13, 33) is None
+    assert (planning.treatment_of(quality, 12, 30) is None) == (quality == "harmonic")
+
+
+def test_larger_molecules_are_planned():
+    found = plan(molecule("trans-butane"))
+    assert found.source.given == "general"
+    assert found.treatment is None
+    assert "harmonic" in str(found)
+    assert found.conformers == 3  # of the bond in the middle
+    assert found.search > 0.0
+
+
+def test_a_saddle_point_is_left():
+    eclipsed = rotate(molecule("C2H6"), (0, 1), 60.0)
+    level = level_named("gfn2")
+    assert level.modes(level.relaxed(eclipsed)).eigenvalues[0] < 0.0  # by symmetry
+    relaxed, modes = _minimum(eclipsed, level)
+    assert modes.eigenvalues[0] > 0.0
+    assert relaxed.get_dihedral(2, 0, 1, 5) % 120.0 == pytest.approx(60.0, abs=1.0)
 
 
 def test_shipped_models_are_levels_by_their_names():

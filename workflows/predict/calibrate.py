@@ -2,15 +2,16 @@
 """Predicted against measured fundamentals: the constants of the error of a level, and their test.
 
     python workflows/predict/calibrate.py --level general --constants FILE
+    python workflows/predict/calibrate.py --level general --quality harmonic --constants FILE
     python workflows/predict/calibrate.py --level gfn2 --largest 7 --constants FILE
 
 Molecules of H, C, N and O of Shimanouchi's table are predicted like ``eqcalc predict --quality
-quick``. Each has a file in a folder of results; the same command continues where it was
-interrupted, and begins anew for another model. Measured fundamentals, with the degeneracy of their
-symmetry species, are assigned to the modes of the most stable conformer so that the deviations are
-least. The constants (:mod:`eqcalc.prediction.errors`) are fitted to one half of the molecules,
-chosen by a hash of the InChI, and tested on the other, and vice versa; those that are written for
-the package are fitted to all.
+quick`` or ``harmonic``. Each has a file in a folder of results; the same command continues where
+it was interrupted, and begins anew for another model. Measured fundamentals, with the degeneracy of
+their symmetry species, are assigned to the modes of the most stable conformer so that the
+deviations are least. The constants (:mod:`eqcalc.prediction.errors`) are fitted to one half of the
+molecules, chosen by a hash of the InChI, and tested on the other, and vice versa; those that are
+written for the package are fitted to all.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ from fundamentals import Molecule, assigned, best_scale, half, molecules
 from eqcalc.anharmonic import Treatment, anharmonic_spectrum
 from eqcalc.files import write_atomically
 from eqcalc.prediction import Calibration, Level, level_named, molecule_from, predict
-from eqcalc.prediction.errors import HYDROGEN
+from eqcalc.prediction.errors import HARMONIC, HYDROGEN, VCI
 from eqcalc.prediction.level import default_level
-from eqcalc.prediction.planning import LARGEST, QUALITIES
+from eqcalc.prediction.planning import LARGEST, LARGEST_ANHARMONIC, QUALITIES
 
 #: Molecules of at most so many modes are treated both with and without terms of three modes.
 _BOTH = 12
@@ -81,28 +82,34 @@ class Bands(NamedTuple):
 # --- prediction -----------------------------------------------------------------------
 
 
-def predicted(molecule: Molecule, level: Level) -> dict[str, Any]:
+def predicted(molecule: Molecule, level: Level, quality: str) -> dict[str, Any]:
     """Return what the prediction of a molecule has to do with its fundamentals, as JSON."""
     start = time.process_time()
-    (conformer, *others) = predict(f"smiles:{molecule.smiles}", level=level).conformers
+    found = predict(f"smiles:{molecule.smiles}", level=level, quality=quality)
+    conformer, *others = found.conformers
     spectrum, stated = conformer.spectrum, conformer.model_error
     place = spectrum.fundamental_transitions()
-    converged = np.sqrt(sum(error**2 for error in spectrum.errors.values()))
-    coupling = int(spectrum.provenance["mode_coupling"])
+    converged = np.sqrt(sum((e**2 for e in spectrum.errors.values()), np.zeros(len(spectrum))))
+    # positions of the harmonic approximation are those that are scaled
+    wavenumber = spectrum.fundamentals()
+    if found.treatment != VCI:
+        wavenumber = spectrum.harmonic
+    coupling = int(spectrum.provenance.get("mode_coupling", 1))
     both = dict.fromkeys((2, 3), np.full(len(place), np.nan))
-    if len(place) <= _BOTH and not conformer.motions:
+    if len(place) <= _BOTH and not conformer.motions and found.treatment == VCI:
         both[coupling], other = spectrum.fundamentals(), 5 - coupling
-        treatment = Treatment.for_modes(len(place), **{**QUALITIES["quick"], "coupling": other})
+        choices = {**(QUALITIES[quality] or {}), "coupling": other}
+        treatment = Treatment.for_modes(len(place), **choices)
         evaluator = level.evaluator(conformer.atoms)
-        found = anharmonic_spectrum(conformer.harmonic, evaluator, treatment)
-        both[other] = found.fundamentals()
+        compared = anharmonic_spectrum(conformer.harmonic, evaluator, treatment)
+        both[other] = compared.fundamentals()
     return {
         "name": molecule.name,
         "level": level.key,
         "conformers": 1 + len(others),
         "cpu_s": round(time.process_time() - start, 1),
         "harmonic": _listed(spectrum.harmonic),
-        "wavenumber": _listed(spectrum.fundamentals()),
+        "wavenumber": _listed(wavenumber),
         "two_modes": _listed(both[2]),
         "three_modes": _listed(both[3]),
         "coupling": [coupling] * len(place),
@@ -121,7 +128,9 @@ def _array(values: Sequence[float | None]) -> np.ndarray:
     return np.array([np.nan if x is None else x for x in values], dtype=float)
 
 
-def all_predicted(level: Level, largest: int, folder: Path) -> dict[str, dict[str, Any]]:
+def all_predicted(
+    level: Level, quality: str, largest: int, folder: Path
+) -> dict[str, dict[str, Any]]:
     """Return the predictions of all molecules by InChI, from their files or made now."""
     folder.mkdir(parents=True, exist_ok=True)
     listed = molecules()
@@ -129,8 +138,9 @@ def all_predicted(level: Level, largest: int, folder: Path) -> dict[str, dict[st
     sizes = {i: len(atoms) for i, atoms in structures.items()}
     found = {}
     for inchi, molecule in sorted(listed.items(), key=lambda item: sizes[item[0]]):
-        if sizes[inchi] > largest:
-            print(f"{molecule.name}: more than {largest} atoms", flush=True)
+        most = largest if QUALITIES[quality] is None else min(largest, LARGEST_ANHARMONIC)
+        if sizes[inchi] > most:
+            print(f"{molecule.name}: more than {most} atoms", flush=True)
             continue
         if level.given == "general" and default_level(structures[inchi]) != level.given:
             print(f"{molecule.name}: the general model does not know its kind", flush=True)
@@ -139,7 +149,7 @@ def all_predicted(level: Level, largest: int, folder: Path) -> dict[str, dict[st
         entry = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
         if entry.get("level") != level.key:
             try:
-                entry = predicted(molecule, level)
+                entry = predicted(molecule, level, quality)
             except Exception as error:  # a molecule that a level cannot do is reported
                 print(f"{molecule.name}: {type(error).__name__}: {error}", flush=True)
                 continue
@@ -311,6 +321,7 @@ def main() -> None:
     """Predict, fit, test and write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--level", default="general", help="as for eqcalc predict")
+    parser.add_argument("--quality", choices=("quick", "harmonic"), default="quick")
     parser.add_argument(
         "--largest", type=int, default=LARGEST, help="atoms of the largest molecule"
     )
@@ -320,12 +331,14 @@ def main() -> None:
     options = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
     level = level_named(options.level)
-    name = Path(options.level).stem
+    treatment = HARMONIC if QUALITIES[options.quality] is None else VCI
+    name = Path(options.level).stem + ("" if treatment == VCI else f"-{treatment}")
     folder = options.folder or Path("runs") / f"predict-{name}"
-    entries = all_predicted(level, options.largest, folder)
+    entries = all_predicted(level, options.quality, options.largest, folder)
     everything = fitted(list(entries.values()), level.name)
     results = {
         "level": level.name,
+        "treatment": treatment,
         "key": level.key,
         "cpu_s": round(sum(e["cpu_s"] for e in entries.values()), 1),
         **tested(entries, level.name),
@@ -344,9 +357,13 @@ def main() -> None:
         known = {}
         if options.constants.exists():
             known = json.loads(options.constants.read_text(encoding="utf-8"))
-        # an older model of the same level is replaced
-        known = {key: entry for key, entry in known.items() if entry["level"] != level.name}
-        known[level.key] = asdict(everything)
+        # those of an older model of the same level are of no more use
+        known = {
+            key: entries
+            for key, entries in known.items()
+            if key == level.key or all(entry["level"] != level.name for entry in entries.values())
+        }
+        known[level.key] = {**known.get(level.key, {}), treatment: asdict(everything)}
         text = json.dumps(known, indent=1, ensure_ascii=False, sort_keys=True)
         write_atomically(options.constants, text + "\n")
 
