@@ -25,6 +25,9 @@ from eqcalc.validation import InvalidInputError
 
 #: Up to this many formulas are recorded individually; beyond that, only ranges.
 _LISTED = 50
+#: Elements of which larger molecules have more, hydrogen and carbon; the most atoms other than
+#: hydrogen of molecules for which the general model was compared with another method.
+_GROWING, _COMPARED = {1, 6}, 15
 #: Number of formulas listed in a message.
 _TOLD = 5
 #: Training data, by SHA-256, of the shipped model, which predates the record of compositions.
@@ -225,8 +228,32 @@ def general_model_knows(atoms: Atoms) -> bool:
     It knows no groups at the ends of a linear chain, as in allene, whose twist it cannot tell.
     """
     found = _of_general_model()
-    if found is None or not found.contain(atoms.numbers):
+    return found is not None and found.contain(atoms.numbers) and _of_known_kind(atoms)
+
+
+def general_model_extends_to(atoms: Atoms) -> bool:
+    """Return whether a molecule is like those of the general model, with more carbon or hydrogen.
+
+    Its wavenumbers agree with those of another method as well as for molecules that it was trained
+    on (``workflows/general``).
+    """
+    found = _of_general_model()
+    if found is None or found.contain(atoms.numbers):
         return False
+    counts = dict(zip(*np.unique(atoms.numbers, return_counts=True), strict=True))
+    if len(atoms) - counts.get(1, 0) > _COMPARED:
+        return False
+    ends = {z: high for z, (_, high) in found.elements.items()}
+    return (
+        set(counts) <= set(ends)
+        and any(counts.get(z, 0) > ends[z] for z in _GROWING)
+        and all(counts[z] <= ends[z] for z in set(counts) - _GROWING)
+        and _of_known_kind(atoms)
+    )
+
+
+def _of_known_kind(atoms: Atoms) -> bool:
+    """Return whether a molecule is neutral, with a closed shell, and none like allene."""
     return not (total_charge(atoms) or open_shell(atoms) or _groups_across_a_chain(atoms))
 
 

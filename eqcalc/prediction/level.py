@@ -28,7 +28,7 @@ from eqcalc.labelling import (
     relax,
 )
 from eqcalc.models.checkpoint import load_model
-from eqcalc.models.compositions import general_model_knows
+from eqcalc.models.compositions import general_model_extends_to, general_model_knows
 from eqcalc.models.last_layers import last_layer_members
 from eqcalc.models.potential import Potential
 from eqcalc.molecules import total_charge
@@ -279,5 +279,6 @@ def level_named(name: str) -> Level:
 
 
 def default_level(atoms: Atoms) -> str:
-    """Return ``general`` if its model was trained on molecules of this kind, else ``gfn2``."""
-    return "general" if general_model_knows(atoms) else "gfn2"
+    """Return ``general`` if its model is for molecules of this kind, else ``gfn2``."""
+    known = general_model_knows(atoms) or general_model_extends_to(atoms)
+    return "general" if known else "gfn2"

@@ -19,12 +19,13 @@ from eqcalc.anharmonic import (
 )
 from eqcalc.harmonic import evaluator_spectrum, mode_smoothness
 from eqcalc.labelling import conformers, same_conformer
+from eqcalc.models.compositions import unknown_composition
 from eqcalc.normal_modes import NormalModes, principal_axes
 from eqcalc.prediction.active_learning import fine_tuned, learnt_quantities
 from eqcalc.prediction.bands import Conformer
 from eqcalc.prediction.convergence import ActiveLearning
 from eqcalc.prediction.errors import HARMONIC, VCI, Calibration
-from eqcalc.prediction.level import Level, ReferenceLevel
+from eqcalc.prediction.level import Level, ModelLevel, ReferenceLevel
 from eqcalc.prediction.planning import (
     LARGEST_ANHARMONIC,
     LEFT_OUT,
@@ -144,6 +145,9 @@ def predict(
         notes.append(
             "no Raman spectrum: this level gives no polarizabilities here; use a model with them"
         )
+    if isinstance(source, ModelLevel):
+        unknown = unknown_composition(source.potential.metadata, atoms.numbers)
+        notes += [unknown] if unknown else []
     calibration = source.calibration(VCI if anharmonic else HARMONIC)
     if calibration is not None and not anharmonic:
         calibration = calibration.unbiased()  # positions are scaled
@@ -186,8 +190,6 @@ def _of_errors(level: str, calibration: Calibration | None, conformer: Conformer
         )
         if conformer.treatment == VCI:
             yield "those of overtones and combinations are extrapolated"
-        elif len(conformer.atoms) > LARGEST_ANHARMONIC:
-            yield f"these had at most {LARGEST_ANHARMONIC} atoms"
     if conformer.model_error is not None:
         yield "errors of intensities are those of the model alone, one standard deviation"
     elif "model" in conformer.spectrum.provenance:

@@ -6,11 +6,18 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from ase import Atoms
 from ase.build import molecule
 
 from eqcalc.calculator import EqCalculator
 from eqcalc.models.checkpoint import load_model, model_hash, shipped_model
-from eqcalc.models.compositions import Compositions, UnknownCompositionWarning, formula
+from eqcalc.models.compositions import (
+    Compositions,
+    UnknownCompositionWarning,
+    formula,
+    general_model_extends_to,
+    general_model_knows,
+)
 from eqcalc.runtime import eager_evaluator
 
 
@@ -79,3 +86,37 @@ def test_models_that_do_not_know_their_training_do_not_warn(potential, ethanol):
     with warnings.catch_warnings():
         warnings.simplefilter("error", UnknownCompositionWarning)
         EqCalculator(potential).get_potential_energy(ethanol)
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "extends"),
+    [
+        ("C6H6", True, False),
+        ("trans-butane", True, False),
+        ("CH3Cl", False, False),  # another element
+        ("CH3", False, False),  # a radical
+    ],
+)
+def test_kinds_of_the_general_model(name, known, extends):
+    atoms = molecule(name)
+    assert (general_model_knows(atoms), general_model_extends_to(atoms)) == (known, extends)
+
+
+def test_the_general_model_extends_to_longer_chains():
+    decane = carbon_chain(10)
+    assert not general_model_knows(decane)
+    assert general_model_extends_to(decane)
+    decane.info["charge"] = 2
+    assert not general_model_extends_to(decane)
+    assert not general_model_extends_to(carbon_chain(16))  # than were compared
+    nitrogen = Atoms("N12", np.arange(36.0).reshape(12, 3))
+    assert not general_model_extends_to(nitrogen)
+
+
+def carbon_chain(n: int) -> Atoms:
+    """Return an alkane whose hydrogen atoms are not at their places."""
+    x = 1.5 * np.arange(n)
+    carbon = np.column_stack([x, np.zeros(n), np.zeros(n)])
+    sides = [carbon + np.array([0.0, y, 0.0]) for y in (1.1, -1.1)]
+    ends = [[-1.1, 0.0, 0.0], [x[-1] + 1.1, 0.0, 0.0]]
+    return Atoms(f"C{n}H{2 * n + 2}", np.concatenate([carbon, *sides, ends]))
