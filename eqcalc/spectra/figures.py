@@ -286,7 +286,7 @@ def plot_committee(
     if mean.standard_error is not None:
         errors.append(("sampling", _COLOURS[0], mean.standard_error))
     shown = _range([mean], None, limits)
-    inside = _inside(mean, *shown)
+    inside = mean.inside(*shown)
     with mpl.rc_context(_STYLE):
         figure = _new_figure(6.7, 3.8)
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -404,10 +404,6 @@ def _panels(
     if not panels:
         raise InvalidInputError(expected="an infrared or a Raman spectrum to draw")
     return panels
-
-
-def _inside(spectrum: Spectrum, lower: float, upper: float) -> np.ndarray:
-    return (spectrum.wavenumber >= lower) & (spectrum.wavenumber <= upper)
 
 
 def _range(
@@ -561,7 +557,7 @@ def _height(spectra: Sequence[Spectrum], limits: tuple[float, float], level: flo
     """Return the height of the panel: all curves, and bands up to half as high again."""
     curve = band = 0.0
     for s in spectra:
-        inside = _inside(s, *limits)
+        inside = s.inside(*limits)
         if inside.sum() < 2:
             continue
         curve = max(curve, float(np.nanmax(s.values[inside], initial=0.0)))

@@ -217,7 +217,7 @@ class Spectrum(ComparedByValue):
 
     def band(self, lower: float, upper: float) -> Band:
         """Return position, centroid, width and area of the band between two wavenumbers."""
-        inside = (self.wavenumber >= lower) & (self.wavenumber <= upper)
+        inside = self.inside(lower, upper)
         if inside.sum() < 3:
             raise InvalidInputError(
                 key="band", value=(lower, upper), expected="limits with three or more points inside"
@@ -345,13 +345,16 @@ class Spectrum(ComparedByValue):
             )
         return step
 
+    def inside(self, lower: float, upper: float) -> np.ndarray:
+        """Return which points lie between two wavenumbers [cm⁻¹], ``[n_wavenumbers]``."""
+        return (self.wavenumber >= lower) & (self.wavenumber <= upper)
+
     def between(self, lower: float | None = None, upper: float | None = None) -> Spectrum:
         """Return the part of the spectrum between two wavenumbers [cm⁻¹]."""
-        keep = np.ones(len(self), dtype=bool)
-        if lower is not None:
-            keep &= self.wavenumber >= number("lower", lower, unit="cm⁻¹")
-        if upper is not None:
-            keep &= self.wavenumber <= number("upper", upper, unit="cm⁻¹")
+        keep = self.inside(
+            -np.inf if lower is None else number("lower", lower, unit="cm⁻¹"),
+            np.inf if upper is None else number("upper", upper, unit="cm⁻¹"),
+        )
         error = None if self.standard_error is None else self.standard_error[keep]
         axis = self.wavenumber[keep]
         return self.mapped(lambda y: y[keep], wavenumber=axis, standard_error=error)

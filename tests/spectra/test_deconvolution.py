@@ -30,6 +30,12 @@ def test_white_noise_is_a_special_gle():
     kernel = gle_kernel(wide, drift)
     assert kernel[:, 200].sum() * 8.0 == pytest.approx(1.0, abs=0.02)
     assert kernel[:, 440].max() > kernel[:, 60].max()
+    # neither a temperature nor one of the auxiliary momentum changes it, but their correlation does
+    for covariance in (3.0 * np.eye(2), np.diag([1.0, 4.0])):
+        assert np.allclose(gle_kernel(wide, drift, covariance), kernel, atol=0.0)
+    correlated = gle_kernel(wide, drift, np.array([[1.0, 0.5], [0.5, 2.0]]))
+    assert correlated[:, 200].sum() * 8.0 == pytest.approx(1.0, abs=0.02)
+    assert not np.allclose(correlated, kernel, rtol=0.1, atol=0.0)
 
 
 def test_exact_line_shapes_are_undone():

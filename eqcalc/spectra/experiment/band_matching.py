@@ -298,7 +298,7 @@ def _groups(listed: BandList, calculated: Spectrum, found: Sequence[Band]) -> li
 
 def _centred(spectrum: Spectrum, band: Band) -> Band:
     """Return a band whose centroid is that of its upper half, without its tails."""
-    inside = (spectrum.wavenumber >= band.lower) & (spectrum.wavenumber <= band.upper)
+    inside = spectrum.inside(band.lower, band.upper)
     x = spectrum.wavenumber[inside]
 
     def centre(y: np.ndarray) -> float:

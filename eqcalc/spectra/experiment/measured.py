@@ -195,7 +195,7 @@ def _covering(spectrum: Spectrum, lower: float, upper: float) -> Spectrum:
             expected=f"a range within {x[0]:g} to {x[-1]:g} cm⁻¹, which the file covers",
             advice=wavelengths if x[-1] < 100.0 < upper else "",
         )
-    inside = int(np.sum((x >= lower) & (x <= upper)))
+    inside = int(spectrum.inside(lower, upper).sum())
     if inside < 3:
         raise InvalidInputError(
             f"{inside} points between them", key="limits", value=(lower, upper), expected="three"

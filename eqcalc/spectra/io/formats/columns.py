@@ -65,8 +65,6 @@ _COMPONENTS = {
     6: ("xx", "yy", "zz", "yz", "xz", "xy"),
     9: ("xx", "xy", "xz", "yx", "yy", "yz", "zx", "zy", "zz"),
 }
-#: Steps and units of LAMMPS, fs.
-_LAMMPS_UNITS = {"real": 1.0, "electron": 1.0, "metal": 1e3}
 
 
 class ColumnsReader(SeriesReader):
