@@ -355,15 +355,14 @@ def shipped_models() -> dict[str, Path]:
     return {path.stem: path for path in shipped_data("models", "*.eqc")}
 
 
-def model_file(name: str | Path) -> Path:
-    """Return the path of a model: that of the shipped one of this name, else the name itself.
+def model_file(name: str | Path, folder: Path = Path()) -> Path:
+    """Return the path of a model: a file of a folder, else that of the shipped one of this name.
 
     ``general`` is the general model.
     """
-    if Path(name).exists():
-        return Path(name)
+    path = folder / name
     shipped = GENERAL_MODEL if str(name) == "general" else str(name)
-    return shipped_models().get(shipped, Path(name))
+    return path if path.exists() else shipped_models().get(shipped, path)
 
 
 def _failure(path: Path, number: int | None, what: str) -> OSError:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from eqcalc.files import shipped_models
+from eqcalc.files import model_file
 from eqcalc.models.potential import PotentialConfig
 from eqcalc.models.readouts import readable_quantities
 from eqcalc.models.registry import DEFAULT
@@ -411,14 +411,13 @@ class TrainingConfig:
 
 
 def _with_model_file(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Replace the name of a shipped model by the path of its file."""
+    """Replace the name of a model by the path of its file, if there is one."""
     model = settings.get("model")
-    if not isinstance(model, Mapping) or not isinstance(name := model.get("start_from"), str):
-        return dict(settings)
-    shipped = shipped_models()
-    if (folder / name).exists() or name not in shipped:
-        return dict(settings)
-    return {**settings, "model": {**model, "start_from": str(shipped[name])}}
+    if isinstance(model, Mapping) and isinstance(name := model.get("start_from"), str):
+        found = model_file(name, folder)
+        if found.is_file():
+            return {**settings, "model": {**model, "start_from": str(found.resolve())}}
+    return dict(settings)
 
 
 def _with_full_loss(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from eqcalc.datasets import Dataset
-from eqcalc.files import require_writable, shipped_models, write_atomically
+from eqcalc.files import model_file, require_writable, shipped_models, write_atomically
 from eqcalc.models.potential import PotentialConfig
 from eqcalc.models.readouts import readable_quantities
 from eqcalc.quantities import ordered, quantity
@@ -208,8 +208,8 @@ def _model(loss: Mapping[str, Any], folder: Path, start_from: str | Path | None)
             f"  representation: {{{shown}}}",
         ]
     name = str(start_from)
-    if name not in (shipped := shipped_models()):
-        known = f"a model file (.eqc), or one of {', '.join(shipped)}"
+    if model_file(name) == Path(name):
+        known = f"a model file (.eqc), general, or one of {', '.join(shipped_models())}"
         name = os.path.relpath(existing_file(start_from, known), folder)
     return ["# All of it is trained further.", "model:", f"  start_from: {_quoted(name)}"]
 

@@ -51,17 +51,18 @@ def test_sizes_and_quantities_fit_the_dataset(dataset):
     assert found["stopping"]["epochs"] == 2000
 
 
-def test_a_template_that_fine_tunes_names_the_model(tmp_path, dataset):
+@pytest.mark.parametrize("name", ["hcno", "general"])
+def test_a_template_that_fine_tunes_names_the_model(tmp_path, dataset, name):
     path = tmp_path / "fine-tuning.yaml"
-    text = write_template(dataset.path, path, start_from="hcno")
-    assert yaml.safe_load(text)["model"] == {"start_from": "hcno"}
+    text = write_template(dataset.path, path, start_from=name)
+    assert yaml.safe_load(text)["model"] == {"start_from": name}
     stated = TrainingConfig.read(path)
     assert stated.model.start_from == shipped_models()["hcno"]
     # minutes: 32 structures in steps of 5
     assert stated.stopping.epochs * 6 == pytest.approx(12_000)
     assert stated.optimizer.learning_rate == 5e-4
     bare = tmp_path / "bare.yaml"
-    bare.write_text(f"data: {{path: {dataset.path.name}}}\nmodel: {{start_from: hcno}}\n")
+    bare.write_text(f"data: {{path: {dataset.path.name}}}\nmodel: {{start_from: {name}}}\n")
     assert TrainingConfig.read(bare).stopping == stated.stopping
 
 
