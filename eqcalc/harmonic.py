@@ -133,10 +133,12 @@ def harmonic_spectrum(
     RelaxationError
         The forces on `atoms` are too large for a harmonic analysis.
     InvalidInputError
-        The atoms are periodic or constrained.
+        The atoms are periodic or constrained, or there is only one.
     """
     potential = _in_double_precision(potential)
     checked = unconstrained(isolated_molecule(atoms)).copy()
+    if len(checked) == 1:
+        raise InvalidInputError(key="atoms", value=1, expected="two or more, which vibrate")
     checked.info["charge"] = total_charge(atoms)
     checked.calc = EqCalculator(potential)
     residual = float(np.abs(checked.get_forces()).max())

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from ase import units
+from ase import Atoms, units
 from ase.constraints import FixAtoms
 from ase.optimize import BFGS
 from ase.vibrations import Infrared
@@ -88,6 +88,11 @@ def test_harmonic_analysis_of_a_strained_structure_is_refused(potential, conform
     strained.positions[0] += 0.2
     with pytest.raises(RelaxationError, match="relax"):
         harmonic_spectrum(potential, strained)
+
+
+def test_one_atom_has_no_vibrations(potential):
+    with refused(key="atoms", value=1):
+        harmonic_spectrum(potential, Atoms("C"))
 
 
 def test_the_model_is_not_changed(conformers):

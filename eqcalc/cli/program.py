@@ -8,6 +8,7 @@ import errno
 import io
 import json
 import os
+import re
 import signal
 import sys
 import warnings
@@ -35,6 +36,7 @@ from eqcalc.cli.spectra import add_spectrum_commands
 from eqcalc.cli.training import add_training_commands
 from eqcalc.files import model_file
 from eqcalc.interruption import INTERRUPTED, STOPPED, Stopped, terminable
+from eqcalc.validation import InvalidInputError
 
 #: Exit status for invalid input and known errors.
 FAILURE = 2
@@ -153,6 +155,10 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+#: Keys of errors about the atoms of a structure, or of one of several.
+_OF_ATOMS = re.compile(r"structures\[(\d+)\]|(?:atoms|charge|elements|numbers|positions)\b")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status."""
     if sys.stdout is None:  # closed by the shell
@@ -188,6 +194,24 @@ def _warning_line(
     if category.__module__.startswith("eqcalc"):
         return f"eqcalc: warning: {message}\n"
     return f"{filename}: {category.__name__}: {message}\n"
+
+
+def _name_structure(options: argparse.Namespace, error: Exception) -> None:
+    """Add to an error about the atoms of a structure the file that it is from."""
+    files = getattr(options, "molecule", None)
+    files = [files] if isinstance(files, Path) else files
+    if not isinstance(error, InvalidInputError) or not isinstance(files, list) or not files:
+        return
+    match = _OF_ATOMS.match(error.key)
+    if match is None or error.file is not None:
+        return
+    if len(files) > 1:
+        from eqcalc.molecules import read_structures
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            files = [file for file in files for _ in read_structures([file])]
+    error.within_file(files[int(match[1] or 0)])
 
 
 def _os_error(error: Exception) -> str:
@@ -227,6 +251,7 @@ def _run(options: argparse.Namespace) -> int:
     except Exception as error:
         if options.traceback:
             raise
+        _name_structure(options, error)
         text = _os_error(error) or str(error) or type(error).__name__  # such as MemoryError
         print(f"eqcalc {options.command}: error: {text}", file=sys.stderr)
         return FAILURE

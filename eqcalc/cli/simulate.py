@@ -66,7 +66,8 @@ def _simulate(options: argparse.Namespace) -> None:
     is_effective = _is_effective(options)
     learned = options.output.with_name(f"{options.output.stem}-correction")
     structures = read_structures(options.molecule)
-    warn_of_ignored(structures[0])
+    for atoms in structures:
+        warn_of_ignored(atoms)
     execution = options.execution or next(
         filter(None, map(recorded_execution, (options.output, learned / "path-integrals.h5"))), None
     )

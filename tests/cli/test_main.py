@@ -347,6 +347,20 @@ def test_a_reader_that_has_enough_is_no_error():
     assert done.returncode == 128 + signal.SIGPIPE
 
 
+def test_errors_about_atoms_name_their_file(tmp_path, capsys):
+    ethanol = molecule("CH3CH2OH")
+    periodic = ethanol.copy()
+    periodic.set_cell([9.0, 9.0, 9.0])
+    periodic.pbc = True
+    good, bad = tmp_path / "good.xyz", tmp_path / "bad.xyz"
+    ase.io.write(good, [ethanol, ethanol])
+    ase.io.write(bad, periodic)
+    assert run("harmonic", "ethanol", bad) == FAILURE
+    assert f"{bad}: atoms.pbc: " in capsys.readouterr().err
+    assert run("simulate", "ethanol", good, bad, "--output", tmp_path / "run.h5") == FAILURE
+    assert f"{bad}: structures[2].atoms.pbc: " in capsys.readouterr().err
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_output_to_a_full_disk_is_told():
     command = [sys.executable, "-m", "eqcalc", "info", str(shipped_model("ethanol"))]
