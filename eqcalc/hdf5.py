@@ -149,11 +149,7 @@ def _contiguous(file: h5py.File) -> list[tuple[str, int, int]]:
 
 
 @contextmanager
-def reading(
-    path: str | Path,
-    what: str,
-    error: type[InvalidFileError] = InvalidFileError,
-) -> Iterator[h5py.File]:
+def reading(path: str | Path, what: str) -> Iterator[h5py.File]:
     """Yield a file opened for reading, after its seal and structure have been checked.
 
     Parameters
@@ -162,43 +158,43 @@ def reading(
         The file.
     what
         Kind of file expected, such as "a dataset (.h5)".
-    error
-        Type of the errors, also of those of HDF5 or for missing items in the block.
 
     Raises
     ------
     InvalidFileError
         It does not exist, is not HDF5 or cannot be read, or refers to other files or to more
-        data than it holds; or its seal is broken.
+        data than it holds; its seal is broken, or an item is missing in the block.
     """
     path = existing_file(path, what)
     damage = _damage(path)
     if damage:
-        raise _changed(path, "seal", error)
+        raise _changed(path, "seal")
     if damage is not None:
-        _try_elsewhere(path, what, error)
+        _try_elsewhere(path, what)
     try:
         with h5py.File(path, "r") as file:
             _check_structure(file, path.stat().st_size)
             if damage is not None and "sealed" in file.attrs:
-                raise _changed(path, "seal", error)
+                raise _changed(path, "seal")
             yield file
     except InvalidInputError as found:
         found.within_file(path)
-        raise found if isinstance(found, InvalidFileError) else found.of_kind(error) from None
+        if isinstance(found, InvalidFileError):
+            raise
+        raise found.of_kind(InvalidFileError) from None
     except _DAMAGE as found:
-        raise _unreadable(path, str(found), what, error) from found
+        raise _unreadable(path, str(found), what) from found
 
 
-def check_array(path: Path, name: str, error: type[InvalidFileError] = InvalidFileError) -> None:
-    """Check the bytes of a large array of a sealed file, or raise `error`."""
+def check_array(path: Path, name: str) -> None:
+    """Check the bytes of a large array of a sealed file, or raise InvalidFileError."""
     for found, start, size, crc in _ranges(path) or ():
         if found == name and crc is not None and _crc(path, start, size) != crc:
-            raise _changed(path, name, error)
+            raise _changed(path, name)
 
 
-def _changed(path: Path, key: str, error: type[InvalidFileError]) -> InvalidFileError:
-    return error(
+def _changed(path: Path, key: str) -> InvalidFileError:
+    return InvalidFileError(
         "was changed or damaged after it was written",
         file=path,
         key=key,
@@ -264,10 +260,8 @@ def _crc(path: Path, start: int, size: int) -> int:
     return crc
 
 
-def _unreadable(
-    path: Path, reason: str, what: str, error: type[InvalidFileError]
-) -> InvalidFileError:
-    return error(f"not a readable HDF5 file ({reason})", file=path, expected=what)
+def _unreadable(path: Path, reason: str, what: str) -> InvalidFileError:
+    return InvalidFileError(f"not a readable HDF5 file ({reason})", file=path, expected=what)
 
 
 # --- files without a seal ---------------------------------------------------------------
@@ -279,7 +273,7 @@ _ELSEWHERE = (
 )
 
 
-def _try_elsewhere(path: Path, what: str, error: type[InvalidFileError]) -> None:
+def _try_elsewhere(path: Path, what: str) -> None:
     """Open a file in a process of its own, in which the library may crash or hang."""
     status = path.stat()
     known = (status.st_dev, status.st_ino, status.st_size)
@@ -289,11 +283,11 @@ def _try_elsewhere(path: Path, what: str, error: type[InvalidFileError]) -> None
     try:
         done = subprocess.run(command, timeout=_PATIENCE, capture_output=True, check=False)
     except subprocess.TimeoutExpired:
-        raise _unreadable(path, f"the library hangs for {_PATIENCE:g} s", what, error) from None
+        raise _unreadable(path, f"the library hangs for {_PATIENCE:g} s", what) from None
     except OSError:
         return  # no further process can be started here
     if done.returncode < 0:
-        raise _unreadable(path, "the library crashes", what, error)
+        raise _unreadable(path, "the library crashes", what)
     _opened.add(known)
 
 

@@ -17,7 +17,6 @@ from eqcalc.trajectory import (
     Header,
     Layout,
     Trajectory,
-    TrajectoryError,
     TrajectoryWriter,
 )
 from eqcalc.validation import InvalidFileError
@@ -212,7 +211,7 @@ def test_full_disk_leaves_the_earlier_part_readable(path, monkeypatch):
         return honest(descriptor, part, place)
 
     monkeypatch.setattr(os, "pwrite", full)
-    with refused(TrajectoryError, file=path) as caught:
+    with refused(InvalidFileError, file=path) as caught:
         write(writer, 11, 21)
     assert isinstance(caught.value.__cause__, OSError)
     assert caught.value.__cause__.errno == errno.ENOSPC
@@ -222,7 +221,7 @@ def test_full_disk_leaves_the_earlier_part_readable(path, monkeypatch):
 
 
 def test_too_small_a_disk_is_refused_at_once(path):
-    with refused(TrajectoryError, file=path):
+    with refused(InvalidFileError, file=path):
         TrajectoryWriter.create(path, header(steps=10**13), LAYOUTS)
     assert list(path.parent.iterdir()) == []
 
@@ -231,7 +230,7 @@ def test_folder_that_cannot_be_written(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
     for path in (tmp_path / "missing" / "run.h5", blocked / "run.h5"):
-        with pytest.raises(TrajectoryError) as caught:
+        with pytest.raises(InvalidFileError) as caught:
             TrajectoryWriter.create(path, header(), LAYOUTS)
         assert caught.value.file == path
 
@@ -243,20 +242,20 @@ def test_foreign_files_are_named(tmp_path):
         assert caught.value.file == path
     text = tmp_path / "text.h5"
     text.write_text("not HDF5")
-    with pytest.raises(TrajectoryError) as caught:
+    with pytest.raises(InvalidFileError) as caught:
         Trajectory.open(text)
     assert caught.value.file == text
     other = tmp_path / "other.h5"
     with h5py.File(other, "w") as file:
         file["x"] = 1.0
-    with pytest.raises(TrajectoryError) as caught:
+    with pytest.raises(InvalidFileError) as caught:
         Trajectory.open(other)
     assert caught.value.key == "format"
     newer = tmp_path / "newer.h5"
     TrajectoryWriter.create(newer, header(), LAYOUTS).close()
     with edited(newer) as file:
         file.attrs["version"] = 99
-    with pytest.raises(TrajectoryError) as caught:
+    with pytest.raises(InvalidFileError) as caught:
         Trajectory.open(newer)
     assert (caught.value.key, caught.value.value) == ("version", 99)
 
@@ -297,7 +296,7 @@ def test_what_is_missing_in_a_file_is_named(path, damage, key):
     TrajectoryWriter.create(path, header(), LAYOUTS).close()
     with edited(path) as file:
         damage(file)
-    with pytest.raises(TrajectoryError) as caught:
+    with pytest.raises(InvalidFileError) as caught:
         Trajectory.open(path)
     assert (caught.value.file, caught.value.key) == (path, key)
 

@@ -35,7 +35,7 @@ from eqcalc.datasets.agreement import (
 )
 from eqcalc.datasets.checks import Problem, ValidationReport, validate
 from eqcalc.datasets.conversion import ConversionError, ConversionReport, convert, open_reader
-from eqcalc.datasets.dataset import Dataset, DatasetError
+from eqcalc.datasets.dataset import Dataset
 from eqcalc.datasets.export import export_dataset
 from eqcalc.datasets.label_statistics import LabelStatistics, statistics
 from eqcalc.datasets.record import Record
@@ -47,7 +47,6 @@ __all__ = [
     "ConversionError",
     "ConversionReport",
     "Dataset",
-    "DatasetError",
     "DatasetWriter",
     "LabelStatistics",
     "Problem",

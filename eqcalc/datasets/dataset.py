@@ -33,10 +33,6 @@ _SPIN = "unpaired_electrons"
 _NAMED = 5  # formulas named in a representation
 
 
-class DatasetError(InvalidFileError):
-    """A file is not an eqcalc dataset, or is damaged."""
-
-
 class Dataset:
     """Labelled structures of one file, or a selection of them.
 
@@ -60,7 +56,7 @@ class Dataset:
         self.path = Path(path)
         self._indices: np.ndarray | None = None
         self._cache: dict[str, np.ndarray] = {}
-        with hdf5.reading(path, "a dataset (.h5)", DatasetError) as file:
+        with hdf5.reading(path, "a dataset (.h5)") as file:
             self._read_header(file)
             self._check_rows(file)
 
@@ -74,7 +70,7 @@ class Dataset:
         ------
         MissingFileError
             The file does not exist.
-        DatasetError
+        InvalidFileError
             It is not a dataset, is of a newer version, or is damaged.
         """
         return cls(path)
@@ -382,7 +378,7 @@ class Dataset:
 
     def _array(self, name: str) -> np.ndarray:
         if name not in self._cache:
-            hdf5.check_array(self.path, name, DatasetError)
+            hdf5.check_array(self.path, name)
             try:
                 with h5py.File(self.path, "r") as file:
                     array = file[name]
@@ -394,7 +390,9 @@ class Dataset:
                             self.path, array.dtype, "r", offset=offset, shape=array.shape
                         ).view(np.ndarray)
             except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-                raise DatasetError(f"cannot be read ({error})", key=name, file=self.path) from error
+                raise InvalidFileError(
+                    f"cannot be read ({error})", key=name, file=self.path
+                ) from error
         return self._cache[name]
 
     def _check_rows(self, file: h5py.File) -> None:
@@ -411,38 +409,38 @@ class Dataset:
         for name, expected in shapes.items():
             kind = kinds.get(name, "b" if name.endswith("present") else "iu")
             if file[name].dtype.kind not in kind:
-                raise DatasetError(key=name, value=str(file[name].dtype), expected=_KINDS[kind])
+                raise InvalidFileError(key=name, value=str(file[name].dtype), expected=_KINDS[kind])
             if file[name].shape != expected:
-                raise DatasetError(
+                raise InvalidFileError(
                     key=name, value=file[name].shape, expected=f"the shape {expected}"
                 )
         counts = np.asarray(self._array("atom_counts"), dtype=np.int64)
         self._offsets = np.concatenate([[0], np.cumsum(counts)])
         if (counts < 0).any() or self._offsets[-1] != atoms:
             value = int(self._offsets[-1])
-            raise DatasetError(key="atom_counts", value=value, expected=f"a sum of {atoms}")
+            raise InvalidFileError(key="atom_counts", value=value, expected=f"a sum of {atoms}")
         indices = {"source": (self._array("source"), max(1, len(self.sources)))}
         for split, parts in self.splits.items():
             indices |= {f"splits/{split}/{part}": (rows, n) for part, rows in parts.items()}
         for name, (rows, stop) in indices.items():
             if rows.dtype.kind not in "iu":
-                raise DatasetError(key=name, value=str(rows.dtype), expected=_KINDS["iu"])
+                raise InvalidFileError(key=name, value=str(rows.dtype), expected=_KINDS["iu"])
             wrong = rows[(rows < 0) | (rows >= stop)]
             if wrong.size:
-                raise DatasetError(key=name, value=wrong[0].item(), expected=f"0 to {stop - 1}")
+                raise InvalidFileError(key=name, value=wrong[0].item(), expected=f"0 to {stop - 1}")
         if not np.isfinite(self._array("charge")).all():
-            raise DatasetError(key="charge", expected="finite numbers")
+            raise InvalidFileError(key="charge", expected="finite numbers")
         numbers = self._array("numbers")
         if numbers.size and not 0 < numbers.min() <= numbers.max() < len(chemical_symbols):
             extremes = int(numbers.min()), int(numbers.max())
-            raise DatasetError(key="numbers", value=extremes, expected="atomic numbers")
+            raise InvalidFileError(key="numbers", value=extremes, expected="atomic numbers")
 
     def _read_header(self, file: h5py.File) -> None:
         if file.attrs.get("format") != FORMAT:
-            raise DatasetError("an HDF5 file, but not a dataset of eqcalc")
+            raise InvalidFileError("an HDF5 file, but not a dataset of eqcalc")
         version = int(file.attrs["format_version"])
         if not 1 <= version <= FORMAT_VERSION:
-            raise DatasetError(
+            raise InvalidFileError(
                 "written by a newer eqcalc" if version > FORMAT_VERSION else "",
                 key="format_version",
                 value=version,
@@ -451,13 +449,13 @@ class Dataset:
             )
         for name in ("atom_counts", "numbers", "positions", "charge", "source", "provenance"):
             if name not in file:
-                raise DatasetError("missing; the file is damaged", key=name)
+                raise InvalidFileError("missing; the file is damaged", key=name)
         self.provenance: dict[str, Any] = json.loads(file["provenance"][()])
         names = json.loads(file["source"].attrs["names"])
         records = {"provenance": (self.provenance, dict), "source.names": (names, list)}
         for key, (value, kind) in records.items():
             if not isinstance(value, kind):
-                raise DatasetError(key=key, value=value, expected=f"JSON, a {kind.__name__}")
+                raise InvalidFileError(key=key, value=value, expected=f"JSON, a {kind.__name__}")
         self.sources: tuple[str, ...] = tuple(map(str, names))
         self._n_stored = len(file["atom_counts"])
         self._has_spins = _SPIN in file
@@ -473,9 +471,11 @@ class Dataset:
             q, key = quantity(name), f"labels/{name}/values"
             shape = (n_atoms if q.per_atom else self._n_stored, *q.shape)
             if file[key].dtype.kind != "f":
-                raise DatasetError(key=key, value=str(file[key].dtype), expected=_KINDS["f"])
+                raise InvalidFileError(key=key, value=str(file[key].dtype), expected=_KINDS["f"])
             if file[key].shape != shape:
-                raise DatasetError(key=key, value=file[key].shape, expected=f"the shape {shape}")
+                raise InvalidFileError(
+                    key=key, value=file[key].shape, expected=f"the shape {shape}"
+                )
             self._units[key] = _factor(file, key, q.factor_from)
             self.levels_of_theory[name] = _attribute(file, key, "level_of_theory")
             if file[key].dtype == np.float32:
@@ -500,7 +500,7 @@ def _attribute(file: h5py.File, name: str, attribute: str) -> str:
     try:
         return str(file[name].attrs[attribute])
     except KeyError:
-        raise DatasetError("missing; the file is damaged", key=f"{name}.{attribute}") from None
+        raise InvalidFileError("missing; the file is damaged", key=f"{name}.{attribute}") from None
 
 
 def _factor(file: h5py.File, name: str, factor: Callable[[str], float]) -> float:
@@ -508,4 +508,4 @@ def _factor(file: h5py.File, name: str, factor: Callable[[str], float]) -> float
     try:
         return factor(unit)
     except units.UnitError as error:
-        raise DatasetError(str(error), key=f"{name}.unit", value=unit) from None
+        raise InvalidFileError(str(error), key=f"{name}.unit", value=unit) from None

@@ -475,7 +475,7 @@ class Recorder:
 
         Raises
         ------
-        TrajectoryError, CheckpointError
+        InvalidFileError, CheckpointError
             The disk is full or read-only. Earlier frames remain readable.
         """
         self.flush(sync=True)

@@ -27,7 +27,7 @@ sparse files. Compressed chunks have no fixed offsets and would save little: gzi
 reduces dipole and polarizability to 0.8 (measured on ethanol) and bead positions not at all.
 """
 
-from eqcalc.trajectory.layout import Header, Layout, TimeSeries, TrajectoryError
+from eqcalc.trajectory.layout import Header, Layout, TimeSeries
 from eqcalc.trajectory.reader import Trajectory
 from eqcalc.trajectory.writer import TrajectoryWriter
 
@@ -36,6 +36,5 @@ __all__ = [
     "Layout",
     "TimeSeries",
     "Trajectory",
-    "TrajectoryError",
     "TrajectoryWriter",
 ]

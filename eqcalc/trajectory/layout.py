@@ -63,10 +63,6 @@ def internal_unit(name: str) -> str | None:
     return known[name].unit if name in known else UNITS.get(name)
 
 
-class TrajectoryError(InvalidFileError):
-    """A trajectory file cannot be read or written."""
-
-
 @dataclass(frozen=True, eq=False)
 class TimeSeries(ComparedByValue):
     """An observable of all replicas on a regular time grid.
@@ -184,7 +180,7 @@ class Header(ComparedByValue):
 def reading_trajectory(path: Path) -> AbstractContextManager[h5py.File]:
     """Return the opened file of a trajectory; see :func:`eqcalc.hdf5.reading`."""
     what = "a trajectory (.h5); runs of i-PI are read by eqcalc.read_run"
-    return hdf5.reading(path, what, TrajectoryError)
+    return hdf5.reading(path, what)
 
 
 def frame_checksums(values: np.ndarray) -> np.ndarray:
@@ -217,7 +213,7 @@ def frame_count(file: h5py.File, name: str) -> int:
         return word
     frames = word & (1 << _COUNT) - 1
     if count_word(name, frames) != word:
-        raise TrajectoryError("was changed or damaged after it was written", key=f"frames/{name}")
+        raise InvalidFileError("was changed or damaged after it was written", key=f"frames/{name}")
     return frames
 
 
@@ -227,7 +223,7 @@ def laid_out(path: Path, header: Header, layouts: Mapping[str, Layout]) -> Itera
 
     Raises
     ------
-    TrajectoryError
+    InvalidFileError
         The directory does not exist or is read-only, or the disk is too small.
     """
     size = sum(
@@ -241,7 +237,7 @@ def laid_out(path: Path, header: Header, layouts: Mapping[str, Layout]) -> Itera
         if size > free:
             fitting = header.n_replicas * free // size
             fewer = f", or run at most {fitting} replicas" if fitting else ""
-            raise TrajectoryError(
+            raise InvalidFileError(
                 f"will need {size_text(size)}, but {size_text(free)} are free",
                 file=path,
                 advice=f"record fewer observables or with longer strides{fewer}",
@@ -251,7 +247,7 @@ def laid_out(path: Path, header: Header, layouts: Mapping[str, Layout]) -> Itera
                 _write_header(file, header, layouts)
             yield temporary
     except OSError as error:
-        raise TrajectoryError(f"cannot be created ({error})", file=path) from error
+        raise InvalidFileError(f"cannot be created ({error})", file=path) from error
 
 
 def _write_header(file: h5py.File, header: Header, layouts: Mapping[str, Layout]) -> None:

@@ -20,14 +20,13 @@ from eqcalc.trajectory.layout import (
     Header,
     Layout,
     TimeSeries,
-    TrajectoryError,
     frame_checksums,
     frame_count,
     internal_unit,
     reading_trajectory,
 )
 from eqcalc.units import UnitError, conversion_factor, parse_unit
-from eqcalc.validation import count, located, one_of
+from eqcalc.validation import InvalidFileError, count, located, one_of
 
 #: Units of attributes of the file, stored beside them.
 _HEADER_UNITS = {"temperature": "K", "timestep": "fs"}
@@ -65,10 +64,12 @@ class Trajectory:
         path = Path(path)
         with reading_trajectory(path) as file:
             if file.attrs.get("format") != FORMAT:
-                raise TrajectoryError(key="format", value=file.attrs.get("format"), expected=FORMAT)
+                raise InvalidFileError(
+                    key="format", value=file.attrs.get("format"), expected=FORMAT
+                )
             version = _scalar(file, "version", int)
             if not 1 <= version <= VERSION:
-                raise TrajectoryError(
+                raise InvalidFileError(
                     key="version",
                     value=version,
                     expected=f"at most {VERSION}",
@@ -217,7 +218,7 @@ class Trajectory:
                 broken = frame_checksums(values) != file["checksums"][name][chosen]
                 if broken.any():
                     frame = first + int(broken.any(axis=0).argmax())
-                    raise TrajectoryError(
+                    raise InvalidFileError(
                         "was changed or damaged after it was written",
                         key=f"{name}, frame {frame}",
                         advice="use a copy; an unfinished run is repaired by resuming it",
@@ -272,21 +273,21 @@ def _layout(file: h5py.File, name: str, header: Header) -> Layout:
     try:
         parse_unit(layout.unit) if internal is None else conversion_factor(layout.unit, internal)
     except UnitError as error:
-        raise TrajectoryError(str(error), key=f"observables/{name}.unit") from None
+        raise InvalidFileError(str(error), key=f"observables/{name}.unit") from None
     shape = (header.n_replicas, header.frames(layout))
     expected = {"interval": layout.stride * header.timestep, "start": 0.0}
     for key, value in expected.items():
         if not math.isclose(found := _scalar(dataset, key, float), value, rel_tol=1e-9):
             place = f"observables/{name}.{key}"
-            raise TrajectoryError(key=place, value=found, expected=f"{value:g} fs")
+            raise InvalidFileError(key=place, value=found, expected=f"{value:g} fs")
     if dataset.shape[:2] != shape or dataset.dtype != np.float64:
-        raise TrajectoryError(
+        raise InvalidFileError(
             key=f"observables/{name}",
             value=(dataset.shape, str(dataset.dtype)),
             expected=f"float64 {list(shape)}",
         )
     if not 0 <= frame_count(file, name) <= shape[1]:
-        raise TrajectoryError(
+        raise InvalidFileError(
             key=f"frames/{name}", value=frame_count(file, name), expected=f"at most {shape[1]}"
         )
     return layout
@@ -296,14 +297,14 @@ def _check_unit(item: h5py.Group | h5py.Dataset, name: str, expected: str) -> No
     """Require the unit that all files have."""
     unit = str(_attribute(item, name))
     if unit != expected:
-        raise TrajectoryError(key=f"{item.name} {name}", value=unit, expected=repr(expected))
+        raise InvalidFileError(key=f"{item.name} {name}", value=unit, expected=repr(expected))
 
 
 def _attribute(item: h5py.Group | h5py.Dataset, name: str) -> Any:
     """Return an attribute of the file or of a dataset in it."""
     if name not in item.attrs:
         where = "" if item.name == "/" else f" of {item.name}"
-        raise TrajectoryError(f"the attribute{where} is missing", key=name)
+        raise InvalidFileError(f"the attribute{where} is missing", key=name)
     return item.attrs[name]
 
 
@@ -315,14 +316,14 @@ def _scalar(item: h5py.Group | h5py.Dataset, name: str, kind: type) -> Any:
     except (TypeError, ValueError, OverflowError):
         found = None
     if found is None or (kind is int and found != value):
-        raise TrajectoryError(key=name, value=value, expected=f"of type {kind.__name__}")
+        raise InvalidFileError(key=name, value=value, expected=f"of type {kind.__name__}")
     return found
 
 
 def _item(file: h5py.File, name: str) -> Any:
     """Return a dataset or group of the file."""
     if name not in file:
-        raise TrajectoryError("is missing", key=f"/{name}")
+        raise InvalidFileError("is missing", key=f"/{name}")
     return file[name]
 
 
@@ -332,7 +333,7 @@ def _record(file: h5py.File, name: str) -> dict[str, Any]:
     try:
         record = json.loads(text)
     except (ValueError, TypeError, RecursionError) as error:
-        raise TrajectoryError(f"is damaged ({error})", key=name) from None
+        raise InvalidFileError(f"is damaged ({error})", key=name) from None
     if not isinstance(record, dict):
-        raise TrajectoryError(key=name, value=text, expected="a JSON object")
+        raise InvalidFileError(key=name, value=text, expected="a JSON object")
     return record

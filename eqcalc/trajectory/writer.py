@@ -16,14 +16,13 @@ from eqcalc.trajectory.layout import (
     CLOCK,
     Header,
     Layout,
-    TrajectoryError,
     count_word,
     frame_checksums,
     laid_out,
     reading_trajectory,
 )
 from eqcalc.trajectory.reader import Trajectory
-from eqcalc.validation import InvalidInputError, absent_file
+from eqcalc.validation import InvalidFileError, InvalidInputError, absent_file
 
 
 class TrajectoryWriter:
@@ -61,7 +60,7 @@ class TrajectoryWriter:
             for name, count in self.frames.items():
                 self._count(name, count)
         except OSError as error:
-            raise TrajectoryError(f"cannot be written ({error})", file=path) from error
+            raise InvalidFileError(f"cannot be written ({error})", file=path) from error
 
     @classmethod
     def create(cls, path: Path, header: Header, layouts: Mapping[str, Layout]) -> TrajectoryWriter:
@@ -71,7 +70,7 @@ class TrajectoryWriter:
         ------
         ExistingFileError
             The file exists.
-        TrajectoryError
+        InvalidFileError
             It cannot be created, for lack of permission or disk space.
         """
         absent_file(path)
@@ -111,7 +110,7 @@ class TrajectoryWriter:
         ------
         InvalidInputError
             The shape is wrong, or there are more frames than the run has.
-        TrajectoryError
+        InvalidFileError
             They could not be written, for example because the disk is full. Earlier frames
             remain readable.
         """
@@ -148,7 +147,7 @@ class TrajectoryWriter:
 
         Raises
         ------
-        TrajectoryError
+        InvalidFileError
             The disk reports an error.
         """
         try:
@@ -156,9 +155,9 @@ class TrajectoryWriter:
         except OSError as error:
             raise self._failure(error) from error
 
-    def _failure(self, error: OSError) -> TrajectoryError:
+    def _failure(self, error: OSError) -> InvalidFileError:
         counts = ", ".join(f"{count} {name}" for name, count in self.frames.items())
-        return TrajectoryError(
+        return InvalidFileError(
             f"cannot be written ({error})",
             file=self.path,
             advice=f"the frames up to now ({counts}) are readable",

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from eqcalc import hdf5
-from eqcalc.datasets import Dataset, DatasetError, DatasetWriter, Record, store_split
+from eqcalc.datasets import Dataset, DatasetWriter, Record, store_split
 from eqcalc.units import conversion_factor
-from eqcalc.validation import InvalidInputError
+from eqcalc.validation import InvalidFileError, InvalidInputError
 from tests.errors import refused
 
 # energy [eV] of the first structure in the archive that the shipped file was converted from
@@ -220,12 +220,12 @@ def test_units_are_read_from_the_attributes(tmp_path, mixed):
     with h5py.File(path, "r+") as file:
         file["labels/energy/values"].attrs["unit"] = "Å"
     hdf5.seal(path)
-    with refused(DatasetError, file=path, key="labels/energy/values.unit", value="Å"):
+    with refused(InvalidFileError, file=path, key="labels/energy/values.unit", value="Å"):
         Dataset.open(path)
     with h5py.File(path, "r+") as file:
         del file["labels/energy/values"].attrs["unit"]
     hdf5.seal(path)
-    with pytest.raises(DatasetError) as caught:
+    with pytest.raises(InvalidFileError) as caught:
         Dataset.open(path)
     assert (caught.value.file, caught.value.key) == (path, "labels/energy/values.unit")
 
@@ -235,22 +235,22 @@ def test_other_files_are_refused(tmp_path, mixed):
         Dataset.open(tmp_path / "none.h5")
     text = tmp_path / "text.h5"
     text.write_text("3\n\nH 0 0 0\n")
-    with pytest.raises(DatasetError, match="not a readable HDF5"):
+    with pytest.raises(InvalidFileError, match="not a readable HDF5"):
         Dataset.open(text)
     foreign = tmp_path / "foreign.h5"
     h5py.File(foreign, "w").close()
-    with pytest.raises(DatasetError, match="not a dataset of eqcalc"):
+    with pytest.raises(InvalidFileError, match="not a dataset of eqcalc"):
         Dataset.open(foreign)
     path = tmp_path / "a.h5"
     Dataset.create(path, mixed, level_of_theory="x")
     truncated = tmp_path / "truncated.h5"
     truncated.write_bytes(path.read_bytes()[:-500])
-    with pytest.raises(DatasetError):
+    with pytest.raises(InvalidFileError):
         Dataset.open(truncated)
     with h5py.File(path, "r+") as file:
         file.attrs["format_version"] = 99
     hdf5.seal(path)
-    with pytest.raises(DatasetError, match="newer"):
+    with pytest.raises(InvalidFileError, match="newer"):
         Dataset.open(path)
 
 
@@ -269,10 +269,10 @@ def test_numbers_out_of_range_are_named(tmp_path, mixed, change, key):
     store_split(path, "a", {"training": [0]})
     with h5py.File(path, "r+") as file:
         change(file)
-    with refused(DatasetError, file=path, key="seal"):
+    with refused(InvalidFileError, file=path, key="seal"):
         Dataset.open(path)
     hdf5.seal(path)
-    with refused(DatasetError, file=path, key=key):
+    with refused(InvalidFileError, file=path, key=key):
         Dataset.open(path)
 
 

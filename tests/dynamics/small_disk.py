@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from eqcalc.dynamics import CheckpointError, simulate
-from eqcalc.trajectory import Trajectory, TrajectoryError
+from eqcalc.trajectory import Trajectory
+from eqcalc.validation import InvalidFileError
 from tests.analytic import ToyWater
 
 STEPS = 1200
@@ -91,7 +92,7 @@ def main(folder):
             except OSError:
                 pass
 
-    message = failure(path, (TrajectoryError, CheckpointError), Sabotage(300, fill))
+    message = failure(path, (InvalidFileError, CheckpointError), Sabotage(300, fill))
     assert "No space left on device" in message, message
     assert "readable" in message, message
     same_so_far(path, whole, 250)

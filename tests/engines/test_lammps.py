@@ -18,9 +18,9 @@ from eqcalc.dynamics import FromArrays
 from eqcalc.engines.lammps import UNIT_STYLES, ModelFix
 from eqcalc.models.networks.painn import SmoothPaiNNConfig
 from eqcalc.runtime import MoleculeEvaluator
-from eqcalc.trajectory import Trajectory, TrajectoryError
+from eqcalc.trajectory import Trajectory
 from eqcalc.units import BOLTZMANN, FEMTOSECOND, conversion_factor
-from eqcalc.validation import ExistingFileError, InvalidInputError
+from eqcalc.validation import ExistingFileError, InvalidFileError, InvalidInputError
 from tests.conftest import make_potential
 from tests.errors import refused
 
@@ -323,7 +323,7 @@ def test_what_does_not_fit_is_refused(engine, exact, ethanol, tmp_path):
     fix.run(5, output=path, temperature=300.0)
     with pytest.raises(ExistingFileError):
         fix.run(5, output=path, temperature=300.0)
-    with pytest.raises(TrajectoryError):
+    with pytest.raises(InvalidFileError):
         fix.run(5, output=tmp_path / "no" / "a.h5", temperature=300.0)
 
 
