@@ -20,7 +20,6 @@ from eqcalc.dynamics import default_observables, simulate
 from eqcalc.ipi.evaluation import BeadEvaluator
 from eqcalc.ipi.units import extra_quantities, printed_units
 from eqcalc.models import Potential, PotentialConfig, References, load_model, readouts, save_model
-from eqcalc.models.checkpoint import CheckpointError
 from eqcalc.models.networks.painn import PaiNNConfig
 from eqcalc.runtime import eager_evaluator, evaluator_for
 from eqcalc.runtime.cpp_compiler import compiler
@@ -28,7 +27,7 @@ from eqcalc.structures import Structures
 from eqcalc.training import evaluate, train
 from eqcalc.trajectory import Trajectory
 from eqcalc.units import conversion_factor
-from eqcalc.validation import InvalidInputError
+from eqcalc.validation import InvalidFileError, InvalidInputError
 from tests.errors import refused
 
 FOLDER = Path(__file__).parents[1] / "workflows" / "own_quantity"
@@ -249,7 +248,7 @@ def test_a_file_needs_the_module_that_was_let_in(quadrupole, tmp_path, monkeypat
     del sys.modules[MODULE]
     quantities._QUANTITIES.pop("quadrupole")
     readouts._READOUTS.pop("quadrupole")
-    with refused(CheckpointError, key="heads", value="quadrupole") as caught:
+    with refused(InvalidFileError, key="heads", value="quadrupole") as caught:
         load_model(tmp_path / "model.eqc")
     assert "EQCALC_PLUGINS" in caught.value.advice
     assert MODULE not in sys.modules

@@ -2,7 +2,6 @@
 """Batched classical and ring-polymer molecular dynamics of one molecule."""
 
 from eqcalc.dynamics.checkpoint import (
-    CheckpointError,
     SettingsError,
     load_state,
     recorded_execution,
@@ -27,7 +26,6 @@ from eqcalc.dynamics.state import State
 __all__ = [
     "OBSERVABLES",
     "BalancedModes",
-    "CheckpointError",
     "Equilibration",
     "FromArrays",
     "HarmonicModes",

@@ -27,10 +27,6 @@ from eqcalc.validation import (
 FORMAT = "eqcalc dynamics checkpoint 1"
 
 
-class CheckpointError(InvalidFileError):
-    """A simulation checkpoint is missing, or cannot be read or written."""
-
-
 class SettingsError(InvalidInputError):
     """A run cannot be resumed with different settings.
 
@@ -101,12 +97,12 @@ class Checkpoint:
             length = int.from_bytes(data[:8], "little")
             metadata = json.loads(data[8 : 8 + length])["__metadata__"]
             if metadata["format"] != FORMAT:
-                raise CheckpointError(
+                raise InvalidFileError(
                     file=path, key="format", value=metadata["format"], expected=repr(FORMAT)
                 )
             stated = metadata.pop("sha256", None)  # not in files of 0.2
             if stated is not None and stated != _digest(tensors, metadata):
-                raise CheckpointError(
+                raise InvalidFileError(
                     "was changed after it was written", file=path, key="sha256", advice="use a copy"
                 )
             none = tensors["heat"].new_zeros(len(tensors["heat"]), 0)  # of 0.2: without cells
@@ -116,7 +112,7 @@ class Checkpoint:
         except InvalidInputError:
             raise
         except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
-            raise CheckpointError(
+            raise InvalidFileError(
                 f"is damaged ({error})", file=path, expected="the checkpoint of a simulation"
             ) from error
         return cls(state, frames, tensors, settings)

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from eqcalc.dynamics.checkpoint import (
     Checkpoint,
-    CheckpointError,
     SettingsError,
     checkpoint_path,
     require_same_settings,
@@ -48,7 +47,7 @@ from eqcalc.interruption import StopRequest, stopping
 from eqcalc.models.corrected import require_potential
 from eqcalc.progress import progress_bar
 from eqcalc.trajectory import Trajectory, TrajectoryWriter
-from eqcalc.validation import InvalidInputError, count, non_negative, positive
+from eqcalc.validation import InvalidFileError, InvalidInputError, count, non_negative, positive
 
 if TYPE_CHECKING:
     from eqcalc.runtime.evaluator import Evaluator
@@ -388,7 +387,7 @@ def _stored(output: Path, settings: Mapping[str, object]) -> Checkpoint | None:
     path = checkpoint_path(output)
     if not output.exists():
         if path.exists():
-            raise CheckpointError(
+            raise InvalidFileError(
                 f"belongs to the trajectory {output}, which is missing",
                 file=path,
                 advice="put it back, or remove the checkpoint to start again",
@@ -401,7 +400,7 @@ def _stored(output: Path, settings: Mapping[str, object]) -> Checkpoint | None:
         require_same_settings(checkpoint.settings, settings, output)
         return checkpoint
     if any(trajectory.n_frames(name) for name in trajectory.observables()):
-        raise CheckpointError(f"is missing; {output} cannot be continued without it", file=path)
+        raise InvalidFileError(f"is missing; {output} cannot be continued without it", file=path)
     return None  # killed before the first checkpoint
 
 
@@ -475,7 +474,7 @@ class Recorder:
 
         Raises
         ------
-        InvalidFileError, CheckpointError
+        InvalidFileError
             The disk is full or read-only. Earlier frames remain readable.
         """
         self.flush(sync=True)
@@ -500,7 +499,7 @@ class Recorder:
         try:
             checkpoint.write(self.path)
         except OSError as error:
-            raise CheckpointError(
+            raise InvalidFileError(
                 f"cannot be written ({error.strerror or error})",
                 file=self.path,
                 advice=f"{self.writer.path} up to step {checkpoint.state.step} is readable",

@@ -41,10 +41,6 @@ _HEADER_KEY = "eqcalc"
 _HEADER_FIELDS = ("format", "version", "model", "references", "units", "metadata", "hash")
 
 
-class CheckpointError(InvalidFileError):
-    """A model file cannot be read or written."""
-
-
 def _canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
@@ -113,7 +109,7 @@ def save_model(potential: Potential, path: str | Path) -> None:
 
     Raises
     ------
-    CheckpointError
+    InvalidFileError
         The metadata cannot be written as JSON, or the directory cannot be written.
     InvalidInputError
         The representation is neither one of eqcalc nor registered
@@ -128,11 +124,11 @@ def save_model(potential: Potential, path: str | Path) -> None:
         header["hash"] = _content_hash(header, tensors)
         text = json.dumps(header, ensure_ascii=False)
     except TypeError as error:
-        raise CheckpointError(str(error), key="metadata", expected="JSON", file=path) from None
+        raise InvalidFileError(str(error), key="metadata", expected="JSON", file=path) from None
     try:
         write_atomically(path, safetensors.torch.save(tensors, metadata={_HEADER_KEY: text}))
     except OSError as error:
-        raise CheckpointError(f"cannot be written ({error.strerror})", file=path) from error
+        raise InvalidFileError(f"cannot be written ({error.strerror})", file=path) from error
 
 
 def read_header(path: str | Path) -> dict[str, Any]:
@@ -150,7 +146,7 @@ def read_header(path: str | Path) -> dict[str, Any]:
         with safetensors.safe_open(path, framework="pt") as stream:
             metadata = stream.metadata() or {}
     except (safetensors.SafetensorError, OSError) as error:
-        raise CheckpointError(
+        raise InvalidFileError(
             f"is truncated, damaged or not a model file ({error})",
             expected="a model file (.eqc)",
             file=path,
@@ -158,12 +154,12 @@ def read_header(path: str | Path) -> dict[str, Any]:
     try:
         header = json.loads(metadata.get(_HEADER_KEY, "null"))
     except (json.JSONDecodeError, RecursionError) as error:
-        raise CheckpointError(f"is not JSON ({error})", key="header", file=path) from None
+        raise InvalidFileError(f"is not JSON ({error})", key="header", file=path) from None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise CheckpointError("was not written by eqcalc", expected=FORMAT, file=path)
+        raise InvalidFileError("was not written by eqcalc", expected=FORMAT, file=path)
     version = header.get("version")
     if not isinstance(version, int) or not 1 <= version <= VERSION:
-        raise CheckpointError(
+        raise InvalidFileError(
             key="version",
             value=version,
             expected=f"a format version up to {VERSION}",
@@ -172,10 +168,10 @@ def read_header(path: str | Path) -> dict[str, Any]:
         )
     for key in _HEADER_FIELDS:
         if key not in header:
-            raise CheckpointError("is missing in the header", key=key, file=path)
+            raise InvalidFileError("is missing in the header", key=key, file=path)
     for key in ("model", "references", "units", "metadata"):
         if not isinstance(header[key], dict):
-            raise CheckpointError(key=key, value=header[key], expected="a mapping", file=path)
+            raise InvalidFileError(key=key, value=header[key], expected="a mapping", file=path)
     return header
 
 
@@ -191,10 +187,10 @@ def read_checked(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         tensors = safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, OSError) as error:
-        raise CheckpointError(f"cannot be read ({error})", key="parameters", file=path) from None
+        raise InvalidFileError(f"cannot be read ({error})", key="parameters", file=path) from None
     found = _content_hash(header, tensors)
     if found != header["hash"]:
-        raise CheckpointError(
+        raise InvalidFileError(
             "the file was changed after it was written",
             key="hash",
             value=found,
@@ -204,7 +200,7 @@ def read_checked(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             advice = "the training has diverged; use an earlier model"
-            raise CheckpointError(key=name, expected="finite parameters", file=path, advice=advice)
+            raise InvalidFileError(key=name, expected="finite parameters", file=path, advice=advice)
     return header, tensors
 
 
@@ -227,7 +223,7 @@ def load_model(
     ------
     MissingFileError
         There is no such file.
-    CheckpointError
+    InvalidFileError
         It is truncated, not a model file or written by a newer version, or its content does not
         match its hash or configuration.
     InvalidInputError
@@ -249,14 +245,14 @@ def load_model(
         with torch.random.fork_rng(devices=[]):  # the initial parameters are overwritten
             potential = Potential(config, references)
     except InvalidInputError as error:
-        raise error.within_file(path).of_kind(CheckpointError) from None
+        raise error.within_file(path).of_kind(InvalidFileError) from None
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"cannot be used ({error})", key="model", file=path) from None
+        raise InvalidFileError(f"cannot be used ({error})", key="model", file=path) from None
     for name, unit in header["units"].items():
         with located(file=path):
             expected = quantity(name).unit
         if expected != unit:
-            raise CheckpointError(
+            raise InvalidFileError(
                 key=f"units.{name}", value=unit, expected=repr(expected), file=path
             )
     place = "last_layers."
@@ -267,7 +263,7 @@ def load_model(
     try:
         potential.load_state_dict(tensors)
     except RuntimeError as error:
-        raise CheckpointError(
+        raise InvalidFileError(
             f"do not fit the configuration ({error})", key="parameters", file=path
         ) from None
     potential.metadata = {**header["metadata"], "hash": header["hash"]}

@@ -13,7 +13,6 @@ from ase.constraints import FixAtoms
 
 from eqcalc.dynamics import (
     OBSERVABLES,
-    CheckpointError,
     Equilibration,
     FromArrays,
     HarmonicModes,
@@ -30,7 +29,7 @@ from eqcalc.dynamics.initial import remove_rotation
 from eqcalc.interruption import Stopped
 from eqcalc.trajectory import Trajectory
 from eqcalc.units import BOLTZMANN, FEMTOSECOND
-from eqcalc.validation import InvalidInputError
+from eqcalc.validation import InvalidFileError, InvalidInputError
 from tests.analytic import HarmonicWell, MorseDiatomic, ToyWater
 from tests.conftest import slow
 from tests.errors import refused
@@ -640,14 +639,14 @@ def test_missing_halves_are_explained(path):
     checkpoint = path.with_name("run.h5.checkpoint")
     content = checkpoint.read_bytes()
     checkpoint.unlink()
-    with pytest.raises(CheckpointError) as missing:
+    with pytest.raises(InvalidFileError) as missing:
         run(path)
     checkpoint.write_bytes(content[:100])
-    with pytest.raises(CheckpointError) as damaged:
+    with pytest.raises(InvalidFileError) as damaged:
         run(path)
     checkpoint.write_bytes(content)
     path.rename(path.with_name("elsewhere.h5"))
-    with pytest.raises(CheckpointError) as alone:
+    with pytest.raises(InvalidFileError) as alone:
         run(path)
     assert missing.value.file == damaged.value.file == alone.value.file == checkpoint
 
@@ -755,7 +754,7 @@ def test_a_changed_checkpoint_is_noticed(path):
     data = checkpoint.read_bytes()
     for place in np.linspace(9, len(data) - 1, 40, dtype=int):
         checkpoint.write_bytes(data[:place] + bytes([data[place] ^ 4]) + data[place + 1 :])
-        with refused(CheckpointError, file=checkpoint):
+        with refused(InvalidFileError, file=checkpoint):
             load_state(path)
     checkpoint.write_bytes(data)
     assert load_state(path).step == 4

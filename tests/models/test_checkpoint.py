@@ -12,7 +12,6 @@ import torch
 
 from eqcalc.models import checkpoint
 from eqcalc.models.checkpoint import (
-    CheckpointError,
     load_model,
     model_hash,
     read_checked,
@@ -81,7 +80,7 @@ def test_precision_is_an_argument(saved):
 def test_truncated_file_is_refused(saved, fraction):
     data = saved.read_bytes()
     saved.write_bytes(data[: int(fraction * len(data))])
-    with refused(CheckpointError, file=saved, expected="a model file (.eqc)"):
+    with refused(InvalidFileError, file=saved, expected="a model file (.eqc)"):
         load_model(saved)
 
 
@@ -89,7 +88,7 @@ def test_changed_parameter_is_noticed(saved):
     data = bytearray(saved.read_bytes())
     data[-5] ^= 1
     saved.write_bytes(data)
-    with refused(CheckpointError, file=saved, key="hash"):
+    with refused(InvalidFileError, file=saved, key="hash"):
         load_model(saved)
 
 
@@ -103,26 +102,26 @@ def test_changed_parameter_is_noticed(saved):
 )
 def test_changed_header_is_noticed(saved, change):
     rewrite_header(saved, change)
-    with refused(CheckpointError, file=saved, key="hash"):
+    with refused(InvalidFileError, file=saved, key="hash"):
         load_model(saved)
 
 
 def test_newer_version_is_refused(saved):
     rewrite_header(saved, lambda h: h.update(version=99))
-    with refused(CheckpointError, file=saved, key="version", value=99):
+    with refused(InvalidFileError, file=saved, key="version", value=99):
         load_model(saved)
 
 
 def test_missing_header_key_is_named(saved):
     rewrite_header(saved, lambda h: h.pop("units"))
-    with refused(CheckpointError, file=saved, key="units"):
+    with refused(InvalidFileError, file=saved, key="units"):
         load_model(saved)
 
 
 def test_foreign_safetensors_file_is_refused(tmp_path):
     path = tmp_path / "other.safetensors"
     safetensors.torch.save_file({"weight": torch.zeros(3)}, path)
-    with refused(CheckpointError, file=path, expected="eqcalc-model"):
+    with refused(InvalidFileError, file=path, expected="eqcalc-model"):
         load_model(path)
 
 
@@ -142,7 +141,7 @@ def test_pickle_is_refused_and_not_executed(tmp_path):
             torch.save({"bomb": Bomb()}, path)
         else:
             path.write_bytes(data)
-        with refused(CheckpointError, file=path):
+        with refused(InvalidFileError, file=path):
             load_model(path)
     assert not marker.exists()
 
@@ -155,7 +154,7 @@ def test_missing_file_is_named(tmp_path):
 def test_failed_write_keeps_the_old_file(saved, potential):
     before = saved.read_bytes()
     potential.metadata = {"not json": object()}
-    with refused(CheckpointError, key="metadata", expected="JSON"):
+    with refused(InvalidFileError, key="metadata", expected="JSON"):
         save_model(potential, saved)
     assert saved.read_bytes() == before
     assert [p.name for p in saved.parent.iterdir()] == ["model.eqc"]
@@ -163,7 +162,7 @@ def test_failed_write_keeps_the_old_file(saved, potential):
 
 def test_unwritable_directory_is_a_clear_error(tmp_path, potential):
     path = tmp_path / "missing" / "model.eqc"
-    with refused(CheckpointError, file=path) as caught:
+    with refused(InvalidFileError, file=path) as caught:
         save_model(potential, path)
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 
@@ -191,7 +190,7 @@ def test_parameters_that_are_no_numbers_are_refused(tmp_path, potential):
         parameter.view(-1)[3] = float("nan")
     save_model(potential, tmp_path / "m.eqc")
     for read in (load_model, read_checked):
-        with refused(CheckpointError, file=tmp_path / "m.eqc", key=name):
+        with refused(InvalidFileError, file=tmp_path / "m.eqc", key=name):
             read(tmp_path / "m.eqc")
 
 
@@ -208,7 +207,7 @@ def test_a_header_cannot_ask_for_more_than_the_file_holds(saved, key, value):
         header["hash"] = checkpoint._content_hash(header, tensors)
 
     rewrite_header(path, change)
-    with refused(CheckpointError, file=path, key=f"model.representation.{key}", value=value):
+    with refused(InvalidFileError, file=path, key=f"model.representation.{key}", value=value):
         load_model(path)
 
 

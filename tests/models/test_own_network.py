@@ -27,11 +27,10 @@ from eqcalc.models import (
     registry,
     save_model,
 )
-from eqcalc.models.checkpoint import CheckpointError
 from eqcalc.structures import Structures
 from eqcalc.training import TrainingConfig, train
 from eqcalc.training.sweeps import Sweep, sweep
-from eqcalc.validation import InvalidInputError
+from eqcalc.validation import InvalidFileError, InvalidInputError
 from tests.errors import refused
 
 FOLDER = Path(__file__).parents[2] / "workflows" / "own_network"
@@ -100,10 +99,10 @@ def test_a_file_imports_nothing_that_the_caller_has_not_let_in(small, tmp_path, 
     save_model(small, tmp_path / "model.eqc")
     monkeypatch.setattr(registry, "_REGISTERED", {})
     del sys.modules["weighted_neighbors"]
-    with refused(CheckpointError, key="representation.name", value=NAME):
+    with refused(InvalidFileError, key="representation.name", value=NAME):
         load_model(tmp_path / "model.eqc")
     monkeypatch.setenv("EQCALC_PLUGINS", "weighted_neighbors_of_others,another")
-    with refused(CheckpointError, key="representation.name", value=NAME):
+    with refused(InvalidFileError, key="representation.name", value=NAME):
         load_model(tmp_path / "model.eqc")
     assert "weighted_neighbors" not in sys.modules
     monkeypatch.setenv("EQCALC_PLUGINS", "another, weighted_neighbors")
