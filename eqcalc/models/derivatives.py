@@ -28,6 +28,9 @@ from eqcalc.neighbors import Pairs, isolated_pairs, pairs_within
 from eqcalc.structures import Structures
 from eqcalc.validation import InvalidInputError
 
+#: Directions of second derivatives that are followed at once.
+_DIRECTIONS = 12
+
 
 def differentiable_pairs(potential: Potential, structures: Structures) -> Pairs:
     """Return the pairs with which a potential is differentiated at the present positions."""
@@ -89,8 +92,18 @@ def property_derivative(potential: Potential, molecule: Structures, name: str) -
 def property_second_derivative(potential: Potential, molecule: Structures, name: str) -> Tensor:
     """Second derivatives of a property, ``[n_atoms, 3, n_atoms, 3, *shape]`` per Å²."""
     evaluate = _property_of_positions(potential, molecule, name)
-    second = torch.func.jacfwd(torch.func.jacrev(evaluate))(molecule.positions.detach())
-    return torch.movedim(second, (-4, -3, -2, -1), (0, 1, 2, 3)).detach()
+    gradient = torch.func.jacrev(evaluate)
+    positions = molecule.positions.detach()
+    directions = torch.eye(positions.numel()).to(positions).view(-1, *positions.shape)
+
+    def along(direction: Tensor) -> Tensor:
+        return torch.func.jvp(gradient, (positions,), (direction,))[1]
+
+    # the graph of a block is freed before the next one, which bounds the memory
+    blocks = directions.split(_DIRECTIONS)
+    second = torch.cat([torch.vmap(along)(block).detach() for block in blocks])
+    second = second.movedim(0, -1).unflatten(-1, positions.shape)
+    return torch.movedim(second, (-4, -3, -2, -1), (0, 1, 2, 3))
 
 
 def time_derivatives(
