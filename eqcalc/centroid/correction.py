@@ -27,11 +27,11 @@ from eqcalc.models.potential import Potential
 from eqcalc.runtime import evaluator_for
 from eqcalc.training import TrainingConfig, train
 from eqcalc.training.config import (
+    AdamWConfig,
     CosineSchedule,
     DataConfig,
     LossTerm,
     ModelConfig,
-    OptimizerConfig,
     StoppingConfig,
 )
 from eqcalc.validation import InvalidInputError
@@ -121,7 +121,7 @@ def train_correction(
         data=DataConfig(path=dataset.path, split=SPLIT),
         loss={"forces": LossTerm(1.0)},
         model=ModelConfig(representation=representation),
-        optimizer=OptimizerConfig(batch_size=batch_size, learning_rate=learning_rate),
+        optimizer=AdamWConfig(batch_size=batch_size, learning_rate=learning_rate),
         schedule=CosineSchedule(warm_up=1.0),
         stopping=StoppingConfig(epochs=epochs, patience=None),
         seed=seed,

@@ -7,6 +7,7 @@ Building the parser imports no scientific library, to keep help and argument err
 from __future__ import annotations
 
 import argparse
+import ast
 import contextlib
 import shlex
 from collections.abc import Callable
@@ -106,6 +107,14 @@ class _Range(argparse.Action):
 def chosen(options: argparse.Namespace, *names: str) -> dict[str, Any]:
     """Return options as keyword arguments of the same names."""
     return {name: getattr(options, name) for name in names}
+
+
+def literal(text: str) -> Any:
+    """Parse a Python literal, or return the text."""
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return {"true": True, "false": False, "none": None}.get(text.lower(), text)
 
 
 def option_name(name: str) -> str:

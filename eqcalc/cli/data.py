@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import ast
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from eqcalc.cli.arguments import (
     add_pairs,
     add_seed,
     chosen,
+    literal,
     option_name,
     positive_count,
     tell_next,
@@ -51,7 +51,7 @@ def _method(options: argparse.Namespace) -> Any:
     """Return the method, or methods by quantity, given by the options."""
     from eqcalc.labelling import as_method, method_named
 
-    given = {key: _value(text) for key, text in options.option}
+    given = {key: literal(text) for key, text in options.option}
     dft = chosen(options, "functional", "basis")
     dft = {key: value for key, value in dft.items() if value is not None}
     named = [text.rpartition("=") for text in options.method or ["gfn2"]]
@@ -82,14 +82,6 @@ def _method(options: argparse.Namespace) -> Any:
             expected="the key after a quantity of its method, such as dipole.basis=def2-SVP",
         )
     return as_method(methods)
-
-
-def _value(text: str) -> Any:
-    """Parse a Python literal, or return the text."""
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return {"true": True, "false": False, "none": None}.get(text.lower(), text)
 
 
 def _levels(texts: Sequence[str]) -> str | dict[str, str] | None:
@@ -144,7 +136,7 @@ def _convert(options: argparse.Namespace) -> None:
 
 def _reader_options(options: argparse.Namespace) -> dict[str, Any]:
     stated = chosen(options, "properties", "exclude")
-    given = {key: _value(text) for key, text in options.option}
+    given = {key: literal(text) for key, text in options.option}
     return {key: value for key, value in stated.items() if value is not None} | given
 
 

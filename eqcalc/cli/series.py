@@ -94,7 +94,12 @@ def add_series_options(command: Any) -> None:
 
 def refuse_series_options(options: argparse.Namespace) -> None:
     """Reject series options combined with a trajectory."""
-    _refuse(options, _SERIES_OPTIONS, f"is for series of other codes; {options.trajectory} says it")
+    _refuse(
+        options,
+        _SERIES_OPTIONS,
+        "is for series of other codes, which are given by --dipole FILE and --polarizability FILE; "
+        f"{options.trajectory} is read as a trajectory of eqcalc",
+    )
 
 
 def read_series_options(options: argparse.Namespace) -> dict[str, Any]:

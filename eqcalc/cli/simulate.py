@@ -15,8 +15,10 @@ from eqcalc.cli.arguments import (
     add_mass,
     add_model,
     add_number,
+    add_pairs,
     chosen,
     configure_process,
+    literal,
     name_and_interval,
     number_from_zero,
     option_name,
@@ -84,7 +86,8 @@ def _simulate(options: argparse.Namespace) -> None:
     if is_effective:
         evaluator = _corrected(options, structures, evaluator, learned)
     pressure = {} if options.pressure is None else {"pressure": options.pressure}
-    dynamics = Method(options.method, **pressure)
+    given = {key: literal(text) for key, text in options.option}
+    dynamics = Method(options.method, **{**given, **pressure})
     observables = default_observables(options.timestep, evaluator.quantities, dynamics)
     # a run of an earlier version is resumed as it was started
     recorded = recorded_observables(options.output)
@@ -185,6 +188,8 @@ def add_simulate_command(add: Callable[..., Any]) -> None:
         f"own; {' and '.join(name for name in names if name not in by_name)} need matrices and are "
         "available in Python only",
     )
+    text = "parameter of the method, such as damping=0.5 of T-RPMD or one of your thermostat"
+    add_pairs(command, "--option", "KEY=VALUE", text)
     command.add_argument(
         "--committee",
         type=Path,

@@ -24,6 +24,7 @@ from eqcalc.validation import InvalidInputError
 
 def _train(options: argparse.Namespace) -> None:
     from eqcalc.training import TrainingConfig, train
+    from eqcalc.training.few_labels import described_errors
     from eqcalc.training.settings import TEMPLATE_ADVICE
     from eqcalc.training.template import write_template
 
@@ -47,6 +48,8 @@ def _train(options: argparse.Namespace) -> None:
     configure_process(options)
     result = train(options.config, progress=options.progress)
     print(f"model: {result.path}")
+    if errors := result.record.get("left_out"):
+        print(f"errors of structures that are left out: {described_errors(errors)}")
     if result.finished:
         dataset = TrainingConfig.read(options.config).data.path
         tell_next("evaluate", result.path, dataset, "--split", "test")

@@ -248,10 +248,11 @@ def _extras_factor(
     if description.is_of_eqcalc():
         return atomic_unit(unit)
     raise OutputError(
-        "comes from another code than eqcalc, and i-PI does not know its unit",
+        "its unit is not known: nothing in the input says that eqcalc provides it",
         file=description.file,
         key=f"extra {name}",
-        advice=f"state it: extras_units={{{name!r}: {unit!r}}}",
+        advice="if eqcalc does, write <parameters> {symbols: FORMULA} into its ffsocket; if not, "
+        f"state it in Python: eqcalc.read_run(folder, extras_units={{{name!r}: {unit!r}}})",
     )
 
 

@@ -21,6 +21,7 @@ The settings of a training, here with their defaults where they have one::
       dipole: 0.02
       polarizability: 0.05          # or scalars of molecules, for example homo_lumo_gap: 1.0
     optimizer: {batch_size: 10, learning_rate: 0.001, weight_decay: 0.01, max_gradient_norm: 1.0}
+    # or {name: gauss_newton}, for few labels of one molecule with start_from; without what follows
     schedule: {name: plateau, factor: 0.5, patience: 50, smoothing: 0.9, minimum: 1.0e-6}
     # or {name: cosine, warm_up: 0.0, minimum: 1.0e-6}
     stopping: {epochs: 1000, patience: 150, hours: null}

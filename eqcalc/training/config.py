@@ -23,7 +23,13 @@ from eqcalc.training.settings import (
     require,
     section_of,
 )
-from eqcalc.training.template import completed, trainable_quantities
+from eqcalc.training.template import (
+    FEW_LABELS,
+    OF_EPOCHS,
+    completed,
+    is_for_few_labels,
+    trainable_quantities,
+)
 from eqcalc.validation import (
     InvalidFileError,
     count,
@@ -35,6 +41,8 @@ from eqcalc.validation import (
     positive,
     positive_fields,
 )
+
+_STRUCTURES = "a positive number of structures, or data.split"
 
 
 @dataclass(frozen=True)
@@ -68,9 +76,10 @@ class DataConfig:
             value = getattr(self, key)
             if self.split is not None:
                 require(value is None, key, "nothing beside data.split", value)
-            elif key != "test":
-                expected = "a positive number of structures, or data.split"
-                require(value is not None and value > 0, key, expected, value)
+            elif key == "training":
+                require(value is not None and value > 0, key, _STRUCTURES, value)
+            elif key == "validation":
+                require(value is not None and value >= 0, key, _STRUCTURES, value)
             elif value is not None:
                 count(key, value, least=0)
         count("seed", self.seed, least=0)
@@ -156,7 +165,7 @@ class LossTerm:
 
 
 @dataclass(frozen=True)
-class OptimizerConfig:
+class AdamWConfig:
     """AdamW optimizer.
 
     Parameters
@@ -169,6 +178,8 @@ class OptimizerConfig:
         only outliers.
     """
 
+    name: ClassVar[str] = "adamw"
+
     batch_size: int = 10
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
@@ -179,6 +190,18 @@ class OptimizerConfig:
         non_negative("weight_decay", self.weight_decay)
         if self.max_gradient_norm is not None:
             positive("max_gradient_norm", self.max_gradient_norm)
+
+
+@dataclass(frozen=True)
+class GaussNewtonConfig:
+    """Gauss–Newton steps of least norm, for few labels of one molecule.
+
+    They fit the last interaction and the read-outs of ``model.start_from``
+    (:func:`eqcalc.training.tangent_fit`) to the quantities of the loss, whose weights they do not
+    use. There are no epochs, and no validation.
+    """
+
+    name: ClassVar[str] = FEW_LABELS
 
 
 def _weight_of_the_past(key: str, value: float) -> None:
@@ -328,7 +351,7 @@ class TrainingConfig:
     data: DataConfig
     loss: Mapping[str, LossTerm]
     model: ModelConfig = field(default_factory=ModelConfig)
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    optimizer: AdamWConfig | GaussNewtonConfig = field(default_factory=AdamWConfig)
     schedule: PlateauSchedule | CosineSchedule = field(default_factory=PlateauSchedule)
     stopping: StoppingConfig = field(default_factory=StoppingConfig)
     ema: EMAConfig = field(default_factory=EMAConfig)
@@ -346,6 +369,18 @@ class TrainingConfig:
         for section in ("read_outs", "element_values"):
             for name in getattr(self.model, section):
                 one_of(f"model.{section}", name, self.heads)
+        if self.without_epochs:
+            start, reset = self.model.start_from, list(self.model.reset_heads)
+            require(start is not None, "model.start_from", f"a model {_TO_FIT}", start)
+            require(not reset, "model.reset_heads", f"nothing {_TO_FIT}", reset)
+        elif self.data.split is None:
+            n = self.data.validation
+            require(n != 0, "data.validation", _STRUCTURES, n)
+
+    @property
+    def without_epochs(self) -> bool:
+        """Whether few labels are fitted by Gauss–Newton steps."""
+        return isinstance(self.optimizer, GaussNewtonConfig)
 
     @property
     def quantities(self) -> tuple[str, ...]:
@@ -402,12 +437,22 @@ class TrainingConfig:
         """
         folder = Path(folder)
         known_keys(settings, [f.name for f in fields(cls)])  # before the dataset is read
-        settings = _with_model_file(completed(settings, folder), folder)
+        settings = completed(_with_model_file(settings, folder), folder)
+        if is_for_few_labels(settings.get("optimizer")):
+            for key in OF_EPOCHS:
+                value = settings.get(key)
+                require(value is None, key, f"nothing {_TO_FIT}, which has no epochs", value)
         return build(cls, _with_full_loss(settings), "", folder)
 
     def settings(self) -> dict[str, Any]:
         """Return nested mappings, the inverse of :meth:`from_settings`."""
-        return plain(self)
+        settings = plain(self)
+        if self.without_epochs:
+            settings = {key: value for key, value in settings.items() if key not in OF_EPOCHS}
+        return settings
+
+
+_TO_FIT = f"with optimizer.name: {GaussNewtonConfig.name}"
 
 
 def _with_model_file(settings: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -55,11 +55,10 @@ def split_dataset(dataset: Dataset, config: DataConfig) -> Split:
     """Split a dataset according to `config`, or raise InvalidInputError."""
     if config.split is not None:
         parts = dict(dataset.splits[one_of("data.split", config.split, dataset.splits)])
-        for name in ("training", "validation"):
-            expected = f"a split of {config.path} with {name} structures"
-            require(len(parts.get(name, ())) > 0, "data.split", expected, config.split)
+        expected = f"a split of {config.path} with training structures"
+        require(len(parts.get("training", ())) > 0, "data.split", expected, config.split)
         nothing = np.empty(0, dtype=np.int64)
-        return Split(parts["training"], parts["validation"], parts.get("test", nothing))
+        return Split(*(parts.get(name, nothing) for name in ("training", "validation", "test")))
     assert config.training is not None
     assert config.validation is not None
     left = len(dataset) - config.validation - (config.test or 0)
@@ -75,13 +74,16 @@ def split_dataset(dataset: Dataset, config: DataConfig) -> Split:
 def check_labels(config: TrainingConfig, dataset: Dataset, split: Split) -> None:
     """Reject missing labels; log which are partly missing or unused."""
     path = config.data.path
+    if not config.without_epochs:
+        expected = f"a split of {path} with validation structures"
+        require(len(split.validation) > 0, "data.split", expected, config.data.split)
     for name in config.quantities:
         expected = f"a label of {path}, which has {', '.join(dataset.quantities) or 'none'}"
         require(name in dataset.quantities, f"loss.{name}", expected, name)
         for part in ("training", "validation"):
             present = dataset.present(name)[getattr(split, part)]
             n, known = len(present), int(present.sum())
-            if known == 0:
+            if n and not known:
                 problem = f"none of the {n} {part} structures of {path} has this label"
                 raise InvalidInputError(problem, key=f"loss.{name}", value=part)
             if known < n:

@@ -45,15 +45,19 @@ from eqcalc.neighbors import Pairs, pairs_within
 from eqcalc.quantities import ordered, quantity
 from eqcalc.structures import Structures
 from eqcalc.training.data import Batches
-from eqcalc.training.fit import potential_from
-from eqcalc.validation import InvalidInputError, count
+from eqcalc.training.initial import potential_from
+from eqcalc.training.run_folder import dataset_record, start_record
+from eqcalc.units import conversion_factor
+from eqcalc.validation import InvalidInputError, count, one_of
 
 #: Tolerated errors, in internal units (energy: of the molecule).
 TOLERATED = {"energy": 2e-3, "forces": 3e-3, "dipole": 1e-3, "polarizability": 5e-3}
 #: And as a part of the energy above the lowest, and of the forces of a structure.
 _RELATIVE = 0.01
-#: λ in parts of the mean diagonal of the kernel.
+#: λ in parts of the mean diagonal of the kernel, at least.
 _NOISE = 1e-5
+#: Columns of a Jacobian whose products are added in its own precision.
+_COLUMNS = 4096
 #: Jacobians, and steps with each.
 _JACOBIANS, _STEPS = 3, 4
 #: Members among which the structures are divided once: each is fitted without so large a part.
@@ -89,7 +93,12 @@ class TangentFit:
 
 
 def tangent_fit(
-    start: str | Path, dataset: Dataset, *, members: int = 8, seed: int = 0
+    start: str | Path,
+    dataset: Dataset,
+    *,
+    quantities: Sequence[str] = tuple(TOLERATED),
+    members: int = 8,
+    seed: int = 0,
 ) -> TangentFit:
     """Fit a trained model to a dataset of one molecule.
 
@@ -98,8 +107,10 @@ def tangent_fit(
     start
         The model file from which is started.
     dataset
-        Few labelled structures of one molecule, at least two. Reference values are those of its
-        level of theory; see :func:`eqcalc.training.fit.potential_from`.
+        Few labelled structures of one molecule, at least two; not each needs all labels. Reference
+        values are those of its level of theory; see :func:`eqcalc.training.initial.potential_from`.
+    quantities
+        Labels to fit, as far as the dataset has them.
     members
         Number of members.
     seed
@@ -108,33 +119,49 @@ def tangent_fit(
     Raises
     ------
     InvalidInputError
-        The dataset has structures of several molecules, or not all labels of each.
+        The dataset has structures of several molecules, or none of the labels.
     """
     count("members", members, least=2)
-    names = _learnt(dataset)
+    names = _learnt(dataset, quantities)
     heads = ordered(quantity(name).read_out for name in names)
     model = potential_from(Path(start), heads, dataset, np.arange(len(dataset)), seed=seed)
     model.metadata = {
         "level_of_theory": {name: dataset.levels_of_theory[name] for name in names},
         "charges": dataset.structures(np.arange(len(dataset))).charge.unique().tolist(),
-        "training": {"method": "tangent_fit", "labels": len(dataset), "start_from": str(start)},
+        "training": {
+            "dataset": {
+                **dataset_record(dataset, np.arange(len(dataset))),
+                "training": len(dataset),
+            },
+            "started_from": start_record(Path(start)),
+        },
     }
     return _Fit(model, dataset, names, seed).result(members)
 
 
-def _learnt(dataset: Dataset) -> tuple[str, ...]:
+def _learnt(dataset: Dataset, quantities: Sequence[str]) -> tuple[str, ...]:
     """Return the labels that are fitted."""
-    names = ordered(name for name in dataset.quantities if name in TOLERATED)
+    for name in quantities:
+        one_of("quantities", name, TOLERATED)
+    names = ordered(name for name in quantities if dataset.present(name).any())
     compositions = {tuple(record.numbers.tolist()) for record in dataset}
-    complete = names and all(dataset.present(name).all() for name in names)
-    if len(dataset) < 2 or len(compositions) != 1 or not complete:
+    if len(dataset) < 2 or len(compositions) != 1 or not names:
         raise InvalidInputError(
             key="dataset",
             value=str(dataset.path),
-            expected="two or more structures of one molecule, its atoms in one order, each with "
-            f"all labels, some of {', '.join(TOLERATED)}",
+            expected="two or more structures of one molecule, its atoms in one order, with labels "
+            f"of {', '.join(quantities)}",
         )
     return names
+
+
+def described_errors(errors: Mapping[str, float]) -> str:
+    """Return errors by quantity, in internal units, as text in units of the field."""
+    parts = []
+    for name, value in errors.items():
+        unit, label = quantity(name).report[0]
+        parts.append(f"{name} {value * conversion_factor(quantity(name).unit, unit):.3g} {label}")
+    return ", ".join(parts)
 
 
 def fitted_parameters(potential: Potential) -> list[nn.Parameter]:
@@ -242,8 +269,11 @@ class _Fit:
         batches = Batches(dataset, names, potential.cutoff)
         self._whole = batches[np.arange(self._n)]
         self._single = [batches[np.array([k])] for k in range(self._n)]
+        #: Of each output; zero, as its weight is, where it has no label.
         self._labels = _rows(self._whole.labels, names, self._n)
-        self._weights = 1.0 / self._tolerated()
+        self._known = self._labels.isfinite()
+        self._weights = torch.where(self._known, 1.0 / self._tolerated(), 0.0)
+        self._labels = torch.where(self._known, self._labels, 0.0)
         self._parameters = fitted_parameters(potential)
         self._start = self._flat()
         size = len(self._start)
@@ -258,7 +288,7 @@ class _Fit:
             size = _rows(labels, (name,), self._n)
             width = torch.full_like(size, TOLERATED[name])
             if name == "energy":
-                width += _RELATIVE * (size - size.min())
+                width += _RELATIVE * (size - size[size.isfinite()].min())
             elif name == "forces":
                 width += _RELATIVE * size.square().mean(1, keepdim=True).sqrt()
             parts.append(width)
@@ -290,11 +320,15 @@ class _Fit:
             ]
         )
         kernel = torch.zeros(len(self._jacobian), len(self._jacobian), dtype=torch.float64)
-        for part in self._jacobian.split(16384, dim=1):
+        for part in self._jacobian.split(_COLUMNS, dim=1):
             kernel += (part @ part.T).double()
-        self._scale = float(kernel.diagonal().mean())
-        kernel = kernel / self._scale + _NOISE * torch.eye(len(kernel), dtype=torch.float64)
-        self._factor = torch.linalg.cholesky(kernel)
+        self._scale = float(kernel.diagonal().sum() / self._known.sum())
+        kernel /= self._scale
+        noise, failed = _NOISE, True
+        while failed:  # until λ is larger than what the products were rounded by
+            kernel.diagonal().add_(noise)
+            self._factor, failed = torch.linalg.cholesky_ex(kernel)
+            noise *= 10.0
 
     def _step(self, errors: Tensor) -> Tensor:
         """Return the change of all parameters that takes away errors."""
@@ -316,7 +350,7 @@ class _Fit:
                     self._set(before)
                     break
                 errors = now
-            if _size(errors) < _CONVERGED:
+            if self._size(errors) < _CONVERGED:
                 break
         centre = self._flat()
         moved = self._jacobian @ (centre - self._start)[self._places]
@@ -330,9 +364,20 @@ class _Fit:
                 missed[part] = self._missed(part)
                 drawn.append(self._member(centre, part, missed[part], len(drawn)))
         sizes = [_rows(self._whole.labels, (name,), self._n).shape[1] for name in self._names]
-        parts = zip(self._names, (missed / self._weights).split(sizes, dim=1), strict=True)
-        left_out = {name: _size(part) for name, part in parts}
-        return TangentFit(self._potential, tuple(drawn[:members]), _size(errors), left_out)
+        left_out = {
+            name: float(part[known].square().mean().sqrt())
+            for name, part, known in zip(
+                self._names,
+                (missed / self._weights).split(sizes, dim=1),
+                self._known.split(sizes, dim=1),
+                strict=True,
+            )
+        }
+        return TangentFit(self._potential, tuple(drawn[:members]), self._size(errors), left_out)
+
+    def _size(self, errors: Tensor) -> float:
+        """Return the root mean square over labels that are known."""
+        return float((errors.square().sum() / self._known.sum()).sqrt())
 
     def _missed(self, part: Tensor) -> Tensor:
         """Return the errors of a model that is not fitted to some structures, for these."""
@@ -350,7 +395,3 @@ class _Fit:
         self._set(centre + width * self._step(errors.flatten()), fitted_parameters(member))
         member.metadata = {**member.metadata, "member": number}
         return member
-
-
-def _size(values: Tensor) -> float:
-    return float(values.square().mean().sqrt())

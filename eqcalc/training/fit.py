@@ -6,29 +6,24 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
-import math
+import time
 import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
-from eqcalc.datasets import Dataset, statistics
-from eqcalc.datasets.dataset import levels_by_quantity
-from eqcalc.datasets.label_statistics import (
-    element_totals,
-    fit_element_values,
-    isotropic_part,
-    numbers_and_labels,
-)
+from eqcalc.datasets import Dataset
 from eqcalc.interruption import stopping
 from eqcalc.models.checkpoint import load_model, save_model
-from eqcalc.models.potential import Potential, PotentialConfig, References
-from eqcalc.quantities import quantity
-from eqcalc.training.config import TrainerConfig, TrainingConfig
+from eqcalc.models.potential import Potential
+from eqcalc.training.config import (
+    AdamWConfig,
+    TrainerConfig,
+    TrainingConfig,
+)
 from eqcalc.training.data import (
     Split,
     check_labels,
@@ -36,7 +31,9 @@ from eqcalc.training.data import (
     split_dataset,
     warn_without_pairs,
 )
-from eqcalc.training.evaluation import evaluate, predictions
+from eqcalc.training.evaluation import evaluate
+from eqcalc.training.few_labels import tangent_fit
+from eqcalc.training.initial import initial_potential, label_scales
 from eqcalc.training.loss import Loss
 from eqcalc.training.run_folder import RunFolder, require_start, training_record
 from eqcalc.training.template import open_dataset
@@ -45,7 +42,6 @@ from eqcalc.validation import InvalidInputError, MissingExtraError, located, one
 if TYPE_CHECKING:
     import lightning
 
-    from eqcalc.training.callbacks import Keeper
     from eqcalc.training.module import TrainingModule
 
 _log = logging.getLogger(__name__)
@@ -104,7 +100,7 @@ def train(
             return train(TrainingConfig.read(config), progress=progress)
     if not isinstance(config, TrainingConfig):
         config = TrainingConfig.from_settings(config)
-    if importlib.util.find_spec("lightning") is None:
+    if not config.without_epochs and importlib.util.find_spec("lightning") is None:
         raise MissingExtraError.of("train", "training", "Lightning")
     dataset = open_dataset(config.data.path)
     split = split_dataset(dataset, config.data)
@@ -115,6 +111,8 @@ def train(
     with torch.random.fork_rng(devices=[]):
         if folder.finished():
             _log.info("%s: this run is finished", config.output)
+        elif config.without_epochs:
+            _fit_few(config, dataset, split, folder)
         else:
             _fit(config, dataset, split, folder, progress)
         model = load_model(folder.model)
@@ -129,6 +127,7 @@ def _fit(
     """Train until a stopping criterion is met."""
     from eqcalc.training.callbacks import Keeper
 
+    assert isinstance(config.optimizer, AdamWConfig)
     with _quiet_lightning(), contextlib.ExitStack() as held, stopping() as request:
         keeper = Keeper(folder, config.stopping, progress, request)
         trainer = _trainer(
@@ -150,7 +149,31 @@ def _fit(
             _log.info("resuming %s", folder.path)
         trainer.fit(module, ckpt_path=resume, weights_only=True)
         if trainer.is_global_zero:
-            _conclude(config, dataset, split, folder, keeper)
+            end = keeper.stopped_by
+            facts = {"epochs": keeper.epochs, "hours": keeper.hours, "stopped_by": end}
+            _conclude(config, dataset, split, folder, facts, finished=end != "hours")
+
+
+def _fit_few(config: TrainingConfig, dataset: Dataset, split: Split, folder: RunFolder) -> None:
+    """Fit the model of the start to few labels."""
+    assert config.model.start_from is not None
+    with folder.exclusive():
+        folder.resume_from()  # refuses the folder of another run
+        check_numbers(config, dataset, split)
+        folder.begin()
+        began = time.monotonic()
+        fit = tangent_fit(
+            config.model.start_from,
+            dataset.subset(split.training),
+            quantities=config.quantities,
+            seed=config.seed,
+        )
+        model = fit.model
+        model.metadata["training"] = training_record(config, dataset, split, None, model)
+        save_model(model, folder.model)
+        hours = (time.monotonic() - began) / 3600.0
+        facts = {"hours": hours, "residual": fit.residual, "left_out": fit.left_out}
+        _conclude(config, dataset, split, folder, facts, finished=True)
 
 
 def _module(config: TrainingConfig, dataset: Dataset, split: Split) -> TrainingModule:
@@ -174,13 +197,18 @@ def _module(config: TrainingConfig, dataset: Dataset, split: Split) -> TrainingM
 
 
 def _conclude(
-    config: TrainingConfig, dataset: Dataset, split: Split, folder: RunFolder, keeper: Keeper
+    config: TrainingConfig,
+    dataset: Dataset,
+    split: Split,
+    folder: RunFolder,
+    facts: Mapping[str, Any],
+    *,
+    finished: bool,
 ) -> None:
     """Complete the record of the best model and evaluate it on the held-out structures."""
     model = load_model(folder.model)
-    finished = keeper.stopped_by != "hours"
     record = model.metadata["training"]
-    record |= {"epochs": keeper.epochs, "hours": keeper.hours, "stopped_by": keeper.stopped_by}
+    record |= facts
     if finished and len(split.test):
         table = evaluate(folder.model, dataset, split="test", names=config.quantities)
         table.write(folder.path, "test")
@@ -244,168 +272,3 @@ def _quiet_lightning() -> Iterator[None]:
         finally:
             for logger, level in levels.items():
                 logger.setLevel(level)
-
-
-# --- the initial model: new, or from an existing one --------------------------------
-
-# Most of a total energy of thousands of eV is described by one energy per element, given or fitted
-# to the training set by linear least squares; likewise the isotropic part of the polarizability
-# and other extensive scalars.
-
-#: Labels with a smaller root mean square (internal units) count as constant.
-_NO_SPREAD = 1e-9
-
-
-def initial_potential(config: TrainingConfig, dataset: Dataset, training: np.ndarray) -> Potential:
-    """Return the initial model for `config`.
-
-    Reference values are fitted to the structures `training` (indices); for an existing model
-    trained at another level of theory, to its residuals.
-    """
-    if config.model.start_from is not None:
-        return potential_from(
-            config.model.start_from,
-            config.heads,
-            dataset,
-            training,
-            reset_heads=config.model.reset_heads,
-            seed=config.seed,
-        )
-    elements = dataset.subset(training).elements
-    potential = config.model.potential_config(config.heads)
-    given = config.model.element_values
-    references = _fresh_references(potential, dataset, training, elements, given)
-    return _build(potential, references, config.seed)
-
-
-def label_scales(dataset: Dataset) -> dict[str, float]:
-    """Return the root mean square of each label after subtraction of reference values.
-
-    Least-squares element values are subtracted from scalars and the isotropic part of
-    tensors; energies are per atom. Constant labels have a scale of 1.
-    """
-    return {
-        name: label.rms if label.rms > _NO_SPREAD else 1.0
-        for name, label in statistics(dataset).items()
-    }
-
-
-def _build(config: PotentialConfig, references: References, seed: int) -> Potential:
-    """Initialise parameters from `seed` without affecting the global random state."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return Potential(config, references)
-
-
-def _fit_elements(
-    name: str,
-    dataset: Dataset,
-    rows: np.ndarray,
-    start: Potential | None = None,
-    given: Mapping[int, float] | None = None,
-) -> dict[int, float]:
-    """Fit element values to a label, or to its residual with respect to the model `start`.
-
-    To `given` values only the mean residual per atom is added, the same for all elements
-    (Miller et al., arXiv:2008.08461, equations 14–16).
-    """
-    q = quantity(name)
-    numbers, left = numbers_and_labels(dataset, name, rows[dataset.present(name)[rows]])
-    if start is not None:
-        left = left - predictions(start, dataset, rows, (name,))[0][name]
-    if given is None:
-        return fit_element_values(q, numbers, left)
-    left = isotropic_part(q, left) - element_totals(q, numbers, given)
-    per_atom = left.sum() / sum(len(z) for z in numbers) if q.extensive else left.mean()
-    elements = np.unique(np.concatenate(numbers))
-    return {int(z): given.get(int(z), 0.0) + float(per_atom) for z in elements}
-
-
-def _fresh_references(
-    config: PotentialConfig,
-    dataset: Dataset,
-    rows: np.ndarray,
-    elements: tuple[int, ...],
-    given: Mapping[str, Mapping[int, float]],
-) -> References:
-    """Fit missing reference values, and the scales of new read-outs."""
-    tables: dict[str, dict[int, float]] = {}
-    for name, head in config.build_heads().items():
-        if not (head.additive and quantity(name).isotropic):
-            continue
-        # a model trained on forces alone has no reference energy to fit
-        if dataset.present(name)[rows].any():
-            tables[name] = _fit_elements(name, dataset, rows, given=given.get(name))
-    rms = label_scales(dataset.subset(rows))
-    # energies vary by roughly the force times one ångström
-    rms["energy"] = rms.get("forces", rms.get("energy", 1.0))
-    atoms = float(dataset.counts[rows].mean())
-    for name in config.heads:
-        q = quantity(name)
-        if q.rank == 0 and q.extensive and not q.error_per_atom:
-            rms[name] /= math.sqrt(atoms)  # typical contribution of an atom
-    return References(elements, tables, {name: rms[name] for name in config.heads})
-
-
-def potential_from(
-    start_from: Path,
-    heads: Sequence[str],
-    dataset: Dataset,
-    rows: np.ndarray,
-    *,
-    reset_heads: Collection[str] = (),
-    seed: int = 0,
-) -> Potential:
-    """Return the initial model for labels of another level or other molecules.
-
-    Parameters
-    ----------
-    start_from
-        The model file.
-    heads
-        Read-outs of the model that is returned; others are left out.
-    dataset, rows
-        The structures (indices) to which reference values are fitted where the level changes.
-    reset_heads
-        Read-outs that are initialised, as those that are new.
-    seed
-        Random seed of their parameters.
-    """
-    start = load_model(start_from)
-    found = dataset.subset(rows).elements
-    elements = tuple(sorted({*start.references.elements, *found}))
-    if unknown := sorted(set(found) - set(start.references.elements)):
-        _log.warning("elements %s are new to %s", unknown, start_from)
-    new = tuple(name for name in heads if name not in start.config.heads or name in reset_heads)
-    kept = [name for name in heads if name not in new]
-    for name in start.config.heads:
-        if name not in heads:
-            _log.info("%s: its read-out is not trained here and is left out", name)
-    for name in new:
-        _log.info("%s: new read-out", name)
-
-    options = {name: o for name, o in start.config.read_outs.items() if name in heads}
-    potential_config = PotentialConfig(start.config.representation, tuple(heads), options)
-    fresh = References(elements)
-    if new:
-        new_heads = replace(potential_config, heads=new, read_outs={})
-        fresh = _fresh_references(new_heads, dataset, rows, elements, {})
-    tables = {name: dict(table) for name, table in fresh.values.items()}
-    levels = levels_by_quantity(start.metadata.get("level_of_theory") or {}, start.config.heads)
-    for name in kept:
-        if name not in start.references.values:
-            continue
-        table = tables[name] = dict(start.references.values[name])
-        if name not in dataset.quantities:
-            continue
-        before, now = levels.get(name, "an unknown level"), dataset.levels_of_theory[name]
-        if unknown or before != now:
-            _log.info("%s: reference values fitted anew, from %s to %s", name, before, now)
-            for z, value in _fit_elements(name, dataset, rows, start).items():
-                table[z] = table.get(z, 0.0) + value
-    scales = {**fresh.scales, **{name: start.references.scales.get(name, 1.0) for name in kept}}
-    potential = _build(potential_config, References(elements, tables, scales), seed)
-    potential.representation.load_state_dict(start.representation.state_dict())
-    for name in kept:
-        potential.heads[name].load_state_dict(start.heads[name].state_dict())
-    return potential

@@ -18,7 +18,7 @@ from eqcalc.datasets import Dataset
 from eqcalc.models.potential import Potential
 from eqcalc.quantities import ordered
 from eqcalc.runtime import ExecutionUnavailableError, FusedTraining, with_triton_kernels
-from eqcalc.training.config import CosineSchedule, PlateauSchedule, TrainingConfig
+from eqcalc.training.config import AdamWConfig, CosineSchedule, PlateauSchedule, TrainingConfig
 from eqcalc.training.data import (
     EVALUATION_ATOMS,
     EVALUATION_ATOMS_OF_A_GPU,
@@ -104,6 +104,8 @@ class TrainingModule(lightning.LightningModule):
         self._executed: tuple[Potential | FusedTraining, ...] = (potential, self.averaged)
         self.loss = loss
         self.config = config
+        assert isinstance(config.optimizer, AdamWConfig)
+        self._optimizer = config.optimizer
         self._split = split
         self._batches = Batches(dataset, config.quantities, potential.cutoff)
         #: Exponentially smoothed validation loss; NaN before the first epoch.
@@ -194,7 +196,7 @@ class TrainingModule(lightning.LightningModule):
 
     def on_train_batch_start(self, *_: Any) -> None:
         """Set the learning rate of a cosine schedule."""
-        schedule, settings = self.config.schedule, self.config.optimizer
+        schedule, settings = self.config.schedule, self._optimizer
         if isinstance(schedule, CosineSchedule):
             steps = int(self.trainer.num_training_batches)  # of an epoch
             factor = cosine_factor(
@@ -213,7 +215,7 @@ class TrainingModule(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Create the AdamW optimizer, and the plateau scheduler if used."""
-        settings, schedule = self.config.optimizer, self.config.schedule
+        settings, schedule = self._optimizer, self.config.schedule
         # Lightning does not clip gradients for a fused optimizer in mixed precision
         mixed = self.config.trainer.precision.endswith("mixed")
         optimizer = torch.optim.AdamW(
@@ -268,7 +270,7 @@ class TrainingModule(lightning.LightningModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the loader of the training part, divided among processes."""
         place = self.trainer.global_rank, self.trainer.world_size
-        size, seed = self.config.optimizer.batch_size, self.config.seed
+        size, seed = self._optimizer.batch_size, self.config.seed
         order = BatchOrder(self._split.training, size, seed, *place)
         # of an epoch that was interrupted; the counter of a finished one is the whole epoch
         order.skipped = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready % len(order)

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 
@@ -134,8 +135,7 @@ class RunFolder:
         self._write_state({"finished": self._stopping() if finished else None})
 
     def _stopping(self) -> dict[str, Any]:
-        settings = self.config.settings()["stopping"]
-        return {key: settings[key] for key in ("epochs", "patience")}
+        return {key: getattr(self.config.stopping, key) for key in ("epochs", "patience")}
 
     def _state(self) -> dict[str, Any] | None:
         """Return the stored state of the run, checked to be the same run, or None."""
@@ -149,6 +149,7 @@ class RunFolder:
             advice = f"put a copy of it back, {self._advice()}"
             raise _refusal(problem, self._state_path, advice) from None
         before, now = by_dotted_key(identity), by_dotted_key(self._identity)
+        before.setdefault("settings.optimizer.name", "adamw")  # the only one up to version 0.4
         unnamed = "settings.model.representation"
         if identity.get("start_from") is None and before.get(unnamed, "") is None:
             del before[unnamed]
@@ -174,59 +175,69 @@ def _refusal(problem: str, path: Path, advice: str = "") -> InvalidInputError:
 def _identity(config: TrainingConfig) -> dict[str, Any]:
     """Return the settings that determine the results; files are identified by content."""
     settings = config.settings()
-    stopping = settings.pop("stopping")
-    if settings["schedule"]["name"] == "cosine":  # which depends on its length
-        settings["stopping"] = {"epochs": stopping["epochs"]}
-    del settings["trainer"], settings["output"]
-    del settings["data"]["path"], settings["model"]["start_from"]
+    settings.pop("stopping", None)
+    settings.pop("trainer", None)
+    if settings.get("schedule", {}).get("name") == "cosine":  # which depends on its length
+        settings["stopping"] = {"epochs": config.stopping.epochs}
+    del settings["output"], settings["data"]["path"], settings["model"]["start_from"]
     return settings
 
 
 def training_record(
-    config: TrainingConfig, dataset: Dataset, split: Split, loss: Loss, potential: Potential
+    config: TrainingConfig, dataset: Dataset, split: Split, loss: Loss | None, potential: Potential
 ) -> dict[str, Any]:
     """Return the training record at the start.
 
     Files are named without folders, since the record is published with the model. The record
-    of a fine-tuned model contains that of its parent under ``started_from``.
+    of a fine-tuned model contains that of its parent under ``started_from``. Gauss–Newton steps
+    have no `loss`.
     """
     settings, trainer = config.settings(), config.trainer
     device = "cuda" if trainer.accelerator != "cpu" and torch.cuda.is_available() else "cpu"
     del settings["output"]
     settings["data"]["path"] = config.data.path.name
-    shown = dataset.structures(split.training)
-    compositions = Compositions.of(shown.numbers.numpy(), shown.counts.numpy())
+    libraries = ("torch", "numpy") if loss is None else ("torch", "lightning", "numpy")
     record: dict[str, Any] = {
         "config": settings,
-        "dataset": {
-            "file": config.data.path.name,
-            "sha256": files.file_hash(config.data.path),
-            "structures": len(dataset),
-            "elements": list(dataset.elements),
-            "compositions": compositions.settings(),
-            "temperatures": sampled_temperatures(dataset.provenance),
-            **split.sizes(),
-        },
-        "loss_scales": dict(loss.scales),
+        "dataset": {**dataset_record(dataset, split.training), **split.sizes()},
+        "loss_scales": {} if loss is None else dict(loss.scales),
         "parameters": sum(p.numel() for p in potential.parameters()),
         "versions": {
             "eqcalc": __version__,
             "python": platform.python_version(),
-            **{name: metadata.version(name) for name in ("torch", "lightning", "numpy")},
+            **{name: metadata.version(name) for name in libraries},
         },
         "hardware": f"{trainer.num_nodes} × {trainer.devices} × {hardware(device)}",
     }
     start = config.model.start_from
     if start is not None:
-        header = read_header(start)
         settings["model"]["start_from"] = start.name
-        record["started_from"] = {
-            "file": start.name,
-            "hash": header["hash"],
-            "level_of_theory": header["metadata"].get("level_of_theory"),
-            "training": header["metadata"].get("training"),
-        }
+        record["started_from"] = start_record(start)
     return record
+
+
+def dataset_record(dataset: Dataset, training: np.ndarray) -> dict[str, Any]:
+    """Return what a model tells of a dataset of which it knows the structures `training`."""
+    shown = dataset.structures(training)
+    return {
+        "file": dataset.path.name,
+        "sha256": files.file_hash(dataset.path),
+        "structures": len(dataset),
+        "elements": list(dataset.elements),
+        "compositions": Compositions.of(shown.numbers.numpy(), shown.counts.numpy()).settings(),
+        "temperatures": sampled_temperatures(dataset.provenance),
+    }
+
+
+def start_record(start: Path) -> dict[str, Any]:
+    """Return what a fine-tuned model tells of the model that it was made from."""
+    header = read_header(start)
+    return {
+        "file": start.name,
+        "hash": header["hash"],
+        "level_of_theory": header["metadata"].get("level_of_theory"),
+        "training": header["metadata"].get("training"),
+    }
 
 
 def hardware(device: torch.device | str) -> str:

@@ -163,6 +163,17 @@ def test_te_pigs_takes_the_correction_that_is_shipped(tmp_path, ethanol_file, ca
     assert Trajectory.open(output).provenance["correction"]["elevated_temperature_K"] == 600.0
 
 
+def test_parameters_of_a_method_are_options(tmp_path, ethanol_file, monkeypatch, capsys):
+    monkeypatch.setattr("torch.set_num_threads", lambda n: None)
+    output = tmp_path / "run.h5"
+    simulate = ["simulate", shipped_model("ethanol"), ethanol_file, "--quiet", "--replicas", 1]
+    simulate += ["--method", "T-RPMD", "--beads", 2, "--time", 0.002, "--equilibration", 0]
+    assert run(*simulate, "--option", "damping=0.25", "--output", output) == 0
+    assert Trajectory.open(output).settings["method"]["damping"] == 0.25
+    assert run(*simulate, "--option", "dampning=1", "--output", tmp_path / "other.h5") == 2
+    assert "damping" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_te_pigs_learns_runs_and_resumes(tmp_path, ethanol_file, capsys, monkeypatch):
     """One command; another run takes its correction, and spectra say how they were made."""

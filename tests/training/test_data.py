@@ -56,7 +56,7 @@ def test_stored_split_and_errors(tmp_path):
     with DatasetWriter(path, level_of_theory=LEVEL) as writer:
         writer.append(records(6))
         writer.add_split("first", {"training": [3, 1], "validation": [0]})
-        writer.add_split("broken", {"training": [3, 1]})
+        writer.add_split("broken", {"validation": [3, 1]})
     dataset = Dataset.open(path)
     split = split_dataset(dataset, DataConfig(path, split="first"))
     assert split.sizes() == {"training": 2, "validation": 1, "test": 0}
@@ -67,6 +67,15 @@ def test_stored_split_and_errors(tmp_path):
     ):
         with refused(key=key, value=value):
             split_dataset(dataset, DataConfig(path, **wrong))
+
+
+def test_epochs_need_structures_for_validation(tmp_path, settings):
+    path = tmp_path / "split.h5"
+    with DatasetWriter(path, level_of_theory=LEVEL) as writer:
+        writer.append(records(6))
+        writer.add_split("all", {"training": range(6)})
+    with refused(key="data.split", value="all"):
+        train(settings | {"data": {"path": str(path), "split": "all"}}, progress=False)
 
 
 def spoiled(tmp_path, changes, n=40):

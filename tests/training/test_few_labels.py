@@ -1,18 +1,33 @@
 # SPDX-License-Identifier: MIT
 """A trained model fitted to few labels: it meets them, and its members tell its error."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from ase import Atoms
 
+from eqcalc.calculator import EqCalculator
+from eqcalc.cli.program import main
 from eqcalc.datasets import Dataset, Record
 from eqcalc.files import model_file
 from eqcalc.harmonic import harmonic_spectrum, relax
 from eqcalc.models.checkpoint import load_model
+from eqcalc.models.compositions import UnknownCompositionWarning
 from eqcalc.normal_modes import wigner_displacements
-from eqcalc.training import TOLERATED, tangent_fit
+from eqcalc.training import (
+    TOLERATED,
+    TrainingConfig,
+    evaluate,
+    few_labels,
+    tangent_fit,
+    template,
+    train,
+)
+from eqcalc.training.config import AdamWConfig, GaussNewtonConfig
 from eqcalc.training.few_labels import fitted_parameters, seconds_of_fits
+from eqcalc.training.template import write_template
 from tests.anharmonic.surfaces import Water
 from tests.errors import refused
 
@@ -87,11 +102,113 @@ def test_fits_of_more_labels_take_longer():
     assert 4.0 * few <= many
 
 
+def without(record, *names):
+    labels = {name: label for name, label in record.labels.items() if name not in names}
+    return Record(record.numbers, record.positions, labels)
+
+
+def test_labels_that_some_structures_lack_are_fitted_where_they_are(tmp_path):
+    records = [
+        record if k % 3 else without(record, "dipole", "energy")
+        for k, record in enumerate(labelled(12))
+    ]
+    dataset = Dataset.create(tmp_path / "some.h5", records, level_of_theory="q-TIP4P/F")
+    found = tangent_fit(model_file("hcno"), dataset, members=4)
+    assert found.residual < 0.2
+    assert all(0.0 < error < 0.2 for error in found.left_out.values())
+    only = tangent_fit(model_file("hcno"), dataset, members=4, quantities=["energy", "forces"])
+    assert set(only.left_out) == {"energy", "forces"}
+    assert only.model.config.heads == ("energy",)
+
+
+def test_structures_that_are_labelled_twice_are_no_obstacle(tmp_path, monkeypatch):
+    """Their kernel is singular, but for λ and rounding."""
+    monkeypatch.setattr(few_labels, "_NOISE", 1e-14)
+    records = labelled(4) * 2
+    dataset = Dataset.create(tmp_path / "twice.h5", records, level_of_theory="q-TIP4P/F")
+    assert tangent_fit(model_file("hcno"), dataset, members=4).residual < 0.2
+
+
+def test_the_model_tells_what_it_was_fitted_to(fit, dataset):
+    record = fit.model.metadata["training"]
+    assert record["started_from"]["hash"] == load_model("hcno").metadata["hash"]
+    assert record["dataset"]["compositions"]["formulas"] == ["H2O"]
+    with pytest.warns(UnknownCompositionWarning):
+        EqCalculator(fit.model).get_potential_energy(Atoms("OH", [[0, 0, 0], [0, 0, 1]]))
+
+
+# --- by eqcalc train ---
+
+
+def settings_of(dataset, **more):
+    data = {"path": str(dataset.path)}
+    return {"data": data, "model": {"start_from": "hcno"}, **more}
+
+
+def test_few_labels_are_trained_on_by_gauss_newton_steps(dataset, tmp_path, capsys):
+    """A settings file that names data and model, the template, and the training."""
+    path = tmp_path / "train.yaml"
+    write_template(dataset.path, path, start_from="general")
+    config = TrainingConfig.read(path)
+    bare = TrainingConfig.from_settings(settings_of(dataset), folder=tmp_path)
+    assert config == bare == TrainingConfig.from_settings(config.settings())
+    assert config.optimizer == GaussNewtonConfig()
+    assert (config.data.training, config.data.validation, config.data.test) == (11, 0, 1)
+
+    result = train(config, progress=False)
+    assert result.finished
+    assert result.record["left_out"]["forces"] > result.record["residual"] * TOLERATED["forces"]
+    assert load_model(result.path).metadata["training"]["dataset"]["training"] == 11
+    assert {row["quantity"] for row in result.record["test"]} >= set(NAMES)
+    assert len(evaluate(result.path, dataset, split="test").rows) > 0
+    written = result.path.stat().st_mtime_ns
+    assert train(config, progress=False).path.stat().st_mtime_ns == written  # nothing to do
+    assert main(["train", str(path)]) == 0
+    assert (
+        f"forces {1000 * result.record['left_out']['forces']:.3g} meV/Å" in capsys.readouterr().out
+    )
+    with refused(key="output"):
+        train(replace(config, seed=1), progress=False)
+
+
+def test_training_takes_over_where_labels_are_many_or_epochs_are_asked_for(
+    dataset, tmp_path, monkeypatch
+):
+    for more in ({"schedule": {"name": "cosine"}}, {"optimizer": {"learning_rate": 1e-3}}):
+        config = TrainingConfig.from_settings(settings_of(dataset, **more))
+        assert isinstance(config.optimizer, AdamWConfig)
+        assert config.data.validation == 1
+    fresh = {"data": {"path": str(dataset.path)}}
+    assert isinstance(TrainingConfig.from_settings(fresh).optimizer, AdamWConfig)
+    methane = Record(np.array([6, 1, 1, 1, 1]), np.eye(5, 3), {"energy": np.array(-1.0)})
+    records = [*(without(record, "forces", "dipole") for record in dataset), methane]
+    two = Dataset.create(tmp_path / "two.h5", records, level_of_theory="q-TIP4P/F")
+    assert isinstance(TrainingConfig.from_settings(settings_of(two)).optimizer, AdamWConfig)
+    monkeypatch.setattr(template, "_FEW", 100)
+    assert isinstance(TrainingConfig.from_settings(settings_of(dataset)).optimizer, AdamWConfig)
+
+
+@pytest.mark.parametrize(
+    ("more", "key"),
+    [
+        ({"schedule": {"name": "cosine"}}, "schedule"),
+        ({"trainer": {"devices": 2}}, "trainer"),
+        ({"model": None}, "model.start_from"),
+        ({"model": {"start_from": "hcno", "reset_heads": ["dipole"]}}, "model.reset_heads"),
+        ({"optimizer": {"name": "gauss_newton", "batch_size": 5}}, "optimizer.batch_size"),
+    ],
+)
+def test_settings_that_mean_nothing_to_gauss_newton_steps_are_refused(dataset, more, key):
+    given = settings_of(dataset, optimizer={"name": "gauss_newton"}) | more
+    with refused(key=key):
+        TrainingConfig.from_settings(given)
+
+
 def test_datasets_of_several_molecules_or_without_labels_are_refused(tmp_path):
     water, other = labelled(2)
-    bare = Record(other.numbers, other.positions, {"energy": other.labels["energy"]})
+    bare = without(other, *NAMES)
     turned = Record(other.numbers[::-1].copy(), other.positions, other.labels)
-    for name, records in {"one": [water], "bare": [water, bare], "two": [water, turned]}.items():
+    for name, records in {"one": [water], "bare": [bare, bare], "two": [water, turned]}.items():
         path = tmp_path / f"{name}.h5"
         dataset = Dataset.create(path, records, level_of_theory="q-TIP4P/F")
         with refused(key="dataset", value=str(path)):

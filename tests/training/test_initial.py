@@ -8,7 +8,7 @@ import torch
 from eqcalc.datasets import Dataset, Record
 from eqcalc.neighbors import all_pairs
 from eqcalc.training import TrainingConfig
-from eqcalc.training.fit import initial_potential, label_scales
+from eqcalc.training.initial import initial_potential, label_scales
 from tests.training.conftest import HEAT, LEVEL, ORBITAL, records, scalar_settings
 
 ENERGY = {1: -13.587, 6: -1029.831, 8: -2041.840}
