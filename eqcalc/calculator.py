@@ -29,7 +29,12 @@ from ase.stress import full_3x3_to_voigt_6_stress
 from eqcalc.facts import described, facts_table, grouped
 from eqcalc.files import GENERAL_MODEL
 from eqcalc.models.checkpoint import load_model
-from eqcalc.models.compositions import check_charge, known_charges, warn_of_composition
+from eqcalc.models.compositions import (
+    check_charge,
+    known_charges,
+    warn_of_cell,
+    warn_of_composition,
+)
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import checked_device, in_precision
 from eqcalc.molecules import total_charge, warn_of_ignored
@@ -335,7 +340,9 @@ class EqCalculator(Calculator):
                 f"a structure with pbc={atoms.pbc.tolist()} needs a cell with a volume", key="cell"
             )
         warn_of_ignored(atoms)
-        if not atoms.pbc.any():  # supercells of one crystal have many compositions
+        if atoms.pbc.any():  # supercells of one crystal have many compositions
+            warn_of_cell(self.potential.of_isolated)
+        else:
             warn_of_composition(self.potential.metadata, atoms.numbers)
         return Structures.from_atoms(atoms, device=self.potential.device)
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from eqcalc.calculator import EqCalculator
-from eqcalc.models.compositions import check_charge, warn_of_composition
+from eqcalc.models.compositions import check_charge, warn_of_cell, warn_of_composition
 from eqcalc.runtime.execution import ExecutionUnavailableError
 from eqcalc.structures import Structures
 from eqcalc.validation import InvalidInputError, known_elements
@@ -175,6 +175,8 @@ class TorchSimModel(ModelInterface):
             raise InvalidInputError(
                 key="state.cell", value=cell.tolist(), expected="cells with a volume"
             )
+        else:
+            warn_of_cell(potential.of_isolated)
         return Structures.pack(
             state.atomic_numbers, state.positions.detach().double(), counts, charge, cell, pbc
         )

@@ -8,7 +8,7 @@ its training data. The model file therefore records the training compositions.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -187,6 +187,24 @@ def warn_of_composition(metadata: Mapping[str, Any], numbers: np.ndarray) -> Non
     if unknown := unknown_composition(metadata, numbers):
         # attributed to this line whoever calls, so that two calculators warn once
         warnings.warn(unknown, UnknownCompositionWarning, stacklevel=1)
+
+
+def warn_of_cell(of_isolated: Collection[str]) -> None:
+    """Warn of a periodic cell if a model's read-outs are those of isolated molecules.
+
+    Parameters
+    ----------
+    of_isolated
+        Such quantities; see :attr:`eqcalc.models.potential.Potential.of_isolated`.
+    """
+    if of_isolated:
+        warnings.warn(
+            f"{', '.join(of_isolated)} of the model are those of isolated molecules, and so, it "
+            "seems, is what it was trained on: in a periodic cell the error of its predictions is "
+            "unknown",
+            UnknownCompositionWarning,
+            stacklevel=1,
+        )
 
 
 def unknown_composition(metadata: Mapping[str, Any], numbers: np.ndarray) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 import eqcalc
 from eqcalc.facts import described, facts_table, grouped
 from eqcalc.models.checkpoint import model_hash
-from eqcalc.models.compositions import check_charge, formula, warn_of_composition
+from eqcalc.models.compositions import check_charge, formula, warn_of_cell, warn_of_composition
 from eqcalc.models.derivatives import differentiable_pairs, time_derivatives
 from eqcalc.models.potential import Potential
 from eqcalc.models.precision import precision_of
@@ -112,6 +112,8 @@ class MoleculeEvaluator:
         check_charge(potential.metadata, charge)
         if cell is None:  # supercells have many compositions
             warn_of_composition(potential.metadata, numbers.cpu().numpy())
+        else:
+            warn_of_cell(potential.of_isolated)
         #: How the model is executed.
         self.execution = execution
         self.device = potential.device

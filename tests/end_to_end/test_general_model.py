@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from ase.build import molecule
+from ase.build import bulk, molecule
 from ase.io import write
 
 from eqcalc import EqCalculator
@@ -74,6 +74,14 @@ def test_it_says_where_it_ends(name):
     with pytest.warns(UnknownCompositionWarning):
         atoms.get_potential_energy()
     assert default_level(atoms) == "gfn2"
+
+
+@pytest.mark.parametrize("atoms", [bulk("C", "diamond", 3.57), molecule("CH3OH", vacuum=5.0)])
+def test_it_says_that_it_knows_no_cells(atoms):
+    atoms.pbc = True
+    atoms.calc = EqCalculator()
+    with pytest.warns(UnknownCompositionWarning):
+        atoms.get_potential_energy()
 
 
 @pytest.mark.parametrize(("smiles", "known"), [("C=C=C", False), ("C=C=O", True), ("CC#CC", True)])
