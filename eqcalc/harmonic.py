@@ -301,8 +301,6 @@ def harmonic_notes(harmonic: HarmonicSpectrum) -> list[str]:
         for what, (quantity, derivative) in missing.items()
         if derivative is None
     ]
-    if len(harmonic.masses) == 1:
-        notes.append("a single atom has no vibrations")
     if imaginary:
         notes.append(
             f"{imaginary} imaginary wavenumber{'s' * (imaginary > 1)}: the structure is a saddle "

@@ -592,5 +592,5 @@ def test_bad_structure_files_are_named(tmp_path, capsys):
     atom.write_text("1\n\nO 0 0 0\n")
     assert run("harmonic", tmp_path, atom) == FAILURE
     assert f"{tmp_path}: " in capsys.readouterr().err
-    assert run("harmonic", model, atom) == 0
-    assert "note: a single atom has no vibrations" in capsys.readouterr().out
+    assert run("harmonic", model, atom) == FAILURE
+    assert f"{atom}: atoms: " in capsys.readouterr().err
