@@ -93,7 +93,12 @@ def rotate(atoms: ase.Atoms, bond: tuple[int, int], angle: float) -> ase.Atoms:
 
     The side of the second atom of `bond` moves.
     """
-    moving = turning_atoms(atoms, bond)
+    return _rotated(atoms, bond, angle, turning_atoms(atoms, bond))
+
+
+def _rotated(
+    atoms: ase.Atoms, bond: tuple[int, int], angle: float, moving: np.ndarray
+) -> ase.Atoms:
     rotated = atoms.copy()
     i, j = bond
     axis = atoms.positions[j] - atoms.positions[i]
@@ -132,35 +137,46 @@ def conformers(
     """Return the distinct relaxed conformers of `atoms`, lowest energy first.
 
     Bonds of :func:`conformational_bonds` are rotated by 0, 120 and 240 degrees in all combinations,
-    or in `max_trials` random ones drawn with `rng` if there are more. Mirror images count once.
+    or in `max_trials` of them, random ones drawn with `rng`, if there are more. Mirror images count
+    once. Trials whose groups clash, so that atoms of different groups are bonded, or that become
+    another molecule than the first one, which is not rotated, are left out.
 
     Parameters
     ----------
     energy_window
         Conformers more than this above the lowest one [eV] are discarded.
     """
-    bonds = conformational_bonds(atoms)
+    turning = conformational_bonds(atoms)
     trials: list[Sequence[float]]
-    if 3 ** len(bonds) <= max_trials:
-        trials = list(itertools.product((0.0, 120.0, 240.0), repeat=len(bonds)))
+    if 3 ** len(turning) <= max_trials:
+        trials = list(itertools.product((0.0, 120.0, 240.0), repeat=len(turning)))
     elif rng is None:
         raise InvalidInputError(
-            f"{len(bonds)} rotatable bonds give {3 ** len(bonds)} trials",
+            f"{len(turning)} rotatable bonds give {3 ** len(turning)} trials",
             key="max_trials",
             value=max_trials,
             advice="pass rng to draw among them",
         )
     else:
-        trials = [list(120.0 * rng.integers(0, 3, len(bonds))) for _ in range(max_trials)]
+        drawn = rng.integers(0, 3, (max_trials, len(turning)))
+        drawn[0] = 0
+        trials = [list(row) for row in 120.0 * drawn]
+    moving = [turning_atoms(atoms, bond) for bond in turning]
+    given, connected = _bonded(atoms), set[tuple[int, int]]()
     found: list[tuple[float, ase.Atoms]] = []
     for angles in trials:
         trial = atoms
-        for bond, angle in zip(bonds, angles, strict=True):
-            trial = rotate(trial, bond, angle)
+        for bond, angle, side in zip(turning, angles, moving, strict=True):
+            trial = _rotated(trial, bond, angle, side)
+        if _bonded(trial) != given:
+            continue
         try:
             trial = relax(trial, method)
             energy = float(method.label(trial, ("energy",))["energy"])
-        except ConvergenceError:  # two groups clash
+        except ConvergenceError:
+            continue
+        connected = connected or _bonded(trial)
+        if _bonded(trial) != connected:
             continue
         if not any(same_conformer(trial, other, energy - e) for e, other in found):
             found.append((energy, trial))
@@ -168,6 +184,10 @@ def conformers(
         raise ConvergenceError("no trial geometry could be relaxed")
     found.sort(key=lambda item: item[0])
     return [conformer for energy, conformer in found if energy - found[0][0] <= energy_window]
+
+
+def _bonded(atoms: ase.Atoms) -> set[tuple[int, int]]:
+    return {(int(i), int(j)) for i, j in bonds(atoms)}
 
 
 def same_conformer(first: ase.Atoms, second: ase.Atoms, difference: float) -> bool:

@@ -62,8 +62,9 @@ _SCAN = 36 * 15
 _TIMED, _SHORT = 128, 0.05
 #: Levels for molecules that no model knows.
 _LEVELS = ("gfn2", "dft")
-#: Steps of the relaxation of a trial conformer; displacements of each mode for errors of a model.
-_STEPS, _MEMBERS = 30, 150
+#: Steps of the relaxation of a trial conformer for each atom; displacements of each mode for errors
+#: of a model.
+_STEPS, _MEMBERS = 10, 150
 #: Largest output of a conformer with its page, bytes.
 _OUTPUT = 5_000_000
 #: Atomic numbers of d- and f-block elements, whose ground states are not told by their charge.
@@ -239,7 +240,7 @@ class _Work:
     @property
     def search(self) -> float:
         """Time of the search for conformers, s."""
-        return self.trials * _STEPS * self.call
+        return self.trials * _STEPS * self.n_atoms * self.call
 
     def of_conformer(self, treatment: Treatment | None, model: bool) -> tuple[int, float]:
         """Return the points, and the time [s], of a conformer at a level that is a model or not."""

@@ -22,11 +22,24 @@ from eqcalc.labelling import (
     rotate,
     sample,
 )
+from eqcalc.molecules import bonds
+from eqcalc.prediction import molecule_from
 from eqcalc.units import BOLTZMANN
 from eqcalc.validation import InvalidInputError
 
 SAMPLER = GFN2(accuracy=1.0)
 QUICK = replace(SamplingPlan.default(), equilibration=20.0, interval=2.0)
+
+
+class Flat:
+    """An energy that is the same everywhere, but tells structures apart."""
+
+    level_of_theory = "flat"
+
+    def label(self, atoms, quantities=None):
+        del quantities
+        size = float(np.linalg.norm(atoms.positions - atoms.positions.mean(axis=0)))
+        return {"energy": np.asarray(1e-2 * size), "forces": np.zeros((len(atoms), 3))}
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +83,8 @@ def test_rotation_turns_one_side_only():
     turned = rotate(atoms, (1, 2), 120.0)
     moved = np.abs(turned.positions - atoms.positions).max(axis=1) > 1e-6
     assert set(atoms.symbols[moved]) <= {"C", "O", "H"} and 0 < moved.sum() < 9
-    bonds = [np.linalg.norm(a.positions[1] - a.positions[2]) for a in (atoms, turned)]
-    assert bonds[0] == pytest.approx(bonds[1])
+    lengths = [a.get_distance(1, 2) for a in (atoms, turned)]
+    assert lengths[0] == pytest.approx(lengths[1])
     there_and_back = rotate(turned, (1, 2), -120.0)
     np.testing.assert_allclose(there_and_back.positions, atoms.positions, atol=1e-12)
     with pytest.raises(InvalidInputError) as caught:
@@ -93,6 +106,17 @@ def test_ethanol_has_two_conformers(ethanol):
     assert gauche == pytest.approx(120.0, abs=10.0)
     for atoms in ethanol:
         assert np.abs(SAMPLER.label(atoms, ("forces",))["forces"]).max() < 2e-3
+
+
+def test_groups_that_clash_make_no_conformer():
+    """Two turns of aspirin put atoms upon each other, which closes rings; forces are none here."""
+    pytest.importorskip("rdkit")
+    aspirin = molecule_from("aspirin")
+    found = conformers(aspirin, Flat())
+    assert len(found) > 8
+    connected = {tuple(pair) for pair in bonds(aspirin).tolist()}
+    for atoms in found:
+        assert {tuple(pair) for pair in bonds(atoms).tolist()} == connected
 
 
 def test_many_conformers_need_random_numbers():
