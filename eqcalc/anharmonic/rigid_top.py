@@ -10,6 +10,9 @@ components T_q has the line strength (Zare, Angular Momentum, 1988, sections 3.9
 Both vibrational states have the rotational constants of the equilibrium, and nuclear spins are
 left out, so that an envelope says how wide a band is and how many branches it has, not
 where single lines are.
+
+The shifts of a classical top are as the square root of its rotational constants. Heavy tops, with
+many levels, have the envelope of a lighter one of the same shape, narrowed.
 """
 
 from __future__ import annotations
@@ -28,6 +31,8 @@ from eqcalc.validation import positive
 _HIGHEST = 12.0
 #: Bins of an envelope, cm⁻¹.
 _BIN = 0.25
+#: Highest J of the levels: heavier tops are classical ones, whose envelopes have one shape.
+_LARGEST = 100
 
 #: Components T_q of a vector (a, b, c) = (z, x, y): unit vectors to q = −1, 0, 1.
 _VECTOR: dict[str, dict[int, complex]] = {
@@ -117,6 +122,12 @@ def _envelope(rotation: tuple[float, ...], temperature: float) -> Envelope:
     """Return the envelope, once for infrared and Raman."""
     constants = np.array(rotation)
     energy_unit = temperature / SECOND_RADIATION_CONSTANT  # kT, cm⁻¹
+    slowest = float(constants[constants > 0.0].min())
+    narrower = _LARGEST / np.sqrt(_HIGHEST * energy_unit / slowest)
+    if narrower < 0.99:
+        # classical: shifts are as the square root of the constants
+        lighter = _envelope(tuple((constants / narrower**2).tolist()), temperature)
+        return _narrowed(lighter, narrower)
     levels = list(_levels(constants, _HIGHEST * energy_unit))
     partition = sum(
         (2 * j + 1) * np.exp(-energies / energy_unit).sum()
@@ -150,6 +161,23 @@ def _envelope(rotation: tuple[float, ...], temperature: float) -> Envelope:
     tensor[1, 0] = tensor[0, 1]
     tensor /= norm[:, None, None] * norm[None, :, None]
     return Envelope(_BIN * np.arange(-centre, centre + 1), vector, tensor)
+
+
+def _narrowed(envelope: Envelope, factor: float) -> Envelope:
+    """Return an envelope with all shifts times a factor, on the same grid."""
+    centre = len(envelope.shift) // 2
+    edges = factor * _BIN * (np.arange(-centre, centre + 2) - 0.5)
+    half = int(np.ceil(factor * centre))
+    wanted = _BIN * (np.arange(-half, half + 2) - 0.5)
+
+    def rebinned(values: np.ndarray) -> np.ndarray:
+        below = np.cumsum(values, axis=-1)
+        below = np.concatenate([np.zeros_like(below[..., :1]), below], axis=-1)
+        rows = [np.diff(np.interp(wanted, edges, row)) for row in below.reshape(-1, len(edges))]
+        return np.reshape(rows, (*values.shape[:-1], -1))
+
+    shift = _BIN * np.arange(-half, half + 1)
+    return Envelope(shift, rebinned(envelope.vector), rebinned(envelope.tensor))
 
 
 def _levels(constants: np.ndarray, highest: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 from sympy.physics.wigner import wigner_3j as exact_3j
 
+from eqcalc.anharmonic import rigid_top
 from eqcalc.anharmonic.rigid_top import (
     rotational_envelope,
     spherical_components,
     wigner_3j,
 )
+from eqcalc.units import SECOND_RADIATION_CONSTANT
 from tests.errors import refused
 
 WATER = np.array([27.88, 14.51, 9.29])
@@ -66,6 +68,37 @@ def test_a_linear_molecule_has_branches_of_boltzmann_populations():
     branch = np.abs(found.shift + b) < 0.1 * b
     assert found.vector[1][branch].sum() == pytest.approx(0.5, abs=0.03)
     assert found.vector[0][branch].sum() == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_heavy_top_has_the_envelope_of_a_lighter_one_narrowed(monkeypatch):
+    """The same bands from levels up to J = 74, and from those of a lighter top up to 50."""
+    found = []
+    for largest in (100, 50):
+        monkeypatch.setattr(rigid_top, "_LARGEST", largest)
+        rigid_top._envelope.cache_clear()
+        found.append(rotational_envelope(WATER / 20.0, 300.0))
+    rigid_top._envelope.cache_clear()
+    shift = np.arange(-80.0, 80.5, 0.25)
+    kernel = np.exp(-0.5 * (np.arange(-40, 41) * 0.25 / 3.0) ** 2)
+
+    def smooth(envelope, values):
+        return np.convolve(np.interp(shift, envelope.shift, values, 0.0, 0.0), kernel, "same")
+
+    for axis in range(3):
+        exact, scaled = (smooth(e, e.vector[axis]) for e in found)
+        assert np.abs(scaled - exact).max() < 0.04 * exact.max()
+        assert found[1].vector[axis].sum() == pytest.approx(1.0, abs=1e-6)
+    for p in range(5):
+        exact, scaled = (smooth(e, e.tensor[p, p]) for e in found)
+        assert np.abs(scaled - exact).max() < 0.04 * exact.max()
+
+
+def test_the_envelope_of_a_heavy_molecule_is_that_of_a_classical_top():
+    a, b, c = constants = np.array([0.04, 0.018, 0.013])  # about those of aspirin, J to 440
+    heavy = rotational_envelope(constants, 300.0)
+    square = heavy.vector @ heavy.shift**2
+    kt = 300.0 / SECOND_RADIATION_CONSTANT
+    np.testing.assert_allclose(square, 2.0 * kt * np.array([b + c, a + c, a + b]), rtol=0.02)
 
 
 def test_temperature_is_checked():
