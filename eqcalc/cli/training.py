@@ -46,12 +46,12 @@ def _train(options: argparse.Namespace) -> None:
             expected = "only with --template"
             raise InvalidInputError(key=option_name(key), value=value, expected=expected)
     configure_process(options)
+    dataset = TrainingConfig.read(options.config).data.path  # the file may move meanwhile
     result = train(options.config, progress=options.progress)
     print(f"model: {result.path}")
     if errors := result.record.get("left_out"):
         print(f"errors of structures that are left out: {described_errors(errors)}")
     if result.finished:
-        dataset = TrainingConfig.read(options.config).data.path
         tell_next("evaluate", result.path, dataset, "--split", "test")
     else:
         print("time limit reached; rerun the same command to resume")
