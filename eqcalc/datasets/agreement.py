@@ -193,7 +193,9 @@ def compare_labels(
         known = np.flatnonzero(one.present(name))
         if not len(known):
             raise InvalidInputError(f"no structure has a {name}", key="name", file=one.path)
-        return [(_geometry(record), np.ravel(record.labels[name])) for record in one.records(known)]
+        return [
+            (geometry_key(record), np.ravel(record.labels[name])) for record in one.records(known)
+        ]
 
     trusted = dict(labels(other))
     pairs = [(trusted[key], label) for key, label in labels(dataset) if key in trusted]
@@ -321,7 +323,7 @@ def _regression(
     return Agreement(name, slope, correlation, len(pairs), tolerance, least)
 
 
-def _geometry(record: Record) -> tuple[bytes, bytes]:
+def geometry_key(record: Record) -> tuple[bytes, bytes]:
     """Return a key that is equal for the same geometry in two sources."""
     # the 0.0 turns -0 into 0
     return record.numbers.tobytes(), (np.round(record.positions, 4) + 0.0).tobytes()

@@ -175,8 +175,9 @@ def conformers(
             energy = float(method.label(trial, ("energy",))["energy"])
         except ConvergenceError:
             continue
-        connected = connected or _bonded(trial)
-        if _bonded(trial) != connected:
+        bonded = _bonded(trial)
+        connected = connected or bonded
+        if bonded != connected:
             continue
         if not any(same_conformer(trial, other, energy - e) for e, other in found):
             found.append((energy, trial))

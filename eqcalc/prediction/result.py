@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -72,23 +72,25 @@ class Prediction:
     @cached_property
     def infrared(self) -> Spectrum:
         """Infrared spectrum, km/mol per cm⁻¹: lines with the envelope of a rigid top."""
-        return self._weighted(lambda c: c.spectrum.gas_infrared(self.temperature, self.fwhm))
+        spectra = [c.spectrum for c in self.conformers]
+        return self._weighted([s.gas_infrared(self.temperature, self.fwhm) for s in spectra])
 
     @cached_property
     def raman(self) -> Spectrum | None:
         """Raman activity, Å⁴/amu per cm⁻¹, or None if the level has no polarizabilities."""
-        if self.conformers[0].spectrum.polarizability_derivative is None:
+        spectra = [c.spectrum for c in self.conformers]
+        if spectra[0].polarizability_derivative is None:
             return None
-        return self._weighted(lambda c: c.spectrum.gas_raman(self.temperature, self.fwhm))
+        return self._weighted([s.gas_raman(self.temperature, self.fwhm) for s in spectra])
 
     def without_rotation(self, kind: str) -> Spectrum | None:
         """Return the lines without rotation, for comparison with lists of bands.
 
         See :meth:`eqcalc.prediction.Conformer.without_rotation`.
         """
-        if self.conformers[0].without_rotation(kind) is None:
-            return None
-        return self._weighted(lambda conformer: conformer.without_rotation(kind))
+        spectra = [conformer.without_rotation(kind) for conformer in self.conformers]
+        known = [spectrum for spectrum in spectra if spectrum is not None]
+        return self._weighted(known) if known else None
 
     @cached_property
     def bands(self) -> tuple[PredictedBand, ...]:
@@ -100,13 +102,11 @@ class Prediction:
         """How the vibrations are treated: VCI, or (scaled) harmonic."""
         return self.conformers[0].treatment
 
-    def _weighted(self, spectrum_of: Callable[[Conformer], Spectrum | None]) -> Spectrum:
-        """Return the sum over conformers on the longest axis."""
-        spectra = [spectrum_of(conformer) for conformer in self.conformers]
-        found = [spectrum for spectrum in spectra if spectrum is not None]
-        longest = max(found, key=lambda spectrum: len(spectrum.wavenumber))
+    def _weighted(self, spectra: Sequence[Spectrum]) -> Spectrum:
+        """Return the sum of the spectra of all conformers on the longest axis."""
+        longest = max(spectra, key=lambda spectrum: len(spectrum.wavenumber))
         values = np.zeros_like(longest.values)
-        for conformer, spectrum in zip(self.conformers, found, strict=True):
+        for conformer, spectrum in zip(self.conformers, spectra, strict=True):
             values[: len(spectrum.values)] += conformer.weight * spectrum.values
         weights = [round(conformer.weight, 4) for conformer in self.conformers]
         record = {"level_of_theory": self.level, "conformer_weights": weights}

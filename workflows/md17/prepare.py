@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from eqcalc.datasets import Dataset, Record, convert
+from eqcalc.datasets.agreement import geometry_key
 from eqcalc.units import conversion_factor
 
 UNITS = {"positions": "Å", "energy": "kcal/mol", "forces": "kcal/mol/Å"}
@@ -39,9 +40,9 @@ def aspirin(path: Path) -> Iterator[Record]:
 
 def with_response(dataset: Dataset, response: Dataset) -> Iterator[Record]:
     """Yield the structures of a dataset with the labels that another one has for them."""
-    labels = {record.positions.round(4).tobytes(): record.labels for record in response}
+    labels = {geometry_key(record): record.labels for record in response}
     for record in dataset:
-        more = labels.get(record.positions.round(4).tobytes(), {})
+        more = labels.get(geometry_key(record), {})
         yield replace(record, labels={**record.labels, **more})
 
 
