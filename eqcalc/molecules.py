@@ -491,8 +491,8 @@ def read_structures(paths: Sequence[str | Path]) -> list[Atoms]:
     InvalidFileError
         A file does not exist or contains no structures.
     InvalidInputError
-        A position is not finite, an atom is a dummy, in part or upon another one, or two statements
-        of the charge disagree.
+        A position is not finite, an atom is a dummy, in part or upon another one, or statements of
+        charge and spin disagree.
     """
     structures: list[Atoms] = []
     for path in paths:
@@ -514,21 +514,21 @@ def read_structures(paths: Sequence[str | Path]) -> list[Atoms]:
             ) from error
         with located(file=path):
             for index, atoms in enumerate(found):
-                key = f"positions of structure {index}"
                 if not len(atoms):
                     raise InvalidFileError(
                         key=f"structure {index}", value="no atoms", expected="a structure"
                     )
-                finite(key, atoms.positions)
-                if np.abs(atoms.positions).max(initial=0.0) > _FARTHEST:
-                    raise InvalidFileError(
-                        key=key,
-                        value=float(np.abs(atoms.positions).max()),
-                        expected=f"coordinates below {_FARTHEST:g} Å",
-                    )
+                for name, values in (("positions", atoms.positions), ("cell", atoms.cell.array)):
+                    key = f"{name} of structure {index}"
+                    if np.abs(finite(key, values)).max() > _FARTHEST:
+                        raise InvalidFileError(
+                            key=key,
+                            value=float(np.abs(values).max()),
+                            expected=f"coordinates below {_FARTHEST:g} Å",
+                        )
                 with located(section=f"structure {index}"):
                     check_atoms(atoms)
-                    total_charge(atoms)
+                    (total_charge if atoms.pbc.any() else unpaired_electrons)(atoms)
             _add_beside(Path(path), found)
         warn_of_distances(path, found)
         structures.extend(found)

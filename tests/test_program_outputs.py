@@ -15,7 +15,7 @@ from eqcalc.datasets import convert
 from eqcalc.labelling import GFN2, label
 from eqcalc.models.checkpoint import save_model
 from eqcalc.molecules import read_structure, total_charge, unpaired_electrons
-from eqcalc.program_outputs import program_of
+from eqcalc.program_outputs import REAL, program_of
 from tests.conftest import make_potential
 from tests.errors import refused
 
@@ -97,6 +97,36 @@ def test_an_output_without_a_geometry_is_refused(tmp_path):
     path.write_text("* O   R   C   A *\n Total Charge           Charge    ....    one\n")
     with refused(file=path):
         read_structure(path)
+
+
+def test_a_geometry_that_is_cut_off_is_none(tmp_path):
+    """Of a calculation that still runs it is the one before; a smaller molecule is none of them."""
+    text = (OUTPUTS / "orca_optimisation.out").read_text()
+    heading = "CARTESIAN COORDINATES (ANGSTROEM)"
+    last = text.rindex(heading)
+    rows = text[last:].split("\n\n")[0].splitlines()[2:]
+    cut = tmp_path / "a.out"
+    cut.write_text(text[: text.index(rows[-1], last) - 1])
+    before = tmp_path / "b.out"
+    before.write_text(text[:last])
+    np.testing.assert_array_equal(read_structure(cut).positions, read_structure(before).positions)
+    cut.write_text(text[: text.index(heading) + 150])
+    with refused(file=cut, expected="one with positions"):
+        read_structure(cut)
+    damaged = rows[-2].replace(rows[-2].split()[-1], "")
+    cut.write_text(text[:last] + text[last:].replace(rows[-2], damaged))
+    with refused(file=cut):
+        read_structure(cut)
+
+
+def test_numbers_of_an_output_are_found_in_a_time_that_grows_with_its_length(tmp_path):
+    path = tmp_path / "a.out"
+    path.write_text(WATER.format("  O 0.0 0.0 0.0\n  H 0.0 0.9 0.3\n  H 0.0 -0.9 0.3"))
+    path.write_text(path.read_text().replace("-75.9", "1" * 300_000))
+    with refused(file=path):  # it has no energy
+        read_structure(path)
+    found = REAL.findall("-1.5-2.25 3.0D+01x12.e5 .5 7")
+    assert found == ["-1.5", "-2.25", "3.0D+01", "12.e5"]
 
 
 def test_other_files_are_no_outputs(tmp_path):

@@ -20,6 +20,7 @@ from eqcalc.molecules import (
     total_charge,
     unpaired_electrons,
 )
+from eqcalc.structure_formats import check_atoms
 from eqcalc.validation import InvalidFileError
 from eqcalc.xyz_files import IonWarning
 from tests.errors import refused
@@ -517,3 +518,39 @@ def test_atoms_of_a_crystal_that_are_there_in_part(tmp_path):
     (tmp_path / "a.cif").write_text(text)
     with refused(key="structure 0.occupancy", file=tmp_path / "a.cif"):
         read_structure(tmp_path / "a.cif")
+
+
+def test_a_spin_that_the_electrons_do_not_have_is_refused(tmp_path):
+    path = tmp_path / "a.xyz"
+    text = "3\n{}\nO 0 0 0\nH 0.96 0 0\nH -0.24 0.93 0\n"
+    path.write_text(text.format("mult=2"))
+    with refused(file=path, key="structure 0.atoms.info['mult']", value=1.0):
+        read_structure(path)
+    path.write_text(text.format("charge=40"))
+    with refused(file=path, key="structure 0.charge of OH2", value=40.0):
+        read_structure(path)
+    path.write_text(text.format("charge=1 mult=2"))
+    assert unpaired_electrons(read_structure(path)) == 1
+
+
+def test_thousands_of_atoms_at_one_place_are_named_at_once(tmp_path):
+    path = tmp_path / "a.xyz"
+    path.write_text("30001\n\nO 3 0 0\n" + "H 0 0 0.5\n" * 30_000)
+    with refused(file=path, key="structure 0.atoms 1 and 2"):
+        read_structure(path)
+
+
+def test_cells_and_atomic_numbers_are_bounded(tmp_path):
+    atoms = ase.build.bulk("NaCl", "rocksalt", 5.6)
+    path = tmp_path / "POSCAR"
+    ase.io.write(path, atoms, format="vasp")
+    assert len(read_structure(path)) == 2
+    lines = path.read_text().splitlines()
+    for value, key in (("1e12", "cell of structure 0"), ("nan", "cell of structure 0[0, 1]")):
+        wrong = [*lines[:2], f"0.0 {value} 2.8", *lines[3:]]
+        path.write_text("\n".join(wrong) + "\n")
+        with refused(file=path, key=key):
+            read_structure(path)
+    atoms.numbers[0] = 200
+    with refused(key="atomic numbers", value=200):
+        check_atoms(atoms)

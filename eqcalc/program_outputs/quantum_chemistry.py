@@ -366,7 +366,7 @@ class Psi4(Output):
         r" +Basis Set:": _read_basis,
         r" +Geometry \(in Angstrom\), charge =": _read_geometry,
         r" +@\S+ Final Energy:": _read_scf_energy,
-        r"\s+\* \S+ total energy += |\t Total Energy +=": _read_correlated_energy,
+        r"[ \t]+\* \S+ total energy += |\t Total Energy +=": _read_correlated_energy,
         r" +-Total (?:G|g)radient:": Output._read_gradient,
         r" ?Properties (?:will be|are) evaluated at": _read_origin,
         r" Dipole X +:": _read_moments,

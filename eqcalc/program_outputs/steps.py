@@ -17,8 +17,9 @@ import numpy as np
 from eqcalc.units import conversion_factor
 
 _DEBYE = conversion_factor("debye", "e*bohr")
-#: A real number, perhaps with an exponent of Fortran's.
-REAL = re.compile(r"[-+]?\d+\.\d*(?:[DEde][-+]?\d+)?")
+#: A real number, perhaps with an exponent of Fortran's. It begins before all of its digits, so that
+#: the time grows with the length of a text, not its square.
+REAL = re.compile(r"(?:[-+]|(?<!\d))\d+\.\d*(?:[DEde][-+]?\d+)?")
 #: Calculations of excited states, whose energy, forces and moments may be of different states.
 _EXCITED = re.compile(r"\btd\w*\b|\bcis|%rocis|eom|root=", re.IGNORECASE)
 _SAME_FORCES = 1e-4  # hartree/bohr, of one geometry that are printed twice
@@ -144,7 +145,10 @@ class Output:
     def _table(
         self, at: int, columns: slice = slice(-3, None)
     ) -> tuple[list[list[str]], np.ndarray]:
-        """Return the words of the rows of the next table, and the numbers in three columns."""
+        """Return the words of the rows of the next table, and the numbers in three columns.
+
+        There are none if the text ends within it. ValueError: a row is damaged.
+        """
         rows: list[list[str]] = []
         values: list[list[float]] = []
         for number, line in enumerate(self._lines(at)):
@@ -153,8 +157,12 @@ class Output:
             if same and len(words[columns]) == 3 and all(map(REAL.fullmatch, words[columns])):
                 rows.append(words)
                 values.append([real(word) for word in words[columns]])
+            elif rows and -2 < len(words) - len(rows[0]) < 1 and REAL.search(line):
+                raise ValueError(f"{line.strip()[:60]!r} after {' '.join(rows[-1])[:60]!r}")
             elif rows or number >= _HEAD:
                 break
+        else:
+            return [], np.empty((0, 3))
         return rows, np.array(values).reshape(-1, 3)
 
     def _reals(self, at: int, n: int) -> np.ndarray:

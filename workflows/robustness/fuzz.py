@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[2]))  # tests have files of other programs
 sys.path.insert(0, str(Path(__file__).parent))
 from fuzz_changes import changed
 from fuzz_targets import BOUNDS, POSITIVE, Target, make_targets
@@ -46,7 +47,7 @@ PIECE = 10
 #: Shares of inputs of targets whose reader writes a dataset, or starts a process for HDF5 files
 #: that are not sealed.
 SHARES = {
-    **dict.fromkeys(("dataset of extxyz", "dataset of npz", "dataset of ASE db"), 0.03),
+    **{f"dataset of {name}": 0.03 for name in ("extxyz", "npz", "ASE db", "outputs", "QM9")},
     **dict.fromkeys(("schnetpack", "dataset (hdf5)", "trajectory (hdf5)"), 0.1),
     **dict.fromkeys(("spectrum.h5 (hdf5)", "raman (hdf5)"), 0.1),
 }

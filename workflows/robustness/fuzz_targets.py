@@ -7,6 +7,7 @@ accepted, each under the name of a bound.
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import warnings
@@ -19,25 +20,46 @@ import h5py
 import numpy as np
 import torch
 from ase import Atoms
+from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.constraints import FixAtoms
 from ase.db import connect
 from ase.io import write
 
 from eqcalc.datasets import Dataset, convert
+from eqcalc.datasets.readers.qm9 import QM9_LABELS
 from eqcalc.dynamics import simulate
 from eqcalc.dynamics.checkpoint import Checkpoint, checkpoint_path
 from eqcalc.ipi.description import Description
+from eqcalc.ipi.input_document import read_matrices
 from eqcalc.ipi.outputs import read_extras, read_frames, read_properties
 from eqcalc.labelling.labels import _read_journal
 from eqcalc.models import Potential, PotentialConfig, References, SmoothPaiNNConfig, load_model
 from eqcalc.models.checkpoint import save_model
-from eqcalc.molecules import read_structures
+from eqcalc.molecules import atomic_masses, read_structures, total_charge
 from eqcalc.runtime import eager_evaluator
-from eqcalc.spectra import infrared, raman, read_raman, read_series, read_spectrum, write_spectrum
-from eqcalc.spectra.experiment.measured import read_measured
+from eqcalc.spectra import (
+    infrared,
+    raman,
+    read_bands,
+    read_harmonic,
+    read_measured,
+    read_raman,
+    read_series,
+    read_spectrum,
+    write_spectrum,
+)
+from eqcalc.spectra.experiment.band_lists import is_band_list
 from eqcalc.training.config import TrainingConfig
 from eqcalc.training.sweeps import Sweep
 from eqcalc.trajectory import Trajectory
+from tests.datasets.test_outputs import CP2K
+from tests.spectra.experiment import test_instruments as instruments
+from tests.spectra.io import test_force_constants as force_constants
+from tests.test_structure_formats import HYDRONIUM, molfile, v3000
+
+#: Outputs of programs.
+OUTPUTS = Path(__file__).parents[2] / "tests/datasets/excerpts/outputs"
 
 Found = Iterable[tuple[str, Any]]
 
@@ -50,13 +72,14 @@ BOUNDS = {
     "dipole": 1e6,
     "polarizability": 1e9,
     "charge": 1e3,
+    "masses": 1e3,
     "wavenumber": 1e7,
     "values": 1e30,
     "temperature": 1e6,
     "time": 1e12,
 }
 #: Those that are not negative.
-POSITIVE = ("wavenumber", "temperature", "time", "standard_error")
+POSITIVE = ("masses", "wavenumber", "temperature", "time", "standard_error")
 
 
 @dataclass(frozen=True)
@@ -120,6 +143,9 @@ def _converted(format: str, **options: Any) -> Callable[[Path], Found]:
 def _structures(path: Path) -> Found:
     for atoms in read_structures([path]):
         yield "positions", atoms.positions
+        yield "positions", atoms.cell.array
+        yield "masses", atomic_masses(atoms)
+        yield "charge", total_charge(atoms)
 
 
 def _trajectory(path: Path) -> Found:
@@ -159,9 +185,28 @@ def _raman(path: Path) -> Found:
 
 
 def _measured(path: Path) -> Found:
+    if is_band_list(path):
+        bands = read_bands(path)
+        yield "wavenumber", bands.position
+        for values in (bands.intensity, bands.uncertainty):
+            yield "standard_error", [] if values is None else values[np.isfinite(values)]
+        return
     spectrum = read_measured(path, limits=(600.0, 900.0))
     yield "wavenumber", spectrum.wavenumber
     yield "values", spectrum.values
+
+
+def _vibrations(path: Path) -> Found:
+    atoms, modes = read_harmonic(path)
+    yield "positions", atoms.positions
+    yield "masses", modes.masses
+    yield "wavenumber", np.abs(modes.wavenumber)
+    yield "values", modes.infrared_intensity if "infrared" in modes.known else 0.0
+
+
+def _matrices(path: Path) -> Found:
+    read_matrices(path, 2)
+    return ()
 
 
 def _series(format: str, key: Any = None, **options: Any) -> Callable[[Path], Found]:
@@ -358,6 +403,78 @@ axes:
 """
 
 
+PLAIN = """4
+charge=1 mult=2 O=C
+6 0,0 0.0 -0.53D+00
+O 0 0 0.68
+D 0.94 0 -1.11
+H3 -0.94 0 -1.11
+"""
+GAUSSIAN = """%chk=a.chk
+# pbe1pbe/def2tzvp units=au
+
+title
+
+0 2
+C(Iso=13) -1 0.0 0.0 1.0
+O 0 0.0 0.0 -1.28
+H 0 1.78 0.0 2.1
+
+--Link1--
+# hf
+
+title
+
+0 1
+O
+H 1 r
+H 1 r 2 104.5
+
+r=0.96
+"""
+TURBOMOLE = """$coord angs
+ 0.0 0.0 0.1 o
+ 0.94 0.0 -0.2 h
+ -0.47 0.81 -0.2 h
+ -0.47 -0.81 -0.2 h
+$eht charge=1 unpaired=0
+$end
+"""
+BANDS = (
+    "Wavenumber (cm-1),Uncertainty,Intensity (km/mol),Name\n1746.0,0.5,70,C=O\n2843,1,60,CH\n",
+    "nu1 a1 2782.5(3) 12\nnu2 a1 1746.0(1) 8\n",
+    "##TITLE= x\n##JCAMP-DX= 4.24\n##DATA TYPE= INFRARED PEAK TABLE\n##XUNITS= 1/CM\n"
+    "##YUNITS= ABSORBANCE\n##NPOINTS= 2\n##PEAK TABLE= (XY..XY)\n1746.0,0.9\n2843.1,0.5\n##END=\n",
+)
+MATRICES = "".join(
+    f"<{tag} shape='(2, 2, 2)' units='inversecm'> [ 1.0, 2.5e-1, 0.3, 4, 1, 2, 3, 4 ] </{tag}>\n"
+    for tag in "AC"
+)
+RESTART = """<simulation>
+  <step>20</step> <total_steps>1000</total_steps>
+  <output prefix="run"><checkpoint stride="100"/></output>
+  <ffsocket name="driver" mode="unix"><address> abc </address></ffsocket>
+  <system>
+    <beads natoms="2" nbeads="2"><q shape="(2, 6)"> [ 0, 0, 0, 0, 0, 2, 0, 0, 0.1, 0, 0, 2 ] </q>
+      <p shape="(2, 6)"> [ 0, 0, 1, 0, 0, 2, 0, 0, 0.1, 0, 0, 2 ] </p>
+      <m shape="(2)"> [ 29000, 1837 ] </m><names shape="(2)"> [ O, H ] </names></beads>
+    <forces><force forcefield="driver"/></forces>
+    <motion mode="dynamics"><dynamics mode="nve"><timestep> 10 </timestep></dynamics></motion>
+    <ensemble><temperature units="kelvin"> 300 </temperature></ensemble>
+    <cell> [ 9, 0, 0, 0, 9, 0, 0, 0, 9 ] </cell>
+  </system>
+</simulation>
+"""
+
+
+def _as_format(folder: Path, name: str, atoms: Atoms, **options: Any) -> Target:
+    """Return the target of a format that ASE writes."""
+    path = folder / f"a{name}"
+    write(path, atoms, **options)
+    kind = "text" if name in (".pdb", ".cif", "-POSCAR") else "json"
+    return Target(f"structures {name}", kind, name, _structures, [path.read_bytes()])
+
+
 def _measured_texts() -> list[bytes]:
     nu = np.arange(500.0, 1000.0, 5.0)
     y = 0.1 + np.exp(-(((nu - 800.0) / 20.0) ** 2))
@@ -366,6 +483,14 @@ def _measured_texts() -> list[bytes]:
         ("Wavenumber (cm-1)\tAbsorbance\n" + plain).encode(),
         plain.replace(".", ",").encode(),
         plain.replace("\t", ",").encode("utf-16"),
+        ("#Acq. time (s)=\t10\n#Laser (nm)=\t785\n#X (cm-\xb9)=\n" + plain).encode("latin-1"),
+        ("##NAMES=Quartz\n##RAMAN\n" + plain.replace("\t", ", ") + "##END=\n").encode(),
+        (
+            "TITLE\tx\nDATA TYPE\tINFRARED SPECTRUM\nXUNITS\t1/CM\nYUNITS\tABSORBANCE\nNPOINTS\t100"
+            "\nXYDATA\n" + plain + "\n##### Extended Information\n[Comments]\nUser\ta\n"
+        ).encode(),
+        gzip.compress(plain.encode()),
+        instruments.perkin_elmer("A", y, x=nu).encode(),
     ]
 
 
@@ -494,10 +619,37 @@ def make_targets(folder: Path) -> list[Target]:
         for i in range(8)
     )
     columns = "# step x y z\n" + _table(dipole, step)
+    numbers = iter(range(1, 20))
+    qm9 = "\t".join(f"{next(numbers)}" if label is None else "0.5" for label in QM9_LABELS)
+    qm9 = f"4\ngdb 1\t{qm9}\n" + "".join(
+        f"{s}\t{x:.4f}\t{y:.4f}\t{z:.4f}\t0.1\n" for s, (x, y, z) in zip("COHH", _REST, strict=True)
+    )
+    outputs = [path.read_bytes() for path in sorted(OUTPUTS.iterdir())] + [CP2K.encode()]
+    writers = ("orca", "checkpoint", "archive", "qchem", "cp2k")
+    vibrations = [getattr(force_constants, name)(folder).read_bytes() for name in writers]
+    fixed = _molecule(0)
+    fixed.set_constraint(FixAtoms([1]))
+    fixed_file = io.StringIO()
+    write(fixed_file, fixed, format="extxyz", columns=["symbols", "positions", "move_mask"])
+    plain = [_extxyz(2), PLAIN.encode(), fixed_file.getvalue().encode()]
+    molfiles = [
+        molfile(HYDRONIUM, 3, ["M  CHG  1   1   2", "M  ISO  1   2   2", "M  RAD  1   1   2"]),
+        v3000(HYDRONIUM, ["CHG=2", "CHG=-1"]),
+        molfile(HYDRONIUM) + "> <charge>\n1\n\n$$$$\n" + molfile(HYDRONIUM) + "$$$$\n",
+    ]
     comma = _table(dipole, _T, "\t").replace(".", ",")
     return [
         Target("dataset of extxyz", "text", ".xyz", _converted("extxyz", **labels), [_extxyz(6)]),
-        Target("structures", "text", ".xyz", _structures, [_extxyz(2)]),
+        Target("dataset of outputs", "text", ".out", _converted("outputs"), outputs),
+        text("dataset of QM9", _converted("qm9"), qm9, suffix=".xyz"),
+        Target("structures", "text", ".xyz", _structures, plain),
+        text("structures .sdf", _structures, *molfiles, suffix=".sdf"),
+        text("structures .gjf", _structures, GAUSSIAN, suffix=".gjf"),
+        text("structures .coord", _structures, TURBOMOLE, suffix=".coord"),
+        Target("structures of outputs", "text", ".out", _structures, outputs),
+        *(_as_format(folder, name, _molecule(0)) for name in (".pdb", ".json", ".traj")),
+        *(_as_format(folder, name, bulk("NaCl", "rocksalt", 5.6)) for name in (".cif", "-POSCAR")),
+        Target("vibrations", "text", ".out", _vibrations, vibrations),
         Target("dataset of npz", "npz", ".npz", _converted("npz", **npz), [packed.getvalue()]),
         Target(
             "dataset of ASE db",
@@ -515,6 +667,7 @@ def make_targets(folder: Path) -> list[Target]:
         own("spectrum.csv", "text", _spectrum, sealed=False),
         own("spectrum.jdx", "text", _spectrum, sealed=False),
         Target("measured text", "text", ".txt", _measured, _measured_texts()),
+        text("bands", _measured, *BANDS),
         Target("JCAMP-DX", "text", ".jdx", _measured, _jdx()),
         text("columns", _series("columns", [1, 2, 3]), columns, comma, xvg),
         text("columns of alpha", _series("columns", [1, 2, 3, 4, 5, 6]), _table(six, step)),
@@ -527,6 +680,8 @@ def make_targets(folder: Path) -> list[Target]:
         Target("training settings", "yaml", ".yaml", _settings, [SETTINGS.encode()]),
         Target("sweep", "yaml", ".yaml", _sweep, [SWEEP.encode()]),
         Target("i-PI input", "xml", ".xml", _ipi_input, [IPI_INPUT.encode()]),
+        Target("i-PI checkpoint", "xml", ".xml", _ipi_input, [RESTART.encode()]),
+        Target("matrices of GLE", "xml", ".xml", _matrices, [MATRICES.encode()]),
         text("i-PI properties", _ipi_properties, properties),
         text("i-PI frames", _ipi_frames, frames),
         text("i-PI extras", _ipi_extras, _ipi(dipole)),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,8 +15,10 @@ import numpy as np
 
 from eqcalc.facts import ComparedByValue
 from eqcalc.files import read_text
+from eqcalc.spectra.experiment.columns import check_untitled_axis, unit_in_header
 from eqcalc.spectra.experiment.ordinates import check_kind, is_transmittance, ordinate
 from eqcalc.spectra.io.files import is_written_by_eqcalc, read_jcamp_file
+from eqcalc.spectra.io.jcamp import to_wavenumber
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.validation import InvalidFileError, InvalidInputError, file_path, located, number_in
 
@@ -25,7 +28,8 @@ _TITLES = {
     r"|\bA\W*4",
     "uncertainty": r"uncert|error|std|sigma|±|\+/-",
     "position": r"wave ?number|wellenzahl|nombre d.onde|n[uú]mero de onda|freq|position"
-    r"|raman ?shift|cm\^?[-−⁻]|1/cm|\bpeak|\bband|^ν|^nu\b|^x$|^(exp|obs|meas)",
+    r"|raman ?shift|cm\^?[-−⁻]|1/cm|\bpeak|\bband|^ν|^nu\b|^x$|^(exp|obs|meas)"
+    r"|wave ?length|wellenl|energ|^\W*(nm|[µμu]m|[TG]Hz|m?eV)\W*$",
     "name": r"mode|assign|symm|motion|label|species|descr|vibration|^name$",
 }
 #: Lowest band of a numbered list [cm⁻¹].
@@ -155,7 +159,27 @@ def _from_jcamp(spectrum: Spectrum) -> BandList:
 
 
 def _rows(text: str) -> tuple[list[tuple[int, list[str]]], list[str]]:
-    """Return the numbered rows of a list of bands, split into columns, and the titles."""
+    """Return the numbered rows of a list of bands, in wavenumbers, and the titles of columns."""
+    rows, titles = _split(text)
+    places = _places(titles)
+    above = itertools.takewhile(lambda line: not line.partition("#")[0].strip(), text.splitlines())
+    header = [line.strip("# ") for line in above]
+    unit = unit_in_header([*header, *(titles[i] for i in places["position"][:1] if titles)])
+    for _, part in rows if unit else ():
+        place = places["position"][0]
+        value = number_in(part[place].strip()) if place < len(part) else None
+        if value is None or value <= 0.0:
+            continue  # refused later
+        wavenumber = to_wavenumber(np.array(value), unit or "", "", "position").item()
+        part[place] = f"{wavenumber:.10g}"
+        for column in places["uncertainty"]:  # which is as large in relation
+            error = number_in(part[column].strip()) if column < len(part) else None
+            part[column] = "" if error is None else f"{wavenumber * error / value:.6g}"
+    return rows, titles
+
+
+def _split(text: str) -> tuple[list[tuple[int, list[str]]], list[str]]:
+    """Return the numbered rows of a list of bands, split into columns, and their titles."""
     lines = [
         (number, line.partition("#")[0].strip()) for number, line in enumerate(text.splitlines(), 1)
     ]
@@ -262,6 +286,8 @@ def _from_rows(
         return np.array([np.nan if value is None else value for value in found])
 
     position = numbers(places["position"][0], "position", 1e-9)
+    if position is not None and not titles:
+        check_untitled_axis(position)
     if position is None or np.isnan(position).any():
         line = 1 if position is None else rows[int(np.argmax(np.isnan(position)))][0]
         raise InvalidFileError(key=f"line {line}", expected="position: a positive number")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +16,17 @@ from eqcalc.spectra.io.text import Table, averaged, parse_table
 from eqcalc.spectra.spectrum import Spectrum
 from eqcalc.validation import InvalidFileError, file_path, located
 
-#: Titles of a first column that is not a wavenumber.
-_OTHER_AXIS = re.compile(
-    r"wave ?length|wellenl|^\W*(nm|[µμu]m|microns?|m/z|ppm|time|(2 ?)?(theta|θ)|pixel|channel"
-    r"|kK|angle|voltage|potential|retention|temperature|pressure|concentration)\b"
-    r"|[(\[/] *(nm|[µμu]m|microns?|nanomet\w*|micromet\w*|[TG]Hz|m?eV|kK|1/m|m\^?-1|m⁻¹)(?!\w)",
-    re.IGNORECASE,
-)
-#: Among them those that are converted: wavelengths, frequencies and energies in a unit.
+#: Units of wavelengths, frequencies and energies, which are converted.
 _UNIT_OF_AXIS = re.compile(
     r"(?<![a-z])(nm|[µμu]m|microns?|nanomet(?:er|re)s?|micromet(?:er|re)s?|[TG]Hz"
-    r"|m?eV|kK|1/m|m\^?-1|m⁻¹)(?!\w)",
+    r"|m?eV|kK|1/m|m\^?-1|m⁻¹)(?![^\W_])",
+    re.IGNORECASE,
+)
+#: Titles of a first column that is not a wavenumber; a unit is first, last, or after a bracket.
+_OTHER_AXIS = re.compile(
+    r"wave ?length|wellenl|^\W*energ(?:y|ie)\W*$|^\W*(m/z|ppm|time|(2 ?)?(theta|θ)|pixel|channel"
+    r"|angle|voltage|potential|retention|temperature|pressure|concentration)\b"
+    rf"|(?:^\W*|[(\[/] *){_UNIT_OF_AXIS.pattern}|[\W_]{_UNIT_OF_AXIS.pattern}\W*$",
     re.IGNORECASE,
 )
 #: Units of wavenumbers other than cm⁻¹.
@@ -68,7 +69,7 @@ def read_table(path: str | Path, *, unit: str, label: str) -> Spectrum:
         table = parse_table(read_text(path))
         _check_one_spectrum(table)
         titled = any(map(_AXIS.search, table.header))
-        unit_of_axis = _unit_of_axis(table.header)
+        unit_of_axis = unit_in_header(table.header)
         place, values, titles = _columns_of_spectrum(table)
         if not titled and not titles:
             place, values = _untitled_columns(table)
@@ -91,7 +92,7 @@ def read_table(path: str | Path, *, unit: str, label: str) -> Spectrum:
         if unit_of_axis and place == 0:
             x = to_wavenumber(x, unit_of_axis, " ".join(table.header), "first column")
         elif not titled:
-            _check_untitled_axis(x)
+            check_untitled_axis(x)
         return Spectrum(
             *averaged(x, y),
             unit=unit,
@@ -116,15 +117,17 @@ def _untitled_columns(table: Table) -> tuple[int, int]:
     return (0, 1) if (first > 0.0).all() or (first < 0.0).all() else (1, 0)
 
 
-def _check_untitled_axis(x: np.ndarray) -> None:
+def check_untitled_axis(x: np.ndarray) -> None:
     """Raise an error for abscissae without a title that are hardly wavenumbers."""
     low, high = float(x.min()), float(x.max())
-    unit = "µm" if _MICROMETRES[0] <= low and high <= _MICROMETRES[1] else ""
+    unit = "eV" if high < _MICROMETRES[0] else ""
+    unit = "µm" if _MICROMETRES[0] <= low and high <= _MICROMETRES[1] else unit
     if high > _HIGHEST_WAVENUMBER:
         unit = "nm"
     if unit:
+        kind = "energies" if unit == "eV" else "wavelengths"
         raise InvalidFileError(
-            f"{low:g} to {high:g} without a title, as of wavelengths in {unit}",
+            f"{low:g} to {high:g} without a title, as of {kind} in {unit}",
             key="first column",
             expected="wavenumbers in cm⁻¹, or a title of the column",
             advice=f"write its unit above the columns: {unit},A or cm-1,A",
@@ -226,14 +229,16 @@ def _columns_of_spectrum(table: Table) -> tuple[int, int, list[str]]:
     return place, (final or value or others)[0], titles
 
 
-def _unit_of_axis(header: tuple[str, ...]) -> str | None:
+def unit_in_header(header: Sequence[str]) -> str | None:
     """Return the unit of the first column if it is a wavelength or frequency by the header.
 
     InvalidFileError: it is something else, or has no unit.
     """
     for line in header:
         labspec = None if _WAVENUMBER.search(line) else _LABSPEC_AXIS.match(line)
-        title, *others = re.split("[,;\t]", re.sub(r"^XUNITS\W*", "[", line))
+        title, *others = re.split(
+            "\t" if "\t" in line else "[,;]", re.sub(r"^XUNITS\W*", "[", line)
+        )
         # a title has no number, unlike the wavelength of a laser or the place on a stage
         numbers = re.search(r"\d(?! ?(theta|θ)|/m\b)(?<!m-1)(?<!m\^-1)", title) or any(
             re.fullmatch(r"[ \d.+-]+", x) for x in others

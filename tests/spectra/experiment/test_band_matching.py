@@ -222,3 +222,23 @@ def test_titles_in_other_languages(tmp_path):
     (tmp_path / "a.csv").write_text("Wellenzahl;Intensität (km/mol)\n3100,5;12,1\n1500,2;3,3\n")
     bands = read_bands(tmp_path / "a.csv")
     assert bands.unit == "km/mol" and bands.intensity.tolist() == [12.1, 3.3]
+
+
+@pytest.mark.parametrize(
+    ("titles", "factor", "power"),
+    [
+        ("# meV\n", 8.06554394, 1),
+        ("frequency THz,uncertainty,int\n", 33.3564095, 1),
+        ("energy (meV),uncertainty,IR intensity (km/mol)\n", 8.06554394, 1),
+        ("wavelength (µm),uncertainty,IR intensity (km/mol)\n", 1e4, -1),
+    ],
+)
+def test_positions_in_other_units_become_wavenumbers(tmp_path, titles, factor, power):
+    (tmp_path / "a.csv").write_text(f"{titles}100,1,12\n130,2,3\n350,7,4\n", encoding="utf-8")
+    assert is_band_list(tmp_path / "a.csv")
+    bands = read_bands(tmp_path / "a.csv")
+    given = np.array([100.0, 130.0, 350.0])
+    np.testing.assert_allclose(bands.position, factor * given**power, rtol=1e-8)
+    if "uncertainty" in titles:
+        relative = [0.01, 2.0 / 130.0, 0.02]
+        np.testing.assert_allclose(bands.uncertainty, relative * bands.position, rtol=1e-5)

@@ -151,6 +151,9 @@ def test_extxyz(tmp_path):
     with refused(InvalidFileError, file=path, key="frame 0") as caught:
         series(path, "extxyz", "mu")
     assert "polarizability" in str(caught.value)
+    path.write_text(path.read_text().replace("dipole=", "dipole=1 was="))
+    with refused(InvalidFileError, file=path, key="dipole", value=[1]):
+        series(path, "extxyz", "dipole")
 
 
 def test_schnetpack(tmp_path):

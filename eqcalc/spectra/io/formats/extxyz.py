@@ -48,7 +48,6 @@ class ExtxyzReader(SeriesReader):
             frames.append(numbers_in(re.sub(r"[\[\]{}\"',]", " ", pairs[key]), place))
             if index == 0:
                 units = [pairs.get(f"{key}_unit{plural}", "") for plural in ("", "s")]
-                self.says_unit([*units, key], len(frames[0]), f"frame 0, {key}")
             if time_key is None and index == 0:
                 time_key = next((k for k in pairs if _TIMES.fullmatch(k)), None) or next(
                     (k for k in pairs if _STEPS.fullmatch(k)), None
@@ -65,6 +64,7 @@ class ExtxyzReader(SeriesReader):
         sizes = sorted({len(frame) for frame in frames})
         if sizes not in ([3], [6], [9]):
             raise InvalidFileError(key=key, expected="3, 6 or 9 numbers per frame", value=sizes)
+        self.says_unit([*units, key], sizes[0], f"frame 0, {key}")
         if time_key is not None:
             step, slack = check_even(times, time_key)
             if _STEPS.fullmatch(time_key):
