@@ -154,7 +154,7 @@ class Quantity:
             return units.conversion_factor(unit, self.unit)
         except units.UnitError as error:
             raise units.UnitError(
-                f"{self.name}: {error}; expected a unit such as {self.unit!r}"
+                f"{self.name}: {error}; expected a unit such as {units.common_units(self.unit)}"
             ) from None
 
 

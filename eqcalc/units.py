@@ -181,7 +181,7 @@ def parse_unit(text: str) -> Unit:
     Raises
     ------
     UnitError
-        The text is empty, cannot be parsed, or names an unknown unit.
+        The text is empty, cannot be parsed, names an unknown unit, or is of kcal without mol.
     """
     if not isinstance(text, str) or not text.strip():
         raise UnitError(f"expected a unit such as 'eV/Å', got {text!r}")
@@ -200,9 +200,10 @@ def parse_unit(text: str) -> Unit:
             raise UnitError(f"cannot read the unit {text!r} near {token!r}")
         name, exponent = match.group(1), int(match.group(2) or 1)
         if name not in _NAMED:
-            known = ", ".join(names[0] for names, _, _ in _TABLE if names[0] != "1")
-            raise UnitError(f"unknown unit {name!r} in {text!r}; known units: {known}")
+            raise UnitError(f"unknown unit {name!r}" + (f" in {text!r}" if name != text else ""))
         result = result * _NAMED[name] ** (-exponent if operator == "/" else exponent)
+    if molar := re.search(r"kcal|kJ|(?<!k)cal", source if "mol" not in source else ""):
+        raise UnitError(f"{text!r} is no unit of a molecule, unlike {molar.group()}/mol")
     return result
 
 
@@ -286,6 +287,20 @@ def unit_in_name(name: str, like: str) -> tuple[str, str | None]:
 
 _VOLUME = _LENGTH**3
 _POLARIZABILITY = _DIPOLE**2 * _ENERGY**-1
+#: Common units by what they measure.
+_COMMON = {
+    _ENERGY: "eV, meV, hartree, Ry, kcal/mol, kJ/mol",
+    _LENGTH: "Å, bohr, nm",
+    _ENERGY * _LENGTH**-1: "eV/Å, meV/Å, hartree/bohr, Ry/bohr, kcal/mol/Å, kJ/mol/nm",
+    _ENERGY * _LENGTH**-3: "eV/Å^3, GPa, bar, hartree/bohr^3",
+    _DIPOLE: "e*Å, D, e*bohr, 10^-30 C*m",
+    _POLARIZABILITY: "e^2*Å^2/eV, Å^3, bohr^3",
+}
+
+
+def common_units(unit: str) -> str:
+    """Return common units, as a text, of what a unit measures; at least the unit itself."""
+    return _COMMON.get(parse_unit(unit).dimension, unit)
 
 
 def conversion_factor(source: str, target: str) -> float:

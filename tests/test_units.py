@@ -55,7 +55,9 @@ def test_conversion(source, target, factor):
     assert units.conversion_factor(target, source) == pytest.approx(1.0 / factor, rel=2e-8)
 
 
-@pytest.mark.parametrize("text", ["", " ", "eV/", "furlong", "eV^Å", "eV//Å", None, "2 eV"])
+@pytest.mark.parametrize(
+    "text", ["", " ", "eV/", "furlong", "eV^Å", "eV//Å", None, "2 eV", "kcal", "kJ/Å"]
+)
 def test_nonsense_is_refused(text):
     with pytest.raises(units.UnitError):
         units.parse_unit(text)
@@ -133,3 +135,10 @@ def test_names_without_a_unit(name):
 def test_dipole_moments_in_si_units(text, debye):
     unit = units.known_spelling(text, "e*Å")
     assert units.conversion_factor(unit, "D") == pytest.approx(debye / 3.33564095, rel=1e-7)
+
+
+def test_common_units_measure_the_same():
+    for unit in ("eV", "Å", "eV/Å", "eV/Å^3", "e*Å", "e^2*Å^2/eV"):
+        for text in units.common_units(unit).split(", "):
+            assert units.conversion_factor(text, unit) > 0.0
+    assert units.common_units("amu") == "amu"

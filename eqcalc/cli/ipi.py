@@ -42,7 +42,7 @@ def add_ipi_commands(parser: argparse.ArgumentParser) -> None:
 
     def add(name: str, run: Any, text: str) -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=text, description=text)
-        command.set_defaults(ipi=run)
+        command.set_defaults(ipi=run, parser=command)
         return command
 
     _add_input(add("input", _input, "Write a complete, commented i-PI input."))

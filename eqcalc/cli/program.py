@@ -36,7 +36,7 @@ from eqcalc.cli.spectra import add_spectrum_commands
 from eqcalc.cli.training import add_training_commands
 from eqcalc.files import model_file
 from eqcalc.interruption import INTERRUPTED, STOPPED, Stopped, terminable
-from eqcalc.validation import InvalidInputError
+from eqcalc.validation import InvalidInputError, nearest
 
 #: Exit status for invalid input and known errors.
 FAILURE = 2
@@ -110,7 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     def add(name: str, run: Callable[[argparse.Namespace], None], text: str) -> Any:
         command = commands.add_parser(name, help=text, description=text)
-        command.set_defaults(run=run)
+        command.set_defaults(run=run, parser=command)
         add_flag(command, "--quiet", "show no progress")
         return command
 
@@ -169,7 +169,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     format_before = warnings.formatwarning
     warnings.formatwarning = _warning_line
     try:
-        options = build_parser().parse_args(arguments)
+        options, unknown = build_parser().parse_known_args(arguments)
+        if unknown:
+            parser = options.parser
+            known = re.findall(r"--[\w-]+", parser.format_help())
+            meant = nearest(next(iter(unknown)).split("=")[0], known)
+            hint = f"; did you mean {meant}?" if meant else ""
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
         options.progress = not options.quiet
         with terminable():
             return _run(options)

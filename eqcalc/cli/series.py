@@ -196,8 +196,14 @@ def _beads(options: argparse.Namespace, quantities: Iterable[str]) -> int:
 
 def _read(options: argparse.Namespace, name: str) -> Any:
     """Read the replicas of one quantity."""
+    from eqcalc.quantities import quantity
     from eqcalc.spectra.io.formats import find_reader, read_series
+    from eqcalc.units import UnitError
 
+    try:
+        quantity(name).factor_from(getattr(options, f"{name}_unit") or quantity(name).unit)
+    except UnitError as error:
+        raise InvalidInputError(str(error), key=option_name(f"{name}_unit")) from None
     key, time_key = getattr(options, f"{name}_key"), options.time_key
     if find_reader(options.format).key == "columns":
         if key is not None:

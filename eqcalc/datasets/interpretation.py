@@ -21,7 +21,13 @@ from eqcalc.molecules import (
     stated_unpaired_electrons,
 )
 from eqcalc.quantities import Quantity, known_quantities, quantity
-from eqcalc.units import UnitError, cell_polarizability, conversion_factor, unit_in_name
+from eqcalc.units import (
+    UnitError,
+    cell_polarizability,
+    common_units,
+    conversion_factor,
+    unit_in_name,
+)
 from eqcalc.validation import InvalidInputError, one_of
 
 #: Meanings of keys besides quantities, and the quantity each is converted to.
@@ -185,7 +191,7 @@ class Interpretation:
             InvalidInputError(
                 problem,
                 key=f"units.{meaning}",
-                expected=f"a unit such as {internal}",
+                expected=f"a unit such as {common_units(internal)}",
                 advice=advice,
             ),
         )

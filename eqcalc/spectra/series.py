@@ -64,6 +64,10 @@ class SeriesOptions(TypedDict, total=False):
     provenance: dict[str, Any] | None
 
 
+#: Longest time between frames, with which spectra end at 100 cm⁻¹ [fs].
+LONGEST_INTERVAL = 166.7
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class Series(ComparedByValue):
     """An observable along independent replicas, with its metadata.
@@ -133,7 +137,7 @@ class Series(ComparedByValue):
         if not np.iterable(self.replicas):
             expected = "an array [n_replicas, n_frames, ...], or a list of replicas"
             raise InvalidInputError(key="replicas", value=self.replicas, expected=expected)
-        positive("interval", self.interval, unit="fs")
+        within("interval", positive("interval", self.interval), 0.0, LONGEST_INTERVAL, unit="fs")
         positive("temperature", self.temperature, unit="K")
         count("n_beads", self.n_beads)
         if self.timestep is not None:

@@ -350,11 +350,24 @@ class Spectrum(ComparedByValue):
         return (self.wavenumber >= lower) & (self.wavenumber <= upper)
 
     def between(self, lower: float | None = None, upper: float | None = None) -> Spectrum:
-        """Return the part of the spectrum between two wavenumbers [cm⁻¹]."""
+        """Return the part of the spectrum between two wavenumbers [cm⁻¹].
+
+        Raises
+        ------
+        InvalidInputError
+            It has fewer than two points.
+        """
         keep = self.inside(
             -np.inf if lower is None else number("lower", lower, unit="cm⁻¹"),
             np.inf if upper is None else number("upper", upper, unit="cm⁻¹"),
         )
+        if keep.sum() < 2:
+            low, high = self.wavenumber[[0, -1]]
+            raise InvalidInputError(
+                key="limits",
+                value=(lower, upper),
+                expected=f"two points or more of {self.label}, from {low:g} to {high:g} cm⁻¹",
+            )
         error = None if self.standard_error is None else self.standard_error[keep]
         axis = self.wavenumber[keep]
         return self.mapped(lambda y: y[keep], wavenumber=axis, standard_error=error)

@@ -56,6 +56,28 @@ def ethanol_file(tmp_path):
     return path
 
 
+def test_a_misspelled_option_is_told_by_its_command(capsys):
+    for arguments, meant in (
+        (["spectra", "run.h5", "--ouput", "x"], "--output"),
+        (["ipi", "run", "input.xml", "--timeuot=3"], "--timeout"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        told = capsys.readouterr().err
+        assert ended.value.code == FAILURE
+        assert f"eqcalc {' '.join(arguments[: 1 + (arguments[0] == 'ipi')])}: error" in told
+        assert meant in told.splitlines()[-1]
+
+
+def test_a_unit_of_another_quantity_is_told_by_its_option(tmp_path, capsys):
+    np.savetxt(tmp_path / "a.dat", np.random.default_rng(0).normal(size=(50, 3)))
+    series = ["spectra", "--dipole", tmp_path / "a.dat", "--format", "columns", "--interval", 1]
+    for unit in ("eV", "furlong"):
+        assert run(*series, "--temperature", 300, "--dipole-unit", unit) == FAILURE
+        told = capsys.readouterr().err
+        assert "--dipole-unit" in told and "e*Å" in told
+
+
 def test_version_and_help(capsys):
     for arguments in (["--version"], ["--help"], ["simulate", "--help"]):
         with pytest.raises(SystemExit) as stop:

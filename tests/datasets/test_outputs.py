@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Outputs of CP2K, Gaussian, ORCA, Psi4 and Q-Chem become labels in one frame and in our units."""
 
+import re
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -210,6 +211,15 @@ def test_levels_of_theory_are_not_mixed(tmp_path):
     assert len(convert(folder, target, skip_bad=True, **options).dataset) == 3
     accepted = convert(folder, target, accept=["levels"], **options)
     assert len(accepted.dataset) == 4 and len(accepted.validation.warnings) >= 1
+
+
+def test_orientations_of_different_numbers_of_atoms_are_reported(tmp_path):
+    text = (OUTPUTS / "gaussian_turned.log").read_text()
+    start = text.index("Standard orientation:")
+    row = re.search(r"^ +2 +\d+ +0 .*\n", text[start:], re.MULTILINE)
+    path = tmp_path / "a.log"
+    path.write_text(text[:start] + text[start:].replace(row.group(), " ---\n", 1))
+    assert any(isinstance(frame, FrameError) for frame in frames(path))
 
 
 def test_an_unconverged_energy_is_no_label(tmp_path):

@@ -144,6 +144,8 @@ def test_interpolation_and_range():
     assert len(finer.samples) == 20
     with refused(key="wavenumber", value=(0.0, 9.0)):
         part.interpolated(np.arange(0.0, 10.0))
+    with refused(key="limits", value=(1e5, None)):
+        s.between(1e5)
 
 
 @pytest.mark.parametrize("wavenumber", [1490.0, 1500.0, 1503.7])

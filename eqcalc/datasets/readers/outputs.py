@@ -78,6 +78,8 @@ class OutputsReader:
                 yield step
             elif step.fault:
                 yield FrameError(f"{source}: {step.fault}")
+            elif step.oriented is not None and step.oriented.shape != step.positions.shape:
+                yield FrameError(f"{source}: two orientations of different numbers of atoms")
             else:
                 yield _frame(step, source)
 

@@ -156,6 +156,13 @@ def test_extxyz(tmp_path):
         series(path, "extxyz", "dipole")
 
 
+def test_values_beyond_any_dipole_moment_are_refused(tmp_path):
+    path = tmp_path / "a.dat"
+    np.savetxt(path, 1e12 * DIPOLE)
+    with refused(InvalidFileError, file=path, key="values"):
+        series(path, "columns", [0, 1, 2])
+
+
 def test_schnetpack(tmp_path):
     # 4 beads, 2 molecules, room for more frames than were written
     path = tmp_path / "simulation.hdf5"

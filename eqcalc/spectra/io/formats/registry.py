@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from eqcalc.plugins import class_named
 from eqcalc.spectra.io.formats.base import SeriesReader, SeriesReplicas
 from eqcalc.spectra.io.formats.columns import ColumnsReader, GPUMDReader
@@ -20,6 +22,9 @@ from eqcalc.validation import InvalidFileError, InvalidInputError, existing_file
 
 #: Entry-point group of readers in installed packages.
 ENTRY_POINTS = "eqcalc.series_readers"
+
+#: Beyond any dipole moment or polarizability, in any unit.
+_LARGEST = 1e9
 
 _Class = TypeVar("_Class", bound=type[SeriesReader])
 
@@ -140,6 +145,10 @@ def read_series(
     replicas = SeriesReplicas(reader.read(list(found.values()), key, time_key))
     replicas.interval, replicas.unit = reader.interval, reader.unit
     for name, values in replicas.items():
+        if (largest := float(np.abs(values).max(initial=0.0))) > _LARGEST:
+            raise InvalidFileError(
+                key="values", value=largest, expected=f"numbers below {_LARGEST:g}", file=name
+            )
         try:
             require_polarizabilities([values])
         except InvalidInputError as error:
