@@ -326,11 +326,11 @@ def check_atoms(atoms: Atoms) -> None:
     if not i.size:  # thousands of atoms at one place have too many pairs
         i, j, distances = neighbor_list("ijd", atoms, natural_cutoffs(atoms, mult=_UPON))
     if i.size:
-        first = int(np.argmin(distances))
+        near = int(np.argmin(distances))
         raise InvalidFileError(
-            key=f"atoms {i[first]} and {j[first]}",
-            value=f"{distances[first]:.3f} Å between {atoms.symbols[i[first]]} and "
-            f"{atoms.symbols[j[first]]}",
+            key=f"atoms {i[near]} and {j[near]}",
+            value=f"{distances[near]:.3f} Å between {atoms.symbols[i[near]]} and "
+            f"{atoms.symbols[j[near]]}",
             expected="atoms apart from each other",
             advice="are the coordinates in ångström, is an atom there twice, is the cell right?",
         )
