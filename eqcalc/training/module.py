@@ -265,7 +265,9 @@ class TrainingModule(lightning.LightningModule):
             if kernels != "auto":
                 key = "trainer.kernels"
                 raise InvalidInputError(str(reason), key=key, value=kernels) from None
-            _log.info("training without compiled kernels: %s", reason)
+            # of other networks there are none; what should be reported must be seen
+            level = logging.WARNING if reason.advice else logging.INFO
+            _log.log(level, "training without compiled kernels, which is slower: %s", reason)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the loader of the training part, divided among processes."""

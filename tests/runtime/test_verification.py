@@ -6,7 +6,8 @@ import math
 import pytest
 import torch
 
-from eqcalc.runtime.verification import deviations, trial_positions
+from eqcalc.runtime import ExecutionUnavailableError
+from eqcalc.runtime.verification import agreement, deviations, trial_positions
 
 
 def test_deviations_are_relative_to_the_largest_value():
@@ -32,3 +33,21 @@ def test_trial_positions_are_reproducible_and_keep_atoms_apart(n_atoms):
     assert positions.shape == (3, n_atoms, 3)
     if n_atoms > 1:
         assert min(float(torch.pdist(one).min()) for one in positions) > 0.9
+
+
+def test_deviations_are_judged_by_those_from_double_precision():
+    """Terms that cancel round in the eager execution as much as in another one."""
+    exact = {"energy": torch.tensor([1.0, 2.0])}
+    eager = {"energy": torch.tensor([1.01, 2.0])}
+
+    def of(value: float) -> dict[str, float]:
+        found = {"energy": torch.tensor([value, 2.0])}
+        return agreement("it deviates", found, eager, lambda: exact, 1e-4)
+
+    assert of(0.99)["energy"] == pytest.approx(0.01)
+    with pytest.raises(ExecutionUnavailableError) as caught:
+        of(0.9)
+    assert caught.value.key == "energy"
+    assert caught.value.value == pytest.approx(0.05)
+    with pytest.raises(ExecutionUnavailableError):
+        of(math.nan)
