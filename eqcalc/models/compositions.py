@@ -243,7 +243,8 @@ def _pair(values: Iterable[int]) -> tuple[int, int]:
 def general_model_knows(atoms: Atoms) -> bool:
     """Return whether the general model was trained on molecules like this one.
 
-    It knows no groups at the ends of a linear chain, as in allene, whose twist it cannot tell.
+    It knows no groups at the ends of a linear chain, as in allene, whose twist it cannot tell, and
+    no isocyanides, about which the method that it was trained on is not sure.
     """
     found = _of_general_model()
     return found is not None and found.contain(atoms.numbers) and _of_known_kind(atoms)
@@ -271,16 +272,26 @@ def general_model_extends_to(atoms: Atoms) -> bool:
 
 
 def _of_known_kind(atoms: Atoms) -> bool:
-    """Return whether a molecule is neutral, with a closed shell, and none like allene."""
-    return not (total_charge(atoms) or open_shell(atoms) or _groups_across_a_chain(atoms))
+    """Return whether a molecule is neutral, with a closed shell, and of no unknown kind."""
+    return not (total_charge(atoms) or open_shell(atoms) or unknown_kind(atoms))
 
 
-def _groups_across_a_chain(atoms: Atoms) -> bool:
+def unknown_kind(atoms: Atoms) -> str:
+    """Return of what kind a molecule is that the general model cannot do; empty if of none."""
+    neighbours = bonded_neighbours(atoms)
+    if _groups_across_a_chain(atoms, neighbours):
+        return "molecules with groups at both ends of a linear chain, such as allene"
+    bonded = zip(atoms.numbers, neighbours, strict=True)
+    if any(z == 6 and atoms.numbers[around].tolist() == [7] for z, around in bonded):
+        return "isocyanides"
+    return ""
+
+
+def _groups_across_a_chain(atoms: Atoms, neighbours: list[list[int]]) -> bool:
     """Return whether two groups such as CH₂ stand at the ends of a linear chain, as in allene.
 
     Their orientation about the chain is that of two planes, which no vector tells.
     """
-    neighbours = bonded_neighbours(atoms)
     inner = {
         k
         for k, around in enumerate(neighbours)

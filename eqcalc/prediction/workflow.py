@@ -17,14 +17,15 @@ from eqcalc.anharmonic import (
     separated_motions,
     with_motions,
 )
+from eqcalc.files import GENERAL_MODEL, model_file
 from eqcalc.harmonic import evaluator_spectrum, mode_smoothness
 from eqcalc.labelling import conformers, same_conformer
-from eqcalc.models.compositions import unknown_composition
+from eqcalc.models.compositions import unknown_composition, unknown_kind
 from eqcalc.normal_modes import NormalModes, principal_axes
 from eqcalc.prediction.active_learning import fine_tuned, learnt_quantities
 from eqcalc.prediction.bands import Conformer
 from eqcalc.prediction.convergence import ActiveLearning
-from eqcalc.prediction.errors import HARMONIC, VCI, Calibration
+from eqcalc.prediction.errors import HARMONIC, VCI, Calibration, of_intensities
 from eqcalc.prediction.level import Level, ModelLevel, ReferenceLevel
 from eqcalc.prediction.planning import (
     LARGEST_ANHARMONIC,
@@ -148,6 +149,8 @@ def predict(
     if isinstance(source, ModelLevel):
         unknown = unknown_composition(source.potential.metadata, atoms.numbers)
         notes += [unknown] if unknown else []
+        if source.file == model_file(GENERAL_MODEL) and (kind := unknown_kind(atoms)):
+            notes.append(f"the general model is wrong about {kind}; another level knows them")
     calibration = source.calibration(VCI if anharmonic else HARMONIC)
     if calibration is not None and not anharmonic:
         calibration = calibration.unbiased()  # positions are scaled
@@ -191,7 +194,7 @@ def _of_errors(level: str, calibration: Calibration | None, conformer: Conformer
         if conformer.treatment == VCI:
             yield "those of overtones and combinations are extrapolated"
     if conformer.model_error is not None:
-        yield "errors of intensities are those of the model alone, one standard deviation"
+        yield of_intensities(calibration)
     elif "model" in conformer.spectrum.provenance:
         yield "the model does not state its own error"
 
