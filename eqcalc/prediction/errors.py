@@ -41,7 +41,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -94,6 +94,9 @@ class Calibration:
         q₆₈ and q₉₅.
     molecules, bands
         Number of molecules and fundamentals that the constants were fitted to.
+    intensities
+        The factor within which 68 % of measured infrared intensities lie, and their number; None
+        if none were compared.
     """
 
     level: str
@@ -106,6 +109,7 @@ class Calibration:
     quantiles: tuple[float, float]
     molecules: int
     bands: int
+    intensities: tuple[float, int] | None = None
 
     def scale(self, harmonic: np.ndarray) -> np.ndarray:
         """Return 1 − s of modes of these wavenumbers [cm⁻¹], ``[n_modes]``."""
@@ -235,15 +239,24 @@ def band_error(
     return BandError(bias, parts, wide / narrow * math.hypot(*parts.values()))
 
 
+def of_intensities(calibration: Calibration | None) -> str:
+    """Return a sentence about the errors of intensities, which no constants describe."""
+    found = "errors of intensities are those of the model alone, one standard deviation"
+    if calibration is None or calibration.intensities is None:
+        return found
+    factor, number = calibration.intensities
+    return f"{found}; 68 % of {number} measured infrared ones were within a factor of {factor:.2g}"
+
+
 def read_calibrations(path: Path) -> dict[str, dict[str, Calibration]]:
     """Return the constants in a file by the keys of levels and the :data:`TREATMENTS`."""
     record = json.loads(path.read_text(encoding="utf-8"))
-    pairs = ("truncation", "quantiles")
+
+    def tuples(entry: dict[str, Any]) -> dict[str, Any]:
+        return {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}
+
     return {
-        key: {
-            treatment: Calibration(**{**entry, **{name: tuple(entry[name]) for name in pairs}})
-            for treatment, entry in entries.items()
-        }
+        key: {treatment: Calibration(**tuples(entry)) for treatment, entry in entries.items()}
         for key, entries in record.items()
     }
 

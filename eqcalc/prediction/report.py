@@ -26,6 +26,7 @@ from eqcalc.prediction.bands import (
     predicted_bands,
     strengths,
 )
+from eqcalc.prediction.errors import of_intensities
 from eqcalc.prediction.point_groups import symmetry
 from eqcalc.reports.page import (
     Line,
@@ -316,7 +317,7 @@ def _budget(prediction: Prediction) -> Section:
         )
     rest = "There is no sampling error, since no dynamics is run."
     if prediction.conformers[0].model_error is not None:
-        rest += " Errors of intensities are those of the model alone, one standard deviation."
+        rest += f" In addition, {of_intensities(found)}."
     budget = _in_columns(error_budget(bands, prediction.treatment), (0,))
     return Section("Error budget", paragraph(text) + budget + paragraph(rest))
 

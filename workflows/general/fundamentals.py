@@ -8,7 +8,8 @@
 The molecules are the neutral ones of H, C, N and O in ``data/experiment/fundamentals.csv`` that
 RDKit builds from their InChI, closed shells of natural isotopes. The level is a model file or a
 method of ``eqcalc label``. Fundamentals, with the degeneracy of their symmetry species, are
-assigned to modes so that the deviations are least. One scale factor is fitted to one half of the
+assigned to modes so that the deviations, in parts of the uncertainties of the table and of a level
+(see ``workflows/predict/calibrate.py``), are least. One scale factor is fitted to one half of the
 molecules, chosen by a hash of the InChI, and reported for the other, and vice versa.
 """
 
@@ -19,6 +20,7 @@ import csv
 import hashlib
 import json
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,26 +32,30 @@ from eqcalc.prediction.level import level_named
 from eqcalc.prediction.structure import molecule_from
 from eqcalc.spectra.experiment.fundamentals import UNCERTAINTY
 
-TABLE = Path(__file__).parents[2] / "data" / "experiment" / "fundamentals.csv"
+EXPERIMENT = Path(__file__).parents[2] / "data" / "experiment"
+COLUMNS = ("harmonic", "measured", "uncertainty")
+#: Typical error of scaled harmonic wavenumbers [cm⁻¹].
+LEVEL = 12.0
 _DEGENERACY = {"e": 2, "t": 3, "f": 3, "π": 2, "δ": 2, "p": 2}
 
 
 class Molecule(NamedTuple):
-    """A molecule of the table; fundamentals and their uncertainties in cm⁻¹."""
+    """A molecule of the table; fundamentals and their uncertainties in cm⁻¹, and km/mol."""
 
     name: str
     smiles: str
     measured: np.ndarray
     uncertainty: np.ndarray
+    infrared: np.ndarray  #: zero if unknown; of degenerate modes, measured together, the mean
 
 
 def molecules() -> dict[str, Molecule]:
     """Return the molecules by InChI."""
     rows: dict[str, list[dict[str, str]]] = defaultdict(list)
-    with TABLE.open(encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if row["inchi"]:
-                rows[row["inchi"]].append(row)
+    for row in _table("fundamentals.csv"):
+        if row["inchi"]:
+            rows[row["inchi"]].append(row)
+    intensities = {_band(row): float(row["infrared_km/mol"]) for row in _table("intensities.csv")}
     found = {}
     for inchi, entries in rows.items():
         built = Chem.MolFromInchi(f"InChI={inchi}")
@@ -60,29 +66,48 @@ def molecules() -> dict[str, Molecule]:
         if not elements <= set("HCNO") or radical or Chem.GetFormalCharge(built):
             continue
         listed = [
-            (float(row["wavenumber_cm-1"]), UNCERTAINTY[row["uncertainty_class"]])
+            (
+                float(row["wavenumber_cm-1"]),
+                UNCERTAINTY[row["uncertainty_class"]],
+                intensities.get(_band(row), 0.0) / degenerate,
+            )
             for row in entries
-            for _ in range(_DEGENERACY.get(row["symmetry"][:1].lower(), 1))
+            for degenerate in (_DEGENERACY.get(row["symmetry"][:1].lower(), 1),)
+            for _ in range(degenerate)
         ]
         name, smiles = entries[0]["name"], Chem.MolToSmiles(built)
         found[inchi] = Molecule(name, smiles, *np.array(listed).T)
     return found
 
 
-def assigned(harmonic: np.ndarray, measured: np.ndarray, scale: float) -> np.ndarray:
+def _table(name: str) -> list[dict[str, str]]:
+    with (EXPERIMENT / name).open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def _band(row: Mapping[str, str]) -> tuple[str, ...]:
+    return row["inchi"], row["symmetry"], row["wavenumber_cm-1"]
+
+
+def assigned(
+    harmonic: np.ndarray, measured: np.ndarray, uncertainty: np.ndarray, scale: float
+) -> np.ndarray:
     """Return the harmonic wavenumbers assigned to the measured ones."""
-    cost = np.abs(scale * harmonic[:, None] - measured)
+    cost = np.abs(scale * harmonic[:, None] - measured) / np.hypot(LEVEL, uncertainty)
     modes, bands = linear_sum_assignment(cost)
     ordered = np.empty(len(measured))
     ordered[bands] = harmonic[modes]
     return ordered
 
 
-def best_scale(pairs: list[tuple[np.ndarray, np.ndarray]]) -> float:
-    """Return the factor of least absolute deviations, assignments included."""
+def best_scale(molecules: Sequence[Sequence[np.ndarray]]) -> float:
+    """Return the factor of least absolute deviations, assignments included.
+
+    Each of `molecules` has harmonic and measured wavenumbers, and uncertainties of these.
+    """
     scales = np.arange(0.90, 1.05, 0.0005)
     errors = [
-        sum(np.abs(s * assigned(h, m, s) - m).sum() for h, m in pairs if len(h) >= len(m))
+        sum(np.abs(s * assigned(h, m, u, s) - m).sum() for h, m, u in molecules if len(h) >= len(m))
         for s in scales
     ]
     return float(scales[int(np.argmin(errors))])
@@ -105,7 +130,7 @@ def main() -> None:
     RDLogger.DisableLog("rdApp.*")
     level = level_named(options.level)
     found: dict[str, dict] = {}
-    for inchi, (name, smiles, measured, _) in molecules().items():
+    for inchi, (name, smiles, measured, uncertainty, _) in molecules().items():
         try:
             atoms = level.relaxed(molecule_from(f"smiles:{smiles}"))
             harmonic = np.asarray(level.modes(atoms).wavenumber)
@@ -119,23 +144,26 @@ def main() -> None:
             "name": name,
             "harmonic": harmonic.round(2).tolist(),
             "measured": measured.tolist(),
+            "uncertainty": uncertainty.tolist(),
         }
-    halves: list[list[tuple[np.ndarray, np.ndarray]]] = [[], []]
+    halves: list[list[list[np.ndarray]]] = [[], []]
     for inchi, entry in found.items():
-        pair = (np.array(entry["harmonic"]), np.array(entry["measured"]))
-        halves[half(inchi)].append(pair)
+        halves[half(inchi)].append([np.array(entry[name]) for name in COLUMNS])
     scales = [best_scale(pairs) for pairs in halves]
     for inchi, entry in found.items():
         scale = scales[1 - half(inchi)]  # fitted to the other half
-        harmonic, measured = np.array(entry["harmonic"]), np.array(entry["measured"])
-        entry["deviations"] = (scale * assigned(harmonic, measured, scale) - measured).tolist()
+        harmonic, measured, uncertainty = (np.array(entry[name]) for name in COLUMNS)
+        chosen = assigned(harmonic, measured, uncertainty, scale)
+        entry["deviations"] = (scale * chosen - measured).tolist()
     deviations = np.concatenate([entry["deviations"] for entry in found.values()])
+    sure = np.concatenate([entry["uncertainty"] for entry in found.values()]) <= UNCERTAINTY["C"]
     summary = {
         "level": level.name,
         "molecules": len(found),
         "bands": len(deviations),
         "scales": scales,
         "mean absolute deviation / cm-1": float(np.abs(deviations).mean()),
+        "the same of bands measured to 6 cm-1": float(np.abs(deviations[sure]).mean()),
         "median absolute deviation / cm-1": float(np.median(np.abs(deviations))),
         "root mean square / cm-1": float(np.sqrt(np.mean(deviations**2))),
     }
