@@ -94,8 +94,9 @@ def test_the_general_model_has_constants_of_each_treatment(treatment):
 
 def test_constants_are_read_as_they_are_written(tmp_path):
     path = tmp_path / "constants.json"
-    path.write_text(json.dumps({"key": {"VCI": asdict(CONSTANTS)}}))
-    assert read_calibrations(path) == {"key": {"VCI": CONSTANTS}}
+    constants = {"VCI": CONSTANTS, "harmonic": replace(CONSTANTS, intensities=(1.4, 25))}
+    path.write_text(json.dumps({"key": {name: asdict(c) for name, c in constants.items()}}))
+    assert read_calibrations(path) == {"key": constants}
 
 
 @pytest.fixture(scope="module")
@@ -131,8 +132,27 @@ def entries():
             "model": stated.tolist(),
             "measured": (nu - bias - rng.laplace(0.0, sigma)).tolist(),
             "uncertainty": [0.0] * 12,
+            "infrared": [10.0] * 12,
+            "measured_infrared": [0.0] * 12,
         }
     return found
+
+
+@pytest.fixture
+def entry():
+    """Three modes; 1250 cm⁻¹ was measured badly, and the true band is at 1000 cm⁻¹."""
+    return {
+        "name": "three bands",
+        "harmonic": [1000.0, 1100.0, 1350.0],
+        "wavenumber": [1000.0, 1100.0, 1350.0],
+        "coupling": [3] * 3,
+        "converged": [0.0] * 3,
+        "model": [0.0] * 3,
+        "measured": [1102.0, 1250.0, 1349.0],
+        "uncertainty": [1.0, 30.0, 1.0],
+        "infrared": [2.0, 8.0, 30.0],
+        "measured_infrared": [4.0, 0.0, 60.0],
+    }
 
 
 class TestWorkflow:
@@ -162,6 +182,24 @@ class TestWorkflow:
         constants = replace(CONSTANTS, truncation=(0.0, 0.0))
         bands, missing = script.matched([entry], constants)
         assert (len(bands.harmonic), missing) == (11, 1)
+
+    def test_what_was_measured_badly_moves_no_other_band(self, script, entry):
+        """By the deviations alone 1000 and 1100 would be 1102 and 1250 cm⁻¹ as well."""
+        constants = replace(CONSTANTS, hydrogen=0.0, other=0.0, truncation=(0.0, 0.0))
+        bands, _ = script.matched([entry], constants)
+        assert dict(zip(bands.wavenumber, bands.measured, strict=True)) == {
+            1000.0: 1250.0,
+            1100.0: 1102.0,
+            1350.0: 1349.0,
+        }
+
+    def test_intensities_of_close_bands_are_one(self, script, entry):
+        constants = replace(CONSTANTS, hydrogen=0.0, other=0.0, truncation=(0.0, 0.0))
+        found = script.intensities(entry, constants)
+        assert found.tolist() == [[1102.0, 8.0, 4.0], [1349.0, 30.0, 60.0]]
+        entry |= {"harmonic": [1000.0, 1100.0, 1110.0], "wavenumber": [1000.0, 1100.0, 1110.0]}
+        entry |= {"measured": [1102.0, 1250.0, 1112.0]}
+        assert script.intensities(entry, constants).tolist() == [[1107.0, 38.0, 64.0]]
 
     def test_effect_of_terms_of_three_modes(self, script):
         entry = {
