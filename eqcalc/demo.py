@@ -6,10 +6,9 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,8 @@ from eqcalc.centroid import corrected, shipped_correction
 from eqcalc.dynamics import Equilibration, HarmonicModes, recorded_execution, simulate
 from eqcalc.files import make_folder, write_atomically, write_record
 from eqcalc.harmonic import harmonic_spectrum, relax
-from eqcalc.labelling.workers import end_with_parent
+from eqcalc.interruption import stopping
+from eqcalc.labelling.workers import worker_processes
 from eqcalc.methods import method
 from eqcalc.models.checkpoint import load_model, shipped_model
 from eqcalc.models.derivatives import hessian
@@ -318,24 +318,21 @@ def _calculate_all(
     progress: bool,
 ) -> None:
     """Run the simulations and VCI in parallel and monitor the trajectories."""
-    context = get_context("spawn")
-    with ProcessPoolExecutor(
-        len(plan.runs), mp_context=context, initializer=_start_worker
-    ) as workers:
+    with stopping() as request, worker_processes(len(plan.runs), _prepare_worker) as submit:
         futures = {
-            run.name: workers.submit(_simulate_one, folder, plan, run, seed, starts, hessians)
+            run.name: submit(_simulate_one, folder, plan, run, seed, starts, hessians)
             for run in plan.runs
         }
-        futures["vci"] = workers.submit(_vibrate, folder, plan.treatment, harmonics)
+        futures["vci"] = submit(_vibrate, folder, plan.treatment, harmonics)
         with _bars(plan, progress) as bars:
-            while not all(future.done() for future in futures.values()):
+            done = False
+            while not done:
+                time.sleep(0.5)
+                done = all(future.done() for future in futures.values())
+                request.obey()
+                _raise_first_error(futures)
                 for run, bar in zip(plan.runs, bars, strict=True):
                     _follow(bar, folder / f"{run.name}.h5", run.steps)
-                _raise_first_error(futures)
-                time.sleep(0.5)
-            for run, bar in zip(plan.runs, bars, strict=True):
-                _follow(bar, folder / f"{run.name}.h5", run.steps)
-        _raise_first_error(futures)
 
 
 def _raise_first_error(futures: dict[str, Future[None]]) -> None:
@@ -369,15 +366,17 @@ def _follow(bar: Any, path: Path, steps: int) -> None:
     trajectory = Trajectory.open(path)
     series = trajectory.observable("potential_energy")
     frames = series.values.shape[1]
-    done = round((frames - 1) * series.interval / trajectory.timestep)
-    bar.update(min(max(done, 0), steps) - bar.n)
+    done = min(max(round((frames - 1) * series.interval / trajectory.timestep), 0), steps)
+    if bar.n == 0:  # the time so far was that of the start, or of an earlier run
+        bar.reset()
+        bar.initial = bar.n = bar.last_print_n = done
+    bar.update(done - bar.n)
 
 
-def _start_worker() -> None:
-    """Prepare a worker: one thread, fast memory, and exit together with the parent."""
+def _prepare_worker() -> None:
+    """Prepare a worker: one thread and fast memory."""
     torch.set_num_threads(1)
     keep_freed_memory()
-    end_with_parent()
 
 
 def _simulate_one(

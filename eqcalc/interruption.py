@@ -25,6 +25,9 @@ class Stopped(SystemExit):
     def __init__(self) -> None:
         super().__init__(STOPPED)
 
+    def __reduce__(self) -> tuple[type[Stopped], tuple[()]]:
+        return type(self), ()  # on its way from a worker process
+
 
 class _Obeyed(BaseException):
     """Leaves the calculation after its checkpoint."""

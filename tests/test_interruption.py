@@ -2,6 +2,7 @@
 """SIGTERM and SIGINT wait for the next checkpoint and decide the exit status."""
 
 import os
+import pickle
 import signal
 import threading
 
@@ -79,3 +80,8 @@ def test_files_are_cleaned_up_when_a_command_is_terminated():
         finally:
             cleaned.append(True)
     assert cleaned and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_worker_process_can_tell_that_it_was_stopped():
+    found = pickle.loads(pickle.dumps(Stopped()))
+    assert isinstance(found, Stopped) and found.code == STOPPED

@@ -8,11 +8,13 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
+from eqcalc.interruption import Stopped
 from eqcalc.validation import count
 
 State = TypeVar("State")
@@ -20,6 +22,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 _work: tuple[Callable[..., Any], Any] | None = None
+_stopped = False
 
 
 def map_unordered(
@@ -49,43 +52,56 @@ def map_unordered(
         for task in tasks:
             yield function(state, task)
         return
-    # spawn: forking a multi-threaded process (OpenMP, torch) can deadlock. An
-    # executor: a Pool waits forever for a task whose process was killed.
-    others = {*multiprocessing.active_children()}
-    executor = ProcessPoolExecutor(
-        min(processes, len(tasks)),
-        multiprocessing.get_context("spawn"),
-        initializer=_start,
-        initargs=(function, state),
-    )
     try:
-        with _one_thread_each():
-            futures = [executor.submit(_run, task) for task in tasks]
-        for future in as_completed(futures):
-            yield future.result()
-    except (KeyboardInterrupt, SystemExit):  # tasks in progress are not waited for
-        for process in {*multiprocessing.active_children()} - others:
-            process.terminate()
-        raise
+        with worker_processes(min(processes, len(tasks)), _keep, function, state) as submit:
+            with _one_thread_each():
+                futures = [submit(_run, task) for task in tasks]
+            for future in as_completed(futures):
+                yield future.result()
     except BrokenProcessPool:
         raise RuntimeError(
             "a worker process died without an error of its own: it ran out of memory, was "
             "killed, or could not start because the script that calls this is not guarded by "
             "`if __name__ == '__main__':`"
         ) from None
+
+
+@contextmanager
+def worker_processes(
+    processes: int, prepare: Callable[..., None], *arguments: Any
+) -> Iterator[Callable[..., Future[Any]]]:
+    """Yield ``submit(function, *arguments)``; an exception in the block stops what it started.
+
+    Parameters
+    ----------
+    processes
+        Their number.
+    prepare
+        Called in each process at its start, with `arguments`.
+    """
+    # spawn: forking a multi-threaded process (OpenMP, torch) can deadlock. An
+    # executor: a Pool waits forever for a task whose process was killed.
+    others = {*multiprocessing.active_children()}
+    executor = ProcessPoolExecutor(
+        processes,
+        multiprocessing.get_context("spawn"),
+        initializer=_start,
+        initargs=(prepare, arguments),
+    )
+    try:
+        yield partial(executor.submit, _unless_stopped)
+    except BaseException:  # tasks in progress are not waited for
+        for process in {*multiprocessing.active_children()} - others:
+            process.terminate()
+        raise
     finally:
         executor.shutdown(cancel_futures=True)
 
 
-def _start(function: Callable[..., Any], state: Any) -> None:
-    global _work  # noqa: PLW0603 - what a worker process keeps between tasks
-    _work = (function, state)
+def _start(prepare: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+    """Prepare a worker: it ends when its parent asks it to, or has been killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the first process decides
-    end_with_parent()
-
-
-def end_with_parent() -> None:
-    """Let this process, started by multiprocessing, end when its parent has been killed."""
+    signal.signal(signal.SIGTERM, _stop)
     parent = multiprocessing.parent_process()
 
     def wait() -> None:
@@ -94,6 +110,28 @@ def end_with_parent() -> None:
             os._exit(1)
 
     threading.Thread(target=wait, daemon=True).start()
+    prepare(*arguments)
+
+
+def _stop(number: int, frame: Any) -> None:
+    raise Stopped
+
+
+def _unless_stopped(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Carry out a task, if none before was stopped: the next one may be in the queue already."""
+    global _stopped  # noqa: PLW0603 - of a worker process
+    if _stopped:
+        raise Stopped
+    try:
+        return function(*arguments)
+    except Stopped:
+        _stopped = True
+        raise
+
+
+def _keep(function: Callable[..., Any], state: Any) -> None:
+    global _work  # noqa: PLW0603 - what a worker process keeps between tasks
+    _work = (function, state)
 
 
 def _run(task: Any) -> Any:

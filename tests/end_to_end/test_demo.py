@@ -7,12 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from eqcalc.anharmonic import Treatment
 from eqcalc.demo import DemoPlan, RunPlan, run_demo
+from eqcalc.interruption import INTERRUPTED, STOPPED
 from eqcalc.spectra import read_spectrum
 from eqcalc.trajectory import Trajectory
 from eqcalc.validation import InvalidFileError, InvalidInputError
@@ -24,6 +27,8 @@ SMALL = DemoPlan(
     ),
     treatment=Treatment(coupling=2, quanta=2, nodes=(5, 4, 3)),
 )
+
+LONG = replace(SMALL, runs=tuple(replace(run, steps=100_000) for run in SMALL.runs))
 
 
 @pytest.fixture(scope="module")
@@ -113,24 +118,63 @@ def test_a_bad_seed_is_refused_at_once(tmp_path):
 
 SCRIPT = """
 import sys
-from tests.end_to_end.test_demo import SMALL
+from tests.end_to_end import test_demo
 from eqcalc.demo import run_demo
+from eqcalc.interruption import INTERRUPTED, terminable
 if __name__ == "__main__":
-    run_demo(sys.argv[1], plan=SMALL, progress=False)
+    try:
+        with terminable():
+            run_demo(sys.argv[1], plan=getattr(test_demo, sys.argv[2]), progress=False)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 """
+
+
+def started(folder: Path, plan: str, **options) -> subprocess.Popen:
+    """Return the process of a demonstration whose dynamics are under way."""
+    script = folder.with_name("script.py")
+    script.write_text(SCRIPT)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, str(script), str(folder), plan]
+    process = subprocess.Popen(command, env=environment, **options)
+    deadline = time.monotonic() + 120.0
+    while not (folder / "classical.h5").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return process
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="stops by signal")
+@pytest.mark.parametrize(
+    ("number", "all_processes", "status"),
+    [
+        (signal.SIGTERM, False, STOPPED),
+        (signal.SIGTERM, True, STOPPED),  # as batch systems do
+        (signal.SIGINT, True, INTERRUPTED),  # as terminals do
+    ],
+)
+def test_a_stopped_demonstration_stops_at_once(tmp_path, number, all_processes, status):
+    """The processes of the simulations end before it does, with nothing left behind."""
+    folder = tmp_path / "out"
+    errors = tmp_path / "errors"
+    with errors.open("w") as stream:
+        process = started(folder, "LONG", start_new_session=True, stderr=stream)
+        (os.killpg if all_processes else os.kill)(process.pid, number)
+        assert process.wait(60.0) == status
+    assert not list(folder.glob("vci-*"))  # the task after the simulations
+    with pytest.raises(ProcessLookupError):
+        for _ in range(100):  # Python's own process for semaphores ends a moment later
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)
+    text = errors.read_text()
+    assert "leaked" not in text and "DemoRunError" not in text
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="kills by signal")
 def test_a_killed_demonstration_goes_on_to_the_same_result(finished, tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
     folder = tmp_path / "out"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen([sys.executable, str(script), str(folder)], env=environment)
-    deadline = time.monotonic() + 120.0
-    while not (folder / "classical.h5").exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
+    process = started(folder, "SMALL")
     process.send_signal(signal.SIGKILL)
     process.wait()
     time.sleep(1.5)  # the workers notice that they are orphans
