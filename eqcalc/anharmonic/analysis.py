@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -35,6 +35,7 @@ from eqcalc.anharmonic.rotation_coupling import (
 from eqcalc.anharmonic.spectrum import AnharmonicSpectrum, Configuration
 from eqcalc.anharmonic.taylor import force_field
 from eqcalc.normal_modes import NormalModes, centred, principal_axes, require_minimum
+from eqcalc.progress import progress_bar
 from eqcalc.runtime.evaluator import Evaluator
 from eqcalc.spectra.double_harmonic import HarmonicSpectrum
 from eqcalc.spectra.provenance import molecule_facts
@@ -153,6 +154,7 @@ def anharmonic_spectrum(
     *,
     at_rest: Collection[int] = (),
     temperature: float = 0.0,
+    progress: bool = False,
 ) -> AnharmonicSpectrum:
     """Return fundamentals, overtones and combination bands of a molecule by VCI.
 
@@ -172,6 +174,8 @@ def anharmonic_spectrum(
     temperature
         Of the vibrations, K: above zero, transitions from excited states are included, and
         intensities hold the populations.
+    progress
+        Show the progress of the evaluations.
 
     Returns
     -------
@@ -196,10 +200,12 @@ def anharmonic_spectrum(
     modes = treated_modes(modes, at_rest)
     wavenumber = modes.wavenumber
     kept = tuple(name for name in ("dipole", "polarizability") if name in evaluator.quantities)
-    surface = model_surface(modes, evaluator, kept)
-    bases = _modal_bases(surface, wavenumber, treatment.nodes)
     triples = list(combinations(range(len(modes)), 3)) if treatment.coupling == 3 else []
-    expansion = expanded(surface, bases, triples)
+    total = treatment.points(len(modes))
+    with progress_bar(total=total, desc="energies", unit="geometries", shown=progress) as bar:
+        surface = model_surface(modes, evaluator, kept, bar.update)
+        bases = _modal_bases(surface, wavenumber, treatment.nodes)
+        expansion = expanded(surface, bases, triples)
     _require_well(expansion, active)
     solver = Solver(modes, bases, expansion)
     hamiltonian = solver.hamiltonian()
@@ -396,12 +402,18 @@ def treated_modes(modes: NormalModes, at_rest: Collection[int] = ()) -> NormalMo
     )
 
 
-def model_surface(modes: NormalModes, evaluator: Evaluator, properties: Sequence[str]) -> Surface:
+def model_surface(
+    modes: NormalModes,
+    evaluator: Evaluator,
+    properties: Sequence[str],
+    evaluated: Callable[[int], Any] | None = None,
+) -> Surface:
     """Return the function of normal coordinates that an evaluator gives.
 
     Its columns are the energy above that of q = 0, with the last term of Watson's kinetic
     energy, cm⁻¹; then the components of the dipole moment, e Å, and of the polarizability,
-    e²Å²/eV, in the order of :data:`~eqcalc.anharmonic.rotation_coupling.TENSOR`.
+    e²Å²/eV, in the order of :data:`~eqcalc.anharmonic.rotation_coupling.TENSOR`. After each call of
+    the evaluator `evaluated` is told the number of geometries.
     """
     steps = modes.steps
     inverse_inertia = None if modes.linear else inverse_inertia_surface(modes)
@@ -418,6 +430,8 @@ def model_surface(modes: NormalModes, evaluator: Evaluator, properties: Sequence
         if "polarizability" in properties:
             tensor = found["polarizability"].cpu().numpy()
             columns.append(np.stack([tensor[:, a, b] for a, b in TENSOR], axis=1))
+        if evaluated is not None:
+            evaluated(len(q))
         return np.concatenate(columns, axis=1)
 
     at_rest = evaluator(torch.as_tensor(modes.positions[None]), ("energy",))["energy"].item()

@@ -41,6 +41,7 @@ def write_anharmonic(
     *,
     name: str = "",
     output: str | Path | None = None,
+    progress: bool = False,
     **choices: Any,
 ) -> str:
     """Write the anharmonic spectrum of a molecule; return its tables.
@@ -58,6 +59,8 @@ def write_anharmonic(
         Name of the molecule in `output`.
     output
         File for levels, transitions and assignments (JSON).
+    progress
+        Show the progress of the evaluations.
     choices
         Fields of :class:`~eqcalc.anharmonic.analysis.Treatment` other than its defaults.
     """
@@ -69,7 +72,7 @@ def write_anharmonic(
     smooth = mode_smoothness(modes, evaluator).trusted
     spread = _spread(modes, potential, relaxed)
     treatment = Treatment.for_modes(len(modes) - len(at_rest), **choices)
-    spectrum = anharmonic_spectrum(modes, evaluator, treatment, at_rest=at_rest)
+    spectrum = anharmonic_spectrum(modes, evaluator, treatment, at_rest=at_rest, progress=progress)
     spectrum = with_motions(spectrum, at_rest, motions, modes, evaluator)
     if output is not None:
         record = {"molecule": name, **spectrum.to_dict()}

@@ -106,7 +106,7 @@ def _anharmonic(options: argparse.Namespace) -> None:
     from eqcalc.anharmonic.report import write_anharmonic
 
     atoms = _read_molecule(options)
-    choices = chosen(options, "output", "coupling", "quanta", "upper")
+    choices = chosen(options, "output", "coupling", "quanta", "upper", "progress")
     print(write_anharmonic(atoms, options.model, name=str(options.molecule), **choices))
     tell_results(options.output)
 

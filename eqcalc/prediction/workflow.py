@@ -93,7 +93,7 @@ def predict(
     learning
         Of quality ``"standard"``: folder, labels, hours and when the model is good enough.
     progress
-        Show the progress of the learning.
+        Show the progress of the learning and of VCI's energies.
 
     Raises
     ------
@@ -131,6 +131,7 @@ def predict(
             temperature,
             float(weights[k] / weights[kept].sum()),
             float(free[k] - free.min()),
+            progress,
         )
         for k in kept
     ]
@@ -207,6 +208,7 @@ def _conformer(
     temperature: float,
     weight: float,
     free_energy: float,
+    progress: bool,
 ) -> Conformer:
     """Return the spectrum of a conformer."""
     evaluator = level.evaluator(atoms)
@@ -215,7 +217,7 @@ def _conformer(
     at_rest, motions = separated_motions(atoms, modes)
     treatment = treatment_of(quality, len(atoms), len(modes) - len(at_rest))
     spectrum = anharmonic_spectrum(
-        modes, evaluator, treatment, at_rest=at_rest, temperature=temperature
+        modes, evaluator, treatment, at_rest=at_rest, temperature=temperature, progress=progress
     )
     spectrum = with_motions(spectrum, at_rest, motions, modes, evaluator, temperature)
     if not isinstance(modes, HarmonicSpectrum):
