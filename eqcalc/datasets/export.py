@@ -22,7 +22,7 @@ from eqcalc.datasets.record import Record
 from eqcalc.facts import described, joined_levels
 from eqcalc.files import replacing
 from eqcalc.progress import progress_bar
-from eqcalc.quantities import quantity
+from eqcalc.quantities import known_quantities, quantity
 from eqcalc.validation import absent_file, file_suffix, one_of
 
 #: What structures have besides labels, by default under these keys.
@@ -49,7 +49,8 @@ def export_dataset(
         calculator too.
     keys
         Key in the file by quantity, or of ``"charge"``, ``"multiplicity"`` and ``"source"``, where
-        it is another than its name: ``{"energy": "REF_energy"}``.
+        it is another than its name: ``{"energy": "REF_energy"}``. Those of quantities that the
+        dataset lacks serve nothing.
     overwrite
         Replace an existing `target`.
     progress
@@ -65,7 +66,7 @@ def export_dataset(
     target = Path(target)
     write = WRITERS[file_suffix(target, WRITERS, key="target")]
     for name in keys or {}:
-        one_of("keys", name, [*dataset.quantities, *_OTHERS])
+        one_of("keys", name, [*known_quantities(), *_OTHERS])
     if not overwrite:
         absent_file(target, "choose another name or overwrite it (eqcalc convert --overwrite)")
     named = {name: name for name in (*dataset.quantities, *_OTHERS)} | dict(keys or {})

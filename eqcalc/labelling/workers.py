@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, TypeVar
 
 from eqcalc.interruption import Stopped
@@ -88,8 +87,12 @@ def worker_processes(
         initializer=_start,
         initargs=(prepare, arguments),
     )
+
+    def submit(function: Callable[..., Any], *task: Any) -> Future[Any]:
+        return executor.submit(_unless_stopped, function, *task)
+
     try:
-        yield partial(executor.submit, _unless_stopped)
+        yield submit
     except BaseException:  # tasks in progress are not waited for
         for process in {*multiprocessing.active_children()} - others:
             process.terminate()

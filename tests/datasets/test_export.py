@@ -109,6 +109,14 @@ def test_rows_have_what_schnetpack_loads(dataset, tmp_path):
         assert row.data["energy"].shape == (1,) and row.data["forces"].shape == (3, 3)
 
 
+def test_keys_of_absent_quantities_serve_any_dataset(tmp_path):
+    record = Record(np.array([8]), np.zeros((1, 3)), {"energy": -np.pi})
+    oxygen = Dataset.create(tmp_path / "o.h5", [record], level_of_theory={"energy": "A/B"})
+    target = tmp_path / "o.extxyz"
+    export_dataset(oxygen, target, keys={**KEYS, "stress": "REF_stress"})
+    assert ase.io.read(target).info["REF_energy"] == -np.pi
+
+
 def test_nothing_is_overwritten_and_names_are_checked(dataset, tmp_path):
     target = tmp_path / "out.extxyz"
     target.write_text("mine")
