@@ -222,6 +222,8 @@ def _is_alive(process: int) -> bool:
 
 # --- locks ----------------------------------------------------------------------------
 
+_HELD = "held by another process, which writes the same; wait for it, or choose another output"
+
 
 @contextmanager
 def exclusive(lock: Path) -> Iterator[None]:
@@ -243,7 +245,7 @@ def exclusive(lock: Path) -> Iterator[None]:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise _failure(lock, errno.EAGAIN, "locked by another process") from None
+                raise _failure(lock, errno.EAGAIN, _HELD) from None
             except OSError as error:
                 if error.errno not in _NO_LOCKS:
                     raise _failure(lock, error.errno, "cannot be locked") from None

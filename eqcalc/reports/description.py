@@ -81,8 +81,9 @@ def _describe_trajectory(path: Path) -> str:
     facts = provenance_facts({"source": trajectory_provenance(trajectory)})
     recorded = []
     for name in trajectory.observables():
-        first = trajectory.observable(name, slice(0, 1), slice(0, 1))
-        recorded.append(f"{name} [{first.unit}] every {first.interval:g} fs")
+        for index in range(trajectory.n_replicas):  # which checks all of its frames
+            replica = trajectory.observable(name, slice(index, index + 1))
+        recorded.append(f"{name} [{replica.unit}] every {replica.interval:g} fs")
     facts["recorded"] = ", ".join(recorded)
     notes = trajectory.settings.get("notes", [])
     return "\n".join(

@@ -15,6 +15,7 @@ from eqcalc.runtime import eager_evaluator
 from eqcalc.spectra import raman, write_spectrum
 from eqcalc.validation import InvalidFileError, InvalidInputError
 from tests.conftest import make_potential
+from tests.errors import refused
 
 
 def test_the_shipped_model_tells_its_history_and_errors():
@@ -45,6 +46,12 @@ def test_trajectories_and_spectra(tmp_path):
     told = describe_file(trajectory.path)
     assert "NVE" in told and "molecule: H2O" in told
     assert "recorded: dipole [e*Å] every 0.05 fs" in told
+    damaged = tmp_path / "damaged.h5"
+    data = bytearray(trajectory.path.read_bytes())
+    data[data.index(trajectory.observable("dipole").values[0, 30].tobytes())] ^= 1
+    damaged.write_bytes(data)
+    with refused(file=damaged, key="dipole, frame 30"):
+        describe_file(damaged)
     assert "km/mol" in describe_file(spectrum)
     for ending in (".csv", ".jdx"):
         text = describe_file(

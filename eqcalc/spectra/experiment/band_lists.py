@@ -36,6 +36,9 @@ _TITLES = {
 _LOWEST = 10.0
 #: A number whose last digits are uncertain: 1746.01(3).
 _LAST_DIGITS = re.compile(r"(?<![\w.])(\d+(?:\.(\d+))?)\((\d{1,2})\)")
+_WITH_ERROR = re.compile(r"\s*[\d.]+±[\d.]+\s*")
+#: Columns of the widest list of bands.
+_WIDEST = 100
 #: A curve has points nearer than this [cm⁻¹], or evenly spaced, or more of them.
 _SPARSE, _UNEVEN, _COARSE, _MOST_BANDS = 10.0, 0.3, 100.0, 200
 
@@ -183,7 +186,7 @@ def _split(text: str) -> tuple[list[tuple[int, list[str]]], list[str]]:
     lines = [
         (number, line.partition("#")[0].strip()) for number, line in enumerate(text.splitlines(), 1)
     ]
-    lines = [(n, re.sub(r"\s*(?:±|\+/-)\s*", "±", line)) for n, line in lines if line]
+    lines = [(n, "±".join(map(str.strip, re.split(r"±|\+/-", line)))) for n, line in lines if line]
     lines = [(n, _LAST_DIGITS.sub(_uncertain, line)) for n, line in lines]
     if not lines:
         raise InvalidFileError(expected="a list of bands")
@@ -192,18 +195,27 @@ def _split(text: str) -> tuple[list[tuple[int, list[str]]], list[str]]:
     if delimiter is None:
         rows = [(number, _after_name(line)) for number, line in lines]
     else:
-        parts = csv.reader((line for _, line in lines), delimiter=delimiter)
-        rows = [(number, part) for (number, _), part in zip(lines, parts, strict=False)]
+        rows = [(number, _fields(line, delimiter, number)) for number, line in lines]
     if delimiter != ",":
         rows = [(number, [_point(word) for word in part]) for number, part in rows]
-    if all(re.match(r"[\d.]+±[\d.]+$", part[0]) for _, part in rows):
-        rows = [(number, [*part[0].split("±"), *part[1:]]) for number, part in rows]
-        more = ["intensity"] if any(_first_number(part[2:3]) for _, part in rows) else []
-        return rows, ["position", "uncertainty", *more]
+    least = min(len(part) for _, part in rows)
+    exact = (i for i in range(least) if all(_WITH_ERROR.fullmatch(part[i]) for _, part in rows))
+    if (i := next(exact, None)) is not None:  # names come before positions with errors
+        rows = [(n, [*part[:i], *part[i].split("±"), *part[i + 1 :]]) for n, part in rows]
+        more = ["intensity"] if any(_first_number(part[i + 2 : i + 3]) for _, part in rows) else []
+        return rows, [*["name"] * i, "position", "uncertainty", *more]
     titled = all(number_in(word.strip()) is None for word in rows[0][1])
     if titled and len(rows) > 1:
         return rows[1:], rows[0][1]
     return rows, _titles_of_names(rows)
+
+
+def _fields(line: str, delimiter: str, number: int) -> list[str]:
+    """Return the columns of a line, in which quotation marks may enclose delimiters."""
+    try:
+        return next(csv.reader([line], delimiter=delimiter))
+    except csv.Error as error:  # far too long
+        raise InvalidFileError(str(error), key=f"line {number}") from None
 
 
 def _uncertain(match: re.Match[str]) -> str:
@@ -215,7 +227,8 @@ def _uncertain(match: re.Match[str]) -> str:
 def _after_name(line: str) -> list[str]:
     """Return the words of a line; those before its first number are one, a name."""
     words = line.split()
-    first = next((i for i, word in enumerate(words) if number_in(_point(word)) is not None), 0)
+    known = (number_in(_point(word.partition("±")[0])) is not None for word in words)
+    first = next((i for i, is_number in enumerate(known) if is_number), 0)
     return [" ".join(words[:first]), *words[first:]] if first else words
 
 
@@ -226,6 +239,8 @@ def _first_number(words: Sequence[str]) -> bool:
 def _titles_of_names(rows: list[tuple[int, list[str]]]) -> list[str]:
     """Return titles of the columns of lists in which names or numbers of bands come first."""
     width = max(len(part) for _, part in rows)
+    if width > _WIDEST:
+        return []
     columns = [[part[i].strip() if i < len(part) else "" for _, part in rows] for i in range(width)]
     values = [[number_in(_point(word)) for word in column] for column in columns]
     numeric = [all(value is not None for value in column) for column in values]

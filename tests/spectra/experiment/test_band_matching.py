@@ -46,6 +46,12 @@ def test_lists_of_text(tmp_path, text, unit, intensities):
     assert (found.names != ()) == ("mode" in text)
 
 
+def test_a_quotation_mark_ends_with_its_line(tmp_path):
+    path = tmp_path / "m.csv"
+    path.write_text('wavenumber,km/mol,mode\n900,10,"a\n1100,60,b"\n1450,30,c\n')
+    assert read_bands(path).position.tolist() == [900.0, 1100.0, 1450.0]
+
+
 def test_of_two_intensities_that_of_the_spectrum_is_taken(tmp_path):
     path = tmp_path / "m.csv"
     path.write_text("Mode;Freq (cm-1);IR Inten (KM/Mole);Raman Activ (A**4/AMU)\n1;900,5;10,1;2\n")
@@ -79,6 +85,8 @@ def test_unknown_intensities_and_uncertainties(tmp_path):
         ("wavenumber,km/mol\n-900,10\n950,20\n", "line 2"),
         ("mode,km/mol\n1,10\n2,20\n", "titles of the columns"),
         ("wavenumber,km/mol\n", "line 1"),
+        (f"900,10\n950,{'1' * 200_000}\n", "line 2"),
+        (f"900 10\n950{' ' * 200_000}x\n", "line 2"),
     ],
 )
 def test_bad_lists_are_named(tmp_path, text, key):
@@ -206,6 +214,18 @@ def test_errors_beside_positions(tmp_path):
     assert bands.position.tolist() == [3100.0, 1500.0, 1050.5]
     assert bands.uncertainty.tolist() == [2.0, 1.0, 0.5]
     assert bands.intensity.tolist() == [12.0, 4.0, 1.0]
+
+
+@pytest.mark.parametrize("separator", [" ", "\t", ";"])
+def test_names_before_positions_with_errors(tmp_path, separator):
+    text = "nu1 a1 2782.5(3) 12\nnu2 a1 1746.0(1) 8\n".replace(" ", separator)
+    (tmp_path / "a.txt").write_text(text)
+    bands = read_bands(tmp_path / "a.txt")
+    assert is_band_list(tmp_path / "a.txt")
+    assert bands.position.tolist() == [2782.5, 1746.0]
+    assert bands.uncertainty.tolist() == pytest.approx([0.3, 0.1])
+    assert bands.intensity.tolist() == [12.0, 8.0]
+    assert bands.names == ("nu1 a1", "nu2 a1")
 
 
 @pytest.mark.parametrize("first", ["0 0\n", "-50 1\n", ""])
