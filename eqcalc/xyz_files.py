@@ -167,8 +167,7 @@ class _Frame:
         else:
             columns = _columns(named[1], f"line {start + 2}")
         species, coordinates, width = columns
-        stated = _UNIT_IN_COMMENT.search(self.comment)
-        self.unit = _length(stated[1]) if stated else self.unit
+        self.unit = length_in_comment(self.comment) or self.unit
         rewritten = []
         for index, row in enumerate(rows):
             key = f"line {start + 3 + index}"
@@ -220,6 +219,12 @@ def _header(lines: Sequence[str], start: int) -> tuple[int, float]:
             advice="is the file cut off, or does it lack the comment, which may be an empty line?",
         )
     return count, _length(unit) if known else 1.0
+
+
+def length_in_comment(comment: str) -> float | None:
+    """Return the unit of coordinates that the comment of an XYZ file states [Å], None if none."""
+    stated = _UNIT_IN_COMMENT.search(comment)
+    return _length(stated[1]) if stated else None
 
 
 def _length(unit: str) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.units import Bohr
 
 from eqcalc.datasets import convert
 from eqcalc.datasets.interpretation import Interpretation
@@ -518,6 +519,16 @@ def test_atoms_of_a_crystal_that_are_there_in_part(tmp_path):
     (tmp_path / "a.cif").write_text(text)
     with refused(key="structure 0.occupancy", file=tmp_path / "a.cif"):
         read_structure(tmp_path / "a.cif")
+
+
+@pytest.mark.parametrize("comment", ["coordinates in bohr", "units=bohr", "geometry (a.u.)"])
+def test_both_readers_of_xyz_files_obey_the_unit_of_a_comment(tmp_path, comment):
+    path = tmp_path / "a.xyz"
+    path.write_text(f"2\n{comment}\nH 0 0 0\nH 0 0 1.4\n")
+    (frame,) = ExtxyzReader(path)
+    expected = [[0, 0, 0], [0, 0, 1.4 * Bohr]]
+    np.testing.assert_allclose(frame.positions, expected, rtol=1e-6)
+    np.testing.assert_allclose(read_structure(path).positions, expected, rtol=1e-6)
 
 
 def test_a_spin_that_the_electrons_do_not_have_is_refused(tmp_path):

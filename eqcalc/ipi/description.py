@@ -39,6 +39,10 @@ _PERIODIC = re.compile(r"\bperiodic\s*:\s*True\b", re.IGNORECASE)
 _CORRECTED = re.compile(r"\bcorrection\s*:\s*\S")
 
 
+#: Beyond any position [bohr] or momentum of an atom.
+_LARGEST = 1e6
+
+
 class InputError(InvalidInputError):
     """An input or checkpoint of i-PI cannot be used."""
 
@@ -279,6 +283,13 @@ class Description:
                         key=f"beads.{tag}",
                         value=array.size,
                         expected=f"{np.prod(shape)} numbers",
+                    )
+                if (largest := float(np.abs(array).max(initial=0.0))) >= _LARGEST:
+                    raise InputError(
+                        file=self.file,
+                        key=f"beads.{tag}",
+                        value=largest,
+                        expected=f"numbers below {_LARGEST:g} atomic units",
                     )
             found.append((arrays[0].reshape(shape), arrays[1].reshape(shape)))
         return found

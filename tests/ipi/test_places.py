@@ -156,3 +156,29 @@ def test_a_port_in_use_is_named_before_i_pi_starts():
     require_free_port("localhost", port)
     with refused(InputError, key="address, port"):
         require_free_port("no.such.host.invalid", port)
+
+
+CHECKPOINT = """<simulation>
+  <total_steps>10</total_steps>
+  <ffsocket name="driver" mode="unix"><address> abc </address></ffsocket>
+  <system>
+    <beads natoms="1" nbeads="2"><q shape="(2, 3)"> [ 0, 0, 0, 0, 0, {q} ] </q>
+      <p shape="(2, 3)"> [ 0, 0, 1, 0, 0, {p} ] </p>
+      <m shape="(1)"> [ 1837 ] </m><names shape="(1)"> [ H ] </names></beads>
+    <motion mode="dynamics"><dynamics mode="nve"><timestep> 10 </timestep></dynamics></motion>
+    <ensemble><temperature units="kelvin"> 300 </temperature></ensemble>
+    <cell> [ 9, 0, 0, 0, 9, 0, 0, 0, 9 ] </cell>
+  </system>
+</simulation>
+"""
+
+
+def test_beads_of_a_checkpoint_are_bounded(tmp_path):
+    path = tmp_path / "RESTART"
+    path.write_text(CHECKPOINT.format(q=2.5, p=3))
+    ((positions, momenta),) = Description.read(path).beads()
+    assert (positions[1, 0, 2], momenta[1, 0, 2]) == (2.5, 3.0)
+    for q, p, key in (("1e30", 1, "beads.q"), (1, "-4294967296", "beads.p")):
+        path.write_text(CHECKPOINT.format(q=q, p=p))
+        with refused(file=path, key=key):
+            Description.read(path).beads()

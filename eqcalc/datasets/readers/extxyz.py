@@ -28,7 +28,7 @@ from eqcalc.facts import ungrouped
 from eqcalc.quantities import known_quantities
 from eqcalc.structure_formats import stated_beside
 from eqcalc.validation import InvalidInputError, existing_file, number_in
-from eqcalc.xyz_files import add_stated, stated_in_comment
+from eqcalc.xyz_files import add_stated, length_in_comment, stated_in_comment
 
 #: By the first bytes of a compressed file, whatever its name is.
 _OPENERS: dict[bytes, Any] = {b"\xfd7zXZ\0": lzma.open, b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
@@ -184,6 +184,7 @@ def _frame(comment: str, lines: list[str], properties: str) -> Frame:
     numbers = np.array([element(str(symbol))[0] for symbol in species])
     level = texts.pop("level_of_theory", "")
     units = ungrouped(texts.get("units", ""))
+    positions = positions * (1.0 if units else length_in_comment(comment) or 1.0)
     stated = stated_in_comment(comment, numbers) if plain else {}
     if not stated and not texts and isinstance(_parse(comment), float | np.ndarray):
         texts["comment"] = comment
