@@ -378,8 +378,9 @@ class _Run:
 
     def _title(self) -> str:
         setup = self.setup
+        replicas = f"{setup.replicas} replicas" if setup.replicas > 1 else "1 replica"
         beads = f" × {setup.beads} beads" if setup.beads > 1 else ""
-        return f"{setup.method.name} {setup.temperature:g} K, {setup.replicas} replicas{beads}"
+        return f"{setup.method.name} {setup.temperature:g} K, {replicas}{beads}"
 
 
 def _stored(output: Path, settings: Mapping[str, object]) -> Checkpoint | None:
