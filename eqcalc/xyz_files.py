@@ -33,6 +33,8 @@ _IN_COMMENT = {
     "multiplicity": r"(?<!\w)(?:spin[ _])?mult(?:iplicity)?" + _NUMBER.format("[:=]?"),
     "unpaired_electrons": r"(?<!\w)(?:uhf|unpaired(?:[ _]electrons)?)" + _NUMBER.format("[:=]?"),
 }
+_SPIN_WORDS = ("singlet", "doublet", "triplet", "quartet", "quintet")
+_SPIN_WORD = re.compile(rf"\b({'|'.join(_SPIN_WORDS)})\b", re.IGNORECASE)
 _PAIR = re.compile(r"\s*([+-]?\d)\s+(\d)\s*")
 #: Comments that speak of an ion.
 _ION = re.compile(r"\b(?:cation|anion)\b|(?<![\w.])(?:[A-Z][a-z]?\d*)+[+-](?![\w.])")
@@ -55,8 +57,8 @@ class IonWarning(UserWarning):
 def stated_in_comment(comment: str, numbers: ArrayLike) -> dict[str, int]:
     """Return the charge and the spin that the comment line of an XYZ file states in words.
 
-    They are ``charge: +1``, ``q=1``, ``mult 2``, ``uhf=1`` and the like, or a pair such as
-    ``1 2``, if it is possible as charge and multiplicity of the atomic `numbers`.
+    They are ``charge: +1``, ``q=1``, ``mult 2``, ``uhf=1``, ``triplet`` and the like, or a pair
+    such as ``1 2``, if it is possible as charge and multiplicity of the atomic `numbers`.
     """
     found = {}
     for key, form in _IN_COMMENT.items():
@@ -65,6 +67,9 @@ def stated_in_comment(comment: str, numbers: ArrayLike) -> dict[str, int]:
             text = next(filter(None, match.groups()))
             digits, sign = text.rstrip("+-"), text[-1] if text[-1] in "+-" else ""
             found[key] = int(float(f"{sign}{digits}"))
+    words = {word.lower() for word in _SPIN_WORD.findall(comment)}
+    if len(words) == 1 and not found.keys() & {"multiplicity", "unpaired_electrons"}:
+        found["multiplicity"] = 1 + _SPIN_WORDS.index(words.pop())
     pair = _PAIR.fullmatch(comment)
     if pair is not None:
         charge, multiplicity = int(pair[1]), int(pair[2])

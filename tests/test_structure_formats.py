@@ -521,6 +521,16 @@ def test_atoms_of_a_crystal_that_are_there_in_part(tmp_path):
         read_structure(tmp_path / "a.cif")
 
 
+@pytest.mark.parametrize(
+    ("comment", "unpaired"),
+    [("Triplet, B3LYP", 2), ("singlet", 0), ("singlet-triplet gap", 0), ("mult=1 of triplet", 0)],
+)
+def test_the_spin_that_a_comment_names(tmp_path, comment, unpaired):
+    path = tmp_path / "a.xyz"
+    path.write_text(f"2\n{comment}\nO 0 0 0\nO 0 0 1.2\n")
+    assert unpaired_electrons(read_structure(path)) == unpaired
+
+
 @pytest.mark.parametrize("comment", ["coordinates in bohr", "units=bohr", "geometry (a.u.)"])
 def test_both_readers_of_xyz_files_obey_the_unit_of_a_comment(tmp_path, comment):
     path = tmp_path / "a.xyz"
