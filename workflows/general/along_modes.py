@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""Labels along the normal modes of small molecules with double bonds.
+"""Labels along the normal modes of small molecules.
 
-    python workflows/general/double_bonds.py --qm9 qm9_geometries.npz --output runs/double.h5
+    python workflows/general/along_modes.py --qm9 qm9_geometries.npz --output runs/modes.h5
 
-The twist of a double bond and the bending out of a plane are where a network of vectors errs most:
-the orientation of a plane is no vector, so that only distances across the bond tell it (allene's
-twist had an imaginary wavenumber in a model that knew 55 distorted structures of it). Each mode
-of the minimum of GFN2-xTB is displaced both ways, beside small displacements of all others.
-Energies and forces are those of AIQM2, dipoles and polarizabilities those of PTB.
+Molecules of up to four atoms other than hydrogen, of which most predictions are wanted, and some
+larger ones with double bonds, each mode of the minimum of GFN2-xTB displaced beside small
+displacements of all others: once, or where there are double bonds twice. The twist of such a
+bond and the bending out of a plane are where a network of vectors errs most: the orientation of a
+plane is no vector, so that only distances across the bond tell it (allene's twist had an
+imaginary wavenumber in a model that knew 55 distorted structures of it). Energies and forces are
+those of AIQM2, dipoles and polarizabilities those of PTB.
 """
 
 from __future__ import annotations
@@ -18,22 +20,22 @@ from pathlib import Path
 import numpy as np
 from rdkit import Chem, RDLogger
 from small_molecules import (
+    chosen,
     connectivity,
     embedded,
     graph_of,
-    grown,
+    name_of,
     named,
     qm9_indices,
-    with_rings,
     write_labels,
 )
 
-from eqcalc.datasets import Record
+from eqcalc.datasets import Dataset, Record
 from eqcalc.labelling import GFN2, ConvergenceError, finite_difference_modes, relax
 from eqcalc.normal_modes import wigner_displacements
 from eqcalc.validation import InvalidInputError
 
-#: What is labelled beside all molecules of up to three heavy atoms.
+#: Larger molecules.
 CONJUGATED = [
     "C=CC=C",
     "CC(=C)C",
@@ -81,6 +83,7 @@ CONJUGATED = [
     "Nc1ccccc1",
     "Oc1ccccc1",
 ]
+ALONG = "along a normal mode"
 #: Dimensionless displacements of one mode.
 DISPLACEMENTS = (-1.5, -0.75, 0.75, 1.5)
 #: Share of the quantum displacement at 5 K of all other modes.
@@ -100,14 +103,15 @@ def displaced(mol: Chem.Mol, method: GFN2, rng: np.random.Generator) -> list[Rec
     if graph_of(minimum.numbers, minimum.positions) != connectivity(mol):
         return []
     modes = finite_difference_modes(minimum, method)
+    times = 2 if mol.HasSubstructMatch(DOUBLE) else 1
     records = []
     for k in np.flatnonzero(modes.wavenumber > LOWEST):
-        for displacement in DISPLACEMENTS:
+        for displacement in rng.choice(DISPLACEMENTS, times, replace=False):
             rest = REST * wigner_displacements(modes, 5.0, 1, rng, LOWEST)[0]
             rest -= modes.coordinates(rest)[k] * modes.vectors[k]
             moved = minimum.copy()
             moved.positions += displacement * modes.steps[k] + rest
-            records.append(Record.from_atoms(moved, source="along a normal mode"))
+            records.append(Record.from_atoms(moved, source=ALONG))
     return records
 
 
@@ -116,16 +120,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--qm9", type=Path, required=True)
     parser.add_argument("--xtb", default="xtb", help="the program, 6.7 or newer")
+    parser.add_argument(
+        "--known", type=Path, help="dataset whose molecules along modes are left out"
+    )
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
-    one = {"C", "N", "O"}
-    three = one | grown(one) | with_rings(grown(grown(one)))
+    known = set()
+    if options.known:
+        sources = (record.source.split(", ") for record in Dataset.open(options.known))
+        known = {molecule for molecule, *how in sources if how == [ALONG]}
     qm9 = qm9_indices(options.qm9, 7)
     method, geometries = GFN2(), []
-    for number, smiles in enumerate([*sorted(three), *CONJUGATED]):
+    for number, smiles in enumerate(dict.fromkeys([*chosen(qm9), *CONJUGATED])):
         mol = Chem.MolFromSmiles(smiles)
-        if not mol.HasSubstructMatch(DOUBLE):
+        if name_of(mol, qm9) in known:
             continue
         try:
             records = displaced(mol, method, np.random.default_rng([5, number]))

@@ -6,27 +6,37 @@
 
 The distribution of the last layers is fitted to some structures of the training set and scaled on
 the validation molecules; the test molecules, seen by neither, give the errors by temperature and
-size, and predicted against actual errors.
+size, and predicted against actual errors. For dipole moments the labels are those towards which
+``correct_dipoles.py`` corrected them.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from correct_dipoles import LABELS, held_out
 
 from eqcalc.datasets import Dataset
 from eqcalc.models.checkpoint import load_model, save_model
+from eqcalc.models.last_layers import last_layer_factors, with_last_layers
+from eqcalc.models.potential import Potential
 from eqcalc.training import calibrated_last_layers, calibration, evaluate
 
+#: Dipole moments of the model are not those of PTB.
+NOT_OF_PTB = ("energy", "forces", "polarizability")
 DATA = Path(__file__).parents[2] / "data" / "hcno" / "hcno-aiqm2.h5"
 
 
-def errors(model: object, dataset: Dataset, rows: np.ndarray) -> dict[str, float]:
+def errors(
+    model: Potential, dataset: Dataset, rows: np.ndarray, quantities: Sequence[str]
+) -> dict[str, float]:
     """Return mean absolute errors by quantity and unit."""
-    return {f"{r.quantity} [{r.unit}]": r.mae for r in evaluate(model, dataset, rows).rows}
+    found = evaluate(model, dataset, rows, names=quantities)
+    return {f"{row.quantity} [{row.unit}]": row.mae for row in found.rows}
 
 
 def main() -> None:
@@ -43,7 +53,13 @@ def main() -> None:
     rng = np.random.default_rng(0)
     some = rng.choice(split["training"], options.fitted, replace=False)
     model = load_model(options.model)
-    model = calibrated_last_layers(model, dataset, some, split["validation"][::3], progress=True)
+    fitted = calibrated_last_layers(model, dataset, some, split["validation"][::3], progress=True)
+    dipoles = Dataset.open(LABELS)
+    left_out = held_out(dipoles)
+    kept, unseen = np.flatnonzero(~left_out), np.flatnonzero(left_out)
+    of_dipoles = calibrated_last_layers(model, dipoles, kept, unseen, progress=True)
+    factors = {**last_layer_factors(fitted), **last_layer_factors(of_dipoles)}
+    model = with_last_layers(model, factors)
     save_model(model, options.output)
     test = split["test"]
     kinds, structures = dataset.source()[test], dataset.structures(test)
@@ -56,12 +72,16 @@ def main() -> None:
     groups["small molecules"] = np.array([not kind.startswith(of_qm9) for kind in kinds])
     groups |= {f"{n} heavy atoms": sizes == n for n in sorted(set(sizes))}
     tables = {
-        name: {"structures": int(chosen.sum()), **errors(model, dataset, test[chosen])}
+        name: {"structures": int(chosen.sum()), **errors(model, dataset, test[chosen], NOT_OF_PTB)}
         for name, chosen in groups.items()
     }
-    checked = calibration(
-        model, dataset, rng.choice(test, options.tested, replace=False), progress=True
-    )
+    tables["dipole moments"] = {
+        "structures": len(unseen),
+        **errors(model, dipoles, unseen, ["dipole"]),
+    }
+    tested = rng.choice(test, options.tested, replace=False)
+    checked = [c for c in calibration(model, dataset, tested) if c.quantity != "dipole"]
+    checked += calibration(model, dipoles, unseen)
     found = {"errors": tables, "calibration": {c.quantity: c.record() for c in checked}}
     options.results.parent.mkdir(parents=True, exist_ok=True)
     options.results.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")

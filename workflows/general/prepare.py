@@ -4,7 +4,7 @@
     python workflows/general/prepare.py packed.npz small.h5 --output data/hcno/hcno-aiqm2.h5
     python workflows/general/prepare.py data/hcno/hcno-aiqm2.h5 more.npz --output more.h5
 
-The files are packed labels of QM9 molecules, what ``small_molecules.py`` and ``double_bonds.py``
+The files are packed labels of QM9 molecules, what ``small_molecules.py`` and ``along_modes.py``
 wrote, and what this wrote before, whose structures stay in their parts. Left out are structures
 about whose energy the eight networks of AIQM2 disagree by more than 0.1 eV, and those with a force
 above 20 eV/Å, far beyond what dynamics meets. A hash of a molecule's index in QM9, or of its SMILES
@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+from along_modes import ALONG
 
 from eqcalc.datasets import Dataset, DatasetWriter, Record
 from eqcalc.units import convert
@@ -89,9 +90,9 @@ def part_of(molecule: str, heavy: int) -> str:
     return "test" if share < 0.06 else "validation" if share < 0.08 else "training"
 
 
-def emphasis(training: np.ndarray, small: np.ndarray) -> np.ndarray:
-    """Return the rows to train on with those of small molecules twice."""
-    return np.concatenate([training, training[small[training]]])
+def emphasis(training: np.ndarray, *chosen: np.ndarray) -> np.ndarray:
+    """Return the rows to train on with those of each choice once more."""
+    return np.concatenate([training, *(training[which[training]] for which in chosen)])
 
 
 def main() -> None:
@@ -102,6 +103,7 @@ def main() -> None:
     options = parser.parse_args()
     parts: dict[str, list[int]] = {"training": [], "validation": [], "test": []}
     small: list[bool] = []
+    along_modes: list[bool] = []
     with DatasetWriter(
         options.output,
         level_of_theory=LEVELS,
@@ -114,9 +116,10 @@ def main() -> None:
                 writer.append(record)
                 parts[part].append(len(small))
                 small.append(not record.source.startswith(DISTORTED_QM9))
+                along_modes.append(record.source.endswith(ALONG))
         split = {name: np.array(rows) for name, rows in parts.items()}
         writer.add_split("molecules", split)
-        first = emphasis(split["training"], np.array(small))
+        first = emphasis(split["training"], np.array(small), np.array(along_modes))
         writer.add_split("small", {**split, "training": first})
     dataset = Dataset.open(options.output)
     print(dataset, {name: len(rows) for name, rows in parts.items()})

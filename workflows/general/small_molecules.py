@@ -105,8 +105,8 @@ def with_rings(molecules: set[str]) -> set[str]:
 
 def strained(mol: Chem.Mol) -> bool:
     """Whether a molecule has chains of three heteroatoms, or small rings with steep bonds."""
-    chain = Chem.MolFromSmarts("[N,O;+0]~[N,O;+0]~[N,O;+0]")
-    ring = Chem.MolFromSmarts("[r3,r4]=,#[r3,r4]=,#*")
+    chain = Chem.MolFromSmarts("[#7,#8;+0]~[#7,#8;+0]~[#7,#8;+0]")
+    ring = Chem.MolFromSmarts("[r3,r4]=,:,#[r3,r4]=,:,#*")
     triple = Chem.MolFromSmarts("[r]#[r]")
     bridge = any(
         len(set(a) & set(b)) > 1
@@ -173,10 +173,15 @@ def stretched(atoms: ase.Atoms, method: GFN2, n: int = 24) -> list[Record]:
     return records
 
 
-def named(records: list[Record], mol: Chem.Mol, qm9: Mapping[str, int]) -> list[Record]:
-    """Return records whose sources begin with the molecule: its index in QM9, or SMILES string."""
+def name_of(mol: Chem.Mol, qm9: Mapping[str, int]) -> str:
+    """Return a molecule's index in QM9, or its SMILES string."""
     key = connectivity(mol)
-    name = f"QM9 {qm9[key]}" if key in qm9 else Chem.MolToSmiles(mol, isomericSmiles=False)
+    return f"QM9 {qm9[key]}" if key in qm9 else str(Chem.MolToSmiles(mol, isomericSmiles=False))
+
+
+def named(records: list[Record], mol: Chem.Mol, qm9: Mapping[str, int]) -> list[Record]:
+    """Return records whose sources begin with the molecule."""
+    name = name_of(mol, qm9)
     return [replace(record, source=f"{name}, {record.source}") for record in records]
 
 
@@ -186,6 +191,26 @@ def write_labels(geometries: list[Record], xtb: str, output: Path, sampling: Any
     output.parent.mkdir(parents=True, exist_ok=True)
     report = label(geometries, methods, output, provenance={"sampling": sampling})
     print(report.dataset, f"{len(report.failed)} without labels")
+
+
+def chosen(qm9: Mapping[str, int], share: float = 1.0) -> list[str]:
+    """Return the molecules of up to four heavy atoms, a random part of those of four.
+
+    Left out are strained ones, and those of `qm9` that are kept aside.
+    """
+    one = {"C", "N", "O"}
+    two = grown(one)
+    three = with_rings(grown(two))
+    four = sorted(with_rings(grown(three)))
+    rng = np.random.default_rng(4)
+    some = set(rng.choice(four, int(share * len(four)), replace=False).tolist())
+    found: dict[str, str] = {}
+    for smiles in [*sorted(one | two | three | some), *CHARGED, "[H][H]"]:
+        mol = Chem.MolFromSmiles(smiles)
+        key = connectivity(mol)
+        if not strained(mol) and qm9.get(key, 0) % 12 != 5:
+            found.setdefault(key, Chem.MolToSmiles(mol))
+    return list(found.values())
 
 
 def main() -> None:
@@ -200,28 +225,15 @@ def main() -> None:
     options = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
 
-    one = {"C", "N", "O"}
-    two = grown(one)
-    three = with_rings(grown(two))
-    four = with_rings(grown(three))
-    rng = np.random.default_rng(4)
-    some = set(rng.choice(sorted(four), int(options.share * len(four)), replace=False).tolist())
     qm9 = qm9_indices(options.qm9, 4)
-    chosen: dict[str, str] = {}
-    for smiles in [*sorted(one | two | three | some), *CHARGED, "[H][H]"]:
-        mol = Chem.MolFromSmiles(smiles)
-        if strained(mol):
-            continue
-        key = connectivity(mol)
-        if qm9.get(key, 0) % 12 != 5:
-            chosen.setdefault(key, Chem.MolToSmiles(mol))
-    print(f"{len(chosen)} molecules ({len(one | two | three)} of 1 to 3, {len(four)} of 4)")
+    smallest = chosen(qm9, options.share)
+    print(f"{len(smallest)} molecules")
     if options.count:
         return
 
     method = GFN2()
     geometries = []
-    for number, smiles in enumerate(chosen.values()):
+    for number, smiles in enumerate(smallest):
         mol = Chem.MolFromSmiles(smiles)
         atoms = embedded(mol)
         if atoms is None:
@@ -242,7 +254,7 @@ def main() -> None:
             print(f"{smiles}: GFN2-xTB does not keep its bonds", flush=True)
             continue
         geometries += named(kept, mol, qm9)
-        print(f"{number + 1} of {len(chosen)}: {smiles} {len(kept)}", flush=True)
+        print(f"{number + 1} of {len(smallest)}: {smiles} {len(kept)}", flush=True)
     write_labels(geometries, options.xtb, options.output, PLAN.settings())
 
 

@@ -51,7 +51,7 @@ _NARROW, _WIDE = 0.68, 0.95
 #: So that intensities of fundamentals are those of integrated bands with their hot bands [K].
 _COLD = 100.0
 #: Bands at most so far from each other [cm⁻¹] have one intensity.
-_CLOSE = 40.0
+_CLOSE = 60.0
 #: Columns of a file of a molecule.
 _PREDICTED = ("harmonic", "wavenumber", "converged", "coupling", "model", "infrared")
 _MEASURED = ("measured", "uncertainty", "measured_infrared")
