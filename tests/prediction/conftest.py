@@ -46,7 +46,7 @@ def scaled() -> Prediction:
     """The same in the harmonic approximation."""
     water = PolarizableWater()
     atoms = Atoms("OH2", water.equilibrium.numpy(), masses=water.masses)
-    conformer = _conformer(atoms, water.modes(), _Level(), "harmonic", 298.15, 1.0, 0.0)
+    conformer = _conformer(atoms, water.modes(), _Level(), "harmonic", 298.15, 1.0, 0.0, False)
     calibration = _Level.constants.unbiased()
     return Prediction("water", _Level.name, 298.15, 8.0, (conformer,), calibration=calibration)
 
@@ -56,7 +56,7 @@ def prediction() -> Prediction:
     """Water at an analytic level, infrared and Raman."""
     water = PolarizableWater()
     atoms = Atoms("OH2", water.equilibrium.numpy(), masses=water.masses)
-    conformer = _conformer(atoms, water.modes(), _Level(), "best", 298.15, 1.0, 0.0)
+    conformer = _conformer(atoms, water.modes(), _Level(), "best", 298.15, 1.0, 0.0, False)
     asked = {
         "molecule": "water",
         "level": "gfn2",
