@@ -64,8 +64,8 @@ class SeriesOptions(TypedDict, total=False):
     provenance: dict[str, Any] | None
 
 
-#: Longest time between frames, with which spectra end at 100 cm⁻¹ [fs].
-LONGEST_INTERVAL = 166.7
+#: Longest time between frames, a nanosecond [fs]; spectra need shorter ones, fluctuations do not.
+LONGEST_INTERVAL = 1e6
 
 
 @dataclass(frozen=True, repr=False, eq=False)
