@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Routes that need nothing of eqcalc.ipi: i-PI's ASE driver and ASE's socket client."""
+"""Routes that need nothing of eqcalc.ipi: i-PI's own drivers and ASE's socket client."""
 
 import shutil
 import sys
@@ -12,7 +12,9 @@ import pytest
 
 pytest.importorskip("ipi")
 
+from eqcalc.engines.metatomic import export_metatomic
 from eqcalc.ipi import ExitStatus, Strides, UnixSocket, read_run
+from eqcalc.models.checkpoint import load_model
 from tests.ipi.conftest import wait_for
 
 ASE_DRIVER = """
@@ -79,6 +81,12 @@ def socket_file(address):
     return Path(f"/tmp/ipi_{address.address}")
 
 
+def driver_script():
+    script = shutil.which("i-pi-py_driver", path=sysconfig.get_path("scripts"))
+    assert script is not None
+    return script
+
+
 @pytest.mark.slow
 def test_ase_socket_client(without_response, launch, background, model, expected, tmp_path):
     """Energies and forces are right; the dipole is lost on the way."""
@@ -98,8 +106,6 @@ def test_ase_mode_of_ipis_own_driver(
     without_response, launch, background, model, expected, tmp_path
 ):
     """The same; i-PI 3.3.1 wants a stress, so the template is a molecule in a periodic box."""
-    script = shutil.which("i-pi-py_driver", path=sysconfig.get_path("scripts"))
-    assert script is not None
     address = UnixSocket()
     path = without_response("run", address)
     process = launch(path)
@@ -111,8 +117,32 @@ def test_ase_mode_of_ipis_own_driver(
     driver.write_text(ASE_DRIVER)
     options = f"template={tmp_path / 'template.extxyz'},model={model}"
     command = ("-u", "-a", address.address, "-m", "custom", "-P", driver, "-o", options)
-    background(sys.executable, script, *command, log=tmp_path / "client.log")
+    background(sys.executable, driver_script(), *command, log=tmp_path / "client.log")
     assert process.wait() == ExitStatus.COMPLETE, process.text()
     # ASEDriver uses the eV and Å of i-PI, which are rounded in the eighth digit
+    np.testing.assert_allclose(energies(path.parent), expected, rtol=2e-7)
+    np.testing.assert_allclose(np.diff(energies(path.parent)), np.diff(expected), atol=1e-7)
+
+
+@pytest.mark.slow
+def test_metatomic_mode_of_ipis_own_driver(
+    without_response, launch, background, model, expected, tmp_path
+):
+    """A file of ``eqcalc export`` moves the beads; the driver passes no dipole moment on."""
+    pytest.importorskip("metatomic.torch")
+    pytest.importorskip("vesin.metatomic")
+    exported = export_metatomic(load_model(model), tmp_path / "model.pt")
+    address = UnixSocket()
+    path = without_response("run", address)
+    process = launch(path)
+    wait_for(socket_file(address).exists)
+    template = path.with_name("input.start.extxyz")
+    options = f"template={template},model={exported}"
+    command = ("-u", "-a", address.address, "-m", "metatomic", "-o", options)
+    log = tmp_path / "client.log"
+    background(sys.executable, driver_script(), *command, log=log)
+    wait_for(lambda: process.popen.poll() is not None or "Error" in log.read_text())
+    assert process.popen.poll() == ExitStatus.COMPLETE, log.read_text()
+    # the driver uses the eV and Å of i-PI, which are rounded in the eighth digit
     np.testing.assert_allclose(energies(path.parent), expected, rtol=2e-7)
     np.testing.assert_allclose(np.diff(energies(path.parent)), np.diff(expected), atol=1e-7)
