@@ -79,10 +79,14 @@ def _doctor(options: argparse.Namespace) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     from eqcalc.engines.metatomic import export_metatomic
+    from eqcalc.engines.ml_iap import export_ml_iap
     from eqcalc.models.checkpoint import load_model
 
     potential = load_model(options.model, device=options.device)
-    print(export_metatomic(potential, options.output, charge=options.charge))
+    if options.format == "ml-iap":
+        print(export_ml_iap(potential, options.output))
+    else:
+        print(export_metatomic(potential, options.output, charge=options.charge))
 
 
 # --- the parser -------------------------------------------------------------------
@@ -132,13 +136,18 @@ def build_parser() -> argparse.ArgumentParser:
     add_model(command)
     command.add_argument(
         "--format",
-        choices=["metatomic"],
+        choices=["metatomic", "ml-iap"],
         default="metatomic",
-        help="metatomic (default): for ASE, i-PI, LAMMPS, torch-sim and others by metatomic",
+        help="metatomic (default): for ASE, i-PI, LAMMPS, torch-sim and others by metatomic; "
+        "ml-iap: for LAMMPS with ML-IAP and Python",
     )
-    command.add_argument("--output", type=output_file, required=True, help="file to write (.pt)")
+    text = "file to write: .pt, .pkl for ml-iap"
+    command.add_argument("--output", type=output_file, required=True, help=text)
     command.add_argument(
-        "--charge", type=float, default=0.0, help="total charge of every system [e] (default 0)"
+        "--charge",
+        type=float,
+        default=0.0,
+        help="total charge of every system [e], for metatomic's dipole moments (default 0)",
     )
     add_device(command)
 

@@ -21,6 +21,7 @@ from eqcalc._version import __version__
 from eqcalc.facts import joined_levels
 from eqcalc.files import replacing
 from eqcalc.models.compositions import check_charge
+from eqcalc.models.derivatives import interaction_range
 from eqcalc.models.potential import Potential
 from eqcalc.neighbors import Pairs, pairs_within
 from eqcalc.quantities import quantity
@@ -270,7 +271,6 @@ def metatomic_model(potential: Potential, *, charge: float = 0.0) -> AtomisticMo
     isolated = [name for name in responses if name in potential.of_isolated]
     module = MetatomicModule(features, read_outs, isolated, float(potential.cutoff), float(charge))
     level = joined_levels(potential.metadata.get("level_of_theory")) or "not recorded"
-    layers = int(getattr(potential.config.representation, "layers", 1))
     return AtomisticModel(
         module.eval(),
         ModelMetadata(
@@ -281,7 +281,7 @@ def metatomic_model(potential: Potential, *, charge: float = 0.0) -> AtomisticMo
         ModelCapabilities(
             outputs=outputs,
             atomic_types=list(potential.references.elements),
-            interaction_range=float(potential.cutoff) * layers,
+            interaction_range=interaction_range(potential),
             length_unit="angstrom",
             supported_devices=[potential.device.type],
             dtype="float64",

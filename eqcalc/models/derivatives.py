@@ -18,6 +18,7 @@ sum rule, Σ_i ∂μ/∂r_i = 0, exactly, since read-outs do not change with a t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -30,6 +31,8 @@ from eqcalc.validation import InvalidInputError
 
 #: Directions of second derivatives that are followed at once.
 _DIRECTIONS = 12
+#: A length of bonds [Å], and more atoms than any network has layers.
+_BOND, _LONGEST_CHAIN = 1.3, 24
 
 
 def differentiable_pairs(potential: Potential, structures: Structures) -> Pairs:
@@ -136,3 +139,26 @@ def time_derivatives(
 
     rates = torch.func.jvp(evaluate, (structures.positions.detach(),), (velocities,))[1]
     return {name: rate.detach() for name, rate in rates.items()}
+
+
+def interaction_range(potential: Potential) -> float:
+    """Distance over which the energy of an atom depends on others [Å], a multiple of the cutoff.
+
+    One cutoff for every layer that passes messages on. They are counted by the derivatives of the
+    energy of the first atom of a zigzag chain, of which neighbours are within the cutoff and
+    others are not; if the network sees bonds only, of one of their length.
+    """
+    elements = torch.tensor(potential.references.elements[-1:], device=potential.device)
+    index = torch.arange(_LONGEST_CHAIN, dtype=torch.float64, device=potential.device)
+    for length in (0.75 * potential.cutoff, _BOND):
+        along, across = length * math.sqrt(0.75) * index, 0.5 * length * (index % 2)
+        positions = torch.stack([along, across, 0.1 * torch.sin(index)], 1).requires_grad_(True)
+        chain = Structures.pack(elements.repeat(len(index)), positions, [len(index)])
+        with torch.enable_grad():
+            features = potential.representation(chain, pairs_within(chain, potential.cutoff))
+            energy = potential.read_out("energy", features, chain.apart())[0]
+            slope = torch.autograd.grad(energy, positions)[0]
+        steps = float((index * (slope != 0.0).any(1)).max())
+        if steps:
+            break
+    return max(1.0, steps) * potential.cutoff

@@ -10,8 +10,9 @@ from eqcalc import EqCalculator, testing
 from eqcalc.dynamics import simulate
 from eqcalc.models import Potential, PotentialConfig, References
 from eqcalc.models.checkpoint import load_model, save_model
+from eqcalc.models.derivatives import interaction_range
 from eqcalc.models.registry import REPRESENTATIONS, representation_config
-from eqcalc.neighbors import all_pairs
+from eqcalc.neighbors import all_pairs, pairs_within
 from eqcalc.runtime import eager_evaluator
 from eqcalc.structures import Structures
 
@@ -116,6 +117,34 @@ def test_crystals(settings, generator):
     short = {"cutoff": 3.0} if settings["name"] != "lnet" else {"cutoff": 3.0, "neighbors": 30.0}
     potential = build({**settings, **short}, ("energy", "heat_capacity"))
     testing.assert_equivariant(potential, Structures.from_atoms(crystal), generator)
+
+
+@every_model
+def test_no_energy_of_an_atom_reaches_beyond_its_range(settings):
+    """The range is a multiple of the cutoff; an atom farther away changes nothing, one nearer does.
+
+    Of a chain along x, the last atom moves, in the farthest interval that can matter and beyond.
+    """
+    potential = build({**settings, "cutoff": 3.0}, ("energy",))
+    reach = interaction_range(potential)
+    layers = round(reach / 3.0)
+    assert reach == pytest.approx(layers * 3.0)
+    # settings name layers and blocks; an embedding may pass messages, too
+    named = potential.config.representation
+    stated = getattr(named, "layers", None) or getattr(named, "blocks", None)
+    assert layers - stated in (0, 1)
+
+    def energy(spacing, moved):
+        chain = torch.zeros(layers + 2, 3, dtype=torch.float64)
+        chain[:, 0] = spacing * torch.arange(layers + 2)
+        chain[:, 1] = 0.1 * torch.arange(layers + 2) % 2
+        chain[moved, 2] += 0.05
+        structures = Structures.pack(torch.full((layers + 2,), 6), chain, [layers + 2])
+        features = potential.representation(structures, pairs_within(structures, 3.0))
+        return potential.read_out("energy", features, structures.apart())[0].item()
+
+    assert energy(2.0, layers) != energy(2.0, layers + 1)
+    assert energy(2.0, layers + 1) == energy(2.0, [])
 
 
 @every_model
