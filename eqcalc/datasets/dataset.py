@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import operator
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -277,9 +277,22 @@ class Dataset:
         )
 
     def labels(
-        self, indices: ArrayLike, *, dtype: torch.dtype = torch.float64
+        self,
+        indices: ArrayLike,
+        quantities: Sequence[str] | None = None,
+        *,
+        dtype: torch.dtype = torch.float64,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the labels of the structures `indices` and which of them are known.
+
+        Parameters
+        ----------
+        indices
+            Structures.
+        quantities
+            Default: all.
+        dtype
+            Of the values.
 
         Returns
         -------
@@ -292,7 +305,7 @@ class Dataset:
         rows = self._resolve(indices)
         atoms, _ = self._atom_rows(rows)
         values, present = {}, {}
-        for name in self.quantities:
+        for name in self.quantities if quantities is None else quantities:
             selected = atoms if quantity(name).per_atom else rows
             values[name] = torch.as_tensor(self._gather(f"labels/{name}/values", selected)).to(
                 dtype

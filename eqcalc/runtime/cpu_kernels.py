@@ -316,9 +316,14 @@ class FusedPotential:
     def _read(self, rows: Tensor) -> None:
         """Give the kernels the present parameters, for elements `rows` of the embedding."""
         self._versions = [*map(_VERSION, self._parameters)]
-        pointers = pointers_to([parameter.detach() for parameter in self._parameters])
+        pointers = pointers_to(self._parameters)
         status = self._library.eqcalc_read(
-            self._network, ctypes.byref(self._settings), pointers, rows.data_ptr(), len(rows)
+            self._network,
+            ctypes.byref(self._settings),
+            pointers,
+            rows.data_ptr(),
+            len(rows),
+            torch.get_num_threads(),
         )
         require_memory(status)
 
@@ -490,7 +495,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
         ("tape", pointer, ()),
         ("free", None, (pointer,)),
         ("free_tape", None, (pointer,)),
-        ("read", number, (*[pointer] * 4, ctypes.c_int64)),
+        ("read", number, (*[pointer] * 4, ctypes.c_int64, number)),
         ("evaluate", number, (*[pointer] * 3, number)),
         ("record", number, (*[pointer] * 4, number)),
         ("differentiate", number, (*[pointer] * 3, number)),

@@ -59,6 +59,7 @@ class _Recorder(FusedPotential):
         super().__init__(potential)
         #: Memory that no evaluation uses.
         self.free_tapes: list[ctypes.c_void_p] = []
+        self._trained: dict[frozenset[str], list[nn.Parameter]] = {}
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -67,10 +68,14 @@ class _Recorder(FusedPotential):
 
     def trained(self, outputs: Collection[str]) -> list[nn.Parameter]:
         """Return the parameters that outputs depend on."""
-        of = {"forces": "energy", "virial": "energy"}
-        names = {of.get(name, name) for name in outputs} - {"scalars", "vectors"}
-        heads = [self._potential.heads[name] for name in ordered(names)]
-        return [p for m in (self._potential.representation, *heads) for p in m.parameters()]
+        key = frozenset(outputs)
+        if key not in self._trained:
+            of = {"forces": "energy", "virial": "energy"}
+            names = {of.get(name, name) for name in outputs} - {"scalars", "vectors"}
+            parts = [self._potential.representation]
+            parts += [self._potential.heads[name] for name in ordered(names)]
+            self._trained[key] = [p for part in parts for p in part.parameters()]
+        return self._trained[key]
 
     def update(self, numbers: Tensor) -> None:
         """Read the parameters, for structures of these elements.

@@ -165,13 +165,7 @@ class Batches(TorchDataset[Batch]):
 
     def __getitem__(self, indices: np.ndarray) -> Batch:
         structures = self.dataset.structures(indices)
-        labels, present = self.dataset.labels(indices)
-        return Batch(
-            structures,
-            self._pairs(structures),
-            {name: labels[name] for name in self.names},
-            {name: present[name] for name in self.names},
-        )
+        return Batch(structures, self._pairs(structures), *self.dataset.labels(indices, self.names))
 
     def _pairs(self, structures: Structures) -> Pairs:
         if structures.periodic or (structures.uniform or ALL_PAIRS_ATOMS) >= ALL_PAIRS_ATOMS:

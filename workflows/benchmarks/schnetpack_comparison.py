@@ -7,9 +7,9 @@ Both networks are PaiNN with 128 features, 3 layers, 20 radial functions and a
 cutoff of 5 Å in float32; parameters do not matter for the time. SchNetPack must
 be importable in the same environment (``pip install --no-deps --target FOLDER
 schnetpack hydra-core omegaconf …`` and FOLDER on PYTHONPATH). Its batches are
-converted beforehand; eqcalc's calls contain everything. Training steps are forward,
-backward and optimiser, without reading data. What is compared is
-CPU time: medians of the ratios of neighbouring calls, with quartiles.
+converted beforehand; eqcalc's calls contain everything. What is compared is
+CPU time: medians of the ratios of neighbouring calls, with quartiles. The matrix products are those
+of the network alone, by torch.mm at the same shapes. For training see training_comparison.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import platform
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -25,12 +24,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from ase.build import molecule
+from training_comparison import cpu_milliseconds, matrix_products
 
 import eqcalc
 from eqcalc import EqCalculator, load_model, shipped_model
-from eqcalc.neighbors import all_pairs
 from eqcalc.runtime import eager_evaluator, evaluator_for, keep_freed_memory
-from eqcalc.structures import Structures
 
 ALL = ("energy", "forces", "dipole", "polarizability")
 CUTOFF = 5.0
@@ -97,46 +95,6 @@ def eqcalc_batch(n: int, names: tuple[str, ...], *, eager: bool = False) -> Call
     return lambda: evaluator(positions, names)
 
 
-def training_step(
-    parameters: list[torch.nn.Parameter], loss: Callable[[], torch.Tensor]
-) -> Callable[[], object]:
-    """Return a call that takes one step of AdamW."""
-    optimizer = torch.optim.AdamW(parameters, lr=1e-4)
-
-    def call() -> object:
-        optimizer.zero_grad()
-        loss().backward()
-        return optimizer.step()
-
-    return call
-
-
-def schnetpack_training(n: int, *, response: bool) -> Callable[[], object]:
-    """Return a training step of SchNetPack on n ethanols, converted beforehand."""
-    batch, model = schnetpack_inputs(n), schnetpack_model(response=response).train()
-    names = ["energy", "forces", *(["dipole_moment", "polarizability"] if response else [])]
-
-    def loss() -> torch.Tensor:
-        copied = {k: v.clone() if v.is_floating_point() else v for k, v in batch.items()}
-        values = model(copied)
-        return torch.stack([values[name].square().mean() for name in names]).sum()
-
-    return training_step(list(model.parameters()), loss)
-
-
-def eqcalc_training(n: int, names: tuple[str, ...]) -> Callable[[], object]:
-    """Return a training step of eqcalc on n ethanols."""
-    potential = load_model(shipped_model("ethanol"), dtype=torch.float32).train()
-    stack = Structures.stack(torch.tensor(molecule("CH3CH2OH").numbers), torch.tensor(ethanols(n)))
-    pairs = all_pairs(stack)
-
-    def loss() -> torch.Tensor:
-        values = potential.evaluate(stack, pairs, names, create_graph=True)
-        return torch.stack([values[name].square().mean() for name in names]).sum()
-
-    return training_step(list(potential.parameters()), loss)
-
-
 def moving(calculator: object) -> Callable[[], object]:
     """Return a call that moves ethanol and asks its calculator for forces."""
     atoms = molecule("CH3CH2OH")
@@ -160,13 +118,6 @@ def schnetpack_calculator(folder: Path) -> object:
     torch.save(schnetpack_model(response=False), path)
     neighbors = SkinNeighborList(MatScipyNeighborList(cutoff=CUTOFF), cutoff_skin=2.0)
     return SpkCalculator(str(path), neighbors, energy_unit="eV", dtype=torch.float32)
-
-
-def cpu_milliseconds(call: Callable[[], object]) -> float:
-    """Return the CPU time of one call."""
-    start = time.process_time_ns()
-    call()
-    return (time.process_time_ns() - start) * 1e-6
 
 
 def compare(ours: Callable[[], object], theirs: Callable[[], object], repeats: int) -> str:
@@ -206,6 +157,11 @@ def main() -> None:
     full = eqcalc_batch(n, everything)
     row(f"{n} molecules, E+F+μ+α: SchNetPack", full, schnetpack_batch(n, response=True), few)
     row(f"{n} molecules, E+F+μ+α against E+F", batch, full, few)
+    beads, products = (
+        eqcalc_batch(64, force),
+        matrix_products(64 * 9, 64 * 36, force, training=False),
+    )
+    row("64 molecules, E+F: matrix products", beads, products, few)
     single, single_full = eqcalc_batch(1, force), eqcalc_batch(1, everything)
     row("1 molecule, E+F: SchNetPack", single, schnetpack_batch(1, response=False), options.repeats)
     row("1 molecule, E+F+μ+α against E+F", single, single_full, options.repeats)
@@ -214,9 +170,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         theirs = moving(schnetpack_calculator(Path(folder)))
     row("ASE call: SpkCalculator (E+F)", ours, theirs, options.repeats)
-    for title, names in (("E+F", force), ("E+F+μ+α", everything)):
-        step, other = eqcalc_training(10, names), schnetpack_training(10, response=names is ALL)
-        row(f"training step, 10 molecules, {title}: SchNetPack", step, other, few)
 
 
 if __name__ == "__main__":

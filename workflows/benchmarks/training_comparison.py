@@ -11,7 +11,8 @@ AdamW. Steps are made in turn; what is compared is CPU time: medians of the rati
 neighbouring steps, with quartiles. "Floor" is the time of the matrix products of energy, forces and
 the gradient of their loss alone, by torch.mm at the same shapes. `--molecule C6H6` takes so many
 distorted copies of another molecule instead, labelled with zeros. See schnetpack_comparison.py for
-installing SchNetPack; without it eqcalc is timed alone.
+installing SchNetPack; without it eqcalc is timed alone. `--threads 2` compares the wall time of
+steps of eqcalc with one thread and with two instead, which needs two free cores.
 """
 
 from __future__ import annotations
@@ -64,21 +65,43 @@ def step_of(
     return step
 
 
-def of_floor(atoms: int, pairs: int) -> Step:
-    """Return the matrix products of a step: of every linear map forward, back, and for its weights.
+def matrix_products(
+    atoms: int, pairs: int, names: tuple[str, ...], *, training: bool = True
+) -> Step:
+    """Return the matrix products of the network: every linear map forward, and back for forces.
 
-    Values and tangents go forward and back; the weights take the rows of both.
+    In training the tangents go forward and back too, and the weights take the rows of both. The
+    read-outs of the dipole moment and the polarizability have no tangents, and no way back without
+    training.
     """
     F, made = 128, []
+
+    def add(
+        rows: int, depth: int, columns: int, *, tangents: bool = True, back: bool = True
+    ) -> None:
+        passes = 2 if tangents and training else 1
+        made.extend([(rows, depth, columns)] * passes)
+        made.extend([(rows, columns, depth)] * passes * back)
+        if training:
+            made.append((columns, passes * rows, depth))
+
     for layer in range(3):
-        maps = [(atoms, F, F), (atoms, F, 3 * F)] if layer else []
-        maps += [(3 * atoms, F, 2 * F), (atoms, 2 * F, F), (atoms, F, 3 * F)]
-        for rows, depth, columns in maps:
-            made += [(rows, depth, columns), (rows, columns, depth)] * 2
-            made.append((columns, 2 * rows, depth))
+        if layer:
+            add(atoms, F, F)
+            add(atoms, F, 3 * F)
+        add(3 * atoms, F, 2 * F)
+        add(atoms, 2 * F, F)
+        add(atoms, F, 3 * F)
         columns = 3 * F if layer else 2 * F
-        made += [(pairs, 21, columns), *[(2 * pairs, 21, columns)] * 3, (21, 2 * pairs, columns)]
-    made += [(atoms, F, F // 2), (atoms, F // 2, F)] * 2 + [(F // 2, 2 * atoms, F)]
+        made += [(pairs, 21, columns), (2 * pairs, 21, columns)]
+        if training:
+            made += [(2 * pairs, 21, columns)] * 2 + [(21, 2 * pairs, columns)]
+    add(atoms, F, F // 2)
+    for _ in {"dipole", "polarizability"}.intersection(names):
+        for width, out in ((F, F // 2), (F // 2, 1)):
+            add(3 * atoms, width, 2 * out, tangents=False, back=training)
+            add(atoms, width + out, width, tangents=False, back=training)
+            add(atoms, width, 2 * out, tangents=False, back=training)
     factors = [(torch.rand(m, k), torch.rand(k, n), torch.empty(m, n)) for m, k, n in made]
 
     def step() -> object:
@@ -179,6 +202,24 @@ def cpu_milliseconds(call: Step) -> float:
     return (time.process_time_ns() - start) * 1e-6
 
 
+def compare_threads(step: Step, threads: int, steps: int) -> str:
+    """Return the wall time of a step with one thread and with several, in turn."""
+    times = np.zeros((steps, 2))
+    for pair in times:
+        for column, number in enumerate((1, threads)):
+            torch.set_num_threads(number)
+            step()  # its threads are running
+            start = time.perf_counter_ns()
+            step()
+            pair[column] = (time.perf_counter_ns() - start) * 1e-6
+    one, several = np.median(times, axis=0)
+    low, middle, high = np.percentile(times[:, 0] / times[:, 1], (25, 50, 75))
+    return (
+        f"{one:7.1f} ms, with {threads} threads {several:7.1f} ms   "
+        f"{middle:.2f} ({low:.2f} to {high:.2f})"
+    )
+
+
 def distorted(name: str, n: int, folder: Path) -> Dataset:
     """Return distorted copies of a molecule, labelled with zeros."""
     rng, atoms = np.random.default_rng(0), molecule(name)
@@ -196,6 +237,7 @@ def main() -> None:
     parser.add_argument("--molecule")
     parser.add_argument("--batch-size", type=int, default=10)
     parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     keep_freed_memory()
@@ -210,11 +252,21 @@ def main() -> None:
                 dataset = distorted(options.molecule, 10 * size, Path(folder))
             else:
                 dataset = Dataset.open(options.data)
+                known = np.all([dataset.present(name) for name in ALL], axis=0)
+                dataset = dataset.subset(np.flatnonzero(known))
+            if options.threads > 1:
+                step = of_eqcalc(dataset, names, size)
+                print(
+                    f"{'+'.join(names):40}", compare_threads(step, options.threads, options.steps)
+                )
+                continue
             batch = Batches(dataset, names, CUTOFF)[np.arange(size)]
             calls = {
                 "eqcalc": of_eqcalc(dataset, names, size),
                 "eager": of_eqcalc(dataset, names, size, fused=False),
-                "floor": of_floor(batch.structures.n_atoms, len(batch.pairs.receiver) // 2),
+                "floor": matrix_products(
+                    batch.structures.n_atoms, len(batch.pairs.receiver) // 2, names
+                ),
             }
             try:
                 calls["SchNetPack"] = of_schnetpack(dataset, names, size, Path(folder))

@@ -44,7 +44,7 @@ public:
                 out.shortest_pair[0] = pair.receiver;
                 out.shortest_pair[1] = pair.sender;
             }
-        filters_ = Filters(arena_, net_, pairs_);
+        filters_ = Filters(arena_, net_, pairs_, recording_);
         hidden_ = arena_.take(n * F);
         joined_ = arena_.take(n * 2 * F);
         wide_ = arena_.take(n * 3 * F);

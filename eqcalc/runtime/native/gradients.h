@@ -56,28 +56,23 @@ public:
 
     void operator()(const Map& map, const std::vector<Product>& products, int first, int last,
                     Real* of_weight, Real* of_bias) {
-        const std::vector<int> inputs = places(map.in), outputs = places(map.out);
-        width_ = (inputs.size() + kPanel - 1) / kPanel * kPanel;
+        const std::vector<int> outputs = places(map.out);
+        in_ = places(map.in).size();
+        out_ = outputs.size();
+        width_ = (in_ + kPanel - 1) / kPanel * kPanel;
         first_ = first;
         last_ = last;
         arena_.restart();
-        sums_ = arena_.take((last - first) * width_).value;
-        std::memset(sums_, 0, (last - first) * width_ * sizeof(Real));
-        bias_ = arena_.take(last - first).value;
-        std::memset(bias_, 0, (last - first) * sizeof(Real));
-        inputs_ = arena_.take(kDepth * width_).value;
-        outputs_ = arena_.take(kDepth * (last - first + 2 * kTileRows)).value;
+        sums_ = zeroed((last - first) * width_);
+        Real* bias = zeroed(last - first);
+        panels_ = arena_.take(kDepth * width_).value;
         for (const Product& product : products) {
-            const std::size_t in = inputs.size(), out = outputs.size();
-            for (int r = 0; r < product.rows; ++r) {
-                const Real* adjoint = product.of_y.tangent + r * out;
-                for (int k = first; k < last; k += kLanes) ::add(bias_ + k - first, load(adjoint + k));
-                add_row(product.x.value + r * in, adjoint);
-                if (product.tangents)
-                    add_row(product.x.tangent + r * in, product.of_y.value + r * out);
-            }
+            for (int r = 0; r < product.rows; ++r)
+                for (int k = first; k < last; k += kLanes)
+                    ::add(bias + k - first, load(product.of_y.tangent + r * out_ + k));
+            add(product.rows, product.x.value, product.of_y.tangent);
+            if (product.tangents) add(product.rows, product.x.tangent, product.of_y.value);
         }
-        multiply();
         int inputs_without_padding = 0;
         for (int part : map.in) inputs_without_padding += part;
         for (int o = first; o < last; ++o) {
@@ -89,46 +84,39 @@ public:
                 target += part;
                 source += padded(part);
             }
-            if (of_bias != nullptr) of_bias[outputs[o]] = bias_[o - first];
+            if (of_bias != nullptr) of_bias[outputs[o]] = bias[o - first];
         }
     }
 
 private:
-    static constexpr int kDepth = 384;
+    static constexpr int kDepth = 192;  // rows that stay in the cache
 
-    void add_row(const Real* x, const Real* of_y) {
-        rows_.push_back({x, of_y});
-        if (rows_.size() == kDepth) multiply();
+    Real* zeroed(std::size_t size) {
+        Real* values = arena_.take(size).value;
+        std::memset(values, 0, size * sizeof(Real));
+        return values;
     }
 
-    // Adds the products of the rows that have been collected.
-    void multiply() {
-        const std::size_t depth = rows_.size(), outputs = last_ - first_;
+    // Adds Σ of_y ⊗ x over rows.
+    void add(int rows, const Real* x, const Real* of_y) {
+        for (int begin = 0; begin < rows; begin += kDepth)
+            add_block(std::min(kDepth, rows - begin), x + begin * in_, of_y + begin * out_ + first_);
+    }
+
+    void add_block(int depth, const Real* x, const Real* of_y) {
         for (std::size_t column = 0; column < width_; column += kPanel)
-            for (std::size_t k = 0; k < depth; ++k)
+            for (int k = 0; k < depth; ++k)
                 for (int v = 0; v < kPanel; v += kLanes)
-                    store(inputs_ + column * depth + k * kPanel + v, load(rows_[k].first + column + v));
-        const std::size_t tiles = (outputs + kTileRows - 1) / kTileRows;
-        for (std::size_t k = 0; k < depth; ++k)
-            for (std::size_t tile = 0; tile < tiles; ++tile)
-                std::memcpy(outputs_ + (tile * depth + k) * kTileRows,
-                            rows_[k].second + first_ + tile * outputs / tiles,
-                            kTileRows * sizeof(Real));
-        for (std::size_t tile = 0; tile < tiles; ++tile) {
-            const std::size_t begin = tile * outputs / tiles, end = (tile + 1) * outputs / tiles;
-            for (std::size_t column = 0; column < width_; column += kPanel)
-                add_products(int(end - begin), int(depth), outputs_ + tile * depth * kTileRows,
-                             kTileRows, inputs_ + column * depth, sums_ + begin * width_ + column,
-                             width_);
-        }
-        rows_.clear();
+                    store(panels_ + column * depth + k * kPanel + v, load(x + k * in_ + column + v));
+        const int outputs = last_ - first_;
+        for (std::size_t column = 0; column < width_; column += kPanel)
+            add_products(outputs, depth, of_y, out_, panels_ + column * depth, sums_ + column, width_);
     }
 
     Arena& arena_;
-    std::vector<std::pair<const Real*, const Real*>> rows_;
-    std::size_t width_ = 0;
+    std::size_t in_ = 0, out_ = 0, width_ = 0;  // the last one padded to whole panels
     int first_ = 0, last_ = 0;
-    Real *sums_ = nullptr, *bias_ = nullptr, *inputs_ = nullptr, *outputs_ = nullptr;
+    Real *sums_ = nullptr, *panels_ = nullptr;
 };
 
 // The gradient of the loss of a batch, part by part of the parameters. Every sum runs over the atoms
@@ -219,18 +207,16 @@ private:
         Real *weight = of_[1], *bias = of_[2];
         for (std::size_t l = 0; l < net_.layers.size(); ++l) {
             const std::size_t columns = ((l == 0 ? 2 : 3) * F + kPanel - 1) / kPanel * kPanel;
-            const auto total = [&](std::size_t n, std::size_t column) {
-                Real sum = 0;
-                for (const auto& part : parts_) sum += part.first->filters[l][n * columns + column];
-                return sum;
-            };
-            for (std::size_t which = 0; which < 3; ++which)
-                for (std::size_t f = 0; f < width; ++f) {
-                    const bool sent = l > 0 || which < 2;
-                    for (std::size_t n = 0; n < R; ++n)
-                        *weight++ = sent ? total(n, which * F + f) : 0;
-                    *bias++ = sent ? total(R, which * F + f) : 0;
-                }
+            for (std::size_t which = 0; which < 3; ++which, weight += width * R, bias += width) {
+                const bool sent = l > 0 || which < 2;
+                for (std::size_t n = 0; n <= R; ++n)  // the last one is the bias
+                    for (std::size_t f = 0; f < width; ++f) {
+                        Real total = 0;
+                        for (std::size_t p = 0; sent && p < parts_.size(); ++p)
+                            total += parts_[p].first->filters[l][n * columns + which * F + f];
+                        (n < R ? weight[f * R + n] : bias[f]) = total;
+                    }
+            }
         }
     }
 

@@ -120,13 +120,21 @@ public:
             for (int k = 0; k < depth_; ++k, panel += kPanel) {
                 if (inputs[k] < 0) continue;
                 const Real* from = column + inputs[k] * in_step;
-                if (whole && out_step == 1)
+                const int last = k + kLanes - 1;
+                const bool square = whole && in_step == 1 && last < depth_ &&
+                                    inputs[last] == inputs[k] + kLanes - 1;
+                if (whole && out_step == 1) {
                     std::memcpy(panel, from, kPanel * sizeof(Real));
-                else if (whole)
-                    for (int c = 0; c < kPanel; ++c) panel[c] = from[c * out_step];
-                else
+                } else if (square) {
+                    for (int c = 0; c < kPanel; c += kLanes)
+                        copy_transposed(from + c * out_step, out_step, panel + c);
+                    k = last;
+                    panel += (kLanes - 1) * kPanel;
+                } else {
                     for (int c = 0; c < count; ++c)
-                        if (outputs[begin + c] >= 0) panel[c] = from[outputs[begin + c] * out_step];
+                        if (outputs[begin + c] >= 0)
+                            panel[c] = matrix[outputs[begin + c] * out_step + inputs[k] * in_step];
+                }
             }
         }
         if (bias != nullptr)
@@ -167,6 +175,14 @@ public:
     }
 
 private:
+    // A square, from rows a step apart to rows of a panel.
+    static void copy_transposed(const Real* from, std::size_t step, Real* to) {
+        Vector rows[kLanes];
+        for (int r = 0; r < kLanes; ++r) std::memcpy(&rows[r], from + r * step, sizeof(Vector));
+        transpose(rows);
+        for (int r = 0; r < kLanes; ++r) store(to + r * kPanel, rows[r]);
+    }
+
     using Kernel = void (*)(int, const Real*, int, const Real*, const Real*, Real*, int);
     struct Table {
         Kernel of[kTileRows][2];

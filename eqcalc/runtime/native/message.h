@@ -4,14 +4,15 @@
 
 #include "network.h"
 
-// Filters of a block of pairs; a block stays in the cache.
+// Filters of pairs, block by block; a block stays in the cache.
 class Filters {
 public:
     static constexpr int kBlock = 48;
 
     Filters() = default;
 
-    Filters(Arena& arena, const Network& net, const std::vector<Pair>& pairs)
+    // With `kept` those of few pairs are kept with their derivatives, to be used again.
+    Filters(Arena& arena, const Network& net, const std::vector<Pair>& pairs, bool kept)
         : width_(net.radial.width()), rows_(arena.take(2 * pairs.size() * width_).value),
           block_(arena.take(std::size_t(2 * kBlock) * 3 * net.features).value) {
         Real* row = rows_;
@@ -19,6 +20,9 @@ public:
             net.radial(pair.distance, row, row + width_);
             row += 2 * width_;
         }
+        if (!kept || pairs.size() > kFewPairs) return;
+        for (const Layer& layer : net.layers)
+            kept_.push_back({&layer.filter, arena.take(2 * pairs.size() * 3 * net.features).value, 0});
     }
 
     // W of a block of pairs, [count, columns].
@@ -28,9 +32,16 @@ public:
     }
 
     // W and dW/dd in turn, [count, 2, columns].
-    const Real* with_derivatives(const Linear& filter, int columns, int begin, int count) const {
-        filter(2 * count, row(begin), width_, width_, block_, columns, columns, nullptr);
-        return block_;
+    const Real* with_derivatives(const Linear& filter, int columns, int begin, int count) {
+        Real* found = block_;
+        for (Kept& kept : kept_) {
+            if (kept.filter != &filter) continue;
+            found = kept.values + std::size_t(2 * begin) * columns;
+            if (begin < kept.pairs) return found;
+            kept.pairs = begin + count;
+        }
+        filter(2 * count, row(begin), width_, width_, found, columns, columns, nullptr);
+        return found;
     }
 
     // Radial functions and their derivatives in turn, from that of a pair on, [2, width].
@@ -38,8 +49,17 @@ public:
     int width() const { return width_; }
 
 private:
+    static constexpr std::size_t kFewPairs = 512;  // of more it is faster to compute them again
+
+    struct Kept {
+        const Linear* filter;
+        Real* values;
+        int pairs;  // so many are known
+    };
+
     int width_ = 0;
     Real *rows_ = nullptr, *block_ = nullptr;
+    std::vector<Kept> kept_;
 };
 
 // How each kind of pass reads features of atoms and gradients of them, and what filters and
@@ -105,7 +125,7 @@ inline void send(const Message& m, std::size_t to, std::size_t from, const Filte
 // Calls visit(index of the pair, W, dW/dd, its direction, and the opposite one).
 template <class Pass, bool kDerivatives, class Visit>
 inline void for_pairs(const std::vector<Pair>& pairs, const std::vector<PairRate>& rates,
-                      const Filters& filters, const Linear& filter, int columns, Visit visit) {
+                      Filters& filters, const Linear& filter, int columns, Visit visit) {
     const int n_pairs = int(pairs.size());
     for (int begin = 0; begin < n_pairs; begin += Filters::kBlock) {
         const int count = std::min(Filters::kBlock, n_pairs - begin);
@@ -125,7 +145,7 @@ inline void for_pairs(const std::vector<Pair>& pairs, const std::vector<PairRate
 
 template <class Pass, bool kCarried>
 void receive(const Message& m, const std::vector<Pair>& pairs, const std::vector<PairRate>& rates,
-             const Filters& filters, const Linear& filter, Array scalars, Array vectors) {
+             Filters& filters, const Linear& filter, Array scalars, Array vectors) {
     constexpr bool kDerivatives = std::is_same_v<Pass, Tangents>;
     for_pairs<Pass, kDerivatives>(
         pairs, rates, filters, filter, (kCarried ? 3 : 2) * m.F,
@@ -186,7 +206,7 @@ struct PairGradient {
 // The gradient of the energy: with respect to pairs and, but for the first layer, what was sent.
 template <bool kCarried>
 void receive_back(const Message& m, const MessageGradient& g, const std::vector<Pair>& pairs,
-                  const Filters& filters, const Linear& filter, PairGradient* of_pairs) {
+                  Filters& filters, const Linear& filter, PairGradient* of_pairs) {
     for_pairs<Values, true>(
         pairs, {}, filters, filter, (kCarried ? 3 : 2) * m.F,
         [&](int p, const Real* w, const Real* dw, Real, const Real* there, const Real* back) {
@@ -211,7 +231,7 @@ void receive_back(const Message& m, const MessageGradient& g, const std::vector<
 // padded to panels], and what was sent. `work` has room for 2 kBlock rows of columns.
 template <class Pass, bool kCarried>
 void receive_back(const Message& m, const MessageGradient& g, const std::vector<Pair>& pairs,
-                  const std::vector<PairRate>& rates, const Filters& filters, const Linear& filter,
+                  const std::vector<PairRate>& rates, Filters& filters, const Linear& filter,
                   Real* work, Real* of_weights) {
     constexpr bool kTangents = std::is_same_v<Pass, Tangents>;
     const int F = m.F, columns = (kCarried ? 3 : 2) * F, n_pairs = int(pairs.size());

@@ -26,18 +26,25 @@ struct Settings {
     const double* constants;  // of the radial functions, [radial_functions]
 };
 
-// Parameters in the order of Potential's modules, one after the other.
+// Parameters in the order of Potential's modules, one after the other. Maps are set by run().
 class Parameters {
 public:
     explicit Parameters(const Real* const* first) : first_(first) {}
     int index() const { return index_; }
     const Real* operator()() { return first_[index_++]; }
 
+    void later(std::function<void()> task) { tasks_.push_back(std::move(task)); }
+
+    void run(int threads) {
+        parallel(threads, int(tasks_.size()), [&](int k) { tasks_[k](); });
+    }
+
     void read(Map& map, const Parts& in, const Parts& out, bool biased = true) {
         map.weight = index();
         const Real* weight = (*this)();
         map.bias = biased ? index() : -1;
-        map.set(in, out, weight, biased ? (*this)() : nullptr);
+        const Real* bias = biased ? (*this)() : nullptr;
+        later([&map, in, out, weight, bias] { map.set(in, out, weight, bias); });
     }
 
     void read(Perceptron& p, const Parts& in, int hidden, const Parts& out) {
@@ -73,6 +80,7 @@ public:
 private:
     const Real* const* first_;
     int index_ = 0;
+    std::vector<std::function<void()>> tasks_;
 };
 
 // The context of the first message is a table over elements: of row after row, where it is unknown.
@@ -92,7 +100,7 @@ void find_first_context(Network& net, const std::int64_t* rows, std::size_t coun
 }
 
 // Fills a network, which may have been filled before, with parameters.
-void read(Network& net, const Settings& s, Parameters take) {
+void read(Network& net, const Settings& s, Parameters take, int threads) {
     const int F = int(s.features), R = int(s.radial_functions);
     net.width = F;
     net.features = padded(F);
@@ -112,12 +120,14 @@ void read(Network& net, const Settings& s, Parameters take) {
     const Real *filters = take(), *filter_bias = take();
     for (Layer& layer : net.layers) {
         // the bias is the weight of the last radial function, which is the cutoff function
-        std::vector<Real> weights;
-        for (int o = 0; o < 3 * F; ++o) {
-            weights.insert(weights.end(), filters + o * R, filters + (o + 1) * R);
-            weights.push_back(filter_bias[o]);
-        }
-        layer.filter.set({R + 1}, {F, F, F}, weights.data(), 1, R + 1);
+        take.later([=, &layer] {
+            std::vector<Real> weights;
+            for (int o = 0; o < 3 * F; ++o) {
+                weights.insert(weights.end(), filters + o * R, filters + (o + 1) * R);
+                weights.push_back(filter_bias[o]);
+            }
+            layer.filter.set({R + 1}, {F, F, F}, weights.data(), 1, R + 1);
+        });
         filters += 3 * F * R;
         filter_bias += 3 * F;
         take.read(layer.message, {F}, F, {F, F, F});
@@ -143,6 +153,7 @@ void read(Network& net, const Settings& s, Parameters take) {
     else if (s.has_dipole) take.read_perceptron(net.dipole, F);
     invariant.epsilon = Real(s.polarizability_epsilon);
     if (s.has_polarizability) take.read(net.polarizability, F, invariant);
+    take.run(threads);
 }
 
 // Some consecutive structures of an input, as an input of its own.
@@ -294,10 +305,10 @@ void eqcalc_free_tape(void* tape) { delete static_cast<Tape*>(tape); }
 
 // Gives a network its parameters, for the first time or anew, for structures of elements `rows`.
 int eqcalc_read(void* network, const Settings* settings, const Real* const* parameters,
-                const std::int64_t* rows, std::int64_t n_rows) {
+                const std::int64_t* rows, std::int64_t n_rows, int threads) {
     return guarded([&] {
         Network& net = *static_cast<Network*>(network);
-        read(net, *settings, Parameters(parameters));
+        read(net, *settings, Parameters(parameters), threads);
         find_first_context(net, rows, n_rows);
     });
 }

@@ -2,9 +2,12 @@
 // Vectors of the compiler's own extension, and the functions of them that the network needs.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
+#include <tuple>
 #include <type_traits>
+#include <utility>
 
 #if defined(__AVX__)
 #include <immintrin.h>
@@ -36,6 +39,31 @@ inline Vector load(const Real* p) { return *reinterpret_cast<const Vector*>(p); 
 inline void store(Real* p, Vector v) { *reinterpret_cast<Vector*>(p) = v; }
 inline void add(Real* p, Vector v) { store(p, load(p) + v); }
 inline Vector broadcast(Real x) { return Vector{} + x; }
+
+#if defined(__clang__)
+#define SHUFFLED(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define SHUFFLED(a, b, ...) __builtin_shuffle(a, b, Integers{__VA_ARGS__})
+#endif
+
+// a₀ b₀ a₁ b₁ …, of the first halves and of the second ones.
+template <int... kLane>
+inline std::pair<Vector, Vector> interleaved(Vector a, Vector b,
+                                             std::integer_sequence<int, kLane...>) {
+    return {SHUFFLED(a, b, (kLane / 2 + kLane % 2 * kLanes)...),
+            SHUFFLED(a, b, ((kLane + kLanes) / 2 + kLane % 2 * kLanes)...)};
+}
+
+// Transposes a square by perfect shuffles of its rows.
+inline void transpose(Vector (&rows)[kLanes]) {
+    for (int done = 1; done < kLanes; done *= 2) {
+        Vector shuffled[kLanes];
+        for (int k = 0; k < kLanes / 2; ++k)
+            std::tie(shuffled[2 * k], shuffled[2 * k + 1]) = interleaved(
+                rows[k], rows[k + kLanes / 2], std::make_integer_sequence<int, kLanes>());
+        std::copy(shuffled, shuffled + kLanes, rows);
+    }
+}
 
 inline double sum(Vector v) {
     // pairwise: the compiler turns the halves into shuffles

@@ -2,6 +2,8 @@
 // Work divided among threads.
 #pragma once
 
+#include <dlfcn.h>
+
 #include <algorithm>
 #include <atomic>
 #include <memory>
@@ -10,22 +12,35 @@
 #include <thread>
 #include <vector>
 
+// Calls work() in several threads at once, this one among them. They are those of torch's OpenMP, which
+// waits busily for a while after each of its own calls: other threads would find the processors taken.
+template <class Work>
+void in_threads(int threads, const Work& work) {
+    using Parallel = void (*)(void (*)(void*), void*, unsigned, unsigned);
+    static const auto parallel = reinterpret_cast<Parallel>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
+    if (threads > 1 && parallel != nullptr) {
+        const auto call = [](void* p) { (*static_cast<const Work*>(p))(); };
+        parallel(call, const_cast<Work*>(&work), threads, 0);
+        return;
+    }
+    std::vector<std::thread> others;
+    for (int k = 1; k < threads; ++k) others.emplace_back(work);
+    work();
+    for (std::thread& other : others) other.join();
+}
+
 // Calls task(index) for every index below `count`, in several threads.
 template <class Task>
 void parallel(int threads, int count, Task task) {
     std::atomic<int> next{0};
     std::atomic<bool> failed{false};
-    const auto work = [&] {
+    in_threads(std::min(threads, count), [&] {
         try {
             for (int index = next++; index < count; index = next++) task(index);
         } catch (const std::bad_alloc&) {
             failed = true;
         }
-    };
-    std::vector<std::thread> others;
-    for (int k = 1; k < std::min(threads, count); ++k) others.emplace_back(work);
-    work();
-    for (std::thread& other : others) other.join();
+    });
     if (failed) throw std::bad_alloc();
 }
 
