@@ -102,6 +102,8 @@ class TrainingModule(lightning.LightningModule):
         #: What is evaluated in training and in validation: the models or the same with kernels. In
         #: a tuple, so that they are not registered as submodules: they share all parameters.
         self._executed: tuple[Potential | FusedTraining, ...] = (potential, self.averaged)
+        #: What computed the steps so far: "fused", "triton" or "torch", or several in their order.
+        self.kernels: list[str] = []
         self.loss = loss
         self.config = config
         assert isinstance(config.optimizer, AdamWConfig)
@@ -238,7 +240,8 @@ class TrainingModule(lightning.LightningModule):
     # the learning rate itself is part of the optimizer state
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Save the state of the plateau scheduler, and the sums of an unfinished epoch."""
+        """Save the kernels, the state of the plateau scheduler, and sums of an unfinished epoch."""
+        checkpoint["kernels"] = self.kernels
         checkpoint["epoch"] = {"errors": self._training_errors.sums, "loss": self._training_loss}
         if self.plateau is not None:
             best, bad = self.plateau.best, self.plateau.num_bad_epochs
@@ -249,18 +252,37 @@ class TrainingModule(lightning.LightningModule):
         sums = checkpoint.get("epoch", {"errors": self._training_errors.sums, "loss": []})
         self._training_errors.sums, self._training_loss = sums["errors"], sums["loss"]
         self._plateau_state = checkpoint.get("plateau", {})
+        self.kernels = checkpoint.get("kernels", [])  # older ones do not say
 
     def on_fit_start(self) -> None:
         """Restore the state of the plateau scheduler, and enable the requested kernels."""
         if self.plateau is not None:
             self.plateau.__dict__.update(self._plateau_state)
+        used = self._enable_kernels()
+        if not self.kernels or self.kernels[-1] != used:
+            if self.kernels:
+                _log.warning(
+                    "trained with kernels: %s so far and with %s from here on, so that the results "
+                    "differ by rounding from those of a run that was not interrupted",
+                    self.kernels[-1],
+                    used,
+                )
+            self.kernels = [*self.kernels, used]
+
+    def _enable_kernels(self) -> str:
+        """Enable the requested kernels and return which; ``auto`` keeps to PyTorch on resuming."""
         kernels = self.config.trainer.kernels
+        if kernels == "auto" and self.kernels[-1:] == ["torch"]:
+            _log.info("training without compiled kernels, as before; kernels: fused demands them")
+            return "torch"
         try:  # the model is on its device now
             if kernels == "triton":
                 self._executed = (with_triton_kernels(self.potential), self.averaged)
-            elif kernels == "fused" or (kernels == "auto" and self.config.trainer.whole):
+                return kernels
+            if kernels == "fused" or (kernels == "auto" and self.config.trainer.whole):
                 trained = FusedTraining(self.potential)
                 self._executed = (trained, FusedTraining(self.averaged, verified=True))
+                return "fused"
         except ExecutionUnavailableError as reason:
             if kernels != "auto":
                 key = "trainer.kernels"
@@ -268,6 +290,7 @@ class TrainingModule(lightning.LightningModule):
             # of other networks there are none; what should be reported must be seen
             level = logging.WARNING if reason.advice else logging.INFO
             _log.log(level, "training without compiled kernels, which is slower: %s", reason)
+        return "torch"
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the loader of the training part, divided among processes."""

@@ -18,6 +18,7 @@ import torch
 from eqcalc.datasets import Dataset, DatasetWriter
 from eqcalc.interruption import Stopped
 from eqcalc.models.checkpoint import load_model
+from eqcalc.runtime import ExecutionUnavailableError
 from eqcalc.runtime.cpp_compiler import compiler
 from eqcalc.training import evaluate, train
 from eqcalc.training.config import DataConfig
@@ -351,6 +352,35 @@ def test_compiled_kernels_learn_what_autograd_does(tmp_path, settings):
         assert {k: float(v) for k, v in fused.items()} == pytest.approx(
             {k: float(v) for k, v in eager.items()}, rel=1e-7
         )
+
+
+@pytest.mark.skipif(compiler() is None, reason="needs a C++ compiler")
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_run_resumes_with_the_kernels_it_began_with_or_says_so(
+    tmp_path, settings, monkeypatch, caplog, lost
+):
+    """Kernels are lost, or found, between the calls; what computed the steps is recorded."""
+
+    def without(*arguments, **keywords):
+        raise ExecutionUnavailableError(key="kernels", value="none", expected="a compiler")
+
+    settings["trainer"] = {"accelerator": "cpu"}
+    for call in range(2):
+        settings["stopping"] = {"epochs": 2 * (call + 1)}
+        with monkeypatch.context() as patch:
+            if call == lost:
+                patch.setattr("eqcalc.training.module.FusedTraining", without)
+            result = train(settings, progress=False)
+    used = [["torch"], ["fused", "torch"]][lost]
+    last = torch.load(result.folder / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["kernels"] == load_model(result.path).metadata["training"]["kernels"] == used
+    warned = [r.args for r in caplog.records if r.levelname == "WARNING" and "from here" in r.msg]
+    assert warned == ([("fused", "torch")] if lost else [])
+    if not lost:
+        settings |= {"output": str(tmp_path / "whole")}
+        settings["trainer"]["kernels"] = "torch"
+        whole = train(settings, progress=False)
+        assert same_parameters(result.model, whole.model)
 
 
 def test_importing_does_not_import_lightning_or_change_anything():

@@ -414,6 +414,9 @@ def same(name: str, found: Any, expected: Any) -> None:
             places = np.argwhere(found != expected)
             where = f" at {len(places)} places from {places[:1].tolist()} on, by at most "
             where += f"{np.abs(found - expected).max():.1e}"
+        if isinstance(expected, str):
+            lines = zip(found.splitlines(), expected.splitlines(), strict=False)
+            where = f": {next(((a, b) for a, b in lines if a != b), 'in length')}"
         raise AssertionError(f"{name} differs from the undisturbed run{where}")
 
 
