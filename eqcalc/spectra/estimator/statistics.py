@@ -170,6 +170,28 @@ def confidence_interval(
     )
 
 
+def sample_limits(samples: np.ndarray, level: float = 0.95) -> np.ndarray:
+    """Return the limits that contain one more sample of the same kind with probability `level`.
+
+    The k-th of B sorted samples is their quantile k/(B + 1). The default of NumPy, (k − 1)/(B − 1),
+    gives limits that contain 93.1 % instead of 95 % for B = 100.
+
+    Parameters
+    ----------
+    samples
+        ``[n_samples]``.
+    level
+        Between 0 and 1.
+
+    Returns
+    -------
+    ndarray
+        The lower and the upper limit.
+    """
+    tail = 0.5 - 0.5 * level
+    return np.quantile(samples, [tail, 1.0 - tail], method="weibull")
+
+
 def replicas_needed(estimate: Estimate, relative_error: float, n_independent: int) -> int:
     """Return the number of independent replicas needed for a given `relative_error`.
 

@@ -14,7 +14,11 @@ from scipy.stats import norm, rankdata
 from scipy.stats import t as student
 
 from eqcalc.facts import jsonable, preformatted
-from eqcalc.spectra.estimator.statistics import Estimate, confidence_interval
+from eqcalc.spectra.estimator.statistics import (
+    Estimate,
+    confidence_interval,
+    sample_limits,
+)
 from eqcalc.spectra.experiment.measured import broadened
 from eqcalc.spectra.experiment.ordinates import is_absorbance, is_transmittance
 from eqcalc.spectra.infrared_absorption import INFRARED_QUANTITIES
@@ -327,10 +331,10 @@ def _limits(
     for i, (name, (distance, score)) in enumerate(_DISTANCES.items(), 1):
         d, samples = distance(best[i]), distance(sampled[:, i])
         if name == "spearman":
-            limits[::-1, i] = score(_unsmooth_limits(d, samples, parts[1]))
+            limits[::-1, i] = score(_rank_limits(d, samples, parts[1]))
         else:
             limits[::-1, i] = score(_angle_limits(d, samples, parts[0]))
-    limits[:, -1] = _unsmooth_limits(best[-1], sampled[:, -1], parts[1])
+    limits[:, -1] = _displacement_limits(best[-1], sampled[:, -1], parts[1])
     return limits
 
 
@@ -346,16 +350,31 @@ def _angle_limits(best: np.ndarray, samples: np.ndarray, n_parts: float) -> np.n
     return np.maximum([min(ends[0], best), max(ends[1], best)], 0.0)
 
 
-def _unsmooth_limits(best: np.ndarray, samples: np.ndarray, n_parts: float) -> np.ndarray:
-    """Return the 95 % limits of a distance that is no smooth function of the values, ``[2]``.
+def _rank_limits(best: np.ndarray, samples: np.ndarray, n_parts: float) -> np.ndarray:
+    """Return the 95 % limits of one minus a correlation of ranks, ``[2]``.
 
     They are the quantiles of the samples, since ranks change in steps and a standard deviation
-    misses the next one. The samples are stretched by what Student's t of few parts exceeds that
-    of many, and reflected towards agreement, from which noise takes the distance away.
+    misses the next one, reflected towards agreement, from which noise takes the distance away.
     """
-    stretch = student.ppf(0.975, max(n_parts - 1.0, 1.0)) / norm.ppf(0.975)
-    low, high = best + stretch * (np.quantile(samples, [0.025, 0.975]) - best)
+    low, high = _stretched_limits(best, samples, n_parts)
     return np.maximum([min(low, 2.0 * best - high), max(high, best)], 0.0)
+
+
+def _displacement_limits(best: np.ndarray, samples: np.ndarray, n_parts: float) -> np.ndarray:
+    """Return the 95 % limits of a sum of magnitudes, ``[2]``.
+
+    Noise adds to it, once to the estimate and twice to the samples, whose quantiles are therefore
+    shifted back by twice their mean excess.
+    """
+    excess = np.mean(samples) - best
+    low, high = _stretched_limits(best, samples, n_parts) - 2.0 * excess
+    return np.maximum([min(low, best), max(high, best)], 0.0)
+
+
+def _stretched_limits(best: np.ndarray, samples: np.ndarray, n_parts: float) -> np.ndarray:
+    """Return the 95 % limits of samples, stretched by what t of few parts exceeds that of many."""
+    stretch = student.ppf(0.975, max(n_parts - 1.0, 1.0)) / norm.ppf(0.975)
+    return np.asarray(best + stretch * (sample_limits(samples) - best))
 
 
 def _check_spectroscopies(calculated: Spectrum, measured: Spectrum) -> None:
