@@ -290,6 +290,14 @@ def _number(records: dict[str, str], key: str, default: float | None = None) -> 
     return number
 
 
+def _factor(records: dict[str, str], key: str) -> float:
+    """Return the factor of a column, which is 1 if it is not stated."""
+    factor = _number(records, key, 1.0)
+    if factor == 0.0 or not np.isfinite(factor):
+        raise InvalidFileError(key=f"##{key}", value=factor, expected="a factor other than zero")
+    return factor
+
+
 def read_jcamp(text: str, path: Path) -> tuple[Spectrum, str | None, np.ndarray | None]:
     """Return the spectrum in the text of a JCAMP-DX file; the name is for the provenance.
 
@@ -309,16 +317,21 @@ def read_jcamp(text: str, path: Path) -> tuple[Spectrum, str | None, np.ndarray 
         x, y, warnings = _evenly_spaced(records, [line for line in lines if line.strip()])
     elif label == _PEAKS[1]:
         x, y, names = _assigned(form, lines)
-        x = x * _number(records, "XFACTOR", 1.0)
+        x = x * _factor(records, "XFACTOR")
     elif tuple_form := re.fullmatch(r"\((XY[A-Z]?)\.*(?:XY[A-Z]?)?\)", form):
         x, y = _pairs(f"##{label}", lines, len(tuple_form.group(1)))
-        x = x * _number(records, "XFACTOR", 1.0)
+        if len(x) == 2.0 * _number(records, "NPOINTS", 0.0) and len(tuple_form.group(1)) == 2:
+            lines = [re.sub(r"(\d),(\d)", r"\1.\2", line) for line in lines]  # decimal commas
+            x, y = _pairs(f"##{label}", lines, 2)
+        x = x * _factor(records, "XFACTOR")
+        if label in _CURVES:
+            _check_ends(records, x)
     else:
         raise InvalidFileError(
             key=f"##{label}", expected="(X++(Y..Y)) or (XY..XY)", value=form[:40]
         )
-    y = y * _number(records, "YFACTOR", 1.0)
-    warnings += _first_ordinate(records, y) if label in _CURVES else ()
+    warnings += _stated_ordinates(records, y) if label in _CURVES else ()
+    y = y * _factor(records, "YFACTOR")
     n_points = _number(records, "NPOINTS", float(len(x)))
     if n_points != len(x):
         raise InvalidFileError(
@@ -357,16 +370,43 @@ def read_jcamp(text: str, path: Path) -> tuple[Spectrum, str | None, np.ndarray 
     return spectrum, joined, error
 
 
-def _first_ordinate(records: dict[str, str], y: np.ndarray) -> tuple[str, ...]:
-    """Return a warning if ``##FIRSTY=`` is another ordinate, with and without ``##YFACTOR=``."""
-    stated = number_in(records.get("FIRSTY", "").strip())
-    factor = _number(records, "YFACTOR", 1.0)
-    if stated is None or not len(y) or not np.isfinite(y[0]):
+def _check_ends(records: dict[str, str], x: np.ndarray) -> None:
+    """Raise an error unless a table of pairs has the ends that the labels state, in any order."""
+    stated = {key: number_in(records.get(key, "").strip()) for key in ("FIRSTX", "LASTX")}
+    ends = sorted((value, key) for key, value in stated.items() if value is not None)
+    if len(ends) < 2 or not len(x):
+        return
+    spacing = np.abs(np.diff(x)).max(initial=0.0)
+    for (value, key), found in zip(ends, (x.min(), x.max()), strict=True):
+        if not abs(value - found) <= _TOLERANCE * spacing + 1e-4 * abs(value):
+            raise InvalidFileError(
+                f"the table ends at {found:g}: is ##XFACTOR right, is it whole?",
+                key=f"##{key}",
+                value=value,
+            )
+
+
+def _stated_ordinates(records: dict[str, str], y: np.ndarray) -> tuple[str, ...]:
+    """Return a warning if labels state other ordinates than the table has, before its factor.
+
+    Many programs state them without the factor, too, of integers.
+    """
+    factor = _factor(records, "YFACTOR")
+    y = y[np.isfinite(y)]
+    if not len(y):
         return ()
-    rounding = max(0.01 * abs(y[0]), 2.0 * abs(factor), 1e-3 * float(np.nanmax(np.abs(y))))
-    if min(abs(stated - y[0]), abs(stated * factor - y[0])) <= rounding:
-        return ()
-    return (f"##FIRSTY is {stated:g}, the first ordinate {y[0]:g}: is ##YFACTOR right?",)
+    scaled = factor * y
+    found = {"FIRSTY": scaled[0], "MAXY": scaled.max(), "MINY": scaled.min()}
+    allowed = [1.0, factor] if np.array_equal(y, np.rint(y)) else [1.0]
+    for key, value in found.items():
+        stated = number_in(records.get(key, "").strip())
+        if stated is None:
+            continue
+        rounding = max(0.01 * abs(value), 2.0 * abs(factor), 1e-3 * float(np.abs(scaled).max()))
+        if min(abs(stated * by - value) for by in allowed) > rounding:
+            what = {"FIRSTY": "first", "MAXY": "largest", "MINY": "smallest"}[key]
+            return (f"##{key} is {stated:g}, the {what} ordinate {value:g}: is ##YFACTOR right?",)
+    return ()
 
 
 def _assigned(form: str, lines: list[str]) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -429,7 +469,7 @@ def _evenly_spaced(
     n = len(table.values)
     if not n:
         raise InvalidFileError("the table is empty", key="##XYDATA")
-    factor = _number(records, "XFACTOR", 1.0)
+    factor = _factor(records, "XFACTOR")
     starts, rounding = table.starts * factor, table.rounding * abs(factor)
     first = _number(records, "FIRSTX", float(starts[0]))
     gaps = max(n - 1, 1)

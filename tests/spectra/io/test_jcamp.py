@@ -103,6 +103,44 @@ def test_pairs_of_numbers(tmp_path):
         assert s.values.tolist() == [2.5, -0.01, 1.5]
 
 
+#: Labels and table of the same three pairs, told or refused where they contradict each other.
+PAIRS = {
+    "factors": ("XFACTOR=.1 YFACTOR=1e-4 FIRSTX=1000 LASTX=1040", "10000,500 10200,900 10400,-100"),
+    "of a spectrometer": ("YFACTOR=1e-4 FIRSTY=500 MAXY=0.09", "1000,500; 1020,900; 1040,-100"),
+    "negative factor": ("YFACTOR=-1E-4 MINY=-0.01", "1000 -500 1020 -900 1040 100"),
+    "falling": ("YFACTOR=0.0001 FIRSTX=1040 LASTX=1000", "1040 -100 1020 900 1000 500"),
+    "decimal commas": ("YFACTOR=1 NPOINTS=3", "1000,0 0,05; 1020,0 0,09; 1040,0 -0,01"),
+    "ordinates have it already": ("YFACTOR=1e-4 FIRSTY=0.05", "1000,0.05 1020,0.09 1040,-0.01"),
+    "larger than stated": ("YFACTOR=1 MAXY=0.09", "1000,500 1020,900 1040,-100"),
+    "XFACTOR": ("XFACTOR=0.1 FIRSTX=1000 LASTX=1040", "1000,0.05 1020,0.09 1040,-0.01"),
+    "LASTX": ("FIRSTX=1000 LASTX=2040", "1000,0.05 1020,0.09 1040,-0.01"),
+    "YFACTOR": ("YFACTOR=0", "1000,500 1020,900 1040,-100"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PAIRS)
+def test_pairs_are_multiplied_by_the_factors(tmp_path, case):
+    """Ordinates and abscissae of XYPOINTS too; what the other labels state is compared."""
+    labels, table = PAIRS[case]
+    head = "".join(f"##{label}\n" for label in labels.split())
+    path = tmp_path / "s.jdx"
+    path.write_text(
+        f"##TITLE=x\n##JCAMP-DX=4.24\n##XUNITS=1/CM\n{head}##XYPOINTS=(XY..XY)\n{table}\n##END=\n"
+    )
+    if case in ("XFACTOR", "LASTX", "YFACTOR"):
+        key = "##FIRSTX" if case == "XFACTOR" else f"##{case}"
+        with refused(InvalidFileError, key=key, file=path):
+            read_spectrum(path)
+        return
+    s = read_spectrum(path)
+    assert s.wavenumber == pytest.approx([1000.0, 1020.0, 1040.0])
+    if told := case in ("ordinates have it already", "larger than stated"):
+        assert s.values[1] != pytest.approx(0.09)
+    else:
+        assert s.values == pytest.approx([0.05, 0.09, -0.01])
+    assert len(s.warnings) == told
+
+
 def test_damaged_files_are_refused(tmp_path):
     parts = {"xunits": "1/CM", "first": 1, "last": 4, "n": 4, "table": "1 10 20 30 40"}
     assert len(read_spectrum(write(tmp_path, **parts))) == 4
