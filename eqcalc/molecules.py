@@ -511,6 +511,7 @@ def read_structures(paths: Sequence[str | Path]) -> list[Atoms]:
                 f"ASE cannot read it ({said})",
                 file=path,
                 expected="a structure file, such as .xyz",
+                advice="charge= and multiplicity= may stand in the comment of an XYZ file",
             ) from error
         with located(file=path):
             for index, atoms in enumerate(found):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,14 @@ import ase.db
 import ase.io
 import numpy as np
 from ase import Atoms
-from ase.constraints import FixAtoms
 from ase.data import atomic_masses, covalent_radii
-from ase.io.zmatrix import parse_zmatrix
 from ase.neighborlist import natural_cutoffs, neighbor_list
 from ase.units import Bohr
 
-from eqcalc.elements import element, isotope_of, with_isotopes
-from eqcalc.files import text_lines
 from eqcalc.molfiles import read_molfile, read_pdb
+from eqcalc.program_inputs import read_gaussian, reader_of_input
 from eqcalc.program_outputs import Output, program_of
-from eqcalc.validation import InvalidFileError, located, number_in
+from eqcalc.validation import InvalidFileError, number_in
 from eqcalc.xyz_files import read_xyz
 
 #: Databases of ASE.
@@ -32,6 +29,7 @@ _DATABASES = (".db", ".json")
 _IN_TEXT = (
     r"^\s*Charge\s*:\s*([+-]?\d+)\s*$",  # NWChem
     r"net charge\s+([+-]?\d+)\s",  # xtb
+    r"(?:^|,)[ \t]*tot_charge[ \t]*=[ \t]*([^\s,!/]+)",  # Quantum ESPRESSO
 )
 _TURBOMOLE = {
     "charge": r"^\s*\$?(?:eht.*\bcharge\s*=|charge|chrg\s*=?)\s*([+-]?\d+)",
@@ -65,7 +63,7 @@ def read_atoms(path: Path, keys: Collection[str]) -> list[Atoms]:
     """Return the structures of a file.
 
     Of an output of :data:`~eqcalc.program_outputs.PROGRAMS` it is the last geometry.
-    Their ``info`` has the charge and multiplicity that molfiles, PDB files and inputs of other
+    Their ``info`` has the charge and multiplicity that molfiles, PDB files and inputs of
     programs state, and of rows of a database the entries named by `keys`, in any case of letters.
 
     Raises
@@ -83,6 +81,9 @@ def read_atoms(path: Path, keys: Collection[str]) -> list[Atoms]:
     program = program_of(path)
     if program is not None:
         return [_of_output(path, program)]
+    read_input = reader_of_input(path)
+    if read_input is not None:
+        return read_input(path)
     found = [*ase.io.iread(path)]
     for atoms in found:  # inputs of other programs, read as parameters of a calculator
         parameters = getattr(atoms.calc, "parameters", None) or {}
@@ -141,7 +142,7 @@ def stated_beside(path: Path) -> dict[str, int]:
 
 def _text_of_output(path: Path) -> str:
     """Return the text of inputs and outputs that state more than ASE reads; else nothing."""
-    if path.suffix.lower() not in (".log", ".out", ".nwo", "", ".coord", ".tmol"):
+    if path.suffix.lower() not in (".log", ".out", ".nwo", "", ".coord", ".tmol", ".in", ".pwi"):
         return ""
     with path.open(encoding="utf-8", errors="replace") as file:
         return file.read(_SEARCHED)
@@ -155,115 +156,13 @@ def _in_text(text: str) -> dict[str, int]:
         return {key: int(match[1]) for key, match in matches.items() if match}
     for form in _IN_TEXT:
         match = re.search(form, text, re.MULTILINE)
-        if match is not None:
-            return dict(zip(("charge", "multiplicity"), map(int, match.groups()), strict=False))
+        if match is None:
+            continue
+        charge = number_in(match[1])
+        if charge is None or charge != round(charge):
+            raise InvalidFileError(key="charge", value=match[1][:40], expected="an integer")
+        return {"charge": round(charge)}
     return {}
-
-
-# --- inputs of Gaussian ---------------------------------------------------------------
-
-#: An atom of an input: its element or name, and settings such as (Iso=2).
-_GAUSSIAN_ATOM = re.compile(r"([A-Za-z]+|\d+)([A-Za-z0-9]*)((?:-[^\s(]*)?)(?:\(([^)]*)\))?")
-
-
-def read_gaussian(path: Path) -> list[Atoms]:
-    """Return the geometries of an input of Gaussian, one of each job that has its own.
-
-    Coordinates are Cartesian or a Z-matrix, in Å unless the route says ``units=au``; atoms with the
-    freeze code −1 are fixed, dummy atoms left out.
-
-    Raises
-    ------
-    InvalidFileError
-        A line is not what it should be.
-    """
-    lines = [line.split("!")[0].strip() for _, line in text_lines(path)]
-    links = [i for i, line in enumerate(lines) if line.lower() == "--link1--"]
-    found = []
-    for start, end in zip([0, *(i + 1 for i in links)], [*links, len(lines)], strict=True):
-        atoms = _of_gaussian_job(lines[:end], start)
-        found += [] if atoms is None else [atoms]
-    if not found:
-        raise InvalidFileError(
-            "has no geometry of its own", expected="coordinates", advice="are they in a .chk file?"
-        )
-    return found
-
-
-def _of_gaussian_job(lines: Sequence[str], start: int) -> Atoms | None:
-    """Return the geometry of a job, or None if it takes that of a checkpoint file."""
-    sections: list[list[int]] = [[]]  # the indices of the lines between blank ones
-    for index in range(start, len(lines)):
-        if lines[index]:
-            sections[-1].append(index)
-        elif sections[-1]:
-            sections.append([])
-    route = " ".join(lines[i] for i in sections[0] if not lines[i].startswith("%")).lower()
-    if re.search(r"geom\s*=?\s*\(?[^\s)]*(?:check|modify)", route) or len(sections) < 3:
-        return None
-    first, *atoms = sections[2]
-    charges = re.split(r"[,\s]+", lines[first])
-    values = [number_in(word) for word in charges]
-    if len(values) < 2 or any(value is None or value != round(value) for value in values):
-        raise InvalidFileError(
-            key=f"line {first + 1}", value=lines[first][:60], expected="charge and multiplicity"
-        )
-    bohr = re.search(r"units?\s*=?\s*\(?[^\s)]*\b(?:au|bohr)\b", route) is not None
-    rows = {f"line {i + 1}": re.split(r"[,\s]+", lines[i]) for i in atoms}
-    variables = [lines[i] for section in sections[2:5] for i in section]
-    structure = _of_gaussian_atoms(rows, Bohr if bohr else 1.0, variables)
-    structure.info |= {"charge": int(charges[0]), "multiplicity": int(charges[1])}
-    return structure
-
-
-def _of_gaussian_atoms(
-    rows: Mapping[str, list[str]], unit: float, variables: Sequence[str]
-) -> Atoms:
-    """Return the atoms of the words of lines, by the place of each line."""
-    numbers: list[int] = []
-    isotopes: dict[int, float] = {}
-    positions: list[list[float | None]] = []
-    fixed: list[int] = []
-    matrix: list[str] = []
-    for key, words in rows.items():
-        match = _GAUSSIAN_ATOM.fullmatch(words[0])
-        if match is None:  # the variables of a Z-matrix
-            break
-        name = match[1] if "bq" not in words[0].lower() else words[0]
-        with located(section=key):
-            number, mass = (0, None) if name.lower() in ("x", "xx") else element(name)
-            isotope = re.search(r"iso\w*=(\d+)", match[4] or "", re.IGNORECASE)
-            mass = isotope_of(name, int(isotope[1]))[1] if isotope else mass
-        isotopes |= {} if mass is None else {len(numbers): mass}
-        numbers.append(number)
-        values = [number_in(word) for word in words[1:]]
-        code = len(values) > 3 and None not in values[:4] and values[0] in (0.0, -1.0)
-        fixed += [len(numbers) - 1] if code and values[0] == -1.0 else []
-        if matrix or len(values) < 3 or None in values[code : code + 3]:
-            matrix.append(" ".join([f"{'X' if number == 0 else match[1]}{match[2]}", *words[1:7]]))
-        else:
-            positions.append(values[code : code + 3])
-    if matrix and positions:
-        raise InvalidFileError(
-            key="coordinates", value=matrix[0], expected="three numbers, as of the atoms before"
-        )
-    places = _of_z_matrix(matrix, variables) if matrix else np.array(positions, dtype=float)
-    atoms = with_isotopes(Atoms(numbers, places * unit), isotopes)
-    atoms.set_constraint(FixAtoms(fixed) if fixed else None)
-    return atoms[atoms.numbers > 0]
-
-
-def _of_z_matrix(rows: Sequence[str], variables: Sequence[str]) -> np.ndarray:
-    """Return the positions of a Z-matrix, in its unit, with variables such as ``r=0.96``."""
-    named = (re.fullmatch(r"([A-Za-z]\w*)[\s=,]+(\S+)", line) for line in variables)
-    values = {match[1]: number_in(match[2]) for match in named if match}
-    known = {name: value for name, value in values.items() if value is not None}
-    try:
-        return np.asarray(parse_zmatrix(list(rows), defs=known).positions)
-    except (ValueError, RuntimeError, KeyError) as error:
-        raise InvalidFileError(
-            key="Z-matrix", value=str(error)[:200], expected="numbers, or variables with values"
-        ) from error
 
 
 # --- databases ------------------------------------------------------------------------

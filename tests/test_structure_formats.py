@@ -388,58 +388,6 @@ def test_damaged_xyz_files_are_refused_by_line(tmp_path, text, key):
         read_structure(tmp_path / "a.xyz")
 
 
-def gaussian(atoms, route="# pbe1pbe/def2tzvp", charge="0 1"):
-    return f"%chk=a.chk\n{route}\n\ntitle\n\n{charge}\n{atoms}\n\n"
-
-
-@pytest.mark.parametrize(
-    ("text", "charge", "hydrogen"),
-    [
-        (gaussian("O 0 0 0\nH 0 1 0\nH 1 0 0"), 0, 1.008),
-        (gaussian("O,0.,0.,0.\nH,0.,1.,0.\nH,1.,0.,0.", charge="1,2"), 1, 1.008),
-        (gaussian("8 0. 0. 0.\nH(Iso=2) 0. 1. 0.\nH(Iso=2) 1. 0. 0."), 0, 2.01410178),
-        (gaussian("O 0 0. 0. 0.\nD -1 0. 1. 0.\nD -1 1. 0. 0. L"), 0, 2.01410178),
-        (gaussian("O\nH 1 r\nH 1 r 2 a\n\nr=1.0\na=90.0"), 0, 1.008),
-        (gaussian("X\nO 1 1.\nH 2 r 1 90.\nH 2 r 1 90. 3 90.\n\nr 1."), 0, 1.008),
-        (
-            gaussian("O 0. 0. 0.\nH 0. 1.8897261 0.\nH 1.8897261 0. 0.", route="#p hf units(au)"),
-            0,
-            1.008,
-        ),
-        (
-            gaussian("O 0 0 0\nH 0 1 0\nH 1 0 0").replace("\n", "\r\n")
-            + "--Link1--\n# hf geom=check\n\ntitle\n\n0 1\n\n",
-            0,
-            1.008,
-        ),
-    ],
-)
-def test_inputs_of_gaussian(tmp_path, text, charge, hydrogen):
-    (tmp_path / "a.gjf").write_bytes(text.encode())
-    read = read_structure(tmp_path / "a.gjf")
-    assert sorted(read.get_all_distances()[np.triu_indices(3, 1)]) == pytest.approx(
-        [1.0, 1.0, np.sqrt(2.0)], abs=1e-6
-    )
-    assert read.numbers.tolist() == [8, 1, 1] and total_charge(read) == charge
-    assert read.get_masses()[1:] == pytest.approx(hydrogen)
-    assert [list(c.index) for c in read.constraints] == ([[1, 2]] if " -1 " in text else [])
-
-
-@pytest.mark.parametrize(
-    ("text", "key"),
-    [
-        (gaussian("O 0 0 0\nH-Bq 0 1 0"), "line 8.element"),
-        (gaussian("O 0 0 0", charge="neutral"), "line 6"),
-        (gaussian("O\nH 1 r"), "Z-matrix"),
-        (gaussian("O 0 0 0", route="# hf geom=allcheck"), ""),
-    ],
-)
-def test_damaged_inputs_of_gaussian(tmp_path, text, key):
-    (tmp_path / "a.gjf").write_text(text)
-    with refused(key=key, file=tmp_path / "a.gjf"):
-        read_structure(tmp_path / "a.gjf")
-
-
 def test_models_of_a_pdb_file_without_elements(tmp_path):
     """Deuterium, a C-alpha in its columns, the cell of 1 Å of NMR, an END after the models."""
     names = [" CA ", " D1 ", "HD21", "2HB ", "CL  "]

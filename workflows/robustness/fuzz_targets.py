@@ -410,6 +410,17 @@ O 0 0 0.68
 D 0.94 0 -1.11
 H3 -0.94 0 -1.11
 """
+_WATER = "O 0.0 0.0 0.0\nH 0.0 0.0 0.96\nH 0.93 0.0 -0.24\n"
+INPUTS = (
+    f"! B3LYP Opt\n%pal nprocs 4 end\n* xyz 1 2\n{_WATER}*\n",
+    "! HF\n* int 0 1\nO 0 0 0 0 0 0\nH 1 0 0 .96 0 0\nH 1 2 0 .96 104.5 0\n*\n",
+    f"! HF\n%coords\n CTyp xyz\n Charge -1\n Mult 2\n coords\n{_WATER} end\nend\n",
+    f"$molecule\n1 2\n--\n1 2\n{_WATER}--\n0 1\nNe 0 3 0\n$end\n$rem\nmethod hf\n$end\n",
+    "molecule w {\n0 1\nO\nH 1 r\nH 1 r 2 a\n\nr = 0.96\na = 104.5\n}\nenergy('hf')\n",
+    f"charge 1\ngeometry units angstrom\n{_WATER}end\ndft; mult 2; end\ntask dft optimize\n",
+    "@SET L 9\n&FORCE_EVAL\n&DFT\nCHARGE 1\n&END\n&SUBSYS\n&CELL\nABC $L 9 9\n&END\n&COORD\n"
+    f"SCALED\n{_WATER.replace('0.9', '0.0')}&END\n&KIND O\nELEMENT O\n&END\n&END\n&END\n",
+)
 GAUSSIAN = """%chk=a.chk
 # pbe1pbe/def2tzvp units=au
 
@@ -645,6 +656,7 @@ def make_targets(folder: Path) -> list[Target]:
         Target("structures", "text", ".xyz", _structures, plain),
         text("structures .sdf", _structures, *molfiles, suffix=".sdf"),
         text("structures .gjf", _structures, GAUSSIAN, suffix=".gjf"),
+        text("structures of inputs", _structures, *INPUTS, suffix=".inp"),
         text("structures .coord", _structures, TURBOMOLE, suffix=".coord"),
         Target("structures of outputs", "text", ".out", _structures, outputs),
         *(_as_format(folder, name, _molecule(0)) for name in (".pdb", ".json", ".traj")),

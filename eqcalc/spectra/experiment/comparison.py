@@ -331,10 +331,11 @@ def _limits(
     for i, (name, (distance, score)) in enumerate(_DISTANCES.items(), 1):
         d, samples = distance(best[i]), distance(sampled[:, i])
         if name == "spearman":
-            limits[::-1, i] = score(_rank_limits(d, samples, parts[1]))
+            limits[::-1, i] = score(_sample_limits(d, samples, parts[1]))
         else:
             limits[::-1, i] = score(_angle_limits(d, samples, parts[0]))
-    limits[:, -1] = _displacement_limits(best[-1], sampled[:, -1], parts[1])
+    excess = float(np.mean(sampled[:, -1]) - best[-1])
+    limits[:, -1] = _sample_limits(best[-1], sampled[:, -1], parts[1], excess)
     return limits
 
 
@@ -350,31 +351,27 @@ def _angle_limits(best: np.ndarray, samples: np.ndarray, n_parts: float) -> np.n
     return np.maximum([min(ends[0], best), max(ends[1], best)], 0.0)
 
 
-def _rank_limits(best: np.ndarray, samples: np.ndarray, n_parts: float) -> np.ndarray:
-    """Return the 95 % limits of one minus a correlation of ranks, ``[2]``.
+def _sample_limits(
+    best: np.ndarray, samples: np.ndarray, n_parts: float, excess: float = 0.0
+) -> np.ndarray:
+    """Return the 95 % limits of a distance that is no smooth function of the values, ``[2]``.
 
     They are the quantiles of the samples, since ranks change in steps and a standard deviation
-    misses the next one, reflected towards agreement, from which noise takes the distance away.
+    misses the next one. The samples are stretched by what Student's t of few parts exceeds that
+    of many, and reflected towards agreement, from which noise takes the distance away.
+
+    Parameters
+    ----------
+    best, samples
+        The distance, and ``[n_samples]`` of them.
+    n_parts
+        Number of equal parts whose scatter is known as well.
+    excess
+        What noise adds to a distance. Samples have it twice, and the upper limit is without.
     """
-    low, high = _stretched_limits(best, samples, n_parts)
-    return np.maximum([min(low, 2.0 * best - high), max(high, best)], 0.0)
-
-
-def _displacement_limits(best: np.ndarray, samples: np.ndarray, n_parts: float) -> np.ndarray:
-    """Return the 95 % limits of a sum of magnitudes, ``[2]``.
-
-    Noise adds to it, once to the estimate and twice to the samples, whose quantiles are therefore
-    shifted back by twice their mean excess.
-    """
-    excess = np.mean(samples) - best
-    low, high = _stretched_limits(best, samples, n_parts) - 2.0 * excess
-    return np.maximum([min(low, best), max(high, best)], 0.0)
-
-
-def _stretched_limits(best: np.ndarray, samples: np.ndarray, n_parts: float) -> np.ndarray:
-    """Return the 95 % limits of samples, stretched by what t of few parts exceeds that of many."""
     stretch = student.ppf(0.975, max(n_parts - 1.0, 1.0)) / norm.ppf(0.975)
-    return np.asarray(best + stretch * (sample_limits(samples) - best))
+    low, high = best + stretch * (sample_limits(samples) - best)
+    return np.maximum([min(low, 2.0 * best - high), max(high - 2.0 * excess, best)], 0.0)
 
 
 def _check_spectroscopies(calculated: Spectrum, measured: Spectrum) -> None:
