@@ -16,6 +16,7 @@ from eqcalc.cli.arguments import (
     chosen,
     literal,
     option_name,
+    output_file,
     positive_count,
     tell_next,
 )
@@ -201,7 +202,7 @@ def add_data_commands(add: Callable[..., Any]) -> None:
         "outputs, of CP2K, Gaussian, ORCA, Psi4 or Q-Chem; or an eqcalc dataset",
     )
     text = "dataset to write (.h5); of an eqcalc dataset .extxyz, .xyz or .db"
-    command.add_argument("target", type=Path, help=text)
+    command.add_argument("target", type=output_file, help=text)
     _add_level_of_theory(command, "as the file says")
     add_pairs(command, "--unit", "QUANTITY=UNIT", "energy=kcal/mol")
     add_pairs(command, "--key", "QUANTITY=KEY", "energy=E, to read or to write")

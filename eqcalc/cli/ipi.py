@@ -19,6 +19,7 @@ from eqcalc.cli.arguments import (
     chosen,
     configure_process,
     number_from_zero,
+    output_file,
     positive_count,
     tell_next,
 )
@@ -67,7 +68,9 @@ def _add_input(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--start", type=Path, nargs="+", default=[], help="start from these checkpoints instead"
     )
-    command.add_argument("--output", type=Path, required=True, help="i-PI input to write (.xml)")
+    command.add_argument(
+        "--output", type=output_file, required=True, help="i-PI input to write (.xml)"
+    )
     command.add_argument("--method", required=True, help=", ".join(method_names(engine="i-PI")))
     command.add_argument(
         "--matrices", type=Path, metavar="FILE", help="matrices for PIGLET, from gle4md.org"

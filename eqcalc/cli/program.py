@@ -14,7 +14,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 import eqcalc
 from eqcalc.cli.arguments import (
@@ -99,9 +99,16 @@ Rerun an interrupted command to resume it. eqcalc COMMAND --help lists its optio
 """
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, which the usage of a command with many options hides."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands, without importing their dependencies."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="eqcalc",
         description="Vibrational spectra (IR, Raman) from machine-learned classical and "
         "ring-polymer molecular dynamics.",
@@ -119,7 +126,7 @@ def build_parser() -> argparse.ArgumentParser:
         return command
 
     command = add("demo", _demo, "IR and Raman spectrum of ethanol with the bundled model.")
-    command.add_argument("--output", type=output_folder, default=Path("eqcalc-demo"), help="folder")
+    command.add_argument("--output", type=output_folder, default="eqcalc-demo", help="folder")
     add_seed(command)
     add_data_commands(add)
     add_training_commands(add)

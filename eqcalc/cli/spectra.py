@@ -353,7 +353,7 @@ def _add_spectra(add: Callable[..., Any]) -> None:
     command.add_argument(
         "trajectory", type=Path, nargs="?", help="eqcalc trajectory, or see 'series of other codes'"
     )
-    command.add_argument("--output", type=output_folder, default=Path("spectra"), help="folder")
+    command.add_argument("--output", type=output_folder, default="spectra", help="folder")
     command.add_argument("--model", type=Path, help="model of the trajectory, for the sum rule")
     command.add_argument(
         "--committee",
@@ -433,7 +433,7 @@ def _add_compare(add: Callable[..., Any]) -> None:
     )
     text = "farthest a listed band may be from its computed one [cm⁻¹] (default 6 %%, at least 30)"
     add_number(command, "--window", None, text)
-    command.add_argument("--output", type=output_folder, default=Path("comparison"), help="folder")
+    command.add_argument("--output", type=output_folder, default="comparison", help="folder")
     _add_limits(command)
     text = "fit and report a scale factor of computed wavenumbers between these"
     add_range(command, "--scale", ("LOWEST", "HIGHEST"), text, positive_number)
@@ -461,7 +461,7 @@ def _add_methods(add: Callable[..., Any]) -> None:
     text = "trajectories of eqcalc simulate (.h5) with this model"
     command.add_argument("runs", type=Path, nargs="+", help=text)
     add_mass(command)
-    command.add_argument("--output", type=output_folder, default=Path("methods"), help="folder")
+    command.add_argument("--output", type=output_folder, default="methods", help="folder")
 
 
 def _add_assign(add: Callable[..., Any]) -> None:
@@ -471,7 +471,7 @@ def _add_assign(add: Callable[..., Any]) -> None:
         "Assign IR bands: position, area, harmonic partner, normal modes and atoms.",
     )
     command.add_argument("trajectory", type=Path, help="trajectory of eqcalc simulate (.h5)")
-    command.add_argument("--output", type=output_folder, default=Path("assignment"), help="folder")
+    command.add_argument("--output", type=output_folder, default="assignment", help="folder")
     command.add_argument("--model", type=Path, help="model of the trajectory")
     _add_resolution(command)
     text = "also assign to a group of atoms (from 0), such as OH=2,3"
