@@ -311,11 +311,9 @@ def test_what_contradicts_a_structure_beside_it_is_refused(tmp_path):
 
 
 def test_a_structure_without_atoms_is_refused(tmp_path):
-    """An input of Q-Chem, which ASE takes for one of FHI-aims."""
-    (tmp_path / "a.in").write_text(f"$molecule\n1 1\n{ATOMS}\n$end\n")
-    with pytest.raises(InvalidFileError) as found:
-        read_structure(tmp_path / "a.in")
-    assert found.value.key == "structure 0"
+    ase.io.write(tmp_path / "a.json", Atoms())
+    with refused(InvalidFileError, key="structure 0", file=tmp_path / "a.json"):
+        read_structure(tmp_path / "a.json")
 
 
 # --- what files of other programs and hands write -------------------------------------
