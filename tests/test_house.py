@@ -133,6 +133,25 @@ def test_the_methods_of_dynamics_are_listed_in_one_module():
     assert {name for name, tree in MODULES.items() if len(listed(tree)) > 4} == {"methods.py"}
 
 
+def test_ipi_is_used_by_its_public_names_and_not_patched():
+    """No private name but of self, and nothing is assigned to what is imported of i-PI."""
+
+    def of_ipi(node: ast.AST) -> bool:
+        module = getattr(node, "module", None) or ""
+        return isinstance(node, ast.ImportFrom) and module.partition(".")[0] == "ipi"
+
+    users = {name: tree for name, tree in MODULES.items() if any(map(of_ipi, ast.walk(tree)))}
+    assert users.keys() == {"ipi/engine.py", "ipi/eqcalc_driver.py"}
+    for tree in users.values():
+        nodes = list(ast.walk(tree))
+        imported = {alias.asname or alias.name for n in nodes if of_ipi(n) for alias in n.names}
+        attributes = [node for node in nodes if isinstance(node, ast.Attribute)]
+        private = [n for n in attributes if n.attr.startswith("_") and not n.attr.endswith("__")]
+        assert all(isinstance(n.value, ast.Name) and n.value.id == "self" for n in private)
+        assigned = [node for node in attributes if isinstance(node.ctx, ast.Store)]
+        assert not {getattr(node.value, "id", "") for node in assigned} & imported
+
+
 def exported(tree: ast.Module) -> set[str]:
     """Return the functions and classes that a module defines."""
     kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
