@@ -74,6 +74,12 @@ def test_files_are_replaced_and_synchronised_in_one_module():
     assert modules_with(writes) == {"files.py"}
 
 
+def test_files_are_written_without_following_links():
+    """By :mod:`eqcalc.files`, or to temporary names that it gives or that are in a new folder."""
+    direct = modules_with(lambda node: called(node, "write_text", "write_bytes"))
+    assert direct == {"files.py", "spectra/io/files.py", "engines/ml_iap.py"}
+
+
 def test_dataclasses_with_arrays_have_no_generated_equality():
     """It raises an error of NumPy: they are compared by value (``ComparedByValue``) or identity."""
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from eqcalc.facts import with_bracketed_error
-from eqcalc.files import file_hash, write_record
+from eqcalc.files import file_hash, write_atomically, write_record
 from eqcalc.progress import duration
 from eqcalc.reports.committee import (
     committee_on_trajectory,
@@ -257,7 +257,7 @@ def _write(
         summary,
     ]
     text = describe_spectra(spectra, check, committee, seconds)
-    summary.write_text(text + "\n", encoding="utf-8")
+    write_atomically(summary, text + "\n")
     return "\n".join([text, *remove_outdated(folder, written)])
 
 

@@ -221,6 +221,19 @@ def test_parts_of_elements_add_to_the_density_of_states(evaluator, tmp_path):
     assert not (tmp_path / "out" / "spectrum-internal-O-H.csv").exists()
 
 
+def test_nothing_is_written_through_links_in_the_folder_of_results(evaluator, tmp_path):
+    run = short_run(evaluator, tmp_path / "run.h5", steps=40, replicas=2, observables={"dipole": 1})
+    write_spectra(run, tmp_path / "out")
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    for name in names:
+        (tmp_path / name).write_text("of another")
+        (tmp_path / "out" / name).unlink()
+        (tmp_path / "out" / name).symlink_to(tmp_path / name)
+    write_spectra(run, tmp_path / "out")
+    assert {(tmp_path / name).read_text() for name in names} == {"of another"}
+    assert not any((tmp_path / "out" / name).is_symlink() for name in names)
+
+
 def test_without_positions_there_is_no_check(evaluator, tmp_path):
     bare = short_run(
         evaluator,
