@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from collections.abc import Collection, Sequence
@@ -91,11 +92,20 @@ def read_atoms(path: Path, keys: Collection[str]) -> list[Atoms]:
             if parameters.get(name) is not None:
                 atoms.info.setdefault(key, parameters[name])
         text = _text_of_output(path)
+        if suffix == ".cjson":
+            atoms.info |= _of_cjson(path)
         for key, value in _in_text(text).items():
             atoms.info.setdefault(key, value)
         if _ANGSTROM.search(text):  # ASE takes bohr
             atoms.positions /= Bohr
     return found
+
+
+def _of_cjson(path: Path) -> dict[str, int]:
+    """Return the charge and multiplicity that Avogadro writes, of which ASE reads the atoms."""
+    stated = json.loads(path.read_text(encoding="utf-8")).get("properties", {})
+    names = {"totalCharge": "charge", "totalSpinMultiplicity": "multiplicity"}
+    return {key: stated[name] for name, key in names.items() if name in stated}
 
 
 def _of_output(path: Path, program: type[Output]) -> Atoms:

@@ -25,9 +25,9 @@ from eqcalc.validation import InvalidFileError, located, numbers_in
 _NUMBER = r"""["']?\s*{}\s*["']?(\d{{1,2}}[+-](?!\w)|[+-]?\d{{1,2}}(?:\.0*)?(?![\d.]))"""
 _IN_COMMENT = {
     "charge": (
-        r"(?<!\w)(?:(?:total|net|tot|formal|molecular)[ _])?(?:charge|chrg)"
-        + _NUMBER.format("[:=]?")
-        + r"|(?<!\w)q"
+        r"(?<!\w)(?:(?:total|net|tot|formal|molecular|overall|system)[ _]?)?(?:charge|chrg)"
+        + _NUMBER.format("(?:[:=]|of|is)?")
+        + r"|(?<!\w)q(?:_?tot(?:al)?)?"
         + _NUMBER.format("[:=]")
     ),
     "multiplicity": r"(?<!\w)(?:spin[ _])?mult(?:iplicity)?" + _NUMBER.format("[:=]?"),
@@ -36,8 +36,16 @@ _IN_COMMENT = {
 _SPIN_WORDS = ("singlet", "doublet", "triplet", "quartet", "quintet")
 _SPIN_WORD = re.compile(rf"\b({'|'.join(_SPIN_WORDS)})\b", re.IGNORECASE)
 _PAIR = re.compile(r"\s*([+-]?\d)\s+(\d)\s*")
-#: Comments that speak of an ion.
-_ION = re.compile(r"\b(?:cation|anion)\b|(?<![\w.])(?:[A-Z][a-z]?\d*)+[+-](?![\w.])")
+#: Both at once: "charge/mult: 1 2", "charge, multiplicity = 1, 2".
+_BOTH = re.compile(
+    r"charge\s*(?:[/,&]|and)?\s*(?:spin )?mult(?:iplicity)?\s*[:=]?\s*([+-]?\d)[\s,/]+(\d)\b",
+    re.IGNORECASE,
+)
+#: Comments that speak of an ion, or of a charge in other words.
+_ION = re.compile(
+    r"\b(?:cation|anion)\b|(?<![\w.])(?:[A-Z][a-z]?\d*)+[+-](?![\w.])"
+    r"|\((?:[+-]\d?|\d[+-])\)|(?i:charge(?!s)\w*\W{0,3}[+-]?\d)"
+)
 #: Frames with pairs of numbers that all differ are counted by them.
 _COUNTED = 3
 #: Units of coordinates in comments, and after the number of atoms.
@@ -59,14 +67,28 @@ def stated_in_comment(comment: str, numbers: ArrayLike) -> dict[str, int]:
 
     They are ``charge: +1``, ``q=1``, ``mult 2``, ``uhf=1``, ``triplet`` and the like, or a pair
     such as ``1 2``, if it is possible as charge and multiplicity of the atomic `numbers`.
+
+    Raises
+    ------
+    InvalidFileError
+        Two statements differ.
     """
+    both = _BOTH.search(comment)
+    if both is not None:
+        return {"charge": int(both[1]), "multiplicity": int(both[2])}
     found = {}
     for key, form in _IN_COMMENT.items():
-        match = re.search(form, comment, re.IGNORECASE)
-        if match is not None:
+        values = set()
+        for match in re.finditer(form, comment, re.IGNORECASE):
             text = next(filter(None, match.groups()))
             digits, sign = text.rstrip("+-"), text[-1] if text[-1] in "+-" else ""
-            found[key] = int(float(f"{sign}{digits}"))
+            values.add(int(float(f"{sign}{digits}")))
+        if len(values) > 1:
+            raise InvalidFileError(
+                key=key, value=comment.strip()[:60], expected="one statement in the comment"
+            )
+        if values:
+            found[key] = values.pop()
     words = {word.lower() for word in _SPIN_WORD.findall(comment)}
     if len(words) == 1 and not found.keys() & {"multiplicity", "unpaired_electrons"}:
         found["multiplicity"] = 1 + _SPIN_WORDS.index(words.pop())
@@ -94,7 +116,8 @@ def _add_comments(structures: Sequence[Atoms], comments: Sequence[str]) -> None:
     counted = len(set(comments)) == len(comments) >= _COUNTED
     for index, (atoms, comment) in enumerate(zip(structures, comments, strict=False)):
         pair = _PAIR.fullmatch(comment) is not None
-        stated = {} if pair and counted else stated_in_comment(comment, atoms.numbers)
+        with located(section=f"structure {index}"):
+            stated = {} if pair and counted else stated_in_comment(comment, atoms.numbers)
         add_stated(atoms.info, stated)
         unclear = not stated and ((pair and not counted) or _ION.search(comment) is not None)
         if unclear and not {key.lower() for key in atoms.info} & {"charge", *_NAMES["charge"]}:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Charge, spin and isotopes of structure files that readers of ASE leave out."""
 
+import json
+
 import ase.build
 import ase.db
 import ase.io
@@ -173,6 +175,8 @@ COMMENTS = [
         "Charge=1, Multiplicity=1",
     ),
     *("q=1", "Q=+1 s=0", "chrg=1", "tot_charge=1", "formal_charge=1", "net charge: 1 e"),
+    *("qtot=1", "totalCharge=1", "overall charge: 1", "charge=1 E=-76.4 total_charge=1"),
+    *("Charge/Mult: 1 1", "charge and multiplicity = 1, 1", "a charge of +1"),
     *("hydronium, charge +1", "H3O+ (charge=1)", "{'charge': 1}", "charge=1;mult=1", "1 1", "+1 1"),
 ]
 
@@ -218,11 +222,31 @@ def test_comments_of_a_neutral_molecule(tmp_path, comment):
     assert (total_charge(read), unpaired_electrons(read)) == (0.0, 0)
 
 
-@pytest.mark.parametrize("comment", ["H3O+", "hydronium cation", "0 1", "1 2"])
+@pytest.mark.parametrize(
+    "comment", ["H3O+", "hydronium cation", "0 1", "1 2", "(+1)", "(1+) opt", "charge_DFT +1"]
+)
 def test_comments_of_an_ion_without_its_charge_are_warned_of(tmp_path, comment):
     (tmp_path / "a.xyz").write_text(xyz(HYDRONIUM, comment))
     with pytest.warns(IonWarning):
         assert total_charge(read_structure(tmp_path / "a.xyz")) == 0.0
+
+
+@pytest.mark.parametrize(
+    "comment", ["charge=1 charge=-1", "charge: 1 net charge: 2", "q=0 charge 1"]
+)
+def test_two_charges_in_a_comment_are_refused(tmp_path, comment):
+    (tmp_path / "a.xyz").write_text(xyz(HYDRONIUM, comment))
+    with refused(key="structure 0.charge", file=tmp_path / "a.xyz"):
+        read_structure(tmp_path / "a.xyz")
+    assert [*map(type, ExtxyzReader(tmp_path / "a.xyz"))] == [FrameError]
+
+
+def test_the_charge_of_a_file_of_avogadro(tmp_path):
+    positions = HYDRONIUM.positions.ravel().tolist()
+    atoms = {"elements": {"number": HYDRONIUM.numbers.tolist()}, "coords": {"3d": positions}}
+    stated = {"totalCharge": 1, "totalSpinMultiplicity": 1}
+    (tmp_path / "a.cjson").write_text(json.dumps({"atoms": atoms, "properties": stated}))
+    assert total_charge(read_structure(tmp_path / "a.cjson")) == 1.0
 
 
 def test_pairs_that_count_the_frames_are_no_charges(tmp_path):

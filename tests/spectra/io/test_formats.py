@@ -321,6 +321,37 @@ def test_arguments_that_do_not_fit_are_refused(tmp_path):
         read_series([], "cp2k")
 
 
+LEGENDS = "".join(f'\n@ s{i} legend "M{axis}"' for i, axis in enumerate("xyz"))
+XVG = f'@ xaxis label "Time (fs)"{LEGENDS}'
+IPI = """# column 1 --> step : The step.
+# column 2 --> time{femtosecond} : The time.
+# cols. 3-5 --> dipole{electron*angstrom} : The dipole moment."""
+
+
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [
+        ("step,time_fs,dipole_x,dipole_y,dipole_z", "nt xyz"),
+        (XVG, "t xyzl"),
+        (IPI, "nt xyz"),
+        ("", "t xyzl"),
+        ("", "t lxyz"),
+        ("", "xyzl"),
+        ("# t/fs E_pot mu_x mu_y mu_z", "ty xyz"),
+    ],
+)
+def test_columns_of_a_vector_are_known_by_title_or_length(tmp_path, header, columns):
+    vector = np.random.default_rng(0).normal(size=(30, 3))
+    of = dict(zip("xyz", vector.T, strict=True))
+    of |= {"n": np.arange(30), "t": 0.5 * np.arange(30), "l": np.linalg.norm(vector, axis=1)}
+    path, mark = tmp_path / "a.dat", "," if header.startswith("step,") else " "
+    table = np.stack([of[name] for name in columns.replace(" ", "")], axis=1)
+    rows = "\n".join(mark.join(f"{value:.6f}" for value in row) for row in table)
+    path.write_text(f"{header}\n{rows}\n")
+    (read,) = read_series([path], "columns", unit="e*Å", interval=0.5).values()
+    assert read == pytest.approx(vector, abs=1e-6)
+
+
 def test_three_columns_beside_the_time_need_no_numbers(tmp_path):
     values = np.random.default_rng(0).normal(size=(30, 3))
     times = 0.5 * np.arange(30.0)

@@ -188,22 +188,50 @@ def _table(lines: Iterable[tuple[int, str]]) -> Table:
 
 
 def _three_columns(table: Table, time_key: int | None) -> list[int]:
-    """Return the three columns of a table that are not the time; an error if there are others."""
+    """Return the three columns of a table that are the components of a vector.
+
+    They are those that titles call so, or all that are neither the time nor the length of the
+    others; an error if there are more.
+    """
     every = [i for i in range(table.n_columns) if i != time_key]
-    if len(every) == 4 and time_key is None:
-        titles = _titles(table, every[1:])
-        first = table.numbers([0], "numbers")[:, 0]
-        timed = _is_time(titles.get(0, "")) or _STEP.match(titles.get(0, "")) is not None
-        every = every[1:] if timed or looks_like_time(first) else every
-    if len(every) != 3:
-        titled = _titles(table, every).values()
+    titles = _titles(table, every[1:] if time_key is None else every)
+    titled = [i for i in every if _component(titles.get(i, ""), 3) in _COMPONENTS[3]]
+    dipoles = [i for i in every if re.match(r"\W*dip", titles.get(i, ""), re.IGNORECASE)]
+    for found in (titled, dipoles):
+        if len(found) == 3:
+            return found
+    others = {i: title for i, title in titles.items() if _is_time(title) or _STEP.match(title)}
+    first = table.numbers([0], "numbers")[:, 0] if len(every) > 3 and time_key is None else None
+    if first is not None and not others and looks_like_time(first):
+        others = {0: ""}
+    rest = [i for i in every if i not in others]
+    for length in (rest[-1:], rest[:1]) if len(rest) == 4 else ():
+        vector = [i for i in rest if i not in length]
+        values = table.numbers([*vector, *length], "numbers")
+        lengths = np.linalg.norm(values[:, :3], axis=1)
+        if np.allclose(lengths, values[:, 3], rtol=1e-3, atol=1e-3 * lengths.max()):
+            return vector
+    if len(rest) != 3:
         raise InvalidInputError(
             key="columns",
-            value=f"{table.n_columns} columns" + (f": {', '.join(titled)}" if titled else ""),
+            value=f"{table.n_columns} columns"
+            + (f": {', '.join(titles.values())}" if titles else ""),
             expected="those of the quantity, numbered from 0, such as 1,2,3",
             advice="state them (--dipole-key, --polarizability-key)",
         )
-    return every
+    return rest
+
+
+def _component(title: str, n: int) -> str:
+    """Return the component, such as ``x`` or ``xy``, that a title names, or nothing.
+
+    Titles of other vectors name none of a quantity with `n` numbers.
+    """
+    name, _ = unit_in_name(re.sub(r"[\[({/].*", "", title).strip(" _"), UNITS[n])
+    match = _COMPONENT.fullmatch(name)
+    if match is None or _OTHER_VECTOR.fullmatch(name):
+        return ""
+    return (match.group(1) or match.group(2)).lower().translate(str.maketrans("123", "xyz"))
 
 
 def _is_number(table: Table, column: int) -> bool:
