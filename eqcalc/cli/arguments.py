@@ -147,7 +147,7 @@ def file_ending_in(*suffixes: str) -> Callable[[str], Path]:
     return argument(read)
 
 
-figure_file = file_ending_in(".png", ".pdf", ".svg")
+_named_figure = file_ending_in(".png", ".pdf", ".svg")
 trajectory_file = file_ending_in(".h5", ".hdf5")
 
 
@@ -170,6 +170,11 @@ def output_file(text: str) -> Path:
         raise argparse.ArgumentTypeError(f"{path}: there is no folder {path.parent}")
     _check_writable(path.parent, path)
     return path
+
+
+def figure_file(text: str) -> Path:
+    """Read the path of a figure in an existing folder."""
+    return output_file(str(_named_figure(text)))
 
 
 def _check_writable(folder: Path, target: Path) -> None:

@@ -642,3 +642,34 @@ def test_progress_is_shown_unless_quiet(monkeypatch):
     assert run("info", "file") == 0
     assert run("info", "--quiet", "file") == 0
     assert seen == [True, False]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *(
+            "demo",
+            "spectra run.h5",
+            "assign run.h5",
+            "compare s.h5 m.csv",
+            "methods m.eqc a run.h5",
+        ),
+        *("convert a.h5 a.xyz", "convert a.xyz a.h5", "export m.eqc --output m.pt"),
+        *("harmonic m.eqc a --figure a.png", "harmonic m.eqc a --output a.json"),
+        *("anharmonic m.eqc a --output a.json", "evaluate m.eqc a.h5 --output e"),
+        *("train --template a.h5 --output a.yaml", "sweep a.yaml --output s"),
+        "ipi input m.eqc a --method NVE --steps 1 --output a.xml",
+    ],
+)
+def test_a_read_only_folder_is_told_in_a_line_before_the_work(monkeypatch, capsys, command):
+    """Also for the folder of results that is the default; permissions do not bind root."""
+
+    def refuse(folder):
+        raise OSError(errno.EROFS, "Read-only file system", str(folder))
+
+    monkeypatch.setattr("eqcalc.cli.arguments.require_writable", refuse)
+    with pytest.raises(SystemExit) as stop:
+        main(command.split())
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "Read-only file system" in line
