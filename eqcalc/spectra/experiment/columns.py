@@ -32,7 +32,7 @@ _OTHER_AXIS = re.compile(
 #: Units of wavenumbers other than cm⁻¹.
 _OTHER_WAVENUMBERS = ("1/m", "m-1", "m^-1", "m⁻¹", "kk")
 #: How LabSpec states the unit of the first column.
-_LABSPEC_AXIS = re.compile(r"^AxisUnit\[1\]\W+([^\s\d]+)\s*$")
+_LABSPEC_AXIS = re.compile(r"^AxisUnit\[(?:1|\d(?=\]\W+(?:nm|[µμu]m|m?eV)\s*$))\]\W+([^\s\d]+)\s*$")
 #: Titles of wavenumbers without a unit, which a quantity may have too.
 _NAMED_WAVENUMBER = re.compile(r"wave ?number|wellenzahl|raman ?shift", re.IGNORECASE)
 _WAVENUMBER = re.compile(r"cm\^?[-−⁻]|1/cm|wave ?number|wellenzahl|raman ?shift", re.IGNORECASE)
@@ -85,10 +85,15 @@ def read_table(path: str | Path, *, unit: str, label: str) -> Spectrum:
             f"the file has {table.n_columns} columns, of which the "
             f"{names.get(values, f'{values + 1}th')} is used"
         )
-        unusual = table.n_columns > 2 or values < place
+        warnings = [more] if table.n_columns > 2 or values < place else []
         if place:  # pixels of no wavenumber
             table = table.filled(place)
         x, y = table.numbers((place, values), "a wavenumber and a value", missing=(values,)).T
+        back = int(np.sum(np.diff(x) * (x[-1] - x[0]) < 0.0))
+        if back:
+            warnings.append(
+                f"the abscissae go back (times: {back}): what is there twice is averaged"
+            )
         if unit_of_axis and place == 0:
             x = to_wavenumber(x, unit_of_axis, " ".join(table.header), "first column")
         elif not titled:
@@ -99,7 +104,7 @@ def read_table(path: str | Path, *, unit: str, label: str) -> Spectrum:
             label=label,
             provenance=provenance,
             history=(f"wavenumbers from {unit_of_axis}",) if unit_of_axis else (),
-            warnings=(more,) if unusual else (),
+            warnings=tuple(warnings),
         )
 
 

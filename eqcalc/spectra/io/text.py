@@ -172,6 +172,7 @@ def split_table(lines: Iterable[tuple[int, str]], comments: str = "#") -> Table:
         content = _PERCENT.sub("", _unquoted(content)).strip()
         if content and content[0] in comments:
             content, comment = "", line.strip()
+        content = content.strip(",;") and content  # cells of a spreadsheet that are all empty
         if content and (rows or _starts_with_number(content)):
             rows.append(Row(number, content))
         elif not rows:

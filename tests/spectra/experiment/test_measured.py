@@ -499,7 +499,14 @@ def test_cells_in_percent_are_transmittance(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "header", ["#AxisUnit[1]=\tnm\n", "#AxisUnit[1]=\teV\n", "2theta\tIntensity\n", "2θ\tCounts\n"]
+    "header",
+    [
+        "#AxisUnit[1]=\tnm\n",
+        "#AxisUnit[0]=\tnm\n#AxisUnit[1]=\tCnt\n",
+        "#AxisUnit[1]=\teV\n",
+        "2theta\tIntensity\n",
+        "2θ\tCounts\n",
+    ],
 )
 def test_axes_of_other_experiments(tmp_path, header):
     x = np.arange(500.0, 600.0)
@@ -538,3 +545,17 @@ def test_hyper_raman_scattering_is_another_kind(tmp_path, kind):
 )
 def test_spellings_of_wavenumbers(tmp_path, stated, factor):
     assert to_wavenumber(np.array([500.0]), stated, "", "##XUNITS") == pytest.approx(500 * factor)
+
+
+def test_abscissae_that_go_back_are_told(tmp_path):
+    """Two windows of a spectrometer that overlap are one spectrum."""
+    x = np.concatenate([np.arange(1000.0, 1100.0), np.arange(1090.0, 1200.0)])
+    once = read_measured(write(tmp_path / "a.txt", np.unique(x), np.unique(x) / 1000.0))
+    twice = read_measured(write(tmp_path / "b.txt", x, x / 1000.0))
+    assert not once.warnings and len(twice.warnings) == 1
+    np.testing.assert_allclose(twice.values, once.values, atol=1e-9)
+
+
+def test_empty_cells_of_a_spreadsheet_are_no_lines(tmp_path):
+    (tmp_path / "a.csv").write_text("cm-1,A,\n1000.0,0.5,\n,,\n1001.0,0.6,\n,,\n , \n")
+    assert read_measured(tmp_path / "a.csv").values.tolist() == [0.5, 0.6]
