@@ -45,16 +45,9 @@ _FOLDS, _JACOBIANS = 5, 3
 _MILLIDEBYE = 1000.0 * conversion_factor("e*Å", "D")
 
 
-def molecules(dataset: Dataset) -> np.ndarray:
-    """Return the molecule of each structure as text; its elements if the source has no name."""
-    sources = [str(source) for source in dataset.source()]
-    elements = [str(sorted(record.numbers.tolist())) for record in dataset]
-    return np.array(
-        [
-            source.split(", ", maxsplit=1)[0] if ", " in source else numbers
-            for source, numbers in zip(sources, elements, strict=True)
-        ]
-    )
+def molecules(dataset: Dataset) -> list[str]:
+    """Return the molecule of each structure, as its source begins."""
+    return [str(source).split(", ", maxsplit=1)[0] for source in dataset.source()]
 
 
 def share(molecule: str) -> float:
@@ -111,8 +104,8 @@ def corrected(model: Potential, dataset: Dataset, rows: np.ndarray) -> float:
     """Fit the read-out of the dipole moment to some structures, and return λ."""
     structures = [dataset.structures([row]) for row in rows.tolist()]
     labels = dataset.labels(rows)[0]["dipole"].flatten()
-    names = molecules(dataset)[rows]
-    fold = torch.tensor([int(share(f"fold {name}") * _FOLDS) for name in names])
+    names = molecules(dataset)
+    fold = torch.tensor([int(share(f"fold {names[row]}") * _FOLDS) for row in rows])
     parameters = list(model.heads["dipole"].parameters())
     start = torch.cat([p.detach().flatten() for p in parameters])
     change, penalty = torch.zeros_like(start), None
@@ -159,12 +152,6 @@ def main() -> None:
     before = predicted()
     penalty = corrected(model, dataset, np.flatnonzero(~left_out))
     after = predicted()
-    small = np.array([int((one.numbers > 1).sum()) <= 4 for one in everything])
-    groups = {
-        "fitted": ~left_out,
-        "held out, up to four heavy atoms": left_out & small,
-        "held out, larger": left_out & ~small,
-    }
     results = {
         "penalty": penalty,
         **{
@@ -172,8 +159,7 @@ def main() -> None:
                 "model trained on PTB": errors(before[rows], labels[rows]),
                 "corrected": errors(after[rows], labels[rows]),
             }
-            for name, rows in groups.items()
-            if rows.any()
+            for name, rows in (("fitted", ~left_out), ("held out", left_out))
         },
     }
     levels = dict(model.metadata["level_of_theory"])
