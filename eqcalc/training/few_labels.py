@@ -8,7 +8,8 @@ with all of them this is one near the start, found by Gauss–Newton steps of le
 
 with the Jacobian J = ∂f/∂θ of the outputs f. Outputs and labels are divided by tolerated errors. It
 is Gaussian-process regression whose kernel is the tangent kernel of the trained network (Jacot,
-Gabriel and Hongler, Advances in Neural Information Processing Systems 31 (2018)). Some thousand
+Gabriel and Hongler, Advances in Neural Information Processing Systems 31 (2018)). Where a step does
+not make the errors smaller λ is raised (Levenberg, Quart. Appl. Math. 2, 164 (1944)). Some thousand
 steps of gradient descent come less near to the labels, which matters: force constants are small
 differences of forces.
 
@@ -54,8 +55,8 @@ from eqcalc.validation import InvalidInputError, count, one_of
 TOLERATED = {"energy": 2e-3, "forces": 3e-3, "dipole": 1e-3, "polarizability": 5e-3}
 #: And as a part of the energy above the lowest, and of the forces of a structure.
 _RELATIVE = 0.01
-#: λ in parts of the mean diagonal of the kernel, at least.
-_NOISE = 1e-5
+#: λ in parts of the mean diagonal of the kernel: at least, and where no step makes errors smaller.
+_NOISE, _MOST_NOISE = 1e-5, 100.0
 #: Columns of a Jacobian whose products are added in its own precision.
 _COLUMNS = 4096
 #: Jacobians, and steps with each.
@@ -323,12 +324,17 @@ class _Fit:
         for part in self._jacobian.split(_COLUMNS, dim=1):
             kernel += (part @ part.T).double()
         self._scale = float(kernel.diagonal().sum() / self._known.sum())
-        kernel /= self._scale
-        noise, failed = _NOISE, True
+        self._kernel = kernel / self._scale
+        self._noise, failed = 0.1 * _NOISE, True
         while failed:  # until λ is larger than what the products were rounded by
-            kernel.diagonal().add_(noise)
-            self._factor, failed = torch.linalg.cholesky_ex(kernel)
-            noise *= 10.0
+            failed = self._damp()
+
+    def _damp(self) -> bool:
+        """Raise λ tenfold, and return whether the kernel is still not positive definite."""
+        self._noise *= 10.0
+        damping = self._noise * torch.eye(len(self._kernel), dtype=torch.float64)
+        self._factor, failed = torch.linalg.cholesky_ex(self._kernel + damping)
+        return bool(failed)
 
     def _step(self, errors: Tensor) -> Tensor:
         """Return the change of all parameters that takes away errors."""
@@ -342,14 +348,18 @@ class _Fit:
         errors = self._residual()
         for _ in range(_JACOBIANS):
             self._linearise()
-            for _ in range(_STEPS):
+            steps = 0
+            while steps < _STEPS:
                 before = self._flat()
                 self._set(before + self._step(errors))
                 now = self._residual()
-                if not now.norm() < errors.norm():
-                    self._set(before)
+                if now.norm() < errors.norm():
+                    errors, steps = now, steps + 1
+                    continue
+                self._set(before)
+                if steps or self._noise >= _MOST_NOISE:
                     break
-                errors = now
+                self._damp()  # a shorter step
             if self._size(errors) < _CONVERGED:
                 break
         centre = self._flat()

@@ -129,6 +129,16 @@ def test_structures_that_are_labelled_twice_are_no_obstacle(tmp_path, monkeypatc
     assert tangent_fit(model_file("hcno"), dataset, members=4).residual < 0.2
 
 
+def test_steps_become_shorter_where_few_parameters_have_to_fit_many_labels(tmp_path, monkeypatch):
+    """A step that neglects how nonlinear the outputs are would make the errors larger."""
+    dataset = Dataset.create(tmp_path / "many.h5", labelled(16), level_of_theory="q-TIP4P/F")
+    labels = 16 * (1 + 9 + 3)
+    monkeypatch.setattr(few_labels, "_LARGEST", 400 * labels)
+    shorter = tangent_fit(model_file("hcno"), dataset, members=4).residual
+    monkeypatch.setattr(few_labels, "_MOST_NOISE", 0.0)
+    assert shorter < 0.3 * tangent_fit(model_file("hcno"), dataset, members=4).residual
+
+
 def test_the_model_tells_what_it_was_fitted_to(fit, dataset):
     record = fit.model.metadata["training"]
     assert record["started_from"]["hash"] == load_model("hcno").metadata["hash"]
