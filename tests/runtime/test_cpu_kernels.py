@@ -5,6 +5,8 @@ import copy
 import os
 import pickle
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -261,6 +263,26 @@ def test_copies_and_pickles_work(ethanol, generator, copied, monkeypatch):
     forces = ethanol.get_forces()
     ethanol.calc = copied(ethanol.calc)
     np.testing.assert_array_equal(ethanol.get_forces(), forces)
+
+
+def test_forked_processes_have_threads_too(ethanol, generator, monkeypatch):
+    """OpenMP would wait forever for its own, which a forked process lacks."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    evaluator = fused_evaluator(make_potential(), torch.tensor(ethanol.numbers))
+    positions = configurations(ethanol, 12, generator)  # two parts
+    expected = evaluator(positions, NAMES)["forces"]
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if torch.equal(evaluator(positions, NAMES)["forces"], expected) else 1)
+    for _ in range(600):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            break
+        time.sleep(0.05)
+    else:
+        os.kill(child, signal.SIGKILL)
+        _, status = os.waitpid(child, 0)
+    assert status == 0
 
 
 def test_wrong_shapes_are_refused(ethanol):

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <dlfcn.h>
+#include <pthread.h>
 
 #include <algorithm>
 #include <atomic>
@@ -12,13 +13,17 @@
 #include <thread>
 #include <vector>
 
+// In a forked process the threads of OpenMP are missing, which it does not notice.
+inline std::atomic<bool> is_fork{false};
+inline const int watched = pthread_atfork(nullptr, nullptr, [] { is_fork = true; });
+
 // Calls work() in several threads at once, this one among them. They are those of torch's OpenMP, which
 // waits busily for a while after each of its own calls: other threads would find the processors taken.
 template <class Work>
 void in_threads(int threads, const Work& work) {
     using Parallel = void (*)(void (*)(void*), void*, unsigned, unsigned);
     static const auto parallel = reinterpret_cast<Parallel>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
-    if (threads > 1 && parallel != nullptr) {
+    if (threads > 1 && parallel != nullptr && !is_fork) {
         const auto call = [](void* p) { (*static_cast<const Work*>(p))(); };
         parallel(call, const_cast<Work*>(&work), threads, 0);
         return;
