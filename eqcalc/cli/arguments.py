@@ -172,6 +172,14 @@ def output_file(text: str) -> Path:
     return path
 
 
+def file_in_output_folder(text: str) -> Path:
+    """Read the path of an output file, whose folder need not exist."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{path} is a directory; expected a file for the result")
+    return output_folder(str(path.parent)) / path.name
+
+
 def figure_file(text: str) -> Path:
     """Read the path of a figure in an existing folder."""
     return output_file(str(_named_figure(text)))

@@ -18,8 +18,8 @@ from eqcalc.cli.arguments import (
     add_threads,
     chosen,
     configure_process,
+    file_in_output_folder,
     number_from_zero,
-    output_file,
     positive_count,
     tell_next,
 )
@@ -68,9 +68,8 @@ def _add_input(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--start", type=Path, nargs="+", default=[], help="start from these checkpoints instead"
     )
-    command.add_argument(
-        "--output", type=output_file, required=True, help="i-PI input to write (.xml)"
-    )
+    text = "i-PI input to write (.xml)"
+    command.add_argument("--output", type=file_in_output_folder, required=True, help=text)
     command.add_argument("--method", required=True, help=", ".join(method_names(engine="i-PI")))
     command.add_argument(
         "--matrices", type=Path, metavar="FILE", help="matrices for PIGLET, from gle4md.org"

@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 import signal
+import tempfile
 import time
 from pathlib import Path
 
@@ -304,6 +305,7 @@ def test_the_fastest_execution_is_chosen_and_recorded(ethanol):
 @pytest.fixture
 def empty_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("EQCALC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where others look for theirs
     compiler.kernel_library.cache_clear()
     yield tmp_path / "cache"
     compiler.kernel_library.cache_clear()
