@@ -254,7 +254,7 @@ def _molecule(lines: _Lines, unit: float = 1.0) -> Atoms:
 
 
 def _numeric(line: str) -> bool:
-    """Return whether the words 2 to 4 of a line are numbers, of which one is no integer."""
+    """Return whether the words 2 to 4 of a line are numbers."""
     words = re.split(r"[,\s]+", line)[1:4]
     return all(number_in(word) is not None for word in words)
 

@@ -53,6 +53,17 @@ def slow(*values):
     return [pytest.param(value, marks=pytest.mark.slow) for value in values]
 
 
+def waters_in(cell) -> Atoms:
+    """Return two molecules in a periodic cell, one of them across its boundary."""
+    atoms = Atoms(cell=np.array(cell), pbc=True)
+    for corner in ([0.02, 0.0, 0.03], [0.5, 0.5, 0.5]):
+        water = molecule("H2O")
+        water.rotate(40.0, [1.0, 2.0, 3.0])
+        water.positions += corner @ atoms.cell.array
+        atoms += water
+    return atoms
+
+
 def make_potential(
     *,
     form: type[PaiNNSize] = PaiNNConfig,

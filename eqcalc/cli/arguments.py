@@ -163,9 +163,7 @@ def output_folder(text: str) -> Path:
 
 def output_file(text: str) -> Path:
     """Read the path of an output file in an existing folder."""
-    path = Path(text)
-    if path.is_dir():
-        raise argparse.ArgumentTypeError(f"{path} is a directory; expected a file for the result")
+    path = _of_a_file(text)
     if not path.parent.is_dir():
         raise argparse.ArgumentTypeError(f"{path}: there is no folder {path.parent}")
     _check_writable(path.parent, path)
@@ -174,10 +172,15 @@ def output_file(text: str) -> Path:
 
 def file_in_output_folder(text: str) -> Path:
     """Read the path of an output file, whose folder need not exist."""
+    path = _of_a_file(text)
+    return output_folder(str(path.parent)) / path.name
+
+
+def _of_a_file(text: str) -> Path:
     path = Path(text)
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{path} is a directory; expected a file for the result")
-    return output_folder(str(path.parent)) / path.name
+    return path
 
 
 def figure_file(text: str) -> Path:

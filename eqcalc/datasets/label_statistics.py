@@ -127,7 +127,7 @@ def numbers_and_labels(
     dataset: Dataset, name: str, rows: np.ndarray
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Return the atomic numbers of structures and their labels called `name`."""
-    return dataset.numbers(rows), dataset.labels(rows)[0][name].numpy()
+    return dataset.numbers(rows), dataset.labels(rows, [name])[0][name].numpy()
 
 
 def _rms(values: np.ndarray) -> float:

