@@ -45,6 +45,7 @@ CHARGE_KEYS = (
     "formal_charge",
     "q",
     "chrg",
+    "chg",
     ".chrg",  # a file of xtb
 )
 #: Names of charges of single atoms whose sum is the total charge.

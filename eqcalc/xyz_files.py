@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import ase.io
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
+from ase.formula import Formula
 from numpy.typing import ArrayLike
 
 from eqcalc.elements import element, with_isotopes
@@ -22,11 +24,13 @@ from eqcalc.units import conversion_factor
 from eqcalc.validation import InvalidFileError, located, numbers_in
 
 #: Statements of the charge and the spin in comments, such as "charge: +1", "q=1", "mult 2".
-_NUMBER = r"""["']?\s*{}\s*["']?(\d{{1,2}}[+-](?!\w)|[+-]?\d{{1,2}}(?:\.0*)?(?![\d.]))"""
+_NUMBER = (
+    r"""["']?\s*{}\s*["']?(\d{{1,2}}[+-](?!\w)|[+-]?\d{{1,2}}(?:\.0*)?(?![\d.]|[eE][+-]?\d))"""
+)
 _IN_COMMENT = {
     "charge": (
-        r"(?<!\w)(?:(?:total|net|tot|formal|molecular|overall|system)[ _]?)?(?:charge|chrg)"
-        + _NUMBER.format("(?:[:=]|of|is)?")
+        r"(?<!\w)(?:(?:total|net|tot|formal|molecular|overall|system)[ _]?)?(?:charge|chr?g)"
+        + _NUMBER.format("(?:[:=(]|[-=]>|of|is)?")
         + r"|(?<!\w)q(?:_?tot(?:al)?)?"
         + _NUMBER.format("[:=]")
     ),
@@ -35,17 +39,36 @@ _IN_COMMENT = {
 }
 _SPIN_WORDS = ("singlet", "doublet", "triplet", "quartet", "quintet")
 _SPIN_WORD = re.compile(rf"\b({'|'.join(_SPIN_WORDS)})\b", re.IGNORECASE)
-_PAIR = re.compile(r"\s*([+-]?\d)\s+(\d)\s*")
+_PAIR = re.compile(r"\s*\(?([+-]?\d)(?:,?\s+|(?:(?<=[+-]\d)|(?<=\(\d)),)(\d)\)?\s*")
 #: Both at once: "charge/mult: 1 2", "charge, multiplicity = 1, 2".
 _BOTH = re.compile(
     r"charge\s*(?:[/,&]|and)?\s*(?:spin )?mult(?:iplicity)?\s*[:=]?\s*([+-]?\d)[\s,/]+(\d)\b",
     re.IGNORECASE,
 )
-#: Comments that speak of an ion, or of a charge in other words.
-_ION = re.compile(
-    r"\b(?:cation|anion)\b|(?<![\w.])(?:[A-Z][a-z]?\d*)+[+-](?![\w.])"
-    r"|\((?:[+-]\d?|\d[+-])\)|(?i:charge(?!s)\w*\W{0,3}[+-]?\d)"
+#: "C=1 M=2", if they are possible.
+_INITIALS = re.compile(r"(?<!\w)c\s*[:=]\s*([+-]?\d)[\s,;|]+m\s*[:=]\s*(\d)(?![\w.])", re.I)
+#: A charge that is the whole comment.
+_ALONE = re.compile(r"\s*(?:([+-]\d)|(\d)([+-]))\s*")
+#: A formula with a charge: H3O+, [H3O]+, SO4^2-, Ca2+, SO4 2-.
+_CHARGED_FORMULA = re.compile(
+    r"(?<![\w.)\]])([\[(]{0,2}[A-Z][A-Za-z\d()\[\]]{0,80}?)"
+    r"(?:(\d)[+-]|\.?[+-]|[\^({]{1,2}(?:\d?[+-]|[+-]\d)|\+\d|\+\+|--|[ ]\d[+-])"
+    r"[)}\]]{0,2}(?![\w.+-])"
 )
+#: Subscripts, superscripts and signs as ASCII has them.
+_ASCII = str.maketrans("₀₁₂₃₄₅₆₇₈₉⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻−", "01234567890123456789+--")
+#: Comments that speak of an ion, or of a charge in other words; not of the atoms of SMILES.
+_ION = re.compile(
+    r"(?i:\b(?:cation|anion|ion|(?:de)?protonated|(?:positive|negative|sing|doub)ly[ -]charged)\b)"
+    r"|(?<![\w.])(?:[A-Z][a-z]?\d*)+\.?[+-](?![\w.\]])|\][+-]|(?<![\w.+-])\d[+-](?![\w.])"
+    r"|(?:^|(?<=\s))[+-]\d\s*$|\((?:[+-]\d?|\d[+-])\)|(?i:charge(?!s)\w*\W{0,3}[+-]?\d)"
+    r"|(?i:(?<!\w)(?:c|ch|chg?|z)\s*[:=]\s*[+-]\d(?![\w.]))|(?<![\w-])-c [+-]?\d\b"
+)
+#: A pair, or a decimal number.
+_UNCLEAR_PAIR = re.compile(r"\s*[+-]?\d[\s,]\d\s*")
+_NEUTRAL = re.compile(r"\b(?:neutral|uncharged|no (?:net )?charge)\b", re.IGNORECASE)
+#: Charges of atoms in SMILES: [NH3+], [O-].
+_SMILES_CHARGE = re.compile(r"\[\d*[A-Za-z][^\[\]\s]*?(?:([+-]\d)|(\++|-+))(?::\d+)?\]")
 #: Frames with pairs of numbers that all differ are counted by them.
 _COUNTED = 3
 #: Units of coordinates in comments, and after the number of atoms.
@@ -59,30 +82,31 @@ _PROPERTIES = re.compile(r"""\bProperties\s*=\s*["']?([^\s"']+)""")
 
 
 class IonWarning(UserWarning):
-    """A comment speaks of an ion but states no charge, or a file beside the structure does."""
+    """A comment seems to speak of an ion but states no charge, or a file beside it does."""
 
 
 def stated_in_comment(comment: str, numbers: ArrayLike) -> dict[str, int]:
     """Return the charge and the spin that the comment line of an XYZ file states in words.
 
-    They are ``charge: +1``, ``q=1``, ``mult 2``, ``uhf=1``, ``triplet`` and the like, or a pair
-    such as ``1 2``, if it is possible as charge and multiplicity of the atomic `numbers`.
+    They are ``charge: +1``, ``q=1``, ``mult 2``, ``uhf=1``, ``triplet`` and the like; a pair such
+    as ``1 2`` or ``C=1 M=2``, if it is possible as charge and multiplicity of the atomic
+    `numbers`; or a formula of the same atoms with a charge, ``H3O+``.
 
     Raises
     ------
     InvalidFileError
         Two statements differ.
     """
+    comment = comment.translate(_ASCII)
     both = _BOTH.search(comment)
     if both is not None:
         return {"charge": int(both[1]), "multiplicity": int(both[2])}
     found = {}
     for key, form in _IN_COMMENT.items():
-        values = set()
-        for match in re.finditer(form, comment, re.IGNORECASE):
-            text = next(filter(None, match.groups()))
-            digits, sign = text.rstrip("+-"), text[-1] if text[-1] in "+-" else ""
-            values.add(int(float(f"{sign}{digits}")))
+        values = {
+            _signed(next(filter(None, match.groups())))
+            for match in re.finditer(form, comment, re.IGNORECASE)
+        }
         if len(values) > 1:
             raise InvalidFileError(
                 key=key, value=comment.strip()[:60], expected="one statement in the comment"
@@ -92,17 +116,101 @@ def stated_in_comment(comment: str, numbers: ArrayLike) -> dict[str, int]:
     words = {word.lower() for word in _SPIN_WORD.findall(comment)}
     if len(words) == 1 and not found.keys() & {"multiplicity", "unpaired_electrons"}:
         found["multiplicity"] = 1 + _SPIN_WORDS.index(words.pop())
-    pair = _PAIR.fullmatch(comment)
+    pair = _PAIR.fullmatch(comment) or (None if "charge" in found else _INITIALS.search(comment))
     if pair is not None:
         charge, multiplicity = int(pair[1]), int(pair[2])
         electrons = int(np.sum(numbers)) - charge
         if multiplicity > 0 and electrons >= multiplicity - 1 and (electrons - multiplicity) % 2:
-            found = {"charge": charge, "multiplicity": multiplicity}
+            return {"charge": charge, "multiplicity": multiplicity}
+    if "charge" not in found:
+        if _ALONE.fullmatch(comment):
+            found["charge"] = _signed(comment.strip())
+        charges = _of_formulas(comment, numbers)
+        if len(charges) == 1:
+            found["charge"] = charges.pop()
     return found
+
+
+def _signed(text: str) -> int:
+    """Return the charge that a text such as ``+1``, ``1+``, ``1.0`` or ``++`` states."""
+    digits, sign = text.strip("+-"), "-" if "-" in text else ""
+    return int(float(f"{sign}{digits or len(text)}"))
+
+
+def _of_formulas(comment: str, numbers: ArrayLike) -> set[int]:
+    """Return the charges of formulas with a charge that have the same atoms."""
+    elements = Counter(chemical_symbols[number] for number in np.ravel(np.asarray(numbers)))
+    found = set()
+    matches = (
+        _CHARGED_FORMULA.finditer(comment.replace("_", "")) if re.search("[+-]", comment) else ()
+    )
+    for formula, digit, whole in {(match[1], match[2] or "", match[0]) for match in matches}:
+        sign = whole[len(formula) :].strip(" .^(){}[]")
+        # the 3 of NO3- and the 2 of Ca2+ are told apart by the atoms
+        readings = [(formula, _signed(sign))]
+        readings += [(formula + digit, _signed(sign.strip(digit)))] if digit else []
+        found |= {charge for text, charge in readings if _composition(text) == elements}
+    return {charge for charge in found if np.sum(numbers) >= charge}
+
+
+def _composition(formula: str) -> Mapping[str, int] | None:
+    """Return how many atoms of each element are in a formula, None if it is none."""
+    text = formula.replace("[", "(").replace("]", ")")
+    text += ")" * (text.count("(") - text.count(")"))
+    try:
+        found = Counter(Formula("(" * (text.count(")") - text.count("(")) + text).count())
+    except ValueError:
+        return None
+    for isotope in "DT":
+        found["H"] += found.pop(isotope, 0)
+    return +found
+
+
+def unclear_charge(comment: str, numbers: ArrayLike, stated: Mapping[str, int]) -> str:
+    """Return a warning of a comment that speaks of a charge which is not understood, or nothing.
+
+    Parameters
+    ----------
+    comment
+        Of a structure whose charge nothing states.
+    numbers
+        Atomic numbers.
+    stated
+        What :func:`stated_in_comment` has found of the spin.
+
+    Raises
+    ------
+    InvalidFileError
+        The neutral structure would have an odd number of electrons, as ions of closed shells that
+        are taken for neutral have, and no spin is stated.
+    """
+    comment = comment.translate(_ASCII)
+    in_smiles = [_signed(one[1] or one[2]) for one in _SMILES_CHARGE.finditer(comment)]
+    pair = _PAIR.fullmatch(comment) or _UNCLEAR_PAIR.fullmatch(comment)
+    speaks = sum(in_smiles) != 0 or _ION.search(comment) is not None
+    named = any(word.lower().rstrip(":") in _CHARGES for word in comment.split())
+    if not (speaks or pair or (named and not _NEUTRAL.search(comment))):
+        return ""
+    formula = Atoms(np.ravel(np.asarray(numbers))).symbols
+    problem = f"{comment.strip()[:60]!r} states no charge of {formula} that is understood"
+    if int(np.sum(numbers)) % 2 and not stated:
+        raise InvalidFileError(
+            f"{problem}, which neutral has an odd number of electrons",
+            key="comment",
+            advice="write charge=1 or the like into it, charge=0 if it is a radical",
+        )
+    return f"the comment {problem}; 0 is taken: write charge=1"
 
 
 def add_stated(info: dict[str, Any], stated: Mapping[str, int]) -> None:
     """Add what a comment states to entries by key, of which flags and text are no statements."""
+    initials = {key.lower(): key for key in info if key.lower() in ("c", "m")}
+    if {name: info[key] for name, key in initials.items()} == {
+        "c": stated.get("charge"),
+        "m": stated.get("multiplicity"),
+    }:
+        for key in initials.values():
+            del info[key]
     for key, value in stated.items():
         said = [k for k in info if k.lower().rstrip(":") in (key, *_NAMES[key])]
         if not any(_is_number(info[k]) for k in said):
@@ -114,27 +222,31 @@ def add_stated(info: dict[str, Any], stated: Mapping[str, int]) -> None:
 def _add_comments(structures: Sequence[Atoms], comments: Sequence[str]) -> None:
     """Add what comment lines state to ``info``, where ASE reads flags: ``charge 1``."""
     counted = len(set(comments)) == len(comments) >= _COUNTED
+    unclear: list[str] = []
     for index, (atoms, comment) in enumerate(zip(structures, comments, strict=False)):
-        pair = _PAIR.fullmatch(comment) is not None
-        with located(section=f"structure {index}"):
-            stated = {} if pair and counted else stated_in_comment(comment, atoms.numbers)
-        add_stated(atoms.info, stated)
-        unclear = not stated and ((pair and not counted) or _ION.search(comment) is not None)
-        if unclear and not {key.lower() for key in atoms.info} & {"charge", *_NAMES["charge"]}:
-            warnings.warn(
-                f"structure {index}: the comment {comment.strip()[:60]!r} states no charge of "
-                f"{atoms.symbols} that is understood; 0 is taken: write charge=1",
-                IonWarning,
-                stacklevel=4,
-            )
+        where = f"structure {index}"
+        number = counted and (_PAIR.fullmatch(comment) or _ALONE.fullmatch(comment))
+        with located(section=where):
+            stated = {} if number else stated_in_comment(comment, atoms.numbers)
+            add_stated(atoms.info, stated)
+            said = [key for key in atoms.info if key.lower().rstrip(":") in _CHARGES]
+            flags = [key for key in said if atoms.info[key] is True]
+            for key in flags:  # words
+                del atoms.info[key]
+            if len(said) == len(flags) and not number:
+                text = unclear_charge(comment, atoms.numbers, stated)
+                unclear += [f"{where}: {text}"] if text else []
+    if unclear:
+        warnings.warn(unclear[0], IonWarning, stacklevel=4)
 
 
 #: Names under which ASE reads the same.
 _NAMES = {
-    "charge": {"q", "chrg", "total_charge", "net_charge", "tot_charge", "formal_charge"},
+    "charge": {"q", "chrg", "chg", "total_charge", "net_charge", "tot_charge", "formal_charge"},
     "multiplicity": {"mult", "spin_multiplicity"},
     "unpaired_electrons": {"uhf", "unpaired"},
 }
+_CHARGES = {"charge", *_NAMES["charge"]}
 
 
 def _is_number(value: Any) -> bool:

@@ -2,6 +2,7 @@
 """Charge, spin and isotopes of structure files that readers of ASE leave out."""
 
 import json
+import warnings
 
 import ase.build
 import ase.db
@@ -25,7 +26,7 @@ from eqcalc.molecules import (
 )
 from eqcalc.structure_formats import check_atoms
 from eqcalc.validation import InvalidFileError
-from eqcalc.xyz_files import IonWarning
+from eqcalc.xyz_files import IonWarning, stated_in_comment
 from tests.errors import refused
 
 HYDRONIUM = Atoms("OH3", [[0, 0, 0.1], [0.94, 0, -0.2], [-0.47, 0.81, -0.2], [-0.47, -0.81, -0.2]])
@@ -178,6 +179,8 @@ COMMENTS = [
     *("qtot=1", "totalCharge=1", "overall charge: 1", "charge=1 E=-76.4 total_charge=1"),
     *("Charge/Mult: 1 1", "charge and multiplicity = 1, 1", "a charge of +1"),
     *("hydronium, charge +1", "H3O+ (charge=1)", "{'charge': 1}", "charge=1;mult=1", "1 1", "+1 1"),
+    *("C=1 M=1", "c: +1, m: 1", "chg=1", "charge -> 1", "charge(+1)", "(1,1)", "+1,1", "+1", "1+"),
+    *("H3O+", "[OH3+]", "H₃O⁺ at MP2", "H3O^+", "H3O 1+", "name=H3O+", "H_3O^{+}", "D3O(+)"),
 ]
 
 
@@ -192,7 +195,7 @@ def test_charges_in_comments_of_xyz_files(tmp_path, comment):
     assert Interpretation({}, {"positions": "Å"}, ["s"]).record(frame).charge == 1.0
 
 
-@pytest.mark.parametrize("comment", ["charge=1-", "q=1-", "charge: -1", "charge=-1.0", "chrg 1-"])
+@pytest.mark.parametrize("comment", ["charge=1-", "q=1-", "charge: −1", "chrg 1-", "OH-", "HO⁻"])
 def test_negative_charges_in_comments_of_xyz_files(tmp_path, comment):
     hydroxide = Atoms("OH", [[0, 0, 0], [0, 0, 0.97]])
     (tmp_path / "a.xyz").write_text(xyz(hydroxide, comment))
@@ -223,12 +226,47 @@ def test_comments_of_a_neutral_molecule(tmp_path, comment):
 
 
 @pytest.mark.parametrize(
-    "comment", ["H3O+", "hydronium cation", "0 1", "1 2", "(+1)", "(1+) opt", "charge_DFT +1"]
+    "comment",
+    ["hydronium cation", "0 1", "1 2", "1,1", "(+1)", "(1+) opt", "charge_DFT +1", "charge: one"],
 )
-def test_comments_of_an_ion_without_its_charge_are_warned_of(tmp_path, comment):
-    (tmp_path / "a.xyz").write_text(xyz(HYDRONIUM, comment))
-    with pytest.warns(IonWarning):
-        assert total_charge(read_structure(tmp_path / "a.xyz")) == 0.0
+def test_a_charge_that_is_not_understood_is_refused_where_neutral_is_odd(tmp_path, comment):
+    path = tmp_path / "a.xyz"
+    path.write_text(xyz(HYDRONIUM, comment))
+    with refused(InvalidFileError, key="structure 0.comment", file=path):
+        read_structure(path)
+    assert [*map(type, ExtxyzReader(path))] == [FrameError]
+    path.write_text(xyz(HYDRONIUM, f"{comment} doublet"))  # the radical
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", IonWarning)
+        assert total_charge(read_structure(path)) == 0.0
+
+
+@pytest.mark.parametrize(
+    "comment", ["near Na+", "radical cation", "charge transfer 1.2", "H3O+", "(+)-water"]
+)
+def test_ions_that_the_comment_of_a_molecule_mentions_are_warned_of(tmp_path, comment):
+    path = tmp_path / "a.xyz"
+    path.write_text(2 * xyz(ase.build.molecule("H2O"), comment))
+    for read in (read_structures, lambda paths: [*ExtxyzReader(*paths)]):
+        with pytest.warns(IonWarning) as found:
+            assert len(read([path])) == 2
+        assert len({str(one.message) for one in found}) == 1
+    assert [*map(total_charge, read_structures([path]))] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("formula", "comment", "charge"),
+    [
+        *(("SO4", comment, -2) for comment in ("SO42-", "SO4 2-", "SO4^2-", "SO₄²⁻", "SO4--")),
+        *(("NO3", "NO3-", -1), ("Ca", "Ca2+", 2), ("N(CH3)4", "N(CH3)4+", 1), ("HN4", "NH4+", 0)),
+        *(("CH3NO2", "C[N+](=O)[O-]", 0), ("CH3CO2", "CH3COO-", -1), ("C2H6", "C2H6-1", 0)),
+        *(("H2O", "H2O - run 1", 0), ("FeC6N6", "[Fe(CN)6]3-", -3)),
+    ],
+)
+def test_charges_of_formulas_with_the_same_atoms(formula, comment, charge):
+    """The 4 of SO42- and the 2 of Ca2+ are told apart by the atoms."""
+    found = stated_in_comment(comment, Atoms(formula).numbers)
+    assert found.get("charge", 0) == charge
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ import gzip
 import json
 import lzma
 import re
+import warnings
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,10 +25,17 @@ import numpy as np
 from eqcalc.datasets.readers import Frame, FrameError
 from eqcalc.elements import element
 from eqcalc.facts import ungrouped
+from eqcalc.molecules import ATOMIC_CHARGE_KEYS, CHARGE_KEYS
 from eqcalc.quantities import known_quantities
 from eqcalc.structure_formats import stated_beside
 from eqcalc.validation import InvalidInputError, existing_file, number_in
-from eqcalc.xyz_files import add_stated, length_in_comment, stated_in_comment
+from eqcalc.xyz_files import (
+    IonWarning,
+    add_stated,
+    length_in_comment,
+    stated_in_comment,
+    unclear_charge,
+)
 
 #: By the first bytes of a compressed file, whatever its name is.
 _OPENERS: dict[bytes, Any] = {b"\xfd7zXZ\0": lzma.open, b"\x1f\x8b": gzip.open, b"BZh": bz2.open}
@@ -43,6 +50,8 @@ _COLUMNS = 4  # of a line of an atom, at least; a damaged count is one word
 _REPEATED = 10**7  # lines read again after wrong counts, until the file is given up
 _LONGEST_LINE = 10**7  # characters, for files that are small only while compressed
 
+#: Names of charges, in small letters.
+_CHARGES = {*CHARGE_KEYS, *ATOMIC_CHARGE_KEYS}
 #: What programs write for a label that they do not have.
 _NOT_FINITE = {"nan", "inf", "+inf", "-inf", "infinity", "-infinity"}
 
@@ -83,11 +92,7 @@ class ExtxyzReader:
         encoding = "utf-16" if is_utf_16 else "utf-8-sig"
         with opener(self.path, "rt", encoding=encoding, errors="replace") as file:
             try:
-                for frame in _frames(_Lines(file), self._properties):
-                    if self._beside and isinstance(frame, Frame):
-                        yield replace(frame, values={**frame.values, **self._beside})
-                    else:
-                        yield frame
+                yield from _frames(_Lines(file), self._properties, self._beside)
             except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
                 yield FrameError(f"the file ends or is damaged here: {error}")
 
@@ -111,7 +116,9 @@ class _Lines:
         self.number -= len(lines)
 
 
-def _frames(lines: _Lines, properties: str) -> Iterator[Frame | FrameError]:
+def _frames(
+    lines: _Lines, properties: str, beside: Mapping[str, int]
+) -> Iterator[Frame | FrameError]:
     repeated = 0
     while (line := lines.next()) is not None:
         text, number = line.strip(), lines.number
@@ -128,7 +135,7 @@ def _frames(lines: _Lines, properties: str) -> Iterator[Frame | FrameError]:
                 raise FrameError("it has no atoms")
             if len(frame) < 1 + n_atoms:
                 raise FrameError(f"{n_atoms} atoms announced, the file ends before")
-            structure = _frame(frame[0], frame[1:], properties)
+            structure = _frame(frame[0], frame[1:], properties, beside)
             following = lines.next()
             lines.put_back([following] if following is not None else [])
             if following is not None and len(following.split()) >= _COLUMNS:
@@ -161,14 +168,13 @@ def _skip(lines: _Lines) -> None:
             return
 
 
-def _frame(comment: str, lines: list[str], properties: str) -> Frame:
+def _frame(comment: str, lines: list[str], properties: str, beside: Mapping[str, int]) -> Frame:
     texts: dict[str, str] = {}
     for match in _PAIR.finditer(comment):
         text = next(match[g] for g in ("double", "single", "brace", "bare") if match[g] is not None)
         if match["key"] in texts:
             raise FrameError(f"{match['key']} is given twice")
         texts[match["key"]] = text
-    plain = "Properties" not in texts
     properties = texts.pop("Properties", properties)
     cell, pbc = _periodicity(texts.pop("Lattice", None), texts.pop("pbc", None))
     columns = _read_columns(_columns(properties), [line.split() for line in lines])
@@ -185,12 +191,17 @@ def _frame(comment: str, lines: list[str], properties: str) -> Frame:
     level = texts.pop("level_of_theory", "")
     units = ungrouped(texts.get("units", ""))
     positions = positions * (1.0 if units else length_in_comment(comment) or 1.0)
-    stated = stated_in_comment(comment, numbers) if plain else {}
+    stated = stated_in_comment(comment, numbers)
     if not stated and not texts and isinstance(_parse(comment), float | np.ndarray):
         texts["comment"] = comment
     values = {key: _parse(text) for key, text in texts.items()}
     add_stated(values, stated)
-    return Frame(numbers, positions, {**values, **columns}, cell, pbc, units, level_of_theory=level)
+    values |= {**columns, **beside}
+    if not {key.lower() for key in values} & _CHARGES:
+        unclear = unclear_charge(comment, numbers, stated)
+        if unclear:
+            warnings.warn(unclear, IonWarning, stacklevel=1)
+    return Frame(numbers, positions, values, cell, pbc, units, level_of_theory=level)
 
 
 def _periodicity(
